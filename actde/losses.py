@@ -1,0 +1,83 @@
+"""Losses of single choices: pure functions from [B, T] to [B, T], and the one mean that adds them up.
+
+A loss is what gradient descent makes small. Nothing here is averaged before `masked_mean`, which is told by
+how many choices to divide: so the micro-batches of a batch add up to the batch. Estimators of KL and of
+entropy over a vocabulary are made where the logits are, not here.
+"""
+
+import torch
+from torch import Tensor
+
+
+def masked_mean(x: Tensor, mask: Tensor, count: float | Tensor | None = None) -> Tensor:
+    """Sum of x over the choices, divided by `count` (default: the number of choices).
+
+    With the count of a whole batch given to each of its parts, the sum of the parts is the batch's mean.
+    `x` and `mask` are [B, T]; a scalar. Raises `ValueError` unless the count is above 0.
+    """
+    count = mask.sum() if count is None else count
+    if not count > 0:
+        raise ValueError(f"a mean needs at least one choice, got count {count}")
+    return torch.where(mask, x, 0.0).sum() / count
+
+
+def clipped_surrogate(ratio: Tensor, advantages: Tensor, clip_range: float) -> Tensor:
+    """Policy loss of PPO.
+
+        -min(ratio A, clip(ratio, 1 - clip_range, 1 + clip_range) A)
+
+    Schulman et al. (2017), eq. 7. ratio_t = pi(a_t|s_t) / pi_old(a_t|s_t). At ratio 1 its gradient is that of
+    the policy gradient, -A grad log pi. All [B, T].
+    """
+    clipped = ratio.clamp(1.0 - clip_range, 1.0 + clip_range)
+    return torch.max(-advantages * ratio, -advantages * clipped)
+
+
+def clipped_value_loss(
+    values: Tensor, old_values: Tensor, returns: Tensor, clip_range: float | None
+) -> Tensor:
+    """Value loss of PPO.
+
+        1/2 max((v - G)^2, (clip(v, v_old - clip_range, v_old + clip_range) - G)^2)
+
+    As in OpenAI's baselines; without a clip range half of the squared error. All [B, T], reward squared.
+    """
+    squares = (values - returns).square()
+    if clip_range is None:
+        return 0.5 * squares
+    clipped = torch.clamp(values, old_values - clip_range, old_values + clip_range)
+    return 0.5 * torch.max(squares, (clipped - returns).square())
+
+
+def expectile_value_loss(values: Tensor, q_values: Tensor, expectile: float) -> Tensor:
+    """Value loss of implicit Q-learning: v goes to an expectile of q over the actions taken.
+
+        |tau - 1(q < v)| (q - v)^2
+
+    Kostrikov et al. (2021), eq. 5; Snell et al. (2022) for language. tau = 1/2 is half of the squared error,
+    tau -> 1 the largest q. `q_values` is a fixed target, without gradient. All [B, T], reward squared.
+    """
+    errors = q_values - values
+    weight = torch.where(errors >= 0, expectile, 1.0 - expectile)
+    return weight * errors.square()
+
+
+def q_loss(q_values: Tensor, returns: Tensor) -> Tensor:
+    """Q loss: squared error of every head towards the return, summed over the heads.
+
+        sum_h (q_h(s_t, a_t) - G_t)^2
+
+    `q_values` is [B, T, H], `returns` and the result are [B, T], reward squared. No factor 1/2, as in
+    the code behind the post: at equal coefficients q has twice the gradient of v.
+    """
+    return (q_values - returns.unsqueeze(-1)).square().sum(dim=-1)
+
+
+def sampled_kl(log_ratio: Tensor) -> Tensor:
+    """Estimate of KL(pi_old || pi) from one choice of pi_old: never negative, without bias, of low variance.
+
+        (ratio - 1) - log ratio,   log ratio = log pi - log pi_old
+
+    Schulman (2020), "Approximating KL divergence", k3. All [B, T], nats.
+    """
+    return torch.expm1(log_ratio) - log_ratio
