@@ -1,0 +1,104 @@
+"""Reads one turn of many live episodes in a single forward pass, every command's probability included.
+
+Each row of the pass holds the tokens that its stream has not read yet, followed by the nodes of the trie of
+its admissible commands. A node sees the stream and its own ancestors only (tree attention), so the hidden
+states at the branching nodes give the exact probability of every command at once, whatever their number.
+When a command is chosen, its branch stays in the cache and the others are forgotten. Leaves out sampling and
+bookkeeping (language_model.py).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.model import ActorCritic
+from agents.ragged_cache import RaggedCache
+from agents.trie import Trie
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """What one row of a pass reads: `tokens` continue cache row `row`, then come the trie's inner nodes."""
+
+    row: int
+    tokens: Sequence[int]
+    trie: Trie | None = None
+
+    @property
+    def length(self) -> int:
+        return len(self.tokens) + (len(self.trie.inner) if self.trie else 0)
+
+    def points(self) -> list[int]:
+        """Positions in the block whose hidden states choose: one per branching node, or the last token."""
+        root = len(self.tokens) - 1
+        if self.trie is None:
+            return [root]
+        place = {node: root + 1 + index for index, node in enumerate(self.trie.inner)}
+        return [place.get(node, root) for node in self.trie.branching]
+
+
+def read_blocks(model: ActorCritic, cache: RaggedCache, blocks: Sequence[Block]) -> Tensor:
+    """One forward pass over all blocks.
+
+    The blocks' own tokens become part of their cache rows; trie nodes are written behind them and stay only
+    where `keep_branch` says so.
+
+    Returns:
+        Hidden states [N, d] at the blocks' points, block by block.
+    """
+    width = max(block.length for block in blocks)
+    starts = [cache.lengths[block.row] for block in blocks]
+    tokens = np.zeros((len(blocks), width), dtype=np.int64)
+    positions = np.zeros((len(blocks), width), dtype=np.int64)
+    cache.plan_pass([block.row for block in blocks], width, model.device)
+    visible = cache.plan.visible
+    slots = np.asarray(starts)[:, None] + np.arange(width)  # [R, T]
+    mask = slots[:, :, None] >= np.arange(visible)  # [R, T, visible], causal; padding is looked at by nobody
+    rows, points = [], []
+    for index, (block, start) in enumerate(zip(blocks, starts, strict=True)):
+        own = len(block.tokens)
+        tokens[index, :own] = block.tokens
+        positions[index, :own] = np.arange(start, start + own)
+        if block.trie is not None and block.trie.inner:
+            nodes, end = list(block.trie.inner), own + len(block.trie.inner)
+            tokens[index, own:end] = [block.trie.tokens[node] for node in nodes]
+            positions[index, own:end] = [start + own + block.trie.depths[node] - 1 for node in nodes]
+            mask[index, own:end, start + own : start + end] = block.trie.ancestors
+        points += block.points()
+        rows += [index] * (len(points) - len(rows))
+        cache.lengths[block.row] += own
+    hidden = model.hidden(
+        torch.from_numpy(tokens).to(model.device),
+        position_ids=torch.from_numpy(positions).to(model.device),
+        attention_mask=torch.from_numpy(mask[:, None]).to(model.device),
+        past_key_values=cache,
+        use_cache=True,
+    )
+    return hidden[rows, points]
+
+
+def keep_branch(cache: RaggedCache, blocks: Sequence[Block], commands: Sequence[int]) -> list[int]:
+    """Make the chosen commands' nodes that were read the continuation of their rows; forget the others.
+
+    Returns:
+        For each block, how many leading tokens of its command are in the cache now.
+    """
+    rows: list[int] = []
+    sources: list[int] = []
+    targets: list[int] = []
+    kept = []
+    for block, command in zip(blocks, commands, strict=True):
+        assert block.trie is not None
+        start, path = cache.lengths[block.row], set(block.trie.path(command))
+        branch = [index for index, node in enumerate(block.trie.inner) if node in path]
+        rows += [block.row] * len(branch)
+        sources += [start + index for index in branch]
+        targets += [start + offset for offset in range(len(branch))]
+        cache.lengths[block.row] += len(branch)
+        kept.append(len(branch))
+    cache.keep(rows, sources, targets)
+    return kept
+

@@ -1,0 +1,187 @@
+"""The update: E passes over a rollout, each a few gradient steps, each over micro-batches that fit in memory.
+
+The gradient of a step is the same whatever the size of its micro-batches: every loss is a sum over choices
+divided by the number of choices of the whole step, over all processes. Leaves out where the rollout comes
+from (train.py) and what the loss is (`actde`).
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from actde import Batch, Optimizer, Targets
+from agents.model import ActorCritic, Readout
+from agents.rollout import Part, Rollout
+from agents.settings import TrainSettings
+
+
+def parameter_groups(model: ActorCritic, settings: TrainSettings) -> list[dict[str, Any]]:
+    """AdamW's groups: policy (trunk, adapter, lm_head), value head and Q heads, each with its learning rate.
+
+    Weight decay acts on the matrices of linear layers only, not on embeddings, norms and biases.
+    """
+    rates = {"policy": settings.lr, "value": settings.value_lr, "q": settings.q_lr}
+    decayed = {id(module.weight) for module in model.modules() if _is_linear(module)}
+    embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            part = "value" if name.startswith("heads.value") else "q" if name.startswith("heads.q") else "policy"
+            decay = id(parameter) in decayed - embeddings
+            groups.setdefault((part, decay), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": rates[part] if rates[part] is not None else settings.lr,
+            "weight_decay": settings.weight_decay if decay else 0.0,
+            "name": part,
+        }
+        for (part, decay), parameters in groups.items()
+    ]
+
+
+def _is_linear(module: nn.Module) -> bool:
+    from transformers.pytorch_utils import Conv1D
+
+    return isinstance(module, nn.Linear | Conv1D)
+
+
+def micro_batches(rollout: Rollout, rows: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Split rows into runs of similar length with at most `budget` tokens each, padding included."""
+    ordered = sorted(rows, key=lambda row: len(rollout.segments[row].tokens))
+    start = 0
+    for end in range(1, len(ordered) + 1):
+        full = end < len(ordered) and len(rollout.segments[ordered[end]].tokens) * (end + 1 - start) > budget
+        if full or end == len(ordered):
+            yield ordered[start:end]
+            start = end
+
+
+class Updater:
+    """Takes gradient steps on a model for one optimizer of `actde`.
+
+    Args:
+        model: the network, on the accelerator's device. It is not wrapped for several processes: gradients are
+            added up here, so that every choice of every process weighs the same.
+        adamw: takes the gradient steps.
+        optimizer: what the loss is.
+        settings: epochs, minibatches, rates.
+        accelerator: `accelerate.Accelerator`.
+        reference: frozen copy of the first policy, for a KL without an adapter; None: the adapter switched off.
+    """
+
+    def __init__(
+        self,
+        model: ActorCritic,
+        adamw: torch.optim.Optimizer,
+        optimizer: Optimizer,
+        settings: TrainSettings,
+        accelerator: Any,
+        reference: ActorCritic | None = None,
+    ) -> None:
+        self.model, self.adamw, self.optimizer = model, adamw, optimizer
+        self.settings, self.accelerator, self.reference = settings, accelerator, reference
+
+    def all_reduce(self, tensor: Tensor) -> Tensor:
+        """Sum over processes."""
+        reduced: Tensor = self.accelerator.reduce(tensor, reduction="sum")
+        return reduced
+
+    def learn(self, rollout: Rollout, rng: np.random.Generator) -> tuple[dict[str, float], Targets]:
+        """Targets once, then all gradient steps; returns the measures and the targets."""
+        if self.wants_reference:
+            rollout.ref_logprobs = self._reference_logprobs(rollout)
+        batch = rollout.batch(with_q=self.optimizer.trains_q)
+        with torch.no_grad():
+            targets = self.optimizer.targets(batch, all_reduce=self.all_reduce)
+            summary = self.optimizer.summary(batch, targets, all_reduce=self.all_reduce)
+        totals: dict[str, Tensor] = {}
+        for rows in self._steps(len(rollout), rng):
+            self._step(rollout, batch, targets, rows, totals)
+        measures = self._means(totals) | {name: float(value) for name, value in summary.items()}
+        self.optimizer.after_update(measures.get("kl_ref", 0.0))
+        return measures, targets
+
+    @property
+    def wants_reference(self) -> bool:
+        """True where a KL to the reference policy is used or measured."""
+        return self.optimizer.settings.kl_coef > 0
+
+    def _steps(self, segments: int, rng: np.random.Generator) -> Iterator[list[int]]:
+        """The rows of every gradient step: all of them, or a random share of each epoch."""
+        for _ in range(self.settings.epochs):
+            order = rng.permutation(segments) if self.settings.minibatches > 1 else np.arange(segments)
+            for rows in np.array_split(order, min(self.settings.minibatches, segments)):
+                yield rows.tolist()
+
+    def _step(
+        self, rollout: Rollout, batch: Batch, targets: Targets, rows: list[int], totals: dict[str, Tensor]
+    ) -> None:
+        index = torch.tensor(rows, device=batch.mask.device)
+        count = self.all_reduce(batch.mask[index].sum().float())
+        for micro in micro_batches(rollout, rows, self.settings.micro_batch_tokens):
+            part, index = rollout.part(micro), torch.tensor(micro, device=batch.mask.device)
+            readout, entropy = self.model(part.tokens, part.choices)
+            outputs = part.outputs(readout, entropy, self._kl(rollout, part, readout))
+            loss, measures = self.optimizer.loss(batch[index], targets[index], outputs, count=count)
+            self.accelerator.backward(loss)
+            choices = measures["choices"].float()
+            for name, value in measures.items():
+                weighted = choices if name == "choices" else value * choices
+                totals[name] = totals.get(name, torch.zeros_like(choices)) + weighted
+        self._sum_gradients()
+        norm = torch.nn.utils.clip_grad_norm_(self._trained(), self.settings.max_grad_norm)
+        totals["grad_norm"] = totals.get("grad_norm", torch.zeros_like(count)) + norm * count
+        self.adamw.step()
+        self.adamw.zero_grad(set_to_none=True)
+        self.model.heads.sync_targets(self.settings.target_rate)
+
+    def _trained(self) -> list[nn.Parameter]:
+        return [parameter for group in self.adamw.param_groups for parameter in group["params"]]
+
+    def _sum_gradients(self) -> None:
+        """Add up the gradients of all processes; losses are already divided by the choices of all."""
+        if self.accelerator.num_processes > 1:
+            for parameter in self._trained():
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+                parameter.grad = self.all_reduce(parameter.grad)
+
+    def _means(self, totals: dict[str, Tensor]) -> dict[str, float]:
+        norm = totals.pop("grad_norm")
+        summed = {name: self.all_reduce(total) for name, total in totals.items()}
+        choices = summed.pop("choices")
+        return {name: float(total / choices) for name, total in summed.items()} | {"grad_norm": float(norm / choices)}
+
+    # -- the reference policy ---------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def _reference_logprobs(self, rollout: Rollout) -> Tensor:
+        """[N, K] log-probabilities of all alternatives under the reference: one forward pass more."""
+        reference, found = self.reference or self.model, []
+        for micro in micro_batches(rollout, range(len(rollout)), self.settings.micro_batch_tokens):
+            part = rollout.part(micro)
+            training = reference.training
+            reference.eval()
+            with reference.without_adapter():
+                readout, _ = reference(part.tokens, part.choices)
+            reference.train(training)
+            found.append((part.index, readout.logprobs))
+        index, logprobs = (torch.cat(pieces) for pieces in zip(*found, strict=True))
+        return logprobs[index.argsort()]
+
+    def _kl(self, rollout: Rollout, part: Part, readout: Readout) -> Tensor | None:
+        """[N] KL(pi || reference), nats: exact over the alternatives; over a whole vocabulary its estimate
+
+            exp(r) - r - 1,   r = log pi_ref - log pi    (Schulman's k3, at the chosen token).
+        """
+        if rollout.ref_logprobs is None:
+            return None
+        reference = rollout.ref_logprobs[part.index]
+        difference = torch.where(reference == -torch.inf, 0.0, readout.logprobs - reference)
+        if part.choices.whole_vocabulary:
+            return ((-difference).exp() + difference - 1).squeeze(1)
+        return (readout.logprobs.exp() * difference).sum(-1)
