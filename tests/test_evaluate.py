@@ -1,0 +1,78 @@
+"""Evaluation: means that can be redone by hand, and intervals that do not claim too much."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from agents.arena import Arena
+from agents.evaluate import estimate, evaluate, summarize
+from agents.simple import RandomAgent, WalkthroughAgent
+from tests.fakes import CorridorSpec
+
+SPECS = [CorridorSpec("short", 2), CorridorSpec("long", 4)]
+
+
+def test_the_means_by_hand() -> None:
+    found = evaluate(WalkthroughAgent(), SPECS, game="corridors", episodes=4, seed=1, max_turns=3)
+    assert (found.agent, found.game, found.episodes, found.errors) == ("walkthrough", "corridors", 4, 0)
+    assert found.success_rate.value == 0.5
+    assert found.normalized_score is not None
+    assert found.normalized_score.value == (1 + 3 / 4) / 2
+    assert found.steps.value == 2.5
+    assert found.steps_to_win is not None
+    assert (found.steps_to_win.value, found.steps_to_win.low) == (2, None), "no spread, so no interval"
+    assert found.entropy is None
+
+
+def test_the_entropy_of_the_random_agent() -> None:
+    found = evaluate(RandomAgent(seed=1), SPECS, game="corridors", episodes=6, seed=1)
+    assert found.entropy is not None
+    assert found.entropy.value == pytest.approx(math.log(2))
+
+
+def test_agents_meet_the_same_games_and_seeds() -> None:
+    def met(agent: RandomAgent | WalkthroughAgent) -> set[tuple[str, int]]:
+        with Arena(SPECS, seed=9) as arena:
+            return {(episode.game, episode.seed) for episode in arena.play(agent, 8)}
+
+    assert met(RandomAgent(seed=1)) == met(WalkthroughAgent())
+
+
+def test_bounds_hold_the_mean_and_are_repeatable() -> None:
+    values = np.random.default_rng(0).normal(3, 1, 200).tolist()
+    found = estimate(values, seed=5)
+    assert found is not None and found.low is not None and found.high is not None
+    assert found.low < found.value < found.high
+    half = 1.96 * np.std(values) / math.sqrt(200)
+    assert found.high - found.low == pytest.approx(2 * half, rel=0.1), "as the central limit theorem has it"
+    assert estimate(values, seed=5) == found
+
+
+@pytest.mark.parametrize(("wins", "trials"), [(0, 20), (20, 20), (1, 1), (0, 3)])
+def test_all_or_nothing_is_clopper_and_pearson(wins: int, trials: int) -> None:
+    found = estimate([float(wins > 0)] * trials, unit=True)
+    exact = binomtest(wins, trials).proportion_ci(method="exact")
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((exact.low, exact.high))
+
+
+def test_without_spread_there_is_no_interval() -> None:
+    found = estimate([7.0, 7.0])
+    assert found is not None
+    assert (found.value, found.low, found.high) == (7.0, None, None)
+    assert estimate([]) is None
+
+
+def test_the_fields_of_the_json() -> None:
+    found = evaluate(RandomAgent(seed=1), SPECS, game="corridors", episodes=4, seed=1).to_json()
+    fields = "agent game episodes errors success_rate normalized_score steps steps_to_win entropy"
+    assert list(json.loads(json.dumps(found, allow_nan=False))) == fields.split()
+    assert list(found["steps"]) == ["value", "low", "high"]
+
+
+def test_no_episode_is_a_bug() -> None:
+    with pytest.raises(ValueError, match="at least one episode"):
+        summarize([], agent="random", game="none")
