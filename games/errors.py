@@ -1,0 +1,23 @@
+"""The one error a user of the games can cause, and the nearest name that goes with it. No game logic here."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class GameError(ValueError):
+    """A user's mistake about a game; the message is one clear line."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """What to add to an error about an unknown name: the nearest known one, or all of them.
+
+    >>> nearest("treasur", ["coin", "treasure"])
+    "did you mean 'treasure'?"
+    >>> nearest("xyz", ["coin", "treasure"])
+    'known are: coin, treasure'
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known are: {', '.join(names)}"

@@ -1,0 +1,118 @@
+"""Is this a TextWorld game that can be loaded? Asked before loading, because the C library exits on rubbish.
+
+A game is two files: the story `NAME.z8` (Z-machine, version 8) and TextWorld's record of it, `NAME.json`. The
+story's header, length and checksum are checked here, then that the record belongs to it: a game of ours
+carries the story's hash; any other is played once through its walkthrough in a child process, and the answer
+is remembered. Generating games is left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from games import paths
+from games.errors import GameError
+
+HEADER = 64
+"""Bytes of the Z-machine's header: version at 0, serial (a date) at 18-23, length / 8 at 26, checksum at 28."""
+MAX_RECORD = 200_000_000
+OURS, FOREIGN = "ours", "foreign"
+PROBE_SECONDS = 120
+
+
+def pair(path: Path) -> tuple[Path, Path]:
+    """The story and the record that `path` (either of them) names; GameError where one is missing."""
+    if path.suffix not in (".z8", ".json"):
+        raise GameError(f"{path}: expected a game file, NAME.z8 or NAME.json")
+    story, record = path.with_suffix(".z8"), path.with_suffix(".json")
+    for file, what in ((story, "the compiled game"), (record, "TextWorld's record of the game")):
+        if not file.is_file():
+            beside = "" if file == path else f", {what}, beside {path.name}"
+            raise GameError(f"{file}: no such game file{beside}")
+    return story, record
+
+
+def check(path: Path) -> str:
+    """OURS or FOREIGN for a sound pair of files; GameError in one line for anything else."""
+    story, record = pair(path)
+    with paths.disk_errors("read the game file", "is it readable?"):
+        data, text = story.read_bytes(), record.read_bytes()
+    check_story(data, story)
+    content = _record(text, record)
+    claimed = content["metadata"].get("actde", {}).get("story") if isinstance(
+        content["metadata"].get("actde", {}), dict) else None  # fmt: skip
+    if claimed is not None:
+        if claimed != hashlib.sha256(data).hexdigest():
+            raise GameError(f"{record}: this record belongs to another game file than {story.name}")
+        return OURS
+    _probe(story, data, text)
+    return FOREIGN
+
+
+def check_story(data: bytes, path: Path) -> None:
+    """Raise GameError unless `data` is a whole Z-machine story of version 8."""
+    if not data:
+        raise GameError(f"{path}: the game file is empty")
+    if len(data) < HEADER or data[0] != 8:
+        raise GameError(f"{path}: not a game file (expected a Z-machine story of version 8)")
+    length = int.from_bytes(data[26:28], "big") * 8
+    if length < HEADER:
+        raise GameError(f"{path}: not a game file (its header states no length)")
+    if len(data) < length:
+        raise GameError(f"{path}: the game file is truncated ({len(data)} of {length} bytes)")
+    if sum(data[HEADER:length]) % 65536 != int.from_bytes(data[28:30], "big"):
+        raise GameError(f"{path}: the game file is damaged (its checksum is wrong)")
+    for name, at in (("start", 6), ("dictionary", 8), ("objects", 10), ("globals", 12), ("static memory", 14)):
+        if not HEADER <= int.from_bytes(data[at : at + 2], "big") < length:
+            raise GameError(f"{path}: not a game file (its header puts the {name} outside it)")
+
+
+def without_date(data: bytes) -> bytes:
+    """The story with a fixed serial number in place of the day it was compiled; no checksum covers it."""
+    return data[:18] + b"000000" + data[24:]
+
+
+def _record(text: bytes, path: Path) -> dict[str, Any]:
+    if len(text) > MAX_RECORD:
+        raise GameError(f"{path}: too large for the record of a game ({len(text)} bytes)")
+    if not text.strip():
+        raise GameError(f"{path}: the record of the game is empty")
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        raise GameError(f"{path}: the record of the game is truncated or not JSON") from None
+    needed = ("world", "quests", "infos", "KB", "metadata", "objective")
+    if not isinstance(content, dict) or any(name not in content for name in needed):
+        raise GameError(f"{path}: not TextWorld's record of a game (expected the keys {', '.join(needed)})")
+    if not isinstance(content["metadata"], dict):
+        raise GameError(f"{path}: not TextWorld's record of a game (its metadata is no object)")
+    return content
+
+
+def _probe(story: Path, data: bytes, text: bytes) -> None:
+    """Play the walkthrough once in a child process, where the C library may exit or hang; remember success."""
+    digest = hashlib.sha256(hashlib.sha256(data).digest() + hashlib.sha256(text).digest()).hexdigest()
+    seen = paths.cache_folder("checked") / digest
+    if seen.exists():
+        return
+    code = "import sys; from games.probe import main; sys.exit(main(sys.argv[1]))"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    try:
+        child = subprocess.run(
+            [sys.executable, "-c", code, str(story)],
+            capture_output=True, text=True, timeout=PROBE_SECONDS, env=environment, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise GameError(f"{story}: the game hangs ({PROBE_SECONDS} s for its walkthrough)") from None
+    if child.returncode != 0:
+        line = next((line[8:] for line in child.stdout.splitlines() if line.startswith("problem:")), "")
+        raise GameError(f"{story}: {line.strip() or 'the interpreter cannot load this game'}")
+    with paths.disk_errors("remember that the game was checked", f"see {paths.VARIABLE}"):
+        seen.parent.mkdir(parents=True, exist_ok=True)
+        paths.write_whole(seen, f"{story.name}\n".encode())

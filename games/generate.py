@@ -1,0 +1,143 @@
+"""One generated game: from settings to a pair of files, `tw-NAME.z8` and `tw-NAME.json`, and the cache of them.
+
+The same settings give the same bytes in any process, on any day: whatever TextWorld leaves to the order of a
+set, the clock or the place of its installation is put into a fixed form first. Curricula of many games are
+`games/curriculum.py`; what families and levels mean is `games/families.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from games import gamefile, paths
+from games.errors import GameError
+from games.families import FAMILIES, Values, family
+
+if TYPE_CHECKING:
+    from textworld.generator import Game
+
+RECIPE = 1
+"""Raise it when the same settings come to mean other games: cached ones are then made anew."""
+ADVICE = f"free some space, or name a writable folder in the environment variable {paths.VARIABLE}"
+
+
+def cached_game(name: str, values: Values) -> Path:
+    """The `.z8` of the game of family `name` with these settings, made now unless the cache has it.
+
+    Several processes may ask at once: one makes the game, the others wait for it. A damaged copy in the cache
+    is made anew. GameError where the settings allow no game or the cache cannot be written.
+    """
+    settings = family(name).complete(values)
+    stem = f"tw-{name}-{_digest([RECIPE, version('textworld'), name, settings])[:16]}"
+    folder = paths.cache_folder("games") / stem
+    with paths.disk_errors("write the generated game", ADVICE):
+        if not _usable(folder / f"{stem}.z8"):
+            with paths.lock(folder.parent / f".{stem}.lock"):
+                if not _usable(folder / f"{stem}.z8"):
+                    shutil.rmtree(folder, ignore_errors=True)
+                    with paths.whole_folder(folder) as empty:
+                        write_game(make_game(name, settings), empty / f"{stem}.z8")
+    return folder / f"{stem}.z8"
+
+
+def make_game(name: str, values: Values) -> Game:
+    """TextWorld's game for these settings, in canonical form, with a walkthrough, not yet compiled."""
+    import textworld
+    from textworld.generator import QuestGenerationError
+
+    chosen = family(name)
+    settings = chosen.complete(values)
+    options = textworld.GameOptions()
+    options.seeds = settings["seed"]
+    textworld.g_rng.set_seed(settings["seed"])
+    try:
+        game = chosen.make(settings, options)
+    except (QuestGenerationError, AssertionError, ValueError) as error:
+        if isinstance(error, GameError):
+            raise
+        raise GameError(f"{_spell(name, settings)}: TextWorld finds no game with these settings; another"
+                        f" seed or fewer steps may work ({str(error).strip() or 'no reason given'})") from error  # fmt: skip
+    if not game.metadata.get("walkthrough"):
+        raise GameError(f"{_spell(name, settings)}: TextWorld finds no way to win it; another seed may work")
+    if settings["goal"] == "none":
+        game.objective = ""
+    elif settings["goal"] == "brief" and chosen.brief is not None:
+        game.objective = chosen.brief(game)
+    game.metadata = {
+        "actde": {"family": name, "settings": dict(settings)},
+        "walkthrough": list(game.metadata["walkthrough"]),
+        "uuid": _spell(name, settings),
+    }
+    _settle(game)
+    return game
+
+
+def write_game(game: Game, path: Path) -> None:
+    """Compile `game` to `path` (`.z8`) and write its `.json` beside it, each whole or not at all."""
+    from textworld.generator import CouldNotCompileGameError
+    from textworld.generator.inform7 import compile_inform7_game, generate_inform7_source
+
+    with tempfile.TemporaryDirectory() as folder:
+        compiled = Path(folder) / "tw-game.z8"
+        try:
+            compile_inform7_game(generate_inform7_source(game), str(compiled))
+        except CouldNotCompileGameError as error:
+            spelled = game.metadata["uuid"]
+            raise GameError(f"{spelled}: too large for a game file; take fewer rooms, objects or steps") from error
+        story = gamefile.without_date(compiled.read_bytes())
+    data = game.serialize()
+    data["grammar"]["names_to_exclude"] = sorted(data["grammar"].get("names_to_exclude", ()), key=str)
+    data["KB"]["text_grammars_path"] = ""
+    data["metadata"]["actde"]["story"] = hashlib.sha256(story).hexdigest()
+    paths.write_whole(path.with_suffix(".json"), json.dumps(data).encode())
+    paths.write_whole(path, story)
+
+
+def canonical_hash(game: Game) -> str:
+    """A hash of what happens in a game: its facts, names and quests, whatever the order they are listed in.
+
+    Prose, the wording of the objective, ids and seeds do not count: two games with one hash play alike.
+    """
+    names = {key: info.name or key for key, info in game.infos.items()}
+
+    def spell(facts: Any) -> list[list[str]]:
+        return sorted([fact.name, *(names.get(v.name, v.name) for v in fact.arguments)] for fact in facts)
+
+    def events(group: Any) -> list[list[list[str]]]:
+        return sorted(spell(event.condition.preconditions) for event in group)
+
+    quests = sorted([[[str(q.reward)]], events(q.win_events), events(q.fail_events)] for q in game.quests)
+    kinds = sorted([info.type, names[key]] for key, info in game.infos.items())
+    return _digest([spell(game.world.facts), kinds, quests])
+
+
+def _settle(game: Game) -> None:
+    """Put what TextWorld draws from sets into a fixed order; the events of a quest exclude each other."""
+    for quest in game.quests:
+        quest.fail_events = sorted(quest.fail_events, key=lambda event: json.dumps(event.serialize()))
+
+
+def _usable(story: Path) -> bool:
+    if not story.exists():
+        return False
+    try:
+        return gamefile.check(story) == gamefile.OURS
+    except GameError:
+        return False
+
+
+def _digest(data: object) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def _spell(name: str, settings: Mapping[str, Any]) -> str:
+    from games.settings import format_settings
+
+    return f"textworld:{name}?{format_settings(FAMILIES[name].table, settings)}"

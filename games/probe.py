@@ -1,0 +1,49 @@
+"""Run in a child process: does a game file that is not ours load, and does its record describe it?
+
+The record must be right about the opening text (room, objective) and its walkthrough must win. Prints one line
+`problem:...` and exits with 1 where it does not. Hanging and crashing are the parent's to notice.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+
+
+def main(story: str) -> int:
+    """0 where story and record belong together, else 1."""
+    problem = find_problem(Path(story))
+    if problem:
+        print(f"problem: {problem}")  # noqa: T201
+    return int(bool(problem))
+
+
+def find_problem(story: Path) -> str:
+    """Why the record beside `story` is not its own; '' where nothing speaks against it."""
+    import textworld
+
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "tw-copy.z8"
+        copy.write_bytes(story.read_bytes())
+        copy.with_suffix(".json").write_bytes(story.with_suffix(".json").read_bytes())
+        try:
+            env = textworld.start(str(copy), textworld.EnvInfos(admissible_commands=True))
+            state = env.reset()
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            return f"TextWorld cannot read its record ({type(error).__name__}: {str(error)[:80]})"
+        text = _words(state.feedback)
+        if _words(state.objective or "") not in text:
+            return "the .json beside it belongs to another game (its objective is not in the opening text)"
+        for command in state["extra.walkthrough"] or ():
+            if command not in state.admissible_commands:
+                return f"the .json beside it belongs to another game ({command!r} is not possible there)"
+            state, _, _ = env.step(command)
+        if state["extra.walkthrough"] and not (state.won and state.score == state.max_score):
+            return "the .json beside it belongs to another game (its walkthrough does not win)"
+        env.close()
+    return ""
+
+
+def _words(text: str) -> str:
+    return re.sub(r"\s+", " ", text).strip().lower()

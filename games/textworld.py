@@ -1,0 +1,129 @@
+"""TextWorld games behind our contract: one game file, played through TextWorld's own interpreter.
+
+Commands pass the gatekeeper (`games/guard.py`) first and files are checked before they are loaded
+(`games/gamefile.py`). Remembering transitions, to play faster, is left out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from games import gamefile, paths
+from games.base import Moment, TextGame
+from games.errors import GameError, nearest
+from games.guard import Guard
+
+INFOS = ("inventory", "description", "policy_commands")
+"""What `infos` may ask for; each costs several times a plain step."""
+BANNER_END = "$$$$$$$$ \\$$$$$$$ \n"
+"""The last line of the large TEXTWORLD that opens every game; it says nothing and costs hundreds of tokens."""
+TURNS = 100
+
+
+class TextWorld(TextGame):
+    """A TextWorld game: `game` is a game file (`.z8`, or `.json` beside it) or `textworld:FAMILY?level=1&seed=7`.
+
+    The reward of a command is the difference of scores. Winning and losing terminate; the turn limit
+    truncates (default: 100, or three times the walkthrough where that is more). `infos` asks for the
+    expensive entries of info (`inventory`, `description`, `policy_commands`; the last is empty in cooking
+    games with `drop`); `score`, `max_score`, `won`, `lost`, `moves` and `objective` always come, and
+    `extra.walkthrough` at reset. `moves` counts commands, understood or not. A command that the gatekeeper
+    stops is answered as not understood, costs a turn, and leaves its reason in `info["refused"]`. Texts are
+    stripped at both ends, and the opening comes without TextWorld's banner.
+    """
+
+    def __init__(self, game: str, *, max_turns: int | None = None, infos: Sequence[str] = ()) -> None:
+        for name in infos:
+            if name not in INFOS:
+                raise GameError(f"infos: TextWorld games have no {name!r} to ask for; {nearest(name, INFOS)}")
+        self._asked = tuple(name for name in INFOS if name in infos)
+        self.path = _locate(game)
+        gamefile.check(self.path)
+        self._env: Any = self._load()
+        self._walkthrough: list[str] = list(self._state.get("extra.walkthrough") or ())
+        self._guard = Guard(self._state["command_templates"])
+        super().__init__(max_turns=max(TURNS, 3 * len(self._walkthrough)) if max_turns is None else max_turns)
+
+    def close(self) -> None:
+        """Free the interpreter; a second call does nothing."""
+        env, self._env = getattr(self, "_env", None), None
+        if env is not None:
+            env.close()
+
+    def _load(self) -> Any:
+        import textworld
+
+        wanted = dict.fromkeys(("admissible_commands", *self._asked), True)
+        try:
+            with _named_tw(self.path) as story:
+                env = textworld.start(str(story), textworld.EnvInfos(**wanted))
+            self._state: Any = env.reset()
+        except (KeyError, TypeError, AttributeError, IndexError, AssertionError) as error:
+            raise GameError(f"{self.path}: TextWorld cannot read this game ({type(error).__name__})") from error
+        return env
+
+    def _start(self, options: dict[str, Any]) -> Moment:
+        if self._env is None:
+            self._env = self._load()
+        self._state = self._env.reset()
+        _, banner, opening = self._state.feedback.partition(BANNER_END)
+        return self._moment(opening if banner else self._state.feedback, {"extra.walkthrough": self._walkthrough[:]})
+
+    def _play(self, command: str) -> Moment:
+        verdict = self._guard.check(command, self._state["admissible_commands"])
+        if verdict.command is None:
+            return self._moment(verdict.reply, {"refused": verdict.reason})
+        before = self._state["score"]
+        self._state, _, _ = self._env.step(verdict.command)
+        return self._moment(self._state["feedback"], {}, reward=self._state["score"] - before)
+
+    def _moment(self, text: str, extra: dict[str, Any], reward: int = 0) -> Moment:
+        state = self._state
+        for name in self._asked:
+            value = state.get(name)
+            extra[name] = list(value or ()) if name == "policy_commands" else (value or "").strip()
+        known = {name: state[name] for name in ("score", "max_score", "objective")}
+        won, lost = bool(state["won"]), bool(state["lost"])
+        return Moment(
+            text=text.strip(),
+            reward=reward,
+            commands=tuple(state["admissible_commands"]),
+            won=won,
+            lost=lost,
+            over=won or lost,
+            extra={**known, **extra},
+        )
+
+
+def _locate(game: str) -> Path:
+    from games.generate import cached_game
+    from games.specs import resolve
+
+    spec = resolve(game)
+    if len(spec) != 1 or spec[0].kind not in ("textworld", "file"):
+        what = f"{len(spec)} games" if len(spec) != 1 else f"a {spec[0].kind} game"
+        raise GameError(f"game={game!r}: expected one TextWorld game, got {what}")
+    if spec[0].kind == "file":
+        return gamefile.pair(Path(spec[0].target))[0]
+    return cached_game(spec[0].target, dict(spec[0].settings))
+
+
+@contextlib.contextmanager
+def _named_tw(story: Path) -> Iterator[Path]:
+    """The story under a name that begins with `tw-`: under any other, a status line is added to every text."""
+    if story.name.startswith("tw-"):
+        yield story
+        return
+    data, record = story.read_bytes(), story.with_suffix(".json").read_bytes()
+    stem = f"tw-{hashlib.sha256(data + record).hexdigest()[:24]}"
+    folder = paths.cache_folder("copies")
+    with paths.disk_errors("copy the game file", f"see {paths.VARIABLE}"):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in ((f"{stem}.json", record), (f"{stem}.z8", data)):
+            if not (folder / name).exists():
+                paths.write_whole(folder / name, content)
+    yield folder / f"{stem}.z8"
