@@ -33,9 +33,7 @@ def clipped_surrogate(ratio: Tensor, advantages: Tensor, clip_range: float) -> T
     return torch.max(-advantages * ratio, -advantages * clipped)
 
 
-def clipped_value_loss(
-    values: Tensor, old_values: Tensor, returns: Tensor, clip_range: float | None
-) -> Tensor:
+def clipped_value_loss(values: Tensor, old_values: Tensor, returns: Tensor, clip_range: float | None) -> Tensor:
     """Value loss of PPO.
 
         1/2 max((v - G)^2, (clip(v, v_old - clip_range, v_old + clip_range) - G)^2)
@@ -58,7 +56,7 @@ def expectile_value_loss(values: Tensor, q_values: Tensor, expectile: float) -> 
     tau -> 1 the largest q. `q_values` is a fixed target, without gradient. All [B, T], reward squared.
     """
     errors = q_values - values
-    weight = torch.where(errors >= 0, expectile, 1.0 - expectile)
+    weight = (expectile - (errors < 0).to(errors.dtype)).abs()
     return weight * errors.square()
 
 

@@ -18,9 +18,7 @@ def alone(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def td_errors(
-    rewards: Tensor, discounts: Tensor, next_values: Tensor, baseline: Tensor, mask: Tensor
-) -> Tensor:
+def td_errors(rewards: Tensor, discounts: Tensor, next_values: Tensor, baseline: Tensor, mask: Tensor) -> Tensor:
     """One-step errors against a baseline.
 
         delta_t(b) = r_t + gamma_t v(s_{t+1}) - b_t
@@ -74,9 +72,7 @@ def whiten(x: Tensor, mask: Tensor, all_reduce: AllReduce = alone, *, eps: float
     return centred * torch.rsqrt(variance + eps)
 
 
-def explained_variance(
-    predictions: Tensor, returns: Tensor, mask: Tensor, all_reduce: AllReduce = alone
-) -> Tensor:
+def explained_variance(predictions: Tensor, returns: Tensor, mask: Tensor, all_reduce: AllReduce = alone) -> Tensor:
     """How much of the spread of the returns a prediction explains.
 
         1 - Var(G - prediction) / Var(G)

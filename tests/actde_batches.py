@@ -1,0 +1,114 @@
+"""Random batches, and the ways to change one that must change nothing: padding, order, parts, processes."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from actde import Batch, Outputs
+
+Record = TypeVar("Record")
+Result = TypeVar("Result")
+
+
+def table(*rows: Sequence[float]) -> Tensor:
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def random_batch(seed: int, lengths: Sequence[int], *, q: bool = True, ref: bool = True) -> Batch:
+    """Segments of these lengths; about half of them terminate, the others bootstrap."""
+    rng = torch.Generator().manual_seed(seed)
+    shape = (len(lengths), max(lengths))
+
+    def normal() -> Tensor:
+        return torch.randn(shape, generator=rng, dtype=torch.float64)
+
+    ends = torch.tensor(lengths)
+    mask = torch.arange(shape[1]) < ends[:, None]
+    discounts = torch.where(torch.rand(shape, generator=rng) < 0.5, 1.0, 0.9).double()
+    last = torch.arange(shape[1]) == ends[:, None] - 1
+    over = last & (torch.rand(shape[0], generator=rng) < 0.5)[:, None]
+    values = normal()
+    next_values = torch.cat([values[:, 1:], torch.zeros(shape[0], 1)], dim=1)
+    return Batch(
+        rewards=torch.where(mask, normal(), 0.0),
+        discounts=torch.where(mask & ~over, discounts, 0.0),
+        mask=mask,
+        logprobs=-normal().abs() - 0.1,
+        values=values,
+        next_values=torch.where(last, normal(), next_values),
+        q_values=normal() if q else None,
+        ref_logprobs=-normal().abs() - 0.1 if ref else None,
+    )
+
+
+def random_outputs(batch: Batch, seed: int = 0, *, heads: int = 2, near: bool = False) -> Outputs:
+    """A network's answer to the batch, as leaves that take gradient; `near`: the policy has not moved."""
+    rng = torch.Generator().manual_seed(seed)
+    shape = (*batch.mask.shape, heads)
+
+    def normal() -> Tensor:
+        return torch.randn(shape[:2], generator=rng, dtype=torch.float64)
+
+    logprobs = batch.logprobs.clone() if near else batch.logprobs + 0.3 * normal()
+    return Outputs(
+        logprobs=logprobs.requires_grad_(),
+        entropy=normal().abs().requires_grad_(),
+        values=(batch.values + normal()).requires_grad_(),
+        q_values=torch.randn(shape, generator=rng, dtype=torch.float64).requires_grad_(),
+        target_q_values=normal(),
+        kl=normal().abs().requires_grad_(),
+    )
+
+
+def changed(record: Record, change: Callable[[str, Tensor], Tensor]) -> Record:
+    """The record with `change(name, tensor)` in place of every tensor."""
+    found: dict[str, Any] = {}
+    for spec in fields(record):  # type: ignore[arg-type]
+        tensor = getattr(record, spec.name)
+        if tensor is not None:
+            found[spec.name] = change(spec.name, tensor)
+    return type(record)(**found)
+
+
+def padded(record: Record, extra: int, garbage: float) -> Record:
+    """`extra` further columns that hold no choices, but `garbage`."""
+
+    def widen(name: str, tensor: Tensor) -> Tensor:
+        fill = {"mask": 0, "discounts": 1}.get(name, garbage)
+        shape = (tensor.shape[0], extra, *tensor.shape[2:])
+        return torch.cat([tensor, torch.full(shape, fill, dtype=tensor.dtype)], dim=1)
+
+    return changed(record, widen)
+
+
+def chosen(record: Record, rows: Tensor) -> Record:
+    """These segments, of any record."""
+    return changed(record, lambda _, tensor: tensor[rows])
+
+
+def in_processes(count: int, work: Callable[[int, Callable[[Tensor], Tensor]], Result]) -> list[Result]:
+    """Runs work(rank, all_reduce) in `count` threads that stand for processes; the results by rank."""
+    barrier = threading.Barrier(count, timeout=20)
+    shared: dict[int, Tensor] = {}
+    results: dict[int, Result] = {}
+
+    def run(rank: int) -> None:
+        def all_reduce(tensor: Tensor) -> Tensor:
+            shared[rank] = tensor
+            barrier.wait()
+            total = torch.stack([shared[other] for other in range(count)]).sum(dim=0)
+            barrier.wait()
+            return total
+
+        results[rank] = work(rank, all_reduce)
+
+    threads = [threading.Thread(target=run, args=(rank,)) for rank in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [results[rank] for rank in range(count)]
