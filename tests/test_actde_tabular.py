@@ -180,7 +180,8 @@ def test_choices_follow_the_policy_and_the_seed() -> None:
     rng = random.Random(1)
     found = [learner.choose(0, rng) for _ in range(2000)]
     assert found.count("a") / 2000 == pytest.approx(0.8, abs=0.03)
-    assert found[:20] == [learner.choose(0, again) for again in [random.Random(1)] for _ in range(20)]
+    rng = random.Random(1)
+    assert found[:20] == [learner.choose(0, rng) for _ in range(20)]
 
 
 @pytest.mark.parametrize(("name", "bad"), [("alpha", 0), ("alpha", 1.5), ("b", 0), ("b", math.nan)])
