@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from agents.protocol import Agent, AgentError, Turn
-from agents.simple import HumanAgent, RandomAgent, WalkthroughAgent
 
 SHIPPED = Path(__file__).parent / "shipped"
 """Trained checkpoints that come with the project, one folder each."""
@@ -26,6 +25,8 @@ def make_agent(
     `greedy` takes the likeliest command instead of drawing one (language models only); `ask` is how a human
     is asked for a command. AgentError for an unknown name, a folder without a checkpoint, or a damaged one.
     """
+    from agents.simple import HumanAgent, RandomAgent, WalkthroughAgent
+
     if name_or_folder == "random":
         return RandomAgent(seed=seed)
     if name_or_folder == "walkthrough":
@@ -40,7 +41,7 @@ def make_agent(
 def _language_model(name: str, *, seed: int, greedy: bool) -> Agent:
     folder = SHIPPED / name if name in ("actde", "ppo") else Path(name)
     if name != "smollm2" and not folder.is_dir():
-        raise AgentError(_unknown(name))
+        raise AgentError(_unknown(name) if name not in NAMES else f"the trained agent {name!r} is missing: {folder}")
     from agents.checkpoint import load_agent, load_pretrained
 
     if name == "smollm2":

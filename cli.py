@@ -1,0 +1,304 @@
+"""The command line, and the only file that prints. `python cli.py COMMAND --help` explains each command.
+
+What a screen looks like is in `display.py`. Anything heavy is imported inside the command that needs it, so that
+help comes at once. Errors are one line on standard error: status 2 for a user's mistake, 1 for a failing machine,
+130 for Ctrl-C; a bug shows its traceback.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console, RenderableType
+
+if TYPE_CHECKING:
+    from agents.episode import Episode
+    from agents.protocol import Turn
+    from agents.transcript import Entry
+
+GAME = "textworld:simple?seed=1"
+DISK = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the disk is read-only",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "not permitted",
+}
+
+app = typer.Typer(
+    name="actde",
+    help="Language-model agents that play and learn text games.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+AGENTS = "random, human, walkthrough, smollm2, the trained actde and ppo, or the folder of a run"
+GAMES = "bandit, ipd, a game file, a folder, a manifest, or textworld:FAMILY?level=1&seed=7 (seed=100..119: 20 games)"
+AgentOption = Annotated[str, typer.Option("--agent", help=AGENTS, rich_help_panel="What is played")]
+GameOption = Annotated[str, typer.Option("--game", help=GAMES, rich_help_panel="What is played")]
+SeedOption = Annotated[int, typer.Option(min=0, help="seed of games and agent", rich_help_panel="What is played")]
+TurnsOption = Annotated[
+    int | None, typer.Option(min=1, help="turn limit; the game's own by default", rich_help_panel="What is played")
+]
+GreedyOption = Annotated[
+    bool, typer.Option("--greedy", help="take the likeliest command, do not draw", rich_help_panel="What is played")
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="one JSON document on standard output", rich_help_panel="What is shown")
+]
+
+
+@app.command()
+def play(
+    agent: AgentOption = "actde",
+    game: GameOption = GAME,
+    seed: SeedOption = 0,
+    episodes: Annotated[int, typer.Option(min=1, help="episodes to play", rich_help_panel="What is played")] = 1,
+    max_turns: TurnsOption = None,
+    greedy: GreedyOption = False,
+    delay: Annotated[
+        float | None,
+        typer.Option(min=0, help="seconds to look at each turn; 0.6 in a terminal", rich_help_panel="What is shown"),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Watch an agent play, or play yourself (--agent human)."""
+    import agents
+    import games
+    import views
+    from agents.arena import Arena
+
+    asking = agent == "human"
+    if asking and as_json:
+        raise typer.BadParameter("a person cannot play with --json")
+    specs = games.resolve(game)
+    view: views.View = views.Lines(asking=asking)
+    if as_json:
+        view = views.Silence()
+    elif out.is_terminal:
+        view = views.Screen(agent, asking=asking)
+    pause = 0.0 if asking or not out.is_terminal or as_json else 0.6 if delay is None else delay
+
+    def ask(turn: Turn) -> str:
+        _show(view.turn(turn))
+        return input(" > ")
+
+    with _waiting(f"loading {agent}"):
+        player = agents.make_agent(agent, seed=seed, greedy=greedy, ask=ask)
+    finished: list[Episode] = []
+    infos: Sequence[str] = getattr(player, "infos", ())
+    stopped: int | None = None
+    with Arena(specs, seed=seed, parallel=1, max_turns=max_turns, infos=infos) as arena:
+        try:
+            for episode in arena.play(player, episodes, on_step=lambda event: _show(view.step(event), pause)):
+                finished.append(episode)
+                _show(view.episode(episode))
+        except EOFError:
+            stopped = 0
+        except KeyboardInterrupt:
+            stopped = 130
+    if stopped is not None and not as_json:
+        out.print("\nstopped", style="dim")
+    _show(view.end(finished))
+    if as_json:
+        _document(
+            {
+                "agent": agent,
+                "game": game,
+                "seed": seed,
+                "episodes": [episode.to_json() for episode in finished],
+            }
+        )
+    raise typer.Exit(stopped if stopped is not None else int(any(episode.error for episode in finished)))
+
+
+@app.command()
+def evaluate(
+    agent: AgentOption = "actde",
+    game: GameOption = GAME,
+    seed: SeedOption = 0,
+    episodes: Annotated[int, typer.Option(min=1, help="episodes per agent", rich_help_panel="What is played")] = 20,
+    max_turns: TurnsOption = None,
+    greedy: GreedyOption = False,
+    parallel: Annotated[int, typer.Option(min=1, help="episodes at once", rich_help_panel="What is played")] = 8,
+    as_json: JsonOption = False,
+) -> None:
+    """Success, score and steps of an agent, beside random and walkthrough on the same games and seeds."""
+    import agents
+    import display
+    import games
+    from agents.evaluate import Evaluation
+    from agents.evaluate import evaluate as measure
+
+    specs = games.resolve(game)
+    rows: list[Evaluation] = []
+    for name in dict.fromkeys((agent, "random", "walkthrough")):
+        with _waiting(f"loading {name}"):
+            player = agents.make_agent(name, seed=seed, greedy=greedy)
+        try:
+            with _progress(f"{name} plays", episodes) as advance:
+                row = measure(
+                    player,
+                    specs,
+                    game=game,
+                    episodes=episodes,
+                    seed=seed,
+                    parallel=parallel,
+                    max_turns=max_turns,
+                    on_episode=advance,
+                )
+        except agents.AgentError as error:
+            if name == agent:
+                raise
+            err.print(f"left out: {error}", markup=False, soft_wrap=True)
+        else:
+            rows.append(replace(row, agent=name))
+    if as_json:
+        _document([row.to_json() for row in rows])
+    else:
+        out.print(display.comparison(rows))
+
+
+@app.command()
+def watch(
+    run: Annotated[Path, typer.Argument(help="folder of a run, or a file of transcripts")],
+    iteration: Annotated[int | None, typer.Option(min=0, help="its episodes only; the newest by default")] = None,
+    episode: Annotated[int | None, typer.Option(min=0, help="this episode only")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Page through the episodes that a run recorded, turn by turn."""
+    import views
+    from agents import transcript
+
+    path = run / transcript.NAME if run.is_dir() else run
+    entries = _chosen(list(transcript.read(path)), path, iteration, episode)
+    if as_json:
+        _document([{"iteration": entry.iteration, **entry.episode.to_json()} for entry in entries])
+    elif out.is_terminal and sys.stdin.isatty():
+        _pages(entries)
+    else:
+        for entry in entries:
+            _show(views.record(entry))
+
+
+def _chosen(entries: list[Entry], path: Path, iteration: int | None, episode: int | None) -> list[Entry]:
+    """The entries of that iteration (the newest, where neither is given) and that episode."""
+    from agents import AgentError
+
+    if not entries:
+        raise AgentError(f"{path} holds no episodes yet")
+    if iteration is None and episode is None:
+        iteration = max(entry.iteration for entry in entries)
+    found = [entry for entry in entries if iteration in (None, entry.iteration)]
+    found = [entry for entry in found if episode in (None, entry.episode.index)]
+    if not found:
+        last, most = entries[-1].iteration, max(entry.episode.index for entry in entries)
+        raise AgentError(f"{path} has no such episode: its iterations go up to {last}, its episodes up to {most}")
+    return found
+
+
+def _pages(entries: Sequence[Entry]) -> None:
+    """Turn by turn, as keys say, until q."""
+    import views
+
+    turns = [(entry, turn) for entry in entries for turn in range(len(entry.episode.steps))]
+    firsts = [place for place, (_, turn) in enumerate(turns) if turn == 0]
+    place = 0
+    while True:
+        out.clear()
+        _show(views.page(*turns[place]))
+        out.print("space: on   b: back   n: next episode   p: episode before   q: leave", style="dim")
+        try:
+            key = typer.getchar()
+        except (EOFError, KeyboardInterrupt):
+            return
+        if key in ("q", "\x04"):
+            return
+        if key in (" ", "\r", "\n", "\x1b[C", "\x1b[B"):
+            place = min(place + 1, len(turns) - 1)
+        elif key in ("b", "\x1b[D", "\x1b[A"):
+            place = max(place - 1, 0)
+        elif key == "n":
+            place = min((first for first in firsts if first > place), default=place)
+        elif key == "p":
+            place = max((first for first in firsts if first < place), default=place)
+
+
+def _show(things: Iterable[RenderableType], pause: float = 0.0) -> None:
+    """Print one thing after the other, with time to look at each; a plain line is never wrapped."""
+    for thing in things:
+        out.print(thing, markup=False, soft_wrap=isinstance(thing, str))
+        if pause:
+            time.sleep(pause)
+
+
+def _document(data: object) -> None:
+    print(json.dumps(data, allow_nan=False, ensure_ascii=False, indent=1))  # noqa: T201
+
+
+@contextmanager
+def _waiting(what: str) -> Iterator[None]:
+    """Say on a terminal what takes so long."""
+    if not err.is_terminal:
+        yield
+        return
+    with err.status(what, spinner="dots"):
+        yield
+
+
+@contextmanager
+def _progress(what: str, total: int) -> Iterator[Callable[[object], None]]:
+    """A progress bar on standard error, where that is a terminal; yields what to call after each unit."""
+    from rich.progress import Progress
+
+    with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda unit: bar.advance(task)
+
+
+def _mistakes() -> tuple[type[ValueError], ...]:
+    """The errors that mean a user's mistake, of those packages that have been imported."""
+    names = (("games.errors", "GameError"), ("agents.protocol", "AgentError"), ("actde.errors", "OptimizerError"))
+    return tuple(getattr(sys.modules[module], name) for module, name in names if module in sys.modules)
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    err.print(f"error: {' '.join(message.split())}", markup=False, soft_wrap=True)
+    sys.exit(status)
+
+
+def main() -> None:
+    """Run the command line; see the top of this file for exit statuses."""
+    try:
+        status = app(args=sys.argv[1:] or ["--help"], standalone_mode=False)
+    except typer.TyperException as error:
+        _fail(error.format_message(), error.exit_code)
+    except typer.Abort:
+        _fail("stopped", 130)
+    except ValueError as error:
+        if not isinstance(error, _mistakes()):
+            raise
+        _fail(str(error), 2)
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        where = f": {error.filename}" if error.filename else ""
+        _fail(DISK[error.errno] + where, 1)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+if __name__ == "__main__":
+    main()
