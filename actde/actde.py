@@ -16,7 +16,7 @@ class ACTDE(Optimizer):
     policy plus (b/a)(q - q_0), with b and a the step sizes of logits and of q (`actde/tabular.py`).
 
     It degenerates to PPO where q(s, a) = v(s): with one action, with a Q head that ignores the action, or
-    before q has learned. Whitening divides the vanishing error by its own spread and so keeps it from
+    before either has learned. Whitening divides the vanishing error by its own spread and so keeps it from
     vanishing. With advantage "lambda" the errors of later choices count too,
 
         A_t(q) = A_t(v) - sum_k (gamma lambda)^k (q(s_{t+k}, a_{t+k}) - v(s_{t+k})),

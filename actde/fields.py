@@ -6,6 +6,7 @@ metadata serves whoever shows the settings (a command line, a page of documentat
 
 import json
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from typing import Any, Self
@@ -125,7 +126,7 @@ def _inside(rule: Mapping[str, Any], value: float) -> bool:
     low, high = rule["low"], rule["high"]
     over = value > low if rule["above"] else value >= low
     under = value < high if rule["below"] else value <= high
-    return math.isfinite(value) and over and under
+    return abs(value) <= sys.float_info.max and over and under
 
 
 def _range(rule: Mapping[str, Any]) -> str:

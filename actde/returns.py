@@ -65,11 +65,8 @@ def whiten(x: Tensor, mask: Tensor, all_reduce: AllReduce = alone, *, eps: float
     Two passes, so that a large mean costs no digits. Equal x give 0. Note what it does to an error that is
     meant to vanish: divided by its own spread it never does. `x`, `mask` and the result are [B, T].
     """
-    count = all_reduce(mask.sum().to(x.dtype)).clamp(min=1.0)
-    mean = all_reduce(torch.where(mask, x, 0.0).sum()) / count
-    centred = torch.where(mask, x - mean, 0.0)
-    variance = all_reduce(centred.square().sum()) / count
-    return centred * torch.rsqrt(variance + eps)
+    mean, variance = _moments(x, mask, all_reduce)
+    return torch.where(mask, (x - mean) * torch.rsqrt(variance + eps), 0.0)
 
 
 def explained_variance(predictions: Tensor, returns: Tensor, mask: Tensor, all_reduce: AllReduce = alone) -> Tensor:
@@ -80,12 +77,13 @@ def explained_variance(predictions: Tensor, returns: Tensor, mask: Tensor, all_r
     1 is perfect, 0 is a constant, below 0 is worse than a constant; 0 by convention where the returns do not
     vary. Arguments are [B, T], the result is a scalar, over all processes.
     """
-    total = _variance(returns, mask, all_reduce)
-    rest = _variance(returns - predictions, mask, all_reduce)
+    _, total = _moments(returns, mask, all_reduce)
+    _, rest = _moments(returns - predictions, mask, all_reduce)
     return torch.where(total > 0, 1.0 - rest / total.clamp(min=torch.finfo(total.dtype).tiny), 0.0)
 
 
-def _variance(x: Tensor, mask: Tensor, all_reduce: AllReduce) -> Tensor:
+def _moments(x: Tensor, mask: Tensor, all_reduce: AllReduce) -> tuple[Tensor, Tensor]:
+    """Mean and variance (divided by the number) over all choices of all processes; 0, 0 without any."""
     count = all_reduce(mask.sum().to(x.dtype)).clamp(min=1.0)
     mean = all_reduce(torch.where(mask, x, 0.0).sum()) / count
-    return all_reduce(torch.where(mask, (x - mean).square(), 0.0).sum()) / count
+    return mean, all_reduce(torch.where(mask, (x - mean).square(), 0.0).sum()) / count

@@ -338,6 +338,13 @@ def test_kl_in_the_reward_is_taken_off_every_choice() -> None:
     assert torch.equal(found.returns, wanted.returns)
 
 
+def test_kl_in_the_loss_leaves_the_rewards_alone() -> None:
+    batch = random_batch(13, LENGTHS)
+    found, wanted = (made("actde", kl_coef=coef).targets(batch) for coef in (0.2, 0.0))
+    assert torch.equal(found.advantages, wanted.advantages)
+    assert torch.equal(found.returns, wanted.returns)
+
+
 def test_kl_in_the_reward_is_not_in_the_loss_as_well_and_is_measured() -> None:
     batch = random_batch(14, LENGTHS)
     outputs = random_outputs(batch)

@@ -122,6 +122,7 @@ BAD = [
     ("value_clip_range", 0.0, r"value_clip_range must be a number in \(0, inf\) or none"),
     ("value_coef", -1, r"value_coef must be a number in \[0, inf\)"),
     ("q_coef", float("inf"), "q_coef"),
+    ("q_coef", 10**400, "q_coef"),
     ("entropy_coef", -0.01, "entropy_coef"),
     ("expectile", 1.0, r"expectile must be a number in \(0, 1\)"),
     ("expectile", 0.0, "expectile"),
