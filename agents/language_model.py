@@ -106,9 +106,7 @@ class LanguageModelAgent:
         tries = [self._trie(turn) for turn in turns]
         lives = [self._read_turn(turn, max(trie.depths)) for turn, trie in zip(turns, tries, strict=True)]
         wanted = [i for i, trie in enumerate(tries) if trie.branching]
-        blocks = {
-            i: Block(row=lives[i].stream.row, tokens=lives[i].stream.pending, trie=tries[i]) for i in wanted
-        }
+        blocks = {i: Block(row=lives[i].stream.row, tokens=lives[i].stream.pending, trie=tries[i]) for i in wanted}
         heads, offset = self._read_heads(list(blocks.values())), 0
         decisions, commands = [], {}
         for i, (turn, live, trie) in enumerate(zip(turns, lives, tries, strict=True)):
@@ -177,13 +175,13 @@ class LanguageModelAgent:
         return tokens
 
     def _trie(self, turn: Turn) -> Trie:
-        terminator = self.prompt.after_command(game_terminator=turn.terminator)
-        key = (terminator, *turn.info["admissible_commands"])
+        key = (turn.prompt, turn.terminator, *turn.info["admissible_commands"])
         if key not in self._tries:
             if len(self._tries) >= 8192:
                 self._tries.clear()
-            end = self._encode(terminator)
-            self._tries[key] = build_trie([self._encode(command) + end for command in key[1:]])
+            end = self._encode(self.prompt.after_command(game_terminator=turn.terminator))
+            texts = [self.prompt.command(command, game_prompt=turn.prompt) for command in key[2:]]
+            self._tries[key] = build_trie([self._encode(text) + end for text in texts])
         return self._tries[key]
 
     def _command_tokens(self, turn: Turn, trie: Trie, command: int) -> list[int]:
@@ -208,10 +206,8 @@ class LanguageModelAgent:
         duplicate = np.array([first != command for command, first in enumerate(trie.first_of_leaf)])
         probabilities = np.where(duplicate, 0.0, np.exp(logprobs))
         probabilities /= probabilities.sum()
-        if self.greedy:
-            command = int(probabilities.argmax())
-        else:
-            command = int(live.rng.choice(len(names), p=probabilities))
+        draw = live.rng.choice(len(names), p=probabilities) if not self.greedy else probabilities.argmax()
+        command = int(draw)
         q_values: dict[str, float] = {}
         if heads.q is not None and trie.branching:
             last = [path[-1] for path in trie.paths]
@@ -317,6 +313,6 @@ class LanguageModelAgent:
         """Tokens that end a line in free mode: the end of text, and every token that contains a newline."""
         if self._line_ends is None:
             ends = {i for i in range(len(self.tokenizer)) if "\n" in self.tokenizer.decode([i])}
-            ends |= {i for i in self.tokenizer.all_special_ids}
+            ends |= set(self.tokenizer.all_special_ids)
             self._line_ends = frozenset(ends)
         return self._line_ends

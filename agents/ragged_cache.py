@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 
-class RaggedLayer(CacheLayerMixin):
+class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not followed
     """Keys and values of one layer, [rows, heads, capacity, head_dim], written at positions named per row."""
 
     is_sliding = False
@@ -80,7 +80,7 @@ class Plan:
     """(rows, positions) that every layer must have room for."""
 
 
-class RaggedCache(Cache):
+class RaggedCache(Cache):  # type: ignore[misc]
     """Rows of unequal length. `lengths[row]` counts the valid entries; the owner keeps it up to date."""
 
     def __init__(self, layers: int) -> None:

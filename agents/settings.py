@@ -35,16 +35,24 @@ class TrainSettings(Record):
 
     episodes: int = whole(16, "episodes per rollout", low=1, group="Rollout")
     parallel: int = whole(16, "episodes that are live at once", low=1, group="Rollout")
-    max_turns: int | None = whole(None, "turn limit of an episode; none: the game's own", low=1, optional=True, group="Rollout")
+    max_turns: int | None = whole(
+        None, "turn limit of an episode; none: the game's own", low=1, optional=True, group="Rollout"
+    )
     mode: Literal["trie", "free"] = choice(
-        "trie", "trie: exact over admissible commands; free: any text to the end of line", ("trie", "free"),
+        "trie",
+        "trie: exact over admissible commands; free: any text to the end of line",
+        ("trie", "free"),
         group="Rollout",
     )
     prompt: str = text("auto", "plain, chat, or auto: what suits the trunk", group="Rollout")
-    context: int | None = whole(None, "longest stream in tokens; none: the trunk's limit", low=16, optional=True, group="Rollout")
+    context: int | None = whole(
+        None, "longest stream in tokens; none: the trunk's limit", low=16, optional=True, group="Rollout"
+    )
     credit: Literal["token", "command"] = choice(
-        "token", "token: every choice of a token is an action; command: all of a turn are one",
-        ("token", "command"), group="Rollout",
+        "token",
+        "token: every choice of a token is an action; command: all of a turn are one",
+        ("token", "command"),
+        group="Rollout",
     )
 
     reward_scale: float = number(1.0, "factor on all rewards", above=True, group="Reward")
@@ -65,9 +73,15 @@ class TrainSettings(Record):
     max_grad_norm: float = number(1.0, "the gradient's norm is clipped to this", above=True, group="Update")
 
     iterations: int = whole(200, "rollouts to play and learn from", low=1, group="Budget")
-    minutes: float | None = number(None, "stop after this long, in all; none: no limit", above=True, optional=True, group="Budget")
+    minutes: float | None = number(
+        None, "stop after this long, in all; none: no limit", above=True, optional=True, group="Budget"
+    )
     stop_success: float | None = number(
-        None, "stop when this share of the last 100 episodes is won; none: go on", high=1, above=True, optional=True,
+        None,
+        "stop when this share of the last 100 episodes is won; none: go on",
+        high=1,
+        above=True,
+        optional=True,
         group="Budget",
     )
     save_every: int = whole(10, "rollouts between checkpoints", low=1, group="Budget")

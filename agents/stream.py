@@ -121,9 +121,7 @@ class Stream:
             if choices:
                 used = np.asarray(tokens[: choices[-1].position + 1], dtype=np.int64)
                 segments.append(
-                    Segment(
-                        episode=self.episode, tokens=used, choices=choices, whole_vocabulary=whole_vocabulary
-                    )
+                    Segment(episode=self.episode, tokens=used, choices=choices, whole_vocabulary=whole_vocabulary)
                 )
             start = end
         return segments

@@ -5,7 +5,7 @@ from a config. Anything else is a pretrained decoder (`agents/pretrained.py`), t
 LoRA adapter. Leaves out loading what was trained (checkpoint.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,10 +58,33 @@ def assemble(assembly: Assembly, vocabulary: Sequence[str] | None) -> tuple[Acto
         if assembly.lora:
             raise AgentError(f"--lora adapts a pretrained trunk, but {assembly.trunk!r} starts from random weights")
         lm, tokenizer = _from_config(assembly, vocabulary)
-        init_std = 0.02
     else:
         lm, tokenizer = _from_pretrained(assembly)
-        init_std = 0.0
+    return _with_heads(lm, assembly), tokenizer
+
+
+def build_model(assembly: Assembly, config: Mapping[str, Any] | None, vocabulary: int) -> ActorCritic:
+    """The model that a checkpoint describes, with whatever weights: from its config, or base and adapter.
+
+    Raises:
+        AgentError: the config is none of transformers', or the base model is missing.
+    """
+    if config is None:
+        return _with_heads(_from_pretrained(assembly)[0], assembly)
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    try:
+        settings = dict(config)
+        known = AutoConfig.for_model(settings.pop("model_type"), **settings)
+    except (KeyError, ValueError, TypeError) as error:
+        raise AgentError(f"the checkpoint's config is not one of transformers' decoders: {error}") from None
+    if known.vocab_size != vocabulary and assembly.trunk in SCRATCH:
+        raise AgentError(f"the checkpoint's tokenizer has {vocabulary} tokens, its config {known.vocab_size}")
+    lm = AutoModelForCausalLM.from_config(known)
+    return _with_heads(lm.to(_dtype(assembly.dtype)), assembly)
+
+
+def _with_heads(lm: Any, assembly: Assembly) -> ActorCritic:
     config = lm.config
     heads = Heads(
         config.hidden_size,
@@ -72,11 +95,17 @@ def assemble(assembly: Assembly, vocabulary: Sequence[str] | None) -> tuple[Acto
         target_q=assembly.target_q,
         detach_value=assembly.detach_value,
         detach_q=assembly.detach_q,
-        init_std=init_std,
+        init_std=0.02 if assembly.trunk in SCRATCH else 0.0,
     )
     model = ActorCritic(_adapted(lm, assembly) if assembly.lora else lm, heads)
     model.check()
-    return model, tokenizer
+    return model
+
+
+def _dtype(name: str) -> Any:
+    import torch
+
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
 
 
 def _from_config(assembly: Assembly, vocabulary: Sequence[str] | None) -> tuple[Any, Any]:

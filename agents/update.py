@@ -176,7 +176,7 @@ class Updater:
     def _kl(self, rollout: Rollout, part: Part, readout: Readout) -> Tensor | None:
         """[N] KL(pi || reference), nats: exact over the alternatives; over a whole vocabulary its estimate
 
-            exp(r) - r - 1,   r = log pi_ref - log pi    (Schulman's k3, at the chosen token).
+        exp(r) - r - 1,   r = log pi_ref - log pi    (Schulman's k3, at the chosen token).
         """
         if rollout.ref_logprobs is None:
             return None

@@ -1,0 +1,137 @@
+"""The folder of a training run: settings, metrics and transcripts as JSON, and checkpoints to go on from.
+
+    settings.json       what the run was asked to do, resolved
+    metrics.jsonl       one line per iteration
+    transcripts.jsonl   every episode (agents/transcript.py)
+    tensorboard/        the same metrics for TensorBoard
+    checkpoints/000010/ the newest two (agents/checkpoint.py)
+
+Going on from a checkpoint forgets what was written after it, so a resumed run's files are those of an
+uninterrupted one. Leaves out what a checkpoint contains.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from actde import OptimizerError, Settings
+from agents import transcript
+from agents.checkpoint import AGENT, FOLDER, read_json
+from agents.protocol import AgentError
+from agents.settings import TrainSettings
+
+SETTINGS, METRICS = "settings.json", "metrics.jsonl"
+FREE = ("iterations", "minutes", "stop_success", "save_every")
+"""Settings that may change when a run is resumed: they only say when it ends."""
+
+
+class RunFolder:
+    """Opens a new run, or an old one to resume.
+
+    Raises:
+        AgentError: a new run in a folder that holds something, an old one that is missing, or one that was
+            made by other settings.
+    """
+
+    def __init__(self, path: Path, settings: TrainSettings, learning: Settings, *, resume: bool) -> None:
+        self.path = path
+        wanted = {"train": settings.to_dict(), "learning": learning.to_dict()}
+        if resume:
+            self._check(wanted)
+        elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+            what = "already holds a run" if (path / SETTINGS).is_file() else "is not empty"
+            raise AgentError(f"{path} {what}; choose another --out, or go on with it by --resume")
+        path.mkdir(parents=True, exist_ok=True)
+        replace_text(path / SETTINGS, json.dumps(wanted, indent=1, allow_nan=False) + "\n")
+
+    def _check(self, wanted: Mapping[str, Mapping[str, Any]]) -> None:
+        if not (self.path / SETTINGS).is_file():
+            raise AgentError(f"{self.path} holds no run to resume: {SETTINGS} is missing")
+        before = read_settings(self.path)
+        for part, values in wanted.items():
+            for name, value in values.items():
+                if name not in FREE and value != before[part].get(name, value):
+                    raise AgentError(
+                        f"{self.path} was made with {name}={before[part][name]!r}, not {value!r}; "
+                        "resume with the same settings, or start another run"
+                    )
+
+    def checkpoints(self) -> list[Path]:
+        """Whole checkpoints, oldest first."""
+        inside = self.path / FOLDER
+        return sorted(p for p in inside.glob("[0-9]*") if (p / AGENT).is_file()) if inside.is_dir() else []
+
+    def checkpoint(self, iteration: int) -> Path:
+        """Where the checkpoint after so many iterations goes."""
+        return self.path / FOLDER / f"{iteration:06d}"
+
+    def prune(self) -> None:
+        """Keep the two newest checkpoints."""
+        for old in self.checkpoints()[:-2]:
+            shutil.rmtree(old)
+
+    def log(self, metrics: Mapping[str, float]) -> None:
+        """Append one line to metrics.jsonl; numbers that are not finite become null."""
+        finite = {
+            name: value if value == value and abs(value) != float("inf") else None for name, value in metrics.items()
+        }
+        with (self.path / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(finite, allow_nan=False) + "\n")
+
+    def forget_after(self, iteration: int) -> None:
+        """Drop the lines of iterations from `iteration` on, which will be made again."""
+        for name in (METRICS, transcript.NAME):
+            path = self.path / name
+            if path.is_file():
+                replace_text(path, "".join(_lines_before(path, iteration)))
+
+
+def read_settings(path: Path) -> dict[str, dict[str, Any]]:
+    """The settings of the run in a folder, as plain values, by part (train, learning)."""
+    found = read_json(path / SETTINGS)
+    if set(found) != {"train", "learning"}:
+        raise AgentError(f"{path / SETTINGS} is damaged: expected train and learning, got {sorted(found)}")
+    try:
+        TrainSettings.from_dict(found["train"])
+        Settings.from_dict(found["learning"])
+    except (OptimizerError, TypeError) as error:
+        raise AgentError(f"{path / SETTINGS} is damaged: {error}") from None
+    return found
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """All lines of a run's metrics; AgentError for a damaged one."""
+    lines = []
+    for number, line in enumerate((path / METRICS).read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            lines.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise AgentError(f"{path / METRICS}, line {number} is damaged: {error}") from None
+    return lines
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _lines_before(path: Path, iteration: int) -> Iterator[str]:
+    """Whole lines of earlier iterations; a last line that an interruption cut short is dropped."""
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            if line.endswith("\n") and json.loads(line)["iteration"] < iteration:
+                yield line

@@ -1,0 +1,269 @@
+"""The training loop: play a rollout, learn from it, write down what happened, and again.
+
+One iteration is `episodes` episodes and `epochs` passes over them. The loop is a generator of metrics, so
+whoever runs it shows progress, and stops it by stopping to ask. It is written against `accelerate`: device,
+several processes and trackers are its affair, one process on a CPU is the plain case. Leaves out what an
+optimizer is (`actde`), how a gradient step is made (update.py) and how a screen looks (the command line).
+"""
+
+import copy
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+import games
+from actde import Settings, make_optimizer
+from agents import transcript
+from agents.arena import Arena
+from agents.checkpoint import STATE, TRAINING, WEIGHTS, load_tensors, read_json, read_tensors, save_agent, verify
+from agents.episode import Episode, Step
+from agents.language_model import LanguageModelAgent
+from agents.model import ActorCritic
+from agents.prompt import default_prompt, prompt_format
+from agents.protocol import AgentError
+from agents.rollout import Rollout
+from agents.run_folder import RunFolder
+from agents.settings import TrainSettings
+from agents.trunk import Assembly, assemble
+from agents.update import Updater, parameter_groups
+
+Metrics = dict[str, float]
+RECENT = 100
+"""Episodes over which `recent_success` is counted."""
+
+
+class Trainer:
+    """A run from its first iteration, or from its newest checkpoint. Iterate over `run()`."""
+
+    def __init__(self, settings: TrainSettings, learning: Settings, out: Path, *, resume: bool = False) -> None:
+        self.optimizer = make_optimizer(settings.optimizer, learning)
+        self.specs = games.resolve(settings.game)
+        self.settings, self.learning = settings, learning
+        self.folder = RunFolder(out, settings, learning, resume=resume)
+        self.accelerator = Accelerator(log_with="tensorboard", project_dir=str(out))
+        self.accelerator.init_trackers("tensorboard")
+        torch.manual_seed(settings.seed)
+        self.assembly = _assembly(settings, q_heads=settings.q_heads if self.optimizer.trains_q else 0)
+        self.model, self.tokenizer = assemble(self.assembly, _vocabulary(self.specs))
+        self.model.to(self.accelerator.device)
+        if settings.gradient_checkpointing:
+            self.model.base.gradient_checkpointing_enable()
+        self.reference = self._frozen_copy() if learning.kl_coef > 0 and not settings.lora else None
+        self.adamw = torch.optim.AdamW(
+            parameter_groups(self.model, settings), lr=settings.lr, betas=(settings.beta1, settings.beta2)
+        )
+        self.updater = Updater(self.model, self.adamw, self.optimizer, settings, self.accelerator, self.reference)
+        # every process plays games of its own
+        seed = settings.seed if self.accelerator.process_index == 0 else _process_seed(settings, self.accelerator)
+        self.arena = Arena(
+            self.specs,
+            seed=seed,
+            parallel=settings.parallel,
+            max_turns=settings.max_turns,
+            shaping=settings.shaping(),
+        )
+        name = default_prompt(settings.trunk) if settings.prompt == "auto" else settings.prompt
+        self.agent = LanguageModelAgent(
+            self.model,
+            self.tokenizer,
+            name=settings.optimizer,
+            prompt=prompt_format(name),
+            seed=seed,
+            mode=settings.mode,
+            context=settings.context,
+            gamma=learning.gamma,
+            record=True,
+        )
+        self.iteration, self.env_steps, self.seconds = 0, 0, 0.0
+        self.recent: deque[bool] = deque(maxlen=RECENT)
+        if resume:
+            self._resume()
+
+    def run(self) -> Iterator[Metrics]:
+        """Yield the metrics of each iteration, until the budget is spent; checkpoints are saved on the way."""
+        try:
+            while not self.finished:
+                yield self.iterate()
+                if self.iteration % self.settings.save_every == 0 or self.finished:
+                    self.save()
+        finally:
+            self.arena.close()
+            self.accelerator.end_training()
+
+    @property
+    def finished(self) -> bool:
+        """True once the budget is spent or the wanted success is reached."""
+        settings = self.settings
+        if self.iteration >= settings.iterations:
+            return True
+        if settings.minutes is not None and self.seconds >= 60 * settings.minutes:
+            return True
+        full = len(self.recent) == RECENT
+        return full and settings.stop_success is not None and sum(self.recent) / RECENT >= settings.stop_success
+
+    def iterate(self) -> Metrics:
+        """One rollout and what is learned from it."""
+        begin = time.perf_counter()
+        self.model.train(self.settings.rollout_dropout)
+        episodes = sorted(self.arena.play(self.agent, self.settings.episodes), key=lambda episode: episode.index)
+        segments = self.agent.take_segments()
+        played = time.perf_counter()
+        if not segments:
+            raise AgentError(f"{self.settings.game} offers no choice: every turn has one admissible command")
+        rollout = Rollout(segments, credit=self.settings.credit, device=self.accelerator.device)
+        self.model.train()
+        rng = np.random.default_rng([self.settings.seed, 1, self.iteration])
+        measures, targets = self.updater.learn(rollout, rng)
+        learned = time.perf_counter()
+        episodes = _with_advantages(episodes, rollout.per_turn(targets.advantages))
+        steps = sum(len(episode.steps) for episode in episodes)
+        tokens = sum(len(segment.tokens) for segment in segments)
+        self.env_steps += steps
+        self.recent.extend(episode.won for episode in episodes)
+        self.seconds += learned - begin
+        metrics = {
+            "iteration": self.iteration,
+            "episodes": self.arena.next_episode,
+            "env_steps": self.env_steps,
+            "seconds": self.seconds,
+            **episode_metrics(episodes),
+            "recent_success": sum(self.recent) / len(self.recent),
+            **measures,
+            "rollout_seconds": played - begin,
+            "update_seconds": learned - played,
+            "steps_per_second": steps / (learned - begin),
+            "tokens_per_second": tokens / (learned - begin),
+        }
+        self.iteration += 1
+        if self.accelerator.is_main_process:
+            transcript.append(
+                self.folder.path / transcript.NAME,
+                [transcript.Entry(iteration=self.iteration - 1, episode=episode) for episode in episodes],
+            )
+            self.folder.log(metrics)
+            self.accelerator.log({k: v for k, v in metrics.items() if k != "iteration"}, step=self.iteration - 1)
+        return metrics
+
+    def save(self) -> None:
+        """Write a checkpoint after the current iteration, whole or not at all."""
+        if not self.accelerator.is_main_process:
+            return
+        save_agent(
+            self.folder.checkpoint(self.iteration),
+            self.model,
+            self.tokenizer,
+            self.assembly,
+            self.description(),
+            training=_adamw_tensors(self.adamw) | {"torch_rng": torch.get_rng_state()},
+            state={
+                "iteration": self.iteration,
+                "env_steps": self.env_steps,
+                "seconds": self.seconds,
+                "next_episode": self.arena.next_episode,
+                "continuations": self.arena.continuations,
+                "recent": list(self.recent),
+                "optimizer": self.optimizer.state_dict(),
+            },
+        )
+        self.folder.prune()
+
+    def description(self) -> dict[str, Any]:
+        """What `agent.json` says about the agent besides its model."""
+        return {
+            "name": self.settings.optimizer,
+            "prompt": self.agent.prompt.name,
+            "mode": self.agent.mode,
+            "context": self.agent.context,
+            "made_by": {"train": self.settings.to_dict(), "learning": self.learning.to_dict()},
+        }
+
+    def _resume(self) -> None:
+        found = self.folder.checkpoints()
+        if not found:
+            self.folder.forget_after(0)
+            return
+        folder = found[-1]
+        verify(folder)
+        state, tensors = read_json(folder / STATE), read_tensors(folder / TRAINING)
+        load_tensors(self.model, read_tensors(folder / WEIGHTS), folder)
+        torch.set_rng_state(tensors.pop("torch_rng"))
+        _load_adamw(self.adamw, tensors)
+        self.iteration, self.env_steps, self.seconds = state["iteration"], state["env_steps"], state["seconds"]
+        self.arena.next_episode, self.arena.continuations = state["next_episode"], state["continuations"]
+        self.recent.extend(state["recent"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.folder.forget_after(self.iteration)
+
+    def _frozen_copy(self) -> ActorCritic:
+        return copy.deepcopy(self.model).eval().requires_grad_(False)
+
+
+def episode_metrics(episodes: Sequence[Episode]) -> Metrics:
+    """Means over a rollout's episodes, and over its turns for entropy (nats), v and q (reward)."""
+    steps = [step for episode in episodes for step in episode.steps]
+    values = [step.decision.value for step in steps if step.decision.value is not None]
+    q = [step.decision.q_values[step.decision.command] for step in steps if step.decision.q_values]
+    entropies = [step.decision.entropy or 0.0 for step in steps if len(step.admissible_commands) > 1]
+    scored = [episode.score / episode.max_score for episode in episodes if episode.max_score]
+    found = {
+        "success": float(np.mean([episode.won for episode in episodes])),
+        "reward": float(np.mean([episode.reward for episode in episodes])),
+        "steps": float(np.mean([len(episode.steps) for episode in episodes])),
+        "turn_entropy": float(np.mean(entropies)) if entropies else 0.0,
+        "value": float(np.mean(values)) if values else 0.0,
+    }
+    if scored:
+        found["normalized_score"] = float(np.mean(scored))
+    if q:
+        found["q_value"] = float(np.mean(q))
+    return found
+
+
+def _with_advantages(episodes: Sequence[Episode], found: dict[tuple[int, int], float]) -> list[Episode]:
+    def marked(episode: Episode, turn: int, step: Step) -> Step:
+        return replace(step, advantage=found.get((episode.index, turn)))
+
+    return [replace(e, steps=tuple(marked(e, turn, step) for turn, step in enumerate(e.steps))) for e in episodes]
+
+
+def _assembly(settings: TrainSettings, *, q_heads: int) -> Assembly:
+    values = {spec.name: getattr(settings, spec.name) for spec in fields(Assembly)}
+    return Assembly(**(values | {"q_heads": q_heads}))
+
+
+def _vocabulary(specs: Sequence[games.GameSpec]) -> tuple[str, ...] | None:
+    """All words of the games, where every one of them knows its own; None for an open vocabulary."""
+    words: dict[str, None] = {}
+    for spec in specs:
+        env = spec.make()
+        own = getattr(env.unwrapped, "vocabulary", None)
+        env.close()
+        if own is None:
+            return None
+        words.update(dict.fromkeys(own))
+    return tuple(words)
+
+
+def _process_seed(settings: TrainSettings, accelerator: Accelerator) -> int:
+    return int(np.random.SeedSequence([settings.seed, accelerator.process_index]).generate_state(1)[0])
+
+
+def _adamw_tensors(adamw: torch.optim.AdamW) -> dict[str, torch.Tensor]:
+    """AdamW's moments and step counts, by number of parameter: "adamw.7.exp_avg"."""
+    state = adamw.state_dict()["state"]
+    return {f"adamw.{index}.{name}": tensor for index, moments in state.items() for name, tensor in moments.items()}
+
+
+def _load_adamw(adamw: torch.optim.AdamW, tensors: dict[str, torch.Tensor]) -> None:
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, tensor in tensors.items():
+        _, index, name = key.split(".")
+        state.setdefault(int(index), {})[name] = tensor
+    adamw.load_state_dict({"state": state, "param_groups": adamw.state_dict()["param_groups"]})
