@@ -16,11 +16,25 @@ Importing this package registers `actde/Bandit-v0`, `actde/IPD-v0` and `actde/Te
 `gymnasium.make("games:actde/Bandit-v0")` needs no import. A user's mistake raises `GameError`.
 """
 
+from games.curriculum import Progress, generate, parse_levels
 from games.errors import GameError, nearest
+from games.manifest import Entry, load_manifest
 from games.registration import register
 from games.specs import GameSpec, resolve
 from games.wrappers import shape
 
-__all__ = ["GameError", "GameSpec", "nearest", "register", "resolve", "shape"]
+__all__ = [
+    "Entry",
+    "GameError",
+    "GameSpec",
+    "Progress",
+    "generate",
+    "load_manifest",
+    "nearest",
+    "parse_levels",
+    "register",
+    "resolve",
+    "shape",
+]
 
 register()

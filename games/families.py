@@ -1,7 +1,7 @@
 """The five families of TextWorld games: their settings, what their levels mean, how TextWorld makes them.
 
 A level is a preset of the family's other settings; a setting given beside it replaces the preset's value.
-Files, compiling and caching are left out (`games/generate.py`).
+Files, compiling and caching are left out (`games/making.py`).
 """
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ def _treasure(values: Values, options: GameOptions) -> Game:
 
 
 def _treasure_brief(game: Game) -> str:
-    wanted = game.quests[0].win_events[0].condition.preconditions[0].arguments[0].name
+    facts = game.quests[0].win_events[0].condition.preconditions
+    wanted = next(fact.arguments[0].name for fact in facts if fact.name == "in" and fact.arguments[1].type == "I")
     return f"Find the {game.infos[wanted].name} and take it."
 
 

@@ -10,6 +10,8 @@ import re
 import tempfile
 from pathlib import Path
 
+from games.parsing import rules_parsed_once
+
 
 def main(story: str) -> int:
     """0 where story and record belong together, else 1."""
@@ -28,7 +30,8 @@ def find_problem(story: Path) -> str:
         copy.write_bytes(story.read_bytes())
         copy.with_suffix(".json").write_bytes(story.with_suffix(".json").read_bytes())
         try:
-            env = textworld.start(str(copy), textworld.EnvInfos(admissible_commands=True))
+            with rules_parsed_once():
+                env = textworld.start(str(copy), textworld.EnvInfos(admissible_commands=True))
             state = env.reset()
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             return f"TextWorld cannot read its record ({type(error).__name__}: {str(error)[:80]})"

@@ -132,7 +132,7 @@ def _files(path: Path, split: str | None) -> list[GameSpec]:
     if path.is_dir() and (path / "manifest.jsonl").is_file():
         path = path / "manifest.jsonl"
     if path.suffix == ".jsonl":
-        from games.curriculum import load_manifest
+        from games.manifest import load_manifest
 
         return [_file(entry.path) for entry in load_manifest(path, split=split)]
     if path.is_file():

@@ -16,6 +16,7 @@ from games import gamefile, paths
 from games.base import Moment, TextGame
 from games.errors import GameError, nearest
 from games.guard import Guard
+from games.parsing import rules_parsed_once
 
 INFOS = ("inventory", "description", "policy_commands")
 """What `infos` may ask for; each costs several times a plain step."""
@@ -59,7 +60,7 @@ class TextWorld(TextGame):
 
         wanted = dict.fromkeys(("admissible_commands", *self._asked), True)
         try:
-            with _named_tw(self.path) as story:
+            with _named_tw(self.path) as story, rules_parsed_once():
                 env = textworld.start(str(story), textworld.EnvInfos(**wanted))
             self._state: Any = env.reset()
         except (KeyError, TypeError, AttributeError, IndexError, AssertionError) as error:
@@ -100,7 +101,7 @@ class TextWorld(TextGame):
 
 
 def _locate(game: str) -> Path:
-    from games.generate import cached_game
+    from games.making import cached_game
     from games.specs import resolve
 
     spec = resolve(game)

@@ -16,9 +16,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from games import gamefile, paths
+from games import gamefile, paths, probe
 from games.errors import GameError
 from games.families import FAMILIES, Values, family
+from games.parsing import rules_parsed_once
 
 if TYPE_CHECKING:
     from textworld.generator import Game
@@ -58,12 +59,13 @@ def make_game(name: str, values: Values) -> Game:
     options.seeds = settings["seed"]
     textworld.g_rng.set_seed(settings["seed"])
     try:
-        game = chosen.make(settings, options)
+        with rules_parsed_once():
+            game = chosen.make(settings, options)
     except (QuestGenerationError, AssertionError, ValueError) as error:
         if isinstance(error, GameError):
             raise
-        raise GameError(f"{_spell(name, settings)}: TextWorld finds no game with these settings; another"
-                        f" seed or fewer steps may work ({str(error).strip() or 'no reason given'})") from error  # fmt: skip
+        why = f"another seed or fewer steps may work ({str(error).strip() or 'no reason given'})"
+        raise GameError(f"{_spell(name, settings)}: TextWorld finds no game with these settings; {why}") from error
     if not game.metadata.get("walkthrough"):
         raise GameError(f"{_spell(name, settings)}: TextWorld finds no way to win it; another seed may work")
     if settings["goal"] == "none":
@@ -72,7 +74,7 @@ def make_game(name: str, values: Values) -> Game:
         game.objective = chosen.brief(game)
     game.metadata = {
         "actde": {"family": name, "settings": dict(settings)},
-        "walkthrough": list(game.metadata["walkthrough"]),
+        "walkthrough": _without_idle(game),
         "uuid": _spell(name, settings),
     }
     _settle(game)
@@ -80,7 +82,10 @@ def make_game(name: str, values: Values) -> Game:
 
 
 def write_game(game: Game, path: Path) -> None:
-    """Compile `game` to `path` (`.z8`) and write its `.json` beside it, each whole or not at all."""
+    """Compile `game` to `path` (`.z8`) and write its `.json` beside it, each whole or not at all.
+
+    GameError where the game is too large for a game file, or its walkthrough does not win it when played.
+    """
     from textworld.generator import CouldNotCompileGameError
     from textworld.generator.inform7 import compile_inform7_game, generate_inform7_source
 
@@ -92,12 +97,23 @@ def write_game(game: Game, path: Path) -> None:
             spelled = game.metadata["uuid"]
             raise GameError(f"{spelled}: too large for a game file; take fewer rooms, objects or steps") from error
         story = gamefile.without_date(compiled.read_bytes())
+        record = _record(game, hashlib.sha256(story).hexdigest())
+        compiled.write_bytes(story)
+        compiled.with_suffix(".json").write_bytes(record)
+        problem = probe.find_problem(compiled)
+    if problem:
+        raise GameError(f"{game.metadata['uuid']}: TextWorld made a faulty game ({problem}); try another seed")
+    paths.write_whole(path.with_suffix(".json"), record)
+    paths.write_whole(path, story)
+
+
+def _record(game: Game, story: str) -> bytes:
+    """The game's `.json`, with the hash of its story, without the order of sets and the place of TextWorld."""
     data = game.serialize()
     data["grammar"]["names_to_exclude"] = sorted(data["grammar"].get("names_to_exclude", ()), key=str)
     data["KB"]["text_grammars_path"] = ""
-    data["metadata"]["actde"]["story"] = hashlib.sha256(story).hexdigest()
-    paths.write_whole(path.with_suffix(".json"), json.dumps(data).encode())
-    paths.write_whole(path, story)
+    data["metadata"]["actde"]["story"] = story
+    return json.dumps(data).encode()
 
 
 def canonical_hash(game: Game) -> str:
@@ -116,6 +132,21 @@ def canonical_hash(game: Game) -> str:
     quests = sorted([[[str(q.reward)]], events(q.win_events), events(q.fail_events)] for q in game.quests)
     kinds = sorted([info.type, names[key]] for key, info in game.infos.items())
     return _digest([spell(game.world.facts), kinds, quests])
+
+
+def _without_idle(game: Game) -> list[str]:
+    """The walkthrough without opening what is open: cooking's own does that, and such a command is not admissible."""
+    names = {key: info.name for key, info in game.infos.items()}
+    is_open = {names.get(fact.arguments[0].name) for fact in game.world.facts if fact.name == "open"}
+    commands = []
+    for command in game.metadata["walkthrough"]:
+        verb, _, thing = command.partition(" ")
+        if verb == "open" and thing in is_open:
+            continue
+        if verb in ("open", "close"):
+            (is_open.add if verb == "open" else is_open.discard)(thing)
+        commands.append(command)
+    return commands
 
 
 def _settle(game: Game) -> None:
