@@ -25,12 +25,14 @@ from agents.protocol import AgentError
 INFORM = "thirdparty/inform7-6M62/share/inform7/Internal"
 RULES = f"{INFORM}/Extensions/Graham Nelson/Standard Rules.i7x"
 NUMBERS = f"{INFORM}/I6T/Language.i6t"
+PRONOUNS = f"{INFORM}/Extensions/Graham Nelson/English Language.i7x"
 CODE = ("challenges/tw_*/*.py", "generator/text_generation.py")
 MESSAGES = "generator/inform7/world2inform7.py"
 QUOTED = re.compile(r'"([^"]*)"')
 SAID = re.compile(r'(?:say|center|print) +"([^"]*)"')
-RESPONSE = re.compile(r'"([^"]*)" \([A-Z]+\)')
-"""In Inform's rules every message that a player can see carries a letter: "Time passes." (A)"""
+RESPONSE = re.compile(r'"([^"]*)" \([A-Z]+\)|^"([^"]*)"\t|Understand (.*) as', re.MULTILINE)
+"""In Inform's rules a message to the player carries a letter: "Time passes." (A), or stands in a table. What
+is understood counts too, for the parser repeats it: "I only understood you as far as wanting to climb"."""
 
 
 def textworld_words() -> list[str]:
@@ -46,21 +48,31 @@ def _texts(root: Path) -> Iterator[str]:
     for path in sorted(root.rglob("*.twg")):
         yield from map(grammar_text, path.read_text(encoding="utf-8").splitlines())
     for path in sorted(root.rglob("*.twl")):
-        yield from QUOTED.findall(path.read_text(encoding="utf-8"))
+        yield from QUOTED.findall(path.read_text(encoding="utf-8").replace('"""', ""))
     for pattern in CODE:
         for path in sorted(root.glob(pattern)):
-            yield from code_texts(path.read_text(encoding="utf-8"))
+            source = path.read_text(encoding="utf-8")
+            yield from code_texts(source)
+            yield from map(plural, code_rooms(source))
     yield from SAID.findall((root / MESSAGES).read_text(encoding="utf-8"))
-    yield from map(inform_text, RESPONSE.findall((root / RULES).read_text(encoding="utf-8")))
-    yield from SAID.findall((root / NUMBERS).read_text(encoding="utf-8"))
+    rules = (root / RULES).read_text(encoding="utf-8")
+    yield from (inform_text(" ".join(found)) for found in RESPONSE.findall(rules))
+    for name in (NUMBERS, PRONOUNS):
+        yield from SAID.findall((root / name).read_text(encoding="utf-8"))
 
 
 def grammar_text(line: str) -> str:
     """What a line `name:one;another` of a text grammar can print, without #references# and (slots)."""
     if line.startswith("#"):
         return ""
-    text = line.partition(":")[2]
-    return re.sub(r"#[^#\s]+#|\([^()\s]*\)|\[(?:if|else|otherwise|end|a list)[^\]]*\]", " ", text)
+    name, _, text = line.partition(":")
+    text = re.sub(r"#[^#\s]+#|\([^()\s]*\)|\[(?:if|else|otherwise|end|a list)[^\]]*\]", " ", text)
+    return f"{text};{plural(text)}" if "(r)_noun" in name else text
+
+
+def plural(names: str) -> str:
+    """As a room's introduction forms it: "you've seen better (name)s", for names separated by semicolons."""
+    return ";".join(f"{name.strip()}s" for name in names.split(";"))
 
 
 def code_texts(source: str) -> Iterator[str]:
@@ -84,9 +96,26 @@ def _only_for_people(node: ast.Call | ast.Raise) -> bool:
     return name in {"add_argument", "add_argument_group", "register", "ArgumentParser", "warn"}
 
 
+def code_rooms(source: str) -> Iterator[str]:
+    """The names of rooms that a challenge's code gives: `new_room("kitchen")`, or the keys of NEIGHBORS."""
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Call(func=ast.Attribute(attr="new_room"), args=[ast.Constant(value=str(name))]):
+                yield name
+            case ast.Assign(targets=[ast.Name(id="NEIGHBORS")], value=value):
+                yield from ast.literal_eval(value)
+
+
 def inform_text(text: str) -> str:
     """A message of Inform's rules and the third person of its verbs: "[We] [can't] see that [seem] ..."."""
-    return " ".join((text, *(f"{verb}s" for verb in re.findall(r"\[([a-z]+)\]", text))))
+    return " ".join((text, *map(third_person, re.findall(r"\[([a-z]+)\]", text))))
+
+
+def third_person(verb: str) -> str:
+    """pass, carry, see become passes, carries, sees."""
+    if re.search("(s|x|z|ch|sh)$", verb):
+        return verb + "es"
+    return re.sub("(?<=[^aeiou])y$", "ie", verb) + "s"
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.protocol import AgentError
-from agents.word_list import code_texts, grammar_text, inform_text
+from agents.word_list import code_rooms, code_texts, grammar_text, inform_text, third_person
 from agents.words import split_words, textworld_vocabulary, word_tokenizer
 
 DATA = Path(__file__).parents[1] / "agents" / "data" / "textworld_words.txt"
@@ -18,11 +18,13 @@ TOKENIZER = word_tokenizer(textworld_vocabulary())
 
 
 def ids(text: str) -> list[int]:
-    return TOKENIZER.encode(text, add_special_tokens=False)
+    found: list[int] = TOKENIZER.encode(text, add_special_tokens=False)
+    return found
 
 
 def tokens(text: str) -> list[str]:
-    return TOKENIZER.convert_ids_to_tokens(ids(text))
+    found: list[str] = TOKENIZER.convert_ids_to_tokens(ids(text))
+    return found
 
 
 def test_text_becomes_words_digits_marks_and_newlines() -> None:
@@ -123,6 +125,12 @@ def test_words_of_a_grammar_line() -> None:
     assert grammar_text("# a remark: with a colon") == ""
 
 
+def test_rooms_have_a_plural() -> None:
+    assert split_words(grammar_text("cook_(r)_noun:kitchen;steam room"))[-4:] == ["kitchens", ";", "steam", "rooms"]
+    source = 'room = M.new_room("living room")\nNEIGHBORS = {"garden": ["shed"], "shed": []}\n'
+    assert set(code_rooms(source)) == {"living room", "garden", "shed"}
+
+
 def test_words_of_code_leave_out_what_only_programmers_read() -> None:
     source = '"""Docstring."""\nparser.add_argument("--a", help="secret")\nname = "old key"\nraise E("bug")\n'
     assert list(code_texts(source)) == ["old key"]
@@ -130,3 +138,4 @@ def test_words_of_code_leave_out_what_only_programmers_read() -> None:
 
 def test_words_of_an_adaptive_message() -> None:
     assert "seems" in split_words(inform_text("[The noun] [seem] stuck."))
+    assert [third_person(verb) for verb in ("pass", "carry", "see", "say")] == ["passes", "carries", "sees", "says"]
