@@ -64,12 +64,19 @@ class TrainSettings(Record):
     epochs: int = whole(4, "passes over each rollout", low=1, group="Update")
     minibatches: int = whole(1, "gradient steps per pass", low=1, group="Update")
     micro_batch_tokens: int = whole(16384, "tokens read at once in the update", low=1, group="Update")
+    stepper: Literal["adamw", "sgd"] = choice(
+        "adamw",
+        "adamw: steps of one size, however small the errors have become; sgd: steps in proportion to them",
+        ("adamw", "sgd"),
+        group="Update",
+    )
     lr: float = number(3e-4, "learning rate of the policy: trunk, adapter, lm_head", group="Update")
     value_lr: float | None = number(None, "learning rate of the value head; none: lr", optional=True, group="Update")
     q_lr: float | None = number(None, "learning rate of the Q heads; none: lr", optional=True, group="Update")
     weight_decay: float = number(0.0, "AdamW's weight decay, on linear matrices only", group="Update")
     beta1: float = number(0.9, "AdamW's first beta", high=1, below=True, group="Update")
     beta2: float = number(0.95, "AdamW's second beta", high=1, below=True, group="Update")
+    adam_eps: float = number(1e-8, "AdamW's epsilon; gradients far below it move little", above=True, group="Update")
     max_grad_norm: float = number(1.0, "the gradient's norm is clipped to this", above=True, group="Update")
 
     iterations: int = whole(200, "rollouts to play and learn from", low=1, group="Budget")

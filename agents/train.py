@@ -32,7 +32,7 @@ from agents.rollout import Rollout
 from agents.run_folder import RunFolder
 from agents.settings import TrainSettings
 from agents.trunk import Assembly, assemble
-from agents.update import Updater, parameter_groups
+from agents.update import Updater, make_stepper
 
 Metrics = dict[str, float]
 RECENT = 100
@@ -56,10 +56,8 @@ class Trainer:
         if settings.gradient_checkpointing:
             self.model.base.gradient_checkpointing_enable()
         self.reference = self._frozen_copy() if learning.kl_coef > 0 and not settings.lora else None
-        self.adamw = torch.optim.AdamW(
-            parameter_groups(self.model, settings), lr=settings.lr, betas=(settings.beta1, settings.beta2)
-        )
-        self.updater = Updater(self.model, self.adamw, self.optimizer, settings, self.accelerator, self.reference)
+        self.stepper = make_stepper(self.model, settings)
+        self.updater = Updater(self.model, self.stepper, self.optimizer, settings, self.accelerator, self.reference)
         # every process plays games of its own
         seed = settings.seed if self.accelerator.process_index == 0 else _process_seed(settings, self.accelerator)
         self.arena = Arena(
@@ -161,7 +159,7 @@ class Trainer:
             self.tokenizer,
             self.assembly,
             self.description(),
-            training=_adamw_tensors(self.adamw) | {"torch_rng": torch.get_rng_state()},
+            training=_stepper_tensors(self.stepper) | {"torch_rng": torch.get_rng_state()},
             state={
                 "iteration": self.iteration,
                 "env_steps": self.env_steps,
@@ -194,7 +192,7 @@ class Trainer:
         state, tensors = read_json(folder / STATE), read_tensors(folder / TRAINING)
         load_tensors(self.model, read_tensors(folder / WEIGHTS), folder)
         torch.set_rng_state(tensors.pop("torch_rng"))
-        _load_adamw(self.adamw, tensors)
+        _load_stepper(self.stepper, tensors)
         self.iteration, self.env_steps, self.seconds = state["iteration"], state["env_steps"], state["seconds"]
         self.arena.next_episode, self.arena.continuations = state["next_episode"], state["continuations"]
         self.recent.extend(state["recent"])
@@ -255,15 +253,15 @@ def _process_seed(settings: TrainSettings, accelerator: Accelerator) -> int:
     return int(np.random.SeedSequence([settings.seed, accelerator.process_index]).generate_state(1)[0])
 
 
-def _adamw_tensors(adamw: torch.optim.AdamW) -> dict[str, torch.Tensor]:
-    """AdamW's moments and step counts, by number of parameter: "adamw.7.exp_avg"."""
-    state = adamw.state_dict()["state"]
-    return {f"adamw.{index}.{name}": tensor for index, moments in state.items() for name, tensor in moments.items()}
+def _stepper_tensors(stepper: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """AdamW's moments and step counts, by number of parameter: "stepper.7.exp_avg"; nothing for SGD."""
+    state = stepper.state_dict()["state"]
+    return {f"stepper.{index}.{name}": tensor for index, moments in state.items() for name, tensor in moments.items()}
 
 
-def _load_adamw(adamw: torch.optim.AdamW, tensors: dict[str, torch.Tensor]) -> None:
+def _load_stepper(stepper: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, tensor in tensors.items():
         _, index, name = key.split(".")
         state.setdefault(int(index), {})[name] = tensor
-    adamw.load_state_dict({"state": state, "param_groups": adamw.state_dict()["param_groups"]})
+    stepper.load_state_dict({"state": state, "param_groups": stepper.state_dict()["param_groups"]})

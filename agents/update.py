@@ -19,7 +19,7 @@ from agents.settings import TrainSettings
 
 
 def parameter_groups(model: ActorCritic, settings: TrainSettings) -> list[dict[str, Any]]:
-    """AdamW's groups: policy (trunk, adapter, lm_head), value head and Q heads, each with its learning rate.
+    """Groups of parameters: policy (trunk, adapter, lm_head), value head and Q heads, each with its learning rate.
 
     Weight decay acts on the matrices of linear layers only, not on embeddings, norms and biases.
     """
@@ -41,6 +41,14 @@ def parameter_groups(model: ActorCritic, settings: TrainSettings) -> list[dict[s
         }
         for (part, decay), parameters in groups.items()
     ]
+
+
+def make_stepper(model: ActorCritic, settings: TrainSettings) -> torch.optim.Optimizer:
+    """What turns gradients into steps: AdamW, or plain stochastic gradient descent."""
+    groups = parameter_groups(model, settings)
+    if settings.stepper == "sgd":
+        return torch.optim.SGD(groups, lr=settings.lr)
+    return torch.optim.AdamW(groups, lr=settings.lr, betas=(settings.beta1, settings.beta2), eps=settings.adam_eps)
 
 
 def _is_linear(module: nn.Module) -> bool:
@@ -66,7 +74,7 @@ class Updater:
     Args:
         model: the network, on the accelerator's device. It is not wrapped for several processes: gradients are
             added up here, so that every choice of every process weighs the same.
-        adamw: takes the gradient steps.
+        stepper: takes the gradient steps.
         optimizer: what the loss is.
         settings: epochs, minibatches, rates.
         accelerator: `accelerate.Accelerator`.
@@ -76,13 +84,13 @@ class Updater:
     def __init__(
         self,
         model: ActorCritic,
-        adamw: torch.optim.Optimizer,
+        stepper: torch.optim.Optimizer,
         optimizer: Optimizer,
         settings: TrainSettings,
         accelerator: Any,
         reference: ActorCritic | None = None,
     ) -> None:
-        self.model, self.adamw, self.optimizer = model, adamw, optimizer
+        self.model, self.stepper, self.optimizer = model, stepper, optimizer
         self.settings, self.accelerator, self.reference = settings, accelerator, reference
 
     def all_reduce(self, tensor: Tensor) -> Tensor:
@@ -135,12 +143,12 @@ class Updater:
         self._sum_gradients()
         norm = torch.nn.utils.clip_grad_norm_(self._trained(), self.settings.max_grad_norm)
         totals["grad_norm"] = totals.get("grad_norm", torch.zeros_like(count)) + norm * count
-        self.adamw.step()
-        self.adamw.zero_grad(set_to_none=True)
+        self.stepper.step()
+        self.stepper.zero_grad(set_to_none=True)
         self.model.heads.sync_targets(self.settings.target_rate)
 
     def _trained(self) -> list[nn.Parameter]:
-        return [parameter for group in self.adamw.param_groups for parameter in group["params"]]
+        return [parameter for group in self.stepper.param_groups for parameter in group["params"]]
 
     def _sum_gradients(self) -> None:
         """Add up the gradients of all processes; losses are already divided by the choices of all."""
