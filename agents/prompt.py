@@ -3,6 +3,10 @@
 An episode is one append-only stream. Each turn appends `before_command` (the game's), the command, and
 `after_command`; every piece is tokenized alone and once. `plain` writes what a player sees in a terminal,
 `chat` the turns that an instructed model of the ChatML kind was trained on. Tokens are left out.
+
+`plain` is the default, for SmolLM2-135M-Instruct too: on the walkthroughs of ten `simple` games (98 commands,
+exact probabilities over the admissible ones) it gives the right command -2.41 nats and `chat` -2.69, where
+a uniform choice gives -2.72; it is the likeliest in 23% and 22% of them.
 """
 
 from dataclasses import dataclass
