@@ -1,7 +1,9 @@
 """The word tokenizer: what a token is, the property that the rollout relies on, and TextWorld's words."""
 
+import random
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import games
 from agents.protocol import AgentError
 from agents.word_list import code_rooms, code_texts, grammar_text, inform_text, third_person
 from agents.words import split_words, textworld_vocabulary, word_tokenizer
@@ -139,3 +142,35 @@ def test_words_of_code_leave_out_what_only_programmers_read() -> None:
 def test_words_of_an_adaptive_message() -> None:
     assert "seems" in split_words(inform_text("[The noun] [seem] stuck."))
     assert [third_person(verb) for verb in ("pass", "carry", "see", "say")] == ["passes", "carries", "sees", "says"]
+
+
+PLAYED = (
+    "textworld:simple?level=1&seed=901&test=yes",
+    "textworld:coin?level=12&seed=903",
+    "textworld:treasure?level=14&seed=904&goal=brief",
+    "textworld:cooking?level=6&seed=905",
+    "textworld:quest?level=5&seed=906",
+)
+
+
+def texts(game: str) -> Iterator[str]:
+    """What a player can read in the game: along the walkthrough, then at random, and when misunderstood."""
+    rng = random.Random(0)
+    env = games.resolve(game)[0].make(infos=("inventory", "description"))
+    for randomly in (False, True):
+        text, info = env.reset(seed=0)
+        yield from (text, info["objective"])
+        plan = ["dance", "take", *info["extra.walkthrough"]] if not randomly else [""] * 40
+        for planned in plan:
+            yield from (*info["admissible_commands"], info["inventory"], info["description"])
+            text, _, terminated, _, info = env.step(planned or rng.choice(info["admissible_commands"]))
+            yield text
+            if terminated:
+                break
+    env.close()
+
+
+@pytest.mark.parametrize("game", PLAYED)
+def test_no_word_of_a_game_is_unknown(game: str) -> None:
+    unknown = {word for text in texts(game) for word in split_words(text) if TOKENIZER.unk_token_id in ids(word)}
+    assert unknown == set()
