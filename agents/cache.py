@@ -24,10 +24,10 @@ def cache_folder() -> Path:
     """`ACTDE_CACHE` where that environment variable is set, else the user's cache folder of the system."""
     chosen = os.environ.get("ACTDE_CACHE")
     if chosen:
-        return Path(chosen).expanduser()
+        return Path(chosen).expanduser().absolute()
     from platformdirs import user_cache_path
 
-    return user_cache_path("actde")
+    return user_cache_path("actde", appauthor=False)
 
 
 def built_once(folder: Path, origin: dict[str, str], build: Callable[[Path], None]) -> Path:
