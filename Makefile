@@ -1,4 +1,5 @@
-# make play: watch the trained agent win a game.  make test: all checks.  make install: the environment alone.
+# make play: watch the trained agent win a game (another one: make play GAME='textworld:coin?level=3').
+# make test: all checks.  make install: the environment alone.
 # Needs make and Python 3.11 to 3.13, whose path may be given: make play PYTHON=/usr/bin/python3.12
 # A stamp inside .venv remembers what was installed, so a second run installs nothing.
 
@@ -7,13 +8,12 @@ BIN := $(VENV)/bin
 SUITABLE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c '$(SUITABLE)' 2>/dev/null && echo $$p && break; done)
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
-GAME ?= textworld:simple?seed=1
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt
 
 .PHONY: play test install clean
 
 play: $(VENV)/installed
-	@$(BIN)/python cli.py play --agent actde --game '$(GAME)'
+	@$(BIN)/python cli.py play --agent actde $(if $(GAME),--game '$(GAME)')
 
 test: $(VENV)/installed-test
 	$(BIN)/ruff check .

@@ -173,6 +173,61 @@ def evaluate(
 
 
 @app.command()
+def generate(
+    folder: Annotated[Path, typer.Argument(metavar="OUT", help="new folder for the games and manifest.jsonl")],
+    family: Annotated[str, typer.Option(help="simple, coin, treasure, cooking or quest")],
+    levels: Annotated[str, typer.Option(help="levels, as in 1-3,7")] = "1",
+    per_level: Annotated[int, typer.Option(min=1, help="games per level")] = 10,
+    split: Annotated[str, typer.Option(help="train, valid or test; no game is in two of them")] = "train",
+    seed: SeedOption = 0,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="a further setting of the family")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="processes; one per CPU by default")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a curriculum of TextWorld games. The same command goes on after an interruption."""
+    from games.curriculum import Progress, parse_levels
+    from games.curriculum import generate as make
+    from games.manifest import KEYS
+
+    chosen = parse_levels(levels)
+    words = dict(_pair(text) for text in setting or ())
+    with _progress(f"{family} games", per_level * len(chosen)) as advance:
+        done = 0
+
+        def show(progress: Progress) -> None:
+            nonlocal done
+            for _ in range(progress.done - done):
+                advance(progress)
+            done = progress.done
+
+        entries = make(
+            folder,
+            family=family,
+            levels=chosen,
+            per_level=per_level,
+            split=split,
+            seed=seed,
+            settings=words,
+            workers=workers,
+            on_progress=show,
+        )
+    if as_json:
+        _document({"out": str(folder), "games": [{key: getattr(entry, key) for key in KEYS} for entry in entries]})
+    else:
+        _show([f"{len(entries)} games in {folder}; play one of them with --game {folder}"])
+
+
+def _pair(text: str) -> tuple[str, str]:
+    """NAME=VALUE as (name, value)."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise typer.BadParameter(f"--set expects NAME=VALUE, got {text!r}")
+    return name, value
+
+
+@app.command()
 def watch(
     run: Annotated[Path, typer.Argument(help="folder of a run, or a file of transcripts")],
     iteration: Annotated[int | None, typer.Option(min=0, help="its episodes only; the newest by default")] = None,
@@ -207,7 +262,7 @@ def _chosen(entries: list[Entry], path: Path, iteration: int | None, episode: in
     if not found:
         last, most = entries[-1].iteration, max(entry.episode.index for entry in entries)
         raise AgentError(f"{path} has no such episode: its iterations go up to {last}, its episodes up to {most}")
-    return found
+    return sorted(found, key=lambda entry: (entry.iteration, entry.episode.index))
 
 
 def _pages(entries: Sequence[Entry]) -> None:
@@ -284,6 +339,7 @@ def main() -> None:
     """Run the command line; see the top of this file for exit statuses."""
     try:
         status = app(args=sys.argv[1:] or ["--help"], standalone_mode=False)
+        sys.stdout.flush()
     except typer.TyperException as error:
         _fail(error.format_message(), error.exit_code)
     except typer.Abort:

@@ -1,14 +1,15 @@
 """What the terminal shows, as renderables of rich and as plain lines. Nothing here prints or reads; `cli.py`
 does."""
 
+import re
 from collections.abc import Sequence
 
 from rich import box
-from rich.bar import Bar
 from rich.columns import Columns
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.panel import Panel
+from rich.progress_bar import ProgressBar
 from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
@@ -17,8 +18,11 @@ from agents.episode import Episode
 from agents.evaluate import Estimate, Evaluation
 from agents.protocol import Decision
 
-CANDIDATES = 8
+CANDIDATES = 6
 """How many commands get a bar of their own; the chosen one is always among them."""
+
+MENU = "\n\nWould you like to RESTART"
+"""Begins the interpreter's question after the end of a TextWorld game, which nobody here can answer."""
 
 GOOD, BAD, QUIET = "bold green", "bold red", "dim"
 
@@ -26,6 +30,11 @@ GOOD, BAD, QUIET = "bold green", "bold red", "dim"
 def printable(text: str) -> str:
     """The text without what could steer a terminal: control characters are written out."""
     return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
+def tidy(text: str) -> str:
+    """A game's text for reading: printable, without blank lines in a row and without the menu at the end."""
+    return re.sub(r"[ \t]*\n\s*\n", "\n\n", printable(text.strip()).partition(MENU)[0].rstrip())
 
 
 def number(value: float) -> str:
@@ -47,7 +56,7 @@ def scene(text: str, *, turn: int, score: str) -> RenderableType:
     """What the game says at one turn (counted from 1)."""
     title = Text.assemble(("turn ", QUIET), (str(turn), "bold"))
     return Panel(
-        Text(printable(text.strip()) or "(the game says nothing)", style="" if text.strip() else QUIET),
+        Text(tidy(text) or "(the game says nothing)", style="" if text.strip() else QUIET),
         title=title,
         title_align="left",
         subtitle=Text(score, style=QUIET),
@@ -68,25 +77,30 @@ def thoughts(decision: Decision) -> RenderableType:
     if not decision.probabilities:
         return Text()
     shown, rest = candidates(decision)
-    table = Table(box=None, padding=(0, 1), show_header=False, pad_edge=True)
-    table.add_column(max_width=44, no_wrap=True, overflow="ellipsis")
-    table.add_column(width=26)
+    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style=QUIET)
+    table.add_column("  considers", width=40, no_wrap=True, overflow="ellipsis")
+    table.add_column("probability", width=26, no_wrap=True)
     table.add_column(justify="right", width=7)
-    table.add_column(justify="right")
+    table.add_column("q", justify="right", width=8)
     for name in shown:
         chosen = name == decision.command
         probability = decision.probabilities[name]
         q = decision.q_values.get(name)
         table.add_row(
             Text(("▶ " if chosen else "  ") + printable(name), style=GOOD if chosen else ""),
-            Bar(1.0, 0.0, probability, color="green" if chosen else "blue"),
+            _bar(probability, "green" if chosen else "blue"),
             Text(f"{probability:.1%}", style=GOOD if chosen else ""),
-            Text("" if q is None else f"q {q:+.2f}", style=QUIET),
+            Text("" if q is None else f"{q:+.2f}", style=GOOD if chosen else QUIET),
         )
     if rest:
         left = sum(decision.probabilities[name] for name in rest)
         table.add_row(Text(f"  {len(rest)} more", style=QUIET), "", Text(f"{left:.1%}", style=QUIET), "")
-    return Group(table, Text("   " + state(decision), style=QUIET))
+    return Group(table, Text("  " + state(decision), style=QUIET))
+
+
+def _bar(share: float, style: str) -> RenderableType:
+    """A bar of 26 columns, filled as far as `share` of 1; no share at all is no bar."""
+    return ProgressBar(total=1.0, completed=share, width=26, style="grey19", complete_style=style, finished_style=style)
 
 
 def candidates(decision: Decision) -> tuple[list[str], list[str]]:
@@ -141,7 +155,7 @@ def ending(episode: Episode) -> RenderableType:
     """The last text and the verdict."""
     good = episode.won
     style = "green" if good else "red" if episode.lost or episode.error else "yellow"
-    text = Text(printable(episode.text_at_end.strip()))
+    text = Text(tidy(episode.text_at_end))
     body = (
         Group(text, Text(), Text(verdict(episode), style=f"bold {style}"))
         if text
@@ -178,7 +192,7 @@ def comparison(evaluations: Sequence[Evaluation]) -> RenderableType:
         title=f"{first.game}, {first.episodes} episodes each",
         title_justify="left",
         title_style="bold",
-        caption="mean [95% interval]; entropy in nats per turn",
+        caption="below each mean its 95% interval; entropy in nats per turn",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         header_style="bold",
@@ -199,11 +213,11 @@ def comparison(evaluations: Sequence[Evaluation]) -> RenderableType:
 
 
 def interval(estimate: Estimate | None, form: str) -> RenderableType:
-    """Mean and bounds in one cell; a dash where there is nothing to say."""
+    """The mean, and its bounds below it; a dash where there is nothing to say."""
     if estimate is None:
         return Text("-", style=QUIET)
     text = Text(format(estimate.value, form))
     if estimate.low is not None and estimate.high is not None:
         low, high = format(estimate.low, form).rstrip("%"), format(estimate.high, form)
-        text.append(f" [{low}, {high}]", style=QUIET)
+        text.append(f"\n{low} to {high}", style=QUIET)
     return text

@@ -69,7 +69,7 @@ class Lines:
         self._turns = 0
 
     def turn(self, turn: Turn) -> Shown:
-        return [display.printable(turn.observation), "commands: " + ", ".join(turn.info["admissible_commands"])]
+        return [display.tidy(turn.observation), "commands: " + ", ".join(turn.info["admissible_commands"])]
 
     def step(self, event: StepEvent) -> Shown:
         self._turns = 1 if event.turn.first else self._turns + 1
@@ -125,10 +125,10 @@ def record(entry: Entry) -> list[str]:
     episode = entry.episode
     lines = [f"iteration {entry.iteration}, episode {episode.index}, {episode.game}: {display.verdict(episode)}"]
     for number, step in enumerate(episode.steps, 1):
-        lines += [line for line in display.printable(step.observation.strip()).split("\n") if line.strip()]
+        lines += [line for line in display.tidy(step.observation).split("\n") if line.strip()]
         score = display.points(step.score, episode.max_score)
         lines.append(plain_turn(step.decision, turn=number, reward=step.reward, score=score, advantage=step.advantage))
-    return [*lines, *(line for line in display.printable(episode.text_at_end).split("\n") if line.strip()), ""]
+    return [*lines, *(line for line in display.tidy(episode.text_at_end).split("\n") if line.strip()), ""]
 
 
 def plain_turn(decision: Decision, *, turn: int, reward: float, score: str, advantage: float | None = None) -> str:

@@ -1,0 +1,100 @@
+"""Who may import whom, and when: read from the source with `ast`, so that nothing is imported to find out."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TERMINAL = {"cli", "display", "options", "views"}
+OURS = {"actde", "agents", "experiments", "games", "tests", "benchmarks"} | TERMINAL
+MAY = {
+    "actde": {"actde"},
+    "games": {"games"},
+    "agents": {"actde", "agents", "games"},
+    "experiments": {"actde", "agents", "experiments", "games"},
+}
+FOREIGN = {
+    "actde": {"torch"},
+    "games": {"gymnasium", "numpy", "platformdirs", "textworld", "jericho", "tatsu", "networkx"},
+}
+"""The packages of others that a leaf may use."""
+HEAVY = {"jericho", "peft", "tensorboard", "textworld", "torch", "transformers", "accelerate", "scipy", "gymnasium"}
+"""Imported inside functions only, in the modules that help, settings and plain play go through."""
+LIGHT = [
+    "cli.py",
+    "display.py",
+    "actde/__init__.py",
+    "actde/errors.py",
+    "actde/fields.py",
+    "actde/settings.py",
+    "agents/__init__.py",
+    "agents/episode.py",
+    "agents/evaluate.py",
+    "agents/protocol.py",
+    "agents/registry.py",
+    "agents/settings.py",
+    "agents/simple.py",
+    "agents/transcript.py",
+    "games/errors.py",
+    "games/specs.py",
+]
+
+
+def sources(folder: str) -> list[Path]:
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Top-level names of the packages that a piece of code imports."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield (node.module or "").partition(".")[0]
+
+
+def at_import(tree: ast.Module) -> Iterator[str]:
+    """The same, but only what runs when the module is imported."""
+    for node in tree.body:
+        inside = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        typing = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        if not inside and not typing:
+            yield from imported(node)
+
+
+@pytest.mark.parametrize("package", MAY)
+def test_arrows_between_our_packages(package: str) -> None:
+    for path in sources(package):
+        found = set(imported(ast.parse(path.read_text()))) & OURS
+        assert found <= MAY[package], f"{path.relative_to(ROOT)} imports {found - MAY[package]}"
+
+
+@pytest.mark.parametrize("package", FOREIGN)
+def test_leaves_lean_on_little(package: str) -> None:
+    import sys
+
+    known = set(sys.stdlib_module_names) | OURS | FOREIGN[package]
+    for path in sources(package):
+        found = set(imported(ast.parse(path.read_text())))
+        assert found <= known, f"{path.relative_to(ROOT)} imports {found - known}"
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_heavy_packages_are_imported_where_they_are_used(name: str) -> None:
+    found = set(at_import(ast.parse((ROOT / name).read_text()))) & HEAVY
+    assert not found, f"{name} imports {found} at its top"
+
+
+PROGRAMS = {ROOT / "games" / "probe.py"}
+"""Run in a process of their own, whose standard output is read by the caller."""
+
+
+def test_nothing_is_unpickled_and_only_the_command_line_prints() -> None:
+    for path in (path for package in MAY for path in sources(package) if path not in PROGRAMS):
+        tree = ast.parse(path.read_text())
+        assert not set(imported(tree)) & {"pickle", "dill", "shelve", "marshal"}, path
+        calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        assert not any(isinstance(call, ast.Name) and call.id == "print" for call in calls), path

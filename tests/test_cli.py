@@ -1,0 +1,280 @@
+"""The command line, run as a user runs it: a process with arguments, a status, two streams."""
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents.arena import Arena
+from agents.episode import Episode
+from agents.simple import RandomAgent
+from agents.transcript import NAME, Entry, append
+from tests.fakes import CorridorSpec
+
+ROOT = Path(__file__).parent.parent
+
+
+def surroundings(**more: str) -> dict[str, str]:
+    """The environment of a command: what the test run has, 100 columns, no colours."""
+    return {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", **more}
+
+
+def cli(*arguments: str, **settings: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", str(ROOT / "cli.py"), *arguments]
+    given = {"capture_output": True, "text": True, "timeout": 120, "env": surroundings(), **settings}
+    return subprocess.run(command, check=False, **given)
+
+
+def answer(*arguments: str, **settings: Any) -> str:
+    """Standard output of a command that must go well and say nothing else."""
+    done = cli(*arguments, **settings)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def bare(text: str) -> str:
+    """The text without what colours it."""
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A folder with transcripts: two iterations of three episodes."""
+    specs = [CorridorSpec("corridor", 3)]
+    with Arena(specs, seed=1) as arena:
+        for iteration in range(2):
+            episodes = arena.play(RandomAgent(seed=1), 3)
+            append(tmp_path / NAME, (Entry(iteration=iteration, episode=episode) for episode in episodes))
+    return tmp_path
+
+
+def test_help_comes_at_once() -> None:
+    command = [sys.executable, "-X", "importtime", str(ROOT / "cli.py"), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=surroundings())
+    assert "play" in done.stdout
+    names = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    assert {"typer", "rich"} <= names
+    heavy = {"torch", "transformers", "textworld", "gymnasium", "numpy", "scipy", "accelerate"}
+    assert not names & heavy
+
+
+@pytest.mark.parametrize("command", ["play", "generate", "evaluate", "watch"])
+def test_every_command_explains_itself(command: str) -> None:
+    assert "--json" in answer(command, "--help")
+
+
+def test_play_in_a_pipe_is_one_line_a_turn() -> None:
+    lines = answer("play", "--agent", "random", "--game", "ipd", "--max-turns", "3").splitlines()
+    assert len(lines) == 4
+    assert re.fullmatch(r"   1  (cooperate|defect)  p 0\.500  reward -?[\d.]+  score -?[\d.]+", lines[0])
+    assert re.fullmatch(r"episode 0, ipd: turn limit, score -?[\d.]+, 3 turns", lines[3])
+
+
+def test_play_as_json_is_one_document_and_repeats_itself() -> None:
+    arguments = ("play", "--agent", "random", "--game", "ipd", "--max-turns", "4", "--episodes", "2", "--json")
+    text = answer(*arguments, "--seed", "5")
+    document = json.loads(text)
+    assert (document["agent"], document["game"], document["seed"]) == ("random", "ipd", 5)
+    episodes = [Episode.from_json(episode) for episode in document["episodes"]]
+    assert [episode.index for episode in episodes] == [0, 1]
+    assert text == answer(*arguments, "--seed", "5") != answer(*arguments, "--seed", "6")
+
+
+def test_play_in_a_terminal_draws_bars() -> None:
+    arguments = ("play", "--agent", "random", "--game", "bandit", "--delay", "0")
+    shown = bare(cli(*arguments, env=surroundings(TTY_COMPATIBLE="1")).stdout)
+    for part in ("random plays bandit", "We had a", "wedding", "50.0%", "entropy 0.69 nats", "reward", "━━━"):
+        assert part in shown
+    assert max(len(line) for line in shown.splitlines()) <= 100
+
+
+def test_a_person_plays_through_a_pipe() -> None:
+    shown = answer("play", "--agent", "human", "--game", "bandit", input="wedding\n")
+    assert "We had a" in shown
+    assert "episode 0, bandit: won" in shown
+
+
+def test_the_end_of_input_ends_play_politely() -> None:
+    done = cli("play", "--agent", "human", "--game", "ipd", input="cooperate\n")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert done.stdout.endswith("stopped\n")
+
+
+@pytest.mark.parametrize(("key", "status"), [(b"\x04", 0), (b"\x03", 130)])
+def test_keys_that_end_play_in_a_terminal(key: bytes, status: int) -> None:
+    with terminal("play", "--agent", "human", "--game", "ipd") as (process, keyboard):
+        wait_for(keyboard, " > ")
+        time.sleep(0.2)  # a signal between the prompt and the reading would be lost
+        if key == b"\x03":
+            process.send_signal(signal.SIGINT)
+        else:
+            os.write(keyboard, key)
+        assert "Traceback" not in wait_for(keyboard, "stopped")
+        assert process.wait(30) == status
+
+
+@contextmanager
+def terminal(*arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """The command line in a terminal of its own: the process, and our end of the terminal."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, str(ROOT / "cli.py"), *arguments]
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=surroundings())
+    os.close(theirs)
+    try:
+        yield process, ours
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+def wait_for(handle: int, text: str, seconds: float = 30.0) -> str:
+    """Read a terminal until the text has come."""
+    seen, end = "", time.monotonic() + seconds
+    while text not in seen:
+        ready, _, _ = select.select([handle], [], [], max(0.0, end - time.monotonic()))
+        assert ready, seen
+        seen = bare(seen + os.read(handle, 4096).decode(errors="replace"))
+    return seen
+
+
+def press(handle: int, key: bytes) -> None:
+    """Press a key as soon as the program listens to single keys."""
+    end = time.monotonic() + 30
+    while termios.tcgetattr(handle)[3] & termios.ECHO:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    os.write(handle, key)
+
+
+def test_evaluate_beside_random_and_walkthrough() -> None:
+    arguments = ("evaluate", "--agent", "random", "--game", "textworld:simple?seed=1", "--episodes", "2")
+    rows = json.loads(answer(*arguments, "--max-turns", "20", "--json"))
+    assert [row["agent"] for row in rows] == ["random", "walkthrough"]
+    fields = [
+        *("agent", "game", "episodes", "errors", "success_rate"),
+        *("normalized_score", "steps", "steps_to_win", "entropy"),
+    ]
+    assert all(list(row) == fields for row in rows)
+    assert rows[1]["success_rate"]["value"] == 1
+    table = answer(*arguments, "--max-turns", "20")
+    assert "walkthrough" in table
+    assert "16 to 100%" in table, "2 of 2 by Clopper and Pearson"
+
+
+def test_evaluate_leaves_out_who_cannot_play() -> None:
+    done = cli("evaluate", "--agent", "random", "--game", "ipd", "--episodes", "2", "--max-turns", "3", "--json")
+    assert done.returncode == 0
+    assert [row["agent"] for row in json.loads(done.stdout)] == ["random"]
+    assert done.stderr == "left out: ipd has no walkthrough, so the walkthrough agent cannot play it\n"
+
+
+def test_watch_shows_the_newest_iteration(run: Path) -> None:
+    shown = answer("watch", str(run))
+    assert re.findall(r"^iteration (\d), episode (\d)", shown, re.MULTILINE) == [("1", "3"), ("1", "4"), ("1", "5")]
+    assert "You stand at 0." in shown
+    assert re.search(r"^   1  (forward|wait)  p 0\.500  reward [01]  score [01] of 3$", shown, re.MULTILINE)
+
+
+def test_watch_chooses_iteration_and_episode(run: Path) -> None:
+    [entry] = json.loads(answer("watch", str(run / NAME), "--episode", "2", "--json"))
+    assert (entry.pop("iteration"), entry["index"]) == (0, 2)
+    assert Episode.from_json(entry).game == "corridor"
+    assert len(json.loads(answer("watch", str(run), "--iteration", "0", "--json"))) == 3
+
+
+def test_watch_pages_with_keys(run: Path) -> None:
+    with terminal("watch", str(run)) as (process, keyboard):
+        assert "episode 3" in wait_for(keyboard, "q: leave")
+        press(keyboard, b"n")
+        assert "episode 4" in wait_for(keyboard, "q: leave")
+        press(keyboard, b" ")
+        assert "turn 2" in wait_for(keyboard, "q: leave")
+        press(keyboard, b"q")
+        assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["play", "--agent", "randm"], "unknown agent 'randm'.*did you mean 'random'"),
+        (["play", "--agent", "random", "--game", "bandid"], "did you mean 'bandit'"),
+        (["play", "--agent", "random", "--game", "textworld:simpel"], "simple"),
+        (["play", "--agent", "random", "--game", "ipd?strat=defect"], "did you mean 'start'"),
+        (["play", "--agent", "random", "--game", "no/such/game.z8"], "no such file or folder"),
+        (["play", "--agent", "human", "--game", "ipd", "--json"], "a person cannot play with --json"),
+        (["play", "--episods", "3"], "No such option.*--episodes"),
+        (["play", "--episodes", "0"], "--episodes.*greater than or equal to 1"),
+        (["play", "--seed", "x"], "--seed.*integer"),
+        (["evaluate", "--agent", "human", "--game", "ipd"], "in the terminal only"),
+        (["generate", "x", "--family", "simpel"], "simple"),
+        (["generate", "x", "--family", "coin", "--set", "goal"], "NAME=VALUE, got 'goal'"),
+        (["generate", "x", "--family", "coin", "--set", "gaol=none"], "goal"),
+        (["generate", "x", "--family", "coin", "--levels", "3-1"], "3-1"),
+        (["wach"], "Did you mean 'watch'"),
+        (["watch", "no/such/run"], "no/such/run does not exist"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_status_2(arguments: list[str], message: str) -> None:
+    done = cli(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert re.fullmatch(r"error: .+\n", done.stderr)
+    assert re.search(message, done.stderr)
+
+
+def test_generate_makes_games_that_can_be_played(tmp_path: Path) -> None:
+    out = tmp_path / "games"
+    arguments = ("generate", str(out), "--family", "coin", "--per-level", "2", "--set", "goal=none")
+    document = json.loads(answer(*arguments, "--json"))
+    assert [game["level"] for game in document["games"]] == [1, 1]
+    assert answer(*arguments) == f"2 games in {out}; play one of them with --game {out}\n", "the same again"
+    lines = answer("play", "--agent", "walkthrough", "--game", str(out), "--episodes", "2").splitlines()
+    assert lines[-1] == "2 of 2 episodes won"
+    other = cli(*arguments, "--seed", "7")
+    assert (other.returncode, "holds a curriculum made with other settings" in other.stderr) == (2, True)
+
+
+def test_a_foreign_game_file_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "game.z8").write_bytes(b"garbage")
+    done = cli("play", "--agent", "random", "--game", str(tmp_path / "game.z8"))
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+
+
+def test_a_damaged_transcript_is_named(run: Path) -> None:
+    path = run / NAME
+    path.write_bytes(path.read_bytes()[:-40])
+    done = cli("watch", str(run))
+    assert done.returncode == 2
+    assert "line 6 is damaged" in done.stderr
+
+
+def test_an_option_may_say_where_transcripts_are_missing_or_empty(tmp_path: Path) -> None:
+    (tmp_path / NAME).touch()
+    done = cli("watch", str(tmp_path))
+    assert (done.returncode, "holds no episodes yet" in done.stderr) == (2, True)
+
+
+def test_a_full_disk_is_said() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = cli("play", "--agent", "random", "--game", "bandit", "--json", stdout=full, capture_output=False)
+    assert done.returncode == 1
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    command = f"{sys.executable} {ROOT / 'cli.py'} play --agent random --game ipd --episodes 3 | head -n 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True, env=surroundings())
+    assert done.stderr == ""
