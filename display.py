@@ -122,10 +122,12 @@ def state(decision: Decision) -> str:
     return "   ".join(part for part in parts if part)
 
 
-def outcome(command: str, *, reward: float, score: str, advantage: float | None = None) -> RenderableType:
-    """The command that was chosen and what it earned."""
+def outcome(command: str | None, *, reward: float, score: str, advantage: float | None = None) -> RenderableType:
+    """The command that was chosen (None: the reader has just typed it) and what it earned."""
     style = GOOD if reward > 0 else BAD if reward < 0 else QUIET
-    line = Text.assemble((" > ", "bold cyan"), (printable(command), "bold"), "   ")
+    line = Text("   ")
+    if command is not None:
+        line = Text.assemble((" > ", "bold cyan"), (printable(command), "bold"), "   ")
     line.append(f"reward {number(reward)}" if reward == 0 else f"reward {reward:+.4g}", style=style)
     line.append(f"   {score}", style=QUIET)
     if advantage is not None:

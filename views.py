@@ -52,7 +52,8 @@ class Screen:
     def step(self, event: StepEvent) -> Shown:
         before = [] if self.asking else [*self.turn(event.turn), display.thoughts(event.decision)]
         score = display.points(event.score, event.info.get("max_score"))
-        return [*before, display.outcome(event.decision.command, reward=event.reward, score=score)]
+        command = None if self.asking else event.decision.command
+        return [*before, display.outcome(command, reward=event.reward, score=score)]
 
     def episode(self, episode: Episode) -> Shown:
         return [display.ending(episode)]
