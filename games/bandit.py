@@ -14,7 +14,7 @@ from games.errors import GameError, nearest
 from games.settings import Setting
 
 PROMPT, ARMS, REWARDS = "We had a", (" wedding", " party"), (1.0, 0.5)
-CASES = MappingProxyType(
+CASES: MappingProxyType[str, Any] = MappingProxyType(
     {
         "wedding": {"prompt": PROMPT, "arms": ARMS, "rewards": REWARDS, "policy": (0.5, 0.5)},
         "pizza": {
@@ -64,16 +64,16 @@ class Bandit(TextGame):
         policy: Sequence[float] | None = None,
         max_turns: int | None = None,
     ) -> None:
-        super().__init__(max_turns=1 if max_turns is None else max_turns)
         if case not in CASES:
             raise GameError(f"bandit has no case {case!r}; {nearest(case, CASES)}")
-        preset: Any = CASES[case]
+        preset = CASES[case]
         self.prompt = str(preset["prompt"] if prompt is None else prompt)
         self.arms = tuple(preset["arms"] if arms is None else arms)
         self.rewards = tuple(float(reward) for reward in (preset["rewards"] if rewards is None else rewards))
         uniform = (1 / max(1, len(self.arms)),) * len(self.arms)
         self.policy = tuple(policy if policy is not None else uniform if arms is not None else preset["policy"])
         self._check()
+        super().__init__(max_turns=1 if max_turns is None else max_turns, characters=self.prompt)
         self.vocabulary = tuple(dict.fromkeys(" ".join((self.prompt, *self.arms)).split()))
         self._rewards = dict(zip((arm.strip() for arm in self.arms), self.rewards, strict=True))
 

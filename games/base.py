@@ -53,15 +53,17 @@ class TextGame(gymnasium.Env[str, str]):
     options: ClassVar[tuple[str, ...]] = ()
     """Names that `reset(options=...)` accepts."""
 
-    def __init__(self, *, max_turns: int) -> None:
+    def __init__(self, *, max_turns: int, characters: str = "") -> None:
+        """`max_turns` is the turn limit; `characters` are those of the game's texts beyond printable ASCII."""
         if isinstance(max_turns, bool) or not isinstance(max_turns, int):
             raise TypeError(f"max_turns: expected an int, got {max_turns!r}")
         if not 1 <= max_turns <= MAX_TURNS:
             raise GameError(f"max_turns={max_turns}: expected a whole number from 1 to {MAX_TURNS}")
         self.max_turns = max_turns
-        text = frozenset(string.printable)
-        self.observation_space = gymnasium.spaces.Text(1_000_000, min_length=0, charset=text)
-        self.action_space = gymnasium.spaces.Text(100, min_length=1, charset=text)
+        self.observation_space = gymnasium.spaces.Text(
+            1_000_000, min_length=0, charset=frozenset(string.printable + characters)
+        )
+        self.action_space = gymnasium.spaces.Text(100, min_length=1, charset=frozenset(string.printable))
         self._turns = 0
         self._score = 0.0
         self._waiting = False
@@ -93,6 +95,10 @@ class TextGame(gymnasium.Env[str, str]):
         if truncated:
             info.update(self._continuation())
         return moment.text, float(moment.reward), moment.over, truncated, info
+
+    def close(self) -> None:
+        """End the episode; `reset` begins anew."""
+        self._waiting = False
 
     def _info(self, moment: Moment, *, going_on: bool) -> Info:
         commands = sorted(moment.commands) if going_on else []

@@ -2,7 +2,7 @@
 
 A game is two files: the story `NAME.z8` (Z-machine, version 8) and TextWorld's record of it, `NAME.json`. The
 story's header, length and checksum are checked here, then that the record belongs to it: a game of ours
-carries the story's hash; any other is played once through its walkthrough in a child process, and the answer
+carries the hashes of both; any other is played once through its walkthrough in a child process, and the answer
 is remembered. Generating games is left out.
 """
 
@@ -45,11 +45,12 @@ def check(path: Path) -> str:
         data, text = story.read_bytes(), record.read_bytes()
     check_story(data, story)
     content = _record(text, record)
-    claimed = content["metadata"].get("actde", {}).get("story") if isinstance(
-        content["metadata"].get("actde", {}), dict) else None  # fmt: skip
-    if claimed is not None:
-        if claimed != hashlib.sha256(data).hexdigest():
+    mark = content["metadata"].get("actde")
+    if isinstance(mark, dict) and "story" in mark:
+        if mark["story"] != hashlib.sha256(data).hexdigest():
             raise GameError(f"{record}: this record belongs to another game file than {story.name}")
+        if mark.get("record") != record_hash(content):
+            raise GameError(f"{record}: the record of the game is damaged or was changed")
         return OURS
     _probe(story, data, text)
     return FOREIGN
@@ -71,6 +72,13 @@ def check_story(data: bytes, path: Path) -> None:
     for name, at in (("start", 6), ("dictionary", 8), ("objects", 10), ("globals", 12), ("static memory", 14)):
         if not HEADER <= int.from_bytes(data[at : at + 2], "big") < length:
             raise GameError(f"{path}: not a game file (its header puts the {name} outside it)")
+
+
+def record_hash(content: dict[str, Any]) -> str:
+    """The hash that a record of ours carries of itself, `metadata.actde.record`, which it leaves out."""
+    mark = {key: value for key, value in content["metadata"]["actde"].items() if key != "record"}
+    content = {**content, "metadata": {**content["metadata"], "actde": mark}}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def without_date(data: bytes) -> bytes:
@@ -112,7 +120,8 @@ def _probe(story: Path, data: bytes, text: bytes) -> None:
         raise GameError(f"{story}: the game hangs ({PROBE_SECONDS} s for its walkthrough)") from None
     if child.returncode != 0:
         line = next((line[8:] for line in child.stdout.splitlines() if line.startswith("problem:")), "")
-        raise GameError(f"{story}: {line.strip() or 'the interpreter cannot load this game'}")
+        why = line.strip() or "the interpreter cannot load it"
+        raise GameError(f"{story}: the game is damaged, or the .json beside it belongs to another game ({why})")
     with paths.disk_errors("remember that the game was checked", f"see {paths.VARIABLE}"):
         seen.parent.mkdir(parents=True, exist_ok=True)
         paths.write_whole(seen, f"{story.name}\n".encode())

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from games import gamefile, paths, probe
+from games.engine import rules_parsed_once
 from games.errors import GameError
 from games.families import FAMILIES, Values, family
-from games.parsing import rules_parsed_once
 
 if TYPE_CHECKING:
     from textworld.generator import Game
@@ -108,11 +108,12 @@ def write_game(game: Game, path: Path) -> None:
 
 
 def _record(game: Game, story: str) -> bytes:
-    """The game's `.json`, with the hash of its story, without the order of sets and the place of TextWorld."""
-    data = game.serialize()
+    """The game's `.json`, with its and its story's hash, without the order of sets and the place of TextWorld."""
+    data = json.loads(json.dumps(game.serialize()))
     data["grammar"]["names_to_exclude"] = sorted(data["grammar"].get("names_to_exclude", ()), key=str)
     data["KB"]["text_grammars_path"] = ""
     data["metadata"]["actde"]["story"] = story
+    data["metadata"]["actde"]["record"] = gamefile.record_hash(data)
     return json.dumps(data).encode()
 
 

@@ -10,7 +10,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from games.parsing import rules_parsed_once
+from games.engine import start
 
 
 def main(story: str) -> int:
@@ -23,27 +23,24 @@ def main(story: str) -> int:
 
 def find_problem(story: Path) -> str:
     """Why the record beside `story` is not its own; '' where nothing speaks against it."""
-    import textworld
-
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "tw-copy.z8"
         copy.write_bytes(story.read_bytes())
         copy.with_suffix(".json").write_bytes(story.with_suffix(".json").read_bytes())
         try:
-            with rules_parsed_once():
-                env = textworld.start(str(copy), textworld.EnvInfos(admissible_commands=True))
+            env = start(copy, ("admissible_commands",))
             state = env.reset()
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            return f"TextWorld cannot read its record ({type(error).__name__}: {str(error)[:80]})"
+            return f"TextWorld cannot load it ({type(error).__name__}: {str(error)[:80]})"
         text = _words(state.feedback)
         if _words(state.objective or "") not in text:
-            return "the .json beside it belongs to another game (its objective is not in the opening text)"
+            return "the objective is not in the opening text"
         for command in state["extra.walkthrough"] or ():
             if command not in state.admissible_commands:
-                return f"the .json beside it belongs to another game ({command!r} is not possible there)"
+                return f"the walkthrough asks for {command!r}, which is not possible"
             state, _, _ = env.step(command)
         if state["extra.walkthrough"] and not (state.won and state.score == state.max_score):
-            return "the .json beside it belongs to another game (its walkthrough does not win)"
+            return "the walkthrough does not win"
         env.close()
     return ""
 

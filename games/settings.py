@@ -66,16 +66,18 @@ class Setting:
                 raise GameError(f"{self.name}={text}: expected a whole number{self._range()}")
             return int(self._check(int(text), text))
         if self.kind == "float":
-            return self._check(self._float(text), text)
+            return self._float(text, text)
         if self.kind == "numbers":
-            return tuple(self._check(self._float(word), text) for word in text.split(","))
+            return tuple(self._float(word, text) for word in text.split(","))
         if self.kind == "words":
             return tuple(text.split(","))
         return text
 
-    def _float(self, text: str) -> float:
+    def _float(self, word: str, text: str) -> float:
         try:
-            return float(text)
+            return self._check(float(word), text)
+        except GameError:
+            raise
         except ValueError:
             raise GameError(f"{self.name}={text}: expected a number{self._range()}") from None
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from games import gamefile, paths
 from games.base import Moment, TextGame
+from games.engine import start
 from games.errors import GameError, nearest
 from games.guard import Guard
-from games.parsing import rules_parsed_once
 
 INFOS = ("inventory", "description", "policy_commands")
 """What `infos` may ask for; each costs several times a plain step."""
@@ -47,21 +47,20 @@ class TextWorld(TextGame):
         self._env: Any = self._load()
         self._walkthrough: list[str] = list(self._state.get("extra.walkthrough") or ())
         self._guard = Guard(self._state["command_templates"])
-        super().__init__(max_turns=max(TURNS, 3 * len(self._walkthrough)) if max_turns is None else max_turns)
+        limit = max(TURNS, 3 * len(self._walkthrough)) if max_turns is None else max_turns
+        super().__init__(max_turns=limit, characters=self.path.with_suffix(".json").read_text("utf-8"))
 
     def close(self) -> None:
-        """Free the interpreter; a second call does nothing."""
+        """Free the interpreter; a second call does nothing, `reset` loads it again."""
+        super().close()
         env, self._env = getattr(self, "_env", None), None
         if env is not None:
             env.close()
 
     def _load(self) -> Any:
-        import textworld
-
-        wanted = dict.fromkeys(("admissible_commands", *self._asked), True)
         try:
-            with _named_tw(self.path) as story, rules_parsed_once():
-                env = textworld.start(str(story), textworld.EnvInfos(**wanted))
+            with _named_tw(self.path) as story:
+                env = start(story, ("admissible_commands", *self._asked))
             self._state: Any = env.reset()
         except (KeyError, TypeError, AttributeError, IndexError, AssertionError) as error:
             raise GameError(f"{self.path}: TextWorld cannot read this game ({type(error).__name__})") from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -38,15 +39,12 @@ class Pool:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
-        for child in self._children:
+        for child in list(self._children):  # their threads then read the end of the answers
             child.kill()
-        for child in self._children:
-            child.wait()
         self._threads.shutdown()
         for child in self._children:
-            for pipe in (child.stdin, child.stdout):
-                if pipe is not None:
-                    pipe.close()
+            child.kill()
+            child.communicate()
 
     def submit(self, job: Mapping[str, Any]) -> Future[dict[str, Any]]:
         """The verdict on one candidate (see `judge`), when it is ready."""
@@ -82,7 +80,8 @@ class Pool:
 
 
 def serve() -> None:
-    """The child: read jobs, write verdicts, until the input ends."""
+    """The child: read jobs, write verdicts, until the input ends. Ctrl-C is the parent's affair."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers, sys.stdout = sys.stdout, sys.stderr  # what TextWorld prints is no answer
     for line in sys.stdin:
         try:

@@ -1,0 +1,23 @@
+"""What all tests share: generated games are made once per test run, in a cache that is not the user's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def game_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The cache of this test run; the processes of pytest-xdist share it."""
+    base = tmp_path_factory.getbasetemp()
+    cache = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    before = os.environ.get("ACTDE_CACHE")
+    os.environ["ACTDE_CACHE"] = str(cache)
+    yield cache
+    if before is None:
+        del os.environ["ACTDE_CACHE"]
+    else:
+        os.environ["ACTDE_CACHE"] = before

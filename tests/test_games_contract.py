@@ -1,0 +1,157 @@
+"""One contract for every registered game, through the class and through Gymnasium."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.error import ResetNeeded
+from gymnasium.utils.env_checker import check_env
+
+import games
+from games.base import TextGame
+from games.registration import GAMES
+
+SIMPLE = "textworld:simple?level=1&seed=7"
+KEYWORDS: dict[str, dict[str, Any]] = {
+    "actde/Bandit-v0": {},
+    "actde/IPD-v0": {},
+    "actde/TextWorld-v0": {"game": SIMPLE},
+}
+STRINGS = ["bandit", "ipd", SIMPLE, "textworld:treasure?level=1&seed=0", "textworld:cooking?level=2&seed=1"]
+ODD = ["", " ", "xyzzy", "\\boxed{go east}", "a\0b", "go\neast", "\ud800", "é", "go east. go east", "x" * 10_000]
+
+
+def test_every_registered_game_is_in_this_contract() -> None:
+    assert set(GAMES) == set(KEYWORDS)
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_gymnasiums_checker_has_nothing_to_say(name: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        env = gymnasium.make(name, **KEYWORDS[name])
+        check_env(env.unwrapped)
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_gymnasium_makes_a_game_without_an_import_of_ours(name: str) -> None:
+    code = (
+        f"import gymnasium; env = gymnasium.make('games:{name}', **{KEYWORDS[name]!r});"
+        "text, info = env.reset(seed=0); env.step(info['admissible_commands'][0])"
+    )
+    subprocess.run([sys.executable, "-W", "error::UserWarning", "-c", code], check=True, timeout=120)
+
+
+def test_importing_games_loads_no_game() -> None:
+    code = "import sys, games; assert not {'textworld', 'torch', 'transformers'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.fixture(params=STRINGS)
+def env(request: pytest.FixtureRequest) -> TextGame:
+    env = games.resolve(request.param)[0].make()
+    assert isinstance(env, TextGame)
+    return env
+
+
+def check_moment(env: TextGame, text: object, info: dict[str, object], over: bool) -> None:
+    assert isinstance(text, str)
+    assert text == text.strip()
+    assert text in env.observation_space
+    commands = info["admissible_commands"]
+    assert isinstance(commands, list)
+    assert commands == sorted(commands)
+    assert all(isinstance(command, str) for command in commands)
+    assert bool(commands) is not over
+    assert {"score", "won", "lost", "moves"} <= set(info)
+    assert isinstance(info["won"], bool)
+    assert isinstance(info["lost"], bool)
+
+
+def test_an_episode_of_random_commands_keeps_the_contract(env: TextGame) -> None:
+    rng = np.random.default_rng(0)
+    text, info = env.reset(seed=0)
+    check_moment(env, text, info, over=False)
+    assert isinstance(env.metadata["prompt"], str)
+    assert isinstance(env.metadata["terminator"], str)
+    total, over = 0.0, False
+    for turn in range(1, env.max_turns + 1):
+        command = str(rng.choice(info["admissible_commands"]))
+        text, reward, terminated, truncated, info = env.step(command)
+        over = terminated or truncated
+        check_moment(env, text, info, over)
+        assert type(reward) is float
+        total += reward
+        assert info["score"] == pytest.approx(total)
+        assert info["moves"] == turn
+        assert not (terminated and truncated)
+        assert terminated or not (info["won"] or info["lost"])
+        if over:
+            break
+    assert over
+    with pytest.raises(ResetNeeded, match="reset"):
+        env.step("look")
+
+
+def test_the_same_seed_and_commands_give_the_same_episode(env: TextGame) -> None:
+    def play() -> list[object]:
+        text, info = env.reset(seed=5)
+        seen: list[object] = [text, info]
+        while info["admissible_commands"] and len(seen) < 20:
+            step = env.step(info["admissible_commands"][len(seen) % len(info["admissible_commands"])])
+            info = step[4]
+            seen.append(step)
+        return seen
+
+    assert play() == play()
+
+
+def test_any_text_is_a_move_and_any_other_type_is_a_bug(env: TextGame) -> None:
+    for word in ODD:
+        env.reset(seed=0)
+        text, _, _, _, info = env.step(word)
+        assert isinstance(text, str)
+        assert info["moves"] == 1
+    env.reset(seed=0)
+    for wrong in (None, 3, b"look", ["look"]):
+        with pytest.raises(TypeError, match="a command is a str"):
+            env.step(wrong)  # type: ignore[arg-type]
+    assert env.step("look")[4]["moves"] == 1
+
+
+def test_a_step_needs_a_reset_before_it_and_after_close(env: TextGame) -> None:
+    with pytest.raises(ResetNeeded):
+        env.step("look")
+    env.reset()
+    env.close()
+    env.close()
+    with pytest.raises(ResetNeeded):
+        env.step("look")
+    assert env.reset(seed=1)[0]
+
+
+def test_the_turn_limit_truncates_and_does_not_terminate() -> None:
+    for game in ("ipd", SIMPLE):
+        env = games.resolve(game)[0].make(max_turns=3)
+        env.reset(seed=0)
+        ends = [env.step("cooperate")[2:4] for _ in range(3)]
+        assert ends == [(False, False), (False, False), (False, True)]
+
+
+@pytest.mark.parametrize("limit", [0, -1, 10**9])
+def test_a_turn_limit_out_of_range_is_refused(limit: int) -> None:
+    with pytest.raises(games.GameError, match=f"max_turns={limit}: expected"):
+        games.resolve("ipd")[0].make(max_turns=limit)
+
+
+def test_unknown_reset_options_and_infos_name_the_nearest() -> None:
+    with pytest.raises(games.GameError, match="did you mean 'start'"):
+        games.resolve("ipd")[0].make().reset(options={"strat": "defect"})
+    with pytest.raises(games.GameError, match="did you mean 'inventory'"):
+        games.resolve(SIMPLE)[0].make(infos=["inventor"])

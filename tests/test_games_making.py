@@ -1,0 +1,108 @@
+"""Generated games: winnable, the same in every process, told apart by what happens in them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import games
+from games.families import FAMILIES
+from games.making import cached_game, canonical_hash, make_game
+
+EASY = {
+    "simple": "level=1&seed=7",
+    "coin": "level=4&seed=1",
+    "treasure": "level=11&seed=1",
+    "cooking": "level=8&seed=1",
+    "quest": "level=3&seed=1&goal=brief",
+}
+
+
+def test_every_family_is_in_these_tests() -> None:
+    assert set(EASY) == set(FAMILIES)
+
+
+@pytest.mark.parametrize("name", EASY)
+def test_the_walkthrough_is_admissible_and_wins_with_the_whole_score(name: str) -> None:
+    env = games.resolve(f"textworld:{name}?{EASY[name]}")[0].make(infos=["inventory", "description"])
+    text, info = env.reset(seed=0)
+    assert "$$$" not in text
+    assert info["objective"] in text
+    assert info["description"]
+    assert "carrying" in info["inventory"]
+    total, terminated = 0.0, False
+    for command in info["extra.walkthrough"]:
+        assert command in info["admissible_commands"]
+        text, reward, terminated, _, info = env.step(command)
+        total += float(reward)
+    assert terminated
+    assert info["won"]
+    assert total == info["score"] == info["max_score"]
+
+
+CODE = """
+import hashlib, sys
+from games.making import cached_game
+for name, values in (("treasure", {"seed": 1, "level": 11}), ("cooking", {"seed": 1, "level": 8})):
+    made = cached_game(name, values)
+    data = made.read_bytes() + made.with_suffix(".json").read_bytes()
+    print(made.name, hashlib.sha256(data).hexdigest())
+"""
+
+
+def test_bytes_do_not_depend_on_process_hash_seed_or_what_was_made_before(tmp_path: Path) -> None:
+    def start(seed: str) -> subprocess.Popen[str]:
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "ACTDE_CACHE": str(tmp_path / seed)}
+        return subprocess.Popen([sys.executable, "-c", CODE], stdout=subprocess.PIPE, text=True, env=environment)
+
+    children = [start("1"), start("2")]
+    first, second = (child.communicate(timeout=200)[0] for child in children)
+    assert first == second
+    for line, name, values in zip(
+        first.splitlines(), ("treasure", "cooking"), ({"seed": 1, "level": 11}, {"seed": 1, "level": 8}), strict=True
+    ):
+        made = cached_game(name, values)
+        data = made.read_bytes() + made.with_suffix(".json").read_bytes()
+        assert line == f"{made.name} {hashlib.sha256(data).hexdigest()}"
+
+
+def test_two_processes_that_want_one_game_make_it_once(tmp_path: Path) -> None:
+    code = (
+        "from games import making\n"
+        "real = making.write_game\n"
+        "making.write_game = lambda game, path: (print('made', flush=True), real(game, path))[1]\n"
+        "assert making.cached_game('treasure', {'seed': 3}).exists()"
+    )
+    environment = {**os.environ, "ACTDE_CACHE": str(tmp_path)}
+    children = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
+        for _ in range(2)
+    ]
+    outputs = [child.communicate(timeout=100)[0] for child in children]
+    assert [child.returncode for child in children] == [0, 0]
+    assert "".join(outputs) == "made\n"
+
+
+def test_the_canonical_hash_sees_what_happens_and_not_how_it_is_told() -> None:
+    base = canonical_hash(make_game("quest", {"level": 2, "seed": 5}))
+    assert canonical_hash(make_game("quest", {"level": 2, "seed": 5, "goal": "none"})) == base
+    assert canonical_hash(make_game("quest", {"level": 2, "seed": 6})) != base
+    assert canonical_hash(make_game("quest", {"level": 3, "seed": 5})) != base
+
+
+@pytest.mark.parametrize(
+    ("game", "message"),
+    [
+        ("textworld:cooking?recipe=1&take=2", "expected at most recipe=1"),
+        ("textworld:quest?rooms=1&objects=1&steps=30", "try another seed|another seed or fewer steps"),
+    ],
+)
+def test_settings_that_allow_no_game_get_one_line(game: str, message: str) -> None:
+    with pytest.raises(games.GameError, match=message) as error:
+        games.resolve(game)[0].make()
+    assert "\n" not in str(error.value)
