@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from agents.model import ActorCritic
+from agents.protocol import AgentError
 from agents.ragged_cache import RaggedCache
-from agents.trie import Trie
+from agents.trie import Trie, build_trie
 
 PASS_OVERHEAD = 64
 """What a forward pass costs besides its tokens, in tokens of a small trunk on a CPU core (5 ms)."""
@@ -103,11 +104,19 @@ def _read_group(model: ActorCritic, cache: RaggedCache, blocks: Sequence[Block])
     hidden = model.hidden(
         torch.from_numpy(tokens).to(model.device),
         position_ids=torch.from_numpy(positions).to(model.device),
-        attention_mask=torch.from_numpy(mask[:, None]).to(model.device),
+        attention_mask=_attention_mask(model, torch.from_numpy(mask[:, None]).to(model.device)),
         past_key_values=cache,
         use_cache=True,
     )
     return hidden[rows, points]
+
+
+def _attention_mask(model: ActorCritic, visible: Tensor) -> Tensor:
+    """The mask as the trunk's attention takes it: torch's own takes bool, transformers' `eager` adds it to scores."""
+    if model.base.config._attn_implementation == "sdpa":
+        return visible
+    dtype = next(model.base.parameters()).dtype
+    return torch.zeros_like(visible, dtype=dtype).masked_fill(~visible, torch.finfo(dtype).min)
 
 
 def keep_branch(cache: RaggedCache, blocks: Sequence[Block], commands: Sequence[int]) -> list[int]:
@@ -131,3 +140,33 @@ def keep_branch(cache: RaggedCache, blocks: Sequence[Block], commands: Sequence[
         kept.append(len(branch))
     cache.keep(rows, sources, targets)
     return kept
+
+
+@torch.no_grad()
+def check_cache(model: ActorCritic) -> None:
+    """Refuse a decoder that reads a tree of commands through the cache otherwise than plain text.
+
+    Raises:
+        AgentError: where its attention is of a kind that `RaggedCache` does not keep (recurrent states, ALiBi).
+    """
+    training = model.training
+    model.eval()
+    tokens, trie = [0, 1, 1], build_trie([[0, 0], [0, 1], [1]])  # two token ids: every vocabulary has them
+    try:
+        cache = RaggedCache(model.layers)
+        first = Block(row=cache.add_row(), tokens=tokens, trie=trie)
+        ours = [*read_blocks(model, cache, [first])]
+        keep_branch(cache, [first], [1])
+        ours += read_blocks(model, cache, [Block(row=first.row, tokens=[1, 0])])
+        streams = (tokens, [*tokens, 0], [*tokens, 0, 1, 0])
+        plain = [model.hidden(torch.tensor([s], device=model.device), use_cache=False)[0, -1] for s in streams]
+        off = [float((a - b).norm() / b.norm()) for a, b in zip(ours, plain, strict=True)]
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise AgentError(f"{type(model.base).__name__} does not work with our cache: {error}") from error
+    finally:
+        model.train(training)
+    if not max(off) < 0.1:  # bfloat16 gives 0.01, another attention 0.5 and more
+        raise AgentError(
+            f"{type(model.base).__name__} reads cached text otherwise than plain text; choose a decoder "
+            "with ordinary attention"
+        )

@@ -62,8 +62,10 @@ class ActorCritic(nn.Module):
 
     @property
     def context(self) -> int:
-        """Longest stream that the trunk can read, tokens."""
-        return int(self.base.config.max_position_embeddings)
+        """Longest stream that the trunk can read, and read as a whole: a sliding window ends it; tokens."""
+        names = ("max_position_embeddings", "sliding_window", "window_size", "attention_chunk_size")
+        limits = [getattr(self.base.config, name, None) for name in names]
+        return min(int(limit) for limit in limits if limit is not None)
 
     @property
     def layers(self) -> int:

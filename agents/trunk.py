@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from agents.decoder import check_cache
 from agents.heads import Heads
 from agents.model import ActorCritic
 from agents.protocol import AgentError
@@ -99,6 +100,7 @@ def _with_heads(lm: Any, assembly: Assembly) -> ActorCritic:
     )
     model = ActorCritic(_adapted(lm, assembly) if assembly.lora else lm, heads)
     model.check()
+    check_cache(model)
     return model
 
 
