@@ -167,7 +167,11 @@ class LanguageModelAgent:
         if first:
             stream.opening = min(len(stream.tokens), self.context // 4)
         if len(stream.tokens) + reserve > self.context:
-            stream.cut(max(1, self.context // 2 - stream.opening))
+            room = self.context - reserve
+            if room < 1:
+                raise AgentError(f"a command of {reserve} tokens does not fit into a context of {self.context} tokens")
+            stream.opening = min(stream.opening, room // 2)
+            stream.cut(max(1, min(self.context // 2, room) - stream.opening))
             self._cache.lengths[stream.row] = 0
 
     def _encode(self, text: str) -> list[int]:

@@ -1,0 +1,59 @@
+"""Games that are written down in full: scenes one after the other, a number for every command."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What the game shows, and what each admissible command earns."""
+
+    text: str
+    rewards: Mapping[str, float]
+
+
+class Script(gymnasium.Env[str, str]):
+    """Plays one of `plays`, drawn by the seed, scene by scene; the last command ends it, `over` or cut."""
+
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
+
+    def __init__(self, plays: Sequence[Sequence[Scene]], *, over: bool, end: str) -> None:
+        self.plays, self.over, self.end = plays, over, end
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.play = self.plays[int(self.np_random.integers(len(self.plays)))]
+        self.place = 0
+        return self.play[0].text, self._info()
+
+    def step(self, command: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        reward = self.play[self.place].rewards.get(command, -9.0)
+        self.place += 1
+        last = self.place == len(self.play)
+        text = self.end if last else self.play[self.place].text
+        return text, reward, last and self.over, last and not self.over, self._info()
+
+    def _info(self) -> dict[str, Any]:
+        commands = sorted(self.play[self.place].rewards) if self.place < len(self.play) else []
+        return {"admissible_commands": commands, "score": 0.0}
+
+
+@dataclass(frozen=True)
+class ScriptSpec:
+    """Has what the runner needs of a `games.GameSpec`."""
+
+    plays: Sequence[Sequence[Scene]]
+    over: bool = True
+    end: str = "you won"
+    name: str = "script"
+
+    def make(self, *, max_turns: int | None = None, infos: Sequence[str] = ()) -> Script:
+        return Script(self.plays, over=self.over, end=self.end)
+
+
+def script(*scenes: Scene, over: bool = True, end: str = "you won") -> ScriptSpec:
+    """A game with one play."""
+    return ScriptSpec([scenes], over=over, end=end)
