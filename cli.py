@@ -15,14 +15,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console, RenderableType
 
+from actde.settings import Settings
+from agents.settings import TrainSettings
+from options import with_settings
+
 if TYPE_CHECKING:
     from agents.episode import Episode
     from agents.protocol import Turn
+    from agents.train import Trainer
     from agents.transcript import Entry
 
 GAME = "textworld:simple?seed=1"
@@ -228,6 +233,76 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 @app.command()
+@with_settings(TrainSettings, Settings)
+def train(
+    folder: Annotated[Path, typer.Option("--out", help="folder of the run: new or empty", rich_help_panel="Run")],
+    resume: Annotated[
+        bool, typer.Option("--resume", help="go on with the run in --out, with its own settings", rich_help_panel="Run")
+    ] = False,
+    as_json: JsonOption = False,
+    *,
+    given: dict[str, Any],
+) -> None:
+    """Learn to play a game. What is not given follows from the game and the trunk (agents/presets.py)."""
+    from agents import presets
+    from agents.run_folder import read_settings
+
+    if resume:
+        before = read_settings(folder)
+        given = before["train"] | before["learning"] | given
+    settings, learning = presets.resolve(given)
+    from agents.train import Trainer
+
+    with _waiting("setting up"):
+        trainer = Trainer(settings, learning, folder, resume=resume)
+    with _stopping_politely(trainer):
+        latest = _watched(trainer, f"{settings.optimizer} learns {settings.game}", quiet=as_json)
+    if as_json:
+        _document({"run": str(folder), "settings": settings.to_dict() | learning.to_dict(), "metrics": latest})
+    elif trainer.stopping:
+        err.print(f"stopped; go on with: train --resume --out {folder}", markup=False, soft_wrap=True)
+    else:
+        out.print(f"the agent is in {folder}; watch it: play --agent {folder} --game '{settings.game}'", markup=False)
+    raise typer.Exit(130 if trainer.stopping else 0)
+
+
+def _watched(trainer: Trainer, title: str, *, quiet: bool) -> dict[str, float] | None:
+    """Run the training to its end and show it: a live panel in a terminal, a line an iteration elsewhere."""
+    import training_view as view
+    from rich.live import Live
+
+    settings, history = trainer.settings, []
+    if quiet or not out.is_terminal:
+        for metrics in trainer.run():
+            history.append(metrics)
+            if not quiet:
+                out.print(view.line(metrics, settings.iterations), markup=False, soft_wrap=True)
+    else:
+        with Live(view.panel(title, [], settings.iterations, settings.minutes), console=out) as live:
+            for metrics in trainer.run():
+                history.append(metrics)
+                live.update(view.panel(title, history, settings.iterations, settings.minutes), refresh=True)
+    return history[-1] if history else None
+
+
+@contextmanager
+def _stopping_politely(trainer: Trainer) -> Iterator[None]:
+    """The first Ctrl-C lets the iteration end and saves it; a second one stops at once."""
+    import signal
+
+    def first(signum: int, frame: object) -> None:
+        trainer.stopping = True
+        signal.signal(signal.SIGINT, before)
+        err.print("\nstopping after this iteration (Ctrl-C again: at once)", style="dim")
+
+    before = signal.signal(signal.SIGINT, first)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@app.command()
 def watch(
     run: Annotated[Path, typer.Argument(help="folder of a run, or a file of transcripts")],
     iteration: Annotated[int | None, typer.Option(min=0, help="its episodes only; the newest by default")] = None,
@@ -239,7 +314,8 @@ def watch(
     from agents import transcript
 
     path = run / transcript.NAME if run.is_dir() else run
-    entries = _chosen(list(transcript.read(path)), path, iteration, episode)
+    with _waiting(f"reading {path}"):
+        entries = _chosen(list(transcript.read(path)), path, iteration, episode)
     if as_json:
         _document([{"iteration": entry.iteration, **entry.episode.to_json()} for entry in entries])
     elif out.is_terminal and sys.stdin.isatty():

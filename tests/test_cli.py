@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+import cli as cli_module
 from agents.arena import Arena
 from agents.episode import Episode
 from agents.simple import RandomAgent
@@ -270,11 +271,35 @@ def test_an_option_may_say_where_transcripts_are_missing_or_empty(tmp_path: Path
 
 def test_a_full_disk_is_said() -> None:
     with Path("/dev/full").open("w") as full:
-        done = cli("play", "--agent", "random", "--game", "bandit", "--json", stdout=full, capture_output=False)
-    assert done.returncode == 1
+        streams = {"stdout": full, "stderr": subprocess.PIPE, "capture_output": False}
+        done = cli("play", "--agent", "random", "--game", "bandit", "--json", **streams)
+    assert (done.returncode, done.stderr) == (1, "error: the disk is full\n")
 
 
 def test_a_reader_that_leaves_is_no_error() -> None:
     command = f"{sys.executable} {ROOT / 'cli.py'} play --agent random --game ipd --episodes 3 | head -n 1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True, env=surroundings())
     assert done.stderr == ""
+
+
+def test_a_bug_shows_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(**_: object) -> None:
+        raise ValueError("ours")
+
+    monkeypatch.setattr(cli_module, "app", broken)
+    with pytest.raises(ValueError, match="ours"):
+        cli_module.main()
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left", "runs/x"), OSError(30, "Read-only", "runs/x")])
+def test_a_failing_disk_is_one_line(
+    error: OSError, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def failing(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli_module, "app", failing)
+    with pytest.raises(SystemExit) as stopped:
+        cli_module.main()
+    assert stopped.value.code == 1
+    assert re.fullmatch(r"error: the disk is (full|read-only): runs/x\n", capsys.readouterr().err)

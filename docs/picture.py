@@ -1,0 +1,31 @@
+"""Draws the README's picture: the last turns of `make play`, as an SVG. Run `python docs/picture.py` from the root."""
+
+import io
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+import cli
+
+WIDTH, LINES = 100, 46
+
+
+def main() -> None:
+    """Play as `make play` does, keep the end of what it shows, and save it beside this file."""
+    screen = io.StringIO()
+    cli.out = Console(
+        file=screen, width=WIDTH, force_terminal=True, color_system="truecolor", highlight=False, legacy_windows=False
+    )
+    cli.app(args=["play", "--agent", "actde", "--delay", "0", *sys.argv[1:]], standalone_mode=False)
+    shown = screen.getvalue().rstrip().split("\n")[-LINES:]
+    paper = Console(file=io.StringIO(), width=WIDTH, record=True, force_terminal=True, color_system="truecolor")
+    for line in shown:
+        paper.print(Text.from_ansi(line), no_wrap=True, crop=True)
+    paper.save_svg(str(Path(__file__).with_name("play.svg")), title="make play")
+
+
+if __name__ == "__main__":
+    main()
