@@ -110,13 +110,9 @@ def load_agent(folder: Path, *, seed: int = 0, greedy: bool = False) -> Language
 
 def load_pretrained(name: str, *, seed: int = 0, greedy: bool = False) -> LanguageModelAgent:
     """A pretrained decoder as it is, heads untrained: plays zero-shot."""
-    from agents.prompt import default_prompt
-
     model, tokenizer = assemble(Assembly(trunk=name, q_heads=0), None)
     model.eval()
-    return LanguageModelAgent(
-        model, tokenizer, name=name, prompt=prompt_format(default_prompt(name)), seed=seed, greedy=greedy
-    )
+    return LanguageModelAgent(model, tokenizer, name=name, seed=seed, greedy=greedy)
 
 
 def newest(folder: Path) -> Path:

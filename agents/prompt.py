@@ -69,8 +69,3 @@ def prompt_format(name: str) -> PromptFormat:
     if name not in FORMATS:
         raise AgentError(f"unknown prompt format {name!r}; expected {' or '.join(FORMATS)}")
     return FORMATS[name]
-
-
-def default_prompt(trunk: str) -> str:
-    """Name of the format that suits a trunk."""
-    return PLAIN.name

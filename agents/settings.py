@@ -44,7 +44,7 @@ class TrainSettings(Record):
         ("trie", "free"),
         group="Rollout",
     )
-    prompt: str = text("auto", "plain, chat, or auto: what suits the trunk", group="Rollout")
+    prompt: str = text("plain", "plain: a transcript; chat: the turns of an instructed model", group="Rollout")
     context: int | None = whole(
         None, "longest stream in tokens; none: the trunk's limit", low=16, optional=True, group="Rollout"
     )

@@ -26,7 +26,7 @@ from agents.checkpoint import STATE, TRAINING, WEIGHTS, load_tensors, read_json,
 from agents.episode import Episode, Step
 from agents.language_model import LanguageModelAgent
 from agents.model import ActorCritic
-from agents.prompt import default_prompt, prompt_format
+from agents.prompt import prompt_format
 from agents.protocol import AgentError
 from agents.rollout import Rollout
 from agents.run_folder import RunFolder
@@ -67,18 +67,19 @@ class Trainer:
             max_turns=settings.max_turns,
             shaping=settings.shaping(),
         )
-        name = default_prompt(settings.trunk) if settings.prompt == "auto" else settings.prompt
         self.agent = LanguageModelAgent(
             self.model,
             self.tokenizer,
             name=settings.optimizer,
-            prompt=prompt_format(name),
+            prompt=prompt_format(settings.prompt),
             seed=seed,
             mode=settings.mode,
             context=settings.context,
             gamma=learning.gamma,
             record=True,
         )
+        self.stopping = False
+        """Set it to stop after the iteration at hand, with a checkpoint."""
         self.iteration, self.env_steps, self.seconds = 0, 0, 0.0
         self.recent: deque[bool] = deque(maxlen=RECENT)
         if resume:
@@ -87,10 +88,11 @@ class Trainer:
     def run(self) -> Iterator[Metrics]:
         """Yield the metrics of each iteration, until the budget is spent; checkpoints are saved on the way."""
         try:
-            while not self.finished:
-                yield self.iterate()
-                if self.iteration % self.settings.save_every == 0 or self.finished:
+            while not (self.finished or self.stopping):
+                metrics = self.iterate()
+                if self.iteration % self.settings.save_every == 0 or self.finished or self.stopping:
                     self.save()
+                yield metrics
         finally:
             self.arena.close()
             self.accelerator.end_training()

@@ -1,1 +1,1 @@
-"""Tables, figures and comparisons, made from `agents`, `games` and `actde`; nothing else imports this package."""
+"""What the project was built to find out: comparisons of optimizers over seeds, tables and figures."""
