@@ -268,8 +268,9 @@ def train(
 
 def _watched(trainer: Trainer, title: str, *, quiet: bool) -> dict[str, float] | None:
     """Run the training to its end and show it: a live panel in a terminal, a line an iteration elsewhere."""
-    import training_view as view
     from rich.live import Live
+
+    import training_view as view
 
     settings, history = trainer.settings, []
     if quiet or not out.is_terminal:

@@ -88,7 +88,8 @@ def test_walkthrough_says_why_it_cannot_go_on() -> None:
     agent = WalkthroughAgent()
     with pytest.raises(AgentError, match="corridor has no walkthrough"):
         agent.act([turn(0, "a")])
-    agent.act([turn(1, "a", **{"extra.walkthrough": ["a"]})])
+    solved: dict[str, Any] = {"extra.walkthrough": ["a"]}
+    agent.act([turn(1, "a", **solved)])
     with pytest.raises(AgentError, match="at its end, but the game goes on"):
         agent.act([turn(1, "a", first=False)])
 
