@@ -316,7 +316,7 @@ def watch(
 
     path = run / transcript.NAME if run.is_dir() else run
     with _waiting(f"reading {path}"):
-        entries = _chosen(list(transcript.read(path)), path, iteration, episode)
+        entries = transcript.choose(path, iteration=iteration, episode=episode)
     if as_json:
         _document([{"iteration": entry.iteration, **entry.episode.to_json()} for entry in entries])
     elif out.is_terminal and sys.stdin.isatty():
@@ -326,47 +326,22 @@ def watch(
             _show(views.record(entry))
 
 
-def _chosen(entries: list[Entry], path: Path, iteration: int | None, episode: int | None) -> list[Entry]:
-    """The entries of that iteration (the newest, where neither is given) and that episode."""
-    from agents import AgentError
-
-    if not entries:
-        raise AgentError(f"{path} holds no episodes yet")
-    if iteration is None and episode is None:
-        iteration = max(entry.iteration for entry in entries)
-    found = [entry for entry in entries if iteration in (None, entry.iteration)]
-    found = [entry for entry in found if episode in (None, entry.episode.index)]
-    if not found:
-        last, most = entries[-1].iteration, max(entry.episode.index for entry in entries)
-        raise AgentError(f"{path} has no such episode: its iterations go up to {last}, its episodes up to {most}")
-    return sorted(found, key=lambda entry: (entry.iteration, entry.episode.index))
-
-
 def _pages(entries: Sequence[Entry]) -> None:
     """Turn by turn, as keys say, until q."""
     import views
 
-    turns = [(entry, turn) for entry in entries for turn in range(len(entry.episode.steps))]
-    firsts = [place for place, (_, turn) in enumerate(turns) if turn == 0]
-    place = 0
+    book = views.Book(entries)
     while True:
         out.clear()
-        _show(views.page(*turns[place]))
-        out.print("space: on   b: back   n: next episode   p: episode before   q: leave", style="dim")
+        _show(book.page())
+        out.print(book.keys, style="dim")
         try:
             key = typer.getchar()
         except (EOFError, KeyboardInterrupt):
             return
         if key in ("q", "\x04"):
             return
-        if key in (" ", "\r", "\n", "\x1b[C", "\x1b[B"):
-            place = min(place + 1, len(turns) - 1)
-        elif key in ("b", "\x1b[D", "\x1b[A"):
-            place = max(place - 1, 0)
-        elif key == "n":
-            place = min((first for first in firsts if first > place), default=place)
-        elif key == "p":
-            place = max((first for first in firsts if first < place), default=place)
+        book.turn(key)
 
 
 def _show(things: Iterable[RenderableType], pause: float = 0.0) -> None:

@@ -101,6 +101,32 @@ class Silence:
         return []
 
 
+class Book:
+    """Recorded episodes as pages, one for each turn, and where in them a reader is."""
+
+    keys = "space: on   b: back   n: next episode   p: episode before   q: leave"
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self._turns = [(entry, turn) for entry in entries for turn in range(len(entry.episode.steps))]
+        self._firsts = [place for place, (_, turn) in enumerate(self._turns) if turn == 0]
+        self._place = 0
+
+    def page(self) -> Shown:
+        return page(*self._turns[self._place])
+
+    def turn(self, key: str) -> None:
+        """Go where the key says; arrows work too, other keys do nothing."""
+        place = self._place
+        if key in (" ", "\r", "\n", "\x1b[C", "\x1b[B"):
+            self._place = min(place + 1, len(self._turns) - 1)
+        elif key in ("b", "\x1b[D", "\x1b[A"):
+            self._place = max(place - 1, 0)
+        elif key == "n":
+            self._place = min((first for first in self._firsts if first > place), default=place)
+        elif key == "p":
+            self._place = max((first for first in self._firsts if first < place), default=place)
+
+
 def page(entry: Entry, turn: int) -> Shown:
     """One turn (counted from 0) of a recorded episode, for a terminal; after the last one, its end."""
     episode = entry.episode

@@ -57,6 +57,24 @@ def read(path: Path) -> Iterator[Entry]:
         raise AgentError(f"{path} is damaged: not UTF-8 at byte {failure.start}") from None
 
 
+def choose(path: Path, *, iteration: int | None = None, episode: int | None = None) -> list[Entry]:
+    """The episodes of that iteration (the newest, where neither is given) and of that number, in order.
+
+    AgentError where there are none.
+    """
+    entries = sorted(read(path), key=lambda entry: (entry.iteration, entry.episode.index))
+    if not entries:
+        raise AgentError(f"{path} holds no episodes yet")
+    if iteration is None and episode is None:
+        iteration = entries[-1].iteration
+    found = [entry for entry in entries if iteration in (None, entry.iteration)]
+    found = [entry for entry in found if episode in (None, entry.episode.index)]
+    if not found:
+        last, most = entries[-1].iteration, max(entry.episode.index for entry in entries)
+        raise AgentError(f"{path} has no such episode: its iterations go up to {last}, its episodes up to {most}")
+    return found
+
+
 def _entry(line: str, where: str) -> Entry:
     try:
         data = json.loads(line)

@@ -227,6 +227,7 @@ def test_watch_pages_with_keys(run: Path) -> None:
         (["generate", "x", "--family", "coin", "--levels", "3-1"], "3-1"),
         (["wach"], "Did you mean 'watch'"),
         (["watch", "no/such/run"], "no/such/run does not exist"),
+        (["play", "--delay", "soon"], "--delay.*number"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_status_2(arguments: list[str], message: str) -> None:
