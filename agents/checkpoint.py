@@ -75,7 +75,8 @@ def save_agent(
                 "files": hashes,
             },
         )
-        work.chmod(0o755)
+        for path in (work, *work.iterdir()):
+            path.chmod(0o755 if path.is_dir() else 0o644)
         if folder.exists():
             shutil.rmtree(folder)
         work.rename(folder)

@@ -32,13 +32,15 @@ GAMES: dict[str, dict[str, Any]] = {
     "textworld": {
         "trunk": "small",
         "gamma": 0.95,
-        "context": 512,
+        "context": 1024,
         "max_turns": 30,
-        "lr": 1e-3,
-        "epochs": 3,
-        "minibatches": 4,
+        "episodes": 8,
+        "parallel": 8,
+        "lr": 2e-3,
+        "epochs": 2,
+        "minibatches": 2,
         "value_coef": 0.5,
-        "entropy_coef": 0.01,
+        "value_clip_range": None,  # returns are many points, and 0.2 a rollout would take v for ever
         "iterations": 100,
     },
 }

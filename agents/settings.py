@@ -63,7 +63,7 @@ class TrainSettings(Record):
 
     epochs: int = whole(4, "passes over each rollout", low=1, group="Update")
     minibatches: int = whole(1, "gradient steps per pass", low=1, group="Update")
-    micro_batch_tokens: int = whole(16384, "tokens read at once in the update", low=1, group="Update")
+    micro_batch_tokens: int = whole(4096, "tokens read at once in the update", low=1, group="Update")
     stepper: Literal["adamw", "sgd"] = choice(
         "adamw",
         "adamw: steps of one size, however small the errors have become; sgd: steps in proportion to them",
