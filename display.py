@@ -81,7 +81,7 @@ def thoughts(decision: Decision) -> RenderableType:
     table.add_column("  considers", width=40, no_wrap=True, overflow="ellipsis")
     table.add_column("probability", width=26, no_wrap=True)
     table.add_column(justify="right", width=7)
-    table.add_column("q", justify="right", width=8)
+    table.add_column("q" if decision.q_values else "", justify="right", width=8)
     for name in shown:
         chosen = name == decision.command
         probability = decision.probabilities[name]

@@ -21,6 +21,8 @@ def main() -> None:
     )
     cli.app(args=["play", "--agent", "actde", "--delay", "0", *sys.argv[1:]], standalone_mode=False)
     shown = screen.getvalue().rstrip().split("\n")[-LINES:]
+    while "╭" not in shown[0]:  # begin with a whole turn
+        del shown[0]
     paper = Console(file=io.StringIO(), width=WIDTH, record=True, force_terminal=True, color_system="truecolor")
     for line in shown:
         paper.print(Text.from_ansi(line), no_wrap=True, crop=True)

@@ -14,9 +14,7 @@ from agents.transcript import Entry, append, read
 DECISION = Decision(
     command="go", probabilities={"go": 0.75, "stay": 0.25}, value=1.5, q_values={"go": 1.0, "stay": -2.0}
 )
-STEP = Step(
-    observation="Où?\n\u2028", admissible_commands=("go", "stay"), decision=DECISION, reward=1.0, score=1.0
-)
+STEP = Step(observation="Où?\n\u2028", admissible_commands=("go", "stay"), decision=DECISION, reward=1.0, score=1.0)
 EPISODE = Episode(
     index=3,
     game="corridor",
