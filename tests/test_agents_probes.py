@@ -1,0 +1,158 @@
+"""Five probe games with known answers, each for one part of the learner, trained on the post's trunk.
+
+PPO must find v and the best action. ACTDE must find v and q, and its advantage must vanish where q is known;
+that it finds the best action is what it does not promise, and is not asked.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from actde import Batch, Settings, Targets, make_optimizer
+from agents.arena import Arena
+from agents.episode import Episode
+from agents.heads import Heads
+from agents.language_model import LanguageModelAgent
+from agents.model import ActorCritic
+from agents.rollout import Rollout
+from agents.settings import TrainSettings
+from agents.stream import Segment
+from agents.trunk import from_config
+from agents.update import make_stepper
+from tests.models import assert_close, tokenizer
+from tests.scripts import Scene, ScriptSpec
+from tests.updates import updater
+
+GAMMA = 0.5
+NAMES = ("ppo", "actde")
+SAME = {"north": 1.0, "south": 1.0}
+CONSTANT = ScriptSpec([[Scene("room", SAME)]], end="")
+OBSERVED = ScriptSpec([[Scene("red", dict.fromkeys(SAME, 1.0))], [Scene("blue", dict.fromkeys(SAME, -1.0))]], end="")
+DELAYED = ScriptSpec([[Scene("red", dict.fromkeys(SAME, 0.0)), Scene("blue", SAME)]], end="")
+POLICY = ScriptSpec([[Scene("room", {"north": 1.0, "south": -1.0})]], end="")
+BOTH = ScriptSpec(
+    [[Scene("red", {"north": 1.0, "south": -1.0})], [Scene("blue", {"north": -1.0, "south": 1.0})]], end=""
+)
+
+
+@dataclass
+class Trained:
+    """What a learner knows after training: its last rollout and what it would learn from it."""
+
+    episodes: list[Episode]
+    segments: list[Segment]
+    batch: Batch
+    targets: Targets
+
+    def mean(self, what: str, text: str) -> float:
+        """Mean of `value` or of a command's probability (`p:north`) or q (`q:north`) where the game shows `text`."""
+        decisions = [step.decision for e in self.episodes for step in e.steps if step.observation == text]
+        if what == "value":
+            return float(np.mean([d.value for d in decisions]))
+        kind, command = what.split(":")
+        return float(np.mean([(d.probabilities if kind == "p" else d.q_values)[command] for d in decisions]))
+
+
+def train(spec: ScriptSpec, name: str, iterations: int = 14) -> Trained:
+    """64 episodes and 8 steps an iteration, on a pico trunk."""
+    torch.manual_seed(0)
+    words = tokenizer()
+    model = ActorCritic(
+        from_config("pico", len(words), 0.0), Heads(12, len(words), q_heads=int(name == "actde"), init_std=0.02)
+    )
+    player = LanguageModelAgent(model, words, gamma=GAMMA, record=True)
+    learning = Settings(gamma=GAMMA, value_coef=1.0, value_clip_range=None)
+    stepper = make_stepper(model, TrainSettings(lr=4e-3, value_lr=1e-2, q_lr=1e-2))
+    slower = torch.optim.lr_scheduler.LinearLR(stepper, 1.0, 0.1, total_iters=iterations)
+    update = updater(model, name, stepper=stepper, learning=learning, epochs=8)
+    with Arena([spec], seed=0, parallel=64) as arena:
+        for iteration in range(iterations):
+            episodes = list(arena.play(player, 64))
+            segments = player.take_segments()
+            rollout = Rollout(segments, credit="token")
+            if iteration < iterations - 1:
+                update.learn(rollout, np.random.default_rng(iteration))
+                slower.step()
+    batch = rollout.batch(with_q=name == "actde")
+    return Trained(episodes, segments, batch, make_optimizer(name, learning).targets(batch))
+
+
+def near(number: float | list[float], within: float = 0.12) -> Any:
+    return pytest.approx(number, abs=within)
+
+
+def test_where_every_reward_is_one_v_is_one() -> None:
+    assert train(CONSTANT, "ppo").mean("value", "room") == near(1.0)
+
+
+def test_where_every_reward_is_one_q_is_one_and_no_advantage_is_left() -> None:
+    found = train(CONSTANT, "actde")
+    assert [found.mean(what, "room") for what in ("value", "q:north", "q:south")] == near([1.0] * 3)
+    assert found.targets.advantages.abs().max() < 0.05
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_v_and_q_depend_on_what_is_seen(name: str) -> None:
+    found = train(OBSERVED, name)
+    for what in ("value", "q:north", "q:south") if name == "actde" else ("value",):
+        assert found.mean(what, "red") == near(1.0)
+        assert found.mean(what, "blue") == near(-1.0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_later_reward_is_discounted(name: str) -> None:
+    found = train(DELAYED, name)
+    for what in ("value", "q:north", "q:south") if name == "actde" else ("value",):
+        assert found.mean(what, "red") == near(GAMMA)
+        assert found.mean(what, "blue") == near(1.0)
+
+
+def test_ppo_finds_the_better_action() -> None:
+    found = train(POLICY, "ppo")
+    assert found.mean("p:north", "room") > 0.95
+    assert found.mean("value", "room") == near(1.0)
+
+
+def test_actde_finds_what_actions_are_worth_and_then_stops() -> None:
+    found = train(POLICY, "actde")
+    p, q, other = (found.mean(what, "room") for what in ("p:north", "q:north", "q:south"))
+    assert [q, other] == near([1.0, -1.0])
+    assert found.mean("value", "room") == near(p * q + (1 - p) * other)
+    assert found.targets.advantages.abs().mean() < 0.1  # the error that moves the policy has vanished
+    against_v = found.batch.rewards - found.batch.values
+    assert against_v.abs().mean() > 2 * found.targets.advantages.abs().mean()  # where PPO would go on
+
+
+def test_ppo_finds_the_better_action_for_what_is_seen() -> None:
+    found = train(BOTH, "ppo", iterations=18)
+    for text, command in (("red", "north"), ("blue", "south")):
+        assert found.mean(f"p:{command}", text) > 0.95
+        assert found.mean("value", text) == near(1.0)
+
+
+def test_actde_finds_what_actions_are_worth_for_what_is_seen() -> None:
+    found = train(BOTH, "actde", iterations=18)
+    for text, better, worse in (("red", "north", "south"), ("blue", "south", "north")):
+        p, q, other = (found.mean(what, text) for what in (f"p:{better}", f"q:{better}", f"q:{worse}"))
+        assert [q, other] == near([1.0, -1.0], within=0.2)
+        assert found.mean("value", text) == near(p * q + (1 - p) * other, within=0.45)  # of few and changing samples
+    assert found.targets.advantages.abs().mean() < 0.1
+
+
+def test_the_advantage_identity() -> None:
+    """A_t(q) = A_t(v) - sum over k of (discount lambda)^k (q(s, a) - v(s)), on a real rollout."""
+    spec = ScriptSpec([[*DELAYED.plays[0], *BOTH.plays[0], *BOTH.plays[1]]], end="")
+    found = train(spec, "actde", iterations=2)
+    batch = found.batch
+    assert batch.q_values is not None
+    learning = Settings(gamma=GAMMA)
+    ppo = make_optimizer("ppo", learning).targets(batch)
+    later, extra = torch.zeros(len(batch)), torch.zeros_like(batch.values)
+    for t in reversed(range(batch.values.shape[1])):
+        later = batch.q_values[:, t] - batch.values[:, t] + batch.discounts[:, t] * learning.lam * later
+        extra[:, t] = later
+    assert_close(found.targets.advantages, ppo.advantages - extra)
+    assert_close(found.targets.returns, ppo.returns)
