@@ -130,7 +130,7 @@ def test_ppo_finds_the_better_action_for_what_is_seen() -> None:
     found = train(BOTH, "ppo", iterations=18)
     for text, command in (("red", "north"), ("blue", "south")):
         assert found.mean(f"p:{command}", text) > 0.95
-        assert found.mean("value", text) == near(1.0)
+        assert found.mean("value", text) == near(1.0, within=0.2)
 
 
 def test_actde_finds_what_actions_are_worth_for_what_is_seen() -> None:
