@@ -76,6 +76,11 @@ class ActorCritic(nn.Module):
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
+    def recompute_activations(self) -> None:
+        """Keep less of a pass for its gradient and compute it again; in training mode only, never with a cache."""
+        newer = hasattr(self.base, "activation_checkpointing_enable")  # transformers 5.2x renamed it
+        getattr(self.base, "activation_checkpointing_enable" if newer else "gradient_checkpointing_enable")()
+
     def hidden(self, tokens: Tensor, **kwargs: Any) -> Tensor:
         """Last hidden states [B, L, d] of token ids [B, L]; causal, so padding on the right changes nothing."""
         trunk = getattr(self.base, self.base.base_model_prefix)

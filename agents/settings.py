@@ -7,6 +7,7 @@ makes its options. Needs neither torch nor transformers.
 from dataclasses import dataclass
 from typing import Literal
 
+from actde.errors import OptimizerError
 from actde.fields import Record, choice, flag, number, text, whole
 
 
@@ -92,6 +93,14 @@ class TrainSettings(Record):
         group="Budget",
     )
     save_every: int = whole(10, "rollouts between checkpoints", low=1, group="Budget")
+
+    def __post_init__(self) -> None:
+        Record.__post_init__(self)
+        if self.rollout_dropout and self.gradient_checkpointing:
+            raise OptimizerError(
+                "rollout_dropout and gradient_checkpointing do not go together: a trunk in training mode that "
+                "computes again keeps no cache; give up one of them"
+            )
 
     def shaping(self) -> dict[str, float]:
         """The arguments of `games.shape`."""

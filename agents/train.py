@@ -54,7 +54,7 @@ class Trainer:
         self.model, self.tokenizer = assemble(self.assembly, _vocabulary(self.specs))
         self.model.to(self.accelerator.device)
         if settings.gradient_checkpointing:
-            self.model.base.gradient_checkpointing_enable()
+            self.model.recompute_activations()
         self.reference = self._frozen_copy() if learning.kl_coef > 0 and not settings.lora else None
         self.stepper = make_stepper(self.model, settings)
         self.updater = Updater(self.model, self.stepper, self.optimizer, settings, self.accelerator, self.reference)

@@ -5,6 +5,7 @@ from a config. Anything else is a pretrained decoder (`agents/pretrained.py`), t
 LoRA adapter. Leaves out loading what was trained (checkpoint.py).
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -175,11 +176,16 @@ def _adapted(lm: Any, assembly: Assembly) -> Any:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
         raise AgentError("--lora needs the package peft: pip install '.[peft]'") from error
+    from transformers.pytorch_utils import Conv1D
+
     config = LoraConfig(
         r=assembly.lora,
         lora_alpha=2 * assembly.lora,
         lora_dropout=assembly.dropout,
         target_modules="all-linear",
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in lm.modules()),
         task_type="CAUSAL_LM",
     )
-    return get_peft_model(lm, config)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by an old name
+        return get_peft_model(lm, config)
