@@ -84,6 +84,7 @@ class Bigram(nn.Module):
             hidden_size=vocabulary,
             num_hidden_layers=0,
             max_position_embeddings=positions,
+            _attn_implementation="sdpa",
         )
         self.table = nn.Embedding(vocabulary, vocabulary, _weight=torch.eye(vocabulary), _freeze=True)
         self.lm_head = nn.Linear(vocabulary, vocabulary, bias=False)
