@@ -54,7 +54,9 @@ def _parameter(spec: Field[Any]) -> inspect.Parameter:
         option = typer.Option(declared, help=text, rich_help_panel=rule["group"])
         kind: Any = Annotated[bool | None, option]
     else:
-        option = typer.Option(name, help=text, rich_help_panel=rule["group"], parser=_parser(rule), metavar=_metavar(rule))
+        option = typer.Option(
+            name, help=text, rich_help_panel=rule["group"], parser=_parser(rule), metavar=_metavar(rule)
+        )
         kind = Annotated[Any, option]
     return inspect.Parameter(spec.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
 
@@ -71,7 +73,9 @@ def _parser(rule: Any) -> Callable[[str], Any]:
             return int(value) if rule["kind"] == "whole" else float(value)
         except ValueError:
             what = "a whole number" if rule["kind"] == "whole" else "a number"
-            raise typer.BadParameter(f"expected {what}{' or none' if rule['optional'] else ''}, got {value!r}") from None
+            raise typer.BadParameter(
+                f"expected {what}{' or none' if rule['optional'] else ''}, got {value!r}"
+            ) from None
 
     return parse
 

@@ -55,7 +55,9 @@ def sparkline(values: Sequence[float], width: int = 40) -> str:
 def panel(title: str, history: Sequence[Mapping[str, float]], iterations: int, minutes: float | None) -> RenderableType:
     """The state of a run: budget, and every metric with its course so far."""
     if not history:
-        return Panel(Text("playing the first rollout", style="dim"), title=title, title_align="left", border_style="cyan")
+        return Panel(
+            Text("playing the first rollout", style="dim"), title=title, title_align="left", border_style="cyan"
+        )
     latest = history[-1]
     done = share_done(latest, iterations, minutes)
     left = latest["seconds"] * (1 - done) / done

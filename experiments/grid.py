@@ -53,9 +53,7 @@ class Cell:
         return f"{self.optimizer}{varied}-seed{self.seed}"
 
 
-def cells(
-    optimizers: Sequence[str], seeds: Sequence[int], setting: str | None, values: Sequence[Any]
-) -> list[Cell]:
+def cells(optimizers: Sequence[str], seeds: Sequence[int], setting: str | None, values: Sequence[Any]) -> list[Cell]:
     """All runs of a grid, seed by seed, so that an interrupted grid holds whole comparisons."""
     return [
         Cell(optimizer=optimizer, seed=seed, setting=setting, value=value)

@@ -33,9 +33,7 @@ def write(out: Path, about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
 def solved_at(row: Mapping[str, Any]) -> dict[str, float] | None:
     """Episodes and minutes after which 90% of the last 100 episodes were won; None if that never was."""
     curves = row["curves"]
-    for success, episodes, seconds in zip(
-        curves["recent_success"], curves["episodes"], curves["seconds"], strict=True
-    ):
+    for success, episodes, seconds in zip(curves["recent_success"], curves["episodes"], curves["seconds"], strict=True):
         if episodes >= 100 and success >= SOLVED:
             return {"episodes": episodes, "minutes": seconds / 60}
     return None
@@ -81,7 +79,11 @@ def curves_figure(results: Mapping[str, Any], path: Path) -> None:
     styles = ["-", "--", "-.", ":", (0, (1, 3)), (0, (5, 1, 1, 1, 1, 1))]
     for row in rows:
         label = row["optimizer"] + ("" if row["setting"] is None else f", {row['setting']} {row['value']}")
-        style = {"color": COLORS.get(row["optimizer"]), "ls": styles[values.index(row["value"]) % len(styles)], "lw": 1.3}
+        style = {
+            "color": COLORS.get(row["optimizer"]),
+            "ls": styles[values.index(row["value"]) % len(styles)],
+            "lw": 1.3,
+        }
         axes[0].plot(row["curves"]["episodes"], row["curves"]["recent_success"], label=label, **style)
         axes[1].plot(row["curves"]["episodes"], row["curves"]["turn_entropy"], **style)
     axes[0].axhline(SOLVED, color="0.6", lw=0.8, ls=":")
@@ -111,7 +113,14 @@ def sweep_figure(results: Mapping[str, Any], path: Path) -> None:
 
 
 def _points(
-    axis: Any, rows: Iterable[Mapping[str, Any]], how: str, what: str, color: str | None, marker: str, style: str, label: str
+    axis: Any,
+    rows: Iterable[Mapping[str, Any]],
+    how: str,
+    what: str,
+    color: str | None,
+    marker: str,
+    style: str,
+    label: str,
 ) -> None:
     found: dict[float, list[float]] = {}
     for row in rows:
