@@ -93,6 +93,8 @@ class Trainer:
                 if self.iteration % self.settings.save_every == 0 or self.finished or self.stopping:
                     self.save()
                 yield metrics
+            if self.iteration and not self.folder.checkpoint(self.iteration).exists():
+                self.save()  # told to stop after it was yielded
         finally:
             self.arena.close()
             self.accelerator.end_training()

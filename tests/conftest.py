@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: one process per core, and the networks are tiny
+
 
 @pytest.fixture(scope="session", autouse=True)
 def game_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:

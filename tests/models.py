@@ -13,8 +13,6 @@ from agents.language_model import LanguageModelAgent
 from agents.model import ActorCritic
 from agents.words import word_tokenizer
 
-torch.set_num_threads(1)  # threads cost more than they give at this size
-
 Kind = Literal["llama", "gpt2"]
 KINDS: tuple[Kind, ...] = ("llama", "gpt2")
 WORDS = ("go", "take", "drop", "north", "south", "red", "blue", "key", "lamp", "you", "see", "a", "room", "won")
