@@ -64,24 +64,34 @@ def save_agent(
             _write_json(work / STATE, dict(state or {}))
         hashes = {path.name: _sha256(path) for path in sorted(work.iterdir())}
         config = None if assembly.lora else model.base.config.to_dict()
-        _write_json(
-            work / AGENT,
-            {
-                "format": FORMAT,
-                **description,
-                "assembly": asdict(assembly),
-                "config": config,
-                "tokenizer": _tokenizer_roles(tokenizer),
-                "files": hashes,
-            },
-        )
-        for path in (work, *work.iterdir()):
-            path.chmod(0o755 if path.is_dir() else 0o644)
-        if folder.exists():
-            shutil.rmtree(folder)
-        work.rename(folder)
+        about = {
+            "format": FORMAT,
+            **description,
+            "assembly": asdict(assembly),
+            "config": config,
+            "tokenizer": _tokenizer_roles(tokenizer),
+            "files": hashes,
+        }
+        _write_json(work / AGENT, about | {"digest": _digest(about)})
+        work.chmod(0o755)
+        _put(work, folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _put(work: Path, folder: Path) -> None:
+    """Rename `work` to `folder`; what is there is deleted only afterwards, and put back where that fails."""
+    if not folder.exists():
+        work.rename(folder)
+        return
+    old = work.with_name(f"{work.name}.old")
+    folder.rename(old)
+    try:
+        work.rename(folder)
+    except BaseException:
+        old.rename(folder)
+        raise
+    shutil.rmtree(old)
 
 
 def load_agent(folder: Path, *, seed: int = 0, greedy: bool = False) -> LanguageModelAgent:
@@ -138,6 +148,8 @@ def verify(folder: Path) -> dict[str, Any]:
         AgentError: the folder is not a checkpoint of this format, or a file is missing or altered.
     """
     about = read_json(folder / AGENT)
+    if about.get("digest", "") not in ("", _digest(about)):
+        raise AgentError(f"{folder / AGENT} is damaged: its content does not have its digest; use another copy")
     wanted = {"format", "name", "prompt", "mode", "context", "assembly", "config", "tokenizer", "files"}
     if about.get("format") != FORMAT or not wanted <= set(about) or not isinstance(about["files"], dict):
         raise AgentError(f"{folder / AGENT} is not an agent of format {FORMAT}; it has {sorted(about)}")
@@ -211,6 +223,12 @@ def _write_json(path: Path, value: Mapping[str, Any]) -> None:
         file.write("\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def _digest(about: Mapping[str, Any]) -> str:
+    """SHA-256 of all that `agent.json` says besides."""
+    plain = json.loads(json.dumps({name: value for name, value in about.items() if name != "digest"}))
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:

@@ -30,7 +30,7 @@ FREE = ("iterations", "minutes", "stop_success", "save_every")
 
 
 class RunFolder:
-    """Opens a new run, or an old one to resume.
+    """Finds a new run's folder free, or an old run to resume; nothing is written before `begin`.
 
     Raises:
         AgentError: a new run in a folder that holds something, an old one that is missing, or one that was
@@ -39,14 +39,17 @@ class RunFolder:
 
     def __init__(self, path: Path, settings: TrainSettings, learning: Settings, *, resume: bool) -> None:
         self.path = path
-        wanted = {"train": settings.to_dict(), "learning": learning.to_dict()}
+        self._settings = {"train": settings.to_dict(), "learning": learning.to_dict()}
         if resume:
-            self._check(wanted)
+            self._check(self._settings)
         elif path.exists() and (not path.is_dir() or any(path.iterdir())):
             what = "already holds a run" if (path / SETTINGS).is_file() else "is not empty"
             raise AgentError(f"{path} {what}; choose another --out, or go on with it by --resume")
-        path.mkdir(parents=True, exist_ok=True)
-        replace_text(path / SETTINGS, json.dumps(wanted, indent=1, allow_nan=False) + "\n")
+
+    def begin(self) -> None:
+        """Make the folder and write the settings down."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        replace_text(self.path / SETTINGS, json.dumps(self._settings, indent=1, allow_nan=False) + "\n")
 
     def _check(self, wanted: Mapping[str, Mapping[str, Any]]) -> None:
         if not (self.path / SETTINGS).is_file():
@@ -131,7 +134,10 @@ def replace_text(path: Path, text: str) -> None:
 
 def _lines_before(path: Path, iteration: int) -> Iterator[str]:
     """Whole lines of earlier iterations; a last line that an interruption cut short is dropped."""
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            if line.endswith("\n") and json.loads(line)["iteration"] < iteration:
-                yield line
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                if line.endswith(b"\n") and json.loads(line)["iteration"] < iteration:
+                    yield line.decode()
+            except (ValueError, TypeError, KeyError):
+                raise AgentError(f"{path}, line {number} is damaged; repair or remove it to resume") from None

@@ -48,7 +48,6 @@ class Trainer:
         self.settings, self.learning = settings, learning
         self.folder = RunFolder(out, settings, learning, resume=resume)
         self.accelerator = Accelerator(log_with="tensorboard", project_dir=str(out))
-        self.accelerator.init_trackers("tensorboard")
         torch.manual_seed(settings.seed)
         self.assembly = _assembly(settings, q_heads=settings.q_heads if self.optimizer.trains_q else 0)
         self.model, self.tokenizer = assemble(self.assembly, _vocabulary(self.specs))
@@ -84,6 +83,10 @@ class Trainer:
         self.recent: deque[bool] = deque(maxlen=RECENT)
         if resume:
             self._resume()
+        self.accelerator.wait_for_everyone()  # all have looked at the folder
+        if self.accelerator.is_main_process:
+            self.folder.begin()
+        self.accelerator.init_trackers("tensorboard")
 
     def run(self) -> Iterator[Metrics]:
         """Yield the metrics of each iteration, until the budget is spent; checkpoints are saved on the way."""
