@@ -119,10 +119,16 @@ class Updater:
         return self.optimizer.settings.kl_coef > 0
 
     def _steps(self, segments: int, rng: np.random.Generator) -> Iterator[list[int]]:
-        """The rows of every gradient step: all of them, or a random share of each epoch."""
+        """The rows of every gradient step: all of them, or a random share of each epoch.
+
+        All processes take the same number of steps, however many segments each of them has.
+        """
+        steps = min(self.settings.minibatches, segments)
+        if self.accelerator.num_processes > 1:
+            steps = int(self.accelerator.gather(torch.tensor([steps], device=self.model.device)).min())
         for _ in range(self.settings.epochs):
-            order = rng.permutation(segments) if self.settings.minibatches > 1 else np.arange(segments)
-            for rows in np.array_split(order, min(self.settings.minibatches, segments)):
+            order = rng.permutation(segments) if steps > 1 else np.arange(segments)
+            for rows in np.array_split(order, steps):
                 yield rows.tolist()
 
     def _step(
