@@ -185,7 +185,10 @@ class LanguageModelAgent:
                 self._tries.clear()
             end = self._encode(self.prompt.after_command(game_terminator=turn.terminator))
             texts = [self.prompt.command(command, game_prompt=turn.prompt) for command in key[2:]]
-            self._tries[key] = build_trie([self._encode(text) + end for text in texts])
+            try:
+                self._tries[key] = build_trie([self._encode(text) + end for text in texts])
+            except ValueError as error:
+                raise AgentError(f"{turn.game}: the agent cannot tell the commands apart: {error}") from error
         return self._tries[key]
 
     def _command_tokens(self, turn: Turn, trie: Trie, command: int) -> list[int]:
