@@ -8,7 +8,6 @@ import torch
 from agents.protocol import AgentError
 from agents.trunk import Assembly, assemble, build_model, from_config
 
-
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
