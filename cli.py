@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -301,6 +302,43 @@ def _stopping_politely(trainer: Trainer) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+
+@app.command()
+@with_settings(TrainSettings, Settings, skip=("optimizer", "seed"))
+def compare(
+    folder: Annotated[Path, typer.Option("--out", help="folder for table, figures and results.json")],
+    optimizers: Annotated[str, typer.Option(help="optimizers to compare")] = "ppo,actde",
+    seeds: Annotated[str, typer.Option(help="seeds of each, as in 0-2,7")] = "0-2",
+    vary: Annotated[
+        str | None, typer.Option(metavar="NAME=VALUES", help="vary one setting, as in reward_scale=1,3,10")
+    ] = None,
+    runs: Annotated[Path | None, typer.Option(help="folder of the runs; OUT/runs by default")] = None,
+    evaluations: Annotated[int, typer.Option(min=1, help="episodes that each finished agent plays")] = 50,
+    workers: Annotated[int, typer.Option(min=1, help="runs at once, each on its share of the cores")] = 1,
+    *,
+    given: dict[str, Any],
+) -> None:
+    """Train optimizers over seeds on one game, and show how they learn. Goes on after an interruption."""
+    from experiments import grid, report
+    from games import parse_levels
+
+    name, values = grid.parse_values(vary)
+    wanted = grid.cells(optimizers.split(","), parse_levels(seeds), name, values)
+    grid.check(wanted, given)
+    with _progress("runs", len(wanted)) as advance:
+
+        def done(row: dict[str, Any]) -> None:
+            advance(row)
+            success = row["curves"]["recent_success"][-1]
+            out.print(f"{row['name']}: {success:.2f} of the last episodes won", markup=False, soft_wrap=True)
+
+        place = folder / "runs" if runs is None else runs
+        rows = grid.run_grid(wanted, given, place, episodes=evaluations, workers=workers, on_run=done)
+    command = " ".join(["python cli.py", *(shlex.quote(word) for word in sys.argv[1:])])
+    report.write(folder, {"command": command, "game": given.get("game", GAME), "episodes": evaluations}, rows)
+    out.print(f"the report is in {folder / 'README.md'}", markup=False, soft_wrap=True)
 
 
 @app.command()

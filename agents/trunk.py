@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from agents.decoder import check_cache
 from agents.heads import Heads
 from agents.model import ActorCritic
@@ -105,9 +107,7 @@ def _with_heads(lm: Any, assembly: Assembly) -> ActorCritic:
     return model
 
 
-def _dtype(name: str) -> Any:
-    import torch
-
+def _dtype(name: str) -> torch.dtype:
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
 
 
@@ -126,8 +126,8 @@ def from_config(trunk: str, vocabulary: int, dropout: float) -> Any:
 
     pico: the trunk of the post's prisoner's dilemma (minGPT): 3 layers, 3 heads, 12 dims, 128 positions,
     GPT-2 initialisation, an lm_head of its own. small: Llama, 2 layers, 4 heads, 128 dims, RoPE, the
-    embedding shared with the lm_head; weights of standard deviation 128^-0.5, with which v is fitted in a
-    fraction of the steps that the usual 0.02 takes (NOTES.md).
+    embedding shared with the lm_head; linear weights of standard deviation 128^-0.5, with which v is fitted in a
+    fraction of the steps that the usual 0.02 takes (NOTES.md), the embedding at 0.02.
     """
     from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
@@ -149,7 +149,7 @@ def from_config(trunk: str, vocabulary: int, dropout: float) -> Any:
         )
     if dropout:
         raise AgentError(f"the trunk 'small' has no dropout: expected 0, got {dropout}")
-    return LlamaForCausalLM(
+    lm = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=vocabulary,
             hidden_size=128,
@@ -164,6 +164,9 @@ def from_config(trunk: str, vocabulary: int, dropout: float) -> Any:
             pad_token_id=None,
         )
     )
+    with torch.no_grad():
+        lm.get_input_embeddings().weight.mul_(0.02 / lm.config.initializer_range)  # the first policy is uniform
+    return lm
 
 
 def _from_pretrained(assembly: Assembly) -> tuple[Any, Any]:

@@ -5,15 +5,20 @@ so a grid may be made in pieces. Every finished run is played by its own agent, 
 same games and seeds. Leaves out tables and figures (report.py).
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import games
+from actde import make_optimizer
 from agents import presets
 from agents.checkpoint import load_agent
 from agents.evaluate import evaluate
+from agents.protocol import AgentError
 from agents.run_folder import SETTINGS, read_metrics
 from agents.train import Trainer
 
@@ -63,32 +68,95 @@ def cells(optimizers: Sequence[str], seeds: Sequence[int], setting: str | None, 
     ]
 
 
+def parse_values(text: str | None) -> tuple[str | None, list[Any]]:
+    """"reward_scale=1,3,10" to the setting's name and its values; None to no setting.
+
+    Raises:
+        AgentError: the text is not of this form.
+    """
+    if text is None:
+        return None, []
+    name, _, values = text.partition("=")
+    if not name or not values:
+        raise AgentError(f"expected NAME=VALUE,VALUE to vary a setting, got {text!r}")
+    return name.replace("-", "_"), [_value(word) for word in values.split(",")]
+
+
+def _value(word: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(word)
+        except ValueError:
+            continue
+    return None if word == "none" else word
+
+
+def check(wanted: Sequence[Cell], given: Mapping[str, Any]) -> None:
+    """Raise at once what a run would raise later: an unknown optimizer, setting or game, or a bad value."""
+    for cell in wanted:
+        settings, learning = presets.resolve(_asked(cell, given))
+        make_optimizer(settings.optimizer, learning)
+
+
+def _asked(cell: Cell, given: Mapping[str, Any]) -> dict[str, Any]:
+    asked = dict(given) | {"optimizer": cell.optimizer, "seed": cell.seed}
+    return asked if cell.setting is None else asked | {cell.setting: cell.value}
+
+
+def run_grid(
+    wanted: Sequence[Cell],
+    given: Mapping[str, Any],
+    runs: Path,
+    *,
+    episodes: int,
+    workers: int,
+    on_run: Callable[[dict[str, Any]], None],
+) -> list[dict[str, Any]]:
+    """Make every run of a grid, `workers` at a time, each in a process of its own with its share of the cores.
+
+    Args:
+        on_run: told of every finished run, in the order in which they finish.
+
+    Returns:
+        What `run_cell` returns, in the order of `wanted`.
+    """
+    context, found = get_context("spawn"), {}
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_use_threads, initargs=(threads,)) as pool:
+        jobs = {pool.submit(run_cell, cell, dict(given), runs, episodes=episodes): cell for cell in wanted}
+        for job in as_completed(jobs):
+            found[jobs[job]] = job.result()
+            on_run(found[jobs[job]])
+    return [found[cell] for cell in wanted]
+
+
+def _use_threads(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
+
+
 def run_cell(
     cell: Cell,
     given: Mapping[str, Any],
     runs: Path,
     *,
     episodes: int,
-    on_iteration: Callable[[Cell, Mapping[str, float]], None],
 ) -> dict[str, Any]:
     """Train one run, or go on with it, and measure it.
 
     Args:
         given: settings of every run of the grid that are not the defaults.
         episodes: how many episodes the finished agent plays, once sampled and once greedy.
-        on_iteration: told of every iteration.
 
     Returns:
         The run's settings, learning curves and evaluations; JSON-able.
     """
-    asked = dict(given) | {"optimizer": cell.optimizer, "seed": cell.seed}
-    if cell.setting is not None:
-        asked[cell.setting] = cell.value
-    settings, learning = presets.resolve(asked)
+    settings, learning = presets.resolve(_asked(cell, given))
     folder = runs / cell.name
     trainer = Trainer(settings, learning, folder, resume=(folder / SETTINGS).is_file())
-    for metrics in trainer.run():
-        on_iteration(cell, metrics)
+    for _ in trainer.run():
+        pass
     curves = read_metrics(folder)
     specs = games.resolve(settings.game)
     measured = {}

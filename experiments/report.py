@@ -20,7 +20,7 @@ SOLVED = 0.9
 
 
 def write(out: Path, about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write results, table and figures into `out`; `about` is what made them (command, game, machine)."""
+    """Write results, table and figures into `out`; `about` is what made them (command, game, episodes)."""
     out.mkdir(parents=True, exist_ok=True)
     results = {"about": dict(about), "runs": list(rows)}
     replace_text(out / RESULTS, json.dumps(results, indent=1, allow_nan=False) + "\n")
@@ -42,7 +42,7 @@ def solved_at(row: Mapping[str, Any]) -> dict[str, float] | None:
 def markdown(results: Mapping[str, Any]) -> str:
     """The table of all runs."""
     about, rows = results["about"], results["runs"]
-    lines = [f"# {about['title']}", "", about["text"], "", "```", about["command"], "```", ""]
+    lines = [f"# {about['game']}", "", "Made by", "", "```", about["command"], "```", ""]
     setting = next((row["setting"] for row in rows if row["setting"]), None)
     heads = ["optimizer", *([setting] if setting else []), "seed", "90% of 100 won after", "last 100 won"]
     heads += ["won, sampled", "won, greedy", "score, sampled", "entropy, sampled (nats)"]
