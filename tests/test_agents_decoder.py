@@ -20,6 +20,7 @@ from tests.models import KINDS, Kind, assert_close, tiny_lm, tiny_model
 
 TRIES = [
     build_trie([[5, 6, 1], [5, 7, 1], [5, 7, 8, 1], [9, 1]]),
+    build_trie([[5, 6, 1], [5, 7, 1], [8, 6, 1], [8, 7, 9, 1], [8, 7, 4, 1], [9, 5, 1], [9, 6, 1]]),
     build_trie([[5, 6, 7, 1], [5, 6, 8, 1]]),
     build_trie([[5, 1], [6, 1], [7, 1], [8, 2, 3, 1], [8, 2, 4, 1]]),
 ]
