@@ -155,7 +155,8 @@ class ActorCritic(nn.Module):
         ours = self.all_logprobs(self.hidden(tokens, use_cache=False)[0])
         theirs = self.lm(input_ids=tokens, use_cache=False).logits[0].float().log_softmax(-1)
         self.train(training)
-        if not torch.allclose(ours, theirs, atol=0.05, rtol=0.01):
+        off = float((ours - theirs).norm() / theirs.norm())
+        if not off < (1e-4 if next(self.base.parameters()).dtype == torch.float32 else 0.02):  # bfloat16 gives 0.002
             raise AgentError(
                 f"{type(self.base).__name__} changes its logits after the lm_head (scaling or capping), "
                 "which the gathered policy head does not do; choose another decoder"

@@ -258,3 +258,12 @@ def test_a_decoder_that_caps_its_logits_is_refused() -> None:
     model.lm.forward = capped
     with pytest.raises(AgentError, match="after the lm_head"):
         model.check()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bfloat16_with_large_logits_passes_the_checks(kind: Kind) -> None:
+    model = tiny_model(kind)
+    model.base.get_output_embeddings().weight.mul_(30)
+    model.lm.to(torch.bfloat16)
+    model.check()
+    check_cache(model)
