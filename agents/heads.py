@@ -72,6 +72,8 @@ class Heads(nn.Module):
 
     Two Q heads are read as their minimum (Fujimoto et al. 2018), as ILQL does. Target heads follow the
     trained ones by `sync_targets` (Polyak averaging, Lillicrap et al. 2016) and are what the rollout records.
+    With `dueling` (after Wang et al. 2016) q(s, a) = v(s) + what the Q head says, which begins at 0; the Q loss
+    does not move v. Then ACTDE begins as PPO, and the Q heads' learning rate alone decides how soon it ends.
     """
 
     def __init__(
@@ -85,16 +87,21 @@ class Heads(nn.Module):
         target_q: bool = False,
         detach_value: bool = False,
         detach_q: bool = False,
+        dueling: bool = False,
         init_std: float = 0.0,
     ) -> None:
         super().__init__()
-        self.detach_value, self.detach_q = detach_value, detach_q
+        self.detach_value, self.detach_q, self.dueling = detach_value, detach_q, dueling
         self.value = ValueHead(width, layers=layers)
         self.q = nn.ModuleList(QHead(width, vocabulary, layers=layers, rows=rows) for _ in range(q_heads))
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=init_std) if init_std else nn.init.zeros_(module.weight)
                 nn.init.zeros_(module.bias)
+        if dueling:
+            for head in self.q:
+                for last in (head.out,) if rows == "own" else (head.project, head.bias):
+                    nn.init.zeros_(last.weight)
         if layers == 2:  # zeros in both layers would never receive a gradient
             for head in (self.value, *self.q):
                 nn.init.normal_(head.body[0].weight, std=width**-0.5)
@@ -109,7 +116,8 @@ class Heads(nn.Module):
         """[N, d] and [U] distinct tokens to [N, U, H], one q for each Q head (or target head)."""
         heads = self.target_q if target and self.target_q is not None else self.q
         source = (hidden.detach() if self.detach_q else hidden).float()
-        return torch.stack([head(source, tokens, embedding.float()) for head in heads], dim=-1)
+        q = torch.stack([head(source, tokens, embedding.float()) for head in heads], dim=-1)
+        return q + self.values(hidden).detach()[:, None, None] if self.dueling else q
 
     @torch.no_grad()
     def sync_targets(self, rate: float) -> None:

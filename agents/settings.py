@@ -32,6 +32,7 @@ class TrainSettings(Record):
     target_rate: float = number(0.005, "share by which target heads follow at each step", high=1, group="Model")
     detach_value: bool = flag(False, "no gradient from the value head into the trunk", group="Model")
     detach_q: bool = flag(False, "no gradient from the Q heads into the trunk", group="Model")
+    dueling: bool = flag(False, "q = v + Q head, which begins at 0: ACTDE begins as PPO", group="Model")
     gradient_checkpointing: bool = flag(False, "less memory for more time in the update", group="Model")
 
     episodes: int = whole(16, "episodes per rollout", low=1, group="Rollout")

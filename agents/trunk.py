@@ -45,6 +45,8 @@ class Assembly:
     """No gradient from the value head into the trunk."""
     detach_q: bool = False
     """No gradient from the Q heads into the trunk."""
+    dueling: bool = False
+    """q = v + Q head, which begins at 0."""
 
 
 def assemble(assembly: Assembly, vocabulary: Sequence[str] | None) -> tuple[ActorCritic, Any]:
@@ -99,6 +101,7 @@ def _with_heads(lm: Any, assembly: Assembly) -> ActorCritic:
         target_q=assembly.target_q,
         detach_value=assembly.detach_value,
         detach_q=assembly.detach_q,
+        dueling=assembly.dueling,
         init_std=0.02 if assembly.trunk in SCRATCH else 0.0,
     )
     model = ActorCritic(_adapted(lm, assembly) if assembly.lora else lm, heads)

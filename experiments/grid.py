@@ -121,7 +121,7 @@ def run_grid(
         What `run_cell` returns, in the order of `wanted`.
     """
     context, found = get_context("spawn"), {}
-    threads = max(1, (os.cpu_count() or 1) // workers)
+    threads = max(1, len(os.sched_getaffinity(0)) // workers)
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_use_threads, initargs=(threads,)) as pool:
         jobs = {pool.submit(run_cell, cell, dict(given), runs, episodes=episodes): cell for cell in wanted}
         for job in as_completed(jobs):
