@@ -263,7 +263,8 @@ def train(
     elif trainer.stopping:
         err.print(f"stopped; go on with: train --resume --out {folder}", markup=False, soft_wrap=True)
     else:
-        out.print(f"the agent is in {folder}; watch it: play --agent {folder} --game '{settings.game}'", markup=False)
+        hint = f"the agent is in {folder}; watch it: play --agent {folder} --game '{settings.game}'"
+        out.print(hint, markup=False, soft_wrap=True)
     raise typer.Exit(130 if trainer.stopping else 0)
 
 

@@ -69,7 +69,7 @@ def cells(optimizers: Sequence[str], seeds: Sequence[int], setting: str | None, 
 
 
 def parse_values(text: str | None) -> tuple[str | None, list[Any]]:
-    """"reward_scale=1,3,10" to the setting's name and its values; None to no setting.
+    """ "reward_scale=1,3,10" to the setting's name and its values; None to no setting.
 
     Raises:
         AgentError: the text is not of this form.

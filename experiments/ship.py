@@ -1,0 +1,92 @@
+"""Makes a shipped agent out of a run: `python -m experiments.ship RUN OUT --game HELD_OUT`.
+
+Takes the run's newest checkpoint, stores its weights as float16 without what only training needs, plays
+games that it was not trained on, and writes a model card in which every number comes from that.
+"""
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import games
+from agents import make_agent
+from agents.checkpoint import load_agent, newest, read_json, save_agent
+from agents.evaluate import Evaluation, evaluate
+from agents.run_folder import read_metrics, replace_text
+from agents.trunk import Assembly
+from experiments.report import interval
+
+KEPT = ("name", "prompt", "mode", "context", "made_by")
+"""What the shipped `agent.json` says beside the model."""
+
+
+def ship(run: Path, out: Path, game: str, *, episodes: int, command: str) -> None:
+    """Write the agent of `run` and its card into `out`; `game` names the held-out games it is measured on."""
+    about = read_json(newest(run) / "agent.json")
+    agent = load_agent(run)
+    description = {name: about[name] for name in KEPT}
+    save_agent(out, agent.model, agent.tokenizer, Assembly(**about["assembly"]), description, dtype=torch.float16)
+    rows = {
+        "sampled": _measure(str(out), game, episodes, greedy=False),
+        "greedy": _measure(str(out), game, episodes, greedy=True),
+        "random": _measure("random", game, episodes, greedy=False),
+        "walkthrough": _measure("walkthrough", game, episodes, greedy=False),
+    }
+    replace_text(out / "README.md", card(description, read_metrics(run)[-1], rows, game, command))
+
+
+def _measure(agent: str, game: str, episodes: int, *, greedy: bool) -> Evaluation:
+    specs = games.resolve(game)
+    return evaluate(make_agent(agent, seed=1, greedy=greedy), specs, game=game, episodes=episodes, seed=1, parallel=8)
+
+
+def card(
+    about: Mapping[str, Any], last: Mapping[str, Any], rows: Mapping[str, Evaluation], game: str, command: str
+) -> str:
+    """The model card: what it is, what made it, how it does on games that it has not seen."""
+    train = about["made_by"]["train"]
+    lines = [
+        f"# {about['name']}",
+        "",
+        f"A small language model (trunk `{train['trunk']}`, words as tokens, policy, value"
+        f"{' and Q' if about['name'] == 'actde' else ''} heads) that learned by {about['name'].upper()} to play"
+        f" `{train['game']}`, from random weights and without demonstrations: {last['episodes']} episodes,"
+        f" {last['env_steps']} commands, {last['seconds'] / 60:.1f} minutes. Weights are float16, safetensors.",
+        "",
+        f"Seed {train['seed']}. Made by the run whose settings are below, then by",
+        "",
+        f"    {command}",
+        "",
+        f"On `{game}`, games that it was not trained on ({rows['sampled'].episodes} episodes, 95% intervals):",
+        "",
+        "| player | won | score | commands |",
+        "| --- | --- | --- | --- |",
+    ]
+    for name, row in rows.items():
+        data = row.to_json()
+        cells = [interval(data[what]) for what in ("success_rate", "normalized_score", "steps")]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    settings = json.dumps(about["made_by"], indent=1)
+    return "\n".join([*lines, "", "Settings:", "", "```json", settings, "```", ""])
+
+
+def main() -> None:
+    """Read the arguments and ship."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--game", required=True)
+    parser.add_argument("--episodes", type=int, default=100)
+    given = parser.parse_args()
+    command = "python -m experiments.ship " + " ".join(shlex.quote(word) for word in sys.argv[1:])
+    ship(given.run, given.out, given.game, episodes=given.episodes, command=command)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""`train` and `compare` as a user runs them: what they leave behind, how they go on, what they refuse."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.test_cli import ROOT, answer, cli, surroundings
+
+TINY = ("--game", "bandit", "--episodes", "4", "--parallel", "4")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of three iterations."""
+    folder = tmp_path_factory.mktemp("train") / "run"
+    shown = answer("train", "--out", str(folder), "--iterations", "3", *TINY)
+    assert "3/3" in shown
+    assert f"play --agent {folder}" in shown
+    return folder
+
+
+def test_a_run_leaves_settings_metrics_transcripts_and_a_checkpoint_that_plays(run: Path) -> None:
+    settings = json.loads((run / "settings.json").read_text())
+    assert settings["train"]["game"] == "bandit"
+    assert settings["learning"]["gamma"] == 1.0  # the bandit's preset
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
+    assert list((run / "tensorboard").rglob("events*"))
+    played = json.loads(answer("play", "--agent", str(run), "--game", "bandit", "--json"))
+    assert played["episodes"][0]["steps"][0]["decision"]["q_values"].keys() == {" party", " wedding"}
+    watched = json.loads(answer("watch", str(run), "--json"))
+    assert [episode["iteration"] for episode in watched] == [2] * 4
+    assert watched[0]["steps"][0]["advantage"] is not None
+
+
+def test_a_run_goes_on_with_its_own_settings(run: Path) -> None:
+    shown = json.loads(answer("train", "--out", str(run), "--resume", "--iterations", "4", "--json"))
+    assert shown["metrics"]["iteration"] == 3
+    assert shown["settings"]["episodes"] == 4
+    refused = cli("train", "--out", str(run), "--resume", "--lr", "1")
+    assert refused.returncode == 2
+    assert "lr=0.001, not 1.0" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--optimizer", "acdte"), "did you mean 'actde'?"),
+        (("--whitening", "bath"), "did you mean 'batch'?"),
+        (("--lr", "fast"), "expected a number"),
+        (("--gamma", "2"), "gamma must be a number in [0, 1]"),
+        (("--value-lr", "-1"), "value_lr must be a number"),
+        (("--trunk", "smolm2"), "did you mean smollm2?"),
+        (("--lora", "4"), "--lora adapts a pretrained trunk"),
+        (("--game", "textworld:simpel"), "did you mean 'simple'?"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    folder = tmp_path / "run"
+    done = cli("train", "--out", str(folder), *TINY, *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not folder.exists()
+
+
+def test_a_folder_that_holds_a_run_is_refused(run: Path) -> None:
+    before = sorted(path.name for path in run.iterdir())
+    done = cli("train", "--out", str(run), *TINY)
+    assert done.returncode == 2
+    assert "already holds a run" in done.stderr
+    assert sorted(path.name for path in run.iterdir()) == before
+
+
+def test_ctrl_c_ends_the_iteration_saves_it_and_says_how_to_go_on(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    command = [sys.executable, str(ROOT / "cli.py"), "train", "--out", str(folder), "--iterations", "100000", *TINY]
+    with subprocess.Popen(
+        command, env=surroundings(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # the first iteration is done
+        process.send_signal(signal.SIGINT)
+        begin = time.monotonic()
+        _, errors = process.communicate(timeout=60)
+        assert time.monotonic() - begin < 30
+    assert process.returncode == 130
+    assert f"train --resume --out {folder}" in errors
+    finished = len((folder / "metrics.jsonl").read_text().splitlines())
+    assert (folder / "checkpoints" / f"{finished:06d}").is_dir()
+
+
+def test_compare_writes_a_report_and_makes_no_run_twice(tmp_path: Path) -> None:
+    words = ("compare", "--out", str(tmp_path / "report"), "--seeds", "0", "--vary", "reward_scale=1,4")
+    words += ("--iterations", "2", "--evaluations", "8", *TINY)
+    first = answer(*words)
+    assert first.count("of the last episodes won") == 4
+    results = json.loads((tmp_path / "report" / "results.json").read_text())
+    assert [(row["optimizer"], row["value"]) for row in results["runs"]] == [
+        ("ppo", 1),
+        ("actde", 1),
+        ("ppo", 4),
+        ("actde", 4),
+    ]
+    for name in ("README.md", "curves.svg", "sweep.svg"):
+        assert (tmp_path / "report" / name).stat().st_size > 500
+    runs = sorted((tmp_path / "report" / "runs").iterdir())
+    courses = [(path / "metrics.jsonl").read_text() for path in runs]  # with the seconds that each step took
+    answer(*words)
+    assert [(path / "metrics.jsonl").read_text() for path in runs] == courses
+    assert json.loads((tmp_path / "report" / "results.json").read_text()) == results
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(("--vary", "reward_scale"), "NAME=VALUE"), (("--vary", "reward_scal=1"), "did you mean 'reward_scale'?")],
+)
+def test_compare_refuses_before_it_trains(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+    done = cli("compare", "--out", str(tmp_path / "report"), *words, *TINY)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert not (tmp_path / "report").exists()
