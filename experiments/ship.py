@@ -1,7 +1,8 @@
 """Makes a shipped agent out of a run: `python -m experiments.ship RUN OUT --game HELD_OUT`.
 
 Takes the run's newest checkpoint, stores its weights as float16 without what only training needs, plays
-games that it was not trained on, and writes a model card in which every number comes from that.
+games that it was not trained on (their hashes say so), and writes a model card in which every number comes from
+that.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from agents.evaluate import Evaluation, evaluate
 from agents.run_folder import read_metrics, replace_text
 from agents.trunk import Assembly
 from experiments.report import interval
+from games.making import canonical_hash, make_game
 
 KEPT = ("name", "prompt", "mode", "context", "made_by")
 """What the shipped `agent.json` says beside the model."""
@@ -30,7 +32,11 @@ def ship(run: Path, out: Path, game: str, *, episodes: int, command: str) -> Non
     """Write the agent of `run` and its card into `out`; `game` names the held-out games it is measured on."""
     about = read_json(newest(run) / "agent.json")
     agent = load_agent(run)
-    description = {name: about[name] for name in KEPT}
+    trained_on = [game_hash(spec) for spec in games.resolve(about["made_by"]["train"]["game"])]
+    seen = [spec.name for spec in games.resolve(game) if game_hash(spec) in trained_on]
+    if seen:
+        raise games.GameError(f"{seen[0]} is not held out: the agent was trained on it; choose other games")
+    description = {name: about[name] for name in KEPT} | {"trained_on": sorted(set(trained_on))}
     save_agent(out, agent.model, agent.tokenizer, Assembly(**about["assembly"]), description, dtype=torch.float16)
     rows = {
         "sampled": _measure(str(out), game, episodes, greedy=False),
@@ -39,6 +45,11 @@ def ship(run: Path, out: Path, game: str, *, episodes: int, command: str) -> Non
         "walkthrough": _measure("walkthrough", game, episodes, greedy=False),
     }
     replace_text(out / "README.md", card(description, read_metrics(run)[-1], rows, game, command))
+
+
+def game_hash(spec: games.GameSpec) -> str:
+    """The canonical hash of a generated game, the same for games that play alike (games/making.py)."""
+    return canonical_hash(make_game(spec.target, dict(spec.settings)))
 
 
 def _measure(agent: str, game: str, episodes: int, *, greedy: bool) -> Evaluation:
