@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from agents.train import Trainer
     from agents.transcript import Entry
 
-GAME = "textworld:simple?seed=1"
+GAME = "textworld:coin?level=5&seed=100"
 DISK = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -322,6 +322,7 @@ def compare(
     given: dict[str, Any],
 ) -> None:
     """Train optimizers over seeds on one game, and show how they learn. Goes on after an interruption."""
+    from agents import presets
     from experiments import grid, report
     from games import parse_levels
 
@@ -338,7 +339,7 @@ def compare(
         place = folder / "runs" if runs is None else runs
         rows = grid.run_grid(wanted, given, place, episodes=evaluations, workers=workers, on_run=done)
     command = " ".join(["python cli.py", *(shlex.quote(word) for word in sys.argv[1:])])
-    report.write(folder, {"command": command, "game": given.get("game", GAME), "episodes": evaluations}, rows)
+    report.write(folder, {"command": command, "game": presets.resolve(given)[0].game, "episodes": evaluations}, rows)
     out.print(f"the report is in {folder / 'README.md'}", markup=False, soft_wrap=True)
 
 

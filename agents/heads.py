@@ -48,6 +48,11 @@ class QHead(nn.Module):
             self.project = nn.Linear(width, width)  # meets the embedding of the token
             self.bias = nn.Linear(width, 1)  # what all tokens have in common
 
+    def begin_at_zero(self) -> None:
+        """Set the last layer's weights to 0 (its biases are)."""
+        for layer in (self.out,) if hasattr(self, "out") else (self.project, self.bias):
+            nn.init.zeros_(layer.weight)
+
     def forward(self, hidden: Tensor, tokens: Tensor, embedding: Tensor) -> Tensor:
         """q of the distinct `tokens`.
 
@@ -100,8 +105,8 @@ class Heads(nn.Module):
                 nn.init.zeros_(module.bias)
         if dueling:
             for head in self.q:
-                for last in (head.out,) if rows == "own" else (head.project, head.bias):
-                    nn.init.zeros_(last.weight)
+                assert isinstance(head, QHead)
+                head.begin_at_zero()
         if layers == 2:  # zeros in both layers would never receive a gradient
             for head in (self.value, *self.q):
                 nn.init.normal_(head.body[0].weight, std=width**-0.5)

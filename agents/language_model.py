@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from agents.choosing import HeadValues, choices_on_the_way, decide
 from agents.decoder import Block, keep_branch, read_blocks
-from agents.model import ActorCritic, Readout, entropy
+from agents.model import ActorCritic, entropy
 from agents.prompt import PLAIN, PromptFormat
 from agents.protocol import AgentError, Decision, Ending, Turn
 from agents.ragged_cache import RaggedCache
@@ -23,7 +23,6 @@ from agents.stream import Choice, Segment, Stream
 from agents.trie import Trie, build_trie
 
 Mode = Literal["trie", "free"]
-Floats = NDArray[np.float64]
 
 
 @dataclass(slots=True)
@@ -34,24 +33,6 @@ class _Live:
     rng: np.random.Generator
     prompt: str
     terminator: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Heads:
-    """A readout as arrays: log-probabilities [N, K], values [N], q [N, K] or None (min over heads)."""
-
-    logprobs: Floats
-    values: Floats
-    q: Floats | None
-
-    @classmethod
-    def of(cls, readout: Readout) -> "_Heads":
-        q = readout.q_values if readout.target_q_values is None else readout.target_q_values
-        return cls(
-            readout.logprobs.double().cpu().numpy(),
-            readout.values.double().cpu().numpy(),
-            None if q is None else q.amin(-1).double().cpu().numpy(),
-        )
 
 
 class LanguageModelAgent:
@@ -107,17 +88,17 @@ class LanguageModelAgent:
         lives = [self._read_turn(turn, max(trie.depths)) for turn, trie in zip(turns, tries, strict=True)]
         wanted = [i for i, trie in enumerate(tries) if trie.branching]
         blocks = {i: Block(row=lives[i].stream.row, tokens=lives[i].stream.pending, trie=tries[i]) for i in wanted}
-        heads, offset = self._read_heads(list(blocks.values())), 0
-        decisions, commands = [], {}
-        for i, (turn, live, trie) in enumerate(zip(turns, lives, tries, strict=True)):
-            count = len(trie.branching)
-            decision, command = self._decide(turn, live, trie, heads, offset)
-            if i in blocks:
-                commands[i] = command
-                self._record(live.stream, trie, command, heads, offset)
-            live.stream.tokens += self._command_tokens(turn, trie, command)
+        heads = self._read_heads(list(blocks.values())).turns([len(trie.branching) for trie in tries])
+        decisions, commands = [], []
+        for turn, live, trie, seen in zip(turns, lives, tries, heads, strict=True):
+            names = turn.info["admissible_commands"]
+            decision, command = decide(trie, names, seen, None if self.greedy else live.rng)
+            stream = live.stream
+            for choice in choices_on_the_way(trie, command, seen, position=len(stream.tokens) - 1, turn=stream.turn):
+                stream.choose(choice)
+            stream.tokens += [trie.tokens[node] for node in reversed(trie.path(command))]
             decisions.append(decision)
-            offset += count
+            commands.append(command)
         if blocks:
             keep_branch(self._cache, list(blocks.values()), [commands[i] for i in blocks])
             for i in blocks:
@@ -191,61 +172,17 @@ class LanguageModelAgent:
                 raise AgentError(f"{turn.game}: the agent cannot tell the commands apart: {error}") from error
         return self._tries[key]
 
-    def _command_tokens(self, turn: Turn, trie: Trie, command: int) -> list[int]:
-        return [trie.tokens[node] for node in reversed(trie.path(command))]
-
     # -- the trie mode ---------------------------------------------------------------------------------
 
-    def _read_heads(self, blocks: Sequence[Block]) -> _Heads:
+    def _read_heads(self, blocks: Sequence[Block]) -> HeadValues:
         if not blocks:
-            return _Heads(np.zeros((0, 1)), np.zeros(0), None)
+            return HeadValues(logprobs=np.zeros((0, 1)), values=np.zeros(0), q_values=None)
         hidden = read_blocks(self.model, self._cache, blocks)
         offered = [block.trie.alternatives[n] for block in blocks if block.trie for n in block.trie.branching]
         alternatives = np.full((len(offered), max(map(len, offered))), -1, dtype=np.int64)
         for row, tokens in enumerate(offered):
             alternatives[row, : len(tokens)] = tokens
-        return _Heads.of(self.model.read(hidden, torch.from_numpy(alternatives).to(self.model.device)))
-
-    def _decide(self, turn: Turn, live: _Live, trie: Trie, heads: _Heads, offset: int) -> tuple[Decision, int]:
-        names: list[str] = turn.info["admissible_commands"]
-        row = {node: offset + index for index, node in enumerate(trie.branching)}
-        logprobs = np.array([sum(heads.logprobs[row[n], child] for n, child in path) for path in trie.paths])
-        duplicate = np.array([first != command for command, first in enumerate(trie.first_of_leaf)])
-        probabilities = np.where(duplicate, 0.0, np.exp(logprobs))
-        probabilities /= probabilities.sum()
-        draw = live.rng.choice(len(names), p=probabilities) if not self.greedy else probabilities.argmax()
-        command = int(draw)
-        q_values: dict[str, float] = {}
-        if heads.q is not None and trie.branching:
-            last = [path[-1] for path in trie.paths]
-            q_values = {n: float(heads.q[row[node], child]) for n, (node, child) in zip(names, last, strict=True)}
-        positive = probabilities[probabilities > 0]
-        decision = Decision(
-            command=names[command],
-            probabilities=dict(zip(names, probabilities.tolist(), strict=True)),
-            value=float(heads.values[offset]) if trie.branching else None,
-            q_values=q_values,
-            entropy=float(-(positive * np.log(positive)).sum()),
-        )
-        return decision, command
-
-    def _record(self, stream: Stream, trie: Trie, command: int, heads: _Heads, offset: int) -> None:
-        row = {node: offset + index for index, node in enumerate(trie.branching)}
-        for node, child in trie.paths[command]:
-            tokens = trie.alternatives[node]
-            logprobs = heads.logprobs[row[node], : len(tokens)]
-            stream.choose(
-                Choice(
-                    position=len(stream.tokens) - 1 + trie.depths[node],
-                    turn=stream.turn,
-                    alternatives=tokens,
-                    chosen=child,
-                    logprob=float(logprobs[child]),
-                    value=float(heads.values[row[node]]),
-                    q_value=0.0 if heads.q is None else float(heads.q[row[node], child]),
-                    entropy=float(-(np.exp(logprobs) * logprobs).sum()),
-                )
-            )
+        return HeadValues.of(self.model.read(hidden, torch.from_numpy(alternatives).to(self.model.device)))
 
     def _bootstrap(self, endings: Sequence[Ending], lives: dict[int, _Live]) -> dict[int, float]:
         """v of the state after each truncated episode."""
@@ -276,7 +213,7 @@ class LanguageModelAgent:
             logprobs = self.model.all_logprobs(hidden)
             spread = entropy(logprobs).tolist()
             tokens = [self._next_token(lives[i].rng, row) for i, row in zip(writing, logprobs, strict=True)]
-            heads = _Heads.of(self.model.read(hidden, torch.tensor(tokens, device=self.model.device)[:, None]))
+            heads = HeadValues.of(self.model.read(hidden, torch.tensor(tokens, device=self.model.device)[:, None]))
             for index, (i, token) in enumerate(zip(writing, tokens, strict=True)):
                 stream = lives[i].stream
                 stream.cached = self._cache.lengths[stream.row]
@@ -290,7 +227,7 @@ class LanguageModelAgent:
                         chosen=0,
                         logprob=float(logprobs[index, token]),
                         value=float(heads.values[index]),
-                        q_value=0.0 if heads.q is None else float(heads.q[index, 0]),
+                        q_value=0.0 if heads.q_values is None else float(heads.q_values[index, 0]),
                         entropy=spread[index],
                     )
                 )

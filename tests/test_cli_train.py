@@ -95,8 +95,8 @@ def test_ctrl_c_ends_the_iteration_saves_it_and_says_how_to_go_on(tmp_path: Path
 
 
 def test_compare_writes_a_report_and_makes_no_run_twice(tmp_path: Path) -> None:
-    words = ("compare", "--out", str(tmp_path / "report"), "--seeds", "0", "--vary", "reward_scale=1,4")
-    words += ("--iterations", "2", "--evaluations", "8", *TINY)
+    words: tuple[str, ...] = ("compare", "--out", str(tmp_path / "report"), "--seeds", "0", *TINY)
+    words += ("--vary", "reward_scale=1,4", "--iterations", "2", "--evaluations", "8")
     first = answer(*words)
     assert first.count("of the last episodes won") == 4
     results = json.loads((tmp_path / "report" / "results.json").read_text())
