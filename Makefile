@@ -1,4 +1,4 @@
-# make play: watch the trained agent win a game (another one: make play GAME='textworld:coin?level=3').
+# make play: watch the trained agent win a game (another one: make play GAME='textworld:coin?level=3&seed=7').
 # make test: all checks.  make install: the environment alone.
 # Needs make and Python 3.11 to 3.13, whose path may be given: make play PYTHON=/usr/bin/python3.12
 # A stamp inside .venv remembers what was installed, so a second run installs nothing.

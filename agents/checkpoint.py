@@ -73,7 +73,8 @@ def save_agent(
             "files": hashes,
         }
         _write_json(work / AGENT, about | {"digest": _digest(about)})
-        work.chmod(0o755)
+        for path in (work, *work.iterdir()):
+            path.chmod(0o755 if path.is_dir() else 0o644)
         _put(work, folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)

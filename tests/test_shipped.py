@@ -11,7 +11,7 @@ from agents.evaluate import evaluate
 from agents.registry import SHIPPED
 from experiments.ship import game_hash
 
-HELD_OUT = "textworld:coin?level=5&seed=100..103"
+HELD_OUT = "textworld:coin?level=3&goal=none&seed=100..103"
 
 
 @pytest.mark.parametrize("name", ["actde", "ppo"])
@@ -33,8 +33,8 @@ def test_it_wins_games_that_it_was_not_trained_on(name: str, game_cache: Path) -
     specs = games.resolve(HELD_OUT)
     about = json.loads((SHIPPED / name / "agent.json").read_text())
     assert not {game_hash(spec) for spec in specs} & set(about["trained_on"])
-    agent, player = make_agent(name, seed=0, greedy=True), make_agent("random", seed=0)
-    won = evaluate(agent, specs, game=HELD_OUT, episodes=4, seed=0, max_turns=40)
-    by_chance = evaluate(player, specs, game=HELD_OUT, episodes=4, seed=0, max_turns=40)
+    agent, player = make_agent(name, seed=0), make_agent("random", seed=0)
+    won = evaluate(agent, specs, game=HELD_OUT, episodes=20, seed=0)
+    by_chance = evaluate(player, specs, game=HELD_OUT, episodes=20, seed=0)
     assert won.success_rate.value == 1.0
-    assert won.steps.value < by_chance.steps.value
+    assert won.steps.value < by_chance.steps.value / 2
