@@ -6,11 +6,13 @@ and, where a setting was varied, `sweep.svg` are made from it and from nothing e
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from agents.evaluate import estimate
 from agents.run_folder import replace_text
 
 RESULTS = "results.json"
@@ -57,10 +59,36 @@ def markdown(results: Mapping[str, Any]) -> str:
         cells.append(interval(row["evaluation"]["sampled"]["normalized_score"]))
         cells.append(interval(row["evaluation"]["sampled"]["entropy"]))
         lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", *_over_seeds(rows, setting)]
     figures = ["![learning curves](curves.svg)"]
     if setting:
         figures.append("![success and entropy along the sweep](sweep.svg)")
-    return "\n".join([*lines, "", *figures, "", f"Intervals: 95%, over {about['episodes']} episodes.", ""])
+    note = f"Intervals: 95%; of a run over {about['episodes']} episodes, of a mean over the runs' seeds (bootstrap)."
+    return "\n".join([*lines, "", *figures, "", note, ""])
+
+
+def _over_seeds(rows: Sequence[Mapping[str, Any]], setting: str | None) -> list[str]:
+    """Means over seeds, a line for each optimizer and value that has several; no table where none has."""
+    groups: dict[tuple[str, Any], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["optimizer"], row["value"]), []).append(row)
+    heads = [
+        "optimizer",
+        *([setting] if setting else []),
+        "seeds",
+        "won, sampled",
+        "won, greedy",
+        "entropy, sampled (nats)",
+    ]
+    lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
+    for (optimizer, value), mine in groups.items():
+        if len(mine) > 1:
+            cells = [optimizer, *([f"{value}"] if setting else []), f"{len(mine)}"]
+            for how, what in (("sampled", "success_rate"), ("greedy", "success_rate"), ("sampled", "entropy")):
+                found = estimate([row["evaluation"][how][what]["value"] for row in mine], unit=what != "entropy")
+                cells.append(interval(None if found is None else asdict(found)))
+            lines.append("| " + " | ".join(cells) + " |")
+    return lines if len(lines) > 2 else []
 
 
 def interval(estimate: Mapping[str, float | None] | None) -> str:
