@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from agents.language_model import LanguageModelAgent
@@ -57,10 +57,10 @@ def save_agent(
     work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         weights = {name: tensor.to(dtype) if dtype else tensor for name, tensor in trained_tensors(model).items()}
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, work / WEIGHTS)
+        _write_tensors(work / WEIGHTS, weights)
         tokenizer.backend_tokenizer.save(str(work / TOKENIZER))
         if training is not None:
-            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in training.items()}, work / TRAINING)
+            _write_tensors(work / TRAINING, training)
             _write_json(work / STATE, dict(state or {}))
         hashes = {path.name: _sha256(path) for path in sorted(work.iterdir())}
         config = None if assembly.lora else model.base.config.to_dict()
@@ -73,8 +73,7 @@ def save_agent(
             "files": hashes,
         }
         _write_json(work / AGENT, about | {"digest": _digest(about)})
-        for path in (work, *work.iterdir()):
-            path.chmod(0o755 if path.is_dir() else 0o644)
+        work.chmod(0o755)
         _put(work, folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -216,6 +215,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def _no_constant(name: str) -> None:
     raise json.JSONDecodeError(f"{name} is not JSON", name, 0)
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """A safetensors file, written here so that a full disk is an OSError as everywhere."""
+    path.write_bytes(save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:

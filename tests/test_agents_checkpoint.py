@@ -210,7 +210,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("where", ["save_file", "_write_json", "_digest"])
+@pytest.mark.parametrize("where", ["_write_tensors", "_write_json", "_digest"])
 @pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_an_interrupted_save_leaves_what_was_there(
     run: Path, where: str, failure: BaseException, monkeypatch: pytest.MonkeyPatch
