@@ -6,10 +6,11 @@ same games and seeds. Leaves out tables and figures (report.py).
 """
 
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ def run_grid(
     """
     context, found = get_context("spawn"), {}
     threads = max(1, len(os.sched_getaffinity(0)) // workers)
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_use_threads, initargs=(threads,)) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(threads,)) as pool:
         jobs = {pool.submit(run_cell, cell, dict(given), runs, episodes=episodes): cell for cell in wanted}
         for job in as_completed(jobs):
             found[jobs[job]] = job.result()
@@ -130,10 +131,19 @@ def run_grid(
     return [found[cell] for cell in wanted]
 
 
-def _use_threads(threads: int) -> None:
+def _begin(threads: int) -> None:
+    """What a worker does first: use its share of the cores, and end when whoever asked for the grid has ended."""
     import torch
 
     torch.set_num_threads(threads)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)  # checkpoints are whole whenever this comes
 
 
 def run_cell(
