@@ -123,7 +123,7 @@ def run_grid(
     """
     context, found = get_context("spawn"), {}
     threads = max(1, len(os.sched_getaffinity(0)) // workers)
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(threads,)) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker, initargs=(threads,)) as pool:
         jobs = {pool.submit(run_cell, cell, dict(given), runs, episodes=episodes): cell for cell in wanted}
         for job in as_completed(jobs):
             found[jobs[job]] = job.result()
@@ -131,7 +131,7 @@ def run_grid(
     return [found[cell] for cell in wanted]
 
 
-def _begin(threads: int) -> None:
+def begin_worker(threads: int) -> None:
     """What a worker does first: use its share of the cores, and end when whoever asked for the grid has ended."""
     import torch
 

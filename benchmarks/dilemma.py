@@ -1,0 +1,148 @@
+"""What a gradient step of the post's prisoner's dilemma costs: our fast path, our generic path, the public code.
+
+    python -m benchmarks.dilemma --public CHECKOUT [--out FILE]
+
+CHECKOUT is a folder with the code behind the post's figures (https://github.com/MichaelEinhorn/prisonerUnitTest);
+without it the fast path is measured against the generic one alone. It was written for a GPU and is run here as it
+is, with `cuda` taken to mean the processor. All run in this process on one thread, in turns, each turn a whole rollout
+of 64 x 100 games and its four gradient steps; a first turn of each, which compiles, is left out.
+"""
+
+import argparse
+import contextlib
+import importlib
+import io
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+STEPS = 4
+
+
+def fast() -> Callable[[], None]:
+    """One trial with the post's settings."""
+    from experiments.dilemma.trial import Recipe, Trial
+
+    trial = Trial(Recipe(), np.random.SeedSequence(0))
+
+    def turn() -> None:
+        trial.step()
+
+    return turn
+
+
+def generic(folder: Path) -> Callable[[], None]:
+    """The same settings through `train`."""
+    from agents import presets
+    from agents.train import Trainer
+
+    settings, learning = presets.resolve(
+        {"game": "ipd", "trunk": "pico", "optimizer": "actde", "seed": 0, "iterations": 1000, "save_every": 1000}
+    )
+    run = Trainer(settings, learning, folder / "run", resume=False).run()
+
+    def turn() -> None:
+        next(run)
+
+    return turn
+
+
+def public(checkout: Path, folder: Path) -> Callable[[], None]:
+    """The public code's own trainer, from its own notebook's settings."""
+    sys.path.insert(0, str(checkout))
+    model_code = importlib.import_module("mingpt.model")
+    trainer_code = importlib.import_module("mingpt.prisonerTrainer")
+    GPT, PrisonerTrainer = model_code.GPT, trainer_code.PrisonerTrainer  # noqa: N806
+    config = GPT.get_default_config()
+    config.model_type, config.vocab_size, config.block_size = "gpt-pico", 2, 128
+    config.alg_name, config.detach_head = "actde", False
+    training = PrisonerTrainer.get_default_config()
+    training.learning_rate, training.max_iters, training.gamma = 5e-4, STEPS, 0.5
+    training.alg_name, training.whiten, training.vf_loss_type, training.device = "actde", False, "ppo", "cpu"
+    with contextlib.redirect_stdout(io.StringIO()):
+        model = GPT(config)
+    (folder / "stats").mkdir()
+
+    def turn() -> None:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.chdir(folder), _cuda_is_the_processor():
+            PrisonerTrainer(training, model).run()
+
+    return turn
+
+
+@contextlib.contextmanager
+def _cuda_is_the_processor() -> Iterator[None]:
+    import torch
+
+    move: Any = torch.Tensor.to
+
+    def to(tensor: Any, *args: Any, **options: Any) -> Any:
+        return move(tensor, *("cpu" if arg == "cuda" else arg for arg in args), **options)
+
+    torch.Tensor.to = to  # type: ignore[assignment,method-assign]
+    try:
+        yield
+    finally:
+        torch.Tensor.to = move  # type: ignore[method-assign]
+
+
+def measure(peers: dict[str, Callable[[], None]], turns: int) -> dict[str, list[float]]:
+    """Processor seconds of every turn of every peer, in turns."""
+    for turn in peers.values():
+        turn()
+    found: dict[str, list[float]] = {name: [] for name in peers}
+    for _ in range(turns):
+        for name, turn in peers.items():
+            began = time.process_time()
+            turn()
+            found[name].append(time.process_time() - began)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--public", type=Path, help="checkout of the public code")
+    parser.add_argument("--turns", type=int, default=5, help="measured rollouts of each")
+    parser.add_argument("--out", type=Path, help="also write the numbers here, as JSON")
+    options = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    import torch
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        peers = {"fast path": fast(), "generic path": generic(folder)}
+        if options.public is not None:
+            peers["public code"] = public(options.public.resolve(), folder)
+        found = measure(peers, options.turns)
+    base = statistics.median(found["fast path"])
+    print(f"{'':14} {'s per rollout':>14} {'spread':>16} {'ratio':>7} {'10,000 steps':>13}")
+    for what, seconds in found.items():
+        middle = statistics.median(seconds)
+        spread = f"{min(seconds):.3f} to {max(seconds):.3f}"
+        hours = middle * 10_000 / STEPS / 3600
+        print(f"{what:14} {middle:14.3f} {spread:>16} {middle / base:7.1f} {hours:11.2f} h")
+    if options.out is not None:
+        about = {"torch": torch.__version__, "python": platform.python_version(), "processor": _processor()}
+        options.out.write_text(json.dumps({"about": about, "seconds_per_rollout": found}, indent=1) + "\n")
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""Many trials, in processes: each goes on from its last checkpoint, so that a run may be stopped at any time.
+
+A trial's folder is RUNS/ARM/trial-03 with `trial.json` (what it is) and `checkpoint.safetensors` (how far it is).
+Trial i of every arm begins with the same weights and draws the same random numbers: arms are compared in pairs.
+"""
+
+import json
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.checkpoint import read_json, read_tensors
+from agents.protocol import AgentError
+from agents.run_folder import replace_bytes, replace_text
+from experiments.dilemma.trial import COLUMNS, EPOCHS, Recipe, Trial
+from experiments.grid import begin_worker
+
+ABOUT, CHECKPOINT = "trial.json", "checkpoint.safetensors"
+PIECE = 100
+"""Rollouts between two checkpoints; about 10 s of one core."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """Trials of one recipe."""
+
+    name: str
+    recipe: Recipe
+    trials: int
+    steps: int
+    """Gradient steps of each trial, a multiple of `EPOCHS`."""
+
+    @property
+    def rollouts(self) -> int:
+        return self.steps // EPOCHS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One trial of an arm."""
+
+    arm: Arm
+    trial: int
+    seed: int
+
+    def folder(self, runs: Path) -> Path:
+        return runs / self.arm.name / f"trial-{self.trial:02d}"
+
+
+def run(
+    arms: Sequence[Arm], runs: Path, *, seed: int, workers: int, on_progress: Callable[[str, float, float], None]
+) -> None:
+    """Bring every trial of every arm to its end, `workers` at a time.
+
+    Args:
+        on_progress: told after every piece what was done, and how many of how many rollouts are.
+
+    Raises:
+        AgentError: a folder holds another trial, or a damaged one.
+    """
+    jobs = [Job(arm=arm, trial=trial, seed=seed) for arm in arms for trial in range(arm.trials)]
+    done = {job: min(_rollouts_of(job, runs), job.arm.rollouts) for job in jobs}
+    total = sum(arm.trials * arm.rollouts for arm in arms)
+    waiting = deque(job for job in jobs if done[job] < job.arm.rollouts)
+    if not waiting:
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=begin_worker, initargs=(1,)) as pool:
+        running: dict[Future[int], Job] = {}
+        while waiting or running:
+            while waiting and len(running) < workers:
+                job = waiting.popleft()
+                running[pool.submit(advance, job, runs)] = job
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                job = running.pop(future)
+                done[job] = future.result()
+                if done[job] < job.arm.rollouts:
+                    waiting.appendleft(job)
+                on_progress(f"{job.arm.name}, trial {job.trial}", sum(done.values()), total)
+
+
+def advance(job: Job, runs: Path, rollouts: int = PIECE) -> int:
+    """Go on with a trial for some rollouts and write its checkpoint; returns how many rollouts it has by then."""
+    from safetensors.torch import save
+
+    folder = job.folder(runs)
+    trial = load(job, runs)
+    until = min(len(trial.curves) + rollouts, job.arm.rollouts)
+    began = time.process_time()
+    while len(trial.curves) < until:
+        trial.step()
+    trial.seconds += time.process_time() - began
+    replace_bytes(folder / CHECKPOINT, save({name: x.contiguous() for name, x in trial.state().items()}))
+    return until
+
+
+def load(job: Job, runs: Path) -> Trial:
+    """The trial as far as it is; a new one, whose folder is made, where there is none."""
+    folder, about = job.folder(runs), {"recipe": job.arm.recipe.to_dict(), "seed": job.seed, "trial": job.trial}
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / ABOUT).exists():
+        replace_text(folder / ABOUT, json.dumps(about, indent=1, allow_nan=False) + "\n")
+    _check(folder, about)
+    trial = Trial(job.arm.recipe, np.random.SeedSequence(job.seed, spawn_key=(job.trial,)))
+    if (folder / CHECKPOINT).exists():
+        try:
+            trial.load_state(read_tensors(folder / CHECKPOINT))
+        except (KeyError, RuntimeError) as error:
+            raise AgentError(f"{folder / CHECKPOINT} is not this trial's ({error}); remove it to begin again") from None
+    return trial
+
+
+def _check(folder: Path, about: dict[str, object]) -> None:
+    found = read_json(folder / ABOUT)
+    if found != about:
+        raise AgentError(f"{folder} holds another trial ({found}); choose another folder for the runs")
+
+
+def _rollouts_of(job: Job, runs: Path) -> int:
+    folder = job.folder(runs)
+    return len(read_tensors(folder / CHECKPOINT)["curves"]) if (folder / CHECKPOINT).exists() else 0
+
+
+def curves(arm: Arm, runs: Path, *, seed: int) -> tuple[NDArray[np.float64], float]:
+    """What the trials of an arm wrote down, [trials, rollouts, columns of `COLUMNS`], and their processor seconds.
+
+    Only trials that have all rollouts of the arm; there may be none.
+    """
+    found, seconds = [], 0.0
+    for trial in range(arm.trials):
+        job = Job(arm=arm, trial=trial, seed=seed)
+        if _rollouts_of(job, runs) >= arm.rollouts:
+            _check(job.folder(runs), {"recipe": arm.recipe.to_dict(), "seed": seed, "trial": trial})
+            state = read_tensors(job.folder(runs) / CHECKPOINT)
+            found.append(state["curves"].numpy()[: arm.rollouts])
+            seconds += float(state["seconds"])
+    empty = np.zeros((0, arm.rollouts, len(COLUMNS)))
+    return (np.stack(found) if found else empty), seconds
