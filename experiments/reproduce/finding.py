@@ -243,3 +243,8 @@ def not_run(
         section=section,
         criterion=criterion,
     )
+
+
+def unjudged(found: Finding) -> Finding:
+    """The same claim as `not run`, where a quick run cannot judge it."""
+    return not_run(found.id, found.claim, section=found.section, criterion=found.criterion, post=found.post)

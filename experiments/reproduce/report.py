@@ -165,9 +165,9 @@ def markdown(findings: Sequence[Finding], about: Mapping[str, Made]) -> str:
         if mine or figures or notes:
             blocks.append(f"## {section}")
         if mine:
-            rows = [[finding.claim, show(finding.post), _band(finding), finding.verdict] for finding in mine]
+            rows = [[finding.claim, _post(finding), _band(finding), finding.verdict] for finding in mine]
             blocks.append(_table(["claim", "post", "ours (band)", "verdict"], rows))
-        blocks += [f"![{caption}]({name})\n\n*{caption}*" for name, caption in figures]
+        blocks += [f"![{caption.partition('. ')[0]}]({name})\n\n*{caption}*" for name, caption in figures]
         blocks += notes
         if mine:
             blocks.append(_criteria(mine))
@@ -204,6 +204,12 @@ def show(value: Value) -> str:
     if value != 0 and 1e-4 <= abs(value) < 1:
         return f"{value:.4f}"
     return f"{value:.4g}" if abs(value) < 1e4 or abs(value) >= 1e7 else f"{value:,.0f}"
+
+
+def _post(finding: Finding) -> str:
+    """The post's number with as many digits as it has."""
+    number = isinstance(finding.post, int | float) and not isinstance(finding.post, bool)
+    return f"{finding.post:.12g}" if number else show(finding.post)
 
 
 def _band(finding: Finding) -> str:
