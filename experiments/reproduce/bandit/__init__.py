@@ -9,7 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from experiments.reproduce import Outcome, Progress
-from experiments.reproduce.bandit import appendix, bellman, exploring, growth, limits, notes, sequence, tables
+from experiments.reproduce.bandit import (
+    appendix,
+    bellman,
+    exploring,
+    growth,
+    limits,
+    notes,
+    schedules,
+    sequence,
+    tables,
+)
 from experiments.reproduce.bandit.lanes import simulate
 
 
@@ -24,7 +34,9 @@ def run(*, seed: int, quick: bool, folder: Path, workers: int, progress: Progres
         rng=rngs[0],
         progress=lambda text, done, total: progress(text, 0.8 * done / total, 1),
     )
-    found = [*tables.findings(), *growth.findings(course, quick=quick), *limits.findings(course, quick=quick)]
+    found = tables.findings()
+    for module in (growth, schedules, limits):
+        found += module.findings(course, quick=quick)
     progress("exploration", 0.8, 1)
     found += exploring.findings(rngs[1], quick=quick)
     progress("shifts and factors", 0.85, 1)
@@ -41,6 +53,6 @@ def run(*, seed: int, quick: bool, folder: Path, workers: int, progress: Progres
         sequence.SECTION: [(sequence.FIGURE, sequence.CAPTION)],
     }
     words = notes.standing(found)
-    for section, texts in ({} if quick else growth.notes(course)).items():
+    for section, texts in ({} if quick else schedules.notes(course)).items():
         words[section] = [*texts, *words.get(section, [])]
     return Outcome(found, figures, words)

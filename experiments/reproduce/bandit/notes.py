@@ -1,4 +1,4 @@
-"""What follows from the findings of a full run, in words. A note stands only where the verdicts it rests on came out."""
+"""What follows from the findings of a full run, in words; a note needs the verdicts that it rests on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,8 +72,8 @@ NOTES = (
     Note(
         finding.SECTIONS[-2],
         "Lowered rewards push an action away as soon as it is tried, so the other one comes next: both are tried"
-        " sooner, although the policy is far from even for that one step. Raised rewards hold on to whatever came first,"
-        " for a time that grows like e^reward.",
+        " sooner, although the policy is far from even for that one step. Raised rewards hold on to whatever came"
+        " first, for a time that grows like e^reward.",
         holds=("appendix.lower", "appendix.higher"),
         fails=("appendix.lower-entropy",),
     ),
