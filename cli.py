@@ -345,7 +345,9 @@ def compare(
 @app.command()
 def reproduce(
     part: Annotated[str, typer.Argument(metavar="PART", help=f"{', '.join(reproducing.PARTS)}, or all of them")],
-    folder: Annotated[Path, typer.Option("--out", help="folder of the report; parts made before stay in it")],
+    folder: Annotated[
+        Path, typer.Option("--out", file_okay=False, help="folder of the report; parts made before stay in it")
+    ],
     quick: Annotated[bool, typer.Option("--quick", help="a small version, in less than two minutes")] = False,
     seed: Annotated[int, typer.Option(min=0, help="seed of everything")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="processes at once, where a part can use them")] = 1,

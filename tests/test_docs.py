@@ -31,3 +31,4 @@ def test_a_report_of_the_post_follows_from_its_results(folder: Path) -> None:
 
 def test_there_are_reports() -> None:
     assert {"bandit", "simple-actde", "simple-ppo", "simple-temperature"} <= {folder.name for folder in REPORTS}
+    assert {folder.name for folder in POSTS} == {"post"}

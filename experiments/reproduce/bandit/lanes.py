@@ -54,6 +54,8 @@ class Course:
     """[T, L, S], sum of |b error| so far, nats."""
     negative: Array
     """[T, L, S], errors below 0 so far."""
+    tries: Array
+    """[T, L, S], how often the second arm was taken so far."""
     settled: NDArray[np.int64]
     """[L, S], the last step whose error was not 0."""
 
@@ -67,6 +69,7 @@ class Course:
             gap=self.gap[:, one],
             moved=self.moved[:, one],
             negative=self.negative[:, one],
+            tries=self.tries[:, one],
             settled=self.settled[one],
         )
 
@@ -94,7 +97,8 @@ class Lanes:
             )
         )
         self.gap = np.broadcast_to(column([lane.gap for lane in lanes]), shape).copy()
-        self.values, self.q_first, self.q_second, self.moved, self.negative = (np.zeros(shape) for _ in range(5))
+        self.values, self.q_first, self.q_second, self.moved = (np.zeros(shape) for _ in range(4))
+        self.negative, self.tries = np.zeros(shape), np.zeros(shape)
         self.settled = np.zeros(shape, dtype=np.int64)
 
     def step(self, n: int, uniform: Array) -> None:
@@ -112,6 +116,7 @@ class Lanes:
         self.q_second += change * ~taken
         self.moved += np.abs(b * error)
         self.negative += error < -TINY
+        self.tries += ~taken
         self.settled[np.abs(error) > TINY] = n
 
 
@@ -132,21 +137,22 @@ def simulate(
 ) -> Course:
     """Let all lanes learn for so many steps; what they are is kept at the steps `at` (`moments` by default)."""
     tables, wanted = Lanes(lanes, seeds), list(moments(steps) if at is None else at)
-    kept: list[tuple[Array, Array, Array]] = []
+    kept: list[tuple[Array, ...]] = []
     for start in range(0, steps, BLOCK):
         uniform = rng.random((min(BLOCK, steps - start), seeds))
         for place, row in enumerate(uniform, start + 1):
             tables.step(place, row)
             if len(kept) < len(wanted) and place == wanted[len(kept)]:
-                kept.append((tables.gap.copy(), tables.moved.copy(), tables.negative.copy()))
+                kept.append(tuple(table.copy() for table in (tables.gap, tables.moved, tables.negative, tables.tries)))
         if progress is not None:
             progress(f"{start + len(uniform):,} of {steps:,} steps of the bandit", start + len(uniform), steps)
-    gap, moved, negative = (np.stack([row[place] for row in kept]) for place in range(3))
+    gap, moved, negative, tries = (np.stack([row[place] for row in kept]) for place in range(4))
     return Course(
         names=tuple(lane.name for lane in lanes),
         steps=np.array(wanted),
         gap=gap,
         moved=moved,
         negative=negative,
+        tries=tries,
         settled=tables.settled,
     )

@@ -100,7 +100,7 @@ def fluctuating() -> Finding:
 def notes(course: Course) -> dict[str, list[str]]:
     """What the arithmetic in growth.py expects, beside what was measured."""
     slope = {name: over_seeds(late_slope(course, name))["ours"] for name in ("ppo", "ppo, alpha 0.1", "ppo, v 1/n")}
-    tries = over_seeds(course.of("ppo, v 1/n").negative[-1, 0])["ours"]
+    tries = over_seeds(course.of("ppo, v 1/n").tries[-1, 0])["ours"]
     slow, pace = course.of("ppo, both 1/n"), over_seeds(slow_pace(course))["ours"]
     squares = float((expit(slow.gap[slow.since(0.01), 0]) ** 2).mean())
     seeds, steps = slow.settled.size, int(slow.steps[-1])
