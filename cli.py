@@ -23,6 +23,7 @@ from rich.console import Console, RenderableType
 
 from actde.settings import Settings
 from agents.settings import TrainSettings
+from experiments import reproduce as reproducing
 from options import with_settings
 
 if TYPE_CHECKING:
@@ -305,7 +306,6 @@ def _stopping_politely(trainer: Trainer) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-
 @app.command()
 @with_settings(TrainSettings, Settings, skip=("optimizer", "seed"))
 def compare(
@@ -338,9 +338,37 @@ def compare(
 
         place = folder / "runs" if runs is None else runs
         rows = grid.run_grid(wanted, given, place, episodes=evaluations, workers=workers, on_run=done)
-    command = " ".join(["python cli.py", *(shlex.quote(word) for word in sys.argv[1:])])
-    report.write(folder, {"command": command, "game": presets.resolve(given)[0].game, "episodes": evaluations}, rows)
+    report.write(folder, {"command": _typed(), "game": presets.resolve(given)[0].game, "episodes": evaluations}, rows)
     out.print(f"the report is in {folder / 'README.md'}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def reproduce(
+    part: Annotated[str, typer.Argument(metavar="PART", help=f"{', '.join(reproducing.PARTS)}, or all of them")],
+    folder: Annotated[
+        Path, typer.Option("--out", file_okay=False, help="folder of the report; parts made before stay in it")
+    ],
+    quick: Annotated[bool, typer.Option("--quick", help="a small version, in less than two minutes")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="seed of everything")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="processes at once, where a part can use them")] = 1,
+) -> None:
+    """The post's numbers, figures and claims beside ours, each with a verdict."""
+    import display
+    from experiments.reproduce import report
+
+    names = reproducing.chosen(part)
+    if (folder / report.RESULTS).exists():
+        report.read(folder)  # what is there is a report, or nothing is run
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        begin = time.monotonic()
+        with _reporting(name) as progress:
+            outcome = reproducing.load(name)(seed=seed, quick=quick, folder=folder, workers=workers, progress=progress)
+        seconds = round(time.monotonic() - begin, 1)
+        made = report.Made(command=_typed(), seed=seed, quick=quick, seconds=seconds, versions=report.versions())
+        findings = report.write(folder, name, made, outcome)
+    out.print(display.verdicts(report.counts(findings)))
+    out.print(f"the report is in {folder / report.README}", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -414,6 +442,33 @@ def _progress(what: str, total: int) -> Iterator[Callable[[object], None]]:
     with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task(what, total=total)
         yield lambda unit: bar.advance(task)
+
+
+@contextmanager
+def _reporting(what: str) -> Iterator[Callable[[str, float, float], None]]:
+    """Progress by share of the work: a bar with the time left on a terminal, elsewhere a line every half minute."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    begin = said = time.monotonic()
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+
+        def progress(text: str, done: float, total: float) -> None:
+            nonlocal said
+            now = time.monotonic()
+            if err.is_terminal:
+                bar.update(task, description=f"{what}: {text}", completed=done, total=total)
+            elif now - said > 30:
+                said, left = now, (now - begin) * (total - done) / done if done else float("nan")
+                err.print(f"{what}: {text}, {done / total:.0%}, {left / 60:.0f} min left", markup=False, soft_wrap=True)
+
+        yield progress
+
+
+def _typed() -> str:
+    """The command line, as it was typed."""
+    return " ".join(["python cli.py", *(shlex.quote(word) for word in sys.argv[1:])])
 
 
 def _mistakes() -> tuple[type[ValueError], ...]:

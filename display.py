@@ -2,7 +2,7 @@
 does."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.columns import Columns
@@ -184,6 +184,17 @@ def tally(episodes: Sequence[Episode]) -> RenderableType:
         table.add_row(
             str(episode.index), episode.game, Text(result(episode), style=style), score, str(len(episode.steps))
         )
+    return table
+
+
+def verdicts(counts: Mapping[str, Mapping[str, int]]) -> RenderableType:
+    """Part -> verdict -> number of findings, as a table."""
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold")
+    table.add_column("part")
+    for verdict in next(iter(counts.values())):
+        table.add_column(verdict, justify="right")
+    for part, found in counts.items():
+        table.add_row(part, *(str(count) for count in found.values()))
     return table
 
 

@@ -14,10 +14,9 @@ import numpy as np
 
 from agents.evaluate import estimate
 from agents.run_folder import replace_text
+from experiments.figures import COLORS, make_figure, save_figure
 
 RESULTS = "results.json"
-COLORS = {"ppo": "#0072B2", "actde": "#D55E00"}
-"""Okabe and Ito's palette, legible to the colour-blind; other optimizers take matplotlib's cycle."""
 SOLVED = 0.9
 
 
@@ -102,7 +101,7 @@ def interval(estimate: Mapping[str, float | None] | None) -> str:
 def curves_figure(results: Mapping[str, Any], path: Path) -> None:
     """Success over the last 100 episodes and entropy against episodes: one line a run."""
     rows = results["runs"]
-    figure, axes = _figure(1, 2, 9.5, 3.6)
+    figure, axes = make_figure()
     values = list(dict.fromkeys(row["value"] for row in rows))
     styles = ["-", "--", "-.", ":", (0, (1, 3)), (0, (5, 1, 1, 1, 1, 1))]
     for row in rows:
@@ -120,13 +119,13 @@ def curves_figure(results: Mapping[str, Any], path: Path) -> None:
     handles, labels = axes[0].get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
     axes[0].legend(unique.values(), unique.keys(), frameon=False, fontsize=8)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def sweep_figure(results: Mapping[str, Any], path: Path) -> None:
     """Success (sampled and greedy) and entropy against the setting that was varied: a dot a run, a line of means."""
     rows = [row for row in results["runs"] if row["setting"]]
-    figure, axes = _figure(1, 2, 9.5, 3.6)
+    figure, axes = make_figure()
     for optimizer in dict.fromkeys(row["optimizer"] for row in rows):
         mine = [row for row in rows if row["optimizer"] == optimizer]
         color = COLORS.get(optimizer)
@@ -137,7 +136,7 @@ def sweep_figure(results: Mapping[str, Any], path: Path) -> None:
     axes[0].set(xscale="log", xlabel=name, ylabel="share of episodes won", ylim=(-0.02, 1.02))
     axes[1].set(xscale="log", xlabel=name, ylabel="entropy over commands, nats", ylim=(0, None))
     axes[0].legend(frameon=False, fontsize=8)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _points(
@@ -158,23 +157,3 @@ def _points(
     for value in x:
         axis.plot([value] * len(found[value]), found[value], marker, mfc=fill, color=color, ms=4, ls="none")
     axis.plot(x, [float(np.mean(found[value])) for value in x], style, color=color, lw=1.2, label=label)
-
-
-def _figure(rows: int, columns: int, width: float, height: float) -> Any:
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    mpl.rcParams["svg.hashsalt"] = "actde"  # the same figure has the same bytes
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(rows, columns, figsize=(width, height), layout="constrained")
-    for axis in np.ravel(axes):
-        axis.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
-def _save(figure: Any, path: Path) -> None:
-    from matplotlib import pyplot as plt
-
-    figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)

@@ -37,6 +37,7 @@ LIGHT = [
     "agents/settings.py",
     "agents/simple.py",
     "agents/transcript.py",
+    "experiments/reproduce/__init__.py",
     "games/errors.py",
     "games/specs.py",
 ]

@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 
 from experiments.report import RESULTS, markdown
+from experiments.reproduce import report
 
-REPORTS = sorted(path.parent for path in (Path(__file__).parent.parent / "docs").glob(f"*/{RESULTS}"))
+FOLDERS = sorted(path.parent for path in (Path(__file__).parent.parent / "docs").glob(f"*/{RESULTS}"))
+POSTS = [folder for folder in FOLDERS if (folder / report.ABOUT).exists()]
+REPORTS = [folder for folder in FOLDERS if folder not in POSTS]
 
 
 @pytest.mark.parametrize("folder", REPORTS, ids=lambda folder: folder.name)
@@ -17,5 +20,15 @@ def test_a_report_follows_from_its_results(folder: Path) -> None:
     assert (folder / "curves.svg").is_file()
 
 
+@pytest.mark.parametrize("folder", POSTS, ids=lambda folder: folder.name)
+def test_a_report_of_the_post_follows_from_its_results(folder: Path) -> None:
+    findings, about = report.read(folder)
+    assert (folder / report.README).read_text() == report.markdown(findings, about)
+    assert {finding.part for finding in findings} == {*about, "other"}
+    for name, _ in (pair for made in about.values() for pairs in made.figures.values() for pair in pairs):
+        assert (folder / name).is_file(), name
+
+
 def test_there_are_reports() -> None:
     assert {"bandit", "simple-actde", "simple-ppo", "simple-temperature"} <= {folder.name for folder in REPORTS}
+    assert {folder.name for folder in POSTS} == {"post"}
