@@ -350,7 +350,9 @@ def reproduce(
     ],
     quick: Annotated[bool, typer.Option("--quick", help="a small version, in less than two minutes")] = False,
     seed: Annotated[int, typer.Option(min=0, help="seed of everything")] = 0,
-    workers: Annotated[int, typer.Option(min=1, help="processes at once, where a part can use them")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=0, help="processes at once, where a part can use them; 0: report what was run before")
+    ] = 1,
 ) -> None:
     """The post's numbers, figures and claims beside ours, each with a verdict."""
     import display

@@ -12,6 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from agents.checkpoint import read_json, read_tensors
 from agents.protocol import AgentError
 from agents.run_folder import replace_bytes, replace_text
-from experiments.dilemma.trial import COLUMNS, EPOCHS, Recipe, Trial
+from experiments.dilemma.trial import EPOCHS, Recipe, Trial
 from experiments.grid import begin_worker
 
 ABOUT, CHECKPOINT = "trial.json", "checkpoint.safetensors"
@@ -50,24 +51,29 @@ class Job:
     trial: int
     seed: int
 
+    @property
+    def name(self) -> str:
+        return f"{self.arm.name}/trial-{self.trial:02d}"
+
     def folder(self, runs: Path) -> Path:
-        return runs / self.arm.name / f"trial-{self.trial:02d}"
+        return runs / self.name
+
+    def about(self) -> dict[str, Any]:
+        """What it is, as its folder says."""
+        return {"recipe": self.arm.recipe.to_dict(), "seed": self.seed, "trial": self.trial}
 
 
-def run(
-    arms: Sequence[Arm], runs: Path, *, seed: int, workers: int, on_progress: Callable[[str, float, float], None]
-) -> None:
-    """Bring every trial of every arm to its end, `workers` at a time.
+def run(jobs: Sequence[Job], runs: Path, *, workers: int, on_progress: Callable[[str, float, float], None]) -> None:
+    """Bring every trial to its end, `workers` at a time, in this order.
 
     Args:
-        on_progress: told after every piece what was done, and how many of how many rollouts are.
+        on_progress: told after every piece what was done, and how many rollouts of how many that were missing.
 
     Raises:
         AgentError: a folder holds another trial, or a damaged one.
     """
-    jobs = [Job(arm=arm, trial=trial, seed=seed) for arm in arms for trial in range(arm.trials)]
     done = {job: min(_rollouts_of(job, runs), job.arm.rollouts) for job in jobs}
-    total = sum(arm.trials * arm.rollouts for arm in arms)
+    before, total = sum(done.values()), sum(job.arm.rollouts for job in jobs)
     waiting = deque(job for job in jobs if done[job] < job.arm.rollouts)
     if not waiting:
         return
@@ -82,7 +88,7 @@ def run(
                 done[job] = future.result()
                 if done[job] < job.arm.rollouts:
                     waiting.appendleft(job)
-                on_progress(f"{job.arm.name}, trial {job.trial}", sum(done.values()), total)
+                on_progress(job.name, sum(done.values()) - before, total - before)
 
 
 def advance(job: Job, runs: Path, rollouts: int = PIECE) -> int:
@@ -102,11 +108,11 @@ def advance(job: Job, runs: Path, rollouts: int = PIECE) -> int:
 
 def load(job: Job, runs: Path) -> Trial:
     """The trial as far as it is; a new one, whose folder is made, where there is none."""
-    folder, about = job.folder(runs), {"recipe": job.arm.recipe.to_dict(), "seed": job.seed, "trial": job.trial}
+    folder = job.folder(runs)
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / ABOUT).exists():
-        replace_text(folder / ABOUT, json.dumps(about, indent=1, allow_nan=False) + "\n")
-    _check(folder, about)
+        replace_text(folder / ABOUT, json.dumps(job.about(), indent=1, allow_nan=False) + "\n")
+    _check(job, runs)
     trial = Trial(job.arm.recipe, np.random.SeedSequence(job.seed, spawn_key=(job.trial,)))
     if (folder / CHECKPOINT).exists():
         try:
@@ -116,29 +122,25 @@ def load(job: Job, runs: Path) -> Trial:
     return trial
 
 
-def _check(folder: Path, about: dict[str, object]) -> None:
-    found = read_json(folder / ABOUT)
-    if found != about:
-        raise AgentError(f"{folder} holds another trial ({found}); choose another folder for the runs")
+def finished(job: Job, runs: Path) -> tuple[NDArray[np.float64], float] | None:
+    """What a finished trial wrote down, [rollouts, columns of `COLUMNS`], and its processor seconds; None before.
+
+    Raises:
+        AgentError: the folder holds another trial, or a damaged one.
+    """
+    if _rollouts_of(job, runs) < job.arm.rollouts:
+        return None
+    _check(job, runs)
+    state = read_tensors(job.folder(runs) / CHECKPOINT)
+    return state["curves"].numpy()[: job.arm.rollouts], float(state["seconds"])
+
+
+def _check(job: Job, runs: Path) -> None:
+    found = read_json(job.folder(runs) / ABOUT)
+    if found != job.about():
+        raise AgentError(f"{job.folder(runs)} holds another trial ({found}); choose another folder for the report")
 
 
 def _rollouts_of(job: Job, runs: Path) -> int:
-    folder = job.folder(runs)
-    return len(read_tensors(folder / CHECKPOINT)["curves"]) if (folder / CHECKPOINT).exists() else 0
-
-
-def curves(arm: Arm, runs: Path, *, seed: int) -> tuple[NDArray[np.float64], float]:
-    """What the trials of an arm wrote down, [trials, rollouts, columns of `COLUMNS`], and their processor seconds.
-
-    Only trials that have all rollouts of the arm; there may be none.
-    """
-    found, seconds = [], 0.0
-    for trial in range(arm.trials):
-        job = Job(arm=arm, trial=trial, seed=seed)
-        if _rollouts_of(job, runs) >= arm.rollouts:
-            _check(job.folder(runs), {"recipe": arm.recipe.to_dict(), "seed": seed, "trial": trial})
-            state = read_tensors(job.folder(runs) / CHECKPOINT)
-            found.append(state["curves"].numpy()[: arm.rollouts])
-            seconds += float(state["seconds"])
-    empty = np.zeros((0, arm.rollouts, len(COLUMNS)))
-    return (np.stack(found) if found else empty), seconds
+    path = job.folder(runs) / CHECKPOINT
+    return len(read_tensors(path)["curves"]) if path.exists() else 0

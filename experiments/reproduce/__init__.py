@@ -17,7 +17,7 @@ from agents.protocol import AgentError
 if TYPE_CHECKING:
     from experiments.reproduce.finding import Finding
 
-PARTS = {"bandit": "experiments.reproduce.bandit"}
+PARTS = {"bandit": "experiments.reproduce.bandit", "ipd": "experiments.reproduce.ipd"}
 """Name of a part -> its module, in the post's order. Ids of a part's findings begin with its name and a dot."""
 ALL = "all"
 
