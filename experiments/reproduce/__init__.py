@@ -17,7 +17,11 @@ from agents.protocol import AgentError
 if TYPE_CHECKING:
     from experiments.reproduce.finding import Finding
 
-PARTS = {"bandit": "experiments.reproduce.bandit", "ipd": "experiments.reproduce.ipd"}
+PARTS = {
+    "bandit": "experiments.reproduce.bandit",
+    "ipd": "experiments.reproduce.ipd",
+    "sensitivity": "experiments.reproduce.sensitivity",
+}
 """Name of a part -> its module, in the post's order. Ids of a part's findings begin with its name and a dot."""
 ALL = "all"
 

@@ -12,7 +12,7 @@ from experiments.reproduce import Outcome, Progress
 from experiments.reproduce.ipd import actde, drawing, matrix, ppo
 from experiments.reproduce.ipd.arms import IPD, OTHER_MATRIX, SHORT, Series, quickened, series
 
-QUICK_STEPS = 120
+QUICK_STEPS = 80
 PPO_FIGURE, FIRST_FIGURE, MEAN_FIGURE = "ipd-ppo.svg", "ipd-actde-trial.svg", "ipd-actde-mean.svg"
 TRIALS_FIGURE, OTHER_FIGURE = "ipd-actde-trials.svg", "ipd-actde-matrix.svg"
 
