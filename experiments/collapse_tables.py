@@ -94,8 +94,8 @@ def collapse_section(rows: Rows, setting: str | None, episodes: int) -> list[str
         " the states that the trained agent visits, each as often as it is visited. pi_0 is the run's own policy before"
         " its first step, tilted is softmax(log pi_0 + q / tau): in a table ACTDE goes there, with tau, in units of"
         " reward, the ratio of the step sizes of q and of the logits. Only plain gradient descent implies one. The tau"
-        " that fits best has the least KL (its mean is that of 1 / tau); between two commands in one state some tau fits"
-        " without rest. Runs that train no q have none.",
+        " that fits best has the least KL (its mean is that of 1 / tau); between two commands in one state some tau"
+        " fits without rest. Runs that train no q have none.",
         "",
         *_table(rows, setting, _strategy_columns(rows)),
         "",

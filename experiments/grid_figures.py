@@ -132,10 +132,10 @@ def _tilted(key: str) -> Measure:
 
 
 PANELS: Sequence[tuple[str, Measure, Measure | None]] = (
-    ("entropy, nats per decision", lambda measured: measured["entropy"], None),
-    ("KL to the first policy, nats per decision", lambda measured: measured["kl_initial"], None),
-    ("KL to $\\pi_0\\, e^{q/\\tau}$, nats per decision", _tilted("best_kl"), _tilted("kl")),
-    ("effective number of strategies", strategies_number, None),
+    ("entropy,\nnats per decision", lambda measured: measured["entropy"], None),
+    ("KL to the first policy,\nnats per decision", lambda measured: measured["kl_initial"], None),
+    ("KL to $\\pi_0\\, e^{q/\\tau}$,\nnats per decision", _tilted("best_kl"), _tilted("kl")),
+    ("effective number\nof strategies", strategies_number, None),
 )
 """Label, what is drawn filled and, hollow beside it, another reading of it."""
 
@@ -154,10 +154,9 @@ def collapse_figure(rows: Rows, path: Path) -> None:
             if other:
                 _dots(axis, place + 0.2, _values(mine, other), color, filled=False)
         axis.set(ylabel=label, xlim=(-0.6, len(groups) - 0.4), ylim=(1 if measure is strategies_number else 0, None))
-        long = max(map(len, groups)) * len(groups) > 24
-        axis.set_xticks(
-            range(len(groups)), [name.replace(", ", "\n") for name in groups], rotation=90 if long else 0, fontsize=8
-        )
+        names = [name.replace(", ", "\n") for name in groups]
+        crowded = max(len(line) for name in names for line in name.split("\n")) * len(groups) > 36
+        axis.set_xticks(range(len(groups)), names, rotation=90 if crowded else 0, fontsize=8)
         if other and any(other(row["collapse"]) is not None for row in rows):
             for fill, text in (("0.3", "$\\tau$ that fits best"), ("none", "$\\tau$ of the step sizes")):
                 axis.plot([], [], "o", mfc=fill, color="0.3", ms=4, label=text)
@@ -176,7 +175,7 @@ def _dots(axis: Any, place: float, values: Sequence[float], color: str, *, fille
     if found is None:
         return
     x = place - 0.08 + np.linspace(-0.06, 0.06, len(values))
-    axis.plot(x, values, "o", color=color, mfc=color if filled else "none", ms=3.5, ls="none", alpha=0.7)
-    axis.plot([place + 0.02, place + 0.18], [found.value] * 2, color=color, lw=1.6)
+    axis.plot(x, values, "o", color=color, mfc=color if filled else "none", ms=3.5, ls="none", alpha=0.7, clip_on=False)
+    axis.plot([place + 0.02, place + 0.18], [found.value] * 2, color=color, lw=1.6, clip_on=False)
     if found.low is not None:
         axis.plot([place + 0.1] * 2, [found.low, found.high], color=color, lw=1.0)
