@@ -147,21 +147,29 @@ def collapse_figure(rows: Rows, path: Path) -> None:
         groups.setdefault(label_of(row), []).append(row)
     panels = [panel for panel in PANELS if any(panel[1](row["collapse"]) is not None for row in rows)]
     figure, axes = make_figure(1, len(panels), 3.2 * len(panels), 3.4)
-    for axis, (label, measure, other) in zip(np.ravel(axes), panels, strict=True):
-        for place, mine in enumerate(groups.values()):
-            color = COLORS.get(mine[0]["optimizer"], "0.3")
-            _dots(axis, place - (0.2 if other else 0.0), _values(mine, measure), color, filled=True)
-            if other:
-                _dots(axis, place + 0.2, _values(mine, other), color, filled=False)
-        axis.set(ylabel=label, xlim=(-0.6, len(groups) - 0.4), ylim=(1 if measure is strategies_number else 0, None))
-        names = [name.replace(", ", "\n") for name in groups]
-        crowded = max(len(line) for name in names for line in name.split("\n")) * len(groups) > 36
-        axis.set_xticks(range(len(groups)), names, rotation=90 if crowded else 0, fontsize=8)
-        if other and any(other(row["collapse"]) is not None for row in rows):
-            for fill, text in (("0.3", "$\\tau$ that fits best"), ("none", "$\\tau$ of the step sizes")):
-                axis.plot([], [], "o", mfc=fill, color="0.3", ms=4, label=text)
-            axis.legend(frameon=False, fontsize=8)
+    for axis, panel in zip(np.ravel(axes), panels, strict=True):
+        _panel(axis, groups, *panel)
     save_figure(figure, path)
+
+
+def _panel(axis: Any, groups: Mapping[str, Rows], label: str, measure: Measure, other: Measure | None) -> None:
+    """One measure of all groups, side by side; with another reading of it, that one hollow on the right."""
+    both = other is not None and any(_values(rows, other) for rows in groups.values())
+    for place, rows in enumerate(groups.values()):
+        color = COLORS.get(rows[0]["optimizer"], "0.3")
+        _dots(axis, place - (0.2 if both else 0.0), _values(rows, measure), color, filled=True)
+        if both and other:
+            _dots(axis, place + 0.2, _values(rows, other), color, filled=False)
+        if not _values(rows, measure):
+            axis.text(place, 0.02, "none", color="0.5", fontsize=8, ha="center", transform=axis.get_xaxis_transform())
+    if both:
+        for fill, text in (("0.3", "$\\tau$ that fits best"), ("none", "$\\tau$ of the step sizes")):
+            axis.plot([], [], "o", mfc=fill, color="0.3", ms=4, ls="none", label=text)
+        axis.legend(frameon=False, fontsize=8)
+    axis.set(ylabel=label, xlim=(-0.6, len(groups) - 0.4), ylim=(1 if measure is strategies_number else 0, None))
+    names = [name.replace(", ", "\n") for name in groups]
+    crowded = max(len(line) for name in names for line in name.split("\n")) * len(groups) > 36
+    axis.set_xticks(range(len(groups)), names, rotation=90 if crowded else 0, fontsize=8)
 
 
 def _values(rows: Rows, measure: Measure) -> list[float]:

@@ -194,8 +194,9 @@ def test_a_policy_that_was_set_to_the_ledger_is_found_to_be_it() -> None:
     rng = torch.Generator().manual_seed(0)
     logits, q = (torch.randn(size, size, generator=rng) for _ in range(2))
     trained, initial = bigram_model(logits + q / tau, q_heads=1), bigram_model(logits, q_heads=1)
+    head: Any = trained.heads.q[0]
     with torch.no_grad():
-        trained.heads.q[0].out.weight.copy_(q.T)  # type: ignore[union-attr]
+        head.out.weight.copy_(q.T)
     agents = [LanguageModelAgent(model, tokenizer(), seed=1) for model in (trained, initial)]
     probe = Probe(agents[0], agents[1], "token")
     played(probe)
