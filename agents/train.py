@@ -82,12 +82,12 @@ class Trainer:
         """Set it to stop after the iteration at hand, with a checkpoint."""
         self.iteration, self.env_steps, self.seconds = 0, 0, 0.0
         self.recent: deque[bool] = deque(maxlen=RECENT)
+        if resume:
+            self._resume()
         self.accelerator.wait_for_everyone()  # all have looked at the folder
         if self.accelerator.is_main_process:
             self.folder.begin()
-            self._keep_initial()
-        if resume:
-            self._resume()
+        self._keep_initial()
         self.accelerator.init_trackers("tensorboard")
 
     def run(self) -> Iterator[Metrics]:
@@ -195,9 +195,9 @@ class Trainer:
         }
 
     def _keep_initial(self) -> None:
-        """Save the policy before its first step, once; the model is not trained yet, also where a run goes on."""
+        """Save the policy before its first step, once; called while the model is not trained yet."""
         folder = self.folder.path / INITIAL
-        if not folder.exists():
+        if self.accelerator.is_main_process and not folder.exists():
             save_agent(folder, self.model, self.tokenizer, self.assembly, self.description())
 
     def _resume(self) -> None:
@@ -208,7 +208,9 @@ class Trainer:
         folder = found[-1]
         verify(folder)
         state, tensors = read_json(folder / STATE), read_tensors(folder / TRAINING)
-        load_tensors(self.model, read_tensors(folder / WEIGHTS), folder)
+        weights = read_tensors(folder / WEIGHTS)
+        self._keep_initial()  # where the run was begun by a version that did not
+        load_tensors(self.model, weights, folder)
         torch.set_rng_state(tensors.pop("torch_rng"))
         _load_stepper(self.stepper, tensors)
         self.iteration, self.env_steps, self.seconds = state["iteration"], state["env_steps"], state["seconds"]
