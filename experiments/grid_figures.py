@@ -167,6 +167,8 @@ def _panel(axis: Any, groups: Mapping[str, Rows], label: str, measure: Measure, 
             axis.plot([], [], "o", mfc=fill, color="0.3", ms=4, ls="none", label=text)
         axis.legend(frameon=False, fontsize=8)
     axis.set(ylabel=label, xlim=(-0.6, len(groups) - 0.4), ylim=(1 if measure is strategies_number else 0, None))
+    if measure is strategies_number and max(value for rows in groups.values() for value in _values(rows, measure)) > 50:
+        axis.set_yscale("log")
     names = [name.replace(", ", "\n") for name in groups]
     crowded = max(len(line) for name in names for line in name.split("\n")) * len(groups) > 36
     axis.set_xticks(range(len(groups)), names, rotation=90 if crowded else 0, fontsize=8)
