@@ -82,7 +82,8 @@ def test_a_constant_added_to_q_changes_nothing(nodes: Nodes, inverse_tau: float)
     moved = changed(nodes, q_values=np.where(padding, 0.0, q_of(nodes) + 7.0))
     expected = collapse.kl_to_tilted(nodes, inverse_tau)
     assert collapse.kl_to_tilted(moved, inverse_tau) == pytest.approx(expected, abs=1e-9)
-    assert collapse.best_inverse_tau(moved) == pytest.approx(collapse.best_inverse_tau(nodes), rel=1e-5, abs=1e-7)
+    least = collapse.kl_to_tilted(nodes, collapse.best_inverse_tau(nodes))
+    assert collapse.kl_to_tilted(nodes, collapse.best_inverse_tau(moved)) == pytest.approx(least, abs=1e-7)
 
 
 @given(some_nodes(), st.floats(0.1, 5))
@@ -91,15 +92,16 @@ def test_the_ledger_is_found_with_its_temperature(nodes: Nodes, inverse_tau: flo
     made = changed(nodes, policy=collapse.tilted(nodes, inverse_tau))
     assert collapse.kl_to_tilted(made, inverse_tau) == pytest.approx(0, abs=1e-9)
     found = collapse.best_inverse_tau(made)
-    assert collapse.kl_to_tilted(made, found) == pytest.approx(0, abs=1e-9)
-    if collapse.kl_to_initial(made) > 1e-3:  # else any tau will do
+    assert collapse.kl_to_tilted(made, found) == pytest.approx(0, abs=1e-7)
+    p, q = np.exp(made.policy), q_of(nodes)
+    if made.mean((p * q**2).sum(axis=1) - (p * q).sum(axis=1) ** 2) > 1e-3:  # else many a tau will do
         assert found == pytest.approx(inverse_tau, rel=1e-3)
 
 
 @given(some_nodes(), st.floats(0, 100))
 def test_no_temperature_fits_better_than_the_best(nodes: Nodes, other: float) -> None:
     best = collapse.best_inverse_tau(nodes)
-    assert collapse.kl_to_tilted(nodes, best) <= collapse.kl_to_tilted(nodes, other) + 1e-9
+    assert collapse.kl_to_tilted(nodes, best) <= collapse.kl_to_tilted(nodes, other) + 1e-7
 
 
 def test_a_policy_against_q_is_fitted_best_by_the_first_one() -> None:
