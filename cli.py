@@ -321,7 +321,7 @@ def compare(
     *,
     given: dict[str, Any],
 ) -> None:
-    """Train optimizers over seeds on one game, and show how they learn. Goes on after an interruption."""
+    """Train optimizers over seeds on one game: how they learn, how far they collapse. Goes on after an interruption."""
     from agents import presets
     from experiments import grid, report
     from games import parse_levels
@@ -333,8 +333,7 @@ def compare(
 
         def done(row: dict[str, Any]) -> None:
             advance(row)
-            success = row["curves"]["recent_success"][-1]
-            out.print(f"{row['name']}: {success:.2f} of the last episodes won", markup=False, soft_wrap=True)
+            out.print(report.headline(row), markup=False, soft_wrap=True)
 
         place = folder / "runs" if runs is None else runs
         rows = grid.run_grid(wanted, given, place, episodes=evaluations, workers=workers, on_run=done)

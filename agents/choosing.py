@@ -60,6 +60,18 @@ def command_probabilities(trie: Trie, logprobs: Floats) -> Floats:
     return normalized
 
 
+def reach_probabilities(trie: Trie, logprobs: Floats) -> Floats:
+    """[branching nodes] probability under pi that a command's way passes each of them; the first one's is 1."""
+    row = {node: index for index, node in enumerate(trie.branching)}
+    found = np.zeros(len(row))
+    for path in trie.paths:
+        summed = 0.0
+        for node, child in path:
+            found[row[node]] = np.exp(summed)
+            summed += logprobs[row[node], child]
+    return found
+
+
 def decide(
     trie: Trie, names: Sequence[str], heads: HeadValues, rng: np.random.Generator | None
 ) -> tuple[Decision, int]:

@@ -35,6 +35,18 @@ class _Live:
     terminator: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What an agent read at one turn, before a command is taken."""
+
+    trie: Trie
+    """Of the admissible commands."""
+    heads: HeadValues
+    """At the trie's branching nodes, in their order."""
+    block: Block | None
+    """What was read; None where there is one command only."""
+
+
 class LanguageModelAgent:
     """Plays with an `ActorCritic`. One instance may play any number of episodes of any number of games."""
 
@@ -79,31 +91,52 @@ class LanguageModelAgent:
 
     # -- the agent protocol ---------------------------------------------------------------------------
 
-    @torch.no_grad()
     def act(self, turns: Sequence[Turn]) -> list[Decision]:
         """One command for each turn; see `agents.protocol.Agent`."""
         if self.mode == "free":
             return self._act_free(turns)
+        readings = self.read(turns)
+        found = self.choose(turns, readings)
+        self.take(turns, readings, [command for _, command in found])
+        return [decision for decision, _ in found]
+
+    @torch.no_grad()
+    def read(self, turns: Sequence[Turn]) -> list[Reading]:
+        """Read what the game wrote, and what the heads say of every command; `take` has to follow. `trie` mode only."""
         tries = [self._trie(turn) for turn in turns]
         lives = [self._read_turn(turn, max(trie.depths)) for turn, trie in zip(turns, tries, strict=True)]
-        wanted = [i for i, trie in enumerate(tries) if trie.branching]
-        blocks = {i: Block(row=lives[i].stream.row, tokens=lives[i].stream.pending, trie=tries[i]) for i in wanted}
-        heads = self._read_heads(list(blocks.values())).turns([len(trie.branching) for trie in tries])
-        decisions, commands = [], []
-        for turn, live, trie, seen in zip(turns, lives, tries, heads, strict=True):
-            names = turn.info["admissible_commands"]
-            decision, command = decide(trie, names, seen, None if self.greedy else live.rng)
-            stream = live.stream
-            for choice in choices_on_the_way(trie, command, seen, position=len(stream.tokens) - 1, turn=stream.turn):
+        blocks = [
+            Block(row=live.stream.row, tokens=live.stream.pending, trie=trie) if trie.branching else None
+            for live, trie in zip(lives, tries, strict=True)
+        ]
+        heads = self._read_heads([block for block in blocks if block]).turns([len(trie.branching) for trie in tries])
+        return [
+            Reading(trie=trie, heads=seen, block=block) for trie, seen, block in zip(tries, heads, blocks, strict=True)
+        ]
+
+    def choose(self, turns: Sequence[Turn], readings: Sequence[Reading]) -> list[tuple[Decision, int]]:
+        """Draw a command for each turn, or take the likeliest: the decision and the command's number."""
+        rngs = [None if self.greedy else self._live[turn.episode].rng for turn in turns]
+        return [
+            decide(reading.trie, turn.info["admissible_commands"], reading.heads, rng)
+            for turn, reading, rng in zip(turns, readings, rngs, strict=True)
+        ]
+
+    def take(self, turns: Sequence[Turn], readings: Sequence[Reading], commands: Sequence[int]) -> None:
+        """Go on with these commands (numbers among the admissible ones), whoever chose them."""
+        for turn, reading, command in zip(turns, readings, commands, strict=True):
+            stream, trie = self._live[turn.episode].stream, reading.trie
+            place = len(stream.tokens) - 1
+            for choice in choices_on_the_way(trie, command, reading.heads, position=place, turn=stream.turn):
                 stream.choose(choice)
             stream.tokens += [trie.tokens[node] for node in reversed(trie.path(command))]
-            decisions.append(decision)
-            commands.append(command)
-        if blocks:
-            keep_branch(self._cache, list(blocks.values()), [commands[i] for i in blocks])
-            for i in blocks:
-                lives[i].stream.cached = self._cache.lengths[lives[i].stream.row]
-        return decisions
+        read = [(reading.block, command) for reading, command in zip(readings, commands, strict=True) if reading.block]
+        if read:
+            keep_branch(self._cache, [block for block, _ in read], [command for _, command in read])
+        for turn, reading in zip(turns, readings, strict=True):
+            if reading.block:
+                stream = self._live[turn.episode].stream
+                stream.cached = self._cache.lengths[stream.row]
 
     @torch.no_grad()
     def end(self, endings: Sequence[Ending]) -> None:
@@ -198,6 +231,7 @@ class LanguageModelAgent:
 
     # -- the free mode ---------------------------------------------------------------------------------
 
+    @torch.no_grad()
     def _act_free(self, turns: Sequence[Turn]) -> list[Decision]:
         """Write a line each: tokens from the whole vocabulary until one ends the line."""
         lives = [self._read_turn(turn, self.max_command_tokens + 1) for turn in turns]

@@ -4,6 +4,7 @@
     metrics.jsonl       one line per iteration
     transcripts.jsonl   every episode (agents/transcript.py)
     tensorboard/        the same metrics for TensorBoard
+    initial/            the agent before its first step, to compare with
     checkpoints/000010/ the newest two (agents/checkpoint.py)
 
 Going on from a checkpoint forgets what was written after it, so a resumed run's files are those of an
@@ -24,7 +25,7 @@ from agents.checkpoint import AGENT, FOLDER, read_json
 from agents.protocol import AgentError
 from agents.settings import TrainSettings
 
-SETTINGS, METRICS = "settings.json", "metrics.jsonl"
+SETTINGS, METRICS, INITIAL = "settings.json", "metrics.jsonl", "initial"
 FREE = ("iterations", "minutes", "stop_success", "save_every")
 """Settings that may change when a run is resumed: they only say when it ends."""
 

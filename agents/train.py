@@ -25,16 +25,16 @@ from agents.arena import Arena
 from agents.checkpoint import STATE, TRAINING, WEIGHTS, load_tensors, read_json, read_tensors, save_agent, verify
 from agents.episode import Episode, Step
 from agents.language_model import LanguageModelAgent
+from agents.metrics import Metrics, StrategyShares, episode_metrics, strategies_of
 from agents.model import ActorCritic
 from agents.prompt import prompt_format
 from agents.protocol import AgentError
 from agents.rollout import Rollout
-from agents.run_folder import RunFolder
+from agents.run_folder import INITIAL, RunFolder
 from agents.settings import TrainSettings
 from agents.trunk import Assembly, assemble
 from agents.update import Updater, make_stepper
 
-Metrics = dict[str, float]
 RECENT = 100
 """Episodes over which `recent_success` is counted."""
 
@@ -45,6 +45,7 @@ class Trainer:
     def __init__(self, settings: TrainSettings, learning: Settings, out: Path, *, resume: bool = False) -> None:
         self.optimizer = make_optimizer(settings.optimizer, learning)
         self.specs = games.resolve(settings.game)
+        self.strategies = strategies_of(self.specs[0])
         self.settings, self.learning = settings, learning
         self.folder = RunFolder(out, settings, learning, resume=resume)
         self.accelerator = Accelerator(log_with="tensorboard", project_dir=str(out))
@@ -86,6 +87,7 @@ class Trainer:
         self.accelerator.wait_for_everyone()  # all have looked at the folder
         if self.accelerator.is_main_process:
             self.folder.begin()
+        self._keep_initial()
         self.accelerator.init_trackers("tensorboard")
 
     def run(self) -> Iterator[Metrics]:
@@ -117,7 +119,9 @@ class Trainer:
         """One rollout and what is learned from it."""
         begin = time.perf_counter()
         self.model.train(self.settings.rollout_dropout)
-        episodes = sorted(self.arena.play(self.agent, self.settings.episodes), key=lambda episode: episode.index)
+        shares = StrategyShares(self.strategies)
+        played_now = self.arena.play(self.agent, self.settings.episodes, on_step=shares.count)
+        episodes = sorted(played_now, key=lambda episode: episode.index)
         segments = self.agent.take_segments()
         played = time.perf_counter()
         if not segments:
@@ -139,6 +143,7 @@ class Trainer:
             "env_steps": self.env_steps,
             "seconds": self.seconds,
             **episode_metrics(episodes),
+            **shares.metrics(),
             "recent_success": sum(self.recent) / len(self.recent),
             **measures,
             "rollout_seconds": played - begin,
@@ -189,6 +194,12 @@ class Trainer:
             "made_by": {"train": self.settings.to_dict(), "learning": self.learning.to_dict()},
         }
 
+    def _keep_initial(self) -> None:
+        """Save the policy before its first step, once; called while the model is not trained yet."""
+        folder = self.folder.path / INITIAL
+        if self.accelerator.is_main_process and not folder.exists():
+            save_agent(folder, self.model, self.tokenizer, self.assembly, self.description())
+
     def _resume(self) -> None:
         found = self.folder.checkpoints()
         if not found:
@@ -197,7 +208,9 @@ class Trainer:
         folder = found[-1]
         verify(folder)
         state, tensors = read_json(folder / STATE), read_tensors(folder / TRAINING)
-        load_tensors(self.model, read_tensors(folder / WEIGHTS), folder)
+        weights = read_tensors(folder / WEIGHTS)
+        self._keep_initial()  # where the run was begun by a version that did not
+        load_tensors(self.model, weights, folder)
         torch.set_rng_state(tensors.pop("torch_rng"))
         _load_stepper(self.stepper, tensors)
         self.iteration, self.env_steps, self.seconds = state["iteration"], state["env_steps"], state["seconds"]
@@ -208,27 +221,6 @@ class Trainer:
 
     def _frozen_copy(self) -> ActorCritic:
         return copy.deepcopy(self.model).eval().requires_grad_(False)
-
-
-def episode_metrics(episodes: Sequence[Episode]) -> Metrics:
-    """Means over a rollout's episodes, and over its turns for entropy (nats), v and q (reward)."""
-    steps = [step for episode in episodes for step in episode.steps]
-    values = [step.decision.value for step in steps if step.decision.value is not None]
-    q = [step.decision.q_values[step.decision.command] for step in steps if step.decision.q_values]
-    entropies = [step.decision.entropy or 0.0 for step in steps if len(step.admissible_commands) > 1]
-    scored = [episode.score / episode.max_score for episode in episodes if episode.max_score]
-    found = {
-        "success": float(np.mean([episode.won for episode in episodes])),
-        "reward": float(np.mean([episode.reward for episode in episodes])),
-        "steps": float(np.mean([len(episode.steps) for episode in episodes])),
-        "turn_entropy": float(np.mean(entropies)) if entropies else 0.0,
-        "value": float(np.mean(values)) if values else 0.0,
-    }
-    if scored:
-        found["normalized_score"] = float(np.mean(scored))
-    if q:
-        found["q_value"] = float(np.mean(q))
-    return found
 
 
 def _with_advantages(episodes: Sequence[Episode], found: dict[tuple[int, int], float]) -> list[Episode]:

@@ -1,8 +1,8 @@
 """A grid of training runs, optimizers x values of one setting x seeds, each trained once and measured alike.
 
 Runs are folders under `runs`; a run that is finished is not made again and one that was interrupted goes on,
-so a grid may be made in pieces. Every finished run is played by its own agent, sampled and greedy, on the
-same games and seeds. Leaves out tables and figures (report.py).
+so a grid may be made in pieces. Every finished run is measured once (measure.py). Leaves out tables and figures
+(report.py).
 """
 
 import os
@@ -14,14 +14,12 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
-import games
-from actde import make_optimizer
+from actde import Settings, make_optimizer
 from agents import presets
-from agents.checkpoint import load_agent
-from agents.evaluate import evaluate
 from agents.protocol import AgentError
-from agents.run_folder import SETTINGS, read_metrics
-from agents.train import Trainer
+from agents.run_folder import SETTINGS, read_metrics, read_settings
+from agents.settings import TrainSettings
+from experiments.measure import Measures, kept, measures
 
 CURVES = (
     "iteration",
@@ -38,7 +36,7 @@ CURVES = (
     "q_value",
     "advantage_abs",
 )
-"""Metrics of every iteration that results keep."""
+"""Metrics of every iteration that results keep, and besides the shares of strategies (`share_NAME`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,13 +119,19 @@ def run_grid(
     Returns:
         What `run_cell` returns, in the order of `wanted`.
     """
-    context, found = get_context("spawn"), {}
-    threads = max(1, len(os.sched_getaffinity(0)) // workers)
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker, initargs=(threads,)) as pool:
-        jobs = {pool.submit(run_cell, cell, dict(given), runs, episodes=episodes): cell for cell in wanted}
-        for job in as_completed(jobs):
-            found[jobs[job]] = job.result()
-            on_run(found[jobs[job]])
+    found = {cell: row for cell in wanted if (row := finished(cell, given, runs, episodes=episodes)) is not None}
+    for row in found.values():
+        on_run(row)
+    missing = [cell for cell in wanted if cell not in found]
+    if missing:
+        threads = max(1, len(os.sched_getaffinity(0)) // workers)
+        with ProcessPoolExecutor(
+            workers, mp_context=get_context("spawn"), initializer=begin_worker, initargs=(threads,)
+        ) as pool:
+            jobs = {pool.submit(run_cell, cell, dict(given), runs, episodes=episodes): cell for cell in missing}
+            for job in as_completed(jobs):
+                found[jobs[job]] = job.result()
+                on_run(found[jobs[job]])
     return [found[cell] for cell in wanted]
 
 
@@ -146,6 +150,18 @@ def _end_with_parent() -> None:
     os._exit(1)  # checkpoints are whole whenever this comes
 
 
+def finished(cell: Cell, given: Mapping[str, Any], runs: Path, *, episodes: int) -> dict[str, Any] | None:
+    """What `run_cell` would return of a run that is trained with these settings and measured; None where not."""
+    settings, learning = presets.resolve(_asked(cell, given))
+    folder = runs / cell.name
+    if not (folder / SETTINGS).is_file():
+        return None
+    if read_settings(folder) != {"train": settings.to_dict(), "learning": learning.to_dict()}:
+        return None
+    measured = kept(folder, episodes=episodes)
+    return None if measured is None else _row(cell, settings, learning, folder, measured)
+
+
 def run_cell(
     cell: Cell,
     given: Mapping[str, Any],
@@ -160,28 +176,21 @@ def run_cell(
         episodes: how many episodes the finished agent plays, once sampled and once greedy.
 
     Returns:
-        The run's settings, learning curves and evaluations; JSON-able.
+        The run's settings, learning curves and measures; JSON-able.
     """
+    from agents.train import Trainer
+
     settings, learning = presets.resolve(_asked(cell, given))
     folder = runs / cell.name
     trainer = Trainer(settings, learning, folder, resume=(folder / SETTINGS).is_file())
     for _ in trainer.run():
         pass
-    curves = read_metrics(folder)
-    specs = games.resolve(settings.game)
-    measured = {}
-    for how, greedy in (("sampled", False), ("greedy", True)):
-        agent = load_agent(folder, seed=10_000 + cell.seed, greedy=greedy)
-        row = evaluate(
-            agent,
-            specs,
-            game=settings.game,
-            episodes=episodes,
-            seed=10_000 + cell.seed,
-            parallel=settings.parallel,
-            max_turns=settings.max_turns,
-        )
-        measured[how] = row.to_json()
+    return _row(cell, settings, learning, folder, measures(folder, settings, learning, episodes=episodes))
+
+
+def _row(cell: Cell, settings: TrainSettings, learning: Settings, folder: Path, measured: Measures) -> dict[str, Any]:
+    lines = read_metrics(folder)
+    shares = tuple(name for name in lines[0] if name.startswith("share_"))
     return {
         "name": cell.name,
         "optimizer": cell.optimizer,
@@ -189,8 +198,8 @@ def run_cell(
         "setting": cell.setting,
         "value": cell.value,
         "settings": {"train": settings.to_dict(), "learning": learning.to_dict()},
-        "curves": {name: [_rounded(line.get(name)) for line in curves] for name in CURVES if name in curves[0]},
-        "evaluation": measured,
+        "curves": {name: [_rounded(line.get(name)) for line in lines] for name in CURVES + shares if name in lines[0]},
+        **measured,
     }
 
 

@@ -21,7 +21,7 @@ from agents.checkpoint import load_agent, newest, read_json, save_agent
 from agents.evaluate import Evaluation, evaluate
 from agents.run_folder import read_metrics, replace_text
 from agents.trunk import Assembly
-from experiments.report import interval
+from experiments.collapse_tables import interval
 from games.making import canonical_hash, make_game
 
 KEPT = ("name", "prompt", "mode", "context", "made_by")

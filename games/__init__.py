@@ -8,9 +8,10 @@ A game is a `gymnasium.Env` whose observations and commands are `str`:
 
 The reward is what this command earned, never the running score. `terminated` means that the game is over,
 `truncated` that the turn limit cut it. `info` always holds `admissible_commands` (sorted; empty after the end),
-`score`, `won`, `lost`, `moves`, and `max_score` and `objective` where a game has them. A class's `metadata`
-says how the text goes on: `prompt` is what the game writes before a command, `terminator` ends one. Any `str`
-is a move; a wrong type raises.
+`score`, `won`, `lost`, `moves`, and `max_score` and `objective` where a game has them. A game that names its
+strategies (the class's `strategies`) says after a command which of them it followed (`strategy`). A class's
+`metadata` says how the text goes on: `prompt` is what the game writes before a command, `terminator` ends one.
+Any `str` is a move; a wrong type raises.
 
 Importing this package registers `actde/Bandit-v0`, `actde/IPD-v0` and `actde/TextWorld-v0` with Gymnasium, so
 `gymnasium.make("games:actde/Bandit-v0")` needs no import. A user's mistake raises `GameError`.

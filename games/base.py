@@ -50,6 +50,8 @@ class TextGame(gymnasium.Env[str, str]):
     metadata: dict[str, Any] = {"render_modes": [], "prompt": "\n> ", "terminator": "\n"}  # noqa: RUF012
     vocabulary: tuple[str, ...] | None = None
     """All words the game's text can contain; None where they are too many to list."""
+    strategies: ClassVar[tuple[str, ...]] = ()
+    """What `info["strategy"]` may say about a command; empty where the game names no strategies."""
     options: ClassVar[tuple[str, ...]] = ()
     """Names that `reset(options=...)` accepts."""
 

@@ -10,6 +10,7 @@ from games.errors import GameError, nearest
 from games.settings import Setting
 
 ACTIONS = ("cooperate", "defect")
+STRATEGIES = ("cooperate", "defect", "alternate")
 Payoff = tuple[tuple[float, float], tuple[float, float]]
 
 PAYOFFS: MappingProxyType[str, Payoff] = MappingProxyType(
@@ -47,11 +48,13 @@ class PrisonersDilemma(TextGame):
     There is no last round: the turn limit truncates, and `info["continuation"]` holds the reset options
     with which the next episode goes on. `discount` changes nothing here; it is kept beside the matrix
     because the two belong together. A word that is neither action changes nothing and earns the smallest
-    payoff.
+    payoff. `info["strategy"]` says of every game of two actions which of the post's strategies it was: cooperate
+    (cc), defect (dd) or alternate (cd or dc).
     """
 
     metadata: dict[str, Any] = {"render_modes": [], "prompt": "", "terminator": ""}  # noqa: RUF012
     vocabulary = ACTIONS
+    strategies = STRATEGIES
     options: ClassVar[tuple[str, ...]] = ("start",)
 
     def __init__(
@@ -84,7 +87,8 @@ class PrisonersDilemma(TextGame):
             return Moment(text="", reward=min(map(min, self.payoff)), commands=ACTIONS)
         now, before = ACTIONS.index(word), self._last
         self._last = now
-        return Moment(text="", reward=self.payoff[now][before], commands=ACTIONS)
+        strategy = ACTIONS[now] if now == before else "alternate"
+        return Moment(text="", reward=self.payoff[now][before], commands=ACTIONS, extra={"strategy": strategy})
 
     def _continuation(self) -> Info:
         return {"continuation": {"start": ACTIONS[self._last]}}

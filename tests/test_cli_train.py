@@ -106,12 +106,14 @@ def test_compare_writes_a_report_and_makes_no_run_twice(tmp_path: Path) -> None:
         ("ppo", 4),
         ("actde", 4),
     ]
-    for name in ("README.md", "curves.svg", "sweep.svg"):
+    for name in ("README.md", "curves.svg", "sweep.svg", "collapse.svg"):
         assert (tmp_path / "report" / name).stat().st_size > 500
     runs = sorted((tmp_path / "report" / "runs").iterdir())
     courses = [(path / "metrics.jsonl").read_text() for path in runs]  # with the seconds that each step took
+    made = [(path / "measures.json").stat().st_mtime_ns for path in runs]
     answer(*words)
     assert [(path / "metrics.jsonl").read_text() for path in runs] == courses
+    assert [(path / "measures.json").stat().st_mtime_ns for path in runs] == made
     assert json.loads((tmp_path / "report" / "results.json").read_text()) == results
 
 

@@ -121,6 +121,14 @@ def test_a_word_that_is_no_action_changes_nothing_and_earns_the_least() -> None:
     assert env.step(f" {D} ")[1] == 2.0
 
 
+def test_every_game_of_two_actions_names_its_strategy() -> None:
+    env = PrisonersDilemma(start=C)
+    assert "strategy" not in env.reset()[1]
+    said = [env.step(word)[4].get("strategy") for word in (C, D, D, C, "confess", C)]
+    assert said == ["cooperate", "alternate", "defect", "alternate", None, "cooperate"]
+    assert set(said) - {None} == set(env.strategies)
+
+
 def test_a_matrix_can_be_given_in_numbers() -> None:
     env = resolve("ipd?matrix=1,2,3,4&start=defect")[0].make()
     env.reset()

@@ -1,0 +1,191 @@
+"""The figures of a grid of runs, from its results alone: learning curves, a sweep, and what is left at the end."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agents.evaluate import estimate
+from experiments.figures import COLORS, PALETTE, make_figure, save_figure
+
+SOLVED = 0.9
+"""Share of the last 100 episodes from which on a game counts as solved."""
+STYLES: Sequence[Any] = ("-", "--", "-.", ":", (0, (1, 3)), (0, (5, 1, 1, 1, 1, 1)))
+Rows = Sequence[Mapping[str, Any]]
+
+
+def winnable(rows: Rows) -> bool:
+    """True for games that state a maximum score, or that somebody won."""
+    sampled = [row["evaluation"]["sampled"] for row in rows]
+    return any(found["normalized_score"] is not None or found["success_rate"]["value"] > 0 for found in sampled)
+
+
+def curves_figure(rows: Rows, path: Path) -> None:
+    """Against episodes, one line a run: success, entropy, and the shares of strategies where the game names them."""
+    named = [name for name in rows[0]["curves"] if name.startswith("share_")]
+    optimizers = list(dict.fromkeys(row["optimizer"] for row in rows)) if named else []
+    first = [_success] if winnable(rows) else []
+    figure, axes = make_figure(1, len(first) + 1 + len(optimizers), 4.75 * (len(first) + 1 + len(optimizers)))
+    panels = list(np.ravel(axes))
+    for draw in [*first, _entropy]:
+        draw(panels.pop(0), rows)
+    for axis, optimizer in zip(panels, optimizers, strict=True):
+        _shares(axis, [row for row in rows if row["optimizer"] == optimizer], named, optimizer)
+    save_figure(figure, path)
+
+
+def _success(axis: Any, rows: Rows) -> None:
+    _lines(axis, rows, "recent_success")
+    axis.axhline(SOLVED, color="0.6", lw=0.8, ls=":")
+    axis.set(xlabel="episodes", ylabel="share of the last 100 won", ylim=(-0.02, 1.02))
+
+
+def _entropy(axis: Any, rows: Rows) -> None:
+    _lines(axis, rows, "turn_entropy")
+    axis.set(xlabel="episodes", ylabel="entropy over commands, nats", ylim=(0, None))
+
+
+def _lines(axis: Any, rows: Rows, curve: str) -> None:
+    values = list(dict.fromkeys(row["value"] for row in rows))
+    for row in rows:
+        style = STYLES[values.index(row["value"]) % len(STYLES)]
+        color = COLORS.get(row["optimizer"])
+        axis.plot(row["curves"]["episodes"], row["curves"][curve], label=label_of(row), color=color, ls=style, lw=1.3)
+    _legend(axis)
+
+
+def _shares(axis: Any, rows: Rows, named: Sequence[str], title: str) -> None:
+    values = list(dict.fromkeys(row["value"] for row in rows))
+    for row in rows:
+        style = STYLES[values.index(row["value"]) % len(STYLES)]
+        for name, color in zip(named, PALETTE, strict=False):
+            label = name.removeprefix("share_") + ("" if row["setting"] is None else f", {row['value']}")
+            axis.plot(row["curves"]["episodes"], row["curves"][name], color=color, ls=style, lw=1.0, label=label)
+    axis.set(xlabel="episodes", ylabel="share of games", ylim=(-0.02, 1.02), title=title)
+    _legend(axis)
+
+
+def _legend(axis: Any) -> None:
+    handles, labels = axis.get_legend_handles_labels()
+    unique = dict(zip(labels, handles, strict=True))
+    axis.legend(unique.values(), unique.keys(), frameon=False, fontsize=8)
+
+
+def label_of(row: Mapping[str, Any]) -> str:
+    """ "actde", or "actde, q_lr 0.1" where a setting was varied."""
+    return str(row["optimizer"]) + ("" if row["setting"] is None else f", {row['setting']} {row['value']}")
+
+
+def sweep_figure(results: Mapping[str, Any], path: Path) -> None:
+    """Success (sampled and greedy) and entropy against the setting that was varied: a dot a run, a line of means."""
+    rows = [row for row in results["runs"] if row["setting"]]
+    figure, axes = make_figure()
+    for optimizer in dict.fromkeys(row["optimizer"] for row in rows):
+        mine = [row for row in rows if row["optimizer"] == optimizer]
+        color = COLORS.get(optimizer)
+        for how, marker, style in (("sampled", "o", "-"), ("greedy", "s", "--")):
+            _points(axes[0], mine, how, "success_rate", color, marker, style, f"{optimizer}, {how}")
+        _points(axes[1], mine, "sampled", "entropy", color, "o", "-", optimizer)
+    name = rows[0]["setting"]
+    axes[0].set(xscale="log", xlabel=name, ylabel="share of episodes won", ylim=(-0.02, 1.02))
+    axes[1].set(xscale="log", xlabel=name, ylabel="entropy over commands, nats", ylim=(0, None))
+    axes[0].legend(frameon=False, fontsize=8)
+    save_figure(figure, path)
+
+
+def _points(
+    axis: Any,
+    rows: Iterable[Mapping[str, Any]],
+    how: str,
+    what: str,
+    color: str | None,
+    marker: str,
+    style: str,
+    label: str,
+) -> None:
+    found: dict[float, list[float]] = {}
+    for row in rows:
+        found.setdefault(float(row["value"]), []).append(row["evaluation"][how][what]["value"])
+    x = sorted(found)
+    fill = color if style == "-" else "none"
+    for value in x:
+        axis.plot([value] * len(found[value]), found[value], marker, mfc=fill, color=color, ms=4, ls="none")
+    axis.plot(x, [float(np.mean(found[value])) for value in x], style, color=color, lw=1.2, label=label)
+
+
+# -- collapse ----------------------------------------------------------------------------------------------
+
+Measure = Callable[[Mapping[str, Any]], float | None]
+
+
+def strategies_number(measured: Mapping[str, Any]) -> float | None:
+    """The effective number of strategies: from the policy where that is known, else counted."""
+    found = measured["strategies"]
+    counted = found["counted"]
+    number: float | None = found["policy"] if found["policy"] is not None else counted and counted["value"]
+    return number
+
+
+def _tilted(key: str) -> Measure:
+    return lambda measured: measured["tilted"] and measured["tilted"][key]
+
+
+PANELS: Sequence[tuple[str, Measure, Measure | None]] = (
+    ("entropy,\nnats per decision", lambda measured: measured["entropy"], None),
+    ("KL to the first policy,\nnats per decision", lambda measured: measured["kl_initial"], None),
+    ("KL to $\\pi_0\\, e^{q/\\tau}$,\nnats per decision", _tilted("best_kl"), _tilted("kl")),
+    ("effective number\nof strategies", strategies_number, None),
+)
+"""Label, what is drawn filled and, hollow beside it, another reading of it."""
+
+
+def collapse_figure(rows: Rows, path: Path) -> None:
+    """One panel a measure: for each optimizer and value a dot a run, and the mean with its 95% interval over seeds."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(label_of(row), []).append(row)
+    panels = [panel for panel in PANELS if any(panel[1](row["collapse"]) is not None for row in rows)]
+    figure, axes = make_figure(1, len(panels), 3.2 * len(panels), 3.4)
+    for axis, panel in zip(np.ravel(axes), panels, strict=True):
+        _panel(axis, groups, *panel)
+    save_figure(figure, path)
+
+
+def _panel(axis: Any, groups: Mapping[str, Rows], label: str, measure: Measure, other: Measure | None) -> None:
+    """One measure of all groups, side by side; with another reading of it, that one hollow on the right."""
+    both = other is not None and any(_values(rows, other) for rows in groups.values())
+    for place, rows in enumerate(groups.values()):
+        color = COLORS.get(rows[0]["optimizer"], "0.3")
+        _dots(axis, place - (0.2 if both else 0.0), _values(rows, measure), color, filled=True)
+        if both and other:
+            _dots(axis, place + 0.2, _values(rows, other), color, filled=False)
+        if not _values(rows, measure):
+            axis.text(place, 0.02, "none", color="0.5", fontsize=8, ha="center", transform=axis.get_xaxis_transform())
+    if both:
+        for fill, text in (("0.3", "$\\tau$ that fits best"), ("none", "$\\tau$ of the step sizes")):
+            axis.plot([], [], "o", mfc=fill, color="0.3", ms=4, ls="none", label=text)
+        axis.legend(frameon=False, fontsize=8)
+    axis.set(ylabel=label, xlim=(-0.6, len(groups) - 0.4), ylim=(1 if measure is strategies_number else 0, None))
+    if measure is strategies_number and max(value for rows in groups.values() for value in _values(rows, measure)) > 50:
+        axis.set_yscale("log")
+    names = [name.replace(", ", "\n") for name in groups]
+    crowded = max(len(line) for name in names for line in name.split("\n")) * len(groups) > 36
+    axis.set_xticks(range(len(groups)), names, rotation=90 if crowded else 0, fontsize=8)
+
+
+def _values(rows: Rows, measure: Measure) -> list[float]:
+    found = [measure(row["collapse"]) for row in rows]
+    return [value for value in found if value is not None]
+
+
+def _dots(axis: Any, place: float, values: Sequence[float], color: str, *, filled: bool) -> None:
+    """The values side by side in a narrow column, their mean as a bar with its interval beside it."""
+    found = estimate(values)
+    if found is None:
+        return
+    x = place - 0.08 + np.linspace(-0.06, 0.06, len(values))
+    axis.plot(x, values, "o", color=color, mfc=color if filled else "none", ms=3.5, ls="none", alpha=0.7, clip_on=False)
+    axis.plot([place + 0.02, place + 0.18], [found.value] * 2, color=color, lw=1.6, clip_on=False)
+    if found.low is not None:
+        axis.plot([place + 0.1] * 2, [found.low, found.high], color=color, lw=1.0)
