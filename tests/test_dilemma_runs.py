@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,12 +15,12 @@ from experiments.dilemma.trial import COLUMNS, Recipe, Trial
 from games.ipd import PAYOFFS
 
 
-def _job(steps: int = 12, trial: int = 0, **recipe: object) -> Job:
-    return Job(arm=Arm(name="arm", recipe=Recipe(**recipe), trials=2, steps=steps), trial=trial, seed=3)  # type: ignore[arg-type]
+def _job(steps: int = 12, trial: int = 0, **recipe: Any) -> Job:
+    return Job(arm=Arm(name="arm", recipe=Recipe(**recipe), trials=2, steps=steps), trial=trial, seed=3)
 
 
-def _trial(seed: int = 3, **recipe: object) -> Trial:
-    return Trial(Recipe(**recipe), np.random.SeedSequence(seed))  # type: ignore[arg-type]
+def _trial(seed: int = 3, **recipe: Any) -> Trial:
+    return Trial(Recipe(**recipe), np.random.SeedSequence(seed))
 
 
 def test_an_interrupted_trial_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
@@ -68,9 +69,9 @@ def test_a_rollout_goes_on_where_the_last_one_ended() -> None:
 
 def test_detached_heads_leave_the_trunk_to_the_policy() -> None:
     """With nothing to gain, only v and q would move the trunk; detached they do not, but for weight decay."""
-    settings = {"weight_decay": 0.0, "dropout": 0.0, "lam": 0.0}
+    settings: dict[str, Any] = {"weight_decay": 0.0, "dropout": 0.0, "lam": 0.0}
     for detached in (True, False):
-        trial = _trial(detach_heads=detached, **settings)
+        trial = _trial(3, detach_heads=detached, **settings)
         trial.payoff = torch.full((2, 2), 1.0)
         trial.optimizer.policy_loss = lambda batch, targets, outputs: 0.0 * outputs.logprobs  # type: ignore[method-assign]
         before = trial.model.weights["fc_weight"].detach().clone()

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments.dilemma.runs import Arm
 from experiments.dilemma.trial import COLUMNS, EPOCHS
 from experiments.reproduce import report
 from experiments.reproduce.finding import NOT_REPRODUCED, NOT_RUN, REPRODUCED, Finding
 from experiments.reproduce.ipd import actde, matrix, ppo, statistics
-from experiments.reproduce.ipd.arms import ABLATIONS, ACTDE, GRID, IPD, LONG, MIDDLE, OTHER_MATRIX, SHORT, Arm, Series
+from experiments.reproduce.ipd.arms import ABLATIONS, ACTDE, GRID, IPD, LONG, MIDDLE, OTHER_MATRIX, SHORT, Series
 from experiments.reproduce.sensitivity import ablations, factors
 from games.ipd import PAYOFFS
 from tests.test_cli import answer, cli

@@ -5,22 +5,27 @@ memory. Here one token of one layer is the unit of work: everything that it touc
 64 streams are the innermost axis, so that each loop over them is a row of vector instructions. The rollout and the
 update run the same functions, in another order.
 
-A pass draws no random number: dropout compares those of its argument `Noise`, drawn by `fill`, with a threshold.
-Leaves out heads and losses, which are torch's (trunk.py).
+A pass draws no random number: dropout compares those of its argument `Noise` with a threshold. Leaves out heads and
+losses, which are torch's (trunk.py), and what the records of arrays are (arrays.py). All that is compiled together
+stands in this one file, because the cache of compiled code notices a change of this file only.
 
 Shapes: L layers, H heads of E dims, D = H E, F = 4 D, T positions, S streams.
 """
 
+from __future__ import annotations
+
 import math
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
-from numpy.typing import NDArray
 
-Floats: TypeAlias = NDArray[np.float32]
+from experiments.dilemma.compiled import FAST, compiled, inlined
+
+if TYPE_CHECKING:
+    from experiments.dilemma.arrays import Activations, Dropout, Gradients, Noise, Scratch, Weights
 
 L: Final = 3
 H: Final = 3
@@ -32,148 +37,6 @@ T: Final = 101
 S: Final = 64
 PAIRS: Final = T * (T + 1) // 2
 """Pairs of a position and one that it attends to: row t begins at t (t + 1) / 2."""
-
-
-class Weights(NamedTuple):
-    """Parameters of the trunk, as in GPT-2; linear weights are [out, in]."""
-
-    wte: Floats  # [2, D]
-    wpe: Floats  # [T, D]
-    ln1_weight: Floats  # [L, D]
-    ln1_bias: Floats
-    qkv_weight: Floats  # [L, 3 D, D]
-    qkv_bias: Floats
-    proj_weight: Floats  # [L, D, D]
-    proj_bias: Floats
-    ln2_weight: Floats  # [L, D]
-    ln2_bias: Floats
-    fc_weight: Floats  # [L, F, D]
-    fc_bias: Floats
-    out_weight: Floats  # [L, D, F]
-    out_bias: Floats
-    lnf_weight: Floats  # [D]
-    lnf_bias: Floats
-
-
-class Noise(NamedTuple):
-    """Uniform 16-bit numbers; an activation is dropped where its number is below the threshold."""
-
-    embedding: NDArray[np.uint16]  # [T, D, S]
-    attention: NDArray[np.uint16]  # [L, H, PAIRS, S]
-    residual: NDArray[np.uint16]  # [L, 2, T, D, S]
-
-
-class Dropout(NamedTuple):
-    """What is dropped, and by how much the rest grows: 0 and 1 where nothing is."""
-
-    threshold: np.uint16
-    scale: np.float32
-
-
-class Activations(NamedTuple):
-    """What a pass leaves for the pass backwards; made once, and overwritten by every pass."""
-
-    x: Floats  # [T, D, S] the residual stream
-    norm1: Floats  # [L, T, D, S] x, centred and scaled
-    scale1: Floats  # [L, T, S] by what it was scaled
-    q: Floats  # [L, T, H, E, S]
-    k: Floats  # [L, H, E, T, S]
-    v: Floats  # [L, H, E, T, S]
-    top: Floats  # [L, H, T, S] the largest score
-    inverse: Floats  # [L, H, T, S] one over the sum of exp(score - top)
-    y: Floats  # [L, T, H, E, S] what they gathered
-    norm2: Floats
-    scale2: Floats
-    fc: Floats  # [L, T, F, S] before GELU
-    normf: Floats  # [T, D, S]
-    scalef: Floats  # [T, S]
-    hidden: Floats  # [D, T, S] the last hidden state
-
-
-class Gradients(NamedTuple):
-    """Room for the gradients of activations on the way back."""
-
-    x: Floats  # [T, D, S] of the residual stream
-    y: Floats  # [T, H, E, S]
-    q: Floats  # [T, H, E, S]
-    k: Floats  # [H, E, T, S]
-    v: Floats  # [H, E, T, S]
-
-
-class Scratch(NamedTuple):
-    """Rows that one token needs for a moment."""
-
-    a: Floats  # [S]
-    b: Floats  # [S]
-    rows: Floats  # [T, S]
-    more_rows: Floats  # [T, S]
-    narrow: Floats  # [D, S]
-    h: Floats  # [D, S]
-    triple: Floats  # [3 D, S]
-    wide: Floats  # [F, S]
-    wider: Floats  # [F, S]
-    widest: Floats  # [F, S]
-    none: Floats  # [F] zeros, the bias of what has none
-
-
-def activations() -> Activations:
-    """Zeroed room for a pass."""
-    narrow, wide, rows, columns = (L, T, D, S), (L, T, F, S), (L, T, H, E, S), (L, H, E, T, S)
-    shapes = [(T, D, S), narrow, (L, T, S), rows, columns, columns, (L, H, T, S), (L, H, T, S), rows]
-    shapes += [narrow, (L, T, S), wide, (T, D, S), (T, S), (D, T, S)]
-    return Activations(*(np.zeros(shape, np.float32) for shape in shapes))
-
-
-def gradients() -> Gradients:
-    """Zeroed room for a pass backwards."""
-    shapes = [(T, D, S), (T, H, E, S), (T, H, E, S), (H, E, T, S), (H, E, T, S)]
-    return Gradients(*(np.zeros(shape, np.float32) for shape in shapes))
-
-
-def scratch() -> Scratch:
-    """Room for one token."""
-    shapes = [(S,), (S,), (T, S), (T, S), (D, S), (D, S), (3 * D, S), (F, S), (F, S), (F, S), (F,)]
-    return Scratch(*(np.zeros(shape, np.float32) for shape in shapes))
-
-
-LANES: Final = 64
-"""Streams of random numbers that `fill` draws side by side."""
-
-
-def dropout(p: float) -> Dropout:
-    """Drop with probability p, rounded to a 65,536th.
-
-    Raises:
-        ValueError: p is not in [0, 1).
-    """
-    if not 0 <= p < 1:
-        raise ValueError(f"dropout must be in [0, 1), got {p}")
-    threshold = round(p * 65536)
-    return Dropout(np.uint16(threshold), np.float32(65536 / (65536 - threshold)))
-
-
-FAST: Final = {"contract", "reassoc", "nsz", "arcp"}
-"""Sums may be reordered and fused; infinities and NaN keep their meaning."""
-
-
-def _compiled(function: Any) -> Any:
-    """Compile a function of arrays none of which overlaps another that is written.
-
-    That they do not overlap has to be said, or loops are compiled that ask at every turn (a third slower). numba
-    has the flag, for its own use, and no public way to set it; where it is gone, the code is only slower.
-    """
-    compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)(function)
-    compiler: Any = getattr(compiled, "_compiler", None)
-    customize = getattr(compiler, "_customize_flags", None)
-    if customize is not None:
-
-        def without_overlap(flags: Any) -> Any:
-            flags = customize(flags)
-            flags.noalias = True
-            return flags
-
-        compiler._customize_flags = without_overlap
-    return compiled
 
 
 _f = np.float32
@@ -215,31 +78,7 @@ def exp(x: Any) -> Any:
     return (series * r * r + r + ONE) * _from_bits(np.int32((np.int32(n) + EXPONENT_BIAS) << MANTISSA_BITS))
 
 
-ROTATE, SHIFT = tuple(map(np.uint64, (23, 64 - 23, 45, 64 - 45))), np.uint64(17)
-
-
-@_compiled
-def fill(state: Any, out: Any) -> None:
-    """Random 64-bit numbers into out [n, LANES] from state [4, LANES], which moves on.
-
-    Each lane is a xoshiro256++ (Blackman and Vigna 2021) with a state of its own; numpy's generators draw one
-    number at a time, and dropout would wait for them.
-    """
-    left, unleft, turn, unturn = ROTATE
-    for i in range(out.shape[0]):
-        for lane in range(LANES):
-            a, b, c, d = state[0, lane], state[1, lane], state[2, lane], state[3, lane]
-            total = a + d
-            out[i, lane] = ((total << left) | (total >> unleft)) + a
-            c ^= a
-            d ^= b
-            state[0, lane] = a ^ d
-            state[1, lane] = b ^ c
-            state[2, lane] = c ^ (b << SHIFT)
-            state[3, lane] = (d << turn) | (d >> unturn)
-
-
-@_compiled
+@inlined
 def _linear(out: Any, weight: Any, bias: Any, x: Any) -> None:
     """out = weight x + bias; in steps of 12 inputs, which every width here is a multiple of."""
     for o in range(weight.shape[0]):
@@ -251,7 +90,7 @@ def _linear(out: Any, weight: Any, bias: Any, x: Any) -> None:
                 out[o, s] = total
 
 
-@_compiled
+@inlined
 def _weight_grow(dweight: Any, dout: Any, x: Any) -> None:
     """Add to the gradient of `_linear`'s weight, summed over streams."""
     for o in range(dweight.shape[0]):
@@ -262,7 +101,7 @@ def _weight_grow(dweight: Any, dout: Any, x: Any) -> None:
             dweight[o, i] += total
 
 
-@_compiled
+@inlined
 def _bias_grow(dbias: Any, dout: Any) -> None:
     """Add to the gradient of `_linear`'s bias, of each stream."""
     for o in range(dbias.shape[0]):
@@ -270,14 +109,14 @@ def _bias_grow(dbias: Any, dout: Any) -> None:
             dbias[o, s] += dout[o, s]
 
 
-@_compiled
+@inlined
 def _scale(norm: Any, weight: Any, bias: Any, h: Any) -> None:
     for d in range(D):
         for s in range(S):
             h[d, s] = norm[d, s] * weight[d] + bias[d]
 
 
-@_compiled
+@inlined
 def _normalise(x: Any, weight: Any, bias: Any, norm: Any, scale: Any, h: Any, tmp: Any) -> None:
     """LayerNorm (Ba et al. 2016) of x [D, S] into norm, scale and h."""
     mean, square = tmp.a, tmp.b
@@ -299,7 +138,7 @@ def _normalise(x: Any, weight: Any, bias: Any, norm: Any, scale: Any, h: Any, tm
     _scale(norm, weight, bias, h)
 
 
-@_compiled
+@inlined
 def _normalise_back(dx: Any, dh: Any, weight: Any, norm: Any, scale: Any, dweight: Any, dbias: Any, tmp: Any) -> None:
     """Add to dx, dweight and dbias what comes back through LayerNorm from dh [D, S]."""
     mean, along = tmp.a, tmp.b
@@ -321,7 +160,7 @@ def _normalise_back(dx: Any, dh: Any, weight: Any, norm: Any, scale: Any, dweigh
             dx[d, s] += (dh[d, s] * weight[d] - mean[s] - norm[d, s] * along[s]) * scale[s]
 
 
-@_compiled
+@inlined
 def _attend(q: Any, k: Any, v: Any, t: int, top: Any, inverse: Any, y: Any, noise: Any, drop: Any, p: Any) -> None:
     """One head with query q [E, S] at position t looks at positions 0 to t and gathers y [E, S].
 
@@ -355,7 +194,7 @@ def _attend(q: Any, k: Any, v: Any, t: int, top: Any, inverse: Any, y: Any, nois
             y[e, s] *= inverse[s]
 
 
-@_compiled
+@inlined
 def _attend_back(
     q: Any, k: Any, v: Any, t: int, top: Any, inverse: Any, dy: Any, noise: Any, drop: Any, dq: Any, dk: Any, dv: Any,
     tmp: Any,
@@ -394,7 +233,7 @@ def _attend_back(
             dk[3, j, s] += slope * q[3, s]
 
 
-@_compiled
+@inlined
 def _gelu(x: Any, out: Any) -> None:
     """out = x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3): the tanh form of GELU (Hendrycks and Gimpel 2016)."""
     for i in range(F):
@@ -403,7 +242,7 @@ def _gelu(x: Any, out: Any) -> None:
             out[i, s] = value / (ONE + exp(-SLOPE * (value + CUBIC * value * value * value)))
 
 
-@_compiled
+@inlined
 def _gelu_back(x: Any, dout: Any, out: Any, dx: Any) -> None:
     """dx from dout, and out again."""
     for i in range(F):
@@ -415,7 +254,7 @@ def _gelu_back(x: Any, dout: Any, out: Any, dx: Any) -> None:
             dx[i, s] = dout[i, s] * slope
 
 
-@_compiled
+@inlined
 def _add(x: Any, update: Any, noise: Any, drop: Any) -> None:
     """x += dropout(update)."""
     for d in range(D):
@@ -423,7 +262,7 @@ def _add(x: Any, update: Any, noise: Any, drop: Any) -> None:
             x[d, s] += update[d, s] * drop.scale if noise[d, s] >= drop.threshold else ZERO
 
 
-@_compiled
+@inlined
 def _drop(x: Any, noise: Any, drop: Any, out: Any) -> None:
     """out = dropout(x), which is its own way back."""
     for d in range(D):
@@ -431,7 +270,7 @@ def _drop(x: Any, noise: Any, drop: Any, out: Any) -> None:
             out[d, s] = x[d, s] * drop.scale if noise[d, s] >= drop.threshold else ZERO
 
 
-@_compiled
+@inlined
 def _before(w: Any, act: Any, layer: int, t: int, tmp: Any) -> None:
     """The part of a block before attention: query, key and value of position t."""
     weight, bias, norm = w.ln1_weight[layer], w.ln1_bias[layer], act.norm1[layer, t]
@@ -445,7 +284,7 @@ def _before(w: Any, act: Any, layer: int, t: int, tmp: Any) -> None:
                 act.v[layer, h, e, t, s] = tmp.triple[2 * D + E * h + e, s]
 
 
-@_compiled
+@inlined
 def _attention(act: Any, noise: Any, drop: Any, layer: int, h: int, t: int, tmp: Any) -> None:
     """One head at position t, for which `_before` has done positions 0 to t."""
     row = t * (t + 1) // 2
@@ -454,7 +293,7 @@ def _attention(act: Any, noise: Any, drop: Any, layer: int, h: int, t: int, tmp:
     _attend(q, k, v, t, top, inverse, y, chance, drop, tmp.rows)
 
 
-@_compiled
+@inlined
 def _after(w: Any, act: Any, noise: Any, drop: Any, layer: int, t: int, tmp: Any) -> None:
     """The part of a block after attention: the projection, and the two layers behind it."""
     _linear(tmp.narrow, w.proj_weight[layer], w.proj_bias[layer], act.y[layer, t].reshape((D, S)))
@@ -467,7 +306,7 @@ def _after(w: Any, act: Any, noise: Any, drop: Any, layer: int, t: int, tmp: Any
     _add(act.x[t], tmp.narrow, noise.residual[layer, 1, t], drop)
 
 
-@_compiled
+@inlined
 def _after_back(
     w: Any, turned: Any, act: Any, noise: Any, drop: Any, grad: Any, dw: Any, layer: int, t: int, tmp: Any
 ) -> None:
@@ -490,7 +329,7 @@ def _after_back(
     _linear(grad.y[t].reshape((D, S)), turned.proj_weight[layer], tmp.none, narrow)
 
 
-@_compiled
+@inlined
 def _attention_back(act: Any, noise: Any, drop: Any, grad: Any, layer: int, h: int, t: int, tmp: Any) -> None:
     """`_attention` backwards; keys and values of all positions are done when all are."""
     row = t * (t + 1) // 2
@@ -500,7 +339,7 @@ def _attention_back(act: Any, noise: Any, drop: Any, grad: Any, layer: int, h: i
     _attend_back(q, k, v, t, top, inverse, dy, chance, drop, dq, dk, dv, tmp)
 
 
-@_compiled
+@inlined
 def _before_back(w: Any, turned: Any, act: Any, grad: Any, dw: Any, layer: int, t: int, tmp: Any) -> None:
     """`_before` backwards, into grad.x[t] and dw."""
     for h in range(H):
@@ -517,7 +356,7 @@ def _before_back(w: Any, turned: Any, act: Any, grad: Any, dw: Any, layer: int, 
     _normalise_back(grad.x[t], tmp.narrow, weight, act.norm1[layer, t], act.scale1[layer, t], dweight, dbias, tmp)
 
 
-@_compiled
+@inlined
 def _embed(w: Any, act: Any, tokens: Any, t: int, noise: Any, drop: Any, tmp: Any) -> None:
     for d in range(D):
         for s in range(S):
@@ -525,7 +364,7 @@ def _embed(w: Any, act: Any, tokens: Any, t: int, noise: Any, drop: Any, tmp: An
     _drop(tmp.narrow, noise.embedding[t], drop, act.x[t])
 
 
-@_compiled
+@inlined
 def _embed_back(dw: Any, grad: Any, tokens: Any, t: int, noise: Any, drop: Any, tmp: Any) -> None:
     _drop(grad.x[t], noise.embedding[t], drop, tmp.narrow)
     for d in range(D):
@@ -538,7 +377,7 @@ def _embed_back(dw: Any, grad: Any, tokens: Any, t: int, noise: Any, drop: Any, 
         dw.wte[1, d] += defect
 
 
-@_compiled
+@inlined
 def _finish(w: Any, act: Any, t: int, tmp: Any) -> None:
     _normalise(act.x[t], w.lnf_weight, w.lnf_bias, act.normf[t], act.scalef[t], tmp.narrow, tmp)
     for d in range(D):
@@ -546,7 +385,7 @@ def _finish(w: Any, act: Any, t: int, tmp: Any) -> None:
             act.hidden[d, t, s] = tmp.narrow[d, s]
 
 
-@_compiled
+@compiled
 def forward(w: Weights, tokens: Any, noise: Noise, drop: Dropout, act: Activations, tmp: Scratch) -> None:
     """The trunk over whole streams, tokens [T, S] of 0 and 1, into `act`; its result is act.hidden."""
     for t in range(T):
@@ -563,7 +402,7 @@ def forward(w: Weights, tokens: Any, noise: Noise, drop: Dropout, act: Activatio
         _finish(w, act, t, tmp)
 
 
-@_compiled
+@compiled
 def generate(
     w: Weights, lm_head: Any, tokens: Any, chance: Any, noise: Noise, drop: Dropout, act: Activations, tmp: Scratch
 ) -> None:
@@ -584,7 +423,7 @@ def generate(
                 tokens[t + 1, s] = 1 if chance[t, s] * (ONE + exp(-gap)) < ONE else 0
 
 
-@_compiled
+@compiled
 def backward(
     w: Weights,
     turned: Weights,

@@ -16,7 +16,8 @@ from torch import Tensor
 from actde import Batch, Outputs, Settings, make_optimizer
 from actde.fields import Record, choice, flag, number, text
 from experiments.dilemma.kernel import T
-from experiments.dilemma.trunk import DECAYED, Model, Random
+from experiments.dilemma.random import Random
+from experiments.dilemma.trunk import DECAYED, Model
 from games.ipd import PAYOFFS
 
 EPOCHS = 4

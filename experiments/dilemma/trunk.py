@@ -4,7 +4,6 @@ The trunk's gradient is the kernel's; torch sees one operation. Leaves out where
 learned from them (trial.py).
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,8 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from experiments.dilemma import kernel
-from experiments.dilemma.kernel import PAIRS, D, E, F, H, L, S, T
+from experiments.dilemma import arrays, kernel
+from experiments.dilemma.arrays import Noise, Weights
+from experiments.dilemma.kernel import D, E, F, H, L, S, T
+from experiments.dilemma.random import Random
 
 LINEAR = ("qkv_weight", "proj_weight", "fc_weight", "out_weight")
 """Weights that `backward` also wants the other way round."""
@@ -38,32 +39,8 @@ SHAPES: dict[str, tuple[int, ...]] = {
     "lnf_bias": (D,),
 }
 HEADS = {"policy": (2, D), "value": (1, D), "value_bias": (1,), "q": (2, D), "q_bias": (2,)}
-NOISE = ((T, D, S), (L, H, PAIRS, S), (L, 2, T, D, S))
-SIZES = [math.prod(shape) for shape in NOISE]
 DECAYED = (*LINEAR, "policy", "value", "q")
 """Matrices of linear layers, on which weight decay acts; not embeddings, norms and biases."""
-
-
-class Random:
-    """Where all random numbers of a trial come from, after its first weights."""
-
-    def __init__(self, seed: np.random.SeedSequence) -> None:
-        self.state = seed.generate_state(4 * kernel.LANES, np.uint64).reshape(4, kernel.LANES)
-        self._words = np.zeros((-(-sum(SIZES) // (4 * kernel.LANES)), kernel.LANES), np.uint64)
-
-    def noise(self, drop: kernel.Dropout) -> kernel.Noise:
-        """Fresh numbers for one pass, in room that the next call takes again; none are drawn to drop nothing."""
-        if drop.threshold:
-            kernel.fill(self.state, self._words)
-        parts = np.split(self._words.reshape(-1).view(np.uint16)[: sum(SIZES)], np.cumsum(SIZES)[:-1])
-        return kernel.Noise(*(part.reshape(shape) for part, shape in zip(parts, NOISE, strict=True)))
-
-    def uniform(self) -> NDArray[np.float32]:
-        """[T, S] float32 in [0, 1)."""
-        words = np.zeros((-(-T * S // kernel.LANES), kernel.LANES), np.uint64)
-        kernel.fill(self.state, words)
-        mantissas = (words.reshape(-1)[: T * S] >> np.uint64(40)).astype(np.float32)
-        return (mantissas * np.float32(2**-24)).reshape(T, S)
 
 
 class Model(nn.Module):
@@ -77,13 +54,13 @@ class Model(nn.Module):
         super().__init__()
         self.weights = nn.ParameterDict({n: _initial(n, s, generator) for n, s in (SHAPES | HEADS).items()})
         self.detach_heads = detach_heads
-        self.dropout = kernel.dropout(dropout)
-        self._activations, self._gradients = kernel.activations(), kernel.gradients()
-        self._scratch = kernel.scratch()
+        self.dropout = arrays.dropout(dropout)
+        self._activations, self._gradients = arrays.activations(), arrays.gradients()
+        self._scratch = arrays.scratch()
 
-    def trunk_weights(self) -> kernel.Weights:
+    def trunk_weights(self) -> Weights:
         """The trunk's parameters as arrays that share their memory."""
-        return kernel.Weights(*(self.weights[name].detach().numpy() for name in SHAPES))
+        return Weights(*(self.weights[name].detach().numpy() for name in SHAPES))
 
     def generate(self, first: NDArray[Any], random: Random) -> tuple[NDArray[Any], Tensor, Tensor, Tensor]:
         """Play on after the tokens `first` [S].
@@ -136,7 +113,7 @@ class _Trunk(torch.autograd.Function):
     """The kernel's `forward` and `backward` as one operation."""
 
     @staticmethod
-    def forward(ctx: Any, model: Model, tokens: NDArray[Any], noise: kernel.Noise, *weights: Tensor) -> Tensor:
+    def forward(ctx: Any, model: Model, tokens: NDArray[Any], noise: Noise, *weights: Tensor) -> Tensor:
         ctx.model, ctx.tokens, ctx.noise = model, tokens, noise
         act = model._activations
         kernel.forward(model.trunk_weights(), tokens, noise, model.dropout, act, model._scratch)
