@@ -11,7 +11,7 @@ from experiments.dilemma.trial import COLUMNS, EPOCHS
 from experiments.reproduce import report
 from experiments.reproduce.finding import NOT_REPRODUCED, NOT_RUN, REPRODUCED, Finding
 from experiments.reproduce.ipd import actde, matrix, ppo, statistics
-from experiments.reproduce.ipd.arms import ABLATIONS, ACTDE, GRID, IPD, LONG, MIDDLE, OTHER_MATRIX, SHORT, Series
+from experiments.reproduce.ipd.arms import ABLATIONS, ACTDE, GRID, IPD, LONG, MIDDLE, OTHER_MATRICES, SHORT, Series
 from experiments.reproduce.sensitivity import ablations, factors
 from games.ipd import PAYOFFS
 from tests.test_cli import answer, cli
@@ -98,8 +98,8 @@ def _actde(curve: object, noise: float, **more: Series) -> dict[str, str]:
     arms = {
         "actde": series(ACTDE, curve, trials=10, noise=noise, entropy=0.5),
         "ppo": series(next(arm for arm in IPD if arm.name == "ppo"), 1.0, entropy=0.1),
-        OTHER_MATRIX.name: series(OTHER_MATRIX, 0.5, noise=0.01),
     }
+    arms |= {arm.name: series(arm, 0.5, noise=0.01) for arm in OTHER_MATRICES}
     return verdicts(actde.findings(arms | more))
 
 
@@ -120,8 +120,8 @@ def test_verdicts_on_actde() -> None:
     staying = _actde(np.full(ACTDE.rollouts, 0.97), 0.001)
     assert staying["ipd.actde.regresses"] == staying["ipd.actde.closer-to-uniform"] == NOT_REPRODUCED
     softmax = matrix.softmax_shares("temptation-1")["alternate"]
-    other = _actde(falling, 0.1, **{OTHER_MATRIX.name: series(OTHER_MATRIX, softmax, noise=0.001)})
-    assert other["ipd.actde.other-matrix"] == NOT_REPRODUCED
+    other = _actde(falling, 0.1, **{"actde-temptation-1": series(OTHER_MATRICES[0], softmax, noise=0.001)})
+    assert found["ipd.actde.temptation-1"] == REPRODUCED and other["ipd.actde.temptation-1"] == NOT_REPRODUCED
 
 
 def test_too_few_or_too_short_trials_are_not_run() -> None:
@@ -141,7 +141,9 @@ def test_factors_find_the_effect_that_was_put_in() -> None:
     assert len(GRID) == 7
     assert factors.effect(found, "whitened").mean() == pytest.approx(-0.2, abs=0.03)
     made = verdicts(factors.findings(found))
-    assert made["sensitivity.whitened"] == made["sensitivity.cells"] == REPRODUCED
+    assert made["sensitivity.whitened"] == made["sensitivity.cells"] == made["sensitivity.no-collapse"] == REPRODUCED
+    pure = found | {GRID[-1].name: series(GRID[-1], 0.02, entropy=0.05)}
+    assert verdicts(factors.findings(pure))["sensitivity.no-collapse"] == NOT_REPRODUCED
     table = factors.notes(found)[1].splitlines()
     assert len(table) == 2 + 8 and "| batch | detached | ilql | 5 |" in table[-1]
     missing = found | {GRID[0].name: series(GRID[0], 0.7, trials=0)}

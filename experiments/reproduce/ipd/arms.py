@@ -12,6 +12,7 @@ from experiments.dilemma import record
 from experiments.dilemma.runs import Arm, Job, run
 from experiments.dilemma.trial import COLUMNS, EPOCHS, Recipe
 from experiments.reproduce import Progress
+from games.ipd import PAYOFFS
 
 LONG, MIDDLE, SHORT = 10_000, 4_000, 1_000
 """Gradient steps, the post's "epochs"."""
@@ -36,9 +37,13 @@ PPO = _named("ppo", (), SHORT, optimizer="ppo")
 PPO_VARIANTS = [
     _named("ppo", words, SHORT, optimizer="ppo") for words in (("whitened",), ("detached",), ("whitened", "detached"))
 ]
-OTHER_MATRIX = Arm(name="actde-temptation-1", recipe=Recipe(payoff="temptation-1"), trials=5, steps=LONG)
-"""The post does not say which other matrix it shows; this is the first of those in its public code."""
-IPD = [ACTDE, PPO, *PPO_VARIANTS, OTHER_MATRIX]
+OTHER_MATRICES = [
+    Arm(name=f"actde-{payoff.replace('.', '')}", recipe=Recipe(payoff=payoff), trials=2, steps=LONG)
+    for payoff in PAYOFFS
+    if payoff != ACTDE.recipe.payoff
+]
+"""The post shows one trial and does not say on which matrix; these are the others in its public code."""
+IPD = [ACTDE, PPO, *PPO_VARIANTS, *OTHER_MATRICES]
 
 GRID = [
     _named("actde", [word for word, on in zip(SWITCHES, (white, detached, ilql), strict=True) if on], MIDDLE)
@@ -81,6 +86,11 @@ class Series:
     def steps(self) -> NDArray[np.int64]:
         """[rollouts] gradient steps taken before each rollout, the x axis of the post's figures."""
         return np.arange(self.rows.shape[1]) * EPOCHS
+
+    @property
+    def end(self) -> int:
+        """Gradient steps after the last rollout."""
+        return int(self.rows.shape[1]) * EPOCHS
 
     def column(self, name: str) -> NDArray[np.float64]:
         """[trials, rollouts]"""

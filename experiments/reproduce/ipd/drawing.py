@@ -9,26 +9,27 @@ import numpy as np
 from experiments.figures import PALETTE, make_figure, save_figure
 from experiments.reproduce.ipd.arms import Series
 
-LOOKS = {"alternate": (PALETTE[2], "-"), "cooperate": (PALETTE[0], "--"), "defect": (PALETTE[1], "-.")}
+LOOKS = {"alternate": (PALETTE[2], "-", 1.6), "cooperate": (PALETTE[0], "-.", 1.2), "defect": (PALETTE[1], "-", 0.8)}
+"""Colour, style and width; dashes are for the softmax, as in the post."""
 LABELS = {"alternate": "alternating", "cooperate": "coop-coop", "defect": "defect-defect"}
 
 
 def shares(axis: Any, found: Series, lines: Mapping[str, float], *, trial: int | None = None) -> None:
-    """One trial, or the mean of all with a band of one standard deviation; dotted: the softmax over returns."""
-    for name, (color, style) in LOOKS.items():
+    """One trial, or the mean of all with a band of one standard deviation; dashed: softmax over returns."""
+    for name, (color, style, width) in LOOKS.items():
         rows = found.column(name)
         middle = rows.mean(axis=0) if trial is None else rows[trial]
-        axis.plot(found.steps, middle, style, color=color, lw=1.3, label=LABELS[name])
+        axis.plot(found.steps, middle, style, color=color, lw=width, label=LABELS[name])
         if trial is None and len(rows) > 1:
             spread = rows.std(axis=0, ddof=1)
             axis.fill_between(found.steps, middle - spread, middle + spread, color=color, alpha=0.2, lw=0)
-        axis.axhline(lines[name], color=color, ls=":", lw=1.2)
-    axis.set(xlabel="epoch (gradient step)", ylabel="probability", ylim=(0, 1), xlim=(0, found.steps[-1]))
+        axis.axhline(lines[name], color=color, ls="--", lw=1)
+    axis.set(xlabel="epoch (gradient step)", ylabel="probability", ylim=(0, 1), xlim=(0, found.end))
 
 
 def legend(axis: Any, *, band: bool) -> None:
     """The post's legend."""
-    axis.plot([], [], ":", color="0.4", label="softmax returns")
+    axis.plot([], [], "--", color="0.4", lw=1, label="softmax returns")
     if band:
         axis.fill_between([], [], [], color="0.4", alpha=0.2, lw=0, label="st. dev.")
     axis.legend(frameon=False, fontsize=8, ncols=2)
@@ -58,7 +59,7 @@ def fan(path: Path, found: Sequence[tuple[str, Series]], *, columns: int, unifor
             axis.plot(one.steps, row, color=PALETTE[5], lw=0.6)
         axis.plot(one.steps, one.column("alternate").mean(axis=0), color="black", lw=1.5)
         axis.axhline(uniform, color="0.5", ls=":", lw=1)
-        axis.set(ylim=(0, 1), xlim=(0, one.steps[-1]), xlabel="gradient step", ylabel="alternating")
+        axis.set(ylim=(0, 1), xlim=(0, one.end), xlabel="gradient step", ylabel="alternating")
         axis.set_title(f"{title} ({one.trials} trials)", fontsize=9)
     for axis in np.ravel(axes)[len(found) :]:
         axis.set_visible(False)

@@ -80,8 +80,12 @@ def notes(found: Mapping[str, Series]) -> list[str]:
         one = found[name]
         end, entropy = (one.at(column, STEPS, over=OVER) for column in ("alternate", "entropy"))
         cells = ["the post's recipe" if name == ACTDE.name else WHAT[name], f"{one.trials}"]
-        cells += [interval(mean_band(drop(one) + end)), interval(mean_band(end)), f"{end.std(ddof=1):.2f}"]
-        cells += [interval(mean_band(trend(one))), interval(mean_band(entropy))]
+        cells += [
+            interval(mean_band(drop(one) + end), low=0, high=1),
+            interval(mean_band(end), low=0, high=1),
+            f"{end.std(ddof=1):.2f}",
+        ]
+        cells += [interval(mean_band(trend(one))), interval(mean_band(entropy), low=0)]
         lines.append("| " + " | ".join(cells) + " |")
     about = (
         f"After {STEPS:,} gradient steps; the trend is the change of the share from step 5,000 on, by least squares:"

@@ -1,5 +1,6 @@
 """Whitening x detached heads x value loss: what each does to how often ACTDE alternates after 4,000 gradient steps."""
 
+import math
 from collections.abc import Mapping
 from itertools import product
 
@@ -15,9 +16,12 @@ from experiments.reproduce.seeds import Band
 
 SECTION = "Sensitivity"
 STEPS = MIDDLE
+SHARES = ("alternate", "cooperate", "defect")
 OVER = 25
 """Rollouts of which the last number is a mean: 100 gradient steps."""
 WHAT = {"whitened": "whitening advantages", "detached": "detaching the value and Q heads", "ilql": "ILQL's value loss"}
+COLLAPSED = 0.1
+"""Nats per action, below which a policy of two actions is as good as pure: 98 to 2."""
 CRITERION = "The 95% interval of the effect, over trials in pairs and averaged over the other two switches, excludes 0."
 
 
@@ -81,21 +85,39 @@ def findings(found: Mapping[str, Series]) -> list[Finding]:
             criterion="The means of two cells differ by more than .1.",
         )
     )
+    made.append(_collapse(found, run=run))
     return made if run else [finding.unjudged(one) for one in made]
+
+
+def _collapse(found: Mapping[str, Series], *, run: bool) -> Finding:
+    """The post's test of ACTDE: does it collapse onto one action where functions are approximated?"""
+    last = [ends(found[cell(*words)], "entropy") for words in _all()] if run else [np.ones(1)]
+    collapsed = sum(int((entropy < COLLAPSED).sum()) for entropy in last)
+    return finding.claim(
+        "sensitivity.no-collapse",
+        "ACTDE does not mode-collapse with a function approximator, whichever variation is used (trials that end with"
+        f" an entropy below {COLLAPSED} nats, of {sum(map(len, last))}; ln 2 is uniform).",
+        section=SECTION,
+        ours=float(collapsed),
+        holds=collapsed == 0,
+        criterion="No trial of the eight cells does.",
+    )
 
 
 def notes(found: Mapping[str, Series]) -> list[str]:
     """The table of cells, of those that are there."""
-    heads = "| whitening | heads | value loss | trials | alternating | st. dev. | entropy (nats) | \\|advantage\\| |"
-    lines = [heads, "|" + " --- |" * 8]
+    heads = ["whitening", "heads", "value loss", "trials", "alternating", "st. dev.", "cooperate", "defect"]
+    heads += ["entropy (nats)", "below .1 nats"]
+    lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
     for words in _all():
         one = found[cell(*words)]
         if one.trials and one.rows.shape[1] * EPOCHS >= STEPS:
-            share, entropy, advantage = (ends(one, name) for name in ("alternate", "entropy", "advantage_abs"))
+            share, both, none, entropy = (ends(one, name) for name in (*SHARES, "entropy"))
             lines.append(
                 f"| {'batch' if 'whitened' in words else 'none'} | {'detached' if 'detached' in words else 'shared'}"
-                f" | {'ilql' if 'ilql' in words else 'ppo'} | {one.trials} | {interval(mean_band(share))}"
-                f" | {_spread(share)} | {interval(mean_band(entropy))} | {interval(mean_band(advantage))} |"
+                f" | {'ilql' if 'ilql' in words else 'ppo'} | {one.trials}"
+                f" | {interval(mean_band(share), low=0, high=1)} | {_spread(share)} | {both.mean():.2f}"
+                f" | {none.mean():.2f} | {interval(mean_band(entropy), low=0)} | {(entropy < COLLAPSED).sum()} |"
             )
     if len(lines) == 2:
         return []
@@ -107,6 +129,6 @@ def _spread(sample: NDArray[np.float64]) -> str:
     return f"{sample.std(ddof=1):.2f}" if len(sample) > 1 else ""
 
 
-def interval(band: Band) -> str:
-    """ "0.74 (0.61 to 0.87)" """
-    return f"{band['ours']:.2f} ({band['low']:.2f} to {band['high']:.2f})"
+def interval(band: Band, *, low: float = -math.inf, high: float = math.inf) -> str:
+    """ "0.74 (0.61 to 0.87)", cut to where the number can be."""
+    return f"{band['ours']:.2f} ({max(low, band['low']):.2f} to {min(high, band['high']):.2f})"
