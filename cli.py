@@ -329,7 +329,7 @@ def compare(
     name, values = grid.parse_values(vary)
     wanted = grid.cells(optimizers.split(","), parse_levels(seeds), name, values)
     grid.check(wanted, given)
-    with _progress("runs", len(wanted)) as advance:
+    with _progress("runs", len(wanted)) as advance, _may_be_stopped():
 
         def done(row: dict[str, Any]) -> None:
             advance(row)
@@ -363,9 +363,9 @@ def reproduce(
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         begin = time.monotonic()
-        with _reporting(name) as progress:
+        with _reporting(name) as progress, _may_be_stopped():
             outcome = reproducing.load(name)(seed=seed, quick=quick, folder=folder, workers=workers, progress=progress)
-        seconds = round(time.monotonic() - begin, 1)
+        seconds = round(time.monotonic() - begin if outcome.seconds is None else outcome.seconds, 1)
         made = report.Made(command=_typed(), seed=seed, quick=quick, seconds=seconds, versions=report.versions())
         findings = report.write(folder, name, made, outcome)
     out.print(display.verdicts(report.counts(findings)))
@@ -465,6 +465,16 @@ def _reporting(what: str) -> Iterator[Callable[[str, float, float], None]]:
                 err.print(f"{what}: {text}, {done / total:.0%}, {left / 60:.0f} min left", markup=False, soft_wrap=True)
 
         yield progress
+
+
+@contextmanager
+def _may_be_stopped() -> Iterator[None]:
+    """Ctrl-C ends it with a line that says how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        err.print("stopped; the same command goes on from here", markup=False, soft_wrap=True)
+        raise typer.Exit(130) from None
 
 
 def _typed() -> str:

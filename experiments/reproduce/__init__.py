@@ -37,6 +37,8 @@ class Outcome(NamedTuple):
     """Section of the report -> (name of a file in the report's folder, caption)."""
     notes: Mapping[str, Sequence[str]] = {}
     """Section -> paragraphs of Markdown below its table; their numbers are formatted from what was measured."""
+    seconds: float | None = None
+    """Processor time, of a part that may take several commands; None: as long as this command took."""
 
 
 class Part(Protocol):

@@ -38,7 +38,7 @@ class Made:
     quick: bool
     """A small version, with fewer seeds and steps."""
     seconds: float
-    """Wall time."""
+    """Wall time; processor time of all commands together, of a part that goes on where it was stopped."""
     versions: Mapping[str, str]
     """Name -> version of Python and of the packages that were imported."""
     figures: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
@@ -186,8 +186,12 @@ def _how(about: Mapping[str, Made]) -> str:
     rows = []
     for name, made in about.items():
         words = ", ".join(f"{package} {version}" for package, version in made.versions.items())
-        rows.append([name, "quick" if made.quick else "full", str(made.seed), f"{made.seconds:.0f} s", words])
+        rows.append([name, "quick" if made.quick else "full", str(made.seed), _time(made.seconds), words])
     return "\n".join(lines) + "\n" + _table(["part", "run", "seed", "time", "with"], rows)
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 3600:.1f} h"
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -24,7 +24,8 @@ def run(*, seed: int, quick: bool, folder: Path, workers: int, progress: Progres
     findings = matrix.findings(np.random.default_rng(np.random.SeedSequence(seed)))
     about_actde = actde.findings(found)
     findings += [*ppo.findings(found), *about_actde]
-    return Outcome(findings, _figures(found, folder), {actde.SECTION: [*actde.notes(about_actde), _cost(found)]})
+    notes = {actde.SECTION: [*actde.notes(about_actde), cost(found)]}
+    return Outcome(findings, _figures(found, folder), notes, sum(one.seconds for one in found.values()))
 
 
 def _figures(found: dict[str, Series], folder: Path) -> dict[str, list[tuple[str, str]]]:
@@ -55,7 +56,8 @@ def _figures(found: dict[str, Series], folder: Path) -> dict[str, list[tuple[str
     return figures | ({actde.SECTION: pairs} if pairs else {})
 
 
-def _cost(found: dict[str, Series]) -> str:
+def cost(found: dict[str, Series]) -> str:
+    """How many trials there are and what they took."""
     trials = sum(one.trials for one in found.values())
     seconds = sum(one.seconds for one in found.values())
     ten = found["actde"]

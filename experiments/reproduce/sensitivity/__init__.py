@@ -25,7 +25,8 @@ def run(*, seed: int, quick: bool, folder: Path, workers: int, progress: Progres
     found = series(arms, folder, seed=seed, workers=workers, progress=progress)
     findings: list[Finding] = [*factors.findings(found), *ablations.findings(found)]
     notes = [*factors.notes(found), *ablations.notes(found)]
-    return Outcome(findings, {SECTION: _figures(found, folder)}, {SECTION: notes})
+    own = sum(one.seconds for name, one in found.items() if name != ACTDE.name)
+    return Outcome(findings, {SECTION: _figures(found, folder)}, {SECTION: notes}, own)
 
 
 def _figures(found: dict[str, Series], folder: Path) -> list[tuple[str, str]]:
