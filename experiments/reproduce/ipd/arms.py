@@ -33,7 +33,8 @@ def _named(prefix: str, words: Sequence[str], steps: int, trials: int = 5, **als
     return Arm(name="-".join([prefix, *words]), recipe=Recipe(**settings), trials=trials, steps=steps)
 
 
-PPO = _named("ppo", (), SHORT, optimizer="ppo")
+PPO = _named("ppo", (), LONG, optimizer="ppo")
+"""As long as ACTDE, though the post shows less: the control for what weight decay and dropout do by themselves."""
 PPO_VARIANTS = [
     _named("ppo", words, SHORT, optimizer="ppo") for words in (("whitened",), ("detached",), ("whitened", "detached"))
 ]
