@@ -359,7 +359,7 @@ def reproduce(
 
     names = reproducing.chosen(part)
     if (folder / report.RESULTS).exists():
-        report.read(folder)  # what is there is a report, or nothing is run
+        report.check(folder, names, quick=quick)
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         begin = time.monotonic()
@@ -473,7 +473,7 @@ def _may_be_stopped() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        err.print("stopped; the same command goes on from here", markup=False, soft_wrap=True)
+        err.print("stopped; what is finished is kept, and the same command goes on", markup=False, soft_wrap=True)
         raise typer.Exit(130) from None
 
 

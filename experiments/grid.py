@@ -6,11 +6,10 @@ so a grid may be made in pieces. Every finished run is measured once (measure.py
 """
 
 import os
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from agents.protocol import AgentError
 from agents.run_folder import SETTINGS, read_metrics, read_settings
 from agents.settings import TrainSettings
 from experiments.measure import Measures, kept, measures
+from experiments.workers import begin_worker
 
 CURVES = (
     "iteration",
@@ -133,21 +133,6 @@ def run_grid(
                 found[jobs[job]] = job.result()
                 on_run(found[jobs[job]])
     return [found[cell] for cell in wanted]
-
-
-def begin_worker(threads: int) -> None:
-    """What a worker does first: use its share of the cores, and end when whoever asked for the grid has ended."""
-    import torch
-
-    torch.set_num_threads(threads)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)  # checkpoints are whole whenever this comes
 
 
 def finished(cell: Cell, given: Mapping[str, Any], runs: Path, *, episodes: int) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save
 
 from agents.protocol import AgentError
 from experiments.dilemma import record, runs
@@ -108,13 +109,16 @@ def test_the_record_keeps_finished_trials_only(tmp_path: Path) -> None:
 def test_another_recipe_or_seed_is_refused(tmp_path: Path) -> None:
     job, other = _job(4), _job(4, lam=0.5)
     runs.advance(job, tmp_path)
-    with pytest.raises(AgentError, match="holds another trial"):
-        runs.advance(other, tmp_path)
+    for wrong in (other, Job(arm=job.arm, trial=0, seed=4)):
+        with pytest.raises(AgentError, match="holds another trial"):
+            runs.advance(wrong, tmp_path)
     kept = record.Record(seed=3)
     kept.take([job.arm], tmp_path)
-    for wrong in (other, Job(arm=job.arm, trial=0, seed=4)):
-        with pytest.raises(AgentError, match="choose another folder"):
-            kept.holds(wrong)
+    with pytest.raises(AgentError, match="choose another folder"):
+        kept.holds(other)
+    kept.write(tmp_path / record.NAME)
+    with pytest.raises(AgentError, match="holds trials of seed 3, not 4"):
+        record.read(tmp_path / record.NAME, seed=4)
 
 
 def test_damaged_files_are_one_line(tmp_path: Path) -> None:
@@ -127,6 +131,9 @@ def test_damaged_files_are_one_line(tmp_path: Path) -> None:
     (tmp_path / record.NAME).write_bytes(b"nothing")
     with pytest.raises(AgentError, match="is not a record of trials"):
         record.read(tmp_path / record.NAME, seed=3)
+    path.write_bytes(save({"other": torch.zeros(2)}))
+    with pytest.raises(AgentError, match="is not a trial's"):
+        runs.finished(job, tmp_path)
     path.unlink()
     (job.folder(tmp_path) / runs.ABOUT).write_text(json.dumps([1]))
     with pytest.raises(AgentError, match="expected a JSON object"):

@@ -37,14 +37,15 @@ class Record:
         """Whether the trial is here, at its full length.
 
         Raises:
-            AgentError: trials of this arm's name are here, of another recipe or seed.
+            AgentError: trials of this arm's name are here, of another recipe.
         """
         recipe = self.recipes.get(job.arm.name)
-        if job.seed != self.seed or recipe not in (None, job.arm.recipe.to_dict()):
+        if recipe not in (None, job.arm.recipe.to_dict()):
             raise AgentError(
-                f"the record holds {job.arm.name} of seed {self.seed} by the recipe {recipe}, not of seed {job.seed} by"
-                f" {job.arm.recipe.to_dict()}; choose another folder for the report"
+                f"the record holds {job.arm.name} by the recipe {recipe}, not by {job.arm.recipe.to_dict()};"
+                " choose another folder for the report"
             )
+        assert job.seed == self.seed
         return len(self.rows.get(job.name, ())) >= job.arm.rollouts
 
     def take(self, arms: Sequence[Arm], runs: Path) -> None:
@@ -77,7 +78,7 @@ def read(path: Path, *, seed: int) -> Record:
     """The record in a file; an empty one where there is none.
 
     Raises:
-        AgentError: the file is damaged, or its columns are others.
+        AgentError: the file is damaged, its columns are others, or its trials are of another seed.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -89,6 +90,9 @@ def read(path: Path, *, seed: int) -> Record:
             rows = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 it is no mapping
         if tuple(about["columns"]) != COLUMNS or set(rows) != set(about["seconds"]):
             raise ValueError(f"it has the columns {about['columns']}")
+        found = Record(seed=about["seed"], recipes=about["recipes"], seconds=about["seconds"], rows=rows)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise AgentError(f"{path} is not a record of trials: {error}; remove it to begin again") from None
-    return Record(seed=about["seed"], recipes=about["recipes"], seconds=about["seconds"], rows=rows)
+    if found.seed != seed:
+        raise AgentError(f"{path} holds trials of seed {found.seed}, not {seed}; choose another folder for the report")
+    return found

@@ -1,7 +1,8 @@
 """Many trials, in processes: each goes on from its last checkpoint, so that a run may be stopped at any time.
 
 A trial's folder is RUNS/ARM/trial-03 with `trial.json` (what it is) and `checkpoint.safetensors` (how far it is).
-Trial i of every arm begins with the same weights and draws the same random numbers: arms are compared in pairs.
+Trial i of every arm begins with the same weights and, as long as both drop activations, draws the same random numbers,
+so arms are compared in pairs.
 """
 
 import json
@@ -21,7 +22,7 @@ from agents.checkpoint import read_json, read_tensors
 from agents.protocol import AgentError
 from agents.run_folder import replace_bytes, replace_text
 from experiments.dilemma.trial import EPOCHS, Recipe, Trial
-from experiments.grid import begin_worker
+from experiments.workers import begin_worker
 
 ABOUT, CHECKPOINT = "trial.json", "checkpoint.safetensors"
 PIECE = 100
@@ -117,7 +118,7 @@ def load(job: Job, runs: Path) -> Trial:
     if (folder / CHECKPOINT).exists():
         try:
             trial.load_state(read_tensors(folder / CHECKPOINT))
-        except (KeyError, RuntimeError) as error:
+        except (KeyError, RuntimeError, ValueError) as error:
             raise AgentError(f"{folder / CHECKPOINT} is not this trial's ({error}); remove it to begin again") from None
     return trial
 
@@ -143,4 +144,9 @@ def _check(job: Job, runs: Path) -> None:
 
 def _rollouts_of(job: Job, runs: Path) -> int:
     path = job.folder(runs) / CHECKPOINT
-    return len(read_tensors(path)["curves"]) if path.exists() else 0
+    if not path.exists():
+        return 0
+    state = read_tensors(path)
+    if "curves" not in state:
+        raise AgentError(f"{path} is not a trial's; remove it to begin again")
+    return len(state["curves"])

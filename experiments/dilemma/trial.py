@@ -127,7 +127,7 @@ class Trial:
         """Go on from what `state` gave.
 
         Raises:
-            KeyError, RuntimeError: it is not the state of such a trial.
+            KeyError, RuntimeError, ValueError: it is not the state of such a trial.
         """
         with torch.no_grad():
             for name, parameter in self.model.weights.items():

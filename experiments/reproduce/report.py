@@ -123,6 +123,18 @@ def read(out: Path) -> tuple[list[Finding], About]:
     return findings, parts
 
 
+def check(out: Path, parts: Sequence[str], *, quick: bool) -> None:
+    """See that a folder holds a report whose parts may be written again.
+
+    Raises:
+        AgentError: it holds no report, or a quick run would take the place of a full one.
+    """
+    _, about = read(out)
+    full = [part for part in parts if part in about and not about[part].quick]
+    if quick and full:
+        raise AgentError(f"{out} holds the full report of {', '.join(full)}; choose another --out for the quick one")
+
+
 def _load(path: Path, kind: type) -> Any:
     def refuse(word: str) -> float:
         raise ValueError(f"{word} is no number here")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.reproduce import Outcome, Progress
-from experiments.reproduce.ipd import actde, drawing, matrix, ppo
+from experiments.reproduce.ipd import actde, drawing, matrix, others, ppo
 from experiments.reproduce.ipd.arms import IPD, OTHER_MATRICES, SHORT, Series, quickened, series
 
 QUICK_STEPS = 80
@@ -20,18 +20,18 @@ TRIALS_FIGURE, OTHER_FIGURE = "ipd-actde-trials.svg", "ipd-actde-matrix.svg"
 def run(*, seed: int, quick: bool, folder: Path, workers: int, progress: Progress) -> Outcome:
     """All findings and figures: about an hour of two cores, or half a minute if `quick`."""
     arms = quickened(IPD, QUICK_STEPS) if quick else IPD
-    found = series(arms, folder, seed=seed, workers=workers, progress=progress)
+    found = series(arms, folder, seed=seed, quick=quick, workers=workers, progress=progress)
     findings = matrix.findings(np.random.default_rng(np.random.SeedSequence(seed)))
     about_actde = actde.findings(found)
-    findings += [*ppo.findings(found), *about_actde]
-    notes = {actde.SECTION: [*actde.notes(about_actde), cost(found)]}
+    findings += [*ppo.findings(found), *about_actde, *others.findings(found)]
+    notes = {actde.SECTION: [*actde.notes(about_actde), *others.notes(found), cost(found)]}
     return Outcome(findings, _figures(found, folder), notes, sum(one.seconds for one in found.values()))
 
 
 def _figures(found: dict[str, Series], folder: Path) -> dict[str, list[tuple[str, str]]]:
     lines, figures = matrix.softmax_shares(), {}
     plain, ten = found["ppo"], found["actde"]
-    variants = [(name, one, None) for name, one in found.items() if name.startswith("ppo") and one.trials]
+    variants = [(name, one.until(SHORT), None) for name, one in found.items() if name.startswith("ppo") and one.trials]
     if plain.trials:
         drawing.panels(folder / PPO_FIGURE, variants, [lines] * len(variants), columns=2)
         caption = f"PPO: mean and standard deviation of {plain.trials} trials, without and with whitening and detached"
@@ -46,12 +46,13 @@ def _figures(found: dict[str, Series], folder: Path) -> dict[str, list[tuple[str
         pairs.append((MEAN_FIGURE, f"ACTDE: mean and standard deviation of {ten.trials} trials."))
         drawing.fan(folder / TRIALS_FIGURE, [("ACTDE", ten)], columns=1)
         pairs.append((TRIALS_FIGURE, "ACTDE: the share of alternating games in every trial, and their mean."))
-    others = [found[arm.name] for arm in OTHER_MATRICES if found[arm.name].trials]
-    if others:
-        panels = [(str(one.arm.recipe.payoff), one, None) for one in others]
-        dashes = [matrix.softmax_shares(str(one.arm.recipe.payoff)) for one in others]
-        drawing.panels(folder / OTHER_FIGURE, panels, dashes, columns=len(others))
-        caption = "ACTDE on the other matrices of the public code: mean and standard deviation of two trials each."
+    others_run = [found[arm.name] for arm in OTHER_MATRICES if found[arm.name].trials]
+    if others_run:
+        panels = [(str(one.arm.recipe.payoff), one, None) for one in others_run]
+        dashes = [matrix.softmax_shares(str(one.arm.recipe.payoff)) for one in others_run]
+        drawing.panels(folder / OTHER_FIGURE, panels, dashes, columns=len(others_run))
+        trials = ", ".join(str(one.trials) for one in others_run)
+        caption = f"ACTDE on the other matrices of the public code: mean and standard deviation ({trials} trials)."
         pairs.append((OTHER_FIGURE, f"{caption} Dashed: softmax over returns."))
     return figures | ({actde.SECTION: pairs} if pairs else {})
 

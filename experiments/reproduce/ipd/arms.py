@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.protocol import AgentError
 from experiments.dilemma import record
 from experiments.dilemma.runs import Arm, Job, run
 from experiments.dilemma.trial import COLUMNS, EPOCHS, Recipe
@@ -16,6 +17,13 @@ from games.ipd import PAYOFFS
 
 LONG, MIDDLE, SHORT = 10_000, 4_000, 1_000
 """Gradient steps, the post's "epochs"."""
+EARLY, LAST = (200, 400), 100
+"""Gradient steps: a window of its own for "at first", so that no maximum of a noisy curve is compared with its end."""
+SHARES = ("alternate", "cooperate", "defect")
+UNIFORM = {"alternate": 0.5, "cooperate": 0.25, "defect": 0.25}
+"""Shares of games under a fair coin."""
+COLLAPSED = 0.1
+"""Nats per action, below which a policy of two actions is as good as pure: 98 to 2."""
 ACTDE = Arm(name="actde", recipe=Recipe(), trials=10, steps=LONG)
 """The post's ACTDE: ten trials of all its figures."""
 SWITCHES: Mapping[str, Mapping[str, Any]] = {
@@ -65,8 +73,8 @@ ABLATIONS = [
 
 
 def quickened(arms: Sequence[Arm], steps: int) -> list[Arm]:
-    """The same recipes with two trials of so many steps, in folders of their own."""
-    return [Arm(name=f"quick-{arm.name}", recipe=arm.recipe, trials=2, steps=steps) for arm in arms]
+    """The same recipes with two trials of so many steps."""
+    return [Arm(name=arm.name, recipe=arm.recipe, trials=2, steps=steps) for arm in arms]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,34 +105,65 @@ class Series:
         """[trials, rollouts]"""
         return self.rows[:, :, COLUMNS.index(name)]
 
-    def at(self, name: str, step: int, *, over: int = 1) -> NDArray[np.float64]:
-        """[trials] the mean over the last `over` rollouts up to this gradient step, or to the end."""
-        last = min(step // EPOCHS, self.rows.shape[1] - 1)
-        return np.asarray(self.column(name)[:, max(0, last + 1 - over) : last + 1].mean(axis=1))
+    def reaches(self, step: int) -> bool:
+        """Whether there are two trials or more, and they go on to this gradient step."""
+        return self.trials >= 2 and self.end >= step
+
+    def between(self, name: str, first: int, last: int) -> NDArray[np.float64]:
+        """[trials] the mean over the rollouts from gradient step `first` up to, and without, `last`.
+
+        Raises:
+            ValueError: the trials do not go on so long.
+        """
+        if not 0 <= first < last <= self.end:
+            raise ValueError(f"expected steps within 0 to {self.end}, got {first} to {last}")
+        return np.asarray(self.column(name)[:, first // EPOCHS : last // EPOCHS].mean(axis=1))
+
+    def last(self, name: str, step: int = LONG) -> NDArray[np.float64]:
+        """[trials] the mean over the last 100 gradient steps before `step`."""
+        return self.between(name, step - LAST, step)
+
+    def early(self, name: str) -> NDArray[np.float64]:
+        """[trials] the mean over steps 200 to 400, in which the post's curve is at its peak."""
+        return self.between(name, *EARLY)
+
+    def trend(self, name: str) -> NDArray[np.float64]:
+        """[trials] change over the second half, by least squares."""
+        late = self.column(name)[:, self.rows.shape[1] // 2 :]
+        return np.asarray(np.polyfit(np.arange(late.shape[1]) / late.shape[1], late.T, 1)[0])
 
     def until(self, step: int) -> "Series":
         """The same trials, stopped at this gradient step."""
         return Series(arm=self.arm, rows=self.rows[:, : step // EPOCHS], seconds=self.seconds)
 
 
-def series(arms: Sequence[Arm], folder: Path, *, seed: int, workers: int, progress: Progress) -> dict[str, Series]:
+def series(
+    arms: Sequence[Arm], folder: Path, *, seed: int, quick: bool, workers: int, progress: Progress
+) -> dict[str, Series]:
     """Run what is missing, note it in the folder's record, and read all of it from there.
 
+    Quick trials have a record and a folder of runs of their own.
+
     Returns:
-        Name of the arm, without "quick-" -> its finished trials, which may be none where `workers` is 0.
+        Name of the arm -> its finished trials, which may be none where `workers` is 0.
 
     Raises:
-        AgentError: the folder holds trials of another seed or recipe, or damaged ones.
+        AgentError: the folder holds trials of another seed or recipe, damaged ones, or none although none may be run.
     """
-    runs, path = folder / "runs", folder / record.NAME
+    prefix = "quick-" if quick else ""
+    runs, path = folder / f"{prefix}runs", folder / f"{prefix}{record.NAME}"
     kept = record.read(path, seed=seed)
+    jobs = [Job(arm=arm, trial=trial, seed=seed) for arm in arms for trial in range(arm.trials)]
+    missing = [job for job in jobs if not kept.holds(job)]
     if workers:
-        jobs = [Job(arm=arm, trial=trial, seed=seed) for arm in arms for trial in range(arm.trials)]
-        run([job for job in jobs if not kept.holds(job)], runs, workers=workers, on_progress=progress)
+        run(missing, runs, workers=workers, on_progress=progress)
+        kept = record.read(path, seed=seed)  # another part may have written it in the meantime
     kept.take(arms, runs)
+    if not kept.rows:
+        raise AgentError(f"nothing was run in {folder}: give --workers 1 or more to run it")
     kept.write(path)
     found = {}
     for arm in arms:
         rows, seconds = kept.of(arm)
-        found[arm.name.removeprefix("quick-")] = Series(arm=arm, rows=rows, seconds=seconds)
+        found[arm.name] = Series(arm=arm, rows=rows, seconds=seconds)
     return found

@@ -12,7 +12,6 @@ from games.ipd import ACTIONS, PAYOFFS, Payoff, PrisonersDilemma
 SECTION = "PPO vs ACTDE on the iterated prisoner's dilemma"
 APPENDIX = "Appendix: reward matrix construction"
 GAMMA = 0.5
-STRATEGIES = ("alternate", "cooperate", "defect")
 SEQUENCES = {
     "cccc": "1.000",
     "cddd": "1.261",
@@ -100,6 +99,7 @@ def _payoffs() -> list[Finding]:
             section=SECTION,
             post=text,
             ours=played(pair)[0],
+            rounded=len(text) > 3,
         )
         for pair, text in pairs.items()
     ]
@@ -170,7 +170,7 @@ def _construction() -> list[Finding]:
         for name, text, post, ours in (
             ("ipd.threshold-c", "Discount of equal returns, from cooperate.", "0.5477", from_c),
             ("ipd.threshold-d", "The same from defect.", "0.4523", from_d),
-            ("ipd.threshold-mean", "Their mean.", "0.5", (from_c + from_d) / 2),
+            ("ipd.threshold-mean", "Their mean.", "0.500", (from_c + from_d) / 2),
         )
     ]
     myopic, patient = optimal(matrix, 0.0), optimal(matrix, 0.99)
@@ -191,7 +191,7 @@ def _construction() -> list[Finding]:
             "ipd.defect-myopic",
             "To defect always is the myopic strategy (best plan at a discount of 0).",
             section=APPENDIX,
-            ours=_plan(myopic),
+            ours=plan_name(myopic),
             holds=myopic == (1, 1),
             criterion="It is the best of the four plans.",
         ),
@@ -199,7 +199,7 @@ def _construction() -> list[Finding]:
             "ipd.cooperate-patient",
             "To cooperate always is the non-myopic one (best plan at a discount of .99).",
             section=APPENDIX,
-            ours=_plan(patient),
+            ours=plan_name(patient),
             holds=patient == (0, 0),
             criterion="It is the best of the four plans.",
         ),
@@ -215,5 +215,6 @@ def _construction() -> list[Finding]:
     ]
 
 
-def _plan(plan: tuple[int, int]) -> str:
+def plan_name(plan: tuple[int, int]) -> str:
+    """The plan in a word."""
     return {(0, 0): "cooperate", (1, 1): "defect", (1, 0): "alternate", (0, 1): "repeat"}[plan]

@@ -6,22 +6,17 @@ from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
-from experiments.dilemma.trial import EPOCHS
-from experiments.reproduce import finding
 from experiments.reproduce.finding import Finding
-from experiments.reproduce.ipd.arms import ACTDE, MIDDLE, SWITCHES, Series
+from experiments.reproduce.ipd.arms import ACTDE, COLLAPSED, MIDDLE, SHARES, SWITCHES, Series
+from experiments.reproduce.ipd.claims import Claim, Judgement, judged, number
 from experiments.reproduce.ipd.statistics import mean_band
 from experiments.reproduce.seeds import Band
 
 SECTION = "Sensitivity"
 STEPS = MIDDLE
-SHARES = ("alternate", "cooperate", "defect")
-OVER = 25
-"""Rollouts of which the last number is a mean: 100 gradient steps."""
 WHAT = {"whitened": "whitening advantages", "detached": "detaching the value and Q heads", "ilql": "ILQL's value loss"}
-COLLAPSED = 0.1
-"""Nats per action, below which a policy of two actions is as good as pure: 98 to 2."""
 CRITERION = "The 95% interval of the effect, over trials in pairs and averaged over the other two switches, excludes 0."
 
 
@@ -32,13 +27,13 @@ def cell(*words: str) -> str:
 
 def ends(one: Series, name: str = "alternate") -> NDArray[np.float64]:
     """[trials] of one column, over the last 100 of the first 4,000 steps."""
-    return one.at(name, STEPS, over=OVER)
+    return one.last(name, STEPS)
 
 
 def complete(found: Mapping[str, Series]) -> bool:
     """Whether every cell has at least two trials of full length."""
     names = [cell(*words) for words in _all()]
-    return all(found[name].trials >= 2 and found[name].rows.shape[1] * EPOCHS >= STEPS for name in names)
+    return all(found[name].reaches(STEPS) for name in names)
 
 
 def _all() -> list[tuple[str, ...]]:
@@ -59,49 +54,48 @@ def effect(found: Mapping[str, Series], switch: str, name: str = "alternate") ->
 
 
 def findings(found: Mapping[str, Series]) -> list[Finding]:
-    """One claim for each switch, and one for all cells together."""
-    run = complete(found)
-    made = []
-    for switch, what in WHAT.items():
-        band = mean_band(effect(found, switch)) if run else Band(ours=0, low=0, high=0)
-        made.append(
-            finding.claim(
-                f"sensitivity.{switch}",
-                f"ACTDE's results are sensitive to {what} (change of the share of alternating games, step {STEPS:,}).",
-                section=SECTION,
-                holds=band["low"] > 0 or band["high"] < 0,
-                criterion=CRITERION,
-                **band,
-            )
+    """One claim for each switch, and two for all cells together."""
+
+    def changes(switch: str) -> Judgement:
+        band = mean_band(effect(found, switch))
+        return band, band["low"] > 0 or band["high"] < 0
+
+    def differ() -> Judgement:
+        samples = [ends(found[cell(*words)]) for words in _all()]
+        means = [float(sample.mean()) for sample in samples]
+        return number(max(means) - min(means)), bool(stats.kruskal(*samples).pvalue < 0.05)
+
+    def no_collapse() -> Judgement:
+        collapsed = sum(int((ends(found[cell(*words)], "entropy") < COLLAPSED).sum()) for words in _all())
+        return number(collapsed), collapsed == 0
+
+    claims = [
+        Claim(
+            id=f"sensitivity.{switch}",
+            text=f"ACTDE's results are sensitive to {what} (change of the share of alternating games, step {STEPS:,}).",
+            criterion=CRITERION,
+            judge=lambda switch=switch: changes(switch),  # type: ignore[misc]
         )
-    means = [float(ends(found[cell(*words)]).mean()) for words in _all()] if run else [0.0]
-    made.append(
-        finding.claim(
-            "sensitivity.cells",
-            "They are sensitive to variations of the algorithm (largest less smallest mean share among the eight).",
-            section=SECTION,
-            ours=max(means) - min(means),
-            holds=max(means) - min(means) > 0.1,
-            criterion="The means of two cells differ by more than .1.",
+        for switch, what in WHAT.items()
+    ]
+    claims.append(
+        Claim(
+            id="sensitivity.cells",
+            text="They are sensitive to variations of the algorithm (largest less smallest mean share of the eight).",
+            criterion="The eight cells differ by the test of Kruskal and Wallis, p < .05.",
+            judge=differ,
         )
     )
-    made.append(_collapse(found, run=run))
-    return made if run else [finding.unjudged(one) for one in made]
-
-
-def _collapse(found: Mapping[str, Series], *, run: bool) -> Finding:
-    """The post's test of ACTDE: does it collapse onto one action where functions are approximated?"""
-    last = [ends(found[cell(*words)], "entropy") for words in _all()] if run else [np.ones(1)]
-    collapsed = sum(int((entropy < COLLAPSED).sum()) for entropy in last)
-    return finding.claim(
-        "sensitivity.no-collapse",
-        "ACTDE does not mode-collapse with a function approximator, whichever variation is used (trials that end with"
-        f" an entropy below {COLLAPSED} nats, of {sum(map(len, last))}; ln 2 is uniform).",
-        section=SECTION,
-        ours=float(collapsed),
-        holds=collapsed == 0,
-        criterion="No trial of the eight cells does.",
+    claims.append(
+        Claim(
+            id="sensitivity.no-collapse",
+            text="ACTDE does not mode-collapse when used on function approximators, or the theoretical predictions are"
+            f" wrong (trials of the eight cells that end with an entropy below {COLLAPSED} nats; ln 2 is uniform).",
+            criterion="No trial of the eight cells does.",
+            judge=no_collapse,
+        )
     )
+    return judged(claims, section=SECTION, ready=complete(found))
 
 
 def notes(found: Mapping[str, Series]) -> list[str]:
@@ -111,7 +105,7 @@ def notes(found: Mapping[str, Series]) -> list[str]:
     lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
     for words in _all():
         one = found[cell(*words)]
-        if one.trials and one.rows.shape[1] * EPOCHS >= STEPS:
+        if one.trials and one.end >= STEPS:
             share, both, none, entropy = (ends(one, name) for name in (*SHARES, "entropy"))
             lines.append(
                 f"| {'batch' if 'whitened' in words else 'none'} | {'detached' if 'detached' in words else 'shared'}"
