@@ -44,7 +44,7 @@ def test_make_has_the_targets() -> None:
 
 
 def test_the_files_it_names_exist() -> None:
-    names = re.findall(r"^([\w/]+(?:\.\w+|/))  ", README, re.MULTILINE) + re.findall(r"\]\(([\w./]+)\)", README)
+    names = re.findall(r"^([\w/]+(?:\.\w+|/))  ", README, re.MULTILINE) + re.findall(r"\]\(([\w./-]+)\)", README)
     assert len(names) > 6
     for name in names:
         assert (ROOT / name).exists(), name

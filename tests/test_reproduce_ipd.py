@@ -169,7 +169,11 @@ def test_factors_find_the_effect_that_was_put_in() -> None:
     assert len(GRID) == 7
     alike = {arm.name: series(arm, 0.7, noise=0.15) for arm in GRID} | {"actde": series(ACTDE, 0.7, noise=0.15)}
     assert verdicts(factors.findings(alike))["sensitivity.cells"] == NOT_REPRODUCED
-    assert factors.effect(found, "whitened").mean() == pytest.approx(-0.2, abs=0.03)
+    plain, other = factors.effect(found, "whitened")
+    assert (other - plain).mean() == pytest.approx(-0.2, abs=0.03)
+    assert verdicts(factors.findings(found))["sensitivity.detached"] == NOT_REPRODUCED
+    wild = found | {"actde-detached": series(GRID[1], 0.5, noise=0.45)}
+    assert verdicts(factors.findings(wild))["sensitivity.detached"] == REPRODUCED
     made = verdicts(factors.findings(found))
     assert made["sensitivity.whitened"] == made["sensitivity.cells"] == made["sensitivity.no-collapse"] == REPRODUCED
     pure = found | {GRID[-1].name: series(GRID[-1], 0.02, entropy=0.05)}
