@@ -88,6 +88,8 @@ def test_a_claim_is_judged_by_whether_it_holds(holds: bool) -> None:
         {"low": 2.0},
         {"ours": None},
         {"low": True},
+        {"of_post": False},  # and yet a number of the post
+        {"of_post": 1},
     ],
 )
 def test_illegal_findings_are_refused(change: dict[str, Any]) -> None:
@@ -95,9 +97,19 @@ def test_illegal_findings_are_refused(change: dict[str, Any]) -> None:
         replace(exact(post="1", ours=1.0), **change)
 
 
+def added(name: str, *, holds: bool = True) -> Finding:
+    return findings.claim(name, "Ours.", section=SECTION, ours=1.0, holds=holds, criterion="It holds.", of_post=False)
+
+
 def test_a_finding_comes_back_from_json() -> None:
-    for found in (exact(post="1.5", ours=1.52), *other.findings()):
+    for found in (exact(post="1.5", ours=1.52), added("bandit.a"), *other.findings()):
         assert Finding.from_json(json.loads(json.dumps(found.to_json()))) == found
+
+
+def test_a_finding_of_an_older_report_is_the_posts() -> None:
+    old = exact(post="1.5", ours=1.52).to_json()
+    del old["of_post"]
+    assert Finding.from_json(old).of_post
 
 
 def outcome(part: str, *names: str, ours: float = 1.0) -> Outcome:
@@ -139,6 +151,18 @@ def test_the_order_in_which_parts_are_run_changes_nothing(tmp_path: Path) -> Non
 def test_counts_name_every_verdict() -> None:
     both = [exact("bandit.a", post="1", ours=1.0), exact("bandit.b", post="1", ours=9.0)]
     assert report.counts(both) == {"bandit": {REPRODUCED: 1, NOT_REPRODUCED: 1, CONTRADICTS: 0, NOT_RUN: 0}}
+
+
+def test_what_we_add_is_counted_apart() -> None:
+    three = [added("bandit.b", holds=False), exact("bandit.a", post="1", ours=1.0), added("ipd.c")]
+    found = report.counts(three)
+    assert list(found) == ["bandit", report.ADDED]
+    assert found["bandit"] == {REPRODUCED: 1, NOT_REPRODUCED: 0, CONTRADICTS: 0, NOT_RUN: 0}
+    assert found[report.ADDED] == {REPRODUCED: 1, NOT_REPRODUCED: 1, CONTRADICTS: 0, NOT_RUN: 0}
+    text = report.markdown(three, {})
+    assert "| all of the post's | 1 | 0 | 0 | 0 |\n| added by us | 1 | 1 | 0 | 0 |" in text
+    assert text.count("| (added by us) |") == 2
+    assert findings.unjudged(three[0]).of_post is False
 
 
 def edit(folder: Path, name: str, change: Callable[[Any], None]) -> None:

@@ -10,10 +10,10 @@ import pytest
 
 from actde.tabular import TabularACTDE, TabularPPO, Transition
 from experiments.reproduce import bandit, report
-from experiments.reproduce.bandit import appendix, growth, limits, mdp, notes, schedules, tables
+from experiments.reproduce.bandit import appendix, exploring, factors, growth, limits, mdp, notes, schedules, tables
 from experiments.reproduce.bandit.lanes import Lane, moments, simulate
 from experiments.reproduce.finding import CONTRADICTS, NOT_RUN, SECTIONS, Finding, claim
-from experiments.reproduce.seeds import over_seeds, slopes
+from experiments.reproduce.seeds import BAND, over_seeds, slopes
 from tests.test_cli import answer, cli
 
 PLAIN = [lane for lane in (*growth.LANES, *limits.LANES) if lane.rule != "none" and not lane.gradient]
@@ -182,9 +182,39 @@ def test_limits_fit_together(found: dict[str, Finding]) -> None:
 def test_contradictions_are_the_posts_and_what_is_too_short_is_not_judged(found: dict[str, Finding]) -> None:
     odd = {name.removeprefix("bandit.") for name, finding in found.items() if finding.verdict == CONTRADICTS}
     cells = {f"actde-table.t{t}.pi" for t in (2, 3, 4)}
-    assert odd == cells | {"bits", "limit", *(f"wireheading.{name}" for name in ("pizza", "wirehead", "difference"))}
+    assert odd == cells | {"bits", "limit", "wireheading.pizza", "wireheading.wirehead", "speculation.reward-logits"}
     for name in ("footnote2.both", "cookies.actde"):
         assert found[f"bandit.{name}"].verdict == NOT_RUN
+
+
+def test_what_the_post_does_not_say_is_added(found: dict[str, Finding]) -> None:
+    strict = ("bellman.noisy", "bellman.later", "bellman.stable", "cookies.fast", "wireheading.difference")
+    assert not any(found[f"bandit.{name}"].of_post for name in (*strict, "actde.gradient", "footnote3.ledger"))
+    assert all(found[f"bandit.{name}"].of_post for name in ("bellman.first", "bellman.noisy-mean", "actde.explore"))
+    assert found["bandit.actde.not-optimal"].post is None
+
+
+def test_a_criterion_says_what_its_band_is(found: dict[str, Finding]) -> None:
+    bands = [finding for finding in found.values() if finding.low is not None or finding.high is not None]
+    assert bands
+    kinds = (BAND, "band is what", "(the band)", "is the post's.")
+    for finding in bands:
+        assert any(words in finding.criterion for words in kinds), finding
+
+
+def test_first_tries_are_judged_by_where_q_begins() -> None:
+    """Below q's initial 0 a worse arm's first try has a negative error under both rules, above only under PPO."""
+    for kind, signs in ((TabularPPO, (1.0, 1.0)), (TabularACTDE, (0.0, 1.0))):
+        shares = [exploring.punished(kind, np.array([[0.2, 0.9]]) + shift) for shift in (0.0, -1.0)]
+        assert tuple(shares) == signs
+
+
+def test_a_factor_below_one_evens_out(found: dict[str, Finding]) -> None:
+    assert number(found["bandit.appendix.extremize-above"]) == 1
+    assert number(found["bandit.appendix.extremize-below"]) == 0
+    one, half = (factors.multiplied({"a": 2.0, "b": 0.0}, c) for c in (1.0, 0.5))
+    assert one["a"] == pytest.approx(1 / (1 + math.exp(-2)))
+    assert half["a"] == pytest.approx(1 / (1 + math.exp(-1)))
 
 
 def test_the_same_seed_gives_the_same_findings(found: dict[str, Finding], tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ numbers come from (the parts) and how they are shown (report.py).
 
 import math
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeAlias
 
@@ -56,7 +56,9 @@ class Finding:
     section: str
     """One of SECTIONS."""
     criterion: str
-    """One sentence: what would make it `reproduced`."""
+    """What would make it `reproduced`, and what the band is where there is one."""
+    of_post: bool = True
+    """True: the post says it. False: we add it, and it has no number of the post."""
 
     def __post_init__(self) -> None:
         if not ID.fullmatch(self.id):
@@ -70,6 +72,8 @@ class Finding:
             raise ValueError(f"{self.id}: unknown section {self.section!r}")
         for name in ("post", "ours", "low", "high"):
             _check_value(self.id, name, getattr(self, name))
+        if not isinstance(self.of_post, bool) or not (self.of_post or self.post is None):
+            raise ValueError(f"{self.id}: of_post is {self.of_post!r} beside the post's {self.post!r}")
         if self.low is not None and self.high is not None and not self.low <= self.high:
             raise ValueError(f"{self.id}: the band ends before it begins: {self.low} to {self.high}")
         if (self.verdict == NOT_RUN) != (self.ours is None):
@@ -84,9 +88,9 @@ class Finding:
 
     @classmethod
     def from_json(cls, found: object) -> "Finding":
-        """The finding that `to_json` gave; ValueError for anything else."""
+        """The finding that `to_json` gave, of_post or not (older reports lack it); ValueError for anything else."""
         keys = {field.name for field in fields(cls)}
-        if not isinstance(found, dict) or set(found) != keys:
+        if not isinstance(found, dict) or set(found) | {"of_post"} != keys:
             got = sorted(found) if isinstance(found, dict) else type(found).__name__
             raise ValueError(f"expected a finding with the keys {sorted(keys)}, got {got}")
         return cls(**found)
@@ -132,7 +136,8 @@ def exact(
     half = unit / 2 + slack if rounded else slack
     low, high = ours - half, ours + half
     criterion = (
-        "Our number, which involves no chance, is the post's as far as the post prints it."
+        "Our number, which involves no chance, is the post's as far as the post prints it; the band is what its last"
+        " digit leaves open."
         if rounded
         else "Our number, which involves no chance, is the post's."
     )
@@ -167,7 +172,9 @@ def contradiction(
     agrees = math.isclose(ours, rule, rel_tol=1e-6, abs_tol=1e-300)
     if not agrees or plain.verdict == REPRODUCED:
         return plain
-    criterion = "The post's number is what its own rule gives, as far as it is printed; ours is the rule's."
+    criterion = (
+        "The post's number is what its own rule gives, as far as it is printed (the band); ours is the rule's."
+    )
     return Finding(**plain.to_json() | {"verdict": CONTRADICTS, "criterion": criterion})
 
 
@@ -208,6 +215,7 @@ def claim(
     post: Value = None,
     low: float | None = None,
     high: float | None = None,
+    of_post: bool = True,
 ) -> Finding:
     """A statement without a number of its own; the caller computed by `criterion` whether it holds."""
     return Finding(
@@ -220,6 +228,7 @@ def claim(
         verdict=REPRODUCED if holds else NOT_REPRODUCED,
         section=section,
         criterion=criterion,
+        of_post=of_post,
     )
 
 
@@ -230,6 +239,7 @@ def not_run(
     section: str,
     criterion: str,
     post: Value = None,
+    of_post: bool = True,
 ) -> Finding:
     """A claim that this run cannot judge."""
     return Finding(
@@ -242,9 +252,10 @@ def not_run(
         verdict=NOT_RUN,
         section=section,
         criterion=criterion,
+        of_post=of_post,
     )
 
 
 def unjudged(found: Finding) -> Finding:
     """The same claim as `not run`, where a quick run cannot judge it."""
-    return not_run(found.id, found.claim, section=found.section, criterion=found.criterion, post=found.post)
+    return replace(found, ours=None, low=None, high=None, verdict=NOT_RUN)

@@ -38,6 +38,21 @@ CLAIMS = (
         "A measure of preferences beside entropy in trained language models.",
     ),
     (
+        "shards",
+        "If a system has more shards, there is a greater chance that some of them care about humans.",
+        "A measure of shards in trained models, and of what they care about.",
+    ),
+    (
+        "easy-reward",
+        "A high reward in a situation that is easily explored into probably leads to distorted policies.",
+        "Training on rewards that are high by mistake in easy and in rare situations, and a measure of distortion.",
+    ),
+    (
+        "misspecification",
+        "By ACTDE in place of advantage we can automatically mitigate reward misspecification.",
+        "The same with either rule, judged by what the reward was meant to say.",
+    ),
+    (
         "wireheading-practice",
         "Trying out wireheading is unlikely for practical RL algorithms.",
         "Practical RL algorithms that could try it.",

@@ -24,9 +24,11 @@ PACKAGES = ("numpy", "scipy", "torch", "numba", "matplotlib")
 INTRODUCTION = f"""# The post, reproduced
 
 What "[Mode collapse in RL may be fueled by the update equation]({POST})" says, beside what this project finds.
-A verdict follows from numbers alone: what would make a claim *reproduced* is said below each table. The band
-behind a number of ours is its 95% interval over seeds, or, where no chance is involved, what is lost by printing
-as few digits as the post does."""
+A verdict follows from numbers alone: what would make a claim *reproduced* is said below each table, and there stands
+too what the band behind a number of ours is. Claims that the post does not make, which we add, are counted apart.
+A slip of the post counts as a contradiction once for every place where the post prints it: one .63 stands in several
+cells."""
+ADDED = "added by us"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,12 +161,12 @@ def _unique(findings: Iterable[Finding], out: Path) -> None:
 
 
 def counts(findings: Sequence[Finding]) -> dict[str, dict[str, int]]:
-    """Part -> verdict -> how many, every verdict named."""
-    parts = dict.fromkeys(finding.part for finding in findings)
-    return {
-        part: {verdict: sum(f.part == part and f.verdict == verdict for f in findings) for verdict in VERDICTS}
-        for part in parts
-    }
+    """Part -> verdict -> how many of the post's claims, every verdict named; last, the claims that we add."""
+    rows: dict[str, dict[str, int]] = {}
+    for finding in sorted(findings, key=lambda finding: not finding.of_post):
+        row = rows.setdefault(finding.part if finding.of_post else ADDED, dict.fromkeys(VERDICTS, 0))
+        row[finding.verdict] += 1
+    return rows
 
 
 def markdown(findings: Sequence[Finding], about: Mapping[str, Made]) -> str:
@@ -187,9 +189,12 @@ def markdown(findings: Sequence[Finding], about: Mapping[str, Made]) -> str:
 
 
 def _count_rows(findings: Sequence[Finding]) -> list[list[str]]:
+    """A row for each part's claims of the post, their sum, and what we add."""
     found = counts(findings)
-    rows = [[part, *(str(found[part][verdict]) for verdict in VERDICTS)] for part in found]
-    return [*rows, ["all", *(str(sum(found[part][verdict] for part in found)) for verdict in VERDICTS)]]
+    added = found.pop(ADDED, None)
+    found["all of the post's"] = {verdict: sum(row[verdict] for row in found.values()) for verdict in VERDICTS}
+    rows = found if added is None else found | {ADDED: added}
+    return [[name, *(str(row[verdict]) for verdict in VERDICTS)] for name, row in rows.items()]
 
 
 def _how(about: Mapping[str, Made]) -> str:
@@ -223,7 +228,9 @@ def show(value: Value) -> str:
 
 
 def _post(finding: Finding) -> str:
-    """The post's number with as many digits as it has."""
+    """The post's number with as many digits as it has; says so where the claim is not the post's."""
+    if not finding.of_post:
+        return "(added by us)"
     number = isinstance(finding.post, int | float) and not isinstance(finding.post, bool)
     return f"{finding.post:.12g}" if number else show(finding.post)
 

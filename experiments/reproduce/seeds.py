@@ -1,12 +1,16 @@
 """What is said about a number that depends on chance: its mean over seeds and the 95% interval of that mean."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agents.evaluate import estimate
+from experiments.reproduce.finding import Finding
+
+BAND = "Band: 95% interval (bootstrap) of the mean over repetitions, which are seeds or random MDPs."
 
 
 class Band(TypedDict):
@@ -33,6 +37,11 @@ def over_seeds(values: Sequence[float] | NDArray[np.float64] | NDArray[np.bool_]
         raise ValueError("expected at least one seed")
     low, high = found.low, found.high
     return Band(ours=found.value, low=found.value if low is None else low, high=found.value if high is None else high)
+
+
+def banded(found: Iterable[Finding]) -> list[Finding]:
+    """The same findings; a criterion says what the band is, which is that of `over_seeds` where there is one."""
+    return [one if one.low is None else replace(one, criterion=f"{one.criterion} {BAND}") for one in found]
 
 
 def slopes(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -13,14 +13,18 @@ from experiments.reproduce.bandit import (
     appendix,
     bellman,
     exploring,
+    factors,
     growth,
     limits,
     notes,
     schedules,
     sequence,
+    speculation,
     tables,
 )
 from experiments.reproduce.bandit.lanes import simulate
+from experiments.reproduce.finding import Finding
+from experiments.reproduce.seeds import banded
 
 
 def run(*, seed: int, quick: bool, folder: Path, workers: int, progress: Progress) -> Outcome:
@@ -34,16 +38,18 @@ def run(*, seed: int, quick: bool, folder: Path, workers: int, progress: Progres
         rng=rngs[0],
         progress=lambda text, done, total: progress(text, 0.8 * done / total, 1),
     )
-    found = tables.findings()
+    found: list[Finding] = []
     for module in (growth, schedules, limits):
         found += module.findings(course, quick=quick)
     progress("exploration", 0.8, 1)
     found += exploring.findings(rngs[1], quick=quick)
     progress("shifts and factors", 0.85, 1)
     shifts = appendix.shifted(rngs[2], quick=quick)
-    found += appendix.findings(shifts, rngs[3], quick=quick)
+    bandits = [appendix.random_bandit(rngs[3]) for _ in range(20 if quick else 300)]
+    found += [*appendix.findings(shifts, bandits, rngs[3]), *factors.findings(bandits, rngs[3])]
     progress("sequences", 0.9, 1)
     found += [*sequence.findings(rngs[4], quick=quick), *bellman.findings(rngs[5], quick=quick)]
+    found = [*tables.findings(), *banded(found), *speculation.findings()]
     growth.figure(course, folder / growth.FIGURE)
     appendix.figure(shifts, folder / appendix.FIGURE)
     sequence.figure(rngs[4], folder / sequence.FIGURE, quick=quick)

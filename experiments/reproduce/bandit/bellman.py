@@ -20,6 +20,8 @@ from experiments.reproduce.seeds import over_seeds
 
 ACTDE = next(section for section in finding.SECTIONS if section.startswith("Action-"))
 SAME = 1e-9
+POSTS = ("first", "noisy-mean")
+"""What the post says: its errors are expectations, of one step. That single errors, or later ones, vanish is added."""
 NUDGE, FAR = 1e-3, 0.05
 """Standard deviation of a disturbance of q, and an error that it cannot explain."""
 
@@ -67,7 +69,13 @@ def findings(rng: np.random.Generator, *, quick: bool) -> list[Finding]:
     claim = "Self-consistent, Bellman-backed-up Q-functions have zero advantage and zero updates"
     return [
         finding.claim(
-            f"bandit.bellman.{name}", f"{claim}: {what}.", section=ACTDE, holds=holds, criterion=criterion, **band
+            f"bandit.bellman.{name}",
+            f"{claim}: {what}.",
+            section=ACTDE,
+            holds=holds,
+            criterion=criterion,
+            of_post=name in POSTS,
+            **band,
         )
         for name, what, band, holds, criterion in found
     ]

@@ -80,7 +80,7 @@ def growing(course: Course) -> list[Finding]:
         ("ppo.unbounded", "Wedding's logits just go up and up (nats per unit of ln n).", ADVANTAGE, "ppo"),
         (
             "ppo.gradient",
-            "The same where the error moves the logits along the gradient of log pi (not in the post).",
+            "The same where the error moves the logits along the gradient of log pi.",
             ADVANTAGE,
             "ppo, gradient",
         ),
@@ -99,7 +99,17 @@ def growing(course: Course) -> list[Finding]:
     ):
         band = over_seeds(late_slope(course, lane))
         holds = band["low"] > 0
-        found.append(finding.claim(f"bandit.{name}", claim, section=section, holds=holds, criterion=criterion, **band))
+        found.append(
+            finding.claim(
+                f"bandit.{name}",
+                claim,
+                section=section,
+                holds=holds,
+                criterion=criterion,
+                of_post=name != "ppo.gradient",
+                **band,
+            )
+        )
     ppo = course.of("ppo")
     tries = over_seeds(ppo.negative[-1, 0] - ppo.negative[ppo.since(0.1)][0, 0])
     found.append(

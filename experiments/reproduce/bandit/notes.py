@@ -18,13 +18,16 @@ class Note:
     """Findings that must be `reproduced`; ids without the part's name."""
     fails: tuple[str, ...] = ()
     """Findings that must be `not reproduced`."""
+    numbers: tuple[str, ...] = ()
+    """Findings whose numbers stand in the text, in the places {0}, {1} and so on."""
 
 
 NOTES = (
     Note(
         limits.SUMMARY,
         "Rewards of 10 and 11 from v = q = 0: whatever is eaten first gets 10 or 11 logits, so that both learners wait"
-        " tens of thousands of steps for the other. What the post says holds after that.",
+        " long for the other: ACTDE has settled after {0:,.0f} steps in the mean. What the post says holds after that.",
+        numbers=("cookies.fast",),
         holds=("cookies.actde", "cookies.ppo"),
         fails=("cookies.fast",),
     ),
@@ -44,6 +47,15 @@ NOTES = (
         " of `experiments/reproduce/bandit/bellman.py`), so that ACTDE moves on to another policy, within its bound.",
         holds=("bellman.first",),
         fails=("bellman.later", "bellman.stable"),
+    ),
+    Note(
+        bellman.ACTDE,
+        "That exploring is not penalised is a matter of where q begins: a first try has the error r - q_0. With rewards"
+        " in [-1, 1] and q_0 = 0, ACTDE lowers the logit in a share of {0:.2f} of first tries of a worse arm, which are"
+        " those with a reward below 0.",
+        holds=("actde.explore",),
+        fails=("actde.explore-below",),
+        numbers=("actde.explore-below",),
     ),
     Note(
         bellman.ACTDE,
@@ -83,10 +95,12 @@ NOTES = (
 def standing(found: Sequence[Finding]) -> dict[str, list[str]]:
     """Section -> the notes that rest on what was found."""
     verdicts = {item.id.partition(".")[2]: item.verdict for item in found}
+    ours = {item.id.partition(".")[2]: item.ours for item in found}
     notes: dict[str, list[str]] = {}
     for note in NOTES:
         rests = [verdicts[name] == REPRODUCED for name in note.holds]
         rests += [verdicts[name] == NOT_REPRODUCED for name in note.fails]
         if all(rests):
-            notes.setdefault(note.section, []).append(note.text)
+            text = note.text.format(*(ours[name] for name in note.numbers))
+            notes.setdefault(note.section, []).append(text)
     return notes

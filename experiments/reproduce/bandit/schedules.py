@@ -71,8 +71,9 @@ def decaying(course: Course) -> list[Finding]:
         ),
         finding.claim(
             "bandit.footnote2.actde",
-            "ACTDE ends at the softmax over rewards with 1/n for q and logits too (the logits' gap; not in the post).",
+            "ACTDE ends at the softmax over rewards with 1/n for q and logits too (the logits' gap).",
             section=FOOTNOTE,
+            of_post=False,
             holds=abs(ending["ours"] - 0.5) < 0.01,
             criterion=softmax,
             **ending,
@@ -81,6 +82,7 @@ def decaying(course: Course) -> list[Finding]:
             "bandit.footnote2.actde-square",
             "... and with 1/n^2 for both, which stops PPO (the same).",
             section=FOOTNOTE,
+            of_post=False,
             holds=abs(stuck["ours"] - 0.5) < 0.01,
             criterion=softmax,
             **stuck,

@@ -5,7 +5,7 @@ what q moved, and q is bounded. Without a discount and without an end q is not, 
 are seen at work.
 """
 
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from actde.tabular import Tabular, TabularACTDE, TabularPPO
 from experiments.figures import COLORS, PALETTE, make_figure, save_figure
 from experiments.reproduce import finding
 from experiments.reproduce.bandit.lanes import moments
-from experiments.reproduce.bandit.mdp import MDP, dilemma, random_mdp, start, take, walk
+from experiments.reproduce.bandit.mdp import MDP, Logits, dilemma, random_mdp, start, take, walk
 from experiments.reproduce.finding import Finding
 from experiments.reproduce.seeds import over_seeds
 from games.ipd import ACTIONS
@@ -44,21 +44,21 @@ def ledger(rng: np.random.Generator, count: int, steps: int) -> list[Finding]:
         alpha, b = (float(size) for size in rng.uniform(0.05, 1, 2))
         logits, most = start(mdp, rng), np.abs(mdp.rewards).max()
         learner = TabularACTDE(logits, alpha=alpha, b=b)
-        take(walk(learner, mdp, rng), steps)
-        moved = [learner.logits[s][a] - logits[s][a] for s in logits for a in logits[s]]
-        q_values = [learner.q_values[s][a] for s in logits for a in logits[s]]
-        off.append(max(abs(logit - b / alpha * q) for logit, q in zip(moved, q_values, strict=True)))
+        kept = [movements(learner, logits) for _ in islice(walk(learner, mdp, rng), steps)]
+        moved, q_values = np.array(kept).swapaxes(0, 1)
+        off.append(float(np.abs(moved - b / alpha * q_values).max()))
         if not mdp.noise:
-            used.append(max(map(abs, moved)) / (b / alpha * most / (1 - mdp.discount)))
+            used.append(float(np.abs(moved).max()) / (b / alpha * most / (1 - mdp.discount)))
     return [
         finding.claim(
             "bandit.footnote3.ledger",
-            "Not in the post: at every moment logit - logit_0 = (b / alpha) (q - q_0), in any MDP"
-            " (largest deviation over random ones).",
+            "At every moment logit - logit_0 = (b / alpha) (q - q_0), in any MDP (largest deviation over random ones"
+            " and all their steps).",
             section=SECTION,
+            of_post=False,
             ours=max(off),
             holds=max(off) < SAME,
-            criterion=f"In none of {count} random MDPs, {steps} steps on policy each, is a logit off by {SAME:g}.",
+            criterion=f"In none of {count} random MDPs, at no step of {steps} on policy, is a logit off by {SAME:g}.",
         ),
         finding.claim(
             "bandit.footnote3.discounted",
@@ -66,10 +66,17 @@ def ledger(rng: np.random.Generator, count: int, steps: int) -> list[Finding]:
             " (largest movement of a logit, in units of its bound (b / alpha) max |r| / (1 - discount)).",
             section=SECTION,
             ours=max(used),
-            holds=max(used) > 1,
-            criterion="In a random MDP without noise a logit moves further than the bound.",
+            holds=max(used) > 1 + SAME,
+            criterion="In a random MDP without noise a logit moves further than the bound at some step.",
         ),
     ]
+
+
+def movements(learner: TabularACTDE, logits: Logits) -> tuple[list[float], list[float]]:
+    """What every logit moved by since `logits`, nats, and every q since 0, units of reward."""
+    entries = [(state, action) for state, row in logits.items() for action in row]
+    moved = [learner.logits[state][action] - logits[state][action] for state, action in entries]
+    return moved, [learner.q_values[state][action] for state, action in entries]
 
 
 def endless(rng: np.random.Generator, count: int, steps: int) -> Finding:
@@ -121,11 +128,12 @@ def dilemmas(rng: np.random.Generator, quick: bool) -> list[Finding]:
             section=SECTION,
             holds=holds,
             criterion=criterion,
+            of_post=False,
             **band,
         )
         for name, what, band, holds, criterion in (
-            ("ppo", "PPO's logits grow", ppo, ppo["low"] > 0.5, "The interval over seeds is above 0.5."),
-            ("actde", "ACTDE's do not", actde, actde["high"] < ppo["low"], "The interval over seeds is below PPO's."),
+            ("ppo", "PPO's logits grow", ppo, ppo["low"] > 0.5, "The interval is above 0.5."),
+            ("actde", "ACTDE's grow less", actde, actde["high"] < ppo["low"], "The interval is below PPO's."),
         )
     ]
 

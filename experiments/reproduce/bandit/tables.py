@@ -179,7 +179,7 @@ def wireheading() -> list[Finding]:
         return math.exp(-float(gap(learner, "wirehead", "pizza"))) * learner.policy(STATE)["wirehead"]
 
     rule = math.exp(-90) / 99 / (1 + math.exp(-90) / 99)
-    need = math.log(0.9998 / 0.0002) - math.log(99)
+    need = float(brentq(lambda difference: share(difference) - 0.0002, 0, 90, xtol=1e-12))
     return [
         finding.contradiction(
             "bandit.wireheading.pizza",
@@ -199,13 +199,14 @@ def wireheading() -> list[Finding]:
             ours=1 - share(90),
             section=WIREHEADING,
         ),
-        finding.contradiction(
+        finding.claim(
             "bandit.wireheading.difference",
-            "The rewards differ by 90 (the difference that would give .02%).",
-            post="90",
-            rule=need,
-            ours=brentq(lambda difference: share(difference) - 0.0002, 0, 90, xtol=1e-12),
+            "The rule gives .02% where the rewards differ by 90 (the difference at which it does).",
+            ours=need,
+            holds=math.isclose(need, 90, abs_tol=0.5),
             section=WIREHEADING,
+            criterion="It does so at 90, to half a unit of reward.",
+            of_post=False,
         ),
     ]
 
