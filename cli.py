@@ -39,6 +39,10 @@ DISK = {
     errno.EROFS: "the disk is read-only",
     errno.EACCES: "permission denied",
     errno.EPERM: "not permitted",
+    errno.ENOTDIR: "a folder is needed, but this path leads through a file",
+    errno.EEXIST: "a folder is needed, but a file has this name",
+    errno.EISDIR: "a file is needed, but this is a folder",
+    errno.ENAMETOOLONG: "the name is too long",
 }
 
 app = typer.Typer(

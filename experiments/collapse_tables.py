@@ -1,19 +1,19 @@
 """The part of a grid's report that is about collapse: two tables over seeds, and what their columns mean.
 
 Every number is a mean over runs of one optimizer and value, never over pooled episodes of different seeds, with its
-interval over those runs. A column that no run has is left out. The measures are made in measure.py.
+interval over those runs (intervals.py). A column that no run has is left out. The measures are made in measure.py.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from agents.evaluate import estimate
+from experiments.intervals import ABOVE_0, ABOVE_1, RATE, Range, over_runs
 
 Rows = Sequence[Mapping[str, Any]]
 Estimate = Mapping[str, float | None]
-Column = tuple[str, Callable[[Mapping[str, Any]], float | None], Callable[[Estimate], str]]
-"""Head, the number of a run's measures, and how its mean over seeds is written."""
+Column = tuple[str, Callable[[Mapping[str, Any]], float | None], Callable[[Estimate], str], Range]
+"""Head, the number of a run's measures, how its mean over seeds is written, and where the quantity ends."""
 
 
 def interval(estimate: Estimate | None, form: str = ".2f") -> str:
@@ -43,12 +43,12 @@ def _of(part: str, name: str) -> Callable[[Mapping[str, Any]], float | None]:
 
 
 DISTANCES: Sequence[Column] = (
-    ("entropy", lambda measured: measured["entropy"], _digits),
-    ("KL to pi_0", lambda measured: measured["kl_initial"], _digits),
-    ("tau of the step sizes", _of("tilted", "tau"), _digits),
-    ("KL to tilted there", _of("tilted", "kl"), _digits),
-    ("tau that fits best", _of("tilted", "best_inverse_tau"), _inverted),
-    ("KL to tilted at its best", _of("tilted", "best_kl"), _digits),
+    ("entropy", lambda measured: measured["entropy"], _digits, ABOVE_0),
+    ("KL to pi_0", lambda measured: measured["kl_initial"], _digits, ABOVE_0),
+    ("tau of the step sizes", _of("tilted", "tau"), _digits, ABOVE_0),
+    ("KL to tilted there", _of("tilted", "kl"), _digits, ABOVE_0),
+    ("tau that fits best", _of("tilted", "best_inverse_tau"), _inverted, ABOVE_0),
+    ("KL to tilted at its best", _of("tilted", "best_kl"), _digits, ABOVE_0),
 )
 
 
@@ -57,12 +57,12 @@ def _strategy_columns(rows: Rows) -> list[Column]:
     shares = dict.fromkeys(name for found in measured for name in found["strategies"]["shares"] or ())
     ks = dict.fromkeys(k for found in measured if found["pass_at"] for k in found["pass_at"]["mean"])
     return [
-        ("strategies, counted", _counted, _digits),
-        ("corrected", _of("strategies", "corrected"), _digits),
-        ("from the policy", _of("strategies", "policy"), _digits),
-        *((f"share of {name}", _share(name), _digits) for name in shares),
-        ("different wins", _of("wins", "different"), _digits),
-        *((f"pass@{k}", _pass(k), _digits) for k in ks),
+        ("strategies, counted", _counted, _digits, ABOVE_1),
+        ("corrected", _of("strategies", "corrected"), _digits, ABOVE_1),
+        ("from the policy", _of("strategies", "policy"), _digits, ABOVE_1),
+        *((f"share of {name}", _share(name), _digits, RATE) for name in shares),
+        ("different wins", _of("wins", "different"), _digits, ABOVE_0),
+        *((f"pass@{k}", _pass(k), _digits, RATE) for k in ks),
     ]
 
 
@@ -119,7 +119,7 @@ def _table(rows: Rows, setting: str | None, columns: Sequence[Column]) -> list[s
     for row in rows:
         groups.setdefault((row["optimizer"], row["value"]), []).append(row["collapse"])
     kept = [column for column in columns if any(column[1](row["collapse"]) is not None for row in rows)]
-    heads = ["optimizer", *([setting] if setting else []), "seeds", *(head for head, _, _ in kept)]
+    heads = ["optimizer", *([setting] if setting else []), "seeds", *(head for head, *_ in kept)]
     lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
     for (optimizer, value), mine in groups.items():
         cells = [optimizer, *([f"{value}"] if setting else []), f"{len(mine)}"]
@@ -129,6 +129,6 @@ def _table(rows: Rows, setting: str | None, columns: Sequence[Column]) -> list[s
 
 def _cell(measured: Sequence[Mapping[str, Any]], column: Column) -> str:
     """The mean over the runs that have the measure; nothing where none has."""
-    _, number, written = column
-    found = estimate([value for value in map(number, measured) if value is not None])
+    _, number, written, within = column
+    found = over_runs([value for value in map(number, measured) if value is not None], within)
     return "" if found is None else written(asdict(found))

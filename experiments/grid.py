@@ -8,7 +8,7 @@ so a grid may be made in pieces. Every finished run is measured once (measure.py
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -78,10 +78,17 @@ def parse_values(text: str | None) -> tuple[str | None, list[Any]]:
     name, _, values = text.partition("=")
     if not name or not values:
         raise AgentError(f"expected NAME=VALUE,VALUE to vary a setting, got {text!r}")
-    return name.replace("-", "_"), [_value(word) for word in values.split(",")]
+    name = name.replace("-", "_")
+    kinds = {spec.name: spec.metadata["kind"] for spec in (*fields(TrainSettings), *fields(Settings))}
+    return name, [_value(word, kinds.get(name)) for word in values.split(",")]
 
 
-def _value(word: str) -> Any:
+def _value(word: str, kind_of_setting: str | None) -> Any:
+    """What a word says for a setting of this kind (actde/fields.py); "none" is a word only where words are chosen."""
+    if kind_of_setting in ("choice", "text"):
+        return word
+    if kind_of_setting == "flag":
+        return {"true": True, "false": False}.get(word, word)
     for kind in (int, float):
         try:
             return kind(word)

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from agents.evaluate import estimate
 from experiments.figures import COLORS, PALETTE, make_figure, save_figure
+from experiments.intervals import ABOVE_0, ABOVE_1, Range, over_runs
 
 SOLVED = 0.9
 """Share of the last 100 episodes from which on a game counts as solved."""
@@ -81,22 +81,37 @@ def sweep_figure(results: Mapping[str, Any], path: Path) -> None:
     """Success (sampled and greedy) and entropy against the setting that was varied: a dot a run, a line of means."""
     rows = [row for row in results["runs"] if row["setting"]]
     figure, axes = make_figure()
+    places = positions([row["value"] for row in rows])
     for optimizer in dict.fromkeys(row["optimizer"] for row in rows):
         mine = [row for row in rows if row["optimizer"] == optimizer]
         color = COLORS.get(optimizer)
         for how, marker, style in (("sampled", "o", "-"), ("greedy", "s", "--")):
-            _points(axes[0], mine, how, "success_rate", color, marker, style, f"{optimizer}, {how}")
-        _points(axes[1], mine, "sampled", "entropy", color, "o", "-", optimizer)
-    name = rows[0]["setting"]
-    axes[0].set(xscale="log", xlabel=name, ylabel="share of episodes won", ylim=(-0.02, 1.02))
-    axes[1].set(xscale="log", xlabel=name, ylabel="entropy over commands, nats", ylim=(0, None))
+            _points(axes[0], mine, places, how, "success_rate", color, marker, style, f"{optimizer}, {how}")
+        _points(axes[1], mine, places, "sampled", "entropy", color, "o", "-", optimizer)
+    axes[0].set(ylabel="share of episodes won", ylim=(-0.02, 1.02))
+    axes[1].set(ylabel="entropy over commands, nats", ylim=(0, None))
+    for axis in axes:
+        axis.set(xlabel=rows[0]["setting"])
+        if all(place == value for value, place in places.items()):
+            axis.set(xscale="log")
+        else:
+            axis.set_xticks(list(places.values()), [str(value) for value in places])
+            axis.set(xlim=(-0.4, len(places) - 0.6))
     axes[0].legend(frameon=False, fontsize=8)
     save_figure(figure, path)
+
+
+def positions(values: Iterable[Any]) -> dict[Any, float]:
+    """Where along the axis each value stands: numbers above 0 where they are, anything else side by side."""
+    found = list(dict.fromkeys(values))
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) and value > 0 for value in found)
+    return {value: float(value) if numbers else float(place) for place, value in enumerate(found)}
 
 
 def _points(
     axis: Any,
     rows: Iterable[Mapping[str, Any]],
+    places: Mapping[Any, float],
     how: str,
     what: str,
     color: str | None,
@@ -106,7 +121,7 @@ def _points(
 ) -> None:
     found: dict[float, list[float]] = {}
     for row in rows:
-        found.setdefault(float(row["value"]), []).append(row["evaluation"][how][what]["value"])
+        found.setdefault(places[row["value"]], []).append(row["evaluation"][how][what]["value"])
     x = sorted(found)
     fill = color if style == "-" else "none"
     for value in x:
@@ -154,19 +169,20 @@ def collapse_figure(rows: Rows, path: Path) -> None:
 
 def _panel(axis: Any, groups: Mapping[str, Rows], label: str, measure: Measure, other: Measure | None) -> None:
     """One measure of all groups, side by side; with another reading of it, that one hollow on the right."""
+    within = ABOVE_1 if measure is strategies_number else ABOVE_0
     both = other is not None and any(_values(rows, other) for rows in groups.values())
     for place, rows in enumerate(groups.values()):
         color = COLORS.get(rows[0]["optimizer"], "0.3")
-        _dots(axis, place - (0.2 if both else 0.0), _values(rows, measure), color, filled=True)
+        _dots(axis, place - (0.2 if both else 0.0), _values(rows, measure), color, within, filled=True)
         if both and other:
-            _dots(axis, place + 0.2, _values(rows, other), color, filled=False)
+            _dots(axis, place + 0.2, _values(rows, other), color, within, filled=False)
         if not _values(rows, measure):
             axis.text(place, 0.02, "none", color="0.5", fontsize=8, ha="center", transform=axis.get_xaxis_transform())
     if both:
         for fill, text in (("0.3", "$\\tau$ that fits best"), ("none", "$\\tau$ of the step sizes")):
             axis.plot([], [], "o", mfc=fill, color="0.3", ms=4, ls="none", label=text)
         axis.legend(frameon=False, fontsize=8)
-    axis.set(ylabel=label, xlim=(-0.6, len(groups) - 0.4), ylim=(1 if measure is strategies_number else 0, None))
+    axis.set(ylabel=label, xlim=(-0.6, len(groups) - 0.4), ylim=(within[0], None))
     if measure is strategies_number and max(value for rows in groups.values() for value in _values(rows, measure)) > 50:
         axis.set_yscale("log")
     names = [name.replace(", ", "\n") for name in groups]
@@ -179,9 +195,9 @@ def _values(rows: Rows, measure: Measure) -> list[float]:
     return [value for value in found if value is not None]
 
 
-def _dots(axis: Any, place: float, values: Sequence[float], color: str, *, filled: bool) -> None:
+def _dots(axis: Any, place: float, values: Sequence[float], color: str, within: Range, *, filled: bool) -> None:
     """The values side by side in a narrow column, their mean as a bar with its interval beside it."""
-    found = estimate(values)
+    found = over_runs(values, within)
     if found is None:
         return
     x = place - 0.08 + np.linspace(-0.06, 0.06, len(values))

@@ -11,10 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from agents.evaluate import estimate
 from agents.run_folder import replace_text
 from experiments.collapse_tables import collapse_section, interval
 from experiments.grid_figures import SOLVED, collapse_figure, curves_figure, sweep_figure, winnable
+from experiments.intervals import ABOVE_0, RATE, over_runs
 
 RESULTS = "results.json"
 
@@ -63,7 +63,10 @@ def markdown(results: Mapping[str, Any]) -> str:
     figures = ["![learning curves](curves.svg)"]
     if setting:
         figures.append("![success and entropy along the sweep](sweep.svg)")
-    note = f"Intervals: 95%; of a run over {about['episodes']} episodes, of a mean over the runs' seeds (bootstrap)."
+    note = (
+        f"Intervals: 95%; of a run over {about['episodes']} episodes (bootstrap), of a mean over the runs' seeds by"
+        " Student's t, cut off where the quantity ends (a rate at 0 and 1, an entropy at 0)."
+    )
     collapse = collapse_section(rows, setting, about["episodes"]) if has_collapse(rows) else []
     return "\n".join([*lines, "", *figures, "", note, "", *collapse])
 
@@ -105,7 +108,9 @@ def _over_seeds(rows: Sequence[Mapping[str, Any]], setting: str | None) -> list[
         if len(mine) > 1:
             cells = [optimizer, *([f"{value}"] if setting else []), f"{len(mine)}"]
             for _, how, name in what:
-                found = estimate([row["evaluation"][how][name]["value"] for row in mine], unit=name != "entropy")
+                values = [row["evaluation"][how][name]["value"] for row in mine]
+                rate = name != "entropy"
+                found = over_runs(values, RATE if rate else ABOVE_0, ends=rate)
                 cells.append(interval(None if found is None else asdict(found)))
             lines.append("| " + " | ".join(cells) + " |")
     return lines if len(lines) > 2 else []

@@ -307,3 +307,22 @@ def test_a_failing_disk_is_one_line(
         cli_module.main()
     assert stopped.value.code == 1
     assert re.fullmatch(r"error: the disk is (full|read-only): runs/x\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("file/report", "this path leads through a file"),
+        ("x" * 300, "the name is too long"),
+        ("lost", "a file has this name"),
+        ("folder", "this is a folder"),
+    ],
+)
+def test_a_path_that_cannot_be_is_one_clear_line(tmp_path: Path, place: str, said: str) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "lost").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "folder" / "results.json").mkdir(parents=True)
+    done = cli("reproduce", "bandit", "--quick", "--out", str(tmp_path / place))
+    assert said in done.stderr
+    assert str(tmp_path / place) in done.stderr
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)

@@ -119,7 +119,12 @@ def test_compare_writes_a_report_and_makes_no_run_twice(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [(("--vary", "reward_scale"), "NAME=VALUE"), (("--vary", "reward_scal=1"), "did you mean 'reward_scale'?")],
+    [
+        (("--vary", "reward_scale"), "NAME=VALUE"),
+        (("--vary", "reward_scal=1"), "did you mean 'reward_scale'?"),
+        (("--vary", "detach-q=true,yes"), "detach_q must be true or false, got 'yes'"),
+        (("--vary", "lr=none"), "lr must be a number"),
+    ],
 )
 def test_compare_refuses_before_it_trains(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
     done = cli("compare", "--out", str(tmp_path / "report"), *words, *TINY)

@@ -84,7 +84,7 @@ def extremes(bandits: Bandits, rng: np.random.Generator) -> list[Finding]:
         )
         for name, claim in (
             ("above", "A factor c above 1 extremizes the policy's probabilities"),
-            ("below", "... and so does any positive c, as the post's words are (c from 0.25 to 0.91)"),
+            ("below", "... and so does any positive c, as the post's words are: c from 0.25 to 0.91"),
         )
     ]
 

@@ -19,7 +19,7 @@ def findings() -> list[Finding]:
             'In the tabular bandit ACTDE adds "reward logits (e^R)" onto log pi_0 (pi(wedding) if e^1 and e^.5 were'
             " added; the post's own rule and table add 1 and .5).",
             section=SECTION,
-            post=f"{said:.4f}",
+            post=f"{said:.2f}",
             rule=math.e / (math.e + math.sqrt(math.e)),
             ours=in_turn(TabularACTDE, REWARDS, even(REWARDS)[STATE], 2).policy(STATE)["wedding"],
         )

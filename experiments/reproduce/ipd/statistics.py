@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from experiments.intervals import half_width
 from experiments.reproduce.seeds import Band
 
 LEVEL = 0.95
@@ -35,5 +36,5 @@ def mean_band(sample: NDArray[np.float64]) -> Band:
     n, middle = len(sample), float(sample.mean())
     if n < 2:
         return Band(ours=middle, low=middle, high=middle)
-    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * float(sample.std(ddof=1)) / math.sqrt(n)
+    half = half_width(sample)
     return Band(ours=middle, low=middle - half, high=middle + half)
