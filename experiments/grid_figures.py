@@ -78,7 +78,7 @@ def label_of(row: Mapping[str, Any]) -> str:
 
 
 def sweep_figure(results: Mapping[str, Any], path: Path) -> None:
-    """Success (sampled and greedy) and entropy against the setting that was varied: a dot a run, a line of means."""
+    """Success (sampled and greedy) and entropy against the setting: a dot a run, a line of means, or bars on words."""
     rows = [row for row in results["runs"] if row["setting"]]
     figure, axes = make_figure()
     places = positions([row["value"] for row in rows])
@@ -92,7 +92,7 @@ def sweep_figure(results: Mapping[str, Any], path: Path) -> None:
     axes[1].set(ylabel="entropy over commands, nats", ylim=(0, None))
     for axis in axes:
         axis.set(xlabel=rows[0]["setting"])
-        if all(place == value for value, place in places.items()):
+        if on_a_scale(places):
             axis.set(xscale="log")
         else:
             axis.set_xticks(list(places.values()), [str(value) for value in places])
@@ -101,11 +101,16 @@ def sweep_figure(results: Mapping[str, Any], path: Path) -> None:
     save_figure(figure, path)
 
 
+def on_a_scale(values: Iterable[Any]) -> bool:
+    """True where all are numbers above 0, which have a place on a logarithmic axis."""
+    return all(isinstance(value, int | float) and not isinstance(value, bool) and value > 0 for value in values)
+
+
 def positions(values: Iterable[Any]) -> dict[Any, float]:
     """Where along the axis each value stands: numbers above 0 where they are, anything else side by side."""
     found = list(dict.fromkeys(values))
-    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) and value > 0 for value in found)
-    return {value: float(value) if numbers else float(place) for place, value in enumerate(found)}
+    scaled = on_a_scale(found)
+    return {value: float(value) if scaled else float(place) for place, value in enumerate(found)}
 
 
 def _points(
@@ -126,7 +131,12 @@ def _points(
     fill = color if style == "-" else "none"
     for value in x:
         axis.plot([value] * len(found[value]), found[value], marker, mfc=fill, color=color, ms=4, ls="none")
-    axis.plot(x, [float(np.mean(found[value])) for value in x], style, color=color, lw=1.2, label=label)
+    means = [float(np.mean(found[value])) for value in x]
+    if on_a_scale(places):
+        axis.plot(x, means, style, color=color, lw=1.2, label=label)
+    else:  # nothing lies between two words
+        axis.plot([], [], marker, mfc=fill, color=color, ms=4, ls="none", label=label)
+        axis.hlines(means, np.array(x) - 0.15, np.array(x) + 0.15, color=color, lw=1.2, ls=style)
 
 
 # -- collapse ----------------------------------------------------------------------------------------------

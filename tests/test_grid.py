@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from experiments import grid, report
-from experiments.grid_figures import positions, sweep_figure
+from experiments.grid_figures import on_a_scale, positions, sweep_figure
 
 BANDIT = Path(__file__).parent.parent / "docs" / "bandit" / report.RESULTS
 
@@ -35,6 +35,9 @@ def test_numbers_stand_where_they_are_and_words_side_by_side() -> None:
     assert positions([None, 0.1]) == {None: 0, 0.1: 1}
     assert positions([0, 0.1]) == {0: 0, 0.1: 1}  # 0 has no place on a logarithmic axis
     assert positions([True, False]) == {True: 0, False: 1}
+    assert on_a_scale([3, 0.5])
+    for values in (["ppo"], [None, 0.1], [0, 1], [False, True]):
+        assert not on_a_scale(values)
 
 
 def varied(values: list[Any]) -> dict[str, Any]:
@@ -45,7 +48,7 @@ def varied(values: list[Any]) -> dict[str, Any]:
     return results
 
 
-@pytest.mark.parametrize("values", [["ppo", "ilql"], [None, 0.1], [True, False], [0.01, 1]])
+@pytest.mark.parametrize("values", [["ppo", "ilql"], [None, 0.1], [False, True], [0, 1], [0.01, 1]])
 def test_a_report_on_any_values_is_written(tmp_path: Path, values: list[Any]) -> None:
     results = varied(values)
     report.write(tmp_path, results["about"], results["runs"])
