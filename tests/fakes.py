@@ -27,9 +27,7 @@ class Corridor(gymnasium.Env[str, str]):
         self.action_space = gymnasium.spaces.Text(100)
         Corridor.opened += 1
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[str, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         super().reset(seed=seed)
         self.turns = self.score = 0
         self.place = (options or {}).get("place", 0)

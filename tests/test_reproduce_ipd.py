@@ -217,7 +217,8 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Quick reports of both parts, in one folder."""
     place = tmp_path_factory.mktemp("quick")
     for part in ("ipd", "sensitivity"):
-        answer("reproduce", part, "--out", str(place), "--quick", "--seed", "3")
+        done = cli("reproduce", part, "--out", str(place), "--quick", "--seed", "3", timeout=600)
+        assert done.returncode == 0, done.stderr
     return place
 
 

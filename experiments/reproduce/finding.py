@@ -172,9 +172,7 @@ def contradiction(
     agrees = math.isclose(ours, rule, rel_tol=1e-6, abs_tol=1e-300)
     if not agrees or plain.verdict == REPRODUCED:
         return plain
-    criterion = (
-        "The post's number is what its own rule gives, as far as it is printed (the band); ours is the rule's."
-    )
+    criterion = "The post's number is what its own rule gives, as far as it is printed (the band); ours is the rule's."
     return Finding(**plain.to_json() | {"verdict": CONTRADICTS, "criterion": criterion})
 
 

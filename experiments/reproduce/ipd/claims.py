@@ -19,6 +19,8 @@ class Claim:
     text: str
     criterion: str
     judge: Callable[[], Judgement]
+    of_post: bool = True
+    """False where the post does not say it and we add it."""
 
 
 def number(ours: float) -> dict[str, float | None]:
@@ -30,10 +32,10 @@ def judged(claims: Sequence[Claim], *, section: str, ready: bool) -> list[Findin
     """The findings; all `not run` where the trials are not ready."""
     made = []
     for one in claims:
+        words: dict[str, Any] = {"section": section, "criterion": one.criterion, "of_post": one.of_post}
         if ready:
             band, holds = one.judge()
-            found = finding.claim(one.id, one.text, section=section, holds=bool(holds), criterion=one.criterion, **band)
+            made.append(finding.claim(one.id, one.text, holds=bool(holds), **words, **band))
         else:
-            found = finding.not_run(one.id, one.text, section=section, criterion=one.criterion)
-        made.append(found)
+            made.append(finding.not_run(one.id, one.text, **words))
     return made

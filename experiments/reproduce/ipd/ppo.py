@@ -103,9 +103,10 @@ def _stays(plain: Series) -> Claim:
     return Claim(
         id="ipd.ppo.stays",
         text=f"PPO stays there for {LONG:,} steps under the same weight decay and dropout (share of alternating games"
-        " at the end; not in the post, a control for ACTDE's drift).",
+        " at the end; a control for ACTDE's drift).",
         criterion=f"Every trial ends above {PURE:.0%} with an entropy below {COLLAPSED} nats.",
         judge=stays,
+        of_post=False,
     )
 
 

@@ -51,15 +51,17 @@ def _pair(base: Series, other: Series, what: str) -> list[Claim]:
         Claim(
             id=f"sensitivity.drift.{short}",
             text=f"ACTDE regresses from alternating also {what} (share at steps 200 to 400 less the last, of"
-            f" {STEPS:,}; the post leaves open whether the drift is ACTDE's).",
+            f" {STEPS:,}).",
             criterion="The 95% interval over trials is above 0: the drift is not of what was taken away alone.",
             judge=drifts,
+            of_post=False,
         ),
         Claim(
             id=f"sensitivity.recipe.{short}",
             text=f"The recipe makes it worse: it regresses less {what} (the post's loss less this one, in pairs).",
             criterion="The 95% interval over pairs of trials is above 0.",
             judge=worse,
+            of_post=False,
         ),
     ]
 
