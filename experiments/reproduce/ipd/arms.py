@@ -92,11 +92,6 @@ class Series:
         return len(self.rows)
 
     @property
-    def steps(self) -> NDArray[np.int64]:
-        """[rollouts] gradient steps taken before each rollout, the x axis of the post's figures."""
-        return np.arange(self.rows.shape[1]) * EPOCHS
-
-    @property
     def end(self) -> int:
         """Gradient steps after the last rollout."""
         return int(self.rows.shape[1]) * EPOCHS
@@ -131,6 +126,13 @@ class Series:
         """[trials] change over the second half, by least squares."""
         late = self.column(name)[:, self.rows.shape[1] // 2 :]
         return np.asarray(np.polyfit(np.arange(late.shape[1]) / late.shape[1], late.T, 1)[0])
+
+    def thinned(self, points: int) -> tuple[NDArray[np.float64], "Series"]:
+        """At most about so many points for a figure, means over equal runs of rollouts: their steps, and the rows."""
+        length = max(1, self.rows.shape[1] // points)
+        kept = self.rows.shape[1] // length
+        rows = self.rows[:, : kept * length].reshape(self.trials, kept, length, -1).mean(axis=2)
+        return np.arange(kept) * length * EPOCHS, Series(arm=self.arm, rows=rows, seconds=self.seconds)
 
     def until(self, step: int) -> "Series":
         """The same trials, stopped at this gradient step."""

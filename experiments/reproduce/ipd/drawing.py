@@ -11,18 +11,21 @@ from experiments.reproduce.ipd.arms import Series
 
 LOOKS = {"alternate": (PALETTE[2], "-", 1.6), "cooperate": (PALETTE[0], "-.", 1.2), "defect": (PALETTE[1], "-", 0.8)}
 """Colour, style and width; dashes are for the softmax, as in the post."""
+POINTS = 400
+"""Of a line, about; a figure shows no more, and its file stays small."""
 LABELS = {"alternate": "alternating", "cooperate": "coop-coop", "defect": "defect-defect"}
 
 
 def shares(axis: Any, found: Series, lines: Mapping[str, float], *, trial: int | None = None) -> None:
     """One trial, or the mean of all with a band of one standard deviation; dashed: softmax over returns."""
+    steps, few = found.thinned(POINTS)
     for name, (color, style, width) in LOOKS.items():
-        rows = found.column(name)
+        rows = few.column(name)
         middle = rows.mean(axis=0) if trial is None else rows[trial]
-        axis.plot(found.steps, middle, style, color=color, lw=width, label=LABELS[name])
+        axis.plot(steps, middle, style, color=color, lw=width, label=LABELS[name])
         if trial is None and len(rows) > 1:
             spread = rows.std(axis=0, ddof=1)
-            axis.fill_between(found.steps, middle - spread, middle + spread, color=color, alpha=0.2, lw=0)
+            axis.fill_between(steps, middle - spread, middle + spread, color=color, alpha=0.2, lw=0)
         axis.axhline(lines[name], color=color, ls="--", lw=1)
     axis.set(xlabel="epoch (gradient step)", ylabel="probability", ylim=(0, 1), xlim=(0, found.end))
 
@@ -55,9 +58,10 @@ def fan(path: Path, found: Sequence[tuple[str, Series]], *, columns: int, unifor
     rows = -(-len(found) // columns)
     figure, axes = make_figure(rows, columns, 3.2 * columns, 2.5 * rows)
     for axis, (title, one) in zip(np.ravel(axes), found, strict=False):
-        for row in one.column("alternate"):
-            axis.plot(one.steps, row, color=PALETTE[5], lw=0.6)
-        axis.plot(one.steps, one.column("alternate").mean(axis=0), color="black", lw=1.5)
+        steps, few = one.thinned(POINTS)
+        for row in few.column("alternate"):
+            axis.plot(steps, row, color=PALETTE[5], lw=0.6)
+        axis.plot(steps, few.column("alternate").mean(axis=0), color="black", lw=1.5)
         axis.axhline(uniform, color="0.5", ls=":", lw=1)
         axis.set(ylim=(0, 1), xlim=(0, one.end), xlabel="gradient step", ylabel="alternating")
         axis.set_title(f"{title} ({one.trials} trials)", fontsize=9)
