@@ -114,6 +114,8 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5, help="measured rollouts of each")
     parser.add_argument("--out", type=Path, help="also write the numbers here, as JSON")
     options = parser.parse_args()
+    if options.public is not None and not (options.public / "mingpt" / "prisonerTrainer.py").is_file():
+        parser.error(f"{options.public} is no checkout of the public code: it has no mingpt/prisonerTrainer.py")
     os.environ["OMP_NUM_THREADS"] = "1"
     import torch
 

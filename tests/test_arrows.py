@@ -20,7 +20,11 @@ FOREIGN = {
     "games": {"gymnasium", "numpy", "platformdirs", "textworld", "jericho", "tatsu", "networkx"},
 }
 """The packages of others that a leaf may use."""
-HEAVY = {"jericho", "peft", "tensorboard", "textworld", "torch", "transformers", "accelerate", "scipy", "gymnasium"}
+HEAVY = {"jericho", "peft", "tensorboard", "textworld", "torch", "transformers", "accelerate", "scipy", "gymnasium"} | {
+    "llvmlite",
+    "matplotlib",
+    "numba",
+}
 """Imported inside functions only, in the modules that help, settings and plain play go through."""
 LIGHT = [
     "cli.py",

@@ -204,3 +204,9 @@ def test_the_first_run_on_a_machine_is_like_the_second(tmp_path: Path) -> None:
     ]
     assert told[0] == told[1] and len(told[0]) > 60
     assert any(tmp_path.rglob("*.nbi"))
+
+
+def test_numba_still_lets_us_say_that_arrays_do_not_overlap() -> None:
+    """Without it everything is right and a third slower; see compiled.py."""
+    assert callable(getattr(getattr(kernel.forward, "_compiler", None), "_customize_flags", None))
+    assert kernel.forward._compiler._customize_flags.__name__ == "without_overlap"

@@ -7,7 +7,8 @@ update run the same functions, in another order.
 
 A pass draws no random number: dropout compares those of its argument `Noise` with a threshold. Leaves out heads and
 losses, which are torch's (trunk.py), and what the records of arrays are (arrays.py). All that is compiled together
-stands in this one file, because the cache of compiled code notices a change of this file only.
+stands in this one file, because the cache of compiled code notices a change of this file only (after one of
+compiled.py, remove the caches, __pycache__/*.nb?).
 
 Shapes: L layers, H heads of E dims, D = H E, F = 4 D, T positions, S streams.
 """
