@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shlex
 import sys
 import time
@@ -513,6 +514,9 @@ def main() -> None:
     except OSError as error:
         if error.errno not in DISK:
             raise
+        if error.errno == errno.ENOSPC:
+            # what could not be written is still in the buffer, and would be tried again on the way out
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         where = f": {error.filename}" if error.filename else ""
         _fail(DISK[error.errno] + where, 1)
     sys.exit(status if isinstance(status, int) else 0)

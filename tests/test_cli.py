@@ -28,8 +28,9 @@ ROOT = Path(__file__).parent.parent
 
 
 def surroundings(**more: str) -> dict[str, str]:
-    """The environment of a command: what the test run has, 100 columns, no colours."""
-    return {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", **more}
+    """The environment of a command: what the test run has, 100 columns, no colours, output buffered as by default."""
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return {**own, "COLUMNS": "100", "NO_COLOR": "1", **more}
 
 
 def cli(*arguments: str, **settings: Any) -> subprocess.CompletedProcess[str]:
