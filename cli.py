@@ -14,8 +14,9 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from io import UnsupportedOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -516,7 +517,8 @@ def main() -> None:
             raise
         if error.errno == errno.ENOSPC:
             # what could not be written is still in the buffer, and would be tried again on the way out
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            with suppress(UnsupportedOperation):  # a stream that is no file has nothing to write to
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         where = f": {error.filename}" if error.filename else ""
         _fail(DISK[error.errno] + where, 1)
     sys.exit(status if isinstance(status, int) else 0)
