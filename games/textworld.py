@@ -1,7 +1,7 @@
 """TextWorld games behind our contract: one game file, played through TextWorld's own interpreter.
 
 Commands pass the gatekeeper (`games/guard.py`) first and files are checked before they are loaded
-(`games/gamefile.py`). Remembering transitions, to play faster, is left out.
+(`games/gamefile.py`). What plays a game is an engine (`games/answers.py`).
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from games import gamefile, paths
+from games.answers import INFOS, Answer, Engine
 from games.base import Moment, TextGame
-from games.engine import start
 from games.errors import GameError, nearest
 from games.guard import Guard
+from games.stock import StockEngine
 
-INFOS = ("inventory", "description", "policy_commands")
-"""What `infos` may ask for; each costs several times a plain step."""
 BANNER_END = "$$$$$$$$ \\$$$$$$$ \n"
 """The last line of the large TEXTWORLD that opens every game; it says nothing and costs hundreds of tokens."""
 TURNS = 100
@@ -30,9 +29,9 @@ class TextWorld(TextGame):
 
     The reward of a command is the difference of scores. Winning and losing terminate; the turn limit
     truncates (default: 100, or three times the walkthrough where that is more). `infos` asks for the
-    expensive entries of info (`inventory`, `description`, `policy_commands`; the last is empty in cooking
-    games with `drop`); `score`, `max_score`, `won`, `lost`, `moves` and `objective` always come, and
-    `extra.walkthrough` at reset. `moves` counts commands, understood or not. A command that the gatekeeper
+    expensive entries of info (`inventory`, `description`, `policy_commands`, `intermediate_reward`; the last two
+    say nothing in cooking games with `drop`); `score`, `max_score`, `won`, `lost`, `moves` and `objective` always
+    come, and `extra.walkthrough` at reset. `moves` counts commands, understood or not. A command that the gatekeeper
     stops is answered as not understood, costs a turn, and leaves its reason in `info["refused"]`. Texts are
     stripped at both ends, and the opening comes without TextWorld's banner.
     """
@@ -44,57 +43,48 @@ class TextWorld(TextGame):
         self._asked = tuple(name for name in INFOS if name in infos)
         self.path = _locate(game)
         gamefile.check(self.path)
-        self._env: Any = self._load()
-        self._walkthrough: list[str] = list(self._state.get("extra.walkthrough") or ())
-        self._guard = Guard(self._state["command_templates"])
-        limit = max(TURNS, 3 * len(self._walkthrough)) if max_turns is None else max_turns
+        self._answer: Answer
+        with _named_tw(self.path) as story:
+            self._engine: Engine = StockEngine(story, self._asked)
+        self._facts = self._engine.facts
+        self._guard = Guard(self._facts.command_templates)
+        limit = max(TURNS, 3 * len(self._facts.walkthrough)) if max_turns is None else max_turns
         super().__init__(max_turns=limit, characters=self.path.with_suffix(".json").read_text("utf-8"))
 
     def close(self) -> None:
         """Free the interpreter; a second call does nothing, `reset` loads it again."""
         super().close()
-        env, self._env = getattr(self, "_env", None), None
-        if env is not None:
-            env.close()
-
-    def _load(self) -> Any:
-        try:
-            with _named_tw(self.path) as story:
-                env = start(story, ("admissible_commands", *self._asked))
-            self._state: Any = env.reset()
-        except (KeyError, TypeError, AttributeError, IndexError, AssertionError) as error:
-            raise GameError(f"{self.path}: TextWorld cannot read this game ({type(error).__name__})") from error
-        return env
+        engine = getattr(self, "_engine", None)
+        if engine is not None:
+            engine.close()
 
     def _start(self, options: dict[str, Any]) -> Moment:
-        if self._env is None:
-            self._env = self._load()
-        self._state = self._env.reset()
-        _, banner, opening = self._state.feedback.partition(BANNER_END)
-        return self._moment(opening if banner else self._state.feedback, {"extra.walkthrough": self._walkthrough[:]})
+        self._answer = self._engine.reset()
+        _, banner, opening = self._answer.text.partition(BANNER_END)
+        text = opening if banner else self._answer.text
+        return self._moment(text, {"extra.walkthrough": list(self._facts.walkthrough)})
 
     def _play(self, command: str) -> Moment:
-        verdict = self._guard.check(command, self._state["admissible_commands"])
+        verdict = self._guard.check(command, self._answer.admissible_commands)
         if verdict.command is None:
             return self._moment(verdict.reply, {"refused": verdict.reason})
-        before = self._state["score"]
-        self._state, _, _ = self._env.step(verdict.command)
-        return self._moment(self._state["feedback"], {}, reward=self._state["score"] - before)
+        before = self._answer.score
+        self._answer = self._engine.step(verdict.command)
+        return self._moment(self._answer.text, {}, reward=self._answer.score - before)
 
     def _moment(self, text: str, extra: dict[str, Any], reward: int = 0) -> Moment:
-        state = self._state
+        answer = self._answer
         for name in self._asked:
-            value = state.get(name)
-            extra[name] = list(value or ()) if name == "policy_commands" else (value or "").strip()
-        known = {name: state[name] for name in ("score", "max_score", "objective")}
-        won, lost = bool(state["won"]), bool(state["lost"])
+            value = getattr(answer, name)
+            extra[name] = list(value) if name == "policy_commands" else value
+        known = {"score": answer.score, "max_score": self._facts.max_score, "objective": self._facts.objective}
         return Moment(
             text=text.strip(),
             reward=reward,
-            commands=tuple(state["admissible_commands"]),
-            won=won,
-            lost=lost,
-            over=won or lost,
+            commands=answer.admissible_commands,
+            won=answer.won,
+            lost=answer.lost,
+            over=answer.won or answer.lost,
             extra={**known, **extra},
         )
 

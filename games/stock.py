@@ -1,0 +1,63 @@
+"""TextWorld's own environment as an engine: nothing remembered, nothing taken from elsewhere. The reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from games.answers import Answer, Facts
+from games.engine import start
+from games.errors import GameError
+
+
+class StockEngine:
+    """One interpreter for one episode; `story` is a `.z8` whose name begins with `tw-`, its record beside it.
+
+    `infos` are names of `games.answers.INFOS`. GameError where TextWorld cannot read the pair of files.
+    """
+
+    def __init__(self, story: Path, infos: Sequence[str] = ()) -> None:
+        self._story, self._asked = story, frozenset(infos)
+        self._env: Any = None
+        state = self._load()
+        self.facts = Facts(
+            max_score=int(state["max_score"]),
+            objective=state["objective"],
+            walkthrough=tuple(state.get("extra.walkthrough") or ()),
+            command_templates=tuple(state["command_templates"]),
+        )
+
+    def reset(self) -> Answer:
+        if self._env is None:
+            self._load()
+        return self._answer(self._env.reset())
+
+    def step(self, command: str) -> Answer:
+        return self._answer(self._env.step(command)[0])
+
+    def close(self) -> None:
+        env, self._env = self._env, None
+        if env is not None:
+            env.close()
+
+    def _load(self) -> Any:
+        try:
+            self._env = start(self._story, ("admissible_commands", *self._asked))
+            return self._env.reset()
+        except (KeyError, TypeError, AttributeError, IndexError, AssertionError) as error:
+            raise GameError(f"{self._story}: TextWorld cannot read this game ({type(error).__name__})") from error
+
+    def _answer(self, state: Any) -> Answer:
+        asked = self._asked
+        return Answer(
+            text=state["feedback"].strip(),
+            score=int(state["score"]),
+            won=bool(state["won"]),
+            lost=bool(state["lost"]),
+            admissible_commands=tuple(state["admissible_commands"]),
+            policy_commands=tuple(state.get("policy_commands") or ()) if "policy_commands" in asked else None,
+            intermediate_reward=int(state.get("intermediate_reward") or 0) if "intermediate_reward" in asked else None,
+            description=(state.get("description") or "").strip() if "description" in asked else None,
+            inventory=(state.get("inventory") or "").strip() if "inventory" in asked else None,
+        )
