@@ -20,6 +20,7 @@ class StockEngine:
     def __init__(self, story: Path, infos: Sequence[str] = ()) -> None:
         self._story, self._asked = story, frozenset(infos)
         self._env: Any = None
+        self._way: Any = None
         state = self._load()
         self.facts = Facts(
             max_score=int(state["max_score"]),
@@ -31,6 +32,7 @@ class StockEngine:
     def reset(self) -> Answer:
         if self._env is None:
             self._load()
+        self._way = None
         return self._answer(self._env.reset())
 
     def step(self, command: str) -> Answer:
@@ -42,14 +44,15 @@ class StockEngine:
             env.close()
 
     def _load(self) -> Any:
+        way = ("policy_commands",) if "intermediate_reward" in self._asked else ()
         try:
-            self._env = start(self._story, ("admissible_commands", *self._asked))
+            self._env = start(self._story, ("admissible_commands", *self._asked - {"intermediate_reward"}, *way))
             return self._env.reset()
         except (KeyError, TypeError, AttributeError, IndexError, AssertionError) as error:
             raise GameError(f"{self._story}: TextWorld cannot read this game ({type(error).__name__})") from error
 
     def _answer(self, state: Any) -> Answer:
-        asked = self._asked
+        asked, before, self._way = self._asked, self._way, state.get("_winning_policy")
         return Answer(
             text=state["feedback"].strip(),
             score=int(state["score"]),
@@ -57,7 +60,16 @@ class StockEngine:
             lost=bool(state["lost"]),
             admissible_commands=tuple(state["admissible_commands"]),
             policy_commands=tuple(state.get("policy_commands") or ()) if "policy_commands" in asked else None,
-            intermediate_reward=int(state.get("intermediate_reward") or 0) if "intermediate_reward" in asked else None,
+            intermediate_reward=progress(before, self._way, state) if "intermediate_reward" in asked else None,
             description=(state.get("description") or "").strip() if "description" in asked else None,
             inventory=(state.get("inventory") or "").strip() if "inventory" in asked else None,
         )
+
+
+def progress(before: Any, after: Any, state: Any) -> int:
+    """TextWorld's intermediate reward, which itself raises TypeError where no way to win is left: here -1."""
+    if state["won"] or state["lost"]:
+        return 1 if state["won"] else -1
+    if before is None:
+        return 0
+    return -1 if after is None else (len(before) > len(after)) - (len(before) < len(after))

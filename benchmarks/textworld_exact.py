@@ -1,0 +1,207 @@
+"""Is what our engine answers TextWorld's own, to the letter? Both play the same commands, side by side.
+
+    python -m benchmarks.textworld_exact --steps 200000 --out benchmarks/textworld_exact.json
+
+Over games of all five families, players that draw commands at random, follow TextWorld's policy and make up
+text play episode after episode. After every command all outputs are compared with an environment that TextWorld
+itself made (`textworld.start`, nothing of ours in between): text, score, won, lost, admissible commands, policy
+commands, intermediate reward, description, inventory. The first difference stops the run and is printed with
+the commands that led to it. Goes on from `--out` where it was stopped, game by game.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import multiprocessing
+import sys
+import warnings
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from games import paths
+from games.answers import INFOS, Answer
+from games.guard import Guard
+from games.making import cached_game
+from games.memory import Memory
+from games.remembering import RememberingEngine
+from games.specs import resolve
+from games.stock import progress
+
+GAMES = (
+    "textworld:simple?level=1&seed=1", "textworld:simple?level=5&seed=2", "textworld:simple?level=9&seed=3",
+    "textworld:simple?level=1&seed=4&test=yes",
+    "textworld:coin?level=2&seed=1", "textworld:coin?level=5&seed=2", "textworld:coin?level=20&seed=3",
+    "textworld:coin?level=110&seed=4",
+    "textworld:treasure?level=3&seed=1", "textworld:treasure?level=12&seed=2", "textworld:treasure?level=18&seed=3",
+    "textworld:treasure?level=25&seed=4",
+    "textworld:cooking?level=2&seed=1", "textworld:cooking?level=4&seed=2", "textworld:cooking?level=6&seed=3",
+    "textworld:cooking?level=8&seed=4", "textworld:cooking?level=10&seed=5",
+    "textworld:quest?level=3&seed=1", "textworld:quest?level=5&seed=2", "textworld:quest?level=7&seed=3",
+    "textworld:quest?level=10&seed=4",
+)  # fmt: skip
+PLAYERS = {"random": (0.0, 0.0), "policy": (0.7, 0.0), "free": (0.2, 0.4)}
+"""Player -> shares of commands that follow the policy and that are made up; the rest is drawn at random."""
+INFO_SETS = ((), ("policy_commands", "intermediate_reward"), INFOS)
+TURNS = 80
+LOOSE = ("it", "them", "him", "one", "that", "door", "key", "from", "with", "on", "in", "zzz", "north")
+OTHER = ("score", "goal", "help", "wait", "look", "inventory")
+
+
+class Own:
+    """TextWorld's environment as a user of TextWorld makes it."""
+
+    def __init__(self, story: Path, infos: tuple[str, ...]) -> None:
+        import textworld
+
+        asked = {name: True for name in (*infos, "admissible_commands") if name != "intermediate_reward"}
+        if "intermediate_reward" in infos:  # worked out from the policy: TextWorld fails where none is left
+            asked["policy_commands"] = True
+        self._infos, self._way = infos, None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Jericho's, that it does not know the game
+            self._env: Any = textworld.start(str(story), textworld.EnvInfos(**asked))
+
+    def reset(self) -> Answer:
+        self._way = None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return self._answer(self._env.reset())
+
+    def step(self, command: str) -> Answer:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return self._answer(self._env.step(command)[0])
+
+    def _answer(self, state: Any) -> Answer:
+        before, self._way = self._way, state["_winning_policy"]
+        asked = self._infos
+        return Answer(
+            text=state.feedback.strip(),
+            score=state.score,
+            won=state.won,
+            lost=state.lost,
+            admissible_commands=tuple(state.admissible_commands),
+            policy_commands=tuple(state.policy_commands or ()) if "policy_commands" in asked else None,
+            intermediate_reward=progress(before, self._way, state) if "intermediate_reward" in asked else None,
+            description=(state.description or "").strip() if "description" in asked else None,
+            inventory=(state.inventory or "").strip() if "inventory" in asked else None,
+        )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; 1 where a difference was found."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--steps", type=int, default=200_000, help="in all")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=None, help="the result as JSON; an unfinished one is gone on with")
+    given = parser.parse_args(arguments)
+    parts = list(itertools.product(GAMES, range(len(INFO_SETS))))
+    each = -(-given.steps // len(parts))
+    request = {"command": f"python -m benchmarks.textworld_exact --steps {given.steps} --seed {given.seed}",
+               "games": len(GAMES), "steps_each": each}  # fmt: skip
+    done = _read(given.out, request)
+    todo = [(game, at, each, given.seed) for game, at in parts if f"{game} {at}" not in done]
+    with multiprocessing.get_context("spawn").Pool(given.workers) as pool:
+        for result in pool.imap_unordered(play, todo):
+            done[f"{result['game']} {result['infos']}"] = result
+            print(_line(result), flush=True)
+            if given.out is not None:
+                _write(given.out, request, done)
+            if result["difference"]:
+                return 1
+    print(f"{sum(part['steps'] for part in done.values())} steps, every output compared: no difference")
+    return 0
+
+
+def play(part: tuple[str, int, int, int]) -> dict[str, Any]:
+    """Play one game with one set of infos for so many steps, both ways."""
+    game, at, steps, seed = part
+    infos = INFO_SETS[at]
+    spec = resolve(game)[0]
+    story = cached_game(spec.target, dict(spec.settings))
+    own, ours = Own(story, infos), Memory().engine(story, infos, game)
+    rng = np.random.default_rng(np.random.SeedSequence([seed, GAMES.index(game), at]))
+    made, found, players = 0, "", itertools.cycle(PLAYERS)
+    while made < steps and not found:
+        for found in episode(own, ours, rng, next(players)):
+            made += 1
+            if found or made == steps:
+                break
+    return {"game": game, "infos": at, "steps": made, "difference": found, **ours.counts}
+
+
+def episode(own: Own, ours: RememberingEngine, rng: np.random.Generator, player: str) -> Iterator[str]:
+    """Play an episode both ways; yields after every command how the answers differ, "" where they do not."""
+    follow, invent = PLAYERS[player]
+    guard = Guard(ours.facts.command_templates)
+    theirs, answer = own.reset(), ours.reset()
+    commands: list[str] = []
+    yield differing(theirs, answer, commands)
+    while not (theirs.won or theirs.lost) and len(commands) < TURNS:
+        drawn = rng.random()
+        if drawn < follow and theirs.policy_commands:
+            command = theirs.policy_commands[0]
+        elif drawn >= 1 - invent:
+            command = made_up(ours, rng)
+        else:
+            command = str(rng.choice(theirs.admissible_commands))
+        passed = guard.check(command, theirs.admissible_commands).command
+        if passed is None:
+            continue
+        commands.append(passed)
+        theirs, answer = own.step(passed), ours.step(passed)
+        yield differing(theirs, answer, commands)
+
+
+def made_up(ours: RememberingEngine, rng: np.random.Generator) -> str:
+    """A verb of the game and up to three words, most of them of things in it."""
+    words = [word for command in ours.facts.walkthrough for word in command.split()[1:]]
+    verbs = sorted({template.split()[0] for template in ours.facts.command_templates})
+    pool = [*words, *LOOSE]
+    if rng.random() < 0.2:
+        return str(rng.choice(OTHER))
+    return " ".join([str(rng.choice(verbs)), *(str(rng.choice(pool)) for _ in range(rng.integers(0, 4)))])
+
+
+def differing(theirs: Answer, ours: Answer, commands: list[str]) -> str:
+    """Where two answers differ, in words; "" where they do not."""
+    if theirs == ours:
+        return ""
+    names = [field.name for field in fields(Answer) if getattr(theirs, field.name) != getattr(ours, field.name)]
+    return "; ".join(
+        f"{commands}: {n}: {getattr(theirs, n)!r} is TextWorld's, {getattr(ours, n)!r} ours" for n in names
+    )
+
+
+def _line(result: dict[str, Any]) -> str:
+    known = result["hits"] / max(1, result["hits"] + result["misses"])
+    verdict = result["difference"] or "no difference"
+    asked = len(INFO_SETS[result["infos"]])
+    return f"{result['game']} with {asked} infos: {result['steps']} steps, {known:.0%} known: {verdict}"
+
+
+def _read(path: Path | None, request: dict[str, Any]) -> dict[str, Any]:
+    if path is None or not path.exists():
+        return {}
+    found = json.loads(path.read_text())
+    if {key: found.get(key) for key in request} != request:
+        sys.exit(f"{path}: holds a run with other settings; choose another file")
+    return {f"{part['game']} {part['infos']}": part for part in found["parts"]}
+
+
+def _write(path: Path, request: dict[str, Any], done: dict[str, Any]) -> None:
+    total = sum(part["steps"] for part in done.values())
+    unequal = sum(bool(part["difference"]) for part in done.values())
+    data = {**request, "played": total, "differences": unequal, "parts": [done[key] for key in sorted(done)]}
+    paths.write_whole(path, (json.dumps(data, indent=1) + "\n").encode())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

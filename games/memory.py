@@ -1,0 +1,110 @@
+"""What this process remembers of all games: one graph per game and infos, within a budget. Opens engines.
+
+Two settings, from the environment so that child processes have them too: `ACTDE_MEMORY` is the budget in MB
+(default 1024; what was not met for longest is forgotten first), `ACTDE_AUDIT` the share of episodes that
+TextWorld's own environment plays along in (default 0).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from games.errors import GameError
+from games.remembering import RememberingEngine
+from games.stock import StockEngine
+from games.transitions import Clock, Transitions
+
+BUDGET, AUDIT = "ACTDE_MEMORY", "ACTDE_AUDIT"
+DEFAULT_MB = 1024
+LOOKS, KEPT = 256, 0.75
+"""The budget is looked at every so many new commands; what is over it is forgotten down to this share of it."""
+
+
+class Memory:
+    """The graphs of a process."""
+
+    def __init__(self) -> None:
+        self._graphs: dict[tuple[str, tuple[str, ...]], Transitions] = {}
+        self._lock = threading.Lock()
+        self._episodes = 0
+
+    def engine(self, story: Path, infos: Sequence[str], digest: str) -> RememberingEngine:
+        """An engine for `story`, whose files have this digest; shares what it remembers with all others."""
+        key = (digest, tuple(infos))
+        with self._lock:
+            graph = self._graphs.get(key)
+        if graph is None:
+            graph = Transitions(story, infos)
+            with self._lock:
+                graph = self._graphs.setdefault(key, graph)
+        return RememberingEngine(graph, lambda: StockEngine(story, infos), audited=self._audited, grown=self._grown)
+
+    def graph(self, story: Path, infos: Sequence[str], digest: str) -> Transitions | None:
+        """What is remembered of a game; None where it was never opened."""
+        return self._graphs.get((digest, tuple(infos)))
+
+    def clear(self) -> None:
+        """Forget everything; engines that are open keep theirs."""
+        with self._lock:
+            self._graphs.clear()
+
+    def _audited(self) -> bool:
+        """Is the next episode audited? Every 1/share-th is, counted over all games, the first of them early."""
+        share = audit_share()
+        with self._lock:
+            self._episodes += 1
+            count = self._episodes
+        return int(count * share + 0.5) > int((count - 1) * share + 0.5)
+
+    def _grown(self) -> None:
+        Clock.now += 1
+        if Clock.now % LOOKS:
+            return
+        with self._lock:
+            graphs = list(self._graphs.values())
+        budget = budget_bytes()
+        if sum(graph.bytes for graph in graphs) <= budget:
+            return
+        stamps = sorted(((n.stamp, n.size) for g in graphs for n in list(g.nodes.values())), reverse=True)
+        share, stamp = KEPT * budget * sum(size for _, size in stamps) / sum(graph.bytes for graph in graphs), 0
+        for stamp, size in stamps:  # noqa: B007
+            share -= size
+            if share < 0:
+                break
+        for graph in graphs:
+            graph.forget(stamp + 1)
+        self._drop_empty()
+
+    def _drop_empty(self) -> None:
+        """Forget the games that nobody plays and of which nothing but the start is left."""
+        with self._lock:
+            for key, graph in list(self._graphs.items()):
+                if graph.users == 0 and len(graph.nodes) <= 1:
+                    del self._graphs[key]
+
+
+MEMORY = Memory()
+"""This process's memory."""
+
+
+def budget_bytes() -> int:
+    """The budget; GameError where ACTDE_MEMORY is no number of MB."""
+    text = os.environ.get(BUDGET, "") or str(DEFAULT_MB)
+    if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
+        raise GameError(f"{BUDGET}={text}: expected a whole number of MB from 1 to 1000000")
+    return int(text) * 1_000_000
+
+
+def audit_share() -> float:
+    """The share of episodes to audit; GameError where ACTDE_AUDIT is no number from 0 to 1."""
+    text = os.environ.get(AUDIT, "") or "0"
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise GameError(f"{AUDIT}={text}: expected a share from 0 to 1")
+    return share
