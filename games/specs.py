@@ -36,24 +36,26 @@ class GameSpec:
     settings: tuple[tuple[str, Value], ...] = ()
     """What the GAME string sets, in canonical order."""
 
-    def make(self, *, max_turns: int | None = None, infos: Sequence[str] = ()) -> gymnasium.Env[str, str]:
+    def make(
+        self, *, max_turns: int | None = None, infos: Sequence[str] = (), render_mode: str | None = None
+    ) -> gymnasium.Env[str, str]:
         """The game itself; a TextWorld game is generated and loaded now.
 
-        `max_turns` replaces the game's own limit, `infos` asks for expensive entries of info (see
-        `games.textworld.TextWorld`; games that lack them ignore it).
+        `max_turns` replaces the game's own limit, `infos` asks for further entries of info (see
+        `games.textworld.TextWorld`; games that lack them ignore it), `render_mode` is `ansi` or None.
         """
         values: dict[str, Any] = dict(self.settings)
         if self.kind == "bandit":
             from games.bandit import Bandit
 
-            return Bandit(**values, max_turns=max_turns)
+            return Bandit(**values, max_turns=max_turns, render_mode=render_mode)
         if self.kind == "ipd":
             from games.ipd import PrisonersDilemma
 
-            return PrisonersDilemma(**values, max_turns=max_turns)
+            return PrisonersDilemma(**values, max_turns=max_turns, render_mode=render_mode)
         from games.textworld import TextWorld
 
-        return TextWorld(self.name, max_turns=max_turns, infos=infos)
+        return TextWorld(self.name, max_turns=max_turns, infos=infos, render_mode=render_mode)
 
 
 def resolve(game: str, *, split: str | None = None) -> list[GameSpec]:
