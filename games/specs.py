@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from games.errors import GameError, nearest
 from games.families import FAMILIES, Family, family
+from games.gamefile import STORIES
 from games.settings import Setting, Value, format_settings, parse_settings, split_query
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def resolve(game: str, *, split: str | None = None) -> list[GameSpec]:
         return _files(path.absolute(), split)
     if head in FAMILIES:
         raise GameError(f"no game is called {game!r}; did you mean 'textworld:{game}'?")
-    if "/" in game or path.suffix in (".z8", ".json", ".jsonl"):
+    if "/" in game or path.suffix in (*STORIES, ".json", ".jsonl"):
         raise GameError(f"{game}: no such file or folder")
     known = ("bandit", "ipd", "textworld", *(f"textworld:{name}" for name in FAMILIES))
     raise GameError(f"no game is called {game!r}; {nearest(head, known)}")
@@ -138,12 +139,12 @@ def _files(path: Path, split: str | None) -> list[GameSpec]:
 
         return [_file(entry.path) for entry in load_manifest(path, split=split)]
     if path.is_file():
-        if path.suffix not in (".z8", ".json"):
-            raise GameError(f"{path}: expected a game file (.z8 or .json), a folder of them or a manifest.jsonl")
-        return [_file(path.with_suffix(".z8"))]
-    stories = sorted(path.glob("*.z8"))
+        if path.suffix not in (*STORIES, ".json"):
+            raise GameError(f"{path}: expected a game file (.z1 to .z8, .json), a folder of them or a manifest.jsonl")
+        return [_file(path.with_suffix(".z8") if path.suffix == ".json" else path)]
+    stories = sorted(path.glob("*.z[1-8]"))
     if not stories:
-        raise GameError(f"{path}: the folder holds no game files (.z8) and no manifest.jsonl")
+        raise GameError(f"{path}: the folder holds no game files (.z1 to .z8) and no manifest.jsonl")
     return [_file(story) for story in stories]
 
 

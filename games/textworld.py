@@ -1,4 +1,4 @@
-"""TextWorld games behind our contract: one game file, played through TextWorld's own interpreter.
+"""TextWorld games behind our contract, and Z-machine stories without TextWorld's extras: one game file each.
 
 Commands pass the gatekeeper (`games/guard.py`) first and files are checked before they are loaded
 (`games/gamefile.py`). What plays a game is an engine (`games/answers.py`).
@@ -16,12 +16,16 @@ from games import gamefile, paths
 from games.answers import CONSTANT, INFOS, Answer, Engine
 from games.base import Moment, TextGame
 from games.errors import GameError, nearest
+from games.free_guard import FreeGuard
 from games.guard import Guard
+from games.jericho_engine import JerichoEngine
 from games.stock import StockEngine
 
 BANNER_END = "$$$$$$$$ \\$$$$$$$ \n"
 """The last line of the large TEXTWORLD that opens every game; it says nothing and costs hundreds of tokens."""
 TURNS = 100
+LATIN = bytes(range(128, 256)).decode("cp1252", "ignore")
+"""The characters beyond ASCII of a story without a record."""
 ALWAYS = ("admissible_commands", "score", "max_score", "won", "lost", "moves", "objective")
 """What info holds unasked; asking for it is harmless."""
 TURN = ("feedback", "last_command")
@@ -31,6 +35,8 @@ KNOWN = (*ALWAYS, *TURN, *INFOS, *CONSTANT)
 
 class TextWorld(TextGame):
     """A TextWorld game: `game` is a game file (`.z8`, or `.json` beside it) or `textworld:FAMILY?level=1&seed=7`.
+
+    Or any other Z-machine story (`.z1` to `.z8`): what is known of it then is in `games/jericho_engine.py`.
 
     The reward of a command is the difference of scores. Winning and losing terminate; the turn limit
     truncates (default: 100, or three times the walkthrough where that is more). `infos` asks by TextWorld's
@@ -58,16 +64,20 @@ class TextWorld(TextGame):
         self._asked = tuple(name for name in INFOS if name in infos)
         self._turn = tuple(name for name in TURN if name in infos)
         self.path = _locate(game)
-        gamefile.check(self.path)
+        plain = gamefile.check(self.path) == gamefile.PLAIN
         self._answer: Answer
-        with _named_tw(self.path) as story:
-            self._engine: Engine = StockEngine(story, self._asked)
+        self._engine: Engine
+        if plain:
+            self._engine = JerichoEngine(self.path, self._asked)  # PLACE: in a process of its own
+        else:
+            with _named_tw(self.path) as story:
+                self._engine = StockEngine(story, self._asked)
         self._facts = self._engine.facts
         self._known = {"max_score": self._facts.max_score, "objective": self._facts.objective}
         self._lists = {name: getattr(self._facts, name) for name in CONSTANT if name in infos}
-        self._guard = Guard(self._facts.command_templates)
+        self._guard = FreeGuard() if plain else Guard(self._facts.command_templates)
         limit = max(TURNS, 3 * len(self._facts.walkthrough)) if max_turns is None else max_turns
-        characters = self.path.with_suffix(".json").read_text("utf-8")
+        characters = LATIN if plain else self.path.with_suffix(".json").read_text("utf-8")
         super().__init__(max_turns=limit, characters=characters, render_mode=render_mode)
 
     def close(self) -> None:
@@ -125,7 +135,8 @@ def _locate(game: str) -> Path:
         what = f"{len(spec)} games" if len(spec) != 1 else f"a {spec[0].kind} game"
         raise GameError(f"game={game!r}: expected one TextWorld game, got {what}")
     if spec[0].kind == "file":
-        return gamefile.pair(Path(spec[0].target))[0]
+        path = Path(spec[0].target)
+        return path if gamefile.is_plain(path) else gamefile.pair(path)[0]
     return cached_game(spec[0].target, dict(spec[0].settings))
 
 
