@@ -22,7 +22,7 @@ from games import paths
 from games.errors import GameError
 
 HEADER = 64
-"""Bytes of the Z-machine's header: version at 0, serial (a date) at 18-23, length / 8 at 26, checksum at 28."""
+"""Bytes of the Z-machine's header: version at 0, serial (a date) at 18-23, length / UNIT at 26, checksum at 28."""
 MAX_RECORD = 200_000_000
 OURS, FOREIGN, PLAIN = "ours", "foreign", "plain"
 """Made by us; TextWorld's, made by others; a Z-machine story without TextWorld's record."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +63,12 @@ class JerichoEngine:
         )
 
     def reset(self) -> Answer:
-        return self._answer(self._load() if self._env is None else self._env.reset()[0])
+        if self._env is None:
+            return self._answer(self._load())
+        return self._answer(self._read(self._env.reset))
 
     def step(self, command: str) -> Answer:
-        return self._answer(self._env.step(command)[0])
+        return self._answer(self._read(self._env.step, command))
 
     def close(self) -> None:
         env, self._env = self._env, None
@@ -94,7 +96,13 @@ class JerichoEngine:
             self._env = FrotzEnv(str(copy), SEED)
         self._env.seed(self._env.bindings.get("seed", SEED))
         self._usual = self._in_dictionary()
-        return str(self._env.reset()[0])
+        return self._read(self._env.reset)
+
+    def _read(self, do: Callable[..., tuple[Any, ...]], *words: str) -> str:
+        try:
+            return str(do(*words)[0])
+        except UnicodeDecodeError:
+            raise GameError(f"{self._story}: the story prints characters that nobody can read") from None
 
     def _in_dictionary(self) -> tuple[str, ...]:
         """The usual commands that the story has a word for; all of them where it has none, or no dictionary."""
