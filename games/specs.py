@@ -140,7 +140,9 @@ def _files(path: Path, split: str | None) -> list[GameSpec]:
         return [_file(entry.path) for entry in load_manifest(path, split=split)]
     if path.is_file():
         if path.suffix not in (*STORIES, ".json"):
-            raise GameError(f"{path}: expected a game file (.z1 to .z8, .json), a folder of them or a manifest.jsonl")
+            raise GameError(
+                f"{path}: expected a game file (.z1 to .z8, or .json), a folder of them or a manifest.jsonl"
+            )
         return [_file(path.with_suffix(".z8") if path.suffix == ".json" else path)]
     stories = sorted(path.glob("*.z[1-8]"))
     if not stories:
