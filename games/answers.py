@@ -34,8 +34,15 @@ class Facts:
     walkthrough: tuple[str, ...]
     command_templates: tuple[str, ...]
     """The commands of its rules: `go east`, `take {o} from {c}`."""
+    verbs: tuple[str, ...]
+    entities: tuple[str, ...]
+    """Names of everything: doors, things, rooms, directions."""
+    typed_entities: tuple[tuple[str, str], ...]
+    """The named things with the letter of their type, as in `command_templates`: `("antique trunk", "c")`."""
 
 
+CONSTANT = ("command_templates", "verbs", "entities", "typed_entities")
+"""Lists among the facts of a game that `info` gives where they are asked for, by TextWorld's names."""
 INFOS = ("inventory", "description", "policy_commands", "intermediate_reward")
 """What an engine may be asked for beyond the rest, by TextWorld's names."""
 

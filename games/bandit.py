@@ -52,7 +52,7 @@ class Bandit(TextGame):
     smallest reward, so that it is never the better choice. Choosing a best arm is a win.
     """
 
-    metadata: dict[str, Any] = {"render_modes": [], "prompt": "", "terminator": ""}  # noqa: RUF012
+    metadata: dict[str, Any] = {**TextGame.metadata, "prompt": "", "terminator": ""}  # noqa: RUF012
 
     def __init__(
         self,
@@ -63,6 +63,7 @@ class Bandit(TextGame):
         rewards: Sequence[float] | None = None,
         policy: Sequence[float] | None = None,
         max_turns: int | None = None,
+        render_mode: str | None = None,
     ) -> None:
         if case not in CASES:
             raise GameError(f"bandit has no case {case!r}; {nearest(case, CASES)}")
@@ -73,7 +74,8 @@ class Bandit(TextGame):
         uniform = (1 / max(1, len(self.arms)),) * len(self.arms)
         self.policy = tuple(policy if policy is not None else uniform if arms is not None else preset["policy"])
         self._check()
-        super().__init__(max_turns=1 if max_turns is None else max_turns, characters=self.prompt)
+        limit = 1 if max_turns is None else max_turns
+        super().__init__(max_turns=limit, characters=self.prompt, render_mode=render_mode)
         self.vocabulary = tuple(dict.fromkeys(" ".join((self.prompt, *self.arms)).split()))
         self._rewards = dict(zip((arm.strip() for arm in self.arms), self.rewards, strict=True))
 

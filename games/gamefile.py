@@ -1,9 +1,10 @@
-"""Is this a TextWorld game that can be loaded? Asked before loading, because the C library exits on rubbish.
+"""Is this a game that can be loaded? Asked before loading, because the C library exits on rubbish.
 
-A game is two files: the story `NAME.z8` (Z-machine, version 8) and TextWorld's record of it, `NAME.json`. The
+A TextWorld game is two files: the story `NAME.z8` (Z-machine, version 8) and TextWorld's record of it, `NAME.json`. The
 story's header, length and checksum are checked here, then that the record belongs to it: a game of ours
 carries the hashes of both; any other is played once through its walkthrough in a child process, and the answer
-is remembered. Generating games is left out.
+is remembered. Any other Z-machine story (`.z1` to `.z7`, or a `.z8` that neither begins with `tw-` nor has a record)
+has only its header, length and checksum to be checked. Generating games is left out.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,14 @@ from games import paths
 from games.errors import GameError
 
 HEADER = 64
-"""Bytes of the Z-machine's header: version at 0, serial (a date) at 18-23, length / 8 at 26, checksum at 28."""
+"""Bytes of the Z-machine's header: version at 0, serial (a date) at 18-23, length / UNIT at 26, checksum at 28."""
 MAX_RECORD = 200_000_000
-OURS, FOREIGN = "ours", "foreign"
+OURS, FOREIGN, PLAIN = "ours", "foreign", "plain"
+"""Made by us; TextWorld's, made by others; a Z-machine story without TextWorld's record."""
+VERSIONS = range(1, 9)
+STORIES = tuple(f".z{version}" for version in VERSIONS)
+UNIT = {1: 2, 2: 2, 3: 2, 4: 4, 5: 4, 6: 8, 7: 8, 8: 8}
+"""Z-machine version -> bytes in a unit of the length that the header states."""
 PROBE_SECONDS = 120
 
 
@@ -38,8 +45,19 @@ def pair(path: Path) -> tuple[Path, Path]:
     return story, record
 
 
+def is_plain(path: Path) -> bool:
+    """Whether `path` is named like a story that is played without TextWorld's record."""
+    if path.suffix == ".z8":
+        return not path.name.startswith("tw-") and not path.with_suffix(".json").exists()
+    return path.suffix in STORIES
+
+
 def check(path: Path) -> str:
-    """OURS or FOREIGN for a sound pair of files; GameError in one line for anything else."""
+    """OURS or FOREIGN for a sound pair of files, PLAIN for a sound story; GameError in one line for anything else."""
+    if is_plain(path):
+        with paths.disk_errors("read the game file", "is it readable?"):
+            check_story(path.read_bytes(), path, VERSIONS)
+        return PLAIN
     story, record = pair(path)
     with paths.disk_errors("read the game file", "is it readable?"):
         data, text = story.read_bytes(), record.read_bytes()
@@ -56,20 +74,25 @@ def check(path: Path) -> str:
     return FOREIGN
 
 
-def check_story(data: bytes, path: Path) -> None:
-    """Raise GameError unless `data` is a whole Z-machine story of version 8."""
+def check_story(data: bytes, path: Path, versions: Collection[int] = (8,)) -> None:
+    """Raise GameError unless `data` is a whole Z-machine story of one of `versions`."""
     if not data:
         raise GameError(f"{path}: the game file is empty")
-    if len(data) < HEADER or data[0] != 8:
-        raise GameError(f"{path}: not a game file (expected a Z-machine story of version 8)")
-    length = int.from_bytes(data[26:28], "big") * 8
+    if len(data) < HEADER or data[0] not in versions:
+        known = f"version {min(versions)}" if len(versions) == 1 else f"versions {min(versions)} to {max(versions)}"
+        raise GameError(f"{path}: not a game file (expected a Z-machine story of {known})")
+    length = int.from_bytes(data[26:28], "big") * UNIT[data[0]]
+    checked = length > 0 or data[0] > 3
+    if not checked:
+        length = len(data)  # the oldest stories state neither length nor checksum
     if length < HEADER:
         raise GameError(f"{path}: not a game file (its header states no length)")
     if len(data) < length:
         raise GameError(f"{path}: the game file is truncated ({len(data)} of {length} bytes)")
-    if sum(data[HEADER:length]) % 65536 != int.from_bytes(data[28:30], "big"):
+    if checked and sum(data[HEADER:length]) % 65536 != int.from_bytes(data[28:30], "big"):
         raise GameError(f"{path}: the game file is damaged (its checksum is wrong)")
-    for name, at in (("start", 6), ("dictionary", 8), ("objects", 10), ("globals", 12), ("static memory", 14)):
+    starts = () if data[0] in (6, 7) else (("start", 6),)  # there, the start is packed
+    for name, at in (*starts, ("dictionary", 8), ("objects", 10), ("globals", 12), ("static memory", 14)):
         if not HEADER <= int.from_bytes(data[at : at + 2], "big") < length:
             raise GameError(f"{path}: not a game file (its header puts the {name} outside it)")
 

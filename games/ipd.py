@@ -52,7 +52,7 @@ class PrisonersDilemma(TextGame):
     (cc), defect (dd) or alternate (cd or dc).
     """
 
-    metadata: dict[str, Any] = {"render_modes": [], "prompt": "", "terminator": ""}  # noqa: RUF012
+    metadata: dict[str, Any] = {**TextGame.metadata, "prompt": "", "terminator": ""}  # noqa: RUF012
     vocabulary = ACTIONS
     strategies = STRATEGIES
     options: ClassVar[tuple[str, ...]] = ("start",)
@@ -65,8 +65,9 @@ class PrisonersDilemma(TextGame):
         start: str = "coin",
         discount: float = 0.5,
         max_turns: int | None = None,
+        render_mode: str | None = None,
     ) -> None:
-        super().__init__(max_turns=100 if max_turns is None else max_turns)
+        super().__init__(max_turns=100 if max_turns is None else max_turns, render_mode=render_mode)
         if payoff not in PAYOFFS:
             raise GameError(f"ipd has no payoff {payoff!r}; {nearest(payoff, PAYOFFS)}")
         if matrix is not None and len(matrix) != 4:

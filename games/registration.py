@@ -14,10 +14,14 @@ GAMES = {
 """Gymnasium id -> the class. `actde/TextWorld-v0` needs the keyword `game`, a path or a GAME string."""
 
 
+VECTORS = {"actde/TextWorld-v0": "games.vector:textworld"}
+"""Gymnasium id -> what `gymnasium.make_vec` makes of it; the other games are stepped by Gymnasium's own."""
+
+
 def register() -> None:
     """Register all games with Gymnasium; again is harmless."""
     from gymnasium.envs.registration import register, registry
 
     for name, entry_point in GAMES.items():
         if name not in registry:
-            register(id=name, entry_point=entry_point)
+            register(id=name, entry_point=entry_point, vector_entry_point=VECTORS.get(name))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from games.errors import GameError, nearest
 from games.families import FAMILIES, Family, family
+from games.gamefile import STORIES
 from games.settings import Setting, Value, format_settings, parse_settings, split_query
 
 if TYPE_CHECKING:
@@ -36,24 +37,26 @@ class GameSpec:
     settings: tuple[tuple[str, Value], ...] = ()
     """What the GAME string sets, in canonical order."""
 
-    def make(self, *, max_turns: int | None = None, infos: Sequence[str] = ()) -> gymnasium.Env[str, str]:
+    def make(
+        self, *, max_turns: int | None = None, infos: Sequence[str] = (), render_mode: str | None = None
+    ) -> gymnasium.Env[str, str]:
         """The game itself; a TextWorld game is generated and loaded now.
 
-        `max_turns` replaces the game's own limit, `infos` asks for expensive entries of info (see
-        `games.textworld.TextWorld`; games that lack them ignore it).
+        `max_turns` replaces the game's own limit, `infos` asks for further entries of info (see
+        `games.textworld.TextWorld`; games that lack them ignore it), `render_mode` is `ansi` or None.
         """
         values: dict[str, Any] = dict(self.settings)
         if self.kind == "bandit":
             from games.bandit import Bandit
 
-            return Bandit(**values, max_turns=max_turns)
+            return Bandit(**values, max_turns=max_turns, render_mode=render_mode)
         if self.kind == "ipd":
             from games.ipd import PrisonersDilemma
 
-            return PrisonersDilemma(**values, max_turns=max_turns)
+            return PrisonersDilemma(**values, max_turns=max_turns, render_mode=render_mode)
         from games.textworld import TextWorld
 
-        return TextWorld(self.name, max_turns=max_turns, infos=infos)
+        return TextWorld(self.name, max_turns=max_turns, infos=infos, render_mode=render_mode)
 
 
 def resolve(game: str, *, split: str | None = None) -> list[GameSpec]:
@@ -75,7 +78,7 @@ def resolve(game: str, *, split: str | None = None) -> list[GameSpec]:
         return _files(path.absolute(), split)
     if head in FAMILIES:
         raise GameError(f"no game is called {game!r}; did you mean 'textworld:{game}'?")
-    if "/" in game or path.suffix in (".z8", ".json", ".jsonl"):
+    if "/" in game or path.suffix in (*STORIES, ".json", ".jsonl"):
         raise GameError(f"{game}: no such file or folder")
     known = ("bandit", "ipd", "textworld", *(f"textworld:{name}" for name in FAMILIES))
     raise GameError(f"no game is called {game!r}; {nearest(head, known)}")
@@ -136,12 +139,14 @@ def _files(path: Path, split: str | None) -> list[GameSpec]:
 
         return [_file(entry.path) for entry in load_manifest(path, split=split)]
     if path.is_file():
-        if path.suffix not in (".z8", ".json"):
-            raise GameError(f"{path}: expected a game file (.z8 or .json), a folder of them or a manifest.jsonl")
-        return [_file(path.with_suffix(".z8"))]
-    stories = sorted(path.glob("*.z8"))
+        if path.suffix not in (*STORIES, ".json"):
+            raise GameError(
+                f"{path}: expected a game file (.z1 to .z8, or .json), a folder of them or a manifest.jsonl"
+            )
+        return [_file(path.with_suffix(".z8") if path.suffix == ".json" else path)]
+    stories = sorted(path.glob("*.z[1-8]"))
     if not stories:
-        raise GameError(f"{path}: the folder holds no game files (.z8) and no manifest.jsonl")
+        raise GameError(f"{path}: the folder holds no game files (.z1 to .z8) and no manifest.jsonl")
     return [_file(story) for story in stories]
 
 

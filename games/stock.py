@@ -11,6 +11,19 @@ from games.engine import start
 from games.errors import GameError
 
 
+def facts(state: Any) -> Facts:
+    """What does not change, out of TextWorld's state at the start of a game."""
+    return Facts(
+        max_score=int(state["max_score"]),
+        objective=state["objective"],
+        walkthrough=tuple(state.get("extra.walkthrough") or ()),
+        command_templates=tuple(state["command_templates"]),
+        verbs=tuple(state["verbs"]),
+        entities=tuple(state["entities"]),
+        typed_entities=tuple(map(tuple, state["typed_entities"])),
+    )
+
+
 class StockEngine:
     """One interpreter for one episode; `story` is a `.z8` whose name begins with `tw-`, its record beside it.
 
@@ -21,13 +34,7 @@ class StockEngine:
         self._story, self._asked = story, frozenset(infos)
         self._env: Any = None
         self._way: Any = None
-        state = self._load()
-        self.facts = Facts(
-            max_score=int(state["max_score"]),
-            objective=state["objective"],
-            walkthrough=tuple(state.get("extra.walkthrough") or ()),
-            command_templates=tuple(state["command_templates"]),
-        )
+        self.facts = facts(self._load())
 
     def reset(self) -> Answer:
         if self._env is None:

@@ -1,4 +1,4 @@
-"""TextWorld games behind our contract: one game file, played through TextWorld's own interpreter.
+"""TextWorld games behind our contract, and Z-machine stories without TextWorld's extras: one game file each.
 
 Commands pass the gatekeeper (`games/guard.py`) first and files are checked before they are loaded
 (`games/gamefile.py`). What plays a game is an engine (`games/answers.py`).
@@ -13,43 +13,72 @@ from pathlib import Path
 from typing import Any
 
 from games import gamefile, paths
-from games.answers import INFOS, Answer, Engine
+from games.answers import CONSTANT, INFOS, Answer, Engine
 from games.base import Moment, TextGame
 from games.errors import GameError, nearest
+from games.free_guard import FreeGuard
 from games.guard import Guard
+from games.jericho_engine import JerichoEngine
 from games.stock import StockEngine
 
 BANNER_END = "$$$$$$$$ \\$$$$$$$ \n"
 """The last line of the large TEXTWORLD that opens every game; it says nothing and costs hundreds of tokens."""
 TURNS = 100
+LATIN = bytes(range(128, 256)).decode("cp1252", "ignore")
+"""The characters beyond ASCII of a story without a record."""
+ALWAYS = ("admissible_commands", "score", "max_score", "won", "lost", "moves", "objective")
+"""What info holds unasked; asking for it is harmless."""
+TURN = ("feedback", "last_command")
+"""What info gives of the last turn where it is asked for: its text; the command that the game got, or None."""
+KNOWN = (*ALWAYS, *TURN, *INFOS, *CONSTANT)
 
 
 class TextWorld(TextGame):
     """A TextWorld game: `game` is a game file (`.z8`, or `.json` beside it) or `textworld:FAMILY?level=1&seed=7`.
 
+    Or any other Z-machine story (`.z1` to `.z8`): what is known of it then is in `games/jericho_engine.py`.
+
     The reward of a command is the difference of scores. Winning and losing terminate; the turn limit
-    truncates (default: 100, or three times the walkthrough where that is more). `infos` asks for the
-    expensive entries of info (`inventory`, `description`, `policy_commands`, `intermediate_reward`; the last two
-    say nothing in cooking games with `drop`); `score`, `max_score`, `won`, `lost`, `moves` and `objective` always
-    come, and `extra.walkthrough` at reset. `moves` counts commands, understood or not. A command that the gatekeeper
-    stops is answered as not understood, costs a turn, and leaves its reason in `info["refused"]`. Texts are
-    stripped at both ends, and the opening comes without TextWorld's banner.
+    truncates (default: 100, or three times the walkthrough where that is more). `infos` asks by TextWorld's
+    names for more entries of info: the expensive ones (`inventory`, `description`, `policy_commands`,
+    `intermediate_reward`; the last two say nothing in cooking games with `drop`), the turn (`feedback`,
+    `last_command`) and what never changes (`command_templates`, `verbs`, `entities`, `typed_entities`). `score`,
+    `max_score`, `won`, `lost`, `moves` and `objective` always come, and `extra.walkthrough` at reset. `moves` counts
+    commands, understood or not. A command that the gatekeeper stops is answered as not understood, costs a turn,
+    and leaves its reason in `info["refused"]`. Texts are stripped at both ends, and the opening comes without
+    TextWorld's banner. Left out of TextWorld's names: `facts`, `location`, `last_action` and `game`, which are
+    its own objects or come in no fixed order.
     """
 
-    def __init__(self, game: str, *, max_turns: int | None = None, infos: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        game: str,
+        *,
+        max_turns: int | None = None,
+        infos: Sequence[str] = (),
+        render_mode: str | None = None,
+    ) -> None:
         for name in infos:
-            if name not in INFOS:
-                raise GameError(f"infos: TextWorld games have no {name!r} to ask for; {nearest(name, INFOS)}")
+            if name not in KNOWN:
+                raise GameError(f"infos: TextWorld games have no {name!r} to ask for; {nearest(name, KNOWN)}")
         self._asked = tuple(name for name in INFOS if name in infos)
+        self._turn = tuple(name for name in TURN if name in infos)
         self.path = _locate(game)
-        gamefile.check(self.path)
+        plain = gamefile.check(self.path) == gamefile.PLAIN
         self._answer: Answer
-        with _named_tw(self.path) as story:
-            self._engine: Engine = StockEngine(story, self._asked)
+        self._engine: Engine
+        if plain:
+            self._engine = JerichoEngine(self.path, self._asked)  # PLACE: in a process of its own
+        else:
+            with _named_tw(self.path) as story:
+                self._engine = StockEngine(story, self._asked)
         self._facts = self._engine.facts
-        self._guard = Guard(self._facts.command_templates)
+        self._known = {"max_score": self._facts.max_score, "objective": self._facts.objective}
+        self._lists = {name: getattr(self._facts, name) for name in CONSTANT if name in infos}
+        self._guard = FreeGuard() if plain else Guard(self._facts.command_templates)
         limit = max(TURNS, 3 * len(self._facts.walkthrough)) if max_turns is None else max_turns
-        super().__init__(max_turns=limit, characters=self.path.with_suffix(".json").read_text("utf-8"))
+        characters = LATIN if plain else self.path.with_suffix(".json").read_text("utf-8")
+        super().__init__(max_turns=limit, characters=characters, render_mode=render_mode)
 
     def close(self) -> None:
         """Free the interpreter; a second call does nothing, `reset` loads it again."""
@@ -61,31 +90,39 @@ class TextWorld(TextGame):
     def _start(self, options: dict[str, Any]) -> Moment:
         self._answer = self._engine.reset()
         _, banner, opening = self._answer.text.partition(BANNER_END)
-        text = opening if banner else self._answer.text
-        return self._moment(text, {"extra.walkthrough": list(self._facts.walkthrough)})
+        moment = self._moment((opening if banner else self._answer.text).strip())
+        moment.extra["extra.walkthrough"] = list(self._facts.walkthrough)
+        return moment
 
     def _play(self, command: str) -> Moment:
         verdict = self._guard.check(command, self._answer.admissible_commands)
         if verdict.command is None:
-            return self._moment(verdict.reply, {"refused": verdict.reason})
+            moment = self._moment(verdict.reply)
+            moment.extra["refused"] = verdict.reason
+            return moment
         before = self._answer.score
-        self._answer = self._engine.step(verdict.command)
-        return self._moment(self._answer.text, {}, reward=self._answer.score - before)
+        answer = self._answer = self._engine.step(verdict.command)
+        return self._moment(answer.text, verdict.command, reward=answer.score - before)
 
-    def _moment(self, text: str, extra: dict[str, Any], reward: int = 0) -> Moment:
+    def _moment(self, text: str, command: str | None = None, reward: int = 0) -> Moment:
         answer = self._answer
+        extra = {"score": answer.score, **self._known}
         for name in self._asked:
             value = getattr(answer, name)
             extra[name] = list(value) if name == "policy_commands" else value
-        known = {"score": answer.score, "max_score": self._facts.max_score, "objective": self._facts.objective}
+        for name in self._turn:
+            extra[name] = text if name == "feedback" else command
+        for name, entries in self._lists.items():
+            extra[name] = list(entries)
+        won, lost = answer.won, answer.lost
         return Moment(
-            text=text.strip(),
+            text=text,
             reward=reward,
             commands=answer.admissible_commands,
-            won=answer.won,
-            lost=answer.lost,
-            over=answer.won or answer.lost,
-            extra={**known, **extra},
+            won=won,
+            lost=lost,
+            over=won or lost,
+            extra=extra,
         )
 
 
@@ -98,7 +135,8 @@ def _locate(game: str) -> Path:
         what = f"{len(spec)} games" if len(spec) != 1 else f"a {spec[0].kind} game"
         raise GameError(f"game={game!r}: expected one TextWorld game, got {what}")
     if spec[0].kind == "file":
-        return gamefile.pair(Path(spec[0].target))[0]
+        path = Path(spec[0].target)
+        return path if gamefile.is_plain(path) else gamefile.pair(path)[0]
     return cached_game(spec[0].target, dict(spec[0].settings))
 
 

@@ -76,6 +76,8 @@ class CorridorSpec:
     trap: int = -1
     solved: bool = True
 
-    def make(self, *, max_turns: int | None = None, infos: Sequence[str] = ()) -> Corridor:
+    def make(
+        self, *, max_turns: int | None = None, infos: Sequence[str] = (), render_mode: str | None = None
+    ) -> Corridor:
         limit = self.limit if max_turns is None else max_turns
         return Corridor(length=self.length, limit=limit, trap=self.trap, solved=self.solved)

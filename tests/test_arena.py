@@ -106,7 +106,9 @@ def test_a_game_that_goes_on_without_commands_is_an_error() -> None:
             return super()._info(over=over or self.turns > 0)
 
     class SilentSpec(CorridorSpec):
-        def make(self, *, max_turns: int | None = None, infos: Sequence[str] = ()) -> Corridor:
+        def make(
+            self, *, max_turns: int | None = None, infos: Sequence[str] = (), render_mode: str | None = None
+        ) -> Corridor:
             return Silent(length=self.length)
 
     [episode] = played([SilentSpec("silent", 5)], Walker(), 1)

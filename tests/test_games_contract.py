@@ -11,6 +11,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.error import ResetNeeded
+from gymnasium.utils import seeding
 from gymnasium.utils.env_checker import check_env
 
 import games
@@ -148,6 +149,55 @@ def test_the_turn_limit_truncates_and_does_not_terminate() -> None:
 def test_a_turn_limit_out_of_range_is_refused(limit: int) -> None:
     with pytest.raises(games.GameError, match=f"max_turns={limit}: expected"):
         games.resolve("ipd")[0].make(max_turns=limit)
+
+
+def test_render_shows_the_command_and_its_answer_and_costs_nothing_unasked() -> None:
+    for game, command, shown in (
+        ("bandit", " party", " party"),
+        ("ipd?start=defect", "cooperate", "cooperate"),
+        (SIMPLE, "xyzzy", "> xyzzy\nThat's not a verb I recognise."),
+    ):
+        env = games.resolve(game)[0].make(render_mode="ansi")
+        opening, _ = env.reset(seed=0)
+        assert env.render() == opening
+        env.step(command)
+        assert env.render() == shown
+        silent = games.resolve(game)[0].make()
+        silent.reset(seed=0)
+        silent.step(command)
+        assert silent.render() is None
+    with pytest.raises(games.GameError, match="render_mode='human': expected 'ansi' or None"):
+        games.resolve("bandit")[0].make(render_mode="human")
+
+
+def test_chance_is_gymnasiums_own_stream_although_it_is_made_late(env: TextGame) -> None:
+    env.reset(seed=5, options={"start": "defect"} if "start" in env.options else None)
+    expected = seeding.np_random(5)[0]
+    assert env.np_random_seed == 5
+    assert list(env.np_random.integers(1000, size=4)) == list(expected.integers(1000, size=4))
+    env.reset(options={"start": "defect"} if "start" in env.options else None)
+    assert env.np_random.integers(1000) == expected.integers(1000)
+    with pytest.raises(gymnasium.error.Error, match="greater or equal to zero"):
+        env.reset(seed=-1)
+    env.np_random = np.random.default_rng(3)
+    assert env.np_random_seed == -1
+    assert env.np_random.integers(1000) == np.random.default_rng(3).integers(1000)
+
+
+def test_infos_by_textworlds_names_are_textworlds() -> None:
+    import textworld
+
+    lists = ["command_templates", "verbs", "entities", "typed_entities"]
+    env = games.resolve(SIMPLE)[0].make(infos=["score", "feedback", "last_command", *lists])
+    theirs = textworld.start(str(env.unwrapped.path), textworld.EnvInfos(**dict.fromkeys(lists, True)))  # type: ignore[attr-defined]
+    state = theirs.reset()
+    text, info = env.reset(seed=0)
+    assert (info["feedback"], info["last_command"]) == (text, None)
+    for command, reached in (("look", "look"), ("\\boxed{look}", None), ("l", "look")):
+        text, _, _, _, info = env.step(command)
+        assert (info["feedback"], info["last_command"]) == (text, reached)
+        assert all(info[name] == state[name] for name in lists)
+    theirs.close()
 
 
 def test_unknown_reset_options_and_infos_name_the_nearest() -> None:

@@ -101,7 +101,7 @@ def test_a_folder_without_games_and_a_foreign_file_are_refused(tmp_path: Path) -
     with pytest.raises(GameError, match="holds no game files"):
         resolve(str(tmp_path))
     (tmp_path / "notes.txt").write_text("hello")
-    with pytest.raises(GameError, match=r"expected a game file \(.z8 or .json\)"):
+    with pytest.raises(GameError, match=r"expected a game file \(.z1 to .z8, or .json\)"):
         resolve(str(tmp_path / "notes.txt"))
 
 
