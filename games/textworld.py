@@ -1,7 +1,8 @@
 """TextWorld games behind our contract: one game file, played through TextWorld's own interpreter.
 
 Commands pass the gatekeeper (`games/guard.py`) first and files are checked before they are loaded
-(`games/gamefile.py`). What plays a game is an engine (`games/answers.py`).
+(`games/gamefile.py`). What plays a game is an engine (`games/answers.py`): in this process where the file is ours,
+in one of its own (`games/isolated.py`) where it is another's or has failed before.
 """
 
 from __future__ import annotations
@@ -17,11 +18,15 @@ from games.answers import INFOS, Answer, Engine
 from games.base import Moment, TextGame
 from games.errors import GameError, nearest
 from games.guard import Guard
-from games.stock import StockEngine
+from games.isolated import IsolatedEngine, inner_engine
 
 BANNER_END = "$$$$$$$$ \\$$$$$$$ \n"
 """The last line of the large TEXTWORLD that opens every game; it says nothing and costs hundreds of tokens."""
 TURNS = 100
+ENGINE = "stock"
+"""What plays (a name of `games.isolated.INNER`)."""
+_FAILED: set[Path] = set()
+"""Files whose engine failed in this process."""
 
 
 class TextWorld(TextGame):
@@ -42,10 +47,10 @@ class TextWorld(TextGame):
                 raise GameError(f"infos: TextWorld games have no {name!r} to ask for; {nearest(name, INFOS)}")
         self._asked = tuple(name for name in INFOS if name in infos)
         self.path = _locate(game)
-        gamefile.check(self.path)
+        origin = gamefile.check(self.path)
         self._answer: Answer
-        with _named_tw(self.path) as story:
-            self._engine: Engine = StockEngine(story, self._asked)
+        with _named_tw(self.path) as story, self._failures():
+            self._engine = _engine_for(story, self._asked, alone=origin == gamefile.FOREIGN or self.path in _FAILED)
         self._facts = self._engine.facts
         self._guard = Guard(self._facts.command_templates)
         limit = max(TURNS, 3 * len(self._facts.walkthrough)) if max_turns is None else max_turns
@@ -59,7 +64,8 @@ class TextWorld(TextGame):
             engine.close()
 
     def _start(self, options: dict[str, Any]) -> Moment:
-        self._answer = self._engine.reset()
+        with self._failures():
+            self._answer = self._engine.reset()
         _, banner, opening = self._answer.text.partition(BANNER_END)
         text = opening if banner else self._answer.text
         return self._moment(text, {"extra.walkthrough": list(self._facts.walkthrough)})
@@ -69,8 +75,18 @@ class TextWorld(TextGame):
         if verdict.command is None:
             return self._moment(verdict.reply, {"refused": verdict.reason})
         before = self._answer.score
-        self._answer = self._engine.step(verdict.command)
+        with self._failures():
+            self._answer = self._engine.step(verdict.command)
         return self._moment(self._answer.text, {}, reward=self._answer.score - before)
+
+    @contextlib.contextmanager
+    def _failures(self) -> Iterator[None]:
+        """A file whose engine fails gets a process of its own from then on."""
+        try:
+            yield
+        except GameError:
+            _FAILED.add(self.path)
+            raise
 
     def _moment(self, text: str, extra: dict[str, Any], reward: int = 0) -> Moment:
         answer = self._answer
@@ -87,6 +103,13 @@ class TextWorld(TextGame):
             over=answer.won or answer.lost,
             extra={**known, **extra},
         )
+
+
+def _engine_for(story: Path, infos: Sequence[str], *, alone: bool) -> Engine:
+    """What plays `story`; `alone` in a process of its own, for files of others and those that failed before."""
+    if alone:
+        return IsolatedEngine(story, infos, inner=ENGINE)
+    return inner_engine(ENGINE, story, infos)
 
 
 def _locate(game: str) -> Path:
