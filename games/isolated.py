@@ -99,7 +99,7 @@ class IsolatedEngine:
                 why = answer["failed"]
                 raise GameError(why)
             why = ""
-        except _Failure as failure:
+        except _ChildError as failure:
             why = f"{self._story}: the game {failure} {when}"
             raise GameError(why) from None
         finally:
@@ -109,7 +109,7 @@ class IsolatedEngine:
         return found
 
 
-class _Failure(Exception):
+class _ChildError(Exception):
     """What a child did wrong; the message goes on after `the game`."""
 
 
@@ -136,9 +136,9 @@ class _Child:
         try:
             answer = json.loads(self._line(time.monotonic() + seconds, seconds))
         except (ValueError, RecursionError):
-            raise _Failure("answers nonsense") from None
+            raise _ChildError("answers nonsense") from None
         if not isinstance(answer, dict):
-            raise _Failure("answers nonsense")
+            raise _ChildError("answers nonsense")
         return answer
 
     def end(self) -> None:
@@ -156,27 +156,28 @@ class _Child:
         assert pipe is not None
         poll = select.poll()
         poll.register(pipe, select.POLLIN)
-        parts, size = [], 0
+        parts: list[bytes] = []
+        size = 0
         while not (parts and parts[-1].endswith(b"\n")):
             if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                raise _Failure(f"hangs (no answer within {seconds:g} s)")
+                raise _ChildError(f"hangs (no answer within {seconds:g} s)")
             part = os.read(pipe.fileno(), 1 << 16)
             if not part:
                 raise self._death()
             parts.append(part)
             size += len(part)
             if size > MAX_ANSWER:
-                raise _Failure("prints without end")
+                raise _ChildError("prints without end")
         return b"".join(parts)
 
-    def _death(self) -> _Failure:
+    def _death(self) -> _ChildError:
         try:
             status = self._process.wait(5)
         except subprocess.TimeoutExpired:
-            return _Failure("closed its pipe")
+            return _ChildError("closed its pipe")
         known = -status in {signal.value for signal in signal.Signals}
         how = signal.Signals(-status).name if known else f"exit status {status}"
-        return _Failure(f"crashed its interpreter ({how})")
+        return _ChildError(f"crashed its interpreter ({how})")
 
 
 def serve() -> None:
