@@ -126,7 +126,7 @@ def play(part: tuple[str, int, int, int]) -> dict[str, Any]:
     infos = INFO_SETS[at]
     spec = resolve(game)[0]
     story = cached_game(spec.target, dict(spec.settings))
-    own, ours = Own(story, infos), Memory().engine(story, infos, game)
+    own, ours = Own(story, infos), Memory().engine(story, infos)
     rng = np.random.default_rng(np.random.SeedSequence([seed, GAMES.index(game), at]))
     made, found, players = 0, "", itertools.cycle(PLAYERS)
     while made < steps and not found:

@@ -12,7 +12,9 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from games.answers import Engine
 from games.errors import GameError
+from games.manifest import files_hash
 from games.remembering import RememberingEngine
 from games.stock import StockEngine
 from games.transitions import Clock, Transitions
@@ -31,9 +33,9 @@ class Memory:
         self._lock = threading.Lock()
         self._episodes = 0
 
-    def engine(self, story: Path, infos: Sequence[str], digest: str) -> RememberingEngine:
-        """An engine for `story`, whose files have this digest; shares what it remembers with all others."""
-        key = (digest, tuple(infos))
+    def engine(self, story: Path, infos: Sequence[str] = ()) -> RememberingEngine:
+        """An engine for `story`; shares what it remembers with all others of the same files and infos."""
+        key = (files_hash(story), tuple(infos))
         with self._lock:
             graph = self._graphs.get(key)
         if graph is None:
@@ -42,9 +44,9 @@ class Memory:
                 graph = self._graphs.setdefault(key, graph)
         return RememberingEngine(graph, lambda: StockEngine(story, infos), audited=self._audited, grown=self._grown)
 
-    def graph(self, story: Path, infos: Sequence[str], digest: str) -> Transitions | None:
+    def graph(self, story: Path, infos: Sequence[str] = ()) -> Transitions | None:
         """What is remembered of a game; None where it was never opened."""
-        return self._graphs.get((digest, tuple(infos)))
+        return self._graphs.get((files_hash(story), tuple(infos)))
 
     def clear(self) -> None:
         """Forget everything; engines that are open keep theirs."""
@@ -88,6 +90,11 @@ class Memory:
 
 MEMORY = Memory()
 """This process's memory."""
+
+
+def engine(story: Path, infos: Sequence[str] = ()) -> Engine:
+    """An engine over this process's memory."""
+    return MEMORY.engine(story, infos)
 
 
 def budget_bytes() -> int:

@@ -1,7 +1,8 @@
 """Run in a child process: does a game file that is not ours load, and does its record describe it?
 
-The record must be right about the opening text (room, objective) and its walkthrough must win. Prints one line
-`problem:...` and exits with 1 where it does not. Hanging and crashing are the parent's to notice.
+The record must be right about the opening text (room, objective), its walkthrough must win, and it must be what the
+story was compiled from (`games/record.py`). Prints one line, `problem: ...` or `unverified: ...`, and exits with 1
+where it is not. Hanging and crashing are the parent's to notice.
 """
 
 from __future__ import annotations
@@ -15,10 +16,14 @@ from games.engine import start
 
 def main(story: str) -> int:
     """0 where story and record belong together, else 1."""
-    problem = find_problem(Path(story))
-    if problem:
-        print(f"problem: {problem}")  # noqa: T201
-    return int(bool(problem))
+    from games.record import find_damage
+
+    for word, find in (("problem", find_problem), ("unverified", find_damage)):
+        found = find(Path(story))
+        if found:
+            print(f"{word}: {found}")  # noqa: T201
+            return 1
+    return 0
 
 
 def find_problem(story: Path) -> str:

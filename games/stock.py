@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,12 @@ class StockEngine:
         if self._env is None:
             self._load()
         self._way = None
-        return self._answer(self._env.reset())
+        with self._faults("cannot begin this game"):
+            return self._answer(self._env.reset())
 
     def step(self, command: str) -> Answer:
-        return self._answer(self._env.step(command)[0])
+        with self._faults(f"fails in this game at {command!r}"):
+            return self._answer(self._env.step(command)[0])
 
     def close(self) -> None:
         env, self._env = self._env, None
@@ -52,11 +55,17 @@ class StockEngine:
 
     def _load(self) -> Any:
         way = ("policy_commands",) if "intermediate_reward" in self._asked else ()
-        try:
+        with self._faults("cannot read this game"):
             self._env = start(self._story, ("admissible_commands", *self._asked - {"intermediate_reward"}, *way))
             return self._env.reset()
-        except (KeyError, TypeError, AttributeError, IndexError, AssertionError) as error:
-            raise GameError(f"{self._story}: TextWorld cannot read this game ({type(error).__name__})") from error
+
+    @contextlib.contextmanager
+    def _faults(self, what: str) -> Iterator[None]:
+        """What TextWorld raises when a game's files are not as it expects, as one line."""
+        try:
+            yield
+        except (LookupError, TypeError, ValueError, AttributeError, AssertionError) as error:
+            raise GameError(f"{self._story}: TextWorld {what} ({type(error).__name__})") from error
 
     def _answer(self, state: Any) -> Answer:
         asked, before, self._way = self._asked, self._way, state.get("_winning_policy")

@@ -1,7 +1,8 @@
 """TextWorld games behind our contract, and Z-machine stories without TextWorld's extras: one game file each.
 
 Commands pass the gatekeeper (`games/guard.py`) first and files are checked before they are loaded
-(`games/gamefile.py`). What plays a game is an engine (`games/answers.py`).
+(`games/gamefile.py`). What plays a game is an engine (`games/answers.py`): in this process where the file is ours,
+in one of its own (`games/isolated.py`) where it is another's or has failed before.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ from games.base import Moment, TextGame
 from games.errors import GameError, nearest
 from games.free_guard import FreeGuard
 from games.guard import Guard
-from games.jericho_engine import JerichoEngine
-from games.stock import StockEngine
+from games.isolated import IsolatedEngine, inner_engine
 
 BANNER_END = "$$$$$$$$ \\$$$$$$$ \n"
 """The last line of the large TEXTWORLD that opens every game; it says nothing and costs hundreds of tokens."""
 TURNS = 100
+ENGINE, STORY_ENGINE = "remembering", "story"
+"""What plays TextWorld's games and other stories (names of `games.isolated.INNER`)."""
+_FAILED: set[Path] = set()
+"""Files whose engine failed in this process."""
 LATIN = bytes(range(128, 256)).decode("cp1252", "ignore")
 """The characters beyond ASCII of a story without a record."""
 ALWAYS = ("admissible_commands", "score", "max_score", "won", "lost", "moves", "objective")
@@ -64,14 +68,15 @@ class TextWorld(TextGame):
         self._asked = tuple(name for name in INFOS if name in infos)
         self._turn = tuple(name for name in TURN if name in infos)
         self.path = _locate(game)
-        plain = gamefile.check(self.path) == gamefile.PLAIN
+        origin = gamefile.check(self.path)
+        plain = origin == gamefile.PLAIN
         self._answer: Answer
         self._engine: Engine
-        if plain:
-            self._engine = JerichoEngine(self.path, self._asked)  # PLACE: in a process of its own
-        else:
-            with _named_tw(self.path) as story:
-                self._engine = StockEngine(story, self._asked)
+        try:
+            self._engine = _engine_for(self.path, self._asked, origin)
+        except GameError:
+            _FAILED.add(self.path)
+            raise
         self._facts = self._engine.facts
         self._known = {"max_score": self._facts.max_score, "objective": self._facts.objective}
         self._lists = {name: getattr(self._facts, name) for name in CONSTANT if name in infos}
@@ -88,7 +93,11 @@ class TextWorld(TextGame):
             engine.close()
 
     def _start(self, options: dict[str, Any]) -> Moment:
-        self._answer = self._engine.reset()
+        try:
+            self._answer = self._engine.reset()
+        except GameError:
+            _FAILED.add(self.path)
+            raise
         _, banner, opening = self._answer.text.partition(BANNER_END)
         moment = self._moment((opening if banner else self._answer.text).strip())
         moment.extra["extra.walkthrough"] = list(self._facts.walkthrough)
@@ -101,7 +110,11 @@ class TextWorld(TextGame):
             moment.extra["refused"] = verdict.reason
             return moment
         before = self._answer.score
-        answer = self._answer = self._engine.step(verdict.command)
+        try:
+            answer = self._answer = self._engine.step(verdict.command)
+        except GameError:
+            _FAILED.add(self.path)
+            raise
         return self._moment(answer.text, verdict.command, reward=answer.score - before)
 
     def _moment(self, text: str, command: str | None = None, reward: int = 0) -> Moment:
@@ -124,6 +137,16 @@ class TextWorld(TextGame):
             over=won or lost,
             extra=extra,
         )
+
+
+def _engine_for(path: Path, infos: Sequence[str], origin: str) -> Engine:
+    """What plays a checked file; in a process of its own those of others and those that failed before."""
+    if origin == gamefile.PLAIN:
+        return IsolatedEngine(path, infos, inner=STORY_ENGINE)
+    with _named_tw(path) as story:
+        if origin == gamefile.FOREIGN or path in _FAILED:
+            return IsolatedEngine(story, infos, inner=ENGINE)
+        return inner_engine(ENGINE, story, infos)
 
 
 def _locate(game: str) -> Path:

@@ -143,6 +143,9 @@ class Transitions:
             objective=game.objective,
             walkthrough=tuple(game.metadata.get("walkthrough") or ()),
             command_templates=tuple(game.command_templates),
+            verbs=tuple(game.verbs),
+            entities=tuple(game.entity_names),
+            typed_entities=tuple(map(tuple, game.objects_names_and_types)),
         )
         self.start = Place(machine.start, self._tracker.start, machine.score, machine.moves, None)
         root = self.settle(self.start)

@@ -12,27 +12,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from benchmarks.hostile import CORPUS
 from games.guard import LIMIT, NO_SENSE, NO_VERB, Guard
 
 TEMPLATES = ["go east", "look", "inventory", "take {o}", "take {o} from {c}", "open {d}", "prepare meal", "eat {f}"]
 ADMISSIBLE = ["go east", "take salt and pepper", "take old key from chest", "look"]
-HOSTILE = [
-    "\\boxed{go east}", "\\n", "\\help", "\\", "a\0b", "\0", "go east\0", "\x1b[2J", "look\rlook", "go\teast",
-    "go east\nopen door", "take key. go east", "go east; go west", "take key, go east", "go east then go west",
-    "take all", "take key and chest", "take everything from chest", "take each key", "take all except key",
-    "get old key", "pick up old key", "pick old key up", "hold key", "enter bed", "stand on bed", "sit on bed",
-    "go bed", "go wooden door", "go in", "exit", "wear key", "push chest", "quit", "q", "QUIT", "restart",
-    "restore", "save", "script", "script on", "transcript", "undo", "again", "g", "oops", "o", "brief", "verbose",
-    "superbrief", "notify", "notify off", "version", "verify", "pronouns", "nouns", "tw-extra-infos score",
-    "tw-trace-actions", "tw-print max_score", "tw-print player id", "print_state", "enable print state option",
-    "restrict commands", "actions", "rules all", "showme", "test me", "purloin key", "abstract key to chest",
-    "tree", "gonear chest", "random", "yes", "no", "y", "n.s", "", " ", "\n", "é", "\ud800", "🔑", "take clé",
-    "x" * 5000, "take " + "key " * 60, "<description>", "[looking]", "*** The End ***", "\"look\"", "(look)",
-]  # fmt: skip
 GUARD = Guard(TEMPLATES)
 
 
-@pytest.mark.parametrize("command", HOSTILE)
+@pytest.mark.parametrize("command", CORPUS)
 def test_a_hostile_command_is_stopped(command: str) -> None:
     verdict = GUARD.check(command, ADMISSIBLE)
     assert verdict.command is None
@@ -105,7 +93,7 @@ for command in before["extra.walkthrough"]:
 assert info["won"] and terminated and info["score"] == info["max_score"]
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], input=json.dumps(HOSTILE), text=True, timeout=120, cwd=tmp_path, check=False
+        [sys.executable, "-c", code], input=json.dumps(CORPUS), text=True, timeout=120, cwd=tmp_path, check=False
     )
     assert done.returncode == 0
     assert not list(tmp_path.iterdir())

@@ -31,7 +31,7 @@ def story(family: str = "simple", level: int = 1, seed: int = 7) -> Path:
 
 
 def opened(infos: tuple[str, ...] = (), path: Path | None = None) -> RememberingEngine:
-    return Memory().engine(path or story(), infos, "one")
+    return Memory().engine(path or story(), infos)
 
 
 def walk(engine: RememberingEngine | StockEngine) -> list[Answer]:
@@ -92,7 +92,7 @@ def test_questions_and_pronouns_are_answered_by_the_own_history(commands: list[s
 
 def test_episodes_of_one_game_share_what_they_learn() -> None:
     shared = Memory()
-    first, second = (shared.engine(story(), (), "one") for _ in range(2))
+    first, second = (shared.engine(story(), ()) for _ in range(2))
     walk(first)
     walk(second)
     assert second.counts == {"hits": len(first.facts.walkthrough), "misses": 0, "replayed": 0, "audited": 0}
@@ -102,7 +102,7 @@ def test_threads_share_a_graph() -> None:
     shared, found = Memory(), []
 
     def play() -> None:
-        found.append(walk(shared.engine(story(), (), "one")))
+        found.append(walk(shared.engine(story(), ())))
 
     threads = [threading.Thread(target=play) for _ in range(8)]
     for thread in threads:
@@ -166,9 +166,9 @@ def test_memory_stays_within_its_budget_and_stays_right(monkeypatch: pytest.Monk
     monkeypatch.setattr(memory, "budget_bytes", lambda: 50_000)
     monkeypatch.setattr(memory, "LOOKS", 16)
     shared = Memory()
-    engine = shared.engine(story(), (), "one")
+    engine = shared.engine(story(), ())
     random_play(engine, 150)
-    graph = shared.graph(story(), (), "one")
+    graph = shared.graph(story(), ())
     assert graph is not None
     kept = sum(node.size + sum(edge.size for edge in node.edges.values()) for node in graph.nodes.values())
     assert graph.bytes == kept <= 50_000 + 16 * 20_000
@@ -177,9 +177,9 @@ def test_memory_stays_within_its_budget_and_stays_right(monkeypatch: pytest.Monk
 
 def test_what_was_met_last_is_kept() -> None:
     shared = Memory()
-    engine = shared.engine(story(), (), "one")
+    engine = shared.engine(story(), ())
     random_play(engine, 60)
-    graph = shared.graph(story(), (), "one")
+    graph = shared.graph(story(), ())
     assert graph is not None
     stamps = sorted(node.stamp for node in graph.nodes.values())
     middle = stamps[len(stamps) // 2]

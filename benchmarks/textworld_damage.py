@@ -1,0 +1,125 @@
+"""Damaged game files: is each refused in one line, or played exactly as the sound file is?
+
+    python -m benchmarks.textworld_damage --out benchmarks/textworld_damage.json
+
+For a game of three families, in two forms (ours with its hashes; foreign, as TextWorld itself writes it): story and
+record truncated at 20 places each, 200 random bit flips of each, 40 more in the story's header, which no checksum
+covers, and the record of another game. Played exactly means: the walkthrough and two random players see the same
+texts, scores, commands and infos at every step as in the sound file on TextWorld's own environment. Exit status 1
+where anything else happened.
+"""
+
+import argparse
+import json
+import random
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from games.answers import INFOS
+from games.errors import GameError
+from games.making import cached_game
+from games.textworld import TextWorld
+
+GAMES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "simple": ({"seed": 7}, {"seed": 1}),
+    "coin": ({"seed": 1, "level": 4}, {"seed": 2, "level": 4}),
+    "cooking": ({"seed": 1, "level": 8}, {"seed": 2, "level": 8}),
+}
+"""Family -> settings of the game, and of another whose record is put beside it."""
+HEADER = 64
+TURNS = 40
+Damage = tuple[str, bytes, bytes]
+"""What was done, the story, the record."""
+
+
+def form(story: Path, foreign: bool) -> tuple[bytes, bytes]:
+    """Story and record, the latter without our mark where it is to be foreign."""
+    record = json.loads(story.with_suffix(".json").read_bytes())
+    if foreign:
+        del record["metadata"]["actde"]
+    return story.read_bytes(), json.dumps(record).encode()
+
+
+def damages(sound: tuple[bytes, bytes], other: bytes, seed: int, flips: int, cuts: int) -> Iterator[Damage]:
+    """Every damaged pair of one form of one game."""
+    story, record = sound
+    rng = random.Random(seed)
+    for number in range(cuts):
+        yield "story truncated", story[: len(story) * number // cuts], record
+        yield "record truncated", story, record[: len(record) * number // cuts]
+    yield "record of another game", story, other
+    for _ in range(flips):
+        yield "story flipped", _flip(story, rng.randrange(len(story)), rng), record
+        yield "record flipped", story, _flip(record, rng.randrange(len(record)), rng)
+    for _ in range(flips // 5):
+        yield "header flipped", _flip(story, rng.randrange(HEADER), rng), record
+
+
+def verdict(pair: tuple[bytes, bytes], sound: list[Any], folder: Path) -> str:
+    """`refused`, `exact`, or what went wrong."""
+    path = folder / "tw-game.z8"
+    path.write_bytes(pair[0])
+    path.with_suffix(".json").write_bytes(pair[1])
+    try:
+        return "exact" if play(path) == sound else "PLAYED DIFFERENTLY"
+    except GameError as error:
+        return "refused" if "\n" not in str(error) else "MORE THAN ONE LINE"
+
+
+def play(path: Path) -> list[Any]:
+    """All that the walkthrough and two random players see."""
+    env = TextWorld(str(path), infos=INFOS, max_turns=10_000)
+    try:
+        seen: list[Any] = []
+        for player in range(3):
+            rng = np.random.default_rng(player)
+            text, info = env.reset(seed=0)
+            plan = info["extra.walkthrough"]
+            seen.append((text, info))
+            for turn in range(TURNS if player else len(plan)):
+                command = str(rng.choice(info["admissible_commands"])) if player else plan[turn]
+                seen.append(env.step(command))
+                info = seen[-1][4]
+                if seen[-1][2]:
+                    break
+        return seen
+    finally:
+        env.close()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--flips", type=int, default=200, help="bit flips of each file")
+    parser.add_argument("--cuts", type=int, default=20, help="truncations of each file")
+    parser.add_argument("--families", default=",".join(GAMES))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="also write the counts here, as JSON")
+    options = parser.parse_args()
+    results: dict[str, dict[str, dict[str, int]]] = {}
+    for family in options.families.split(","):
+        mine, others = (cached_game(family, values) for values in GAMES[family])
+        sound = play(mine)
+        for name, foreign in (("ours", False), ("foreign", True)):
+            counts: dict[str, Counter[str]] = {}
+            other = form(others, foreign)[1]
+            for what, *pair in damages(form(mine, foreign), other, options.seed, options.flips, options.cuts):
+                folder = Path(tempfile.mkdtemp())
+                counts.setdefault(what, Counter())[verdict((pair[0], pair[1]), sound, folder)] += 1
+                shutil.rmtree(folder)
+            results[f"{family}, {name}"] = {what: dict(count) for what, count in counts.items()}
+            print(f"{family}, {name}", json.dumps(results[f"{family}, {name}"]), flush=True)
+    if options.out is not None:
+        options.out.write_text(json.dumps({"seed": options.seed, "results": results}, indent=1) + "\n")
+    ends = {end for counts in results.values() for count in counts.values() for end in count}
+    return int(not ends <= {"refused", "exact"})
+
+
+if __name__ == "__main__":
+    sys.exit(main())
