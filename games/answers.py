@@ -60,5 +60,8 @@ class Engine(Protocol):
     def step(self, command: str) -> Answer:
         """Play one command; not after the end. GameError where the game fails."""
 
+    def remembers(self, command: str) -> bool:
+        """Is the answer to this command known, from a time when it came through the gatekeeper?"""
+
     def close(self) -> None:
         """Free what is held; a second call does nothing, and `reset` begins anew."""

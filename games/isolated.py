@@ -80,6 +80,9 @@ class IsolatedEngine:
             raise GameError(f"{self._story}: the game has failed before; it can begin anew")
         return Answer(**_tuples(self._ask({"do": "step", "command": command}, f"at {command!r}", self._seconds)))
 
+    def remembers(self, command: str) -> bool:
+        return False
+
     def close(self) -> None:
         child, self._child = self._child, None
         if child is not None:

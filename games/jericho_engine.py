@@ -70,6 +70,9 @@ class JerichoEngine:
     def step(self, command: str) -> Answer:
         return self._answer(self._read(self._env.step, command))
 
+    def remembers(self, command: str) -> bool:
+        return False
+
     def close(self) -> None:
         env, self._env = self._env, None
         if env is not None:

@@ -48,6 +48,9 @@ class StockEngine:
         with self._faults(f"fails in this game at {command!r}"):
             return self._answer(self._env.step(command)[0])
 
+    def remembers(self, command: str) -> bool:
+        return False
+
     def close(self) -> None:
         env, self._env = self._env, None
         if env is not None:

@@ -92,6 +92,11 @@ class TextWorld(TextGame):
         if engine is not None:
             engine.close()
 
+    def needs_interpreter(self, command: str) -> bool:
+        """Would this command take milliseconds, and not microseconds?"""
+        verdict = self._guard.check(command, self._answer.admissible_commands)
+        return verdict.command is not None and not self._engine.remembers(verdict.command)
+
     def _start(self, options: dict[str, Any]) -> Moment:
         try:
             self._answer = self._engine.reset()
@@ -104,18 +109,20 @@ class TextWorld(TextGame):
         return moment
 
     def _play(self, command: str) -> Moment:
-        verdict = self._guard.check(command, self._answer.admissible_commands)
-        if verdict.command is None:
-            moment = self._moment(verdict.reply)
-            moment.extra["refused"] = verdict.reason
-            return moment
-        before = self._answer.score
+        before = self._answer
+        if not self._engine.remembers(command):
+            verdict = self._guard.check(command, before.admissible_commands)
+            if verdict.command is None:
+                moment = self._moment(verdict.reply)
+                moment.extra["refused"] = verdict.reason
+                return moment
+            command = verdict.command
         try:
-            answer = self._answer = self._engine.step(verdict.command)
+            answer = self._answer = self._engine.step(command)
         except GameError:
             _FAILED.add(self.path)
             raise
-        return self._moment(answer.text, verdict.command, reward=answer.score - before)
+        return self._moment(answer.text, command, reward=answer.score - before.score)
 
     def _moment(self, text: str, command: str | None = None, reward: int = 0) -> Moment:
         answer = self._answer
