@@ -1,17 +1,23 @@
 """What this process remembers of all games: one graph per game and infos, within a budget. Opens engines.
 
-Two settings, from the environment so that child processes have them too: `ACTDE_MEMORY` is the budget in MB
-(default 1024; what was not met for longest is forgotten first), `ACTDE_AUDIT` the share of episodes that
-TextWorld's own environment plays along in (default 0).
+Settings come from the environment, so that child processes have them too:
+
+    ACTDE_MEMORY   the budget in MB (default 1024); what was not met for longest is forgotten first
+    ACTDE_AUDIT    the share of episodes that TextWorld's own environment plays along in (default 0)
+    ACTDE_STATES   `read` (default): what `generate --crawl` left beside a game, or another process in the cache, is
+                   taken over when the game is opened; `share`: what is learnt is also written to the cache when the
+                   process ends, for others; `off`: neither
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from games import stored
 from games.answers import Engine
 from games.errors import GameError
 from games.manifest import files_hash
@@ -19,7 +25,8 @@ from games.remembering import RememberingEngine
 from games.stock import StockEngine
 from games.transitions import Clock, Transitions
 
-BUDGET, AUDIT = "ACTDE_MEMORY", "ACTDE_AUDIT"
+BUDGET, AUDIT, STATES = "ACTDE_MEMORY", "ACTDE_AUDIT", "ACTDE_STATES"
+CHOICES = ("read", "share", "off")
 DEFAULT_MB = 1024
 LOOKS, KEPT = 256, 0.75
 """The budget is looked at every so many new commands; what is over it is forgotten down to this share of it."""
@@ -35,11 +42,15 @@ class Memory:
 
     def engine(self, story: Path, infos: Sequence[str] = ()) -> RememberingEngine:
         """An engine for `story`; shares what it remembers with all others of the same files and infos."""
-        key = (files_hash(story), tuple(infos))
+        digest = files_hash(story)
+        key = (digest, tuple(infos))
         with self._lock:
             graph = self._graphs.get(key)
         if graph is None:
             graph = Transitions(story, infos)
+            if states_choice() != "off":
+                stored.load(graph, digest, stored.beside(story))
+                stored.load(graph, digest, stored.in_cache(digest, graph.infos))
             with self._lock:
                 graph = self._graphs.setdefault(key, graph)
         return RememberingEngine(graph, lambda: StockEngine(story, infos), audited=self._audited, grown=self._grown)
@@ -47,6 +58,13 @@ class Memory:
     def graph(self, story: Path, infos: Sequence[str] = ()) -> Transitions | None:
         """What is remembered of a game; None where it was never opened."""
         return self._graphs.get((files_hash(story), tuple(infos)))
+
+    def save(self) -> None:
+        """Write what was learnt to the cache, where ACTDE_STATES says so."""
+        if states_choice() != "share":
+            return
+        for (digest, infos), graph in list(self._graphs.items()):
+            stored.save(graph, digest, stored.in_cache(digest, infos))
 
     def clear(self) -> None:
         """Forget everything; engines that are open keep theirs."""
@@ -90,6 +108,7 @@ class Memory:
 
 MEMORY = Memory()
 """This process's memory."""
+atexit.register(MEMORY.save)
 
 
 def engine(story: Path, infos: Sequence[str] = ()) -> Engine:
@@ -103,6 +122,14 @@ def budget_bytes() -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
         raise GameError(f"{BUDGET}={text}: expected a whole number of MB from 1 to 1000000")
     return int(text) * 1_000_000
+
+
+def states_choice() -> str:
+    """What to do with files of states; GameError where ACTDE_STATES is none of the choices."""
+    text = os.environ.get(STATES, "") or CHOICES[0]
+    if text not in CHOICES:
+        raise GameError(f"{STATES}={text}: expected one of {', '.join(CHOICES)}")
+    return text
 
 
 def audit_share() -> float:

@@ -151,8 +151,7 @@ class Transitions:
         root = self.settle(self.start)
         assert root is not None and root.place is not None
         self.root, self.start = root, root.place
-        opening = Output(machine.opening, (), machine.score, machine.moves, {})
-        self.opening = self._answer(opening, root.score, root.admissible_commands, root.policy_commands, root.extras, 0)
+        self.opening = self.answer_in(root, machine.opening, 0)
 
     def explore(self, node: Node, place: Place, command: str) -> Edge | None:
         """The answer to a plain command in `node`, now remembered; None where it leads to no node.
@@ -219,6 +218,27 @@ class Transitions:
         admissible = self._tracker.admissible(after.standing)
         return self._answer(output, after.score, admissible, policy, after.extras or {}, progress), after
 
+    def answer_in(self, node: Node, text: str, progress: int) -> Answer:
+        """The answer with this text, and this intermediate reward, that leads to `node`."""
+        output = Output(text, (), None, None, {})
+        return self._answer(output, node.score, node.admissible_commands, node.policy_commands, node.extras, progress)
+
+    def adopt(self, nodes: Mapping[bytes, Node]) -> None:
+        """Take over nodes from elsewhere, and their edges where nothing is known."""
+        with self.lock:
+            for key, node in nodes.items():
+                if key not in self.nodes:
+                    self.nodes[key] = Node(node.key, node.score, node.admissible_commands, node.policy_commands,
+                                           node.extras, None, stamp=Clock.now)  # fmt: skip
+                    self.bytes += node.size
+            for key, node in nodes.items():
+                mine = self.nodes[key]
+                for command, edge in node.edges.items():
+                    if command not in mine.edges:
+                        target = None if edge.node is None else self.nodes[edge.node.key]
+                        mine.edges[command] = replace(edge, node=target)
+                        self.bytes += edge.size
+
     def acquire(self) -> None:
         """One engine more plays here."""
         with self.lock:
@@ -264,10 +284,7 @@ class Transitions:
         if target is None:
             return None
         progress = _progress(node.policy_commands, target.policy_commands, output)
-        answer = self._answer(
-            output, target.score, target.admissible_commands, target.policy_commands, target.extras, progress
-        )
-        return Edge(answer, target, turns)
+        return Edge(self.answer_in(target, output.text, progress), target, turns)
 
     def _printed(self, before: Place, command: str) -> dict[str, str]:
         """Description and inventory as a command prints them in its turn, where nobody can look after it."""
