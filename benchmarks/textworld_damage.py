@@ -62,6 +62,10 @@ def damages(sound: tuple[bytes, bytes], other: bytes, seed: int, flips: int, cut
         yield "header flipped", _flip(story, rng.randrange(HEADER), rng), record
 
 
+def _flip(data: bytes, at: int, rng: random.Random) -> bytes:
+    return data[:at] + bytes([data[at] ^ 1 << rng.randrange(8)]) + data[at + 1 :]
+
+
 def verdict(pair: tuple[bytes, bytes], sound: list[Any], folder: Path) -> str:
     """`refused`, `exact`, or what went wrong."""
     path = folder / "tw-game.z8"

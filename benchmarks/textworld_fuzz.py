@@ -38,9 +38,8 @@ HIDDEN = [
     re.compile(r"\[[^\]]*\]"),  # traces of actions
     re.compile(r"</?(description|inventory|score|moves|location)>"),
     re.compile(r"\b[a-zA-Z]+_[0-9]+\b"),  # names of objects inside
-    re.compile(
-        r"(?i)\btw-|print state|restrict commands|\bdebugging\b|transcript|please enter a file|(save|restore) failed|^ok\.$"
-    ),
+    re.compile(r"(?i)\btw-|print state|restrict commands|\bdebugging\b"),
+    re.compile(r"(?i)transcript|please enter a file|(save|restore) failed|^ok\.$"),
 ]
 KNOWN = {"admissible_commands", "score", "won", "lost", "moves", "max_score", "objective", "refused"}
 Moment = tuple[str, float, bool, bool, dict[str, Any]]

@@ -14,7 +14,11 @@ admissible commands are wrong from then on. So nothing passes that is not known 
       except, but                                           command is admissible word for word
     n, s, e, w, north...; l; i, inv; x, look at           the long form: go north, look, inventory, examine
     go, look, inventory, prepare meal, ...                must match word for word (`go bed` is another action)
-    a verb of the game's own rules, then any words        passes: take, open, put, insert, unlock, eat, ...
+    a verb of the game's own rules, then any words        passes: take, open, put, insert, unlock, eat, ...; also
+                                                            `take it`, `open the old chest`, unknown nouns
+    an answer to a question (Which do you mean, the       stopped: a reply such as `the old key` or `yes` begins
+      old key or the new key?)                              with no verb; say `take old key`
+    a command after the end                               never comes here: the environment asks for a reset
     goal, help, score, wait                               pass: they tell something or do nothing
     every other verb: get, pick up, enter, quit,          stopped: some break the record (`get X`), some are
       restart, restore, save, script, undo, again, oops,    meta-verbs (`tw-...`, `print_state`, `restrict

@@ -48,14 +48,25 @@ def _rules(game: Game) -> str:
 
 
 def _actions(game: Game) -> str:
-    """Every action of a quest is an instance of the rule that it names."""
+    """Every action of a quest is its rule with things of this game put in, and is spelled as the rule says."""
+    kinds = {key: info.type for key, info in game.infos.items()}
     for quest in game.quests:
         for event in (*quest.win_events, *quest.fail_events):
+            for action in (*event.actions, event.condition):
+                facts = (*action.preconditions, *action.postconditions)
+                named = {v.name: v.type for fact in facts for v in fact.arguments if fact.name != "event"}
+                if any(kinds.get(name, kind) != kind or not _known(name, kinds, game) for name, kind in named.items()):
+                    return f"the action {action.name!r} of a quest is about what is not in the game"
             for action in event.actions:
                 rule = game.kb.logic.rules.get(action.name)
-                if rule is None or rule.match(action) is None:
+                mapping = None if rule is None else rule.match(action)
+                if mapping is None or rule.instantiate(mapping).command_template != action.command_template:
                     return f"the action {action.name!r} of a quest follows no rule"
     return ""
+
+
+def _known(name: str, kinds: dict[str, str], game: Game) -> bool:
+    return name in kinds or any(name == v.name for fact in game.world.facts for v in fact.arguments)
 
 
 def _facts(game: Game) -> str:
