@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 
+from games import stored
+from games.manifest import files_hash
 from games.transitions import Transitions
 
 STATES = 20_000
@@ -21,6 +24,18 @@ class Crawled:
     """Commands answered."""
     complete: bool
     """Is every admissible command answered in every state?"""
+
+
+def crawl_file(story: Path, limit: int = STATES) -> Crawled:
+    """Crawl a game and leave what was found beside it, where every process takes it over."""
+    graph = Transitions(story, ())
+    graph.acquire()
+    try:
+        found = crawl(graph, limit)
+    finally:
+        graph.release()
+    stored.write(graph, files_hash(story), stored.beside(story))
+    return found
 
 
 def crawl(graph: Transitions, limit: int = STATES) -> Crawled:

@@ -49,9 +49,15 @@ def save(graph: Transitions, digest: str, path: Path) -> None:
         return
     with paths.disk_errors("write what is remembered of the game", ADVICE), paths.lock(path.with_suffix(".lock")):
         load(graph, digest, path)
-        with graph.lock:
-            rest = json.dumps(_pack(graph), separators=(",", ":")).encode()
-        head = json.dumps({**_belongs(graph, digest), "sha256": hashlib.sha256(rest).hexdigest()}).encode()
+        write(graph, digest, path)
+
+
+def write(graph: Transitions, digest: str, path: Path) -> None:
+    """Write what `graph` knows to `path`, in place of what is there."""
+    with graph.lock:
+        rest = json.dumps(_pack(graph), separators=(",", ":")).encode()
+    head = json.dumps({**_belongs(graph, digest), "sha256": hashlib.sha256(rest).hexdigest()}).encode()
+    with paths.disk_errors("write what is remembered of the game", ADVICE):
         paths.write_whole(path, gzip.compress(head + b"\n" + rest, compresslevel=6, mtime=0))
 
 
