@@ -1,0 +1,94 @@
+"""How much memory do TextWorld games take, and does it grow? Resident memory of a process of its own.
+
+    python -m benchmarks.textworld_memory --out benchmarks/textworld_memory.json
+
+One game is played by one live episode, then by 64 at once; then come 10,000 resets and 1,000,000 steps that were
+played before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from games import paths
+from games.textworld import TextWorld
+
+GAME = "textworld:simple?level=1&seed=7"
+EPISODES, RESETS, STEPS, LEARNT = 64, 10_000, 1_000_000, 1_500
+
+
+def resident() -> float:
+    """MB of this process that are in memory."""
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def random_steps(env: TextWorld, rng: np.random.Generator, steps: int) -> None:
+    """Play admissible commands at random."""
+    _, info = env.reset()
+    for _ in range(steps):
+        commands = info["admissible_commands"]
+        if not commands:
+            _, info = env.reset()
+            continue
+        *_, info = env.step(commands[rng.integers(len(commands))])
+
+
+def measure(game: str) -> dict[str, Any]:
+    """All of it, in MB and ratios."""
+    rng = np.random.default_rng(0)
+    before = resident()
+    first = TextWorld(game)
+    random_steps(first, rng, LEARNT)
+    one = resident()
+    live = [first, *(TextWorld(game) for _ in range(EPISODES - 1))]
+    for env in live:
+        random_steps(env, rng, 60)
+    many = resident()
+    way = first._facts.walkthrough[:-1]
+    for seed in range(RESETS):
+        first.reset(seed=seed)
+    made = 0
+    while made < STEPS:
+        first.reset()
+        for command in way:
+            first.step(command)
+        made += len(way)
+    after = resident()
+    return {
+        "game": game,
+        "before_mb": round(before, 1),
+        "one_episode_mb": round(one, 1),
+        "live_episodes": EPISODES,
+        "live_mb": round(many, 1),
+        "live_ratio": round(many / one, 3),
+        "resets": RESETS,
+        "warm_steps": made,
+        "after_mb": round(after, 1),
+        "growth": round(after / many - 1, 4),
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--out", type=Path, default=None, help="the result as JSON")
+    given = parser.parse_args(arguments)
+    result = {"command": "python -m benchmarks.textworld_memory", **measure(GAME)}
+    print(json.dumps(result, indent=1))
+    if given.out is not None:
+        paths.write_whole(given.out, (json.dumps(result, indent=1) + "\n").encode())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
