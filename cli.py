@@ -69,6 +69,18 @@ TurnsOption = Annotated[
 GreedyOption = Annotated[
     bool, typer.Option("--greedy", help="take the likeliest command, do not draw", rich_help_panel="What is played")
 ]
+AuditOption = Annotated[
+    float | None,
+    typer.Option(
+        "--audit",
+        min=0,
+        max=1,
+        metavar="SHARE",
+        help="share of TextWorld episodes in which TextWorld's own environment plays along and is compared",
+        callback=lambda share: _audit(share),
+        rich_help_panel="What is played",
+    ),
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="one JSON document on standard output", rich_help_panel="What is shown")
 ]
@@ -82,6 +94,7 @@ def play(
     episodes: Annotated[int, typer.Option(min=1, help="episodes to play", rich_help_panel="What is played")] = 1,
     max_turns: TurnsOption = None,
     greedy: GreedyOption = False,
+    audit: AuditOption = None,
     delay: Annotated[
         float | None,
         typer.Option(min=0, help="seconds to look at each turn; 0.6 in a terminal", rich_help_panel="What is shown"),
@@ -147,6 +160,7 @@ def evaluate(
     max_turns: TurnsOption = None,
     greedy: GreedyOption = False,
     parallel: Annotated[int, typer.Option(min=1, help="episodes at once", rich_help_panel="What is played")] = 8,
+    audit: AuditOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Success, score and steps of an agent, beside random and walkthrough on the same games and seeds."""
@@ -232,6 +246,13 @@ def generate(
         _show([f"{len(entries)} games in {folder}; play one of them with --game {folder}"])
 
 
+def _audit(share: float | None) -> float | None:
+    """Say to this process and its children how many episodes are audited (`games/memory.py`)."""
+    if share is not None:
+        os.environ["ACTDE_AUDIT"] = str(share)
+    return share
+
+
 def _pair(text: str) -> tuple[str, str]:
     """NAME=VALUE as (name, value)."""
     name, equals, value = text.partition("=")
@@ -247,6 +268,7 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="go on with the run in --out, with its own settings", rich_help_panel="Run")
     ] = False,
+    audit: AuditOption = None,
     as_json: JsonOption = False,
     *,
     given: dict[str, Any],
@@ -324,6 +346,7 @@ def compare(
     runs: Annotated[Path | None, typer.Option(help="folder of the runs; OUT/runs by default")] = None,
     evaluations: Annotated[int, typer.Option(min=1, help="episodes that each finished agent plays")] = 50,
     workers: Annotated[int, typer.Option(min=1, help="runs at once, each on its share of the cores")] = 1,
+    audit: AuditOption = None,
     *,
     given: dict[str, Any],
 ) -> None:
