@@ -1,7 +1,7 @@
-"""What families and levels are, measured: `python -m experiments.families --out docs/families`.
+"""What families and levels are, measured: `python -m experiments.families --out docs/families.md`.
 
-Makes games of each level by seeds 0, 1, 2, ... without compiling them, and writes `results.json` and the tables that
-follow from it, `README.md`. The number of states of a game is left out.
+Makes games of each level by seeds 0, 1, 2, ... without compiling them, and writes a document and, beside it, the
+`.json` that it follows from. The number of states of a game is left out.
 """
 
 import argparse
@@ -19,13 +19,12 @@ from games.families import FAMILIES
 from games.making import canonical_hash, make_game
 from games.settings import format_settings
 
-RESULTS = "results.json"
 SAMPLED = {
     "coin": (1, 2, 3, 5, 10, 20, 50, 100, 101, 110, 150, 201, 220, 233),
     "treasure": (1, 3, 5, 8, 10, 11, 13, 15, 18, 20, 21, 23, 25, 28, 30),
 }
 """The levels that are measured, of families with many."""
-SLOW = {("coin", 50), ("treasure", 20)}
+SLOW = {("coin", 50), ("treasure", 20), ("quest", 9)}
 """From these levels on a fifth of the seeds must do: a game takes seconds."""
 MEASURES = {
     "rooms": "rooms",
@@ -96,9 +95,9 @@ def markdown(results: Mapping[str, Any]) -> str:
     lines = [
         "# Families and levels",
         "",
-        "A number is the same for all games measured; *a (b to c)* is the median and the range. A candidate is a seed;",
-        "*different* counts games whose canonical hash (facts, names, quests) no other candidate of the level has, so the",
-        "rest are duplicates, which `generate` passes over, or impossible: TextWorld finds no such game.",
+        "A number alone is the same in all games measured; *a (b to c)* is the median and the range. A candidate is a",
+        "seed, and *different* counts the canonical hashes (facts, names, quests) of a level's candidates. The others",
+        "are duplicates, which `generate` passes over, or impossible: TextWorld finds no such game.",
         "",
         f"Made by `{results['command']}`.",
     ]
@@ -140,15 +139,15 @@ def _spread(found: Sequence[int] | None) -> str:
 def main() -> None:
     """Measure, and write the document."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--out", type=Path, required=True, help="folder of the document")
+    parser.add_argument("--out", type=Path, required=True, help="the document, NAME.md")
     parser.add_argument("--candidates", type=int, default=30, help="seeds of each level")
     given = parser.parse_args()
     command = "python -m experiments.families " + shlex.join(sys.argv[1:])
     rows = [measure(name, level, given.candidates) for name in FAMILIES for level in levels_of(name)]
     results = {"command": command, "rows": rows}
-    given.out.mkdir(parents=True, exist_ok=True)
-    replace_text(given.out / RESULTS, json.dumps(results, indent=1) + "\n")
-    replace_text(given.out / "README.md", markdown(results))
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    replace_text(given.out.with_suffix(".json"), json.dumps(results, indent=1) + "\n")
+    replace_text(given.out, markdown(results))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -53,7 +54,7 @@ def cached_game(name: str, values: Values) -> Path:
 def make_game(name: str, values: Values) -> Game:
     """TextWorld's game for these settings, in canonical form, with a walkthrough, not yet compiled."""
     import textworld
-    from textworld.generator import QuestGenerationError
+    from textworld.generator import GenerationWarning, QuestGenerationError
 
     chosen = family(name)
     settings = chosen.complete(values)
@@ -61,7 +62,8 @@ def make_game(name: str, values: Values) -> Game:
     options.seeds = settings["seed"]
     textworld.g_rng.set_seed(settings["seed"])
     try:
-        with rules_parsed_once(), without_compiling(), quicker_chaining():
+        with rules_parsed_once(), without_compiling(), quicker_chaining(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", GenerationWarning)  # a name got an adjective
             game = chosen.make(settings, options)
     except (QuestGenerationError, AssertionError, ValueError) as error:
         if isinstance(error, GameError):

@@ -50,7 +50,12 @@ def test_a_walkthrough_that_the_rules_do_not_follow_is_left_to_textworld(monkeyp
     from textworld import GameMaker
 
     compile_game = GameMaker.compile
-    monkeypatch.setattr(GameMaker, "compile", lambda maker, path: (compiled.append(path), compile_game(maker, path))[1])
+
+    def compile_and_count(maker: GameMaker, path: str) -> Any:
+        compiled.append(path)
+        return compile_game(maker, path)
+
+    monkeypatch.setattr(GameMaker, "compile", compile_and_count)
     monkeypatch.setattr(Rehearsal, "step", unsure)
     slow = spelled("coin", 2, 3)
     monkeypatch.undo()
