@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from agents.protocol import Turn
     from agents.train import Trainer
     from agents.transcript import Entry
+    from games.manifest import Entry as GameEntry
 
 GAME = "textworld:coin?level=3&goal=none&seed=100"
 DISK = {
@@ -211,6 +212,9 @@ def generate(
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="a further setting of the family")
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="processes; one per CPU by default")] = None,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="draw the map of each level's first game, here and in OUT/preview")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Make a curriculum of TextWorld games. The same command goes on after an interruption."""
@@ -220,14 +224,14 @@ def generate(
 
     chosen = parse_levels(levels)
     words = dict(_pair(text) for text in setting or ())
+    latest: Progress | None = None
     with _progress(f"{family} games", per_level * len(chosen)) as advance:
-        done = 0
 
         def show(progress: Progress) -> None:
-            nonlocal done
-            for _ in range(progress.done - done):
+            nonlocal latest
+            for _ in range(progress.done - (latest.done if latest else 0)):
                 advance(progress)
-            done = progress.done
+            latest = progress
 
         entries = make(
             folder,
@@ -240,10 +244,33 @@ def generate(
             workers=workers,
             on_progress=show,
         )
+    passed = latest.passed if latest else {}
+    previews = _previews(folder, entries, quiet=as_json) if preview else []
     if as_json:
-        _document({"out": str(folder), "games": [{key: getattr(entry, key) for key in KEYS} for entry in entries]})
+        games = [{key: getattr(entry, key) for key in KEYS} for entry in entries]
+        _document({"out": str(folder), "games": games, "passed_over": passed, "previews": previews})
     else:
         _show([f"{len(entries)} games in {folder}; play one of them with --game {folder}"])
+        if passed:
+            _show(["passed over: " + ", ".join(f"{count} {why}" for why, count in passed.items())])
+
+
+def _previews(folder: Path, entries: Sequence[GameEntry], *, quiet: bool) -> list[str]:
+    """Draw the map of the first game of each level, in the terminal and as pictures, whose names are returned."""
+    from experiments.map_picture import draw_map
+    from games.maps import load_map
+    from map_view import MapView
+
+    (folder / "preview").mkdir(exist_ok=True)
+    pictures = []
+    for entry in sorted({entry.level: entry for entry in reversed(entries)}.values(), key=lambda entry: entry.level):
+        drawn, picture = load_map(entry.path), folder / "preview" / f"{entry.path.stem}.svg"
+        title = f"{entry.file}: {entry.family} level {entry.level}, {entry.max_score} points"
+        draw_map(drawn, title, picture)
+        pictures.append(str(picture))
+        if not quiet:
+            _show([MapView(drawn, title), f"the map as a picture: {picture}", ""])
+    return pictures
 
 
 def _audit(share: float | None) -> float | None:

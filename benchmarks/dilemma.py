@@ -73,14 +73,14 @@ def public(checkout: Path, folder: Path) -> Callable[[], None]:
     (folder / "stats").mkdir()
 
     def turn() -> None:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.chdir(folder), _cuda_is_the_processor():
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.chdir(folder), _cuda_is_theprocessor():
             PrisonerTrainer(training, model).run()
 
     return turn
 
 
 @contextlib.contextmanager
-def _cuda_is_the_processor() -> Iterator[None]:
+def _cuda_is_theprocessor() -> Iterator[None]:
     import torch
 
     move: Any = torch.Tensor.to
@@ -134,11 +134,11 @@ def main() -> None:
         hours = middle * 10_000 / STEPS / 3600
         print(f"{what:14} {middle:14.3f} {spread:>16} {middle / base:7.1f} {hours:11.2f} h")
     if options.out is not None:
-        about = {"torch": torch.__version__, "python": platform.python_version(), "processor": _processor()}
+        about = {"torch": torch.__version__, "python": platform.python_version(), "processor": processor()}
         options.out.write_text(json.dumps({"about": about, "seconds_per_rollout": found}, indent=1) + "\n")
 
 
-def _processor() -> str:
+def processor() -> str:
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

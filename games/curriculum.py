@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,8 @@ from games.workers import Pool
 REQUEST, JOURNAL, LOCK, WORK = "curriculum.json", "journal.jsonl", ".lock", "work"
 PATIENCE = 100
 """Candidates in a row that are not taken before a level counts as exhausted."""
+PASSED = {"made": "duplicates", "other split": "of another split", "impossible": "impossible"}
+"""Why a candidate is not taken, by the verdict on it (`games.workers.judge`)."""
 ADVICE = "free some space or choose another folder; the same command goes on where it stopped"
 
 
@@ -42,6 +44,8 @@ class Progress:
     """The level being made."""
     candidates: int
     """Candidates looked at, over all levels."""
+    passed: dict[str, int]
+    """Candidates passed over, by why: `duplicates`, `of another split`, `impossible`."""
 
 
 def split_of(canonical: str) -> str:
@@ -142,10 +146,11 @@ def _make(folder: Path, request: Any, pool: Pool, report: Callable[[Progress], N
     journal = _read_journal(folder / JOURNAL)
     entries: list[Entry] = []
     looked = 0
+    passed: Counter[str] = Counter()
     total = request["per_level"] * len(request["levels"])
     for level in request["levels"]:
         wanted, misses = len(entries) + request["per_level"], 0
-        report(Progress(done=len(entries), total=total, level=level, candidates=looked))
+        report(Progress(done=len(entries), total=total, level=level, candidates=looked, passed=dict(passed)))
         for values, verdict in _candidates(folder, request, level, journal, pool):
             looked += 1
             new = verdict.get("hash") not in {entry.hash for entry in entries}
@@ -153,8 +158,9 @@ def _make(folder: Path, request: Any, pool: Pool, report: Callable[[Progress], N
                 entries.append(_take(folder, request, values, verdict, len(entries)))
                 misses = 0
             else:
+                passed[PASSED[verdict["verdict"]]] += 1
                 misses += 1
-            report(Progress(done=len(entries), total=total, level=level, candidates=looked))
+            report(Progress(done=len(entries), total=total, level=level, candidates=looked, passed=dict(passed)))
             if len(entries) == wanted:
                 break
             if misses == PATIENCE:

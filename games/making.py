@@ -10,16 +10,19 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
+import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from games import gamefile, paths, probe
+from games.chaining import quicker_chaining
+from games.compiling import compile_story
 from games.engine import rules_parsed_once
 from games.errors import GameError
 from games.families import FAMILIES, Values, family
+from games.rehearsal import without_compiling
 
 if TYPE_CHECKING:
     from textworld.generator import Game
@@ -51,7 +54,7 @@ def cached_game(name: str, values: Values) -> Path:
 def make_game(name: str, values: Values) -> Game:
     """TextWorld's game for these settings, in canonical form, with a walkthrough, not yet compiled."""
     import textworld
-    from textworld.generator import QuestGenerationError
+    from textworld.generator import GenerationWarning, QuestGenerationError
 
     chosen = family(name)
     settings = chosen.complete(values)
@@ -59,7 +62,8 @@ def make_game(name: str, values: Values) -> Game:
     options.seeds = settings["seed"]
     textworld.g_rng.set_seed(settings["seed"])
     try:
-        with rules_parsed_once():
+        with rules_parsed_once(), without_compiling(), quicker_chaining(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", GenerationWarning)  # a name got an adjective
             game = chosen.make(settings, options)
     except (QuestGenerationError, AssertionError, ValueError) as error:
         if isinstance(error, GameError):
@@ -86,21 +90,11 @@ def write_game(game: Game, path: Path) -> None:
 
     GameError where the game is too large for a game file, or its walkthrough does not win it when played.
     """
-    from textworld.generator import CouldNotCompileGameError
-    from textworld.generator.inform7 import compile_inform7_game, generate_inform7_source
+    from textworld.generator.inform7 import generate_inform7_source
 
-    with tempfile.TemporaryDirectory() as folder:
-        compiled = Path(folder) / "tw-game.z8"
-        try:
-            compile_inform7_game(generate_inform7_source(game), str(compiled))
-        except CouldNotCompileGameError as error:
-            spelled = game.metadata["uuid"]
-            raise GameError(f"{spelled}: too large for a game file; take fewer rooms, objects or steps") from error
-        story = gamefile.without_date(compiled.read_bytes())
-        record = _record(game, hashlib.sha256(story).hexdigest())
-        compiled.write_bytes(story)
-        compiled.with_suffix(".json").write_bytes(record)
-        problem = probe.find_problem(compiled)
+    story = gamefile.without_date(compile_story(generate_inform7_source(game), game.metadata["uuid"]))
+    record = _record(game, hashlib.sha256(story).hexdigest())
+    problem = probe.find_own_problem(story, record)
     if problem:
         raise GameError(f"{game.metadata['uuid']}: TextWorld made a faulty game ({problem}); try another seed")
     paths.write_whole(path.with_suffix(".json"), record)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-TERMINAL = {"cli", "display", "options", "training_view", "views"}
+TERMINAL = {"cli", "display", "map_view", "options", "training_view", "views"}
 OURS = {"actde", "agents", "experiments", "games", "tests", "benchmarks"} | TERMINAL
 MAY = {
     "actde": {"actde"},

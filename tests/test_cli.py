@@ -247,7 +247,14 @@ def test_generate_makes_games_that_can_be_played(tmp_path: Path) -> None:
     arguments = ("generate", str(out), "--family", "coin", "--per-level", "2", "--set", "goal=none")
     document = json.loads(answer(*arguments, "--json"))
     assert [game["level"] for game in document["games"]] == [1, 1]
+    assert set(document["passed_over"]) <= {"duplicates", "of another split", "impossible"}
+    assert document["previews"] == []
     assert answer(*arguments) == f"2 games in {out}; play one of them with --game {out}\n", "the same again"
+    picture = out / "preview" / "tw-coin-level1-0001.svg"
+    drawn = answer(*arguments, "--preview")
+    assert "╔═" in drawn and "take coin" in drawn and str(picture) in drawn
+    assert picture.read_text().rstrip().endswith("</svg>")
+    assert json.loads(answer(*arguments, "--preview", "--json"))["previews"] == [str(picture)]
     lines = answer("play", "--agent", "walkthrough", "--game", str(out), "--episodes", "2").splitlines()
     assert lines[-1] == "2 of 2 episodes won"
     other = cli(*arguments, "--seed", "7")

@@ -33,6 +33,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert len(entries) == 4
     assert [progress.done for progress in seen] == sorted(progress.done for progress in seen)
     assert (seen[-1].done, seen[-1].total) == (4, 4)
+    assert set(seen[-1].passed) <= {"duplicates", "of another split", "impossible"}
+    assert seen[-1].candidates == seen[-1].done + sum(seen[-1].passed.values())
     return out
 
 
@@ -138,8 +140,10 @@ def test_a_level_with_too_few_games_says_so(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("games.curriculum.PATIENCE", 2)
     monkeypatch.setattr("games.curriculum._seed", lambda request, level, number: 0)
     split = split_of(canonical_hash(make_game("treasure", {"seed": 0})))
+    seen: list[Progress] = []
     with pytest.raises(games.GameError, match=f"only 1 different games were found for the {split} split, 2 were"):
-        make(tmp_path, split=split, levels=[1], workers=1)
+        make(tmp_path, split=split, levels=[1], workers=1, on_progress=seen.append)
+    assert seen[-1].passed == {"duplicates": 2}
 
 
 MISTAKES: dict[str, tuple[Callable[[str], str], str]] = {

@@ -1,0 +1,146 @@
+"""What a generated game costs: ours against TextWorld's `tw-make`, in processor seconds of one core.
+
+    python -m benchmarks.generation [--turns N] [--out FILE]
+
+A turn of `tw-make` is its command, a process for each game, as TextWorld's users run it. A turn of ours is one game
+made by a process that has made another before, as `generate` does it; what a process pays once, for starting and
+parsing the rules, is measured too and spread over --games games. Both pay for the same levels with other seeds, in
+turns; both include every process that they start. Seeds that TextWorld cannot make a game of are left out.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.dilemma import processor
+
+LEVELS: dict[str, tuple[tuple[int, str], ...]] = {
+    # family: (our level, tw-make's words for it)
+    "simple": ((1, "tw-simple --rewards dense --goal detailed"),),
+    "coin": ((5, "tw-coin_collector --level 5"), (20, "tw-coin_collector --level 20")),
+    "treasure": ((5, "tw-treasure_hunter --level 5"), (15, "tw-treasure_hunter --level 15")),
+    "cooking": (
+        (3, "tw-cooking --recipe 1 --take 1 --go 1 --open --cook --recipe-seed 0"),
+        (7, "tw-cooking --recipe 2 --take 2 --go 6 --open --cook --cut --recipe-seed 0"),
+    ),
+    "quest": ((6, "custom --world-size 4 --nb-objects 6 --quest-length 8"),),
+}
+CHILD = """
+import json, resource, sys
+from pathlib import Path
+def spent():
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+from games import making
+from games.errors import GameError
+for line in sys.stdin:
+    name, values, path = json.loads(line)
+    before = spent()
+    try:
+        making.write_game(making.make_game(name, values), Path(path))
+    except GameError:
+        print("null", flush=True)
+    else:
+        print(json.dumps([before, spent()]), flush=True)
+"""
+
+
+class Ours:
+    """A process of ours that makes games of one family."""
+
+    def __init__(self, family: str, folder: Path) -> None:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        self._family, self._folder = family, folder
+        self._child = subprocess.Popen(
+            [sys.executable, "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+
+    def make(self, level: int, seed: int) -> tuple[float, float] | None:
+        """Processor seconds of the process before and after this game; None where there is no such game."""
+        assert self._child.stdin is not None and self._child.stdout is not None
+        job = [self._family, {"level": level, "seed": seed}, str(self._folder / f"tw-ours-{level}-{seed}.z8")]
+        self._child.stdin.write(json.dumps(job) + "\n")
+        self._child.stdin.flush()
+        answer = json.loads(self._child.stdout.readline())
+        return answer and (answer[0], answer[1])
+
+    def end(self) -> None:
+        """Let it go."""
+        self._child.communicate()
+
+
+def theirs(words: str, seed: int, folder: Path) -> float | None:
+    """Processor seconds of one `tw-make`; None where it fails."""
+    command = [sys.executable, str(Path(sys.executable).with_name("tw-make")), *words.split(),
+               "--seed", str(seed), "--output", str(folder / f"tw-theirs-{seed}.z8"), "-f", "--silent"]  # fmt: skip
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return spent if done.returncode == 0 else None
+
+
+def measure(family: str, level: int, words: str, turns: int, folder: Path) -> dict[str, Any]:
+    """Processor seconds of `turns` games of each, in turns, and what a process of ours pays once."""
+    ours = Ours(family, folder)
+    first, second = ours.make(level, 100_000), ours.make(level, 100_001)
+    found: dict[str, list[float]] = {"ours": [], "tw-make": []}
+    for seed in range(1, 10 * turns):
+        game, peer = ours.make(level, seed), theirs(words, seed, folder)
+        if game is not None and peer is not None:
+            found["ours"].append(round(game[1] - game[0], 3))
+            found["tw-make"].append(round(peer, 3))
+        if len(found["ours"]) == turns:
+            break
+    ours.end()
+    once = 0.0 if first is None or second is None else first[1] - (second[1] - second[0])
+    return {"family": family, "level": level, "tw-make": words, "once": round(once, 3), "seconds": found}
+
+
+def summary(row: dict[str, Any], games: int) -> dict[str, float]:
+    """Medians, and the ratio of each turn: its median and its extremes."""
+    ours = [seconds + row["once"] / games for seconds in row["seconds"]["ours"]]
+    ratios = [peer / own for own, peer in zip(ours, row["seconds"]["tw-make"], strict=True)]
+    return {
+        "ours": statistics.median(ours),
+        "tw-make": statistics.median(row["seconds"]["tw-make"]),
+        "ratio": statistics.median(ratios),
+        "least": min(ratios),
+        "most": max(ratios),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--turns", type=int, default=7, help="measured games of each")
+    parser.add_argument("--games", type=int, default=10, help="games that share what a process pays once")
+    parser.add_argument("--out", type=Path, help="also write the numbers here, as JSON")
+    options = parser.parse_args()
+    rows = []
+    print(f"{'':13} {'tw-make, s':>10} {'ours, s':>8} {'ratio':>6} {'spread':>14}")
+    with tempfile.TemporaryDirectory() as name:
+        for family, levels in LEVELS.items():
+            for level, words in levels:
+                row = measure(family, level, words, options.turns, Path(name))
+                row["summary"] = found = {key: round(x, 3) for key, x in summary(row, options.games).items()}
+                rows.append(row)
+                spread = f"{found['least']:.1f} to {found['most']:.1f}"
+                print(f"{family + ' ' + str(level):13} {found['tw-make']:10.2f} {found['ours']:8.2f}"
+                      f" {found['ratio']:6.1f} {spread:>14}", flush=True)  # fmt: skip
+    if options.out is not None:
+        about = {"command": "python -m benchmarks.generation " + shlex.join(sys.argv[1:]), "games": options.games,
+                 "python": platform.python_version(), "processor": processor()}  # fmt: skip
+        options.out.write_text(json.dumps({"about": about, "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

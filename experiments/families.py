@@ -1,0 +1,154 @@
+"""What families and levels are, measured: `python -m experiments.families --out docs/families.md`.
+
+Makes games of each level by seeds 0, 1, 2, ... without compiling them, and writes a document and, beside it, the
+`.json` that it follows from. The number of states of a game is left out.
+"""
+
+import argparse
+import json
+import shlex
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from agents.run_folder import replace_text
+from games.errors import GameError
+from games.families import FAMILIES
+from games.making import canonical_hash, make_game
+from games.settings import format_settings
+
+SAMPLED = {
+    "coin": (1, 2, 3, 5, 10, 20, 50, 100, 101, 110, 150, 201, 220, 233),
+    "treasure": (1, 3, 5, 8, 10, 11, 13, 15, 18, 20, 21, 23, 25, 28, 30),
+}
+"""The levels that are measured, of families with many."""
+SLOW = {("coin", 50), ("treasure", 20), ("quest", 9)}
+"""From these levels on a fifth of the seeds must do: a game takes seconds."""
+MEASURES = {
+    "rooms": "rooms",
+    "doors": "doors",
+    "things": "things",
+    "steps": "steps of the walkthrough",
+    "points": "points",
+    "commands": "admissible commands at the start",
+}
+NOTES = {
+    "simple": "A fixed house with six rooms: find one food and put it on the stove. Levels 1-3 tell in detail how,"
+    " 4-6 in brief, 7-9 not at all; within each the points are dense, balanced, sparse.",
+    "coin": "Rooms in a chain and a coin at its end, one point. Level L up to 100 has L rooms; 101-150 add a dead end"
+    " to each room of a chain of L - 100, 201-233 two to each room of a chain of L - 200. Levels 151-200 would have"
+    " more than 100 rooms, which TextWorld 1.7 cannot compile.",
+    "treasure": "A maze with one thing to take and one that must not be taken, one point. Levels 1-10 have 5 empty"
+    " rooms, 11-20 ten with containers that may be closed, 21-30 twenty with locks; the way grows within each.",
+    "cooking": "Read the cookbook, then fetch, cut, cook and eat; a point for most things done right. The levels add"
+    " skills and rooms. Foods and recipes differ between the splits.",
+    "quest": "TextWorld's general generator: rooms, things and the length of the quest grow with the level, one point.",
+}
+
+
+def levels_of(name: str) -> tuple[int, ...]:
+    """The levels that are measured: all of them, or the sampled ones."""
+    return SAMPLED.get(name, tuple(range(1, FAMILIES[name].levels + 1)))
+
+
+def measure(name: str, level: int, candidates: int) -> dict[str, Any]:
+    """The games of one level by seeds 0 up to `candidates`: what they are, and how many are different."""
+    if any(name == family and level >= slow for family, slow in SLOW):
+        candidates = max(candidates // 5, 2)
+    found: dict[str, list[int]] = {key: [] for key in MEASURES}
+    hashes = set()
+    impossible = 0
+    for seed in range(candidates):
+        try:
+            game = make_game(name, {"level": level, "seed": seed})
+        except GameError:
+            impossible += 1
+            continue
+        hashes.add(canonical_hash(game))
+        for key, value in _measured(game).items():
+            found[key].append(value)
+    shown = {key: [min(x), int(statistics.median_low(x)), max(x)] for key, x in found.items() if x}
+    return {"family": name, "level": level, "settings": FAMILIES[name].preset(level), "candidates": candidates,
+            "impossible": impossible, "different": len(hashes), "found": shown}  # fmt: skip
+
+
+def _measured(game: Any) -> dict[str, int]:
+    from textworld.generator.game import GameProgression
+    from textworld.generator.inform7 import Inform7Game
+
+    kinds = [info.type for info in game.infos.values() if info.name and info.type not in ("P", "I")]
+    actions = GameProgression(game, track_quests=False).valid_actions
+    return {
+        "rooms": kinds.count("r"),
+        "doors": kinds.count("d"),
+        "things": len(kinds) - kinds.count("r") - kinds.count("d"),
+        "steps": len(game.metadata["walkthrough"]),
+        "points": int(game.max_score),
+        "commands": len(set(Inform7Game(game).gen_commands_from_actions(actions))),
+    }
+
+
+def markdown(results: Mapping[str, Any]) -> str:
+    """The document that follows from the results."""
+    lines = [
+        "# Families and levels",
+        "",
+        "A number alone is the same in all games measured; *a (b to c)* is the median and the range. A candidate is a",
+        "seed, and *different* counts the canonical hashes (facts, names, quests) of a level's candidates. The others",
+        "are duplicates, which `generate` passes over, or impossible: TextWorld finds no such game.",
+        "",
+        f"Made by `{results['command']}`.",
+    ]
+    for name, family in FAMILIES.items():
+        rows = [row for row in results["rows"] if row["family"] == name]
+        lines += [
+            "",
+            f"## {name}",
+            "",
+            NOTES[name],
+            "",
+            f"Levels 1 to {family.levels}, settings beside `level` and `seed`:",
+        ]
+        lines += ["", *(f"* `{setting.name}`: {setting.help}" for setting in family.settings), ""]
+        lines += _table(rows)
+    return "\n".join([*lines, ""])
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    heads = ["level", "settings", *MEASURES.values(), "candidates", "different", "duplicates", "impossible"]
+    lines = [f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
+    for row in rows:
+        duplicates = row["candidates"] - row["impossible"] - row["different"]
+        family = FAMILIES[row["family"]]
+        cells = [str(row["level"]), f"`{format_settings(family.settings, row['settings'])}`"]
+        cells += [_spread(row["found"].get(key)) for key in MEASURES]
+        cells += [str(row["candidates"]), str(row["different"]), str(duplicates), str(row["impossible"])]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _spread(found: Sequence[int] | None) -> str:
+    if found is None:
+        return ""
+    low, middle, high = found
+    return str(middle) if low == high else f"{middle} ({low} to {high})"
+
+
+def main() -> None:
+    """Measure, and write the document."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--out", type=Path, required=True, help="the document, NAME.md")
+    parser.add_argument("--candidates", type=int, default=30, help="seeds of each level")
+    given = parser.parse_args()
+    command = "python -m experiments.families " + shlex.join(sys.argv[1:])
+    rows = [measure(name, level, given.candidates) for name in FAMILIES for level in levels_of(name)]
+    results = {"command": command, "rows": rows}
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    replace_text(given.out.with_suffix(".json"), json.dumps(results, indent=1) + "\n")
+    replace_text(given.out, markdown(results))
+
+
+if __name__ == "__main__":
+    main()
