@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from io import UnsupportedOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -215,6 +215,9 @@ def generate(
     preview: Annotated[
         bool, typer.Option("--preview", help="draw the map of each level's first game, here and in OUT/preview")
     ] = False,
+    crawl: Annotated[
+        bool, typer.Option("--crawl", help="find every state of each game now, so that play needs no interpreter")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Make a curriculum of TextWorld games. The same command goes on after an interruption."""
@@ -246,13 +249,30 @@ def generate(
         )
     passed = latest.passed if latest else {}
     previews = _previews(folder, entries, quiet=as_json) if preview else []
+    crawled = _crawl(entries) if crawl else {}
     if as_json:
         games = [{key: getattr(entry, key) for key in KEYS} for entry in entries]
-        _document({"out": str(folder), "games": games, "passed_over": passed, "previews": previews})
+        _document({"out": str(folder), "games": games, "passed_over": passed, "previews": previews, "crawled": crawled})
     else:
         _show([f"{len(entries)} games in {folder}; play one of them with --game {folder}"])
         if passed:
             _show(["passed over: " + ", ".join(f"{count} {why}" for why, count in passed.items())])
+        if crawled:
+            whole = sum(row["complete"] for row in crawled.values())
+            states = sum(row["states"] for row in crawled.values())
+            _show([f"{states} states found; {whole} of {len(crawled)} games are known completely"])
+
+
+def _crawl(entries: Sequence[GameEntry]) -> dict[str, Any]:
+    """Find the states of games that have not been crawled; file -> what was found."""
+    from games.crawl import crawl_file
+
+    with _progress("games crawled", len(entries)) as advance:
+        found = {}
+        for entry in entries:
+            found[entry.file] = asdict(crawl_file(entry.path))
+            advance(entry)
+    return found
 
 
 def _previews(folder: Path, entries: Sequence[GameEntry], *, quiet: bool) -> list[str]:

@@ -10,7 +10,7 @@ from games import stored
 from games.manifest import files_hash
 from games.transitions import Transitions
 
-STATES = 20_000
+STATES = 5_000
 """How many states to look at before a game counts as too large."""
 
 

@@ -254,7 +254,10 @@ def test_generate_makes_games_that_can_be_played(tmp_path: Path) -> None:
     drawn = answer(*arguments, "--preview")
     assert "╔═" in drawn and "take coin" in drawn and str(picture) in drawn
     assert picture.read_text().rstrip().endswith("</svg>")
+    assert document["crawled"] == {}
     assert json.loads(answer(*arguments, "--preview", "--json"))["previews"] == [str(picture)]
+    assert "2 of 2 games are known completely" in answer(*arguments, "--crawl")
+    assert (out / "tw-coin-level1-0001.states").is_file()
     lines = answer("play", "--agent", "walkthrough", "--game", str(out), "--episodes", "2").splitlines()
     assert lines[-1] == "2 of 2 episodes won"
     other = cli(*arguments, "--seed", "7")
