@@ -47,7 +47,11 @@ class Tracker:
         self._inform7, self._kb = Inform7Game(game), game.kb
         self._tables = Tables()
         self._rules = [Allowed(rule, game.kb, self._tables) for rule in game.kb.rules.values()]
-        self._commands: dict[int, tuple[str, str, Action]] = {}
+        self._commands: dict[int, tuple[str, Action]] = {}
+        self._events: dict[int, tuple[str, Action]] = {}
+        names = game.kb.inform7_events
+        self._beginnings = [names.get(name, "").partition("{")[0].lower() for name in game.kb.rules]
+        """How the traces of each rule's actions begin, in the order of the rules."""
         self._quests = Quests(game, policies=policies)
         facts: dict[Any, set[Any]] = {}
         for fact in game.world.facts:
@@ -73,7 +77,7 @@ class Tracker:
 
     def admissible(self, standing: Standing) -> tuple[str, ...]:
         """The admissible commands, sorted."""
-        return tuple(sorted({self._known(action)[0] for some in standing.actions for action in some}))
+        return tuple(sorted({self._command(action) for some in standing.actions for action in some}))
 
     def policy(self, standing: Standing) -> tuple[str, ...] | None:
         """The commands that win from here; None where TextWorld knows none (nor where the game is over)."""
@@ -111,24 +115,31 @@ class Tracker:
             for place, rule in enumerate(self._rules)
         )
 
-    def _known(self, action: Action) -> tuple[str, str, Action]:
-        """An action's command, the name under which the interpreter traces it, and itself (to keep its id)."""
+    def _command(self, action: Action) -> str:
+        """An action's command."""
         known = self._commands.get(id(action))
+        if known is None:  # the action is kept as well, so that its id stays its own
+            known = self._commands[id(action)] = (self._inform7.gen_commands_from_actions([action])[0], action)
+        return known[0]
+
+    def _traced(self, action: Action) -> str:
+        """The name under which the interpreter traces an action."""
+        known = self._events.get(id(action))
         if known is None:
-            command = self._inform7.gen_commands_from_actions([action])[0]
-            event = self._kb.inform7_events[action.name].format(**self._inform7._get_name_mapping(action))
-            known = self._commands[id(action)] = (command, event.lower(), action)
-        return known
+            name = self._kb.inform7_events[action.name].format(**self._inform7._get_name_mapping(action))
+            known = self._events[id(action)] = (name.lower(), action)
+        return known[0]
 
     def _detect(self, event: str, allowed: Sequence[tuple[Action, ...]]) -> Action | None:
         """The action that an event of the trace stands for: of several the one with most preconditions, the first
         of those (Inform7Game.detect_action)."""
         name, best = event.lower(), None
-        for some in allowed:
+        for beginning, some in zip(self._beginnings, allowed, strict=True):
+            if not name.startswith(beginning):
+                continue
             for action in some:
-                if (best is None or len(action.preconditions) > len(best.preconditions)) and (
-                    self._known(action)[1] == name
-                ):
+                better = best is None or len(action.preconditions) > len(best.preconditions)
+                if better and self._traced(action) == name:
                     best = action
         return best
 
