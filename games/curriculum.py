@@ -84,7 +84,7 @@ def generate(
     """Make a curriculum in the folder `out` and return its games in order.
 
     `settings` are further settings of the family as text (`{"goal": "none"}`), `workers` is the number of
-    processes (default: the number of CPUs, at most 8). An interrupted run is continued by the same call; a
+    processes (default: the CPUs that this one may use, at most 32). An interrupted run is continued by the same call; a
     finished one is verified and returned. GameError for a mistake in the request, an `out` that holds
     something else, a level with too few different games, a full or read-only disk.
     """
@@ -173,23 +173,32 @@ def _make(folder: Path, request: Any, pool: Pool, report: Callable[[Progress], N
 def _candidates(
     folder: Path, request: Any, level: int, journal: dict[str, Any], pool: Pool
 ) -> Iterator[tuple[dict[str, Value], dict[str, Any]]]:
-    """(settings, verdict) of one candidate after the other, without end; several are judged at once, ahead."""
+    """(settings, verdict) of one candidate after the other, without end; several are judged at once, ahead.
+
+    Twice as many as there are processes, so that none waits where one candidate takes long; those that nobody
+    has begun when the level is full are given up.
+    """
     ahead: deque[tuple[str, dict[str, Value], Any]] = deque()
     number = 0
-    while True:
-        while len(ahead) < pool.size + 1:
-            values = {"level": level, "seed": _seed(request, level, number), **request["settings"]}
-            key = f"{level}-{number}"
-            job = {"family": request["family"], "values": values, "split": request["split"],
-                   "path": str(folder / WORK / f"tw-{key}.z8")}  # fmt: skip
-            ahead.append((key, values, None if key in journal else pool.submit(job)))
-            number += 1
-        key, values, future = ahead.popleft()
-        if future is not None:
-            journal[key] = future.result()
-            with (folder / JOURNAL).open("a") as file:
-                file.write(json.dumps({"key": key, **journal[key]}) + "\n")
-        yield values, {**journal[key], "work": str(folder / WORK / f"tw-{key}.z8")}
+    try:
+        while True:
+            while len(ahead) < 2 * pool.size:
+                values = {"level": level, "seed": _seed(request, level, number), **request["settings"]}
+                key = f"{level}-{number}"
+                job = {"family": request["family"], "values": values, "split": request["split"],
+                       "path": str(folder / WORK / f"tw-{key}.z8")}  # fmt: skip
+                ahead.append((key, values, None if key in journal else pool.submit(job)))
+                number += 1
+            key, values, future = ahead.popleft()
+            if future is not None:
+                journal[key] = future.result()
+                with (folder / JOURNAL).open("a") as file:
+                    file.write(json.dumps({"key": key, **journal[key]}) + "\n")
+            yield values, {**journal[key], "work": str(folder / WORK / f"tw-{key}.z8")}
+    finally:
+        for _, _, future in ahead:
+            if future is not None:
+                future.cancel()
 
 
 def _seed(request: Any, level: int, number: int) -> int:

@@ -29,7 +29,7 @@ class Pool:
     def __init__(self, size: int | None = None) -> None:
         if size is not None and not 1 <= size <= 256:
             raise GameError(f"workers={size}: expected a whole number from 1 to 256")
-        self.size = min(os.cpu_count() or 1, 8) if size is None else size
+        self.size = min(_cpus(), 32) if size is None else size
         self._threads = ThreadPoolExecutor(self.size)
         self._children: list[subprocess.Popen[str]] = []
         self._mine = threading.local()
@@ -77,6 +77,11 @@ class Pool:
             self._children.append(self._mine.child)
         child: subprocess.Popen[str] = self._mine.child
         return child
+
+
+def _cpus() -> int:
+    """The CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def serve() -> None:
