@@ -23,7 +23,7 @@ from games.errors import GameError
 from games.manifest import files_hash
 from games.remembering import RememberingEngine
 from games.stock import StockEngine
-from games.transitions import Clock, Transitions
+from games.transitions import GRAPH_BYTES, Clock, Transitions
 
 BUDGET, AUDIT, STATES = "ACTDE_MEMORY", "ACTDE_AUDIT", "ACTDE_STATES"
 CHOICES = ("read", "share", "off")
@@ -88,11 +88,13 @@ class Memory:
         budget = budget_bytes()
         if sum(graph.bytes for graph in graphs) <= budget:
             return
+        fixed = GRAPH_BYTES * len(graphs)
         stamps = sorted(((n.stamp, n.size) for g in graphs for n in list(g.nodes.values())), reverse=True)
-        share, stamp = KEPT * budget * sum(size for _, size in stamps) / sum(graph.bytes for graph in graphs), 0
+        of_nodes = sum(size for _, size in stamps) / max(1, sum(graph.bytes for graph in graphs) - fixed)
+        left, stamp = max(0, KEPT * budget - fixed) * of_nodes, 0
         for stamp, size in stamps:  # noqa: B007
-            share -= size
-            if share < 0:
+            left -= size
+            if left < 0:
                 break
         for graph in graphs:
             graph.forget(stamp + 1)

@@ -45,7 +45,8 @@ class RememberingEngine:
         self._commands: list[str] = []
         self._moves = 0
         self._stock: Engine | None = None
-        self._closed = True
+        self._closed = False
+        graph.acquire()
         self._alone = False
         """Is the stock engine the one that plays?"""
 

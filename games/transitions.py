@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 TURNS = re.compile(r"\bin (\d+) turns?\b")
 NOT_PLAIN = frozenset(("it", "them", "him", "her", "this", "that", "these", "those", "one", "ones", "score"))
 """Words whose meaning depends on more than the node."""
-NODE_BYTES, EDGE_BYTES = 900, 400
-"""What a node and an edge take without their texts, measured."""
+GRAPH_BYTES, NODE_BYTES, EDGE_BYTES = 1_100_000, 900, 400
+"""About what a game, a node and an edge take, the last two without their texts."""
 
 
 def is_plain(command: str) -> bool:
@@ -126,7 +126,7 @@ class Transitions:
         policies = not {"policy_commands", "intermediate_reward"}.isdisjoint(infos)
         self.lock = threading.RLock()
         self.nodes: dict[bytes, Node] = {}
-        self.bytes = 0
+        self.bytes = GRAPH_BYTES
         self.broken: str | None = None
         """Why nothing here may be used any more; None as it should be."""
         self.users = 0
@@ -261,7 +261,7 @@ class Transitions:
             for node in self.nodes.values():
                 node.edges = {c: e for c, e in node.edges.items() if e.node is None or e.node.key not in gone}
             self._tracker.forget()
-            self.bytes = sum(n.size + sum(e.size for e in n.edges.values()) for n in self.nodes.values())
+            self.bytes = GRAPH_BYTES + sum(n.size + sum(e.size for e in n.edges.values()) for n in self.nodes.values())
 
     def give_up(self, why: str) -> None:
         """Never use what is remembered again: it was wrong."""
