@@ -130,9 +130,9 @@ def first(game: str, infos: tuple[str, ...], steps: int) -> dict[str, float]:
     """Steps that nobody has played: each is timed alone, and TextWorld plays the same."""
     pair, rng = Pair(game, infos), np.random.default_rng(2)
     times: list[tuple[float, float]] = []
-    for _ in range(5 * steps):  # a small game has fewer
-        if len(times) >= steps:
-            break
+    since = 0
+    while len(times) < steps and since < 20:  # a small game has fewer
+        before = len(times)
         _, info = pair.ours.reset()
         pair.own.reset()
         for _ in range(EPISODE):
@@ -146,6 +146,7 @@ def first(game: str, infos: tuple[str, ...], steps: int) -> dict[str, float]:
             pair.own.step(command)
             if new:
                 times.append((time.thread_time() - between, between - begun))
+        since = since + 1 if len(times) == before else 0
     return _summary(times)
 
 

@@ -1,23 +1,27 @@
 """What families and levels are, measured: `python -m experiments.families --out docs/families.md`.
 
-Makes games of each level by seeds 0, 1, 2, ... without compiling them, and writes a document and, beside it, the
-`.json` that it follows from. The number of states of a game is left out.
+Makes games of each level by seeds 0, 1, 2, ..., compiles and crawls the first of them, and writes a document and,
+beside it, the `.json` that it follows from. Levels that are in the `.json` already are not measured again.
 """
 
 import argparse
 import json
+import multiprocessing
 import shlex
 import statistics
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from agents.run_folder import replace_text
+from games.crawl import crawl
 from games.errors import GameError
 from games.families import FAMILIES
-from games.making import canonical_hash, make_game
+from games.making import canonical_hash, make_game, write_game
 from games.settings import format_settings
+from games.transitions import Transitions
 
 SAMPLED = {
     "coin": (1, 2, 3, 5, 10, 20, 50, 100, 101, 110, 150, 201, 220, 233),
@@ -26,6 +30,8 @@ SAMPLED = {
 """The levels that are measured, of families with many."""
 SLOW = {("coin", 50), ("treasure", 20), ("quest", 9)}
 """From these levels on a fifth of the seeds must do: a game takes seconds."""
+STATES = 300
+"""A game with more states than this is not crawled to its end."""
 MEASURES = {
     "rooms": "rooms",
     "doors": "doors",
@@ -58,20 +64,36 @@ def measure(name: str, level: int, candidates: int) -> dict[str, Any]:
     if any(name == family and level >= slow for family, slow in SLOW):
         candidates = max(candidates // 5, 2)
     found: dict[str, list[int]] = {key: [] for key in MEASURES}
-    hashes = set()
-    impossible = 0
+    hashes: set[str] = set()
+    impossible, states = 0, None
     for seed in range(candidates):
         try:
             game = make_game(name, {"level": level, "seed": seed})
         except GameError:
             impossible += 1
             continue
+        if not hashes:
+            states = _states(game)
         hashes.add(canonical_hash(game))
         for key, value in _measured(game).items():
             found[key].append(value)
     shown = {key: [min(x), int(statistics.median_low(x)), max(x)] for key, x in found.items() if x}
     return {"family": name, "level": level, "settings": FAMILIES[name].preset(level), "candidates": candidates,
-            "impossible": impossible, "different": len(hashes), "found": shown}  # fmt: skip
+            "impossible": impossible, "different": len(hashes), "states": states, "found": shown}  # fmt: skip
+
+
+def _states(game: Any) -> int | None:
+    """How many states the game has; None where they are more than STATES."""
+    with tempfile.TemporaryDirectory() as folder:
+        story = Path(folder) / "tw-game.z8"
+        write_game(game, story)
+        graph = Transitions(story, ())
+        graph.acquire()
+        try:
+            found = crawl(graph, STATES)
+        finally:
+            graph.release()
+    return found.states if found.complete else None
 
 
 def _measured(game: Any) -> dict[str, int]:
@@ -97,7 +119,9 @@ def markdown(results: Mapping[str, Any]) -> str:
         "",
         "A number alone is the same in all games measured; *a (b to c)* is the median and the range. A candidate is a",
         "seed, and *different* counts the canonical hashes (facts, names, quests) of a level's candidates. The others",
-        "are duplicates, which `generate` passes over, or impossible: TextWorld finds no such game.",
+        "are duplicates, which `generate` passes over, or impossible: TextWorld finds no such game. *States* are those",
+        "of one game, the first of its level, found by giving every admissible command in every one of them",
+        f"(`generate --crawl`); where they are more than {STATES:,} the search was stopped.",
         "",
         f"Made by `{results['command']}`.",
     ]
@@ -117,13 +141,14 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    heads = ["level", "settings", *MEASURES.values(), "candidates", "different", "duplicates", "impossible"]
+    heads = ["level", "settings", *MEASURES.values(), "states", "candidates", "different", "duplicates", "impossible"]
     lines = [f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
     for row in rows:
         duplicates = row["candidates"] - row["impossible"] - row["different"]
         family = FAMILIES[row["family"]]
         cells = [str(row["level"]), f"`{format_settings(family.settings, row['settings'])}`"]
         cells += [_spread(row["found"].get(key)) for key in MEASURES]
+        cells.append(f"over {STATES:,}" if row["states"] is None else f"{row['states']:,}")
         cells += [str(row["candidates"]), str(row["different"]), str(duplicates), str(row["impossible"])]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
@@ -141,13 +166,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="the document, NAME.md")
     parser.add_argument("--candidates", type=int, default=30, help="seeds of each level")
+    parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
-    command = "python -m experiments.families " + shlex.join(sys.argv[1:])
-    rows = [measure(name, level, given.candidates) for name in FAMILIES for level in levels_of(name)]
-    results = {"command": command, "rows": rows}
+    command = f"python -m experiments.families --out {shlex.quote(str(given.out))} --candidates {given.candidates}"
+    path = given.out.with_suffix(".json")
+    before: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"command": command, "rows": []}
+    if before["command"] != command:
+        sys.exit(f"{path}: was made by {before['command']!r}; choose another file")
+    done = {(row["family"], row["level"]): row for row in before["rows"]}
+    places = [(name, level) for name in FAMILIES for level in levels_of(name)]
+    todo = [(name, level, given.candidates) for name, level in places if (name, level) not in done]
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    replace_text(given.out.with_suffix(".json"), json.dumps(results, indent=1) + "\n")
-    replace_text(given.out, markdown(results))
+    with multiprocessing.get_context("spawn").Pool(given.workers) as pool:
+        for row in pool.imap_unordered(_measure, todo):
+            done[row["family"], row["level"]] = row
+            results = {"command": command, "rows": [done[place] for place in places if place in done]}
+            replace_text(path, json.dumps(results, indent=1) + "\n")
+            sys.stderr.write(f"{len(done)} of {len(places)}: {row['family']}, level {row['level']}\n")
+    replace_text(given.out, markdown(json.loads(path.read_text())))
+
+
+def _measure(place: tuple[str, int, int]) -> dict[str, Any]:
+    return measure(*place)
 
 
 if __name__ == "__main__":

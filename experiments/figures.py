@@ -1,5 +1,6 @@
 """The house style of figures: colours, axes, and files that have the same bytes when made again. Draws nothing."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -31,5 +32,7 @@ def save_figure(figure: Any, path: Path) -> None:
     """Write the figure and let go of it."""
     from matplotlib import pyplot as plt
 
-    figure.savefig(path, metadata={"Date": None})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", 'Creating legend with loc="best" can be slow')  # said where it took a second
+        figure.savefig(path, metadata={"Date": None})
     plt.close(figure)

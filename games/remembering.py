@@ -104,11 +104,12 @@ class RememberingEngine:
             self._alone = True  # for the rest of the episode
             return self._beside_stock(command)
         if node is not None and plain:
+            place = node.place or self._here()
             if node.place is None:
-                node.place = self._here()
-                if self._graph.key(node.place) != node.key:
+                if self._graph.key(place) != node.key:
                     return self._differs("playing the same commands again led elsewhere", command)
-            edge = self._graph.explore(node, node.place, command)
+                self._graph.stand(node, place)
+            edge = self._graph.explore(node, place, command)
             if edge is not None:
                 self.counts["hits"] -= 1  # it was none
                 return self._follow(edge, command)

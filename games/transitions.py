@@ -159,6 +159,7 @@ class Transitions:
         `place` is a moment that `node` stands for.
         """
         with self.lock:
+            node = self._kept(node)
             if command in node.edges:
                 return node.edges[command]
             output, after = self.play(place, command)
@@ -197,11 +198,17 @@ class Transitions:
                             self._tracker.policy(place.standing), extras, None)  # fmt: skip
                 self.nodes[key] = node
                 self.bytes += node.size
+            self.stand(node, place)
+            node.stamp = Clock.now
+            return node
+
+    def stand(self, node: Node, place: Place) -> None:
+        """Let `node` stand for the moment `place`, where it stands for none."""
+        with self.lock:
+            node = self._kept(node)
             if node.place is None:
                 node.place = replace(place, extras=node.extras)
                 self.bytes += place.moment.size
-            node.stamp = Clock.now
-            return node
 
     def key(self, place: Place) -> bytes:
         """What tells the state at a moment from every other state of the game (see the module's docstring)."""
@@ -269,6 +276,14 @@ class Transitions:
             self.broken = why
             for node in self.nodes.values():
                 node.edges.clear()
+
+    def _kept(self, node: Node) -> Node:
+        """The node of this state as it is in the graph; one that was forgotten while an episode stood on it is back."""
+        kept = self.nodes.get(node.key)
+        if kept is None:
+            kept = self.nodes[node.key] = node
+            self.bytes += node.size
+        return kept
 
     def _open(self) -> Machine:
         if self._machine is None:
