@@ -65,25 +65,32 @@ def measure(name: str, level: int, candidates: int) -> dict[str, Any]:
         candidates = max(candidates // 5, 2)
     found: dict[str, list[int]] = {key: [] for key in MEASURES}
     hashes: set[str] = set()
-    impossible, states = 0, None
+    impossible = 0
     for seed in range(candidates):
         try:
             game = make_game(name, {"level": level, "seed": seed})
         except GameError:
             impossible += 1
             continue
-        if not hashes:
-            states = _states(game)
         hashes.add(canonical_hash(game))
         for key, value in _measured(game).items():
             found[key].append(value)
     shown = {key: [min(x), int(statistics.median_low(x)), max(x)] for key, x in found.items() if x}
     return {"family": name, "level": level, "settings": FAMILIES[name].preset(level), "candidates": candidates,
-            "impossible": impossible, "different": len(hashes), "states": states, "found": shown}  # fmt: skip
+            "impossible": impossible, "different": len(hashes), "found": shown}  # fmt: skip
+
+
+def states(name: str, level: int, candidates: int) -> int | None:
+    """How many states the first of these games has; None where they are more than STATES."""
+    for seed in range(candidates):
+        try:
+            return _states(make_game(name, {"level": level, "seed": seed}))
+        except GameError:
+            continue
+    return None
 
 
 def _states(game: Any) -> int | None:
-    """How many states the game has; None where they are more than STATES."""
     with tempfile.TemporaryDirectory() as folder:
         story = Path(folder) / "tw-game.z8"
         write_game(game, story)
@@ -187,7 +194,7 @@ def main() -> None:
 
 
 def _measure(place: tuple[str, int, int]) -> dict[str, Any]:
-    return measure(*place)
+    return {**measure(*place), "states": states(*place)}
 
 
 if __name__ == "__main__":
