@@ -131,7 +131,9 @@ def first(game: str, infos: tuple[str, ...], steps: int) -> dict[str, float]:
     pair, rng = Pair(game, infos), np.random.default_rng(2)
     times: list[tuple[float, float]] = []
     since = 0
-    while len(times) < steps and since < 20:  # a small game has fewer
+    while len(times) < steps:
+        if since == 20:  # a small game has fewer: once more from a cold start
+            pair, since = Pair(game, infos), 0
         before = len(times)
         _, info = pair.ours.reset()
         pair.own.reset()
