@@ -93,6 +93,12 @@ class Guard:
         known = any(lower.split()[0] == form.split()[0] for form in self._exact)
         return Verdict(reason="not a command of this game", reply=NO_SENSE if known else NO_VERB)
 
+    def may_pass(self, command: str) -> bool:
+        """Could this text, as it is, be admissible or pass in some state of the game? For commands out of files."""
+        if _shape(command) is not None or "then" in command.split():
+            return False
+        return command in self._exact or command.split()[0] in self._open
+
 
 def _shape(text: str) -> str | None:
     """What is wrong with the characters of `text`; None where nothing is."""

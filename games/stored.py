@@ -3,8 +3,9 @@ r"""What is remembered of a game, as a file that processes share: written whole,
 `NAME.states` lies beside the game (`generate --crawl`) or in the cache folder `states` under the hash of the
 game's files and the infos. It is gzip over one line of JSON with the SHA-256 of the rest and what it belongs to,
 and the rest as JSON: texts once each, and the nodes with their edges. A file that is damaged, of another game, of
-another TextWorld or of another form is not used and written anew. Moments of the interpreter are not stored: where
-a known state is left by an unknown command, the episode's commands are played again once.
+another TextWorld or of another form, or with a command that the gatekeeper would stop, is not used and written
+anew. Moments of the interpreter are not stored: where a known state is left by an unknown command, the episode's
+commands are played again once.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any, TypeVar
 from games import paths
 from games.answers import Answer
 from games.errors import GameError
+from games.guard import Guard
 from games.transitions import Edge, Node, Transitions
 
 T = TypeVar("T")
@@ -112,12 +114,17 @@ def _pack(graph: Transitions) -> dict[str, Any]:
 def _unpack(graph: Transitions, data: Any) -> dict[bytes, Node]:
     """The nodes of a file; raises one of the errors that `load` expects where their form is not right."""
     texts = [sys.intern(_of(str, text)) for text in _of(list, data["texts"])]
+    guard = Guard(graph.facts.command_templates)
+    commands = {number: text for number, text in enumerate(texts) if guard.may_pass(text)}
 
     def text(number: Any) -> str:
         return texts[_of(int, number)]
 
+    def said(number: Any) -> str:
+        return commands[_of(int, number)]  # KeyError where it would not pass the gatekeeper
+
     def several(numbers: Any) -> tuple[str, ...]:
-        return tuple(map(text, _of(list, numbers)))
+        return tuple(map(said, _of(list, numbers)))
 
     found: list[Node] = []
     for key, score, admissible, policy, extras, _ in _of(list, data["nodes"]):
@@ -126,7 +133,7 @@ def _unpack(graph: Transitions, data: Any) -> dict[bytes, Node]:
         found.append(Node(bytes.fromhex(key), _of(int, score), several(admissible), known, shown, None))
     for node, (*_, edges) in zip(found, data["nodes"], strict=True):
         for command, *rest in _of(list, edges):
-            node.edges[text(command)] = _ending(*rest) if len(rest) == 2 else _edge(graph, found, text, *rest)
+            node.edges[said(command)] = _ending(*rest) if len(rest) == 2 else _edge(graph, found, text, *rest)
     nodes = {node.key: node for node in found}
     if len(nodes) != len(found) or graph.root.key not in nodes:
         raise ValueError("not the nodes of this game")

@@ -70,7 +70,7 @@ def test_what_several_processes_learn_adds_up(story: Path, cache: Path) -> None:
     digest = files_hash(story)
     path = stored.in_cache(digest, ())
     graphs = [Transitions(story, ()) for _ in range(3)]
-    for graph, command in zip(graphs, ("look", "inventory", "go nowhere"), strict=True):
+    for graph, command in zip(graphs, ("look", "inventory", "examine zzz"), strict=True):
         engine = RememberingEngine(graph, lambda: StockEngine(story))
         engine.reset()
         engine.step(command)
@@ -81,7 +81,7 @@ def test_what_several_processes_learn_adds_up(story: Path, cache: Path) -> None:
         thread.join()
     fresh = Transitions(story, ())
     assert stored.load(fresh, digest, path)
-    assert set(fresh.root.edges) == {"look", "inventory", "go nowhere"}
+    assert set(fresh.root.edges) == {"look", "inventory", "examine zzz"}
 
 
 def rewritten(change: Callable[[Any, Any], object]) -> Callable[[bytes], bytes]:
@@ -101,6 +101,10 @@ def rewritten(change: Callable[[Any, Any], object]) -> Callable[[bytes], bytes]:
     return damage
 
 
+def renamed(body: Any, before: str, after: str) -> None:
+    body["texts"][body["texts"].index(before)] = after
+
+
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda data: b"",
     "truncated": lambda data: data[: len(data) // 2],
@@ -116,6 +120,8 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "texts of another kind": rewritten(lambda top, body: body.update(texts=[1, 2])),
     "an edge to nowhere": rewritten(lambda top, body: body["nodes"][0][5].append([0, 0, -1, 0, None])),
     "an edge of another kind": rewritten(lambda top, body: body["nodes"][0][5].append([0, "x"])),
+    "a command that the gatekeeper stops": rewritten(lambda top, body: renamed(body, "look", "save")),
+    "two commands in one": rewritten(lambda top, body: renamed(body, "look", "look then save")),
     "a list instead of an object": lambda data: gzip.compress(b"[]\n[]"),
     "deep nesting": lambda data: gzip.compress(b"{}\n" + b"[" * 100_000),
 }
