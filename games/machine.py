@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.ctypeslib import as_ctypes
 
 from games.errors import GameError
 
@@ -79,39 +80,81 @@ class Machine:
             self._frotz: Any = jericho.FrotzEnv(str(story))
         self.opening, _ = self._frotz.reset()
         """The text before the first command."""
+        self._at: Moment | None = None
+        """The moment at which it stands; None where it has moved on since."""
         for command in (*(EXTRA.format(name) for name in NUMBERS), TRACE):
-            output = _take_apart(self._frotz.step(command)[0], NUMBERS)
+            output = _take_apart(self._say(command), NUMBERS)
         if output.score is None or output.moves is None:
             raise GameError(f"{story}: TextWorld cannot read this game (it does not say its score)")
         self.score, self.moves = output.score, output.moves
-        ram, *registers = self._frotz.get_state()
-        self._base, self._registers = ram, tuple(registers)
-        self._objects = _object_entries(ram)
+        lib = self._frotz.frotz_lib
+        self._ram = np.zeros(lib.getRAMSize(), dtype=np.uint8)
+        self._stack = np.zeros(lib.getStackSize(), dtype=np.uint8)
+        self._passed = as_ctypes(self._ram), as_ctypes(self._stack)
+        """The same two, as the library takes them."""
+        self._registers = self._read()
+        self._base = self._ram.copy()
+        self._objects = _object_entries(self._base)
         self.start = self.save()
 
     def step(self, command: str, extras: tuple[str, ...] = ()) -> Output:
         """Play one command; `extras` are what `describe` was asked for before."""
-        return _take_apart(self._frotz.step(command)[0], (*extras, *NUMBERS))
+        return _take_apart(self._say(command), (*extras, *NUMBERS))
 
     def describe(self, names: tuple[str, ...]) -> dict[str, str]:
         """`description` and `inventory` as they are here; moves on, so wind back afterwards."""
         found = {}
         for name in names:
-            found.update(_take_apart(self._frotz.step(EXTRA.format(name))[0], (name,)).extras)
+            found.update(_take_apart(self._say(EXTRA.format(name)), (name,)).extras)
         return found
 
     def save(self) -> Moment:
         """This moment."""
-        ram, *registers = self._frotz.get_state()
-        differs = np.flatnonzero(ram != self._base)
+        registers = self._read()
+        differs = np.flatnonzero(self._ram != self._base)
         kept = tuple(_shared(new, old) for new, old in zip(registers, self._registers, strict=True))
-        return Moment(differs.astype(np.uint16), ram[differs], kept)
+        self._at = Moment(differs.astype(np.uint16), self._ram[differs], kept)
+        return self._at
 
     def load(self, moment: Moment) -> None:
         """Wind to a moment of this story, saved by this or another machine."""
-        ram = self._base.copy()
-        ram[moment.addresses] = moment.values
-        self._frotz.set_state((ram, *moment.registers))
+        if moment is not self._at:
+            np.copyto(self._ram, self._base)
+            self._ram[moment.addresses] = moment.values
+            self._write(moment.registers)
+            self._at = moment
+
+    def _read(self) -> tuple[Any, ...]:
+        """Read the memory into `_ram`, and the registers: jericho's `get_state` without its new arrays."""
+        lib, (ram, stack) = self._frotz.frotz_lib, self._passed
+        lib.getRAM(ram)
+        lib.getStack(stack)
+        random = lib.getRngA(), lib.getRngInterval(), lib.getRngCounter()
+        narrative = lib.get_narrative_text()
+        numbers = lib.getPC(), lib.getSP(), lib.getFP(), lib.getFrameCount(), lib.get_opcode()
+        return self._stack.copy(), *numbers, random, narrative
+
+    def _write(self, registers: tuple[Any, ...]) -> None:
+        """Set the memory to `_ram`, and the registers (jericho's `set_state`)."""
+        values, counter, stack, frame, frames, opcode, random, narrative = registers
+        np.copyto(self._stack, values)
+        lib = self._frotz.frotz_lib
+        lib.setRng(*random)
+        lib.setRAM(self._passed[0])
+        lib.setStack(self._passed[1])
+        lib.setPC(counter)
+        lib.setSP(stack)
+        lib.setFP(frame)
+        lib.set_opcode(opcode)
+        lib.setFrameCount(frames)
+        lib.set_narrative_text(narrative)
+
+    def _say(self, command: str) -> str:
+        """What the interpreter prints for a command. jericho's own `step` also works out score and victory, which
+        mean nothing in TextWorld's games and take a twelfth of it."""
+        self._at = None
+        text: str = self._frotz.frotz_lib.step(command.encode() + b"\n").decode("cp1252")
+        return text
 
     def close(self) -> None:
         """Free the interpreter."""
