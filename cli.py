@@ -203,7 +203,7 @@ def evaluate(
 @app.command()
 def generate(
     folder: Annotated[Path, typer.Argument(metavar="OUT", help="new folder for the games and manifest.jsonl")],
-    family: Annotated[str, typer.Option(help="simple, coin, treasure, cooking or quest")],
+    family: Annotated[str, typer.Option(help="simple, coin, treasure, cooking, quest or textnav")],
     levels: Annotated[str, typer.Option(help="levels, as in 1-3,7")] = "1",
     per_level: Annotated[int, typer.Option(min=1, help="games per level")] = 10,
     split: Annotated[str, typer.Option(help="train, valid or test; no game is in two of them")] = "train",
