@@ -161,6 +161,9 @@ def evaluate(
     max_turns: TurnsOption = None,
     greedy: GreedyOption = False,
     parallel: Annotated[int, typer.Option(min=1, help="episodes at once", rich_help_panel="What is played")] = 8,
+    bonus_command: Annotated[
+        str, typer.Option(metavar="ACT", help="count turns whose command begins so", rich_help_panel="What is shown")
+    ] = "",
     audit: AuditOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -186,6 +189,7 @@ def evaluate(
                     seed=seed,
                     parallel=parallel,
                     max_turns=max_turns,
+                    act=bonus_command,
                     on_episode=advance,
                 )
         except agents.AgentError as error:

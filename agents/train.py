@@ -142,7 +142,7 @@ class Trainer:
             "episodes": self.arena.next_episode,
             "env_steps": self.env_steps,
             "seconds": self.seconds,
-            **episode_metrics(episodes),
+            **episode_metrics(episodes, self.settings.bonus_command),
             **shares.metrics(),
             "recent_success": sum(self.recent) / len(self.recent),
             **measures,
