@@ -59,7 +59,7 @@ app = typer.Typer(
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
-AGENTS = "random, human, walkthrough, smollm2, the trained actde and ppo, or the folder of a run"
+AGENTS = "random, human, walkthrough, smollm2, the trained actde, ppo, actde-small, ppo-small, or the folder of a run"
 GAMES = "bandit, ipd, a game file, a folder, a manifest, or textworld:FAMILY?level=1&seed=7 (seed=100..119: 20 games)"
 AgentOption = Annotated[str, typer.Option("--agent", help=AGENTS, rich_help_panel="What is played")]
 GameOption = Annotated[str, typer.Option("--game", help=GAMES, rich_help_panel="What is played")]
@@ -124,7 +124,7 @@ def play(
         return input(" > ")
 
     with _waiting(f"loading {agent}"):
-        player = agents.make_agent(agent, seed=seed, greedy=greedy, ask=ask)
+        player = agents.make_agent(agent, seed=seed, greedy=greedy, ask=ask, notify=_note)
     finished: list[Episode] = []
     infos: Sequence[str] = getattr(player, "infos", ())
     stopped: int | None = None
@@ -178,7 +178,7 @@ def evaluate(
     rows: list[Evaluation] = []
     for name in dict.fromkeys((agent, "random", "walkthrough")):
         with _waiting(f"loading {name}"):
-            player = agents.make_agent(name, seed=seed, greedy=greedy)
+            player = agents.make_agent(name, seed=seed, greedy=greedy, notify=_note)
         try:
             with _progress(f"{name} plays", episodes) as advance:
                 row = measure(
@@ -499,6 +499,11 @@ def _show(things: Iterable[RenderableType], pause: float = 0.0) -> None:
         out.print(thing, markup=False, soft_wrap=isinstance(thing, str))
         if pause:
             time.sleep(pause)
+
+
+def _note(line: str) -> None:
+    """Something that the user should know, on standard error."""
+    err.print(line, markup=False, soft_wrap=True)
 
 
 def _document(data: object) -> None:
