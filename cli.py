@@ -588,8 +588,9 @@ def _reporting(what: str) -> Iterator[Callable[[str, float, float], None]]:
             if err.is_terminal:
                 bar.update(task, description=f"{what}: {text}", completed=done, total=total)
             elif now - said > 30:
-                said, left = now, (now - begin) * (total - done) / done if done else float("nan")
-                err.print(f"{what}: {text}, {done / total:.0%}, {left / 60:.0f} min left", markup=False, soft_wrap=True)
+                said = now
+                left = f", {(now - begin) * (total - done) / done / 60:.0f} min left" if done else ""
+                err.print(f"{what}: {text}, {done / total:.0%}{left}", markup=False, soft_wrap=True)
 
         yield progress
 

@@ -23,7 +23,7 @@ from games.identity import game_hash
 CARDS = sorted((Path(__file__).parent.parent / "docs").glob("card*.json"))
 TASK = next(task for task in tasks.TASKS if task.name == "coin")
 QUICK = replace(TASK, levels=(1, 2), max_turns=5)
-RANDOM, WALKTHROUGH = (Player(name=name, digest=name, trained_on=frozenset()) for name in rows.PLAIN)
+RANDOM, WALKTHROUGH = (Player(name=name, source=name, digest=name, trained_on=frozenset()) for name in rows.PLAIN)
 
 
 def silent(text: str, done: float, total: float) -> None:

