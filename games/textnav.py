@@ -10,7 +10,8 @@ What is our choice: the map, eight of the names, the furniture and the other thi
 that the food in it wins, closed or not; that the opening text says what to do (`goal=brief`) or does not (`goal=none`);
 that a turn shows the parts and nothing else, so that `look`, `inventory` and `examine` tell nothing more, but for the
 last turn, which shows the game's own answer; and the limit of turns. The paper has one house. `house=drawn` (level 2)
-draws which room lies where, so that houses can be held out. Nothing of LMRL-Gym's code is used. Their data set of
+draws which room lies where, so that houses can be held out. A tokenizer of TextWorld's words does not know `stale`, so
+a small trunk reads `[UNK] food`. Nothing of LMRL-Gym's code is used. Their data set of
 demonstrations is left out.
 """
 

@@ -10,7 +10,7 @@ import pytest
 import games
 from actde import Settings
 from agents import AgentError
-from agents.registry import TRAINED, agent_folder
+from agents.registry import TRAINED, agent_folder, make_agent
 from agents.settings import TrainSettings
 from agents.train import Trainer
 from experiments.card import held_out, rows, tasks
@@ -83,11 +83,10 @@ def test_rows_are_kept_and_made_again_only_where_something_changed(
     tmp_path: Path, game_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, begun = tmp_path / "card.json", list[str]()
-    real = rows.make_agent
 
     def watched(name: str, **settings: Any) -> Any:
         begun.append(name)
-        return real(name, **settings)
+        return make_agent(name, **settings)
 
     monkeypatch.setattr(rows, "make_agent", watched)
     first = play(path, [QUICK], [RANDOM], episodes=2, progress=silent)
@@ -102,9 +101,11 @@ def test_rows_are_kept_and_made_again_only_where_something_changed(
     assert begun == ["random", "random"], "the digest changed"
     assert [row["agent"] for row in other["rows"]] == [row["agent"] for row in again["rows"]], "the walkthrough's stay"
     begun.clear()
-    play(path, [replace(QUICK, max_turns=6)], [trained], episodes=2, progress=silent)
+    changed = play(path, [replace(QUICK, max_turns=6)], [trained], episodes=2, progress=silent)
     assert begun == ["random", "random"], "the task changed"
-    assert play(path, [QUICK], [], episodes=3, progress=silent)["rows"] == [], "other cards' rows are not mixed in"
+    assert {row["agent"] for row in changed["rows"]} == {"random"}, "what others did before is of another task"
+    with pytest.raises(AgentError, match="is of 2 episodes a task, not 3"):
+        play(path, [QUICK], [], episodes=3, progress=silent)
 
 
 def test_the_walkthrough_wins_and_the_document_says_so(tmp_path: Path, game_cache: Path) -> None:

@@ -182,8 +182,8 @@ def test_evaluate_beside_random_and_walkthrough() -> None:
 
 
 def test_the_card_is_played_once_and_written_again(tmp_path: Path) -> None:
-    arguments = ("evaluate", "--card", "--tasks", "treasure", "--episodes", "1", "--agents", "random")
-    arguments += ("--out", str(tmp_path / "card.md"))
+    arguments = ["evaluate", "--card", "--tasks", "treasure", "--episodes", "1", "--agents", "random"]
+    arguments += ["--out", str(tmp_path / "card.md")]
     assert answer(*arguments) == f"the card is in {tmp_path / 'card.md'}\n"
     document, results = (tmp_path / "card.md").read_text(), (tmp_path / "card.json").read_text()
     assert "| walkthrough | untold | 1.00" in document

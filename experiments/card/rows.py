@@ -31,6 +31,8 @@ FORMAT = 1
 PARALLEL = 16
 PLAIN = ("random", "walkthrough")
 """The agents that every card has."""
+MEASURES = ("success_rate", "normalized_score", "steps", "steps_to_win", "entropy")
+"""What is kept of an evaluation."""
 How = Literal["sampled", "greedy"]
 
 
@@ -102,78 +104,82 @@ def play(
     episodes: int,
     progress: Callable[[str, float, float], None],
 ) -> dict[str, Any]:
-    """Play every row that the results in `path` lack, and return the results; see `document.markdown`."""
+    """Play every row that the results in `path` lack, and return the results; see `document.markdown`.
+
+    AgentError where they are of another number of episodes.
+    """
     results = _read(path, episodes)
-    total = len(tasks) * len(VARIANTS) * sum(len(player.ways) for player in wanted)
-    done = 0
+    places = [(variant, player, how) for variant in VARIANTS for player in wanted for how in player.ways]
+    done, total = 0, len(tasks) * len(places)
     for task in tasks:
         progress(f"games of {task.name}", done, total)
         found = _games(path, results, task, episodes)
-        for variant in VARIANTS:
-            specs = [games.resolve(task.game(variant, level, seed))[0] for level, seed, _ in found]
-            for player in wanted:
-                for how in player.ways:
-                    progress(f"{task.name}, {variant}: {player.name}, {how}", done, total)
-                    key = {"task": task.name, "variant": variant, "agent": player.name, "how": how}
-                    of = _identity(task, found, player, episodes)
-                    if not any(row["of"] == of and key.items() <= row.items() for row in results["rows"]):
-                        row = {**key, "of": of, **_played(task, specs, found, player, how, episodes)}
-                        others = [row for row in results["rows"] if not key.items() <= row.items()]
-                        results["rows"] = _ordered([*others, row])
-                        _write(path, results)
-                    done += 1
-    _write(path, results)
+        for variant, player, how in places:
+            progress(f"{task.name}, {variant}: {player.name}, {how}", done, total)
+            key = {"task": task.name, "variant": variant, "agent": player.name, "how": how}
+            of = _settings(task, found) | {"agent": player.digest}
+            if not any(key | {"of": of} == {name: row[name] for name in (*key, "of")} for row in results["rows"]):
+                others = [row for row in results["rows"] if not key.items() <= row.items()]
+                row = {**key, "of": of, **_played(task, variant, found, player, how, episodes)}
+                results["rows"] = _ordered([*others, row])
+                _write(path, results)
+            done += 1
     return results
 
 
 def _played(
-    task: Task, specs: Sequence[games.GameSpec], found: Sequence[Found], player: Player, how: How, episodes: int
+    task: Task, variant: str, found: Sequence[Found], player: Player, how: How, episodes: int
 ) -> dict[str, Any]:
     """One row's numbers."""
     begin = time.monotonic()
-    agent = make_agent(player.source, seed=0, greedy=how == "greedy")
-    count = len(specs) if how == "greedy" else episodes
+    specs = [games.resolve(task.game(variant, level, seed))[0] for level, seed, _ in found]
     played = evaluate(
-        agent, specs, game=task.name, episodes=count, seed=0, parallel=PARALLEL, max_turns=task.max_turns
+        make_agent(player.source, seed=0, greedy=how == "greedy"),
+        specs,
+        game=task.name,
+        episodes=len(specs) if how == "greedy" else episodes,
+        seed=0,
+        parallel=PARALLEL,
+        max_turns=task.max_turns,
     ).to_json()
     return {
         "games": len(specs),
         "trained_on": sum(name in player.trained_on for _, _, name in found),
         "seconds": round(time.monotonic() - begin, 1),
-        "evaluation": {name: value for name, value in played.items() if name not in ("agent", "game")},
+        "evaluation": {name: played[name] for name in ("episodes", "errors", *MEASURES)},
     }
 
 
 def _games(path: Path, results: dict[str, Any], task: Task, count: int) -> list[Found]:
-    """The task's games, found now or before."""
+    """The task's games, found now or before; rows of what the task was before are dropped."""
     kept = results["games"].get(task.name, {})
-    known = from_json(kept["games"]) if kept.get("of") == identity(task) else []
-    found = known[:count] if len(known) >= count else find(task, count, known)
-    results["games"][task.name] = {"of": identity(task), "games": [list(game) for game in max(known, found, key=len)]}
+    found = find(task, count, from_json(kept["games"]) if kept.get("of") == identity(task) else [])
+    results["games"][task.name] = {"of": identity(task), "games": [list(game) for game in found]}
+    wanted = _settings(task, found)
+    results["rows"] = [
+        row for row in results["rows"] if row["task"] != task.name or wanted.items() <= row["of"].items()
+    ]
     _write(path, results)
     return found
 
 
-def _identity(task: Task, found: Sequence[Found], player: Player, episodes: int) -> dict[str, Any]:
-    """What a row depends on."""
+def _settings(task: Task, found: Sequence[Found]) -> dict[str, Any]:
+    """What a row depends on besides the agent and the number of episodes."""
     played = sha256(json.dumps([identity(task), found]).encode()).hexdigest()[:16]
-    return {
-        "format": FORMAT,
-        "agent": player.digest,
-        "games": played,
-        "max_turns": task.max_turns,
-        "episodes": episodes,
-    }
+    return {"format": FORMAT, "games": played, "max_turns": task.max_turns}
 
 
 def _read(path: Path, episodes: int) -> dict[str, Any]:
-    """Earlier results, without rows of other numbers of episodes and of tasks that there are no more."""
+    """Earlier results, without rows of tasks that there are no more."""
     if not path.exists():
         return {"episodes": episodes, "games": {}, "rows": []}
     results = read_json(path)
+    if results["episodes"] != episodes:
+        raise AgentError(
+            f"{path} is of {results['episodes']} episodes a task, not {episodes}; choose another --out, or remove it"
+        )
     names = {task.name for task in TASKS}
-    rows = [row for row in results["rows"] if row["task"] in names and row["of"]["episodes"] == episodes]
-    return {"episodes": episodes, "games": results["games"], "rows": rows}
+    return results | {"rows": [row for row in results["rows"] if row["task"] in names]}
 
 
 def _write(path: Path, results: dict[str, Any]) -> None:
@@ -189,13 +195,7 @@ def _ordered(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     def place(row: dict[str, Any]) -> tuple[Any, ...]:
         agent = row["agent"]
         rank = NAMES.index(agent) if agent in NAMES else len(NAMES)
-        return (
-            tasks.index(row["task"]),
-            VARIANTS.index(row["variant"]),
-            agent in PLAIN,
-            rank,
-            agent,
-            row["how"] == "greedy",
-        )
+        where = tasks.index(row["task"]), VARIANTS.index(row["variant"])
+        return (*where, agent in PLAIN, rank, agent, row["how"] == "greedy")
 
     return sorted(rows, key=place)
