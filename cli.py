@@ -154,7 +154,14 @@ def play(
 
 @app.command()
 def evaluate(
-    agent: AgentOption = "actde",
+    agent: Annotated[
+        str | None,
+        typer.Option(
+            "--agent",
+            help=f"{AGENTS} (actde); with --card several, joined by commas (those that ship)",
+            rich_help_panel="What is played",
+        ),
+    ] = None,
     game: GameOption = GAME,
     seed: SeedOption = 0,
     episodes: Annotated[
@@ -169,14 +176,13 @@ def evaluate(
     ] = "",
     audit: AuditOption = None,
     card: Annotated[
-        bool, typer.Option("--card", help="play the card's fixed tasks instead; goes on", rich_help_panel="Card")
+        bool,
+        typer.Option(
+            "--card", help="play the card's tasks instead, those that its results lack", rich_help_panel="Card"
+        ),
     ] = False,
-    players: Annotated[
-        str | None,
-        typer.Option("--agents", help="names or folders; the shipped ones by default", rich_help_panel="Card"),
-    ] = None,
     tasks: Annotated[
-        str | None, typer.Option(help="some of the tasks; all by default", rich_help_panel="Card")
+        str | None, typer.Option(help="some of its tasks, joined by commas; all by default", rich_help_panel="Card")
     ] = None,
     document: Annotated[
         Path, typer.Option("--out", help="the document, NAME.md, with NAME.json beside it", rich_help_panel="Card")
@@ -185,9 +191,11 @@ def evaluate(
 ) -> None:
     """Success, score and steps of an agent, beside random and walkthrough on the same games and seeds."""
     if card:
-        _card(document, players, tasks, 100 if episodes is None else episodes, as_json=as_json)
+        if (game, seed, max_turns, greedy, bonus_command) != (GAME, 0, None, False, ""):
+            raise typer.BadParameter("--card has games, seeds and limits of its own: leave out the other options")
+        _card(document, agent, tasks, 100 if episodes is None else episodes, as_json=as_json)
         return
-    episodes = 20 if episodes is None else episodes
+    agent, episodes = agent or "actde", episodes or 20
     import agents
     import display
     import games
@@ -224,21 +232,19 @@ def evaluate(
         out.print(display.comparison(rows))
 
 
-def _card(document: Path, players: str | None, tasks: str | None, episodes: int, *, as_json: bool) -> None:
+def _card(document: Path, names: str | None, tasks: str | None, episodes: int, *, as_json: bool) -> None:
     """Play the rows of the evaluation card that its results lack, and write the document."""
     from agents.run_folder import replace_text
     from experiments.card.document import markdown
     from experiments.card.rows import play as play_rows
-    from experiments.card.rows import players as find_players
+    from experiments.card.rows import players
     from experiments.card.tasks import chosen
 
     if document.suffix != ".md":
         raise typer.BadParameter(f"--out expects NAME.md, got {document}")
-    wanted = find_players(players, _note)
+    path, played, wanted = document.with_suffix(".json"), chosen(tasks), players(names, _note)
     with _reporting("card") as progress, _may_be_stopped():
-        results = play_rows(
-            document.with_suffix(".json"), chosen(tasks), wanted, episodes=episodes, progress=progress
-        )
+        results = play_rows(path, played, wanted, episodes=episodes, progress=progress)
     replace_text(document, markdown(results))
     if as_json:
         _document(results)

@@ -182,7 +182,7 @@ def test_evaluate_beside_random_and_walkthrough() -> None:
 
 
 def test_the_card_is_played_once_and_written_again(tmp_path: Path) -> None:
-    arguments = ["evaluate", "--card", "--tasks", "treasure", "--episodes", "1", "--agents", "random"]
+    arguments = ["evaluate", "--card", "--tasks", "treasure", "--episodes", "1", "--agent", "random"]
     arguments += ["--out", str(tmp_path / "card.md")]
     assert answer(*arguments) == f"the card is in {tmp_path / 'card.md'}\n"
     document, results = (tmp_path / "card.md").read_text(), (tmp_path / "card.json").read_text()
@@ -237,7 +237,8 @@ def test_watch_pages_with_keys(run: Path) -> None:
         (["play", "--episodes", "0"], "--episodes.*greater than or equal to 1"),
         (["play", "--seed", "x"], "--seed.*integer"),
         (["evaluate", "--card", "--tasks", "coins"], "did you mean 'coin'?"),
-        (["evaluate", "--card", "--agents", "nobody"], "unknown agent 'nobody'"),
+        (["evaluate", "--card", "--agent", "nobody"], "unknown agent 'nobody'"),
+        (["evaluate", "--card", "--greedy"], "leave out the other options"),
         (["evaluate", "--card", "--out", "card"], "--out expects NAME.md"),
         (["evaluate", "--agent", "human", "--game", "ipd"], "in the terminal only"),
         (["generate", "x", "--family", "simpel"], "simple"),

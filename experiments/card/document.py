@@ -28,7 +28,7 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 
 def _about(episodes: int, agents: Sequence[str]) -> list[str]:
-    named = f" --agents {shlex.quote(','.join(agents))}" if agents else ""
+    named = f" --agent {shlex.quote(','.join(agents))}" if agents else ""
     return [
         f"Every task is played on games of reserved seeds ({RESERVED.start} to {RESERVED.stop - 1}), from which `train`"
         " refuses to learn. They are different games and, but for `cooking`, which has test recipes of its own, and the"
