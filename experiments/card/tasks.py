@@ -51,7 +51,7 @@ class Task:
 
 MEOW = "meow-tea-taro, as reported by its authors"
 TALES = "TALES"
-LMRL = "LMRL-Gym, Abdulhai et al. 2023, table 4; mean reward, which is the share won"
+LMRL = "LMRL-Gym, Abdulhai et al. 2023, table 4; mean reward, 1 for a win"
 NOTEBOOK = "TextWorld's own notebook, 20 unseen games"
 TASKS = (
     Task(
