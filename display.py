@@ -211,7 +211,8 @@ def comparison(evaluations: Sequence[Evaluation]) -> RenderableType:
         header_style="bold",
     )
     table.add_column("agent")
-    for name in ("success", "score", "steps", "steps to win", "entropy"):
+    acts = any(row.bonus_share is not None for row in evaluations)
+    for name in ("success", "score", "steps", "steps to win", "entropy", *(["turns on the act"] if acts else [])):
         table.add_column(name, justify="right")
     for row in evaluations:
         table.add_row(
@@ -221,6 +222,7 @@ def comparison(evaluations: Sequence[Evaluation]) -> RenderableType:
             interval(row.steps, ".1f"),
             interval(row.steps_to_win, ".1f"),
             interval(row.entropy, ".2f"),
+            *([interval(row.bonus_share, ".0%")] if acts else []),
         )
     return table
 

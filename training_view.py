@@ -18,6 +18,7 @@ SHOWN = (
     ("reward", "reward per episode", "{:.2f}"),
     ("normalized_score", "score / maximum", "{:.2f}"),
     ("steps", "commands per episode", "{:.1f}"),
+    ("bonus_share", "share of turns on the bonus", "{:.2f}"),
     ("turn_entropy", "entropy, nats", "{:.3f}"),
     ("value", "v", "{:.3f}"),
     ("q_value", "q of the chosen", "{:.3f}"),
@@ -80,7 +81,7 @@ def panel(title: str, history: Sequence[Mapping[str, float]], iterations: int, m
 
 def line(metrics: Mapping[str, float], iterations: int) -> str:
     """One iteration in one line, for a file or a pipe."""
-    shown = ("recent_success", "reward", "steps", "turn_entropy", "value", "q_value", "approx_kl")
+    shown = ("recent_success", "reward", "steps", "bonus_share", "turn_entropy", "value", "q_value", "approx_kl")
     forms = {name: form for name, _, form in SHOWN}
     numbers = "  ".join(f"{name} {forms[name].format(metrics[name])}" for name in shown if name in metrics)
     return f"{metrics['iteration'] + 1}/{iterations}  {clock(metrics['seconds'])}  {numbers}"

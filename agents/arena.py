@@ -40,7 +40,7 @@ class Arena:
         seed: int,
         parallel: int = 8,
         max_turns: int | None = None,
-        shaping: Mapping[str, float] | None = None,
+        shaping: Mapping[str, Any] | None = None,
         infos: Sequence[str] = (),
         first_episode: int = 0,
     ) -> None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from agents.arena import Arena
 from agents.episode import Episode
 from agents.live import Game
+from agents.metrics import act_share
 from agents.protocol import Agent
 
 CONFIDENCE = 0.95
@@ -54,13 +55,15 @@ class Evaluation:
     """Commands per won episode."""
     entropy: Estimate | None
     """Mean over an episode's turns of the policy's entropy, nats; None for agents without a policy."""
+    bonus_share: Estimate | None = None
+    """Share of an episode's turns on a certain act; None where none was named."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def summarize(episodes: Sequence[Episode], *, agent: str, game: str, seed: int = 0) -> Evaluation:
-    """The statistics of at least one episode; `seed` is the bootstrap's."""
+def summarize(episodes: Sequence[Episode], *, agent: str, game: str, seed: int = 0, act: str = "") -> Evaluation:
+    """The statistics of at least one episode; `seed` is the bootstrap's, `act` the one whose share is counted."""
 
     def mean(values: Iterable[float | None], unit: bool = False) -> Estimate | None:
         return estimate([value for value in values if value is not None], unit=unit, seed=seed)
@@ -79,6 +82,7 @@ def summarize(episodes: Sequence[Episode], *, agent: str, game: str, seed: int =
         steps=steps,
         steps_to_win=mean(float(len(episode.steps)) for episode in episodes if episode.won),
         entropy=mean(_entropy(episode) for episode in episodes),
+        bonus_share=mean((act_share(episode, act) for episode in episodes), unit=True) if act else None,
     )
 
 
@@ -91,9 +95,13 @@ def evaluate(
     seed: int,
     parallel: int = 8,
     max_turns: int | None = None,
+    act: str = "",
     on_episode: Callable[[Episode], None] | None = None,
 ) -> Evaluation:
-    """Play and count. Two agents with the same arguments meet the same games with the same seeds."""
+    """Play and count. Two agents with the same arguments meet the same games with the same seeds.
+
+    `act` is a command whose share of the turns is counted (see `games.is_act`).
+    """
     played: list[Episode] = []
     infos: Sequence[str] = getattr(agent, "infos", ())
     with Arena(specs, seed=seed, parallel=parallel, max_turns=max_turns, infos=infos) as arena:
@@ -102,7 +110,7 @@ def evaluate(
             if on_episode is not None:
                 on_episode(episode)
     played.sort(key=lambda episode: episode.index)
-    return summarize(played, agent=agent.name, game=game, seed=seed)
+    return summarize(played, agent=agent.name, game=game, seed=seed, act=act)
 
 
 def estimate(values: Sequence[float], *, unit: bool = False, seed: int = 0) -> Estimate | None:

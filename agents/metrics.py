@@ -7,14 +7,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
+import games
 from agents.episode import Episode
 from agents.live import Game, StepEvent
 
 Metrics = dict[str, float]
 
 
-def episode_metrics(episodes: Sequence[Episode]) -> Metrics:
-    """Means over a rollout's episodes, and over its turns for entropy (nats), v and q (reward)."""
+def episode_metrics(episodes: Sequence[Episode], act: str = "") -> Metrics:
+    """Means over a rollout's episodes, and over its turns for entropy (nats), v and q (reward).
+
+    With `act`, "bonus_share" is the share of an episode's turns on that act (see `games.is_act`). "success" and
+    "normalized_score" are the game's own, "reward" is the shaped one.
+    """
     steps = [step for episode in episodes for step in episode.steps]
     values = [step.decision.value for step in steps if step.decision.value is not None]
     q = [step.decision.q_values[step.decision.command] for step in steps if step.decision.q_values]
@@ -31,7 +36,16 @@ def episode_metrics(episodes: Sequence[Episode]) -> Metrics:
         found["normalized_score"] = float(np.mean(scored))
     if q:
         found["q_value"] = float(np.mean(q))
+    shares = [share for episode in episodes if act and (share := act_share(episode, act)) is not None]
+    if shares:
+        found["bonus_share"] = float(np.mean(shares))
     return found
+
+
+def act_share(episode: Episode, act: str) -> float | None:
+    """Share of an episode's turns whose command begins with the words of `act`; None for one without turns."""
+    turns = [games.is_act(step.decision.command, act) for step in episode.steps]
+    return sum(turns) / len(turns) if turns else None
 
 
 class StrategyShares:

@@ -55,6 +55,16 @@ def smollm2_folder() -> Path:
     return built_once(cache_folder() / "smollm2-135m-instruct", origin, lambda to: _convert(source, to))
 
 
+def missing() -> str | None:
+    """What this machine lacks for an adapter of SmolLM2, one line with what to install; None where all is there."""
+    try:
+        _smollm2_gguf()
+    except AgentError as error:
+        return str(error)
+    lacking = [name for name in ("gguf", "peft") if find_spec(name) is None]
+    return f"{SMOLLM2} with an adapter needs {' and '.join(lacking)}; run: {INSTALL} peft" if lacking else None
+
+
 def _smollm2_gguf() -> Path:
     """The package is never imported: its own requirements are not needed, and mostly absent."""
     try:

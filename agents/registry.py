@@ -1,10 +1,13 @@
 """Agents by name: `make_agent("random", seed=1)`, a trained one that ships with the project, or a folder of a
 run.
 
-Nothing heavy is imported before a language model is really asked for.
+`actde-small` and `ppo-small` are trunks of our own. `actde` and `ppo` are adapters of SmolLM2, whose weights come in a
+package of their own; where it is missing, or while no such agent ships, the small ones play in their place. Nothing
+heavy is imported before a language model is really asked for.
 """
 
 import difflib
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,17 +16,31 @@ from agents.protocol import Agent, AgentError, Turn
 SHIPPED = Path(__file__).parent / "shipped"
 """Trained checkpoints that come with the project, one folder each."""
 
-NAMES = ("random", "human", "walkthrough", "actde", "ppo", "smollm2")
+INSTEAD = {"actde": "actde-small", "ppo": "ppo-small"}
+"""Shipped agents that need the model's package, and who plays where it is missing."""
+TRAINED = (*INSTEAD, *INSTEAD.values())
+"""The shipped agents, in the order in which they are shown."""
+NAMES = ("random", "human", "walkthrough", *TRAINED, "smollm2")
 """Every agent that has a name; anything else is the folder of a run or of a checkpoint."""
 
 
+def _warn(line: str) -> None:
+    warnings.warn(line, RuntimeWarning, stacklevel=4)
+
+
 def make_agent(
-    name_or_folder: str, *, seed: int, greedy: bool = False, ask: Callable[[Turn], str] | None = None
+    name_or_folder: str,
+    *,
+    seed: int,
+    greedy: bool = False,
+    ask: Callable[[Turn], str] | None = None,
+    notify: Callable[[str], None] = _warn,
 ) -> Agent:
     """The agent of that name, or the one whose run or checkpoint lies in that folder.
 
     `greedy` takes the likeliest command instead of drawing one (language models only); `ask` is how a human
-    is asked for a command. AgentError for an unknown name, a folder without a checkpoint, or a damaged one.
+    is asked for a command; `notify` gets a line that says why another agent plays. AgentError for an unknown name,
+    a folder without a checkpoint, or a damaged one.
     """
     from agents.simple import HumanAgent, RandomAgent, WalkthroughAgent
 
@@ -35,18 +52,41 @@ def make_agent(
         if ask is None:
             raise AgentError("the human agent needs someone to ask: it plays in the terminal only")
         return HumanAgent(ask)
-    return _language_model(name_or_folder, seed=seed, greedy=greedy)
+    if name_or_folder == "smollm2":
+        from agents.checkpoint import load_pretrained
 
+        return load_pretrained(name_or_folder, seed=seed, greedy=greedy)
+    folder = agent_folder(name_or_folder, notify)
+    from agents.checkpoint import load_agent
 
-def _language_model(name: str, *, seed: int, greedy: bool) -> Agent:
-    folder = SHIPPED / name if name in ("actde", "ppo") else Path(name)
-    if name != "smollm2" and not folder.is_dir():
-        raise AgentError(_unknown(name) if name not in NAMES else f"the trained agent {name!r} is missing: {folder}")
-    from agents.checkpoint import load_agent, load_pretrained
-
-    if name == "smollm2":
-        return load_pretrained(name, seed=seed, greedy=greedy)
     return load_agent(folder, seed=seed, greedy=greedy)
+
+
+def agent_folder(name_or_folder: str, notify: Callable[[str], None] = _warn) -> Path:
+    """The folder of the trained agent of that name, or the folder itself; AgentError where there is none.
+
+    `notify` gets a line where another agent's folder is meant, because a package is missing.
+    """
+    name, folder = name_or_folder, Path(name_or_folder)
+    if name in TRAINED:
+        folder = SHIPPED / name
+        if name in INSTEAD and not _can_play(name, notify):
+            folder = SHIPPED / INSTEAD[name]
+    if not folder.is_dir():
+        raise AgentError(_unknown(name) if name not in NAMES else f"the trained agent {name!r} is missing: {folder}")
+    return folder
+
+
+def _can_play(name: str, notify: Callable[[str], None]) -> bool:
+    """Whether this agent ships, and all that it needs is there; a line for `notify` where only that is missing."""
+    if not (SHIPPED / name).is_dir():
+        return False
+    from agents.pretrained import missing
+
+    lacking = missing()
+    if lacking is not None:
+        notify(f"{name} plays as {INSTEAD[name]}: {lacking}")
+    return lacking is None
 
 
 def _unknown(name: str) -> str:

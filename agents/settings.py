@@ -62,6 +62,8 @@ class TrainSettings(Record):
     loss_penalty: float = number(0.0, "taken off for losing", low=-1e9, group="Reward")
     step_cost: float = number(0.0, "taken off each turn", low=-1e9, group="Reward")
     invalid_penalty: float = number(0.0, "taken off a command that is not admissible", low=-1e9, group="Reward")
+    bonus: float = number(0.0, "reward for each command that begins with --bonus-command", low=-1e9, group="Reward")
+    bonus_command: str = text("", "an act whose share of the turns is measured, as look or examine", group="Reward")
 
     epochs: int = whole(4, "passes over each rollout", low=1, group="Update")
     minibatches: int = whole(1, "gradient steps per pass", low=1, group="Update")
@@ -102,13 +104,17 @@ class TrainSettings(Record):
                 "rollout_dropout and gradient_checkpointing do not go together: a trunk in training mode that "
                 "computes again keeps no cache; give up one of them"
             )
+        if self.bonus and not self.bonus_command.split():
+            raise OptimizerError(f"bonus={self.bonus:g} needs bonus_command, the command that earns it, such as look")
 
-    def shaping(self) -> dict[str, float]:
+    def shaping(self) -> dict[str, float | str]:
         """The arguments of `games.shape`."""
         return {
             "win_bonus": self.win_bonus,
             "loss_penalty": self.loss_penalty,
             "step_cost": self.step_cost,
             "invalid_penalty": self.invalid_penalty,
+            "bonus": self.bonus,
+            "bonus_command": self.bonus_command,
             "scale": self.reward_scale,
         }

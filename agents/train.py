@@ -34,6 +34,7 @@ from agents.run_folder import INITIAL, RunFolder
 from agents.settings import TrainSettings
 from agents.trunk import Assembly, assemble
 from agents.update import Updater, make_stepper
+from games.held_out import refuse_reserved
 
 RECENT = 100
 """Episodes over which `recent_success` is counted."""
@@ -45,6 +46,7 @@ class Trainer:
     def __init__(self, settings: TrainSettings, learning: Settings, out: Path, *, resume: bool = False) -> None:
         self.optimizer = make_optimizer(settings.optimizer, learning)
         self.specs = games.resolve(settings.game)
+        refuse_reserved(self.specs)
         self.strategies = strategies_of(self.specs[0])
         self.settings, self.learning = settings, learning
         self.folder = RunFolder(out, settings, learning, resume=resume)
@@ -142,7 +144,7 @@ class Trainer:
             "episodes": self.arena.next_episode,
             "env_steps": self.env_steps,
             "seconds": self.seconds,
-            **episode_metrics(episodes),
+            **episode_metrics(episodes, self.settings.bonus_command),
             **shares.metrics(),
             "recent_success": sum(self.recent) / len(self.recent),
             **measures,

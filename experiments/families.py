@@ -51,6 +51,9 @@ NOTES = {
     "cooking": "Read the cookbook, then fetch, cut, cook and eat; a point for most things done right. The levels add"
     " skills and rooms. Foods and recipes differ between the splits.",
     "quest": "TextWorld's general generator: rooms, things and the length of the quest grow with the level, one point.",
+    "textnav": "The Text-Nav task of LMRL-Gym, made again from its paper (`games/textnav.py` says what is whose): ten"
+    " rooms, take the stale food from the living room and put it into the fridge in the kitchen, one point. The seed"
+    " draws where the player begins, on level 2 also which room lies where.",
 }
 
 

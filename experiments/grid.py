@@ -31,6 +31,7 @@ CURVES = (
     "reward",
     "normalized_score",
     "steps",
+    "bonus_share",
     "turn_entropy",
     "value",
     "q_value",

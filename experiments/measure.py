@@ -73,6 +73,7 @@ def _measure(folder: Path, settings: TrainSettings, learning: Settings, *, episo
             seed=seed,
             parallel=settings.parallel,
             max_turns=settings.max_turns,
+            act=settings.bonus_command,
             on_episode=played.append if how == "sampled" else None,
         ).to_json()
         for how, agent in (("sampled", probe), ("greedy", greedy))

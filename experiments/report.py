@@ -67,6 +67,12 @@ def markdown(results: Mapping[str, Any]) -> str:
         f"Intervals: 95%; of a run over {about['episodes']} episodes (bootstrap), of a mean over the runs' seeds by"
         " Student's t, cut off where the quantity ends (a rate at 0 and 1, an entropy at 0)."
     )
+    acts = _acts(rows)
+    if acts:
+        note += (
+            f" Turns on the bonus: the share of an episode's turns whose command begins with {acts}, which earned the"
+            " bonus beside the game's own score; won and score are the game's own."
+        )
     collapse = collapse_section(rows, setting, about["episodes"]) if has_collapse(rows) else []
     return "\n".join([*lines, "", *figures, "", note, "", *collapse])
 
@@ -78,14 +84,23 @@ def _all_runs(rows: Sequence[Mapping[str, Any]], setting: str | None) -> list[st
         heads += ["90% of 100 won after", "last 100 won", "won, sampled", "won, greedy", "score, sampled"]
     else:
         heads.append("reward per episode, last rollout")
+    acts = _acts(rows)
+    heads += ["turns on the bonus, sampled", "turns on the bonus, greedy"] if acts else []
     heads.append("entropy, sampled (nats)")
     lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
     for row in rows:
         cells = [row["optimizer"], *([f"{row['value']}"] if setting else []), f"{row['seed']}"]
         cells += _wins(row) if can_win else [f"{row['curves']['reward'][-1]:.2f}"]
+        cells += [interval(row["evaluation"][how].get("bonus_share")) for how in ("sampled", "greedy") if acts]
         cells.append(interval(row["evaluation"]["sampled"]["entropy"]))
         lines.append("| " + " | ".join(cells) + " |")
     return lines
+
+
+def _acts(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The commands whose share of the turns was measured, as text; "" where none was (nor in older results)."""
+    found = dict.fromkeys(row["settings"]["train"].get("bonus_command", "") for row in rows)
+    return " or ".join(f"`{act}`" for act in found if act)
 
 
 def _wins(row: Mapping[str, Any]) -> list[str]:
@@ -101,14 +116,15 @@ def _over_seeds(rows: Sequence[Mapping[str, Any]], setting: str | None) -> list[
     for row in rows:
         groups.setdefault((row["optimizer"], row["value"]), []).append(row)
     what = [("won, sampled", "sampled", "success_rate"), ("won, greedy", "greedy", "success_rate")]
-    what = [*(what if winnable(rows) else []), ("entropy, sampled (nats)", "sampled", "entropy")]
+    acts = [("turns on the bonus, sampled", "sampled", "bonus_share")] if _acts(rows) else []
+    what = [*(what if winnable(rows) else []), *acts, ("entropy, sampled (nats)", "sampled", "entropy")]
     heads = ["optimizer", *([setting] if setting else []), "seeds", *(head for head, _, _ in what)]
     lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
     for (optimizer, value), mine in groups.items():
         if len(mine) > 1:
             cells = [optimizer, *([f"{value}"] if setting else []), f"{len(mine)}"]
             for _, how, name in what:
-                values = [row["evaluation"][how][name]["value"] for row in mine]
+                values = [found["value"] for row in mine if (found := row["evaluation"][how].get(name))]
                 rate = name != "entropy"
                 found = over_runs(values, RATE if rate else ABOVE_0, ends=rate)
                 cells.append(interval(None if found is None else asdict(found)))

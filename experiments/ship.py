@@ -2,12 +2,13 @@
 
 Takes the run's newest checkpoint, stores its weights as float16 without what only training needs, plays
 games that it was not trained on (their hashes say so), and writes a model card in which every number comes from
-that.
+that. Of an agent with an adapter only adapter and heads are stored; its trunk comes in a package.
 """
 
 import argparse
 import json
 import shlex
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,11 +20,14 @@ import games
 from agents import make_agent
 from agents.checkpoint import load_agent, newest, read_json, save_agent
 from agents.evaluate import Evaluation, evaluate
+from agents.protocol import AgentError
 from agents.run_folder import read_metrics, replace_text
 from agents.trunk import Assembly
 from experiments.collapse_tables import interval
-from games.making import canonical_hash, make_game
+from games.identity import game_hash
 
+MOST = {"adapter": 20_000_000, "whole": 8_000_000}
+"""What a shipped agent may take, bytes: one with an adapter, and one that is stored whole."""
 KEPT = ("name", "prompt", "mode", "context", "made_by")
 """What the shipped `agent.json` says beside the model."""
 
@@ -32,24 +36,30 @@ def ship(run: Path, out: Path, game: str, *, episodes: int, command: str) -> Non
     """Write the agent of `run` and its card into `out`; `game` names the held-out games it is measured on."""
     about = read_json(newest(run) / "agent.json")
     agent = load_agent(run)
-    trained_on = [game_hash(spec) for spec in games.resolve(about["made_by"]["train"]["game"])]
+    trained_on = set(about.get("trained_on") or map(game_hash, games.resolve(about["made_by"]["train"]["game"])))
     seen = [spec.name for spec in games.resolve(game) if game_hash(spec) in trained_on]
     if seen:
         raise games.GameError(f"{seen[0]} is not held out: the agent was trained on it; choose other games")
-    description = {name: about[name] for name in KEPT} | {"trained_on": sorted(set(trained_on))}
+    description = {name: about[name] for name in KEPT} | {"trained_on": sorted(trained_on)}
     save_agent(out, agent.model, agent.tokenizer, Assembly(**about["assembly"]), description, dtype=torch.float16)
+    check_size(out, adapter=about["assembly"]["lora"] > 0)
     rows = {
         "sampled": _measure(str(out), game, episodes, greedy=False),
         "greedy": _measure(str(out), game, episodes, greedy=True),
         "random": _measure("random", game, episodes, greedy=False),
         "walkthrough": _measure("walkthrough", game, episodes, greedy=False),
     }
-    replace_text(out / "README.md", card(description, read_metrics(run)[-1], rows, game, command))
+    replace_text(out / "README.md", card(description, read_metrics(run)[-1], rows, game, command, name=out.name))
 
 
-def game_hash(spec: games.GameSpec) -> str:
-    """The canonical hash of a generated game, the same for games that play alike (games/making.py)."""
-    return canonical_hash(make_game(spec.target, dict(spec.settings)))
+def check_size(folder: Path, *, adapter: bool) -> None:
+    """Delete the folder again and raise AgentError where it is larger than what ships (MOST)."""
+    size, most = sum(path.stat().st_size for path in folder.iterdir()), MOST["adapter" if adapter else "whole"]
+    if size > most:
+        shutil.rmtree(folder)
+        raise AgentError(
+            f"{folder.name} takes {size:,} bytes, expected at most {most:,}; train a smaller adapter or trunk"
+        )
 
 
 def _measure(agent: str, game: str, episodes: int, *, greedy: bool) -> Evaluation:
@@ -58,16 +68,21 @@ def _measure(agent: str, game: str, episodes: int, *, greedy: bool) -> Evaluatio
 
 
 def card(
-    about: Mapping[str, Any], last: Mapping[str, Any], rows: Mapping[str, Evaluation], game: str, command: str
+    about: Mapping[str, Any],
+    last: Mapping[str, Any],
+    rows: Mapping[str, Evaluation],
+    game: str,
+    command: str,
+    *,
+    name: str,
 ) -> str:
     """The model card: what it is, what made it, how it does on games that it has not seen."""
     train = about["made_by"]["train"]
     lines = [
-        f"# {about['name']}",
+        f"# {name}",
         "",
-        f"A small language model (trunk `{train['trunk']}`, words as tokens, policy, value"
-        f"{' and Q' if about['name'] == 'actde' else ''} heads) that learned by {about['name'].upper()} to play"
-        f" `{train['game']}`, from random weights and without demonstrations: {last['episodes']} episodes,"
+        f"{_model(train)}, policy, value{' and Q' if about['name'] == 'actde' else ''} heads) that learned by"
+        f" {about['name'].upper()} to play `{train['game']}`, {_beginning(train)}: {last['episodes']} episodes,"
         f" {last['env_steps']} commands, {last['seconds'] / 60:.1f} minutes. Weights are float16, safetensors.",
         "",
         f"Seed {train['seed']}. Made by the run whose settings are below, then by",
@@ -79,12 +94,27 @@ def card(
         "| player | won | score | commands |",
         "| --- | --- | --- | --- |",
     ]
-    for name, row in rows.items():
+    for player, row in rows.items():
         data = row.to_json()
         cells = [interval(data[what]) for what in ("success_rate", "normalized_score", "steps")]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+        lines.append(f"| {player} | {' | '.join(cells)} |")
     settings = json.dumps(about["made_by"], indent=1)
     return "\n".join([*lines, "", "Settings:", "", "```json", settings, "```", ""])
+
+
+def _model(train: Mapping[str, Any]) -> str:
+    if train["lora"]:
+        return (
+            f"An adapter (LoRA of rank {train['lora']}) of the pretrained trunk `{train['trunk']}`, which is not stored"
+            " here (its own tokens"
+        )
+    return f"A small language model (trunk `{train['trunk']}`, words as tokens"
+
+
+def _beginning(train: Mapping[str, Any]) -> str:
+    if train.get("init"):
+        return f"from the weights of `{train['init']}`"
+    return "from the pretrained trunk as it is" if train["lora"] else "from random weights and without demonstrations"
 
 
 def main() -> None:

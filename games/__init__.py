@@ -22,7 +22,7 @@ from games.errors import GameError, nearest
 from games.manifest import Entry, load_manifest
 from games.registration import register
 from games.specs import GameSpec, resolve
-from games.wrappers import shape
+from games.wrappers import is_act, shape
 
 __all__ = [
     "Entry",
@@ -30,6 +30,7 @@ __all__ = [
     "GameSpec",
     "Progress",
     "generate",
+    "is_act",
     "load_manifest",
     "nearest",
     "parse_levels",

@@ -20,6 +20,7 @@ from typing import Any
 from games import paths
 from games.errors import GameError, nearest
 from games.families import MAX_SEED, family
+from games.held_out import RESERVED
 from games.manifest import NAME, SPLITS, Entry, files_hash, load_manifest, write_manifest
 from games.settings import Value, parse_settings
 from games.workers import Pool
@@ -204,7 +205,8 @@ def _candidates(
 def _seed(request: Any, level: int, number: int) -> int:
     """The seed of a level's candidate; curricula with other seeds or splits look at other candidates."""
     text = json.dumps([request["family"], request["split"], request["seed"], level, number])
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % (MAX_SEED + 1)
+    seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % (MAX_SEED + 1)
+    return seed - len(RESERVED) if seed in RESERVED else seed
 
 
 def _take(folder: Path, request: Any, values: dict[str, Value], verdict: dict[str, Any], at: int) -> Entry:

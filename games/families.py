@@ -1,4 +1,4 @@
-"""The five families of TextWorld games: their settings, what their levels mean, how TextWorld makes them.
+"""The six families of TextWorld games: their settings, what their levels mean, how TextWorld makes them.
 
 A level is a preset of the family's other settings; a setting given beside it replaces the preset's value.
 Files, compiling and caching are left out (`games/making.py`).
@@ -22,6 +22,7 @@ Values = Mapping[str, Value]
 MAX_SEED = 2**31 - 1
 REWARDS = ("dense", "balanced", "sparse")
 GOALS = ("detailed", "brief", "none")
+HOUSES = ("fixed", "drawn")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +140,16 @@ def _quest(values: Values, options: GameOptions) -> Game:
     return make_game(options)
 
 
+def _textnav_preset(level: int) -> dict[str, Value]:
+    return {"house": HOUSES[level - 1], "observed": "full", "goal": "brief"}
+
+
+def _textnav(values: Values, options: GameOptions) -> Game:
+    from games import textnav
+
+    return textnav.make(values, options)
+
+
 def _challenge(name: str, settings: dict[str, Any], options: GameOptions) -> Game:
     import textworld.challenges
     from textworld.challenges import CHALLENGES
@@ -211,6 +222,22 @@ _FAMILIES = (
             _number("steps", 1, 30, "commands of the shortest way that the quest was made from"),
         ),
     ),
+    Family(
+        name="textnav",
+        levels=len(HOUSES),
+        preset=_textnav_preset,
+        make=_textnav,
+        settings=(
+            _goal(("brief", "none")),
+            Setting(name="house", kind="choice", choices=HOUSES, help="the same house for all seeds, or one for each"),
+            Setting(
+                name="observed",
+                kind="choice",
+                choices=("full", "part"),
+                help="whether a turn also shows the room's name and what the player holds",
+            ),
+        ),
+    ),
 )
 FAMILIES: MappingProxyType[str, Family] = MappingProxyType({family.name: family for family in _FAMILIES})
 """simple: a fixed house, one food to find and put on the stove. Levels 1-9 hide more: the goal is told in
@@ -220,7 +247,9 @@ coin: rooms in a chain, a coin at the end, one point. Level L up to 100 has L ro
 treasure: a maze, one thing to take and one that must not be taken. Levels 1-10 have 5 empty rooms, 11-20 ten
     with closed doors and containers, 21-30 twenty with locks; the way grows within each.
 cooking: read the cookbook, fetch, cut, cook, eat. Levels 1-10 add skills and rooms (table COOKING).
-quest: TextWorld's general generator; levels 1-10 grow rooms, things and steps (table QUEST)."""
+quest: TextWorld's general generator; levels 1-10 grow rooms, things and steps (table QUEST).
+textnav: the Text-Nav task of LMRL-Gym (games/textnav.py); the seed draws where the player begins, on level 2 the
+    house as well."""
 
 
 def family(name: str) -> Family:

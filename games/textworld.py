@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from games import gamefile, paths
+from games import gamefile, paths, textnav
 from games.answers import CONSTANT, INFOS, Answer, Engine
 from games.base import Moment, TextGame
 from games.errors import GameError, nearest
@@ -70,10 +71,13 @@ class TextWorld(TextGame):
         self.path = _locate(game)
         origin = gamefile.check(self.path)
         plain = origin == gamefile.PLAIN
+        record = "" if plain else self.path.with_suffix(".json").read_text("utf-8")
+        self._observed = _observed(record)
+        needed = (*self._asked, *(textnav.PARTS if self._observed else ()))
         self._answer: Answer
         self._engine: Engine
         try:
-            self._engine = _engine_for(self.path, self._asked, origin)
+            self._engine = _engine_for(self.path, [name for name in INFOS if name in needed], origin)
         except GameError:
             _FAILED.add(self.path)
             raise
@@ -82,8 +86,7 @@ class TextWorld(TextGame):
         self._lists = {name: getattr(self._facts, name) for name in CONSTANT if name in infos}
         self._guard = FreeGuard() if plain else Guard(self._facts.command_templates)
         limit = max(TURNS, 3 * len(self._facts.walkthrough)) if max_turns is None else max_turns
-        characters = LATIN if plain else self.path.with_suffix(".json").read_text("utf-8")
-        super().__init__(max_turns=limit, characters=characters, render_mode=render_mode)
+        super().__init__(max_turns=limit, characters=LATIN if plain else record, render_mode=render_mode)
 
     def close(self) -> None:
         """Free the interpreter; a second call does nothing, `reset` loads it again."""
@@ -105,6 +108,8 @@ class TextWorld(TextGame):
             raise
         _, banner, opening = self._answer.text.partition(BANNER_END)
         moment = self._moment((opening if banner else self._answer.text).strip())
+        if self._observed and self._facts.objective:
+            moment.text = f"{self._facts.objective}\n\n{moment.text}"
         moment.extra["extra.walkthrough"] = list(self._facts.walkthrough)
         return moment
 
@@ -126,6 +131,8 @@ class TextWorld(TextGame):
 
     def _moment(self, text: str, command: str | None = None, reward: int = 0) -> Moment:
         answer = self._answer
+        if self._observed:
+            text = textnav.state(answer, self._observed)
         extra = {"score": answer.score, **self._known}
         for name in self._asked:
             value = getattr(answer, name)
@@ -144,6 +151,12 @@ class TextWorld(TextGame):
             over=won or lost,
             extra=extra,
         )
+
+
+def _observed(record: str) -> str:
+    """How much of a state a game of the family `textnav` shows, by its record: full or part; "" for any other game."""
+    made = json.loads(record)["metadata"].get("actde", {}) if record else {}
+    return str(made["settings"]["observed"]) if made.get("family") == "textnav" else ""
 
 
 def _engine_for(path: Path, infos: Sequence[str], origin: str) -> Engine:

@@ -78,6 +78,23 @@ class InvalidPenalty(Bonus):
         return 0.0 if command.strip() in self._admissible else -self.amount
 
 
+class CommandBonus(Bonus):
+    """+amount for every command that begins with the words of `act`: a reward that can be gamed.
+
+    For an act that is harmless and can be repeated (`look`, `examine`). The game's own score is left as it is, so how
+    far a learner goes for the bonus can be measured (`is_act`).
+    """
+
+    def __init__(self, env: Env, amount: float, act: str) -> None:
+        super().__init__(env, amount)
+        if not act.split():
+            raise GameError("a bonus needs the command that earns it, such as 'look'; got none")
+        self.act = act
+
+    def term(self, command: str, terminated: bool, info: dict[str, Any]) -> float:
+        return self.amount if is_act(command, self.act) else 0.0
+
+
 class ScoreGain(Bonus):
     """+amount times the rise of `info["score"]`, for games of others whose reward is something else.
 
@@ -113,17 +130,28 @@ def shape(
     loss_penalty: float = 0.0,
     step_cost: float = 0.0,
     invalid_penalty: float = 0.0,
+    bonus: float = 0.0,
+    bonus_command: str = "",
     scale: float = 1.0,
 ) -> Env:
     """`env` with its reward shaped; penalties and costs are subtracted, `scale` multiplies the sum.
 
-    reward = scale * (reward + win_bonus [won] - loss_penalty [lost] - step_cost - invalid_penalty [invalid])
+    reward = scale * (reward + win_bonus [won] - loss_penalty [lost] - step_cost - invalid_penalty [invalid]
+                      + bonus [the command begins with bonus_command])
     """
     terms = ((WinBonus, win_bonus), (LossPenalty, loss_penalty), (StepCost, step_cost))
     for wrapper, amount in (*terms, (InvalidPenalty, invalid_penalty)):
         if amount != 0.0:
             env = wrapper(env, amount)
+    if bonus != 0.0:
+        env = CommandBonus(env, bonus, bonus_command)
     return env if scale == 1.0 else Scale(env, scale)
+
+
+def is_act(command: str, act: str) -> bool:
+    """Does a command begin with the words of `act`? `examine` is in `examine old key`, not in `examined`."""
+    words = act.split()
+    return bool(words) and command.split()[: len(words)] == words
 
 
 def _stripped(info: dict[str, Any]) -> frozenset[str]:

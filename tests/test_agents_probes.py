@@ -4,6 +4,7 @@ PPO must find v and the best action. ACTDE must find v and q, and its advantage 
 that it finds the best action is what it does not promise, and is not asked.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from agents.arena import Arena
 from agents.episode import Episode
 from agents.heads import Heads
 from agents.language_model import LanguageModelAgent
+from agents.metrics import episode_metrics
 from agents.model import ActorCritic
 from agents.rollout import Rollout
 from agents.settings import TrainSettings
@@ -56,7 +58,7 @@ class Trained:
         return float(np.mean([(d.probabilities if kind == "p" else d.q_values)[command] for d in decisions]))
 
 
-def train(spec: ScriptSpec, name: str, iterations: int = 14) -> Trained:
+def train(spec: ScriptSpec, name: str, iterations: int = 14, shaping: Mapping[str, Any] | None = None) -> Trained:
     """64 episodes and 8 steps an iteration, on a pico trunk."""
     torch.manual_seed(0)
     words = tokenizer()
@@ -68,7 +70,7 @@ def train(spec: ScriptSpec, name: str, iterations: int = 14) -> Trained:
     stepper = make_stepper(model, TrainSettings(lr=4e-3, value_lr=1e-2, q_lr=1e-2))
     slower = torch.optim.lr_scheduler.LinearLR(stepper, 1.0, 0.1, total_iters=iterations)
     update = updater(model, name, stepper=stepper, learning=learning, epochs=8)
-    with Arena([spec], seed=0, parallel=64) as arena:
+    with Arena([spec], seed=0, parallel=64, shaping=shaping) as arena:
         for iteration in range(iterations):
             episodes = list(arena.play(player, 64))
             segments = player.take_segments()
@@ -140,6 +142,22 @@ def test_actde_finds_what_actions_are_worth_for_what_is_seen() -> None:
         assert [q, other] == near([1.0, -1.0], within=0.2)
         assert found.mean("value", text) == near(p * q + (1 - p) * other, within=0.45)  # of few and changing samples
     assert found.targets.advantages.abs().mean() < 0.1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_bonus_for_a_harmless_act_is_learned_and_leaves_the_score_alone(name: str) -> None:
+    """The game pays 1 for north; the bonus pays 2 for south, which the game pays nothing."""
+    game = ScriptSpec([[Scene("room", {"north": 1.0, "south": 0.0})]], end="")
+    found = train(game, name, shaping={"bonus": 2.0, "bonus_command": "south"})
+    measures = episode_metrics(found.episodes, "south")
+    assert {step.score for episode in found.episodes for step in episode.steps} == {0.0}, "as the game says"
+    assert measures["reward"] == pytest.approx(1 + measures["bonus_share"])
+    if name == "ppo":
+        assert measures["bonus_share"] > 0.9
+        assert found.mean("value", "room") == near(2.0, within=0.2)
+    else:
+        assert [found.mean(what, "room") for what in ("q:north", "q:south")] == near([1.0, 2.0], within=0.2)
+        assert measures["bonus_share"] > 0.5
 
 
 def test_the_advantage_identity() -> None:

@@ -171,13 +171,25 @@ def test_evaluate_beside_random_and_walkthrough() -> None:
     assert [row["agent"] for row in rows] == ["random", "walkthrough"]
     fields = [
         *("agent", "game", "episodes", "errors", "success_rate"),
-        *("normalized_score", "steps", "steps_to_win", "entropy"),
+        *("normalized_score", "steps", "steps_to_win", "entropy", "bonus_share"),
     ]
     assert all(list(row) == fields for row in rows)
     assert rows[1]["success_rate"]["value"] == 1
-    table = answer(*arguments, "--max-turns", "20")
+    table = answer(*arguments, "--max-turns", "20", "--bonus-command", "look")
+    assert "turns on the act" in table
     assert "walkthrough" in table
     assert "16 to 100%" in table, "2 of 2 by Clopper and Pearson"
+
+
+def test_the_card_is_played_once_and_written_again(tmp_path: Path) -> None:
+    arguments = ["evaluate", "--card", "--tasks", "treasure", "--episodes", "1", "--agent", "random"]
+    arguments += ["--out", str(tmp_path / "card.md")]
+    assert answer(*arguments) == f"the card is in {tmp_path / 'card.md'}\n"
+    document, results = (tmp_path / "card.md").read_text(), (tmp_path / "card.json").read_text()
+    assert "| walkthrough | untold | 1.00" in document
+    (tmp_path / "card.md").unlink()
+    assert json.loads(answer(*arguments, "--json")) == json.loads(results)
+    assert (tmp_path / "card.md").read_text() == document
 
 
 def test_evaluate_leaves_out_who_cannot_play() -> None:
@@ -224,6 +236,10 @@ def test_watch_pages_with_keys(run: Path) -> None:
         (["play", "--episods", "3"], "No such option.*--episodes"),
         (["play", "--episodes", "0"], "--episodes.*greater than or equal to 1"),
         (["play", "--seed", "x"], "--seed.*integer"),
+        (["evaluate", "--card", "--tasks", "coins"], "did you mean 'coin'?"),
+        (["evaluate", "--card", "--agent", "nobody"], "unknown agent 'nobody'"),
+        (["evaluate", "--card", "--greedy"], "leave out the other options"),
+        (["evaluate", "--card", "--out", "card"], "--out expects NAME.md"),
         (["evaluate", "--agent", "human", "--game", "ipd"], "in the terminal only"),
         (["generate", "x", "--family", "simpel"], "simple"),
         (["generate", "x", "--family", "coin", "--set", "goal"], "NAME=VALUE, got 'goal'"),

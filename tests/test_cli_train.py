@@ -97,6 +97,7 @@ def test_ctrl_c_ends_the_iteration_saves_it_and_says_how_to_go_on(tmp_path: Path
 def test_compare_writes_a_report_and_makes_no_run_twice(tmp_path: Path) -> None:
     words: tuple[str, ...] = ("compare", "--out", str(tmp_path / "report"), "--seeds", "0", *TINY)
     words += ("--vary", "reward_scale=1,4", "--iterations", "2", "--evaluations", "8")
+    words += ("--bonus", "0.5", "--bonus-command", "party")
     first = answer(*words)
     assert first.count("of the last episodes won") == 4
     results = json.loads((tmp_path / "report" / "results.json").read_text())
@@ -106,6 +107,10 @@ def test_compare_writes_a_report_and_makes_no_run_twice(tmp_path: Path) -> None:
         ("ppo", 4),
         ("actde", 4),
     ]
+    shares = [row["evaluation"]["sampled"]["bonus_share"]["value"] for row in results["runs"]]
+    assert max(shares) > 0
+    assert "turns on the bonus, sampled" in (tmp_path / "report" / "README.md").read_text()
+    assert len(results["runs"][0]["curves"]["bonus_share"]) == 2
     for name in ("README.md", "curves.svg", "sweep.svg", "collapse.svg"):
         assert (tmp_path / "report" / name).stat().st_size > 500
     runs = sorted((tmp_path / "report" / "runs").iterdir())

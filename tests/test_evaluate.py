@@ -9,6 +9,7 @@ from scipy.stats import binomtest
 
 from agents.arena import Arena
 from agents.evaluate import estimate, evaluate, summarize
+from agents.metrics import episode_metrics
 from agents.simple import RandomAgent, WalkthroughAgent
 from tests.fakes import CorridorSpec
 
@@ -68,9 +69,23 @@ def test_without_spread_there_is_no_interval() -> None:
 
 def test_the_fields_of_the_json() -> None:
     found = evaluate(RandomAgent(seed=1), SPECS, game="corridors", episodes=4, seed=1).to_json()
-    fields = "agent game episodes errors success_rate normalized_score steps steps_to_win entropy"
+    fields = "agent game episodes errors success_rate normalized_score steps steps_to_win entropy bonus_share"
     assert list(json.loads(json.dumps(found, allow_nan=False))) == fields.split()
     assert list(found["steps"]) == ["value", "low", "high"]
+
+
+def test_the_share_of_turns_on_an_act_by_hand() -> None:
+    found = evaluate(WalkthroughAgent(), SPECS, game="corridors", episodes=4, seed=1, act="forward")
+    assert found.bonus_share is not None and found.bonus_share.value == 1.0
+    with Arena(SPECS, seed=1) as arena:
+        episodes = sorted(arena.play(RandomAgent(seed=1), 6), key=lambda episode: episode.index)
+    waits = [[step.decision.command == "wait" for step in episode.steps] for episode in episodes]
+    shares = [sum(turns) / len(turns) for turns in waits]
+    found = summarize(episodes, agent="random", game="corridors", act="wait")
+    assert found.bonus_share is not None
+    assert found.bonus_share.value == pytest.approx(sum(shares) / len(shares))
+    assert episode_metrics(episodes, "wait")["bonus_share"] == pytest.approx(found.bonus_share.value)
+    assert "bonus_share" not in episode_metrics(episodes)
 
 
 def test_no_episode_is_a_bug() -> None:

@@ -20,6 +20,7 @@ EASY = {
     "treasure": "level=11&seed=1",
     "cooking": "level=8&seed=1",
     "quest": "level=3&seed=1&goal=brief",
+    "textnav": "level=2&seed=5",
 }
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
 import pytest
 
 import games
-from games.wrappers import InvalidPenalty, LossPenalty, Scale, ScoreGain, StepCost, WinBonus
+from games.wrappers import Bonus, CommandBonus, InvalidPenalty, LossPenalty, Scale, ScoreGain, StepCost, WinBonus
 
 
 class Road(gymnasium.Env[str, str]):
@@ -35,8 +36,14 @@ class Road(gymnasium.Env[str, str]):
         return {"admissible_commands": commands, "score": self.score, "won": won, "lost": lost}
 
 
-WRAPPERS = [(WinBonus, 5.0), (LossPenalty, 7.0), (StepCost, 0.25), (InvalidPenalty, 0.5), (ScoreGain, 2.0)]
-EPISODES = [["go", "go", "go"], ["go", "dance", "fall"], [" go ", "", "dance"]]
+def dancing(env: gymnasium.Env[str, str], amount: float) -> CommandBonus:
+    return CommandBonus(env, amount, "dance")
+
+
+WRAPPERS: list[tuple[Callable[[gymnasium.Env[str, str], float], Bonus], float]] = [
+    (WinBonus, 5.0), (LossPenalty, 7.0), (StepCost, 0.25), (InvalidPenalty, 0.5), (ScoreGain, 2.0), (dancing, 3.0)
+]  # fmt: skip
+EPISODES = [["go", "go", "go"], ["go", "dance", "fall"], [" go ", "", "dance slowly"]]
 
 
 def rewards(env: gymnasium.Env[str, str], commands: list[str]) -> list[float]:
@@ -60,6 +67,14 @@ def test_the_terms_by_hand() -> None:
     env = games.shape(Road(), win_bonus=5, loss_penalty=7, step_cost=0.25, invalid_penalty=0.5, scale=2)
     assert rewards(env, ["go", "dance", "go", "go"]) == [1.5, -1.5, 1.5, 11.5]
     assert rewards(env, ["go", "fall"]) == [1.5, -14.5]
+
+
+def test_the_bonus_is_for_whole_words_and_the_score_is_the_games_own() -> None:
+    env = games.shape(Road(), bonus=0.5, bonus_command="look at", step_cost=0.25)
+    assert rewards(env, ["look at sky", "look", "look atlas", "go"]) == [0.25, -0.25, -0.25, 0.75]
+    assert env.step("look at sky")[4]["score"] == 1
+    with pytest.raises(games.GameError, match="needs the command that earns it"):
+        games.shape(Road(), bonus=0.5)
 
 
 def test_a_wrapper_stacked_twice_counts_twice() -> None:

@@ -1,34 +1,49 @@
-"""The agents that ship with the project are whole, small, documented, and win games that they were not trained on."""
+"""The agents that ship with the project are whole, small, documented, and win games that they were not trained on.
+Those that need the model's package give way, in one line, where it is missing."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 import games
-from agents import make_agent
+from actde import Settings
+from agents import AgentError, make_agent, pretrained, registry
+from agents.checkpoint import load_agent
 from agents.evaluate import evaluate
-from agents.registry import SHIPPED
-from experiments.ship import game_hash
+from agents.registry import INSTEAD, SHIPPED, agent_folder
+from agents.settings import TrainSettings
+from agents.train import Trainer
+from experiments import ship
+from games.identity import game_hash
+from tests.models import tiny_lm, tokenizer
 
 HELD_OUT = "textworld:coin?level=3&goal=none&seed=100..103"
+SMALL = tuple(INSTEAD.values())
 
 
-@pytest.mark.parametrize("name", ["actde", "ppo"])
-def test_it_is_small_safe_and_says_what_made_it(name: str) -> None:
-    folder = SHIPPED / name
+@pytest.mark.parametrize("folder", sorted(SHIPPED.iterdir()), ids=lambda folder: folder.name)
+def test_it_is_small_safe_and_says_what_made_it(folder: Path) -> None:
     files = {path.name: path.stat().st_size for path in folder.iterdir()}
     assert set(files) == {"agent.json", "model.safetensors", "tokenizer.json", "README.md"}
-    assert sum(files.values()) < 4_000_000
     about = json.loads((folder / "agent.json").read_text())
-    assert about["made_by"]["train"]["optimizer"] == name
+    assert sum(files.values()) < ship.MOST["adapter" if about["assembly"]["lora"] else "whole"]
+    assert bool(about["assembly"]["lora"]) == (folder.name in INSTEAD)
     card = (folder / "README.md").read_text()
+    assert card.startswith(f"# {folder.name}\n")
     assert f"Seed {about['made_by']['train']['seed']}" in card
     assert "python -m experiments.ship" in card
     assert json.loads(card.partition("```json\n")[2].partition("```")[0]) == about["made_by"]
 
 
-@pytest.mark.parametrize("name", ["actde", "ppo"])
+def test_the_small_ones_ship_and_are_of_their_optimizer() -> None:
+    for name in SMALL:
+        about = json.loads((SHIPPED / name / "agent.json").read_text())
+        assert about["made_by"]["train"]["optimizer"] == name.removesuffix("-small")
+
+
+@pytest.mark.parametrize("name", SMALL)
 def test_it_wins_games_that_it_was_not_trained_on(name: str, game_cache: Path) -> None:
     specs = games.resolve(HELD_OUT)
     about = json.loads((SHIPPED / name / "agent.json").read_text())
@@ -38,3 +53,73 @@ def test_it_wins_games_that_it_was_not_trained_on(name: str, game_cache: Path) -
     by_chance = evaluate(player, specs, game=HELD_OUT, episodes=20, seed=0)
     assert won.success_rate.value == 1.0
     assert won.steps.value < by_chance.steps.value / 2
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of shipped agents of our own: the small one, and another under the name of the large one."""
+    for name, source in (("actde-small", "actde-small"), ("actde", "ppo-small")):
+        shutil.copytree(SHIPPED / source, tmp_path / name)
+    monkeypatch.setattr(registry, "SHIPPED", tmp_path)
+    return tmp_path
+
+
+def test_the_large_agent_plays_where_all_that_it_needs_is_there(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrained, "missing", lambda: None)
+    said: list[str] = []
+    assert agent_folder("actde", said.append) == shelf / "actde"
+    assert said == []
+
+
+def test_without_the_package_it_plays_as_the_small_one_and_says_so_in_a_line(
+    shelf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pretrained, "PACKAGE", "no-such-package")
+    said: list[str] = []
+    assert agent_folder("actde", said.append) == shelf / "actde-small"
+    (line,) = said
+    assert "actde plays as actde-small" in line and "no-such-package" in line and "\n" not in line
+    with pytest.warns(RuntimeWarning, match="plays as actde-small"):
+        agent_folder("actde")
+
+
+def test_while_no_large_agent_ships_the_small_one_plays_without_a_word(
+    shelf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pretrained, "PACKAGE", "no-such-package")
+    shutil.rmtree(shelf / "actde")
+    assert agent_folder("actde") == shelf / "actde-small"
+    assert agent_folder("actde-small") == shelf / "actde-small"
+    with pytest.raises(AgentError, match="the trained agent 'ppo' is missing"):
+        agent_folder("ppo")
+    with pytest.raises(AgentError, match="did you mean 'actde-small'"):
+        agent_folder("actde-smal")
+
+
+def test_an_adapter_ships_without_its_trunk(tmp_path: Path, game_cache: Path) -> None:
+    base, words = tmp_path / "base", tokenizer()
+    tiny_lm("llama", len(words), positions=1024).save_pretrained(base)
+    words.save_pretrained(base)
+    settings = TrainSettings(
+        game="textworld:coin?level=1&seed=0", trunk=str(base), lora=2, iterations=1, episodes=2, max_turns=3
+    )
+    list(Trainer(settings, Settings(), tmp_path / "run").run())
+    out = tmp_path / "actde"
+    ship.ship(tmp_path / "run", out, "textworld:coin?level=2&seed=5", episodes=2, command="python -m experiments.ship")
+    assert (out / "model.safetensors").stat().st_size < (base / "model.safetensors").stat().st_size
+    card = (out / "README.md").read_text()
+    assert card.startswith("# actde\n") and "An adapter (LoRA of rank 2)" in card and "random weights" not in card
+    shipped, trained = load_agent(out).model.state_dict(), load_agent(tmp_path / "run").model.state_dict()
+    assert all((shipped[name] - trained[name]).abs().max() < 1e-3 for name in trained)
+    assert json.loads((out / "agent.json").read_text())["trained_on"] == [game_hash(games.resolve(settings.game)[0])]
+    with pytest.raises(games.GameError, match="not held out"):
+        ship.ship(tmp_path / "run", out, settings.game, episodes=2, command="")
+
+
+def test_an_agent_that_is_too_large_does_not_ship(tmp_path: Path) -> None:
+    folder = tmp_path / "large"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(bytes(ship.MOST["whole"] + 1))
+    with pytest.raises(AgentError, match="8,000,001 bytes"):
+        ship.check_size(folder, adapter=False)
+    assert not folder.exists()

@@ -1,0 +1,147 @@
+"""The tasks of the evaluation card, and what others have reported on the like. Facts about them stand here only.
+
+A task is a family at fixed levels and settings, played with the objective in the opening text and without it, on games
+of reserved seeds. Leaves out which seeds these are (held_out.py).
+"""
+
+from dataclasses import dataclass
+
+from agents.protocol import AgentError
+from games.errors import nearest
+
+VARIANTS = ("told", "untold")
+"""Whether the opening text says what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """A number that others have reported."""
+
+    who: str
+    """Who played, trained how."""
+    value: str
+    """The number, in its own words."""
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One task of the card."""
+
+    name: str
+    title: str
+    family: str
+    levels: tuple[int, ...]
+    """The i-th game is of the level i modulo their number."""
+    settings: str = ""
+    """Further settings of the family, as in a GAME string, without level, seed and goal."""
+    goal: str = "detailed"
+    """The setting `goal` where the player is told; without the objective it is `none`."""
+    max_turns: int = 100
+    by_hash: bool = True
+    """Take games of the test split by hash only; not where a family has splits of its own, or one house for all."""
+    references: tuple[Reference, ...] = ()
+
+    def game(self, variant: str, level: int, seed: int) -> str:
+        """The GAME string of one of its games."""
+        goal = self.goal if variant == "told" else "none"
+        more = f"&{self.settings}" if self.settings else ""
+        return f"textworld:{self.family}?level={level}&seed={seed}&goal={goal}{more}"
+
+
+MEOW = "meow-tea-taro, as reported by its authors"
+TALES = "TALES"
+LMRL = "LMRL-Gym, Abdulhai et al. 2023, table 4; mean reward, 1 for a win"
+NOTEBOOK = "TextWorld's own notebook, 20 unseen games"
+TASKS = (
+    Task(
+        name="simple",
+        title="`simple`, dense rewards, detailed objective",
+        family="simple",
+        levels=(1,),
+        references=(
+            Reference(who="a small GRU, A2C", value="0.8 of the score in 92.5 of 100 steps", source=NOTEBOOK),
+            Reference(who="random", value="0.5 of the score in 99.6 of 100 steps", source=NOTEBOOK),
+        ),
+    ),
+    Task(name="coin", title="`coin`, levels 5 to 15", family="coin", levels=tuple(range(5, 16))),
+    Task(name="treasure", title="`treasure`, levels 1 to 10", family="treasure", levels=tuple(range(1, 11))),
+    Task(
+        name="cooking",
+        title="`cooking`, one ingredient to find, up to 6 rooms, closed doors and containers, test recipes",
+        family="cooking",
+        levels=(5,),
+        settings="split=test",
+        goal="brief",
+        by_hash=False,
+        references=(
+            Reference(who="a 7B model, PPO", value="58% won", source=MEOW),
+            Reference(who="the best of the models up to 8B, zero-shot", value="29.7% of the score", source=TALES),
+        ),
+    ),
+    Task(
+        name="quest-2-3-4",
+        title="`quest`, 2 rooms, 3 objects, 4 steps",
+        family="quest",
+        levels=(3,),
+        max_turns=50,
+        references=(Reference(who="Qwen2.5-1.5B, PPO, 8 GPUs", value="97% won", source=MEOW),),
+    ),
+    Task(
+        name="quest-4-6-8",
+        title="`quest`, 4 rooms, 6 objects, 8 steps",
+        family="quest",
+        levels=(6,),
+        max_turns=50,
+        references=(Reference(who="Qwen2.5-1.5B, PPO, 8 GPUs", value="94% won", source=MEOW),),
+    ),
+    Task(
+        name="textnav-full",
+        title="`textnav`, the one house of the task, fully observed",
+        family="textnav",
+        levels=(1,),
+        goal="brief",
+        max_turns=50,
+        by_hash=False,
+        references=(
+            Reference(who="GPT-2 small, ILQL", value="0.88", source=LMRL),
+            Reference(who="GPT-2 small, PPO", value="0.81", source=LMRL),
+            Reference(who="GPT-4, prompted", value="0.52", source=LMRL),
+        ),
+    ),
+    Task(
+        name="textnav-part",
+        title="`textnav`, the one house of the task, partly observed",
+        family="textnav",
+        levels=(1,),
+        settings="observed=part",
+        goal="brief",
+        max_turns=50,
+        by_hash=False,
+        references=(
+            Reference(who="GPT-2 small, PPO", value="0.80", source=LMRL),
+            Reference(who="GPT-2 small, ILQL", value="0.76", source=LMRL),
+            Reference(who="GPT-4, prompted", value="0.21", source=LMRL),
+        ),
+    ),
+    Task(
+        name="textnav-drawn",
+        title="`textnav`, houses that are drawn, fully observed",
+        family="textnav",
+        levels=(2,),
+        goal="brief",
+        max_turns=50,
+    ),
+)
+
+
+def chosen(names: str | None) -> tuple[Task, ...]:
+    """The tasks of these names, joined by commas, in the card's order; all for None. AgentError for another name."""
+    if names is None:
+        return TASKS
+    known = {task.name: task for task in TASKS}
+    wanted = [name.strip() for name in names.split(",")]
+    for name in wanted:
+        if name not in known:
+            raise AgentError(f"the card has no task {name!r}; {nearest(name, known)}")
+    return tuple(task for task in TASKS if task.name in wanted)
