@@ -1,4 +1,4 @@
-"""What the benchmarks share: peers timed in turns, medians with their spread, peak memory, and the JSON copy.
+"""What the benchmarks share: peers timed in turns, medians with their spread, and the JSON copy.
 
 A ratio is taken within a round, between two times measured one after the other, so that a machine that slows down
 slows both; what is reported is the median of the rounds' ratios and their extremes. Leaves out what is measured.
@@ -55,29 +55,6 @@ def shown(found: Mapping[str, float], digits: int = 2) -> str:
     """A summary in a table: the median, and the extremes in brackets."""
     median, least, most = (found[name] for name in ("median", "least", "most"))
     return f"{median:.{digits}f} ({least:.{digits}f}-{most:.{digits}f})"
-
-
-def resident() -> int:
-    """Bytes of memory that this process holds now."""
-    return _status("VmRSS")
-
-
-def peak() -> int:
-    """Bytes of memory that this process has held at most, since `forget_peak` or its start."""
-    return _status("VmHWM")
-
-
-def forget_peak() -> None:
-    """Let `peak` begin anew from what is held now (Linux)."""
-    Path("/proc/self/clear_refs").write_text("5")
-
-
-def _status(name: str) -> int:
-    """A field of this process in bytes. Not `getrusage`, whose maximum a process inherits from who started it."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(name + ":"):
-            return 1024 * int(line.split()[1])
-    raise OSError(f"the system does not say {name} of a process; memory is measured on Linux only")
 
 
 def processor() -> str:
