@@ -7,7 +7,7 @@ Per trunk, with the presets of `train` for TextWorld (SmolLM2: bf16 and LoRA), m
 
     forward     the trunk alone reads every segment of a rollout once, without gradient, in the update's micro-batches
     rollout     the agent plays those episodes: tokenizer, cache, tries, heads, choice, records; the games are tapes
-    backward    forward, and backward to the same trained parameters, in the update's epochs, minibatches and micro-batches
+    backward    forward, and backward to the same trained parameters, in the update's epochs, mini- and micro-batches
     update      `Updater.learn`: targets, heads, losses, the same passes, gradient clipping, the stepper
 
 The bare trunk has no heads and no loss: its backward begins with ones at the last hidden states. The update's padding

@@ -98,7 +98,7 @@ def document(name: str, options: argparse.Namespace, arguments: Sequence[str] | 
     given = sys.argv[1:] if arguments is None else arguments
     about = {
         "command": shlex.join(["python", "-m", f"benchmarks.{name}", *given]),
-        "settings": {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()},
+        "settings": {key: value for key, value in vars(options).items() if not isinstance(value, Path)},
         "processor": processor(),
         "cores": cores(),
         "python": platform.python_version(),

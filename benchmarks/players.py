@@ -74,9 +74,15 @@ class Text:
         self.tokens: list[int] = []
 
     def show(self, turn: Turn) -> None:
-        """Append what the game wrote; the command is the caller's to append."""
+        """Append what the game wrote; the command is the caller's to append.
+
+        Raises:
+            ValueError: the agent has no room for it and has cut its stream.
+        """
         text = self.agent.prompt.before_command(turn.observation, game_prompt=turn.prompt, first=turn.first)
         self.tokens += self.agent.tokenizer.encode(text, add_special_tokens=False)
+        if len(self.tokens) > self.agent.context:
+            raise ValueError(f"{len(self.tokens)} tokens do not fit into {self.agent.context}; choose fewer turns")
 
 
 def command_tokens(reading: Reading) -> list[list[int]]:

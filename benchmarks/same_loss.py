@@ -1,8 +1,8 @@
 """One step of TRL's PPO, and the same step by our update: do both define the policy's loss alike?
 
-`trl` lets TRL take it, with a model of two layers whose weights a formula gives, and returns what TRL worked on and what
-it logged. `ours` makes segments of the same tokens, values and scores and returns the same measures. Part of
-`benchmarks.update`; what one run of `trl` gave is kept in trl_loss.json, so that `ours` can be tested without TRL.
+`trl` lets TRL take it, with a model of two layers whose weights a formula gives, and returns what TRL worked on and
+what it logged. `ours` makes segments of the same tokens, values and scores and returns the same measures. Part of
+`benchmarks.update`; what one run of `trl` gave is kept in update_loss.json, so that `ours` can be tested without TRL.
 """
 
 import math
@@ -82,11 +82,12 @@ def trl(start: Callable[[dict[str, Any]], Any], folder: Path) -> dict[str, Any]:
     job |= {"epochs": EPOCHS, "micro": len(queries), "lora": 0, "rate": RATE, "kl_coef": 0.0, "vf_coef": 0.0}
     with start(job | {"inspect": True}) as worker:
         worker.step()
-        found: dict[str, Any] = worker.answer()
+        found: dict[str, Any] = worker.answer() | {"versions": worker.versions}
     answers = [row[max(LENGTHS) :] for row in found["tokens"]]
     assert not any(0 in answer for answer in answers), "TRL cuts an answer at the padding token; take another seed"
     streams = [row[max(LENGTHS) - _prompt(row, queries) :] for row in found["tokens"]]
     return {
+        "versions": found["versions"],
         "tokens": streams,
         "values": [row[max(LENGTHS) - 1 : -1] for row in found["values"]],
         "scores": [row[-1] for row in found["scores"]],

@@ -19,6 +19,9 @@ from agents.arena import Arena
 from agents.protocol import Turn
 from agents.simple import RandomAgent, WalkthroughAgent
 
+OTHERS = ("textworld:cooking?level=6&seed=2", "textworld:cooking?level=4&seed=1", "textworld:quest?level=7&seed=1")
+"""Whose commands fill up a turn's own, one game after the other."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
@@ -82,7 +85,8 @@ def tapes(count: int, turns: int, *, commands: int | None = None, seed: int = 1)
         ValueError: more commands are wanted than the games have.
     """
     rng = np.random.default_rng(seed)
-    return [TapeSpec(f"tape {seed + index}", tuple(_scenes(seed + index, turns, commands, rng))) for index in range(count)]
+    scenes = [tuple(_scenes(seed + index, turns, commands, rng)) for index in range(count)]
+    return [TapeSpec(f"tape {seed + index}", shown) for index, shown in enumerate(scenes)]
 
 
 def _scenes(seed: int, turns: int, commands: int | None, rng: np.random.Generator) -> list[Scene]:
@@ -100,8 +104,11 @@ def _scenes(seed: int, turns: int, commands: int | None, rng: np.random.Generato
 
 
 def _as_many(own: tuple[str, ...], wanted: int, rng: np.random.Generator) -> tuple[str, ...]:
-    others = [command for command in _pool() if command not in own]
-    if wanted > len(own) + len(others):
+    others: list[str] = []
+    for game in OTHERS:
+        if len(own) + len(others) < wanted:
+            others = sorted({*others, *_offered(game)} - set(own))
+    if len(own) + len(others) < wanted:
         raise ValueError(f"at most {len(own) + len(others)} commands can be shown, got {wanted}")
     more = rng.choice(len(others), size=max(0, wanted - len(own)), replace=False)
     return tuple(sorted([*own[:wanted], *(others[index] for index in more)]))
@@ -116,11 +123,8 @@ def _walk(seed: int) -> tuple[Scene, ...]:
 
 
 @cache
-def _pool() -> tuple[str, ...]:
-    """Commands that random players were offered in a few games of other families, sorted."""
-    found: set[str] = set()
-    for name in ("cooking?level=4&seed=1", "cooking?level=6&seed=2", "quest?level=7&seed=1"):
-        with Arena(games.resolve(f"textworld:{name}"), seed=0, max_turns=60) as arena:
-            (episode,) = arena.play(RandomAgent(seed=0), 1)
-        found.update(command for step in episode.steps for command in step.admissible_commands)
-    return tuple(sorted(found))
+def _offered(game: str) -> frozenset[str]:
+    """Commands that a random player was offered in a game of another family."""
+    with Arena(games.resolve(game), seed=0, max_turns=60) as arena:
+        (episode,) = arena.play(RandomAgent(seed=0), 1)
+    return frozenset(command for step in episode.steps for command in step.admissible_commands)

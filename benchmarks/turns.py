@@ -149,7 +149,8 @@ def draw(data: dict[str, Any], path: Path) -> None:
             axis.fill_between(turns, drawn.min(axis=1), drawn.max(axis=1), color=color, alpha=0.2, linewidth=0)
     for axis, label in ((left, "seconds for the turn"), (right, "seconds for the episode so far")):
         axis.set(xlabel="turn", ylabel=label, yscale="log")
-    left.legend(frameon=False)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
     save_figure(figure, path)
 
 
@@ -176,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = harness.parser(__doc__)
-    parser.add_argument("--trunk", default="smollm2", help="trunk of `train`; `small` has room for about 25 turns")
+    parser.add_argument("--trunk", default="smollm2", help="trunk of `train`; `small` has room for about 20 turns")
     parser.add_argument("--dtype", default="bfloat16", help="float32 or bfloat16; float32 for the comparison in `off`")
     parser.add_argument("--turns", type=int, default=30, help="of the episode")
     parser.add_argument("--commands", type=int, default=None, help="at each turn; default: as the games have them")

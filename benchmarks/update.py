@@ -15,20 +15,20 @@ with a sample of L tokens of which R are the policy's:
 
 TRL knows one prompt and one answer. `--samples stream` takes a whole episode for one sample, with as many tokens, all
 of the policy's at the end: the reading that suits TRL best, though nobody could play so. `--samples turns` takes every
-turn of an episode for a sample, history for prompt and command for answer, as an episode must be given to TRL; a sample
-is an episode there too, so it is the cost of all its turns. Nothing is learnt (learning rate 0) and the games are tapes.
+turn of an episode for a sample, history for prompt and command for answer, as an episode must be given to TRL; the
+samples/s are episodes/s in both. Nothing is learnt (learning rate 0), and the games are tapes. With an adapter only
+the policy has one: TRL's value model is trained as a whole.
 
 Memory is the peak of a process after its model was loaded and before it ends, less what it held with its libraries.
 
-`loss` feeds one step of TRL to our update: a small model with the same weights, TRL's own tokens, and what its value and
-reward model said of them; three epochs of AdamW, the policy's loss alone. TRL divides the variance in whitening by n - 1,
-we by n: that factor is taken over, the rest must come out alike. TRL logs the mean of the epochs' clipped surrogates.
+`loss` feeds one step of TRL to our update: a small model with the same weights, TRL's own tokens, and what its value
+and reward model said of them; three epochs of AdamW, the policy's loss alone. In whitening TRL divides the variance by
+n - 1, we by n: that factor is taken over, the rest must come out alike. TRL logs the mean of the epochs' surrogates.
 `--only loss` measures nothing else.
 """
 
 import argparse
 import json
-import math
 import os
 import subprocess
 import sys
@@ -58,7 +58,9 @@ class Worker:
             cwd=ROOT,
         )
         self.name = module
-        self.libraries: int = self.answer()["libraries"]
+        first = self.answer()
+        self.libraries: int = first["libraries"]
+        self.versions: dict[str, str] = first.get("versions", {})
         self.steps: list[dict[str, Any]] = []
 
     def answer(self) -> dict[str, Any]:
@@ -109,13 +111,16 @@ def prompts(said: dict[str, Any], samples: str) -> tuple[list[list[int]], int]:
         answer = round(made / len(segments))
         return [tokens[: len(tokens) - answer] for tokens in segments], answer
     firsts = [{turn: place for place, turn in reversed(found)} for found in choices]
-    found = [tokens[: place + 1] for tokens, first in zip(segments, firsts, strict=True) for place in first.values()]
+    found = [
+        tokens[: place + 1] for tokens, first in zip(segments, firsts, strict=True) for place in sorted(first.values())
+    ]
     return found, max(1, round(made / len(found)))
 
 
 def rows_at_once(samples: int, longest: int, budget: int) -> int:
     """The most rows of `longest` tokens within the budget that divide the samples evenly."""
-    return next(rows for rows in range(samples, 0, -1) if samples % rows == 0 and (rows == 1 or rows * longest <= budget))
+    fit = [rows for rows in range(1, samples + 1) if samples % rows == 0 and rows * longest <= budget]
+    return max(fit, default=1)
 
 
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -140,6 +145,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         harness.in_turns({"ours": ours.step, "trl": trl.step}, options.rounds, warm=options.warm)
         sides = {"ours": ours, "trl": trl}
         return {
+            "peer": trl.versions,
             "tokens": {"ours": sum(map(len, said["segments"])), "trl": sum(len(q) + answer for q in queries)},
             "chosen": {"ours": sum(map(len, said["choices"])), "trl": answer * len(queries)},
             "rows_at_once": rows,
@@ -165,13 +171,14 @@ def compare(found: dict[str, Any], episodes: int) -> dict[str, Any]:
 
 def show(found: dict[str, Any], ratio: dict[str, Any]) -> None:
     """The table."""
-    print(f"{'':6} {'samples/s':>10} {'tokens':>7} {'chosen':>7} {'seconds':>20} {'update, s':>20} {'peak, MB':>9} {'libraries':>10}")
+    print(f"{'':6} {'samples/s':>10} {'tokens':>7} {'chosen':>7} {'seconds':>20} {'update, s':>20}"
+          f" {'peak, MB':>9} {'libraries':>10}")  # fmt: skip
     for name in ("ours", "trl"):
         seconds, update = (harness.shown(harness.summary(found[what][name])) for what in ("seconds", "update"))
         memory = [(found["peak"][name] - found["libraries"][name]) / 1e6, found["libraries"][name] / 1e6]
         print(f"{name:6} {ratio['samples_per_second'][name]:10.3f} {found['tokens'][name]:7} {found['chosen'][name]:7}"
               f" {seconds:>20} {update:>20} {memory[0]:9.0f} {memory[1]:10.0f}")  # fmt: skip
-    print(f"samples/s, ours / TRL: {harness.shown(ratio['whole'])}; in the update alone: {harness.shown(ratio['update'])};"
+    print(f"samples/s, ours / TRL: {harness.shown(ratio['whole'])}; update alone: {harness.shown(ratio['update'])};"
           f" memory, ours / TRL: {ratio['memory']:.2f}")  # fmt: skip
 
 
@@ -199,7 +206,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--peer", type=Path, required=True, help="the Python of an environment with TRL")
     parser.add_argument("--trunk", default="smollm2", help="small, smollm2 or the folder of a model")
     parser.add_argument("--dtype", default="bfloat16", help="float32 or bfloat16")
-    parser.add_argument("--lora", type=int, default=0, help="rank of the policy's adapter on both sides; 0: train it all")
+    parser.add_argument("--lora", type=int, default=0, help="rank of both policies' adapter; 0: train it all")
     parser.add_argument("--samples", choices=("stream", "turns"), default="stream", help="what TRL takes for a sample")
     parser.add_argument("--episodes", type=int, default=4, help="of a rollout")
     parser.add_argument("--turns", type=int, default=10, help="of an episode")

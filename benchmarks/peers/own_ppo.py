@@ -2,8 +2,8 @@
 
     python -m benchmarks.peers.own_ppo JOB
 
-JOB is a JSON object: settings (of `train`), threads, episodes, turns. After "libraries" a line says what one rollout is:
-{"segments": its tokens, "choices": position and turn of each segment's choices}.
+JOB is a JSON object: settings (of `train`), threads, episodes, turns. After "libraries" a line says what one rollout
+is: {"segments": its tokens, "choices": position and turn of each segment's choices}.
 """
 
 import json

@@ -4,10 +4,10 @@
 
 JOB is a JSON object: model (folder), dtype, threads, queries (lists of token ids), response (tokens), epochs, micro
 (samples read at once in the update), steps, lora (rank; 0: none), rate, kl_coef, vf_coef. The answers are lines of JSON
-on standard output: first {"libraries": bytes of memory before the model is loaded}, then for each step {"seconds",
-"update": seconds of the update alone, "peak": bytes}; after the last step of a job with `inspect` what the step worked
-on and what it logged. Only TRL's public interface and torch's hooks on its modules are used. Everything else in the
-project is left out: this file must import in an environment without it.
+on standard output: first {"libraries": bytes of memory before the model is loaded, "versions"}, then for each step
+{"seconds", "update": seconds of the update alone, "peak": bytes}; after the last step of a job with `inspect` what the
+step worked on and what it logged. Only TRL's public interface and torch's hooks on its modules are used. The rest of
+the project is left out: this file must import in an environment without it.
 """
 
 import json
@@ -15,6 +15,7 @@ import os
 import sys
 import tempfile
 import time
+from importlib.metadata import version
 from typing import Any
 
 os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
@@ -30,6 +31,8 @@ from transformers import (
 from trl.experimental.ppo import PPOConfig, PPOTrainer  # type: ignore[import-not-found,unused-ignore]
 
 from benchmarks.memory import forget_peak, peak, resident
+
+PACKAGES = ("trl", "transformers", "torch", "peft")
 
 
 class Turns(TrainerCallback):  # type: ignore[misc,unused-ignore]
@@ -146,7 +149,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # the trainer prints
     torch.set_num_threads(job["threads"])
-    say(answers, libraries=resident())
+    say(answers, libraries=resident(), versions={name: version(name) for name in PACKAGES})
     with tempfile.TemporaryDirectory() as folder:
         turns = Turns(answers, job["steps"])
         trainer = make_trainer(job, folder, turns)
