@@ -3,15 +3,16 @@
     python -m benchmarks.growth [--out FILE] [--figure FILE.svg]
 
 One setting at a time is swept, the others stay at `BASE`: every turn shows the same text of about 90 tokens, the trunk
-is a Llama like `small` but with room for long streams. Measured are a rollout and one epoch of its update, all sizes of
-a sweep in turns; and the peak memory of each, less what the process held before it, in a process of its own for every
-size. For a sweep's n the exponent e of n^e is fitted through all sizes (a fit for every round), and taken between the
-two largest, where what is fixed weighs least.
+is a Llama like `small` but with room for long streams. Measured are a rollout, one epoch of its update, and the bare
+trunk's forward over the same tokens, all sizes of a sweep in turns; and the peak memory of rollout and update, less
+what the process held before, in a process of its own for every size. For a sweep's n the exponent e of n^e is fitted
+through all sizes (a fit for every round), and taken between the two largest, where what is fixed weighs least.
 
 What should be straight: turns (the trunk reads each token once), live episodes, and the trunk's parameters (without the
 embedding), each with a fixed cost per pass before it; commands cost less than in proportion, since they share the text
-and their first tokens. What bends turns upwards is attention, whose work is tokens times tokens so far. The cache's
-memory grows by doubling, so it is a staircase under a straight line.
+and their first tokens. What bends turns upwards is attention, whose work is tokens times tokens so far: the bare trunk
+bends alike. The cache's memory grows by doubling, a staircase; the update's stops growing with the episodes where a
+micro-batch is full.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from agents.heads import Heads
 from agents.model import ActorCritic
 from agents.rollout import Rollout
 from benchmarks import harness
+from benchmarks.floor import forward
 from benchmarks.memory import forget_peak, peak, resident
 from benchmarks.players import Player, tokens_in
 from benchmarks.tapes import TapeSpec, tapes
@@ -52,7 +54,7 @@ LABELS = {
     "commands": "commands per turn",
     "trunk": "trunk's parameters",
 }
-MEASURES = ("rollout", "update")
+MEASURES, TIMES = ("rollout", "update"), ("rollout", "update", "forward")
 POSITIONS, WORDS = 16_384, 80
 """Room of the trunk, tokens; length of every turn's text."""
 
@@ -74,6 +76,10 @@ class Bench:
     def update(self) -> None:
         assert self.latest is not None
         self.player.update(self.latest)
+
+    def forward(self) -> None:
+        assert self.latest is not None
+        forward(self.player.model, self.latest, self.player.settings.micro_batch_tokens)
 
 
 def uniform(count: int, turns: int, commands: int) -> list[TapeSpec]:
@@ -113,12 +119,12 @@ def seconds_of(points: Sequence[Point], rounds: int) -> list[dict[str, Any]]:
     benches = [Bench(BASE | point) for point in points]
     peers: dict[str, Callable[[], object]] = {}
     for index, bench in enumerate(benches):
-        peers |= {f"rollout {index}": bench.rollout, f"update {index}": bench.update}
+        peers |= {f"{name} {index}": getattr(bench, name) for name in TIMES}
     found = harness.in_turns(peers, rounds)
     rows = []
     for index, (point, bench) in enumerate(zip(points, benches, strict=True)):
         assert bench.latest is not None
-        seconds = {name: found[f"{name} {index}"] for name in MEASURES}
+        seconds = {name: found[f"{name} {index}"] for name in TIMES}
         n = bench.parameters if "width" in point else next(iter(point.values()))
         rows.append({**point, "n": n, "tokens": tokens_in(bench.latest), "seconds": seconds})
     return rows
@@ -152,9 +158,9 @@ def exponents(n: Sequence[float], y: Sequence[Sequence[float]]) -> dict[str, dic
 
 
 def fits(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
-    """Exponents of a sweep: of both times and, where it was measured, both memories."""
+    """Exponents of a sweep: of the times and, where it was measured, of memory."""
     n = [row["n"] for row in rows]
-    found = {f"{name} s": exponents(n, [row["seconds"][name] for row in rows]) for name in MEASURES}
+    found = {f"{name} s": exponents(n, [row["seconds"][name] for row in rows]) for name in TIMES}
     if "bytes" in rows[0]:
         found |= {f"{name} MB": exponents(n, [[row["bytes"][name]] for row in rows]) for name in MEASURES}
     return found
@@ -162,10 +168,10 @@ def fits(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]
 
 def show(sweep: str, rows: Sequence[dict[str, Any]], fitted: dict[str, dict[str, dict[str, float]]]) -> None:
     """A sweep's table."""
-    print(f"\n{LABELS[sweep]:>20} {'tokens':>7} {'rollout, s':>20} {'update, s':>20}"
+    print(f"\n{LABELS[sweep]:>20} {'tokens':>7} {'rollout, s':>20} {'update, s':>20} {'forward, s':>20}"
           f" {'rollout, MB':>12} {'update, MB':>12}")  # fmt: skip
     for row in rows:
-        times = " ".join(f"{harness.shown(harness.summary(row['seconds'][name]), 3):>20}" for name in MEASURES)
+        times = " ".join(f"{harness.shown(harness.summary(row['seconds'][name]), 3):>20}" for name in TIMES)
         memory = " ".join(f"{row['bytes'][name] / 1e6:12.1f}" for name in MEASURES) if "bytes" in row else ""
         print(f"{row['n']:20,} {row['tokens']:7} {times} {memory}")
     for what in ("all", "end"):
@@ -175,33 +181,31 @@ def show(sweep: str, rows: Sequence[dict[str, Any]], fitted: dict[str, dict[str,
 
 
 def draw(data: dict[str, list[dict[str, Any]]], path: Path) -> None:
-    """Seconds above, memory below, a column for each sweep; the thin line is proportion to n."""
+    """Seconds above, memory (where it was measured) below, a column for each sweep; dotted: in proportion to n."""
     from matplotlib.ticker import LogLocator, NullLocator
 
-    figure, axes = make_figure(2, len(data), width=3.0 * len(data), height=5.2)
-    axes = axes.reshape(2, len(data))
+    with_memory = all("bytes" in row for rows in data.values() for row in rows)
+    lines = ("seconds", "peak memory, MB") if with_memory else ("seconds",)
+    figure, axes = make_figure(len(lines), len(data), width=3.0 * len(data), height=0.6 + 2.4 * len(lines))
+    axes = np.reshape(axes, (len(lines), len(data)))
     for column, (sweep, rows) in enumerate(data.items()):
         n = np.array([row["n"] for row in rows], dtype=float)
-        for name, color, mark in zip(MEASURES, PALETTE, "os", strict=False):
-            seconds = np.array([row["seconds"][name] for row in rows])
-            drawn = [(axes[0, column], seconds)]
-            if "bytes" in rows[0]:
-                drawn.append((axes[1, column], np.array([[row["bytes"][name] / 1e6] for row in rows])))
-            for axis, y in drawn:
+        for label, axis in zip(lines, axes[:, column], strict=True):
+            for name, color, mark in zip(MEASURES, PALETTE, "os", strict=False):
+                y = np.array(
+                    [row["seconds"][name] if label == "seconds" else [row["bytes"][name] / 1e6] for row in rows]
+                )
                 middle = np.median(y, axis=1)
                 spread = (middle - y.min(axis=1), y.max(axis=1) - middle)
                 axis.errorbar(n, middle, spread, marker=mark, color=color, label=name)
                 axis.plot(n, middle[-1] * n / n[-1], color=color, linewidth=0.6, linestyle=":")
-        axes[1, column].set(xlabel=LABELS[sweep])
-        for axis in axes[:, column]:
-            axis.set(xscale="log", yscale="log")
+            axis.set(xscale="log", yscale="log", ylabel=label if column == 0 else None)
             axis.set_xticks(n, [f"{x / 1e6:.2g}M" if x > 1e5 else f"{x:.0f}" for x in n], fontsize=8)
             axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axis.yaxis.set_major_formatter("{x:g}")
             axis.xaxis.set_minor_locator(NullLocator())
             axis.yaxis.set_minor_locator(NullLocator())
-    axes[0, 0].set(ylabel="seconds")
-    axes[1, 0].set(ylabel="peak memory, MB")
+        axes[-1, column].set(xlabel=LABELS[sweep])
     axes[0, 0].legend(frameon=False)
     save_figure(figure, path)
 

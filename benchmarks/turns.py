@@ -73,7 +73,7 @@ def play(player: Player, tape: TapeSpec, episode: int) -> list[dict[str, Any]]:
         theirs, ours = decide(again, whole, 0), decide(kept, turn, None)
         again.end([ended(whole.episode)])
         assert theirs[1].block is not None and ours[1].block is not None
-        probabilities = [list(found[2].probabilities.values()) for found in (ours, theirs)]
+        probabilities = np.array([list(found[2].probabilities.values()) for found in (ours, theirs)])
         new, inner = ours[1].block.length, len(ours[1].trie.inner)
         rows.append(
             {
@@ -81,7 +81,7 @@ def play(player: Player, tape: TapeSpec, episode: int) -> list[dict[str, Any]]:
                 "new": new,
                 "tokens": len(pieces.tokens),
                 "same_tokens": pieces.tokens == list(theirs[1].block.tokens),
-                "off": float(np.abs(np.subtract(*probabilities)).max()),
+                "off": float(np.abs(probabilities[0] - probabilities[1]).max()),
                 "again": theirs[0],
                 "kept": ours[0],
                 "attention": attention(player, new, len(pieces.tokens) + inner),

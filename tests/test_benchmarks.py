@@ -110,7 +110,7 @@ def test_growth(tmp_path: Path) -> None:
     rows = found["sweeps"]["live"]
     assert [row["n"] for row in rows] == [1, 2]
     assert rows[1]["tokens"] == pytest.approx(2 * rows[0]["tokens"], rel=0.05)
-    assert set(found["exponents"]["live"]) == {"rollout s", "update s"}
+    assert set(found["exponents"]["live"]) == {"rollout s", "update s", "forward s"}
     assert figure.stat().st_size > 1000
 
 

@@ -70,7 +70,7 @@ def over_choices(scores: Scores, commands: Sequence[Sequence[int]]) -> Floats:
         sum(score[place] - totals[tuple(command[:place])] for place in range(len(command)))
         for score, command in zip(scores, commands, strict=True)
     ]
-    found: Floats = np.exp(np.array(logs))
+    found: Floats = np.exp(np.array(logs, dtype=np.float64))
     return found
 
 
