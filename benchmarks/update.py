@@ -19,7 +19,8 @@ turn of an episode for a sample, history for prompt and command for answer, as a
 samples/s are episodes/s in both. Nothing is learnt (learning rate 0), and the games are tapes. With an adapter only
 the policy has one: TRL's value model is trained as a whole.
 
-Memory is the peak of a process after its model was loaded and before it ends, less what it held with its libraries.
+Memory is the peak of a process after its model was loaded and before it ends, less what it held with its libraries;
+what a side imports later, on demand, counts as its own.
 
 `loss` feeds one step of TRL to our update: a small model with the same weights, TRL's own tokens, and what its value
 and reward model said of them; three epochs of AdamW, the policy's loss alone. In whitening TRL divides the variance by
@@ -28,6 +29,7 @@ n - 1, we by n: that factor is taken over, the rest must come out alike. TRL log
 """
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -48,16 +50,18 @@ class Worker:
 
     def __init__(self, python: Path, module: str, job: dict[str, Any], threads: int) -> None:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(threads)}
+        self.name = module
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # a pipe that nobody reads would fill up
         self._process = subprocess.Popen(
-            [python, "-m", module, json.dumps(job)],
+            [python, "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE if not os.environ.get("SHOW_PEERS") else None,
+            stderr=self._errors,
             text=True,
             env=environment,
             cwd=ROOT,
         )
-        self.name = module
+        self._say(json.dumps(job))
         first = self.answer()
         self.libraries: int = first["libraries"]
         self.versions: dict[str, str] = first.get("versions", {})
@@ -68,16 +72,17 @@ class Worker:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            _, errors = self._process.communicate()
-            raise RuntimeError(f"{self.name} ended early:\n{errors}")
+            with contextlib.suppress(BrokenPipeError):
+                self._process.communicate()
+            self._errors.seek(0)
+            with self._errors as said:
+                raise RuntimeError(f"{self.name} ended early:\n{said.read()}")
         found: dict[str, Any] = json.loads(line)
         return found
 
     def step(self) -> float:
         """Let it take a step: its seconds."""
-        assert self._process.stdin is not None
-        self._process.stdin.write("go\n")
-        self._process.stdin.flush()
+        self._say("go")
         self.steps.append(self.answer())
         return float(self.steps[-1]["seconds"])
 
@@ -85,7 +90,15 @@ class Worker:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._process.communicate()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.communicate()
+        self._errors.close()
+
+    def _say(self, line: str) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # `answer` will tell why
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
 
 
 def model_folder(trunk: str, folder: Path) -> Path:

@@ -1,9 +1,9 @@
 """Our PPO in a process of its own, one rollout and its update for each line on standard input, as trl_ppo.py.
 
-    python -m benchmarks.peers.own_ppo JOB
+    python -m benchmarks.peers.own_ppo
 
-JOB is a JSON object: settings (of `train`), threads, episodes, turns. After "libraries" a line says what one rollout
-is: {"segments": its tokens, "choices": position and turn of each segment's choices}.
+The first line is the job, a JSON object: settings (of `train`), threads, episodes, turns. After "libraries" a line says
+what one rollout is: {"segments": its tokens, "choices": position and turn of each segment's choices}.
 """
 
 import json
@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 import torch
-from accelerate import Accelerator  # noqa: F401  # counted among the libraries, as on the other side
+from transformers.models.llama import modeling_llama  # noqa: F401  # else loaded with the model, and 120 MB
 
 from benchmarks.memory import forget_peak, peak, resident
 from benchmarks.players import Player
@@ -25,11 +25,8 @@ def say(**found: Any) -> None:
 
 
 def main() -> None:
-    job = json.loads(sys.argv[1])
+    job = json.loads(sys.stdin.readline())
     torch.set_num_threads(job["threads"])
-    import transformers
-
-    _ = transformers.AutoModelForCausalLM, transformers.AutoTokenizer  # loaded on demand, otherwise
     specs = tapes(job["episodes"], job["turns"])
     say(libraries=resident())
     player = Player(job["settings"])

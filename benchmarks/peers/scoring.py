@@ -55,8 +55,9 @@ def cached_copies(lm: Any, prompt: Sequence[int], commands: Sequence[Sequence[in
 def over_commands(scores: Scores) -> Floats:
     """[commands] what both works choose by: the product over a command's tokens, normalised over the commands."""
     summed = np.array([score.sum() for score in scores])
-    weights: Floats = np.exp(summed - summed.max())
-    return weights / weights.sum()
+    weights = np.exp(summed - summed.max())
+    found: Floats = weights / weights.sum()
+    return found
 
 
 def over_choices(scores: Scores, commands: Sequence[Sequence[int]]) -> Floats:

@@ -1,13 +1,13 @@
-"""TRL's PPO trainer, one step for each line on standard input; run by the Python of an environment that has TRL.
+"""TRL's PPO trainer, a step for each line on standard input; run by the Python of an environment that has TRL.
 
-    python -m benchmarks.peers.trl_ppo JOB
+    python -m benchmarks.peers.trl_ppo
 
-JOB is a JSON object: model (folder), dtype, threads, queries (lists of token ids), response (tokens), epochs, micro
-(samples read at once in the update), steps, lora (rank; 0: none), rate, kl_coef, vf_coef. The answers are lines of JSON
-on standard output: first {"libraries": bytes of memory before the model is loaded, "versions"}, then for each step
-{"seconds", "update": seconds of the update alone, "peak": bytes}; after the last step of a job with `inspect` what the
-step worked on and what it logged. Only TRL's public interface and torch's hooks on its modules are used. The rest of
-the project is left out: this file must import in an environment without it.
+The first line is the job, a JSON object: model (folder), dtype, threads, queries (lists of token ids), response
+(tokens), epochs, micro (samples read at once in the update), steps, lora (rank; 0: none), rate, kl_coef, vf_coef. The
+answers are lines of JSON on standard output: first {"libraries": bytes of memory before the model is loaded,
+"versions"}, then for each step {"seconds", "update": seconds of the update alone, "peak": bytes}; after the last step
+of a job with `inspect` what the step worked on and what it logged. Only TRL's public interface and torch's hooks on its
+modules are used. The rest of the project is left out: this file must import in an environment without it.
 """
 
 import json
@@ -28,6 +28,7 @@ from transformers import (
     AutoTokenizer,
     TrainerCallback,
 )
+from transformers.models.llama import modeling_llama  # noqa: F401  # as in own_ppo.py
 from trl.experimental.ppo import PPOConfig, PPOTrainer  # type: ignore[import-not-found,unused-ignore]
 
 from benchmarks.memory import forget_peak, peak, resident
@@ -43,8 +44,9 @@ class Turns(TrainerCallback):  # type: ignore[misc,unused-ignore]
         self.began = self.updating = 0.0
 
     def wait(self) -> None:
-        """Until a line comes."""
-        sys.stdin.readline()
+        """Until a line comes; when there are no more, that is the end."""
+        if not sys.stdin.readline():
+            sys.exit()
         self.began, self.updating = time.perf_counter(), 0.0
 
     def first_pass(self, *args: Any) -> None:
@@ -145,7 +147,7 @@ def say(answers: Any, **found: Any) -> None:
 
 
 def main() -> None:
-    job = json.loads(sys.argv[1])
+    job = json.loads(sys.stdin.readline())
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # the trainer prints
     torch.set_num_threads(job["threads"])
