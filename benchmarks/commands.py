@@ -4,7 +4,7 @@
 
 An episode is played by our agent, and at some turns three ways choose among the same commands after the same text:
 
-    ours     `LanguageModelAgent.read` and `choose`: what is new in the text, and the trie of all commands, in one pass
+    ours     `LanguageModelAgent`'s read, choose and take: what is new in the text and the trie of commands in one pass
     passes   TWOSOME's way: a pass over the whole text and the command, for each command
     copies   lamorel's way: a pass over the whole text, then all commands at once, each with a copy of its cache
 
@@ -58,7 +58,9 @@ def play(player: Player, tape: TapeSpec, at: Sequence[int], episode: int) -> dic
                 row["off"][name] = float(np.abs(over_choices(scores, commands) - ours).max())
             row["policies_differ"] = float(np.abs(theirs - ours).sum() / 2)
             found[number + 1] = row
+        begun = time.perf_counter()
         agent.take([turn], readings, [command])
+        seconds["ours"] += time.perf_counter() - begun
         text.tokens += commands[command]
     agent.end([ended(episode)])
     return found

@@ -1,8 +1,8 @@
 """A sample's whole cost, and its update's alone: our PPO beside TRL's PPO trainer, with the peak memory of both.
 
-    python -m venv trl-venv
-    trl-venv/bin/pip install torch==2.13.0 transformers==5.23.0 trl==1.12.0 peft==0.21.2
-    python -m benchmarks.update --peer trl-venv/bin/python [--trunk smollm2] [--dtype bfloat16] [--out FILE]
+    python -m venv ../trl
+    ../trl/bin/pip install torch==2.13.0 transformers==5.23.0 trl==1.12.0 accelerate==1.15.0 peft==0.21.2
+    python -m benchmarks.update --peer ../trl/bin/python [--trunk smollm2] [--dtype bfloat16] [--out FILE]
 
 1.12 is the last TRL with a PPO trainer (`trl.experimental.ppo`). Each side runs in a process of its own, in turns, with
 the same model, numbers, threads, samples, epochs, one gradient step an epoch, and rows read at once. What each does
