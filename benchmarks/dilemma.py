@@ -1,11 +1,12 @@
-"""What a gradient step of the post's prisoner's dilemma costs: our fast path, our generic path, the public code.
+"""What a gradient step of the post's prisoner's dilemma costs: our fast path, our generic one, a plain loop, theirs.
 
     python -m benchmarks.dilemma --public CHECKOUT [--out FILE]
 
 CHECKOUT is a folder with the code behind the post's figures (https://github.com/MichaelEinhorn/prisonerUnitTest);
-without it the fast path is measured against the generic one alone. It was written for a GPU and is run here as it
-is, with `cuda` taken to mean the processor. All run in this process on one thread, in turns, each turn a whole rollout
-of 64 x 100 games and its four gradient steps; a first turn of each, which compiles, is left out.
+without it that one is left out. It was written for a GPU and is run here as it is, with `cuda` taken to mean the
+processor. The plain loop (peers/plain_dilemma.py) keeps keys and values in its rollout, which the public code does not.
+All run in this process on one thread, in turns, each turn a whole rollout of 64 x 100 games and its four gradient
+steps; a first turn of each, which compiles, is left out.
 """
 
 import argparse
@@ -24,6 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from benchmarks.harness import processor
 
 STEPS = 4
 
@@ -54,6 +57,13 @@ def generic(folder: Path) -> Callable[[], None]:
         next(run)
 
     return turn
+
+
+def plain() -> Callable[[], None]:
+    """The same sizes and losses as a plain loop."""
+    from benchmarks.peers.plain_dilemma import Loop
+
+    return Loop().step
 
 
 def public(checkout: Path, folder: Path) -> Callable[[], None]:
@@ -122,7 +132,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        peers = {"fast path": fast(), "generic path": generic(folder)}
+        peers = {"fast path": fast(), "generic path": generic(folder), "plain loop": plain()}
         if options.public is not None:
             peers["public code"] = public(options.public.resolve(), folder)
         found = measure(peers, options.turns)
@@ -136,14 +146,6 @@ def main() -> None:
     if options.out is not None:
         about = {"torch": torch.__version__, "python": platform.python_version(), "processor": processor()}
         options.out.write_text(json.dumps({"about": about, "seconds_per_rollout": found}, indent=1) + "\n")
-
-
-def processor() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor()
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.dilemma import processor
+from benchmarks.harness import processor
 
 LEVELS: dict[str, tuple[tuple[int, str], ...]] = {
     # family: (our level, tw-make's words for it)

@@ -1,0 +1,131 @@
+"""Choosing a command: our trie pass with the kept cache, beside a pass for every command and beside copied caches.
+
+    python -m benchmarks.commands [--trunk smollm2] [--dtype bfloat16] [--commands 5,20,40] [--turns 1,10,30]
+
+An episode is played by our agent, and at some turns three ways choose among the same commands after the same text:
+
+    ours     `LanguageModelAgent`'s read, choose and take: what is new in the text and the trie of commands in one pass
+    passes   TWOSOME's way: a pass over the whole text and the command, for each command
+    copies   lamorel's way: a pass over the whole text, then all commands at once, each with a copy of its cache
+
+The peers are in peers/scoring.py. They know tokens, ours also makes them from text, and has heads for v and q. All
+score the token that ends a command. The peers choose by the product over a command's tokens of p(token | text) over
+the whole vocabulary, normalised over the commands; ours is the product over the choices of p(token | text) among the
+tokens that some command offers there. These are two policies of the same logits: `policies differ` is their total
+variation. `off` compares ours with the peers' logits, normalised as ours: the largest difference of a probability.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmarks import harness
+from benchmarks.peers.scoring import Scores, cached_copies, one_pass_each, over_choices, over_commands
+from benchmarks.players import Player, Text, command_tokens, ended
+from benchmarks.tapes import TapeSpec, tapes
+
+PEERS: dict[str, Callable[[Any, Sequence[int], Sequence[Sequence[int]]], Scores]] = {
+    "passes": one_pass_each,
+    "copies": cached_copies,
+}
+
+
+def play(player: Player, tape: TapeSpec, at: Sequence[int], episode: int) -> dict[int, dict[str, Any]]:
+    """Play a tape; at the turns `at` (counted from 1) the seconds of all three ways and what they found."""
+    agent = player.agent(context=None)
+    text, found = Text(agent), {}
+    lm = player.model.lm.eval()
+    for number in range(max(at)):
+        turn = tape.turn(number, episode=episode)
+        begun = time.perf_counter()
+        readings = agent.read([turn])
+        ((decision, command),) = agent.choose([turn], readings)
+        seconds = {"ours": time.perf_counter() - begun}
+        commands = command_tokens(readings[0])
+        text.show(turn)
+        if number + 1 in at:
+            ours = np.array([decision.probabilities[name] for name in turn.info["admissible_commands"]])
+            row: dict[str, Any] = {"tokens": len(text.tokens), "seconds": seconds, "off": {}}
+            for name, way in PEERS.items():
+                begun = time.perf_counter()
+                scores = way(lm, text.tokens, commands)
+                theirs = over_commands(scores)
+                seconds[name] = time.perf_counter() - begun
+                row["off"][name] = float(np.abs(over_choices(scores, commands) - ours).max())
+            row["policies_differ"] = float(np.abs(theirs - ours).sum() / 2)
+            found[number + 1] = row
+        begun = time.perf_counter()
+        agent.take([turn], readings, [command])
+        seconds["ours"] += time.perf_counter() - begun
+        text.tokens += commands[command]
+    agent.end([ended(episode)])
+    return found
+
+
+def measure(player: Player, commands: int, at: Sequence[int], rounds: int) -> list[dict[str, Any]]:
+    """A row for each turn, its seconds over all rounds; a round before, of which nothing is kept, warms up."""
+    tape = tapes(1, max(at), commands=commands)[0]
+    play(player, tape, at[:1], 0)
+    plays = [play(player, tape, at, 1 + number) for number in range(rounds)]
+    rows = []
+    for number in at:
+        seconds = {name: [one[number]["seconds"][name] for one in plays] for name in ("ours", *PEERS)}
+        rows.append(
+            {
+                "commands": commands,
+                "turn": number,
+                "tokens": plays[0][number]["tokens"],
+                "seconds": seconds,
+                "decisions_per_second": 1 / harness.summary(seconds["ours"])["median"],
+                "ratios": {name: harness.ratios(seconds[name], seconds["ours"]) for name in PEERS},
+                "off": {name: max(one[number]["off"][name] for one in plays) for name in PEERS},
+                "policies_differ": plays[0][number]["policies_differ"],
+            }
+        )
+    return rows
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row of the table."""
+    ratios = " ".join(f"{harness.shown(row['ratios'][name], 1):>20}" for name in PEERS)
+    off = max(row["off"].values())
+    rate = row["decisions_per_second"]
+    return (
+        f"{row['commands']:8} {row['turn']:5} {row['tokens']:7} {rate:12.2f} {ratios} {off:9.1e}"
+        f" {row['policies_differ']:16.3f}"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    options = _options(arguments)
+    harness.begin(options.threads)
+    player = Player({"trunk": options.trunk, "dtype": options.dtype, "lora": 0, "optimizer": "actde"})
+    print(f"{'commands':>8} {'turn':>5} {'tokens':>7} {'ours, 1/s':>12} {'passes / ours':>20} {'copies / ours':>20}"
+          f" {'off':>9} {'policies differ':>16}")  # fmt: skip
+    rows: list[dict[str, Any]] = []
+    for commands in options.commands:
+        for row in measure(player, commands, options.turns, options.rounds):
+            rows.append(row)
+            print(line(row), flush=True)
+    harness.write(options.out, harness.document("commands", options, arguments, rows=rows))
+    return 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = harness.parser(__doc__)
+    parser.add_argument("--trunk", default="smollm2", help="trunk of `train`")
+    parser.add_argument("--dtype", default="bfloat16", help="float32 or bfloat16; float32 for the comparison in `off`")
+    parser.add_argument("--commands", type=harness.numbers, default=[5, 20, 40], help="numbers of commands")
+    parser.add_argument(
+        "--turns", type=harness.numbers, default=[1, 10, 30], help="when to measure; `small` has room for 20"
+    )
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

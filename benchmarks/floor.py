@@ -1,0 +1,114 @@
+"""What our rollout and update cost beside the bare trunk: its forward, and its forward and backward, over the same
+tokens.
+
+    python -m benchmarks.floor [--trunks small,smollm2] [--episodes N] [--turns N] [--out FILE]
+
+Per trunk, with the presets of `train` for TextWorld (SmolLM2: bf16 and LoRA), measured in turns:
+
+    forward     the trunk alone reads every segment of a rollout once, without gradient, in the update's micro-batches
+    rollout     the agent plays those episodes: tokenizer, cache, tries, heads, choice, records; the games are tapes
+    backward    forward, and backward to the same trained parameters, in the update's epochs, mini- and micro-batches
+    update      `Updater.learn`: targets, heads, losses, the same passes, gradient clipping, the stepper
+
+The bare trunk has no heads and no loss: its backward begins with ones at the last hidden states. The update's padding
+is in both, the rollout's only in the rollout. Both learn nothing: the learning rate is 0, so that rounds are alike.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from agents.model import ActorCritic
+from agents.rollout import Rollout
+from agents.settings import TrainSettings
+from agents.update import micro_batches
+from benchmarks import harness
+from benchmarks.players import Player, tokens_in
+from benchmarks.tapes import tapes
+
+STILL = {"lr": 0.0, "value_lr": 0.0, "q_lr": 0.0}
+
+
+@torch.no_grad()
+def forward(model: ActorCritic, rollout: Rollout, budget: int) -> None:
+    """The trunk alone, once over the rollout's tokens."""
+    for rows in micro_batches(rollout, range(len(rollout)), budget):
+        model.hidden(rollout.part(rows).tokens, use_cache=False)
+
+
+def backward(model: ActorCritic, rollout: Rollout, settings: TrainSettings) -> None:
+    """The trunk alone, forward and backward over the rollout's tokens, in the update's minibatches and epochs."""
+    for _ in range(settings.epochs):
+        for share in np.array_split(np.arange(len(rollout)), min(settings.minibatches, len(rollout))):
+            for rows in micro_batches(rollout, share.tolist(), settings.micro_batch_tokens):
+                hidden = model.hidden(rollout.part(rows).tokens, use_cache=False)
+                torch.autograd.backward(hidden, torch.ones_like(hidden))
+            model.zero_grad(set_to_none=True)
+
+
+def measure(trunk: str, episodes: int, turns: int, rounds: int) -> dict[str, Any]:
+    """Seconds of all four, and the two ratios."""
+    player = Player({"trunk": trunk, "optimizer": "ppo", "episodes": episodes, "parallel": episodes} | STILL)
+    specs, settings = tapes(episodes, turns), player.settings
+    rollout = player.rollout(specs)
+    found = harness.in_turns(
+        {
+            "forward": lambda: forward(player.model, rollout, settings.micro_batch_tokens),
+            "rollout": lambda: player.rollout(specs),
+            "backward": lambda: backward(player.model.train(), rollout, settings),
+            "update": lambda: player.update(rollout),
+        },
+        rounds,
+    )
+    return {
+        "trunk": trunk,
+        "dtype": settings.dtype,
+        "lora": settings.lora,
+        "epochs": settings.epochs,
+        "minibatches": settings.minibatches,
+        "trained": sum(p.numel() for p in player.model.parameters() if p.requires_grad),
+        "tokens": tokens_in(rollout),
+        "choices": sum(len(segment.choices) for segment in rollout.segments),
+        "seconds": found,
+        "rollout": harness.ratios(found["rollout"], found["forward"]),
+        "update": harness.ratios(found["update"], found["backward"]),
+    }
+
+
+def line(row: dict[str, Any]) -> str:
+    """A trunk's row of the table."""
+    rates = [row["tokens"] / harness.summary(row["seconds"][name])["median"] for name in ("forward", "backward")]
+    kind = f"{row['trunk']} {row['dtype']}" + (f" LoRA {row['lora']}" if row["lora"] else "")
+    return (
+        f"{kind:28} {row['tokens']:7} {rates[0]:12.0f} {harness.shown(row['rollout']):>20}"
+        f" {rates[1] * row['epochs']:12.0f} {harness.shown(row['update']):>20}"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    options = _options(arguments)
+    harness.begin(options.threads)
+    print(f"{'':28} {'tokens':>7} {'forward t/s':>12} {'rollout / it':>20} {'fw+bw t/s':>12} {'update / it':>20}")
+    rows = []
+    for trunk in options.trunks.split(","):
+        rows.append(measure(trunk, options.episodes, options.turns, options.rounds))
+        print(line(rows[-1]), flush=True)
+    harness.write(options.out, harness.document("floor", options, arguments, rows=rows))
+    return 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = harness.parser(__doc__)
+    parser.add_argument("--trunks", default="small,smollm2", help="trunks of `train`")
+    parser.add_argument("--episodes", type=int, default=8, help="per rollout, all live at once")
+    parser.add_argument("--turns", type=int, default=10, help="of each episode")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,246 @@
+"""How time and memory grow: against turns per episode, live episodes, commands per turn and the trunk's size.
+
+    python -m benchmarks.growth [--out FILE] [--figure FILE.svg]
+
+One setting at a time is swept, the others stay at `BASE`: every turn shows the same text of about 90 tokens, the trunk
+is a Llama like `small` but with room for long streams. Measured are a rollout, one epoch of its update, and the bare
+trunk's forward over the same tokens, all sizes of a sweep in turns; and the peak memory of rollout and update, less
+what the process held before, in a process of its own for every size. For a sweep's n the exponent e of n^e is fitted
+through all sizes (a fit for every round), and taken between the two largest, where what is fixed weighs least.
+
+What should be straight: turns (the trunk reads each token once), live episodes, and the trunk's parameters (without the
+embedding), each with a fixed cost per pass before it; commands cost less than in proportion, since they share the text
+and their first tokens. What bends turns upwards is attention, whose work is tokens times tokens so far: the bare trunk
+bends alike. The cache's memory grows by doubling, a staircase; the update's stops growing with the episodes where a
+micro-batch is full.
+"""
+
+import argparse
+import itertools
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agents.heads import Heads
+from agents.model import ActorCritic
+from agents.rollout import Rollout
+from benchmarks import harness
+from benchmarks.floor import forward
+from benchmarks.memory import forget_peak, peak, resident
+from benchmarks.players import Player, tokens_in
+from benchmarks.tapes import TapeSpec, tapes
+from experiments.figures import PALETTE, make_figure, save_figure
+
+Point = dict[str, int]
+BASE: Point = {"turns": 10, "live": 4, "commands": 15, "width": 128, "layers": 2}
+SWEEPS: dict[str, list[Point]] = {
+    "turns": [{"turns": turns} for turns in (5, 10, 20, 40, 80)],
+    "live": [{"live": live} for live in (1, 2, 4, 8, 16, 32)],
+    "commands": [{"commands": commands} for commands in (5, 10, 20, 40, 80)],
+    "trunk": [
+        {"width": width, "layers": layers}
+        for width, layers in ((64, 2), (128, 2), (128, 4), (256, 4), (256, 8), (512, 8))
+    ],
+}
+LABELS = {
+    "turns": "turns per episode",
+    "live": "live episodes",
+    "commands": "commands per turn",
+    "trunk": "trunk's parameters",
+}
+MEASURES, TIMES = ("rollout", "update"), ("rollout", "update", "forward")
+POSITIONS, WORDS = 16_384, 80
+"""Room of the trunk, tokens; length of every turn's text."""
+
+
+class Bench:
+    """One size: a model that plays and learns."""
+
+    def __init__(self, point: Point) -> None:
+        self.specs = uniform(point["live"], point["turns"], point["commands"])
+        model, tokenizer = _model(point["width"], point["layers"])
+        explicit = {"lr": 0.0, "epochs": 1, "minibatches": 1, "context": POSITIONS, "parallel": point["live"]}
+        self.player = Player({"optimizer": "actde", **explicit}, model=model, tokenizer=tokenizer)
+        self.parameters = sum(p.numel() for p in model.base.model.layers.parameters())
+        self.latest: Rollout | None = None
+
+    def rollout(self) -> None:
+        self.latest = self.player.rollout(self.specs)
+
+    def update(self) -> None:
+        assert self.latest is not None
+        self.player.update(self.latest)
+
+    def forward(self) -> None:
+        assert self.latest is not None
+        forward(self.player.model, self.latest, self.player.settings.micro_batch_tokens)
+
+
+def uniform(count: int, turns: int, commands: int) -> list[TapeSpec]:
+    """Tapes that show a text of the same length at every turn; commands differ from turn to turn."""
+    specs = tapes(min(count, 4), max(turns, 8), commands=commands)
+    longest = max((scene.observation for scene in specs[0].scenes[1:8]), key=len)
+    text = " ".join(longest.split()[:WORDS])
+    return [
+        replace(spec, scenes=tuple(replace(scene, observation=text) for scene in spec.scenes[:turns]))
+        for spec in itertools.islice(itertools.cycle(specs), count)
+    ]
+
+
+def _model(width: int, layers: int) -> tuple[ActorCritic, Any]:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from agents.words import textworld_vocabulary, word_tokenizer
+
+    tokenizer = word_tokenizer(textworld_vocabulary())
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        intermediate_size=3 * width,
+        num_hidden_layers=layers,
+        num_attention_heads=max(1, width // 32),
+        max_position_embeddings=POSITIONS,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=None,
+        pad_token_id=None,
+    )
+    return ActorCritic(LlamaForCausalLM(config), Heads(width, len(tokenizer), init_std=0.02)), tokenizer
+
+
+def seconds_of(points: Sequence[Point], rounds: int) -> list[dict[str, Any]]:
+    """A row for each size, all of them measured in turns."""
+    benches = [Bench(BASE | point) for point in points]
+    peers: dict[str, Callable[[], object]] = {}
+    for index, bench in enumerate(benches):
+        peers |= {f"{name} {index}": getattr(bench, name) for name in TIMES}
+    found = harness.in_turns(peers, rounds)
+    rows = []
+    for index, (point, bench) in enumerate(zip(points, benches, strict=True)):
+        assert bench.latest is not None
+        seconds = {name: found[f"{name} {index}"] for name in TIMES}
+        n = bench.parameters if "width" in point else next(iter(point.values()))
+        rows.append({**point, "n": n, "tokens": tokens_in(bench.latest), "seconds": seconds})
+    return rows
+
+
+def memory_of(point: Point) -> dict[str, int]:
+    """Bytes that a rollout and an update hold at most beyond what is held before; run in a process of its own."""
+    bench, found = Bench(BASE | point), {}
+    for name, measured in (("rollout", bench.rollout), ("update", bench.update)):
+        before = resident()
+        forget_peak()
+        measured()
+        found[name] = peak() - before
+    return found
+
+
+def in_a_process(point: Point, threads: int) -> dict[str, int]:
+    """`memory_of` in a new process."""
+    command = [sys.executable, "-m", "benchmarks.growth", "--threads", str(threads), "--point", json.dumps(point)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=Path(__file__).parent.parent)
+    found: dict[str, int] = json.loads(done.stdout)
+    return found
+
+
+def exponents(n: Sequence[float], y: Sequence[Sequence[float]]) -> dict[str, dict[str, float]]:
+    """Of y ~ n^e: `all`, least squares in logarithms, and `end`, between the two largest; y is [sizes][rounds]."""
+    x, logs = np.log(np.asarray(n, dtype=float)), np.log(np.asarray(y, dtype=float))
+    whole = np.polyfit(x, logs, 1)[0]
+    end = (logs[-1] - logs[-2]) / (x[-1] - x[-2])
+    return {"all": harness.summary(whole.tolist()), "end": harness.summary(end.tolist())}
+
+
+def fits(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
+    """Exponents of a sweep: of the times and, where it was measured, of memory."""
+    n = [row["n"] for row in rows]
+    found = {f"{name} s": exponents(n, [row["seconds"][name] for row in rows]) for name in TIMES}
+    if "bytes" in rows[0]:
+        found |= {f"{name} MB": exponents(n, [[row["bytes"][name]] for row in rows]) for name in MEASURES}
+    return found
+
+
+def show(sweep: str, rows: Sequence[dict[str, Any]], fitted: dict[str, dict[str, dict[str, float]]]) -> None:
+    """A sweep's table."""
+    print(f"\n{LABELS[sweep]:>20} {'tokens':>7} {'rollout, s':>20} {'update, s':>20} {'forward, s':>20}"
+          f" {'rollout, MB':>12} {'update, MB':>12}")  # fmt: skip
+    for row in rows:
+        times = " ".join(f"{harness.shown(harness.summary(row['seconds'][name]), 3):>20}" for name in TIMES)
+        memory = " ".join(f"{row['bytes'][name] / 1e6:12.1f}" for name in MEASURES) if "bytes" in row else ""
+        print(f"{row['n']:20,} {row['tokens']:7} {times} {memory}")
+    for what in ("all", "end"):
+        label = "exponent, all sizes" if what == "all" else "the largest two"
+        print(f"{label:>20}: " + "; ".join(f"{name} {harness.shown(fit[what])}" for name, fit in fitted.items()))
+    sys.stdout.flush()
+
+
+def draw(data: dict[str, list[dict[str, Any]]], path: Path) -> None:
+    """Seconds above, memory (where it was measured) below, a column for each sweep; dotted: in proportion to n."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    with_memory = all("bytes" in row for rows in data.values() for row in rows)
+    lines = ("seconds", "peak memory, MB") if with_memory else ("seconds",)
+    figure, axes = make_figure(len(lines), len(data), width=3.0 * len(data), height=0.6 + 2.4 * len(lines))
+    axes = np.reshape(axes, (len(lines), len(data)))
+    for column, (sweep, rows) in enumerate(data.items()):
+        n = np.array([row["n"] for row in rows], dtype=float)
+        for label, axis in zip(lines, axes[:, column], strict=True):
+            for name, color, mark in zip(MEASURES, PALETTE, "os", strict=False):
+                y = np.array(
+                    [row["seconds"][name] if label == "seconds" else [row["bytes"][name] / 1e6] for row in rows]
+                )
+                middle = np.median(y, axis=1)
+                spread = (middle - y.min(axis=1), y.max(axis=1) - middle)
+                axis.errorbar(n, middle, spread, marker=mark, color=color, label=name)
+                axis.plot(n, middle[-1] * n / n[-1], color=color, linewidth=0.6, linestyle=":")
+            axis.set(xscale="log", yscale="log", ylabel=label if column == 0 else None)
+            axis.set_xticks(n, [f"{x / 1e6:.2g}M" if x > 1e5 else f"{x:.0f}" for x in n], fontsize=8)
+            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.yaxis.set_major_formatter("{x:g}")
+            axis.xaxis.set_minor_locator(NullLocator())
+            axis.yaxis.set_minor_locator(NullLocator())
+        axes[-1, column].set(xlabel=LABELS[sweep])
+    axes[0, 0].legend(frameon=False)
+    save_figure(figure, path)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    options = _options(arguments)
+    harness.begin(options.threads)
+    if options.point is not None:
+        print(json.dumps(memory_of(json.loads(options.point))))
+        return 0
+    data, fitted = {}, {}
+    for sweep in options.sweeps.split(","):
+        points = SWEEPS[sweep][: options.sizes]
+        data[sweep] = seconds_of(points, options.rounds)
+        for point, row in zip(points, data[sweep], strict=True):
+            if not options.no_memory:
+                row["bytes"] = in_a_process(point, options.threads)
+        fitted[sweep] = fits(data[sweep])
+        show(sweep, data[sweep], fitted[sweep])
+    harness.write(options.out, harness.document("growth", options, arguments, base=BASE, sweeps=data, exponents=fitted))
+    if options.figure is not None:
+        draw(data, options.figure)
+    return 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = harness.parser(__doc__)
+    parser.add_argument("--sweeps", default=",".join(SWEEPS), help="which of them")
+    parser.add_argument("--sizes", type=int, default=None, help="only the first so many of each sweep")
+    parser.add_argument("--no-memory", action="store_true", help="measure time alone")
+    parser.add_argument("--figure", type=Path, help="draw it into this file")
+    parser.add_argument("--point", help=argparse.SUPPRESS)  # memory of one size, as JSON
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

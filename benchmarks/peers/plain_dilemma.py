@@ -1,0 +1,145 @@
+"""The post's ACTDE on the prisoner's dilemma as a plain PyTorch loop: what one would write without a framework.
+
+The sizes and settings are those of `experiments.dilemma` (3 layers x 12, 64 streams of 100 games, four full-batch steps
+of AdamW), the modules torch's own, the rollout keeps its keys and values, and nothing is compiled. Losses are written
+out here and tested against `actde`. Leaves out measures, checkpoints and other update rules.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from games.ipd import PAYOFFS
+
+WIDTH, HEADS, LAYERS, STREAMS, GAMES, POSITIONS = 12, 3, 3, 64, 100, 128
+GAMMA, LAM, CLIP, VALUE_COEF, STEPS = 0.5, 0.95, 0.2, 0.1, 4
+DROPOUT, RATE, DECAY, BETAS = 0.1, 5e-4, 0.1, (0.9, 0.95)
+Past = list[tuple[Tensor, Tensor]]
+"""Keys and values of each layer, [streams, heads, tokens so far, width of a head]."""
+
+
+class Block(nn.Module):
+    """Attention and a feed-forward layer, normalised before, as in GPT-2."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before_attention, self.before_mlp = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
+        self.qkv, self.out = nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, WIDTH)
+        up, down = nn.Linear(WIDTH, 4 * WIDTH), nn.Linear(4 * WIDTH, WIDTH)
+        self.mlp = nn.Sequential(up, nn.GELU(approximate="tanh"), down, nn.Dropout(DROPOUT))
+        self.drop = nn.Dropout(DROPOUT)
+
+    def forward(self, x: Tensor, past: tuple[Tensor, Tensor] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """[S, T, d] to the same, and the keys and values so far."""
+        shape = (x.shape[0], x.shape[1], HEADS, WIDTH // HEADS)
+        q, k, v = (part.reshape(shape).transpose(1, 2) for part in self.qkv(self.before_attention(x)).split(WIDTH, -1))
+        if past is not None:
+            k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
+        dropout = DROPOUT if self.training else 0.0
+        seen = scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=past is None)
+        x = x + self.drop(self.out(seen.transpose(1, 2).reshape(x.shape)))
+        return x + self.mlp(self.before_mlp(x)), (k, v)
+
+
+class Net(nn.Module):
+    """Policy, v and q of every position."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens, self.places = nn.Embedding(2, WIDTH), nn.Embedding(POSITIONS, WIDTH)
+        self.drop = nn.Dropout(DROPOUT)
+        self.blocks = nn.ModuleList(Block() for _ in range(LAYERS))
+        self.last = nn.LayerNorm(WIDTH)
+        self.policy, self.value, self.q = nn.Linear(WIDTH, 2, bias=False), nn.Linear(WIDTH, 1), nn.Linear(WIDTH, 2)
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=0.02)
+
+    def forward(self, tokens: Tensor, past: Past | None = None) -> tuple[Tensor, Tensor, Tensor, Past]:
+        """Tokens [S, T] to log-probabilities [S, T, 2], v [S, T], q [S, T, 2] and what the next call needs."""
+        start = past[0][0].shape[2] if past else 0
+        x = self.drop(self.tokens(tokens) + self.places(torch.arange(start, start + tokens.shape[1])))
+        kept: Past = []
+        for index, block in enumerate(self.blocks):
+            x, found = block(x, past[index] if past else None)
+            kept.append(found)
+        x = self.last(x)
+        return self.policy(x).log_softmax(-1), self.value(x).squeeze(-1), self.q(x), kept
+
+
+class Loop:
+    """A model that plays and learns; one call of `step` is one rollout and its gradient steps."""
+
+    def __init__(self) -> None:
+        self.net = Net()
+        linear = [module.weight for module in self.net.modules() if isinstance(module, nn.Linear)]
+        rest = [p for p in self.net.parameters() if all(p is not weight for weight in linear)]
+        groups: list[dict[str, Any]] = [{"params": linear, "weight_decay": DECAY}, {"params": rest}]
+        self.stepper = torch.optim.AdamW(groups, lr=RATE, betas=BETAS, weight_decay=0.0)
+        self.payoff = torch.tensor(PAYOFFS["post"])
+        self.first = torch.randint(2, (STREAMS, 1))
+
+    def step(self) -> None:
+        """Play, and learn from it in four steps."""
+        tokens, logprobs, values, q = self.play()
+        self.first = tokens[:, -1:]
+        rewards = self.payoff[tokens[:, 1:], tokens[:, :-1]]
+        targets = advantages_and_returns(rewards, values, taken(q[:, :-1], tokens))
+        for _ in range(STEPS):
+            now, new_values, new_q, _ = self.net(tokens)
+            loss = total_loss(
+                taken(now[:, :-1], tokens), taken(logprobs[:, :-1], tokens), new_values[:, :-1], values[:, :-1],
+                taken(new_q[:, :-1], tokens), *targets,
+            )  # fmt: skip
+            self.stepper.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+            self.stepper.step()
+
+    @torch.no_grad()
+    def play(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Tokens [S, T], T = games + 1, and of every position log-probabilities, v and q."""
+        tokens, past, found = [self.first], None, []
+        for number in range(GAMES + 1):  # the last one values the state after the last game
+            *heads, past = self.net(tokens[-1], past)
+            found.append(heads)
+            if number < GAMES:
+                tokens.append(torch.multinomial(heads[0][:, -1].exp(), 1))
+        logprobs, values, q = (torch.cat(parts, 1) for parts in zip(*found, strict=True))
+        return torch.cat(tokens, 1), logprobs, values, q
+
+
+def taken(table: Tensor, tokens: Tensor) -> Tensor:
+    """[S, T - 1] the entries of a table [S, T - 1, 2] for the actions, which are the tokens from the second on."""
+    return table.gather(2, tokens[:, 1:, None]).squeeze(2)
+
+
+def advantages_and_returns(rewards: Tensor, values: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
+    """ACTDE's advantages (baseline q) and PPO's returns, from rewards and q [S, T - 1] and values [S, T]."""
+    found = []
+    for baseline in (q, values[:, :-1]):
+        errors = rewards + GAMMA * values[:, 1:] - baseline
+        summed = errors.clone()
+        for t in range(errors.shape[1] - 2, -1, -1):
+            summed[:, t] += GAMMA * LAM * summed[:, t + 1]
+        found.append(summed)
+    return found[0], values[:, :-1] + found[1]
+
+
+def total_loss(
+    logprobs: Tensor,
+    old_logprobs: Tensor,
+    values: Tensor,
+    old_values: Tensor,
+    q: Tensor,
+    advantages: Tensor,
+    returns: Tensor,
+) -> Tensor:
+    """PPO's clipped losses of policy and value, and the squared error of q; all [S, T - 1]."""
+    ratio = (logprobs - old_logprobs).exp()
+    policy = -torch.min(ratio * advantages, ratio.clamp(1 - CLIP, 1 + CLIP) * advantages)
+    clipped = old_values + (values - old_values).clamp(-CLIP, CLIP)
+    value = 0.5 * torch.max((values - returns) ** 2, (clipped - returns) ** 2)
+    return (policy + VALUE_COEF * value + (q - returns) ** 2).mean()

@@ -1,0 +1,138 @@
+"""One step of TRL's PPO, and the same step by our update: do both define the policy's loss alike?
+
+`trl` lets TRL take it, with a model of two layers whose weights a formula gives, and returns what TRL worked on and
+what it logged. `ours` makes segments of the same tokens, values and scores and returns the same measures. Part of
+`benchmarks.update`; what one run of `trl` gave is kept in update_loss.json, so that `ours` can be tested without TRL.
+"""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+from actde import PPO, Batch, Settings, Targets
+from actde.returns import AllReduce, alone
+from agents.heads import Heads
+from agents.model import ActorCritic
+from agents.rollout import Rollout
+from agents.settings import TrainSettings
+from agents.stream import Choice, Segment
+from agents.update import Updater, make_stepper
+
+VOCABULARY, WIDTH = 512, 32
+EPOCHS, RATE, ANSWER = 3, 3e-3, 12
+LENGTHS = (9, 14, 14, 5, 11, 8)
+"""Of the prompts, so that TRL pads some of them."""
+SEED = 2
+"""Of the prompts; one for which TRL does not draw the token that it pads with."""
+MEASURE = ("loss/policy_avg", "policy_loss")
+"""TRL's name and ours of the clipped surrogate, its mean over choices and epochs. The other measures that both have are
+defined otherwise: TRL counts a ratio as clipped only where the clipping changes the loss."""
+
+
+class BesselPPO(PPO):
+    """PPO whose whitened advantages are divided by the root of the variance's unbiased estimate, as TRL's are."""
+
+    name = "bessel"
+
+    def targets(self, batch: Batch, *, all_reduce: AllReduce = alone) -> Targets:
+        found = super().targets(batch, all_reduce=all_reduce)
+        count = int(batch.mask.sum())
+        return Targets(advantages=found.advantages * math.sqrt((count - 1) / count), returns=found.returns)
+
+
+def language_model() -> Any:
+    """A Llama of two layers whose weights are sines: the same wherever it is made."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=WIDTH,
+        intermediate_size=2 * WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=128,
+        tie_word_embeddings=False,
+        bos_token_id=None,
+        eos_token_id=None,
+        pad_token_id=None,
+    )
+    lm = LlamaForCausalLM(config).eval()
+    with torch.no_grad():
+        for number, (name, weight) in enumerate(lm.named_parameters()):
+            if "norm" not in name:
+                places = torch.arange(weight.numel(), dtype=torch.float64)
+                weight.copy_((0.3 * torch.sin(1.7 * places * (number + 1) + number)).reshape(weight.shape))
+    return lm
+
+
+def trl(start: Callable[[dict[str, Any]], Any], folder: Path) -> dict[str, Any]:
+    """What TRL made of one step; `start` makes a worker for a job (`update.Worker`)."""
+    from agents.words import word_tokenizer
+
+    language_model().save_pretrained(folder)
+    word_tokenizer(["north"]).save_pretrained(folder)
+    rng = np.random.default_rng(SEED)
+    queries = [rng.integers(3, VOCABULARY, length).tolist() for length in LENGTHS]
+    job = {"model": str(folder), "dtype": "float32", "threads": 1, "queries": queries, "response": ANSWER, "steps": 1}
+    job |= {"epochs": EPOCHS, "micro": len(queries), "lora": 0, "rate": RATE, "kl_coef": 0.0, "vf_coef": 0.0}
+    with start(job | {"inspect": True}) as worker:
+        worker.step()
+        found: dict[str, Any] = worker.answer() | {"versions": worker.versions}
+    answers = [row[max(LENGTHS) :] for row in found["tokens"]]
+    assert not any(0 in answer for answer in answers), "TRL cuts an answer at the padding token; take another seed"
+    streams = [row[max(LENGTHS) - _prompt(row, queries) :] for row in found["tokens"]]
+    return {
+        "versions": found["versions"],
+        "tokens": streams,
+        "values": [row[max(LENGTHS) - 1 : -1] for row in found["values"]],
+        "scores": [row[-1] for row in found["scores"]],
+        "policy_loss": found["logged"][MEASURE[0]],
+    }
+
+
+def _prompt(row: list[int], queries: list[list[int]]) -> int:
+    """Length of the prompt that a row, padded on the left, holds."""
+    (found,) = {len(query) for query in queries if row[max(LENGTHS) - len(query) : max(LENGTHS)] == query}
+    return found
+
+
+def ours(found: dict[str, Any]) -> float:
+    """The same measure of the same step, by our update."""
+    model = ActorCritic(language_model(), Heads(WIDTH, VOCABULARY, q_heads=0))
+    pieces = zip(found["tokens"], found["values"], found["scores"], strict=True)
+    rollout = Rollout([segment(model, *piece) for piece in pieces], credit="token")
+    settings = TrainSettings(epochs=EPOCHS, lr=RATE, beta2=0.999, max_grad_norm=1e9)
+    learning = Settings(gamma=1.0, lam=0.95, clip_range=0.2, value_coef=0.0, whitening="batch")
+    updater = Updater(model, make_stepper(model, settings), BesselPPO(learning), settings, Accelerator())
+    measures, _ = updater.learn(rollout, np.random.default_rng(0))
+    return measures[MEASURE[1]]
+
+
+@torch.no_grad()
+def segment(model: ActorCritic, tokens: list[int], values: list[float], score: float) -> Segment:
+    """A stream of TRL's as a segment: the last `values` tokens are choices, the score comes after the last."""
+    first = len(tokens) - len(values)
+    hidden = model.hidden(torch.tensor([tokens]), use_cache=False)[0, first - 1 : -1]
+    logprobs = model.all_logprobs(hidden)
+    choices = [
+        Choice(
+            position=first - 1 + place,
+            turn=0,
+            alternatives=(tokens[first + place],),
+            chosen=0,
+            logprob=float(logprobs[place, tokens[first + place]]),
+            value=value,
+            q_value=0.0,
+            entropy=0.0,
+            reward=score if place == len(values) - 1 else 0.0,
+            discount=0.0 if place == len(values) - 1 else 1.0,
+            next_value=0.0 if place == len(values) - 1 else values[place + 1],
+        )
+        for place, value in enumerate(values)
+    ]
+    return Segment(episode=0, tokens=np.array(tokens[:-1]), choices=tuple(choices), whole_vocabulary=True)

@@ -1,0 +1,130 @@
+"""Episodes of a fixed length for benchmarks: texts and commands that real games showed, played back turn by turn.
+
+What an agent answers changes nothing, so that two agents read the same text, turn for turn, whatever they choose.
+Texts are those of walkthroughs of TextWorld's `simple` games; where a tape needs more turns than one game has, the
+next game's go on, without its opening. Where a number of commands is wanted, a turn keeps its own and is filled up
+with commands of other games, or cut. Leaves out rewards worth learning from.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+import games
+from agents.arena import Arena
+from agents.protocol import Turn
+from agents.simple import RandomAgent, WalkthroughAgent
+
+OTHERS = ("textworld:cooking?level=6&seed=2", "textworld:cooking?level=4&seed=1", "textworld:quest?level=7&seed=1")
+"""Whose commands fill up a turn's own, one game after the other."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """What a game showed at one turn."""
+
+    observation: str
+    commands: tuple[str, ...]
+    """Admissible, sorted."""
+
+
+class Tape(gymnasium.Env[str, str]):
+    """Shows its scenes one after the other; the reward of a turn is 1 every third time, else 0."""
+
+    metadata: dict[str, Any] = {"render_modes": [], "prompt": "\n> ", "terminator": "\n"}  # noqa: RUF012
+
+    def __init__(self, scenes: Sequence[Scene]) -> None:
+        self.scenes = tuple(scenes)
+        self.observation_space = gymnasium.spaces.Text(100_000)
+        self.action_space = gymnasium.spaces.Text(1_000)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.turn = 0
+        return self.scenes[0].observation, {"admissible_commands": list(self.scenes[0].commands)}
+
+    def step(self, command: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        self.turn += 1
+        over = self.turn == len(self.scenes)
+        scene = Scene(observation="The end.", commands=()) if over else self.scenes[self.turn]
+        info = {"admissible_commands": list(scene.commands)}
+        return scene.observation, float(self.turn % 3 == 0), over, False, info
+
+
+@dataclass(frozen=True)
+class TapeSpec:
+    """Has what the runner needs of a `games.GameSpec`."""
+
+    name: str
+    scenes: tuple[Scene, ...]
+
+    def make(self, *, max_turns: int | None = None, infos: Sequence[str] = ()) -> Tape:
+        return Tape(self.scenes[:max_turns])
+
+    def turn(self, number: int, *, episode: int) -> Turn:
+        """What an agent sees at turn `number`, counted from 0."""
+        scene = self.scenes[number]
+        return Turn(
+            episode=episode,
+            game=self.name,
+            observation=scene.observation,
+            info={"admissible_commands": list(scene.commands)},
+            reward=0.0,
+            first=number == 0,
+        )
+
+
+def tapes(count: int, turns: int, *, commands: int | None = None, seed: int = 1) -> list[TapeSpec]:
+    """`count` tapes of `turns` turns, with so many commands at each turn (None: as the game has them).
+
+    Raises:
+        ValueError: more commands are wanted than the games have.
+    """
+    rng = np.random.default_rng(seed)
+    scenes = [tuple(_scenes(seed + index, turns, commands, rng)) for index in range(count)]
+    return [TapeSpec(f"tape {seed + index}", shown) for index, shown in enumerate(scenes)]
+
+
+def _scenes(seed: int, turns: int, commands: int | None, rng: np.random.Generator) -> list[Scene]:
+    scenes = list(_walk(seed))
+    following = seed
+    while len(scenes) < turns:
+        following += 1
+        scenes += _walk(following)[1:]
+    if commands is None:
+        return scenes[:turns]
+    return [
+        Scene(observation=scene.observation, commands=_as_many(scene.commands, commands, rng))
+        for scene in scenes[:turns]
+    ]
+
+
+def _as_many(own: tuple[str, ...], wanted: int, rng: np.random.Generator) -> tuple[str, ...]:
+    others: list[str] = []
+    for game in OTHERS:
+        if len(own) + len(others) < wanted:
+            others = sorted({*others, *_offered(game)} - set(own))
+    if len(own) + len(others) < wanted:
+        raise ValueError(f"at most {len(own) + len(others)} commands can be shown, got {wanted}")
+    more = rng.choice(len(others), size=max(0, wanted - len(own)), replace=False)
+    return tuple(sorted([*own[:wanted], *(others[index] for index in more)]))
+
+
+@cache
+def _walk(seed: int) -> tuple[Scene, ...]:
+    """A `simple` game's walkthrough."""
+    with Arena(games.resolve(f"textworld:simple?seed={seed}"), seed=0, infos=WalkthroughAgent.infos) as arena:
+        (episode,) = arena.play(WalkthroughAgent(), 1)
+    return tuple(Scene(observation=s.observation, commands=s.admissible_commands) for s in episode.steps)
+
+
+@cache
+def _offered(game: str) -> frozenset[str]:
+    """Commands that a random player was offered in a game of another family."""
+    with Arena(games.resolve(game), seed=0, max_turns=60) as arena:
+        (episode,) = arena.play(RandomAgent(seed=0), 1)
+    return frozenset(command for step in episode.steps for command in step.admissible_commands)

@@ -1,0 +1,189 @@
+"""Whole turns of an episode: the cache kept from turn to turn, beside encoding the history again at every turn.
+
+    python -m benchmarks.turns [--trunk smollm2] [--dtype bfloat16] [--turns 30] [--out FILE] [--figure FILE.svg]
+
+Both play the same tape with the same commands taken. `kept` is our agent. `again` is trl-textworld's way: at every
+turn the whole text so far, commands and answers, is tokenized and read from its beginning; everything else is ours
+(the same trie pass, heads, choice), so that the difference is the history alone. What trl-textworld does besides, a
+token at a time for the command and a second model, is left out.
+
+`off` is the largest difference of a command's probability between the two. A subword tokenizer may cut a text that it
+gets as a whole otherwise than the same text in pieces: `cut otherwise` counts the turns at which it did.
+
+A turn's time should grow with the turn number by attention's share only. `attention` is that share, measured alone:
+torch's attention over the trunk's own shapes, the new tokens against all so far, for all layers, in the same rounds.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+
+from agents.language_model import LanguageModelAgent, Reading
+from agents.protocol import Decision, Turn
+from benchmarks import harness
+from benchmarks.players import Player, Text, command_tokens, ended
+from benchmarks.tapes import TapeSpec, tapes
+from experiments.figures import PALETTE, make_figure, save_figure
+
+WAYS = ("again", "kept", "attention")
+
+
+def decide(agent: LanguageModelAgent, turn: Turn, taken: int | None) -> tuple[float, Reading, Decision, int]:
+    """Read, choose and take a command (`taken`, or the one chosen): seconds, reading, decision, number taken."""
+    begun = time.perf_counter()
+    readings = agent.read([turn])
+    ((decision, command),) = agent.choose([turn], readings)
+    command = command if taken is None else taken
+    agent.take([turn], readings, [command])
+    return time.perf_counter() - begun, readings[0], decision, command
+
+
+def attention(player: Player, new: int, visible: int) -> float:
+    """Seconds of the trunk's attention alone, all layers: `new` queries, `visible` keys and values, one row."""
+    config = player.model.base.config
+    heads, width = config.num_attention_heads, config.hidden_size // config.num_attention_heads
+    keys = getattr(config, "num_key_value_heads", heads)
+    dtype = next(player.model.base.parameters()).dtype
+    q, k = torch.randn(1, heads, new, width, dtype=dtype), torch.randn(1, keys, visible, width, dtype=dtype)
+    k = k.repeat_interleave(heads // keys, dim=1)
+    mask = torch.ones(1, 1, new, visible, dtype=torch.bool).tril(visible - new)
+    begun = time.perf_counter()
+    for _ in range(config.num_hidden_layers):
+        scaled_dot_product_attention(q, k, k, attn_mask=mask)
+    return time.perf_counter() - begun
+
+
+def play(player: Player, tape: TapeSpec, episode: int) -> list[dict[str, Any]]:
+    """Play a tape both ways, turn by turn; a row for each turn. Needs the episode numbers up to `episode` + turns."""
+    kept, again = player.agent(context=None), player.agent(context=None)
+    pieces, text, rows = Text(kept), "", []
+    for number in range(len(tape.scenes)):
+        turn = tape.turn(number, episode=episode)
+        text += turn.observation
+        whole = replace(turn, episode=episode + number, observation=text, first=True)
+        pieces.show(turn)
+        theirs, ours = decide(again, whole, 0), decide(kept, turn, None)
+        again.end([ended(whole.episode)])
+        assert theirs[1].block is not None and ours[1].block is not None
+        probabilities = np.array([list(found[2].probabilities.values()) for found in (ours, theirs)])
+        new, inner = ours[1].block.length, len(ours[1].trie.inner)
+        rows.append(
+            {
+                "turn": number + 1,
+                "new": new,
+                "tokens": len(pieces.tokens),
+                "same_tokens": pieces.tokens == list(theirs[1].block.tokens),
+                "off": float(np.abs(probabilities[0] - probabilities[1]).max()),
+                "again": theirs[0],
+                "kept": ours[0],
+                "attention": attention(player, new, len(pieces.tokens) + inner),
+            }
+        )
+        pieces.tokens += command_tokens(ours[1])[ours[3]]
+        text += turn.prompt + ours[2].command + kept.prompt.after_command(game_terminator=turn.terminator)
+    kept.end([ended(episode)])
+    return rows
+
+
+def measure(player: Player, turns: int, commands: int | None, rounds: int) -> dict[str, Any]:
+    """Seconds of every turn and round, and the ratios of whole episodes."""
+    tape = tapes(1, turns, commands=commands)[0]
+    play(player, replace(tape, scenes=tape.scenes[:3]), 0)  # warms up
+    plays = [play(player, tape, 1000 * (1 + number)) for number in range(rounds)]
+    rows = [
+        {
+            **{name: row[name] for name in ("turn", "new", "tokens", "same_tokens")},
+            "off": max(one[index]["off"] for one in plays),
+            "seconds": {way: [one[index][way] for one in plays] for way in WAYS},
+        }
+        for index, row in enumerate(plays[0])
+    ]
+    ends = [at for at in (1, 5, 10, 20) if at < turns] + [turns]
+    return {"rows": rows, "episodes": {at: episode(rows, at) for at in ends}}
+
+
+def episode(rows: Sequence[dict[str, Any]], turns: int) -> dict[str, Any]:
+    """The first `turns` turns together: seconds, and the ratio of the two ways."""
+    rounds = range(len(rows[0]["seconds"]["kept"]))
+    summed = {way: [sum(row["seconds"][way][number] for row in rows[:turns]) for number in rounds] for way in WAYS}
+    return {
+        "tokens": rows[turns - 1]["tokens"],
+        "seconds": summed,
+        "ratio": harness.ratios(summed["again"], summed["kept"]),
+    }
+
+
+def growth(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Milliseconds by which a turn grows for each 1,000 tokens of text before it; of `kept`, and of attention alone.
+
+    Least squares over the turns, a fit for every round: seconds = a + b (new tokens) + c (tokens so far), c here.
+    """
+    terms = np.array([[1.0, row["new"], row["tokens"]] for row in rows])
+    found = {}
+    for way in ("kept", "attention"):
+        seconds = np.array([row["seconds"][way] for row in rows])  # [turns, rounds]
+        found[way] = harness.summary((1e6 * np.linalg.lstsq(terms, seconds, rcond=None)[0][2]).tolist())
+    return found
+
+
+def draw(data: dict[str, Any], path: Path) -> None:
+    """Seconds of each turn, and of the episode so far."""
+    figure, (left, right) = make_figure()
+    for way, color, dashes, label in (
+        ("again", PALETTE[1], "--", "history encoded again"),
+        ("kept", PALETTE[0], "-", "cache kept"),
+        ("attention", PALETTE[6], ":", "attention alone"),
+    ):
+        seconds = np.array([row["seconds"][way] for row in data["rows"]])
+        turns = np.arange(1, len(seconds) + 1)
+        for axis, drawn in ((left, seconds), (right, seconds.cumsum(axis=0))):
+            axis.plot(turns, np.median(drawn, axis=1), dashes, color=color, label=label)
+            axis.fill_between(turns, drawn.min(axis=1), drawn.max(axis=1), color=color, alpha=0.2, linewidth=0)
+    for axis, label in ((left, "seconds for the turn"), (right, "seconds for the episode so far")):
+        axis.set(xlabel="turn", ylabel=label, yscale="log")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
+    save_figure(figure, path)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    options = _options(arguments)
+    harness.begin(options.threads)
+    player = Player({"trunk": options.trunk, "dtype": options.dtype, "lora": 0, "optimizer": "actde"})
+    data = measure(player, options.turns, options.commands, options.rounds)
+    data["growth"] = growth(data["rows"])
+    print(f"{'turns':>5} {'tokens':>7} {'again, s':>20} {'kept, s':>20} {'again / kept':>20}")
+    for turns, row in data["episodes"].items():
+        shown = [harness.shown(harness.summary(row["seconds"][way])) for way in ("again", "kept")]
+        print(f"{turns:5} {row['tokens']:7} {shown[0]:>20} {shown[1]:>20} {harness.shown(row['ratio'], 1):>20}")
+    kept, alone = (harness.shown(data["growth"][way], 1) for way in ("kept", "attention"))
+    print(f"each 1,000 tokens of text add {kept} ms to a turn; {alone} ms of attention alone")
+    off, cut = max(row["off"] for row in data["rows"]), sum(not row["same_tokens"] for row in data["rows"])
+    print(f"off by at most {off:.1e}; turns whose text was cut otherwise: {cut}")
+    harness.write(options.out, harness.document("turns", options, arguments, **data))
+    if options.figure is not None:
+        draw(data, options.figure)
+    return 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = harness.parser(__doc__)
+    parser.add_argument("--trunk", default="smollm2", help="trunk of `train`; `small` has room for about 20 turns")
+    parser.add_argument("--dtype", default="bfloat16", help="float32 or bfloat16; float32 for the comparison in `off`")
+    parser.add_argument("--turns", type=int, default=30, help="of the episode")
+    parser.add_argument("--commands", type=int, default=None, help="at each turn; default: as the games have them")
+    parser.add_argument("--figure", type=Path, help="draw seconds over turns into this file")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
