@@ -62,13 +62,20 @@ def read_blocks(model: ActorCritic, cache: RaggedCache, blocks: Sequence[Block])
     return torch.cat([states for states in found if states is not None])
 
 
-def similar_lengths(lengths: Sequence[int], *, overhead: int = PASS_OVERHEAD) -> list[list[int]]:
-    """Partition indices into the groups that cost least, a group costing rows x longest + `overhead` tokens."""
+def similar_lengths(
+    lengths: Sequence[int], *, overhead: int = PASS_OVERHEAD, budget: int | None = None
+) -> list[list[int]]:
+    """Partition indices into the groups that cost least, a group costing rows x longest + `overhead` tokens.
+
+    No group has more than `budget` tokens, padding included, but for an index whose own length exceeds it.
+    """
     order = sorted(range(len(lengths)), key=lambda index: lengths[index])
     best: list[tuple[int, int]] = [(0, 0)]  # cost of the first n, and where their last group starts
     for end in range(1, len(order) + 1):
         longest = lengths[order[end - 1]]
-        best.append(min((best[start][0] + (end - start) * longest + overhead, start) for start in range(end)))
+        fit = end if budget is None else min(end, max(1, budget // longest))
+        starts = range(end - fit, end)
+        best.append(min((best[start][0] + (end - start) * longest + overhead, start) for start in starts))
     groups, end = [], len(order)
     while end:
         start = best[end][1]

@@ -196,4 +196,8 @@ def _adapted(lm: Any, assembly: Assembly) -> Any:
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by an old name
-        return get_peft_model(lm, config)
+        adapted = get_peft_model(lm, config)
+    for module in adapted.modules():
+        if hasattr(module, "cast_input_dtype_enabled"):
+            module.cast_input_dtype_enabled = False  # `ActorCritic` casts its weights, which are few, instead
+    return adapted
