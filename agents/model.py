@@ -135,7 +135,7 @@ class ActorCritic(nn.Module):
 
     def _in_trunk_dtype(self) -> torch.autocast:
         """Matrix products in the trunk's dtype, also an adapter's, whose weights are float32 for their small steps."""
-        dtype: torch.dtype = self.base.dtype
+        dtype = next(self.base.parameters()).dtype
         return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
 
     def without_adapter(self) -> AbstractContextManager[Any]:
