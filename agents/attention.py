@@ -1,4 +1,4 @@
-"""Causal attention of a bfloat16 trunk on a CPU, a block of queries at a time.
+"""Attention of a bfloat16 trunk on a CPU: causal, a block of queries at a time, or with a mask.
 
 torch's own kernel computes the same in up to twice the time (NOTES.md); here the products are those of `matmul`,
 which use the processor's bfloat16 instructions. A block's probabilities are computed again for the gradient, so memory
@@ -32,39 +32,45 @@ def attend(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
 ) -> tuple[Tensor, None]:
     """transformers' interface: query [B, heads, L, d], key and value [B, groups, S, d] to [B, L, heads, d]."""
-    plain = attention_mask is None and not kwargs.get("dropout") and query.shape[2] == key.shape[2]
-    known = kwargs.get("position_bias") is None and kwargs.get("is_causal") is None and kwargs.get("softcap") is None
-    if not (plain and known and query.device.type == "cpu" and query.dtype == torch.bfloat16):
+    ours = query.device.type == "cpu" and query.dtype == torch.bfloat16 and not kwargs.get("dropout")
+    ours &= all(kwargs.get(name) is None for name in ("position_bias", "is_causal", "softcap"))
+    ours &= query.shape[2] == key.shape[2] if attention_mask is None else attention_mask.dtype == torch.bool
+    if not ours:
         attended: Tensor = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)[0]
         return attended, None
-    scaling = kwargs.get("scaling") or query.shape[3] ** -0.5
-    return causal(query * scaling, key, value).transpose(1, 2).contiguous(), None
+    query = query * (kwargs.get("scaling") or query.shape[3] ** -0.5)
+    query = query.unflatten(1, (key.shape[1], -1))  # heads that share keys and values are neighbours
+    found = causal(query, key, value) if attention_mask is None else masked(query, key, value, attention_mask[:, :, None])
+    return found.flatten(1, 2).transpose(1, 2).contiguous(), None
 
 
 def causal(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """softmax(Q K' + causal mask) V, the scale already in Q.
+    """softmax(Q K' + causal mask) V, the scale already in Q: a block of queries at a time.
 
     Args:
-        query: [B, heads, L, d]; heads that share keys and values (grouped queries) are neighbours.
+        query: [B, groups, h, L, d] of the h heads that share keys and values.
         key, value: [B, groups, L, d].
 
     Returns:
-        [B, heads, L, d].
+        [B, groups, h, L, d].
     """
-    query = query.unflatten(1, (key.shape[1], -1))  # [B, groups, heads per group, L, d]
     found = []
     for start in range(0, query.shape[3], BLOCK):
         block = query[:, :, :, start : start + BLOCK]
         end = start + block.shape[3]
         inputs = (block, key[:, :, :end], value[:, :, :end])
-        found.append(checkpoint(_block, *inputs, use_reentrant=False, preserve_rng_state=False))
-    return torch.cat(found, dim=3).flatten(1, 2)
+        found.append(checkpoint(_last, *inputs, use_reentrant=False, preserve_rng_state=False))
+    return torch.cat(found, dim=3)
 
 
-def _block(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """[B, groups, h, T, d] and [B, groups, S, d], whose last T are the queries' own positions, to [B, groups, h, T, d]."""
+def _last(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """The same for the last T of S positions [B, groups, h, T, d], over [B, groups, S, d]."""
     rows, seen = query.shape[3], key.shape[2]
-    future = query.new_full((rows, seen), -torch.inf).triu(seen - rows + 1)
-    scores = (query.flatten(2, 3) @ key.transpose(2, 3)).view(*query.shape[:4], seen)
-    probabilities = (scores + future).softmax(-1)
+    return masked(query, key, value, torch.ones(rows, seen, dtype=torch.bool).tril(seen - rows))
+
+
+def masked(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+    """The same for any T queries over S keys; `mask`, True where a query looks, broadcasts to [B, groups, h, T, S]."""
+    scores = (query.flatten(2, 3) @ key.transpose(2, 3)).view(*query.shape[:4], key.shape[2])
+    probabilities = scores.masked_fill(~mask, -torch.inf).softmax(-1)
     return (probabilities.flatten(2, 3) @ value).view(query.shape)

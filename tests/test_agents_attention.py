@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from agents import attention
-from agents.attention import BLOCK, causal, use_blocks
+from agents.attention import BLOCK, causal, masked, use_blocks
 from agents.memory import MemoryNeeds
 from agents.model import ActorCritic
 from agents.settings import TrainSettings
@@ -26,7 +26,7 @@ def test_blocks_equal_torchs_own_attention_and_its_gradients(heads: int, groups:
     for name in ("ours", "torch"):
         query, key, value = states(heads, groups, length, torch.float32)
         if name == "ours":
-            out = causal(query * 8**-0.5, key, value)
+            out = causal((query * 8**-0.5).unflatten(1, (groups, -1)), key, value).flatten(1, 2)
         else:
             out = scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
         weights = torch.linspace(-1, 1, out.numel()).view(out.shape)
@@ -60,3 +60,11 @@ def test_eager_attention_stays_as_it_was() -> None:
     lm.set_attn_implementation("eager")
     use_blocks(lm)
     assert lm.config._attn_implementation == "eager"
+
+
+def test_a_mask_is_kept_to() -> None:
+    query, key, value = states(6, 2, 9, torch.float32)
+    mask = torch.rand(2, 1, 9, 9, generator=torch.Generator().manual_seed(0)) > 0.5
+    mask |= torch.eye(9, dtype=torch.bool)
+    ours = masked((query * 8**-0.5).unflatten(1, (2, -1)), key, value, mask[:, :, None]).flatten(1, 2)
+    assert_close(ours, scaled_dot_product_attention(query, key, value, attn_mask=mask, enable_gqa=True))
