@@ -39,8 +39,11 @@ def attend(
         attended: Tensor = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)[0]
         return attended, None
     query = query * (kwargs.get("scaling") or query.shape[3] ** -0.5)
-    query = query.unflatten(1, (key.shape[1], -1))  # heads that share keys and values are neighbours
-    found = causal(query, key, value) if attention_mask is None else masked(query, key, value, attention_mask[:, :, None])
+    rows, groups = key.shape[:2]
+    query = query.reshape(rows, groups, -1, *query.shape[2:])  # heads that share keys and values are neighbours
+    found = (
+        causal(query, key, value) if attention_mask is None else masked(query, key, value, attention_mask[:, :, None])
+    )
     return found.flatten(1, 2).transpose(1, 2).contiguous(), None
 
 

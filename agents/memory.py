@@ -104,15 +104,16 @@ def check_memory(needs: MemoryNeeds, settings: TrainSettings, *, context: int, f
         "context": context,
     }
 
-    def need(**smaller: int) -> float:
-        return needs.total(**(asked | smaller), recompute=settings.gradient_checkpointing)
+    def need(*, recompute: bool = settings.gradient_checkpointing, **smaller: int) -> float:
+        return needs.total(**(asked | smaller), recompute=recompute)
 
     if need() <= free:
         return
-    hint = "" if settings.gradient_checkpointing else ", or try gradient_checkpointing"
+    hint = ", or use gradient_checkpointing" if need(recompute=True) <= free else ""
     raise AgentError(
-        f"{asked['parallel']} live streams of {context} tokens with {settings.micro_batch_tokens} micro_batch_tokens need "
-        f"about {need() / MEGABYTE:,.0f} MB of memory, and {free / MEGABYTE:,.0f} MB are free: {_smaller(asked, need, free)}{hint}"
+        f"{asked['parallel']} live streams of {context} tokens and micro_batch_tokens of {settings.micro_batch_tokens} "
+        f"need about {need() / MEGABYTE:,.0f} MB of memory, and {free / MEGABYTE:,.0f} MB are free: "
+        f"{_smaller(asked, need, free)}{hint}"
     )
 
 
@@ -139,9 +140,8 @@ def _kept(model: ActorCritic, length: int) -> int:
     training = model.training
     model.train()
     with torch.random.fork_rng(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        states = model.hidden(torch.zeros(1, length, dtype=torch.int64, device=model.device), use_cache=False)
+        model.hidden(torch.zeros(1, length, dtype=torch.int64, device=model.device), use_cache=False)
     model.train(training)
-    del states
     return sum(tensor.untyped_storage().nbytes() for tensor in storages.values())
 
 
@@ -153,4 +153,4 @@ def _position(model: ActorCritic) -> int:
     cache = RaggedCache(model.layers)
     read_blocks(model, cache, [Block(row=cache.add_row(), tokens=[0])])
     model.train(training)
-    return sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers) // room_for(1, 0)
+    return sum(int(layer.keys.nbytes + layer.values.nbytes) for layer in cache.layers) // room_for(1, 0)

@@ -125,7 +125,7 @@ class RaggedCache(Cache):  # type: ignore[misc]
 
 
 def room_for(visible: int, capacity: int) -> int:
-    """Positions to allocate: a quarter more than needed, in steps of 256, so that growth costs amortised O(1) a token."""
+    """Positions to allocate: a quarter more than needed, so that growth costs amortised O(1) per token."""
     return capacity if visible <= capacity else -(-max(visible * 5 // 4, 256) // 256) * 256
 
 

@@ -19,6 +19,11 @@ def states(heads: int, groups: int, length: int, dtype: torch.dtype) -> list[Ten
     return [torch.randn(s, generator=generator).to(dtype).transpose(1, 2).requires_grad_() for s in sizes]
 
 
+def grouped(query: Tensor, groups: int) -> Tensor:
+    scale: float = query.shape[3] ** -0.5
+    return (query * scale).reshape(len(query), groups, -1, *query.shape[2:])
+
+
 @pytest.mark.parametrize("length", [1, 5, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 40])
 @pytest.mark.parametrize(("heads", "groups"), [(6, 2), (3, 3), (4, 1)])
 def test_blocks_equal_torchs_own_attention_and_its_gradients(heads: int, groups: int, length: int) -> None:
@@ -26,7 +31,7 @@ def test_blocks_equal_torchs_own_attention_and_its_gradients(heads: int, groups:
     for name in ("ours", "torch"):
         query, key, value = states(heads, groups, length, torch.float32)
         if name == "ours":
-            out = causal((query * 8**-0.5).unflatten(1, (groups, -1)), key, value).flatten(1, 2)
+            out = causal(grouped(query, groups), key, value).flatten(1, 2)
         else:
             out = scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
         weights = torch.linspace(-1, 1, out.numel()).view(out.shape)
@@ -41,7 +46,12 @@ def test_a_bfloat16_trunk_reads_the_same(kind: Kind, monkeypatch: pytest.MonkeyP
     plain, blocked = (tiny_lm(kind, 50).to(torch.bfloat16) for _ in range(2))
     use_blocks(blocked)
     called = []
-    monkeypatch.setattr(attention, "causal", lambda *args: called.append(args) or causal(*args))
+
+    def counted(*args: Tensor) -> Tensor:
+        called.append(args)
+        return causal(*args)
+
+    monkeypatch.setattr(attention, "causal", counted)
     tokens = torch.arange(40).view(2, 20)
     exact = tiny_lm(kind, 50)(input_ids=tokens).logits
     off = [(lm(input_ids=tokens).logits - exact).abs().mean() for lm in (plain, blocked)]
@@ -66,5 +76,19 @@ def test_a_mask_is_kept_to() -> None:
     query, key, value = states(6, 2, 9, torch.float32)
     mask = torch.rand(2, 1, 9, 9, generator=torch.Generator().manual_seed(0)) > 0.5
     mask |= torch.eye(9, dtype=torch.bool)
-    ours = masked((query * 8**-0.5).unflatten(1, (2, -1)), key, value, mask[:, :, None]).flatten(1, 2)
+    ours = masked(grouped(query, 2), key, value, mask[:, :, None]).flatten(1, 2)
     assert_close(ours, scaled_dot_product_attention(query, key, value, attn_mask=mask, enable_gqa=True))
+
+
+def test_layers_that_are_computed_again_have_the_same_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "BLOCK", 7)
+    lm = tiny_lm("llama", 50).to(torch.bfloat16).train()
+    use_blocks(lm)
+    model = ActorCritic(lm, tiny_model("llama").heads)
+    found = []
+    for _ in range(2):
+        model.hidden(torch.arange(40).view(2, 20), use_cache=False).float().square().sum().backward()
+        found.append({n: p.grad.clone() for n, p in lm.named_parameters() if p.grad is not None})
+        model.zero_grad()
+        model.recompute_activations()
+    assert found[0] and all(torch.equal(gradient, found[1][name]) for name, gradient in found[0].items())

@@ -218,9 +218,7 @@ def partitions(items: Sequence[int]) -> Iterator[list[list[int]]]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    st.lists(st.integers(1, 60), min_size=1, max_size=6), st.integers(0, 80), st.none() | st.integers(1, 200)
-)
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=6), st.integers(0, 80), st.none() | st.integers(1, 200))
 def test_similar_lengths_is_the_cheapest_partition(lengths: list[int], overhead: int, budget: int | None) -> None:
     groups = similar_lengths(lengths, overhead=overhead, budget=budget)
     assert sorted(i for group in groups for i in group) == list(range(len(lengths)))
