@@ -2,7 +2,7 @@
 
 torch's own kernel computes the same in up to twice the time (NOTES.md); here the products are those of `matmul`,
 which use the processor's bfloat16 instructions. A block's probabilities are computed again for the gradient, so memory
-stays linear in the stream. Whatever else is asked (a mask, dropout, another device) is left to transformers' `sdpa`.
+stays linear in the stream. Whatever else is asked (dropout, another device) is left to transformers' `sdpa`.
 """
 
 from typing import Any
@@ -34,7 +34,10 @@ def attend(
     """transformers' interface: query [B, heads, L, d], key and value [B, groups, S, d] to [B, L, heads, d]."""
     ours = query.device.type == "cpu" and query.dtype == torch.bfloat16 and not kwargs.get("dropout")
     ours &= all(kwargs.get(name) is None for name in ("position_bias", "is_causal", "softcap"))
-    ours &= query.shape[2] == key.shape[2] if attention_mask is None else attention_mask.dtype == torch.bool
+    if attention_mask is None:
+        ours &= query.shape[2] == key.shape[2]
+    else:
+        ours &= attention_mask.dtype == torch.bool and attention_mask.shape[1] == 1
     if not ours:
         attended: Tensor = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)[0]
         return attended, None

@@ -87,7 +87,7 @@ def test_layers_that_are_computed_again_have_the_same_gradient(monkeypatch: pyte
     model = ActorCritic(lm, tiny_model("llama").heads)
     found = []
     for _ in range(2):
-        model.hidden(torch.arange(40).view(2, 20), use_cache=False).float().square().sum().backward()
+        torch.autograd.backward(model.hidden(torch.arange(40).view(2, 20), use_cache=False).float().square().sum())
         found.append({n: p.grad.clone() for n, p in lm.named_parameters() if p.grad is not None})
         model.zero_grad()
         model.recompute_activations()
