@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from agents.attention import NAME
 from agents.model import ActorCritic
 from agents.protocol import AgentError
 from agents.ragged_cache import RaggedCache
@@ -62,13 +63,20 @@ def read_blocks(model: ActorCritic, cache: RaggedCache, blocks: Sequence[Block])
     return torch.cat([states for states in found if states is not None])
 
 
-def similar_lengths(lengths: Sequence[int], *, overhead: int = PASS_OVERHEAD) -> list[list[int]]:
-    """Partition indices into the groups that cost least, a group costing rows x longest + `overhead` tokens."""
+def similar_lengths(
+    lengths: Sequence[int], *, overhead: int = PASS_OVERHEAD, budget: int | None = None
+) -> list[list[int]]:
+    """Partition indices into the groups that cost least, a group costing rows x longest + `overhead` tokens.
+
+    No group has more than `budget` tokens, padding included, but for an index whose own length exceeds it.
+    """
     order = sorted(range(len(lengths)), key=lambda index: lengths[index])
     best: list[tuple[int, int]] = [(0, 0)]  # cost of the first n, and where their last group starts
     for end in range(1, len(order) + 1):
         longest = lengths[order[end - 1]]
-        best.append(min((best[start][0] + (end - start) * longest + overhead, start) for start in range(end)))
+        fit = end if budget is None else min(end, max(1, budget // longest))
+        starts = range(end - fit, end)
+        best.append(min((best[start][0] + (end - start) * longest + overhead, start) for start in starts))
     groups, end = [], len(order)
     while end:
         start = best[end][1]
@@ -113,7 +121,7 @@ def _read_group(model: ActorCritic, cache: RaggedCache, blocks: Sequence[Block])
 
 def _attention_mask(model: ActorCritic, visible: Tensor) -> Tensor:
     """The mask as the trunk's attention takes it: torch's own takes bool, transformers' `eager` adds it to scores."""
-    if model.base.config._attn_implementation == "sdpa":
+    if model.base.config._attn_implementation in ("sdpa", NAME):
         return visible
     dtype = next(model.base.parameters()).dtype
     return torch.zeros_like(visible, dtype=dtype).masked_fill(~visible, torch.finfo(dtype).min)

@@ -84,7 +84,8 @@ class ActorCritic(nn.Module):
     def hidden(self, tokens: Tensor, **kwargs: Any) -> Tensor:
         """Last hidden states [B, L, d] of token ids [B, L]; causal, so padding on the right changes nothing."""
         trunk = getattr(self.base, self.base.base_model_prefix)
-        states: Tensor = trunk(input_ids=tokens, **kwargs).last_hidden_state
+        with self._in_trunk_dtype():
+            states: Tensor = trunk(input_ids=tokens, **kwargs).last_hidden_state
         return states
 
     def read(self, hidden: Tensor, alternatives: Tensor) -> Readout:
@@ -132,6 +133,11 @@ class ActorCritic(nn.Module):
         )
         return whole, entropy(every)
 
+    def _in_trunk_dtype(self) -> torch.autocast:
+        """Matrix products in the trunk's dtype, also an adapter's, whose weights are float32 for their small steps."""
+        dtype = next(self.base.parameters()).dtype
+        return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
+
     def without_adapter(self) -> AbstractContextManager[Any]:
         """The reference policy where an adapter is trained: the same trunk with the adapter switched off."""
         return self.lm.disable_adapter() if hasattr(self.lm, "disable_adapter") else nullcontext()
@@ -153,7 +159,8 @@ class ActorCritic(nn.Module):
         self.eval()
         tokens = torch.arange(min(4, self.base.config.vocab_size), device=self.device)[None]
         ours = self.all_logprobs(self.hidden(tokens, use_cache=False)[0])
-        theirs = self.lm(input_ids=tokens, use_cache=False).logits[0].float().log_softmax(-1)
+        with self._in_trunk_dtype():
+            theirs = self.lm(input_ids=tokens, use_cache=False).logits[0].float().log_softmax(-1)
         self.train(training)
         off = float((ours - theirs).norm() / theirs.norm())
         if not off < (1e-4 if next(self.base.parameters()).dtype == torch.float32 else 0.02):  # bfloat16 gives 0.002

@@ -25,6 +25,7 @@ from agents.arena import Arena
 from agents.checkpoint import STATE, TRAINING, WEIGHTS, load_tensors, read_json, read_tensors, save_agent, verify
 from agents.episode import Episode, Step
 from agents.language_model import LanguageModelAgent
+from agents.memory import MemoryNeeds, available, check_memory
 from agents.metrics import Metrics, StrategyShares, episode_metrics, strategies_of
 from agents.model import ActorCritic
 from agents.prompt import prompt_format
@@ -55,9 +56,10 @@ class Trainer:
         self.assembly = _assembly(settings, q_heads=settings.q_heads if self.optimizer.trains_q else 0)
         self.model, self.tokenizer = assemble(self.assembly, _vocabulary(self.specs))
         self.model.to(self.accelerator.device)
+        self.reference = self._frozen_copy() if learning.kl_coef > 0 and not settings.lora else None
+        self._check_memory()
         if settings.gradient_checkpointing:
             self.model.recompute_activations()
-        self.reference = self._frozen_copy() if learning.kl_coef > 0 and not settings.lora else None
         self.stepper = make_stepper(self.model, settings)
         self.updater = Updater(self.model, self.stepper, self.optimizer, settings, self.accelerator, self.reference)
         # every process plays games of its own
@@ -220,6 +222,12 @@ class Trainer:
         self.recent.extend(state["recent"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.folder.forget_after(self.iteration)
+
+    def _check_memory(self) -> None:
+        """Refuse streams that are longer than memory allows, before anything is played."""
+        context = min(self.settings.context or self.model.context, self.model.context)
+        free = available(self.accelerator.device) // self.accelerator.num_processes
+        check_memory(MemoryNeeds.of(self.model, self.settings), self.settings, context=context, free=free)
 
     def _frozen_copy(self) -> ActorCritic:
         return copy.deepcopy(self.model).eval().requires_grad_(False)

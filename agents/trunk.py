@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from agents.attention import use_blocks
 from agents.decoder import check_cache
 from agents.heads import Heads
 from agents.model import ActorCritic
@@ -104,6 +105,8 @@ def _with_heads(lm: Any, assembly: Assembly) -> ActorCritic:
         dueling=assembly.dueling,
         init_std=0.02 if assembly.trunk in SCRATCH else 0.0,
     )
+    if lm.dtype == torch.bfloat16:
+        use_blocks(lm)
     model = ActorCritic(_adapted(lm, assembly) if assembly.lora else lm, heads)
     model.check()
     check_cache(model)
@@ -196,4 +199,8 @@ def _adapted(lm: Any, assembly: Assembly) -> Any:
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by an old name
-        return get_peft_model(lm, config)
+        adapted = get_peft_model(lm, config)
+    for module in adapted.modules():
+        if hasattr(module, "cast_input_dtype_enabled"):
+            module.cast_input_dtype_enabled = False  # `ActorCritic` casts its weights, which are few, instead
+    return adapted

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from actde import Batch, Optimizer, Targets
+from agents.decoder import similar_lengths
 from agents.model import ActorCritic, Readout
 from agents.rollout import Part, Rollout
 from agents.settings import TrainSettings
@@ -58,14 +59,9 @@ def _is_linear(module: nn.Module) -> bool:
 
 
 def micro_batches(rollout: Rollout, rows: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Split rows into runs of similar length with at most `budget` tokens each, padding included."""
-    ordered = sorted(rows, key=lambda row: len(rollout.segments[row].tokens))
-    start = 0
-    for end in range(1, len(ordered) + 1):
-        full = end < len(ordered) and len(rollout.segments[ordered[end]].tokens) * (end + 1 - start) > budget
-        if full or end == len(ordered):
-            yield ordered[start:end]
-            start = end
+    """Split rows into groups of similar length with at most `budget` tokens each, padding included."""
+    for group in similar_lengths([len(rollout.segments[row].tokens) for row in rows], budget=budget):
+        yield [rows[index] for index in group]
 
 
 class Updater:

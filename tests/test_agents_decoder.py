@@ -218,12 +218,17 @@ def partitions(items: Sequence[int]) -> Iterator[list[list[int]]]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(1, 60), min_size=1, max_size=6), st.integers(0, 80))
-def test_similar_lengths_is_the_cheapest_partition(lengths: list[int], overhead: int) -> None:
-    groups = similar_lengths(lengths, overhead=overhead)
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=6), st.integers(0, 80), st.none() | st.integers(1, 200))
+def test_similar_lengths_is_the_cheapest_partition(lengths: list[int], overhead: int, budget: int | None) -> None:
+    groups = similar_lengths(lengths, overhead=overhead, budget=budget)
     assert sorted(i for group in groups for i in group) == list(range(len(lengths)))
-    best = min(cost(other, lengths, overhead) for other in partitions(range(len(lengths))))
-    assert cost(groups, lengths, overhead) == best
+
+    def fits(group: Sequence[int]) -> bool:
+        return budget is None or len(group) == 1 or len(group) * max(lengths[i] for i in group) <= budget
+
+    allowed = [other for other in partitions(range(len(lengths))) if all(map(fits, other))]
+    assert all(map(fits, groups))
+    assert cost(groups, lengths, overhead) == min(cost(other, lengths, overhead) for other in allowed)
 
 
 def test_nothing_to_group() -> None:
