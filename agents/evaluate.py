@@ -54,6 +54,8 @@ class Evaluation:
     """Commands per won episode."""
     entropy: Estimate | None
     """Mean over an episode's turns of the policy's entropy, nats; None for agents without a policy."""
+    trained_on: int | None = None
+    """How many of the games the agent was trained on; None where nothing is known of that."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

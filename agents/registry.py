@@ -4,11 +4,17 @@ run.
 Nothing heavy is imported before a language model is really asked for.
 """
 
+from __future__ import annotations
+
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agents.protocol import Agent, AgentError, Turn
+
+if TYPE_CHECKING:
+    from games import GameSpec
 
 SHIPPED = Path(__file__).parent / "shipped"
 """Trained checkpoints that come with the project, one folder each."""
@@ -38,8 +44,27 @@ def make_agent(
     return _language_model(name_or_folder, seed=seed, greedy=greedy)
 
 
+def games_trained_on(name_or_folder: str, specs: Sequence[GameSpec]) -> int | None:
+    """How many of the games this agent was trained on, by their hashes; None for an agent that does not say.
+
+    What a run began with (`--init`) counts too. AgentError for a folder without a checkpoint.
+    """
+    folder = _folder(name_or_folder)
+    if not folder.is_dir():
+        return None
+    from agents.checkpoint import AGENT, newest, read_json
+    from games.identity import game_hash
+
+    known = read_json(newest(folder) / AGENT).get("trained_on")
+    return None if known is None else len({spec.name for spec in specs if game_hash(spec) in set(known)})
+
+
+def _folder(name: str) -> Path:
+    return SHIPPED / name if name in ("actde", "ppo") else Path(name)
+
+
 def _language_model(name: str, *, seed: int, greedy: bool) -> Agent:
-    folder = SHIPPED / name if name in ("actde", "ppo") else Path(name)
+    folder = _folder(name)
     if name != "smollm2" and not folder.is_dir():
         raise AgentError(_unknown(name) if name not in NAMES else f"the trained agent {name!r} is missing: {folder}")
     from agents.checkpoint import load_agent, load_pretrained

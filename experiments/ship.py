@@ -16,13 +16,14 @@ from typing import Any
 import torch
 
 import games
+from actde import optimizer_class
 from agents import make_agent
 from agents.checkpoint import load_agent, newest, read_json, save_agent
 from agents.evaluate import Evaluation, evaluate
 from agents.run_folder import read_metrics, replace_text
-from agents.trunk import Assembly
+from agents.trunk import SCRATCH, Assembly
 from experiments.collapse_tables import interval
-from games.making import canonical_hash, make_game
+from games.identity import game_hash
 
 KEPT = ("name", "prompt", "mode", "context", "made_by")
 """What the shipped `agent.json` says beside the model."""
@@ -32,11 +33,11 @@ def ship(run: Path, out: Path, game: str, *, episodes: int, command: str) -> Non
     """Write the agent of `run` and its card into `out`; `game` names the held-out games it is measured on."""
     about = read_json(newest(run) / "agent.json")
     agent = load_agent(run)
-    trained_on = [game_hash(spec) for spec in games.resolve(about["made_by"]["train"]["game"])]
+    trained_on = set(about.get("trained_on") or map(game_hash, games.resolve(about["made_by"]["train"]["game"])))
     seen = [spec.name for spec in games.resolve(game) if game_hash(spec) in trained_on]
     if seen:
         raise games.GameError(f"{seen[0]} is not held out: the agent was trained on it; choose other games")
-    description = {name: about[name] for name in KEPT} | {"trained_on": sorted(set(trained_on))}
+    description = {name: about[name] for name in KEPT} | {"trained_on": sorted(trained_on)}
     save_agent(out, agent.model, agent.tokenizer, Assembly(**about["assembly"]), description, dtype=torch.float16)
     rows = {
         "sampled": _measure(str(out), game, episodes, greedy=False),
@@ -45,11 +46,6 @@ def ship(run: Path, out: Path, game: str, *, episodes: int, command: str) -> Non
         "walkthrough": _measure("walkthrough", game, episodes, greedy=False),
     }
     replace_text(out / "README.md", card(description, read_metrics(run)[-1], rows, game, command))
-
-
-def game_hash(spec: games.GameSpec) -> str:
-    """The canonical hash of a generated game, the same for games that play alike (games/making.py)."""
-    return canonical_hash(make_game(spec.target, dict(spec.settings)))
 
 
 def _measure(agent: str, game: str, episodes: int, *, greedy: bool) -> Evaluation:
@@ -67,7 +63,7 @@ def card(
         "",
         f"A small language model (trunk `{train['trunk']}`, words as tokens, policy, value"
         f"{' and Q' if about['name'] == 'actde' else ''} heads) that learned by {about['name'].upper()} to play"
-        f" `{train['game']}`, from random weights and without demonstrations: {last['episodes']} episodes,"
+        f" `{train['game']}`, {_beginning(train)}: {last['episodes']} episodes,"
         f" {last['env_steps']} commands, {last['seconds'] / 60:.1f} minutes. Weights are float16, safetensors.",
         "",
         f"Seed {train['seed']}. Made by the run whose settings are below, then by",
@@ -85,6 +81,15 @@ def card(
         lines.append(f"| {name} | {' | '.join(cells)} |")
     settings = json.dumps(about["made_by"], indent=1)
     return "\n".join([*lines, "", "Settings:", "", "```json", settings, "```", ""])
+
+
+def _beginning(train: Mapping[str, Any]) -> str:
+    """What it began with, and whether anybody showed it how to play."""
+    if train.get("init"):
+        return f"beginning with what `{train['init']}` had learned"
+    weights = "random weights" if train["trunk"] in SCRATCH else "the pretrained model"
+    taught = optimizer_class(train["optimizer"]).labels == "teacher"
+    return f"from {weights} and {'by imitating demonstrations' if taught else 'without demonstrations'}"
 
 
 def main() -> None:

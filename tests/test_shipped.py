@@ -9,7 +9,7 @@ import games
 from agents import make_agent
 from agents.evaluate import evaluate
 from agents.registry import SHIPPED
-from experiments.ship import game_hash
+from games.identity import game_hash
 
 HELD_OUT = "textworld:coin?level=3&goal=none&seed=100..103"
 
