@@ -74,17 +74,16 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
         "epochs": 1,
         "minibatches": 1,
         "entropy_coef": 0.0,
-        "detach_value": True,  # what the heads learn is not to disturb what is imitated
-        "detach_q": True,
-        "value_coef": 0.01,  # AdamW's steps do not depend on it, the norm at which gradients are clipped does
-        "q_coef": 0.01,
     },
     "rejection": {"group_size": 8, "entropy_coef": 0.0},
 }
 """By optimizer, for text adventures."""
 
-IMITATION_LR = {"small": 1e-3, "smollm2": 3e-4}
-"""By trunk: imitation bears larger steps than reinforcement."""
+# What the heads learn is not to disturb what is imitated (NOTES.md): they are detached, and AdamW's steps do not depend
+# on the weights of their losses, but the norm at which gradients are clipped does.
+_APART = {"detach_value": True, "detach_q": True, "value_coef": 0.01, "q_coef": 0.01}
+IMITATION: dict[str, dict[str, Any]] = {"small": {"lr": 1e-3, **_APART}, "smollm2": {"lr": 3e-4, **_APART}}
+"""By trunk, what imitation of text adventures wants besides."""
 
 
 def resolve(explicit: Mapping[str, Any]) -> tuple[TrainSettings, Settings]:
@@ -103,9 +102,8 @@ def resolve(explicit: Mapping[str, Any]) -> tuple[TrainSettings, Settings]:
     optimizer, trunk = explicit.get("optimizer", TrainSettings().optimizer), explicit.get("trunk", values["trunk"])
     if kind == "textworld":
         values |= OPTIMIZERS.get(optimizer, {})
-        if optimizer == "imitation" and trunk in IMITATION_LR:
-            values["lr"] = IMITATION_LR[trunk]
-    values |= prior | dict(explicit)
+        values |= IMITATION.get(trunk, {}) if optimizer == "imitation" else {}
+    values |= prior | dict(explicit)  # no preset changes what the prior is
     learning = {spec.name for spec in fields(Settings)}
     return (
         TrainSettings.from_dict({name: value for name, value in values.items() if name not in learning}),

@@ -38,6 +38,8 @@ def load_prior(model: ActorCritic, tokenizer: Any, assembly: Assembly, prior: Pa
     tensors, notes = read_tensors(folder / WEIGHTS), []
     if assembly.q_heads and not about["assembly"]["q_heads"]:
         notes.append(f"{prior} has no Q head: it begins new")
+    if "trained_on" not in about:
+        notes.append(f"{prior} does not say which games it was trained on")
     wanted = {
         name: parameter
         for name, parameter in model.named_parameters()

@@ -152,3 +152,12 @@ def test_the_games_of_the_prior_count_as_trained_on(prior: tuple[TrainSettings, 
     )
     assert len(before) == 1 and first == before and before < after and len(after) == 2
     assert json.loads((prior[1] / INITIAL / AGENT).read_text())["trained_on"] == []
+
+
+def test_imitation_has_presets_of_its_own_for_text_adventures() -> None:
+    asked = {"game": "textworld:simple?seed=1", "optimizer": "imitation", "trunk": "smollm2"}
+    settings, learning = presets.resolve(asked)
+    assert (settings.lr, settings.episodes, settings.epochs, settings.max_turns) == (3e-4, 4, 1, None)
+    assert (settings.lora, settings.dtype, settings.detach_q, learning.entropy_coef) == (16, "bfloat16", True, 0.0)
+    assert presets.resolve(asked | {"optimizer": "ppo"})[0].lr == 1e-4
+    assert presets.resolve(asked | {"lr": 0.5})[0].lr == 0.5
