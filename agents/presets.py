@@ -82,8 +82,17 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
 # What the heads learn is not to disturb what is imitated (NOTES.md): they are detached, and AdamW's steps do not depend
 # on the weights of their losses, but the norm at which gradients are clipped does.
 _APART = {"detach_value": True, "detach_q": True, "value_coef": 0.01, "q_coef": 0.01}
-IMITATION: dict[str, dict[str, Any]] = {"small": {"lr": 1e-3, **_APART}, "smollm2": {"lr": 3e-4, **_APART}}
+IMITATION: dict[str, dict[str, Any]] = {
+    "small": {"lr": 1e-3, "value_lr": 1e-2, "q_lr": 1e-2, **_APART},
+    "smollm2": {"lr": 3e-4, **_APART},
+}
 """By trunk, what imitation of text adventures wants besides."""
+
+CONTINUED: dict[str, dict[str, Any]] = {
+    # with the steps and the entropy bonus of a run from nothing, a prior is lost within ten updates (NOTES.md)
+    "small": {"lr": 1e-4, "value_lr": 1e-3, "q_lr": 1e-3, "entropy_coef": 0.0},
+}
+"""By trunk, for a run that begins with a prior and learns text adventures."""
 
 
 def resolve(explicit: Mapping[str, Any]) -> tuple[TrainSettings, Settings]:
@@ -103,6 +112,7 @@ def resolve(explicit: Mapping[str, Any]) -> tuple[TrainSettings, Settings]:
     if kind == "textworld":
         values |= OPTIMIZERS.get(optimizer, {})
         values |= IMITATION.get(trunk, {}) if optimizer == "imitation" else {}
+        values |= CONTINUED.get(trunk, {}) if explicit.get("init") else {}
     values |= prior | dict(explicit)  # no preset changes what the prior is
     learning = {spec.name for spec in fields(Settings)}
     return (

@@ -161,3 +161,7 @@ def test_imitation_has_presets_of_its_own_for_text_adventures() -> None:
     assert (settings.lora, settings.dtype, settings.detach_q, learning.entropy_coef) == (16, "bfloat16", True, 0.0)
     assert presets.resolve(asked | {"optimizer": "ppo"})[0].lr == 1e-4
     assert presets.resolve(asked | {"lr": 0.5})[0].lr == 0.5
+    small = presets.resolve({"game": asked["game"], "optimizer": "imitation"})[0]
+    assert (small.lr, small.value_lr) == (1e-3, 1e-2)
+    going_on = {"game": asked["game"], "init": "anywhere", "trunk": "small"}
+    assert presets.resolve(going_on)[0].lr == 1e-4, "what begins with a prior takes smaller steps"
