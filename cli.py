@@ -225,7 +225,7 @@ def evaluate(
                 raise
             err.print(f"left out: {error}", markup=False, soft_wrap=True)
         else:
-            rows.append(replace(row, agent=name))
+            rows.append(replace(row, agent=name, trained_on=agents.games_trained_on(name, specs)))
     if as_json:
         _document([row.to_json() for row in rows])
     else:
@@ -384,6 +384,8 @@ def train(
 
     with _waiting("setting up"):
         trainer = Trainer(settings, learning, folder, resume=resume)
+    for note in trainer.notes:
+        err.print(note, markup=False, soft_wrap=True)
     with _stopping_politely(trainer):
         latest = _watched(trainer, f"{settings.optimizer} learns {settings.game}", quiet=as_json)
     if as_json:
@@ -409,10 +411,10 @@ def _watched(trainer: Trainer, title: str, *, quiet: bool) -> dict[str, float] |
             if not quiet:
                 out.print(view.line(metrics, settings.iterations), markup=False, soft_wrap=True)
     else:
-        with Live(view.panel(title, [], settings.iterations, settings.minutes), console=out) as live:
+        with Live(view.panel(title, [], settings), console=out) as live:
             for metrics in trainer.run():
                 history.append(metrics)
-                live.update(view.panel(title, history, settings.iterations, settings.minutes), refresh=True)
+                live.update(view.panel(title, history, settings), refresh=True)
     return history[-1] if history else None
 
 

@@ -201,11 +201,14 @@ def verdicts(counts: Mapping[str, Mapping[str, int]]) -> RenderableType:
 def comparison(evaluations: Sequence[Evaluation]) -> RenderableType:
     """Agents beside each other on the same games and seeds."""
     first = evaluations[0]
+    seen = "; ".join(
+        f"{row.agent} was trained on {row.trained_on} of the games" for row in evaluations if row.trained_on
+    )
     table = Table(
         title=f"{first.game}, {first.episodes} episodes each",
         title_justify="left",
         title_style="bold",
-        caption="below each mean its 95% interval; entropy in nats per turn",
+        caption="below each mean its 95% interval; entropy in nats per turn" + (f"\n{seen}" if seen else ""),
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         header_style="bold",

@@ -12,9 +12,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from agents.settings import TrainSettings
+
 SHOWN = (
     ("success", "share won in this rollout", "{:.2f}"),
     ("recent_success", "share won of the last 100", "{:.2f}"),
+    ("level", "level reached", "{:.0f}"),
+    ("agreement", "labels that were likeliest", "{:.2f}"),
+    ("kept", "share of episodes imitated", "{:.2f}"),
     ("reward", "reward per episode", "{:.2f}"),
     ("normalized_score", "score / maximum", "{:.2f}"),
     ("steps", "commands per episode", "{:.1f}"),
@@ -38,10 +43,11 @@ def clock(seconds: float) -> str:
     return f"{whole // 3600}:{minutes}:{whole % 60:02d}" if whole >= 3600 else f"{minutes}:{whole % 60:02d}"
 
 
-def share_done(metrics: Mapping[str, float], iterations: int, minutes: float | None) -> float:
-    """How much of the budget is spent, 0 to 1: of the iterations or of the time, whichever ends first."""
-    by_time = 0.0 if minutes is None else metrics["seconds"] / (60 * minutes)
-    return min(1.0, max((metrics["iteration"] + 1) / iterations, by_time))
+def share_done(metrics: Mapping[str, float], settings: TrainSettings) -> float:
+    """How much of the budget is spent, 0 to 1: of iterations, commands or time, whichever ends first."""
+    by_steps = 0.0 if settings.env_steps is None else metrics["env_steps"] / settings.env_steps
+    by_time = 0.0 if settings.minutes is None else metrics["seconds"] / (60 * settings.minutes)
+    return min(1.0, max((metrics["iteration"] + 1) / settings.iterations, by_steps, by_time))
 
 
 def sparkline(values: Sequence[float], width: int = 40) -> str:
@@ -53,19 +59,19 @@ def sparkline(values: Sequence[float], width: int = 40) -> str:
     return "".join(BARS[int((value - low) / (high - low) * (len(BARS) - 1))] for value in shown)
 
 
-def panel(title: str, history: Sequence[Mapping[str, float]], iterations: int, minutes: float | None) -> RenderableType:
+def panel(title: str, history: Sequence[Mapping[str, float]], settings: TrainSettings) -> RenderableType:
     """The state of a run: budget, and every metric with its course so far."""
     if not history:
         return Panel(
             Text("playing the first rollout", style="dim"), title=title, title_align="left", border_style="cyan"
         )
     latest = history[-1]
-    done = share_done(latest, iterations, minutes)
+    done = share_done(latest, settings)
     left = latest["seconds"] * (1 - done) / done
     head = Table.grid(padding=(0, 2))
     head.add_row(
         ProgressBar(total=1.0, completed=done, width=40, complete_style="cyan"),
-        Text(f"iteration {latest['iteration'] + 1} of {iterations}"),
+        Text(f"iteration {latest['iteration'] + 1} of {settings.iterations}"),
         Text(f"{clock(latest['seconds'])} gone, at most {clock(left)} left", style="dim"),
     )
     table = Table(box=None, show_header=False, padding=(0, 2), pad_edge=False)
@@ -81,7 +87,10 @@ def panel(title: str, history: Sequence[Mapping[str, float]], iterations: int, m
 
 def line(metrics: Mapping[str, float], iterations: int) -> str:
     """One iteration in one line, for a file or a pipe."""
-    shown = ("recent_success", "reward", "steps", "bonus_share", "turn_entropy", "value", "q_value", "approx_kl")
+    shown = (
+        *("recent_success", "level", "agreement", "kept", "reward", "steps", "bonus_share"),
+        *("turn_entropy", "value", "q_value", "approx_kl"),
+    )
     forms = {name: form for name, _, form in SHOWN}
     numbers = "  ".join(f"{name} {forms[name].format(metrics[name])}" for name in shown if name in metrics)
     return f"{metrics['iteration'] + 1}/{iterations}  {clock(metrics['seconds'])}  {numbers}"

@@ -1,4 +1,4 @@
-"""How to learn from a batch: PPO, ACTDE, and what they share. Knows no game, no tokenizer and no network.
+"""How to learn from a batch: PPO, ACTDE, imitation, and what they share. Knows no game, no tokenizer and no network.
 
 The names below are the public face. They are imported when first used, so that settings and names of
 optimizers can be had without torch.
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from actde.actde import ACTDE
     from actde.batch import Batch, Outputs, Targets
     from actde.errors import OptimizerError
+    from actde.imitation import Imitation, Rejection
     from actde.optimizer import Optimizer
     from actde.ppo import PPO
     from actde.registry import make_optimizer, optimizer_class, optimizer_names, register
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
 _HOME = {
     "ACTDE": "actde.actde",
     "Batch": "actde.batch",
+    "Imitation": "actde.imitation",
     "Optimizer": "actde.optimizer",
     "OptimizerError": "actde.errors",
     "Outputs": "actde.batch",
     "PPO": "actde.ppo",
+    "Rejection": "actde.imitation",
     "Settings": "actde.settings",
     "Targets": "actde.batch",
     "make_optimizer": "actde.registry",
@@ -35,9 +38,11 @@ __all__ = [
     "ACTDE",
     "PPO",
     "Batch",
+    "Imitation",
     "Optimizer",
     "OptimizerError",
     "Outputs",
+    "Rejection",
     "Settings",
     "Targets",
     "make_optimizer",

@@ -101,6 +101,8 @@ class Outputs:
     """[B, T] q(s_t, a_t), least over the target heads, without gradient; None without target heads."""
     kl: Tensor | None = None
     """[B, T] KL(pi(. | s_t) || pi_ref(. | s_t)), exact, nats; None where it is not asked for."""
+    label_logprobs: Tensor | None = None
+    """[B, T] log pi(label_t | s_t), nats, 0 where a choice has no label; None where no choice has one."""
 
     def __post_init__(self) -> None:
         _check_grid(self, self.logprobs, shape_of="logprobs", deep=("q_values",))

@@ -11,7 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -32,6 +32,8 @@ from actde.returns import (
 )
 from actde.settings import Settings
 
+Labels = Literal["none", "teacher", "best"]
+
 
 class Optimizer(ABC):
     """How to learn from a batch. Made from `Settings`, which it never changes."""
@@ -40,6 +42,8 @@ class Optimizer(ABC):
     """Its name in the registry and on the command line."""
     needs_q: ClassVar[bool] = False
     """True where it does not work without Q heads."""
+    labels: ClassVar[Labels] = "none"
+    """Whose choices it imitates (`Outputs.label_logprobs`): nobody's, a teacher's, or the best play's own."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

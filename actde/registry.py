@@ -25,6 +25,8 @@ GROUP = "actde.optimizers"
 _OURS = (
     EntryPoint(name="ppo", value="actde.ppo:PPO", group=GROUP),
     EntryPoint(name="actde", value="actde.actde:ACTDE", group=GROUP),
+    EntryPoint(name="imitation", value="actde.imitation:Imitation", group=GROUP),
+    EntryPoint(name="rejection", value="actde.imitation:Rejection", group=GROUP),
 )
 _registered: dict[str, type[Optimizer]] = {}
 

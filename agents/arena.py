@@ -27,7 +27,7 @@ IDLE_GAMES = 64
 class Arena:
     """Plays episodes of `specs` in turn; use it in a `with` block or `close()` it.
 
-    Episode numbers count on over all calls of `play` and never repeat. Episode i is of game `specs[i %
+    Episode numbers count on over all calls of `play` and never repeat. Episode i is of game `specs[i // group_size %
     len(specs)]` and its env is seeded with `SeedSequence([seed, i])`. `shaping` holds the arguments of
     `games.shape`, `infos` the expensive infos to ask of a game, `max_turns` the turn limit (None: the game's
     own).
@@ -43,6 +43,7 @@ class Arena:
         shaping: Mapping[str, Any] | None = None,
         infos: Sequence[str] = (),
         first_episode: int = 0,
+        group_size: int = 1,
     ) -> None:
         if not specs:
             raise AgentError("no game to play: the list of games is empty")
@@ -53,7 +54,7 @@ class Arena:
         self.parallel = parallel
         self.max_turns = max_turns
         self.shaping = dict(shaping or {})
-        self.infos = tuple(infos)
+        self.infos, self.group_size = tuple(infos), group_size
         self.next_episode = first_episode
         self.continuations: dict[str, dict[str, Any]] = {}
         """What the next episodes go on from, as JSON: place -> {"game": name, "options": reset options}."""
@@ -93,9 +94,7 @@ class Arena:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _round(
-        self, agent: Agent, live: dict[int, Live], on_step: Callable[[StepEvent], None] | None
-    ) -> list[Episode]:
+    def _round(self, agent: Agent, live: dict[int, Live], on_step: Callable[[StepEvent], None] | None) -> list[Episode]:
         """One command in every live episode; those that it ends leave `live` and are returned."""
         places = list(live)
         decisions = agent.act([live[place].turn for place in places])
@@ -120,7 +119,7 @@ class Arena:
         """Begin the next episode. The seed is given even where an episode goes on from the one before, so
         that a game that draws random numbers can be played again from a checkpoint."""
         index = self.next_episode
-        spec = self.specs[index % len(self.specs)]
+        spec = self.specs[index // self.group_size % len(self.specs)]
         seed = int(np.random.SeedSequence([self.seed, index]).generate_state(1)[0])
         before = self.continuations.get(str(place))
         options = before["options"] if before is not None and before["game"] == spec.name else None

@@ -96,14 +96,22 @@ def decide(
     return decision, command
 
 
-def choices_on_the_way(trie: Trie, command: int, heads: HeadValues, *, position: int, turn: int) -> list[Choice]:
+def choices_on_the_way(
+    trie: Trie, command: int, heads: HeadValues, *, position: int, turn: int, label: int | None = None
+) -> list[Choice]:
     """The record of every choice on the way to a command.
+
+    Where a teacher would take another command (`label`), the choices up to the one at which the two part are labelled
+    with the teacher's, and those after it with nothing: the teacher was never there, and the rest of its own way
+    is not in the stream.
 
     Args:
         position: index in the stream of the token before the command.
         turn: number of the turn in the episode.
+        label: the command that should be imitated, if any.
     """
     row = {node: index for index, node in enumerate(trie.branching)}
+    wanted = {} if label is None else dict(trie.paths[label])
     found = []
     for node, child in trie.paths[command]:
         tokens = trie.alternatives[node]
@@ -118,6 +126,7 @@ def choices_on_the_way(trie: Trie, command: int, heads: HeadValues, *, position:
                 value=float(heads.values[row[node]]),
                 q_value=0.0 if heads.q_values is None else float(heads.q_values[row[node], child]),
                 entropy=float(-(np.exp(logprobs) * logprobs).sum()),
+                label=wanted.get(node),
             )
         )
     return found

@@ -57,6 +57,8 @@ class Evaluation:
     """Mean over an episode's turns of the policy's entropy, nats; None for agents without a policy."""
     bonus_share: Estimate | None = None
     """Share of an episode's turns on a certain act; None where none was named."""
+    trained_on: int | None = None
+    """How many of the games the agent was trained on; None where nothing is known of that."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -122,12 +122,21 @@ class LanguageModelAgent:
             for turn, reading, rng in zip(turns, readings, rngs, strict=True)
         ]
 
-    def take(self, turns: Sequence[Turn], readings: Sequence[Reading], commands: Sequence[int]) -> None:
-        """Go on with these commands (numbers among the admissible ones), whoever chose them."""
-        for turn, reading, command in zip(turns, readings, commands, strict=True):
-            stream, trie = self._live[turn.episode].stream, reading.trie
-            place = len(stream.tokens) - 1
-            for choice in choices_on_the_way(trie, command, reading.heads, position=place, turn=stream.turn):
+    def take(
+        self,
+        turns: Sequence[Turn],
+        readings: Sequence[Reading],
+        commands: Sequence[int],
+        labels: Sequence[int | None] | None = None,
+    ) -> None:
+        """Go on with these commands (numbers among the admissible ones), whoever chose them.
+
+        `labels` are the commands that should be imitated, where there are any.
+        """
+        for turn, reading, command, label in zip(turns, readings, commands, labels or [None] * len(turns), strict=True):
+            stream, heads = self._live[turn.episode].stream, reading.heads
+            trie, place = reading.trie, len(stream.tokens) - 1
+            for choice in choices_on_the_way(trie, command, heads, position=place, turn=stream.turn, label=label):
                 stream.choose(choice)
             stream.tokens += [trie.tokens[node] for node in reversed(trie.path(command))]
         read = [(reading.block, command) for reading, command in zip(readings, commands, strict=True) if reading.block]

@@ -119,7 +119,11 @@ class ActorCritic(nn.Module):
         Returns:
             The readout at the N choices, and the entropy of each choice [N], nats.
         """
-        states = self.hidden(tokens, use_cache=False)[choices.rows, choices.positions]  # [N, d]
+        return self.at_choices(self.hidden(tokens, use_cache=False), choices)
+
+    def at_choices(self, hidden: Tensor, choices: Choices) -> tuple[Readout, Tensor]:
+        """What `forward` returns, from the last hidden states [B, L, d] of its streams."""
+        states = hidden[choices.rows, choices.positions]  # [N, d]
         readout = self.read(states, choices.alternatives)
         if not choices.whole_vocabulary:
             return readout, entropy(readout.logprobs)

@@ -1,11 +1,13 @@
 """Settings that suit a game or a trunk: what a run uses where nothing else was asked for.
 
-An explicit setting always wins over the trunk's preset, that over the game's, and that over the defaults of
-the records. What a run finally used stands in its `settings.json`.
+An explicit setting always wins over the optimizer's preset, that over the trunk's, that over the game's, and that
+over the defaults of the records. A run that begins with a prior has the prior's trunk, unless one is named. What a run
+finally used stands in its `settings.json`.
 """
 
 from collections.abc import Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import games
@@ -63,6 +65,35 @@ TRUNKS: dict[str, dict[str, Any]] = {
 }
 """By trunk."""
 
+OPTIMIZERS: dict[str, dict[str, Any]] = {
+    # one pass over what the teacher played: small steps often, and walkthroughs of any length
+    "imitation": {
+        "episodes": 4,
+        "parallel": 4,
+        "max_turns": None,
+        "epochs": 1,
+        "minibatches": 1,
+        "entropy_coef": 0.0,
+    },
+    "rejection": {"group_size": 8, "entropy_coef": 0.0},
+}
+"""By optimizer, for text adventures."""
+
+# What the heads learn is not to disturb what is imitated (NOTES.md): they are detached, and AdamW's steps do not depend
+# on the weights of their losses, but the norm at which gradients are clipped does.
+_APART = {"detach_value": True, "detach_q": True, "value_coef": 0.01, "q_coef": 0.01}
+IMITATION: dict[str, dict[str, Any]] = {
+    "small": {"lr": 1e-3, "value_lr": 1e-2, "q_lr": 1e-2, **_APART},
+    "smollm2": {"lr": 3e-4, **_APART},
+}
+"""By trunk, what imitation of text adventures wants besides."""
+
+CONTINUED: dict[str, dict[str, Any]] = {
+    # with the steps and the entropy bonus of a run from nothing, a prior is lost within ten updates (NOTES.md)
+    "small": {"lr": 1e-4, "value_lr": 1e-3, "q_lr": 1e-3, "entropy_coef": 0.0},
+}
+"""By trunk, for a run that begins with a prior and learns text adventures."""
+
 
 def resolve(explicit: Mapping[str, Any]) -> tuple[TrainSettings, Settings]:
     """The settings of a run from the few that were asked for.
@@ -70,13 +101,30 @@ def resolve(explicit: Mapping[str, Any]) -> tuple[TrainSettings, Settings]:
     Raises:
         OptimizerError: an unknown name or a bad value.
         GameError: an unknown game.
+        AgentError: the prior to begin with is missing or damaged.
     """
     kind = games.resolve(explicit.get("game", TrainSettings().game))[0].kind
-    values = dict(GAMES["textworld" if kind == "file" else kind])
+    kind = "textworld" if kind == "file" else kind
+    prior = _of_prior(explicit)
+    values = GAMES[kind] | prior
     values |= TRUNKS.get(explicit.get("trunk", values["trunk"]), {})
-    values |= explicit
+    optimizer, trunk = explicit.get("optimizer", TrainSettings().optimizer), explicit.get("trunk", values["trunk"])
+    if kind == "textworld":
+        values |= OPTIMIZERS.get(optimizer, {})
+        values |= IMITATION.get(trunk, {}) if optimizer == "imitation" else {}
+        values |= CONTINUED.get(trunk, {}) if explicit.get("init") else {}
+    values |= prior | dict(explicit)  # no preset changes what the prior is
     learning = {spec.name for spec in fields(Settings)}
     return (
         TrainSettings.from_dict({name: value for name, value in values.items() if name not in learning}),
         Settings.from_dict({name: value for name, value in values.items() if name in learning}),
     )
+
+
+def _of_prior(explicit: Mapping[str, Any]) -> dict[str, Any]:
+    """The trunk of the prior and what belongs to it, where the run begins with one and no trunk is named."""
+    if not explicit.get("init") or "trunk" in explicit:
+        return {}
+    from agents.prior import assembly_of
+
+    return assembly_of(Path(explicit["init"]))

@@ -6,12 +6,18 @@ package of their own; where it is missing, or while no such agent ships, the sma
 heavy is imported before a language model is really asked for.
 """
 
+from __future__ import annotations
+
 import difflib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agents.protocol import Agent, AgentError, Turn
+
+if TYPE_CHECKING:
+    from games import GameSpec
 
 SHIPPED = Path(__file__).parent / "shipped"
 """Trained checkpoints that come with the project, one folder each."""
@@ -60,6 +66,21 @@ def make_agent(
     from agents.checkpoint import load_agent
 
     return load_agent(folder, seed=seed, greedy=greedy)
+
+
+def games_trained_on(name_or_folder: str, specs: Sequence[GameSpec]) -> int | None:
+    """How many of the games this agent was trained on, by their hashes; None for an agent that does not say.
+
+    What a run began with (`--init`) counts too. AgentError for a folder without a checkpoint.
+    """
+    if name_or_folder in NAMES and name_or_folder not in TRAINED:
+        return None
+    from agents.checkpoint import AGENT, newest, read_json
+    from games.identity import game_hash
+
+    folder = agent_folder(name_or_folder, lambda line: None)
+    known = read_json(newest(folder) / AGENT).get("trained_on")
+    return None if known is None else len({spec.name for spec in specs if game_hash(spec) in set(known)})
 
 
 def agent_folder(name_or_folder: str, notify: Callable[[str], None] = _warn) -> Path:

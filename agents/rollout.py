@@ -37,6 +37,8 @@ class Part:
     """[N] bool, last choice of its action."""
     actions: int
     """T."""
+    labels: Tensor | None = None
+    """[N] index of each choice's label among its alternatives, -1 without one; None where no choice has one."""
 
     def grid(self, per_choice: Tensor, where: Tensor | None = None) -> Tensor:
         """Add up numbers per choice [N, ...] (only those `where` is True) into actions [b, T, ...]."""
@@ -61,7 +63,12 @@ class Part:
             q_values=q,
             target_q_values=target,
             kl=None if kl is None else self.grid(kl),
+            label_logprobs=None if self.labels is None else self._of_labels(readout.logprobs, self.labels),
         )
+
+    def _of_labels(self, logprobs: Tensor, labels: Tensor) -> Tensor:
+        """[b, T] log-probabilities of the labels; those of an action add up, and no label adds 0."""
+        return self.grid(logprobs.gather(1, labels.clamp_min(0)[:, None]).squeeze(1), labels >= 0)
 
 
 class Rollout:
@@ -81,6 +88,9 @@ class Rollout:
         self._alternatives = torch.from_numpy(alternatives).to(self.device)
         self._chosen = self._tensor([choice.chosen for choice in choices], torch.int64)
         self._positions = self._tensor([choice.position for choice in choices], torch.int64)
+        self._labels: Tensor | None = None
+        if any(choice.label is not None for choice in choices):
+            self._labels = self._tensor([-1 if c.label is None else c.label for c in choices], torch.int64)
         columns, self.actions = _columns(segments, credit)
         self._columns = self._tensor(columns, torch.int64)
         changes = np.diff(columns, prepend=-1) != 0
@@ -116,6 +126,7 @@ class Rollout:
             first=self._first[which],
             last=self._last[which],
             actions=self.actions,
+            labels=None if self._labels is None else self._labels[which],
         )
 
     def batch(self, *, with_q: bool) -> Batch:

@@ -26,7 +26,7 @@ from agents.protocol import AgentError
 from agents.settings import TrainSettings
 
 SETTINGS, METRICS, INITIAL = "settings.json", "metrics.jsonl", "initial"
-FREE = ("iterations", "minutes", "stop_success", "save_every")
+FREE = ("iterations", "env_steps", "minutes", "stop_success", "save_every")
 """Settings that may change when a run is resumed: they only say when it ends."""
 
 

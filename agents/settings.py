@@ -15,10 +15,13 @@ from actde.fields import Record, choice, flag, number, text, whole
 class TrainSettings(Record):
     """How a run plays, what it trains, and when it stops. A bad value or name raises `OptimizerError`."""
 
-    optimizer: str = text("actde", "ppo, actde or a registered one", group="Run")
+    optimizer: str = text("actde", "ppo, actde, imitation, rejection or a registered one", group="Run")
     game: str = text("textworld:simple?seed=1", "GAME to learn: a name, a file, a folder or a manifest", group="Run")
     trunk: str = text("small", "pico, small, smollm2, or a decoder's name or folder", group="Model")
     seed: int = whole(0, "the one seed of the run", group="Run")
+    init: str = text(
+        "", "run or checkpoint to begin with: its weights, and the reference of the KL; empty: untrained", group="Run"
+    )
 
     lora: int = whole(0, "rank of a LoRA adapter on a pretrained trunk; 0: train it all", group="Model")
     dtype: Literal["float32", "bfloat16"] = choice(
@@ -36,6 +39,7 @@ class TrainSettings(Record):
     gradient_checkpointing: bool = flag(False, "less memory for more time in the update", group="Model")
 
     episodes: int = whole(16, "episodes per rollout", low=1, group="Rollout")
+    group_size: int = whole(1, "episodes of one game in a row, before the next game's turn", low=1, group="Rollout")
     parallel: int = whole(16, "episodes that are live at once", low=1, group="Rollout")
     max_turns: int | None = whole(
         None, "turn limit of an episode; none: the game's own", low=1, optional=True, group="Rollout"
@@ -65,6 +69,27 @@ class TrainSettings(Record):
     bonus: float = number(0.0, "reward for each command that begins with --bonus-command", low=-1e9, group="Reward")
     bonus_command: str = text("", "an act whose share of the turns is measured, as look or examine", group="Reward")
 
+    teacher: Literal["walkthrough", "policy"] = choice(
+        "walkthrough",
+        "whom imitation asks first; walkthrough: the game's, while it was followed; policy: its policy_commands",
+        ("walkthrough", "policy"),
+        group="Imitation",
+    )
+    beta: float = number(
+        1.0,
+        "probability that the teacher plays a turn, else the model (DAgger); 1: clone it",
+        high=1,
+        group="Imitation",
+    )
+    beta_decay: float = number(1.0, "factor on beta after each rollout", high=1, group="Imitation")
+    keep: float = number(
+        0.25,
+        "share of each game's episodes in a rollout that rejection imitates, by return, and those won",
+        high=1,
+        above=True,
+        group="Imitation",
+    )
+
     epochs: int = whole(4, "passes over each rollout", low=1, group="Update")
     minibatches: int = whole(1, "gradient steps per pass", low=1, group="Update")
     micro_batch_tokens: int = whole(4096, "tokens read at once in the update", low=1, group="Update")
@@ -83,7 +108,13 @@ class TrainSettings(Record):
     adam_eps: float = number(1e-8, "AdamW's epsilon; gradients far below it move little", above=True, group="Update")
     max_grad_norm: float = number(1.0, "the gradient's norm is clipped to this", above=True, group="Update")
 
+    text_coef: float = number(0.0, "weight of a next-token loss on the game's text; 0: none", group="Update")
+    text_tokens: int = whole(64, "tokens of each stream's text that it predicts at a step", low=1, group="Update")
+
     iterations: int = whole(200, "rollouts to play and learn from", low=1, group="Budget")
+    env_steps: int | None = whole(
+        None, "stop after so many commands, in all; none: no limit", low=1, optional=True, group="Budget"
+    )
     minutes: float | None = number(
         None, "stop after this long, in all; none: no limit", above=True, optional=True, group="Budget"
     )
@@ -95,6 +126,15 @@ class TrainSettings(Record):
         optional=True,
         group="Budget",
     )
+    promote: float | None = number(
+        None,
+        "begin at the games' lowest level; on to the next when this share of the level's last episodes is won",
+        high=1,
+        above=True,
+        optional=True,
+        group="Budget",
+    )
+    promote_episodes: int = whole(50, "episodes of a level over which --promote counts", low=1, group="Budget")
     save_every: int = whole(10, "rollouts between checkpoints", low=1, group="Budget")
 
     def __post_init__(self) -> None:
@@ -106,6 +146,16 @@ class TrainSettings(Record):
             )
         if self.bonus and not self.bonus_command.split():
             raise OptimizerError(f"bonus={self.bonus:g} needs bonus_command, the command that earns it, such as look")
+
+    @property
+    def asks_model(self) -> bool:
+        """True where a teacher lets the model play too."""
+        return self.beta * self.beta_decay < 1
+
+    @property
+    def asks_policy(self) -> bool:
+        """True where the teacher needs the games' `policy_commands`, which cost time."""
+        return self.teacher == "policy" or self.asks_model
 
     def shaping(self) -> dict[str, float | str]:
         """The arguments of `games.shape`."""

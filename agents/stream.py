@@ -37,6 +37,8 @@ class Choice:
     """gamma_t: 1 inside a command, gamma^k over k turns, 0 where the episode terminated."""
     next_value: float = 0.0
     """v at the next choice, or the bootstrap where the stream was cut; meaningless at discount 0."""
+    label: int | None = None
+    """Index among the alternatives of what should be imitated here; None: nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

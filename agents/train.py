@@ -6,11 +6,10 @@ several processes and trackers are its affair, one process on a CPU is the plain
 optimizer is (`actde`), how a gradient step is made (update.py) and how a screen looks (the command line).
 """
 
-import copy
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +22,24 @@ from actde import Settings, make_optimizer
 from agents import transcript
 from agents.arena import Arena
 from agents.checkpoint import STATE, TRAINING, WEIGHTS, load_tensors, read_json, read_tensors, save_agent, verify
+from agents.curriculum import Curriculum
 from agents.episode import Episode, Step
 from agents.language_model import LanguageModelAgent
 from agents.memory import MemoryNeeds, available, check_memory
 from agents.metrics import Metrics, StrategyShares, episode_metrics, strategies_of
-from agents.model import ActorCritic
+from agents.prior import load_prior
 from agents.prompt import prompt_format
 from agents.protocol import AgentError
 from agents.rollout import Rollout
 from agents.run_folder import INITIAL, RunFolder
 from agents.settings import TrainSettings
-from agents.trunk import Assembly, assemble
+from agents.setup import assembly_of_run, frozen_copy, load_stepper, process_seed, stepper_tensors, vocabulary
+from agents.stream import Segment
+from agents.teaching import Taught, Teacher, labelled_best
+from agents.trunk import assemble
 from agents.update import Updater, make_stepper
 from games.held_out import refuse_reserved
+from games.identity import game_hash
 
 RECENT = 100
 """Episodes over which `recent_success` is counted."""
@@ -46,42 +50,42 @@ class Trainer:
 
     def __init__(self, settings: TrainSettings, learning: Settings, out: Path, *, resume: bool = False) -> None:
         self.optimizer = make_optimizer(settings.optimizer, learning)
+        taught = self.optimizer.labels == "teacher"
+        if taught and not settings.asks_model and (settings.promote or settings.stop_success):
+            raise AgentError(
+                "--promote and --stop-success count the model's wins, but the teacher plays every turn; "
+                "give --beta below 1"
+            )
         self.specs = games.resolve(settings.game)
         refuse_reserved(self.specs)
+        self.curriculum = Curriculum(self.specs, promote=settings.promote, episodes=settings.promote_episodes)
         self.strategies = strategies_of(self.specs[0])
         self.settings, self.learning = settings, learning
         self.folder = RunFolder(out, settings, learning, resume=resume)
         self.accelerator = Accelerator(log_with="tensorboard", project_dir=str(out))
         torch.manual_seed(settings.seed)
-        self.assembly = _assembly(settings, q_heads=settings.q_heads if self.optimizer.trains_q else 0)
-        self.model, self.tokenizer = assemble(self.assembly, _vocabulary(self.specs))
+        self.assembly = assembly_of_run(settings, q_heads=settings.q_heads if self.optimizer.trains_q else 0)
+        self.model, self.tokenizer = assemble(self.assembly, vocabulary(self.specs))
         self.model.to(self.accelerator.device)
-        self.reference = self._frozen_copy() if learning.kl_coef > 0 and not settings.lora else None
+        self.notes: list[str] = []
+        """What the user should know about how the run begins, a line each."""
+        prior_games = self._begin_with_prior() if settings.init else []
+        bare = settings.lora and not settings.init  # there the reference is the adapter switched off
+        self.reference = frozen_copy(self.model) if learning.kl_coef > 0 and not bare else None
         self._check_memory()
         if settings.gradient_checkpointing:
             self.model.recompute_activations()
         self.stepper = make_stepper(self.model, settings)
         self.updater = Updater(self.model, self.stepper, self.optimizer, settings, self.accelerator, self.reference)
-        # every process plays games of its own
-        seed = settings.seed if self.accelerator.process_index == 0 else _process_seed(settings, self.accelerator)
-        self.arena = Arena(
-            self.specs,
-            seed=seed,
-            parallel=settings.parallel,
-            max_turns=settings.max_turns,
-            shaping=settings.shaping(),
-        )
-        self.agent = LanguageModelAgent(
-            self.model,
-            self.tokenizer,
-            name=settings.optimizer,
-            prompt=prompt_format(settings.prompt),
-            seed=seed,
-            mode=settings.mode,
-            context=settings.context,
-            gamma=learning.gamma,
-            record=True,
-        )
+        seed = process_seed(settings, self.accelerator)
+        self.arena = self._make_arena(seed)
+        self.agent = self._make_agent(seed)
+        self.taught: Taught | None = None
+        """The agent with a teacher at its side, where its commands are imitated."""
+        if taught:
+            self.taught = Taught(self.agent, Teacher(prefer_policy=settings.teacher == "policy"))
+        self.trained_on: list[str] = sorted({*prior_games, *map(game_hash, self.specs)})
+        """Hashes of all games of this run and of its prior's."""
         self.stopping = False
         """Set it to stop after the iteration at hand, with a checkpoint."""
         self.iteration, self.env_steps, self.seconds = 0, 0, 0.0
@@ -91,7 +95,7 @@ class Trainer:
         self.accelerator.wait_for_everyone()  # all have looked at the folder
         if self.accelerator.is_main_process:
             self.folder.begin()
-        self._keep_initial()
+        self._keep_initial(prior_games)
         self.accelerator.init_trackers("tensorboard")
 
     def run(self) -> Iterator[Metrics]:
@@ -114,9 +118,11 @@ class Trainer:
         settings = self.settings
         if self.iteration >= settings.iterations:
             return True
+        if settings.env_steps is not None and self.env_steps >= settings.env_steps:
+            return True
         if settings.minutes is not None and self.seconds >= 60 * settings.minutes:
             return True
-        full = len(self.recent) == RECENT
+        full = len(self.recent) == RECENT and self.curriculum.at_the_top
         return full and settings.stop_success is not None and sum(self.recent) / RECENT >= settings.stop_success
 
     def iterate(self) -> Metrics:
@@ -124,9 +130,12 @@ class Trainer:
         begin = time.perf_counter()
         self.model.train(self.settings.rollout_dropout)
         shares = StrategyShares(self.strategies)
-        played_now = self.arena.play(self.agent, self.settings.episodes, on_step=shares.count)
+        self.arena.specs = self.curriculum.in_play()
+        if self.taught:
+            self.taught.beta = self.settings.beta * self.settings.beta_decay**self.iteration
+        played_now = self.arena.play(self.taught or self.agent, self.settings.episodes, on_step=shares.count)
         episodes = sorted(played_now, key=lambda episode: episode.index)
-        segments = self.agent.take_segments()
+        segments, labels = self._labelled(self.agent.take_segments(), episodes)
         played = time.perf_counter()
         if not segments:
             raise AgentError(f"{self.settings.game} offers no choice: every turn has one admissible command")
@@ -147,6 +156,8 @@ class Trainer:
             "env_steps": self.env_steps,
             "seconds": self.seconds,
             **episode_metrics(episodes, self.settings.bonus_command),
+            **self.curriculum.count(episodes),
+            **labels,
             **shares.metrics(),
             "recent_success": sum(self.recent) / len(self.recent),
             **measures,
@@ -165,6 +176,14 @@ class Trainer:
             self.accelerator.log({k: v for k, v in metrics.items() if k != "iteration"}, step=self.iteration - 1)
         return metrics
 
+    def _labelled(self, segments: list[Segment], episodes: Sequence[Episode]) -> tuple[list[Segment], Metrics]:
+        """The segments with labels where the optimizer imitates, and what can be said about these."""
+        if self.optimizer.labels == "best":
+            return labelled_best(segments, episodes, keep=self.settings.keep, gamma=self.learning.gamma)
+        if self.taught:
+            return segments, {"beta": self.taught.beta, **self.taught.take_metrics()}
+        return segments, {}
+
     def save(self) -> None:
         """Write a checkpoint after the current iteration, whole or not at all."""
         if not self.accelerator.is_main_process:
@@ -174,8 +193,8 @@ class Trainer:
             self.model,
             self.tokenizer,
             self.assembly,
-            self.description(),
-            training=_stepper_tensors(self.stepper) | {"torch_rng": torch.get_rng_state()},
+            self.description() | {"trained_on": self.trained_on},
+            training=stepper_tensors(self.stepper) | {"torch_rng": torch.get_rng_state()},
             state={
                 "iteration": self.iteration,
                 "env_steps": self.env_steps,
@@ -183,6 +202,7 @@ class Trainer:
                 "next_episode": self.arena.next_episode,
                 "continuations": self.arena.continuations,
                 "recent": list(self.recent),
+                "curriculum": self.curriculum.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
             },
         )
@@ -198,11 +218,44 @@ class Trainer:
             "made_by": {"train": self.settings.to_dict(), "learning": self.learning.to_dict()},
         }
 
-    def _keep_initial(self) -> None:
+    def _make_arena(self, seed: int) -> Arena:
+        settings, taught = self.settings, self.optimizer.labels == "teacher"
+        return Arena(
+            self.curriculum.in_play(),
+            seed=seed,
+            parallel=settings.parallel,
+            max_turns=settings.max_turns,
+            shaping=settings.shaping(),
+            infos=("policy_commands",) if taught and settings.asks_policy else (),
+            group_size=settings.group_size,
+        )
+
+    def _make_agent(self, seed: int) -> LanguageModelAgent:
+        return LanguageModelAgent(
+            self.model,
+            self.tokenizer,
+            name=self.settings.optimizer,
+            prompt=prompt_format(self.settings.prompt),
+            seed=seed,
+            mode=self.settings.mode,
+            context=self.settings.context,
+            gamma=self.learning.gamma,
+            record=True,
+        )
+
+    def _begin_with_prior(self) -> list[str]:
+        """Take the prior's weights, in a resumed run those that it kept of them; hashes of the games they have seen."""
+        kept = self.folder.path / INITIAL
+        source = kept if kept.exists() else Path(self.settings.init)
+        self.notes, seen = load_prior(self.model, self.tokenizer, self.assembly, source)
+        return seen
+
+    def _keep_initial(self, seen: Sequence[str]) -> None:
         """Save the policy before its first step, once; called while the model is not trained yet."""
         folder = self.folder.path / INITIAL
         if self.accelerator.is_main_process and not folder.exists():
-            save_agent(folder, self.model, self.tokenizer, self.assembly, self.description())
+            about = self.description() | {"trained_on": list(seen)}
+            save_agent(folder, self.model, self.tokenizer, self.assembly, about)
 
     def _resume(self) -> None:
         found = self.folder.checkpoints()
@@ -213,13 +266,15 @@ class Trainer:
         verify(folder)
         state, tensors = read_json(folder / STATE), read_tensors(folder / TRAINING)
         weights = read_tensors(folder / WEIGHTS)
-        self._keep_initial()  # where the run was begun by a version that did not
+        self._keep_initial(())  # where the run was begun by a version that did not
         load_tensors(self.model, weights, folder)
         torch.set_rng_state(tensors.pop("torch_rng"))
-        _load_stepper(self.stepper, tensors)
+        load_stepper(self.stepper, tensors)
         self.iteration, self.env_steps, self.seconds = state["iteration"], state["env_steps"], state["seconds"]
         self.arena.next_episode, self.arena.continuations = state["next_episode"], state["continuations"]
         self.recent.extend(state["recent"])
+        if "curriculum" in state:  # not in checkpoints of versions before promotion
+            self.curriculum.load_state_dict(state["curriculum"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.folder.forget_after(self.iteration)
 
@@ -229,48 +284,9 @@ class Trainer:
         free = available(self.accelerator.device) // self.accelerator.num_processes
         check_memory(MemoryNeeds.of(self.model, self.settings), self.settings, context=context, free=free)
 
-    def _frozen_copy(self) -> ActorCritic:
-        return copy.deepcopy(self.model).eval().requires_grad_(False)
-
 
 def _with_advantages(episodes: Sequence[Episode], found: dict[tuple[int, int], float]) -> list[Episode]:
     def marked(episode: Episode, turn: int, step: Step) -> Step:
         return replace(step, advantage=found.get((episode.index, turn)))
 
     return [replace(e, steps=tuple(marked(e, turn, step) for turn, step in enumerate(e.steps))) for e in episodes]
-
-
-def _assembly(settings: TrainSettings, *, q_heads: int) -> Assembly:
-    values = {spec.name: getattr(settings, spec.name) for spec in fields(Assembly)}
-    return Assembly(**(values | {"q_heads": q_heads}))
-
-
-def _vocabulary(specs: Sequence[games.GameSpec]) -> tuple[str, ...] | None:
-    """All words of the games, where every one of them knows its own; None for an open vocabulary."""
-    words: dict[str, None] = {}
-    for spec in specs:
-        env = spec.make()
-        own = getattr(env.unwrapped, "vocabulary", None)
-        env.close()
-        if own is None:
-            return None
-        words.update(dict.fromkeys(own))
-    return tuple(words)
-
-
-def _process_seed(settings: TrainSettings, accelerator: Accelerator) -> int:
-    return int(np.random.SeedSequence([settings.seed, accelerator.process_index]).generate_state(1)[0])
-
-
-def _stepper_tensors(stepper: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """AdamW's moments and step counts, by number of parameter: "stepper.7.exp_avg"; nothing for SGD."""
-    state = stepper.state_dict()["state"]
-    return {f"stepper.{index}.{name}": tensor for index, moments in state.items() for name, tensor in moments.items()}
-
-
-def _load_stepper(stepper: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for key, tensor in tensors.items():
-        _, index, name = key.split(".")
-        state.setdefault(int(index), {})[name] = tensor
-    stepper.load_state_dict({"state": state, "param_groups": stepper.state_dict()["param_groups"]})

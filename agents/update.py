@@ -6,6 +6,7 @@ from (train.py) and what the loss is (`actde`).
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from actde import Batch, Optimizer, Targets
 from agents.decoder import similar_lengths
 from agents.model import ActorCritic, Readout
+from agents.reading import TextSample
 from agents.rollout import Part, Rollout
 from agents.settings import TrainSettings
 
@@ -74,7 +76,7 @@ class Updater:
         optimizer: what the loss is.
         settings: epochs, minibatches, rates.
         accelerator: `accelerate.Accelerator`.
-        reference: frozen copy of the first policy, for a KL without an adapter; None: the adapter switched off.
+        reference: frozen copy of the first policy, for a KL to it; None: the model with its adapter switched off.
     """
 
     def __init__(
@@ -104,7 +106,8 @@ class Updater:
             summary = self.optimizer.summary(batch, targets, all_reduce=self.all_reduce)
         totals: dict[str, Tensor] = {}
         for rows in self._steps(len(rollout), rng):
-            self._step(rollout, batch, targets, rows, totals)
+            text = TextSample.draw(rollout, rows, self.settings.text_tokens, rng) if self.settings.text_coef else None
+            self._step(rollout, batch, targets, rows, totals, text)
         measures = self._means(totals) | {name: float(value) for name, value in summary.items()}
         self.optimizer.after_update(measures.get("kl_ref", 0.0))
         return measures, targets
@@ -128,15 +131,29 @@ class Updater:
                 yield rows.tolist()
 
     def _step(
-        self, rollout: Rollout, batch: Batch, targets: Targets, rows: list[int], totals: dict[str, Tensor]
+        self,
+        rollout: Rollout,
+        batch: Batch,
+        targets: Targets,
+        rows: list[int],
+        totals: dict[str, Tensor],
+        text: TextSample | None,
     ) -> None:
         index = torch.tensor(rows, device=batch.mask.device)
         count = self.all_reduce(batch.mask[index].sum().float())
+        predicted = count
+        if text is not None:
+            predicted = self.all_reduce(torch.tensor(float(len(text)), device=index.device)).clamp(min=1)
         for micro in micro_batches(rollout, rows, self.settings.micro_batch_tokens):
             part, index = rollout.part(micro), torch.tensor(micro, device=batch.mask.device)
-            readout, entropy = self.model(part.tokens, part.choices)
+            states = self.model.hidden(part.tokens, use_cache=False)
+            readout, entropy = self.model.at_choices(states, part.choices)
             outputs = part.outputs(readout, entropy, self._kl(rollout, part, readout))
             loss, measures = self.optimizer.loss(batch[index], targets[index], outputs, count=count)
+            if text is not None:
+                unread = text.loss(self.model, states, part.tokens, micro) / predicted
+                loss = loss + self.settings.text_coef * unread
+                totals["text_loss"] = totals.get("text_loss", torch.zeros_like(count)) + unread.detach() * count
             self.accelerator.backward(loss)
             choices = measures["choices"].float()
             for name, value in measures.items():
@@ -176,7 +193,7 @@ class Updater:
             part = rollout.part(micro)
             training = reference.training
             reference.eval()
-            with reference.without_adapter():
+            with self.model.without_adapter() if self.reference is None else nullcontext():
                 readout, _ = reference(part.tokens, part.choices)
             reference.train(training)
             found.append((part.index, readout.logprobs))

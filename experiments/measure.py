@@ -147,7 +147,8 @@ def implied_temperature(settings: TrainSettings, learning: Settings) -> float | 
     one_choice = games.resolve(settings.game)[0].kind == "bandit"
     same_error = learning.advantage == "return" or learning.lam == 0 or one_choice
     alone = learning.whitening == "none" and learning.entropy_coef == learning.kl_coef == settings.weight_decay == 0
-    ledger = make_optimizer(settings.optimizer, learning).needs_q and settings.stepper == "sgd"
+    optimizer = make_optimizer(settings.optimizer, learning)
+    ledger = optimizer.needs_q and optimizer.labels == "none" and settings.stepper == "sgd"
     if not (ledger and same_error and alone and min(settings.lr, q_lr, learning.q_coef) > 0):
         return None
     return 2 * learning.q_coef * q_lr / settings.lr

@@ -17,12 +17,13 @@ from typing import Any
 import torch
 
 import games
+from actde import optimizer_class
 from agents import make_agent
 from agents.checkpoint import load_agent, newest, read_json, save_agent
 from agents.evaluate import Evaluation, evaluate
 from agents.protocol import AgentError
 from agents.run_folder import read_metrics, replace_text
-from agents.trunk import Assembly
+from agents.trunk import SCRATCH, Assembly
 from experiments.collapse_tables import interval
 from games.identity import game_hash
 
@@ -112,9 +113,12 @@ def _model(train: Mapping[str, Any]) -> str:
 
 
 def _beginning(train: Mapping[str, Any]) -> str:
+    """What it began with, and whether anybody showed it how to play."""
     if train.get("init"):
-        return f"from the weights of `{train['init']}`"
-    return "from the pretrained trunk as it is" if train["lora"] else "from random weights and without demonstrations"
+        return f"beginning with what `{train['init']}` had learned"
+    weights = "random weights" if train["trunk"] in SCRATCH else "the pretrained model"
+    taught = optimizer_class(train["optimizer"]).labels == "teacher"
+    return f"from {weights} and {'by imitating demonstrations' if taught else 'without demonstrations'}"
 
 
 def main() -> None:

@@ -1,20 +1,50 @@
-"""Which game it is: a hash of what happens in it, so that games that play alike are known to be the same."""
+"""Which game is this? A hash that is the same for games that play alike, to keep training and test games apart.
+
+For TextWorld's games it is the canonical hash of facts, names and quests (`games/making.py`): a manifest says it, else
+the game's record is read, and one that is not in the cache yet is made without compiling it. For a story without a
+record it is the hash of its bytes, for `bandit` and `ipd` that of their name.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
+from functools import lru_cache
 from pathlib import Path
 
 from games import gamefile
-from games.making import canonical_hash, make_game
+from games.errors import GameError
 from games.specs import GameSpec
 
 
 def game_hash(spec: GameSpec) -> str:
-    """The canonical hash of a TextWorld game (`games.making.canonical_hash`); the name of any other game."""
+    """The hash of one game, 64 hexadecimal digits. GameError where it cannot be made or read."""
+    if spec.hash is not None:
+        return spec.hash
     if spec.kind == "textworld":
-        return canonical_hash(make_game(spec.target, dict(spec.settings)))
-    if spec.kind != "file" or gamefile.is_plain(Path(spec.target)):
-        return spec.name
-    from textworld import Game
+        from games.making import canonical_hash, in_cache, make_game
 
-    return canonical_hash(Game.load(str(Path(spec.target).with_suffix(".json"))))
+        story = in_cache(spec.target, dict(spec.settings))
+        if story is None:
+            return canonical_hash(make_game(spec.target, dict(spec.settings)))
+        return _of_record(story.with_suffix(".json"))
+    if spec.kind == "file":
+        path = Path(spec.target)
+        if not gamefile.is_plain(path):
+            return _of_record(gamefile.pair(path)[1])
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(spec.name.encode()).hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def _of_record(record: Path) -> str:
+    from textworld.generator.game import Game
+
+    from games.engine import rules_parsed_once
+    from games.making import canonical_hash
+
+    try:
+        with rules_parsed_once():
+            return canonical_hash(Game.deserialize(json.loads(record.read_text("utf-8"))))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise GameError(f"{record}: not TextWorld's record of a game ({type(error).__name__}: {error})") from error

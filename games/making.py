@@ -39,16 +39,28 @@ def cached_game(name: str, values: Values) -> Path:
     is made anew. GameError where the settings allow no game or the cache cannot be written.
     """
     settings = family(name).complete(values)
-    stem = f"tw-{name}-{_digest([RECIPE, version('textworld'), name, settings])[:16]}"
-    folder = paths.cache_folder("games") / stem
+    story = _place(name, settings)
+    stem, folder = story.stem, story.parent
     with paths.disk_errors("write the generated game", ADVICE):
-        if not _usable(folder / f"{stem}.z8"):
+        if not _usable(story):
             with paths.lock(folder.parent / f".{stem}.lock"):
-                if not _usable(folder / f"{stem}.z8"):
+                if not _usable(story):
                     shutil.rmtree(folder, ignore_errors=True)
                     with paths.whole_folder(folder) as empty:
-                        write_game(make_game(name, settings), empty / f"{stem}.z8")
-    return folder / f"{stem}.z8"
+                        write_game(make_game(name, settings), empty / story.name)
+    return story
+
+
+def in_cache(name: str, values: Values) -> Path | None:
+    """The `.z8` of that game where the cache has it whole; nothing is made."""
+    story = _place(name, family(name).complete(values))
+    return story if _usable(story) else None
+
+
+def _place(name: str, settings: Values) -> Path:
+    """Where the cache keeps the game with these settings, presets filled in."""
+    stem = f"tw-{name}-{_digest([RECIPE, version('textworld'), name, settings])[:16]}"
+    return paths.cache_folder("games") / stem / f"{stem}.z8"
 
 
 def make_game(name: str, values: Values) -> Game:

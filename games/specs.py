@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +19,8 @@ from games.settings import Setting, Value, format_settings, parse_settings, spli
 
 if TYPE_CHECKING:
     import gymnasium
+
+    from games.manifest import Entry
 
 MAX_GAMES = 100_000
 RANGE = re.compile(r"([0-9]{1,10})\.\.([0-9]{1,10})")
@@ -36,6 +38,10 @@ class GameSpec:
     """The family of a `textworld` game, the path of a `file`, '' otherwise."""
     settings: tuple[tuple[str, Value], ...] = ()
     """What the GAME string sets, in canonical order."""
+    level: int | None = field(default=None, compare=False)
+    """Its family's level, by the GAME string or the manifest; None where neither says it."""
+    hash: str | None = field(default=None, compare=False)
+    """Its canonical hash, by the manifest; see `games.identity.game_hash`."""
 
     def make(
         self, *, max_turns: int | None = None, infos: Sequence[str] = (), render_mode: str | None = None
@@ -117,7 +123,7 @@ def _one(chosen: Family, given: Mapping[str, Value]) -> GameSpec:
     kept = {k: v for k, v in given.items() if k in RANGED or preset[k] != v}
     ordered = {setting.name: kept[setting.name] for setting in chosen.table if setting.name in kept}
     name = f"textworld:{chosen.name}?{format_settings(chosen.table, ordered)}"
-    return GameSpec(name, "textworld", chosen.name, tuple(ordered.items()))
+    return GameSpec(name, "textworld", chosen.name, tuple(ordered.items()), level=int(str(given["level"])))
 
 
 def _range(chosen: Family, name: str, words: Mapping[str, str], game: str) -> Sequence[int]:
@@ -137,7 +143,7 @@ def _files(path: Path, split: str | None) -> list[GameSpec]:
     if path.suffix == ".jsonl":
         from games.manifest import load_manifest
 
-        return [_file(entry.path) for entry in load_manifest(path, split=split)]
+        return [_listed(entry) for entry in load_manifest(path, split=split)]
     if path.is_file():
         if path.suffix not in (*STORIES, ".json"):
             raise GameError(
@@ -152,3 +158,7 @@ def _files(path: Path, split: str | None) -> list[GameSpec]:
 
 def _file(story: Path) -> GameSpec:
     return GameSpec(str(story), "file", str(story))
+
+
+def _listed(entry: Entry) -> GameSpec:
+    return replace(_file(entry.path), level=entry.level, hash=entry.hash)

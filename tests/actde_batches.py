@@ -61,6 +61,7 @@ def random_outputs(batch: Batch, seed: int = 0, *, heads: int = 2, near: bool = 
         q_values=torch.randn(shape, generator=rng, dtype=torch.float64).requires_grad_(),
         target_q_values=normal(),
         kl=normal().abs().requires_grad_(),
+        label_logprobs=(-normal().abs()).requires_grad_(),
     )
 
 

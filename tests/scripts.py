@@ -13,6 +13,8 @@ class Scene:
 
     text: str
     rewards: Mapping[str, float]
+    policy: tuple[str, ...] = ()
+    """The game's `policy_commands` here."""
 
 
 class Script(gymnasium.Env[str, str]):
@@ -38,7 +40,8 @@ class Script(gymnasium.Env[str, str]):
 
     def _info(self) -> dict[str, Any]:
         commands = sorted(self.play[self.place].rewards) if self.place < len(self.play) else []
-        return {"admissible_commands": commands, "score": 0.0}
+        policy = list(self.play[self.place].policy) if commands else []
+        return {"admissible_commands": commands, "score": 0.0, "policy_commands": policy}
 
 
 @dataclass(frozen=True)

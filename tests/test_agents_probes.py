@@ -1,7 +1,8 @@
 """Five probe games with known answers, each for one part of the learner, trained on the post's trunk.
 
 PPO must find v and the best action. ACTDE must find v and q, and its advantage must vanish where q is known;
-that it finds the best action is what it does not promise, and is not asked.
+that it finds the best action is what it does not promise, and is not asked. Imitation must do what the teacher says,
+whatever it earns, and know what that is worth; rejection must find the best action without being told.
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from actde import Batch, Settings, Targets, make_optimizer
+from actde import Batch, Settings, Targets, make_optimizer, optimizer_class
 from agents.arena import Arena
 from agents.episode import Episode
 from agents.heads import Heads
@@ -22,6 +23,7 @@ from agents.model import ActorCritic
 from agents.rollout import Rollout
 from agents.settings import TrainSettings
 from agents.stream import Segment
+from agents.teaching import Taught, Teacher, labelled_best
 from agents.trunk import from_config
 from agents.update import make_stepper
 from tests.models import assert_close, tokenizer
@@ -38,6 +40,14 @@ POLICY = ScriptSpec([[Scene("room", {"north": 1.0, "south": -1.0})]], end="")
 BOTH = ScriptSpec(
     [[Scene("red", {"north": 1.0, "south": -1.0})], [Scene("blue", {"north": -1.0, "south": 1.0})]], end=""
 )
+TAUGHT = ScriptSpec(
+    [
+        [Scene("red", {"north": 1.0, "south": -1.0}, policy=("south",))],
+        [Scene("blue", {"north": -1.0, "south": 1.0}, policy=("south",))],
+    ],
+    end="",
+)
+"""Its teacher is wrong where the game shows red."""
 
 
 @dataclass
@@ -58,27 +68,37 @@ class Trained:
         return float(np.mean([(d.probabilities if kind == "p" else d.q_values)[command] for d in decisions]))
 
 
-def train(spec: ScriptSpec, name: str, iterations: int = 14, shaping: Mapping[str, Any] | None = None) -> Trained:
+def train(
+    spec: ScriptSpec,
+    name: str,
+    iterations: int = 14,
+    *,
+    beta: float = 1.0,
+    shaping: Mapping[str, Any] | None = None,
+) -> Trained:
     """64 episodes and 8 steps an iteration, on a pico trunk."""
     torch.manual_seed(0)
-    words = tokenizer()
+    words, needs_q = tokenizer(), optimizer_class(name).needs_q
     model = ActorCritic(
-        from_config("pico", len(words), 0.0), Heads(12, len(words), q_heads=int(name == "actde"), init_std=0.02)
+        from_config("pico", len(words), 0.0), Heads(12, len(words), q_heads=int(needs_q), init_std=0.02)
     )
     player = LanguageModelAgent(model, words, gamma=GAMMA, record=True)
+    taught = Taught(player, Teacher(prefer_policy=True), beta=beta)
     learning = Settings(gamma=GAMMA, value_coef=1.0, value_clip_range=None)
     stepper = make_stepper(model, TrainSettings(lr=4e-3, value_lr=1e-2, q_lr=1e-2))
     slower = torch.optim.lr_scheduler.LinearLR(stepper, 1.0, 0.1, total_iters=iterations)
     update = updater(model, name, stepper=stepper, learning=learning, epochs=8)
     with Arena([spec], seed=0, parallel=64, shaping=shaping) as arena:
         for iteration in range(iterations):
-            episodes = list(arena.play(player, 64))
+            episodes = list(arena.play(taught if name == "imitation" else player, 64))
             segments = player.take_segments()
+            if name == "rejection":
+                segments, _ = labelled_best(segments, episodes, keep=0.5, gamma=GAMMA)
             rollout = Rollout(segments, credit="token")
             if iteration < iterations - 1:
                 update.learn(rollout, np.random.default_rng(iteration))
                 slower.step()
-    batch = rollout.batch(with_q=name == "actde")
+    batch = rollout.batch(with_q=needs_q)
     return Trained(episodes, segments, batch, make_optimizer(name, learning).targets(batch))
 
 
@@ -158,6 +178,21 @@ def test_a_bonus_for_a_harmless_act_is_learned_and_leaves_the_score_alone(name: 
     else:
         assert [found.mean(what, "room") for what in ("q:north", "q:south")] == near([1.0, 2.0], within=0.2)
         assert measures["bonus_share"] > 0.5
+
+
+@pytest.mark.parametrize("beta", [1.0, 0.0])
+def test_imitation_does_what_the_teacher_says_and_knows_what_that_is_worth(beta: float) -> None:
+    found = train(TAUGHT, "imitation", beta=beta)
+    for text, worth in (("red", -1.0), ("blue", 1.0)):
+        assert found.mean("p:south", text) > 0.95
+        assert found.mean("value", text) == near(worth, within=0.25)
+        assert found.mean("q:south", text) == near(worth, within=0.25)
+
+
+def test_rejection_finds_the_better_action() -> None:
+    found = train(POLICY, "rejection")
+    assert found.mean("p:north", "room") > 0.95
+    assert [found.mean(what, "room") for what in ("value", "q:north")] == near([1.0, 1.0])
 
 
 def test_the_advantage_identity() -> None:

@@ -19,7 +19,7 @@ from tests.scripts import Scene, ScriptSpec
 Credit = Literal["token", "command"]
 
 
-def choice(position: int, turn: int, alternatives: Sequence[int], chosen: int, number: float, **more: float) -> Choice:
+def choice(position: int, turn: int, alternatives: Sequence[int], chosen: int, number: float, **more: Any) -> Choice:
     """logprob, value, q, entropy of choice n are -n, n, 10 n, 100 n."""
     return Choice(
         position=position,

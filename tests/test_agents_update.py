@@ -16,6 +16,7 @@ from torch import Tensor
 
 from actde import Settings
 from agents.model import ActorCritic
+from agents.reading import TextSample
 from agents.rollout import Rollout
 from agents.settings import TrainSettings
 from agents.stream import Choice, Segment
@@ -348,3 +349,52 @@ def test_alternatives_that_only_pad_give_no_nan() -> None:
     measures = learn(updater(model, stepper=kept, reference=reference, learning=Settings(kl_coef=0.5)), rollout)
     assert all(np.isfinite(value) for value in measures.values())
     assert all(bool(gradient.isfinite().all()) for gradient in kept.steps[0].values())
+
+
+# -- the text --------------------------------------------------------------------------------------------
+
+
+def plain_text_loss(model: Any, rollout: Rollout) -> Tensor:
+    """Mean over all tokens that were not chosen, of all streams, of the plain model's -log p."""
+    terms = []
+    for segment in rollout.segments:
+        tokens, chosen = torch.from_numpy(segment.tokens), {choice.position for choice in segment.choices}
+        logprobs = model.lm(input_ids=tokens[None]).logits[0].log_softmax(-1)
+        terms += [-logprobs[p, tokens[p + 1]] for p in range(len(tokens) - 1) if p not in chosen]
+    return torch.stack(terms).mean()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("budget", [1, 4096])
+def test_the_text_loss_is_the_plain_models_on_every_token_that_was_not_chosen(kind: Kind, budget: int) -> None:
+    model = tiny_model(kind)
+    rollout = rollout_of(model)
+    without, kept = gradients(model, rollout)[0], Kept(model)
+    update = updater(model, stepper=kept, text_coef=0.5, text_tokens=1000, micro_batch_tokens=budget)
+    measures = learn(update, rollout)
+    loss = plain_text_loss(model, rollout)
+    assert measures["text_loss"] == pytest.approx(float(loss.detach()), rel=1e-4)
+    model.zero_grad()
+    torch.autograd.backward(loss)
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None:
+            wanted = without.get(name, torch.zeros_like(parameter)) + 0.5 * parameter.grad
+            assert_close(kept.steps[0][name], wanted, within=1e-4)
+
+
+def test_a_sample_of_the_text_holds_no_choice_and_no_position_twice() -> None:
+    rollout = rollout_of(tiny_model())
+    sample = TextSample.draw(rollout, range(len(rollout)), 3, np.random.default_rng(0))
+    assert len(sample) == 3 * len(rollout)
+    for row, positions in sample.positions.items():
+        segment = rollout.segments[row]
+        assert len(set(positions)) == 3 and max(positions) < len(segment.tokens) - 1
+        assert not {choice.position for choice in segment.choices} & set(positions)
+
+
+def test_reading_is_learned_beside_any_optimizer() -> None:
+    model = tiny_model()
+    rollout = rollout_of(model)
+    update = updater(model, "ppo", text_coef=1.0, epochs=1, lr=0.01)
+    found = [learn(update, rollout, seed)["text_loss"] for seed in range(12)]
+    assert found[-1] < 0.7 * found[0]

@@ -37,6 +37,17 @@ def test_a_run_leaves_settings_metrics_transcripts_and_a_checkpoint_that_plays(r
     assert watched[0]["steps"][0]["advantage"] is not None
 
 
+def test_another_run_begins_with_it_and_evaluation_says_what_it_was_trained_on(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "next"
+    words = ("--init", str(run), "--optimizer", "rejection", "--env-steps", "8", "--iterations", "9", *TINY)
+    shown = json.loads(answer("train", "--out", str(folder), *words, "--json"))
+    assert shown["metrics"]["env_steps"] == 8 and shown["metrics"]["iteration"] == 1
+    asked = ("evaluate", "--agent", str(folder), "--game", "bandit", "--episodes", "4")
+    rows = json.loads(cli(*asked, "--json").stdout)
+    assert [(row["agent"], row["trained_on"]) for row in rows] == [(str(folder), 1), ("random", None)]
+    assert "trained on 1 of the games" in " ".join(cli(*asked).stdout.split())
+
+
 def test_a_run_goes_on_with_its_own_settings(run: Path) -> None:
     shown = json.loads(answer("train", "--out", str(run), "--resume", "--iterations", "4", "--json"))
     assert shown["metrics"]["iteration"] == 3
@@ -56,6 +67,10 @@ def test_a_run_goes_on_with_its_own_settings(run: Path) -> None:
         (("--value-lr", "-1"), "value_lr must be a number"),
         (("--trunk", "smolm2"), "did you mean smollm2?"),
         (("--lora", "4"), "--lora adapts a pretrained trunk"),
+        (("--init", "nowhere"), "nowhere holds no checkpoint"),
+        (("--promote", "0.5"), "--promote needs games whose levels are known"),
+        (("--optimizer", "imitation", "--stop-success", "0.5"), "the teacher plays every turn; give --beta below 1"),
+        (("--optimizer", "imitation", "--mode", "free"), "expected mode trie, got free"),
         (("--game", "textworld:simpel"), "did you mean 'simple'?"),
     ],
 )

@@ -1,0 +1,158 @@
+"""Who labels the choices that an optimizer imitates: a teacher who plays or looks on, or one's own best play.
+
+`Taught` is the language model with a teacher at its side; it plays like any agent, and what it leaves in the stream
+are choices with labels. `labelled_best` labels what was played without one. Leaves out the loss
+(`actde/imitation.py`) and when what is asked for (train.py).
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from agents.episode import Episode
+from agents.language_model import LanguageModelAgent, Reading
+from agents.metrics import Metrics
+from agents.protocol import AgentError, Decision, Ending, Turn
+from agents.stream import Segment
+
+
+class Teacher:
+    """Says what it would do at each turn of an episode, by the game's own solution.
+
+    The game's walkthrough counts for as long as the episode has followed it. `policy_commands` are the game's own way
+    to win from wherever it stands; some games say nothing there. With `prefer_policy` they come first,
+    otherwise they are asked where the walkthrough has been left.
+    """
+
+    def __init__(self, *, prefer_policy: bool) -> None:
+        self.prefer_policy = prefer_policy
+        self._rest: dict[int, list[str]] = {}
+
+    def label(self, turn: Turn) -> int | None:
+        """Number of its command among the admissible ones; None where it has none."""
+        if turn.first:
+            self._rest[turn.episode] = list(turn.info.get("extra.walkthrough") or ())
+        walkthrough, policy = self._rest[turn.episode][:1], list(turn.info.get("policy_commands") or ())[:1]
+        commands: list[str] = turn.info["admissible_commands"]
+        for command in policy + walkthrough if self.prefer_policy else walkthrough + policy:
+            if command in commands:
+                return commands.index(command)
+        return None
+
+    def see(self, turn: Turn, command: str) -> None:
+        """Be told what was played."""
+        rest = self._rest[turn.episode]
+        self._rest[turn.episode] = rest[1:] if rest[:1] == [command] else []
+
+    def forget(self, episode: int) -> None:
+        """The episode is over."""
+        self._rest.pop(episode, None)
+
+
+class Taught:
+    """Plays turn by turn as the teacher, with probability `beta`, or as the model; every turn gets the teacher's label.
+
+    Ross, Gordon and Bagnell (2011), with the difference that a rollout is learned from once, in place of a growing data
+    set. beta = 1 is behavioural cloning. Where the teacher has no command, the model plays, and the
+    turn has no label. A decision's probabilities, v and q are the model's, whoever played.
+    """
+
+    def __init__(self, agent: LanguageModelAgent, teacher: Teacher, *, beta: float = 1.0) -> None:
+        if agent.mode != "trie":
+            raise AgentError(f"a teacher's commands are admissible ones: expected mode trie, got {agent.mode}")
+        self.agent, self.teacher, self.name, self.beta = agent, teacher, agent.name, beta
+        self._rngs: dict[int, np.random.Generator] = {}
+        self._agreed: list[bool] = []
+        """Of turns with a label and a choice: was it the model's likeliest command?"""
+        self._turns = 0
+        """Turns with a choice."""
+
+    def act(self, turns: Sequence[Turn]) -> list[Decision]:
+        """One command for each turn; see `agents.protocol.Agent`."""
+        readings = self.agent.read(turns)
+        drawn = self.agent.choose(turns, readings)
+        labels = [self.teacher.label(turn) for turn in turns]
+        played = [
+            own if label is None or not self._teacher_plays(turn.episode) else label
+            for turn, (_, own), label in zip(turns, drawn, labels, strict=True)
+        ]
+        self.agent.take(turns, readings, played, labels)
+        decisions = []
+        for turn, reading, (decision, _), label, command in zip(turns, readings, drawn, labels, played, strict=True):
+            name = turn.info["admissible_commands"][command]
+            self.teacher.see(turn, name)
+            self._note(turn, reading, decision, label)
+            decisions.append(replace(decision, command=name))
+        return decisions
+
+    def end(self, endings: Sequence[Ending]) -> None:
+        """Close the episodes."""
+        for ending in endings:
+            self.teacher.forget(ending.episode)
+            self._rngs.pop(ending.episode, None)
+        self.agent.end(endings)
+
+    def take_metrics(self) -> Metrics:
+        """Of the turns with a choice since the last call: `labelled`, the share that has a label, and `agreement`,
+        the share of these in which the label was the model's likeliest command.
+
+        Raises:
+            AgentError: there is no label at all.
+        """
+        agreed, turns, self._agreed, self._turns = self._agreed, self._turns, [], 0
+        if not agreed:
+            raise AgentError("the teacher says nothing: none of these games has a walkthrough or policy_commands")
+        return {"labelled": len(agreed) / turns, "agreement": sum(agreed) / len(agreed)}
+
+    def _teacher_plays(self, episode: int) -> bool:
+        if self.beta in (0.0, 1.0):
+            return self.beta == 1.0
+        if episode not in self._rngs:
+            self._rngs[episode] = np.random.default_rng([self.agent.seed, episode, 1])
+        return bool(self._rngs[episode].random() < self.beta)
+
+    def _note(self, turn: Turn, reading: Reading, decision: Decision, label: int | None) -> None:
+        if not reading.trie.branching:
+            return
+        self._turns += 1
+        if label is not None:
+            likeliest = max(decision.probabilities.values())
+            self._agreed.append(decision.probabilities[turn.info["admissible_commands"][label]] == likeliest)
+
+
+def labelled_best(
+    segments: Sequence[Segment], episodes: Sequence[Episode], *, keep: float, gamma: float
+) -> tuple[list[Segment], Metrics]:
+    """The segments, those of the best episodes labelled with what was chosen in them, and `kept`, their share."""
+    kept = best_episodes(episodes, keep=keep, gamma=gamma)
+    found = [_own_labels(segment) if segment.episode in kept else segment for segment in segments]
+    return found, {"kept": len(kept) / len(episodes)}
+
+
+def best_episodes(episodes: Sequence[Episode], *, keep: float, gamma: float) -> set[int]:
+    """Numbers of the episodes to imitate: those won, and of each game's n the keep n best that beat the worst.
+
+    They are compared by their discounted return. The number is rounded up, and those that equal the last of them are
+    kept too. So of episodes that all earned the same, or of a single one, none is kept unless it was won: no
+    choice in them is known to be better than another. `keep` = 1 keeps all.
+    """
+    by_game: dict[str, list[tuple[float, Episode]]] = defaultdict(list)
+    for episode in episodes:
+        by_game[episode.game].append((_discounted(episode, gamma), episode))
+    found = set()
+    for rows in by_game.values():
+        returns = sorted((earned for earned, _ in rows), reverse=True)
+        least, worst = returns[math.ceil(keep * len(rows)) - 1], returns[-1]
+        found |= {e.index for earned, e in rows if e.won or keep == 1 or (earned >= least and earned > worst)}
+    return found
+
+
+def _discounted(episode: Episode, gamma: float) -> float:
+    return sum(gamma**turn * step.reward for turn, step in enumerate(episode.steps))
+
+
+def _own_labels(segment: Segment) -> Segment:
+    return replace(segment, choices=tuple(replace(choice, label=choice.chosen) for choice in segment.choices))
