@@ -1,9 +1,9 @@
 """Collects the words of TextWorld's games from the sources that they are written from.
 
 Read, never imported: text grammars (rooms, objects, instructions), logic files (commands and messages),
-the challenges' code (foods, recipes, furniture), the Inform 7 generator (take, drop, score, the end), and
-Inform's own rules (parser errors, refusals, numbers). A few words too many are harmless (one row of an
-embedding each); one too few is an unknown word in somebody's game.
+the challenges' code (foods, recipes, furniture) and that of our own family `textnav`, the Inform 7 generator (take,
+drop, score, the end), and Inform's own rules (parser errors, refusals, numbers). A few words too many are harmless
+(one row of an embedding each); one too few is an unknown word in somebody's game.
 
 The command that makes the data file again:
 
@@ -21,6 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from agents.protocol import AgentError
+from games import textnav
 
 INFORM = "thirdparty/inform7-6M62/share/inform7/Internal"
 RULES = f"{INFORM}/Extensions/Graham Nelson/Standard Rules.i7x"
@@ -54,6 +55,7 @@ def _texts(root: Path) -> Iterator[str]:
             source = path.read_text(encoding="utf-8")
             yield from code_texts(source)
             yield from map(plural, code_rooms(source))
+    yield from code_texts(Path(textnav.__file__).read_text(encoding="utf-8"))
     yield from SAID.findall((root / MESSAGES).read_text(encoding="utf-8"))
     rules = (root / RULES).read_text(encoding="utf-8")
     yield from (inform_text(" ".join(found)) for found in RESPONSE.findall(rules))
