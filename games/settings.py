@@ -20,7 +20,7 @@ Value: TypeAlias = int | float | bool | str | tuple[str, ...] | tuple[float, ...
 Kind = Literal["int", "float", "bool", "choice", "text", "words", "numbers"]
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
-SAFE = " ,.'!+-"
+SAFE = " ,.'!-"
 """Characters that stay readable in a GAME string; the others are percent-encoded."""
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 MAX_GAMES = 100_000
 RANGE = re.compile(r"([0-9]{1,10})\.\.([0-9]{1,10})")
 RANGED = ("level", "seed")
+AND = " + "
+"""Between several GAMEs in one string."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +72,13 @@ def resolve(game: str, *, split: str | None = None) -> list[GameSpec]:
 
     GAME is `bandit` or `ipd`, with settings as in `ipd?payoff=post&start=defect`; a game file; a folder of
     them or a `manifest.jsonl`; or `textworld:FAMILY?level=1&seed=7&...`, where `level` and `seed` may be
-    ranges (`seed=100..119` is twenty games). `split` keeps a manifest's games of that split.
+    ranges (`seed=100..119` is twenty games). Several joined by ` + ` are mixed: whoever plays their games in order
+    meets those of each GAME at even distances. `split` keeps a manifest's games of that split.
     """
     if not isinstance(game, str):
         raise TypeError(f"a GAME is a str, got {type(game).__name__}")
+    if AND in game:
+        return _mixed([resolve(part.strip(), split=split) for part in game.split(AND)])
     if game.startswith("textworld:"):
         return _generated(game)
     head, _, query = game.partition("?")
@@ -88,6 +93,12 @@ def resolve(game: str, *, split: str | None = None) -> list[GameSpec]:
         raise GameError(f"{game}: no such file or folder")
     known = ("bandit", "ipd", "textworld", *(f"textworld:{name}" for name in FAMILIES))
     raise GameError(f"no game is called {game!r}; {nearest(head, known)}")
+
+
+def _mixed(several: Sequence[Sequence[GameSpec]]) -> list[GameSpec]:
+    """All games of several lists, those of each evenly spread over the whole and in their order."""
+    placed = [((i + 0.5) / len(some), n, spec) for n, some in enumerate(several) for i, spec in enumerate(some)]
+    return [spec for *_, spec in sorted(placed, key=lambda place: place[:2])]
 
 
 def _small(head: str, query: str) -> GameSpec:

@@ -57,6 +57,22 @@ def test_ranges_of_seeds_and_levels_are_several_games() -> None:
     assert len(resolve("textworld:coin?level=1..3&seed=5..6&goal=brief")) == 6
 
 
+def test_games_of_several_strings_are_spread_evenly() -> None:
+    several = ["textworld:coin?seed=1..4", "textworld:simple?seed=7..8", "bandit"]
+    names = [spec.name for spec in resolve(" + ".join(several))]
+    assert [name.partition("?")[0].removeprefix("textworld:") for name in names] == (
+        ["coin", "simple", "coin", "bandit", "coin", "simple", "coin"]
+    )
+    for game in several:
+        alone = [spec.name for spec in resolve(game)]
+        assert [name for name in names if name in alone] == alone, "in their own order"
+
+
+def test_a_plus_in_a_setting_is_no_plus_between_games() -> None:
+    (spec,) = resolve("bandit?prompt=1 %2B 1 is")
+    assert resolve(spec.name) == [spec]
+
+
 MISTAKES = [
     ("", "no game is called ''"),
     ("bandti", "did you mean 'bandit'"),
@@ -82,6 +98,8 @@ MISTAKES = [
     ("no/such/file.z8", "no such file"),
     ("missing.z8", "no such file"),
     ("\0", "no game is called"),
+    ("bandit + bandti", "did you mean 'bandit'"),
+    ("bandit + ", "no game is called ''"),
 ]
 
 
