@@ -11,8 +11,8 @@ through all sizes (a fit for every round), and taken between the two largest, wh
 What should be straight: turns (the trunk reads each token once), live episodes, and the trunk's parameters (without the
 embedding), each with a fixed cost per pass before it; commands cost less than in proportion, since they share the text
 and their first tokens. What bends turns upwards is attention, whose work is tokens times tokens so far: the bare trunk
-bends alike. The cache's memory grows by doubling, a staircase; the update's stops growing with the episodes where a
-micro-batch is full.
+bends alike. The cache's memory grows by a quarter at a time, a staircase; the update's stops growing with the episodes
+where a micro-batch is full.
 """
 
 import argparse

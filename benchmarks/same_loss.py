@@ -2,7 +2,7 @@
 
 `trl` lets TRL take it, with a model of two layers whose weights a formula gives, and returns what TRL worked on and
 what it logged. `ours` makes segments of the same tokens, values and scores and returns the same measures. Part of
-`benchmarks.update`; what one run of `trl` gave is kept in update_loss.json, so that `ours` can be tested without TRL.
+`benchmarks.update`; what one run of `trl` gave is kept in update.json, so that `ours` can be tested without TRL.
 """
 
 import math

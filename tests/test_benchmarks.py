@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from actde import ACTDE, Batch, Outputs, Settings
-from benchmarks import commands, floor, growth, harness, same_loss, turns, update
+from benchmarks import commands, floor, growth, harness, same_loss, summary, turns, update
 from benchmarks.peers import plain_dilemma
 from benchmarks.peers.plain_dilemma import Loop, taken
 from benchmarks.peers.scoring import over_choices, over_commands
@@ -19,7 +19,7 @@ from benchmarks.players import Player
 from benchmarks.tapes import OTHERS, tapes
 from benchmarks.update import Worker
 
-RECORDED = Path(__file__).parent.parent / "benchmarks" / "update_loss.json"
+RECORDED = Path(__file__).parent.parent / "benchmarks" / "update.json"
 SMALLEST = ["--rounds", "1", "--threads", "1"]
 
 
@@ -203,3 +203,7 @@ def test_the_plain_loop_reads_the_same_with_its_cache_and_learns() -> None:
     loop.step()
     moved = [float((a - b).detach().abs().max()) for a, b in zip(before, loop.net.parameters(), strict=True)]
     assert all(move > 0 for move in moved) and math.isfinite(sum(moved))
+
+
+def test_the_page_follows_from_the_files() -> None:
+    assert summary.PAGE.read_text("utf-8") == summary.page()
