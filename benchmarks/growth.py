@@ -200,7 +200,8 @@ def draw(data: dict[str, list[dict[str, Any]]], path: Path) -> None:
                 axis.errorbar(n, middle, spread, marker=mark, color=color, label=name)
                 axis.plot(n, middle[-1] * n / n[-1], color=color, linewidth=0.6, linestyle=":")
             axis.set(xscale="log", yscale="log", ylabel=label if column == 0 else None)
-            axis.set_xticks(n, [f"{x / 1e6:.2g}M" if x > 1e5 else f"{x:.0f}" for x in n], fontsize=8)
+            labels = [_tick(x, after) for x, after in zip(n, [*n[1:], float("inf")], strict=True)]
+            axis.set_xticks(n, labels, fontsize=8)
             axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axis.yaxis.set_major_formatter("{x:g}")
             axis.xaxis.set_minor_locator(NullLocator())
@@ -208,6 +209,13 @@ def draw(data: dict[str, list[dict[str, Any]]], path: Path) -> None:
         axes[-1, column].set(xlabel=LABELS[sweep])
     axes[0, 0].legend(frameon=False)
     save_figure(figure, path)
+
+
+def _tick(x: float, after: float) -> str:
+    """The label at x; none where the next one would touch it."""
+    if x < 1e5:
+        return f"{x:.0f}"
+    return f"{x / 1e6:.2g}M" if after > 2.5 * x else ""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -34,6 +34,7 @@ def page() -> str:
         _filled(about),
         "## The loop",
         _table([*_commands(), *_turns(), *_update(), *_dilemma()]),
+        _kept(),
         _trl(),
         _floor(),
         "## How cost grows",
@@ -110,6 +111,15 @@ def _trl() -> str:
         " no sample of TRL's, though: it takes a prompt and an answer, and so reads the history again for"
         " each. One step of"
         f" TRL's, fed to our update: policy loss {losses[0]}, TRL's {losses[1]}."
+    )
+
+
+def _kept() -> str:
+    growth = _read("turns")["growth"]
+    return _filled(
+        "With the cache kept, 1,000 tokens of text before it make a turn"
+        f" {shown(growth['kept'], 0)} ms slower; attention alone, timed apart, {shown(growth['attention'], 0)} ms"
+        " ([figure](../docs/turns.svg)). So a turn's time does not grow beyond attention's share."
     )
 
 
