@@ -180,9 +180,15 @@ def _exact() -> str:
     exact, fuzz, memory = _read("textworld_exact"), _read("textworld_fuzz"), _read("textworld_memory")
     resets = [row["reset_us"] for row in _read("textworld_speed")["rows"] if "reset_us" in row]
     found = sum(len(part["found"]) for part in fuzz["results"])
+    counts = [count for form in _read("textworld_damage")["results"].values() for count in form.values()]
+    damaged, refused, exact_ones = (
+        sum(sum(count.values()) if how is None else count.get(how, 0) for count in counts)
+        for how in (None, "refused", "exact")
+    )
     return _filled(
         f"{exact['played']:,} steps over {exact['games']} games compared with TextWorld's own:"
-        f" {exact['differences']} differences. {fuzz['total']['commands']:,} hostile commands: {found} findings. A warm"
+        f" {exact['differences']} differences. {fuzz['total']['commands']:,} hostile commands: {found} findings. Of"
+        f" {damaged:,} damaged files {refused:,} were refused and {exact_ones} played exactly as the sound one. A warm"
         f" reset takes at most {max(resets):.1f} us. {memory['live_episodes']} live episodes of a game take"
         f" {memory['live_ratio']:.2f} times the memory of one; {memory['resets']:,} resets and"
         f" {memory['warm_steps']:,} warm steps add {memory['growth']:.0%}."
