@@ -27,7 +27,7 @@ def page() -> str:
         "Ratios of times, each between two measured in turns in one run: median, and in brackets the"
         " extremes of the rounds"
         " (first visits: first and last decile). Above 1 means that ours is faster. This page is made by `python -m"
-        " benchmarks.summary` from the files beside it; each file holds the command that made it."
+        " benchmarks.summary` from the files beside it; how each is run stands at the head of its benchmark."
     )
     parts = [
         "# What was measured",

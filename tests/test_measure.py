@@ -231,7 +231,8 @@ def test_a_report_says_of_each_seed_what_was_measured(run: tuple[TrainSettings, 
     wanted, folder = run
     found = measured(folder, wanted)
     curves = {name: [line[name] for line in read_metrics(folder)] for name in read_metrics(folder)[0]}
-    row = {"name": "a", "optimizer": "actde", "seed": 0, "setting": None, "value": None, "curves": curves, **found}
+    what = {"name": "a", "optimizer": "actde", "seed": 0, "setting": None, "value": None}
+    row = {**what, "settings": {"train": wanted.to_dict()}, "curves": curves, **found}
     other = json.loads(json.dumps(row))
     other["seed"], other["collapse"]["entropy"] = 1, row["collapse"]["entropy"] / 2
     report.write(tmp_path, {"command": "c", "game": wanted.game, "episodes": EPISODES}, [row, other])
