@@ -90,4 +90,5 @@ def find_own_problem(story: bytes, record: bytes) -> str:
 
 
 def _words(text: str) -> str:
-    return re.sub(r"\s+", " ", text).strip().lower()
+    """The text without what Inform changes in printing it: spaces, and some apostrophes, which become quotes."""
+    return re.sub(r"\s+", " ", text.replace('"', "'")).strip().lower()

@@ -56,6 +56,13 @@ for name, values in (("treasure", {"seed": 1, "level": 11}), ("cooking", {"seed"
 """
 
 
+def test_an_apostrophe_that_inform_prints_as_a_quote_is_no_fault() -> None:
+    env = games.resolve("textworld:coin?level=8&seed=2")[0].make()
+    text, info = env.reset(seed=0)
+    env.close()
+    assert "you've" in info["objective"] and 'you"ve' in text, "else this game tests nothing"
+
+
 def test_bytes_do_not_depend_on_process_hash_seed_or_what_was_made_before(tmp_path: Path) -> None:
     def start(seed: str) -> subprocess.Popen[str]:
         environment = {**os.environ, "PYTHONHASHSEED": seed, "ACTDE_CACHE": str(tmp_path / seed)}
