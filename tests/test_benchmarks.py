@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def run(benchmark: Any, out: Path, *arguments: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(out.read_text())
     about = found.pop("about")
     assert about["command"].startswith(f"python -m {benchmark.__name__} ")
-    assert about["torch"] == torch.__version__
+    assert about["torch"] == version("torch")
     assert about["settings"]["rounds"] == 1
     return found
 
