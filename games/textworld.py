@@ -155,8 +155,10 @@ class TextWorld(TextGame):
 
 def _observed(record: str) -> str:
     """How much of a state a game of the family `textnav` shows, by its record: full or part; "" for any other game."""
-    made = json.loads(record)["metadata"].get("actde", {}) if record else {}
-    return str(made["settings"]["observed"]) if made.get("family") == "textnav" else ""
+    match json.loads(record)["metadata"].get("actde") if record else None:
+        case {"family": "textnav", "settings": {"observed": "full" | "part" as observed}}:
+            return str(observed)
+    return ""  # also where a foreign record has a mark of another form
 
 
 def _engine_for(path: Path, infos: Sequence[str], origin: str) -> Engine:

@@ -1,5 +1,7 @@
 """The Text-Nav task keeps what LMRL-Gym's paper says of it, and shows as much as its setting says."""
 
+import contextlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,7 @@ import gymnasium
 import pytest
 
 import games
-from games.making import canonical_hash, make_game
+from games.making import cached_game, canonical_hash, make_game
 from games.textnav import FURNITURE, OBJECTIVE, ROOMS
 
 
@@ -63,3 +65,16 @@ def test_every_piece_of_furniture_stands_in_a_room_that_is_there() -> None:
     assert set(FURNITURE) <= set(ROOMS)
     names = [name for piece in FURNITURE.values() for name in (piece[0], *piece[2])]
     assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("mark", [5, [], {"family": "textnav"}, {"family": "textnav", "settings": 3}])
+def test_a_foreign_record_with_a_mark_of_another_form_is_played_as_it_is(mark: Any, tmp_path: Path) -> None:
+    made = cached_game("coin", {"level": 2, "seed": 1})
+    story = tmp_path / "tw-foreign.z8"
+    story.write_bytes(made.read_bytes())
+    record = json.loads(made.with_suffix(".json").read_bytes())
+    record["metadata"]["actde"] = mark
+    story.with_suffix(".json").write_text(json.dumps(record))
+    with contextlib.closing(games.resolve(str(story))[0].make()) as env:
+        text, info = env.reset(seed=0)
+    assert info["objective"] in text
