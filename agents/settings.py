@@ -102,6 +102,12 @@ class TrainSettings(Record):
     lr: float = number(3e-4, "learning rate of the policy: trunk, adapter, lm_head", group="Update")
     value_lr: float | None = number(None, "learning rate of the value head; none: lr", optional=True, group="Update")
     q_lr: float | None = number(None, "learning rate of the Q heads; none: lr", optional=True, group="Update")
+    schedule: Literal["constant", "linear"] = choice(
+        "constant",
+        "of the learning rates; linear: they fall to 0 over --iterations",
+        ("constant", "linear"),
+        group="Update",
+    )
     weight_decay: float = number(0.0, "AdamW's weight decay, on linear matrices only", group="Update")
     beta1: float = number(0.9, "AdamW's first beta", high=1, below=True, group="Update")
     beta2: float = number(0.95, "AdamW's second beta", high=1, below=True, group="Update")

@@ -37,7 +37,7 @@ from agents.setup import assembly_of_run, frozen_copy, load_stepper, process_see
 from agents.stream import Segment
 from agents.teaching import Taught, Teacher, labelled_best
 from agents.trunk import assemble
-from agents.update import Updater, make_stepper
+from agents.update import Updater, make_stepper, set_rates
 from games.held_out import refuse_reserved
 from games.identity import game_hash
 
@@ -141,6 +141,7 @@ class Trainer:
             raise AgentError(f"{self.settings.game} offers no choice: every turn has one admissible command")
         rollout = Rollout(segments, credit=self.settings.credit, device=self.accelerator.device)
         self.model.train()
+        set_rates(self.stepper, self.settings, self.iteration)
         rng = np.random.default_rng([self.settings.seed, 1, self.iteration])
         measures, targets = self.updater.learn(rollout, rng)
         learned = time.perf_counter()

@@ -38,7 +38,8 @@ def parameter_groups(model: ActorCritic, settings: TrainSettings) -> list[dict[s
     return [
         {
             "params": parameters,
-            "lr": rates[part] if rates[part] is not None else settings.lr,
+            "lr": (rate := settings.lr if rates[part] is None else rates[part]),
+            "full_lr": rate,
             "weight_decay": settings.weight_decay if decay else 0.0,
             "name": part,
         }
@@ -52,6 +53,13 @@ def make_stepper(model: ActorCritic, settings: TrainSettings) -> torch.optim.Opt
     if settings.stepper == "sgd":
         return torch.optim.SGD(groups, lr=settings.lr)
     return torch.optim.AdamW(groups, lr=settings.lr, betas=(settings.beta1, settings.beta2), eps=settings.adam_eps)
+
+
+def set_rates(stepper: torch.optim.Optimizer, settings: TrainSettings, iteration: int) -> None:
+    """Set the learning rates of an iteration, counted from 0; falling ones reach 0 after `iterations`, not before."""
+    left = 1.0 if settings.schedule == "constant" else max(0.0, 1 - iteration / settings.iterations)
+    for group in stepper.param_groups:
+        group["lr"] = left * group["full_lr"]
 
 
 def _is_linear(module: nn.Module) -> bool:

@@ -21,7 +21,7 @@ from agents.rollout import Rollout
 from agents.settings import TrainSettings
 from agents.stream import Choice, Segment
 from agents.trunk import from_config
-from agents.update import make_stepper, micro_batches, parameter_groups
+from agents.update import make_stepper, micro_batches, parameter_groups, set_rates
 from tests.models import KINDS, Kind, assert_close, tiny_model
 from tests.scripts import Scene, ScriptSpec
 from tests.updates import OPTIONS, Kept, assert_same_gradients, gradients, learn, rollout_of, updater
@@ -261,6 +261,18 @@ def test_without_rates_of_their_own_the_heads_have_the_policys() -> None:
         "value",
         "q",
     }
+
+
+def test_linear_rates_end_one_step_above_nothing_and_constant_ones_stay() -> None:
+    for schedule, wanted in (("constant", [1.0, 1.0, 1.0, 1.0]), ("linear", [1.0, 0.75, 0.5, 0.25])):
+        train = TrainSettings(lr=0.7, q_lr=0.1, iterations=4, schedule=schedule)
+        stepper = make_stepper(tiny_model(), train)
+        for iteration, share in enumerate(wanted):
+            set_rates(stepper, train, iteration)
+            rates = {group["name"]: group["lr"] for group in stepper.param_groups}
+            assert rates == pytest.approx({"policy": 0.7 * share, "value": 0.7 * share, "q": 0.1 * share})
+        set_rates(stepper, train, 9)  # a run that goes on beyond its budget does not go uphill
+        assert all(group["lr"] >= 0 for group in stepper.param_groups)
 
 
 def linear_matrices(model: ActorCritic) -> set[str]:
