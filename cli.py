@@ -439,13 +439,18 @@ def _stopping_politely(trainer: Trainer) -> Iterator[None]:
 @with_settings(TrainSettings, Settings, skip=("optimizer", "seed"))
 def compare(
     folder: Annotated[Path, typer.Option("--out", help="folder for table, figures and results.json")],
-    optimizers: Annotated[str, typer.Option(help="optimizers to compare")] = "ppo,actde",
+    optimizers: Annotated[
+        str, typer.Option(help="optimizers to compare, with settings of their own: ppo+kl_coef=0.1")
+    ] = "ppo,actde",
     seeds: Annotated[str, typer.Option(help="seeds of each, as in 0-2,7")] = "0-2",
     vary: Annotated[
         str | None, typer.Option(metavar="NAME=VALUES", help="vary one setting, as in reward_scale=1,3,10")
     ] = None,
     runs: Annotated[Path | None, typer.Option(help="folder of the runs; OUT/runs by default")] = None,
     evaluations: Annotated[int, typer.Option(min=1, help="episodes that each finished agent plays")] = 50,
+    tests: Annotated[
+        str, typer.Option(metavar="GAME", help="held-out games that it plays; empty: those that it learned")
+    ] = "",
     workers: Annotated[int, typer.Option(min=1, help="runs at once, each on its share of the cores")] = 1,
     audit: AuditOption = None,
     *,
@@ -453,12 +458,12 @@ def compare(
 ) -> None:
     """Train optimizers over seeds on one game: how they learn, how far they collapse. Goes on after an interruption."""
     from agents import presets
-    from experiments import grid, report
+    from experiments import cells, grid, report
     from games import parse_levels
 
-    name, values = grid.parse_values(vary)
-    wanted = grid.cells(optimizers.split(","), parse_levels(seeds), name, values)
-    grid.check(wanted, given)
+    name, values = cells.parse_values(vary)
+    wanted = cells.cells(optimizers.split(","), parse_levels(seeds), name, values, given)
+    grid.check(wanted, given, tests)
     with _progress("runs", len(wanted)) as advance, _may_be_stopped():
 
         def done(row: dict[str, Any]) -> None:
@@ -466,8 +471,9 @@ def compare(
             out.print(report.headline(row), markup=False, soft_wrap=True)
 
         place = folder / "runs" if runs is None else runs
-        rows = grid.run_grid(wanted, given, place, episodes=evaluations, workers=workers, on_run=done)
-    report.write(folder, {"command": _typed(), "game": presets.resolve(given)[0].game, "episodes": evaluations}, rows)
+        rows = grid.run_grid(wanted, given, place, episodes=evaluations, tests=tests, workers=workers, on_run=done)
+    game = presets.resolve(given)[0].game
+    report.write(folder, {"command": _typed(), "game": game, "tests": tests, "episodes": evaluations}, rows)
     out.print(f"the report is in {folder / 'README.md'}", markup=False, soft_wrap=True)
 
 

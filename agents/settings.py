@@ -108,6 +108,7 @@ class TrainSettings(Record):
         ("constant", "linear"),
         group="Update",
     )
+    warmup: int = whole(0, "rollouts at first in which only the value and Q heads learn", group="Update")
     weight_decay: float = number(0.0, "AdamW's weight decay, on linear matrices only", group="Update")
     beta1: float = number(0.9, "AdamW's first beta", high=1, below=True, group="Update")
     beta2: float = number(0.95, "AdamW's second beta", high=1, below=True, group="Update")

@@ -56,10 +56,15 @@ def make_stepper(model: ActorCritic, settings: TrainSettings) -> torch.optim.Opt
 
 
 def set_rates(stepper: torch.optim.Optimizer, settings: TrainSettings, iteration: int) -> None:
-    """Set the learning rates of an iteration, counted from 0; falling ones reach 0 after `iterations`, not before."""
+    """Set the learning rates of an iteration, counted from 0.
+
+    During the warm-up the policy's is 0: heads that were fitted to another policy's play learn what this one earns
+    before it moves by their errors, and AdamW's moments fill. Falling rates reach 0 after `iterations`, not before.
+    """
     left = 1.0 if settings.schedule == "constant" else max(0.0, 1 - iteration / settings.iterations)
     for group in stepper.param_groups:
-        group["lr"] = left * group["full_lr"]
+        waits = group["name"] == "policy" and iteration < settings.warmup
+        group["lr"] = 0.0 if waits else left * group["full_lr"]
 
 
 def _is_linear(module: nn.Module) -> bool:

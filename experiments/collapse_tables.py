@@ -24,6 +24,11 @@ def interval(estimate: Estimate | None, form: str = ".2f") -> str:
     return f"{value:{form}}" if low is None else f"{value:{form}} ({low:{form}} to {high:{form}})"
 
 
+def value_of(row: Mapping[str, Any]) -> str:
+    """The value of the setting that is varied; nothing for a run that it does not concern."""
+    return "" if row["setting"] is None else f"{row['value']}"
+
+
 def _digits(estimate: Estimate) -> str:
     return interval(estimate, ".3g")
 
@@ -62,6 +67,7 @@ def _strategy_columns(rows: Rows) -> list[Column]:
         ("from the policy", _of("strategies", "policy"), _digits, ABOVE_1),
         *((f"share of {name}", _share(name), _digits, RATE) for name in shares),
         ("different wins", _of("wins", "different"), _digits, ABOVE_0),
+        ("winning sequences", _effective_wins, _digits, ABOVE_1),
         *((f"pass@{k}", _pass(k), _digits, RATE) for k in ks),
     ]
 
@@ -70,6 +76,10 @@ def _counted(measured: Mapping[str, Any]) -> float | None:
     counted = measured["strategies"]["counted"]
     number: float | None = counted and counted["value"]
     return number
+
+
+def _effective_wins(measured: Mapping[str, Any]) -> float | None:
+    return measured["wins"] and measured["wins"].get("effective")
 
 
 def _share(name: str) -> Callable[[Mapping[str, Any]], float | None]:
@@ -107,6 +117,11 @@ def collapse_section(rows: Rows, setting: str | None, episodes: int) -> list[str
             " most as many as those; corrected: for those not seen (Chao and Shen 2003); from the policy: by the chain"
             " rule, from the entropies of all decisions on the way, without that limit. Different wins are distinct"
             " winning sequences. pass@k: one of k tries wins (Chen et al. 2021), mean over games."
+        )
+        + (
+            " Winning sequences: their effective number in a game that was won, counted."
+            if any(_effective_wins(row["collapse"]) is not None for row in rows)
+            else ""
         ),
         "",
         "![entropy, KL to the first policy and to the tilted one, strategies](collapse.svg)",
@@ -115,14 +130,14 @@ def collapse_section(rows: Rows, setting: str | None, episodes: int) -> list[str
 
 
 def _table(rows: Rows, setting: str | None, columns: Sequence[Column]) -> list[str]:
-    groups: dict[tuple[str, Any], list[Mapping[str, Any]]] = {}
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in rows:
-        groups.setdefault((row["optimizer"], row["value"]), []).append(row["collapse"])
+        groups.setdefault((row["optimizer"], value_of(row)), []).append(row["collapse"])
     kept = [column for column in columns if any(column[1](row["collapse"]) is not None for row in rows)]
     heads = ["optimizer", *([setting] if setting else []), "seeds", *(head for head, *_ in kept)]
     lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
     for (optimizer, value), mine in groups.items():
-        cells = [optimizer, *([f"{value}"] if setting else []), f"{len(mine)}"]
+        cells = [optimizer, *([value] if setting else []), f"{len(mine)}"]
         lines.append("| " + " | ".join([*cells, *(_cell(mine, column) for column in kept)]) + " |")
     return lines
 

@@ -14,6 +14,15 @@ WIDTH, HEIGHT = 9.5, 3.6
 """Inches, of a figure with two panels."""
 
 
+def color_of(optimizer: str) -> Any:
+    """An optimizer's colour, paler where it has settings of its own ("ppo+kl_coef=0.1"); None: matplotlib's next."""
+    from matplotlib.colors import to_rgb
+
+    name, *own = optimizer.split("+")
+    color = COLORS.get(name)
+    return color if color is None or not own else tuple(0.5 + 0.5 * part for part in to_rgb(color))
+
+
 def make_figure(rows: int = 1, columns: int = 2, width: float = WIDTH, height: float = HEIGHT) -> Any:
     """A figure and its axes, without a frame at the top and on the right."""
     import matplotlib as mpl

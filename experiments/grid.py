@@ -1,4 +1,4 @@
-"""A grid of training runs, optimizers x values of one setting x seeds, each trained once and measured alike.
+"""A grid of training runs (cells.py), each trained once and measured alike.
 
 Runs are folders under `runs`; a run that is finished is not made again and one that was interrupted goes on,
 so a grid may be made in pieces. Every finished run is measured once (measure.py). Leaves out tables and figures
@@ -8,16 +8,17 @@ so a grid may be made in pieces. Every finished run is measured once (measure.py
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, fields
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import games
 from actde import Settings, make_optimizer
 from agents import presets
 from agents.protocol import AgentError
 from agents.run_folder import SETTINGS, read_metrics, read_settings
 from agents.settings import TrainSettings
+from experiments.cells import Cell
 from experiments.measure import Measures, kept, measures
 from experiments.workers import begin_worker
 
@@ -43,74 +44,13 @@ CURVES = (
 """Metrics of every iteration that results keep, and besides the shares of strategies (`share_NAME`)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """One run of a grid."""
-
-    optimizer: str
-    seed: int
-    setting: str | None
-    """The setting that is varied; None where none is."""
-    value: float | str | None
-    """Its value in this run."""
-
-    @property
-    def name(self) -> str:
-        """Name of the run's folder."""
-        varied = "" if self.setting is None else f"-{self.setting}={self.value}"
-        return f"{self.optimizer}{varied}-seed{self.seed}"
-
-
-def cells(optimizers: Sequence[str], seeds: Sequence[int], setting: str | None, values: Sequence[Any]) -> list[Cell]:
-    """All runs of a grid, seed by seed, so that an interrupted grid holds whole comparisons."""
-    return [
-        Cell(optimizer=optimizer, seed=seed, setting=setting, value=value)
-        for seed in seeds
-        for value in (values if setting else [None])
-        for optimizer in optimizers
-    ]
-
-
-def parse_values(text: str | None) -> tuple[str | None, list[Any]]:
-    """ "reward_scale=1,3,10" to the setting's name and its values; None to no setting.
-
-    Raises:
-        AgentError: the text is not of this form.
-    """
-    if text is None:
-        return None, []
-    name, _, values = text.partition("=")
-    if not name or not values:
-        raise AgentError(f"expected NAME=VALUE,VALUE to vary a setting, got {text!r}")
-    name = name.replace("-", "_")
-    kinds = {spec.name: spec.metadata["kind"] for spec in (*fields(TrainSettings), *fields(Settings))}
-    return name, [_value(word, kinds.get(name)) for word in values.split(",")]
-
-
-def _value(word: str, kind_of_setting: str | None) -> Any:
-    """What a word says for a setting of this kind (actde/fields.py); "none" is a word only where words are chosen."""
-    if kind_of_setting in ("choice", "text"):
-        return word
-    if kind_of_setting == "flag":
-        return {"true": True, "false": False}.get(word, word)
-    for kind in (int, float):
-        try:
-            return kind(word)
-        except ValueError:
-            continue
-    return None if word == "none" else word
-
-
-def check(wanted: Sequence[Cell], given: Mapping[str, Any]) -> None:
-    """Raise at once what a run would raise later: an unknown optimizer, setting or game, or a bad value."""
+def check(wanted: Sequence[Cell], given: Mapping[str, Any], tests: str = "") -> None:
+    """Raise at once what a run or its measures would raise later: an unknown optimizer, setting or game, a bad value."""
+    if tests:
+        games.resolve(tests)
     for cell in wanted:
-        settings, learning = presets.resolve(_asked(cell, given))
+        settings, learning = presets.resolve(cell.asked(given))
         make_optimizer(settings.optimizer, learning)
-
-
-def _asked(cell: Cell, given: Mapping[str, Any]) -> dict[str, Any]:
-    asked = dict(given) | {"optimizer": cell.optimizer, "seed": cell.seed}
-    return asked if cell.setting is None else asked | {cell.setting: cell.value}
 
 
 def run_grid(
@@ -119,18 +59,21 @@ def run_grid(
     runs: Path,
     *,
     episodes: int,
+    tests: str = "",
     workers: int,
     on_run: Callable[[dict[str, Any]], None],
 ) -> list[dict[str, Any]]:
     """Make every run of a grid, `workers` at a time, each in a process of its own with its share of the cores.
 
     Args:
+        episodes, tests: how finished agents are measured, see `measures`.
         on_run: told of every finished run, in the order in which they finish.
 
     Returns:
         What `run_cell` returns, in the order of `wanted`.
     """
-    found = {cell: row for cell in wanted if (row := finished(cell, given, runs, episodes=episodes)) is not None}
+    how: dict[str, Any] = {"episodes": episodes, "tests": tests}
+    found = {cell: row for cell in wanted if (row := finished(cell, given, runs, **how)) is not None}
     for row in found.values():
         on_run(row)
     missing = [cell for cell in wanted if cell not in found]
@@ -139,22 +82,24 @@ def run_grid(
         with ProcessPoolExecutor(
             workers, mp_context=get_context("spawn"), initializer=begin_worker, initargs=(threads,)
         ) as pool:
-            jobs = {pool.submit(run_cell, cell, dict(given), runs, episodes=episodes): cell for cell in missing}
+            jobs = {pool.submit(run_cell, cell, dict(given), runs, **how): cell for cell in missing}
             for job in as_completed(jobs):
                 found[jobs[job]] = job.result()
                 on_run(found[jobs[job]])
     return [found[cell] for cell in wanted]
 
 
-def finished(cell: Cell, given: Mapping[str, Any], runs: Path, *, episodes: int) -> dict[str, Any] | None:
+def finished(
+    cell: Cell, given: Mapping[str, Any], runs: Path, *, episodes: int, tests: str = ""
+) -> dict[str, Any] | None:
     """What `run_cell` would return of a run that is trained with these settings and measured; None where not."""
-    settings, learning = presets.resolve(_asked(cell, given))
+    settings, learning = presets.resolve(cell.asked(given))
     folder = runs / cell.name
     if not (folder / SETTINGS).is_file():
         return None
     if read_settings(folder) != {"train": settings.to_dict(), "learning": learning.to_dict()}:
         return None
-    measured = kept(folder, episodes=episodes)
+    measured = kept(folder, episodes=episodes, tests=tests)
     return None if measured is None else _row(cell, settings, learning, folder, measured)
 
 
@@ -164,24 +109,26 @@ def run_cell(
     runs: Path,
     *,
     episodes: int,
+    tests: str = "",
 ) -> dict[str, Any]:
     """Train one run, or go on with it, and measure it.
 
     Args:
         given: settings of every run of the grid that are not the defaults.
-        episodes: how many episodes the finished agent plays, once sampled and once greedy.
+        episodes, tests: how the finished agent is measured, see `measures`.
 
     Returns:
         The run's settings, learning curves and measures; JSON-able.
     """
     from agents.train import Trainer
 
-    settings, learning = presets.resolve(_asked(cell, given))
+    settings, learning = presets.resolve(cell.asked(given))
     folder = runs / cell.name
     trainer = Trainer(settings, learning, folder, resume=(folder / SETTINGS).is_file())
     for _ in trainer.run():
         pass
-    return _row(cell, settings, learning, folder, measures(folder, settings, learning, episodes=episodes))
+    measured = measures(folder, settings, learning, episodes=episodes, tests=tests)
+    return _row(cell, settings, learning, folder, measured)
 
 
 def _row(cell: Cell, settings: TrainSettings, learning: Settings, folder: Path, measured: Measures) -> dict[str, Any]:

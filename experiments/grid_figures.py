@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.figures import COLORS, PALETTE, make_figure, save_figure
+from experiments.figures import PALETTE, color_of, make_figure, save_figure
 from experiments.intervals import ABOVE_0, ABOVE_1, Range, over_runs
 
 SOLVED = 0.9
@@ -47,11 +47,24 @@ def _entropy(axis: Any, rows: Rows) -> None:
 
 
 def _lines(axis: Any, rows: Rows, curve: str) -> None:
+    """A line a run; where there are several seeds these are thin, and their mean is drawn as far as all have come."""
     values = list(dict.fromkeys(row["value"] for row in rows))
+    groups: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
-        style = STYLES[values.index(row["value"]) % len(STYLES)]
-        color = COLORS.get(row["optimizer"])
-        axis.plot(row["curves"]["episodes"], row["curves"][curve], label=label_of(row), color=color, ls=style, lw=1.3)
+        groups.setdefault(label_of(row), []).append(row)
+    for label, mine in groups.items():
+        style = STYLES[values.index(mine[0]["value"]) % len(STYLES)]
+        color, several = color_of(mine[0]["optimizer"]), len(mine) > 1
+        for row in mine:
+            x, y = row["curves"]["episodes"], row["curves"][curve]
+            if several:
+                axis.plot(x, y, color=color, ls=style, lw=0.6, alpha=0.35)
+            else:
+                axis.plot(x, y, label=label, color=color, ls=style, lw=1.3)
+        if several:
+            length = min(len(row["curves"][curve]) for row in mine)
+            mean = np.mean([row["curves"][curve][:length] for row in mine], axis=0)
+            axis.plot(mine[0]["curves"]["episodes"][:length], mean, label=label, color=color, ls=style, lw=1.8)
     _legend(axis)
 
 
@@ -78,16 +91,25 @@ def label_of(row: Mapping[str, Any]) -> str:
 
 
 def sweep_figure(results: Mapping[str, Any], path: Path) -> None:
-    """Success (sampled and greedy) and entropy against the setting: a dot a run, a line of means, or bars on words."""
+    """Success (sampled and greedy) and entropy against the setting: a dot a run, a line of means, or bars on words.
+
+    Optimizers that the setting does not concern are dotted lines across, at the mean of their sampled runs.
+    """
     rows = [row for row in results["runs"] if row["setting"]]
     figure, axes = make_figure()
     places = positions([row["value"] for row in rows])
     for optimizer in dict.fromkeys(row["optimizer"] for row in rows):
         mine = [row for row in rows if row["optimizer"] == optimizer]
-        color = COLORS.get(optimizer)
+        color = color_of(optimizer)
         for how, marker, style in (("sampled", "o", "-"), ("greedy", "s", "--")):
             _points(axes[0], mine, places, how, "success_rate", color, marker, style, f"{optimizer}, {how}")
         _points(axes[1], mine, places, "sampled", "entropy", color, "o", "-", optimizer)
+    others = [row for row in results["runs"] if not row["setting"]]
+    for optimizer in dict.fromkeys(row["optimizer"] for row in others):
+        mine = [row["evaluation"]["sampled"] for row in others if row["optimizer"] == optimizer]
+        for axis, what in zip(axes, ("success_rate", "entropy"), strict=True):
+            mean = float(np.mean([found[what]["value"] for found in mine]))
+            axis.axhline(mean, color=color_of(optimizer), ls=":", lw=1.4, label=f"{optimizer}, sampled")
     axes[0].set(ylabel="share of episodes won", ylim=(-0.02, 1.02))
     axes[1].set(ylabel="entropy over commands, nats", ylim=(0, None))
     for axis in axes:
@@ -182,7 +204,7 @@ def _panel(axis: Any, groups: Mapping[str, Rows], label: str, measure: Measure, 
     within = ABOVE_1 if measure is strategies_number else ABOVE_0
     both = other is not None and any(_values(rows, other) for rows in groups.values())
     for place, rows in enumerate(groups.values()):
-        color = COLORS.get(rows[0]["optimizer"], "0.3")
+        color = color_of(rows[0]["optimizer"]) or "0.3"
         _dots(axis, place - (0.2 if both else 0.0), _values(rows, measure), color, within, filled=True)
         if both and other:
             _dots(axis, place + 0.2, _values(rows, other), color, within, filled=False)

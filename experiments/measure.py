@@ -7,7 +7,7 @@ the formulas (collapse.py, strategies.py).
 """
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,47 +20,56 @@ from agents.checkpoint import AGENT, load_agent, newest, read_json
 from agents.episode import Episode
 from agents.evaluate import evaluate
 from agents.metrics import strategies_of
+from agents.registry import games_trained_on
 from agents.run_folder import INITIAL, replace_text
 from agents.settings import TrainSettings
 from experiments import collapse, strategies
 from experiments.probe import Probe
 
 MEASURES = "measures.json"
-FORMAT = 1
+FORMAT = 2
 """Raise to have every run measured again."""
 Measures = dict[str, Any]
 
 
-def measures(folder: Path, settings: TrainSettings, learning: Settings, *, episodes: int) -> Measures:
+def measures(
+    folder: Path, settings: TrainSettings, learning: Settings, *, episodes: int, tests: str = ""
+) -> Measures:
     """The measures of the finished run in `folder`, from its file or made now; JSON-able.
+
+    Args:
+        episodes: how many the agent plays, once sampled and once greedy.
+        tests: the games that are played; empty: those that it learned.
 
     Returns:
         "evaluation": {"sampled": ..., "greedy": ...} (agents/evaluate.py), and "collapse" (see `collapse_of`).
     """
-    found = kept(folder, episodes=episodes)
+    found = kept(folder, episodes=episodes, tests=tests)
     if found is None:
-        found = _measure(folder, settings, learning, episodes=episodes)
-        document = {"of": _identity(folder, episodes), "measures": found}
+        found = _measure(folder, settings, learning, episodes=episodes, tests=tests)
+        document = {"of": _identity(folder, episodes, tests), "measures": found}
         replace_text(folder / MEASURES, json.dumps(document, indent=1, allow_nan=False) + "\n")
     return found
 
 
-def kept(folder: Path, *, episodes: int) -> Measures | None:
-    """The measures that the folder keeps of its newest checkpoint over so many episodes; None where it has none."""
+def kept(folder: Path, *, episodes: int, tests: str = "") -> Measures | None:
+    """The measures, over so many episodes of these games, that the folder keeps of its newest checkpoint, or None."""
     if not (folder / MEASURES).is_file():
         return None
     document = read_json(folder / MEASURES)
     measured: Measures | None = document.get("measures")
-    return measured if document.get("of") == _identity(folder, episodes) else None
+    return measured if document.get("of") == _identity(folder, episodes, tests) else None
 
 
-def _identity(folder: Path, episodes: int) -> dict[str, Any]:
+def _identity(folder: Path, episodes: int, tests: str) -> dict[str, Any]:
     """What measures depend on; the settings that matter are in the agent's digest."""
-    return {"format": FORMAT, "episodes": episodes, "agent": read_json(newest(folder) / AGENT)["digest"]}
+    agent = read_json(newest(folder) / AGENT)["digest"]
+    return {"format": FORMAT, "episodes": episodes, "agent": agent} | ({"tests": tests} if tests else {})
 
 
-def _measure(folder: Path, settings: TrainSettings, learning: Settings, *, episodes: int) -> Measures:
-    specs, seed = games.resolve(settings.game), 10_000 + settings.seed
+def _measure(folder: Path, settings: TrainSettings, learning: Settings, *, episodes: int, tests: str) -> Measures:
+    game, seed = tests or settings.game, 10_000 + settings.seed
+    specs = games.resolve(game)
     probe = Probe(load_agent(folder, seed=seed), load_agent(folder / INITIAL, seed=seed), settings.credit)
     greedy = load_agent(folder, seed=seed, greedy=True)
     played: list[Episode] = []
@@ -68,7 +77,7 @@ def _measure(folder: Path, settings: TrainSettings, learning: Settings, *, episo
         how: evaluate(
             agent,
             specs,
-            game=settings.game,
+            game=game,
             episodes=episodes,
             seed=seed,
             parallel=settings.parallel,
@@ -76,6 +85,7 @@ def _measure(folder: Path, settings: TrainSettings, learning: Settings, *, episo
             act=settings.bonus_command,
             on_episode=played.append if how == "sampled" else None,
         ).to_json()
+        | {"trained_on": games_trained_on(str(folder), specs)}
         for how, agent in (("sampled", probe), ("greedy", greedy))
     }
     played.sort(key=lambda episode: episode.index)
@@ -97,7 +107,7 @@ def collapse_of(
     Returns:
         "decisions" (turns with several commands; entropy and KL are means over them, each state as often as it is
         visited), "entropy" and "kl_initial" (nats per decision), "tilted" (see `_tilted`), "strategies" (see
-        `_strategies`), "wins" and "pass_at" (games that can be won).
+        `_strategies`), "wins" and "pass_at" (games that can be won, see `_wins`).
     """
     entropies = [
         step.decision.entropy or 0.0 for e in episodes for step in e.steps if len(step.admissible_commands) > 1
@@ -191,14 +201,23 @@ def _labels(episode: Episode, probe: Probe, *, named: bool) -> list[str]:
 
 
 def _wins(episodes: Sequence[Episode]) -> dict[str, Any]:
-    """Different winning sequences of commands, and pass@k; None for games that cannot be won.
+    """Of winning sequences of commands: how many, how many different, their effective number; and pass@k.
 
-    A game can be won if it states a maximum score, or if somebody won it.
+    The effective number is exp of the mean, over games that were won, of the entropy of the sequences that won it. None
+    for games that cannot be won. A game can be won if it states a maximum score, or if somebody won it.
     """
     if not any(episode.won or episode.max_score is not None for episode in episodes):
         return {"wins": None, "pass_at": None}
-    won = [(e.game, tuple(step.decision.command for step in e.steps)) for e in episodes if e.won]
+    won: dict[str, Counter[tuple[str, ...]]] = defaultdict(Counter)
     by_game: dict[str, list[bool]] = defaultdict(list)
     for episode in episodes:
         by_game[episode.game].append(episode.won)
-    return {"wins": {"won": len(won), "different": len(set(won))}, "pass_at": strategies.pass_at(by_game)}
+        if episode.won:
+            won[episode.game][tuple(step.decision.command for step in episode.steps)] += 1
+    entropies = [strategies.counted_entropy(np.array([*counts.values()])) for counts in won.values()]
+    wins = {
+        "won": sum(counts.total() for counts in won.values()),
+        "different": sum(map(len, won.values())),
+        "effective": float(np.exp(np.mean(entropies))) if entropies else None,
+    }
+    return {"wins": wins, "pass_at": strategies.pass_at(by_game)}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.run_folder import replace_text
-from experiments.collapse_tables import collapse_section, interval
+from experiments.collapse_tables import collapse_section, interval, value_of
 from experiments.grid_figures import SOLVED, collapse_figure, curves_figure, sweep_figure, winnable
 from experiments.intervals import ABOVE_0, RATE, over_runs
 
@@ -58,6 +58,7 @@ def markdown(results: Mapping[str, Any]) -> str:
     about, rows = results["about"], results["runs"]
     lines = [f"# {about['game']}", "", "Made by", "", "```", about["command"], "```", ""]
     setting = next((row["setting"] for row in rows if row["setting"]), None)
+    lines += _tests(about, rows)
     lines += _all_runs(rows, setting)
     lines += ["", *_over_seeds(rows, setting)]
     figures = ["![learning curves](curves.svg)"]
@@ -77,6 +78,15 @@ def markdown(results: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "", *figures, "", note, "", *collapse])
 
 
+def _tests(about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What was learned from and what the finished agents played, where that is not the same."""
+    if not about.get("tests"):
+        return []
+    seen = max(row["evaluation"]["sampled"].get("trained_on") or 0 for row in rows)
+    known = "none of them was trained on" if not seen else f"up to {seen} of them were trained on all the same"
+    return [f"Finished agents played `{about['tests']}`; {known}. Learning curves are of the games above.", ""]
+
+
 def _all_runs(rows: Sequence[Mapping[str, Any]], setting: str | None) -> list[str]:
     can_win = winnable(rows)
     heads = ["optimizer", *([setting] if setting else []), "seed"]
@@ -89,7 +99,7 @@ def _all_runs(rows: Sequence[Mapping[str, Any]], setting: str | None) -> list[st
     heads.append("entropy, sampled (nats)")
     lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
     for row in rows:
-        cells = [row["optimizer"], *([f"{row['value']}"] if setting else []), f"{row['seed']}"]
+        cells = [row["optimizer"], *([value_of(row)] if setting else []), f"{row['seed']}"]
         cells += _wins(row) if can_win else [f"{row['curves']['reward'][-1]:.2f}"]
         cells += [interval(row["evaluation"][how].get("bonus_share")) for how in ("sampled", "greedy") if acts]
         cells.append(interval(row["evaluation"]["sampled"]["entropy"]))
@@ -120,9 +130,9 @@ def _over_seeds(rows: Sequence[Mapping[str, Any]], setting: str | None) -> list[
     what = [*(what if winnable(rows) else []), *acts, ("entropy, sampled (nats)", "sampled", "entropy")]
     heads = ["optimizer", *([setting] if setting else []), "seeds", *(head for head, _, _ in what)]
     lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
-    for (optimizer, value), mine in groups.items():
+    for (optimizer, _), mine in groups.items():
         if len(mine) > 1:
-            cells = [optimizer, *([f"{value}"] if setting else []), f"{len(mine)}"]
+            cells = [optimizer, *([value_of(mine[0])] if setting else []), f"{len(mine)}"]
             for _, how, name in what:
                 values = [found["value"] for row in mine if (found := row["evaluation"][how].get(name))]
                 rate = name != "entropy"

@@ -275,6 +275,19 @@ def test_linear_rates_end_one_step_above_nothing_and_constant_ones_stay() -> Non
         assert all(group["lr"] >= 0 for group in stepper.param_groups)
 
 
+def test_during_the_warmup_the_heads_learn_and_the_policy_stays() -> None:
+    model = tiny_model()
+    rollout, before = rollout_of(model), copy.deepcopy(dict(model.named_parameters()))
+    train = TrainSettings(lr=0.01, warmup=2, epochs=1, weight_decay=0.1)
+    stepper = make_stepper(model, train)
+    for iteration in range(3):
+        set_rates(stepper, train, iteration)
+        learn(updater(model, stepper=stepper), rollout)
+        moved = {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
+        heads = {n for n in before if n.startswith("heads.")}
+        assert moved >= heads and (moved == heads) == (iteration < 2)
+
+
 def linear_matrices(model: ActorCritic) -> set[str]:
     ends = ("proj.weight", "c_attn.weight", "c_fc.weight", "out.weight", "lm_head.weight")
     tied = {"lm.lm_head.weight"} & set(dict(model.named_parameters()))

@@ -137,6 +137,20 @@ def test_compare_writes_a_report_and_makes_no_run_twice(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "report" / "results.json").read_text()) == results
 
 
+def test_compare_measures_on_other_games_and_gives_an_optimizer_settings_of_its_own(tmp_path: Path) -> None:
+    words: tuple[str, ...] = ("compare", "--out", str(tmp_path / "report"), "--seeds", "0", *TINY)
+    words += ("--iterations", "1", "--evaluations", "4", "--optimizers", "ppo,ppo+kl_coef=0.5")
+    answer(*words, "--tests", "bandit?rewards=0,0")
+    results = json.loads((tmp_path / "report" / "results.json").read_text())
+    for row, kl_coef in zip(results["runs"], (0.0, 0.5), strict=True):
+        assert row["settings"]["learning"]["kl_coef"] == kl_coef
+        sampled = row["evaluation"]["sampled"]
+        assert sampled["game"] == "bandit?rewards=0,0" and sampled["trained_on"] == 0
+    text = (tmp_path / "report" / "README.md").read_text()
+    assert "Finished agents played `bandit?rewards=0,0`; none of them was trained on." in text
+    assert "| ppo+kl_coef=0.5 |" in text
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -144,6 +158,9 @@ def test_compare_writes_a_report_and_makes_no_run_twice(tmp_path: Path) -> None:
         (("--vary", "reward_scal=1"), "did you mean 'reward_scale'?"),
         (("--vary", "detach-q=true,yes"), "detach_q must be true or false, got 'yes'"),
         (("--vary", "lr=none"), "lr must be a number"),
+        (("--optimizers", "ppo+kl_coef"), "expected NAME=VALUE"),
+        (("--optimizers", "ppo+kl_cof=1"), "unknown setting 'kl_cof'"),
+        (("--tests", "bandid"), "bandit"),
     ],
 )
 def test_compare_refuses_before_it_trains(tmp_path: Path, words: tuple[str, ...], said: str) -> None:

@@ -1,4 +1,4 @@
-"""What `compare --vary` reads, and where a figure puts it."""
+"""Which runs `compare` makes, what `--vary` reads, and where a figure puts it."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from experiments import grid, report
+from agents import AgentError
+from experiments import cells, grid, report
 from experiments.grid_figures import on_a_scale, positions, sweep_figure
 
 BANDIT = Path(__file__).parent.parent / "docs" / "bandit" / report.RESULTS
@@ -24,9 +25,43 @@ BANDIT = Path(__file__).parent.parent / "docs" / "bandit" / report.RESULTS
     ],
 )
 def test_values_are_read_by_their_setting(text: str, values: list[Any]) -> None:
-    name, found = grid.parse_values(text)
+    name, found = cells.parse_values(text)
     assert found == values
-    grid.check(grid.cells(["actde"], [0], name, found), {"game": "bandit", "kl_coef": 0.1})
+    given = {"game": "bandit", "kl_coef": 0.1}
+    grid.check(cells.cells(["actde"], [0], name, found, given), given)
+
+
+def test_an_optimizer_may_have_settings_of_its_own() -> None:
+    given = {"game": "bandit", "kl_coef": 0.5, "lr": 0.1}
+    found = cells.cells(["ppo", "ppo+kl_coef=0+lr=0.2"], [3], None, [], given)
+    assert [cell.name for cell in found] == ["ppo-seed3", "ppo+kl_coef=0+lr=0.2-seed3"]
+    common = {"game": "bandit", "optimizer": "ppo", "seed": 3}
+    assert [cell.asked(given) for cell in found] == [
+        {**common, "kl_coef": 0.5, "lr": 0.1},
+        {**common, "kl_coef": 0, "lr": 0.2},
+    ]
+
+
+@pytest.mark.parametrize("optimizer", ["ppo+kl_coef", "ppo+kl_coef=1,2", "ppo+seed=3", "ppo+optimizer=actde"])
+def test_another_form_of_these_settings_is_refused(optimizer: str) -> None:
+    with pytest.raises(AgentError, match=r"NAME=VALUE|NAME\+SETTING=VALUE"):
+        cells.cells([optimizer], [0], None, [], {})[0].asked({})
+
+
+def test_an_optimizer_without_q_is_not_run_again_along_a_setting_of_q() -> None:
+    both = ["ppo", "actde"]
+    found = cells.cells(both, [0, 1], "q_lr", [0.1, 0.2], {})
+    assert [(cell.optimizer, cell.value, cell.seed) for cell in found] == [
+        ("ppo", None, 0),
+        ("actde", 0.1, 0),
+        ("actde", 0.2, 0),
+        ("ppo", None, 1),
+        ("actde", 0.1, 1),
+        ("actde", 0.2, 1),
+    ]
+    assert len(cells.cells(both, [0], "lr", [0.1, 0.2], {})) == 4
+    assert len(cells.cells(both, [0], "q_lr", [0.1, 0.2], {"train_q": True})) == 4  # measured, and q trains the trunk
+    assert len(cells.cells(["ppo+train_q=true"], [0], "q_lr", [0.1, 0.2], {})) == 2
 
 
 def test_numbers_stand_where_they_are_and_words_side_by_side() -> None:
@@ -46,6 +81,17 @@ def varied(values: list[Any]) -> dict[str, Any]:
     for place, row in enumerate(results["runs"]):
         row |= {"setting": "setting", "value": values[place // 2 % len(values)]}
     return results
+
+
+def test_a_run_without_the_setting_stands_beside_the_sweep(tmp_path: Path) -> None:
+    results = varied([0.01, 1])
+    for row in results["runs"]:
+        if row["optimizer"] == "ppo":
+            row |= {"setting": None, "value": None}
+    report.write(tmp_path, results["about"], results["runs"])
+    text = (tmp_path / "README.md").read_text()
+    assert "| ppo |  | 0 |" in text and "| actde | 0.01 | " in text and "None" not in text
+    assert "<!-- ppo, sampled -->" in (tmp_path / "sweep.svg").read_text()
 
 
 @pytest.mark.parametrize("values", [["ppo", "ilql"], [None, 0.1], [False, True], [0, 1], [0.01, 1]])

@@ -123,7 +123,7 @@ def test_every_measure_of_a_run(run: tuple[TrainSettings, Path]) -> None:
         assert strategies["shares"] is None
         rate = measured(folder, wanted)["evaluation"]["sampled"]["success_rate"]["value"]
         assert found["pass_at"]["mean"]["1"] == pytest.approx(rate)
-        assert found["wins"] == {"won": round(rate * EPISODES), "different": 1}
+        assert found["wins"] == {"won": round(rate * EPISODES), "different": 1, "effective": 1.0}
 
 
 def test_measures_are_kept_until_agent_or_number_of_episodes_change(
