@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from experiments.grid_figures import winning_sequences
 from experiments.intervals import ABOVE_0, ABOVE_1, RATE, Range, over_runs
 
 Rows = Sequence[Mapping[str, Any]]
@@ -67,7 +68,7 @@ def _strategy_columns(rows: Rows) -> list[Column]:
         ("from the policy", _of("strategies", "policy"), _digits, ABOVE_1),
         *((f"share of {name}", _share(name), _digits, RATE) for name in shares),
         ("different wins", _of("wins", "different"), _digits, ABOVE_0),
-        ("winning sequences", _effective_wins, _digits, ABOVE_1),
+        ("winning sequences", winning_sequences, _digits, ABOVE_1),
         *((f"pass@{k}", _pass(k), _digits, RATE) for k in ks),
     ]
 
@@ -76,10 +77,6 @@ def _counted(measured: Mapping[str, Any]) -> float | None:
     counted = measured["strategies"]["counted"]
     number: float | None = counted and counted["value"]
     return number
-
-
-def _effective_wins(measured: Mapping[str, Any]) -> float | None:
-    return measured["wins"] and measured["wins"].get("effective")
 
 
 def _share(name: str) -> Callable[[Mapping[str, Any]], float | None]:
@@ -120,7 +117,7 @@ def collapse_section(rows: Rows, setting: str | None, episodes: int) -> list[str
         )
         + (
             " Winning sequences: their effective number in a game that was won, counted."
-            if any(_effective_wins(row["collapse"]) is not None for row in rows)
+            if any(winning_sequences(row["collapse"]) is not None for row in rows)
             else ""
         ),
         "",

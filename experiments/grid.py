@@ -15,7 +15,6 @@ from typing import Any
 import games
 from actde import Settings, make_optimizer
 from agents import presets
-from agents.protocol import AgentError
 from agents.run_folder import SETTINGS, read_metrics, read_settings
 from agents.settings import TrainSettings
 from experiments.cells import Cell
@@ -45,7 +44,7 @@ CURVES = (
 
 
 def check(wanted: Sequence[Cell], given: Mapping[str, Any], tests: str = "") -> None:
-    """Raise at once what a run or its measures would raise later: an unknown optimizer, setting or game, a bad value."""
+    """Raise at once what a run or its measures would raise later: an unknown name or a bad value."""
     if tests:
         games.resolve(tests)
     for cell in wanted:

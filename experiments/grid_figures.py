@@ -1,5 +1,6 @@
 """The figures of a grid of runs, from its results alone: learning curves, a sweep, and what is left at the end."""
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from experiments.intervals import ABOVE_0, ABOVE_1, Range, over_runs
 SOLVED = 0.9
 """Share of the last 100 episodes from which on a game counts as solved."""
 STYLES: Sequence[Any] = ("-", "--", "-.", ":", (0, (1, 3)), (0, (5, 1, 1, 1, 1, 1)))
+MARKERS = "osD^vP*Xhp"
+FEW = 5
+"""Most entries of a legend that stands inside its axis."""
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -80,9 +84,13 @@ def _shares(axis: Any, rows: Rows, named: Sequence[str], title: str) -> None:
 
 
 def _legend(axis: Any) -> None:
+    """Each label once, in the axis; many of them once beside the whole figure."""
     handles, labels = axis.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
-    axis.legend(unique.values(), unique.keys(), frameon=False, fontsize=8)
+    if len(unique) <= FEW:
+        axis.legend(unique.values(), unique.keys(), frameon=False, fontsize=8)
+    elif not axis.figure.legends:
+        axis.figure.legend(unique.values(), unique.keys(), frameon=False, fontsize=7, loc="outside right center")
 
 
 def label_of(row: Mapping[str, Any]) -> str:
@@ -119,7 +127,7 @@ def sweep_figure(results: Mapping[str, Any], path: Path) -> None:
         else:
             axis.set_xticks(list(places.values()), [str(value) for value in places])
             axis.set(xlim=(-0.4, len(places) - 0.6))
-    axes[0].legend(frameon=False, fontsize=8)
+    _legend(axes[0])
     save_figure(figure, path)
 
 
@@ -159,6 +167,48 @@ def _points(
     else:  # nothing lies between two words
         axis.plot([], [], marker, mfc=fill, color=color, ms=4, ls="none", label=label)
         axis.hlines(means, np.array(x) - 0.15, np.array(x) + 0.15, color=color, lw=1.2, ls=style)
+
+
+def kept_figure(rows: Rows, path: Path) -> None:
+    """What success costs: the share won against the KL to the first policy, and against what is left of many ways.
+
+    A dot a run, and for each optimizer and value the mean of its runs as a larger mark. Up is better; to the left, and
+    in the second panel to the right, more is kept of the first policy.
+    """
+    figure, axes = make_figure()
+    panels = ((axes[0], kl_to_first, "KL to the first policy, nats per decision"),
+              (axes[1], winning_sequences, "effective number of winning sequences"))  # fmt: skip
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(label_of(row), []).append(row)
+    for axis, measure, label in panels:
+        for marker, (name, mine) in zip(itertools.cycle(MARKERS), groups.items(), strict=False):
+            found = [(x, _won(row)) for row in mine if (x := measure(row["collapse"])) is not None]
+            if found:
+                x, y = np.array(found).T
+                color = color_of(mine[0]["optimizer"])
+                axis.plot(x, y, marker, color=color, ms=3.5, ls="none", alpha=0.45)
+                axis.plot(x.mean(), y.mean(), marker, color=color, ms=8, mec="0.2", ls="none", label=name)
+        axis.set(xlabel=label, ylabel="share of episodes won, sampled", ylim=(-0.02, 1.04))
+    _legend(axes[0])
+    save_figure(figure, path)
+
+
+def kl_to_first(measured: Mapping[str, Any]) -> float | None:
+    """Nats per decision."""
+    found: float | None = measured["kl_initial"]
+    return found
+
+
+def winning_sequences(measured: Mapping[str, Any]) -> float | None:
+    """Their effective number in a game that was won; None where none was, or where it was not counted."""
+    found: float | None = measured["wins"] and measured["wins"].get("effective")
+    return found
+
+
+def _won(row: Mapping[str, Any]) -> float:
+    won: float = row["evaluation"]["sampled"]["success_rate"]["value"]
+    return won
 
 
 # -- collapse ----------------------------------------------------------------------------------------------

@@ -32,9 +32,7 @@ FORMAT = 2
 Measures = dict[str, Any]
 
 
-def measures(
-    folder: Path, settings: TrainSettings, learning: Settings, *, episodes: int, tests: str = ""
-) -> Measures:
+def measures(folder: Path, settings: TrainSettings, learning: Settings, *, episodes: int, tests: str = "") -> Measures:
     """The measures of the finished run in `folder`, from its file or made now; JSON-able.
 
     Args:
@@ -67,7 +65,7 @@ def _identity(folder: Path, episodes: int, tests: str) -> dict[str, Any]:
     return {"format": FORMAT, "episodes": episodes, "agent": agent} | ({"tests": tests} if tests else {})
 
 
-def _measure(folder: Path, settings: TrainSettings, learning: Settings, *, episodes: int, tests: str) -> Measures:
+def _measure(folder: Path, settings: TrainSettings, learning: Settings, *, episodes: int, tests: str = "") -> Measures:
     game, seed = tests or settings.game, 10_000 + settings.seed
     specs = games.resolve(game)
     probe = Probe(load_agent(folder, seed=seed), load_agent(folder / INITIAL, seed=seed), settings.credit)

@@ -1,8 +1,9 @@
 """What a grid of runs says: one results file, and from it alone tables and figures.
 
 `results.json` keeps the command's settings, the learning curves, the evaluations and the measures of collapse;
-`README.md`, `curves.svg`, `collapse.svg` and, where a setting was varied, `sweep.svg` are made from it and from nothing
-else. Older results without measures of collapse have a report without them.
+`README.md`, `curves.svg`, `collapse.svg`, for games that are won `kept.svg`, and where a setting was varied
+`sweep.svg` are made from it and from nothing else. Older results without measures of collapse have a report without
+them.
 """
 
 import json
@@ -13,7 +14,15 @@ from typing import Any
 
 from agents.run_folder import replace_text
 from experiments.collapse_tables import collapse_section, interval, value_of
-from experiments.grid_figures import SOLVED, collapse_figure, curves_figure, sweep_figure, winnable
+from experiments.grid_figures import (
+    SOLVED,
+    collapse_figure,
+    curves_figure,
+    kept_figure,
+    sweep_figure,
+    winnable,
+    winning_sequences,
+)
 from experiments.intervals import ABOVE_0, RATE, over_runs
 
 RESULTS = "results.json"
@@ -28,6 +37,8 @@ def write(out: Path, about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
     curves_figure(rows, out / "curves.svg")
     if has_collapse(rows):
         collapse_figure(rows, out / "collapse.svg")
+    if has_costs(rows):
+        kept_figure(rows, out / "kept.svg")
     if any(row["setting"] for row in rows):
         sweep_figure(results, out / "sweep.svg")
 
@@ -35,6 +46,11 @@ def write(out: Path, about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
 def has_collapse(rows: Sequence[Mapping[str, Any]]) -> bool:
     """True where every run was measured for collapse; results of earlier versions were not."""
     return all("collapse" in row for row in rows)
+
+
+def has_costs(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """True where success can be drawn against what it has cost the first policy."""
+    return winnable(rows) and has_collapse(rows) and any(winning_sequences(row["collapse"]) for row in rows)
 
 
 def solved_at(row: Mapping[str, Any]) -> dict[str, float] | None:
@@ -64,6 +80,8 @@ def markdown(results: Mapping[str, Any]) -> str:
     figures = ["![learning curves](curves.svg)"]
     if setting:
         figures.append("![success and entropy along the sweep](sweep.svg)")
+    if has_costs(rows):
+        figures.append("![share won against KL to the first policy, and against winning sequences](kept.svg)")
     note = (
         f"Intervals: 95%; of a run over {about['episodes']} episodes (bootstrap), of a mean over the runs' seeds by"
         " Student's t, cut off where the quantity ends (a rate at 0 and 1, an entropy at 0)."

@@ -264,8 +264,9 @@ def test_without_rates_of_their_own_the_heads_have_the_policys() -> None:
 
 
 def test_linear_rates_end_one_step_above_nothing_and_constant_ones_stay() -> None:
-    for schedule, wanted in (("constant", [1.0, 1.0, 1.0, 1.0]), ("linear", [1.0, 0.75, 0.5, 0.25])):
-        train = TrainSettings(lr=0.7, q_lr=0.1, iterations=4, schedule=schedule)
+    constant = TrainSettings(lr=0.7, q_lr=0.1, iterations=4)
+    linear = replace(constant, schedule="linear")
+    for train, wanted in ((constant, [1.0, 1.0, 1.0, 1.0]), (linear, [1.0, 0.75, 0.5, 0.25])):
         stepper = make_stepper(tiny_model(), train)
         for iteration, share in enumerate(wanted):
             set_rates(stepper, train, iteration)

@@ -237,6 +237,7 @@ def test_a_report_says_of_each_seed_what_was_measured(run: tuple[TrainSettings, 
     other["seed"], other["collapse"]["entropy"] = 1, row["collapse"]["entropy"] / 2
     report.write(tmp_path, {"command": "c", "game": wanted.game, "episodes": EPISODES}, [row, other])
     assert (tmp_path / "collapse.svg").stat().st_size > 1000
+    assert (tmp_path / "kept.svg").exists() == (wanted.game != "ipd")
     text = (tmp_path / "README.md").read_text()
     mean = row["collapse"]["entropy"] * 0.75
     assert f"| actde | 2 | {mean:.3g} (" in text
