@@ -244,8 +244,8 @@ def _card(document: Path, names: str | None, tasks: str | None, episodes: int, *
         raise typer.BadParameter(f"--out expects NAME.md, got {document}")
     path, played, wanted = document.with_suffix(".json"), chosen(tasks), players(names, _note)
     with _reporting("card") as progress, _may_be_stopped():
-        results = play_rows(path, played, wanted, episodes=episodes, progress=progress)
-    replace_text(document, markdown(results))
+        for results in play_rows(path, played, wanted, episodes=episodes, progress=progress):
+            replace_text(document, markdown(results))
     if as_json:
         _document(results)
     else:

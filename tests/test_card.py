@@ -30,6 +30,12 @@ def silent(text: str, done: float, total: float) -> None:
     """Progress that nobody watches."""
 
 
+def played(*args: Any, **options: Any) -> dict[str, Any]:
+    """The results when all is played."""
+    *_, results = play(*args, **options)
+    return results
+
+
 @pytest.mark.parametrize("path", CARDS, ids=lambda path: path.stem)
 def test_a_card_follows_from_its_results(path: Path) -> None:
     assert path.with_suffix(".md").read_text() == markdown(json.loads(path.read_text()))
@@ -89,27 +95,27 @@ def test_rows_are_kept_and_made_again_only_where_something_changed(
         return make_agent(name, **settings)
 
     monkeypatch.setattr(rows, "make_agent", watched)
-    first = play(path, [QUICK], [RANDOM], episodes=2, progress=silent)
+    first = played(path, [QUICK], [RANDOM], episodes=2, progress=silent)
     assert begun == ["random", "random"], "told and untold"
-    again = play(path, [QUICK], [RANDOM, WALKTHROUGH], episodes=2, progress=silent)
+    again = played(path, [QUICK], [RANDOM, WALKTHROUGH], episodes=2, progress=silent)
     assert begun[2:] == ["walkthrough", "walkthrough"]
     assert [row for row in again["rows"] if row["agent"] == "random"] == first["rows"]
     assert json.loads(path.read_text()) == json.loads(json.dumps(again))
     begun.clear()
     trained = replace(RANDOM, digest="another")
-    other = play(path, [QUICK], [trained], episodes=2, progress=silent)
+    other = played(path, [QUICK], [trained], episodes=2, progress=silent)
     assert begun == ["random", "random"], "the digest changed"
     assert [row["agent"] for row in other["rows"]] == [row["agent"] for row in again["rows"]], "the walkthrough's stay"
     begun.clear()
-    changed = play(path, [replace(QUICK, max_turns=6)], [trained], episodes=2, progress=silent)
+    changed = played(path, [replace(QUICK, max_turns=6)], [trained], episodes=2, progress=silent)
     assert begun == ["random", "random"], "the task changed"
     assert {row["agent"] for row in changed["rows"]} == {"random"}, "what others did before is of another task"
     with pytest.raises(AgentError, match="is of 2 episodes a task, not 3"):
-        play(path, [QUICK], [], episodes=3, progress=silent)
+        played(path, [QUICK], [], episodes=3, progress=silent)
 
 
 def test_the_walkthrough_wins_and_the_document_says_so(tmp_path: Path, game_cache: Path) -> None:
-    results = play(tmp_path / "card.json", [QUICK], [RANDOM, WALKTHROUGH], episodes=2, progress=silent)
+    results = played(tmp_path / "card.json", [QUICK], [RANDOM, WALKTHROUGH], episodes=2, progress=silent)
     document = markdown(results)
     assert document.count("| walkthrough | told | 1.00 (0.16 to 1.00) |") == 1
     assert document.count("| walkthrough | untold | 1.00 (0.16 to 1.00) |") == 1
@@ -120,7 +126,7 @@ def test_the_walkthrough_wins_and_the_document_says_so(tmp_path: Path, game_cach
 def test_an_agent_that_was_trained_on_a_game_of_the_card_is_marked(tmp_path: Path, game_cache: Path) -> None:
     seen = frozenset({held_out.find(QUICK, 1)[0][2]})
     cheat = replace(RANDOM, trained_on=seen)
-    document = markdown(play(tmp_path / "card.json", [QUICK], [cheat], episodes=2, progress=silent))
+    document = markdown(played(tmp_path / "card.json", [QUICK], [cheat], episodes=2, progress=silent))
     assert f"| random {MARK} | told |" in document
     assert f"{MARK} random was trained on 1 of these 2 games." in document
 
@@ -140,3 +146,13 @@ def test_a_trained_agent_plays_sampled_and_greedy_and_brings_the_games_that_it_k
         players("nobody", pytest.fail)
     with pytest.raises(AgentError, match="a person plays with"):
         players("human", pytest.fail)
+
+
+def test_an_interrupted_card_says_something_of_every_task(tmp_path: Path) -> None:
+    path, other = tmp_path / "card.json", replace(QUICK, name="quest-2-3-4")
+    course = play(path, [QUICK, other], [WALKTHROUGH], episodes=2, progress=silent)
+    rows_of = [[(row["task"], row["variant"]) for row in results["rows"]] for results in course]
+    told = [("coin", "told"), ("quest-2-3-4", "told")]
+    assert rows_of[:2] == [told[:1], told]
+    assert rows_of[-1] == [told[0], ("coin", "untold"), told[1], ("quest-2-3-4", "untold")]
+    assert json.loads(path.read_text())["rows"] == rows._read(path, 2)["rows"]

@@ -103,28 +103,35 @@ def play(
     *,
     episodes: int,
     progress: Callable[[str, float, float], None],
-) -> dict[str, Any]:
-    """Play every row that the results in `path` lack, and return the results; see `document.markdown`.
+) -> Iterator[dict[str, Any]]:
+    """Play every row that the results in `path` lack; yields the results after each of them, and at the end.
 
-    AgentError where they are of another number of episodes.
+    Told rows of all tasks come first, so that an interrupted card says something of every task. See
+    `document.markdown`. AgentError where the results are of another number of episodes.
     """
     results = _read(path, episodes)
-    places = [(variant, player, how) for variant in VARIANTS for player in wanted for how in player.ways]
-    done, total = 0, len(tasks) * len(places)
-    for task in tasks:
-        progress(f"games of {task.name}", done, total)
-        found = _games(path, results, task, episodes)
-        for variant, player, how in places:
-            progress(f"{task.name}, {variant}: {player.name}, {how}", done, total)
-            key = {"task": task.name, "variant": variant, "agent": player.name, "how": how}
-            of = _settings(task, found) | {"agent": player.digest}
-            if not any(key | {"of": of} == {name: row[name] for name in (*key, "of")} for row in results["rows"]):
-                others = [row for row in results["rows"] if not key.items() <= row.items()]
-                row = {**key, "of": of, **_played(task, variant, found, player, how, episodes)}
-                results["rows"] = _ordered([*others, row])
-                _write(path, results)
-            done += 1
-    return results
+    places = [
+        (variant, task, player, how)
+        for variant in VARIANTS
+        for task in tasks
+        for player in wanted
+        for how in player.ways
+    ]
+    found: dict[str, list[Found]] = {}
+    for done, (variant, task, player, how) in enumerate(places):
+        if task.name not in found:
+            progress(f"games of {task.name}", done, len(places))
+            found[task.name] = _games(path, results, task, episodes)
+        progress(f"{task.name}, {variant}: {player.name}, {how}", done, len(places))
+        key = {"task": task.name, "variant": variant, "agent": player.name, "how": how}
+        of = _settings(task, found[task.name]) | {"agent": player.digest}
+        if not any(key | {"of": of} == {name: row[name] for name in (*key, "of")} for row in results["rows"]):
+            others = [row for row in results["rows"] if not key.items() <= row.items()]
+            row = {**key, "of": of, **_played(task, variant, found[task.name], player, how, episodes)}
+            results["rows"] = _ordered([*others, row])
+            _write(path, results)
+            yield results
+    yield results
 
 
 def _played(
