@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import games
-from actde import Settings
+from actde import Settings, optimizer_class
 from agents.settings import TrainSettings
 
 GAMES: dict[str, dict[str, Any]] = {
@@ -89,10 +89,36 @@ IMITATION: dict[str, dict[str, Any]] = {
 """By trunk, what imitation of text adventures wants besides."""
 
 CONTINUED: dict[str, dict[str, Any]] = {
-    # with the steps and the entropy bonus of a run from nothing, a prior is lost within ten updates (NOTES.md)
-    "small": {"lr": 1e-4, "value_lr": 1e-3, "q_lr": 1e-3, "entropy_coef": 0.0},
+    # v of the prior is that of the teacher's play, and would push down whatever is chosen: the heads warm up first;
+    # with one epoch and a large epsilon steps shrink with the errors, and ACTDE counts only its own (NOTES.md)
+    "small": {
+        "lr": 1e-3,
+        "adam_eps": 1e-3,
+        "value_lr": 1e-3,
+        "q_lr": 1e-4,
+        "value_coef": 0.1,
+        "detach_q": True,
+        "entropy_coef": 0.0,
+        "epochs": 1,
+        "warmup": 4,
+        "advantage": "return",
+    },
+    "smollm2": {
+        "lr": 5e-5,
+        "value_lr": 3e-4,
+        "q_lr": 3e-4,
+        **_APART,
+        "entropy_coef": 0.0,
+        "epochs": 1,
+        "minibatches": 2,
+        "warmup": 1,
+        "advantage": "return",
+    },
 }
-"""By trunk, for a run that begins with a prior and learns text adventures."""
+"""By trunk, for reinforcement that begins with a prior, in text adventures."""
+
+CONTINUED_IMITATION: dict[str, Any] = {"lr": 1e-4}
+"""The same for imitation that begins with one: with the steps of a run from nothing it is lost."""
 
 
 def resolve(explicit: Mapping[str, Any]) -> tuple[TrainSettings, Settings]:
@@ -112,7 +138,9 @@ def resolve(explicit: Mapping[str, Any]) -> tuple[TrainSettings, Settings]:
     if kind == "textworld":
         values |= OPTIMIZERS.get(optimizer, {})
         values |= IMITATION.get(trunk, {}) if optimizer == "imitation" else {}
-        values |= CONTINUED.get(trunk, {}) if explicit.get("init") else {}
+        if explicit.get("init"):
+            imitates = optimizer_class(optimizer).labels != "none"
+            values |= CONTINUED_IMITATION if imitates else CONTINUED.get(trunk, {})
     values |= prior | dict(explicit)  # no preset changes what the prior is
     learning = {spec.name for spec in fields(Settings)}
     return (

@@ -164,4 +164,9 @@ def test_imitation_has_presets_of_its_own_for_text_adventures() -> None:
     small = presets.resolve({"game": asked["game"], "optimizer": "imitation"})[0]
     assert (small.lr, small.value_lr) == (1e-3, 1e-2)
     going_on = {"game": asked["game"], "init": "anywhere", "trunk": "small"}
-    assert presets.resolve(going_on)[0].lr == 1e-4, "what begins with a prior takes smaller steps"
+    for optimizer in ("imitation", "rejection"):
+        settings, _ = presets.resolve(going_on | {"optimizer": optimizer})
+        assert (settings.lr, settings.warmup) == (1e-4, 0), "what begins with a prior takes smaller steps"
+    reinforced, learned = presets.resolve(going_on | {"optimizer": "ppo"})
+    assert reinforced.warmup > 0 and reinforced.epochs == 1 and learned.entropy_coef == 0.0
+    assert learned.advantage == "return"
