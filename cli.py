@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from agents.transcript import Entry
     from games.manifest import Entry as GameEntry
 
-GAME = "textworld:coin?level=3&goal=none&seed=100"
 DISK = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -62,7 +61,10 @@ err = Console(stderr=True, highlight=False)
 AGENTS = "random, human, walkthrough, smollm2, the trained actde, ppo, actde-small, ppo-small, or the folder of a run"
 GAMES = "bandit, ipd, a game file, a folder, a manifest, or textworld:FAMILY?level=1&seed=7 (seed=100..119: 20 games)"
 AgentOption = Annotated[str, typer.Option("--agent", help=AGENTS, rich_help_panel="What is played")]
-GameOption = Annotated[str, typer.Option("--game", help=GAMES, rich_help_panel="What is played")]
+GameOption = Annotated[
+    str | None,
+    typer.Option("--game", help=f"{GAMES}; by default one that the agent knows", rich_help_panel="What is played"),
+]
 SeedOption = Annotated[int, typer.Option(min=0, help="seed of games and agent", rich_help_panel="What is played")]
 TurnsOption = Annotated[
     int | None, typer.Option(min=1, help="turn limit; the game's own by default", rich_help_panel="What is played")
@@ -90,7 +92,7 @@ JsonOption = Annotated[
 @app.command()
 def play(
     agent: AgentOption = "actde",
-    game: GameOption = GAME,
+    game: GameOption = None,
     seed: SeedOption = 0,
     episodes: Annotated[int, typer.Option(min=1, help="episodes to play", rich_help_panel="What is played")] = 1,
     max_turns: TurnsOption = None,
@@ -111,7 +113,7 @@ def play(
     asking = agent == "human"
     if asking and as_json:
         raise typer.BadParameter("a person cannot play with --json")
-    specs = games.resolve(game)
+    specs = games.resolve(game or agents.shown_game(agent))
     view: views.View = views.Lines(asking=asking)
     if as_json:
         view = views.Silence()
@@ -162,7 +164,7 @@ def evaluate(
             rich_help_panel="What is played",
         ),
     ] = None,
-    game: GameOption = GAME,
+    game: GameOption = None,
     seed: SeedOption = 0,
     episodes: Annotated[
         int | None,
@@ -191,7 +193,7 @@ def evaluate(
 ) -> None:
     """Success, score and steps of an agent, beside random and walkthrough on the same games and seeds."""
     if card:
-        if (game, seed, max_turns, greedy, bonus_command) != (GAME, 0, None, False, ""):
+        if (game, seed, max_turns, greedy, bonus_command) != (None, 0, None, False, ""):
             raise typer.BadParameter("--card has games, seeds and limits of its own: leave out the other options")
         _card(document, agent, tasks, 100 if episodes is None else episodes, as_json=as_json)
         return
@@ -202,6 +204,7 @@ def evaluate(
     from agents.evaluate import Evaluation
     from agents.evaluate import evaluate as measure
 
+    game = game or agents.shown_game(agent)
     specs = games.resolve(game)
     rows: list[Evaluation] = []
     for name in dict.fromkeys((agent, "random", "walkthrough")):

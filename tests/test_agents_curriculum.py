@@ -186,4 +186,4 @@ def test_an_agent_knows_which_games_it_was_trained_on(tmp_path: Path) -> None:
     assert about["trained_on"] == sorted(game_hash(spec) for spec in specs())
     assert games_trained_on(str(tmp_path / "run"), specs("textworld:coin?level=2..3&seed=2..3")) == 2
     assert games_trained_on("random", specs()) is None
-    assert games_trained_on("actde", specs("textworld:coin?level=3&goal=none&seed=59..60")) == 1
+    assert games_trained_on("actde-small", specs("textworld:coin?level=3&goal=none&seed=59..60")) == 1

@@ -12,7 +12,7 @@ from actde import Settings
 from agents import AgentError, make_agent, pretrained, registry
 from agents.checkpoint import load_agent
 from agents.evaluate import evaluate
-from agents.registry import INSTEAD, SHIPPED, agent_folder
+from agents.registry import INSTEAD, LARGE_GAME, SHIPPED, SMALL_GAME, agent_folder, shown_game
 from agents.settings import TrainSettings
 from agents.train import Trainer
 from experiments import ship
@@ -53,6 +53,27 @@ def test_it_wins_games_that_it_was_not_trained_on(name: str, game_cache: Path) -
     by_chance = evaluate(player, specs, game=HELD_OUT, episodes=20, seed=0)
     assert won.success_rate.value == 1.0
     assert won.steps.value < by_chance.steps.value / 2
+
+
+@pytest.mark.parametrize("name", [name for name in INSTEAD if (SHIPPED / name).is_dir()])
+def test_the_large_ones_win_quests_and_meals_that_they_were_not_trained_on(name: str, game_cache: Path) -> None:
+    held_out = f"textworld:quest?level=3&seed=2000000000..2000000003 + {LARGE_GAME}"
+    specs = games.resolve(held_out)
+    about = json.loads((SHIPPED / name / "agent.json").read_text())
+    assert about["made_by"]["train"]["optimizer"] == name
+    assert not {game_hash(spec) for spec in specs} & set(about["trained_on"])
+    agent = make_agent(name, seed=0, greedy=True)
+    won = evaluate(agent, specs, game=held_out, episodes=5, seed=0, max_turns=15)
+    by_chance = evaluate(make_agent("random", seed=0), specs, game=held_out, episodes=5, seed=0, max_turns=15)
+    assert won.success_rate.value >= 0.8 > by_chance.success_rate.value
+
+
+def test_each_shows_a_game_that_it_can_play(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrained, "missing", lambda: None)
+    assert shown_game("actde") == shown_game("walkthrough") == shown_game("some/run") == LARGE_GAME
+    assert shown_game("actde-small") == SMALL_GAME
+    monkeypatch.setattr(pretrained, "missing", lambda: "it is not there")
+    assert shown_game("actde") == SMALL_GAME
 
 
 @pytest.fixture
