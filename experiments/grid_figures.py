@@ -26,10 +26,10 @@ def winnable(rows: Rows) -> bool:
 
 
 def curves_figure(rows: Rows, path: Path) -> None:
-    """Against episodes, one line a run: success, entropy, and the shares of strategies where the game names them."""
+    """Against episodes, one line a run: success, turns on a bonus where counted, entropy, and shares of strategies."""
     named = [name for name in rows[0]["curves"] if name.startswith("share_")]
     optimizers = list(dict.fromkeys(row["optimizer"] for row in rows)) if named else []
-    first = [_success] if winnable(rows) else []
+    first = ([_success] if winnable(rows) else []) + ([_bonus] if counts_bonus(rows) else [])
     figure, axes = make_figure(1, len(first) + 1 + len(optimizers), 4.75 * (len(first) + 1 + len(optimizers)))
     panels = list(np.ravel(axes))
     for draw in [*first, _entropy]:
@@ -43,6 +43,16 @@ def _success(axis: Any, rows: Rows) -> None:
     _lines(axis, rows, "recent_success")
     axis.axhline(SOLVED, color="0.6", lw=0.8, ls=":")
     axis.set(xlabel="episodes", ylabel="share of the last 100 won", ylim=(-0.02, 1.02))
+
+
+def _bonus(axis: Any, rows: Rows) -> None:
+    _lines(axis, rows, "bonus_share")
+    axis.set(xlabel="episodes", ylabel="share of turns on the bonus", ylim=(-0.02, 1.02))
+
+
+def counts_bonus(rows: Rows) -> bool:
+    """True where an act that earns a bonus was counted in every run."""
+    return all("bonus_share" in row["curves"] and row["evaluation"]["sampled"].get("bonus_share") for row in rows)
 
 
 def _entropy(axis: Any, rows: Rows) -> None:
@@ -99,27 +109,29 @@ def label_of(row: Mapping[str, Any]) -> str:
 
 
 def sweep_figure(results: Mapping[str, Any], path: Path) -> None:
-    """Success (sampled and greedy) and entropy against the setting: a dot a run, a line of means, or bars on words.
+    """Success (sampled and greedy), turns on a bonus and entropy against the setting.
+
+    A dot a run and a line of means, or bars on words.
 
     Optimizers that the setting does not concern are dotted lines across, at the mean of their sampled runs.
     """
     rows = [row for row in results["runs"] if row["setting"]]
-    figure, axes = make_figure()
+    panels = [("success_rate", "share of episodes won"), ("entropy", "entropy over commands, nats")]
+    if counts_bonus(results["runs"]):
+        panels.insert(1, ("bonus_share", "share of turns on the bonus"))
+    figure, axes = make_figure(1, len(panels), 4.75 * len(panels))
     places = positions([row["value"] for row in rows])
-    for optimizer in dict.fromkeys(row["optimizer"] for row in rows):
-        mine = [row for row in rows if row["optimizer"] == optimizer]
-        color = color_of(optimizer)
-        for how, marker, style in (("sampled", "o", "-"), ("greedy", "s", "--")):
-            _points(axes[0], mine, places, how, "success_rate", color, marker, style, f"{optimizer}, {how}")
-        _points(axes[1], mine, places, "sampled", "entropy", color, "o", "-", optimizer)
-    others = [row for row in results["runs"] if not row["setting"]]
-    for optimizer in dict.fromkeys(row["optimizer"] for row in others):
-        mine = [row["evaluation"]["sampled"] for row in others if row["optimizer"] == optimizer]
-        for axis, what in zip(axes, ("success_rate", "entropy"), strict=True):
-            mean = float(np.mean([found[what]["value"] for found in mine]))
-            axis.axhline(mean, color=color_of(optimizer), ls=":", lw=1.4, label=f"{optimizer}, sampled")
-    axes[0].set(ylabel="share of episodes won", ylim=(-0.02, 1.02))
-    axes[1].set(ylabel="entropy over commands, nats", ylim=(0, None))
+    ways = (("sampled", "o", "-"), ("greedy", "s", "--"))
+    for axis, (what, label) in zip(axes, panels, strict=True):
+        for optimizer in dict.fromkeys(row["optimizer"] for row in rows):
+            mine = [row for row in rows if row["optimizer"] == optimizer]
+            for how, marker, style in ways if what == "success_rate" else ways[:1]:
+                _points(axis, mine, places, how, what, color_of(optimizer), marker, style, f"{optimizer}, {how}")
+        others = [row for row in results["runs"] if not row["setting"]]
+        for optimizer in dict.fromkeys(row["optimizer"] for row in others):
+            found = [row["evaluation"]["sampled"][what]["value"] for row in others if row["optimizer"] == optimizer]
+            axis.axhline(np.mean(found), color=color_of(optimizer), ls=":", lw=1.4, label=f"{optimizer}, sampled")
+        axis.set(ylabel=label, ylim=(0, None) if what == "entropy" else (-0.02, 1.02))
     for axis in axes:
         axis.set(xlabel=rows[0]["setting"])
         if on_a_scale(places):
