@@ -63,10 +63,7 @@ def _entropy(axis: Any, rows: Rows) -> None:
 def _lines(axis: Any, rows: Rows, curve: str) -> None:
     """A line a run; where there are several seeds these are thin, and their mean is drawn as far as all have come."""
     values = list(dict.fromkeys(row["value"] for row in rows))
-    groups: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault(label_of(row), []).append(row)
-    for label, mine in groups.items():
+    for label, mine in _groups(rows).items():
         style = STYLES[values.index(mine[0]["value"]) % len(STYLES)]
         color, several = color_of(mine[0]["optimizer"]), len(mine) > 1
         for row in mine:
@@ -108,12 +105,19 @@ def label_of(row: Mapping[str, Any]) -> str:
     return str(row["optimizer"]) + ("" if row["setting"] is None else f", {row['setting']} {row['value']}")
 
 
+def _groups(rows: Rows) -> dict[str, list[Mapping[str, Any]]]:
+    """The runs of each optimizer and value, by their label."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(label_of(row), []).append(row)
+    return groups
+
+
 def sweep_figure(results: Mapping[str, Any], path: Path) -> None:
     """Success (sampled and greedy), turns on a bonus and entropy against the setting.
 
-    A dot a run and a line of means, or bars on words.
-
-    Optimizers that the setting does not concern are dotted lines across, at the mean of their sampled runs.
+    A dot a run and a line of means, or bars on words. Optimizers that the setting does not concern are dotted lines
+    across, at the mean of their sampled runs.
     """
     rows = [row for row in results["runs"] if row["setting"]]
     panels = [("success_rate", "share of episodes won"), ("entropy", "entropy over commands, nats")]
@@ -131,9 +135,7 @@ def sweep_figure(results: Mapping[str, Any], path: Path) -> None:
         for optimizer in dict.fromkeys(row["optimizer"] for row in others):
             found = [row["evaluation"]["sampled"][what]["value"] for row in others if row["optimizer"] == optimizer]
             axis.axhline(np.mean(found), color=color_of(optimizer), ls=":", lw=1.4, label=f"{optimizer}, sampled")
-        axis.set(ylabel=label, ylim=(0, None) if what == "entropy" else (-0.02, 1.02))
-    for axis in axes:
-        axis.set(xlabel=rows[0]["setting"])
+        axis.set(ylabel=label, ylim=(0, None) if what == "entropy" else (-0.02, 1.02), xlabel=rows[0]["setting"])
         if on_a_scale(places):
             axis.set(xscale="log")
         else:
@@ -190,9 +192,7 @@ def kept_figure(rows: Rows, path: Path) -> None:
     figure, axes = make_figure()
     panels = ((axes[0], kl_to_first, "KL to the first policy, nats per decision"),
               (axes[1], winning_sequences, "effective number of winning sequences"))  # fmt: skip
-    groups: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault(label_of(row), []).append(row)
+    groups = _groups(rows)
     for axis, measure, label in panels:
         for marker, (name, mine) in zip(itertools.cycle(MARKERS), groups.items(), strict=False):
             found = [(x, _won(row)) for row in mine if (x := measure(row["collapse"])) is not None]
@@ -251,9 +251,7 @@ PANELS: Sequence[tuple[str, Measure, Measure | None]] = (
 
 def collapse_figure(rows: Rows, path: Path) -> None:
     """One panel a measure: for each optimizer and value a dot a run, and the mean with its 95% interval over seeds."""
-    groups: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault(label_of(row), []).append(row)
+    groups = _groups(rows)
     panels = [panel for panel in PANELS if any(panel[1](row["collapse"]) is not None for row in rows)]
     figure, axes = make_figure(1, len(panels), 3.2 * len(panels), 3.4)
     for axis, panel in zip(np.ravel(axes), panels, strict=True):

@@ -62,7 +62,7 @@ def kept(folder: Path, *, episodes: int, tests: str = "") -> Measures | None:
 def _identity(folder: Path, episodes: int, tests: str) -> dict[str, Any]:
     """What measures depend on; the settings that matter are in the agent's digest."""
     agent = read_json(newest(folder) / AGENT)["digest"]
-    return {"format": FORMAT, "episodes": episodes, "agent": agent} | ({"tests": tests} if tests else {})
+    return {"format": FORMAT, "episodes": episodes, "agent": agent, "tests": tests}
 
 
 def _measure(folder: Path, settings: TrainSettings, learning: Settings, *, episodes: int, tests: str = "") -> Measures:
