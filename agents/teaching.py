@@ -25,31 +25,44 @@ class Teacher:
     The game's walkthrough counts for as long as the episode has followed it. `policy_commands` are the game's own way
     to win from wherever it stands; some games say nothing there. With `prefer_policy` they come first,
     otherwise they are asked where the walkthrough has been left.
+
+    They know what the player can only find out: in cooking they fetch the ingredient of a recipe that nobody has read.
+    So what the walkthrough looks up (it is what the policy leaves out at the beginning) still comes first after leaving
+    it, and until it can be looked up nothing is said.
     """
 
     def __init__(self, *, prefer_policy: bool) -> None:
         self.prefer_policy = prefer_policy
         self._rest: dict[int, list[str]] = {}
+        """By episode: the walkthrough from here on; empty where it has been left."""
+        self._unread: dict[int, list[str]] = {}
+        """By episode: what the walkthrough looks up and was not played yet."""
 
     def label(self, turn: Turn) -> int | None:
         """Number of its command among the admissible ones; None where it has none."""
+        policy = list(turn.info.get("policy_commands") or ())
         if turn.first:
-            self._rest[turn.episode] = list(turn.info.get("extra.walkthrough") or ())
-        walkthrough, policy = self._rest[turn.episode][:1], list(turn.info.get("policy_commands") or ())[:1]
+            whole = list(turn.info.get("extra.walkthrough") or ())
+            self._rest[turn.episode] = whole
+            self._unread[turn.episode] = [command for command in whole if policy and command not in policy]
+        walkthrough, policy = self._rest[turn.episode][:1], policy[:1]
         commands: list[str] = turn.info["admissible_commands"]
-        for command in policy + walkthrough if self.prefer_policy else walkthrough + policy:
-            if command in commands:
-                return commands.index(command)
-        return None
+        if self.prefer_policy:
+            wanted = policy + walkthrough
+        else:
+            wanted = walkthrough + (self._unread[turn.episode] or policy)
+        return next((commands.index(command) for command in wanted if command in commands), None)
 
     def see(self, turn: Turn, command: str) -> None:
         """Be told what was played."""
         rest = self._rest[turn.episode]
         self._rest[turn.episode] = rest[1:] if rest[:1] == [command] else []
+        self._unread[turn.episode] = [other for other in self._unread[turn.episode] if other != command]
 
     def forget(self, episode: int) -> None:
         """The episode is over."""
         self._rest.pop(episode, None)
+        self._unread.pop(episode, None)
 
 
 class Taught:

@@ -84,24 +84,41 @@ def test_a_teacher_who_plays_every_turn_plays_the_walkthrough() -> None:
             assert commands(episode) == WAY
 
 
-def test_the_walkthrough_counts_while_it_is_followed_and_then_the_policy() -> None:
-    def turn(*, first: bool, policy: Sequence[str] = ()) -> Turn:
-        info = {"admissible_commands": ["a", "b", "c"], "policy_commands": policy}
-        if first:
-            info["extra.walkthrough"] = ["a", "b", "c"]
-        return Turn(episode=0, game="g", observation="", info=info, reward=0.0, first=first)
+def asked(admissible: str, *, walkthrough: str = "", policy: str = "") -> Turn:
+    """A turn whose commands are letters; with a walkthrough it is the episode's first."""
+    info = {"admissible_commands": list(admissible), "policy_commands": list(policy)}
+    if walkthrough:
+        info["extra.walkthrough"] = list(walkthrough)
+    return Turn(episode=0, game="g", observation="", info=info, reward=0.0, first=bool(walkthrough))
 
+
+def test_the_walkthrough_counts_while_it_is_followed_and_then_the_policy() -> None:
     teacher = Teacher(prefer_policy=False)
-    assert teacher.label(turn(first=True, policy=["c"])) == 0
-    teacher.see(turn(first=True), "a")
-    assert teacher.label(turn(first=False, policy=["c"])) == 1
-    teacher.see(turn(first=False), "a")  # left it
-    assert teacher.label(turn(first=False, policy=["c", "b"])) == 2
-    assert teacher.label(turn(first=False)) is None
-    assert teacher.label(turn(first=False, policy=["not admissible"])) is None
+    assert teacher.label(asked("abc", walkthrough="abc", policy="cba")) == 0
+    teacher.see(asked("abc"), "a")
+    assert teacher.label(asked("abc", policy="c")) == 1
+    teacher.see(asked("abc"), "a")  # left it
+    assert teacher.label(asked("abc", policy="cb")) == 2
+    assert teacher.label(asked("abc")) is None
+    assert teacher.label(asked("abc", policy="x")) is None
     teacher.forget(0)
-    assert Teacher(prefer_policy=True).label(turn(first=True, policy=["c"])) == 2
-    assert Teacher(prefer_policy=True).label(turn(first=True)) == 0, "a policy that says nothing leaves the walkthrough"
+    assert Teacher(prefer_policy=True).label(asked("abc", walkthrough="abc", policy="c")) == 2
+    silent = Teacher(prefer_policy=True).label(asked("abc", walkthrough="abc"))
+    assert silent == 0, "a policy that says nothing leaves the walkthrough"
+
+
+def test_what_the_walkthrough_looks_up_comes_before_the_policy_that_knows_it() -> None:
+    teacher = Teacher(prefer_policy=False)
+    assert teacher.label(asked("gwx", walkthrough="wreg", policy="eg")) == 1
+    teacher.see(asked("gwx"), "x")  # left it before anything was looked up
+    assert teacher.label(asked("gwx", policy="g")) == 1
+    teacher.see(asked("gwx"), "w")
+    assert teacher.label(asked("gx", policy="g")) is None, "what can only be known from r is not taught before it"
+    assert teacher.label(asked("gr", policy="g")) == 1
+    teacher.see(asked("gr"), "r")
+    assert teacher.label(asked("gx", policy="g")) == 0
+    teacher.forget(0)
+    assert Teacher(prefer_policy=True).label(asked("gwx", walkthrough="wreg", policy="g")) == 0
 
 
 def test_beta_is_the_share_of_turns_that_the_teacher_plays() -> None:
