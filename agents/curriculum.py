@@ -1,7 +1,8 @@
 """Which games are in play: all of a run's, or, where levels are promoted, those up to the level reached.
 
-Half of the episodes are of the level reached and the other half go through the levels below it, so that what was
-learned there is not lost. Knows no tensor; what a level means is its family's affair (`games/families.py`).
+Levels in play come at even distances, so that a single pass does not end with the hardest and forget the easiest. With
+promotion half of the episodes are of the level reached and the other half go through those below it, so that what
+was learned there is not lost. Knows no tensor; what a level means is its family's affair (`games/families.py`).
 """
 
 from collections import deque
@@ -14,6 +15,7 @@ import games
 from agents.episode import Episode
 from agents.metrics import Metrics
 from agents.protocol import AgentError
+from games.specs import mixed
 
 
 class Curriculum:
@@ -49,13 +51,20 @@ class Curriculum:
     def in_play(self) -> tuple[games.GameSpec, ...]:
         """The games to play in turn."""
         if self.level is None:
-            return self.specs
+            return tuple(self._mixed_levels(self.specs))
         reached = [spec for spec in self.specs if spec.level == self.level]
-        below = [spec for spec in self.specs if spec.level is not None and spec.level < self.level]
+        below = self._mixed_levels([s for s in self.specs if s.level is not None and s.level < self.level])
         if not below:
             return tuple(reached)
         rounds = range(max(len(reached), len(below)))
         return tuple(spec for i in rounds for spec in (reached[i % len(reached)], below[i % len(below)]))
+
+    @staticmethod
+    def _mixed_levels(specs: Sequence[games.GameSpec]) -> list[games.GameSpec]:
+        of_level: dict[int | None, list[games.GameSpec]] = {}
+        for spec in specs:
+            of_level.setdefault(spec.level, []).append(spec)
+        return mixed(list(of_level.values()))
 
     def count(self, episodes: Sequence[Episode]) -> Metrics:
         """Take note of a rollout, in order of its episodes, and promote where it is time.

@@ -78,7 +78,7 @@ def resolve(game: str, *, split: str | None = None) -> list[GameSpec]:
     if not isinstance(game, str):
         raise TypeError(f"a GAME is a str, got {type(game).__name__}")
     if AND in game:
-        return _mixed([resolve(part.strip(), split=split) for part in game.split(AND)])
+        return mixed([resolve(part.strip(), split=split) for part in game.split(AND)])
     if game.startswith("textworld:"):
         return _generated(game)
     head, _, query = game.partition("?")
@@ -95,7 +95,7 @@ def resolve(game: str, *, split: str | None = None) -> list[GameSpec]:
     raise GameError(f"no game is called {game!r}; {nearest(head, known)}")
 
 
-def _mixed(several: Sequence[Sequence[GameSpec]]) -> list[GameSpec]:
+def mixed(several: Sequence[Sequence[GameSpec]]) -> list[GameSpec]:
     """All games of several lists, those of each evenly spread over the whole and in their order."""
     placed = [((i + 0.5) / len(some), n, spec) for n, some in enumerate(several) for i, spec in enumerate(some)]
     return [spec for *_, spec in sorted(placed, key=lambda place: place[:2])]
