@@ -47,10 +47,8 @@ class Teacher:
             self._unread[turn.episode] = [command for command in whole if policy and command not in policy]
         walkthrough, policy = self._rest[turn.episode][:1], policy[:1]
         commands: list[str] = turn.info["admissible_commands"]
-        if self.prefer_policy:
-            wanted = policy + walkthrough
-        else:
-            wanted = walkthrough + (self._unread[turn.episode] or policy)
+        left = self._unread[turn.episode] or policy
+        wanted = policy + walkthrough if self.prefer_policy else walkthrough + left
         return next((commands.index(command) for command in wanted if command in commands), None)
 
     def see(self, turn: Turn, command: str) -> None:
