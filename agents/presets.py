@@ -104,14 +104,15 @@ CONTINUED: dict[str, dict[str, Any]] = {
         "advantage": "return",
     },
     "smollm2": {
-        "lr": 5e-5,
+        "lr": 2e-3,  # epsilon is above the adapter's gradients, so steps are small all the same
+        "adam_eps": 1e-3,
         "value_lr": 3e-4,
         "q_lr": 3e-4,
         **_APART,
         "entropy_coef": 0.0,
         "epochs": 1,
-        "minibatches": 2,
-        "warmup": 1,
+        "minibatches": 1,
+        "warmup": 8,
         "advantage": "return",
     },
 }
