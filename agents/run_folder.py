@@ -58,7 +58,7 @@ class RunFolder:
         before = read_settings(self.path)
         for part, values in wanted.items():
             for name, value in values.items():
-                if name not in FREE and value != before[part].get(name, value):
+                if name not in FREE and value != before[part][name]:
                     raise AgentError(
                         f"{self.path} was made with {name}={before[part][name]!r}, not {value!r}; "
                         "resume with the same settings, or start another run"
@@ -95,16 +95,20 @@ class RunFolder:
 
 
 def read_settings(path: Path) -> dict[str, dict[str, Any]]:
-    """The settings of the run in a folder, as plain values, by part (train, learning)."""
+    """The settings of the run in a folder, as plain values, by part (train, learning).
+
+    What the run was made too early to know has its default.
+    """
     found = read_json(path / SETTINGS)
     if set(found) != {"train", "learning"}:
         raise AgentError(f"{path / SETTINGS} is damaged: expected train and learning, got {sorted(found)}")
     try:
-        TrainSettings.from_dict(found["train"])
-        Settings.from_dict(found["learning"])
+        return {
+            "train": TrainSettings.from_dict(found["train"]).to_dict(),
+            "learning": Settings.from_dict(found["learning"]).to_dict(),
+        }
     except (OptimizerError, TypeError) as error:
         raise AgentError(f"{path / SETTINGS} is damaged: {error}") from None
-    return found
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -82,6 +82,12 @@ class TrainSettings(Record):
         group="Imitation",
     )
     beta_decay: float = number(1.0, "factor on beta after each rollout", high=1, group="Imitation")
+    greedy_share: float = number(
+        0.0,
+        "share of the episodes in which the model's own turns take its likeliest command (DAgger)",
+        high=1,
+        group="Imitation",
+    )
     keep: float = number(
         0.25,
         "share of each game's episodes in a rollout that rejection imitates, by return, and those won",

@@ -66,16 +66,22 @@ class Teacher:
 class Taught:
     """Plays turn by turn as the teacher, with probability `beta`, or as the model; every turn gets the teacher's label.
 
+    In a share of the episodes, `greedy`, the model's own turns take its likeliest command. That is how it is shown
+    the way out of the circles in which a model that draws nothing goes on for ever.
+
     Ross, Gordon and Bagnell (2011), with the difference that a rollout is learned from once, in place of a growing data
     set. beta = 1 is behavioural cloning. Where the teacher has no command, the model plays, and the
     turn has no label. A decision's probabilities, v and q are the model's, whoever played.
     """
 
-    def __init__(self, agent: LanguageModelAgent, teacher: Teacher, *, beta: float = 1.0) -> None:
+    def __init__(self, agent: LanguageModelAgent, teacher: Teacher, *, beta: float = 1.0, greedy: float = 0.0) -> None:
         if agent.mode != "trie":
             raise AgentError(f"a teacher's commands are admissible ones: expected mode trie, got {agent.mode}")
-        self.agent, self.teacher, self.name, self.beta = agent, teacher, agent.name, beta
+        self.agent, self.teacher, self.name = agent, teacher, agent.name
+        self.beta, self.greedy = beta, greedy
         self._rngs: dict[int, np.random.Generator] = {}
+        self._draws: dict[int, bool] = {}
+        """By episode: are the model's own commands drawn?"""
         self._agreed: list[bool] = []
         """Of turns with a label and a choice: was it the model's likeliest command?"""
         self._turns = 0
@@ -87,8 +93,8 @@ class Taught:
         drawn = self.agent.choose(turns, readings)
         labels = [self.teacher.label(turn) for turn in turns]
         played = [
-            own if label is None or not self._teacher_plays(turn.episode) else label
-            for turn, (_, own), label in zip(turns, drawn, labels, strict=True)
+            self._own(turn, *choice) if label is None or not self._teacher_plays(turn.episode) else label
+            for turn, choice, label in zip(turns, drawn, labels, strict=True)
         ]
         self.agent.take(turns, readings, played, labels)
         decisions = []
@@ -104,6 +110,7 @@ class Taught:
         for ending in endings:
             self.teacher.forget(ending.episode)
             self._rngs.pop(ending.episode, None)
+            self._draws.pop(ending.episode, None)
         self.agent.end(endings)
 
     def take_metrics(self) -> Metrics:
@@ -124,6 +131,14 @@ class Taught:
         if episode not in self._rngs:
             self._rngs[episode] = np.random.default_rng([self.agent.seed, episode, 1])
         return bool(self._rngs[episode].random() < self.beta)
+
+    def _own(self, turn: Turn, decision: Decision, drawn: int) -> int:
+        if self.greedy and turn.episode not in self._draws:
+            rng = np.random.default_rng([self.agent.seed, turn.episode, 2])
+            self._draws[turn.episode] = bool(rng.random() >= self.greedy)
+        if self._draws.get(turn.episode, True):
+            return drawn
+        return int(np.argmax(list(decision.probabilities.values())))
 
     def _note(self, turn: Turn, reading: Reading, decision: Decision, label: int | None) -> None:
         if not reading.trie.branching:

@@ -83,7 +83,8 @@ class Trainer:
         self.taught: Taught | None = None
         """The agent with a teacher at its side, where its commands are imitated."""
         if taught:
-            self.taught = Taught(self.agent, Teacher(prefer_policy=settings.teacher == "policy"))
+            teacher = Teacher(prefer_policy=settings.teacher == "policy")
+            self.taught = Taught(self.agent, teacher, greedy=settings.greedy_share)
         self.trained_on: list[str] = sorted({*prior_games, *map(game_hash, self.specs)})
         """Hashes of all games of this run and of its prior's."""
         self.stopping = False

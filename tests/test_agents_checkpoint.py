@@ -162,6 +162,17 @@ def test_an_empty_folder_will_do(tmp_path: Path) -> None:
     assert read_settings(tmp_path) == {"train": SETTINGS.to_dict(), "learning": LEARNING.to_dict()}
 
 
+def test_what_an_older_run_did_not_know_has_its_default(run: Path) -> None:
+    path = run / "settings.json"
+    found = json.loads(path.read_text())
+    del found["train"]["greedy_share"], found["learning"]["kl_coef"]
+    path.write_text(json.dumps(found))
+    assert read_settings(run) == {"train": SETTINGS.to_dict(), "learning": LEARNING.to_dict()}
+    resumed(run).arena.close()
+    path.write_text(json.dumps(found))
+    refused(lambda: Trainer(replace(SETTINGS, greedy_share=0.5), LEARNING, run, resume=True), "greedy_share=0.0", "0.5")
+
+
 def test_a_run_that_cannot_begin_leaves_no_folder(tmp_path: Path) -> None:
     refused(lambda: Trainer(replace(SETTINGS, trunk="smolm2"), LEARNING, tmp_path / "run"), "smollm2")
     refused(lambda: Trainer(replace(SETTINGS, prompt="sung"), LEARNING, tmp_path / "run"), "sung")

@@ -34,8 +34,8 @@ SILENT = ScriptSpec([[Scene(f"room {n}", OPTIONS, policy=(WAY[n],) if n != 1 els
 POLICY_ONLY = Settings(gamma=0.5, value_coef=0.0, q_coef=0.0)
 
 
-def taught(player: LanguageModelAgent, *, beta: float = 1.0) -> Taught:
-    return Taught(player, Teacher(prefer_policy=False), beta=beta)
+def taught(player: LanguageModelAgent, *, beta: float = 1.0, greedy: float = 0.0) -> Taught:
+    return Taught(player, Teacher(prefer_policy=False), beta=beta, greedy=greedy)
 
 
 def played(player: Any, count: int = 4, *, spec: Any = GUIDED) -> list[Episode]:
@@ -135,6 +135,22 @@ def test_beta_is_the_share_of_turns_that_the_teacher_plays() -> None:
 
     assert (share(0.0), share(1.0)) == (0.0, 1.0)
     assert abs(share(0.25) - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 800)
+
+
+def test_a_share_of_the_episodes_takes_the_models_likeliest_commands() -> None:
+    logits = torch.zeros(len(tokenizer()), len(tokenizer()))
+    blue = tokenizer().encode("blue", add_special_tokens=False)[0]
+    logits[:, blue] = 1.0  # 0.73 of this model's draws take the blue key
+    rooms = ScriptSpec([[Scene("room", {"take red key": 0.0, "take blue key": 0.0}, policy=("take red key",))] * 16])
+
+    def without_red(greedy: float, beta: float = 0.0) -> float:
+        player = taught(agent(bigram_model(logits)), beta=beta, greedy=greedy)
+        return np.mean([set(commands(e)) == {"take blue key"} for e in played(player, 100, spec=rooms)]).item()
+
+    assert without_red(0.0) == pytest.approx(0.73**16, abs=0.03)
+    assert without_red(1.0) == 1.0
+    assert abs(without_red(0.5) - 0.5) < 4 * np.sqrt(0.25 / 100)
+    assert without_red(1.0, beta=1.0) == 0.0, "the teacher's turns are the teacher's"
 
 
 def test_how_many_are_live_changes_nothing_beside_a_teacher() -> None:
