@@ -1,7 +1,7 @@
 """Which game is this? A hash that is the same for games that play alike, to keep training and test games apart.
 
 For TextWorld's games it is the canonical hash of facts, names and quests (`games/making.py`): a manifest says it, else
-the game's record is read, and one that is not in the cache yet is made without compiling it. For a story without a
+the game's record is read; one that is not in the cache yet is made. For a story without a
 record it is the hash of its bytes, for `bandit` and `ipd` that of their name.
 """
 
@@ -22,12 +22,9 @@ def game_hash(spec: GameSpec) -> str:
     if spec.hash is not None:
         return spec.hash
     if spec.kind == "textworld":
-        from games.making import canonical_hash, in_cache, make_game
+        from games.making import cached_game
 
-        story = in_cache(spec.target, dict(spec.settings))
-        if story is None:
-            return canonical_hash(make_game(spec.target, dict(spec.settings)))
-        return _of_record(story.with_suffix(".json"))
+        return _of_record(cached_game(spec.target, dict(spec.settings)).with_suffix(".json"))
     if spec.kind == "file":
         path = Path(spec.target)
         if not gamefile.is_plain(path):

@@ -14,7 +14,9 @@ import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
 
 from games import gamefile, paths, probe
 from games.chaining import quicker_chaining
@@ -22,6 +24,7 @@ from games.compiling import compile_story
 from games.engine import rules_parsed_once
 from games.errors import GameError
 from games.families import FAMILIES, Values, family
+from games.held_out import RESERVED
 from games.rehearsal import without_compiling
 
 if TYPE_CHECKING:
@@ -29,14 +32,21 @@ if TYPE_CHECKING:
 
 RECIPE = 1
 """Raise it when the same settings come to mean other games: cached ones are then made anew."""
+ATTEMPTS = 10
+"""Of a seed whose game is faulty other seeds are drawn; so many games in all are tried."""
 ADVICE = f"free some space, or name a writable folder in the environment variable {paths.VARIABLE}"
+
+
+class FaultyGameError(GameError):
+    """TextWorld made a game that its own walkthrough does not win; of other seeds it makes sound ones."""
 
 
 def cached_game(name: str, values: Values) -> Path:
     """The `.z8` of the game of family `name` with these settings, made now unless the cache has it.
 
     Several processes may ask at once: one makes the game, the others wait for it. A damaged copy in the cache
-    is made anew. GameError where the settings allow no game or the cache cannot be written.
+    is made anew. Where the seed's own game is faulty, it is the first sound one of seeds drawn from it. GameError where
+    the settings allow no game or the cache cannot be written.
     """
     settings = family(name).complete(values)
     story = _place(name, settings)
@@ -47,14 +57,8 @@ def cached_game(name: str, values: Values) -> Path:
                 if not _usable(story):
                     shutil.rmtree(folder, ignore_errors=True)
                     with paths.whole_folder(folder) as empty:
-                        write_game(make_game(name, settings), empty / story.name)
+                        _write_sound(name, settings, empty / story.name)
     return story
-
-
-def in_cache(name: str, values: Values) -> Path | None:
-    """The `.z8` of that game where the cache has it whole; nothing is made."""
-    story = _place(name, family(name).complete(values))
-    return story if _usable(story) else None
 
 
 def _place(name: str, settings: Values) -> Path:
@@ -63,16 +67,32 @@ def _place(name: str, settings: Values) -> Path:
     return paths.cache_folder("games") / stem / f"{stem}.z8"
 
 
-def make_game(name: str, values: Values) -> Game:
-    """TextWorld's game for these settings, in canonical form, with a walkthrough, not yet compiled."""
+def _write_sound(name: str, settings: Values, path: Path) -> None:
+    for attempt in range(ATTEMPTS):
+        try:
+            write_game(make_game(name, settings, attempt=attempt), path)
+            return
+        except FaultyGameError:
+            if attempt == ATTEMPTS - 1:
+                raise
+
+
+def make_game(name: str, values: Values, *, attempt: int = 0) -> Game:
+    """TextWorld's game for these settings, in canonical form, with a walkthrough, not yet compiled.
+
+    `attempt` 0 is the seed's own game, those after it are of seeds drawn from it.
+    """
     import textworld
     from textworld.generator import GenerationWarning, QuestGenerationError
 
     chosen = family(name)
     settings = chosen.complete(values)
     options = textworld.GameOptions()
-    options.seeds = settings["seed"]
-    textworld.g_rng.set_seed(settings["seed"])
+    seed = cast(int, settings["seed"])
+    if attempt:
+        seed = _drawn(seed, attempt)
+    options.seeds = seed
+    textworld.g_rng.set_seed(seed)
     try:
         with rules_parsed_once(), without_compiling(), quicker_chaining(), warnings.catch_warnings():
             warnings.simplefilter("ignore", GenerationWarning)  # a name got an adjective
@@ -97,10 +117,15 @@ def make_game(name: str, values: Values) -> Game:
     return game
 
 
+def _drawn(seed: int, attempt: int) -> int:
+    """A seed below the reserved ones."""
+    return int(np.random.SeedSequence([seed, attempt]).generate_state(1)[0]) % RESERVED.start
+
+
 def write_game(game: Game, path: Path) -> None:
     """Compile `game` to `path` (`.z8`) and write its `.json` beside it, each whole or not at all.
 
-    GameError where the game is too large for a game file, or its walkthrough does not win it when played.
+    FaultyGameError where its walkthrough does not win it when played, GameError where it is too large for a game file.
     """
     from textworld.generator.inform7 import generate_inform7_source
 
@@ -108,7 +133,7 @@ def write_game(game: Game, path: Path) -> None:
     record = _record(game, hashlib.sha256(story).hexdigest())
     problem = probe.find_own_problem(story, record)
     if problem:
-        raise GameError(f"{game.metadata['uuid']}: TextWorld made a faulty game ({problem}); try another seed")
+        raise FaultyGameError(f"{game.metadata['uuid']}: TextWorld made a faulty game ({problem}); try another seed")
     paths.write_whole(path.with_suffix(".json"), record)
     paths.write_whole(path, story)
 
