@@ -130,7 +130,10 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=100)
     given = parser.parse_args()
     command = "python -m experiments.ship " + " ".join(shlex.quote(word) for word in sys.argv[1:])
-    ship(given.run, given.out, given.game, episodes=given.episodes, command=command)
+    try:
+        ship(given.run, given.out, given.game, episodes=given.episodes, command=command)
+    except (AgentError, games.GameError) as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":
