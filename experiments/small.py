@@ -27,6 +27,7 @@ IMITATION = (
     *("--trunk", "small", "--dueling", "--q-coef", "0", "--schedule", "linear", "--iterations", "2400"),
     *("--beta-decay", "0.998", "--greedy-share", "0.5", "--max-turns", "25"),
 )
+# NOTES.md, 2026-11-26: with these steps reinforcement still loses part of what the prior can do
 REINFORCEMENT = ("--iterations", "60", "--episodes", "32", "--parallel", "32", "--max-turns", "30")
 
 
