@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
@@ -95,7 +96,7 @@ def _put(work: Path, folder: Path) -> None:
 
 
 def load_agent(folder: Path, *, seed: int = 0, greedy: bool = False) -> LanguageModelAgent:
-    """The agent in a checkpoint folder, or the newest one of a run.
+    """The agent in a checkpoint folder, or the newest one of a run, on this machine's GPU where it has one.
 
     Raises:
         AgentError: a file is missing, damaged, of another format, or does not fit the model.
@@ -106,9 +107,8 @@ def load_agent(folder: Path, *, seed: int = 0, greedy: bool = False) -> Language
     tokenizer = _load_tokenizer(folder, about)
     model = build_model(assembly, about["config"], len(tokenizer))
     load_tensors(model, read_tensors(folder / WEIGHTS), folder)
-    model.eval()
     return LanguageModelAgent(
-        model,
+        model.eval().to(PartialState().device),
         tokenizer,
         name=str(about["name"]),
         prompt=prompt_format(about["prompt"]),
@@ -122,8 +122,7 @@ def load_agent(folder: Path, *, seed: int = 0, greedy: bool = False) -> Language
 def load_pretrained(name: str, *, seed: int = 0, greedy: bool = False) -> LanguageModelAgent:
     """A pretrained decoder as it is, heads untrained: plays zero-shot."""
     model, tokenizer = assemble(Assembly(trunk=name, q_heads=0), None)
-    model.eval()
-    return LanguageModelAgent(model, tokenizer, name=name, seed=seed, greedy=greedy)
+    return LanguageModelAgent(model.eval().to(PartialState().device), tokenizer, name=name, seed=seed, greedy=greedy)
 
 
 def newest(folder: Path) -> Path:

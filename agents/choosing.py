@@ -35,9 +35,9 @@ class HeadValues:
         """A readout as arrays on the CPU."""
         q = readout.q_values if readout.target_q_values is None else readout.target_q_values
         return cls(
-            logprobs=readout.logprobs.double().cpu().numpy(),
-            values=readout.values.double().cpu().numpy(),
-            q_values=None if q is None else q.amin(-1).double().cpu().numpy(),
+            logprobs=readout.logprobs.cpu().double().numpy(),
+            values=readout.values.cpu().double().numpy(),
+            q_values=None if q is None else q.amin(-1).cpu().double().numpy(),
         )
 
     def turns(self, counts: Sequence[int]) -> list[Self]:

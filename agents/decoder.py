@@ -22,6 +22,8 @@ from agents.trie import Trie, build_trie
 
 PASS_OVERHEAD = 64
 """What a forward pass costs besides its tokens, in tokens of a small trunk on a CPU core (5 ms)."""
+GPU_PASS_OVERHEAD = 16384
+"""The same on a GPU, which launches a pass's kernels one by one and then reads thousands of tokens as fast as one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +57,17 @@ def read_blocks(model: ActorCritic, cache: RaggedCache, blocks: Sequence[Block])
         Hidden states [N, d] at the blocks' points, block by block.
     """
     found: list[Tensor | None] = [None] * len(blocks)
-    for group in similar_lengths([block.length for block in blocks]):
+    for group in similar_lengths([block.length for block in blocks], overhead=pass_overhead(model.device)):
         hidden = _read_group(model, cache, [blocks[index] for index in group])
         counts = [len(blocks[index].points()) for index in group]
         for index, states in zip(group, torch.split(hidden, counts), strict=True):
             found[index] = states
     return torch.cat([states for states in found if states is not None])
+
+
+def pass_overhead(device: torch.device) -> int:
+    """What a forward pass on this device costs besides its tokens, in tokens."""
+    return PASS_OVERHEAD if device.type == "cpu" else GPU_PASS_OVERHEAD
 
 
 def similar_lengths(

@@ -287,7 +287,7 @@ class LanguageModelAgent:
     def _next_token(self, rng: np.random.Generator, logprobs: torch.Tensor) -> int:
         if self.greedy:
             return int(logprobs.argmax())
-        probabilities = logprobs.double().exp().cpu().numpy()
+        probabilities = logprobs.cpu().double().exp().numpy()
         return int(rng.choice(len(probabilities), p=probabilities / probabilities.sum()))
 
     def _line(self, tokens: Sequence[int]) -> str:

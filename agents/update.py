@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from actde import Batch, Optimizer, Targets
-from agents.decoder import similar_lengths
+from agents.decoder import pass_overhead, similar_lengths
 from agents.model import ActorCritic, Readout
 from agents.reading import TextSample
 from agents.rollout import Part, Rollout
@@ -75,7 +75,8 @@ def _is_linear(module: nn.Module) -> bool:
 
 def micro_batches(rollout: Rollout, rows: Sequence[int], budget: int) -> Iterator[list[int]]:
     """Split rows into groups of similar length with at most `budget` tokens each, padding included."""
-    for group in similar_lengths([len(rollout.segments[row].tokens) for row in rows], budget=budget):
+    lengths, overhead = [len(rollout.segments[row].tokens) for row in rows], pass_overhead(rollout.device)
+    for group in similar_lengths(lengths, overhead=overhead, budget=budget):
         yield [rows[index] for index in group]
 
 
