@@ -113,7 +113,7 @@ def play(
     asking = agent == "human"
     if asking and as_json:
         raise typer.BadParameter("a person cannot play with --json")
-    specs = games.resolve(game or agents.shown_game(agent))
+    specs = games.resolve(game or agents.SHOWN_GAME)
     view: views.View = views.Lines(asking=asking)
     if as_json:
         view = views.Silence()
@@ -204,7 +204,7 @@ def evaluate(
     from agents.evaluate import Evaluation
     from agents.evaluate import evaluate as measure
 
-    game = game or agents.shown_game(agent)
+    game = game or agents.SHOWN_GAME
     specs = games.resolve(game)
     rows: list[Evaluation] = []
     for name in dict.fromkeys((agent, "random", "walkthrough")):

@@ -5,6 +5,6 @@ the language model's own modules import torch.
 """
 
 from agents.protocol import Agent, AgentError, Decision, Ending, Turn
-from agents.registry import games_trained_on, make_agent, shown_game
+from agents.registry import SHOWN_GAME, games_trained_on, make_agent
 
-__all__ = ["Agent", "AgentError", "Decision", "Ending", "Turn", "games_trained_on", "make_agent", "shown_game"]
+__all__ = ["SHOWN_GAME", "Agent", "AgentError", "Decision", "Ending", "Turn", "games_trained_on", "make_agent"]

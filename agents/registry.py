@@ -29,9 +29,8 @@ TRAINED = (*INSTEAD, *INSTEAD.values())
 NAMES = ("random", "human", "walkthrough", *TRAINED, "smollm2")
 """Every agent that has a name; anything else is the folder of a run or of a checkpoint."""
 
-LARGE_GAME = "textworld:cooking?level=5&split=test&seed=100"
-SMALL_GAME = "textworld:coin?level=3&goal=none&seed=100"
-"""What is played where no game was asked for: what the large agents can do, and what the small ones can."""
+SHOWN_GAME = "textworld:cooking?level=5&split=test&seed=101"
+"""What is played where no game was asked for: a meal that none of the shipped agents has cooked before."""
 
 
 def _warn(line: str) -> None:
@@ -85,12 +84,6 @@ def games_trained_on(name_or_folder: str, specs: Sequence[GameSpec]) -> int | No
     folder = agent_folder(name_or_folder, lambda line: None)
     known = read_json(newest(folder) / AGENT).get("trained_on")
     return None if known is None else len({spec.name for spec in specs if game_hash(spec) in set(known)})
-
-
-def shown_game(name_or_folder: str) -> str:
-    """The GAME to play where none was asked for: a held-out one on which this agent can show what it has learned."""
-    small = name_or_folder in TRAINED and agent_folder(name_or_folder, lambda line: None).name in INSTEAD.values()
-    return SMALL_GAME if small else LARGE_GAME
 
 
 def agent_folder(name_or_folder: str, notify: Callable[[str], None] = _warn) -> Path:
