@@ -102,10 +102,13 @@ def evaluate(
 ) -> Evaluation:
     """Play and count. Two agents with the same arguments meet the same games with the same seeds.
 
+    Where there are more games than episodes, those at even distances are played, so that each level has its share.
     `act` is a command whose share of the turns is counted (see `games.is_act`).
     """
     played: list[Episode] = []
     infos: Sequence[str] = getattr(agent, "infos", ())
+    if 0 < episodes < len(specs):
+        specs = [specs[index * len(specs) // episodes] for index in range(episodes)]
     with Arena(specs, seed=seed, parallel=parallel, max_turns=max_turns, infos=infos) as arena:
         for episode in arena.play(agent, episodes):
             played.append(episode)

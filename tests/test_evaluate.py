@@ -42,6 +42,20 @@ def test_agents_meet_the_same_games_and_seeds() -> None:
     assert met(RandomAgent(seed=1)) == met(WalkthroughAgent())
 
 
+@pytest.mark.parametrize(("episodes", "lengths"), [(2, [1, 4]), (4, [1, 2, 4, 5]), (6, [1, 2, 3, 4, 5, 6])])
+def test_few_episodes_are_of_games_at_even_distances(episodes: int, lengths: list[int]) -> None:
+    specs, played = [CorridorSpec(f"of {length}", length) for length in range(1, 7)], list[str]()
+    evaluate(
+        WalkthroughAgent(),
+        specs,
+        game="corridors",
+        episodes=episodes,
+        seed=1,
+        on_episode=lambda episode: played.append(episode.game),
+    )
+    assert sorted(played) == [f"of {length}" for length in lengths]
+
+
 def test_bounds_hold_the_mean_and_are_repeatable() -> None:
     values = np.random.default_rng(0).normal(3, 1, 200).tolist()
     found = estimate(values, seed=5)
