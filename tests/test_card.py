@@ -114,6 +114,18 @@ def test_rows_are_kept_and_made_again_only_where_something_changed(
         played(path, [QUICK], [], episodes=3, progress=silent)
 
 
+def test_results_that_were_cut_by_hand_are_played_again_or_refused(tmp_path: Path, game_cache: Path) -> None:
+    path, other = tmp_path / "card.json", replace(QUICK, name="quest-2-3-4")
+    whole = played(path, [QUICK, other], [WALKTHROUGH], episodes=2, progress=silent)
+    path.write_text(json.dumps(whole | {"games": {QUICK.name: whole["games"][QUICK.name]}}))
+    left = played(path, [QUICK], [], episodes=2, progress=silent)
+    assert {row["task"] for row in left["rows"]} == {QUICK.name}
+    assert "walkthrough" in markdown(left)
+    path.write_text(json.dumps({"episodes": 2, "rows": []}))
+    with pytest.raises(AgentError, match=r"damaged: expected episodes, games and rows, got \['episodes', 'rows'\]"):
+        played(path, [QUICK], [], episodes=2, progress=silent)
+
+
 def test_the_walkthrough_wins_and_the_document_says_so(tmp_path: Path, game_cache: Path) -> None:
     results = played(tmp_path / "card.json", [QUICK], [RANDOM, WALKTHROUGH], episodes=2, progress=silent)
     document = markdown(results)

@@ -177,15 +177,17 @@ def _settings(task: Task, found: Sequence[Found]) -> dict[str, Any]:
 
 
 def _read(path: Path, episodes: int) -> dict[str, Any]:
-    """Earlier results, without rows of tasks that there are no more."""
+    """Earlier results, without rows of tasks that there are no more or whose games they do not name."""
     if not path.exists():
         return {"episodes": episodes, "games": {}, "rows": []}
     results = read_json(path)
+    if not results.keys() >= {"episodes", "games", "rows"}:
+        raise AgentError(f"{path} is damaged: expected episodes, games and rows, got {sorted(results)}")
     if results["episodes"] != episodes:
         raise AgentError(
             f"{path} is of {results['episodes']} episodes a task, not {episodes}; choose another --out, or remove it"
         )
-    names = {task.name for task in TASKS}
+    names = {task.name for task in TASKS} & results["games"].keys()
     return results | {"rows": [row for row in results["rows"] if row["task"] in names]}
 
 
