@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.attention import NAME
 from agents.model import ActorCritic
 from agents.protocol import AgentError
 from agents.ragged_cache import RaggedCache
@@ -127,8 +126,8 @@ def _read_group(model: ActorCritic, cache: RaggedCache, blocks: Sequence[Block])
 
 
 def _attention_mask(model: ActorCritic, visible: Tensor) -> Tensor:
-    """The mask as the trunk's attention takes it: torch's own takes bool, transformers' `eager` adds it to scores."""
-    if model.base.config._attn_implementation in ("sdpa", NAME):
+    """The mask as the trunk's attention takes it: torch's own takes bool, transformers' `eager` and ours add it."""
+    if model.base.config._attn_implementation == "sdpa":
         return visible
     dtype = next(model.base.parameters()).dtype
     return torch.zeros_like(visible, dtype=dtype).masked_fill(~visible, torch.finfo(dtype).min)

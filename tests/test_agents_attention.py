@@ -76,8 +76,19 @@ def test_a_mask_is_kept_to() -> None:
     query, key, value = states(6, 2, 9, torch.float32)
     mask = torch.rand(2, 1, 9, 9, generator=torch.Generator().manual_seed(0)) > 0.5
     mask |= torch.eye(9, dtype=torch.bool)
-    ours = masked(grouped(query, 2), key, value, mask[:, :, None]).flatten(1, 2)
+    added = torch.zeros(mask.shape).masked_fill(~mask, -torch.inf)
+    ours = masked(grouped(query, 2), key, value, added[:, :, None]).flatten(1, 2)
     assert_close(ours, scaled_dot_product_attention(query, key, value, attn_mask=mask, enable_gqa=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("length", [1, 7, 16, 33, BLOCK + 3])
+def test_without_a_gradient_the_numbers_are_the_same(dtype: torch.dtype, length: int) -> None:
+    query, key, value = states(6, 2, length, dtype)
+    mask = torch.full((length, length), -torch.inf, dtype=dtype).triu(1)
+    kept = masked(grouped(query, 2), key, value, mask)
+    with torch.no_grad():
+        assert torch.equal(masked(grouped(query, 2), key, value, mask), kept)
 
 
 def test_layers_that_are_computed_again_have_the_same_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
