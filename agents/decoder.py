@@ -22,7 +22,9 @@ from agents.trie import Trie, build_trie
 PASS_OVERHEAD = 64
 """What a forward pass costs besides its tokens, in tokens of a small trunk on a CPU core (5 ms)."""
 GPU_PASS_OVERHEAD = 16384
-"""The same on a GPU, which launches a pass's kernels one by one and then reads thousands of tokens as fast as one."""
+"""The same on a GPU, which launches a pass's kernels one by one and then reads thousands of tokens as fast as one.
+
+An estimate that was not measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
