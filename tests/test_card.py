@@ -114,6 +114,16 @@ def test_rows_are_kept_and_made_again_only_where_something_changed(
         played(path, [QUICK], [], episodes=3, progress=silent)
 
 
+def test_an_interrupted_card_never_shows_what_an_agent_was_before(tmp_path: Path, game_cache: Path) -> None:
+    path = tmp_path / "card.json"
+    played(path, [QUICK], [RANDOM, WALKTHROUGH], episodes=2, progress=silent)
+    begun = next(play(path, [QUICK], [replace(RANDOM, digest="another")], episodes=2, progress=silent))
+    shown = [(row["agent"], row["variant"], row["of"]["agent"]) for row in begun["rows"]]
+    kept = [("walkthrough", variant, "walkthrough") for variant in ("told", "untold")]
+    assert sorted(shown) == [("random", "told", "another"), *kept]
+    assert json.loads(path.read_text())["rows"] == begun["rows"]
+
+
 def test_results_that_were_cut_by_hand_are_played_again_or_refused(tmp_path: Path, game_cache: Path) -> None:
     path, other = tmp_path / "card.json", replace(QUICK, name="quest-2-3-4")
     whole = played(path, [QUICK, other], [WALKTHROUGH], episodes=2, progress=silent)

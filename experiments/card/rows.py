@@ -1,7 +1,8 @@
 """Plays the card's rows and keeps them: a task, told or untold, an agent, sampled or greedy.
 
 Results are a JSON file that is written after every row. A row is played again only where its agent's digest, the
-task's games or settings, or the number of episodes changed; rows of agents that were not asked for now stay. Games are
+task's games or settings, or the number of episodes changed; rows of agents that were not asked for now stay, but those
+of what an agent was before are dropped at once, so that no card shows two agents under one name. Games are
 deterministic, so a greedy agent, and the walkthrough, play each game once; others play as many episodes as were asked
 for, a different game each while there are as many.
 """
@@ -110,6 +111,10 @@ def play(
     `document.markdown`. AgentError where the results are of another number of episodes.
     """
     results = _read(path, episodes)
+    digests = {player.name: player.digest for player in wanted}
+    results["rows"] = [
+        row for row in results["rows"] if row["of"]["agent"] == digests.get(row["agent"], row["of"]["agent"])
+    ]
     places = [
         (variant, task, player, how)
         for variant in VARIANTS
