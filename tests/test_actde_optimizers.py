@@ -271,6 +271,49 @@ def test_actde_with_q_equal_to_v_is_ppo_bit_for_bit(seed: int, lengths: list[int
     assert {key: float(x) for key, x in ppo_measures.items()} == {key: float(x) for key, x in actde_measures.items()}
 
 
+@pytest.mark.parametrize("penalty", ["entropy_coef", "kl_coef"])
+@pytest.mark.parametrize("first", [[0.25, 0.25, 0.5], [0.6, 0.1, 0.3]])
+def test_a_penalty_in_the_loss_balances_the_reward_in_ppo_and_stands_alone_in_actde_once_q_is_learned(
+    penalty: str, first: list[float]
+) -> None:
+    """A bandit whose best policy under the penalty, softmax(log first + r / weight), is 1/2, 1/4, 1/4."""
+    weight, actions = 0.3, torch.tensor([0, 0, 1, 2])
+    reference = torch.log(torch.tensor(first, dtype=torch.float64))
+    if penalty == "entropy_coef":
+        reference = torch.zeros_like(reference)
+    best = torch.log(torch.tensor([0.5, 0.25, 0.25], dtype=torch.float64))
+    rewards = weight * (best - reference)
+    column = rewards[actions, None]
+
+    def push(name: str, policy: Tensor) -> Tensor:
+        """The loss's gradient in the logits; v and q know the rewards, actions were tried as `best` says."""
+        logits = policy.clone().requires_grad_()
+        logprobs = torch.log_softmax(logits, dim=0)
+        batch = Batch(
+            rewards=column,
+            discounts=torch.zeros_like(column),
+            mask=torch.ones_like(column, dtype=torch.bool),
+            logprobs=logprobs[actions, None].detach(),
+            values=(best.exp() @ rewards).expand_as(column),
+            next_values=torch.zeros_like(column),
+            q_values=column,
+        )
+        outputs = Outputs(
+            logprobs=logprobs[actions, None],
+            entropy=-(logprobs.exp() @ logprobs).expand_as(column),
+            values=batch.values,
+            q_values=column[..., None],
+            kl=(logprobs.exp() @ (logprobs - torch.log_softmax(reference, dim=0))).expand_as(column),
+        )
+        optimizer = make_optimizer(name, Settings(**{penalty: weight}))
+        return torch.autograd.grad(optimizer.loss(batch, optimizer.targets(batch), outputs)[0], logits)[0]
+
+    nothing = torch.zeros(3, dtype=torch.float64)
+    torch.testing.assert_close(push("ppo", best), nothing)
+    assert (push("actde", best) @ (torch.log_softmax(reference, dim=0) - best)) < -1e-3, "back to where it came from"
+    torch.testing.assert_close(push("actde", reference), nothing)
+
+
 def test_at_lambda_0_the_two_advantages_of_actde_are_the_posts_equation() -> None:
     batch = random_batch(8, LENGTHS)
     assert batch.q_values is not None
