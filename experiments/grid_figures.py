@@ -16,6 +16,8 @@ STYLES: Sequence[Any] = ("-", "--", "-.", ":", (0, (1, 3)), (0, (5, 1, 1, 1, 1, 
 MARKERS = "osD^vP*Xhp"
 FEW = 5
 """Most entries of a legend that stands inside its axis."""
+HANDLE = 4
+"""Length of a legend's lines, in letters: enough to tell dashes apart."""
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -61,11 +63,15 @@ def _entropy(axis: Any, rows: Rows) -> None:
 
 
 def _lines(axis: Any, rows: Rows, curve: str) -> None:
-    """A line a run; where there are several seeds these are thin, and their mean is drawn as far as all have come."""
-    values = list(dict.fromkeys(row["value"] for row in rows))
+    """A line a run; where there are several seeds these are thin, and their mean is drawn as far as all have come.
+
+    What has a colour in common differs by its dashes.
+    """
+    drawn: list[Any] = []
     for label, mine in _groups(rows).items():
-        style = STYLES[values.index(mine[0]["value"]) % len(STYLES)]
         color, several = color_of(mine[0]["optimizer"]), len(mine) > 1
+        style = STYLES[drawn.count(color) % len(STYLES)]
+        drawn.append(color)
         for row in mine:
             x, y = row["curves"]["episodes"], row["curves"][curve]
             if several:
@@ -95,9 +101,11 @@ def _legend(axis: Any) -> None:
     handles, labels = axis.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
     if len(unique) <= FEW:
-        axis.legend(unique.values(), unique.keys(), frameon=False, fontsize=8)
+        axis.legend(unique.values(), unique.keys(), frameon=False, fontsize=8, handlelength=HANDLE)
     elif not axis.figure.legends:
-        axis.figure.legend(unique.values(), unique.keys(), frameon=False, fontsize=7, loc="outside right center")
+        axis.figure.legend(
+            unique.values(), unique.keys(), frameon=False, fontsize=7, handlelength=HANDLE, loc="outside right center"
+        )
 
 
 def label_of(row: Mapping[str, Any]) -> str:

@@ -3,12 +3,13 @@
 import json
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
 from agents import AgentError
 from experiments import cells, grid, report
-from experiments.grid_figures import on_a_scale, positions, sweep_figure
+from experiments.grid_figures import curves_figure, on_a_scale, positions, sweep_figure
 
 BANDIT = Path(__file__).parent.parent / "docs" / "bandit" / report.RESULTS
 
@@ -104,3 +105,19 @@ def test_a_report_on_any_values_is_written(tmp_path: Path, values: list[Any]) ->
         assert f"<!-- {word} -->" in text
     sweep_figure(results, tmp_path / "again.svg")
     assert (tmp_path / "again.svg").read_text() == text
+
+
+def test_no_two_of_many_curves_look_alike(tmp_path: Path) -> None:
+    """By colour and dashes together, also where an optimizer has several settings of its own."""
+    (row, *_) = json.loads(BANDIT.read_text())["runs"]
+    kinds = [(name, value) for name in ("ppo", "ppo+a=1", "ppo+a=2", "actde", "actde+a=1") for value in (1, 2, 3)]
+    curves_figure(
+        [{**row, "optimizer": name, "setting": "q_lr", "value": value} for name, value in kinds], tmp_path / "c.svg"
+    )
+    root = ElementTree.fromstring((tmp_path / "c.svg").read_text())
+    (legend,) = (part for part in root.iter() if part.get("id") == "legend_1")
+    looks = [
+        part.get("style", "") for part in legend.iter() if part.tag.endswith("path") and part.get("clip-path") is None
+    ]
+    lines = [look for look in looks if "stroke: #" in look and "fill: none" in look]
+    assert len(lines) == len(set(lines)) == len(kinds)
