@@ -6,18 +6,20 @@
     tensorboard/        the same metrics for TensorBoard
     initial/            the agent before its first step, to compare with
     checkpoints/000010/ the newest two (agents/checkpoint.py)
+    .lock               held by the process that learns here
 
 Going on from a checkpoint forgets what was written after it, so a resumed run's files are those of an
 uninterrupted one. Leaves out what a checkpoint contains.
 """
 
+import fcntl
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from actde import OptimizerError, Settings
 from agents import transcript
@@ -25,9 +27,11 @@ from agents.checkpoint import AGENT, FOLDER, read_json
 from agents.protocol import AgentError
 from agents.settings import TrainSettings
 
-SETTINGS, METRICS, INITIAL = "settings.json", "metrics.jsonl", "initial"
+SETTINGS, METRICS, INITIAL, LOCK = "settings.json", "metrics.jsonl", "initial", ".lock"
 FREE = ("iterations", "env_steps", "minutes", "stop_success", "save_every")
 """Settings that may change when a run is resumed: they only say when it ends."""
+_claimed: dict[Path, IO[str]] = {}
+"""The lock files that this process holds, by the run's folder."""
 
 
 class RunFolder:
@@ -47,9 +51,34 @@ class RunFolder:
             what = "already holds a run" if (path / SETTINGS).is_file() else "is not empty"
             raise AgentError(f"{path} {what}; choose another --out, or go on with it by --resume")
 
+    def claim(self) -> None:
+        """Keep other processes from learning here, until `release` or the end of this process, however it ends.
+
+        AgentError where another one does; two that append to the same files would leave neither's run.
+        """
+        folder = self.path.resolve()
+        if folder in _claimed:
+            return
+        file = (folder / LOCK).open("w", encoding="utf-8")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise AgentError(
+                f"another process is learning in {self.path}; wait for it, stop it, or choose another --out"
+            ) from None
+        _claimed[folder] = file
+
+    def release(self) -> None:
+        """Let other processes go on with the run."""
+        file = _claimed.pop(self.path.resolve(), None)
+        if file is not None:
+            file.close()
+
     def begin(self) -> None:
-        """Make the folder and write the settings down."""
+        """Make the folder, claim it and write the settings down."""
         self.path.mkdir(parents=True, exist_ok=True)
+        self.claim()
         replace_text(self.path / SETTINGS, json.dumps(self._settings, indent=1, allow_nan=False) + "\n")
 
     def _check(self, wanted: Mapping[str, Mapping[str, Any]]) -> None:

@@ -112,6 +112,7 @@ class Trainer:
         finally:
             self.arena.close()
             self.accelerator.end_training()
+            self.folder.release()
 
     @property
     def finished(self) -> bool:
@@ -260,6 +261,8 @@ class Trainer:
             save_agent(folder, self.model, self.tokenizer, self.assembly, about)
 
     def _resume(self) -> None:
+        if self.accelerator.is_main_process:
+            self.folder.claim()
         found = self.folder.checkpoints()
         if not found:
             self.folder.forget_after(0)

@@ -4,6 +4,8 @@ import ast
 import json
 import random
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -205,6 +207,25 @@ def test_damaged_settings(run: Path) -> None:
 def test_only_the_newest_two_are_kept(tmp_path: Path) -> None:
     list(Trainer(replace(SETTINGS, iterations=4), LEARNING, tmp_path / "run").run())
     assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == ["000003", "000004"]
+
+
+def test_two_processes_do_not_learn_in_one_folder(run: Path) -> None:
+    """The second one changes nothing, and goes on where the first has stopped."""
+    trainer = resumed(run)
+    before = {name: data for name, data in content(run).items() if not name.startswith("tensorboard")}
+    command = [sys.executable, "cli.py", "train", "--resume", "--out", str(run), "--iterations", "4"]
+
+    def other() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
+
+    refusal = other()
+    assert refusal.returncode == 2
+    assert f"another process is learning in {run}; wait for it" in " ".join(refusal.stderr.split())
+    assert "Traceback" not in refusal.stderr
+    assert before == {name: data for name, data in content(run).items() if not name.startswith("tensorboard")}
+    assert [metrics["iteration"] for metrics in trainer.run()] == [2]
+    assert other().returncode == 0
+    assert [line["iteration"] for line in read_metrics(run)] == [0, 1, 2, 3]
 
 
 def test_metrics_that_are_not_finite_become_null(tmp_path: Path) -> None:
