@@ -16,9 +16,9 @@ class ACTDE(Optimizer):
     policy plus (b/a)(q - q_0), with b and a the step sizes of logits and of q (`actde/tabular.py`).
 
     What is finite is outlasted by what is not: an entropy bonus, or a KL in the loss, goes on when the errors have
-    vanished, and takes the policy to its own optimum (even odds, or the reference), however small its weight. In
-    PPO it balances the reward, at softmax(log pi_ref + q / weight). KL in the reward (`kl_place`) is learned by q as
-    any reward is, and leaves what was added (docs/bandit-penalties).
+    vanished, and takes the policy to its own optimum (even odds, or the reference), the sooner the larger its weight.
+    In PPO it balances the reward, at softmax(q / weight) or softmax(log pi_ref + q / weight). KL in the reward
+    (`kl_place`) is learned by q as any reward is, and takes off a finite part only (docs/bandit-penalties).
 
     It degenerates to PPO where q(s, a) = v(s): with one action, with a Q head that ignores the action, or
     before either has learned. Whitening divides the vanishing error by its own spread and so keeps it from

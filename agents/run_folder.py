@@ -43,13 +43,12 @@ class RunFolder:
     """
 
     def __init__(self, path: Path, settings: TrainSettings, learning: Settings, *, resume: bool) -> None:
-        self.path = path
+        self.path, self._resume = path, resume
         self._settings = {"train": settings.to_dict(), "learning": learning.to_dict()}
         if resume:
             self._check(self._settings)
-        elif path.exists() and (not path.is_dir() or any(path.iterdir())):
-            what = "already holds a run" if (path / SETTINGS).is_file() else "is not empty"
-            raise AgentError(f"{path} {what}; choose another --out, or go on with it by --resume")
+        else:
+            self._check_free()
 
     def claim(self) -> None:
         """Keep other processes from learning here, until `release` or the end of this process, however it ends.
@@ -65,7 +64,7 @@ class RunFolder:
         except BlockingIOError:
             file.close()
             raise AgentError(
-                f"another process is learning in {self.path}; wait for it, stop it, or choose another --out"
+                f"another process is learning in {self.path}; wait for it, stop it, or choose another folder"
             ) from None
         _claimed[folder] = file
 
@@ -79,7 +78,18 @@ class RunFolder:
         """Make the folder, claim it and write the settings down."""
         self.path.mkdir(parents=True, exist_ok=True)
         self.claim()
+        if not self._resume:
+            try:
+                self._check_free()
+            except AgentError:  # another process was faster, and its run is its own
+                self.release()
+                raise
         replace_text(self.path / SETTINGS, json.dumps(self._settings, indent=1, allow_nan=False) + "\n")
+
+    def _check_free(self) -> None:
+        if self.path.exists() and (not self.path.is_dir() or any(p.name != LOCK for p in self.path.iterdir())):
+            what = "already holds a run" if (self.path / SETTINGS).is_file() else "is not empty"
+            raise AgentError(f"{self.path} {what}; choose another --out, or go on with it by --resume")
 
     def _check(self, wanted: Mapping[str, Mapping[str, Any]]) -> None:
         if not (self.path / SETTINGS).is_file():

@@ -110,9 +110,11 @@ class Trainer:
             if self.iteration and not self.folder.checkpoint(self.iteration).exists():
                 self.save()  # told to stop after it was yielded
         finally:
-            self.arena.close()
-            self.accelerator.end_training()
-            self.folder.release()
+            try:
+                self.arena.close()
+                self.accelerator.end_training()
+            finally:
+                self.folder.release()
 
     @property
     def finished(self) -> bool:
@@ -265,7 +267,7 @@ class Trainer:
             self.folder.claim()
         found = self.folder.checkpoints()
         if not found:
-            self.folder.forget_after(0)
+            self._forget_what_follows()
             return
         folder = found[-1]
         verify(folder)
@@ -281,7 +283,11 @@ class Trainer:
         if "curriculum" in state:  # not in checkpoints of versions before promotion
             self.curriculum.load_state_dict(state["curriculum"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.folder.forget_after(self.iteration)
+        self._forget_what_follows()
+
+    def _forget_what_follows(self) -> None:
+        if self.accelerator.is_main_process:
+            self.folder.forget_after(self.iteration)
 
     def _check_memory(self) -> None:
         """Refuse streams that are longer than memory allows, before anything is played."""

@@ -228,6 +228,17 @@ def test_two_processes_do_not_learn_in_one_folder(run: Path) -> None:
     assert [line["iteration"] for line in read_metrics(run)] == [0, 1, 2, 3]
 
 
+def test_of_two_new_runs_the_slower_one_changes_nothing(tmp_path: Path) -> None:
+    """Both found the folder free; one has even finished when the other begins."""
+    first, second = (
+        RunFolder(tmp_path / "run", SETTINGS, learning, resume=False) for learning in (LEARNING, Settings())
+    )
+    first.begin()
+    first.release()
+    refused(second.begin, "already holds a run")
+    assert read_settings(tmp_path / "run")["learning"] == LEARNING.to_dict()
+
+
 def test_metrics_that_are_not_finite_become_null(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run", SETTINGS, LEARNING, resume=False)
     folder.begin()
