@@ -1,6 +1,6 @@
 """The command line, and the only file that prints. `python cli.py COMMAND --help` explains each command.
 
-What a screen looks like is in `display.py`. Anything heavy is imported inside the command that needs it, so that
+Screens are drawn in `terminal/`. Anything heavy is imported inside the command that needs it, so that
 help comes at once. Errors are one line on standard error: status 2 for a user's mistake, 1 for a failing machine,
 130 for Ctrl-C; a bug shows its traceback.
 """
@@ -23,17 +23,17 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from rich.console import Console, RenderableType
 
-from actde.settings import Settings
-from agents.settings import TrainSettings
+from actde.config import Settings
+from agents.config import TrainSettings
 from experiments import reproduce as reproducing
 from options import with_settings
 
 if TYPE_CHECKING:
-    from agents.episode import Episode
+    from agents.play.episode import Episode
+    from agents.play.transcript import Entry
     from agents.protocol import Turn
-    from agents.train import Trainer
-    from agents.transcript import Entry
-    from games.manifest import Entry as GameEntry
+    from agents.training.trainer import Trainer
+    from games.textworld.generation.manifest import Entry as GameEntry
 
 DISK = {
     errno.ENOSPC: "the disk is full",
@@ -107,18 +107,18 @@ def play(
     """Watch an agent play, or play yourself (--agent human)."""
     import agents
     import games
-    import views
-    from agents.arena import Arena
+    from agents.play.runner import Arena
+    from terminal import playback
 
     asking = agent == "human"
     if asking and as_json:
         raise typer.BadParameter("a person cannot play with --json")
     specs = games.resolve(game or agents.SHOWN_GAME)
-    view: views.View = views.Lines(asking=asking)
+    view: playback.View = playback.Lines(asking=asking)
     if as_json:
-        view = views.Silence()
+        view = playback.Silence()
     elif out.is_terminal:
-        view = views.Screen(agent, asking=asking)
+        view = playback.Screen(agent, asking=asking)
     pause = 0.0 if asking or not out.is_terminal or as_json else 0.6 if delay is None else delay
 
     def ask(turn: Turn) -> str:
@@ -199,10 +199,10 @@ def evaluate(
         return
     agent, episodes = agent or "actde", episodes or 20
     import agents
-    import display
     import games
-    from agents.evaluate import Evaluation
-    from agents.evaluate import evaluate as measure
+    from agents.play.evaluate import Evaluation
+    from agents.play.evaluate import evaluate as measure
+    from terminal import display
 
     game = game or agents.SHOWN_GAME
     specs = games.resolve(game)
@@ -237,7 +237,7 @@ def evaluate(
 
 def _card(document: Path, names: str | None, tasks: str | None, episodes: int, *, as_json: bool) -> None:
     """Play the rows of the evaluation card that its results lack, and write the document."""
-    from agents.run_folder import replace_text
+    from agents.storage.run_folder import replace_text
     from experiments.card.document import markdown
     from experiments.card.rows import play as play_rows
     from experiments.card.rows import players
@@ -276,9 +276,9 @@ def generate(
     as_json: JsonOption = False,
 ) -> None:
     """Make a curriculum of TextWorld games. The same command goes on after an interruption."""
-    from games.curriculum import Progress, parse_levels
-    from games.curriculum import generate as make
-    from games.manifest import KEYS
+    from games.textworld.generation.dataset import Progress, parse_levels
+    from games.textworld.generation.dataset import generate as make
+    from games.textworld.generation.manifest import KEYS
 
     chosen = parse_levels(levels)
     words = dict(_pair(text) for text in setting or ())
@@ -320,7 +320,7 @@ def generate(
 
 def _crawl(entries: Sequence[GameEntry]) -> dict[str, Any]:
     """Find the states of games that have not been crawled; file -> what was found."""
-    from games.crawl import crawl_file
+    from games.textworld.transitions.crawl import crawl_file
 
     with _progress("games crawled", len(entries)) as advance:
         found = {}
@@ -332,9 +332,9 @@ def _crawl(entries: Sequence[GameEntry]) -> dict[str, Any]:
 
 def _previews(folder: Path, entries: Sequence[GameEntry], *, quiet: bool) -> list[str]:
     """Draw the map of the first game of each level, in the terminal and as pictures, whose names are returned."""
-    from experiments.map_picture import draw_map
-    from games.maps import load_map
-    from map_view import MapView
+    from experiments.release.map_picture import draw_map
+    from games.textworld.maps import load_map
+    from terminal.map import MapView
 
     (folder / "preview").mkdir(exist_ok=True)
     pictures = []
@@ -349,7 +349,7 @@ def _previews(folder: Path, entries: Sequence[GameEntry], *, quiet: bool) -> lis
 
 
 def _audit(share: float | None) -> float | None:
-    """Say to this process and its children how many episodes are audited (`games/memory.py`)."""
+    """Say to this process and its children how many episodes are audited (`games/textworld/transitions/cache.py`)."""
     if share is not None:
         os.environ["ACTDE_AUDIT"] = str(share)
     return share
@@ -375,15 +375,15 @@ def train(
     *,
     given: dict[str, Any],
 ) -> None:
-    """Learn to play a game. What is not given follows from the game and the trunk (agents/presets.py)."""
-    from agents import presets
-    from agents.run_folder import read_settings
+    """Learn to play a game. What is not given follows from the game and the trunk (agents/training/presets.py)."""
+    from agents.storage.run_folder import read_settings
+    from agents.training import presets
 
     if resume:
         before = read_settings(folder)
         given = before["train"] | before["learning"] | given
     settings, learning = presets.resolve(given)
-    from agents.train import Trainer
+    from agents.training.trainer import Trainer
 
     with _waiting("setting up"):
         trainer = Trainer(settings, learning, folder, resume=resume)
@@ -405,19 +405,19 @@ def _watched(trainer: Trainer, title: str, *, quiet: bool) -> dict[str, float] |
     """Run the training to its end and show it: a live panel in a terminal, a line an iteration elsewhere."""
     from rich.live import Live
 
-    import training_view as view
+    from terminal import training
 
     settings, history = trainer.settings, []
     if quiet or not out.is_terminal:
         for metrics in trainer.run():
             history.append(metrics)
             if not quiet:
-                out.print(view.line(metrics, settings.iterations), markup=False, soft_wrap=True)
+                out.print(training.line(metrics, settings.iterations), markup=False, soft_wrap=True)
     else:
-        with Live(view.panel(title, [], settings), console=out) as live:
+        with Live(training.panel(title, [], settings), console=out) as live:
             for metrics in trainer.run():
                 history.append(metrics)
-                live.update(view.panel(title, history, settings), refresh=True)
+                live.update(training.panel(title, history, settings), refresh=True)
     return history[-1] if history else None
 
 
@@ -460,8 +460,9 @@ def compare(
     given: dict[str, Any],
 ) -> None:
     """Train optimizers over seeds on one game: how they learn, how far they collapse. Goes on after an interruption."""
-    from agents import presets
-    from experiments import cells, grid, report
+    from agents.training import presets
+    from experiments.compare import grid, report
+    from experiments.compare import runs as cells
     from games import parse_levels
 
     name, values = cells.parse_values(vary)
@@ -493,8 +494,8 @@ def reproduce(
     ] = 1,
 ) -> None:
     """The post's numbers, figures and claims beside ours, each with a verdict."""
-    import display
     from experiments.reproduce import report
+    from terminal import display
 
     names = reproducing.chosen(part)
     if (folder / report.RESULTS).exists():
@@ -519,8 +520,8 @@ def watch(
     as_json: JsonOption = False,
 ) -> None:
     """Page through the episodes that a run recorded, turn by turn."""
-    import views
-    from agents import transcript
+    from agents.play import transcript
+    from terminal import playback
 
     path = run / transcript.NAME if run.is_dir() else run
     with _waiting(f"reading {path}"):
@@ -531,14 +532,14 @@ def watch(
         _pages(entries)
     else:
         for entry in entries:
-            _show(views.record(entry))
+            _show(playback.record(entry))
 
 
 def _pages(entries: Sequence[Entry]) -> None:
     """Turn by turn, as keys say, until q."""
-    import views
+    from terminal import playback
 
-    book = views.Book(entries)
+    book = playback.Book(entries)
     while True:
         out.clear()
         _show(book.page())

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from actde import losses
 from actde.batch import Batch, Outputs, Targets
+from actde.config import Settings
 from actde.errors import OptimizerError
-from actde.kl import AdaptiveKL, FixedKL, KLController
+from actde.kl_controller import AdaptiveKL, FixedKL, KLController
 from actde.losses import masked_mean
 from actde.returns import (
     AllReduce,
@@ -30,7 +31,6 @@ from actde.returns import (
     td_errors,
     whiten,
 )
-from actde.settings import Settings
 
 Labels = Literal["none", "teacher", "best"]
 

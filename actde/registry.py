@@ -13,8 +13,8 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, TypeVar
 
+from actde.config import Settings
 from actde.errors import OptimizerError, unknown
-from actde.settings import Settings
 
 if TYPE_CHECKING:
     from actde.optimizer import Optimizer

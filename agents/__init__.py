@@ -1,6 +1,6 @@
 """Who chooses a command, where text becomes tokens, and how a network learns from what was played.
 
-This face is light: protocol and `make_agent` alone. `agents.arena` plays, `agents.evaluate` counts, and only
+This face is light: protocol and `make_agent` alone. `agents.play.runner` plays, `agents.play.evaluate` counts, and only
 the language model's own modules import torch.
 """
 

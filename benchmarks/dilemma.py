@@ -33,7 +33,7 @@ STEPS = 4
 
 def fast() -> Callable[[], None]:
     """One trial with the post's settings."""
-    from experiments.dilemma.trial import Recipe, Trial
+    from experiments.reproduce.ipd_kernel.trial import Recipe, Trial
 
     trial = Trial(Recipe(), np.random.SeedSequence(0))
 
@@ -45,8 +45,8 @@ def fast() -> Callable[[], None]:
 
 def generic(folder: Path) -> Callable[[], None]:
     """The same settings through `train`."""
-    from agents import presets
-    from agents.train import Trainer
+    from agents.training import presets
+    from agents.training.trainer import Trainer
 
     settings, learning = presets.resolve(
         {"game": "ipd", "trunk": "pico", "optimizer": "actde", "seed": 0, "iterations": 1000, "save_every": 1000}

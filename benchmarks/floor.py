@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from agents.model import ActorCritic
-from agents.rollout import Rollout
-from agents.settings import TrainSettings
-from agents.update import micro_batches
+from agents.config import TrainSettings
+from agents.model.actor_critic import ActorCritic
+from agents.training.rollout_batch import Rollout
+from agents.training.updater import micro_batches
 from benchmarks import harness
 from benchmarks.players import Player, tokens_in
 from benchmarks.tapes import tapes

@@ -27,15 +27,15 @@ from typing import Any
 
 import numpy as np
 
-from agents.heads import Heads
-from agents.model import ActorCritic
-from agents.rollout import Rollout
+from agents.model.actor_critic import ActorCritic
+from agents.model.heads import Heads
+from agents.training.rollout_batch import Rollout
 from benchmarks import harness
 from benchmarks.floor import forward
 from benchmarks.memory import forget_peak, peak, resident
 from benchmarks.players import Player, tokens_in
 from benchmarks.tapes import TapeSpec, tapes
-from experiments.figures import PALETTE, make_figure, save_figure
+from experiments.plot_style import PALETTE, make_figure, save_figure
 
 Point = dict[str, int]
 BASE: Point = {"turns": 10, "live": 4, "commands": 15, "width": 128, "layers": 2}
@@ -96,7 +96,7 @@ def uniform(count: int, turns: int, commands: int) -> list[TapeSpec]:
 def _model(width: int, layers: int) -> tuple[ActorCritic, Any]:
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from agents.words import textworld_vocabulary, word_tokenizer
+    from agents.text.word_tokenizer import textworld_vocabulary, word_tokenizer
 
     tokenizer = word_tokenizer(textworld_vocabulary())
     config = LlamaConfig(

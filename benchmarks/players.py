@@ -12,16 +12,16 @@ import torch
 from accelerate import Accelerator
 
 from actde import Settings, make_optimizer
-from agents import presets
-from agents.arena import Arena
-from agents.language_model import LanguageModelAgent, Reading
-from agents.live import Game
-from agents.model import ActorCritic
+from agents.config import TrainSettings
+from agents.language_model.agent import LanguageModelAgent, Reading
+from agents.model.actor_critic import ActorCritic
+from agents.model.build import Assembly, assemble
+from agents.play.live_episode import Game
+from agents.play.runner import Arena
 from agents.protocol import Ending, Turn
-from agents.rollout import Rollout
-from agents.settings import TrainSettings
-from agents.trunk import Assembly, assemble
-from agents.update import Updater, make_stepper
+from agents.training import presets
+from agents.training.rollout_batch import Rollout
+from agents.training.updater import Updater, make_stepper
 
 GAME = "textworld:simple?seed=1"
 """Names the presets; what is played are tapes."""

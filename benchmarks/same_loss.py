@@ -16,12 +16,12 @@ from accelerate import Accelerator
 
 from actde import PPO, Batch, Settings, Targets
 from actde.returns import AllReduce, alone
-from agents.heads import Heads
-from agents.model import ActorCritic
-from agents.rollout import Rollout
-from agents.settings import TrainSettings
-from agents.stream import Choice, Segment
-from agents.update import Updater, make_stepper
+from agents.config import TrainSettings
+from agents.language_model.token_stream import Choice, Segment
+from agents.model.actor_critic import ActorCritic
+from agents.model.heads import Heads
+from agents.training.rollout_batch import Rollout
+from agents.training.updater import Updater, make_stepper
 
 VOCABULARY, WIDTH = 512, 32
 EPOCHS, RATE, ANSWER = 3, 3e-3, 12
@@ -72,7 +72,7 @@ def language_model() -> Any:
 
 def trl(start: Callable[[dict[str, Any]], Any], folder: Path) -> dict[str, Any]:
     """What TRL made of one step; `start` makes a worker for a job (`update.Worker`)."""
-    from agents.words import word_tokenizer
+    from agents.text.word_tokenizer import word_tokenizer
 
     language_model().save_pretrained(folder)
     word_tokenizer(["north"]).save_pretrained(folder)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import shown
-from games.paths import write_whole
+from games.files import write_whole
 
 HERE = Path(__file__).parent
 PAGE = HERE / "README.md"

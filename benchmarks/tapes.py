@@ -15,9 +15,9 @@ import gymnasium
 import numpy as np
 
 import games
-from agents.arena import Arena
+from agents.play.baselines import RandomAgent, WalkthroughAgent
+from agents.play.runner import Arena
 from agents.protocol import Turn
-from agents.simple import RandomAgent, WalkthroughAgent
 
 OTHERS = ("textworld:cooking?level=6&seed=2", "textworld:cooking?level=4&seed=1", "textworld:quest?level=7&seed=1")
 """Whose commands fill up a turn's own, one game after the other."""

@@ -24,14 +24,14 @@ from typing import Any
 
 import numpy as np
 
-from games import paths
-from games.answers import INFOS, Answer
-from games.guard import Guard
-from games.making import cached_game
-from games.memory import Memory
-from games.remembering import RememberingEngine
+from games import files
 from games.specs import resolve
-from games.stock import progress
+from games.textworld.engines.command_filter import Guard
+from games.textworld.engines.protocol import INFOS, Answer
+from games.textworld.engines.stock import progress
+from games.textworld.generation.make_game import cached_game
+from games.textworld.transitions.cache import Memory
+from games.textworld.transitions.engine import RememberingEngine
 
 GAMES = (
     "textworld:simple?level=1&seed=1", "textworld:simple?level=5&seed=2", "textworld:simple?level=9&seed=3",
@@ -200,7 +200,7 @@ def _write(path: Path, request: dict[str, Any], done: dict[str, Any]) -> None:
     total = sum(part["steps"] for part in done.values())
     unequal = sum(bool(part["difference"]) for part in done.values())
     data = {**request, "played": total, "differences": unequal, "parts": [done[key] for key in sorted(done)]}
-    paths.write_whole(path, (json.dumps(data, indent=1) + "\n").encode())
+    files.write_whole(path, (json.dumps(data, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

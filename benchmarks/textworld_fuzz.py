@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.hostile import Supply
-from games.answers import INFOS
-from games.textworld import TextWorld
+from games.textworld.engines.protocol import INFOS
+from games.textworld.env import TextWorld
 
 GAMES = {
     "simple": "textworld:simple?level=1&seed=7",

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from games import paths
-from games.textworld import TextWorld
+from games import files
+from games.textworld.env import TextWorld
 
 GAME = "textworld:simple?level=1&seed=7"
 EPISODES, RESETS, STEPS, LEARNT = 64, 10_000, 1_000_000, 1_500
@@ -86,7 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
     result = {"command": "python -m benchmarks.textworld_memory", **measure(GAME)}
     print(json.dumps(result, indent=1))
     if given.out is not None:
-        paths.write_whole(given.out, (json.dumps(result, indent=1) + "\n").encode())
+        files.write_whole(given.out, (json.dumps(result, indent=1) + "\n").encode())
     return 0
 
 

@@ -29,10 +29,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.textworld_exact import Own
-from games import memory, paths
-from games.answers import INFOS
-from games.memory import Memory
-from games.textworld import TextWorld
+from games import files
+from games.textworld.engines.protocol import INFOS
+from games.textworld.env import TextWorld
+from games.textworld.transitions import cache as memory
+from games.textworld.transitions.cache import Memory
 
 GAMES = ("textworld:simple?level=1&seed=7", "textworld:coin?level=5&seed=1", "textworld:treasure?level=15&seed=1",
          "textworld:cooking?level=6&seed=1", "textworld:quest?level=7&seed=1")  # fmt: skip
@@ -185,7 +186,7 @@ def main(arguments: list[str] | None = None) -> int:
     if given.out is not None:
         command = f"python -m benchmarks.textworld_speed --steps {given.steps} --every {given.every}"
         data = {"command": f"{command} --first {given.first}", "cores": 1, "rows": rows}
-        paths.write_whole(given.out, (json.dumps(data, indent=1) + "\n").encode())
+        files.write_whole(given.out, (json.dumps(data, indent=1) + "\n").encode())
     return 0
 
 

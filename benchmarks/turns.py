@@ -26,12 +26,12 @@ import numpy as np
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from agents.language_model import LanguageModelAgent, Reading
+from agents.language_model.agent import LanguageModelAgent, Reading
 from agents.protocol import Decision, Turn
 from benchmarks import harness
 from benchmarks.players import Player, Text, command_tokens, ended
 from benchmarks.tapes import TapeSpec, tapes
-from experiments.figures import PALETTE, make_figure, save_figure
+from experiments.plot_style import PALETTE, make_figure, save_figure
 
 WAYS = ("again", "kept", "attention")
 

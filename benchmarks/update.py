@@ -103,8 +103,8 @@ class Worker:
 
 def model_folder(trunk: str, folder: Path) -> Path:
     """A folder that both sides load the same model from."""
-    from agents.pretrained import SMOLLM2, smollm2_folder
-    from agents.trunk import SCRATCH, Assembly, assemble
+    from agents.model.build import SCRATCH, Assembly, assemble
+    from agents.model.pretrained import SMOLLM2, smollm2_folder
 
     if trunk == SMOLLM2:
         return smollm2_folder()

@@ -17,11 +17,11 @@ Importing this package registers `actde/Bandit-v0`, `actde/IPD-v0` and `actde/Te
 `gymnasium.make("games:actde/Bandit-v0")` needs no import. A user's mistake raises `GameError`.
 """
 
-from games.curriculum import Progress, generate, parse_levels
 from games.errors import GameError, nearest
-from games.manifest import Entry, load_manifest
 from games.registration import register
 from games.specs import GameSpec, resolve
+from games.textworld.generation.dataset import Progress, generate, parse_levels
+from games.textworld.generation.manifest import Entry, load_manifest
 from games.wrappers import is_act, shape
 
 __all__ = [

@@ -11,7 +11,7 @@ from typing import Any
 
 from games.base import Moment, TextGame
 from games.errors import GameError, nearest
-from games.settings import Setting
+from games.parameters import Setting
 
 PROMPT, ARMS, REWARDS = "We had a", (" wedding", " party"), (1.0, 0.5)
 CASES: MappingProxyType[str, Any] = MappingProxyType(

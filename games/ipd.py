@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from games.base import Info, Moment, TextGame
 from games.errors import GameError, nearest
-from games.settings import Setting
+from games.parameters import Setting
 
 ACTIONS = ("cooperate", "defect")
 STRATEGIES = ("cooperate", "defect", "alternate")

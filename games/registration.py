@@ -9,7 +9,7 @@ from __future__ import annotations
 GAMES = {
     "actde/Bandit-v0": "games.bandit:Bandit",
     "actde/IPD-v0": "games.ipd:PrisonersDilemma",
-    "actde/TextWorld-v0": "games.textworld:TextWorld",
+    "actde/TextWorld-v0": "games.textworld.env:TextWorld",
 }
 """Gymnasium id -> the class. `actde/TextWorld-v0` needs the keyword `game`, a path or a GAME string."""
 

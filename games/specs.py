@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from games.errors import GameError, nearest
-from games.families import FAMILIES, Family, family
-from games.gamefile import STORIES
-from games.settings import Setting, Value, format_settings, parse_settings, split_query
+from games.parameters import Setting, Value, format_settings, parse_settings, split_query
+from games.textworld.generation.families import FAMILIES, Family, family
+from games.textworld.validation.game_file import STORIES
 
 if TYPE_CHECKING:
     import gymnasium
 
-    from games.manifest import Entry
+    from games.textworld.generation.manifest import Entry
 
 MAX_GAMES = 100_000
 RANGE = re.compile(r"([0-9]{1,10})\.\.([0-9]{1,10})")
@@ -43,7 +43,7 @@ class GameSpec:
     level: int | None = field(default=None, compare=False)
     """Its family's level, by the GAME string or the manifest; None where neither says it."""
     hash: str | None = field(default=None, compare=False)
-    """Its canonical hash, by the manifest; see `games.identity.game_hash`."""
+    """Its canonical hash, by the manifest; see `games.game_hash.game_hash`."""
 
     def make(
         self, *, max_turns: int | None = None, infos: Sequence[str] = (), render_mode: str | None = None
@@ -51,7 +51,7 @@ class GameSpec:
         """The game itself; a TextWorld game is generated and loaded now.
 
         `max_turns` replaces the game's own limit, `infos` asks for further entries of info (see
-        `games.textworld.TextWorld`; games that lack them ignore it), `render_mode` is `ansi` or None.
+        `games.textworld.env.TextWorld`; games that lack them ignore it), `render_mode` is `ansi` or None.
         """
         values: dict[str, Any] = dict(self.settings)
         if self.kind == "bandit":
@@ -62,7 +62,7 @@ class GameSpec:
             from games.ipd import PrisonersDilemma
 
             return PrisonersDilemma(**values, max_turns=max_turns, render_mode=render_mode)
-        from games.textworld import TextWorld
+        from games.textworld.env import TextWorld
 
         return TextWorld(self.name, max_turns=max_turns, infos=infos, render_mode=render_mode)
 
@@ -152,7 +152,7 @@ def _files(path: Path, split: str | None) -> list[GameSpec]:
     if path.is_dir() and (path / "manifest.jsonl").is_file():
         path = path / "manifest.jsonl"
     if path.suffix == ".jsonl":
-        from games.manifest import load_manifest
+        from games.textworld.generation.manifest import load_manifest
 
         return [_listed(entry) for entry in load_manifest(path, split=split)]
     if path.is_file():

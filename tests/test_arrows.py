@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-TERMINAL = {"cli", "display", "map_view", "options", "training_view", "views"}
-OURS = {"actde", "agents", "experiments", "games", "tests", "benchmarks"} | TERMINAL
+from tests import ROOT
+
+OURS = {"actde", "agents", "experiments", "games", "terminal", "tests", "benchmarks", "cli", "options"}
 MAY = {
     "actde": {"actde"},
     "games": {"games"},
     "agents": {"actde", "agents", "games"},
     "experiments": {"actde", "agents", "experiments", "games"},
+    "terminal": {"agents", "experiments", "games", "terminal"},
 }
 FOREIGN = {
     "actde": {"torch"},
@@ -28,19 +29,19 @@ HEAVY = {"jericho", "peft", "tensorboard", "textworld", "torch", "transformers",
 """Imported inside functions only, in the modules that help, settings and plain play go through."""
 LIGHT = [
     "cli.py",
-    "display.py",
+    "terminal/display.py",
     "actde/__init__.py",
     "actde/errors.py",
     "actde/fields.py",
-    "actde/settings.py",
+    "actde/config.py",
     "agents/__init__.py",
-    "agents/episode.py",
-    "agents/evaluate.py",
+    "agents/play/episode.py",
+    "agents/play/evaluate.py",
     "agents/protocol.py",
     "agents/registry.py",
-    "agents/settings.py",
-    "agents/simple.py",
-    "agents/transcript.py",
+    "agents/config.py",
+    "agents/play/baselines.py",
+    "agents/play/transcript.py",
     "experiments/reproduce/__init__.py",
     "games/errors.py",
     "games/specs.py",

@@ -18,13 +18,12 @@ from typing import Any
 import pytest
 
 import cli as cli_module
-from agents.arena import Arena
-from agents.episode import Episode
-from agents.simple import RandomAgent
-from agents.transcript import NAME, Entry, append
-from tests.fakes import CorridorSpec
-
-ROOT = Path(__file__).parent.parent
+from agents.play.baselines import RandomAgent
+from agents.play.episode import Episode
+from agents.play.runner import Arena
+from agents.play.transcript import NAME, Entry, append
+from tests import ROOT
+from tests.helpers.fakes import CorridorSpec
 
 
 def surroundings(**more: str) -> dict[str, str]:

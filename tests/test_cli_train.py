@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_cli import ROOT, answer, cli, surroundings
+from tests import ROOT
+from tests.test_cli import answer, cli, surroundings
 
 TINY = ("--game", "bandit", "--episodes", "4", "--parallel", "4")
 

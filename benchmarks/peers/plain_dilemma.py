@@ -1,8 +1,8 @@
 """The post's ACTDE on the prisoner's dilemma as a plain PyTorch loop: what one would write without a framework.
 
-The sizes and settings are those of `experiments.dilemma` (3 layers x 12, 64 streams of 100 games, four full-batch steps
-of AdamW), the modules torch's own, the rollout keeps its keys and values, and nothing is compiled. Losses are written
-out here and tested against `actde`. Leaves out measures, checkpoints and other update rules.
+The sizes and settings are those of `experiments.reproduce.ipd_kernel` (3 layers x 12, 64 streams of 100 games, four
+full-batch steps of AdamW). The modules are torch's own, the rollout keeps its keys and values, and nothing is compiled.
+Losses are written out here and tested against `actde`.
 """
 
 from typing import Any

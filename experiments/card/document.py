@@ -6,8 +6,8 @@ from typing import Any
 
 from experiments.card.rows import PLAIN
 from experiments.card.tasks import TASKS, Task
-from experiments.collapse_tables import interval
-from games.held_out import RESERVED
+from experiments.compare.collapse_tables import interval
+from games.textworld.generation.reserved_seeds import RESERVED
 
 Row = Mapping[str, Any]
 MEASURES = (("won", "success_rate", ".2f"), ("score", "normalized_score", ".2f"),

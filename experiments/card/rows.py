@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import games
-from agents.checkpoint import AGENT, newest, read_json
-from agents.evaluate import evaluate
-from agents.pretrained import PACKAGE, SMOLLM2
+from agents.model.pretrained import PACKAGE, SMOLLM2
+from agents.play.evaluate import evaluate
 from agents.protocol import AgentError
 from agents.registry import NAMES, TRAINED, agent_folder, make_agent
-from agents.run_folder import replace_text
+from agents.storage.checkpoint import AGENT, newest, read_json
+from agents.storage.run_folder import replace_text
 from experiments.card.held_out import Found, find, from_json, identity
 from experiments.card.tasks import TASKS, VARIANTS, Task
-from games.identity import game_hash
+from games.game_hash import game_hash
 
 FORMAT = 1
 """Raise to have every row played again."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.protocol import AgentError
-from agents.run_folder import replace_text
+from agents.storage.run_folder import replace_text
 from experiments.reproduce import PARTS, Outcome, other
 from experiments.reproduce.finding import SECTIONS, VERDICTS, Finding, Value
 

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.protocol import AgentError
-from experiments.dilemma import record
-from experiments.dilemma.runs import Arm, Job, run
-from experiments.dilemma.trial import COLUMNS, EPOCHS, Recipe
 from experiments.reproduce import Progress
+from experiments.reproduce.ipd_kernel import record
+from experiments.reproduce.ipd_kernel.runs import Arm, Job, run
+from experiments.reproduce.ipd_kernel.trial import COLUMNS, EPOCHS, Recipe
 from games.ipd import PAYOFFS
 
 LONG, MIDDLE, SHORT = 10_000, 4_000, 1_000

@@ -1,0 +1,192 @@
+"""The folder of a training run: settings, metrics and transcripts as JSON, and checkpoints to go on from.
+
+    settings.json       what the run was asked to do, resolved
+    metrics.jsonl       one line per iteration
+    transcripts.jsonl   every episode (agents/play/transcript.py)
+    tensorboard/        the same metrics for TensorBoard
+    initial/            the agent before its first step, to compare with
+    checkpoints/000010/ the newest two (agents/storage/checkpoint.py)
+    .lock               held by the process that learns here
+
+Going on from a checkpoint forgets what was written after it, so a resumed run's files are those of an
+uninterrupted one. Leaves out what a checkpoint contains.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from actde import OptimizerError, Settings
+from agents.config import TrainSettings
+from agents.play import transcript
+from agents.protocol import AgentError
+from agents.storage.checkpoint import AGENT, FOLDER, read_json
+
+SETTINGS, METRICS, INITIAL, LOCK = "settings.json", "metrics.jsonl", "initial", ".lock"
+FREE = ("iterations", "env_steps", "minutes", "stop_success", "save_every")
+"""Settings that may change when a run is resumed: they only say when it ends."""
+_claimed: dict[Path, IO[str]] = {}
+"""The lock files that this process holds, by the run's folder."""
+
+
+class RunFolder:
+    """Finds a new run's folder free, or an old run to resume; nothing is written before `begin`.
+
+    Raises:
+        AgentError: a new run in a folder that holds something, an old one that is missing, or one that was
+            made by other settings.
+    """
+
+    def __init__(self, path: Path, settings: TrainSettings, learning: Settings, *, resume: bool) -> None:
+        self.path, self._resume = path, resume
+        self._settings = {"train": settings.to_dict(), "learning": learning.to_dict()}
+        if resume:
+            self._check(self._settings)
+        else:
+            self._check_free()
+
+    def claim(self) -> None:
+        """Keep other processes from learning here, until `release` or the end of this process, however it ends.
+
+        AgentError where another one does; two that append to the same files would leave neither's run.
+        """
+        folder = self.path.resolve()
+        if folder in _claimed:
+            return
+        file = (folder / LOCK).open("w", encoding="utf-8")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise AgentError(
+                f"another process is learning in {self.path}; wait for it, stop it, or choose another folder"
+            ) from None
+        _claimed[folder] = file
+
+    def release(self) -> None:
+        """Let other processes go on with the run."""
+        file = _claimed.pop(self.path.resolve(), None)
+        if file is not None:
+            file.close()
+
+    def begin(self) -> None:
+        """Make the folder, claim it and write the settings down."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.claim()
+        if not self._resume:
+            try:
+                self._check_free()
+            except AgentError:  # another process was faster, and its run is its own
+                self.release()
+                raise
+        replace_text(self.path / SETTINGS, json.dumps(self._settings, indent=1, allow_nan=False) + "\n")
+
+    def _check_free(self) -> None:
+        if self.path.exists() and (not self.path.is_dir() or any(p.name != LOCK for p in self.path.iterdir())):
+            what = "already holds a run" if (self.path / SETTINGS).is_file() else "is not empty"
+            raise AgentError(f"{self.path} {what}; choose another --out, or go on with it by --resume")
+
+    def _check(self, wanted: Mapping[str, Mapping[str, Any]]) -> None:
+        if not (self.path / SETTINGS).is_file():
+            raise AgentError(f"{self.path} holds no run to resume: {SETTINGS} is missing")
+        before = read_settings(self.path)
+        for part, values in wanted.items():
+            for name, value in values.items():
+                if name not in FREE and value != before[part][name]:
+                    raise AgentError(
+                        f"{self.path} was made with {name}={before[part][name]!r}, not {value!r}; "
+                        "resume with the same settings, or start another run"
+                    )
+
+    def checkpoints(self) -> list[Path]:
+        """Whole checkpoints, oldest first."""
+        inside = self.path / FOLDER
+        return sorted(p for p in inside.glob("[0-9]*") if (p / AGENT).is_file()) if inside.is_dir() else []
+
+    def checkpoint(self, iteration: int) -> Path:
+        """Where the checkpoint after so many iterations goes."""
+        return self.path / FOLDER / f"{iteration:06d}"
+
+    def prune(self) -> None:
+        """Keep the two newest checkpoints."""
+        for old in self.checkpoints()[:-2]:
+            shutil.rmtree(old)
+
+    def log(self, metrics: Mapping[str, float]) -> None:
+        """Append one line to metrics.jsonl; numbers that are not finite become null."""
+        finite = {
+            name: value if value == value and abs(value) != float("inf") else None for name, value in metrics.items()
+        }
+        with (self.path / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(finite, allow_nan=False) + "\n")
+
+    def forget_after(self, iteration: int) -> None:
+        """Drop the lines of iterations from `iteration` on, which will be made again."""
+        for name in (METRICS, transcript.NAME):
+            path = self.path / name
+            if path.is_file():
+                replace_text(path, "".join(_lines_before(path, iteration)))
+
+
+def read_settings(path: Path) -> dict[str, dict[str, Any]]:
+    """The settings of the run in a folder, as plain values, by part (train, learning).
+
+    What the run was made too early to know has its default.
+    """
+    found = read_json(path / SETTINGS)
+    if set(found) != {"train", "learning"}:
+        raise AgentError(f"{path / SETTINGS} is damaged: expected train and learning, got {sorted(found)}")
+    try:
+        return {
+            "train": TrainSettings.from_dict(found["train"]).to_dict(),
+            "learning": Settings.from_dict(found["learning"]).to_dict(),
+        }
+    except (OptimizerError, TypeError) as error:
+        raise AgentError(f"{path / SETTINGS} is damaged: {error}") from None
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """All lines of a run's metrics; AgentError for a damaged one."""
+    lines = []
+    for number, line in enumerate((path / METRICS).read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            lines.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise AgentError(f"{path / METRICS}, line {number} is damaged: {error}") from None
+    return lines
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    replace_bytes(path, text.encode())
+
+
+def replace_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _lines_before(path: Path, iteration: int) -> Iterator[str]:
+    """Whole lines of earlier iterations; a last line that an interruption cut short is dropped."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                if line.endswith(b"\n") and json.loads(line)["iteration"] < iteration:
+                    yield line.decode()
+            except (ValueError, TypeError, KeyError):
+                raise AgentError(f"{path}, line {number} is damaged; repair or remove it to resume") from None

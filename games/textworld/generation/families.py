@@ -1,0 +1,259 @@
+"""The six families of TextWorld games: their settings, what their levels mean, how TextWorld makes them.
+
+A level is a preset of the family's other settings; a setting given beside it replaces the preset's value.
+Files, compiling and caching are left out (`games/textworld/generation/make_game.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from games.errors import GameError, nearest
+from games.parameters import Setting, Value
+
+if TYPE_CHECKING:
+    from textworld import GameOptions
+    from textworld.generator import Game
+
+Values = Mapping[str, Value]
+MAX_SEED = 2**31 - 1
+REWARDS = ("dense", "balanced", "sparse")
+GOALS = ("detailed", "brief", "none")
+HOUSES = ("fixed", "drawn")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """One family of games."""
+
+    name: str
+    levels: int
+    """Levels go from 1 to this."""
+    settings: tuple[Setting, ...]
+    """Further settings, without `level` and `seed`."""
+    preset: Callable[[int], dict[str, Value]]
+    """level -> the family's settings."""
+    make: Callable[[Values, GameOptions], Game]
+    """(all settings, options with seeds set) -> TextWorld's game, not yet compiled."""
+    brief: Callable[[Game], str] | None = None
+    """The objective that `goal=brief` shows; None where `make` words it itself."""
+    excluded: tuple[tuple[int, int], ...] = ()
+    """Ranges of levels, inclusive, that TextWorld 1.7 cannot make."""
+
+    @property
+    def table(self) -> tuple[Setting, ...]:
+        """All settings, in the order in which a GAME string lists them."""
+        return (
+            Setting(name="level", kind="int", default=1, low=1, high=self.levels, help="difficulty"),
+            Setting(name="seed", kind="int", default=0, low=0, high=MAX_SEED, help="which game of the level"),
+            *self.settings,
+        )
+
+    def complete(self, given: Values) -> dict[str, Value]:
+        """Every setting of the game that `given` asks for, presets filled in; GameError where they clash."""
+        level = int(str(given.get("level", 1)))
+        for low, high in self.excluded:
+            if low <= level <= high:
+                raise GameError(f"textworld:{self.name}: level {level} would have more than 100 rooms, which"
+                                f" TextWorld cannot compile; levels {low} to {high} are left out")  # fmt: skip
+        return {"level": level, "seed": 0, **self.preset(level), **given}
+
+
+def _goal(choices: tuple[str, ...] = GOALS) -> Setting:
+    return Setting(name="goal", kind="choice", choices=choices, help="what the opening text says of the aim")
+
+
+def _number(name: str, low: int, high: int, text: str) -> Setting:
+    return Setting(name=name, kind="int", low=low, high=high, help=text)
+
+
+def _simple_preset(level: int) -> dict[str, Value]:
+    return {"goal": GOALS[(level - 1) // 3], "rewards": REWARDS[(level - 1) % 3], "test": False}
+
+
+def _simple(values: Values, options: GameOptions) -> Game:
+    return _challenge("tw-simple", dict(values), options)
+
+
+def _coin(values: Values, options: GameOptions) -> Game:
+    return _challenge("tw-coin_collector", {"level": values["level"]}, options)
+
+
+def _treasure(values: Values, options: GameOptions) -> Game:
+    return _challenge("tw-treasure_hunter", {"level": values["level"]}, options)
+
+
+def _treasure_brief(game: Game) -> str:
+    facts = game.quests[0].win_events[0].condition.preconditions
+    wanted = next(fact.arguments[0].name for fact in facts if fact.name == "in" and fact.arguments[1].type == "I")
+    return f"Find the {game.infos[wanted].name} and take it."
+
+
+COOKING = (
+    # recipe, take, rooms, open, cook, cut, drop
+    (1, 1, 1, False, False, False, False),
+    (1, 1, 1, True, False, False, False),
+    (1, 1, 1, True, True, False, False),
+    (1, 1, 1, True, True, True, False),
+    (1, 1, 6, True, False, False, False),
+    (1, 1, 6, True, True, True, False),
+    (2, 2, 6, True, True, True, False),
+    (3, 3, 6, True, True, True, True),
+    (3, 3, 9, True, True, True, True),
+    (3, 3, 12, True, True, True, True),
+)
+COOKING_NAMES = ("recipe", "take", "rooms", "open", "cook", "cut", "drop")
+
+
+def _cooking_preset(level: int) -> dict[str, Value]:
+    return {**dict(zip(COOKING_NAMES, COOKING[level - 1], strict=True)), "split": "any", "goal": "brief"}
+
+
+def _cooking(values: Values, options: GameOptions) -> Game:
+    if int(str(values["take"])) > int(str(values["recipe"])):
+        raise GameError(f"textworld:cooking: take={values['take']}: expected at most recipe={values['recipe']}")
+    split = None if values["split"] == "any" else values["split"]
+    skills = {name: values[name] for name in COOKING_NAMES if name != "rooms"}
+    return _challenge("tw-cooking", {**skills, "go": values["rooms"], "split": split, "recipe_seed": 0}, options)
+
+
+QUEST = (
+    # rooms, objects, steps
+    (1, 3, 2), (2, 3, 3), (2, 3, 4), (3, 5, 5), (3, 5, 6), (4, 6, 8), (5, 8, 9), (6, 10, 10), (8, 12, 12),
+    (10, 15, 15),
+)  # fmt: skip
+
+
+def _quest_preset(level: int) -> dict[str, Value]:
+    return {**dict(zip(("rooms", "objects", "steps"), QUEST[level - 1], strict=True)), "goal": "detailed"}
+
+
+def _quest(values: Values, options: GameOptions) -> Game:
+    from textworld.generator import make_game
+
+    options.nb_rooms = int(str(values["rooms"]))
+    options.nb_objects = int(str(values["objects"]))
+    options.quest_length = int(str(values["steps"]))
+    return make_game(options)
+
+
+def _textnav_preset(level: int) -> dict[str, Value]:
+    return {"house": HOUSES[level - 1], "observed": "full", "goal": "brief"}
+
+
+def _textnav(values: Values, options: GameOptions) -> Game:
+    from games.textworld.generation import textnav
+
+    return textnav.make(values, options)
+
+
+def _challenge(name: str, settings: dict[str, Any], options: GameOptions) -> Game:
+    import textworld.challenges
+    from textworld.challenges import CHALLENGES
+
+    assert textworld.challenges is not None
+    return CHALLENGES[name][1](settings, options)
+
+
+_FAMILIES = (
+    Family(
+        name="simple",
+        levels=9,
+        preset=_simple_preset,
+        make=_simple,
+        settings=(
+            _goal(),
+            Setting(name="rewards", kind="choice", choices=REWARDS, help="how often points are given"),
+            Setting(name="test", kind="bool", help="a food that training games never have"),
+        ),
+    ),
+    Family(
+        name="coin",
+        levels=233,
+        excluded=((151, 200),),
+        preset=lambda level: {"goal": "detailed"},
+        make=_coin,
+        brief=lambda game: "Find the coin and take it.",
+        settings=(_goal(),),
+    ),
+    Family(
+        name="treasure",
+        levels=30,
+        preset=lambda level: {"goal": "detailed"},
+        make=_treasure,
+        brief=_treasure_brief,
+        settings=(_goal(),),
+    ),
+    Family(
+        name="cooking",
+        levels=len(COOKING),
+        preset=_cooking_preset,
+        make=_cooking,
+        settings=(
+            _goal(("brief", "none")),
+            _number("recipe", 1, 5, "ingredients of the recipe"),
+            _number("take", 0, 5, "ingredients that must be found"),
+            Setting(name="rooms", kind="int", choices=(1, 6, 9, 12), help="size of the house"),
+            Setting(name="open", kind="bool", help="doors and containers are closed"),
+            Setting(name="cook", kind="bool", help="ingredients must be cooked"),
+            Setting(name="cut", kind="bool", help="ingredients must be cut"),
+            Setting(name="drop", kind="bool", help="the player can carry only a few things"),
+            Setting(
+                name="split",
+                kind="choice",
+                choices=("any", "train", "valid", "test"),
+                help="which foods and preparations: those of TextWorld's own split",
+            ),
+        ),
+    ),
+    Family(
+        name="quest",
+        levels=len(QUEST),
+        preset=_quest_preset,
+        make=_quest,
+        brief=lambda game: f"Your task: {game.metadata['walkthrough'][-1]}.",
+        settings=(
+            _goal(),
+            _number("rooms", 1, 50, "rooms"),
+            _number("objects", 1, 100, "things, at least"),
+            _number("steps", 1, 30, "commands of the shortest way that the quest was made from"),
+        ),
+    ),
+    Family(
+        name="textnav",
+        levels=len(HOUSES),
+        preset=_textnav_preset,
+        make=_textnav,
+        settings=(
+            _goal(("brief", "none")),
+            Setting(name="house", kind="choice", choices=HOUSES, help="the same house for all seeds, or one for each"),
+            Setting(
+                name="observed",
+                kind="choice",
+                choices=("full", "part"),
+                help="whether a turn also shows the room's name and what the player holds",
+            ),
+        ),
+    ),
+)
+FAMILIES: MappingProxyType[str, Family] = MappingProxyType({family.name: family for family in _FAMILIES})
+"""simple: a fixed house, one food to find and put on the stove. Levels 1-9 hide more: the goal is told in
+    detail, in brief, not at all (1-3, 4-6, 7-9); within each, points are dense, balanced, sparse.
+coin: rooms in a chain, a coin at the end, one point. Level L up to 100 has L rooms; 101-150 add a dead end to
+    each room of a chain of L-100; 201-233 add two to each of L-200.
+treasure: a maze, one thing to take and one that must not be taken. Levels 1-10 have 5 empty rooms, 11-20 ten
+    with closed doors and containers, 21-30 twenty with locks; the way grows within each.
+cooking: read the cookbook, fetch, cut, cook, eat. Levels 1-10 add skills and rooms (table COOKING).
+quest: TextWorld's general generator; levels 1-10 grow rooms, things and steps (table QUEST).
+textnav: the Text-Nav task of LMRL-Gym (textnav.py); the seed draws where the player begins, on level 2 the
+    house as well."""
+
+
+def family(name: str) -> Family:
+    """The family of that name; GameError with the nearest name where there is none."""
+    if name not in FAMILIES:
+        raise GameError(f"no family of TextWorld games is called {name!r}; {nearest(name, FAMILIES)}")
+    return FAMILIES[name]

@@ -1,0 +1,112 @@
+"""`manifest.jsonl`: one line for each game of a curriculum. Strict to read, and the files are verified."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from games import files
+from games.errors import GameError, nearest
+
+NAME = "manifest.jsonl"
+SPLITS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One game of a curriculum, a line of its manifest."""
+
+    file: str
+    """Name of the `.z8` in the manifest's folder; the `.json` lies beside it."""
+    family: str
+    level: int
+    seed: int
+    """The game's own seed, as in `textworld:FAMILY?level=...&seed=...`."""
+    split: str
+    settings: dict[str, Any]
+    """All settings of the family, presets filled in."""
+    max_score: int
+    """Game points."""
+    walkthrough_length: int
+    """Commands."""
+    hash: str
+    """Canonical hash of facts, names and quests (`games.textworld.generation.make_game.canonical_hash`)."""
+    sha256: str
+    """Of the bytes of the `.z8` followed by those of the `.json`."""
+    path: Path = field(default=Path(), compare=False)
+    """Where the `.z8` lies; not written to the manifest."""
+
+
+KEYS = tuple(item.name for item in fields(Entry) if item.name != "path")
+TYPES = {"level": int, "seed": int, "max_score": int, "walkthrough_length": int, "settings": dict}
+
+
+def files_hash(story: Path) -> str:
+    """The `sha256` of an entry whose story is `story`."""
+    return hashlib.sha256(story.read_bytes() + story.with_suffix(".json").read_bytes()).hexdigest()
+
+
+def write_manifest(folder: Path, entries: Iterable[Entry]) -> Path:
+    """Write the manifest of `folder`, whole or not at all."""
+    lines = [json.dumps({k: v for k, v in asdict(entry).items() if k in KEYS}) + "\n" for entry in entries]
+    files.write_whole(folder / NAME, "".join(lines).encode())
+    return folder / NAME
+
+
+def load_manifest(path: Path, *, split: str | None = None) -> list[Entry]:
+    """The games of a manifest, in order; with `split` those of that split only.
+
+    GameError in one line for a malformed line, a missing file, or one whose bytes are not those recorded.
+    """
+    if split is not None and split not in SPLITS:
+        raise GameError(f"no split is called {split!r}; {nearest(split, SPLITS)}")
+    with files.disk_errors("read the manifest", "is it readable?"):
+        data = path.read_bytes()
+        try:
+            lines = data.decode().splitlines()
+        except UnicodeDecodeError:
+            raise GameError(f"{path}: not a manifest of games (it is not text)") from None
+        entries = [_parse(line, f"{path}, line {at}", path.parent) for at, line in enumerate(lines, 1)]
+        if not entries:
+            raise GameError(f"{path}: the manifest is empty")
+        kept = [entry for entry in entries if split in (None, entry.split)]
+        if not kept:
+            raise GameError(f"{path}: no game of the {split} split; it holds: {_splits(entries)}")
+        for entry in kept:
+            _verify(entry, path)
+    return kept
+
+
+def _parse(line: str, where: str, folder: Path) -> Entry:
+    try:
+        data = json.loads(line)
+    except (ValueError, RecursionError):
+        raise GameError(f"{where}: not JSON") from None
+    if not isinstance(data, dict) or set(data) != set(KEYS):
+        raise GameError(f"{where}: expected an object with exactly the keys {', '.join(KEYS)}")
+    for key in KEYS:
+        kind = TYPES.get(key, str)
+        if type(data[key]) is not kind:
+            raise GameError(f"{where}: {key}: expected {kind.__name__}, got {type(data[key]).__name__}")
+    if data["split"] not in SPLITS:
+        raise GameError(f"{where}: split: expected one of {', '.join(SPLITS)}, got {data['split']!r}")
+    name = data["file"]
+    if Path(name).name != name or not name.endswith(".z8") or not name.isprintable():
+        raise GameError(f"{where}: file: expected the name of a .z8 file in the same folder, got {name!r}")
+    return Entry(**data, path=folder / name)
+
+
+def _verify(entry: Entry, manifest: Path) -> None:
+    for file in (entry.path, entry.path.with_suffix(".json")):
+        if not file.is_file():
+            raise GameError(f"{manifest}: its game file {file.name} is missing")
+    if files_hash(entry.path) != entry.sha256:
+        raise GameError(f"{manifest}: its game file {entry.file} is damaged or was changed")
+
+
+def _splits(entries: Iterable[Entry]) -> str:
+    return ", ".join(sorted({entry.split for entry in entries}))

@@ -1,0 +1,192 @@
+"""An engine in a process of its own: the same answers, and nothing that happens to it reaches us."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from agents.play.baselines import WalkthroughAgent
+from agents.play.runner import Arena
+from agents.protocol import Decision, Ending, Turn
+from games import GameError
+from games.textworld import env
+from games.textworld.engines.protocol import INFOS
+from games.textworld.engines.stock import StockEngine
+from games.textworld.engines.subprocess_engine import IsolatedEngine
+from games.textworld.env import TextWorld
+from games.textworld.generation.make_game import cached_game
+
+GAME = "textworld:coin?level=4&seed=1"
+
+
+@pytest.fixture
+def story(tmp_path: Path) -> Path:
+    """A game as TextWorld itself would have written it, without our mark."""
+    made = cached_game("coin", {"level": 4, "seed": 1})
+    shutil.copy(made, tmp_path / "tw-game.z8")
+    record = json.loads(made.with_suffix(".json").read_text())
+    del record["metadata"]["actde"]
+    (tmp_path / "tw-game.json").write_text(json.dumps(record))
+    return tmp_path / "tw-game.z8"
+
+
+@pytest.fixture
+def engine(story: Path) -> Iterator[IsolatedEngine]:
+    engine = IsolatedEngine(story, INFOS, seconds=2)
+    yield engine
+    engine.close()
+
+
+def process_of(engine: object) -> int:
+    assert isinstance(engine, IsolatedEngine) and engine._child is not None
+    return engine._child._process.pid
+
+
+def running(process: int) -> bool:
+    return Path(f"/proc/{process}").exists() if Path("/proc").exists() else _signalled(process)
+
+
+def _signalled(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_it_answers_what_the_engine_inside_answers(story: Path, engine: IsolatedEngine) -> None:
+    alone = StockEngine(story, INFOS)
+    assert engine.facts == alone.facts
+    assert engine.reset() == alone.reset()
+    for command in ("xyzzy", *alone.facts.walkthrough):
+        assert engine.step(command) == alone.step(command)
+    alone.close()
+
+
+def test_a_command_that_hangs_the_interpreter_is_one_error_and_the_next_episode_plays(engine: IsolatedEngine) -> None:
+    opening = engine.reset()
+    first = process_of(engine)
+    with pytest.raises(GameError, match=r"the game hangs \(no answer within 2 s\) at") as error:
+        engine.step("\\help")
+    assert "\n" not in str(error.value)
+    assert not running(first)
+    with pytest.raises(GameError, match="failed before; it can begin anew"):
+        engine.step("look")
+    assert engine.reset() == opening
+
+
+def test_a_child_that_dies_is_one_error_and_close_ends_a_child(engine: IsolatedEngine) -> None:
+    opening = engine.reset()
+    os.kill(process_of(engine), signal.SIGKILL)
+    with pytest.raises(GameError, match=r"crashed its interpreter \(SIGKILL\) at 'look'"):
+        engine.step("look")
+    assert engine.reset() == opening
+    last = process_of(engine)
+    engine.close()
+    engine.close()
+    assert not running(last)
+
+
+def test_a_story_on_which_the_library_exits_is_one_error(story: Path) -> None:
+    story.write_bytes(story.read_bytes()[:5000])
+    with pytest.raises(GameError, match=r"tw-game.z8: .* while it is loaded") as error:
+        IsolatedEngine(story)
+    assert "\n" not in str(error.value)
+
+
+def test_loading_has_a_limit(story: Path) -> None:
+    with pytest.raises(GameError, match=r"hangs \(no answer within 0.01 s\) while it is loaded"):
+        IsolatedEngine(story, loading=0.01)
+
+
+def test_a_child_ends_with_its_input_and_writes_nothing_where_we_work(
+    story: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    engine = IsolatedEngine(story, seconds=20)
+    engine.reset()
+    assert engine._child is not None
+    process = engine._child._process
+    engine.step("save")  # the gatekeeper would stop it
+    engine.step("tw-game")
+    assert not list((tmp_path / "here").iterdir())
+    assert process.stdin is not None
+    process.stdin.close()
+    assert process.wait(60) == 0
+    engine.close()
+
+
+def test_others_files_are_played_alone_and_ours_here(story: Path) -> None:
+    ours, theirs = TextWorld(GAME), TextWorld(str(story))
+    assert not isinstance(ours._engine, IsolatedEngine)
+    assert isinstance(theirs._engine, IsolatedEngine)
+    text, info = ours.reset(seed=0)
+    assert theirs.reset(seed=0) == (text, info)
+    theirs.close()
+
+
+def test_a_file_whose_engine_failed_is_played_alone_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(env, "_FAILED", set())
+    game = TextWorld(GAME)
+    game.reset(seed=0)
+
+    def fail(command: str) -> None:
+        raise GameError("out of order")
+
+    monkeypatch.setattr(game._engine, "step", fail)
+    with pytest.raises(GameError, match="out of order"):
+        game.step("look")
+    again = TextWorld(GAME)
+    assert isinstance(again._engine, IsolatedEngine)
+    again.close()
+
+
+@dataclass
+class Spec:
+    """A game file for the runner; keeps what it made."""
+
+    name: str
+    made: list[TextWorld] = field(default_factory=list)
+
+    def make(self, *, max_turns: int | None = None, infos: Sequence[str] = ()) -> TextWorld:
+        self.made.append(TextWorld(self.name, max_turns=max_turns, infos=infos))
+        return self.made[-1]
+
+
+class Accident(WalkthroughAgent):
+    """Plays walkthroughs; the process of episode 0 is killed before its second command."""
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__()
+        self._spec, self.ended = spec, 0
+
+    def act(self, turns: Sequence[Turn]) -> list[Decision]:
+        if any(turn.episode == 0 and not turn.first for turn in turns):
+            os.kill(process_of(self._spec.made[0]._engine), signal.SIGKILL)
+            time.sleep(0.1)
+        return super().act(turns)
+
+    def end(self, endings: Sequence[Ending]) -> None:
+        self.ended += len(endings)
+        super().end(endings)
+
+
+def test_the_runner_ends_the_episode_of_a_dead_process_and_goes_on_with_the_others(story: Path) -> None:
+    theirs, ours = Spec(str(story)), Spec(GAME)
+    agent = Accident(theirs)
+    with Arena([theirs, ours], seed=1, parallel=2) as arena:
+        played = sorted(arena.play(agent, 4), key=lambda episode: episode.index)
+    assert [episode.won for episode in played] == [False, True, True, True]
+    assert "crashed its interpreter (SIGKILL)" in str(played[0].error)
+    assert played[0].truncated and len(played[0].steps) == 2
+    assert [episode.error for episode in played[1:]] == [None] * 3
+    assert agent.ended == 4

@@ -1,0 +1,210 @@
+"""The engine that computes nothing twice answers what TextWorld's own answers, and says so where it does not."""
+
+from __future__ import annotations
+
+import re
+import threading
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import textworld_exact
+from games import GameError
+from games.textworld.engines.protocol import INFOS, Answer
+from games.textworld.engines.stock import StockEngine
+from games.textworld.generation.make_game import cached_game
+from games.textworld.transitions import cache as memory
+from games.textworld.transitions.cache import Memory
+from games.textworld.transitions.engine import RememberingEngine
+from games.textworld.transitions.graph import GRAPH_BYTES, Transitions, is_plain
+
+ALL = tuple(INFOS)
+
+
+@cache
+def story(family: str = "simple", level: int = 1, seed: int = 7) -> Path:
+    return cached_game(family, {"level": level, "seed": seed})
+
+
+def opened(infos: tuple[str, ...] = (), path: Path | None = None) -> RememberingEngine:
+    return Memory().engine(path or story(), infos)
+
+
+def walk(engine: RememberingEngine | StockEngine) -> list[Answer]:
+    return [engine.reset(), *(engine.step(command) for command in engine.facts.walkthrough)]
+
+
+@pytest.mark.parametrize("part", [("simple", 4), ("coin", 5), ("treasure", 12), ("cooking", 6), ("quest", 5)])
+def test_long_play_is_textworlds_own(part: tuple[str, int]) -> None:
+    game = next(game for game in textworld_exact.GAMES if f":{part[0]}?" in game)
+    result = textworld_exact.play((game, part[1] % 3, 60, part[1]))
+    assert result["difference"] == ""
+    assert result["steps"] == 60
+    assert result["hits"] and result["misses"]
+
+
+@pytest.mark.parametrize("infos", [(), ("policy_commands",), ALL])
+def test_the_second_walk_needs_no_interpreter_and_is_the_same(infos: tuple[str, ...]) -> None:
+    engine, own = opened(infos), StockEngine(story(), infos)
+    first = walk(engine)
+    misses = engine.counts["misses"]
+    assert walk(engine) == first == walk(own)
+    assert engine.counts["misses"] == misses == len(engine.facts.walkthrough)
+    assert first[-1].won
+
+
+def test_the_last_text_counts_the_turns_of_its_own_episode() -> None:
+    engine, own = opened(), StockEngine(story())
+    walk(engine)
+    for player in (engine, own):
+        player.reset()
+        player.step("look")
+    texts = [[player.step(command).text for command in engine.facts.walkthrough] for player in (engine, own)]
+    assert texts[0] == texts[1]
+    assert f"in {len(engine.facts.walkthrough) + 2} turns" in texts[0][-1]
+
+
+@pytest.mark.parametrize(
+    "commands",
+    [
+        ["examine chest drawer", "open it"],
+        ["take", "look"],
+        ["take", "open chest drawer", "score", "look", "score"],
+        ["open", "chest drawer", "take old key from chest drawer", "examine it"],
+        ["take zzz", "open chest drawer", "examine it"],
+    ],
+)
+@pytest.mark.parametrize("infos", [(), ALL])
+def test_questions_and_pronouns_are_answered_by_the_own_history(commands: list[str], infos: tuple[str, ...]) -> None:
+    """Another episode has been in the same states before, and meant other things by its pronouns."""
+    engine, own = opened(infos), StockEngine(story(), infos)
+    engine.reset()
+    for command in ["examine trunk", "examine antique trunk", *commands, "open chest drawer", "examine old key"]:
+        engine.step(command)
+    assert engine.reset() == own.reset()
+    for command in commands:
+        assert engine.step(command) == own.step(command), command
+
+
+def test_episodes_of_one_game_share_what_they_learn() -> None:
+    shared = Memory()
+    first, second = (shared.engine(story(), ()) for _ in range(2))
+    walk(first)
+    walk(second)
+    assert second.counts == {"hits": len(first.facts.walkthrough), "misses": 0, "replayed": 0, "audited": 0}
+
+
+def test_threads_share_a_graph() -> None:
+    shared, found = Memory(), []
+
+    def play() -> None:
+        found.append(walk(shared.engine(story(), ())))
+
+    threads = [threading.Thread(target=play) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    assert all(answers == found[0] for answers in found)
+
+
+def corrupt(graph: Transitions) -> None:
+    for edge in graph.root.edges.values():
+        edge.answer = replace(edge.answer, text="Something else.")
+
+
+def test_an_audit_finds_a_wrong_memory_and_textworld_plays_on() -> None:
+    graph = Transitions(story(), ())
+    player = RememberingEngine(graph, lambda: StockEngine(story()))
+    auditor = RememberingEngine(graph, lambda: StockEngine(story()), audited=lambda: True)
+    truth = walk(player)
+    player.reset()
+    corrupt(graph)
+    auditor.reset()
+    with pytest.warns(RuntimeWarning, match="text differed from TextWorld's own"):
+        answers = [auditor.step(command) for command in auditor.facts.walkthrough]
+    assert answers == truth[1:]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert [player.step(command) for command in player.facts.walkthrough] == truth[1:]
+        assert walk(player) == truth
+    assert graph.broken
+
+
+def test_an_audit_of_a_right_memory_changes_nothing() -> None:
+    graph = Transitions(story(), ALL)
+    auditor = RememberingEngine(graph, lambda: StockEngine(story(), ALL), audited=lambda: True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert walk(auditor) == walk(auditor)
+    assert auditor.counts["audited"] == 2 * (len(auditor.facts.walkthrough) + 1)
+    assert graph.broken is None
+
+
+@pytest.mark.parametrize(("share", "audited"), [("0", 0), ("0.25", 5), ("1", 20)])
+def test_the_share_of_audited_episodes(share: str, audited: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(memory.AUDIT, share)
+    chosen: Callable[[], bool] = Memory()._audited
+    assert sum(chosen() for _ in range(20)) == audited
+
+
+def random_play(engine: RememberingEngine, steps: int) -> None:
+    rng = np.random.default_rng(0)
+    answer = engine.reset()
+    for step in range(steps):
+        if answer.won or answer.lost or step % 40 == 0:
+            answer = engine.reset()
+        answer = engine.step(str(rng.choice(answer.admissible_commands)))
+
+
+def test_memory_stays_within_its_budget_and_stays_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "budget_bytes", lambda: GRAPH_BYTES + 50_000)
+    monkeypatch.setattr(memory, "LOOKS", 16)
+    shared = Memory()
+    engine = shared.engine(story(), ())
+    random_play(engine, 150)
+    graph = shared.graph(story(), ())
+    assert graph is not None
+    kept = sum(node.size + sum(edge.size for edge in node.edges.values()) for node in graph.nodes.values())
+    assert graph.bytes - GRAPH_BYTES == kept <= 50_000 + 16 * 20_000
+    assert walk(engine) == walk(StockEngine(story()))
+
+
+def test_what_was_met_last_is_kept() -> None:
+    shared = Memory()
+    engine = shared.engine(story(), ())
+    random_play(engine, 60)
+    graph = shared.graph(story(), ())
+    assert graph is not None
+    stamps = sorted(node.stamp for node in graph.nodes.values())
+    middle = stamps[len(stamps) // 2]
+    graph.forget(middle)
+    assert {node.stamp for node in graph.nodes.values() if node is not graph.root} == {s for s in stamps if s >= middle}
+    targets = [edge.node for node in graph.nodes.values() for edge in node.edges.values() if edge.node is not None]
+    assert all(graph.nodes[target.key] is target for target in targets)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        (memory.BUDGET, "lots", "ACTDE_MEMORY=lots: expected a whole number of MB"),
+        (memory.BUDGET, "0", "ACTDE_MEMORY=0: expected a whole number of MB"),
+        (memory.AUDIT, "2", "ACTDE_AUDIT=2: expected a share from 0 to 1"),
+        (memory.AUDIT, "often", "ACTDE_AUDIT=often: expected a share from 0 to 1"),
+    ],
+)
+def test_a_wrong_setting_is_one_line(name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(GameError, match=re.escape(message)):
+        memory.budget_bytes() if name == memory.BUDGET else memory.audit_share()
+
+
+@pytest.mark.parametrize(("command", "plain"), [("take old key", True), ("open it", False), ("score", False)])
+def test_plain_commands(command: str, plain: bool) -> None:
+    assert is_plain(command) is plain
