@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from rich.console import Console, RenderableType
 
-from actde.config import Settings
-from agents.config import TrainSettings
+from actde.config import OptimizerConfig
+from agents.config import TrainConfig
 from experiments import reproduce as reproducing
 from options import with_settings
 
@@ -107,7 +107,7 @@ def play(
     """Watch an agent play, or play yourself (--agent human)."""
     import agents
     import games
-    from agents.play.runner import Arena
+    from agents.play.runner import EpisodeRunner
     from terminal import playback
 
     asking = agent == "human"
@@ -130,7 +130,7 @@ def play(
     finished: list[Episode] = []
     infos: Sequence[str] = getattr(player, "infos", ())
     stopped: int | None = None
-    with Arena(specs, seed=seed, parallel=1, max_turns=max_turns, infos=infos) as arena:
+    with EpisodeRunner(specs, seed=seed, parallel=1, max_turns=max_turns, infos=infos) as arena:
         try:
             for episode in arena.play(player, episodes, on_step=lambda event: _show(view.step(event), pause)):
                 finished.append(episode)
@@ -364,7 +364,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 @app.command()
-@with_settings(TrainSettings, Settings)
+@with_settings(TrainConfig, OptimizerConfig)
 def train(
     folder: Annotated[Path, typer.Option("--out", help="folder of the run: new or empty", rich_help_panel="Run")],
     resume: Annotated[
@@ -439,7 +439,7 @@ def _stopping_politely(trainer: Trainer) -> Iterator[None]:
 
 
 @app.command()
-@with_settings(TrainSettings, Settings, skip=("optimizer", "seed"))
+@with_settings(TrainConfig, OptimizerConfig, skip=("optimizer", "seed"))
 def compare(
     folder: Annotated[Path, typer.Option("--out", help="folder for table, figures and results.json")],
     optimizers: Annotated[

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from actde.actde import ACTDE
     from actde.batch import Batch, Outputs, Targets
-    from actde.config import Settings
+    from actde.config import OptimizerConfig
     from actde.errors import OptimizerError
     from actde.imitation import Imitation, Rejection
     from actde.optimizer import Optimizer
@@ -26,7 +26,7 @@ _HOME = {
     "Outputs": "actde.batch",
     "PPO": "actde.ppo",
     "Rejection": "actde.imitation",
-    "Settings": "actde.config",
+    "OptimizerConfig": "actde.config",
     "Targets": "actde.batch",
     "make_optimizer": "actde.registry",
     "optimizer_class": "actde.registry",
@@ -40,10 +40,10 @@ __all__ = [
     "Batch",
     "Imitation",
     "Optimizer",
+    "OptimizerConfig",
     "OptimizerError",
     "Outputs",
     "Rejection",
-    "Settings",
     "Targets",
     "make_optimizer",
     "optimizer_class",

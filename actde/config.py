@@ -12,7 +12,7 @@ from actde.fields import Record, choice, flag, number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings(Record):
+class OptimizerConfig(Record):
     """How an optimizer learns from a batch. A bad value or name raises `OptimizerError`.
 
     `metadata["help"]` of each field says what it does; units: reward for v and q, nats for entropy and KL.

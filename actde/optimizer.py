@@ -18,16 +18,16 @@ from torch import Tensor
 
 from actde import losses
 from actde.batch import Batch, Outputs, Targets
-from actde.config import Settings
+from actde.config import OptimizerConfig
 from actde.errors import OptimizerError
 from actde.kl_controller import AdaptiveKL, FixedKL, KLController
 from actde.losses import masked_mean
 from actde.returns import (
     AllReduce,
-    alone,
     explained_variance,
     lambda_advantages,
     lambda_returns,
+    no_reduce,
     td_errors,
     whiten,
 )
@@ -36,7 +36,7 @@ Labels = Literal["none", "teacher", "best"]
 
 
 class Optimizer(ABC):
-    """How to learn from a batch. Made from `Settings`, which it never changes."""
+    """How to learn from a batch. Made from `OptimizerConfig`, which it never changes."""
 
     name: ClassVar[str]
     """Its name in the registry and on the command line."""
@@ -45,7 +45,7 @@ class Optimizer(ABC):
     labels: ClassVar[Labels] = "none"
     """Whose choices it imitates (`Outputs.label_logprobs`): nobody's, a teacher's, or the best play's own."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: OptimizerConfig) -> None:
         self.settings = settings
         self.kl: KLController = FixedKL(settings.kl_coef)
         if settings.kl_target is not None:
@@ -64,7 +64,7 @@ class Optimizer(ABC):
     def baseline(self, batch: Batch) -> Tensor:
         """[B, T] what the agent expected of choice t, in units of reward."""
 
-    def targets(self, batch: Batch, *, all_reduce: AllReduce = alone) -> Targets:
+    def targets(self, batch: Batch, *, all_reduce: AllReduce = no_reduce) -> Targets:
         """What this rollout says should be learned; once per rollout, over the whole of it.
 
         `all_reduce` sums a tensor over all processes, each of which calls this with its own part.
@@ -94,7 +94,7 @@ class Optimizer(ABC):
         errors = td_errors(rewards, batch.discounts, batch.next_values, baseline, batch.mask)
         return lambda_advantages(errors, batch.discounts, self.settings.lam)
 
-    def summary(self, batch: Batch, targets: Targets, *, all_reduce: AllReduce = alone) -> dict[str, Tensor]:
+    def summary(self, batch: Batch, targets: Targets, *, all_reduce: AllReduce = no_reduce) -> dict[str, Tensor]:
         """Measures of one rollout, scalars over all processes: call it once, beside `targets`.
 
         explained_variance (of v), explained_variance_q (where there is q): the field's measure, of the

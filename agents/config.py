@@ -1,4 +1,4 @@
-"""The settings of a training run that are not about learning from a batch (those are `actde.Settings`).
+"""The settings of a training run that are not about learning from a batch (those are `actde.OptimizerConfig`).
 
 One frozen record; each field carries its help text, its range and its group, from which the command line
 makes its options. Needs neither torch nor transformers.
@@ -12,7 +12,7 @@ from actde.fields import Record, choice, flag, number, text, whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainSettings(Record):
+class TrainConfig(Record):
     """How a run plays, what it trains, and when it stops. A bad value or name raises `OptimizerError`."""
 
     optimizer: str = text("actde", "ppo, actde, imitation, rejection or a registered one", group="Run")

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from agents.config import TrainSettings
+from agents.config import TrainConfig
 from agents.model.actor_critic import ActorCritic
-from agents.training.rollout_batch import Rollout
+from agents.training.rollout_batch import RolloutBatch
 from agents.training.updater import micro_batches
 from benchmarks import harness
 from benchmarks.players import Player, tokens_in
@@ -34,13 +34,13 @@ STILL = {"lr": 0.0, "value_lr": 0.0, "q_lr": 0.0}
 
 
 @torch.no_grad()
-def forward(model: ActorCritic, rollout: Rollout, budget: int) -> None:
+def forward(model: ActorCritic, rollout: RolloutBatch, budget: int) -> None:
     """The trunk alone, once over the rollout's tokens."""
     for rows in micro_batches(rollout, range(len(rollout)), budget):
         model.hidden(rollout.part(rows).tokens, use_cache=False)
 
 
-def backward(model: ActorCritic, rollout: Rollout, settings: TrainSettings) -> None:
+def backward(model: ActorCritic, rollout: RolloutBatch, settings: TrainConfig) -> None:
     """The trunk alone, forward and backward over the rollout's tokens, in the update's minibatches and epochs."""
     for _ in range(settings.epochs):
         for share in np.array_split(np.arange(len(rollout)), min(settings.minibatches, len(rollout))):

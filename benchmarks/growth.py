@@ -29,7 +29,7 @@ import numpy as np
 
 from agents.model.actor_critic import ActorCritic
 from agents.model.heads import Heads
-from agents.training.rollout_batch import Rollout
+from agents.training.rollout_batch import RolloutBatch
 from benchmarks import harness
 from benchmarks.floor import forward
 from benchmarks.memory import forget_peak, peak, resident
@@ -68,7 +68,7 @@ class Bench:
         explicit = {"lr": 0.0, "epochs": 1, "minibatches": 1, "context": POSITIONS, "parallel": point["live"]}
         self.player = Player({"optimizer": "actde", **explicit}, model=model, tokenizer=tokenizer)
         self.parameters = sum(p.numel() for p in model.base.model.layers.parameters())
-        self.latest: Rollout | None = None
+        self.latest: RolloutBatch | None = None
 
     def rollout(self) -> None:
         self.latest = self.player.rollout(self.specs)

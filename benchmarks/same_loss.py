@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from actde import PPO, Batch, Settings, Targets
-from actde.returns import AllReduce, alone
-from agents.config import TrainSettings
+from actde import PPO, Batch, OptimizerConfig, Targets
+from actde.returns import AllReduce, no_reduce
+from agents.config import TrainConfig
 from agents.language_model.token_stream import Choice, Segment
 from agents.model.actor_critic import ActorCritic
 from agents.model.heads import Heads
-from agents.training.rollout_batch import Rollout
-from agents.training.updater import Updater, make_stepper
+from agents.training.rollout_batch import RolloutBatch
+from agents.training.updater import Updater, make_torch_optimizer
 
 VOCABULARY, WIDTH = 512, 32
 EPOCHS, RATE, ANSWER = 3, 3e-3, 12
@@ -39,7 +39,7 @@ class BesselPPO(PPO):
 
     name = "bessel"
 
-    def targets(self, batch: Batch, *, all_reduce: AllReduce = alone) -> Targets:
+    def targets(self, batch: Batch, *, all_reduce: AllReduce = no_reduce) -> Targets:
         found = super().targets(batch, all_reduce=all_reduce)
         count = int(batch.mask.sum())
         return Targets(advantages=found.advantages * math.sqrt((count - 1) / count), returns=found.returns)
@@ -105,10 +105,10 @@ def ours(found: dict[str, Any]) -> float:
     """The same measure of the same step, by our update."""
     model = ActorCritic(language_model(), Heads(WIDTH, VOCABULARY, q_heads=0))
     pieces = zip(found["tokens"], found["values"], found["scores"], strict=True)
-    rollout = Rollout([segment(model, *piece) for piece in pieces], credit="token")
-    settings = TrainSettings(epochs=EPOCHS, lr=RATE, beta2=0.999, max_grad_norm=1e9)
-    learning = Settings(gamma=1.0, lam=0.95, clip_range=0.2, value_coef=0.0, whitening="batch")
-    updater = Updater(model, make_stepper(model, settings), BesselPPO(learning), settings, Accelerator())
+    rollout = RolloutBatch([segment(model, *piece) for piece in pieces], credit="token")
+    settings = TrainConfig(epochs=EPOCHS, lr=RATE, beta2=0.999, max_grad_norm=1e9)
+    learning = OptimizerConfig(gamma=1.0, lam=0.95, clip_range=0.2, value_coef=0.0, whitening="batch")
+    updater = Updater(model, make_torch_optimizer(model, settings), BesselPPO(learning), settings, Accelerator())
     measures, _ = updater.learn(rollout, np.random.default_rng(0))
     return measures[MEASURE[1]]
 

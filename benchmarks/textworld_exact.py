@@ -26,12 +26,12 @@ import numpy as np
 
 from games import files
 from games.specs import resolve
-from games.textworld.engines.command_filter import Guard
-from games.textworld.engines.protocol import INFOS, Answer
+from games.textworld.engines.command_filter import CommandFilter
+from games.textworld.engines.protocol import INFOS, EngineResponse
 from games.textworld.engines.stock import progress
 from games.textworld.generation.make_game import cached_game
-from games.textworld.transitions.cache import Memory
-from games.textworld.transitions.engine import RememberingEngine
+from games.textworld.transitions.cache import TransitionCache
+from games.textworld.transitions.engine import CachedEngine
 
 GAMES = (
     "textworld:simple?level=1&seed=1", "textworld:simple?level=5&seed=2", "textworld:simple?level=9&seed=3",
@@ -67,21 +67,21 @@ class Own:
             warnings.simplefilter("ignore")  # Jericho's, that it does not know the game
             self._env: Any = textworld.start(str(story), textworld.EnvInfos(**asked))
 
-    def reset(self) -> Answer:
+    def reset(self) -> EngineResponse:
         self._way = None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return self._answer(self._env.reset())
 
-    def step(self, command: str) -> Answer:
+    def step(self, command: str) -> EngineResponse:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return self._answer(self._env.step(command)[0])
 
-    def _answer(self, state: Any) -> Answer:
+    def _answer(self, state: Any) -> EngineResponse:
         before, self._way = self._way, state["_winning_policy"]
         asked = self._infos
-        return Answer(
+        return EngineResponse(
             text=state.feedback.strip(),
             score=state.score,
             won=state.won,
@@ -126,7 +126,7 @@ def play(part: tuple[str, int, int, int]) -> dict[str, Any]:
     infos = INFO_SETS[at]
     spec = resolve(game)[0]
     story = cached_game(spec.target, dict(spec.settings))
-    own, ours = Own(story, infos), Memory().engine(story, infos)
+    own, ours = Own(story, infos), TransitionCache().engine(story, infos)
     rng = np.random.default_rng(np.random.SeedSequence([seed, GAMES.index(game), at]))
     made, found, players = 0, "", itertools.cycle(PLAYERS)
     while made < steps and not found:
@@ -137,10 +137,10 @@ def play(part: tuple[str, int, int, int]) -> dict[str, Any]:
     return {"game": game, "infos": at, "steps": made, "difference": found, **ours.counts}
 
 
-def episode(own: Own, ours: RememberingEngine, rng: np.random.Generator, player: str) -> Iterator[str]:
+def episode(own: Own, ours: CachedEngine, rng: np.random.Generator, player: str) -> Iterator[str]:
     """Play an episode both ways; yields after every command how the answers differ, "" where they do not."""
     follow, invent = PLAYERS[player]
-    guard = Guard(ours.facts.command_templates)
+    guard = CommandFilter(ours.facts.command_templates)
     theirs, answer = own.reset(), ours.reset()
     commands: list[str] = []
     yield differing(theirs, answer, commands)
@@ -160,7 +160,7 @@ def episode(own: Own, ours: RememberingEngine, rng: np.random.Generator, player:
         yield differing(theirs, answer, commands)
 
 
-def made_up(ours: RememberingEngine, rng: np.random.Generator) -> str:
+def made_up(ours: CachedEngine, rng: np.random.Generator) -> str:
     """A verb of the game and up to three words, most of them of things in it."""
     words = [word for command in ours.facts.walkthrough for word in command.split()[1:]]
     verbs = sorted({template.split()[0] for template in ours.facts.command_templates})
@@ -170,11 +170,11 @@ def made_up(ours: RememberingEngine, rng: np.random.Generator) -> str:
     return " ".join([str(rng.choice(verbs)), *(str(rng.choice(pool)) for _ in range(rng.integers(0, 4)))])
 
 
-def differing(theirs: Answer, ours: Answer, commands: list[str]) -> str:
+def differing(theirs: EngineResponse, ours: EngineResponse, commands: list[str]) -> str:
     """Where two answers differ, in words; "" where they do not."""
     if theirs == ours:
         return ""
-    names = [field.name for field in fields(Answer) if getattr(theirs, field.name) != getattr(ours, field.name)]
+    names = [field.name for field in fields(EngineResponse) if getattr(theirs, field.name) != getattr(ours, field.name)]
     return "; ".join(
         f"{commands}: {n}: {getattr(theirs, n)!r} is TextWorld's, {getattr(ours, n)!r} ours" for n in names
     )

@@ -42,7 +42,7 @@ HIDDEN = [
     re.compile(r"(?i)transcript|please enter a file|(save|restore) failed|^ok\.$"),
 ]
 KNOWN = {"admissible_commands", "score", "won", "lost", "moves", "max_score", "objective", "refused"}
-Moment = tuple[str, float, bool, bool, dict[str, Any]]
+StepResult = tuple[str, float, bool, bool, dict[str, Any]]
 
 
 class Fuzz:
@@ -78,11 +78,11 @@ class Fuzz:
                 self.found.append("the walkthrough goes another way than before")
         faulthandler.cancel_dump_traceback_later()
 
-    def _walk(self) -> list[Moment]:
+    def _walk(self) -> list[StepResult]:
         first, info = self.env.reset(seed=0)
         return [(first, 0.0, False, False, info), *(self.env.step(command) for command in self._walkthrough)]
 
-    def _check(self, command: str, before: dict[str, Any], moment: Moment) -> None:
+    def _check(self, command: str, before: dict[str, Any], moment: StepResult) -> None:
         text, reward, terminated, _, info = moment
         self.counts["commands"] += 1
         self.counts["stopped" if "refused" in info else "passed"] += 1

@@ -33,7 +33,7 @@ from games import files
 from games.textworld.engines.protocol import INFOS
 from games.textworld.env import TextWorld
 from games.textworld.transitions import cache as memory
-from games.textworld.transitions.cache import Memory
+from games.textworld.transitions.cache import TransitionCache
 
 GAMES = ("textworld:simple?level=1&seed=7", "textworld:coin?level=5&seed=1", "textworld:treasure?level=15&seed=1",
          "textworld:cooking?level=6&seed=1", "textworld:quest?level=7&seed=1")  # fmt: skip
@@ -47,7 +47,7 @@ class Pair:
     """Our environment and TextWorld's of one game."""
 
     def __init__(self, game: str, infos: tuple[str, ...]) -> None:
-        memory.MEMORY = Memory()  # a cold start
+        memory.MEMORY = TransitionCache()  # a cold start
         self.ours = TextWorld(game, infos=infos, max_turns=1_000_000)
         self.own = Own(self.ours.path, infos)
 

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any
 
-from games.base import Moment, TextGame
+from games.base import StepResult, TextGame
 from games.errors import GameError, nearest
-from games.parameters import Setting
+from games.parameters import Parameter
 
 PROMPT, ARMS, REWARDS = "We had a", (" wedding", " party"), (1.0, 0.5)
 CASES: MappingProxyType[str, Any] = MappingProxyType(
@@ -34,11 +34,11 @@ CASES: MappingProxyType[str, Any] = MappingProxyType(
 """The three cases of the post that proposes ACTDE; the prompts of the last two are ours."""
 
 SETTINGS = (
-    Setting(name="case", kind="choice", default="wedding", choices=tuple(CASES), help="a case of the post"),
-    Setting(name="prompt", kind="text", help="the text to continue"),
-    Setting(name="arms", kind="words", help="its continuations, joined by commas"),
-    Setting(name="rewards", kind="numbers", help="one number for each arm, joined by commas"),
-    Setting(name="policy", kind="numbers", low=0, high=1, help="an initial probability for each arm"),
+    Parameter(name="case", kind="choice", default="wedding", choices=tuple(CASES), help="a case of the post"),
+    Parameter(name="prompt", kind="text", help="the text to continue"),
+    Parameter(name="arms", kind="words", help="its continuations, joined by commas"),
+    Parameter(name="rewards", kind="numbers", help="one number for each arm, joined by commas"),
+    Parameter(name="policy", kind="numbers", low=0, high=1, help="an initial probability for each arm"),
 )
 
 
@@ -91,12 +91,12 @@ class Bandit(TextGame):
         if min(self.policy) < 0 or abs(sum(self.policy) - 1) > 1e-6:
             raise GameError(f"bandit: expected a policy of probabilities that sum to 1, got {self.policy}")
 
-    def _start(self, options: dict[str, Any]) -> Moment:
+    def _start(self, options: dict[str, Any]) -> StepResult:
         policy = dict(zip(self.arms, self.policy, strict=True))
         extra = {"max_score": max(self.rewards), "initial_policy": policy}
-        return Moment(text=self.prompt, commands=self.arms, extra=extra)
+        return StepResult(text=self.prompt, commands=self.arms, extra=extra)
 
-    def _play(self, command: str) -> Moment:
+    def _play(self, command: str) -> StepResult:
         reward = self._rewards.get(command.strip(), min(self.rewards))
         best = command.strip() in self._rewards and reward == max(self.rewards)
-        return Moment(text="", reward=reward, won=best, over=True, extra={"max_score": max(self.rewards)})
+        return StepResult(text="", reward=reward, won=best, over=True, extra={"max_score": max(self.rewards)})

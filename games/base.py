@@ -25,7 +25,7 @@ RENDER_MODES = (None, "ansi")
 
 
 @dataclass(slots=True, kw_only=True)
-class Moment:
+class StepResult:
     """What a game answers to its start or to one command. Not frozen: that would double the cost of a step."""
 
     text: str
@@ -147,7 +147,7 @@ class TextGame(gymnasium.Env[str, str]):
                 hint = nearest(str(name), self.options) if self.options else "it takes none"
                 raise GameError(f"{type(self).__name__} has no reset option {name!r}; {hint}")
 
-    def _info(self, moment: Moment, *, going_on: bool) -> Info:
+    def _info(self, moment: StepResult, *, going_on: bool) -> Info:
         return {
             "admissible_commands": sorted(moment.commands) if going_on else [],
             "score": self._score,
@@ -157,11 +157,11 @@ class TextGame(gymnasium.Env[str, str]):
             **moment.extra,
         }
 
-    def _start(self, options: dict[str, Any]) -> Moment:
+    def _start(self, options: dict[str, Any]) -> StepResult:
         """Begin an episode with the reset options given."""
         raise NotImplementedError
 
-    def _play(self, command: str) -> Moment:
+    def _play(self, command: str) -> StepResult:
         """Answer one command."""
         raise NotImplementedError
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from games.base import Info, Moment, TextGame
+from games.base import Info, StepResult, TextGame
 from games.errors import GameError, nearest
-from games.parameters import Setting
+from games.parameters import Parameter
 
 ACTIONS = ("cooperate", "defect")
 STRATEGIES = ("cooperate", "defect", "alternate")
@@ -28,15 +28,15 @@ thresholds 0.5477 and 0.4523) alternating is best. The others are variants tried
 one has its threshold at a discount of 0.75."""
 
 SETTINGS = (
-    Setting(name="payoff", kind="choice", default="post", choices=tuple(PAYOFFS), help="the payoff matrix"),
-    Setting(
+    Parameter(name="payoff", kind="choice", default="post", choices=tuple(PAYOFFS), help="the payoff matrix"),
+    Parameter(
         name="matrix",
         kind="numbers",
         help="four payoffs in place of a named matrix: cooperate after cooperate, cooperate after defect,"
         " defect after cooperate, defect after defect",
     ),
-    Setting(name="start", kind="choice", default="coin", choices=("coin", *ACTIONS), help="the first past"),
-    Setting(name="discount", kind="float", default=0.5, low=0, high=1, help="what a learner should discount by"),
+    Parameter(name="start", kind="choice", default="coin", choices=("coin", *ACTIONS), help="the first past"),
+    Parameter(name="discount", kind="float", default=0.5, low=0, high=1, help="what a learner should discount by"),
 )
 
 
@@ -77,19 +77,19 @@ class PrisonersDilemma(TextGame):
         self.start = _checked(start, ("coin", *ACTIONS))
         self._last = 0
 
-    def _start(self, options: dict[str, Any]) -> Moment:
+    def _start(self, options: dict[str, Any]) -> StepResult:
         start = _checked(options.get("start", self.start), ("coin", *ACTIONS))
         self._last = int(self.np_random.integers(2)) if start == "coin" else ACTIONS.index(start)
-        return Moment(text=ACTIONS[self._last], commands=ACTIONS)
+        return StepResult(text=ACTIONS[self._last], commands=ACTIONS)
 
-    def _play(self, command: str) -> Moment:
+    def _play(self, command: str) -> StepResult:
         word = command.strip()
         if word not in ACTIONS:
-            return Moment(text="", reward=min(map(min, self.payoff)), commands=ACTIONS)
+            return StepResult(text="", reward=min(map(min, self.payoff)), commands=ACTIONS)
         now, before = ACTIONS.index(word), self._last
         self._last = now
         strategy = ACTIONS[now] if now == before else "alternate"
-        return Moment(text="", reward=self.payoff[now][before], commands=ACTIONS, extra={"strategy": strategy})
+        return StepResult(text="", reward=self.payoff[now][before], commands=ACTIONS, extra={"strategy": strategy})
 
     def _continuation(self) -> Info:
         return {"continuation": {"start": ACTIONS[self._last]}}

@@ -1,6 +1,6 @@
 """Settings of a game as text: `level=3&goal=none`, checked against a table, and written back canonically.
 
-A game declares a table of `Setting`s. What a setting means to the game is the game's affair; here a word
+A game declares a table of `Parameter`s. What a setting means to the game is the game's affair; here a word
 becomes a value of the right type and range, or one clear line saying what was expected.
 """
 
@@ -25,7 +25,7 @@ SAFE = " ,.'!-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class Parameter:
     """One setting of a game."""
 
     name: str
@@ -110,7 +110,7 @@ def split_query(query: str, game: str) -> dict[str, str]:
     return found
 
 
-def parse_settings(table: Sequence[Setting], words: Mapping[str, str], game: str) -> dict[str, Value]:
+def parse_settings(table: Sequence[Parameter], words: Mapping[str, str], game: str) -> dict[str, Value]:
     """The given settings as values, in the table's order; GameError for a name the table lacks."""
     known = {setting.name: setting for setting in table}
     for name in words:
@@ -122,7 +122,7 @@ def parse_settings(table: Sequence[Setting], words: Mapping[str, str], game: str
         raise GameError(f"{game}: {error}") from None
 
 
-def format_settings(table: Sequence[Setting], values: Mapping[str, Value]) -> str:
+def format_settings(table: Sequence[Parameter], values: Mapping[str, Value]) -> str:
     """The settings as the part of a GAME string after `?`, in the table's order."""
     pairs = ((setting, values[setting.name]) for setting in table if setting.name in values)
     return "&".join(f"{setting.name}={quote(setting.format(value), safe=SAFE)}" for setting, value in pairs)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from games.errors import GameError, nearest
-from games.parameters import Setting, Value, format_settings, parse_settings, split_query
+from games.parameters import Parameter, Value, format_settings, parse_settings, split_query
 from games.textworld.generation.families import FAMILIES, Family, family
 from games.textworld.validation.game_file import STORIES
 
@@ -109,7 +109,7 @@ def _small(head: str, query: str) -> GameSpec:
     return GameSpec(name, "bandit" if head == "bandit" else "ipd", "", tuple(kept.items()))
 
 
-def small_table(head: str) -> tuple[Setting, ...]:
+def small_table(head: str) -> tuple[Parameter, ...]:
     """The settings of `bandit` or `ipd`."""
     from games import bandit, ipd
 

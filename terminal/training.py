@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from agents.config import TrainSettings
+from agents.config import TrainConfig
 
 SHOWN = (
     ("success", "share won in this rollout", "{:.2f}"),
@@ -43,7 +43,7 @@ def clock(seconds: float) -> str:
     return f"{whole // 3600}:{minutes}:{whole % 60:02d}" if whole >= 3600 else f"{minutes}:{whole % 60:02d}"
 
 
-def share_done(metrics: Mapping[str, float], settings: TrainSettings) -> float:
+def share_done(metrics: Mapping[str, float], settings: TrainConfig) -> float:
     """How much of the budget is spent, 0 to 1: of iterations, commands or time, whichever ends first."""
     by_steps = 0.0 if settings.env_steps is None else metrics["env_steps"] / settings.env_steps
     by_time = 0.0 if settings.minutes is None else metrics["seconds"] / (60 * settings.minutes)
@@ -59,7 +59,7 @@ def sparkline(values: Sequence[float], width: int = 40) -> str:
     return "".join(BARS[int((value - low) / (high - low) * (len(BARS) - 1))] for value in shown)
 
 
-def panel(title: str, history: Sequence[Mapping[str, float]], settings: TrainSettings) -> RenderableType:
+def panel(title: str, history: Sequence[Mapping[str, float]], settings: TrainConfig) -> RenderableType:
     """The state of a run: budget, and every metric with its course so far."""
     if not history:
         return Panel(

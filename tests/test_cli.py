@@ -20,7 +20,7 @@ import pytest
 import cli as cli_module
 from agents.play.baselines import RandomAgent
 from agents.play.episode import Episode
-from agents.play.runner import Arena
+from agents.play.runner import EpisodeRunner
 from agents.play.transcript import NAME, Entry, append
 from tests import ROOT
 from tests.helpers.fakes import CorridorSpec
@@ -54,7 +54,7 @@ def bare(text: str) -> str:
 def run(tmp_path: Path) -> Path:
     """A folder with transcripts: two iterations of three episodes."""
     specs = [CorridorSpec("corridor", 3)]
-    with Arena(specs, seed=1) as arena:
+    with EpisodeRunner(specs, seed=1) as arena:
         for iteration in range(2):
             episodes = arena.play(RandomAgent(seed=1), 3)
             append(tmp_path / NAME, (Entry(iteration=iteration, episode=episode) for episode in episodes))

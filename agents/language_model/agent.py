@@ -14,12 +14,12 @@ import numpy as np
 import torch
 
 from agents.language_model.command_policy import HeadValues, choices_on_the_way, decide
-from agents.language_model.token_stream import Choice, Segment, Stream
+from agents.language_model.token_stream import Choice, Segment, TokenStream
 from agents.model.actor_critic import ActorCritic, entropy
 from agents.model.command_trie import Trie, build_trie
 from agents.model.kv_cache import RaggedCache
-from agents.model.tree_decoder import Block, keep_branch, read_blocks
-from agents.protocol import AgentError, Decision, Ending, Turn
+from agents.model.tree_decoder import TreeInput, keep_branch, read_blocks
+from agents.protocol import AgentError, Decision, EpisodeEnd, Turn
 from agents.text.prompt import PLAIN, PromptFormat
 
 Mode = Literal["trie", "free"]
@@ -29,7 +29,7 @@ Mode = Literal["trie", "free"]
 class _Live:
     """What the agent keeps of a live episode."""
 
-    stream: Stream
+    stream: TokenStream
     rng: np.random.Generator
     prompt: str
     terminator: str
@@ -43,7 +43,7 @@ class Reading:
     """Of the admissible commands."""
     heads: HeadValues
     """At the trie's branching nodes, in their order."""
-    block: Block | None
+    block: TreeInput | None
     """What was read; None where there is one command only."""
 
 
@@ -106,7 +106,7 @@ class LanguageModelAgent:
         tries = [self._trie(turn) for turn in turns]
         lives = [self._read_turn(turn, max(trie.depths)) for turn, trie in zip(turns, tries, strict=True)]
         blocks = [
-            Block(row=live.stream.row, tokens=live.stream.pending, trie=trie) if trie.branching else None
+            TreeInput(row=live.stream.row, tokens=live.stream.pending, trie=trie) if trie.branching else None
             for live, trie in zip(lives, tries, strict=True)
         ]
         heads = self._read_heads([block for block in blocks if block]).turns([len(trie.branching) for trie in tries])
@@ -148,7 +148,7 @@ class LanguageModelAgent:
                 stream.cached = self._cache.lengths[stream.row]
 
     @torch.no_grad()
-    def end(self, endings: Sequence[Ending]) -> None:
+    def end(self, endings: Sequence[EpisodeEnd]) -> None:
         """Close episodes: value the state after a truncated one, keep the segments if asked to, free the cache."""
         lives = {ending.episode: self._live.pop(ending.episode) for ending in endings}
         bootstraps = self._bootstrap([e for e in endings if self.record and e.truncated and not e.terminated], lives)
@@ -174,7 +174,7 @@ class LanguageModelAgent:
         """Append what the game wrote; cut the stream where `reserve` more tokens would not fit."""
         live = self._live.get(turn.episode)
         if live is None:
-            stream = Stream(episode=turn.episode, gamma=self.gamma, row=self._cache.add_row())
+            stream = TokenStream(episode=turn.episode, gamma=self.gamma, row=self._cache.add_row())
             rng = np.random.default_rng([self.seed, turn.episode])
             live = self._live[turn.episode] = _Live(stream, rng, turn.prompt, turn.terminator)
         live.stream.next_turn(turn.reward, first=turn.first)
@@ -216,7 +216,7 @@ class LanguageModelAgent:
 
     # -- the trie mode ---------------------------------------------------------------------------------
 
-    def _read_heads(self, blocks: Sequence[Block]) -> HeadValues:
+    def _read_heads(self, blocks: Sequence[TreeInput]) -> HeadValues:
         if not blocks:
             return HeadValues(logprobs=np.zeros((0, 1)), values=np.zeros(0), q_values=None)
         hidden = read_blocks(self.model, self._cache, blocks)
@@ -226,7 +226,7 @@ class LanguageModelAgent:
             alternatives[row, : len(tokens)] = tokens
         return HeadValues.of(self.model.read(hidden, torch.from_numpy(alternatives).to(self.model.device)))
 
-    def _bootstrap(self, endings: Sequence[Ending], lives: dict[int, _Live]) -> dict[int, float]:
+    def _bootstrap(self, endings: Sequence[EpisodeEnd], lives: dict[int, _Live]) -> dict[int, float]:
         """v of the state after each truncated episode."""
         if not endings:
             return {}
@@ -234,7 +234,7 @@ class LanguageModelAgent:
         for ending in endings:
             live = lives[ending.episode]
             self._append(live, ending.observation, first=False, reserve=0)
-            blocks.append(Block(row=live.stream.row, tokens=live.stream.pending))
+            blocks.append(TreeInput(row=live.stream.row, tokens=live.stream.pending))
         values = self.model.heads.values(read_blocks(self.model, self._cache, blocks)).tolist()
         return {ending.episode: value for ending, value in zip(endings, values, strict=True)}
 
@@ -251,7 +251,7 @@ class LanguageModelAgent:
         for _ in range(self.max_command_tokens):
             if not writing:
                 break
-            blocks = [Block(row=lives[i].stream.row, tokens=lives[i].stream.pending) for i in writing]
+            blocks = [TreeInput(row=lives[i].stream.row, tokens=lives[i].stream.pending) for i in writing]
             hidden = read_blocks(self.model, self._cache, blocks)
             logprobs = self.model.all_logprobs(hidden)
             spread = entropy(logprobs).tolist()

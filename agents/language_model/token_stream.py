@@ -1,6 +1,6 @@
 """One episode is one token stream: what the game wrote, what the agent chose, and what it thought when it chose.
 
-A `Stream` grows while the episode lives; `finish` turns it into immutable `Segment`s, the samples of the
+A `TokenStream` grows while the episode lives; `finish` turns it into immutable `Segment`s, the samples of the
 update. Observation tokens are the game's, command tokens the agent's; only choices (several alternatives)
 are actions, forced tokens and forced turns are bridged by the discount. Knows token ids and floats only.
 """
@@ -64,7 +64,7 @@ class Segment:
 
 
 @dataclass(slots=True)
-class Stream:
+class TokenStream:
     """A live episode's tokens and choices. `cached` counts the tokens that are in the key/value cache."""
 
     episode: int

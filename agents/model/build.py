@@ -25,7 +25,7 @@ LARGE_VOCABULARY = 8192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Assembly:
+class ModelConfig:
     """Everything that must be known to put an untrained `ActorCritic` together; part of a run's settings."""
 
     trunk: str = "small"
@@ -50,7 +50,7 @@ class Assembly:
     """q = v + Q head, which begins at 0."""
 
 
-def assemble(assembly: Assembly, vocabulary: Sequence[str] | None) -> tuple[ActorCritic, Any]:
+def assemble(assembly: ModelConfig, vocabulary: Sequence[str] | None) -> tuple[ActorCritic, Any]:
     """An untrained model and its tokenizer.
 
     Args:
@@ -70,7 +70,7 @@ def assemble(assembly: Assembly, vocabulary: Sequence[str] | None) -> tuple[Acto
     return _with_heads(lm, assembly), tokenizer
 
 
-def build_model(assembly: Assembly, config: Mapping[str, Any] | None, vocabulary: int) -> ActorCritic:
+def build_model(assembly: ModelConfig, config: Mapping[str, Any] | None, vocabulary: int) -> ActorCritic:
     """The model that a checkpoint describes, with whatever weights: from its config, or base and adapter.
 
     Raises:
@@ -91,7 +91,7 @@ def build_model(assembly: Assembly, config: Mapping[str, Any] | None, vocabulary
     return _with_heads(lm.to(_dtype(assembly.dtype)), assembly)
 
 
-def _with_heads(lm: Any, assembly: Assembly) -> ActorCritic:
+def _with_heads(lm: Any, assembly: ModelConfig) -> ActorCritic:
     config = lm.config
     heads = Heads(
         config.hidden_size,
@@ -117,7 +117,7 @@ def _dtype(name: str) -> torch.dtype:
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
 
 
-def _from_config(assembly: Assembly, vocabulary: Sequence[str] | None) -> tuple[Any, Any]:
+def _from_config(assembly: ModelConfig, vocabulary: Sequence[str] | None) -> tuple[Any, Any]:
     from agents.text.word_tokenizer import textworld_vocabulary, word_tokenizer
 
     if vocabulary is None:
@@ -175,13 +175,13 @@ def from_config(trunk: str, vocabulary: int, dropout: float) -> Any:
     return lm
 
 
-def _from_pretrained(assembly: Assembly) -> tuple[Any, Any]:
+def _from_pretrained(assembly: ModelConfig) -> tuple[Any, Any]:
     from agents.model.pretrained import load_pretrained
 
     return load_pretrained(assembly.trunk, dtype=assembly.dtype)
 
 
-def _adapted(lm: Any, assembly: Assembly) -> Any:
+def _adapted(lm: Any, assembly: ModelConfig) -> Any:
     """The trunk behind a LoRA adapter (Hu et al. 2021) on all its linear layers; only the adapter is trained."""
     try:
         from peft import LoraConfig, get_peft_model

@@ -28,7 +28,7 @@ An estimate that was not measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
+class TreeInput:
     """What one row of a pass reads: `tokens` continue cache row `row`, then come the trie's inner nodes."""
 
     row: int
@@ -48,7 +48,7 @@ class Block:
         return [place.get(node, root) for node in self.trie.branching]
 
 
-def read_blocks(model: ActorCritic, cache: RaggedCache, blocks: Sequence[Block]) -> Tensor:
+def read_blocks(model: ActorCritic, cache: RaggedCache, blocks: Sequence[TreeInput]) -> Tensor:
     """Read all blocks, those of similar length in one forward pass.
 
     The blocks' own tokens become part of their cache rows; trie nodes are written behind them and stay only
@@ -93,7 +93,7 @@ def similar_lengths(
     return groups[::-1]
 
 
-def _read_group(model: ActorCritic, cache: RaggedCache, blocks: Sequence[Block]) -> Tensor:
+def _read_group(model: ActorCritic, cache: RaggedCache, blocks: Sequence[TreeInput]) -> Tensor:
     """One forward pass over blocks, padded to the longest; hidden states [N, d] at their points."""
     width = max(block.length for block in blocks)
     starts = [cache.lengths[block.row] for block in blocks]
@@ -135,7 +135,7 @@ def _attention_mask(model: ActorCritic, visible: Tensor) -> Tensor:
     return torch.zeros_like(visible, dtype=dtype).masked_fill(~visible, torch.finfo(dtype).min)
 
 
-def keep_branch(cache: RaggedCache, blocks: Sequence[Block], commands: Sequence[int]) -> list[int]:
+def keep_branch(cache: RaggedCache, blocks: Sequence[TreeInput], commands: Sequence[int]) -> list[int]:
     """Make the chosen commands' nodes that were read the continuation of their rows; forget the others.
 
     Returns:
@@ -170,10 +170,10 @@ def check_cache(model: ActorCritic) -> None:
     tokens, trie = [0, 1, 1], build_trie([[0, 0], [0, 1], [1, 0], [1, 1]])  # every vocabulary has two tokens
     try:
         cache = RaggedCache(model.layers)
-        first = Block(row=cache.add_row(), tokens=tokens, trie=trie)
+        first = TreeInput(row=cache.add_row(), tokens=tokens, trie=trie)
         ours = [*read_blocks(model, cache, [first])]
         keep_branch(cache, [first], [2])
-        ours += read_blocks(model, cache, [Block(row=first.row, tokens=[0, 1])])
+        ours += read_blocks(model, cache, [TreeInput(row=first.row, tokens=[0, 1])])
         streams = (tokens, [*tokens, 0], [*tokens, 1], [*tokens, 1, 0, 1])
         plain = [model.hidden(torch.tensor([s], device=model.device), use_cache=False)[0, -1] for s in streams]
         off = [float((a - b).norm() / b.norm()) for a, b in zip(ours, plain, strict=True)]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from agents.protocol import AgentError, Decision, Ending, Turn
+from agents.protocol import AgentError, Decision, EpisodeEnd, Turn
 
 
 class RandomAgent:
@@ -28,7 +28,7 @@ class RandomAgent:
     def act(self, turns: Sequence[Turn]) -> list[Decision]:
         return [self._choose(turn) for turn in turns]
 
-    def end(self, endings: Sequence[Ending]) -> None:
+    def end(self, endings: Sequence[EpisodeEnd]) -> None:
         for ending in endings:
             self._streams.pop(ending.episode, None)
 
@@ -54,7 +54,7 @@ class HumanAgent:
     def act(self, turns: Sequence[Turn]) -> list[Decision]:
         return [Decision(command=self._ask(turn)) for turn in turns]
 
-    def end(self, endings: Sequence[Ending]) -> None:
+    def end(self, endings: Sequence[EpisodeEnd]) -> None:
         """Nothing is remembered between turns."""
 
 
@@ -75,7 +75,7 @@ class WalkthroughAgent:
     def act(self, turns: Sequence[Turn]) -> list[Decision]:
         return [Decision(command=self._next(turn)) for turn in turns]
 
-    def end(self, endings: Sequence[Ending]) -> None:
+    def end(self, endings: Sequence[EpisodeEnd]) -> None:
         for ending in endings:
             self._rest.pop(ending.episode, None)
 

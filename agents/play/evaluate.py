@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from agents.play.episode import Episode
 from agents.play.live_episode import Game
 from agents.play.metrics import act_share
-from agents.play.runner import Arena
+from agents.play.runner import EpisodeRunner
 from agents.protocol import Agent
 
 CONFIDENCE = 0.95
@@ -109,7 +109,7 @@ def evaluate(
     infos: Sequence[str] = getattr(agent, "infos", ())
     if 0 < episodes < len(specs):
         specs = [specs[index * len(specs) // episodes] for index in range(episodes)]
-    with Arena(specs, seed=seed, parallel=parallel, max_turns=max_turns, infos=infos) as arena:
+    with EpisodeRunner(specs, seed=seed, parallel=parallel, max_turns=max_turns, infos=infos) as arena:
         for episode in arena.play(agent, episodes):
             played.append(episode)
             if on_episode is not None:

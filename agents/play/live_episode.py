@@ -50,7 +50,7 @@ class StepEvent:
 
 
 @dataclass(slots=True, kw_only=True)
-class Live:
+class LiveEpisode:
     """An episode that is being played."""
 
     env: Env

@@ -15,16 +15,16 @@ import numpy as np
 
 import games
 from agents.play.episode import Episode
-from agents.play.live_episode import Env, Game, Live, StepEvent
-from agents.protocol import Agent, AgentError, Ending, Turn
+from agents.play.live_episode import Env, Game, LiveEpisode, StepEvent
+from agents.protocol import Agent, AgentError, EpisodeEnd, Turn
 
-__all__ = ["IDLE_GAMES", "Arena", "Episode", "StepEvent"]
+__all__ = ["IDLE_GAMES", "Episode", "EpisodeRunner", "StepEvent"]
 
 IDLE_GAMES = 64
 """How many games that nobody plays just now stay open, to be reset instead of loaded again."""
 
 
-class Arena:
+class EpisodeRunner:
     """Plays episodes of `specs` in turn; use it in a `with` block or `close()` it.
 
     Episode numbers count on over all calls of `play` and never repeat. Episode i is of game `specs[i // group_size %
@@ -69,7 +69,7 @@ class Arena:
         go on. A game that cannot even be opened raises. Closing the iterator early closes the games that are
         live.
         """
-        live: dict[int, Live] = {}
+        live: dict[int, LiveEpisode] = {}
         last = self.next_episode + episodes
         try:
             while True:
@@ -94,14 +94,16 @@ class Arena:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _round(self, agent: Agent, live: dict[int, Live], on_step: Callable[[StepEvent], None] | None) -> list[Episode]:
+    def _round(
+        self, agent: Agent, live: dict[int, LiveEpisode], on_step: Callable[[StepEvent], None] | None
+    ) -> list[Episode]:
         """One command in every live episode; those that it ends leave `live` and are returned."""
         places = list(live)
         decisions = agent.act([live[place].turn for place in places])
         if len(decisions) != len(places):
             raise TypeError(f"{agent.name} got {len(places)} turns, but made {len(decisions)} decisions")
         finished: list[Episode] = []
-        endings: list[Ending] = []
+        endings: list[EpisodeEnd] = []
         for place, decision in zip(places, decisions, strict=True):
             event = live[place].step(decision)
             if on_step is not None:
@@ -115,7 +117,7 @@ class Arena:
             agent.end(endings)
         return finished
 
-    def _open(self, place: int) -> Live:
+    def _open(self, place: int) -> LiveEpisode:
         """Begin the next episode. The seed is given even where an episode goes on from the one before, so
         that a game that draws random numbers can be played again from a checkpoint."""
         index = self.next_episode
@@ -143,7 +145,7 @@ class Arena:
             prompt=env.metadata.get("prompt", "\n> "),
             terminator=env.metadata.get("terminator", "\n"),
         )
-        return Live(env=env, seed=seed, turn=turn)
+        return LiveEpisode(env=env, seed=seed, turn=turn)
 
     def _leave(self, place: int, env: Env, event: StepEvent) -> None:
         """Keep the env for later and what the next episode goes on from; an env that failed is closed."""
@@ -166,8 +168,8 @@ class Arena:
         return games.shape(spec.make(max_turns=self.max_turns, infos=self.infos), **self.shaping)
 
 
-def _ending(event: StepEvent) -> Ending:
-    return Ending(
+def _ending(event: StepEvent) -> EpisodeEnd:
+    return EpisodeEnd(
         episode=event.turn.episode,
         observation=event.observation,
         info=event.info,

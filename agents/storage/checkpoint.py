@@ -24,7 +24,7 @@ from torch import Tensor
 
 from agents.language_model.agent import LanguageModelAgent
 from agents.model.actor_critic import ActorCritic
-from agents.model.build import Assembly, assemble, build_model
+from agents.model.build import ModelConfig, assemble, build_model
 from agents.protocol import AgentError
 from agents.text.prompt import prompt_format
 
@@ -39,7 +39,7 @@ def save_agent(
     folder: Path,
     model: ActorCritic,
     tokenizer: Any,
-    assembly: Assembly,
+    assembly: ModelConfig,
     description: Mapping[str, Any],
     *,
     dtype: torch.dtype | None = None,
@@ -121,7 +121,7 @@ def load_agent(folder: Path, *, seed: int = 0, greedy: bool = False) -> Language
 
 def load_pretrained(name: str, *, seed: int = 0, greedy: bool = False) -> LanguageModelAgent:
     """A pretrained decoder as it is, heads untrained: plays zero-shot."""
-    model, tokenizer = assemble(Assembly(trunk=name, q_heads=0), None)
+    model, tokenizer = assemble(ModelConfig(trunk=name, q_heads=0), None)
     return LanguageModelAgent(model.eval().to(PartialState().device), tokenizer, name=name, seed=seed, greedy=greedy)
 
 
@@ -240,9 +240,9 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _assembly(about: Mapping[str, Any], folder: Path) -> Assembly:
+def _assembly(about: Mapping[str, Any], folder: Path) -> ModelConfig:
     try:
-        return Assembly(**about["assembly"])
+        return ModelConfig(**about["assembly"])
     except TypeError as error:
         raise AgentError(f"{folder / AGENT} does not describe a model: {error}") from None
 

@@ -21,8 +21,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from actde import OptimizerError, Settings
-from agents.config import TrainSettings
+from actde import OptimizerConfig, OptimizerError
+from agents.config import TrainConfig
 from agents.play import transcript
 from agents.protocol import AgentError
 from agents.storage.checkpoint import AGENT, FOLDER, read_json
@@ -42,7 +42,7 @@ class RunFolder:
             made by other settings.
     """
 
-    def __init__(self, path: Path, settings: TrainSettings, learning: Settings, *, resume: bool) -> None:
+    def __init__(self, path: Path, settings: TrainConfig, learning: OptimizerConfig, *, resume: bool) -> None:
         self.path, self._resume = path, resume
         self._settings = {"train": settings.to_dict(), "learning": learning.to_dict()}
         if resume:
@@ -143,8 +143,8 @@ def read_settings(path: Path) -> dict[str, dict[str, Any]]:
         raise AgentError(f"{path / SETTINGS} is damaged: expected train and learning, got {sorted(found)}")
     try:
         return {
-            "train": TrainSettings.from_dict(found["train"]).to_dict(),
-            "learning": Settings.from_dict(found["learning"]).to_dict(),
+            "train": TrainConfig.from_dict(found["train"]).to_dict(),
+            "learning": OptimizerConfig.from_dict(found["learning"]).to_dict(),
         }
     except (OptimizerError, TypeError) as error:
         raise AgentError(f"{path / SETTINGS} is damaged: {error}") from None

@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from agents.model.actor_critic import ActorCritic
-from agents.training.rollout_batch import Rollout
+from agents.training.rollout_batch import RolloutBatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TextSample:
+class LMSample:
     """Positions of one gradient step whose next token is to be predicted."""
 
     positions: Mapping[int, NDArray[np.int64]]
     """Row of the rollout -> positions in its segment; the hidden state there predicts the token after it."""
 
     @classmethod
-    def draw(cls, rollout: Rollout, rows: Sequence[int], most: int, rng: np.random.Generator) -> Self:
+    def draw(cls, rollout: RolloutBatch, rows: Sequence[int], most: int, rng: np.random.Generator) -> Self:
         """At most `most` positions of each row, drawn without replacement."""
         found = {}
         for row in rows:

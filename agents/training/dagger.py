@@ -1,8 +1,7 @@
 """Who labels the choices that an optimizer imitates: a teacher who plays or looks on, or one's own best play.
 
-`Taught` is the language model with a teacher at its side; it plays like any agent, and what it leaves in the stream
-are choices with labels. `labelled_best` labels what was played without one. Leaves out the loss
-(`actde/imitation.py`) and when what is asked for (train.py).
+`DAggerAgent` is the language model with an expert beside it; it plays like any agent, and leaves choices with labels
+in the stream. `labelled_best` labels what was played without one.
 """
 
 import math
@@ -16,10 +15,10 @@ from agents.language_model.agent import LanguageModelAgent, Reading
 from agents.language_model.token_stream import Segment
 from agents.play.episode import Episode
 from agents.play.metrics import Metrics
-from agents.protocol import AgentError, Decision, Ending, Turn
+from agents.protocol import AgentError, Decision, EpisodeEnd, Turn
 
 
-class Teacher:
+class Expert:
     """Says what it would do at each turn of an episode, by the game's own solution.
 
     The game's walkthrough counts for as long as the episode has followed it. `policy_commands` are the game's own way
@@ -63,7 +62,7 @@ class Teacher:
         self._unread.pop(episode, None)
 
 
-class Taught:
+class DAggerAgent:
     """Plays turn by turn as the teacher, with probability `beta`, or as the model; every turn gets the teacher's label.
 
     In a share of the episodes, `greedy`, the model's own turns take its likeliest command. That is how it is shown
@@ -74,7 +73,7 @@ class Taught:
     turn has no label. A decision's probabilities, v and q are the model's, whoever played.
     """
 
-    def __init__(self, agent: LanguageModelAgent, teacher: Teacher, *, beta: float = 1.0, greedy: float = 0.0) -> None:
+    def __init__(self, agent: LanguageModelAgent, teacher: Expert, *, beta: float = 1.0, greedy: float = 0.0) -> None:
         if agent.mode != "trie":
             raise AgentError(f"a teacher's commands are admissible ones: expected mode trie, got {agent.mode}")
         self.agent, self.teacher, self.name = agent, teacher, agent.name
@@ -105,7 +104,7 @@ class Taught:
             decisions.append(replace(decision, command=name))
         return decisions
 
-    def end(self, endings: Sequence[Ending]) -> None:
+    def end(self, endings: Sequence[EpisodeEnd]) -> None:
         """Close the episodes."""
         for ending in endings:
             self.teacher.forget(ending.episode)

@@ -13,9 +13,9 @@ import torch
 from accelerate import Accelerator
 
 import games
-from agents.config import TrainSettings
+from agents.config import TrainConfig
 from agents.model.actor_critic import ActorCritic
-from agents.model.build import Assembly
+from agents.model.build import ModelConfig
 
 
 def frozen_copy(model: ActorCritic) -> ActorCritic:
@@ -24,10 +24,10 @@ def frozen_copy(model: ActorCritic) -> ActorCritic:
     return copy.deepcopy(model, shared).eval().requires_grad_(False)
 
 
-def assembly_of_run(settings: TrainSettings, *, q_heads: int) -> Assembly:
+def assembly_of_run(settings: TrainConfig, *, q_heads: int) -> ModelConfig:
     """What to put together for these settings."""
-    values = {spec.name: getattr(settings, spec.name) for spec in fields(Assembly)}
-    return Assembly(**(values | {"q_heads": q_heads}))
+    values = {spec.name: getattr(settings, spec.name) for spec in fields(ModelConfig)}
+    return ModelConfig(**(values | {"q_heads": q_heads}))
 
 
 def vocabulary(specs: Sequence[games.GameSpec]) -> tuple[str, ...] | None:
@@ -43,21 +43,21 @@ def vocabulary(specs: Sequence[games.GameSpec]) -> tuple[str, ...] | None:
     return tuple(words)
 
 
-def process_seed(settings: TrainSettings, accelerator: Accelerator) -> int:
+def process_seed(settings: TrainConfig, accelerator: Accelerator) -> int:
     """The run's seed, and another in each further process, so that every one plays games of its own."""
     if accelerator.process_index == 0:
         return settings.seed
     return int(np.random.SeedSequence([settings.seed, accelerator.process_index]).generate_state(1)[0])
 
 
-def stepper_tensors(stepper: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+def torch_optimizer_tensors(stepper: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     """AdamW's moments and step counts, by number of parameter: "stepper.7.exp_avg"; nothing for SGD."""
     state = stepper.state_dict()["state"]
     return {f"stepper.{index}.{name}": tensor for index, moments in state.items() for name, tensor in moments.items()}
 
 
-def load_stepper(stepper: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    """Take back what `stepper_tensors` gave."""
+def load_torch_optimizer(stepper: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+    """Take back what `torch_optimizer_tensors` gave."""
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, tensor in tensors.items():
         _, index, name = key.split(".")

@@ -18,7 +18,7 @@ from agents.protocol import AgentError
 from games.specs import mixed
 
 
-class Curriculum:
+class LevelSchedule:
     """The games of a run, and how far it has come in them.
 
     Args:

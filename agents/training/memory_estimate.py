@@ -13,10 +13,10 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from agents.config import TrainSettings
+from agents.config import TrainConfig
 from agents.model.actor_critic import ActorCritic
 from agents.model.kv_cache import RaggedCache, room_for
-from agents.model.tree_decoder import Block, read_blocks
+from agents.model.tree_decoder import TreeInput, read_blocks
 from agents.protocol import AgentError
 
 HEAP = 1.6
@@ -45,7 +45,7 @@ class MemoryNeeds:
     """What it keeps for each token with gradient checkpointing: one hidden state per layer."""
 
     @classmethod
-    def of(cls, model: ActorCritic, settings: TrainSettings) -> Self:
+    def of(cls, model: ActorCritic, settings: TrainConfig) -> Self:
         """Count for a model that does not recompute its activations yet; draws no random number."""
         short = max(1, min(32, model.context // 4))
         kept = [_kept(model, length) for length in (short, 2 * short, 4 * short)]  # c + a n + b n^2
@@ -92,7 +92,7 @@ def available(device: torch.device) -> int:
     return int(psutil.virtual_memory().available)
 
 
-def check_memory(needs: MemoryNeeds, settings: TrainSettings, *, context: int, free: int) -> None:
+def check_memory(needs: MemoryNeeds, settings: TrainConfig, *, context: int, free: int) -> None:
     """Refuse a run that would not fit into `free` bytes.
 
     Raises:
@@ -151,6 +151,6 @@ def _position(model: ActorCritic) -> int:
     training = model.training
     model.eval()
     cache = RaggedCache(model.layers)
-    read_blocks(model, cache, [Block(row=cache.add_row(), tokens=[0])])
+    read_blocks(model, cache, [TreeInput(row=cache.add_row(), tokens=[0])])
     model.train(training)
     return sum(int(layer.keys.nbytes + layer.values.nbytes) for layer in cache.layers) // room_for(1, 0)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import games
-from actde import Settings, optimizer_class
-from agents.config import TrainSettings
+from actde import OptimizerConfig, optimizer_class
+from agents.config import TrainConfig
 
 GAMES: dict[str, dict[str, Any]] = {
     # one state, one choice: nothing to discount, and enough samples that a step sees every arm
@@ -122,7 +122,7 @@ CONTINUED_IMITATION: dict[str, Any] = {"lr": 1e-4}
 """The same for imitation that begins with one: with the steps of a run from nothing it is lost."""
 
 
-def resolve(explicit: Mapping[str, Any]) -> tuple[TrainSettings, Settings]:
+def resolve(explicit: Mapping[str, Any]) -> tuple[TrainConfig, OptimizerConfig]:
     """The settings of a run from the few that were asked for.
 
     Raises:
@@ -130,12 +130,12 @@ def resolve(explicit: Mapping[str, Any]) -> tuple[TrainSettings, Settings]:
         GameError: an unknown game.
         AgentError: the prior to begin with is missing or damaged.
     """
-    kind = games.resolve(explicit.get("game", TrainSettings().game))[0].kind
+    kind = games.resolve(explicit.get("game", TrainConfig().game))[0].kind
     kind = "textworld" if kind == "file" else kind
     prior = _of_prior(explicit)
     values = GAMES[kind] | prior
     values |= TRUNKS.get(explicit.get("trunk", values["trunk"]), {})
-    optimizer, trunk = explicit.get("optimizer", TrainSettings().optimizer), explicit.get("trunk", values["trunk"])
+    optimizer, trunk = explicit.get("optimizer", TrainConfig().optimizer), explicit.get("trunk", values["trunk"])
     if kind == "textworld":
         values |= OPTIMIZERS.get(optimizer, {})
         values |= IMITATION.get(trunk, {}) if optimizer == "imitation" else {}
@@ -143,10 +143,10 @@ def resolve(explicit: Mapping[str, Any]) -> tuple[TrainSettings, Settings]:
             imitates = optimizer_class(optimizer).labels != "none"
             values |= CONTINUED_IMITATION if imitates else CONTINUED.get(trunk, {})
     values |= prior | dict(explicit)  # no preset changes what the prior is
-    learning = {spec.name for spec in fields(Settings)}
+    learning = {spec.name for spec in fields(OptimizerConfig)}
     return (
-        TrainSettings.from_dict({name: value for name, value in values.items() if name not in learning}),
-        Settings.from_dict({name: value for name, value in values.items() if name in learning}),
+        TrainConfig.from_dict({name: value for name, value in values.items() if name not in learning}),
+        OptimizerConfig.from_dict({name: value for name, value in values.items() if name in learning}),
     )
 
 

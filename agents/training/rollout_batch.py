@@ -21,7 +21,7 @@ Credit = Literal["token", "command"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class MicroBatch:
     """Some segments of a rollout, ready to be read: b rows, N choices, T actions (the whole rollout's T)."""
 
     tokens: Tensor
@@ -71,7 +71,7 @@ class Part:
         return self.grid(logprobs.gather(1, labels.clamp_min(0)[:, None]).squeeze(1), labels >= 0)
 
 
-class Rollout:
+class RolloutBatch:
     """All segments of one rollout, B of them, with N choices that form at most T actions each."""
 
     def __init__(self, segments: Sequence[Segment], *, credit: Credit, device: torch.device | None = None) -> None:
@@ -103,7 +103,7 @@ class Rollout:
     def __len__(self) -> int:
         return len(self.segments)
 
-    def part(self, rows: Sequence[int]) -> Part:
+    def part(self, rows: Sequence[int]) -> MicroBatch:
         """The segments `rows`, padded to the longest of them."""
         length = max(len(self.segments[row].tokens) for row in rows)
         tokens = np.zeros((len(rows), length), dtype=np.int64)
@@ -112,7 +112,7 @@ class Rollout:
         ranges = [np.arange(self.offsets[row], self.offsets[row + 1]) for row in rows]
         which = self._tensor(np.concatenate(ranges), torch.int64)
         owner = self._tensor(np.repeat(np.arange(len(rows)), [len(r) for r in ranges]), torch.int64)
-        return Part(
+        return MicroBatch(
             tokens=torch.from_numpy(tokens).to(self.device),
             choices=Choices(
                 rows=owner,

@@ -18,15 +18,15 @@ import torch
 from accelerate import Accelerator
 
 import games
-from actde import Settings, make_optimizer
-from agents.config import TrainSettings
+from actde import OptimizerConfig, make_optimizer
+from agents.config import TrainConfig
 from agents.language_model.agent import LanguageModelAgent
 from agents.language_model.token_stream import Segment
 from agents.model.build import assemble
 from agents.play import transcript
 from agents.play.episode import Episode, Step
 from agents.play.metrics import Metrics, StrategyShares, episode_metrics, strategies_of
-from agents.play.runner import Arena
+from agents.play.runner import EpisodeRunner
 from agents.protocol import AgentError
 from agents.storage.checkpoint import (
     STATE,
@@ -40,19 +40,19 @@ from agents.storage.checkpoint import (
 )
 from agents.storage.run_folder import INITIAL, RunFolder
 from agents.text.prompt import prompt_format
-from agents.training.dagger import Taught, Teacher, labelled_best
+from agents.training.dagger import DAggerAgent, Expert, labelled_best
 from agents.training.factory import (
     assembly_of_run,
     frozen_copy,
-    load_stepper,
+    load_torch_optimizer,
     process_seed,
-    stepper_tensors,
+    torch_optimizer_tensors,
     vocabulary,
 )
-from agents.training.level_schedule import Curriculum
+from agents.training.level_schedule import LevelSchedule
 from agents.training.memory_estimate import MemoryNeeds, available, check_memory
-from agents.training.rollout_batch import Rollout
-from agents.training.updater import Updater, make_stepper, set_rates
+from agents.training.rollout_batch import RolloutBatch
+from agents.training.updater import Updater, make_torch_optimizer, set_learning_rates
 from agents.training.warm_start import load_prior
 from games.game_hash import game_hash
 from games.textworld.generation.reserved_seeds import refuse_reserved
@@ -64,7 +64,7 @@ RECENT = 100
 class Trainer:
     """A run from its first iteration, or from its newest checkpoint. Iterate over `run()`."""
 
-    def __init__(self, settings: TrainSettings, learning: Settings, out: Path, *, resume: bool = False) -> None:
+    def __init__(self, settings: TrainConfig, learning: OptimizerConfig, out: Path, *, resume: bool = False) -> None:
         self.optimizer = make_optimizer(settings.optimizer, learning)
         taught = self.optimizer.labels == "teacher"
         if taught and not settings.asks_model and (settings.promote or settings.stop_success):
@@ -74,7 +74,7 @@ class Trainer:
             )
         self.specs = games.resolve(settings.game)
         refuse_reserved(self.specs)
-        self.curriculum = Curriculum(self.specs, promote=settings.promote, episodes=settings.promote_episodes)
+        self.curriculum = LevelSchedule(self.specs, promote=settings.promote, episodes=settings.promote_episodes)
         self.strategies = strategies_of(self.specs[0])
         self.settings, self.learning = settings, learning
         self.folder = RunFolder(out, settings, learning, resume=resume)
@@ -91,16 +91,16 @@ class Trainer:
         self._check_memory()
         if settings.gradient_checkpointing:
             self.model.recompute_activations()
-        self.stepper = make_stepper(self.model, settings)
+        self.stepper = make_torch_optimizer(self.model, settings)
         self.updater = Updater(self.model, self.stepper, self.optimizer, settings, self.accelerator, self.reference)
         seed = process_seed(settings, self.accelerator)
         self.arena = self._make_arena(seed)
         self.agent = self._make_agent(seed)
-        self.taught: Taught | None = None
+        self.taught: DAggerAgent | None = None
         """The agent with a teacher at its side, where its commands are imitated."""
         if taught:
-            teacher = Teacher(prefer_policy=settings.teacher == "policy")
-            self.taught = Taught(self.agent, teacher, greedy=settings.greedy_share)
+            teacher = Expert(prefer_policy=settings.teacher == "policy")
+            self.taught = DAggerAgent(self.agent, teacher, greedy=settings.greedy_share)
         self.trained_on: list[str] = sorted({*prior_games, *map(game_hash, self.specs)})
         """Hashes of all games of this run and of its prior's."""
         self.stopping = False
@@ -159,9 +159,9 @@ class Trainer:
         played = time.perf_counter()
         if not segments:
             raise AgentError(f"{self.settings.game} offers no choice: every turn has one admissible command")
-        rollout = Rollout(segments, credit=self.settings.credit, device=self.accelerator.device)
+        rollout = RolloutBatch(segments, credit=self.settings.credit, device=self.accelerator.device)
         self.model.train()
-        set_rates(self.stepper, self.settings, self.iteration)
+        set_learning_rates(self.stepper, self.settings, self.iteration)
         rng = np.random.default_rng([self.settings.seed, 1, self.iteration])
         measures, targets = self.updater.learn(rollout, rng)
         learned = time.perf_counter()
@@ -215,7 +215,7 @@ class Trainer:
             self.tokenizer,
             self.assembly,
             self.description() | {"trained_on": self.trained_on},
-            training=stepper_tensors(self.stepper) | {"torch_rng": torch.get_rng_state()},
+            training=torch_optimizer_tensors(self.stepper) | {"torch_rng": torch.get_rng_state()},
             state={
                 "iteration": self.iteration,
                 "env_steps": self.env_steps,
@@ -239,9 +239,9 @@ class Trainer:
             "made_by": {"train": self.settings.to_dict(), "learning": self.learning.to_dict()},
         }
 
-    def _make_arena(self, seed: int) -> Arena:
+    def _make_arena(self, seed: int) -> EpisodeRunner:
         settings, taught = self.settings, self.optimizer.labels == "teacher"
-        return Arena(
+        return EpisodeRunner(
             self.curriculum.in_play(),
             seed=seed,
             parallel=settings.parallel,
@@ -292,7 +292,7 @@ class Trainer:
         self._keep_initial(())  # where the run was begun by a version that did not
         load_tensors(self.model, weights, folder)
         torch.set_rng_state(tensors.pop("torch_rng"))
-        load_stepper(self.stepper, tensors)
+        load_torch_optimizer(self.stepper, tensors)
         self.iteration, self.env_steps, self.seconds = state["iteration"], state["env_steps"], state["seconds"]
         self.arena.next_episode, self.arena.continuations = state["next_episode"], state["continuations"]
         self.recent.extend(state["recent"])

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from actde import Batch, Optimizer, Targets
-from agents.config import TrainSettings
+from agents.config import TrainConfig
 from agents.model.actor_critic import ActorCritic, Readout
 from agents.model.tree_decoder import pass_overhead, similar_lengths
-from agents.training.auxiliary_loss import TextSample
-from agents.training.rollout_batch import Part, Rollout
+from agents.training.auxiliary_loss import LMSample
+from agents.training.rollout_batch import MicroBatch, RolloutBatch
 
 
-def parameter_groups(model: ActorCritic, settings: TrainSettings) -> list[dict[str, Any]]:
+def parameter_groups(model: ActorCritic, settings: TrainConfig) -> list[dict[str, Any]]:
     """Groups of parameters: policy (trunk, adapter, lm_head), value head and Q heads, each with its learning rate.
 
     Weight decay acts on the matrices of linear layers only, not on embeddings, norms and biases.
@@ -47,7 +47,7 @@ def parameter_groups(model: ActorCritic, settings: TrainSettings) -> list[dict[s
     ]
 
 
-def make_stepper(model: ActorCritic, settings: TrainSettings) -> torch.optim.Optimizer:
+def make_torch_optimizer(model: ActorCritic, settings: TrainConfig) -> torch.optim.Optimizer:
     """What turns gradients into steps: AdamW, or plain stochastic gradient descent."""
     groups = parameter_groups(model, settings)
     if settings.stepper == "sgd":
@@ -55,7 +55,7 @@ def make_stepper(model: ActorCritic, settings: TrainSettings) -> torch.optim.Opt
     return torch.optim.AdamW(groups, lr=settings.lr, betas=(settings.beta1, settings.beta2), eps=settings.adam_eps)
 
 
-def set_rates(stepper: torch.optim.Optimizer, settings: TrainSettings, iteration: int) -> None:
+def set_learning_rates(stepper: torch.optim.Optimizer, settings: TrainConfig, iteration: int) -> None:
     """Set the learning rates of an iteration, counted from 0.
 
     During the warm-up the policy's is 0: heads that were fitted to another policy's play learn what this one earns
@@ -73,7 +73,7 @@ def _is_linear(module: nn.Module) -> bool:
     return isinstance(module, nn.Linear | Conv1D)
 
 
-def micro_batches(rollout: Rollout, rows: Sequence[int], budget: int) -> Iterator[list[int]]:
+def micro_batches(rollout: RolloutBatch, rows: Sequence[int], budget: int) -> Iterator[list[int]]:
     """Split rows into groups of similar length with at most `budget` tokens each, padding included."""
     lengths, overhead = [len(rollout.segments[row].tokens) for row in rows], pass_overhead(rollout.device)
     for group in similar_lengths(lengths, overhead=overhead, budget=budget):
@@ -98,7 +98,7 @@ class Updater:
         model: ActorCritic,
         stepper: torch.optim.Optimizer,
         optimizer: Optimizer,
-        settings: TrainSettings,
+        settings: TrainConfig,
         accelerator: Any,
         reference: ActorCritic | None = None,
     ) -> None:
@@ -110,7 +110,7 @@ class Updater:
         reduced: Tensor = self.accelerator.reduce(tensor, reduction="sum")
         return reduced
 
-    def learn(self, rollout: Rollout, rng: np.random.Generator) -> tuple[dict[str, float], Targets]:
+    def learn(self, rollout: RolloutBatch, rng: np.random.Generator) -> tuple[dict[str, float], Targets]:
         """Targets once, then all gradient steps; returns the measures and the targets."""
         if self.wants_reference:
             rollout.ref_logprobs = self._reference_logprobs(rollout)
@@ -120,7 +120,7 @@ class Updater:
             summary = self.optimizer.summary(batch, targets, all_reduce=self.all_reduce)
         totals: dict[str, Tensor] = {}
         for rows in self._steps(len(rollout), rng):
-            text = TextSample.draw(rollout, rows, self.settings.text_tokens, rng) if self.settings.text_coef else None
+            text = LMSample.draw(rollout, rows, self.settings.text_tokens, rng) if self.settings.text_coef else None
             self._step(rollout, batch, targets, rows, totals, text)
         measures = self._means(totals) | {name: float(value) for name, value in summary.items()}
         self.optimizer.after_update(measures.get("kl_ref", 0.0))
@@ -146,12 +146,12 @@ class Updater:
 
     def _step(
         self,
-        rollout: Rollout,
+        rollout: RolloutBatch,
         batch: Batch,
         targets: Targets,
         rows: list[int],
         totals: dict[str, Tensor],
-        text: TextSample | None,
+        text: LMSample | None,
     ) -> None:
         index = torch.tensor(rows, device=batch.mask.device)
         count = self.all_reduce(batch.mask[index].sum().float())
@@ -200,7 +200,7 @@ class Updater:
     # -- the reference policy ---------------------------------------------------------------------------
 
     @torch.no_grad()
-    def _reference_logprobs(self, rollout: Rollout) -> Tensor:
+    def _reference_logprobs(self, rollout: RolloutBatch) -> Tensor:
         """[N, K] log-probabilities of all alternatives under the reference: one forward pass more."""
         reference, found = self.reference or self.model, []
         for micro in micro_batches(rollout, range(len(rollout)), self.settings.micro_batch_tokens):
@@ -214,7 +214,7 @@ class Updater:
         index, logprobs = (torch.cat(pieces) for pieces in zip(*found, strict=True))
         return logprobs[index.argsort()]
 
-    def _kl(self, rollout: Rollout, part: Part, readout: Readout) -> Tensor | None:
+    def _kl(self, rollout: RolloutBatch, part: MicroBatch, readout: Readout) -> Tensor | None:
         """[N] KL(pi || reference), nats: exact over the alternatives; over a whole vocabulary its estimate
 
         exp(r) - r - 1,   r = log pi_ref - log pi    (Schulman's k3, at the chosen token).

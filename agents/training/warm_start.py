@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from agents.model.actor_critic import ActorCritic
-from agents.model.build import Assembly
+from agents.model.build import ModelConfig
 from agents.protocol import AgentError
 from agents.storage.checkpoint import TOKENIZER, WEIGHTS, newest, read_json, read_tensors, verify
 
@@ -22,7 +22,7 @@ Q_PARTS = ("heads.q.", "heads.target_q.")
 
 
 @torch.no_grad()
-def load_prior(model: ActorCritic, tokenizer: Any, assembly: Assembly, prior: Path) -> tuple[list[str], list[str]]:
+def load_prior(model: ActorCritic, tokenizer: Any, assembly: ModelConfig, prior: Path) -> tuple[list[str], list[str]]:
     """Give the model the prior's weights.
 
     Returns:
@@ -64,7 +64,7 @@ def assembly_of(prior: Path) -> dict[str, Any]:
     return {name: made[name] for name in (*SAME, *q_parts) if name in made} | {"prompt": about["prompt"]}
 
 
-def _check_assembly(made: Mapping[str, Any], wanted: Assembly, prior: Path) -> None:
+def _check_assembly(made: Mapping[str, Any], wanted: ModelConfig, prior: Path) -> None:
     both_q = bool(made.get("q_heads")) and bool(wanted.q_heads)
     for name in (*SAME, *(("q_heads", "dueling") if both_q else ())):
         if made.get(name) != getattr(wanted, name):

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import games
-from actde import Settings, make_optimizer
-from agents.config import TrainSettings
+from actde import OptimizerConfig, make_optimizer
+from agents.config import TrainConfig
 from agents.storage.run_folder import SETTINGS, read_metrics, read_settings
 from agents.training import presets
 from experiments.compare.measure import Measures, kept, measures
@@ -130,7 +130,9 @@ def run_cell(
     return _row(cell, settings, learning, folder, measured)
 
 
-def _row(cell: Cell, settings: TrainSettings, learning: Settings, folder: Path, measured: Measures) -> dict[str, Any]:
+def _row(
+    cell: Cell, settings: TrainConfig, learning: OptimizerConfig, folder: Path, measured: Measures
+) -> dict[str, Any]:
     lines = read_metrics(folder)
     shares = tuple(name for name in lines[0] if name.startswith("share_"))
     return {

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 import games
-from actde import Settings, make_optimizer
-from agents.config import TrainSettings
+from actde import OptimizerConfig, make_optimizer
+from agents.config import TrainConfig
 from agents.play.episode import Episode
 from agents.play.evaluate import evaluate
 from agents.play.metrics import strategies_of
@@ -24,7 +24,7 @@ from agents.registry import games_trained_on
 from agents.storage.checkpoint import AGENT, load_agent, newest, read_json
 from agents.storage.run_folder import INITIAL, replace_text
 from experiments.compare import collapse, diversity
-from experiments.compare.paired_agent import Probe
+from experiments.compare.paired_agent import PairedAgent
 
 MEASURES = "measures.json"
 FORMAT = 2
@@ -32,7 +32,9 @@ FORMAT = 2
 Measures = dict[str, Any]
 
 
-def measures(folder: Path, settings: TrainSettings, learning: Settings, *, episodes: int, tests: str = "") -> Measures:
+def measures(
+    folder: Path, settings: TrainConfig, learning: OptimizerConfig, *, episodes: int, tests: str = ""
+) -> Measures:
     """The measures of the finished run in `folder`, from its file or made now; JSON-able.
 
     Args:
@@ -65,10 +67,12 @@ def _identity(folder: Path, episodes: int, tests: str) -> dict[str, Any]:
     return {"format": FORMAT, "episodes": episodes, "agent": agent, "tests": tests}
 
 
-def _measure(folder: Path, settings: TrainSettings, learning: Settings, *, episodes: int, tests: str = "") -> Measures:
+def _measure(
+    folder: Path, settings: TrainConfig, learning: OptimizerConfig, *, episodes: int, tests: str = ""
+) -> Measures:
     game, seed = tests or settings.game, 10_000 + settings.seed
     specs = games.resolve(game)
-    probe = Probe(load_agent(folder, seed=seed), load_agent(folder / INITIAL, seed=seed), settings.credit)
+    probe = PairedAgent(load_agent(folder, seed=seed), load_agent(folder / INITIAL, seed=seed), settings.credit)
     greedy = load_agent(folder, seed=seed, greedy=True)
     played: list[Episode] = []
     found = {
@@ -92,7 +96,7 @@ def _measure(folder: Path, settings: TrainSettings, learning: Settings, *, episo
 
 
 def collapse_of(
-    episodes: Sequence[Episode], probe: Probe, names: Sequence[str], tau: float | None, seed: int
+    episodes: Sequence[Episode], probe: PairedAgent, names: Sequence[str], tau: float | None, seed: int
 ) -> dict[str, Any]:
     """All measures of collapse over sampled episodes; JSON-able, None where a quantity does not exist.
 
@@ -140,7 +144,7 @@ def _nats(kl: float) -> float:
     return max(0.0, round(kl, 8))
 
 
-def implied_temperature(settings: TrainSettings, learning: Settings) -> float | None:
+def implied_temperature(settings: TrainConfig, learning: OptimizerConfig) -> float | None:
     """The tau = alpha / b of the ledger that the step sizes imply, in reward; None where they imply none.
 
         tau = 2 q_coef q_lr / lr
@@ -162,7 +166,7 @@ def implied_temperature(settings: TrainSettings, learning: Settings) -> float | 
     return 2 * learning.q_coef * q_lr / settings.lr
 
 
-def _strategies(episodes: Sequence[Episode], probe: Probe, names: Sequence[str], seed: int) -> dict[str, Any]:
+def _strategies(episodes: Sequence[Episode], probe: PairedAgent, names: Sequence[str], seed: int) -> dict[str, Any]:
     """Effective numbers of strategies: "counted" with its interval, "corrected", "policy" (see diversity.py).
 
     Where the game names its diversity, each command follows one, and "shares" are theirs; commands of one episode are
@@ -192,7 +196,7 @@ def _strategies(episodes: Sequence[Episode], probe: Probe, names: Sequence[str],
     return found | {"corrected": float(np.exp(corrected)), "policy": float(np.exp(np.mean(sums))), "shares": None}
 
 
-def _labels(episode: Episode, probe: Probe, *, named: bool) -> list[str]:
+def _labels(episode: Episode, probe: PairedAgent, *, named: bool) -> list[str]:
     if named:
         return probe.strategies.get(episode.index, [])
     return [json.dumps([step.decision.command for step in episode.steps])]

@@ -1,8 +1,7 @@
 """A trained agent plays, and the policy that it began with reads along.
 
-`Probe` is an agent (`agents.protocol.Agent`), so the runner plays it like any other. At every state that the trained
-agent visits, both policies are read at every branching node of the commands' trie, and q with them. Leaves out what is
-computed from that (collapse.py, strategies.py).
+`PairedAgent` is an agent (`agents.protocol.Agent`), so the runner plays it like any other. At every state that the
+trained agent visits, both policies are read at every branching node of the commands' trie, and q with them.
 """
 
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from scipy.special import log_softmax
 
 from agents.language_model.agent import LanguageModelAgent, Reading
 from agents.language_model.command_policy import Floats, reach_probabilities
-from agents.protocol import Decision, Ending, Turn
+from agents.protocol import Decision, EpisodeEnd, Turn
 from agents.training.rollout_batch import Credit
 from experiments.compare.collapse import Nodes
 
@@ -20,7 +19,7 @@ Part = tuple[Floats, Floats, Floats, Floats | None]
 """Of one turn: reach [n], log pi [n, K], log pi_0 [n, K] and q [n, K] at n nodes (see `Nodes`)."""
 
 
-class Probe:
+class PairedAgent:
     """Plays as `trained` does, whose commands `initial` follows; both speak the same tokens.
 
     `credit` says what q was trained for: the choice of a token, or a whole command. In the second case a decision
@@ -47,7 +46,7 @@ class Probe:
         self._parts += [read(mine, first) for mine, first in zip(ours, theirs, strict=True) if mine.trie.branching]
         return [decision for decision, _ in chosen]
 
-    def end(self, endings: Sequence[Ending]) -> None:
+    def end(self, endings: Sequence[EpisodeEnd]) -> None:
         """Both agents forget the episodes."""
         for ending in endings:
             self._note(ending)
@@ -68,7 +67,7 @@ class Probe:
             decisions=len(self._parts),
         )
 
-    def _note(self, shown: Turn | Ending) -> None:
+    def _note(self, shown: Turn | EpisodeEnd) -> None:
         if "strategy" in shown.info:
             self.strategies.setdefault(shown.episode, []).append(shown.info["strategy"])
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from actde import Settings
+from actde import OptimizerConfig
 from actde.registry import optimizer_class
-from agents.config import TrainSettings
+from agents.config import TrainConfig
 from agents.protocol import AgentError
 
 OF_Q = frozenset({"q_lr", "q_coef", "q_heads", "target_q", "target_rate", "detach_q", "dueling"})
@@ -95,7 +95,7 @@ def parse_values(text: str | None) -> tuple[str | None, list[Any]]:
     if not name or not values:
         raise AgentError(f"expected NAME=VALUE,VALUE to vary a setting, got {text!r}")
     name = name.replace("-", "_")
-    kinds = {spec.name: spec.metadata["kind"] for spec in (*fields(TrainSettings), *fields(Settings))}
+    kinds = {spec.name: spec.metadata["kind"] for spec in (*fields(TrainConfig), *fields(OptimizerConfig))}
     return name, [_value(word, kinds.get(name)) for word in values.split(",")]
 
 

@@ -19,7 +19,7 @@ import torch
 import games
 from actde import optimizer_class
 from agents import make_agent
-from agents.model.build import SCRATCH, Assembly
+from agents.model.build import SCRATCH, ModelConfig
 from agents.play.evaluate import Evaluation, evaluate
 from agents.protocol import AgentError
 from agents.storage.checkpoint import load_agent, newest, read_json, save_agent
@@ -42,7 +42,7 @@ def ship(run: Path, out: Path, game: str, *, episodes: int, command: str) -> Non
     if seen:
         raise games.GameError(f"{seen[0]} is not held out: the agent was trained on it; choose other games")
     description = {name: about[name] for name in KEPT} | {"trained_on": sorted(trained_on)}
-    save_agent(out, agent.model, agent.tokenizer, Assembly(**about["assembly"]), description, dtype=torch.float16)
+    save_agent(out, agent.model, agent.tokenizer, ModelConfig(**about["assembly"]), description, dtype=torch.float16)
     check_size(out, adapter=about["assembly"]["lora"] > 0)
     rows = {
         "sampled": _measure(str(out), game, episodes, greedy=False),

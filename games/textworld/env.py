@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from games import files
-from games.base import Moment, TextGame
+from games.base import StepResult, TextGame
 from games.errors import GameError, nearest
-from games.textworld.engines.command_filter import Guard
+from games.textworld.engines.command_filter import CommandFilter
 from games.textworld.engines.free_text_filter import FreeGuard
-from games.textworld.engines.protocol import CONSTANT, INFOS, Answer, Engine
+from games.textworld.engines.protocol import CONSTANT, INFOS, Engine, EngineResponse
 from games.textworld.engines.subprocess_engine import IsolatedEngine, inner_engine
 from games.textworld.generation import textnav
 from games.textworld.validation import game_file
@@ -76,7 +76,7 @@ class TextWorld(TextGame):
         record = "" if plain else self.path.with_suffix(".json").read_text("utf-8")
         self._observed = _observed(record)
         needed = (*self._asked, *(textnav.PARTS if self._observed else ()))
-        self._answer: Answer
+        self._answer: EngineResponse
         self._engine: Engine
         try:
             self._engine = _engine_for(self.path, [name for name in INFOS if name in needed], origin)
@@ -86,7 +86,7 @@ class TextWorld(TextGame):
         self._facts = self._engine.facts
         self._known = {"max_score": self._facts.max_score, "objective": self._facts.objective}
         self._lists = {name: getattr(self._facts, name) for name in CONSTANT if name in infos}
-        self._guard = FreeGuard() if plain else Guard(self._facts.command_templates)
+        self._guard = FreeGuard() if plain else CommandFilter(self._facts.command_templates)
         limit = max(TURNS, 3 * len(self._facts.walkthrough)) if max_turns is None else max_turns
         super().__init__(max_turns=limit, characters=LATIN if plain else record, render_mode=render_mode)
 
@@ -102,7 +102,7 @@ class TextWorld(TextGame):
         verdict = self._guard.check(command, self._answer.admissible_commands)
         return verdict.command is not None and not self._engine.remembers(verdict.command)
 
-    def _start(self, options: dict[str, Any]) -> Moment:
+    def _start(self, options: dict[str, Any]) -> StepResult:
         try:
             self._answer = self._engine.reset()
         except GameError:
@@ -115,7 +115,7 @@ class TextWorld(TextGame):
         moment.extra["extra.walkthrough"] = list(self._facts.walkthrough)
         return moment
 
-    def _play(self, command: str) -> Moment:
+    def _play(self, command: str) -> StepResult:
         before = self._answer
         if not self._engine.remembers(command):
             verdict = self._guard.check(command, before.admissible_commands)
@@ -131,7 +131,7 @@ class TextWorld(TextGame):
             raise
         return self._moment(answer.text, command, reward=answer.score - before.score)
 
-    def _moment(self, text: str, command: str | None = None, reward: int = 0) -> Moment:
+    def _moment(self, text: str, command: str | None = None, reward: int = 0) -> StepResult:
         answer = self._answer
         if self._observed:
             text = textnav.state(answer, self._observed)
@@ -144,7 +144,7 @@ class TextWorld(TextGame):
         for name, entries in self._lists.items():
             extra[name] = list(entries)
         won, lost = answer.won, answer.lost
-        return Moment(
+        return StepResult(
             text=text,
             reward=reward,
             commands=answer.admissible_commands,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from actde import Batch, OptimizerError, Outputs, Settings, Targets
+from actde import Batch, OptimizerConfig, OptimizerError, Outputs, Targets
 from tests.helpers.actde_batches import changed, random_batch, random_outputs
 
 BATCH = random_batch(0, [3, 1, 4])
@@ -140,37 +140,39 @@ BAD = [
 @pytest.mark.parametrize(("name", "value", "message"), BAD)
 def test_settings_say_what_was_expected_and_what_came(name: str, value: Any, message: str) -> None:
     with pytest.raises(OptimizerError, match=message) as error:
-        Settings.from_dict({name: value})
+        OptimizerConfig.from_dict({name: value})
     assert "\n" not in str(error.value)
 
 
 def test_an_unknown_setting_gets_the_nearest_name() -> None:
     with pytest.raises(OptimizerError, match=r"unknown setting 'clip_rang', .*did you mean 'clip_range'"):
-        Settings.from_dict({"clip_rang": 0.2})
+        OptimizerConfig.from_dict({"clip_rang": 0.2})
 
 
 def test_settings_survive_strict_json() -> None:
-    settings = Settings(gamma=0.5, value_clip_range=None, value_loss="ilql", kl_coef=1, kl_target=2, train_q=True)
-    assert Settings.from_json(settings.to_json()) == settings
-    assert Settings.from_dict(settings.to_dict()) == settings
+    settings = OptimizerConfig(
+        gamma=0.5, value_clip_range=None, value_loss="ilql", kl_coef=1, kl_target=2, train_q=True
+    )
+    assert OptimizerConfig.from_json(settings.to_json()) == settings
+    assert OptimizerConfig.from_dict(settings.to_dict()) == settings
     assert json.loads(settings.to_json())["value_clip_range"] is None
-    assert Settings.from_dict({}) == Settings()
-    assert isinstance(Settings(gamma=1).gamma, float)
+    assert OptimizerConfig.from_dict({}) == OptimizerConfig()
+    assert isinstance(OptimizerConfig(gamma=1).gamma, float)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "1", '{"gamma": NaN}', '{"kl_coef": Infinity}', '{"gamma": 0.9'])
 def test_what_is_no_strict_json_object_is_refused(text: str) -> None:
     with pytest.raises(OptimizerError):
-        Settings.from_json(text)
+        OptimizerConfig.from_json(text)
 
 
 def test_every_setting_is_documented() -> None:
-    assert all(spec.metadata["help"] for spec in fields(Settings))
+    assert all(spec.metadata["help"] for spec in fields(OptimizerConfig))
 
 
 def test_settings_and_names_need_no_torch() -> None:
     code = (
-        "import sys, actde; actde.Settings(); assert 'ppo' in actde.optimizer_names(); "
+        "import sys, actde; actde.OptimizerConfig(); assert 'ppo' in actde.optimizer_names(); "
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

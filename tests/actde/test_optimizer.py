@@ -16,9 +16,9 @@ from actde import (
     PPO,
     Batch,
     Optimizer,
+    OptimizerConfig,
     OptimizerError,
     Outputs,
-    Settings,
     Targets,
     make_optimizer,
     optimizer_class,
@@ -50,7 +50,7 @@ every_variant = pytest.mark.parametrize("variant", VARIANTS)
 
 
 def made(name: str, **values: Any) -> Optimizer:
-    return make_optimizer(name, Settings(train_q=True, **values))
+    return make_optimizer(name, OptimizerConfig(train_q=True, **values))
 
 
 def gradients(optimizer: Optimizer, batch: Batch, targets: Targets, outputs: Outputs) -> dict[str, Tensor]:
@@ -245,12 +245,12 @@ def hand_batch() -> Batch:
 
 
 def test_the_table_made_by_hand() -> None:
-    ppo = PPO(Settings(lam=1)).targets(hand_batch())
-    actde = ACTDE(Settings(lam=1)).targets(hand_batch())
+    ppo = PPO(OptimizerConfig(lam=1)).targets(hand_batch())
+    actde = ACTDE(OptimizerConfig(lam=1)).targets(hand_batch())
     assert ppo.advantages.tolist() == [[0.5, -1, -2]]
     assert actde.advantages.tolist() == [[-0.25, -0.5, -1]]
     assert ppo.returns.tolist() == actde.returns.tolist() == [[1.5, 1, 2]]
-    by_return = ACTDE(Settings(lam=1, advantage="return")).targets(hand_batch())
+    by_return = ACTDE(OptimizerConfig(lam=1, advantage="return")).targets(hand_batch())
     assert by_return.advantages.tolist() == [[-0.5, -1, -1]]
 
 
@@ -307,7 +307,7 @@ def test_a_penalty_in_the_loss_balances_the_reward_in_ppo_and_stands_alone_in_ac
             q_values=column[..., None],
             kl=(logprobs.exp() @ (logprobs - torch.log_softmax(reference, dim=0))).expand_as(column),
         )
-        optimizer = make_optimizer(name, Settings.from_dict({penalty: weight}))
+        optimizer = make_optimizer(name, OptimizerConfig.from_dict({penalty: weight}))
         return torch.autograd.grad(optimizer.loss(batch, optimizer.targets(batch), outputs)[0], logits)[0]
 
     nothing = torch.zeros(3, dtype=torch.float64)
@@ -335,7 +335,7 @@ def test_the_targets_of_v_and_q_are_the_same_in_both() -> None:
 
 def test_ppo_trains_no_q_unless_asked_and_then_q_moves_no_action() -> None:
     batch = random_batch(10, LENGTHS)
-    plain, measuring = PPO(Settings()), PPO(Settings(train_q=True))
+    plain, measuring = PPO(OptimizerConfig()), PPO(OptimizerConfig(train_q=True))
     targets = plain.targets(batch)
     assert not plain.trains_q
     assert torch.equal(targets.advantages, measuring.targets(batch).advantages)
@@ -347,7 +347,7 @@ def test_ppo_trains_no_q_unless_asked_and_then_q_moves_no_action() -> None:
     without = random_batch(10, LENGTHS, q=False)
     assert torch.equal(plain.targets(without).advantages, targets.advantages)
     with pytest.raises(OptimizerError, match="value_loss 'ilql' needs q"):
-        PPO(Settings(value_loss="ilql"))
+        PPO(OptimizerConfig(value_loss="ilql"))
 
 
 @pytest.mark.parametrize("name", [name for name in EVERY if optimizer_class(name).labels == "none"])
@@ -364,13 +364,13 @@ def test_at_ratio_1_the_surrogate_is_the_policy_gradient(name: str) -> None:
 def test_a_choice_with_advantage_0_is_counted() -> None:
     batch = hand_batch()
     targets = Targets(advantages=table([0, 0, 3]), returns=table([1, 2, 4]))
-    loss, measures = PPO(Settings(value_coef=0)).loss(batch, targets, random_outputs(batch, near=True))
+    loss, measures = PPO(OptimizerConfig(value_coef=0)).loss(batch, targets, random_outputs(batch, near=True))
     assert loss.item() == -1
     assert int(measures["choices"]) == 3
 
 
 def test_the_loss_is_the_weighted_sum_of_its_measures() -> None:
-    settings_ = Settings(value_coef=0.3, q_coef=0.7, entropy_coef=0.2, kl_coef=0.5)
+    settings_ = OptimizerConfig(value_coef=0.3, q_coef=0.7, entropy_coef=0.2, kl_coef=0.5)
     batch = random_batch(12, LENGTHS)
     optimizer = ACTDE(settings_)
     loss, m = optimizer.loss(batch, optimizer.targets(batch), random_outputs(batch))
@@ -442,7 +442,7 @@ def test_the_clip_fraction_and_ratio_by_hand() -> None:
     batch = hand_batch()
     logprobs = batch.logprobs + torch.log(table([1.1, 1.3, 0.6]))
     outputs = changed(random_outputs(batch), lambda name, x: logprobs if name == "logprobs" else x)
-    optimizer = PPO(Settings())
+    optimizer = PPO(OptimizerConfig())
     _, measures = optimizer.loss(batch, optimizer.targets(batch), outputs)
     assert float(measures["ratio"]) == pytest.approx(1)
     assert float(measures["clip_fraction"]) == pytest.approx(2 / 3)
@@ -450,7 +450,7 @@ def test_the_clip_fraction_and_ratio_by_hand() -> None:
 
 def test_the_summary_by_hand() -> None:
     batch = hand_batch()
-    optimizer = ACTDE(Settings(lam=1))
+    optimizer = ACTDE(OptimizerConfig(lam=1))
     found = {key: float(x) for key, x in optimizer.summary(batch, optimizer.targets(batch)).items()}
     assert found == pytest.approx(
         {

@@ -14,9 +14,9 @@ from actde import (
     PPO,
     Batch,
     Optimizer,
+    OptimizerConfig,
     OptimizerError,
     Outputs,
-    Settings,
     Targets,
     make_optimizer,
     optimizer_class,
@@ -72,8 +72,8 @@ THEIRS = """
 def test_ours_are_known_by_name() -> None:
     assert optimizer_names() == OURS
     assert isinstance(make_optimizer("ppo"), PPO)
-    assert isinstance(make_optimizer("actde", Settings(gamma=0.5)), ACTDE)
-    assert make_optimizer("actde", Settings(gamma=0.5)).settings.gamma == 0.5
+    assert isinstance(make_optimizer("actde", OptimizerConfig(gamma=0.5)), ACTDE)
+    assert make_optimizer("actde", OptimizerConfig(gamma=0.5)).settings.gamma == 0.5
     assert optimizer_class("ppo") is PPO
 
 
@@ -101,7 +101,7 @@ def test_an_entry_point_adds_an_optimizer(tmp_path: Path, monkeypatch: pytest.Mo
     install(tmp_path, monkeypatch, entry="theirs = their_package:Theirs", code=THEIRS)
     assert optimizer_names() == [*OURS, "theirs"]
     batch = random_batch(0, [2, 3])
-    targets = make_optimizer("theirs", Settings(advantage="return")).targets(batch)
+    targets = make_optimizer("theirs", OptimizerConfig(advantage="return")).targets(batch)
     assert torch.equal(targets.advantages, targets.returns)
     with pytest.raises(OptimizerError, match="did you mean 'theirs'"):
         make_optimizer("their")

@@ -7,22 +7,20 @@ import pytest
 import torch
 
 import games
-from actde import Settings
-from agents.config import TrainSettings
+from actde import OptimizerConfig
+from agents.config import TrainConfig
 from agents.model.tree_decoder import GPU_PASS_OVERHEAD, PASS_OVERHEAD, pass_overhead
-from agents.play.runner import Arena
+from agents.play.runner import EpisodeRunner
 from agents.storage.checkpoint import load_agent
 from agents.storage.run_folder import read_metrics
 from agents.training.trainer import Trainer
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
-LEARNING = Settings(gamma=0.9, kl_coef=0.1)
+LEARNING = OptimizerConfig(gamma=0.9, kl_coef=0.1)
 
 
-def settings() -> TrainSettings:
-    return TrainSettings(
-        game="ipd", optimizer="actde", trunk="small", max_turns=8, epochs=1, iterations=2, save_every=1
-    )
+def settings() -> TrainConfig:
+    return TrainConfig(game="ipd", optimizer="actde", trunk="small", max_turns=8, epochs=1, iterations=2, save_every=1)
 
 
 def test_a_pass_of_a_gpu_is_shared_by_rows_of_any_length() -> None:
@@ -54,7 +52,7 @@ def test_an_agent_thinks_the_same_on_either_device(tmp_path: Path) -> None:
     for device in ("cpu", "cuda"):
         agent = load_agent(tmp_path / "run")
         agent.model.to(device)
-        with Arena(games.resolve("ipd"), seed=5, parallel=3, max_turns=6) as arena:
+        with EpisodeRunner(games.resolve("ipd"), seed=5, parallel=3, max_turns=6) as arena:
             episodes = sorted(arena.play(agent, 3), key=lambda episode: episode.index)
         found[device] = [step.decision for episode in episodes for step in episode.steps]
     for ours, theirs in zip(found["cuda"], found["cpu"], strict=True):

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import games
-from actde import Settings
+from actde import OptimizerConfig
 from agents import AgentError, make_agent, registry
-from agents.config import TrainSettings
+from agents.config import TrainConfig
 from agents.model import pretrained
 from agents.play.evaluate import evaluate
 from agents.registry import INSTEAD, SHIPPED, SHOWN_GAME, TRAINED, agent_folder
@@ -105,10 +105,10 @@ def test_an_adapter_ships_without_its_trunk(tmp_path: Path, game_cache: Path) ->
     base, words = tmp_path / "base", tokenizer()
     tiny_lm("llama", len(words), positions=1024).save_pretrained(base)
     words.save_pretrained(base)
-    settings = TrainSettings(
+    settings = TrainConfig(
         game="textworld:coin?level=1&seed=0", trunk=str(base), lora=2, iterations=1, episodes=2, max_turns=3
     )
-    list(Trainer(settings, Settings(), tmp_path / "run").run())
+    list(Trainer(settings, OptimizerConfig(), tmp_path / "run").run())
     out = tmp_path / "actde"
     command = "python -m experiments.release.ship"
     ship.ship(tmp_path / "run", out, "textworld:coin?level=2&seed=5", episodes=2, command=command)

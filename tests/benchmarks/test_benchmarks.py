@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from actde import ACTDE, Batch, Outputs, Settings
+from actde import ACTDE, Batch, OptimizerConfig, Outputs
 from benchmarks import commands, floor, growth, harness, same_loss, summary, turns, update
 from benchmarks.peers import plain_dilemma
 from benchmarks.peers.plain_dilemma import Loop, taken
@@ -177,7 +177,7 @@ def test_the_plain_loop_has_the_losses_of_actde() -> None:
         q_values=old_q,
         **old,
     )
-    optimizer = ACTDE(Settings(gamma=0.5, lam=0.95))
+    optimizer = ACTDE(OptimizerConfig(gamma=0.5, lam=0.95))
     targets = optimizer.targets(batch)
     torch.testing.assert_close(targets.advantages, advantages)
     torch.testing.assert_close(targets.returns, returns)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from games import GameError, resolve
-from games.parameters import Setting, Value, format_settings, parse_settings, split_query
+from games.parameters import Parameter, Value, format_settings, parse_settings, split_query
 from games.textworld.generation.families import FAMILIES
 
 STRINGS = [
@@ -35,7 +35,7 @@ def test_a_name_resolves_to_its_own_spec(game: str) -> None:
 
 @given(st.text(min_size=1), st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=2, max_size=5))
 def test_any_prompt_and_rewards_survive_a_game_string(prompt: str, rewards: list[float]) -> None:
-    table = (Setting(name="prompt", kind="text", help=""), Setting(name="rewards", kind="numbers", help=""))
+    table = (Parameter(name="prompt", kind="text", help=""), Parameter(name="rewards", kind="numbers", help=""))
     values: dict[str, Value] = {"prompt": prompt, "rewards": tuple(rewards)}
     try:
         text = format_settings(table, values)

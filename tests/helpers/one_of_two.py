@@ -10,19 +10,19 @@ import torch
 import torch.distributed
 from safetensors.torch import save_file
 
-from actde import Settings
-from agents.training.rollout_batch import Rollout
+from actde import OptimizerConfig
+from agents.training.rollout_batch import RolloutBatch
 from tests.helpers.models import tiny_model
 from tests.helpers.updates import learn, rollout_of, updater
 
-LEARNING = Settings(gamma=0.5, whitening="batch", entropy_coef=0.1, kl_coef=0.1, kl_target=0.01)
+LEARNING = OptimizerConfig(gamma=0.5, whitening="batch", entropy_coef=0.1, kl_coef=0.1, kl_target=0.01)
 
 
 def work(rank: int, count: int, out: Path) -> None:
     """Three updates: of one step an epoch, of several (three segments here, two there), and one more."""
     model, reference = tiny_model(), tiny_model(seed=7).requires_grad_(False)
     rollout = rollout_of(model, episodes=5)
-    part = Rollout(rollout.segments[rank::count], credit="token")
+    part = RolloutBatch(rollout.segments[rank::count], credit="token")
     measures = []
     for minibatches in (1, 3, 1) if count > 1 else (1,):
         stepper = torch.optim.SGD(model.parameters(), lr=0.1)

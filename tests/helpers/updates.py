@@ -7,12 +7,12 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from actde import Settings, make_optimizer
-from agents.config import TrainSettings
+from actde import OptimizerConfig, make_optimizer
+from agents.config import TrainConfig
 from agents.model.actor_critic import ActorCritic
-from agents.play.runner import Arena
-from agents.training.rollout_batch import Rollout
-from agents.training.updater import Updater, make_stepper, parameter_groups
+from agents.play.runner import EpisodeRunner
+from agents.training.rollout_batch import RolloutBatch
+from agents.training.updater import Updater, make_torch_optimizer, parameter_groups
 from tests.helpers.models import agent, assert_close
 from tests.helpers.scripts import Scene, ScriptSpec
 
@@ -26,7 +26,7 @@ class Kept(torch.optim.SGD):
     """Keeps the gradients of every step and moves nothing."""
 
     def __init__(self, model: ActorCritic) -> None:
-        super().__init__(parameter_groups(model, TrainSettings()), lr=0.0)
+        super().__init__(parameter_groups(model, TrainConfig()), lr=0.0)
         self.model, self.steps = model, list[dict[str, Tensor]]()
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]  # torch has overloads
@@ -35,11 +35,11 @@ class Kept(torch.optim.SGD):
 
 def rollout_of(
     model: ActorCritic, episodes: int = 5, *, credit: Any = "token", spec: Any = SPEC, **settings: Any
-) -> Rollout:
+) -> RolloutBatch:
     player = agent(model, **settings)
-    with Arena([spec], seed=3, parallel=3) as arena:
+    with EpisodeRunner([spec], seed=3, parallel=3) as arena:
         list(arena.play(player, episodes))
-    return Rollout(player.take_segments(), credit=credit)
+    return RolloutBatch(player.take_segments(), credit=credit)
 
 
 def updater(
@@ -48,19 +48,21 @@ def updater(
     *,
     stepper: torch.optim.Optimizer | None = None,
     reference: ActorCritic | None = None,
-    learning: Settings | None = None,
+    learning: OptimizerConfig | None = None,
     **settings: Any,
 ) -> Updater:
-    train = TrainSettings(**({"epochs": 1, "max_grad_norm": 1e9} | settings))
-    optimizer = make_optimizer(name, learning or Settings(gamma=0.5, value_coef=0.5, entropy_coef=0.1))
-    return Updater(model, stepper or make_stepper(model, train), optimizer, train, Accelerator(), reference)
+    train = TrainConfig(**({"epochs": 1, "max_grad_norm": 1e9} | settings))
+    optimizer = make_optimizer(name, learning or OptimizerConfig(gamma=0.5, value_coef=0.5, entropy_coef=0.1))
+    return Updater(model, stepper or make_torch_optimizer(model, train), optimizer, train, Accelerator(), reference)
 
 
-def learn(update: Updater, rollout: Rollout, seed: int = 0) -> dict[str, float]:
+def learn(update: Updater, rollout: RolloutBatch, seed: int = 0) -> dict[str, float]:
     return update.learn(rollout, np.random.default_rng(seed))[0]
 
 
-def gradients(model: ActorCritic, rollout: Rollout, name: str = "actde", **settings: Any) -> list[dict[str, Tensor]]:
+def gradients(
+    model: ActorCritic, rollout: RolloutBatch, name: str = "actde", **settings: Any
+) -> list[dict[str, Tensor]]:
     kept = Kept(model)
     learn(updater(model, name, stepper=kept, **settings), rollout)
     return kept.steps

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from actde import Batch, Outputs, Settings, make_optimizer
+from actde import Batch, OptimizerConfig, Outputs, make_optimizer
 from actde.fields import Record, choice, flag, number, text
 from experiments.reproduce.ipd_kernel.kernel import T
 from experiments.reproduce.ipd_kernel.random import Random
@@ -44,10 +44,10 @@ class Recipe(Record):
     weight_decay: float = number(0.1, "of AdamW, on matrices")
     dropout: float = number(0.1, "in the rollout as in the update", high=1, below=True)
 
-    def settings(self) -> Settings:
+    def settings(self) -> OptimizerConfig:
         """What the optimizer is told. The rest are the defaults: clip ranges 0.2, value 0.1, Q 1, no entropy bonus."""
         shared = {name: getattr(self, name) for name in ("gamma", "lam", "whitening", "value_loss")}
-        return Settings(**shared)
+        return OptimizerConfig(**shared)
 
 
 class Trial:

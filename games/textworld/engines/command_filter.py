@@ -65,7 +65,7 @@ class Verdict:
     """What the game answers in the interpreter's place."""
 
 
-class Guard:
+class CommandFilter:
     """The gatekeeper of one game. `templates` are its rules' commands: `go east`, `take {o} from {c}`."""
 
     def __init__(self, templates: Iterable[str]) -> None:

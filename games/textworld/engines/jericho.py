@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from games.errors import GameError
-from games.textworld.engines.protocol import Answer, Facts
+from games.textworld.engines.protocol import EngineResponse, GameInfo
 
 SEED = 1
 COMPASS = ("north", "south", "east", "west", "northeast", "northwest", "southeast", "southwest")
@@ -52,7 +52,7 @@ class JerichoEngine:
             self._load()
         env: Any = self._env
         script = env.bindings.get("walkthrough", "")
-        self.facts = Facts(
+        self.facts = GameInfo(
             max_score=int(env.get_max_score()) if env.is_fully_supported else 0,
             objective="",
             walkthrough=tuple(script.split("/")) if script else (),
@@ -62,12 +62,12 @@ class JerichoEngine:
             typed_entities=(),
         )
 
-    def reset(self) -> Answer:
+    def reset(self) -> EngineResponse:
         if self._env is None:
             return self._answer(self._load())
         return self._answer(self._read(self._env.reset))
 
-    def step(self, command: str) -> Answer:
+    def step(self, command: str) -> EngineResponse:
         return self._answer(self._read(self._env.step, command))
 
     def remembers(self, command: str) -> bool:
@@ -113,7 +113,7 @@ class JerichoEngine:
         length = 6 if self._data[0] <= 3 else 9
         return tuple(sorted(word for word in USUAL if word[:length] in words)) or tuple(sorted(USUAL))
 
-    def _answer(self, text: str) -> Answer:
+    def _answer(self, text: str) -> EngineResponse:
         env, text = self._env, text.strip()
         known = env.is_fully_supported
         if not known:
@@ -121,7 +121,7 @@ class JerichoEngine:
         closing = CLOSING.search(text)
         won = bool(known and env.victory()) or bool(closing and WINNING.search(closing[1]))
         lost = not won and (bool(known and env.game_over()) or closing is not None)
-        return Answer(
+        return EngineResponse(
             text=text,
             score=int(env.get_score()) if known else self._header_score(),
             won=won,

@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class EngineResponse:
     """What a game answers to its start or to one command; texts are stripped at both ends."""
 
     text: str
@@ -26,7 +26,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class GameInfo:
     """What is the same at every moment of a game."""
 
     max_score: int
@@ -51,13 +51,13 @@ class Engine(Protocol):
     """Plays one episode at a time of one game. Its commands have passed the gatekeeper (`command_filter.py`)."""
 
     @property
-    def facts(self) -> Facts:
+    def facts(self) -> GameInfo:
         """What is the same at every moment."""
 
-    def reset(self) -> Answer:
+    def reset(self) -> EngineResponse:
         """Begin an episode. GameError where the game cannot be played (any more)."""
 
-    def step(self, command: str) -> Answer:
+    def step(self, command: str) -> EngineResponse:
         """Play one command; not after the end. GameError where the game fails."""
 
     def remembers(self, command: str) -> bool:

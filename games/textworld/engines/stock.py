@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from games.errors import GameError
-from games.textworld.engines.protocol import Answer, Facts
+from games.textworld.engines.protocol import EngineResponse, GameInfo
 from games.textworld.upstream.start import start
 
 
-def facts(state: Any) -> Facts:
+def facts(state: Any) -> GameInfo:
     """What does not change, out of TextWorld's state at the start of a game."""
-    return Facts(
+    return GameInfo(
         max_score=int(state["max_score"]),
         objective=state["objective"],
         walkthrough=tuple(state.get("extra.walkthrough") or ()),
@@ -37,14 +37,14 @@ class StockEngine:
         self._way: Any = None
         self.facts = facts(self._load())
 
-    def reset(self) -> Answer:
+    def reset(self) -> EngineResponse:
         if self._env is None:
             self._load()
         self._way = None
         with self._faults("cannot begin this game"):
             return self._answer(self._env.reset())
 
-    def step(self, command: str) -> Answer:
+    def step(self, command: str) -> EngineResponse:
         with self._faults(f"fails in this game at {command!r}"):
             return self._answer(self._env.step(command)[0])
 
@@ -70,9 +70,9 @@ class StockEngine:
         except (LookupError, TypeError, ValueError, AttributeError, AssertionError) as error:
             raise GameError(f"{self._story}: TextWorld {what} ({type(error).__name__})") from error
 
-    def _answer(self, state: Any) -> Answer:
+    def _answer(self, state: Any) -> EngineResponse:
         asked, before, self._way = self._asked, self._way, state.get("_winning_policy")
-        return Answer(
+        return EngineResponse(
             text=state["feedback"].strip(),
             score=int(state["score"]),
             won=bool(state["won"]),

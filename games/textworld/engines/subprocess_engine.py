@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from games.errors import GameError
-from games.textworld.engines.protocol import Answer, Engine, Facts
+from games.textworld.engines.protocol import Engine, EngineResponse, GameInfo
 
 INNER = {
     "stock": "games.textworld.engines.stock:StockEngine",
@@ -68,17 +68,19 @@ class IsolatedEngine:
         self._story, self._seconds, self._loading = story.absolute(), seconds, loading
         self._job = {"inner": inner, "story": str(self._story), "infos": list(infos), "patience": seconds + loading}
         self._child: _Child | None = None
-        self.facts = Facts(**_tuples(self._load()))
+        self.facts = GameInfo(**_tuples(self._load()))
 
-    def reset(self) -> Answer:
+    def reset(self) -> EngineResponse:
         if self._child is None:
             self._load()
-        return Answer(**_tuples(self._ask({"do": "reset"}, "as it begins", self._loading)))
+        return EngineResponse(**_tuples(self._ask({"do": "reset"}, "as it begins", self._loading)))
 
-    def step(self, command: str) -> Answer:
+    def step(self, command: str) -> EngineResponse:
         if self._child is None:
             raise GameError(f"{self._story}: the game has failed before; it can begin anew")
-        return Answer(**_tuples(self._ask({"do": "step", "command": command}, f"at {command!r}", self._seconds)))
+        return EngineResponse(
+            **_tuples(self._ask({"do": "step", "command": command}, f"at {command!r}", self._seconds))
+        )
 
     def remembers(self, command: str) -> bool:
         return False

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from games.errors import GameError, nearest
-from games.parameters import Setting, Value
+from games.parameters import Parameter, Value
 
 if TYPE_CHECKING:
     from textworld import GameOptions
@@ -32,7 +32,7 @@ class Family:
     name: str
     levels: int
     """Levels go from 1 to this."""
-    settings: tuple[Setting, ...]
+    settings: tuple[Parameter, ...]
     """Further settings, without `level` and `seed`."""
     preset: Callable[[int], dict[str, Value]]
     """level -> the family's settings."""
@@ -44,11 +44,11 @@ class Family:
     """Ranges of levels, inclusive, that TextWorld 1.7 cannot make."""
 
     @property
-    def table(self) -> tuple[Setting, ...]:
+    def table(self) -> tuple[Parameter, ...]:
         """All settings, in the order in which a GAME string lists them."""
         return (
-            Setting(name="level", kind="int", default=1, low=1, high=self.levels, help="difficulty"),
-            Setting(name="seed", kind="int", default=0, low=0, high=MAX_SEED, help="which game of the level"),
+            Parameter(name="level", kind="int", default=1, low=1, high=self.levels, help="difficulty"),
+            Parameter(name="seed", kind="int", default=0, low=0, high=MAX_SEED, help="which game of the level"),
             *self.settings,
         )
 
@@ -62,12 +62,12 @@ class Family:
         return {"level": level, "seed": 0, **self.preset(level), **given}
 
 
-def _goal(choices: tuple[str, ...] = GOALS) -> Setting:
-    return Setting(name="goal", kind="choice", choices=choices, help="what the opening text says of the aim")
+def _goal(choices: tuple[str, ...] = GOALS) -> Parameter:
+    return Parameter(name="goal", kind="choice", choices=choices, help="what the opening text says of the aim")
 
 
-def _number(name: str, low: int, high: int, text: str) -> Setting:
-    return Setting(name=name, kind="int", low=low, high=high, help=text)
+def _number(name: str, low: int, high: int, text: str) -> Parameter:
+    return Parameter(name=name, kind="int", low=low, high=high, help=text)
 
 
 def _simple_preset(level: int) -> dict[str, Value]:
@@ -166,8 +166,8 @@ _FAMILIES = (
         make=_simple,
         settings=(
             _goal(),
-            Setting(name="rewards", kind="choice", choices=REWARDS, help="how often points are given"),
-            Setting(name="test", kind="bool", help="a food that training games never have"),
+            Parameter(name="rewards", kind="choice", choices=REWARDS, help="how often points are given"),
+            Parameter(name="test", kind="bool", help="a food that training games never have"),
         ),
     ),
     Family(
@@ -196,12 +196,12 @@ _FAMILIES = (
             _goal(("brief", "none")),
             _number("recipe", 1, 5, "ingredients of the recipe"),
             _number("take", 0, 5, "ingredients that must be found"),
-            Setting(name="rooms", kind="int", choices=(1, 6, 9, 12), help="size of the house"),
-            Setting(name="open", kind="bool", help="doors and containers are closed"),
-            Setting(name="cook", kind="bool", help="ingredients must be cooked"),
-            Setting(name="cut", kind="bool", help="ingredients must be cut"),
-            Setting(name="drop", kind="bool", help="the player can carry only a few things"),
-            Setting(
+            Parameter(name="rooms", kind="int", choices=(1, 6, 9, 12), help="size of the house"),
+            Parameter(name="open", kind="bool", help="doors and containers are closed"),
+            Parameter(name="cook", kind="bool", help="ingredients must be cooked"),
+            Parameter(name="cut", kind="bool", help="ingredients must be cut"),
+            Parameter(name="drop", kind="bool", help="the player can carry only a few things"),
+            Parameter(
                 name="split",
                 kind="choice",
                 choices=("any", "train", "valid", "test"),
@@ -229,8 +229,10 @@ _FAMILIES = (
         make=_textnav,
         settings=(
             _goal(("brief", "none")),
-            Setting(name="house", kind="choice", choices=HOUSES, help="the same house for all seeds, or one for each"),
-            Setting(
+            Parameter(
+                name="house", kind="choice", choices=HOUSES, help="the same house for all seeds, or one for each"
+            ),
+            Parameter(
                 name="observed",
                 kind="choice",
                 choices=("full", "part"),

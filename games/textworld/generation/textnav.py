@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from textworld.generator import Game
 
     from games.parameters import Value
-    from games.textworld.engines.protocol import Answer
+    from games.textworld.engines.protocol import EngineResponse
 
 ROOMS = ("garden", "kitchen", "pantry", "living room", "bedroom",
          "backyard", "laundry room", "shed", "office", "bathroom")  # fmt: skip
@@ -80,7 +80,7 @@ def make(values: Mapping[str, Value], options: GameOptions) -> Game:
     return game
 
 
-def state(answer: Answer, observed: Value) -> str:
+def state(answer: EngineResponse, observed: Value) -> str:
     """The parts of a state that the player sees, the game's own answer at its end; `observed` is full or part."""
     if answer.won or answer.lost:
         return answer.text

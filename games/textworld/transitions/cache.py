@@ -22,7 +22,7 @@ from games.textworld.engines.protocol import Engine
 from games.textworld.engines.stock import StockEngine
 from games.textworld.generation.manifest import files_hash
 from games.textworld.transitions import persistence
-from games.textworld.transitions.engine import RememberingEngine
+from games.textworld.transitions.engine import CachedEngine
 from games.textworld.transitions.graph import GRAPH_BYTES, Clock, Transitions
 
 BUDGET, AUDIT, STATES = "ACTDE_MEMORY", "ACTDE_AUDIT", "ACTDE_STATES"
@@ -32,7 +32,7 @@ LOOKS, KEPT = 256, 0.75
 """The budget is looked at every so many new commands; what is over it is forgotten down to this share of it."""
 
 
-class Memory:
+class TransitionCache:
     """The graphs of a process."""
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Memory:
         self._lock = threading.Lock()
         self._episodes = 0
 
-    def engine(self, story: Path, infos: Sequence[str] = ()) -> RememberingEngine:
+    def engine(self, story: Path, infos: Sequence[str] = ()) -> CachedEngine:
         """An engine for `story`; shares what it remembers with all others of the same files and infos."""
         digest = files_hash(story)
         key = (digest, tuple(infos))
@@ -53,7 +53,7 @@ class Memory:
                 persistence.load(graph, digest, persistence.in_cache(digest, graph.infos))
             with self._lock:
                 graph = self._graphs.setdefault(key, graph)
-        return RememberingEngine(graph, lambda: StockEngine(story, infos), audited=self._audited, grown=self._grown)
+        return CachedEngine(graph, lambda: StockEngine(story, infos), audited=self._audited, grown=self._grown)
 
     def graph(self, story: Path, infos: Sequence[str] = ()) -> Transitions | None:
         """What is remembered of a game; None where it was never opened."""
@@ -108,7 +108,7 @@ class Memory:
                     del self._graphs[key]
 
 
-MEMORY = Memory()
+MEMORY = TransitionCache()
 """This process's memory."""
 atexit.register(MEMORY.save)
 

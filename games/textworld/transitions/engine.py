@@ -12,13 +12,13 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 
-from games.textworld.engines.protocol import Answer, Engine
-from games.textworld.transitions.graph import Clock, Edge, Node, Place, Transitions, is_plain
+from games.textworld.engines.protocol import Engine, EngineResponse
+from games.textworld.transitions.graph import Clock, Edge, EngineState, Node, Transitions, is_plain
 
 Counts = dict[str, int]
 
 
-class RememberingEngine:
+class CachedEngine:
     """One episode at a time over `graph`, which many such engines may share.
 
     `stock()` makes the engine that plays along in an audit, and that plays on alone where the graph was wrong.
@@ -39,7 +39,7 @@ class RememberingEngine:
         self.counts: Counts = {"hits": 0, "misses": 0, "replayed": 0, "audited": 0}
         """Steps answered from memory, by the interpreter, steps played again, steps compared."""
         self._node: Node | None = None
-        self._exact: Place = graph.start
+        self._exact: EngineState = graph.start
         self._exact_at = 0
         """How many commands of the episode had been played at `_exact`."""
         self._commands: list[str] = []
@@ -50,7 +50,7 @@ class RememberingEngine:
         self._alone = False
         """Is the stock engine the one that plays?"""
 
-    def reset(self) -> Answer:
+    def reset(self) -> EngineResponse:
         graph = self._graph
         self._node, self._exact, self._exact_at = graph.root, graph.start, 0
         self._commands, self._moves = [], graph.start.moves
@@ -64,7 +64,7 @@ class RememberingEngine:
         self._close_stock()
         return graph.opening
 
-    def step(self, command: str) -> Answer:
+    def step(self, command: str) -> EngineResponse:
         node = self._node
         if node is not None and self._stock is None:
             edge = node.edges.get(command)
@@ -84,7 +84,7 @@ class RememberingEngine:
             self._closed = True
             self._graph.release()
 
-    def _follow(self, edge: Edge, command: str) -> Answer:
+    def _follow(self, edge: Edge, command: str) -> EngineResponse:
         """Go along an edge."""
         self._commands.append(command)
         self._moves += edge.turns
@@ -94,7 +94,7 @@ class RememberingEngine:
             node.stamp = Clock.now
         return edge.answer if edge.counted is None else edge.at(self._moves)
 
-    def _grow(self, command: str) -> Answer:
+    def _grow(self, command: str) -> EngineResponse:
         """Answer a command that the graph does not know."""
         node = self._node
         self.counts["misses"] += 1
@@ -115,7 +115,7 @@ class RememberingEngine:
                 return self._follow(edge, command)
         return self._play(command)
 
-    def _play(self, command: str) -> Answer:
+    def _play(self, command: str) -> EngineResponse:
         """Play a command at the episode's own exact moment."""
         graph, before = self._graph, self._here()
         output, after = graph.play(before, command)
@@ -127,7 +127,7 @@ class RememberingEngine:
         self._node, self._exact, self._exact_at, self._moves = node, after, len(self._commands), after.moves
         return answer
 
-    def _here(self) -> Place:
+    def _here(self) -> EngineState:
         """The exact moment of this episode: its commands played again from the last exact one."""
         place = self._exact
         for command in self._commands[self._exact_at :]:
@@ -138,7 +138,7 @@ class RememberingEngine:
         self._exact, self._exact_at = place, len(self._commands)
         return place
 
-    def _beside_stock(self, command: str) -> Answer:
+    def _beside_stock(self, command: str) -> EngineResponse:
         """Answer a command with TextWorld's own environment, alone or to compare with it."""
         if self._stock is None:  # the graph turned out wrong in the middle of this episode
             self._stock = self._make_stock()
@@ -155,7 +155,7 @@ class RememberingEngine:
             return ours
         return self._compare(ours, self._stock.step(command))
 
-    def _compare(self, ours: Answer, theirs: Answer) -> Answer:
+    def _compare(self, ours: EngineResponse, theirs: EngineResponse) -> EngineResponse:
         """What TextWorld answers; the graph is given up where it says otherwise."""
         if self._alone:
             return theirs
@@ -165,7 +165,7 @@ class RememberingEngine:
             self._give_up(f"after {self._commands!r} {', '.join(names)} differed from TextWorld's own")
         return theirs
 
-    def _differs(self, why: str, command: str) -> Answer:
+    def _differs(self, why: str, command: str) -> EngineResponse:
         self._give_up(why)
         return self._beside_stock(command)
 

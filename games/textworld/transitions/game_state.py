@@ -1,6 +1,6 @@
 """TextWorld's record of a game, followed from moment to moment: facts, admissible commands, the winning policy.
 
-The same rules as `textworld.generator.game.GameProgression` and its parts, in another form: a `Standing` is never
+The same rules as `textworld.generator.game.GameProgression` and its parts, in another form: a `GameState` is never
 changed, shares what it has in common with the one before, and says in `key` all that its future depends on. What
 a rule allows is found in `rule_matching.py`, how far the quests are in `quest_progress.py`.
 """
@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from games.textworld.transitions.quest_progress import Quest, Quests
-from games.textworld.transitions.rule_matching import Allowed, Kinds, Tables
+from games.textworld.transitions.rule_matching import Kinds, RuleMatcher, Tables
 
 if TYPE_CHECKING:
     from textworld.generator import Game
@@ -24,7 +24,7 @@ MODULUS = 1 << 128
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class GameState:
     """Where a game stands by its record."""
 
     kinds: Kinds
@@ -46,7 +46,7 @@ class Tracker:
 
         self._inform7, self._kb = Inform7Game(game), game.kb
         self._tables = Tables()
-        self._rules = [Allowed(rule, game.kb, self._tables) for rule in game.kb.rules.values()]
+        self._rules = [RuleMatcher(rule, game.kb, self._tables) for rule in game.kb.rules.values()]
         self._commands: dict[int, tuple[str, Action]] = {}
         self._events: dict[int, tuple[str, Action]] = {}
         names = game.kb.inform7_events
@@ -60,7 +60,7 @@ class Tracker:
         total = sum(map(_fact_key, game.world.facts)) % MODULUS
         self.start = self._standing(kinds, total, self._allowed(kinds, None, ()), self._quests.start(kinds))
 
-    def after(self, standing: Standing, events: Iterable[str]) -> Standing:
+    def after(self, standing: GameState, events: Iterable[str]) -> GameState:
         """Where the game stands when the interpreter has reported `events` (names of actions, as traced)."""
         for event in events:
             action = self._detect(event, standing.actions)
@@ -75,15 +75,15 @@ class Tracker:
         for rule in self._rules:
             rule.forget()
 
-    def admissible(self, standing: Standing) -> tuple[str, ...]:
+    def admissible(self, standing: GameState) -> tuple[str, ...]:
         """The admissible commands, sorted."""
         return tuple(sorted({self._command(action) for some in standing.actions for action in some}))
 
-    def policy(self, standing: Standing) -> tuple[str, ...] | None:
+    def policy(self, standing: GameState) -> tuple[str, ...] | None:
         """The commands that win from here; None where TextWorld knows none (nor where the game is over)."""
         return self._quests.policy(standing.quests)
 
-    def _play(self, standing: Standing, action: Action) -> Standing:
+    def _play(self, standing: GameState, action: Action) -> GameState:
         """The record after one action (GameProgression.update)."""
         kinds, total = dict(standing.kinds), standing.facts_key
         changed = set()
@@ -101,11 +101,11 @@ class Tracker:
         quests = self._quests.after(standing.quests, action, kinds)
         return self._standing(kinds, total % MODULUS, actions, quests)
 
-    def _standing(self, kinds: Kinds, total: int, actions: Any, quests: tuple[Quest, ...]) -> Standing:
+    def _standing(self, kinds: Kinds, total: int, actions: Any, quests: tuple[Quest, ...]) -> GameState:
         key = hashlib.blake2b(total.to_bytes(16, "big"), digest_size=16)
         for quest in quests:
             key.update(quest.key)
-        return Standing(kinds, total, actions, quests, key.digest())
+        return GameState(kinds, total, actions, quests, key.digest())
 
     def _allowed(self, kinds: Kinds, changed: set[Any] | None, before: Sequence[tuple[Action, ...]]) -> Any:
         """What each rule allows; rules that ask for nothing that has changed allow what they did."""

@@ -28,9 +28,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from games.errors import GameError
-from games.textworld.engines.protocol import Answer, Facts
-from games.textworld.transitions.game_state import Standing, Tracker
-from games.textworld.transitions.interpreter import Machine, Moment, Output
+from games.textworld.engines.protocol import EngineResponse, GameInfo
+from games.textworld.transitions.game_state import GameState, Tracker
+from games.textworld.transitions.interpreter import Interpreter, Output, Snapshot
 
 if TYPE_CHECKING:
     from textworld.generator import Game
@@ -48,11 +48,11 @@ def is_plain(command: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class EngineState:
     """An exact moment of a game: of the interpreter and of the record."""
 
-    moment: Moment
-    standing: Standing
+    moment: Snapshot
+    standing: GameState
     score: int
     moves: int
     extras: dict[str, str] | None
@@ -68,7 +68,7 @@ class Node:
     admissible_commands: tuple[str, ...]
     policy_commands: tuple[str, ...] | None
     extras: dict[str, str]
-    place: Place | None
+    place: EngineState | None
     """A moment that this node stands for; None where the node was read from a file."""
     edges: dict[str, Edge] = field(default_factory=dict)
     stamp: int = 0
@@ -86,7 +86,7 @@ class Node:
 class Edge:
     """One command answered in one node."""
 
-    answer: Answer
+    answer: EngineResponse
     node: Node | None
     """Where it leads; None where the game ends."""
     turns: int
@@ -94,7 +94,7 @@ class Edge:
     counted: tuple[str, str] | None = None
     """At an end that prints the number of turns: the text before and after it."""
 
-    def at(self, moves: int) -> Answer:
+    def at(self, moves: int) -> EngineResponse:
         """The answer to an episode that has made `moves` moves, this one included."""
         if self.counted is None:
             return self.answer
@@ -131,14 +131,14 @@ class Transitions:
         """Why nothing here may be used any more; None as it should be."""
         self.users = 0
         """Engines that play here now."""
-        self._machine: Machine | None = None
+        self._machine: Interpreter | None = None
         try:
             game = _record(story)
             self._tracker = Tracker(game, policies=policies)
             machine = self._open()
         except (KeyError, TypeError, AttributeError, IndexError, AssertionError) as error:
             raise GameError(f"{story}: TextWorld cannot read this game ({type(error).__name__})") from error
-        self.facts = Facts(
+        self.facts = GameInfo(
             max_score=int(game.max_score),
             objective=game.objective,
             walkthrough=tuple(game.metadata.get("walkthrough") or ()),
@@ -147,13 +147,13 @@ class Transitions:
             entities=tuple(game.entity_names),
             typed_entities=tuple(map(tuple, game.objects_names_and_types)),
         )
-        self.start = Place(machine.start, self._tracker.start, machine.score, machine.moves, None)
+        self.start = EngineState(machine.start, self._tracker.start, machine.score, machine.moves, None)
         root = self.settle(self.start)
         assert root is not None and root.place is not None
         self.root, self.start = root, root.place
         self.opening = self.answer_in(root, machine.opening, 0)
 
-    def explore(self, node: Node, place: Place, command: str) -> Edge | None:
+    def explore(self, node: Node, place: EngineState, command: str) -> Edge | None:
         """The answer to a plain command in `node`, now remembered; None where it leads to no node.
 
         `place` is a moment that `node` stands for.
@@ -169,7 +169,7 @@ class Transitions:
                 self.bytes += edge.size
             return edge
 
-    def play(self, place: Place, command: str) -> tuple[Output, Place]:
+    def play(self, place: EngineState, command: str) -> tuple[Output, EngineState]:
         """Play a command at an exact moment: what was printed, and the moment after it."""
         with self.lock:
             machine = self._open()
@@ -177,11 +177,11 @@ class Transitions:
             output = machine.step(command)
             standing = self._tracker.after(place.standing, output.events)
             if output.moves is None or output.score is None:  # it took no turn
-                return output, Place(machine.save(), standing, place.score, place.moves, place.extras)
+                return output, EngineState(machine.save(), standing, place.score, place.moves, place.extras)
             extras: dict[str, str] | None = None if self._extras else {}
-            return output, Place(machine.save(), standing, output.score, output.moves, extras)
+            return output, EngineState(machine.save(), standing, output.score, output.moves, extras)
 
-    def settle(self, place: Place) -> Node | None:
+    def settle(self, place: EngineState) -> Node | None:
         """The node of a moment, new or known; None where the interpreter waits for no command."""
         with self.lock:
             machine = self._open()
@@ -202,7 +202,7 @@ class Transitions:
             node.stamp = Clock.now
             return node
 
-    def stand(self, node: Node, place: Place) -> None:
+    def stand(self, node: Node, place: EngineState) -> None:
         """Let `node` stand for the moment `place`, where it stands for none."""
         with self.lock:
             node = self._kept(node)
@@ -210,13 +210,15 @@ class Transitions:
                 node.place = replace(place, extras=node.extras)
                 self.bytes += place.moment.size
 
-    def key(self, place: Place) -> bytes:
+    def key(self, place: EngineState) -> bytes:
         """What tells the state at a moment from every other state of the game (see the module's docstring)."""
         machine = self._open()
         parts = (place.standing.key, machine.holders(place.moment), machine.stack(place.moment))
         return hashlib.blake2b(b"%d " % place.score + b" ".join(parts), digest_size=16).digest()
 
-    def answer_at(self, before: Place, command: str, output: Output, after: Place) -> tuple[Answer, Place]:
+    def answer_at(
+        self, before: EngineState, command: str, output: Output, after: EngineState
+    ) -> tuple[EngineResponse, EngineState]:
         """The answer to a command that was played outside the graph, and the moment after it with its extras."""
         if after.extras is None:
             after = replace(after, extras=self._printed(before, command))
@@ -225,7 +227,7 @@ class Transitions:
         admissible = self._tracker.admissible(after.standing)
         return self._answer(output, after.score, admissible, policy, after.extras or {}, progress), after
 
-    def answer_in(self, node: Node, text: str, progress: int) -> Answer:
+    def answer_in(self, node: Node, text: str, progress: int) -> EngineResponse:
         """The answer with this text, and this intermediate reward, that leads to `node`."""
         output = Output(text, (), None, None, {})
         return self._answer(output, node.score, node.admissible_commands, node.policy_commands, node.extras, progress)
@@ -285,12 +287,12 @@ class Transitions:
             self.bytes += node.size
         return kept
 
-    def _open(self) -> Machine:
+    def _open(self) -> Interpreter:
         if self._machine is None:
-            self._machine = Machine(self.story)
+            self._machine = Interpreter(self.story)
         return self._machine
 
-    def _edge(self, node: Node, place: Place, command: str, output: Output, after: Place) -> Edge | None:
+    def _edge(self, node: Node, place: EngineState, command: str, output: Output, after: EngineState) -> Edge | None:
         turns = after.moves - place.moves
         if output.ended:
             answer, _ = self.answer_at(place, command, output, after)
@@ -301,7 +303,7 @@ class Transitions:
         progress = _progress(node.policy_commands, target.policy_commands, output)
         return Edge(self.answer_in(target, output.text, progress), target, turns)
 
-    def _printed(self, before: Place, command: str) -> dict[str, str]:
+    def _printed(self, before: EngineState, command: str) -> dict[str, str]:
         """Description and inventory as a command prints them in its turn, where nobody can look after it."""
         machine = self._open()
         machine.load(before.moment)
@@ -316,8 +318,8 @@ class Transitions:
         policy: tuple[str, ...] | None,
         extras: Mapping[str, str],
         progress: int,
-    ) -> Answer:
-        return Answer(
+    ) -> EngineResponse:
+        return EngineResponse(
             text=sys.intern(output.text.strip()),
             score=score,
             won=output.won,
@@ -341,7 +343,7 @@ def _progress(before: tuple[str, ...] | None, after: tuple[str, ...] | None, out
     return (len(before) > len(after)) - (len(before) < len(after))
 
 
-def _ending(answer: Answer, turns: int, moves: int) -> Edge | None:
+def _ending(answer: EngineResponse, turns: int, moves: int) -> Edge | None:
     """The edge of a command that ends the game; None where its text counts turns in an unknown way."""
     found = list(TURNS.finditer(answer.text))
     if not found:

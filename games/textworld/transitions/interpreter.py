@@ -52,7 +52,7 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class Snapshot:
     """A moment of the interpreter, as what differs from its start."""
 
     addresses: np.ndarray[Any, np.dtype[np.uint16]]
@@ -67,7 +67,7 @@ class Moment:
         return 3 * len(self.addresses) + 400
 
 
-class Machine:
+class Interpreter:
     """The interpreter of one story (`.z8`, its name beginning with `tw-`). Not for several threads at once."""
 
     def __init__(self, story: Path) -> None:
@@ -80,7 +80,7 @@ class Machine:
             self._frotz: Any = jericho.FrotzEnv(str(story))
         self.opening, _ = self._frotz.reset()
         """The text before the first command."""
-        self._at: Moment | None = None
+        self._at: Snapshot | None = None
         """The moment at which it stands; None where it has moved on since."""
         for command in (*(EXTRA.format(name) for name in NUMBERS), TRACE):
             output = _take_apart(self._say(command), NUMBERS)
@@ -108,15 +108,15 @@ class Machine:
             found.update(_take_apart(self._say(EXTRA.format(name)), (name,)).extras)
         return found
 
-    def save(self) -> Moment:
+    def save(self) -> Snapshot:
         """This moment."""
         registers = self._read()
         differs = np.flatnonzero(self._ram != self._base)
         kept = tuple(_shared(new, old) for new, old in zip(registers, self._registers, strict=True))
-        self._at = Moment(differs.astype(np.uint16), self._ram[differs], kept)
+        self._at = Snapshot(differs.astype(np.uint16), self._ram[differs], kept)
         return self._at
 
-    def load(self, moment: Moment) -> None:
+    def load(self, moment: Snapshot) -> None:
         """Wind to a moment of this story, saved by this or another machine."""
         if moment is not self._at:
             np.copyto(self._ram, self._base)
@@ -160,19 +160,19 @@ class Machine:
         """Free the interpreter."""
         self._frotz.close()
 
-    def at_prompt(self, moment: Moment) -> bool:
+    def at_prompt(self, moment: Snapshot) -> bool:
         """Does it wait for a command as it did at the start, and not with a question or a menu?
 
         A question is asked, and its answer read, some calls deeper than a command.
         """
         return bool(moment.registers[1:5] == self._registers[1:5])
 
-    def stack(self, moment: Moment) -> bytes:
+    def stack(self, moment: Snapshot) -> bytes:
         """What is on the stack: after some errors other local variables than usual; b"" as at the start."""
         stack = moment.registers[0]
         return b"" if stack is self._registers[0] else stack[2 * moment.registers[2] :].tobytes()
 
-    def holders(self, moment: Moment) -> bytes:
+    def holders(self, moment: Snapshot) -> bytes:
         """Which object is in which, in which order: parent, sibling and child of every object."""
         ram = self._base.copy()
         ram[moment.addresses] = moment.values

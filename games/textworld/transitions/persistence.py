@@ -23,8 +23,8 @@ from typing import Any, TypeVar
 
 from games import files
 from games.errors import GameError
-from games.textworld.engines.command_filter import Guard
-from games.textworld.engines.protocol import Answer
+from games.textworld.engines.command_filter import CommandFilter
+from games.textworld.engines.protocol import EngineResponse
 from games.textworld.transitions.graph import Edge, Node, Transitions
 
 T = TypeVar("T")
@@ -114,7 +114,7 @@ def _pack(graph: Transitions) -> dict[str, Any]:
 def _unpack(graph: Transitions, data: Any) -> dict[bytes, Node]:
     """The nodes of a file; raises one of the errors that `load` expects where their form is not right."""
     texts = [sys.intern(_of(str, text)) for text in _of(list, data["texts"])]
-    guard = Guard(graph.facts.command_templates)
+    guard = CommandFilter(graph.facts.command_templates)
     commands = {number: text for number, text in enumerate(texts) if guard.may_pass(text)}
 
     def text(number: Any) -> str:
@@ -160,7 +160,7 @@ def _ending(answer: Any, turns: Any) -> Edge:
     for name in ("admissible_commands", "policy_commands"):
         if fields[name] is not None:
             fields[name] = tuple(_of(str, command) for command in _of(list, fields[name]))
-    ending = Answer(**fields)
+    ending = EngineResponse(**fields)
     _of(str, ending.text), _of(int, ending.score), _of(bool, ending.won), _of(bool, ending.lost)
     return Edge(ending, None, _of(int, turns), counted)
 

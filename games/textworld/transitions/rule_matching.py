@@ -66,7 +66,7 @@ class Table:
         return index.get(number, [])
 
 
-class Allowed:
+class RuleMatcher:
     """What one rule allows."""
 
     def __init__(self, rule: Rule, kb: Any, tables: Tables) -> None:

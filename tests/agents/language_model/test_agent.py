@@ -11,7 +11,7 @@ import torch
 import games
 from agents.language_model.agent import LanguageModelAgent
 from agents.play.episode import Episode
-from agents.play.runner import Arena
+from agents.play.runner import EpisodeRunner
 from agents.protocol import Agent, AgentError, Turn
 from agents.text.word_tokenizer import word_tokenizer
 from tests.helpers.models import KINDS, Kind, agent, bigram_model, tiny_model, tokenizer
@@ -31,7 +31,7 @@ def turn(commands: Sequence[str], episode: int = 0, text: str = "room") -> Turn:
 
 
 def episodes(player: Agent, count: int, *, parallel: int = 4, spec: ScriptSpec = ROOMS) -> list[Episode]:
-    with Arena([spec], seed=0, parallel=parallel) as arena:
+    with EpisodeRunner([spec], seed=0, parallel=parallel) as arena:
         return sorted(arena.play(player, count), key=lambda episode: episode.index)
 
 
@@ -98,8 +98,8 @@ def test_a_command_without_alternative_is_no_choice() -> None:
     assert decision.command == "go north" and decision.probabilities == {"go north": 1.0}
     assert decision.value is None and decision.q_values == {} and decision.entropy == 0.0
     assert other.value is not None
-    (alone,) = agent(tiny_model()).act([turn(["go north"])])
-    assert alone == decision
+    (no_reduce,) = agent(tiny_model()).act([turn(["go north"])])
+    assert no_reduce == decision
 
 
 def test_commands_that_the_tokenizer_cannot_tell_apart_share_their_probability() -> None:
@@ -139,7 +139,7 @@ def bandit_agent(game: str) -> tuple[LanguageModelAgent, games.GameSpec]:
 
 def test_arms_that_begin_alike_are_an_error_of_the_game() -> None:
     player, spec = bandit_agent("bandit?arms=red,red wine&rewards=1,2")
-    with Arena([spec], seed=0) as arena, pytest.raises(AgentError, match="prefix"):
+    with EpisodeRunner([spec], seed=0) as arena, pytest.raises(AgentError, match="prefix"):
         list(arena.play(player, 1))
 
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from actde import Settings
+from actde import OptimizerConfig
 from agents.language_model.agent import LanguageModelAgent
 from agents.language_model.token_stream import Segment
 from agents.play.episode import Episode
-from agents.play.runner import Arena
-from agents.training.rollout_batch import Rollout
+from agents.play.runner import EpisodeRunner
+from agents.training.rollout_batch import RolloutBatch
 from tests.helpers.models import KINDS, Kind, agent, assert_close, bigram_model, tiny_model, tokenizer
 from tests.helpers.scripts import Scene, script
 from tests.helpers.updates import learn, updater
@@ -25,7 +25,7 @@ def ids(text: str) -> list[int]:
 
 
 def spoken(player: LanguageModelAgent, episodes: int = 4, spec: Any = ROOMS) -> tuple[list[Episode], list[Segment]]:
-    with Arena([spec], seed=0, parallel=3) as arena:
+    with EpisodeRunner([spec], seed=0, parallel=3) as arena:
         played = sorted(arena.play(player, episodes), key=lambda episode: episode.index)
     return played, player.take_segments()
 
@@ -84,7 +84,7 @@ def test_probabilities_are_over_the_whole_vocabulary_and_the_ratio_is_one(kind: 
             row = logits[c.position]
             assert c.logprob == pytest.approx(float(row[c.alternatives[0]]), abs=2e-5)
             assert c.entropy == pytest.approx(float(-(row.exp() * row).sum()), abs=1e-4)
-    rollout = Rollout(segments, credit="token")
+    rollout = RolloutBatch(segments, credit="token")
     part = rollout.part(range(len(rollout)))
     with torch.no_grad():
         readout, entropy = model(part.tokens, part.choices)
@@ -98,7 +98,7 @@ def test_probabilities_are_over_the_whole_vocabulary_and_the_ratio_is_one(kind: 
     ):
         assert_close(found, recorded)
     for credit in ("token", "command"):
-        measures = learn(updater(model, lr=0.0), Rollout(segments, credit=credit))
+        measures = learn(updater(model, lr=0.0), RolloutBatch(segments, credit=credit))
         assert measures["ratio"] == pytest.approx(1.0, abs=1e-4)
         assert measures["clip_fraction"] == 0.0
 
@@ -122,7 +122,7 @@ def test_number_and_order_of_live_episodes_change_nothing() -> None:
     model = tiny_model()
 
     def commands(parallel: int) -> list[list[str]]:
-        with Arena([ROOMS], seed=0, parallel=parallel) as arena:
+        with EpisodeRunner([ROOMS], seed=0, parallel=parallel) as arena:
             found = sorted(arena.play(agent(model, mode="free"), 4), key=lambda episode: episode.index)
         return [[step.decision.command for step in episode.steps] for episode in found]
 
@@ -143,8 +143,8 @@ def test_the_kl_of_a_generated_line() -> None:
     """Its estimate exp(r) - r - 1 at the chosen token, r = log pi_ref - log pi."""
     model, reference = tiny_model(), tiny_model(seed=7).requires_grad_(False)
     _, segments = spoken(agent(model, mode="free", max_command_tokens=4))
-    rollout = Rollout(segments, credit="token")
-    learning = Settings(gamma=0.5, kl_coef=0.1)
+    rollout = RolloutBatch(segments, credit="token")
+    learning = OptimizerConfig(gamma=0.5, kl_coef=0.1)
     measures = learn(updater(model, reference=reference, learning=learning, lr=0.0), rollout)
     wanted = []
     for segment in segments:

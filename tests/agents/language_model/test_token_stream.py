@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.language_model.agent import LanguageModelAgent
-from agents.language_model.token_stream import Choice, Segment, Stream
-from agents.play.runner import Arena
+from agents.language_model.token_stream import Choice, Segment, TokenStream
+from agents.play.runner import EpisodeRunner
 from agents.protocol import AgentError
 from tests.helpers.models import KINDS, Kind, agent, assert_close, tiny_model, tokenizer
 from tests.helpers.scripts import Scene, ScriptSpec, script
@@ -24,7 +24,7 @@ def choice(value: float, position: int = 0, turn: int = 0) -> Choice:
     )
 
 
-def played(stream: Stream, turns: list[tuple[list[float], float]], bootstrap: float | None) -> list[Segment]:
+def played(stream: TokenStream, turns: list[tuple[list[float], float]], bootstrap: float | None) -> list[Segment]:
     """Segments of turns (values of the choices, reward of the command)."""
     reward = 0.0
     for number, (values, earned) in enumerate(turns):
@@ -43,38 +43,38 @@ def numbers(segment: Segment) -> list[tuple[float, float, float]]:
 
 def test_forced_turns_are_bridged_by_powers_of_gamma() -> None:
     turns: list[tuple[list[float], float]] = [([1.0], 3.0), ([], 4.0), ([], 8.0), ([2.0], 5.0)]
-    (segment,) = played(Stream(episode=0, gamma=0.5), turns, None)
+    (segment,) = played(TokenStream(episode=0, gamma=0.5), turns, None)
     first, last = numbers(segment)
     assert first == (3.0 + 4.0 / 2 + 8.0 / 4, 1 / 8, 2.0)
     assert last[:2] == (5.0, 0.0)
 
 
 def test_inside_a_command_nothing_is_earned_and_nothing_discounted() -> None:
-    (segment,) = played(Stream(episode=0, gamma=0.5), [([1.0, 2.0, 3.0], 7.0), ([4.0], 1.0)], 6.0)
+    (segment,) = played(TokenStream(episode=0, gamma=0.5), [([1.0, 2.0, 3.0], 7.0), ([4.0], 1.0)], 6.0)
     assert numbers(segment) == [(0.0, 1.0, 2.0), (0.0, 1.0, 3.0), (7.0, 0.5, 4.0), (1.0, 0.5, 6.0)]
 
 
 def test_rewards_before_the_first_choice_are_nobodys() -> None:
-    (segment,) = played(Stream(episode=0, gamma=0.5), [([], 3.0), ([], 5.0), ([1.0], 7.0)], None)
+    (segment,) = played(TokenStream(episode=0, gamma=0.5), [([], 3.0), ([], 5.0), ([1.0], 7.0)], None)
     assert numbers(segment)[0][:2] == (7.0, 0.0)
 
 
 def test_terminated_has_no_future_truncated_has() -> None:
-    (over,) = played(Stream(episode=0, gamma=0.5), [([1.0], 7.0)], None)
-    (cut,) = played(Stream(episode=0, gamma=0.5), [([1.0], 7.0)], 9.0)
+    (over,) = played(TokenStream(episode=0, gamma=0.5), [([1.0], 7.0)], None)
+    (cut,) = played(TokenStream(episode=0, gamma=0.5), [([1.0], 7.0)], 9.0)
     assert over.choices[0].discount == 0.0
     assert numbers(cut) == [(7.0, 0.5, 9.0)]
 
 
 def test_forced_turns_before_the_end_count_too() -> None:
-    (over,) = played(Stream(episode=0, gamma=0.5), [([1.0], 2.0), ([], 4.0)], None)
-    (cut,) = played(Stream(episode=0, gamma=0.5), [([1.0], 2.0), ([], 4.0)], 9.0)
+    (over,) = played(TokenStream(episode=0, gamma=0.5), [([1.0], 2.0), ([], 4.0)], None)
+    (cut,) = played(TokenStream(episode=0, gamma=0.5), [([1.0], 2.0), ([], 4.0)], 9.0)
     assert numbers(over)[0][:2] == (4.0, 0.0)
     assert numbers(cut) == [(4.0, 0.25, 9.0)]
 
 
 def test_an_episode_without_choices_has_no_segment() -> None:
-    assert played(Stream(episode=0, gamma=0.5), [([], 2.0), ([], 4.0)], 1.0) == []
+    assert played(TokenStream(episode=0, gamma=0.5), [([], 2.0), ([], 4.0)], 1.0) == []
 
 
 def test_a_segment_ends_at_its_last_choice() -> None:
@@ -93,7 +93,7 @@ def test_choices_add_up_to_the_episode(
     given: list[tuple[list[float], float]], gamma: float, bootstrap: float | None, cuts: set[int]
 ) -> None:
     """The rewards of the choices, discounted by theirs, are the rewards of the turns, discounted by gamma."""
-    stream, reward = Stream(episode=0, gamma=gamma), 0.0
+    stream, reward = TokenStream(episode=0, gamma=gamma), 0.0
     for number, (values, earned) in enumerate(given):
         stream.next_turn(reward, first=number == 0)
         stream.tokens.append(number)
@@ -157,7 +157,7 @@ LONG = script(
 
 
 def segments_of(player: LanguageModelAgent, spec: ScriptSpec, episodes: int = 1, parallel: int = 8) -> list[Segment]:
-    with Arena([spec], seed=0, parallel=parallel) as arena:
+    with EpisodeRunner([spec], seed=0, parallel=parallel) as arena:
         list(arena.play(player, episodes))
     return player.take_segments()
 
@@ -166,7 +166,7 @@ def test_the_updates_tokens_are_the_pieces_joined() -> None:
     spec = LONG
     for seed in range(4):
         player = agent(tiny_model(), seed=seed)
-        with Arena([spec], seed=0) as arena:
+        with EpisodeRunner([spec], seed=0) as arena:
             (episode,) = arena.play(player, 1)
         (segment,) = player.take_segments()
         ids: list[int] = []
@@ -226,7 +226,7 @@ def test_what_was_recorded_is_what_the_update_reads(kind: Kind) -> None:
 
 def test_turns_rewards_and_discounts_of_a_real_episode() -> None:
     player = agent(tiny_model())
-    with Arena([LONG], seed=0) as arena:
+    with EpisodeRunner([LONG], seed=0) as arena:
         (episode,) = arena.play(player, 1)
     (segment,) = player.take_segments()
     last = {c.turn: c for c in segment.choices}

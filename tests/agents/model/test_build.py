@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from agents.model.build import Assembly, assemble, build_model, from_config
+from agents.model.build import ModelConfig, assemble, build_model, from_config
 from agents.protocol import AgentError
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -31,7 +31,7 @@ def test_pico_is_the_trunk_of_the_posts_figures() -> None:
 
 def test_heads_of_the_prisoners_dilemma() -> None:
     torch.manual_seed(0)
-    model, words = assemble(Assembly(trunk="pico"), ("cooperate", "defect"))
+    model, words = assemble(ModelConfig(trunk="pico"), ("cooperate", "defect"))
     heads: Any = model.heads
     assert len(words) == 2
     assert heads.value.out.weight.shape == (1, 12) and heads.q[0].out.weight.shape == (2, 12)
@@ -42,14 +42,14 @@ def test_heads_of_the_prisoners_dilemma() -> None:
 def test_the_seed_decides_about_the_weights() -> None:
     def weights(seed: int) -> torch.Tensor:
         torch.manual_seed(seed)
-        model, _ = assemble(Assembly(trunk="pico"), ("cooperate", "defect"))
+        model, _ = assemble(ModelConfig(trunk="pico"), ("cooperate", "defect"))
         return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
 
     assert torch.equal(weights(0), weights(0)) and not torch.equal(weights(0), weights(1))
 
 
 def test_a_large_vocabulary_shares_its_rows_with_the_lm_head() -> None:
-    model, _ = assemble(Assembly(trunk="pico"), [f"{a}{b}{c}" for a in LETTERS for b in LETTERS for c in LETTERS])
+    model, _ = assemble(ModelConfig(trunk="pico"), [f"{a}{b}{c}" for a in LETTERS for b in LETTERS for c in LETTERS])
     head: Any = model.heads.q[0]
     assert not hasattr(head, "out") and head.project.weight.shape == (12, 12)
 
@@ -57,12 +57,12 @@ def test_a_large_vocabulary_shares_its_rows_with_the_lm_head() -> None:
 @pytest.mark.parametrize(
     ("assembly", "says"),
     [
-        (Assembly(trunk="pico", lora=4), "--lora"),
-        (Assembly(trunk="small", dropout=0.1), "no dropout"),
-        (Assembly(trunk="smoll2"), "smollm2"),
+        (ModelConfig(trunk="pico", lora=4), "--lora"),
+        (ModelConfig(trunk="small", dropout=0.1), "no dropout"),
+        (ModelConfig(trunk="smoll2"), "smollm2"),
     ],
 )
-def test_what_cannot_be_put_together(assembly: Assembly, says: str) -> None:
+def test_what_cannot_be_put_together(assembly: ModelConfig, says: str) -> None:
     with pytest.raises(AgentError, match=says):
         assemble(assembly, None)
 
@@ -77,4 +77,4 @@ def test_what_cannot_be_put_together(assembly: Assembly, says: str) -> None:
 )
 def test_a_config_that_fits_no_model(config: dict[str, Any], says: str) -> None:
     with pytest.raises(AgentError, match=says):
-        build_model(Assembly(trunk="pico"), config, 3)
+        build_model(ModelConfig(trunk="pico"), config, 3)

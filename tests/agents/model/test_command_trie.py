@@ -59,9 +59,9 @@ def test_product_of_choices_is_the_policy_conditioned_on_admissible_commands(giv
 @given(commands)
 def test_distinct_commands_share_probability_one(given: list[list[int]]) -> None:
     trie = build_trie(given)
-    alone = [p for i, p in enumerate(probabilities(trie)) if trie.first_of_leaf[i] == i]
-    assert sum(alone) == pytest.approx(1.0)
-    assert len(alone) == len(set(map(tuple, given)))
+    no_reduce = [p for i, p in enumerate(probabilities(trie)) if trie.first_of_leaf[i] == i]
+    assert sum(no_reduce) == pytest.approx(1.0)
+    assert len(no_reduce) == len(set(map(tuple, given)))
 
 
 @settings(max_examples=150, deadline=None)

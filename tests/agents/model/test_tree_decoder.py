@@ -14,7 +14,7 @@ from agents.model.actor_critic import ActorCritic
 from agents.model.command_trie import Trie, build_trie
 from agents.model.heads import Heads
 from agents.model.kv_cache import RaggedCache
-from agents.model.tree_decoder import Block, check_cache, keep_branch, read_blocks, similar_lengths
+from agents.model.tree_decoder import TreeInput, check_cache, keep_branch, read_blocks, similar_lengths
 from agents.protocol import AgentError
 from tests.helpers.models import KINDS, Kind, assert_close, tiny_lm, tiny_model
 
@@ -66,10 +66,10 @@ class Player:
         self.tokens: list[int] = []
         self.pending: list[int] = []
 
-    def block(self) -> Block:
+    def block(self) -> TreeInput:
         self.trie = TRIES[(self.seed + self.turn) % len(TRIES)]
         self.pending += stream(1000 * self.seed + self.turn, 1 + (3 * self.seed + 5 * self.turn) % 11)
-        return Block(row=self.row, tokens=self.pending, trie=self.trie)
+        return TreeInput(row=self.row, tokens=self.pending, trie=self.trie)
 
     def command(self) -> int:
         return (self.seed + 2 * self.turn) % len(self.trie.leaves)
@@ -185,8 +185,8 @@ def test_the_cache_grows_beyond_its_first_room() -> None:
     cache = RaggedCache(model.layers)
     row, other, tokens = cache.add_row(), cache.add_row(), stream(1, 600)
     for start in range(0, 600, 150):
-        block = Block(row=row, tokens=tokens[start : start + 150])
-        beside = Block(row=other, tokens=tokens[start : start + 149])
+        block = TreeInput(row=row, tokens=tokens[start : start + 150])
+        beside = TreeInput(row=other, tokens=tokens[start : start + 149])
         read = read_blocks(model, cache, [block, beside])[0]
         assert_close(read, plain(model, tokens[: start + 150]))
     assert cache.lengths == [600, 596]
@@ -196,8 +196,8 @@ def test_the_same_rows_in_another_order_are_not_taken_for_all_rows_in_order() ->
     model = tiny_model("llama")
     cache = RaggedCache(model.layers)
     rows = [cache.add_row() for _ in range(2)]
-    read_blocks(model, cache, [Block(row=row, tokens=stream(row, 5)) for row in rows])
-    found = read_blocks(model, cache, [Block(row=row, tokens=[7, 8]) for row in reversed(rows)])
+    read_blocks(model, cache, [TreeInput(row=row, tokens=stream(row, 5)) for row in rows])
+    found = read_blocks(model, cache, [TreeInput(row=row, tokens=[7, 8]) for row in reversed(rows)])
     for row, state in zip(reversed(rows), found, strict=True):
         assert_close(state, plain(model, [*stream(row, 5), 7, 8]))
 

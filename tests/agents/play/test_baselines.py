@@ -8,7 +8,7 @@ import pytest
 
 from agents import Agent, AgentError, Turn, make_agent
 from agents.play.baselines import HumanAgent, RandomAgent, WalkthroughAgent
-from agents.play.runner import Arena, Episode
+from agents.play.runner import Episode, EpisodeRunner
 from tests.helpers.fakes import CorridorSpec
 
 SPECS = [CorridorSpec("short", 2), CorridorSpec("long", 5)]
@@ -37,7 +37,7 @@ def turn(episode: int, *commands: str, first: bool = True, **info: Any) -> Turn:
 
 
 def played(agent: Agent, **settings: Any) -> list[Episode]:
-    with Arena(SPECS, seed=5, **settings) as arena:
+    with EpisodeRunner(SPECS, seed=5, **settings) as arena:
         return sorted(arena.play(agent, 6), key=lambda episode: episode.index)
 
 

@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 from agents.play.baselines import RandomAgent, WalkthroughAgent
 from agents.play.evaluate import estimate, evaluate, summarize
 from agents.play.metrics import episode_metrics
-from agents.play.runner import Arena
+from agents.play.runner import EpisodeRunner
 from tests.helpers.fakes import CorridorSpec
 
 SPECS = [CorridorSpec("short", 2), CorridorSpec("long", 4)]
@@ -36,7 +36,7 @@ def test_the_entropy_of_the_random_agent() -> None:
 
 def test_agents_meet_the_same_games_and_seeds() -> None:
     def met(agent: RandomAgent | WalkthroughAgent) -> set[tuple[str, int]]:
-        with Arena(SPECS, seed=9) as arena:
+        with EpisodeRunner(SPECS, seed=9) as arena:
             return {(episode.game, episode.seed) for episode in arena.play(agent, 8)}
 
     assert met(RandomAgent(seed=1)) == met(WalkthroughAgent())
@@ -93,7 +93,7 @@ def test_the_fields_of_the_json() -> None:
 def test_the_share_of_turns_on_an_act_by_hand() -> None:
     found = evaluate(WalkthroughAgent(), SPECS, game="corridors", episodes=4, seed=1, act="forward")
     assert found.bonus_share is not None and found.bonus_share.value == 1.0
-    with Arena(SPECS, seed=1) as arena:
+    with EpisodeRunner(SPECS, seed=1) as arena:
         episodes = sorted(arena.play(RandomAgent(seed=1), 6), key=lambda episode: episode.index)
     waits = [[step.decision.command == "wait" for step in episode.steps] for episode in episodes]
     shares = [sum(turns) / len(turns) for turns in waits]

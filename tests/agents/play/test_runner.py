@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 import games
-from agents import Agent, AgentError, Decision, Ending, Turn
+from agents import Agent, AgentError, Decision, EpisodeEnd, Turn
 from agents.play.baselines import RandomAgent, WalkthroughAgent
-from agents.play.runner import Arena, Episode, StepEvent
+from agents.play.runner import Episode, EpisodeRunner, StepEvent
 from tests.helpers.fakes import Corridor, CorridorSpec
 
 SHORT, LONG = CorridorSpec("short", 2), CorridorSpec("long", 5)
@@ -23,18 +23,18 @@ class Walker:
     def __init__(self, command: str = "forward") -> None:
         self.command = command
         self.turns: list[Turn] = []
-        self.endings: list[Ending] = []
+        self.endings: list[EpisodeEnd] = []
 
     def act(self, turns: Sequence[Turn]) -> list[Decision]:
         self.turns += turns
         return [Decision(command=self.command) for _ in turns]
 
-    def end(self, endings: Sequence[Ending]) -> None:
+    def end(self, endings: Sequence[EpisodeEnd]) -> None:
         self.endings += endings
 
 
 def played(specs: Sequence[CorridorSpec], agent: Agent, episodes: int, **settings: Any) -> list[Episode]:
-    with Arena(specs, seed=1, **settings) as arena:
+    with EpisodeRunner(specs, seed=1, **settings) as arena:
         return sorted(arena.play(agent, episodes), key=lambda episode: episode.index)
 
 
@@ -61,14 +61,14 @@ def test_an_agent_sees_turns_and_endings() -> None:
 
 @pytest.mark.parametrize("parallel", [1, 3, 16])
 def test_results_do_not_depend_on_how_many_are_live(parallel: int) -> None:
-    alone = played([SHORT, LONG], RandomAgent(seed=4), 10, parallel=1)
-    assert played([SHORT, LONG], RandomAgent(seed=4), 10, parallel=parallel) == alone
-    assert [episode.game for episode in alone] == ["short", "long"] * 5
-    assert len({episode.seed for episode in alone}) == 10
+    no_reduce = played([SHORT, LONG], RandomAgent(seed=4), 10, parallel=1)
+    assert played([SHORT, LONG], RandomAgent(seed=4), 10, parallel=parallel) == no_reduce
+    assert [episode.game for episode in no_reduce] == ["short", "long"] * 5
+    assert len({episode.seed for episode in no_reduce}) == 10
 
 
 def test_episode_numbers_count_on_over_calls() -> None:
-    with Arena([SHORT], seed=1, first_episode=7) as arena:
+    with EpisodeRunner([SHORT], seed=1, first_episode=7) as arena:
         first = [episode.index for episode in arena.play(Walker(), 2)]
         second = [episode.index for episode in arena.play(Walker(), 2)]
     assert (first, second, arena.next_episode) == ([7, 8], [9, 10], 11)
@@ -76,12 +76,12 @@ def test_episode_numbers_count_on_over_calls() -> None:
 
 def test_a_truncated_episode_goes_on_in_the_next_even_in_another_arena() -> None:
     game = CorridorSpec("endless", 100, limit=3)
-    with Arena([game], seed=1, parallel=2) as arena:
+    with EpisodeRunner([game], seed=1, parallel=2) as arena:
         assert all(episode.truncated for episode in arena.play(Walker(), 2))
         kept = json.loads(json.dumps(arena.continuations))
         goes_on = [episode.opening for episode in arena.play(Walker(), 2)]
     assert goes_on == ["You stand at 3."] * 2
-    with Arena([game], seed=1, parallel=2, first_episode=2) as later:
+    with EpisodeRunner([game], seed=1, parallel=2, first_episode=2) as later:
         later.continuations = kept
         assert [episode.opening for episode in later.play(Walker(), 2)] == goes_on
 
@@ -117,7 +117,7 @@ def test_a_game_that_goes_on_without_commands_is_an_error() -> None:
 
 def test_every_env_is_closed_also_when_play_is_left_early() -> None:
     Corridor.opened = Corridor.closed = 0
-    with Arena([CorridorSpec(f"corridor-{number}", 3) for number in range(100)], seed=1) as arena:
+    with EpisodeRunner([CorridorSpec(f"corridor-{number}", 3) for number in range(100)], seed=1) as arena:
         list(arena.play(RandomAgent(seed=1), 120))
         iterator = arena.play(RandomAgent(seed=1), 20)
         next(iterator)
@@ -134,7 +134,7 @@ def test_a_finished_env_is_used_again() -> None:
 
 def test_steps_can_be_watched_as_they_happen() -> None:
     events: list[StepEvent] = []
-    with Arena([SHORT], seed=1) as arena:
+    with EpisodeRunner([SHORT], seed=1) as arena:
         for episode in arena.play(WalkthroughAgent(), 1, on_step=events.append):
             assert [event.reward for event in events] == [step.reward for step in episode.steps]
     assert [event.observation for event in events] == ["Now at 1.", "Now at 2."]
@@ -142,14 +142,14 @@ def test_steps_can_be_watched_as_they_happen() -> None:
 
 def test_mistakes_have_clear_errors() -> None:
     with pytest.raises(AgentError, match="the list of games is empty"):
-        Arena([], seed=1)
+        EpisodeRunner([], seed=1)
     with pytest.raises(AgentError, match="parallel is 0"):
-        Arena([SHORT], seed=1, parallel=0)
+        EpisodeRunner([SHORT], seed=1, parallel=0)
     with pytest.raises(AgentError, match="has no walkthrough"):
         played([CorridorSpec("unsolved", 5, solved=False)], WalkthroughAgent(), 1)
 
 
 def test_the_prisoners_dilemma_goes_on_from_its_last_action() -> None:
-    with Arena(games.resolve("ipd"), seed=1, parallel=4, max_turns=3) as arena:
+    with EpisodeRunner(games.resolve("ipd"), seed=1, parallel=4, max_turns=3) as arena:
         list(arena.play(Walker("defect"), 4))
         assert {episode.opening for episode in arena.play(Walker("defect"), 4)} == {"defect"}

@@ -16,10 +16,10 @@ import torch
 from safetensors.torch import save_file
 
 import agents.storage.checkpoint
-from actde import Settings
-from agents.config import TrainSettings
-from agents.model.build import Assembly, assemble
-from agents.play.runner import Arena
+from actde import OptimizerConfig
+from agents.config import TrainConfig
+from agents.model.build import ModelConfig, assemble
+from agents.play.runner import EpisodeRunner
 from agents.protocol import AgentError
 from agents.storage.checkpoint import load_agent, newest, read_tensors, save_agent, trained_tensors, verify
 from agents.storage.run_folder import RunFolder, read_metrics, read_settings
@@ -27,8 +27,8 @@ from agents.training.trainer import Trainer
 from tests import ROOT
 from tests.helpers.scripts import Scene, script
 
-LEARNING = Settings(gamma=0.5)
-SETTINGS = TrainSettings(game="bandit", trunk="pico", episodes=4, epochs=1, iterations=2, save_every=1)
+LEARNING = OptimizerConfig(gamma=0.5)
+SETTINGS = TrainConfig(game="bandit", trunk="pico", episodes=4, epochs=1, iterations=2, save_every=1)
 ABOUT = {"name": "tester", "prompt": "plain", "mode": "trie", "context": 64}
 FILES = ("agent.json", "model.safetensors", "tokenizer.json", "training.safetensors", "state.json")
 
@@ -54,7 +54,7 @@ def refused(work: Callable[[], Any], *says: str) -> None:
     assert "\n" not in message and all(part in message for part in says), message
 
 
-def resumed(out: Path, settings: TrainSettings = SETTINGS, learning: Settings = LEARNING) -> Trainer:
+def resumed(out: Path, settings: TrainConfig = SETTINGS, learning: OptimizerConfig = LEARNING) -> Trainer:
     return Trainer(replace(settings, iterations=3), learning, out, resume=True)
 
 
@@ -144,7 +144,7 @@ def test_no_checkpoint_at_all(tmp_path: Path) -> None:
 def test_other_settings_are_refused(run: Path) -> None:
     refused(lambda: resumed(run, replace(SETTINGS, lr=0.5)), "lr=0.0003", "not 0.5")
     refused(lambda: resumed(run, replace(SETTINGS, trunk="small")), "trunk='pico'")
-    refused(lambda: resumed(run, learning=Settings(gamma=0.7)), "gamma=0.5", "not 0.7")
+    refused(lambda: resumed(run, learning=OptimizerConfig(gamma=0.7)), "gamma=0.5", "not 0.7")
     resumed(run, replace(SETTINGS, save_every=5, minutes=3.0)).arena.close()
 
 
@@ -232,7 +232,7 @@ def test_two_processes_do_not_learn_in_one_folder(run: Path) -> None:
 def test_of_two_new_runs_the_slower_one_changes_nothing(tmp_path: Path) -> None:
     """Both found the folder free; one has even finished when the other begins."""
     first, second = (
-        RunFolder(tmp_path / "run", SETTINGS, learning, resume=False) for learning in (LEARNING, Settings())
+        RunFolder(tmp_path / "run", SETTINGS, learning, resume=False) for learning in (LEARNING, OptimizerConfig())
     )
     first.begin()
     first.release()
@@ -296,7 +296,7 @@ def test_a_save_that_cannot_be_put_in_place_puts_the_old_one_back(run: Path, mon
 
 def test_half_precision_halves_what_ships(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    assembly = Assembly(trunk="small", q_heads=2, target_q=True)
+    assembly = ModelConfig(trunk="small", q_heads=2, target_q=True)
     model, words = assemble(assembly, None)
     model.eval()
     save_agent(tmp_path / "full", model, words, assembly, ABOUT)
@@ -309,7 +309,7 @@ def test_half_precision_halves_what_ships(tmp_path: Path) -> None:
         assert torch.equal(tensor, trained_tensors(model)[name].half().float()), name
     assert (loaded.name, loaded.context, loaded.mode, loaded.prompt.name) == ("tester", 64, "trie", "plain")
     assert loaded.tokenizer.encode("Go North\n> [UNK]") == words.encode("Go North\n> [UNK]")
-    with Arena([script(Scene("a room", {"go north": 1.0, "go south": 0.0}))], seed=0) as arena:
+    with EpisodeRunner([script(Scene("a room", {"go north": 1.0, "go south": 0.0}))], seed=0) as arena:
         assert len(list(arena.play(loaded, 2))) == 2
 
 

@@ -9,16 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from actde import Settings
+from actde import OptimizerConfig
 from agents.language_model.agent import LanguageModelAgent
 from agents.language_model.command_policy import HeadValues, choices_on_the_way
 from agents.language_model.token_stream import Segment
 from agents.model.command_trie import build_trie
 from agents.play.episode import Episode, Step
-from agents.play.runner import Arena
+from agents.play.runner import EpisodeRunner
 from agents.protocol import AgentError, Decision, Turn
-from agents.training.dagger import Taught, Teacher, best_episodes, labelled_best
-from agents.training.rollout_batch import Rollout
+from agents.training.dagger import DAggerAgent, Expert, best_episodes, labelled_best
+from agents.training.rollout_batch import RolloutBatch
 from tests.helpers.fakes import CorridorSpec
 from tests.helpers.models import KINDS, Kind, agent, assert_close, bigram_model, tiny_model, tokenizer
 from tests.helpers.scripts import Scene, ScriptSpec
@@ -31,15 +31,15 @@ GUIDED = ScriptSpec(
     end="you see a lamp",
 )
 SILENT = ScriptSpec([[Scene(f"room {n}", OPTIONS, policy=(WAY[n],) if n != 1 else ()) for n in range(3)]])
-POLICY_ONLY = Settings(gamma=0.5, value_coef=0.0, q_coef=0.0)
+POLICY_ONLY = OptimizerConfig(gamma=0.5, value_coef=0.0, q_coef=0.0)
 
 
-def taught(player: LanguageModelAgent, *, beta: float = 1.0, greedy: float = 0.0) -> Taught:
-    return Taught(player, Teacher(prefer_policy=False), beta=beta, greedy=greedy)
+def taught(player: LanguageModelAgent, *, beta: float = 1.0, greedy: float = 0.0) -> DAggerAgent:
+    return DAggerAgent(player, Expert(prefer_policy=False), beta=beta, greedy=greedy)
 
 
 def played(player: Any, count: int = 4, *, spec: Any = GUIDED) -> list[Episode]:
-    with Arena([spec], seed=3, parallel=3) as arena:
+    with EpisodeRunner([spec], seed=3, parallel=3) as arena:
         return sorted(arena.play(player, count), key=lambda episode: episode.index)
 
 
@@ -49,10 +49,10 @@ def commands(episode: Episode) -> tuple[str, ...]:
 
 def taught_rollout(
     model: Any, *, beta: float = 1.0, spec: Any = GUIDED, count: int = 4, credit: Any = "token"
-) -> Rollout:
+) -> RolloutBatch:
     player = agent(model)
     played(taught(player, beta=beta), count, spec=spec)
-    return Rollout(player.take_segments(), credit=credit)
+    return RolloutBatch(player.take_segments(), credit=credit)
 
 
 def plain_logprobs(model: Any, segments: Sequence[Segment]) -> list[Tensor]:
@@ -93,7 +93,7 @@ def asked(admissible: str, *, walkthrough: str = "", policy: str = "") -> Turn:
 
 
 def test_the_walkthrough_counts_while_it_is_followed_and_then_the_policy() -> None:
-    teacher = Teacher(prefer_policy=False)
+    teacher = Expert(prefer_policy=False)
     assert teacher.label(asked("abc", walkthrough="abc", policy="cba")) == 0
     teacher.see(asked("abc"), "a")
     assert teacher.label(asked("abc", policy="c")) == 1
@@ -102,13 +102,13 @@ def test_the_walkthrough_counts_while_it_is_followed_and_then_the_policy() -> No
     assert teacher.label(asked("abc")) is None
     assert teacher.label(asked("abc", policy="x")) is None
     teacher.forget(0)
-    assert Teacher(prefer_policy=True).label(asked("abc", walkthrough="abc", policy="c")) == 2
-    silent = Teacher(prefer_policy=True).label(asked("abc", walkthrough="abc"))
+    assert Expert(prefer_policy=True).label(asked("abc", walkthrough="abc", policy="c")) == 2
+    silent = Expert(prefer_policy=True).label(asked("abc", walkthrough="abc"))
     assert silent == 0, "a policy that says nothing leaves the walkthrough"
 
 
 def test_what_the_walkthrough_looks_up_comes_before_the_policy_that_knows_it() -> None:
-    teacher = Teacher(prefer_policy=False)
+    teacher = Expert(prefer_policy=False)
     assert teacher.label(asked("gwx", walkthrough="wreg", policy="eg")) == 1
     teacher.see(asked("gwx"), "x")  # left it before anything was looked up
     assert teacher.label(asked("gwx", policy="g")) == 1
@@ -118,7 +118,7 @@ def test_what_the_walkthrough_looks_up_comes_before_the_policy_that_knows_it() -
     teacher.see(asked("gr"), "r")
     assert teacher.label(asked("gx", policy="g")) == 0
     teacher.forget(0)
-    assert Teacher(prefer_policy=True).label(asked("gwx", walkthrough="wreg", policy="g")) == 0
+    assert Expert(prefer_policy=True).label(asked("gwx", walkthrough="wreg", policy="g")) == 0
 
 
 def test_beta_is_the_share_of_turns_that_the_teacher_plays() -> None:
@@ -156,7 +156,7 @@ def test_a_share_of_the_episodes_takes_the_models_likeliest_commands() -> None:
 def test_how_many_are_live_changes_nothing_beside_a_teacher() -> None:
     def course(parallel: int) -> list[tuple[str, ...]]:
         player = taught(agent(tiny_model()), beta=0.5)
-        with Arena([GUIDED], seed=3, parallel=parallel) as arena:
+        with EpisodeRunner([GUIDED], seed=3, parallel=parallel) as arena:
             return [commands(e) for e in sorted(arena.play(player, 6), key=lambda e: e.index)]
 
     assert course(1) == course(6)
@@ -168,8 +168,8 @@ def test_the_decision_tells_what_the_model_thought() -> None:
     ((step, *_),) = [episode.steps for episode in played(taught(agent(model)), 1)]
     info = {"admissible_commands": sorted(OPTIONS)}
     turn = Turn(episode=0, game="g", observation="room 0", info=info, reward=0.0, first=True)
-    (alone,) = agent(model).act([turn])
-    assert step.decision == replace(alone, command=WAY[0])
+    (no_reduce,) = agent(model).act([turn])
+    assert step.decision == replace(no_reduce, command=WAY[0])
 
 
 def test_a_teacher_needs_admissible_commands_and_something_to_say() -> None:
@@ -254,8 +254,8 @@ def test_a_turn_without_a_label_moves_v_and_q_but_not_the_policy() -> None:
     model = tiny_model(detach_value=True, detach_q=True)
     player = agent(model)
     played(player)
-    rollout = Rollout(player.take_segments(), credit="token")
-    (found,) = gradients(model, rollout, "imitation", learning=Settings(value_coef=1.0))
+    rollout = RolloutBatch(player.take_segments(), credit="token")
+    (found,) = gradients(model, rollout, "imitation", learning=OptimizerConfig(value_coef=1.0))
     assert not any(g.any() for n, g in found.items() if n.startswith("lm."))
     assert all(found[name].any() for name in ("heads.value.out.weight", "heads.q.0.out.weight"))
 
@@ -277,7 +277,7 @@ def test_where_labels_equal_the_play_dagger_is_imitation() -> None:
 def test_imitation_fits_v_and_q_as_ppo_and_actde_do() -> None:
     model = tiny_model()
     rollout = taught_rollout(model, beta=0.5)
-    learning = Settings(gamma=0.5, train_q=True)
+    learning = OptimizerConfig(gamma=0.5, train_q=True)
     (ours,) = gradients(model, rollout, "imitation", learning=learning)
     for name in ("ppo", "actde"):
         (theirs,) = gradients(model, rollout, name, learning=learning)
@@ -305,9 +305,9 @@ def test_which_episodes_are_kept_by_hand() -> None:
     assert best_episodes(four, keep=0.25, gamma=1.0) == {0, 1}, "of two equal ones both"
     assert best_episodes(four, keep=0.75, gamma=1.0) == {0, 1}, "never the worst"
     assert best_episodes(four, keep=1.0, gamma=1.0) == {0, 1, 2, 3}
-    equal, alone = [episode(4, [0, 0], game="h"), episode(5, [0], game="h")], episode(6, [9], game="alone")
-    assert best_episodes([*four, *equal, alone], keep=0.5, gamma=1.0) == {0, 1}, "each game for itself"
-    assert best_episodes([*four, *equal, replace(alone, won=True)], keep=0.25, gamma=0.5) == {1, 6}
+    equal, no_reduce = [episode(4, [0, 0], game="h"), episode(5, [0], game="h")], episode(6, [9], game="alone")
+    assert best_episodes([*four, *equal, no_reduce], keep=0.5, gamma=1.0) == {0, 1}, "each game for itself"
+    assert best_episodes([*four, *equal, replace(no_reduce, won=True)], keep=0.25, gamma=0.5) == {1, 6}
 
 
 def test_only_the_kept_episodes_move_the_policy() -> None:
@@ -322,7 +322,7 @@ def test_only_the_kept_episodes_move_the_policy() -> None:
         assert all(c.label == (c.chosen if after.episode in kept else None) for c in after.choices)
         assert np.array_equal(before.tokens, after.tokens)
     loss = cross_entropy(model, found)
-    rollout = Rollout(found, credit="token")
+    rollout = RolloutBatch(found, credit="token")
     measures = learn(updater(model, "rejection", stepper=Kept(model), learning=POLICY_ONLY), rollout)
     assert measures["policy_loss"] == pytest.approx(float(loss.detach()), rel=1e-4)
 
@@ -333,7 +333,7 @@ def test_rejection_that_keeps_all_imitates_the_play() -> None:
     episodes = played(player, 5)
     segments = player.take_segments()
     everything, _ = labelled_best(segments, episodes, keep=1.0, gamma=0.5)
-    (found,) = gradients(model, Rollout(everything, credit="token"), "rejection", learning=POLICY_ONLY)
+    (found,) = gradients(model, RolloutBatch(everything, credit="token"), "rejection", learning=POLICY_ONLY)
     rows = plain_logprobs(model, segments)
     chosen = [choice.chosen for segment in segments for choice in segment.choices]
     loss = -torch.stack([row[index] for row, index in zip(rows, chosen, strict=True)]).mean()
@@ -348,6 +348,6 @@ def test_a_freely_written_line_can_be_kept_too() -> None:
     player = agent(model, mode="free", max_command_tokens=4)
     episodes = played(player, 3)
     found, _ = labelled_best(player.take_segments(), episodes, keep=1.0, gamma=0.5)
-    measures = learn(updater(model, "rejection", stepper=Kept(model)), Rollout(found, credit="token"))
+    measures = learn(updater(model, "rejection", stepper=Kept(model)), RolloutBatch(found, credit="token"))
     chosen = [choice.logprob for segment in found for choice in segment.choices]
     assert measures["policy_loss"] == pytest.approx(-np.mean(chosen), rel=1e-3)

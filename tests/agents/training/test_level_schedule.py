@@ -9,33 +9,33 @@ from typing import Any
 import pytest
 
 import games
-from actde import Settings
+from actde import OptimizerConfig
 from agents import SHOWN_GAME, games_trained_on
-from agents.config import TrainSettings
+from agents.config import TrainConfig
 from agents.play import transcript
 from agents.play.episode import Episode
 from agents.protocol import AgentError
 from agents.storage.checkpoint import AGENT, newest, read_json
 from agents.storage.run_folder import read_metrics
-from agents.training.level_schedule import Curriculum
+from agents.training.level_schedule import LevelSchedule
 from agents.training.trainer import Trainer
 from games.game_hash import game_hash
 from games.textworld.generation.make_game import canonical_hash, make_game
 from tests.agents.training.test_trainer import assert_same_run
 
 GAMES = "textworld:coin?level=2..4&seed=1..2"
-LEARNING = Settings(gamma=0.9, value_coef=0.5)
+LEARNING = OptimizerConfig(gamma=0.9, value_coef=0.5)
 
 
 def specs(game: str = GAMES) -> list[games.GameSpec]:
     return games.resolve(game)
 
 
-def curriculum(promote: float | None = 0.5, episodes: int = 4) -> Curriculum:
-    return Curriculum(specs(), promote=promote, episodes=episodes)
+def curriculum(promote: float | None = 0.5, episodes: int = 4) -> LevelSchedule:
+    return LevelSchedule(specs(), promote=promote, episodes=episodes)
 
 
-def results(of: Curriculum, won: list[bool], *, level: int) -> list[Episode]:
+def results(of: LevelSchedule, won: list[bool], *, level: int) -> list[Episode]:
     names = [spec.name for spec in of.specs if spec.level == level]
     return [
         Episode(
@@ -46,7 +46,7 @@ def results(of: Curriculum, won: list[bool], *, level: int) -> list[Episode]:
     ]  # fmt: skip
 
 
-def levels(of: Curriculum) -> Counter[int | None]:
+def levels(of: LevelSchedule) -> Counter[int | None]:
     return Counter(spec.level for spec in of.in_play())
 
 
@@ -73,8 +73,8 @@ def test_without_promotion_all_levels_are_in_play_and_counted() -> None:
     assert set(found.in_play()) == set(specs()) and found.at_the_top
     counted = found.count([*results(found, [True, False], level=2), *results(found, [True], level=4)])
     assert counted == {"success_level_2": 0.5, "success_level_4": 1.0}
-    alone = Curriculum(specs("textworld:coin?level=2&seed=1..2"), promote=None, episodes=4)
-    assert alone.count(results(alone, [True], level=2)) == {}, "one level is what `success` says"
+    no_reduce = LevelSchedule(specs("textworld:coin?level=2&seed=1..2"), promote=None, episodes=4)
+    assert no_reduce.count(results(no_reduce, [True], level=2)) == {}, "one level is what `success` says"
 
 
 def test_the_state_survives_json() -> None:
@@ -88,13 +88,13 @@ def test_the_state_survives_json() -> None:
 
 def test_games_without_levels_cannot_be_promoted() -> None:
     with pytest.raises(AgentError, match="--promote needs games whose levels are known"):
-        Curriculum(specs("bandit"), promote=0.5, episodes=4)
+        LevelSchedule(specs("bandit"), promote=0.5, episodes=4)
 
 
 # -- runs --------------------------------------------------------------------------------------------------
 
 
-def wanted(**changes: Any) -> TrainSettings:
+def wanted(**changes: Any) -> TrainConfig:
     usual: dict[str, Any] = {
         "game": GAMES,
         "optimizer": "imitation",
@@ -111,7 +111,7 @@ def wanted(**changes: Any) -> TrainSettings:
         "promote": 0.5,
         "promote_episodes": 3,
     }
-    return TrainSettings.from_dict(usual | changes)
+    return TrainConfig.from_dict(usual | changes)
 
 
 def test_a_resumed_run_with_teacher_and_promotion_is_uninterrupted(tmp_path: Path) -> None:

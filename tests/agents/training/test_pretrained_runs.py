@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import torch
 
-from actde import OptimizerError, Settings
-from agents.config import TrainSettings
+from actde import OptimizerConfig, OptimizerError
+from agents.config import TrainConfig
 from agents.model.actor_critic import ActorCritic
-from agents.model.build import Assembly, assemble
+from agents.model.build import ModelConfig, assemble
 from agents.storage.checkpoint import load_agent, load_tensors, read_tensors, save_agent, trained_tensors
-from agents.training.updater import make_stepper
+from agents.training.updater import make_torch_optimizer
 from tests.helpers.models import KINDS, Kind, agent, assert_close, tiny_lm, tokenizer
 from tests.helpers.updates import gradients, learn, rollout_of, updater
 
@@ -27,7 +27,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 def assembled(folder: Path, **settings: Any) -> ActorCritic:
     torch.manual_seed(5)
-    return assemble(Assembly(trunk=str(folder), **settings), None)[0].eval()
+    return assemble(ModelConfig(trunk=str(folder), **settings), None)[0].eval()
 
 
 def test_an_adapter_trains_only_itself_and_the_heads(folder: Path) -> None:
@@ -52,7 +52,7 @@ def test_a_new_adapter_changes_nothing_yet(folder: Path) -> None:
 @pytest.mark.parametrize("place", ["loss", "reward"])
 def test_kl_is_to_the_trunk_without_its_adapter(folder: Path, place: Any) -> None:
     model, reference = assembled(folder, lora=2), assembled(folder)
-    learning = Settings(gamma=0.5, kl_coef=0.5, kl_place=place, value_coef=0.0, q_coef=0.0)
+    learning = OptimizerConfig(gamma=0.5, kl_coef=0.5, kl_place=place, value_coef=0.0, q_coef=0.0)
     update = updater(model, learning=learning, lr=0.05, epochs=3)
     first = rollout_of(model)
     part = first.part(range(len(first)))
@@ -86,7 +86,7 @@ def test_an_adapter_has_the_same_gradient_with_gradient_checkpointing(folder: Pa
 
 @pytest.mark.parametrize("lora", [0, 2])
 def test_checkpoints_of_adapted_and_of_whole_trunks(folder: Path, tmp_path: Path, lora: int) -> None:
-    assembly = Assembly(trunk=str(folder), lora=lora, q_heads=2, target_q=True)
+    assembly = ModelConfig(trunk=str(folder), lora=lora, q_heads=2, target_q=True)
     model, words = assemble(assembly, None)
     model.eval()
     learn(updater(model, lr=0.02), rollout_of(model))
@@ -113,10 +113,12 @@ def test_bfloat16_plays_and_learns(folder: Path) -> None:
 
 def test_the_whole_trunk_is_trained_without_an_adapter(folder: Path) -> None:
     model = assembled(folder)
-    rates = {id(p) for group in make_stepper(model, updater(model).settings).param_groups for p in group["params"]}
+    rates = {
+        id(p) for group in make_torch_optimizer(model, updater(model).settings).param_groups for p in group["params"]
+    }
     assert rates == {id(parameter) for parameter in model.parameters()}
 
 
 def test_recomputed_activations_and_dropout_in_the_rollout_are_refused() -> None:
     with pytest.raises(OptimizerError, match="do not go together"):
-        TrainSettings(rollout_dropout=True, gradient_checkpointing=True)
+        TrainConfig(rollout_dropout=True, gradient_checkpointing=True)

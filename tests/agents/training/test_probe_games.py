@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from actde import Batch, Settings, Targets, make_optimizer, optimizer_class
-from agents.config import TrainSettings
+from actde import Batch, OptimizerConfig, Targets, make_optimizer, optimizer_class
+from agents.config import TrainConfig
 from agents.language_model.agent import LanguageModelAgent
 from agents.language_model.token_stream import Segment
 from agents.model.actor_critic import ActorCritic
@@ -22,10 +22,10 @@ from agents.model.build import from_config
 from agents.model.heads import Heads
 from agents.play.episode import Episode
 from agents.play.metrics import episode_metrics
-from agents.play.runner import Arena
-from agents.training.dagger import Taught, Teacher, labelled_best
-from agents.training.rollout_batch import Rollout
-from agents.training.updater import make_stepper
+from agents.play.runner import EpisodeRunner
+from agents.training.dagger import DAggerAgent, Expert, labelled_best
+from agents.training.rollout_batch import RolloutBatch
+from agents.training.updater import make_torch_optimizer
 from tests.helpers.models import assert_close, tokenizer
 from tests.helpers.scripts import Scene, ScriptSpec
 from tests.helpers.updates import updater
@@ -83,18 +83,18 @@ def train(
         from_config("pico", len(words), 0.0), Heads(12, len(words), q_heads=int(needs_q), init_std=0.02)
     )
     player = LanguageModelAgent(model, words, gamma=GAMMA, record=True)
-    taught = Taught(player, Teacher(prefer_policy=True), beta=beta)
-    learning = Settings(gamma=GAMMA, value_coef=1.0, value_clip_range=None)
-    stepper = make_stepper(model, TrainSettings(lr=4e-3, value_lr=1e-2, q_lr=1e-2))
+    taught = DAggerAgent(player, Expert(prefer_policy=True), beta=beta)
+    learning = OptimizerConfig(gamma=GAMMA, value_coef=1.0, value_clip_range=None)
+    stepper = make_torch_optimizer(model, TrainConfig(lr=4e-3, value_lr=1e-2, q_lr=1e-2))
     slower = torch.optim.lr_scheduler.LinearLR(stepper, 1.0, 0.1, total_iters=iterations)
     update = updater(model, name, stepper=stepper, learning=learning, epochs=8)
-    with Arena([spec], seed=0, parallel=64, shaping=shaping) as arena:
+    with EpisodeRunner([spec], seed=0, parallel=64, shaping=shaping) as arena:
         for iteration in range(iterations):
             episodes = list(arena.play(taught if name == "imitation" else player, 64))
             segments = player.take_segments()
             if name == "rejection":
                 segments, _ = labelled_best(segments, episodes, keep=0.5, gamma=GAMMA)
-            rollout = Rollout(segments, credit="token")
+            rollout = RolloutBatch(segments, credit="token")
             if iteration < iterations - 1:
                 update.learn(rollout, np.random.default_rng(iteration))
                 slower.step()
@@ -201,7 +201,7 @@ def test_the_advantage_identity() -> None:
     found = train(spec, "actde", iterations=2)
     batch = found.batch
     assert batch.q_values is not None
-    learning = Settings(gamma=GAMMA)
+    learning = OptimizerConfig(gamma=GAMMA)
     ppo = make_optimizer("ppo", learning).targets(batch)
     later, extra = torch.zeros(len(batch)), torch.zeros_like(batch.values)
     for t in reversed(range(batch.values.shape[1])):

@@ -53,9 +53,9 @@ def measures(out: Path, rank: int, count: int) -> list[dict[str, Any]]:
 
 
 def test_two_processes_take_the_step_of_one(out: Path) -> None:
-    alone, *shared = (load_file(out / f"1-{name}.safetensors") for name in ("0-of-1", "0-of-2", "1-of-2"))
+    no_reduce, *shared = (load_file(out / f"1-{name}.safetensors") for name in ("0-of-1", "0-of-2", "1-of-2"))
     for tensors in shared:
-        for name, tensor in alone.items():
+        for name, tensor in no_reduce.items():
             assert_close(tensors[name], tensor, within=1e-5)
 
 

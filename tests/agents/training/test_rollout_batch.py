@@ -11,8 +11,8 @@ from torch import Tensor
 
 from agents.language_model.token_stream import Choice, Segment
 from agents.model.actor_critic import Readout
-from agents.play.runner import Arena
-from agents.training.rollout_batch import Rollout
+from agents.play.runner import EpisodeRunner
+from agents.training.rollout_batch import RolloutBatch
 from tests.helpers.models import agent, assert_close, tiny_model
 from tests.helpers.scripts import Scene, ScriptSpec
 
@@ -72,11 +72,11 @@ EXPECTED: dict[Credit, dict[str, list[list[float]]]] = {
 
 @pytest.mark.parametrize("credit", ["token", "command"])
 def test_the_batch_by_hand(credit: Credit) -> None:
-    batch = Rollout(by_hand(), credit=credit).batch(with_q=True)
+    batch = RolloutBatch(by_hand(), credit=credit).batch(with_q=True)
     for name, wanted in EXPECTED[credit].items():
         assert getattr(batch, name).tolist() == wanted, name
     assert batch.ref_logprobs is None
-    assert Rollout(by_hand(), credit=credit).batch(with_q=False).q_values is None
+    assert RolloutBatch(by_hand(), credit=credit).batch(with_q=False).q_values is None
 
 
 def readout(part: Any) -> tuple[Readout, Tensor]:
@@ -110,14 +110,14 @@ def test_outputs_by_hand(rows: list[int]) -> None:
         },
     }
     for credit in ("token", "command"):
-        part = Rollout(by_hand(), credit=credit).part(rows)
+        part = RolloutBatch(by_hand(), credit=credit).part(rows)
         outputs = part.outputs(*readout(part), part.index.float())
         for name, grid in wanted[credit].items():
             assert_close(getattr(outputs, name), torch.tensor(grid, dtype=torch.float32)[rows])
 
 
 def test_a_part_pads_only_to_its_own_longest_stream() -> None:
-    rollout = Rollout(by_hand(), credit="token")
+    rollout = RolloutBatch(by_hand(), credit="token")
     assert rollout.part([1]).tokens.tolist() == [[1]]
     assert rollout.part([1, 0]).tokens.tolist() == [[1, 0, 0, 0, 0], [1, 2, 8, 3, 2]]
     part = rollout.part([1, 0])
@@ -129,7 +129,7 @@ def test_a_part_pads_only_to_its_own_longest_stream() -> None:
 
 
 def test_reference_logprobs_are_those_of_the_chosen_tokens() -> None:
-    rollout = Rollout(by_hand(), credit="command")
+    rollout = RolloutBatch(by_hand(), credit="command")
     rollout.ref_logprobs = torch.tensor(
         [[-1.0, -2, -9], [-3, -4, -5], [-6, -7, -9], [-8, -10, -9]]
     )  # chosen: 1, 0, 0, 1
@@ -140,14 +140,14 @@ def test_reference_logprobs_are_those_of_the_chosen_tokens() -> None:
 
 @pytest.mark.parametrize("credit", ["token", "command"])
 def test_numbers_by_episode_and_turn(credit: Credit) -> None:
-    rollout = Rollout(by_hand(), credit=credit)
+    rollout = RolloutBatch(by_hand(), credit=credit)
     numbers = torch.arange(6.0).reshape(2, 3) if credit == "token" else torch.tensor([[0.0, 2.0], [3.0, 9.0]])
     assert rollout.per_turn(numbers) == {(5, 0): 0.0, (5, 2): 2.0, (6, 1): 3.0}
 
 
 def test_no_segments() -> None:
     with pytest.raises(ValueError, match="at least one segment"):
-        Rollout([], credit="token")
+        RolloutBatch([], credit="token")
 
 
 def segments() -> list[Segment]:
@@ -155,7 +155,7 @@ def segments() -> list[Segment]:
     options = dict.fromkeys(("go north", "go south", "take red key", "take blue key", "take lamp"), 1.0)
     scenes = [Scene(f"room {n}", options) for n in range(4)]
     player = agent(tiny_model())
-    with Arena([ScriptSpec([scenes, scenes[:1], scenes[:3]])], seed=1, parallel=4) as arena:
+    with EpisodeRunner([ScriptSpec([scenes, scenes[:1], scenes[:3]])], seed=1, parallel=4) as arena:
         list(arena.play(player, 6))
     found = player.take_segments()
     assert len({len(segment.tokens) for segment in found}) > 2
@@ -164,7 +164,7 @@ def segments() -> list[Segment]:
 
 @pytest.mark.parametrize("credit", ["token", "command"])
 def test_padding_and_order_of_rows_change_nothing(credit: Credit) -> None:
-    model, rollout = tiny_model(), Rollout(segments(), credit=credit)
+    model, rollout = tiny_model(), RolloutBatch(segments(), credit=credit)
 
     def outputs(rows: Sequence[int]) -> Any:
         part = rollout.part(rows)
@@ -182,8 +182,8 @@ def test_padding_and_order_of_rows_change_nothing(credit: Credit) -> None:
 def test_order_of_segments_changes_nothing_in_the_batch() -> None:
     found = segments()
     order = [3, 1, 5, 0, 2, 4]
-    batch = Rollout(found, credit="command").batch(with_q=True)
-    shuffled = Rollout([found[i] for i in order], credit="command").batch(with_q=True)
+    batch = RolloutBatch(found, credit="command").batch(with_q=True)
+    shuffled = RolloutBatch([found[i] for i in order], credit="command").batch(with_q=True)
     for spec in fields(batch):
         if getattr(batch, spec.name) is not None:
             assert torch.equal(getattr(shuffled, spec.name), getattr(batch, spec.name)[order]), spec.name

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from actde import Settings
-from agents.config import TrainSettings
+from actde import OptimizerConfig
+from agents.config import TrainConfig
 from agents.play import transcript
 from agents.protocol import AgentError
 from agents.storage.checkpoint import load_agent, newest, read_tensors
@@ -18,10 +18,10 @@ from agents.storage.run_folder import read_metrics
 from agents.training.trainer import Trainer
 
 TIMES = {"seconds", "rollout_seconds", "update_seconds", "steps_per_second", "tokens_per_second"}
-LEARNING = Settings(gamma=0.5, value_coef=0.5, kl_coef=0.05, kl_target=0.01)
+LEARNING = OptimizerConfig(gamma=0.5, value_coef=0.5, kl_coef=0.05, kl_target=0.01)
 
 
-def settings(game: str, **changes: Any) -> TrainSettings:
+def settings(game: str, **changes: Any) -> TrainConfig:
     """Small, with every source of chance switched on."""
     usual = {
         "game": game,
@@ -39,10 +39,10 @@ def settings(game: str, **changes: Any) -> TrainSettings:
         "iterations": 6,
         "save_every": 2,
     }
-    return TrainSettings.from_dict(usual | changes)
+    return TrainConfig.from_dict(usual | changes)
 
 
-def trained(wanted: TrainSettings, out: Path, *, resume: bool = False, learning: Settings = LEARNING) -> Path:
+def trained(wanted: TrainConfig, out: Path, *, resume: bool = False, learning: OptimizerConfig = LEARNING) -> Path:
     torch.manual_seed(int.from_bytes(out.name.encode()[:4], "big"))  # what came before must not matter
     list(Trainer(wanted, learning, out, resume=resume).run())
     return out
@@ -64,25 +64,25 @@ def assert_same_run(found: Path, wanted: Path) -> None:
 
 
 @pytest.fixture(scope="module", params=["bandit", "ipd"])
-def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainSettings, Path]:
+def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainConfig, Path]:
     """An uninterrupted run."""
     wanted = settings(request.param)
     return wanted, trained(wanted, tmp_path_factory.mktemp("whole") / "run")
 
 
-def test_the_same_command_gives_the_same_result(whole: tuple[TrainSettings, Path], tmp_path: Path) -> None:
+def test_the_same_command_gives_the_same_result(whole: tuple[TrainConfig, Path], tmp_path: Path) -> None:
     wanted, run = whole
     assert_same_run(trained(wanted, tmp_path / "again"), run)
 
 
-def test_another_seed_gives_another_result(whole: tuple[TrainSettings, Path], tmp_path: Path) -> None:
+def test_another_seed_gives_another_result(whole: tuple[TrainConfig, Path], tmp_path: Path) -> None:
     wanted, run = whole
     other = trained(replace(wanted, seed=1, iterations=2), tmp_path / "other")
     assert timeless(other) != timeless(run)[:2]
     assert (other / transcript.NAME).read_text().splitlines()[0] != (run / transcript.NAME).read_text().splitlines()[0]
 
 
-def test_stopped_and_resumed_is_uninterrupted(whole: tuple[TrainSettings, Path], tmp_path: Path) -> None:
+def test_stopped_and_resumed_is_uninterrupted(whole: tuple[TrainConfig, Path], tmp_path: Path) -> None:
     wanted, run = whole
     trainer = Trainer(wanted, LEARNING, tmp_path / "run")
     for metrics in trainer.run():
@@ -91,7 +91,7 @@ def test_stopped_and_resumed_is_uninterrupted(whole: tuple[TrainSettings, Path],
     assert_same_run(trained(wanted, tmp_path / "run", resume=True), run)
 
 
-def test_killed_and_resumed_is_uninterrupted(whole: tuple[TrainSettings, Path], tmp_path: Path) -> None:
+def test_killed_and_resumed_is_uninterrupted(whole: tuple[TrainConfig, Path], tmp_path: Path) -> None:
     """Three iterations, of which two are in the checkpoint; a line of the fourth was half written."""
     wanted, run = whole
     out = tmp_path / "run"
@@ -107,7 +107,7 @@ def test_killed_and_resumed_is_uninterrupted(whole: tuple[TrainSettings, Path], 
     assert_same_run(trained(wanted, out, resume=True), run)
 
 
-def test_killed_before_the_first_checkpoint(whole: tuple[TrainSettings, Path], tmp_path: Path) -> None:
+def test_killed_before_the_first_checkpoint(whole: tuple[TrainConfig, Path], tmp_path: Path) -> None:
     wanted, run = whole
     trainer = Trainer(wanted, LEARNING, tmp_path / "run")
     trainer.iterate()
@@ -115,7 +115,7 @@ def test_killed_before_the_first_checkpoint(whole: tuple[TrainSettings, Path], t
     assert_same_run(trained(wanted, tmp_path / "run", resume=True), run)
 
 
-def test_a_longer_budget_goes_on(whole: tuple[TrainSettings, Path], tmp_path: Path) -> None:
+def test_a_longer_budget_goes_on(whole: tuple[TrainConfig, Path], tmp_path: Path) -> None:
     wanted, run = whole
     out = trained(replace(wanted, iterations=4), tmp_path / "run")
     assert [path.name for path in sorted((out / "checkpoints").iterdir())] == ["000002", "000004"]
@@ -136,7 +136,7 @@ def test_the_next_rollout_begins_with_the_last_action_of_the_one_before(tmp_path
 # -- what a run writes down --------------------------------------------------------------------------------
 
 
-def test_metrics_and_transcripts_tell_the_same_story(whole: tuple[TrainSettings, Path]) -> None:
+def test_metrics_and_transcripts_tell_the_same_story(whole: tuple[TrainConfig, Path]) -> None:
     _, run = whole
     lines, entries = read_metrics(run), list(transcript.read(run / transcript.NAME))
     assert [line["iteration"] for line in lines] == list(range(6))
@@ -158,7 +158,7 @@ def test_metrics_and_transcripts_tell_the_same_story(whole: tuple[TrainSettings,
     assert (run / "tensorboard").is_dir()
 
 
-def test_the_newest_checkpoint_plays(whole: tuple[TrainSettings, Path]) -> None:
+def test_the_newest_checkpoint_plays(whole: tuple[TrainConfig, Path]) -> None:
     _, run = whole
     player = load_agent(run, seed=3)
     assert player.name == "actde" and not player.model.training and not player.record
@@ -181,7 +181,7 @@ def test_the_reference_of_a_resumed_run_is_the_first_policy(tmp_path: Path) -> N
 @pytest.mark.parametrize("rollout_dropout", [False, True])
 def test_dropout_while_playing_is_a_choice(rollout_dropout: bool, tmp_path: Path) -> None:
     wanted = settings("ipd", dropout=0.5, rollout_dropout=rollout_dropout, epochs=1, minibatches=1, iterations=1)
-    trainer = Trainer(wanted, Settings(gamma=0.5), tmp_path / "run")
+    trainer = Trainer(wanted, OptimizerConfig(gamma=0.5), tmp_path / "run")
     trainer.model.train(rollout_dropout)
     list(trainer.arena.play(trainer.agent, 2))
     trainer.model.eval()

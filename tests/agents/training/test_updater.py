@@ -14,14 +14,14 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from actde import Settings
-from agents.config import TrainSettings
+from actde import OptimizerConfig
+from agents.config import TrainConfig
 from agents.language_model.token_stream import Choice, Segment
 from agents.model.actor_critic import ActorCritic
 from agents.model.build import from_config
-from agents.training.auxiliary_loss import TextSample
-from agents.training.rollout_batch import Rollout
-from agents.training.updater import make_stepper, micro_batches, parameter_groups, set_rates
+from agents.training.auxiliary_loss import LMSample
+from agents.training.rollout_batch import RolloutBatch
+from agents.training.updater import make_torch_optimizer, micro_batches, parameter_groups, set_learning_rates
 from tests.helpers.models import KINDS, Kind, assert_close, tiny_model
 from tests.helpers.scripts import Scene, ScriptSpec
 from tests.helpers.updates import OPTIONS, Kept, assert_same_gradients, gradients, learn, rollout_of, updater
@@ -55,9 +55,9 @@ def test_every_sample_has_its_share_of_the_gradient() -> None:
     total = {name: torch.zeros_like(gradient) for name, gradient in whole.items()}
     counts = [len(segment.choices) for segment in rollout.segments]
     for segment, count in zip(rollout.segments, counts, strict=True):
-        (alone,) = gradients(model, Rollout([segment], credit="token"))
-        assert float(alone["lm.model.embed_tokens.weight"].abs().sum()) > 0
-        for name, gradient in alone.items():
+        (no_reduce,) = gradients(model, RolloutBatch([segment], credit="token"))
+        assert float(no_reduce["lm.model.embed_tokens.weight"].abs().sum()) > 0
+        for name, gradient in no_reduce.items():
             total[name] += gradient * count / sum(counts)
     assert_same_gradients(total, whole)
 
@@ -66,7 +66,7 @@ def test_the_order_of_samples_changes_nothing() -> None:
     model = tiny_model()
     rollout = rollout_of(model)
     (whole,) = gradients(model, rollout)
-    (turned,) = gradients(model, Rollout(rollout.segments[::-1], credit="token"))
+    (turned,) = gradients(model, RolloutBatch(rollout.segments[::-1], credit="token"))
     assert_same_gradients(turned, whole)
 
 
@@ -90,7 +90,7 @@ def test_micro_batches_keep_to_the_budget(lengths: list[int], budget: int) -> No
         )
         return Segment(episode=0, tokens=np.zeros(length, dtype=np.int64), choices=(only,))
 
-    rollout = Rollout([segment(length) for length in lengths], credit="token")
+    rollout = RolloutBatch([segment(length) for length in lengths], credit="token")
     rows = list(range(len(lengths)))[::-1]
     found = list(micro_batches(rollout, rows, budget))
     assert sorted(itertools.chain(*found)) == sorted(rows)
@@ -146,9 +146,9 @@ def test_actde_with_q_equal_to_v_is_ppo_through_the_whole_update() -> None:
         replace(segment, choices=tuple(replace(c, q_value=c.value) for c in segment.choices))
         for segment in rollout_of(model, episodes=6).segments
     ]
-    rollout = Rollout(segments, credit="token")
+    rollout = RolloutBatch(segments, credit="token")
     other = copy.deepcopy(model)
-    learning = Settings(gamma=0.5, train_q=True)
+    learning = OptimizerConfig(gamma=0.5, train_q=True)
     for name, network in (("actde", model), ("ppo", other)):
         learn(updater(network, name, learning=learning, epochs=3, minibatches=2, lr=0.01), rollout)
     for (name, ours), theirs in zip(model.named_parameters(), other.parameters(), strict=True):
@@ -158,7 +158,7 @@ def test_actde_with_q_equal_to_v_is_ppo_through_the_whole_update() -> None:
 def test_actde_differs_from_ppo_where_q_differs_from_v() -> None:
     model = tiny_model()
     rollout = rollout_of(model)
-    learning = Settings(gamma=0.5, train_q=True)
+    learning = OptimizerConfig(gamma=0.5, train_q=True)
     (actde,) = gradients(model, rollout, "actde", learning=learning)
     (ppo,) = gradients(model, rollout, "ppo", learning=learning)
     assert not torch.allclose(actde["lm.lm_head.weight"], ppo["lm.lm_head.weight"], atol=1e-4)
@@ -201,7 +201,7 @@ def test_the_rollout_records_target_heads() -> None:
 def test_detached_heads_leave_the_trunk_alone(detach: str, coef: str) -> None:
     def gradient(weight: float, *, cut: bool) -> dict[str, Tensor]:
         heads: dict[str, Any] = {detach: cut}
-        learning = Settings.from_dict({"value_coef": 0.5, "q_coef": 0.5} | {coef: weight})
+        learning = OptimizerConfig.from_dict({"value_coef": 0.5, "q_coef": 0.5} | {coef: weight})
         model = tiny_model(**heads)
         return gradients(model, rollout_of(model), learning=learning)[0]
 
@@ -215,8 +215,8 @@ def test_detached_heads_leave_the_trunk_alone(detach: str, coef: str) -> None:
 def test_tied_q_heads_send_no_gradient_into_the_embedding() -> None:
     model = tiny_model(rows="tied", detach_q=True, detach_value=True, init_std=0.3)
     rollout = rollout_of(model)
-    with_q = gradients(model, rollout, learning=Settings(q_coef=5.0))[0]
-    without = gradients(model, rollout, learning=Settings(q_coef=0.0))[0]
+    with_q = gradients(model, rollout, learning=OptimizerConfig(q_coef=5.0))[0]
+    without = gradients(model, rollout, learning=OptimizerConfig(q_coef=0.0))[0]
     assert_close(with_q["lm.lm_head.weight"], without["lm.lm_head.weight"], within=1e-6)
     assert with_q["heads.q.0.project.weight"].abs().sum() > 0
 
@@ -227,7 +227,7 @@ def test_heads_that_start_at_zero_still_learn(layers: int, rows: Any) -> None:
     model = tiny_model(layers=layers, rows=rows, init_std=0.0)
     rollout = rollout_of(model)
     assert all(c.value == 0.0 and c.q_value == 0.0 for segment in rollout.segments for c in segment.choices)
-    learn(updater(model, epochs=20, lr=0.02, learning=Settings(value_coef=1.0, value_clip_range=None)), rollout)
+    learn(updater(model, epochs=20, lr=0.02, learning=OptimizerConfig(value_coef=1.0, value_clip_range=None)), rollout)
     again = rollout_of(model)
     assert np.std([c.value for segment in again.segments for c in segment.choices]) > 0
     assert np.mean([abs(c.q_value) for segment in again.segments for c in segment.choices]) > 0.05
@@ -246,8 +246,8 @@ def test_each_part_has_its_learning_rate() -> None:
         if name.startswith("heads.value"):
             assert torch.equal(parameter, before[name])
     plain = tiny_model()
-    train = TrainSettings(stepper="sgd", lr=0.1, value_lr=0.0, q_lr=0.01, epochs=1, max_grad_norm=1e9)
-    learn(updater(plain, stepper=make_stepper(plain, train)), rollout)
+    train = TrainConfig(stepper="sgd", lr=0.1, value_lr=0.0, q_lr=0.01, epochs=1, max_grad_norm=1e9)
+    learn(updater(plain, stepper=make_torch_optimizer(plain, train)), rollout)
     for name, parameter in plain.named_parameters():
         rate = 0.0 if name.startswith("heads.value") else 0.01 if name.startswith("heads.q") else 0.1
         if name in gradient:
@@ -255,7 +255,7 @@ def test_each_part_has_its_learning_rate() -> None:
 
 
 def test_without_rates_of_their_own_the_heads_have_the_policys() -> None:
-    groups = parameter_groups(tiny_model(), TrainSettings(lr=0.7))
+    groups = parameter_groups(tiny_model(), TrainConfig(lr=0.7))
     assert {group["lr"] for group in groups} == {0.7} and {group["name"] for group in groups} == {
         "policy",
         "value",
@@ -264,25 +264,25 @@ def test_without_rates_of_their_own_the_heads_have_the_policys() -> None:
 
 
 def test_linear_rates_end_one_step_above_nothing_and_constant_ones_stay() -> None:
-    constant = TrainSettings(lr=0.7, q_lr=0.1, iterations=4)
+    constant = TrainConfig(lr=0.7, q_lr=0.1, iterations=4)
     linear = replace(constant, schedule="linear")
     for train, wanted in ((constant, [1.0, 1.0, 1.0, 1.0]), (linear, [1.0, 0.75, 0.5, 0.25])):
-        stepper = make_stepper(tiny_model(), train)
+        stepper = make_torch_optimizer(tiny_model(), train)
         for iteration, share in enumerate(wanted):
-            set_rates(stepper, train, iteration)
+            set_learning_rates(stepper, train, iteration)
             rates = {group["name"]: group["lr"] for group in stepper.param_groups}
             assert rates == pytest.approx({"policy": 0.7 * share, "value": 0.7 * share, "q": 0.1 * share})
-        set_rates(stepper, train, 9)  # a run that goes on beyond its budget does not go uphill
+        set_learning_rates(stepper, train, 9)  # a run that goes on beyond its budget does not go uphill
         assert all(group["lr"] >= 0 for group in stepper.param_groups)
 
 
 def test_during_the_warmup_the_heads_learn_and_the_policy_stays() -> None:
     model = tiny_model()
     rollout, before = rollout_of(model), copy.deepcopy(dict(model.named_parameters()))
-    train = TrainSettings(lr=0.01, warmup=2, epochs=1, weight_decay=0.1)
-    stepper = make_stepper(model, train)
+    train = TrainConfig(lr=0.01, warmup=2, epochs=1, weight_decay=0.1)
+    stepper = make_torch_optimizer(model, train)
     for iteration in range(3):
-        set_rates(stepper, train, iteration)
+        set_learning_rates(stepper, train, iteration)
         learn(updater(model, stepper=stepper), rollout)
         moved = {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
         heads = {n for n in before if n.startswith("heads.")}
@@ -302,7 +302,7 @@ def test_weight_decay_acts_on_linear_matrices_only(trunk: Any) -> None:
         model.lm = from_config(trunk, 20, 0.0)
     wanted = linear_matrices(model) - ({"lm.lm_head.weight"} if trunk in ("gpt2", "small") else set())
     before = copy.deepcopy(dict(model.named_parameters()))
-    stepper = make_stepper(model, TrainSettings(lr=0.5, weight_decay=0.2))
+    stepper = make_torch_optimizer(model, TrainConfig(lr=0.5, weight_decay=0.2))
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     stepper.step()
@@ -344,7 +344,7 @@ def test_kl_to_a_frozen_copy(place: Any) -> None:
     model = tiny_model()
     reference = copy.deepcopy(model).requires_grad_(False)
     start = copy.deepcopy(reference.state_dict())
-    learning = Settings(gamma=0.5, kl_coef=0.5, kl_place=place)
+    learning = OptimizerConfig(gamma=0.5, kl_coef=0.5, kl_place=place)
     update = updater(model, reference=reference, learning=learning, lr=0.02)
     rollout = rollout_of(model)
     assert learn(update, rollout)["kl_ref"] == pytest.approx(0.0, abs=1e-6)
@@ -358,7 +358,7 @@ def test_kl_to_a_frozen_copy(place: Any) -> None:
 def test_kl_pulls_the_policy_back() -> None:
     model = tiny_model()
     reference = tiny_model(seed=7).requires_grad_(False)
-    learning = Settings(gamma=0.5, kl_coef=100.0, value_coef=0.0, q_coef=0.0)
+    learning = OptimizerConfig(gamma=0.5, kl_coef=100.0, value_coef=0.0, q_coef=0.0)
     update = updater(model, reference=reference, learning=learning, lr=0.003, epochs=10)
     rollout = rollout_of(model)
     before = exact_kl(model, reference, rollout.segments)
@@ -372,7 +372,7 @@ def test_alternatives_that_only_pad_give_no_nan() -> None:
     reference = tiny_model(seed=7).requires_grad_(False)
     rollout = rollout_of(model, spec=mixed)
     kept = Kept(model)
-    measures = learn(updater(model, stepper=kept, reference=reference, learning=Settings(kl_coef=0.5)), rollout)
+    measures = learn(updater(model, stepper=kept, reference=reference, learning=OptimizerConfig(kl_coef=0.5)), rollout)
     assert all(np.isfinite(value) for value in measures.values())
     assert all(bool(gradient.isfinite().all()) for gradient in kept.steps[0].values())
 
@@ -380,7 +380,7 @@ def test_alternatives_that_only_pad_give_no_nan() -> None:
 # -- the text --------------------------------------------------------------------------------------------
 
 
-def plain_text_loss(model: Any, rollout: Rollout) -> Tensor:
+def plain_text_loss(model: Any, rollout: RolloutBatch) -> Tensor:
     """Mean over all tokens that were not chosen, of all streams, of the plain model's -log p."""
     terms = []
     for segment in rollout.segments:
@@ -410,7 +410,7 @@ def test_the_text_loss_is_the_plain_models_on_every_token_that_was_not_chosen(ki
 
 def test_a_sample_of_the_text_holds_no_choice_and_no_position_twice() -> None:
     rollout = rollout_of(tiny_model())
-    sample = TextSample.draw(rollout, range(len(rollout)), 3, np.random.default_rng(0))
+    sample = LMSample.draw(rollout, range(len(rollout)), 3, np.random.default_rng(0))
     assert len(sample) == 3 * len(rollout)
     for row, positions in sample.positions.items():
         segment = rollout.segments[row]

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from actde import Settings
-from agents.config import TrainSettings
+from actde import OptimizerConfig
+from agents.config import TrainConfig
 from agents.protocol import AgentError
 from agents.storage.checkpoint import AGENT, load_agent, newest, read_json, read_tensors, trained_tensors
 from agents.storage.run_folder import INITIAL, read_metrics
@@ -20,30 +20,30 @@ from tests.agents.training.test_trainer import assert_same_run
 from tests.helpers.models import KINDS, tiny_lm, tokenizer
 
 GAME = "bandit?prompt=you see a&arms=red,blue&rewards=1,0"
-STILL = Settings(gamma=1.0, kl_coef=0.3, value_coef=0.0, q_coef=0.0)
+STILL = OptimizerConfig(gamma=1.0, kl_coef=0.3, value_coef=0.0, q_coef=0.0)
 
 
 @pytest.fixture(scope="module", params=[*KINDS, "whole"])
-def prior(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainSettings, Path]:
+def prior(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainConfig, Path]:
     """A short run of PPO with an adapter on a pretrained trunk, or the whole of it, to a nearly uniform policy."""
     place, words = tmp_path_factory.mktemp("prior"), tokenizer()
     tiny_lm("llama" if request.param == "whole" else request.param, len(words)).save_pretrained(place / "base")
     words.save_pretrained(place / "base")
-    wanted = TrainSettings(
+    wanted = TrainConfig(
         game=GAME, optimizer="ppo", trunk=str(place / "base"), lora=0 if request.param == "whole" else 2,
         episodes=8, epochs=3, iterations=4, lr=0.02,
     )  # fmt: skip
-    list(Trainer(wanted, Settings(gamma=1.0, entropy_coef=3.0), place / "run").run())
+    list(Trainer(wanted, OptimizerConfig(gamma=1.0, entropy_coef=3.0), place / "run").run())
     return wanted, place / "run"
 
 
-def begun(prior: tuple[TrainSettings, Path], out: Path, *, learning: Settings = STILL, **changes: Any) -> Trainer:
+def begun(prior: tuple[TrainConfig, Path], out: Path, *, learning: OptimizerConfig = STILL, **changes: Any) -> Trainer:
     asked = {"init": str(prior[1]), "epochs": 1, "iterations": 2} | changes
-    return Trainer(TrainSettings.from_dict(prior[0].to_dict() | asked), learning, out)
+    return Trainer(TrainConfig.from_dict(prior[0].to_dict() | asked), learning, out)
 
 
 def test_it_begins_with_the_priors_weights_and_keeps_them_as_its_first_policy(
-    prior: tuple[TrainSettings, Path], tmp_path: Path
+    prior: tuple[TrainConfig, Path], tmp_path: Path
 ) -> None:
     trainer = begun(prior, tmp_path / "run")
     wanted = read_tensors(newest(prior[1]) / "model.safetensors")
@@ -54,7 +54,7 @@ def test_it_begins_with_the_priors_weights_and_keeps_them_as_its_first_policy(
     trainer.arena.close()
 
 
-def test_the_kl_is_to_the_prior_and_0_before_the_first_step(prior: tuple[TrainSettings, Path], tmp_path: Path) -> None:
+def test_the_kl_is_to_the_prior_and_0_before_the_first_step(prior: tuple[TrainConfig, Path], tmp_path: Path) -> None:
     trainer = begun(prior, tmp_path / "run", lr=0.1)
     assert trainer.iterate()["kl_ref"] == pytest.approx(0.0, abs=1e-6)
     assert trainer.iterate()["kl_ref"] > 1e-3, "it has moved, and the reference has not"
@@ -64,7 +64,7 @@ def test_the_kl_is_to_the_prior_and_0_before_the_first_step(prior: tuple[TrainSe
     bare.arena.close()
 
 
-def test_the_reference_shares_the_trunk_below_an_adapter(prior: tuple[TrainSettings, Path], tmp_path: Path) -> None:
+def test_the_reference_shares_the_trunk_below_an_adapter(prior: tuple[TrainConfig, Path], tmp_path: Path) -> None:
     trainer = begun(prior, tmp_path / "run")
     assert trainer.reference is not None
     ours, theirs = (dict(m.named_parameters()) for m in (trainer.model, trainer.reference))
@@ -74,7 +74,7 @@ def test_the_reference_shares_the_trunk_below_an_adapter(prior: tuple[TrainSetti
     trainer.arena.close()
 
 
-def test_resumed_is_uninterrupted_though_the_prior_is_gone(prior: tuple[TrainSettings, Path], tmp_path: Path) -> None:
+def test_resumed_is_uninterrupted_though_the_prior_is_gone(prior: tuple[TrainConfig, Path], tmp_path: Path) -> None:
     moved = Path(shutil.copytree(prior[1], tmp_path / "prior"))
     changes: dict[str, Any] = {"init": str(moved), "iterations": 4, "save_every": 2, "lr": 0.02, "dropout": 0.1}
     changes |= {} if prior[0].lora else {"dropout": 0.0}
@@ -89,7 +89,7 @@ def test_resumed_is_uninterrupted_though_the_prior_is_gone(prior: tuple[TrainSet
 
 
 def test_heads_that_the_prior_lacks_begin_new_and_those_too_many_are_left_out(
-    prior: tuple[TrainSettings, Path], tmp_path: Path
+    prior: tuple[TrainConfig, Path], tmp_path: Path
 ) -> None:
     actde = begun(prior, tmp_path / "actde", optimizer="actde", target_q=True)
     assert actde.notes == [f"{prior[1]} has no Q head: it begins new"]
@@ -104,7 +104,7 @@ def test_heads_that_the_prior_lacks_begin_new_and_those_too_many_are_left_out(
         trainer.arena.close()
 
 
-def test_a_bare_model_is_a_prior_too(prior: tuple[TrainSettings, Path], tmp_path: Path) -> None:
+def test_a_bare_model_is_a_prior_too(prior: tuple[TrainConfig, Path], tmp_path: Path) -> None:
     trainer = begun((prior[0], prior[1] / INITIAL), tmp_path / "run", learning=replace(STILL, value_coef=0.5))
     assert [metrics["iteration"] for metrics in trainer.run()] == [0, 1]
     load_agent(tmp_path / "run")
@@ -121,7 +121,7 @@ def test_a_bare_model_is_a_prior_too(prior: tuple[TrainSettings, Path], tmp_path
     ],
 )
 def test_another_assembly_is_one_line(
-    prior: tuple[TrainSettings, Path], tmp_path: Path, changes: dict[str, Any], says: str
+    prior: tuple[TrainConfig, Path], tmp_path: Path, changes: dict[str, Any], says: str
 ) -> None:
     with pytest.raises(AgentError) as caught:
         begun(prior, tmp_path / "run", **changes)
@@ -130,20 +130,20 @@ def test_another_assembly_is_one_line(
 
 
 def test_other_words_are_another_assembly(tmp_path: Path) -> None:
-    wanted = TrainSettings(game="bandit", trunk="pico", episodes=4, iterations=1)
-    list(Trainer(wanted, Settings(), tmp_path / "prior").run())
+    wanted = TrainConfig(game="bandit", trunk="pico", episodes=4, iterations=1)
+    list(Trainer(wanted, OptimizerConfig(), tmp_path / "prior").run())
     other = replace(wanted, game="bandit?prompt=We had a&arms= rain, snow&rewards=1,0", init=str(tmp_path / "prior"))
     with pytest.raises(AgentError, match="reads other words as tokens"):
-        Trainer(other, Settings(), tmp_path / "run")
+        Trainer(other, OptimizerConfig(), tmp_path / "run")
 
 
-def test_a_run_has_the_trunk_of_its_prior_unless_one_is_named(prior: tuple[TrainSettings, Path]) -> None:
+def test_a_run_has_the_trunk_of_its_prior_unless_one_is_named(prior: tuple[TrainConfig, Path]) -> None:
     settings, _ = presets.resolve({"init": str(prior[1]), "game": GAME, "lr": 0.5})
     assert (settings.trunk, settings.lora, settings.lr) == (prior[0].trunk, prior[0].lora, 0.5)
     assert presets.resolve({"init": str(prior[1]), "game": GAME, "trunk": "pico"})[0].trunk == "pico"
 
 
-def test_the_games_of_the_prior_count_as_trained_on(prior: tuple[TrainSettings, Path], tmp_path: Path) -> None:
+def test_the_games_of_the_prior_count_as_trained_on(prior: tuple[TrainConfig, Path], tmp_path: Path) -> None:
     other = "bandit?prompt=you see a&arms=red,blue&rewards=0,1"
     list(begun(prior, tmp_path / "run", game=other).run())
     before, first, after = (

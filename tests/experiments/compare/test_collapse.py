@@ -13,12 +13,12 @@ from scipy.special import log_softmax
 
 from agents.language_model.agent import LanguageModelAgent
 from agents.play.episode import Episode
-from agents.play.runner import Arena
+from agents.play.runner import EpisodeRunner
 from agents.protocol import Agent, Turn
 from agents.training.rollout_batch import Credit
 from experiments.compare import collapse
 from experiments.compare.collapse import Floats, Nodes
-from experiments.compare.paired_agent import Probe
+from experiments.compare.paired_agent import PairedAgent
 from tests.helpers.models import KINDS, Kind, bigram_model, tiny_model, tokenizer
 from tests.helpers.scripts import Scene, script
 
@@ -136,7 +136,7 @@ def first_turn(commands: Sequence[str]) -> Turn:
 
 
 def played(agent: Agent, episodes: int = 6) -> list[Episode]:
-    with Arena([ROOMS], seed=0, parallel=4) as arena:
+    with EpisodeRunner([ROOMS], seed=0, parallel=4) as arena:
         return sorted(arena.play(agent, episodes), key=lambda episode: episode.index)
 
 
@@ -145,7 +145,7 @@ def played(agent: Agent, episodes: int = 6) -> list[Episode]:
 def test_kl_by_nodes_is_kl_over_commands(kind: Kind, credit: Credit) -> None:
     """The chain rule over the trie, against the products that `act` gives of each command."""
     ours, theirs = (player(kind, seed).act([first_turn(COMMANDS)])[0] for seed in (0, 1))
-    probe = Probe(player(kind, 0), player(kind, 1), credit)
+    probe = PairedAgent(player(kind, 0), player(kind, 1), credit)
     assert probe.act([first_turn(COMMANDS)]) == [ours]
     nodes = probe.nodes()
     assert nodes is not None and nodes.decisions == 1
@@ -162,9 +162,9 @@ def test_kl_by_nodes_is_kl_over_commands(kind: Kind, credit: Credit) -> None:
 
 
 def test_the_probe_changes_nothing_of_the_play_and_both_read_the_same_stream() -> None:
-    probe = Probe(player("llama", 0), player("llama", 1), "token")
+    probe = PairedAgent(player("llama", 0), player("llama", 1), "token")
     assert played(probe) == played(player("llama", 0))
-    probe = Probe(player("llama", 0), player("llama", 1), "token")
+    probe = PairedAgent(player("llama", 0), player("llama", 1), "token")
     turn = first_turn(COMMANDS)
     (decision,) = probe.act([turn])
     later = Turn(episode=0, game="test", observation="won", info=turn.info, reward=1.0, first=False)
@@ -175,7 +175,7 @@ def test_the_probe_changes_nothing_of_the_play_and_both_read_the_same_stream() -
 
 
 def test_an_agent_that_did_not_learn_has_not_moved() -> None:
-    probe = Probe(player("gpt2", 0), player("gpt2", 0), "token")
+    probe = PairedAgent(player("gpt2", 0), player("gpt2", 0), "token")
     played(probe)
     nodes = probe.nodes()
     assert nodes is not None and nodes.decisions == 18
@@ -183,7 +183,7 @@ def test_an_agent_that_did_not_learn_has_not_moved() -> None:
 
 
 def test_without_q_heads_there_is_no_tilted_policy() -> None:
-    probe = Probe(player("gpt2", 0, q_heads=0), player("gpt2", 1, q_heads=0), "token")
+    probe = PairedAgent(player("gpt2", 0, q_heads=0), player("gpt2", 1, q_heads=0), "token")
     assert probe.nodes() is None
     probe.act([first_turn(["go north", "go south"])])
     nodes = probe.nodes()
@@ -200,7 +200,7 @@ def test_a_policy_that_was_set_to_the_ledger_is_found_to_be_it() -> None:
     with torch.no_grad():
         head.out.weight.copy_(q.T)
     agents = [LanguageModelAgent(model, tokenizer(), seed=1) for model in (trained, initial)]
-    probe = Probe(agents[0], agents[1], "token")
+    probe = PairedAgent(agents[0], agents[1], "token")
     played(probe)
     nodes = probe.nodes()
     assert nodes is not None

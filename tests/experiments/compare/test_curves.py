@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from actde import Settings
-from agents.config import TrainSettings
+from actde import OptimizerConfig
+from agents.config import TrainConfig
 from agents.protocol import AgentError
 from experiments.compare.curves import alike, draw, main
 
 
 def a_run(folder: Path, rewards: list[float], *, kl: float = 0.0, **train: Any) -> Path:
     folder.mkdir()
-    settings = {"train": TrainSettings(**train).to_dict(), "learning": Settings(kl_coef=kl).to_dict()}
+    settings = {"train": TrainConfig(**train).to_dict(), "learning": OptimizerConfig(kl_coef=kl).to_dict()}
     (folder / "settings.json").write_text(json.dumps(settings))
     lines = [{"episodes": 4 * (n + 1), "reward": reward, "turn_entropy": 1.0} for n, reward in enumerate(rewards)]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from actde import Settings
-from agents.config import TrainSettings
+from actde import OptimizerConfig
+from agents.config import TrainConfig
 from agents.protocol import Turn
 from agents.storage.checkpoint import load_agent, newest, read_tensors
 from agents.storage.run_folder import INITIAL, read_metrics
@@ -24,26 +24,26 @@ from tests.helpers.models import tiny_lm, tokenizer
 EPISODES = 12
 
 
-def settings(game: str, **changes: Any) -> TrainSettings:
+def settings(game: str, **changes: Any) -> TrainConfig:
     usual: dict[str, Any] = {"game": game, "trunk": "pico", "episodes": 6, "parallel": 6, "iterations": 3, "lr": 0.01}
     if game.startswith("ipd"):
         usual["max_turns"] = 8
-    return TrainSettings.from_dict(usual | changes)
+    return TrainConfig.from_dict(usual | changes)
 
 
-def trained(wanted: TrainSettings, out: Path, learning: Settings | None = None) -> Path:
+def trained(wanted: TrainConfig, out: Path, learning: OptimizerConfig | None = None) -> Path:
     torch.manual_seed(99)  # what came before must not matter
-    list(Trainer(wanted, learning or Settings(), out, resume=out.exists()).run())
+    list(Trainer(wanted, learning or OptimizerConfig(), out, resume=out.exists()).run())
     return out
 
 
-def measured(run: Path, wanted: TrainSettings, learning: Settings | None = None) -> dict[str, Any]:
-    found = measures(run, wanted, learning or Settings(), episodes=EPISODES)
+def measured(run: Path, wanted: TrainConfig, learning: OptimizerConfig | None = None) -> dict[str, Any]:
+    found = measures(run, wanted, learning or OptimizerConfig(), episodes=EPISODES)
     return json.loads(json.dumps(found, allow_nan=False))  # type: ignore[no-any-return]
 
 
 @pytest.fixture(scope="module", params=["bandit", "ipd"])
-def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainSettings, Path]:
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainConfig, Path]:
     wanted = settings(request.param)
     return wanted, trained(wanted, tmp_path_factory.mktemp("run") / "run")
 
@@ -61,10 +61,10 @@ def assert_equal(found: dict[str, torch.Tensor], expected: dict[str, torch.Tenso
 
 
 def test_the_first_policy_is_kept_bit_for_bit_however_often_a_run_is_interrupted(
-    run: tuple[TrainSettings, Path], tmp_path: Path
+    run: tuple[TrainConfig, Path], tmp_path: Path
 ) -> None:
     wanted, whole = run
-    trainer = Trainer(wanted, Settings(), tmp_path / "run")
+    trainer = Trainer(wanted, OptimizerConfig(), tmp_path / "run")
     fresh = {name: tensor.clone() for name, tensor in trainer.model.named_parameters()}
     trainer.iterate()
     trainer.arena.close()  # killed before its first checkpoint
@@ -75,7 +75,7 @@ def test_the_first_policy_is_kept_bit_for_bit_however_often_a_run_is_interrupted
     assert not torch.equal(weights(newest(whole))["lm.lm_head.weight"], fresh["lm.lm_head.weight"])
 
 
-def test_an_older_run_gets_its_first_policy_when_it_goes_on(run: tuple[TrainSettings, Path], tmp_path: Path) -> None:
+def test_an_older_run_gets_its_first_policy_when_it_goes_on(run: tuple[TrainConfig, Path], tmp_path: Path) -> None:
     wanted, whole = run
     old = trained(replace(wanted, iterations=2), tmp_path / "run")
     (old / INITIAL).rename(tmp_path / "gone")
@@ -103,7 +103,7 @@ def test_the_first_policy_of_an_adapter_is_the_trunk_without_it_bit_for_bit(tmp_
 # -- the measures -------------------------------------------------------------------------------------------
 
 
-def test_every_measure_of_a_run(run: tuple[TrainSettings, Path]) -> None:
+def test_every_measure_of_a_run(run: tuple[TrainConfig, Path]) -> None:
     wanted, folder = run
     found = measured(folder, wanted)["collapse"]
     ipd = wanted.game == "ipd"
@@ -127,7 +127,7 @@ def test_every_measure_of_a_run(run: tuple[TrainSettings, Path]) -> None:
 
 
 def test_measures_are_kept_until_agent_or_number_of_episodes_change(
-    run: tuple[TrainSettings, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: tuple[TrainConfig, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted, _ = run
     out = trained(replace(wanted, iterations=1), tmp_path / "run")
@@ -142,9 +142,9 @@ def test_measures_are_kept_until_agent_or_number_of_episodes_change(
     assert measured(out, wanted) != first
 
 
-def test_one_seed_gives_the_same_measures_again(run: tuple[TrainSettings, Path]) -> None:
+def test_one_seed_gives_the_same_measures_again(run: tuple[TrainConfig, Path]) -> None:
     wanted, folder = run
-    again = [measure._measure(folder, wanted, Settings(), episodes=EPISODES) for _ in range(2)]
+    again = [measure._measure(folder, wanted, OptimizerConfig(), episodes=EPISODES) for _ in range(2)]
     assert again[0] == again[1] == measured(folder, wanted)
 
 
@@ -152,7 +152,7 @@ def test_ppo_has_no_q_to_compare_with_unless_it_is_trained(tmp_path: Path) -> No
     wanted = settings("bandit", optimizer="ppo")
     without = measured(trained(wanted, tmp_path / "plain"), wanted)["collapse"]
     assert without["tilted"] is None and without["kl_initial"] > 0
-    learning = Settings(train_q=True)
+    learning = OptimizerConfig(train_q=True)
     with_q = measured(trained(wanted, tmp_path / "q", learning), wanted, learning)["collapse"]
     assert with_q["tilted"]["best_kl"] <= with_q["kl_initial"]
 
@@ -181,7 +181,7 @@ def test_detached_q_leaves_ppos_policy_alone_as_long_as_gradients_are_not_clippe
     def policy(train_q: bool, norm: float, **changes: Any) -> dict[str, torch.Tensor]:
         wanted = settings("bandit", optimizer="ppo", max_grad_norm=norm, **changes)
         out = tmp_path / f"{len(list(tmp_path.iterdir()))}"
-        trainer = Trainer(wanted, Settings(train_q=train_q), out)
+        trainer = Trainer(wanted, OptimizerConfig(train_q=train_q), out)
         torch.nn.init.constant_(trainer.model.heads.value.out.weight, 0.01)
         list(trainer.run())
         return {key: value for key, value in weights(newest(out)).items() if not key.startswith("heads.q")}
@@ -216,7 +216,7 @@ def test_the_temperature_that_step_sizes_imply(asked: dict[str, Any], tau: float
 # -- the shares of strategies, along training and in the report --------------------------------------------------
 
 
-def test_shares_of_strategies_are_metrics_of_training(run: tuple[TrainSettings, Path]) -> None:
+def test_shares_of_strategies_are_metrics_of_training(run: tuple[TrainConfig, Path]) -> None:
     wanted, folder = run
     for line in read_metrics(folder):
         shares = {name: value for name, value in line.items() if name.startswith("share_")}
@@ -227,7 +227,7 @@ def test_shares_of_strategies_are_metrics_of_training(run: tuple[TrainSettings, 
             assert not shares
 
 
-def test_a_report_says_of_each_seed_what_was_measured(run: tuple[TrainSettings, Path], tmp_path: Path) -> None:
+def test_a_report_says_of_each_seed_what_was_measured(run: tuple[TrainConfig, Path], tmp_path: Path) -> None:
     wanted, folder = run
     found = measured(folder, wanted)
     curves = {name: [line[name] for line in read_metrics(folder)] for name in read_metrics(folder)[0]}

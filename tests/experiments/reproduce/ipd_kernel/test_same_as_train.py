@@ -9,7 +9,7 @@ import torch
 
 from agents.language_model.token_stream import Choice, Segment
 from agents.training import presets
-from agents.training.rollout_batch import Rollout
+from agents.training.rollout_batch import RolloutBatch
 from agents.training.trainer import Trainer
 from experiments.reproduce.ipd_kernel.kernel import S, T
 from experiments.reproduce.ipd_kernel.trial import Recipe, Trial
@@ -22,7 +22,7 @@ def trainer(place: Path, **settings: Any) -> Trainer:
     return Trainer(*presets.resolve(asked), place / "run", resume=False)
 
 
-def recorded(trial: Trial) -> Rollout:
+def recorded(trial: Trial) -> RolloutBatch:
     """The trial's next games, played by the fast path, as segments of the generic path; the trial stays as it was."""
     state, last = trial.random.state.copy(), trial.last.copy()
     tokens, logprobs, values, q_values = trial.model.generate(trial.last, trial.random)
@@ -46,7 +46,7 @@ def recorded(trial: Trial) -> Rollout:
             for t in range(T - 1)
         )
         segments.append(Segment(episode=s, tokens=tokens[:-1, s].copy(), choices=choices))
-    return Rollout(segments, credit="token")
+    return RolloutBatch(segments, credit="token")
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from benchmarks.hostile import CORPUS
-from games.textworld.engines.command_filter import LIMIT, NO_SENSE, NO_VERB, Guard
+from games.textworld.engines.command_filter import LIMIT, NO_SENSE, NO_VERB, CommandFilter
 
 TEMPLATES = ["go east", "look", "inventory", "take {o}", "take {o} from {c}", "open {d}", "prepare meal", "eat {f}"]
 ADMISSIBLE = ["go east", "take salt and pepper", "take old key from chest", "look"]
-GUARD = Guard(TEMPLATES)
+GUARD = CommandFilter(TEMPLATES)
 
 
 @pytest.mark.parametrize("command", CORPUS)
@@ -51,7 +51,7 @@ def test_a_hostile_command_is_stopped(command: str) -> None:
 )
 def test_plain_commands_pass_in_their_long_form(command: str, passed: str | None) -> None:
     assert GUARD.check(command, ADMISSIBLE).command == passed
-    examining = Guard([*TEMPLATES, "examine {o}"])
+    examining = CommandFilter([*TEMPLATES, "examine {o}"])
     assert examining.check("look at old key", ()).command == "examine old key"
     assert examining.check("x old key", ()).command == "examine old key"
 

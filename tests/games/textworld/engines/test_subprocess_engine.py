@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from agents.play.baselines import WalkthroughAgent
-from agents.play.runner import Arena
-from agents.protocol import Decision, Ending, Turn
+from agents.play.runner import EpisodeRunner
+from agents.protocol import Decision, EpisodeEnd, Turn
 from games import GameError
 from games.textworld import env
 from games.textworld.engines.protocol import INFOS
@@ -175,7 +175,7 @@ class Accident(WalkthroughAgent):
             time.sleep(0.1)
         return super().act(turns)
 
-    def end(self, endings: Sequence[Ending]) -> None:
+    def end(self, endings: Sequence[EpisodeEnd]) -> None:
         self.ended += len(endings)
         super().end(endings)
 
@@ -183,7 +183,7 @@ class Accident(WalkthroughAgent):
 def test_the_runner_ends_the_episode_of_a_dead_process_and_goes_on_with_the_others(story: Path) -> None:
     theirs, ours = Spec(str(story)), Spec(GAME)
     agent = Accident(theirs)
-    with Arena([theirs, ours], seed=1, parallel=2) as arena:
+    with EpisodeRunner([theirs, ours], seed=1, parallel=2) as arena:
         played = sorted(arena.play(agent, 4), key=lambda episode: episode.index)
     assert [episode.won for episode in played] == [False, True, True, True]
     assert "crashed its interpreter (SIGKILL)" in str(played[0].error)

@@ -15,12 +15,12 @@ import pytest
 
 from benchmarks import textworld_exact
 from games import GameError
-from games.textworld.engines.protocol import INFOS, Answer
+from games.textworld.engines.protocol import INFOS, EngineResponse
 from games.textworld.engines.stock import StockEngine
 from games.textworld.generation.make_game import cached_game
 from games.textworld.transitions import cache as memory
-from games.textworld.transitions.cache import Memory
-from games.textworld.transitions.engine import RememberingEngine
+from games.textworld.transitions.cache import TransitionCache
+from games.textworld.transitions.engine import CachedEngine
 from games.textworld.transitions.graph import GRAPH_BYTES, Transitions, is_plain
 
 ALL = tuple(INFOS)
@@ -31,11 +31,11 @@ def story(family: str = "simple", level: int = 1, seed: int = 7) -> Path:
     return cached_game(family, {"level": level, "seed": seed})
 
 
-def opened(infos: tuple[str, ...] = (), path: Path | None = None) -> RememberingEngine:
-    return Memory().engine(path or story(), infos)
+def opened(infos: tuple[str, ...] = (), path: Path | None = None) -> CachedEngine:
+    return TransitionCache().engine(path or story(), infos)
 
 
-def walk(engine: RememberingEngine | StockEngine) -> list[Answer]:
+def walk(engine: CachedEngine | StockEngine) -> list[EngineResponse]:
     return [engine.reset(), *(engine.step(command) for command in engine.facts.walkthrough)]
 
 
@@ -92,7 +92,7 @@ def test_questions_and_pronouns_are_answered_by_the_own_history(commands: list[s
 
 
 def test_episodes_of_one_game_share_what_they_learn() -> None:
-    shared = Memory()
+    shared = TransitionCache()
     first, second = (shared.engine(story(), ()) for _ in range(2))
     walk(first)
     walk(second)
@@ -100,7 +100,7 @@ def test_episodes_of_one_game_share_what_they_learn() -> None:
 
 
 def test_threads_share_a_graph() -> None:
-    shared, found = Memory(), []
+    shared, found = TransitionCache(), []
 
     def play() -> None:
         found.append(walk(shared.engine(story(), ())))
@@ -121,8 +121,8 @@ def corrupt(graph: Transitions) -> None:
 
 def test_an_audit_finds_a_wrong_memory_and_textworld_plays_on() -> None:
     graph = Transitions(story(), ())
-    player = RememberingEngine(graph, lambda: StockEngine(story()))
-    auditor = RememberingEngine(graph, lambda: StockEngine(story()), audited=lambda: True)
+    player = CachedEngine(graph, lambda: StockEngine(story()))
+    auditor = CachedEngine(graph, lambda: StockEngine(story()), audited=lambda: True)
     truth = walk(player)
     player.reset()
     corrupt(graph)
@@ -139,7 +139,7 @@ def test_an_audit_finds_a_wrong_memory_and_textworld_plays_on() -> None:
 
 def test_an_audit_of_a_right_memory_changes_nothing() -> None:
     graph = Transitions(story(), ALL)
-    auditor = RememberingEngine(graph, lambda: StockEngine(story(), ALL), audited=lambda: True)
+    auditor = CachedEngine(graph, lambda: StockEngine(story(), ALL), audited=lambda: True)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert walk(auditor) == walk(auditor)
@@ -150,11 +150,11 @@ def test_an_audit_of_a_right_memory_changes_nothing() -> None:
 @pytest.mark.parametrize(("share", "audited"), [("0", 0), ("0.25", 5), ("1", 20)])
 def test_the_share_of_audited_episodes(share: str, audited: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(memory.AUDIT, share)
-    chosen: Callable[[], bool] = Memory()._audited
+    chosen: Callable[[], bool] = TransitionCache()._audited
     assert sum(chosen() for _ in range(20)) == audited
 
 
-def random_play(engine: RememberingEngine, steps: int) -> None:
+def random_play(engine: CachedEngine, steps: int) -> None:
     rng = np.random.default_rng(0)
     answer = engine.reset()
     for step in range(steps):
@@ -166,7 +166,7 @@ def random_play(engine: RememberingEngine, steps: int) -> None:
 def test_memory_stays_within_its_budget_and_stays_right(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "budget_bytes", lambda: GRAPH_BYTES + 50_000)
     monkeypatch.setattr(memory, "LOOKS", 16)
-    shared = Memory()
+    shared = TransitionCache()
     engine = shared.engine(story(), ())
     random_play(engine, 150)
     graph = shared.graph(story(), ())
@@ -177,7 +177,7 @@ def test_memory_stays_within_its_budget_and_stays_right(monkeypatch: pytest.Monk
 
 
 def test_what_was_met_last_is_kept() -> None:
-    shared = Memory()
+    shared = TransitionCache()
     engine = shared.engine(story(), ())
     random_play(engine, 60)
     graph = shared.graph(story(), ())

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 
 from games import GameError
-from games.textworld.engines.protocol import INFOS, Answer
+from games.textworld.engines.protocol import INFOS, EngineResponse
 from games.textworld.engines.stock import StockEngine
 from games.textworld.generation.make_game import cached_game
 from games.textworld.generation.manifest import files_hash
 from games.textworld.transitions import cache as memory
 from games.textworld.transitions import persistence
-from games.textworld.transitions.cache import Memory
+from games.textworld.transitions.cache import TransitionCache
 from games.textworld.transitions.crawl import crawl
-from games.textworld.transitions.engine import RememberingEngine
+from games.textworld.transitions.engine import CachedEngine
 from games.textworld.transitions.graph import Transitions
 
 ALL = tuple(INFOS)
@@ -37,7 +37,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "states"
 
 
-def walk(engine: RememberingEngine | StockEngine) -> list[Answer]:
+def walk(engine: CachedEngine | StockEngine) -> list[EngineResponse]:
     return [engine.reset(), *(engine.step(command) for command in ("look", *engine.facts.walkthrough))]
 
 
@@ -45,7 +45,7 @@ def walk(engine: RememberingEngine | StockEngine) -> list[Answer]:
 def test_another_process_knows_what_one_has_learnt(
     infos: tuple[str, ...], story: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = Memory(), Memory()
+    first, second = TransitionCache(), TransitionCache()
     answers = walk(first.engine(story, infos))
     first.save()
     assert not cache.exists()  # only where it is asked for
@@ -58,10 +58,10 @@ def test_another_process_knows_what_one_has_learnt(
 
 def test_an_unknown_command_in_a_known_state_is_played_from_the_start(story: Path, cache: Path) -> None:
     graph, digest = Transitions(story, ()), files_hash(story)
-    walk(RememberingEngine(graph, lambda: StockEngine(story)))
+    walk(CachedEngine(graph, lambda: StockEngine(story)))
     path = persistence.in_cache(digest, ())
     persistence.save(graph, digest, path)
-    engine, own = Memory().engine(story), StockEngine(story)
+    engine, own = TransitionCache().engine(story), StockEngine(story)
     way = ("look", engine.facts.walkthrough[0], "inventory", "examine zzz", *engine.facts.walkthrough[1:])
     assert engine.reset() == own.reset()
     assert [engine.step(command) for command in way] == [own.step(command) for command in way]
@@ -73,7 +73,7 @@ def test_what_several_processes_learn_adds_up(story: Path, cache: Path) -> None:
     path = persistence.in_cache(digest, ())
     graphs = [Transitions(story, ()) for _ in range(3)]
     for graph, command in zip(graphs, ("look", "inventory", "examine zzz"), strict=True):
-        engine = RememberingEngine(graph, lambda: StockEngine(story))
+        engine = CachedEngine(graph, lambda: StockEngine(story))
         engine.reset()
         engine.step(command)
     threads = [threading.Thread(target=persistence.save, args=(graph, digest, path)) for graph in graphs]
@@ -132,7 +132,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 @pytest.mark.parametrize("name", DAMAGES)
 def test_a_file_that_is_not_right_is_not_used(name: str, story: Path, tmp_path: Path) -> None:
     graph, digest = Transitions(story, ()), files_hash(story)
-    walk(RememberingEngine(graph, lambda: StockEngine(story)))
+    walk(CachedEngine(graph, lambda: StockEngine(story)))
     path = tmp_path / "a.states"
     persistence.save(graph, digest, path)
     good = path.read_bytes()
@@ -155,7 +155,7 @@ def test_a_crawled_game_needs_no_interpreter(story: Path) -> None:
     assert found.complete
     assert found.states == len(graph.nodes)
     assert found.answers == sum(len(node.admissible_commands) for node in graph.nodes.values())
-    engine = RememberingEngine(graph, lambda: StockEngine(story))
+    engine = CachedEngine(graph, lambda: StockEngine(story))
     assert walk(engine) == walk(StockEngine(story))
     assert engine.counts["misses"] == 0
 
@@ -169,4 +169,4 @@ def test_a_game_that_is_too_large_is_crawled_as_far_as_asked(story: Path) -> Non
 def test_a_wrong_choice_is_one_line(story: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(memory.STATES, "maybe")
     with pytest.raises(GameError, match="ACTDE_STATES=maybe: expected one of read, share, off"):
-        Memory().engine(story)
+        TransitionCache().engine(story)
