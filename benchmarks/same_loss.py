@@ -107,7 +107,7 @@ def ours(found: dict[str, Any]) -> float:
     pieces = zip(found["tokens"], found["values"], found["scores"], strict=True)
     rollout = RolloutBatch([segment(model, *piece) for piece in pieces], credit="token")
     settings = TrainConfig(epochs=EPOCHS, lr=RATE, beta2=0.999, max_grad_norm=1e9)
-    learning = OptimizerConfig(gamma=1.0, lam=0.95, clip_range=0.2, value_coef=0.0, whitening="batch")
+    learning = OptimizerConfig(gamma=1.0, gae_lambda=0.95, clip_range=0.2, value_coef=0.0, whitening="batch")
     updater = Updater(model, make_torch_optimizer(model, settings), BesselPPO(learning), settings, Accelerator())
     measures, _ = updater.learn(rollout, np.random.default_rng(0))
     return measures[MEASURE[1]]

@@ -7,13 +7,14 @@ between. The look of each thing is in `terminal/display.py`.
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+import typer
 from rich.console import RenderableType
 
 from agents.play.episode import Episode
 from agents.play.runner import StepEvent
 from agents.play.transcript import Entry
 from agents.protocol import Decision, Turn
-from terminal import display
+from terminal import console, display
 
 Shown = list[RenderableType]
 
@@ -125,6 +126,22 @@ class Book:
             self._place = min((first for first in self._firsts if first > place), default=place)
         elif key == "p":
             self._place = max((first for first in self._firsts if first < place), default=place)
+
+
+def page_through(entries: Sequence[Entry]) -> None:
+    """Show recorded episodes turn by turn, as keys say, until q."""
+    book = Book(entries)
+    while True:
+        console.out.clear()
+        console.show(book.page())
+        console.out.print(book.keys, style="dim")
+        try:
+            key = typer.getchar()
+        except (EOFError, KeyboardInterrupt):
+            return
+        if key in ("q", "\x04"):
+            return
+        book.turn(key)
 
 
 def page(entry: Entry, turn: int) -> Shown:

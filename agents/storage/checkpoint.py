@@ -12,7 +12,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +21,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from actde.errors import ConfigError
+from agents.config import ModelConfig
 from agents.language_model.agent import LanguageModelAgent
 from agents.model.actor_critic import ActorCritic
-from agents.model.build import ModelConfig, assemble, build_model
+from agents.model.build import assemble, build_model
 from agents.protocol import AgentError
 from agents.text.prompt import prompt_format
 
-FORMAT = 1
+FORMAT = 2
 AGENT, WEIGHTS, TOKENIZER = "agent.json", "model.safetensors", "tokenizer.json"
 STATE, TRAINING = "state.json", "training.safetensors"
 FOLDER = "checkpoints"
@@ -68,7 +69,7 @@ def save_agent(
         about = {
             "format": FORMAT,
             **description,
-            "assembly": asdict(assembly),
+            "model": assembly.model_dump(),
             "config": config,
             "tokenizer": _tokenizer_roles(tokenizer),
             "files": hashes,
@@ -149,7 +150,7 @@ def verify(folder: Path) -> dict[str, Any]:
     about = read_json(folder / AGENT)
     if about.get("digest", "") not in ("", _digest(about)):
         raise AgentError(f"{folder / AGENT} is damaged: its content does not have its digest; use another copy")
-    wanted = {"format", "name", "prompt", "mode", "context", "assembly", "config", "tokenizer", "files"}
+    wanted = {"format", "name", "prompt", "mode", "context", "model", "config", "tokenizer", "files"}
     if about.get("format") != FORMAT or not wanted <= set(about) or not isinstance(about["files"], dict):
         raise AgentError(f"{folder / AGENT} is not an agent of format {FORMAT}; it has {sorted(about)}")
     for name, expected in about["files"].items():
@@ -242,8 +243,8 @@ def _sha256(path: Path) -> str:
 
 def _assembly(about: Mapping[str, Any], folder: Path) -> ModelConfig:
     try:
-        return ModelConfig(**about["assembly"])
-    except TypeError as error:
+        return ModelConfig(**about["model"])
+    except (ConfigError, TypeError) as error:
         raise AgentError(f"{folder / AGENT} does not describe a model: {error}") from None
 
 

@@ -21,8 +21,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from actde import OptimizerConfig, OptimizerError
-from agents.config import TrainConfig
+from actde.errors import ConfigError
+from agents.config import FIELDS, TrainConfig, flatten
 from agents.play import transcript
 from agents.protocol import AgentError
 from agents.storage.checkpoint import AGENT, FOLDER, read_json
@@ -42,11 +42,11 @@ class RunFolder:
             made by other settings.
     """
 
-    def __init__(self, path: Path, settings: TrainConfig, learning: OptimizerConfig, *, resume: bool) -> None:
+    def __init__(self, path: Path, config: TrainConfig, *, resume: bool) -> None:
         self.path, self._resume = path, resume
-        self._settings = {"train": settings.to_dict(), "learning": learning.to_dict()}
+        self._config = config
         if resume:
-            self._check(self._settings)
+            self._check_resumable(config)
         else:
             self._check_free()
 
@@ -84,24 +84,23 @@ class RunFolder:
             except AgentError:  # another process was faster, and its run is its own
                 self.release()
                 raise
-        replace_text(self.path / SETTINGS, json.dumps(self._settings, indent=1, allow_nan=False) + "\n")
+        replace_text(self.path / SETTINGS, self._config.model_dump_json(indent=1) + "\n")
 
     def _check_free(self) -> None:
         if self.path.exists() and (not self.path.is_dir() or any(p.name != LOCK for p in self.path.iterdir())):
             what = "already holds a run" if (self.path / SETTINGS).is_file() else "is not empty"
             raise AgentError(f"{self.path} {what}; choose another --out, or go on with it by --resume")
 
-    def _check(self, wanted: Mapping[str, Mapping[str, Any]]) -> None:
+    def _check_resumable(self, config: TrainConfig) -> None:
         if not (self.path / SETTINGS).is_file():
             raise AgentError(f"{self.path} holds no run to resume: {SETTINGS} is missing")
-        before = read_settings(self.path)
-        for part, values in wanted.items():
-            for name, value in values.items():
-                if name not in FREE and value != before[part][name]:
-                    raise AgentError(
-                        f"{self.path} was made with {name}={before[part][name]!r}, not {value!r}; "
-                        "resume with the same settings, or start another run"
-                    )
+        before, now = read_config(self.path).flat(), config.flat()
+        for name in FIELDS:
+            if name not in FREE and now[name] != before[name]:
+                raise AgentError(
+                    f"{self.path} was made with {name}={before[name]!r}, not {now[name]!r}; "
+                    "resume with the same settings, or start another run"
+                )
 
     def checkpoints(self) -> list[Path]:
         """Whole checkpoints, oldest first."""
@@ -133,20 +132,11 @@ class RunFolder:
                 replace_text(path, "".join(_lines_before(path, iteration)))
 
 
-def read_settings(path: Path) -> dict[str, dict[str, Any]]:
-    """The settings of the run in a folder, as plain values, by part (train, learning).
-
-    What the run was made too early to know has its default.
-    """
-    found = read_json(path / SETTINGS)
-    if set(found) != {"train", "learning"}:
-        raise AgentError(f"{path / SETTINGS} is damaged: expected train and learning, got {sorted(found)}")
+def read_config(path: Path) -> TrainConfig:
+    """The configuration of the run in a folder; AgentError for a damaged one."""
     try:
-        return {
-            "train": TrainConfig.from_dict(found["train"]).to_dict(),
-            "learning": OptimizerConfig.from_dict(found["learning"]).to_dict(),
-        }
-    except (OptimizerError, TypeError) as error:
+        return TrainConfig.from_flat(flatten(read_json(path / SETTINGS)))
+    except ConfigError as error:
         raise AgentError(f"{path / SETTINGS} is damaged: {error}") from None
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import games
-from actde import OptimizerConfig, make_optimizer
+from actde import make_optimizer
 from agents.config import TrainConfig
-from agents.storage.run_folder import SETTINGS, read_metrics, read_settings
+from agents.storage.run_folder import SETTINGS, read_config, read_metrics
 from agents.training import presets
 from experiments.compare.measure import Measures, kept, measures
 from experiments.compare.runs import Cell
@@ -48,8 +48,9 @@ def check(wanted: Sequence[Cell], given: Mapping[str, Any], tests: str = "") -> 
     if tests:
         games.resolve(tests)
     for cell in wanted:
-        settings, learning = presets.resolve(cell.asked(given))
-        make_optimizer(settings.optimizer, learning)
+        config = presets.resolve(cell.asked(given))
+        games.resolve(config.run.game)
+        make_optimizer(config.run.optimizer, config.optimizer)
 
 
 def run_grid(
@@ -92,14 +93,14 @@ def finished(
     cell: Cell, given: Mapping[str, Any], runs: Path, *, episodes: int, tests: str = ""
 ) -> dict[str, Any] | None:
     """What `run_cell` would return of a run that is trained with these settings and measured; None where not."""
-    settings, learning = presets.resolve(cell.asked(given))
+    config = presets.resolve(cell.asked(given))
     folder = runs / cell.name
     if not (folder / SETTINGS).is_file():
         return None
-    if read_settings(folder) != {"train": settings.to_dict(), "learning": learning.to_dict()}:
+    if read_config(folder) != config:
         return None
     measured = kept(folder, episodes=episodes, tests=tests)
-    return None if measured is None else _row(cell, settings, learning, folder, measured)
+    return None if measured is None else _row(cell, config, folder, measured)
 
 
 def run_cell(
@@ -119,20 +120,18 @@ def run_cell(
     Returns:
         The run's settings, learning curves and measures; JSON-able.
     """
-    from agents.training.trainer import Trainer
+    from agents.training.factory import make_trainer
 
-    settings, learning = presets.resolve(cell.asked(given))
+    config = presets.resolve(cell.asked(given))
     folder = runs / cell.name
-    trainer = Trainer(settings, learning, folder, resume=(folder / SETTINGS).is_file())
+    trainer = make_trainer(config, folder, resume=(folder / SETTINGS).is_file())
     for _ in trainer.run():
         pass
-    measured = measures(folder, settings, learning, episodes=episodes, tests=tests)
-    return _row(cell, settings, learning, folder, measured)
+    measured = measures(folder, config, episodes=episodes, tests=tests)
+    return _row(cell, config, folder, measured)
 
 
-def _row(
-    cell: Cell, settings: TrainConfig, learning: OptimizerConfig, folder: Path, measured: Measures
-) -> dict[str, Any]:
+def _row(cell: Cell, config: TrainConfig, folder: Path, measured: Measures) -> dict[str, Any]:
     lines = read_metrics(folder)
     shares = tuple(name for name in lines[0] if name.startswith("share_"))
     return {
@@ -141,7 +140,7 @@ def _row(
         "seed": cell.seed,
         "setting": cell.setting,
         "value": cell.value,
-        "settings": {"train": settings.to_dict(), "learning": learning.to_dict()},
+        "settings": config.model_dump(),
         "curves": {name: [_rounded(line.get(name)) for line in lines] for name in CURVES + shares if name in lines[0]},
         **measured,
     }

@@ -127,7 +127,7 @@ def _all_runs(rows: Sequence[Mapping[str, Any]], setting: str | None) -> list[st
 
 def _acts(rows: Sequence[Mapping[str, Any]]) -> str:
     """The commands whose share of the turns was measured, as text; "" where none was (nor in older results)."""
-    found = dict.fromkeys(row["settings"]["train"].get("bonus_command", "") for row in rows)
+    found = dict.fromkeys(row["settings"]["reward"]["bonus_command"] for row in rows)
     return " or ".join(f"`{act}`" for act in found if act)
 
 

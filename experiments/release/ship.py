@@ -19,7 +19,8 @@ import torch
 import games
 from actde import optimizer_class
 from agents import make_agent
-from agents.model.build import SCRATCH, ModelConfig
+from agents.config import ModelConfig
+from agents.model.build import SCRATCH
 from agents.play.evaluate import Evaluation, evaluate
 from agents.protocol import AgentError
 from agents.storage.checkpoint import load_agent, newest, read_json, save_agent
@@ -37,13 +38,13 @@ def ship(run: Path, out: Path, game: str, *, episodes: int, command: str) -> Non
     """Write the agent of `run` and its card into `out`; `game` names the held-out games it is measured on."""
     about = read_json(newest(run) / "agent.json")
     agent = load_agent(run)
-    trained_on = set(about.get("trained_on") or map(game_hash, games.resolve(about["made_by"]["train"]["game"])))
+    trained_on = set(about.get("trained_on") or map(game_hash, games.resolve(about["made_by"]["run"]["game"])))
     seen = [spec.name for spec in games.resolve(game) if game_hash(spec) in trained_on]
     if seen:
         raise games.GameError(f"{seen[0]} is not held out: the agent was trained on it; choose other games")
     description = {name: about[name] for name in KEPT} | {"trained_on": sorted(trained_on)}
-    save_agent(out, agent.model, agent.tokenizer, ModelConfig(**about["assembly"]), description, dtype=torch.float16)
-    check_size(out, adapter=about["assembly"]["lora"] > 0)
+    save_agent(out, agent.model, agent.tokenizer, ModelConfig(**about["model"]), description, dtype=torch.float16)
+    check_size(out, adapter=about["model"]["lora"] > 0)
     rows = {
         "sampled": _measure(str(out), game, episodes, greedy=False),
         "greedy": _measure(str(out), game, episodes, greedy=True),
@@ -78,7 +79,7 @@ def card(
     name: str,
 ) -> str:
     """The model card: what it is, what made it, how it does on games that it has not seen."""
-    train = about["made_by"]["train"]
+    train = {name: value for group in about["made_by"].values() for name, value in group.items()}
     lines = [
         f"# {name}",
         "",
@@ -117,7 +118,7 @@ def _beginning(train: Mapping[str, Any]) -> str:
     if train.get("init"):
         return f"beginning with what `{train['init']}` had learned"
     weights = "random weights" if train["trunk"] in SCRATCH else "the pretrained model"
-    taught = optimizer_class(train["optimizer"]).labels == "teacher"
+    taught = optimizer_class(train["optimizer"]).labels == "expert"
     return f"from {weights} and {'by imitating demonstrations' if taught else 'without demonstrations'}"
 
 

@@ -117,7 +117,7 @@ BAD = [
     ("gamma", True, "got True"),
     ("gamma", None, "got None"),
     ("gamma", "0.9", "got '0.9'"),
-    ("lam", -0.1, r"lam must be a number in \[0, 1\]"),
+    ("gae_lambda", -0.1, r"gae_lambda must be a number in \[0, 1\]"),
     ("clip_range", 0, r"clip_range must be a number in \(0, inf\)"),
     ("value_clip_range", 0.0, r"value_clip_range must be a number in \(0, inf\) or none"),
     ("value_coef", -1, r"value_coef must be a number in \[0, inf\)"),

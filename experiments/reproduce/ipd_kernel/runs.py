@@ -61,7 +61,7 @@ class Job:
 
     def about(self) -> dict[str, Any]:
         """What it is, as its folder says."""
-        return {"recipe": self.arm.recipe.to_dict(), "seed": self.seed, "trial": self.trial}
+        return {"recipe": self.arm.recipe.model_dump(), "seed": self.seed, "trial": self.trial}
 
 
 def run(jobs: Sequence[Job], runs: Path, *, workers: int, on_progress: Callable[[str, float, float], None]) -> None:

@@ -205,7 +205,7 @@ def test_the_advantage_identity() -> None:
     ppo = make_optimizer("ppo", learning).targets(batch)
     later, extra = torch.zeros(len(batch)), torch.zeros_like(batch.values)
     for t in reversed(range(batch.values.shape[1])):
-        later = batch.q_values[:, t] - batch.values[:, t] + batch.discounts[:, t] * learning.lam * later
+        later = batch.q_values[:, t] - batch.values[:, t] + batch.discounts[:, t] * learning.gae_lambda * later
         extra[:, t] = later
     assert_close(found.targets.advantages, ppo.advantages - extra)
     assert_close(found.targets.returns, ppo.returns)

@@ -205,8 +205,8 @@ def test_detached_q_leaves_ppos_policy_alone_as_long_as_gradients_are_not_clippe
         ({"stepper": "sgd", "whitening": "batch"}, None),
         ({"stepper": "sgd", "q_coef": 0.0}, None),
         ({"stepper": "sgd", "game": "ipd", "weight_decay": 0.0}, None),
-        ({"stepper": "sgd", "game": "ipd", "weight_decay": 0.0, "lam": 0.0, "lr": 0.1}, 2.0),
-        ({"stepper": "sgd", "game": "ipd", "lam": 0.0}, None),
+        ({"stepper": "sgd", "game": "ipd", "weight_decay": 0.0, "gae_lambda": 0.0, "lr": 0.1}, 2.0),
+        ({"stepper": "sgd", "game": "ipd", "gae_lambda": 0.0}, None),
     ],
 )
 def test_the_temperature_that_step_sizes_imply(asked: dict[str, Any], tau: float | None) -> None:
