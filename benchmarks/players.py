@@ -38,8 +38,8 @@ class Player:
         if model is None:
             model, tokenizer = assemble(self._assembly(), None)
         self.model, self.tokenizer = model, tokenizer
-        self.stepper = make_torch_optimizer(model, self.settings)
-        self.updater = Updater(model, self.stepper, self.optimizer, self.settings, Accelerator())
+        self.torch_optimizer = make_torch_optimizer(model, self.settings)
+        self.updater = Updater(model, self.torch_optimizer, self.optimizer, self.settings, Accelerator())
 
     def agent(self, **settings: Any) -> LanguageModelAgent:
         """A new agent that plays with the model as it is now."""

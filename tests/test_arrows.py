@@ -8,7 +8,7 @@ import pytest
 
 from tests import ROOT
 
-OURS = {"actde", "agents", "experiments", "games", "terminal", "tests", "benchmarks", "cli", "options"}
+OURS = {"actde", "agents", "experiments", "games", "terminal", "tests", "benchmarks", "cli"}
 MAY = {
     "actde": {"actde"},
     "games": {"games"},

@@ -140,13 +140,13 @@ BAD = [
 @pytest.mark.parametrize(("name", "value", "message"), BAD)
 def test_settings_say_what_was_expected_and_what_came(name: str, value: Any, message: str) -> None:
     with pytest.raises(OptimizerError, match=message) as error:
-        OptimizerConfig.from_dict({name: value})
+        OptimizerConfig(**{name: value})
     assert "\n" not in str(error.value)
 
 
 def test_an_unknown_setting_gets_the_nearest_name() -> None:
     with pytest.raises(OptimizerError, match=r"unknown setting 'clip_rang', .*did you mean 'clip_range'"):
-        OptimizerConfig.from_dict({"clip_rang": 0.2})
+        OptimizerConfig(**{"clip_rang": 0.2})
 
 
 def test_settings_survive_strict_json() -> None:
@@ -156,7 +156,7 @@ def test_settings_survive_strict_json() -> None:
     assert OptimizerConfig.from_json(settings.to_json()) == settings
     assert OptimizerConfig.from_dict(settings.to_dict()) == settings
     assert json.loads(settings.to_json())["value_clip_range"] is None
-    assert OptimizerConfig.from_dict({}) == OptimizerConfig()
+    assert OptimizerConfig(**{}) == OptimizerConfig()
     assert isinstance(OptimizerConfig(gamma=1).gamma, float)
 
 

@@ -307,7 +307,7 @@ def test_a_penalty_in_the_loss_balances_the_reward_in_ppo_and_stands_alone_in_ac
             q_values=column[..., None],
             kl=(logprobs.exp() @ (logprobs - torch.log_softmax(reference, dim=0))).expand_as(column),
         )
-        optimizer = make_optimizer(name, OptimizerConfig.from_dict({penalty: weight}))
+        optimizer = make_optimizer(name, OptimizerConfig(**{penalty: weight}))
         return torch.autograd.grad(optimizer.loss(batch, optimizer.targets(batch), outputs)[0], logits)[0]
 
     nothing = torch.zeros(3, dtype=torch.float64)

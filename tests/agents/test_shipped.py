@@ -15,7 +15,7 @@ from agents.model import pretrained
 from agents.play.evaluate import evaluate
 from agents.registry import INSTEAD, SHIPPED, SHOWN_GAME, TRAINED, agent_folder
 from agents.storage.checkpoint import load_agent
-from agents.training.trainer import Trainer
+from agents.training.factory import make_trainer
 from experiments.release import ship
 from games.game_hash import game_hash
 from tests.helpers.models import tiny_lm, tokenizer
@@ -108,7 +108,7 @@ def test_an_adapter_ships_without_its_trunk(tmp_path: Path, game_cache: Path) ->
     settings = TrainConfig(
         game="textworld:coin?level=1&seed=0", trunk=str(base), lora=2, iterations=1, episodes=2, max_turns=3
     )
-    list(Trainer(settings, OptimizerConfig(), tmp_path / "run").run())
+    list(make_trainer(settings, tmp_path / "run").run())
     out = tmp_path / "actde"
     command = "python -m experiments.release.ship"
     ship.ship(tmp_path / "run", out, "textworld:coin?level=2&seed=5", episodes=2, command=command)

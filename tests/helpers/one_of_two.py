@@ -26,7 +26,7 @@ def work(rank: int, count: int, out: Path) -> None:
     measures = []
     for minibatches in (1, 3, 1) if count > 1 else (1,):
         stepper = torch.optim.SGD(model.parameters(), lr=0.1)
-        update = updater(model, stepper=stepper, reference=reference, learning=LEARNING, minibatches=minibatches)
+        update = updater(model, torch_optimizer=stepper, reference=reference, learning=LEARNING, minibatches=minibatches)
         measures.append(learn(update, part, seed=rank))
         tensors = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         save_file(tensors, out / f"{len(measures)}-{rank}-of-{count}.safetensors")

@@ -64,7 +64,7 @@ def gradients(
     model: ActorCritic, rollout: RolloutBatch, name: str = "actde", **settings: Any
 ) -> list[dict[str, Tensor]]:
     kept = Kept(model)
-    learn(updater(model, name, stepper=kept, **settings), rollout)
+    learn(updater(model, name, torch_optimizer=kept, **settings), rollout)
     return kept.steps
 
 

@@ -62,7 +62,7 @@ def test_what_a_pass_keeps_is_linear_in_its_tokens() -> None:
     assert needs.per_position == 2 * 2 * 2 * 4 * 4  # layers, keys and values, heads of keys, their width, bytes
     assert needs.checkpoint == 2 * 16 * 4
     trained = sum(parameter.nbytes for parameter in model.parameters())
-    assert needs.fixed == 3 * trained and MemoryNeeds.of(model, TrainConfig(stepper="sgd")).fixed == trained
+    assert needs.fixed == 3 * trained and MemoryNeeds.of(model, TrainConfig(torch_optimizer="sgd")).fixed == trained
 
 
 def test_attention_that_keeps_its_probabilities_is_seen() -> None:

@@ -87,7 +87,7 @@ def train(
     learning = OptimizerConfig(gamma=GAMMA, value_coef=1.0, value_clip_range=None)
     stepper = make_torch_optimizer(model, TrainConfig(lr=4e-3, value_lr=1e-2, q_lr=1e-2))
     slower = torch.optim.lr_scheduler.LinearLR(stepper, 1.0, 0.1, total_iters=iterations)
-    update = updater(model, name, stepper=stepper, learning=learning, epochs=8)
+    update = updater(model, name, torch_optimizer=stepper, learning=learning, epochs=8)
     with EpisodeRunner([spec], seed=0, parallel=64, shaping=shaping) as arena:
         for iteration in range(iterations):
             episodes = list(arena.play(taught if name == "imitation" else player, 64))

@@ -12,7 +12,7 @@ from actde import OptimizerConfig
 from agents import AgentError
 from agents.config import TrainConfig
 from agents.registry import TRAINED, agent_folder, make_agent
-from agents.training.trainer import Trainer
+from agents.training.factory import make_trainer
 from experiments.card import held_out, rows, tasks
 from experiments.card.document import MARK, markdown
 from experiments.card.rows import Player, play, players
@@ -82,7 +82,7 @@ def test_held_out_games_are_different_reserved_and_of_the_test_split(game_cache:
 def test_training_refuses_reserved_seeds(tmp_path: Path) -> None:
     game = f"textworld:coin?level=1&seed={RESERVED.start + 5}"
     with pytest.raises(games.GameError, match="held out for evaluation"):
-        Trainer(TrainConfig(game=game), OptimizerConfig(), tmp_path / "run")
+        make_trainer(TrainConfig(game=game), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
