@@ -54,6 +54,7 @@ class Version:
             "ACTDE_CACHE": str(self.work / "cache"),
             "OMP_NUM_THREADS": "1",
             "PYTHONPATH": str(self.checkout),
+            "COLUMNS": "200",
         }
         with errors.open("w", encoding="utf-8") as file:
             done = subprocess.run(
@@ -86,6 +87,13 @@ def run(version: Version, scenario: str, names: KeyMap) -> list[str]:
             return [_failure(status, command(arguments), log.with_suffix(".stderr"), asked, arguments)]
     (folder / "done.json").write_text(json.dumps([version.commit, SCENARIOS[scenario]]), encoding="utf-8")
     return []
+
+
+def known(version: Version, names: KeyMap) -> dict[str, str]:
+    """The renamed options that `train` of this version has under their new names."""
+    version.work.mkdir(parents=True, exist_ok=True)
+    _, text = version.call(["train", "--help"], version.work / "help.stderr")
+    return {old: new for old, new in names.options.items() if new in text.split()}
 
 
 def is_kept(version: Version, scenario: str) -> bool:
@@ -130,7 +138,7 @@ def main() -> int:
     parser.add_argument("--scenario", action="append", choices=SCENARIOS, help="may be repeated; all by default")
     parser.add_argument("--work", type=Path, default=Path("/tmp/compare-versions"), help="folder of the outputs")
     parser.add_argument("--no-map", action="store_true", help="AFTER has the old names")
-    parser.add_argument("--partly", action="store_true", help="AFTER may have keys under old names still")
+    parser.add_argument("--partly", action="store_true", help="AFTER may have options and keys under old names still")
     given = parser.parse_args()
     work = given.work.resolve()
     names = KeyMap.nothing() if given.no_map else KeyMap.load()
@@ -141,6 +149,8 @@ def main() -> int:
         after = Version.parse(given.after, work / f"after-{slug}")
         shutil.rmtree(after.work / "cache", ignore_errors=True)
         print(f"BEFORE {before.commit}, AFTER {after.commit}")
+        if given.partly:
+            names.options = known(after, names)
     for scenario in given.scenario or SCENARIOS:
         begin = time.monotonic()
         if not given.after:

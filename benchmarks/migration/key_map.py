@@ -12,11 +12,11 @@ Sections of the file:
     not_compared  `wall_clock`: names of numbers that differ between any two runs; `digests`: KIND/PATH of hashes
                   that follow from renamed JSON; `prose_and_pictures`: files that only have to exist
 
-A kind of document is a file's name, or a command with `--json`. A path joins keys (or list indices, or the parts of
-a tensor's name) by "/". It matches every path that begins with it; "$" at its end restricts it to that path alone;
-`*` stands for any characters of one key, and its match replaces the `*` of the new path. The longest match wins. A new
-path of null drops the key. "@NAME" behind a new path (or alone: the path stays) translates what follows by the
-section NAME. `flat_settings` is made from `settings`: the same names without groups.
+A kind of document is a file's name (in `added` and `digests` its new one), or a command with `--json`. A path joins
+keys (or list indices, or the parts of a tensor's name) by "/". It matches every path that begins with it; "$" at its
+end restricts it to that path alone; `*` stands for any characters of one key, and its match replaces the `*` of the new
+path. The longest match wins. A new path of null drops the key. "@NAME" behind a new path (or alone: the path stays)
+translates what follows by the section NAME. `flat_settings` is made from `settings`: the same names without groups.
 
 Extend it by one line: `"metrics": {"text_loss": "lm_loss"}` renames that metric in metrics.jsonl, in results.json and
 in what `train --json` prints.

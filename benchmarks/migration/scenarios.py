@@ -75,21 +75,22 @@ SCENARIOS: dict[str, list[str]] = {
     ],
     "generate": [
         f"generate {{out}}/{family} --family {family} --levels {levels} --per-level 1 --seed 18 --workers 1"
-        f" --split {split} --crawl --json"
+        f" --split {split} --json"
         for family, levels, split in (
             ("simple", "1", "train"),
-            ("coin", "2,5", "test"),
+            ("coin", "2,5 --crawl", "test"),
             ("treasure", "3", "train"),
             ("cooking", "1-2", "valid"),
             ("quest", "3", "train"),
-            ("textnav", "2", "test"),
+            ("textnav", "2 --set observed=part", "test"),
         )
     ],
     "compare": [
-        "compare --game bandit --seeds 0-1 --optimizers ppo,actde+kl_coef=0.1 --vary q_lr=1e-3,1e-2 --iterations 6"
-        " --evaluations 8 --out {out}/bandit",
-        "compare --game textworld:simple?seed=1..2 --seeds 0 --optimizers actde --iterations 1 --episodes 4"
-        " --max-turns 8 --evaluations 4 --tests textworld:simple?seed=2000000000..2000000001 --out {out}/simple",
+        "compare --game bandit --seeds 0-1 --optimizers ppo,actde+kl_coef=0.1 --iterations 4 --evaluations 8"
+        " --out {out}/bandit",
+        "compare --game textworld:simple?seed=1..2 --seeds 0 --optimizers actde --vary q_lr=1e-3 --iterations 1"
+        " --episodes 4 --max-turns 8 --evaluations 4 --tests textworld:simple?seed=2000000000..2000000001"
+        " --out {out}/simple",
     ],
     "reproduce": ["reproduce bandit --quick --out {out}/report"],
 }
