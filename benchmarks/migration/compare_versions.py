@@ -140,6 +140,9 @@ def main() -> int:
     parser.add_argument("--no-map", action="store_true", help="AFTER has the old names")
     parser.add_argument("--partly", action="store_true", help="AFTER may have options and keys under old names still")
     given = parser.parse_args()
+    # one core, so that no command chooses a number of threads by the machine: sums depend on it
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[os.getpid() % len(cores)]})
     work = given.work.resolve()
     names = KeyMap.nothing() if given.no_map else KeyMap.load()
     before = Version.parse(given.before, work / "before")
