@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +22,8 @@ from benchmarks.migration.key_map import KeyMap, command
 from benchmarks.migration.outputs import differences, documents
 from benchmarks.migration.scenarios import SCENARIOS, words
 
-SHOWN = 25
-"""Differences of a scenario that are printed; all of them are in its differences.txt."""
+SHOWN = 3
+"""Differences of a file that are printed; all of them are in the scenario's differences.txt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,10 +164,13 @@ def main() -> int:
             (after.work / scenario / "differences.txt").write_text("".join(f"{line}\n" for line in lines))
         failures += len(lines)
         print(f"{scenario}: {len(lines)} differences ({time.monotonic() - begin:.0f} s)", flush=True)
-        for line in lines[:SHOWN]:
-            print(f"  {scenario}/{line}")
-        if len(lines) > SHOWN:
-            print(f"  ... and {len(lines) - SHOWN} more in {after.work / scenario / 'differences.txt'}")
+        printed = Counter[str]()
+        for line in lines:
+            printed[name := line.partition(": ")[0]] += 1
+            if printed[name] <= SHOWN:
+                print(f"  {scenario}/{line}")
+        if printed.total() > sum(min(count, SHOWN) for count in printed.values()):
+            print(f"  ... all of them: {after.work / scenario / 'differences.txt'}")
     print("the same" if not failures else f"{failures} differences")
     return int(failures > 0)
 
