@@ -172,7 +172,7 @@ def record(entry: Entry) -> list[str]:
         lines += [line for line in display.tidy(step.observation).split("\n") if line.strip()]
         score = display.points(step.score, episode.max_score)
         lines.append(plain_turn(step.decision, turn=number, reward=step.reward, score=score, advantage=step.advantage))
-    return [*lines, *(line for line in display.tidy(episode.text_at_end).split("\n") if line.strip()), ""]
+    return [*lines, *(line for line in display.tidy(episode.final_observation).split("\n") if line.strip()), ""]
 
 
 def plain_turn(decision: Decision, *, turn: int, reward: float, score: str, advantage: float | None = None) -> str:

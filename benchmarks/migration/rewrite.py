@@ -12,18 +12,25 @@ exactly as it was read, or keeps keys that the map should know, nothing is writt
 import argparse
 import hashlib
 import json
+import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
+
+from agents.config import TrainConfig, flatten
 from benchmarks.migration.key_map import KeyMap, Keys, build, leaves, shown
 
 OLD_GROUPS = {"train", "learning"}
 """The groups of settings of the old version; a setting that is left in one of them is unknown to the map."""
 SKIPPED = {"tokenizer.json"}
+SUFFIXES = (".json", ".jsonl", ".md")
+TRIALS = "trials.safetensors"
+JSON_BLOCK = re.compile(r"(?<=^```json\n)\{.*?^\}(?=\n```$)", re.MULTILINE | re.DOTALL)
 
 
 class CannotRewriteError(ValueError):
@@ -38,24 +45,51 @@ class Rewriter:
         self.digests: dict[str, str] = {}
         """Old digest of an agent -> its new one."""
 
-    def files(self, paths: Iterable[Path]) -> dict[Path, str]:
-        """The new text of each file that changes; agents first, since others hold their digests."""
+    def files(self, paths: Iterable[Path]) -> dict[Path, bytes]:
+        """The new content of each file that changes; agents first, since others hold their digests."""
         inside = {file for path in paths for file in (path.rglob("*") if path.is_dir() else [path])}
-        wanted = [path for path in inside if path.suffix in (".json", ".jsonl", ".md") and path.name not in SKIPPED]
-        found = {}
+        wanted = {path for path in inside if path.suffix in SUFFIXES or path.name == TRIALS} - {
+            path for path in inside if path.name in SKIPPED
+        }
+        changed = {}
         for path in sorted(wanted, key=lambda path: (path.name != "agent.json", path)):
-            old = path.read_text(encoding="utf-8")
             try:
-                new = self.markdown(old) if path.suffix == ".md" else self.document(path.name, old)
+                new = self.content(path)
             except ValueError as error:
                 raise CannotRewriteError(f"{path}: {error}") from None
-            if new != old:
-                found[path] = new
-        return found
+            if new != path.read_bytes():
+                changed[path] = new
+        return changed
+
+    def content(self, path: Path) -> bytes:
+        """The new content of one file."""
+        if path.name == TRIALS:
+            return self.trials(path)
+        text = path.read_text(encoding="utf-8")
+        return (self.markdown(text) if path.suffix == ".md" else self.document(path.name, text)).encode()
 
     def markdown(self, text: str) -> str:
         """Markdown with the options of its commands."""
-        return self._command("*.md", text)
+        return re.sub(
+            r"(?<=^```json\n)\{.*?^\}(?=\n```$)", self._settings_block, self._command("*.md", text), flags=re.M | re.S
+        )
+
+    def _settings_block(self, block: re.Match[str]) -> str:
+        """The settings that an agent's README shows."""
+        document = json.loads(block[0])
+        if not OLD_GROUPS & set(document):
+            return block[0]
+        return json.dumps(_with_defaults(self.names.document("settings.json", document)), indent=1)
+
+    def trials(self, path: Path) -> bytes:
+        """The record of the prisoner's dilemma's trials, with the names of its recipes' settings."""
+        from safetensors.numpy import load_file, save
+
+        with safe_open(path, framework="np") as file:
+            before = json.loads(file.metadata()["about"])
+        after = self.names.document(path.name, before)
+        self.counts[f"{path.name}: about"] += after != before
+        return save(load_file(path), metadata={"about": json.dumps(after, sort_keys=True)})
 
     def document(self, kind: str, text: str) -> str:
         """The text of a JSON or JSON Lines document of this name."""
@@ -64,6 +98,7 @@ class Rewriter:
         if kind == "results.json" and isinstance(before, list):
             kind = "findings"  # the file of `reproduce`, of the same name
         after = build(leaf for keys, value in leaves(before) for leaf in self._leaf(kind, keys, value))
+        _fill_defaults(kind, after)
         if kind == "agent.json" and after != before:
             after["digest"] = self.digests[before["digest"]] = _digest(after, before)
         if after == before:
@@ -95,6 +130,20 @@ class Rewriter:
             if old != now:
                 self.counts[f"{kind}: {old.strip('`.,;:()')} -> {now.strip('`.,;:()')}"] += 1
         return new
+
+
+def _fill_defaults(kind: str, document: Any) -> None:
+    """Give the settings of older runs the defaults of settings that did not exist then."""
+    places = {
+        "agent.json": lambda: [(document, "made_by")],
+        "results.json": lambda: [(run, "settings") for run in document["runs"]],
+    }
+    for holder, name in places.get(kind, list)():
+        holder[name] = _with_defaults(holder[name])
+
+
+def _with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return TrainConfig.from_flat(flatten(settings)).model_dump()
 
 
 def _digest(after: dict[str, Any], before: dict[str, Any]) -> str:
@@ -139,9 +188,9 @@ def main() -> int:
     except CannotRewriteError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    for path, text in changed.items():
+    for path, content in changed.items():
         if not given.check:
-            path.write_text(text, encoding="utf-8")
+            path.write_bytes(content)
     for name, count in sorted(rewriter.counts.items()):
         print(f"{count:6} {name}")
     print(f"{len(changed)} files {'would change' if given.check else 'changed'}")

@@ -307,7 +307,8 @@ def test_a_penalty_in_the_loss_balances_the_reward_in_ppo_and_stands_alone_in_ac
             q_values=column[..., None],
             kl=(logprobs.exp() @ (logprobs - torch.log_softmax(reference, dim=0))).expand_as(column),
         )
-        optimizer = make_optimizer(name, OptimizerConfig(**{penalty: weight}))
+        values: dict[str, Any] = {penalty: weight}
+        optimizer = make_optimizer(name, OptimizerConfig(**values))
         return torch.autograd.grad(optimizer.loss(batch, optimizer.targets(batch), outputs)[0], logits)[0]
 
     nothing = torch.zeros(3, dtype=torch.float64)
@@ -329,7 +330,9 @@ def test_at_lambda_0_the_two_advantages_of_actde_are_the_posts_equation() -> Non
 
 def test_the_targets_of_v_and_q_are_the_same_in_both() -> None:
     batch = random_batch(9, LENGTHS)
-    returns = [made(name, gae_lambda=gae_lambda).targets(batch).returns for gae_lambda in (0.7,) for name in ("ppo", "actde")]
+    returns = [
+        made(name, gae_lambda=gae_lambda).targets(batch).returns for gae_lambda in (0.7,) for name in ("ppo", "actde")
+    ]
     assert torch.equal(*returns)
 
 

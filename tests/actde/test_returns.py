@@ -96,7 +96,9 @@ def test_actde_is_ppo_less_the_accumulated_q_minus_v(seed: int, lengths: list[in
 
 @some
 @given(SEEDS, LENGTHS, LAMBDAS, st.sampled_from([0.0, 7.0, -1e6]))
-def test_padding_and_what_lies_in_it_change_nothing(seed: int, lengths: list[int], gae_lambda: float, garbage: float) -> None:
+def test_padding_and_what_lies_in_it_change_nothing(
+    seed: int, lengths: list[int], gae_lambda: float, garbage: float
+) -> None:
     batch = random_batch(seed, lengths)
     wide = padded(batch, 3, garbage)
     for found, wanted in (

@@ -202,7 +202,11 @@ def test_a_damaged_line_is_named(run: Path, name: str) -> None:
 
 def test_damaged_settings(run: Path) -> None:
     path = run / "settings.json"
-    texts = (("{", "damaged"), ('{"train": {}}', "unknown group 'train'"), ('{"run": {"x": 1}}', "unknown setting of run 'x'"))
+    texts = (
+        ("{", "damaged"),
+        ('{"train": {}}', "unknown group 'train'"),
+        ('{"run": {"x": 1}}', "unknown setting of run 'x'"),
+    )
     texts += (('{"run": {"lr": 1}}', "it belongs into update"), ('{"update": {"lr": -1}}', "lr must be a number"))
     for text, says in texts:
         path.write_text(text)

@@ -295,7 +295,7 @@ def episode(index: int, rewards: Sequence[float], *, game: str = "g", won: bool 
     )
     ends: dict[str, Any] = {"score": sum(rewards), "max_score": 3.0, "terminated": True, "truncated": False}
     return Episode(
-        index=index, game=game, seed=0, steps=steps, text_at_end="", won=won, lost=False, moves=len(steps), **ends
+        index=index, game=game, seed=0, steps=steps, final_observation="", won=won, lost=False, moves=len(steps), **ends
     )
 
 

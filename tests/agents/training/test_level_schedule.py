@@ -36,7 +36,7 @@ def results(of: LevelSchedule, won: list[bool], *, level: int) -> list[Episode]:
     names = [spec.name for spec in of.specs if spec.level == level]
     return [
         Episode(
-            index=i, game=names[i % len(names)], seed=0, steps=(), text_at_end="", score=0.0, max_score=1.0, won=w,
+            index=i, game=names[i % len(names)], seed=0, steps=(), final_observation="", score=0.0, max_score=1.0, won=w,
             lost=False, terminated=True, truncated=False, moves=0,
         )
         for i, w in enumerate(won)

@@ -47,7 +47,10 @@ def test_it_begins_with_the_priors_weights_and_keeps_them_as_its_first_policy(
     wanted = read_tensors(newest(prior[1]) / "model.safetensors")
     bare = read_tensors(prior[1] / INITIAL / "model.safetensors")
     assert any(not torch.equal(wanted[name], bare[name]) for name in wanted)
-    for found in (trained_tensors(trainer.updater.model), read_tensors(tmp_path / "run" / INITIAL / "model.safetensors")):
+    for found in (
+        trained_tensors(trainer.updater.model),
+        read_tensors(tmp_path / "run" / INITIAL / "model.safetensors"),
+    ):
         assert found.keys() == wanted.keys() and all(torch.equal(found[name], wanted[name]) for name in wanted)
     trainer.runner.close()
 
@@ -155,7 +158,12 @@ def test_the_games_of_the_prior_count_as_trained_on(prior: tuple[TrainConfig, Pa
 def test_imitation_has_presets_of_its_own_for_text_adventures() -> None:
     asked = {"game": "textworld:simple?seed=1", "optimizer": "imitation", "trunk": "smollm2"}
     config = presets.resolve(asked)
-    assert (config.update.lr, config.rollout.episodes, config.update.epochs, config.rollout.max_turns) == (3e-4, 4, 1, None)
+    assert (config.update.lr, config.rollout.episodes, config.update.epochs, config.rollout.max_turns) == (
+        3e-4,
+        4,
+        1,
+        None,
+    )
     assert (config.model.lora, config.model.dtype, config.model.detach_q) == (16, "bfloat16", True)
     assert config.optimizer.entropy_coef == 0.0
     assert presets.resolve(asked | {"optimizer": "ppo"}).update.lr == 1e-4

@@ -82,7 +82,7 @@ def test_held_out_games_are_different_reserved_and_of_the_test_split(game_cache:
 def test_training_refuses_reserved_seeds(tmp_path: Path) -> None:
     game = f"textworld:coin?level=1&seed={RESERVED.start + 5}"
     with pytest.raises(games.GameError, match="held out for evaluation"):
-        make_trainer(TrainConfig(game=game), tmp_path / "run")
+        make_trainer(TrainConfig.from_flat({"game": game}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
