@@ -48,10 +48,10 @@ def generic(folder: Path) -> Callable[[], None]:
     from agents.training import presets
     from agents.training.factory import make_trainer
 
-    settings, learning = presets.resolve(
+    config = presets.resolve(
         {"game": "ipd", "trunk": "pico", "optimizer": "actde", "seed": 0, "iterations": 1000, "save_every": 1000}
     )
-    run = make_trainer(settings, folder / "run", resume=False).run()
+    run = make_trainer(config, folder / "run").run()
 
     def turn() -> None:
         next(run)

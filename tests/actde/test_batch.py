@@ -1,6 +1,5 @@
 """A batch and its outputs refuse tensors that do not fit."""
 
-import json
 import re
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from actde import Batch, OptimizerConfig, OptimizerError, Outputs, Targets
+from actde import Batch, OptimizerError, Outputs, Targets
 from tests.helpers.actde_batches import changed, random_batch, random_outputs
 
 BATCH = random_batch(0, [3, 1, 4])

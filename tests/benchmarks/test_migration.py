@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from agents.config import TrainConfig
 from benchmarks.migration.compare_versions import Version, compare
 from benchmarks.migration.key_map import DEFAULT, KeyMap, build, leaves
 from benchmarks.migration.outputs import Values, differences, documents
@@ -28,7 +29,7 @@ NAMES = {
         "train --json": {"settings": "@flat_settings"},
         "training.safetensors": {"stepper": "torch_optimizer"},
     },
-    "values": {"settings": {"rollout/mode": {"trie": "exact"}}, "agent.json": {"format": {"1": 2}}},
+    "values": {"settings": {"rollout/mode": {"exact": "trie"}}, "agent.json": {"format": {"1": 2}}},
     "added": {"metrics.jsonl": {"*/device": "cpu"}},
     "files": {"old.json": "new.json"},
     "not_compared": {
@@ -52,7 +53,7 @@ def names() -> KeyMap:
         ("metrics.jsonl", [{"level_3_won": 1, "old": 5}], [{"won_at_level_3": 1}]),
         ("results.json", {"runs": [{"keep": 1}, {"settings": {"train": {"seed": 2}}}]}, None),
         ("agent.json", {"assembly": {"trunk": "pico"}, "config": None}, {"model": {"trunk": "pico"}, "config": None}),
-        ("agent.json", {"format": 1, "made_by": {"train": {"mode": "trie"}}}, None),
+        ("agent.json", {"format": 1, "made_by": {"train": {"mode": "exact"}}}, None),
         ("train --json", {"settings": {"seed": 1, "lam": 2}, "seed": 3}, None),
         ("other.json", {"train": {}, "lam": [], "x": [[1], {}]}, {"train": {}, "lam": [], "x": [[1], {}]}),
         ("other.json", [], []),
@@ -62,7 +63,7 @@ def test_documents_get_new_names_of_keys_and_values(names: KeyMap, kind: str, ol
     expected = {
         "settings.json": {"run": {"seed": 1}, "optimizer": {"gae_lambda": 0.9}},
         "results.json": {"runs": [{"top": 1}, {"settings": {"run": {"seed": 2}}}]},
-        "agent.json": {"format": 2, "made_by": {"rollout": {"mode": "exact"}}},
+        "agent.json": {"format": 2, "made_by": {"rollout": {"mode": "trie"}}},
         "train --json": {"settings": {"run": {"seed": 1}, "optimizer": {"gae_lambda": 2}}, "seed": 3},
     }
     assert names.document(kind, old) == (expected[kind] if new is None else new)
@@ -76,8 +77,8 @@ def test_leaves_and_build_are_inverse() -> None:
 
 
 def test_commands_get_new_options(names: KeyMap) -> None:
-    asked = ["train", "--lam", "0.9", "--no-detach", "--lambda=1", "--mode", "trie", "--optimizers", "ppo+lam=1,actde"]
-    wanted = ["train", "--gae-lambda", "0.9", "--no-no-grad", "--lambda=1", "--mode", "exact", "--optimizers"]
+    asked = ["train", "--lam", "0.9", "--no-detach", "--lambda=1", "--mode", "exact", "--optimizers", "ppo+lam=1,actde"]
+    wanted = ["train", "--gae-lambda", "0.9", "--no-no-grad", "--lambda=1", "--mode", "trie", "--optimizers"]
     assert names.arguments(asked) == [*wanted, "ppo+gae_lambda=1,actde"]
     assert names.arguments(["--vary", "lam=0,1"]) == ["--vary", "gae_lambda=0,1"]
     text = "`--lam 0.9`, --lam-x and a lam; --vary lam=0,1 --optimizers ppo+lam=1"
@@ -171,11 +172,12 @@ def test_rewriting_twice_is_rewriting_once(names: KeyMap, tmp_path: Path) -> Non
         (tmp_path / name).write_text(text)
     changed = Rewriter(names).files([tmp_path])
     assert {path.name for path in changed} == set(contents) - {"untouched.json"}
-    for path, text in changed.items():
-        path.write_text(text)
+    for path, content in changed.items():
+        path.write_bytes(content)
     assert Rewriter(names).files([tmp_path]) == {}
     new = json.loads((tmp_path / "agent.json").read_text())
-    assert new["made_by"] == {"optimizer": {"gae_lambda": 0.95}} and new["model"] == {"lora": 0}
+    assert new["made_by"] == TrainConfig.from_flat({"gae_lambda": 0.95}).model_dump()
+    assert new["model"] == {"lora": 0}
     assert new["digest"] == _digest_of(new) != old
     assert json.loads((tmp_path / "card.json").read_text())["rows"][0]["of"]["agent"] == new["digest"]
     assert (tmp_path / "about.json").read_text() == '{"command": "python cli.py train --gae-lambda 1", "é": 1}'
@@ -198,7 +200,7 @@ def test_digests_are_those_of_shipped_agents(path: Path) -> None:
     ("name", "text", "message"),
     [
         ("settings.json", '{"train": {"unheard": 1}}\n', "lacks train/unheard"),
-        ("agent.json", '{"assembly": 1, "digest": "0"}\n', "digest"),
+        ("agent.json", '{"assembly": 1, "made_by": {}, "digest": "0"}\n', "digest"),
         ("metrics.jsonl", '{"text_loss":1}\n', "layout"),
     ],
 )

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ import torch
 from safetensors.torch import save_file
 
 import agents.storage.checkpoint
-from actde import OptimizerConfig
 from agents.config import ModelConfig, TrainConfig
 from agents.model.build import assemble
 from agents.play.runner import EpisodeRunner
@@ -120,7 +118,7 @@ def test_weights_of_another_model(run: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"format": 99}, "format 1"),
+        ({"format": 99}, "format 2"),
         ({"model": {"trunk": "pico", "wings": 2}}, "wings"),
         ({"config": {"model_type": "no such model"}}, "decoders"),
         ({"prompt": "sung"}, "sung"),
@@ -202,13 +200,15 @@ def test_a_damaged_line_is_named(run: Path, name: str) -> None:
 
 def test_damaged_settings(run: Path) -> None:
     path = run / "settings.json"
-    texts = (
-        ("{", "damaged"),
-        ('{"train": {}}', "unknown group 'train'"),
-        ('{"run": {"x": 1}}', "unknown setting of run 'x'"),
-    )
-    texts += (('{"run": {"lr": 1}}', "it belongs into update"), ('{"update": {"lr": -1}}', "lr must be a number"))
-    for text, says in texts:
+    texts = {
+        "{": "damaged",
+        '{"train": {}}': "unknown group 'train'",
+        '{"run": {"x": 1}}': "unknown setting of run 'x'",
+        '{"run": {"lr": 1}}': "it belongs into update",
+        '{"update": {"lr": -1}}': "lr must be a number",
+        '{"update": []}': "update must be a table of settings",
+    }
+    for text, says in texts.items():
         path.write_text(text)
         refused(lambda: resumed(run), "settings.json", says)
 

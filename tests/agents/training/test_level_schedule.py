@@ -15,8 +15,8 @@ from agents.play.episode import Episode
 from agents.protocol import AgentError
 from agents.storage.checkpoint import AGENT, newest, read_json
 from agents.storage.run_folder import read_metrics
-from agents.training.level_schedule import LevelSchedule
 from agents.training.factory import make_trainer
+from agents.training.level_schedule import LevelSchedule
 from games.game_hash import game_hash
 from games.textworld.generation.make_game import canonical_hash, make_game
 from tests.agents.training.test_trainer import assert_same_run
@@ -36,8 +36,8 @@ def results(of: LevelSchedule, won: list[bool], *, level: int) -> list[Episode]:
     names = [spec.name for spec in of.specs if spec.level == level]
     return [
         Episode(
-            index=i, game=names[i % len(names)], seed=0, steps=(), final_observation="", score=0.0, max_score=1.0, won=w,
-            lost=False, terminated=True, truncated=False, moves=0,
+            index=i, game=names[i % len(names)], seed=0, steps=(), final_observation="", score=0.0, max_score=1.0,
+            won=w, lost=False, terminated=True, truncated=False, moves=0,
         )
         for i, w in enumerate(won)
     ]  # fmt: skip

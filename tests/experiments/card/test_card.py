@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 import games
-from actde import OptimizerConfig
 from agents import AgentError
 from agents.config import TrainConfig
 from agents.registry import TRAINED, agent_folder, make_agent
