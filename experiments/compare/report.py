@@ -12,7 +12,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from agents.storage.run_folder import replace_text
 from experiments.compare.collapse_tables import collapse_section, interval, value_of
 from experiments.compare.figures import (
     SOLVED,
@@ -24,6 +23,7 @@ from experiments.compare.figures import (
     winning_sequences,
 )
 from experiments.compare.intervals import ABOVE_0, RATE, over_runs
+from games.files import atomic_write
 
 RESULTS = "results.json"
 
@@ -32,8 +32,8 @@ def write(out: Path, about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
     """Write results, tables and figures into `out`; `about` is what made them (command, game, episodes)."""
     out.mkdir(parents=True, exist_ok=True)
     results = {"about": dict(about), "runs": list(rows)}
-    replace_text(out / RESULTS, json.dumps(results, indent=1, allow_nan=False) + "\n")
-    replace_text(out / "README.md", markdown(results))
+    atomic_write(out / RESULTS, json.dumps(results, indent=1, allow_nan=False) + "\n")
+    atomic_write(out / "README.md", markdown(results))
     curves_figure(rows, out / "curves.svg")
     if has_collapse(rows):
         collapse_figure(rows, out / "collapse.svg")

@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from agents.storage.run_folder import replace_text
 from games.errors import GameError
+from games.files import atomic_write
 from games.parameters import format_settings
 from games.textworld.generation.families import FAMILIES
 from games.textworld.generation.make_game import canonical_hash, make_game, write_game
@@ -192,9 +192,9 @@ def main() -> None:
         for row in pool.imap_unordered(_measure, todo):
             done[row["family"], row["level"]] = row
             results = {"command": command, "rows": [done[place] for place in places if place in done]}
-            replace_text(path, json.dumps(results, indent=1) + "\n")
+            atomic_write(path, json.dumps(results, indent=1) + "\n")
             sys.stderr.write(f"{len(done)} of {len(places)}: {row['family']}, level {row['level']}\n")
-    replace_text(given.out, markdown(json.loads(path.read_text())))
+    atomic_write(given.out, markdown(json.loads(path.read_text())))
 
 
 def _measure(place: tuple[str, int, int]) -> dict[str, Any]:

@@ -23,8 +23,9 @@ from agents.model.build import SCRATCH, ModelConfig
 from agents.play.evaluate import Evaluation, evaluate
 from agents.protocol import AgentError
 from agents.storage.checkpoint import load_agent, newest, read_json, save_agent
-from agents.storage.run_folder import read_metrics, replace_text
+from agents.storage.run_folder import read_metrics
 from experiments.compare.collapse_tables import interval
+from games.files import atomic_write
 from games.game_hash import game_hash
 
 MOST = {"adapter": 20_000_000, "whole": 8_000_000}
@@ -50,7 +51,7 @@ def ship(run: Path, out: Path, game: str, *, episodes: int, command: str) -> Non
         "random": _measure("random", game, episodes, greedy=False),
         "walkthrough": _measure("walkthrough", game, episodes, greedy=False),
     }
-    replace_text(out / "README.md", card(description, read_metrics(run)[-1], rows, game, command, name=out.name))
+    atomic_write(out / "README.md", card(description, read_metrics(run)[-1], rows, game, command, name=out.name))
 
 
 def check_size(folder: Path, *, adapter: bool) -> None:

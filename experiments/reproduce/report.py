@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from agents.protocol import AgentError
-from agents.storage.run_folder import replace_text
 from experiments.reproduce import PARTS, Outcome, other
 from experiments.reproduce.finding import SECTIONS, VERDICTS, Finding, Value
+from games.files import atomic_write
 
 RESULTS, ABOUT, README = "results.json", "about.json", "README.md"
 POST = "https://www.lesswrong.com/posts/A7RgYuYH4HywNeYWD/mode-collapse-in-rl-may-be-fueled-by-the-update-equation"
@@ -95,9 +95,9 @@ def write(out: Path, part: str, made: Made, outcome: Outcome) -> list[Finding]:
     both = about | {part: replace(made, figures=outcome.figures, notes=outcome.notes)}
     about = {name: both[name] for name in sorted(both, key=lambda name: places.get(name, len(places)))}
     _unique(findings, out)
-    replace_text(out / RESULTS, _text([finding.to_json() for finding in findings]))
-    replace_text(out / ABOUT, _text({name: asdict(about[name]) for name in about}))
-    replace_text(out / README, markdown(findings, about))
+    atomic_write(out / RESULTS, _text([finding.to_json() for finding in findings]))
+    atomic_write(out / ABOUT, _text({name: asdict(about[name]) for name in about}))
+    atomic_write(out / README, markdown(findings, about))
     return findings
 
 
