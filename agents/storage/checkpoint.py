@@ -111,11 +111,15 @@ def newest(folder: Path) -> Path:
     """
     if (folder / AGENT).is_file():
         return folder
-    inside = folder / FOLDER
-    found = sorted(path for path in inside.glob("[0-9]*") if (path / AGENT).is_file()) if inside.is_dir() else []
+    found = checkpoints(folder)
     if not found:
         raise AgentError(f"{folder} holds no checkpoint: expected {AGENT}, or {FOLDER}/ with one, in it")
     return found[-1]
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """The complete checkpoints of a run, oldest first."""
+    return sorted(path for path in (run / FOLDER).glob("[0-9]*") if (path / AGENT).is_file())
 
 
 def verify(folder: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from actde import OptimizerConfig, OptimizerError
 from agents.config import TrainConfig
 from agents.play import transcript
 from agents.protocol import AgentError
-from agents.storage.checkpoint import AGENT, FOLDER, read_json
+from agents.storage.checkpoint import FOLDER, checkpoints, read_json
 from games.files import atomic_write, file_lock
 
 SETTINGS, METRICS, INITIAL, LOCK = "settings.json", "metrics.jsonl", "initial", ".lock"
@@ -92,18 +92,13 @@ class RunFolder:
                         "resume with the same settings, or start another run"
                     )
 
-    def checkpoints(self) -> list[Path]:
-        """Whole checkpoints, oldest first."""
-        inside = self.path / FOLDER
-        return sorted(p for p in inside.glob("[0-9]*") if (p / AGENT).is_file()) if inside.is_dir() else []
-
     def checkpoint(self, iteration: int) -> Path:
         """Where the checkpoint after so many iterations goes."""
         return self.path / FOLDER / f"{iteration:06d}"
 
     def prune(self) -> None:
         """Keep the two newest checkpoints."""
-        for old in self.checkpoints()[:-2]:
+        for old in checkpoints(self.path)[:-2]:
             shutil.rmtree(old)
 
     def log(self, metrics: Mapping[str, float]) -> None:

@@ -32,6 +32,7 @@ from agents.storage.checkpoint import (
     STATE,
     TRAINING,
     WEIGHTS,
+    checkpoints,
     load_tensors,
     read_json,
     read_tensors,
@@ -281,7 +282,7 @@ class Trainer:
     def _resume(self) -> None:
         if self.accelerator.is_main_process:
             self.folder.claim()
-        found = self.folder.checkpoints()
+        found = checkpoints(self.folder.path)
         if not found:
             self._forget_what_follows()
             return
