@@ -52,7 +52,7 @@ def test_a_model_that_is_not_there_is_one_line(name: str) -> None:
     with pytest.raises(AgentError, match="no pretrained model") as failure:
         load_pretrained(name)
     assert "\n" not in str(failure.value)
-    assert ("did you mean smollm2?" in str(failure.value)) == (name == "smolm2")
+    assert ("did you mean 'smollm2'?" in str(failure.value)) == (name == "smolm2")
 
 
 def truncate(folder: Path) -> None:
