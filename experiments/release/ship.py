@@ -25,6 +25,7 @@ from agents.protocol import AgentError
 from agents.storage.checkpoint import load_agent, newest, read_json, save_agent
 from agents.storage.run_folder import read_metrics
 from experiments.compare.collapse_tables import interval
+from experiments.tables import table
 from games.files import atomic_write
 from games.game_hash import game_hash
 
@@ -80,6 +81,8 @@ def card(
 ) -> str:
     """The model card: what it is, what made it, how it does on games that it has not seen."""
     train = about["made_by"]["train"]
+    measures = ("success_rate", "normalized_score", "steps")
+    cells = [[player, *(interval(row.to_json()[name]) for name in measures)] for player, row in rows.items()]
     lines = [
         f"# {name}",
         "",
@@ -93,15 +96,16 @@ def card(
         "",
         f"On `{game}`, games that it was not trained on ({rows['sampled'].episodes} episodes, 95% intervals):",
         "",
-        "| player | won | score | commands |",
-        "| --- | --- | --- | --- |",
+        table(["player", "won", "score", "commands"], cells),
+        "",
+        "Settings:",
+        "",
+        "```json",
+        json.dumps(about["made_by"], indent=1),
+        "```",
+        "",
     ]
-    for player, row in rows.items():
-        data = row.to_json()
-        cells = [interval(data[what]) for what in ("success_rate", "normalized_score", "steps")]
-        lines.append(f"| {player} | {' | '.join(cells)} |")
-    settings = json.dumps(about["made_by"], indent=1)
-    return "\n".join([*lines, "", "Settings:", "", "```json", settings, "```", ""])
+    return "\n".join(lines)
 
 
 def _model(train: Mapping[str, Any]) -> str:
