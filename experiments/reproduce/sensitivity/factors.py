@@ -103,6 +103,10 @@ def findings(found: Mapping[str, Series]) -> list[Finding]:
     return judged(claims, section=SECTION, ready=complete(found))
 
 
+CHOICES = (("whitened", "batch", "none"), ("detached", "detached", "shared"), ("ilql", "ilql", "ppo"))
+"""Word in a cell's name, what the table shows with it, and without it."""
+
+
 def notes(found: Mapping[str, Series]) -> list[str]:
     """The table of cells, of those that are there."""
     heads = ["whitening", "heads", "value loss", "trials", "alternating", "st. dev.", "cooperate", "defect"]
@@ -112,13 +116,11 @@ def notes(found: Mapping[str, Series]) -> list[str]:
         one = found[cell(*words)]
         if one.trials and one.end >= STEPS:
             share, both, none, entropy = (ends(one, name) for name in (*SHARES, "entropy"))
-            cells: list[object] = [
-                "batch" if "whitened" in words else "none",
-                "detached" if "detached" in words else "shared",
-            ]
-            cells += ["ilql" if "ilql" in words else "ppo", one.trials, interval(mean_band(share), low=0, high=1)]
-            cells += [_spread(share), f"{both.mean():.2f}", f"{none.mean():.2f}", interval(mean_band(entropy), low=0)]
-            lines.append([*cells, (entropy < COLLAPSED).sum()])
+            recipe = [new if word in words else old for word, new, old in CHOICES]
+            alternating = interval(mean_band(share), low=0, high=1)
+            shares = [alternating, _spread(share), f"{both.mean():.2f}", f"{none.mean():.2f}"]
+            nats, collapsed = interval(mean_band(entropy), low=0), (entropy < COLLAPSED).sum()
+            lines.append([*recipe, one.trials, *shares, nats, collapsed])
     if not lines:
         return []
     about = f"After {STEPS:,} gradient steps (means over the last 100; 95% intervals over trials, Student's t):"
