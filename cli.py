@@ -149,18 +149,18 @@ def evaluate(
 
 def _card(document: Path, names: str | None, tasks: str | None, episodes: int, *, as_json: bool) -> None:
     """Play the rows of the evaluation card that its results lack, and write the document."""
-    from agents.storage.run_folder import replace_text
     from experiments.card.document import markdown
     from experiments.card.rows import play as play_rows
     from experiments.card.rows import players
     from experiments.card.tasks import chosen
+    from games.files import atomic_write
 
     if document.suffix != ".md":
         raise typer.BadParameter(f"--out expects NAME.md, got {document}")
     path, played, wanted = document.with_suffix(".json"), chosen(tasks), players(names, console.note)
     with console.reporting("card") as report, console.resumable():
         for results in play_rows(path, played, wanted, episodes=episodes, progress=report):
-            replace_text(document, markdown(results))
+            atomic_write(document, markdown(results))
     if as_json:
         console.document(results)
     else:

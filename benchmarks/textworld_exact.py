@@ -27,8 +27,7 @@ import numpy as np
 from games import files
 from games.specs import resolve
 from games.textworld.engines.command_filter import CommandFilter
-from games.textworld.engines.protocol import INFOS, EngineResponse
-from games.textworld.engines.stock import progress
+from games.textworld.engines.protocol import INFOS, EngineResponse, intermediate_reward
 from games.textworld.generation.make_game import cached_game
 from games.textworld.transitions.cache import TransitionCache
 from games.textworld.transitions.engine import CachedEngine
@@ -81,6 +80,7 @@ class Own:
     def _answer(self, state: Any) -> EngineResponse:
         before, self._way = self._way, state["_winning_policy"]
         asked = self._infos
+        reward = intermediate_reward(before, self._way, won=state.won, lost=state.lost)
         return EngineResponse(
             text=state.feedback.strip(),
             score=state.score,
@@ -88,7 +88,7 @@ class Own:
             lost=state.lost,
             admissible_commands=tuple(state.admissible_commands),
             policy_commands=tuple(state.policy_commands or ()) if "policy_commands" in asked else None,
-            intermediate_reward=progress(before, self._way, state) if "intermediate_reward" in asked else None,
+            intermediate_reward=reward if "intermediate_reward" in asked else None,
             description=(state.description or "").strip() if "description" in asked else None,
             inventory=(state.inventory or "").strip() if "inventory" in asked else None,
         )
@@ -200,7 +200,7 @@ def _write(path: Path, request: dict[str, Any], done: dict[str, Any]) -> None:
     total = sum(part["steps"] for part in done.values())
     unequal = sum(bool(part["difference"]) for part in done.values())
     data = {**request, "played": total, "differences": unequal, "parts": [done[key] for key in sorted(done)]}
-    files.write_whole(path, (json.dumps(data, indent=1) + "\n").encode())
+    files.atomic_write(path, json.dumps(data, indent=1) + "\n")
 
 
 if __name__ == "__main__":

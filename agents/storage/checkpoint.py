@@ -9,8 +9,6 @@ whole; every file is checked by its hash before it is used. Nothing is ever unpi
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ from agents.model.actor_critic import ActorCritic
 from agents.model.build import assemble, build_model
 from agents.protocol import AgentError
 from agents.text.prompt import prompt_format
+from games.files import atomic_folder, sha256
 
 FORMAT = 2
 AGENT, WEIGHTS, TOKENIZER = "agent.json", "model.safetensors", "tokenizer.json"
@@ -55,16 +54,14 @@ def save_agent(
         training: tensors that only training needs.
         state: numbers that only training needs; JSON-able.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with atomic_folder(folder) as work:
         weights = {name: tensor.to(dtype) if dtype else tensor for name, tensor in trained_tensors(model).items()}
         _write_tensors(work / WEIGHTS, weights)
         tokenizer.backend_tokenizer.save(str(work / TOKENIZER))
         if training is not None:
             _write_tensors(work / TRAINING, training)
             _write_json(work / STATE, dict(state or {}))
-        hashes = {path.name: _sha256(path) for path in sorted(work.iterdir())}
+        hashes = {path.name: sha256(path) for path in sorted(work.iterdir())}
         config = None if assembly.lora else model.base.config.to_dict()
         about = {
             "format": FORMAT,
@@ -75,25 +72,6 @@ def save_agent(
             "files": hashes,
         }
         _write_json(work / AGENT, about | {"digest": _digest(about)})
-        work.chmod(0o755)
-        _put(work, folder)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def _put(work: Path, folder: Path) -> None:
-    """Rename `work` to `folder`; what is there is deleted only afterwards, and put back where that fails."""
-    if not folder.exists():
-        work.rename(folder)
-        return
-    old = work.with_name(f"{work.name}.old")
-    folder.rename(old)
-    try:
-        work.rename(folder)
-    except BaseException:
-        old.rename(folder)
-        raise
-    shutil.rmtree(old)
 
 
 def load_agent(folder: Path, *, seed: int = 0, greedy: bool = False) -> LanguageModelAgent:
@@ -134,11 +112,15 @@ def newest(folder: Path) -> Path:
     """
     if (folder / AGENT).is_file():
         return folder
-    inside = folder / FOLDER
-    found = sorted(path for path in inside.glob("[0-9]*") if (path / AGENT).is_file()) if inside.is_dir() else []
+    found = checkpoints(folder)
     if not found:
         raise AgentError(f"{folder} holds no checkpoint: expected {AGENT}, or {FOLDER}/ with one, in it")
     return found[-1]
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """The complete checkpoints of a run, oldest first."""
+    return sorted(path for path in (run / FOLDER).glob("[0-9]*") if (path / AGENT).is_file())
 
 
 def verify(folder: Path) -> dict[str, Any]:
@@ -157,7 +139,7 @@ def verify(folder: Path) -> dict[str, Any]:
         path = folder / name
         if Path(name).name != name or not path.is_file():
             raise AgentError(f"{path} is missing; the checkpoint is not whole, use another copy")
-        if _sha256(path) != expected:
+        if sha256(path) != expected:
             raise AgentError(f"{path} is damaged: its SHA-256 is not the one in {AGENT}; use another copy")
     return about
 
@@ -234,11 +216,6 @@ def _digest(about: Mapping[str, Any]) -> str:
     """SHA-256 of all that `agent.json` says besides."""
     plain = json.loads(json.dumps({name: value for name, value in about.items() if name != "digest"}))
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _assembly(about: Mapping[str, Any], folder: Path) -> ModelConfig:

@@ -13,7 +13,6 @@ from actde.errors import ConfigError
 from actde.registry import optimizer_class
 from agents.config import FIELDS, TrainConfig, flatten, parse
 
-
 GIVEN = "given"
 """The origin of what is typed on the command line or passed in Python."""
 

@@ -26,6 +26,7 @@ from agents.storage.checkpoint import (
     STATE,
     TRAINING,
     WEIGHTS,
+    checkpoints,
     load_tensors,
     read_json,
     read_tensors,
@@ -220,9 +221,9 @@ class Trainer:
     def _resume(self) -> None:
         if self.accelerator.is_main_process:
             self.folder.claim()
-        checkpoints = self.folder.checkpoints()
-        if checkpoints:
-            self._load(checkpoints[-1])
+        found = checkpoints(self.folder.path)
+        if found:
+            self._load(found[-1])
         if self.accelerator.is_main_process:
             self.folder.forget_after(self.iteration)
 

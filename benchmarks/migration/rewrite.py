@@ -134,12 +134,10 @@ class Rewriter:
 
 def _fill_defaults(kind: str, document: Any) -> None:
     """Give the settings of older runs the defaults of settings that did not exist then."""
-    places = {
-        "agent.json": lambda: [(document, "made_by")],
-        "results.json": lambda: [(run, "settings") for run in document["runs"]],
-    }
-    for holder, name in places.get(kind, list)():
-        holder[name] = _with_defaults(holder[name])
+    if kind == "agent.json":
+        document["made_by"] = _with_defaults(document["made_by"])
+    for run in document["runs"] if kind == "results.json" else ():
+        run["settings"] = _with_defaults(run["settings"])
 
 
 def _with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,9 +22,10 @@ from agents.play.evaluate import evaluate
 from agents.play.metrics import strategies_of
 from agents.registry import games_trained_on
 from agents.storage.checkpoint import AGENT, load_agent, newest, read_json
-from agents.storage.run_folder import INITIAL, replace_text
+from agents.storage.run_folder import INITIAL
 from experiments.compare import collapse, diversity
 from experiments.compare.paired_agent import PairedAgent
+from games.files import atomic_write
 
 MEASURES = "measures.json"
 FORMAT = 2
@@ -46,7 +47,7 @@ def measures(folder: Path, config: TrainConfig, *, episodes: int, tests: str = "
     if found is None:
         found = _measure(folder, config, episodes=episodes, tests=tests)
         document = {"of": _identity(folder, episodes, tests), "measures": found}
-        replace_text(folder / MEASURES, json.dumps(document, indent=1, allow_nan=False) + "\n")
+        atomic_write(folder / MEASURES, json.dumps(document, indent=1, allow_nan=False) + "\n")
     return found
 
 

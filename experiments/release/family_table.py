@@ -15,8 +15,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from agents.storage.run_folder import replace_text
+from experiments.tables import table
 from games.errors import GameError
+from games.files import atomic_write
 from games.parameters import format_settings
 from games.textworld.generation.families import FAMILIES
 from games.textworld.generation.make_game import canonical_hash, make_game, write_game
@@ -40,6 +41,7 @@ MEASURES = {
     "points": "points",
     "commands": "admissible commands at the start",
 }
+HEADS = ["level", "settings", *MEASURES.values(), "states", "candidates", "different", "duplicates", "impossible"]
 NOTES = {
     "simple": "A fixed house with six rooms: find one food and put it on the stove. Levels 1-3 tell in detail how,"
     " 4-6 in brief, 7-9 not at all; within each the points are dense, balanced, sparse.",
@@ -146,22 +148,17 @@ def markdown(results: Mapping[str, Any]) -> str:
             f"Levels 1 to {family.levels}, settings beside `level` and `seed`:",
         ]
         lines += ["", *(f"* `{setting.name}`: {setting.help}" for setting in family.settings), ""]
-        lines += _table(rows)
+        lines.append(table(HEADS, map(_cells, rows)))
     return "\n".join([*lines, ""])
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    heads = ["level", "settings", *MEASURES.values(), "states", "candidates", "different", "duplicates", "impossible"]
-    lines = [f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
-    for row in rows:
-        duplicates = row["candidates"] - row["impossible"] - row["different"]
-        family = FAMILIES[row["family"]]
-        cells = [str(row["level"]), f"`{format_settings(family.settings, row['settings'])}`"]
-        cells += [_spread(row["found"].get(key)) for key in MEASURES]
-        cells.append(f"over {STATES:,}" if row["states"] is None else f"{row['states']:,}")
-        cells += [str(row["candidates"]), str(row["different"]), str(duplicates), str(row["impossible"])]
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
+def _cells(row: Mapping[str, Any]) -> list[object]:
+    duplicates = row["candidates"] - row["impossible"] - row["different"]
+    settings = format_settings(FAMILIES[row["family"]].settings, row["settings"])
+    states = f"over {STATES:,}" if row["states"] is None else f"{row['states']:,}"
+    spreads = [_spread(row["found"].get(key)) for key in MEASURES]
+    counts = [row["candidates"], row["different"], duplicates, row["impossible"]]
+    return [row["level"], f"`{settings}`", *spreads, states, *counts]
 
 
 def _spread(found: Sequence[int] | None) -> str:
@@ -192,9 +189,9 @@ def main() -> None:
         for row in pool.imap_unordered(_measure, todo):
             done[row["family"], row["level"]] = row
             results = {"command": command, "rows": [done[place] for place in places if place in done]}
-            replace_text(path, json.dumps(results, indent=1) + "\n")
+            atomic_write(path, json.dumps(results, indent=1) + "\n")
             sys.stderr.write(f"{len(done)} of {len(places)}: {row['family']}, level {row['level']}\n")
-    replace_text(given.out, markdown(json.loads(path.read_text())))
+    atomic_write(given.out, markdown(json.loads(path.read_text())))
 
 
 def _measure(place: tuple[str, int, int]) -> dict[str, Any]:

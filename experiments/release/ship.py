@@ -24,8 +24,10 @@ from agents.model.build import SCRATCH
 from agents.play.evaluate import Evaluation, evaluate
 from agents.protocol import AgentError
 from agents.storage.checkpoint import load_agent, newest, read_json, save_agent
-from agents.storage.run_folder import read_metrics, replace_text
+from agents.storage.run_folder import read_metrics
 from experiments.compare.collapse_tables import interval
+from experiments.tables import table
+from games.files import atomic_write
 from games.game_hash import game_hash
 
 MOST = {"adapter": 20_000_000, "whole": 8_000_000}
@@ -51,7 +53,7 @@ def ship(run: Path, out: Path, game: str, *, episodes: int, command: str) -> Non
         "random": _measure("random", game, episodes, greedy=False),
         "walkthrough": _measure("walkthrough", game, episodes, greedy=False),
     }
-    replace_text(out / "README.md", card(description, read_metrics(run)[-1], rows, game, command, name=out.name))
+    atomic_write(out / "README.md", card(description, read_metrics(run)[-1], rows, game, command, name=out.name))
 
 
 def check_size(folder: Path, *, adapter: bool) -> None:
@@ -80,6 +82,8 @@ def card(
 ) -> str:
     """The model card: what it is, what made it, how it does on games that it has not seen."""
     train = {name: value for group in about["made_by"].values() for name, value in group.items()}
+    measures = ("success_rate", "normalized_score", "steps")
+    cells = [[player, *(interval(row.to_json()[name]) for name in measures)] for player, row in rows.items()]
     lines = [
         f"# {name}",
         "",
@@ -93,15 +97,16 @@ def card(
         "",
         f"On `{game}`, games that it was not trained on ({rows['sampled'].episodes} episodes, 95% intervals):",
         "",
-        "| player | won | score | commands |",
-        "| --- | --- | --- | --- |",
+        table(["player", "won", "score", "commands"], cells),
+        "",
+        "Settings:",
+        "",
+        "```json",
+        json.dumps(about["made_by"], indent=1),
+        "```",
+        "",
     ]
-    for player, row in rows.items():
-        data = row.to_json()
-        cells = [interval(data[what]) for what in ("success_rate", "normalized_score", "steps")]
-        lines.append(f"| {player} | {' | '.join(cells)} |")
-    settings = json.dumps(about["made_by"], indent=1)
-    return "\n".join([*lines, "", "Settings:", "", "```json", settings, "```", ""])
+    return "\n".join(lines)
 
 
 def _model(train: Mapping[str, Any]) -> str:

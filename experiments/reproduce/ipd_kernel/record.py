@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.protocol import AgentError
-from agents.storage.run_folder import replace_bytes
 from experiments.reproduce.ipd_kernel.runs import Arm, Job, finished
 from experiments.reproduce.ipd_kernel.trial import COLUMNS
+from games.files import atomic_write
 
 NAME = "trials.safetensors"
 
@@ -71,7 +71,7 @@ class Record:
 
         about = {"seed": self.seed, "columns": COLUMNS, "recipes": self.recipes, "seconds": self.seconds}
         text = json.dumps(about, allow_nan=False, sort_keys=True)
-        replace_bytes(path, save({name: self.rows[name] for name in sorted(self.rows)}, metadata={"about": text}))
+        atomic_write(path, save({name: self.rows[name] for name in sorted(self.rows)}, metadata={"about": text}))
 
 
 def read(path: Path, *, seed: int) -> Record:

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from agents.protocol import AgentError
 from agents.storage.checkpoint import read_json, read_tensors
-from agents.storage.run_folder import replace_bytes, replace_text
 from experiments.reproduce.ipd_kernel.trial import EPOCHS, Recipe, Trial
 from experiments.workers import begin_worker
+from games.files import atomic_write
 
 ABOUT, CHECKPOINT = "trial.json", "checkpoint.safetensors"
 PIECE = 100
@@ -103,7 +103,7 @@ def advance(job: Job, runs: Path, rollouts: int = PIECE) -> int:
     while len(trial.curves) < until:
         trial.step()
     trial.seconds += time.process_time() - began
-    replace_bytes(folder / CHECKPOINT, save({name: x.contiguous() for name, x in trial.state().items()}))
+    atomic_write(folder / CHECKPOINT, save({name: x.contiguous() for name, x in trial.state().items()}))
     return until
 
 
@@ -112,7 +112,7 @@ def load(job: Job, runs: Path) -> Trial:
     folder = job.folder(runs)
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / ABOUT).exists():
-        replace_text(folder / ABOUT, json.dumps(job.about(), indent=1, allow_nan=False) + "\n")
+        atomic_write(folder / ABOUT, json.dumps(job.about(), indent=1, allow_nan=False) + "\n")
     _check(job, runs)
     trial = Trial(job.arm.recipe, np.random.SeedSequence(job.seed, spawn_key=(job.trial,)))
     if (folder / CHECKPOINT).exists():

@@ -93,7 +93,7 @@ def generate(
     folder = Path(out).expanduser().absolute()
     with files.disk_errors("write the curriculum", ADVICE):
         _claim(folder, request)
-        with files.lock(folder / LOCK):
+        with files.file_lock(folder / LOCK):
             if not (folder / NAME).exists():
                 with Pool(workers) as pool:
                     entries = _make(folder, request, pool, on_progress or (lambda progress: None))
@@ -139,7 +139,7 @@ def _claim(folder: Path, request: Any) -> None:
     elif any(folder.iterdir()):
         raise GameError(f"{folder}: the folder is not empty; choose an empty or new one")
     else:
-        files.write_whole(mark, json.dumps(request).encode())
+        files.atomic_write(mark, json.dumps(request))
 
 
 def _make(folder: Path, request: Any, pool: Pool, report: Callable[[Progress], None]) -> list[Entry]:
@@ -245,7 +245,7 @@ def _read_journal(path: Path) -> dict[str, Any]:
             break
     path.parent.joinpath(WORK).mkdir(exist_ok=True)
     text = "".join(json.dumps({"key": key, **verdict}) + "\n" for key, verdict in journal.items())
-    files.write_whole(path, text.encode())
+    files.atomic_write(path, text)
     return journal
 
 

@@ -53,7 +53,7 @@ def files_hash(story: Path) -> str:
 def write_manifest(folder: Path, entries: Iterable[Entry]) -> Path:
     """Write the manifest of `folder`, whole or not at all."""
     lines = [json.dumps({k: v for k, v in asdict(entry).items() if k in KEYS}) + "\n" for entry in entries]
-    files.write_whole(folder / NAME, "".join(lines).encode())
+    files.atomic_write(folder / NAME, "".join(lines))
     return folder / NAME
 
 

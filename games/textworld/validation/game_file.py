@@ -145,7 +145,7 @@ def _probe(story: Path, data: bytes, text: bytes) -> None:
         raise GameError(f"{story}: the game is damaged, or the .json beside it belongs to another game ({why})")
     with files.disk_errors("remember that the game was checked", f"see {files.VARIABLE}"):
         seen.parent.mkdir(parents=True, exist_ok=True)
-        files.write_whole(seen, f"{story.name}\n".encode())
+        files.atomic_write(seen, f"{story.name}\n")
 
 
 def _examine(story: Path) -> tuple[str, str]:

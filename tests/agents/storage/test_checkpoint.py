@@ -23,6 +23,7 @@ from agents.storage.checkpoint import load_agent, newest, read_tensors, save_age
 from agents.storage.run_folder import RunFolder, read_config, read_metrics
 from agents.training.factory import make_trainer
 from agents.training.trainer import Trainer
+from games.files import sha256
 from tests import ROOT
 from tests.helpers.scripts import Scene, script
 
@@ -102,7 +103,7 @@ def test_weights_of_another_model(run: Path) -> None:
     def swapped(tensors: dict[str, torch.Tensor]) -> Path:
         save_file(tensors, folder / "model.safetensors")
         about = json.loads((folder / "agent.json").read_text())
-        about["files"]["model.safetensors"] = agents.storage.checkpoint._sha256(folder / "model.safetensors")
+        about["files"]["model.safetensors"] = sha256(folder / "model.safetensors")
         about.pop("digest", None)
         (folder / "agent.json").write_text(json.dumps(about))
         return folder
