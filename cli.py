@@ -14,6 +14,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from io import UnsupportedOperation
@@ -276,7 +277,8 @@ def generate(
     as_json: JsonOption = False,
 ) -> None:
     """Make a curriculum of TextWorld games. The same command goes on after an interruption."""
-    from games.textworld.generation.dataset import Progress, parse_levels
+    from games import parse_levels
+    from games.textworld.generation.dataset import Progress
     from games.textworld.generation.dataset import generate as make
     from games.textworld.generation.manifest import KEYS
 
@@ -652,6 +654,8 @@ def main() -> None:
         if not isinstance(error, _mistakes()):
             raise
         _fail(str(error), 2)
+    except BrokenExecutor as error:
+        _fail(str(error), 1)
     except OSError as error:
         if error.errno not in DISK:
             raise

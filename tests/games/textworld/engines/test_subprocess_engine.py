@@ -46,8 +46,8 @@ def engine(story: Path) -> Iterator[IsolatedEngine]:
 
 
 def process_of(engine: object) -> int:
-    assert isinstance(engine, IsolatedEngine) and engine._child is not None
-    return engine._child._process.pid
+    assert isinstance(engine, IsolatedEngine) and engine._process is not None
+    return engine._process.child.process.pid
 
 
 def running(process: int) -> bool:
@@ -114,14 +114,14 @@ def test_a_child_ends_with_its_input_and_writes_nothing_where_we_work(
     monkeypatch.chdir(tmp_path / "here")
     engine = IsolatedEngine(story, seconds=20)
     engine.reset()
-    assert engine._child is not None
-    process = engine._child._process
+    assert engine._process is not None
+    process = engine._process.child.process
     engine.step("save")  # the gatekeeper would stop it
     engine.step("tw-game")
     assert not list((tmp_path / "here").iterdir())
     assert process.stdin is not None
     process.stdin.close()
-    assert process.wait(60) == 0
+    assert process.wait(60) == 128 + signal.SIGTERM
     engine.close()
 
 
