@@ -79,7 +79,10 @@ def run(descriptor: int, module: str, name: str) -> None:
     """In the child: run its function with its end of the connection."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    getattr(importlib.import_module(module), name)(Connection(descriptor))
+    try:
+        getattr(importlib.import_module(module), name)(Connection(descriptor))
+    except SystemExit:
+        os._exit(128 + signal.SIGTERM)  # at once: tearing down the modules takes a second
 
 
 def _end_with_parent() -> None:
