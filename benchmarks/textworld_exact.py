@@ -14,10 +14,10 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import multiprocessing
 import sys
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import as_completed
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from games.textworld.engines.protocol import INFOS, EngineResponse, intermediate
 from games.textworld.generation.make_game import cached_game
 from games.textworld.transitions.cache import TransitionCache
 from games.textworld.transitions.engine import CachedEngine
+from games.worker_pool import WorkerPool
 
 GAMES = (
     "textworld:simple?level=1&seed=1", "textworld:simple?level=5&seed=2", "textworld:simple?level=9&seed=3",
@@ -108,8 +109,9 @@ def main(arguments: list[str] | None = None) -> int:
                "games": len(GAMES), "steps_each": each}  # fmt: skip
     done = _read(given.out, request)
     todo = [(game, at, each, given.seed) for game, at in parts if f"{game} {at}" not in done]
-    with multiprocessing.get_context("spawn").Pool(given.workers) as pool:
-        for result in pool.imap_unordered(play, todo):
+    with WorkerPool(given.workers) as pool:
+        for job in as_completed([pool.submit(play, part) for part in todo]):
+            result = job.result()
             done[f"{result['game']} {result['infos']}"] = result
             print(_line(result), flush=True)
             if given.out is not None:

@@ -9,6 +9,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable
+from concurrent.futures import BrokenExecutor
 from contextlib import suppress
 from io import UnsupportedOperation
 from typing import NoReturn
@@ -44,6 +45,8 @@ def run(app: Callable[..., object]) -> NoReturn:
         if not isinstance(error, _mistakes()):
             raise
         fail(str(error), 2)
+    except BrokenExecutor as error:  # a worker process died
+        fail(str(error), 1)
     except OSError as error:
         if error.errno not in DISK:
             raise

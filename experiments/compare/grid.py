@@ -7,8 +7,7 @@ so a grid may be made in pieces. Every finished run is measured once (measure.py
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from agents.storage.run_folder import SETTINGS, read_config, read_metrics
 from agents.training import presets
 from experiments.compare.measure import Measures, kept, measures
 from experiments.compare.runs import Cell
-from experiments.workers import begin_worker
+from games.worker_pool import WorkerPool
 
 CURVES = (
     "iteration",
@@ -79,14 +78,20 @@ def run_grid(
     missing = [cell for cell in wanted if cell not in found]
     if missing:
         threads = max(1, len(os.sched_getaffinity(0)) // workers)
-        with ProcessPoolExecutor(
-            workers, mp_context=get_context("spawn"), initializer=begin_worker, initargs=(threads,)
-        ) as pool:
-            jobs = {pool.submit(run_cell, cell, dict(given), runs, **how): cell for cell in missing}
+        with WorkerPool(workers) as pool:
+            jobs = {pool.submit(_run_on, threads, cell, dict(given), runs, **how): cell for cell in missing}
             for job in as_completed(jobs):
                 found[jobs[job]] = job.result()
                 on_run(found[jobs[job]])
     return [found[cell] for cell in wanted]
+
+
+def _run_on(threads: int, cell: Cell, given: Mapping[str, Any], runs: Path, **how: Any) -> dict[str, Any]:
+    """`run_cell` in a worker, with its share of the cores."""
+    import torch
+
+    torch.set_num_threads(threads)
+    return run_cell(cell, given, runs, **how)
 
 
 def finished(

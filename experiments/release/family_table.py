@@ -6,12 +6,12 @@ beside it, the `.json` that it follows from. Levels that are in the `.json` alre
 
 import argparse
 import json
-import multiprocessing
 import shlex
 import statistics
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from games.textworld.generation.families import FAMILIES
 from games.textworld.generation.make_game import canonical_hash, make_game, write_game
 from games.textworld.transitions.crawl import crawl
 from games.textworld.transitions.graph import Transitions
+from games.worker_pool import WorkerPool
 
 SAMPLED = {
     "coin": (1, 2, 3, 5, 10, 20, 50, 100, 101, 110, 150, 201, 220, 233),
@@ -183,10 +184,11 @@ def main() -> None:
         sys.exit(f"{path}: was made by {before['command']!r}; choose another file")
     done = {(row["family"], row["level"]): row for row in before["rows"]}
     places = [(name, level) for name in FAMILIES for level in levels_of(name)]
-    todo = [(name, level, given.candidates) for name, level in places if (name, level) not in done]
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    with multiprocessing.get_context("spawn").Pool(given.workers) as pool:
-        for row in pool.imap_unordered(_measure, todo):
+    with WorkerPool(given.workers) as pool:
+        jobs = [pool.submit(_measure, *place, given.candidates) for place in places if place not in done]
+        for job in as_completed(jobs):
+            row = job.result()
             done[row["family"], row["level"]] = row
             results = {"command": command, "rows": [done[place] for place in places if place in done]}
             atomic_write(path, json.dumps(results, indent=1) + "\n")
@@ -194,8 +196,8 @@ def main() -> None:
     atomic_write(given.out, markdown(json.loads(path.read_text())))
 
 
-def _measure(place: tuple[str, int, int]) -> dict[str, Any]:
-    return {**measure(*place), "states": states(*place)}
+def _measure(name: str, level: int, candidates: int) -> dict[str, Any]:
+    return {**measure(name, level, candidates), "states": states(name, level, candidates)}
 
 
 if __name__ == "__main__":

@@ -9,9 +9,8 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,7 @@ from numpy.typing import NDArray
 from agents.protocol import AgentError
 from agents.storage.checkpoint import read_json, read_tensors
 from experiments.reproduce.ipd_kernel.trial import EPOCHS, Recipe, Trial
-from experiments.workers import begin_worker
-from games.files import atomic_write
+from games.worker_pool import WorkerPool
 
 ABOUT, CHECKPOINT = "trial.json", "checkpoint.safetensors"
 PIECE = 100
@@ -78,12 +76,12 @@ def run(jobs: Sequence[Job], runs: Path, *, workers: int, on_progress: Callable[
     waiting = deque(job for job in jobs if done[job] < job.arm.rollouts)
     if not waiting:
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=begin_worker, initargs=(1,)) as pool:
+    with WorkerPool(workers) as pool:
         running: dict[Future[int], Job] = {}
         while waiting or running:
             while waiting and len(running) < workers:
                 job = waiting.popleft()
-                running[pool.submit(advance, job, runs)] = job
+                running[pool.submit(_advance_on_one_core, job, runs)] = job
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 job = running.pop(future)
                 done[job] = future.result()
@@ -105,6 +103,14 @@ def advance(job: Job, runs: Path, rollouts: int = PIECE) -> int:
     trial.seconds += time.process_time() - began
     atomic_write(folder / CHECKPOINT, save({name: x.contiguous() for name, x in trial.state().items()}))
     return until
+
+
+def _advance_on_one_core(job: Job, runs: Path) -> int:
+    """`advance` in a worker."""
+    import torch
+
+    torch.set_num_threads(1)
+    return advance(job, runs)
 
 
 def load(job: Job, runs: Path) -> Trial:

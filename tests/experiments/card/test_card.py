@@ -16,7 +16,7 @@ from experiments.card import held_out, rows, tasks
 from experiments.card.document import MARK, markdown
 from experiments.card.rows import Player, play, players
 from games.game_hash import game_hash
-from games.textworld.generation.dataset import split_of
+from games.textworld.generation.manifest import split_of
 from games.textworld.generation.reserved_seeds import RESERVED
 from tests import ROOT
 
