@@ -162,8 +162,8 @@ def test_a_trained_agent_plays_sampled_and_greedy_and_brings_the_games_that_it_k
     (small,) = (player for player in plain if player.name == "actde-small")
     assert (small.digest, small.trained_on) == (about["digest"], frozenset(about["trained_on"]))
     del about["trained_on"]
-    about["made_by"]["train"]["game"] = "textworld:coin?level=3&goal=none&seed=0..1"
-    hashes = {game_hash(spec) for spec in games.resolve(about["made_by"]["train"]["game"])}
+    about["made_by"]["run"]["game"] = "textworld:coin?level=3&goal=none&seed=0..1"
+    hashes = {game_hash(spec) for spec in games.resolve(about["made_by"]["run"]["game"])}
     assert set(rows._trained_on(about)) == hashes, "an older checkpoint names its games"
     with pytest.raises(AgentError, match="unknown agent"):
         players("nobody", pytest.fail)
