@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from agents.protocol import AgentError
 from agents.storage.checkpoint import read_json, read_tensors
 from experiments.reproduce.ipd_kernel.trial import EPOCHS, Recipe, Trial
+from games.files import atomic_write
 from games.worker_pool import WorkerPool
 
 ABOUT, CHECKPOINT = "trial.json", "checkpoint.safetensors"
