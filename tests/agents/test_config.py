@@ -112,14 +112,18 @@ def test_a_setting_in_the_wrong_place_is_refused(groups: dict[str, Any], message
     assert "\n" not in str(caught.value)
 
 
-def test_groups_are_checked_by_the_python_call_too() -> None:
-    values: dict[str, Any] = {"update": {"lr": -1}}
-    with pytest.raises(ConfigError, match=r"lr must be a number in \[0, inf\), got -1"):
-        TrainConfig(**values)
-    with pytest.raises(ConfigError, match="update must be a table of settings, got 3"):
-        TrainConfig(**{"update": 3})
-    with pytest.raises(ConfigError, match="unknown setting 'updates', .*did you mean 'update'"):
-        TrainConfig(**{"updates": {}})
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ({"update": {"lr": -1}}, r"lr must be a number in \[0, inf\), got -1"),
+        ({"update": {"lrr": 1}}, r"unknown setting 'lrr', .*did you mean 'lr'"),
+        ({"update": 3}, "update must be a table of settings, got 3"),
+        ({"updates": {}}, r"unknown setting 'updates', .*did you mean 'update'"),
+    ],
+)
+def test_groups_are_checked_by_the_python_call_too(groups: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        TrainConfig(**groups)
 
 
 @pytest.mark.parametrize(
@@ -158,5 +162,8 @@ def test_every_field_can_be_described() -> None:
 
 
 def test_the_configuration_needs_neither_torch_nor_transformers() -> None:
-    code = "import sys, agents.config; agents.config.TrainConfig(); assert not {'torch', 'transformers'} & set(sys.modules)"
+    code = (
+        "import sys, agents.config; agents.config.TrainConfig(); "
+        "assert not {'torch', 'transformers'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
