@@ -49,7 +49,8 @@ def test_flat_names_and_groups_say_the_same() -> None:
     assert (config.run.game, config.update.value_lr, config.optimizer.kl_target) == ("bandit", 0.0, 1e-7)
     assert flatten(config.model_dump()) == config.flat()
     assert config.replace(gamma=0.5).flat() == config.flat() | {"gamma": 0.5}
-    assert TrainConfig(**{group: dict(getattr(config, group)) for group in GROUPS}) == config
+    groups: dict[str, Any] = {group: dict(getattr(config, group)) for group in GROUPS}
+    assert TrainConfig(**groups) == config
 
 
 def test_a_configuration_survives_json() -> None:
