@@ -27,8 +27,7 @@ import numpy as np
 from games import files
 from games.specs import resolve
 from games.textworld.engines.command_filter import CommandFilter
-from games.textworld.engines.protocol import INFOS, EngineResponse
-from games.textworld.engines.stock import progress
+from games.textworld.engines.protocol import INFOS, EngineResponse, intermediate_reward
 from games.textworld.generation.make_game import cached_game
 from games.textworld.transitions.cache import TransitionCache
 from games.textworld.transitions.engine import CachedEngine
@@ -81,6 +80,7 @@ class Own:
     def _answer(self, state: Any) -> EngineResponse:
         before, self._way = self._way, state["_winning_policy"]
         asked = self._infos
+        reward = intermediate_reward(before, self._way, won=state.won, lost=state.lost)
         return EngineResponse(
             text=state.feedback.strip(),
             score=state.score,
@@ -88,7 +88,7 @@ class Own:
             lost=state.lost,
             admissible_commands=tuple(state.admissible_commands),
             policy_commands=tuple(state.policy_commands or ()) if "policy_commands" in asked else None,
-            intermediate_reward=progress(before, self._way, state) if "intermediate_reward" in asked else None,
+            intermediate_reward=reward if "intermediate_reward" in asked else None,
             description=(state.description or "").strip() if "description" in asked else None,
             inventory=(state.inventory or "").strip() if "inventory" in asked else None,
         )
@@ -140,7 +140,7 @@ def play(part: tuple[str, int, int, int]) -> dict[str, Any]:
 def episode(own: Own, ours: CachedEngine, rng: np.random.Generator, player: str) -> Iterator[str]:
     """Play an episode both ways; yields after every command how the answers differ, "" where they do not."""
     follow, invent = PLAYERS[player]
-    guard = CommandFilter(ours.facts.command_templates)
+    guard = CommandFilter(ours.game_info.command_templates)
     theirs, answer = own.reset(), ours.reset()
     commands: list[str] = []
     yield differing(theirs, answer, commands)
@@ -162,8 +162,8 @@ def episode(own: Own, ours: CachedEngine, rng: np.random.Generator, player: str)
 
 def made_up(ours: CachedEngine, rng: np.random.Generator) -> str:
     """A verb of the game and up to three words, most of them of things in it."""
-    words = [word for command in ours.facts.walkthrough for word in command.split()[1:]]
-    verbs = sorted({template.split()[0] for template in ours.facts.command_templates})
+    words = [word for command in ours.game_info.walkthrough for word in command.split()[1:]]
+    verbs = sorted({template.split()[0] for template in ours.game_info.command_templates})
     pool = [*words, *LOOSE]
     if rng.random() < 0.2:
         return str(rng.choice(OTHER))

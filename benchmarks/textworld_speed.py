@@ -47,7 +47,7 @@ class Pair:
     """Our environment and TextWorld's of one game."""
 
     def __init__(self, game: str, infos: tuple[str, ...]) -> None:
-        memory.MEMORY = TransitionCache()  # a cold start
+        memory.PROCESS_CACHE = TransitionCache()  # a cold start
         self.ours = TextWorld(game, infos=infos, max_turns=1_000_000)
         self.own = Own(self.ours.path, infos)
 

@@ -1,9 +1,9 @@
-"""An engine in a process of its own: what a game file does to the interpreter harms nobody else.
+"""An engine that runs another engine in a child process, so that a broken game file cannot harm this process.
 
-The child plays with another engine, chosen by its name, and talks in lines of JSON over pipes. Loading and every
-command have a time limit. A child that dies, hangs or answers nonsense is ended: `step` raises GameError in one line,
-and the next `reset` starts another. The child works in an empty folder that is deleted with it, and can write no
-large file. It is no sandbox against malice: the child has the rights of the user.
+Parent and child exchange lines of JSON over pipes. Loading and every command have a time limit. A child that crashes,
+hangs or sends invalid JSON is killed: `step` raises GameError in one line, and the next `reset` starts a new child. The
+child works in an empty folder that is deleted with it, and cannot write large files. This is no sandbox against
+malice: the child has the rights of the user.
 """
 
 from __future__ import annotations
@@ -28,32 +28,32 @@ from games.textworld.engines.protocol import Engine, EngineResponse, GameInfo
 
 INNER = {
     "stock": "games.textworld.engines.stock:StockEngine",
-    "remembering": "games.textworld.transitions.cache:engine",
-    "story": "games.textworld.engines.jericho:JerichoEngine",
+    "cached": "games.textworld.transitions.cache:engine",
+    "jericho": "games.textworld.engines.jericho:JerichoEngine",
 }
-"""Name -> the engine that plays; in the child, or in this process for files that can be trusted."""
+"""Name -> the engine: `cached` and `stock` play TextWorld's games, `jericho` plays other stories."""
 COMMAND_SECONDS = 20.0
 LOADING_SECONDS = 120.0
 MAX_ANSWER = 16_000_000
-"""Bytes of one answer; some faults of games print without end."""
+"""Bytes of one response; some faulty games print endlessly."""
 MAX_MEMORY = 4_000_000_000
 MAX_FILE = 32_000_000
-"""Bytes that a child may use, and may write to one file; the interpreter copies its own library (3 MB)."""
+"""Limits of a child: bytes of memory, and of one file; the interpreter copies its own library (3 MB)."""
 CODE = "from games.textworld.engines.subprocess_engine import serve; serve()"
 TUPLES = ("admissible_commands", "policy_commands", "walkthrough", "command_templates", "verbs", "entities")
 
 
 def inner_engine(name: str, story: Path, infos: Sequence[str]) -> Engine:
-    """The engine that is called `name` in `INNER`, for `story`, in this process."""
-    module, _, kind = INNER[name].partition(":")
-    engine: Engine = getattr(importlib.import_module(module), kind)(story, infos)
+    """Create the engine `name` of `INNER` for `story`, in this process."""
+    module, _, factory = INNER[name].partition(":")
+    engine: Engine = getattr(importlib.import_module(module), factory)(story, infos)
     return engine
 
 
-class IsolatedEngine:
-    """Plays `story` with the engine `inner` in a child process; limits are in seconds of wall time.
+class SubprocessEngine:
+    """Plays `story` with the engine `inner` in a child process.
 
-    GameError where the child cannot load the game within `loading`, or answers no command within `seconds`.
+    Raises GameError where loading takes more than `loading` seconds of wall time, or a command more than `seconds`.
     """
 
     def __init__(
@@ -66,29 +66,28 @@ class IsolatedEngine:
         loading: float = LOADING_SECONDS,
     ) -> None:
         self._story, self._seconds, self._loading = story.absolute(), seconds, loading
-        self._job = {"inner": inner, "story": str(self._story), "infos": list(infos), "patience": seconds + loading}
+        self._job = {"inner": inner, "story": str(self._story), "infos": list(infos), "timeout": seconds + loading}
         self._child: _Child | None = None
-        self.facts = GameInfo(**_tuples(self._load()))
+        self.game_info = GameInfo(**_tuples(self._load()))
 
     def reset(self) -> EngineResponse:
         if self._child is None:
             self._load()
-        return EngineResponse(**_tuples(self._ask({"do": "reset"}, "as it begins", self._loading)))
+        return EngineResponse(**_tuples(self._request({"do": "reset"}, "as it begins", self._loading)))
 
     def step(self, command: str) -> EngineResponse:
         if self._child is None:
             raise GameError(f"{self._story}: the game has failed before; it can begin anew")
-        return EngineResponse(
-            **_tuples(self._ask({"do": "step", "command": command}, f"at {command!r}", self._seconds))
-        )
+        job = {"do": "step", "command": command}
+        return EngineResponse(**_tuples(self._request(job, f"at {command!r}", self._seconds)))
 
-    def remembers(self, command: str) -> bool:
+    def is_cached(self, command: str) -> bool:
         return False
 
     def close(self) -> None:
         child, self._child = self._child, None
         if child is not None:
-            child.end()
+            child.kill()
 
     def __del__(self) -> None:
         if getattr(self, "_child", None) is not None:
@@ -96,34 +95,32 @@ class IsolatedEngine:
 
     def _load(self) -> dict[str, Any]:
         self._child = _Child()
-        return self._ask(self._job, "while it is loaded", self._loading)
+        return self._request(self._job, "while it is loaded", self._loading)
 
-    def _ask(self, job: dict[str, Any], when: str, seconds: float) -> dict[str, Any]:
-        """The child's answer; where there is none, the child is ended and GameError says why."""
+    def _request(self, job: dict[str, Any], when: str, seconds: float) -> dict[str, Any]:
+        """Return the child's result. On any failure, and on an interrupt, kill the child."""
         assert self._child is not None
-        why = "interrupted"
+        succeeded = False
         try:
-            answer: Any = self._child.ask(job, seconds)
-            if "failed" in answer:
-                why = answer["failed"]
-                raise GameError(why)
-            why = ""
+            reply = self._child.request(job, seconds)
+            if "failed" in reply:
+                raise GameError(reply["failed"])
+            succeeded = True
         except _ChildError as failure:
-            why = f"{self._story}: the game {failure} {when}"
-            raise GameError(why) from None
+            raise GameError(f"{self._story}: the game {failure} {when}") from None
         finally:
-            if why:
+            if not succeeded:
                 self.close()
-        found: dict[str, Any] = answer["answer"]
-        return found
+        result: dict[str, Any] = reply["result"]
+        return result
 
 
 class _ChildError(Exception):
-    """What a child did wrong; the message goes on after `the game`."""
+    """A failure of the child; its message continues `the game`."""
 
 
 class _Child:
-    """A child process in an empty folder, and its pipes."""
+    """A child process in an empty folder, with its pipes."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="actde-game-", ignore_cleanup_errors=True)
@@ -134,24 +131,24 @@ class _Child:
             cwd=self._folder.name, env=environment, start_new_session=True,
         )  # fmt: skip
 
-    def ask(self, job: dict[str, Any], seconds: float) -> dict[str, Any]:
-        """Send one line and read one, within the limit."""
+    def request(self, job: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """Send one line and read one, within `seconds`."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(job).encode() + b"\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            raise self._death() from None
+            raise self._exit_error() from None
         try:
-            answer = json.loads(self._line(time.monotonic() + seconds, seconds))
+            reply = json.loads(self._line(time.monotonic() + seconds, seconds))
         except (ValueError, RecursionError):
             raise _ChildError("answers nonsense") from None
-        if not isinstance(answer, dict):
+        if not isinstance(reply, dict):
             raise _ChildError("answers nonsense")
-        return answer
+        return reply
 
-    def end(self) -> None:
-        """Kill it if it lives, and delete its folder."""
+    def kill(self) -> None:
+        """Kill the process if it runs, and delete its folder."""
         self._process.kill()
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
@@ -172,14 +169,14 @@ class _Child:
                 raise _ChildError(f"hangs (no answer within {seconds:g} s)")
             part = os.read(pipe.fileno(), 1 << 16)
             if not part:
-                raise self._death()
+                raise self._exit_error()
             parts.append(part)
             size += len(part)
             if size > MAX_ANSWER:
                 raise _ChildError("prints without end")
         return b"".join(parts)
 
-    def _death(self) -> _ChildError:
+    def _exit_error(self) -> _ChildError:
         try:
             status = self._process.wait(5)
         except subprocess.TimeoutExpired:
@@ -190,35 +187,35 @@ class _Child:
 
 
 def serve() -> None:
-    """The child: load the game that the first line names, then answer line by line until the input ends."""
+    """Run the child: load the game of the first line, then reply to each further line until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    answers = _private_output()
+    output = _private_output()
     _limit_resources()
     engine: Engine | None = None
-    patience = 0.0
+    timeout = 0.0
     for line in sys.stdin:
         job = json.loads(line)
-        patience = job.get("patience", patience)
-        signal.setitimer(signal.ITIMER_REAL, patience)  # ends a child that hangs when its parent is gone
+        timeout = job.get("timeout", timeout)
+        signal.setitimer(signal.ITIMER_REAL, timeout)  # ends a child that hangs after its parent has exited
         try:
             if engine is None:
                 engine = inner_engine(job["inner"], Path(job["story"]), job["infos"])
-                answer: dict[str, Any] = {"answer": asdict(engine.facts)}
+                result: Any = engine.game_info
             else:
-                moment = engine.reset() if job["do"] == "reset" else engine.step(job["command"])
-                answer = {"answer": asdict(moment)}
+                result = engine.reset() if job["do"] == "reset" else engine.step(job["command"])
+            reply: dict[str, Any] = {"result": asdict(result)}
         except GameError as error:
-            answer = {"failed": str(error)}
+            reply = {"failed": str(error)}
         signal.setitimer(signal.ITIMER_REAL, 0)
-        answers.write(json.dumps(answer).encode() + b"\n")
-        answers.flush()
+        output.write(json.dumps(reply).encode() + b"\n")
+        output.flush()
 
 
 def _private_output() -> IO[bytes]:
-    """A pipe to the parent that only we know: what the C library prints goes nowhere."""
-    answers = os.fdopen(os.dup(1), "wb")
+    """Return a pipe to the parent, and redirect standard output, so that the C library cannot print into the pipe."""
+    output = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    return answers
+    return output
 
 
 def _limit_resources() -> None:
@@ -231,7 +228,7 @@ def _limit_resources() -> None:
 
 
 def _tuples(data: dict[str, Any]) -> dict[str, Any]:
-    """JSON's lists as the tuples that they were."""
+    """Turn the lists of JSON back into tuples."""
     if "typed_entities" in data:
         data["typed_entities"] = tuple(map(tuple, data["typed_entities"]))
     return {name: tuple(value) if name in TUPLES and value is not None else value for name, value in data.items()}

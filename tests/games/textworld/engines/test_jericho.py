@@ -9,7 +9,7 @@ import gymnasium
 import pytest
 
 import games
-from games.textworld.engines.free_text_filter import FreeGuard
+from games.textworld.engines.command_filter import FreeTextFilter
 from games.textworld.env import TextWorld
 from games.textworld.generation.make_game import cached_game
 from games.textworld.validation.game_file import check_story
@@ -133,16 +133,16 @@ def test_a_damaged_story_gets_one_line(stories: dict[int, Path], version: int) -
     ],
 )
 def test_words_that_are_no_moves_are_stopped(command: str) -> None:
-    verdict = FreeGuard().check(command, ())
+    verdict = FreeTextFilter().check(command, ())
     assert verdict.command is None and verdict.reply
     assert "no move of the story" in str(verdict.reason)
 
 
 @pytest.mark.parametrize("command", ["", "\\quit", "a. quit", "a\0b", "look\nquit", "é", "x" * 101])
 def test_characters_are_as_in_textworlds_own_games(command: str) -> None:
-    assert FreeGuard().check(command, ()).command is None
+    assert FreeTextFilter().check(command, ()).command is None
 
 
 @pytest.mark.parametrize("command", ["get all", " Enter the house ", "n", "say hello to the quitter", "then"])
 def test_any_other_words_pass_as_they_are(command: str) -> None:
-    assert FreeGuard().check(command, ()).command == command.strip()
+    assert FreeTextFilter().check(command, ()).command == command.strip()

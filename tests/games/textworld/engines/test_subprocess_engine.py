@@ -20,7 +20,7 @@ from games import GameError
 from games.textworld import env
 from games.textworld.engines.protocol import INFOS
 from games.textworld.engines.stock import StockEngine
-from games.textworld.engines.subprocess_engine import IsolatedEngine
+from games.textworld.engines.subprocess_engine import SubprocessEngine
 from games.textworld.env import TextWorld
 from games.textworld.generation.make_game import cached_game
 
@@ -39,14 +39,14 @@ def story(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def engine(story: Path) -> Iterator[IsolatedEngine]:
-    engine = IsolatedEngine(story, INFOS, seconds=2)
+def engine(story: Path) -> Iterator[SubprocessEngine]:
+    engine = SubprocessEngine(story, INFOS, seconds=2)
     yield engine
     engine.close()
 
 
 def process_of(engine: object) -> int:
-    assert isinstance(engine, IsolatedEngine) and engine._child is not None
+    assert isinstance(engine, SubprocessEngine) and engine._child is not None
     return engine._child._process.pid
 
 
@@ -62,16 +62,16 @@ def _signalled(process: int) -> bool:
     return True
 
 
-def test_it_answers_what_the_engine_inside_answers(story: Path, engine: IsolatedEngine) -> None:
+def test_it_answers_what_the_engine_inside_answers(story: Path, engine: SubprocessEngine) -> None:
     alone = StockEngine(story, INFOS)
-    assert engine.facts == alone.facts
+    assert engine.game_info == alone.game_info
     assert engine.reset() == alone.reset()
-    for command in ("xyzzy", *alone.facts.walkthrough):
+    for command in ("xyzzy", *alone.game_info.walkthrough):
         assert engine.step(command) == alone.step(command)
     alone.close()
 
 
-def test_a_command_that_hangs_the_interpreter_is_one_error_and_the_next_episode_plays(engine: IsolatedEngine) -> None:
+def test_a_command_that_hangs_the_interpreter_is_one_error_and_the_next_episode_plays(engine: SubprocessEngine) -> None:
     opening = engine.reset()
     first = process_of(engine)
     with pytest.raises(GameError, match=r"the game hangs \(no answer within 2 s\) at") as error:
@@ -83,7 +83,7 @@ def test_a_command_that_hangs_the_interpreter_is_one_error_and_the_next_episode_
     assert engine.reset() == opening
 
 
-def test_a_child_that_dies_is_one_error_and_close_ends_a_child(engine: IsolatedEngine) -> None:
+def test_a_child_that_dies_is_one_error_and_close_ends_a_child(engine: SubprocessEngine) -> None:
     opening = engine.reset()
     os.kill(process_of(engine), signal.SIGKILL)
     with pytest.raises(GameError, match=r"crashed its interpreter \(SIGKILL\) at 'look'"):
@@ -98,13 +98,13 @@ def test_a_child_that_dies_is_one_error_and_close_ends_a_child(engine: IsolatedE
 def test_a_story_on_which_the_library_exits_is_one_error(story: Path) -> None:
     story.write_bytes(story.read_bytes()[:5000])
     with pytest.raises(GameError, match=r"tw-game.z8: .* while it is loaded") as error:
-        IsolatedEngine(story)
+        SubprocessEngine(story)
     assert "\n" not in str(error.value)
 
 
 def test_loading_has_a_limit(story: Path) -> None:
     with pytest.raises(GameError, match=r"hangs \(no answer within 0.01 s\) while it is loaded"):
-        IsolatedEngine(story, loading=0.01)
+        SubprocessEngine(story, loading=0.01)
 
 
 def test_a_child_ends_with_its_input_and_writes_nothing_where_we_work(
@@ -112,7 +112,7 @@ def test_a_child_ends_with_its_input_and_writes_nothing_where_we_work(
 ) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    engine = IsolatedEngine(story, seconds=20)
+    engine = SubprocessEngine(story, seconds=20)
     engine.reset()
     assert engine._child is not None
     process = engine._child._process
@@ -127,8 +127,8 @@ def test_a_child_ends_with_its_input_and_writes_nothing_where_we_work(
 
 def test_others_files_are_played_alone_and_ours_here(story: Path) -> None:
     ours, theirs = TextWorld(GAME), TextWorld(str(story))
-    assert not isinstance(ours._engine, IsolatedEngine)
-    assert isinstance(theirs._engine, IsolatedEngine)
+    assert not isinstance(ours._engine, SubprocessEngine)
+    assert isinstance(theirs._engine, SubprocessEngine)
     text, info = ours.reset(seed=0)
     assert theirs.reset(seed=0) == (text, info)
     theirs.close()
@@ -146,7 +146,7 @@ def test_a_file_whose_engine_failed_is_played_alone_from_then_on(monkeypatch: py
     with pytest.raises(GameError, match="out of order"):
         game.step("look")
     again = TextWorld(GAME)
-    assert isinstance(again._engine, IsolatedEngine)
+    assert isinstance(again._engine, SubprocessEngine)
     again.close()
 
 

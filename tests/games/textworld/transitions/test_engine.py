@@ -21,7 +21,7 @@ from games.textworld.generation.make_game import cached_game
 from games.textworld.transitions import cache as memory
 from games.textworld.transitions.cache import TransitionCache
 from games.textworld.transitions.engine import CachedEngine
-from games.textworld.transitions.graph import GRAPH_BYTES, Transitions, is_plain
+from games.textworld.transitions.graph import GRAPH_BYTES, TransitionGraph, is_plain
 
 ALL = tuple(INFOS)
 
@@ -36,7 +36,7 @@ def opened(infos: tuple[str, ...] = (), path: Path | None = None) -> CachedEngin
 
 
 def walk(engine: CachedEngine | StockEngine) -> list[EngineResponse]:
-    return [engine.reset(), *(engine.step(command) for command in engine.facts.walkthrough)]
+    return [engine.reset(), *(engine.step(command) for command in engine.game_info.walkthrough)]
 
 
 @pytest.mark.parametrize("part", [("simple", 4), ("coin", 5), ("treasure", 12), ("cooking", 6), ("quest", 5)])
@@ -54,7 +54,7 @@ def test_the_second_walk_needs_no_interpreter_and_is_the_same(infos: tuple[str, 
     first = walk(engine)
     misses = engine.counts["misses"]
     assert walk(engine) == first == walk(own)
-    assert engine.counts["misses"] == misses == len(engine.facts.walkthrough)
+    assert engine.counts["misses"] == misses == len(engine.game_info.walkthrough)
     assert first[-1].won
 
 
@@ -64,9 +64,9 @@ def test_the_last_text_counts_the_turns_of_its_own_episode() -> None:
     for player in (engine, own):
         player.reset()
         player.step("look")
-    texts = [[player.step(command).text for command in engine.facts.walkthrough] for player in (engine, own)]
+    texts = [[player.step(command).text for command in engine.game_info.walkthrough] for player in (engine, own)]
     assert texts[0] == texts[1]
-    assert f"in {len(engine.facts.walkthrough) + 2} turns" in texts[0][-1]
+    assert f"in {len(engine.game_info.walkthrough) + 2} turns" in texts[0][-1]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_episodes_of_one_game_share_what_they_learn() -> None:
     first, second = (shared.engine(story(), ()) for _ in range(2))
     walk(first)
     walk(second)
-    assert second.counts == {"hits": len(first.facts.walkthrough), "misses": 0, "replayed": 0, "audited": 0}
+    assert second.counts == {"hits": len(first.game_info.walkthrough), "misses": 0, "replayed": 0, "audited": 0}
 
 
 def test_threads_share_a_graph() -> None:
@@ -114,43 +114,43 @@ def test_threads_share_a_graph() -> None:
     assert all(answers == found[0] for answers in found)
 
 
-def corrupt(graph: Transitions) -> None:
+def corrupt(graph: TransitionGraph) -> None:
     for edge in graph.root.edges.values():
-        edge.answer = replace(edge.answer, text="Something else.")
+        edge.response = replace(edge.response, text="Something else.")
 
 
 def test_an_audit_finds_a_wrong_memory_and_textworld_plays_on() -> None:
-    graph = Transitions(story(), ())
+    graph = TransitionGraph(story(), ())
     player = CachedEngine(graph, lambda: StockEngine(story()))
-    auditor = CachedEngine(graph, lambda: StockEngine(story()), audited=lambda: True)
+    auditor = CachedEngine(graph, lambda: StockEngine(story()), is_audited=lambda: True)
     truth = walk(player)
     player.reset()
     corrupt(graph)
     auditor.reset()
     with pytest.warns(RuntimeWarning, match="text differed from TextWorld's own"):
-        answers = [auditor.step(command) for command in auditor.facts.walkthrough]
+        answers = [auditor.step(command) for command in auditor.game_info.walkthrough]
     assert answers == truth[1:]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert [player.step(command) for command in player.facts.walkthrough] == truth[1:]
+        assert [player.step(command) for command in player.game_info.walkthrough] == truth[1:]
         assert walk(player) == truth
-    assert graph.broken
+    assert graph.invalid_reason
 
 
 def test_an_audit_of_a_right_memory_changes_nothing() -> None:
-    graph = Transitions(story(), ALL)
-    auditor = CachedEngine(graph, lambda: StockEngine(story(), ALL), audited=lambda: True)
+    graph = TransitionGraph(story(), ALL)
+    auditor = CachedEngine(graph, lambda: StockEngine(story(), ALL), is_audited=lambda: True)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert walk(auditor) == walk(auditor)
-    assert auditor.counts["audited"] == 2 * (len(auditor.facts.walkthrough) + 1)
-    assert graph.broken is None
+    assert auditor.counts["audited"] == 2 * (len(auditor.game_info.walkthrough) + 1)
+    assert graph.invalid_reason is None
 
 
 @pytest.mark.parametrize(("share", "audited"), [("0", 0), ("0.25", 5), ("1", 20)])
 def test_the_share_of_audited_episodes(share: str, audited: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(memory.AUDIT, share)
-    chosen: Callable[[], bool] = TransitionCache()._audited
+    chosen: Callable[[], bool] = TransitionCache()._is_audited
     assert sum(chosen() for _ in range(20)) == audited
 
 
@@ -165,7 +165,7 @@ def random_play(engine: CachedEngine, steps: int) -> None:
 
 def test_memory_stays_within_its_budget_and_stays_right(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "budget_bytes", lambda: GRAPH_BYTES + 50_000)
-    monkeypatch.setattr(memory, "LOOKS", 16)
+    monkeypatch.setattr(memory, "EVICTION_INTERVAL", 16)
     shared = TransitionCache()
     engine = shared.engine(story(), ())
     random_play(engine, 150)
@@ -184,7 +184,7 @@ def test_what_was_met_last_is_kept() -> None:
     assert graph is not None
     stamps = sorted(node.stamp for node in graph.nodes.values())
     middle = stamps[len(stamps) // 2]
-    graph.forget(middle)
+    graph.evict(middle)
     assert {node.stamp for node in graph.nodes.values() if node is not graph.root} == {s for s in stamps if s >= middle}
     targets = [edge.node for node in graph.nodes.values() for edge in node.edges.values() if edge.node is not None]
     assert all(graph.nodes[target.key] is target for target in targets)

@@ -21,7 +21,7 @@ from games.textworld.transitions import persistence
 from games.textworld.transitions.cache import TransitionCache
 from games.textworld.transitions.crawl import crawl
 from games.textworld.transitions.engine import CachedEngine
-from games.textworld.transitions.graph import Transitions
+from games.textworld.transitions.graph import TransitionGraph
 
 ALL = tuple(INFOS)
 
@@ -38,7 +38,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def walk(engine: CachedEngine | StockEngine) -> list[EngineResponse]:
-    return [engine.reset(), *(engine.step(command) for command in ("look", *engine.facts.walkthrough))]
+    return [engine.reset(), *(engine.step(command) for command in ("look", *engine.game_info.walkthrough))]
 
 
 @pytest.mark.parametrize("infos", [(), ALL])
@@ -57,12 +57,12 @@ def test_another_process_knows_what_one_has_learnt(
 
 
 def test_an_unknown_command_in_a_known_state_is_played_from_the_start(story: Path, cache: Path) -> None:
-    graph, digest = Transitions(story, ()), files_hash(story)
+    graph, digest = TransitionGraph(story, ()), files_hash(story)
     walk(CachedEngine(graph, lambda: StockEngine(story)))
     path = persistence.in_cache(digest, ())
     persistence.save(graph, digest, path)
     engine, own = TransitionCache().engine(story), StockEngine(story)
-    way = ("look", engine.facts.walkthrough[0], "inventory", "examine zzz", *engine.facts.walkthrough[1:])
+    way = ("look", engine.game_info.walkthrough[0], "inventory", "examine zzz", *engine.game_info.walkthrough[1:])
     assert engine.reset() == own.reset()
     assert [engine.step(command) for command in way] == [own.step(command) for command in way]
     assert engine.counts["replayed"] == 2
@@ -71,7 +71,7 @@ def test_an_unknown_command_in_a_known_state_is_played_from_the_start(story: Pat
 def test_what_several_processes_learn_adds_up(story: Path, cache: Path) -> None:
     digest = files_hash(story)
     path = persistence.in_cache(digest, ())
-    graphs = [Transitions(story, ()) for _ in range(3)]
+    graphs = [TransitionGraph(story, ()) for _ in range(3)]
     for graph, command in zip(graphs, ("look", "inventory", "examine zzz"), strict=True):
         engine = CachedEngine(graph, lambda: StockEngine(story))
         engine.reset()
@@ -81,7 +81,7 @@ def test_what_several_processes_learn_adds_up(story: Path, cache: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    fresh = Transitions(story, ())
+    fresh = TransitionGraph(story, ())
     assert persistence.load(fresh, digest, path)
     assert set(fresh.root.edges) == {"look", "inventory", "examine zzz"}
 
@@ -131,13 +131,13 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("name", DAMAGES)
 def test_a_file_that_is_not_right_is_not_used(name: str, story: Path, tmp_path: Path) -> None:
-    graph, digest = Transitions(story, ()), files_hash(story)
+    graph, digest = TransitionGraph(story, ()), files_hash(story)
     walk(CachedEngine(graph, lambda: StockEngine(story)))
     path = tmp_path / "a.states"
     persistence.save(graph, digest, path)
     good = path.read_bytes()
     path.write_bytes(DAMAGES[name](good))
-    fresh = Transitions(story, ())
+    fresh = TransitionGraph(story, ())
     assert not persistence.load(fresh, digest, path)
     assert list(fresh.nodes) == [fresh.root.key]
     assert not fresh.root.edges
@@ -146,11 +146,11 @@ def test_a_file_that_is_not_right_is_not_used(name: str, story: Path, tmp_path: 
 
 
 def test_a_missing_file_is_nothing_known(story: Path, tmp_path: Path) -> None:
-    assert not persistence.load(Transitions(story, ()), "0", tmp_path / "none.states")
+    assert not persistence.load(TransitionGraph(story, ()), "0", tmp_path / "none.states")
 
 
 def test_a_crawled_game_needs_no_interpreter(story: Path) -> None:
-    graph = Transitions(story, ())
+    graph = TransitionGraph(story, ())
     found = crawl(graph)
     assert found.complete
     assert found.states == len(graph.nodes)
@@ -161,7 +161,7 @@ def test_a_crawled_game_needs_no_interpreter(story: Path) -> None:
 
 
 def test_a_game_that_is_too_large_is_crawled_as_far_as_asked(story: Path) -> None:
-    found = crawl(Transitions(story, ()), limit=2)
+    found = crawl(TransitionGraph(story, ()), limit=2)
     assert not found.complete
     assert found.states > 2
 

@@ -12,7 +12,7 @@ from games.errors import GameError
 from games.textworld.generation import make_game as making
 from games.textworld.generation.make_game import canonical_hash, make_game
 from games.textworld.upstream.compile import compile_story
-from games.textworld.upstream.rule_simulation import Rehearsal
+from games.textworld.upstream.rule_simulation import RuleSimulation
 from games.textworld.validation import playthrough_check
 
 
@@ -45,7 +45,7 @@ def test_the_quicker_search_finds_the_same_quest(name: str, level: int, monkeypa
 def test_a_walkthrough_that_the_rules_do_not_follow_is_left_to_textworld(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[str] = []
 
-    def unsure(self: Rehearsal, command: str) -> tuple[Any, str]:
+    def unsure(self: RuleSimulation, command: str) -> tuple[Any, str]:
         return None, ""
 
     from textworld import GameMaker
@@ -57,7 +57,7 @@ def test_a_walkthrough_that_the_rules_do_not_follow_is_left_to_textworld(monkeyp
         return compile_game(maker, path)
 
     monkeypatch.setattr(GameMaker, "compile", compile_and_count)
-    monkeypatch.setattr(Rehearsal, "step", unsure)
+    monkeypatch.setattr(RuleSimulation, "step", unsure)
     slow = spelled("coin", 2, 3)
     monkeypatch.undo()
     assert len(compiled) == 1
