@@ -2,7 +2,7 @@
 
     python -m benchmarks.textworld_speed --out benchmarks/textworld_speed.json
 
-One process, one core; ours is `actde/TextWorld-v0` as an agent meets it, gatekeeper included, TextWorld's is what
+One process, one core; ours is `actde/TextWorld-v0` as an agent meets it, command filter included, TextWorld's is what
 `textworld.start` makes. Both play the same commands in turn (A, B, A, B ...):
 
     warm     steps that were played before; the best of the turns for each command on TextWorld's side, the best

@@ -1,6 +1,6 @@
 """TextWorld games behind our contract, and Z-machine stories without TextWorld's extras: one game file each.
 
-Commands pass the gatekeeper (`command_filter.py`) first and files are checked before they are loaded
+Commands pass a filter (`command_filter.py`) first and files are checked before they are loaded
 (`game_file.py`). What plays a game is an engine (`protocol.py`): in this process where the file is ours,
 in one of its own (`games/textworld/engines/subprocess_engine.py`) where it is another's or has failed before.
 """
@@ -49,7 +49,7 @@ class TextWorld(TextGame):
     `intermediate_reward`; the last two say nothing in cooking games with `drop`), the turn (`feedback`,
     `last_command`) and what never changes (`command_templates`, `verbs`, `entities`, `typed_entities`). `score`,
     `max_score`, `won`, `lost`, `moves` and `objective` always come, and `extra.walkthrough` at reset. `moves` counts
-    commands, understood or not. A command that the gatekeeper stops is answered as not understood, costs a turn,
+    commands, understood or not. A command that the filter stops is answered as not understood, costs a turn,
     and leaves its reason in `info["refused"]`. Texts are stripped at both ends, and the opening comes without
     TextWorld's banner. Left out of TextWorld's names: `facts`, `location`, `last_action` and `game`, which are
     its own objects or come in no fixed order.

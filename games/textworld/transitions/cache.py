@@ -15,6 +15,7 @@ import atexit
 import os
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from games.errors import GameError
@@ -54,16 +55,8 @@ class TransitionCache:
                 persistence.load(graph, digest, persistence.in_cache(digest, graph.infos))
             with self._lock:
                 graph = self._graphs.setdefault(key, graph)
-        return CachedEngine(
-            graph,
-            lambda: StockEngine(story, infos, fast=True),
-            is_audited=self._is_audited,
-            on_miss=self._on_miss,
-        )
-
-    def graph(self, story: Path, infos: Sequence[str] = ()) -> TransitionGraph | None:
-        """Return the graph of a game; None where the game was not opened."""
-        return self._graphs.get((files_hash(story), tuple(infos)))
+        stock = partial(StockEngine, story, infos, fast=True)
+        return CachedEngine(graph, stock, is_audited=self._is_audited, on_miss=self._on_miss)
 
     def save(self) -> None:
         """Write all graphs to the cache folder if ACTDE_STATES is `share`."""

@@ -120,9 +120,7 @@ class TransitionGraph:
                 if extras is None:
                     interpreter.load(state.snapshot)
                     extras = interpreter.describe(self._extras)
-                admissible = self._tracker.admissible_commands(state.game_state)
-                policy = self._tracker.policy_commands(state.game_state)
-                node = self.nodes[key] = Node(key, state.score, admissible, policy, extras, None)
+                node = self.nodes[key] = self._node(key, state, extras)
                 self.bytes += node.size
             self.attach_snapshot(node, state)
             node.stamp = Clock.now
@@ -148,16 +146,26 @@ class TransitionGraph:
         """Return the response to a command that was played outside the graph, and the next state with its extras."""
         if after.extras is None:
             after = replace(after, extras=self._extras_during(before, command))
-        policy = self._tracker.policy_commands(after.game_state)
-        before_policy = self._tracker.policy_commands(before.game_state)
-        reward = intermediate_reward(before_policy, policy, won=output.won, lost=output.lost)
-        admissible = self._tracker.admissible_commands(after.game_state)
-        return self._response(output, after.score, admissible, policy, after.extras or {}, reward), after
+        node = self._node(b"", after, after.extras or {})
+        policy = self._tracker.policy_commands(before.game_state)
+        reward = intermediate_reward(policy, node.policy_commands, won=output.won, lost=output.lost)
+        return self.response_in(node, output.text, reward, won=output.won, lost=output.lost), after
 
-    def response_in(self, node: Node, text: str, reward: int) -> EngineResponse:
+    def response_in(
+        self, node: Node, text: str, reward: int, *, won: bool = False, lost: bool = False
+    ) -> EngineResponse:
         """Return the response with this text and intermediate reward that leads to `node`."""
-        output = Output(text, (), None, None, {})
-        return self._response(output, node.score, node.admissible_commands, node.policy_commands, node.extras, reward)
+        return EngineResponse(
+            text=sys.intern(text.strip()),
+            score=node.score,
+            won=won,
+            lost=lost,
+            admissible_commands=node.admissible_commands,
+            policy_commands=(node.policy_commands or ()) if "policy_commands" in self.infos else None,
+            intermediate_reward=reward if "intermediate_reward" in self.infos else None,
+            description=node.extras.get("description", "") if "description" in self.infos else None,
+            inventory=node.extras.get("inventory", "") if "inventory" in self.infos else None,
+        )
 
     def merge(self, nodes: Mapping[bytes, Node]) -> None:
         """Add nodes and edges that this graph lacks."""
@@ -218,6 +226,10 @@ class TransitionGraph:
             self._interpreter = Interpreter(self.story)
         return self._interpreter
 
+    def _node(self, key: bytes, state: EngineState, extras: dict[str, str]) -> Node:
+        commands = self._tracker.admissible_commands(state.game_state)
+        return Node(key, state.score, commands, self._tracker.policy_commands(state.game_state), extras, None)
+
     def _edge(self, node: Node, state: EngineState, command: str, output: Output, after: EngineState) -> Edge | None:
         turns = after.moves - state.moves
         if output.ended:
@@ -235,27 +247,6 @@ class TransitionGraph:
         interpreter.load(before.snapshot)
         interpreter.describe(self._extras)
         return {**(before.extras or {}), **interpreter.step(command, self._extras).extras}
-
-    def _response(
-        self,
-        output: Output,
-        score: int,
-        admissible: tuple[str, ...],
-        policy: tuple[str, ...] | None,
-        extras: Mapping[str, str],
-        reward: int,
-    ) -> EngineResponse:
-        return EngineResponse(
-            text=sys.intern(output.text.strip()),
-            score=score,
-            won=output.won,
-            lost=output.lost,
-            admissible_commands=admissible,
-            policy_commands=(policy or ()) if "policy_commands" in self.infos else None,
-            intermediate_reward=reward if "intermediate_reward" in self.infos else None,
-            description=extras.get("description", "") if "description" in self.infos else None,
-            inventory=extras.get("inventory", "") if "inventory" in self.infos else None,
-        )
 
 
 def _last_edge(response: EngineResponse, turns: int, moves: int) -> Edge | None:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from games.textworld.upstream import patches_enabled
@@ -84,13 +85,15 @@ def silence_jericho() -> None:
 @contextmanager
 def rules_parsed_once() -> Iterator[None]:
     """Inside the block, TextWorld's parser of rules caches its results."""
+    silence_jericho()
     if not patches_enabled():
         yield
         return
     from textworld import logic
 
     parser = logic._PARSER
-    logic._PARSER = _cached(parser)
+    if not isinstance(parser, SimpleNamespace):  # it is one where blocks are nested
+        logic._PARSER = _cached(parser)
     try:
         yield
     finally:
@@ -114,17 +117,11 @@ def rule_files_sorted() -> Iterator[None]:
         logic.GameLogic.load = load
 
 
-class _CachedParser:
-    """A parser with a cache."""
-
-    def __init__(self, parser: Any) -> None:
-        self._parse = lru_cache(maxsize=128)(lambda text, kwargs: parser.parse(text, **dict(kwargs)))
-
-    def parse(self, text: str, **kwargs: Any) -> Any:
-        kwargs.pop("filename", None)  # used in messages only
-        return self._parse(text, tuple(sorted(kwargs.items())))
-
-
 @lru_cache(maxsize=1)
 def _cached(parser: Any) -> Any:
-    return parser if isinstance(parser, _CachedParser) else _CachedParser(parser)
+    parse_cached = lru_cache(maxsize=128)(lambda text, options: parser.parse(text, **dict(options)))
+
+    def parse(text: str, filename: str | None = None, **options: Any) -> Any:
+        return parse_cached(text, tuple(sorted(options.items())))  # the file's name is used in messages only
+
+    return SimpleNamespace(parse=parse)
