@@ -125,7 +125,7 @@ class FreeTextFilter:
         for part in JOINTS.split(text.lower()):
             verb = part.split()[0] if part.split() else ""
             if verb in META or verb.startswith("tw-"):
-                return Verdict(reason=f"{verb!r} is no move of the story", reply=NO_SENSE)
+                return Verdict(reason=f"{verb!r} is not a move of the story", reply=NO_SENSE)
         return Verdict(command=text)
 
 

@@ -103,7 +103,7 @@ class JerichoEngine:
         try:
             return str(call(*arguments)[0])
         except UnicodeDecodeError:
-            raise GameError(f"{self._story}: the story prints characters that nobody can read") from None
+            raise GameError(f"{self._story}: the story prints characters that cannot be decoded") from None
 
     def _in_dictionary(self) -> tuple[str, ...]:
         """Return the usual commands whose word is in the dictionary; all of them where none is."""

@@ -40,7 +40,6 @@ MAX_MEMORY = 4_000_000_000
 MAX_FILE = 32_000_000
 """Limits of a child: bytes of memory, and of one file; the interpreter copies its own library (3 MB)."""
 CODE = "from games.textworld.engines.subprocess_engine import serve; serve()"
-TUPLES = ("admissible_commands", "policy_commands", "walkthrough", "command_templates", "verbs", "entities")
 
 
 def inner_engine(name: str, story: Path, infos: Sequence[str]) -> Engine:
@@ -68,18 +67,18 @@ class SubprocessEngine:
         self._story, self._seconds, self._loading = story.absolute(), seconds, loading
         self._job = {"inner": inner, "story": str(self._story), "infos": list(infos), "timeout": seconds + loading}
         self._child: _Child | None = None
-        self.game_info = GameInfo(**_tuples(self._load()))
+        self.game_info = GameInfo(**self._load())
 
     def reset(self) -> EngineResponse:
         if self._child is None:
             self._load()
-        return EngineResponse(**_tuples(self._request({"do": "reset"}, "as it begins", self._loading)))
+        return EngineResponse(**self._request({"do": "reset"}, "as it begins", self._loading))
 
     def step(self, command: str) -> EngineResponse:
         if self._child is None:
             raise GameError(f"{self._story}: the game has failed before; it can begin anew")
         job = {"do": "step", "command": command}
-        return EngineResponse(**_tuples(self._request(job, f"at {command!r}", self._seconds)))
+        return EngineResponse(**self._request(job, f"at {command!r}", self._seconds))
 
     def is_cached(self, command: str) -> bool:
         return False
@@ -111,8 +110,7 @@ class SubprocessEngine:
         finally:
             if not succeeded:
                 self.close()
-        result: dict[str, Any] = reply["result"]
-        return result
+        return {name: _tuples(value) for name, value in reply["result"].items()}
 
 
 class _ChildError(Exception):
@@ -142,9 +140,9 @@ class _Child:
         try:
             reply = json.loads(self._line(time.monotonic() + seconds, seconds))
         except (ValueError, RecursionError):
-            raise _ChildError("answers nonsense") from None
+            raise _ChildError("sends invalid data") from None
         if not isinstance(reply, dict):
-            raise _ChildError("answers nonsense")
+            raise _ChildError("sends invalid data")
         return reply
 
     def kill(self) -> None:
@@ -173,7 +171,7 @@ class _Child:
             parts.append(part)
             size += len(part)
             if size > MAX_ANSWER:
-                raise _ChildError("prints without end")
+                raise _ChildError("prints endlessly")
         return b"".join(parts)
 
     def _exit_error(self) -> _ChildError:
@@ -227,8 +225,6 @@ def _limit_resources() -> None:
         resource.setrlimit(what, (limit, hard))
 
 
-def _tuples(data: dict[str, Any]) -> dict[str, Any]:
-    """Turn the lists of JSON back into tuples."""
-    if "typed_entities" in data:
-        data["typed_entities"] = tuple(map(tuple, data["typed_entities"]))
-    return {name: tuple(value) if name in TUPLES and value is not None else value for name, value in data.items()}
+def _tuples(value: Any) -> Any:
+    """Turn all lists of JSON back into tuples."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -16,8 +16,6 @@ from games.textworld.engines.protocol import Engine, EngineResponse
 from games.textworld.transitions.graph import TransitionGraph, is_plain
 from games.textworld.transitions.nodes import Clock, Edge, EngineState, Node
 
-Counts = dict[str, int]
-
 
 class CachedEngine:
     """Plays one episode at a time over `graph`, which many engines may share.
@@ -36,7 +34,7 @@ class CachedEngine:
     ) -> None:
         self._graph, self._make_stock, self._is_audited, self._on_miss = graph, make_stock, is_audited, on_miss
         self.game_info = graph.game_info
-        self.counts: Counts = {"hits": 0, "misses": 0, "replayed": 0, "audited": 0}
+        self.counts = {"hits": 0, "misses": 0, "replayed": 0, "audited": 0}
         """Steps answered from the graph, steps played by the interpreter, steps replayed, responses compared."""
         self._node: Node | None = None
         self._exact: EngineState = graph.start

@@ -87,7 +87,7 @@ class Interpreter:
         for command in (*(EXTRA.format(name) for name in NUMBERS), TRACE):
             output = _parse(self._send(command), NUMBERS)
         if output.score is None or output.moves is None:
-            raise GameError(f"{story}: TextWorld cannot read this game (it does not say its score)")
+            raise GameError(f"{story}: TextWorld cannot read this game (it prints no score)")
         self.score, self.moves = output.score, output.moves
         lib = self._frotz.frotz_lib
         self._ram = np.zeros(lib.getRAMSize(), dtype=np.uint8)

@@ -219,44 +219,31 @@ def _preconditions(policy: tuple[Action, ...]) -> tuple[Proposition, ...]:
 def _shorter(policy: tuple[Action, ...], facts: FactsBySignature) -> tuple[Action, ...] | None:
     """Remove the first stretch of the policy without which the rest can still be played; None where none exists."""
     for start in range(len(policy)):
-        world = _World(facts)
-        if start and not all(map(world.play, policy[:start])):
+        if not _playable(policy[:start], facts):
             return None  # nor can any longer beginning be played
         for end in range(len(policy) - 1, start, -1):
-            rest = policy[end:]
-            if all(map(world.copy().play, rest)):
-                return policy[:start] + rest
+            shorter = policy[:start] + policy[end:]
+            if _playable(shorter, facts):
+                return shorter
     return None
 
 
-class _World:
-    """Facts, with those that a sequence of actions added and removed (State.is_sequence_applicable)."""
-
-    __slots__ = ("_added", "_facts", "_removed")
-
-    def __init__(self, facts: FactsBySignature) -> None:
-        self._facts = facts
-        self._added: set[Any] = set()
-        self._removed: set[Any] = set()
-
-    def copy(self) -> _World:
-        other = _World(self._facts)
-        other._added, other._removed = set(self._added), set(self._removed)
-        return other
-
-    def play(self, action: Action) -> bool:
-        """Play the action if it can be played, and return whether it could."""
+def _playable(actions: Iterable[Action], facts: FactsBySignature) -> bool:
+    """Return whether the actions can be played in a row (State.is_sequence_applicable)."""
+    added: set[Any] = set()
+    removed: set[Any] = set()
+    for action in actions:
         needed = action._pre_set
         if len(needed) != len(action.preconditions):
             return False  # TextWorld counts a fact that is listed twice as missing
         for fact in needed:
-            if fact not in self._added and (fact in self._removed or fact not in self._facts.get(fact.signature, ())):
+            if fact not in added and (fact in removed or fact not in facts.get(fact.signature, ())):
                 return False
-        self._added -= needed
-        self._removed |= needed
-        self._added |= action._post_set
-        self._removed -= action._post_set
-        return True
+        added -= needed
+        added |= action._post_set
+        removed |= needed
+        removed -= action._post_set
+    return True
 
 
 def _freeze(tree: Any) -> ActionTree:

@@ -135,7 +135,7 @@ def test_a_damaged_story_gets_one_line(stories: dict[int, Path], version: int) -
 def test_a_meta_verb_is_stopped(command: str) -> None:
     verdict = FreeTextFilter().check(command, ())
     assert verdict.command is None and verdict.reply
-    assert "no move of the story" in str(verdict.reason)
+    assert "not a move of the story" in str(verdict.reason)
 
 
 @pytest.mark.parametrize("command", ["", "\\quit", "a. quit", "a\0b", "look\nquit", "é", "x" * 101])

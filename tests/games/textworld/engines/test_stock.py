@@ -36,7 +36,8 @@ PATCHED = (
 
 def play(env: gymnasium.Env[str, str], steps: int) -> list[Any]:
     """All that random play returns."""
-    rng, seen = np.random.default_rng(0), [env.reset(seed=0)]
+    rng = np.random.default_rng(0)
+    seen: list[Any] = [env.reset(seed=0)]
     commands = seen[0][1]["admissible_commands"]
     for step in range(steps):
         moment = env.step(str(rng.choice([*commands, "examine zzz", "open", "save"])))
@@ -62,11 +63,11 @@ def unpatched(monkeypatch: pytest.MonkeyPatch) -> None:
     [("simple?level=1&seed=7", INFOS), ("coin?level=5&seed=1", ()), ("cooking?level=4&seed=2", ("policy_commands",))],
 )
 def test_stock_play_equals_cached_play(game: str, infos: tuple[str, ...], request: pytest.FixtureRequest) -> None:
-    cached = play(TextWorld(f"textworld:{game}", infos=infos), 300)
+    cached = play(TextWorld(f"textworld:{game}", infos=infos), 200)
     request.getfixturevalue("unpatched")
     env = TextWorld(f"textworld:{game}", infos=infos, engine="stock")
     assert isinstance(env._engine, StockEngine)
-    assert play(env, 300) == cached
+    assert play(env, 200) == cached
 
 
 @pytest.mark.parametrize("name", ["coin", "treasure"])

@@ -40,7 +40,7 @@ def random_commands(engine: StockEngine, steps: int) -> Iterator[tuple[str | Non
 
 def test_the_fast_start_changes_no_response(story: Path) -> None:
     fast = StockEngine(story, INFOS, fast=True)
-    for command, response in random_commands(StockEngine(story, INFOS), 60):
+    for command, response in random_commands(StockEngine(story, INFOS), 40):
         assert (fast.reset() if command is None else fast.step(command)) == response
 
 
