@@ -21,7 +21,7 @@ takes precedence:
     cached   the transition cache, built with the code of this folder (default)
     stock    TextWorld's own environment. The variable also turns off all patches of loading, generating and compiling.
              One patch stays: rule files are read in a fixed order, because a generated game must have the same bytes
-             on every machine.
+             on every machine. The check of a new game (`validation/playthrough_check.py`) simulates its rules anyway.
 """
 
 from __future__ import annotations
