@@ -4,7 +4,7 @@
 
 One game of each family, half of its commands with all infos and half with none, each half in a process of its own that
 works in an empty folder; a command that takes longer than a minute ends its process. Everything goes through
-the environment, so gatekeeper and engine are tested together. Exit status 1 where anything was found.
+the environment, so filter and engine are tested together. Exit status 1 where anything was found.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
     python -m benchmarks.textworld_speed --out benchmarks/textworld_speed.json
 
-One process, one core; ours is `actde/TextWorld-v0` as an agent meets it, gatekeeper included, TextWorld's is what
+One process, one core; ours is `actde/TextWorld-v0` as an agent meets it, command filter included, TextWorld's is what
 `textworld.start` makes. Both play the same commands in turn (A, B, A, B ...):
 
     warm     steps that were played before; the best of the turns for each command on TextWorld's side, the best
@@ -47,7 +47,7 @@ class Pair:
     """Our environment and TextWorld's of one game."""
 
     def __init__(self, game: str, infos: tuple[str, ...]) -> None:
-        memory.MEMORY = TransitionCache()  # a cold start
+        memory.PROCESS_CACHE = TransitionCache()  # a cold start
         self.ours = TextWorld(game, infos=infos, max_turns=1_000_000)
         self.own = Own(self.ours.path, infos)
 

@@ -22,7 +22,7 @@ from games.parameters import format_settings
 from games.textworld.generation.families import FAMILIES
 from games.textworld.generation.make_game import canonical_hash, make_game, write_game
 from games.textworld.transitions.crawl import crawl
-from games.textworld.transitions.graph import Transitions
+from games.textworld.transitions.graph import TransitionGraph
 from games.worker_pool import WorkerPool
 
 SAMPLED = {
@@ -100,7 +100,7 @@ def _states(game: Any) -> int | None:
     with tempfile.TemporaryDirectory() as folder:
         story = Path(folder) / "tw-game.z8"
         write_game(game, story)
-        graph = Transitions(story, ())
+        graph = TransitionGraph(story, ())
         graph.acquire()
         try:
             found = crawl(graph, STATES)

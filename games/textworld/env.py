@@ -1,6 +1,6 @@
 """TextWorld games behind our contract, and Z-machine stories without TextWorld's extras: one game file each.
 
-Commands pass the gatekeeper (`command_filter.py`) first and files are checked before they are loaded
+Commands pass a filter (`command_filter.py`) first and files are checked before they are loaded
 (`game_file.py`). What plays a game is an engine (`protocol.py`): in this process where the file is ours,
 in one of its own (`games/textworld/engines/subprocess_engine.py`) where it is another's or has failed before.
 """
@@ -17,18 +17,16 @@ from typing import Any
 from games import files
 from games.base import StepResult, TextGame
 from games.errors import GameError, nearest
-from games.textworld.engines.command_filter import CommandFilter
-from games.textworld.engines.free_text_filter import FreeGuard
+from games.textworld.engines.command_filter import CommandFilter, FreeTextFilter
 from games.textworld.engines.protocol import CONSTANT, INFOS, Engine, EngineResponse
-from games.textworld.engines.subprocess_engine import IsolatedEngine, inner_engine
+from games.textworld.engines.subprocess_engine import SubprocessEngine, inner_engine
 from games.textworld.generation import textnav
+from games.textworld.upstream import engine_choice
 from games.textworld.validation import game_file
 
 BANNER_END = "$$$$$$$$ \\$$$$$$$ \n"
 """The last line of the large TEXTWORLD that opens every game; it says nothing and costs hundreds of tokens."""
 TURNS = 100
-ENGINE, STORY_ENGINE = "remembering", "story"
-"""What plays TextWorld's games and other stories (names of `games.textworld.engines.subprocess_engine.INNER`)."""
 _FAILED: set[Path] = set()
 """Files whose engine failed in this process."""
 LATIN = bytes(range(128, 256)).decode("cp1252", "ignore")
@@ -51,10 +49,13 @@ class TextWorld(TextGame):
     `intermediate_reward`; the last two say nothing in cooking games with `drop`), the turn (`feedback`,
     `last_command`) and what never changes (`command_templates`, `verbs`, `entities`, `typed_entities`). `score`,
     `max_score`, `won`, `lost`, `moves` and `objective` always come, and `extra.walkthrough` at reset. `moves` counts
-    commands, understood or not. A command that the gatekeeper stops is answered as not understood, costs a turn,
+    commands, understood or not. A command that the filter stops is answered as not understood, costs a turn,
     and leaves its reason in `info["refused"]`. Texts are stripped at both ends, and the opening comes without
     TextWorld's banner. Left out of TextWorld's names: `facts`, `location`, `last_action` and `game`, which are
     its own objects or come in no fixed order.
+
+    `engine` is `cached`, or `stock` for TextWorld's own environment, without a cache and without any patch of
+    `games/textworld/upstream/`; None takes it from the environment variable ACTDE_ENGINE (default: cached).
     """
 
     def __init__(
@@ -64,7 +65,9 @@ class TextWorld(TextGame):
         max_turns: int | None = None,
         infos: Sequence[str] = (),
         render_mode: str | None = None,
+        engine: str | None = None,
     ) -> None:
+        engine = engine_choice(engine)
         for name in infos:
             if name not in KNOWN:
                 raise GameError(f"infos: TextWorld games have no {name!r} to ask for; {nearest(name, KNOWN)}")
@@ -79,14 +82,14 @@ class TextWorld(TextGame):
         self._answer: EngineResponse
         self._engine: Engine
         try:
-            self._engine = _engine_for(self.path, [name for name in INFOS if name in needed], origin)
+            self._engine = _engine_for(engine, self.path, [name for name in INFOS if name in needed], origin)
         except GameError:
             _FAILED.add(self.path)
             raise
-        self._facts = self._engine.facts
+        self._facts = self._engine.game_info
         self._known = {"max_score": self._facts.max_score, "objective": self._facts.objective}
         self._lists = {name: getattr(self._facts, name) for name in CONSTANT if name in infos}
-        self._guard = FreeGuard() if plain else CommandFilter(self._facts.command_templates)
+        self._guard = FreeTextFilter() if plain else CommandFilter(self._facts.command_templates)
         limit = max(TURNS, 3 * len(self._facts.walkthrough)) if max_turns is None else max_turns
         super().__init__(max_turns=limit, characters=LATIN if plain else record, render_mode=render_mode)
 
@@ -100,7 +103,7 @@ class TextWorld(TextGame):
     def needs_interpreter(self, command: str) -> bool:
         """Would this command take milliseconds, and not microseconds?"""
         verdict = self._guard.check(command, self._answer.admissible_commands)
-        return verdict.command is not None and not self._engine.remembers(verdict.command)
+        return verdict.command is not None and not self._engine.is_cached(verdict.command)
 
     def _start(self, options: dict[str, Any]) -> StepResult:
         try:
@@ -117,7 +120,7 @@ class TextWorld(TextGame):
 
     def _play(self, command: str) -> StepResult:
         before = self._answer
-        if not self._engine.remembers(command):
+        if not self._engine.is_cached(command):
             verdict = self._guard.check(command, before.admissible_commands)
             if verdict.command is None:
                 moment = self._moment(verdict.reply)
@@ -163,14 +166,14 @@ def _observed(record: str) -> str:
     return ""  # also where a foreign record has a mark of another form
 
 
-def _engine_for(path: Path, infos: Sequence[str], origin: str) -> Engine:
-    """What plays a checked file; in a process of its own those of others and those that failed before."""
+def _engine_for(name: str, path: Path, infos: Sequence[str], origin: str) -> Engine:
+    """Return the engine of a checked file; in a child process for files of others and those that failed before."""
     if origin == game_file.PLAIN:
-        return IsolatedEngine(path, infos, inner=STORY_ENGINE)
+        return SubprocessEngine(path, infos, inner="jericho")
     with _named_tw(path) as story:
         if origin == game_file.FOREIGN or path in _FAILED:
-            return IsolatedEngine(story, infos, inner=ENGINE)
-        return inner_engine(ENGINE, story, infos)
+            return SubprocessEngine(story, infos, inner=name)
+        return inner_engine(name, story, infos)
 
 
 def _locate(game: str) -> Path:

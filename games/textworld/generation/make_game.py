@@ -24,7 +24,7 @@ from games.textworld.generation.reserved_seeds import RESERVED
 from games.textworld.upstream.compile import compile_story
 from games.textworld.upstream.fast_chaining import quicker_chaining
 from games.textworld.upstream.rule_simulation import without_compiling
-from games.textworld.upstream.start import rules_parsed_once
+from games.textworld.upstream.start import rule_files_sorted, rules_parsed_once
 from games.textworld.validation import game_file, playthrough_check
 
 if TYPE_CHECKING:
@@ -92,7 +92,13 @@ def make_game(name: str, values: Values, *, attempt: int = 0) -> Game:
     options.seeds = seed
     textworld.g_rng.set_seed(seed)
     try:
-        with rules_parsed_once(), without_compiling(), quicker_chaining(), warnings.catch_warnings():
+        with (
+            rules_parsed_once(),
+            rule_files_sorted(),
+            without_compiling(),
+            quicker_chaining(),
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore", GenerationWarning)  # a name got an adjective
             game = chosen.make(settings, options)
     except (QuestGenerationError, AssertionError, ValueError) as error:

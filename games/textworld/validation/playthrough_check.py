@@ -13,8 +13,8 @@ import re
 import tempfile
 from pathlib import Path
 
-from games.textworld.upstream.rule_simulation import Rehearsal, UnsureError
-from games.textworld.upstream.start import rules_parsed_once, start
+from games.textworld.upstream.rule_simulation import AmbiguousRulesError, RuleSimulation
+from games.textworld.upstream.start import rules_parsed_once, start, start_untracked, traced_events
 
 
 def main(story: str) -> int:
@@ -58,29 +58,25 @@ def find_own_problem(story: bytes, record: bytes) -> str:
 
     That is: the command is admissible, the interpreter reports the same action, and the last one wins all points.
     """
-    from textworld.envs.wrappers.tw_inform7 import Inform7Data, _detect_i7_events_debug_tags
-    from textworld.envs.zmachine.jericho import JerichoEnv
     from textworld.generator.game import Game
 
     with rules_parsed_once(), tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "tw-game.z8"
         file.write_bytes(story)
         game = Game.deserialize(json.loads(record))
-        env = Inform7Data(JerichoEnv())
-        env.load(str(file))
-        state, rehearsal = env.reset(), Rehearsal(game)
+        env, state = start_untracked(file)
+        simulation = RuleSimulation(game)
         if _words(game.objective) not in _words(state.feedback):
             return "the objective is not in the opening text"
-        env._send("tw-trace-actions")
         for command in game.metadata["walkthrough"]:
             try:
-                _, expected = rehearsal.step(command)
-            except UnsureError as error:
+                _, expected = simulation.step(command)
+            except AmbiguousRulesError as error:
                 return f"the rules are not clear about its walkthrough: {error}"
             if not expected:
                 return f"the walkthrough asks for {command!r}, which is not possible"
             state, _, _ = env.step(command)
-            events, _ = _detect_i7_events_debug_tags(state.feedback)
+            events, _ = traced_events(state.feedback)
             if [event.lower() for event in events] != [expected]:
                 return f"{command!r} of the walkthrough did {', '.join(events) or 'nothing'}, and not {expected}"
         if not (state.won and state.score == game.max_score):
