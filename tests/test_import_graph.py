@@ -1,4 +1,4 @@
-"""Arrows between subpackages, and import cycles. Imports inside functions count; those for type checkers only do not."""
+"""Arrows between subpackages, and import cycles. Imports inside functions count; imports for type checkers do not."""
 
 import ast
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ SUBPACKAGES: dict[str, set[str]] = {
     "experiments.release": {"experiments.compare"},
     "experiments.reproduce": {"experiments.compare"},
 }
-"""The sibling subpackages that each one may import. Modules beside them, such as agents/protocol.py, are open to all."""
+"""The sibling subpackages that each one may import. All may import modules beside them, such as agents/protocol.py."""
 
 
 def module_of(path: Path) -> str:
