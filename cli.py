@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from agents.play.transcript import Entry
     from agents.protocol import Turn
     from agents.training.trainer import Trainer
-    from games.textworld.generation.manifest import Entry as GameEntry
+    from games.textworld.generation.manifest import ManifestEntry
 
 DISK = {
     errno.ENOSPC: "the disk is full",
@@ -318,7 +318,7 @@ def generate(
             _show([f"{states} states found; {whole} of {len(crawled)} games are known completely"])
 
 
-def _crawl(entries: Sequence[GameEntry]) -> dict[str, Any]:
+def _crawl(entries: Sequence[ManifestEntry]) -> dict[str, Any]:
     """Find the states of games that have not been crawled; file -> what was found."""
     from games.textworld.transitions.crawl import crawl_file
 
@@ -330,7 +330,7 @@ def _crawl(entries: Sequence[GameEntry]) -> dict[str, Any]:
     return found
 
 
-def _previews(folder: Path, entries: Sequence[GameEntry], *, quiet: bool) -> list[str]:
+def _previews(folder: Path, entries: Sequence[ManifestEntry], *, quiet: bool) -> list[str]:
     """Draw the map of the first game of each level, in the terminal and as pictures, whose names are returned."""
     from experiments.release.map_picture import draw_map
     from games.textworld.maps import load_map

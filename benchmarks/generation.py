@@ -40,7 +40,7 @@ from pathlib import Path
 def spent():
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(one.ru_utime + one.ru_stime for one in used)
-from games import making
+from games.textworld.generation import make_game as making
 from games.errors import GameError
 for line in sys.stdin:
     name, values, path = json.loads(line)

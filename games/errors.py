@@ -1,4 +1,4 @@
-"""The one error a user of the games can cause, and the nearest name that goes with it. No game logic here."""
+"""The error that a user of the games can cause, and the hint that names the nearest known name."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterable
 
 
 class GameError(ValueError):
-    """A user's mistake about a game; the message is one clear line."""
+    """A user's mistake about a game; the message is one line."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """What to add to an error about an unknown name: the nearest known one, or all of them.
+    """Return the end of an error message about an unknown name: the nearest known name, or all of them.
 
     >>> nearest("treasur", ["coin", "treasure"])
     "did you mean 'treasure'?"

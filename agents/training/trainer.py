@@ -55,7 +55,7 @@ from agents.training.rollout_batch import RolloutBatch
 from agents.training.updater import Updater, make_torch_optimizer, set_learning_rates
 from agents.training.warm_start import load_prior
 from games.game_hash import game_hash
-from games.textworld.generation.reserved_seeds import refuse_reserved
+from games.specs import reject_reserved_seeds
 
 RECENT = 100
 """Episodes over which `recent_success` is counted."""
@@ -73,7 +73,7 @@ class Trainer:
                 "give --beta below 1"
             )
         self.specs = games.resolve(settings.game)
-        refuse_reserved(self.specs)
+        reject_reserved_seeds(self.specs)
         self.curriculum = LevelSchedule(self.specs, promote=settings.promote, episodes=settings.promote_episodes)
         self.strategies = strategies_of(self.specs[0])
         self.settings, self.learning = settings, learning

@@ -145,7 +145,7 @@ def markdown(results: Mapping[str, Any]) -> str:
             "",
             f"Levels 1 to {family.levels}, settings beside `level` and `seed`:",
         ]
-        lines += ["", *(f"* `{setting.name}`: {setting.help}" for setting in family.settings), ""]
+        lines += ["", *(f"* `{setting.name}`: {setting.help}" for setting in family.own_parameters), ""]
         lines += _table(rows)
     return "\n".join([*lines, ""])
 
@@ -156,7 +156,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     for row in rows:
         duplicates = row["candidates"] - row["impossible"] - row["different"]
         family = FAMILIES[row["family"]]
-        cells = [str(row["level"]), f"`{format_settings(family.settings, row['settings'])}`"]
+        cells = [str(row["level"]), f"`{format_settings(family.own_parameters, row['settings'])}`"]
         cells += [_spread(row["found"].get(key)) for key in MEASURES]
         cells.append(f"over {STATES:,}" if row["states"] is None else f"{row['states']:,}")
         cells += [str(row["candidates"]), str(row["different"]), str(duplicates), str(row["impossible"])]

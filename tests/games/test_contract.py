@@ -16,7 +16,7 @@ from gymnasium.utils.env_checker import check_env
 
 import games
 from games.base import TextGame
-from games.registration import GAMES
+from games.registration import ENTRY_POINTS
 
 SIMPLE = "textworld:simple?level=1&seed=7"
 KEYWORDS: dict[str, dict[str, Any]] = {
@@ -29,10 +29,10 @@ ODD = ["", " ", "xyzzy", "\\boxed{go east}", "a\0b", "go\neast", "\ud800", "é",
 
 
 def test_every_registered_game_is_in_this_contract() -> None:
-    assert set(GAMES) == set(KEYWORDS)
+    assert set(ENTRY_POINTS) == set(KEYWORDS)
 
 
-@pytest.mark.parametrize("name", GAMES)
+@pytest.mark.parametrize("name", ENTRY_POINTS)
 def test_gymnasiums_checker_has_nothing_to_say(name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -40,7 +40,7 @@ def test_gymnasiums_checker_has_nothing_to_say(name: str) -> None:
         check_env(env.unwrapped)
 
 
-@pytest.mark.parametrize("name", GAMES)
+@pytest.mark.parametrize("name", ENTRY_POINTS)
 def test_gymnasium_makes_a_game_without_an_import_of_ours(name: str) -> None:
     code = (
         f"import gymnasium; env = gymnasium.make('games:{name}', **{KEYWORDS[name]!r});"
@@ -171,11 +171,11 @@ def test_render_shows_the_command_and_its_answer_and_costs_nothing_unasked() -> 
 
 
 def test_chance_is_gymnasiums_own_stream_although_it_is_made_late(env: TextGame) -> None:
-    env.reset(seed=5, options={"start": "defect"} if "start" in env.options else None)
+    env.reset(seed=5, options={"start": "defect"} if "start" in env.reset_options else None)
     expected = seeding.np_random(5)[0]
     assert env.np_random_seed == 5
     assert list(env.np_random.integers(1000, size=4)) == list(expected.integers(1000, size=4))
-    env.reset(options={"start": "defect"} if "start" in env.options else None)
+    env.reset(options={"start": "defect"} if "start" in env.reset_options else None)
     assert env.np_random.integers(1000) == expected.integers(1000)
     with pytest.raises(gymnasium.error.Error, match="greater or equal to zero"):
         env.reset(seed=-1)

@@ -126,7 +126,7 @@ def test_a_folder_without_games_and_a_foreign_file_are_refused(tmp_path: Path) -
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_level_is_complete_or_says_why_it_is_left_out(name: str) -> None:
     family = FAMILIES[name]
-    names = {setting.name for setting in family.table}
+    names = {setting.name for setting in family.parameters}
     for level in range(1, family.levels + 1):
         if any(low <= level <= high for low, high in family.excluded):
             with pytest.raises(GameError, match="left out"):
@@ -134,5 +134,5 @@ def test_every_level_is_complete_or_says_why_it_is_left_out(name: str) -> None:
             continue
         values = family.complete({"level": level})
         assert set(values) == names
-        spelled = split_query(format_settings(family.table, values), name)
-        assert parse_settings(family.table, spelled, name) == values
+        spelled = split_query(format_settings(family.parameters, values), name)
+        assert parse_settings(family.parameters, spelled, name) == values

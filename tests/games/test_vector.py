@@ -16,7 +16,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import games
 from games.specs import GameSpec
-from games.vector import TextVectorEnv, gather, textworld
+from games.vector import TextVectorEnv, make_textworld_vec, stack_infos
 from tests.helpers.fakes import Corridor, CorridorSpec
 
 SIMPLE = "textworld:simple?level=1&seed=7"
@@ -217,11 +217,13 @@ def test_misuse_is_named() -> None:
     with pytest.raises(games.GameError, match="at least one game"):
         TextVectorEnv([])
     with pytest.raises(games.GameError, match="3 games need num_envs=3 or more, got 1"):
-        textworld(game="textworld:simple?level=1&seed=1..3")
+        make_textworld_vec(game="textworld:simple?level=1&seed=1..3")
 
 
 def test_infos_of_several_kinds_lose_nothing() -> None:
-    got = gather([{"score": 1, "won": True, "x": [1, 2]}, {"score": 0.5, "x": None}, {"x": [3, 4], "deep": {"a": 1}}])
+    got = stack_infos(
+        [{"score": 1, "won": True, "x": [1, 2]}, {"score": 0.5, "x": None}, {"x": [3, 4], "deep": {"a": 1}}]
+    )
     assert got["score"].tolist() == [1.0, 0.5, 0.0]
     assert got["_score"].tolist() == [True, True, False]
     assert got["won"].dtype == np.bool_

@@ -21,7 +21,7 @@ from games import files
 from games.errors import GameError, nearest
 from games.parameters import Value, parse_settings
 from games.textworld.generation.families import MAX_SEED, family
-from games.textworld.generation.manifest import NAME, SPLITS, Entry, files_hash, load_manifest, write_manifest
+from games.textworld.generation.manifest import NAME, SPLITS, ManifestEntry, files_hash, load_manifest, write_manifest
 from games.textworld.generation.reserved_seeds import RESERVED
 from games.textworld.generation.workers import Pool
 
@@ -81,7 +81,7 @@ def generate(
     settings: Mapping[str, str] | None = None,
     workers: int | None = None,
     on_progress: Callable[[Progress], None] | None = None,
-) -> list[Entry]:
+) -> list[ManifestEntry]:
     """Make a curriculum in the folder `out` and return its games in order.
 
     `settings` are further settings of the family as text (`{"goal": "none"}`), `workers` is the number of
@@ -114,11 +114,11 @@ def _request(name: str, levels: Sequence[int], per_level: int, split: str, seed:
     reserved = {"level", "seed", *(("split",) if name == "cooking" else ())} & set(words)
     if reserved:
         raise GameError(f"settings: {sorted(reserved)[0]} is an option of its own, not a setting of the games")
-    given = parse_settings(chosen.table, words, name)
+    given = parse_settings(chosen.parameters, words, name)
     if name == "cooking":
         given["split"] = split
     for level in levels:
-        chosen.complete({**parse_settings(chosen.table, {"level": str(level)}, name), **given})
+        chosen.complete({**parse_settings(chosen.parameters, {"level": str(level)}, name), **given})
     data = {"family": name, "levels": list(levels), "per_level": per_level, "split": split, "seed": seed}
     return {**data, "settings": given}
 
@@ -142,10 +142,10 @@ def _claim(folder: Path, request: Any) -> None:
         files.write_whole(mark, json.dumps(request).encode())
 
 
-def _make(folder: Path, request: Any, pool: Pool, report: Callable[[Progress], None]) -> list[Entry]:
+def _make(folder: Path, request: Any, pool: Pool, report: Callable[[Progress], None]) -> list[ManifestEntry]:
     """All games of the request, in order."""
     journal = _read_journal(folder / JOURNAL)
-    entries: list[Entry] = []
+    entries: list[ManifestEntry] = []
     looked = 0
     passed: Counter[str] = Counter()
     total = request["per_level"] * len(request["levels"])
@@ -209,14 +209,14 @@ def _seed(request: Any, level: int, number: int) -> int:
     return seed - len(RESERVED) if seed in RESERVED else seed
 
 
-def _take(folder: Path, request: Any, values: dict[str, Value], verdict: dict[str, Any], at: int) -> Entry:
+def _take(folder: Path, request: Any, values: dict[str, Value], verdict: dict[str, Any], at: int) -> ManifestEntry:
     """Move a candidate's files to their place, unless an earlier run has done so."""
     name = f"tw-{request['family']}-level{values['level']}-{at % request['per_level'] + 1:04}.z8"
     for suffix in (".json", ".z8"):
         source = Path(verdict["work"]).with_suffix(suffix)
         if source.exists():
             source.replace((folder / name).with_suffix(suffix))
-    entry = Entry(
+    entry = ManifestEntry(
         file=name,
         family=request["family"],
         level=int(str(values["level"])),

@@ -204,4 +204,4 @@ def _digest(data: object) -> str:
 def _spell(name: str, settings: Mapping[str, Any]) -> str:
     from games.parameters import format_settings
 
-    return f"textworld:{name}?{format_settings(FAMILIES[name].table, settings)}"
+    return f"textworld:{name}?{format_settings(FAMILIES[name].parameters, settings)}"

@@ -17,7 +17,7 @@ SPLITS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class ManifestEntry:
     """One game of a curriculum, a line of its manifest."""
 
     file: str
@@ -41,7 +41,7 @@ class Entry:
     """Where the `.z8` lies; not written to the manifest."""
 
 
-KEYS = tuple(item.name for item in fields(Entry) if item.name != "path")
+KEYS = tuple(item.name for item in fields(ManifestEntry) if item.name != "path")
 TYPES = {"level": int, "seed": int, "max_score": int, "walkthrough_length": int, "settings": dict}
 
 
@@ -50,14 +50,14 @@ def files_hash(story: Path) -> str:
     return hashlib.sha256(story.read_bytes() + story.with_suffix(".json").read_bytes()).hexdigest()
 
 
-def write_manifest(folder: Path, entries: Iterable[Entry]) -> Path:
+def write_manifest(folder: Path, entries: Iterable[ManifestEntry]) -> Path:
     """Write the manifest of `folder`, whole or not at all."""
     lines = [json.dumps({k: v for k, v in asdict(entry).items() if k in KEYS}) + "\n" for entry in entries]
     files.write_whole(folder / NAME, "".join(lines).encode())
     return folder / NAME
 
 
-def load_manifest(path: Path, *, split: str | None = None) -> list[Entry]:
+def load_manifest(path: Path, *, split: str | None = None) -> list[ManifestEntry]:
     """The games of a manifest, in order; with `split` those of that split only.
 
     GameError in one line for a malformed line, a missing file, or one whose bytes are not those recorded.
@@ -81,7 +81,7 @@ def load_manifest(path: Path, *, split: str | None = None) -> list[Entry]:
     return kept
 
 
-def _parse(line: str, where: str, folder: Path) -> Entry:
+def _parse(line: str, where: str, folder: Path) -> ManifestEntry:
     try:
         data = json.loads(line)
     except (ValueError, RecursionError):
@@ -97,10 +97,10 @@ def _parse(line: str, where: str, folder: Path) -> Entry:
     name = data["file"]
     if Path(name).name != name or not name.endswith(".z8") or not name.isprintable():
         raise GameError(f"{where}: file: expected the name of a .z8 file in the same folder, got {name!r}")
-    return Entry(**data, path=folder / name)
+    return ManifestEntry(**data, path=folder / name)
 
 
-def _verify(entry: Entry, manifest: Path) -> None:
+def _verify(entry: ManifestEntry, manifest: Path) -> None:
     for file in (entry.path, entry.path.with_suffix(".json")):
         if not file.is_file():
             raise GameError(f"{manifest}: its game file {file.name} is missing")
@@ -108,5 +108,5 @@ def _verify(entry: Entry, manifest: Path) -> None:
         raise GameError(f"{manifest}: its game file {entry.file} is damaged or was changed")
 
 
-def _splits(entries: Iterable[Entry]) -> str:
+def _splits(entries: Iterable[ManifestEntry]) -> str:
     return ", ".join(sorted({entry.split for entry in entries}))

@@ -17,6 +17,7 @@ from agents.play.baselines import WalkthroughAgent
 from agents.play.runner import EpisodeRunner
 from agents.protocol import Decision, EpisodeEnd, Turn
 from games import GameError
+from games.specs import make_textworld
 from games.textworld import env
 from games.textworld.engines.protocol import INFOS
 from games.textworld.engines.stock import StockEngine
@@ -126,7 +127,7 @@ def test_a_child_ends_with_its_input_and_writes_nothing_where_we_work(
 
 
 def test_others_files_are_played_alone_and_ours_here(story: Path) -> None:
-    ours, theirs = TextWorld(GAME), TextWorld(str(story))
+    ours, theirs = make_textworld(GAME), TextWorld(str(story))
     assert not isinstance(ours._engine, IsolatedEngine)
     assert isinstance(theirs._engine, IsolatedEngine)
     text, info = ours.reset(seed=0)
@@ -136,7 +137,7 @@ def test_others_files_are_played_alone_and_ours_here(story: Path) -> None:
 
 def test_a_file_whose_engine_failed_is_played_alone_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(env, "_FAILED", set())
-    game = TextWorld(GAME)
+    game = make_textworld(GAME)
     game.reset(seed=0)
 
     def fail(command: str) -> None:
@@ -145,7 +146,7 @@ def test_a_file_whose_engine_failed_is_played_alone_from_then_on(monkeypatch: py
     monkeypatch.setattr(game._engine, "step", fail)
     with pytest.raises(GameError, match="out of order"):
         game.step("look")
-    again = TextWorld(GAME)
+    again = make_textworld(GAME)
     assert isinstance(again._engine, IsolatedEngine)
     again.close()
 
@@ -158,7 +159,7 @@ class Spec:
     made: list[TextWorld] = field(default_factory=list)
 
     def make(self, *, max_turns: int | None = None, infos: Sequence[str] = ()) -> TextWorld:
-        self.made.append(TextWorld(self.name, max_turns=max_turns, infos=infos))
+        self.made.append(make_textworld(self.name, max_turns=max_turns, infos=infos))
         return self.made[-1]
 
 

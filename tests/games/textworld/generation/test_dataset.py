@@ -15,12 +15,12 @@ import pytest
 import games
 from games.textworld.generation.dataset import Progress, split_of
 from games.textworld.generation.make_game import canonical_hash, make_game
-from games.textworld.generation.manifest import Entry
+from games.textworld.generation.manifest import ManifestEntry
 
 REQUEST = {"family": "treasure", "levels": [1, 2], "per_level": 2, "split": "train", "seed": 4}
 
 
-def make(out: Path, **changes: object) -> list[Entry]:
+def make(out: Path, **changes: object) -> list[ManifestEntry]:
     return games.generate(out, **{**REQUEST, **changes})  # type: ignore[arg-type]
 
 
