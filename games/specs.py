@@ -161,7 +161,6 @@ def _resolve_family(head: str, query: str) -> list[GameSpec]:
 
 def _one(chosen: Family, level: int, given: Mapping[str, Value]) -> GameSpec:
     preset = chosen.complete({"level": level})
-    chosen.complete({"level": level, **given})
     kept = {"level": level, **{k: v for k, v in given.items() if k == "seed" or preset[k] != v}}
     ordered = {p.name: kept[p.name] for p in chosen.parameters if p.name in kept}
     name = f"textworld:{chosen.name}?{format_settings(chosen.parameters, ordered)}"

@@ -18,7 +18,7 @@ from typing import Any
 
 from games import files
 from games.errors import GameError, nearest
-from games.parameters import Value, parse_settings
+from games.parameters import parse_settings
 from games.textworld.generation.families import MAX_SEED, family
 from games.textworld.generation.manifest import NAME, SPLITS, ManifestEntry, files_hash, load_manifest, write_manifest
 from games.textworld.generation.reserved_seeds import RESERVED
@@ -97,7 +97,9 @@ def generate(
                 with Pool(workers) as pool:
                     entries = _make(folder, request, pool, on_progress or (lambda progress: None))
                 write_manifest(folder, entries)
-            _tidy(folder)
+            for name in (JOURNAL, LOCK):
+                (folder / name).unlink(missing_ok=True)
+            shutil.rmtree(folder / WORK, ignore_errors=True)
     return load_manifest(folder / NAME)
 
 
@@ -154,9 +156,9 @@ def _make(folder: Path, request: Any, pool: Pool, report: Callable[[Progress], N
     for level in request["levels"]:
         wanted, misses = len(entries) + request["per_level"], 0
         report_progress()
-        for values, verdict in _candidates(folder, request, level, journal, pool):
+        for verdict in _candidates(folder, request, level, journal, pool):
             if verdict["verdict"] == "made" and verdict["hash"] not in {entry.hash for entry in entries}:
-                entries.append(_accept(folder, request, values, verdict, len(entries)))
+                entries.append(_accept(folder, request, verdict, len(entries)))
                 misses = 0
             else:
                 passed[PASSED[verdict["verdict"]]] += 1
@@ -173,13 +175,13 @@ def _make(folder: Path, request: Any, pool: Pool, report: Callable[[Progress], N
 
 def _candidates(
     folder: Path, request: Any, level: int, journal: dict[str, Any], pool: Pool
-) -> Iterator[tuple[dict[str, Value], dict[str, Any]]]:
-    """Yield (settings, verdict) of the candidates of a level, without end.
+) -> Iterator[dict[str, Any]]:
+    """Yield the verdicts on the candidates of a level, without end; `work` is the story of a candidate that was made.
 
     Twice as many candidates as processes are in flight, so that no process waits for a slow one. Closing the generator
     cancels the jobs that have not begun.
     """
-    ahead: deque[tuple[str, dict[str, Value], Any]] = deque()
+    ahead: deque[tuple[str, Any]] = deque()
     number = 0
     try:
         while True:
@@ -188,16 +190,16 @@ def _candidates(
                 key = f"{level}-{number}"
                 job = {"family": request["family"], "values": values, "split": request["split"],
                        "path": str(folder / WORK / f"tw-{key}.z8")}  # fmt: skip
-                ahead.append((key, values, None if key in journal else pool.submit(job)))
+                ahead.append((key, None if key in journal else pool.submit(job)))
                 number += 1
-            key, values, future = ahead.popleft()
+            key, future = ahead.popleft()
             if future is not None:
                 journal[key] = future.result()
                 with (folder / JOURNAL).open("a") as file:
                     file.write(json.dumps({"key": key, **journal[key]}) + "\n")
-            yield values, {**journal[key], "work": str(folder / WORK / f"tw-{key}.z8")}
+            yield {**journal[key], "work": folder / WORK / f"tw-{key}.z8"}
     finally:
-        for _, _, future in ahead:
+        for _, future in ahead:
             if future is not None:
                 future.cancel()
 
@@ -209,12 +211,13 @@ def _seed(request: Any, level: int, number: int) -> int:
     return seed - len(RESERVED) if seed in RESERVED else seed
 
 
-def _accept(folder: Path, request: Any, values: dict[str, Value], verdict: dict[str, Any], at: int) -> ManifestEntry:
+def _accept(folder: Path, request: Any, verdict: dict[str, Any], at: int) -> ManifestEntry:
     """Move a candidate's files to their place, unless an earlier run has done so."""
-    name = f"tw-{request['family']}-level{values['level']}-{at % request['per_level'] + 1:04}.z8"
+    settings = verdict["settings"]
+    name = f"tw-{request['family']}-level{settings['level']}-{at % request['per_level'] + 1:04}.z8"
     path = folder / name
     for suffix in (".json", ".z8"):
-        source = Path(verdict["work"]).with_suffix(suffix)
+        source = verdict["work"].with_suffix(suffix)
         if source.exists():
             source.replace(path.with_suffix(suffix))
     if files_hash(path) != verdict["sha256"]:
@@ -222,8 +225,8 @@ def _accept(folder: Path, request: Any, values: dict[str, Value], verdict: dict[
     return ManifestEntry(
         file=name,
         family=request["family"],
-        level=int(str(values["level"])),
-        seed=int(str(values["seed"])),
+        level=settings["level"],
+        seed=settings["seed"],
         split=request["split"],
         path=path,
         **{key: verdict[key] for key in ("settings", "max_score", "walkthrough_length", "hash", "sha256")},
@@ -243,10 +246,3 @@ def _read_journal(path: Path) -> dict[str, Any]:
     text = "".join(json.dumps({"key": key, **verdict}) + "\n" for key, verdict in journal.items())
     files.write_whole(path, text.encode())
     return journal
-
-
-def _tidy(folder: Path) -> None:
-    """Delete the working files of a finished curriculum."""
-    (folder / JOURNAL).unlink(missing_ok=True)
-    (folder / LOCK).unlink(missing_ok=True)
-    shutil.rmtree(folder / WORK, ignore_errors=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from games.errors import GameError, nearest
 from games.parameters import Parameter, Value
+from games.textworld.generation import textnav
 
 if TYPE_CHECKING:
     from textworld import GameOptions
@@ -69,10 +70,6 @@ def _number(name: str, low: int, high: int, text: str) -> Parameter:
     return Parameter(name=name, kind="int", low=low, high=high, help=text)
 
 
-def _simple_preset(level: int) -> dict[str, Value]:
-    return {"goal": GOALS[(level - 1) // 3], "rewards": REWARDS[(level - 1) % 3], "test": False}
-
-
 def _treasure_brief(game: Game) -> str:
     facts = game.quests[0].win_events[0].condition.preconditions
     wanted = next(fact.arguments[0].name for fact in facts if fact.name == "in" and fact.arguments[1].type == "I")
@@ -95,10 +92,6 @@ COOKING = (
 COOKING_NAMES = ("recipe", "take", "rooms", "open", "cook", "cut", "drop")
 
 
-def _cooking_preset(level: int) -> dict[str, Value]:
-    return {**dict(zip(COOKING_NAMES, COOKING[level - 1], strict=True)), "split": "any", "goal": "brief"}
-
-
 def _cooking(values: Values, options: GameOptions) -> Game:
     if int(str(values["take"])) > int(str(values["recipe"])):
         raise GameError(f"textworld:cooking: take={values['take']}: expected at most recipe={values['recipe']}")
@@ -114,10 +107,6 @@ QUEST = (
 )  # fmt: skip
 
 
-def _quest_preset(level: int) -> dict[str, Value]:
-    return {**dict(zip(("rooms", "objects", "steps"), QUEST[level - 1], strict=True)), "goal": "detailed"}
-
-
 def _quest(values: Values, options: GameOptions) -> Game:
     from textworld.generator import make_game
 
@@ -125,16 +114,6 @@ def _quest(values: Values, options: GameOptions) -> Game:
     options.nb_objects = int(str(values["objects"]))
     options.quest_length = int(str(values["steps"]))
     return make_game(options)
-
-
-def _textnav_preset(level: int) -> dict[str, Value]:
-    return {"house": HOUSES[level - 1], "observed": "full", "goal": "brief"}
-
-
-def _textnav(values: Values, options: GameOptions) -> Game:
-    from games.textworld.generation import textnav
-
-    return textnav.make(values, options)
 
 
 def _challenge(name: str, settings: dict[str, Any], options: GameOptions) -> Game:
@@ -152,7 +131,11 @@ _FAMILIES = (
     Family(
         name="simple",
         levels=9,
-        preset=_simple_preset,
+        preset=lambda level: {
+            "goal": GOALS[(level - 1) // 3],
+            "rewards": REWARDS[(level - 1) % 3],
+            "test": False,
+        },
         make=lambda values, options: _challenge("tw-simple", dict(values), options),
         own_parameters=(
             _goal(),
@@ -180,7 +163,11 @@ _FAMILIES = (
     Family(
         name="cooking",
         levels=len(COOKING),
-        preset=_cooking_preset,
+        preset=lambda level: {
+            **dict(zip(COOKING_NAMES, COOKING[level - 1], strict=True)),
+            "split": "any",
+            "goal": "brief",
+        },
         make=_cooking,
         own_parameters=(
             _goal(("brief", "none")),
@@ -202,7 +189,10 @@ _FAMILIES = (
     Family(
         name="quest",
         levels=len(QUEST),
-        preset=_quest_preset,
+        preset=lambda level: {
+            **dict(zip(("rooms", "objects", "steps"), QUEST[level - 1], strict=True)),
+            "goal": "detailed",
+        },
         make=_quest,
         brief=lambda game: f"Your task: {game.metadata['walkthrough'][-1]}.",
         own_parameters=(
@@ -215,8 +205,8 @@ _FAMILIES = (
     Family(
         name="textnav",
         levels=len(HOUSES),
-        preset=_textnav_preset,
-        make=_textnav,
+        preset=lambda level: {"house": HOUSES[level - 1], "observed": "full", "goal": "brief"},
+        make=textnav.make,
         own_parameters=(
             _goal(("brief", "none")),
             Parameter(

@@ -78,7 +78,11 @@ def load_manifest(path: Path, *, split: str | None = None) -> list[ManifestEntry
             splits = sorted({entry.split for entry in entries})
             raise GameError(f"{path}: no game of the {split} split; it holds: {', '.join(splits)}")
         for entry in kept:
-            _verify(entry, path)
+            for file in (entry.path, entry.path.with_suffix(".json")):
+                if not file.is_file():
+                    raise GameError(f"{path}: its game file {file.name} is missing")
+            if files_hash(entry.path) != entry.sha256:
+                raise GameError(f"{path}: its game file {entry.file} is damaged or was changed")
     return kept
 
 
@@ -99,11 +103,3 @@ def _parse(line: str, where: str, folder: Path) -> ManifestEntry:
     if Path(name).name != name or not name.endswith(".z8") or not name.isprintable():
         raise GameError(f"{where}: file: expected the name of a .z8 file in the same folder, got {name!r}")
     return ManifestEntry(**data, path=folder / name)
-
-
-def _verify(entry: ManifestEntry, manifest: Path) -> None:
-    for file in (entry.path, entry.path.with_suffix(".json")):
-        if not file.is_file():
-            raise GameError(f"{manifest}: its game file {file.name} is missing")
-    if files_hash(entry.path) != entry.sha256:
-        raise GameError(f"{manifest}: its game file {entry.file} is damaged or was changed")
