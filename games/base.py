@@ -18,6 +18,8 @@ from games.errors import GameError, nearest
 from games.parameters import Parameter
 
 Info = dict[str, Any]
+Step = tuple[str, float, bool, bool, Info]
+"""Observation, reward, terminated, truncated, info."""
 MAX_TURNS = 1_000_000
 
 
@@ -99,8 +101,8 @@ class TextGame(gymnasium.Env[str, str]):
         self._rendered = result.text
         return result.text, self._info(result)
 
-    def step(self, command: str) -> tuple[str, float, bool, bool, Info]:
-        """Play one command; return observation, reward, terminated, truncated and info."""
+    def step(self, command: str) -> Step:
+        """Play one command."""
         if not isinstance(command, str):
             raise TypeError(f"a command is a str, got {type(command).__name__}: {command!r}")
         if not self._running:

@@ -19,11 +19,10 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from games.base import Info, Step
 from games.errors import GameError, nearest
 from games.specs import GameSpec, resolve
 
-Info = dict[str, Any]
-Step = tuple[str, float, bool, bool, Info]
 Batch = tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], Info]
 
 

@@ -11,11 +11,10 @@ from typing import Any
 
 import gymnasium
 
+from games.base import Info, Step
 from games.errors import GameError
 
 Env = gymnasium.Env[str, str]
-Info = dict[str, Any]
-Step = tuple[str, float, bool, bool, Info]
 
 
 class Bonus(gymnasium.Wrapper[str, str, str, str]):

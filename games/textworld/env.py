@@ -76,7 +76,9 @@ class TextWorld(TextGame):
         self._observed = _observed(record)
         needed = (*infos, *(textnav.PARTS if self._observed else ()))
         self._response: EngineResponse
-        self._engine: Engine = self._call(_make_engine, self.path, [name for name in INFOS if name in needed], origin)
+        self._engine: Engine = self._call_engine(
+            _make_engine, self.path, [name for name in INFOS if name in needed], origin
+        )
         facts = self._engine.facts
         self._constants = {"max_score": facts.max_score, "objective": facts.objective}
         self._constant_lists = {name: getattr(facts, name) for name in CONSTANT if name in infos}
@@ -89,16 +91,14 @@ class TextWorld(TextGame):
     def close(self) -> None:
         """Free the interpreter; a second call does nothing, `reset` loads it again."""
         super().close()
-        engine = getattr(self, "_engine", None)
-        if engine is not None:
-            engine.close()
+        self._engine.close()
 
     def needs_interpreter(self, command: str) -> bool:
         """Whether this command runs the interpreter, which takes milliseconds instead of microseconds."""
         verdict = self._filter.check(command, self._response.admissible_commands)
         return verdict.command is not None and not self._engine.remembers(verdict.command)
 
-    def _call(self, function: Callable[..., T], *args: Any) -> T:
+    def _call_engine(self, function: Callable[..., T], *args: Any) -> T:
         """Call a function of the engine; where it fails, later engines of this file run in a child process."""
         try:
             return function(*args)
@@ -107,7 +107,7 @@ class TextWorld(TextGame):
             raise
 
     def _start(self, options: dict[str, Any]) -> StepResult:
-        self._response = self._call(self._engine.reset)
+        self._response = self._call_engine(self._engine.reset)
         _, banner, opening = self._response.text.partition(BANNER_END)
         result = self._result((opening if banner else self._response.text).strip())
         objective = self._constants["objective"]
@@ -125,7 +125,7 @@ class TextWorld(TextGame):
                 result.info["refused"] = verdict.reason
                 return result
             command = verdict.command
-        self._response = self._call(self._engine.step, command)
+        self._response = self._call_engine(self._engine.step, command)
         return self._result(self._response.text, command, reward=self._response.score - before.score)
 
     def _result(self, text: str, command: str | None = None, reward: int = 0) -> StepResult:

@@ -27,10 +27,10 @@ HEADER = 64
 MAX_RECORD = 200_000_000
 OURS, FOREIGN, PLAIN = "ours", "foreign", "plain"
 """The origin of a file: a game made by this project, any other TextWorld game, a story without TextWorld's record."""
-VERSIONS = range(1, 9)
-STORIES = tuple(f".z{version}" for version in VERSIONS)
 UNIT = {1: 2, 2: 2, 3: 2, 4: 4, 5: 4, 6: 8, 7: 8, 8: 8}
 """Z-machine version -> bytes in a unit of the header's length."""
+STORIES = tuple(f".z{version}" for version in UNIT)
+"""The suffixes of game files."""
 CHECK_SECONDS = 300
 """Time limit of the child process."""
 VARIABLE = "ACTDE_UNVERIFIED"
@@ -60,7 +60,7 @@ def check(path: Path) -> str:
     """Return the origin of a sound file: OURS, FOREIGN or PLAIN; GameError for anything else."""
     if is_plain(path):
         with files.disk_errors("read the game file", "is it readable?"):
-            check_story(path.read_bytes(), path, VERSIONS)
+            check_story(path.read_bytes(), path, UNIT)
         return PLAIN
     story, record = pair(path)
     with files.disk_errors("read the game file", "is it readable?"):
