@@ -71,17 +71,18 @@ class GameSpec:
         return cached_game(self.target, dict(self.settings))
 
 
-def make_textworld(
-    game: str, *, max_turns: int | None = None, infos: Sequence[str] = (), render_mode: str | None = None
-) -> TextWorld:
-    """Make the one TextWorld game that a GAME string names; the entry point of `actde/TextWorld-v0`."""
+def make_textworld(game: str, **keywords: Any) -> TextWorld:
+    """Make the one TextWorld game that a GAME string names; the entry point of `actde/TextWorld-v0`.
+
+    `keywords` are those of `games.textworld.env.TextWorld`.
+    """
     from games.textworld.env import TextWorld
 
     specs = resolve(game)
     if len(specs) != 1 or specs[0].kind not in ("textworld", "file"):
         what = f"{len(specs)} games" if len(specs) != 1 else f"a {specs[0].kind} game"
         raise GameError(f"game={game!r}: expected one TextWorld game, got {what}")
-    return TextWorld(specs[0].story(), max_turns=max_turns, infos=infos, render_mode=render_mode)
+    return TextWorld(specs[0].story(), **keywords)
 
 
 make_textworld.__dict__["metadata"] = {"render_modes": ["ansi"], "render_fps": 1}
