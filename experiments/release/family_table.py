@@ -40,21 +40,6 @@ MEASURES = {
     "points": "points",
     "commands": "admissible commands at the start",
 }
-NOTES = {
-    "simple": "A fixed house with six rooms: find one food and put it on the stove. Levels 1-3 tell in detail how,"
-    " 4-6 in brief, 7-9 not at all; within each the points are dense, balanced, sparse.",
-    "coin": "Rooms in a chain and a coin at its end, one point. Level L up to 100 has L rooms; 101-150 add a dead end"
-    " to each room of a chain of L - 100, 201-233 two to each room of a chain of L - 200. Levels 151-200 would have"
-    " more than 100 rooms, which TextWorld 1.7 cannot compile.",
-    "treasure": "A maze with one thing to take and one that must not be taken, one point. Levels 1-10 have 5 empty"
-    " rooms, 11-20 ten with containers that may be closed, 21-30 twenty with locks; the way grows within each.",
-    "cooking": "Read the cookbook, then fetch, cut, cook and eat; a point for most things done right. The levels add"
-    " skills and rooms. Foods and recipes differ between the splits.",
-    "quest": "TextWorld's general generator: rooms, things and the length of the quest grow with the level, one point.",
-    "textnav": "The Text-Nav task of LMRL-Gym, made again from its paper (`textnav.py` says what is whose): ten"
-    " rooms, take the stale food from the living room and put it into the fridge in the kitchen, one point. The seed"
-    " draws where the player begins, on level 2 also which room lies where.",
-}
 
 
 def levels_of(name: str) -> tuple[int, ...]:
@@ -141,7 +126,7 @@ def markdown(results: Mapping[str, Any]) -> str:
             "",
             f"## {name}",
             "",
-            NOTES[name],
+            family.description,
             "",
             f"Levels 1 to {family.levels}, settings beside `level` and `seed`:",
         ]

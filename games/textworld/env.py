@@ -68,7 +68,7 @@ class TextWorld(TextGame):
     ) -> None:
         for name in infos:
             if name not in KNOWN:
-                raise GameError(f"infos: TextWorld games have no {name!r} to ask for; {nearest(name, KNOWN)}")
+                raise GameError(f"infos: TextWorld games have no entry {name!r}; {nearest(name, KNOWN)}")
         self.path = Path(path).absolute()
         origin = game_file.check(self.path)
         plain = origin == game_file.PLAIN

@@ -132,10 +132,10 @@ def _claim(folder: Path, request: Any) -> None:
     mark = folder / REQUEST
     if mark.exists():
         try:
-            found = json.loads(mark.read_text())
+            previous = json.loads(mark.read_text())
         except ValueError:
-            found = None
-        if found != request:
+            previous = None
+        if previous != request:
             raise GameError(f"{folder}: holds a curriculum made with other settings; choose another folder")
     elif any(folder.iterdir()):
         raise GameError(f"{folder}: the folder is not empty; choose an empty or new one")
@@ -167,8 +167,8 @@ def _make(folder: Path, request: Any, pool: Pool, report: Callable[[Progress], N
             if len(entries) == wanted:
                 break
             if misses == PATIENCE:
-                found = request["per_level"] - (wanted - len(entries))
-                raise GameError(f"{request['family']} level {level}: only {found} different games were found for"
+                accepted = request["per_level"] - (wanted - len(entries))
+                raise GameError(f"{request['family']} level {level}: only {accepted} different games were found for"
                                 f" the {request['split']} split, {request['per_level']} were asked for")  # fmt: skip
     return entries
 

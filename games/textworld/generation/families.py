@@ -30,6 +30,8 @@ class Family:
     """One family of games."""
 
     name: str
+    description: str
+    """What its games are and how they change with the level."""
     levels: int
     """Levels go from 1 to this."""
     own_parameters: tuple[Parameter, ...]
@@ -58,7 +60,7 @@ class Family:
         for low, high in self.excluded:
             if low <= level <= high:
                 raise GameError(f"textworld:{self.name}: level {level} would have more than 100 rooms, which"
-                                f" TextWorld cannot compile; levels {low} to {high} are left out")  # fmt: skip
+                                f" TextWorld cannot compile; levels {low} to {high} are excluded")  # fmt: skip
         return {"level": level, "seed": 0, **self.preset(level), **given}
 
 
@@ -130,6 +132,9 @@ def _leveled_challenge(name: str) -> Callable[[Values, GameOptions], Game]:
 _FAMILIES = (
     Family(
         name="simple",
+        description="A fixed house with six rooms: find one food and put it on the stove. The objective is detailed"
+        " on levels 1-3, brief on 4-6, absent on 7-9; within each group of three, points are dense,"
+        " balanced, sparse.",
         levels=9,
         preset=lambda level: {
             "goal": GOALS[(level - 1) // 3],
@@ -145,6 +150,9 @@ _FAMILIES = (
     ),
     Family(
         name="coin",
+        description="Rooms in a chain and a coin at its end, one point. Level L up to 100 has L rooms; 101-150 add"
+        " one dead end to each room of a chain of L - 100, 201-233 two to each room of a chain of L - 200."
+        " Levels 151-200 would have more than 100 rooms, which TextWorld 1.7 cannot compile.",
         levels=233,
         excluded=((151, 200),),
         preset=lambda level: {"goal": "detailed"},
@@ -154,6 +162,9 @@ _FAMILIES = (
     ),
     Family(
         name="treasure",
+        description="A maze with one thing to take and one that must not be taken, one point. Levels 1-10 have 5"
+        " empty rooms, 11-20 ten with containers that may be closed, 21-30 twenty with locks; the route"
+        " grows within each group of ten.",
         levels=30,
         preset=lambda level: {"goal": "detailed"},
         make=_leveled_challenge("tw-treasure_hunter"),
@@ -162,6 +173,8 @@ _FAMILIES = (
     ),
     Family(
         name="cooking",
+        description="Read the cookbook, then fetch, cut, cook and eat; a point for most things done right. The levels"
+        " add skills and rooms. Foods and recipes differ between the splits.",
         levels=len(COOKING),
         preset=lambda level: {
             **dict(zip(COOKING_NAMES, COOKING[level - 1], strict=True)),
@@ -172,7 +185,7 @@ _FAMILIES = (
         own_parameters=(
             _goal(("brief", "none")),
             _number("recipe", 1, 5, "ingredients of the recipe"),
-            _number("take", 0, 5, "ingredients that must be found"),
+            _number("take", 0, 5, "ingredients that the player must fetch"),
             Parameter(name="rooms", kind="int", choices=(1, 6, 9, 12), help="size of the house"),
             Parameter(name="open", kind="bool", help="doors and containers are closed"),
             Parameter(name="cook", kind="bool", help="ingredients must be cooked"),
@@ -188,6 +201,8 @@ _FAMILIES = (
     ),
     Family(
         name="quest",
+        description="TextWorld's general generator: rooms, things and the length of the quest grow with the level,"
+        " one point.",
         levels=len(QUEST),
         preset=lambda level: {
             **dict(zip(("rooms", "objects", "steps"), QUEST[level - 1], strict=True)),
@@ -204,6 +219,9 @@ _FAMILIES = (
     ),
     Family(
         name="textnav",
+        description="The Text-Nav task of LMRL-Gym, rebuilt from its paper (`games/textworld/generation/textnav.py`):"
+        " ten rooms, take the stale food from the living room and put it into the fridge in the kitchen,"
+        " one point. The seed draws where the player begins, on level 2 also which room lies where.",
         levels=len(HOUSES),
         preset=lambda level: {"house": HOUSES[level - 1], "observed": "full", "goal": "brief"},
         make=textnav.make,
@@ -222,16 +240,6 @@ _FAMILIES = (
     ),
 )
 FAMILIES: MappingProxyType[str, Family] = MappingProxyType({family.name: family for family in _FAMILIES})
-"""simple: a fixed house; find one food and put it on the stove. The objective is detailed on levels 1-3, brief on 4-6,
-    absent on 7-9; within each group of three, points are dense, balanced, sparse.
-coin: rooms in a chain and a coin at the end, one point. Level L up to 100 has L rooms; 101-150 add one dead end to
-    each room of a chain of L-100, 201-233 two to each room of a chain of L-200.
-treasure: a maze with one thing to take and one that must not be taken. Levels 1-10 have 5 empty rooms, 11-20 ten
-    with closed doors and containers, 21-30 twenty with locks; the route grows within each group of ten.
-cooking: read the cookbook, fetch, cut, cook, eat. Levels 1-10 add skills and rooms (table COOKING).
-quest: TextWorld's general generator; levels 1-10 add rooms, things and steps (table QUEST).
-textnav: the Text-Nav task of LMRL-Gym (textnav.py); the seed draws the player's first room, on level 2 also the
-    house."""
 
 
 def family(name: str) -> Family:

@@ -139,11 +139,11 @@ def _check_foreign(story: Path, data: bytes, text: bytes) -> None:
         return
     what, why = _run_check(story)
     if what == "unverified" and not trusting:
-        other = f"damaged, changed, or made with another version of it; {VARIABLE}=1 plays it all the same"
-        raise GameError(f"{story}: the .json beside it cannot be relied on ({why}): {other}")
+        causes = f"damaged, changed, or made with another version of TextWorld; {VARIABLE}=1 plays it anyway"
+        raise GameError(f"{story}: the .json beside it does not match the story ({why}): {causes}")
     if what in ("problem", "crash"):
         raise GameError(f"{story}: the game is damaged, or the .json beside it belongs to another game ({why})")
-    with files.disk_errors("remember that the game was checked", f"see {files.VARIABLE}"):
+    with files.disk_errors("store that the game was checked", f"see {files.VARIABLE}"):
         marker.parent.mkdir(parents=True, exist_ok=True)
         files.write_whole(marker, f"{story.name}\n".encode())
 
@@ -160,7 +160,7 @@ def _run_check(story: Path) -> tuple[str, str]:
                 cwd=folder, start_new_session=True,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
-            raise GameError(f"{story}: the game hangs ({CHECK_SECONDS} s to examine it)") from None
+            raise GameError(f"{story}: the game hangs (no result within {CHECK_SECONDS} s)") from None
     if child.returncode == 0:
         return "", ""
     for line in child.stdout.splitlines():

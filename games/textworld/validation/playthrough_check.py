@@ -45,7 +45,7 @@ def find_problem(story: Path) -> str:
             return "the objective is not in the opening text"
         for command in state["extra.walkthrough"] or ():
             if command not in state.admissible_commands:
-                return f"the walkthrough asks for {command!r}, which is not possible"
+                return f"the command {command!r} of the walkthrough is not admissible"
             state, _, _ = env.step(command)
         if state["extra.walkthrough"] and not (state.won and state.score == state.max_score):
             return "the walkthrough does not win"
@@ -79,11 +79,11 @@ def find_own_problem(story: bytes, record: bytes) -> str:
             except UnsureError as error:
                 return f"the rules are not clear about its walkthrough: {error}"
             if not expected:
-                return f"the walkthrough asks for {command!r}, which is not possible"
+                return f"the command {command!r} of the walkthrough is not admissible"
             state, _, _ = env.step(command)
             events, _ = _detect_i7_events_debug_tags(state.feedback)
             if [event.lower() for event in events] != [expected]:
-                return f"{command!r} of the walkthrough did {', '.join(events) or 'nothing'}, and not {expected}"
+                return f"{command!r} of the walkthrough did {', '.join(events) or 'nothing'} instead of {expected}"
         if not (state.won and state.score == game.max_score):
             return "the walkthrough does not win"
         env.close()

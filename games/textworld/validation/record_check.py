@@ -57,7 +57,7 @@ def _check_actions(game: Game) -> str:
                 facts = (*action.preconditions, *action.postconditions)
                 named = {v.name: v.type for fact in facts for v in fact.arguments if fact.name != "event"}
                 if any(name not in known or types.get(name, type_) != type_ for name, type_ in named.items()):
-                    return f"the action {action.name!r} of a quest is about what is not in the game"
+                    return f"the action {action.name!r} of a quest refers to things that are not in the game"
             for action in event.actions:
                 rule = game.kb.logic.rules.get(action.name)
                 mapping = None if rule is None else rule.match(action)
