@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from games.errors import GameError
+from games.files import sha256
 from games.specs import GameSpec
 from games.textworld.validation import game_file
 
@@ -25,7 +26,7 @@ def game_hash(spec: GameSpec) -> str:
         return hashlib.sha256(spec.name.encode()).hexdigest()
     story = spec.story()
     if game_file.is_plain(story):
-        return hashlib.sha256(story.read_bytes()).hexdigest()
+        return sha256(story)
     return _record_hash(game_file.pair(story)[1])
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests import ROOT
 
-OURS = {"actde", "agents", "experiments", "games", "terminal", "tests", "benchmarks", "cli", "options"}
+OURS = {"actde", "agents", "experiments", "games", "terminal", "tests", "benchmarks", "cli"}
 MAY = {
     "actde": {"actde"},
     "games": {"games"},
@@ -18,7 +18,7 @@ MAY = {
 }
 FOREIGN = {
     "actde": {"torch"},
-    "games": {"gymnasium", "numpy", "platformdirs", "textworld", "jericho", "tatsu", "networkx"},
+    "games": {"filelock", "gymnasium", "numpy", "platformdirs", "textworld", "jericho", "tatsu", "networkx"},
 }
 """The packages of others that a leaf may use."""
 HEAVY = {"jericho", "peft", "tensorboard", "textworld", "torch", "transformers", "accelerate", "scipy", "gymnasium"} | {

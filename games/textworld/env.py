@@ -180,5 +180,5 @@ def _with_tw_name(story: Path) -> Path:
         copy.parent.mkdir(parents=True, exist_ok=True)
         for file, content in ((copy.with_suffix(".json"), record), (copy, data)):
             if not file.exists():
-                files.write_whole(file, content)
+                files.atomic_write(file, content)
     return copy

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from games import files
+from games.child_process import python_environment
 from games.errors import GameError
 
 HEADER = 64
@@ -145,19 +146,18 @@ def _check_foreign(story: Path, data: bytes, text: bytes) -> None:
         raise GameError(f"{story}: the game is damaged, or the .json beside it belongs to another game ({why})")
     with files.disk_errors("store that the game was checked", f"see {files.VARIABLE}"):
         marker.parent.mkdir(parents=True, exist_ok=True)
-        files.write_whole(marker, f"{story.name}\n".encode())
+        files.atomic_write(marker, f"{story.name}\n")
 
 
 def _run_check(story: Path) -> tuple[str, str]:
     """Run `playthrough_check` and return (`problem`, `unverified` or `crash`, why), or two empty strings."""
     code = "import sys; from games.textworld.validation.playthrough_check import main; sys.exit(main(sys.argv[1]))"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(Path(path).absolute()) for path in sys.path)}
     with tempfile.TemporaryDirectory(prefix="actde-check-", ignore_cleanup_errors=True) as folder:
         try:
             child = subprocess.run(
                 [sys.executable, "-c", code, str(story.absolute())],
-                capture_output=True, text=True, errors="replace", timeout=CHECK_SECONDS, env=environment, check=False,
-                cwd=folder, start_new_session=True,
+                capture_output=True, text=True, errors="replace", timeout=CHECK_SECONDS, env=python_environment(),
+                check=False, cwd=folder, start_new_session=True,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             raise GameError(f"{story}: the game hangs (no result within {CHECK_SECONDS} s)") from None
