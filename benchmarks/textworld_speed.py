@@ -30,8 +30,8 @@ import numpy as np
 
 from benchmarks.textworld_exact import Own
 from games import files
+from games.specs import make_textworld
 from games.textworld.engines.protocol import INFOS
-from games.textworld.env import TextWorld
 from games.textworld.transitions import cache as memory
 from games.textworld.transitions.cache import TransitionCache
 
@@ -48,7 +48,7 @@ class Pair:
 
     def __init__(self, game: str, infos: tuple[str, ...]) -> None:
         memory.PROCESS_CACHE = TransitionCache()  # a cold start
-        self.ours = TextWorld(game, infos=infos, max_turns=1_000_000)
+        self.ours = make_textworld(game, infos=infos, max_turns=1_000_000)
         self.own = Own(self.ours.path, infos)
 
     def script(self, rng: np.random.Generator, steps: int, followed: float) -> list[str]:

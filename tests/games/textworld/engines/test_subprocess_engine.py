@@ -19,6 +19,7 @@ from agents.play.baselines import WalkthroughAgent
 from agents.play.runner import EpisodeRunner
 from agents.protocol import Decision, EpisodeEnd, Turn
 from games import GameError
+from games.specs import make_textworld
 from games.textworld import env
 from games.textworld.engines import subprocess_engine
 from games.textworld.engines.protocol import INFOS
@@ -154,7 +155,7 @@ def test_an_answer_without_end_is_one_error(story: Path, monkeypatch: pytest.Mon
 
 
 def test_files_of_others_are_played_in_a_child_process_and_ours_in_this_one(story: Path) -> None:
-    ours, theirs = TextWorld(GAME), TextWorld(str(story))
+    ours, theirs = make_textworld(GAME), TextWorld(str(story))
     assert not isinstance(ours._engine, SubprocessEngine)
     assert isinstance(theirs._engine, SubprocessEngine)
     text, info = ours.reset(seed=0)
@@ -164,7 +165,7 @@ def test_files_of_others_are_played_in_a_child_process_and_ours_in_this_one(stor
 
 def test_a_file_whose_engine_failed_is_played_in_a_child_process_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(env, "_FAILED", set())
-    game = TextWorld(GAME)
+    game = make_textworld(GAME)
     game.reset(seed=0)
 
     def fail(command: str) -> None:
@@ -173,7 +174,7 @@ def test_a_file_whose_engine_failed_is_played_in_a_child_process_from_then_on(mo
     monkeypatch.setattr(game._engine, "step", fail)
     with pytest.raises(GameError, match="out of order"):
         game.step("look")
-    again = TextWorld(GAME)
+    again = make_textworld(GAME)
     assert isinstance(again._engine, SubprocessEngine)
     again.close()
 
@@ -186,7 +187,7 @@ class Spec:
     made: list[TextWorld] = field(default_factory=list)
 
     def make(self, *, max_turns: int | None = None, infos: Sequence[str] = ()) -> TextWorld:
-        self.made.append(TextWorld(self.name, max_turns=max_turns, infos=infos))
+        self.made.append(make_textworld(self.name, max_turns=max_turns, infos=infos))
         return self.made[-1]
 
 
