@@ -42,8 +42,8 @@ def play(player: Player, tape: TapeSpec, at: Sequence[int], episode: int) -> dic
     for number in range(max(at)):
         turn = tape.turn(number, episode=episode)
         begun = time.perf_counter()
-        readings = agent.read([turn])
-        ((decision, command),) = agent.choose([turn], readings)
+        readings = agent.evaluate([turn])
+        ((decision, command),) = agent.sample([turn], readings)
         seconds = {"ours": time.perf_counter() - begun}
         commands = command_tokens(readings[0])
         text.show(turn)
@@ -59,7 +59,7 @@ def play(player: Player, tape: TapeSpec, at: Sequence[int], episode: int) -> dic
             row["policies_differ"] = float(np.abs(theirs - ours).sum() / 2)
             found[number + 1] = row
         begun = time.perf_counter()
-        agent.take([turn], readings, [command])
+        agent.commit([turn], readings, [command])
         seconds["ours"] += time.perf_counter() - begun
         text.tokens += commands[command]
     agent.end([ended(episode)])

@@ -39,10 +39,10 @@ WAYS = ("again", "kept", "attention")
 def decide(agent: LanguageModelAgent, turn: Turn, taken: int | None) -> tuple[float, Reading, Decision, int]:
     """Read, choose and take a command (`taken`, or the one chosen): seconds, reading, decision, number taken."""
     begun = time.perf_counter()
-    readings = agent.read([turn])
-    ((decision, command),) = agent.choose([turn], readings)
+    readings = agent.evaluate([turn])
+    ((decision, command),) = agent.sample([turn], readings)
     command = command if taken is None else taken
-    agent.take([turn], readings, [command])
+    agent.commit([turn], readings, [command])
     return time.perf_counter() - begun, readings[0], decision, command
 
 

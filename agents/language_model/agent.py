@@ -13,12 +13,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from agents.language_model.command_policy import HeadValues, choices_on_the_way, decide
+from agents.language_model.command_policy import HeadValues, choices_for_command, decide
 from agents.language_model.token_stream import Choice, Segment, TokenStream
 from agents.model.actor_critic import ActorCritic, entropy
 from agents.model.command_trie import Trie, build_trie
 from agents.model.kv_cache import RaggedCache
-from agents.model.tree_decoder import TreeInput, keep_branch, read_blocks
+from agents.model.tree_decoder import TreeInput, commit_branches, forward_trees
 from agents.protocol import AgentError, Decision, EpisodeEnd, Turn
 from agents.text.prompt import PLAIN, PromptFormat
 
@@ -95,13 +95,13 @@ class LanguageModelAgent:
         """One command for each turn; see `agents.protocol.Agent`."""
         if self.mode == "free":
             return self._act_free(turns)
-        readings = self.read(turns)
-        found = self.choose(turns, readings)
-        self.take(turns, readings, [command for _, command in found])
+        readings = self.evaluate(turns)
+        found = self.sample(turns, readings)
+        self.commit(turns, readings, [command for _, command in found])
         return [decision for decision, _ in found]
 
     @torch.no_grad()
-    def read(self, turns: Sequence[Turn]) -> list[Reading]:
+    def evaluate(self, turns: Sequence[Turn]) -> list[Reading]:
         """Read what the game wrote, and what the heads say of every command; `take` has to follow. `trie` mode only."""
         tries = [self._trie(turn) for turn in turns]
         lives = [self._read_turn(turn, max(trie.depths)) for turn, trie in zip(turns, tries, strict=True)]
@@ -114,7 +114,7 @@ class LanguageModelAgent:
             Reading(trie=trie, heads=seen, block=block) for trie, seen, block in zip(tries, heads, blocks, strict=True)
         ]
 
-    def choose(self, turns: Sequence[Turn], readings: Sequence[Reading]) -> list[tuple[Decision, int]]:
+    def sample(self, turns: Sequence[Turn], readings: Sequence[Reading]) -> list[tuple[Decision, int]]:
         """Draw a command for each turn, or take the likeliest: the decision and the command's number."""
         rngs = [None if self.greedy else self._live[turn.episode].rng for turn in turns]
         return [
@@ -122,7 +122,7 @@ class LanguageModelAgent:
             for turn, reading, rng in zip(turns, readings, rngs, strict=True)
         ]
 
-    def take(
+    def commit(
         self,
         turns: Sequence[Turn],
         readings: Sequence[Reading],
@@ -136,12 +136,12 @@ class LanguageModelAgent:
         for turn, reading, command, label in zip(turns, readings, commands, labels or [None] * len(turns), strict=True):
             stream, heads = self._live[turn.episode].stream, reading.heads
             trie, place = reading.trie, len(stream.tokens) - 1
-            for choice in choices_on_the_way(trie, command, heads, position=place, turn=stream.turn, label=label):
-                stream.choose(choice)
+            for choice in choices_for_command(trie, command, heads, position=place, turn=stream.turn, label=label):
+                stream.record(choice)
             stream.tokens += [trie.tokens[node] for node in reversed(trie.path(command))]
         read = [(reading.block, command) for reading, command in zip(readings, commands, strict=True) if reading.block]
         if read:
-            keep_branch(self._cache, [block for block, _ in read], [command for _, command in read])
+            commit_branches(self._cache, [block for block, _ in read], [command for _, command in read])
         for turn, reading in zip(turns, readings, strict=True):
             if reading.block:
                 stream = self._live[turn.episode].stream
@@ -177,7 +177,7 @@ class LanguageModelAgent:
             stream = TokenStream(episode=turn.episode, gamma=self.gamma, row=self._cache.add_row())
             rng = np.random.default_rng([self.seed, turn.episode])
             live = self._live[turn.episode] = _Live(stream, rng, turn.prompt, turn.terminator)
-        live.stream.next_turn(turn.reward, first=turn.first)
+        live.stream.begin_turn(turn.reward, first=turn.first)
         self._append(live, turn.observation, first=turn.first, reserve=reserve)
         return live
 
@@ -219,12 +219,12 @@ class LanguageModelAgent:
     def _read_heads(self, blocks: Sequence[TreeInput]) -> HeadValues:
         if not blocks:
             return HeadValues(logprobs=np.zeros((0, 1)), values=np.zeros(0), q_values=None)
-        hidden = read_blocks(self.model, self._cache, blocks)
+        hidden = forward_trees(self.model, self._cache, blocks)
         offered = [block.trie.alternatives[n] for block in blocks if block.trie for n in block.trie.branching]
         alternatives = np.full((len(offered), max(map(len, offered))), -1, dtype=np.int64)
         for row, tokens in enumerate(offered):
             alternatives[row, : len(tokens)] = tokens
-        return HeadValues.of(self.model.read(hidden, torch.from_numpy(alternatives).to(self.model.device)))
+        return HeadValues.of(self.model.evaluate_heads(hidden, torch.from_numpy(alternatives).to(self.model.device)))
 
     def _bootstrap(self, endings: Sequence[EpisodeEnd], lives: dict[int, _Live]) -> dict[int, float]:
         """v of the state after each truncated episode."""
@@ -235,7 +235,7 @@ class LanguageModelAgent:
             live = lives[ending.episode]
             self._append(live, ending.observation, first=False, reserve=0)
             blocks.append(TreeInput(row=live.stream.row, tokens=live.stream.pending))
-        values = self.model.heads.values(read_blocks(self.model, self._cache, blocks)).tolist()
+        values = self.model.heads.values(forward_trees(self.model, self._cache, blocks)).tolist()
         return {ending.episode: value for ending, value in zip(endings, values, strict=True)}
 
     # -- the free mode ---------------------------------------------------------------------------------
@@ -252,17 +252,19 @@ class LanguageModelAgent:
             if not writing:
                 break
             blocks = [TreeInput(row=lives[i].stream.row, tokens=lives[i].stream.pending) for i in writing]
-            hidden = read_blocks(self.model, self._cache, blocks)
+            hidden = forward_trees(self.model, self._cache, blocks)
             logprobs = self.model.all_logprobs(hidden)
             spread = entropy(logprobs).tolist()
             tokens = [self._next_token(lives[i].rng, row) for i, row in zip(writing, logprobs, strict=True)]
-            heads = HeadValues.of(self.model.read(hidden, torch.tensor(tokens, device=self.model.device)[:, None]))
+            heads = HeadValues.of(
+                self.model.evaluate_heads(hidden, torch.tensor(tokens, device=self.model.device)[:, None])
+            )
             for index, (i, token) in enumerate(zip(writing, tokens, strict=True)):
                 stream = lives[i].stream
                 stream.cached = self._cache.lengths[stream.row]
                 values[i] = float(heads.values[index]) if values[i] is None else values[i]
                 entropies[i] += spread[index]
-                stream.choose(
+                stream.record(
                     Choice(
                         position=len(stream.tokens) - 1,
                         turn=stream.turn,

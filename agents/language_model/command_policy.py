@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.language_model.token_stream import Choice
-from agents.model.actor_critic import Readout
+from agents.model.actor_critic import HeadOutputs
 from agents.model.command_trie import Trie
 from agents.protocol import Decision
 
@@ -31,7 +31,7 @@ class HeadValues:
     """[n, K] q(s, token), units of reward: least over the heads, of the target heads where there are any."""
 
     @classmethod
-    def of(cls, readout: Readout) -> Self:
+    def of(cls, readout: HeadOutputs) -> Self:
         """A readout as arrays on the CPU."""
         q = readout.q_values if readout.target_q_values is None else readout.target_q_values
         return cls(
@@ -96,7 +96,7 @@ def decide(
     return decision, command
 
 
-def choices_on_the_way(
+def choices_for_command(
     trie: Trie, command: int, heads: HeadValues, *, position: int, turn: int, label: int | None = None
 ) -> list[Choice]:
     """The record of every choice on the way to a command.

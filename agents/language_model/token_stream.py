@@ -85,13 +85,13 @@ class TokenStream:
         """Tokens that the trunk has not read yet."""
         return self.tokens[self.cached :]
 
-    def choose(self, choice: Choice) -> None:
+    def record(self, choice: Choice) -> None:
         """Record a choice; the one before now knows its next value."""
         if self._choices:
             self._choices[-1] = replace(self._choices[-1], next_value=choice.value)
         self._choices.append(choice)
 
-    def next_turn(self, reward: float, *, first: bool) -> None:
+    def begin_turn(self, reward: float, *, first: bool) -> None:
         """Book the reward of the command before and one turn's discount on the last choice."""
         self.turn += 1
         if not first:

@@ -18,7 +18,7 @@ from agents.protocol import AgentError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Readout:
+class HeadOutputs:
     """What the heads say at N choices with up to K alternatives (padding has log-probability -inf)."""
 
     logprobs: Tensor
@@ -48,7 +48,7 @@ class Choices:
 
 
 class ActorCritic(nn.Module):
-    """A causal language model and its heads. `forward` is the update; `hidden` and `read` serve the rollout."""
+    """A causal language model and its heads. `forward` serves the update, the other methods the rollout."""
 
     def __init__(self, lm: nn.Module, heads: Heads) -> None:
         super().__init__()
@@ -76,19 +76,19 @@ class ActorCritic(nn.Module):
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
-    def recompute_activations(self) -> None:
+    def enable_gradient_checkpointing(self) -> None:
         """Keep less of a pass for its gradient and compute it again; in training mode only, never with a cache."""
         newer = hasattr(self.base, "activation_checkpointing_enable")  # transformers 5.2x renamed it
         getattr(self.base, "activation_checkpointing_enable" if newer else "gradient_checkpointing_enable")()
 
-    def hidden(self, tokens: Tensor, **kwargs: Any) -> Tensor:
+    def hidden_states(self, tokens: Tensor, **kwargs: Any) -> Tensor:
         """Last hidden states [B, L, d] of token ids [B, L]; causal, so padding on the right changes nothing."""
         trunk = getattr(self.base, self.base.base_model_prefix)
         with self._in_trunk_dtype():
             states: Tensor = trunk(input_ids=tokens, **kwargs).last_hidden_state
         return states
 
-    def read(self, hidden: Tensor, alternatives: Tensor) -> Readout:
+    def evaluate_heads(self, hidden: Tensor, alternatives: Tensor) -> HeadOutputs:
         """Read all heads at hidden states [N, d] for alternatives [N, K] (token ids, -1 is padding).
 
         The lm_head and the Q heads are applied to the distinct tokens of the batch only.
@@ -102,7 +102,7 @@ class ActorCritic(nn.Module):
             q = _gather(self.heads.q_values(hidden, tokens, weight), where)
             if self.heads.target_q is not None:
                 target = _gather(self.heads.q_values(hidden, tokens, weight, target=True), where)
-        return Readout(
+        return HeadOutputs(
             logprobs=logits.log_softmax(-1),
             values=self.heads.values(hidden),
             q_values=q,
@@ -113,23 +113,23 @@ class ActorCritic(nn.Module):
         """Log-probabilities over the whole vocabulary [N, V] at hidden states [N, d] (free generation)."""
         return self._logits(hidden, self.base.get_output_embeddings().weight, None).log_softmax(-1)
 
-    def forward(self, tokens: Tensor, choices: Choices) -> tuple[Readout, Tensor]:
+    def forward(self, tokens: Tensor, choices: Choices) -> tuple[HeadOutputs, Tensor]:
         """The update's pass: the trunk once over streams [B, L], the heads at the choices.
 
         Returns:
             The readout at the N choices, and the entropy of each choice [N], nats.
         """
-        return self.at_choices(self.hidden(tokens, use_cache=False), choices)
+        return self.evaluate_choices(self.hidden_states(tokens, use_cache=False), choices)
 
-    def at_choices(self, hidden: Tensor, choices: Choices) -> tuple[Readout, Tensor]:
+    def evaluate_choices(self, hidden: Tensor, choices: Choices) -> tuple[HeadOutputs, Tensor]:
         """What `forward` returns, from the last hidden states [B, L, d] of its streams."""
         states = hidden[choices.rows, choices.positions]  # [N, d]
-        readout = self.read(states, choices.alternatives)
+        readout = self.evaluate_heads(states, choices.alternatives)
         if not choices.whole_vocabulary:
             return readout, entropy(readout.logprobs)
         every = self.all_logprobs(states)  # [N, V]
         taken = every.gather(1, choices.alternatives)
-        whole = Readout(
+        whole = HeadOutputs(
             logprobs=taken,
             values=readout.values,
             q_values=readout.q_values,
@@ -153,7 +153,7 @@ class ActorCritic(nn.Module):
         return nn.functional.linear(hidden.float(), weight.float(), bias)
 
     @torch.no_grad()
-    def check(self) -> None:
+    def check_logits(self) -> None:
         """Refuse a decoder whose logits are more than its lm_head on the last hidden state.
 
         Raises:
@@ -162,7 +162,7 @@ class ActorCritic(nn.Module):
         training = self.training
         self.eval()
         tokens = torch.arange(min(4, self.base.config.vocab_size), device=self.device)[None]
-        ours = self.all_logprobs(self.hidden(tokens, use_cache=False)[0])
+        ours = self.all_logprobs(self.hidden_states(tokens, use_cache=False)[0])
         with self._in_trunk_dtype():
             theirs = self.lm(input_ids=tokens, use_cache=False).logits[0].float().log_softmax(-1)
         self.train(training)

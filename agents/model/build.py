@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from agents.model.actor_critic import ActorCritic
-from agents.model.cpu_attention import use_blocks
+from agents.model.cpu_attention import use_blockwise_attention
 from agents.model.heads import Heads
 from agents.model.tree_decoder import check_cache
 from agents.protocol import AgentError
@@ -106,9 +106,9 @@ def _with_heads(lm: Any, assembly: ModelConfig) -> ActorCritic:
         init_std=0.02 if assembly.trunk in SCRATCH else 0.0,
     )
     if lm.dtype == torch.bfloat16:
-        use_blocks(lm)
+        use_blockwise_attention(lm)
     model = ActorCritic(_adapted(lm, assembly) if assembly.lora else lm, heads)
-    model.check()
+    model.check_logits()
     check_cache(model)
     return model
 

@@ -20,7 +20,7 @@ BLOCK = 256
 """Queries at a time: few enough to skip most of the future, enough for large products."""
 
 
-def use_blocks(lm: Any) -> None:
+def use_blockwise_attention(lm: Any) -> None:
     """Let a language model of transformers attend by this module where it would by torch's own kernel."""
     AttentionInterface.register(NAME, attend)
     AttentionMaskInterface.register(NAME, sdpa_mask)  # none where the mask is causal

@@ -55,7 +55,7 @@ def smollm2_folder() -> Path:
     return built_once(cache_folder() / "smollm2-135m-instruct", origin, lambda to: _convert(source, to))
 
 
-def missing() -> str | None:
+def missing_packages() -> str | None:
     """What this machine lacks for an adapter of SmolLM2, one line with what to install; None where all is there."""
     try:
         _smollm2_gguf()

@@ -48,17 +48,17 @@ class TreeInput:
         return [place.get(node, root) for node in self.trie.branching]
 
 
-def read_blocks(model: ActorCritic, cache: RaggedCache, blocks: Sequence[TreeInput]) -> Tensor:
+def forward_trees(model: ActorCritic, cache: RaggedCache, blocks: Sequence[TreeInput]) -> Tensor:
     """Read all blocks, those of similar length in one forward pass.
 
     The blocks' own tokens become part of their cache rows; trie nodes are written behind them and stay only
-    where `keep_branch` says so.
+    where `commit_branches` says so.
 
     Returns:
         Hidden states [N, d] at the blocks' points, block by block.
     """
     found: list[Tensor | None] = [None] * len(blocks)
-    for group in similar_lengths([block.length for block in blocks], overhead=pass_overhead(model.device)):
+    for group in group_by_length([block.length for block in blocks], overhead=pass_overhead(model.device)):
         hidden = _read_group(model, cache, [blocks[index] for index in group])
         counts = [len(blocks[index].points()) for index in group]
         for index, states in zip(group, torch.split(hidden, counts), strict=True):
@@ -71,7 +71,7 @@ def pass_overhead(device: torch.device) -> int:
     return PASS_OVERHEAD if device.type == "cpu" else GPU_PASS_OVERHEAD
 
 
-def similar_lengths(
+def group_by_length(
     lengths: Sequence[int], *, overhead: int = PASS_OVERHEAD, budget: int | None = None
 ) -> list[list[int]]:
     """Partition indices into the groups that cost least, a group costing rows x longest + `overhead` tokens.
@@ -117,7 +117,7 @@ def _read_group(model: ActorCritic, cache: RaggedCache, blocks: Sequence[TreeInp
         points += block.points()
         rows += [index] * (len(points) - len(rows))
         cache.lengths[block.row] += own
-    hidden = model.hidden(
+    hidden = model.hidden_states(
         torch.from_numpy(tokens).to(model.device),
         position_ids=torch.from_numpy(positions).to(model.device),
         attention_mask=_attention_mask(model, torch.from_numpy(mask[:, None]).to(model.device)),
@@ -135,7 +135,7 @@ def _attention_mask(model: ActorCritic, visible: Tensor) -> Tensor:
     return torch.zeros_like(visible, dtype=dtype).masked_fill(~visible, torch.finfo(dtype).min)
 
 
-def keep_branch(cache: RaggedCache, blocks: Sequence[TreeInput], commands: Sequence[int]) -> list[int]:
+def commit_branches(cache: RaggedCache, blocks: Sequence[TreeInput], commands: Sequence[int]) -> list[int]:
     """Make the chosen commands' nodes that were read the continuation of their rows; forget the others.
 
     Returns:
@@ -171,11 +171,11 @@ def check_cache(model: ActorCritic) -> None:
     try:
         cache = RaggedCache(model.layers)
         first = TreeInput(row=cache.add_row(), tokens=tokens, trie=trie)
-        ours = [*read_blocks(model, cache, [first])]
-        keep_branch(cache, [first], [2])
-        ours += read_blocks(model, cache, [TreeInput(row=first.row, tokens=[0, 1])])
+        ours = [*forward_trees(model, cache, [first])]
+        commit_branches(cache, [first], [2])
+        ours += forward_trees(model, cache, [TreeInput(row=first.row, tokens=[0, 1])])
         streams = (tokens, [*tokens, 0], [*tokens, 1], [*tokens, 1, 0, 1])
-        plain = [model.hidden(torch.tensor([s], device=model.device), use_cache=False)[0, -1] for s in streams]
+        plain = [model.hidden_states(torch.tensor([s], device=model.device), use_cache=False)[0, -1] for s in streams]
         off = [float((a - b).norm() / b.norm()) for a, b in zip(ours, plain, strict=True)]
     except (RuntimeError, ValueError, TypeError) as error:
         raise AgentError(f"{type(model.base).__name__} does not work with our cache: {error}") from error

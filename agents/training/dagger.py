@@ -88,14 +88,14 @@ class DAggerAgent:
 
     def act(self, turns: Sequence[Turn]) -> list[Decision]:
         """One command for each turn; see `agents.protocol.Agent`."""
-        readings = self.agent.read(turns)
-        drawn = self.agent.choose(turns, readings)
+        readings = self.agent.evaluate(turns)
+        drawn = self.agent.sample(turns, readings)
         labels = [self.teacher.label(turn) for turn in turns]
         played = [
             self._own(turn, *choice) if label is None or not self._teacher_plays(turn.episode) else label
             for turn, choice, label in zip(turns, drawn, labels, strict=True)
         ]
-        self.agent.take(turns, readings, played, labels)
+        self.agent.commit(turns, readings, played, labels)
         decisions = []
         for turn, reading, (decision, _), label, command in zip(turns, readings, drawn, labels, played, strict=True):
             name = turn.info["admissible_commands"][command]

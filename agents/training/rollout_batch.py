@@ -15,7 +15,7 @@ from torch import Tensor
 
 from actde import Batch, Outputs
 from agents.language_model.token_stream import Segment
-from agents.model.actor_critic import Choices, Readout
+from agents.model.actor_critic import Choices, HeadOutputs
 
 Credit = Literal["token", "command"]
 
@@ -27,9 +27,9 @@ class MicroBatch:
     tokens: Tensor
     """[b, L] token ids, padded on the right with 0."""
     choices: Choices
-    index: Tensor
+    choice_index: Tensor
     """[N] number of each choice in the rollout."""
-    columns: Tensor
+    action_index: Tensor
     """[N] action (0..T-1) that each choice belongs to."""
     first: Tensor
     """[N] bool, first choice of its action."""
@@ -40,35 +40,35 @@ class MicroBatch:
     labels: Tensor | None = None
     """[N] index of each choice's label among its alternatives, -1 without one; None where no choice has one."""
 
-    def grid(self, per_choice: Tensor, where: Tensor | None = None) -> Tensor:
+    def scatter_to_actions(self, per_choice: Tensor, where: Tensor | None = None) -> Tensor:
         """Add up numbers per choice [N, ...] (only those `where` is True) into actions [b, T, ...]."""
-        rows, columns = self.choices.rows, self.columns
+        rows, columns = self.choices.rows, self.action_index
         if where is not None:
             rows, columns, per_choice = rows[where], columns[where], per_choice[where]
         empty = per_choice.new_zeros(len(self.tokens), self.actions, *per_choice.shape[1:])
         return empty.index_put((rows, columns), per_choice, accumulate=True)
 
-    def outputs(self, readout: Readout, entropy: Tensor, kl: Tensor | None = None) -> Outputs:
+    def outputs(self, readout: HeadOutputs, entropy: Tensor, kl: Tensor | None = None) -> Outputs:
         """What the network says now, action by action; `entropy` and `kl` are per choice [N], nats."""
         chosen = self.choices.chosen[:, None]
         q = target = None
         if readout.q_values is not None:
-            q = self.grid(_chosen(readout.q_values, chosen), self.last)
+            q = self.scatter_to_actions(_chosen(readout.q_values, chosen), self.last)
         if readout.target_q_values is not None:
-            target = self.grid(_chosen(readout.target_q_values, chosen).amin(-1), self.last).detach()
+            target = self.scatter_to_actions(_chosen(readout.target_q_values, chosen).amin(-1), self.last).detach()
         return Outputs(
-            logprobs=self.grid(readout.logprobs.gather(1, chosen).squeeze(1)),
-            entropy=self.grid(entropy),
-            values=self.grid(readout.values, self.first),
+            logprobs=self.scatter_to_actions(readout.logprobs.gather(1, chosen).squeeze(1)),
+            entropy=self.scatter_to_actions(entropy),
+            values=self.scatter_to_actions(readout.values, self.first),
             q_values=q,
             target_q_values=target,
-            kl=None if kl is None else self.grid(kl),
+            kl=None if kl is None else self.scatter_to_actions(kl),
             label_logprobs=None if self.labels is None else self._of_labels(readout.logprobs, self.labels),
         )
 
     def _of_labels(self, logprobs: Tensor, labels: Tensor) -> Tensor:
         """[b, T] log-probabilities of the labels; those of an action add up, and no label adds 0."""
-        return self.grid(logprobs.gather(1, labels.clamp_min(0)[:, None]).squeeze(1), labels >= 0)
+        return self.scatter_to_actions(logprobs.gather(1, labels.clamp_min(0)[:, None]).squeeze(1), labels >= 0)
 
 
 class RolloutBatch:
@@ -92,7 +92,7 @@ class RolloutBatch:
         if any(choice.label is not None for choice in choices):
             self._labels = self._tensor([-1 if c.label is None else c.label for c in choices], torch.int64)
         columns, self.actions = _columns(segments, credit)
-        self._columns = self._tensor(columns, torch.int64)
+        self._action_index = self._tensor(columns, torch.int64)
         changes = np.diff(columns, prepend=-1) != 0
         changes[self.offsets[:-1]] = True
         self._first = self._tensor(changes, torch.bool)
@@ -103,7 +103,7 @@ class RolloutBatch:
     def __len__(self) -> int:
         return len(self.segments)
 
-    def part(self, rows: Sequence[int]) -> MicroBatch:
+    def micro_batch(self, rows: Sequence[int]) -> MicroBatch:
         """The segments `rows`, padded to the longest of them."""
         length = max(len(self.segments[row].tokens) for row in rows)
         tokens = np.zeros((len(rows), length), dtype=np.int64)
@@ -121,8 +121,8 @@ class RolloutBatch:
                 chosen=self._chosen[which],
                 whole_vocabulary=self.segments[0].whole_vocabulary,
             ),
-            index=which,
-            columns=self._columns[which],
+            choice_index=which,
+            action_index=self._action_index[which],
             first=self._first[which],
             last=self._last[which],
             actions=self.actions,
@@ -131,20 +131,20 @@ class RolloutBatch:
 
     def batch(self, *, with_q: bool) -> Batch:
         """What was recorded, action by action [B, T]; q only where the network has Q heads."""
-        part = self.part(range(len(self)))
+        part = self.micro_batch(range(len(self)))
         every = [choice for segment in self.segments for choice in segment.choices]
 
         def grid(name: str, where: Tensor | None = None) -> Tensor:
             values = [getattr(choice, name) for choice in every]
-            return part.grid(self._tensor(values, torch.float32), where)
+            return part.scatter_to_actions(self._tensor(values, torch.float32), where)
 
         reference = None
         if self.ref_logprobs is not None:
-            reference = part.grid(self.ref_logprobs.gather(1, self._chosen[:, None]).squeeze(1))
+            reference = part.scatter_to_actions(self.ref_logprobs.gather(1, self._chosen[:, None]).squeeze(1))
         return Batch(
             rewards=grid("reward"),
             discounts=grid("discount", part.last),
-            mask=part.grid(torch.ones_like(self._chosen), part.first) > 0,
+            mask=part.scatter_to_actions(torch.ones_like(self._chosen), part.first) > 0,
             logprobs=grid("logprob"),
             values=grid("value", part.first),
             next_values=grid("next_value", part.last),
@@ -152,10 +152,10 @@ class RolloutBatch:
             ref_logprobs=reference,
         )
 
-    def per_turn(self, actions: Tensor) -> dict[tuple[int, int], float]:
+    def by_turn(self, actions: Tensor) -> dict[tuple[int, int], float]:
         """Numbers [B, T] by (episode, turn): the first action of each turn, for transcripts."""
         found: dict[tuple[int, int], float] = {}
-        values, columns, place = actions.tolist(), self._columns.tolist(), 0
+        values, columns, place = actions.tolist(), self._action_index.tolist(), 0
         for row, segment in enumerate(self.segments):
             for choice in segment.choices:
                 found.setdefault((segment.episode, choice.turn), values[row][columns[place]])

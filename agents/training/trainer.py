@@ -90,7 +90,7 @@ class Trainer:
         self.reference = frozen_copy(self.model) if learning.kl_coef > 0 and not bare else None
         self._check_memory()
         if settings.gradient_checkpointing:
-            self.model.recompute_activations()
+            self.model.enable_gradient_checkpointing()
         self.stepper = make_torch_optimizer(self.model, settings)
         self.updater = Updater(self.model, self.stepper, self.optimizer, settings, self.accelerator, self.reference)
         seed = process_seed(settings, self.accelerator)
@@ -165,7 +165,7 @@ class Trainer:
         rng = np.random.default_rng([self.settings.seed, 1, self.iteration])
         measures, targets = self.updater.learn(rollout, rng)
         learned = time.perf_counter()
-        episodes = _with_advantages(episodes, rollout.per_turn(targets.advantages))
+        episodes = _with_advantages(episodes, rollout.by_turn(targets.advantages))
         steps = sum(len(episode.steps) for episode in episodes)
         tokens = sum(len(segment.tokens) for segment in segments)
         self.env_steps += steps

@@ -38,10 +38,10 @@ class PairedAgent:
             self._note(turn)
         if self.trained.mode == "free":
             return self.trained.act(turns)
-        ours, theirs = self.trained.read(turns), self.initial.read(turns)
-        chosen = self.trained.choose(turns, ours)
+        ours, theirs = self.trained.evaluate(turns), self.initial.evaluate(turns)
+        chosen = self.trained.sample(turns, ours)
         for agent, readings in ((self.trained, ours), (self.initial, theirs)):
-            agent.take(turns, readings, [command for _, command in chosen])
+            agent.commit(turns, readings, [command for _, command in chosen])
         read = by_token if self.credit == "token" else by_command
         self._parts += [read(mine, first) for mine, first in zip(ours, theirs, strict=True) if mine.trie.branching]
         return [decision for decision, _ in chosen]

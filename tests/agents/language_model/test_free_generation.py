@@ -85,7 +85,7 @@ def test_probabilities_are_over_the_whole_vocabulary_and_the_ratio_is_one(kind: 
             assert c.logprob == pytest.approx(float(row[c.alternatives[0]]), abs=2e-5)
             assert c.entropy == pytest.approx(float(-(row.exp() * row).sum()), abs=1e-4)
     rollout = RolloutBatch(segments, credit="token")
-    part = rollout.part(range(len(rollout)))
+    part = rollout.micro_batch(range(len(rollout)))
     with torch.no_grad():
         readout, entropy = model(part.tokens, part.choices)
         outputs = part.outputs(readout, entropy)

@@ -28,10 +28,10 @@ def played(stream: TokenStream, turns: list[tuple[list[float], float]], bootstra
     """Segments of turns (values of the choices, reward of the command)."""
     reward = 0.0
     for number, (values, earned) in enumerate(turns):
-        stream.next_turn(reward, first=number == 0)
+        stream.begin_turn(reward, first=number == 0)
         stream.tokens.append(number)
         for value in values:
-            stream.choose(choice(value, len(stream.tokens) - 1, stream.turn))
+            stream.record(choice(value, len(stream.tokens) - 1, stream.turn))
             stream.tokens.append(99)
         reward = earned
     return stream.finish(reward, bootstrap=bootstrap)
@@ -95,12 +95,12 @@ def test_choices_add_up_to_the_episode(
     """The rewards of the choices, discounted by theirs, are the rewards of the turns, discounted by gamma."""
     stream, reward = TokenStream(episode=0, gamma=gamma), 0.0
     for number, (values, earned) in enumerate(given):
-        stream.next_turn(reward, first=number == 0)
+        stream.begin_turn(reward, first=number == 0)
         stream.tokens.append(number)
         if number in cuts:
             stream.cut(1)
         for value in values:
-            stream.choose(choice(value, len(stream.tokens) - 1))
+            stream.record(choice(value, len(stream.tokens) - 1))
             stream.tokens.append(99)
         reward = earned
     segments = stream.finish(reward, bootstrap=bootstrap)
@@ -196,10 +196,10 @@ def recomputed(player: LanguageModelAgent, segment: Segment) -> tuple[torch.Tens
     """log pi, v and q of each choice, by one plain pass over the segment."""
     model = player.model
     with torch.no_grad():
-        hidden = model.hidden(torch.from_numpy(segment.tokens)[None], use_cache=False)[0]
+        hidden = model.hidden_states(torch.from_numpy(segment.tokens)[None], use_cache=False)[0]
         found = []
         for c in segment.choices:
-            read = model.read(hidden[c.position][None], torch.tensor([c.alternatives]))
+            read = model.evaluate_heads(hidden[c.position][None], torch.tensor([c.alternatives]))
             assert read.q_values is not None
             q = read.q_values if read.target_q_values is None else read.target_q_values
             found.append((read.logprobs[0, c.chosen], read.values[0], q[0, c.chosen].min()))
@@ -239,7 +239,7 @@ def test_turns_rewards_and_discounts_of_a_real_episode() -> None:
     for step in episode.steps:
         ids += [*encode(step.observation), *encode("\n>"), *encode(step.decision.command), *encode("\n")]
     with torch.no_grad():
-        state = player.model.hidden(torch.tensor([[*ids, *encode("a room\n>")]]), use_cache=False)[:, -1]
+        state = player.model.hidden_states(torch.tensor([[*ids, *encode("a room\n>")]]), use_cache=False)[:, -1]
         assert last[4].next_value == pytest.approx(player.model.heads.values(state).item(), abs=1e-5)
 
 

@@ -8,7 +8,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from agents.config import TrainConfig
 from agents.model import cpu_attention
 from agents.model.actor_critic import ActorCritic
-from agents.model.cpu_attention import BLOCK, causal, masked, use_blocks
+from agents.model.cpu_attention import BLOCK, causal, masked, use_blockwise_attention
 from agents.training.memory_estimate import MemoryNeeds
 from tests.helpers.models import KINDS, Kind, assert_close, tiny_lm, tiny_model
 
@@ -44,7 +44,7 @@ def test_blocks_equal_torchs_own_attention_and_its_gradients(heads: int, groups:
 def test_a_bfloat16_trunk_reads_the_same(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu_attention, "BLOCK", 7)
     plain, blocked = (tiny_lm(kind, 50).to(torch.bfloat16) for _ in range(2))
-    use_blocks(blocked)
+    use_blockwise_attention(blocked)
     called = []
 
     def counted(*args: Tensor) -> Tensor:
@@ -61,14 +61,14 @@ def test_a_bfloat16_trunk_reads_the_same(kind: Kind, monkeypatch: pytest.MonkeyP
 def test_memory_stays_linear_in_the_stream() -> None:
     model = tiny_model("llama")
     lm = model.base.to(torch.bfloat16)
-    use_blocks(lm)
+    use_blockwise_attention(lm)
     assert MemoryNeeds.of(ActorCritic(lm, model.heads), TrainConfig()).per_pair == 0
 
 
 def test_eager_attention_stays_as_it_was() -> None:
     lm = tiny_lm("llama", 50)
     lm.set_attn_implementation("eager")
-    use_blocks(lm)
+    use_blockwise_attention(lm)
     assert lm.config._attn_implementation == "eager"
 
 
@@ -94,12 +94,14 @@ def test_without_a_gradient_the_numbers_are_the_same(dtype: torch.dtype, length:
 def test_layers_that_are_computed_again_have_the_same_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu_attention, "BLOCK", 7)
     lm = tiny_lm("llama", 50).to(torch.bfloat16).train()
-    use_blocks(lm)
+    use_blockwise_attention(lm)
     model = ActorCritic(lm, tiny_model("llama").heads)
     found = []
     for _ in range(2):
-        torch.autograd.backward(model.hidden(torch.arange(40).view(2, 20), use_cache=False).float().square().sum())
+        torch.autograd.backward(
+            model.hidden_states(torch.arange(40).view(2, 20), use_cache=False).float().square().sum()
+        )
         found.append({n: p.grad.clone() for n, p in lm.named_parameters() if p.grad is not None})
         model.zero_grad()
-        model.recompute_activations()
+        model.enable_gradient_checkpointing()
     assert found[0] and all(torch.equal(gradient, found[1][name]) for name, gradient in found[0].items())

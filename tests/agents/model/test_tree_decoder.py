@@ -14,7 +14,7 @@ from agents.model.actor_critic import ActorCritic
 from agents.model.command_trie import Trie, build_trie
 from agents.model.heads import Heads
 from agents.model.kv_cache import RaggedCache
-from agents.model.tree_decoder import TreeInput, check_cache, keep_branch, read_blocks, similar_lengths
+from agents.model.tree_decoder import TreeInput, check_cache, commit_branches, forward_trees, group_by_length
 from agents.protocol import AgentError
 from tests.helpers.models import KINDS, Kind, assert_close, tiny_lm, tiny_model
 
@@ -39,7 +39,7 @@ def stream(seed: int, length: int) -> list[int]:
 
 def plain(model: ActorCritic, tokens: Sequence[int]) -> Tensor:
     """Last hidden state [d] after the tokens, by one plain pass without cache and mask."""
-    return model.hidden(torch.tensor([list(tokens)]), use_cache=False)[0, -1]
+    return model.hidden_states(torch.tensor([list(tokens)]), use_cache=False)[0, -1]
 
 
 def expected(model: ActorCritic, tokens: Sequence[int], trie: Trie | None) -> Tensor:
@@ -85,11 +85,11 @@ def play_turn(model: ActorCritic, cache: RaggedCache, players: Sequence[Player])
     """One turn of all players; what each of them read, after it was compared with plain passes."""
     blocks = [player.block() for player in players]
     wanted = [expected(model, player.tokens + list(player.pending), player.trie) for player in players]
-    hidden = read_blocks(model, cache, blocks)
+    hidden = forward_trees(model, cache, blocks)
     found = torch.split(hidden, [len(states) for states in wanted])
     for got, want in zip(found, wanted, strict=True):
         assert_close(got, want)
-    for player, kept in zip(players, keep_branch(cache, blocks, [p.command() for p in players]), strict=True):
+    for player, kept in zip(players, commit_branches(cache, blocks, [p.command() for p in players]), strict=True):
         player.moved(kept)
         assert cache.lengths[player.row] == len(player.tokens)
     return list(found)
@@ -187,7 +187,7 @@ def test_the_cache_grows_beyond_its_first_room() -> None:
     for start in range(0, 600, 150):
         block = TreeInput(row=row, tokens=tokens[start : start + 150])
         beside = TreeInput(row=other, tokens=tokens[start : start + 149])
-        read = read_blocks(model, cache, [block, beside])[0]
+        read = forward_trees(model, cache, [block, beside])[0]
         assert_close(read, plain(model, tokens[: start + 150]))
     assert cache.lengths == [600, 596]
 
@@ -196,8 +196,8 @@ def test_the_same_rows_in_another_order_are_not_taken_for_all_rows_in_order() ->
     model = tiny_model("llama")
     cache = RaggedCache(model.layers)
     rows = [cache.add_row() for _ in range(2)]
-    read_blocks(model, cache, [TreeInput(row=row, tokens=stream(row, 5)) for row in rows])
-    found = read_blocks(model, cache, [TreeInput(row=row, tokens=[7, 8]) for row in reversed(rows)])
+    forward_trees(model, cache, [TreeInput(row=row, tokens=stream(row, 5)) for row in rows])
+    found = forward_trees(model, cache, [TreeInput(row=row, tokens=[7, 8]) for row in reversed(rows)])
     for row, state in zip(reversed(rows), found, strict=True):
         assert_close(state, plain(model, [*stream(row, 5), 7, 8]))
 
@@ -220,7 +220,7 @@ def partitions(items: Sequence[int]) -> Iterator[list[list[int]]]:
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=6), st.integers(0, 80), st.none() | st.integers(1, 200))
 def test_similar_lengths_is_the_cheapest_partition(lengths: list[int], overhead: int, budget: int | None) -> None:
-    groups = similar_lengths(lengths, overhead=overhead, budget=budget)
+    groups = group_by_length(lengths, overhead=overhead, budget=budget)
     assert sorted(i for group in groups for i in group) == list(range(len(lengths)))
 
     def fits(group: Sequence[int]) -> bool:
@@ -232,7 +232,7 @@ def test_similar_lengths_is_the_cheapest_partition(lengths: list[int], overhead:
 
 
 def test_nothing_to_group() -> None:
-    assert similar_lengths([]) == []
+    assert group_by_length([]) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -240,10 +240,10 @@ def test_heads_agree_with_the_models_own_logits(kind: Kind) -> None:
     model = tiny_model(kind)
     tokens = torch.tensor([stream(1, 12), stream(2, 12)])
     logits = tiny_lm(kind, model.base.config.vocab_size)(input_ids=tokens).logits  # transformers alone
-    hidden = model.hidden(tokens, use_cache=False)
+    hidden = model.hidden_states(tokens, use_cache=False)
     assert_close(model.all_logprobs(hidden[0]), logits[0].log_softmax(-1))
     offered = torch.tensor([[4, 9, -1], [30, 2, 7]])
-    read = model.read(hidden[:, -1], offered)
+    read = model.evaluate_heads(hidden[:, -1], offered)
     for row, ids in enumerate(([4, 9], [30, 2, 7])):
         among = logits[row, -1, ids].log_softmax(-1)
         assert_close(read.logprobs[row, : len(ids)], among)
@@ -252,7 +252,7 @@ def test_heads_agree_with_the_models_own_logits(kind: Kind) -> None:
 
 def test_a_decoder_that_caps_its_logits_is_refused() -> None:
     model = tiny_model("llama")
-    model.check()
+    model.check_logits()
     forward = model.lm.forward
 
     def capped(**kwargs: Any) -> Any:
@@ -262,7 +262,7 @@ def test_a_decoder_that_caps_its_logits_is_refused() -> None:
 
     model.lm.forward = capped
     with pytest.raises(AgentError, match="after the lm_head"):
-        model.check()
+        model.check_logits()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -270,5 +270,5 @@ def test_bfloat16_with_large_logits_passes_the_checks(kind: Kind) -> None:
     model = tiny_model(kind)
     model.base.get_output_embeddings().weight.mul_(30)
     model.lm.to(torch.bfloat16)
-    model.check()
+    model.check_logits()
     check_cache(model)

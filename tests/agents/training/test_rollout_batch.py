@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from agents.language_model.token_stream import Choice, Segment
-from agents.model.actor_critic import Readout
+from agents.model.actor_critic import HeadOutputs
 from agents.play.runner import EpisodeRunner
 from agents.training.rollout_batch import RolloutBatch
 from tests.helpers.models import agent, assert_close, tiny_model
@@ -79,14 +79,14 @@ def test_the_batch_by_hand(credit: Credit) -> None:
     assert RolloutBatch(by_hand(), credit=credit).batch(with_q=False).q_values is None
 
 
-def readout(part: Any) -> tuple[Readout, Tensor]:
+def readout(part: Any) -> tuple[HeadOutputs, Tensor]:
     """Numbers that say which choice and which alternative they belong to."""
-    n = part.index.float()
+    n = part.choice_index.float()
     k = torch.arange(3.0)
     padding = part.choices.alternatives < 0
     logprobs = (-(n[:, None] + k / 10)).masked_fill(padding, -torch.inf)
     q = torch.stack([n[:, None] + k, 100 + n[:, None] + k], dim=-1)
-    return Readout(logprobs=logprobs, values=n, q_values=q, target_q_values=q.flip(-1)), 10 * n
+    return HeadOutputs(logprobs=logprobs, values=n, q_values=q, target_q_values=q.flip(-1)), 10 * n
 
 
 @pytest.mark.parametrize("rows", [[0, 1], [1, 0], [1], [0]])
@@ -110,22 +110,22 @@ def test_outputs_by_hand(rows: list[int]) -> None:
         },
     }
     for credit in ("token", "command"):
-        part = RolloutBatch(by_hand(), credit=credit).part(rows)
-        outputs = part.outputs(*readout(part), part.index.float())
+        part = RolloutBatch(by_hand(), credit=credit).micro_batch(rows)
+        outputs = part.outputs(*readout(part), part.choice_index.float())
         for name, grid in wanted[credit].items():
             assert_close(getattr(outputs, name), torch.tensor(grid, dtype=torch.float32)[rows])
 
 
 def test_a_part_pads_only_to_its_own_longest_stream() -> None:
     rollout = RolloutBatch(by_hand(), credit="token")
-    assert rollout.part([1]).tokens.tolist() == [[1]]
-    assert rollout.part([1, 0]).tokens.tolist() == [[1, 0, 0, 0, 0], [1, 2, 8, 3, 2]]
-    part = rollout.part([1, 0])
+    assert rollout.micro_batch([1]).tokens.tolist() == [[1]]
+    assert rollout.micro_batch([1, 0]).tokens.tolist() == [[1, 0, 0, 0, 0], [1, 2, 8, 3, 2]]
+    part = rollout.micro_batch([1, 0])
     assert part.choices.rows.tolist() == [0, 1, 1, 1]
     assert part.choices.positions.tolist() == [0, 1, 2, 4]
     assert part.choices.alternatives.tolist() == [[4, 5, -1], [7, 8, -1], [3, 4, 5], [7, 8, -1]]
     assert part.choices.chosen.tolist() == [1, 1, 0, 0]
-    assert part.index.tolist() == [3, 0, 1, 2]
+    assert part.choice_index.tolist() == [3, 0, 1, 2]
 
 
 def test_reference_logprobs_are_those_of_the_chosen_tokens() -> None:
@@ -142,7 +142,7 @@ def test_reference_logprobs_are_those_of_the_chosen_tokens() -> None:
 def test_numbers_by_episode_and_turn(credit: Credit) -> None:
     rollout = RolloutBatch(by_hand(), credit=credit)
     numbers = torch.arange(6.0).reshape(2, 3) if credit == "token" else torch.tensor([[0.0, 2.0], [3.0, 9.0]])
-    assert rollout.per_turn(numbers) == {(5, 0): 0.0, (5, 2): 2.0, (6, 1): 3.0}
+    assert rollout.by_turn(numbers) == {(5, 0): 0.0, (5, 2): 2.0, (6, 1): 3.0}
 
 
 def test_no_segments() -> None:
@@ -167,7 +167,7 @@ def test_padding_and_order_of_rows_change_nothing(credit: Credit) -> None:
     model, rollout = tiny_model(), RolloutBatch(segments(), credit=credit)
 
     def outputs(rows: Sequence[int]) -> Any:
-        part = rollout.part(rows)
+        part = rollout.micro_batch(rows)
         with torch.no_grad():
             return part.outputs(*model(part.tokens, part.choices))
 

@@ -119,7 +119,7 @@ def test_an_advantage_of_zero_is_not_padding() -> None:
 def test_the_ratio_is_one_before_the_first_step(kind: Kind, credit: str, context: int | None) -> None:
     model = tiny_model(kind)
     rollout = rollout_of(model, credit=credit, context=context)
-    batch, part = rollout.batch(with_q=True), rollout.part(range(len(rollout)))
+    batch, part = rollout.batch(with_q=True), rollout.micro_batch(range(len(rollout)))
     with torch.no_grad():
         outputs = part.outputs(*model(part.tokens, part.choices))
     assert_close(outputs.logprobs, batch.logprobs)
@@ -330,11 +330,11 @@ def exact_kl(model: ActorCritic, reference: ActorCritic, segments: Sequence[Segm
     with torch.no_grad():
         for segment in segments:
             tokens = torch.from_numpy(segment.tokens)[None]
-            ours, theirs = (m.hidden(tokens, use_cache=False)[0] for m in (model, reference))
+            ours, theirs = (m.hidden_states(tokens, use_cache=False)[0] for m in (model, reference))
             for c in segment.choices:
                 offered = torch.tensor([c.alternatives])
-                p = model.read(ours[c.position][None], offered).logprobs[0]
-                r = reference.read(theirs[c.position][None], offered).logprobs[0]
+                p = model.evaluate_heads(ours[c.position][None], offered).logprobs[0]
+                r = reference.evaluate_heads(theirs[c.position][None], offered).logprobs[0]
                 found.append(float((p.exp() * (p - r)).sum()))
     return float(np.mean(found))
 
