@@ -1,9 +1,8 @@
-"""A trie over the tokens of the admissible commands: what the policy may choose, and where it really chooses.
+"""A trie over the tokens of the admissible commands.
 
-A node is a token prefix. Where a node has one child, the next token is forced: it costs nothing and is no
-action. Where it has several, the policy chooses among exactly these tokens, so the product of the choices on
-the way to a command is its exact probability. Nodes are numbered so that a parent comes before its children;
-node 0 is the empty prefix. Knows token ids only: no text, no model.
+A node is a token prefix; node 0 is the empty prefix, and a parent has a smaller number than its children. A node with
+several children is a choice among exactly their tokens. A node with one child forces the next token, which costs
+nothing and is no action. The product of the choices along a command is therefore its exact probability.
 """
 
 from collections.abc import Sequence
@@ -16,10 +15,12 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Trie:
-    """Built by `build_trie`; immutable, so that one trie can serve every turn with the same commands."""
+    """Built by `build_trie`; immutable, so that all turns with the same commands share it."""
 
+    commands: tuple[tuple[int, ...], ...]
+    """[commands] the tokens of each command."""
     tokens: tuple[int, ...]
-    """[nodes] token that leads into the node; -1 for the root."""
+    """[nodes] last token of the prefix; -1 for the root."""
     parents: tuple[int, ...]
     """[nodes] the prefix without its last token; -1 for the root."""
     depths: tuple[int, ...]
@@ -27,93 +28,86 @@ class Trie:
     children: tuple[tuple[int, ...], ...]
     """[nodes] child nodes, in order of first appearance."""
     leaves: tuple[int, ...]
-    """[commands] node that ends each command; commands with the same tokens share one."""
+    """[commands] last node of each command; commands with the same tokens share it."""
 
     @cached_property
     def branching(self) -> tuple[int, ...]:
-        """Nodes at which the policy chooses: those with two children or more."""
+        """Nodes with several children, in ascending order: where the policy chooses."""
         return tuple(node for node, below in enumerate(self.children) if len(below) > 1)
 
     @cached_property
-    def inner(self) -> tuple[int, ...]:
-        """Nodes, without the root, that must be read before every choice can be made.
-
-        These are the branching nodes and the nodes on the way to them; parents come first.
-        """
-        wanted: set[int] = set()
-        for node in self.branching:
-            while node > 0 and node not in wanted:
-                wanted.add(node)
-                node = self.parents[node]
-        return tuple(sorted(wanted))
-
-    @cached_property
-    def alternatives(self) -> dict[int, tuple[int, ...]]:
-        """Branching node -> the tokens it offers, in the order of its children."""
-        return {node: tuple(self.tokens[child] for child in self.children[node]) for node in self.branching}
+    def alternatives(self) -> tuple[tuple[int, ...], ...]:
+        """[branching] the tokens to choose from, in the order of the node's children."""
+        return tuple(tuple(self.tokens[child] for child in self.children[node]) for node in self.branching)
 
     @cached_property
     def paths(self) -> tuple[tuple[tuple[int, int], ...], ...]:
-        """[commands] the choices on the way to each command, as (branching node, index of the child taken)."""
-        return tuple(self._choices(leaf) for leaf in self.leaves)
+        """[commands] the choices of each command as (index into `branching`, index into the node's alternatives)."""
+        index = {node: number for number, node in enumerate(self.branching)}
+        return tuple(
+            tuple(
+                (index[parent], self.children[parent].index(node))
+                for node in self.nodes(command)
+                if (parent := self.parents[node]) in index
+            )
+            for command in range(len(self.leaves))
+        )
 
     @cached_property
     def first_of_leaf(self) -> tuple[int, ...]:
-        """[commands] the first command that has the same tokens; a command's own index where it is alone."""
+        """[commands] the first command with the same tokens; usually the command itself."""
         first: dict[int, int] = {}
         return tuple(first.setdefault(leaf, command) for command, leaf in enumerate(self.leaves))
 
     @cached_property
+    def inner(self) -> tuple[int, ...]:
+        """The branching nodes and their ancestors without the root, ascending: what a forward pass has to read."""
+        needed = set(self.branching)
+        for node in range(len(self.parents) - 1, 0, -1):
+            if node in needed:
+                needed.add(self.parents[node])
+        return tuple(sorted(needed - {0}))
+
+    @cached_property
     def ancestors(self) -> NDArray[np.bool_]:
         """[inner, inner] True where the column's node is the row's node or one of its ancestors."""
-        place = {node: index for index, node in enumerate(self.inner)}
+        index = {node: number for number, node in enumerate(self.inner)}
         sees = np.eye(len(self.inner), dtype=np.bool_)
-        for index, node in enumerate(self.inner):
+        for number, node in enumerate(self.inner):
             if self.parents[node] > 0:
-                sees[index] |= sees[place[self.parents[node]]]
+                sees[number] |= sees[index[self.parents[node]]]
         return sees
 
-    def path(self, command: int) -> list[int]:
-        """Nodes from the command's leaf up to the root, without the root."""
+    def nodes(self, command: int) -> list[int]:
+        """Nodes along a command, from the root's child to the leaf."""
         nodes, node = [], self.leaves[command]
         while node > 0:
             nodes.append(node)
             node = self.parents[node]
-        return nodes
-
-    def _choices(self, node: int) -> tuple[tuple[int, int], ...]:
-        choices: list[tuple[int, int]] = []
-        while node > 0:
-            parent = self.parents[node]
-            if len(self.children[parent]) > 1:
-                choices.append((parent, self.children[parent].index(node)))
-            node = parent
-        return tuple(choices[::-1])
+        return nodes[::-1]
 
 
 def build_trie(commands: Sequence[Sequence[int]]) -> Trie:
-    """The trie of token sequences [commands][tokens].
-
-    No sequence may be a proper prefix of another (end every command with a terminator token).
+    """Build the trie of token sequences [commands][tokens].
 
     Raises:
-        ValueError: no command, an empty one, or one that is a proper prefix of another.
+        ValueError: there is no command, an empty one, or one that is a proper prefix of another (end every command
+            with a terminator).
     """
     if not commands:
         raise ValueError("a trie needs at least one command")
-    tokens, parents, depths = [-1], [-1], [0]
+    tokens, parents, depths, leaves = [-1], [-1], [0], []
     children: list[dict[int, int]] = [{}]
-    leaves = []
     for command in commands:
         if not command:
             raise ValueError("a command has no tokens: expected at least one (is the terminator missing?)")
         node = 0
-        for token in command:
+        for depth, token in enumerate(command, start=1):
             if token not in children[node]:
                 children[node][token] = len(tokens)
                 tokens.append(token)
                 parents.append(node)
-                depths.append(depths[node] + 1)
+                depths.append(depth)
                 children.append({})
             node = children[node][token]
         leaves.append(node)
@@ -123,4 +117,5 @@ def build_trie(commands: Sequence[Sequence[int]]) -> Trie:
                 f"command {index} {list(commands[index])} is a prefix of another: end commands with a terminator"
             )
     below = tuple(tuple(child.values()) for child in children)
-    return Trie(tuple(tokens), tuple(parents), tuple(depths), below, tuple(leaves))
+    given = tuple(map(tuple, commands))
+    return Trie(given, tuple(tokens), tuple(parents), tuple(depths), below, tuple(leaves))

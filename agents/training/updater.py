@@ -161,8 +161,8 @@ class Updater:
         for micro in micro_batches(rollout, rows, self.settings.micro_batch_tokens):
             part, index = rollout.micro_batch(micro), torch.tensor(micro, device=batch.mask.device)
             states = self.model.hidden_states(part.tokens, use_cache=False)
-            readout, entropy = self.model.evaluate_choices(states, part.choices)
-            outputs = part.outputs(readout, entropy, self._kl(rollout, part, readout))
+            heads = self.model.evaluate_choices(states, part.choices)
+            outputs = part.outputs(heads, self._kl(rollout, part, heads))
             loss, measures = self.optimizer.loss(batch[index], targets[index], outputs, count=count)
             if text is not None:
                 unread = text.loss(self.model, states, part.tokens, micro) / predicted
@@ -208,13 +208,13 @@ class Updater:
             training = reference.training
             reference.eval()
             with self.model.without_adapter() if self.reference is None else nullcontext():
-                readout, _ = reference(part.tokens, part.choices)
+                heads = reference(part.tokens, part.choices)
             reference.train(training)
-            found.append((part.choice_index, readout.logprobs))
+            found.append((part.choice_index, heads.logprobs))
         index, logprobs = (torch.cat(pieces) for pieces in zip(*found, strict=True))
         return logprobs[index.argsort()]
 
-    def _kl(self, rollout: RolloutBatch, part: MicroBatch, readout: HeadOutputs) -> Tensor | None:
+    def _kl(self, rollout: RolloutBatch, part: MicroBatch, heads: HeadOutputs) -> Tensor | None:
         """[N] KL(pi || reference), nats: exact over the alternatives; over a whole vocabulary its estimate
 
         exp(r) - r - 1,   r = log pi_ref - log pi    (Schulman's k3, at the chosen token).
@@ -222,7 +222,7 @@ class Updater:
         if rollout.ref_logprobs is None:
             return None
         reference = rollout.ref_logprobs[part.choice_index]
-        difference = torch.where(reference == -torch.inf, 0.0, readout.logprobs - reference)
+        difference = torch.where(reference == -torch.inf, 0.0, heads.logprobs - reference)
         if part.choices.whole_vocabulary:
             return ((-difference).exp() + difference - 1).squeeze(1)
-        return (readout.logprobs.exp() * difference).sum(-1)
+        return (heads.logprobs.exp() * difference).sum(-1)

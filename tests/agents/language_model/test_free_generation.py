@@ -87,8 +87,7 @@ def test_probabilities_are_over_the_whole_vocabulary_and_the_ratio_is_one(kind: 
     rollout = RolloutBatch(segments, credit="token")
     part = rollout.micro_batch(range(len(rollout)))
     with torch.no_grad():
-        readout, entropy = model(part.tokens, part.choices)
-        outputs = part.outputs(readout, entropy)
+        outputs = part.outputs(model(part.tokens, part.choices))
     batch = rollout.batch(with_q=True)
     assert batch.q_values is not None and outputs.q_values is not None
     for found, recorded in (

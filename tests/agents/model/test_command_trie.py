@@ -33,8 +33,9 @@ def probabilities(trie: Trie) -> list[float]:
     found = []
     for path in trie.paths:
         p = 1.0
-        for node, child in path:
-            offered = [weight(prefix_of(trie, node), token) for token in trie.alternatives[node]]
+        for index, child in path:
+            prefix = prefix_of(trie, trie.branching[index])
+            offered = [weight(prefix, token) for token in trie.alternatives[index]]
             p *= offered[child] / sum(offered)
         found.append(p)
     return found
@@ -69,11 +70,12 @@ def test_distinct_commands_share_probability_one(given: list[list[int]]) -> None
 def test_structure(given: list[list[int]]) -> None:
     trie = build_trie(given)
     for index, command in enumerate(given):
-        assert [trie.tokens[node] for node in reversed(trie.path(index))] == command
+        assert [trie.tokens[node] for node in trie.nodes(index)] == command == list(trie.commands[index])
         assert trie.depths[trie.leaves[index]] == len(command)
         assert not trie.children[trie.leaves[index]]
     assert all(parent < node for node, parent in enumerate(trie.parents))  # a parent comes first
-    assert all(len(trie.alternatives[node]) > 1 for node in trie.branching)  # forced tokens are no choices
+    assert len(trie.alternatives) == len(trie.branching)
+    assert all(len(tokens) > 1 for tokens in trie.alternatives)  # forced tokens are no choices
     inner = set(trie.inner)
     assert set(trie.branching) - {0} <= inner
     assert all(trie.parents[node] in inner | {0} for node in inner)
@@ -92,7 +94,7 @@ def test_structure(given: list[list[int]]) -> None:
 def test_every_command_passes_the_first_choice(given: list[list[int]]) -> None:
     trie = build_trie(given)
     if trie.branching:
-        assert {path[0][0] for path in trie.paths} == {trie.branching[0]}
+        assert {path[0][0] for path in trie.paths} == {0}
 
 
 def test_one_command_costs_nothing() -> None:

@@ -74,8 +74,9 @@ class Player:
     def command(self) -> int:
         return (self.seed + 2 * self.turn) % len(self.trie.leaves)
 
-    def moved(self, kept: int) -> None:
-        chosen = [self.trie.tokens[node] for node in reversed(self.trie.path(self.command()))]
+    def committed(self) -> None:
+        chosen = list(self.trie.commands[self.command()])
+        kept = sum(node in self.trie.inner for node in self.trie.nodes(self.command()))
         self.tokens += self.pending + chosen[:kept]
         self.pending = chosen[kept:]
         self.turn += 1
@@ -89,8 +90,9 @@ def play_turn(model: ActorCritic, cache: RaggedCache, players: Sequence[Player])
     found = torch.split(hidden, [len(states) for states in wanted])
     for got, want in zip(found, wanted, strict=True):
         assert_close(got, want)
-    for player, kept in zip(players, commit_branches(cache, blocks, [p.command() for p in players]), strict=True):
-        player.moved(kept)
+    commit_branches(cache, zip(blocks, [p.command() for p in players], strict=True))
+    for player in players:
+        player.committed()
         assert cache.lengths[player.row] == len(player.tokens)
     return list(found)
 
@@ -176,7 +178,7 @@ def test_a_trunk_that_the_cache_does_not_fit_is_refused() -> None:
         return trunk(**kwargs | ({} if mask is None else {"attention_mask": torch.ones_like(mask)}))
 
     model.base.model.forward = blind_to_masks
-    with pytest.raises(AgentError, match="cached text otherwise"):
+    with pytest.raises(AgentError, match="cached text differently"):
         check_cache(model)
 
 

@@ -7,7 +7,6 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from agents.language_model.token_stream import Choice, Segment
 from agents.model.actor_critic import HeadOutputs
@@ -79,14 +78,14 @@ def test_the_batch_by_hand(credit: Credit) -> None:
     assert RolloutBatch(by_hand(), credit=credit).batch(with_q=False).q_values is None
 
 
-def readout(part: Any) -> tuple[HeadOutputs, Tensor]:
+def head_outputs(part: Any) -> HeadOutputs:
     """Numbers that say which choice and which alternative they belong to."""
     n = part.choice_index.float()
     k = torch.arange(3.0)
     padding = part.choices.alternatives < 0
     logprobs = (-(n[:, None] + k / 10)).masked_fill(padding, -torch.inf)
     q = torch.stack([n[:, None] + k, 100 + n[:, None] + k], dim=-1)
-    return HeadOutputs(logprobs=logprobs, values=n, q_values=q, target_q_values=q.flip(-1)), 10 * n
+    return HeadOutputs(logprobs=logprobs, entropy=10 * n, values=n, q_values=q, target_q_values=q.flip(-1))
 
 
 @pytest.mark.parametrize("rows", [[0, 1], [1, 0], [1], [0]])
@@ -111,7 +110,7 @@ def test_outputs_by_hand(rows: list[int]) -> None:
     }
     for credit in ("token", "command"):
         part = RolloutBatch(by_hand(), credit=credit).micro_batch(rows)
-        outputs = part.outputs(*readout(part), part.choice_index.float())
+        outputs = part.outputs(head_outputs(part), part.choice_index.float())
         for name, grid in wanted[credit].items():
             assert_close(getattr(outputs, name), torch.tensor(grid, dtype=torch.float32)[rows])
 
@@ -169,7 +168,7 @@ def test_padding_and_order_of_rows_change_nothing(credit: Credit) -> None:
     def outputs(rows: Sequence[int]) -> Any:
         part = rollout.micro_batch(rows)
         with torch.no_grad():
-            return part.outputs(*model(part.tokens, part.choices))
+            return part.outputs(model(part.tokens, part.choices))
 
     together = outputs(range(len(rollout)))
     for rows in ([3, 1, 5, 0, 2, 4], [2, 0], [4]):

@@ -121,7 +121,7 @@ def test_the_ratio_is_one_before_the_first_step(kind: Kind, credit: str, context
     rollout = rollout_of(model, credit=credit, context=context)
     batch, part = rollout.batch(with_q=True), rollout.micro_batch(range(len(rollout)))
     with torch.no_grad():
-        outputs = part.outputs(*model(part.tokens, part.choices))
+        outputs = part.outputs(model(part.tokens, part.choices))
     assert_close(outputs.logprobs, batch.logprobs)
     assert_close(outputs.values, batch.values)
     assert outputs.q_values is not None and batch.q_values is not None
@@ -213,7 +213,7 @@ def test_detached_heads_leave_the_trunk_alone(detach: str, coef: str) -> None:
 
 
 def test_tied_q_heads_send_no_gradient_into_the_embedding() -> None:
-    model = tiny_model(rows="tied", detach_q=True, detach_value=True, init_std=0.3)
+    model = tiny_model(tied=True, detach_q=True, detach_value=True, init_std=0.3)
     rollout = rollout_of(model)
     with_q = gradients(model, rollout, learning=OptimizerConfig(q_coef=5.0))[0]
     without = gradients(model, rollout, learning=OptimizerConfig(q_coef=0.0))[0]

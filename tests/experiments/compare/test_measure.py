@@ -96,8 +96,8 @@ def test_the_first_policy_of_an_adapter_is_the_trunk_without_it_bit_for_bit(tmp_
         (off,) = after.evaluate([turn])
     (first,) = initial.evaluate([turn])
     (on,) = load_agent(out).evaluate([turn])
-    assert np.array_equal(first.heads.logprobs, off.heads.logprobs)
-    assert not np.array_equal(first.heads.logprobs, on.heads.logprobs)
+    assert np.array_equal(first.logprobs, off.logprobs)
+    assert not np.array_equal(first.logprobs, on.logprobs)
 
 
 # -- the measures -------------------------------------------------------------------------------------------
