@@ -81,7 +81,7 @@ class LanguageModelAgent:
     def evaluate(self, turns: Sequence[Turn]) -> list[TurnOutputs]:
         """Read the observations and evaluate the heads for every command; call `commit` next. Only in `trie` mode."""
         tries = [self._trie(turn) for turn in turns]
-        states = [self._observe(turn, max(trie.depths)) for turn, trie in zip(turns, tries, strict=True)]
+        states = [self._observe(turn, max(map(len, trie.commands))) for turn, trie in zip(turns, tries, strict=True)]
         trees = [
             self._unread(state, trie) if trie.branching else None for state, trie in zip(states, tries, strict=True)
         ]

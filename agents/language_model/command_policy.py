@@ -50,7 +50,7 @@ def split_by_turn(heads: HeadOutputs, tries: Sequence[Trie], trees: Sequence[Tre
 def command_probabilities(trie: Trie, logprobs: Floats) -> Floats:
     """[commands] pi(command), summing to 1. The first of several commands with the same tokens has all of it."""
     summed = np.array([sum(logprobs[choice] for choice in path) for path in trie.paths])
-    duplicate = np.array([first != command for command, first in enumerate(trie.first_of_leaf)])
+    duplicate = np.array([first != command for command, first in enumerate(trie.first_with_same_tokens)])
     probabilities = np.where(duplicate, 0.0, np.exp(summed))
     normalized: Floats = probabilities / probabilities.sum()
     return normalized
@@ -111,7 +111,7 @@ def choices_for_command(
         logprobs = outputs.logprobs[index, : len(tokens)]
         choices.append(
             Choice(
-                position=position + trie.depths[trie.branching[index]],
+                position=position + len(trie.branching[index]),
                 turn=turn,
                 alternatives=tokens,
                 chosen=child,

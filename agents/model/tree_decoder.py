@@ -37,12 +37,12 @@ class TreeInput:
         return len(self.tokens) + (len(self.trie.inner) if self.trie else 0)
 
     def choice_positions(self) -> list[int]:
-        """Positions in this input whose hidden states choose: one per branching node, or the last token."""
+        """Positions in this input whose hidden states choose: one per branching prefix, or the last token."""
         root = len(self.tokens) - 1
         if self.trie is None:
             return [root]
-        position = {node: root + 1 + index for index, node in enumerate(self.trie.inner)}
-        return [position.get(node, root) for node in self.trie.branching]
+        position = {prefix: root + 1 + index for index, prefix in enumerate(self.trie.inner)}
+        return [position.get(prefix, root) for prefix in self.trie.branching]
 
 
 def forward_trees(model: ActorCritic, cache: RaggedCache, inputs: Sequence[TreeInput]) -> Tensor:
@@ -105,9 +105,9 @@ def _forward_group(model: ActorCritic, cache: RaggedCache, inputs: Sequence[Tree
         tokens[index, :own] = tree.tokens
         positions[index, :own] = np.arange(start, start + own)
         if tree.trie is not None and tree.trie.inner:
-            nodes, end = tree.trie.inner, tree.length
-            tokens[index, own:end] = [tree.trie.tokens[node] for node in nodes]
-            positions[index, own:end] = [start + own + tree.trie.depths[node] - 1 for node in nodes]
+            end = tree.length
+            tokens[index, own:end] = [prefix[-1] for prefix in tree.trie.inner]
+            positions[index, own:end] = [start + own + len(prefix) - 1 for prefix in tree.trie.inner]
             mask[index, own:end, start + own : start + end] = tree.trie.ancestors
         columns += tree.choice_positions()
         rows += [index] * (len(columns) - len(rows))
@@ -135,8 +135,8 @@ def commit_branches(cache: RaggedCache, chosen: Iterable[tuple[TreeInput, int]])
     moves: list[tuple[int, int, int]] = []
     for tree, command in chosen:
         assert tree.trie is not None
-        end, path = cache.lengths[tree.row], set(tree.trie.nodes(command))
-        branch = [index for index, node in enumerate(tree.trie.inner) if node in path]
+        end, tokens = cache.lengths[tree.row], tree.trie.commands[command]
+        branch = [index for index, prefix in enumerate(tree.trie.inner) if tokens[: len(prefix)] == prefix]
         moves += [(tree.row, end + index, end + offset) for offset, index in enumerate(branch)]
         cache.lengths[tree.row] += len(branch)
     cache.move(moves)

@@ -82,7 +82,7 @@ def by_token(mine: TurnOutputs, first: TurnOutputs) -> Part:
 def by_command(mine: TurnOutputs, first: TurnOutputs) -> Part:
     """The same with the commands as alternatives of one node; q(s, command) is that of its last choice."""
     trie, q = mine.trie, mine.q_values
-    different = sorted(set(trie.first_of_leaf))
+    different = sorted(set(trie.first_with_same_tokens))
 
     def summed(logprobs: Floats) -> Floats:
         found = [[sum(logprobs[choice] for choice in trie.paths[i]) for i in different]]

@@ -46,15 +46,7 @@ def expected(model: ActorCritic, tokens: Sequence[int], trie: Trie | None) -> Te
     """One plain pass for each point of the block."""
     if trie is None:
         return plain(model, tokens)[None]
-    return torch.stack([plain(model, [*tokens, *prefix(trie, node)]) for node in trie.branching])
-
-
-def prefix(trie: Trie, node: int) -> list[int]:
-    tokens: list[int] = []
-    while node > 0:
-        tokens.insert(0, trie.tokens[node])
-        node = trie.parents[node]
-    return tokens
+    return torch.stack([plain(model, [*tokens, *prefix]) for prefix in trie.branching])
 
 
 class Player:
@@ -72,11 +64,11 @@ class Player:
         return TreeInput(row=self.row, tokens=self.pending, trie=self.trie)
 
     def command(self) -> int:
-        return (self.seed + 2 * self.turn) % len(self.trie.leaves)
+        return (self.seed + 2 * self.turn) % len(self.trie.commands)
 
     def committed(self) -> None:
         chosen = list(self.trie.commands[self.command()])
-        kept = sum(node in self.trie.inner for node in self.trie.nodes(self.command()))
+        kept = sum(tuple(chosen[:depth]) in self.trie.inner for depth in range(1, len(chosen) + 1))
         self.tokens += self.pending + chosen[:kept]
         self.pending = chosen[kept:]
         self.turn += 1
