@@ -80,22 +80,19 @@ def plural(names: str) -> str:
 def code_texts(source: str) -> Iterator[str]:
     """Strings of a Python file that can reach a game: no docstrings, errors or command-line help."""
     tree = ast.parse(source)
-    skipped: set[int] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            skipped.add(id(node.value))
-        elif isinstance(node, ast.Call | ast.Raise) and _is_for_programmers(node):
-            skipped |= {id(child) for child in ast.walk(node)}
+    skipped = {id(child) for node in ast.walk(tree) if _is_for_programmers(node) for child in ast.walk(node)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in skipped:
             yield node.value
 
 
-def _is_for_programmers(node: ast.Call | ast.Raise) -> bool:
-    if isinstance(node, ast.Raise):
-        return True
-    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-    return name in {"add_argument", "add_argument_group", "register", "ArgumentParser", "warn"}
+def _is_for_programmers(node: ast.AST) -> bool:
+    match node:
+        case ast.Raise() | ast.Expr(value=ast.Constant()):
+            return True
+        case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)):
+            return name in {"add_argument", "add_argument_group", "register", "ArgumentParser", "warn"}
+    return False
 
 
 def code_rooms(source: str) -> Iterator[str]:
