@@ -155,7 +155,7 @@ class LanguageModelAgent:
                 prompt=turn.prompt,
             )
         state = self._live[turn.episode]
-        state.stream.begin_turn(turn.reward, first=turn.first)
+        state.stream.begin_turn(turn.reward)
         self._append(state, turn.observation, first=turn.first, reserve=reserve)
         return state
 

@@ -84,17 +84,15 @@ class TokenStream:
             self.choices[-1] = replace(self.choices[-1], next_value=choice.value)
         self.choices.append(choice)
 
-    def begin_turn(self, reward: float, *, first: bool) -> None:
+    def begin_turn(self, reward: float) -> None:
         """Add the reward of the last command, and a turn's discount, to the last choice."""
         self.turn += 1
-        if not first:
-            self._add_reward(reward, self.gamma)
+        self._add_reward(reward, self.gamma)
 
     def cut(self, keep: int) -> None:
-        """Begin a new segment with the opening and the last `keep` tokens; the caller has to clear the cache row."""
+        """Begin a new segment with the opening and the last `keep` >= 1 tokens; the caller clears the cache row."""
         self._cuts.append((len(self.choices), self.tokens))
-        tail = self.tokens[-keep:] if keep else []
-        self.tokens = self.tokens[: self.opening] + tail
+        self.tokens = self.tokens[: self.opening] + self.tokens[-keep:]
 
     def finish(self, reward: float, *, bootstrap: float | None, whole_vocabulary: bool = False) -> list[Segment]:
         """Close the episode.
@@ -106,7 +104,7 @@ class TokenStream:
         Returns:
             The segments with choices, in order of time.
         """
-        self._add_reward(reward, self.gamma if bootstrap is not None else 0.0)
+        self._add_reward(reward, 0.0 if bootstrap is None else self.gamma)
         if self.choices and bootstrap is not None:
             self.choices[-1] = replace(self.choices[-1], next_value=bootstrap)
         segments, start = [], 0

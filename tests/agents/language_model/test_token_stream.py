@@ -20,7 +20,7 @@ def played(stream: TokenStream, turns: list[tuple[list[float], float]], bootstra
     """Segments of turns (values of the choices, reward of the command)."""
     reward = 0.0
     for number, (values, earned) in enumerate(turns):
-        stream.begin_turn(reward, first=number == 0)
+        stream.begin_turn(reward)
         stream.tokens.append(number)
         for value in values:
             stream.record(choice(value, len(stream.tokens) - 1, stream.turn))
@@ -87,7 +87,7 @@ def test_the_return_of_the_choices_is_the_return_of_the_episode(
     """Rewards and discounts of choices give the same return as rewards of turns and gamma."""
     stream, reward = TokenStream(episode=0, gamma=gamma), 0.0
     for number, (values, earned) in enumerate(given):
-        stream.begin_turn(reward, first=number == 0)
+        stream.begin_turn(reward)
         stream.tokens.append(number)
         if number in cuts:
             stream.cut(1)
