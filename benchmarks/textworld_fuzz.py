@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.hostile import Supply
+from games.child_process import python_environment
 from games.textworld.engines.protocol import INFOS
 from games.textworld.env import TextWorld
 
@@ -114,8 +115,8 @@ def in_child(family: str, commands: int, seed: int, infos: tuple[str, ...]) -> d
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
-            [sys.executable, "-c", f"import sys; sys.path[:0] = {[str(Path.cwd()), *sys.path]!r}; {code}", job],
-            cwd=folder, capture_output=True, text=True, errors="replace", check=False,
+            [sys.executable, "-c", code, job],
+            cwd=folder, env=python_environment(), capture_output=True, text=True, errors="replace", check=False,
         )  # fmt: skip
         files = sorted(path.name for path in Path(folder).iterdir())
     result: dict[str, Any] = {"family": family, "infos": bool(infos), "seconds": round(time.monotonic() - began, 1)}

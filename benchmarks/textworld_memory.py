@@ -86,7 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
     result = {"command": "python -m benchmarks.textworld_memory", **measure(GAME)}
     print(json.dumps(result, indent=1))
     if given.out is not None:
-        files.write_whole(given.out, (json.dumps(result, indent=1) + "\n").encode())
+        files.atomic_write(given.out, json.dumps(result, indent=1) + "\n")
     return 0
 
 

@@ -186,7 +186,7 @@ def main(arguments: list[str] | None = None) -> int:
     if given.out is not None:
         command = f"python -m benchmarks.textworld_speed --steps {given.steps} --every {given.every}"
         data = {"command": f"{command} --first {given.first}", "cores": 1, "rows": rows}
-        files.write_whole(given.out, (json.dumps(data, indent=1) + "\n").encode())
+        files.atomic_write(given.out, json.dumps(data, indent=1) + "\n")
     return 0
 
 

@@ -18,9 +18,10 @@ Importing this package registers `actde/Bandit-v0`, `actde/IPD-v0` and `actde/Te
 """
 
 from games.errors import GameError, nearest
+from games.ranges import parse_levels
 from games.registration import register
 from games.specs import GameSpec, resolve
-from games.textworld.generation.dataset import Progress, generate, parse_levels
+from games.textworld.generation.dataset import Progress, generate
 from games.textworld.generation.manifest import Entry, load_manifest
 from games.wrappers import is_act, shape
 

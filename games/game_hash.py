@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from games.errors import GameError
+from games.files import sha256
 from games.specs import GameSpec
 from games.textworld.validation import game_file
 
@@ -29,7 +30,7 @@ def game_hash(spec: GameSpec) -> str:
         path = Path(spec.target)
         if not game_file.is_plain(path):
             return _of_record(game_file.pair(path)[1])
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return sha256(path)
     return hashlib.sha256(spec.name.encode()).hexdigest()
 
 

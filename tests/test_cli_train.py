@@ -66,7 +66,7 @@ def test_a_run_goes_on_with_its_own_settings(run: Path) -> None:
         (("--lr", "fast"), "expected a number"),
         (("--gamma", "2"), "gamma must be a number in [0, 1]"),
         (("--value-lr", "-1"), "value_lr must be a number"),
-        (("--trunk", "smolm2"), "did you mean smollm2?"),
+        (("--trunk", "smolm2"), "did you mean 'smollm2'?"),
         (("--lora", "4"), "--lora adapts a pretrained trunk"),
         (("--init", "nowhere"), "nowhere holds no checkpoint"),
         (("--promote", "0.5"), "--promote needs games whose levels are known"),

@@ -6,11 +6,11 @@ random weights. Any other trunk is a pretrained decoder, trained in full or thro
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from agents.config import ModelConfig
 from agents.model.actor_critic import ActorCritic
 from agents.model.cpu_attention import use_blockwise_attention
 from agents.model.heads import Heads
@@ -22,32 +22,6 @@ SCRATCH = ("pico", "small")
 """Trunks that start with random weights."""
 LARGE_VOCABULARY = 8192
 """From this size on, Q heads share the output embedding instead of having a row of weights per token."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelConfig:
-    """What an untrained `ActorCritic` consists of; part of a run's settings."""
-
-    trunk: str = "small"
-    """pico, small, smollm2, or the name or folder of a decoder of transformers."""
-    lora: int = 0
-    """Rank of a LoRA adapter on all linear layers of a pretrained trunk; 0 trains the whole trunk."""
-    dtype: str = "float32"
-    """Weights of the trunk: float32 or bfloat16. Heads are always float32."""
-    dropout: float = 0.0
-    """Dropout of a random trunk (embedding, attention, residual), or of the LoRA adapter."""
-    q_heads: int = 1
-    """0, 1 or 2; two are combined by their minimum."""
-    head_layers: int = 1
-    """Layers of the value and Q heads, 1 or 2."""
-    target_q: bool = False
-    """Add target Q heads, which follow the Q heads by Polyak averaging."""
-    detach_value: bool = False
-    """No gradient from the value head into the trunk."""
-    detach_q: bool = False
-    """No gradient from the Q heads into the trunk."""
-    dueling: bool = False
-    """q = v + Q head, which starts at 0."""
 
 
 def assemble(config: ModelConfig, vocabulary: Sequence[str] | None) -> tuple[ActorCritic, Any]:

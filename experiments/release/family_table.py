@@ -6,22 +6,24 @@ beside it, the `.json` that it follows from. Levels that are in the `.json` alre
 
 import argparse
 import json
-import multiprocessing
 import shlex
 import statistics
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
-from agents.storage.run_folder import replace_text
+from experiments.tables import table
 from games.errors import GameError
+from games.files import atomic_write
 from games.parameters import format_settings
 from games.textworld.generation.families import FAMILIES
 from games.textworld.generation.make_game import canonical_hash, make_game, write_game
 from games.textworld.transitions.crawl import crawl
 from games.textworld.transitions.graph import Transitions
+from games.worker_pool import WorkerPool
 
 SAMPLED = {
     "coin": (1, 2, 3, 5, 10, 20, 50, 100, 101, 110, 150, 201, 220, 233),
@@ -40,6 +42,7 @@ MEASURES = {
     "points": "points",
     "commands": "admissible commands at the start",
 }
+HEADS = ["level", "settings", *MEASURES.values(), "states", "candidates", "different", "duplicates", "impossible"]
 NOTES = {
     "simple": "A fixed house with six rooms: find one food and put it on the stove. Levels 1-3 tell in detail how,"
     " 4-6 in brief, 7-9 not at all; within each the points are dense, balanced, sparse.",
@@ -146,22 +149,17 @@ def markdown(results: Mapping[str, Any]) -> str:
             f"Levels 1 to {family.levels}, settings beside `level` and `seed`:",
         ]
         lines += ["", *(f"* `{setting.name}`: {setting.help}" for setting in family.settings), ""]
-        lines += _table(rows)
+        lines.append(table(HEADS, map(_cells, rows)))
     return "\n".join([*lines, ""])
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    heads = ["level", "settings", *MEASURES.values(), "states", "candidates", "different", "duplicates", "impossible"]
-    lines = [f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
-    for row in rows:
-        duplicates = row["candidates"] - row["impossible"] - row["different"]
-        family = FAMILIES[row["family"]]
-        cells = [str(row["level"]), f"`{format_settings(family.settings, row['settings'])}`"]
-        cells += [_spread(row["found"].get(key)) for key in MEASURES]
-        cells.append(f"over {STATES:,}" if row["states"] is None else f"{row['states']:,}")
-        cells += [str(row["candidates"]), str(row["different"]), str(duplicates), str(row["impossible"])]
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
+def _cells(row: Mapping[str, Any]) -> list[object]:
+    duplicates = row["candidates"] - row["impossible"] - row["different"]
+    settings = format_settings(FAMILIES[row["family"]].settings, row["settings"])
+    states = f"over {STATES:,}" if row["states"] is None else f"{row['states']:,}"
+    spreads = [_spread(row["found"].get(key)) for key in MEASURES]
+    counts = [row["candidates"], row["different"], duplicates, row["impossible"]]
+    return [row["level"], f"`{settings}`", *spreads, states, *counts]
 
 
 def _spread(found: Sequence[int] | None) -> str:
@@ -186,19 +184,20 @@ def main() -> None:
         sys.exit(f"{path}: was made by {before['command']!r}; choose another file")
     done = {(row["family"], row["level"]): row for row in before["rows"]}
     places = [(name, level) for name in FAMILIES for level in levels_of(name)]
-    todo = [(name, level, given.candidates) for name, level in places if (name, level) not in done]
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    with multiprocessing.get_context("spawn").Pool(given.workers) as pool:
-        for row in pool.imap_unordered(_measure, todo):
+    with WorkerPool(given.workers) as pool:
+        jobs = [pool.submit(_measure, *place, given.candidates) for place in places if place not in done]
+        for job in as_completed(jobs):
+            row = job.result()
             done[row["family"], row["level"]] = row
             results = {"command": command, "rows": [done[place] for place in places if place in done]}
-            replace_text(path, json.dumps(results, indent=1) + "\n")
+            atomic_write(path, json.dumps(results, indent=1) + "\n")
             sys.stderr.write(f"{len(done)} of {len(places)}: {row['family']}, level {row['level']}\n")
-    replace_text(given.out, markdown(json.loads(path.read_text())))
+    atomic_write(given.out, markdown(json.loads(path.read_text())))
 
 
-def _measure(place: tuple[str, int, int]) -> dict[str, Any]:
-    return {**measure(*place), "states": states(*place)}
+def _measure(name: str, level: int, candidates: int) -> dict[str, Any]:
+    return {**measure(name, level, candidates), "states": states(name, level, candidates)}
 
 
 if __name__ == "__main__":

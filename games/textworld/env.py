@@ -200,5 +200,5 @@ def _named_tw(story: Path) -> Iterator[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in ((f"{stem}.json", record), (f"{stem}.z8", data)):
             if not (folder / name).exists():
-                files.write_whole(folder / name, content)
+                files.atomic_write(folder / name, content)
     yield folder / f"{stem}.z8"

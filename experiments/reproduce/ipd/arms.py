@@ -67,7 +67,7 @@ ABLATIONS = [
     Arm(name="actde-no-dropout", recipe=Recipe(dropout=0), trials=10, steps=LONG),
     Arm(name="actde-q-slow", recipe=Recipe(q_lr=1.25e-4), trials=5, steps=LONG),
     Arm(name="actde-q-fast", recipe=Recipe(q_lr=2e-3), trials=5, steps=LONG),
-    Arm(name="actde-lambda-0", recipe=Recipe(lam=0), trials=5, steps=LONG),
+    Arm(name="actde-lambda-0", recipe=Recipe(gae_lambda=0), trials=5, steps=LONG),
     Arm(name="actde-no-decay-no-dropout", recipe=Recipe(weight_decay=0, dropout=0), trials=5, steps=LONG),
 ]
 

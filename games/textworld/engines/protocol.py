@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -45,6 +46,18 @@ CONSTANT = ("command_templates", "verbs", "entities", "typed_entities")
 """Lists among the facts of a game that `info` gives where they are asked for, by TextWorld's names."""
 INFOS = ("inventory", "description", "policy_commands", "intermediate_reward")
 """What an engine may be asked for beyond the rest, by TextWorld's names."""
+
+
+def intermediate_reward(before: Sequence[str] | None, after: Sequence[str] | None, *, won: bool, lost: bool) -> int:
+    """TextWorld's intermediate reward of a command, from the commands that win before and after it.
+
+    TextWorld itself raises TypeError if no way to win is left (`after` is None); here that is -1.
+    """
+    if won or lost:
+        return 1 if won else -1
+    if before is None:
+        return 0
+    return -1 if after is None else (len(before) > len(after)) - (len(before) < len(after))
 
 
 class Engine(Protocol):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from games.errors import GameError
-from games.textworld.engines.protocol import EngineResponse, GameInfo
+from games.textworld.engines.protocol import EngineResponse, GameInfo, intermediate_reward
 from games.textworld.upstream.start import start
 
 
@@ -72,23 +72,16 @@ class StockEngine:
 
     def _answer(self, state: Any) -> EngineResponse:
         asked, before, self._way = self._asked, self._way, state.get("_winning_policy")
+        won, lost = bool(state["won"]), bool(state["lost"])
+        reward = intermediate_reward(before, self._way, won=won, lost=lost)
         return EngineResponse(
             text=state["feedback"].strip(),
             score=int(state["score"]),
-            won=bool(state["won"]),
-            lost=bool(state["lost"]),
+            won=won,
+            lost=lost,
             admissible_commands=tuple(state["admissible_commands"]),
             policy_commands=tuple(state.get("policy_commands") or ()) if "policy_commands" in asked else None,
-            intermediate_reward=progress(before, self._way, state) if "intermediate_reward" in asked else None,
+            intermediate_reward=reward if "intermediate_reward" in asked else None,
             description=(state.get("description") or "").strip() if "description" in asked else None,
             inventory=(state.get("inventory") or "").strip() if "inventory" in asked else None,
         )
-
-
-def progress(before: Any, after: Any, state: Any) -> int:
-    """TextWorld's intermediate reward, which itself raises TypeError where no way to win is left: here -1."""
-    if state["won"] or state["lost"]:
-        return 1 if state["won"] else -1
-    if before is None:
-        return 0
-    return -1 if after is None else (len(before) > len(after)) - (len(before) < len(after))

@@ -3,7 +3,7 @@
 Candidate games are a fixed sequence of seeds for each level. A candidate is taken where TextWorld can make it,
 its canonical hash belongs to the split asked for, and no game before it is the same; so what a folder holds
 depends on the request alone, not on how many processes worked or how often they were interrupted. One game is
-`games/textworld/generation/make_game.py`; the processes are `games/textworld/generation/workers.py`.
+`games/textworld/generation/make_game.py`; the processes are `games/worker_pool.py`.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ from typing import Any
 from games import files
 from games.errors import GameError, nearest
 from games.parameters import Value, parse_settings
+from games.textworld.generation.candidate import judge
 from games.textworld.generation.families import MAX_SEED, family
 from games.textworld.generation.manifest import NAME, SPLITS, Entry, files_hash, load_manifest, write_manifest
 from games.textworld.generation.reserved_seeds import RESERVED
-from games.textworld.generation.workers import Pool
+from games.worker_pool import WorkerPool
 
 REQUEST, JOURNAL, LOCK, WORK = "curriculum.json", "journal.jsonl", ".lock", "work"
 PATIENCE = 100
 """Candidates in a row that are not taken before a level counts as exhausted."""
 PASSED = {"made": "duplicates", "other split": "of another split", "impossible": "impossible"}
-"""Why a candidate is not taken, by the verdict on it (`games.textworld.generation.workers.judge`)."""
+"""Why a candidate is not taken, by the verdict on it (`judge`)."""
 ADVICE = "free some space or choose another folder; the same command goes on where it stopped"
 
 
@@ -47,27 +48,6 @@ class Progress:
     """Candidates looked at, over all levels."""
     passed: dict[str, int]
     """Candidates passed over, by why: `duplicates`, `of another split`, `impossible`."""
-
-
-def split_of(canonical: str) -> str:
-    """The split a game belongs to, by its canonical hash alone: three fifths train, a fifth valid, a fifth test.
-
-    Every family but cooking, which has foods and recipes of its own for each split.
-    """
-    return ("valid", "test", "train", "train", "train")[int(canonical[:8], 16) % 5]
-
-
-def parse_levels(text: str) -> list[int]:
-    """`"1-3,7"` as [1, 2, 3, 7]; GameError where it is something else."""
-    levels: list[int] = []
-    for part in text.split(","):
-        low, dash, high = part.strip().partition("-")
-        if not low.isdecimal() or (dash and not high.isdecimal()) or len(part) > 12:
-            raise GameError(f"levels={text}: expected numbers and ranges, as in 1-3,7")
-        if int(high or low) < int(low):
-            raise GameError(f"levels={text}: expected a range from low to high, got {part.strip()}")
-        levels += range(int(low), min(int(high or low), int(low) + 10_000) + 1)
-    return levels
 
 
 def generate(
@@ -93,9 +73,9 @@ def generate(
     folder = Path(out).expanduser().absolute()
     with files.disk_errors("write the curriculum", ADVICE):
         _claim(folder, request)
-        with files.lock(folder / LOCK):
+        with files.file_lock(folder / LOCK):
             if not (folder / NAME).exists():
-                with Pool(workers) as pool:
+                with WorkerPool(workers) as pool:
                     entries = _make(folder, request, pool, on_progress or (lambda progress: None))
                 write_manifest(folder, entries)
             _tidy(folder)
@@ -139,10 +119,10 @@ def _claim(folder: Path, request: Any) -> None:
     elif any(folder.iterdir()):
         raise GameError(f"{folder}: the folder is not empty; choose an empty or new one")
     else:
-        files.write_whole(mark, json.dumps(request).encode())
+        files.atomic_write(mark, json.dumps(request))
 
 
-def _make(folder: Path, request: Any, pool: Pool, report: Callable[[Progress], None]) -> list[Entry]:
+def _make(folder: Path, request: Any, pool: WorkerPool, report: Callable[[Progress], None]) -> list[Entry]:
     """All games of the request, in order."""
     journal = _read_journal(folder / JOURNAL)
     entries: list[Entry] = []
@@ -172,7 +152,7 @@ def _make(folder: Path, request: Any, pool: Pool, report: Callable[[Progress], N
 
 
 def _candidates(
-    folder: Path, request: Any, level: int, journal: dict[str, Any], pool: Pool
+    folder: Path, request: Any, level: int, journal: dict[str, Any], pool: WorkerPool
 ) -> Iterator[tuple[dict[str, Value], dict[str, Any]]]:
     """(settings, verdict) of one candidate after the other, without end; several are judged at once, ahead.
 
@@ -186,9 +166,8 @@ def _candidates(
             while len(ahead) < 2 * pool.size:
                 values = {"level": level, "seed": _seed(request, level, number), **request["settings"]}
                 key = f"{level}-{number}"
-                job = {"family": request["family"], "values": values, "split": request["split"],
-                       "path": str(folder / WORK / f"tw-{key}.z8")}  # fmt: skip
-                ahead.append((key, values, None if key in journal else pool.submit(job)))
+                job = (request["family"], values, request["split"], folder / WORK / f"tw-{key}.z8")
+                ahead.append((key, values, None if key in journal else pool.submit(judge, *job)))
                 number += 1
             key, values, future = ahead.popleft()
             if future is not None:
@@ -245,7 +224,7 @@ def _read_journal(path: Path) -> dict[str, Any]:
             break
     path.parent.joinpath(WORK).mkdir(exist_ok=True)
     text = "".join(json.dumps({"key": key, **verdict}) + "\n" for key, verdict in journal.items())
-    files.write_whole(path, text.encode())
+    files.atomic_write(path, text)
     return journal
 
 

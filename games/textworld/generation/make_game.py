@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -51,14 +50,12 @@ def cached_game(name: str, values: Values) -> Path:
     """
     settings = family(name).complete(values)
     story = _place(name, settings)
-    stem, folder = story.stem, story.parent
+
+    def build(folder: Path) -> None:
+        _write_sound(name, settings, folder / story.name)
+
     with files.disk_errors("write the generated game", ADVICE):
-        if not _usable(story):
-            with files.lock(folder.parent / f".{stem}.lock"):
-                if not _usable(story):
-                    shutil.rmtree(folder, ignore_errors=True)
-                    with files.whole_folder(folder) as empty:
-                        _write_sound(name, settings, empty / story.name)
+        files.build_once(story.parent, lambda: _usable(story), build)
     return story
 
 
@@ -135,8 +132,8 @@ def write_game(game: Game, path: Path) -> None:
     problem = playthrough_check.find_own_problem(story, record)
     if problem:
         raise FaultyGameError(f"{game.metadata['uuid']}: TextWorld made a faulty game ({problem}); try another seed")
-    files.write_whole(path.with_suffix(".json"), record)
-    files.write_whole(path, story)
+    files.atomic_write(path.with_suffix(".json"), record)
+    files.atomic_write(path, story)
 
 
 def _record(game: Game, story: str) -> bytes:

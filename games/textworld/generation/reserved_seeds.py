@@ -1,7 +1,7 @@
 """The seeds that no training may use: games by them are for the evaluation card alone (`evaluate --card`).
 
 Another seed may make the same game, where a family has few. So the card also takes only games of the test split by
-their hash (`games.textworld.generation.dataset.split_of`), and says where an agent was trained on one all the same.
+their hash (`games.textworld.generation.manifest.split_of`), and says where an agent was trained on one all the same.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from games.errors import GameError
-from games.textworld.engines.protocol import EngineResponse, GameInfo
+from games.textworld.engines.protocol import EngineResponse, GameInfo, intermediate_reward
 from games.textworld.transitions.game_state import GameState, Tracker
 from games.textworld.transitions.interpreter import Interpreter, Output, Snapshot
 
@@ -223,7 +223,7 @@ class Transitions:
         if after.extras is None:
             after = replace(after, extras=self._printed(before, command))
         policy = self._tracker.policy(after.standing)
-        progress = _progress(self._tracker.policy(before.standing), policy, output)
+        progress = intermediate_reward(self._tracker.policy(before.standing), policy, won=output.won, lost=output.lost)
         admissible = self._tracker.admissible(after.standing)
         return self._answer(output, after.score, admissible, policy, after.extras or {}, progress), after
 
@@ -300,7 +300,7 @@ class Transitions:
         target = self.settle(after)
         if target is None:
             return None
-        progress = _progress(node.policy_commands, target.policy_commands, output)
+        progress = intermediate_reward(node.policy_commands, target.policy_commands, won=output.won, lost=output.lost)
         return Edge(self.answer_in(target, output.text, progress), target, turns)
 
     def _printed(self, before: EngineState, command: str) -> dict[str, str]:
@@ -330,17 +330,6 @@ class Transitions:
             description=extras.get("description", "") if "description" in self.infos else None,
             inventory=extras.get("inventory", "") if "inventory" in self.infos else None,
         )
-
-
-def _progress(before: tuple[str, ...] | None, after: tuple[str, ...] | None, output: Output) -> int:
-    """TextWorld's intermediate reward. It fails where no way to win is left; here that is -1."""
-    if output.won or output.lost:
-        return 1 if output.won else -1
-    if before is None:
-        return 0
-    if after is None:
-        return -1
-    return (len(before) > len(after)) - (len(before) < len(after))
 
 
 def _ending(answer: EngineResponse, turns: int, moves: int) -> Edge | None:

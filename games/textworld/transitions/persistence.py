@@ -49,7 +49,7 @@ def save(graph: Transitions, digest: str, path: Path) -> None:
     """Add what `graph` knows to the file at `path`; what other processes have added stays."""
     if graph.broken is not None:
         return
-    with files.disk_errors("write what is remembered of the game", ADVICE), files.lock(path.with_suffix(".lock")):
+    with files.disk_errors("write what is remembered of the game", ADVICE), files.file_lock(path.with_suffix(".lock")):
         load(graph, digest, path)
         write(graph, digest, path)
 
@@ -60,7 +60,7 @@ def write(graph: Transitions, digest: str, path: Path) -> None:
         rest = json.dumps(_pack(graph), separators=(",", ":")).encode()
     head = json.dumps({**_belongs(graph, digest), "sha256": hashlib.sha256(rest).hexdigest()}).encode()
     with files.disk_errors("write what is remembered of the game", ADVICE):
-        files.write_whole(path, gzip.compress(head + b"\n" + rest, compresslevel=6, mtime=0))
+        files.atomic_write(path, gzip.compress(head + b"\n" + rest, compresslevel=6, mtime=0))
 
 
 def load(graph: Transitions, digest: str, path: Path) -> bool:

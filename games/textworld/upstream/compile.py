@@ -33,6 +33,6 @@ def compile_story(source: str, name: str) -> bytes:
 
 def _call(name: str, *command: str | Path, home: Path) -> None:
     environment = {**os.environ, "HOME": str(home)}
-    child = subprocess.run(command, capture_output=True, env=environment, check=False)
+    child = subprocess.run(command, capture_output=True, env=environment, cwd=home, check=False)
     if child.returncode != 0:
         raise GameError(f"{name}: too large for a game file; take fewer rooms, objects or steps")

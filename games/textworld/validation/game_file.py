@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from games import files
+from games.child_process import python_environment
 from games.errors import GameError
 
 HEADER = 64
@@ -145,19 +146,18 @@ def _probe(story: Path, data: bytes, text: bytes) -> None:
         raise GameError(f"{story}: the game is damaged, or the .json beside it belongs to another game ({why})")
     with files.disk_errors("remember that the game was checked", f"see {files.VARIABLE}"):
         seen.parent.mkdir(parents=True, exist_ok=True)
-        files.write_whole(seen, f"{story.name}\n".encode())
+        files.atomic_write(seen, f"{story.name}\n")
 
 
 def _examine(story: Path) -> tuple[str, str]:
     """What `playthrough_check` finds, as (`problem` or `unverified`, why); `crash` where it finds no words."""
     code = "import sys; from games.textworld.validation.playthrough_check import main; sys.exit(main(sys.argv[1]))"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(Path(path).absolute()) for path in sys.path)}
     with tempfile.TemporaryDirectory(prefix="actde-probe-", ignore_cleanup_errors=True) as folder:
         try:
             child = subprocess.run(
                 [sys.executable, "-c", code, str(story.absolute())],
-                capture_output=True, text=True, errors="replace", timeout=PROBE_SECONDS, env=environment, check=False,
-                cwd=folder, start_new_session=True,
+                capture_output=True, text=True, errors="replace", timeout=PROBE_SECONDS, env=python_environment(),
+                check=False, cwd=folder, start_new_session=True,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             raise GameError(f"{story}: the game hangs ({PROBE_SECONDS} s to examine it)") from None

@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,11 +20,13 @@ from agents.play.runner import EpisodeRunner
 from agents.protocol import Decision, EpisodeEnd, Turn
 from games import GameError
 from games.textworld import env
+from games.textworld.engines import subprocess_engine
 from games.textworld.engines.protocol import INFOS
 from games.textworld.engines.stock import StockEngine
 from games.textworld.engines.subprocess_engine import IsolatedEngine
 from games.textworld.env import TextWorld
 from games.textworld.generation.make_game import cached_game
+from tests import ROOT
 
 GAME = "textworld:coin?level=4&seed=1"
 
@@ -46,8 +50,8 @@ def engine(story: Path) -> Iterator[IsolatedEngine]:
 
 
 def process_of(engine: object) -> int:
-    assert isinstance(engine, IsolatedEngine) and engine._child is not None
-    return engine._child._process.pid
+    assert isinstance(engine, IsolatedEngine) and engine._process is not None
+    return engine._process.child.process.pid
 
 
 def running(process: int) -> bool:
@@ -114,15 +118,39 @@ def test_a_child_ends_with_its_input_and_writes_nothing_where_we_work(
     monkeypatch.chdir(tmp_path / "here")
     engine = IsolatedEngine(story, seconds=20)
     engine.reset()
-    assert engine._child is not None
-    process = engine._child._process
+    assert engine._process is not None
+    process = engine._process.child.process
     engine.step("save")  # the gatekeeper would stop it
     engine.step("tw-game")
     assert not list((tmp_path / "here").iterdir())
     assert process.stdin is not None
     process.stdin.close()
-    assert process.wait(60) == 0
+    assert process.wait(60) == 128 + signal.SIGTERM
     engine.close()
+
+
+def test_a_child_that_hangs_ends_with_a_killed_parent(story: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from games.textworld.engines.subprocess_engine import IsolatedEngine\n"
+        f"engine = IsolatedEngine(Path({str(story)!r})); engine.reset()\n"
+        "print(engine._process.child.process.pid, flush=True); engine.step('\\\\help')"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    time.sleep(1)  # it hangs by then
+    parent.kill()
+    parent.communicate()
+    deadline = time.monotonic() + 20
+    while running(child):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_an_answer_without_end_is_one_error(story: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess_engine, "MAX_ANSWER", 100)
+    with pytest.raises(GameError, match="prints without end while it is loaded"):
+        IsolatedEngine(story)
 
 
 def test_others_files_are_played_alone_and_ours_here(story: Path) -> None:

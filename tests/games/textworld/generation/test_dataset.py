@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 import games
-from games.textworld.generation.dataset import Progress, split_of
+from games.textworld.generation.dataset import Progress
 from games.textworld.generation.make_game import canonical_hash, make_game
-from games.textworld.generation.manifest import Entry
+from games.textworld.generation.manifest import Entry, split_of
 
 REQUEST = {"family": "treasure", "levels": [1, 2], "per_level": 2, "split": "train", "seed": 4}
 

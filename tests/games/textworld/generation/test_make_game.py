@@ -91,7 +91,7 @@ def test_bytes_do_not_depend_on_process_hash_seed_or_what_was_made_before(tmp_pa
 
 def test_two_processes_that_want_one_game_make_it_once(tmp_path: Path) -> None:
     code = (
-        "from games import making\n"
+        "from games.textworld.generation import make_game as making\n"
         "real = making.write_game\n"
         "making.write_game = lambda game, path: (print('made', flush=True), real(game, path))[1]\n"
         "assert making.cached_game('treasure', {'seed': 3}).exists()"
