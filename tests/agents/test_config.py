@@ -117,9 +117,9 @@ def test_groups_are_checked_by_the_python_call_too() -> None:
     with pytest.raises(ConfigError, match=r"lr must be a number in \[0, inf\), got -1"):
         TrainConfig(**values)
     with pytest.raises(ConfigError, match="update must be a table of settings, got 3"):
-        TrainConfig(update=3)
+        TrainConfig(**{"update": 3})
     with pytest.raises(ConfigError, match="unknown setting 'updates', .*did you mean 'update'"):
-        TrainConfig(updates={})
+        TrainConfig(**{"updates": {}})
 
 
 @pytest.mark.parametrize(
