@@ -54,7 +54,7 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
     reference = _reference(config, model)
     _check_memory(config, model, accelerator)
     if config.update.gradient_checkpointing:
-        model.recompute_activations()
+        model.enable_gradient_checkpointing()
     torch_optimizer = make_torch_optimizer(model, config.update)
 
     seed = process_seed(config.run.seed, accelerator)
