@@ -497,7 +497,7 @@ def reproduce(
     from experiments.reproduce import report
     from terminal import display
 
-    names = reproducing.chosen(part)
+    names = reproducing.part_names(part)
     if (folder / report.RESULTS).exists():
         report.check(folder, names, quick=quick)
     folder.mkdir(parents=True, exist_ok=True)
@@ -506,8 +506,8 @@ def reproduce(
         with _reporting(name) as progress, _may_be_stopped():
             outcome = reproducing.load(name)(seed=seed, quick=quick, folder=folder, workers=workers, progress=progress)
         seconds = round(time.monotonic() - begin if outcome.seconds is None else outcome.seconds, 1)
-        made = report.Made(command=_typed(), seed=seed, quick=quick, seconds=seconds, versions=report.versions())
-        findings = report.write(folder, name, made, outcome)
+        info = report.RunInfo(command=_typed(), seed=seed, quick=quick, seconds=seconds, versions=report.versions())
+        findings = report.write(folder, name, info, outcome)
     out.print(display.verdicts(report.counts(findings)))
     out.print(f"the report is in {folder / report.README}", markup=False, soft_wrap=True)
 

@@ -1,69 +1,60 @@
-"""The post's claims that no part judges: what it says about large models, text adventures and penalties."""
+"""The post's claims that no part can judge: about large models, text adventures and KL penalties."""
 
-from experiments.reproduce.finding import Finding, not_run
+from experiments.reproduce.finding import SPECULATION, Finding, not_run
 
-SECTION = "Speculation and text adventures"
-CLAIMS = (
-    ("rlhf", "ACTDE might not work well for RLHF at scale.", "Runs of RLHF on a large model, with either rule."),
-    (
-        "text-adventures",
-        "With trl_textworld, pretrained language models were not able to learn to play the text adventure"
-        " (footnote 8).",
-        "The public code, run as it was; this project's own agents are another program.",
+CLAIMS = {
+    "rlhf": ("ACTDE might not work well for RLHF at scale.", "RLHF of a large model with both update rules."),
+    "text-adventures": (
+        "Pretrained language models did not learn to play text adventures with trl_textworld (footnote 8).",
+        "a run of that public code as it was; this project's agents are a different program.",
     ),
-    ("neox", "The implementation was tested up to GPT-NeoX 20B on 8 GPUs.", "The public code on eight GPUs."),
-    (
-        "reward-events",
+    "neox": (
+        "The implementation was tested with models up to GPT-NeoX 20B on 8 GPUs.",
+        "a run of the public code on eight GPUs.",
+    ),
+    "reward-events": (
         "A single reward event has less impact on a language model's policy, because q soon predicts it.",
-        "A language model whose q learns to predict one rewarded string, and its policy.",
+        "a language model whose q learns to predict one rewarded string, and its policy.",
     ),
-    (
-        "diverse-events",
-        "A diverse range of hard-to-predict reward events might still reinforce.",
-        "The same with many different strings.",
+    "diverse-events": (
+        "A diverse range of reward events that are hard to predict might still reinforce.",
+        "the same with many different rewarded strings.",
     ),
-    (
-        "reward-logits",
-        "ACTDE adds reward logits onto the initial policy in general, not only in tables (probably not).",
-        "Function approximators whose trained policy is compared with the tilted initial one.",
+    "reward-logits": (
+        "ACTDE adds reward logits to the initial policy in general, not only in tables (probably not).",
+        "a comparison of trained function approximators with the initial policy times e^reward.",
     ),
-    (
-        "kl-penalty",
-        "KL penalties might be less important to keep the trained policy close to the initial one.",
-        "Language models trained by either rule with and without a penalty.",
+    "kl-penalty": (
+        "A KL penalty might be less important to keep the trained policy close to the initial one.",
+        "language models trained by both rules, with and without a KL penalty.",
     ),
-    (
-        "variety",
-        "Less mode collapse means higher entropy of the next token, and perhaps more variety of preferences.",
-        "A measure of preferences beside entropy in trained language models.",
+    "variety": (
+        "Less mode collapse means a higher entropy of the next token, and perhaps more varied preferences.",
+        "trained language models, the entropy of their next token and a measure of their preferences.",
     ),
-    (
-        "shards",
-        "If a system has more shards, there is a greater chance that some of them care about humans.",
-        "A measure of shards in trained models, and of what they care about.",
+    "shards": (
+        "The more shards a system has, the greater the chance that some of them care about humans.",
+        "a measure of the shards of trained models and of what they care about.",
     ),
-    (
-        "easy-reward",
-        "A high reward in a situation that is easily explored into probably leads to distorted policies.",
-        "Training on rewards that are high by mistake in easy and in rare situations, and a measure of distortion.",
+    "easy-reward": (
+        "High reward in a situation that is easy to explore into probably distorts the policy.",
+        "training with mistakenly high rewards in easy and in rare situations, and a measure of distortion.",
     ),
-    (
-        "misspecification",
-        "By ACTDE in place of advantage we can automatically mitigate reward misspecification.",
-        "The same with either rule, judged by what the reward was meant to say.",
+    "misspecification": (
+        "ACTDE instead of the advantage can mitigate reward misspecification automatically.",
+        "training with misspecified rewards by both rules, judged by the intended reward.",
     ),
-    (
-        "wireheading-practice",
-        "Trying out wireheading is unlikely for practical RL algorithms.",
-        "Practical RL algorithms that could try it.",
+    "wireheading-practice": (
+        "Practical RL algorithms are unlikely to try out wireheading.",
+        "practical RL algorithms in an environment in which they could wirehead.",
     ),
-)
-"""Name, claim, what would have to be run."""
+}
+"""Name -> the claim, and what would have to be run to judge it."""
 
 
 def findings() -> list[Finding]:
-    """One finding for each, `not run`."""
+    """One finding for each claim, `not run`."""
     return [
-        not_run(f"other.{name}", claim, section=SECTION, criterion=f"Needed: {needed[0].lower()}{needed[1:]}")
-        for name, claim, needed in CLAIMS
+        not_run(f"other.{name}", claim, section=SPECULATION, criterion=f"Needed: {needed}")
+        for name, (claim, needed) in CLAIMS.items()
     ]

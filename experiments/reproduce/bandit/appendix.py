@@ -1,6 +1,7 @@
-"""The post's random notes on ACTDE in tables: the step of q, and shifts of the reward. Leaves out factors.py."""
+"""The post's random notes on ACTDE in tables: the step size of q, and shifts of the reward."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,23 +10,20 @@ from scipy.special import entr, expit
 
 from actde.tabular import TabularACTDE, bandit_steps, replay
 from experiments.plot_style import PALETTE, make_figure, save_figure
-from experiments.reproduce import finding
-from experiments.reproduce.bandit.lanes import Array, Course, Lane, simulate
-from experiments.reproduce.finding import Finding
-from experiments.reproduce.seeds import over_seeds
+from experiments.reproduce.bandit.vectorized import Curves, Learner, simulate
+from experiments.reproduce.finding import ACTDE, RANDOM_NOTES, Finding, claim
+from experiments.reproduce.statistics import SAME, Array, all_zero, judge, over_seeds
 
-SECTION = "Appendix: random notes"
 SHIFTS = (-4.0, -3.0, -2.0, -0.75, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
-"""Added to both rewards (none makes a reward 0, whose first try could not be told from no try)."""
+"""Added to both rewards. None makes a reward 0, whose first try could not be told from no try."""
 RATES = tuple(float(rate) for rate in np.geomspace(0.05, 1, 10))
 ROUNDS = 600
 """Rounds of all arms in turn; (1 - 0.05)^600 is 4e-14."""
-SAME = 1e-9
 FIGURE = "bandit-appendix.svg"
 CAPTION = (
-    "Left: logits that wedding (reward 1) and party (0.5) have gained when q has converged, against the step of q;"
-    " lines are reward / alpha. Right: both rewards shifted by a constant; steps until both arms were tried, and"
-    " the policy's least entropy before (means over seeds with 95% intervals)."
+    "Left: logits that wedding (reward 1) and party (0.5) have gained at convergence of q, against the step size of q;"
+    " lines are reward / alpha. Right: both rewards shifted by a constant; steps until both arms were tried, and the"
+    " lowest entropy of the policy before (means over seeds with 95% intervals)."
 )
 Row = dict[Any, float]
 Bandits = list[tuple[Row, Row]]
@@ -33,15 +31,15 @@ Bandits = list[tuple[Row, Row]]
 
 
 def converged(rewards: Row, start: Row, *, alpha: float = 1.0, b: float = 1.0, q_value: float = 0.0) -> TabularACTDE:
-    """An ACTDE learner that took all arms in turn until nothing moved any more."""
+    """An ACTDE learner that took all arms in turn until it converged."""
     learner = TabularACTDE({0: start}, alpha=alpha, b=b, q_value=q_value)
     replay(learner, bandit_steps(0, rewards, list(rewards) * (2 if alpha == 1 else ROUNDS)))
     return learner
 
 
-def findings(shifts: Course, bandits: Bandits, rng: np.random.Generator) -> list[Finding]:
-    """`shifts` is what `shifted` gave."""
-    return [rate_of_q(), *shift(bandits, rng), *explore(shifts)]
+def findings(shifts: dict[str, Curves], bandits: Bandits, rng: np.random.Generator) -> list[Finding]:
+    """`shifts` is the result of `simulate_shifts`."""
+    return [rate_of_q(), *invariances(bandits, rng), *exploration(shifts)]
 
 
 def random_bandit(rng: np.random.Generator) -> tuple[Row, Row]:
@@ -51,30 +49,28 @@ def random_bandit(rng: np.random.Generator) -> tuple[Row, Row]:
 
 
 def distance(one: Mapping[Any, float], other: Mapping[Any, float]) -> float:
-    """The largest difference of two policies' probabilities."""
+    """The largest difference between two policies' probabilities."""
     return max(abs(one[arm] - other[arm]) for arm in one)
 
 
 def gained(rate: float) -> Row:
-    """What the logits of the wedding bandit have gained when q, with this step, has converged."""
+    """Logits that the wedding bandit has gained when q, with this step size, has converged."""
     return converged({"wedding": 1.0, "party": 0.5}, {"wedding": 0.0, "party": 0.0}, alpha=rate).logits[0]
 
 
 def rate_of_q() -> Finding:
-    off = max(abs(gained(rate)["wedding"] * rate - 1) for rate in RATES)
-    return finding.claim(
+    return claim(
         "bandit.appendix.rate",
-        "The learning rate of q controls the total reinforcement from one source of reward: it is"
-        " reward x (step of the logit) / (step of q) (largest relative deviation).",
-        section=SECTION,
-        ours=off,
-        holds=off < SAME,
-        criterion=f"For {len(RATES)} steps from 0.05 to 1 the logit gained is that, to {SAME:g}.",
+        "The learning rate of q controls the total reinforcement from one source of reward, which is reward x (step"
+        " size of the logit) / (step size of q) (largest relative deviation).",
+        section=RANDOM_NOTES,
+        criterion=f"For {len(RATES)} step sizes from 0.05 to 1, the logit gained deviates by less than {SAME:g}.",
+        **all_zero([abs(gained(rate)["wedding"] * rate - 1) for rate in RATES]),
     )
 
 
-def shift(bandits: Bandits, rng: np.random.Generator) -> list[Finding]:
-    """Constants added to all rewards, or to q at the start."""
+def invariances(bandits: Bandits, rng: np.random.Generator) -> list[Finding]:
+    """Constants added to all rewards, or to q's initial value."""
     by_reward, by_start, added = [], [], []
     for rewards, start in bandits:
         constant, alpha = float(rng.normal(0, 5)), float(rng.choice([1.0, 0.3]))
@@ -84,88 +80,76 @@ def shift(bandits: Bandits, rng: np.random.Generator) -> list[Finding]:
         by_start.append(distance(plain, converged(rewards, start, alpha=alpha, q_value=constant).policy(0)))
         ends = converged(rewards, start).logits[0]
         added.append(max(abs(ends[arm] - start[arm] - rewards[arm]) for arm in rewards))
-    criterion = f"In none of {len(bandits)} random bandits with random initial policies is a number off by {SAME:g}."
+    criterion = f"In {len(bandits)} random bandits with random initial policies, no number differs by {SAME:g}."
+    invariant = partial(claim, criterion=criterion)
     return [
-        finding.claim(
-            f"bandit.{name}",
-            f"{claim} (largest difference over random bandits).",
-            section=section,
-            ours=max(values),
-            holds=max(values) < SAME,
-            criterion=criterion,
-        )
-        for name, claim, section, values in (
-            (
-                "actde.added",
-                "Reward logits are added to the initialization logits pi_0",
-                next(section for section in finding.SECTIONS if section.startswith("Action-")),
-                added,
-            ),
-            (
-                "appendix.shift",
-                "The policy at convergence is invariant to constant shifts of the reward function",
-                SECTION,
-                by_reward,
-            ),
-            (
-                "appendix.q-start",
-                "... and of q's initialization (the post: at gamma 1; in a bandit gamma plays no part)",
-                SECTION,
-                by_start,
-            ),
-        )
+        invariant(
+            "bandit.actde.added",
+            "Reward logits are added to the initialization logits pi_0 (largest difference in random bandits).",
+            section=ACTDE,
+            **all_zero(added),
+        ),
+        invariant(
+            "bandit.appendix.shift",
+            "The policy at convergence is invariant to constant shifts of the reward function (largest difference in"
+            " random bandits).",
+            section=RANDOM_NOTES,
+            **all_zero(by_reward),
+        ),
+        invariant(
+            "bandit.appendix.q-start",
+            "... and to q's initialization (for gamma 1, the post says; gamma has no effect in a bandit) (largest"
+            " difference in random bandits).",
+            section=RANDOM_NOTES,
+            **all_zero(by_start),
+        ),
     ]
 
 
-def shifted(rng: np.random.Generator, *, quick: bool) -> Course:
-    """ACTDE on policy, wedding and party with both rewards shifted; every step is kept."""
-    lanes = [Lane(name=f"{shift:g}", rule="actde", rewards=(1 + shift, 0.5 + shift)) for shift in SHIFTS]
+def simulate_shifts(rng: np.random.Generator, *, quick: bool) -> dict[str, Curves]:
+    """ACTDE on policy with both rewards of wedding and party shifted; every step is recorded."""
+    learners = [Learner(name=f"{shift:g}", rule="actde", rewards=(1 + shift, 0.5 + shift)) for shift in SHIFTS]
     steps, seeds = (500, 20) if quick else (5000, 200)
-    return simulate(lanes, steps=steps, seeds=seeds, rng=rng, at=range(1, steps + 1))
+    return simulate(learners, steps=steps, seeds=seeds, rng=rng, at=range(1, steps + 1))
 
 
-def least_entropy(course: Course, name: str) -> Array:
-    """[S], nats; of the policy on the way."""
-    policy = expit(course.of(name).gap[:, 0])
+def lowest_entropy(curves: Curves) -> Array:
+    """[S], lowest entropy of the policy on the way, nats."""
+    policy = expit(curves.gap)
     return np.asarray((entr(policy) + entr(1 - policy)).min(axis=0))
 
 
-def explore(course: Course) -> list[Finding]:
+def exploration(shifts: dict[str, Curves]) -> list[Finding]:
     """Note 2.1, which the post asks as a question."""
-    tried = {name: over_seeds(course.of(name).settled[0].astype(float)) for name in ("-3", "0", "3")}
-    low = {name: over_seeds(least_entropy(course, name)) for name in ("-3", "0", "3")}
+    lowered, plain, raised = (over_seeds(shifts[name].converged_at) for name in ("-3", "0", "3"))
+    lowered_entropy, entropy, raised_entropy = (over_seeds(lowest_entropy(shifts[name])) for name in ("-3", "0", "3"))
+    note = partial(claim, section=RANDOM_NOTES)
     return [
-        finding.claim(
+        note(
             "bandit.appendix.lower",
             "Perhaps lower rewards encourage exploration (steps until both arms were tried, rewards lowered by 3;"
-            f" {tried['0']['ours']:.1f} as they are).",
-            section=SECTION,
-            holds=tried["-3"]["high"] < tried["0"]["low"],
-            criterion="The interval over seeds lies below that of the rewards as they are.",
-            **tried["-3"],
+            f" {plain['ours']:.1f} without the shift).",
+            criterion="The interval lies below that without the shift.",
+            **judge(lowered, lowered["high"] < plain["low"]),
         ),
-        finding.claim(
+        note(
             "bandit.appendix.higher",
             "Perhaps higher rewards encourage temporary mode collapse (the same, rewards raised by 3).",
-            section=SECTION,
-            holds=tried["3"]["low"] > tried["0"]["high"] and low["3"]["high"] < low["0"]["low"],
-            criterion="It takes longer than with the rewards as they are, and the least entropy is lower.",
-            **tried["3"],
+            criterion="It takes longer than without the shift, and the lowest entropy is lower.",
+            **judge(raised, raised["low"] > plain["high"] and raised_entropy["high"] < entropy["low"]),
         ),
-        finding.claim(
+        note(
             "bandit.appendix.lower-entropy",
-            "Lower rewards keep the policy from collapsing (its least entropy on the way, rewards lowered by 3;"
-            f" {low['0']['ours']:.2f} nats as they are).",
-            section=SECTION,
+            "Lower rewards keep the policy from collapsing (its lowest entropy on the way, rewards lowered by 3;"
+            f" {entropy['ours']:.2f} nats without the shift).",
             of_post=False,
-            holds=low["-3"]["low"] >= low["0"]["high"],
-            criterion="The interval over seeds is not below that of the rewards as they are.",
-            **low["-3"],
+            criterion="The interval is not below that without the shift.",
+            **judge(lowered_entropy, lowered_entropy["low"] >= entropy["high"]),
         ),
     ]
 
 
-def figure(course: Course, path: Path) -> None:
+def figure(shifts: dict[str, Curves], path: Path) -> None:
     drawing, (left, right) = make_figure()
     fine = np.geomspace(RATES[0], RATES[-1], 50)
     for name, reward, marker, color in (("wedding", 1.0, "o", PALETTE[0]), ("party", 0.5, "s", PALETTE[1])):
@@ -173,12 +157,11 @@ def figure(course: Course, path: Path) -> None:
         left.plot(RATES, [gained(rate)[name] for rate in RATES], marker, color=color, ms=5, label=name)
     left.set(xscale="log", yscale="log", xlabel="step of q, alpha", ylabel="logits gained, nats")
     left.legend(frameon=False, fontsize=8)
-    names = [f"{shift:g}" for shift in SHIFTS]
     other = right.twinx()
     other.spines["top"].set_visible(False)
     for axis, values, style, color, label in (
-        (right, [over_seeds(course.of(name).settled[0].astype(float)) for name in names], "o-", PALETTE[0], "steps"),
-        (other, [over_seeds(least_entropy(course, name)) for name in names], "s--", PALETTE[1], "entropy"),
+        (right, [over_seeds(curves.converged_at) for curves in shifts.values()], "o-", PALETTE[0], "steps"),
+        (other, [over_seeds(lowest_entropy(curves)) for curves in shifts.values()], "s--", PALETTE[1], "entropy"),
     ):
         means = [band["ours"] for band in values]
         spread = [[band["ours"] - band["low"] for band in values], [band["high"] - band["ours"] for band in values]]

@@ -3,15 +3,13 @@
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
-from experiments.reproduce.finding import Finding
+from experiments.reproduce.finding import PPO_RESULTS, Finding
 from experiments.reproduce.ipd.arms import COLLAPSED, LONG, PPO_VARIANTS, SHORT, Series
-from experiments.reproduce.ipd.claims import Claim, Judgement, judged, number
-from experiments.reproduce.ipd.statistics import mean_band
+from experiments.reproduce.ipd.claims import Claim, findings_of
 from experiments.reproduce.ipd_kernel.trial import EPOCHS
+from experiments.reproduce.statistics import Array, above_zero, judge, over_trials
 
-SECTION = "PPO results"
 LEARNED, PURE, SAME = 0.9, 0.95, 0.05
 SMOOTH = 10
 """Rollouts over which curves are averaged before they are compared."""
@@ -22,102 +20,84 @@ WHAT = {
 }
 
 
-def findings(found: Mapping[str, Series]) -> list[Finding]:
-    """All claims about PPO; `not run` where trials are missing or too short."""
-    plain = found["ppo"]
-    made = judged(_alone(plain), section=SECTION, ready=plain.reaches(SHORT))
+def findings(curves: Mapping[str, Series]) -> list[Finding]:
+    """All claims about PPO; `not run` if trials are missing or too short."""
+    ppo = curves["ppo"]
+    ready = ppo.reaches(SHORT)
+    results = findings_of(_claims(ppo), section=PPO_RESULTS, ready=ready)
     for arm in PPO_VARIANTS:
-        other = found[arm.name]
-        made += judged([_variant(plain, other)], section=SECTION, ready=plain.reaches(SHORT) and other.reaches(SHORT))
-    return made + judged([_stays(plain)], section=SECTION, ready=plain.reaches(LONG))
+        variant = curves[arm.name]
+        results += findings_of([_alike(ppo, variant)], section=PPO_RESULTS, ready=ready and variant.reaches(SHORT))
+    return results + findings_of([_stays(ppo)], section=PPO_RESULTS, ready=ppo.reaches(LONG))
 
 
-def _alone(plain: Series) -> list[Claim]:
-    def learns() -> Judgement:
-        steps = first_above(plain.until(SHORT))
-        return mean_band(steps), bool((steps <= SHORT / 4).all())
-
-    def collapses() -> Judgement:
-        end = plain.last("alternate", SHORT)
-        return mean_band(end), bool((end > PURE).all())
-
-    def alike() -> Judgement:
-        spread = smooth(plain.until(SHORT)).std(axis=0, ddof=1).max()
-        return number(spread), bool(spread < SAME)
-
-    def purer() -> Judgement:
-        change = plain.between("entropy", 500, 600) - plain.last("entropy", SHORT)
-        return mean_band(change), mean_band(change)["low"] > 0
-
+def _claims(ppo: Series) -> list[Claim]:
     return [
         Claim(
             id="ipd.ppo.learns",
             text=f"PPO immediately learns to alternate (gradient steps until {LEARNED:.0%} of the games alternate).",
-            criterion=f"Every trial gets there within a quarter of {SHORT:,} steps; the band is for the mean.",
-            judge=learns,
+            criterion=f"Every trial needs at most a quarter of {SHORT:,} steps; the band is for the mean.",
+            judge=lambda: judge(over_trials(steps := first_above(ppo.until(SHORT))), (steps <= SHORT / 4).all()),
         ),
         Claim(
             id="ipd.ppo.collapses",
-            text=f"PPO collapses onto it (share of alternating games after {SHORT:,} steps).",
+            text=f"PPO collapses to alternating (share of alternating games after {SHORT:,} steps).",
             criterion=f"Every trial ends above {PURE:.0%}; the band is for the mean.",
-            judge=collapses,
+            judge=lambda: judge(over_trials(end := ppo.last("alternate", SHORT)), (end > PURE).all()),
         ),
         Claim(
             id="ipd.ppo.runs-alike",
-            text="Its results look almost identical between runs (largest standard deviation of that share over trials,"
-            " at any time).",
-            criterion=f"It is below {SAME}, of curves averaged over {SMOOTH} rollouts.",
-            judge=alike,
+            text="PPO's results look almost identical between runs (largest standard deviation of that share between"
+            " trials, at any time).",
+            criterion=f"It is below {SAME} for curves averaged over {SMOOTH} rollouts.",
+            judge=lambda: judge(spread := smooth(ppo.until(SHORT)).std(axis=0, ddof=1).max(), spread < SAME),
         ),
         Claim(
             id="ipd.ppo.purer",
-            text="Logits go on growing without bound also beyond the table (PPO's entropy per action at steps 500 to"
-            f" 600 less that at the last 100 of {SHORT:,}, nats).",
-            criterion="The 95% interval for the mean over trials is above 0.",
-            judge=purer,
+            text="Logits grow without bound outside tables too (PPO's entropy per action at steps 500 to 600 minus that"
+            f" over the last 100 of {SHORT:,}, nats).",
+            criterion="The 95% interval of the mean over trials is above 0.",
+            judge=lambda: above_zero(over_trials(ppo.between("entropy", 500, 600) - ppo.last("entropy", SHORT))),
         ),
     ]
 
 
-def _variant(plain: Series, other: Series) -> Claim:
-    def alike() -> Judgement:
-        means = [smooth(one.until(SHORT)).mean(axis=0) for one in (plain, other)]
-        apart = float(np.abs(means[0] - means[1]).max())
-        return number(apart), apart < SAME
+def _alike(ppo: Series, variant: Series) -> Claim:
+    def distance() -> float:
+        plain, other = (smooth(one.until(SHORT)).mean(axis=0) for one in (ppo, variant))
+        return float(np.abs(plain - other).max())
 
-    name = other.arm.name
     return Claim(
-        id=f"ipd.{name.replace('ppo-', 'ppo.')}",
-        text=f"The results of PPO look almost identical {WHAT[name]} (largest distance of the mean share of alternating"
-        " games from PPO's without, at any time).",
-        criterion=f"It is below {SAME}, of curves averaged over {SMOOTH} rollouts.",
-        judge=alike,
+        id=f"ipd.{variant.arm.name.replace('ppo-', 'ppo.')}",
+        text=f"PPO's results look almost identical {WHAT[variant.arm.name]} (largest distance between the mean shares"
+        " of alternating games, at any time).",
+        criterion=f"It is below {SAME} for curves averaged over {SMOOTH} rollouts.",
+        judge=lambda: judge(apart := distance(), apart < SAME),
     )
 
 
-def _stays(plain: Series) -> Claim:
-    def stays() -> Judgement:
-        end, entropy = plain.last("alternate"), plain.last("entropy")
-        return mean_band(end), bool((end > PURE).all() and (entropy < COLLAPSED).all())
-
+def _stays(ppo: Series) -> Claim:
     return Claim(
         id="ipd.ppo.stays",
-        text=f"PPO stays there for {LONG:,} steps under the same weight decay and dropout (share of alternating games"
-        " at the end; a control for ACTDE's drift).",
-        criterion=f"Every trial ends above {PURE:.0%} with an entropy below {COLLAPSED} nats.",
-        judge=stays,
+        text=f"PPO still alternates after {LONG:,} steps with the same weight decay and dropout (share of alternating"
+        " games at the end; a control for ACTDE's drift).",
+        criterion=f"Every trial ends above {PURE:.0%}, with an entropy below {COLLAPSED} nats.",
+        judge=lambda: judge(
+            over_trials(end := ppo.last("alternate")),
+            (end > PURE).all() and (ppo.last("entropy") < COLLAPSED).all(),
+        ),
         of_post=False,
     )
 
 
-def smooth(one: Series) -> NDArray[np.float64]:
-    """[trials, ...] the share of alternating games, as means over `SMOOTH` rollouts."""
+def smooth(one: Series) -> Array:
+    """[trials, rollouts - SMOOTH + 1], the moving average of the share of alternating games."""
     window = np.ones(SMOOTH) / SMOOTH
     return np.stack([np.convolve(row, window, mode="valid") for row in one.column("alternate")])
 
 
-def first_above(one: Series) -> NDArray[np.float64]:
-    """[trials] the first gradient step at which enough games alternate; the end where that never is."""
+def first_above(one: Series) -> Array:
+    """[trials], the first gradient step at which enough games alternate; the last step if there is none."""
     over = one.column("alternate") > LEARNED
     steps = np.where(over.any(axis=1), over.argmax(axis=1), one.rows.shape[1]) * EPOCHS
     return np.asarray(steps, np.float64)
