@@ -1,11 +1,15 @@
-"""One claim of the post beside our measurement, and the rules that give it a verdict.
+"""The post's claims beside our measurements, and the rules that give each of them a verdict.
 
-The functions below compute the verdict of the finding that they return.
+`claims/PART.toml` holds the claims of a part in words. A part measures; `judged` joins the two.
 """
 
 import math
-from dataclasses import asdict, replace
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, field, replace
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from string import Template
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import ConfigDict, Field
@@ -34,13 +38,60 @@ Section: TypeAlias = Literal[
 ]
 """The post's sections, in its order; a footnote with many claims follows the section that it belongs to."""
 SECTIONS: tuple[Section, ...] = get_args(Section)
-SUMMARY, ADVANTAGE, FOOTNOTE_2, ACTDE, FOOTNOTE_3, WIREHEADING, DILEMMA = SECTIONS[:7]
-PPO_RESULTS, ACTDE_RESULTS, SENSITIVITY, SPECULATION, RANDOM_NOTES, REWARD_MATRIX = SECTIONS[7:]
+SUMMARY, ADVANTAGE, FOOTNOTE_2, _, FOOTNOTE_3, _, _, PPO_RESULTS, ACTDE_RESULTS, SENSITIVITY, _, NOTES, _ = SECTIONS
 
+Comparison: TypeAlias = Literal["rounded", "equal", "rule", "interval"]
+"""Ours equals the post's to its last printed digit, or in full, or follows the rule that the post breaks, or has an
+interval that contains the post's."""
+CRITERIA: dict[Comparison | None, str] = {
+    "rounded": "Our deterministic number agrees with the post's to its last printed digit, whose rounding is the band.",
+    "equal": "Our deterministic number equals the post's.",
+    "rule": "The post's own rule gives the number that the post prints, to its last digit, whose rounding is the band."
+    " Our number follows the rule.",
+    "interval": "The number, read off the public code's figure, lies in our band: the 95% interval for a repetition"
+    " with as many trials as theirs.",
+}
+
+CLAIMS = Path(__file__).parent / "claims"
 TINY = 1e-9
 """Tolerance for rounding errors; relative for numbers above 1."""
 Text: TypeAlias = Annotated[str, Field(min_length=1)]
 Value: TypeAlias = float | str | bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Claim:
+    """A claim in words."""
+
+    section: Section
+    claim: Text
+    """What the post says and, in parentheses, what we measure; $name stands for a word of the measurement."""
+    criterion: str = ""
+    """The condition for `reproduced`; empty for a comparison with the post's number, which has one of `CRITERIA`."""
+    post: Value = None
+    """The post's number or word; with a comparison, the number as the post prints it, such as ".73"."""
+    comparison: Comparison | None = None
+    """How the post's number is compared with ours. None: the measurement says whether the claim holds."""
+    of_post: bool = True
+    """False: we add the claim, and it has no number of the post."""
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class Measurement:
+    """Our number or word for a claim."""
+
+    ours: Value
+    low: float | None = None
+    """The interval of `ours`, if it has one."""
+    high: float | None = None
+    holds: bool | None = None
+    """Whether the claim holds; None if the claim has a comparison."""
+    rule: float = 0.0
+    """The number that the post's own rule gives in closed form, for the comparison "rule"."""
+    floor: float | None = None
+    """Lower limit of a band that comes from rounding, such as 0 for a probability."""
+    words: Mapping[str, str] = field(default_factory=dict)
+    """Name -> what replaces $name in the claim and its criterion."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -92,95 +143,57 @@ def parse_printed(text: str) -> tuple[float, float]:
     return float(number * scale), float(unit * scale)
 
 
-def claim(
-    name: str,
-    text: str,
-    *,
-    section: Section,
-    criterion: str,
-    ours: Value,
-    holds: object,
-    low: float | None = None,
-    high: float | None = None,
-    post: Value = None,
-    of_post: bool = True,
-) -> Finding:
-    """A claim that is reproduced if it `holds` (a truth value), which the caller computed by `criterion`."""
-    return Finding(
-        id=name,
-        claim=text,
-        post=post,
-        ours=ours,
-        low=low,
-        high=high,
-        verdict=REPRODUCED if holds else NOT_REPRODUCED,
-        section=section,
-        criterion=criterion,
-        of_post=of_post,
-    )
+def load_claims(part: str) -> dict[str, Claim]:
+    """Name -> claim of a part, in the order of its file."""
+    text = (CLAIMS / f"{part}.toml").read_text(encoding="utf-8")
+    return {name: Claim(**fields) for name, fields in tomllib.loads(text).items()}
 
 
-def exact(
-    name: str,
-    text: str,
-    *,
-    section: Section,
-    post: str,
-    ours: float,
-    rounded: bool = True,
-    floor: float = -math.inf,
-) -> Finding:
-    """A deterministic number. The band is the rounding of `post`, which is the post's text.
+def judged(part: str, measurements: Mapping[str, Measurement], *, band: str = "") -> list[Finding]:
+    """A finding for each claim of a part; a claim without a measurement is `not run`.
 
     Args:
-        rounded: False where the post prints the number in full ("1", "-.5"), so that the two must be equal.
-        floor: lower limit of the band, such as 0 for a probability.
+        band: the meaning of the measurements' intervals, which is added to the criterion of those that have one.
     """
-    value, unit = parse_printed(post)
-    half = TINY * max(1.0, abs(ours)) + rounded * unit / 2
-    low, high = max(ours - half, floor), ours + half
-    criterion = (
-        "Our deterministic number agrees with the post's to its last printed digit, whose rounding is the band."
-        if rounded
-        else "Our deterministic number equals the post's."
-    )
-    holds = low <= value <= high
-    return claim(
-        name, text, section=section, criterion=criterion, post=value, ours=ours, holds=holds, low=low, high=high
-    )
+    claims = load_claims(part)
+    assert measurements.keys() <= claims.keys(), f"no claim for {sorted(measurements.keys() - claims.keys())}"
+    return [judge_claim(f"{part}.{name}", one, measurements.get(name), band=band) for name, one in claims.items()]
 
 
-def contradiction(
-    name: str,
-    text: str,
-    *,
-    section: Section,
-    post: str,
-    rule: float,
-    ours: float,
-    floor: float = -math.inf,
-) -> Finding:
-    """A number that the post prints but that its own rule does not give; `rule` is the rule's number in closed form.
-
-    If ours is not the rule's, or the post's is ours after all, the finding and its verdict are those of `exact`.
-    """
-    plain = exact(name, text, section=section, post=post, ours=ours, floor=floor)
-    follows_rule = math.isclose(ours, rule, rel_tol=1e-6, abs_tol=1e-300)
-    if not follows_rule or plain.verdict == REPRODUCED:
-        return plain
-    criterion = "The post's own rule gives its number, to the last printed digit (whose rounding is the band). Ours is the rule's."
-    return replace(plain, verdict=CONTRADICTS, criterion=criterion)
-
-
-def not_run(
-    name: str, text: str, *, section: Section, criterion: str, post: Value = None, of_post: bool = True
-) -> Finding:
-    """A claim that this run cannot judge."""
+def judge_claim(name: str, claim: Claim, measurement: Measurement | None, *, band: str = "") -> Finding:
+    """The finding for one claim, with its verdict."""
+    criterion, verdict = claim.criterion or CRITERIA[claim.comparison], NOT_RUN
+    post = claim.post if claim.comparison is None else parse_printed(str(claim.post))[0]
+    if measurement is None:
+        measurement = Measurement(None)
+    elif claim.comparison is None:
+        verdict = REPRODUCED if measurement.holds else NOT_REPRODUCED
+        criterion += f" {band}" if band and measurement.low is not None else ""
+    else:
+        measurement, verdict = _compare(claim, measurement)
     return Finding(
-        id=name, claim=text, post=post, verdict=NOT_RUN, section=section, criterion=criterion, of_post=of_post
+        id=name,
+        claim=Template(claim.claim).safe_substitute(measurement.words),
+        post=post,
+        ours=measurement.ours,
+        low=measurement.low,
+        high=measurement.high,
+        verdict=verdict,
+        section=claim.section,
+        criterion=Template(criterion).safe_substitute(measurement.words),
+        of_post=claim.of_post,
     )
 
 
-def unjudged(finding: Finding) -> Finding:
-    """The same claim as `not run`, for a quick run that is too short to judge it."""
-    return replace(finding, ours=None, low=None, high=None, verdict=NOT_RUN)
+def _compare(claim: Claim, measurement: Measurement) -> tuple[Measurement, Verdict]:
+    """The measurement with its band, and the verdict, of a claim about a number of the post."""
+    post, unit = parse_printed(str(claim.post))
+    ours, low, high = measurement.ours, measurement.low, measurement.high
+    assert isinstance(ours, float)
+    if low is None or high is None:
+        half = TINY * max(1.0, abs(ours)) + (0 if claim.comparison == "equal" else unit / 2)
+        low, high = ours - half, ours + half
+        low = low if measurement.floor is None else max(low, measurement.floor)
+    contradicts = claim.comparison == "rule" and math.isclose(ours, measurement.rule, rel_tol=1e-6, abs_tol=1e-300)
+    verdict = REPRODUCED if low <= post <= high else CONTRADICTS if contradicts else NOT_REPRODUCED
+    return replace(measurement, low=low, high=high), verdict

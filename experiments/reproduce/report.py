@@ -18,8 +18,8 @@ from pydantic.dataclasses import dataclass
 
 from agents.protocol import AgentError
 from agents.storage.run_folder import replace_text
-from experiments.reproduce import PARTS, Outcome, other
-from experiments.reproduce.finding import SECTIONS, STRICT, VERDICTS, Finding, Section, Value
+from experiments.reproduce import PARTS, Outcome
+from experiments.reproduce.finding import SECTIONS, STRICT, VERDICTS, Finding, Section, Value, judged
 
 RESULTS, ABOUT, README = "results.json", "about.json", "README.md"
 POST = "https://www.lesswrong.com/posts/A7RgYuYH4HywNeYWD/mode-collapse-in-rl-may-be-fueled-by-the-update-equation"
@@ -73,7 +73,7 @@ def write(out: Path, part: str, info: RunInfo, outcome: Outcome) -> list[Finding
     order = {name: place for place, name in enumerate(PARTS)}
     kept = [finding for finding in before if finding.part not in (part, "other")]
     ours = sorted([*kept, *outcome.findings], key=lambda finding: order.get(finding.part, len(order)))
-    findings = [*ours, *other.findings()]
+    findings = [*ours, *judged("other", {})]
     about[part] = replace(info, figures=outcome.figures, notes=outcome.notes)
     about = {name: about[name] for name in sorted(about, key=lambda name: order.get(name, len(order)))}
     _check_unique(findings, out)

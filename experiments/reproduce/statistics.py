@@ -1,4 +1,4 @@
-"""Means with 95% intervals, and the judgements that findings are made of.
+"""Means with 95% intervals, and measurements of claims.
 
 Numbers of the bandit have hundreds of seeds and bootstrapped intervals. The dilemma has ten trials or fewer and
 Student's t; where the post shows m trials of its own, the interval is the one that a repetition falls into with 95%
@@ -7,8 +7,7 @@ Meeker 1991, sections 4.7 and 4.9; trials are assumed to be normal).
 """
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import TypedDict
 
 import numpy as np
@@ -17,7 +16,7 @@ from scipy import stats
 
 from agents.play.evaluate import estimate
 from experiments.compare.intervals import half_width
-from experiments.reproduce.finding import Finding
+from experiments.reproduce.finding import Measurement
 
 BAND = "Band: bootstrapped 95% interval of the mean over repetitions (seeds or random MDPs)."
 LEVEL = 0.95
@@ -34,31 +33,22 @@ class Band(TypedDict):
     high: float
 
 
-class Judgement(TypedDict):
-    """What a measurement contributes to `finding.claim`."""
-
-    ours: float | str
-    low: float | None
-    high: float | None
-    holds: bool
-
-
-def judge(measured: Band | float | str, holds: object) -> Judgement:
-    """A number, with its interval if it has one, or a word; and whether the claim holds."""
+def judge(measured: Band | float | str | bool, holds: object, **words: str) -> Measurement:
+    """A number, with its interval if it has one, or a word; whether the claim holds; words for the claim's text."""
     if isinstance(measured, dict):
-        return Judgement(**measured, holds=bool(holds))
-    ours = measured if isinstance(measured, str) else float(measured)
-    return Judgement(ours=ours, low=None, high=None, holds=bool(holds))
+        return Measurement(**measured, holds=bool(holds), words=words)
+    ours = measured if isinstance(measured, str | bool) else float(measured)
+    return Measurement(ours, holds=bool(holds), words=words)
 
 
-def above_zero(band: Band) -> Judgement:
+def above_zero(band: Band) -> Measurement:
     """The claim holds if the interval lies above 0."""
     return judge(band, band["low"] > 0)
 
 
-def all_zero(values: Sequence[float]) -> Judgement:
+def all_zero(values: Sequence[float], **words: str) -> Measurement:
     """The largest of `values`; the claim holds if all are 0 but for rounding."""
-    return judge(max(values), max(values) < SAME)
+    return judge(max(values), max(values) < SAME, **words)
 
 
 def over_seeds(values: Sequence[float] | Array | NDArray[np.bool_], *, unit: bool = False) -> Band:
@@ -77,11 +67,6 @@ def over_seeds(values: Sequence[float] | Array | NDArray[np.bool_], *, unit: boo
     assert mean is not None
     low, high = (mean.value if end is None else end for end in (mean.low, mean.high))
     return Band(ours=mean.value, low=low, high=high)
-
-
-def explain_bands(findings: Iterable[Finding]) -> list[Finding]:
-    """The same findings, with `BAND` in the criterion of those that have an interval of `over_seeds`."""
-    return [one if one.low is None else replace(one, criterion=f"{one.criterion} {BAND}") for one in findings]
 
 
 def slopes(x: Array, y: Array) -> Array:

@@ -21,8 +21,8 @@ from experiments.reproduce.bandit import (
     tables,
 )
 from experiments.reproduce.bandit.vectorized import simulate
-from experiments.reproduce.finding import FOOTNOTE_2, FOOTNOTE_3, RANDOM_NOTES, Finding
-from experiments.reproduce.statistics import explain_bands
+from experiments.reproduce.finding import FOOTNOTE_2, FOOTNOTE_3, NOTES, judged
+from experiments.reproduce.statistics import BAND
 
 
 def run(*, seed: int, quick: bool, folder: Path, workers: int, progress: Progress) -> Outcome:
@@ -36,24 +36,24 @@ def run(*, seed: int, quick: bool, folder: Path, workers: int, progress: Progres
         rng=rngs[0],
         progress=lambda text, done, total: progress(text, 0.8 * done / total, 1),
     )
-    findings: list[Finding] = []
-    for module in (growth, schedules, limits):
-        findings += module.findings(curves, quick=quick)
+    measurements = tables.measure() | growth.measure(curves, quick=quick) | limits.measure(curves, quick=quick)
     progress("exploration", 0.8, 1)
-    findings += exploration.findings(rngs[1], quick=quick)
+    measurements |= exploration.measure(rngs[1], quick=quick)
     progress("shifts and factors", 0.85, 1)
     shifts = appendix.simulate_shifts(rngs[2], quick=quick)
     bandits = [appendix.random_bandit(rngs[3]) for _ in range(20 if quick else 300)]
-    findings += [*appendix.findings(shifts, bandits, rngs[3]), *factors.findings(bandits, rngs[3])]
+    measurements |= appendix.measure(shifts, bandits, rngs[3]) | factors.measure(bandits, rngs[3])
     progress("sequences", 0.9, 1)
-    findings += [*sequential.findings(rngs[4], quick=quick), *bellman.findings(rngs[5], quick=quick)]
-    findings = [*tables.findings(), *explain_bands(findings), tables.speculation()]
+    measurements |= sequential.measure(rngs[4], quick=quick) | bellman.measure(rngs[5], quick=quick)
+    if not quick:  # which is too short to judge schedules
+        measurements |= schedules.measure(curves)
+    findings = judged("bandit", measurements, band=BAND)
     growth.figure(curves, folder / growth.FIGURE)
     appendix.figure(shifts, folder / appendix.FIGURE)
     sequential.figure(rngs[4], folder / sequential.FIGURE, quick=quick)
     figures = {
         FOOTNOTE_2: [(growth.FIGURE, growth.CAPTION)],
-        RANDOM_NOTES: [(appendix.FIGURE, appendix.CAPTION)],
+        NOTES: [(appendix.FIGURE, appendix.CAPTION)],
         FOOTNOTE_3: [(sequential.FIGURE, sequential.CAPTION)],
     }
     texts = notes.supported(findings)

@@ -1,7 +1,6 @@
 """The post's random notes on ACTDE in tables: the step size of q, and shifts of the reward."""
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,8 @@ from scipy.special import entr, expit
 from actde.tabular import TabularACTDE, bandit_steps, replay
 from experiments.plot_style import PALETTE, make_figure, save_figure
 from experiments.reproduce.bandit.vectorized import Curves, Learner, simulate
-from experiments.reproduce.finding import ACTDE, RANDOM_NOTES, Finding, claim
-from experiments.reproduce.statistics import SAME, Array, all_zero, judge, over_seeds
+from experiments.reproduce.finding import Measurement
+from experiments.reproduce.statistics import Array, all_zero, judge, over_seeds
 
 SHIFTS = (-4.0, -3.0, -2.0, -0.75, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
 """Added to both rewards. None makes a reward 0, whose first try could not be told from no try."""
@@ -37,9 +36,10 @@ def converged(rewards: Row, start: Row, *, alpha: float = 1.0, b: float = 1.0, q
     return learner
 
 
-def findings(shifts: dict[str, Curves], bandits: Bandits, rng: np.random.Generator) -> list[Finding]:
+def measure(shifts: dict[str, Curves], bandits: Bandits, rng: np.random.Generator) -> dict[str, Measurement]:
     """`shifts` is the result of `simulate_shifts`."""
-    return [rate_of_q(), *invariances(bandits, rng), *exploration(shifts)]
+    rate = all_zero([abs(gained(rate)["wedding"] * rate - 1) for rate in RATES])
+    return {"appendix.rate": rate, **invariances(bandits, rng), **exploration(shifts)}
 
 
 def random_bandit(rng: np.random.Generator) -> tuple[Row, Row]:
@@ -58,18 +58,7 @@ def gained(rate: float) -> Row:
     return converged({"wedding": 1.0, "party": 0.5}, {"wedding": 0.0, "party": 0.0}, alpha=rate).logits[0]
 
 
-def rate_of_q() -> Finding:
-    return claim(
-        "bandit.appendix.rate",
-        "The learning rate of q controls the total reinforcement from one source of reward, which is reward x (step"
-        " size of the logit) / (step size of q) (largest relative deviation).",
-        section=RANDOM_NOTES,
-        criterion=f"For {len(RATES)} step sizes from 0.05 to 1, the logit gained deviates by less than {SAME:g}.",
-        **all_zero([abs(gained(rate)["wedding"] * rate - 1) for rate in RATES]),
-    )
-
-
-def invariances(bandits: Bandits, rng: np.random.Generator) -> list[Finding]:
+def invariances(bandits: Bandits, rng: np.random.Generator) -> dict[str, Measurement]:
     """Constants added to all rewards, or to q's initial value."""
     by_reward, by_start, added = [], [], []
     for rewards, start in bandits:
@@ -80,30 +69,12 @@ def invariances(bandits: Bandits, rng: np.random.Generator) -> list[Finding]:
         by_start.append(distance(plain, converged(rewards, start, alpha=alpha, q_value=constant).policy(0)))
         ends = converged(rewards, start).logits[0]
         added.append(max(abs(ends[arm] - start[arm] - rewards[arm]) for arm in rewards))
-    criterion = f"In {len(bandits)} random bandits with random initial policies, no number differs by {SAME:g}."
-    invariant = partial(claim, criterion=criterion)
-    return [
-        invariant(
-            "bandit.actde.added",
-            "Reward logits are added to the initialization logits pi_0 (largest difference in random bandits).",
-            section=ACTDE,
-            **all_zero(added),
-        ),
-        invariant(
-            "bandit.appendix.shift",
-            "The policy at convergence is invariant to constant shifts of the reward function (largest difference in"
-            " random bandits).",
-            section=RANDOM_NOTES,
-            **all_zero(by_reward),
-        ),
-        invariant(
-            "bandit.appendix.q-start",
-            "... and to q's initialization (for gamma 1, the post says; gamma has no effect in a bandit) (largest"
-            " difference in random bandits).",
-            section=RANDOM_NOTES,
-            **all_zero(by_start),
-        ),
-    ]
+    count = str(len(bandits))
+    return {
+        "actde.added": all_zero(added, count=count),
+        "appendix.shift": all_zero(by_reward, count=count),
+        "appendix.q-start": all_zero(by_start, count=count),
+    }
 
 
 def simulate_shifts(rng: np.random.Generator, *, quick: bool) -> dict[str, Curves]:
@@ -119,34 +90,17 @@ def lowest_entropy(curves: Curves) -> Array:
     return np.asarray((entr(policy) + entr(1 - policy)).min(axis=0))
 
 
-def exploration(shifts: dict[str, Curves]) -> list[Finding]:
-    """Note 2.1, which the post asks as a question."""
-    lowered, plain, raised = (over_seeds(shifts[name].converged_at) for name in ("-3", "0", "3"))
-    lowered_entropy, entropy, raised_entropy = (over_seeds(lowest_entropy(shifts[name])) for name in ("-3", "0", "3"))
-    note = partial(claim, section=RANDOM_NOTES)
-    return [
-        note(
-            "bandit.appendix.lower",
-            "Perhaps lower rewards encourage exploration (steps until both arms were tried, rewards lowered by 3;"
-            f" {plain['ours']:.1f} without the shift).",
-            criterion="The interval lies below that without the shift.",
-            **judge(lowered, lowered["high"] < plain["low"]),
-        ),
-        note(
-            "bandit.appendix.higher",
-            "Perhaps higher rewards encourage temporary mode collapse (the same, rewards raised by 3).",
-            criterion="It takes longer than without the shift, and the lowest entropy is lower.",
-            **judge(raised, raised["low"] > plain["high"] and raised_entropy["high"] < entropy["low"]),
-        ),
-        note(
-            "bandit.appendix.lower-entropy",
-            "Lower rewards keep the policy from collapsing (its lowest entropy on the way, rewards lowered by 3;"
-            f" {entropy['ours']:.2f} nats without the shift).",
-            of_post=False,
-            criterion="The interval is not below that without the shift.",
-            **judge(lowered_entropy, lowered_entropy["low"] >= entropy["high"]),
-        ),
-    ]
+def exploration(shifts: dict[str, Curves]) -> dict[str, Measurement]:
+    """Note 2.1, which the post asks as a question, with rewards lowered and raised by 3."""
+    lower, plain, higher = (over_seeds(shifts[name].converged_at) for name in ("-3", "0", "3"))
+    lower_entropy, entropy, higher_entropy = (over_seeds(lowest_entropy(shifts[name])) for name in ("-3", "0", "3"))
+    longer, purer = higher["low"] > plain["high"], higher_entropy["high"] < entropy["low"]
+    mixed = lower_entropy["low"] >= entropy["high"]
+    return {
+        "appendix.lower": judge(lower, lower["high"] < plain["low"], plain=f"{plain['ours']:.1f}"),
+        "appendix.higher": judge(higher, longer and purer),
+        "appendix.lower-entropy": judge(lower_entropy, mixed, plain=f"{entropy['ours']:.2f}"),
+    }
 
 
 def figure(shifts: dict[str, Curves], path: Path) -> None:

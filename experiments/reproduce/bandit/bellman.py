@@ -10,6 +10,8 @@ M (F - 1) dq, where F is the derivative of q's targets by q and M how often each
 of positive real part, any disturbance grows until the tables, which are bounded, belong to another policy.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from actde.tabular import TabularACTDE
@@ -23,67 +25,31 @@ from experiments.reproduce.bandit.mdp import (
     make_consistent,
     random_mdp,
 )
-from experiments.reproduce.finding import ACTDE, Finding, claim
-from experiments.reproduce.statistics import SAME, Judgement, all_zero, judge, over_seeds
+from experiments.reproduce.finding import Measurement
+from experiments.reproduce.statistics import SAME, all_zero, judge, over_seeds
 
-OF_POST = ("first", "noisy-mean")
-"""The post speaks of expected errors of one step. We add that single errors, or later ones, vanish."""
 NUDGE, FAR = 1e-3, 0.05
 """Standard deviation of a disturbance of q, and an error that is too large to come from it."""
 
 
-def findings(rng: np.random.Generator, *, quick: bool) -> list[Finding]:
+def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
     """The first error of every action, starting from tables that are consistent with the policy, and later errors."""
     count, steps = (6, 300) if quick else (100, 5000)
     first, noisy, later, unstable = [], [], [], []
     for _ in range(count):
         logits = initial_logits(mdp := random_mdp(rng, 0.9), rng)
-        stochastic = MDP(rewards=mdp.rewards, next_states=mdp.next_states, discount=0.9, noise=1.0)
         first.append(float(np.abs(first_errors(mdp, logits, rng)).max()))
-        noisy.append(first_errors(stochastic, logits, rng))
+        noisy.append(first_errors(replace(mdp, noise=1.0), logits, rng))
         later.append(later_error(mdp, logits, steps, rng))
         unstable.append(diverges(mdp, logits, steps, rng))
-    claims = _judgements(first, noisy, later, unstable)
-    text = "Self-consistent, Bellman-backed-up Q-functions have zero advantage and zero updates"
-    return [
-        claim(
-            f"bandit.bellman.{name}",
-            f"{text}: {what}.",
-            section=ACTDE,
-            criterion=criterion,
-            of_post=name in OF_POST,
-            **judgement,
-        )
-        for name, (what, criterion, judgement) in claims.items()
-    ]
-
-
-def _judgements(
-    first: list[float], noisy: list[list[float]], later: list[float], unstable: list[bool]
-) -> dict[str, tuple[str, str, Judgement]]:
-    """Name -> claim, criterion and judgement, from one value or list of values for each random MDP."""
-    zero = "No error is above 1e-9."
     mean = over_seeds([float(np.mean(errors)) for errors in noisy])
     spread = over_seeds([float(np.sqrt(np.mean(np.square(errors)))) for errors in noisy])
     return {
-        "first": ("largest first error in deterministic MDPs", zero, all_zero(first)),
-        "noisy-mean": (
-            "mean first error if rewards have noise of standard deviation 1",
-            "The 95% interval over random MDPs contains 0.",
-            judge(mean, mean["low"] <= 0 <= mean["high"]),
-        ),
-        "noisy": ("root mean square of the same errors", zero, judge(spread, spread["high"] < SAME)),
-        "later": (
-            "root mean square of later errors in deterministic MDPs, if v is learned with a fixed step size",
-            zero,
-            judge(over_seeds(later), max(later) < SAME),
-        ),
-        "stable": (
-            f"a disturbance of q by {NUDGE:g} dies out if v is the policy's mean of q (share of deterministic MDPs in"
-            f" which an error rises above {FAR:g})",
-            "There is no such MDP.",
-            judge(over_seeds(unstable, unit=True), not any(unstable)),
-        ),
+        "bellman.first": all_zero(first),
+        "bellman.noisy-mean": judge(mean, mean["low"] <= 0 <= mean["high"]),
+        "bellman.noisy": judge(spread, spread["high"] < SAME),
+        "bellman.later": judge(over_seeds(later), max(later) < SAME),
+        "bellman.stable": judge(over_seeds(unstable, unit=True), not any(unstable)),
     }
 
 

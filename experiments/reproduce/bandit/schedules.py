@@ -9,90 +9,31 @@ from scipy.special import expit
 
 from experiments.reproduce.bandit.growth import late_slope
 from experiments.reproduce.bandit.vectorized import Curves
-from experiments.reproduce.finding import ADVANTAGE, FOOTNOTE_2, Finding, Section, claim, not_run, unjudged
-from experiments.reproduce.statistics import Array, Judgement, judge, over_seeds, slopes
-
-Row = tuple[str, str, str, Judgement]
-"""Name, claim, criterion and judgement."""
+from experiments.reproduce.finding import ADVANTAGE, FOOTNOTE_2, Measurement, Section
+from experiments.reproduce.statistics import Array, judge, over_seeds, slopes
 
 
-def findings(curves: dict[str, Curves], *, quick: bool) -> list[Finding]:
-    """The schedules, which a quick run is too short to judge."""
-    results = [
-        claim(
-            f"bandit.footnote2.{name}",
-            text,
-            section=FOOTNOTE_2,
-            criterion=criterion,
-            of_post=not name.startswith("actde"),
-            **judgement,
-        )
-        for name, text, criterion, judgement in (*_ppo(curves), *_actde(curves))
-    ]
-    deeper = not_run(
-        "bandit.footnote2.deeper",
-        "A decaying learning rate does not fix the deeper potential issue with fluctuating value baselines.",
-        section=FOOTNOTE_2,
-        criterion="Needed: a measurable definition of the deeper issue. v itself fluctuates less as its step decays.",
-    )
-    return [*(map(unjudged, results) if quick else results), deeper]
+def measure(curves: dict[str, Curves]) -> dict[str, Measurement]:
+    """Footnote 2's "a decaying learning rate schedule probably does", and ACTDE with the same schedules."""
 
-
-def _ppo(curves: dict[str, Curves]) -> list[Row]:
-    """Footnote 2's "a decaying learning rate schedule probably does"."""
-    stops, bounded = "A decaying learning rate probably stops the growth", "The interval does not lie above 0."
-    square = curves["ppo, both 1/n^2"]
-    movement = square.last_decade(square.gap)
-
-    def stopped(growth: Array) -> Judgement:
+    def stopped(growth: Array) -> Measurement:
         band = over_seeds(growth)
         return judge(band, band["low"] <= 0)
 
-    return [
-        (
-            "v",
-            f"{stops}: 1/n for v, a fixed step for the logits (nats per unit of ln n).",
-            bounded,
-            stopped(late_slope(curves["ppo, v 1/n"])),
-        ),
-        (
-            "v-square",
-            f"{stops}: 1/n^2 for v, a fixed step for the logits (power of n with which the gap grows).",
-            bounded,
-            stopped(late_power(curves["ppo, v 1/n^2"])),
-        ),
-        (
-            "both",
-            f"{stops}: 1/n for v and logits (growth of e^gap per unit of the sum of 1/n, which is unbounded).",
-            bounded,
-            stopped(slow_pace(curves["ppo, both 1/n"])),
-        ),
-        (
-            "both-square",
-            f"{stops}: 1/n^2 for v and logits (nats in the last decade of steps).",
-            "No seed's gap moves by more than 0.001 in the last decade of steps.",
-            judge(over_seeds(movement), np.abs(movement).max() < 1e-3),
-        ),
-    ]
+    def softmax(actde: Curves) -> Measurement:
+        band = over_seeds(actde.gap[-1])
+        return judge(band, abs(band["ours"] - 0.5) < 0.01)
 
-
-def _actde(curves: dict[str, Curves]) -> list[Row]:
-    gap, square_gap = (over_seeds(curves[f"actde, both {rate}"].gap[-1]) for rate in ("1/n", "1/n^2"))
-    softmax = "The mean gap after the last step is within 0.01 of the rewards' difference, 0.5."
-    return [
-        (
-            "actde",
-            "ACTDE also ends at the softmax over rewards with 1/n for q and logits (gap of the logits).",
-            softmax,
-            judge(gap, abs(gap["ours"] - 0.5) < 0.01),
-        ),
-        (
-            "actde-square",
-            "... and with 1/n^2 for both, which stops PPO (the same).",
-            softmax,
-            judge(square_gap, abs(square_gap["ours"] - 0.5) < 0.01),
-        ),
-    ]
+    square = curves["ppo, both 1/n^2"]
+    movement = square.last_decade(square.gap)
+    return {
+        "footnote2.v": stopped(late_slope(curves["ppo, v 1/n"])),
+        "footnote2.v-square": stopped(late_power(curves["ppo, v 1/n^2"])),
+        "footnote2.both": stopped(slow_pace(curves["ppo, both 1/n"])),
+        "footnote2.both-square": judge(over_seeds(movement), np.abs(movement).max() < 1e-3),
+        "footnote2.actde": softmax(curves["actde, both 1/n"]),
+        "footnote2.actde-square": softmax(curves["actde, both 1/n^2"]),
+    }
 
 
 def slow_pace(both: Curves) -> Array:

@@ -23,7 +23,7 @@ from experiments.reproduce.bandit.mdp import (
     random_mdp,
 )
 from experiments.reproduce.bandit.vectorized import log_spaced
-from experiments.reproduce.finding import FOOTNOTE_3, Finding, claim
+from experiments.reproduce.finding import Measurement
 from experiments.reproduce.statistics import SAME, Array, above_zero, all_zero, judge, over_seeds
 from games.ipd import ACTIONS
 
@@ -36,12 +36,12 @@ CAPTION = (
 RULES: dict[str, type[Tabular]] = {"ppo": TabularPPO, "actde": TabularACTDE}
 
 
-def findings(rng: np.random.Generator, *, quick: bool) -> list[Finding]:
+def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
     count, steps = (6, 300) if quick else (60, 5000)
-    return [*ledger(rng, count, steps), endless(rng, count, steps), *dilemmas(rng, quick)]
+    return {**ledger(rng, count, steps), "footnote3.endless": endless(rng, count, steps), **dilemmas(rng, quick)}
 
 
-def ledger(rng: np.random.Generator, count: int, steps: int) -> list[Finding]:
+def ledger(rng: np.random.Generator, count: int, steps: int) -> dict[str, Measurement]:
     """Random MDPs, step sizes, initial policies and tables: the identity, and the share of its bound that is used."""
     deviations, used = [], []
     for place in range(count):
@@ -54,24 +54,10 @@ def ledger(rng: np.random.Generator, count: int, steps: int) -> list[Finding]:
         deviations.append(float(np.abs(moved - b / alpha * q_values).max()))
         if not mdp.noise:
             used.append(float(np.abs(moved).max()) / (b / alpha * most / (1 - mdp.discount)))
-    return [
-        claim(
-            "bandit.footnote3.ledger",
-            "At every step of any MDP, logit - logit_0 = (b / alpha) (q - q_0) (largest deviation in random MDPs).",
-            section=FOOTNOTE_3,
-            criterion=f"In {count} random MDPs with {steps} steps on policy, no logit deviates by {SAME:g} at any step.",
-            of_post=False,
-            **all_zero(deviations),
-        ),
-        claim(
-            "bandit.footnote3.discounted",
-            "Possibly infinite logit updating can still happen in the sequential case: at a discount below 1 (largest"
-            " movement of a logit, in units of its bound (b / alpha) max |r| / (1 - discount)).",
-            section=FOOTNOTE_3,
-            criterion="In a random MDP without noise, a logit exceeds the bound at some step.",
-            **judge(max(used), max(used) > 1 + SAME),
-        ),
-    ]
+    return {
+        "footnote3.ledger": all_zero(deviations, count=f"{count}", steps=f"{steps}"),
+        "footnote3.discounted": judge(max(used), max(used) > 1 + SAME),
+    }
 
 
 def movements(learner: TabularACTDE, logits: Logits) -> tuple[list[float], list[float]]:
@@ -96,22 +82,15 @@ def gaps(learner: Tabular) -> Array:
     return np.array([abs(row[0] - row[1]) for row in learner.logits.values()])
 
 
-def endless(rng: np.random.Generator, count: int, steps: int) -> Finding:
+def endless(rng: np.random.Generator, count: int, steps: int) -> Measurement:
     """One state that leads to itself, without a discount: q is unbounded, and the last action has the higher q."""
     mdp = MDP(rewards=np.array([[1.0, 0.5]]), next_states=np.zeros((1, 2), dtype=np.int64), discount=1.0)
     half = steps // 2
     rates = [float(growth(TabularACTDE, mdp, rng, first=half, steps=2 * half)[0]) / half for _ in range(count)]
-    return claim(
-        "bandit.footnote3.endless",
-        "... and without a discount and without an end (growth of the difference of the logits per step; one state,"
-        " rewards 1 and 0.5, alpha = b = 0.1).",
-        section=FOOTNOTE_3,
-        criterion="The interval of the growth in the second half of the steps is above 0.",
-        **above_zero(over_seeds(rates)),
-    )
+    return above_zero(over_seeds(rates))
 
 
-def dilemmas(rng: np.random.Generator, quick: bool) -> list[Finding]:
+def dilemmas(rng: np.random.Generator, quick: bool) -> dict[str, Measurement]:
     """The prisoner's dilemma under both rules: growth of the logits' differences in the last decade of steps."""
     seeds, steps = (5, 1000) if quick else (20, 20_000)
     rows = [
@@ -119,21 +98,10 @@ def dilemmas(rng: np.random.Generator, quick: bool) -> list[Finding]:
         for _ in range(seeds)
     ]
     ppo, actde = (over_seeds(values) for values in zip(*rows, strict=True))
-    return [
-        claim(
-            f"bandit.footnote3.dilemma-{name}",
-            f"The prisoner's dilemma in tables: {what} (growth of a state's difference of logits in the last decade of"
-            " steps, nats).",
-            section=FOOTNOTE_3,
-            criterion=criterion,
-            of_post=False,
-            **judgement,
-        )
-        for name, what, criterion, judgement in (
-            ("ppo", "PPO's logits grow", "The interval is above 0.5.", judge(ppo, ppo["low"] > 0.5)),
-            ("actde", "ACTDE's grow less", "The interval is below PPO's.", judge(actde, actde["high"] < ppo["low"])),
-        )
-    ]
+    return {
+        "footnote3.dilemma-ppo": judge(ppo, ppo["low"] > 0.5),
+        "footnote3.dilemma-actde": judge(actde, actde["high"] < ppo["low"]),
+    }
 
 
 def figure(rng: np.random.Generator, path: Path, *, quick: bool) -> None:

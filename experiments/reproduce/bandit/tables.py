@@ -5,46 +5,25 @@ Histories here are fixed: the post's, or all actions in turn. growth.py and limi
 
 import math
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 from scipy.optimize import brentq
 
 from actde.tabular import Tabular, TabularACTDE, TabularPPO, bandit_steps, replay
-from experiments.reproduce.finding import (
-    ACTDE,
-    ADVANTAGE,
-    SPECULATION,
-    SUMMARY,
-    WIREHEADING,
-    Finding,
-    claim,
-    contradiction,
-    exact,
-    parse_printed,
-)
+from experiments.reproduce.finding import Measurement, load_claims, parse_printed
 from experiments.reproduce.statistics import judge
 
 STATE = "We had a"
 REWARDS: dict[Any, float] = {"wedding": 1.0, "party": 0.5}
 HISTORY = ("wedding", "party", "party", "wedding")
-PPO_CELLS = (("1", ".73", "1"), ("-.5", ".82", ".5"), ("0", ".82", ".5"), (".5", ".88", "1"))
-"""As the post prints them, t = 1 to 4: advantage, pi(wedding), v."""
-ACTDE_CELLS = (
-    ("1", ".73", "1", "0"),
-    (".5", ".63", "1", ".5"),
-    ("0", ".63", "1", ".5"),
-    ("0", ".63", "1", ".5"),
-)
-"""Error, pi(wedding), q(wedding), q(party)."""
 LIMIT = math.e / (math.e + math.sqrt(math.e))
 """ACTDE's pi(wedding) at convergence: 0.6225."""
 ROUNDS = 1000
 
 
-def findings() -> list[Finding]:
+def measure() -> dict[str, Measurement]:
     """Both tables, and the limits."""
-    return [*ppo_table(), bits(), *actde_table(), *softmax_limits(), *wireheading(), *ppo_in_turn()]
+    return ppo_table() | actde_table() | bandit_limits() | wireheading() | ppo_in_turn()
 
 
 def uniform(rewards: Mapping[Any, float]) -> dict[Any, float]:
@@ -70,119 +49,46 @@ def gap(learner: Tabular, first: object, second: object) -> float:
     return row[first] - row[second]
 
 
-def ppo_table() -> list[Finding]:
-    results = []
-    rows = replay(TabularPPO({STATE: uniform(REWARDS)}), bandit_steps(STATE, REWARDS, HISTORY))
-    for row, (error, policy, value) in zip(rows, PPO_CELLS, strict=True):
-        where = f"PPO, t = {row.t}, {row.action}"
-        cell = partial(exact, section=ADVANTAGE)
-        results += [
-            cell(
-                f"bandit.ppo-table.t{row.t}.advantage",
-                f"{where}: advantage.",
-                post=error,
-                ours=row.error,
-                rounded=False,
-            ),
-            cell(f"bandit.ppo-table.t{row.t}.pi", f"{where}: pi(wedding).", post=policy, ours=row.policy["wedding"]),
-            cell(f"bandit.ppo-table.t{row.t}.v", f"{where}: v.", post=value, ours=row.value, rounded=False),
-        ]
-    return results
+def ppo_table() -> dict[str, Measurement]:
+    cells = {}
+    for row in replay(TabularPPO({STATE: uniform(REWARDS)}), bandit_steps(STATE, REWARDS, HISTORY)):
+        for name, ours in (("advantage", row.error), ("pi", row.policy["wedding"]), ("v", row.value)):
+            cells[f"ppo-table.t{row.t}.{name}"] = Measurement(ours)
+    return cells
 
 
-def bits() -> Finding:
-    """The post states its rule in bits and in logits; its table follows the logits."""
-    learner = TabularPPO({STATE: uniform(REWARDS)}, b=math.log(2))
-    replay(learner, bandit_steps(STATE, REWARDS, HISTORY[:1]))
-    return contradiction(
-        "bandit.bits",
-        'An advantage of 1 makes an action "1 bit more probable", from .5 to .73 (a bit doubles the odds; adding 1 to a'
-        " logit multiplies them by e).",
-        section=ADVANTAGE,
-        post=".73",
-        rule=2 / 3,
-        ours=learner.policy(STATE)["wedding"],
-    )
+def actde_table() -> dict[str, Measurement]:
+    """The rule for pi is the softmax of the q that the post prints in the same row."""
+    cells, claims = {}, load_claims("bandit")
+    for row in replay(TabularACTDE({STATE: uniform(REWARDS)}), bandit_steps(STATE, REWARDS, HISTORY)):
+        name = f"actde-table.t{row.t}"
+        printed = {action: parse_printed(str(claims[f"{name}.q-{action}"].post))[0] for action in REWARDS}
+        cells[f"{name}.error"] = Measurement(row.error)
+        cells[f"{name}.pi"] = Measurement(row.policy["wedding"], rule=softmax(printed, "wedding"))
+        cells |= {f"{name}.q-{action}": Measurement(row.q_values[action]) for action in REWARDS}
+    return cells
 
 
-def actde_table() -> list[Finding]:
-    results = []
-    rows = replay(TabularACTDE({STATE: uniform(REWARDS)}), bandit_steps(STATE, REWARDS, HISTORY))
-    cell = partial(exact, section=ACTDE, rounded=False)
-    for row, (error, policy, *q_cells) in zip(rows, ACTDE_CELLS, strict=True):
-        name, where = f"bandit.actde-table.t{row.t}", f"ACTDE, t = {row.t}, {row.action}"
-        rule = softmax(dict(zip(REWARDS, (parse_printed(q)[0] for q in q_cells), strict=True)), "wedding")
-        results += [
-            cell(f"{name}.error", f"{where}: error.", post=error, ours=row.error),
-            contradiction(
-                f"{name}.pi",
-                f"{where}: pi(wedding), the softmax of q in the same row.",
-                section=ACTDE,
-                post=policy,
-                rule=rule,
-                ours=row.policy["wedding"],
-            ),
-        ]
-        results += [
-            cell(f"{name}.q-{action}", f"{where}: q({action}).", post=post, ours=row.q_values[action])
-            for action, post in zip(REWARDS, q_cells, strict=True)
-        ]
-    return results
-
-
-def softmax_limits() -> list[Finding]:
-    """ACTDE's policy once it has tried every action."""
+def bandit_limits() -> dict[str, Measurement]:
+    """ACTDE's policy once it has tried every action, and PPO's first step if its rule is read in bits."""
+    bits = TabularPPO({STATE: uniform(REWARDS)}, b=math.log(2))
+    replay(bits, bandit_steps(STATE, REWARDS, HISTORY[:1]))
     food = {"pizza": 10.0, "cookies": 11.0}
     policy = in_turn(TabularACTDE, food, uniform(food), ROUNDS).policy(STATE)
     wedding = in_turn(TabularACTDE, REWARDS, uniform(REWARDS), ROUNDS)
-    return [
-        *(
-            exact(
-                f"bandit.{name}",
-                f"Rewards 10 and 11: ACTDE converges to this pi({name}).",
-                section=SUMMARY,
-                post=post,
-                ours=policy[name],
-            )
-            for name, post in (("pizza", "27%"), ("cookies", "73%"))
-        ),
-        contradiction(
-            "bandit.limit",
-            "ACTDE's limit e/(e + sqrt e) for wedding and party.",
-            section=ACTDE,
-            post=".63",
-            rule=LIMIT,
-            ours=wedding.policy(STATE)["wedding"],
-        ),
-        *(
-            exact(
-                f"bandit.logit-{name}",
-                f'"The learned policy has R({name}) logits on {name}."',
-                section=ACTDE,
-                post=post,
-                ours=wedding.logits[STATE][name],
-                rounded=False,
-            )
-            for name, post in (("wedding", "1"), ("party", ".5"))
-        ),
-    ]
+    limit = Measurement(wedding.policy(STATE)["wedding"], rule=LIMIT)
+    return {
+        "bits": Measurement(bits.policy(STATE)["wedding"], rule=2 / 3),
+        "pizza": Measurement(policy["pizza"]),
+        "cookies": Measurement(policy["cookies"]),
+        "limit": limit,
+        "speculation.reward-logits": limit,
+        "logit-wedding": Measurement(wedding.logits[STATE]["wedding"]),
+        "logit-party": Measurement(wedding.logits[STATE]["party"]),
+    }
 
 
-def speculation() -> Finding:
-    """The post's Speculation section calls e^R the reward logits of the tabular bandit; its rule adds R."""
-    said = softmax({action: math.exp(reward) for action, reward in REWARDS.items()}, "wedding")
-    return contradiction(
-        "bandit.speculation.reward-logits",
-        'In the tabular bandit, ACTDE adds "reward logits (e^R)" to log pi_0 (pi(wedding) if e^1 and e^.5 were added;'
-        " the post's own rule and table add 1 and .5).",
-        section=SPECULATION,
-        post=f"{said:.2f}",
-        rule=LIMIT,
-        ours=in_turn(TabularACTDE, REWARDS, uniform(REWARDS), 2).policy(STATE)["wedding"],
-    )
-
-
-def wireheading() -> list[Finding]:
+def wireheading() -> dict[str, Measurement]:
     """ACTDE from {pizza 1%, wirehead 99%} with rewards 10 and 100; small probabilities are computed as logarithms."""
     start = {"pizza": math.log(0.01), "wirehead": math.log(0.99)}
 
@@ -192,73 +98,24 @@ def wireheading() -> list[Finding]:
 
     rule = math.exp(-90) / 99 / (1 + math.exp(-90) / 99)
     needed = float(brentq(lambda difference: share(difference) - 0.0002, 0, 90, xtol=1e-12))
-    return [
-        contradiction(
-            "bandit.wireheading.pizza",
-            "ACTDE's converged policy has pizza at about .02% (the rule, which adds 10 and 100 to the initial logits,"
-            " gives e^-90 / 99).",
-            post=".02%",
-            rule=rule,
-            ours=share(90),
-            floor=0,
-            section=WIREHEADING,
-        ),
-        contradiction(
-            "bandit.wireheading.wirehead",
-            "... and wirehead at 99.98%.",
-            post="99.98%",
-            rule=1 - rule,
-            ours=1 - share(90),
-            section=WIREHEADING,
-        ),
-        claim(
-            "bandit.wireheading.difference",
-            "The rule gives .02% if the rewards differ by 90 (the difference that gives .02%).",
-            section=WIREHEADING,
-            criterion="The difference is 90, to half a unit of reward.",
-            of_post=False,
-            **judge(needed, math.isclose(needed, 90, abs_tol=0.5)),
-        ),
-    ]
+    return {
+        "wireheading.pizza": Measurement(share(90), rule=rule, floor=0.0),
+        "wireheading.wirehead": Measurement(1 - share(90), rule=1 - rule),
+        "wireheading.difference": judge(needed, math.isclose(needed, 90, abs_tol=0.5)),
+    }
 
 
-def ppo_in_turn() -> list[Finding]:
-    """The logits that PPO adds to the better action in each round of both actions, for ever."""
+def ppo_in_turn() -> dict[str, Measurement]:
+    """The logits that PPO adds to the better action in each round of both actions, forever."""
     food, wire = {"cookies": 11.0, "pizza": 10.0}, {"wirehead": 100.0, "pizza": 10.0}
-    results = []
-    for name, text, section, rewards, start in (
-        (
-            "cookies-ppo",
-            "Under PPO, cookies get arbitrarily many logits although the rewards differ little",
-            SUMMARY,
-            food,
-            uniform(food),
-        ),
-        (
-            "wedding-ppo",
-            "Wedding, party, wedding, ...: wedding's logit grows arbitrarily",
-            ADVANTAGE,
-            REWARDS,
-            uniform(REWARDS),
-        ),
-        (
-            "wireheading.ppo",
-            "PPO upweights wireheading more and more, to arbitrarily many logits",
-            WIREHEADING,
-            wire,
-            {"wirehead": math.log(0.99), "pizza": math.log(0.01)},
-        ),
+    measurements = {}
+    for name, rewards, start in (
+        ("cookies-ppo", food, uniform(food)),
+        ("wedding-ppo", REWARDS, uniform(REWARDS)),
+        ("wireheading.ppo", wire, {"wirehead": math.log(0.99), "pizza": math.log(0.01)}),
     ):
         better, worse = rewards
         half, whole = (gap(in_turn(TabularPPO, rewards, start, n), better, worse) for n in (ROUNDS // 2, ROUNDS))
         rate, expected = (whole - half) / (ROUNDS - ROUNDS // 2), 2 * (rewards[better] - rewards[worse])
-        results.append(
-            claim(
-                f"bandit.{name}",
-                f"{text} (logits per round of both actions, taken in turn).",
-                section=section,
-                criterion="A round adds twice the difference of the rewards, in the mean of the last 500 of 1,000.",
-                **judge(rate, math.isclose(rate, expected, rel_tol=1e-9)),
-            )
-        )
-    return results
+        measurements[name] = judge(rate, math.isclose(rate, expected, rel_tol=1e-9))
+    return measurements

@@ -45,7 +45,10 @@ ACTDE = _arm("actde", trials=10)
 """The post's ACTDE: ten trials of all its figures."""
 PPO = _arm("ppo", optimizer="ppo")
 """As long as ACTDE (the post shows less), as a control for the effects of weight decay and dropout."""
-PPO_VARIANTS = [_arm("ppo", *cell, steps=SHORT, optimizer="ppo") for cell in CELLS if cell and "ilql" not in cell]
+PPO_VARIANTS = [
+    _arm("ppo", *cell, steps=SHORT, optimizer="ppo")
+    for cell in (("whitened",), ("detached",), ("whitened", "detached"))
+]
 OTHER_MATRICES = [
     _arm(f"actde-{payoff.replace('.', '')}", trials=2, payoff=payoff)
     for payoff in PAYOFFS

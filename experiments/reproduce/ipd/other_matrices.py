@@ -1,35 +1,25 @@
-"""ACTDE on the other matrices of the public code: does it converge to uniform there, as the post's one trial suggests?"""
+"""Does ACTDE converge to uniform on the public code's other matrices, as the post's one trial suggests?"""
 
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.reproduce.finding import ACTDE_RESULTS, Finding
+from experiments.reproduce.finding import Measurement
 from experiments.reproduce.ipd.actde import distance
 from experiments.reproduce.ipd.arms import LONG, OTHER_MATRICES, SHARES, UNIFORM, Series
-from experiments.reproduce.ipd.claims import Claim, findings_of
 from experiments.reproduce.ipd.matrix import GAMMA, best_plan, softmax_shares
-from experiments.reproduce.statistics import Judgement, judge
+from experiments.reproduce.statistics import judge
 from games.ipd import PAYOFFS
 
 
-def findings(curves: Mapping[str, Series]) -> list[Finding]:
-    """One claim about all matrices, since the post does not say which one it shows."""
-
-    def to_uniform() -> Judgement:
-        nearer = [nearer_to_uniform(curves[arm.name]) for arm in OTHER_MATRICES]
-        return judge(float(np.concatenate(nearer).sum()), any(trials.all() for trials in nearer))
-
-    claim = Claim(
-        id="ipd.actde.other-matrix",
-        text="A trial on a different matrix suggests convergence to uniform rather than softmax-return (number of"
-        " trials that end nearer to uniform, of two on each of three matrices; the post does not name its matrix).",
-        criterion="On at least one of the matrices, every trial ends nearer to uniform than to softmax-return.",
-        judge=to_uniform,
-    )
-    ready = all(curves[arm.name].reaches(LONG) for arm in OTHER_MATRICES)
-    return findings_of([claim], section=ACTDE_RESULTS, ready=ready)
+def measure(curves: Mapping[str, Series]) -> dict[str, Measurement]:
+    """One claim about all matrices, since the post does not say which one it shows; nothing if trials are missing."""
+    arms = [curves[arm.name] for arm in OTHER_MATRICES]
+    if not all(one.reaches(LONG) for one in arms):
+        return {}
+    nearer = [nearer_to_uniform(one) for one in arms]
+    return {"actde.other-matrix": judge(np.concatenate(nearer).sum(), any(trials.all() for trials in nearer))}
 
 
 def nearer_to_uniform(one: Series) -> NDArray[np.bool_]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from experiments.reproduce import Outcome, Progress
-from experiments.reproduce.finding import SENSITIVITY
+from experiments.reproduce.finding import SENSITIVITY, judged
 from experiments.reproduce.ipd.arms import ABLATIONS, ACTDE, GRID, PPO, Series, run_arms, shortened
 from experiments.reproduce.ipd.drawing import plot_trials
 from experiments.reproduce.sensitivity import ablations, factors
@@ -23,7 +23,7 @@ def run(*, seed: int, quick: bool, folder: Path, workers: int, progress: Progres
     if quick:
         arms = shortened(arms, QUICK_STEPS)
     curves = run_arms(arms, folder, seed=seed, quick=quick, workers=workers, progress=progress)
-    findings = [*factors.findings(curves), *ablations.findings(curves)]
+    findings = judged("sensitivity", factors.measure(curves) | ablations.measure(curves))
     notes = [*factors.notes(curves), *ablations.notes(curves)]
     seconds = sum(one.seconds for name, one in curves.items() if name not in (ACTDE.name, PPO.name))
     return Outcome(findings, {SENSITIVITY: _figures(curves, folder)}, {SENSITIVITY: notes}, seconds)

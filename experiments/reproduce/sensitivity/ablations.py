@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from experiments.reproduce.finding import SENSITIVITY, Finding
+from experiments.reproduce.finding import Measurement
 from experiments.reproduce.ipd.arms import ACTDE, LONG, PPO, Series
-from experiments.reproduce.ipd.claims import Claim, findings_of
 from experiments.reproduce.sensitivity.factors import interval
 from experiments.reproduce.statistics import Array, above_zero, over_trials
 
@@ -31,35 +30,15 @@ def less_drift(base: Series, other: Series) -> Array:
     return drift(base)[:pairs] - drift(other)[:pairs]
 
 
-def findings(curves: Mapping[str, Series]) -> list[Finding]:
-    """For each change: does ACTDE still drift from alternating, and does it drift less than with the post's recipe?"""
-    base, results = curves[ACTDE.name], []
-    for name, what in WHAT.items():
-        ready = base.reaches(STEPS) and curves[name].reaches(STEPS)
-        results += findings_of(_claims(base, curves[name], what), section=SENSITIVITY, ready=ready)
-    return results
-
-
-def _claims(base: Series, other: Series, what: str) -> list[Claim]:
-    short = other.arm.name.removeprefix("actde-")
-    return [
-        Claim(
-            id=f"sensitivity.drift.{short}",
-            text=f"ACTDE also regresses from alternating {what} (share of alternating games at steps 200 to 400 minus"
-            f" that at the end, of {STEPS:,} steps).",
-            criterion="The 95% interval over trials is above 0, so what was changed is not the only cause of the drift.",
-            judge=lambda: above_zero(over_trials(drift(other))),
-            of_post=False,
-        ),
-        Claim(
-            id=f"sensitivity.recipe.{short}",
-            text=f"The recipe makes it worse: ACTDE regresses less {what} (the same difference with the post's recipe"
-            " minus this one's, in pairs).",
-            criterion="The 95% interval over pairs of trials is above 0.",
-            judge=lambda: above_zero(over_trials(less_drift(base, other))),
-            of_post=False,
-        ),
-    ]
+def measure(curves: Mapping[str, Series]) -> dict[str, Measurement]:
+    """For each change that was run: does ACTDE still drift, and does it drift less than with the post's recipe?"""
+    base, measurements = curves[ACTDE.name], {}
+    for name in WHAT:
+        if base.reaches(STEPS) and curves[name].reaches(STEPS):
+            short = name.removeprefix("actde-")
+            measurements[f"drift.{short}"] = above_zero(over_trials(drift(curves[name])))
+            measurements[f"recipe.{short}"] = above_zero(over_trials(less_drift(base, curves[name])))
+    return measurements
 
 
 def notes(curves: Mapping[str, Series]) -> list[str]:

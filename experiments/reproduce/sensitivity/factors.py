@@ -2,23 +2,16 @@
 
 import math
 from collections.abc import Mapping
-from functools import partial
 
 from scipy import stats
 
-from experiments.reproduce.finding import SENSITIVITY, Finding
-from experiments.reproduce.ipd.arms import ACTDE, CELLS, COLLAPSED, MIDDLE, SHARES, Series
-from experiments.reproduce.ipd.claims import Claim, findings_of
-from experiments.reproduce.statistics import Array, Judgement, judge, over_trials
+from experiments.reproduce.finding import Measurement
+from experiments.reproduce.ipd.arms import ACTDE, CELLS, COLLAPSED, MIDDLE, SHARES, SWITCHES, Series
+from experiments.reproduce.statistics import Array, judge, over_trials
 
 STEPS = MIDDLE
-WHAT = {"whitened": "whitening advantages", "detached": "detaching the value and Q heads", "ilql": "ILQL's value loss"}
 LEVEL = 0.025
 """Of each of two tests, so that the chance of any false positive is at most 5%."""
-CRITERION = (
-    "Compared with the post's recipe, this switch changes the mean (t test over pairs of trials) or the spread (Brown"
-    f" and Forsythe), either at {LEVEL:.1%}. The band is the 95% interval of the change of the mean."
-)
 
 
 def cell_name(*switches: str) -> str:
@@ -38,51 +31,27 @@ def effect(curves: Mapping[str, Series], switch: str) -> tuple[Array, Array]:
     return plain[:pairs], other[:pairs]
 
 
-def findings(curves: Mapping[str, Series]) -> list[Finding]:
-    """One claim for each switch, and two for all cells together."""
+def measure(curves: Mapping[str, Series]) -> dict[str, Measurement]:
+    """One claim for each switch, and two for all cells together; nothing if a cell is missing."""
     cells = [curves[cell_name(*switches)] for switches in CELLS]
+    if not all(cell.reaches(STEPS) for cell in cells):
+        return {}
+    samples = [final(cell) for cell in cells]
+    means = [float(sample.mean()) for sample in samples]
+    collapsed = sum(int((final(cell, "entropy") < COLLAPSED).sum()) for cell in cells)
+    return {
+        **{switch: change(curves, switch) for switch in SWITCHES},
+        "cells": judge(max(means) - min(means), stats.kruskal(*samples).pvalue < 0.05),
+        "no-collapse": judge(collapsed, collapsed == 0),
+    }
 
-    def changes(switch: str) -> Judgement:
-        plain, other = effect(curves, switch)
-        moved = stats.ttest_rel(other, plain).pvalue < LEVEL
-        spread = stats.levene(final(cells[0]), other, center="median").pvalue < LEVEL
-        return judge(over_trials(other - plain), moved or spread)
 
-    def differ() -> Judgement:
-        samples = [final(cell) for cell in cells]
-        means = [float(sample.mean()) for sample in samples]
-        return judge(max(means) - min(means), stats.kruskal(*samples).pvalue < 0.05)
-
-    def no_collapse() -> Judgement:
-        collapsed = sum(int((final(cell, "entropy") < COLLAPSED).sum()) for cell in cells)
-        return judge(collapsed, collapsed == 0)
-
-    claims = [
-        Claim(
-            id=f"sensitivity.{switch}",
-            text=f"ACTDE's results are sensitive to {what} (change of the share of alternating games, step {STEPS:,}).",
-            criterion=CRITERION,
-            judge=partial(changes, switch),
-        )
-        for switch, what in WHAT.items()
-    ]
-    claims += [
-        Claim(
-            id="sensitivity.cells",
-            text="They are sensitive to variations of the algorithm (largest minus smallest mean share of the eight"
-            " cells).",
-            criterion="The eight cells differ by the Kruskal-Wallis test, p < .05.",
-            judge=differ,
-        ),
-        Claim(
-            id="sensitivity.no-collapse",
-            text="ACTDE does not mode-collapse with function approximators, or the theoretical predictions are wrong"
-            f" (trials of the eight cells that end with an entropy below {COLLAPSED} nats; uniform is ln 2).",
-            criterion="No trial of the eight cells ends with so little entropy.",
-            judge=no_collapse,
-        ),
-    ]
-    return findings_of(claims, section=SENSITIVITY, ready=all(cell.reaches(STEPS) for cell in cells))
+def change(curves: Mapping[str, Series], switch: str) -> Measurement:
+    """The effect of one switch on the mean; the claim is that it changes the mean or the spread."""
+    plain, other = effect(curves, switch)
+    moved = stats.ttest_rel(other, plain).pvalue < LEVEL
+    spread = stats.levene(final(curves[cell_name()]), other, center="median").pvalue < LEVEL
+    return judge(over_trials(other - plain), moved or spread)
 
 
 def notes(curves: Mapping[str, Series]) -> list[str]:
