@@ -44,10 +44,10 @@ Comparison: TypeAlias = Literal["rounded", "equal", "rule", "interval"]
 """Ours equals the post's to its last printed digit, or in full, or follows the rule that the post breaks, or has an
 interval that contains the post's."""
 CRITERIA: dict[Comparison | None, str] = {
-    "rounded": "Our deterministic number agrees with the post's to its last printed digit, whose rounding is the band.",
+    "rounded": "Our deterministic number rounds to the post's; the band is the rounding of its last printed digit.",
     "equal": "Our deterministic number equals the post's.",
-    "rule": "The post's own rule gives the number that the post prints, to its last digit, whose rounding is the band."
-    " Our number follows the rule.",
+    "rule": "The post's own rule, which our number follows, gives the number that the post prints; the band is the"
+    " rounding of its last digit.",
     "interval": "The number, read off the public code's figure, lies in our band: the 95% interval for a repetition"
     " with as many trials as theirs.",
 }
