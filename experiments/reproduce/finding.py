@@ -6,11 +6,11 @@
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, field, replace
-from decimal import Decimal, InvalidOperation
+from dataclasses import field, replace
+from decimal import Decimal
 from pathlib import Path
 from string import Template
-from typing import Annotated, Any, Literal, TypeAlias, get_args
+from typing import Annotated, Literal, TypeAlias, get_args
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -128,18 +128,12 @@ class Finding:
     def part(self) -> str:
         return self.id.partition(".")[0]
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def parse_printed(text: str) -> tuple[float, float]:
     """A number as the post prints it, and the unit of its last digit: ".73" is (0.73, 0.01), "27%" (0.27, 0.01)."""
-    try:
-        number = Decimal(text.strip().rstrip("%").replace("−", "-").replace(",", ""))
-    except InvalidOperation:
-        raise ValueError(f"expected a number as the post prints it, got {text!r}") from None
+    number = Decimal(text.rstrip("%").replace("−", "-").replace(",", ""))
     unit = Decimal(1).scaleb(int(number.as_tuple().exponent))
-    scale = Decimal("0.01") if text.strip().endswith("%") else Decimal(1)
+    scale = Decimal("0.01") if text.endswith("%") else Decimal(1)
     return float(number * scale), float(unit * scale)
 
 

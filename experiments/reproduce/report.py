@@ -8,6 +8,7 @@ import json
 import math
 import platform
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, field, replace
 from pathlib import Path
@@ -77,7 +78,7 @@ def write(out: Path, part: str, info: RunInfo, outcome: Outcome) -> list[Finding
     about[part] = replace(info, figures=outcome.figures, notes=outcome.notes)
     about = {name: about[name] for name in sorted(about, key=lambda name: order.get(name, len(order)))}
     _check_unique(findings, out)
-    replace_text(out / RESULTS, _json([finding.to_json() for finding in findings]))
+    replace_text(out / RESULTS, _json([asdict(finding) for finding in findings]))
     replace_text(out / ABOUT, _json({name: asdict(about[name]) for name in about}))
     replace_text(out / README, markdown(findings, about))
     return findings
@@ -110,11 +111,9 @@ def _read(path: Path, kind: type[T]) -> T:
 
 
 def _check_unique(findings: Iterable[Finding], out: Path) -> None:
-    seen: set[str] = set()
-    for finding in findings:
-        if finding.id in seen:
-            raise AgentError(f"{out / RESULTS} is damaged: {finding.id} is in it twice")
-        seen.add(finding.id)
+    repeated = [name for name, count in Counter(finding.id for finding in findings).items() if count > 1]
+    if repeated:
+        raise AgentError(f"{out / RESULTS} is damaged: {repeated[0]} is in it twice")
 
 
 def check(out: Path, parts: Sequence[str], *, quick: bool) -> None:

@@ -14,12 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from agents.play.evaluate import estimate
+from agents.play.evaluate import CONFIDENCE, estimate
 from experiments.compare.intervals import half_width
 from experiments.reproduce.finding import Measurement
 
 BAND = "Band: bootstrapped 95% interval of the mean over repetitions (seeds or random MDPs)."
-LEVEL = 0.95
 SAME = 1e-9
 """Differences below this are rounding errors."""
 Array = NDArray[np.float64]
@@ -85,12 +84,12 @@ def over_trials(sample: Array) -> Band:
 def next_mean(sample: Array, trials: int) -> Band:
     """Mean of two or more trials, and the interval for the mean of `trials` others."""
     n, mean, deviation = len(sample), float(sample.mean()), float(sample.std(ddof=1))
-    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * deviation * math.sqrt(1 / n + 1 / trials)
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * deviation * math.sqrt(1 / n + 1 / trials)
     return Band(ours=mean, low=mean - half, high=mean + half)
 
 
 def next_deviation(sample: Array, trials: int) -> Band:
     """Standard deviation of two or more trials, and the interval for that of `trials` others."""
     n, deviation = len(sample), float(sample.std(ddof=1))
-    low, high = (float(stats.f.ppf((1 + side * LEVEL) / 2, trials - 1, n - 1)) for side in (-1, 1))
+    low, high = (float(stats.f.ppf((1 + side * CONFIDENCE) / 2, trials - 1, n - 1)) for side in (-1, 1))
     return Band(ours=deviation, low=deviation * math.sqrt(low), high=deviation * math.sqrt(high))

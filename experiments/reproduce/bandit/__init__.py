@@ -12,11 +12,9 @@ from experiments.reproduce.bandit import (
     appendix,
     bellman,
     exploration,
-    factors,
     growth,
     limits,
     notes,
-    schedules,
     sequential,
     tables,
 )
@@ -36,17 +34,17 @@ def run(*, seed: int, quick: bool, folder: Path, workers: int, progress: Progres
         rng=rngs[0],
         progress=lambda text, done, total: progress(text, 0.8 * done / total, 1),
     )
-    measurements = tables.measure() | growth.measure(curves, quick=quick) | limits.measure(curves, quick=quick)
+    measurements = tables.measure() | growth.measure_fixed(curves, quick=quick) | limits.measure(curves, quick=quick)
     progress("exploration", 0.8, 1)
     measurements |= exploration.measure(rngs[1], quick=quick)
     progress("shifts and factors", 0.85, 1)
     shifts = appendix.simulate_shifts(rngs[2], quick=quick)
     bandits = [appendix.random_bandit(rngs[3]) for _ in range(20 if quick else 300)]
-    measurements |= appendix.measure(shifts, bandits, rngs[3]) | factors.measure(bandits, rngs[3])
+    measurements |= appendix.measure(shifts, bandits, rngs[3])
     progress("sequences", 0.9, 1)
     measurements |= sequential.measure(rngs[4], quick=quick) | bellman.measure(rngs[5], quick=quick)
-    if not quick:  # which is too short to judge schedules
-        measurements |= schedules.measure(curves)
+    if not quick:  # a quick run is too short for schedules
+        measurements |= growth.measure_schedules(curves)
     findings = judged("bandit", measurements, band=BAND)
     growth.figure(curves, folder / growth.FIGURE)
     appendix.figure(shifts, folder / appendix.FIGURE)
@@ -57,6 +55,6 @@ def run(*, seed: int, quick: bool, folder: Path, workers: int, progress: Progres
         FOOTNOTE_3: [(sequential.FIGURE, sequential.CAPTION)],
     }
     texts = notes.supported(findings)
-    for section, paragraphs in ({} if quick else schedules.notes(curves)).items():
+    for section, paragraphs in ({} if quick else growth.notes(curves)).items():
         texts[section] = [*paragraphs, *texts.get(section, [])]
     return Outcome(findings, figures, texts)

@@ -11,24 +11,21 @@ import numpy as np
 
 from experiments.reproduce import Outcome, Progress
 from experiments.reproduce.finding import ACTDE_RESULTS, PPO_RESULTS, Section, judged
-from experiments.reproduce.ipd import actde, matrix, other_matrices, ppo
+from experiments.reproduce.ipd import actde, matrix, ppo
 from experiments.reproduce.ipd.arms import IPD, OTHER_MATRICES, SHORT, Series, run_arms, shortened
 from experiments.reproduce.ipd.drawing import plot_shares, plot_trials
 
 QUICK_STEPS = 80
 Figures = list[tuple[str, str]]
-"""(file name, caption) of each."""
 
 
 def run(*, seed: int, quick: bool, folder: Path, workers: int, progress: Progress) -> Outcome:
     """All findings and figures: about an hour of two cores, or half a minute if `quick`."""
     arms = shortened(IPD, QUICK_STEPS) if quick else IPD
     curves = run_arms(arms, folder, seed=seed, quick=quick, workers=workers, progress=progress)
-    measurements = matrix.measure(np.random.default_rng(np.random.SeedSequence(seed)))
-    for module in (ppo, actde, other_matrices):
-        measurements |= module.measure(curves)
-    findings = judged("ipd", measurements)
-    notes = {ACTDE_RESULTS: [*actde.notes(findings), *other_matrices.notes(curves), _cost(curves)]}
+    rng = np.random.default_rng(np.random.SeedSequence(seed))
+    findings = judged("ipd", matrix.measure(rng) | ppo.measure(curves) | actde.measure(curves))
+    notes = {ACTDE_RESULTS: [*actde.notes(findings), *actde.matrix_notes(curves), _cost(curves)]}
     figures: dict[Section, Figures] = {
         PPO_RESULTS: _ppo_figures(curves, folder),
         ACTDE_RESULTS: [*_actde_figures(curves["actde"], folder), *_matrix_figures(curves, folder)],

@@ -6,11 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.reproduce.finding import NOT_RUN, REPRODUCED, Finding, Measurement
-from experiments.reproduce.ipd.arms import COLLAPSED, EARLY, LAST, LONG, SHARES, SHORT, UNIFORM, Series
-from experiments.reproduce.ipd.matrix import softmax_shares
+from experiments.reproduce.ipd.arms import COLLAPSED, EARLY, LAST, LONG, OTHER_MATRICES, SHARES, SHORT, UNIFORM, Series
+from experiments.reproduce.ipd.matrix import GAMMA, best_plan, softmax_shares
 from experiments.reproduce.ipd.ppo import smooth
 from experiments.reproduce.ipd_kernel.trial import EPOCHS
 from experiments.reproduce.statistics import Array, above_zero, judge, next_deviation, next_mean, over_trials
+from games.ipd import PAYOFFS
 
 TRIALS = 10
 """Of the post's figures of means and standard deviations."""
@@ -19,9 +20,9 @@ READ_OFF = ("trial-225", "mean-peak", "mean-4000", "deviation-4000", "mean-10000
 
 
 def measure(curves: Mapping[str, Series]) -> dict[str, Measurement]:
-    """All claims about ACTDE with the post's matrix for which there are trials that are long enough."""
+    """All claims about ACTDE for which there are trials that are long enough."""
     actde, ppo = curves["actde"], curves["ppo"]
-    measurements = read_off(actde)
+    measurements = read_off(actde) | other_matrices(curves)
     if actde.reaches(LONG):
         measurements |= over_time(actde) | convergence(actde)
         if ppo.reaches(SHORT):
@@ -93,6 +94,35 @@ def read_off(actde: Series) -> dict[str, Measurement]:
             measurements[f"actde.mean-{step}"] = Measurement(**next_mean(sample, TRIALS))
             measurements[f"actde.deviation-{step}"] = Measurement(**next_deviation(sample, TRIALS))
     return measurements
+
+
+def other_matrices(curves: Mapping[str, Series]) -> dict[str, Measurement]:
+    """One claim about all matrices, since the post does not say which one it shows; nothing if trials are missing."""
+    arms = [curves[arm.name] for arm in OTHER_MATRICES]
+    if not all(one.reaches(LONG) for one in arms):
+        return {}
+    nearer = [nearer_to_uniform(one) for one in arms]
+    return {"actde.other-matrix": judge(np.concatenate(nearer).sum(), any(trials.all() for trials in nearer))}
+
+
+def nearer_to_uniform(one: Series) -> NDArray[np.bool_]:
+    """[trials], whether the last shares are nearer to uniform than to softmax-return."""
+    shares = one.shares()
+    return distance(shares, UNIFORM) < distance(shares, softmax_shares(str(one.arm.recipe.payoff)))
+
+
+def matrix_notes(curves: Mapping[str, Series]) -> list[str]:
+    """A table of the trials on each matrix that has some."""
+    heads = ["matrix", "best plan", "softmax: alternating, cooperate, defect", "trials at the end", "nearer to uniform"]
+    lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
+    for arm in OTHER_MATRICES:
+        one, payoff = curves[arm.name], str(arm.recipe.payoff)
+        if one.reaches(LONG):
+            trials = "; ".join(", ".join(f"{share:.2f}" for share in trial) for trial in one.shares().T)
+            line = ", ".join(f"{softmax_shares(payoff)[name]:.2f}" for name in SHARES)
+            cells = [payoff, best_plan(PAYOFFS[payoff], GAMMA), line, trials]
+            lines.append("| " + " | ".join([*cells, f"{nearer_to_uniform(one).sum()} of {one.trials}"]) + " |")
+    return ["\n".join(lines)] if len(lines) > 2 else []
 
 
 def distance(shares: Array, policy: Mapping[str, float]) -> Array:

@@ -19,14 +19,9 @@ def cell_name(*switches: str) -> str:
     return "-".join([ACTDE.name, *switches])
 
 
-def final(one: Series, name: str = "alternate") -> Array:
-    """[trials], the mean of a column over the last 100 of the first 4,000 steps."""
-    return one.last(name, STEPS)
-
-
 def effect(curves: Mapping[str, Series], switch: str) -> tuple[Array, Array]:
     """[pairs of trials] each, the final shares of alternating games without any switch and with this one alone."""
-    plain, other = final(curves[cell_name()]), final(curves[cell_name(switch)])
+    plain, other = curves[cell_name()].last("alternate", STEPS), curves[cell_name(switch)].last("alternate", STEPS)
     pairs = min(len(plain), len(other))
     return plain[:pairs], other[:pairs]
 
@@ -36,9 +31,9 @@ def measure(curves: Mapping[str, Series]) -> dict[str, Measurement]:
     cells = [curves[cell_name(*switches)] for switches in CELLS]
     if not all(cell.reaches(STEPS) for cell in cells):
         return {}
-    samples = [final(cell) for cell in cells]
+    samples = [cell.last("alternate", STEPS) for cell in cells]
     means = [float(sample.mean()) for sample in samples]
-    collapsed = sum(int((final(cell, "entropy") < COLLAPSED).sum()) for cell in cells)
+    collapsed = sum(int((cell.last("entropy", STEPS) < COLLAPSED).sum()) for cell in cells)
     return {
         **{switch: change(curves, switch) for switch in SWITCHES},
         "cells": judge(max(means) - min(means), stats.kruskal(*samples).pvalue < 0.05),
@@ -50,7 +45,7 @@ def change(curves: Mapping[str, Series], switch: str) -> Measurement:
     """The effect of one switch on the mean; the claim is that it changes the mean or the spread."""
     plain, other = effect(curves, switch)
     moved = stats.ttest_rel(other, plain).pvalue < LEVEL
-    spread = stats.levene(final(curves[cell_name()]), other, center="median").pvalue < LEVEL
+    spread = stats.levene(curves[cell_name()].last("alternate", STEPS), other, center="median").pvalue < LEVEL
     return judge(over_trials(other - plain), moved or spread)
 
 
@@ -62,7 +57,7 @@ def notes(curves: Mapping[str, Series]) -> list[str]:
     for switches in CELLS:
         one = curves[cell_name(*switches)]
         if one.trials and one.end >= STEPS:
-            share, both, none, entropy = (final(one, name) for name in (*SHARES, "entropy"))
+            share, both, none, entropy = (one.last(name, STEPS) for name in (*SHARES, "entropy"))
             deviation = f"{share.std(ddof=1):.2f}" if one.trials > 1 else ""
             lines.append(
                 f"| {'batch' if 'whitened' in switches else 'none'}"

@@ -10,7 +10,7 @@ import pytest
 
 from actde.tabular import TabularACTDE, TabularPPO, Transition
 from experiments.reproduce import bandit, report
-from experiments.reproduce.bandit import appendix, exploration, factors, growth, limits, mdp, notes, schedules, tables
+from experiments.reproduce.bandit import appendix, exploration, growth, limits, mdp, notes, tables
 from experiments.reproduce.bandit.vectorized import Learner, log_spaced, simulate
 from experiments.reproduce.finding import (
     CONTRADICTS,
@@ -20,6 +20,7 @@ from experiments.reproduce.finding import (
     REPRODUCED,
     SECTIONS,
     Finding,
+    Verdict,
     load_claims,
     parse_printed,
 )
@@ -80,7 +81,7 @@ def test_slopes_and_sums() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.random(9), rng.random((9, 4))
     np.testing.assert_allclose(slopes(x, y), np.polyfit(x, y, 1)[0])
-    np.testing.assert_allclose(schedules.harmonic(np.array([1, 2, 4])), [1, 1.5, 25 / 12])
+    np.testing.assert_allclose(growth.harmonic(np.array([1, 2, 4])), [1, 1.5, 25 / 12])
 
 
 def test_bands_over_seeds() -> None:
@@ -230,7 +231,7 @@ def test_first_tries_are_judged_by_where_q_begins() -> None:
 def test_a_factor_below_one_evens_out(findings: dict[str, Finding]) -> None:
     assert number(findings["bandit.appendix.extremize-above"]) == 1
     assert number(findings["bandit.appendix.extremize-below"]) == 0
-    one, half = (factors.multiplied({"a": 2.0, "b": 0.0}, c) for c in (1.0, 0.5))
+    one, half = (appendix.multiplied({"a": 2.0, "b": 0.0}, c) for c in (1.0, 0.5))
     assert one["a"] == pytest.approx(1 / (1 + math.exp(-2)))
     assert half["a"] == pytest.approx(1 / (1 + math.exp(-1)))
 
@@ -250,11 +251,11 @@ def test_the_same_seed_gives_the_same_findings(findings: dict[str, Finding], tmp
 
 def test_a_note_appears_only_with_its_verdicts(findings: dict[str, Finding]) -> None:
     all_notes = notes.load_notes()
-    wanted = {name: REPRODUCED for note in all_notes for name in note.reproduced}
+    wanted: dict[str, Verdict] = {name: REPRODUCED for note in all_notes for name in note.reproduced}
     wanted |= {name: NOT_REPRODUCED for note in all_notes for name in note.not_reproduced}
     assert {f"bandit.{name}" for name in wanted} <= set(findings)
 
-    def shown(verdicts: dict[str, str]) -> int:
+    def shown(verdicts: dict[str, Verdict]) -> int:
         rows = [
             Finding(id=f"bandit.{name}", claim="A", ours=1.0, verdict=verdict, section=SECTIONS[0], criterion="B")
             for name, verdict in verdicts.items()
@@ -263,7 +264,7 @@ def test_a_note_appears_only_with_its_verdicts(findings: dict[str, Finding]) -> 
 
     assert shown(wanted) == len(all_notes)
     for name, verdict in wanted.items():
-        other = REPRODUCED if verdict == NOT_REPRODUCED else NOT_REPRODUCED
+        other: Verdict = REPRODUCED if verdict == NOT_REPRODUCED else NOT_REPRODUCED
         dependent = sum(name in (*note.reproduced, *note.not_reproduced) for note in all_notes)
         assert shown(wanted | {name: other}) == len(all_notes) - dependent
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from experiments import reproduce
 from experiments.reproduce import Outcome, finding, report
 from experiments.reproduce.finding import (
     CONTRADICTS,
+    CRITERIA,
     NOT_REPRODUCED,
     NOT_RUN,
     REPRODUCED,
@@ -28,6 +30,7 @@ from experiments.reproduce.finding import (
     judged,
     load_claims,
 )
+from tests import ROOT
 
 SECTION = SECTIONS[1]
 INFO = report.RunInfo(command="python cli.py reproduce", seed=0, quick=True, seconds=1.5, versions={"python": "3"})
@@ -277,3 +280,20 @@ def test_a_name_selects_one_part_or_all() -> None:
         reproduce.part_names("bandits")
     for name in reproduce.PARTS:
         assert callable(reproduce.load(name))
+
+
+def test_the_committed_report_has_the_words_of_the_claims() -> None:
+    """A report whose words differ was not made again after an edit of the claims."""
+    findings, _ = report.read(ROOT / "docs" / "post")
+    for part in (*reproduce.PARTS, "other"):
+        claims = load_claims(part)
+        mine = [one for one in findings if one.part == part]
+        assert [one.id for one in mine] == [f"{part}.{name}" for name in claims]
+        for one, claim in zip(mine, claims.values(), strict=True):
+            for text, words in (
+                (one.claim, claim.claim),
+                (one.criterion, claim.criterion or CRITERIA[claim.comparison]),
+            ):
+                pattern = re.sub(r"\\\$[a-z]+", r"\\S+", re.escape(words))
+                assert re.match(pattern, text), one.id
+            assert one.section == claim.section and one.of_post == claim.of_post
