@@ -58,9 +58,9 @@ def optimizer_class(name: str) -> type[Optimizer]:
     return _checked(name, entry.load())
 
 
-def make_optimizer(name: str, settings: OptimizerConfig | None = None) -> Optimizer:
+def make_optimizer(name: str, config: OptimizerConfig | None = None) -> Optimizer:
     """A new optimizer of this name, with default settings where none are given."""
-    return optimizer_class(name)(settings if settings is not None else OptimizerConfig())
+    return optimizer_class(name)(config if config is not None else OptimizerConfig())
 
 
 def _entries() -> dict[str, EntryPoint]:

@@ -29,7 +29,7 @@ def td_errors(rewards: Tensor, discounts: Tensor, next_values: Tensor, baseline:
     return torch.where(mask, rewards + discounts * next_values - baseline, 0.0)
 
 
-def lambda_advantages(errors: Tensor, discounts: Tensor, lam: float) -> Tensor:
+def lambda_advantages(errors: Tensor, discounts: Tensor, gae_lambda: float) -> Tensor:
     """Errors accumulated backwards in time.
 
         A_t = delta_t + gamma_t lambda A_{t+1},   A_T = 0
@@ -41,7 +41,7 @@ def lambda_advantages(errors: Tensor, discounts: Tensor, lam: float) -> Tensor:
     later = torch.zeros_like(errors[:, 0])
     backwards = []
     for t in range(errors.shape[1] - 1, -1, -1):
-        later = errors[:, t] + discounts[:, t] * lam * later
+        later = errors[:, t] + discounts[:, t] * gae_lambda * later
         backwards.append(later)
     return torch.stack(backwards[::-1], dim=1)
 

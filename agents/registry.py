@@ -8,7 +8,6 @@ heavy is imported before a language model is really asked for.
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -114,6 +113,7 @@ def _can_play(name: str, notify: Callable[[str], None]) -> bool:
 
 
 def _unknown(name: str) -> str:
-    close = difflib.get_close_matches(name, NAMES, n=1)
-    meant = f"; did you mean {close[0]!r}?" if close else ""
-    return f"unknown agent {name!r}: neither one of {', '.join(NAMES)} nor the folder of a run{meant}"
+    from games.errors import did_you_mean
+
+    expected = f"neither one of {', '.join(NAMES)} nor the folder of a run"
+    return f"unknown agent {name!r}: {expected}{did_you_mean(name, NAMES)}"

@@ -46,12 +46,12 @@ def fast() -> Callable[[], None]:
 def generic(folder: Path) -> Callable[[], None]:
     """The same settings through `train`."""
     from agents.training import presets
-    from agents.training.trainer import Trainer
+    from agents.training.factory import make_trainer
 
-    settings, learning = presets.resolve(
+    config = presets.resolve(
         {"game": "ipd", "trunk": "pico", "optimizer": "actde", "seed": 0, "iterations": 1000, "save_every": 1000}
     )
-    run = Trainer(settings, learning, folder / "run", resume=False).run()
+    run = make_trainer(config, folder / "run").run()
 
     def turn() -> None:
         next(run)

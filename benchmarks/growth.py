@@ -79,7 +79,7 @@ class Bench:
 
     def forward(self) -> None:
         assert self.latest is not None
-        forward(self.player.model, self.latest, self.player.settings.micro_batch_tokens)
+        forward(self.player.model, self.latest, self.player.config.update.micro_batch_tokens)
 
 
 def uniform(count: int, turns: int, commands: int) -> list[TapeSpec]:

@@ -16,7 +16,7 @@ from accelerate import Accelerator
 
 from actde import PPO, Batch, OptimizerConfig, Targets
 from actde.returns import AllReduce, no_reduce
-from agents.config import TrainConfig
+from agents.config import UpdateConfig
 from agents.language_model.token_stream import Choice, Segment
 from agents.model.actor_critic import ActorCritic
 from agents.model.heads import Heads
@@ -106,9 +106,9 @@ def ours(found: dict[str, Any]) -> float:
     model = ActorCritic(language_model(), Heads(WIDTH, VOCABULARY, q_heads=0))
     pieces = zip(found["tokens"], found["values"], found["scores"], strict=True)
     rollout = RolloutBatch([segment(model, *piece) for piece in pieces], credit="token")
-    settings = TrainConfig(epochs=EPOCHS, lr=RATE, beta2=0.999, max_grad_norm=1e9)
-    learning = OptimizerConfig(gamma=1.0, lam=0.95, clip_range=0.2, value_coef=0.0, whitening="batch")
-    updater = Updater(model, make_torch_optimizer(model, settings), BesselPPO(learning), settings, Accelerator())
+    config = UpdateConfig(epochs=EPOCHS, lr=RATE, beta2=0.999, max_grad_norm=1e9)
+    learning = OptimizerConfig(gamma=1.0, gae_lambda=0.95, clip_range=0.2, value_coef=0.0, whitening="batch")
+    updater = Updater(model, make_torch_optimizer(model, config), BesselPPO(learning), config, Accelerator())
     measures, _ = updater.learn(rollout, np.random.default_rng(0))
     return measures[MEASURE[1]]
 

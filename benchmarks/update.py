@@ -103,7 +103,8 @@ class Worker:
 
 def model_folder(trunk: str, folder: Path) -> Path:
     """A folder that both sides load the same model from."""
-    from agents.model.build import SCRATCH, ModelConfig, assemble
+    from agents.config import ModelConfig
+    from agents.model.build import SCRATCH, assemble
     from agents.model.pretrained import SMOLLM2, smollm2_folder
 
     if trunk == SMOLLM2:

@@ -157,7 +157,7 @@ def ending(episode: Episode) -> RenderableType:
     """The last text and the verdict."""
     good = episode.won
     style = "green" if good else "red" if episode.lost or episode.error else "yellow"
-    text = Text(tidy(episode.text_at_end))
+    text = Text(tidy(episode.final_observation))
     body = (
         Group(text, Text(), Text(verdict(episode), style=f"bold {style}"))
         if text

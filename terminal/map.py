@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from games.textworld.maps import STEPS, Map, Passage
+from games.textworld.maps import STEPS, Map, Passage, load_map
 from terminal.display import printable
+
+if TYPE_CHECKING:
+    from games.textworld.generation.manifest import ManifestEntry
 
 HEIGHT = 4
 """Lines from one row of boxes to the next, of which three are the box."""
@@ -119,3 +125,26 @@ class _Canvas:
     def lines(self) -> Iterator[Text]:
         for line in self._cells:
             yield Text.assemble(*line, no_wrap=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """The map of one game, for the terminal and as a picture."""
+
+    view: MapView
+    picture: Path
+
+
+def draw_previews(folder: Path, entries: Sequence[ManifestEntry]) -> list[Preview]:
+    """Draw the map of the first game of each level; the pictures are written to the folder's `preview`."""
+    from experiments.release.map_picture import draw_map
+
+    (folder / "preview").mkdir(exist_ok=True)
+    firsts = {entry.level: entry for entry in reversed(entries)}
+    previews = []
+    for _, entry in sorted(firsts.items()):
+        drawn, picture = load_map(entry.path), folder / "preview" / f"{entry.path.stem}.svg"
+        title = f"{entry.file}: {entry.family} level {entry.level}, {entry.max_score} points"
+        draw_map(drawn, title, picture)
+        previews.append(Preview(view=MapView(drawn, title), picture=picture))
+    return previews

@@ -7,13 +7,14 @@ between. The look of each thing is in `terminal/display.py`.
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+import typer
 from rich.console import RenderableType
 
 from agents.play.episode import Episode
 from agents.play.runner import StepEvent
 from agents.play.transcript import Entry
 from agents.protocol import Decision, Turn
-from terminal import display
+from terminal import console, display
 
 Shown = list[RenderableType]
 
@@ -127,6 +128,22 @@ class Book:
             self._place = max((first for first in self._firsts if first < place), default=place)
 
 
+def page_through(entries: Sequence[Entry]) -> None:
+    """Show recorded episodes turn by turn, as keys say, until q."""
+    book = Book(entries)
+    while True:
+        console.out.clear()
+        console.show(book.page())
+        console.out.print(book.keys, style="dim")
+        try:
+            key = typer.getchar()
+        except (EOFError, KeyboardInterrupt):
+            return
+        if key in ("q", "\x04"):
+            return
+        book.turn(key)
+
+
 def page(entry: Entry, turn: int) -> Shown:
     """One turn (counted from 0) of a recorded episode, for a terminal; after the last one, its end."""
     episode = entry.episode
@@ -155,7 +172,7 @@ def record(entry: Entry) -> list[str]:
         lines += [line for line in display.tidy(step.observation).split("\n") if line.strip()]
         score = display.points(step.score, episode.max_score)
         lines.append(plain_turn(step.decision, turn=number, reward=step.reward, score=score, advantage=step.advantage))
-    return [*lines, *(line for line in display.tidy(episode.text_at_end).split("\n") if line.strip()), ""]
+    return [*lines, *(line for line in display.tidy(episode.final_observation).split("\n") if line.strip()), ""]
 
 
 def plain_turn(decision: Decision, *, turn: int, reward: float, score: str, advantage: float | None = None) -> str:

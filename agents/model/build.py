@@ -7,11 +7,11 @@ LoRA adapter. Leaves out loading what was trained (checkpoint.py).
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from agents.config import ModelConfig
 from agents.model.actor_critic import ActorCritic
 from agents.model.cpu_attention import use_blocks
 from agents.model.heads import Heads
@@ -22,32 +22,6 @@ SCRATCH = ("pico", "small")
 """Trunks that are made from a config, with random weights."""
 LARGE_VOCABULARY = 8192
 """From this size on, Q heads share the output embedding instead of keeping a row per token."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelConfig:
-    """Everything that must be known to put an untrained `ActorCritic` together; part of a run's settings."""
-
-    trunk: str = "small"
-    """pico, small, smollm2, or the name or folder of a decoder of transformers."""
-    lora: int = 0
-    """Rank of a LoRA adapter on all linear layers of a pretrained trunk; 0 trains the whole trunk."""
-    dtype: str = "float32"
-    """Numbers of the trunk: float32 or bfloat16. Heads are always float32."""
-    dropout: float = 0.0
-    """Dropout of a trunk made from a config (embedding, attention, residual), or of the LoRA adapter."""
-    q_heads: int = 1
-    """0, 1 or 2; two are read as their minimum."""
-    head_layers: int = 1
-    """Layers of the value and Q heads, 1 or 2."""
-    target_q: bool = False
-    """Keep slowly following target Q heads."""
-    detach_value: bool = False
-    """No gradient from the value head into the trunk."""
-    detach_q: bool = False
-    """No gradient from the Q heads into the trunk."""
-    dueling: bool = False
-    """q = v + Q head, which begins at 0."""
 
 
 def assemble(assembly: ModelConfig, vocabulary: Sequence[str] | None) -> tuple[ActorCritic, Any]:

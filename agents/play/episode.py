@@ -39,7 +39,7 @@ class Episode:
     seed: int
     """What the env was reset with."""
     steps: tuple[Step, ...]
-    text_at_end: str
+    final_observation: str
     """The game's answer to the last command."""
     score: float
     """Final score, game points (not shaped)."""
@@ -59,7 +59,7 @@ class Episode:
     @property
     def opening(self) -> str:
         """The text that the game began with."""
-        return self.steps[0].observation if self.steps else self.text_at_end
+        return self.steps[0].observation if self.steps else self.final_observation
 
     @property
     def reward(self) -> float:

@@ -104,7 +104,7 @@ class LiveEpisode:
             game=event.turn.game,
             seed=self.seed,
             steps=tuple(self.steps),
-            text_at_end=event.observation,
+            final_observation=event.observation,
             score=self.score,
             max_score=None if most is None else float(most),
             won=bool(event.info.get("won", False)),

@@ -9,10 +9,7 @@ whole; every file is checked by its hash before it is used. Nothing is ever unpi
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +19,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from actde.errors import ConfigError
+from agents.config import ModelConfig
 from agents.language_model.agent import LanguageModelAgent
 from agents.model.actor_critic import ActorCritic
-from agents.model.build import ModelConfig, assemble, build_model
+from agents.model.build import assemble, build_model
 from agents.protocol import AgentError
 from agents.text.prompt import prompt_format
+from games.files import atomic_folder, sha256
 
-FORMAT = 1
+FORMAT = 2
 AGENT, WEIGHTS, TOKENIZER = "agent.json", "model.safetensors", "tokenizer.json"
 STATE, TRAINING = "state.json", "training.safetensors"
 FOLDER = "checkpoints"
@@ -54,45 +54,24 @@ def save_agent(
         training: tensors that only training needs.
         state: numbers that only training needs; JSON-able.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with atomic_folder(folder) as work:
         weights = {name: tensor.to(dtype) if dtype else tensor for name, tensor in trained_tensors(model).items()}
         _write_tensors(work / WEIGHTS, weights)
         tokenizer.backend_tokenizer.save(str(work / TOKENIZER))
         if training is not None:
             _write_tensors(work / TRAINING, training)
             _write_json(work / STATE, dict(state or {}))
-        hashes = {path.name: _sha256(path) for path in sorted(work.iterdir())}
+        hashes = {path.name: sha256(path) for path in sorted(work.iterdir())}
         config = None if assembly.lora else model.base.config.to_dict()
         about = {
             "format": FORMAT,
             **description,
-            "assembly": asdict(assembly),
+            "model": assembly.model_dump(),
             "config": config,
             "tokenizer": _tokenizer_roles(tokenizer),
             "files": hashes,
         }
         _write_json(work / AGENT, about | {"digest": _digest(about)})
-        work.chmod(0o755)
-        _put(work, folder)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def _put(work: Path, folder: Path) -> None:
-    """Rename `work` to `folder`; what is there is deleted only afterwards, and put back where that fails."""
-    if not folder.exists():
-        work.rename(folder)
-        return
-    old = work.with_name(f"{work.name}.old")
-    folder.rename(old)
-    try:
-        work.rename(folder)
-    except BaseException:
-        old.rename(folder)
-        raise
-    shutil.rmtree(old)
 
 
 def load_agent(folder: Path, *, seed: int = 0, greedy: bool = False) -> LanguageModelAgent:
@@ -133,11 +112,15 @@ def newest(folder: Path) -> Path:
     """
     if (folder / AGENT).is_file():
         return folder
-    inside = folder / FOLDER
-    found = sorted(path for path in inside.glob("[0-9]*") if (path / AGENT).is_file()) if inside.is_dir() else []
+    found = checkpoints(folder)
     if not found:
         raise AgentError(f"{folder} holds no checkpoint: expected {AGENT}, or {FOLDER}/ with one, in it")
     return found[-1]
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """The complete checkpoints of a run, oldest first."""
+    return sorted(path for path in (run / FOLDER).glob("[0-9]*") if (path / AGENT).is_file())
 
 
 def verify(folder: Path) -> dict[str, Any]:
@@ -149,14 +132,14 @@ def verify(folder: Path) -> dict[str, Any]:
     about = read_json(folder / AGENT)
     if about.get("digest", "") not in ("", _digest(about)):
         raise AgentError(f"{folder / AGENT} is damaged: its content does not have its digest; use another copy")
-    wanted = {"format", "name", "prompt", "mode", "context", "assembly", "config", "tokenizer", "files"}
+    wanted = {"format", "name", "prompt", "mode", "context", "model", "config", "tokenizer", "files"}
     if about.get("format") != FORMAT or not wanted <= set(about) or not isinstance(about["files"], dict):
         raise AgentError(f"{folder / AGENT} is not an agent of format {FORMAT}; it has {sorted(about)}")
     for name, expected in about["files"].items():
         path = folder / name
         if Path(name).name != name or not path.is_file():
             raise AgentError(f"{path} is missing; the checkpoint is not whole, use another copy")
-        if _sha256(path) != expected:
+        if sha256(path) != expected:
             raise AgentError(f"{path} is damaged: its SHA-256 is not the one in {AGENT}; use another copy")
     return about
 
@@ -235,15 +218,10 @@ def _digest(about: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _assembly(about: Mapping[str, Any], folder: Path) -> ModelConfig:
     try:
-        return ModelConfig(**about["assembly"])
-    except TypeError as error:
+        return ModelConfig(**about["model"])
+    except (ConfigError, TypeError) as error:
         raise AgentError(f"{folder / AGENT} does not describe a model: {error}") from None
 
 

@@ -12,26 +12,22 @@ Going on from a checkpoint forgets what was written after it, so a resumed run's
 uninterrupted one. Leaves out what a checkpoint contains.
 """
 
-import fcntl
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from actde import OptimizerConfig, OptimizerError
-from agents.config import TrainConfig
+from actde.errors import ConfigError
+from agents.config import FIELDS, TrainConfig, flatten
 from agents.play import transcript
 from agents.protocol import AgentError
-from agents.storage.checkpoint import AGENT, FOLDER, read_json
+from agents.storage.checkpoint import FOLDER, checkpoints, read_json
+from games.files import atomic_write, file_lock
 
 SETTINGS, METRICS, INITIAL, LOCK = "settings.json", "metrics.jsonl", "initial", ".lock"
 FREE = ("iterations", "env_steps", "minutes", "stop_success", "save_every")
 """Settings that may change when a run is resumed: they only say when it ends."""
-_claimed: dict[Path, IO[str]] = {}
-"""The lock files that this process holds, by the run's folder."""
 
 
 class RunFolder:
@@ -42,37 +38,30 @@ class RunFolder:
             made by other settings.
     """
 
-    def __init__(self, path: Path, settings: TrainConfig, learning: OptimizerConfig, *, resume: bool) -> None:
+    def __init__(self, path: Path, config: TrainConfig, *, resume: bool) -> None:
         self.path, self._resume = path, resume
-        self._settings = {"train": settings.to_dict(), "learning": learning.to_dict()}
+        self._config = config
+        self._lock = file_lock(path / LOCK, process_wide=True)
         if resume:
-            self._check(self._settings)
+            self._check_resumable(config)
         else:
             self._check_free()
 
     def claim(self) -> None:
-        """Keep other processes from learning here, until `release` or the end of this process, however it ends.
+        """Keep other processes from learning here until `release` or the end of this process.
 
-        AgentError where another one does; two that append to the same files would leave neither's run.
+        Two processes that append to the same files would destroy both runs: AgentError if another one holds the folder.
         """
-        folder = self.path.resolve()
-        if folder in _claimed:
-            return
-        file = (folder / LOCK).open("w", encoding="utf-8")
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
+            self._lock.acquire(blocking=False)
+        except TimeoutError:
             raise AgentError(
                 f"another process is learning in {self.path}; wait for it, stop it, or choose another folder"
             ) from None
-        _claimed[folder] = file
 
     def release(self) -> None:
         """Let other processes go on with the run."""
-        file = _claimed.pop(self.path.resolve(), None)
-        if file is not None:
-            file.close()
+        self._lock.release(force=True)
 
     def begin(self) -> None:
         """Make the folder, claim it and write the settings down."""
@@ -84,29 +73,23 @@ class RunFolder:
             except AgentError:  # another process was faster, and its run is its own
                 self.release()
                 raise
-        replace_text(self.path / SETTINGS, json.dumps(self._settings, indent=1, allow_nan=False) + "\n")
+        atomic_write(self.path / SETTINGS, self._config.model_dump_json(indent=1) + "\n")
 
     def _check_free(self) -> None:
         if self.path.exists() and (not self.path.is_dir() or any(p.name != LOCK for p in self.path.iterdir())):
             what = "already holds a run" if (self.path / SETTINGS).is_file() else "is not empty"
             raise AgentError(f"{self.path} {what}; choose another --out, or go on with it by --resume")
 
-    def _check(self, wanted: Mapping[str, Mapping[str, Any]]) -> None:
+    def _check_resumable(self, config: TrainConfig) -> None:
         if not (self.path / SETTINGS).is_file():
             raise AgentError(f"{self.path} holds no run to resume: {SETTINGS} is missing")
-        before = read_settings(self.path)
-        for part, values in wanted.items():
-            for name, value in values.items():
-                if name not in FREE and value != before[part][name]:
-                    raise AgentError(
-                        f"{self.path} was made with {name}={before[part][name]!r}, not {value!r}; "
-                        "resume with the same settings, or start another run"
-                    )
-
-    def checkpoints(self) -> list[Path]:
-        """Whole checkpoints, oldest first."""
-        inside = self.path / FOLDER
-        return sorted(p for p in inside.glob("[0-9]*") if (p / AGENT).is_file()) if inside.is_dir() else []
+        before, now = read_config(self.path).flat(), config.flat()
+        for name in FIELDS:
+            if name not in FREE and now[name] != before[name]:
+                raise AgentError(
+                    f"{self.path} was made with {name}={before[name]!r}, not {now[name]!r}; "
+                    "resume with the same settings, or start another run"
+                )
 
     def checkpoint(self, iteration: int) -> Path:
         """Where the checkpoint after so many iterations goes."""
@@ -114,7 +97,7 @@ class RunFolder:
 
     def prune(self) -> None:
         """Keep the two newest checkpoints."""
-        for old in self.checkpoints()[:-2]:
+        for old in checkpoints(self.path)[:-2]:
             shutil.rmtree(old)
 
     def log(self, metrics: Mapping[str, float]) -> None:
@@ -130,23 +113,14 @@ class RunFolder:
         for name in (METRICS, transcript.NAME):
             path = self.path / name
             if path.is_file():
-                replace_text(path, "".join(_lines_before(path, iteration)))
+                atomic_write(path, "".join(_lines_before(path, iteration)))
 
 
-def read_settings(path: Path) -> dict[str, dict[str, Any]]:
-    """The settings of the run in a folder, as plain values, by part (train, learning).
-
-    What the run was made too early to know has its default.
-    """
-    found = read_json(path / SETTINGS)
-    if set(found) != {"train", "learning"}:
-        raise AgentError(f"{path / SETTINGS} is damaged: expected train and learning, got {sorted(found)}")
+def read_config(path: Path) -> TrainConfig:
+    """The configuration of the run in a folder; AgentError for a damaged one."""
     try:
-        return {
-            "train": TrainConfig.from_dict(found["train"]).to_dict(),
-            "learning": OptimizerConfig.from_dict(found["learning"]).to_dict(),
-        }
-    except (OptimizerError, TypeError) as error:
+        return TrainConfig.from_flat(flatten(read_json(path / SETTINGS)))
+    except ConfigError as error:
         raise AgentError(f"{path / SETTINGS} is damaged: {error}") from None
 
 
@@ -159,26 +133,6 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError as error:
             raise AgentError(f"{path / METRICS}, line {number} is damaged: {error}") from None
     return lines
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    replace_bytes(path, text.encode())
-
-
-def replace_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def _lines_before(path: Path, iteration: int) -> Iterator[str]:

@@ -149,20 +149,20 @@ class DAggerAgent:
 
 
 def labelled_best(
-    segments: Sequence[Segment], episodes: Sequence[Episode], *, keep: float, gamma: float
+    segments: Sequence[Segment], episodes: Sequence[Episode], *, top_fraction: float, gamma: float
 ) -> tuple[list[Segment], Metrics]:
     """The segments, those of the best episodes labelled with what was chosen in them, and `kept`, their share."""
-    kept = best_episodes(episodes, keep=keep, gamma=gamma)
+    kept = best_episodes(episodes, top_fraction=top_fraction, gamma=gamma)
     found = [_own_labels(segment) if segment.episode in kept else segment for segment in segments]
     return found, {"kept": len(kept) / len(episodes)}
 
 
-def best_episodes(episodes: Sequence[Episode], *, keep: float, gamma: float) -> set[int]:
-    """Numbers of the episodes to imitate: those won, and of each game's n the keep n best that beat the worst.
+def best_episodes(episodes: Sequence[Episode], *, top_fraction: float, gamma: float) -> set[int]:
+    """Numbers of the episodes to imitate: those won, and of each game's n the top_fraction n best that beat the worst.
 
     They are compared by their discounted return. The number is rounded up, and those that equal the last of them are
     kept too. So of episodes that all earned the same, or of a single one, none is kept unless it was won: no
-    choice in them is known to be better than another. `keep` = 1 keeps all.
+    choice in them is known to be better than another. `top_fraction` = 1 keeps all.
     """
     by_game: dict[str, list[tuple[float, Episode]]] = defaultdict(list)
     for episode in episodes:
@@ -170,8 +170,8 @@ def best_episodes(episodes: Sequence[Episode], *, keep: float, gamma: float) -> 
     found = set()
     for rows in by_game.values():
         returns = sorted((earned for earned, _ in rows), reverse=True)
-        least, worst = returns[math.ceil(keep * len(rows)) - 1], returns[-1]
-        found |= {e.index for earned, e in rows if e.won or keep == 1 or (earned >= least and earned > worst)}
+        least, worst = returns[math.ceil(top_fraction * len(rows)) - 1], returns[-1]
+        found |= {e.index for earned, e in rows if e.won or top_fraction == 1 or (earned >= least and earned > worst)}
     return found
 
 

@@ -13,7 +13,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from agents.config import TrainConfig
+from agents.config import TrainConfig, UpdateConfig
 from agents.model.actor_critic import ActorCritic
 from agents.model.kv_cache import RaggedCache, room_for
 from agents.model.tree_decoder import TreeInput, read_blocks
@@ -45,22 +45,22 @@ class MemoryNeeds:
     """What it keeps for each token with gradient checkpointing: one hidden state per layer."""
 
     @classmethod
-    def of(cls, model: ActorCritic, settings: TrainConfig) -> Self:
+    def of(cls, model: ActorCritic, config: UpdateConfig) -> Self:
         """Count for a model that does not recompute its activations yet; draws no random number."""
         short = max(1, min(32, model.context // 4))
         kept = [_kept(model, length) for length in (short, 2 * short, 4 * short)]  # c + a n + b n^2
         per_pair = (kept[2] - kept[1] - 2 * (kept[1] - kept[0])) / (6 * short**2)
         per_token = (kept[1] - kept[0]) / short - 3 * short * per_pair
         trained = sum(p.nbytes for p in model.parameters() if p.requires_grad)
-        config = model.base.config
+        hidden_size: int = model.base.config.hidden_size
         return cls(
             layers=max(1, model.layers),
-            fixed=trained * (3 if settings.stepper == "adamw" else 1),
+            fixed=trained * (3 if config.torch_optimizer == "adamw" else 1),
             per_position=_position(model),
             per_pass=kept[0] - short * per_token - short**2 * per_pair,
             per_token=per_token,
             per_pair=per_pair,
-            checkpoint=model.layers * config.hidden_size * next(model.base.parameters()).itemsize,
+            checkpoint=model.layers * hidden_size * next(model.base.parameters()).itemsize,
         )
 
     def rollout(self, *, parallel: int, context: int) -> float:
@@ -92,26 +92,26 @@ def available(device: torch.device) -> int:
     return int(psutil.virtual_memory().available)
 
 
-def check_memory(needs: MemoryNeeds, settings: TrainConfig, *, context: int, free: int) -> None:
+def check_memory(needs: MemoryNeeds, config: TrainConfig, *, context: int, free: int) -> None:
     """Refuse a run that would not fit into `free` bytes.
 
     Raises:
         AgentError: it would not; says which smaller number would fit.
     """
     asked = {
-        "micro_batch_tokens": settings.micro_batch_tokens,
-        "parallel": min(settings.parallel, settings.episodes),
+        "micro_batch_tokens": config.update.micro_batch_tokens,
+        "parallel": min(config.rollout.parallel, config.rollout.episodes),
         "context": context,
     }
 
-    def need(*, recompute: bool = settings.gradient_checkpointing, **smaller: int) -> float:
+    def need(*, recompute: bool = config.update.gradient_checkpointing, **smaller: int) -> float:
         return needs.total(**(asked | smaller), recompute=recompute)
 
     if need() <= free:
         return
     hint = ", or use gradient_checkpointing" if need(recompute=True) <= free else ""
     raise AgentError(
-        f"{asked['parallel']} live streams of {context} tokens and micro_batch_tokens of {settings.micro_batch_tokens} "
+        f"{asked['parallel']} live streams of {context} tokens and micro_batch_tokens of {asked['micro_batch_tokens']} "
         f"need about {need() / MEGABYTE:,.0f} MB of memory, and {free / MEGABYTE:,.0f} MB are free: "
         f"{_smaller(asked, need, free)}{hint}"
     )

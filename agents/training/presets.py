@@ -1,21 +1,32 @@
-"""Settings that suit a game or a trunk: what a run uses where nothing else was asked for.
+"""Presets: settings that suit a game, a trunk or an optimizer, and the order in which they apply.
 
-An explicit setting always wins over the optimizer's preset, that over the trunk's, that over the game's, and that
-over the defaults of the records. A run that begins with a prior has the prior's trunk, unless one is named. What a run
-finally used stands in its `settings.json`.
+A run's configuration is a list of layers, each with an origin and values by field name. A later layer overrides an
+earlier one: defaults, game, trunk, optimizer, warm start, checkpoint of --init, then what the user asked for.
 """
 
+import tomllib
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import games
-from actde import OptimizerConfig, optimizer_class
-from agents.config import TrainConfig
+from actde.errors import ConfigError
+from actde.registry import optimizer_class
+from agents.config import FIELDS, TrainConfig, flatten, parse
+
+GIVEN = "given"
+"""The origin of what is typed on the command line or passed in Python."""
+
+
+class Layer(NamedTuple):
+    """Values of one origin, by field name."""
+
+    origin: str
+    """Where the values come from, as `--dry-run` shows it."""
+    values: Mapping[str, Any]
+
 
 GAMES: dict[str, dict[str, Any]] = {
-    # one state, one choice: nothing to discount, and enough samples that a step sees every arm
+    # one state and one choice: nothing to discount; enough samples that every step contains every arm
     "bandit": {"trunk": "pico", "gamma": 1.0, "episodes": 64, "parallel": 64, "lr": 1e-3, "iterations": 300},
     # the settings of the public code behind the post's figures; 2,500 rollouts are its 10,000 steps
     "ipd": {
@@ -23,7 +34,7 @@ GAMES: dict[str, dict[str, Any]] = {
         "dropout": 0.1,
         "rollout_dropout": True,
         "gamma": 0.5,
-        "lam": 0.95,
+        "gae_lambda": 0.95,
         "episodes": 64,
         "parallel": 64,
         "lr": 5e-4,
@@ -43,7 +54,7 @@ GAMES: dict[str, dict[str, Any]] = {
         "epochs": 2,
         "minibatches": 4,
         "value_coef": 0.5,
-        "value_clip_range": None,  # returns are many points, and 0.2 a rollout would take v for ever
+        "value_clip_range": None,  # returns are many points; v would need many rollouts at 0.2 each
         "entropy_coef": 0.02,
         "iterations": 100,
     },
@@ -66,7 +77,7 @@ TRUNKS: dict[str, dict[str, Any]] = {
 """By trunk."""
 
 OPTIMIZERS: dict[str, dict[str, Any]] = {
-    # one pass over what the teacher played: small steps often, and walkthroughs of any length
+    # one pass over what the expert played: many small steps, and walkthroughs of any length
     "imitation": {
         "episodes": 4,
         "parallel": 4,
@@ -79,18 +90,18 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
 }
 """By optimizer, for text adventures."""
 
-# What the heads learn is not to disturb what is imitated (NOTES.md): they are detached, and AdamW's steps do not depend
-# on the weights of their losses, but the norm at which gradients are clipped does.
-_APART = {"detach_value": True, "detach_q": True, "value_coef": 0.01, "q_coef": 0.01}
+# The losses of the heads must not disturb imitation (NOTES.md). The heads are detached. AdamW's step size does not
+# depend on the weights of their losses, but the gradient norm that is clipped does, so these weights are small.
+_SEPARATE = {"detach_value": True, "detach_q": True, "value_coef": 0.01, "q_coef": 0.01}
 IMITATION: dict[str, dict[str, Any]] = {
-    "small": {"lr": 1e-3, "value_lr": 1e-2, "q_lr": 1e-2, **_APART},
-    "smollm2": {"lr": 3e-4, **_APART},
+    "small": {"lr": 1e-3, "value_lr": 1e-2, "q_lr": 1e-2, **_SEPARATE},
+    "smollm2": {"lr": 3e-4, **_SEPARATE},
 }
-"""By trunk, what imitation of text adventures wants besides."""
+"""By trunk, for imitation of text adventures."""
 
-CONTINUED: dict[str, dict[str, Any]] = {
-    # v of the prior is that of the teacher's play, and would push down whatever is chosen: the heads warm up first;
-    # with one epoch and a large epsilon steps shrink with the errors, and ACTDE counts only its own (NOTES.md)
+WARM_START: dict[str, dict[str, Any]] = {
+    # The value heads were fitted to the expert. They are trained alone first, so that the policy is not updated from a
+    # wrong baseline. With one epoch and a large epsilon, steps shrink with the errors (NOTES.md).
     "small": {
         "lr": 1e-3,
         "adam_eps": 1e-3,
@@ -100,60 +111,104 @@ CONTINUED: dict[str, dict[str, Any]] = {
         "detach_q": True,
         "entropy_coef": 0.0,
         "epochs": 1,
-        "warmup": 4,
+        "critic_warmup": 4,
         "advantage": "return",
     },
     "smollm2": {
-        "lr": 2e-3,  # epsilon is above the adapter's gradients, so steps are small all the same
+        "lr": 2e-3,  # epsilon exceeds the adapter's gradients, so steps are small
         "adam_eps": 1e-3,
         "value_lr": 3e-4,
         "q_lr": 3e-4,
-        **_APART,
+        **_SEPARATE,
         "entropy_coef": 0.0,
         "epochs": 1,
         "minibatches": 1,
-        "warmup": 8,
+        "critic_warmup": 8,
         "advantage": "return",
     },
 }
-"""By trunk, for reinforcement that begins with a prior, in text adventures."""
+"""By trunk, for reinforcement learning that starts from --init, in text adventures."""
 
-CONTINUED_IMITATION: dict[str, Any] = {"lr": 1e-4}
-"""The same for imitation that begins with one: with the steps of a run from nothing it is lost."""
+WARM_IMITATION: dict[str, Any] = {"lr": 1e-4}
+"""For imitation that starts from --init; the learning rate of an untrained model would destroy what it knows."""
 
 
-def resolve(explicit: Mapping[str, Any]) -> tuple[TrainConfig, OptimizerConfig]:
-    """The settings of a run from the few that were asked for.
+def resolve(explicit: Mapping[str, Any]) -> TrainConfig:
+    """The configuration of a run from the settings that were asked for, by field name.
 
     Raises:
-        OptimizerError: an unknown name or a bad value.
-        GameError: an unknown game.
-        AgentError: the prior to begin with is missing or damaged.
+        ConfigError: an unknown name or a bad value.
+        AgentError: the checkpoint of `init` is missing or damaged.
     """
-    kind = games.resolve(explicit.get("game", TrainConfig().game))[0].kind
-    kind = "textworld" if kind == "file" else kind
-    prior = _of_prior(explicit)
-    values = GAMES[kind] | prior
-    values |= TRUNKS.get(explicit.get("trunk", values["trunk"]), {})
-    optimizer, trunk = explicit.get("optimizer", TrainConfig().optimizer), explicit.get("trunk", values["trunk"])
-    if kind == "textworld":
-        values |= OPTIMIZERS.get(optimizer, {})
-        values |= IMITATION.get(trunk, {}) if optimizer == "imitation" else {}
-        if explicit.get("init"):
+    return from_layers(layers(Layer(GIVEN, explicit)))
+
+
+def from_layers(layers: list[Layer]) -> TrainConfig:
+    """The configuration that all layers make; an error about a value names the file that it comes from."""
+    try:
+        return TrainConfig.from_flat(merged(layers))
+    except ConfigError as error:
+        origin = origins(layers).get(error.setting or "", GIVEN)
+        raise error if origin == GIVEN else ConfigError(f"{origin}: {error}") from None
+
+
+def read_toml(path: Path) -> Layer:
+    """The settings of a TOML file; "none" stands for None, which TOML lacks.
+
+    Raises:
+        ConfigError: the file cannot be read, or names a group or a setting that does not exist.
+    """
+    try:
+        values = flatten(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    words = {name: parse(name, value) for name, value in values.items() if isinstance(value, str)}
+    return Layer(str(path), values | words)
+
+
+def merged(layers: list[Layer]) -> dict[str, Any]:
+    """The value of every setting by field name: that of the last layer which has one."""
+    return {name: value for layer in layers for name, value in layer.values.items()}
+
+
+def origins(layers: list[Layer]) -> dict[str, str]:
+    """The origin of every setting's value, by field name."""
+    return {name: layer.origin for layer in layers for name in layer.values}
+
+
+def layers(*explicit: Layer) -> list[Layer]:
+    """All layers of a run, the weakest first; `explicit` are those of the user."""
+    asked = {name: field.default for name, field in FIELDS.items()} | merged(list(explicit))
+    game, optimizer, init = _game_kind(asked["game"]), asked["optimizer"], asked["init"]
+    named = any("trunk" in layer.values for layer in explicit)
+    checkpoint = Layer(f"checkpoint {init}", _settings_of_checkpoint(init) if init and not named else {})
+    trunk = asked["trunk"] if named else checkpoint.values.get("trunk", GAMES[game]["trunk"])
+    result = [
+        Layer("default", {name: field.default for name, field in FIELDS.items()}),
+        Layer(f"preset of {game}", GAMES[game]),
+        Layer(f"preset of {trunk}", TRUNKS.get(trunk, {})),
+    ]
+    if game == "textworld":
+        cloned = IMITATION.get(trunk, {}) if optimizer == "imitation" else {}
+        result.append(Layer(f"preset of {optimizer}", OPTIMIZERS.get(optimizer, {}) | cloned))
+        if init:
             imitates = optimizer_class(optimizer).labels != "none"
-            values |= CONTINUED_IMITATION if imitates else CONTINUED.get(trunk, {})
-    values |= prior | dict(explicit)  # no preset changes what the prior is
-    learning = {spec.name for spec in fields(OptimizerConfig)}
-    return (
-        TrainConfig.from_dict({name: value for name, value in values.items() if name not in learning}),
-        OptimizerConfig.from_dict({name: value for name, value in values.items() if name in learning}),
-    )
+            result.append(Layer("preset of --init", WARM_IMITATION if imitates else WARM_START.get(trunk, {})))
+    return [*result, checkpoint, *explicit]
 
 
-def _of_prior(explicit: Mapping[str, Any]) -> dict[str, Any]:
-    """The trunk of the prior and what belongs to it, where the run begins with one and no trunk is named."""
-    if not explicit.get("init") or "trunk" in explicit:
-        return {}
-    from agents.training.warm_start import assembly_of
+def _game_kind(game: str) -> str:
+    """The key in `GAMES`. Only a mixture of games is resolved, because importing Gymnasium takes 0.2 s."""
+    kind: str = game.partition("?")[0]
+    if " + " in game:
+        import games
 
-    return assembly_of(Path(explicit["init"]))
+        kind = games.resolve(game)[0].kind
+    return kind if kind in GAMES else "textworld"
+
+
+def _settings_of_checkpoint(folder: str) -> dict[str, Any]:
+    """The model's settings and the prompt of the checkpoint that a run starts from."""
+    from agents.training.warm_start import settings_of_checkpoint
+
+    return settings_of_checkpoint(Path(folder))

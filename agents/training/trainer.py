@@ -1,37 +1,32 @@
-"""The training loop: play a rollout, learn from it, write down what happened, and again.
+"""The training loop: play a rollout, learn from it, record it, repeat.
 
-One iteration is `episodes` episodes and `epochs` passes over them. The loop is a generator of metrics, so
-whoever runs it shows progress, and stops it by stopping to ask. It is written against `accelerate`: device,
-several processes and trackers are its affair, one process on a CPU is the plain case. Leaves out what an
-optimizer is (`actde`), how a gradient step is made (update.py) and how a screen looks (the command line).
+One iteration is `episodes` episodes and `epochs` passes over them. `Trainer.run` is a generator of metrics: the caller
+shows progress, and stops the run by no longer iterating.
 """
 
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 
-import games
-from actde import OptimizerConfig, make_optimizer
-from agents.config import TrainConfig
+from agents.config import ModelConfig, TrainConfig
 from agents.language_model.agent import LanguageModelAgent
 from agents.language_model.token_stream import Segment
-from agents.model.build import assemble
 from agents.play import transcript
 from agents.play.episode import Episode, Step
-from agents.play.metrics import Metrics, StrategyShares, episode_metrics, strategies_of
+from agents.play.metrics import Metrics, StrategyShares, episode_metrics
 from agents.play.runner import EpisodeRunner
 from agents.protocol import AgentError
 from agents.storage.checkpoint import (
     STATE,
     TRAINING,
     WEIGHTS,
+    checkpoints,
     load_tensors,
     read_json,
     read_tensors,
@@ -39,133 +34,95 @@ from agents.storage.checkpoint import (
     verify,
 )
 from agents.storage.run_folder import INITIAL, RunFolder
-from agents.text.prompt import prompt_format
-from agents.training.dagger import DAggerAgent, Expert, labelled_best
-from agents.training.factory import (
-    assembly_of_run,
-    frozen_copy,
-    load_torch_optimizer,
-    process_seed,
-    torch_optimizer_tensors,
-    vocabulary,
-)
+from agents.training.dagger import DAggerAgent, labelled_best
 from agents.training.level_schedule import LevelSchedule
-from agents.training.memory_estimate import MemoryNeeds, available, check_memory
 from agents.training.rollout_batch import RolloutBatch
-from agents.training.updater import Updater, make_torch_optimizer, set_learning_rates
-from agents.training.warm_start import load_prior
-from games.game_hash import game_hash
-from games.textworld.generation.reserved_seeds import refuse_reserved
+from agents.training.updater import Updater, load_torch_optimizer, set_learning_rates, torch_optimizer_tensors
 
 RECENT = 100
 """Episodes over which `recent_success` is counted."""
 
 
+@dataclass(kw_only=True, slots=True)
 class Trainer:
-    """A run from its first iteration, or from its newest checkpoint. Iterate over `run()`."""
+    """A training run, built by `make_trainer` (`agents/training/factory.py`). Iterate over `run()`."""
 
-    def __init__(self, settings: TrainConfig, learning: OptimizerConfig, out: Path, *, resume: bool = False) -> None:
-        self.optimizer = make_optimizer(settings.optimizer, learning)
-        taught = self.optimizer.labels == "teacher"
-        if taught and not settings.asks_model and (settings.promote or settings.stop_success):
-            raise AgentError(
-                "--promote and --stop-success count the model's wins, but the teacher plays every turn; "
-                "give --beta below 1"
-            )
-        self.specs = games.resolve(settings.game)
-        refuse_reserved(self.specs)
-        self.curriculum = LevelSchedule(self.specs, promote=settings.promote, episodes=settings.promote_episodes)
-        self.strategies = strategies_of(self.specs[0])
-        self.settings, self.learning = settings, learning
-        self.folder = RunFolder(out, settings, learning, resume=resume)
-        self.accelerator = Accelerator(log_with="tensorboard", project_dir=str(out))
-        torch.manual_seed(settings.seed)
-        self.assembly = assembly_of_run(settings, q_heads=settings.q_heads if self.optimizer.trains_q else 0)
-        self.model, self.tokenizer = assemble(self.assembly, vocabulary(self.specs))
-        self.model.to(self.accelerator.device)
-        self.notes: list[str] = []
-        """What the user should know about how the run begins, a line each."""
-        prior_games = self._begin_with_prior() if settings.init else []
-        bare = settings.lora and not settings.init  # there the reference is the adapter switched off
-        self.reference = frozen_copy(self.model) if learning.kl_coef > 0 and not bare else None
-        self._check_memory()
-        if settings.gradient_checkpointing:
-            self.model.recompute_activations()
-        self.stepper = make_torch_optimizer(self.model, settings)
-        self.updater = Updater(self.model, self.stepper, self.optimizer, settings, self.accelerator, self.reference)
-        seed = process_seed(settings, self.accelerator)
-        self.arena = self._make_arena(seed)
-        self.agent = self._make_agent(seed)
-        self.taught: DAggerAgent | None = None
-        """The agent with a teacher at its side, where its commands are imitated."""
-        if taught:
-            teacher = Expert(prefer_policy=settings.teacher == "policy")
-            self.taught = DAggerAgent(self.agent, teacher, greedy=settings.greedy_share)
-        self.trained_on: list[str] = sorted({*prior_games, *map(game_hash, self.specs)})
-        """Hashes of all games of this run and of its prior's."""
-        self.stopping = False
-        """Set it to stop after the iteration at hand, with a checkpoint."""
-        self.iteration, self.env_steps, self.seconds = 0, 0, 0.0
-        self.recent: deque[bool] = deque(maxlen=RECENT)
+    config: TrainConfig
+    model_config: ModelConfig
+    """The model as it was built: without Q heads if the optimizer trains no q."""
+    folder: RunFolder
+    accelerator: Accelerator
+    updater: Updater
+    tokenizer: Any
+    agent: LanguageModelAgent
+    dagger_agent: DAggerAgent | None
+    """The agent with an expert beside it, for optimizers that imitate the expert."""
+    runner: EpisodeRunner
+    schedule: LevelSchedule
+    strategies: Sequence[str]
+    """Names of the game's strategies, whose shares are metrics."""
+    trained_on: list[str]
+    """Hashes of all games of this run and of the run that it started from."""
+    notes: list[str]
+    """What the user should know about the start of the run, a line each."""
+    stopping: bool = False
+    """Set it to stop after the current iteration, with a checkpoint."""
+    iteration: int = 0
+    env_steps: int = 0
+    seconds: float = 0.0
+    recent: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT))
+    """Whether each of the last episodes was won."""
+
+    def start(self, *, resume: bool, initial_games: Sequence[str]) -> None:
+        """Load the newest checkpoint of a resumed run; create the folder; save the initial policy once."""
         if resume:
             self._resume()
-        self.accelerator.wait_for_everyone()  # all have looked at the folder
+        self.accelerator.wait_for_everyone()  # every process has checked the folder
         if self.accelerator.is_main_process:
             self.folder.begin()
-        self._keep_initial(prior_games)
+            initial = self.folder.path / INITIAL
+            if not initial.exists():
+                self._save_agent(initial, trained_on=list(initial_games))
         self.accelerator.init_trackers("tensorboard")
 
     def run(self) -> Iterator[Metrics]:
-        """Yield the metrics of each iteration, until the budget is spent; checkpoints are saved on the way."""
+        """Yield the metrics of each iteration until the budget is spent, and save checkpoints."""
         try:
             while not (self.finished or self.stopping):
                 metrics = self.iterate()
-                if self.iteration % self.settings.save_every == 0 or self.finished or self.stopping:
+                if self.iteration % self.config.budget.save_every == 0 or self.finished or self.stopping:
                     self.save()
                 yield metrics
             if self.iteration and not self.folder.checkpoint(self.iteration).exists():
-                self.save()  # told to stop after it was yielded
+                self.save()  # `stopping` was set after the yield
         finally:
             try:
-                self.arena.close()
+                self.runner.close()
                 self.accelerator.end_training()
             finally:
                 self.folder.release()
 
     @property
     def finished(self) -> bool:
-        """True once the budget is spent or the wanted success is reached."""
-        settings = self.settings
-        if self.iteration >= settings.iterations:
+        """True once the budget is spent or `stop_success` is reached."""
+        budget = self.config.budget
+        if self.iteration >= budget.iterations:
             return True
-        if settings.env_steps is not None and self.env_steps >= settings.env_steps:
+        if budget.env_steps is not None and self.env_steps >= budget.env_steps:
             return True
-        if settings.minutes is not None and self.seconds >= 60 * settings.minutes:
+        if budget.minutes is not None and self.seconds >= 60 * budget.minutes:
             return True
-        full = len(self.recent) == RECENT and self.curriculum.at_the_top
-        return full and settings.stop_success is not None and sum(self.recent) / RECENT >= settings.stop_success
+        full = len(self.recent) == RECENT and self.schedule.at_the_top
+        return full and budget.stop_success is not None and sum(self.recent) / RECENT >= budget.stop_success
 
     def iterate(self) -> Metrics:
-        """One rollout and what is learned from it."""
+        """Play one rollout and learn from it."""
         begin = time.perf_counter()
-        self.model.train(self.settings.rollout_dropout)
-        shares = StrategyShares(self.strategies)
-        self.arena.specs = self.curriculum.in_play()
-        if self.taught:
-            self.taught.beta = self.settings.beta * self.settings.beta_decay**self.iteration
-        played_now = self.arena.play(self.taught or self.agent, self.settings.episodes, on_step=shares.count)
-        episodes = sorted(played_now, key=lambda episode: episode.index)
-        segments, labels = self._labelled(self.agent.take_segments(), episodes)
+        episodes, segments, play_metrics = self._play()
         played = time.perf_counter()
-        if not segments:
-            raise AgentError(f"{self.settings.game} offers no choice: every turn has one admissible command")
-        rollout = RolloutBatch(segments, credit=self.settings.credit, device=self.accelerator.device)
-        self.model.train()
-        set_learning_rates(self.stepper, self.settings, self.iteration)
-        rng = np.random.default_rng([self.settings.seed, 1, self.iteration])
-        measures, targets = self.updater.learn(rollout, rng)
+        rollout, measures, advantages = self._learn(segments)
         learned = time.perf_counter()
-        episodes = _with_advantages(episodes, rollout.per_turn(targets.advantages))
+        episodes = _with_advantages(episodes, rollout.per_turn(advantages))
         steps = sum(len(episode.steps) for episode in episodes)
         tokens = sum(len(segment.tokens) for segment in segments)
         self.env_steps += steps
@@ -173,13 +130,10 @@ class Trainer:
         self.seconds += learned - begin
         metrics = {
             "iteration": self.iteration,
-            "episodes": self.arena.next_episode,
+            "episodes": self.runner.next_episode,
             "env_steps": self.env_steps,
             "seconds": self.seconds,
-            **episode_metrics(episodes, self.settings.bonus_command),
-            **self.curriculum.count(episodes),
-            **labels,
-            **shares.metrics(),
+            **play_metrics,
             "recent_success": sum(self.recent) / len(self.recent),
             **measures,
             "rollout_seconds": played - begin,
@@ -189,131 +143,107 @@ class Trainer:
         }
         self.iteration += 1
         if self.accelerator.is_main_process:
-            transcript.append(
-                self.folder.path / transcript.NAME,
-                [transcript.Entry(iteration=self.iteration - 1, episode=episode) for episode in episodes],
-            )
-            self.folder.log(metrics)
-            self.accelerator.log({k: v for k, v in metrics.items() if k != "iteration"}, step=self.iteration - 1)
+            self._record(metrics, episodes)
         return metrics
 
+    def _play(self) -> tuple[list[Episode], list[Segment], Metrics]:
+        """The episodes of a rollout in order, the segments that hold their choices, and what they measure."""
+        config, shares = self.config, StrategyShares(self.strategies)
+        self.updater.model.train(config.rollout.rollout_dropout)
+        self.runner.specs = self.schedule.in_play()
+        if self.dagger_agent:
+            self.dagger_agent.beta = config.imitation.beta * config.imitation.beta_decay**self.iteration
+        player = self.dagger_agent or self.agent
+        played = self.runner.play(player, config.rollout.episodes, on_step=shares.count)
+        episodes = sorted(played, key=lambda episode: episode.index)
+        segments, label_metrics = self._labelled(self.agent.take_segments(), episodes)
+        if not segments:
+            raise AgentError(f"{config.run.game} offers no choice: every turn has one admissible command")
+        metrics = episode_metrics(episodes, config.reward.bonus_command) | self.schedule.count(episodes)
+        return episodes, segments, metrics | label_metrics | shares.metrics()
+
     def _labelled(self, segments: list[Segment], episodes: Sequence[Episode]) -> tuple[list[Segment], Metrics]:
-        """The segments with labels where the optimizer imitates, and what can be said about these."""
-        if self.optimizer.labels == "best":
-            return labelled_best(segments, episodes, keep=self.settings.keep, gamma=self.learning.gamma)
-        if self.taught:
-            return segments, {"beta": self.taught.beta, **self.taught.take_metrics()}
+        """The segments, with labels for optimizers that imitate, and the metrics of the labels."""
+        if self.updater.optimizer.labels == "best":
+            top_fraction, gamma = self.config.imitation.top_fraction, self.config.optimizer.gamma
+            return labelled_best(segments, episodes, top_fraction=top_fraction, gamma=gamma)
+        if self.dagger_agent:
+            return segments, {"beta": self.dagger_agent.beta, **self.dagger_agent.take_metrics()}
         return segments, {}
+
+    def _learn(self, segments: list[Segment]) -> tuple[RolloutBatch, Metrics, torch.Tensor]:
+        """The batch of a rollout, the measures of the update, and the advantages [B, T]."""
+        rollout = RolloutBatch(segments, credit=self.config.rollout.credit, device=self.accelerator.device)
+        self.updater.model.train()
+        iterations = self.config.budget.iterations
+        set_learning_rates(self.updater.torch_optimizer, self.config.update, self.iteration, iterations)
+        rng = np.random.default_rng([self.config.run.seed, 1, self.iteration])
+        measures, targets = self.updater.learn(rollout, rng)
+        return rollout, measures, targets.advantages
+
+    def _record(self, metrics: Metrics, episodes: Sequence[Episode]) -> None:
+        iteration = self.iteration - 1
+        entries = [transcript.Entry(iteration=iteration, episode=episode) for episode in episodes]
+        transcript.append(self.folder.path / transcript.NAME, entries)
+        self.folder.log(metrics)
+        self.accelerator.log({name: value for name, value in metrics.items() if name != "iteration"}, step=iteration)
 
     def save(self) -> None:
         """Write a checkpoint after the current iteration, whole or not at all."""
         if not self.accelerator.is_main_process:
             return
-        save_agent(
-            self.folder.checkpoint(self.iteration),
-            self.model,
-            self.tokenizer,
-            self.assembly,
-            self.description() | {"trained_on": self.trained_on},
-            training=torch_optimizer_tensors(self.stepper) | {"torch_rng": torch.get_rng_state()},
-            state={
-                "iteration": self.iteration,
-                "env_steps": self.env_steps,
-                "seconds": self.seconds,
-                "next_episode": self.arena.next_episode,
-                "continuations": self.arena.continuations,
-                "recent": list(self.recent),
-                "curriculum": self.curriculum.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-            },
-        )
+        tensors = torch_optimizer_tensors(self.updater.torch_optimizer) | {"torch_rng": torch.get_rng_state()}
+        state = {
+            "iteration": self.iteration,
+            "env_steps": self.env_steps,
+            "seconds": self.seconds,
+            "next_episode": self.runner.next_episode,
+            "continuations": self.runner.continuations,
+            "recent": list(self.recent),
+            "level_schedule": self.schedule.state_dict(),
+            "optimizer": self.updater.optimizer.state_dict(),
+        }
+        folder = self.folder.checkpoint(self.iteration)
+        self._save_agent(folder, trained_on=self.trained_on, training=tensors, state=state)
         self.folder.prune()
 
-    def description(self) -> dict[str, Any]:
-        """What `agent.json` says about the agent besides its model."""
-        return {
-            "name": self.settings.optimizer,
+    def _save_agent(self, folder: Any, *, trained_on: list[str], **training: Any) -> None:
+        description = {
+            "name": self.config.run.optimizer,
             "prompt": self.agent.prompt.name,
             "mode": self.agent.mode,
             "context": self.agent.context,
-            "made_by": {"train": self.settings.to_dict(), "learning": self.learning.to_dict()},
+            "made_by": self.config.model_dump(),
+            "trained_on": trained_on,
         }
-
-    def _make_arena(self, seed: int) -> EpisodeRunner:
-        settings, taught = self.settings, self.optimizer.labels == "teacher"
-        return EpisodeRunner(
-            self.curriculum.in_play(),
-            seed=seed,
-            parallel=settings.parallel,
-            max_turns=settings.max_turns,
-            shaping=settings.shaping(),
-            infos=("policy_commands",) if taught and settings.asks_policy else (),
-            group_size=settings.group_size,
-        )
-
-    def _make_agent(self, seed: int) -> LanguageModelAgent:
-        return LanguageModelAgent(
-            self.model,
-            self.tokenizer,
-            name=self.settings.optimizer,
-            prompt=prompt_format(self.settings.prompt),
-            seed=seed,
-            mode=self.settings.mode,
-            context=self.settings.context,
-            gamma=self.learning.gamma,
-            record=True,
-        )
-
-    def _begin_with_prior(self) -> list[str]:
-        """Take the prior's weights, in a resumed run those that it kept of them; hashes of the games they have seen."""
-        kept = self.folder.path / INITIAL
-        source = kept if kept.exists() else Path(self.settings.init)
-        self.notes, seen = load_prior(self.model, self.tokenizer, self.assembly, source)
-        return seen
-
-    def _keep_initial(self, seen: Sequence[str]) -> None:
-        """Save the policy before its first step, once; called while the model is not trained yet."""
-        folder = self.folder.path / INITIAL
-        if self.accelerator.is_main_process and not folder.exists():
-            about = self.description() | {"trained_on": list(seen)}
-            save_agent(folder, self.model, self.tokenizer, self.assembly, about)
+        save_agent(folder, self.updater.model, self.tokenizer, self.model_config, description, **training)
 
     def _resume(self) -> None:
         if self.accelerator.is_main_process:
             self.folder.claim()
-        found = self.folder.checkpoints()
-        if not found:
-            self._forget_what_follows()
-            return
-        folder = found[-1]
-        verify(folder)
-        state, tensors = read_json(folder / STATE), read_tensors(folder / TRAINING)
-        weights = read_tensors(folder / WEIGHTS)
-        self._keep_initial(())  # where the run was begun by a version that did not
-        load_tensors(self.model, weights, folder)
-        torch.set_rng_state(tensors.pop("torch_rng"))
-        load_torch_optimizer(self.stepper, tensors)
-        self.iteration, self.env_steps, self.seconds = state["iteration"], state["env_steps"], state["seconds"]
-        self.arena.next_episode, self.arena.continuations = state["next_episode"], state["continuations"]
-        self.recent.extend(state["recent"])
-        if "curriculum" in state:  # not in checkpoints of versions before promotion
-            self.curriculum.load_state_dict(state["curriculum"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self._forget_what_follows()
-
-    def _forget_what_follows(self) -> None:
+        found = checkpoints(self.folder.path)
+        if found:
+            self._load(found[-1])
         if self.accelerator.is_main_process:
             self.folder.forget_after(self.iteration)
 
-    def _check_memory(self) -> None:
-        """Refuse streams that are longer than memory allows, before anything is played."""
-        context = min(self.settings.context or self.model.context, self.model.context)
-        free = available(self.accelerator.device) // self.accelerator.num_processes
-        check_memory(MemoryNeeds.of(self.model, self.settings), self.settings, context=context, free=free)
+    def _load(self, folder: Any) -> None:
+        verify(folder)
+        state, tensors = read_json(folder / STATE), read_tensors(folder / TRAINING)
+        load_tensors(self.updater.model, read_tensors(folder / WEIGHTS), folder)
+        torch.set_rng_state(tensors.pop("torch_rng"))
+        load_torch_optimizer(self.updater.torch_optimizer, tensors)
+        self.iteration, self.env_steps, self.seconds = state["iteration"], state["env_steps"], state["seconds"]
+        self.runner.next_episode, self.runner.continuations = state["next_episode"], state["continuations"]
+        self.recent.extend(state["recent"])
+        self.schedule.load_state_dict(state["level_schedule"])
+        self.updater.optimizer.load_state_dict(state["optimizer"])
 
 
-def _with_advantages(episodes: Sequence[Episode], found: dict[tuple[int, int], float]) -> list[Episode]:
+def _with_advantages(episodes: Sequence[Episode], advantages: dict[tuple[int, int], float]) -> list[Episode]:
+    """The episodes with the advantage of every command, given by (episode, turn)."""
+
     def marked(episode: Episode, turn: int, step: Step) -> Step:
-        return replace(step, advantage=found.get((episode.index, turn)))
+        return replace(step, advantage=advantages.get((episode.index, turn)))
 
     return [replace(e, steps=tuple(marked(e, turn, step) for turn, step in enumerate(e.steps))) for e in episodes]

@@ -5,7 +5,7 @@ divided by the number of choices of the whole step, over all processes. Leaves o
 from (train.py) and what the loss is (`actde`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -14,19 +14,19 @@ import torch
 from torch import Tensor, nn
 
 from actde import Batch, Optimizer, Targets
-from agents.config import TrainConfig
+from agents.config import UpdateConfig
 from agents.model.actor_critic import ActorCritic, Readout
 from agents.model.tree_decoder import pass_overhead, similar_lengths
 from agents.training.auxiliary_loss import LMSample
 from agents.training.rollout_batch import MicroBatch, RolloutBatch
 
 
-def parameter_groups(model: ActorCritic, settings: TrainConfig) -> list[dict[str, Any]]:
+def parameter_groups(model: ActorCritic, config: UpdateConfig) -> list[dict[str, Any]]:
     """Groups of parameters: policy (trunk, adapter, lm_head), value head and Q heads, each with its learning rate.
 
     Weight decay acts on the matrices of linear layers only, not on embeddings, norms and biases.
     """
-    rates = {"policy": settings.lr, "value": settings.value_lr, "q": settings.q_lr}
+    rates = {"policy": config.lr, "value": config.value_lr, "q": config.q_lr}
     decayed = {id(module.weight) for module in model.modules() if _is_linear(module)}
     embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
@@ -38,33 +38,50 @@ def parameter_groups(model: ActorCritic, settings: TrainConfig) -> list[dict[str
     return [
         {
             "params": parameters,
-            "lr": (rate := settings.lr if rates[part] is None else rates[part]),
+            "lr": (rate := config.lr if rates[part] is None else rates[part]),
             "full_lr": rate,
-            "weight_decay": settings.weight_decay if decay else 0.0,
+            "weight_decay": config.weight_decay if decay else 0.0,
             "name": part,
         }
         for (part, decay), parameters in groups.items()
     ]
 
 
-def make_torch_optimizer(model: ActorCritic, settings: TrainConfig) -> torch.optim.Optimizer:
-    """What turns gradients into steps: AdamW, or plain stochastic gradient descent."""
-    groups = parameter_groups(model, settings)
-    if settings.stepper == "sgd":
-        return torch.optim.SGD(groups, lr=settings.lr)
-    return torch.optim.AdamW(groups, lr=settings.lr, betas=(settings.beta1, settings.beta2), eps=settings.adam_eps)
+def make_torch_optimizer(model: ActorCritic, config: UpdateConfig) -> torch.optim.Optimizer:
+    """AdamW or plain stochastic gradient descent, with a learning rate for each of `parameter_groups`."""
+    groups = parameter_groups(model, config)
+    if config.torch_optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr)
+    return torch.optim.AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.adam_eps)
 
 
-def set_learning_rates(stepper: torch.optim.Optimizer, settings: TrainConfig, iteration: int) -> None:
-    """Set the learning rates of an iteration, counted from 0.
+def set_learning_rates(
+    torch_optimizer: torch.optim.Optimizer, config: UpdateConfig, iteration: int, iterations: int
+) -> None:
+    """Set the learning rates of an iteration, counted from 0, of a run of `iterations`.
 
-    During the warm-up the policy's is 0: heads that were fitted to another policy's play learn what this one earns
-    before it moves by their errors, and AdamW's moments fill. Falling rates reach 0 after `iterations`, not before.
+    The policy's rate is 0 during the critic's warm-up: heads that were fitted to another policy are trained alone
+    first, and AdamW's moments fill. The linear schedule reaches 0 after the last iteration.
     """
-    left = 1.0 if settings.schedule == "constant" else max(0.0, 1 - iteration / settings.iterations)
-    for group in stepper.param_groups:
-        waits = group["name"] == "policy" and iteration < settings.warmup
-        group["lr"] = 0.0 if waits else left * group["full_lr"]
+    left = 1.0 if config.lr_schedule == "constant" else max(0.0, 1 - iteration / iterations)
+    for group in torch_optimizer.param_groups:
+        frozen = group["name"] == "policy" and iteration < config.critic_warmup
+        group["lr"] = 0.0 if frozen else left * group["full_lr"]
+
+
+def torch_optimizer_tensors(torch_optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """AdamW's moments and step counts, by number of parameter: "torch_optimizer.7.exp_avg"; nothing for SGD."""
+    state = torch_optimizer.state_dict()["state"]
+    return {f"torch_optimizer.{index}.{name}": x for index, moments in state.items() for name, x in moments.items()}
+
+
+def load_torch_optimizer(torch_optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Restore the tensors of `torch_optimizer_tensors`."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        _, index, name = key.split(".")
+        state.setdefault(int(index), {})[name] = tensor
+    torch_optimizer.load_state_dict({"state": state, "param_groups": torch_optimizer.state_dict()["param_groups"]})
 
 
 def _is_linear(module: nn.Module) -> bool:
@@ -86,9 +103,9 @@ class Updater:
     Args:
         model: the network, on the accelerator's device. It is not wrapped for several processes: gradients are
             added up here, so that every choice of every process weighs the same.
-        stepper: takes the gradient steps.
-        optimizer: what the loss is.
-        settings: epochs, minibatches, rates.
+        torch_optimizer: takes the gradient steps.
+        optimizer: computes the loss.
+        config: epochs, minibatches and the limits of a step.
         accelerator: `accelerate.Accelerator`.
         reference: frozen copy of the first policy, for a KL to it; None: the model with its adapter switched off.
     """
@@ -96,14 +113,14 @@ class Updater:
     def __init__(
         self,
         model: ActorCritic,
-        stepper: torch.optim.Optimizer,
+        torch_optimizer: torch.optim.Optimizer,
         optimizer: Optimizer,
-        settings: TrainConfig,
+        config: UpdateConfig,
         accelerator: Any,
         reference: ActorCritic | None = None,
     ) -> None:
-        self.model, self.stepper, self.optimizer = model, stepper, optimizer
-        self.settings, self.accelerator, self.reference = settings, accelerator, reference
+        self.model, self.torch_optimizer, self.optimizer = model, torch_optimizer, optimizer
+        self.config, self.accelerator, self.reference = config, accelerator, reference
 
     def all_reduce(self, tensor: Tensor) -> Tensor:
         """Sum over processes."""
@@ -120,8 +137,8 @@ class Updater:
             summary = self.optimizer.summary(batch, targets, all_reduce=self.all_reduce)
         totals: dict[str, Tensor] = {}
         for rows in self._steps(len(rollout), rng):
-            text = LMSample.draw(rollout, rows, self.settings.text_tokens, rng) if self.settings.text_coef else None
-            self._step(rollout, batch, targets, rows, totals, text)
+            sample = LMSample.draw(rollout, rows, self.config.lm_loss_tokens, rng) if self.config.lm_loss_coef else None
+            self._step(rollout, batch, targets, rows, totals, sample)
         measures = self._means(totals) | {name: float(value) for name, value in summary.items()}
         self.optimizer.after_update(measures.get("kl_ref", 0.0))
         return measures, targets
@@ -129,17 +146,17 @@ class Updater:
     @property
     def wants_reference(self) -> bool:
         """True where a KL to the reference policy is used or measured."""
-        return self.optimizer.settings.kl_coef > 0
+        return self.optimizer.config.kl_coef > 0
 
     def _steps(self, segments: int, rng: np.random.Generator) -> Iterator[list[int]]:
         """The rows of every gradient step: all of them, or a random share of each epoch.
 
         All processes take the same number of steps, however many segments each of them has.
         """
-        steps = min(self.settings.minibatches, segments)
+        steps = min(self.config.minibatches, segments)
         if self.accelerator.num_processes > 1:
             steps = int(self.accelerator.gather(torch.tensor([steps], device=self.model.device)).min())
-        for _ in range(self.settings.epochs):
+        for _ in range(self.config.epochs):
             order = rng.permutation(segments) if steps > 1 else np.arange(segments)
             for rows in np.array_split(order, steps):
                 yield rows.tolist()
@@ -151,37 +168,37 @@ class Updater:
         targets: Targets,
         rows: list[int],
         totals: dict[str, Tensor],
-        text: LMSample | None,
+        sample: LMSample | None,
     ) -> None:
         index = torch.tensor(rows, device=batch.mask.device)
         count = self.all_reduce(batch.mask[index].sum().float())
         predicted = count
-        if text is not None:
-            predicted = self.all_reduce(torch.tensor(float(len(text)), device=index.device)).clamp(min=1)
-        for micro in micro_batches(rollout, rows, self.settings.micro_batch_tokens):
+        if sample is not None:
+            predicted = self.all_reduce(torch.tensor(float(len(sample)), device=index.device)).clamp(min=1)
+        for micro in micro_batches(rollout, rows, self.config.micro_batch_tokens):
             part, index = rollout.part(micro), torch.tensor(micro, device=batch.mask.device)
             states = self.model.hidden(part.tokens, use_cache=False)
             readout, entropy = self.model.at_choices(states, part.choices)
             outputs = part.outputs(readout, entropy, self._kl(rollout, part, readout))
             loss, measures = self.optimizer.loss(batch[index], targets[index], outputs, count=count)
-            if text is not None:
-                unread = text.loss(self.model, states, part.tokens, micro) / predicted
-                loss = loss + self.settings.text_coef * unread
-                totals["text_loss"] = totals.get("text_loss", torch.zeros_like(count)) + unread.detach() * count
+            if sample is not None:
+                lm_loss = sample.loss(self.model, states, part.tokens, micro) / predicted
+                loss = loss + self.config.lm_loss_coef * lm_loss
+                totals["lm_loss"] = totals.get("lm_loss", torch.zeros_like(count)) + lm_loss.detach() * count
             self.accelerator.backward(loss)
             choices = measures["choices"].float()
             for name, value in measures.items():
                 weighted = choices if name == "choices" else value * choices
                 totals[name] = totals.get(name, torch.zeros_like(choices)) + weighted
         self._sum_gradients()
-        norm = torch.nn.utils.clip_grad_norm_(self._trained(), self.settings.max_grad_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self._trained(), self.config.max_grad_norm)
         totals["grad_norm"] = totals.get("grad_norm", torch.zeros_like(count)) + norm * count
-        self.stepper.step()
-        self.stepper.zero_grad(set_to_none=True)
-        self.model.heads.sync_targets(self.settings.target_rate)
+        self.torch_optimizer.step()
+        self.torch_optimizer.zero_grad(set_to_none=True)
+        self.model.heads.sync_targets(self.config.target_rate)
 
     def _trained(self) -> list[nn.Parameter]:
-        return [parameter for group in self.stepper.param_groups for parameter in group["params"]]
+        return [parameter for group in self.torch_optimizer.param_groups for parameter in group["params"]]
 
     def _sum_gradients(self) -> None:
         """Add up the gradients of all processes; losses are already divided by the choices of all."""
@@ -203,7 +220,7 @@ class Updater:
     def _reference_logprobs(self, rollout: RolloutBatch) -> Tensor:
         """[N, K] log-probabilities of all alternatives under the reference: one forward pass more."""
         reference, found = self.reference or self.model, []
-        for micro in micro_batches(rollout, range(len(rollout)), self.settings.micro_batch_tokens):
+        for micro in micro_batches(rollout, range(len(rollout)), self.config.micro_batch_tokens):
             part = rollout.part(micro)
             training = reference.training
             reference.eval()

@@ -14,8 +14,9 @@ import games
 from experiments.card.tasks import VARIANTS, Task
 from games.errors import GameError
 from games.game_hash import game_hash
-from games.textworld.generation.dataset import PATIENCE, split_of
+from games.textworld.generation.dataset import PATIENCE
 from games.textworld.generation.make_game import cached_game
+from games.textworld.generation.manifest import split_of
 from games.textworld.generation.reserved_seeds import RESERVED
 
 Found: TypeAlias = tuple[int, int, str]

@@ -22,9 +22,9 @@ from agents.play.evaluate import evaluate
 from agents.protocol import AgentError
 from agents.registry import NAMES, TRAINED, agent_folder, make_agent
 from agents.storage.checkpoint import AGENT, newest, read_json
-from agents.storage.run_folder import replace_text
 from experiments.card.held_out import Found, find, from_json, identity
 from experiments.card.tasks import TASKS, VARIANTS, Task
+from games.files import atomic_write
 from games.game_hash import game_hash
 
 FORMAT = 1
@@ -199,7 +199,7 @@ def _read(path: Path, episodes: int) -> dict[str, Any]:
 def _write(path: Path, results: dict[str, Any]) -> None:
     """Write the results, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_text(path, json.dumps(results, indent=1, allow_nan=False) + "\n")
+    atomic_write(path, json.dumps(results, indent=1, allow_nan=False) + "\n")
 
 
 def _ordered(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

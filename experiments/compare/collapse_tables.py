@@ -10,6 +10,7 @@ from typing import Any
 
 from experiments.compare.figures import winning_sequences
 from experiments.compare.intervals import ABOVE_0, ABOVE_1, RATE, Range, over_runs
+from experiments.tables import table
 
 Rows = Sequence[Mapping[str, Any]]
 Estimate = Mapping[str, float | None]
@@ -95,7 +96,7 @@ def collapse_section(rows: Rows, setting: str | None, episodes: int) -> list[str
         "",
         f"Measured on the finished agents, each over its {episodes} sampled episodes, dropout off; means over seeds.",
         "",
-        *_table(rows, setting, DISTANCES),
+        _table(rows, setting, DISTANCES),
         "",
         "Entropy and KL are nats per decision (a turn with several commands), exact over the commands, averaged over"
         " the states that the trained agent visits, each as often as it is visited. pi_0 is the run's own policy before"
@@ -104,7 +105,7 @@ def collapse_section(rows: Rows, setting: str | None, episodes: int) -> list[str
         " that fits best has the least KL (its mean is that of 1 / tau); between two commands in one state some tau"
         " fits without rest. Runs that train no q have none.",
         "",
-        *_table(rows, setting, _strategy_columns(rows)),
+        _table(rows, setting, _strategy_columns(rows)),
         "",
         "Strategies are effective numbers, exp of the entropy over strategies. "
         + (
@@ -126,17 +127,17 @@ def collapse_section(rows: Rows, setting: str | None, episodes: int) -> list[str
     ]
 
 
-def _table(rows: Rows, setting: str | None, columns: Sequence[Column]) -> list[str]:
+def _table(rows: Rows, setting: str | None, columns: Sequence[Column]) -> str:
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in rows:
         groups.setdefault((row["optimizer"], value_of(row)), []).append(row["collapse"])
     kept = [column for column in columns if any(column[1](row["collapse"]) is not None for row in rows)]
     heads = ["optimizer", *([setting] if setting else []), "seeds", *(head for head, *_ in kept)]
-    lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
-    for (optimizer, value), mine in groups.items():
-        cells = [optimizer, *([value] if setting else []), f"{len(mine)}"]
-        lines.append("| " + " | ".join([*cells, *(_cell(mine, column) for column in kept)]) + " |")
-    return lines
+    lines = [
+        [optimizer, *([value] if setting else []), len(mine), *(_cell(mine, column) for column in kept)]
+        for (optimizer, value), mine in groups.items()
+    ]
+    return table(heads, lines)
 
 
 def _cell(measured: Sequence[Mapping[str, Any]], column: Column) -> str:

@@ -6,14 +6,13 @@ checkpoints are elsewhere. Runs that differ in nothing but the seed share a colo
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from agents.protocol import AgentError
-from agents.storage.run_folder import read_metrics, read_settings
+from agents.storage.run_folder import read_config, read_metrics
 from experiments.plot_style import PALETTE, make_figure, save_figure
 
 NAMES = {
@@ -54,17 +53,13 @@ def draw(runs: Sequence[Path], columns: Sequence[str], path: Path) -> None:
 
 def alike(runs: Sequence[Path]) -> dict[str, list[Path]]:
     """Runs by their label: the optimizer, and each setting that is not the same in all; the seed does not count."""
-    settings = [_flat(read_settings(run)) for run in runs]
+    settings = [read_config(run).flat() for run in runs]
     differ = [name for name in settings[0] if len({str(found[name]) for found in settings}) > 1]
     groups: dict[str, list[Path]] = {}
     for run, found in zip(runs, settings, strict=True):
         own = [f"{name} {found[name]}" for name in differ if name not in ("seed", "optimizer")]
         groups.setdefault(", ".join([str(found["optimizer"]), *own]), []).append(run)
     return groups
-
-
-def _flat(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    return {name: value for part in settings.values() for name, value in part.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

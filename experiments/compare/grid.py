@@ -7,19 +7,18 @@ so a grid may be made in pieces. Every finished run is measured once (measure.py
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
 import games
-from actde import OptimizerConfig, make_optimizer
+from actde import make_optimizer
 from agents.config import TrainConfig
-from agents.storage.run_folder import SETTINGS, read_metrics, read_settings
+from agents.storage.run_folder import SETTINGS, read_config, read_metrics
 from agents.training import presets
 from experiments.compare.measure import Measures, kept, measures
 from experiments.compare.runs import Cell
-from experiments.workers import begin_worker
+from games.worker_pool import WorkerPool
 
 CURVES = (
     "iteration",
@@ -48,8 +47,9 @@ def check(wanted: Sequence[Cell], given: Mapping[str, Any], tests: str = "") -> 
     if tests:
         games.resolve(tests)
     for cell in wanted:
-        settings, learning = presets.resolve(cell.asked(given))
-        make_optimizer(settings.optimizer, learning)
+        config = presets.resolve(cell.asked(given))
+        games.resolve(config.run.game)
+        make_optimizer(config.run.optimizer, config.optimizer)
 
 
 def run_grid(
@@ -78,28 +78,34 @@ def run_grid(
     missing = [cell for cell in wanted if cell not in found]
     if missing:
         threads = max(1, len(os.sched_getaffinity(0)) // workers)
-        with ProcessPoolExecutor(
-            workers, mp_context=get_context("spawn"), initializer=begin_worker, initargs=(threads,)
-        ) as pool:
-            jobs = {pool.submit(run_cell, cell, dict(given), runs, **how): cell for cell in missing}
+        with WorkerPool(workers) as pool:
+            jobs = {pool.submit(_run_on, threads, cell, dict(given), runs, **how): cell for cell in missing}
             for job in as_completed(jobs):
                 found[jobs[job]] = job.result()
                 on_run(found[jobs[job]])
     return [found[cell] for cell in wanted]
 
 
+def _run_on(threads: int, cell: Cell, given: Mapping[str, Any], runs: Path, **how: Any) -> dict[str, Any]:
+    """`run_cell` in a worker, with its share of the cores."""
+    import torch
+
+    torch.set_num_threads(threads)
+    return run_cell(cell, given, runs, **how)
+
+
 def finished(
     cell: Cell, given: Mapping[str, Any], runs: Path, *, episodes: int, tests: str = ""
 ) -> dict[str, Any] | None:
     """What `run_cell` would return of a run that is trained with these settings and measured; None where not."""
-    settings, learning = presets.resolve(cell.asked(given))
+    config = presets.resolve(cell.asked(given))
     folder = runs / cell.name
     if not (folder / SETTINGS).is_file():
         return None
-    if read_settings(folder) != {"train": settings.to_dict(), "learning": learning.to_dict()}:
+    if read_config(folder) != config:
         return None
     measured = kept(folder, episodes=episodes, tests=tests)
-    return None if measured is None else _row(cell, settings, learning, folder, measured)
+    return None if measured is None else _row(cell, config, folder, measured)
 
 
 def run_cell(
@@ -119,20 +125,18 @@ def run_cell(
     Returns:
         The run's settings, learning curves and measures; JSON-able.
     """
-    from agents.training.trainer import Trainer
+    from agents.training.factory import make_trainer
 
-    settings, learning = presets.resolve(cell.asked(given))
+    config = presets.resolve(cell.asked(given))
     folder = runs / cell.name
-    trainer = Trainer(settings, learning, folder, resume=(folder / SETTINGS).is_file())
+    trainer = make_trainer(config, folder, resume=(folder / SETTINGS).is_file())
     for _ in trainer.run():
         pass
-    measured = measures(folder, settings, learning, episodes=episodes, tests=tests)
-    return _row(cell, settings, learning, folder, measured)
+    measured = measures(folder, config, episodes=episodes, tests=tests)
+    return _row(cell, config, folder, measured)
 
 
-def _row(
-    cell: Cell, settings: TrainConfig, learning: OptimizerConfig, folder: Path, measured: Measures
-) -> dict[str, Any]:
+def _row(cell: Cell, config: TrainConfig, folder: Path, measured: Measures) -> dict[str, Any]:
     lines = read_metrics(folder)
     shares = tuple(name for name in lines[0] if name.startswith("share_"))
     return {
@@ -141,7 +145,7 @@ def _row(
         "seed": cell.seed,
         "setting": cell.setting,
         "value": cell.value,
-        "settings": {"train": settings.to_dict(), "learning": learning.to_dict()},
+        "settings": config.model_dump(),
         "curves": {name: [_rounded(line.get(name)) for line in lines] for name in CURVES + shares if name in lines[0]},
         **measured,
     }

@@ -15,16 +15,17 @@ from typing import Any
 import numpy as np
 
 import games
-from actde import OptimizerConfig, make_optimizer
+from actde import make_optimizer
 from agents.config import TrainConfig
 from agents.play.episode import Episode
 from agents.play.evaluate import evaluate
 from agents.play.metrics import strategies_of
 from agents.registry import games_trained_on
 from agents.storage.checkpoint import AGENT, load_agent, newest, read_json
-from agents.storage.run_folder import INITIAL, replace_text
+from agents.storage.run_folder import INITIAL
 from experiments.compare import collapse, diversity
 from experiments.compare.paired_agent import PairedAgent
+from games.files import atomic_write
 
 MEASURES = "measures.json"
 FORMAT = 2
@@ -32,9 +33,7 @@ FORMAT = 2
 Measures = dict[str, Any]
 
 
-def measures(
-    folder: Path, settings: TrainConfig, learning: OptimizerConfig, *, episodes: int, tests: str = ""
-) -> Measures:
+def measures(folder: Path, config: TrainConfig, *, episodes: int, tests: str = "") -> Measures:
     """The measures of the finished run in `folder`, from its file or made now; JSON-able.
 
     Args:
@@ -46,9 +45,9 @@ def measures(
     """
     found = kept(folder, episodes=episodes, tests=tests)
     if found is None:
-        found = _measure(folder, settings, learning, episodes=episodes, tests=tests)
+        found = _measure(folder, config, episodes=episodes, tests=tests)
         document = {"of": _identity(folder, episodes, tests), "measures": found}
-        replace_text(folder / MEASURES, json.dumps(document, indent=1, allow_nan=False) + "\n")
+        atomic_write(folder / MEASURES, json.dumps(document, indent=1, allow_nan=False) + "\n")
     return found
 
 
@@ -67,12 +66,10 @@ def _identity(folder: Path, episodes: int, tests: str) -> dict[str, Any]:
     return {"format": FORMAT, "episodes": episodes, "agent": agent, "tests": tests}
 
 
-def _measure(
-    folder: Path, settings: TrainConfig, learning: OptimizerConfig, *, episodes: int, tests: str = ""
-) -> Measures:
-    game, seed = tests or settings.game, 10_000 + settings.seed
+def _measure(folder: Path, config: TrainConfig, *, episodes: int, tests: str = "") -> Measures:
+    game, seed = tests or config.run.game, 10_000 + config.run.seed
     specs = games.resolve(game)
-    probe = PairedAgent(load_agent(folder, seed=seed), load_agent(folder / INITIAL, seed=seed), settings.credit)
+    probe = PairedAgent(load_agent(folder, seed=seed), load_agent(folder / INITIAL, seed=seed), config.rollout.credit)
     greedy = load_agent(folder, seed=seed, greedy=True)
     played: list[Episode] = []
     found = {
@@ -82,16 +79,16 @@ def _measure(
             game=game,
             episodes=episodes,
             seed=seed,
-            parallel=settings.parallel,
-            max_turns=settings.max_turns,
-            act=settings.bonus_command,
+            parallel=config.rollout.parallel,
+            max_turns=config.rollout.max_turns,
+            act=config.reward.bonus_command,
             on_episode=played.append if how == "sampled" else None,
         ).to_json()
         | {"trained_on": games_trained_on(str(folder), specs)}
         for how, agent in (("sampled", probe), ("greedy", greedy))
     }
     played.sort(key=lambda episode: episode.index)
-    tau = implied_temperature(settings, learning)
+    tau = implied_temperature(config)
     return {"evaluation": found, "collapse": collapse_of(played, probe, strategies_of(specs[0]), tau, seed)}
 
 
@@ -144,7 +141,7 @@ def _nats(kl: float) -> float:
     return max(0.0, round(kl, 8))
 
 
-def implied_temperature(settings: TrainConfig, learning: OptimizerConfig) -> float | None:
+def implied_temperature(config: TrainConfig) -> float | None:
     """The tau = alpha / b of the ledger that the step sizes imply, in reward; None where they imply none.
 
         tau = 2 q_coef q_lr / lr
@@ -155,15 +152,16 @@ def implied_temperature(settings: TrainConfig, learning: OptimizerConfig) -> flo
     choice per episode) and nothing else that moves the policy. AdamW's steps have one size however small the error,
     so they imply no tau.
     """
-    q_lr = settings.lr if settings.q_lr is None else settings.q_lr
-    one_choice = games.resolve(settings.game)[0].kind == "bandit"
-    same_error = learning.advantage == "return" or learning.lam == 0 or one_choice
-    alone = learning.whitening == "none" and learning.entropy_coef == learning.kl_coef == settings.weight_decay == 0
-    optimizer = make_optimizer(settings.optimizer, learning)
-    ledger = optimizer.needs_q and optimizer.labels == "none" and settings.stepper == "sgd"
-    if not (ledger and same_error and alone and min(settings.lr, q_lr, learning.q_coef) > 0):
+    learning, update = config.optimizer, config.update
+    q_lr = update.lr if update.q_lr is None else update.q_lr
+    one_choice = games.resolve(config.run.game)[0].kind == "bandit"
+    same_error = learning.advantage == "return" or learning.gae_lambda == 0 or one_choice
+    alone = learning.whitening == "none" and learning.entropy_coef == learning.kl_coef == update.weight_decay == 0
+    optimizer = make_optimizer(config.run.optimizer, learning)
+    ledger = optimizer.needs_q and optimizer.labels == "none" and update.torch_optimizer == "sgd"
+    if not (ledger and same_error and alone and min(update.lr, q_lr, learning.q_coef) > 0):
         return None
-    return 2 * learning.q_coef * q_lr / settings.lr
+    return 2 * learning.q_coef * q_lr / update.lr
 
 
 def _strategies(episodes: Sequence[Episode], probe: PairedAgent, names: Sequence[str], seed: int) -> dict[str, Any]:

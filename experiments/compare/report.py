@@ -12,7 +12,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from agents.storage.run_folder import replace_text
 from experiments.compare.collapse_tables import collapse_section, interval, value_of
 from experiments.compare.figures import (
     SOLVED,
@@ -24,6 +23,8 @@ from experiments.compare.figures import (
     winning_sequences,
 )
 from experiments.compare.intervals import ABOVE_0, RATE, over_runs
+from experiments.tables import table
+from games.files import atomic_write
 
 RESULTS = "results.json"
 
@@ -32,8 +33,8 @@ def write(out: Path, about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
     """Write results, tables and figures into `out`; `about` is what made them (command, game, episodes)."""
     out.mkdir(parents=True, exist_ok=True)
     results = {"about": dict(about), "runs": list(rows)}
-    replace_text(out / RESULTS, json.dumps(results, indent=1, allow_nan=False) + "\n")
-    replace_text(out / "README.md", markdown(results))
+    atomic_write(out / RESULTS, json.dumps(results, indent=1, allow_nan=False) + "\n")
+    atomic_write(out / "README.md", markdown(results))
     curves_figure(rows, out / "curves.svg")
     if has_collapse(rows):
         collapse_figure(rows, out / "collapse.svg")
@@ -115,19 +116,19 @@ def _all_runs(rows: Sequence[Mapping[str, Any]], setting: str | None) -> list[st
     acts = _acts(rows)
     heads += ["turns on the bonus, sampled", "turns on the bonus, greedy"] if acts else []
     heads.append("entropy, sampled (nats)")
-    lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
+    lines = []
     for row in rows:
-        cells = [row["optimizer"], *([value_of(row)] if setting else []), f"{row['seed']}"]
+        cells = [row["optimizer"], *([value_of(row)] if setting else []), row["seed"]]
         cells += _wins(row) if can_win else [f"{row['curves']['reward'][-1]:.2f}"]
         cells += [interval(row["evaluation"][how].get("bonus_share")) for how in ("sampled", "greedy") if acts]
         cells.append(interval(row["evaluation"]["sampled"]["entropy"]))
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
+        lines.append(cells)
+    return [table(heads, lines)]
 
 
 def _acts(rows: Sequence[Mapping[str, Any]]) -> str:
     """The commands whose share of the turns was measured, as text; "" where none was (nor in older results)."""
-    found = dict.fromkeys(row["settings"]["train"].get("bonus_command", "") for row in rows)
+    found = dict.fromkeys(row["settings"]["reward"]["bonus_command"] for row in rows)
     return " or ".join(f"`{act}`" for act in found if act)
 
 
@@ -147,14 +148,14 @@ def _over_seeds(rows: Sequence[Mapping[str, Any]], setting: str | None) -> list[
     acts = [("turns on the bonus, sampled", "sampled", "bonus_share")] if _acts(rows) else []
     what = [*(what if winnable(rows) else []), *acts, ("entropy, sampled (nats)", "sampled", "entropy")]
     heads = ["optimizer", *([setting] if setting else []), "seeds", *(head for head, _, _ in what)]
-    lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
+    lines = []
     for (optimizer, _), mine in groups.items():
         if len(mine) > 1:
-            cells = [optimizer, *([value_of(mine[0])] if setting else []), f"{len(mine)}"]
+            cells = [optimizer, *([value_of(mine[0])] if setting else []), len(mine)]
             for _, how, name in what:
                 values = [found["value"] for row in mine if (found := row["evaluation"][how].get(name))]
                 rate = name != "entropy"
                 found = over_runs(values, RATE if rate else ABOVE_0, ends=rate)
                 cells.append(interval(None if found is None else asdict(found)))
-            lines.append("| " + " | ".join(cells) + " |")
-    return lines if len(lines) > 2 else []
+            lines.append(cells)
+    return [table(heads, lines)] if lines else []

@@ -4,12 +4,11 @@ Leaves out making them (grid.py).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from actde import OptimizerConfig
 from actde.registry import optimizer_class
-from agents.config import TrainConfig
+from agents.config import parse
 from agents.protocol import AgentError
 
 OF_Q = frozenset({"q_lr", "q_coef", "q_heads", "target_q", "target_rate", "detach_q", "dueling"})
@@ -95,19 +94,4 @@ def parse_values(text: str | None) -> tuple[str | None, list[Any]]:
     if not name or not values:
         raise AgentError(f"expected NAME=VALUE,VALUE to vary a setting, got {text!r}")
     name = name.replace("-", "_")
-    kinds = {spec.name: spec.metadata["kind"] for spec in (*fields(TrainConfig), *fields(OptimizerConfig))}
-    return name, [_value(word, kinds.get(name)) for word in values.split(",")]
-
-
-def _value(word: str, kind_of_setting: str | None) -> Any:
-    """What a word says for a setting of this kind (actde/fields.py); "none" is a word only where words are chosen."""
-    if kind_of_setting in ("choice", "text"):
-        return word
-    if kind_of_setting == "flag":
-        return {"true": True, "false": False}.get(word, word)
-    for kind in (int, float):
-        try:
-            return kind(word)
-        except ValueError:
-            continue
-    return None if word == "none" else word
+    return name, [parse(name, word) for word in values.split(",")]

@@ -6,22 +6,24 @@ beside it, the `.json` that it follows from. Levels that are in the `.json` alre
 
 import argparse
 import json
-import multiprocessing
 import shlex
 import statistics
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
-from agents.storage.run_folder import replace_text
+from experiments.tables import table
 from games.errors import GameError
+from games.files import atomic_write
 from games.parameters import format_settings
 from games.textworld.generation.families import FAMILIES
 from games.textworld.generation.make_game import canonical_hash, make_game, write_game
 from games.textworld.transitions.crawl import crawl
-from games.textworld.transitions.graph import Transitions
+from games.textworld.transitions.graph import TransitionGraph
+from games.worker_pool import WorkerPool
 
 SAMPLED = {
     "coin": (1, 2, 3, 5, 10, 20, 50, 100, 101, 110, 150, 201, 220, 233),
@@ -40,21 +42,7 @@ MEASURES = {
     "points": "points",
     "commands": "admissible commands at the start",
 }
-NOTES = {
-    "simple": "A fixed house with six rooms: find one food and put it on the stove. Levels 1-3 tell in detail how,"
-    " 4-6 in brief, 7-9 not at all; within each the points are dense, balanced, sparse.",
-    "coin": "Rooms in a chain and a coin at its end, one point. Level L up to 100 has L rooms; 101-150 add a dead end"
-    " to each room of a chain of L - 100, 201-233 two to each room of a chain of L - 200. Levels 151-200 would have"
-    " more than 100 rooms, which TextWorld 1.7 cannot compile.",
-    "treasure": "A maze with one thing to take and one that must not be taken, one point. Levels 1-10 have 5 empty"
-    " rooms, 11-20 ten with containers that may be closed, 21-30 twenty with locks; the way grows within each.",
-    "cooking": "Read the cookbook, then fetch, cut, cook and eat; a point for most things done right. The levels add"
-    " skills and rooms. Foods and recipes differ between the splits.",
-    "quest": "TextWorld's general generator: rooms, things and the length of the quest grow with the level, one point.",
-    "textnav": "The Text-Nav task of LMRL-Gym, made again from its paper (`textnav.py` says what is whose): ten"
-    " rooms, take the stale food from the living room and put it into the fridge in the kitchen, one point. The seed"
-    " draws where the player begins, on level 2 also which room lies where.",
-}
+HEADS = ["level", "settings", *MEASURES.values(), "states", "candidates", "different", "duplicates", "impossible"]
 
 
 def levels_of(name: str) -> tuple[int, ...]:
@@ -97,7 +85,7 @@ def _states(game: Any) -> int | None:
     with tempfile.TemporaryDirectory() as folder:
         story = Path(folder) / "tw-game.z8"
         write_game(game, story)
-        graph = Transitions(story, ())
+        graph = TransitionGraph(story, ())
         graph.acquire()
         try:
             found = crawl(graph, STATES)
@@ -141,27 +129,22 @@ def markdown(results: Mapping[str, Any]) -> str:
             "",
             f"## {name}",
             "",
-            NOTES[name],
+            family.description,
             "",
             f"Levels 1 to {family.levels}, settings beside `level` and `seed`:",
         ]
-        lines += ["", *(f"* `{setting.name}`: {setting.help}" for setting in family.settings), ""]
-        lines += _table(rows)
+        lines += ["", *(f"* `{setting.name}`: {setting.help}" for setting in family.own_parameters), ""]
+        lines.append(table(HEADS, map(_cells, rows)))
     return "\n".join([*lines, ""])
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    heads = ["level", "settings", *MEASURES.values(), "states", "candidates", "different", "duplicates", "impossible"]
-    lines = [f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
-    for row in rows:
-        duplicates = row["candidates"] - row["impossible"] - row["different"]
-        family = FAMILIES[row["family"]]
-        cells = [str(row["level"]), f"`{format_settings(family.settings, row['settings'])}`"]
-        cells += [_spread(row["found"].get(key)) for key in MEASURES]
-        cells.append(f"over {STATES:,}" if row["states"] is None else f"{row['states']:,}")
-        cells += [str(row["candidates"]), str(row["different"]), str(duplicates), str(row["impossible"])]
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
+def _cells(row: Mapping[str, Any]) -> list[object]:
+    duplicates = row["candidates"] - row["impossible"] - row["different"]
+    settings = format_settings(FAMILIES[row["family"]].own_parameters, row["settings"])
+    states = f"over {STATES:,}" if row["states"] is None else f"{row['states']:,}"
+    spreads = [_spread(row["found"].get(key)) for key in MEASURES]
+    counts = [row["candidates"], row["different"], duplicates, row["impossible"]]
+    return [row["level"], f"`{settings}`", *spreads, states, *counts]
 
 
 def _spread(found: Sequence[int] | None) -> str:
@@ -186,19 +169,20 @@ def main() -> None:
         sys.exit(f"{path}: was made by {before['command']!r}; choose another file")
     done = {(row["family"], row["level"]): row for row in before["rows"]}
     places = [(name, level) for name in FAMILIES for level in levels_of(name)]
-    todo = [(name, level, given.candidates) for name, level in places if (name, level) not in done]
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    with multiprocessing.get_context("spawn").Pool(given.workers) as pool:
-        for row in pool.imap_unordered(_measure, todo):
+    with WorkerPool(given.workers) as pool:
+        jobs = [pool.submit(_measure, *place, given.candidates) for place in places if place not in done]
+        for job in as_completed(jobs):
+            row = job.result()
             done[row["family"], row["level"]] = row
             results = {"command": command, "rows": [done[place] for place in places if place in done]}
-            replace_text(path, json.dumps(results, indent=1) + "\n")
+            atomic_write(path, json.dumps(results, indent=1) + "\n")
             sys.stderr.write(f"{len(done)} of {len(places)}: {row['family']}, level {row['level']}\n")
-    replace_text(given.out, markdown(json.loads(path.read_text())))
+    atomic_write(given.out, markdown(json.loads(path.read_text())))
 
 
-def _measure(place: tuple[str, int, int]) -> dict[str, Any]:
-    return {**measure(*place), "states": states(*place)}
+def _measure(name: str, level: int, candidates: int) -> dict[str, Any]:
+    return {**measure(name, level, candidates), "states": states(name, level, candidates)}
 
 
 if __name__ == "__main__":

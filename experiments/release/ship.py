@@ -19,12 +19,15 @@ import torch
 import games
 from actde import optimizer_class
 from agents import make_agent
-from agents.model.build import SCRATCH, ModelConfig
+from agents.config import ModelConfig
+from agents.model.build import SCRATCH
 from agents.play.evaluate import Evaluation, evaluate
 from agents.protocol import AgentError
 from agents.storage.checkpoint import load_agent, newest, read_json, save_agent
-from agents.storage.run_folder import read_metrics, replace_text
+from agents.storage.run_folder import read_metrics
 from experiments.compare.collapse_tables import interval
+from experiments.tables import table
+from games.files import atomic_write
 from games.game_hash import game_hash
 
 MOST = {"adapter": 20_000_000, "whole": 8_000_000}
@@ -37,20 +40,20 @@ def ship(run: Path, out: Path, game: str, *, episodes: int, command: str) -> Non
     """Write the agent of `run` and its card into `out`; `game` names the held-out games it is measured on."""
     about = read_json(newest(run) / "agent.json")
     agent = load_agent(run)
-    trained_on = set(about.get("trained_on") or map(game_hash, games.resolve(about["made_by"]["train"]["game"])))
+    trained_on = set(about.get("trained_on") or map(game_hash, games.resolve(about["made_by"]["run"]["game"])))
     seen = [spec.name for spec in games.resolve(game) if game_hash(spec) in trained_on]
     if seen:
         raise games.GameError(f"{seen[0]} is not held out: the agent was trained on it; choose other games")
     description = {name: about[name] for name in KEPT} | {"trained_on": sorted(trained_on)}
-    save_agent(out, agent.model, agent.tokenizer, ModelConfig(**about["assembly"]), description, dtype=torch.float16)
-    check_size(out, adapter=about["assembly"]["lora"] > 0)
+    save_agent(out, agent.model, agent.tokenizer, ModelConfig(**about["model"]), description, dtype=torch.float16)
+    check_size(out, adapter=about["model"]["lora"] > 0)
     rows = {
         "sampled": _measure(str(out), game, episodes, greedy=False),
         "greedy": _measure(str(out), game, episodes, greedy=True),
         "random": _measure("random", game, episodes, greedy=False),
         "walkthrough": _measure("walkthrough", game, episodes, greedy=False),
     }
-    replace_text(out / "README.md", card(description, read_metrics(run)[-1], rows, game, command, name=out.name))
+    atomic_write(out / "README.md", card(description, read_metrics(run)[-1], rows, game, command, name=out.name))
 
 
 def check_size(folder: Path, *, adapter: bool) -> None:
@@ -78,7 +81,9 @@ def card(
     name: str,
 ) -> str:
     """The model card: what it is, what made it, how it does on games that it has not seen."""
-    train = about["made_by"]["train"]
+    train = {name: value for group in about["made_by"].values() for name, value in group.items()}
+    measures = ("success_rate", "normalized_score", "steps")
+    cells = [[player, *(interval(row.to_json()[name]) for name in measures)] for player, row in rows.items()]
     lines = [
         f"# {name}",
         "",
@@ -92,15 +97,16 @@ def card(
         "",
         f"On `{game}`, games that it was not trained on ({rows['sampled'].episodes} episodes, 95% intervals):",
         "",
-        "| player | won | score | commands |",
-        "| --- | --- | --- | --- |",
+        table(["player", "won", "score", "commands"], cells),
+        "",
+        "Settings:",
+        "",
+        "```json",
+        json.dumps(about["made_by"], indent=1),
+        "```",
+        "",
     ]
-    for player, row in rows.items():
-        data = row.to_json()
-        cells = [interval(data[what]) for what in ("success_rate", "normalized_score", "steps")]
-        lines.append(f"| {player} | {' | '.join(cells)} |")
-    settings = json.dumps(about["made_by"], indent=1)
-    return "\n".join([*lines, "", "Settings:", "", "```json", settings, "```", ""])
+    return "\n".join(lines)
 
 
 def _model(train: Mapping[str, Any]) -> str:
@@ -117,7 +123,7 @@ def _beginning(train: Mapping[str, Any]) -> str:
     if train.get("init"):
         return f"beginning with what `{train['init']}` had learned"
     weights = "random weights" if train["trunk"] in SCRATCH else "the pretrained model"
-    taught = optimizer_class(train["optimizer"]).labels == "teacher"
+    taught = optimizer_class(train["optimizer"]).labels == "expert"
     return f"from {weights} and {'by imitating demonstrations' if taught else 'without demonstrations'}"
 
 

@@ -24,7 +24,7 @@ MEASURED = ("--game", _GAMES, "--episodes", "100")
 FAMILIES = {"simple": ("1", 300), "quest": ("3,6", 200), "cooking": ("5", 300), "coin": ("5-15", 40)}
 """Family -> levels, and how many games of each to imitate; reinforcement has half as many, others."""
 IMITATION = (
-    *("--trunk", "small", "--dueling", "--q-coef", "0", "--schedule", "linear", "--iterations", "2400"),
+    *("--trunk", "small", "--dueling", "--q-coef", "0", "--lr-schedule", "linear", "--iterations", "2400"),
     *("--beta-decay", "0.998", "--greedy-share", "0.5", "--max-turns", "25"),
 )
 REINFORCEMENT = (

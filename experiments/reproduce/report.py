@@ -18,9 +18,10 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from agents.protocol import AgentError
-from agents.storage.run_folder import replace_text
 from experiments.reproduce import PARTS, Outcome
 from experiments.reproduce.finding import SECTIONS, STRICT, VERDICTS, Finding, Section, Value, judged
+from experiments.tables import table
+from games.files import atomic_write
 
 RESULTS, ABOUT, README = "results.json", "about.json", "README.md"
 POST = "https://www.lesswrong.com/posts/A7RgYuYH4HywNeYWD/mode-collapse-in-rl-may-be-fueled-by-the-update-equation"
@@ -78,9 +79,9 @@ def write(out: Path, part: str, info: RunInfo, outcome: Outcome) -> list[Finding
     about[part] = replace(info, figures=outcome.figures, notes=outcome.notes)
     about = {name: about[name] for name in sorted(about, key=lambda name: order.get(name, len(order)))}
     _check_unique(findings, out)
-    replace_text(out / RESULTS, _json([asdict(finding) for finding in findings]))
-    replace_text(out / ABOUT, _json({name: asdict(about[name]) for name in about}))
-    replace_text(out / README, markdown(findings, about))
+    atomic_write(out / RESULTS, _json([asdict(finding) for finding in findings]))
+    atomic_write(out / ABOUT, _json({name: asdict(about[name]) for name in about}))
+    atomic_write(out / README, markdown(findings, about))
     return findings
 
 
@@ -139,7 +140,7 @@ def counts(findings: Sequence[Finding]) -> dict[str, dict[str, int]]:
 
 def markdown(findings: Sequence[Finding], about: Mapping[str, RunInfo]) -> str:
     """README.md, which depends on the two files alone."""
-    blocks = [INTRODUCTION, _table(["part", *VERDICTS], _count_rows(findings)), _how(about)]
+    blocks = [INTRODUCTION, table(["part", *VERDICTS], _count_rows(findings)), _how(about)]
     for section in SECTIONS:
         mine = [finding for finding in findings if finding.section == section]
         figures = [pair for info in about.values() for pair in info.figures.get(section, ())]
@@ -148,7 +149,7 @@ def markdown(findings: Sequence[Finding], about: Mapping[str, RunInfo]) -> str:
             blocks.append(f"## {section}")
         if mine:
             rows = [[finding.claim, _post(finding), _band(finding), finding.verdict] for finding in mine]
-            blocks.append(_table(["claim", "post", "ours (band)", "verdict"], rows))
+            blocks.append(table(["claim", "post", "ours (band)", "verdict"], rows))
         blocks += [f"![{caption.partition('. ')[0]}]({name})\n\n*{caption}*" for name, caption in figures]
         blocks += notes
         if mine:
@@ -172,16 +173,11 @@ def _how(about: Mapping[str, RunInfo]) -> str:
     for name, info in about.items():
         words = ", ".join(f"{package} {version}" for package, version in info.versions.items())
         rows.append([name, "quick" if info.quick else "full", str(info.seed), _time(info.seconds), words])
-    return "\n".join(lines) + "\n" + _table(["part", "run", "seed", "time", "with"], rows)
+    return "\n".join(lines) + "\n" + table(["part", "run", "seed", "time", "with"], rows)
 
 
 def _time(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 3600:.1f} h"
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def show(value: Value) -> str:

@@ -245,12 +245,12 @@ def hand_batch() -> Batch:
 
 
 def test_the_table_made_by_hand() -> None:
-    ppo = PPO(OptimizerConfig(lam=1)).targets(hand_batch())
-    actde = ACTDE(OptimizerConfig(lam=1)).targets(hand_batch())
+    ppo = PPO(OptimizerConfig(gae_lambda=1)).targets(hand_batch())
+    actde = ACTDE(OptimizerConfig(gae_lambda=1)).targets(hand_batch())
     assert ppo.advantages.tolist() == [[0.5, -1, -2]]
     assert actde.advantages.tolist() == [[-0.25, -0.5, -1]]
     assert ppo.returns.tolist() == actde.returns.tolist() == [[1.5, 1, 2]]
-    by_return = ACTDE(OptimizerConfig(lam=1, advantage="return")).targets(hand_batch())
+    by_return = ACTDE(OptimizerConfig(gae_lambda=1, advantage="return")).targets(hand_batch())
     assert by_return.advantages.tolist() == [[-0.5, -1, -1]]
 
 
@@ -307,7 +307,8 @@ def test_a_penalty_in_the_loss_balances_the_reward_in_ppo_and_stands_alone_in_ac
             q_values=column[..., None],
             kl=(logprobs.exp() @ (logprobs - torch.log_softmax(reference, dim=0))).expand_as(column),
         )
-        optimizer = make_optimizer(name, OptimizerConfig.from_dict({penalty: weight}))
+        values: dict[str, Any] = {penalty: weight}
+        optimizer = make_optimizer(name, OptimizerConfig(**values))
         return torch.autograd.grad(optimizer.loss(batch, optimizer.targets(batch), outputs)[0], logits)[0]
 
     nothing = torch.zeros(3, dtype=torch.float64)
@@ -323,13 +324,15 @@ def test_at_lambda_0_the_two_advantages_of_actde_are_the_posts_equation() -> Non
     assert batch.q_values is not None
     wanted = batch.rewards + batch.discounts * batch.next_values - batch.q_values
     for advantage in ("lambda", "return"):
-        found = made("actde", lam=0, advantage=advantage).targets(batch).advantages
+        found = made("actde", gae_lambda=0, advantage=advantage).targets(batch).advantages
         torch.testing.assert_close(found, torch.where(batch.mask, wanted, 0.0))
 
 
 def test_the_targets_of_v_and_q_are_the_same_in_both() -> None:
     batch = random_batch(9, LENGTHS)
-    returns = [made(name, lam=lam).targets(batch).returns for lam in (0.7,) for name in ("ppo", "actde")]
+    returns = [
+        made(name, gae_lambda=gae_lambda).targets(batch).returns for gae_lambda in (0.7,) for name in ("ppo", "actde")
+    ]
     assert torch.equal(*returns)
 
 
@@ -450,7 +453,7 @@ def test_the_clip_fraction_and_ratio_by_hand() -> None:
 
 def test_the_summary_by_hand() -> None:
     batch = hand_batch()
-    optimizer = ACTDE(OptimizerConfig(lam=1))
+    optimizer = ACTDE(OptimizerConfig(gae_lambda=1))
     found = {key: float(x) for key, x in optimizer.summary(batch, optimizer.targets(batch)).items()}
     assert found == pytest.approx(
         {

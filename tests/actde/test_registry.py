@@ -73,7 +73,7 @@ def test_ours_are_known_by_name() -> None:
     assert optimizer_names() == OURS
     assert isinstance(make_optimizer("ppo"), PPO)
     assert isinstance(make_optimizer("actde", OptimizerConfig(gamma=0.5)), ACTDE)
-    assert make_optimizer("actde", OptimizerConfig(gamma=0.5)).settings.gamma == 0.5
+    assert make_optimizer("actde", OptimizerConfig(gamma=0.5)).config.gamma == 0.5
     assert optimizer_class("ppo") is PPO
 
 

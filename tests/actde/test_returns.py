@@ -16,16 +16,16 @@ LAMBDAS = st.sampled_from([0.0, 0.3, 0.95, 1.0])
 some = settings(max_examples=40, deadline=None)
 
 
-def advantages_of(batch: Batch, baseline: Tensor, lam: float) -> Tensor:
+def advantages_of(batch: Batch, baseline: Tensor, gae_lambda: float) -> Tensor:
     errors = td_errors(batch.rewards, batch.discounts, batch.next_values, baseline, batch.mask)
-    return lambda_advantages(errors, batch.discounts, lam)
+    return lambda_advantages(errors, batch.discounts, gae_lambda)
 
 
-def returns_of(batch: Batch, lam: float) -> Tensor:
-    return lambda_returns(batch.values, advantages_of(batch, batch.values, lam), batch.mask)
+def returns_of(batch: Batch, gae_lambda: float) -> Tensor:
+    return lambda_returns(batch.values, advantages_of(batch, batch.values, gae_lambda), batch.mask)
 
 
-def forward_view(batch: Batch, row: int, lam: float) -> list[float]:
+def forward_view(batch: Batch, row: int, gae_lambda: float) -> list[float]:
     """Lambda-returns by their definition: the (1 - lambda) lambda^(n-1) mean of all n-step returns."""
     length = int(batch.mask[row].sum())
     reward: list[float] = batch.rewards[row].tolist()
@@ -42,8 +42,8 @@ def forward_view(batch: Batch, row: int, lam: float) -> list[float]:
     found = []
     for t in range(length):
         most = length - t
-        inner = sum((1 - lam) * lam ** (n - 1) * n_step(t, n) for n in range(1, most))
-        found.append(inner + lam ** (most - 1) * n_step(t, most))
+        inner = sum((1 - gae_lambda) * gae_lambda ** (n - 1) * n_step(t, n) for n in range(1, most))
+        found.append(inner + gae_lambda ** (most - 1) * n_step(t, most))
     return found
 
 
@@ -57,11 +57,11 @@ def test_the_table_made_by_hand(baseline: list[float], wanted: list[float]) -> N
 
 @some
 @given(SEEDS, LENGTHS, LAMBDAS)
-def test_lambda_returns_are_the_forward_view(seed: int, lengths: list[int], lam: float) -> None:
+def test_lambda_returns_are_the_forward_view(seed: int, lengths: list[int], gae_lambda: float) -> None:
     batch = random_batch(seed, lengths)
-    found = returns_of(batch, lam)
+    found = returns_of(batch, gae_lambda)
     for row, length in enumerate(lengths):
-        assert found[row, :length].tolist() == pytest.approx(forward_view(batch, row, lam), abs=1e-12)
+        assert found[row, :length].tolist() == pytest.approx(forward_view(batch, row, gae_lambda), abs=1e-12)
 
 
 @some
@@ -80,28 +80,30 @@ def test_lambda_1_is_monte_carlo_and_lambda_0_is_one_step(seed: int, lengths: li
 
 @some
 @given(SEEDS, LENGTHS, LAMBDAS)
-def test_actde_is_ppo_less_the_accumulated_q_minus_v(seed: int, lengths: list[int], lam: float) -> None:
+def test_actde_is_ppo_less_the_accumulated_q_minus_v(seed: int, lengths: list[int], gae_lambda: float) -> None:
     """A_t(q) = A_t(v) - sum_k (gamma lambda)^k (q - v)_{t+k}: the sentence in ACTDE's docstring."""
     batch = random_batch(seed, lengths)
     assert batch.q_values is not None
     difference = torch.where(batch.mask, batch.q_values - batch.values, 0.0)
-    wanted = advantages_of(batch, batch.values, lam)
+    wanted = advantages_of(batch, batch.values, gae_lambda)
     weight = torch.ones_like(wanted)
     for k in range(wanted.shape[1]):
         shifted = torch.nn.functional.pad(difference[:, k:], (0, k))
         wanted = wanted - weight * shifted
-        weight = weight * lam * torch.nn.functional.pad(batch.discounts[:, k:], (0, k))
-    torch.testing.assert_close(advantages_of(batch, batch.q_values, lam), wanted)
+        weight = weight * gae_lambda * torch.nn.functional.pad(batch.discounts[:, k:], (0, k))
+    torch.testing.assert_close(advantages_of(batch, batch.q_values, gae_lambda), wanted)
 
 
 @some
 @given(SEEDS, LENGTHS, LAMBDAS, st.sampled_from([0.0, 7.0, -1e6]))
-def test_padding_and_what_lies_in_it_change_nothing(seed: int, lengths: list[int], lam: float, garbage: float) -> None:
+def test_padding_and_what_lies_in_it_change_nothing(
+    seed: int, lengths: list[int], gae_lambda: float, garbage: float
+) -> None:
     batch = random_batch(seed, lengths)
     wide = padded(batch, 3, garbage)
     for found, wanted in (
-        (advantages_of(wide, wide.values, lam), advantages_of(batch, batch.values, lam)),
-        (returns_of(wide, lam), returns_of(batch, lam)),
+        (advantages_of(wide, wide.values, gae_lambda), advantages_of(batch, batch.values, gae_lambda)),
+        (returns_of(wide, gae_lambda), returns_of(batch, gae_lambda)),
     ):
         assert torch.equal(found[:, :-3], wanted)
         assert not found[~wide.mask].any()
@@ -109,11 +111,11 @@ def test_padding_and_what_lies_in_it_change_nothing(seed: int, lengths: list[int
 
 @some
 @given(SEEDS, LENGTHS, LAMBDAS)
-def test_the_order_of_the_segments_changes_nothing(seed: int, lengths: list[int], lam: float) -> None:
+def test_the_order_of_the_segments_changes_nothing(seed: int, lengths: list[int], gae_lambda: float) -> None:
     batch = random_batch(seed, lengths)
     order = torch.randperm(len(lengths), generator=torch.Generator().manual_seed(seed))
-    found = advantages_of(batch[order], batch[order].values, lam)
-    assert torch.equal(found, advantages_of(batch, batch.values, lam)[order])
+    found = advantages_of(batch[order], batch[order].values, gae_lambda)
+    assert torch.equal(found, advantages_of(batch, batch.values, gae_lambda)[order])
 
 
 def test_a_truncated_segment_bootstraps_and_a_terminated_one_does_not() -> None:

@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 
 import games
-from actde import OptimizerConfig
 from agents import AgentError, make_agent, registry
 from agents.config import TrainConfig
 from agents.model import pretrained
 from agents.play.evaluate import evaluate
 from agents.registry import INSTEAD, SHIPPED, SHOWN_GAME, TRAINED, agent_folder
 from agents.storage.checkpoint import load_agent
-from agents.training.trainer import Trainer
+from agents.training.factory import make_trainer
 from experiments.release import ship
 from games.game_hash import game_hash
 from tests.helpers.models import tiny_lm, tokenizer
@@ -28,11 +27,11 @@ def test_it_is_small_safe_and_says_what_made_it(folder: Path) -> None:
     files = {path.name: path.stat().st_size for path in folder.iterdir()}
     assert set(files) == {"agent.json", "model.safetensors", "tokenizer.json", "README.md"}
     about = json.loads((folder / "agent.json").read_text())
-    assert sum(files.values()) < ship.MOST["adapter" if about["assembly"]["lora"] else "whole"]
-    assert bool(about["assembly"]["lora"]) == (folder.name in INSTEAD)
+    assert sum(files.values()) < ship.MOST["adapter" if about["model"]["lora"] else "whole"]
+    assert bool(about["model"]["lora"]) == (folder.name in INSTEAD)
     card = (folder / "README.md").read_text()
     assert card.startswith(f"# {folder.name}\n")
-    assert f"Seed {about['made_by']['train']['seed']}" in card
+    assert f"Seed {about['made_by']['run']['seed']}" in card
     assert "python -m experiments.release.ship" in card
     assert json.loads(card.partition("```json\n")[2].partition("```")[0]) == about["made_by"]
 
@@ -46,7 +45,7 @@ def test_they_win_quests_and_meals_that_they_were_not_trained_on(name: str, game
     held_out = f"textworld:quest?level=3&seed=2000000000..2000000003 + {SHOWN_GAME}"
     specs = games.resolve(held_out)
     about = json.loads((SHIPPED / name / "agent.json").read_text())
-    assert about["made_by"]["train"]["optimizer"] == name.removesuffix("-small")
+    assert about["made_by"]["run"]["optimizer"] == name.removesuffix("-small")
     assert not {game_hash(spec) for spec in specs} & set(about["trained_on"])
     agent = make_agent(name, seed=0, greedy=True)
     won = evaluate(agent, specs, game=held_out, episodes=5, seed=0, max_turns=15)
@@ -105,10 +104,9 @@ def test_an_adapter_ships_without_its_trunk(tmp_path: Path, game_cache: Path) ->
     base, words = tmp_path / "base", tokenizer()
     tiny_lm("llama", len(words), positions=1024).save_pretrained(base)
     words.save_pretrained(base)
-    settings = TrainConfig(
-        game="textworld:coin?level=1&seed=0", trunk=str(base), lora=2, iterations=1, episodes=2, max_turns=3
-    )
-    list(Trainer(settings, OptimizerConfig(), tmp_path / "run").run())
+    game = "textworld:coin?level=1&seed=0"
+    values = {"game": game, "trunk": str(base), "lora": 2, "iterations": 1, "episodes": 2, "max_turns": 3}
+    list(make_trainer(TrainConfig.from_flat(values), tmp_path / "run").run())
     out = tmp_path / "actde"
     command = "python -m experiments.release.ship"
     ship.ship(tmp_path / "run", out, "textworld:coin?level=2&seed=5", episodes=2, command=command)
@@ -117,9 +115,9 @@ def test_an_adapter_ships_without_its_trunk(tmp_path: Path, game_cache: Path) ->
     assert card.startswith("# actde\n") and "An adapter (LoRA of rank 2)" in card and "random weights" not in card
     shipped, trained = load_agent(out).model.state_dict(), load_agent(tmp_path / "run").model.state_dict()
     assert all((shipped[name] - trained[name]).abs().max() < 1e-3 for name in trained)
-    assert json.loads((out / "agent.json").read_text())["trained_on"] == [game_hash(games.resolve(settings.game)[0])]
+    assert json.loads((out / "agent.json").read_text())["trained_on"] == [game_hash(games.resolve(game)[0])]
     with pytest.raises(games.GameError, match="not held out"):
-        ship.ship(tmp_path / "run", out, settings.game, episodes=2, command="")
+        ship.ship(tmp_path / "run", out, game, episodes=2, command="")
 
 
 def test_an_agent_that_is_too_large_does_not_ship(tmp_path: Path) -> None:

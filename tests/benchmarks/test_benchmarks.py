@@ -177,7 +177,7 @@ def test_the_plain_loop_has_the_losses_of_actde() -> None:
         q_values=old_q,
         **old,
     )
-    optimizer = ACTDE(OptimizerConfig(gamma=0.5, lam=0.95))
+    optimizer = ACTDE(OptimizerConfig(gamma=0.5, gae_lambda=0.95))
     targets = optimizer.targets(batch)
     torch.testing.assert_close(targets.advantages, advantages)
     torch.testing.assert_close(targets.returns, returns)

@@ -25,8 +25,10 @@ def work(rank: int, count: int, out: Path) -> None:
     part = RolloutBatch(rollout.segments[rank::count], credit="token")
     measures = []
     for minibatches in (1, 3, 1) if count > 1 else (1,):
-        stepper = torch.optim.SGD(model.parameters(), lr=0.1)
-        update = updater(model, stepper=stepper, reference=reference, learning=LEARNING, minibatches=minibatches)
+        torch_optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        update = updater(
+            model, torch_optimizer=torch_optimizer, reference=reference, learning=LEARNING, minibatches=minibatches
+        )
         measures.append(learn(update, part, seed=rank))
         tensors = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         save_file(tensors, out / f"{len(measures)}-{rank}-of-{count}.safetensors")

@@ -1,4 +1,4 @@
-"""Rollouts and single updates of tiny agents, and a stepper that keeps gradients instead of using them."""
+"""Rollouts and single updates of tiny agents, and a torch optimizer that keeps gradients instead of using them."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from actde import OptimizerConfig, make_optimizer
-from agents.config import TrainConfig
+from agents.config import UpdateConfig
 from agents.model.actor_critic import ActorCritic
 from agents.play.runner import EpisodeRunner
 from agents.training.rollout_batch import RolloutBatch
@@ -26,7 +26,7 @@ class Kept(torch.optim.SGD):
     """Keeps the gradients of every step and moves nothing."""
 
     def __init__(self, model: ActorCritic) -> None:
-        super().__init__(parameter_groups(model, TrainConfig()), lr=0.0)
+        super().__init__(parameter_groups(model, UpdateConfig()), lr=0.0)
         self.model, self.steps = model, list[dict[str, Tensor]]()
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]  # torch has overloads
@@ -46,14 +46,16 @@ def updater(
     model: ActorCritic,
     name: str = "actde",
     *,
-    stepper: torch.optim.Optimizer | None = None,
+    torch_optimizer: torch.optim.Optimizer | None = None,
     reference: ActorCritic | None = None,
     learning: OptimizerConfig | None = None,
     **settings: Any,
 ) -> Updater:
-    train = TrainConfig(**({"epochs": 1, "max_grad_norm": 1e9} | settings))
+    given: dict[str, Any] = {"epochs": 1, "max_grad_norm": 1e9} | settings
+    config = UpdateConfig(**given)
     optimizer = make_optimizer(name, learning or OptimizerConfig(gamma=0.5, value_coef=0.5, entropy_coef=0.1))
-    return Updater(model, stepper or make_torch_optimizer(model, train), optimizer, train, Accelerator(), reference)
+    torch_optimizer = torch_optimizer or make_torch_optimizer(model, config)
+    return Updater(model, torch_optimizer, optimizer, config, Accelerator(), reference)
 
 
 def learn(update: Updater, rollout: RolloutBatch, seed: int = 0) -> dict[str, float]:
@@ -64,7 +66,7 @@ def gradients(
     model: ActorCritic, rollout: RolloutBatch, name: str = "actde", **settings: Any
 ) -> list[dict[str, Tensor]]:
     kept = Kept(model)
-    learn(updater(model, name, stepper=kept, **settings), rollout)
+    learn(updater(model, name, torch_optimizer=kept, **settings), rollout)
     return kept.steps
 
 

@@ -11,6 +11,7 @@ from experiments.reproduce.ipd.matrix import GAMMA, best_plan, softmax_shares
 from experiments.reproduce.ipd.ppo import smooth
 from experiments.reproduce.ipd_kernel.trial import EPOCHS
 from experiments.reproduce.statistics import Array, above_zero, judge, next_deviation, next_mean, over_trials
+from experiments.tables import table
 from games.ipd import PAYOFFS
 
 TRIALS = 10
@@ -114,15 +115,15 @@ def nearer_to_uniform(one: Series) -> NDArray[np.bool_]:
 def matrix_notes(curves: Mapping[str, Series]) -> list[str]:
     """A table of the trials on each matrix that has some."""
     heads = ["matrix", "best plan", "softmax: alternating, cooperate, defect", "trials at the end", "nearer to uniform"]
-    lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
+    rows = []
     for arm in OTHER_MATRICES:
         one, payoff = curves[arm.name], str(arm.recipe.payoff)
         if one.reaches(LONG):
             trials = "; ".join(", ".join(f"{share:.2f}" for share in trial) for trial in one.shares().T)
             line = ", ".join(f"{softmax_shares(payoff)[name]:.2f}" for name in SHARES)
-            cells = [payoff, best_plan(PAYOFFS[payoff], GAMMA), line, trials]
-            lines.append("| " + " | ".join([*cells, f"{nearer_to_uniform(one).sum()} of {one.trials}"]) + " |")
-    return ["\n".join(lines)] if len(lines) > 2 else []
+            uniform = f"{nearer_to_uniform(one).sum()} of {one.trials}"
+            rows.append([payoff, best_plan(PAYOFFS[payoff], GAMMA), line, trials, uniform])
+    return [table(heads, rows)] if rows else []
 
 
 def distance(shares: Array, policy: Mapping[str, float]) -> Array:

@@ -64,7 +64,7 @@ ABLATIONS = [
     _arm("actde-no-dropout", trials=10, dropout=0),
     _arm("actde-q-slow", q_lr=1.25e-4),
     _arm("actde-q-fast", q_lr=2e-3),
-    _arm("actde-lambda-0", lam=0),
+    _arm("actde-lambda-0", gae_lambda=0),
     _arm("actde-no-decay-no-dropout", weight_decay=0, dropout=0),
 ]
 

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.protocol import AgentError
-from agents.storage.run_folder import replace_bytes
 from experiments.reproduce.ipd_kernel.runs import Arm, Job, finished
 from experiments.reproduce.ipd_kernel.trial import COLUMNS
+from games.files import atomic_write
 
 NAME = "trials.safetensors"
 
@@ -40,9 +40,9 @@ class Record:
             AgentError: trials of this arm's name are here, of another recipe.
         """
         recipe = self.recipes.get(job.arm.name)
-        if recipe not in (None, job.arm.recipe.to_dict()):
+        if recipe not in (None, job.arm.recipe.model_dump()):
             raise AgentError(
-                f"the record holds {job.arm.name} by the recipe {recipe}, not by {job.arm.recipe.to_dict()};"
+                f"the record holds {job.arm.name} by the recipe {recipe}, not by {job.arm.recipe.model_dump()};"
                 " choose another folder for the report"
             )
         assert job.seed == self.seed
@@ -55,7 +55,7 @@ class Record:
                 job = Job(arm=arm, trial=trial, seed=self.seed)
                 found = None if self.holds(job) else finished(job, runs)
                 if found is not None:
-                    self.recipes[arm.name] = arm.recipe.to_dict()
+                    self.recipes[arm.name] = arm.recipe.model_dump()
                     self.rows[job.name], self.seconds[job.name] = found[0].astype(np.float16), round(found[1], 1)
 
     def of(self, arm: Arm) -> tuple[NDArray[np.float64], float]:
@@ -71,7 +71,7 @@ class Record:
 
         about = {"seed": self.seed, "columns": COLUMNS, "recipes": self.recipes, "seconds": self.seconds}
         text = json.dumps(about, allow_nan=False, sort_keys=True)
-        replace_bytes(path, save({name: self.rows[name] for name in sorted(self.rows)}, metadata={"about": text}))
+        atomic_write(path, save({name: self.rows[name] for name in sorted(self.rows)}, metadata={"about": text}))
 
 
 def read(path: Path, *, seed: int) -> Record:

@@ -9,9 +9,8 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,9 @@ from numpy.typing import NDArray
 
 from agents.protocol import AgentError
 from agents.storage.checkpoint import read_json, read_tensors
-from agents.storage.run_folder import replace_bytes, replace_text
 from experiments.reproduce.ipd_kernel.trial import EPOCHS, Recipe, Trial
-from experiments.workers import begin_worker
+from games.files import atomic_write
+from games.worker_pool import WorkerPool
 
 ABOUT, CHECKPOINT = "trial.json", "checkpoint.safetensors"
 PIECE = 100
@@ -61,7 +60,7 @@ class Job:
 
     def about(self) -> dict[str, Any]:
         """What it is, as its folder says."""
-        return {"recipe": self.arm.recipe.to_dict(), "seed": self.seed, "trial": self.trial}
+        return {"recipe": self.arm.recipe.model_dump(), "seed": self.seed, "trial": self.trial}
 
 
 def run(jobs: Sequence[Job], runs: Path, *, workers: int, on_progress: Callable[[str, float, float], None]) -> None:
@@ -78,12 +77,12 @@ def run(jobs: Sequence[Job], runs: Path, *, workers: int, on_progress: Callable[
     waiting = deque(job for job in jobs if done[job] < job.arm.rollouts)
     if not waiting:
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=begin_worker, initargs=(1,)) as pool:
+    with WorkerPool(workers) as pool:
         running: dict[Future[int], Job] = {}
         while waiting or running:
             while waiting and len(running) < workers:
                 job = waiting.popleft()
-                running[pool.submit(advance, job, runs)] = job
+                running[pool.submit(_advance_on_one_core, job, runs)] = job
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 job = running.pop(future)
                 done[job] = future.result()
@@ -103,8 +102,16 @@ def advance(job: Job, runs: Path, rollouts: int = PIECE) -> int:
     while len(trial.curves) < until:
         trial.step()
     trial.seconds += time.process_time() - began
-    replace_bytes(folder / CHECKPOINT, save({name: x.contiguous() for name, x in trial.state().items()}))
+    atomic_write(folder / CHECKPOINT, save({name: x.contiguous() for name, x in trial.state().items()}))
     return until
+
+
+def _advance_on_one_core(job: Job, runs: Path) -> int:
+    """`advance` in a worker."""
+    import torch
+
+    torch.set_num_threads(1)
+    return advance(job, runs)
 
 
 def load(job: Job, runs: Path) -> Trial:
@@ -112,7 +119,7 @@ def load(job: Job, runs: Path) -> Trial:
     folder = job.folder(runs)
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / ABOUT).exists():
-        replace_text(folder / ABOUT, json.dumps(job.about(), indent=1, allow_nan=False) + "\n")
+        atomic_write(folder / ABOUT, json.dumps(job.about(), indent=1, allow_nan=False) + "\n")
     _check(job, runs)
     trial = Trial(job.arm.recipe, np.random.SeedSequence(job.seed, spawn_key=(job.trial,)))
     if (folder / CHECKPOINT).exists():

@@ -5,8 +5,7 @@ out files and processes (runs.py).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from actde import Batch, OptimizerConfig, Outputs, make_optimizer
-from actde.fields import Record, choice, flag, number, text
+from actde.config import BelowOne, Config, Fraction, NonNegative, Positive
 from experiments.reproduce.ipd_kernel.kernel import T
 from experiments.reproduce.ipd_kernel.random import Random
 from experiments.reproduce.ipd_kernel.trunk import DECAYED, Model
@@ -28,26 +27,36 @@ COLUMNS = ("alternate", "cooperate", "defect", "reward", "entropy", "advantage_a
 of the policy, nats; mean |advantage|; mean (v - G)^2 and (q - G)^2."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe(Record):
+class Recipe(Config):
     """What may differ between trials; the defaults are the post's ACTDE (public code of its figures)."""
 
-    optimizer: str = text("actde", "update rule")
-    payoff: str = choice("post", "payoff matrix", tuple(PAYOFFS))
-    gamma: float = number(0.5, "discount", high=1)
-    lam: float = number(0.95, "lambda", high=1)
-    whitening: str = choice("none", "of advantages", ("none", "batch"))
-    value_loss: str = choice("ppo", "loss of v", ("ppo", "ilql"))
-    detach_heads: bool = flag(False, "v and q send no gradient into the trunk")
-    lr: float = number(5e-4, "learning rate of AdamW", above=True)
-    q_lr: float | None = number(None, "learning rate of the Q head; none: that of the rest", above=True, optional=True)
-    weight_decay: float = number(0.1, "of AdamW, on matrices")
-    dropout: float = number(0.1, "in the rollout as in the update", high=1, below=True)
+    optimizer: str = "actde"
+    """Update rule."""
+    payoff: Literal[tuple(PAYOFFS)] = "post"  # type: ignore[valid-type]  # the names of the matrices
+    """Payoff matrix."""
+    gamma: Fraction = 0.5
+    """Discount."""
+    gae_lambda: Fraction = 0.95
+    """Lambda of GAE."""
+    whitening: Literal["none", "batch"] = "none"
+    """Advantage normalization."""
+    value_loss: Literal["ppo", "ilql"] = "ppo"
+    """Loss of v."""
+    detach_heads: bool = False
+    """Stop the gradient of v and q at the trunk."""
+    lr: Positive = 5e-4
+    """Learning rate of AdamW."""
+    q_lr: Positive | None = None
+    """Learning rate of the Q head; None: `lr`."""
+    weight_decay: NonNegative = 0.1
+    """Weight decay of AdamW, on matrices only."""
+    dropout: BelowOne = 0.1
+    """Dropout in the rollout and in the update."""
 
-    def settings(self) -> OptimizerConfig:
-        """What the optimizer is told. The rest are the defaults: clip ranges 0.2, value 0.1, Q 1, no entropy bonus."""
-        shared = {name: getattr(self, name) for name in ("gamma", "lam", "whitening", "value_loss")}
-        return OptimizerConfig(**shared)
+    def optimizer_config(self) -> OptimizerConfig:
+        """The optimizer's configuration. Defaults: clip ranges 0.2, value 0.1, Q 1, no entropy bonus."""
+        shared = ("gamma", "gae_lambda", "whitening", "value_loss")
+        return OptimizerConfig(**{name: getattr(self, name) for name in shared})
 
 
 class Trial:
@@ -58,7 +67,7 @@ class Trial:
         weights, play = seed.spawn(2)
         start = torch.Generator().manual_seed(int(weights.generate_state(1)[0]))
         self.model = Model(start, dropout=recipe.dropout, detach_heads=recipe.detach_heads)
-        self.optimizer = make_optimizer(recipe.optimizer, recipe.settings())
+        self.optimizer = make_optimizer(recipe.optimizer, recipe.optimizer_config())
         self.stepper = torch.optim.AdamW(self._groups(), betas=BETAS, fused=True)
         self.random = Random(play)
         self.last = (self.random.uniform()[0] < 0.5).astype(np.int64)

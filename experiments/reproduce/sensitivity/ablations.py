@@ -6,6 +6,7 @@ from experiments.reproduce.finding import Measurement
 from experiments.reproduce.ipd.arms import ACTDE, LONG, PPO, Series
 from experiments.reproduce.sensitivity.factors import interval
 from experiments.reproduce.statistics import Array, above_zero, over_trials
+from experiments.tables import table
 
 STEPS = LONG
 WHAT = {
@@ -43,27 +44,19 @@ def measure(curves: Mapping[str, Series]) -> dict[str, Measurement]:
 
 def notes(curves: Mapping[str, Series]) -> list[str]:
     """The table, what follows from it and what does not."""
-    rows = [name for name in LABELS if curves[name].reaches(STEPS)]
-    if ACTDE.name not in rows or len(rows) < 2:
+    names = [name for name in LABELS if curves[name].reaches(STEPS)]
+    if ACTDE.name not in names or len(names) < 2:
         return []
     heads = ["", "trials", "alternating, steps 200 to 400", "at the end", "st. dev.", "trend of the second half"]
     heads.append("entropy (nats)")
-    lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
-    for name in rows:
-        one = curves[name]
+    rows = []
+    for one in (curves[name] for name in names):
         end, entropy = (one.last(column) for column in ("alternate", "entropy"))
-        cells = [
-            LABELS[name],
-            f"{one.trials}",
-            interval(drift(one) + end, low=0, high=1),
-            interval(end, low=0, high=1),
-            f"{end.std(ddof=1):.2f}",
-            interval(one.trend("alternate")),
-            interval(entropy, low=0),
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
+        shares = [interval(share, low=0, high=1) for share in (drift(one) + end, end)]
+        trend, nats = interval(one.trend("alternate")), interval(entropy, low=0)
+        rows.append([LABELS[one.arm.name], one.trials, *shares, f"{end.std(ddof=1):.2f}", trend, nats])
     about = f"After {STEPS:,} gradient steps; the trend is the change of the share from step 5,000 on (least squares):"
-    return [about, "\n".join(lines), _conclusion(curves, [name for name in rows if name in WHAT])]
+    return [about, table(heads, rows), _conclusion(curves, [name for name in names if name in WHAT])]
 
 
 def _conclusion(curves: Mapping[str, Series], names: Sequence[str]) -> str:

@@ -8,8 +8,11 @@ from scipy import stats
 from experiments.reproduce.finding import Measurement
 from experiments.reproduce.ipd.arms import ACTDE, CELLS, COLLAPSED, MIDDLE, SHARES, SWITCHES, Series
 from experiments.reproduce.statistics import Array, judge, over_trials
+from experiments.tables import table
 
 STEPS = MIDDLE
+CHOICES = (("whitened", "batch", "none"), ("detached", "detached", "shared"), ("ilql", "ilql", "ppo"))
+"""Switch, what the table shows with it, and without it."""
 LEVEL = 0.025
 """Of each of two tests, so that the chance of any false positive is at most 5%."""
 
@@ -53,21 +56,17 @@ def notes(curves: Mapping[str, Series]) -> list[str]:
     """The table of those cells that were run."""
     heads = ["whitening", "heads", "value loss", "trials", "alternating", "st. dev.", "cooperate", "defect"]
     heads += ["entropy (nats)", "below .1 nats"]
-    lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
+    rows = []
     for switches in CELLS:
         one = curves[cell_name(*switches)]
         if one.trials and one.end >= STEPS:
             share, both, none, entropy = (one.last(name, STEPS) for name in (*SHARES, "entropy"))
+            recipe = [new if switch in switches else old for switch, new, old in CHOICES]
             deviation = f"{share.std(ddof=1):.2f}" if one.trials > 1 else ""
-            lines.append(
-                f"| {'batch' if 'whitened' in switches else 'none'}"
-                f" | {'detached' if 'detached' in switches else 'shared'}"
-                f" | {'ilql' if 'ilql' in switches else 'ppo'} | {one.trials}"
-                f" | {interval(share, low=0, high=1)} | {deviation} | {both.mean():.2f}"
-                f" | {none.mean():.2f} | {interval(entropy, low=0)} | {(entropy < COLLAPSED).sum()} |"
-            )
+            shares = [interval(share, low=0, high=1), deviation, f"{both.mean():.2f}", f"{none.mean():.2f}"]
+            rows.append([*recipe, one.trials, *shares, interval(entropy, low=0), (entropy < COLLAPSED).sum()])
     about = f"After {STEPS:,} gradient steps (means over the last 100; Student's 95% intervals over trials):"
-    return [about, "\n".join(lines)] if len(lines) > 2 else []
+    return [about, table(heads, rows)] if rows else []
 
 
 def interval(sample: Array, *, low: float = -math.inf, high: float = math.inf) -> str:

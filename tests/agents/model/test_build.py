@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from agents.model.build import ModelConfig, assemble, build_model, from_config
+from agents.config import ModelConfig
+from agents.model.build import assemble, build_model, from_config
 from agents.protocol import AgentError
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from agents.config import TrainConfig
+from agents.config import UpdateConfig
 from agents.model import cpu_attention
 from agents.model.actor_critic import ActorCritic
 from agents.model.cpu_attention import BLOCK, causal, masked, use_blocks
@@ -62,7 +62,7 @@ def test_memory_stays_linear_in_the_stream() -> None:
     model = tiny_model("llama")
     lm = model.base.to(torch.bfloat16)
     use_blocks(lm)
-    assert MemoryNeeds.of(ActorCritic(lm, model.heads), TrainConfig()).per_pair == 0
+    assert MemoryNeeds.of(ActorCritic(lm, model.heads), UpdateConfig()).per_pair == 0
 
 
 def test_eager_attention_stays_as_it_was() -> None:

@@ -44,7 +44,7 @@ def test_an_episode_records_every_turn() -> None:
         f"Now at {place}." for place in range(1, 5)
     ]
     assert [step.score for step in episode.steps] == [1, 2, 3, 4, 5]
-    assert episode.opening == "You stand at 0." and episode.text_at_end == "Now at 5."
+    assert episode.opening == "You stand at 0." and episode.final_observation == "Now at 5."
     assert episode.won and episode.terminated and not episode.truncated and episode.error is None
     assert (episode.score, episode.max_score, episode.reward, episode.moves) == (5, 5, 5, 5)
 

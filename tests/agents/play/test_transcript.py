@@ -20,7 +20,7 @@ EPISODE = Episode(
     game="corridor",
     seed=17,
     steps=(STEP, replace(STEP, advantage=-0.5)),
-    text_at_end="There.",
+    final_observation="There.",
     score=1.0,
     max_score=None,
     won=True,

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +15,21 @@ import torch
 from safetensors.torch import save_file
 
 import agents.storage.checkpoint
-from actde import OptimizerConfig
-from agents.config import TrainConfig
-from agents.model.build import ModelConfig, assemble
+from agents.config import ModelConfig, TrainConfig
+from agents.model.build import assemble
 from agents.play.runner import EpisodeRunner
 from agents.protocol import AgentError
 from agents.storage.checkpoint import load_agent, newest, read_tensors, save_agent, trained_tensors, verify
-from agents.storage.run_folder import RunFolder, read_metrics, read_settings
+from agents.storage.run_folder import RunFolder, read_config, read_metrics
+from agents.training.factory import make_trainer
 from agents.training.trainer import Trainer
+from games.files import sha256
 from tests import ROOT
 from tests.helpers.scripts import Scene, script
 
-LEARNING = OptimizerConfig(gamma=0.5)
-SETTINGS = TrainConfig(game="bandit", trunk="pico", episodes=4, epochs=1, iterations=2, save_every=1)
+SETTINGS = TrainConfig.from_flat(
+    {"game": "bandit", "trunk": "pico", "episodes": 4, "epochs": 1, "iterations": 2, "save_every": 1, "gamma": 0.5}
+)
 ABOUT = {"name": "tester", "prompt": "plain", "mode": "trie", "context": 64}
 FILES = ("agent.json", "model.safetensors", "tokenizer.json", "training.safetensors", "state.json")
 
@@ -36,7 +37,7 @@ FILES = ("agent.json", "model.safetensors", "tokenizer.json", "training.safetens
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("made") / "run"
-    list(Trainer(SETTINGS, LEARNING, out).run())
+    list(make_trainer(SETTINGS, out).run())
     return out
 
 
@@ -54,8 +55,8 @@ def refused(work: Callable[[], Any], *says: str) -> None:
     assert "\n" not in message and all(part in message for part in says), message
 
 
-def resumed(out: Path, settings: TrainConfig = SETTINGS, learning: OptimizerConfig = LEARNING) -> Trainer:
-    return Trainer(replace(settings, iterations=3), learning, out, resume=True)
+def resumed(out: Path, settings: TrainConfig = SETTINGS) -> Trainer:
+    return make_trainer(settings.replace(iterations=3), out, resume=True)
 
 
 # -- damage ------------------------------------------------------------------------------------------------
@@ -102,7 +103,7 @@ def test_weights_of_another_model(run: Path) -> None:
     def swapped(tensors: dict[str, torch.Tensor]) -> Path:
         save_file(tensors, folder / "model.safetensors")
         about = json.loads((folder / "agent.json").read_text())
-        about["files"]["model.safetensors"] = agents.storage.checkpoint._sha256(folder / "model.safetensors")
+        about["files"]["model.safetensors"] = sha256(folder / "model.safetensors")
         about.pop("digest", None)
         (folder / "agent.json").write_text(json.dumps(about))
         return folder
@@ -118,8 +119,8 @@ def test_weights_of_another_model(run: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"format": 99}, "format 1"),
-        ({"assembly": {"trunk": "pico", "wings": 2}}, "wings"),
+        ({"format": 99}, "format 2"),
+        ({"model": {"trunk": "pico", "wings": 2}}, "wings"),
         ({"config": {"model_type": "no such model"}}, "decoders"),
         ({"prompt": "sung"}, "sung"),
     ],
@@ -142,43 +143,43 @@ def test_no_checkpoint_at_all(tmp_path: Path) -> None:
 
 
 def test_other_settings_are_refused(run: Path) -> None:
-    refused(lambda: resumed(run, replace(SETTINGS, lr=0.5)), "lr=0.0003", "not 0.5")
-    refused(lambda: resumed(run, replace(SETTINGS, trunk="small")), "trunk='pico'")
-    refused(lambda: resumed(run, learning=OptimizerConfig(gamma=0.7)), "gamma=0.5", "not 0.7")
-    resumed(run, replace(SETTINGS, save_every=5, minutes=3.0)).arena.close()
+    refused(lambda: resumed(run, SETTINGS.replace(lr=0.5)), "lr=0.0003", "not 0.5")
+    refused(lambda: resumed(run, SETTINGS.replace(trunk="small")), "trunk='pico'")
+    refused(lambda: resumed(run, SETTINGS.replace(gamma=0.7)), "gamma=0.5", "not 0.7")
+    resumed(run, SETTINGS.replace(save_every=5, minutes=3.0)).runner.close()
 
 
 def test_a_folder_that_holds_something(run: Path, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    refused(lambda: Trainer(SETTINGS, LEARNING, run), "already holds a run", "--resume")
+    refused(lambda: make_trainer(SETTINGS, run), "already holds a run", "--resume")
     assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("precious")
-    refused(lambda: Trainer(SETTINGS, LEARNING, tmp_path / "other"), "is not empty")
-    refused(lambda: Trainer(SETTINGS, LEARNING, tmp_path / "other" / "thesis.txt"), "is not empty")
+    refused(lambda: make_trainer(SETTINGS, tmp_path / "other"), "is not empty")
+    refused(lambda: make_trainer(SETTINGS, tmp_path / "other" / "thesis.txt"), "is not empty")
     refused(lambda: resumed(tmp_path / "nothing"), "no run to resume")
     assert not (tmp_path / "nothing").exists()
 
 
 def test_an_empty_folder_will_do(tmp_path: Path) -> None:
-    Trainer(SETTINGS, LEARNING, tmp_path).arena.close()
-    assert read_settings(tmp_path) == {"train": SETTINGS.to_dict(), "learning": LEARNING.to_dict()}
+    make_trainer(SETTINGS, tmp_path).runner.close()
+    assert read_config(tmp_path) == SETTINGS
 
 
-def test_what_an_older_run_did_not_know_has_its_default(run: Path) -> None:
+def test_a_missing_setting_has_its_default(run: Path) -> None:
     path = run / "settings.json"
     found = json.loads(path.read_text())
-    del found["train"]["greedy_share"], found["learning"]["kl_coef"]
+    del found["imitation"]["greedy_share"], found["optimizer"]["kl_coef"]
     path.write_text(json.dumps(found))
-    assert read_settings(run) == {"train": SETTINGS.to_dict(), "learning": LEARNING.to_dict()}
-    resumed(run).arena.close()
+    assert read_config(run) == SETTINGS
+    resumed(run).runner.close()
     path.write_text(json.dumps(found))
-    refused(lambda: Trainer(replace(SETTINGS, greedy_share=0.5), LEARNING, run, resume=True), "greedy_share=0.0", "0.5")
+    refused(lambda: make_trainer(SETTINGS.replace(greedy_share=0.5), run, resume=True), "greedy_share=0.0", "0.5")
 
 
 def test_a_run_that_cannot_begin_leaves_no_folder(tmp_path: Path) -> None:
-    refused(lambda: Trainer(replace(SETTINGS, trunk="smolm2"), LEARNING, tmp_path / "run"), "smollm2")
-    refused(lambda: Trainer(replace(SETTINGS, prompt="sung"), LEARNING, tmp_path / "run"), "sung")
+    refused(lambda: make_trainer(SETTINGS.replace(trunk="smolm2"), tmp_path / "run"), "smollm2")
+    refused(lambda: make_trainer(SETTINGS.replace(prompt="sung"), tmp_path / "run"), "sung")
     assert not (tmp_path / "run").exists()
 
 
@@ -200,13 +201,21 @@ def test_a_damaged_line_is_named(run: Path, name: str) -> None:
 
 def test_damaged_settings(run: Path) -> None:
     path = run / "settings.json"
-    for text, says in (("{", "damaged"), ('{"train": {}}', "expected"), ('{"train": {"x": 1}, "learning": {}}', "x")):
+    texts = {
+        "{": "damaged",
+        '{"train": {}}': "unknown group 'train'",
+        '{"run": {"x": 1}}': "unknown setting of run 'x'",
+        '{"run": {"lr": 1}}': "it belongs into update",
+        '{"update": {"lr": -1}}': "lr must be a number",
+        '{"update": []}': "update must be a table of settings",
+    }
+    for text, says in texts.items():
         path.write_text(text)
         refused(lambda: resumed(run), "settings.json", says)
 
 
 def test_only_the_newest_two_are_kept(tmp_path: Path) -> None:
-    list(Trainer(replace(SETTINGS, iterations=4), LEARNING, tmp_path / "run").run())
+    list(make_trainer(SETTINGS.replace(iterations=4), tmp_path / "run").run())
     assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == ["000003", "000004"]
 
 
@@ -232,16 +241,16 @@ def test_two_processes_do_not_learn_in_one_folder(run: Path) -> None:
 def test_of_two_new_runs_the_slower_one_changes_nothing(tmp_path: Path) -> None:
     """Both found the folder free; one has even finished when the other begins."""
     first, second = (
-        RunFolder(tmp_path / "run", SETTINGS, learning, resume=False) for learning in (LEARNING, OptimizerConfig())
+        RunFolder(tmp_path / "run", config, resume=False) for config in (SETTINGS, SETTINGS.replace(gamma=0.7))
     )
     first.begin()
     first.release()
     refused(second.begin, "already holds a run")
-    assert read_settings(tmp_path / "run")["learning"] == LEARNING.to_dict()
+    assert read_config(tmp_path / "run") == SETTINGS
 
 
 def test_metrics_that_are_not_finite_become_null(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path / "run", SETTINGS, LEARNING, resume=False)
+    folder = RunFolder(tmp_path / "run", SETTINGS, resume=False)
     folder.begin()
     folder.log({"iteration": 0, "loss": float("nan"), "kl": float("-inf"), "return": 1.5})
     assert read_metrics(tmp_path / "run") == [{"iteration": 0, "loss": None, "kl": None, "return": 1.5}]
@@ -268,7 +277,7 @@ def test_an_interrupted_save_leaves_what_was_there(
     monkeypatch.setattr(agents.storage.checkpoint, where, broken)
     with pytest.raises(type(failure)):
         trainer.save()
-    trainer.arena.close()
+    trainer.runner.close()
     assert content(run / "checkpoints") == before
     monkeypatch.undo()
     load_agent(run)
@@ -289,7 +298,7 @@ def test_a_save_that_cannot_be_put_in_place_puts_the_old_one_back(run: Path, mon
     assert content(run / "checkpoints") == before
     monkeypatch.undo()
     trainer.save()  # in the place of the old one
-    trainer.arena.close()
+    trainer.runner.close()
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["000001", "000002"]
     load_agent(run)
 

@@ -223,7 +223,7 @@ def test_the_loss_is_the_plain_models_cross_entropy_to_the_labels(kind: Kind, be
     labelled = [c.label is not None for s in rollout.segments for c in s.choices]
     assert all(labelled) == (beta == 1.0 and spec is GUIDED) or beta < 1.0
     kept = Kept(model)
-    measures = learn(updater(model, "imitation", stepper=kept, learning=POLICY_ONLY), rollout)
+    measures = learn(updater(model, "imitation", torch_optimizer=kept, learning=POLICY_ONLY), rollout)
     loss = cross_entropy(model, rollout.segments)
     assert measures["policy_loss"] == pytest.approx(float(loss.detach()), rel=1e-4)
     model.zero_grad()
@@ -295,19 +295,19 @@ def episode(index: int, rewards: Sequence[float], *, game: str = "g", won: bool 
     )
     ends: dict[str, Any] = {"score": sum(rewards), "max_score": 3.0, "terminated": True, "truncated": False}
     return Episode(
-        index=index, game=game, seed=0, steps=steps, text_at_end="", won=won, lost=False, moves=len(steps), **ends
+        index=index, game=game, seed=0, steps=steps, final_observation="", won=won, lost=False, moves=len(steps), **ends
     )
 
 
 def test_which_episodes_are_kept_by_hand() -> None:
     four = [episode(0, [0, 2]), episode(1, [2]), episode(2, [1]), episode(3, [1])]
-    assert best_episodes(four, keep=0.25, gamma=0.5) == {1}, "the same reward sooner is better"
-    assert best_episodes(four, keep=0.25, gamma=1.0) == {0, 1}, "of two equal ones both"
-    assert best_episodes(four, keep=0.75, gamma=1.0) == {0, 1}, "never the worst"
-    assert best_episodes(four, keep=1.0, gamma=1.0) == {0, 1, 2, 3}
+    assert best_episodes(four, top_fraction=0.25, gamma=0.5) == {1}, "the same reward sooner is better"
+    assert best_episodes(four, top_fraction=0.25, gamma=1.0) == {0, 1}, "of two equal ones both"
+    assert best_episodes(four, top_fraction=0.75, gamma=1.0) == {0, 1}, "never the worst"
+    assert best_episodes(four, top_fraction=1.0, gamma=1.0) == {0, 1, 2, 3}
     equal, no_reduce = [episode(4, [0, 0], game="h"), episode(5, [0], game="h")], episode(6, [9], game="alone")
-    assert best_episodes([*four, *equal, no_reduce], keep=0.5, gamma=1.0) == {0, 1}, "each game for itself"
-    assert best_episodes([*four, *equal, replace(no_reduce, won=True)], keep=0.25, gamma=0.5) == {1, 6}
+    assert best_episodes([*four, *equal, no_reduce], top_fraction=0.5, gamma=1.0) == {0, 1}, "each game for itself"
+    assert best_episodes([*four, *equal, replace(no_reduce, won=True)], top_fraction=0.25, gamma=0.5) == {1, 6}
 
 
 def test_only_the_kept_episodes_move_the_policy() -> None:
@@ -315,15 +315,15 @@ def test_only_the_kept_episodes_move_the_policy() -> None:
     player = agent(model)
     episodes = played(player, 8)
     segments = player.take_segments()
-    found, metrics = labelled_best(segments, episodes, keep=0.25, gamma=0.5)
-    kept = best_episodes(episodes, keep=0.25, gamma=0.5)
+    found, metrics = labelled_best(segments, episodes, top_fraction=0.25, gamma=0.5)
+    kept = best_episodes(episodes, top_fraction=0.25, gamma=0.5)
     assert 0 < len(kept) < 8 and metrics == {"kept": len(kept) / 8}
     for before, after in zip(segments, found, strict=True):
         assert all(c.label == (c.chosen if after.episode in kept else None) for c in after.choices)
         assert np.array_equal(before.tokens, after.tokens)
     loss = cross_entropy(model, found)
     rollout = RolloutBatch(found, credit="token")
-    measures = learn(updater(model, "rejection", stepper=Kept(model), learning=POLICY_ONLY), rollout)
+    measures = learn(updater(model, "rejection", torch_optimizer=Kept(model), learning=POLICY_ONLY), rollout)
     assert measures["policy_loss"] == pytest.approx(float(loss.detach()), rel=1e-4)
 
 
@@ -332,7 +332,7 @@ def test_rejection_that_keeps_all_imitates_the_play() -> None:
     player = agent(model)
     episodes = played(player, 5)
     segments = player.take_segments()
-    everything, _ = labelled_best(segments, episodes, keep=1.0, gamma=0.5)
+    everything, _ = labelled_best(segments, episodes, top_fraction=1.0, gamma=0.5)
     (found,) = gradients(model, RolloutBatch(everything, credit="token"), "rejection", learning=POLICY_ONLY)
     rows = plain_logprobs(model, segments)
     chosen = [choice.chosen for segment in segments for choice in segment.choices]
@@ -347,7 +347,7 @@ def test_a_freely_written_line_can_be_kept_too() -> None:
     model = tiny_model()
     player = agent(model, mode="free", max_command_tokens=4)
     episodes = played(player, 3)
-    found, _ = labelled_best(player.take_segments(), episodes, keep=1.0, gamma=0.5)
-    measures = learn(updater(model, "rejection", stepper=Kept(model)), RolloutBatch(found, credit="token"))
+    found, _ = labelled_best(player.take_segments(), episodes, top_fraction=1.0, gamma=0.5)
+    measures = learn(updater(model, "rejection", torch_optimizer=Kept(model)), RolloutBatch(found, credit="token"))
     chosen = [choice.logprob for segment in found for choice in segment.choices]
     assert measures["policy_loss"] == pytest.approx(-np.mean(chosen), rel=1e-3)

@@ -2,14 +2,12 @@
 
 import json
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import games
-from actde import OptimizerConfig
 from agents import SHOWN_GAME, games_trained_on
 from agents.config import TrainConfig
 from agents.play import transcript
@@ -17,14 +15,13 @@ from agents.play.episode import Episode
 from agents.protocol import AgentError
 from agents.storage.checkpoint import AGENT, newest, read_json
 from agents.storage.run_folder import read_metrics
+from agents.training.factory import make_trainer
 from agents.training.level_schedule import LevelSchedule
-from agents.training.trainer import Trainer
 from games.game_hash import game_hash
 from games.textworld.generation.make_game import canonical_hash, make_game
 from tests.agents.training.test_trainer import assert_same_run
 
 GAMES = "textworld:coin?level=2..4&seed=1..2"
-LEARNING = OptimizerConfig(gamma=0.9, value_coef=0.5)
 
 
 def specs(game: str = GAMES) -> list[games.GameSpec]:
@@ -39,8 +36,8 @@ def results(of: LevelSchedule, won: list[bool], *, level: int) -> list[Episode]:
     names = [spec.name for spec in of.specs if spec.level == level]
     return [
         Episode(
-            index=i, game=names[i % len(names)], seed=0, steps=(), text_at_end="", score=0.0, max_score=1.0, won=w,
-            lost=False, terminated=True, truncated=False, moves=0,
+            index=i, game=names[i % len(names)], seed=0, steps=(), final_observation="", score=0.0, max_score=1.0,
+            won=w, lost=False, terminated=True, truncated=False, moves=0,
         )
         for i, w in enumerate(won)
     ]  # fmt: skip
@@ -110,16 +107,18 @@ def wanted(**changes: Any) -> TrainConfig:
         "beta_decay": 0.9,
         "promote": 0.5,
         "promote_episodes": 3,
+        "gamma": 0.9,
+        "value_coef": 0.5,
     }
-    return TrainConfig.from_dict(usual | changes)
+    return TrainConfig.from_flat(usual | changes)
 
 
 def test_a_resumed_run_with_teacher_and_promotion_is_uninterrupted(tmp_path: Path) -> None:
-    list(Trainer(wanted(), LEARNING, tmp_path / "whole").run())
-    trainer = Trainer(wanted(), LEARNING, tmp_path / "parts")
+    list(make_trainer(wanted(), tmp_path / "whole").run())
+    trainer = make_trainer(wanted(), tmp_path / "parts")
     for metrics in trainer.run():
         trainer.stopping = metrics["iteration"] == 2
-    list(Trainer(wanted(), LEARNING, tmp_path / "parts", resume=True).run())
+    list(make_trainer(wanted(), tmp_path / "parts", resume=True).run())
     assert_same_run(tmp_path / "parts", tmp_path / "whole")
     lines = read_metrics(tmp_path / "whole")
     assert [line["beta"] for line in lines] == pytest.approx([0.9 * 0.9**i for i in range(6)])
@@ -136,13 +135,13 @@ def test_a_resumed_run_with_teacher_and_promotion_is_uninterrupted(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "changes", [{"optimizer": "rejection", "group_size": 2}, {"teacher": "policy", "beta": 0.0, "promote": None}]
+    "changes", [{"optimizer": "rejection", "group_size": 2}, {"expert": "policy", "beta": 0.0, "promote": None}]
 )
 def test_other_ways_to_imitate_run_and_resume(changes: dict[str, Any], tmp_path: Path) -> None:
     settings = wanted(**({"iterations": 4} | changes))
-    list(Trainer(settings, LEARNING, tmp_path / "whole").run())
-    list(Trainer(replace(settings, iterations=2), LEARNING, tmp_path / "parts").run())
-    list(Trainer(settings, LEARNING, tmp_path / "parts", resume=True).run())
+    list(make_trainer(settings, tmp_path / "whole").run())
+    list(make_trainer(settings.replace(iterations=2), tmp_path / "parts").run())
+    list(make_trainer(settings, tmp_path / "parts", resume=True).run())
     assert_same_run(tmp_path / "parts", tmp_path / "whole")
     entries = list(transcript.read(tmp_path / "whole" / transcript.NAME))
     if "group_size" in changes:
@@ -150,17 +149,17 @@ def test_other_ways_to_imitate_run_and_resume(changes: dict[str, Any], tmp_path:
 
 
 def test_a_budget_of_commands(tmp_path: Path) -> None:
-    trainer = Trainer(wanted(env_steps=60, iterations=1000), LEARNING, tmp_path / "run")
+    trainer = make_trainer(wanted(env_steps=60, iterations=1000), tmp_path / "run")
     steps = [metrics["env_steps"] for metrics in trainer.run()]
     assert steps[-1] >= 60 > steps[-2]
-    longer = Trainer(wanted(env_steps=61, iterations=1000), LEARNING, tmp_path / "run", resume=True)
+    longer = make_trainer(wanted(env_steps=61, iterations=1000), tmp_path / "run", resume=True)
     assert len(list(longer.run())) == int(steps[-1] < 61)
 
 
 @pytest.mark.parametrize("setting", [{"promote": 0.5}, {"promote": None, "stop_success": 0.9}])
 def test_wins_of_a_teacher_who_plays_alone_count_for_nothing(setting: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(AgentError, match="the teacher plays every turn"):
-        Trainer(wanted(**({"beta": 1.0, "beta_decay": 1.0} | setting)), LEARNING, tmp_path / "run")
+    with pytest.raises(AgentError, match="the expert plays every turn"):
+        make_trainer(wanted(**({"beta": 1.0, "beta_decay": 1.0} | setting)), tmp_path / "run")
 
 
 # -- which games -------------------------------------------------------------------------------------------
@@ -183,7 +182,7 @@ def test_a_game_has_one_hash_however_it_is_named(tmp_path: Path) -> None:
 
 def test_an_agent_knows_which_games_it_was_trained_on(tmp_path: Path) -> None:
     settings = wanted(iterations=1, promote=None)
-    list(Trainer(settings, LEARNING, tmp_path / "run").run())
+    list(make_trainer(settings, tmp_path / "run").run())
     about = read_json(newest(tmp_path / "run") / AGENT)
     assert about["trained_on"] == sorted(game_hash(spec) for spec in specs())
     assert games_trained_on(str(tmp_path / "run"), specs("textworld:coin?level=2..3&seed=2..3")) == 2

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from actde import Batch, OptimizerConfig, Targets, make_optimizer, optimizer_class
-from agents.config import TrainConfig
+from agents.config import UpdateConfig
 from agents.language_model.agent import LanguageModelAgent
 from agents.language_model.token_stream import Segment
 from agents.model.actor_critic import ActorCritic
@@ -85,15 +85,15 @@ def train(
     player = LanguageModelAgent(model, words, gamma=GAMMA, record=True)
     taught = DAggerAgent(player, Expert(prefer_policy=True), beta=beta)
     learning = OptimizerConfig(gamma=GAMMA, value_coef=1.0, value_clip_range=None)
-    stepper = make_torch_optimizer(model, TrainConfig(lr=4e-3, value_lr=1e-2, q_lr=1e-2))
-    slower = torch.optim.lr_scheduler.LinearLR(stepper, 1.0, 0.1, total_iters=iterations)
-    update = updater(model, name, stepper=stepper, learning=learning, epochs=8)
+    torch_optimizer = make_torch_optimizer(model, UpdateConfig(lr=4e-3, value_lr=1e-2, q_lr=1e-2))
+    slower = torch.optim.lr_scheduler.LinearLR(torch_optimizer, 1.0, 0.1, total_iters=iterations)
+    update = updater(model, name, torch_optimizer=torch_optimizer, learning=learning, epochs=8)
     with EpisodeRunner([spec], seed=0, parallel=64, shaping=shaping) as arena:
         for iteration in range(iterations):
             episodes = list(arena.play(taught if name == "imitation" else player, 64))
             segments = player.take_segments()
             if name == "rejection":
-                segments, _ = labelled_best(segments, episodes, keep=0.5, gamma=GAMMA)
+                segments, _ = labelled_best(segments, episodes, top_fraction=0.5, gamma=GAMMA)
             rollout = RolloutBatch(segments, credit="token")
             if iteration < iterations - 1:
                 update.learn(rollout, np.random.default_rng(iteration))
@@ -205,7 +205,7 @@ def test_the_advantage_identity() -> None:
     ppo = make_optimizer("ppo", learning).targets(batch)
     later, extra = torch.zeros(len(batch)), torch.zeros_like(batch.values)
     for t in reversed(range(batch.values.shape[1])):
-        later = batch.q_values[:, t] - batch.values[:, t] + batch.discounts[:, t] * learning.lam * later
+        later = batch.q_values[:, t] - batch.values[:, t] + batch.discounts[:, t] * learning.gae_lambda * later
         extra[:, t] = later
     assert_close(found.targets.advantages, ppo.advantages - extra)
     assert_close(found.targets.returns, ppo.returns)

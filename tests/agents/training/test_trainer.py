@@ -1,7 +1,6 @@
 """A run of training: the same command gives the same result, also after an interruption."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from actde import OptimizerConfig
 from agents.config import TrainConfig
 from agents.play import transcript
 from agents.protocol import AgentError
 from agents.storage.checkpoint import load_agent, newest, read_tensors
 from agents.storage.run_folder import read_metrics
-from agents.training.trainer import Trainer
+from agents.training.factory import make_trainer
 
 TIMES = {"seconds", "rollout_seconds", "update_seconds", "steps_per_second", "tokens_per_second"}
-LEARNING = OptimizerConfig(gamma=0.5, value_coef=0.5, kl_coef=0.05, kl_target=0.01)
+LEARNING = {"gamma": 0.5, "value_coef": 0.5, "kl_coef": 0.05, "kl_target": 0.01}
 
 
 def settings(game: str, **changes: Any) -> TrainConfig:
@@ -39,12 +37,12 @@ def settings(game: str, **changes: Any) -> TrainConfig:
         "iterations": 6,
         "save_every": 2,
     }
-    return TrainConfig.from_dict(usual | changes)
+    return TrainConfig.from_flat(usual | LEARNING | changes)
 
 
-def trained(wanted: TrainConfig, out: Path, *, resume: bool = False, learning: OptimizerConfig = LEARNING) -> Path:
+def trained(wanted: TrainConfig, out: Path, *, resume: bool = False) -> Path:
     torch.manual_seed(int.from_bytes(out.name.encode()[:4], "big"))  # what came before must not matter
-    list(Trainer(wanted, learning, out, resume=resume).run())
+    list(make_trainer(wanted, out, resume=resume).run())
     return out
 
 
@@ -77,14 +75,14 @@ def test_the_same_command_gives_the_same_result(whole: tuple[TrainConfig, Path],
 
 def test_another_seed_gives_another_result(whole: tuple[TrainConfig, Path], tmp_path: Path) -> None:
     wanted, run = whole
-    other = trained(replace(wanted, seed=1, iterations=2), tmp_path / "other")
+    other = trained(wanted.replace(seed=1, iterations=2), tmp_path / "other")
     assert timeless(other) != timeless(run)[:2]
     assert (other / transcript.NAME).read_text().splitlines()[0] != (run / transcript.NAME).read_text().splitlines()[0]
 
 
 def test_stopped_and_resumed_is_uninterrupted(whole: tuple[TrainConfig, Path], tmp_path: Path) -> None:
     wanted, run = whole
-    trainer = Trainer(wanted, LEARNING, tmp_path / "run")
+    trainer = make_trainer(wanted, tmp_path / "run")
     for metrics in trainer.run():
         trainer.stopping = metrics["iteration"] == 2
     assert newest(tmp_path / "run").name == "000003"
@@ -95,12 +93,12 @@ def test_killed_and_resumed_is_uninterrupted(whole: tuple[TrainConfig, Path], tm
     """Three iterations, of which two are in the checkpoint; a line of the fourth was half written."""
     wanted, run = whole
     out = tmp_path / "run"
-    trainer = Trainer(wanted, LEARNING, out)
+    trainer = make_trainer(wanted, out)
     for _ in range(3):
         trainer.iterate()
         if trainer.iteration == 2:
             trainer.save()
-    trainer.arena.close()
+    trainer.runner.close()
     for name in ("metrics.jsonl", transcript.NAME):
         with (out / name).open("a") as file:
             file.write('{"iteration": 3, "half')
@@ -109,18 +107,18 @@ def test_killed_and_resumed_is_uninterrupted(whole: tuple[TrainConfig, Path], tm
 
 def test_killed_before_the_first_checkpoint(whole: tuple[TrainConfig, Path], tmp_path: Path) -> None:
     wanted, run = whole
-    trainer = Trainer(wanted, LEARNING, tmp_path / "run")
+    trainer = make_trainer(wanted, tmp_path / "run")
     trainer.iterate()
-    trainer.arena.close()
+    trainer.runner.close()
     assert_same_run(trained(wanted, tmp_path / "run", resume=True), run)
 
 
 def test_a_longer_budget_goes_on(whole: tuple[TrainConfig, Path], tmp_path: Path) -> None:
     wanted, run = whole
-    out = trained(replace(wanted, iterations=4), tmp_path / "run")
+    out = trained(wanted.replace(iterations=4), tmp_path / "run")
     assert [path.name for path in sorted((out / "checkpoints").iterdir())] == ["000002", "000004"]
     assert_same_run(trained(wanted, out, resume=True), run)
-    assert list(Trainer(wanted, LEARNING, out, resume=True).run()) == []  # it is finished
+    assert list(make_trainer(wanted, out, resume=True).run()) == []  # it is finished
 
 
 def test_the_next_rollout_begins_with_the_last_action_of_the_one_before(tmp_path: Path) -> None:
@@ -167,32 +165,33 @@ def test_the_newest_checkpoint_plays(whole: tuple[TrainConfig, Path]) -> None:
 
 def test_the_reference_of_a_resumed_run_is_the_first_policy(tmp_path: Path) -> None:
     wanted = settings("bandit")
-    first = Trainer(wanted, LEARNING, tmp_path / "run")
-    assert first.reference is not None
-    start = {name: tensor.clone() for name, tensor in first.reference.state_dict().items()}
+    first = make_trainer(wanted, tmp_path / "run")
+    assert first.updater.reference is not None
+    start = {name: tensor.clone() for name, tensor in first.updater.reference.state_dict().items()}
     list(first.run())
-    resumed = Trainer(replace(wanted, iterations=7), LEARNING, tmp_path / "run", resume=True)
-    assert resumed.reference is not None
-    assert all(torch.equal(tensor, start[name]) for name, tensor in resumed.reference.state_dict().items())
-    assert resumed.optimizer.kl.coef == first.optimizer.kl.coef != LEARNING.kl_coef
-    resumed.arena.close()
+    resumed = make_trainer(wanted.replace(iterations=7), tmp_path / "run", resume=True)
+    assert resumed.updater.reference is not None
+    assert all(torch.equal(tensor, start[name]) for name, tensor in resumed.updater.reference.state_dict().items())
+    coefs = [trainer.updater.optimizer.kl.coef for trainer in (first, resumed)]
+    assert coefs[0] == coefs[1] != LEARNING["kl_coef"]
+    resumed.runner.close()
 
 
 @pytest.mark.parametrize("rollout_dropout", [False, True])
 def test_dropout_while_playing_is_a_choice(rollout_dropout: bool, tmp_path: Path) -> None:
     wanted = settings("ipd", dropout=0.5, rollout_dropout=rollout_dropout, epochs=1, minibatches=1, iterations=1)
-    trainer = Trainer(wanted, OptimizerConfig(gamma=0.5), tmp_path / "run")
-    trainer.model.train(rollout_dropout)
-    list(trainer.arena.play(trainer.agent, 2))
-    trainer.model.eval()
+    trainer = make_trainer(wanted, tmp_path / "run")
+    trainer.updater.model.train(rollout_dropout)
+    list(trainer.runner.play(trainer.agent, 2))
+    trainer.updater.model.eval()
     off = []
     for segment in trainer.agent.take_segments():
         with torch.no_grad():
-            hidden = trainer.model.hidden(torch.from_numpy(segment.tokens)[None], use_cache=False)[0]
-            values = trainer.model.heads.values(hidden[[c.position for c in segment.choices]])
+            hidden = trainer.updater.model.hidden(torch.from_numpy(segment.tokens)[None], use_cache=False)[0]
+            values = trainer.updater.model.heads.values(hidden[[c.position for c in segment.choices]])
         off += [now - c.value for now, c in zip(values.tolist(), segment.choices, strict=True)]
     assert (np.abs(off).max() > 1e-3) == rollout_dropout
-    trainer.arena.close()
+    trainer.runner.close()
 
 
 @pytest.mark.parametrize(
@@ -201,7 +200,7 @@ def test_dropout_while_playing_is_a_choice(rollout_dropout: bool, tmp_path: Path
         {"optimizer": "ppo"},
         {"credit": "command"},
         {"mode": "free", "rollout_dropout": False},
-        {"stepper": "sgd"},
+        {"torch_optimizer": "sgd"},
         {"q_heads": 2, "head_layers": 2, "detach_q": True, "detach_value": True},
         {"gradient_checkpointing": True, "rollout_dropout": False},
         {"context": 16, "max_turns": 30},
@@ -215,12 +214,12 @@ def test_every_kind_of_run_runs_and_resumes(changes: dict[str, Any], tmp_path: P
     lines = timeless(out)
     assert len(lines) == (1 if "minutes" in changes else 2)
     assert all(value is not None for line in lines for value in line.values())
-    trained(replace(wanted, iterations=3), out, resume=True)
+    trained(wanted.replace(iterations=3), out, resume=True)
     load_agent(out)
 
 
 def test_a_game_without_choices_is_an_error(tmp_path: Path) -> None:
-    trainer = Trainer(settings("bandit", iterations=1), LEARNING, tmp_path / "run")
+    trainer = make_trainer(settings("bandit", iterations=1), tmp_path / "run")
     trainer.agent.record = False
     with pytest.raises(AgentError, match="offers no choice"):
         next(trainer.run())

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from actde import OptimizerConfig
-from agents.config import TrainConfig
+from agents.config import UpdateConfig
 from agents.language_model.token_stream import Choice, Segment
 from agents.model.actor_critic import ActorCritic
 from agents.model.build import from_config
@@ -43,8 +43,8 @@ def test_micro_batches_change_nothing_in_the_gradient(kind: Kind, credit: str) -
 def test_measures_do_not_depend_on_micro_batches() -> None:
     model = tiny_model()
     rollout = rollout_of(model)
-    whole = learn(updater(model, stepper=Kept(model)), rollout)
-    parts = learn(updater(model, stepper=Kept(model), micro_batch_tokens=1), rollout)
+    whole = learn(updater(model, torch_optimizer=Kept(model)), rollout)
+    parts = learn(updater(model, torch_optimizer=Kept(model), micro_batch_tokens=1), rollout)
     assert parts == pytest.approx(whole, rel=1e-4, abs=1e-6)
 
 
@@ -102,7 +102,7 @@ def test_an_advantage_of_zero_is_not_padding() -> None:
     model = tiny_model(init_std=0.0)  # v = q = 0 everywhere
     nothing = ScriptSpec([[Scene("room", dict.fromkeys(OPTIONS, 0.0))] * length for length in (1, 3)])
     rollout = rollout_of(model, spec=nothing)
-    update = updater(model, stepper=Kept(model))
+    update = updater(model, torch_optimizer=Kept(model))
     measures, targets = update.learn(rollout, np.random.default_rng(0))
     assert not targets.advantages.any()
     choices = [c for segment in rollout.segments for c in segment.choices]
@@ -201,7 +201,8 @@ def test_the_rollout_records_target_heads() -> None:
 def test_detached_heads_leave_the_trunk_alone(detach: str, coef: str) -> None:
     def gradient(weight: float, *, cut: bool) -> dict[str, Tensor]:
         heads: dict[str, Any] = {detach: cut}
-        learning = OptimizerConfig.from_dict({"value_coef": 0.5, "q_coef": 0.5} | {coef: weight})
+        coefs: dict[str, Any] = {"value_coef": 0.5, "q_coef": 0.5} | {coef: weight}
+        learning = OptimizerConfig(**coefs)
         model = tiny_model(**heads)
         return gradients(model, rollout_of(model), learning=learning)[0]
 
@@ -241,13 +242,13 @@ def test_each_part_has_its_learning_rate() -> None:
     rollout = rollout_of(model)
     (gradient,) = gradients(model, rollout)
     before = copy.deepcopy(dict(model.named_parameters()))
-    learn(updater(model, stepper=None, lr=0.1, value_lr=0.0, q_lr=0.01), rollout)
+    learn(updater(model, torch_optimizer=None, lr=0.1, value_lr=0.0, q_lr=0.01), rollout)
     for name, parameter in model.named_parameters():
         if name.startswith("heads.value"):
             assert torch.equal(parameter, before[name])
     plain = tiny_model()
-    train = TrainConfig(stepper="sgd", lr=0.1, value_lr=0.0, q_lr=0.01, epochs=1, max_grad_norm=1e9)
-    learn(updater(plain, stepper=make_torch_optimizer(plain, train)), rollout)
+    config = UpdateConfig(torch_optimizer="sgd", lr=0.1, value_lr=0.0, q_lr=0.01, epochs=1, max_grad_norm=1e9)
+    learn(updater(plain, torch_optimizer=make_torch_optimizer(plain, config)), rollout)
     for name, parameter in plain.named_parameters():
         rate = 0.0 if name.startswith("heads.value") else 0.01 if name.startswith("heads.q") else 0.1
         if name in gradient:
@@ -255,7 +256,7 @@ def test_each_part_has_its_learning_rate() -> None:
 
 
 def test_without_rates_of_their_own_the_heads_have_the_policys() -> None:
-    groups = parameter_groups(tiny_model(), TrainConfig(lr=0.7))
+    groups = parameter_groups(tiny_model(), UpdateConfig(lr=0.7))
     assert {group["lr"] for group in groups} == {0.7} and {group["name"] for group in groups} == {
         "policy",
         "value",
@@ -264,26 +265,26 @@ def test_without_rates_of_their_own_the_heads_have_the_policys() -> None:
 
 
 def test_linear_rates_end_one_step_above_nothing_and_constant_ones_stay() -> None:
-    constant = TrainConfig(lr=0.7, q_lr=0.1, iterations=4)
-    linear = replace(constant, schedule="linear")
-    for train, wanted in ((constant, [1.0, 1.0, 1.0, 1.0]), (linear, [1.0, 0.75, 0.5, 0.25])):
-        stepper = make_torch_optimizer(tiny_model(), train)
+    constant = UpdateConfig(lr=0.7, q_lr=0.1)
+    linear = constant.replace(lr_schedule="linear")
+    for config, wanted in ((constant, [1.0, 1.0, 1.0, 1.0]), (linear, [1.0, 0.75, 0.5, 0.25])):
+        torch_optimizer = make_torch_optimizer(tiny_model(), config)
         for iteration, share in enumerate(wanted):
-            set_learning_rates(stepper, train, iteration)
-            rates = {group["name"]: group["lr"] for group in stepper.param_groups}
+            set_learning_rates(torch_optimizer, config, iteration, 4)
+            rates = {group["name"]: group["lr"] for group in torch_optimizer.param_groups}
             assert rates == pytest.approx({"policy": 0.7 * share, "value": 0.7 * share, "q": 0.1 * share})
-        set_learning_rates(stepper, train, 9)  # a run that goes on beyond its budget does not go uphill
-        assert all(group["lr"] >= 0 for group in stepper.param_groups)
+        set_learning_rates(torch_optimizer, config, 9, 4)  # a run that goes on beyond its budget does not go uphill
+        assert all(group["lr"] >= 0 for group in torch_optimizer.param_groups)
 
 
 def test_during_the_warmup_the_heads_learn_and_the_policy_stays() -> None:
     model = tiny_model()
     rollout, before = rollout_of(model), copy.deepcopy(dict(model.named_parameters()))
-    train = TrainConfig(lr=0.01, warmup=2, epochs=1, weight_decay=0.1)
-    stepper = make_torch_optimizer(model, train)
+    config = UpdateConfig(lr=0.01, critic_warmup=2, epochs=1, weight_decay=0.1)
+    torch_optimizer = make_torch_optimizer(model, config)
     for iteration in range(3):
-        set_learning_rates(stepper, train, iteration)
-        learn(updater(model, stepper=stepper), rollout)
+        set_learning_rates(torch_optimizer, config, iteration, 200)
+        learn(updater(model, torch_optimizer=torch_optimizer), rollout)
         moved = {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
         heads = {n for n in before if n.startswith("heads.")}
         assert moved >= heads and (moved == heads) == (iteration < 2)
@@ -302,10 +303,10 @@ def test_weight_decay_acts_on_linear_matrices_only(trunk: Any) -> None:
         model.lm = from_config(trunk, 20, 0.0)
     wanted = linear_matrices(model) - ({"lm.lm_head.weight"} if trunk in ("gpt2", "small") else set())
     before = copy.deepcopy(dict(model.named_parameters()))
-    stepper = make_torch_optimizer(model, TrainConfig(lr=0.5, weight_decay=0.2))
+    torch_optimizer = make_torch_optimizer(model, UpdateConfig(lr=0.5, weight_decay=0.2))
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    stepper.step()
+    torch_optimizer.step()
     shrunk = {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
     assert shrunk == {n for n in wanted if before[n].any()}
     for name in shrunk:
@@ -316,7 +317,7 @@ def test_gradients_are_clipped_together() -> None:
     model = tiny_model()
     rollout = rollout_of(model)
     kept = Kept(model)
-    measures = learn(updater(model, stepper=kept, max_grad_norm=0.01), rollout)
+    measures = learn(updater(model, torch_optimizer=kept, max_grad_norm=0.01), rollout)
     norm = torch.stack([gradient.norm() for gradient in kept.steps[0].values()]).norm()
     assert float(norm) == pytest.approx(0.01, rel=1e-3) and measures["grad_norm"] > 0.02
 
@@ -372,7 +373,8 @@ def test_alternatives_that_only_pad_give_no_nan() -> None:
     reference = tiny_model(seed=7).requires_grad_(False)
     rollout = rollout_of(model, spec=mixed)
     kept = Kept(model)
-    measures = learn(updater(model, stepper=kept, reference=reference, learning=OptimizerConfig(kl_coef=0.5)), rollout)
+    learning = OptimizerConfig(kl_coef=0.5)
+    measures = learn(updater(model, torch_optimizer=kept, reference=reference, learning=learning), rollout)
     assert all(np.isfinite(value) for value in measures.values())
     assert all(bool(gradient.isfinite().all()) for gradient in kept.steps[0].values())
 
@@ -380,7 +382,7 @@ def test_alternatives_that_only_pad_give_no_nan() -> None:
 # -- the text --------------------------------------------------------------------------------------------
 
 
-def plain_text_loss(model: Any, rollout: RolloutBatch) -> Tensor:
+def plain_lm_loss(model: Any, rollout: RolloutBatch) -> Tensor:
     """Mean over all tokens that were not chosen, of all streams, of the plain model's -log p."""
     terms = []
     for segment in rollout.segments:
@@ -392,14 +394,14 @@ def plain_text_loss(model: Any, rollout: RolloutBatch) -> Tensor:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("budget", [1, 4096])
-def test_the_text_loss_is_the_plain_models_on_every_token_that_was_not_chosen(kind: Kind, budget: int) -> None:
+def test_the_lm_loss_is_the_plain_models_on_every_token_that_was_not_chosen(kind: Kind, budget: int) -> None:
     model = tiny_model(kind)
     rollout = rollout_of(model)
     without, kept = gradients(model, rollout)[0], Kept(model)
-    update = updater(model, stepper=kept, text_coef=0.5, text_tokens=1000, micro_batch_tokens=budget)
+    update = updater(model, torch_optimizer=kept, lm_loss_coef=0.5, lm_loss_tokens=1000, micro_batch_tokens=budget)
     measures = learn(update, rollout)
-    loss = plain_text_loss(model, rollout)
-    assert measures["text_loss"] == pytest.approx(float(loss.detach()), rel=1e-4)
+    loss = plain_lm_loss(model, rollout)
+    assert measures["lm_loss"] == pytest.approx(float(loss.detach()), rel=1e-4)
     model.zero_grad()
     torch.autograd.backward(loss)
     for name, parameter in model.named_parameters():
@@ -421,6 +423,6 @@ def test_a_sample_of_the_text_holds_no_choice_and_no_position_twice() -> None:
 def test_reading_is_learned_beside_any_optimizer() -> None:
     model = tiny_model()
     rollout = rollout_of(model)
-    update = updater(model, "ppo", text_coef=1.0, epochs=1, lr=0.01)
-    found = [learn(update, rollout, seed)["text_loss"] for seed in range(12)]
+    update = updater(model, "ppo", lm_loss_coef=1.0, epochs=1, lr=0.01)
+    found = [learn(update, rollout, seed)["lm_loss"] for seed in range(12)]
     assert found[-1] < 0.7 * found[0]

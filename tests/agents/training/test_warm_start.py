@@ -2,25 +2,24 @@
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from actde import OptimizerConfig
 from agents.config import TrainConfig
 from agents.protocol import AgentError
 from agents.storage.checkpoint import AGENT, load_agent, newest, read_json, read_tensors, trained_tensors
 from agents.storage.run_folder import INITIAL, read_metrics
 from agents.training import presets
+from agents.training.factory import make_trainer
 from agents.training.trainer import Trainer
 from tests.agents.training.test_trainer import assert_same_run
 from tests.helpers.models import KINDS, tiny_lm, tokenizer
 
 GAME = "bandit?prompt=you see a&arms=red,blue&rewards=1,0"
-STILL = OptimizerConfig(gamma=1.0, kl_coef=0.3, value_coef=0.0, q_coef=0.0)
+STILL = {"gamma": 1.0, "kl_coef": 0.3, "value_coef": 0.0, "q_coef": 0.0}
 
 
 @pytest.fixture(scope="module", params=[*KINDS, "whole"])
@@ -29,17 +28,16 @@ def prior(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     place, words = tmp_path_factory.mktemp("prior"), tokenizer()
     tiny_lm("llama" if request.param == "whole" else request.param, len(words)).save_pretrained(place / "base")
     words.save_pretrained(place / "base")
-    wanted = TrainConfig(
-        game=GAME, optimizer="ppo", trunk=str(place / "base"), lora=0 if request.param == "whole" else 2,
-        episodes=8, epochs=3, iterations=4, lr=0.02,
-    )  # fmt: skip
-    list(Trainer(wanted, OptimizerConfig(gamma=1.0, entropy_coef=3.0), place / "run").run())
+    settings = {"game": GAME, "optimizer": "ppo", "gamma": 1.0, "entropy_coef": 3.0, "trunk": str(place / "base")}
+    settings |= {"lora": 0 if request.param == "whole" else 2, "episodes": 8, "epochs": 3, "iterations": 4, "lr": 0.02}
+    wanted = TrainConfig.from_flat(settings)
+    list(make_trainer(wanted, place / "run").run())
     return wanted, place / "run"
 
 
-def begun(prior: tuple[TrainConfig, Path], out: Path, *, learning: OptimizerConfig = STILL, **changes: Any) -> Trainer:
-    asked = {"init": str(prior[1]), "epochs": 1, "iterations": 2} | changes
-    return Trainer(TrainConfig.from_dict(prior[0].to_dict() | asked), learning, out)
+def begun(prior: tuple[TrainConfig, Path], out: Path, **changes: Any) -> Trainer:
+    asked = {"init": str(prior[1]), "epochs": 1, "iterations": 2, "entropy_coef": 0.0} | STILL | changes
+    return make_trainer(prior[0].replace(**asked), out)
 
 
 def test_it_begins_with_the_priors_weights_and_keeps_them_as_its_first_policy(
@@ -49,41 +47,44 @@ def test_it_begins_with_the_priors_weights_and_keeps_them_as_its_first_policy(
     wanted = read_tensors(newest(prior[1]) / "model.safetensors")
     bare = read_tensors(prior[1] / INITIAL / "model.safetensors")
     assert any(not torch.equal(wanted[name], bare[name]) for name in wanted)
-    for found in (trained_tensors(trainer.model), read_tensors(tmp_path / "run" / INITIAL / "model.safetensors")):
+    for found in (
+        trained_tensors(trainer.updater.model),
+        read_tensors(tmp_path / "run" / INITIAL / "model.safetensors"),
+    ):
         assert found.keys() == wanted.keys() and all(torch.equal(found[name], wanted[name]) for name in wanted)
-    trainer.arena.close()
+    trainer.runner.close()
 
 
 def test_the_kl_is_to_the_prior_and_0_before_the_first_step(prior: tuple[TrainConfig, Path], tmp_path: Path) -> None:
     trainer = begun(prior, tmp_path / "run", lr=0.1)
     assert trainer.iterate()["kl_ref"] == pytest.approx(0.0, abs=1e-6)
     assert trainer.iterate()["kl_ref"] > 1e-3, "it has moved, and the reference has not"
-    trainer.arena.close()
-    bare = Trainer(replace(prior[0], epochs=1), STILL, tmp_path / "bare")
+    trainer.runner.close()
+    bare = make_trainer(prior[0].replace(epochs=1, entropy_coef=0.0, **STILL), tmp_path / "bare")
     assert bare.iterate()["kl_ref"] == pytest.approx(0.0, abs=1e-6)
-    bare.arena.close()
+    bare.runner.close()
 
 
 def test_the_reference_shares_the_trunk_below_an_adapter(prior: tuple[TrainConfig, Path], tmp_path: Path) -> None:
     trainer = begun(prior, tmp_path / "run")
-    assert trainer.reference is not None
-    ours, theirs = (dict(m.named_parameters()) for m in (trainer.model, trainer.reference))
+    assert trainer.updater.reference is not None
+    ours, theirs = (dict(m.named_parameters()) for m in (trainer.updater.model, trainer.updater.reference))
     for name, parameter in ours.items():
         assert (parameter is theirs[name]) == (not parameter.requires_grad), name
         assert not theirs[name].requires_grad or parameter is theirs[name]
-    trainer.arena.close()
+    trainer.runner.close()
 
 
 def test_resumed_is_uninterrupted_though_the_prior_is_gone(prior: tuple[TrainConfig, Path], tmp_path: Path) -> None:
     moved = Path(shutil.copytree(prior[1], tmp_path / "prior"))
     changes: dict[str, Any] = {"init": str(moved), "iterations": 4, "save_every": 2, "lr": 0.02, "dropout": 0.1}
-    changes |= {} if prior[0].lora else {"dropout": 0.0}
+    changes |= {} if prior[0].model.lora else {"dropout": 0.0}
     list(begun(prior, tmp_path / "whole", **changes).run())
     trainer = begun(prior, tmp_path / "parts", **changes)
     for metrics in trainer.run():
         trainer.stopping = metrics["iteration"] == 1
     shutil.rmtree(moved)
-    list(Trainer(trainer.settings, STILL, tmp_path / "parts", resume=True).run())
+    list(make_trainer(trainer.config, tmp_path / "parts", resume=True).run())
     assert_same_run(tmp_path / "parts", tmp_path / "whole")
     assert read_metrics(tmp_path / "whole")[-1]["kl_ref"] > 1e-3
 
@@ -92,20 +93,20 @@ def test_heads_that_the_prior_lacks_begin_new_and_those_too_many_are_left_out(
     prior: tuple[TrainConfig, Path], tmp_path: Path
 ) -> None:
     actde = begun(prior, tmp_path / "actde", optimizer="actde", target_q=True)
-    assert actde.notes == [f"{prior[1]} has no Q head: it begins new"]
+    assert actde.notes == [f"{prior[1]} has no Q head: it starts untrained"]
     list(actde.run())
-    again = begun((actde.settings, tmp_path / "actde"), tmp_path / "again")
+    again = begun((actde.config, tmp_path / "actde"), tmp_path / "again")
     assert again.notes == []
     wanted = read_tensors(newest(tmp_path / "actde") / "model.safetensors")
-    assert all(torch.equal(tensor, wanted[name]) for name, tensor in trained_tensors(again.model).items())
-    plain = begun((actde.settings, tmp_path / "actde"), tmp_path / "ppo", optimizer="ppo", target_q=False)
-    assert plain.notes == [] and not any(".q." in name for name in trained_tensors(plain.model))
+    assert all(torch.equal(tensor, wanted[name]) for name, tensor in trained_tensors(again.updater.model).items())
+    plain = begun((actde.config, tmp_path / "actde"), tmp_path / "ppo", optimizer="ppo", target_q=False)
+    assert plain.notes == [] and not any(".q." in name for name in trained_tensors(plain.updater.model))
     for trainer in (again, plain):
-        trainer.arena.close()
+        trainer.runner.close()
 
 
 def test_a_bare_model_is_a_prior_too(prior: tuple[TrainConfig, Path], tmp_path: Path) -> None:
-    trainer = begun((prior[0], prior[1] / INITIAL), tmp_path / "run", learning=replace(STILL, value_coef=0.5))
+    trainer = begun((prior[0], prior[1] / INITIAL), tmp_path / "run", value_coef=0.5)
     assert [metrics["iteration"] for metrics in trainer.run()] == [0, 1]
     load_agent(tmp_path / "run")
 
@@ -113,7 +114,7 @@ def test_a_bare_model_is_a_prior_too(prior: tuple[TrainConfig, Path], tmp_path: 
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"lora": 3}, "this run has lora=3; begin with the same --lora"),
+        ({"lora": 3}, "this run has lora=3; use the same --lora"),
         ({"head_layers": 2}, "head_layers=1, this run has head_layers=2"),
         ({"dtype": "bfloat16"}, "dtype='float32', this run has dtype='bfloat16'"),
         ({"trunk": "pico", "lora": 0}, "this run has trunk='pico'"),
@@ -130,17 +131,17 @@ def test_another_assembly_is_one_line(
 
 
 def test_other_words_are_another_assembly(tmp_path: Path) -> None:
-    wanted = TrainConfig(game="bandit", trunk="pico", episodes=4, iterations=1)
-    list(Trainer(wanted, OptimizerConfig(), tmp_path / "prior").run())
-    other = replace(wanted, game="bandit?prompt=We had a&arms= rain, snow&rewards=1,0", init=str(tmp_path / "prior"))
-    with pytest.raises(AgentError, match="reads other words as tokens"):
-        Trainer(other, OptimizerConfig(), tmp_path / "run")
+    wanted = TrainConfig.from_flat({"game": "bandit", "trunk": "pico", "episodes": 4, "iterations": 1})
+    list(make_trainer(wanted, tmp_path / "prior").run())
+    other = wanted.replace(game="bandit?prompt=We had a&arms= rain, snow&rewards=1,0", init=str(tmp_path / "prior"))
+    with pytest.raises(AgentError, match="has another vocabulary"):
+        make_trainer(other, tmp_path / "run")
 
 
 def test_a_run_has_the_trunk_of_its_prior_unless_one_is_named(prior: tuple[TrainConfig, Path]) -> None:
-    settings, _ = presets.resolve({"init": str(prior[1]), "game": GAME, "lr": 0.5})
-    assert (settings.trunk, settings.lora, settings.lr) == (prior[0].trunk, prior[0].lora, 0.5)
-    assert presets.resolve({"init": str(prior[1]), "game": GAME, "trunk": "pico"})[0].trunk == "pico"
+    config, before = presets.resolve({"init": str(prior[1]), "game": GAME, "lr": 0.5}), prior[0].model
+    assert (config.model.trunk, config.model.lora, config.update.lr) == (before.trunk, before.lora, 0.5)
+    assert presets.resolve({"init": str(prior[1]), "game": GAME, "trunk": "pico"}).model.trunk == "pico"
 
 
 def test_the_games_of_the_prior_count_as_trained_on(prior: tuple[TrainConfig, Path], tmp_path: Path) -> None:
@@ -156,17 +157,23 @@ def test_the_games_of_the_prior_count_as_trained_on(prior: tuple[TrainConfig, Pa
 
 def test_imitation_has_presets_of_its_own_for_text_adventures() -> None:
     asked = {"game": "textworld:simple?seed=1", "optimizer": "imitation", "trunk": "smollm2"}
-    settings, learning = presets.resolve(asked)
-    assert (settings.lr, settings.episodes, settings.epochs, settings.max_turns) == (3e-4, 4, 1, None)
-    assert (settings.lora, settings.dtype, settings.detach_q, learning.entropy_coef) == (16, "bfloat16", True, 0.0)
-    assert presets.resolve(asked | {"optimizer": "ppo"})[0].lr == 1e-4
-    assert presets.resolve(asked | {"lr": 0.5})[0].lr == 0.5
-    small = presets.resolve({"game": asked["game"], "optimizer": "imitation"})[0]
+    config = presets.resolve(asked)
+    assert (config.update.lr, config.rollout.episodes, config.update.epochs, config.rollout.max_turns) == (
+        3e-4,
+        4,
+        1,
+        None,
+    )
+    assert (config.model.lora, config.model.dtype, config.model.detach_q) == (16, "bfloat16", True)
+    assert config.optimizer.entropy_coef == 0.0
+    assert presets.resolve(asked | {"optimizer": "ppo"}).update.lr == 1e-4
+    assert presets.resolve(asked | {"lr": 0.5}).update.lr == 0.5
+    small = presets.resolve({"game": asked["game"], "optimizer": "imitation"}).update
     assert (small.lr, small.value_lr) == (1e-3, 1e-2)
     going_on = {"game": asked["game"], "init": "anywhere", "trunk": "small"}
     for optimizer in ("imitation", "rejection"):
-        settings, _ = presets.resolve(going_on | {"optimizer": optimizer})
-        assert (settings.lr, settings.warmup) == (1e-4, 0), "what begins with a prior takes smaller steps"
-    reinforced, learned = presets.resolve(going_on | {"optimizer": "ppo"})
-    assert reinforced.warmup > 0 and reinforced.epochs == 1 and learned.entropy_coef == 0.0
-    assert learned.advantage == "return"
+        update = presets.resolve(going_on | {"optimizer": optimizer}).update
+        assert (update.lr, update.critic_warmup) == (1e-4, 0), "a warm start takes smaller steps"
+    config = presets.resolve(going_on | {"optimizer": "ppo"})
+    assert config.update.critic_warmup > 0 and config.update.epochs == 1
+    assert config.optimizer.entropy_coef == 0.0 and config.optimizer.advantage == "return"

@@ -8,16 +8,15 @@ from typing import Any
 import pytest
 
 import games
-from actde import OptimizerConfig
 from agents import AgentError
 from agents.config import TrainConfig
 from agents.registry import TRAINED, agent_folder, make_agent
-from agents.training.trainer import Trainer
+from agents.training.factory import make_trainer
 from experiments.card import held_out, rows, tasks
 from experiments.card.document import MARK, markdown
 from experiments.card.rows import Player, play, players
 from games.game_hash import game_hash
-from games.textworld.generation.dataset import split_of
+from games.textworld.generation.manifest import split_of
 from games.textworld.generation.reserved_seeds import RESERVED
 from tests import ROOT
 
@@ -82,7 +81,7 @@ def test_held_out_games_are_different_reserved_and_of_the_test_split(game_cache:
 def test_training_refuses_reserved_seeds(tmp_path: Path) -> None:
     game = f"textworld:coin?level=1&seed={RESERVED.start + 5}"
     with pytest.raises(games.GameError, match="held out for evaluation"):
-        Trainer(TrainConfig(game=game), OptimizerConfig(), tmp_path / "run")
+        make_trainer(TrainConfig.from_flat({"game": game}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -163,8 +162,8 @@ def test_a_trained_agent_plays_sampled_and_greedy_and_brings_the_games_that_it_k
     (small,) = (player for player in plain if player.name == "actde-small")
     assert (small.digest, small.trained_on) == (about["digest"], frozenset(about["trained_on"]))
     del about["trained_on"]
-    about["made_by"]["train"]["game"] = "textworld:coin?level=3&goal=none&seed=0..1"
-    hashes = {game_hash(spec) for spec in games.resolve(about["made_by"]["train"]["game"])}
+    about["made_by"]["run"]["game"] = "textworld:coin?level=3&goal=none&seed=0..1"
+    hashes = {game_hash(spec) for spec in games.resolve(about["made_by"]["run"]["game"])}
     assert set(rows._trained_on(about)) == hashes, "an older checkpoint names its games"
     with pytest.raises(AgentError, match="unknown agent"):
         players("nobody", pytest.fail)

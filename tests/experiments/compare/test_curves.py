@@ -6,16 +6,14 @@ from typing import Any
 
 import pytest
 
-from actde import OptimizerConfig
 from agents.config import TrainConfig
 from agents.protocol import AgentError
 from experiments.compare.curves import alike, draw, main
 
 
-def a_run(folder: Path, rewards: list[float], *, kl: float = 0.0, **train: Any) -> Path:
+def a_run(folder: Path, rewards: list[float], **settings: Any) -> Path:
     folder.mkdir()
-    settings = {"train": TrainConfig(**train).to_dict(), "learning": OptimizerConfig(kl_coef=kl).to_dict()}
-    (folder / "settings.json").write_text(json.dumps(settings))
+    (folder / "settings.json").write_text(TrainConfig.from_flat(settings).model_dump_json())
     lines = [{"episodes": 4 * (n + 1), "reward": reward, "turn_entropy": 1.0} for n, reward in enumerate(rewards)]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return folder
@@ -24,7 +22,7 @@ def a_run(folder: Path, rewards: list[float], *, kl: float = 0.0, **train: Any) 
 def test_runs_that_differ_in_the_seed_alone_share_a_line(tmp_path: Path) -> None:
     first = a_run(tmp_path / "a", [0.0], optimizer="ppo", seed=0)
     second = a_run(tmp_path / "b", [0.0], optimizer="ppo", seed=1)
-    third = a_run(tmp_path / "c", [0.0], optimizer="ppo", kl=0.5)
+    third = a_run(tmp_path / "c", [0.0], optimizer="ppo", kl_coef=0.5)
     fourth = a_run(tmp_path / "d", [0.0], optimizer="actde", q_lr=0.1)
     assert alike([first, second]) == {"ppo": [first, second]}
     assert list(alike([first, third])) == ["ppo, kl_coef 0.0", "ppo, kl_coef 0.5"]

@@ -1,7 +1,6 @@
 """What a finished run is measured by: real small runs, from the policy that they began with to their report."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from actde import OptimizerConfig
 from agents.config import TrainConfig
 from agents.protocol import Turn
 from agents.storage.checkpoint import load_agent, newest, read_tensors
 from agents.storage.run_folder import INITIAL, read_metrics
 from agents.training import presets
-from agents.training.trainer import Trainer
+from agents.training.factory import make_trainer
 from experiments.compare import measure, report
 from experiments.compare.collapse_tables import collapse_section
 from experiments.compare.measure import implied_temperature, kept, measures
@@ -28,17 +26,17 @@ def settings(game: str, **changes: Any) -> TrainConfig:
     usual: dict[str, Any] = {"game": game, "trunk": "pico", "episodes": 6, "parallel": 6, "iterations": 3, "lr": 0.01}
     if game.startswith("ipd"):
         usual["max_turns"] = 8
-    return TrainConfig.from_dict(usual | changes)
+    return TrainConfig.from_flat(usual | changes)
 
 
-def trained(wanted: TrainConfig, out: Path, learning: OptimizerConfig | None = None) -> Path:
+def trained(wanted: TrainConfig, out: Path) -> Path:
     torch.manual_seed(99)  # what came before must not matter
-    list(Trainer(wanted, learning or OptimizerConfig(), out, resume=out.exists()).run())
+    list(make_trainer(wanted, out, resume=out.exists()).run())
     return out
 
 
-def measured(run: Path, wanted: TrainConfig, learning: OptimizerConfig | None = None) -> dict[str, Any]:
-    found = measures(run, wanted, learning or OptimizerConfig(), episodes=EPISODES)
+def measured(run: Path, wanted: TrainConfig) -> dict[str, Any]:
+    found = measures(run, wanted, episodes=EPISODES)
     return json.loads(json.dumps(found, allow_nan=False))  # type: ignore[no-any-return]
 
 
@@ -64,23 +62,15 @@ def test_the_first_policy_is_kept_bit_for_bit_however_often_a_run_is_interrupted
     run: tuple[TrainConfig, Path], tmp_path: Path
 ) -> None:
     wanted, whole = run
-    trainer = Trainer(wanted, OptimizerConfig(), tmp_path / "run")
-    fresh = {name: tensor.clone() for name, tensor in trainer.model.named_parameters()}
+    trainer = make_trainer(wanted, tmp_path / "run")
+    fresh = {name: tensor.clone() for name, tensor in trainer.updater.model.named_parameters()}
     trainer.iterate()
-    trainer.arena.close()  # killed before its first checkpoint
-    trained(replace(wanted, iterations=2), tmp_path / "run")
+    trainer.runner.close()  # killed before its first checkpoint
+    trained(wanted.replace(iterations=2), tmp_path / "run")
     trained(wanted, tmp_path / "run")
     for folder in (whole, tmp_path / "run"):
         assert_equal(weights(folder / INITIAL), fresh)
     assert not torch.equal(weights(newest(whole))["lm.lm_head.weight"], fresh["lm.lm_head.weight"])
-
-
-def test_an_older_run_gets_its_first_policy_when_it_goes_on(run: tuple[TrainConfig, Path], tmp_path: Path) -> None:
-    wanted, whole = run
-    old = trained(replace(wanted, iterations=2), tmp_path / "run")
-    (old / INITIAL).rename(tmp_path / "gone")
-    trained(wanted, old)
-    assert_equal(weights(old / INITIAL), weights(whole / INITIAL))
 
 
 def test_the_first_policy_of_an_adapter_is_the_trunk_without_it_bit_for_bit(tmp_path: Path) -> None:
@@ -106,7 +96,7 @@ def test_the_first_policy_of_an_adapter_is_the_trunk_without_it_bit_for_bit(tmp_
 def test_every_measure_of_a_run(run: tuple[TrainConfig, Path]) -> None:
     wanted, folder = run
     found = measured(folder, wanted)["collapse"]
-    ipd = wanted.game == "ipd"
+    ipd = wanted.run.game == "ipd"
     assert found["decisions"] == EPISODES * (8 if ipd else 1)
     assert 0 < found["entropy"] <= np.log(2)
     assert found["kl_initial"] > 0
@@ -130,7 +120,7 @@ def test_measures_are_kept_until_agent_or_number_of_episodes_change(
     run: tuple[TrainConfig, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted, _ = run
-    out = trained(replace(wanted, iterations=1), tmp_path / "run")
+    out = trained(wanted.replace(iterations=1), tmp_path / "run")
     assert kept(out, episodes=EPISODES) is None
     first = measured(out, wanted)
     monkeypatch.setattr(measure, "evaluate", None)  # nothing is played again
@@ -144,7 +134,7 @@ def test_measures_are_kept_until_agent_or_number_of_episodes_change(
 
 def test_one_seed_gives_the_same_measures_again(run: tuple[TrainConfig, Path]) -> None:
     wanted, folder = run
-    again = [measure._measure(folder, wanted, OptimizerConfig(), episodes=EPISODES) for _ in range(2)]
+    again = [measure._measure(folder, wanted, episodes=EPISODES) for _ in range(2)]
     assert again[0] == again[1] == measured(folder, wanted)
 
 
@@ -152,8 +142,8 @@ def test_ppo_has_no_q_to_compare_with_unless_it_is_trained(tmp_path: Path) -> No
     wanted = settings("bandit", optimizer="ppo")
     without = measured(trained(wanted, tmp_path / "plain"), wanted)["collapse"]
     assert without["tilted"] is None and without["kl_initial"] > 0
-    learning = OptimizerConfig(train_q=True)
-    with_q = measured(trained(wanted, tmp_path / "q", learning), wanted, learning)["collapse"]
+    wanted = wanted.replace(train_q=True)
+    with_q = measured(trained(wanted, tmp_path / "q"), wanted)["collapse"]
     assert with_q["tilted"]["best_kl"] <= with_q["kl_initial"]
 
 
@@ -179,10 +169,10 @@ def test_detached_q_leaves_ppos_policy_alone_as_long_as_gradients_are_not_clippe
     but for the norm to which all gradients are clipped."""
 
     def policy(train_q: bool, norm: float, **changes: Any) -> dict[str, torch.Tensor]:
-        wanted = settings("bandit", optimizer="ppo", max_grad_norm=norm, **changes)
+        wanted = settings("bandit", optimizer="ppo", max_grad_norm=norm, train_q=train_q, **changes)
         out = tmp_path / f"{len(list(tmp_path.iterdir()))}"
-        trainer = Trainer(wanted, OptimizerConfig(train_q=train_q), out)
-        torch.nn.init.constant_(trainer.model.heads.value.out.weight, 0.01)
+        trainer = make_trainer(wanted, out)
+        torch.nn.init.constant_(trainer.updater.model.heads.value.out.weight, 0.01)
         list(trainer.run())
         return {key: value for key, value in weights(newest(out)).items() if not key.startswith("heads.q")}
 
@@ -197,20 +187,20 @@ def test_detached_q_leaves_ppos_policy_alone_as_long_as_gradients_are_not_clippe
 @pytest.mark.parametrize(
     ("asked", "tau"),
     [
-        ({"stepper": "sgd", "lr": 0.05, "q_lr": 0.025}, 1.0),
-        ({"stepper": "sgd", "lr": 0.05, "q_lr": 0.1}, 4.0),
-        ({"stepper": "sgd", "lr": 0.05, "q_coef": 0.25}, 0.5),
+        ({"torch_optimizer": "sgd", "lr": 0.05, "q_lr": 0.025}, 1.0),
+        ({"torch_optimizer": "sgd", "lr": 0.05, "q_lr": 0.1}, 4.0),
+        ({"torch_optimizer": "sgd", "lr": 0.05, "q_coef": 0.25}, 0.5),
         ({"lr": 0.05, "q_lr": 0.025}, None),
-        ({"stepper": "sgd", "optimizer": "ppo", "train_q": True}, None),
-        ({"stepper": "sgd", "whitening": "batch"}, None),
-        ({"stepper": "sgd", "q_coef": 0.0}, None),
-        ({"stepper": "sgd", "game": "ipd", "weight_decay": 0.0}, None),
-        ({"stepper": "sgd", "game": "ipd", "weight_decay": 0.0, "lam": 0.0, "lr": 0.1}, 2.0),
-        ({"stepper": "sgd", "game": "ipd", "lam": 0.0}, None),
+        ({"torch_optimizer": "sgd", "optimizer": "ppo", "train_q": True}, None),
+        ({"torch_optimizer": "sgd", "whitening": "batch"}, None),
+        ({"torch_optimizer": "sgd", "q_coef": 0.0}, None),
+        ({"torch_optimizer": "sgd", "game": "ipd", "weight_decay": 0.0}, None),
+        ({"torch_optimizer": "sgd", "game": "ipd", "weight_decay": 0.0, "gae_lambda": 0.0, "lr": 0.1}, 2.0),
+        ({"torch_optimizer": "sgd", "game": "ipd", "gae_lambda": 0.0}, None),
     ],
 )
 def test_the_temperature_that_step_sizes_imply(asked: dict[str, Any], tau: float | None) -> None:
-    assert implied_temperature(*presets.resolve({"game": "bandit"} | asked)) == (None if tau is None else tau)
+    assert implied_temperature(presets.resolve({"game": "bandit"} | asked)) == (None if tau is None else tau)
 
 
 # -- the shares of strategies, along training and in the report --------------------------------------------------
@@ -220,7 +210,7 @@ def test_shares_of_strategies_are_metrics_of_training(run: tuple[TrainConfig, Pa
     wanted, folder = run
     for line in read_metrics(folder):
         shares = {name: value for name, value in line.items() if name.startswith("share_")}
-        if wanted.game == "ipd":
+        if wanted.run.game == "ipd":
             assert list(shares) == ["share_cooperate", "share_defect", "share_alternate"]
             assert sum(shares.values()) == pytest.approx(1)
         else:
@@ -232,16 +222,16 @@ def test_a_report_says_of_each_seed_what_was_measured(run: tuple[TrainConfig, Pa
     found = measured(folder, wanted)
     curves = {name: [line[name] for line in read_metrics(folder)] for name in read_metrics(folder)[0]}
     what = {"name": "a", "optimizer": "actde", "seed": 0, "setting": None, "value": None}
-    row = {**what, "settings": {"train": wanted.to_dict()}, "curves": curves, **found}
+    row = {**what, "settings": wanted.model_dump(), "curves": curves, **found}
     other = json.loads(json.dumps(row))
     other["seed"], other["collapse"]["entropy"] = 1, row["collapse"]["entropy"] / 2
-    report.write(tmp_path, {"command": "c", "game": wanted.game, "episodes": EPISODES}, [row, other])
+    report.write(tmp_path, {"command": "c", "game": wanted.run.game, "episodes": EPISODES}, [row, other])
     assert (tmp_path / "collapse.svg").stat().st_size > 1000
-    assert (tmp_path / "kept.svg").exists() == (wanted.game != "ipd")
+    assert (tmp_path / "kept.svg").exists() == (wanted.run.game != "ipd")
     text = (tmp_path / "README.md").read_text()
     mean = row["collapse"]["entropy"] * 0.75
     assert f"| actde | 2 | {mean:.3g} (" in text
-    assert ("share of alternate" in text) == ("pass@1" not in text) == (wanted.game == "ipd")
-    assert "won, sampled" not in text or wanted.game != "ipd"
+    assert ("share of alternate" in text) == ("pass@1" not in text) == (wanted.run.game == "ipd")
+    assert "won, sampled" not in text or wanted.run.game != "ipd"
     plain = "\n".join(collapse_section([row], None, EPISODES))
     assert f"| actde | 1 | {row['collapse']['entropy']:.3g} | " in plain

@@ -25,7 +25,7 @@ def test_every_stage_runs_and_the_same_command_goes_on(tmp_path: Path, monkeypat
     assert made == {"games-imitation": 4, "games-reinforcement": 2}
     assert make_agent(str(tmp_path / "ppo-small"), seed=0).name == "ppo"
     about = json.loads((tmp_path / "ppo-small" / "agent.json").read_text())
-    assert about["made_by"]["train"]["init"] == str(tmp_path / "prior")
+    assert about["made_by"]["run"]["init"] == str(tmp_path / "prior")
 
     again = [small_agent.resumed(stage) for stage in small_agent.stages("ppo", tmp_path)]
     assert again[1] == ["train", "--resume", "--out", str(tmp_path / "prior")]

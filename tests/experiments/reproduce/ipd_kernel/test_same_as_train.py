@@ -9,6 +9,7 @@ import torch
 
 from agents.language_model.token_stream import Choice, Segment
 from agents.training import presets
+from agents.training.factory import make_trainer
 from agents.training.rollout_batch import RolloutBatch
 from agents.training.trainer import Trainer
 from experiments.reproduce.ipd_kernel.kernel import S, T
@@ -19,7 +20,7 @@ from tests.helpers.dilemma import generic_names
 
 def trainer(place: Path, **settings: Any) -> Trainer:
     asked = {"game": "ipd", "trunk": "pico", "seed": 5, "save_every": 10_000, "iterations": 10_000} | settings
-    return Trainer(*presets.resolve(asked), place / "run", resume=False)
+    return make_trainer(presets.resolve(asked), place / "run")
 
 
 def recorded(trial: Trial) -> RolloutBatch:
@@ -53,7 +54,7 @@ def recorded(trial: Trial) -> RolloutBatch:
     ("recipe", "settings"),
     [
         ({}, {}),
-        ({"optimizer": "ppo", "lam": 0.5}, {}),
+        ({"optimizer": "ppo", "gae_lambda": 0.5}, {}),
         ({"whitening": "batch", "value_loss": "ilql", "q_lr": 2e-3}, {}),
         ({"detach_heads": True, "weight_decay": 0.0}, {"detach_value": True, "detach_q": True}),
     ],
@@ -68,15 +69,14 @@ def test_one_rollout_teaches_both_the_same(recipe: dict[str, Any], settings: dic
     q_heads = {"train_q": True} if recipe.get("optimizer") == "ppo" else {}
     same = {name: value for name, value in recipe.items() if name != "detach_heads"}
     generic = trainer(tmp_path, dropout=0.0, **{"optimizer": "actde"} | same | settings | q_heads)
-    generic.optimizer = trial.optimizer
     generic.updater.optimizer = trial.optimizer
-    parameters = dict(generic.model.named_parameters())
+    parameters = dict(generic.updater.model.named_parameters())
     with torch.no_grad():
         parameters["lm.transformer.wpe.weight"][:T] = trial.model.weights["wpe"]
         for name, weight in generic_names(trial.model).items():
             parameters[name].copy_(weight)
     before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
-    generic.model.train()
+    generic.updater.model.train()
     generic.updater.learn(recorded(trial), np.random.default_rng(0))
     trial.step()
     wanted = {name: weight.detach() for name, weight in generic_names(trial.model).items()}
