@@ -102,13 +102,13 @@ class Finding:
     """PART.NAME, the same in every report."""
     claim: Text
     """What the post says."""
-    post: Value = None
+    post: Value
     """The post's number or word; None if it gives none."""
-    ours: Value = None
+    ours: Value
     """Our measurement; None if nothing was run."""
-    low: float | None = None
+    low: float | None
     """The band, in units of `ours`: an interval over seeds, or the rounding of the post's number."""
-    high: float | None = None
+    high: float | None
     verdict: Verdict
     section: Section
     criterion: Text

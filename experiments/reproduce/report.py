@@ -168,12 +168,18 @@ def _count_rows(findings: Sequence[Finding]) -> list[list[str]]:
 
 def _how(about: Mapping[str, RunInfo]) -> str:
     """Commands, seeds, times and versions of the parts."""
-    lines = ["Made by", "", "```", *dict.fromkeys(info.command for info in about.values()), "```", ""]
-    rows = []
-    for name, info in about.items():
-        words = ", ".join(f"{package} {version}" for package, version in info.versions.items())
-        rows.append([name, "quick" if info.quick else "full", str(info.seed), _time(info.seconds), words])
-    return "\n".join(lines) + "\n" + table(["part", "run", "seed", "time", "with"], rows)
+    commands = dict.fromkeys(info.command for info in about.values())
+    rows = [
+        [
+            name,
+            "quick" if info.quick else "full",
+            str(info.seed),
+            _time(info.seconds),
+            ", ".join(f"{package} {version}" for package, version in info.versions.items()),
+        ]
+        for name, info in about.items()
+    ]
+    return "\n".join(["Made by", "", "```", *commands, "```", "", table(["part", "run", "seed", "time", "with"], rows)])
 
 
 def _time(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from experiments.reproduce.finding import (
     NOT_REPRODUCED,
     NOT_RUN,
     REPRODUCED,
-    SECTIONS,
     Finding,
     Verdict,
     load_claims,
@@ -257,7 +257,7 @@ def test_a_note_appears_only_with_its_verdicts(findings: dict[str, Finding]) -> 
 
     def shown(verdicts: dict[str, Verdict]) -> int:
         rows = [
-            Finding(id=f"bandit.{name}", claim="A", ours=1.0, verdict=verdict, section=SECTIONS[0], criterion="B")
+            replace(next(iter(findings.values())), id=f"bandit.{name}", ours=1.0, verdict=verdict)
             for name, verdict in verdicts.items()
         ]
         return sum(map(len, notes.supported(rows).values()))
