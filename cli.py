@@ -323,8 +323,9 @@ def compare(
     from experiments.compare.runs import cells, parse_values
     from games import parse_levels
 
-    if config:
-        given = dict(presets.read_toml(config).values) | given
+    layers = layers_of(given, {"config": config})
+    presets.from_layers(layers)  # an error names the file
+    given = presets.merged([layer for layer in layers if layer.origin in (str(config), presets.GIVEN)])
     name, values = parse_values(vary)
     wanted = cells(optimizers.split(","), parse_levels(seeds), name, values, given)
     grid.check(wanted, given, tests)

@@ -181,7 +181,7 @@ def layers(*explicit: Layer) -> list[Layer]:
     asked = {name: field.default for name, field in FIELDS.items()} | merged(list(explicit))
     game, optimizer, init = _game_kind(asked["game"]), asked["optimizer"], asked["init"]
     named = any("trunk" in layer.values for layer in explicit)
-    checkpoint = Layer(f"checkpoint {init}", _settings_of_checkpoint(init) if init and not named else {})
+    checkpoint = Layer(f"checkpoint {init}".strip(), _settings_of_checkpoint(init) if init and not named else {})
     trunk = asked["trunk"] if named else checkpoint.values.get("trunk", GAMES[game]["trunk"])
     result = [
         Layer("default", {name: field.default for name, field in FIELDS.items()}),

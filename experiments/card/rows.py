@@ -94,7 +94,7 @@ def _trained_on(about: dict[str, Any]) -> Iterator[str]:
     if "trained_on" in about:
         yield from about["trained_on"]
     elif "made_by" in about:
-        yield from map(game_hash, games.resolve(about["made_by"]["train"]["game"]))
+        yield from map(game_hash, games.resolve(about["made_by"]["run"]["game"]))
 
 
 def play(
