@@ -1,7 +1,4 @@
-"""The coefficient of the KL to the reference policy: fixed, or steered towards a target.
-
-The penalty itself is applied in `optimizer.py`; the KL is in nats per choice, averaged over choices.
-"""
+"""The coefficient of the KL penalty: fixed, or adapted to a target KL. KL is in nats, averaged over choices."""
 
 import math
 from typing import Protocol
@@ -10,7 +7,7 @@ from actde.errors import OptimizerError
 
 
 class KLController(Protocol):
-    """Holds the coefficient and may change it once per rollout."""
+    """Holds the coefficient and updates it once per rollout."""
 
     coef: float
 
@@ -18,21 +15,21 @@ class KLController(Protocol):
 
 
 class FixedKL:
-    """A coefficient that stays."""
+    """A constant coefficient."""
 
     def __init__(self, coef: float) -> None:
         self.coef = coef
 
     def update(self, kl: float) -> None:
-        """Changes nothing."""
+        """Do nothing."""
 
 
 class AdaptiveKL:
-    """A coefficient that grows while KL is above its target and shrinks while it is below.
+    """A coefficient that grows while the KL is above its target and shrinks while it is below.
 
         coef <- coef (1 + gain clip(kl / target - 1, -0.2, 0.2))
 
-    Ziegler et al. (2019), section 2.2, with their gain of 0.1: at most 2% per rollout.
+    Ziegler et al. (2019), section 2.2, with their gain of 0.1: a change of at most 2% per rollout.
     """
 
     def __init__(self, coef: float, target: float, *, gain: float = 0.1) -> None:
@@ -41,8 +38,8 @@ class AdaptiveKL:
         self.gain = gain
 
     def update(self, kl: float) -> None:
-        """Moves the coefficient by the KL measured over the last rollout."""
+        """Update the coefficient from the mean KL of the last rollout."""
         if not math.isfinite(kl):
-            raise OptimizerError(f"the KL to the reference is {kl}: learning diverged, try a smaller rate")
+            raise OptimizerError(f"the KL to the reference is {kl}: training diverged, try a smaller learning rate")
         error = min(max(kl / self.target - 1.0, -0.2), 0.2)
         self.coef *= 1.0 + self.gain * error

@@ -135,5 +135,5 @@ def test_an_adaptive_kl_coefficient_finds_its_target() -> None:
 
 
 def test_an_adaptive_kl_coefficient_refuses_nan() -> None:
-    with pytest.raises(OptimizerError, match="KL to the reference is nan: learning diverged"):
+    with pytest.raises(OptimizerError, match="KL to the reference is nan: training diverged"):
         AdaptiveKL(1.0, 0.1).update(math.nan)

@@ -119,14 +119,14 @@ def test_no_package_changes_what_ppo_means(tmp_path: Path, monkeypatch: pytest.M
     install(tmp_path, monkeypatch, entry="ppo = their_package:Theirs", code=THEIRS)
     assert optimizer_class("ppo") is PPO
     fake = type("PPO", (Habit,), {"name": "ppo"})
-    with pytest.raises(OptimizerError, match="an optimizer 'ppo' exists already"):
+    with pytest.raises(OptimizerError, match="an optimizer 'ppo' already exists"):
         register(fake)
 
 
 @pytest.mark.parametrize(
     ("entry", "code", "message"),
     [
-        ("other = their_package:Theirs", THEIRS, "'other' calls itself 'theirs'; the names must agree"),
+        ("other = their_package:Theirs", THEIRS, "'other' has name='theirs'; the two names must agree"),
         ("theirs = their_package:x", "x = 1", "'theirs' must be a subclass of actde.Optimizer, got 1"),
     ],
 )

@@ -69,7 +69,7 @@ def walk(learner: Tabular, mdp: MDP, rng: np.random.Generator) -> Iterator[float
     """Let the learner learn on its own policy from state 0, without end; yields the error of every step."""
     state, draws = 0, random.Random(int(rng.integers(2**32)))
     while True:
-        action: Any = learner.choose(state, draws)
+        action: Any = learner.sample(state, draws)
         yield learner.learn(mdp.step(state, action, rng))
         state = int(mdp.follows[state, action])
 
