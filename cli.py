@@ -58,7 +58,7 @@ def play(
     human = agent == "human"
     if human and as_json:
         raise typer.BadParameter("a person cannot play with --json")
-    specs = games.resolve(game or agents.SHOWN_GAME)
+    specs = games.resolve(game or agents.DEFAULT_GAME)
     view = _view(agent, asking=human, as_json=as_json)
     pause = 0.0 if human or not console.out.is_terminal or as_json else 0.6 if delay is None else delay
 
@@ -125,9 +125,9 @@ def evaluate(
     from agents.play.evaluate import evaluate as measure
     from terminal import display
 
-    game = game or agents.SHOWN_GAME
+    game = game or agents.DEFAULT_GAME
     specs = games.resolve(game)
-    how = {"episodes": episodes, "seed": seed, "parallel": parallel, "max_turns": max_turns, "act": bonus_command}
+    how = {"episodes": episodes, "seed": seed, "parallel": parallel, "max_turns": max_turns, "bonus_command": bonus_command}
     rows: list[Evaluation] = []
     for name in dict.fromkeys((agent, "random", "walkthrough")):
         with console.waiting(f"loading {name}"):
@@ -382,7 +382,7 @@ def watch(
 
     path = run / transcript.NAME if run.is_dir() else run
     with console.waiting(f"reading {path}"):
-        entries = transcript.choose(path, iteration=iteration, episode=episode)
+        entries = transcript.select(path, iteration=iteration, episode=episode)
     if as_json:
         console.document([{"iteration": entry.iteration, **entry.episode.to_json()} for entry in entries])
     elif console.out.is_terminal and sys.stdin.isatty():

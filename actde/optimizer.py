@@ -139,7 +139,7 @@ class Optimizer(ABC):
         return masked_mean(total, batch.mask, count), means | {"choices": choices}
 
     def terms(self, batch: Batch, targets: Targets, outputs: Outputs) -> dict[str, tuple[float, Tensor]]:
-        """The terms of the loss, name -> (weight, [B, T]), as in Schulman et al. (2017), eq. 9; it is their weighted sum."""
+        """Terms of the loss (Schulman et al., 2017, eq. 9): name -> (weight, [B, T]), summed with these weights."""
         config = self.config
         terms = {
             "policy_loss": (1.0, self.policy_loss(batch, targets, outputs)),

@@ -34,7 +34,7 @@ from agents.storage.checkpoint import (
     verify,
 )
 from agents.storage.run_folder import INITIAL, RunFolder
-from agents.training.dagger import DAggerAgent, labelled_best
+from agents.training.dagger import DAggerAgent, label_best_episodes
 from agents.training.level_schedule import LevelSchedule
 from agents.training.rollout_batch import RolloutBatch
 from agents.training.updater import Updater, load_torch_optimizer, set_learning_rates, torch_optimizer_tensors
@@ -79,7 +79,7 @@ class Trainer:
             self._resume()
         self.accelerator.wait_for_everyone()  # every process has checked the folder
         if self.accelerator.is_main_process:
-            self.folder.begin()
+            self.folder.create()
             initial = self.folder.path / INITIAL
             if not initial.exists():
                 self._save_agent(initial, trained_on=list(initial_games))
@@ -100,7 +100,7 @@ class Trainer:
                 self.runner.close()
                 self.accelerator.end_training()
             finally:
-                self.folder.release()
+                self.folder.unlock()
 
     @property
     def finished(self) -> bool:
@@ -112,7 +112,7 @@ class Trainer:
             return True
         if budget.minutes is not None and self.seconds >= 60 * budget.minutes:
             return True
-        full = len(self.recent) == RECENT and self.schedule.at_the_top
+        full = len(self.recent) == RECENT and self.schedule.at_last_level
         return full and budget.stop_success is not None and sum(self.recent) / RECENT >= budget.stop_success
 
     def iterate(self) -> Metrics:
@@ -159,14 +159,14 @@ class Trainer:
         segments, label_metrics = self._labelled(self.agent.take_segments(), episodes)
         if not segments:
             raise AgentError(f"{config.run.game} offers no choice: every turn has one admissible command")
-        metrics = episode_metrics(episodes, config.reward.bonus_command) | self.schedule.count(episodes)
+        metrics = episode_metrics(episodes, config.reward.bonus_command) | self.schedule.update(episodes)
         return episodes, segments, metrics | label_metrics | shares.metrics()
 
     def _labelled(self, segments: list[Segment], episodes: Sequence[Episode]) -> tuple[list[Segment], Metrics]:
         """The segments, with labels for optimizers that imitate, and the metrics of the labels."""
         if self.updater.optimizer.labels == "best":
             top_fraction, gamma = self.config.imitation.top_fraction, self.config.optimizer.gamma
-            return labelled_best(segments, episodes, top_fraction=top_fraction, gamma=gamma)
+            return label_best_episodes(segments, episodes, top_fraction=top_fraction, gamma=gamma)
         if self.dagger_agent:
             return segments, {"beta": self.dagger_agent.beta, **self.dagger_agent.take_metrics()}
         return segments, {}
@@ -220,12 +220,12 @@ class Trainer:
 
     def _resume(self) -> None:
         if self.accelerator.is_main_process:
-            self.folder.claim()
+            self.folder.lock()
         found = checkpoints(self.folder.path)
         if found:
             self._load(found[-1])
         if self.accelerator.is_main_process:
-            self.folder.forget_after(self.iteration)
+            self.folder.truncate(self.iteration)
 
     def _load(self, folder: Any) -> None:
         verify(folder)

@@ -12,14 +12,14 @@ from agents import AgentError, make_agent, registry
 from agents.config import TrainConfig
 from agents.model import pretrained
 from agents.play.evaluate import evaluate
-from agents.registry import INSTEAD, SHIPPED, SHOWN_GAME, TRAINED, agent_folder
+from agents.registry import FALLBACKS, SHIPPED, DEFAULT_GAME, TRAINED, agent_folder
 from agents.storage.checkpoint import load_agent
 from agents.training.factory import make_trainer
 from experiments.release import ship
 from games.game_hash import game_hash
 from tests.helpers.models import tiny_lm, tokenizer
 
-SMALL = tuple(INSTEAD.values())
+SMALL = tuple(FALLBACKS.values())
 
 
 @pytest.mark.parametrize("folder", sorted(SHIPPED.iterdir()), ids=lambda folder: folder.name)
@@ -28,7 +28,7 @@ def test_it_is_small_safe_and_says_what_made_it(folder: Path) -> None:
     assert set(files) == {"agent.json", "model.safetensors", "tokenizer.json", "README.md"}
     about = json.loads((folder / "agent.json").read_text())
     assert sum(files.values()) < ship.MOST["adapter" if about["model"]["lora"] else "whole"]
-    assert bool(about["model"]["lora"]) == (folder.name in INSTEAD)
+    assert bool(about["model"]["lora"]) == (folder.name in FALLBACKS)
     card = (folder / "README.md").read_text()
     assert card.startswith(f"# {folder.name}\n")
     assert f"Seed {about['made_by']['run']['seed']}" in card
@@ -42,7 +42,7 @@ def test_the_small_ones_ship() -> None:
 
 @pytest.mark.parametrize("name", [name for name in TRAINED if (SHIPPED / name).is_dir()])
 def test_they_win_quests_and_meals_that_they_were_not_trained_on(name: str, game_cache: Path) -> None:
-    held_out = f"textworld:quest?level=3&seed=2000000000..2000000003 + {SHOWN_GAME}"
+    held_out = f"textworld:quest?level=3&seed=2000000000..2000000003 + {DEFAULT_GAME}"
     specs = games.resolve(held_out)
     about = json.loads((SHIPPED / name / "agent.json").read_text())
     assert about["made_by"]["run"]["optimizer"] == name.removesuffix("-small")
@@ -55,7 +55,7 @@ def test_they_win_quests_and_meals_that_they_were_not_trained_on(name: str, game
 
 def test_each_wins_the_game_that_is_shown(game_cache: Path) -> None:
     for name in SMALL:
-        shown = evaluate(make_agent(name, seed=0), games.resolve(SHOWN_GAME), game=SHOWN_GAME, episodes=1, seed=0)
+        shown = evaluate(make_agent(name, seed=0), games.resolve(DEFAULT_GAME), game=DEFAULT_GAME, episodes=1, seed=0)
         assert shown.success_rate.value == 1.0
 
 

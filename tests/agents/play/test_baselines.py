@@ -98,8 +98,8 @@ def test_walkthrough_says_why_it_cannot_go_on() -> None:
     ("name", "message"),
     [
         ("randm", "unknown agent 'randm'.*did you mean 'random'"),
-        ("no/such/folder", "neither one of random, human.* nor the folder of a run$"),
-        ("human", "needs someone to ask"),
+        ("no/such/folder", "expected random, human.* or the folder of a run$"),
+        ("human", "the human agent plays in the terminal only"),
     ],
 )
 def test_an_unknown_agent_is_one_clear_line(name: str, message: str) -> None:

@@ -91,13 +91,13 @@ def test_the_fields_of_the_json() -> None:
 
 
 def test_the_share_of_turns_on_an_act_by_hand() -> None:
-    found = evaluate(WalkthroughAgent(), SPECS, game="corridors", episodes=4, seed=1, act="forward")
+    found = evaluate(WalkthroughAgent(), SPECS, game="corridors", episodes=4, seed=1, bonus_command="forward")
     assert found.bonus_share is not None and found.bonus_share.value == 1.0
     with EpisodeRunner(SPECS, seed=1) as arena:
         episodes = sorted(arena.play(RandomAgent(seed=1), 6), key=lambda episode: episode.index)
     waits = [[step.decision.command == "wait" for step in episode.steps] for episode in episodes]
     shares = [sum(turns) / len(turns) for turns in waits]
-    found = summarize(episodes, agent="random", game="corridors", act="wait")
+    found = summarize(episodes, agent="random", game="corridors", bonus_command="wait")
     assert found.bonus_share is not None
     assert found.bonus_share.value == pytest.approx(sum(shares) / len(shares))
     assert episode_metrics(episodes, "wait")["bonus_share"] == pytest.approx(found.bonus_share.value)

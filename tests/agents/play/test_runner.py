@@ -112,7 +112,7 @@ def test_a_game_that_goes_on_without_commands_is_an_error() -> None:
             return Silent(length=self.length)
 
     [episode] = played([SilentSpec("silent", 5)], Walker(), 1)
-    assert episode.error == "silent goes on, but offers no admissible commands"
+    assert episode.error == "silent has not ended, but offers no admissible commands"
 
 
 def test_every_env_is_closed_also_when_play_is_left_early() -> None:

@@ -230,7 +230,7 @@ def test_two_processes_do_not_learn_in_one_folder(run: Path) -> None:
 
     refusal = other()
     assert refusal.returncode == 2
-    assert f"another process is learning in {run}; wait for it" in " ".join(refusal.stderr.split())
+    assert f"another process is training in {run}; wait for it" in " ".join(refusal.stderr.split())
     assert "Traceback" not in refusal.stderr
     assert before == {name: data for name, data in content(run).items() if not name.startswith("tensorboard")}
     assert [metrics["iteration"] for metrics in trainer.run()] == [2]
@@ -243,15 +243,15 @@ def test_of_two_new_runs_the_slower_one_changes_nothing(tmp_path: Path) -> None:
     first, second = (
         RunFolder(tmp_path / "run", config, resume=False) for config in (SETTINGS, SETTINGS.replace(gamma=0.7))
     )
-    first.begin()
-    first.release()
+    first.create()
+    first.unlock()
     refused(second.begin, "already holds a run")
     assert read_config(tmp_path / "run") == SETTINGS
 
 
 def test_metrics_that_are_not_finite_become_null(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run", SETTINGS, resume=False)
-    folder.begin()
+    folder.create()
     folder.log({"iteration": 0, "loss": float("nan"), "kl": float("-inf"), "return": 1.5})
     assert read_metrics(tmp_path / "run") == [{"iteration": 0, "loss": None, "kl": None, "return": 1.5}]
 

@@ -1,4 +1,4 @@
-"""Imitation: labels of a teacher who plays or looks on, labels of the best play, and the loss that follows them."""
+"""Imitation: labels of an expert, labels of the best episodes, and the loss."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,7 +17,7 @@ from agents.model.command_trie import build_trie
 from agents.play.episode import Episode, Step
 from agents.play.runner import EpisodeRunner
 from agents.protocol import AgentError, Decision, Turn
-from agents.training.dagger import DAggerAgent, Expert, best_episodes, labelled_best
+from agents.training.dagger import DAggerAgent, Expert, best_episodes, label_best_episodes
 from agents.training.rollout_batch import RolloutBatch
 from tests.helpers.fakes import CorridorSpec
 from tests.helpers.models import KINDS, Kind, agent, assert_close, bigram_model, tiny_model, tokenizer
@@ -56,7 +56,7 @@ def taught_rollout(
 
 
 def plain_logprobs(model: Any, segments: Sequence[Segment]) -> list[Tensor]:
-    """Of every choice: log-probabilities of its alternatives by a plain pass of the causal language model."""
+    """Log-probabilities of the alternatives of every choice, by a plain pass of the causal language model."""
     found = []
     for segment in segments:
         logits = model.lm(input_ids=torch.from_numpy(segment.tokens)[None]).logits[0]
@@ -73,10 +73,10 @@ def cross_entropy(model: Any, segments: Sequence[Segment]) -> Tensor:
     return -torch.stack(terms).sum() / len(choices)
 
 
-# -- the teacher -------------------------------------------------------------------------------------------
+# -- the expert --------------------------------------------------------------------------------------------
 
 
-def test_a_teacher_who_plays_every_turn_plays_the_walkthrough() -> None:
+def test_an_expert_that_plays_every_turn_plays_the_walkthrough() -> None:
     for model in (tiny_model(), tiny_model(seed=1)):
         for episode in played(taught(agent(model)), spec=CorridorSpec("corridor", 4)):
             assert commands(episode) == ("forward",) * 4 and episode.won
@@ -85,43 +85,43 @@ def test_a_teacher_who_plays_every_turn_plays_the_walkthrough() -> None:
 
 
 def asked(admissible: str, *, walkthrough: str = "", policy: str = "") -> Turn:
-    """A turn whose commands are letters; with a walkthrough it is the episode's first."""
+    """A turn whose commands are letters; with a walkthrough it is the first of the episode."""
     info = {"admissible_commands": list(admissible), "policy_commands": list(policy)}
     if walkthrough:
         info["extra.walkthrough"] = list(walkthrough)
     return Turn(episode=0, game="g", observation="", info=info, reward=0.0, first=bool(walkthrough))
 
 
-def test_the_walkthrough_counts_while_it_is_followed_and_then_the_policy() -> None:
-    teacher = Expert(prefer_policy=False)
-    assert teacher.label(asked("abc", walkthrough="abc", policy="cba")) == 0
-    teacher.see(asked("abc"), "a")
-    assert teacher.label(asked("abc", policy="c")) == 1
-    teacher.see(asked("abc"), "a")  # left it
-    assert teacher.label(asked("abc", policy="cb")) == 2
-    assert teacher.label(asked("abc")) is None
-    assert teacher.label(asked("abc", policy="x")) is None
-    teacher.forget(0)
+def test_the_expert_follows_the_walkthrough_until_a_deviation_then_the_policy() -> None:
+    expert = Expert(prefer_policy=False)
+    assert expert.label(asked("abc", walkthrough="abc", policy="cba")) == 0
+    expert.record(asked("abc"), "a")
+    assert expert.label(asked("abc", policy="c")) == 1
+    expert.record(asked("abc"), "a")  # left it
+    assert expert.label(asked("abc", policy="cb")) == 2
+    assert expert.label(asked("abc")) is None
+    assert expert.label(asked("abc", policy="x")) is None
+    expert.end(0)
     assert Expert(prefer_policy=True).label(asked("abc", walkthrough="abc", policy="c")) == 2
     silent = Expert(prefer_policy=True).label(asked("abc", walkthrough="abc"))
-    assert silent == 0, "a policy that says nothing leaves the walkthrough"
+    assert silent == 0, "without policy_commands the walkthrough remains"
 
 
-def test_what_the_walkthrough_looks_up_comes_before_the_policy_that_knows_it() -> None:
-    teacher = Expert(prefer_policy=False)
-    assert teacher.label(asked("gwx", walkthrough="wreg", policy="eg")) == 1
-    teacher.see(asked("gwx"), "x")  # left it before anything was looked up
-    assert teacher.label(asked("gwx", policy="g")) == 1
-    teacher.see(asked("gwx"), "w")
-    assert teacher.label(asked("gx", policy="g")) is None, "what can only be known from r is not taught before it"
-    assert teacher.label(asked("gr", policy="g")) == 1
-    teacher.see(asked("gr"), "r")
-    assert teacher.label(asked("gx", policy="g")) == 0
-    teacher.forget(0)
+def test_lookups_of_the_walkthrough_come_before_a_policy_that_uses_them() -> None:
+    expert = Expert(prefer_policy=False)
+    assert expert.label(asked("gwx", walkthrough="wreg", policy="eg")) == 1
+    expert.record(asked("gwx"), "x")  # left it before anything was looked up
+    assert expert.label(asked("gwx", policy="g")) == 1
+    expert.record(asked("gwx"), "w")
+    assert expert.label(asked("gx", policy="g")) is None, "no label before the look-up r is admissible"
+    assert expert.label(asked("gr", policy="g")) == 1
+    expert.record(asked("gr"), "r")
+    assert expert.label(asked("gx", policy="g")) == 0
+    expert.end(0)
     assert Expert(prefer_policy=True).label(asked("gwx", walkthrough="wreg", policy="g")) == 0
 
 
-def test_beta_is_the_share_of_turns_that_the_teacher_plays() -> None:
+def test_beta_is_the_share_of_turns_that_the_expert_plays() -> None:
     logits = torch.zeros(len(tokenizer()), len(tokenizer()))
     blue = tokenizer().encode("blue", add_special_tokens=False)[0]
     logits[:, blue] = 30.0  # this model never takes the red key
@@ -137,7 +137,7 @@ def test_beta_is_the_share_of_turns_that_the_teacher_plays() -> None:
     assert abs(share(0.25) - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 800)
 
 
-def test_a_share_of_the_episodes_takes_the_models_likeliest_commands() -> None:
+def test_in_a_share_of_the_episodes_the_model_plays_greedily() -> None:
     logits = torch.zeros(len(tokenizer()), len(tokenizer()))
     blue = tokenizer().encode("blue", add_special_tokens=False)[0]
     logits[:, blue] = 1.0  # 0.73 of this model's draws take the blue key
@@ -150,10 +150,10 @@ def test_a_share_of_the_episodes_takes_the_models_likeliest_commands() -> None:
     assert without_red(0.0) == pytest.approx(0.73**16, abs=0.03)
     assert without_red(1.0) == 1.0
     assert abs(without_red(0.5) - 0.5) < 4 * np.sqrt(0.25 / 100)
-    assert without_red(1.0, beta=1.0) == 0.0, "the teacher's turns are the teacher's"
+    assert without_red(1.0, beta=1.0) == 0.0, "the expert's turns are never greedy"
 
 
-def test_how_many_are_live_changes_nothing_beside_a_teacher() -> None:
+def test_results_with_an_expert_do_not_depend_on_the_number_of_live_episodes() -> None:
     def course(parallel: int) -> list[tuple[str, ...]]:
         player = taught(agent(tiny_model()), beta=0.5)
         with EpisodeRunner([GUIDED], seed=3, parallel=parallel) as arena:
@@ -163,7 +163,7 @@ def test_how_many_are_live_changes_nothing_beside_a_teacher() -> None:
     assert len(set(course(1))) > 1
 
 
-def test_the_decision_tells_what_the_model_thought() -> None:
+def test_a_decision_has_the_outputs_of_the_model() -> None:
     model = tiny_model()
     ((step, *_),) = [episode.steps for episode in played(taught(agent(model)), 1)]
     info = {"admissible_commands": sorted(OPTIONS)}
@@ -172,12 +172,12 @@ def test_the_decision_tells_what_the_model_thought() -> None:
     assert step.decision == replace(no_reduce, command=WAY[0])
 
 
-def test_a_teacher_needs_admissible_commands_and_something_to_say() -> None:
+def test_an_expert_needs_admissible_commands_and_labels() -> None:
     with pytest.raises(AgentError, match="expected mode trie, got free"):
         taught(agent(tiny_model(), mode="free"))
     silent = taught(agent(tiny_model()))
     played(silent, spec=ScriptSpec([[Scene("room", OPTIONS)]]))
-    with pytest.raises(AgentError, match="the teacher says nothing"):
+    with pytest.raises(AgentError, match="the expert has no labels"):
         silent.take_metrics()
 
 
@@ -197,7 +197,7 @@ def test_agreement_is_the_share_of_labels_that_were_likeliest() -> None:
 # -- labels of another way ---------------------------------------------------------------------------------
 
 
-def test_labels_end_where_the_teachers_way_parts_from_the_played_one() -> None:
+def test_labels_end_where_the_expert_deviates_from_the_played_command() -> None:
     go, take, red, blue, key, north, end = range(7)
     names = ([go, north, end], [take, red, key, end], [take, blue, key, end], [go, key, end])
     trie = build_trie(names)
@@ -250,7 +250,7 @@ def test_credit_per_command_gives_the_same_gradient_of_the_sum() -> None:
     assert_close(tokens["lm.lm_head.weight"], whole["lm.lm_head.weight"] * share, within=1e-5)
 
 
-def test_a_turn_without_a_label_moves_v_and_q_but_not_the_policy() -> None:
+def test_a_turn_without_a_label_trains_v_and_q_but_not_the_policy() -> None:
     model = tiny_model(detach_value=True, detach_q=True)
     player = agent(model)
     played(player)
@@ -260,8 +260,8 @@ def test_a_turn_without_a_label_moves_v_and_q_but_not_the_policy() -> None:
     assert all(found[name].any() for name in ("heads.value.out.weight", "heads.q.0.out.weight"))
 
 
-def test_where_labels_equal_the_play_dagger_is_imitation() -> None:
-    """A model that is sure of the teacher's commands plays them by itself."""
+def test_dagger_equals_imitation_if_labels_equal_the_play() -> None:
+    """A model that is certain of the expert's commands plays them itself."""
     logits = torch.zeros(len(tokenizer()), len(tokenizer()))
     sure = ScriptSpec([[Scene("room", {"go north": 1.0, "go south": 0.0}, policy=("go south",))] * 3])
     north, south = (tokenizer().encode(w, add_special_tokens=False)[0] for w in ("north", "south"))
@@ -274,7 +274,7 @@ def test_where_labels_equal_the_play_dagger_is_imitation() -> None:
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_imitation_fits_v_and_q_as_ppo_and_actde_do() -> None:
+def test_imitation_trains_v_and_q_as_ppo_and_actde_do() -> None:
     model = tiny_model()
     rollout = taught_rollout(model, beta=0.5)
     learning = OptimizerConfig(gamma=0.5, train_q=True)
@@ -310,12 +310,12 @@ def test_which_episodes_are_kept_by_hand() -> None:
     assert best_episodes([*four, *equal, replace(no_reduce, won=True)], top_fraction=0.25, gamma=0.5) == {1, 6}
 
 
-def test_only_the_kept_episodes_move_the_policy() -> None:
+def test_only_kept_episodes_have_a_policy_gradient() -> None:
     model = tiny_model()
     player = agent(model)
     episodes = played(player, 8)
     segments = player.take_segments()
-    found, metrics = labelled_best(segments, episodes, top_fraction=0.25, gamma=0.5)
+    found, metrics = label_best_episodes(segments, episodes, top_fraction=0.25, gamma=0.5)
     kept = best_episodes(episodes, top_fraction=0.25, gamma=0.5)
     assert 0 < len(kept) < 8 and metrics == {"kept": len(kept) / 8}
     for before, after in zip(segments, found, strict=True):
@@ -332,7 +332,7 @@ def test_rejection_that_keeps_all_imitates_the_play() -> None:
     player = agent(model)
     episodes = played(player, 5)
     segments = player.take_segments()
-    everything, _ = labelled_best(segments, episodes, top_fraction=1.0, gamma=0.5)
+    everything, _ = label_best_episodes(segments, episodes, top_fraction=1.0, gamma=0.5)
     (found,) = gradients(model, RolloutBatch(everything, credit="token"), "rejection", learning=POLICY_ONLY)
     rows = plain_logprobs(model, segments)
     chosen = [choice.chosen for segment in segments for choice in segment.choices]
@@ -343,11 +343,11 @@ def test_rejection_that_keeps_all_imitates_the_play() -> None:
     assert_same_gradients({n: g for n, g in found.items() if n in wanted}, wanted)
 
 
-def test_a_freely_written_line_can_be_kept_too() -> None:
+def test_generated_text_can_be_kept_too() -> None:
     model = tiny_model()
     player = agent(model, mode="free", max_command_tokens=4)
     episodes = played(player, 3)
-    found, _ = labelled_best(player.take_segments(), episodes, top_fraction=1.0, gamma=0.5)
+    found, _ = label_best_episodes(player.take_segments(), episodes, top_fraction=1.0, gamma=0.5)
     measures = learn(updater(model, "rejection", torch_optimizer=Kept(model)), RolloutBatch(found, credit="token"))
     chosen = [choice.logprob for segment in found for choice in segment.choices]
     assert measures["policy_loss"] == pytest.approx(-np.mean(chosen), rel=1e-3)

@@ -23,7 +23,7 @@ from agents.model.heads import Heads
 from agents.play.episode import Episode
 from agents.play.metrics import episode_metrics
 from agents.play.runner import EpisodeRunner
-from agents.training.dagger import DAggerAgent, Expert, labelled_best
+from agents.training.dagger import DAggerAgent, Expert, label_best_episodes
 from agents.training.rollout_batch import RolloutBatch
 from agents.training.updater import make_torch_optimizer
 from tests.helpers.models import assert_close, tokenizer
@@ -93,7 +93,7 @@ def train(
             episodes = list(arena.play(taught if name == "imitation" else player, 64))
             segments = player.take_segments()
             if name == "rejection":
-                segments, _ = labelled_best(segments, episodes, top_fraction=0.5, gamma=GAMMA)
+                segments, _ = label_best_episodes(segments, episodes, top_fraction=0.5, gamma=GAMMA)
             rollout = RolloutBatch(segments, credit="token")
             if iteration < iterations - 1:
                 update.learn(rollout, np.random.default_rng(iteration))
