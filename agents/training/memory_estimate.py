@@ -22,7 +22,7 @@ from agents.protocol import AgentError
 HEAP = 1.6
 """Peak of an update divided by its activations, due to heap fragmentation (1.25 to 1.6 measured, glibc)."""
 RECOMPUTED = (0.4, 1.2)
-"""With gradient checkpointing: share of all activations (fragmentation) and number of layers whose activations count."""
+"""With gradient checkpointing: share of all activations (fragmentation), and number of layers kept at a time."""
 MEGABYTE = 1_000_000
 
 
@@ -117,7 +117,7 @@ def _smaller(sizes: Mapping[str, int], need: Callable[..., float], free: int) ->
     """The first setting that suffices if it is lowered, and its value, as a hint."""
     rows = (("micro_batch_tokens",), sizes["context"]), (("parallel",), 1), (("context", "micro_batch_tokens"), 16)
     for names, least in rows:
-        for number in range(settings[names[0]], least - 1, -1):
+        for number in range(sizes[names[0]], least - 1, -1):
             if need(**{name: min(sizes[name], number) for name in names}) <= free:
                 return f"lower {' and '.join(names)} to {number}"
     return "choose a smaller trunk"
