@@ -1,7 +1,7 @@
 """The settings of `TrainConfig` as options of a typer command, and the help of such a command.
 
-Every setting becomes an option of its name (`clip_range`: --clip-range). The command receives the given values only;
-presets and defaults provide the rest. The models of `agents/config.py` check types and ranges.
+Every setting becomes an option of its name (`clip_range`: --clip-range). The command receives the given values;
+presets and defaults provide the others, and the models of `agents/config.py` check types and ranges.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ Values = dict[str, Any]
 def with_config(*, skip: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A decorator that gives a command an option for each setting, except those of `skip`.
 
-    The command's parameter `given` holds the given values by name. Only the command that is typed gets its options,
-    because importing pydantic and building 75 options takes 0.1 s, which the other commands do not need.
+    The command's parameter `given` receives the given values by name. Options are built for the command that is typed
+    only, because importing pydantic and building 75 options takes 0.1 s.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:

@@ -175,7 +175,7 @@ def test_evaluate_beside_random_and_walkthrough() -> None:
     assert all(list(row) == fields for row in rows)
     assert rows[1]["success_rate"]["value"] == 1
     table = answer(*arguments, "--max-turns", "20", "--bonus-command", "look")
-    assert "turns on the act" in table
+    assert "bonus command" in table
     assert "walkthrough" in table
     assert "16 to 100%" in table, "2 of 2 by Clopper and Pearson"
 
@@ -214,11 +214,11 @@ def test_watch_chooses_iteration_and_episode(run: Path) -> None:
 
 def test_watch_pages_with_keys(run: Path) -> None:
     with terminal("watch", str(run)) as (process, keyboard):
-        assert "episode 3" in wait_for(keyboard, "q: leave")
+        assert "episode 3" in wait_for(keyboard, "q: quit")
         press(keyboard, b"n")
-        assert "episode 4" in wait_for(keyboard, "q: leave")
+        assert "episode 4" in wait_for(keyboard, "q: quit")
         press(keyboard, b" ")
-        assert "turn 2" in wait_for(keyboard, "q: leave")
+        assert "turn 2" in wait_for(keyboard, "q: quit")
         press(keyboard, b"q")
         assert process.wait(30) == 0
 

@@ -12,7 +12,7 @@ from agents import AgentError, make_agent, registry
 from agents.config import TrainConfig
 from agents.model import pretrained
 from agents.play.evaluate import evaluate
-from agents.registry import FALLBACKS, SHIPPED, DEFAULT_GAME, TRAINED, agent_folder
+from agents.registry import DEFAULT_GAME, FALLBACKS, SHIPPED, TRAINED, agent_folder
 from agents.storage.checkpoint import load_agent
 from agents.training.factory import make_trainer
 from experiments.release import ship
