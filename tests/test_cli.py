@@ -61,7 +61,7 @@ def run(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_help_comes_at_once() -> None:
+def test_help_is_fast() -> None:
     command = [sys.executable, "-X", "importtime", str(ROOT / "cli.py"), "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=surroundings())
     assert "play" in done.stdout
@@ -72,18 +72,18 @@ def test_help_comes_at_once() -> None:
 
 
 @pytest.mark.parametrize("command", ["play", "generate", "evaluate", "watch"])
-def test_every_command_explains_itself(command: str) -> None:
+def test_every_command_has_help(command: str) -> None:
     assert "--json" in answer(command, "--help")
 
 
-def test_play_in_a_pipe_is_one_line_a_turn() -> None:
+def test_play_in_a_pipe_prints_one_line_per_turn() -> None:
     lines = answer("play", "--agent", "random", "--game", "ipd", "--max-turns", "3").splitlines()
     assert len(lines) == 4
     assert re.fullmatch(r"   1  (cooperate|defect)  p 0\.500  reward -?[\d.]+  score -?[\d.]+", lines[0])
     assert re.fullmatch(r"episode 0, ipd: turn limit, score -?[\d.]+, 3 turns", lines[3])
 
 
-def test_play_as_json_is_one_document_and_repeats_itself() -> None:
+def test_play_as_json_is_one_reproducible_document() -> None:
     arguments = ("play", "--agent", "random", "--game", "ipd", "--max-turns", "4", "--episodes", "2", "--json")
     text = answer(*arguments, "--seed", "5")
     document = json.loads(text)
@@ -101,13 +101,13 @@ def test_play_in_a_terminal_draws_bars() -> None:
     assert max(len(line) for line in shown.splitlines()) <= 100
 
 
-def test_a_person_plays_through_a_pipe() -> None:
+def test_a_person_can_play_through_a_pipe() -> None:
     shown = answer("play", "--agent", "human", "--game", "bandit", input="wedding\n")
     assert "We had a" in shown
     assert "episode 0, bandit: won" in shown
 
 
-def test_the_end_of_input_ends_play_politely() -> None:
+def test_the_end_of_the_input_ends_play() -> None:
     done = cli("play", "--agent", "human", "--game", "ipd", input="cooperate\n")
     assert done.returncode == 0
     assert done.stderr == ""
@@ -191,7 +191,7 @@ def test_the_card_is_played_once_and_written_again(tmp_path: Path) -> None:
     assert (tmp_path / "card.md").read_text() == document
 
 
-def test_evaluate_leaves_out_who_cannot_play() -> None:
+def test_evaluate_leaves_out_agents_that_cannot_play() -> None:
     done = cli("evaluate", "--agent", "random", "--game", "ipd", "--episodes", "2", "--max-turns", "3", "--json")
     assert done.returncode == 0
     assert [row["agent"] for row in json.loads(done.stdout)] == ["random"]
@@ -293,20 +293,20 @@ def test_a_damaged_transcript_is_named(run: Path) -> None:
     assert "line 6 is damaged" in done.stderr
 
 
-def test_an_option_may_say_where_transcripts_are_missing_or_empty(tmp_path: Path) -> None:
+def test_an_empty_transcript_is_named(tmp_path: Path) -> None:
     (tmp_path / NAME).touch()
     done = cli("watch", str(tmp_path))
     assert (done.returncode, "holds no episodes yet" in done.stderr) == (2, True)
 
 
-def test_a_full_disk_is_said() -> None:
+def test_a_full_disk_is_reported() -> None:
     with Path("/dev/full").open("w") as full:
         streams = {"stdout": full, "stderr": subprocess.PIPE, "capture_output": False}
         done = cli("play", "--agent", "random", "--game", "bandit", "--json", **streams)
     assert (done.returncode, done.stderr) == (1, "error: the disk is full\n")
 
 
-def test_a_reader_that_leaves_is_no_error() -> None:
+def test_a_closed_pipe_is_no_error() -> None:
     command = f"{sys.executable} {ROOT / 'cli.py'} play --agent random --game ipd --episodes 3 | head -n 1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True, env=surroundings())
     assert done.stderr == ""
@@ -344,7 +344,7 @@ def test_a_failing_disk_is_one_line(
         ("folder", "this is a folder"),
     ],
 )
-def test_a_path_that_cannot_be_is_one_clear_line(tmp_path: Path, place: str, said: str) -> None:
+def test_an_impossible_path_is_one_clear_line(tmp_path: Path, place: str, said: str) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "lost").symlink_to(tmp_path / "nowhere")
     (tmp_path / "folder" / "results.json").mkdir(parents=True)

@@ -23,7 +23,7 @@ SMALL = tuple(FALLBACKS.values())
 
 
 @pytest.mark.parametrize("folder", sorted(SHIPPED.iterdir()), ids=lambda folder: folder.name)
-def test_it_is_small_safe_and_says_what_made_it(folder: Path) -> None:
+def test_a_shipped_agent_is_small_safe_and_documented(folder: Path) -> None:
     files = {path.name: path.stat().st_size for path in folder.iterdir()}
     assert set(files) == {"agent.json", "model.safetensors", "tokenizer.json", "README.md"}
     about = json.loads((folder / "agent.json").read_text())
@@ -36,12 +36,12 @@ def test_it_is_small_safe_and_says_what_made_it(folder: Path) -> None:
     assert json.loads(card.partition("```json\n")[2].partition("```")[0]) == about["made_by"]
 
 
-def test_the_small_ones_ship() -> None:
+def test_the_small_agents_ship() -> None:
     assert all((SHIPPED / name / "agent.json").is_file() for name in SMALL)
 
 
 @pytest.mark.parametrize("name", [name for name in TRAINED if (SHIPPED / name).is_dir()])
-def test_they_win_quests_and_meals_that_they_were_not_trained_on(name: str, game_cache: Path) -> None:
+def test_they_win_games_on_which_they_were_not_trained(name: str, game_cache: Path) -> None:
     held_out = f"textworld:quest?level=3&seed=2000000000..2000000003 + {DEFAULT_GAME}"
     specs = games.resolve(held_out)
     about = json.loads((SHIPPED / name / "agent.json").read_text())
@@ -53,7 +53,7 @@ def test_they_win_quests_and_meals_that_they_were_not_trained_on(name: str, game
     assert won.success_rate.value >= 0.8 > by_chance.success_rate.value
 
 
-def test_each_wins_the_game_that_is_shown(game_cache: Path) -> None:
+def test_each_wins_the_default_game(game_cache: Path) -> None:
     for name in SMALL:
         shown = evaluate(make_agent(name, seed=0), games.resolve(DEFAULT_GAME), game=DEFAULT_GAME, episodes=1, seed=0)
         assert shown.success_rate.value == 1.0
@@ -68,14 +68,14 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_large_agent_plays_where_all_that_it_needs_is_there(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_large_agent_plays_if_its_package_is_installed(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pretrained, "missing", lambda: None)
     said: list[str] = []
     assert agent_folder("actde", said.append) == shelf / "actde"
     assert said == []
 
 
-def test_without_the_package_it_plays_as_the_small_one_and_says_so_in_a_line(
+def test_without_the_package_the_small_agent_replaces_it_with_a_note(
     shelf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pretrained, "PACKAGE", "no-such-package")
@@ -87,9 +87,7 @@ def test_without_the_package_it_plays_as_the_small_one_and_says_so_in_a_line(
         agent_folder("actde")
 
 
-def test_while_no_large_agent_ships_the_small_one_plays_without_a_word(
-    shelf: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_large_agent_the_small_one_plays_silently(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pretrained, "PACKAGE", "no-such-package")
     shutil.rmtree(shelf / "actde")
     assert agent_folder("actde") == shelf / "actde-small"

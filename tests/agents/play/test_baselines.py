@@ -55,7 +55,7 @@ def test_the_contract_of_every_agent(name: str) -> None:
     assert played(MAKERS[name](), parallel=1) == episodes, "the same seed plays the same episodes"
 
 
-def test_random_draws_evenly_and_differently_in_every_episode() -> None:
+def test_random_samples_uniformly_and_differently_in_every_episode() -> None:
     agent = RandomAgent(seed=1)
     drawn = [agent.act([turn(episode, "a", "b", "c")])[0].command for episode in range(600)]
     assert all(150 < drawn.count(command) < 250 for command in "abc")
@@ -78,13 +78,13 @@ def test_walkthrough_wins() -> None:
     assert all(episode.won for episode in played(WalkthroughAgent()))
 
 
-def test_walkthrough_follows_the_games_policy_where_it_has_no_solution() -> None:
+def test_walkthrough_follows_policy_commands_without_a_solution() -> None:
     agent = WalkthroughAgent()
     first = turn(0, "a", "b", policy_commands=["b", "a"])
     assert agent.act([first])[0].command == "b"
 
 
-def test_walkthrough_says_why_it_cannot_go_on() -> None:
+def test_walkthrough_without_commands_is_an_error() -> None:
     agent = WalkthroughAgent()
     with pytest.raises(AgentError, match="corridor has no walkthrough"):
         agent.act([turn(0, "a")])

@@ -64,7 +64,7 @@ def resumed(out: Path, settings: TrainConfig = SETTINGS) -> Trainer:
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("damage", ["missing", "truncated", "empty", "flipped"])
-def test_a_damaged_file_is_found(run: Path, name: str, damage: str) -> None:
+def test_a_damaged_file_is_detected(run: Path, name: str, damage: str) -> None:
     path = newest(run) / name
     content = bytearray(path.read_bytes())
     if damage == "missing":
@@ -81,7 +81,7 @@ def test_a_damaged_file_is_found(run: Path, name: str, damage: str) -> None:
         refused(work, name, "missing" if damage == "missing" else "damaged")
 
 
-def test_no_flipped_bit_of_the_description_goes_unseen(run: Path) -> None:
+def test_every_flipped_bit_of_the_description_is_detected(run: Path) -> None:
     folder, rng = newest(run), random.Random(0)
     path, before = folder / "agent.json", verify(newest(run))
     content = path.read_bytes()
@@ -149,7 +149,7 @@ def test_other_settings_are_refused(run: Path) -> None:
     resumed(run, SETTINGS.replace(save_every=5, minutes=3.0)).runner.close()
 
 
-def test_a_folder_that_holds_something(run: Path, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_empty(run: Path, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     refused(lambda: make_trainer(SETTINGS, run), "already holds a run", "--resume")
     assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
@@ -161,7 +161,7 @@ def test_a_folder_that_holds_something(run: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "nothing").exists()
 
 
-def test_an_empty_folder_will_do(tmp_path: Path) -> None:
+def test_an_empty_folder_is_accepted(tmp_path: Path) -> None:
     make_trainer(SETTINGS, tmp_path).runner.close()
     assert read_config(tmp_path) == SETTINGS
 
@@ -177,7 +177,7 @@ def test_a_missing_setting_has_its_default(run: Path) -> None:
     refused(lambda: make_trainer(SETTINGS.replace(greedy_share=0.5), run, resume=True), "greedy_share=0.0", "0.5")
 
 
-def test_a_run_that_cannot_begin_leaves_no_folder(tmp_path: Path) -> None:
+def test_a_run_that_cannot_start_leaves_no_folder(tmp_path: Path) -> None:
     refused(lambda: make_trainer(SETTINGS.replace(trunk="smolm2"), tmp_path / "run"), "smollm2")
     refused(lambda: make_trainer(SETTINGS.replace(prompt="sung"), tmp_path / "run"), "sung")
     assert not (tmp_path / "run").exists()
@@ -219,7 +219,7 @@ def test_only_the_newest_two_are_kept(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == ["000003", "000004"]
 
 
-def test_two_processes_do_not_learn_in_one_folder(run: Path) -> None:
+def test_two_processes_cannot_train_in_one_folder(run: Path) -> None:
     """The second one changes nothing, and goes on where the first has stopped."""
     trainer = resumed(run)
     before = {name: data for name, data in content(run).items() if not name.startswith("tensorboard")}
@@ -238,7 +238,7 @@ def test_two_processes_do_not_learn_in_one_folder(run: Path) -> None:
     assert [line["iteration"] for line in read_metrics(run)] == [0, 1, 2, 3]
 
 
-def test_of_two_new_runs_the_slower_one_changes_nothing(tmp_path: Path) -> None:
+def test_the_slower_of_two_new_runs_changes_nothing(tmp_path: Path) -> None:
     """Both found the folder free; one has even finished when the other begins."""
     first, second = (
         RunFolder(tmp_path / "run", config, resume=False) for config in (SETTINGS, SETTINGS.replace(gamma=0.7))
@@ -265,7 +265,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("where", ["_write_tensors", "_write_json", "_digest"])
 @pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_an_interrupted_save_leaves_what_was_there(
+def test_an_interrupted_save_keeps_the_old_checkpoint(
     run: Path, where: str, failure: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = resumed(run)
@@ -283,7 +283,7 @@ def test_an_interrupted_save_leaves_what_was_there(
     load_agent(run)
 
 
-def test_a_save_that_cannot_be_put_in_place_puts_the_old_one_back(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_save_that_cannot_be_renamed_restores_the_old_checkpoint(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer, rename = resumed(run), Path.rename
     before = content(run / "checkpoints")
 
@@ -303,7 +303,7 @@ def test_a_save_that_cannot_be_put_in_place_puts_the_old_one_back(run: Path, mon
     load_agent(run)
 
 
-def test_half_precision_halves_what_ships(tmp_path: Path) -> None:
+def test_half_precision_halves_the_size(tmp_path: Path) -> None:
     torch.manual_seed(0)
     assembly = ModelConfig(trunk="small", q_heads=2, target_q=True)
     model, words = assemble(assembly, None)

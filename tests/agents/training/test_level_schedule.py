@@ -47,7 +47,7 @@ def levels(of: LevelSchedule) -> Counter[int | None]:
     return Counter(spec.level for spec in of.in_play())
 
 
-def test_it_begins_at_the_lowest_level_and_keeps_half_for_what_was_learned() -> None:
+def test_it_starts_at_the_lowest_level_and_replays_lower_levels_half_of_the_time() -> None:
     found = curriculum()
     assert found.level == 2 and levels(found) == {2: 2}
     assert found.update(results(found, [True, True, False], level=2))["level"] == 2
@@ -113,7 +113,7 @@ def wanted(**changes: Any) -> TrainConfig:
     return TrainConfig.from_flat(usual | changes)
 
 
-def test_a_resumed_run_with_teacher_and_promotion_is_uninterrupted(tmp_path: Path) -> None:
+def test_a_resumed_run_with_expert_and_promotion_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     list(make_trainer(wanted(), tmp_path / "whole").run())
     trainer = make_trainer(wanted(), tmp_path / "parts")
     for metrics in trainer.run():
@@ -157,7 +157,7 @@ def test_a_budget_of_commands(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("setting", [{"promote": 0.5}, {"promote": None, "stop_success": 0.9}])
-def test_wins_of_a_teacher_who_plays_alone_count_for_nothing(setting: dict[str, Any], tmp_path: Path) -> None:
+def test_goals_are_refused_if_the_expert_plays_every_turn(setting: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(AgentError, match="the expert plays every turn"):
         make_trainer(wanted(**({"beta": 1.0, "beta_decay": 1.0} | setting)), tmp_path / "run")
 
@@ -165,7 +165,7 @@ def test_wins_of_a_teacher_who_plays_alone_count_for_nothing(setting: dict[str, 
 # -- which games -------------------------------------------------------------------------------------------
 
 
-def test_a_game_has_one_hash_however_it_is_named(tmp_path: Path) -> None:
+def test_the_hash_of_a_game_does_not_depend_on_its_name(tmp_path: Path) -> None:
     entries = games.generate(tmp_path / "made", family="coin", levels=[2], per_level=2, workers=1)
     listed = specs(str(tmp_path / "made"))
     assert [spec.level for spec in listed] == [2, 2]

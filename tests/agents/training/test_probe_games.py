@@ -106,18 +106,18 @@ def near(number: float | list[float], within: float = 0.12) -> Any:
     return pytest.approx(number, abs=within)
 
 
-def test_where_every_reward_is_one_v_is_one() -> None:
+def test_v_is_one_if_every_reward_is_one() -> None:
     assert train(CONSTANT, "ppo").mean("value", "room") == near(1.0)
 
 
-def test_where_every_reward_is_one_q_is_one_and_no_advantage_is_left() -> None:
+def test_q_is_one_and_advantages_vanish_if_every_reward_is_one() -> None:
     found = train(CONSTANT, "actde")
     assert [found.mean(what, "room") for what in ("value", "q:north", "q:south")] == near([1.0] * 3)
     assert found.targets.advantages.abs().max() < 0.05
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_v_and_q_depend_on_what_is_seen(name: str) -> None:
+def test_v_and_q_depend_on_the_observation(name: str) -> None:
     found = train(OBSERVED, name)
     for what in ("value", "q:north", "q:south") if name == "actde" else ("value",):
         assert found.mean(what, "red") == near(1.0)
@@ -138,7 +138,7 @@ def test_ppo_finds_the_better_action() -> None:
     assert found.mean("value", "room") == near(1.0)
 
 
-def test_actde_finds_what_actions_are_worth_and_then_stops() -> None:
+def test_actde_learns_q_and_its_advantages_vanish() -> None:
     found = train(POLICY, "actde")
     p, q, other = (found.mean(what, "room") for what in ("p:north", "q:north", "q:south"))
     assert [q, other] == near([1.0, -1.0])
@@ -148,14 +148,14 @@ def test_actde_finds_what_actions_are_worth_and_then_stops() -> None:
     assert against_v.abs().mean() > 2 * found.targets.advantages.abs().mean()  # where PPO would go on
 
 
-def test_ppo_finds_the_better_action_for_what_is_seen() -> None:
+def test_ppo_finds_the_better_action_for_each_observation() -> None:
     found = train(BOTH, "ppo", iterations=18)
     for text, command in (("red", "north"), ("blue", "south")):
         assert found.mean(f"p:{command}", text) > 0.95
         assert found.mean("value", text) == near(1.0, within=0.2)
 
 
-def test_actde_finds_what_actions_are_worth_for_what_is_seen() -> None:
+def test_actde_learns_q_for_each_observation() -> None:
     found = train(BOTH, "actde", iterations=18)
     for text, better, worse in (("red", "north", "south"), ("blue", "south", "north")):
         p, q, other = (found.mean(what, text) for what in (f"p:{better}", f"q:{better}", f"q:{worse}"))
@@ -165,7 +165,7 @@ def test_actde_finds_what_actions_are_worth_for_what_is_seen() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_bonus_for_a_harmless_act_is_learned_and_leaves_the_score_alone(name: str) -> None:
+def test_a_bonus_is_learned_and_does_not_change_the_score(name: str) -> None:
     """The game pays 1 for north; the bonus pays 2 for south, which the game pays nothing."""
     game = ScriptSpec([[Scene("room", {"north": 1.0, "south": 0.0})]], end="")
     found = train(game, name, shaping={"bonus": 2.0, "bonus_command": "south"})
@@ -181,7 +181,7 @@ def test_a_bonus_for_a_harmless_act_is_learned_and_leaves_the_score_alone(name: 
 
 
 @pytest.mark.parametrize("beta", [1.0, 0.0])
-def test_imitation_does_what_the_teacher_says_and_knows_what_that_is_worth(beta: float) -> None:
+def test_imitation_follows_the_expert_and_learns_its_values(beta: float) -> None:
     found = train(TAUGHT, "imitation", beta=beta)
     for text, worth in (("red", -1.0), ("blue", 1.0)):
         assert found.mean("p:south", text) > 0.95

@@ -59,7 +59,7 @@ def test_two_processes_take_the_step_of_one(out: Path) -> None:
             assert_close(tensors[name], tensor, within=1e-5)
 
 
-def test_all_processes_stay_alike_although_their_segments_differ_in_number(out: Path) -> None:
+def test_all_processes_stay_equal_with_different_numbers_of_segments(out: Path) -> None:
     before = load_file(out / "1-0-of-2.safetensors")
     for update in (2, 3):
         ours, theirs = (load_file(out / f"{update}-{rank}-of-2.safetensors") for rank in range(2))

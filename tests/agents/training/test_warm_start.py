@@ -40,7 +40,7 @@ def begun(prior: tuple[TrainConfig, Path], out: Path, **changes: Any) -> Trainer
     return make_trainer(prior[0].replace(**asked), out)
 
 
-def test_it_begins_with_the_priors_weights_and_keeps_them_as_its_first_policy(
+def test_it_starts_from_the_weights_and_stores_them_as_the_initial_policy(
     prior: tuple[TrainConfig, Path], tmp_path: Path
 ) -> None:
     trainer = begun(prior, tmp_path / "run")
@@ -55,7 +55,7 @@ def test_it_begins_with_the_priors_weights_and_keeps_them_as_its_first_policy(
     trainer.runner.close()
 
 
-def test_the_kl_is_to_the_prior_and_0_before_the_first_step(prior: tuple[TrainConfig, Path], tmp_path: Path) -> None:
+def test_the_kl_to_the_warm_start_is_0_before_the_first_step(prior: tuple[TrainConfig, Path], tmp_path: Path) -> None:
     trainer = begun(prior, tmp_path / "run", lr=0.1)
     assert trainer.iterate()["kl_ref"] == pytest.approx(0.0, abs=1e-6)
     assert trainer.iterate()["kl_ref"] > 1e-3, "it has moved, and the reference has not"
@@ -75,7 +75,7 @@ def test_the_reference_shares_the_trunk_below_an_adapter(prior: tuple[TrainConfi
     trainer.runner.close()
 
 
-def test_resumed_is_uninterrupted_though_the_prior_is_gone(prior: tuple[TrainConfig, Path], tmp_path: Path) -> None:
+def test_a_run_resumes_without_its_initial_checkpoint(prior: tuple[TrainConfig, Path], tmp_path: Path) -> None:
     moved = Path(shutil.copytree(prior[1], tmp_path / "prior"))
     changes: dict[str, Any] = {"init": str(moved), "iterations": 4, "save_every": 2, "lr": 0.02, "dropout": 0.1}
     changes |= {} if prior[0].model.lora else {"dropout": 0.0}
@@ -89,7 +89,7 @@ def test_resumed_is_uninterrupted_though_the_prior_is_gone(prior: tuple[TrainCon
     assert read_metrics(tmp_path / "whole")[-1]["kl_ref"] > 1e-3
 
 
-def test_heads_that_the_prior_lacks_begin_new_and_those_too_many_are_left_out(
+def test_missing_heads_start_untrained_and_additional_ones_are_ignored(
     prior: tuple[TrainConfig, Path], tmp_path: Path
 ) -> None:
     actde = begun(prior, tmp_path / "actde", optimizer="actde", target_q=True)
@@ -105,7 +105,7 @@ def test_heads_that_the_prior_lacks_begin_new_and_those_too_many_are_left_out(
         trainer.runner.close()
 
 
-def test_a_bare_model_is_a_prior_too(prior: tuple[TrainConfig, Path], tmp_path: Path) -> None:
+def test_an_untrained_model_can_be_a_warm_start(prior: tuple[TrainConfig, Path], tmp_path: Path) -> None:
     trainer = begun((prior[0], prior[1] / INITIAL), tmp_path / "run", value_coef=0.5)
     assert [metrics["iteration"] for metrics in trainer.run()] == [0, 1]
     load_agent(tmp_path / "run")
@@ -121,7 +121,7 @@ def test_a_bare_model_is_a_prior_too(prior: tuple[TrainConfig, Path], tmp_path: 
         ({"init": "nowhere"}, "nowhere holds no checkpoint"),
     ],
 )
-def test_another_assembly_is_one_line(
+def test_another_model_is_refused_in_one_line(
     prior: tuple[TrainConfig, Path], tmp_path: Path, changes: dict[str, Any], says: str
 ) -> None:
     with pytest.raises(AgentError) as caught:
@@ -130,7 +130,7 @@ def test_another_assembly_is_one_line(
     assert not (tmp_path / "run").exists()
 
 
-def test_other_words_are_another_assembly(tmp_path: Path) -> None:
+def test_another_vocabulary_is_refused(tmp_path: Path) -> None:
     wanted = TrainConfig.from_flat({"game": "bandit", "trunk": "pico", "episodes": 4, "iterations": 1})
     list(make_trainer(wanted, tmp_path / "prior").run())
     other = wanted.replace(game="bandit?prompt=We had a&arms= rain, snow&rewards=1,0", init=str(tmp_path / "prior"))
@@ -138,13 +138,13 @@ def test_other_words_are_another_assembly(tmp_path: Path) -> None:
         make_trainer(other, tmp_path / "run")
 
 
-def test_a_run_has_the_trunk_of_its_prior_unless_one_is_named(prior: tuple[TrainConfig, Path]) -> None:
+def test_the_trunk_is_that_of_the_warm_start_unless_one_is_named(prior: tuple[TrainConfig, Path]) -> None:
     config, before = presets.resolve({"init": str(prior[1]), "game": GAME, "lr": 0.5}), prior[0].model
     assert (config.model.trunk, config.model.lora, config.update.lr) == (before.trunk, before.lora, 0.5)
     assert presets.resolve({"init": str(prior[1]), "game": GAME, "trunk": "pico"}).model.trunk == "pico"
 
 
-def test_the_games_of_the_prior_count_as_trained_on(prior: tuple[TrainConfig, Path], tmp_path: Path) -> None:
+def test_the_games_of_the_warm_start_count_as_trained_on(prior: tuple[TrainConfig, Path], tmp_path: Path) -> None:
     other = "bandit?prompt=you see a&arms=red,blue&rewards=0,1"
     list(begun(prior, tmp_path / "run", game=other).run())
     before, first, after = (
@@ -155,7 +155,7 @@ def test_the_games_of_the_prior_count_as_trained_on(prior: tuple[TrainConfig, Pa
     assert json.loads((prior[1] / INITIAL / AGENT).read_text())["trained_on"] == []
 
 
-def test_imitation_has_presets_of_its_own_for_text_adventures() -> None:
+def test_imitation_has_its_own_presets_for_text_adventures() -> None:
     asked = {"game": "textworld:simple?seed=1", "optimizer": "imitation", "trunk": "smollm2"}
     config = presets.resolve(asked)
     assert (config.update.lr, config.rollout.episodes, config.update.epochs, config.rollout.max_turns) == (
