@@ -151,7 +151,7 @@ def generate(
     from terminal import generation
     from terminal.map import draw_previews
 
-    entries, passed_over = generation.generate(
+    entries, rejected = generation.generate(
         folder,
         family=family,
         levels=parse_levels(levels),
@@ -167,12 +167,12 @@ def generate(
         rows = [{key: getattr(entry, key) for key in KEYS} for entry in entries]
         pictures = [str(drawn.picture) for drawn in previews]
         console.document(
-            {"out": str(folder), "games": rows, "passed_over": passed_over, "previews": pictures, "crawled": crawled}
+            {"out": str(folder), "games": rows, "passed_over": rejected, "previews": pictures, "crawled": crawled}
         )
         return
     for drawn in previews:
         console.show([drawn.view, f"the map as a picture: {drawn.picture}", ""])
-    console.show(generation.summary(folder, len(entries), passed_over, crawled))
+    console.show(generation.summary(folder, len(entries), rejected, crawled))
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -111,9 +111,9 @@ def _is_playable(name: str, notify: Callable[[str], None]) -> bool:
     """Whether this agent ships and its package is installed; `notify` receives a line if only the latter fails."""
     if not (SHIPPED / name).is_dir():
         return False
-    from agents.model.pretrained import missing
+    from agents.model.pretrained import missing_packages
 
-    lacking = missing()
+    lacking = missing_packages()
     if lacking is not None:
         notify(f"{name} plays as {FALLBACKS[name]}: {lacking}")
     return lacking is None

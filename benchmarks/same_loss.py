@@ -117,7 +117,7 @@ def ours(found: dict[str, Any]) -> float:
 def segment(model: ActorCritic, tokens: list[int], values: list[float], score: float) -> Segment:
     """A stream of TRL's as a segment: the last `values` tokens are choices, the score comes after the last."""
     first = len(tokens) - len(values)
-    hidden = model.hidden(torch.tensor([tokens]), use_cache=False)[0, first - 1 : -1]
+    hidden = model.hidden_states(torch.tensor([tokens]), use_cache=False)[0, first - 1 : -1]
     logprobs = model.all_logprobs(hidden)
     choices = [
         Choice(

@@ -142,7 +142,7 @@ def play(part: tuple[str, int, int, int]) -> dict[str, Any]:
 def episode(own: Own, ours: CachedEngine, rng: np.random.Generator, player: str) -> Iterator[str]:
     """Play an episode both ways; yields after every command how the answers differ, "" where they do not."""
     follow, invent = PLAYERS[player]
-    guard = CommandFilter(ours.facts.command_templates)
+    guard = CommandFilter(ours.game_info.command_templates)
     theirs, answer = own.reset(), ours.reset()
     commands: list[str] = []
     yield differing(theirs, answer, commands)
@@ -164,8 +164,8 @@ def episode(own: Own, ours: CachedEngine, rng: np.random.Generator, player: str)
 
 def made_up(ours: CachedEngine, rng: np.random.Generator) -> str:
     """A verb of the game and up to three words, most of them of things in it."""
-    words = [word for command in ours.facts.walkthrough for word in command.split()[1:]]
-    verbs = sorted({template.split()[0] for template in ours.facts.command_templates})
+    words = [word for command in ours.game_info.walkthrough for word in command.split()[1:]]
+    verbs = sorted({template.split()[0] for template in ours.game_info.command_templates})
     pool = [*words, *LOOSE]
     if rng.random() < 0.2:
         return str(rng.choice(OTHER))

@@ -4,7 +4,7 @@
 
 One game of each family, half of its commands with all infos and half with none, each half in a process of its own that
 works in an empty folder; a command that takes longer than a minute ends its process. Everything goes through
-the environment, so gatekeeper and engine are tested together. Exit status 1 where anything was found.
+the environment, so filter and engine are tested together. Exit status 1 where anything was found.
 """
 
 import argparse
@@ -21,8 +21,8 @@ from typing import Any
 
 from benchmarks.hostile import Supply
 from games.child_process import python_environment
+from games.specs import make_textworld
 from games.textworld.engines.protocol import INFOS
-from games.textworld.env import TextWorld
 
 GAMES = {
     "simple": "textworld:simple?level=1&seed=7",
@@ -50,7 +50,7 @@ class Fuzz:
     """One game under fire; `found` holds what should not have happened, in words."""
 
     def __init__(self, game: str, seed: int | str, infos: tuple[str, ...] = ()) -> None:
-        self.env = TextWorld(game, max_turns=TURNS, infos=infos)
+        self.env = make_textworld(game, max_turns=TURNS, infos=infos)
         self.infos = infos
         self.found: list[str] = []
         self.counts: Counter[str] = Counter()

@@ -2,7 +2,7 @@
 
     python -m benchmarks.textworld_speed --out benchmarks/textworld_speed.json
 
-One process, one core; ours is `actde/TextWorld-v0` as an agent meets it, gatekeeper included, TextWorld's is what
+One process, one core; ours is `actde/TextWorld-v0` as an agent meets it, command filter included, TextWorld's is what
 `textworld.start` makes. Both play the same commands in turn (A, B, A, B ...):
 
     warm     steps that were played before; the best of the turns for each command on TextWorld's side, the best
@@ -30,8 +30,8 @@ import numpy as np
 
 from benchmarks.textworld_exact import Own
 from games import files
+from games.specs import make_textworld
 from games.textworld.engines.protocol import INFOS
-from games.textworld.env import TextWorld
 from games.textworld.transitions import cache as memory
 from games.textworld.transitions.cache import TransitionCache
 
@@ -47,8 +47,8 @@ class Pair:
     """Our environment and TextWorld's of one game."""
 
     def __init__(self, game: str, infos: tuple[str, ...]) -> None:
-        memory.MEMORY = TransitionCache()  # a cold start
-        self.ours = TextWorld(game, infos=infos, max_turns=1_000_000)
+        memory.PROCESS_CACHE = TransitionCache()  # a cold start
+        self.ours = make_textworld(game, infos=infos, max_turns=1_000_000)
         self.own = Own(self.ours.path, infos)
 
     def script(self, rng: np.random.Generator, steps: int, followed: float) -> list[str]:

@@ -6,38 +6,38 @@ from pathlib import Path
 from typing import Any
 
 from games.textworld.generation import dataset
-from games.textworld.generation.manifest import Entry
+from games.textworld.generation.manifest import ManifestEntry
 from games.textworld.transitions.crawl import crawl_file
 from terminal import console
 
 
 def generate(
     folder: Path, *, family: str, levels: Sequence[int], per_level: int, **request: Any
-) -> tuple[list[Entry], dict[str, int]]:
+) -> tuple[list[ManifestEntry], dict[str, int]]:
     """Generate games with a progress bar.
 
     Args:
         request: further arguments of `dataset.generate`.
 
     Returns:
-        The games; and the numbers of candidates that were passed over, by reason.
+        The games; and the numbers of rejected candidates by reason.
     """
-    done, passed_over = 0, dict[str, int]()
+    done, rejected = 0, dict[str, int]()
     with console.progress(f"{family} games", per_level * len(levels)) as advance:
 
         def on_progress(progress: dataset.Progress) -> None:
-            nonlocal done, passed_over
+            nonlocal done, rejected
             for _ in range(progress.done - done):
                 advance(progress)
-            done, passed_over = progress.done, progress.passed
+            done, rejected = progress.done, progress.passed
 
         entries = dataset.generate(
             folder, family=family, levels=levels, per_level=per_level, on_progress=on_progress, **request
         )
-    return entries, passed_over
+    return entries, rejected
 
 
-def crawl(entries: Sequence[Entry]) -> dict[str, Any]:
+def crawl(entries: Sequence[ManifestEntry]) -> dict[str, Any]:
     """Find all states of the games with a progress bar; file -> fields of `Crawled`."""
     crawled = {}
     with console.progress("games crawled", len(entries)) as advance:
@@ -48,12 +48,12 @@ def crawl(entries: Sequence[Entry]) -> dict[str, Any]:
 
 
 def summary(
-    folder: Path, games: int, passed_over: Mapping[str, int], crawled: Mapping[str, Mapping[str, Any]]
+    folder: Path, games: int, rejected: Mapping[str, int], crawled: Mapping[str, Mapping[str, Any]]
 ) -> list[str]:
     """The lines after a generation."""
     lines = [f"{games} games in {folder}; play one of them with --game {folder}"]
-    if passed_over:
-        lines.append("passed over: " + ", ".join(f"{count} {reason}" for reason, count in passed_over.items()))
+    if rejected:
+        lines.append("rejected: " + ", ".join(f"{count} {reason}" for reason, count in rejected.items()))
     if crawled:
         states = sum(game["states"] for game in crawled.values())
         complete = sum(game["complete"] for game in crawled.values())

@@ -41,7 +41,8 @@ def episode_metrics(episodes: Sequence[Episode], bonus_command: str = "") -> Met
 
 def command_share(episode: Episode, words: str) -> float:
     """Share of an episode's turns, at least one, whose command begins with these words."""
-    return sum(games.is_act(step.decision.command, words) for step in episode.steps) / len(episode.steps)
+    turns = [games.starts_with_words(step.decision.command, words) for step in episode.steps]
+    return sum(turns) / len(turns)
 
 
 class StrategyShares:

@@ -14,7 +14,7 @@ import games
 from agents.play.episode import Episode
 from agents.play.metrics import Metrics
 from agents.protocol import AgentError
-from games.specs import mixed
+from games.specs import interleave
 
 
 class LevelSchedule:
@@ -66,7 +66,7 @@ class LevelSchedule:
         of_level: dict[int | None, list[games.GameSpec]] = {}
         for spec in specs:
             of_level.setdefault(spec.level, []).append(spec)
-        return mixed(list(of_level.values()))
+        return interleave(list(of_level.values()))
 
     def update(self, episodes: Sequence[Episode]) -> Metrics:
         """Count the wins of a rollout's episodes, in their order, and start the next level if it is time.

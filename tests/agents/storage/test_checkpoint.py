@@ -245,7 +245,7 @@ def test_the_slower_of_two_new_runs_changes_nothing(tmp_path: Path) -> None:
     )
     first.create()
     first.unlock()
-    refused(second.begin, "already holds a run")
+    refused(second.create, "already holds a run")
     assert read_config(tmp_path / "run") == SETTINGS
 
 
