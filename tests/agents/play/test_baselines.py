@@ -90,7 +90,7 @@ def test_walkthrough_without_commands_is_an_error() -> None:
         agent.act([turn(0, "a")])
     solved: dict[str, Any] = {"extra.walkthrough": ["a"]}
     agent.act([turn(1, "a", **solved)])
-    with pytest.raises(AgentError, match="at its end, but the game goes on"):
+    with pytest.raises(AgentError, match="has ended, but the game has not"):
         agent.act([turn(1, "a", first=False)])
 
 
