@@ -1,4 +1,4 @@
-"""The command line, run as a user runs it: a process with arguments, a status, two streams."""
+"""The command line as a process with arguments, an exit status and two streams."""
 
 import json
 import os
@@ -27,7 +27,7 @@ from tests.helpers.fakes import CorridorSpec
 
 
 def surroundings(**more: str) -> dict[str, str]:
-    """The environment of a command: what the test run has, 100 columns, no colours, output buffered as by default."""
+    """The environment of a command: that of the test run with 100 columns, no colours and buffered output."""
     own = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     return {**own, "COLUMNS": "100", "NO_COLOR": "1", **more}
 
@@ -39,14 +39,14 @@ def cli(*arguments: str, **settings: Any) -> subprocess.CompletedProcess[str]:
 
 
 def answer(*arguments: str, **settings: Any) -> str:
-    """Standard output of a command that must go well and say nothing else."""
+    """Standard output of a command that must succeed without output to standard error."""
     done = cli(*arguments, **settings)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 
 
 def bare(text: str) -> str:
-    """The text without what colours it."""
+    """The text without escape sequences."""
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
 
 
@@ -54,9 +54,9 @@ def bare(text: str) -> str:
 def run(tmp_path: Path) -> Path:
     """A folder with transcripts: two iterations of three episodes."""
     specs = [CorridorSpec("corridor", 3)]
-    with EpisodeRunner(specs, seed=1) as arena:
+    with EpisodeRunner(specs, seed=1) as runner:
         for iteration in range(2):
-            episodes = arena.play(RandomAgent(seed=1), 3)
+            episodes = runner.play(RandomAgent(seed=1), 3)
             append(tmp_path / NAME, (Entry(iteration=iteration, episode=episode) for episode in episodes))
     return tmp_path
 
@@ -132,7 +132,7 @@ def test_keys_that_end_play_in_a_terminal(key: bytes, status: int) -> None:
 
 @contextmanager
 def terminal(*arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """The command line in a terminal of its own: the process, and our end of the terminal."""
+    """The command line in its own terminal: the process, and our end of the terminal."""
     ours, theirs = pty.openpty()
     command = [sys.executable, str(ROOT / "cli.py"), *arguments]
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=surroundings())
@@ -146,7 +146,7 @@ def terminal(*arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
 
 
 def wait_for(handle: int, text: str, seconds: float = 30.0) -> str:
-    """Read a terminal until the text has come."""
+    """Read from a terminal until the text appears."""
     seen, end = "", time.monotonic() + seconds
     while text not in seen:
         ready, _, _ = select.select([handle], [], [], max(0.0, end - time.monotonic()))
@@ -156,7 +156,7 @@ def wait_for(handle: int, text: str, seconds: float = 30.0) -> str:
 
 
 def press(handle: int, key: bytes) -> None:
-    """Press a key as soon as the program listens to single keys."""
+    """Press a key as soon as the program reads single keys."""
     end = time.monotonic() + 30
     while termios.tcgetattr(handle)[3] & termios.ECHO:
         assert time.monotonic() < end

@@ -1,4 +1,4 @@
-"""`train` and `compare` as a user runs them: what they leave behind, how they go on, what they refuse."""
+"""The commands `train` and `compare`: files, resumption and errors."""
 
 import json
 import signal

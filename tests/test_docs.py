@@ -1,4 +1,4 @@
-"""Committed reports say what their committed results say."""
+"""Committed reports match their committed results."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The README tells the truth: its Python runs, its commands are legal, the files and lines it names exist."""
+"""The README is correct: its Python runs, its commands are valid, and its files and lines exist."""
 
 import importlib
 import re
@@ -28,7 +28,7 @@ def test_python_runs(block: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("python cli.py ")])
 def test_commands_are_valid(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They parse; whether they do what they say is tested where it takes less time."""
+    """The commands parse; other tests run them."""
     arguments = shlex.split(line)[2:]
     monkeypatch.setattr(sys, "argv", ["cli.py", *arguments])  # only the typed command has options for the settings
     group = typer.main.get_command(importlib.reload(cli).app)

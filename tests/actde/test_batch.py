@@ -1,4 +1,4 @@
-"""A batch and its outputs refuse tensors that do not fit."""
+"""Batches, targets and outputs refuse tensors that do not fit."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""The losses of single choices by hand, and the mean that adds up over micro-batches."""
+"""Losses by hand, and the mean over micro-batches."""
 
 import math
 

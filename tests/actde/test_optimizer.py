@@ -1,4 +1,4 @@
-"""The contract of every registered optimizer, and what PPO and ACTDE say that the other does not."""
+"""The contract of all registered optimizers, and the differences between PPO and ACTDE."""
 
 import inspect
 import json
@@ -54,7 +54,7 @@ def made(name: str, **values: Any) -> Optimizer:
 
 
 def gradients(optimizer: Optimizer, batch: Batch, targets: Targets, outputs: Outputs) -> dict[str, Tensor]:
-    """The gradient of the loss in every output that takes one."""
+    """Gradients of the loss by output."""
     loss, _ = optimizer.loss(batch, targets, outputs)
     tensors = {spec.name: getattr(outputs, spec.name) for spec in fields(outputs)}
     leaves = {name: tensor for name, tensor in tensors.items() if tensor is not None and tensor.requires_grad}
@@ -92,7 +92,7 @@ def test_targets_and_loss_have_the_documented_form(name: str, variant: dict[str,
 @every_optimizer
 @every_variant
 def test_every_choice_has_gradient_and_padding_has_none(name: str, variant: dict[str, Any]) -> None:
-    """Also the first of the batch, also the last, also in segments of one choice."""
+    """Including the first and the last choice, and segments of one choice."""
     optimizer, batch = made(name, **variant), random_batch(2, LENGTHS)
     near = random_outputs(batch, near=True)
     near = answer(changed(near, lambda name, x: batch.values + 0.01 if name == "values" else x))
@@ -473,7 +473,7 @@ def _ratio(rest: list[float], total: list[float]) -> float:
 
 
 def test_advantages_vanish_once_q_is_learned_unless_whitened() -> None:
-    """q = G to a thousandth: ACTDE's advantages all but vanish; whitening blows them up again."""
+    """q = G up to 0.001: ACTDE's advantages almost vanish; whitening rescales them."""
     batch = random_batch(17, LENGTHS)
     known = made("actde").targets(batch).returns
     noise = 1e-3 * torch.sin(torch.arange(known.numel())).reshape(known.shape)

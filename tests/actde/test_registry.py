@@ -1,4 +1,4 @@
-"""Optimizers of others: a few lines, a decorator or an entry point, and never in the way of ours."""
+"""Optimizers of other packages, added by a decorator or an entry point."""
 
 import sys
 import textwrap
@@ -30,7 +30,7 @@ OURS = ["actde", "imitation", "ppo", "rejection"]
 
 
 class Habit(Optimizer):
-    """What was chosen becomes likelier, whatever it earned."""
+    """Increases the probability of every chosen action, whatever its reward."""
 
     name = "habit"
 
@@ -47,7 +47,7 @@ def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch, *, entry: str, code: str) -> None:
-    """What `pip install` of a package with one module and one entry point leaves behind."""
+    """Write the files of an installed package with one module and one entry point."""
     (folder / "their_package.py").write_text(textwrap.dedent(code))
     info = folder / "their_package-1.0.dist-info"
     info.mkdir()

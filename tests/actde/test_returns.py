@@ -1,4 +1,4 @@
-"""Errors, advantages and returns against hand-made tables, independent definitions and each other."""
+"""TD errors, advantages and returns against tables by hand and independent definitions."""
 
 import pytest
 import torch
@@ -128,13 +128,13 @@ def test_a_truncated_segment_bootstraps_and_a_terminated_one_does_not() -> None:
 
 
 def test_advantages_do_not_cross_the_end_of_an_episode() -> None:
-    """Two episodes in one segment: the second is as if alone, and the first does not see it."""
+    """Two episodes in one segment have the advantages of separate segments."""
     errors, discounts = table([1, 2, 100, 200]), table([0.5, 0, 0.5, 0])
     assert lambda_advantages(errors, discounts, 1.0).tolist() == [[2, 2, 200, 200]]
 
 
 def test_lambda_returns_do_not_restart_at_a_command() -> None:
-    """Discount 1 inside a command: one reward at its end reaches its first token undiminished."""
+    """With discount 1 inside a command, a reward at its end reaches its first token undiscounted."""
     errors, discounts = table([0, 0, 1]), table([1, 1, 0])
     assert lambda_advantages(errors, discounts, 1.0).tolist() == [[1, 1, 1]]
 

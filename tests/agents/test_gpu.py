@@ -1,4 +1,4 @@
-"""On a GPU the same commands give the same numbers as on the processor, up to rounding. Skipped where there is none."""
+"""A GPU gives the numbers of the CPU up to rounding; skipped without a GPU."""
 
 from pathlib import Path
 
@@ -50,8 +50,8 @@ def test_an_agent_has_the_same_outputs_on_both_devices(tmp_path: Path) -> None:
     for device in ("cpu", "cuda"):
         agent = load_agent(tmp_path / "run")
         agent.model.to(device)
-        with EpisodeRunner(games.resolve("ipd"), seed=5, parallel=3, max_turns=6) as arena:
-            episodes = sorted(arena.play(agent, 3), key=lambda episode: episode.index)
+        with EpisodeRunner(games.resolve("ipd"), seed=5, parallel=3, max_turns=6) as runner:
+            episodes = sorted(runner.play(agent, 3), key=lambda episode: episode.index)
         found[device] = [step.decision for episode in episodes for step in episode.steps]
     for ours, theirs in zip(found["cuda"], found["cpu"], strict=True):
         assert ours.probabilities == pytest.approx(theirs.probabilities, abs=1e-4)

@@ -1,5 +1,4 @@
-"""The agents that ship with the project are whole, small, documented, and win games that they were not trained on.
-Those that need the model's package give way, in one line, where it is missing."""
+"""The shipped agents are complete, small and documented, and win games on which they were not trained."""
 
 import json
 import shutil

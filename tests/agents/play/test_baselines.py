@@ -1,4 +1,4 @@
-"""One contract for every agent, and what is particular to each of the simple ones."""
+"""The agent protocol, and the random, human and walkthrough agents."""
 
 import math
 from collections.abc import Callable
@@ -37,8 +37,8 @@ def turn(episode: int, *commands: str, first: bool = True, **info: Any) -> Turn:
 
 
 def played(agent: Agent, **settings: Any) -> list[Episode]:
-    with EpisodeRunner(SPECS, seed=5, **settings) as arena:
-        return sorted(arena.play(agent, 6), key=lambda episode: episode.index)
+    with EpisodeRunner(SPECS, seed=5, **settings) as runner:
+        return sorted(runner.play(agent, 6), key=lambda episode: episode.index)
 
 
 @pytest.mark.parametrize("name", MAKERS)

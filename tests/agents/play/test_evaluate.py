@@ -1,4 +1,4 @@
-"""Evaluation: means that can be redone by hand, and intervals that do not claim too much."""
+"""Evaluation: means by hand, and confidence intervals."""
 
 import json
 import math
@@ -36,8 +36,8 @@ def test_the_entropy_of_the_random_agent() -> None:
 
 def test_agents_play_the_same_games_and_seeds() -> None:
     def met(agent: RandomAgent | WalkthroughAgent) -> set[tuple[str, int]]:
-        with EpisodeRunner(SPECS, seed=9) as arena:
-            return {(episode.game, episode.seed) for episode in arena.play(agent, 8)}
+        with EpisodeRunner(SPECS, seed=9) as runner:
+            return {(episode.game, episode.seed) for episode in runner.play(agent, 8)}
 
     assert met(RandomAgent(seed=1)) == met(WalkthroughAgent())
 
@@ -93,8 +93,8 @@ def test_the_fields_of_the_json() -> None:
 def test_the_share_of_a_bonus_command_by_hand() -> None:
     found = evaluate(WalkthroughAgent(), SPECS, game="corridors", episodes=4, seed=1, bonus_command="forward")
     assert found.bonus_share is not None and found.bonus_share.value == 1.0
-    with EpisodeRunner(SPECS, seed=1) as arena:
-        episodes = sorted(arena.play(RandomAgent(seed=1), 6), key=lambda episode: episode.index)
+    with EpisodeRunner(SPECS, seed=1) as runner:
+        episodes = sorted(runner.play(RandomAgent(seed=1), 6), key=lambda episode: episode.index)
     waits = [[step.decision.command == "wait" for step in episode.steps] for episode in episodes]
     shares = [sum(turns) / len(turns) for turns in waits]
     found = summarize(episodes, agent="random", game="corridors", bonus_command="wait")

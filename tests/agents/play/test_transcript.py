@@ -1,4 +1,4 @@
-"""Episodes and transcripts come back from JSON as they were, and damage is named."""
+"""Episodes and transcripts survive JSON, and damage is named."""
 
 import json
 from dataclasses import replace

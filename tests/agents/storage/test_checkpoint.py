@@ -1,4 +1,4 @@
-"""Checkpoints and run folders: whole or refused in one clear line, never lost, never unpickled."""
+"""Checkpoints and run folders: complete or refused in one clear line, never lost, never unpickled."""
 
 import ast
 import json
@@ -48,7 +48,7 @@ def run(made: Path, tmp_path: Path) -> Path:
 
 
 def refused(work: Callable[[], Any], *says: str) -> None:
-    """It raises one line that says this."""
+    """Assert that it raises one line with this text."""
     with pytest.raises(AgentError) as caught:
         work()
     message = str(caught.value)
@@ -220,7 +220,7 @@ def test_only_the_newest_two_are_kept(tmp_path: Path) -> None:
 
 
 def test_two_processes_cannot_train_in_one_folder(run: Path) -> None:
-    """The second one changes nothing, and goes on where the first has stopped."""
+    """The second one changes nothing, and can resume after the first one."""
     trainer = resumed(run)
     before = {name: data for name, data in content(run).items() if not name.startswith("tensorboard")}
     command = [sys.executable, "cli.py", "train", "--resume", "--out", str(run), "--iterations", "4"]
@@ -239,7 +239,7 @@ def test_two_processes_cannot_train_in_one_folder(run: Path) -> None:
 
 
 def test_the_slower_of_two_new_runs_changes_nothing(tmp_path: Path) -> None:
-    """Both found the folder free; one has even finished when the other begins."""
+    """Both find the folder free; one has finished when the other starts."""
     first, second = (
         RunFolder(tmp_path / "run", config, resume=False) for config in (SETTINGS, SETTINGS.replace(gamma=0.7))
     )
@@ -318,8 +318,8 @@ def test_half_precision_halves_the_size(tmp_path: Path) -> None:
         assert torch.equal(tensor, trained_tensors(model)[name].half().float()), name
     assert (loaded.name, loaded.context, loaded.mode, loaded.prompt.name) == ("tester", 64, "trie", "plain")
     assert loaded.tokenizer.encode("Go North\n> [UNK]") == words.encode("Go North\n> [UNK]")
-    with EpisodeRunner([script(Scene("a room", {"go north": 1.0, "go south": 0.0}))], seed=0) as arena:
-        assert len(list(arena.play(loaded, 2))) == 2
+    with EpisodeRunner([script(Scene("a room", {"go north": 1.0, "go south": 0.0}))], seed=0) as runner:
+        assert len(list(runner.play(loaded, 2))) == 2
 
 
 # -- nothing is unpickled ----------------------------------------------------------------------------------

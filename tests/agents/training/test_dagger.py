@@ -34,24 +34,24 @@ SILENT = ScriptSpec([[Scene(f"room {n}", OPTIONS, policy=(WAY[n],) if n != 1 els
 POLICY_ONLY = OptimizerConfig(gamma=0.5, value_coef=0.0, q_coef=0.0)
 
 
-def taught(player: LanguageModelAgent, *, beta: float = 1.0, greedy: float = 0.0) -> DAggerAgent:
+def with_expert(player: LanguageModelAgent, *, beta: float = 1.0, greedy: float = 0.0) -> DAggerAgent:
     return DAggerAgent(player, Expert(prefer_policy=False), beta=beta, greedy=greedy)
 
 
 def played(player: Any, count: int = 4, *, spec: Any = GUIDED) -> list[Episode]:
-    with EpisodeRunner([spec], seed=3, parallel=3) as arena:
-        return sorted(arena.play(player, count), key=lambda episode: episode.index)
+    with EpisodeRunner([spec], seed=3, parallel=3) as runner:
+        return sorted(runner.play(player, count), key=lambda episode: episode.index)
 
 
 def commands(episode: Episode) -> tuple[str, ...]:
     return tuple(step.decision.command for step in episode.steps)
 
 
-def taught_rollout(
+def labelled_rollout(
     model: Any, *, beta: float = 1.0, spec: Any = GUIDED, count: int = 4, credit: Any = "token"
 ) -> RolloutBatch:
     player = agent(model)
-    played(taught(player, beta=beta), count, spec=spec)
+    played(with_expert(player, beta=beta), count, spec=spec)
     return RolloutBatch(player.take_segments(), credit=credit)
 
 
@@ -78,9 +78,9 @@ def cross_entropy(model: Any, segments: Sequence[Segment]) -> Tensor:
 
 def test_an_expert_that_plays_every_turn_plays_the_walkthrough() -> None:
     for model in (tiny_model(), tiny_model(seed=1)):
-        for episode in played(taught(agent(model)), spec=CorridorSpec("corridor", 4)):
+        for episode in played(with_expert(agent(model)), spec=CorridorSpec("corridor", 4)):
             assert commands(episode) == ("forward",) * 4 and episode.won
-        for episode in played(taught(agent(model))):
+        for episode in played(with_expert(agent(model))):
             assert commands(episode) == WAY
 
 
@@ -129,7 +129,7 @@ def test_beta_is_the_share_of_turns_that_the_expert_plays() -> None:
 
     def share(beta: float) -> float:
         found = [
-            c for e in played(taught(agent(bigram_model(logits)), beta=beta), 200, spec=rooms) for c in commands(e)
+            c for e in played(with_expert(agent(bigram_model(logits)), beta=beta), 200, spec=rooms) for c in commands(e)
         ]
         return found.count("take red key") / len(found)
 
@@ -144,7 +144,7 @@ def test_in_a_share_of_the_episodes_the_model_plays_greedily() -> None:
     rooms = ScriptSpec([[Scene("room", {"take red key": 0.0, "take blue key": 0.0}, policy=("take red key",))] * 16])
 
     def without_red(greedy: float, beta: float = 0.0) -> float:
-        player = taught(agent(bigram_model(logits)), beta=beta, greedy=greedy)
+        player = with_expert(agent(bigram_model(logits)), beta=beta, greedy=greedy)
         return np.mean([set(commands(e)) == {"take blue key"} for e in played(player, 100, spec=rooms)]).item()
 
     assert without_red(0.0) == pytest.approx(0.73**16, abs=0.03)
@@ -155,9 +155,9 @@ def test_in_a_share_of_the_episodes_the_model_plays_greedily() -> None:
 
 def test_results_with_an_expert_do_not_depend_on_the_number_of_live_episodes() -> None:
     def course(parallel: int) -> list[tuple[str, ...]]:
-        player = taught(agent(tiny_model()), beta=0.5)
-        with EpisodeRunner([GUIDED], seed=3, parallel=parallel) as arena:
-            return [commands(e) for e in sorted(arena.play(player, 6), key=lambda e: e.index)]
+        player = with_expert(agent(tiny_model()), beta=0.5)
+        with EpisodeRunner([GUIDED], seed=3, parallel=parallel) as runner:
+            return [commands(e) for e in sorted(runner.play(player, 6), key=lambda e: e.index)]
 
     assert course(1) == course(6)
     assert len(set(course(1))) > 1
@@ -165,24 +165,24 @@ def test_results_with_an_expert_do_not_depend_on_the_number_of_live_episodes() -
 
 def test_a_decision_has_the_outputs_of_the_model() -> None:
     model = tiny_model()
-    ((step, *_),) = [episode.steps for episode in played(taught(agent(model)), 1)]
+    ((step, *_),) = [episode.steps for episode in played(with_expert(agent(model)), 1)]
     info = {"admissible_commands": sorted(OPTIONS)}
     turn = Turn(episode=0, game="g", observation="room 0", info=info, reward=0.0, first=True)
-    (no_reduce,) = agent(model).act([turn])
-    assert step.decision == replace(no_reduce, command=WAY[0])
+    (decision,) = agent(model).act([turn])
+    assert step.decision == replace(decision, command=WAY[0])
 
 
 def test_an_expert_needs_admissible_commands_and_labels() -> None:
     with pytest.raises(AgentError, match="expected mode trie, got free"):
-        taught(agent(tiny_model(), mode="free"))
-    silent = taught(agent(tiny_model()))
+        with_expert(agent(tiny_model(), mode="free"))
+    silent = with_expert(agent(tiny_model()))
     played(silent, spec=ScriptSpec([[Scene("room", OPTIONS)]]))
     with pytest.raises(AgentError, match="the expert has no labels"):
         silent.take_metrics()
 
 
 def test_agreement_is_the_share_of_labels_that_were_likeliest() -> None:
-    player = taught(agent(tiny_model()), beta=0.5)
+    player = with_expert(agent(tiny_model()), beta=0.5)
     episodes = played(player, 6, spec=SILENT)
     steps = [step for episode in episodes for step in episode.steps]
     right = [
@@ -219,7 +219,7 @@ def test_labels_end_where_the_expert_deviates_from_the_played_command() -> None:
 @pytest.mark.parametrize("spec", [GUIDED, SILENT])
 def test_the_loss_is_the_plain_models_cross_entropy_to_the_labels(kind: Kind, beta: float, spec: ScriptSpec) -> None:
     model = tiny_model(kind)
-    rollout = taught_rollout(model, beta=beta, spec=spec)
+    rollout = labelled_rollout(model, beta=beta, spec=spec)
     labelled = [c.label is not None for s in rollout.segments for c in s.choices]
     assert all(labelled) == (beta == 1.0 and spec is GUIDED) or beta < 1.0
     kept = Kept(model)
@@ -235,7 +235,7 @@ def test_the_loss_is_the_plain_models_cross_entropy_to_the_labels(kind: Kind, be
 @pytest.mark.parametrize("credit", ["token", "command"])
 def test_micro_batches_change_nothing_where_some_have_no_label(credit: str) -> None:
     model = tiny_model()
-    rollout = taught_rollout(model, beta=0.3, spec=SILENT, credit=credit)
+    rollout = labelled_rollout(model, beta=0.3, spec=SILENT, credit=credit)
     (whole,) = gradients(model, rollout, "imitation")
     (parts,) = gradients(model, rollout, "imitation", micro_batch_tokens=1)
     assert_same_gradients(parts, whole)
@@ -243,7 +243,7 @@ def test_micro_batches_change_nothing_where_some_have_no_label(credit: str) -> N
 
 def test_credit_per_command_gives_the_same_gradient_of_the_sum() -> None:
     model = tiny_model()
-    one, other = (taught_rollout(model, beta=0.3, credit=credit) for credit in ("token", "command"))
+    one, other = (labelled_rollout(model, beta=0.3, credit=credit) for credit in ("token", "command"))
     (tokens,) = gradients(model, one, "imitation", learning=POLICY_ONLY)
     (whole,) = gradients(model, other, "imitation", learning=POLICY_ONLY)
     share = int(other.batch(with_q=True).mask.sum()) / int(one.batch(with_q=True).mask.sum())
@@ -268,7 +268,7 @@ def test_dagger_equals_imitation_if_labels_equal_the_play() -> None:
     logits[:, south] = 20.0
     assert north != south
     model = bigram_model(logits, init_std=0.3)
-    cloned, dagger = (taught_rollout(model, beta=beta, spec=sure) for beta in (1.0, 0.0))
+    cloned, dagger = (labelled_rollout(model, beta=beta, spec=sure) for beta in (1.0, 0.0))
     assert [s.choices for s in cloned.segments] == [s.choices for s in dagger.segments]
     (one,), (other,) = (gradients(model, rollout, "imitation") for rollout in (cloned, dagger))
     assert all(torch.equal(one[name], other[name]) for name in one)
@@ -276,7 +276,7 @@ def test_dagger_equals_imitation_if_labels_equal_the_play() -> None:
 
 def test_imitation_trains_v_and_q_as_ppo_and_actde_do() -> None:
     model = tiny_model()
-    rollout = taught_rollout(model, beta=0.5)
+    rollout = labelled_rollout(model, beta=0.5)
     learning = OptimizerConfig(gamma=0.5, train_q=True)
     (ours,) = gradients(model, rollout, "imitation", learning=learning)
     for name in ("ppo", "actde"):
@@ -305,9 +305,9 @@ def test_which_episodes_are_kept_by_hand() -> None:
     assert best_episodes(four, top_fraction=0.25, gamma=1.0) == {0, 1}, "of two equal ones both"
     assert best_episodes(four, top_fraction=0.75, gamma=1.0) == {0, 1}, "never the worst"
     assert best_episodes(four, top_fraction=1.0, gamma=1.0) == {0, 1, 2, 3}
-    equal, no_reduce = [episode(4, [0, 0], game="h"), episode(5, [0], game="h")], episode(6, [9], game="alone")
-    assert best_episodes([*four, *equal, no_reduce], top_fraction=0.5, gamma=1.0) == {0, 1}, "each game for itself"
-    assert best_episodes([*four, *equal, replace(no_reduce, won=True)], top_fraction=0.25, gamma=0.5) == {1, 6}
+    equal, alone = [episode(4, [0, 0], game="h"), episode(5, [0], game="h")], episode(6, [9], game="alone")
+    assert best_episodes([*four, *equal, alone], top_fraction=0.5, gamma=1.0) == {0, 1}, "each game for itself"
+    assert best_episodes([*four, *equal, replace(alone, won=True)], top_fraction=0.25, gamma=0.5) == {1, 6}
 
 
 def test_only_kept_episodes_have_a_policy_gradient() -> None:

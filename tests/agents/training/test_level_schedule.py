@@ -1,4 +1,4 @@
-"""Levels one after the other, and which games an agent was trained on."""
+"""Level schedules, and the games on which an agent was trained."""
 
 import json
 from collections import Counter
@@ -70,8 +70,8 @@ def test_without_promotion_all_levels_are_in_play_and_counted() -> None:
     assert set(found.in_play()) == set(specs()) and found.at_last_level
     counted = found.update([*results(found, [True, False], level=2), *results(found, [True], level=4)])
     assert counted == {"success_level_2": 0.5, "success_level_4": 1.0}
-    no_reduce = LevelSchedule(specs("textworld:coin?level=2&seed=1..2"), promote=None, episodes=4)
-    assert no_reduce.update(results(no_reduce, [True], level=2)) == {}, "one level is what `success` says"
+    single = LevelSchedule(specs("textworld:coin?level=2&seed=1..2"), promote=None, episodes=4)
+    assert single.update(results(single, [True], level=2)) == {}, "one level is what `success` says"
 
 
 def test_the_state_survives_json() -> None:

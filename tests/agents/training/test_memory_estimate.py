@@ -1,4 +1,4 @@
-"""What memory a run needs is known before it begins: against counts by hand, against measured peaks, and in words."""
+"""The memory estimate against counts by hand and measured peaks, and its error message."""
 
 import subprocess
 import sys

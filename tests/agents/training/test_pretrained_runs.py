@@ -1,4 +1,4 @@
-"""A pretrained trunk out of a folder: trained in full or through an adapter, measured against what it was."""
+"""A pretrained trunk from a folder, trained in full or through an adapter."""
 
 from pathlib import Path
 from typing import Any

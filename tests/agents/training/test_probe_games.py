@@ -1,8 +1,8 @@
 """Five probe games with known answers, each for one part of the learner, trained on the post's trunk.
 
-PPO must find v and the best action. ACTDE must find v and q, and its advantage must vanish where q is known;
-that it finds the best action is what it does not promise, and is not asked. Imitation must do what the teacher says,
-whatever it earns, and know what that is worth; rejection must find the best action without being told.
+PPO must learn v and the best action. ACTDE must learn v and q, and its advantage must vanish once q is known; it does
+not guarantee the best action. Imitation must follow the expert, whatever the reward, and learn its values. Rejection
+must find the best action without an expert.
 """
 
 from collections.abc import Mapping
@@ -47,12 +47,12 @@ TAUGHT = ScriptSpec(
     ],
     end="",
 )
-"""Its teacher is wrong where the game shows red."""
+"""Its expert is wrong if the game shows red."""
 
 
 @dataclass
 class Trained:
-    """What a learner knows after training: its last rollout and what it would learn from it."""
+    """The last rollout of a training, its batch and its targets."""
 
     episodes: list[Episode]
     segments: list[Segment]
@@ -76,21 +76,21 @@ def train(
     beta: float = 1.0,
     shaping: Mapping[str, Any] | None = None,
 ) -> Trained:
-    """64 episodes and 8 steps an iteration, on a pico trunk."""
+    """Train a pico trunk with 64 episodes and 8 gradient steps per iteration."""
     torch.manual_seed(0)
     words, needs_q = tokenizer(), optimizer_class(name).needs_q
     model = ActorCritic(
         from_config("pico", len(words), 0.0), Heads(12, len(words), q_heads=int(needs_q), init_std=0.02)
     )
     player = LanguageModelAgent(model, words, gamma=GAMMA, record=True)
-    taught = DAggerAgent(player, Expert(prefer_policy=True), beta=beta)
+    with_expert = DAggerAgent(player, Expert(prefer_policy=True), beta=beta)
     learning = OptimizerConfig(gamma=GAMMA, value_coef=1.0, value_clip_range=None)
     torch_optimizer = make_torch_optimizer(model, UpdateConfig(lr=4e-3, value_lr=1e-2, q_lr=1e-2))
     slower = torch.optim.lr_scheduler.LinearLR(torch_optimizer, 1.0, 0.1, total_iters=iterations)
     update = updater(model, name, torch_optimizer=torch_optimizer, learning=learning, epochs=8)
-    with EpisodeRunner([spec], seed=0, parallel=64, shaping=shaping) as arena:
+    with EpisodeRunner([spec], seed=0, parallel=64, shaping=shaping) as runner:
         for iteration in range(iterations):
-            episodes = list(arena.play(taught if name == "imitation" else player, 64))
+            episodes = list(runner.play(with_expert if name == "imitation" else player, 64))
             segments = player.take_segments()
             if name == "rejection":
                 segments, _ = label_best_episodes(segments, episodes, top_fraction=0.5, gamma=GAMMA)
@@ -166,7 +166,7 @@ def test_actde_learns_q_for_each_observation() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_bonus_is_learned_and_does_not_change_the_score(name: str) -> None:
-    """The game pays 1 for north; the bonus pays 2 for south, which the game pays nothing."""
+    """The game rewards north with 1 and south with 0; the bonus for south is 2."""
     game = ScriptSpec([[Scene("room", {"north": 1.0, "south": 0.0})]], end="")
     found = train(game, name, shaping={"bonus": 2.0, "bonus_command": "south"})
     measures = episode_metrics(found.episodes, "south")

@@ -1,4 +1,4 @@
-"""A run of training: the same command gives the same result, also after an interruption."""
+"""Training runs: the same command gives the same result, also after an interruption."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ LEARNING = {"gamma": 0.5, "value_coef": 0.5, "kl_coef": 0.05, "kl_target": 0.01}
 
 
 def settings(game: str, **changes: Any) -> TrainConfig:
-    """Small, with every source of chance switched on."""
+    """A small run with all sources of randomness."""
     usual = {
         "game": game,
         "optimizer": "actde",
@@ -90,7 +90,7 @@ def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(whole: tuple[Trai
 
 
 def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(whole: tuple[TrainConfig, Path], tmp_path: Path) -> None:
-    """Three iterations, of which two are in the checkpoint; a line of the fourth was half written."""
+    """Three iterations, two of them in the checkpoint, and an incomplete line of the fourth."""
     wanted, run = whole
     out = tmp_path / "run"
     trainer = make_trainer(wanted, out)

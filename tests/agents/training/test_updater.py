@@ -1,4 +1,4 @@
-"""The update: every choice of every sample counts once, whatever the parts in which it is read."""
+"""The update: every choice counts once, whatever the micro-batches."""
 
 import copy
 import itertools
@@ -55,9 +55,9 @@ def test_every_sample_contributes_to_the_gradient() -> None:
     total = {name: torch.zeros_like(gradient) for name, gradient in whole.items()}
     counts = [len(segment.choices) for segment in rollout.segments]
     for segment, count in zip(rollout.segments, counts, strict=True):
-        (no_reduce,) = gradients(model, RolloutBatch([segment], credit="token"))
-        assert float(no_reduce["lm.model.embed_tokens.weight"].abs().sum()) > 0
-        for name, gradient in no_reduce.items():
+        (single,) = gradients(model, RolloutBatch([segment], credit="token"))
+        assert float(single["lm.model.embed_tokens.weight"].abs().sum()) > 0
+        for name, gradient in single.items():
             total[name] += gradient * count / sum(counts)
     assert_same_gradients(total, whole)
 
