@@ -20,7 +20,7 @@ from actde import losses
 from actde.batch import Batch, Outputs, Targets
 from actde.config import OptimizerConfig
 from actde.errors import OptimizerError
-from actde.kl_controller import AdaptiveKL, FixedKL, KLController
+from actde.kl_controller import KLController
 from actde.losses import masked_mean
 from actde.returns import (
     AllReduce,
@@ -51,9 +51,7 @@ class Optimizer(ABC):
 
     def __init__(self, config: OptimizerConfig) -> None:
         self.config = config
-        self.kl: KLController = FixedKL(config.kl_coef)
-        if config.kl_target is not None:
-            self.kl = AdaptiveKL(config.kl_coef, config.kl_target)
+        self.kl = KLController(config.kl_coef, config.kl_target)
         if config.value_loss == "ilql" and not self.trains_q:
             raise OptimizerError(f"value_loss 'ilql' needs q: set train_q=True for {self.name!r}")
 

@@ -4,6 +4,7 @@ The gradient of a step does not depend on the micro-batches: the loss is a sum o
 choices of the whole step, over all processes.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -134,7 +135,7 @@ class Updater:
         with torch.no_grad():
             targets = self.optimizer.targets(batch, all_reduce=self.all_reduce)
             summary = self.optimizer.summary(batch, targets, all_reduce=self.all_reduce)
-        totals: dict[str, Tensor] = {}
+        totals: defaultdict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.model.device))
         for rows in self._steps(len(rollout), rng):
             sample = LMSample.draw(rollout, rows, self.config.lm_loss_tokens, rng) if self.config.lm_loss_coef else None
             self._step(rollout, batch, targets, rows, totals, sample)
@@ -166,9 +167,10 @@ class Updater:
         batch: Batch,
         targets: Targets,
         rows: list[int],
-        totals: dict[str, Tensor],
+        totals: defaultdict[str, Tensor],
         sample: LMSample | None,
     ) -> None:
+        """Take one gradient step on these rows; add its metrics, weighted by the number of choices, to `totals`."""
         index = torch.tensor(rows, device=batch.mask.device)
         count = self.all_reduce(batch.mask[index].sum().float())
         predicted = count
@@ -183,15 +185,15 @@ class Updater:
             if sample is not None:
                 lm_loss = sample.loss(self.model, states, part.tokens, micro) / predicted
                 loss = loss + self.config.lm_loss_coef * lm_loss
-                totals["lm_loss"] = totals.get("lm_loss", torch.zeros_like(count)) + lm_loss.detach() * count
+                totals["lm_loss"] = totals["lm_loss"] + lm_loss.detach() * count
             self.accelerator.backward(loss)
             choices = measures["choices"].float()
             for name, value in measures.items():
                 weighted = choices if name == "choices" else value * choices
-                totals[name] = totals.get(name, torch.zeros_like(choices)) + weighted
+                totals[name] = totals[name] + weighted
         self._sum_gradients()
         norm = torch.nn.utils.clip_grad_norm_(self._trained(), self.config.max_grad_norm)
-        totals["grad_norm"] = totals.get("grad_norm", torch.zeros_like(count)) + norm * count
+        totals["grad_norm"] = totals["grad_norm"] + norm * count
         self.torch_optimizer.step()
         self.torch_optimizer.zero_grad(set_to_none=True)
         self.model.heads.sync_targets(self.config.target_rate)

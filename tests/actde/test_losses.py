@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from actde import OptimizerError
-from actde.kl_controller import AdaptiveKL, FixedKL
+from actde.kl_controller import KLController
 from actde.losses import (
     clipped_surrogate,
     clipped_value_loss,
@@ -113,14 +113,14 @@ def test_means_of_micro_batches_add_up_with_the_count_of_the_batch() -> None:
 
 
 def test_a_fixed_kl_coefficient_is_constant() -> None:
-    kl = FixedKL(0.3)
+    kl = KLController(0.3)
     kl.update(100.0)
     assert kl.coef == 0.3
 
 
 @pytest.mark.parametrize(("kl", "wanted"), [(0.1, 1), (0.11, 1.01), (9, 1.02), (0, 0.98), (0.095, 0.995)])
 def test_an_adaptive_kl_coefficient_follows_ziegler(kl: float, wanted: float) -> None:
-    control = AdaptiveKL(1.0, 0.1)
+    control = KLController(1.0, 0.1)
     control.update(kl)
     assert control.coef == pytest.approx(wanted)
 
@@ -128,7 +128,7 @@ def test_an_adaptive_kl_coefficient_follows_ziegler(kl: float, wanted: float) ->
 def test_an_adaptive_kl_coefficient_converges_to_its_target() -> None:
     """A policy whose KL is 1 / coef: the coefficient goes to 1 / target from either side."""
     for start in (0.5, 50.0):
-        control = AdaptiveKL(start, 0.2)
+        control = KLController(start, 0.2)
         for _ in range(1000):
             control.update(1 / control.coef)
         assert control.coef == pytest.approx(5, rel=0.01)
@@ -136,4 +136,4 @@ def test_an_adaptive_kl_coefficient_converges_to_its_target() -> None:
 
 def test_an_adaptive_kl_coefficient_refuses_nan() -> None:
     with pytest.raises(OptimizerError, match="KL to the reference is nan: training diverged"):
-        AdaptiveKL(1.0, 0.1).update(math.nan)
+        KLController(1.0, 0.1).update(math.nan)
