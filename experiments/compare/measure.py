@@ -81,7 +81,7 @@ def _measure(folder: Path, config: TrainConfig, *, episodes: int, tests: str = "
             seed=seed,
             parallel=config.rollout.parallel,
             max_turns=config.rollout.max_turns,
-            act=config.reward.bonus_command,
+            bonus_command=config.reward.bonus_command,
             on_episode=played.append if how == "sampled" else None,
         ).to_json()
         | {"trained_on": games_trained_on(str(folder), specs)}

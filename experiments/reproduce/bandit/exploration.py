@@ -61,11 +61,11 @@ def finds(kind: type[Tabular], seed: int, episodes: int) -> bool:
     """Whether the learner, on its own policy, produces the rare sentence within so many episodes."""
     learner, rng = kind(START), random.Random(seed)
     for _ in range(episodes):
-        if learner.choose("We had a", rng) == "wedding":
+        if learner.sample("We had a", rng) == "wedding":
             learner.learn(Transition(state="We had a", action="wedding", reward=1))
             continue
         learner.learn(Transition(state="We had a", action="party", reward=0, next_state="We had a party"))
-        word = learner.choose("We had a party", rng)
+        word = learner.sample("We had a party", rng)
         if word != ".":
             return True
         learner.learn(Transition(state="We had a party", action=word, reward=0.5))

@@ -70,7 +70,7 @@ def learn_on_policy(learner: Tabular, mdp: MDP, rng: np.random.Generator) -> Ite
     """Yield the errors of a learner that acts and learns from state 0 on, without end."""
     state, draws = 0, random.Random(int(rng.integers(2**32)))
     while True:
-        action: Any = learner.choose(state, draws)
+        action: Any = learner.sample(state, draws)
         yield learner.learn(mdp.step(state, action, rng))
         state = int(mdp.next_states[state, action])
 
