@@ -320,13 +320,13 @@ def compare(
     """
     from agents.training import presets
     from experiments.compare import grid, report
-    from experiments.compare.runs import cells, parse_values
+    from experiments.compare.runs import grid_runs, parse_values
     from games import parse_levels
 
     if config:
         given = dict(presets.read_toml(config).values) | given
     name, values = parse_values(vary)
-    wanted = cells(optimizers.split(","), parse_levels(seeds), name, values, given)
+    wanted = grid_runs(optimizers.split(","), parse_levels(seeds), name, values, given)
     grid.check(wanted, given, tests)
     with console.progress("runs", len(wanted)) as advance, console.resumable():
 

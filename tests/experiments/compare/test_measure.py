@@ -1,4 +1,4 @@
-"""What a finished run is measured by: real small runs, from the policy that they began with to their report."""
+"""Measures of finished runs: small real runs, from their initial policy to their report."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ from agents.training import presets
 from agents.training.factory import make_trainer
 from experiments.compare import measure, report
 from experiments.compare.collapse_tables import collapse_section
-from experiments.compare.measure import implied_temperature, kept, measures
+from experiments.compare.measure import cached_measures, implied_temperature, measure_run
 from tests.helpers.models import tiny_lm, tokenizer
 
 EPISODES = 12
@@ -30,14 +30,14 @@ def settings(game: str, **changes: Any) -> TrainConfig:
 
 
 def trained(wanted: TrainConfig, out: Path) -> Path:
-    torch.manual_seed(99)  # what came before must not matter
+    torch.manual_seed(99)  # the result must not depend on earlier random numbers
     list(make_trainer(wanted, out, resume=out.exists()).run())
     return out
 
 
 def measured(run: Path, wanted: TrainConfig) -> dict[str, Any]:
-    found = measures(run, wanted, episodes=EPISODES)
-    return json.loads(json.dumps(found, allow_nan=False))  # type: ignore[no-any-return]
+    measures = measure_run(run, wanted, episodes=EPISODES)
+    return json.loads(json.dumps(measures, allow_nan=False))  # type: ignore[no-any-return]
 
 
 @pytest.fixture(scope="module", params=["bandit", "ipd"])
@@ -46,7 +46,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     return wanted, trained(wanted, tmp_path_factory.mktemp("run") / "run")
 
 
-# -- the first policy ---------------------------------------------------------------------------------------
+# -- the initial policy -------------------------------------------------------------------------------------
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -58,7 +58,7 @@ def assert_equal(found: dict[str, torch.Tensor], expected: dict[str, torch.Tenso
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
-def test_the_first_policy_is_kept_bit_for_bit_however_often_a_run_is_interrupted(
+def test_the_initial_policy_is_stored_exactly_even_if_a_run_is_interrupted(
     run: tuple[TrainConfig, Path], tmp_path: Path
 ) -> None:
     wanted, whole = run
@@ -73,7 +73,7 @@ def test_the_first_policy_is_kept_bit_for_bit_however_often_a_run_is_interrupted
     assert not torch.equal(weights(newest(whole))["lm.lm_head.weight"], fresh["lm.lm_head.weight"])
 
 
-def test_the_first_policy_of_an_adapter_is_the_trunk_without_it_bit_for_bit(tmp_path: Path) -> None:
+def test_the_initial_policy_of_an_adapter_is_exactly_the_trunk_without_it(tmp_path: Path) -> None:
     base, words = tmp_path / "base", tokenizer()
     tiny_lm("llama", len(words)).save_pretrained(base)
     words.save_pretrained(base)
@@ -116,29 +116,29 @@ def test_every_measure_of_a_run(run: tuple[TrainConfig, Path]) -> None:
         assert found["wins"] == {"won": round(rate * EPISODES), "different": 1, "effective": 1.0}
 
 
-def test_measures_are_kept_until_agent_or_number_of_episodes_change(
+def test_measures_are_cached_until_the_agent_or_the_number_of_episodes_changes(
     run: tuple[TrainConfig, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted, _ = run
     out = trained(wanted.replace(iterations=1), tmp_path / "run")
-    assert kept(out, episodes=EPISODES) is None
+    assert cached_measures(out, episodes=EPISODES) is None
     first = measured(out, wanted)
     monkeypatch.setattr(measure, "evaluate", None)  # nothing is played again
-    assert measured(out, wanted) == first == kept(out, episodes=EPISODES)
+    assert measured(out, wanted) == first == cached_measures(out, episodes=EPISODES)
     monkeypatch.undo()
-    assert kept(out, episodes=EPISODES + 1) is None
+    assert cached_measures(out, episodes=EPISODES + 1) is None
     trained(wanted, out)
-    assert kept(out, episodes=EPISODES) is None
+    assert cached_measures(out, episodes=EPISODES) is None
     assert measured(out, wanted) != first
 
 
-def test_one_seed_gives_the_same_measures_again(run: tuple[TrainConfig, Path]) -> None:
+def test_measures_are_deterministic(run: tuple[TrainConfig, Path]) -> None:
     wanted, folder = run
     again = [measure._measure(folder, wanted, episodes=EPISODES) for _ in range(2)]
     assert again[0] == again[1] == measured(folder, wanted)
 
 
-def test_ppo_has_no_q_to_compare_with_unless_it_is_trained(tmp_path: Path) -> None:
+def test_ppo_has_a_tilted_policy_only_if_it_trains_q(tmp_path: Path) -> None:
     wanted = settings("bandit", optimizer="ppo")
     without = measured(trained(wanted, tmp_path / "plain"), wanted)["collapse"]
     assert without["tilted"] is None and without["kl_initial"] > 0
@@ -147,7 +147,7 @@ def test_ppo_has_no_q_to_compare_with_unless_it_is_trained(tmp_path: Path) -> No
     assert with_q["tilted"]["best_kl"] <= with_q["kl_initial"]
 
 
-def test_free_text_has_entropy_and_strategies_but_no_distribution_over_commands(tmp_path: Path) -> None:
+def test_free_text_has_entropy_and_strategies_but_no_kl(tmp_path: Path) -> None:
     wanted = settings("bandit", mode="free")
     found = measured(trained(wanted, tmp_path / "run"), wanted)["collapse"]
     assert found["kl_initial"] is found["tilted"] is None
@@ -164,9 +164,8 @@ def test_several_games_with_several_turns(tmp_path: Path, credit: str) -> None:
     assert found["strategies"]["policy"] > 1
 
 
-def test_detached_q_leaves_ppos_policy_alone_as_long_as_gradients_are_not_clipped(tmp_path: Path) -> None:
-    """What `--train-q --detach-q` does to PPO: another draw of v's first weights, made equal here, and nothing else,
-    but for the norm to which all gradients are clipped."""
+def test_detached_q_does_not_change_ppos_policy_unless_gradients_are_clipped(tmp_path: Path) -> None:
+    """`--train-q --detach-q` changes only the initial weights of v, made equal here, and the norm of all gradients."""
 
     def policy(train_q: bool, norm: float, **changes: Any) -> dict[str, torch.Tensor]:
         wanted = settings("bandit", optimizer="ppo", max_grad_norm=norm, train_q=train_q, **changes)
@@ -217,7 +216,7 @@ def test_shares_of_strategies_are_metrics_of_training(run: tuple[TrainConfig, Pa
             assert not shares
 
 
-def test_a_report_says_of_each_seed_what_was_measured(run: tuple[TrainConfig, Path], tmp_path: Path) -> None:
+def test_a_report_shows_the_measures_over_seeds(run: tuple[TrainConfig, Path], tmp_path: Path) -> None:
     wanted, folder = run
     found = measured(folder, wanted)
     curves = {name: [line[name] for line in read_metrics(folder)] for name in read_metrics(folder)[0]}
