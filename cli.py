@@ -152,12 +152,12 @@ def _card(document: Path, names: str | None, tasks: str | None, episodes: int, *
     from experiments.card.document import markdown
     from experiments.card.rows import play as play_rows
     from experiments.card.rows import players
-    from experiments.card.tasks import chosen
+    from experiments.card.tasks import select_tasks
     from games.files import atomic_write
 
     if document.suffix != ".md":
         raise typer.BadParameter(f"--out expects NAME.md, got {document}")
-    path, played, wanted = document.with_suffix(".json"), chosen(tasks), players(names, console.note)
+    path, played, wanted = document.with_suffix(".json"), select_tasks(tasks), players(names, console.note)
     with console.reporting("card") as report, console.resumable():
         for results in play_rows(path, played, wanted, episodes=episodes, progress=report):
             atomic_write(document, markdown(results))

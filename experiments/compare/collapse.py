@@ -81,8 +81,8 @@ def node_kl(logprobs: Floats, others: Floats) -> Floats:
 def best_inverse_tau(nodes: Nodes) -> float:
     """Return the 1/tau >= 0 that minimises `kl_to_tilted`.
 
-    KL(pi || softmax(log pi_0 + x q)) is convex in x = 1/tau, with increasing slope E_tilted[q] - E_pi[q]; the minimum
-    is where the slope is zero. The result is 0 if the slope at 0 is positive, and at most MAX_INVERSE_TAU / spread of q.
+    KL(pi || softmax(log pi_0 + x q)) is convex in x = 1/tau, with increasing slope E_tilted[q] - E_pi[q], which is zero
+    at the minimum. The result is 0 if the slope at 0 is positive, and at most MAX_INVERSE_TAU / spread of q.
     """
     assert nodes.q_values is not None
     q, pi, padding = nodes.q_values, np.exp(nodes.policy), nodes.policy == -np.inf
