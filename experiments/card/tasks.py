@@ -136,7 +136,7 @@ TASKS = (
 
 
 def select_tasks(names: str | None) -> tuple[Task, ...]:
-    """Return the tasks with these names (comma-separated; None: all) in the card's order; AgentError if one is unknown."""
+    """Return the tasks of these names (comma-separated; None: all) in the card's order; AgentError if unknown."""
     if names is None:
         return TASKS
     known = {task.name: task for task in TASKS}

@@ -35,8 +35,8 @@ def draw_map(drawn: Map, title: str, path: Path) -> None:
     box = (width, height)
     for passage in drawn.passages:
         _passage(axes, drawn, passage, box)
-    for key, room in drawn.rooms.items():
-        _room(axes, room.name, lines[key], _corner(room.cell, box), box, key in drawn.route, key == drawn.start)
+    for key in drawn.rooms:
+        _room(axes, drawn, key, lines[key], box)
     axes.text(0, size[1] - GAP / 2 + 0.1, caption, fontsize=7, va="top", color=INK, linespacing=1.35)
     save_figure(figure, path)
 
@@ -61,27 +61,20 @@ def _corner(cell: tuple[int, int], box: tuple[float, float]) -> tuple[float, flo
     return cell[0] * (box[0] + GAP), cell[1] * (box[1] + GAP)
 
 
-def _room(
-    axes: Any,
-    name: str,
-    lines: list[str],
-    at: tuple[float, float],
-    box: tuple[float, float],
-    on_route: bool,
-    start: bool,
-) -> None:
+def _room(axes: Any, drawn: Map, key: str, lines: list[str], box: tuple[float, float]) -> None:
     from matplotlib.patches import FancyBboxPatch
 
-    edge = ROUTE if on_route else PALE
+    room, start = drawn.rooms[key], key == drawn.start
+    x, y = _corner(room.cell, box)
     shape = FancyBboxPatch(
-        at, *box, boxstyle="round,pad=0,rounding_size=0.08", fc="#eaf6f1" if start else "white", ec=edge,
-        lw=2.2 if start else 1.3, zorder=3,
+        (x, y), *box, boxstyle="round,pad=0,rounding_size=0.08", fc="#eaf6f1" if start else "white",
+        ec=ROUTE if key in drawn.route else PALE, lw=2.2 if start else 1.3, zorder=3,
     )  # fmt: skip
     axes.add_patch(shape)
-    label = name if not start else f"{name} (start)"
-    axes.text(at[0] + box[0] / 2, at[1] + 0.22, textwrap.shorten(label, 30, placeholder="…"), ha="center", va="center",
+    label = f"{room.name} (start)" if start else room.name
+    axes.text(x + box[0] / 2, y + 0.22, textwrap.shorten(label, 30, placeholder="…"), ha="center", va="center",
               fontsize=8.5, weight="bold", color=INK, zorder=4)  # fmt: skip
-    axes.text(at[0] + 0.1, at[1] + 0.4, "\n".join(lines), fontsize=6.5, va="top", color=INK, linespacing=1.25, zorder=4)
+    axes.text(x + 0.1, y + 0.4, "\n".join(lines), fontsize=6.5, va="top", color=INK, linespacing=1.25, zorder=4)
 
 
 def _passage(axes: Any, drawn: Map, passage: Passage, box: tuple[float, float]) -> None:

@@ -44,7 +44,7 @@ def test_peers_take_turns_and_ratios_are_taken_within_a_round() -> None:
         order.append(name)
         return next(times[name])
 
-    found = harness.in_turns({name: (lambda name=name: peer(name)) for name in times}, 2)  # type: ignore[misc]
+    found = harness.alternate({name: (lambda name=name: peer(name)) for name in times}, 2)  # type: ignore[misc]
     assert order == ["a", "b"] * 3
     assert found == {"a": [1.0, 4.0], "b": [2.0, 2.0]}
     assert harness.ratios(found["a"], found["b"]) == {"median": 1.25, "least": 0.5, "most": 2.0}
@@ -123,16 +123,16 @@ def test_exponents_of_known_powers() -> None:
 
 
 def test_memory_is_what_is_held_beyond_what_was_held() -> None:
-    from benchmarks.memory import forget_peak, peak, resident
+    from benchmarks.memory import peak, reset_peak, resident
 
     before = resident()
-    forget_peak()
+    reset_peak()
     assert peak() - before < 5e6
     held = torch.ones(25_000_000)
     assert peak() - before > 0.95e8
     del held
     assert peak() - before > 0.95e8
-    forget_peak()
+    reset_peak()
     assert peak() - before < 5e7
 
 
