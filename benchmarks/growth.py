@@ -4,7 +4,7 @@
 
 One setting is swept at a time, the others stay at `BASE`. Every turn shows the same text of about 90 tokens; the trunk
 is a Llama like `small`, with a longer context. For each size the benchmark measures the time of a rollout, of one epoch
-of its update, and of the bare trunk's forward pass over the same tokens, all sizes of a sweep alternately. In a separate
+of its update, and of the bare trunk's forward pass over the same tokens, all sizes of a sweep alternately. In its own
 process for each size it measures the peak memory of rollout and update, minus the memory held before. The exponent e of
 n^e is fitted over all sizes of a sweep (once a round), and between the two largest, where fixed costs matter least.
 

@@ -23,8 +23,8 @@ GROWTH = {"turns": "turns per episode", "live": "live episodes", "commands": "co
 def page() -> str:
     """Return the page."""
     about = (
-        "A speed-up is a ratio of two times, measured alternately in one run. It is given as the median, with the extremes"
-        " of the rounds in brackets (for first visits the first and last decile). Above 1 our side is faster. `python -m"
+        "A speed-up is a ratio of two times, measured alternately in one run: the median, with the extremes of the"
+        " rounds in brackets (for first visits the first and last decile). Above 1 our side is faster. `python -m"
         " benchmarks.summary` generates this page from the JSON files in this folder. The docstring of each benchmark"
         " describes its method."
     )
@@ -94,12 +94,12 @@ def _trl() -> str:
     memory = [f"{each['ratios']['memory']:.2f}" for each in (stream, turns)]
     losses = [f"{loss:.7f}" for loss in (stream["loss"]["ours"], stream["loss"]["step"]["policy_loss"])]
     return _filled(
-        f"Peak memory relative to TRL: {memory[0]} for whole episodes, {memory[1]} for turns (target: at most 0.5). On the"
-        f" same tokens with {epochs} epochs a step of TRL costs {theirs} passes of a trunk: one to generate, one each for"
-        f" reference, value and reward model, and {epochs} times forward and backward of policy and value model. Ours"
-        f" costs {ours}. The possible speed-up is therefore {theirs / ours:.2f}, plus the cost of TRL's logits over the"
-        " vocabulary. TRL's sample is a prompt and a response, though, so for an episode of several turns it processes the"
-        f" history at every turn. Policy loss of one step of TRL, computed by our update: {losses[0]}; by TRL: {losses[1]}."
+        f"Peak memory relative to TRL: {memory[0]} for whole episodes, {memory[1]} for turns (target: at most 0.5). On"
+        f" the same tokens with {epochs} epochs a step of TRL costs {theirs} passes of a trunk: one to generate, one"
+        f" each for reference, value and reward model, and {epochs} times forward and backward of policy and value"
+        f" model. Ours costs {ours}. The possible speed-up is therefore {theirs / ours:.2f}, plus the cost of TRL's logits"
+        " over the vocabulary. TRL's sample is a prompt and a response, though, so for an episode of several turns it processes"
+        f" the history at every turn. Policy loss of one step of TRL: {losses[0]} by our update, {losses[1]} by TRL."
     )
 
 
@@ -107,8 +107,8 @@ def _kept() -> str:
     growth = _read("turns")["growth"]
     return _filled(
         f"With a kept cache, each 1,000 tokens of history slow a turn down by {shown(growth['kept'], 0)} ms; attention,"
-        f" measured separately, by {shown(growth['attention'], 0)} ms ([figure](../docs/turns.svg)). So the time of a turn"
-        " grows no faster than that of attention."
+        f" measured separately, by {shown(growth['attention'], 0)} ms ([figure](../docs/turns.svg)). So the time of a"
+        " turn grows no faster than that of attention."
     )
 
 
@@ -118,8 +118,8 @@ def _floor() -> str:
         for row in _read("floor")["rows"]
     ]
     return _filled(
-        "Our time relative to the passes of the bare trunk over the same tokens (target for SmolLM2: at most 2.5 and 1.4):"
-        f" {'; '.join(parts)}."
+        "Our time relative to the passes of the bare trunk over the same tokens (target for SmolLM2: at most 2.5 and"
+        f" 1.4): {'; '.join(parts)}."
     )
 
 
@@ -131,8 +131,9 @@ def _growth() -> str:
     ]
     about = (
         "Exponents e of n^e between the two largest sizes, for a small trunk; 1 is linear growth"
-        " ([figure](../docs/growth.svg)). Attention raises the exponent of turns, for the bare trunk as for ours. Commands"
-        " share the text and their first tokens. A full micro-batch needs no more memory. `growth.py` explains the rest."
+        " ([figure](../docs/growth.svg)). Attention raises the exponent of turns, for the bare trunk as for ours."
+        " Commands share the text and their first tokens. A full micro-batch needs no more memory. `growth.py` explains"
+        " the rest."
     )
     heads = ("n", "rollout, s", "update, s", "bare forward, s", "rollout, MB", "update, MB")
     return f"{_filled(about)}\n\n{table(heads, rows)}"
@@ -172,8 +173,8 @@ def _exact() -> str:
         f"{exact['played']:,} steps in {exact['games']} games have {exact['differences']} differences to TextWorld's"
         f" environment. {fuzz['total']['commands']:,} hostile commands have {findings} findings. Of {damaged:,} damaged"
         f" files {refused:,} are refused and {played} play exactly like the intact file. A warm reset takes at most"
-        f" {max(resets):.1f} us. {memory['live_episodes']} live episodes of a game take {memory['live_ratio']:.2f} times"
-        f" the memory of one. {memory['resets']:,} resets and {memory['warm_steps']:,} warm steps add"
+        f" {max(resets):.1f} us. {memory['live_episodes']} live episodes of a game take {memory['live_ratio']:.2f}"
+        f" times the memory of one. {memory['resets']:,} resets and {memory['warm_steps']:,} warm steps add"
         f" {memory['growth']:.0%}."
     )
 

@@ -3,8 +3,8 @@
     python -m benchmarks.textworld_damage --out benchmarks/textworld_damage.json
 
 One game of each of three families is damaged in two forms: ours, with its hashes, and foreign, as TextWorld writes it.
-Story and record are truncated at 20 places each; 200 random bits of each are flipped, and 40 more in the story's header,
-which has no checksum; and the record of another game is used. A file plays exactly if the walkthrough and two random
+The damage: story and record truncated at 20 places each; 200 random bit flips in each, and 40 in the story's header,
+which has no checksum; the record of another game. A file plays exactly if the walkthrough and two random
 players see the same texts, scores, commands and infos at every step as in the intact file. The exit status is 1
 otherwise.
 """

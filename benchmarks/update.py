@@ -190,8 +190,9 @@ def show(measured: dict[str, Any], ratio: dict[str, Any]) -> None:
     for name in ("ours", "trl"):
         seconds, update = (harness.shown(harness.summary(measured[what][name])) for what in ("seconds", "update"))
         memory = [(measured["peak"][name] - measured["libraries"][name]) / 1e6, measured["libraries"][name] / 1e6]
-        print(f"{name:6} {ratio['samples_per_second'][name]:10.3f} {measured['tokens'][name]:7} {measured['chosen'][name]:7}"
-              f" {seconds:>20} {update:>20} {memory[0]:9.0f} {memory[1]:10.0f}")  # fmt: skip
+        print(f"{name:6} {ratio['samples_per_second'][name]:10.3f} {measured['tokens'][name]:7}"
+              f" {measured['chosen'][name]:7} {seconds:>20} {update:>20} {memory[0]:9.0f}"
+              f" {memory[1]:10.0f}")  # fmt: skip
     print(f"samples/s, ours / TRL: {harness.shown(ratio['whole'])}; update alone: {harness.shown(ratio['update'])};"
           f" memory, ours / TRL: {ratio['memory']:.2f}")  # fmt: skip
 

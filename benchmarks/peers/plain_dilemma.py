@@ -112,7 +112,7 @@ class Loop:
 
 
 def taken(table: Tensor, tokens: Tensor) -> Tensor:
-    """Return [S, T - 1] the entries of a table [S, T - 1, 2] of the actions, which are the tokens from the second on."""
+    """Return [S, T - 1] the entries of a table [S, T - 1, 2] for the actions: the tokens from the second on."""
     return table.gather(2, tokens[:, 1:, None]).squeeze(2)
 
 
