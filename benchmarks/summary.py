@@ -97,8 +97,9 @@ def _trl() -> str:
         f"Peak memory relative to TRL: {memory[0]} for whole episodes, {memory[1]} for turns (target: at most 0.5). On"
         f" the same tokens with {epochs} epochs a step of TRL costs {theirs} passes of a trunk: one to generate, one"
         f" each for reference, value and reward model, and {epochs} times forward and backward of policy and value"
-        f" model. Ours costs {ours}. The possible speed-up is therefore {theirs / ours:.2f}, plus the cost of TRL's logits"
-        " over the vocabulary. TRL's sample is a prompt and a response, though, so for an episode of several turns it processes"
+        f" model. Ours costs {ours}. The possible speed-up is therefore {theirs / ours:.2f}, plus the cost of TRL's"
+        " logits over the vocabulary. TRL's sample is a prompt and a response, though, so for an episode of several"
+        " turns it processes"
         f" the history at every turn. Policy loss of one step of TRL: {losses[0]} by our update, {losses[1]} by TRL."
     )
 
