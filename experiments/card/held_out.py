@@ -5,10 +5,10 @@ one or two seconds a game, so the card's results store them.
 """
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import games
 from experiments.card.tasks import VARIANTS, Task
@@ -53,6 +53,14 @@ def find(task: Task, count: int, known: Sequence[HeldOutGame] = ()) -> list[Held
             found.append(HeldOutGame(level, seed, name))
             hashes.add(name)
     return found[:count]
+
+
+def training_games(about: Mapping[str, Any]) -> frozenset[str]:
+    """Return the hashes of an agent's training games; an older `agent.json` has their name instead."""
+    hashes = about.get("trained_on")
+    if hashes is None and "made_by" in about:
+        hashes = map(game_hash, games.resolve(about["made_by"]["run"]["game"]))
+    return frozenset(hashes or ())
 
 
 def _new_game(task: Task, level: int, seed: int, hashes: Collection[str]) -> str | None:

@@ -21,10 +21,9 @@ from agents.play.evaluate import evaluate
 from agents.protocol import AgentError
 from agents.registry import NAMES, TRAINED, agent_folder, make_agent
 from agents.storage.checkpoint import AGENT, newest, read_json
-from experiments.card.held_out import HeldOutGame, find, identity
+from experiments.card.held_out import HeldOutGame, find, identity, training_games
 from experiments.card.tasks import TASKS, VARIANTS, Task
 from games.files import atomic_write
-from games.game_hash import game_hash
 
 FORMAT = 1
 """Increase to play every row again."""
@@ -88,15 +87,7 @@ def _player(name: str, notify: Callable[[str], None]) -> Player:
         return Player(name=name, source=name, digest=f"{name} {version(PACKAGE)}", trained_on=frozenset())
     folder = newest(agent_folder(name, notify))
     about = read_json(folder / AGENT)
-    return Player(name=name, source=str(folder), digest=about["digest"], trained_on=frozenset(_trained_on(about)))
-
-
-def _trained_on(about: dict[str, Any]) -> Iterator[str]:
-    """Yield the hashes of a checkpoint's training games; older checkpoints store the games' name instead."""
-    if "trained_on" in about:
-        yield from about["trained_on"]
-    elif "made_by" in about:
-        yield from map(game_hash, games.resolve(about["made_by"]["run"]["game"]))
+    return Player(name=name, source=str(folder), digest=about["digest"], trained_on=training_games(about))
 
 
 def play(

@@ -101,5 +101,4 @@ def best_inverse_tau(nodes: Nodes) -> float:
 
 def _finite(logprobs: Floats) -> Floats:
     """Replace -inf by 0, so that its product with probability 0 is 0."""
-    finite: Floats = np.where(logprobs == -np.inf, 0.0, logprobs)
-    return finite
+    return np.where(logprobs == -np.inf, 0.0, logprobs)

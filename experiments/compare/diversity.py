@@ -67,13 +67,9 @@ def counted_interval(rows: Sequence[Floats], seed: int) -> tuple[float, float] |
 
 def count_labels(labels: Sequence[Sequence[str]], names: Sequence[str] = ()) -> tuple[Floats, tuple[str, ...]]:
     """Return counts [episodes, S] of each episode's labels, and the S labels; `names` come first, even if unseen."""
-    known = dict.fromkeys(names) | dict.fromkeys(label for episode in labels for label in episode)
-    column = {name: index for index, name in enumerate(known)}
-    counts = np.zeros((len(labels), len(column)))
-    for row, episode in enumerate(labels):
-        for label in episode:
-            counts[row, column[label]] += 1
-    return counts, tuple(known)
+    known = tuple(dict.fromkeys([*names, *(label for episode in labels for label in episode)]))
+    counts = np.array([[episode.count(label) for label in known] for episode in labels], dtype=np.float64)
+    return counts.reshape(len(labels), len(known)), known
 
 
 def pass_at_k(tries: int, wins: int, k: int) -> float:

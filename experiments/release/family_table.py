@@ -5,6 +5,7 @@ written as `.json`, from which the document follows. Levels in an existing `.jso
 """
 
 import argparse
+import contextlib
 import json
 import shlex
 import statistics
@@ -89,10 +90,8 @@ def measure(name: str, level: int, candidates: int) -> dict[str, Any]:
 def states(name: str, level: int, candidates: int) -> int | None:
     """Return the number of states of the first of these games; None if it is more than STATES."""
     for seed in range(candidates):
-        try:
+        with contextlib.suppress(GameError):
             return _states(make_game(name, {"level": level, "seed": seed}))
-        except GameError:
-            continue
     return None
 
 

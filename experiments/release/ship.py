@@ -25,6 +25,7 @@ from agents.play.evaluate import Evaluation, evaluate
 from agents.protocol import AgentError
 from agents.storage.checkpoint import load_agent, newest, read_json, save_agent
 from agents.storage.run_folder import read_metrics
+from experiments.card.held_out import training_games
 from experiments.tables import interval, table
 from games.files import atomic_write
 from games.game_hash import game_hash
@@ -39,7 +40,7 @@ def ship(run: Path, out: Path, game: str, *, episodes: int, command: str) -> Non
     """Write the agent of `run` and its model card into `out`; `game` names the held-out games of its evaluation."""
     about = read_json(newest(run) / "agent.json")
     agent = load_agent(run)
-    trained_on = set(about.get("trained_on") or map(game_hash, games.resolve(about["made_by"]["run"]["game"])))
+    trained_on = training_games(about)
     seen = [spec.name for spec in games.resolve(game) if game_hash(spec) in trained_on]
     if seen:
         raise games.GameError(f"{seen[0]} is not held out: the agent was trained on it; choose other games")

@@ -164,7 +164,7 @@ def test_a_trained_agent_plays_sampled_and_greedy_and_names_its_training_games()
     del about["trained_on"]
     about["made_by"]["run"]["game"] = "textworld:coin?level=3&goal=none&seed=0..1"
     hashes = {game_hash(spec) for spec in games.resolve(about["made_by"]["run"]["game"])}
-    assert set(rows._trained_on(about)) == hashes, "an older checkpoint stores the games' name"
+    assert held_out.training_games(about) == hashes, "an older checkpoint stores the games' name"
     with pytest.raises(AgentError, match="unknown agent"):
         players("nobody", pytest.fail)
     with pytest.raises(AgentError, match="to play yourself"):
