@@ -136,8 +136,8 @@ def first_turn(commands: Sequence[str]) -> Turn:
 
 
 def played(agent: Agent, episodes: int = 6) -> list[Episode]:
-    with EpisodeRunner([ROOMS], seed=0, parallel=4) as arena:
-        return sorted(arena.play(agent, episodes), key=lambda episode: episode.index)
+    with EpisodeRunner([ROOMS], seed=0, parallel=4) as runner:
+        return sorted(runner.play(agent, episodes), key=lambda episode: episode.index)
 
 
 @pytest.mark.parametrize("credit", ["token", "command"])
