@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from agents.play.evaluate import Evaluation
     from agents.protocol import Turn
     from games.textworld.generation.dataset import Progress
-    from games.textworld.generation.manifest import Entry
+    from games.textworld.generation.manifest import ManifestEntry
     from terminal.playback import View
 
 app = typer.Typer(
@@ -237,7 +237,7 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _crawl(entries: Sequence[Entry]) -> dict[str, Any]:
+def _crawl(entries: Sequence[ManifestEntry]) -> dict[str, Any]:
     """Find the states of games that have not been crawled; file -> its number of states and whether it is complete."""
     from games.textworld.transitions.crawl import crawl_file
 

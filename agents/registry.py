@@ -104,9 +104,9 @@ def _can_play(name: str, notify: Callable[[str], None]) -> bool:
     """Whether this agent ships, and all that it needs is there; a line for `notify` where only that is missing."""
     if not (SHIPPED / name).is_dir():
         return False
-    from agents.model.pretrained import missing
+    from agents.model.pretrained import missing_packages
 
-    lacking = missing()
+    lacking = missing_packages()
     if lacking is not None:
         notify(f"{name} plays as {INSTEAD[name]}: {lacking}")
     return lacking is None

@@ -37,7 +37,7 @@ NO_LEARNING = {"lr": 0.0, "value_lr": 0.0, "q_lr": 0.0}
 def forward(model: ActorCritic, rollout: RolloutBatch, budget: int) -> None:
     """Run the trunk once over the rollout's tokens."""
     for rows in micro_batches(rollout, range(len(rollout)), budget):
-        model.hidden(rollout.part(rows).tokens, use_cache=False)
+        model.hidden_states(rollout.micro_batch(rows).tokens, use_cache=False)
 
 
 def backward(model: ActorCritic, rollout: RolloutBatch, config: UpdateConfig) -> None:
@@ -45,7 +45,7 @@ def backward(model: ActorCritic, rollout: RolloutBatch, config: UpdateConfig) ->
     for _ in range(config.epochs):
         for share in np.array_split(np.arange(len(rollout)), min(config.minibatches, len(rollout))):
             for rows in micro_batches(rollout, share.tolist(), config.micro_batch_tokens):
-                hidden = model.hidden(rollout.part(rows).tokens, use_cache=False)
+                hidden = model.hidden_states(rollout.micro_batch(rows).tokens, use_cache=False)
                 torch.autograd.backward(hidden, torch.ones_like(hidden))
             model.zero_grad(set_to_none=True)
 

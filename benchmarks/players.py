@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator
 
 from actde import make_optimizer
-from agents.language_model.agent import LanguageModelAgent, Reading
+from agents.language_model.agent import LanguageModelAgent
 from agents.model.actor_critic import ActorCritic
 from agents.model.build import assemble
 from agents.play.live_episode import Game
@@ -79,12 +79,6 @@ class Text:
         self.tokens += self.agent.tokenizer.encode(text, add_special_tokens=False)
         if len(self.tokens) > self.agent.context:
             raise ValueError(f"{len(self.tokens)} tokens do not fit into {self.agent.context}; choose fewer turns")
-
-
-def command_tokens(reading: Reading) -> list[list[int]]:
-    """Return the tokens of every admissible command, including the one that ends it."""
-    trie = reading.trie
-    return [[trie.tokens[node] for node in reversed(trie.path(command))] for command in range(len(trie.leaves))]
 
 
 def ended(episode: int) -> EpisodeEnd:

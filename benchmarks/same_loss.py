@@ -119,7 +119,7 @@ def ours(step: dict[str, Any]) -> float:
 def segment(model: ActorCritic, tokens: list[int], values: list[float], score: float) -> Segment:
     """Convert a row of TRL to a segment: the last len(values) tokens are choices, the score follows the last one."""
     first = len(tokens) - len(values)
-    hidden = model.hidden(torch.tensor([tokens]), use_cache=False)[0, first - 1 : -1]
+    hidden = model.hidden_states(torch.tensor([tokens]), use_cache=False)[0, first - 1 : -1]
     logprobs = model.all_logprobs(hidden)
     choices = [
         Choice(

@@ -141,7 +141,7 @@ def play(part: tuple[str, int, int, int]) -> dict[str, Any]:
 def episode(stock: StockEnvironment, ours: CachedEngine, rng: np.random.Generator, player: str) -> Iterator[str]:
     """Play an episode in both environments; yield after every command how they differ, "" if they do not."""
     follow, invent = PLAYERS[player]
-    command_filter = CommandFilter(ours.facts.command_templates)
+    command_filter = CommandFilter(ours.game_info.command_templates)
     theirs, answer = stock.reset(), ours.reset()
     commands: list[str] = []
     yield difference_of(theirs, answer, commands)
@@ -163,8 +163,8 @@ def episode(stock: StockEnvironment, ours: CachedEngine, rng: np.random.Generato
 
 def invented_command(ours: CachedEngine, rng: np.random.Generator) -> str:
     """Return a verb of the game and up to three words, most of them from its commands."""
-    words = [word for command in ours.facts.walkthrough for word in command.split()[1:]]
-    verbs = sorted({template.split()[0] for template in ours.facts.command_templates})
+    words = [word for command in ours.game_info.walkthrough for word in command.split()[1:]]
+    verbs = sorted({template.split()[0] for template in ours.game_info.command_templates})
     pool = [*words, *LOOSE]
     if rng.random() < 0.2:
         return str(rng.choice(OTHER))

@@ -21,8 +21,8 @@ from typing import Any
 
 from benchmarks.hostile import CommandGenerator
 from games.child_process import python_environment
+from games.specs import make_textworld
 from games.textworld.engines.protocol import INFOS
-from games.textworld.env import TextWorld
 
 GAMES = {
     "simple": "textworld:simple?level=1&seed=7",
@@ -50,7 +50,7 @@ class Fuzz:
     """Plays hostile commands in one game; `violations` are described as text."""
 
     def __init__(self, game: str, seed: int | str, infos: tuple[str, ...] = ()) -> None:
-        self.env = TextWorld(game, max_turns=TURNS, infos=infos)
+        self.env = make_textworld(game, max_turns=TURNS, infos=infos)
         self.infos = infos
         self.violations: list[str] = []
         self.counts: Counter[str] = Counter()

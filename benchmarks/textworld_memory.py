@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from games import files
+from games.specs import make_textworld
 from games.textworld.env import TextWorld
 
 GAME = "textworld:simple?level=1&seed=7"
@@ -46,14 +47,14 @@ def measure(game: str) -> dict[str, Any]:
     """Return all measurements, in MB and ratios."""
     rng = np.random.default_rng(0)
     before = resident()
-    first = TextWorld(game)
+    first = make_textworld(game)
     random_steps(first, rng, FIRST_STEPS)
     one = resident()
-    live = [first, *(TextWorld(game) for _ in range(EPISODES - 1))]
+    live = [first, *(make_textworld(game) for _ in range(EPISODES - 1))]
     for env in live:
         random_steps(env, rng, 60)
     many = resident()
-    commands = first._facts.walkthrough[:-1]
+    commands = first._engine.game_info.walkthrough[:-1]
     for seed in range(RESETS):
         first.reset(seed=seed)
     made = 0

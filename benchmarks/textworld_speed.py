@@ -30,8 +30,8 @@ import numpy as np
 
 from benchmarks.textworld_exact import StockEnvironment
 from games import files
+from games.specs import make_textworld
 from games.textworld.engines.protocol import INFOS
-from games.textworld.env import TextWorld
 from games.textworld.transitions import cache as memory
 from games.textworld.transitions.cache import TransitionCache
 
@@ -47,8 +47,8 @@ class Pair:
     """Our environment of a game and TextWorld's."""
 
     def __init__(self, game: str, infos: tuple[str, ...]) -> None:
-        memory.MEMORY = TransitionCache()  # an empty cache
-        self.ours = TextWorld(game, infos=infos, max_turns=1_000_000)
+        memory.PROCESS_CACHE = TransitionCache()  # an empty cache
+        self.ours = make_textworld(game, infos=infos, max_turns=1_000_000)
         self.stock = StockEnvironment(self.ours.path, infos)
 
     def script(self, rng: np.random.Generator, steps: int, followed: float) -> list[str]:

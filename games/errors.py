@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class GameError(ValueError):
-    """A user's mistake about a game; the message is one clear line."""
+    """A user's mistake about a game; the message is one line."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -21,7 +21,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """What to add to an error about an unknown name: the nearest known one, or all of them.
+    """Return the end of an error message about an unknown name: the nearest known name, or all of them.
 
     >>> nearest("treasur", ["coin", "treasure"])
     "did you mean 'treasure'?"

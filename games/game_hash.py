@@ -1,8 +1,8 @@
-"""Which game is this? A hash that is the same for games that play alike, to keep training and test games apart.
+"""The hash of a game, equal for games that play alike. It keeps training and test games apart.
 
-For TextWorld's games it is the canonical hash of facts, names and quests (`make_game.py`): a manifest says it, else
-the game's record is read; one that is not in the cache yet is made. For a story without a
-record it is the hash of its bytes, for `bandit` and `ipd` that of their name.
+A TextWorld game has the canonical hash of its facts, names and quests (`make_game.canonical_hash`), from the manifest
+or else from its record; a game that is not in the cache is generated. A story without a record has the hash of its
+bytes, `bandit` and `ipd` that of their name.
 """
 
 from __future__ import annotations
@@ -19,23 +19,19 @@ from games.textworld.validation import game_file
 
 
 def game_hash(spec: GameSpec) -> str:
-    """The hash of one game, 64 hexadecimal digits. GameError where it cannot be made or read."""
+    """Return the hash of one game, 64 hexadecimal digits. GameError where the game cannot be made or read."""
     if spec.hash is not None:
         return spec.hash
-    if spec.kind == "textworld":
-        from games.textworld.generation.make_game import cached_game
-
-        return _of_record(cached_game(spec.target, dict(spec.settings)).with_suffix(".json"))
-    if spec.kind == "file":
-        path = Path(spec.target)
-        if not game_file.is_plain(path):
-            return _of_record(game_file.pair(path)[1])
-        return sha256(path)
-    return hashlib.sha256(spec.name.encode()).hexdigest()
+    if spec.kind in ("bandit", "ipd"):
+        return hashlib.sha256(spec.name.encode()).hexdigest()
+    story = spec.story()
+    if game_file.is_plain(story):
+        return sha256(story)
+    return _record_hash(game_file.pair(story)[1])
 
 
 @lru_cache(maxsize=4096)
-def _of_record(record: Path) -> str:
+def _record_hash(record: Path) -> str:
     from textworld.generator.game import Game
 
     from games.textworld.generation.make_game import canonical_hash

@@ -1,11 +1,12 @@
-"""Settings of a game as text: `level=3&goal=none`, checked against a table, and written back canonically.
+"""The parameters of a game, and their settings as text: `level=3&goal=none`, in a canonical form.
 
-A game declares a table of `Parameter`s. What a setting means to the game is the game's affair; here a word
-becomes a value of the right type and range, or one clear line saying what was expected.
+A game declares a table of `Parameter`s. Parsing turns each setting into a value of the right type and range, or raises
+GameError with one line that says what was expected.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,32 +16,32 @@ from urllib.parse import quote, unquote
 from games.errors import GameError, nearest
 
 Value: TypeAlias = int | float | bool | str | tuple[str, ...] | tuple[float, ...]
-"""What a setting can hold; hashable, and written back as text without loss."""
+"""The value of a setting: hashable, and formatted as text without loss."""
 
 Kind = Literal["int", "float", "bool", "choice", "text", "words", "numbers"]
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 SAFE = " ,.'!-"
-"""Characters that stay readable in a GAME string; the others are percent-encoded."""
+"""Characters that a GAME string does not percent-encode, beside letters and digits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """One setting of a game."""
+    """One parameter of a game."""
 
     name: str
     kind: Kind
     help: str
-    """One line for people."""
+    """One line for the documentation."""
     default: Value | None = None
-    """None: the game works it out from its other settings."""
+    """None: it depends on the other settings."""
     low: float | None = None
     high: float | None = None
     """Inclusive range of numbers."""
     choices: tuple[Value, ...] = ()
 
     def parse(self, text: str) -> Value:
-        """The value that `text` stands for; GameError where it stands for none."""
+        """Return the value of `text`; GameError where it has none."""
         value = self._convert(text.strip() if self.kind not in ("text", "words") else text)
         if self.choices and value not in self.choices:
             words = [self.format(choice) for choice in self.choices]
@@ -49,7 +50,7 @@ class Parameter:
         return value
 
     def format(self, value: Value) -> str:
-        """The text that `parse` reads as `value`."""
+        """Return the text that `parse` turns into `value`."""
         if isinstance(value, bool):
             return "true" if value else "false"
         if isinstance(value, tuple):
@@ -75,16 +76,15 @@ class Parameter:
 
     def _float(self, word: str, text: str) -> float:
         try:
-            return self._check(float(word), text)
-        except GameError:
-            raise
+            number = float(word)
         except ValueError:
-            raise GameError(f"{self.name}={text}: expected a number{self._range()}") from None
+            number = math.nan
+        return self._check(number, text)
 
     def _check(self, number: float, text: str) -> float:
         low, high = self.low, self.high
         inside = (low is None or number >= low) and (high is None or number <= high)
-        if not inside or number in (float("inf"), float("-inf")) or number != number:
+        if not inside or not math.isfinite(number):
             raise GameError(f"{self.name}={text}: expected a number{self._range()}")
         return number
 
@@ -97,22 +97,22 @@ class Parameter:
 
 
 def split_query(query: str, game: str) -> dict[str, str]:
-    """`a=1&b=two%20words` as a dictionary, in order; GameError for a part that is not NAME=VALUE."""
-    found: dict[str, str] = {}
+    """Split `a=1&b=two%20words` into a dictionary, in order; GameError for a part that is not NAME=VALUE."""
+    words: dict[str, str] = {}
     for part in query.split("&") if query else ():
         name, equals, text = part.partition("=")
         name = unquote(name).strip()
         if not equals or not name:
             raise GameError(f"{game}: expected settings as name=value joined by '&', got {part!r}")
-        if name in found:
+        if name in words:
             raise GameError(f"{game}: the setting {name!r} is given twice")
-        found[name] = unquote(text)
-    return found
+        words[name] = unquote(text)
+    return words
 
 
 def parse_settings(table: Sequence[Parameter], words: Mapping[str, str], game: str) -> dict[str, Value]:
-    """The given settings as values, in the table's order; GameError for a name the table lacks."""
-    known = {setting.name: setting for setting in table}
+    """Return the given settings as values, in the table's order; GameError for a name that the table lacks."""
+    known = {parameter.name: parameter for parameter in table}
     for name in words:
         if name not in known:
             raise GameError(f"{game} has no setting {name!r}; {nearest(name, known)}")
@@ -123,9 +123,9 @@ def parse_settings(table: Sequence[Parameter], words: Mapping[str, str], game: s
 
 
 def format_settings(table: Sequence[Parameter], values: Mapping[str, Value]) -> str:
-    """The settings as the part of a GAME string after `?`, in the table's order."""
-    pairs = ((setting, values[setting.name]) for setting in table if setting.name in values)
-    return "&".join(f"{setting.name}={quote(setting.format(value), safe=SAFE)}" for setting, value in pairs)
+    """Return the settings as the part of a GAME string after `?`, in the table's order."""
+    given = [parameter for parameter in table if parameter.name in values]
+    return "&".join(f"{p.name}={quote(p.format(values[p.name]), safe=SAFE)}" for p in given)
 
 
 def _number(value: float) -> str:

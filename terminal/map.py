@@ -14,7 +14,7 @@ from games.textworld.maps import STEPS, Map, Passage, load_map
 from terminal.display import printable
 
 if TYPE_CHECKING:
-    from games.textworld.generation.manifest import Entry
+    from games.textworld.generation.manifest import ManifestEntry
 
 HEIGHT = 4
 """Lines from one row of boxes to the next, of which three are the box."""
@@ -135,7 +135,7 @@ class Preview:
     picture: Path
 
 
-def draw_previews(folder: Path, entries: Sequence[Entry]) -> list[Preview]:
+def draw_previews(folder: Path, entries: Sequence[ManifestEntry]) -> list[Preview]:
     """Draw the map of the first game of each level; the pictures are written to the folder's `preview`."""
     from experiments.release.map_picture import draw_map
 

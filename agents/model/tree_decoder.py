@@ -1,13 +1,12 @@
-"""Reads one turn of many live episodes at once, every command's probability included.
+"""Reads one turn of many live episodes in few forward passes, with the exact probability of every command.
 
-Each row of a pass holds the tokens that its stream has not read yet, followed by the nodes of the trie of
-its admissible commands. A node sees the stream and its own ancestors only (tree attention), so the hidden
-states at the branching nodes give the exact probability of every command at once, whatever their number.
-When a command is chosen, its branch stays in the cache and the others are forgotten. Leaves out sampling and
-bookkeeping (language_model.py).
+A row of a pass holds the tokens that its stream has not read yet, followed by the inner nodes of its trie of commands.
+A node attends to the stream and to its own ancestors only (tree attention), so the hidden states at the branching nodes
+give the probabilities of all commands at once. When a command is chosen, its nodes stay in the cache and the other
+nodes are overwritten later.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,16 +19,14 @@ from agents.model.kv_cache import RaggedCache
 from agents.protocol import AgentError
 
 PASS_OVERHEAD = 64
-"""What a forward pass costs besides its tokens, in tokens of a small trunk on a CPU core (5 ms)."""
+"""Fixed cost of a forward pass, in tokens of a small trunk on a CPU core (5 ms)."""
 GPU_PASS_OVERHEAD = 16384
-"""The same on a GPU, which launches a pass's kernels one by one and then reads thousands of tokens as fast as one.
-
-An estimate that was not measured."""
+"""The same on a GPU, where launching the kernels costs as much as reading thousands of tokens; not measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeInput:
-    """What one row of a pass reads: `tokens` continue cache row `row`, then come the trie's inner nodes."""
+    """Input of one row of a pass: `tokens` continue cache row `row`, then come the trie's inner nodes."""
 
     row: int
     tokens: Sequence[int]
@@ -39,47 +36,46 @@ class TreeInput:
     def length(self) -> int:
         return len(self.tokens) + (len(self.trie.inner) if self.trie else 0)
 
-    def points(self) -> list[int]:
-        """Positions in the block whose hidden states choose: one per branching node, or the last token."""
+    def choice_positions(self) -> list[int]:
+        """Positions in this input whose hidden states choose: one per branching prefix, or the last token."""
         root = len(self.tokens) - 1
         if self.trie is None:
             return [root]
-        place = {node: root + 1 + index for index, node in enumerate(self.trie.inner)}
-        return [place.get(node, root) for node in self.trie.branching]
+        position = {prefix: root + 1 + index for index, prefix in enumerate(self.trie.inner)}
+        return [position.get(prefix, root) for prefix in self.trie.branching]
 
 
-def read_blocks(model: ActorCritic, cache: RaggedCache, blocks: Sequence[TreeInput]) -> Tensor:
-    """Read all blocks, those of similar length in one forward pass.
+def forward_trees(model: ActorCritic, cache: RaggedCache, inputs: Sequence[TreeInput]) -> Tensor:
+    """Read all inputs, those of similar length in one forward pass.
 
-    The blocks' own tokens become part of their cache rows; trie nodes are written behind them and stay only
-    where `keep_branch` says so.
+    The inputs' tokens extend their cache rows. Trie nodes are written behind them and stay only if `commit_branches`
+    keeps them.
 
     Returns:
-        Hidden states [N, d] at the blocks' points, block by block.
+        Hidden states [N, d] at the inputs' choice positions, input by input.
     """
-    found: list[Tensor | None] = [None] * len(blocks)
-    for group in similar_lengths([block.length for block in blocks], overhead=pass_overhead(model.device)):
-        hidden = _read_group(model, cache, [blocks[index] for index in group])
-        counts = [len(blocks[index].points()) for index in group]
-        for index, states in zip(group, torch.split(hidden, counts), strict=True):
-            found[index] = states
-    return torch.cat([states for states in found if states is not None])
+    states: dict[int, Tensor] = {}
+    for group in group_by_length([tree.length for tree in inputs], overhead=pass_overhead(model.device)):
+        hidden = _forward_group(model, cache, [inputs[index] for index in group])
+        counts = [len(inputs[index].choice_positions()) for index in group]
+        states |= zip(group, torch.split(hidden, counts), strict=True)
+    return torch.cat([states[index] for index in range(len(inputs))])
 
 
 def pass_overhead(device: torch.device) -> int:
-    """What a forward pass on this device costs besides its tokens, in tokens."""
+    """Fixed cost of a forward pass on the device, in tokens."""
     return PASS_OVERHEAD if device.type == "cpu" else GPU_PASS_OVERHEAD
 
 
-def similar_lengths(
+def group_by_length(
     lengths: Sequence[int], *, overhead: int = PASS_OVERHEAD, budget: int | None = None
 ) -> list[list[int]]:
-    """Partition indices into the groups that cost least, a group costing rows x longest + `overhead` tokens.
+    """Partition indices into the cheapest groups, where a group costs rows x longest + `overhead` tokens.
 
-    No group has more than `budget` tokens, padding included, but for an index whose own length exceeds it.
+    No group has more than `budget` tokens, padding included, unless a single length exceeds it.
     """
     order = sorted(range(len(lengths)), key=lambda index: lengths[index])
-    best: list[tuple[int, int]] = [(0, 0)]  # cost of the first n, and where their last group starts
+    best: list[tuple[int, int]] = [(0, 0)]  # cost of the first n, and start of their last group
     for end in range(1, len(order) + 1):
         longest = lengths[order[end - 1]]
         fit = end if budget is None else min(end, max(1, budget // longest))
@@ -93,77 +89,65 @@ def similar_lengths(
     return groups[::-1]
 
 
-def _read_group(model: ActorCritic, cache: RaggedCache, blocks: Sequence[TreeInput]) -> Tensor:
-    """One forward pass over blocks, padded to the longest; hidden states [N, d] at their points."""
-    width = max(block.length for block in blocks)
-    starts = [cache.lengths[block.row] for block in blocks]
-    cache.plan_pass([block.row for block in blocks], width, model.device)
-    visible = cache.plan.visible
-    tokens = np.zeros((len(blocks), width), dtype=np.int64)
-    positions = np.zeros((len(blocks), width), dtype=np.int64)
+def _forward_group(model: ActorCritic, cache: RaggedCache, inputs: Sequence[TreeInput]) -> Tensor:
+    """Read inputs in one forward pass, padded to the longest; hidden states [N, d] at their choice positions."""
+    width = max(tree.length for tree in inputs)
+    starts = [cache.lengths[tree.row] for tree in inputs]
+    cache.plan_pass([tree.row for tree in inputs], width, model.device)
+    tokens = np.zeros((len(inputs), width), dtype=np.int64)
+    positions = np.zeros((len(inputs), width), dtype=np.int64)
     slots = np.asarray(starts)[:, None] + np.arange(width)  # [R, T]
-    mask = slots[:, :, None] >= np.arange(visible)  # [R, T, visible], causal; padding is looked at by nobody
+    mask = slots[:, :, None] >= np.arange(cache.plan.visible)  # [R, T, visible], causal; nothing attends to padding
     rows: list[int] = []
-    points: list[int] = []
-    for index, (block, start) in enumerate(zip(blocks, starts, strict=True)):
-        own = len(block.tokens)
-        tokens[index, :own] = block.tokens
+    columns: list[int] = []
+    for index, (tree, start) in enumerate(zip(inputs, starts, strict=True)):
+        own = len(tree.tokens)
+        tokens[index, :own] = tree.tokens
         positions[index, :own] = np.arange(start, start + own)
-        if block.trie is not None and block.trie.inner:
-            nodes, end = list(block.trie.inner), own + len(block.trie.inner)
-            tokens[index, own:end] = [block.trie.tokens[node] for node in nodes]
-            positions[index, own:end] = [start + own + block.trie.depths[node] - 1 for node in nodes]
-            mask[index, own:end, start + own : start + end] = block.trie.ancestors
-        points += block.points()
-        rows += [index] * (len(points) - len(rows))
-        cache.lengths[block.row] += own
-    hidden = model.hidden(
+        if tree.trie is not None and tree.trie.inner:
+            end = tree.length
+            tokens[index, own:end] = [prefix[-1] for prefix in tree.trie.inner]
+            positions[index, own:end] = [start + own + len(prefix) - 1 for prefix in tree.trie.inner]
+            mask[index, own:end, start + own : start + end] = tree.trie.ancestors
+        columns += tree.choice_positions()
+        rows += [index] * (len(columns) - len(rows))
+        cache.lengths[tree.row] += own
+    hidden = model.hidden_states(
         torch.from_numpy(tokens).to(model.device),
         position_ids=torch.from_numpy(positions).to(model.device),
         attention_mask=_attention_mask(model, torch.from_numpy(mask[:, None]).to(model.device)),
         past_key_values=cache,
         use_cache=True,
     )
-    return hidden[rows, points]
+    return hidden[rows, columns]
 
 
 def _attention_mask(model: ActorCritic, visible: Tensor) -> Tensor:
-    """The mask as the trunk's attention takes it: torch's own takes bool, transformers' `eager` and ours add it."""
+    """The mask in the form of the trunk's attention: bool for torch's sdpa, additive for `eager` and cpu_attention."""
     if model.base.config._attn_implementation == "sdpa":
         return visible
     dtype = next(model.base.parameters()).dtype
     return torch.zeros_like(visible, dtype=dtype).masked_fill(~visible, torch.finfo(dtype).min)
 
 
-def keep_branch(cache: RaggedCache, blocks: Sequence[TreeInput], commands: Sequence[int]) -> list[int]:
-    """Make the chosen commands' nodes that were read the continuation of their rows; forget the others.
-
-    Returns:
-        For each block, how many leading tokens of its command are in the cache now.
-    """
-    rows: list[int] = []
-    sources: list[int] = []
-    targets: list[int] = []
-    kept = []
-    for block, command in zip(blocks, commands, strict=True):
-        assert block.trie is not None
-        start, path = cache.lengths[block.row], set(block.trie.path(command))
-        branch = [index for index, node in enumerate(block.trie.inner) if node in path]
-        rows += [block.row] * len(branch)
-        sources += [start + index for index in branch]
-        targets += [start + offset for offset in range(len(branch))]
-        cache.lengths[block.row] += len(branch)
-        kept.append(len(branch))
-    cache.keep(rows, sources, targets)
-    return kept
+def commit_branches(cache: RaggedCache, chosen: Iterable[tuple[TreeInput, int]]) -> None:
+    """Extend cache rows by the nodes of the chosen commands that were read; the other nodes are dropped."""
+    moves: list[tuple[int, int, int]] = []
+    for tree, command in chosen:
+        assert tree.trie is not None
+        end, tokens = cache.lengths[tree.row], tree.trie.commands[command]
+        branch = [index for index, prefix in enumerate(tree.trie.inner) if tokens[: len(prefix)] == prefix]
+        moves += [(tree.row, end + index, end + offset) for offset, index in enumerate(branch)]
+        cache.lengths[tree.row] += len(branch)
+    cache.move(moves)
 
 
 @torch.no_grad()
 def check_cache(model: ActorCritic) -> None:
-    """Refuse a decoder that reads a tree of commands through the cache otherwise than plain text.
+    """Check that the decoder reads a tree of commands through the cache as it reads plain text.
 
     Raises:
-        AgentError: where its attention is of a kind that `RaggedCache` does not keep (recurrent states, ALiBi).
+        AgentError: it does not; its attention is of a kind that `RaggedCache` does not support (recurrent, ALiBi).
     """
     training = model.training
     model.eval()
@@ -171,18 +155,18 @@ def check_cache(model: ActorCritic) -> None:
     try:
         cache = RaggedCache(model.layers)
         first = TreeInput(row=cache.add_row(), tokens=tokens, trie=trie)
-        ours = [*read_blocks(model, cache, [first])]
-        keep_branch(cache, [first], [2])
-        ours += read_blocks(model, cache, [TreeInput(row=first.row, tokens=[0, 1])])
+        cached = [*forward_trees(model, cache, [first])]
+        commit_branches(cache, [(first, 2)])
+        cached += forward_trees(model, cache, [TreeInput(row=first.row, tokens=[0, 1])])
         streams = (tokens, [*tokens, 0], [*tokens, 1], [*tokens, 1, 0, 1])
-        plain = [model.hidden(torch.tensor([s], device=model.device), use_cache=False)[0, -1] for s in streams]
-        off = [float((a - b).norm() / b.norm()) for a, b in zip(ours, plain, strict=True)]
+        plain = [model.hidden_states(torch.tensor([s], device=model.device), use_cache=False)[0, -1] for s in streams]
+        errors = [float((a - b).norm() / b.norm()) for a, b in zip(cached, plain, strict=True)]
     except (RuntimeError, ValueError, TypeError) as error:
         raise AgentError(f"{type(model.base).__name__} does not work with our cache: {error}") from error
     finally:
         model.train(training)
-    if not max(off) < (1e-3 if next(model.base.parameters()).dtype == torch.float32 else 0.1):
+    if not max(errors) < (1e-3 if next(model.base.parameters()).dtype == torch.float32 else 0.1):
         raise AgentError(
-            f"{type(model.base).__name__} reads cached text otherwise than plain text; choose a decoder "
+            f"{type(model.base).__name__} reads cached text differently from plain text; choose a decoder "
             "with ordinary attention"
         )

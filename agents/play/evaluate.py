@@ -103,7 +103,7 @@ def evaluate(
     """Play and count. Two agents with the same arguments meet the same games with the same seeds.
 
     Where there are more games than episodes, those at even distances are played, so that each level has its share.
-    `act` is a command whose share of the turns is counted (see `games.is_act`).
+    `act` is a command whose share of the turns is counted (see `games.starts_with_words`).
     """
     played: list[Episode] = []
     infos: Sequence[str] = getattr(agent, "infos", ())

@@ -17,8 +17,8 @@ Metrics = dict[str, float]
 def episode_metrics(episodes: Sequence[Episode], act: str = "") -> Metrics:
     """Means over a rollout's episodes, and over its turns for entropy (nats), v and q (reward).
 
-    With `act`, "bonus_share" is the share of an episode's turns on that act (see `games.is_act`). "success" and
-    "normalized_score" are the game's own, "reward" is the shaped one.
+    With `act`, "bonus_share" is the share of an episode's turns on that act (see `games.starts_with_words`). "success"
+    and "normalized_score" are the game's own, "reward" is the shaped one.
     """
     steps = [step for episode in episodes for step in episode.steps]
     values = [step.decision.value for step in steps if step.decision.value is not None]
@@ -44,7 +44,7 @@ def episode_metrics(episodes: Sequence[Episode], act: str = "") -> Metrics:
 
 def act_share(episode: Episode, act: str) -> float | None:
     """Share of an episode's turns whose command begins with the words of `act`; None for one without turns."""
-    turns = [games.is_act(step.decision.command, act) for step in episode.steps]
+    turns = [games.starts_with_words(step.decision.command, act) for step in episode.steps]
     return sum(turns) / len(turns) if turns else None
 
 

@@ -1,11 +1,11 @@
-"""Collects the words of TextWorld's games from the sources that they are written from.
+"""Collects the words of TextWorld's games from the sources of their texts.
 
-Read, never imported: text grammars (rooms, objects, instructions), logic files (commands and messages),
-the challenges' code (foods, recipes, furniture) and that of our own family `textnav`, the Inform 7 generator (take,
-drop, score, the end), and Inform's own rules (parser errors, refusals, numbers). A few words too many are harmless
-(one row of an embedding each); one too few is an unknown word in somebody's game.
+It parses text grammars (rooms, objects, instructions), logic files (commands and messages), the code of the challenges
+(foods, recipes, furniture) and of our own family `textnav`, the Inform 7 generator (take, drop, score, the end), and
+Inform's rules (parser errors, refusals, numbers). A superfluous word costs one row of an embedding; a missing word is
+an unknown token in a game.
 
-The command that makes the data file again:
+This command writes the data file:
 
     python -m agents.text.vocabulary_script > agents/data/textworld_words.txt
 """
@@ -32,12 +32,12 @@ MESSAGES = "generator/inform7/world2inform7.py"
 QUOTED = re.compile(r'"([^"]*)"')
 SAID = re.compile(r'(?:say|center|print) +"([^"]*)"')
 RESPONSE = re.compile(r'"([^"]*)" \([A-Z]+\)|^"([^"]*)"\t|Understand (.*) as', re.MULTILINE)
-"""In Inform's rules a message to the player carries a letter: "Time passes." (A), or stands in a table. What
-is understood counts too, for the parser repeats it: "I only understood you as far as wanting to climb"."""
+"""In Inform's rules a message to the player has a letter: "Time passes." (A), or is in a table. Understood phrases
+count too, because the parser repeats them: "I only understood you as far as wanting to climb"."""
 
 
 def textworld_words() -> list[str]:
-    """All words, lower case, sorted. Raises AgentError where textworld is not installed."""
+    """All words, lower case, sorted; raises AgentError if textworld is not installed."""
     spec = find_spec("textworld")
     if spec is None or spec.origin is None:
         raise AgentError("textworld is not installed; run: pip install textworld")
@@ -58,13 +58,13 @@ def _texts(root: Path) -> Iterator[str]:
     yield from code_texts(Path(textnav.__file__).read_text(encoding="utf-8"))
     yield from SAID.findall((root / MESSAGES).read_text(encoding="utf-8"))
     rules = (root / RULES).read_text(encoding="utf-8")
-    yield from (inform_text(" ".join(found)) for found in RESPONSE.findall(rules))
+    yield from (inform_text(" ".join(groups)) for groups in RESPONSE.findall(rules))
     for name in (NUMBERS, PRONOUNS):
         yield from SAID.findall((root / name).read_text(encoding="utf-8"))
 
 
 def grammar_text(line: str) -> str:
-    """What a line `name:one;another` of a text grammar can print, without #references# and (slots)."""
+    """Text that a line `name:one;another` of a text grammar can print, without #references# and (slots)."""
     if line.startswith("#"):
         return ""
     name, _, text = line.partition(":")
@@ -73,33 +73,30 @@ def grammar_text(line: str) -> str:
 
 
 def plural(names: str) -> str:
-    """As a room's introduction forms it: "you've seen better (name)s", for names separated by semicolons."""
+    """Plurals of names separated by semicolons, as in a room's introduction: "you've seen better (name)s"."""
     return ";".join(f"{name.strip()}s" for name in names.split(";"))
 
 
 def code_texts(source: str) -> Iterator[str]:
-    """The strings of a Python file that can reach a game: no docstrings, no help for the command line."""
+    """Strings of a Python file that can reach a game: no docstrings, errors or command-line help."""
     tree = ast.parse(source)
-    skipped: set[int] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            skipped.add(id(node.value))
-        elif isinstance(node, ast.Call | ast.Raise) and _only_for_people(node):
-            skipped |= {id(child) for child in ast.walk(node)}
+    skipped = {id(child) for node in ast.walk(tree) if _is_for_programmers(node) for child in ast.walk(node)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in skipped:
             yield node.value
 
 
-def _only_for_people(node: ast.Call | ast.Raise) -> bool:
-    if isinstance(node, ast.Raise):
-        return True
-    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-    return name in {"add_argument", "add_argument_group", "register", "ArgumentParser", "warn"}
+def _is_for_programmers(node: ast.AST) -> bool:
+    match node:
+        case ast.Raise() | ast.Expr(value=ast.Constant()):
+            return True
+        case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)):
+            return name in {"add_argument", "add_argument_group", "register", "ArgumentParser", "warn"}
+    return False
 
 
 def code_rooms(source: str) -> Iterator[str]:
-    """The names of rooms that a challenge's code gives: `new_room("kitchen")`, or the keys of NEIGHBORS."""
+    """Names of rooms in a challenge's code: `new_room("kitchen")`, or the keys of NEIGHBORS."""
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Call(func=ast.Attribute(attr="new_room"), args=[ast.Constant(value=str(name))]):
@@ -109,12 +106,12 @@ def code_rooms(source: str) -> Iterator[str]:
 
 
 def inform_text(text: str) -> str:
-    """A message of Inform's rules and the third person of its verbs: "[We] [can't] see that [seem] ..."."""
+    """A message of Inform's rules with the third person of its verbs: "[We] [can't] see that [seem] ..."."""
     return " ".join((text, *map(third_person, re.findall(r"\[([a-z]+)\]", text))))
 
 
 def third_person(verb: str) -> str:
-    """pass, carry, see become passes, carries, sees."""
+    """Third person of a verb: pass, carry, see become passes, carries, sees."""
     if re.search("(s|x|z|ch|sh)$", verb):
         return verb + "es"
     return re.sub("(?<=[^aeiou])y$", "ie", verb) + "s"

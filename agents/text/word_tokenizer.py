@@ -1,14 +1,12 @@
-"""A tokenizer of whole words for small trunks: words, digits, punctuation marks and newlines are tokens.
+"""A word-level tokenizer for small trunks: words, digits, punctuation marks and newlines are tokens.
 
-Text is lower-cased and spaces vanish, so " Wedding" and "wedding" are the same token; a newline is a token
-of its own, because it ends a command. Pieces of a text can be tokenized one by one and their ids joined,
-as long as no piece ends inside a word. Sub-words, merges and training on text are left out: which words
-there are is known beforehand (`agents/text/vocabulary_script.py` collects TextWorld's).
+Text is lower-cased and spaces are dropped, so " Wedding" and "wedding" are the same token. A newline is a token,
+because it ends a command. The tokens of a text are those of its pieces, as long as no piece ends inside a word.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -20,24 +18,33 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 TOKEN = r"\n|[a-z]+|[0-9]|[^\sa-z0-9]"
-"""One token of lower-cased text; whatever lies between the tokens is blank and vanishes."""
+"""One token of lower-cased text; only white space is between tokens."""
 PAD, UNKNOWN, END = "[PAD]", "[UNK]", "[END]"
 MARKS = ("\n", *"0123456789", *"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
-"""What every open vocabulary contains besides its words."""
+"""Part of every open vocabulary."""
 
 
 def word_tokenizer(vocabulary: Sequence[str], *, specials: bool = True) -> PreTrainedTokenizerFast:
-    """A tokenizer whose ids are the words of `vocabulary`, in order of first appearance.
+    """Build a tokenizer whose ids are the words of `vocabulary`, in order of first appearance.
 
-    With `specials` it also knows [PAD], [UNK] and [END] (ids 0, 1, 2), the newline, digits and ASCII
-    punctuation, and an unknown word is [UNK]. Without, it has exactly the words given and an unknown word
-    raises an Exception of `tokenizers`. Text that looks like a special token is text: "[PAD]" is three
-    tokens. An entry may hold several words and blanks ("We had a"); one without a word is an AgentError.
+    Text that looks like a special token is text: "[PAD]" is three tokens.
+
+    Args:
+        vocabulary: entries of one or several words ("We had a").
+        specials: True for an open vocabulary: it adds [PAD], [UNK] and [END] (ids 0, 1, 2), the newline, digits and
+            ASCII punctuation, and an unknown word is [UNK]. Otherwise an unknown word raises an Exception of
+            `tokenizers`.
+
+    Raises:
+        AgentError: the vocabulary is empty, or an entry has no word.
     """
     from transformers import PreTrainedTokenizerFast
 
-    names = (PAD, UNKNOWN, END) if specials else ()
-    words = dict.fromkeys((*names, *(MARKS if specials else ()), *_words(vocabulary)))
+    words = dict.fromkeys((PAD, UNKNOWN, END, *MARKS) if specials else ())
+    for entry in vocabulary:
+        if not (new := split_words(entry)):
+            raise AgentError(f"each entry of a vocabulary needs a word, got {entry!r}")
+        words |= dict.fromkeys(new)
     if not words:
         raise AgentError("a word tokenizer needs at least one word; its vocabulary is empty")
     roles = {"pad_token": PAD, "unk_token": UNKNOWN, "eos_token": END} if specials else {}
@@ -52,26 +59,16 @@ def word_tokenizer(vocabulary: Sequence[str], *, specials: bool = True) -> PreTr
 
 @cache
 def textworld_vocabulary() -> tuple[str, ...]:
-    """Every word that a TextWorld game of the five families can print, sorted; newline and marks left out."""
+    """All words that a TextWorld game of the five families can print, sorted, without newline and marks."""
     text = (files("agents") / "data" / "textworld_words.txt").read_text(encoding="utf-8")
     return tuple(line for line in text.splitlines() if not line.startswith("#"))
 
 
 def split_words(text: str) -> list[str]:
-    """The tokens of a text as strings, whether or not a vocabulary knows them: "It's 10" is it ' s 1 0."""
+    """The tokens of a text as strings, without a vocabulary: "It's 10" is it ' s 1 0."""
     tokenizer = _splitter()
-    cut = tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(text))
-    return [word for word, _ in cut]
-
-
-def _words(vocabulary: Iterable[str]) -> list[str]:
-    words: list[str] = []
-    for entry in vocabulary:
-        cut = split_words(entry)
-        if not cut:
-            raise AgentError(f"a vocabulary's entry must hold a word, got {entry!r}")
-        words += cut
-    return words
+    words = tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(text))
+    return [word for word, _ in words]
 
 
 @cache
@@ -80,7 +77,7 @@ def _splitter() -> Tokenizer:
 
 
 def _backend(ids: dict[str, int], unknown: str | None) -> Tokenizer:
-    """Words joined again by `decode` read as commands do: "chef's half-bag 12", no blank around newlines."""
+    """A word-level tokenizer. `decode` writes "chef's half-bag 12", without spaces around newlines."""
     from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
     from tokenizers.models import WordLevel
 

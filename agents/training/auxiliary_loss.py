@@ -1,9 +1,9 @@
-"""A next-token loss on what the game wrote, beside the loss at the choices: it teaches a new trunk to read.
+"""An auxiliary next-token loss on the game's text, which teaches a new trunk to read.
 
-Predicted is every token that the agent did not choose: the game's text, and the tokens of commands that were forced.
-The lm_head over the whole vocabulary is applied to a few sampled positions of each segment only, in the trunk's one
-pass over the stream. A position costs vocabulary x width over the trunk's weights of what the trunk's pass over it
-does: a quarter for SmolLM2-135M. Leaves out the weight of the loss and the gradient step (update.py).
+The targets are the tokens that the agent did not choose: the game's text and the forced tokens of commands. The lm_head
+over the whole vocabulary is applied to a few sampled positions of each segment only, on the hidden states of the
+update's own pass. A position costs vocabulary x width over the trunk's weights, relative to reading it: a quarter for
+SmolLM2-135M.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,21 +21,21 @@ from agents.training.rollout_batch import RolloutBatch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LMSample:
-    """Positions of one gradient step whose next token is to be predicted."""
+    """Positions whose next token is a target of one gradient step."""
 
     positions: Mapping[int, NDArray[np.int64]]
-    """Row of the rollout -> positions in its segment; the hidden state there predicts the token after it."""
+    """Row of the rollout -> positions in its segment; the hidden state there predicts the next token."""
 
     @classmethod
-    def draw(cls, rollout: RolloutBatch, rows: Sequence[int], most: int, rng: np.random.Generator) -> Self:
-        """At most `most` positions of each row, drawn without replacement."""
-        found = {}
+    def draw(cls, rollout: RolloutBatch, rows: Sequence[int], count: int, rng: np.random.Generator) -> Self:
+        """Sample up to `count` positions of each row without replacement."""
+        positions = {}
         for row in rows:
             segment = rollout.segments[row]
             chosen = [choice.position for choice in segment.choices]
-            given = np.setdiff1d(np.arange(len(segment.tokens) - 1), chosen)
-            found[row] = rng.choice(given, min(most, len(given)), replace=False)
-        return cls(positions=found)
+            candidates = np.setdiff1d(np.arange(len(segment.tokens) - 1), chosen)
+            positions[row] = rng.choice(candidates, min(count, len(candidates)), replace=False)
+        return cls(positions=positions)
 
     def __len__(self) -> int:
         return sum(len(positions) for positions in self.positions.values())
@@ -44,12 +44,13 @@ class LMSample:
         """Sum of -log p(next token), nats, over the positions of a micro-batch.
 
         Args:
+            model: whose lm_head predicts.
             states: [b, L, d] last hidden states of the rows' streams.
             tokens: [b, L] the streams.
-            rows: [b] their numbers in the rollout.
+            rows: [b] rows of the rollout.
         """
-        place = np.repeat(np.arange(len(rows)), [len(self.positions[row]) for row in rows])
-        owner = torch.from_numpy(place).to(tokens.device)
-        where = torch.from_numpy(np.concatenate([self.positions[row] for row in rows])).to(tokens.device)
-        logprobs = model.all_logprobs(states[owner, where])  # [M, V]
-        return -logprobs.gather(1, tokens[owner, where + 1][:, None]).sum()
+        counts = [len(self.positions[row]) for row in rows]
+        batch_rows = torch.from_numpy(np.repeat(np.arange(len(rows)), counts)).to(tokens.device)
+        positions = torch.from_numpy(np.concatenate([self.positions[row] for row in rows])).to(tokens.device)
+        logprobs = model.all_logprobs(states[batch_rows, positions])  # [M, V]
+        return -logprobs.gather(1, tokens[batch_rows, positions + 1][:, None]).sum()

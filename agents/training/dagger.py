@@ -11,7 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from agents.language_model.agent import LanguageModelAgent, Reading
+from agents.language_model.agent import LanguageModelAgent
+from agents.language_model.command_policy import TurnOutputs
 from agents.language_model.token_stream import Segment
 from agents.play.episode import Episode
 from agents.play.metrics import Metrics
@@ -88,19 +89,19 @@ class DAggerAgent:
 
     def act(self, turns: Sequence[Turn]) -> list[Decision]:
         """One command for each turn; see `agents.protocol.Agent`."""
-        readings = self.agent.read(turns)
-        drawn = self.agent.choose(turns, readings)
+        outputs = self.agent.evaluate(turns)
+        drawn = self.agent.sample(turns, outputs)
         labels = [self.teacher.label(turn) for turn in turns]
         played = [
             self._own(turn, *choice) if label is None or not self._teacher_plays(turn.episode) else label
             for turn, choice, label in zip(turns, drawn, labels, strict=True)
         ]
-        self.agent.take(turns, readings, played, labels)
+        self.agent.commit(turns, outputs, played, labels)
         decisions = []
-        for turn, reading, (decision, _), label, command in zip(turns, readings, drawn, labels, played, strict=True):
+        for turn, output, (decision, _), label, command in zip(turns, outputs, drawn, labels, played, strict=True):
             name = turn.info["admissible_commands"][command]
             self.teacher.see(turn, name)
-            self._note(turn, reading, decision, label)
+            self._note(turn, output, decision, label)
             decisions.append(replace(decision, command=name))
         return decisions
 
@@ -139,8 +140,8 @@ class DAggerAgent:
             return drawn
         return int(np.argmax(list(decision.probabilities.values())))
 
-    def _note(self, turn: Turn, reading: Reading, decision: Decision, label: int | None) -> None:
-        if not reading.trie.branching:
+    def _note(self, turn: Turn, output: TurnOutputs, decision: Decision, label: int | None) -> None:
+        if not output.trie.branching:
             return
         self._turns += 1
         if label is not None:

@@ -27,7 +27,7 @@ from agents.training.trainer import Trainer
 from agents.training.updater import Updater, make_torch_optimizer
 from agents.training.warm_start import load_weights
 from games.game_hash import game_hash
-from games.textworld.generation.reserved_seeds import refuse_reserved
+from games.specs import reject_reserved_seeds
 
 
 def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Trainer:
@@ -41,7 +41,7 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
     optimizer = make_optimizer(config.run.optimizer, config.optimizer)
     _check_goals(optimizer, config)
     specs = games.resolve(config.run.game)
-    refuse_reserved(specs)
+    reject_reserved_seeds(specs)
     schedule = LevelSchedule(specs, promote=config.budget.promote, episodes=config.budget.promote_episodes)
     folder = RunFolder(out, config, resume=resume)
     accelerator = Accelerator(log_with="tensorboard", project_dir=str(out))
@@ -54,7 +54,7 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
     reference = _reference(config, model)
     _check_memory(config, model, accelerator)
     if config.update.gradient_checkpointing:
-        model.recompute_activations()
+        model.enable_gradient_checkpointing()
     torch_optimizer = make_torch_optimizer(model, config.update)
 
     seed = process_seed(config.run.seed, accelerator)

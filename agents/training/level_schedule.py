@@ -15,7 +15,7 @@ import games
 from agents.play.episode import Episode
 from agents.play.metrics import Metrics
 from agents.protocol import AgentError
-from games.specs import mixed
+from games.specs import interleave
 
 
 class LevelSchedule:
@@ -64,7 +64,7 @@ class LevelSchedule:
         of_level: dict[int | None, list[games.GameSpec]] = {}
         for spec in specs:
             of_level.setdefault(spec.level, []).append(spec)
-        return mixed(list(of_level.values()))
+        return interleave(list(of_level.values()))
 
     def count(self, episodes: Sequence[Episode]) -> Metrics:
         """Take note of a rollout, in order of its episodes, and promote where it is time.

@@ -16,7 +16,7 @@ from torch import Tensor
 from agents.config import TrainConfig, UpdateConfig
 from agents.model.actor_critic import ActorCritic
 from agents.model.kv_cache import RaggedCache, room_for
-from agents.model.tree_decoder import TreeInput, read_blocks
+from agents.model.tree_decoder import TreeInput, forward_trees
 from agents.protocol import AgentError
 
 HEAP = 1.6
@@ -140,7 +140,7 @@ def _kept(model: ActorCritic, length: int) -> int:
     training = model.training
     model.train()
     with torch.random.fork_rng(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        model.hidden(torch.zeros(1, length, dtype=torch.int64, device=model.device), use_cache=False)
+        model.hidden_states(torch.zeros(1, length, dtype=torch.int64, device=model.device), use_cache=False)
     model.train(training)
     return sum(tensor.untyped_storage().nbytes() for tensor in storages.values())
 
@@ -151,6 +151,6 @@ def _position(model: ActorCritic) -> int:
     training = model.training
     model.eval()
     cache = RaggedCache(model.layers)
-    read_blocks(model, cache, [TreeInput(row=cache.add_row(), tokens=[0])])
+    forward_trees(model, cache, [TreeInput(row=cache.add_row(), tokens=[0])])
     model.train(training)
     return sum(int(layer.keys.nbytes + layer.values.nbytes) for layer in cache.layers) // room_for(1, 0)

@@ -122,7 +122,7 @@ class Trainer:
         played = time.perf_counter()
         rollout, measures, advantages = self._learn(segments)
         learned = time.perf_counter()
-        episodes = _with_advantages(episodes, rollout.per_turn(advantages))
+        episodes = _with_advantages(episodes, rollout.by_turn(advantages))
         steps = sum(len(episode.steps) for episode in episodes)
         tokens = sum(len(segment.tokens) for segment in segments)
         self.env_steps += steps

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from actde import Batch, Optimizer, Targets
 from agents.config import UpdateConfig
-from agents.model.actor_critic import ActorCritic, Readout
-from agents.model.tree_decoder import pass_overhead, similar_lengths
+from agents.model.actor_critic import ActorCritic, HeadOutputs
+from agents.model.tree_decoder import group_by_length, pass_overhead
 from agents.training.auxiliary_loss import LMSample
 from agents.training.rollout_batch import MicroBatch, RolloutBatch
 
@@ -93,7 +93,7 @@ def _is_linear(module: nn.Module) -> bool:
 def micro_batches(rollout: RolloutBatch, rows: Sequence[int], budget: int) -> Iterator[list[int]]:
     """Split rows into groups of similar length with at most `budget` tokens each, padding included."""
     lengths, overhead = [len(rollout.segments[row].tokens) for row in rows], pass_overhead(rollout.device)
-    for group in similar_lengths(lengths, overhead=overhead, budget=budget):
+    for group in group_by_length(lengths, overhead=overhead, budget=budget):
         yield [rows[index] for index in group]
 
 
@@ -176,10 +176,10 @@ class Updater:
         if sample is not None:
             predicted = self.all_reduce(torch.tensor(float(len(sample)), device=index.device)).clamp(min=1)
         for micro in micro_batches(rollout, rows, self.config.micro_batch_tokens):
-            part, index = rollout.part(micro), torch.tensor(micro, device=batch.mask.device)
-            states = self.model.hidden(part.tokens, use_cache=False)
-            readout, entropy = self.model.at_choices(states, part.choices)
-            outputs = part.outputs(readout, entropy, self._kl(rollout, part, readout))
+            part, index = rollout.micro_batch(micro), torch.tensor(micro, device=batch.mask.device)
+            states = self.model.hidden_states(part.tokens, use_cache=False)
+            heads = self.model.evaluate_choices(states, part.choices)
+            outputs = part.outputs(heads, self._kl(rollout, part, heads))
             loss, measures = self.optimizer.loss(batch[index], targets[index], outputs, count=count)
             if sample is not None:
                 lm_loss = sample.loss(self.model, states, part.tokens, micro) / predicted
@@ -221,25 +221,25 @@ class Updater:
         """[N, K] log-probabilities of all alternatives under the reference: one forward pass more."""
         reference, found = self.reference or self.model, []
         for micro in micro_batches(rollout, range(len(rollout)), self.config.micro_batch_tokens):
-            part = rollout.part(micro)
+            part = rollout.micro_batch(micro)
             training = reference.training
             reference.eval()
             with self.model.without_adapter() if self.reference is None else nullcontext():
-                readout, _ = reference(part.tokens, part.choices)
+                heads = reference(part.tokens, part.choices)
             reference.train(training)
-            found.append((part.index, readout.logprobs))
+            found.append((part.choice_index, heads.logprobs))
         index, logprobs = (torch.cat(pieces) for pieces in zip(*found, strict=True))
         return logprobs[index.argsort()]
 
-    def _kl(self, rollout: RolloutBatch, part: MicroBatch, readout: Readout) -> Tensor | None:
+    def _kl(self, rollout: RolloutBatch, part: MicroBatch, heads: HeadOutputs) -> Tensor | None:
         """[N] KL(pi || reference), nats: exact over the alternatives; over a whole vocabulary its estimate
 
         exp(r) - r - 1,   r = log pi_ref - log pi    (Schulman's k3, at the chosen token).
         """
         if rollout.ref_logprobs is None:
             return None
-        reference = rollout.ref_logprobs[part.index]
-        difference = torch.where(reference == -torch.inf, 0.0, readout.logprobs - reference)
+        reference = rollout.ref_logprobs[part.choice_index]
+        difference = torch.where(reference == -torch.inf, 0.0, heads.logprobs - reference)
         if part.choices.whole_vocabulary:
             return ((-difference).exp() + difference - 1).squeeze(1)
-        return (readout.logprobs.exp() * difference).sum(-1)
+        return (heads.logprobs.exp() * difference).sum(-1)

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import log_softmax
 
-from agents.language_model.agent import LanguageModelAgent, Reading
-from agents.language_model.command_policy import Floats, reach_probabilities
+from agents.language_model.agent import LanguageModelAgent
+from agents.language_model.command_policy import Floats, TurnOutputs, reach_probabilities
 from agents.protocol import Decision, EpisodeEnd, Turn
 from agents.training.rollout_batch import Credit
 from experiments.compare.collapse import Nodes
@@ -38,10 +38,10 @@ class PairedAgent:
             self._record_strategy(turn)
         if self.trained.mode == "free":
             return self.trained.act(turns)
-        ours, theirs = self.trained.read(turns), self.initial.read(turns)
-        chosen = self.trained.choose(turns, ours)
-        for agent, readings in ((self.trained, ours), (self.initial, theirs)):
-            agent.take(turns, readings, [command for _, command in chosen])
+        ours, theirs = self.trained.evaluate(turns), self.initial.evaluate(turns)
+        chosen = self.trained.sample(turns, ours)
+        for agent, outputs in ((self.trained, ours), (self.initial, theirs)):
+            agent.commit(turns, outputs, [command for _, command in chosen])
         read = by_token if self.credit == "token" else by_command
         self._turns += [read(mine, first) for mine, first in zip(ours, theirs, strict=True) if mine.trie.branching]
         return [decision for decision, _ in chosen]
@@ -72,28 +72,26 @@ class PairedAgent:
             self.strategies.setdefault(shown.episode, []).append(shown.info["strategy"])
 
 
-def by_token(mine: Reading, first: Reading) -> NodeArrays:
+def by_token(mine: TurnOutputs, first: TurnOutputs) -> NodeArrays:
     """Return the arrays of the n branching nodes of a turn."""
-    heads = mine.heads
-    q = None if heads.q_values is None else np.where(heads.logprobs == -np.inf, 0.0, heads.q_values)
-    policy, initial = (log_softmax(reading.heads.logprobs, axis=1) for reading in (mine, first))  # to 16 digits
+    q = None if mine.q_values is None else np.where(mine.logprobs == -np.inf, 0.0, mine.q_values)
+    policy, initial = (log_softmax(outputs.logprobs, axis=1) for outputs in (mine, first))  # to 16 digits
     return reach_probabilities(mine.trie, policy), policy, initial, q
 
 
-def by_command(mine: Reading, first: Reading) -> NodeArrays:
+def by_command(mine: TurnOutputs, first: TurnOutputs) -> NodeArrays:
     """Return the arrays of one node whose alternatives are the commands; q(s, command) is that of its last choice."""
-    trie, row = mine.trie, {node: index for index, node in enumerate(mine.trie.branching)}
-    different = sorted(set(trie.first_of_leaf))
+    trie, q = mine.trie, mine.q_values
+    different = sorted(set(trie.first_with_same_tokens))
 
     def summed(logprobs: Floats) -> Floats:
-        found = [[sum(logprobs[row[node], child] for node, child in trie.paths[i]) for i in different]]
+        found = [[sum(logprobs[choice] for choice in trie.paths[i]) for i in different]]
         commands: Floats = log_softmax(np.array(found), axis=1)
         return commands
 
     last = [trie.paths[i][-1] for i in different]
-    q = mine.heads.q_values
-    found = None if q is None else np.array([[q[row[node], child] for node, child in last]])
-    return np.ones(1), summed(mine.heads.logprobs), summed(first.heads.logprobs), found
+    found = None if q is None else np.array([[q[choice] for choice in last]])
+    return np.ones(1), summed(mine.logprobs), summed(first.logprobs), found
 
 
 def _stacked(parts: Sequence[Floats], padding: float) -> Floats:

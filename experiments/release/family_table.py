@@ -23,7 +23,7 @@ from games.parameters import format_settings
 from games.textworld.generation.families import FAMILIES
 from games.textworld.generation.make_game import canonical_hash, make_game, write_game
 from games.textworld.transitions.crawl import crawl
-from games.textworld.transitions.graph import Transitions
+from games.textworld.transitions.graph import TransitionGraph
 from games.worker_pool import WorkerPool
 
 SAMPLED = {
@@ -44,21 +44,6 @@ MEASURES = {
     "commands": "admissible commands at the start",
 }
 HEADS = ["level", "settings", *MEASURES.values(), "states", "candidates", "different", "duplicates", "impossible"]
-NOTES = {
-    "simple": "A fixed house with six rooms: find one food and put it on the stove. Levels 1-3 tell in detail how,"
-    " 4-6 in brief, 7-9 not at all; within each the points are dense, balanced, sparse.",
-    "coin": "Rooms in a chain and a coin at its end, one point. Level L up to 100 has L rooms; 101-150 add a dead end"
-    " to each room of a chain of L - 100, 201-233 two to each room of a chain of L - 200. Levels 151-200 would have"
-    " more than 100 rooms, which TextWorld 1.7 cannot compile.",
-    "treasure": "A maze with one thing to take and one that must not be taken, one point. Levels 1-10 have 5 empty"
-    " rooms, 11-20 ten with containers that may be closed, 21-30 twenty with locks; the way grows within each.",
-    "cooking": "Read the cookbook, then fetch, cut, cook and eat; a point for most things done right. The levels add"
-    " skills and rooms. Foods and recipes differ between the splits.",
-    "quest": "TextWorld's general generator: rooms, things and the length of the quest grow with the level, one point.",
-    "textnav": "The Text-Nav task of LMRL-Gym, made again from its paper (`textnav.py` says what is whose): ten"
-    " rooms, take the stale food from the living room and put it into the fridge in the kitchen, one point. The seed"
-    " draws where the player begins, on level 2 also which room lies where.",
-}
 
 
 def levels_of(name: str) -> tuple[int, ...]:
@@ -99,7 +84,7 @@ def _states(game: Any) -> int | None:
     with tempfile.TemporaryDirectory() as folder:
         story = Path(folder) / "tw-game.z8"
         write_game(game, story)
-        graph = Transitions(story, ())
+        graph = TransitionGraph(story, ())
         graph.acquire()
         try:
             found = crawl(graph, STATES)
@@ -143,18 +128,18 @@ def markdown(results: Mapping[str, Any]) -> str:
             "",
             f"## {name}",
             "",
-            NOTES[name],
+            family.description,
             "",
             f"Levels 1 to {family.levels}, settings beside `level` and `seed`:",
         ]
-        lines += ["", *(f"* `{setting.name}`: {setting.help}" for setting in family.settings), ""]
+        lines += ["", *(f"* `{setting.name}`: {setting.help}" for setting in family.own_parameters), ""]
         lines.append(table(HEADS, map(_cells, rows)))
     return "\n".join([*lines, ""])
 
 
 def _cells(row: Mapping[str, Any]) -> list[object]:
     duplicates = row["candidates"] - row["impossible"] - row["different"]
-    settings = format_settings(FAMILIES[row["family"]].settings, row["settings"])
+    settings = format_settings(FAMILIES[row["family"]].own_parameters, row["settings"])
     states = f"over {STATES:,}" if row["states"] is None else f"{row['states']:,}"
     spreads = [_spread(row["found"].get(key)) for key in MEASURES]
     counts = [row["candidates"], row["different"], duplicates, row["impossible"]]

@@ -49,7 +49,8 @@ def test_flat_names_and_groups_say_the_same() -> None:
     assert (config.run.game, config.update.value_lr, config.optimizer.kl_target) == ("bandit", 0.0, 1e-7)
     assert flatten(config.model_dump()) == config.flat()
     assert config.replace(gamma=0.5).flat() == config.flat() | {"gamma": 0.5}
-    assert TrainConfig(**{group: dict(getattr(config, group)) for group in GROUPS}) == config
+    groups: dict[str, Any] = {group: dict(getattr(config, group)) for group in GROUPS}
+    assert TrainConfig(**groups) == config
 
 
 def test_a_configuration_survives_json() -> None:
@@ -112,14 +113,18 @@ def test_a_setting_in_the_wrong_place_is_refused(groups: dict[str, Any], message
     assert "\n" not in str(caught.value)
 
 
-def test_groups_are_checked_by_the_python_call_too() -> None:
-    values: dict[str, Any] = {"update": {"lr": -1}}
-    with pytest.raises(ConfigError, match=r"lr must be a number in \[0, inf\), got -1"):
-        TrainConfig(**values)
-    with pytest.raises(ConfigError, match="update must be a table of settings, got 3"):
-        TrainConfig(**{"update": 3})
-    with pytest.raises(ConfigError, match="unknown setting 'updates', .*did you mean 'update'"):
-        TrainConfig(**{"updates": {}})
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ({"update": {"lr": -1}}, r"lr must be a number in \[0, inf\), got -1"),
+        ({"update": {"lrr": 1}}, r"unknown setting 'lrr', .*did you mean 'lr'"),
+        ({"update": 3}, "update must be a table of settings, got 3"),
+        ({"updates": {}}, r"unknown setting 'updates', .*did you mean 'update'"),
+    ],
+)
+def test_groups_are_checked_by_the_python_call_too(groups: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        TrainConfig(**groups)
 
 
 @pytest.mark.parametrize(
@@ -158,5 +163,8 @@ def test_every_field_can_be_described() -> None:
 
 
 def test_the_configuration_needs_neither_torch_nor_transformers() -> None:
-    code = "import sys, agents.config; agents.config.TrainConfig(); assert not {'torch', 'transformers'} & set(sys.modules)"
+    code = (
+        "import sys, agents.config; agents.config.TrainConfig(); "
+        "assert not {'torch', 'transformers'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -69,7 +69,7 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_large_agent_plays_where_all_that_it_needs_is_there(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pretrained, "missing", lambda: None)
+    monkeypatch.setattr(pretrained, "missing_packages", lambda: None)
     said: list[str] = []
     assert agent_folder("actde", said.append) == shelf / "actde"
     assert said == []

@@ -21,7 +21,7 @@ C, D = ACTIONS
         ("wireheading", {" pizza": 10.0, " wirehead": 100.0}, {" pizza": 0.01, " wirehead": 0.99}),
     ],
 )
-def test_the_posts_bandits(case: str, rewards: dict[str, float], policy: dict[str, float]) -> None:
+def test_bandit_cases_match_the_post(case: str, rewards: dict[str, float], policy: dict[str, float]) -> None:
     env = Bandit(case=case)
     text, info = env.reset(seed=0)
     assert text == CASES[case]["prompt"]
@@ -37,11 +37,11 @@ def test_the_posts_bandits(case: str, rewards: dict[str, float], policy: dict[st
         assert step[4]["won"] is (reward == max(rewards.values()))
 
 
-def test_the_post_opens_with_we_had_a() -> None:
+def test_default_prompt_is_we_had_a() -> None:
     assert Bandit().reset()[0] + " wedding" == "We had a wedding"
 
 
-def test_a_word_that_is_no_arm_is_never_the_better_choice() -> None:
+def test_unknown_word_earns_the_smallest_reward() -> None:
     env = Bandit(arms=(" a", " b", " c"), rewards=(-1, 3, 2))
     env.reset()
     assert env.step("d")[1:4] == (-1.0, True, False)
@@ -64,13 +64,13 @@ def test_a_word_that_is_no_arm_is_never_the_better_choice() -> None:
         ("reward=1,2", "did you mean 'rewards'"),
     ],
 )
-def test_a_bandits_mistakes_get_one_line(query: str, message: str) -> None:
+def test_bandit_errors_are_one_line(query: str, message: str) -> None:
     with pytest.raises(GameError, match=message) as error:
         resolve(f"bandit?{query}")[0].make()
     assert "\n" not in str(error.value)
 
 
-def test_the_posts_sequence_ccddc_earns_its_four_payoffs() -> None:
+def test_sequence_ccddc_earns_the_four_payoffs_of_the_post() -> None:
     env = PrisonersDilemma(start=C)
     assert env.reset(seed=0)[0] == C
     rewards = [env.step(action)[1] for action in (C, D, D, C)]
@@ -81,14 +81,14 @@ def test_the_posts_sequence_ccddc_earns_its_four_payoffs() -> None:
     ("start", "then", "total"),
     [(C, [C], 1.0), (C, [D], 1.261), (C, [D, C], 1.492), (D, [D], -1.477), (D, [C], -1.261), (D, [C, D], -1.015)],
 )
-def test_the_posts_table_of_discounted_sums(start: str, then: list[str], total: float) -> None:
+def test_discounted_sums_match_the_post(start: str, then: list[str], total: float) -> None:
     env = PrisonersDilemma(start=start)
     env.reset()
     rewards = [env.step(then[t % len(then)])[1] for t in range(60)]
     assert sum(reward * env.discount**t for t, reward in enumerate(rewards)) == pytest.approx(total, abs=1e-3)
 
 
-def test_the_posts_matrix_sums_to_zero_and_has_its_two_discount_thresholds() -> None:
+def test_post_matrix_sums_to_zero_and_has_two_discount_thresholds() -> None:
     (cc, cd), (dc, dd) = PAYOFFS["post"]
     assert cc + cd + dc + dd == pytest.approx(0, abs=1e-5)
     from_cooperate = (dc - cc) / (dc - dd)  # cc/(1-g) = dc + g dd/(1-g)
@@ -97,14 +97,14 @@ def test_the_posts_matrix_sums_to_zero_and_has_its_two_discount_thresholds() -> 
     assert from_defect == pytest.approx(0.4523, abs=1e-4)
 
 
-def test_the_first_past_is_a_fair_coin_of_the_seed() -> None:
+def test_first_action_is_a_fair_coin_from_the_seed() -> None:
     env = PrisonersDilemma()
     starts = [env.reset(seed=seed)[0] for seed in range(1000)]
     assert starts == [env.reset(seed=seed)[0] for seed in range(1000)]
     assert abs(starts.count(C) - 500) < 4 * math.sqrt(250)
 
 
-def test_a_truncated_game_goes_on_from_its_last_action() -> None:
+def test_truncated_game_continues_from_its_last_action() -> None:
     env = PrisonersDilemma(max_turns=2)
     env.reset(options={"start": C})
     assert "continuation" not in env.step(C)[4]
@@ -114,22 +114,22 @@ def test_a_truncated_game_goes_on_from_its_last_action() -> None:
     assert env.reset(options=info["continuation"])[0] == D
 
 
-def test_a_word_that_is_no_action_changes_nothing_and_earns_the_least() -> None:
+def test_unknown_word_changes_nothing_and_earns_the_smallest_payoff() -> None:
     env = PrisonersDilemma(start=C)
     env.reset()
     assert env.step("confess")[1] == -1.76139
     assert env.step(f" {D} ")[1] == 2.0
 
 
-def test_every_game_of_two_actions_names_its_strategy() -> None:
+def test_info_names_the_strategy_of_the_last_two_actions() -> None:
     env = PrisonersDilemma(start=C)
     assert "strategy" not in env.reset()[1]
-    said = [env.step(word)[4].get("strategy") for word in (C, D, D, C, "confess", C)]
-    assert said == ["cooperate", "alternate", "defect", "alternate", None, "cooperate"]
-    assert set(said) - {None} == set(env.strategies)
+    strategies = [env.step(word)[4].get("strategy") for word in (C, D, D, C, "confess", C)]
+    assert strategies == ["cooperate", "alternate", "defect", "alternate", None, "cooperate"]
+    assert set(strategies) - {None} == set(env.strategies)
 
 
-def test_a_matrix_can_be_given_in_numbers() -> None:
+def test_matrix_can_be_set_by_numbers() -> None:
     env = resolve("ipd?matrix=1,2,3,4&start=defect")[0].make()
     env.reset()
     assert [env.step(action)[1] for action in (C, C, D, D)] == [2.0, 1.0, 3.0, 4.0]
@@ -144,6 +144,6 @@ def test_a_matrix_can_be_given_in_numbers() -> None:
         ("discount=2", "from 0 to 1"),
     ],
 )
-def test_a_dilemmas_mistakes_get_one_line(query: str, message: str) -> None:
+def test_ipd_errors_are_one_line(query: str, message: str) -> None:
     with pytest.raises(GameError, match=message):
         resolve(f"ipd?{query}")[0].make()

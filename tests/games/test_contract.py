@@ -1,11 +1,11 @@
-"""One contract for every registered game, through the class and through Gymnasium."""
+"""Every registered game keeps the contract of the package `games`, made directly and through Gymnasium."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 import warnings
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
@@ -16,7 +16,7 @@ from gymnasium.utils.env_checker import check_env
 
 import games
 from games.base import TextGame
-from games.registration import GAMES
+from games.registration import ENTRY_POINTS
 
 SIMPLE = "textworld:simple?level=1&seed=7"
 KEYWORDS: dict[str, dict[str, Any]] = {
@@ -28,20 +28,20 @@ STRINGS = ["bandit", "ipd", SIMPLE, "textworld:treasure?level=1&seed=0", "textwo
 ODD = ["", " ", "xyzzy", "\\boxed{go east}", "a\0b", "go\neast", "\ud800", "é", "go east. go east", "x" * 10_000]
 
 
-def test_every_registered_game_is_in_this_contract() -> None:
-    assert set(GAMES) == set(KEYWORDS)
+def test_contract_covers_every_registered_game() -> None:
+    assert set(ENTRY_POINTS) == set(KEYWORDS)
 
 
-@pytest.mark.parametrize("name", GAMES)
-def test_gymnasiums_checker_has_nothing_to_say(name: str) -> None:
+@pytest.mark.parametrize("name", ENTRY_POINTS)
+def test_gymnasium_checker_passes(name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         env = gymnasium.make(name, **KEYWORDS[name])
         check_env(env.unwrapped)
 
 
-@pytest.mark.parametrize("name", GAMES)
-def test_gymnasium_makes_a_game_without_an_import_of_ours(name: str) -> None:
+@pytest.mark.parametrize("name", ENTRY_POINTS)
+def test_gymnasium_makes_games_by_their_module_prefix(name: str) -> None:
     code = (
         f"import gymnasium; env = gymnasium.make('games:{name}', **{KEYWORDS[name]!r});"
         "text, info = env.reset(seed=0); env.step(info['admissible_commands'][0])"
@@ -49,7 +49,17 @@ def test_gymnasium_makes_a_game_without_an_import_of_ours(name: str) -> None:
     subprocess.run([sys.executable, "-W", "error::UserWarning", "-c", code], check=True, timeout=120)
 
 
-def test_importing_games_loads_no_game() -> None:
+def test_textworld_entry_point_takes_one_game_and_gymnasiums_render_modes() -> None:
+    env: gymnasium.Env[str, str] = gymnasium.make("actde/TextWorld-v0", game=SIMPLE, render_mode="ansi_list")
+    opening, _ = env.reset(seed=0)
+    text = env.step("look")[0]
+    assert cast("Any", env.render()) == [opening, f"> look\n{text}"]
+    for game, what in (("bandit", "a bandit game"), ("textworld:simple?seed=1..2", "2 games")):
+        with pytest.raises(games.GameError, match=f"expected one TextWorld game, got {what}"):
+            gymnasium.make("actde/TextWorld-v0", game=game)
+
+
+def test_importing_games_imports_no_heavy_package() -> None:
     code = "import sys, games; assert not {'textworld', 'torch', 'transformers'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
@@ -61,7 +71,7 @@ def env(request: pytest.FixtureRequest) -> TextGame:
     return env
 
 
-def check_moment(env: TextGame, text: object, info: dict[str, object], over: bool) -> None:
+def check_step(env: TextGame, text: object, info: dict[str, object], over: bool) -> None:
     assert isinstance(text, str)
     assert text == text.strip()
     assert text in env.observation_space
@@ -75,10 +85,10 @@ def check_moment(env: TextGame, text: object, info: dict[str, object], over: boo
     assert isinstance(info["lost"], bool)
 
 
-def test_an_episode_of_random_commands_keeps_the_contract(env: TextGame) -> None:
+def test_random_episode_keeps_the_contract(env: TextGame) -> None:
     rng = np.random.default_rng(0)
     text, info = env.reset(seed=0)
-    check_moment(env, text, info, over=False)
+    check_step(env, text, info, over=False)
     assert isinstance(env.metadata["prompt"], str)
     assert isinstance(env.metadata["terminator"], str)
     total, over = 0.0, False
@@ -86,7 +96,7 @@ def test_an_episode_of_random_commands_keeps_the_contract(env: TextGame) -> None
         command = str(rng.choice(info["admissible_commands"]))
         text, reward, terminated, truncated, info = env.step(command)
         over = terminated or truncated
-        check_moment(env, text, info, over)
+        check_step(env, text, info, over)
         assert type(reward) is float
         total += reward
         assert info["score"] == pytest.approx(total)
@@ -100,20 +110,20 @@ def test_an_episode_of_random_commands_keeps_the_contract(env: TextGame) -> None
         env.step("look")
 
 
-def test_the_same_seed_and_commands_give_the_same_episode(env: TextGame) -> None:
+def test_same_seed_and_commands_give_the_same_episode(env: TextGame) -> None:
     def play() -> list[object]:
         text, info = env.reset(seed=5)
-        seen: list[object] = [text, info]
-        while info["admissible_commands"] and len(seen) < 20:
-            step = env.step(info["admissible_commands"][len(seen) % len(info["admissible_commands"])])
+        steps: list[object] = [text, info]
+        while info["admissible_commands"] and len(steps) < 20:
+            step = env.step(info["admissible_commands"][len(steps) % len(info["admissible_commands"])])
             info = step[4]
-            seen.append(step)
-        return seen
+            steps.append(step)
+        return steps
 
     assert play() == play()
 
 
-def test_any_text_is_a_move_and_any_other_type_is_a_bug(env: TextGame) -> None:
+def test_any_text_is_a_legal_command_and_other_types_raise(env: TextGame) -> None:
     for word in ODD:
         env.reset(seed=0)
         text, _, _, _, info = env.step(word)
@@ -126,7 +136,7 @@ def test_any_text_is_a_move_and_any_other_type_is_a_bug(env: TextGame) -> None:
     assert env.step("look")[4]["moves"] == 1
 
 
-def test_a_step_needs_a_reset_before_it_and_after_close(env: TextGame) -> None:
+def test_step_needs_a_reset_first_and_after_close(env: TextGame) -> None:
     with pytest.raises(ResetNeeded):
         env.step("look")
     env.reset()
@@ -137,7 +147,7 @@ def test_a_step_needs_a_reset_before_it_and_after_close(env: TextGame) -> None:
     assert env.reset(seed=1)[0]
 
 
-def test_the_turn_limit_truncates_and_does_not_terminate() -> None:
+def test_turn_limit_truncates_without_terminating() -> None:
     for game in ("ipd", SIMPLE):
         env = games.resolve(game)[0].make(max_turns=3)
         env.reset(seed=0)
@@ -146,12 +156,12 @@ def test_the_turn_limit_truncates_and_does_not_terminate() -> None:
 
 
 @pytest.mark.parametrize("limit", [0, -1, 10**9])
-def test_a_turn_limit_out_of_range_is_refused(limit: int) -> None:
+def test_turn_limit_out_of_range_raises(limit: int) -> None:
     with pytest.raises(games.GameError, match=f"max_turns={limit}: expected"):
         games.resolve("ipd")[0].make(max_turns=limit)
 
 
-def test_render_shows_the_command_and_its_answer_and_costs_nothing_unasked() -> None:
+def test_render_returns_the_last_command_and_its_text() -> None:
     for game, command, shown in (
         ("bandit", " party", " party"),
         ("ipd?start=defect", "cooperate", "cooperate"),
@@ -170,12 +180,12 @@ def test_render_shows_the_command_and_its_answer_and_costs_nothing_unasked() -> 
         games.resolve("bandit")[0].make(render_mode="human")
 
 
-def test_chance_is_gymnasiums_own_stream_although_it_is_made_late(env: TextGame) -> None:
-    env.reset(seed=5, options={"start": "defect"} if "start" in env.options else None)
+def test_lazy_generator_gives_gymnasiums_random_stream(env: TextGame) -> None:
+    env.reset(seed=5, options={"start": "defect"} if "start" in env.reset_options else None)
     expected = seeding.np_random(5)[0]
     assert env.np_random_seed == 5
     assert list(env.np_random.integers(1000, size=4)) == list(expected.integers(1000, size=4))
-    env.reset(options={"start": "defect"} if "start" in env.options else None)
+    env.reset(options={"start": "defect"} if "start" in env.reset_options else None)
     assert env.np_random.integers(1000) == expected.integers(1000)
     with pytest.raises(gymnasium.error.Error, match="greater or equal to zero"):
         env.reset(seed=-1)
@@ -184,7 +194,7 @@ def test_chance_is_gymnasiums_own_stream_although_it_is_made_late(env: TextGame)
     assert env.np_random.integers(1000) == np.random.default_rng(3).integers(1000)
 
 
-def test_infos_by_textworlds_names_are_textworlds() -> None:
+def test_requested_infos_equal_textworlds() -> None:
     import textworld
 
     lists = ["command_templates", "verbs", "entities", "typed_entities"]
@@ -200,7 +210,7 @@ def test_infos_by_textworlds_names_are_textworlds() -> None:
     theirs.close()
 
 
-def test_unknown_reset_options_and_infos_name_the_nearest() -> None:
+def test_unknown_reset_options_and_infos_suggest_the_nearest_name() -> None:
     with pytest.raises(games.GameError, match="did you mean 'start'"):
         games.resolve("ipd")[0].make().reset(options={"strat": "defect"})
     with pytest.raises(games.GameError, match="did you mean 'inventory'"):

@@ -1,4 +1,4 @@
-"""GAME strings: what resolves, what it resolves to again, and what the errors say."""
+"""GAME strings: resolving, canonical names and error messages."""
 
 from __future__ import annotations
 
@@ -27,48 +27,48 @@ STRINGS = [
 
 
 @pytest.mark.parametrize("game", STRINGS)
-def test_a_name_resolves_to_its_own_spec(game: str) -> None:
+def test_canonical_name_resolves_to_the_same_spec(game: str) -> None:
     (spec,) = resolve(game)
     assert resolve(spec.name) == [spec]
     assert hash(spec) == hash(resolve(spec.name)[0])
 
 
 @given(st.text(min_size=1), st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=2, max_size=5))
-def test_any_prompt_and_rewards_survive_a_game_string(prompt: str, rewards: list[float]) -> None:
+def test_prompt_and_rewards_round_trip_through_a_game_string(prompt: str, rewards: list[float]) -> None:
     table = (Parameter(name="prompt", kind="text", help=""), Parameter(name="rewards", kind="numbers", help=""))
     values: dict[str, Value] = {"prompt": prompt, "rewards": tuple(rewards)}
     try:
         text = format_settings(table, values)
-    except UnicodeEncodeError:  # a lone surrogate has no place in a string for people
+    except UnicodeEncodeError:  # a lone surrogate cannot be percent-encoded
         return
     assert parse_settings(table, split_query(text, "game"), "game") == values
 
 
-def test_settings_equal_to_the_preset_leave_the_name() -> None:
+def test_canonical_name_omits_settings_equal_to_the_preset() -> None:
     (spec,) = resolve("textworld:simple?goal=detailed&rewards=dense&seed=7&level=1")
     assert spec.name == "textworld:simple?level=1&seed=7"
     (other,) = resolve("textworld:simple?goal=none&level=1&seed=7")
     assert other.name == "textworld:simple?level=1&seed=7&goal=none"
 
 
-def test_ranges_of_seeds_and_levels_are_several_games() -> None:
+def test_ranges_of_seeds_and_levels_give_several_games() -> None:
     names = [spec.name for spec in resolve("textworld:coin?seed=100..119")]
     assert names == [f"textworld:coin?level=1&seed={seed}" for seed in range(100, 120)]
     assert len(resolve("textworld:coin?level=1..3&seed=5..6&goal=brief")) == 6
 
 
-def test_games_of_several_strings_are_spread_evenly() -> None:
+def test_games_of_joined_strings_are_interleaved_evenly() -> None:
     several = ["textworld:coin?seed=1..4", "textworld:simple?seed=7..8", "bandit"]
     names = [spec.name for spec in resolve(" + ".join(several))]
     assert [name.partition("?")[0].removeprefix("textworld:") for name in names] == (
         ["coin", "simple", "coin", "bandit", "coin", "simple", "coin"]
     )
     for game in several:
-        alone = [spec.name for spec in resolve(game)]
-        assert [name for name in names if name in alone] == alone, "in their own order"
+        own = [spec.name for spec in resolve(game)]
+        assert [name for name in names if name in own] == own, "in their own order"
 
 
-def test_a_plus_in_a_setting_is_no_plus_between_games() -> None:
+def test_escaped_plus_in_a_setting_joins_no_games() -> None:
     (spec,) = resolve("bandit?prompt=1 %2B 1 is")
     assert resolve(spec.name) == [spec]
 
@@ -104,18 +104,18 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("game", "message"), MISTAKES)
-def test_a_mistake_gets_one_line_and_the_nearest_name(game: str, message: str) -> None:
+def test_errors_are_one_line_and_suggest_the_nearest_name(game: str, message: str) -> None:
     with pytest.raises(GameError, match=message) as error:
         resolve(game)
     assert "\n" not in str(error.value)
 
 
-def test_resolving_something_other_than_text_is_a_bug() -> None:
+def test_resolving_another_type_raises() -> None:
     with pytest.raises(TypeError, match="a GAME is a str"):
         resolve(3)  # type: ignore[arg-type]
 
 
-def test_a_folder_without_games_and_a_foreign_file_are_refused(tmp_path: Path) -> None:
+def test_folder_without_games_and_other_files_raise(tmp_path: Path) -> None:
     with pytest.raises(GameError, match="holds no game files"):
         resolve(str(tmp_path))
     (tmp_path / "notes.txt").write_text("hello")
@@ -124,15 +124,15 @@ def test_a_folder_without_games_and_a_foreign_file_are_refused(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_every_level_is_complete_or_says_why_it_is_left_out(name: str) -> None:
+def test_every_level_sets_all_parameters_or_is_excluded(name: str) -> None:
     family = FAMILIES[name]
-    names = {setting.name for setting in family.table}
+    names = {parameter.name for parameter in family.parameters}
     for level in range(1, family.levels + 1):
         if any(low <= level <= high for low, high in family.excluded):
-            with pytest.raises(GameError, match="left out"):
+            with pytest.raises(GameError, match="are excluded"):
                 family.complete({"level": level})
             continue
         values = family.complete({"level": level})
         assert set(values) == names
-        spelled = split_query(format_settings(family.table, values), name)
-        assert parse_settings(family.table, spelled, name) == values
+        spelled = split_query(format_settings(family.parameters, values), name)
+        assert parse_settings(family.parameters, spelled, name) == values

@@ -1,4 +1,4 @@
-"""Many games stepped together: held to single environments and to Gymnasium's own vector environments."""
+"""The vector environment, compared with single environments and with Gymnasium's own vector environments."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import games
 from games.specs import GameSpec
-from games.vector import TextVectorEnv, gather, textworld
+from games.vector import TextVectorEnv, make_textworld_vec, stack_infos
 from tests.helpers.fakes import Corridor, CorridorSpec
 
 SIMPLE = "textworld:simple?level=1&seed=7"
@@ -32,19 +32,19 @@ def corridors(*each: CorridorSpec) -> list[GameSpec]:
 
 
 def commands_of(infos: dict[str, Any], turn: int) -> list[str]:
-    """Any admissible command, another one at every turn; any word where an episode is over."""
+    """An admissible command, a different one each turn; any word where an episode is over."""
     return [cs[turn % len(cs)] if cs else "next" for cs in infos["admissible_commands"]]
 
 
 def one_of(infos: dict[str, Any], index: int) -> dict[str, Any]:
-    """The info of one environment out of everybody's."""
-    held = [key for key in infos if f"_{key}" in infos and infos[f"_{key}"][index]]
-    return {key: one_of(infos[key], index) if isinstance(infos[key], dict) else infos[key][index] for key in held}
+    """The info of one environment, from the infos of all."""
+    keys = [key for key in infos if f"_{key}" in infos and infos[f"_{key}"][index]]
+    return {key: one_of(infos[key], index) if isinstance(infos[key], dict) else infos[key][index] for key in keys}
 
 
 @pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
 @pytest.mark.parametrize("workers", [0, 2])
-def test_everything_is_as_in_gymnasiums_own_vector_environment(mode: AutoresetMode, workers: int) -> None:
+def test_results_equal_gymnasiums_own_vector_environment(mode: AutoresetMode, workers: int) -> None:
     chosen = specs("ipd?start=defect", "bandit", "bandit?case=pizza", "ipd")
     ours = TextVectorEnv(chosen, max_turns=3, autoreset_mode=mode, workers=workers, render_mode="ansi")
     space = ours.single_observation_space
@@ -67,16 +67,16 @@ def test_everything_is_as_in_gymnasiums_own_vector_environment(mode: AutoresetMo
 
 
 @pytest.mark.parametrize("workers", [0, 3])
-def test_each_game_plays_as_it_does_alone(workers: int) -> None:
+def test_results_equal_single_environments(workers: int) -> None:
     vector = TextVectorEnv(specs(*MIXED, SIMPLE), max_turns=6, infos=["inventory"], workers=workers)
-    alone = [spec.make(max_turns=6, infos=["inventory"]) for spec in specs(*MIXED, SIMPLE)]
+    singles = [spec.make(max_turns=6, infos=["inventory"]) for spec in specs(*MIXED, SIMPLE)]
     texts, infos = vector.reset(seed=3)
-    assert texts == tuple(env.reset(seed=3 + i)[0] for i, env in enumerate(alone))
-    over = [False] * len(alone)
+    assert texts == tuple(env.reset(seed=3 + i)[0] for i, env in enumerate(singles))
+    over = [False] * len(singles)
     for turn in range(12):
         commands = commands_of(infos, turn)
         texts, rewards, terminations, truncations, infos = vector.step(commands)
-        for i, env in enumerate(alone):
+        for i, env in enumerate(singles):
             if over[i]:
                 text, info = env.reset()
                 expected: Any = (text, 0.0, False, False, info)
@@ -89,7 +89,7 @@ def test_each_game_plays_as_it_does_alone(workers: int) -> None:
     vector.close()
 
 
-def test_gymnasium_makes_ours_and_its_own() -> None:
+def test_make_vec_uses_our_vector_environment_for_textworld() -> None:
     name = "games:actde/TextWorld-v0"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -107,7 +107,7 @@ def test_gymnasium_makes_ours_and_its_own() -> None:
     assert data_equivalence(ours.step(("look", "x")), sync.step(("look", "x")), exact=True)
 
 
-def test_gymnasiums_processes_take_our_games() -> None:
+def test_gymnasiums_async_vector_environment_runs_our_games() -> None:
     name: str = "games:actde/TextWorld-v0"
     ours: Any = gymnasium.make_vec(name, num_envs=1, game=SIMPLE)
     processes: Any = gymnasium.make_vec(
@@ -125,7 +125,7 @@ def test_gymnasiums_processes_take_our_games() -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_game_that_fails_ends_its_own_episode_only(workers: int) -> None:
+def test_failing_game_ends_its_own_episode_only(workers: int) -> None:
     vector = TextVectorEnv(
         corridors(CorridorSpec("sound", 5), CorridorSpec("trapped", 5, trap=1), CorridorSpec("sound", 5)),
         workers=workers,
@@ -147,7 +147,7 @@ def test_a_game_that_fails_ends_its_own_episode_only(workers: int) -> None:
     assert not truncations.any() and "error" not in infos
 
 
-def test_a_game_that_cannot_begin_is_truncated_at_every_step_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_game_that_cannot_begin_is_truncated_and_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     vector = TextVectorEnv(corridors(CorridorSpec("a", 3), CorridorSpec("b", 3)))
 
     def fail(**keywords: object) -> None:
@@ -166,7 +166,7 @@ def test_a_game_that_cannot_begin_is_truncated_at_every_step_and_tried_again(mon
     assert vector.step(["forward"] * 2)[0] == ("You stand at 0.",) * 2
 
 
-def test_without_autoreset_the_mask_says_who_begins_anew() -> None:
+def test_without_autoreset_the_mask_selects_the_environments_to_reset() -> None:
     vector = TextVectorEnv(
         corridors(CorridorSpec("short", 1), CorridorSpec("long", 3)), autoreset_mode=AutoresetMode.DISABLED
     )
@@ -180,28 +180,28 @@ def test_without_autoreset_the_mask_says_who_begins_anew() -> None:
     assert vector.step(["wait", "forward"])[0] == ("Now at 0.", "Now at 2.")
 
 
-def test_only_steps_that_need_the_interpreter_leave_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_steps_that_need_the_interpreter_run_on_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     vector = TextVectorEnv(corridors(*[CorridorSpec("a", 9)] * 3), workers=2)
-    seen: list[set[str]] = []
+    threads: list[set[str]] = []
 
-    def noted(step: Any, command: str) -> Any:
-        seen[-1].add(threading.current_thread().name)
+    def recorded(step: Any, command: str) -> Any:
+        threads[-1].add(threading.current_thread().name)
         return step(command)
 
     for env in vector.envs:
-        monkeypatch.setattr(env, "step", functools.partial(noted, env.step))
+        monkeypatch.setattr(env, "step", functools.partial(recorded, env.step))
         monkeypatch.setattr(env, "needs_interpreter", lambda command: command == "forward", raising=False)
     vector.reset(seed=0)
     here = threading.current_thread().name
     for commands, away in ((["wait"] * 3, False), (["wait", "wait", "forward"], False), (["forward"] * 3, True)):
-        seen.append(set())
+        threads.append(set())
         vector.step(commands)
-        assert here in seen[-1]
-        assert (seen[-1] != {here}) is away
+        assert here in threads[-1]
+        assert (threads[-1] != {here}) is away
     vector.close()
 
 
-def test_misuse_is_named() -> None:
+def test_misuse_raises() -> None:
     vector = TextVectorEnv("ipd")
     vector.reset(seed=0)
     for wrong in ("cooperate", ["cooperate", "defect"], [3]):
@@ -217,14 +217,16 @@ def test_misuse_is_named() -> None:
     with pytest.raises(games.GameError, match="at least one game"):
         TextVectorEnv([])
     with pytest.raises(games.GameError, match="3 games need num_envs=3 or more, got 1"):
-        textworld(game="textworld:simple?level=1&seed=1..3")
+        make_textworld_vec(game="textworld:simple?level=1&seed=1..3")
 
 
-def test_infos_of_several_kinds_lose_nothing() -> None:
-    got = gather([{"score": 1, "won": True, "x": [1, 2]}, {"score": 0.5, "x": None}, {"x": [3, 4], "deep": {"a": 1}}])
-    assert got["score"].tolist() == [1.0, 0.5, 0.0]
-    assert got["_score"].tolist() == [True, True, False]
-    assert got["won"].dtype == np.bool_
-    assert got["x"].tolist() == [[1, 2], None, [3, 4]]
-    assert got["deep"]["a"].tolist() == [0, 0, 1]
-    assert got["_deep"].tolist() == [False, False, True]
+def test_infos_of_mixed_types_are_stacked_without_loss() -> None:
+    stacked = stack_infos(
+        [{"score": 1, "won": True, "x": [1, 2]}, {"score": 0.5, "x": None}, {"x": [3, 4], "deep": {"a": 1}}]
+    )
+    assert stacked["score"].tolist() == [1.0, 0.5, 0.0]
+    assert stacked["_score"].tolist() == [True, True, False]
+    assert stacked["won"].dtype == np.bool_
+    assert stacked["x"].tolist() == [[1, 2], None, [3, 4]]
+    assert stacked["deep"]["a"].tolist() == [0, 0, 1]
+    assert stacked["_deep"].tolist() == [False, False, True]

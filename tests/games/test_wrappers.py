@@ -1,4 +1,4 @@
-"""Reward shaping: the terms of any stacking add up, and neutral settings change nothing."""
+"""Reward shaping: the terms of stacked wrappers add up, and neutral settings change nothing."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class Road(gymnasium.Env[str, str]):
         return {"admissible_commands": commands, "score": self.score, "won": won, "lost": lost}
 
 
-def dancing(env: gymnasium.Env[str, str], amount: float) -> CommandBonus:
+def dance_bonus(env: gymnasium.Env[str, str], amount: float) -> CommandBonus:
     return CommandBonus(env, amount, "dance")
 
 
 WRAPPERS: list[tuple[Callable[[gymnasium.Env[str, str], float], Bonus], float]] = [
-    (WinBonus, 5.0), (LossPenalty, 7.0), (StepCost, 0.25), (InvalidPenalty, 0.5), (ScoreGain, 2.0), (dancing, 3.0)
+    (WinBonus, 5.0), (LossPenalty, 7.0), (StepCost, 0.25), (InvalidPenalty, 0.5), (ScoreGain, 2.0), (dance_bonus, 3.0)
 ]  # fmt: skip
 EPISODES = [["go", "go", "go"], ["go", "dance", "fall"], [" go ", "", "dance slowly"]]
 
@@ -54,22 +54,22 @@ def rewards(env: gymnasium.Env[str, str], commands: list[str]) -> list[float]:
 @pytest.mark.parametrize("commands", EPISODES)
 def test_each_wrapper_adds_its_own_term_in_any_order(commands: list[str]) -> None:
     plain = rewards(Road(), commands)
-    alone = [rewards(kind(Road(), amount), commands) for kind, amount in WRAPPERS]
-    expected = [base + sum(one[t] - base for one in alone) for t, base in enumerate(plain)]
+    single = [rewards(wrapper(Road(), amount), commands) for wrapper, amount in WRAPPERS]
+    expected = [base + sum(shaped[t] - base for shaped in single) for t, base in enumerate(plain)]
     for order in itertools.permutations(WRAPPERS):
         env: gymnasium.Env[str, str] = Road()
-        for kind, amount in order:
-            env = kind(env, amount)
+        for wrapper, amount in order:
+            env = wrapper(env, amount)
         assert rewards(env, commands) == pytest.approx(expected)
 
 
-def test_the_terms_by_hand() -> None:
+def test_shaped_rewards_computed_by_hand() -> None:
     env = games.shape(Road(), win_bonus=5, loss_penalty=7, step_cost=0.25, invalid_penalty=0.5, scale=2)
     assert rewards(env, ["go", "dance", "go", "go"]) == [1.5, -1.5, 1.5, 11.5]
     assert rewards(env, ["go", "fall"]) == [1.5, -14.5]
 
 
-def test_the_bonus_is_for_whole_words_and_the_score_is_the_games_own() -> None:
+def test_bonus_matches_whole_words_and_leaves_the_score_alone() -> None:
     env = games.shape(Road(), bonus=0.5, bonus_command="look at", step_cost=0.25)
     assert rewards(env, ["look at sky", "look", "look atlas", "go"]) == [0.25, -0.25, -0.25, 0.75]
     assert env.step("look at sky")[4]["score"] == 1
@@ -77,18 +77,18 @@ def test_the_bonus_is_for_whole_words_and_the_score_is_the_games_own() -> None:
         games.shape(Road(), bonus=0.5)
 
 
-def test_a_wrapper_stacked_twice_counts_twice() -> None:
+def test_wrapper_stacked_twice_counts_twice() -> None:
     assert rewards(StepCost(StepCost(Road(), 1), 2), ["go"]) == [-2.0]
     assert rewards(Scale(Scale(Road(), 3), 2), ["go"]) == [6.0]
 
 
-def test_neutral_shaping_is_the_game_itself() -> None:
+def test_neutral_shaping_returns_the_same_environment() -> None:
     env = Road()
     assert games.shape(env) is env
 
 
 @pytest.mark.parametrize("amount", [math.nan, math.inf, "1"])
-def test_an_amount_that_is_no_number_is_refused(amount: Any) -> None:
+def test_amount_that_is_not_finite_raises(amount: Any) -> None:
     with pytest.raises(games.GameError, match="finite number"):
         games.shape(Road(), step_cost=amount)
 

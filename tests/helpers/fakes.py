@@ -1,5 +1,4 @@
-"""Small real games for tests of agents and runner: a corridor to walk along, with all that a game can do
-wrong."""
+"""A small real game for tests of agents and runner: a corridor with optional faults."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +10,10 @@ import games
 
 
 class Corridor(gymnasium.Env[str, str]):
-    """`forward` moves on and earns 1, `wait` and any other word earn 0; the end of the corridor is a win.
+    """`forward` moves and earns 1, `wait` and any other word earn 0; the end of the corridor is a win.
 
-    `limit` truncates. An episode that was truncated goes on where it stopped. `trap` is the place at which
-    the game fails with a GameError. With `chance`, the corridor is one longer for odd seeds.
+    After `limit` turns the episode is truncated, and the next one continues at the same place. At the place `trap` the
+    game raises a GameError. Without `solved` it has no walkthrough.
     """
 
     metadata: dict[str, Any] = {"render_modes": [], "prompt": "? ", "terminator": "!"}  # noqa: RUF012
@@ -68,7 +67,7 @@ class Corridor(gymnasium.Env[str, str]):
 
 @dataclass(frozen=True)
 class CorridorSpec:
-    """Has what the runner needs of a `games.GameSpec`."""
+    """The part of `games.GameSpec` that the runner uses."""
 
     name: str
     length: int

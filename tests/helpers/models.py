@@ -1,5 +1,4 @@
-"""Tiny networks and word tokenizers for tests of the language-model agent: real decoders of one or two layers,
-and `Bigram`, a trunk that is one embedding, whose policy can be set by hand."""
+"""Tiny models and tokenizers for tests: real decoders of two layers, and `Bigram`, whose policy is set by hand."""
 
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -16,12 +15,12 @@ from agents.text.word_tokenizer import word_tokenizer
 Kind = Literal["llama", "gpt2"]
 KINDS: tuple[Kind, ...] = ("llama", "gpt2")
 WORDS = ("go", "take", "drop", "north", "south", "red", "blue", "key", "lamp", "you", "see", "a", "room", "won")
-"""With the marks of an open vocabulary (newline, digits, punctuation): ids that a test can name by encoding."""
+"""Words of `tokenizer()`, besides newline, digits and punctuation."""
 
 
-def assert_close(found: Tensor, wanted: Tensor, *, within: float = 2e-5) -> None:
-    """Equal but for rounding: an absolute difference of `within`."""
-    torch.testing.assert_close(found, wanted, rtol=0.0, atol=within)
+def assert_close(actual: Tensor, expected: Tensor, *, within: float = 2e-5) -> None:
+    """Assert an absolute difference of at most `within`."""
+    torch.testing.assert_close(actual, expected, rtol=0.0, atol=within)
 
 
 def tokenizer(words: tuple[str, ...] = WORDS) -> Any:
@@ -29,7 +28,7 @@ def tokenizer(words: tuple[str, ...] = WORDS) -> Any:
 
 
 def tiny_lm(kind: Kind, vocabulary: int, *, seed: int = 0, positions: int = 128, dropout: float = 0.0) -> Any:
-    """Two layers of 16 dims with weights large enough that every token matters; in evaluation mode."""
+    """Two layers of 16 dims, weights large enough that every token matters, in evaluation mode."""
     torch.manual_seed(seed)
     if kind == "gpt2":
         gpt2 = GPT2Config(
@@ -64,13 +63,13 @@ def tiny_lm(kind: Kind, vocabulary: int, *, seed: int = 0, positions: int = 128,
 
 
 def tiny_model(kind: Kind = "llama", *, seed: int = 0, positions: int = 128, dropout: float = 0.0, **heads: Any) -> Any:
-    """An `ActorCritic` in evaluation mode for `tokenizer()`, its heads random, one Q head if not said otherwise."""
+    """An `ActorCritic` for `tokenizer()` in evaluation mode, with random heads; one Q head by default."""
     lm = tiny_lm(kind, len(tokenizer()), seed=seed, positions=positions, dropout=dropout)
     return ActorCritic(lm, Heads(16, len(tokenizer()), **({"init_std": 0.3} | heads))).eval()
 
 
 class Bigram(nn.Module):
-    """A causal language model whose hidden state is the embedding of the last token: logits [V, V] by hand."""
+    """A causal language model with given logits [V, V]: its hidden state is the one-hot last token."""
 
     base_model_prefix = "trunk"
 
@@ -100,11 +99,11 @@ class Bigram(nn.Module):
 
 
 def bigram_model(logits: Tensor, *, positions: int = 128, **heads: Any) -> ActorCritic:
-    """A tabular actor-critic: policy, v and q are one number per (last token, next token); heads start at 0."""
+    """A tabular actor-critic: policy, v and q depend on the last token only; heads start at 0."""
     vocabulary = len(logits)
     return ActorCritic(Bigram(logits, positions=positions), Heads(vocabulary, vocabulary, **heads)).eval()
 
 
 def agent(model: ActorCritic, **settings: Any) -> LanguageModelAgent:
-    """A recording agent for the model, which speaks `tokenizer()`."""
+    """A recording agent with the model and `tokenizer()`."""
     return LanguageModelAgent(model, tokenizer(), **({"record": True, "gamma": 0.5} | settings))

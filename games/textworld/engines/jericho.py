@@ -1,16 +1,16 @@
-"""Any Z-machine story as an engine, without TextWorld's record: what Jericho's interpreter says, and what can be known.
+"""Any Z-machine story without TextWorld's record, played by Jericho's interpreter.
 
     score                the game's own where Jericho knows the game, in TextWorld's games, and by the standard in
                          stories of versions 1 to 3 that keep one (the second global variable); otherwise 0
     max_score            where Jericho knows the game and in TextWorld's games; otherwise 0
     won, lost            where Jericho knows the game; otherwise by Inform's closing line `*** You have won ***`
-                         with the question about RESTART; an end that does not say it is won is lost
+                         followed by the question about RESTART; an end without "won" is lost
     walkthrough          where Jericho has one
     admissible_commands  the usual commands (`USUAL`) whose word is in the story's dictionary
 
-Chance falls alike in every episode (with the seed of Jericho's walkthrough where there is one). Left out: Jericho's own
-search for valid actions. It knows 57 stories only, none of which can be shipped, needs a language model of spaCy
-and a pool of processes, and tries hundreds of commands for every turn.
+Every episode draws the same random numbers (with the seed of Jericho's walkthrough where there is one). Jericho's
+search for valid actions is not used: it knows 57 stories only, none of which can be shipped, needs a language model of
+spaCy and a pool of processes, and tries hundreds of commands at every turn.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ SEED = 1
 COMPASS = ("north", "south", "east", "west", "northeast", "northwest", "southeast", "southwest")
 USUAL = (*COMPASS, "up", "down", "in", "out", "look", "inventory", "wait")
 BANNER = "$$$$$$$$ \\$$$$$$$ \n"
-"""In the opening of every TextWorld game; Jericho reads its score, but only where its name begins with `tw-`."""
+"""In the opening of every TextWorld game. Jericho reads its score only where the file's name begins with `tw-`."""
 STATUS = re.compile(r"\A>?[^\n]*\s(?:Score: *-?\d+ +Moves: *\d+|Time: *\d+:\d+ *[ap]m)\s*\n", re.IGNORECASE)
 PROMPT = re.compile(r"(?:\A|\n)>(?:\s{8,}[^\n]*)?\s*\Z")
-"""The prompt of the next command and, behind blanks, a status line; where Jericho knows a story it takes them away."""
+"""The next prompt and, after blanks, a status line; Jericho removes both from the stories that it knows."""
 CLOSING = re.compile(r"^ *\*\*\* *([^*\n]+?) *\*\*\* *$(?=[\s\S]*\brestart\b)", re.MULTILINE | re.IGNORECASE)
 WINNING = re.compile(r"\b(?:won|win|victory|the end)\b", re.IGNORECASE)
 
 
 class JerichoEngine:
-    """One interpreter for one episode of `story`; it is to run in a process of its own."""
+    """One interpreter for one episode of `story` at a time; run it in a child process."""
 
     def __init__(self, story: Path, infos: Sequence[str] = ()) -> None:
         if infos:
@@ -52,25 +52,20 @@ class JerichoEngine:
             self._load()
         env: Any = self._env
         script = env.bindings.get("walkthrough", "")
-        self.facts = GameInfo(
+        self.game_info = GameInfo(
             max_score=int(env.get_max_score()) if env.is_fully_supported else 0,
-            objective="",
             walkthrough=tuple(script.split("/")) if script else (),
-            command_templates=(),
-            verbs=(),
-            entities=(),
-            typed_entities=(),
         )
 
     def reset(self) -> EngineResponse:
         if self._env is None:
-            return self._answer(self._load())
-        return self._answer(self._read(self._env.reset))
+            return self._response(self._load())
+        return self._response(self._read(self._env.reset))
 
     def step(self, command: str) -> EngineResponse:
-        return self._answer(self._read(self._env.step, command))
+        return self._response(self._read(self._env.step, command))
 
-    def remembers(self, command: str) -> bool:
+    def is_cached(self, command: str) -> bool:
         return False
 
     def close(self) -> None:
@@ -86,8 +81,11 @@ class JerichoEngine:
             self.close()
 
     def _load(self) -> str:
-        """The opening. The interpreter judges a file by its name, so it gets a copy under one that we choose, which
-        it opens again at every reset: without it, it ends the process."""
+        """Load the story and return its opening text.
+
+        The interpreter derives the kind of game from the file's name, so it gets a copy under a name of our choice. It
+        opens that copy again at every reset, and exits the process where the copy is missing.
+        """
         from jericho import FrotzEnv, UnsupportedGameWarning
 
         self.close()
@@ -101,19 +99,19 @@ class JerichoEngine:
         self._usual = self._in_dictionary()
         return self._read(self._env.reset)
 
-    def _read(self, do: Callable[..., tuple[Any, ...]], *words: str) -> str:
+    def _read(self, call: Callable[..., tuple[Any, ...]], *arguments: str) -> str:
         try:
-            return str(do(*words)[0])
+            return str(call(*arguments)[0])
         except UnicodeDecodeError:
-            raise GameError(f"{self._story}: the story prints characters that nobody can read") from None
+            raise GameError(f"{self._story}: the story prints characters that cannot be decoded") from None
 
     def _in_dictionary(self) -> tuple[str, ...]:
-        """The usual commands that the story has a word for; all of them where it has none, or no dictionary."""
+        """Return the usual commands whose word is in the dictionary; all of them where none is."""
         words = {entry.word for entry in self._env.get_dictionary()}
         length = 6 if self._data[0] <= 3 else 9
         return tuple(sorted(word for word in USUAL if word[:length] in words)) or tuple(sorted(USUAL))
 
-    def _answer(self, text: str) -> EngineResponse:
+    def _response(self, text: str) -> EngineResponse:
         env, text = self._env, text.strip()
         known = env.is_fully_supported
         if not known:
@@ -130,7 +128,7 @@ class JerichoEngine:
         )
 
     def _header_score(self) -> int:
-        """The second global variable: by the standard, the score of a story up to version 3 that shows no time."""
+        """Return the second global variable: by the standard, the score of a story up to version 3 without a clock."""
         if self._data[0] > 3 or self._data[1] & 2:
             return 0
         memory, at = self._env.get_state()[0], int.from_bytes(self._data[12:14], "big") + 2

@@ -1,80 +1,97 @@
-"""What an engine is: whatever plays one TextWorld game for one episode at a time. The types, no engine."""
+"""The interface of an engine, which plays one TextWorld game, one episode at a time, and the types it returns."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineResponse:
-    """What a game answers to its start or to one command; texts are stripped at both ends."""
+    """The response of a game to its start or to one command; texts are stripped at both ends.
+
+    `policy_commands` and the fields after it are None where they were not asked for.
+    """
 
     text: str
     score: int
-    """The running score, game points."""
+    """The running score, in game points."""
     won: bool = False
     lost: bool = False
     admissible_commands: tuple[str, ...] = ()
     """Sorted; TextWorld lists some after the end too."""
     policy_commands: tuple[str, ...] | None = None
-    """The commands that win from here, as TextWorld tracks them. This and what follows: None where not asked for."""
+    """The commands that win from here, as TextWorld tracks them."""
     intermediate_reward: int | None = None
-    """1, 0 or -1: the command shortened that list, left its length, made it longer."""
+    """See `intermediate_reward`."""
     description: str | None = None
     inventory: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GameInfo:
-    """What is the same at every moment of a game."""
+    """What is constant during a game."""
 
     max_score: int
-    objective: str
-    walkthrough: tuple[str, ...]
-    command_templates: tuple[str, ...]
+    objective: str = ""
+    walkthrough: tuple[str, ...] = ()
+    command_templates: tuple[str, ...] = ()
     """The commands of its rules: `go east`, `take {o} from {c}`."""
-    verbs: tuple[str, ...]
-    entities: tuple[str, ...]
+    verbs: tuple[str, ...] = ()
+    entities: tuple[str, ...] = ()
     """Names of everything: doors, things, rooms, directions."""
-    typed_entities: tuple[tuple[str, str], ...]
+    typed_entities: tuple[tuple[str, str], ...] = ()
     """The named things with the letter of their type, as in `command_templates`: `("antique trunk", "c")`."""
 
 
 CONSTANT = ("command_templates", "verbs", "entities", "typed_entities")
-"""Lists among the facts of a game that `info` gives where they are asked for, by TextWorld's names."""
+"""The lists of `GameInfo` that `info` holds where they are asked for, by TextWorld's names."""
 INFOS = ("inventory", "description", "policy_commands", "intermediate_reward")
-"""What an engine may be asked for beyond the rest, by TextWorld's names."""
+"""What an engine can be asked for in addition, by TextWorld's names."""
 
 
-def intermediate_reward(before: Sequence[str] | None, after: Sequence[str] | None, *, won: bool, lost: bool) -> int:
-    """TextWorld's intermediate reward of a command, from the commands that win before and after it.
+class Engine(Protocol):
+    """Plays one game, one episode at a time. Its commands have passed the filter (`command_filter.py`)."""
 
-    TextWorld itself raises TypeError if no way to win is left (`after` is None); here that is -1.
+    @property
+    def game_info(self) -> GameInfo:
+        """What is constant during the game."""
+
+    def reset(self) -> EngineResponse:
+        """Begin an episode. Raises GameError where the game cannot be played (any more)."""
+
+    def step(self, command: str) -> EngineResponse:
+        """Play one command; invalid after the end. Raises GameError where the game fails."""
+
+    def is_cached(self, command: str) -> bool:
+        """Return whether the response to this command is known, so that it needs neither filter nor interpreter."""
+
+    def close(self) -> None:
+        """Free all resources; a second call does nothing, and `reset` allocates them again."""
+
+
+def game_info(game: Any) -> GameInfo:
+    """Return the constant part of a TextWorld `Game`."""
+    return GameInfo(
+        max_score=int(game.max_score),
+        objective=game.objective,
+        walkthrough=tuple(game.metadata.get("walkthrough") or ()),
+        command_templates=tuple(game.command_templates),
+        verbs=tuple(game.verbs),
+        entities=tuple(game.entity_names),
+        typed_entities=tuple(map(tuple, game.objects_names_and_types)),
+    )
+
+
+def intermediate_reward(before: Sequence[Any] | None, after: Sequence[Any] | None, *, won: bool, lost: bool) -> int:
+    """Return 1, 0 or -1: the command shortened the winning policy, kept its length or made it longer.
+
+    The policies before and after the command are None where TextWorld knows none. TextWorld itself raises TypeError
+    where `after` is None; here the result is -1.
     """
     if won or lost:
         return 1 if won else -1
     if before is None:
         return 0
     return -1 if after is None else (len(before) > len(after)) - (len(before) < len(after))
-
-
-class Engine(Protocol):
-    """Plays one episode at a time of one game. Its commands have passed the gatekeeper (`command_filter.py`)."""
-
-    @property
-    def facts(self) -> GameInfo:
-        """What is the same at every moment."""
-
-    def reset(self) -> EngineResponse:
-        """Begin an episode. GameError where the game cannot be played (any more)."""
-
-    def step(self, command: str) -> EngineResponse:
-        """Play one command; not after the end. GameError where the game fails."""
-
-    def remembers(self, command: str) -> bool:
-        """Is the answer to this command known, from a time when it came through the gatekeeper?"""
-
-    def close(self) -> None:
-        """Free what is held; a second call does nothing, and `reset` begins anew."""

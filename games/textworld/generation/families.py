@@ -1,7 +1,6 @@
-"""The six families of TextWorld games: their settings, what their levels mean, how TextWorld makes them.
+"""The six families of TextWorld games: their parameters, their levels, and how TextWorld makes them.
 
-A level is a preset of the family's other settings; a setting given beside it replaces the preset's value.
-Files, compiling and caching are left out (`games/textworld/generation/make_game.py`).
+A level is a preset of the family's other parameters; a value given beside it replaces the preset's.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from games.errors import GameError, nearest
 from games.parameters import Parameter, Value
+from games.textworld.generation import textnav
 
 if TYPE_CHECKING:
     from textworld import GameOptions
@@ -30,60 +30,46 @@ class Family:
     """One family of games."""
 
     name: str
+    description: str
+    """What its games are and how they change with the level."""
     levels: int
     """Levels go from 1 to this."""
-    settings: tuple[Parameter, ...]
-    """Further settings, without `level` and `seed`."""
+    own_parameters: tuple[Parameter, ...]
+    """The parameters beyond `level` and `seed`."""
     preset: Callable[[int], dict[str, Value]]
-    """level -> the family's settings."""
+    """level -> the values of `own_parameters`."""
     make: Callable[[Values, GameOptions], Game]
     """(all settings, options with seeds set) -> TextWorld's game, not yet compiled."""
     brief: Callable[[Game], str] | None = None
-    """The objective that `goal=brief` shows; None where `make` words it itself."""
+    """The objective for `goal=brief`; None where `make` sets it."""
     excluded: tuple[tuple[int, int], ...] = ()
     """Ranges of levels, inclusive, that TextWorld 1.7 cannot make."""
 
     @property
-    def table(self) -> tuple[Parameter, ...]:
-        """All settings, in the order in which a GAME string lists them."""
+    def parameters(self) -> tuple[Parameter, ...]:
+        """All parameters, in the order in which a GAME string lists them."""
         return (
             Parameter(name="level", kind="int", default=1, low=1, high=self.levels, help="difficulty"),
             Parameter(name="seed", kind="int", default=0, low=0, high=MAX_SEED, help="which game of the level"),
-            *self.settings,
+            *self.own_parameters,
         )
 
     def complete(self, given: Values) -> dict[str, Value]:
-        """Every setting of the game that `given` asks for, presets filled in; GameError where they clash."""
+        """Return all settings of a game: the given ones, and the level's preset for the others."""
         level = int(str(given.get("level", 1)))
         for low, high in self.excluded:
             if low <= level <= high:
                 raise GameError(f"textworld:{self.name}: level {level} would have more than 100 rooms, which"
-                                f" TextWorld cannot compile; levels {low} to {high} are left out")  # fmt: skip
+                                f" TextWorld cannot compile; levels {low} to {high} are excluded")  # fmt: skip
         return {"level": level, "seed": 0, **self.preset(level), **given}
 
 
 def _goal(choices: tuple[str, ...] = GOALS) -> Parameter:
-    return Parameter(name="goal", kind="choice", choices=choices, help="what the opening text says of the aim")
+    return Parameter(name="goal", kind="choice", choices=choices, help="how the opening text states the objective")
 
 
 def _number(name: str, low: int, high: int, text: str) -> Parameter:
     return Parameter(name=name, kind="int", low=low, high=high, help=text)
-
-
-def _simple_preset(level: int) -> dict[str, Value]:
-    return {"goal": GOALS[(level - 1) // 3], "rewards": REWARDS[(level - 1) % 3], "test": False}
-
-
-def _simple(values: Values, options: GameOptions) -> Game:
-    return _challenge("tw-simple", dict(values), options)
-
-
-def _coin(values: Values, options: GameOptions) -> Game:
-    return _challenge("tw-coin_collector", {"level": values["level"]}, options)
-
-
-def _treasure(values: Values, options: GameOptions) -> Game:
-    return _challenge("tw-treasure_hunter", {"level": values["level"]}, options)
 
 
 def _treasure_brief(game: Game) -> str:
@@ -108,10 +94,6 @@ COOKING = (
 COOKING_NAMES = ("recipe", "take", "rooms", "open", "cook", "cut", "drop")
 
 
-def _cooking_preset(level: int) -> dict[str, Value]:
-    return {**dict(zip(COOKING_NAMES, COOKING[level - 1], strict=True)), "split": "any", "goal": "brief"}
-
-
 def _cooking(values: Values, options: GameOptions) -> Game:
     if int(str(values["take"])) > int(str(values["recipe"])):
         raise GameError(f"textworld:cooking: take={values['take']}: expected at most recipe={values['recipe']}")
@@ -127,10 +109,6 @@ QUEST = (
 )  # fmt: skip
 
 
-def _quest_preset(level: int) -> dict[str, Value]:
-    return {**dict(zip(("rooms", "objects", "steps"), QUEST[level - 1], strict=True)), "goal": "detailed"}
-
-
 def _quest(values: Values, options: GameOptions) -> Game:
     from textworld.generator import make_game
 
@@ -140,62 +118,74 @@ def _quest(values: Values, options: GameOptions) -> Game:
     return make_game(options)
 
 
-def _textnav_preset(level: int) -> dict[str, Value]:
-    return {"house": HOUSES[level - 1], "observed": "full", "goal": "brief"}
-
-
-def _textnav(values: Values, options: GameOptions) -> Game:
-    from games.textworld.generation import textnav
-
-    return textnav.make(values, options)
-
-
 def _challenge(name: str, settings: dict[str, Any], options: GameOptions) -> Game:
-    import textworld.challenges
     from textworld.challenges import CHALLENGES
 
-    assert textworld.challenges is not None
     return CHALLENGES[name][1](settings, options)
+
+
+def _leveled_challenge(name: str) -> Callable[[Values, GameOptions], Game]:
+    """The `make` of a challenge of TextWorld's with levels of its own."""
+    return lambda values, options: _challenge(name, {"level": values["level"]}, options)
 
 
 _FAMILIES = (
     Family(
         name="simple",
+        description="A fixed house with six rooms: find one food and put it on the stove. The objective is detailed"
+        " on levels 1-3, brief on 4-6, absent on 7-9; within each group of three, points are dense,"
+        " balanced, sparse.",
         levels=9,
-        preset=_simple_preset,
-        make=_simple,
-        settings=(
+        preset=lambda level: {
+            "goal": GOALS[(level - 1) // 3],
+            "rewards": REWARDS[(level - 1) % 3],
+            "test": False,
+        },
+        make=lambda values, options: _challenge("tw-simple", dict(values), options),
+        own_parameters=(
             _goal(),
-            Parameter(name="rewards", kind="choice", choices=REWARDS, help="how often points are given"),
-            Parameter(name="test", kind="bool", help="a food that training games never have"),
+            Parameter(name="rewards", kind="choice", choices=REWARDS, help="how often the game gives points"),
+            Parameter(name="test", kind="bool", help="whether the food is one that training games never use"),
         ),
     ),
     Family(
         name="coin",
+        description="Rooms in a chain and a coin at its end, one point. Level L up to 100 has L rooms; 101-150 add"
+        " one dead end to each room of a chain of L - 100, 201-233 two to each room of a chain of L - 200."
+        " Levels 151-200 would have more than 100 rooms, which TextWorld 1.7 cannot compile.",
         levels=233,
         excluded=((151, 200),),
         preset=lambda level: {"goal": "detailed"},
-        make=_coin,
+        make=_leveled_challenge("tw-coin_collector"),
         brief=lambda game: "Find the coin and take it.",
-        settings=(_goal(),),
+        own_parameters=(_goal(),),
     ),
     Family(
         name="treasure",
+        description="A maze with one thing to take and one that must not be taken, one point. Levels 1-10 have 5"
+        " empty rooms, 11-20 ten with containers that may be closed, 21-30 twenty with locks; the route"
+        " grows within each group of ten.",
         levels=30,
         preset=lambda level: {"goal": "detailed"},
-        make=_treasure,
+        make=_leveled_challenge("tw-treasure_hunter"),
         brief=_treasure_brief,
-        settings=(_goal(),),
+        own_parameters=(_goal(),),
     ),
     Family(
         name="cooking",
+        description="Read the cookbook, then fetch, cut, cook and eat; a point for most things done right. The levels"
+        " add skills and rooms. Foods and recipes differ between the splits.",
         levels=len(COOKING),
-        preset=_cooking_preset,
+        preset=lambda level: {
+            **dict(zip(COOKING_NAMES, COOKING[level - 1], strict=True)),
+            "split": "any",
+            "goal": "brief",
+        },
         make=_cooking,
-        settings=(
+        own_parameters=(
             _goal(("brief", "none")),
             _number("recipe", 1, 5, "ingredients of the recipe"),
-            _number("take", 0, 5, "ingredients that must be found"),
+            _number("take", 0, 5, "ingredients that the player must fetch"),
             Parameter(name="rooms", kind="int", choices=(1, 6, 9, 12), help="size of the house"),
             Parameter(name="open", kind="bool", help="doors and containers are closed"),
             Parameter(name="cook", kind="bool", help="ingredients must be cooked"),
@@ -205,29 +195,37 @@ _FAMILIES = (
                 name="split",
                 kind="choice",
                 choices=("any", "train", "valid", "test"),
-                help="which foods and preparations: those of TextWorld's own split",
+                help="the foods and preparations of one of TextWorld's own splits",
             ),
         ),
     ),
     Family(
         name="quest",
+        description="TextWorld's general generator: rooms, things and the length of the quest grow with the level,"
+        " one point.",
         levels=len(QUEST),
-        preset=_quest_preset,
+        preset=lambda level: {
+            **dict(zip(("rooms", "objects", "steps"), QUEST[level - 1], strict=True)),
+            "goal": "detailed",
+        },
         make=_quest,
         brief=lambda game: f"Your task: {game.metadata['walkthrough'][-1]}.",
-        settings=(
+        own_parameters=(
             _goal(),
             _number("rooms", 1, 50, "rooms"),
             _number("objects", 1, 100, "things, at least"),
-            _number("steps", 1, 30, "commands of the shortest way that the quest was made from"),
+            _number("steps", 1, 30, "commands of the shortest solution that the quest was made from"),
         ),
     ),
     Family(
         name="textnav",
+        description="The Text-Nav task of LMRL-Gym, rebuilt from its paper (`games/textworld/generation/textnav.py`):"
+        " ten rooms, take the stale food from the living room and put it into the fridge in the kitchen,"
+        " one point. The seed draws where the player begins, on level 2 also which room lies where.",
         levels=len(HOUSES),
-        preset=_textnav_preset,
-        make=_textnav,
-        settings=(
+        preset=lambda level: {"house": HOUSES[level - 1], "observed": "full", "goal": "brief"},
+        make=textnav.make,
+        own_parameters=(
             _goal(("brief", "none")),
             Parameter(
                 name="house", kind="choice", choices=HOUSES, help="the same house for all seeds, or one for each"
@@ -242,20 +240,10 @@ _FAMILIES = (
     ),
 )
 FAMILIES: MappingProxyType[str, Family] = MappingProxyType({family.name: family for family in _FAMILIES})
-"""simple: a fixed house, one food to find and put on the stove. Levels 1-9 hide more: the goal is told in
-    detail, in brief, not at all (1-3, 4-6, 7-9); within each, points are dense, balanced, sparse.
-coin: rooms in a chain, a coin at the end, one point. Level L up to 100 has L rooms; 101-150 add a dead end to
-    each room of a chain of L-100; 201-233 add two to each of L-200.
-treasure: a maze, one thing to take and one that must not be taken. Levels 1-10 have 5 empty rooms, 11-20 ten
-    with closed doors and containers, 21-30 twenty with locks; the way grows within each.
-cooking: read the cookbook, fetch, cut, cook, eat. Levels 1-10 add skills and rooms (table COOKING).
-quest: TextWorld's general generator; levels 1-10 grow rooms, things and steps (table QUEST).
-textnav: the Text-Nav task of LMRL-Gym (textnav.py); the seed draws where the player begins, on level 2 the
-    house as well."""
 
 
 def family(name: str) -> Family:
-    """The family of that name; GameError with the nearest name where there is none."""
+    """Return the family of that name; GameError with the nearest name where there is none."""
     if name not in FAMILIES:
         raise GameError(f"no family of TextWorld games is called {name!r}; {nearest(name, FAMILIES)}")
     return FAMILIES[name]

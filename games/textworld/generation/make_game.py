@@ -1,8 +1,7 @@
-"""One generated game: from settings to a pair of files, `tw-NAME.z8` and `tw-NAME.json`, and the cache of them.
+"""One generated game: from settings to a pair of files, `tw-NAME.z8` and `tw-NAME.json`, and their cache.
 
-The same settings give the same bytes in any process, on any day: whatever TextWorld leaves to the order of a
-set, the clock or the place of its installation is put into a fixed form first. Curricula of many games are
-`games/textworld/generation/dataset.py`; what families and levels mean is `games/textworld/generation/families.py`.
+The same settings give the same bytes in any process, on any day: everything that TextWorld takes from the order of a
+set, the clock or its place of installation is put into a fixed form first.
 """
 
 from __future__ import annotations
@@ -19,49 +18,49 @@ import numpy as np
 
 from games import files
 from games.errors import GameError
+from games.parameters import format_settings
 from games.textworld.generation.families import FAMILIES, Values, family
 from games.textworld.generation.reserved_seeds import RESERVED
 from games.textworld.upstream.compile import compile_story
 from games.textworld.upstream.fast_chaining import quicker_chaining
 from games.textworld.upstream.rule_simulation import without_compiling
-from games.textworld.upstream.start import rules_parsed_once
+from games.textworld.upstream.start import rule_files_sorted, rules_parsed_once
 from games.textworld.validation import game_file, playthrough_check
 
 if TYPE_CHECKING:
     from textworld.generator import Game
 
-RECIPE = 1
-"""Raise it when the same settings come to mean other games: cached ones are then made anew."""
+RECIPE_VERSION = 1
+"""Part of the cache's key. Increase it when the same settings give other games than before."""
 ATTEMPTS = 10
-"""Of a seed whose game is faulty other seeds are drawn; so many games in all are tried."""
+"""Games to try for one seed: where its own game is faulty, further seeds are drawn from it."""
 ADVICE = f"free some space, or name a writable folder in the environment variable {files.VARIABLE}"
 
 
 class FaultyGameError(GameError):
-    """TextWorld made a game that its own walkthrough does not win; of other seeds it makes sound ones."""
+    """TextWorld made a game that its own walkthrough does not win. Other seeds give sound games."""
 
 
 def cached_game(name: str, values: Values) -> Path:
-    """The `.z8` of the game of family `name` with these settings, made now unless the cache has it.
+    """Return the `.z8` of the game of family `name` with these settings, made now unless the cache has it.
 
-    Several processes may ask at once: one makes the game, the others wait for it. A damaged copy in the cache
-    is made anew. Where the seed's own game is faulty, it is the first sound one of seeds drawn from it. GameError where
-    the settings allow no game or the cache cannot be written.
+    Of several processes, one makes the game and the others wait for it. A damaged copy in the cache is replaced. Where
+    the seed's own game is faulty, the game is the first sound one of seeds drawn from it. GameError where the settings
+    allow no game or the cache cannot be written.
     """
     settings = family(name).complete(values)
-    story = _place(name, settings)
+    story = _cache_path(name, settings)
 
     def build(folder: Path) -> None:
         _write_sound(name, settings, folder / story.name)
 
     with files.disk_errors("write the generated game", ADVICE):
-        files.build_once(story.parent, lambda: _usable(story), build)
+        files.build_once(story.parent, lambda: _is_sound(story), build)
     return story
 
 
-def _place(name: str, settings: Values) -> Path:
-    """Where the cache keeps the game with these settings, presets filled in."""
-    stem = f"tw-{name}-{_digest([RECIPE, version('textworld'), name, settings])[:16]}"
+def _cache_path(name: str, settings: Values) -> Path:
+    stem = f"tw-{name}-{_digest([RECIPE_VERSION, version('textworld'), name, settings])[:16]}"
     return files.cache_folder("games") / stem / f"{stem}.z8"
 
 
@@ -76,9 +75,9 @@ def _write_sound(name: str, settings: Values, path: Path) -> None:
 
 
 def make_game(name: str, values: Values, *, attempt: int = 0) -> Game:
-    """TextWorld's game for these settings, in canonical form, with a walkthrough, not yet compiled.
+    """Return TextWorld's game for these settings, in a fixed form, with a walkthrough, not yet compiled.
 
-    `attempt` 0 is the seed's own game, those after it are of seeds drawn from it.
+    `attempt` 0 is the seed's own game; later attempts use seeds drawn from it.
     """
     import textworld
     from textworld.generator import GenerationWarning, QuestGenerationError
@@ -87,43 +86,47 @@ def make_game(name: str, values: Values, *, attempt: int = 0) -> Game:
     settings = chosen.complete(values)
     options = textworld.GameOptions()
     seed = cast(int, settings["seed"])
-    if attempt:
-        seed = _drawn(seed, attempt)
+    if attempt:  # a seed below the reserved ones
+        seed = int(np.random.SeedSequence([seed, attempt]).generate_state(1)[0]) % RESERVED.start
     options.seeds = seed
     textworld.g_rng.set_seed(seed)
     try:
-        with rules_parsed_once(), without_compiling(), quicker_chaining(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", GenerationWarning)  # a name got an adjective
+        with (
+            rules_parsed_once(),
+            rule_files_sorted(),
+            without_compiling(),
+            quicker_chaining(),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore", GenerationWarning)  # TextWorld adds an adjective to a name
             game = chosen.make(settings, options)
     except (QuestGenerationError, AssertionError, ValueError) as error:
         if isinstance(error, GameError):
             raise
         why = f"another seed or fewer steps may work ({str(error).strip() or 'no reason given'})"
-        raise GameError(f"{_spell(name, settings)}: TextWorld finds no game with these settings; {why}") from error
+        raise GameError(
+            f"{_game_string(name, settings)}: TextWorld finds no game with these settings; {why}"
+        ) from error
     if not game.metadata.get("walkthrough"):
-        raise GameError(f"{_spell(name, settings)}: TextWorld finds no way to win it; another seed may work")
+        raise GameError(f"{_game_string(name, settings)}: TextWorld finds no way to win it; another seed may work")
     if settings["goal"] == "none":
         game.objective = ""
     elif settings["goal"] == "brief" and chosen.brief is not None:
         game.objective = chosen.brief(game)
     game.metadata = {
         "actde": {"family": name, "settings": dict(settings)},
-        "walkthrough": _without_idle(game),
-        "uuid": _spell(name, settings),
+        "walkthrough": _without_redundant_opens(game),
+        "uuid": _game_string(name, settings),
     }
-    _settle(game)
+    for quest in game.quests:  # TextWorld draws the events from a set; their order has no meaning
+        quest.fail_events = sorted(quest.fail_events, key=lambda event: json.dumps(event.serialize()))
     return game
 
 
-def _drawn(seed: int, attempt: int) -> int:
-    """A seed below the reserved ones."""
-    return int(np.random.SeedSequence([seed, attempt]).generate_state(1)[0]) % RESERVED.start
-
-
 def write_game(game: Game, path: Path) -> None:
-    """Compile `game` to `path` (`.z8`) and write its `.json` beside it, each whole or not at all.
+    """Compile `game` to `path` (`.z8`) and write its `.json` beside it, both atomically.
 
-    FaultyGameError where its walkthrough does not win it when played, GameError where it is too large for a game file.
+    FaultyGameError where its walkthrough does not win, GameError where it is too large for a game file.
     """
     from textworld.generator.inform7 import generate_inform7_source
 
@@ -137,7 +140,7 @@ def write_game(game: Game, path: Path) -> None:
 
 
 def _record(game: Game, story: str) -> bytes:
-    """The game's `.json`, with its and its story's hash, without the order of sets and the place of TextWorld."""
+    """The game's `.json` with its own and its story's hash, independent of set order and installation path."""
     data = json.loads(json.dumps(game.serialize()))
     data["grammar"]["names_to_exclude"] = sorted(data["grammar"].get("names_to_exclude", ()), key=str)
     data["KB"]["text_grammars_path"] = ""
@@ -147,9 +150,9 @@ def _record(game: Game, story: str) -> bytes:
 
 
 def canonical_hash(game: Game) -> str:
-    """A hash of what happens in a game: its facts, names and quests, whatever the order they are listed in.
+    """Return a hash of a game's facts, names and quests, independent of their order.
 
-    Prose, the wording of the objective, ids and seeds do not count: two games with one hash play alike.
+    Prose, the wording of the objective, ids and seeds do not enter it: two games with one hash play alike.
     """
     names = {key: info.name or key for key, info in game.infos.items()}
 
@@ -164,8 +167,8 @@ def canonical_hash(game: Game) -> str:
     return _digest([spell(game.world.facts), kinds, quests])
 
 
-def _without_idle(game: Game) -> list[str]:
-    """The walkthrough without opening what is open: cooking's own does that, and such a command is not admissible."""
+def _without_redundant_opens(game: Game) -> list[str]:
+    """The walkthrough without opening open things: cooking's walkthroughs do that, and it is not admissible."""
     names = {key: info.name for key, info in game.infos.items()}
     is_open = {names.get(fact.arguments[0].name) for fact in game.world.facts if fact.name == "open"}
     commands = []
@@ -179,15 +182,7 @@ def _without_idle(game: Game) -> list[str]:
     return commands
 
 
-def _settle(game: Game) -> None:
-    """Put what TextWorld draws from sets into a fixed order; the events of a quest exclude each other."""
-    for quest in game.quests:
-        quest.fail_events = sorted(quest.fail_events, key=lambda event: json.dumps(event.serialize()))
-
-
-def _usable(story: Path) -> bool:
-    if not story.exists():
-        return False
+def _is_sound(story: Path) -> bool:
     try:
         return game_file.check(story) == game_file.OURS
     except GameError:
@@ -198,7 +193,5 @@ def _digest(data: object) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
-def _spell(name: str, settings: Mapping[str, Any]) -> str:
-    from games.parameters import format_settings
-
-    return f"textworld:{name}?{format_settings(FAMILIES[name].table, settings)}"
+def _game_string(name: str, settings: Mapping[str, Any]) -> str:
+    return f"textworld:{name}?{format_settings(FAMILIES[name].parameters, settings)}"

@@ -1,4 +1,4 @@
-"""`manifest.jsonl`: one line for each game of a curriculum. Strict to read, and the files are verified."""
+"""`manifest.jsonl`: one line for each game of a curriculum. Reading is strict and verifies the game files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SPLITS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class ManifestEntry:
     """One game of a curriculum, a line of its manifest."""
 
     file: str
@@ -28,7 +28,7 @@ class Entry:
     """The game's own seed, as in `textworld:FAMILY?level=...&seed=...`."""
     split: str
     settings: dict[str, Any]
-    """All settings of the family, presets filled in."""
+    """All settings of the family, presets included."""
     max_score: int
     """Game points."""
     walkthrough_length: int
@@ -38,10 +38,10 @@ class Entry:
     sha256: str
     """Of the bytes of the `.z8` followed by those of the `.json`."""
     path: Path = field(default=Path(), compare=False)
-    """Where the `.z8` lies; not written to the manifest."""
+    """The `.z8`; not written to the manifest."""
 
 
-KEYS = tuple(item.name for item in fields(Entry) if item.name != "path")
+KEYS = tuple(item.name for item in fields(ManifestEntry) if item.name != "path")
 TYPES = {"level": int, "seed": int, "max_score": int, "walkthrough_length": int, "settings": dict}
 
 
@@ -54,21 +54,21 @@ def split_of(canonical: str) -> str:
 
 
 def files_hash(story: Path) -> str:
-    """The `sha256` of an entry whose story is `story`."""
+    """Return the SHA-256 of a story followed by its record."""
     return hashlib.sha256(story.read_bytes() + story.with_suffix(".json").read_bytes()).hexdigest()
 
 
-def write_manifest(folder: Path, entries: Iterable[Entry]) -> Path:
-    """Write the manifest of `folder`, whole or not at all."""
+def write_manifest(folder: Path, entries: Iterable[ManifestEntry]) -> Path:
+    """Write the manifest of `folder` atomically and return its path."""
     lines = [json.dumps({k: v for k, v in asdict(entry).items() if k in KEYS}) + "\n" for entry in entries]
     files.atomic_write(folder / NAME, "".join(lines))
     return folder / NAME
 
 
-def load_manifest(path: Path, *, split: str | None = None) -> list[Entry]:
-    """The games of a manifest, in order; with `split` those of that split only.
+def load_manifest(path: Path, *, split: str | None = None) -> list[ManifestEntry]:
+    """Return the games of a manifest in order, those of `split` if it is given.
 
-    GameError in one line for a malformed line, a missing file, or one whose bytes are not those recorded.
+    GameError for a malformed line, a missing file, or a file whose hash is not the recorded one.
     """
     if split is not None and split not in SPLITS:
         raise GameError(f"no split is called {split!r}; {nearest(split, SPLITS)}")
@@ -83,13 +83,18 @@ def load_manifest(path: Path, *, split: str | None = None) -> list[Entry]:
             raise GameError(f"{path}: the manifest is empty")
         kept = [entry for entry in entries if split in (None, entry.split)]
         if not kept:
-            raise GameError(f"{path}: no game of the {split} split; it holds: {_splits(entries)}")
+            splits = sorted({entry.split for entry in entries})
+            raise GameError(f"{path}: no game of the {split} split; it holds: {', '.join(splits)}")
         for entry in kept:
-            _verify(entry, path)
+            for file in (entry.path, entry.path.with_suffix(".json")):
+                if not file.is_file():
+                    raise GameError(f"{path}: its game file {file.name} is missing")
+            if files_hash(entry.path) != entry.sha256:
+                raise GameError(f"{path}: its game file {entry.file} is damaged or was changed")
     return kept
 
 
-def _parse(line: str, where: str, folder: Path) -> Entry:
+def _parse(line: str, where: str, folder: Path) -> ManifestEntry:
     try:
         data = json.loads(line)
     except (ValueError, RecursionError):
@@ -105,16 +110,4 @@ def _parse(line: str, where: str, folder: Path) -> Entry:
     name = data["file"]
     if Path(name).name != name or not name.endswith(".z8") or not name.isprintable():
         raise GameError(f"{where}: file: expected the name of a .z8 file in the same folder, got {name!r}")
-    return Entry(**data, path=folder / name)
-
-
-def _verify(entry: Entry, manifest: Path) -> None:
-    for file in (entry.path, entry.path.with_suffix(".json")):
-        if not file.is_file():
-            raise GameError(f"{manifest}: its game file {file.name} is missing")
-    if files_hash(entry.path) != entry.sha256:
-        raise GameError(f"{manifest}: its game file {entry.file} is damaged or was changed")
-
-
-def _splits(entries: Iterable[Entry]) -> str:
-    return ", ".join(sorted({entry.split for entry in entries}))
+    return ManifestEntry(**data, path=folder / name)

@@ -1,19 +1,19 @@
-r"""What has been seen of one game, so that nothing is computed twice: a graph of nodes and answered commands.
+"""The transition graph of one game: which node follows from which command, and with which response.
 
-TextWorld is deterministic and draws no random number, so a command given in a state seen before has the answer it
-had before. The question is what "the same state" means, as the interpreter's memory never is the same twice: it
-counts turns and keeps scraps of the last command. A node stands for
+TextWorld is deterministic and draws no random number, so a command in a known state has a known response. But the
+interpreter's memory is never the same twice: it counts turns and keeps remains of the last command. A node is
+therefore identified by
 
-* the facts of TextWorld's record and how far each quest is (`games/textworld/transitions/game_state.py`);
-* the score, and which object lies in which in which order (the interpreter's own object tree): texts list
-  things in that order;
-* what is on the stack. Only moments at which the interpreter waits for a command as at the start are nodes; a
-  question of the parser and the menu at the end are not.
+* the facts of TextWorld's record and the progress of each quest (`games/textworld/upstream/game_state.py`);
+* the score, and which object lies in which in which order (the interpreter's object tree): texts list things in
+  that order;
+* what is on the stack. Only states in which the interpreter waits for a command as at the start are nodes; questions
+  of the parser and the menu at the end are not.
 
-Left out on purpose, and harmless to plain commands: the number of turns (printed by `score`, which is no plain
-command, and in the last text of a game, where it is put in), and what pronouns stand for (commands with a
-pronoun are no plain commands). That nothing else matters is not proved but tested: `benchmarks/textworld_exact.py`
-compares every output with TextWorld's own over long play, and an audit goes on doing so (`engine.py`).
+A node does not identify the number of turns (printed by `score`, which is no plain command, and in the last text of a
+game, where it is inserted) and what pronouns refer to (commands with a pronoun are no plain commands). That nothing
+else matters is not proved but tested: `benchmarks/textworld_exact.py` compares every output with TextWorld's own over
+long play, and audits compare further (`engine.py`).
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ import re
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from games.errors import GameError
-from games.textworld.engines.protocol import EngineResponse, GameInfo, intermediate_reward
-from games.textworld.transitions.game_state import GameState, Tracker
-from games.textworld.transitions.interpreter import Interpreter, Output, Snapshot
+from games.textworld.engines.protocol import EngineResponse, game_info, intermediate_reward
+from games.textworld.transitions.nodes import Clock, Edge, EngineState, Node
+from games.textworld.upstream.game_state import Tracker
+from games.textworld.upstream.interpreter import Interpreter, Output
+from games.textworld.upstream.start import rules_parsed_once
 
 if TYPE_CHECKING:
     from textworld.generator import Game
@@ -38,207 +40,139 @@ if TYPE_CHECKING:
 TURNS = re.compile(r"\bin (\d+) turns?\b")
 NOT_PLAIN = frozenset(("it", "them", "him", "her", "this", "that", "these", "those", "one", "ones", "score"))
 """Words whose meaning depends on more than the node."""
-GRAPH_BYTES, NODE_BYTES, EDGE_BYTES = 1_100_000, 900, 400
-"""About what a game, a node and an edge take, the last two without their texts."""
+GRAPH_BYTES = 1_100_000
+"""The approximate size of an empty graph."""
 
 
 def is_plain(command: str) -> bool:
-    """Does the answer to this command depend on the node alone? Admissible commands are plain."""
+    """Return whether the response to this command depends on the node alone. Admissible commands are plain too."""
     return NOT_PLAIN.isdisjoint(command.split())
 
 
-@dataclass(frozen=True, slots=True)
-class EngineState:
-    """An exact moment of a game: of the interpreter and of the record."""
-
-    moment: Snapshot
-    standing: GameState
-    score: int
-    moves: int
-    extras: dict[str, str] | None
-    """`description` and `inventory`, where asked for; None where a turn has passed and nobody has looked since."""
-
-
-@dataclass(eq=False, slots=True)
-class Node:
-    """A state of the game."""
-
-    key: bytes
-    score: int
-    admissible_commands: tuple[str, ...]
-    policy_commands: tuple[str, ...] | None
-    extras: dict[str, str]
-    place: EngineState | None
-    """A moment that this node stands for; None where the node was read from a file."""
-    edges: dict[str, Edge] = field(default_factory=dict)
-    stamp: int = 0
-    """When it was last met (`Clock`)."""
-
-    @property
-    def size(self) -> int:
-        """Bytes, about."""
-        texts = sum(map(len, self.extras.values()))
-        place = 0 if self.place is None else self.place.moment.size
-        return NODE_BYTES + texts + place + 8 * len(self.admissible_commands)
-
-
-@dataclass(eq=False, slots=True)
-class Edge:
-    """One command answered in one node."""
-
-    answer: EngineResponse
-    node: Node | None
-    """Where it leads; None where the game ends."""
-    turns: int
-    """How many turns it takes: 0 or 1."""
-    counted: tuple[str, str] | None = None
-    """At an end that prints the number of turns: the text before and after it."""
-
-    def at(self, moves: int) -> EngineResponse:
-        """The answer to an episode that has made `moves` moves, this one included."""
-        if self.counted is None:
-            return self.answer
-        count = moves + 1
-        text = f"{self.counted[0]}in {count} turn{'' if count == 1 else 's'}{self.counted[1]}"
-        return replace(self.answer, text=text)
-
-    @property
-    def size(self) -> int:
-        """Bytes, about."""
-        return EDGE_BYTES + len(self.answer.text)
-
-
-class Clock:
-    """Counts what is looked up in vain, over all games: by it the least recently met nodes are known."""
-
-    now = 0
-
-
-class Transitions:
-    """The graph of one game, asked for `infos`, and the interpreter that adds to it. Safe for several threads."""
+class TransitionGraph:
+    """The graph of one game for one set of `infos`, with the interpreter that extends it. Safe for threads."""
 
     def __init__(self, story: Path, infos: Sequence[str]) -> None:
         self.story, self.infos = story, tuple(infos)
         self._extras = tuple(name for name in ("inventory", "description") if name in infos)
         self.looks = bool(self._extras)
-        """Does TextWorld look around after every turn? What is looked at is then what pronouns stand for; we look
-        once only, so with these infos commands with pronouns are TextWorld's to answer."""
-        policies = not {"policy_commands", "intermediate_reward"}.isdisjoint(infos)
+        """Whether TextWorld runs `look` or `inventory` after every turn, which changes what "it" refers to. The graph
+        does so once per node only, so commands with pronouns are passed to TextWorld's engine."""
         self.lock = threading.RLock()
         self.nodes: dict[bytes, Node] = {}
         self.bytes = GRAPH_BYTES
-        self.broken: str | None = None
-        """Why nothing here may be used any more; None as it should be."""
+        self.invalid_reason: str | None = None
+        """Why nothing of this graph may be used any more; None while it is valid."""
         self.users = 0
-        """Engines that play here now."""
-        self._machine: Interpreter | None = None
+        """The number of open engines on this graph."""
+        self._interpreter: Interpreter | None = None
         try:
-            game = _record(story)
-            self._tracker = Tracker(game, policies=policies)
-            machine = self._open()
+            game = _load_record(story)
+            self._tracker = Tracker(game, policies=not {"policy_commands", "intermediate_reward"}.isdisjoint(infos))
+            interpreter = self._open()
         except (KeyError, TypeError, AttributeError, IndexError, AssertionError) as error:
             raise GameError(f"{story}: TextWorld cannot read this game ({type(error).__name__})") from error
-        self.facts = GameInfo(
-            max_score=int(game.max_score),
-            objective=game.objective,
-            walkthrough=tuple(game.metadata.get("walkthrough") or ()),
-            command_templates=tuple(game.command_templates),
-            verbs=tuple(game.verbs),
-            entities=tuple(game.entity_names),
-            typed_entities=tuple(map(tuple, game.objects_names_and_types)),
-        )
-        self.start = EngineState(machine.start, self._tracker.start, machine.score, machine.moves, None)
-        root = self.settle(self.start)
-        assert root is not None and root.place is not None
-        self.root, self.start = root, root.place
-        self.opening = self.answer_in(root, machine.opening, 0)
+        self.game_info = game_info(game)
+        start = EngineState(interpreter.start, self._tracker.start, interpreter.score, interpreter.moves, None)
+        root = self.get_or_create_node(start)
+        assert root is not None and root.state is not None
+        self.root, self.start = root, root.state
+        self.opening = self.response_in(root, interpreter.opening, 0)
 
-    def explore(self, node: Node, place: EngineState, command: str) -> Edge | None:
-        """The answer to a plain command in `node`, now remembered; None where it leads to no node.
+    def expand(self, node: Node, state: EngineState, command: str) -> Edge | None:
+        """Play a plain command in `node`, which stands for `state`, and add the edge.
 
-        `place` is a moment that `node` stands for.
+        Returns None where the command leads to no node.
         """
         with self.lock:
-            node = self._kept(node)
+            node = self._restore(node)
             if command in node.edges:
                 return node.edges[command]
-            output, after = self.play(place, command)
-            edge = self._edge(node, place, command, output, after)
-            if edge is not None and self.broken is None:
+            output, after = self.play(state, command)
+            edge = self._edge(node, state, command, output, after)
+            if edge is not None and self.invalid_reason is None:
                 node.edges[command] = edge
                 self.bytes += edge.size
             return edge
 
-    def play(self, place: EngineState, command: str) -> tuple[Output, EngineState]:
-        """Play a command at an exact moment: what was printed, and the moment after it."""
+    def play(self, state: EngineState, command: str) -> tuple[Output, EngineState]:
+        """Play a command in an exact state; return what was printed and the next state."""
         with self.lock:
-            machine = self._open()
-            machine.load(place.moment)
-            output = machine.step(command)
-            standing = self._tracker.after(place.standing, output.events)
-            if output.moves is None or output.score is None:  # it took no turn
-                return output, EngineState(machine.save(), standing, place.score, place.moves, place.extras)
+            interpreter = self._open()
+            interpreter.load(state.snapshot)
+            output = interpreter.step(command)
+            game_state = self._tracker.advance(state.game_state, output.events)
+            if output.moves is None or output.score is None:  # the command took no turn
+                return output, EngineState(interpreter.save(), game_state, state.score, state.moves, state.extras)
             extras: dict[str, str] | None = None if self._extras else {}
-            return output, EngineState(machine.save(), standing, output.score, output.moves, extras)
+            return output, EngineState(interpreter.save(), game_state, output.score, output.moves, extras)
 
-    def settle(self, place: EngineState) -> Node | None:
-        """The node of a moment, new or known; None where the interpreter waits for no command."""
+    def get_or_create_node(self, state: EngineState) -> Node | None:
+        """Return the node of a state; None where the interpreter does not wait for a command."""
         with self.lock:
-            machine = self._open()
-            if not machine.at_prompt(place.moment):
+            interpreter = self._open()
+            if not interpreter.at_prompt(state.snapshot):
                 return None
-            key = self.key(place)
+            key = self.state_key(state)
             node = self.nodes.get(key)
             if node is None:
-                extras = place.extras
+                extras = state.extras
                 if extras is None:
-                    machine.load(place.moment)
-                    extras = machine.describe(self._extras)
-                node = Node(key, place.score, self._tracker.admissible(place.standing),
-                            self._tracker.policy(place.standing), extras, None)  # fmt: skip
-                self.nodes[key] = node
+                    interpreter.load(state.snapshot)
+                    extras = interpreter.describe(self._extras)
+                node = self.nodes[key] = self._node(key, state, extras)
                 self.bytes += node.size
-            self.stand(node, place)
+            self.attach_snapshot(node, state)
             node.stamp = Clock.now
             return node
 
-    def stand(self, node: Node, place: EngineState) -> None:
-        """Let `node` stand for the moment `place`, where it stands for none."""
+    def attach_snapshot(self, node: Node, state: EngineState) -> None:
+        """Store `state` in `node` where it holds no exact state yet."""
         with self.lock:
-            node = self._kept(node)
-            if node.place is None:
-                node.place = replace(place, extras=node.extras)
-                self.bytes += place.moment.size
+            node = self._restore(node)
+            if node.state is None:
+                node.state = replace(state, extras=node.extras)
+                self.bytes += state.snapshot.size
 
-    def key(self, place: EngineState) -> bytes:
-        """What tells the state at a moment from every other state of the game (see the module's docstring)."""
-        machine = self._open()
-        parts = (place.standing.key, machine.holders(place.moment), machine.stack(place.moment))
-        return hashlib.blake2b(b"%d " % place.score + b" ".join(parts), digest_size=16).digest()
+    def state_key(self, state: EngineState) -> bytes:
+        """Return the hash that identifies the node of a state (see the module's docstring)."""
+        interpreter = self._open()
+        parts = (state.game_state.key, interpreter.object_tree(state.snapshot), interpreter.stack(state.snapshot))
+        return hashlib.blake2b(b"%d " % state.score + b" ".join(parts), digest_size=16).digest()
 
-    def answer_at(
+    def response_to(
         self, before: EngineState, command: str, output: Output, after: EngineState
     ) -> tuple[EngineResponse, EngineState]:
-        """The answer to a command that was played outside the graph, and the moment after it with its extras."""
+        """Return the response to a command that was played outside the graph, and the next state with its extras."""
         if after.extras is None:
-            after = replace(after, extras=self._printed(before, command))
-        policy = self._tracker.policy(after.standing)
-        progress = intermediate_reward(self._tracker.policy(before.standing), policy, won=output.won, lost=output.lost)
-        admissible = self._tracker.admissible(after.standing)
-        return self._answer(output, after.score, admissible, policy, after.extras or {}, progress), after
+            after = replace(after, extras=self._extras_during(before, command))
+        node = self._node(b"", after, after.extras or {})
+        policy = self._tracker.policy_commands(before.game_state)
+        reward = intermediate_reward(policy, node.policy_commands, won=output.won, lost=output.lost)
+        return self.response_in(node, output.text, reward, won=output.won, lost=output.lost), after
 
-    def answer_in(self, node: Node, text: str, progress: int) -> EngineResponse:
-        """The answer with this text, and this intermediate reward, that leads to `node`."""
-        output = Output(text, (), None, None, {})
-        return self._answer(output, node.score, node.admissible_commands, node.policy_commands, node.extras, progress)
+    def response_in(
+        self, node: Node, text: str, reward: int, *, won: bool = False, lost: bool = False
+    ) -> EngineResponse:
+        """Return the response with this text and intermediate reward that leads to `node`."""
+        return EngineResponse(
+            text=sys.intern(text.strip()),
+            score=node.score,
+            won=won,
+            lost=lost,
+            admissible_commands=node.admissible_commands,
+            policy_commands=(node.policy_commands or ()) if "policy_commands" in self.infos else None,
+            intermediate_reward=reward if "intermediate_reward" in self.infos else None,
+            description=node.extras.get("description", "") if "description" in self.infos else None,
+            inventory=node.extras.get("inventory", "") if "inventory" in self.infos else None,
+        )
 
-    def adopt(self, nodes: Mapping[bytes, Node]) -> None:
-        """Take over nodes from elsewhere, and their edges where nothing is known."""
+    def merge(self, nodes: Mapping[bytes, Node]) -> None:
+        """Add nodes and edges that this graph lacks."""
         with self.lock:
             for key, node in nodes.items():
                 if key not in self.nodes:
-                    self.nodes[key] = Node(node.key, node.score, node.admissible_commands, node.policy_commands,
-                                           node.extras, None, stamp=Clock.now)  # fmt: skip
+                    self.nodes[key] = replace(node, state=None, edges={}, stamp=Clock.now)
                     self.bytes += node.size
             for key, node in nodes.items():
                 mine = self.nodes[key]
@@ -249,105 +183,85 @@ class Transitions:
                         self.bytes += edge.size
 
     def acquire(self) -> None:
-        """One engine more plays here."""
+        """Count one more engine."""
         with self.lock:
             self.users += 1
 
     def release(self) -> None:
-        """One engine less; when none is left the interpreter is freed. It comes back when it is needed."""
+        """Count one engine less; without engines the interpreter is freed until it is needed again."""
         with self.lock:
             self.users -= 1
-            if self.users == 0 and self._machine is not None:
-                self._machine.close()
-                self._machine = None
+            if self.users == 0 and self._interpreter is not None:
+                self._interpreter.close()
+                self._interpreter = None
 
-    def forget(self, stamp: int) -> None:
-        """Drop the nodes last met before `stamp`, and the edges that lead to them."""
+    def evict(self, stamp: int) -> None:
+        """Remove the nodes last used before `stamp`, and the edges that lead to them."""
         with self.lock:
-            gone = {key for key, node in self.nodes.items() if node.stamp < stamp and node is not self.root}
-            for key in gone:
+            evicted = {key for key, node in self.nodes.items() if node.stamp < stamp and node is not self.root}
+            for key in evicted:
                 self.nodes.pop(key).edges.clear()
             for node in self.nodes.values():
-                node.edges = {c: e for c, e in node.edges.items() if e.node is None or e.node.key not in gone}
-            self._tracker.forget()
+                node.edges = {c: e for c, e in node.edges.items() if e.node is None or e.node.key not in evicted}
+            self._tracker.clear_caches()
             self.bytes = GRAPH_BYTES + sum(n.size + sum(e.size for e in n.edges.values()) for n in self.nodes.values())
 
-    def give_up(self, why: str) -> None:
-        """Never use what is remembered again: it was wrong."""
+    def invalidate(self, reason: str) -> None:
+        """Stop all use of this graph, because a response was wrong."""
         with self.lock:
-            self.broken = why
+            self.invalid_reason = reason
             for node in self.nodes.values():
                 node.edges.clear()
 
-    def _kept(self, node: Node) -> Node:
-        """The node of this state as it is in the graph; one that was forgotten while an episode stood on it is back."""
-        kept = self.nodes.get(node.key)
-        if kept is None:
-            kept = self.nodes[node.key] = node
+    def _restore(self, node: Node) -> Node:
+        """Return the graph's node of this state; adds a node that was evicted while an episode was in it."""
+        known = self.nodes.get(node.key)
+        if known is None:
+            known = self.nodes[node.key] = node
             self.bytes += node.size
-        return kept
+        return known
 
     def _open(self) -> Interpreter:
-        if self._machine is None:
-            self._machine = Interpreter(self.story)
-        return self._machine
+        if self._interpreter is None:
+            self._interpreter = Interpreter(self.story)
+        return self._interpreter
 
-    def _edge(self, node: Node, place: EngineState, command: str, output: Output, after: EngineState) -> Edge | None:
-        turns = after.moves - place.moves
+    def _node(self, key: bytes, state: EngineState, extras: dict[str, str]) -> Node:
+        commands = self._tracker.admissible_commands(state.game_state)
+        return Node(key, state.score, commands, self._tracker.policy_commands(state.game_state), extras, None)
+
+    def _edge(self, node: Node, state: EngineState, command: str, output: Output, after: EngineState) -> Edge | None:
+        turns = after.moves - state.moves
         if output.ended:
-            answer, _ = self.answer_at(place, command, output, after)
-            return _ending(answer, turns, after.moves)
-        target = self.settle(after)
+            response, _ = self.response_to(state, command, output, after)
+            return _last_edge(response, turns, after.moves)
+        target = self.get_or_create_node(after)
         if target is None:
             return None
-        progress = intermediate_reward(node.policy_commands, target.policy_commands, won=output.won, lost=output.lost)
-        return Edge(self.answer_in(target, output.text, progress), target, turns)
+        reward = intermediate_reward(node.policy_commands, target.policy_commands, won=False, lost=False)
+        return Edge(self.response_in(target, output.text, reward), target, turns)
 
-    def _printed(self, before: EngineState, command: str) -> dict[str, str]:
-        """Description and inventory as a command prints them in its turn, where nobody can look after it."""
-        machine = self._open()
-        machine.load(before.moment)
-        machine.describe(self._extras)
-        return {**(before.extras or {}), **machine.step(command, self._extras).extras}
-
-    def _answer(
-        self,
-        output: Output,
-        score: int,
-        admissible: tuple[str, ...],
-        policy: tuple[str, ...] | None,
-        extras: Mapping[str, str],
-        progress: int,
-    ) -> EngineResponse:
-        return EngineResponse(
-            text=sys.intern(output.text.strip()),
-            score=score,
-            won=output.won,
-            lost=output.lost,
-            admissible_commands=admissible,
-            policy_commands=(policy or ()) if "policy_commands" in self.infos else None,
-            intermediate_reward=progress if "intermediate_reward" in self.infos else None,
-            description=extras.get("description", "") if "description" in self.infos else None,
-            inventory=extras.get("inventory", "") if "inventory" in self.infos else None,
-        )
+    def _extras_during(self, before: EngineState, command: str) -> dict[str, str]:
+        """Return description and inventory as printed within the turn of a command after which neither can be."""
+        interpreter = self._open()
+        interpreter.load(before.snapshot)
+        interpreter.describe(self._extras)
+        return {**(before.extras or {}), **interpreter.step(command, self._extras).extras}
 
 
-def _ending(answer: EngineResponse, turns: int, moves: int) -> Edge | None:
-    """The edge of a command that ends the game; None where its text counts turns in an unknown way."""
-    found = list(TURNS.finditer(answer.text))
-    if not found:
-        return Edge(answer, None, turns)
-    last = found[-1]
-    if len(found) > 1 or int(last[1]) != moves + 1:
+def _last_edge(response: EngineResponse, turns: int, moves: int) -> Edge | None:
+    """Return the edge of a command that ends the game; None where its text counts turns in an unknown way."""
+    counts = list(TURNS.finditer(response.text))
+    if not counts:
+        return Edge(response, None, turns)
+    last = counts[-1]
+    if len(counts) > 1 or int(last[1]) != moves + 1:
         return None
-    return Edge(answer, None, turns, (answer.text[: last.start()], answer.text[last.end() :]))
+    return Edge(response, None, turns, (response.text[: last.start()], response.text[last.end() :]))
 
 
-def _record(story: Path) -> Game:
-    """TextWorld's record beside a story."""
+def _load_record(story: Path) -> Game:
     from textworld.generator import Game
-
-    from games.textworld.upstream.start import rules_parsed_once
 
     with rules_parsed_once():
         return Game.load(str(story.with_suffix(".json")))

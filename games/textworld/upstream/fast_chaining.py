@@ -1,9 +1,10 @@
-"""TextWorld's search for a quest with the same answers in less work. Left out: what it searches for.
+"""TextWorld's search for quests (`textworld.generator.chaining`) with the same results in less work.
 
-Three things take nearly all of its time in a world of twenty rooms. After each candidate action it looks for a
-broken constraint among all facts, though only a new fact can break one; it compares the whole world with every
-earlier one, though only the facts that differ matter; and it builds actions out of all combinations of things,
-though nearly all ask for a fact that is not there.
+In a world of twenty rooms, three operations take nearly all of its time:
+
+* After each candidate action it tests all facts against all constraints, although only a new fact can break one.
+* It compares the whole world with every earlier one, although only the facts that differ matter.
+* It builds actions from all combinations of things, although nearly all need a fact that does not hold.
 """
 
 from __future__ import annotations
@@ -12,28 +13,32 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from games.textworld.upstream import patches_enabled
+
 
 @contextmanager
 def quicker_chaining() -> Iterator[None]:
-    """Inside the block, TextWorld looks for quests by the methods of this file; what it finds is the same."""
+    """Inside the block, TextWorld searches for quests with the functions of this module."""
+    if not patches_enabled():
+        yield
+        return
     from textworld.generator import chaining
 
     chainer, partial = chaining._Chainer, chaining._PartialAction
-    before = chainer.apply, chainer.try_instantiate, partial.__init__
-    slow = chainer.try_instantiate
+    original = chainer.apply, chainer.try_instantiate, partial.__init__
 
     def try_instantiate(self: Any, state: Any, partial: Any) -> Any:
-        return None if _impossible(self, state, partial) else slow(self, state, partial)
+        return None if _impossible(self, state, partial) else original[1](self, state, partial)
 
     chainer.apply, chainer.try_instantiate, partial.__init__ = _apply, try_instantiate, _sortable
     try:
         yield
     finally:
-        chainer.apply, chainer.try_instantiate, partial.__init__ = before
+        chainer.apply, chainer.try_instantiate, partial.__init__ = original
 
 
 def _sortable(self: Any, node: Any, rule: Any, mapping: Any) -> None:
-    """`_PartialAction.__init__`; the same order, by tuples of strings."""
+    """`_PartialAction.__init__` with a sort key of strings, which gives the same order."""
     self.node, self.rule, self.mapping = node, rule, mapping
     absent = sorted((ph.name, ph.type) for ph, var in mapping.items() if var is None)
     present = sorted((ph.name, ph.type, var.name, var.type) for ph, var in mapping.items() if var is not None)
@@ -41,7 +46,7 @@ def _sortable(self: Any, node: Any, rule: Any, mapping: Any) -> None:
 
 
 def _impossible(self: Any, state: Any, partial: Any) -> bool:
-    """Whether `check_action` would refuse the action: it asks for a new fact about nothing new."""
+    """Return whether `check_action` rejects the action because it needs a new fact about existing things only."""
     from textworld.generator.chaining import ChainingOptions
 
     if type(self.options).check_action is not ChainingOptions.check_action:
@@ -60,7 +65,7 @@ def _impossible(self: Any, state: Any, partial: Any) -> bool:
 
 
 def _apply(self: Any, node: Any, action: Any) -> Any:
-    """`_Chainer.apply`: the state after `action`; None where it breaks a constraint or was there before."""
+    """`_Chainer.apply`: return the state after `action`; None where it breaks a constraint or occurred before."""
     if not hasattr(self, "_constraints"):
         self._constraints = _Constraints(self)
     new_state = node.state.copy()
@@ -71,12 +76,12 @@ def _apply(self: Any, node: Any, action: Any) -> Any:
     new_state.apply(action)
     if self._constraints.broken(node, new_state, action.added):
         return None
-    return None if _was_there_before(node, new_state, action) else new_state
+    return None if _occurred_before(node, new_state, action) else new_state
 
 
-def _was_there_before(node: Any, state: Any, action: Any) -> bool:
-    """Whether undoing `action` and those before it, as far as they can be undone, leads to `state` itself."""
-    different: set[Any] = set()  # facts in which the world, so far undone, differs from `state`
+def _occurred_before(node: Any, state: Any, action: Any) -> bool:
+    """Return whether undoing `action` and those before it, as far as they can be undone, leads to `state` itself."""
+    different: set[Any] = set()  # the facts by which the world, undone so far, differs from `state`
 
     def holds(fact: Any) -> bool:
         return (fact in state.facts_with_signature(fact.signature)) != (fact in different)
@@ -96,7 +101,7 @@ def _was_there_before(node: Any, state: Any, action: Any) -> bool:
 
 
 class _Constraints:
-    """The constraints of one search, found by the facts that may break them."""
+    """The constraints of one search, indexed by the signatures of the facts that can break them."""
 
     def __init__(self, chainer: Any) -> None:
         from textworld.logic import Proposition, Signature
@@ -108,25 +113,25 @@ class _Constraints:
         types = chainer.options.logic.types
         rules = list(chainer.constraints)
         fail = Proposition("fail", [])
-        self._plain = all(
+        self._all_fail = all(
             [predicate.instantiate({}) for predicate in rule.added if not predicate.parameters] == [fail]
             for rule in rules
         )
         for rule in rules:
             for at, predicate in enumerate(rule.preconditions):
                 expanded = types.multi_subtypes([types.get(name) for name in predicate.signature.types])
-                found = [Signature(predicate.name, [kind.name for kind in kinds]) for kinds in expanded]
-                self._signatures[predicate] = found
+                signatures = [Signature(predicate.name, [kind.name for kind in kinds]) for kinds in expanded]
+                self._signatures[predicate] = signatures
                 others = [*rule.preconditions[:at], *rule.preconditions[at + 1 :]]
-                for signature in found:
+                for signature in signatures:
                     self._by_signature.setdefault(signature, []).append((predicate, others))
 
     def broken(self, node: Any, state: Any, new: Collection[Any]) -> bool:
-        """Whether `state`, which is `node.state` with the `new` facts, breaks a constraint.
+        """Return whether `state`, which is `node.state` with the `new` facts, breaks a constraint.
 
-        Every node's state but the first was checked when it was made, so a new fact must have a part in it.
+        The states of all nodes but the first were checked when they were made, so only a new fact can break one.
         """
-        if not self._plain:
+        if not self._all_fail:
             return not self._check(state)
         if node.parent is None and not self._begins_clean:
             return True
@@ -140,7 +145,7 @@ class _Constraints:
         return False
 
     def _holds(self, state: Any, predicates: Sequence[Any], mapping: dict[Any, Any]) -> bool:
-        """Whether facts of `state` match all predicates, with what `mapping` says already."""
+        """Return whether facts of `state` match all predicates under an extension of `mapping`."""
         if not predicates:
             return True
         first = max(predicates, key=lambda predicate: sum(ph in mapping for ph in predicate.parameters))
@@ -154,7 +159,7 @@ class _Constraints:
 
 
 def _matched(predicate: Any, fact: Any, mapping: dict[Any, Any]) -> dict[Any, Any] | None:
-    """`mapping` and what makes `predicate` the `fact`; None where they clash. Two placeholders are two things."""
+    """Extend `mapping` so that `predicate` becomes `fact`; None where they clash. Placeholders are distinct things."""
     more = mapping
     for placeholder, thing in zip(predicate.parameters, fact.arguments, strict=True):
         known = more.get(placeholder)

@@ -1,7 +1,10 @@
-"""Starting TextWorld's own environment without the work that it does twice. No contract of ours in here.
+"""Start TextWorld's own environment without the work that it repeats, and read what only private names give.
 
-Its rules are parsed once per process instead of once per game and once per loading: parsing is a pure function
-of the text and takes longer than the rest of making a game. Nothing that it answers is changed.
+* TextWorld parses the same rules for every game and at every load, which takes longer than the rest of making a game.
+  `rules_parsed_once` caches its parser, a pure function of the text.
+* Its innermost layer (`JerichoEnv`) plays `look` and `inventory` once more at every step and searches for valid
+  actions in vain; the layers around it take both from the text. `start` asks the innermost layer for nothing.
+* It reads rule files in the order of the file system. `rule_files_sorted` makes games equal on every machine.
 """
 
 from __future__ import annotations
@@ -11,18 +14,20 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+from games.textworld.upstream import patches_enabled
 
-def start(story: Path, infos: Iterable[str]) -> Any:
-    """TextWorld's environment of a `.z8` whose name begins with `tw-`, asked for `infos` by TextWorld's names.
 
-    Its innermost layer would play `look` and `inventory` once more at every step, and warn that it finds no
-    valid actions; the layers around it take both from the text, so the innermost is asked for nothing.
-    """
+def start(story: Path, infos: Iterable[str], *, fast: bool = True) -> Any:
+    """Return TextWorld's environment of a `.z8` file whose name begins with `tw-`; `infos` are TextWorld's names."""
     import textworld
 
+    silence_jericho()
     wanted = textworld.EnvInfos(**dict.fromkeys(infos, True))
+    if not (fast and patches_enabled()):
+        return textworld.start(str(story), wanted)
     with rules_parsed_once():
         env = layer = textworld.start(str(story), wanted)
     while isinstance(layer, textworld.core.Wrapper):
@@ -32,43 +37,91 @@ def start(story: Path, infos: Iterable[str]) -> Any:
     return env
 
 
-@contextmanager
-def rules_parsed_once() -> Iterator[None]:
-    """Inside the block, TextWorld's parser answers from memory what it has parsed before.
+def start_untracked(story: Path) -> tuple[Any, Any]:
+    """Return TextWorld's environment without its slow state tracking, and its first state.
 
-    Rule files are also read in the order of their names, which TextWorld leaves to the file system, so that
-    a game is the same on every machine. The interpreter's warning that it does not know TextWorld's games, which
-    TextWorld itself silences when it is imported, stays silent where somebody has reset the filters.
+    Later feedback contains traces of actions (`traced_events`).
+    """
+    from textworld.envs.wrappers.tw_inform7 import Inform7Data
+    from textworld.envs.zmachine.jericho import JerichoEnv
+
+    silence_jericho()
+    env = Inform7Data(JerichoEnv())
+    env.load(str(story))
+    state = env.reset()
+    env._send("tw-trace-actions")
+    return env, state
+
+
+def traced_events(text: str) -> tuple[list[str], str]:
+    """Return the names of the actions that succeeded, from the traces in a text, and the text without traces."""
+    from textworld.envs.wrappers.tw_inform7 import _detect_i7_events_debug_tags
+
+    events: tuple[list[str], str] = _detect_i7_events_debug_tags(text)
+    return events
+
+
+def trace_name(inform7: Any, events: Any, action: Any) -> str:
+    """Return the name, in lower case, under which the interpreter traces an action; `events` are a rule's templates."""
+    name: str = events[action.name].format(**inform7._get_name_mapping(action))
+    return name.lower()
+
+
+def winning_policy(state: Any) -> Any:
+    """Return the actions that win from a state of TextWorld's environment; None where it knows none."""
+    return state.get("_winning_policy")
+
+
+def silence_jericho() -> None:
+    """Ignore Jericho's warning that it does not know TextWorld's games, as importing TextWorld does.
+
+    Needed again where somebody has reset the filters since. `warnings.catch_warnings` is not safe for threads.
     """
     from jericho import UnsupportedGameWarning
+
+    warnings.simplefilter("ignore", UnsupportedGameWarning)
+
+
+@contextmanager
+def rules_parsed_once() -> Iterator[None]:
+    """Inside the block, TextWorld's parser of rules caches its results."""
+    silence_jericho()
+    if not patches_enabled():
+        yield
+        return
     from textworld import logic
 
-    parser, load = logic._PARSER, logic.GameLogic.__dict__["load"]
+    parser = logic._PARSER
+    if not isinstance(parser, SimpleNamespace):  # it is one where blocks are nested
+        logic._PARSER = _cached(parser)
+    try:
+        yield
+    finally:
+        logic._PARSER = parser
+
+
+@contextmanager
+def rule_files_sorted() -> Iterator[None]:
+    """Inside the block, TextWorld reads rule files in the order of their names."""
+    from textworld import logic
+
+    load = logic.GameLogic.__dict__["load"]
 
     def load_sorted(cls: Any, files: Iterable[str]) -> Any:
         return load.__func__(cls, sorted(files))
 
-    logic._PARSER, logic.GameLogic.load = _memory(parser), classmethod(load_sorted)
+    logic.GameLogic.load = classmethod(load_sorted)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UnsupportedGameWarning)
-            yield
+        yield
     finally:
-        logic._PARSER, logic.GameLogic.load = parser, load
-
-
-class _Remembering:
-    """A parser that remembers."""
-
-    def __init__(self, parser: Any) -> None:
-        self._parser = parser
-        self._parse = lru_cache(maxsize=128)(lambda text, kwargs: parser.parse(text, **dict(kwargs)))
-
-    def parse(self, text: str, **kwargs: Any) -> Any:
-        kwargs.pop("filename", None)  # for messages only
-        return self._parse(text, tuple(sorted(kwargs.items())))
+        logic.GameLogic.load = load
 
 
 @lru_cache(maxsize=1)
-def _memory(parser: Any) -> Any:
-    return parser if isinstance(parser, _Remembering) else _Remembering(parser)
+def _cached(parser: Any) -> Any:
+    parse_cached = lru_cache(maxsize=128)(lambda text, options: parser.parse(text, **dict(options)))
+
+    def parse(text: str, filename: str | None = None, **options: Any) -> Any:
+        return parse_cached(text, tuple(sorted(options.items())))  # the file's name is used in messages only
+
+    return SimpleNamespace(parse=parse)

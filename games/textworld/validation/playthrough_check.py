@@ -1,9 +1,9 @@
-"""Does a game file load, and does its record describe it? The opening text and the walkthrough are played.
+"""Plays a game's opening and walkthrough to check that the game file loads and that its record describes it.
 
-A file that is not ours is probed in a child process, and its record must also be what the story was compiled from
-(`record_check.py`): `main` prints one line, `problem: ...` or `unverified: ...`, and exits with 1 where it is not;
-hanging and crashing are the parent's to notice. A game that we just made is probed in this process, and its
-walkthrough is held against the rules command by command without TextWorld's slow tracking.
+A foreign file is checked in a child process, which must also reproduce the story from the record (`record_check.py`).
+`main` prints one line, `problem: ...` or `unverified: ...`, and returns 1 where it fails; the parent detects hangs and
+crashes. A game that this project has just made is checked in this process, command by command against the rules,
+without TextWorld's slow tracking.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ import re
 import tempfile
 from pathlib import Path
 
-from games.textworld.upstream.rule_simulation import Rehearsal, UnsureError
-from games.textworld.upstream.start import rules_parsed_once, start
+from games.textworld.upstream.rule_simulation import AmbiguousRulesError, RuleSimulation
+from games.textworld.upstream.start import rules_parsed_once, start, start_untracked, traced_events
 
 
 def main(story: str) -> int:
-    """0 where story and record belong together, else 1."""
+    """Print why story and record do not belong together and return 1, or return 0."""
     from games.textworld.validation.record_check import find_damage
 
     for word, find in (("problem", find_problem), ("unverified", find_damage)):
-        found = find(Path(story))
-        if found:
-            print(f"{word}: {found}")  # noqa: T201
+        problem = find(Path(story))
+        if problem:
+            print(f"{word}: {problem}")  # noqa: T201
             return 1
     return 0
 
 
 def find_problem(story: Path) -> str:
-    """Why the record beside `story` is not its own; '' where nothing speaks against it."""
+    """Return why the record beside `story` does not describe it, or ''."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "tw-copy.z8"
         copy.write_bytes(story.read_bytes())
@@ -40,12 +40,12 @@ def find_problem(story: Path) -> str:
             state = env.reset()
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             return f"TextWorld cannot load it ({type(error).__name__}: {str(error)[:80]})"
-        text = _words(state.feedback)
-        if _words(state.objective or "") not in text:
+        text = _normalize(state.feedback)
+        if _normalize(state.objective or "") not in text:
             return "the objective is not in the opening text"
         for command in state["extra.walkthrough"] or ():
             if command not in state.admissible_commands:
-                return f"the walkthrough asks for {command!r}, which is not possible"
+                return f"the command {command!r} of the walkthrough is not admissible"
             state, _, _ = env.step(command)
         if state["extra.walkthrough"] and not (state.won and state.score == state.max_score):
             return "the walkthrough does not win"
@@ -54,41 +54,38 @@ def find_problem(story: Path) -> str:
 
 
 def find_own_problem(story: bytes, record: bytes) -> str:
-    """Why a game that we just made is faulty; '' where each command of its walkthrough does what the rules say.
+    """Return why a game that this project has just made is faulty, or ''.
 
-    That is: the command is admissible, the interpreter reports the same action, and the last one wins all points.
+    It is sound where each command of its walkthrough is admissible, the interpreter reports the action that the rules
+    expect, and the last command wins all points.
     """
-    from textworld.envs.wrappers.tw_inform7 import Inform7Data, _detect_i7_events_debug_tags
-    from textworld.envs.zmachine.jericho import JerichoEnv
     from textworld.generator.game import Game
 
     with rules_parsed_once(), tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "tw-game.z8"
         file.write_bytes(story)
         game = Game.deserialize(json.loads(record))
-        env = Inform7Data(JerichoEnv())
-        env.load(str(file))
-        state, rehearsal = env.reset(), Rehearsal(game)
-        if _words(game.objective) not in _words(state.feedback):
+        env, state = start_untracked(file)
+        simulation = RuleSimulation(game)
+        if _normalize(game.objective) not in _normalize(state.feedback):
             return "the objective is not in the opening text"
-        env._send("tw-trace-actions")
         for command in game.metadata["walkthrough"]:
             try:
-                _, expected = rehearsal.step(command)
-            except UnsureError as error:
+                _, expected = simulation.step(command)
+            except AmbiguousRulesError as error:
                 return f"the rules are not clear about its walkthrough: {error}"
             if not expected:
-                return f"the walkthrough asks for {command!r}, which is not possible"
+                return f"the command {command!r} of the walkthrough is not admissible"
             state, _, _ = env.step(command)
-            events, _ = _detect_i7_events_debug_tags(state.feedback)
+            events, _ = traced_events(state.feedback)
             if [event.lower() for event in events] != [expected]:
-                return f"{command!r} of the walkthrough did {', '.join(events) or 'nothing'}, and not {expected}"
+                return f"{command!r} of the walkthrough did {', '.join(events) or 'nothing'} instead of {expected}"
         if not (state.won and state.score == game.max_score):
             return "the walkthrough does not win"
         env.close()
     return ""
 
 
-def _words(text: str) -> str:
-    """The text without what Inform changes in printing it: spaces, and some apostrophes, which become quotes."""
+def _normalize(text: str) -> str:
+    """Normalize what Inform changes when it prints a text: spaces, and apostrophes that become quotes."""
     return re.sub(r"\s+", " ", text.replace('"', "'")).strip().lower()

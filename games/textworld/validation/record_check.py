@@ -1,9 +1,9 @@
-"""Does TextWorld's record of a game (`.json`) agree with the compiled game (`.z8`), with its rules and with itself?
+"""Checks that TextWorld's record of a game (`.json`) agrees with the compiled game (`.z8`), its rules and itself.
 
-For files of others, which carry no hash. The record is compiled again and must give the same story, byte for byte
-except for the date; that covers names, texts, objective, rewards, conditions and nearly all facts. What the story does
-not hold is checked one by one: the rules must be TextWorld's own, the actions of quests must be instances of them, and
-the facts that the compiler leaves out must follow from the others. Run in a child process (`playthrough_check.py`).
+This serves foreign files, which carry no hash. The record is compiled again and must give the same story, byte for
+byte except for the date; that covers names, texts, objective, rewards, conditions and nearly all facts. The rest is
+checked one by one: the rules must be TextWorld's own, the actions of quests must be instances of them, and the facts
+that the compiler omits must follow from the others.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ Fact = tuple[str, ...]
 
 
 def find_damage(story: Path) -> str:
-    """Why the record beside `story` cannot be relied on; '' where it is what the story was made from."""
+    """Return why the record beside `story` is not what the story was compiled from, or ''."""
     from textworld.generator import Game
 
     with rules_parsed_once():
         game = Game.load(str(story.with_suffix(".json")))
-    return _rules(game) or _actions(game) or _facts(game) or _compiled(game, story)
+    return _check_rules(game) or _check_actions(game) or _check_facts(game) or _check_story(game, story)
 
 
-def _rules(game: Game) -> str:
-    """The record's rules are those of the installed TextWorld, in whatever order their files were read."""
+def _check_rules(game: Game) -> str:
+    """The record's rules must be those of the installed TextWorld, in any order."""
     import textworld
 
     def lines(texts: Iterable[str]) -> list[str]:
@@ -47,16 +47,17 @@ def _rules(game: Game) -> str:
     return f"its rules are not those of TextWorld {version('textworld')}"
 
 
-def _actions(game: Game) -> str:
-    """Every action of a quest is its rule with things of this game put in, and is spelled as the rule says."""
-    kinds = {key: info.type for key, info in game.infos.items()}
+def _check_actions(game: Game) -> str:
+    """Every action of a quest must be an instance of its rule with things of this game."""
+    types = {key: info.type for key, info in game.infos.items()}
+    known = types.keys() | {v.name for fact in game.world.facts for v in fact.arguments}
     for quest in game.quests:
         for event in (*quest.win_events, *quest.fail_events):
             for action in (*event.actions, event.condition):
                 facts = (*action.preconditions, *action.postconditions)
                 named = {v.name: v.type for fact in facts for v in fact.arguments if fact.name != "event"}
-                if any(kinds.get(name, kind) != kind or not _known(name, kinds, game) for name, kind in named.items()):
-                    return f"the action {action.name!r} of a quest is about what is not in the game"
+                if any(name not in known or types.get(name, type_) != type_ for name, type_ in named.items()):
+                    return f"the action {action.name!r} of a quest refers to things that are not in the game"
             for action in event.actions:
                 rule = game.kb.logic.rules.get(action.name)
                 mapping = None if rule is None else rule.match(action)
@@ -65,26 +66,22 @@ def _actions(game: Game) -> str:
     return ""
 
 
-def _known(name: str, kinds: dict[str, str], game: Game) -> bool:
-    return name in kinds or any(name == v.name for fact in game.world.facts for v in fact.arguments)
-
-
-def _facts(game: Game) -> str:
-    """Three kinds of facts are not in the story: which ways are free, which slots, and the order of ingredients."""
+def _check_facts(game: Game) -> str:
+    """The three kinds of facts that the story lacks must follow from the others: free ways, slots, ingredients."""
     facts = {(fact.name, *(v.name for v in fact.arguments)) for fact in game.world.facts}
     if {fact[1:] for fact in facts if fact[0] == "free" and len(fact) == 3} != _free_ways(facts):
         return "which ways are free does not follow from its doors"
     slots = {fact[1] for fact in facts if fact[0] == "free" and len(fact) == 2}
     if slots != {f"slot_{number}" for number in range(len(slots))}:
         return "its slots are not numbered"
-    asked = {(f"ingredient_{int(x[2].rpartition('_')[2]) + 1}", x[1]) for x in facts if x[0] == "base"}
-    if {fact for fact in facts if fact[0].startswith("ingredient_")} != asked:
+    expected = {(f"ingredient_{int(x[2].rpartition('_')[2]) + 1}", x[1]) for x in facts if x[0] == "base"}
+    if {fact for fact in facts if fact[0].startswith("ingredient_")} != expected:
         return "its ingredients are not those of its recipe"
     return ""
 
 
 def _free_ways(facts: set[Fact]) -> set[Fact]:
-    """Pairs of neighbouring rooms with no door or an open one between them, in both orders."""
+    """Return the pairs of neighbouring rooms, in both orders, without a closed door between them."""
     pairs = {fact[1:] for fact in facts if fact[0].endswith("_of") and len(fact) == 3}
     doors = {(fact[1], fact[3]): fact[2] for fact in facts if fact[0] == "link"}
     opened = {fact[1] for fact in facts if fact[0] == "open"}
@@ -92,7 +89,8 @@ def _free_ways(facts: set[Fact]) -> set[Fact]:
     return {pair for pair in both if pair not in doors or doors[pair] in opened}
 
 
-def _compiled(game: Game, story: Path) -> str:
+def _check_story(game: Game, story: Path) -> str:
+    """The record must compile to the same story, except for the date."""
     from textworld.generator import CouldNotCompileGameError
     from textworld.generator.inform7 import compile_inform7_game, generate_inform7_source
 

@@ -1,4 +1,4 @@
-"""Decisions of the language-model agent: exact probabilities over commands, chance from the seed alone."""
+"""Decisions of the language-model agent: exact probabilities, and randomness from the seed alone."""
 
 import math
 from collections import Counter
@@ -31,13 +31,13 @@ def turn(commands: Sequence[str], episode: int = 0, text: str = "room") -> Turn:
 
 
 def episodes(player: Agent, count: int, *, parallel: int = 4, spec: ScriptSpec = ROOMS) -> list[Episode]:
-    with EpisodeRunner([spec], seed=0, parallel=parallel) as arena:
-        return sorted(arena.play(player, count), key=lambda episode: episode.index)
+    with EpisodeRunner([spec], seed=0, parallel=parallel) as runner:
+        return sorted(runner.play(player, count), key=lambda episode: episode.index)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_probabilities_are_the_models_own_conditioned_on_the_commands(kind: Kind) -> None:
-    """The product over tokens of softmax over the tokens with which some command goes on, by plain passes."""
+def test_probabilities_are_the_models_conditioned_on_the_commands(kind: Kind) -> None:
+    """The reference is the product of softmaxes over the next tokens of all commands, from plain passes."""
     model = tiny_model(kind)
     (decision,) = agent(model).act([turn(COMMANDS)])
     stream = ids("room\n>")
@@ -56,7 +56,7 @@ def test_probabilities_are_the_models_own_conditioned_on_the_commands(kind: Kind
     assert set(decision.q_values) == set(COMMANDS) and decision.value is not None
 
 
-def test_commands_are_drawn_as_often_as_they_are_likely() -> None:
+def test_commands_are_sampled_by_their_probabilities() -> None:
     logits = torch.zeros(len(tokenizer()), len(tokenizer()))
     north = ids("north")[0]
     logits[ids("go")[0], north] = math.log(4.0)
@@ -64,11 +64,11 @@ def test_commands_are_drawn_as_often_as_they_are_likely() -> None:
     turns = [turn(["go north", "go south"], episode=n) for n in range(600)]
     decisions = player.act(turns)
     assert decisions[0].probabilities == pytest.approx({"go north": 0.8, "go south": 0.2})
-    found = Counter(decision.command for decision in decisions)["go north"] / 600
-    assert abs(found - 0.8) < 4 * math.sqrt(0.8 * 0.2 / 600)
+    share = Counter(decision.command for decision in decisions)["go north"] / 600
+    assert abs(share - 0.8) < 4 * math.sqrt(0.8 * 0.2 / 600)
 
 
-def test_greedy_takes_the_likeliest_command() -> None:
+def test_greedy_takes_the_most_probable_command() -> None:
     for episode in episodes(agent(tiny_model(), greedy=True), 3):
         for step in episode.steps:
             assert step.decision.command == max(
@@ -76,33 +76,33 @@ def test_greedy_takes_the_likeliest_command() -> None:
             )
 
 
-def test_how_many_are_live_changes_nothing() -> None:
+def test_the_number_of_live_episodes_changes_nothing() -> None:
     model = tiny_model()
 
     def played(parallel: int, seed: int = 0) -> list[list[str]]:
-        found = episodes(agent(model, seed=seed), 7, parallel=parallel)
-        return [[step.decision.command for step in episode.steps] for episode in found]
+        of_agent = episodes(agent(model, seed=seed), 7, parallel=parallel)
+        return [[step.decision.command for step in episode.steps] for episode in of_agent]
 
     assert played(1) == played(7) == played(3)
     assert played(1) != played(1, seed=1)
 
 
 def test_episodes_differ_from_each_other() -> None:
-    found = {tuple(step.decision.command for step in e.steps) for e in episodes(agent(tiny_model()), 8)}
-    assert len(found) > 4
+    different = {tuple(step.decision.command for step in e.steps) for e in episodes(agent(tiny_model()), 8)}
+    assert len(different) > 4
 
 
-def test_a_command_without_alternative_is_no_choice() -> None:
+def test_a_single_command_is_no_choice() -> None:
     player = agent(tiny_model())
     decision, other = player.act([turn(["go north"], 0), turn(["go north", "go south"], 1)])
     assert decision.command == "go north" and decision.probabilities == {"go north": 1.0}
     assert decision.value is None and decision.q_values == {} and decision.entropy == 0.0
     assert other.value is not None
-    (no_reduce,) = agent(tiny_model()).act([turn(["go north"])])
-    assert no_reduce == decision
+    (single,) = agent(tiny_model()).act([turn(["go north"])])
+    assert single == decision
 
 
-def test_commands_that_the_tokenizer_cannot_tell_apart_share_their_probability() -> None:
+def test_the_first_of_commands_with_equal_tokens_has_their_probability() -> None:
     commands = ["go north", "take xyzzy", "take plugh"]  # unknown words are one token
     (decision,) = agent(tiny_model()).act([turn(commands)])
     assert decision.probabilities["take plugh"] > 0 and decision.probabilities["take xyzzy"] == 0.0
@@ -111,7 +111,7 @@ def test_commands_that_the_tokenizer_cannot_tell_apart_share_their_probability()
     assert forced.probabilities == {"take plugh": 1.0, "take xyzzy": 0.0}
 
 
-def test_the_cache_has_a_row_for_each_live_episode_and_no_more() -> None:
+def test_the_cache_has_one_row_per_live_episode() -> None:
     player = agent(tiny_model())
     episodes(player, 9, parallel=3)
     assert len(player._cache.lengths) == 3 and not player._live
@@ -125,7 +125,7 @@ def test_only_a_recording_agent_keeps_segments() -> None:
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_the_models_mode_is_left_as_it_is(training: bool) -> None:
+def test_the_training_mode_does_not_change(training: bool) -> None:
     model = tiny_model().train(training)
     episodes(agent(model), 1)
     assert model.training == training
@@ -137,13 +137,13 @@ def bandit_agent(game: str) -> tuple[LanguageModelAgent, games.GameSpec]:
     return LanguageModelAgent(bigram_model(torch.zeros(len(words), len(words))), words), spec
 
 
-def test_arms_that_begin_alike_are_an_error_of_the_game() -> None:
+def test_an_arm_that_is_a_prefix_of_another_is_an_error() -> None:
     player, spec = bandit_agent("bandit?arms=red,red wine&rewards=1,2")
-    with EpisodeRunner([spec], seed=0) as arena, pytest.raises(AgentError, match="prefix"):
-        list(arena.play(player, 1))
+    with EpisodeRunner([spec], seed=0) as runner, pytest.raises(AgentError, match="prefix"):
+        list(runner.play(player, 1))
 
 
-def test_a_game_that_says_nothing_is_an_error() -> None:
+def test_a_game_without_any_text_is_an_error() -> None:
     silent = Turn(
         episode=0,
         game="silent",

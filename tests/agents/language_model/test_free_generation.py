@@ -1,4 +1,4 @@
-"""Free mode: any line of text, token by token, over the whole vocabulary."""
+"""Free generation: lines of text, token by token, from the whole vocabulary."""
 
 import copy
 from typing import Any
@@ -24,14 +24,14 @@ def ids(text: str) -> list[int]:
     return list(tokenizer().encode(text, add_special_tokens=False))
 
 
-def spoken(player: LanguageModelAgent, episodes: int = 4, spec: Any = ROOMS) -> tuple[list[Episode], list[Segment]]:
-    with EpisodeRunner([spec], seed=0, parallel=3) as arena:
-        played = sorted(arena.play(player, episodes), key=lambda episode: episode.index)
+def play(player: LanguageModelAgent, episodes: int = 4, spec: Any = ROOMS) -> tuple[list[Episode], list[Segment]]:
+    with EpisodeRunner([spec], seed=0, parallel=3) as runner:
+        played = sorted(runner.play(player, episodes), key=lambda episode: episode.index)
     return played, player.take_segments()
 
 
-def says(*words: str) -> LanguageModelAgent:
-    """An agent that says these words and nothing else: each token is followed by the next one."""
+def agent_that_repeats(*words: str) -> LanguageModelAgent:
+    """An agent that repeats these words: each token is followed by the next one."""
     chain = [*ids(">"), *(token for word in words for token in ids(word))]
     logits = torch.full((len(tokenizer()), len(tokenizer())), -30.0)
     for now, after in zip(chain, [*chain[1:], chain[1]], strict=True):
@@ -40,32 +40,32 @@ def says(*words: str) -> LanguageModelAgent:
 
 
 def test_a_line_ends_at_the_newline() -> None:
-    episodes, segments = spoken(says("go", "north", "\n"), 1)
+    episodes, segments = play(agent_that_repeats("go", "north", "\n"), 1)
     assert [step.decision.command for step in episodes[0].steps] == ["go north"] * 3
-    assert [c.turn for c in segments[0].choices] == [0] * 3 + [1] * 3 + [2] * 3  # the newline is chosen, too
+    assert [c.turn for c in segments[0].choices] == [0] * 3 + [1] * 3 + [2] * 3  # the newline is a choice too
     assert segments[0].tokens.tolist()[:8] == [*ids("room 0\n>"), *ids("go north\n"), *ids("room")]
 
 
 def test_a_line_ends_at_the_end_of_text() -> None:
-    player = says("go", "north")
+    player = agent_that_repeats("go", "north")
     end = tokenizer().eos_token_id
     with torch.no_grad():
         player.model.base.lm_head.weight[end, ids("north")[0]] = 99.0
-    episodes, _ = spoken(player, 1)
+    episodes, _ = play(player, 1)
     assert episodes[0].steps[0].decision.command == "go north"
     assert end in player.line_ends and ids("\n")[0] in player.line_ends and ids("go")[0] not in player.line_ends
 
 
-def test_a_line_that_does_not_end_is_ended_by_the_game() -> None:
-    episodes, (segment,) = spoken(says("go", "north", "south"), 1)
+def test_the_game_ends_a_line_that_is_too_long() -> None:
+    episodes, (segment,) = play(agent_that_repeats("go", "north", "south"), 1)
     assert [step.decision.command for step in episodes[0].steps] == ["go north south go north"] * 3
     assert [c.turn for c in segment.choices] == [0] * 5 + [1] * 5 + [2] * 5
-    after = segment.choices[4].position + 2  # behind the fifth token
+    after = segment.choices[4].position + 2  # after the fifth token
     assert segment.tokens[after : after + 2].tolist() == [*ids("\n"), *ids("room")]
 
 
-def test_what_the_game_does_not_offer_is_a_move() -> None:
-    episodes, segments = spoken(says("take", "lamp", "\n"), 1)
+def test_a_command_that_is_not_admissible_is_a_move() -> None:
+    episodes, segments = play(agent_that_repeats("take", "lamp", "\n"), 1)
     assert [step.reward for step in episodes[0].steps] == [-9.0] * 3
     assert [c.reward for c in segments[0].choices if c.discount < 1] == [-9.0] * 3
 
@@ -73,7 +73,7 @@ def test_what_the_game_does_not_offer_is_a_move() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_probabilities_are_over_the_whole_vocabulary_and_the_ratio_is_one(kind: Kind) -> None:
     model = tiny_model(kind)
-    episodes, segments = spoken(agent(model, mode="free", max_command_tokens=4))
+    episodes, segments = play(agent(model, mode="free", max_command_tokens=4))
     assert len({step.decision.command for e in episodes for step in e.steps}) > 5
     for segment in segments:
         assert segment.whole_vocabulary
@@ -85,27 +85,26 @@ def test_probabilities_are_over_the_whole_vocabulary_and_the_ratio_is_one(kind: 
             assert c.logprob == pytest.approx(float(row[c.alternatives[0]]), abs=2e-5)
             assert c.entropy == pytest.approx(float(-(row.exp() * row).sum()), abs=1e-4)
     rollout = RolloutBatch(segments, credit="token")
-    part = rollout.part(range(len(rollout)))
+    part = rollout.micro_batch(range(len(rollout)))
     with torch.no_grad():
-        readout, entropy = model(part.tokens, part.choices)
-        outputs = part.outputs(readout, entropy)
+        outputs = part.outputs(model(part.tokens, part.choices))
     batch = rollout.batch(with_q=True)
     assert batch.q_values is not None and outputs.q_values is not None
-    for found, recorded in (
+    for recomputed, recorded in (
         (outputs.logprobs, batch.logprobs),
         (outputs.values, batch.values),
         (outputs.q_values.amin(-1), batch.q_values),
     ):
-        assert_close(found, recorded)
+        assert_close(recomputed, recorded)
     for credit in ("token", "command"):
         measures = learn(updater(model, lr=0.0), RolloutBatch(segments, credit=credit))
         assert measures["ratio"] == pytest.approx(1.0, abs=1e-4)
         assert measures["clip_fraction"] == 0.0
 
 
-def test_all_text_before_the_update_is_the_stream() -> None:
+def test_the_stream_is_the_text_of_the_episode() -> None:
     player = agent(tiny_model(), mode="free", max_command_tokens=4)
-    episodes, segments = spoken(player)
+    episodes, segments = play(player)
     for episode, segment in zip(episodes, segments, strict=True):
         for turn, step in enumerate(episode.steps):
             chosen = [c for c in segment.choices if c.turn == turn]
@@ -122,16 +121,16 @@ def test_number_and_order_of_live_episodes_change_nothing() -> None:
     model = tiny_model()
 
     def commands(parallel: int) -> list[list[str]]:
-        with EpisodeRunner([ROOMS], seed=0, parallel=parallel) as arena:
-            found = sorted(arena.play(agent(model, mode="free"), 4), key=lambda episode: episode.index)
-        return [[step.decision.command for step in episode.steps] for episode in found]
+        with EpisodeRunner([ROOMS], seed=0, parallel=parallel) as runner:
+            episodes = sorted(runner.play(agent(model, mode="free"), 4), key=lambda episode: episode.index)
+        return [[step.decision.command for step in episode.steps] for episode in episodes]
 
     assert commands(1) == commands(4) == commands(3)
 
 
-def test_greedy_takes_the_likeliest_token() -> None:
+def test_greedy_takes_the_most_probable_token() -> None:
     model = tiny_model()
-    episodes, (segment, *_) = spoken(agent(model, mode="free", greedy=True), 2)
+    episodes, (segment, *_) = play(agent(model, mode="free", greedy=True), 2)
     with torch.no_grad():
         logits = model.lm(input_ids=torch.from_numpy(segment.tokens)[None]).logits[0]
     assert all(int(logits[c.position].argmax()) == c.alternatives[0] for c in segment.choices)
@@ -140,20 +139,20 @@ def test_greedy_takes_the_likeliest_token() -> None:
 
 
 def test_the_kl_of_a_generated_line() -> None:
-    """Its estimate exp(r) - r - 1 at the chosen token, r = log pi_ref - log pi."""
+    """It is estimated by exp(r) - r - 1 at the chosen token, r = log pi_ref - log pi."""
     model, reference = tiny_model(), tiny_model(seed=7).requires_grad_(False)
-    _, segments = spoken(agent(model, mode="free", max_command_tokens=4))
+    _, segments = play(agent(model, mode="free", max_command_tokens=4))
     rollout = RolloutBatch(segments, credit="token")
     learning = OptimizerConfig(gamma=0.5, kl_coef=0.1)
     measures = learn(updater(model, reference=reference, learning=learning, lr=0.0), rollout)
-    wanted = []
+    expected = []
     for segment in segments:
         with torch.no_grad():
             both = [m.lm(input_ids=torch.from_numpy(segment.tokens)[None]).logits[0] for m in (model, reference)]
         ours, theirs = (logits.log_softmax(-1) for logits in both)
         for c in segment.choices:
             r = float((theirs - ours)[c.position, c.alternatives[0]])
-            wanted.append(np.exp(r) - r - 1)
-    assert measures["kl_ref"] == pytest.approx(np.mean(wanted), rel=1e-3)
+            expected.append(np.exp(r) - r - 1)
+    assert measures["kl_ref"] == pytest.approx(np.mean(expected), rel=1e-3)
     same = learn(updater(model, reference=copy.deepcopy(model), learning=learning, lr=0.0), rollout)
     assert same["kl_ref"] == pytest.approx(0.0, abs=1e-6)

@@ -1,4 +1,4 @@
-"""Trunks by name, and what cannot be put together."""
+"""Trunks by name, and model configurations that cannot be built."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from agents.protocol import AgentError
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-def test_pico_is_the_trunk_of_the_posts_figures() -> None:
+def test_pico_is_the_trunk_of_the_post() -> None:
     torch.manual_seed(0)
     lm = from_config("pico", 2, 0.1)
     config = lm.config
@@ -25,12 +25,12 @@ def test_pico_is_the_trunk_of_the_posts_figures() -> None:
             assert not parameter.any(), name
         elif "ln_" not in name:
             residual = name.endswith("c_proj.weight")
-            wanted = 0.02 / 6**0.5 if residual else 0.02
+            expected = 0.02 / 6**0.5 if residual else 0.02
             if parameter.numel() > 100:
-                assert float(parameter.detach().std()) == pytest.approx(wanted, rel=0.15), name
+                assert float(parameter.detach().std()) == pytest.approx(expected, rel=0.15), name
 
 
-def test_heads_of_the_prisoners_dilemma() -> None:
+def test_heads_for_the_prisoners_dilemma() -> None:
     torch.manual_seed(0)
     model, words = assemble(ModelConfig(trunk="pico"), ("cooperate", "defect"))
     heads: Any = model.heads
@@ -40,7 +40,7 @@ def test_heads_of_the_prisoners_dilemma() -> None:
     assert 0.005 < float(heads.q[0].out.weight.detach().std()) < 0.04
 
 
-def test_the_seed_decides_about_the_weights() -> None:
+def test_the_seed_determines_the_weights() -> None:
     def weights(seed: int) -> torch.Tensor:
         torch.manual_seed(seed)
         model, _ = assemble(ModelConfig(trunk="pico"), ("cooperate", "defect"))
@@ -49,33 +49,33 @@ def test_the_seed_decides_about_the_weights() -> None:
     assert torch.equal(weights(0), weights(0)) and not torch.equal(weights(0), weights(1))
 
 
-def test_a_large_vocabulary_shares_its_rows_with_the_lm_head() -> None:
+def test_q_heads_of_a_large_vocabulary_are_tied_to_the_lm_head() -> None:
     model, _ = assemble(ModelConfig(trunk="pico"), [f"{a}{b}{c}" for a in LETTERS for b in LETTERS for c in LETTERS])
     head: Any = model.heads.q[0]
     assert not hasattr(head, "out") and head.project.weight.shape == (12, 12)
 
 
 @pytest.mark.parametrize(
-    ("assembly", "says"),
+    ("config", "message"),
     [
         (ModelConfig(trunk="pico", lora=4), "--lora"),
         (ModelConfig(trunk="small", dropout=0.1), "no dropout"),
         (ModelConfig(trunk="smoll2"), "smollm2"),
     ],
 )
-def test_what_cannot_be_put_together(assembly: ModelConfig, says: str) -> None:
-    with pytest.raises(AgentError, match=says):
-        assemble(assembly, None)
+def test_invalid_configurations_are_refused(config: ModelConfig, message: str) -> None:
+    with pytest.raises(AgentError, match=message):
+        assemble(config, None)
 
 
 @pytest.mark.parametrize(
-    ("config", "says"),
+    ("config", "message"),
     [
         ({"model_type": "gpt3"}, "not one of transformers' decoders"),
         ({}, "not one of transformers' decoders"),
         ({"model_type": "gpt2", "n_layer": 1, "n_embd": 12, "n_head": 3, "vocab_size": 5}, "3 tokens"),
     ],
 )
-def test_a_config_that_fits_no_model(config: dict[str, Any], says: str) -> None:
-    with pytest.raises(AgentError, match=says):
+def test_a_config_that_fits_no_model_is_refused(config: dict[str, Any], message: str) -> None:
+    with pytest.raises(AgentError, match=message):
         build_model(ModelConfig(trunk="pico"), config, 3)

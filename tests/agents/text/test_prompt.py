@@ -1,4 +1,4 @@
-"""How turns become text: what is written around observations and commands."""
+"""Prompt formats: the text around observations and commands."""
 
 import pytest
 
@@ -21,19 +21,19 @@ def test_plain_is_what_a_player_sees() -> None:
     assert "".join(pieces) == "A hall.\n> go east\nA room.\n> look\n"
 
 
-def test_a_command_brings_its_blank() -> None:
+def test_the_trailing_space_of_the_prompt_belongs_to_the_command() -> None:
     assert PLAIN.before_command("A hall.", game_prompt="\n> ", first=True) == "A hall.\n>"
     assert PLAIN.command("go east", game_prompt="\n> ") == " go east"
 
 
-def test_games_without_prompt_are_left_as_they_are() -> None:
+def test_a_game_without_prompt_gets_no_text_of_ours() -> None:
     assert written(PLAIN, [("We had a", " wedding")], prompt="", end="") == ["We had a", " wedding", ""]
     tokenizer = word_tokenizer(("cooperate", "defect"), specials=False)
     pieces = written(PLAIN, [("cooperate", "defect"), ("", "defect")], prompt="", end="")
     assert [i for piece in pieces for i in tokenizer.encode(piece, add_special_tokens=False)] == [0, 1, 1]
 
 
-def test_chat_gives_observations_to_the_user_and_commands_to_the_assistant() -> None:
+def test_chat_has_observations_of_the_user_and_commands_of_the_assistant() -> None:
     text = "".join(written(CHAT, [("A hall.", "go east"), ("A room.", "look")]))
     assert text.count("<|im_start|>system\n") == 1
     assert text.endswith(

@@ -1,4 +1,4 @@
-"""The word tokenizer: what a token is, the property that the rollout relies on, and TextWorld's words."""
+"""The word tokenizer: its tokens, the property that the rollout relies on, and TextWorld's words."""
 
 import random
 import subprocess
@@ -22,32 +22,21 @@ TOKENIZER = word_tokenizer(textworld_vocabulary())
 
 
 def ids(text: str) -> list[int]:
-    found: list[int] = TOKENIZER.encode(text, add_special_tokens=False)
-    return found
+    encoded: list[int] = TOKENIZER.encode(text, add_special_tokens=False)
+    return encoded
 
 
 def tokens(text: str) -> list[str]:
-    found: list[str] = TOKENIZER.convert_ids_to_tokens(ids(text))
-    return found
+    words: list[str] = TOKENIZER.convert_ids_to_tokens(ids(text))
+    return words
 
 
 def test_text_becomes_words_digits_marks_and_newlines() -> None:
-    assert tokens("-= Kitchen =-\nYou've 10 points.") == [
-        *"-=",
-        "kitchen",
-        *"=-",
-        "\n",
-        "you",
-        "'",
-        "ve",
-        "1",
-        "0",
-        "points",
-        ".",
-    ]
+    expected = ["-", "=", "kitchen", "=", "-", "\n", "you", "'", "ve", "1", "0", "points", "."]
+    assert tokens("-= Kitchen =-\nYou've 10 points.") == expected
 
 
-def test_blanks_and_capitals_make_no_difference() -> None:
+def test_spaces_and_capitals_make_no_difference() -> None:
     assert ids(" Kitchen") == ids("kitchen") == ids("\tKITCHEN \r")
 
 
@@ -64,7 +53,7 @@ def test_tokens_of_pieces_are_the_tokens_of_the_whole(pieces: list[str], between
     assert [i for piece in separated for i in ids(piece)] == ids("".join(separated))
 
 
-def test_special_names_in_a_text_are_text() -> None:
+def test_special_tokens_in_a_text_are_text() -> None:
     assert not {TOKENIZER.pad_token_id, TOKENIZER.eos_token_id} & set(ids("[PAD] say [END]"))
     assert TOKENIZER.unk_token_id not in ids("look [at] me")
     assert ids("xyzzy") == [TOKENIZER.unk_token_id]
@@ -89,7 +78,7 @@ def test_two_words_make_two_ids() -> None:
         tokenizer.encode("hesitate", add_special_tokens=False)
 
 
-def test_entries_with_blanks_are_cut_into_words() -> None:
+def test_entries_are_split_into_words() -> None:
     tokenizer = word_tokenizer(("We had a", " wedding", " party"), specials=False)
     assert tokenizer.convert_ids_to_tokens([0, 1, 2, 3, 4]) == ["we", "had", "a", "wedding", "party"]
 
@@ -113,11 +102,11 @@ def test_a_saved_tokenizer_loads_the_same(tmp_path: Path, specials: bool) -> Non
     assert (loaded.pad_token_id, loaded.eos_token_id) == (saved.pad_token_id, saved.eos_token_id)
 
 
-def test_the_list_of_words_is_what_its_command_makes() -> None:
+def test_the_word_list_is_up_to_date() -> None:
     command = [sys.executable, "-m", "agents.text.vocabulary_script"]
     made = subprocess.run(command, cwd=DATA.parents[2], capture_output=True, text=True, check=True).stdout
     if made.splitlines()[0] != DATA.read_text(encoding="utf-8").splitlines()[0]:
-        pytest.skip(f"the list was made from another textworld than the installed {version('textworld')}")
+        pytest.skip(f"the list comes from another textworld than the installed {version('textworld')}")
     assert made == DATA.read_text(encoding="utf-8")
     words = textworld_vocabulary()
     assert list(words) == sorted(set(words))
@@ -129,13 +118,13 @@ def test_words_of_a_grammar_line() -> None:
     assert grammar_text("# a remark: with a colon") == ""
 
 
-def test_rooms_have_a_plural() -> None:
+def test_rooms_have_plurals() -> None:
     assert split_words(grammar_text("cook_(r)_noun:kitchen;steam room"))[-4:] == ["kitchens", ";", "steam", "rooms"]
     source = 'room = M.new_room("living room")\nNEIGHBORS = {"garden": ["shed"], "shed": []}\n'
     assert set(code_rooms(source)) == {"living room", "garden", "shed"}
 
 
-def test_words_of_code_leave_out_what_only_programmers_read() -> None:
+def test_words_of_code_exclude_texts_for_programmers() -> None:
     source = '"""Docstring."""\nparser.add_argument("--a", help="secret")\nname = "old key"\nraise E("bug")\n'
     assert list(code_texts(source)) == ["old key"]
 
@@ -155,7 +144,7 @@ PLAYED = (
 
 
 def texts(game: str) -> Iterator[str]:
-    """What a player can read in the game: along the walkthrough, then at random, and when misunderstood."""
+    """Texts of the game along the walkthrough, in random play, and after commands that it does not understand."""
     rng = random.Random(0)
     env = games.resolve(game)[0].make(infos=("inventory", "description"))
     for randomly in (False, True):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from actde import OptimizerConfig
 from agents.language_model.agent import LanguageModelAgent
-from agents.language_model.command_policy import HeadValues, choices_on_the_way
+from agents.language_model.command_policy import TurnOutputs, choices_for_command
 from agents.language_model.token_stream import Segment
 from agents.model.command_trie import build_trie
 from agents.play.episode import Episode, Step
@@ -201,10 +201,10 @@ def test_labels_end_where_the_teachers_way_parts_from_the_played_one() -> None:
     go, take, red, blue, key, north, end = range(7)
     names = ([go, north, end], [take, red, key, end], [take, blue, key, end], [go, key, end])
     trie = build_trie(names)
-    heads = HeadValues(logprobs=np.log(np.full((3, 2), 0.5)), values=np.zeros(3), q_values=None)
+    outputs = TurnOutputs(trie=trie, logprobs=np.log(np.full((3, 2), 0.5)), values=np.zeros(3))
 
     def labels(played: int, label: int | None) -> list[tuple[int, int | None]]:
-        found = choices_on_the_way(trie, played, heads, position=0, turn=0, label=label)
+        found = choices_for_command(outputs, played, position=0, turn=0, label=label)
         return [(c.alternatives[c.chosen], None if c.label is None else c.alternatives[c.label]) for c in found]
 
     assert labels(1, 1) == [(take, take), (red, red)]

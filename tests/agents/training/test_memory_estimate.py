@@ -28,10 +28,10 @@ model, _ = assemble(ModelConfig(trunk="small"), None)
 rows, length, recompute = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "True"
 needs = MemoryNeeds.of(model, UpdateConfig())
 if recompute:
-    model.recompute_activations()
+    model.enable_gradient_checkpointing()
 
 def learn(rows, length):
-    model.hidden(torch.zeros(rows, length, dtype=torch.int64), use_cache=False).sum().backward()
+    model.hidden_states(torch.zeros(rows, length, dtype=torch.int64), use_cache=False).sum().backward()
 
 def status(name):
     with open("/proc/self/status") as lines:

@@ -46,7 +46,7 @@ def test_a_new_adapter_changes_nothing_yet(folder: Path) -> None:
     plain, adapted = assembled(folder), assembled(folder, lora=2)
     tokens = torch.tensor([[3, 14, 15, 9, 2, 6]])
     with torch.no_grad():
-        assert_close(adapted.hidden(tokens, use_cache=False), plain.hidden(tokens, use_cache=False))
+        assert_close(adapted.hidden_states(tokens, use_cache=False), plain.hidden_states(tokens, use_cache=False))
 
 
 @pytest.mark.parametrize("place", ["loss", "reward"])
@@ -55,17 +55,17 @@ def test_kl_is_to_the_trunk_without_its_adapter(folder: Path, place: Any) -> Non
     learning = OptimizerConfig(gamma=0.5, kl_coef=0.5, kl_place=place, value_coef=0.0, q_coef=0.0)
     update = updater(model, learning=learning, lr=0.05, epochs=3)
     first = rollout_of(model)
-    part = first.part(range(len(first)))
+    part = first.micro_batch(range(len(first)))
     before = update._reference_logprobs(first)
     with torch.no_grad():
-        readout, _ = model(part.tokens, part.choices)
-    assert_close(before.nan_to_num(neginf=0), readout.logprobs.nan_to_num(neginf=0))
+        heads = model(part.tokens, part.choices)
+    assert_close(before.nan_to_num(neginf=0), heads.logprobs.nan_to_num(neginf=0))
     learn(update, first)
     second = rollout_of(model, seed=1)
     measures = learn(updater(model, learning=learning, lr=0.0), second)
     with torch.no_grad():
-        part = second.part(range(len(second)))
-        ours, theirs = (m(part.tokens, part.choices)[0].logprobs for m in (model, reference))
+        part = second.micro_batch(range(len(second)))
+        ours, theirs = (m(part.tokens, part.choices).logprobs for m in (model, reference))
     assert second.ref_logprobs is not None
     assert_close(second.ref_logprobs.nan_to_num(neginf=0), theirs.nan_to_num(neginf=0))
     exact = torch.where(theirs.isfinite(), ours.exp() * (ours - theirs), 0.0).sum(-1).mean()
@@ -77,7 +77,7 @@ def test_an_adapter_has_the_same_gradient_with_gradient_checkpointing(folder: Pa
     rollout = rollout_of(model)
     model.train()
     (plain,) = gradients(model, rollout)
-    model.recompute_activations()
+    model.enable_gradient_checkpointing()
     (checkpointed,) = gradients(model, rollout)
     assert plain.keys() == checkpointed.keys()
     for name, gradient in plain.items():
@@ -98,7 +98,9 @@ def test_checkpoints_of_adapted_and_of_whole_trunks(folder: Path, tmp_path: Path
     assert ("heads.target_q.0.out.weight" in ours) and (lora == 0 or not any("embed" in name for name in ours))
     tokens = torch.tensor([[3, 14, 15, 9, 2, 6]])
     with torch.no_grad():
-        assert torch.equal(model.hidden(tokens, use_cache=False), loaded.model.hidden(tokens, use_cache=False))
+        assert torch.equal(
+            model.hidden_states(tokens, use_cache=False), loaded.model.hidden_states(tokens, use_cache=False)
+        )
     load_tensors(model, read_tensors(tmp_path / "saved" / "model.safetensors"), tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Recorded segments as tensors, for credit per token and per command, made by hand."""
+"""Recorded segments as tensors, with credit per token and per command, against numbers by hand."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -7,10 +7,9 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from agents.language_model.token_stream import Choice, Segment
-from agents.model.actor_critic import Readout
+from agents.model.actor_critic import HeadOutputs
 from agents.play.runner import EpisodeRunner
 from agents.training.rollout_batch import RolloutBatch
 from tests.helpers.models import agent, assert_close, tiny_model
@@ -20,7 +19,7 @@ Credit = Literal["token", "command"]
 
 
 def choice(position: int, turn: int, alternatives: Sequence[int], chosen: int, number: float, **more: Any) -> Choice:
-    """logprob, value, q, entropy of choice n are -n, n, 10 n, 100 n."""
+    """logprob, value, q and entropy of choice n are -n, n, 10 n and 100 n."""
     return Choice(
         position=position,
         turn=turn,
@@ -58,7 +57,7 @@ EXPECTED: dict[Credit, dict[str, list[list[float]]]] = {
         "next_values": [[2, 3, 0], [9, 0, 0]],
         "q_values": [[10, 20, 30], [40, 0, 0]],
     },
-    "command": {  # log-probabilities add, v of the first choice, q and what follows of the last
+    "command": {  # log-probabilities add; v is of the first choice; q, discount and next value of the last
         "rewards": [[6, 7], [8, 0]],
         "discounts": [[0.5, 0], [0.25, 0]],
         "mask": [[1, 1], [1, 0]],
@@ -71,27 +70,27 @@ EXPECTED: dict[Credit, dict[str, list[list[float]]]] = {
 
 
 @pytest.mark.parametrize("credit", ["token", "command"])
-def test_the_batch_by_hand(credit: Credit) -> None:
+def test_the_batch_equals_numbers_by_hand(credit: Credit) -> None:
     batch = RolloutBatch(by_hand(), credit=credit).batch(with_q=True)
-    for name, wanted in EXPECTED[credit].items():
-        assert getattr(batch, name).tolist() == wanted, name
+    for name, expected in EXPECTED[credit].items():
+        assert getattr(batch, name).tolist() == expected, name
     assert batch.ref_logprobs is None
     assert RolloutBatch(by_hand(), credit=credit).batch(with_q=False).q_values is None
 
 
-def readout(part: Any) -> tuple[Readout, Tensor]:
-    """Numbers that say which choice and which alternative they belong to."""
-    n = part.index.float()
+def head_outputs(part: Any) -> HeadOutputs:
+    """Numbers that identify their choice and alternative."""
+    n = part.choice_index.float()
     k = torch.arange(3.0)
     padding = part.choices.alternatives < 0
     logprobs = (-(n[:, None] + k / 10)).masked_fill(padding, -torch.inf)
     q = torch.stack([n[:, None] + k, 100 + n[:, None] + k], dim=-1)
-    return Readout(logprobs=logprobs, values=n, q_values=q, target_q_values=q.flip(-1)), 10 * n
+    return HeadOutputs(logprobs=logprobs, entropy=10 * n, values=n, q_values=q, target_q_values=q.flip(-1))
 
 
 @pytest.mark.parametrize("rows", [[0, 1], [1, 0], [1], [0]])
-def test_outputs_by_hand(rows: list[int]) -> None:
-    wanted = {
+def test_outputs_equal_numbers_by_hand(rows: list[int]) -> None:
+    expected = {
         "token": {
             "logprobs": [[-0.1, -1, -2], [-3.1, 0, 0]],
             "entropy": [[0, 10, 20], [30, 0, 0]],
@@ -110,22 +109,22 @@ def test_outputs_by_hand(rows: list[int]) -> None:
         },
     }
     for credit in ("token", "command"):
-        part = RolloutBatch(by_hand(), credit=credit).part(rows)
-        outputs = part.outputs(*readout(part), part.index.float())
-        for name, grid in wanted[credit].items():
-            assert_close(getattr(outputs, name), torch.tensor(grid, dtype=torch.float32)[rows])
+        part = RolloutBatch(by_hand(), credit=credit).micro_batch(rows)
+        outputs = part.outputs(head_outputs(part), part.choice_index.float())
+        for name, numbers in expected[credit].items():
+            assert_close(getattr(outputs, name), torch.tensor(numbers, dtype=torch.float32)[rows])
 
 
-def test_a_part_pads_only_to_its_own_longest_stream() -> None:
+def test_a_micro_batch_pads_to_its_own_longest_stream() -> None:
     rollout = RolloutBatch(by_hand(), credit="token")
-    assert rollout.part([1]).tokens.tolist() == [[1]]
-    assert rollout.part([1, 0]).tokens.tolist() == [[1, 0, 0, 0, 0], [1, 2, 8, 3, 2]]
-    part = rollout.part([1, 0])
+    assert rollout.micro_batch([1]).tokens.tolist() == [[1]]
+    assert rollout.micro_batch([1, 0]).tokens.tolist() == [[1, 0, 0, 0, 0], [1, 2, 8, 3, 2]]
+    part = rollout.micro_batch([1, 0])
     assert part.choices.rows.tolist() == [0, 1, 1, 1]
     assert part.choices.positions.tolist() == [0, 1, 2, 4]
     assert part.choices.alternatives.tolist() == [[4, 5, -1], [7, 8, -1], [3, 4, 5], [7, 8, -1]]
     assert part.choices.chosen.tolist() == [1, 1, 0, 0]
-    assert part.index.tolist() == [3, 0, 1, 2]
+    assert part.choice_index.tolist() == [3, 0, 1, 2]
 
 
 def test_reference_logprobs_are_those_of_the_chosen_tokens() -> None:
@@ -142,24 +141,24 @@ def test_reference_logprobs_are_those_of_the_chosen_tokens() -> None:
 def test_numbers_by_episode_and_turn(credit: Credit) -> None:
     rollout = RolloutBatch(by_hand(), credit=credit)
     numbers = torch.arange(6.0).reshape(2, 3) if credit == "token" else torch.tensor([[0.0, 2.0], [3.0, 9.0]])
-    assert rollout.per_turn(numbers) == {(5, 0): 0.0, (5, 2): 2.0, (6, 1): 3.0}
+    assert rollout.by_turn(numbers) == {(5, 0): 0.0, (5, 2): 2.0, (6, 1): 3.0}
 
 
-def test_no_segments() -> None:
+def test_a_rollout_without_segments_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one segment"):
         RolloutBatch([], credit="token")
 
 
 def segments() -> list[Segment]:
-    """Real ones, of several lengths."""
+    """Recorded segments of several lengths."""
     options = dict.fromkeys(("go north", "go south", "take red key", "take blue key", "take lamp"), 1.0)
     scenes = [Scene(f"room {n}", options) for n in range(4)]
     player = agent(tiny_model())
-    with EpisodeRunner([ScriptSpec([scenes, scenes[:1], scenes[:3]])], seed=1, parallel=4) as arena:
-        list(arena.play(player, 6))
-    found = player.take_segments()
-    assert len({len(segment.tokens) for segment in found}) > 2
-    return found
+    with EpisodeRunner([ScriptSpec([scenes, scenes[:1], scenes[:3]])], seed=1, parallel=4) as runner:
+        list(runner.play(player, 6))
+    recorded = player.take_segments()
+    assert len({len(segment.tokens) for segment in recorded}) > 2
+    return recorded
 
 
 @pytest.mark.parametrize("credit", ["token", "command"])
@@ -167,23 +166,23 @@ def test_padding_and_order_of_rows_change_nothing(credit: Credit) -> None:
     model, rollout = tiny_model(), RolloutBatch(segments(), credit=credit)
 
     def outputs(rows: Sequence[int]) -> Any:
-        part = rollout.part(rows)
+        part = rollout.micro_batch(rows)
         with torch.no_grad():
-            return part.outputs(*model(part.tokens, part.choices))
+            return part.outputs(model(part.tokens, part.choices))
 
     together = outputs(range(len(rollout)))
     for rows in ([3, 1, 5, 0, 2, 4], [2, 0], [4]):
-        found = outputs(rows)
-        for spec in fields(found):
-            if getattr(found, spec.name) is not None:
-                assert_close(getattr(found, spec.name), getattr(together, spec.name)[rows])
+        some = outputs(rows)
+        for spec in fields(some):
+            if getattr(some, spec.name) is not None:
+                assert_close(getattr(some, spec.name), getattr(together, spec.name)[rows])
 
 
 def test_order_of_segments_changes_nothing_in_the_batch() -> None:
-    found = segments()
+    recorded = segments()
     order = [3, 1, 5, 0, 2, 4]
-    batch = RolloutBatch(found, credit="command").batch(with_q=True)
-    shuffled = RolloutBatch([found[i] for i in order], credit="command").batch(with_q=True)
+    batch = RolloutBatch(recorded, credit="command").batch(with_q=True)
+    shuffled = RolloutBatch([recorded[i] for i in order], credit="command").batch(with_q=True)
     for spec in fields(batch):
         if getattr(batch, spec.name) is not None:
             assert torch.equal(getattr(shuffled, spec.name), getattr(batch, spec.name)[order]), spec.name

@@ -187,7 +187,7 @@ def test_dropout_while_playing_is_a_choice(rollout_dropout: bool, tmp_path: Path
     off = []
     for segment in trainer.agent.take_segments():
         with torch.no_grad():
-            hidden = trainer.updater.model.hidden(torch.from_numpy(segment.tokens)[None], use_cache=False)[0]
+            hidden = trainer.updater.model.hidden_states(torch.from_numpy(segment.tokens)[None], use_cache=False)[0]
             values = trainer.updater.model.heads.values(hidden[[c.position for c in segment.choices]])
         off += [now - c.value for now, c in zip(values.tolist(), segment.choices, strict=True)]
     assert (np.abs(off).max() > 1e-3) == rollout_dropout

@@ -119,9 +119,9 @@ def test_an_advantage_of_zero_is_not_padding() -> None:
 def test_the_ratio_is_one_before_the_first_step(kind: Kind, credit: str, context: int | None) -> None:
     model = tiny_model(kind)
     rollout = rollout_of(model, credit=credit, context=context)
-    batch, part = rollout.batch(with_q=True), rollout.part(range(len(rollout)))
+    batch, part = rollout.batch(with_q=True), rollout.micro_batch(range(len(rollout)))
     with torch.no_grad():
-        outputs = part.outputs(*model(part.tokens, part.choices))
+        outputs = part.outputs(model(part.tokens, part.choices))
     assert_close(outputs.logprobs, batch.logprobs)
     assert_close(outputs.values, batch.values)
     assert outputs.q_values is not None and batch.q_values is not None
@@ -170,10 +170,10 @@ def test_actde_differs_from_ppo_where_q_differs_from_v() -> None:
 
 
 @pytest.mark.parametrize("q_heads", [1, 2])
-@pytest.mark.parametrize("rows", ["own", "tied"])
+@pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("layers", [1, 2])
-def test_target_heads_follow_and_are_never_trained(q_heads: int, rows: Any, layers: int) -> None:
-    model = tiny_model(q_heads=q_heads, rows=rows, layers=layers, target_q=True)
+def test_target_heads_follow_and_are_never_trained(q_heads: int, tied: bool, layers: int) -> None:
+    model = tiny_model(q_heads=q_heads, tied=tied, layers=layers, target_q=True)
     rollout = rollout_of(model)
     before = copy.deepcopy(model.heads.target_q)
     learn(updater(model, lr=0.1, target_rate=0.25), rollout)
@@ -214,7 +214,7 @@ def test_detached_heads_leave_the_trunk_alone(detach: str, coef: str) -> None:
 
 
 def test_tied_q_heads_send_no_gradient_into_the_embedding() -> None:
-    model = tiny_model(rows="tied", detach_q=True, detach_value=True, init_std=0.3)
+    model = tiny_model(tied=True, detach_q=True, detach_value=True, init_std=0.3)
     rollout = rollout_of(model)
     with_q = gradients(model, rollout, learning=OptimizerConfig(q_coef=5.0))[0]
     without = gradients(model, rollout, learning=OptimizerConfig(q_coef=0.0))[0]
@@ -223,9 +223,9 @@ def test_tied_q_heads_send_no_gradient_into_the_embedding() -> None:
 
 
 @pytest.mark.parametrize("layers", [1, 2])
-@pytest.mark.parametrize("rows", ["own", "tied"])
-def test_heads_that_start_at_zero_still_learn(layers: int, rows: Any) -> None:
-    model = tiny_model(layers=layers, rows=rows, init_std=0.0)
+@pytest.mark.parametrize("tied", [False, True])
+def test_heads_that_start_at_zero_still_learn(layers: int, tied: bool) -> None:
+    model = tiny_model(layers=layers, tied=tied, init_std=0.0)
     rollout = rollout_of(model)
     assert all(c.value == 0.0 and c.q_value == 0.0 for segment in rollout.segments for c in segment.choices)
     learn(updater(model, epochs=20, lr=0.02, learning=OptimizerConfig(value_coef=1.0, value_clip_range=None)), rollout)
@@ -331,11 +331,11 @@ def exact_kl(model: ActorCritic, reference: ActorCritic, segments: Sequence[Segm
     with torch.no_grad():
         for segment in segments:
             tokens = torch.from_numpy(segment.tokens)[None]
-            ours, theirs = (m.hidden(tokens, use_cache=False)[0] for m in (model, reference))
+            ours, theirs = (m.hidden_states(tokens, use_cache=False)[0] for m in (model, reference))
             for c in segment.choices:
                 offered = torch.tensor([c.alternatives])
-                p = model.read(ours[c.position][None], offered).logprobs[0]
-                r = reference.read(theirs[c.position][None], offered).logprobs[0]
+                p = model.evaluate_heads(ours[c.position][None], offered).logprobs[0]
+                r = reference.evaluate_heads(theirs[c.position][None], offered).logprobs[0]
                 found.append(float((p.exp() * (p - r)).sum()))
     return float(np.mean(found))
 

@@ -83,11 +83,11 @@ def test_the_initial_policy_of_an_adapter_is_exactly_the_trunk_without_it(tmp_pa
     info = {"admissible_commands": ["blue", "red"]}
     turn = Turn(episode=0, game="b", observation="you see a", info=info, reward=0.0, first=True)
     with after.model.without_adapter():
-        (off,) = after.read([turn])
-    (first,) = initial.read([turn])
-    (on,) = load_agent(out).read([turn])
-    assert np.array_equal(first.heads.logprobs, off.heads.logprobs)
-    assert not np.array_equal(first.heads.logprobs, on.heads.logprobs)
+        (off,) = after.evaluate([turn])
+    (first,) = initial.evaluate([turn])
+    (on,) = load_agent(out).evaluate([turn])
+    assert np.array_equal(first.logprobs, off.logprobs)
+    assert not np.array_equal(first.logprobs, on.logprobs)
 
 
 # -- the measures -------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Maps: a cell for each room, directions kept, doors and things where the record has them."""
+"""Maps: one cell per room, passages in their direction, doors and things as in the record."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BACK = {"north": "south", "south": "north", "east": "west", "west": "east"}
 
 
 def record(rooms: int, ways: list[tuple[int, str, int]], *more: tuple[str, list[str]], **names: str) -> dict[str, Any]:
-    """A record of rooms r0, r1, ...; `ways` are (room, direction, room); P stands in r0; `names` are further things."""
+    """A record of rooms r0, r1, ...; `ways` are (room, direction, room); P is in r0; `names` are further things."""
     facts: list[tuple[str, list[str]]] = [("at", ["P", "r0"]), *more]
     for one, direction, other in ways:
         facts += [(f"{direction}_of", [f"r{other}", f"r{one}"]), (f"{BACK[direction]}_of", [f"r{one}", f"r{other}"])]
@@ -36,16 +36,16 @@ def record(rooms: int, ways: list[tuple[int, str, int]], *more: tuple[str, list[
 
 def turned(drawn: Map) -> list[str]:
     """The passages that do not lie in their direction on the grid."""
-    found = []
+    wrong = []
     for passage in drawn.passages:
         (x, y), (u, v) = (drawn.rooms[key].cell for key in passage.rooms)
         step = STEPS[passage.direction]
         if ((u > x) - (u < x), (v > y) - (v < y)) != step:
-            found.append(f"{passage.rooms}")
-    return found
+            wrong.append(f"{passage.rooms}")
+    return wrong
 
 
-def test_a_small_map_by_hand() -> None:
+def test_small_map_written_by_hand() -> None:
     drawn = read_map(
         record(
             3,
@@ -77,7 +77,7 @@ def test_a_small_map_by_hand() -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.sampled_from(sorted(STEPS)), min_size=1, max_size=40))
-def test_a_chain_that_crosses_itself_is_drawn_without_turning_a_passage(directions: list[str]) -> None:
+def test_chain_that_crosses_itself_keeps_all_directions(directions: list[str]) -> None:
     walk: list[tuple[int, str, int]] = []
     for at, direction in enumerate(directions):
         if walk and direction == BACK[walk[-1][1]]:
@@ -90,7 +90,7 @@ def test_a_chain_that_crosses_itself_is_drawn_without_turning_a_passage(directio
     assert turned(drawn) == []
 
 
-def test_rooms_that_are_no_grid_and_rooms_out_of_reach_still_have_cells() -> None:
+def test_rooms_off_the_grid_and_out_of_reach_have_cells() -> None:
     triangle = read_map(record(4, [(0, "east", 1), (1, "east", 2), (2, "east", 0)]))
     assert len({room.cell for room in triangle.rooms.values()}) == 4
     assert len(turned(triangle)) == 1
@@ -110,14 +110,14 @@ def shown(drawn: Map, width: int) -> str:
     return console.file.getvalue()
 
 
-def test_a_game_of_twenty_rooms_fits_the_grid(twenty: Map) -> None:
+def test_game_of_twenty_rooms_fits_the_grid(twenty: Map) -> None:
     assert len({room.cell for room in twenty.rooms.values()}) == 20
     assert turned(twenty) == []
     assert next(iter(twenty.rooms)) == twenty.start == twenty.route[0]
 
 
 @pytest.mark.parametrize("width", [140, 60, 12])
-def test_the_terminal_shows_every_room_at_any_width(width: int, twenty: Map) -> None:
+def test_terminal_shows_every_room_at_any_width(width: int, twenty: Map) -> None:
     text = shown(twenty, width)
     assert max(len(line) for line in text.splitlines()) <= width
     words = " ".join(text.split())
@@ -129,7 +129,7 @@ def test_the_terminal_shows_every_room_at_any_width(width: int, twenty: Map) -> 
 
 
 @pytest.mark.parametrize("ending", ["svg", "png"])
-def test_the_picture_is_drawn(ending: str, twenty: Map, tmp_path: Path) -> None:
+def test_picture_is_written(ending: str, twenty: Map, tmp_path: Path) -> None:
     draw_map(twenty, "a map", tmp_path / f"map.{ending}")
     data = (tmp_path / f"map.{ending}").read_bytes()
     assert data.startswith(b"\x89PNG") if ending == "png" else b"</svg>" in data

@@ -1,4 +1,4 @@
-"""The gatekeeper: nothing that could hang, cheat or mislead the interpreter gets through."""
+"""The command filter passes nothing that could hang the interpreter, cheat or break the record."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from games.textworld.engines.command_filter import LIMIT, NO_SENSE, NO_VERB, Com
 
 TEMPLATES = ["go east", "look", "inventory", "take {o}", "take {o} from {c}", "open {d}", "prepare meal", "eat {f}"]
 ADMISSIBLE = ["go east", "take salt and pepper", "take old key from chest", "look"]
-GUARD = CommandFilter(TEMPLATES)
+FILTER = CommandFilter(TEMPLATES)
 
 
 @pytest.mark.parametrize("command", CORPUS)
 def test_a_hostile_command_is_stopped(command: str) -> None:
-    verdict = GUARD.check(command, ADMISSIBLE)
+    verdict = FILTER.check(command, ADMISSIBLE)
     assert verdict.command is None
     assert verdict.reason
     assert verdict.reply in (NO_VERB, NO_SENSE)
@@ -49,8 +49,8 @@ def test_a_hostile_command_is_stopped(command: str) -> None:
         ("goal", "goal"),
     ],
 )
-def test_plain_commands_pass_in_their_long_form(command: str, passed: str | None) -> None:
-    assert GUARD.check(command, ADMISSIBLE).command == passed
+def test_a_plain_command_passes_in_its_long_form(command: str, passed: str | None) -> None:
+    assert FILTER.check(command, ADMISSIBLE).command == passed
     examining = CommandFilter([*TEMPLATES, "examine {o}"])
     assert examining.check("look at old key", ()).command == "examine old key"
     assert examining.check("x old key", ()).command == "examine old key"
@@ -59,8 +59,8 @@ def test_plain_commands_pass_in_their_long_form(command: str, passed: str | None
 @given(st.one_of(st.text(max_size=300), st.text(alphabet="take openlk \\.\0\nyzGO-'", max_size=40)))
 @example("take\x0bkey")
 @example("take key\\")
-def test_whatever_passes_is_one_plain_sentence_of_the_games_own(command: str) -> None:
-    verdict = GUARD.check(command, ADMISSIBLE)
+def test_a_command_that_passes_is_one_sentence_with_a_verb_of_the_game(command: str) -> None:
+    verdict = FILTER.check(command, ADMISSIBLE)
     assert (verdict.command is None) is (verdict.reason is not None)
     if verdict.command is not None and verdict.command not in ADMISSIBLE:
         assert re.fullmatch(r"[a-z0-9' -]+", verdict.command)
@@ -73,10 +73,10 @@ def test_whatever_passes_is_one_plain_sentence_of_the_games_own(command: str) ->
         }
         assert not {"then", "and", "all"} & set(verdict.command.split())
     if verdict.command is not None:
-        assert GUARD.check(verdict.command, ADMISSIBLE).command == verdict.command
+        assert FILTER.check(verdict.command, ADMISSIBLE).command == verdict.command
 
 
-def test_the_real_interpreter_survives_the_corpus_and_nothing_moves(tmp_path: Path) -> None:
+def test_the_hostile_corpus_changes_nothing_in_a_real_game(tmp_path: Path) -> None:
     """In a child process with a time limit, in a folder that must stay empty."""
     code = """
 import json, sys, games

@@ -1,4 +1,4 @@
-"""Hostile commands against real games, in short; the long form is `python -m benchmarks.textworld_fuzz`."""
+"""A short run of hostile commands against real games; the long run is `python -m benchmarks.textworld_fuzz`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FUZZ: dict[str, Fuzz] = {}
 
 
 @pytest.mark.parametrize("family", ["simple", "cooking"])
-def test_hostile_commands_find_nothing(family: str) -> None:
+def test_hostile_commands_find_no_fault(family: str) -> None:
     fuzz = Fuzz(GAMES[family], 1, INFOS)
     fuzz.run(300)
     assert fuzz.violations == []
@@ -23,7 +23,7 @@ def test_hostile_commands_find_nothing(family: str) -> None:
 
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.one_of(st.text(max_size=30), st.binary(max_size=30).map(lambda b: b.decode("latin-1"))), max_size=5))
-def test_any_text_at_all_keeps_the_contract(commands: list[str]) -> None:
+def test_any_text_keeps_the_contract(commands: list[str]) -> None:
     fuzz = FUZZ.setdefault("coin", Fuzz(GAMES["coin"], 0))
     _, info = fuzz.env.reset(seed=0)
     for command in commands:
@@ -33,7 +33,7 @@ def test_any_text_at_all_keeps_the_contract(commands: list[str]) -> None:
     assert fuzz.violations == []
 
 
-def test_a_fault_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     fuzz = Fuzz(GAMES["coin"], 0)
     text, info = fuzz.env.reset(seed=0)
     for leak in ("[taking the coin - succeeded]", "<score>\n0</score>", "Player is in r_0.", "Restore failed."):
@@ -45,7 +45,7 @@ def test_a_fault_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
-def test_the_process_of_the_long_form_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_process_of_the_long_run_reports(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     result = in_child("coin", 50, 0, ())
     assert result["found"] == [] and result["counts"]["commands"] == 50

@@ -1,4 +1,4 @@
-"""Z-machine stories without TextWorld's record: what is known of them, what is stopped, what is refused."""
+"""Z-machine stories without TextWorld's record: their scores and ends, stopped commands, rejected files and infos."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import gymnasium
 import pytest
 
 import games
-from games.textworld.engines.free_text_filter import FreeGuard
+from games.textworld.engines.command_filter import FreeTextFilter
 from games.textworld.env import TextWorld
 from games.textworld.generation.make_game import cached_game
 from games.textworld.validation.game_file import check_story
@@ -26,7 +26,7 @@ def stories(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
 
 @pytest.mark.parametrize("version", [3, 5, 8])
 def test_a_story_plays_from_its_opening_to_its_end(stories: dict[int, Path], version: int) -> None:
-    """Its score is known up to version 3 only, where the standard says where it is."""
+    """Its score is known up to version 3 only, where the standard defines its address."""
     (spec,) = games.resolve(str(stories[version]))
     assert games.resolve(spec.name) == [spec]
     env = spec.make()
@@ -49,7 +49,7 @@ def test_a_story_plays_from_its_opening_to_its_end(stories: dict[int, Path], ver
     assert env.reset()[0].startswith("Two Rooms")
 
 
-def test_chance_falls_alike_in_every_episode(stories: dict[int, Path]) -> None:
+def test_every_episode_draws_the_same_random_numbers(stories: dict[int, Path]) -> None:
     def play(env: gymnasium.Env[str, str]) -> list[str]:
         env.reset()
         return [env.step("wait")[0] for _ in range(5)]
@@ -85,13 +85,13 @@ def test_a_textworld_game_without_its_record_keeps_its_score(tmp_path: Path) -> 
     assert theirs[4]["won"] is True
 
 
-def test_a_game_that_is_named_like_textworlds_needs_its_record(tmp_path: Path) -> None:
+def test_a_file_named_like_textworlds_needs_its_record(tmp_path: Path) -> None:
     shutil.copy(cached_game("simple", {"seed": 7}), tmp_path / "tw-lone.z8")
     with pytest.raises(games.GameError, match=r"tw-lone.json: no such game file, TextWorld's record"):
         TextWorld(str(tmp_path / "tw-lone.z8"))
 
 
-def test_what_textworld_alone_knows_is_refused(stories: dict[int, Path]) -> None:
+def test_infos_of_textworld_are_rejected(stories: dict[int, Path]) -> None:
     with pytest.raises(games.GameError, match="without TextWorld's record has no 'policy_commands' to ask for"):
         TextWorld(str(stories[5]), infos=["policy_commands"])
 
@@ -132,17 +132,17 @@ def test_a_damaged_story_gets_one_line(stories: dict[int, Path], version: int) -
         "purloin bar",
     ],
 )
-def test_words_that_are_no_moves_are_stopped(command: str) -> None:
-    verdict = FreeGuard().check(command, ())
+def test_a_meta_verb_is_stopped(command: str) -> None:
+    verdict = FreeTextFilter().check(command, ())
     assert verdict.command is None and verdict.reply
-    assert "no move of the story" in str(verdict.reason)
+    assert "not a move of the story" in str(verdict.reason)
 
 
 @pytest.mark.parametrize("command", ["", "\\quit", "a. quit", "a\0b", "look\nquit", "é", "x" * 101])
-def test_characters_are_as_in_textworlds_own_games(command: str) -> None:
-    assert FreeGuard().check(command, ()).command is None
+def test_characters_are_checked_as_in_textworlds_games(command: str) -> None:
+    assert FreeTextFilter().check(command, ()).command is None
 
 
 @pytest.mark.parametrize("command", ["get all", " Enter the house ", "n", "say hello to the quitter", "then"])
-def test_any_other_words_pass_as_they_are(command: str) -> None:
-    assert FreeGuard().check(command, ()).command == command.strip()
+def test_all_other_words_pass_unchanged(command: str) -> None:
+    assert FreeTextFilter().check(command, ()).command == command.strip()

@@ -1,4 +1,4 @@
-"""An engine in a process of its own: the same answers, and nothing that happens to it reaches us."""
+"""An engine in a child process gives the same responses, and its failures do not harm this process."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from agents.play.baselines import WalkthroughAgent
 from agents.play.runner import EpisodeRunner
 from agents.protocol import Decision, EpisodeEnd, Turn
 from games import GameError
+from games.specs import make_textworld
 from games.textworld import env
 from games.textworld.engines import subprocess_engine
 from games.textworld.engines.protocol import INFOS
 from games.textworld.engines.stock import StockEngine
-from games.textworld.engines.subprocess_engine import IsolatedEngine
+from games.textworld.engines.subprocess_engine import SubprocessEngine
 from games.textworld.env import TextWorld
 from games.textworld.generation.make_game import cached_game
 from tests import ROOT
@@ -33,7 +34,7 @@ GAME = "textworld:coin?level=4&seed=1"
 
 @pytest.fixture
 def story(tmp_path: Path) -> Path:
-    """A game as TextWorld itself would have written it, without our mark."""
+    """A game as TextWorld itself writes it, without our mark."""
     made = cached_game("coin", {"level": 4, "seed": 1})
     shutil.copy(made, tmp_path / "tw-game.z8")
     record = json.loads(made.with_suffix(".json").read_text())
@@ -43,14 +44,14 @@ def story(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def engine(story: Path) -> Iterator[IsolatedEngine]:
-    engine = IsolatedEngine(story, INFOS, seconds=2)
+def engine(story: Path) -> Iterator[SubprocessEngine]:
+    engine = SubprocessEngine(story, INFOS, seconds=2)
     yield engine
     engine.close()
 
 
-def process_of(engine: object) -> int:
-    assert isinstance(engine, IsolatedEngine) and engine._process is not None
+def pid_of(engine: object) -> int:
+    assert isinstance(engine, SubprocessEngine) and engine._process is not None
     return engine._process.child.process.pid
 
 
@@ -66,18 +67,18 @@ def _signalled(process: int) -> bool:
     return True
 
 
-def test_it_answers_what_the_engine_inside_answers(story: Path, engine: IsolatedEngine) -> None:
+def test_it_responds_as_the_engine_inside(story: Path, engine: SubprocessEngine) -> None:
     alone = StockEngine(story, INFOS)
-    assert engine.facts == alone.facts
+    assert engine.game_info == alone.game_info
     assert engine.reset() == alone.reset()
-    for command in ("xyzzy", *alone.facts.walkthrough):
+    for command in ("xyzzy", *alone.game_info.walkthrough):
         assert engine.step(command) == alone.step(command)
     alone.close()
 
 
-def test_a_command_that_hangs_the_interpreter_is_one_error_and_the_next_episode_plays(engine: IsolatedEngine) -> None:
+def test_a_hanging_command_is_one_error_and_the_next_episode_plays(engine: SubprocessEngine) -> None:
     opening = engine.reset()
-    first = process_of(engine)
+    first = pid_of(engine)
     with pytest.raises(GameError, match=r"the game hangs \(no answer within 2 s\) at") as error:
         engine.step("\\help")
     assert "\n" not in str(error.value)
@@ -87,40 +88,40 @@ def test_a_command_that_hangs_the_interpreter_is_one_error_and_the_next_episode_
     assert engine.reset() == opening
 
 
-def test_a_child_that_dies_is_one_error_and_close_ends_a_child(engine: IsolatedEngine) -> None:
+def test_a_crashed_child_is_one_error_and_close_ends_a_child(engine: SubprocessEngine) -> None:
     opening = engine.reset()
-    os.kill(process_of(engine), signal.SIGKILL)
+    os.kill(pid_of(engine), signal.SIGKILL)
     with pytest.raises(GameError, match=r"crashed its interpreter \(SIGKILL\) at 'look'"):
         engine.step("look")
     assert engine.reset() == opening
-    last = process_of(engine)
+    last = pid_of(engine)
     engine.close()
     engine.close()
     assert not running(last)
 
 
-def test_a_story_on_which_the_library_exits_is_one_error(story: Path) -> None:
+def test_a_story_that_makes_the_library_exit_is_one_error(story: Path) -> None:
     story.write_bytes(story.read_bytes()[:5000])
     with pytest.raises(GameError, match=r"tw-game.z8: .* while it is loaded") as error:
-        IsolatedEngine(story)
+        SubprocessEngine(story)
     assert "\n" not in str(error.value)
 
 
 def test_loading_has_a_limit(story: Path) -> None:
     with pytest.raises(GameError, match=r"hangs \(no answer within 0.01 s\) while it is loaded"):
-        IsolatedEngine(story, loading=0.01)
+        SubprocessEngine(story, loading=0.01)
 
 
-def test_a_child_ends_with_its_input_and_writes_nothing_where_we_work(
+def test_a_child_ends_with_its_input_and_writes_nothing_in_the_working_folder(
     story: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    engine = IsolatedEngine(story, seconds=20)
+    engine = SubprocessEngine(story, seconds=20)
     engine.reset()
     assert engine._process is not None
     process = engine._process.child.process
-    engine.step("save")  # the gatekeeper would stop it
+    engine.step("save")  # the filter would stop it
     engine.step("tw-game")
     assert not list((tmp_path / "here").iterdir())
     assert process.stdin is not None
@@ -131,8 +132,8 @@ def test_a_child_ends_with_its_input_and_writes_nothing_where_we_work(
 
 def test_a_child_that_hangs_ends_with_a_killed_parent(story: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from games.textworld.engines.subprocess_engine import IsolatedEngine\n"
-        f"engine = IsolatedEngine(Path({str(story)!r})); engine.reset()\n"
+        "import sys; from pathlib import Path; from games.textworld.engines.subprocess_engine import SubprocessEngine\n"
+        f"engine = SubprocessEngine(Path({str(story)!r})); engine.reset()\n"
         "print(engine._process.child.process.pid, flush=True); engine.step('\\\\help')"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
@@ -149,22 +150,22 @@ def test_a_child_that_hangs_ends_with_a_killed_parent(story: Path) -> None:
 
 def test_an_answer_without_end_is_one_error(story: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess_engine, "MAX_ANSWER", 100)
-    with pytest.raises(GameError, match="prints without end while it is loaded"):
-        IsolatedEngine(story)
+    with pytest.raises(GameError, match="prints endlessly while it is loaded"):
+        SubprocessEngine(story)
 
 
-def test_others_files_are_played_alone_and_ours_here(story: Path) -> None:
-    ours, theirs = TextWorld(GAME), TextWorld(str(story))
-    assert not isinstance(ours._engine, IsolatedEngine)
-    assert isinstance(theirs._engine, IsolatedEngine)
+def test_files_of_others_are_played_in_a_child_process_and_ours_in_this_one(story: Path) -> None:
+    ours, theirs = make_textworld(GAME), TextWorld(str(story))
+    assert not isinstance(ours._engine, SubprocessEngine)
+    assert isinstance(theirs._engine, SubprocessEngine)
     text, info = ours.reset(seed=0)
     assert theirs.reset(seed=0) == (text, info)
     theirs.close()
 
 
-def test_a_file_whose_engine_failed_is_played_alone_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_whose_engine_failed_is_played_in_a_child_process_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(env, "_FAILED", set())
-    game = TextWorld(GAME)
+    game = make_textworld(GAME)
     game.reset(seed=0)
 
     def fail(command: str) -> None:
@@ -173,20 +174,20 @@ def test_a_file_whose_engine_failed_is_played_alone_from_then_on(monkeypatch: py
     monkeypatch.setattr(game._engine, "step", fail)
     with pytest.raises(GameError, match="out of order"):
         game.step("look")
-    again = TextWorld(GAME)
-    assert isinstance(again._engine, IsolatedEngine)
+    again = make_textworld(GAME)
+    assert isinstance(again._engine, SubprocessEngine)
     again.close()
 
 
 @dataclass
 class Spec:
-    """A game file for the runner; keeps what it made."""
+    """A game file for the runner that stores the environments it made."""
 
     name: str
     made: list[TextWorld] = field(default_factory=list)
 
     def make(self, *, max_turns: int | None = None, infos: Sequence[str] = ()) -> TextWorld:
-        self.made.append(TextWorld(self.name, max_turns=max_turns, infos=infos))
+        self.made.append(make_textworld(self.name, max_turns=max_turns, infos=infos))
         return self.made[-1]
 
 
@@ -199,7 +200,7 @@ class Accident(WalkthroughAgent):
 
     def act(self, turns: Sequence[Turn]) -> list[Decision]:
         if any(turn.episode == 0 and not turn.first for turn in turns):
-            os.kill(process_of(self._spec.made[0]._engine), signal.SIGKILL)
+            os.kill(pid_of(self._spec.made[0]._engine), signal.SIGKILL)
             time.sleep(0.1)
         return super().act(turns)
 
@@ -208,7 +209,7 @@ class Accident(WalkthroughAgent):
         super().end(endings)
 
 
-def test_the_runner_ends_the_episode_of_a_dead_process_and_goes_on_with_the_others(story: Path) -> None:
+def test_the_runner_ends_the_episode_of_a_dead_process_and_continues_the_others(story: Path) -> None:
     theirs, ours = Spec(str(story)), Spec(GAME)
     agent = Accident(theirs)
     with EpisodeRunner([theirs, ours], seed=1, parallel=2) as arena:

@@ -1,4 +1,4 @@
-"""Curricula: the same folder however it came about, splits without overlap, manifests that are verified."""
+"""Curricula: reproducible folders, disjoint splits, verified manifests."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ import pytest
 import games
 from games.textworld.generation.dataset import Progress
 from games.textworld.generation.make_game import canonical_hash, make_game
-from games.textworld.generation.manifest import Entry, split_of
+from games.textworld.generation.manifest import ManifestEntry, split_of
 
 REQUEST = {"family": "treasure", "levels": [1, 2], "per_level": 2, "split": "train", "seed": 4}
 
 
-def make(out: Path, **changes: object) -> list[Entry]:
+def make(out: Path, **changes: object) -> list[ManifestEntry]:
     return games.generate(out, **{**REQUEST, **changes})  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished curriculum; tests that change it work on a copy."""
+    """A finished curriculum; tests that change it use a copy."""
     out = tmp_path_factory.mktemp("curricula") / "train"
     seen: list[Progress] = []
     entries = make(out, workers=1, on_progress=seen.append)
@@ -49,7 +49,7 @@ def copy(folder: Path, to: Path) -> Path:
     return to
 
 
-def test_a_curriculum_holds_what_was_asked_for_and_resolves_in_order(folder: Path) -> None:
+def test_curriculum_holds_the_requested_games_and_resolves_in_order(folder: Path) -> None:
     entries = games.load_manifest(folder / "manifest.jsonl")
     assert [(e.family, e.level, e.split) for e in entries] == [("treasure", level, "train") for level in (1, 1, 2, 2)]
     assert len({entry.hash for entry in entries}) == 4
@@ -65,7 +65,7 @@ def test_a_curriculum_holds_what_was_asked_for_and_resolves_in_order(folder: Pat
     assert again.reset(seed=0) == specs[0].make().reset(seed=0)
 
 
-def test_a_killed_run_is_continued_to_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+def test_killed_run_resumes_to_the_same_bytes(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     code = (
         "import sys, json, games\n"
@@ -85,12 +85,12 @@ def test_a_killed_run_is_continued_to_the_same_bytes(folder: Path, tmp_path: Pat
     child.stdout.close()
     assert not (out / "manifest.jsonl").exists()
     with (out / "journal.jsonl").open("a") as journal:
-        journal.write('{"key": "2-1", "verd')  # a torn line
+        journal.write('{"key": "2-1", "verd')  # a line cut off
     make(out, workers=2)
     assert contents(out) == contents(folder)
 
 
-def test_a_finished_curriculum_is_returned_and_another_request_is_refused(folder: Path) -> None:
+def test_finished_curriculum_is_returned_and_another_request_raises(folder: Path) -> None:
     before = contents(folder)
     assert make(folder) == games.load_manifest(folder / "manifest.jsonl")
     for change in ({"seed": 5}, {"split": "valid"}, {"levels": [1]}, {"settings": {"goal": "none"}}):
@@ -99,16 +99,16 @@ def test_a_finished_curriculum_is_returned_and_another_request_is_refused(folder
     assert contents(folder) == before
 
 
-def test_splits_share_no_game_whatever_their_seeds(folder: Path, tmp_path: Path) -> None:
+def test_splits_share_no_game_at_any_seed(folder: Path, tmp_path: Path) -> None:
     entries = games.load_manifest(folder / "manifest.jsonl")
     for split in ("valid", "test"):
         entries += make(tmp_path / split, split=split, levels=[1], per_level=1, workers=2, seed=7)
     hashes = {split: {e.hash for e in entries if e.split == split} for split in ("train", "valid", "test")}
-    assert [len(found) for found in hashes.values()] == [4, 1, 1]
+    assert [len(of_split) for of_split in hashes.values()] == [4, 1, 1]
     assert all(split_of(entry.hash) == entry.split for entry in entries)
 
 
-def test_a_folder_with_other_contents_is_refused_untouched(tmp_path: Path) -> None:
+def test_folder_with_other_contents_raises_and_stays_untouched(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(games.GameError, match="not empty"):
         make(tmp_path)
@@ -131,12 +131,12 @@ def test_a_folder_with_other_contents_is_refused_untouched(tmp_path: Path) -> No
         ({"settings": {"seed": "3"}}, "option of its own"),
     ],
 )
-def test_a_mistaken_request_gets_one_line(change: dict[str, object], message: str, tmp_path: Path) -> None:
+def test_invalid_request_raises(change: dict[str, object], message: str, tmp_path: Path) -> None:
     with pytest.raises(games.GameError, match=message):
         make(tmp_path / "out", **change)
 
 
-def test_a_level_with_too_few_games_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_level_with_too_few_games_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("games.textworld.generation.dataset.PATIENCE", 2)
     monkeypatch.setattr("games.textworld.generation.dataset._seed", lambda request, level, number: 0)
     split = split_of(canonical_hash(make_game("treasure", {"seed": 0})))
@@ -160,7 +160,7 @@ MISTAKES: dict[str, tuple[Callable[[str], str], str]] = {
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistaken_manifest_gets_one_line(name: str, folder: Path, tmp_path: Path) -> None:
+def test_invalid_manifest_raises_one_line(name: str, folder: Path, tmp_path: Path) -> None:
     change, message = MISTAKES[name]
     manifest = copy(folder, tmp_path / "copy") / "manifest.jsonl"
     manifest.write_text(change(manifest.read_text()))
@@ -169,7 +169,7 @@ def test_a_mistaken_manifest_gets_one_line(name: str, folder: Path, tmp_path: Pa
     assert "\n" not in str(error.value)
 
 
-def test_a_changed_game_file_is_noticed(folder: Path, tmp_path: Path) -> None:
+def test_changed_game_file_raises(folder: Path, tmp_path: Path) -> None:
     out = copy(folder, tmp_path / "copy")
     record = out / "tw-treasure-level1-0001.json"
     record.write_text(record.read_text().replace("open", "0pen", 1))
@@ -177,7 +177,7 @@ def test_a_changed_game_file_is_noticed(folder: Path, tmp_path: Path) -> None:
         games.resolve(str(out))
 
 
-def test_a_split_can_be_picked_from_a_manifest(folder: Path) -> None:
+def test_one_split_can_be_selected_from_a_manifest(folder: Path) -> None:
     assert len(games.resolve(str(folder), split="train")) == 4
     with pytest.raises(games.GameError, match="no game of the test split; it holds: train"):
         games.resolve(str(folder), split="test")

@@ -1,4 +1,4 @@
-"""Generated games: winnable, the same in every process, told apart by what happens in them."""
+"""Generated games: winnable, the same in every process, identified by a canonical hash."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ EASY = {
 }
 
 
-def test_every_family_is_in_these_tests() -> None:
+def test_these_tests_cover_every_family() -> None:
     assert set(EASY) == set(FAMILIES)
 
 
 @pytest.mark.parametrize("name", EASY)
-def test_the_walkthrough_is_admissible_and_wins_with_the_whole_score(name: str) -> None:
-    text, objective = wins_by_its_walkthrough(f"textworld:{name}?{EASY[name]}")
+def test_walkthrough_is_admissible_and_wins_the_maximum_score(name: str) -> None:
+    text, objective = play_walkthrough(f"textworld:{name}?{EASY[name]}")
     assert "$$$" not in text
     assert objective in text
 
 
-def wins_by_its_walkthrough(game: str) -> tuple[str, str]:
-    """The game's opening text and its objective."""
+def play_walkthrough(game: str) -> tuple[str, str]:
+    """Win a game by its walkthrough; return its opening text and objective."""
     env = games.resolve(game)[0].make(infos=["inventory", "description"])
     opening, info = env.reset(seed=0)
     assert info["description"]
@@ -66,14 +66,14 @@ for name, values in (("treasure", {"seed": 1, "level": 11}), ("cooking", {"seed"
 """
 
 
-def test_an_apostrophe_that_inform_prints_as_a_quote_is_no_fault() -> None:
+def test_apostrophe_that_inform_prints_as_a_quote_is_accepted() -> None:
     env = games.resolve("textworld:coin?level=8&seed=2")[0].make()
     text, info = env.reset(seed=0)
     env.close()
     assert "you've" in info["objective"] and 'you"ve' in text, "else this game tests nothing"
 
 
-def test_bytes_do_not_depend_on_process_hash_seed_or_what_was_made_before(tmp_path: Path) -> None:
+def test_bytes_do_not_depend_on_process_hash_seed_or_earlier_games(tmp_path: Path) -> None:
     def start(seed: str) -> subprocess.Popen[str]:
         environment = {**os.environ, "PYTHONHASHSEED": seed, "ACTDE_CACHE": str(tmp_path / seed)}
         return subprocess.Popen([sys.executable, "-c", CODE], stdout=subprocess.PIPE, text=True, env=environment)
@@ -89,7 +89,7 @@ def test_bytes_do_not_depend_on_process_hash_seed_or_what_was_made_before(tmp_pa
         assert line == f"{made.name} {hashlib.sha256(data).hexdigest()}"
 
 
-def test_two_processes_that_want_one_game_make_it_once(tmp_path: Path) -> None:
+def test_two_processes_make_the_same_game_once(tmp_path: Path) -> None:
     code = (
         "from games.textworld.generation import make_game as making\n"
         "real = making.write_game\n"
@@ -106,16 +106,16 @@ def test_two_processes_that_want_one_game_make_it_once(tmp_path: Path) -> None:
     assert "".join(outputs) == "made\n"
 
 
-def test_a_seed_whose_own_game_is_faulty_names_a_sound_one() -> None:
+def test_seed_with_a_faulty_game_gives_a_sound_one() -> None:
     with pytest.raises(making.FaultyGameError, match="limited edition key"):
         making.write_game(make_game("quest", {"level": 6, "seed": 2000000004}), Path("never") / "written.z8")
-    told, untold = (f"textworld:quest?level=6&seed=2000000004&goal={goal}" for goal in ("detailed", "none"))
-    for game in (told, untold):
-        wins_by_its_walkthrough(game)
-    assert game_hash(games.resolve(told)[0]) == game_hash(games.resolve(untold)[0])
+    with_goal, without_goal = (f"textworld:quest?level=6&seed=2000000004&goal={goal}" for goal in ("detailed", "none"))
+    for game in (with_goal, without_goal):
+        play_walkthrough(game)
+    assert game_hash(games.resolve(with_goal)[0]) == game_hash(games.resolve(without_goal)[0])
 
 
-def test_where_all_that_a_seed_names_is_faulty_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_seed_with_faulty_games_only_raises(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ACTDE_CACHE", str(tmp_path))
     checker = "games.textworld.validation.playthrough_check.find_own_problem"
     monkeypatch.setattr(checker, lambda story, record: "nothing works")
@@ -125,14 +125,14 @@ def test_where_all_that_a_seed_names_is_faulty_it_says_so(monkeypatch: pytest.Mo
     assert not list(tmp_path.rglob("*.z8"))
 
 
-def test_the_canonical_hash_sees_what_happens_and_not_how_it_is_told() -> None:
+def test_canonical_hash_depends_on_the_game_and_not_on_its_wording() -> None:
     base = canonical_hash(make_game("quest", {"level": 2, "seed": 5}))
     assert canonical_hash(make_game("quest", {"level": 2, "seed": 5, "goal": "none"})) == base
     assert canonical_hash(make_game("quest", {"level": 2, "seed": 6})) != base
     assert canonical_hash(make_game("quest", {"level": 3, "seed": 5})) != base
 
 
-def test_settings_that_allow_no_game_get_one_line() -> None:
+def test_settings_without_a_game_raise_one_line() -> None:
     with pytest.raises(GameError, match="expected at most recipe=1") as error:
         games.resolve("textworld:cooking?recipe=1&take=2")[0].make()
     assert "\n" not in str(error.value)

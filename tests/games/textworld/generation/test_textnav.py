@@ -1,4 +1,4 @@
-"""The Text-Nav task keeps what LMRL-Gym's paper says of it, and shows as much as its setting says."""
+"""The Text-Nav task follows LMRL-Gym's paper, and `observed` controls what a turn shows."""
 
 import contextlib
 import json
@@ -13,12 +13,12 @@ from games.textworld.generation.make_game import cached_game, canonical_hash, ma
 from games.textworld.generation.textnav import FURNITURE, OBJECTIVE, ROOMS
 
 
-def begun(game: str) -> tuple[gymnasium.Env[str, str], str, dict[str, Any]]:
+def begin(game: str) -> tuple[gymnasium.Env[str, str], str, dict[str, Any]]:
     env = games.resolve(game)[0].make(infos=("policy_commands",))
     return (env, *env.reset(seed=0))
 
 
-def test_ten_rooms_of_one_house_and_a_drawn_beginning() -> None:
+def test_house_of_ten_rooms_with_a_random_first_room() -> None:
     made = [make_game("textnav", {"level": 1, "seed": seed}) for seed in range(40)]
     assert {info.name for info in made[0].infos.values() if info.type == "r"} == set(ROOMS)
     assert len(set(ROOMS)) == 10
@@ -30,8 +30,8 @@ def test_ten_rooms_of_one_house_and_a_drawn_beginning() -> None:
 
 
 @pytest.mark.parametrize("level", [1, 2])
-def test_the_reward_is_one_for_the_food_in_the_fridge_and_nothing_before(level: int, game_cache: Path) -> None:
-    env, _, info = begun(f"textworld:textnav?level={level}&seed=1")
+def test_only_the_food_in_the_fridge_earns_a_reward(level: int, game_cache: Path) -> None:
+    env, _, info = begin(f"textworld:textnav?level={level}&seed=1")
     assert info["policy_commands"] == info["extra.walkthrough"]
     steps = [env.step(command) for command in info["extra.walkthrough"]]
     assert [reward for _, reward, *_ in steps] == [*([0.0] * (len(steps) - 1)), 1.0]
@@ -39,9 +39,9 @@ def test_the_reward_is_one_for_the_food_in_the_fridge_and_nothing_before(level: 
     assert terminated and last["won"] and last["max_score"] == 1
 
 
-def test_what_is_held_and_the_room_are_shown_in_full_only(game_cache: Path) -> None:
-    full, shown, info = begun("textworld:textnav?seed=1")
-    part, hidden, _ = begun("textworld:textnav?seed=1&observed=part")
+def test_room_and_inventory_are_shown_when_fully_observed_only(game_cache: Path) -> None:
+    full, shown, info = begin("textworld:textnav?seed=1")
+    part, hidden, _ = begin("textworld:textnav?seed=1&observed=part")
     assert shown == f"{OBJECTIVE}\n\n-= Kitchen =-\nYou are carrying nothing.\n{hidden.removeprefix(OBJECTIVE).strip()}"
     assert hidden.startswith(OBJECTIVE)
     way: list[str] = info["extra.walkthrough"]
@@ -52,23 +52,23 @@ def test_what_is_held_and_the_room_are_shown_in_full_only(game_cache: Path) -> N
         assert held.startswith("You are carrying")
         assert hidden == "\n".join(here)
         assert "Exits: " in hidden
-    assert "stale food" in hidden and "nothing" in held, "what was dropped lies in the room"
+    assert "stale food" in hidden and "nothing" in held, "a dropped thing lies in the room"
 
 
-def test_without_the_objective_the_opening_is_the_state(game_cache: Path) -> None:
-    _, shown, info = begun("textworld:textnav?seed=1&goal=none")
+def test_without_objective_the_opening_is_the_state(game_cache: Path) -> None:
+    _, shown, info = begin("textworld:textnav?seed=1&goal=none")
     assert info["objective"] == ""
     assert shown.startswith("-= Kitchen =-")
 
 
-def test_every_piece_of_furniture_stands_in_a_room_that_is_there() -> None:
+def test_furniture_stands_in_existing_rooms() -> None:
     assert set(FURNITURE) <= set(ROOMS)
     names = [name for piece in FURNITURE.values() for name in (piece[0], *piece[2])]
     assert len(set(names)) == len(names)
 
 
 @pytest.mark.parametrize("mark", [5, [], {"family": "textnav"}, {"family": "textnav", "settings": 3}])
-def test_a_foreign_record_with_a_mark_of_another_form_is_played_as_it_is(mark: Any, tmp_path: Path) -> None:
+def test_foreign_record_with_another_mark_is_played_unchanged(mark: Any, tmp_path: Path) -> None:
     made = cached_game("coin", {"level": 2, "seed": 1})
     story = tmp_path / "tw-foreign.z8"
     story.write_bytes(made.read_bytes())

@@ -1,4 +1,4 @@
-"""What makes generation quick changes no game, and the game that it makes is checked."""
+"""The patches that speed up generation change no game, and every generated game is checked."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from games.errors import GameError
 from games.textworld.generation import make_game as making
 from games.textworld.generation.make_game import canonical_hash, make_game
 from games.textworld.upstream.compile import compile_story
-from games.textworld.upstream.rule_simulation import Rehearsal
+from games.textworld.upstream.rule_simulation import RuleSimulation
 from games.textworld.validation import playthrough_check
 
 
-def spelled(name: str, level: int, seed: int) -> str:
-    """All that a game file says of the game, but for the order of sets."""
+def serialized(name: str, level: int, seed: int) -> str:
+    """All that a game file holds of the game, except for the order of sets."""
     game = make_game(name, {"level": level, "seed": seed})
     return json.dumps([canonical_hash(game), making._record(game, "").decode()])
 
 
 @pytest.mark.parametrize(("name", "level"), [("simple", 1), ("simple", 6), ("coin", 7), ("coin", 103), ("cooking", 7)])
-def test_the_rules_find_the_actions_that_compiling_and_playing_finds(
+def test_simulating_the_rules_finds_the_actions_that_compiling_and_playing_finds(
     name: str, level: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from textworld import GameMaker
 
     with monkeypatch.context() as patched:
         patched.setattr(GameMaker, "compile", lambda maker, path: pytest.fail("compiled"))
-        quick = spelled(name, level, 3)
+        fast = serialized(name, level, 3)
     monkeypatch.setattr(making, "without_compiling", contextlib.nullcontext)
-    assert quick == spelled(name, level, 3)
+    assert fast == serialized(name, level, 3)
 
 
 @pytest.mark.parametrize(("name", "level"), [("treasure", 14), ("treasure", 21), ("quest", 6), ("quest", 8)])
-def test_the_quicker_search_finds_the_same_quest(name: str, level: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    quick = spelled(name, level, 1)
+def test_the_fast_search_finds_the_same_quest(name: str, level: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    fast = serialized(name, level, 1)
     monkeypatch.setattr(making, "quicker_chaining", contextlib.nullcontext)
-    assert quick == spelled(name, level, 1)
+    assert fast == serialized(name, level, 1)
 
 
-def test_a_walkthrough_that_the_rules_do_not_follow_is_left_to_textworld(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_walkthrough_that_the_rules_do_not_decide_is_compiled_and_played(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[str] = []
 
-    def unsure(self: Rehearsal, command: str) -> tuple[Any, str]:
+    def unsure(self: RuleSimulation, command: str) -> tuple[Any, str]:
         return None, ""
 
     from textworld import GameMaker
@@ -57,14 +57,14 @@ def test_a_walkthrough_that_the_rules_do_not_follow_is_left_to_textworld(monkeyp
         return compile_game(maker, path)
 
     monkeypatch.setattr(GameMaker, "compile", compile_and_count)
-    monkeypatch.setattr(Rehearsal, "step", unsure)
-    slow = spelled("coin", 2, 3)
+    monkeypatch.setattr(RuleSimulation, "step", unsure)
+    slow = serialized("coin", 2, 3)
     monkeypatch.undo()
     assert len(compiled) == 1
-    assert slow == spelled("coin", 2, 3)
+    assert slow == serialized("coin", 2, 3)
 
 
-def test_the_story_is_the_one_that_textworld_compiles(tmp_path: Any) -> None:
+def test_the_story_equals_textworlds(tmp_path: Any) -> None:
     from textworld.generator.inform7 import compile_inform7_game, generate_inform7_source
 
     source = generate_inform7_source(make_game("treasure", {"level": 11, "seed": 1}))
@@ -97,11 +97,11 @@ def test_a_sound_game_has_no_problem(sound: tuple[bytes, dict[str, Any]]) -> Non
     ("commands", "problem"),
     [
         (lambda way: way[:-1], "does not win"),
-        (lambda way: ["take moon", *way], "which is not possible"),
-        (lambda way: ["examine me", *way], "which is not possible"),
+        (lambda way: ["take moon", *way], "is not admissible"),
+        (lambda way: ["examine me", *way], "is not admissible"),
     ],
 )
-def test_a_walkthrough_that_does_not_do_it_is_a_problem(
+def test_a_walkthrough_that_does_not_win_is_a_problem(
     commands: Any, problem: str, sound: tuple[bytes, dict[str, Any]]
 ) -> None:
     story, record = sound

@@ -1,4 +1,4 @@
-"""Game files: damaged, foreign, misnamed and mismatched ones get one line and never reach the C library."""
+"""Damaged, foreign, misnamed and mismatched game files raise one line and never reach the C library."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Damage = Callable[[Path], object]
 
 @pytest.fixture
 def story(tmp_path: Path) -> Path:
-    """A sound game of ours in a folder of its own."""
+    """A sound generated game in a folder of its own."""
     made = cached_game("simple", {"seed": 7})
     for suffix in (".z8", ".json"):
         shutil.copy(made.with_suffix(suffix), tmp_path / f"tw-game{suffix}")
@@ -27,7 +27,7 @@ def story(tmp_path: Path) -> Path:
 
 
 def foreign(story: Path) -> Path:
-    """The same game without our mark, as TextWorld itself would have written it."""
+    """Remove the mark of this project, so that TextWorld itself could have written the game."""
     record = json.loads(story.with_suffix(".json").read_text())
     del record["metadata"]["actde"]
     story.with_suffix(".json").write_text(json.dumps(record))
@@ -79,7 +79,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_a_damaged_game_gets_one_line(name: str, story: Path) -> None:
+def test_damaged_game_raises_one_line(name: str, story: Path) -> None:
     damage, message = DAMAGES[name]
     damage(story)
     with pytest.raises(GameError, match=message) as error:
@@ -88,7 +88,7 @@ def test_a_damaged_game_gets_one_line(name: str, story: Path) -> None:
     assert story.stem in str(error.value)
 
 
-def test_a_sound_file_plays_by_either_of_its_names_and_by_its_folder(story: Path) -> None:
+def test_sound_game_plays_by_either_file_name_and_by_its_folder(story: Path) -> None:
     for game in (story, story.with_suffix(".json"), story.parent):
         (spec,) = resolve(str(game))
         assert resolve(spec.name) == [spec]
@@ -96,7 +96,7 @@ def test_a_sound_file_plays_by_either_of_its_names_and_by_its_folder(story: Path
         assert "TextWorld" in spec.make().reset(seed=0)[0]
 
 
-def test_a_name_without_tw_changes_no_text(story: Path) -> None:
+def test_file_name_without_tw_changes_no_text(story: Path) -> None:
     expected = TextWorld(str(story)).reset(seed=0)
     for suffix in (".z8", ".json"):
         story.with_suffix(suffix).rename(story.with_name(f"my game{suffix}"))
@@ -104,14 +104,14 @@ def test_a_name_without_tw_changes_no_text(story: Path) -> None:
     assert env.reset(seed=0) == expected
 
 
-def test_a_foreign_pair_is_played_once_and_then_remembered(story: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_foreign_game_is_checked_once(story: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     foreign(story)
     assert game_file.check(story) == game_file.FOREIGN
     monkeypatch.setattr("subprocess.run", None)
     assert TextWorld(str(story)).reset(seed=0)[1]["max_score"] == 7
 
 
-def test_a_foreign_story_with_another_games_record_is_refused(story: Path) -> None:
+def test_foreign_story_with_another_games_record_raises(story: Path) -> None:
     other = cached_game("simple", {"seed": 1})
     shutil.copy(other.with_suffix(".json"), story.with_suffix(".json"))
     foreign(story)
@@ -120,7 +120,7 @@ def test_a_foreign_story_with_another_games_record_is_refused(story: Path) -> No
 
 
 @pytest.mark.parametrize("noise_from", [6, 4, 14])
-def test_a_foreign_story_of_noise_harms_only_a_child_process(story: Path, noise_from: int) -> None:
+def test_foreign_story_of_noise_crashes_a_child_process_only(story: Path, noise_from: int) -> None:
     """The header is sound and the checksum right, but what the header points to is noise."""
     foreign(story)
     data = bytearray(story.read_bytes())
@@ -133,14 +133,14 @@ def test_a_foreign_story_of_noise_harms_only_a_child_process(story: Path, noise_
     assert "\n" not in str(error.value)
 
 
-def test_a_damaged_copy_in_the_cache_is_made_anew(game_cache: Path) -> None:
+def test_damaged_copy_in_the_cache_is_replaced(game_cache: Path) -> None:
     made = cached_game("treasure", {"seed": 0})
     sound = made.read_bytes()
     made.write_bytes(sound[:1000])
     assert cached_game("treasure", {"seed": 0}).read_bytes() == sound
 
 
-def test_a_cache_that_cannot_be_written_gets_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unwritable_cache_raises_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("ACTDE_CACHE", str(tmp_path / "file"))
     with pytest.raises(GameError, match="ACTDE_CACHE"):
