@@ -42,8 +42,8 @@ class PairedAgent:
         chosen = self.trained.sample(turns, ours)
         for agent, outputs in ((self.trained, ours), (self.initial, theirs)):
             agent.commit(turns, outputs, [command for _, command in chosen])
-        read = by_token if self.credit == "token" else by_command
-        self._turns += [read(mine, first) for mine, first in zip(ours, theirs, strict=True) if mine.trie.branching]
+        to_arrays = by_token if self.credit == "token" else by_command
+        self._turns += [to_arrays(mine, first) for mine, first in zip(ours, theirs, strict=True) if mine.trie.branching]
         return [decision for decision, _ in chosen]
 
     def end(self, endings: Sequence[EpisodeEnd]) -> None:
@@ -85,13 +85,13 @@ def by_command(mine: TurnOutputs, first: TurnOutputs) -> NodeArrays:
     different = sorted(set(trie.first_with_same_tokens))
 
     def summed(logprobs: Floats) -> Floats:
-        found = [[sum(logprobs[choice] for choice in trie.paths[i]) for i in different]]
-        commands: Floats = log_softmax(np.array(found), axis=1)
+        sums = [[sum(logprobs[choice] for choice in trie.paths[i]) for i in different]]
+        commands: Floats = log_softmax(np.array(sums), axis=1)
         return commands
 
     last = [trie.paths[i][-1] for i in different]
-    found = None if q is None else np.array([[q[choice] for choice in last]])
-    return np.ones(1), summed(mine.logprobs), summed(first.logprobs), found
+    last_q = None if q is None else np.array([[q[choice] for choice in last]])
+    return np.ones(1), summed(mine.logprobs), summed(first.logprobs), last_q
 
 
 def _stacked(parts: Sequence[Floats], padding: float) -> Floats:

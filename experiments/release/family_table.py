@@ -55,7 +55,7 @@ def measure(name: str, level: int, candidates: int) -> dict[str, Any]:
     """Return sizes and number of distinct games of one level, with seeds 0 to `candidates` - 1."""
     if any(name == family and level >= slow for family, slow in SLOW):
         candidates = max(candidates // 5, 2)
-    found: dict[str, list[int]] = {key: [] for key in MEASURES}
+    values: dict[str, list[int]] = {key: [] for key in MEASURES}
     hashes: set[str] = set()
     impossible = 0
     for seed in range(candidates):
@@ -66,10 +66,10 @@ def measure(name: str, level: int, candidates: int) -> dict[str, Any]:
             continue
         hashes.add(canonical_hash(game))
         for key, value in _measured(game).items():
-            found[key].append(value)
-    shown = {key: [min(x), int(statistics.median_low(x)), max(x)] for key, x in found.items() if x}
+            values[key].append(value)
+    spreads = {key: [min(x), int(statistics.median_low(x)), max(x)] for key, x in values.items() if x}
     return {"family": name, "level": level, "settings": FAMILIES[name].preset(level), "candidates": candidates,
-            "impossible": impossible, "different": len(hashes), "found": shown}  # fmt: skip
+            "impossible": impossible, "different": len(hashes), "found": spreads}  # fmt: skip
 
 
 def states(name: str, level: int, candidates: int) -> int | None:
@@ -87,10 +87,10 @@ def _states(game: Any) -> int | None:
         graph = TransitionGraph(story, ())
         graph.acquire()
         try:
-            found = crawl(graph, STATES)
+            crawled = crawl(graph, STATES)
         finally:
             graph.release()
-    return found.states if found.complete else None
+    return crawled.states if crawled.complete else None
 
 
 def _measured(game: Any) -> dict[str, int]:
@@ -146,10 +146,10 @@ def _cells(row: Mapping[str, Any]) -> list[object]:
     return [row["level"], f"`{settings}`", *spreads, states, *counts]
 
 
-def _spread(found: Sequence[int] | None) -> str:
-    if found is None:
+def _spread(spread: Sequence[int] | None) -> str:
+    if spread is None:
         return ""
-    low, middle, high = found
+    low, middle, high = spread
     return str(middle) if low == high else f"{middle} ({low} to {high})"
 
 

@@ -23,7 +23,7 @@ from agents.config import ModelConfig
 from agents.model.build import SCRATCH
 from agents.play.evaluate import Evaluation, evaluate
 from agents.protocol import AgentError
-from agents.storage.checkpoint import load_agent, newest, read_json, save_agent
+from agents.storage.checkpoint import AGENT, load_agent, newest, read_json, save_agent
 from agents.storage.run_folder import read_metrics
 from experiments.card.held_out import training_games
 from experiments.tables import interval, table
@@ -38,7 +38,7 @@ DESCRIPTION = ("name", "prompt", "mode", "context", "made_by")
 
 def ship(run: Path, out: Path, game: str, *, episodes: int, command: str) -> None:
     """Write the agent of `run` and its model card into `out`; `game` names the held-out games of its evaluation."""
-    about = read_json(newest(run) / "agent.json")
+    about = read_json(newest(run) / AGENT)
     agent = load_agent(run)
     trained_on = training_games(about)
     seen = [spec.name for spec in games.resolve(game) if game_hash(spec) in trained_on]
