@@ -172,5 +172,4 @@ def tradeoff_figure(rows: Rows, path: Path) -> None:
 
 
 def _success_rate(row: Row) -> float:
-    rate: float = row["evaluation"]["sampled"]["success_rate"]["value"]
-    return rate
+    return float(row["evaluation"]["sampled"]["success_rate"]["value"])

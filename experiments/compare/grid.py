@@ -19,8 +19,8 @@ from experiments.compare.runs import GridRun
 from games.worker_pool import WorkerPool
 
 CURVES = (
-    "iteration", "episodes", "env_steps", "seconds", "success", "recent_success", "level", "agreement", "kept", "reward",
-    "normalized_score", "steps", "bonus_share", "turn_entropy", "value", "q_value", "advantage_abs",
+    "iteration", "episodes", "env_steps", "seconds", "success", "recent_success", "level", "agreement", "kept",
+    "reward", "normalized_score", "steps", "bonus_share", "turn_entropy", "value", "q_value", "advantage_abs",
 )  # fmt: skip
 """Metrics of every iteration that results store, besides the shares of strategies (`share_NAME`)."""
 
