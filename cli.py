@@ -353,7 +353,7 @@ def reproduce(
     from experiments.reproduce import report
     from terminal import display
 
-    names = reproduction.chosen(part)
+    names = reproduction.part_names(part)
     if (folder / report.RESULTS).exists():
         report.check(folder, names, quick=quick)
     folder.mkdir(parents=True, exist_ok=True)
@@ -364,8 +364,8 @@ def reproduce(
             outcome = run(seed=seed, quick=quick, folder=folder, workers=workers, progress=progress)
         seconds = round(time.monotonic() - begin if outcome.seconds is None else outcome.seconds, 1)
         versions = report.versions()
-        made = report.Made(command=console.typed(), seed=seed, quick=quick, seconds=seconds, versions=versions)
-        findings = report.write(folder, name, made, outcome)
+        info = report.RunInfo(command=console.typed(), seed=seed, quick=quick, seconds=seconds, versions=versions)
+        findings = report.write(folder, name, info, outcome)
     console.show([display.verdicts(report.counts(findings)), f"the report is in {folder / report.README}"])
 
 
