@@ -116,12 +116,12 @@ def _card(document: Path, names: str | None, tasks: str | None, episodes: int, *
     from experiments.card.document import markdown
     from experiments.card.rows import play as play_rows
     from experiments.card.rows import players
-    from experiments.card.tasks import chosen
+    from experiments.card.tasks import select_tasks
     from games.files import atomic_write
 
     if document.suffix != ".md":
         raise typer.BadParameter(f"--out expects NAME.md, got {document}")
-    path, played, wanted = document.with_suffix(".json"), chosen(tasks), players(names, console.note)
+    path, played, wanted = document.with_suffix(".json"), select_tasks(tasks), players(names, console.note)
     with console.reporting("card") as report, console.resumable():
         for results in play_rows(path, played, wanted, episodes=episodes, progress=report):
             atomic_write(document, markdown(results))
@@ -254,14 +254,14 @@ def compare(
     """
     from agents.training import presets
     from experiments.compare import grid, report
-    from experiments.compare.runs import cells, parse_values
+    from experiments.compare.runs import grid_runs, parse_values
     from games import parse_levels
 
     layers = layers_of(given, {"config": config})
     presets.from_layers(layers)  # an error names the file
     given = presets.merged([layer for layer in layers if layer.origin in (str(config), presets.GIVEN)])
     name, values = parse_values(vary)
-    wanted = cells(optimizers.split(","), parse_levels(seeds), name, values, given)
+    wanted = grid_runs(optimizers.split(","), parse_levels(seeds), name, values, given)
     grid.check(wanted, given, tests)
     with console.progress("runs", len(wanted)) as advance, console.resumable():
 

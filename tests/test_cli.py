@@ -185,7 +185,7 @@ def test_the_card_is_played_once_and_written_again(tmp_path: Path) -> None:
     arguments += ["--out", str(tmp_path / "card.md")]
     assert answer(*arguments) == f"the card is in {tmp_path / 'card.md'}\n"
     document, results = (tmp_path / "card.md").read_text(), (tmp_path / "card.json").read_text()
-    assert "| walkthrough | untold | 1.00" in document
+    assert "| walkthrough | without objective | 1.00" in document
     (tmp_path / "card.md").unlink()
     assert json.loads(answer(*arguments, "--json")) == json.loads(results)
     assert (tmp_path / "card.md").read_text() == document

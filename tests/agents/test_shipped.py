@@ -26,7 +26,7 @@ def test_a_shipped_agent_is_small_safe_and_documented(folder: Path) -> None:
     files = {path.name: path.stat().st_size for path in folder.iterdir()}
     assert set(files) == {"agent.json", "model.safetensors", "tokenizer.json", "README.md"}
     about = json.loads((folder / "agent.json").read_text())
-    assert sum(files.values()) < ship.MOST["adapter" if about["model"]["lora"] else "whole"]
+    assert sum(files.values()) < ship.MAX_BYTES["adapter" if about["model"]["lora"] else "whole"]
     assert bool(about["model"]["lora"]) == (folder.name in FALLBACKS)
     card = (folder / "README.md").read_text()
     assert card.startswith(f"# {folder.name}\n")
@@ -120,7 +120,7 @@ def test_an_adapter_ships_without_its_trunk(tmp_path: Path, game_cache: Path) ->
 def test_an_agent_that_is_too_large_does_not_ship(tmp_path: Path) -> None:
     folder = tmp_path / "large"
     folder.mkdir()
-    (folder / "model.safetensors").write_bytes(bytes(ship.MOST["whole"] + 1))
+    (folder / "model.safetensors").write_bytes(bytes(ship.MAX_BYTES["whole"] + 1))
     with pytest.raises(AgentError, match="8,000,001 bytes"):
         ship.check_size(folder, adapter=False)
     assert not folder.exists()
