@@ -1,8 +1,11 @@
-"""Learning from a batch: PPO, ACTDE, imitation and rejection sampling. Independent of games, tokenizers and networks.
+"""Optimizers that learn from a batch: PPO, ACTDE, imitation and rejection sampling.
 
-Start with `ppo.py` and `actde.py`, which differ in one line, then `optimizer.py` (the steps they share), `returns.py`
-and `losses.py` (the equations), `tabular.py` (the exact learners of the post). The names below are imported at first
-use, so that settings and names of optimizers need no torch.
+The package is independent of games, tokenizers and networks. Start with `ppo.py` and `actde.py`, which differ in one
+method. `optimizer.py` holds the steps that PPO and ACTDE share. `returns.py` and `losses.py` hold the equations.
+`tabular.py` holds the exact tabular learners of the post by Turner and Einhorn (2023).
+
+The names below are imported on first use. The settings and the names of optimizers are therefore available without
+importing torch.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""ACTDE: advantages relative to the value of the action that was taken."""
+"""ACTDE: PPO with advantages relative to the value of the action that was taken."""
 
 from torch import Tensor
 
@@ -11,27 +11,33 @@ class ACTDE(Optimizer):
 
         delta_t = r_t + gamma_t v(s_{t+1}) - q(s_t, a_t)
 
-    `PPO` differs in the line below only. The policy is updated only until q is accurate, so a reward adds a finite
-    amount to the logits. In a table with step sizes b (logits) and alpha (q), at every moment (`actde/tabular.py`),
+    `PPO` differs only in the method `baseline`. The policy is updated only until q is accurate, so a reward adds a
+    finite amount to the logits. Consider tables of logits and of q, updated with the step sizes b and alpha. With
+    initial values marked by 0, the following equation holds after every update (`actde/tabular.py`):
 
-        logit(s, a) - logit_0(s, a) = (b / alpha) (q(s, a) - q_0(s, a)).
+        logit(s, a) - logit_0(s, a) = (b / alpha) (q(s, a) - q_0(s, a))
 
-    With `advantage="lambda"` the TD errors of later choices count too,
+    With `advantage="lambda"`, the difference from PPO's advantage A_t(v) includes the current choice and all later
+    ones:
 
-        A_t(q) = A_t(v) - sum_k (gamma lambda)^k (q(s_{t+k}, a_{t+k}) - v(s_{t+k})),
+        A_t(q) = A_t(v) - sum_k (gamma lambda)^k (q(s_{t+k}, a_{t+k}) - v(s_{t+k})),   k = 0, 1, 2, ...
 
-    with `advantage="return"` only that of this choice, A_t(q) = A_t(v) - (q(s_t, a_t) - v(s_t)). At lambda = 0 both
-    equal the first equation.
+    With `advantage="return"`, the difference includes the current choice only:
 
-    ACTDE equals PPO where q(s, a) = v(s): with a single action, with a Q head that ignores the action, and before
-    training. Other terms change where it converges:
+        A_t(q) = A_t(v) - (q(s_t, a_t) - v(s_t))
 
-    * An entropy bonus, or a KL in the loss, keeps acting after the errors have vanished. It moves the policy to its own
-      optimum (uniform, or the reference), the faster the larger its weight. In PPO it balances the reward, at
-      softmax(q / weight) or softmax(log pi_ref + q / weight).
-    * A KL in the reward (`kl_place`) is learned by q like any reward, so it subtracts only a finite amount
-      (docs/bandit-penalties).
-    * Whitening divides the vanishing error by its own standard deviation, so that it no longer vanishes.
+    At lambda = 0, both definitions give A_t(q) = delta_t.
+
+    ACTDE equals PPO where q(s, a) = v(s). This is the case with a single action, with a Q head that ignores the action,
+    and before training if v and q start at 0. Other terms of the loss change where ACTDE converges:
+
+    * An entropy bonus, or a KL penalty in the loss, keeps acting after the TD errors have vanished. The policy then
+      moves to the optimum of that term alone: the uniform policy, or the reference policy. The larger the weight of the
+      term, the faster the policy moves. In PPO, the term balances the reward instead. PPO converges to softmax(q /
+      weight) with the bonus, and to softmax(log pi_ref + q / weight) with the penalty.
+    * A KL penalty in the reward (`kl_place`) is learned by q like any other reward. The penalty therefore subtracts
+      only a finite amount from the logits (docs/bandit-penalties).
+    * Whitening divides the vanishing TD errors by their own standard deviation, so they no longer vanish.
     """
 
     name = "actde"

@@ -1,7 +1,7 @@
 """Data of an update: the recorded `Batch`, its `Targets`, and the network's current `Outputs`.
 
-Tensors are [B, T]: B segments of a token stream, padded on the right, with T choices of the agent. The constructors
-check shapes, data types and devices.
+Tensors have the shape [B, T]: B segments of a token stream, padded on the right to T choices. A choice is an action of
+the agent, such as a token that the agent sampled among several. The constructors check shapes, data types and devices.
 """
 
 from dataclasses import dataclass, fields
@@ -17,7 +17,9 @@ Record = TypeVar("Record")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Batch:
-    """What a rollout recorded, without gradient: float32 or float64, and finite on padding too, which is ignored.
+    """Numbers that a rollout recorded, without gradient.
+
+    All tensors except the mask are float32 or float64. Values on padding are ignored but must be finite too.
 
     Raises:
         OptimizerError: a number is not finite.
@@ -25,21 +27,22 @@ class Batch:
     """
 
     rewards: Tensor
-    """[B, T] reward between choice t and the next one."""
+    """[B, T] reward between choice t and the next choice."""
     discounts: Tensor
-    """[B, T] gamma_t in [0, 1]: 1 inside a command, gamma^k over k turns, 0 at the end of a terminated episode."""
+    """[B, T] gamma_t in [0, 1]. It is 1 inside a command, gamma^k across k turns, and 0 if the episode terminates."""
     mask: Tensor
-    """[B, T] bool, True at choices, False on padding."""
+    """[B, T] bool, True at choices and False on padding."""
     logprobs: Tensor
-    """[B, T] log pi_old(a_t | s_t) of the policy that played, nats."""
+    """[B, T] log pi_old(a_t | s_t) in nats, where pi_old is the policy that the rollout used."""
     values: Tensor
     """[B, T] v(s_t), in units of reward."""
     next_values: Tensor
-    """[B, T] v(s_{t+1}); at the end of a segment the bootstrap value. Ignored where the discount is 0."""
+    """[B, T] v(s_{t+1}), or the bootstrap value at the end of a segment. It is ignored where the discount is 0."""
     q_values: Tensor | None = None
-    """[B, T] q(s_t, a_t), the minimum over the target heads, or over the Q heads if there are none. None: no q."""
+    """[B, T] q(s_t, a_t), the minimum over the target heads, or over the Q heads without target heads. None without q.
+    """
     ref_logprobs: Tensor | None = None
-    """[B, T] log pi_ref(a_t | s_t) of the reference policy, nats. None: no KL."""
+    """[B, T] log pi_ref(a_t | s_t) of the reference policy, nats. None if no KL is computed."""
 
     def __post_init__(self) -> None:
         _check_tensors(self, self.mask, "mask")
@@ -63,18 +66,18 @@ class Batch:
         return len(self.mask)
 
     def __getitem__(self, rows: Tensor) -> Self:
-        """The segments with these indices, int64 [b]."""
+        """Return the segments with the indices `rows`, int64 [b]."""
         return _rows(self, rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Targets:
-    """What the networks learn from a rollout, computed once by `Optimizer.targets`; 0 on padding."""
+    """What the networks learn from a rollout. `Optimizer.targets` computes it once per rollout; padding is 0."""
 
     advantages: Tensor
-    """[B, T] A_t, weights of the policy gradient; in units of reward, or of standard deviations if whitened."""
+    """[B, T] A_t, the weights of the policy gradient, in units of reward or, if whitened, of standard deviations."""
     returns: Tensor
-    """[B, T] lambda-returns G_t, the target of v and of q, in units of reward."""
+    """[B, T] lambda-returns G_t, the regression target of v and of q, in units of reward."""
 
     def __post_init__(self) -> None:
         _check_tensors(self, self.advantages, "advantages")
@@ -83,7 +86,7 @@ class Targets:
         return len(self.advantages)
 
     def __getitem__(self, rows: Tensor) -> Self:
-        """The segments with these indices, int64 [b]."""
+        """Return the segments with the indices `rows`, int64 [b]."""
         return _rows(self, rows)
 
 
@@ -98,13 +101,16 @@ class Outputs:
     values: Tensor
     """[B, T] v(s_t), in units of reward."""
     q_values: Tensor | None = None
-    """[B, T, H] q(s_t, a_t) of every Q head. None: q is not trained."""
+    """[B, T, H] q(s_t, a_t) of each of the H Q heads. None if q is not trained."""
     target_q_values: Tensor | None = None
-    """[B, T] q(s_t, a_t), the minimum over the target heads, without gradient. None: no target heads."""
+    """[B, T] q(s_t, a_t), the minimum over the target heads, without gradient. None without target heads."""
     kl: Tensor | None = None
-    """[B, T] KL(pi(. | s_t) || pi_ref(. | s_t)), exact, nats. None: no KL."""
+    """[B, T] exact KL(pi(. | s_t) || pi_ref(. | s_t)), nats. None if no KL is computed."""
     label_logprobs: Tensor | None = None
-    """[B, T] log pi(label_t | s_t), nats, 0 for choices without a label. None: no choice has one."""
+    """[B, T] log pi(label_t | s_t) in nats, where label_t is the action to imitate.
+
+    The number is 0 at choices without a label. None if no choice has a label.
+    """
 
     def __post_init__(self) -> None:
         _check_tensors(self, self.logprobs, "logprobs", per_head=("q_values",))
@@ -113,7 +119,7 @@ class Outputs:
 
 
 def _tensors(record: Any) -> dict[str, Tensor]:
-    """The tensors of a record by field name, without those that are None."""
+    """Return the tensors of a record by field name, without the fields that are None."""
     values = {spec.name: getattr(record, spec.name) for spec in fields(record)}
     for name, value in values.items():
         if value is not None and not isinstance(value, Tensor):
@@ -122,7 +128,11 @@ def _tensors(record: Any) -> dict[str, Tensor]:
 
 
 def _check_tensors(record: Any, like: Tensor, name_of_like: str, *, per_head: tuple[str, ...] = ()) -> None:
-    """Check that every tensor is float [B, T] (`per_head`: [B, T, H]) on one device, as `like` is."""
+    """Check that every tensor of a record has the shape [B, T] and the device of the tensor `like`.
+
+    The tensors named in `per_head` have the shape [B, T, H] instead. All tensors except the mask must be float32 or
+    float64.
+    """
     kind = type(record).__name__
     if like.ndim != 2 or 0 in like.shape:
         raise ValueError(f"{kind}.{name_of_like} must be [B, T] with B, T >= 1, got {list(like.shape)}")

@@ -1,7 +1,7 @@
-"""Configuration as pydantic models: a field carries its type, range, default and help text (the docstring below it).
+"""Configuration as pydantic models. A field has a type, a range, a default and a help text (the docstring below it).
 
-`Config` is the base of all configuration models. `OptimizerConfig` holds the settings of an optimizer; the other
-settings of a training run are in `agents/config.py`. Imports no torch.
+`Config` is the base class of all configuration models. `OptimizerConfig` holds the settings of an optimizer. The other
+settings of a training run are in `agents/config.py`. This module does not import torch.
 """
 
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ BelowOne: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Config(BaseModel):
-    """An immutable pydantic model that raises `ConfigError`, one line, for an unknown name or a bad value."""
+    """An immutable pydantic model that raises a one-line `ConfigError` for an unknown name or a bad value."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True, defer_build=True
@@ -33,12 +33,12 @@ class Config(BaseModel):
             raise _one_line(type(self), error) from None
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with some values changed, checked as in the constructor."""
+        """Return a copy with some values changed. The new values are checked as in the constructor."""
         return type(self)(**(dict(self) | changes))
 
 
 class OptimizerConfig(Config):
-    """How an optimizer learns from a batch. Units: reward for v and q, nats for entropy and KL."""
+    """Settings of an optimizer. v and q are in units of reward, entropy and KL in nats."""
 
     gamma: Fraction = 0.99
     """Discount per turn. Tokens within a command are not discounted."""
@@ -79,17 +79,17 @@ class OptimizerConfig(Config):
 
 
 def choices(field: FieldInfo) -> tuple[str, ...]:
-    """The words that a `Literal` field allows; empty for other fields."""
+    """Return the words that a `Literal` field allows, or an empty tuple for any other field."""
     return get_args(field.annotation) if getattr(field.annotation, "__origin__", None) is Literal else ()
 
 
 def is_optional(field: FieldInfo) -> bool:
-    """Whether a field may be None."""
+    """Return whether a field may be None."""
     return type(None) in get_args(field.annotation)
 
 
 def value_type(field: FieldInfo) -> type:
-    """The type of a field's values other than None: bool, int, float or str."""
+    """Return the type of a field's values other than None: bool, int, float or str."""
     if choices(field):
         return str
     inner: Any = get_args(field.annotation)[0] if is_optional(field) else field.annotation
@@ -98,7 +98,7 @@ def value_type(field: FieldInfo) -> type:
 
 
 def expected(field: FieldInfo) -> str:
-    """What a field accepts, for error messages: "a number in [0, 1] or none"."""
+    """Describe the values that a field accepts, for error messages: "a number in [0, 1] or none"."""
     if value_type(field) is bool:
         return "true or false"
     if value_type(field) is str:
@@ -122,7 +122,7 @@ def _rules(metadata: Iterable[Any]) -> list[Any]:
 
 
 def _one_line(model: type[Config], error: ValidationError) -> ConfigError:
-    """The first of pydantic's errors as one line: the expected and the actual value."""
+    """Convert the first of pydantic's errors to a one-line error with the expected and the actual value."""
     first = error.errors(include_url=False)[0]
     name, value = str(first["loc"][0]) if first["loc"] else "", first["input"]
     if first["type"] == "value_error":  # raised by a validator or by a nested model

@@ -1,8 +1,9 @@
-"""Errors that a user can cause. A programmer's mistake (a wrong shape, a missing tensor) raises `ValueError` or
-`TypeError` instead.
+"""Errors that a user can cause.
 
-    OptimizerError      an optimizer, its state or its batch
-    └── ConfigError     a setting: an unknown name or a bad value
+    OptimizerError      an error in an optimizer, its state or its batch
+    └── ConfigError     an error in a setting: an unknown name or a bad value
+
+A programmer's mistake, such as a wrong shape or a missing tensor, raises `ValueError` or `TypeError` instead.
 """
 
 import difflib
@@ -10,18 +11,18 @@ from collections.abc import Iterable
 
 
 class OptimizerError(ValueError):
-    """A user's mistake about an optimizer or its settings; the message is one line."""
+    """A user's mistake in an optimizer or its settings, with a one-line message."""
 
 
 class ConfigError(OptimizerError):
-    """A user's mistake in a configuration; the message is one line."""
+    """A user's mistake in a configuration, with a one-line message."""
 
     setting: str | None = None
     """The name of the setting whose value is wrong."""
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> ConfigError:
-    """The error for an unknown name, with the known names and the most similar one."""
+    """Return the error for an unknown name. Its message lists the known names and suggests the most similar one."""
     names = sorted(known)
     near = difflib.get_close_matches(str(name).lower(), names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""

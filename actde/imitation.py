@@ -1,6 +1,7 @@
-"""Imitation of an expert, and rejection sampling. The caller provides the labels that `Optimizer.labels` names.
+"""Imitation of an expert, and rejection sampling.
 
-v and q are trained as in PPO and ACTDE, so both can start from an imitation policy.
+The caller provides labels, the actions to imitate. `Optimizer.labels` says where the labels come from. v and q are
+trained as in PPO and ACTDE, so a run with PPO or ACTDE can start from an imitation policy.
 """
 
 from typing import ClassVar
@@ -13,12 +14,13 @@ from actde.optimizer import Labels, Optimizer
 
 
 class Imitation(Optimizer):
-    """Behaviour cloning, and DAgger (Ross, Gordon and Bagnell, 2011) if the policy played and the expert labelled.
+    """Behaviour cloning: minimise the cross-entropy to the actions of an expert.
 
         policy loss = -log pi(label_t | s_t),   0 for choices without a label
 
-    The mean is over all choices, including those without a label. The baseline b_t = v(s_t) does not affect the policy;
-    the advantage is only reported.
+    If the policy acts and the expert only labels the choices, the algorithm is DAgger (Ross, Gordon and Bagnell, 2011).
+    The mean is over all choices, including those without a label. The baseline b_t = v(s_t) does not affect the policy.
+    It enters only the advantages that are reported as a metric.
     """
 
     name = "imitation"
@@ -29,7 +31,7 @@ class Imitation(Optimizer):
         return batch.values
 
     def policy_loss(self, batch: Batch, targets: Targets, outputs: Outputs) -> Tensor:
-        """[B, T] cross-entropy to the labels, nats."""
+        """Return the cross-entropy to the labels [B, T], nats."""
         if outputs.label_logprobs is None:  # none of these choices has a label
             return torch.zeros_like(outputs.logprobs)
         return -outputs.label_logprobs
@@ -38,8 +40,8 @@ class Imitation(Optimizer):
 class Rejection(Imitation):
     """Rejection sampling: imitation of the policy's own choices in its best episodes.
 
-    As in RAFT (Dong et al., 2023) and ReST (Gulcehre et al., 2023), with the game's reward in place of a reward model.
-    If all episodes are kept, the expected gradient is 0.
+    RAFT (Dong et al., 2023) and ReST (Gulcehre et al., 2023) do the same with a reward model. Here the game provides
+    the reward. If all episodes are imitated, the expected gradient is 0.
     """
 
     name = "rejection"

@@ -1,4 +1,4 @@
-"""The coefficient of the KL penalty: fixed, or adapted to a target KL. KL is in nats, averaged over choices."""
+"""The coefficient of the KL penalty, fixed or adapted to a target KL. KL is in nats, averaged over choices."""
 
 import math
 
@@ -6,11 +6,14 @@ from actde.errors import OptimizerError
 
 
 class KLController:
-    """Holds the coefficient. With a target, it grows while the KL is above the target and shrinks while it is below.
+    """Hold the coefficient of the KL penalty and adapt it to a target, if there is one.
+
+    The coefficient grows while the KL is above the target and shrinks while the KL is below.
 
         coef <- coef (1 + gain clip(kl / target - 1, -0.2, 0.2))
 
-    Ziegler et al. (2019), section 2.2, with their gain of 0.1: a change of at most 2% per rollout.
+    The rule is from Ziegler et al. (2019), section 2.2. Their gain of 0.1 changes the coefficient by at most 2% per
+    rollout.
     """
 
     def __init__(self, coef: float, target: float | None = None, *, gain: float = 0.1) -> None:
@@ -19,7 +22,7 @@ class KLController:
         self.gain = gain
 
     def update(self, kl: float) -> None:
-        """Update the coefficient, if there is a target, from the mean KL of the last rollout."""
+        """Update the coefficient from the mean KL of the last rollout. Without a target, do nothing."""
         if self.target is None:
             return
         if not math.isfinite(kl):

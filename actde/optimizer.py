@@ -1,10 +1,10 @@
-"""The base class of all optimizers: the steps from a batch to a loss.
+"""The base class of all optimizers, with the steps from a batch to a loss.
 
     once per rollout    targets:  shaped_rewards -> TD errors relative to the baseline -> GAE -> whitening
     every gradient step loss:     policy_loss + value_loss + q_loss - entropy bonus + KL penalty
 
-`PPO` and `ACTDE` define `baseline` only; another algorithm overrides the steps in which it differs. The caller runs the
-network and takes the gradient steps.
+`PPO` and `ACTDE` define `baseline` only. Any other algorithm overrides the steps in which it differs. The caller runs
+the network and takes the gradient steps.
 """
 
 import math
@@ -36,7 +36,7 @@ Labels = Literal["none", "expert", "best"]
 
 
 class Optimizer(ABC):
-    """A rule to learn from a batch.
+    """Base class of the algorithms that compute targets and a loss from a batch.
 
     Raises:
         OptimizerError: the settings contradict each other.
@@ -45,9 +45,13 @@ class Optimizer(ABC):
     name: ClassVar[str]
     """Name in the registry and on the command line."""
     needs_q: ClassVar[bool] = False
-    """Whether it requires Q heads."""
+    """Whether the algorithm requires Q heads."""
     labels: ClassVar[Labels] = "none"
-    """What it imitates (`Outputs.label_logprobs`): nothing, an expert, or the policy's own best episodes."""
+    """Which choices the policy imitates (`Outputs.label_logprobs`).
+
+    "none" is no imitation, "expert" is the choices of an expert, and "best" is the policy's own choices in its best
+    episodes.
+    """
 
     def __init__(self, config: OptimizerConfig) -> None:
         self.config = config
@@ -57,19 +61,19 @@ class Optimizer(ABC):
 
     @property
     def trains_q(self) -> bool:
-        """Whether the network needs Q heads and the batch q."""
+        """Whether q is trained. If so, the network needs Q heads and the batch needs q values."""
         return self.needs_q or self.config.train_q
 
     # Once per rollout
 
     @abstractmethod
     def baseline(self, batch: Batch) -> Tensor:
-        """[B, T] b_t, the expected return that the advantage is relative to, in units of reward."""
+        """Return b_t [B, T], the expected return to which the advantage is relative, in units of reward."""
 
     def targets(self, batch: Batch, *, all_reduce: AllReduce = no_reduce) -> Targets:
-        """Advantages and returns of a whole rollout; call it once per rollout.
+        """Compute the advantages and returns of a whole rollout. Call this once per rollout.
 
-        Every process passes its own part of the rollout; `all_reduce` sums a tensor over all processes.
+        Every process passes its own part of the rollout. `all_reduce` sums a tensor over all processes.
         """
         self._check_batch(batch)
         returns = lambda_returns(batch.values, self._advantages(batch, batch.values), batch.mask)
@@ -82,7 +86,7 @@ class Optimizer(ABC):
         return Targets(advantages=advantages, returns=returns)
 
     def shaped_rewards(self, batch: Batch) -> Tensor:
-        """[B, T] rewards; with kl_place "reward" minus kl_coef (log pi_old - log pi_ref)."""
+        """Return the rewards [B, T]. If `kl_place` is "reward", they include -kl_coef (log pi_old - log pi_ref)."""
         if self.config.kl_place != "reward" or self.kl.coef == 0:
             return batch.rewards
         if batch.ref_logprobs is None:
@@ -90,16 +94,16 @@ class Optimizer(ABC):
         return batch.rewards - self.kl.coef * (batch.logprobs - batch.ref_logprobs)
 
     def _advantages(self, batch: Batch, baseline: Tensor) -> Tensor:
-        """[B, T] A_t(b) of a baseline b [B, T]."""
+        """Return the advantages A_t(b) [B, T] relative to a baseline b [B, T]."""
         rewards = self.shaped_rewards(batch)
         errors = td_errors(rewards, batch.discounts, batch.next_values, baseline, batch.mask)
         return lambda_advantages(errors, batch.discounts, self.config.gae_lambda)
 
     def summary(self, batch: Batch, targets: Targets, *, all_reduce: AllReduce = no_reduce) -> dict[str, Tensor]:
-        """Metrics of a rollout, scalars over all processes; call it once per rollout.
+        """Return the metrics of a rollout, which are scalars over all processes. Call this once per rollout.
 
-        return, advantage, advantage_abs: means over choices. explained_variance, explained_variance_q: of the returns
-        by the recorded v and q.
+        `return`, `advantage` and `advantage_abs` are means over choices. `explained_variance` and
+        `explained_variance_q` are the shares of the returns' variance that the recorded v and q explain.
         """
         mask = batch.mask
         count = all_reduce(mask.sum().to(targets.returns.dtype)).clamp(min=1.0)
@@ -118,14 +122,16 @@ class Optimizer(ABC):
     def loss(
         self, batch: Batch, targets: Targets, outputs: Outputs, *, count: float | Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The scalar to minimise, and its metrics.
+        """Return the scalar to minimise and a dict of metrics.
 
-        The loss is a sum over choices divided by `count`, by default their number. With the number of choices of the
-        whole batch, the losses of its micro-batches add up to the loss of the batch.
+        The loss is a sum over choices divided by `count`. By default, `count` is the number of choices in `batch`. If
+        `count` is the number of choices of a whole batch, the losses of its micro-batches add up to the loss of the
+        batch.
 
-        The metrics are detached scalars: `choices`, the number of choices, and means over these choices, whatever
-        `count` is: policy_loss, value_loss, entropy, approx_kl, clip_fraction, ratio; with q q_loss; with a reference
-        kl_ref. The metric of a batch is the mean over its micro-batches, weighted by `choices`.
+        The metrics are detached scalars. `choices` is the number of choices. The other metrics are means over these
+        choices, whatever `count` is: `policy_loss`, `value_loss`, `entropy`, `approx_kl`, `clip_fraction` and `ratio`.
+        `q_loss` is added if q is trained, and `kl_ref` if there is a reference policy. The metric of a batch is the
+        mean over its micro-batches, weighted by `choices`.
         """
         self._check_outputs(batch, targets, outputs)
         outputs = _masked(outputs, batch.mask)
@@ -137,7 +143,10 @@ class Optimizer(ABC):
         return masked_mean(total, batch.mask, count), means | {"choices": choices}
 
     def terms(self, batch: Batch, targets: Targets, outputs: Outputs) -> dict[str, tuple[float, Tensor]]:
-        """Terms of the loss (Schulman et al., 2017, eq. 9): name -> (weight, [B, T]), summed with these weights."""
+        """Return the terms of the loss as name -> (weight, [B, T]).
+
+        The loss is the weighted sum of the terms (Schulman et al., 2017, eq. 9).
+        """
         config = self.config
         terms = {
             "policy_loss": (1.0, self.policy_loss(batch, targets, outputs)),
@@ -152,12 +161,15 @@ class Optimizer(ABC):
         return terms
 
     def policy_loss(self, batch: Batch, targets: Targets, outputs: Outputs) -> Tensor:
-        """[B, T] clipped surrogate loss."""
+        """Return the clipped surrogate loss [B, T]."""
         ratio = _log_ratio(batch, outputs).exp()
         return losses.clipped_surrogate(ratio, targets.advantages, self.config.clip_range)
 
     def value_loss(self, batch: Batch, targets: Targets, outputs: Outputs) -> Tensor:
-        """[B, T] value loss: to the return, or to an expectile of q (of the target heads, else as recorded)."""
+        """Return the value loss [B, T], which fits v to the return or to an expectile of q.
+
+        The expectile is of the target heads' q or, without target heads, of the recorded q.
+        """
         if self.config.value_loss == "ppo":
             return losses.clipped_value_loss(
                 outputs.values, batch.values, targets.returns, self.config.value_clip_range
@@ -167,7 +179,10 @@ class Optimizer(ABC):
         return losses.expectile_value_loss(outputs.values, q_values, self.config.expectile)
 
     def measures(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
-        """Metrics without influence on the loss, [B, T] each: distances to the old and to the reference policy."""
+        """Return metrics [B, T] that do not affect the loss.
+
+        The metrics measure how far the policy is from the rollout's policy and from the reference policy.
+        """
         log_ratio = _log_ratio(batch, outputs).detach()
         ratio = log_ratio.exp()
         metrics = {
@@ -182,18 +197,18 @@ class Optimizer(ABC):
     # After the update
 
     def after_update(self, kl: float) -> None:
-        """Update an adaptive kl_coef; call it once per rollout with the mean KL to the reference, nats per choice."""
+        """Adapt kl_coef to the mean KL to the reference policy, in nats per choice. Call this once per rollout."""
         self.kl.update(kl)
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of a checkpoint besides the settings; JSON-able."""
+        """Return the JSON-serializable state that a checkpoint stores in addition to the settings."""
         return {"kl_coef": self.kl.coef}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore the state of `state_dict`.
+        """Restore a state that `state_dict` returned.
 
         Raises:
-            OptimizerError: it is not such a state.
+            OptimizerError: `state` is not such a state.
         """
         coef = state.get("kl_coef")
         if set(state) != {"kl_coef"} or isinstance(coef, bool) or not isinstance(coef, int | float):
@@ -202,7 +217,7 @@ class Optimizer(ABC):
             raise OptimizerError(f"kl_coef must be a finite number of at least 0, got {coef!r}")
         self.kl.coef = float(coef)
 
-    # Checks of arguments: a failure is a bug of the caller
+    # Argument checks: a failure is a bug in the caller
 
     def _check_batch(self, batch: Batch) -> None:
         if batch.q_values is None and self.trains_q:
@@ -221,12 +236,12 @@ class Optimizer(ABC):
 
 
 def _log_ratio(batch: Batch, outputs: Outputs) -> Tensor:
-    """[B, T] log pi(a_t | s_t) - log pi_old(a_t | s_t); 0 on padding."""
+    """Return log pi(a_t | s_t) - log pi_old(a_t | s_t) [B, T], with 0 on padding."""
     return torch.where(batch.mask, outputs.logprobs - batch.logprobs, 0.0)
 
 
 def _masked(outputs: Outputs, mask: Tensor) -> Outputs:
-    """The outputs with 0 on padding, so that nothing there has a gradient, not even NaN."""
+    """Return the outputs with 0 on padding, so that no gradient reaches the padding, not even NaN."""
     masked: dict[str, Tensor] = {}
     for spec in fields(outputs):
         tensor = getattr(outputs, spec.name)

@@ -11,9 +11,10 @@ class PPO(Optimizer):
 
         delta_t = r_t + gamma_t v(s_{t+1}) - v(s_t)                                        (their eq. 12)
 
-    `ACTDE` differs in the line below only. v follows the current policy, so an action that is better than the policy's
-    average keeps a positive advantage as long as a worse one is tried. Its logit has no bound, and the policy
-    collapses onto one action. With `train_q`, q is trained as well to measure it; the policy does not use it.
+    `ACTDE` differs only in the method `baseline`. v follows the current policy. An action that is better than the
+    policy's average therefore keeps a positive advantage as long as the policy tries worse actions. The logit of the
+    better action has no bound, and the policy collapses onto this action. With `train_q`, q is trained as well, in
+    order to measure q. The policy does not use q.
     """
 
     name = "ppo"

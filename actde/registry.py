@@ -5,7 +5,7 @@ A package adds an optimizer with an entry point:
     [project.entry-points."actde.optimizers"]
     mine = "my_package:Mine"
 
-A class is imported when it is requested, so listing the names does not import torch.
+A class is imported only when it is requested. Listing the names therefore does not import torch.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _registered: dict[str, type[Optimizer]] = {}
 
 
 def register(cls: Class) -> Class:
-    """Register an optimizer class under its `name`; usable as a decorator.
+    """Register an optimizer class under its `name`. This function can be used as a decorator.
 
     Raises:
         OptimizerError: the name is in use, or the class is not an optimizer.
@@ -48,15 +48,15 @@ def register(cls: Class) -> Class:
 
 
 def optimizer_names() -> list[str]:
-    """All names that `make_optimizer` accepts, sorted."""
+    """Return all names that `make_optimizer` accepts, sorted."""
     return sorted({*_registered, *_entries()})
 
 
 def optimizer_class(name: str) -> type[Optimizer]:
-    """The optimizer class of this name.
+    """Return the optimizer class with this name.
 
     Raises:
-        OptimizerError: there is none.
+        OptimizerError: no optimizer has this name.
     """
     if name in _registered:
         return _registered[name]
@@ -67,12 +67,12 @@ def optimizer_class(name: str) -> type[Optimizer]:
 
 
 def make_optimizer(name: str, config: OptimizerConfig | None = None) -> Optimizer:
-    """A new optimizer of this name, by default with the default settings."""
+    """Create the optimizer with this name. If `config` is None, the default settings are used."""
     return optimizer_class(name)(config if config is not None else OptimizerConfig())
 
 
 def _entries() -> dict[str, EntryPoint]:
-    """Entry points by name. Built-in ones come last, so that no package can replace them."""
+    """Return entry points by name. Built-in ones come last, so that no package can replace them."""
     return {entry.name: entry for entry in (*entry_points(group=GROUP), *_BUILT_IN)}
 
 
@@ -81,7 +81,7 @@ def _path(cls: type) -> str:
 
 
 def _check(name: str, cls: object) -> type[Optimizer]:
-    """Return the class if it is an optimizer of this name, else raise `OptimizerError`."""
+    """Return the class if it is an optimizer with this name, else raise `OptimizerError`."""
     from actde.optimizer import Optimizer
 
     if not (isinstance(cls, type) and issubclass(cls, Optimizer)):

@@ -1,7 +1,7 @@
-"""TD errors, advantages and returns: functions of [B, T] tensors, t = 0 .. T-1.
+"""TD errors, advantages and returns as functions of [B, T] tensors, with choices t = 0 .. T-1.
 
-`mask` is False on padding, where every result is 0. Nothing follows the last choice but the bootstrap value in
-`next_values[:, T-1]`.
+`mask` is False on padding, where every result is 0. The state after the last choice is represented by the bootstrap
+value in `next_values[:, T-1]` only.
 """
 
 from collections.abc import Callable
@@ -14,27 +14,28 @@ AllReduce = Callable[[Tensor], Tensor]
 
 
 def no_reduce(tensor: Tensor) -> Tensor:
-    """The `AllReduce` of a single process."""
+    """Return the tensor unchanged; this is the `AllReduce` of a single process."""
     return tensor
 
 
 def td_errors(rewards: Tensor, discounts: Tensor, next_values: Tensor, baseline: Tensor, mask: Tensor) -> Tensor:
-    """One-step TD errors relative to a baseline b. All [B, T].
+    """Return the one-step TD errors relative to a baseline b. All tensors are [B, T].
 
         delta_t(b) = r_t + gamma_t v(s_{t+1}) - b_t
 
-    b_t = v(s_t) is the TD error (Sutton and Barto, 2018, eq. 6.5); b_t = q(s_t, a_t) is the action-conditioned TD error
-    (Turner and Einhorn, 2023).
+    With b_t = v(s_t), this is the TD error (Sutton and Barto, 2018, eq. 6.5). With b_t = q(s_t, a_t), this is the
+    action-conditioned TD error (Turner and Einhorn, 2023).
     """
     return torch.where(mask, rewards + discounts * next_values - baseline, 0.0)
 
 
 def lambda_advantages(errors: Tensor, discounts: Tensor, gae_lambda: float) -> Tensor:
-    """Generalized advantage estimation, Schulman et al. (2016), eq. 16. All [B, T].
+    """Return the advantages of generalized advantage estimation, Schulman et al. (2016), eq. 16. All tensors are [B,
+    T].
 
         A_t = delta_t + gamma_t lambda A_{t+1},   A_T = 0
 
-    `errors` is 0 on padding. gamma_t = 0 at the end of a terminated episode stops the sum there.
+    `errors` is 0 on padding. At the end of a terminated episode gamma_t = 0, so the sum stops there.
     """
     advantage = torch.zeros_like(errors[:, 0])
     reversed_advantages = []
@@ -45,33 +46,36 @@ def lambda_advantages(errors: Tensor, discounts: Tensor, gae_lambda: float) -> T
 
 
 def lambda_returns(values: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
-    """Lambda-returns, the target of v and of q in PPO and in ACTDE. All [B, T].
+    """Return the lambda-returns, Sutton and Barto (2018), section 12.1. All tensors are [B, T].
 
         G_t = v(s_t) + A_t(v)
 
-    Sutton and Barto (2018), section 12.1. `advantages` are those of the baseline v, whichever baseline the policy uses.
+    In PPO and in ACTDE, they are the regression target of v and of q. `advantages` must be relative to v, whichever
+    baseline the policy uses.
     """
     return torch.where(mask, values + advantages, 0.0)
 
 
 def whiten(x: Tensor, mask: Tensor, all_reduce: AllReduce = no_reduce, *, eps: float = 1e-8) -> Tensor:
-    """x [B, T] normalized to mean 0 and variance 1 over all choices of all processes.
+    """Normalize x [B, T] to mean 0 and variance 1 over all choices of all processes.
 
         (x - mean) / sqrt(variance + eps),   variance = mean of (x - mean)^2
 
-    Two passes, so that a large mean costs no precision. Equal x give 0. Hazard: an error that should vanish, as in
-    ACTDE, is rescaled to variance 1 however small it is.
+    The mean and the variance are computed in two passes, so that a large mean costs no precision. If all x are equal,
+    the result is 0. Hazard: TD errors that should vanish, as in ACTDE, are rescaled to variance 1 however small they
+    are.
     """
     mean, variance = _moments(x, mask, all_reduce)
     return torch.where(mask, (x - mean) * torch.rsqrt(variance + eps), 0.0)
 
 
 def explained_variance(predictions: Tensor, returns: Tensor, mask: Tensor, all_reduce: AllReduce = no_reduce) -> Tensor:
-    """Share of the variance of the returns [B, T] that predictions [B, T] explain; a scalar over all processes.
+    """Return the share of the variance of the returns that the predictions explain, a scalar over all processes.
 
         1 - Var(G - prediction) / Var(G)
 
-    1: exact; 0: no better than a constant; 0 by convention if the returns do not vary.
+    Both inputs are [B, T]. A share of 1 means exact predictions; 0 means predictions no better than a constant. If the
+    returns do not vary, the share is 0 by convention.
     """
     _, total = _moments(returns, mask, all_reduce)
     _, residual = _moments(returns - predictions, mask, all_reduce)
@@ -79,7 +83,8 @@ def explained_variance(predictions: Tensor, returns: Tensor, mask: Tensor, all_r
 
 
 def _moments(x: Tensor, mask: Tensor, all_reduce: AllReduce) -> tuple[Tensor, Tensor]:
-    """Mean and (biased) variance over all choices of all processes; 0, 0 if there are none."""
+    """Return the mean and the (biased) variance over all choices of all processes, or 0 and 0 if there are no choices.
+    """
     count = all_reduce(mask.sum().to(x.dtype)).clamp(min=1.0)
     mean = all_reduce(torch.where(mask, x, 0.0).sum()) / count
     return mean, all_reduce(torch.where(mask, (x - mean).square(), 0.0).sum()) / count

@@ -1,29 +1,31 @@
-"""The tabular learners of the post, exactly: logits, v and q of a bandit or of any finite MDP.
+"""The tabular learners of the post by Turner and Einhorn (2023): logits, v and q of a bandit or of any finite MDP.
 
-Plain Python, one transition at a time, lambda = 0, no clipping. With `fractions.Fraction` the tables are exact, so the
-statements below can be tested as equalities.
+The learners are plain Python and learn from one transition at a time, with lambda = 0 and without clipping. With
+`fractions.Fraction` the tables are exact, so tests can check the statements below as equalities.
 
-**The invariant of ACTDE.** The same error moves a logit with step b and q with step alpha,
+**The invariant of ACTDE.** The same error moves a logit with step size b and q with step size alpha:
 
     logit(s, a) <- logit(s, a) + b error        q(s, a) <- q(s, a) + alpha error
 
-so at every moment, for every s and a of any MDP, after any history and for any v,
+The following equation therefore holds after every step, for every s and a of any MDP and for any v:
 
     logit(s, a) - logit_0(s, a) = (b / alpha) (q(s, a) - q_0(s, a)).
 
-Proof: both sides are 0 at the start. A step changes only the entry (s, a) that it visits, both sides by b error. Hence
+Proof: Both sides are 0 at the start. A step changes only the entry (s, a) that it visits, and adds b error to both
+sides. Hence
 
     pi(a|s) is proportional to pi_0(a|s) exp((q(s, a) - q_0(s, a)) / tau)   with the temperature tau = alpha / b.
 
-With 0 < alpha <= 1 every entry of v and q stays a weighted mean of its initial value and of targets r + gamma v, so
-|q| <= max(|v_0|, |q_0|, max|r| / (1 - gamma)) for gamma < 1. Bounded rewards therefore give bounded logits, also in
-sequential problems, which the post leaves open.
+With 0 < alpha <= 1, every entry of v and q is a weighted mean of its initial value and of targets r + gamma v. For
+gamma < 1, this gives the bound |q| <= max(|v_0|, |q_0|, max|r| / (1 - gamma)). Bounded rewards therefore give bounded
+logits. This is also true in sequential problems, a case that the post leaves open.
 
-**The invariant of PPO** holds for a sum only. Its error moves one logit of the state, and v(s):
+**The invariant of PPO** holds only for a sum of logits. The error moves one logit of the state, and v(s):
 
     sum over a of (logit(s, a) - logit_0(s, a)) = (b / alpha) (v(s) - v_0(s)).
 
-The sum is bounded, the differences are not: one logit may rise without bound while the others fall.
+The sum is bounded, but the differences between the logits are not. One logit may rise without bound while the others
+fall.
 """
 
 import math
@@ -46,20 +48,20 @@ class Transition:
     action: Action
     reward: float
     next_state: State | None = None
-    """None after the end of an episode."""
+    """The next state, or None at the end of an episode."""
     discount: float = 1.0
-    """gamma; ignored after the end of an episode."""
+    """gamma; ignored at the end of an episode."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One row of the post's tables: an action, its error, and the tables of its state after the step."""
+    """One row of the post's tables: an action, its error, and the entries of its state after the step."""
 
     t: int
-    """Step, counted from 1."""
+    """Number of the step, counted from 1."""
     action: Action
     error: float
-    """TD error, in units of reward; the logit moves by b times it."""
+    """TD error, in units of reward. The step moves the logit by b times this error."""
     policy: dict[Action, float]
     """pi_t(. | state)."""
     value: float
@@ -75,8 +77,8 @@ class Tabular(ABC):
         logits: the initial policy, state -> action -> logit (or log-probability).
         alpha: step size of v and q towards r + gamma v(s'), in (0, 1].
         b: step size of the logits, above 0.
-        value: initial v.
-        q_value: initial q.
+        value: initial value of every entry of v.
+        q_value: initial value of every entry of q.
     """
 
     def __init__(
@@ -100,10 +102,10 @@ class Tabular(ABC):
 
     @abstractmethod
     def baseline(self, state: State, action: Action) -> float:
-        """b(s, a), in units of reward."""
+        """Return the baseline of an action in a state, in units of reward."""
 
     def learn(self, step: Transition) -> float:
-        """Update logits, v and q from one transition; return the error r + gamma v(s') - baseline."""
+        """Update logits, v and q from one transition, and return the error r + gamma v(s') - baseline."""
         state, action = step.state, step.action
         future = 0 if step.next_state is None else step.discount * self.values[step.next_state]
         target = step.reward + future
@@ -114,7 +116,7 @@ class Tabular(ABC):
         return error
 
     def policy(self, state: State) -> dict[Action, float]:
-        """pi(. | state), the softmax of the logits."""
+        """Return pi(. | state), the softmax of the logits."""
         row = {action: float(logit) for action, logit in self.logits[state].items()}
         top = max(row.values())
         weights = {action: math.exp(logit - top) for action, logit in row.items()}
@@ -122,27 +124,27 @@ class Tabular(ABC):
         return {action: weight / total for action, weight in weights.items()}
 
     def sample(self, state: State, rng: random.Random) -> Action:
-        """An action sampled from the policy."""
+        """Sample an action from the policy."""
         policy = self.policy(state)
         return rng.choices(list(policy), weights=list(policy.values()))[0]
 
 
 class TabularPPO(Tabular):
-    """Baseline v(s): the post's first table."""
+    """The learner with the baseline v(s), used in the post's first table."""
 
     def baseline(self, state: State, action: Action) -> float:
         return self.values[state]
 
 
 class TabularACTDE(Tabular):
-    """Baseline q(s, a): the post's second table."""
+    """The learner with the baseline q(s, a), used in the post's second table."""
 
     def baseline(self, state: State, action: Action) -> float:
         return self.q_values[state][action]
 
 
 def replay(learner: Tabular, steps: Iterable[Transition]) -> list[Row]:
-    """Train the learner on these transitions; a row for every step."""
+    """Train the learner on these transitions, and return one row for each step."""
     rows = []
     for t, step in enumerate(steps, start=1):
         error = learner.learn(step)
@@ -160,5 +162,5 @@ def replay(learner: Tabular, steps: Iterable[Transition]) -> list[Row]:
 
 
 def bandit_steps(state: State, rewards: Mapping[Action, float], actions: Iterable[Action]) -> list[Transition]:
-    """Transitions of a bandit: one state, a fixed reward for each action, episodes of one step."""
+    """Return the transitions of a bandit: one state, a fixed reward for each action, and episodes of one step."""
     return [Transition(state=state, action=action, reward=rewards[action]) for action in actions]
