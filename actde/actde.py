@@ -12,13 +12,12 @@ class ACTDE(Optimizer):
         delta_t = r_t + gamma_t v(s_{t+1}) - q(s_t, a_t)
 
     `PPO` differs only in the method `baseline`. The policy is updated only until q is accurate, so a reward adds a
-    finite amount to the logits. Consider tables of logits and of q, updated with the step sizes b and alpha. With
-    initial values marked by 0, the following equation holds after every update (`actde/tabular.py`):
+    finite amount to the logits. For example, let tables of logits and of q be updated with the step sizes b and alpha.
+    The following equation then holds after every update, where 0 marks initial values (`actde/tabular.py`):
 
         logit(s, a) - logit_0(s, a) = (b / alpha) (q(s, a) - q_0(s, a))
 
-    With `advantage="lambda"`, the difference from PPO's advantage A_t(v) includes the current choice and all later
-    ones:
+    With `advantage="lambda"`, the difference from PPO's advantage A_t(v) includes the current and all later choices:
 
         A_t(q) = A_t(v) - sum_k (gamma lambda)^k (q(s_{t+k}, a_{t+k}) - v(s_{t+k})),   k = 0, 1, 2, ...
 
@@ -33,8 +32,8 @@ class ACTDE(Optimizer):
 
     * An entropy bonus, or a KL penalty in the loss, keeps acting after the TD errors have vanished. The policy then
       moves to the optimum of that term alone: the uniform policy, or the reference policy. The larger the weight of the
-      term, the faster the policy moves. In PPO, the term balances the reward instead. PPO converges to softmax(q /
-      weight) with the bonus, and to softmax(log pi_ref + q / weight) with the penalty.
+      term, the faster the policy moves. In PPO, the term balances the reward instead. PPO converges to
+      softmax(q / weight) with the bonus, and to softmax(log pi_ref + q / weight) with the penalty.
     * A KL penalty in the reward (`kl_place`) is learned by q like any other reward. The penalty therefore subtracts
       only a finite amount from the logits (docs/bandit-penalties).
     * Whitening divides the vanishing TD errors by their own standard deviation, so they no longer vanish.

@@ -39,8 +39,7 @@ class Batch:
     next_values: Tensor
     """[B, T] v(s_{t+1}), or the bootstrap value at the end of a segment. It is ignored where the discount is 0."""
     q_values: Tensor | None = None
-    """[B, T] q(s_t, a_t), the minimum over the target heads, or over the Q heads without target heads. None without q.
-    """
+    """[B, T] q(s_t, a_t), the minimum over the target heads, or over the Q heads without target heads. None: no q."""
     ref_logprobs: Tensor | None = None
     """[B, T] log pi_ref(a_t | s_t) of the reference policy, nats. None if no KL is computed."""
 

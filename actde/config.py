@@ -47,7 +47,7 @@ class OptimizerConfig(Config):
     clip_range: Positive = 0.2
     """PPO's clip range of the probability ratio."""
     value_clip_range: Positive | None = 0.2
-    """Clip range of the value update per rollout, in reward. none: no clipping."""
+    """Clip range of the value update per rollout, in units of reward. none: no clipping."""
     value_coef: NonNegative = 0.1
     """Weight of the value loss."""
     q_coef: NonNegative = 1.0
@@ -63,13 +63,13 @@ class OptimizerConfig(Config):
     expectile: Annotated[float, Field(gt=0, lt=1)] = 0.9
     """Expectile of the ilql value loss."""
     kl_coef: NonNegative = 0.0
-    """Weight of the KL to the reference policy; its initial value with --kl-target."""
+    """Weight of the KL to the reference policy. With --kl-target, this is the initial weight."""
     kl_place: Literal["loss", "reward"] = "loss"
     """Where the KL enters. loss: the exact KL; reward: the sampled KL, subtracted from each reward."""
     kl_target: Positive | None = None
     """Target KL in nats per action for an adaptive kl_coef. none: kl_coef is fixed."""
     train_q: bool = False
-    """Train q even if the optimizer does not use it, in order to measure it."""
+    """Train q even if the optimizer does not use q, in order to measure q."""
 
     @model_validator(mode="after")
     def _target_has_a_coefficient(self) -> Self:

@@ -47,10 +47,10 @@ class Optimizer(ABC):
     needs_q: ClassVar[bool] = False
     """Whether the algorithm requires Q heads."""
     labels: ClassVar[Labels] = "none"
-    """Which choices the policy imitates (`Outputs.label_logprobs`).
+    """Whose choices the policy imitates (`Outputs.label_logprobs`).
 
-    "none" is no imitation, "expert" is the choices of an expert, and "best" is the policy's own choices in its best
-    episodes.
+    "none" stands for no imitation, "expert" for the choices of an expert, and "best" for the policy's own choices in
+    its best episodes.
     """
 
     def __init__(self, config: OptimizerConfig) -> None:
@@ -168,7 +168,7 @@ class Optimizer(ABC):
     def value_loss(self, batch: Batch, targets: Targets, outputs: Outputs) -> Tensor:
         """Return the value loss [B, T], which fits v to the return or to an expectile of q.
 
-        The expectile is of the target heads' q or, without target heads, of the recorded q.
+        q comes from the target heads. Without target heads, q is the one that the rollout recorded.
         """
         if self.config.value_loss == "ppo":
             return losses.clipped_value_loss(

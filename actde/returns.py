@@ -30,8 +30,7 @@ def td_errors(rewards: Tensor, discounts: Tensor, next_values: Tensor, baseline:
 
 
 def lambda_advantages(errors: Tensor, discounts: Tensor, gae_lambda: float) -> Tensor:
-    """Return the advantages of generalized advantage estimation, Schulman et al. (2016), eq. 16. All tensors are [B,
-    T].
+    """Return the generalized advantage estimates, Schulman et al. (2016), eq. 16. All tensors are [B, T].
 
         A_t = delta_t + gamma_t lambda A_{t+1},   A_T = 0
 
@@ -83,8 +82,7 @@ def explained_variance(predictions: Tensor, returns: Tensor, mask: Tensor, all_r
 
 
 def _moments(x: Tensor, mask: Tensor, all_reduce: AllReduce) -> tuple[Tensor, Tensor]:
-    """Return the mean and the (biased) variance over all choices of all processes, or 0 and 0 if there are no choices.
-    """
+    """Return the mean and the (biased) variance over all choices of all processes; 0 and 0 without choices."""
     count = all_reduce(mask.sum().to(x.dtype)).clamp(min=1.0)
     mean = all_reduce(torch.where(mask, x, 0.0).sum()) / count
     return mean, all_reduce(torch.where(mask, (x - mean).square(), 0.0).sum()) / count
