@@ -1,7 +1,7 @@
-"""`ActorCritic`: a causal language model of transformers with a policy head, a value head and Q heads.
+"""`ActorCritic`: a causal language model of the `transformers` library with a policy head, a value head and Q heads.
 
-The heads are evaluated at the positions of choices only, for the tokens that could be chosen: no lm_head and no Q over
-text that the agent did not write.
+A choice is a token that the agent sampled among several. The heads are evaluated only at the positions of choices, and
+only for the tokens that could be chosen. Neither lm_head nor Q is computed for text that the agent did not write.
 """
 
 from collections.abc import Sequence
@@ -19,44 +19,50 @@ from agents.protocol import AgentError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadOutputs:
-    """Outputs of all heads at N choices with up to K alternatives each (padding has log-probability -inf)."""
+    """Outputs of all heads at N choices with up to K alternatives each.
+
+    Choices with fewer than K alternatives are padded; the log-probability of padding is -inf.
+    """
 
     logprobs: Tensor
-    """[N, K] log pi(token | stream), nats, normalised over the alternatives or over the whole vocabulary."""
+    """[N, K] log pi(token | stream) in nats, normalised over the alternatives or over the whole vocabulary."""
     entropy: Tensor
     """[N] entropy of the policy, nats."""
     values: Tensor
     """[N] v(s), units of reward."""
     q_values: Tensor | None
-    """[N, K, H] q(s, token) of each Q head, units of reward; None without Q heads."""
+    """[N, K, H] q(s, token) of each of the H Q heads, units of reward. None without Q heads."""
     target_q_values: Tensor | None
-    """[N, K, H] the same of the target heads; None without target heads."""
+    """[N, K, H] q(s, token) of each target head, units of reward. None without target heads."""
 
     @property
     def recorded_q(self) -> Tensor | None:
-        """[N, K] q as the rollout records it: the minimum over heads, of the target heads where there are any."""
+        """The q that the rollout records [N, K], or None without Q heads.
+
+        It is the minimum over the target heads or, without target heads, the minimum over the Q heads.
+        """
         q = self.q_values if self.target_q_values is None else self.target_q_values
         return None if q is None else q.amin(-1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """N choices in a padded batch of streams: where each was made, and among which K alternatives."""
+    """N choices in a padded batch of streams, with their positions and up to K alternatives each."""
 
     rows: Tensor
     """[N] row of the batch."""
     positions: Tensor
-    """[N] position of the token whose hidden state chose."""
+    """[N] position of the last token before the choice. The hidden state at this position determines the choice."""
     alternatives: Tensor
-    """[N, K] token ids, padded with -1."""
+    """[N, K] ids of the tokens that could be chosen, padded with -1."""
     chosen: Tensor
     """[N] index of the chosen token among the alternatives."""
     whole_vocabulary: bool = False
-    """True: the policy chose among all tokens; `alternatives` then holds only the chosen one (K = 1)."""
+    """If True, the policy chose among all tokens, and `alternatives` holds only the chosen token (K = 1)."""
 
 
 class ActorCritic(nn.Module):
-    """A causal language model and its heads. `forward` serves the update, the other methods the rollout."""
+    """A causal language model and its heads. The update calls `forward`, and the rollout calls the other methods."""
 
     def __init__(self, lm: nn.Module, heads: Heads) -> None:
         super().__init__()
@@ -65,12 +71,15 @@ class ActorCritic(nn.Module):
 
     @property
     def base(self) -> Any:
-        """The causal language model without the wrapper of an adapter."""
+        """The causal language model without the adapter's wrapper."""
         return self.lm.get_base_model() if hasattr(self.lm, "get_base_model") else self.lm
 
     @property
     def context(self) -> int:
-        """Longest stream in tokens that the trunk reads as a whole; a sliding window limits it too."""
+        """Longest stream, in tokens, in which the trunk can attend to all earlier tokens.
+
+        The limit is the number of positions or the attention window, whichever is smaller.
+        """
         names = ("max_position_embeddings", "sliding_window", "window_size", "attention_chunk_size")
         limits = [getattr(self.base.config, name, None) for name in names]
         return min(int(limit) for limit in limits if limit is not None)
@@ -85,29 +94,35 @@ class ActorCritic(nn.Module):
         return next(self.parameters()).device
 
     def enable_gradient_checkpointing(self) -> None:
-        """Recompute activations in the backward pass; in training mode only, never with a cache."""
-        newer = hasattr(self.base, "activation_checkpointing_enable")  # transformers 5.2x renamed it
+        """Recompute activations in the backward pass. This applies in training mode only and never with a cache."""
+        newer = hasattr(self.base, "activation_checkpointing_enable")  # renamed in transformers 5.2x
         getattr(self.base, "activation_checkpointing_enable" if newer else "gradient_checkpointing_enable")()
 
     def without_adapter(self) -> AbstractContextManager[Any]:
-        """Switch the adapter off: the trunk is then the reference policy. Without an adapter, nothing changes."""
+        """Return a context manager that switches the adapter off, so that the trunk is the reference policy.
+
+        Without an adapter, the context manager does nothing.
+        """
         return self.lm.disable_adapter() if hasattr(self.lm, "disable_adapter") else nullcontext()
 
     def hidden_states(self, tokens: Tensor, **kwargs: Any) -> Tensor:
-        """Last hidden states [B, L, d] of token ids [B, L]; causal, so padding on the right changes nothing."""
+        """Return the last hidden states [B, L, d] of token ids [B, L].
+
+        The trunk is causal, so padding on the right does not change the hidden states of other tokens.
+        """
         trunk = getattr(self.base, self.base.base_model_prefix)
         with self._in_trunk_dtype():
             states: Tensor = trunk(input_ids=tokens, **kwargs).last_hidden_state
         return states
 
     def all_logprobs(self, hidden: Tensor) -> Tensor:
-        """Log-probabilities over the whole vocabulary [N, V] at hidden states [N, d]."""
+        """Return log-probabilities over the whole vocabulary [N, V] at hidden states [N, d]."""
         return self._logits(hidden, self.base.get_output_embeddings().weight, None).log_softmax(-1)
 
     def evaluate_heads(self, hidden: Tensor, alternatives: Tensor) -> HeadOutputs:
-        """Evaluate all heads at hidden states [N, d] for alternatives [N, K] (token ids, -1 is padding).
+        """Evaluate all heads at hidden states [N, d] for alternatives [N, K] (token ids, padded with -1).
 
-        The lm_head and the Q heads are applied to the distinct tokens of the batch only.
+        The lm_head and the Q heads are applied only to the distinct tokens among the alternatives.
         """
         tokens, index = torch.unique(alternatives.clamp_min(0), return_inverse=True)  # [U], [N, K]
         weight = self.base.get_output_embeddings().weight[tokens]  # [U, d]
@@ -127,7 +142,7 @@ class ActorCritic(nn.Module):
         )
 
     def evaluate_choices(self, hidden: Tensor, choices: Choices) -> HeadOutputs:
-        """Evaluate the heads at choices, from the last hidden states [B, L, d] of their streams."""
+        """Evaluate the heads at choices, given the last hidden states [B, L, d] of the choices' streams."""
         states = hidden[choices.rows, choices.positions]  # [N, d]
         heads = self.evaluate_heads(states, choices.alternatives)
         if not choices.whole_vocabulary:
@@ -141,10 +156,10 @@ class ActorCritic(nn.Module):
 
     @torch.no_grad()
     def check_logits(self) -> None:
-        """Check that the decoder's logits are its lm_head applied to the last hidden state.
+        """Check that the decoder's logits are those that its lm_head computes from the last hidden state.
 
         Raises:
-            AgentError: the decoder scales or caps its logits afterwards, which the gathered heads would miss.
+            AgentError: the decoder scales or caps its logits after the lm_head, which `evaluate_heads` does not do.
         """
         training = self.training
         self.eval()
@@ -161,7 +176,11 @@ class ActorCritic(nn.Module):
             )
 
     def _in_trunk_dtype(self) -> torch.autocast:
-        """Multiply matrices in the trunk's dtype, also the adapter's, whose float32 weights take small steps."""
+        """Return a context manager under which matrices are multiplied in the trunk's dtype.
+
+        This includes the adapter's weights. They are stored in float32, so that small update steps are not rounded
+        away.
+        """
         dtype = next(self.base.parameters()).dtype
         return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
 
@@ -173,12 +192,12 @@ class ActorCritic(nn.Module):
 
 
 def entropy(logprobs: Tensor) -> Tensor:
-    """Entropy [N] in nats of normalised log-probabilities [N, K]; -inf entries count as impossible."""
+    """Return the entropy [N] in nats of normalised log-probabilities [N, K]. Entries of -inf count as impossible."""
     return -(logprobs.exp() * logprobs.masked_fill(logprobs == -torch.inf, 0.0)).sum(-1)
 
 
 def pad_alternatives(alternatives: Sequence[Sequence[int]]) -> Tensor:
-    """Alternatives of N choices as token ids [N, K], padded with -1."""
+    """Return the alternatives of N choices as token ids [N, K], padded with -1."""
     padded = np.full((len(alternatives), max(map(len, alternatives))), -1, dtype=np.int64)
     for row, tokens in zip(padded, alternatives, strict=True):
         row[: len(tokens)] = tokens

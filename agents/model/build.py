@@ -1,7 +1,8 @@
-"""Builds an `ActorCritic` and its tokenizer from a `ModelConfig`: trunk, adapter and heads.
+"""Builds an `ActorCritic` and its tokenizer from a `ModelConfig`: a trunk, the heads and optionally an adapter.
 
-The trunk `pico` is the post's 3 x 12 GPT-2, `small` a Llama of two layers of 128 with words as tokens; both start with
-random weights. Any other trunk is a pretrained decoder, trained in full or through a LoRA adapter.
+Two trunks start with random weights. `pico` is the GPT-2 of the post by Turner and Einhorn (2023), with 3 layers and
+hidden size 12. `small` is a Llama with 2 layers, hidden size 128 and words as tokens. Any other trunk is a pretrained
+decoder, trained in full or through a LoRA adapter.
 """
 
 import warnings
@@ -21,19 +22,19 @@ from agents.protocol import AgentError
 SCRATCH = ("pico", "small")
 """Trunks that start with random weights."""
 LARGE_VOCABULARY = 8192
-"""From this size on, Q heads share the output embedding instead of having a row of weights per token."""
+"""From this vocabulary size on, Q heads share the output embedding instead of having a row of weights per token."""
 
 
 def assemble(config: ModelConfig, vocabulary: Sequence[str] | None) -> tuple[ActorCritic, Any]:
     """Build an untrained model and its tokenizer.
 
     Args:
-        config: what to build.
-        vocabulary: all words of a game with a closed vocabulary; None for TextWorld's words. Pretrained trunks have
-            their own.
+        config: the settings of the model.
+        vocabulary: all words of a game with a closed vocabulary. If None, TextWorld's words are used. A pretrained
+            trunk has its own vocabulary and ignores this argument.
 
     Raises:
-        AgentError: the trunk is unknown or cannot be loaded, or a setting does not fit it.
+        AgentError: the trunk is unknown or cannot be loaded, or a setting does not fit the trunk.
     """
     if config.trunk not in SCRATCH:
         lm, tokenizer = load_pretrained(config.trunk, dtype=config.dtype)
@@ -48,15 +49,17 @@ def assemble(config: ModelConfig, vocabulary: Sequence[str] | None) -> tuple[Act
 
 
 def build_model(config: ModelConfig, trunk_config: Mapping[str, Any] | None, vocabulary: int) -> ActorCritic:
-    """Build the model that a checkpoint describes; the checkpoint's weights are loaded afterwards.
+    """Build the model that a checkpoint describes. The caller loads the checkpoint's weights afterwards.
 
     Args:
-        config: what to build.
-        trunk_config: the trunk's configuration in transformers; None for an adapter, whose trunk is pretrained.
+        config: the settings of the model.
+        trunk_config: the trunk's configuration in the `transformers` library. If None, the trunk is loaded with its
+            pretrained weights, as needed for a checkpoint that holds an adapter.
         vocabulary: number of tokens of the checkpoint's tokenizer.
 
     Raises:
-        AgentError: transformers does not know the config, or the pretrained trunk is missing.
+        AgentError: the `transformers` library does not know the configuration, the tokenizer does not fit the
+            configuration, or the pretrained trunk is missing.
     """
     if trunk_config is None:
         return _with_heads(load_pretrained(config.trunk, dtype=config.dtype)[0], config)
@@ -95,12 +98,14 @@ def _with_heads(lm: Any, config: ModelConfig) -> ActorCritic:
 
 
 def from_config(trunk: str, vocabulary: int, dropout: float) -> Any:
-    """Build a causal language model with random weights (torch's global generator) and `vocabulary` tokens.
+    """Build a causal language model with `vocabulary` tokens and random weights from torch's global generator.
 
-    pico: the trunk of the post's prisoner's dilemma (minGPT): 3 layers, 3 heads, 12 dims, 128 positions, GPT-2
-    initialisation, an lm_head of its own. small: Llama, 2 layers, 4 heads, 128 dims, RoPE, the embedding shared with
-    the lm_head. Its linear weights have standard deviation 128^-0.5, which fits v in a fraction of the steps of the
-    usual 0.02 (NOTES.md); its embedding has 0.02.
+    `pico` is the trunk of the post's prisoner's dilemma (minGPT). It has 3 layers, 3 heads, hidden size 12, 128
+    positions, GPT-2's initialisation and a separate lm_head.
+
+    `small` is a Llama with 2 layers, 4 heads, hidden size 128 and RoPE. The lm_head shares the weights of the
+    embedding, which have standard deviation 0.02. The weights of the linear layers have standard deviation 128^-0.5.
+    With these weights, fitting v takes a fraction of the steps that it takes with the usual 0.02 (NOTES.md).
     """
     from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
@@ -136,12 +141,12 @@ def from_config(trunk: str, vocabulary: int, dropout: float) -> Any:
     )
     lm = LlamaForCausalLM(small)
     with torch.no_grad():
-        lm.get_input_embeddings().weight.mul_(0.02 / small.initializer_range)  # the first policy is uniform
+        lm.get_input_embeddings().weight.mul_(0.02 / small.initializer_range)  # gives a uniform initial policy
     return lm
 
 
 def _with_adapter(lm: Any, config: ModelConfig) -> Any:
-    """Add a LoRA adapter (Hu et al. 2021) to all linear layers of the trunk; only the adapter is trained."""
+    """Add a LoRA adapter (Hu et al. 2021) to all linear layers of the trunk. Only the adapter is trained."""
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
@@ -157,9 +162,9 @@ def _with_adapter(lm: Any, config: ModelConfig) -> Any:
         task_type="CAUSAL_LM",
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # peft uses a deprecated name of transformers
+        warnings.simplefilter("ignore", FutureWarning)  # peft uses a name that transformers deprecates
         adapted = get_peft_model(lm, lora)
     for module in adapted.modules():
         if hasattr(module, "cast_input_dtype_enabled"):
-            module.cast_input_dtype_enabled = False  # `ActorCritic` casts the few weights instead of the inputs
+            module.cast_input_dtype_enabled = False  # `ActorCritic` casts the few weights instead
     return adapted

