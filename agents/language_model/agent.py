@@ -1,8 +1,9 @@
-"""The language-model agent: plays text games with the policy of an `ActorCritic`.
+"""The language-model agent, which plays text games with the policy of an `ActorCritic`.
 
-Each episode is one growing token stream. A turn reads only the new tokens of all live episodes, keeps the key/value
-cache and encodes nothing twice. The mode `trie` chooses among the admissible commands with exact probabilities; `free`
-generates any line of text. A recording agent keeps its choices as segments for the update.
+Each episode is one growing token stream. A turn reads only the new tokens of all live episodes. The keys and values of
+earlier tokens stay in a cache, so these tokens are not encoded again. In the mode `trie`, the agent chooses among the
+admissible commands with exact probabilities. In the mode `free`, it generates any line of text. A choice is a token
+that the agent sampled among several. With `record`, the agent stores its choices as segments for the update.
 """
 
 from collections.abc import Sequence
@@ -24,11 +25,14 @@ from agents.text.prompt import PLAIN, PromptFormat
 
 Mode = Literal["trie", "free"]
 MAX_TRIES = 8192
-"""Tries to keep before all of them are dropped."""
+"""Maximum number of tries in the cache. When the cache is full, all tries are evicted."""
 
 
 class LanguageModelAgent:
-    """Plays with an `ActorCritic`. One instance may play any number of episodes of any number of games."""
+    """An agent that plays with the policy of an `ActorCritic`.
+
+    One instance may play any number of episodes of any number of games.
+    """
 
     def __init__(
         self,
@@ -47,17 +51,18 @@ class LanguageModelAgent:
     ) -> None:
         """
         Args:
-            model: trunk and heads; the agent never changes its training mode, which decides about dropout.
-            tokenizer: a transformers tokenizer.
-            name: shown in tables and screens.
+            model: trunk and heads. The agent never changes the training mode of the model, so the caller controls
+                dropout.
+            tokenizer: a tokenizer of the `transformers` library.
+            name: name shown in tables and on screens.
             prompt: format of a turn.
-            seed: with the episode's number, the only source of randomness.
+            seed: seed of the sampling. It and the number of the episode are the only source of randomness.
             greedy: take the most probable command instead of sampling.
-            mode: `trie` chooses among the admissible commands, `free` generates any line.
-            context: longest stream in tokens; the trunk's own limit if None or larger.
+            mode: `trie` to choose among the admissible commands, or `free` to generate any line.
+            context: longest stream in tokens. If None or larger than the trunk's limit, that limit applies.
             gamma: discount per turn of the recorded choices.
-            record: keep finished segments for `take_segments`.
-            max_command_tokens: longest line in `free` mode.
+            record: store finished segments for `take_segments`.
+            max_command_tokens: longest line in tokens in `free` mode.
         """
         self.model, self.tokenizer, self.name = model, tokenizer, name
         self.prompt, self.seed, self.greedy, self.mode = prompt, seed, greedy, mode
@@ -69,7 +74,7 @@ class LanguageModelAgent:
         self._segments: list[Segment] = []
 
     def act(self, turns: Sequence[Turn]) -> list[Decision]:
-        """One command for each turn; see `agents.protocol.Agent`."""
+        """Return one decision for each turn; see `agents.protocol.Agent`."""
         if self.mode == "free":
             return self._generate(turns)
         outputs = self.evaluate(turns)
@@ -79,7 +84,7 @@ class LanguageModelAgent:
 
     @torch.no_grad()
     def evaluate(self, turns: Sequence[Turn]) -> list[TurnOutputs]:
-        """Read the observations and evaluate the heads for every command; call `commit` next. Only in `trie` mode."""
+        """Read the observations and evaluate the heads for every command. Call `commit` next. Only for `trie` mode."""
         tries = [self._trie(turn) for turn in turns]
         states = [self._observe(turn, max(map(len, trie.commands))) for turn, trie in zip(turns, tries, strict=True)]
         trees = [
@@ -93,7 +98,11 @@ class LanguageModelAgent:
         return split_by_turn(self.model.evaluate_heads(hidden, alternatives.to(self.model.device)), tries, trees)
 
     def sample(self, turns: Sequence[Turn], outputs: Sequence[TurnOutputs]) -> list[tuple[Decision, int]]:
-        """Sample a command for each turn (or take the most probable): the decision and the command's index."""
+        """Sample a command for each turn, or take the most probable one if `greedy`.
+
+        Returns:
+            For each turn a tuple: (1) the decision, (2) the index of the command among the admissible ones.
+        """
         return [
             sample_command(
                 output, turn.info["admissible_commands"], None if self.greedy else self._live[turn.episode].rng
@@ -108,9 +117,10 @@ class LanguageModelAgent:
         commands: Sequence[int],
         labels: Sequence[int | None] | None = None,
     ) -> None:
-        """Append commands (indices among the admissible ones) to the streams, whoever chose them.
+        """Append one command per turn to the streams, and record its choices.
 
-        `labels` are the commands to imitate, if any.
+        `commands` are indices among the admissible commands of each turn. They need not come from `sample`. `labels`
+        are the indices of the commands to imitate, or None for turns without a command to imitate.
         """
         for turn, output, command, label in zip(turns, outputs, commands, labels or [None] * len(turns), strict=True):
             stream = self._live[turn.episode].stream
@@ -123,7 +133,7 @@ class LanguageModelAgent:
 
     @torch.no_grad()
     def end(self, endings: Sequence[EpisodeEnd]) -> None:
-        """Close episodes: free their cache rows and, if recording, keep their segments."""
+        """Close episodes and free their cache rows. With `record`, store their segments."""
         bootstraps = self._bootstrap([e for e in endings if self.record and e.truncated and not e.terminated])
         for ending in endings:
             state = self._live.pop(ending.episode)
@@ -136,7 +146,7 @@ class LanguageModelAgent:
             self._cache.free_row(state.row)
 
     def take_segments(self) -> list[Segment]:
-        """Return and remove the segments finished so far, in order of episode."""
+        """Return and remove the finished segments, in order of episode number."""
         segments, self._segments = sorted(self._segments, key=lambda s: s.episode), []
         return segments
 
@@ -146,7 +156,7 @@ class LanguageModelAgent:
         return line_ends(self.tokenizer)
 
     def _observe(self, turn: Turn, reserve: int) -> EpisodeState:
-        """Append a turn's observation to its stream, and leave room for `reserve` more tokens."""
+        """Append a turn's observation to its stream, leaving room for `reserve` more tokens."""
         if turn.episode not in self._live:
             self._live[turn.episode] = EpisodeState(
                 stream=TokenStream(episode=turn.episode, gamma=self.gamma),
@@ -175,7 +185,7 @@ class LanguageModelAgent:
             self._cache.lengths[state.row] = 0
 
     def _unread(self, state: EpisodeState, trie: Trie | None = None) -> TreeInput:
-        """The tokens of a stream that are not in the cache, and a trie behind them."""
+        """Return the tokens of a stream that are not in the cache yet, followed by the trie if there is one."""
         return TreeInput(row=state.row, tokens=state.stream.tokens[self._cache.lengths[state.row] :], trie=trie)
 
     def _encode(self, text: str) -> list[int]:
@@ -196,7 +206,7 @@ class LanguageModelAgent:
         return self._tries[key]
 
     def _bootstrap(self, endings: Sequence[EpisodeEnd]) -> dict[int, float]:
-        """v of the final state of each truncated episode."""
+        """Return v of the final state of each truncated episode, by episode number."""
         if not endings:
             return {}
         states = [self._live[ending.episode] for ending in endings]
@@ -208,7 +218,7 @@ class LanguageModelAgent:
 
     @torch.no_grad()
     def _generate(self, turns: Sequence[Turn]) -> list[Decision]:
-        """Generate a line for each turn; the game ends a line that is too long."""
+        """Generate a line for each turn. A line that reaches the maximum length is ended with the terminator."""
         states = [self._observe(turn, self.max_command_tokens + 1) for turn in turns]
         starts = [(len(state.stream.tokens), len(state.stream.choices)) for state in states]
         generate_lines(

@@ -1,6 +1,7 @@
-"""The policy over whole commands: probabilities, sampling, and the record of the choices made.
+"""The policy over whole commands: probabilities, sampling, and records of choices.
 
-Pure functions of arrays. A command's probability is the product of the choices along its path in the trie.
+All functions are pure functions of arrays. A choice is a token that the agent sampled among several. The probability of
+a command is the product of the probabilities of its choices, which form the command's path in the trie.
 """
 
 from collections.abc import Sequence
@@ -23,11 +24,11 @@ class TurnOutputs:
     """Head outputs of one turn at the n branching nodes of its commands, with up to K alternatives each."""
 
     trie: Trie
-    """Of the admissible commands."""
+    """Trie of the admissible commands."""
     tree: TreeInput | None = None
-    """Input that was read; None without a choice."""
+    """Input that was read, or None if the turn has no choice."""
     logprobs: Floats = field(default_factory=lambda: np.zeros((0, 1)))
-    """[n, K] nats; padding is -inf."""
+    """[n, K] log-probabilities of the alternatives, nats. Padding is -inf."""
     values: Floats = field(default_factory=lambda: np.zeros(0))
     """[n] v(s), units of reward."""
     q_values: Floats | None = None
@@ -35,7 +36,7 @@ class TurnOutputs:
 
 
 def split_by_turn(heads: HeadOutputs, tries: Sequence[Trie], trees: Sequence[TreeInput | None]) -> list[TurnOutputs]:
-    """Split head outputs at the branching nodes of all tries into turns."""
+    """Split the head outputs at the branching nodes of all tries into one `TurnOutputs` per turn."""
     logprobs, values = (tensor.cpu().double().numpy() for tensor in (heads.logprobs, heads.values))
     q_values = None if heads.recorded_q is None else heads.recorded_q.cpu().double().numpy()
     outputs, start = [], 0
@@ -48,7 +49,10 @@ def split_by_turn(heads: HeadOutputs, tries: Sequence[Trie], trees: Sequence[Tre
 
 
 def command_probabilities(trie: Trie, logprobs: Floats) -> Floats:
-    """[commands] pi(command), summing to 1. The first of several commands with the same tokens has all of it."""
+    """Return pi(command) [commands], which sums to 1.
+
+    If several commands have the same tokens, the first of them gets the whole probability.
+    """
     summed = np.array([sum(logprobs[choice] for choice in path) for path in trie.paths])
     duplicate = np.array([first != command for command, first in enumerate(trie.first_with_same_tokens)])
     probabilities = np.where(duplicate, 0.0, np.exp(summed))
@@ -57,7 +61,10 @@ def command_probabilities(trie: Trie, logprobs: Floats) -> Floats:
 
 
 def reach_probabilities(trie: Trie, logprobs: Floats) -> Floats:
-    """[branching] probability under pi that the command passes each branching node; 1 for the first node."""
+    """Return the probability [branching] under pi that the command passes each branching node.
+
+    The probability is 1 for the first branching node.
+    """
     reach = np.zeros(len(trie.branching))
     for path in trie.paths:
         summed = 0.0
@@ -68,10 +75,10 @@ def reach_probabilities(trie: Trie, logprobs: Floats) -> Floats:
 
 
 def sample_command(outputs: TurnOutputs, names: Sequence[str], rng: np.random.Generator | None) -> tuple[Decision, int]:
-    """Sample a command, or take the most probable one without a generator.
+    """Sample a command. If `rng` is None, take the most probable command.
 
     Returns:
-        The decision, and the command's index among `names`.
+        A tuple: (1) the decision, (2) the index of the command among `names`.
     """
     trie, q = outputs.trie, outputs.q_values
     probabilities = command_probabilities(trie, outputs.logprobs)
@@ -93,12 +100,15 @@ def sample_command(outputs: TurnOutputs, names: Sequence[str], rng: np.random.Ge
 def choices_for_command(
     outputs: TurnOutputs, command: int, *, position: int, turn: int, label: int | None = None
 ) -> list[Choice]:
-    """Record every choice along a command.
+    """Return a record of every choice along a command.
 
-    If the expert prefers another command (`label`), the choices up to the point where the two commands part are
-    labelled with the expert's token. Later choices get no label, because the expert never reaches their states.
+    The expert may prefer another command (`label`). The choices that the two commands share, and the choice at which
+    they part, are labelled with the expert's token. Later choices get no label, because the expert never reaches their
+    states.
 
     Args:
+        outputs: the head outputs of the turn.
+        command: index of the command that was played.
         position: index in the stream of the token before the command.
         turn: number of the turn in the episode.
         label: index of the command to imitate, if any.

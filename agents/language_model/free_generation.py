@@ -14,7 +14,7 @@ from agents.model.tree_decoder import TreeInput, forward_trees
 
 
 def line_ends(tokenizer: Any) -> frozenset[int]:
-    """Tokens that end a line: special tokens, and every token that contains a newline."""
+    """Return the tokens that end a line: special tokens, and every token that contains a newline."""
     newlines = {token for token in range(len(tokenizer)) if "\n" in tokenizer.decode([token])}
     return frozenset(newlines | set(tokenizer.all_special_ids))
 
@@ -28,9 +28,9 @@ def generate_lines(
     max_tokens: int,
     greedy: bool,
 ) -> None:
-    """Append one line to the stream of every episode, and record each of its tokens as a choice.
+    """Append one line to the stream of every episode, and record each token of the line as a choice.
 
-    A line stops after a token of `ends` or after `max_tokens`.
+    A line stops after a token of `ends` or after `max_tokens` tokens.
     """
     writing = list(states)
     for _ in range(max_tokens):
@@ -63,7 +63,7 @@ def generate_lines(
 
 
 def _next_token(logprobs: Tensor, rng: np.random.Generator | None) -> int:
-    """Sample a token from log-probabilities [V], or take the most probable one without a generator."""
+    """Sample a token from log-probabilities [V] of V tokens. If `rng` is None, take the most probable token."""
     if rng is None:
         return int(logprobs.argmax())
     probabilities = logprobs.cpu().double().exp().numpy()

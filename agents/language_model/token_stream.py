@@ -1,7 +1,9 @@
 """One episode as one token stream: the game's text, the agent's commands, and a record of every choice.
 
-A `TokenStream` grows with the episode; `finish` turns it into immutable `Segment`s, the samples of the update. Only
-choices among several tokens are actions. The discount spans forced tokens and forced turns.
+A choice is a token that the agent sampled among several. Only choices are actions. All other tokens of a command are
+forced. The discount from one choice to the next spans the forced tokens and the turns without a choice in between. A
+`TokenStream` grows during the episode. `TokenStream.finish` converts it to immutable `Segment`s, the samples of the
+update.
 """
 
 from dataclasses import dataclass, field, replace
@@ -12,14 +14,17 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """One action: a token that the agent chose among several."""
+    """One action: a token that the agent sampled among several."""
 
     position: int
-    """Index in the segment's tokens of the last token before the choice, whose hidden state chose."""
+    """Index in the segment's tokens of the last token before the choice.
+
+    The hidden state at this position determines the choice.
+    """
     turn: int
-    """Turn of the episode; a command may consist of several choices."""
+    """Number of the turn in the episode. A command may consist of several choices."""
     alternatives: tuple[int, ...]
-    """Token ids that could be chosen; only the chosen one in free generation."""
+    """Ids of the tokens that could be chosen. In free generation, only the chosen token is listed."""
     chosen: int
     """Index of the chosen token among the alternatives."""
     logprob: float
@@ -27,31 +32,34 @@ class Choice:
     value: float
     """v(s), units of reward."""
     q_value: float
-    """q(s, chosen token), units of reward; the minimum over Q heads, from target heads where there are any."""
+    """q(s, chosen token), units of reward.
+
+    It is the minimum over the target heads or, without target heads, the minimum over the Q heads.
+    """
     entropy: float
-    """Entropy of the choice, nats."""
+    """Entropy of the policy at this choice, nats."""
     reward: float = 0.0
-    """Discounted reward from here to the next choice."""
+    """Discounted reward between this choice and the next one."""
     discount: float = 1.0
-    """gamma_t: 1 inside a command, gamma^k over k turns, 0 if the episode terminated."""
+    """gamma_t. It is 1 inside a command, gamma^k across k turns, and 0 if the episode terminates."""
     next_value: float = 0.0
-    """v at the next choice, or the bootstrap of a truncated episode; meaningless at discount 0."""
+    """v at the next choice, or the bootstrap value of a truncated episode. It has no meaning if the discount is 0."""
     label: int | None = None
-    """Index among the alternatives of the token to imitate, if any."""
+    """Index among the alternatives of the token to imitate, if there is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """A finished piece of a stream: one row of the update's batch, with L tokens and T >= 1 choices."""
+    """A finished part of a stream: one row of the update's batch, with L tokens and T >= 1 choices."""
 
     episode: int
     """Number of the episode."""
     tokens: NDArray[np.int64]
-    """[L] the stream up to the last choice; later tokens have no effect."""
+    """[L] the tokens up to the last choice. Later tokens have no effect on the update."""
     choices: tuple[Choice, ...]
-    """[T] in order of time."""
+    """[T] the choices in order of time."""
     whole_vocabulary: bool = False
-    """True in free generation."""
+    """True in free generation, where the policy samples from the whole vocabulary."""
 
     def __post_init__(self) -> None:
         if not self.choices:
@@ -69,40 +77,47 @@ class TokenStream:
     episode: int
     gamma: float
     tokens: list[int] = field(default_factory=list)
-    """Of the current segment."""
+    """Tokens of the current segment."""
     choices: list[Choice] = field(default_factory=list)
-    """Of the whole episode."""
+    """Choices of the whole episode."""
     opening: int = 0
-    """Number of tokens of the opening text, repeated after a cut so that the objective stays visible."""
+    """Number of tokens of the opening text.
+
+    Every later segment repeats the opening text, so that the objective stays visible.
+    """
     turn: int = -1
     _cuts: list[tuple[int, list[int]]] = field(default_factory=list)
-    """(number of choices before the cut, tokens of the segment that ended there)."""
+    """For each cut, (number of choices before the cut, tokens of the segment that ended there)."""
 
     def record(self, choice: Choice) -> None:
-        """Append a choice; its value is the next value of the choice before."""
+        """Append a choice. Its value becomes the next value of the choice before it."""
         if self.choices:
             self.choices[-1] = replace(self.choices[-1], next_value=choice.value)
         self.choices.append(choice)
 
     def begin_turn(self, reward: float) -> None:
-        """Add the reward of the last command, and a turn's discount, to the last choice."""
+        """Add the reward of the last command to the last choice, and multiply the choice's discount by gamma."""
         self.turn += 1
         self._add_reward(reward, self.gamma)
 
     def cut(self, keep: int) -> None:
-        """Begin a new segment with the opening and the last `keep` >= 1 tokens; the caller clears the cache row."""
+        """Begin a new segment with the opening text and the last `keep` >= 1 tokens.
+
+        The caller must clear the cache row.
+        """
         self._cuts.append((len(self.choices), self.tokens))
         self.tokens = self.tokens[: self.opening] + self.tokens[-keep:]
 
     def finish(self, reward: float, *, bootstrap: float | None, whole_vocabulary: bool = False) -> list[Segment]:
-        """Close the episode.
+        """Close the episode and return its segments.
 
         Args:
             reward: reward of the last command.
-            bootstrap: v of the final state of a truncated episode; None if the episode terminated.
+            bootstrap: v of the final state of a truncated episode. None if the episode terminated.
+            whole_vocabulary: True in free generation.
 
         Returns:
-            The segments with choices, in order of time.
+            The segments that contain a choice, in order of time.
         """
         self._add_reward(reward, 0.0 if bootstrap is None else self.gamma)
         if self.choices and bootstrap is not None:
@@ -119,7 +134,7 @@ class TokenStream:
         return segments
 
     def _add_reward(self, reward: float, discount: float) -> None:
-        if self.choices:  # no choice caused the rewards before the first one
+        if self.choices:  # rewards before the first choice are not caused by a choice
             last = self.choices[-1]
             self.choices[-1] = replace(
                 last, reward=last.reward + last.discount * reward, discount=last.discount * discount
@@ -128,7 +143,7 @@ class TokenStream:
 
 @dataclass(slots=True)
 class EpisodeState:
-    """The agent's state of a live episode."""
+    """State that the agent stores for a live episode."""
 
     stream: TokenStream
     row: int
