@@ -1,12 +1,13 @@
 """Prompt formats: the text around observations and commands.
 
-An episode is one append-only stream. Each turn appends `before_command`, the command and `after_command`; every piece
-is tokenized separately and once. `plain` is what a player sees in a terminal, `chat` the ChatML turns of an instruction
-model.
+An episode is one append-only stream. Each turn appends `before_command`, the command and `after_command`. Every piece
+is tokenized separately and only once. The format `plain` is the text that a player sees in a terminal. The format
+`chat` is made of ChatML messages for an instruction-tuned model.
 
-`plain` is the default, also for SmolLM2-135M-Instruct. On the walkthroughs of ten `simple` games (98 commands, exact
-probabilities over the admissible ones) the mean log-probability of the right command is -2.41 nats with `plain` and
--2.69 with `chat`; a uniform choice has -2.72. It is the most probable command in 23% and 22% of the turns.
+`plain` is the default, also for SmolLM2-135M-Instruct. The formats were compared on the walkthroughs of ten `simple`
+games (98 commands), with exact probabilities over the admissible commands. The mean log-probability of the right
+command is -2.41 nats with `plain`, -2.69 nats with `chat` and -2.72 nats for a uniform choice. The right command is the
+most probable one in 23% of the turns with `plain` and in 22% with `chat`.
 """
 
 from dataclasses import dataclass
@@ -16,32 +17,38 @@ from agents.protocol import AgentError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptFormat:
-    """Text around observations and commands; None stands for the game's own prompt or terminator."""
+    """Text around observations and commands. If `prompt` or `terminator` is None, the game's own text is used."""
 
     name: str
     opening: str = ""
-    """Written once, before the first observation."""
+    """Text written once, before the first observation."""
     before_observation: str = ""
     prompt: str | None = None
-    """Between an observation and the command."""
+    """Text between an observation and the command."""
     terminator: str | None = None
-    """End of a command; no command contains it."""
+    """Text that ends a command. No command contains this text."""
 
     def before_command(self, observation: str, *, game_prompt: str, first: bool) -> str:
-        """Text between the last command and the next one, without the prompt's trailing spaces (see `command`)."""
+        """Return the text between the last command and the next one, without the trailing spaces of the prompt.
+
+        `command` adds the trailing spaces.
+        """
         opening = self.opening if first else ""
         return f"{opening}{self.before_observation}{observation}{self._prompt(game_prompt).rstrip(' ')}"
 
     def command(self, command: str, *, game_prompt: str) -> str:
-        """The command after the prompt's trailing spaces.
+        """Return the command, preceded by the trailing spaces of the prompt.
 
-        Pretrained tokenizers have tokens that begin with a space: " go" is one token, "go" another.
+        Pretrained tokenizers have tokens that begin with a space. For example, " go" is one token and "go" is another.
         """
         prompt = self._prompt(game_prompt)
         return prompt[len(prompt.rstrip(" ")) :] + command
 
     def after_command(self, *, game_terminator: str) -> str:
-        """End of the command; part of its tokens, because one command may be a prefix of another."""
+        """Return the end of the command.
+
+        The end belongs to the command's tokens, because one command may be a prefix of another command.
+        """
         return game_terminator if self.terminator is None else self.terminator
 
     def _prompt(self, game_prompt: str) -> str:
@@ -63,7 +70,11 @@ FORMATS = {form.name: form for form in (PLAIN, CHAT)}
 
 
 def prompt_format(name: str) -> PromptFormat:
-    """The format with this name; raises AgentError for an unknown name."""
+    """Return the format with this name.
+
+    Raises:
+        AgentError: no format has this name.
+    """
     if name not in FORMATS:
         raise AgentError(f"unknown prompt format {name!r}; expected {' or '.join(FORMATS)}")
     return FORMATS[name]

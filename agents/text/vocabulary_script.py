@@ -1,9 +1,14 @@
-"""Collects the words of TextWorld's games from the sources of their texts.
+"""Collects the words of TextWorld's games from the source files of their texts.
 
-It parses text grammars (rooms, objects, instructions), logic files (commands and messages), the code of the challenges
-(foods, recipes, furniture) and of our own family `textnav`, the Inform 7 generator (take, drop, score, the end), and
-Inform's rules (parser errors, refusals, numbers). A superfluous word costs one row of an embedding; a missing word is
-an unknown token in a game.
+The words come from these sources:
+
+* text grammars (rooms, objects, instructions)
+* logic files (commands and messages)
+* the code of TextWorld's challenges (foods, recipes, furniture) and of our own game family `textnav`
+* the Inform 7 generator (take, drop, score, the end of a game)
+* Inform's rules (parser errors, refusals, numbers)
+
+A superfluous word costs one row of an embedding. A missing word becomes an unknown token in a game.
 
 This command writes the data file:
 
@@ -32,12 +37,19 @@ MESSAGES = "generator/inform7/world2inform7.py"
 QUOTED = re.compile(r'"([^"]*)"')
 SAID = re.compile(r'(?:say|center|print) +"([^"]*)"')
 RESPONSE = re.compile(r'"([^"]*)" \([A-Z]+\)|^"([^"]*)"\t|Understand (.*) as', re.MULTILINE)
-"""In Inform's rules a message to the player has a letter: "Time passes." (A), or is in a table. Understood phrases
-count too, because the parser repeats them: "I only understood you as far as wanting to climb"."""
+"""Matches a message to the player in Inform's rules.
+
+Such a message is followed by a letter, as in "Time passes." (A), or stands in a table. Phrases after `Understand` also
+match, because the parser repeats them, as in "I only understood you as far as wanting to climb".
+"""
 
 
 def textworld_words() -> list[str]:
-    """All words, lower case, sorted; raises AgentError if textworld is not installed."""
+    """Return all words in lower case, sorted.
+
+    Raises:
+        AgentError: textworld is not installed.
+    """
     spec = find_spec("textworld")
     if spec is None or spec.origin is None:
         raise AgentError("textworld is not installed; run: pip install textworld")
@@ -64,7 +76,7 @@ def _texts(root: Path) -> Iterator[str]:
 
 
 def grammar_text(line: str) -> str:
-    """Text that a line `name:one;another` of a text grammar can print, without #references# and (slots)."""
+    """Return the text that a line `name:one;another` of a text grammar can print, without #references# and (slots)."""
     if line.startswith("#"):
         return ""
     name, _, text = line.partition(":")
@@ -73,12 +85,18 @@ def grammar_text(line: str) -> str:
 
 
 def plural(names: str) -> str:
-    """Plurals of names separated by semicolons, as in a room's introduction: "you've seen better (name)s"."""
+    """Return the plurals of names that are separated by semicolons.
+
+    The introduction of a room contains such plurals: "you've seen better (name)s".
+    """
     return ";".join(f"{name.strip()}s" for name in names.split(";"))
 
 
 def code_texts(source: str) -> Iterator[str]:
-    """Strings of a Python file that can reach a game: no docstrings, errors or command-line help."""
+    """Yield the strings of a Python file that can appear in a game.
+
+    Docstrings, errors and command-line help are skipped.
+    """
     tree = ast.parse(source)
     skipped = {id(child) for node in ast.walk(tree) if _is_for_programmers(node) for child in ast.walk(node)}
     for node in ast.walk(tree):
@@ -96,7 +114,7 @@ def _is_for_programmers(node: ast.AST) -> bool:
 
 
 def code_rooms(source: str) -> Iterator[str]:
-    """Names of rooms in a challenge's code: `new_room("kitchen")`, or the keys of NEIGHBORS."""
+    """Yield the names of rooms in a challenge's code, from `new_room("kitchen")` and from the keys of NEIGHBORS."""
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Call(func=ast.Attribute(attr="new_room"), args=[ast.Constant(value=str(name))]):
@@ -106,12 +124,15 @@ def code_rooms(source: str) -> Iterator[str]:
 
 
 def inform_text(text: str) -> str:
-    """A message of Inform's rules with the third person of its verbs: "[We] [can't] see that [seem] ..."."""
+    """Return a message of Inform's rules, followed by the third person of the verbs in it.
+
+    Verbs are words in brackets, as in "[We] [can't] see that [seem] ...".
+    """
     return " ".join((text, *map(third_person, re.findall(r"\[([a-z]+)\]", text))))
 
 
 def third_person(verb: str) -> str:
-    """Third person of a verb: pass, carry, see become passes, carries, sees."""
+    """Return the third person of a verb. For example, pass, carry and see become passes, carries and sees."""
     if re.search("(s|x|z|ch|sh)$", verb):
         return verb + "es"
     return re.sub("(?<=[^aeiou])y$", "ie", verb) + "s"

@@ -1,7 +1,8 @@
 """A word-level tokenizer for small trunks: words, digits, punctuation marks and newlines are tokens.
 
 Text is lower-cased and spaces are dropped, so " Wedding" and "wedding" are the same token. A newline is a token,
-because it ends a command. The tokens of a text are those of its pieces, as long as no piece ends inside a word.
+because it ends a command. Tokenizing a text piece by piece gives the same tokens as tokenizing it at once, as long as
+no piece ends inside a word.
 """
 
 from __future__ import annotations
@@ -18,25 +19,25 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 TOKEN = r"\n|[a-z]+|[0-9]|[^\sa-z0-9]"
-"""One token of lower-cased text; only white space is between tokens."""
+"""Matches one token of lower-cased text. Only white space is between tokens."""
 PAD, UNKNOWN, END = "[PAD]", "[UNK]", "[END]"
 MARKS = ("\n", *"0123456789", *"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
-"""Part of every open vocabulary."""
+"""Tokens that every open vocabulary contains."""
 
 
 def word_tokenizer(vocabulary: Sequence[str], *, specials: bool = True) -> PreTrainedTokenizerFast:
-    """Build a tokenizer whose ids are the words of `vocabulary`, in order of first appearance.
+    """Build a tokenizer whose tokens are the words of `vocabulary`, with ids in order of first appearance.
 
-    Text that looks like a special token is text: "[PAD]" is three tokens.
+    Text that looks like a special token is split like any other text: "[PAD]" becomes three tokens.
 
     Args:
-        vocabulary: entries of one or several words ("We had a").
-        specials: True for an open vocabulary: it adds [PAD], [UNK] and [END] (ids 0, 1, 2), the newline, digits and
-            ASCII punctuation, and an unknown word is [UNK]. Otherwise an unknown word raises an Exception of
-            `tokenizers`.
+        vocabulary: entries of one or several words, such as "We had a".
+        specials: if True, the vocabulary is open. It then also contains [PAD], [UNK] and [END] (ids 0, 1, 2), the
+            newline, digits and ASCII punctuation, and an unknown word becomes [UNK]. If False, an unknown word raises
+            an `Exception` of the `tokenizers` library.
 
     Raises:
-        AgentError: the vocabulary is empty, or an entry has no word.
+        AgentError: the vocabulary is empty, or an entry contains no word.
     """
     from transformers import PreTrainedTokenizerFast
 
@@ -59,13 +60,16 @@ def word_tokenizer(vocabulary: Sequence[str], *, specials: bool = True) -> PreTr
 
 @cache
 def textworld_vocabulary() -> tuple[str, ...]:
-    """All words that a TextWorld game of the five families can print, sorted, without newline and marks."""
+    """Return all words that a TextWorld game of the five families can print.
+
+    The words are sorted. Newline and punctuation marks are not included.
+    """
     text = (files("agents") / "data" / "textworld_words.txt").read_text(encoding="utf-8")
     return tuple(line for line in text.splitlines() if not line.startswith("#"))
 
 
 def split_words(text: str) -> list[str]:
-    """The tokens of a text as strings, without a vocabulary: "It's 10" is it ' s 1 0."""
+    """Split a text into tokens, given as strings, without a vocabulary: "It's 10" becomes it ' s 1 0."""
     tokenizer = _splitter()
     words = tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(text))
     return [word for word, _ in words]
@@ -77,7 +81,10 @@ def _splitter() -> Tokenizer:
 
 
 def _backend(ids: dict[str, int], unknown: str | None) -> Tokenizer:
-    """A word-level tokenizer. `decode` writes "chef's half-bag 12", without spaces around newlines."""
+    """Build a word-level tokenizer.
+
+    `decode` joins words as in "chef's half-bag 12", and writes no spaces around newlines.
+    """
     from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
     from tokenizers.models import WordLevel
 
