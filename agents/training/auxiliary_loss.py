@@ -1,9 +1,9 @@
-"""An auxiliary next-token loss on the game's text, which teaches a new trunk to read.
+"""An auxiliary next-token loss on the game's text, which teaches a randomly initialised trunk to read.
 
-The targets are the tokens that the agent did not choose: the game's text and the forced tokens of commands. The lm_head
-over the whole vocabulary is applied to a few sampled positions of each segment only, on the hidden states of the
-update's own pass. A position costs vocabulary x width over the trunk's weights, relative to reading it: a quarter for
-SmolLM2-135M.
+The targets are the tokens that the agent did not choose: the game's text and the forced tokens of commands. The hidden
+states are those of the update's own forward pass. The lm_head over the whole vocabulary is applied only to a few
+sampled positions of each segment. Let the trunk have P weights and hidden size d, and let the vocabulary have V tokens.
+At one position, the lm_head then costs V d / P times as much as the trunk. For SmolLM2-135M, this factor is a quarter.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,10 +21,10 @@ from agents.training.rollout_batch import RolloutBatch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LMSample:
-    """Positions whose next token is a target of one gradient step."""
+    """Positions whose next tokens are the targets in one gradient step."""
 
     positions: Mapping[int, NDArray[np.int64]]
-    """Row of the rollout -> positions in its segment; the hidden state there predicts the next token."""
+    """Maps a row of the rollout to positions in its segment. The hidden state at a position predicts the next token."""
 
     @classmethod
     def draw(cls, rollout: RolloutBatch, rows: Sequence[int], count: int, rng: np.random.Generator) -> Self:
@@ -41,12 +41,12 @@ class LMSample:
         return sum(len(positions) for positions in self.positions.values())
 
     def loss(self, model: ActorCritic, states: Tensor, tokens: Tensor, rows: Sequence[int]) -> Tensor:
-        """Sum of -log p(next token), nats, over the positions of a micro-batch.
+        """Return the sum of -log p(next token), in nats, over the sampled positions of a micro-batch.
 
         Args:
-            model: whose lm_head predicts.
+            model: the model whose lm_head predicts the next tokens.
             states: [b, L, d] last hidden states of the rows' streams.
-            tokens: [b, L] the streams.
+            tokens: [b, L] token ids of the rows' streams.
             rows: [b] rows of the rollout.
         """
         counts = [len(self.positions[row]) for row in rows]

@@ -1,8 +1,10 @@
-"""The segments of a rollout as tensors: the recorded batch (`actde.Batch`), and micro-batches to read again.
+"""The segments of a rollout as tensors: the recorded batch (`actde.Batch`), and micro-batches for the update.
 
-Streams are padded on the right, and only within a micro-batch, so any rows can form one. Credit is per token (every
-choice is an action) or per command (all choices of a turn are one action: their log-probabilities add up, v is that of
-the first choice, q that of the last).
+Streams are padded on the right, to the longest stream of their micro-batch. Any rows can therefore form a micro-batch.
+
+A choice is a token that the agent sampled among several. Credit is assigned per token or per command. Per token, every
+choice is an action. Per command, all choices of a turn form one action. The log-probability of this action is the sum
+over its choices. Its v is that of the first choice, and its q is that of the last choice.
 """
 
 from collections.abc import Sequence
@@ -22,7 +24,10 @@ Credit = Literal["token", "command"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MicroBatch:
-    """Some segments of a rollout: b rows with N choices, which form up to T actions a row (T of the whole rollout)."""
+    """Some segments of a rollout: b rows with N choices in total, which form up to T actions per row.
+
+    T is the maximum over the whole rollout.
+    """
 
     tokens: Tensor
     """[b, L] token ids, padded on the right with 0."""
@@ -30,18 +35,24 @@ class MicroBatch:
     choice_index: Tensor
     """[N] index of each choice in the rollout."""
     action_index: Tensor
-    """[N] action (0..T-1) that each choice belongs to."""
+    """[N] index of the action (0..T-1) to which each choice belongs."""
     first: Tensor
-    """[N] bool, first choice of its action."""
+    """[N] bool, True at the first choice of each action."""
     last: Tensor
-    """[N] bool, last choice of its action."""
+    """[N] bool, True at the last choice of each action."""
     actions: int
-    """T."""
+    """T, the maximum number of actions per row in the rollout."""
     labels: Tensor | None = None
-    """[N] index of each choice's label among its alternatives, -1 without a label; None where no choice has one."""
+    """[N] index among the alternatives of the token to imitate, -1 for choices without such a token.
+
+    None if no choice of the rollout has a token to imitate.
+    """
 
     def scatter_to_actions(self, per_choice: Tensor, where: Tensor | None = None) -> Tensor:
-        """Sum numbers per choice [N, ...] over the choices of each action (only where `where`) to [b, T, ...]."""
+        """Sum numbers per choice [N, ...] over the choices of each action. Return [b, T, ...].
+
+        If `where` [N] is given, only the choices at which it is True are summed.
+        """
         rows, actions = self.choices.rows, self.action_index
         if where is not None:
             rows, actions, per_choice = rows[where], actions[where], per_choice[where]
@@ -49,7 +60,7 @@ class MicroBatch:
         return zeros.index_put((rows, actions), per_choice, accumulate=True)
 
     def outputs(self, heads: HeadOutputs, kl: Tensor | None = None) -> Outputs:
-        """The current head outputs per action; `kl` is per choice [N], nats."""
+        """Return the current head outputs per action. `kl` is given per choice [N], nats."""
         chosen = self.choices.chosen
         q = target = label_logprobs = None
         if heads.q_values is not None:
@@ -71,7 +82,7 @@ class MicroBatch:
 
 
 class RolloutBatch:
-    """All B segments of a rollout, with N choices that form up to T actions a segment."""
+    """All B segments of a rollout, with N choices that form up to T actions per segment."""
 
     def __init__(self, segments: Sequence[Segment], *, credit: Credit, device: torch.device | None = None) -> None:
         if not segments:
@@ -94,13 +105,13 @@ class RolloutBatch:
         self._first = self._tensor(first, torch.bool)
         self._last = self._tensor(np.append(first[1:], True), torch.bool)
         self.ref_logprobs: Tensor | None = None
-        """[N, K] log-probabilities of the reference policy, nats; set where a KL is needed."""
+        """[N, K] log-probabilities of the reference policy, nats. None unless a KL is needed."""
 
     def __len__(self) -> int:
         return len(self.segments)
 
     def micro_batch(self, rows: Sequence[int]) -> MicroBatch:
-        """The segments `rows`, padded to the longest of them."""
+        """Return the segments `rows`, padded to the longest of them."""
         length = max(len(self.segments[row].tokens) for row in rows)
         tokens = np.zeros((len(rows), length), dtype=np.int64)
         for padded, row in zip(tokens, rows, strict=True):
@@ -125,7 +136,7 @@ class RolloutBatch:
         )
 
     def batch(self, *, with_q: bool) -> Batch:
-        """The recorded numbers per action [B, T]; q only where the network has Q heads."""
+        """Return the recorded numbers per action [B, T]. `with_q` includes q, which requires a network with Q heads."""
         whole = self.micro_batch(range(len(self)))
         choices = [choice for segment in self.segments for choice in segment.choices]
 
@@ -148,7 +159,7 @@ class RolloutBatch:
         )
 
     def by_turn(self, per_action: Tensor) -> dict[tuple[int, int], float]:
-        """Numbers [B, T] by (episode, turn), that of the first action of each turn."""
+        """Return a dict from (episode, turn) to a number of `per_action` [B, T], that of the turn's first action."""
         numbers: dict[tuple[int, int], float] = {}
         action_index = iter(self._action_index.tolist())
         for row, segment in zip(per_action.tolist(), self.segments, strict=True):
@@ -161,7 +172,7 @@ class RolloutBatch:
 
 
 def _action_index(segment: Segment, credit: Credit) -> list[int]:
-    """[choices] the action of each choice, counted from 0 in the segment."""
+    """Return the index of each choice's action [choices], counted from 0 in the segment."""
     if credit == "token":
         return list(range(len(segment.choices)))
     actions: dict[int, int] = {}
@@ -169,5 +180,5 @@ def _action_index(segment: Segment, credit: Credit) -> list[int]:
 
 
 def _select(per_alternative: Tensor, index: Tensor) -> Tensor:
-    """[N, K, ...] at indices [N] to [N, ...]."""
+    """Select from [N, K, ...] at indices [N]. Return [N, ...]."""
     return per_alternative.take_along_dim(index.view(-1, *(1,) * (per_alternative.dim() - 1)), 1).squeeze(1)
