@@ -1,6 +1,6 @@
-"""The command line. `python cli.py COMMAND --help` explains each command.
+"""The command line. `python cli.py COMMAND --help` explains a command.
 
-Packages that are slow to import are imported inside the commands that need them, so that help appears at once.
+Packages that are slow to import are imported inside the commands that need them, so that `--help` responds quickly.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def evaluate(
     document: arg.Document = Path("docs/card.md"),
     as_json: arg.AsJson = False,
 ) -> None:
-    """Evaluate an agent's success, score and steps beside random and walkthrough, on the same games and seeds."""
+    """Evaluate success, score and steps of an agent and of two baselines on the same games and seeds."""
     if card:
         if (game, seed, max_turns, greedy, bonus_command) != (None, 0, None, False, ""):
             raise typer.BadParameter("--card has its own games, seeds and limits: leave out the other options")
@@ -112,7 +112,7 @@ def evaluate(
 
 
 def _card(document: Path, names: str | None, tasks: str | None, episodes: int, *, as_json: bool) -> None:
-    """Play the missing rows of the evaluation card and write the document."""
+    """Play the tasks that the results of the evaluation card lack, and write the card's document."""
     from experiments.card.document import markdown
     from experiments.card.rows import play as play_rows
     from experiments.card.rows import players
@@ -176,7 +176,7 @@ def generate(
 
 
 def _pair(text: str) -> tuple[str, str]:
-    """Split NAME=VALUE."""
+    """Split NAME=VALUE into a tuple of name and value."""
     name, equals, value = text.partition("=")
     if not equals:
         raise typer.BadParameter(f"--set expects NAME=VALUE, got {text!r}")
@@ -258,7 +258,7 @@ def compare(
     from games import parse_levels
 
     layers = layers_of(given, {"config": config})
-    presets.from_layers(layers)  # an error names the file
+    presets.from_layers(layers)  # checks the values, because an error here names the file
     given = presets.merged([layer for layer in layers if layer.origin in (str(config), presets.GIVEN)])
     name, values = parse_values(vary)
     wanted = grid_runs(optimizers.split(","), parse_levels(seeds), name, values, given)
@@ -284,7 +284,7 @@ def reproduce(
     seed: arg.RunSeed = 0,
     workers: arg.SomeProcesses = 1,
 ) -> None:
-    """Reproduce the post's numbers, figures and claims, each with a verdict."""
+    """Reproduce the numbers, figures and claims of the post by Turner and Einhorn (2023), each with a verdict."""
     from experiments.reproduce import report
     from terminal import display
 

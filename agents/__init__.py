@@ -1,4 +1,7 @@
-"""Agents: protocol, play, language models and their training. The names below import no torch."""
+"""Agents: the protocol, play, language models and their training.
+
+Importing the names below does not import torch.
+"""
 
 from agents.protocol import Agent, AgentError, Decision, EpisodeEnd, Turn
 from agents.registry import DEFAULT_GAME, games_trained_on, make_agent

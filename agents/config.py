@@ -1,7 +1,8 @@
 """Configuration of a training run: the definition of all settings.
 
-The command line, TOML files, the Python call and `settings.json` all build `TrainConfig`. Field names are unique over
-all groups, so `--lr` and `lr` in the TOML table `[update]` name the same field. Imports neither torch nor transformers.
+The command line, TOML files, the Python call and `settings.json` all build a `TrainConfig`. Field names are unique
+across groups, so `--lr` and `lr` in the TOML table `[update]` name the same field. The docstring of a field is the help
+text of its option. This module imports neither torch nor the `transformers` library.
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from actde.config import BelowOne, Config, Fraction, NonNegative, OptimizerConfi
 from actde.errors import ConfigError, unknown
 
 NONE = "none"
-"""The word for None, on the command line and in TOML."""
+"""The word that stands for None on the command line and in TOML files."""
 PositiveFraction: TypeAlias = Annotated[float, Field(gt=0, le=1)]
 Reward: TypeAlias = Annotated[float, Field(ge=-1e9)]
 Count: TypeAlias = Annotated[int, Field(ge=0)]
@@ -31,32 +32,32 @@ class RunConfig(Config):
     seed: Count = 0
     """Random seed of the run."""
     init: str = ""
-    """Run or checkpoint whose weights are loaded before training; also the reference of the KL. Empty: none."""
+    """Run or checkpoint whose weights are loaded before training; they also define the KL's reference policy."""
 
 
 class ModelConfig(Config):
-    """Everything needed to build an untrained model; stored with each checkpoint."""
+    """Everything needed to build an untrained model. Each checkpoint stores this group."""
 
     trunk: str = "small"
-    """Language model: pico, small, smollm2, or the name or folder of a transformers decoder."""
+    """Language model: pico, small, smollm2, or the name or folder of a decoder model of the transformers library."""
     lora: Count = 0
     """Rank of a LoRA adapter on a pretrained trunk; 0 trains the whole trunk."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Data type of the trunk. Heads are always float32."""
+    """Data type of the trunk. The heads are always float32."""
     dropout: BelowOne = 0.0
-    """Dropout of a new trunk (pico only) or of the LoRA adapter."""
+    """Dropout rate of a new trunk (pico only) or of the LoRA adapter."""
     q_heads: Annotated[int, Field(ge=0, le=2)] = 1
-    """Number of Q heads; two are combined by their minimum. Optimizers that need no q ignore it."""
+    """Number of Q heads; with 2, q is the lower of their outputs. Ignored by optimizers that do not train q."""
     head_layers: Annotated[int, Field(ge=1, le=2)] = 1
-    """Layers of the value and Q heads."""
+    """Number of layers in the value head and in each Q head."""
     target_q: bool = False
-    """Keep target Q heads, an exponential moving average of the Q heads."""
+    """Add target Q heads, an exponential moving average of the Q heads."""
     detach_value: bool = False
-    """Stop the value head's gradient at the trunk."""
+    """Do not propagate the value head's gradient into the trunk."""
     detach_q: bool = False
-    """Stop the Q heads' gradient at the trunk."""
+    """Do not propagate the Q heads' gradient into the trunk."""
     dueling: bool = False
-    """Compute q as v + Q head. The Q head starts at 0, so ACTDE starts as PPO."""
+    """Compute q as v plus the Q head's output, which is 0 at first, so that ACTDE starts as PPO."""
 
 
 class RolloutConfig(Config):
@@ -65,28 +66,28 @@ class RolloutConfig(Config):
     episodes: PositiveInt = 16
     """Episodes per rollout."""
     group_size: PositiveInt = 1
-    """Consecutive episodes of the same game."""
+    """Number of consecutive episodes that play the same game."""
     parallel: PositiveInt = 16
     """Episodes played at the same time."""
     max_turns: PositiveInt | None = None
-    """Turn limit of an episode. none: the game's own limit."""
+    """Turn limit of an episode. With none, the game's own limit applies."""
     mode: Literal["trie", "free"] = "trie"
-    """trie: sample among the admissible commands, with exact probabilities; free: generate any text up to a newline."""
+    """trie: sample among the admissible commands with exact probabilities; free: generate any text up to a newline."""
     prompt: str = "plain"
-    """Prompt format. plain: a transcript; chat: the turns of an instruction-tuned model."""
+    """Prompt format. plain: a transcript; chat: the ChatML format of instruction-tuned models."""
     context: Annotated[int, Field(ge=16)] | None = None
-    """Longest token sequence of an episode. none: the trunk's limit."""
+    """Maximum tokens of an episode. With none, the trunk's limit applies."""
     credit: Literal["token", "command"] = "token"
-    """What counts as one action. token: each sampled token; command: all tokens of a turn."""
+    """What counts as one action. token: each sampled token; command: all sampled tokens of a turn."""
     rollout_dropout: bool = False
-    """Keep dropout active during rollouts, as the post's code does."""
+    """Use dropout during rollouts too, as the code of Turner and Einhorn (2023) does."""
 
 
 class RewardConfig(Config):
-    """How the game's reward is changed before training."""
+    """How the game's reward is shaped before training."""
 
     reward_scale: Positive = 1.0
-    """Factor on all rewards."""
+    """Factor by which all rewards are multiplied."""
     win_bonus: Reward = 0.0
     """Reward added for a win."""
     loss_penalty: Reward = 0.0
@@ -98,10 +99,10 @@ class RewardConfig(Config):
     bonus: Reward = 0.0
     """Reward added for each command that starts with --bonus-command."""
     bonus_command: str = ""
-    """Start of the commands that are counted and earn --bonus, for example look or examine."""
+    """First words of the commands that are counted and earn --bonus, for example look."""
 
     def shaping(self) -> dict[str, Any]:
-        """The arguments of `games.shape`."""
+        """Return the keyword arguments of `games.shape`."""
         return {name.removeprefix("reward_"): value for name, value in self}
 
     @model_validator(mode="after")
@@ -112,18 +113,18 @@ class RewardConfig(Config):
 
 
 class ImitationConfig(Config):
-    """How the imitation and rejection optimizers choose what to imitate."""
+    """Which commands the optimizers `imitation` and `rejection` imitate."""
 
     expert: Literal["walkthrough", "policy"] = "walkthrough"
-    """Expert asked first. walkthrough: the game's, while the agent follows it; policy: the game's policy_commands."""
+    """Preferred expert. walkthrough: the game's walkthrough until a deviation; policy: the game's policy_commands."""
     beta: Fraction = 1.0
-    """Probability that the expert plays a turn instead of the model (DAgger). 1: behaviour cloning."""
+    """Probability that the expert plays a turn instead of the model (DAgger); 1 is behaviour cloning."""
     beta_decay: Fraction = 1.0
-    """Factor on beta after each rollout."""
+    """Factor by which beta is multiplied after each rollout."""
     greedy_share: Fraction = 0.0
     """Fraction of episodes in which the model plays greedily on its own turns (DAgger)."""
     top_fraction: PositiveFraction = 0.25
-    """Fraction of each game's episodes, by return, that rejection imitates beside those won."""
+    """Fraction of each game's episodes, best returns first, that rejection imitates in addition to won episodes."""
 
     @property
     def model_plays(self) -> bool:
@@ -132,19 +133,19 @@ class ImitationConfig(Config):
 
     @property
     def needs_policy(self) -> bool:
-        """Whether the expert needs the games' `policy_commands`, which are slow to compute."""
+        """Whether the games must compute `policy_commands`, which is slow."""
         return self.expert == "policy" or self.model_plays
 
 
 class UpdateConfig(Config):
-    """How gradient steps are made from a rollout."""
+    """How gradient steps are taken on a rollout."""
 
     epochs: PositiveInt = 4
     """Passes over each rollout."""
     minibatches: PositiveInt = 1
     """Gradient steps per pass."""
     micro_batch_tokens: PositiveInt = 4096
-    """Tokens per forward pass in the update. Limits memory; the gradient does not depend on it."""
+    """Tokens per forward pass in the update. Limits memory; does not change the gradient."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time."""
     torch_optimizer: Literal["adamw", "sgd"] = "adamw"
@@ -152,46 +153,46 @@ class UpdateConfig(Config):
     lr: NonNegative = 3e-4
     """Learning rate of the policy: trunk, adapter and lm_head."""
     value_lr: NonNegative | None = None
-    """Learning rate of the value head. none: lr."""
+    """Learning rate of the value head. With none, lr is used."""
     q_lr: NonNegative | None = None
-    """Learning rate of the Q heads. none: lr."""
+    """Learning rate of the Q heads. With none, lr is used."""
     lr_schedule: Literal["constant", "linear"] = "constant"
-    """Schedule of the learning rates. linear: decay to 0 over --iterations."""
+    """Schedule of the learning rates; linear decays to 0 over --iterations."""
     critic_warmup: Count = 0
-    """Rollouts at the start that train the value and Q heads only."""
+    """Number of rollouts at the start that train only the value and Q heads."""
     weight_decay: NonNegative = 0.0
-    """Weight decay of AdamW, on the weight matrices of linear layers only."""
+    """Weight decay, applied only to the weight matrices of linear layers."""
     beta1: BelowOne = 0.9
     """First beta of AdamW."""
     beta2: BelowOne = 0.95
     """Second beta of AdamW."""
     adam_eps: Positive = 1e-8
-    """Epsilon of AdamW; gradients far below it give small steps."""
+    """Epsilon of AdamW; where gradients are far below it, steps are small."""
     max_grad_norm: Positive = 1.0
     """Gradient norm above which gradients are clipped."""
     target_rate: Fraction = 0.005
-    """Step of the target Q heads' moving average."""
+    """Step size of the target Q heads' moving average."""
     lm_loss_coef: NonNegative = 0.0
-    """Weight of an auxiliary next-token loss on the game's text. 0: off."""
+    """Weight of an auxiliary next-token loss on the game's text; 0 disables it."""
     lm_loss_tokens: PositiveInt = 64
-    """Game-text tokens per episode and gradient step in the auxiliary loss."""
+    """Tokens of game text per episode that the auxiliary loss samples at each gradient step."""
 
 
 class BudgetConfig(Config):
-    """When a run stops, changes level and saves."""
+    """When a run stops, starts the next level and saves checkpoints."""
 
     iterations: PositiveInt = 200
-    """Rollouts to play and learn from."""
+    """Number of rollouts; the model is updated after each one."""
     env_steps: PositiveInt | None = None
-    """Stop after this many commands in total. none: no limit."""
+    """Stop after this many commands in total; none sets no limit."""
     minutes: Positive | None = None
-    """Stop after this many minutes in total. none: no limit."""
+    """Stop after this many minutes in total; none sets no limit."""
     stop_success: PositiveFraction | None = None
-    """Stop at this win rate over the last 100 episodes. none: never."""
+    """Stop at this win rate over the last 100 episodes; none disables this."""
     promote: PositiveFraction | None = None
-    """Start at the lowest level; move to the next at this win rate. none: all levels at once."""
+    """Start at the lowest level and move to the next at this win rate; none plays all levels at once."""
     promote_episodes: PositiveInt = 50
-    """Episodes of a level over which --promote measures the win rate."""
+    """Number of most recent episodes of a level over which --promote measures the win rate."""
     save_every: PositiveInt = 10
     """Rollouts between checkpoints."""
 
@@ -210,7 +211,7 @@ class TrainConfig(Config):
 
     @classmethod
     def from_flat(cls, values: Mapping[str, Any]) -> Self:
-        """The configuration with these values by field name, without groups, and defaults for the rest."""
+        """Build a configuration from values by field name, without groups. Missing fields have their defaults."""
         groups: dict[str, Any] = {}
         for name, value in values.items():
             if name not in GROUP_OF:
@@ -219,11 +220,11 @@ class TrainConfig(Config):
         return cls(**groups)
 
     def flat(self) -> dict[str, Any]:
-        """All values by field name, without groups."""
+        """Return all values by field name, without groups."""
         return {name: value for group in GROUPS for name, value in getattr(self, group)}
 
     def replace(self, **changes: Any) -> Self:
-        """A copy in which the fields of these names, without groups, have other values."""
+        """Return a copy with other values for some fields, which are named without their groups."""
         return self.from_flat(self.flat() | changes)
 
     @model_validator(mode="after")
@@ -241,15 +242,15 @@ GROUPS: dict[str, type[Config]] = {
     for name, field in TrainConfig.model_fields.items()
 }
 GROUP_OF = {name: group for group, model in GROUPS.items() for name in model.model_fields}
-"""The group of each field."""
+"""Field name -> name of its group."""
 FIELDS: dict[str, FieldInfo] = {name: GROUPS[group].model_fields[name] for name, group in GROUP_OF.items()}
 
 
 def flatten(groups: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of groups, read from TOML or JSON, by field name; not validated.
+    """Flatten the groups of a TOML or JSON file to values by field name, without validating the values.
 
     Raises:
-        ConfigError: a group or a name is unknown.
+        ConfigError: the name of a group or of a setting is unknown.
     """
     values: dict[str, Any] = {}
     for group, table in groups.items():
@@ -265,7 +266,9 @@ def flatten(groups: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parse(name: str, word: str) -> Any:
-    """Convert a word to the value of a setting, `none` to None; the models check type and range.
+    """Convert a word to the value of the setting `name`. The word `none` becomes None.
+
+    Type and range are not checked here but by the models above.
 
     Raises:
         ConfigError: there is no setting of this name.

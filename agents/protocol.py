@@ -1,4 +1,7 @@
-"""The agent protocol. Agents batch, games do not: `act` receives all live episodes and returns one command for each."""
+"""The agent protocol.
+
+Agents are batched and games are not: `act` receives the turns of all live episodes and returns a decision for each.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,63 +9,63 @@ from typing import Any, Protocol, runtime_checkable
 
 
 class AgentError(ValueError):
-    """A user's mistake about an agent, a checkpoint or a run; the message is one line."""
+    """A user's mistake about an agent, a checkpoint or a run. The message is one line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """The state of a live episode in which the agent chooses a command."""
+    """What an agent sees of a live episode before it chooses a command."""
 
     episode: int
     """Number of the episode, unique in a run."""
     game: str
     """Canonical name of the game (`games.GameSpec.name`)."""
     observation: str
-    """The game's response to the last command; its opening text on the first turn."""
+    """The game's response to the last command. On the first turn, the game's opening text."""
     info: Mapping[str, Any]
-    """The game's info; `admissible_commands` is a sorted list of str, never empty here."""
+    """The game's info. `admissible_commands` is a sorted list of str and never empty here."""
     reward: float
-    """Shaped reward of the last command; 0 on the first turn."""
+    """Shaped reward of the last command, or 0 on the first turn."""
     first: bool
-    """Whether it is the first turn of the episode."""
+    """Whether this is the first turn of the episode."""
     prompt: str = "\n> "
-    """Text before a command (`prompt` of the game's metadata)."""
+    """Text before a command, from the key `prompt` of the game's metadata."""
     terminator: str = "\n"
-    """Text after a command (`terminator` of the game's metadata); may be empty in one-word games."""
+    """Text after a command, from the key `terminator` of the game's metadata. It may be empty in one-word games."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """The command for one turn, and the agent's outputs."""
+    """The agent's command for one turn, with its probabilities, values and entropy."""
 
     command: str
     probabilities: Mapping[str, float] = field(default_factory=dict)
-    """pi(command | history) for every admissible command, summing to 1; empty where unknown."""
+    """pi(command | history) of every admissible command, summing to 1. Empty if the agent does not compute them."""
     value: float | None = None
-    """v(s), in units of (shaped) reward; None for agents without a value head."""
+    """v(s), in units of shaped reward. None if the agent has no value head."""
     q_values: Mapping[str, float] = field(default_factory=dict)
-    """q(s, command), in units of (shaped) reward; empty for agents without a Q head."""
+    """q(s, command) of every admissible command, in units of shaped reward. Empty if the agent has no Q head."""
     entropy: float | None = None
-    """Entropy of the distribution over commands, nats."""
+    """Entropy of pi over the admissible commands, nats."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeEnd:
-    """The end of an episode: the last text and reward, and whether the value after it is 0."""
+    """The end of an episode: its last text and reward, and whether it terminated or was truncated."""
 
     episode: int
     observation: str
     info: Mapping[str, Any]
     reward: float
     terminated: bool
-    """The game is over; the value after it is 0."""
+    """Whether the game is over. The value of the final state is then 0."""
     truncated: bool
-    """The turn limit or an error ended the episode; the value after it is bootstrapped."""
+    """Whether the turn limit or an error ended the episode. The value of the final state is then bootstrapped."""
 
 
 @runtime_checkable
 class Agent(Protocol):
-    """Plays games: `act` returns one decision for each live episode, in order; `end` closes episodes."""
+    """A player of games. `act` returns one decision per turn, in the order of the turns. `end` closes episodes."""
 
     name: str
 

@@ -1,8 +1,8 @@
-"""Agents by name or by the folder of a run: `make_agent("random", seed=1)`.
+"""Construction of agents by name or from the folder of a run: `make_agent("random", seed=1)`.
 
 The shipped agents `actde-small` and `ppo-small` have small trunks of their own. `actde` and `ppo` are adapters of
-SmolLM2, whose weights come in a separate package; without it the small agents replace them. torch is imported only
-for language models.
+SmolLM2, whose weights come in a separate package. If that package is missing, the small agents replace `actde` and
+`ppo`. torch is imported only for language models.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from games import GameSpec
 
 SHIPPED = Path(__file__).parent / "shipped"
-"""Trained checkpoints that ship with the project, one folder each."""
+"""Folder of the trained checkpoints that ship with the project. Each checkpoint is a subfolder."""
 
 FALLBACKS = {"actde": "actde-small", "ppo": "ppo-small"}
-"""Shipped agents that need SmolLM2's package, and their replacements without it."""
+"""Shipped agent that needs SmolLM2's package -> its replacement if the package is missing."""
 TRAINED = (*FALLBACKS, *FALLBACKS.values())
 """The shipped agents, in display order."""
 NAMES = ("random", "human", "walkthrough", *TRAINED, "smollm2")
-"""All agent names; anything else is the folder of a run or of a checkpoint."""
+"""All agent names. Any other string is read as the folder of a run or of a checkpoint."""
 
 DEFAULT_GAME = "textworld:cooking?level=5&split=test&seed=101"
 """The default game: a cooking game on which no shipped agent was trained."""
@@ -43,12 +43,12 @@ def make_agent(
     ask: Callable[[Turn], str] | None = None,
     notify: Callable[[str], None] = _warn,
 ) -> Agent:
-    """The agent of this name, or of the run or checkpoint in this folder.
+    """Build the agent of this name, or load the agent of a run or checkpoint from its folder.
 
     Args:
-        greedy: play the likeliest command instead of sampling; language models only.
-        ask: returns a person's command for a turn; required by the human agent.
-        notify: receives one line if another agent replaces the named one.
+        greedy: if True, a language model plays its likeliest command instead of sampling.
+        ask: function that returns a person's command for a turn. The human agent requires it.
+        notify: function that receives a one-line message if another agent replaces the named one.
 
     Raises:
         AgentError: the name is unknown, or the folder has no checkpoint or a damaged one.
@@ -74,9 +74,9 @@ def make_agent(
 
 
 def games_trained_on(name_or_folder: str, specs: Sequence[GameSpec]) -> int | None:
-    """Number of these games on which the agent was trained, its warm starts included; None if it is not recorded.
+    """Return how many of these games the agent, or a run that it was initialized from, was trained on.
 
-    Games are compared by their hashes.
+    Games are compared by their hashes. Return None if the agent is untrained or does not record its games.
 
     Raises:
         AgentError: the folder has no checkpoint.
@@ -92,10 +92,10 @@ def games_trained_on(name_or_folder: str, specs: Sequence[GameSpec]) -> int | No
 
 
 def agent_folder(name_or_folder: str, notify: Callable[[str], None] = _warn) -> Path:
-    """The folder of the trained agent of this name (or of its replacement), or the folder itself.
+    """Return the folder of a shipped agent or of its replacement. If the argument is a folder, return that folder.
 
     Raises:
-        AgentError: there is no such folder.
+        AgentError: the folder does not exist.
     """
     name, folder = name_or_folder, Path(name_or_folder)
     if name in TRAINED:
@@ -108,7 +108,10 @@ def agent_folder(name_or_folder: str, notify: Callable[[str], None] = _warn) -> 
 
 
 def _is_playable(name: str, notify: Callable[[str], None]) -> bool:
-    """Whether this agent ships and its package is installed; `notify` receives a line if only the latter fails."""
+    """Return whether the agent's checkpoint exists and the package that it needs is installed.
+
+    If only the package is missing, `notify` receives a one-line message.
+    """
     if not (SHIPPED / name).is_dir():
         return False
     from agents.model.pretrained import missing_packages

@@ -1,4 +1,4 @@
-"""Options and arguments of the commands, with their help texts. Defaults are in brackets."""
+"""Options and arguments of the commands, with their help texts. Help texts show defaults in brackets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ AUDIT = "fraction of TextWorld episodes that are replayed in TextWorld's own env
 
 
 def _audit(share: float | None) -> float | None:
-    """Set the share of audited episodes for this process and its children."""
+    """Set the fraction of audited episodes for this process and its child processes, and return the fraction."""
     if share is not None:
         os.environ["ACTDE_AUDIT"] = str(share)
     return share

@@ -19,7 +19,7 @@ err = Console(stderr=True, highlight=False)
 
 
 def show(things: Iterable[RenderableType], pause: float = 0.0) -> None:
-    """Print things with a pause of some seconds after each; plain lines are not wrapped."""
+    """Print things, and wait `pause` seconds after each. Plain strings are not wrapped."""
     for thing in things:
         out.print(thing, markup=False, soft_wrap=isinstance(thing, str))
         if pause:
@@ -27,7 +27,7 @@ def show(things: Iterable[RenderableType], pause: float = 0.0) -> None:
 
 
 def ask(things: Iterable[RenderableType]) -> str:
-    """Print things and read a line."""
+    """Print things, and read a line from standard input."""
     show(things)
     return input(" > ")
 
@@ -43,13 +43,13 @@ def document(data: object) -> None:
 
 
 def typed() -> str:
-    """The command line as it was typed."""
+    """Return the command line as the user typed it."""
     return " ".join(["python cli.py", *(shlex.quote(word) for word in sys.argv[1:])])
 
 
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
-    """Show a spinner on a terminal."""
+    """Show a spinner while the block runs, if standard error is a terminal."""
     if not err.is_terminal:
         yield
         return
@@ -59,7 +59,7 @@ def waiting(what: str) -> Iterator[None]:
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[object], None]]:
-    """Show a progress bar on a terminal; yields a function to call after each unit."""
+    """Show a progress bar, if standard error is a terminal. Yield a function to call after each finished unit."""
     from rich.progress import Progress
 
     with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
@@ -69,9 +69,9 @@ def progress(what: str, total: int) -> Iterator[Callable[[object], None]]:
 
 @contextmanager
 def reporting(what: str) -> Iterator[Callable[[str, float, float], None]]:
-    """Show progress and the time left: a bar on a terminal, else a line every 30 seconds.
+    """Show progress and the remaining time: as a bar on a terminal, otherwise as a line every 30 seconds.
 
-    Yields a function that takes a text, the work done and the total work.
+    Yield a function that takes a text, the work done so far, and the total work.
     """
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -95,7 +95,7 @@ def reporting(what: str) -> Iterator[Callable[[str, float, float], None]]:
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """On Ctrl-C, say that the same command continues, and exit with status 130."""
+    """On Ctrl-C, print that the same command continues the work, and exit with status 130."""
     try:
         yield
     except KeyboardInterrupt:
@@ -105,7 +105,10 @@ def resumable() -> Iterator[None]:
 
 @contextmanager
 def stopping(trainer: Any) -> Iterator[None]:
-    """The first Ctrl-C ends the run after the current iteration, with a checkpoint; the second at once."""
+    """Let the first Ctrl-C save a checkpoint after the current iteration and end the run.
+
+    A second Ctrl-C ends the run at once.
+    """
 
     def first(signum: int, frame: object) -> None:
         trainer.stopping = True

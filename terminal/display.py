@@ -1,4 +1,4 @@
-"""Parts of an episode as rich renderables and as plain text."""
+"""Parts of an episode as renderables of the `rich` library and as plain text."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -17,42 +17,42 @@ from agents.play.episode import Episode
 from agents.protocol import Decision
 
 CANDIDATES = 6
-"""Maximum number of commands with a bar; the chosen one is always among them."""
+"""Maximum number of commands that `policy_table` shows. The chosen command is always one of them."""
 
 MENU = "\n\nWould you like to RESTART"
-"""Start of the interpreter's menu after the end of a TextWorld game, which is not shown."""
+"""Start of the interpreter's menu at the end of a TextWorld game. The menu is not shown."""
 
 GOOD, BAD, QUIET = "bold green", "bold red", "dim"
 
 
 def printable(text: str) -> str:
-    """The text with control characters escaped, so that a game cannot control the terminal."""
+    """Escape the control characters of a text, so that a game cannot control the terminal."""
     return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
 def tidy(text: str) -> str:
-    """A game's text: printable, without repeated blank lines and without the menu at the end."""
+    """Make a game's text printable, and remove repeated blank lines and the menu at the end."""
     return re.sub(r"[ \t]*\n\s*\n", "\n\n", printable(text.strip()).partition(MENU)[0].rstrip())
 
 
 def number(value: float) -> str:
-    """Whole numbers without decimals, others with two."""
+    """Format a whole number without decimals, and any other number with two decimals."""
     return f"{value:.0f}" if float(value).is_integer() else f"{value:.2f}"
 
 
 def points(score: float, max_score: float | None) -> str:
-    """The score and, if it is known, the maximum."""
+    """Format the score and, if it is known, the maximum score."""
     return f"score {number(score)}" + ("" if max_score is None else f" of {number(max_score)}")
 
 
 def heading(*, agent: str, game: str, episode: int) -> RenderableType:
-    """The title line of an episode."""
+    """Return the title line of an episode."""
     title = Text.assemble((agent, "bold"), (" plays ", QUIET), (game, "bold"), (f"  episode {episode}", QUIET))
     return Padding(Rule(title, style="cyan", align="left"), (1, 0, 0, 0))
 
 
 def observation_panel(text: str, *, turn: int, score: str) -> RenderableType:
-    """The game's text at a turn, counted from 1."""
+    """Return a panel with the game's text at a turn. Turns count from 1."""
     title = Text.assemble(("turn ", QUIET), (str(turn), "bold"))
     return Panel(
         Text(tidy(text) or "(no text)", style="" if text.strip() else QUIET),
@@ -67,12 +67,15 @@ def observation_panel(text: str, *, turn: int, score: str) -> RenderableType:
 
 
 def command_columns(commands: Sequence[str]) -> RenderableType:
-    """The admissible commands, for a person."""
+    """Return the admissible commands in columns, for a person who plays."""
     return Padding(Columns([Text(printable(name), style="cyan") for name in commands], padding=(0, 3)), (0, 2))
 
 
 def policy_table(decision: Decision) -> RenderableType:
-    """The likeliest commands with probability and q, then v and entropy; empty without probabilities."""
+    """Return a table of the likeliest commands with their probabilities and q, and a line with v and entropy.
+
+    If the decision has no probabilities, return an empty text.
+    """
     if not decision.probabilities:
         return Text()
     shown, rest = candidates(decision)
@@ -98,12 +101,15 @@ def policy_table(decision: Decision) -> RenderableType:
 
 
 def _bar(share: float, style: str) -> RenderableType:
-    """A bar of 26 columns, filled up to `share`."""
+    """Return a bar that is 26 columns wide and filled to the fraction `share`."""
     return ProgressBar(total=1.0, completed=share, width=26, style="grey19", complete_style=style, finished_style=style)
 
 
 def candidates(decision: Decision) -> tuple[list[str], list[str]]:
-    """The commands to show, likeliest first, the chosen one among them; and the others."""
+    """Split a decision's commands into a tuple: (1) the commands to show, likeliest first, and (2) the others.
+
+    The chosen command is always among those to show. If it is not one of the likeliest, it comes last.
+    """
     ranked = sorted(decision.probabilities, key=lambda name: (-decision.probabilities[name], name))
     shown, rest = ranked[:CANDIDATES], ranked[CANDIDATES:]
     if decision.command in rest:
@@ -113,7 +119,7 @@ def candidates(decision: Decision) -> tuple[list[str], list[str]]:
 
 
 def state_line(decision: Decision) -> str:
-    """Value and entropy of the state, if the agent has them."""
+    """Return a line with v and the policy's entropy, as far as the agent reports them."""
     parts = [
         "" if decision.value is None else f"v {decision.value:+.2f}",
         "" if decision.entropy is None else f"entropy {decision.entropy:.2f} nats",
@@ -122,7 +128,10 @@ def state_line(decision: Decision) -> str:
 
 
 def outcome_line(command: str | None, *, reward: float, score: str, advantage: float | None = None) -> RenderableType:
-    """The chosen command (None: the person at the terminal typed it), its reward and the score."""
+    """Return a line with the chosen command, its reward and the score.
+
+    If `command` is None, the line has no command, because a person has just typed it.
+    """
     style = GOOD if reward > 0 else BAD if reward < 0 else QUIET
     line = Text("   ")
     if command is not None:
@@ -135,12 +144,12 @@ def outcome_line(command: str | None, *, reward: float, score: str, advantage: f
 
 
 def _style(episode: Episode) -> str:
-    """The colour of a result."""
+    """Return the colour for the result of an episode."""
     return "green" if episode.won else "red" if episode.lost or episode.error else "yellow"
 
 
 def result(episode: Episode) -> str:
-    """How an episode ended."""
+    """Return how an episode ended, in one or two words."""
     if episode.error is not None:
         return "failed"
     if episode.won:
@@ -151,21 +160,21 @@ def result(episode: Episode) -> str:
 
 
 def summary(episode: Episode) -> str:
-    """One episode in one line."""
+    """Summarize an episode in one line."""
     turns = f"{len(episode.steps)} turn" + "s" * (len(episode.steps) != 1)
     error = f": {episode.error}" if episode.error else ""
     return f"{result(episode)}, {points(episode.score, episode.max_score)}, {turns}{error}"
 
 
 def end_panel(episode: Episode) -> RenderableType:
-    """The last text and the result."""
+    """Return a panel with the game's last text and the result of the episode."""
     style = _style(episode)
     text, line = Text(tidy(episode.final_observation)), Text(summary(episode), style=f"bold {style}")
     return Panel(Group(text, Text(), line) if text else line, box=box.HEAVY, border_style=style, padding=(0, 1))
 
 
 def episode_table(episodes: Sequence[Episode]) -> RenderableType:
-    """A row for each episode, and the means."""
+    """Return a table with a row for each episode and the means in the footer."""
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", show_footer=True)
     count = len(episodes)
     wins = sum(episode.won for episode in episodes)
@@ -184,7 +193,7 @@ def episode_table(episodes: Sequence[Episode]) -> RenderableType:
 
 
 def verdict_table(counts: Mapping[str, Mapping[str, int]]) -> RenderableType:
-    """Numbers of findings by part (rows) and verdict (columns)."""
+    """Return a table that counts the findings of a reproduction, with a row per part and a column per verdict."""
     table = Table(box=box.SIMPLE_HEAD, header_style="bold")
     table.add_column("part")
     for verdict in next(iter(counts.values())):

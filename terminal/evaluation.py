@@ -1,4 +1,4 @@
-"""Evaluation of an agent beside the random and walkthrough agents, and its table."""
+"""Evaluation of an agent beside two baselines, the random and walkthrough agents, and the table of results."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,9 +18,9 @@ from terminal import console
 def evaluate_beside_baselines(
     agent: str, specs: Sequence[GameSpec], *, seed: int, greedy: bool, episodes: int, **settings: Any
 ) -> list[Evaluation]:
-    """Evaluate the agent, random and walkthrough on the same games and seeds, with progress bars.
+    """Evaluate the agent and both baselines on the same games and seeds, with progress bars.
 
-    A baseline that cannot play these games is left out with a note.
+    If a baseline cannot play these games, it is left out and a note is printed.
 
     Args:
         settings: further arguments of `evaluate`.
@@ -42,7 +42,7 @@ def evaluate_beside_baselines(
 
 
 def evaluation_table(evaluations: Sequence[Evaluation]) -> RenderableType:
-    """A row for each agent, all evaluated on the same games and seeds."""
+    """Return a table with a row for each agent. All agents played the same games with the same seeds."""
     first = evaluations[0]
     trained = [row for row in evaluations if row.trained_on]
     notes = "; ".join(f"{row.agent} was trained on {row.trained_on} of the games" for row in trained)
@@ -73,7 +73,7 @@ def evaluation_table(evaluations: Sequence[Evaluation]) -> RenderableType:
 
 
 def _estimate(estimate: Estimate | None, form: str) -> RenderableType:
-    """The mean with its interval below it; a dash for None."""
+    """Format a mean with its confidence interval on the next line. None becomes a dash."""
     if estimate is None:
         return Text("-", style="dim")
     text = Text(format(estimate.value, form))

@@ -1,6 +1,7 @@
-"""Errors as one line on standard error, with an exit status: 2 for users' mistakes, 1 for the machine, 130 for Ctrl-C.
+"""Errors as one line on standard error, with an exit status.
 
-A bug is not caught and shows its traceback.
+The status is 2 for a user's mistake, 1 for a failure of the machine such as a full disk, and 130 for Ctrl-C. Bugs are
+not caught, so that their tracebacks are shown.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ USERS_MISTAKES = (("games.errors", "GameError"), ("agents.protocol", "AgentError
 
 
 def run(app: Callable[..., object]) -> NoReturn:
-    """Run the command line and exit with its status."""
+    """Run the command line, and exit with its status."""
     try:
         status = app(args=sys.argv[1:] or ["--help"], standalone_mode=False)
         sys.stdout.flush()
@@ -58,17 +59,17 @@ def run(app: Callable[..., object]) -> NoReturn:
 
 
 def fail(message: str, status: int) -> NoReturn:
-    """Print an error in one line and exit."""
+    """Print an error in one line, and exit with this status."""
     console.note(f"error: {' '.join(message.split())}")
     sys.exit(status)
 
 
 def _mistakes() -> tuple[type[ValueError], ...]:
-    """The error classes of users' mistakes, of the packages that are imported."""
+    """Return the error classes for users' mistakes that are defined in the packages imported so far."""
     return tuple(getattr(sys.modules[module], name) for module, name in USERS_MISTAKES if module in sys.modules)
 
 
 def _discard_output() -> None:
-    """Discard the buffered output, which would fail again at exit."""
+    """Discard the buffered output. Writing it at exit would raise the same error again."""
     with suppress(UnsupportedOperation):  # the stream is not a file
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""Generation of games in the terminal: progress bars and a summary."""
+"""Game generation in the terminal: progress bars and a summary."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -20,7 +20,7 @@ def generate(
         request: further arguments of `dataset.generate`.
 
     Returns:
-        The games; and the numbers of rejected candidates by reason.
+        A tuple: (1) the manifest entries of the games, and (2) the number of rejected candidates, by reason.
     """
     done, rejected = 0, dict[str, int]()
     with console.progress(f"{family} games", per_level * len(levels)) as advance:
@@ -38,7 +38,11 @@ def generate(
 
 
 def crawl(entries: Sequence[ManifestEntry]) -> dict[str, Any]:
-    """Find all states of the games with a progress bar; file -> fields of `Crawled`."""
+    """Find all states of the games, with a progress bar.
+
+    Returns:
+        File of each game -> the fields of its `Crawled` result.
+    """
     crawled = {}
     with console.progress("games crawled", len(entries)) as advance:
         for entry in entries:
@@ -50,7 +54,7 @@ def crawl(entries: Sequence[ManifestEntry]) -> dict[str, Any]:
 def summary(
     folder: Path, games: int, rejected: Mapping[str, int], crawled: Mapping[str, Mapping[str, Any]]
 ) -> list[str]:
-    """The lines after a generation."""
+    """Return the lines to print after games have been generated."""
     lines = [f"{games} games in {folder}; play one of them with --game {folder}"]
     if rejected:
         lines.append("rejected: " + ", ".join(f"{count} {reason}" for reason, count in rejected.items()))

@@ -1,4 +1,4 @@
-"""The map of a game as a rich renderable."""
+"""The map of a game as a renderable of the `rich` library."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from games.textworld.generation.manifest import ManifestEntry
 
 HEIGHT = 4
-"""Lines from one row of boxes to the next, of which three are the box."""
+"""Number of text lines per row of rooms. Three of the lines draw the boxes of the rooms."""
 DOORS = {"open": "□", "closed": "■", "locked": "╳"}
 WAY, QUIET, DOOR = "bold green", "dim", "bold yellow"
 
 
 class MapView:
-    """A map that adapts to the terminal's width: boxes with names, or with numbers if names do not fit."""
+    """A map whose rooms are boxes with names. If the names do not fit the terminal's width, numbers replace them."""
 
     def __init__(self, drawn: Map, title: str) -> None:
         self._map, self._title = drawn, title
@@ -60,7 +60,10 @@ class MapView:
         yield from canvas.lines()
 
     def _passage(self, canvas: _Canvas, passage: Passage, width: int, gap: int) -> None:
-        """A straight line between two boxes, with its door in the middle. The legend lists bent passages."""
+        """Draw a passage as a straight line between two boxes, with its door in the middle.
+
+        Bent passages are not drawn. The legend lists them.
+        """
         (x, y), (u, v) = (self._map.rooms[key].cell for key in passage.rooms)
         style = WAY if _is_walked(self._map, passage) else QUIET
         if _is_bent(self._map, passage):
@@ -78,7 +81,7 @@ class MapView:
             canvas.write(*at, DOORS[passage.state], DOOR)
 
     def _legend(self) -> Iterator[Text]:
-        """Things, doors, bent passages and the walkthrough."""
+        """Yield the lines below the map: things, doors, bent passages and the walkthrough."""
         for key, room in self._map.rooms.items():
             here = "; ".join(room.things)
             start = " (the player starts here)" if key == self._map.start else ""
@@ -98,7 +101,7 @@ class MapView:
 
 
 def _is_bent(drawn: Map, passage: Passage) -> bool:
-    """Whether the passage is no straight line in its direction on the grid."""
+    """Return True if the line between the two rooms on the grid does not have the passage's direction."""
     (x, y), (u, v) = (drawn.rooms[key].cell for key in passage.rooms)
     step = STEPS[passage.direction]
     return (_sign(u - x), _sign(v - y)) != step
@@ -113,7 +116,7 @@ def _sign(number: int) -> int:
 
 
 class _Canvas:
-    """Characters, each with a style."""
+    """A grid of characters, each with a style."""
 
     def __init__(self, width: int, height: int) -> None:
         self._cells = [[(" ", "")] * width for _ in range(height)]
@@ -129,14 +132,14 @@ class _Canvas:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """The map of one game, for the terminal and as a picture."""
+    """The map of one game, as a view for the terminal and as a picture file."""
 
     view: MapView
     picture: Path
 
 
 def draw_previews(folder: Path, entries: Sequence[ManifestEntry]) -> list[Preview]:
-    """Draw the map of the first game of each level; the pictures are written to the folder's `preview`."""
+    """Draw the map of each level's first game, and write the pictures to the subfolder `preview`."""
     from experiments.release.map_picture import draw_map
 
     (folder / "preview").mkdir(exist_ok=True)

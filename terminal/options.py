@@ -1,7 +1,8 @@
-"""The settings of `TrainConfig` as options of a typer command, and the help of such a command.
+"""The settings of `TrainConfig` as options of a `typer` command, and the help page of such a command.
 
-Every setting becomes an option of its name (`clip_range`: --clip-range). The command receives the given values;
-presets and defaults provide the others, and the models of `agents/config.py` check types and ranges.
+Each setting becomes an option with the same name: `clip_range` becomes --clip-range. The command receives only the
+values that the user gave. Presets and defaults provide the other values. The models in `agents/config.py` check types
+and ranges.
 """
 
 from __future__ import annotations
@@ -35,15 +36,15 @@ BASIC = frozenset(
         *("iterations", "env_steps", "minutes", "stop_success"),
     }
 )
-"""Settings that `--help` shows; `--help-all` shows all."""
+"""Settings that `--help` shows. `--help-all` shows all settings."""
 Values = dict[str, Any]
 
 
 def with_config(*, skip: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """A decorator that gives a command an option for each setting, except those of `skip`.
+    """Return a decorator that adds an option to a command for each setting that is not in `skip`.
 
-    The command's parameter `given` receives the given values by name. Options are built for the command that is typed
-    only, because importing pydantic and building 75 options takes 0.1 s.
+    The command's parameter `given` receives the values that the user gave, by name. Options are built only for the
+    command that the user typed, because importing Pydantic and building 75 options takes 0.1 s.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -62,7 +63,10 @@ def with_config(*, skip: tuple[str, ...] = ()) -> Callable[[Callable[..., None]]
 
 
 def help_with(resolve: Callable[[Values, Values], Values]) -> type[TyperCommand]:
-    """The class of a command whose help shows the values that `resolve(given settings, own options)` returns."""
+    """Return a command class whose help page shows the value of each setting.
+
+    `resolve(given, own)` computes these values from the given settings and the command's own options.
+    """
 
     class Command(TyperCommand):
         def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -79,7 +83,7 @@ def help_with(resolve: Callable[[Values, Values], Values]) -> type[TyperCommand]
 
 
 def parsed(words: Mapping[str, Any]) -> Values:
-    """The values of the settings among the parsed options that were given."""
+    """Select the settings that the user gave from a command's parsed options, and convert their values."""
     from agents.config import FIELDS, parse
 
     given = {name: word for name, word in words.items() if name in FIELDS and word is not None}
@@ -87,7 +91,7 @@ def parsed(words: Mapping[str, Any]) -> Values:
 
 
 def layers_of(given: Values, own: Values) -> list[Layer]:
-    """All layers of a run's configuration: presets, the resumed run, the file of --config, the options."""
+    """Return all layers of a run's configuration: presets, the resumed run, the file of --config, and the options."""
     from agents.training import presets
 
     explicit = []
@@ -102,7 +106,7 @@ def layers_of(given: Values, own: Values) -> list[Layer]:
 
 
 def resolved(given: Values, own: Values) -> Values:
-    """The value of every setting, for the help of a command."""
+    """Return the value of every setting, for the help page of a command."""
     from agents.training.presets import merged
 
     return merged(layers_of(given, own))
@@ -125,7 +129,7 @@ def _parameters(skip: tuple[str, ...]) -> list[inspect.Parameter]:
 
 
 def _help_page(ctx: Any, values: Values, *, everything: bool) -> list[RenderableType]:
-    """The usage, a panel with the command's own options, and one for each group of settings."""
+    """Return the help page: usage, a panel with the command's own options, and a panel for each group of settings."""
     from agents.config import FIELDS, GROUP_OF, NONE
 
     panels: dict[str, list[tuple[str, str]]] = {"Command": []}
@@ -155,7 +159,7 @@ def _panel(title: str, rows: Sequence[tuple[str, str]], width: int) -> Renderabl
 
 
 def _usage(name: str) -> str:
-    """The option and its argument: "--kl-target X|none"."""
+    """Return the option of a setting with its argument, such as "--kl-target X|none"."""
     from actde.config import choices, is_optional, value_type
     from agents.config import FIELDS, NONE
 

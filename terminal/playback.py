@@ -1,4 +1,4 @@
-"""Live and recorded episodes in the terminal: panels on a screen, plain lines in a file or a pipe."""
+"""Live and recorded episodes: as panels in a terminal, as plain lines in a file or a pipe."""
 
 from collections.abc import Sequence
 from typing import Protocol, TypeAlias
@@ -16,23 +16,27 @@ Renderables: TypeAlias = list[RenderableType]
 
 
 class View(Protocol):
-    """What to print while an agent plays."""
+    """Decides what is printed while an agent plays."""
 
     def turn(self, turn: Turn) -> Renderables:
-        """Before a person is asked for a command."""
+        """Return what to print before a person is asked for a command."""
 
     def step(self, event: StepEvent) -> Renderables:
-        """After a command."""
+        """Return what to print after a command."""
 
     def episode(self, episode: Episode) -> Renderables:
-        """After the end of an episode."""
+        """Return what to print after an episode."""
 
     def end(self, episodes: Sequence[Episode]) -> Renderables:
-        """After the last episode."""
+        """Return what to print after the last episode."""
 
 
 class PanelView:
-    """Panels, bars and colours for a terminal. With `human`, each turn is shown before its command."""
+    """A view with panels, bars and colours, for a terminal.
+
+    With `human`, each turn is shown before its command, for the person who plays. Otherwise it is shown after its
+    command, with the agent's decision.
+    """
 
     def __init__(self, agent: str, *, human: bool) -> None:
         self.agent, self.human = agent, human
@@ -61,7 +65,10 @@ class PanelView:
 
 
 class LineView:
-    """One line for each turn and each episode, for files and pipes; a person also gets the game's text."""
+    """A view with one line for each turn and each episode, for files and pipes.
+
+    If a person plays, the game's text is printed too.
+    """
 
     def __init__(self) -> None:
         self._turns = 0
@@ -85,10 +92,14 @@ class LineView:
 def play(
     runner: EpisodeRunner, agent: Agent, episodes: int, view: View | None, *, pause: float
 ) -> tuple[list[Episode], int | None]:
-    """Play episodes and show them, with a pause of some seconds after each turn; None shows nothing.
+    """Play episodes and show them. If `view` is None, nothing is shown.
+
+    Args:
+        pause: seconds to wait after each printed part of a turn.
 
     Returns:
-        The finished episodes; and the exit status if the input ended (0) or Ctrl-C was pressed (130).
+        A tuple: (1) the finished episodes, and (2) an exit status if play was interrupted, otherwise None. The status
+        is 0 if standard input ended and 130 if Ctrl-C was pressed.
     """
     finished: list[Episode] = []
     status = None
@@ -114,7 +125,7 @@ def play(
 
 
 class Pager:
-    """Recorded episodes as pages, one per turn, and the current page."""
+    """The turns of recorded episodes as pages, one of which is the current page."""
 
     keys = "space: next   b: back   n: next episode   p: previous episode   q: quit"
 
@@ -124,11 +135,11 @@ class Pager:
         self._page = 0
 
     def current(self) -> Renderables:
-        """The current page."""
+        """Return the content of the current page."""
         return _page(*self._pages[self._page])
 
     def press(self, key: str) -> None:
-        """Turn the page; arrow keys work too, other keys do nothing."""
+        """Go to the page that a key selects: one of `keys`, Enter or an arrow key. Other keys are ignored."""
         page = self._page
         if key in (" ", "\r", "\n", "\x1b[C", "\x1b[B"):
             self._page = min(page + 1, len(self._pages) - 1)
@@ -157,7 +168,10 @@ def page_through(entries: Sequence[Entry]) -> None:
 
 
 def _page(entry: Entry, turn: int) -> Renderables:
-    """A turn, counted from 0, of a recorded episode; the last one with the end of the episode."""
+    """Return the page of one turn of a recorded episode. Turns count from 0.
+
+    The page of the last turn also shows how the episode ended.
+    """
     episode = entry.episode
     step = episode.steps[turn]
     score_before = episode.steps[turn - 1].score if turn else 0.0
@@ -179,7 +193,7 @@ def _page(entry: Entry, turn: int) -> Renderables:
 
 
 def episode_lines(entry: Entry) -> list[str]:
-    """A recorded episode as plain lines."""
+    """Return a recorded episode as plain lines."""
     episode = entry.episode
     lines = [f"iteration {entry.iteration}, episode {episode.index}, {episode.game}: {display.summary(episode)}"]
     for number, step in enumerate(episode.steps, 1):
@@ -194,7 +208,7 @@ def _text_lines(text: str) -> list[str]:
 
 
 def _turn_line(decision: Decision, *, turn: int, reward: float, score: str, advantage: float | None = None) -> str:
-    """A turn in one line."""
+    """Format a turn as one line."""
     outputs = {
         "p": decision.probabilities.get(decision.command),
         "v": decision.value,

@@ -1,4 +1,4 @@
-"""Progress of a training run: a live panel in a terminal, a line per iteration elsewhere."""
+"""Progress of a training run: a live panel in a terminal, otherwise one line per iteration."""
 
 from __future__ import annotations
 
@@ -37,26 +37,29 @@ SHOWN = (
     ("kl_ref", "KL to the reference", "{:.4f}"),
     ("steps_per_second", "commands per second", "{:.0f}"),
 )
-"""The metrics of the panel: name, label and format."""
+"""The metrics in the panel, as tuples of name, label and format."""
 BARS = "▁▂▃▄▅▆▇█"
 
 
 def clock(seconds: float) -> str:
-    """1:02:03, or 2:03 under an hour."""
+    """Format a time as 1:02:03, or as 2:03 if it is shorter than an hour."""
     whole = round(seconds)
     minutes = f"{whole // 60 % 60:02d}" if whole >= 3600 else f"{whole // 60}"
     return f"{whole // 3600}:{minutes}:{whole % 60:02d}" if whole >= 3600 else f"{minutes}:{whole % 60:02d}"
 
 
 def share_done(metrics: Mapping[str, float], budget: BudgetConfig) -> float:
-    """The spent share of the budget, 0 to 1: of iterations, commands or time, whichever is largest."""
+    """Return the fraction of the budget that is spent, 0 to 1.
+
+    It is the largest of three fractions: of the iterations, of the commands, and of the time.
+    """
     by_steps = 0.0 if budget.env_steps is None else metrics["env_steps"] / budget.env_steps
     by_time = 0.0 if budget.minutes is None else metrics["seconds"] / (60 * budget.minutes)
     return min(1.0, max((metrics["iteration"] + 1) / budget.iterations, by_steps, by_time))
 
 
 def sparkline(values: Sequence[float], width: int = 40) -> str:
-    """The last `width` values as bars, scaled to their range."""
+    """Return a line with a bar for each of the last `width` values, scaled to the range of these values."""
     shown = list(values)[-width:]
     low, high = min(shown), max(shown)
     if high <= low:
@@ -65,7 +68,7 @@ def sparkline(values: Sequence[float], width: int = 40) -> str:
 
 
 def panel(title: str, history: Sequence[Mapping[str, float]], budget: BudgetConfig) -> RenderableType:
-    """The state of a run: its budget, and the metrics with their history."""
+    """Return a panel with the spent budget of a run, its latest metrics, and their history."""
     if not history:
         return Panel(
             Text("playing the first rollout", style="dim"), title=title, title_align="left", border_style="cyan"
@@ -91,7 +94,7 @@ def panel(title: str, history: Sequence[Mapping[str, float]], budget: BudgetConf
 
 
 def line(metrics: Mapping[str, float], iterations: int) -> str:
-    """One iteration in one line, for a file or a pipe."""
+    """Format the metrics of one iteration as a line, for a file or a pipe."""
     shown = (
         *("recent_success", "level", "agreement", "kept", "reward", "steps", "bonus_share"),
         *("turn_entropy", "value", "q_value", "approx_kl"),
@@ -102,10 +105,10 @@ def line(metrics: Mapping[str, float], iterations: int) -> str:
 
 
 def follow(trainer: Trainer, title: str, *, quiet: bool) -> dict[str, float] | None:
-    """Run a training and show its progress.
+    """Run the training and show its progress.
 
     Returns:
-        The metrics of the last iteration; None if there was none.
+        The metrics of the last iteration, or None if there was no iteration.
     """
     from rich.live import Live
 
@@ -124,7 +127,10 @@ def follow(trainer: Trainer, title: str, *, quiet: bool) -> dict[str, float] | N
 
 
 def configuration(config: TrainConfig, origins: Mapping[str, str]) -> list[str]:
-    """The lines of a TOML file that `--config` reads, with the origin of each value as a comment."""
+    """Return the configuration as the lines of a TOML file, with the origin of each value as a comment.
+
+    `--config` can read such a file.
+    """
     lines: list[str] = []
     for group, table in config.model_dump().items():
         lines += ["", f"[{group}]"] if lines else [f"[{group}]"]

@@ -9,10 +9,10 @@ from agents.protocol import AgentError, Decision, EpisodeEnd, Turn
 
 
 class RandomAgent:
-    """Chooses uniformly among the admissible commands.
+    """Samples uniformly among the admissible commands.
 
-    Each episode has its own random stream, seeded by `seed` and its number, so that it does not depend on the other
-    live episodes.
+    Each episode has its own random generator, seeded with `seed` and the episode's number. An episode therefore does
+    not depend on the other live episodes.
     """
 
     name = "random"
@@ -51,14 +51,17 @@ class HumanAgent:
         return [Decision(command=self._ask(turn)) for turn in turns]
 
     def end(self, endings: Sequence[EpisodeEnd]) -> None:
-        """Nothing to do."""
+        """Do nothing, because this agent has no state."""
 
 
 class WalkthroughAgent:
-    """Plays the game's solution: `extra.walkthrough`, then the first of `policy_commands`, computed anew each turn.
+    """Plays the game's own solution.
+
+    The agent plays `extra.walkthrough` to its end, and then at each turn the first command of `policy_commands`, which
+    the game computes anew each turn.
 
     Raises:
-        AgentError: the game has neither, or both have ended before the game.
+        AgentError: the game has no solution, or the solution ends before the game does.
     """
 
     name = "walkthrough"
@@ -67,7 +70,7 @@ class WalkthroughAgent:
 
     def __init__(self) -> None:
         self._remaining: dict[int, list[str]] = {}
-        """Episode -> the rest of its walkthrough."""
+        """Episode -> the commands of its walkthrough that were not played yet."""
 
     def act(self, turns: Sequence[Turn]) -> list[Decision]:
         return [Decision(command=self._next(turn)) for turn in turns]

@@ -1,4 +1,7 @@
-"""The record of a finished episode, and its JSON form. `Episode.from_json(episode.to_json())` equals the episode."""
+"""The record of a finished episode and its JSON form.
+
+`Episode.from_json(episode.to_json())` equals the episode.
+"""
 
 from dataclasses import dataclass
 from functools import cache
@@ -12,7 +15,7 @@ class Step:
     """One command of an episode, with the text before it and the score after it."""
 
     observation: str
-    """The game's text before the command; the opening text at the first step."""
+    """The game's text before the command. At the first step, the opening text."""
     admissible_commands: tuple[str, ...]
     """The admissible commands, sorted."""
     decision: Decision
@@ -21,7 +24,7 @@ class Step:
     score: float
     """The game's score after the command, game points."""
     advantage: float | None = None
-    """Advantage of the command in the update, units of reward; None without an update."""
+    """Advantage of the command in the update, units of reward. None if no update used the episode."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,19 +41,19 @@ class Episode:
     final_observation: str
     """The game's response to the last command."""
     score: float
-    """Final score, game points (not shaped)."""
+    """Final score in game points, without reward shaping."""
     max_score: float | None
-    """The game's maximum score; None if unknown."""
+    """The game's maximum score, game points. None if it is unknown."""
     won: bool
     lost: bool
     terminated: bool
-    """The game is over."""
+    """Whether the game is over."""
     truncated: bool
-    """The turn limit or an error ended the episode."""
+    """Whether the turn limit or an error ended the episode."""
     moves: int
-    """Turns as the game counts them."""
+    """Number of turns, as the game counts them."""
     error: str | None = None
-    """Why the game failed; None if it did not."""
+    """Message of the game's error, or None if there was no error."""
 
     @property
     def opening(self) -> str:
@@ -59,20 +62,20 @@ class Episode:
 
     @property
     def reward(self) -> float:
-        """Undiscounted sum of the shaped rewards."""
+        """Undiscounted sum of the episode's shaped rewards."""
         return sum(step.reward for step in self.steps)
 
     def to_json(self) -> dict[str, Any]:
-        """The episode as JSON-able dicts and lists."""
+        """Return the episode as dicts and lists that JSON can represent."""
         data: dict[str, Any] = _adapter().dump_python(self, mode="json")
         return data
 
     @classmethod
     def from_json(cls, data: object) -> Self:
-        """The episode of `to_json`.
+        """Rebuild an episode from the data that `to_json` returned.
 
         Raises:
-            AgentError: a field is missing or unknown, has a wrong type or is not finite; the message names it.
+            AgentError: a field is missing or unknown, has a wrong type or is not finite. The message names the field.
         """
         import json
 
@@ -92,7 +95,7 @@ class Episode:
 
 
 def _difference(episode: Episode, data: object) -> str:
-    """The field names, at any depth, that are in only one of the episode and the data."""
+    """Return the field names, at any depth, that only the episode or only the data has."""
 
     def names(value: object) -> set[str]:
         if isinstance(value, dict):
@@ -104,7 +107,7 @@ def _difference(episode: Episode, data: object) -> str:
 
 @cache
 def _adapter() -> Any:
-    """Pydantic's validator of the record, built at first use because it takes 0.1 s."""
+    """Return Pydantic's validator of `Episode`. It is built at first use, because building it takes 0.1 s."""
     import pydantic
 
     return pydantic.TypeAdapter(Episode)

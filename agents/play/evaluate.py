@@ -1,8 +1,11 @@
 """Evaluation of an agent: success, score, length and entropy, with 95% confidence intervals.
 
-Intervals are percentile bootstraps over episodes (5,000 resamples, seeded). They cover the sampling of episodes, not of
-training seeds. If all values are equal, a bootstrap would give an interval of width 0. The interval is then Clopper and
-Pearson's exact one for proportions of 0 or 1 (20 wins of 20 give 0.83 to 1), and None for other quantities.
+The confidence intervals are percentile bootstraps over episodes, with 5,000 seeded resamples. They cover the variation
+between episodes, not the variation between training seeds.
+
+If all values are equal, a bootstrap interval would have width 0. For a proportion of 0 or 1, Clopper and Pearson's
+exact interval is reported instead, which is 0.83 to 1 for 20 wins in 20 episodes. For other quantities, no interval is
+reported.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -28,34 +31,37 @@ class Estimate:
 
     value: float
     low: float | None
-    """None, as `high`, if the sample has no spread."""
+    """Lower end of the interval. `low` and `high` are None if all values are equal and no exact interval exists."""
     high: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """The results of one agent on a set of games. A quantity that no episode has is None."""
+    """The results of one agent on a set of games.
+
+    A quantity is None if no episode defines it.
+    """
 
     agent: str
     game: str
-    """The games, as the user named them."""
+    """The games, in the user's words."""
     episodes: int
     errors: int
-    """Episodes truncated by a failing game; they count like any other."""
+    """Number of episodes that an error of the game truncated. These episodes count like all others."""
     success_rate: Estimate
-    """Share of episodes won."""
+    """Fraction of episodes won."""
     normalized_score: Estimate | None
-    """Final score divided by the game's maximum; None if it is unknown."""
+    """Final score divided by the game's maximum score. None if no maximum is known."""
     steps: Estimate
     """Commands per episode."""
     steps_to_win: Estimate | None
     """Commands per won episode."""
     entropy: Estimate | None
-    """Mean over an episode's turns of the policy's entropy, nats; None for agents without a policy."""
+    """Entropy of the policy, averaged over an episode's turns, nats. None if the agent reports no entropy."""
     bonus_share: Estimate | None = None
-    """Share of an episode's turns on the bonus command; None without one."""
+    """Fraction of an episode's turns that play the bonus command. None if no bonus command is set."""
     trained_on: int | None = None
-    """Number of these games on which the agent was trained; None if unknown."""
+    """Number of these games on which the agent was trained. None if it is unknown."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -64,7 +70,7 @@ class Evaluation:
 def summarize(
     episodes: Sequence[Episode], *, agent: str, game: str, seed: int = 0, bonus_command: str = ""
 ) -> Evaluation:
-    """The statistics of at least one episode; `seed` is that of the bootstrap."""
+    """Return the statistics of one or more episodes. `seed` is the seed of the bootstrap."""
 
     def mean(values: Iterable[float | None], unit: bool = False) -> Estimate | None:
         return estimate([value for value in values if value is not None], unit=unit, seed=seed)
@@ -100,9 +106,10 @@ def evaluate(
     bonus_command: str = "",
     on_episode: Callable[[Episode], None] | None = None,
 ) -> Evaluation:
-    """Play episodes and summarize them. Agents with the same arguments play the same games with the same seeds.
+    """Play episodes and summarize them.
 
-    If there are more games than episodes, evenly spaced games are played, so that every level is represented.
+    With equal arguments, all agents play the same games with the same seeds. If there are more games than episodes,
+    evenly spaced games are played, so that every level is represented.
     """
     played: list[Episode] = []
     infos: Sequence[str] = getattr(agent, "infos", ())
@@ -118,7 +125,11 @@ def evaluate(
 
 
 def estimate(values: Sequence[float], *, unit: bool = False, seed: int = 0) -> Estimate | None:
-    """Mean of `values` [n] with its interval; `unit`: they lie in [0, 1]. None for n = 0."""
+    """Return the mean of `values` [n] with its confidence interval, or None if n = 0.
+
+    Args:
+        unit: whether the values lie in [0, 1].
+    """
     if not values:
         return None
     sample = np.asarray(values, dtype=np.float64)

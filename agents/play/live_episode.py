@@ -1,4 +1,4 @@
-"""A live episode: an environment, the next turn, and the steps so far."""
+"""A live episode: its environment, its next turn, and its steps so far."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,19 +14,19 @@ Env = gymnasium.Env[str, str]
 
 
 class Game(Protocol):
-    """The interface of a game for the runner; `games.GameSpec` implements it."""
+    """The interface that the episode runner needs of a game. `games.GameSpec` implements it."""
 
     @property
     def name(self) -> str:
         """Canonical name of the game."""
 
     def make(self, *, max_turns: int | None = None, infos: Sequence[str] = ()) -> Env:
-        """A new environment of the game."""
+        """Make a new environment of the game."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepEvent:
-    """A command that was played, and the game's response."""
+    """A command that was played, with the game's response."""
 
     turn: Turn
     """The turn before the command."""
@@ -38,16 +38,16 @@ class StepEvent:
     score: float
     """The game's score after the command, game points."""
     info: Mapping[str, Any]
-    """The game's info after the command; empty after an error."""
+    """The game's info after the command. Empty after an error."""
     terminated: bool
     truncated: bool
     error: str | None = None
-    """Why the game failed; None if it did not."""
+    """Message of the game's error, or None if there was no error."""
 
 
 @dataclass(slots=True, kw_only=True)
 class LiveEpisode:
-    """An episode that is being played."""
+    """An episode in progress."""
 
     env: Env
     seed: int
@@ -57,7 +57,10 @@ class LiveEpisode:
     score: float = 0.0
 
     def step(self, decision: Decision) -> StepEvent:
-        """Play the decision and record it. A failing game truncates its episode; `error` of the event says why."""
+        """Play the decision and record the step.
+
+        An error of the game truncates the episode, and its message is the `error` of the returned event.
+        """
         turn = self.turn
         error: str | None = None
         info: dict[str, Any] = {}
@@ -92,7 +95,7 @@ class LiveEpisode:
         )
 
     def finished(self, event: StepEvent) -> Episode:
-        """The record of the episode, which `event` ended."""
+        """Return the record of this episode. `event` is its last step."""
         max_score = event.info.get("max_score", event.turn.info.get("max_score"))
         return Episode(
             index=event.turn.episode,

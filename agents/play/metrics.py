@@ -1,4 +1,4 @@
-"""Metrics of the episodes of a rollout."""
+"""Metrics of a rollout's episodes."""
 
 from collections.abc import Sequence
 
@@ -12,10 +12,12 @@ Metrics = dict[str, float]
 
 
 def episode_metrics(episodes: Sequence[Episode], bonus_command: str = "") -> Metrics:
-    """Means over episodes; over turns for entropy (nats), v and q (units of reward).
+    """Return the metrics of a rollout.
 
-    "success" and "normalized_score" are the game's own, "reward" is the sum of shaped rewards. With `bonus_command`,
-    "bonus_share" is the share of an episode's turns on it (see `command_share`).
+    "turn_entropy" (nats, over turns with several commands), "value" and "q_value" (units of reward) are means over
+    turns. All other metrics are means over episodes. "success" and "normalized_score" ignore reward shaping. "reward"
+    is the sum of an episode's shaped rewards. If `bonus_command` is set, "bonus_share" is the fraction of an episode's
+    turns that play this command (see `command_share`).
     """
     steps = [step for episode in episodes for step in episode.steps]
     values = [step.decision.value for step in steps if step.decision.value is not None]
@@ -40,31 +42,34 @@ def episode_metrics(episodes: Sequence[Episode], bonus_command: str = "") -> Met
 
 
 def command_share(episode: Episode, words: str) -> float:
-    """Share of an episode's turns, at least one, whose command begins with these words."""
+    """Return the fraction of an episode's turns whose command begins with these words.
+
+    The episode must have at least one turn.
+    """
     turns = [games.starts_with_words(step.decision.command, words) for step in episode.steps]
     return sum(turns) / len(turns)
 
 
 class StrategyShares:
-    """Counts the strategies of commands, in games whose info names them (`strategy`)."""
+    """Counts how often each strategy is played, in games whose info names the strategy of a command (`strategy`)."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.counts = dict.fromkeys(names, 0)
 
     def count(self, event: StepEvent) -> None:
-        """Count the strategy of one command, if it has one."""
+        """Count the strategy of one command, if the command has one."""
         name = event.info.get("strategy")
         if name in self.counts:
             self.counts[name] += 1
 
     def metrics(self) -> Metrics:
-        """The share of each strategy, as "share_NAME"."""
+        """Return the share of each strategy among the counted commands, as "share_NAME"."""
         total = max(1, sum(self.counts.values()))
         return {f"share_{name}": count / total for name, count in self.counts.items()}
 
 
 def strategies_of(spec: Game) -> tuple[str, ...]:
-    """The names of a game's strategies; empty for most games."""
+    """Return the names of a game's strategies. Most games have none."""
     env = spec.make()
     env.close()
     return tuple(getattr(env.unwrapped, "strategies", ()))

@@ -1,7 +1,7 @@
-"""The episode runner of play, evaluation and training: plays several episodes at once with one agent.
+"""The episode runner: plays several episodes at once with one agent, for play, evaluation and training.
 
-The game and the seed of episode i depend on i only, so results do not depend on the number of live episodes. The
-exception is a game whose info has `continuation` at the end: the next episode in the same slot continues from there.
+The game and the seed of episode i depend only on i, so results do not depend on the number of live episodes. There is
+one exception. If the last info of an episode has `continuation`, the next episode in the same slot continues the game.
 """
 
 from collections import OrderedDict
@@ -18,25 +18,25 @@ from agents.protocol import Agent, AgentError, EpisodeEnd, Turn
 __all__ = ["IDLE_GAMES", "Episode", "EpisodeRunner", "StepEvent"]
 
 IDLE_GAMES = 64
-"""Maximum number of environments that stay open while they are not played, to be reset instead of loaded again."""
+"""Maximum number of idle environments that stay open. Resetting an open one is faster than loading its game again."""
 
 
 class EpisodeRunner:
-    """Plays episodes of `specs` in turn; use it in a `with` block or `close()` it.
+    """Plays episodes of the games `specs` in turn. Use it in a `with` block, or call `close()`.
 
-    Episode numbers continue over all calls of `play`. Episode i plays `specs[i // group_size % len(specs)]`, seeded by
-    `SeedSequence([seed, i])`.
+    Episode numbers continue across calls of `play`. Episode i plays `specs[i // group_size % len(specs)]` with a seed
+    from `SeedSequence([seed, i])`.
 
     Args:
         parallel: number of live episodes.
-        max_turns: turn limit; None: the game's own.
-        shaping: arguments of `games.shape`.
-        infos: expensive infos to request from the games.
+        max_turns: turn limit. If None, the game's own limit applies.
+        shaping: keyword arguments of `games.shape`.
+        infos: names of infos that the games compute only on request.
         first_episode: number of the first episode.
-        group_size: number of consecutive episodes of the same game.
+        group_size: number of consecutive episodes that play the same game.
 
     Raises:
-        AgentError: there are no games, or `parallel` is below 1.
+        AgentError: `specs` is empty, or `parallel` is below 1.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class EpisodeRunner:
         self.infos, self.group_size = tuple(infos), group_size
         self.next_episode = first_episode
         self.continuations: dict[str, dict[str, Any]] = {}
-        """Where the next episodes continue, JSON-able: slot -> {"game": name, "options": reset options}."""
+        """Slot -> {"game": name, "options": the reset options that continue this game in the slot's next episode}."""
         self._idle: OrderedDict[int, tuple[str, Env]] = OrderedDict()
 
     def play(
@@ -71,8 +71,8 @@ class EpisodeRunner:
     ) -> Generator[Episode, None, None]:
         """Yield finished episodes in the order in which they end.
 
-        A `GameError` during an episode ends this episode, whose `error` says why. A `GameError` at its start is raised.
-        Closing the generator closes the live games.
+        A `GameError` during an episode ends the episode and is recorded in its `error`. A `GameError` at the start of
+        an episode is raised. Closing the generator closes the environments of the live episodes.
         """
         live: dict[int, LiveEpisode] = {}
         last = self.next_episode + episodes
@@ -102,7 +102,7 @@ class EpisodeRunner:
     def _play_turn(
         self, agent: Agent, live: dict[int, LiveEpisode], on_step: Callable[[StepEvent], None] | None
     ) -> list[Episode]:
-        """Play one command in every live episode; remove and return the episodes that end."""
+        """Play one command in every live episode. Episodes that end are removed from `live` and returned."""
         slots = list(live)
         decisions = agent.act([live[slot].turn for slot in slots])
         if len(decisions) != len(slots):
@@ -125,7 +125,7 @@ class EpisodeRunner:
     def _start(self, slot: int) -> LiveEpisode:
         """Start the next episode.
 
-        A continued episode is seeded too, so that a game with random numbers can be resumed from a checkpoint.
+        A continued episode is seeded too, so that a run of a stochastic game can be resumed from a checkpoint.
         """
         index = self.next_episode
         spec = self.specs[index // self.group_size % len(self.specs)]
@@ -155,7 +155,7 @@ class EpisodeRunner:
         return LiveEpisode(env=env, seed=seed, turn=turn)
 
     def _release(self, slot: int, env: Env, event: StepEvent) -> None:
-        """Keep the environment and its continuation for later episodes; close it if it failed."""
+        """Keep the environment and its continuation for later episodes, or close the environment after an error."""
         if event.error is not None:
             env.close()
             return
@@ -167,7 +167,7 @@ class EpisodeRunner:
             self._idle.popitem(last=False)[1][1].close()
 
     def _open(self, spec: Game) -> Env:
-        """An idle environment of this game, or a new one."""
+        """Return an idle environment of this game if there is one, and a new environment otherwise."""
         for episode, (name, env) in self._idle.items():
             if name == spec.name:
                 del self._idle[episode]

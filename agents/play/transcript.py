@@ -1,4 +1,4 @@
-"""Transcripts: the episodes of a training run as JSON Lines, one episode with its iteration per line."""
+"""Transcripts: the episodes of a training run as JSON Lines. Each line holds one episode and its iteration."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from agents.play.episode import Episode
 from agents.protocol import AgentError
 
 NAME = "transcripts.jsonl"
-"""Name of the file in the folder of a run."""
+"""Name of the transcript file in a run's folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,10 @@ class Entry:
 
 
 def append(path: Path, entries: Iterable[Entry]) -> None:
-    """Append lines to the file, created if missing. An OSError, such as a full disk, leaves it unchanged."""
+    """Append entries to the file, which is created if it is missing.
+
+    If writing raises an OSError, for example because the disk is full, the file is left unchanged.
+    """
     lines = [{"iteration": entry.iteration, "episode": entry.episode.to_json()} for entry in entries]
     text = "".join(json.dumps(line, allow_nan=False, ensure_ascii=False) + "\n" for line in lines)
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
@@ -41,10 +44,10 @@ def append(path: Path, entries: Iterable[Entry]) -> None:
 
 
 def read(path: Path) -> Iterator[Entry]:
-    """All entries of the file.
+    """Yield all entries of the file.
 
     Raises:
-        AgentError: the file is missing, or a line, which the message names, is damaged.
+        AgentError: the file is missing, or a line is damaged. The message names the line.
     """
     try:
         with path.open(encoding="utf-8") as file:
@@ -57,10 +60,12 @@ def read(path: Path) -> Iterator[Entry]:
 
 
 def select(path: Path, *, iteration: int | None = None, episode: int | None = None) -> list[Entry]:
-    """The entries of this iteration and episode number, in order; of the newest iteration if neither is given.
+    """Return the entries of this iteration and episode number, in order.
+
+    If neither is given, return the entries of the newest iteration.
 
     Raises:
-        AgentError: there are none.
+        AgentError: there are no such entries.
     """
     entries = sorted(read(path), key=lambda entry: (entry.iteration, entry.episode.index))
     if not entries:

@@ -1,13 +1,13 @@
-"""Checkpoints: folders with an agent and, in a run, the state of its training.
+"""Checkpoints: folders with an agent and, in a training run, the state of the training.
 
     agent.json              the model's configuration, and the hash of every other file
-    model.safetensors       the trained tensors: the whole model, or adapter and heads
+    model.safetensors       the trained tensors: either the whole model, or the adapter and the heads
     tokenizer.json
     training.safetensors    in a run: state of the torch optimizer and of the random-number generator
     state.json              in a run: counters
 
-A folder is written under another name and renamed when it is complete. Every file's hash is checked before use. No
-file is unpickled.
+A folder is written under a temporary name and renamed when it is complete. The hash of every file is checked before
+the checkpoint is used. No file is unpickled.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ FORMAT = 2
 AGENT, WEIGHTS, TOKENIZER = "agent.json", "model.safetensors", "tokenizer.json"
 STATE, TRAINING = "state.json", "training.safetensors"
 FOLDER = "checkpoints"
-"""Folder of a run's checkpoints, each named by its number of finished iterations."""
+"""Subfolder of a run that holds its checkpoints. A checkpoint's name is its number of finished iterations."""
 
 
 def save_agent(
@@ -50,14 +50,14 @@ def save_agent(
     training: Mapping[str, Tensor] | None = None,
     state: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a checkpoint folder atomically, in place of an existing one.
+    """Write a checkpoint folder atomically. An existing folder is replaced.
 
     Args:
         config: configuration of the model.
-        description: name, prompt, mode and context of the agent, and how it was trained; JSON-able.
-        dtype: data type of the stored weights; None: that of the model.
+        description: name, prompt, mode and context of the agent, and how it was trained, as JSON values.
+        dtype: data type of the stored weights. If None, the model's data type is used.
         training: tensors of the training state.
-        state: the rest of the training state; JSON-able.
+        state: the rest of the training state, as JSON values.
     """
     with atomic_folder(folder) as work:
         weights = {name: tensor.to(dtype) if dtype else tensor for name, tensor in trained_tensors(model).items()}
@@ -79,10 +79,10 @@ def save_agent(
 
 
 def load_agent(folder: Path, *, seed: int = 0, greedy: bool = False) -> LanguageModelAgent:
-    """The agent of a checkpoint folder, or of a run's newest checkpoint, on the GPU if there is one.
+    """Load the agent of a checkpoint, or of a run's newest checkpoint. The GPU is used if there is one.
 
     Raises:
-        AgentError: a file is missing, damaged or of another format, or its tensors do not fit the model.
+        AgentError: a file is missing, damaged or of another format, or the tensors do not fit the model.
     """
     folder = newest(folder)
     about = verify(folder)
@@ -103,16 +103,16 @@ def load_agent(folder: Path, *, seed: int = 0, greedy: bool = False) -> Language
 
 
 def load_pretrained(name: str, *, seed: int = 0, greedy: bool = False) -> LanguageModelAgent:
-    """A pretrained decoder with untrained heads, for zero-shot play."""
+    """Build an agent from a pretrained decoder with untrained heads, for zero-shot play."""
     model, tokenizer = assemble(ModelConfig(trunk=name, q_heads=0), None)
     return LanguageModelAgent(model.eval().to(PartialState().device), tokenizer, name=name, seed=seed, greedy=greedy)
 
 
 def newest(folder: Path) -> Path:
-    """The folder itself if it is a checkpoint, or the newest checkpoint of a run.
+    """Return the folder itself if it is a checkpoint. If it is a run, return its newest checkpoint.
 
     Raises:
-        AgentError: there is none.
+        AgentError: the folder holds no checkpoint.
     """
     if (folder / AGENT).is_file():
         return folder
@@ -123,15 +123,15 @@ def newest(folder: Path) -> Path:
 
 
 def checkpoints(run: Path) -> list[Path]:
-    """The complete checkpoints of a run, oldest first."""
+    """Return the folders of a run's complete checkpoints, oldest first."""
     return sorted(path for path in (run / FOLDER).glob("[0-9]*") if (path / AGENT).is_file())
 
 
 def verify(folder: Path) -> dict[str, Any]:
-    """The content of `agent.json`, after checking the hash of every file of the checkpoint.
+    """Check the hash of every file of a checkpoint, and return the content of its `agent.json`.
 
     Raises:
-        AgentError: the folder is not a checkpoint of this format, or a file is missing or altered.
+        AgentError: the folder is not a checkpoint of this format, or a file is missing or damaged.
     """
     about = read_json(folder / AGENT)
     if about.get("digest", "") not in ("", _digest(about)):
@@ -149,7 +149,7 @@ def verify(folder: Path) -> dict[str, Any]:
 
 
 def trained_tensors(model: ActorCritic) -> dict[str, Tensor]:
-    """Name -> tensor of everything that training changes: parameters with gradient, and target heads."""
+    """Return all tensors that training changes, by name: parameters that require gradients, and target Q heads."""
     return {
         name: parameter
         for name, parameter in model.named_parameters()
@@ -159,10 +159,10 @@ def trained_tensors(model: ActorCritic) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def load_tensors(model: ActorCritic, tensors: Mapping[str, Tensor], source: Path) -> None:
-    """Copy the tensors of `trained_tensors` into a model of the same configuration.
+    """Copy saved `trained_tensors` into a model of the same configuration.
 
     Raises:
-        AgentError: names or shapes differ.
+        AgentError: the names or shapes of the tensors differ from the model's.
     """
     parameters = trained_tensors(model)
     if set(parameters) != set(tensors):
@@ -179,10 +179,10 @@ def load_tensors(model: ActorCritic, tensors: Mapping[str, Tensor], source: Path
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file.
+    """Read the tensors of a safetensors file.
 
     Raises:
-        AgentError: it is missing or damaged.
+        AgentError: the file is missing or damaged.
     """
     try:
         return load_file(path)
@@ -193,10 +193,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file.
+    """Read the JSON object in a file.
 
     Raises:
-        AgentError: it is missing or damaged.
+        AgentError: the file is missing or damaged, or holds no JSON object.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
@@ -214,7 +214,10 @@ def _no_constant(name: str) -> None:
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file; unlike `save_file`, a full disk raises OSError."""
+    """Write a safetensors file.
+
+    On a full disk this raises OSError, unlike `save_file` of the `safetensors` library.
+    """
     path.write_bytes(save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
 
 
@@ -227,7 +230,7 @@ def _write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def _digest(about: Mapping[str, Any]) -> str:
-    """SHA-256 of the content of `agent.json` without the digest."""
+    """Return the SHA-256 of the content of `agent.json` without its field `digest`."""
     plain = json.loads(json.dumps({name: value for name, value in about.items() if name != "digest"}))
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
@@ -240,7 +243,7 @@ def _model_config(about: Mapping[str, Any], folder: Path) -> ModelConfig:
 
 
 def _tokenizer_roles(tokenizer: Any) -> dict[str, Any]:
-    """The settings of a tokenizer that its JSON file lacks."""
+    """Return the settings of a tokenizer that its JSON file does not store."""
     roles = {role: getattr(tokenizer, role) for role in ("pad_token", "unk_token", "eos_token")}
     return {**roles, "split_special_tokens": bool(getattr(tokenizer, "split_special_tokens", False))}
 

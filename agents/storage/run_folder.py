@@ -5,10 +5,11 @@
     transcripts.jsonl   all episodes
     tensorboard/        the same metrics for TensorBoard
     initial/            the agent before the first update
-    checkpoints/000010/ the newest two
-    .lock               held by the training process
+    checkpoints/000010/ the two newest checkpoints, each named by its number of finished iterations
+    .lock               lock of the training process
 
-Resuming from a checkpoint drops the lines written after it, so a resumed run leaves the files of an uninterrupted one.
+When a run is resumed, the lines that were written after its newest checkpoint are deleted. Its files are then the same
+as those of an uninterrupted run.
 """
 
 import json
@@ -30,10 +31,10 @@ CHANGEABLE = ("iterations", "env_steps", "minutes", "stop_success", "save_every"
 
 
 class RunFolder:
-    """The folder of a new run, or of an old run to resume. Nothing is written before `create`.
+    """The folder of a new run or of a run to resume. Nothing is written before `create` is called.
 
     Raises:
-        AgentError: the folder of a new run is not empty; a run to resume is missing or has other settings.
+        AgentError: the folder of a new run is not empty, or the run to resume is missing or has other settings.
     """
 
     def __init__(self, path: Path, config: TrainConfig, *, resume: bool) -> None:
@@ -45,10 +46,10 @@ class RunFolder:
             self._check_free()
 
     def lock(self) -> None:
-        """Lock the folder until `unlock` or the end of this process.
+        """Lock the folder until `unlock` is called or this process ends.
 
         Raises:
-            AgentError: another process trains in this folder.
+            AgentError: another process is training in this folder.
         """
         try:
             self._lock.acquire(blocking=False)
@@ -62,7 +63,7 @@ class RunFolder:
         self._lock.release(force=True)
 
     def create(self) -> None:
-        """Create and lock the folder and write the settings."""
+        """Create the folder, lock it, and write the settings."""
         self.path.mkdir(parents=True, exist_ok=True)
         self.lock()
         if not self._resume:
@@ -90,7 +91,7 @@ class RunFolder:
                 )
 
     def checkpoint(self, iteration: int) -> Path:
-        """Folder of the checkpoint after this number of iterations."""
+        """Return the folder of the checkpoint after this number of iterations."""
         return self.path / FOLDER / f"{iteration:06d}"
 
     def prune(self) -> None:
@@ -99,7 +100,7 @@ class RunFolder:
             shutil.rmtree(old)
 
     def log(self, metrics: Mapping[str, float]) -> None:
-        """Append one line to metrics.jsonl, with null for numbers that are not finite."""
+        """Append one line to metrics.jsonl. Numbers that are not finite are written as null."""
         finite = {
             name: value if value == value and abs(value) != float("inf") else None for name, value in metrics.items()
         }
@@ -107,7 +108,7 @@ class RunFolder:
             file.write(json.dumps(finite, allow_nan=False) + "\n")
 
     def truncate(self, iteration: int) -> None:
-        """Drop the lines of this and of later iterations."""
+        """Delete the lines of this iteration and of later ones from metrics and transcripts."""
         for name in (METRICS, transcript.NAME):
             path = self.path / name
             if path.is_file():
@@ -115,10 +116,10 @@ class RunFolder:
 
 
 def read_config(path: Path) -> TrainConfig:
-    """The configuration of the run in a folder.
+    """Read the configuration of the run in a folder.
 
     Raises:
-        AgentError: it is missing or damaged.
+        AgentError: the configuration is missing or damaged.
     """
     try:
         return TrainConfig.from_flat(flatten(read_json(path / SETTINGS)))
@@ -127,7 +128,7 @@ def read_config(path: Path) -> TrainConfig:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The metrics of a run, one mapping per iteration.
+    """Read the metrics of a run, one dict per iteration.
 
     Raises:
         AgentError: a line is damaged.
@@ -142,7 +143,11 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def _lines_before(path: Path, iteration: int) -> Iterator[str]:
-    """The lines of earlier iterations, without an incomplete last line; raises AgentError for a damaged line."""
+    """Yield the lines of earlier iterations, without an incomplete last line.
+
+    Raises:
+        AgentError: a line is damaged.
+    """
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:

@@ -1,4 +1,8 @@
-"""Labels for imitation: an expert's commands (behaviour cloning, DAgger), or the choices of the best episodes."""
+"""Labels for imitation.
+
+A label is the command that the update imitates at a turn. Behaviour cloning and DAgger take labels from an expert.
+Rejection sampling takes labels from the agent's own best episodes. A choice is a token that was sampled among several.
+"""
 
 import math
 from collections import defaultdict
@@ -18,24 +22,26 @@ from agents.protocol import AgentError, Decision, EpisodeEnd, Turn
 class Expert:
     """Labels turns with the game's own solution.
 
-    The label is the walkthrough's command while the episode follows it. After a deviation it is the first of
-    `policy_commands`, which solve the game from its current state; some games have none. With `prefer_policy`,
-    `policy_commands` come first.
+    While an episode follows the game's walkthrough, the label is the walkthrough's next command. After a deviation, the
+    label is the first of `policy_commands`, which solve the game from its current state. Some games have no
+    `policy_commands`. With `prefer_policy`, the first of `policy_commands` is the label even before a deviation.
 
-    `policy_commands` use information that the player has to look up first: in cooking they fetch the ingredients of an
-    unread recipe. After a deviation, the walkthrough's look-ups (its commands that the initial `policy_commands` lack)
-    therefore come first, and while one of them is not admissible the turn has no label.
+    There is one exception, which does not apply with `prefer_policy`. `policy_commands` may use information that the
+    player has not looked up yet. In cooking games, for example, they fetch the ingredients of a recipe that was not
+    read. Commands of the walkthrough that `policy_commands` lack at the start of the game are therefore treated as
+    look-ups. While some of them were not played, the label after a deviation is the first admissible one of these. If
+    none of these is admissible, the turn has no label.
     """
 
     def __init__(self, *, prefer_policy: bool) -> None:
         self.prefer_policy = prefer_policy
         self._walkthroughs: dict[int, list[str]] = {}
-        """Episode -> the rest of the walkthrough; empty after a deviation."""
+        """Episode -> the commands of the walkthrough that were not played yet. Empty after a deviation."""
         self._lookups: dict[int, list[str]] = {}
-        """Episode -> look-ups of the walkthrough that were not played yet."""
+        """Episode -> the walkthrough's look-ups that were not played yet."""
 
     def label(self, turn: Turn) -> int | None:
-        """Index of the expert's command among the admissible ones; None if it has none."""
+        """Return the index of the expert's command among the admissible commands, or None if there is no label."""
         policy = list(turn.info.get("policy_commands") or ())
         if turn.first:
             solution = list(turn.info.get("extra.walkthrough") or ())
@@ -54,23 +60,25 @@ class Expert:
         self._lookups[turn.episode] = [other for other in self._lookups[turn.episode] if other != command]
 
     def end(self, episode: int) -> None:
-        """Forget the episode."""
+        """Delete the state of a finished episode."""
         self._walkthroughs.pop(episode, None)
         self._lookups.pop(episode, None)
 
 
 class DAggerAgent:
-    """Plays each turn as the expert, with probability `beta`, or as the model; the expert labels every turn.
+    """Plays the expert's command with probability `beta`, and the model's command otherwise.
 
-    DAgger (Ross, Gordon and Bagnell, 2011), with the current rollout in place of a growing data set; beta = 1 is
-    behaviour cloning. If the expert has no command, the model plays and the turn has no label. Probabilities, v and q
-    of a decision are always the model's.
+    The expert labels every turn. If the expert has no command, the model plays and the turn has no label. The
+    probabilities, v and q of a decision are always the model's.
 
-    In a fraction `greedy` of the episodes the model plays greedily on its own turns, so that it learns to escape the
-    loops of greedy decoding.
+    This is DAgger (Ross, Gordon and Bagnell, 2011), except that the model is trained on the current rollout and not on
+    a growing data set. With `beta` = 1 it is behaviour cloning.
+
+    In a fraction `greedy` of the episodes, the model's own turns are greedy instead of sampled, so that the model
+    learns to escape the loops of greedy decoding.
 
     Raises:
-        AgentError: the model generates free text, which cannot be labelled.
+        AgentError: the model generates free text, which an expert cannot label.
     """
 
     def __init__(self, agent: LanguageModelAgent, expert: Expert, *, beta: float = 1.0, greedy: float = 0.0) -> None:
@@ -80,14 +88,14 @@ class DAggerAgent:
         self.beta, self.greedy = beta, greedy
         self._rngs: dict[int, np.random.Generator] = {}
         self._sampled: dict[int, bool] = {}
-        """Episode -> whether the model's commands are sampled."""
+        """Episode -> True if the model samples on its own turns, False if it plays greedily."""
         self._agreed: list[bool] = []
-        """For each turn with a label and a choice: whether the label was the model's likeliest command."""
+        """Whether the label was the model's likeliest command, for each turn that has a label and several commands."""
         self._turns = 0
-        """Number of turns with a choice."""
+        """Number of turns that have several commands."""
 
     def act(self, turns: Sequence[Turn]) -> list[Decision]:
-        """One decision for each turn."""
+        """Return one decision for each turn, and record the expert's labels."""
         outputs = self.agent.evaluate(turns)
         drawn = self.agent.sample(turns, outputs)
         labels = [self.expert.label(turn) for turn in turns]
@@ -105,7 +113,7 @@ class DAggerAgent:
         return decisions
 
     def end(self, endings: Sequence[EpisodeEnd]) -> None:
-        """Close the episodes."""
+        """Close the episodes that have ended."""
         for ending in endings:
             self.expert.end(ending.episode)
             self._rngs.pop(ending.episode, None)
@@ -113,10 +121,10 @@ class DAggerAgent:
         self.agent.end(endings)
 
     def take_metrics(self) -> Metrics:
-        """Metrics of the turns with a choice since the last call.
+        """Return the metrics of the turns since the last call. Turns with a single command are ignored.
 
-        `labelled` is the share with a label; `agreement` the share of these whose label is the model's likeliest
-        command.
+        `labelled` is the fraction of the turns that have a label. `agreement` is the fraction of the labelled turns on
+        which the label is the model's likeliest command.
 
         Raises:
             AgentError: no turn has a label.
@@ -153,18 +161,24 @@ class DAggerAgent:
 def label_best_episodes(
     segments: Sequence[Segment], episodes: Sequence[Episode], *, top_fraction: float, gamma: float
 ) -> tuple[list[Segment], Metrics]:
-    """The segments, their own choices as labels in the best episodes, and the metric `kept`, the share of these."""
+    """Label the choices of the best episodes with the tokens that were sampled.
+
+    Return a tuple: (1) all segments, of which those of the best episodes are labelled, and (2) the metric `kept`, the
+    fraction of the episodes that are imitated.
+    """
     kept = best_episodes(episodes, top_fraction=top_fraction, gamma=gamma)
     labelled = [_own_labels(segment) if segment.episode in kept else segment for segment in segments]
     return labelled, {"kept": len(kept) / len(episodes)}
 
 
 def best_episodes(episodes: Sequence[Episode], *, top_fraction: float, gamma: float) -> set[int]:
-    """Numbers of the episodes to imitate: those won, and the best `top_fraction` of each game's episodes.
+    """Return the numbers of the episodes to imitate: all won ones, and the best `top_fraction` of each game.
 
-    Episodes are compared by discounted return. The number is rounded up and ties with the last one are kept. The worst
-    return is never kept, so that of episodes with equal returns, or of a single one, only wins are kept: no choice in
-    them is known to be better than another. `top_fraction` = 1 keeps all.
+    The best episodes of a game are those with the highest discounted returns. Their number is rounded up, and episodes
+    that tie with the last of them are included. With `top_fraction` = 1, all episodes are imitated.
+
+    Otherwise, an episode with the game's lowest return is imitated only if it was won. If all returns of a game are
+    equal, they do not show that one choice is better than another, so only won episodes are imitated.
     """
     by_game: dict[str, list[tuple[float, Episode]]] = defaultdict(list)
     for episode in episodes:

@@ -1,4 +1,7 @@
-"""Builds a training run from its configuration. The order of the components fixes the stream of random numbers."""
+"""Construction of a training run from its configuration.
+
+Building a component may draw random numbers, so the order of construction affects the results of a run.
+"""
 
 import copy
 from collections.abc import Sequence
@@ -31,13 +34,14 @@ from games.specs import reject_reserved_seeds
 
 
 def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Trainer:
-    """The trainer of a new run in the folder `out`, or of the run there to be resumed.
+    """Build the trainer of a new run in the folder `out`. With `resume`, continue the run in that folder.
 
     Raises:
         ConfigError: a setting does not fit the optimizer.
         GameError: the game is unknown or reserved for evaluation.
         AgentError: the folder or the checkpoint of `init` is unsuitable, or the run does not fit into memory.
-            Nothing is written then.
+
+    Nothing is written if one of these errors is raised.
     """
     optimizer = make_optimizer(config.run.optimizer, config.optimizer)
     _check_optimizer(optimizer, config)
@@ -80,7 +84,7 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
 
 
 def _check_optimizer(optimizer: Optimizer, config: TrainConfig) -> None:
-    """Check the settings that an optimizer needs or excludes."""
+    """Raise an error if a setting that the optimizer needs is missing, or if a setting cannot work with it."""
     if optimizer.trains_q and not config.model.q_heads:
         raise ConfigError(f"{config.run.optimizer} trains q: expected q_heads of 1 or 2, got 0")
     expert_plays_all = optimizer.labels == "expert" and not config.imitation.model_plays
@@ -93,10 +97,10 @@ def _check_optimizer(optimizer: Optimizer, config: TrainConfig) -> None:
 def _warm_start(
     config: TrainConfig, folder: RunFolder, model: ActorCritic, tokenizer: object, model_config: ModelConfig
 ) -> tuple[list[str], list[str]]:
-    """Load the weights of `init`; a resumed run has a copy of them.
+    """Load the weights of `init` into the model. A resumed run loads its own saved copy of these weights instead.
 
     Returns:
-        Notes for the user, a line each; and the hashes of the games on which the weights were trained.
+        A tuple: (1) notes for the user, one line each, and (2) the hashes of the games the weights were trained on.
     """
     if not config.run.init:
         return [], []
@@ -105,19 +109,22 @@ def _warm_start(
 
 
 def _reference(config: TrainConfig, model: ActorCritic) -> ActorCritic | None:
-    """A frozen copy of the initial policy for the KL; None without KL, or if disabling the adapter restores it."""
+    """Return a frozen copy of the initial policy for the KL.
+
+    Return None if no KL is used, or if disabling the LoRA adapter restores the initial policy.
+    """
     is_base_model = config.model.lora and not config.run.init
     return frozen_copy(model) if config.optimizer.kl_coef > 0 and not is_base_model else None
 
 
 def frozen_copy(model: ActorCritic) -> ActorCritic:
-    """A copy of the model in evaluation mode that shares the parameters that are not trained."""
+    """Copy the model in evaluation mode. The copy shares all parameters that training does not change."""
     shared = {id(parameter): parameter for parameter in model.lm.parameters() if not parameter.requires_grad}
     return copy.deepcopy(model, shared).eval().requires_grad_(False)
 
 
 def _check_memory(config: TrainConfig, model: ActorCritic, accelerator: Accelerator) -> None:
-    """Raise `AgentError` if the run does not fit into memory."""
+    """Raise `AgentError` if the run does not fit into the device's free memory."""
     context = min(config.rollout.context or model.context, model.context)
     free = available(accelerator.device) // accelerator.num_processes
     check_memory(MemoryNeeds.of(model, config.update), config, context=context, free=free)
@@ -155,7 +162,7 @@ def _runner(config: TrainConfig, schedule: LevelSchedule, seed: int, *, with_exp
 
 
 def vocabulary(specs: Sequence[games.GameSpec]) -> tuple[str, ...] | None:
-    """All words of the games if each game has a closed vocabulary, else None."""
+    """Return all words of the games. Return None if some game has no closed vocabulary."""
     words: dict[str, None] = {}
     for spec in specs:
         env = spec.make()
@@ -168,7 +175,10 @@ def vocabulary(specs: Sequence[games.GameSpec]) -> tuple[str, ...] | None:
 
 
 def process_seed(seed: int, accelerator: Accelerator) -> int:
-    """The run's seed in the main process; derived seeds in the others, so that their episodes differ."""
+    """Return the seed of this process.
+
+    The main process uses the run's seed. The other processes use seeds derived from it, so that their episodes differ.
+    """
     if accelerator.process_index == 0:
         return seed
     return int(np.random.SeedSequence([seed, accelerator.process_index]).generate_state(1)[0])

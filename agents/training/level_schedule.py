@@ -1,7 +1,8 @@
-"""Level schedule: which games a training run plays, all at once or level by level.
+"""Level schedule: which games a training run plays, from all levels at once or level by level.
 
-Levels are interleaved, so that a pass over the games does not end with the hardest ones only. With promotion, half of
-the episodes are of the current level and half of the levels below it, against forgetting.
+The games of different levels are interleaved, so that a pass over all games does not end with only the hardest ones.
+With promotion, half of the episodes are of the current level. The other half are of lower levels, so that the policy
+does not forget them.
 """
 
 from collections import deque
@@ -22,11 +23,11 @@ class LevelSchedule:
 
     Args:
         specs: all games of the run.
-        promote: win rate over the last `episodes` episodes of a level that starts the next one; None: all levels at
-            once.
+        promote: win rate on the current level that starts the next level. If None, all levels are played at once.
+        episodes: number of last episodes of the current level over which the win rate is measured.
 
     Raises:
-        AgentError: promotion is requested for games without levels.
+        AgentError: promotion is requested, but a game has no known level.
     """
 
     def __init__(self, specs: Sequence[games.GameSpec], *, promote: float | None, episodes: int) -> None:
@@ -42,16 +43,16 @@ class LevelSchedule:
 
     @property
     def level(self) -> int | None:
-        """The current level; None without promotion."""
+        """The current level, or None without promotion."""
         return None if self.promote is None else self.levels[self._stage]
 
     @property
     def at_last_level(self) -> bool:
-        """Whether there is no further level."""
+        """Whether no further level follows."""
         return self.promote is None or self._stage == len(self.levels) - 1
 
     def in_play(self) -> tuple[games.GameSpec, ...]:
-        """The games of the current levels, in the order in which they are played."""
+        """Return the games of the current level and of the levels below it, in the order of play."""
         if self.level is None:
             return tuple(self._mixed_levels(self.specs))
         current = [spec for spec in self.specs if spec.level == self.level]
@@ -69,11 +70,11 @@ class LevelSchedule:
         return interleave(list(of_level.values()))
 
     def update(self, episodes: Sequence[Episode]) -> Metrics:
-        """Count the wins of a rollout's episodes, in their order, and start the next level if it is time.
+        """Count the wins of a rollout's episodes, given in order, and start the next level if the win rate suffices.
 
         Returns:
-            With promotion `level`, that of the rollout; with several levels the win rate of each one played, as
-            `success_level_3`.
+            With several levels, the win rate of each level that was played, as `success_level_3` for level 3. With
+            promotion, also `level`, the level at which the rollout was played.
         """
         won: dict[int, list[bool]] = {}
         for episode in episodes:
@@ -96,11 +97,11 @@ class LevelSchedule:
             self._recent.clear()
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of a checkpoint; JSON-able."""
+        """Return the state for a checkpoint, as JSON values."""
         return {"level": self.level, "recent": list(self._recent)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the state of `state_dict`."""
+        """Restore a state that `state_dict` returned."""
         if self.level is not None:
             self._stage = self.levels.index(state["level"])
             self._recent.extend(state["recent"])

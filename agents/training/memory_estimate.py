@@ -1,9 +1,12 @@
-"""Estimate of a run's peak memory, so that a run that does not fit is refused before it starts.
+"""Estimate of a run's peak memory. A run that does not fit is rejected before it starts.
 
-The estimate adds to the loaded weights the rollout's key/value cache, the activations of the update's largest
-micro-batch, gradients and moments. Activations are measured with passes over three short streams, so the estimate
-holds for any decoder, adapter and dropout. It ignores the heads, which are large only for choices over the whole
-vocabulary, and memory limits of the process.
+The loaded weights already occupy memory. The estimate adds the rollout's key/value cache, the activations of the
+update's largest micro-batch, the gradients, and the torch optimizer's moments. A stream is the token sequence of an
+episode. Activations are measured with passes over three short streams, so the estimate holds for any decoder, adapter
+and dropout.
+
+The estimate ignores the heads, whose activations are large only if the agent samples from the whole vocabulary. It also
+ignores memory limits of the process.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,35 +23,45 @@ from agents.model.tree_decoder import TreeInput, forward_trees
 from agents.protocol import AgentError
 
 HEAP = 1.6
-"""Peak of an update divided by its activations, due to heap fragmentation (1.25 to 1.6 measured, glibc)."""
+"""Peak memory of an update divided by the size of its activations.
+
+Heap fragmentation causes the excess. Ratios of 1.25 to 1.6 were measured with glibc.
+"""
 RECOMPUTED = (0.4, 1.2)
-"""With gradient checkpointing: share of all activations (fragmentation), and number of layers kept at a time."""
+"""Two factors for gradient checkpointing.
+
+They are (1) the share of all activations that fragmentation adds to the peak, and (2) the number of layers whose
+activations are in memory at the same time.
+"""
 MEGABYTE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryNeeds:
-    """Memory of a model's rollout and update on top of its weights, in bytes."""
+    """Memory that a model's rollout and update need in addition to its weights, in bytes."""
 
     layers: int
     fixed: int
-    """Gradients, and the torch optimizer's moments."""
+    """Size of the gradients and of the torch optimizer's moments."""
     per_position: int
-    """Keys and values of a token in the rollout's cache."""
+    """Size of one token's keys and values in the rollout's cache."""
     per_pass: float
-    """Activations of a pass that do not depend on its length."""
+    """Activations of a forward pass that do not depend on the number of tokens."""
     per_token: float
     """Activations per token."""
     per_pair: float
-    """Activations per pair of tokens of a stream; 0 unless attention keeps its probabilities."""
+    """Activations per pair of tokens of a stream. 0 unless attention stores its probabilities for the backward pass."""
     checkpoint: int
-    """Activations per token with gradient checkpointing: a hidden state per layer."""
+    """Activations per token with gradient checkpointing: one hidden state per layer."""
 
     @classmethod
     def of(cls, model: ActorCritic, config: UpdateConfig) -> Self:
-        """Measure a model that does not recompute its activations yet; the random-number generator is unchanged."""
+        """Measure how much memory a model needs. Gradient checkpointing must not be enabled yet.
+
+        The state of the random-number generator does not change.
+        """
         short = max(1, min(32, model.context // 4))
-        kept = [_activations(model, length) for length in (short, 2 * short, 4 * short)]  # c + a n + b n^2
+        kept = [_activations(model, length) for length in (short, 2 * short, 4 * short)]  # bytes: c + a n + b n^2
         per_pair = (kept[2] - kept[1] - 2 * (kept[1] - kept[0])) / (6 * short**2)
         per_token = (kept[1] - kept[0]) / short - 3 * short * per_pair
         trained = sum(p.nbytes for p in model.parameters() if p.requires_grad)
@@ -64,11 +77,17 @@ class MemoryNeeds:
         )
 
     def rollout(self, *, parallel: int, context: int) -> float:
-        """Peak of the cache of `parallel` streams of `context` tokens, with the copy of one layer."""
+        """Return the peak size of the cache of `parallel` streams of `context` tokens.
+
+        The peak includes a temporary copy of one layer.
+        """
         return (1 + 1 / self.layers) * parallel * room_for(context, 0) * self.per_position
 
     def update(self, *, micro_batch_tokens: int, context: int, recompute: bool) -> float:
-        """Peak of a micro-batch of at least one stream of `context` tokens."""
+        """Return the peak size of the activations of a micro-batch.
+
+        The micro-batch holds one stream of `context` tokens, or more if `micro_batch_tokens` allows more.
+        """
         rows = max(1, micro_batch_tokens // context)
         kept = self.per_pass + rows * (self.per_token * context + self.per_pair * context**2)
         if not recompute:
@@ -77,13 +96,13 @@ class MemoryNeeds:
         return min(HEAP * kept, rows * context * self.checkpoint + (share + layer / self.layers) * kept)
 
     def total(self, *, parallel: int, micro_batch_tokens: int, context: int, recompute: bool) -> float:
-        """Peak of all together; the cache stays allocated during the update."""
+        """Return the peak of the whole run. The rollout's cache stays allocated during the update."""
         update = self.update(micro_batch_tokens=micro_batch_tokens, context=context, recompute=recompute)
         return self.fixed + self.rollout(parallel=parallel, context=context) + update
 
 
 def available(device: torch.device) -> int:
-    """Free memory of the device, in bytes."""
+    """Return the free memory of the device, in bytes."""
     if device.type == "cuda":
         free: int = torch.cuda.mem_get_info(device)[0]
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -93,7 +112,7 @@ def available(device: torch.device) -> int:
 
 
 def check_memory(needs: MemoryNeeds, config: TrainConfig, *, context: int, free: int) -> None:
-    """Raise `AgentError`, with a smaller setting that would fit, if a run does not fit into `free` bytes."""
+    """Raise `AgentError` if a run does not fit into `free` bytes. The message names a smaller setting that fits."""
     sizes = {
         "micro_batch_tokens": config.update.micro_batch_tokens,
         "parallel": min(config.rollout.parallel, config.rollout.episodes),
@@ -114,7 +133,7 @@ def check_memory(needs: MemoryNeeds, config: TrainConfig, *, context: int, free:
 
 
 def _smaller(sizes: Mapping[str, int], need: Callable[..., float], free: int) -> str:
-    """The first setting that suffices if it is lowered, and its value, as a hint."""
+    """Return a hint with the first setting whose reduction suffices, and the largest value that fits."""
     rows = (("micro_batch_tokens",), sizes["context"]), (("parallel",), 1), (("context", "micro_batch_tokens"), 16)
     for names, least in rows:
         for number in range(sizes[names[0]], least - 1, -1):
@@ -124,7 +143,7 @@ def _smaller(sizes: Mapping[str, int], need: Callable[..., float], free: int) ->
 
 
 def _activations(model: ActorCritic, length: int) -> int:
-    """Bytes of the activations of a pass over one stream."""
+    """Return the size of the activations of a pass over one stream of `length` tokens, in bytes."""
     parameters = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     storages: dict[int, Tensor] = {}
 
@@ -143,7 +162,7 @@ def _activations(model: ActorCritic, length: int) -> int:
 
 @torch.no_grad()
 def _position(model: ActorCritic) -> int:
-    """Bytes of keys and values per token in the cache."""
+    """Return the size of one token's keys and values in the cache, in bytes."""
     training = model.training
     model.eval()
     cache = RaggedCache(model.layers)

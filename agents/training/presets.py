@@ -1,7 +1,8 @@
 """Presets for games, trunks and optimizers, and the order in which settings override each other.
 
-A configuration is a list of layers, each with an origin and values by field name. Later layers override earlier ones:
-defaults, game, trunk, optimizer, warm start, checkpoint of --init, the user's settings.
+A configuration is a list of layers. Each layer has an origin and values by field name, and later layers override
+earlier ones. The layers are, in this order: defaults, preset of the game, preset of the trunk, preset of the optimizer,
+preset of a warm start, settings of the checkpoint of --init, and the user's settings.
 """
 
 import tomllib
@@ -14,11 +15,11 @@ from actde.registry import optimizer_class
 from agents.config import FIELDS, TrainConfig, flatten, parse
 
 GIVEN = "given"
-"""Origin of the settings of the command line or of a Python call."""
+"""Origin of settings given on the command line or in a Python call."""
 
 
 class Layer(NamedTuple):
-    """Values of one origin, by field name."""
+    """Values from one origin, by field name."""
 
     origin: str
     """Where the values come from, as `--dry-run` shows it."""
@@ -26,9 +27,9 @@ class Layer(NamedTuple):
 
 
 GAMES: dict[str, dict[str, Any]] = {
-    # a single choice: nothing to discount; enough episodes that every gradient step contains every arm
+    # an episode is a single action, so nothing is discounted; 64 episodes, so that each gradient step covers every arm
     "bandit": {"trunk": "pico", "gamma": 1.0, "episodes": 64, "parallel": 64, "lr": 1e-3, "iterations": 300},
-    # settings of the code behind the post's figures; 2,500 rollouts are its 10,000 steps
+    # settings of the code behind the figures of Turner and Einhorn (2023); 2,500 rollouts are its 10,000 steps
     "ipd": {
         "trunk": "pico",
         "dropout": 0.1,
@@ -54,12 +55,12 @@ GAMES: dict[str, dict[str, Any]] = {
         "epochs": 2,
         "minibatches": 4,
         "value_coef": 0.5,
-        "value_clip_range": None,  # returns are many points; steps of at most 0.2 would need many rollouts
+        "value_clip_range": None,  # returns are many points, which steps of at most 0.2 would approach too slowly
         "entropy_coef": 0.02,
         "iterations": 100,
     },
 }
-"""By kind of game."""
+"""Presets by kind of game."""
 
 TRUNKS: dict[str, dict[str, Any]] = {
     "smollm2": {
@@ -74,10 +75,10 @@ TRUNKS: dict[str, dict[str, Any]] = {
         "parallel": 8,
     },
 }
-"""By trunk."""
+"""Presets by trunk."""
 
 OPTIMIZERS: dict[str, dict[str, Any]] = {
-    # one pass over the expert's episodes: many small steps, and walkthroughs of any length
+    # many small gradient steps, each on a few new expert episodes; walkthroughs may have any length
     "imitation": {
         "episodes": 4,
         "parallel": 4,
@@ -88,20 +89,21 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
     },
     "rejection": {"group_size": 8, "entropy_coef": 0.0},
 }
-"""By optimizer, for text adventures."""
+"""Presets by optimizer, for text adventures."""
 
-# The losses of the heads must not disturb imitation (NOTES.md), so the heads are detached. AdamW's steps do not depend
-# on the weights of these losses, but the clipped gradient norm does, so the weights are small.
+# The losses of the heads must not disturb imitation (NOTES.md), so their gradients stop at the trunk. The weights of
+# these losses are small, so that they hardly contribute to the gradient norm, which is clipped. AdamW's steps do not
+# depend on these weights.
 _SEPARATE = {"detach_value": True, "detach_q": True, "value_coef": 0.01, "q_coef": 0.01}
 IMITATION: dict[str, dict[str, Any]] = {
     "small": {"lr": 1e-3, "value_lr": 1e-2, "q_lr": 1e-2, **_SEPARATE},
     "smollm2": {"lr": 3e-4, **_SEPARATE},
 }
-"""By trunk, for imitation of text adventures."""
+"""Presets by trunk, for imitation on text adventures."""
 
 WARM_START: dict[str, dict[str, Any]] = {
     # The value heads were fitted to the expert. Train them alone first, so that the policy is not updated from a wrong
-    # baseline. With one epoch and a large epsilon, steps shrink with the errors (NOTES.md).
+    # baseline. With one epoch and a large epsilon, steps become smaller as the errors do (NOTES.md).
     "small": {
         "lr": 1e-3,
         "adam_eps": 1e-3,
@@ -127,24 +129,24 @@ WARM_START: dict[str, dict[str, Any]] = {
         "advantage": "return",
     },
 }
-"""By trunk, for reinforcement learning that starts from --init, in text adventures."""
+"""Presets by trunk, for reinforcement learning on text adventures that starts from --init."""
 
 WARM_IMITATION: dict[str, Any] = {"lr": 1e-4}
-"""For imitation that starts from --init; the learning rate of an untrained model would destroy the policy."""
+"""Preset for imitation that starts from --init. The learning rate of an untrained model would destroy the policy."""
 
 
 def resolve(explicit: Mapping[str, Any]) -> TrainConfig:
-    """The configuration of a run with these settings, by field name.
+    """Build the configuration of a run from the user's settings, by field name, and the presets.
 
     Raises:
-        ConfigError: an unknown name or a bad value.
+        ConfigError: a name is unknown, or a value is invalid.
         AgentError: the checkpoint of `init` is missing or damaged.
     """
     return from_layers(layers(Layer(GIVEN, explicit)))
 
 
 def from_layers(layers: list[Layer]) -> TrainConfig:
-    """The configuration of these layers; an error about a value names its file."""
+    """Build the configuration of these layers. An error about a value from a file names the file."""
     try:
         return TrainConfig.from_flat(merged(layers))
     except ConfigError as error:
@@ -153,10 +155,10 @@ def from_layers(layers: list[Layer]) -> TrainConfig:
 
 
 def read_toml(path: Path) -> Layer:
-    """The settings of a TOML file; "none" stands for None, which TOML lacks.
+    """Read the settings of a TOML file. The string "none" stands for None, which TOML lacks.
 
     Raises:
-        ConfigError: the file cannot be read, or names a group or a setting that does not exist.
+        ConfigError: the file cannot be read, or it names a group or a setting that does not exist.
     """
     try:
         values = flatten(tomllib.loads(path.read_text(encoding="utf-8")))
@@ -167,17 +169,17 @@ def read_toml(path: Path) -> Layer:
 
 
 def merged(layers: list[Layer]) -> dict[str, Any]:
-    """The value of every setting by field name, from the last layer that has one."""
+    """Return the value of every setting, by field name. The last layer that has a value for a setting wins."""
     return {name: value for layer in layers for name, value in layer.values.items()}
 
 
 def origins(layers: list[Layer]) -> dict[str, str]:
-    """The origin of every setting's value, by field name."""
+    """Return the origin of every setting's value, by field name."""
     return {name: layer.origin for layer in layers for name in layer.values}
 
 
 def layers(*explicit: Layer) -> list[Layer]:
-    """All layers of a run; `explicit` are the user's."""
+    """Return all layers of a run. `explicit` are the layers with the user's own settings."""
     settings = {name: field.default for name, field in FIELDS.items()} | merged(list(explicit))
     game, optimizer, init = _game_kind(settings["game"]), settings["optimizer"], settings["init"]
     named = any("trunk" in layer.values for layer in explicit)
@@ -198,7 +200,11 @@ def layers(*explicit: Layer) -> list[Layer]:
 
 
 def _game_kind(game: str) -> str:
-    """The key in `GAMES`. Only mixtures of games are resolved, because importing Gymnasium takes 0.2 s."""
+    """Return the key of a game in `GAMES`.
+
+    The key is usually the first part of the name. Only a mixture of games is resolved, because resolving imports
+    Gymnasium, which takes 0.2 s.
+    """
     kind: str = game.partition("?")[0]
     if " + " in game:
         import games
@@ -208,7 +214,7 @@ def _game_kind(game: str) -> str:
 
 
 def _settings_of_checkpoint(folder: str) -> dict[str, Any]:
-    """The model's settings and the prompt of the checkpoint that a run starts from."""
+    """Return the model's settings and the prompt of the checkpoint that a run starts from, by field name."""
     from agents.training.warm_start import settings_of_checkpoint
 
     return settings_of_checkpoint(Path(folder))

@@ -1,4 +1,4 @@
-"""The training loop: collect a rollout, update the model, record metrics and transcripts, repeat."""
+"""The training loop. Each iteration collects a rollout, updates the model, and records metrics and transcripts."""
 
 import time
 from collections import deque
@@ -36,44 +36,44 @@ from agents.training.rollout_batch import RolloutBatch
 from agents.training.updater import Updater, load_torch_optimizer, set_learning_rates, torch_optimizer_tensors
 
 RECENT = 100
-"""Number of episodes of the metric `recent_success`."""
+"""The metric `recent_success` is the win rate over this number of most recent episodes."""
 
 
 @dataclass(kw_only=True, slots=True)
 class Trainer:
-    """A training run, built by `make_trainer`. Iterate over `run()`; leaving the loop ends the run."""
+    """A training run, built by `make_trainer`. Iterate over `run()` to train. Leaving that loop ends the run."""
 
     config: TrainConfig
     model_config: ModelConfig
-    """The configuration of the built model: without Q heads if the optimizer trains no q."""
+    """The configuration of the built model. It has no Q heads if the optimizer does not train q."""
     folder: RunFolder
     accelerator: Accelerator
     updater: Updater
     tokenizer: Any
     agent: LanguageModelAgent
     dagger_agent: DAggerAgent | None
-    """The agent with an expert, for optimizers that imitate an expert."""
+    """The agent that plays with an expert, or None if the optimizer does not imitate an expert."""
     runner: EpisodeRunner
     schedule: LevelSchedule
     strategies: Sequence[str]
-    """Names of the game's strategies."""
+    """Names of the game's strategies, whose shares are metrics. Most games have none."""
     trained_on: list[str]
-    """Hashes of the games of this run and of its warm start."""
+    """Hashes of the games of this run and of the runs that it was initialized from."""
     notes: list[str]
-    """Notes for the user about the warm start, a line each."""
+    """Notes for the user about the warm start, one line each."""
     stopping: bool = False
-    """Set to True to stop after the current iteration, with a checkpoint."""
+    """Set this to True to save a checkpoint after the current iteration and stop."""
     iteration: int = 0
     env_steps: int = 0
     seconds: float = 0.0
     recent: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT))
-    """Whether each of the last episodes was won."""
+    """Whether each of the most recent episodes was won."""
 
     def start(self, *, resume: bool, initial_games: Sequence[str]) -> None:
-        """Create the folder and save the initial policy, or load the newest checkpoint of a resumed run."""
+        """Create the run's folder and save the initial policy. With `resume`, first load the newest checkpoint."""
         if resume:
             self._resume()
-        self.accelerator.wait_for_everyone()  # every process has checked the folder
+        self.accelerator.wait_for_everyone()  # until every process has checked the folder
         if self.accelerator.is_main_process:
             self.folder.create()
             initial = self.folder.path / INITIAL
@@ -82,7 +82,7 @@ class Trainer:
         self.accelerator.init_trackers("tensorboard")
 
     def run(self) -> Iterator[Metrics]:
-        """Yield the metrics of each iteration until the budget is spent; save checkpoints."""
+        """Run iterations until the budget is spent, save checkpoints, and yield the metrics of each iteration."""
         try:
             while not (self.finished or self.stopping):
                 metrics = self.iterate()
@@ -112,7 +112,7 @@ class Trainer:
         return full and budget.stop_success is not None and sum(self.recent) / RECENT >= budget.stop_success
 
     def iterate(self) -> Metrics:
-        """Collect one rollout and update the model; return the metrics."""
+        """Collect one rollout, update the model, and return the metrics of this iteration."""
         begin = time.perf_counter()
         episodes, segments, play_metrics = self._play()
         played = time.perf_counter()
@@ -143,7 +143,10 @@ class Trainer:
         return metrics
 
     def _play(self) -> tuple[list[Episode], list[Segment], Metrics]:
-        """The episodes of a rollout in order, the segments with their choices, and metrics."""
+        """Play one rollout.
+
+        Return a tuple: (1) the episodes, ordered by number, (2) the segments for the update, and (3) metrics.
+        """
         config, shares = self.config, StrategyShares(self.strategies)
         self.updater.model.train(config.rollout.rollout_dropout)
         self.runner.specs = self.schedule.in_play()
@@ -159,7 +162,7 @@ class Trainer:
         return episodes, segments, metrics | label_metrics | shares.metrics()
 
     def _labelled(self, segments: list[Segment], episodes: Sequence[Episode]) -> tuple[list[Segment], Metrics]:
-        """The segments, labelled if the optimizer imitates, and metrics of the labels."""
+        """Label the segments if the optimizer imitates, and return them with the metrics of the labels."""
         if self.updater.optimizer.labels == "best":
             top_fraction, gamma = self.config.imitation.top_fraction, self.config.optimizer.gamma
             return label_best_episodes(segments, episodes, top_fraction=top_fraction, gamma=gamma)
@@ -168,7 +171,11 @@ class Trainer:
         return segments, {}
 
     def _learn(self, segments: list[Segment]) -> tuple[RolloutBatch, Metrics, torch.Tensor]:
-        """Update the model; return the rollout's batch, metrics, and the advantages [B, T]."""
+        """Update the model.
+
+        Return a tuple: (1) the rollout's batch of B segments with up to T actions each, (2) metrics, and (3) the
+        advantages [B, T].
+        """
         rollout = RolloutBatch(segments, credit=self.config.rollout.credit, device=self.accelerator.device)
         self.updater.model.train()
         iterations = self.config.budget.iterations
@@ -185,7 +192,7 @@ class Trainer:
         self.accelerator.log({name: value for name, value in metrics.items() if name != "iteration"}, step=iteration)
 
     def save(self) -> None:
-        """Write a checkpoint after the current iteration atomically."""
+        """Write a checkpoint of the current state atomically, and delete old checkpoints."""
         if not self.accelerator.is_main_process:
             return
         tensors = torch_optimizer_tensors(self.updater.torch_optimizer) | {"torch_rng": torch.get_rng_state()}
@@ -237,7 +244,7 @@ class Trainer:
 
 
 def _with_advantages(episodes: Sequence[Episode], advantages: dict[tuple[int, int], float]) -> list[Episode]:
-    """The episodes with the advantage of every command; keys are (episode, turn)."""
+    """Return the episodes with the advantage of every command. The keys of `advantages` are (episode, turn)."""
 
     def with_advantage(episode: Episode, turn: int, step: Step) -> Step:
         return replace(step, advantage=advantages.get((episode.index, turn)))

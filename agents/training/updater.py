@@ -1,7 +1,11 @@
-"""The update: epochs over a rollout, of gradient steps (minibatches), of micro-batches that fit into memory.
+"""The update of the model on a rollout.
 
-The gradient of a step does not depend on the micro-batches: the loss is a sum over choices divided by the number of
-choices of the whole step, over all processes.
+An update makes several epochs over the rollout's segments. Each epoch is split into minibatches, one per gradient step.
+Each minibatch is split into micro-batches that fit into memory. A choice is a token that the agent sampled among
+several.
+
+The loss of a step is a sum over choices, divided by the number of choices in the step over all processes. The gradient
+therefore does not depend on how a minibatch is split into micro-batches.
 """
 
 from collections import defaultdict
@@ -22,9 +26,11 @@ from agents.training.rollout_batch import MicroBatch, RolloutBatch
 
 
 def parameter_groups(model: ActorCritic, config: UpdateConfig) -> list[dict[str, Any]]:
-    """Groups of parameters: policy (trunk, adapter, lm_head), value head and Q heads, each with its learning rate.
+    """Return the parameter groups for the torch optimizer, each with its learning rate.
 
-    Weight decay acts on the matrices of linear layers only, not on embeddings, norms and biases.
+    The policy (trunk, adapter and lm_head), the value head and the Q heads are separate groups. Each of these groups is
+    split in two, because weight decay applies only to the matrices of linear layers, not to embeddings, norms and
+    biases.
     """
     rates = {"policy": config.lr, "value": config.value_lr, "q": config.q_lr}
     decayed = {id(module.weight) for module in model.modules() if _is_linear(module)}
@@ -48,7 +54,7 @@ def parameter_groups(model: ActorCritic, config: UpdateConfig) -> list[dict[str,
 
 
 def make_torch_optimizer(model: ActorCritic, config: UpdateConfig) -> torch.optim.Optimizer:
-    """AdamW or plain stochastic gradient descent, with a learning rate for each of `parameter_groups`."""
+    """Build AdamW or plain SGD, with a separate learning rate for each of `parameter_groups`."""
     groups = parameter_groups(model, config)
     if config.torch_optimizer == "sgd":
         return torch.optim.SGD(groups, lr=config.lr)
@@ -58,10 +64,10 @@ def make_torch_optimizer(model: ActorCritic, config: UpdateConfig) -> torch.opti
 def set_learning_rates(
     torch_optimizer: torch.optim.Optimizer, config: UpdateConfig, iteration: int, iterations: int
 ) -> None:
-    """Set the learning rates of an iteration, counted from 0, of a run of `iterations`.
+    """Set the learning rates of an iteration, counted from 0, in a run of `iterations` iterations.
 
-    During the critic warm-up the policy's learning rate is 0: value heads that were fitted to another policy are
-    trained alone first, while AdamW's moments accumulate. A linear schedule decays to 0 after the last iteration.
+    During the critic warm-up, the policy's learning rate is 0. Value heads that were fitted to another policy are thus
+    trained alone first, while AdamW's moments accumulate. A linear schedule reaches 0 after the last iteration.
     """
     left = 1.0 if config.lr_schedule == "constant" else max(0.0, 1 - iteration / iterations)
     for group in torch_optimizer.param_groups:
@@ -70,13 +76,16 @@ def set_learning_rates(
 
 
 def torch_optimizer_tensors(torch_optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """AdamW's moments and step counts by parameter number, such as "torch_optimizer.7.exp_avg"; empty for SGD."""
+    """Return AdamW's moments and step counts, with keys such as "torch_optimizer.7.exp_avg" for parameter 7.
+
+    For SGD, which has no state, the dict is empty.
+    """
     state = torch_optimizer.state_dict()["state"]
     return {f"torch_optimizer.{index}.{name}": x for index, moments in state.items() for name, x in moments.items()}
 
 
 def load_torch_optimizer(torch_optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Restore the tensors of `torch_optimizer_tensors`."""
+    """Restore the state of a torch optimizer from the tensors of `torch_optimizer_tensors`."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         _, index, name = key.split(".")
@@ -91,7 +100,10 @@ def _is_linear(module: nn.Module) -> bool:
 
 
 def micro_batches(rollout: RolloutBatch, rows: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Split rows into groups of similar length of at most `budget` tokens, padding included."""
+    """Split rows, which are indices of segments, into groups of similar length.
+
+    A group has at most `budget` tokens, padding included, unless a single row is longer than that.
+    """
     lengths, overhead = [len(rollout.segments[row].tokens) for row in rows], pass_overhead(rollout.device)
     for group in group_by_length(lengths, overhead=overhead, budget=budget):
         yield [rows[index] for index in group]
@@ -101,13 +113,14 @@ class Updater:
     """Takes gradient steps on the loss of an `actde` optimizer.
 
     Args:
-        model: the network on the accelerator's device, not wrapped for several processes: this class sums gradients, so
-            that all choices of all processes have the same weight.
-        torch_optimizer: takes the steps.
-        optimizer: computes the loss.
-        config: epochs, minibatches and limits of a step.
-        accelerator: `accelerate.Accelerator`.
-        reference: frozen copy of the initial policy for the KL; None: the model with its adapter disabled.
+        model: the network on the accelerator's device. It must not be wrapped for distributed training: this class sums
+            the gradients over processes itself, so that the choices of all processes have the same weight.
+        torch_optimizer: takes the gradient steps.
+        optimizer: computes the targets and the loss.
+        config: number of epochs and minibatches, and the limits of a step.
+        accelerator: an `accelerate.Accelerator`.
+        reference: frozen copy of the initial policy for the KL. If None, the reference policy is the model with its
+            LoRA adapter disabled.
     """
 
     def __init__(
@@ -123,12 +136,12 @@ class Updater:
         self.config, self.accelerator, self.reference = config, accelerator, reference
 
     def all_reduce(self, tensor: Tensor) -> Tensor:
-        """Sum over processes."""
+        """Return the sum of a tensor over all processes."""
         reduced: Tensor = self.accelerator.reduce(tensor, reduction="sum")
         return reduced
 
     def learn(self, rollout: RolloutBatch, rng: np.random.Generator) -> tuple[dict[str, float], Targets]:
-        """Compute the targets, take all gradient steps, and return metrics and targets."""
+        """Compute the targets, take all gradient steps of a rollout, and return the metrics and the targets."""
         if self.wants_reference:
             rollout.ref_logprobs = self._reference_logprobs(rollout)
         batch = rollout.batch(with_q=self.optimizer.trains_q)
@@ -145,13 +158,13 @@ class Updater:
 
     @property
     def wants_reference(self) -> bool:
-        """Whether the KL to the reference policy is used."""
+        """Whether the loss includes the KL to the reference policy."""
         return self.optimizer.config.kl_coef > 0
 
     def _steps(self, segments: int, rng: np.random.Generator) -> Iterator[list[int]]:
-        """The rows of each gradient step: a random partition of the segments in each epoch.
+        """Yield the rows of each gradient step. In each epoch, these rows are a random partition of all segments.
 
-        All processes take the same number of steps, whatever their numbers of segments.
+        All processes take the same number of steps, even if they have different numbers of segments.
         """
         steps = min(self.config.minibatches, segments)
         if self.accelerator.num_processes > 1:
@@ -170,7 +183,7 @@ class Updater:
         totals: defaultdict[str, Tensor],
         sample: LMSample | None,
     ) -> None:
-        """Take one gradient step on these rows; add its metrics, weighted by the number of choices, to `totals`."""
+        """Take one gradient step on these rows, and add its metrics to `totals`, weighted by the number of choices."""
         index = torch.tensor(rows, device=batch.mask.device)
         count = self.all_reduce(batch.mask[index].sum().float())
         predicted = count
@@ -202,7 +215,11 @@ class Updater:
         return [parameter for group in self.torch_optimizer.param_groups for parameter in group["params"]]
 
     def _sum_gradients(self) -> None:
-        """Sum the gradients over processes; the losses are divided by the number of all choices already."""
+        """Sum the gradients over processes.
+
+        The sum is not divided by the number of processes, because each loss is already divided by the number of choices
+        of all processes.
+        """
         if self.accelerator.num_processes > 1:
             for parameter in self._trained():
                 if parameter.grad is None:
@@ -219,7 +236,10 @@ class Updater:
 
     @torch.no_grad()
     def _reference_logprobs(self, rollout: RolloutBatch) -> Tensor:
-        """[N, K] log-probabilities of all alternatives under the reference; one additional forward pass."""
+        """Return the log-probabilities of all alternatives under the reference policy, [N, K].
+
+        N is the number of choices, and K the largest number of alternatives. This takes one additional forward pass.
+        """
         reference, collected = self.reference or self.model, []
         for micro in micro_batches(rollout, range(len(rollout)), self.config.micro_batch_tokens):
             part = rollout.micro_batch(micro)
@@ -233,11 +253,12 @@ class Updater:
         return logprobs[index.argsort()]
 
     def _kl(self, rollout: RolloutBatch, part: MicroBatch, heads: HeadOutputs) -> Tensor | None:
-        """[N] KL(pi || pi_ref), nats: exact over the alternatives of a choice. Over the whole vocabulary its estimate
+        """Return KL(pi || pi_ref) at each of N choices, [N], nats. Return None if no KL is used.
 
-            exp(r) - r - 1,   r = log pi_ref - log pi of the sampled token
+        If the choice was made among the tokens of admissible commands, the KL is exact. If it was made among the whole
+        vocabulary, the KL is estimated from the sampled token (Schulman, 2020, "Approximating KL divergence", k3) as
 
-        (Schulman, 2020, "Approximating KL divergence", k3).
+            exp(r) - r - 1,   r = log pi_ref - log pi.
         """
         if rollout.ref_logprobs is None:
             return None

@@ -1,6 +1,6 @@
-"""Warm start: a run that starts from the weights of another one, `train --init RUN_OR_CHECKPOINT`.
+"""Warm start: a run that starts from the weights of another run, with `train --init RUN_OR_CHECKPOINT`.
 
-The models must have the same configuration. Q heads that the checkpoint lacks start untrained.
+Both models must have the same configuration. If the checkpoint has no Q heads, the new run's Q heads start untrained.
 """
 
 import json
@@ -16,19 +16,19 @@ from agents.protocol import AgentError
 from agents.storage.checkpoint import TOKENIZER, WEIGHTS, newest, read_json, read_tensors, verify
 
 SAME = ("trunk", "lora", "dtype", "head_layers")
-"""Settings that must equal the checkpoint's; by default they are taken from it."""
+"""Settings that must equal those of the checkpoint. By default they are copied from the checkpoint."""
 Q_PARTS = ("heads.q.", "heads.target_q.")
 
 
 @torch.no_grad()
 def load_weights(model: ActorCritic, tokenizer: Any, config: ModelConfig, source: Path) -> tuple[list[str], list[str]]:
-    """Copy the weights of a checkpoint, or of a run's newest one, into the model.
+    """Copy the weights of a checkpoint, or of a run's newest checkpoint, into the model.
 
     Returns:
-        Notes for the user, a line each; and the hashes of the games on which the checkpoint was trained.
+        A tuple: (1) notes for the user, one line each, and (2) the hashes of the games the checkpoint was trained on.
 
     Raises:
-        AgentError: there is no checkpoint, it is damaged, or its model or tokenizer differs.
+        AgentError: the checkpoint is missing or damaged, or its model or tokenizer differs from this run's.
     """
     folder = newest(source)
     about = verify(folder)
@@ -54,7 +54,7 @@ def load_weights(model: ActorCritic, tokenizer: Any, config: ModelConfig, source
 
 
 def settings_of_checkpoint(source: Path) -> dict[str, Any]:
-    """The settings of the model and the prompt that a run takes from the checkpoint of its warm start."""
+    """Return the settings that a run copies from the checkpoint it starts from: model settings and the prompt."""
     about = verify(newest(source))
     stored = about["model"]
     q_parts = ("q_heads", "dueling") if stored["q_heads"] else ()
@@ -72,6 +72,6 @@ def _check_config(stored: Mapping[str, Any], config: ModelConfig, source: Path) 
 
 
 def _check_tokenizer(folder: Path, tokenizer: Any, source: Path) -> None:
-    """Check that token ids have the same meaning; equal shapes do not imply it."""
+    """Check that token ids have the same meaning for both models, which equal shapes do not imply."""
     if read_json(folder / TOKENIZER)["model"] != json.loads(tokenizer.backend_tokenizer.to_str())["model"]:
         raise AgentError(f"{source} has another vocabulary than these games; start without --init")
