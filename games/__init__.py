@@ -1,4 +1,4 @@
-"""Text games behind one interface: the bandit, the iterated prisoner's dilemma and TextWorld.
+"""Text games as Gymnasium environments: the bandit, the iterated prisoner's dilemma and TextWorld.
 
 A game is a `gymnasium.Env` whose observations and actions are `str`:
 
@@ -6,24 +6,26 @@ A game is a `gymnasium.Env` whose observations and actions are `str`:
     text, info = env.reset(seed=0)
     text, reward, terminated, truncated, info = env.step(info["admissible_commands"][0])
 
-The contract, beyond Gymnasium's:
+In addition to Gymnasium's API, every game follows these rules:
 
-* Any `str` is a legal action; the game answers a command that it does not understand. Another type raises TypeError.
-* `reward` is the gain of this command in game points, never the running score.
-* `terminated` means that the game has ended, `truncated` that the turn limit has cut it. They are never both true.
-* `info` always holds `admissible_commands` (a sorted list; empty after the end), `score` (the running sum of rewards),
-  `won`, `lost` and `moves` (commands so far). It holds `max_score` and `objective` where a game has them, and after
-  truncation `continuation`, the reset options that continue the game, where a game can be continued.
-* A class that names `strategies` reports in `info["strategy"]` which of them the last command followed.
-* The class's `metadata` holds the text around a command in a transcript: the game writes `prompt` before it, and
-  `terminator` ends it.
+* Any `str` is a legal action, even if the game does not understand it. An action of another type raises TypeError.
+* `reward` is the change in score that this command causes, in game points. It is not the running score.
+* `terminated` means that the game has ended. `truncated` means that the turn limit has stopped the episode. The two are
+  never both true.
+* `info` always holds `admissible_commands` (a sorted list, empty after the end), `score` (the sum of the rewards so
+  far), `won`, `lost` and `moves` (the number of commands so far).
+* `info` also holds `max_score` and `objective` if the game has them.
+* If a game can be continued after truncation, `info["continuation"]` then holds the reset options that continue it.
+* If a game class defines `strategies`, `info["strategy"]` names the strategy that the last command followed.
+* The `metadata` of a game class defines how a transcript shows a command. The game writes `prompt` before the command,
+  and `terminator` ends the command.
 * The same seed and commands give the same episode.
 
-A mistake of the user raises `GameError` with a message of one line. `games.base.TextGame` implements what all games
+User errors raise `GameError` with a one-line message. `games.base.TextGame` implements the behaviour that all games
 share, so a new game is a subclass with two methods.
 
-Importing this package registers `actde/Bandit-v0`, `actde/IPD-v0` and `actde/TextWorld-v0` with Gymnasium, so
-`gymnasium.make("games:actde/Bandit-v0")` needs no import.
+Importing this package registers `actde/Bandit-v0`, `actde/IPD-v0` and `actde/TextWorld-v0` with Gymnasium. Gymnasium
+itself imports the package for `gymnasium.make("games:actde/Bandit-v0")`.
 """
 
 from games.errors import GameError, nearest

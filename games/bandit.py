@@ -1,6 +1,7 @@
-"""The bandit: a prompt, a few words that continue it, a reward for each. One turn, deterministic rewards.
+"""The bandit, a one-turn game. Each arm is a continuation of a prompt and has a fixed reward.
 
-The game serves to study the update rule, so the rewards are exact and nothing has to be estimated.
+The rewards are deterministic, so that update rules can be studied without estimation error. In this module, "the post"
+is the post by Turner and Einhorn (2023) that proposes ACTDE.
 """
 
 from __future__ import annotations
@@ -35,17 +36,18 @@ CASES: MappingProxyType[str, dict[str, Any]] = MappingProxyType(
         },
     }
 )
-"""The three cases of the post that proposes ACTDE. The post gives a prompt for the first case only."""
+"""The post's three cases. The post gives a prompt for the first case only."""
 
 
 class Bandit(TextGame):
-    """A one-turn game: continue the prompt with one of the arms and earn its reward.
+    """A one-turn game: continue the prompt with one of the arms and earn the reward of that arm.
 
-    `case` names a case of the post; `prompt`, `arms`, `rewards` and `policy` replace its parts (new arms need new
-    rewards). `policy` is the probability of each arm before training, uniform by default for new arms. The game only
-    reports it, as `info["initial_policy"]`, for the agent's setup. Blanks around a command are ignored. A word that
-    is not an arm ends the game too and earns the smallest reward, so it is never better than an arm. An arm with the
-    largest reward wins.
+    `case` names one of the post's cases. `prompt`, `arms`, `rewards` and `policy` replace parts of the case, and new
+    arms require new rewards. `policy` is the probability of each arm before training. For new arms it is uniform by
+    default. The game only reports `policy` as `info["initial_policy"]`, so that an agent can be set up with it.
+
+    Blanks around a command are ignored. A command that is not an arm also ends the game. It earns the smallest reward,
+    so it is never better than an arm. An arm with the largest reward wins.
     """
 
     metadata: dict[str, Any] = {**TextGame.metadata, "prompt": "", "terminator": ""}  # noqa: RUF012

@@ -1,6 +1,6 @@
-"""The base class of our games: seeding, turn limit, score, input checks and `render`.
+"""The base class of our games, with seeding, turn limit, score, input checks and `render`.
 
-A subclass states its rules in two methods, `_start` and `_play`.
+A subclass implements its rules in two methods, `_start` and `_play`.
 """
 
 from __future__ import annotations
@@ -19,34 +19,34 @@ from games.parameters import Parameter
 
 Info = dict[str, Any]
 Step = tuple[str, float, bool, bool, Info]
-"""Observation, reward, terminated, truncated, info."""
+"""(observation, reward, terminated, truncated, info)."""
 MAX_TURNS = 1_000_000
 
 
 @dataclass(slots=True, kw_only=True)
 class StepResult:
-    """What a game returns at its start and after each command. Not frozen: that would double the cost of a step."""
+    """The result of a game's start or of one command. Freezing the class would double the cost of a step."""
 
     text: str
     """The observation, stripped at both ends."""
     reward: float = 0.0
-    """The gain of this command, game points; 0 at the start."""
+    """The change in score that this command causes, in game points. It is 0 at the start."""
     commands: tuple[str, ...] = ()
-    """The admissible commands; ignored after the end."""
+    """The admissible commands. They are ignored after the end of the game."""
     won: bool = False
     lost: bool = False
     terminated: bool = False
     """Whether the game itself has ended. `TextGame` applies the turn limit."""
     info: Info = field(default_factory=dict)
-    """Further entries of `info`; they override the entries of `TextGame`."""
+    """Further entries of `info`. They override the entries that `TextGame` sets."""
 
 
 class TextGame(gymnasium.Env[str, str]):
-    """A text game; the docstring of the package `games` states the contract.
+    """A text game that follows the rules in the docstring of the package `games`.
 
-    `_start(options)` begins an episode and draws random numbers from `self.np_random`. `_play(command)` plays one
-    command, which may be any `str`. A command of another type raises TypeError; a step before `reset` or after the
-    end raises `gymnasium.error.ResetNeeded`.
+    `_start(options)` begins an episode and draws its random numbers from `self.np_random`. `_play(command)` plays one
+    command, which may be any `str`. A command of another type raises TypeError. A step before `reset` or after the end
+    raises `gymnasium.error.ResetNeeded`.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012
@@ -56,17 +56,22 @@ class TextGame(gymnasium.Env[str, str]):
         "terminator": "\n",
     }
     parameters: ClassVar[tuple[Parameter, ...]] = ()
-    """The constructor's arguments that a GAME string can set."""
+    """The constructor arguments that a GAME string can set (see `games.specs`)."""
     vocabulary: tuple[str, ...] | None = None
-    """All words of the game's texts; None where they are too many to list."""
+    """All words of the game's texts, or None if there are too many to list."""
     strategies: ClassVar[tuple[str, ...]] = ()
-    """The values of `info["strategy"]`; empty where the game names no strategies."""
+    """The possible values of `info["strategy"]`. The tuple is empty if the game reports no strategies."""
     reset_options: ClassVar[tuple[str, ...]] = ()
     """The keys that `reset(options=...)` accepts."""
     _generator: np.random.Generator | None = None
 
     def __init__(self, *, max_turns: int, characters: str = "", render_mode: str | None = None) -> None:
-        """`max_turns` is the turn limit; `characters` adds to printable ASCII in the observation space."""
+        """Create the game.
+
+        Args:
+            max_turns: the turn limit.
+            characters: the characters that the observation space allows in addition to printable ASCII.
+        """
         if isinstance(max_turns, bool) or not isinstance(max_turns, int):
             raise TypeError(f"max_turns: expected an int, got {max_turns!r}")
         if not 1 <= max_turns <= MAX_TURNS:
@@ -85,7 +90,7 @@ class TextGame(gymnasium.Env[str, str]):
         self._rendered = ""
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, Info]:
-        """Begin an episode and return its first observation and info; the same seed gives the same episode."""
+        """Begin an episode and return its first observation and info. The same seed gives the same episode."""
         if type(seed) is int and seed >= 0:
             self._generator, self._np_random_seed = None, seed
         else:
@@ -121,16 +126,16 @@ class TextGame(gymnasium.Env[str, str]):
         return result.text, float(result.reward), result.terminated, truncated, info
 
     def render(self) -> str | None:
-        """Return the last command and its observation as text; None without a render mode."""
+        """Return the last command and its observation as text, or None without a render mode."""
         return None if self.render_mode is None else self._rendered
 
     def close(self) -> None:
-        """End the episode; `reset` begins another."""
+        """End the episode. A later `reset` begins a new one."""
         self._running = False
 
     @property
     def _np_random(self) -> np.random.Generator | None:
-        """Gymnasium's generator, created on first use: seeding it costs more than a reset."""
+        """Gymnasium's random generator, created on first use because creating it costs more than a reset."""
         if self._generator is None and self._np_random_seed is not None:
             self._generator = seeding.np_random(self._np_random_seed)[0]
         return self._generator
@@ -158,5 +163,5 @@ class TextGame(gymnasium.Env[str, str]):
         raise NotImplementedError
 
     def _continuation(self) -> Info:
-        """Info that a truncated episode adds: `continuation`, the reset options that continue it."""
+        """Return the info entry that a truncated episode adds: `continuation`, the reset options that continue it."""
         return {}

@@ -1,4 +1,4 @@
-"""Child processes that run our code. They import nothing from the user's folder, and end when this process ends."""
+"""Child processes that run our code. They import nothing from the user's folders, and end when this process ends."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-"""The folder of our packages."""
+"""The folder that contains our packages."""
 GRACE = 2.0
-"""Seconds in which a child that is told to end can remove its temporary files and end its own children."""
+"""Seconds that a terminated child has to remove its temporary files and end its own children."""
 
 
 def python_environment() -> dict[str, str]:
-    """Environment variables for a child that runs Python: its path is ours without the user's folders.
+    """Return the environment variables for a Python child. Its import path excludes the user's folders.
 
-    Those are the current folder and the script's, where a file may be called like a module (`random.py`).
+    The user's folders are the current folder and the folder of the main script. A file in them could shadow a module of
+    the same name, for example `random.py`.
     """
     script = getattr(sys.modules["__main__"], "__file__", None) or "-"
     users = {Path.cwd(), Path(script).resolve().parent} - {ROOT}
@@ -33,18 +34,19 @@ def python_environment() -> dict[str, str]:
 
 
 class Child:
-    """A child process that runs `serve(connection)`, a function at the top of one of our modules.
+    """A child process that runs `serve(connection)`, a top-level function of one of our modules.
 
-    `connection` is the other end of this one. Further arguments are those of `subprocess.Popen`. Ctrl-C does not reach
-    the child; SIGTERM raises SystemExit in it. Its standard input is a pipe whose end it awaits in a thread, so it ends
-    with this process even where its C code hangs.
+    The argument `connection` of `serve` is the child's end of a pipe. The attribute `connection` is this process's end.
+    `options` are passed to `subprocess.Popen`. Ctrl-C does not reach the child, and SIGTERM raises SystemExit in it. A
+    thread of the child waits until its standard input, a pipe from this process, is closed. The child therefore ends
+    with this process even if its C code hangs.
     """
 
     def __init__(self, serve: Callable[[Connection], None], **options: Any) -> None:
         self.connection, theirs = Pipe()
         code = f"from {__name__} import run; run({theirs.fileno()}, {serve.__module__!r}, {serve.__name__!r})"
         with theirs:
-            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the child inherits it
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the child inherits this mask
             try:
                 self.process = subprocess.Popen(
                     [sys.executable, "-c", code],
@@ -54,7 +56,7 @@ class Child:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def why_it_ended(self) -> str:
-        """The signal or the exit status with which a child that closed its connection has ended."""
+        """Return the signal or the exit status of a child that has closed its connection."""
         try:
             status = self.process.wait(5)
         except subprocess.TimeoutExpired:
@@ -63,7 +65,7 @@ class Child:
         return signal.Signals(-status).name if known else f"exit status {status}"
 
     def end(self, seconds: float = 0.0) -> None:
-        """Give it so long to end by itself, then kill it."""
+        """Wait up to `seconds` for the child to end by itself, then kill it."""
         try:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(seconds)
@@ -76,13 +78,13 @@ class Child:
 
 
 def run(descriptor: int, module: str, name: str) -> None:
-    """In the child: run its function with its end of the connection."""
+    """Run the function `name` of `module` with the child's end of the connection. This function runs in the child."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         getattr(importlib.import_module(module), name)(Connection(descriptor))
     except SystemExit:
-        os._exit(128 + signal.SIGTERM)  # at once: tearing down the modules takes a second
+        os._exit(128 + signal.SIGTERM)  # exit at once, because tearing down the modules takes a second
 
 
 def _end_with_parent() -> None:

@@ -1,4 +1,4 @@
-"""The error for a user's mistake, and "did you mean" for an unknown name."""
+"""The exception for user errors, and suggestions for misspelled names."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Iterable
 
 
 class GameError(ValueError):
-    """A user's mistake about a game; the message is one line."""
+    """A user error that concerns a game. Its message is one line."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The end of an error message about an unknown name; empty if no known name is close.
+    """Return a suggestion to append to an error message about an unknown name.
+
+    The result is empty if no known name is close.
 
     >>> did_you_mean("treasur", ["coin", "treasure"])
     "; did you mean 'treasure'?"
@@ -21,7 +23,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return the end of an error message about an unknown name: the nearest known name, or all of them.
+    """Return a hint for an error message about an unknown name.
+
+    The hint is the nearest known name, or all known names if none is close.
 
     >>> nearest("treasur", ["coin", "treasure"])
     "did you mean 'treasure'?"

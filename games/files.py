@@ -22,11 +22,11 @@ MANIFEST = "manifest.json"
 
 
 class FilesError(GameError):
-    """A file or folder that cannot be read or written; the message is one clear line."""
+    """A file or folder cannot be read or written. The message is one line."""
 
 
 def cache_folder(name: str) -> Path:
-    """Return the folder `name` in the user's cache, which the environment variable ACTDE_CACHE replaces."""
+    """Return the folder `name` in the cache folder. The environment variable ACTDE_CACHE overrides the cache folder."""
     root = os.environ.get(VARIABLE)
     if root:
         return Path(root).expanduser().absolute() / name
@@ -37,7 +37,7 @@ def cache_folder(name: str) -> Path:
 
 @contextmanager
 def disk_errors(doing: str, advice: str) -> Iterator[None]:
-    """Turn a full or read-only disk into a FilesError in one line."""
+    """Convert an OSError, for example from a full or read-only disk, to a FilesError with a one-line message."""
     try:
         yield
     except OSError as error:
@@ -46,21 +46,21 @@ def disk_errors(doing: str, advice: str) -> Iterator[None]:
 
 
 def file_lock(path: Path, *, process_wide: bool = False) -> FileLock:
-    """Return a lock on the file `path`; the operating system releases it when the process ends in any way.
+    """Return a lock on the file `path`. The operating system releases it when the process ends in any way.
 
-    `with file_lock(path):` waits for the lock; `.acquire(blocking=False)` raises TimeoutError if another holds it.
+    `with file_lock(path):` waits for the lock. `.acquire(blocking=False)` raises TimeoutError if the lock is taken.
 
     Args:
-        process_wide: the lock excludes other processes only. By default it also excludes other threads.
+        process_wide: if true, the lock excludes other processes only. By default it also excludes other threads.
     """
     from filelock import FileLock
 
-    # without flock, a soft lock would outlive a killed process
+    # no fallback to a soft lock, which would outlive a killed process
     return FileLock(path, is_singleton=process_wide, thread_local=not process_wide, fallback_to_soft=False)
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:
-    """Write a file so that readers, also after a crash, find the old content or all of the new one."""
+    """Write a file so that readers, even after a crash, find either the old content or all of the new content."""
     work = _temporary(path)
     try:
         with work.open("xb") as file:
@@ -74,7 +74,7 @@ def atomic_write(path: Path, content: bytes | str) -> None:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder to fill. It replaces `path` if the block succeeds, and is deleted if the block fails."""
+    """Yield an empty folder to fill. The folder replaces `path` if the block succeeds, and is deleted if it fails."""
     work = _temporary(path)
     work.mkdir(parents=True)
     try:
@@ -85,12 +85,12 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def _temporary(path: Path) -> Path:
-    """A hidden name beside `path` that no other process uses."""
+    """Return a hidden path beside `path` that no other process uses."""
     return path.with_name(f".{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
 
 
 def _move(work: Path, path: Path) -> None:
-    """Rename `work` to `path`; a folder that is there is deleted afterwards, and put back if renaming fails."""
+    """Rename `work` to `path`. An old folder at `path` is deleted afterwards, or put back if renaming fails."""
     if not path.exists():
         work.rename(path)
         return
@@ -105,14 +105,14 @@ def _move(work: Path, path: Path) -> None:
 
 
 def build_once(folder: Path, is_intact: Callable[[], bool], build: Callable[[Path], None]) -> None:
-    """Fill `folder` unless it is intact. Of several processes, one builds and the others wait.
+    """Fill `folder` unless it is intact. If several processes call this function, one builds and the others wait.
 
     Args:
-        build: fills the empty folder that it receives. If it raises, `folder` stays as it is.
+        build: function that fills the empty folder given to it. If `build` raises, `folder` stays as it is.
     """
     if not is_intact():
         with file_lock(folder.with_name(f".{folder.name}.lock")):
-            if not is_intact():  # no other process has built it meanwhile
+            if not is_intact():  # another process may have built it meanwhile
                 with atomic_folder(folder) as work:
                     build(work)
 
@@ -121,7 +121,7 @@ def build_from(folder: Path, origin: Mapping[str, str], build: Callable[[Path], 
     """Fill `folder` unless it was built from `origin` and no file in it has changed since.
 
     Args:
-        origin: names and hashes of the sources, kept in the folder's manifest with the hash of every file.
+        origin: names and hashes of the sources. The folder's manifest stores them with the hash of every file.
 
     Raises:
         FilesError: the folder cannot be written.
@@ -138,7 +138,7 @@ def build_from(folder: Path, origin: Mapping[str, str], build: Callable[[Path], 
 
 
 def is_built_from(folder: Path, origin: Mapping[str, str]) -> bool:
-    """Whether the folder's manifest has this origin and the hash of every file."""
+    """Return whether the folder's manifest has this origin and the current hash of every file."""
     try:
         manifest: Any = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         return bool(manifest == {"origin": dict(origin), "files": _hashes(folder)})
@@ -147,7 +147,7 @@ def is_built_from(folder: Path, origin: Mapping[str, str]) -> bool:
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal digits."""
+    """Return the SHA-256 of a file as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

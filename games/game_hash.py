@@ -1,8 +1,9 @@
-"""The hash of a game, equal for games that play alike. It keeps training and test games apart.
+"""Hash games, so that training games and test games can be kept apart. Games with equal hashes play alike.
 
-A TextWorld game has the canonical hash of its facts, names and quests (`make_game.canonical_hash`), from the manifest
-or else from its record; a game that is not in the cache is generated. A story without a record has the hash of its
-bytes, `bandit` and `ipd` that of their name.
+The hash of a TextWorld game is the canonical hash of its facts, names and quests (`make_game.canonical_hash`). The hash
+is read from the manifest if the game comes from one. Otherwise it is computed from the game's record, the `.json` file
+beside the game. A game that is not in the cache is generated first. A story without a record is hashed by its bytes.
+`bandit` and `ipd` are hashed by their GAME string.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from games.textworld.validation import game_file
 
 
 def game_hash(spec: GameSpec) -> str:
-    """Return the hash of one game, 64 hexadecimal digits. GameError where the game cannot be made or read."""
+    """Return the hash of one game as 64 hexadecimal digits. Raise GameError if the game cannot be made or read."""
     if spec.hash is not None:
         return spec.hash
     if spec.kind in ("bandit", "ipd"):

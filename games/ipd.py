@@ -1,4 +1,7 @@
-"""The iterated prisoner's dilemma against one's own last action, without a last round."""
+"""The iterated prisoner's dilemma against the player's own previous action, without a last round.
+
+In this module, "the post" is the post by Turner and Einhorn (2023) that proposes ACTDE.
+"""
 
 from __future__ import annotations
 
@@ -21,22 +24,27 @@ PAYOFFS: MappingProxyType[str, Payoff] = MappingProxyType(
         "threshold-0.75": ((-0.1176, -1.0588), (2.0, -0.8236)),
     }
 )
-"""payoff[action now][action before], 0 = cooperate, 1 = defect, in game points per turn.
+"""Name -> payoff[current action][previous action], with 0 = cooperate and 1 = defect, in game points per turn.
 
-`post` is the matrix of the post's figures. It sums to zero, and alternating is best at a discount of 0.5, the mean of
-its two thresholds 0.5477 and 0.4523. The public code also tries the other three; the last has its threshold at a
-discount of 0.75."""
+`post` is the matrix behind the post's figures. Its entries sum to zero. For each previous action, there is a threshold
+of the discount above which always cooperating earns more than always defecting. In `post`, the threshold is 0.5477
+after cooperation and 0.4523 after defection. At their mean, a discount of 0.5, alternating is best. The post's public
+code also tries the other three matrices. In `threshold-0.75`, the threshold after cooperation is 0.75.
+"""
 
 
 class PrisonersDilemma(TextGame):
-    """At turn t the player plays against its own action of turn t-1 and earns payoff[now][before].
+    """The iterated prisoner's dilemma in which the opponent's action is the player's own previous action.
 
-    The opening text is the action before the first turn: a fair coin from the seed, or the action that `start` or
-    `options={"start": "defect"}` names. Later texts are empty, because the player's own words are its history. There
-    is no last round: the turn limit truncates, and `info["continuation"]` holds the reset options that continue the
-    game. The game does not use `discount`; it is kept here because it belongs to the matrix. A word that is neither
-    action changes nothing and earns the smallest payoff. `info["strategy"]` names the post's strategy that the last
-    two actions follow: cooperate (cc), defect (dd) or alternate (cd or dc).
+    At turn t, the reward is payoff[action at t][action at t-1]. The opening text is the action before the first turn.
+    The argument `start` or the reset option `start` sets this action. By default, a fair coin drawn from the seed
+    decides it. Later texts are empty, because the player's own commands are the whole history.
+
+    There is no last round. The turn limit truncates the episode, and `info["continuation"]` then holds the reset
+    options that continue the game. The game does not use `discount`, which is stored here because it belongs to the
+    matrix. A command that is neither action leaves the previous action unchanged and earns the smallest payoff.
+    `info["strategy"]` names the post's strategy that the last two actions follow: cooperate (cc), defect (dd) or
+    alternate (cd or dc).
     """
 
     metadata: dict[str, Any] = {**TextGame.metadata, "prompt": "", "terminator": ""}  # noqa: RUF012

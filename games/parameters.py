@@ -1,7 +1,8 @@
-"""The parameters of a game, and their settings as text: `level=3&goal=none`, in a canonical form.
+"""The parameters of games, and conversion between their values and text such as `level=3&goal=none`.
 
-A game declares a table of `Parameter`s. Parsing turns each setting into a value of the right type and range, or raises
-GameError with one line that says what was expected.
+A game declares a tuple of `Parameter`s. Parsing converts each setting to a value of the declared type and range. An
+invalid setting raises GameError with one line that states what was expected. Formatting writes each value in its
+canonical form.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from urllib.parse import quote, unquote
 from games.errors import GameError, nearest
 
 Value: TypeAlias = int | float | bool | str | tuple[str, ...] | tuple[float, ...]
-"""The value of a setting: hashable, and formatted as text without loss."""
+"""The value of a setting. It is hashable, and its text form is lossless."""
 
 Kind = Literal["int", "float", "bool", "choice", "text", "words", "numbers"]
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 SAFE = " ,.'!-"
-"""Characters that a GAME string does not percent-encode, beside letters and digits."""
+"""Characters that are not percent-encoded in a GAME string, in addition to letters and digits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,14 +35,14 @@ class Parameter:
     help: str
     """One line for the documentation."""
     default: Value | None = None
-    """None: it depends on the other settings."""
+    """The default value. If None, the default depends on the other settings."""
     low: float | None = None
     high: float | None = None
-    """Inclusive range of numbers."""
+    """`low` and `high` are the inclusive bounds of a number."""
     choices: tuple[Value, ...] = ()
 
     def parse(self, text: str) -> Value:
-        """Return the value of `text`; GameError where it has none."""
+        """Return the value that `text` stands for. Raise GameError if `text` is invalid."""
         value = self._convert(text.strip() if self.kind not in ("text", "words") else text)
         if self.choices and value not in self.choices:
             words = [self.format(choice) for choice in self.choices]
@@ -50,7 +51,7 @@ class Parameter:
         return value
 
     def format(self, value: Value) -> str:
-        """Return the text that `parse` turns into `value`."""
+        """Return `value` as text, which `parse` converts back to `value`."""
         if isinstance(value, bool):
             return "true" if value else "false"
         if isinstance(value, tuple):
@@ -97,7 +98,10 @@ class Parameter:
 
 
 def split_query(query: str, game: str) -> dict[str, str]:
-    """Split `a=1&b=two%20words` into a dictionary, in order; GameError for a part that is not NAME=VALUE."""
+    """Split `a=1&b=two%20words` into a dictionary, in order.
+
+    Raise GameError if a part is not NAME=VALUE or if a name occurs twice.
+    """
     words: dict[str, str] = {}
     for part in query.split("&") if query else ():
         name, equals, text = part.partition("=")
@@ -111,7 +115,10 @@ def split_query(query: str, game: str) -> dict[str, str]:
 
 
 def parse_settings(table: Sequence[Parameter], words: Mapping[str, str], game: str) -> dict[str, Value]:
-    """Return the given settings as values, in the table's order; GameError for a name that the table lacks."""
+    """Return the given settings as values, in the order of `table`.
+
+    Raise GameError if a name is not in `table` or a value is invalid.
+    """
     known = {parameter.name: parameter for parameter in table}
     for name in words:
         if name not in known:
@@ -123,7 +130,7 @@ def parse_settings(table: Sequence[Parameter], words: Mapping[str, str], game: s
 
 
 def format_settings(table: Sequence[Parameter], values: Mapping[str, Value]) -> str:
-    """Return the settings as the part of a GAME string after `?`, in the table's order."""
+    """Return the settings as text that follows `?` in a GAME string, in the order of `table`."""
     given = [parameter for parameter in table if parameter.name in values]
     return "&".join(f"{p.name}={quote(p.format(values[p.name]), safe=SAFE)}" for p in given)
 

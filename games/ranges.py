@@ -1,4 +1,4 @@
-"""Lists of numbers as a user writes them."""
+"""Parse number lists that users write, such as `1-3,7`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from games.errors import GameError
 
 
 def parse_levels(text: str) -> list[int]:
-    """`"1-3,7"` as [1, 2, 3, 7]; GameError where it is something else."""
+    """Return the numbers in a list such as `1-3,7`, which gives [1, 2, 3, 7]. Raise GameError for any other text."""
     levels: list[int] = []
     for part in text.split(","):
         low, dash, high = part.strip().partition("-")

@@ -1,7 +1,7 @@
-"""Registration of our games with Gymnasium. The games themselves are imported when they are made.
+"""Register our games with Gymnasium. The game classes are imported only when a game is made.
 
-Gymnasium loaded plug-ins through entry points up to 0.29. Since 1.0 an id with a module in front needs no import
-beforehand: `gymnasium.make("games:actde/Bandit-v0")`.
+Gymnasium 0.29 and earlier loaded plug-ins through entry points. Since Gymnasium 1.0, an id may start with the module
+that registers it, as in `gymnasium.make("games:actde/Bandit-v0")`. Gymnasium then imports this module itself.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ ENTRY_POINTS = {
     "actde/IPD-v0": "games.ipd:PrisonersDilemma",
     "actde/TextWorld-v0": "games.specs:make_textworld",
 }
-"""Gymnasium id -> class or factory. `actde/TextWorld-v0` needs the keyword `game`, a path or a GAME string."""
+"""Gymnasium id -> class or factory.
+
+The factory of `actde/TextWorld-v0` requires the keyword argument `game`, a path or a GAME string (see `games.specs`).
+"""
 VECTOR_ENTRY_POINTS = {"actde/TextWorld-v0": "games.vector:make_textworld_vec"}
-"""Gymnasium id -> factory of `gymnasium.make_vec`; Gymnasium vectorizes the other games itself."""
+"""Gymnasium id -> factory for `gymnasium.make_vec`. Gymnasium vectorizes the other games itself."""
 
 
 def register() -> None:

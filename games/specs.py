@@ -1,6 +1,7 @@
-"""GAME strings: resolves `textworld:simple?level=1&seed=100..119`, a file or a folder to a list of games.
+"""Resolve GAME strings to lists of games.
 
-Resolving is cheap and imports no game. `GameSpec.make` generates, checks and loads.
+A GAME string names games, as in `textworld:simple?level=1&seed=100..119`, or gives the path of a file or folder.
+Resolving is cheap and imports no game. `GameSpec.make` generates, checks and loads a game.
 """
 
 from __future__ import annotations
@@ -29,32 +30,34 @@ MAX_GAMES = 100_000
 RANGE = re.compile(r"([0-9]{1,10})\.\.([0-9]{1,10})")
 RANGED = ("level", "seed")
 AND = " + "
-"""Joins several GAMEs in one string."""
+"""Separator between several GAMEs in one string."""
 
 
 @dataclass(frozen=True, slots=True)
 class GameSpec:
-    """Exactly one game, not yet made."""
+    """The specification of exactly one game, which is not made until `make` is called."""
 
     name: str
-    """Canonical GAME string: `resolve(name)` gives this spec again."""
+    """Canonical GAME string. `resolve(name)` returns an equal spec."""
     kind: Literal["bandit", "ipd", "textworld", "file"]
     target: str = ""
-    """The family of a `textworld` game, the path of a `file`."""
+    """The family of a `textworld` game, or the path of a `file`."""
     settings: tuple[tuple[str, Value], ...] = ()
     """The settings in the GAME string, in canonical order."""
     level: int | None = field(default=None, compare=False)
-    """The family's level in the GAME string or manifest, if any."""
+    """The family's level in the GAME string or manifest, or None if there is none."""
     hash: str | None = field(default=None, compare=False)
-    """The canonical hash in the manifest, if any; see `games.game_hash.game_hash`."""
+    """The canonical hash in the manifest, or None if there is none (see `games.game_hash.game_hash`)."""
 
     def make(
         self, *, max_turns: int | None = None, infos: Sequence[str] = (), render_mode: str | None = None
     ) -> gymnasium.Env[str, str]:
-        """Make the game; a TextWorld game is generated and loaded now.
+        """Make the game. A TextWorld game is generated and loaded by this call.
 
-        `max_turns` replaces the game's own limit, `infos` requests further entries of info (see
-        `games.textworld.env.TextWorld`; other games ignore it), `render_mode` is `ansi` or None.
+        Args:
+            max_turns: replaces the game's own turn limit.
+            infos: further entries of info, which only `games.textworld.env.TextWorld` provides. Others ignore them.
+            render_mode: `ansi` or None.
         """
         if self.kind in ("bandit", "ipd"):
             return _builtin(self.kind)(**dict[str, Any](self.settings), max_turns=max_turns, render_mode=render_mode)
@@ -63,7 +66,7 @@ class GameSpec:
         return TextWorld(self.story(), max_turns=max_turns, infos=infos, render_mode=render_mode)
 
     def story(self) -> Path:
-        """Return the game file of a `textworld` game, generated unless the cache has it, or of a `file`."""
+        """Return the game file of a `textworld` or `file` game. A `textworld` game is generated unless it is cached."""
         if self.kind == "file":
             return Path(self.target)
         from games.textworld.generation.make_game import cached_game
@@ -72,9 +75,9 @@ class GameSpec:
 
 
 def make_textworld(game: str, **keywords: Any) -> TextWorld:
-    """Make the one TextWorld game that a GAME string names; the entry point of `actde/TextWorld-v0`.
+    """Make the one TextWorld game that a GAME string names. This is the entry point of `actde/TextWorld-v0`.
 
-    `keywords` are those of `games.textworld.env.TextWorld`.
+    `keywords` are passed to `games.textworld.env.TextWorld`.
     """
     from games.textworld.env import TextWorld
 
@@ -86,16 +89,20 @@ def make_textworld(game: str, **keywords: Any) -> TextWorld:
 
 
 make_textworld.__dict__["metadata"] = {"render_modes": ["ansi"], "render_fps": 1}
-"""`gymnasium.make` reads the render modes of an entry point, as it does from a class."""
+"""`gymnasium.make` reads the render modes from the `metadata` of an entry point, whether class or function."""
 
 
 def resolve(game: str, *, split: str | None = None) -> list[GameSpec]:
-    """Return all games that a GAME string names, in order; GameError where it names none.
+    """Return all games that a GAME string names, in order. Raise GameError if it names none.
 
-    GAME is `bandit` or `ipd`, with settings as in `ipd?payoff=post&start=defect`; a game file; a folder of game
-    files; a `manifest.jsonl` or its folder; or `textworld:FAMILY?level=1&seed=7&...`, where `level` and `seed` may be
-    ranges (`seed=100..119` is twenty games). ` + ` joins several GAMEs, whose games are interleaved evenly. `split`
-    selects the games of one split from a manifest.
+    A GAME string is one of these:
+
+    * `bandit` or `ipd`, with settings as in `ipd?payoff=post&start=defect`
+    * a game file, a folder of game files, a `manifest.jsonl`, or the folder of a `manifest.jsonl`
+    * `textworld:FAMILY?level=1&seed=7&...`, where `level` and `seed` may be ranges (`seed=100..119` is twenty games)
+    * several GAME strings joined by ` + `. Their games are interleaved evenly.
+
+    `split` selects the games of one split from a manifest.
     """
     if not isinstance(game, str):
         raise TypeError(f"a GAME is a str, got {type(game).__name__}")
@@ -118,13 +125,13 @@ def resolve(game: str, *, split: str | None = None) -> list[GameSpec]:
 
 
 def interleave(lists: Sequence[Sequence[GameSpec]]) -> list[GameSpec]:
-    """Merge several lists of games; each list is spread evenly over the result and keeps its order."""
+    """Merge several lists of games. Each list keeps its order and is spread evenly over the result."""
     placed = [((i + 0.5) / len(specs), n, spec) for n, specs in enumerate(lists) for i, spec in enumerate(specs)]
     return [spec for *_, spec in sorted(placed, key=lambda place: place[:2])]
 
 
 def reject_reserved_seeds(specs: Iterable[GameSpec]) -> None:
-    """Raise GameError where the seed of a game is reserved for evaluation."""
+    """Raise GameError if the seed of a game is reserved for evaluation."""
     for spec in specs:
         if dict(spec.settings).get("seed") in RESERVED:
             raise GameError(
@@ -169,7 +176,7 @@ def _one(chosen: Family, level: int, given: Mapping[str, Value]) -> GameSpec:
 
 
 def _range(chosen: Family, name: str, words: Mapping[str, str], game: str) -> Sequence[int]:
-    """The values of `level` or `seed`, one or a range; the default where the words do not set it."""
+    """Return the values of `level` or `seed`, one or a range. If `words` does not set it, use the default."""
     (parameter,) = (parameter for parameter in chosen.parameters if parameter.name == name)
     text = words.get(name, str(parameter.default))
     match = RANGE.fullmatch(text.strip())

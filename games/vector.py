@@ -1,9 +1,11 @@
-"""A Gymnasium vector environment of text games: tuples of texts, arrays, infos with masks.
+"""A Gymnasium vector environment for text games. It returns tuples of texts, arrays and infos with masks.
 
-It returns what Gymnasium's own `SyncVectorEnv` returns, for games that may differ. In addition, a game that fails ends
-its own episode only, and steps that run an interpreter may run on threads, because the Z-machine releases Python's
-global lock. `gymnasium.vector.AsyncVectorEnv` runs our games in processes; it needs `shared_memory=False`, because
-Gymnasium up to 1.4 reads a text out of shared memory once, before the first reset.
+`TextVectorEnv` returns what Gymnasium's `SyncVectorEnv` returns, but its games may differ from each other. A game that
+fails ends only its own episode. Steps that run an interpreter may run on threads, because the Z-machine interpreter
+releases Python's global interpreter lock.
+
+`gymnasium.vector.AsyncVectorEnv` can run our games in processes if `shared_memory=False`. With shared memory, Gymnasium
+up to 1.4 reads a text only once, before the first reset.
 """
 
 from __future__ import annotations
@@ -27,17 +29,22 @@ Batch = tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.bool_], NDArray[n
 
 
 class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
-    """One environment for each of `games`: GameSpecs, or a GAME string that names them.
+    """A vector environment with one environment for each of `games`: GameSpecs, or a GAME string (see `games.specs`).
 
-    `reset(seed=7)` gives the environments the seeds 7, 8, 9, ..., as Gymnasium does. `autoreset_mode` is Gymnasium's:
-    `NextStep` (the step after an end resets; its command is ignored and its reward is 0), `SameStep` (`final_obs` and
-    `final_info` hold the end) or `Disabled` (`reset(options={"reset_mask": mask})`).
+    `reset(seed=7)` seeds the environments with 7, 8, 9, ..., as Gymnasium does. `autoreset_mode` is one of Gymnasium's
+    modes:
 
-    A GameError in a step truncates that episode, with the observation "" and the reason in `infos["error"]`. A
-    GameError in a reset is reported in the same way, and the next step is truncated.
+    * `NextStep`: the step after the end of an episode resets the environment. The command of this step is ignored, and
+      its reward is 0.
+    * `SameStep`: the step that ends an episode also resets the environment. `final_obs` and `final_info` hold the last
+      observation and info of the episode.
+    * `Disabled`: the caller resets environments with `reset(options={"reset_mask": mask})`.
 
-    `workers` is the number of threads, 0 for none. A step runs on a thread where the game's
-    `needs_interpreter(command)` is true, or where the game lacks this method.
+    If a step raises GameError, its episode is truncated, its observation is "", and `infos["error"]` holds the reason.
+    A GameError in a reset is reported in the same way, and the next step of that environment is truncated.
+
+    `workers` is the number of threads, or 0 for none. A step runs on a thread if the game's
+    `needs_interpreter(command)` returns true, or if the game does not have this method.
     """
 
     def __init__(
@@ -83,7 +90,7 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[tuple[str, ...], Info]:
-        """Begin an episode in every environment, or in those where `options["reset_mask"]` is true."""
+        """Begin an episode in every environment, or only where `options["reset_mask"]` is true."""
         seeds = self._seeds(seed)
         options = dict(options or {})
         mask = self._mask(options.pop("reset_mask", None))
@@ -103,7 +110,7 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         futures = {}
         if self._pool is not None:
             slow = [i for i, command in enumerate(actions) if not resetting[i] and self._is_slow(i, command)]
-            # this thread plays the first one itself
+            # the calling thread plays the first slow game itself
             futures = {i: self._pool.submit(self._step_one, i, actions[i]) for i in slow[1:]}
         steps: list[Step] = []
         for i, command in enumerate(actions):
@@ -115,20 +122,20 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         return self._batch(steps)
 
     def render(self) -> tuple[Any, ...] | None:
-        """Return what each environment renders; None without a render mode."""
+        """Return what each environment renders, or None without a render mode."""
         return None if self.render_mode is None else tuple(env.render() for env in self.envs)
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
-        """Call a method of each environment, or return its attribute."""
+        """Call the method `name` of each environment and return the results, or return the attribute `name`."""
         values = self.get_attr(name)
         return tuple(value(*args, **kwargs) if callable(value) else value for value in values)
 
     def get_attr(self, name: str) -> tuple[Any, ...]:
-        """Return an attribute of each environment."""
+        """Return the attribute `name` of each environment."""
         return tuple(env.get_wrapper_attr(name) for env in self.envs)
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Close all environments and threads; Gymnasium calls it from `close`."""
+        """Close all environments and threads. Gymnasium's `close` calls this method."""
         for env in self.envs:
             env.close()
         if self._pool is not None:
@@ -187,9 +194,9 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
 
 
 def make_textworld_vec(num_envs: int = 1, *, game: str, **keywords: Any) -> TextVectorEnv:
-    """The factory behind `gymnasium.make_vec("games:actde/TextWorld-v0", num_envs=..., game=...)`.
+    """Make the environment for `gymnasium.make_vec("games:actde/TextWorld-v0", num_envs=..., game=...)`.
 
-    Environment i plays game i modulo the number of games.
+    `game` is a GAME string that names n games. Environment i plays game i mod n.
     """
     specs = resolve(game)
     if num_envs < len(specs):
@@ -198,9 +205,10 @@ def make_textworld_vec(num_envs: int = 1, *, game: str, **keywords: Any) -> Text
 
 
 def stack_infos(infos: Sequence[Info]) -> Info:
-    """Stack the infos of all environments into one info of arrays, with a mask `_key` of who has the entry `key`.
+    """Stack the infos of all environments into one info of arrays.
 
-    The format is that of `gymnasium.vector.VectorEnv`; numbers of several types become floats.
+    For each entry `key`, the boolean array `_key` marks the environments that have this entry. The format is that of
+    `gymnasium.vector.VectorEnv`. Numbers of different types become floats.
     """
     stacked: Info = {}
     for key in dict.fromkeys(key for info in infos for key in info):
@@ -224,6 +232,6 @@ def _error_info(message: str) -> Info:
 
 
 def _union(spaces: Sequence[Any]) -> gymnasium.spaces.Text:
-    """The smallest space that holds the texts of all `spaces`."""
+    """Return the smallest space that contains the texts of all `spaces`."""
     longest = max(space.max_length for space in spaces)
     return gymnasium.spaces.Text(longest, min_length=0, charset=frozenset().union(*(s.character_set for s in spaces)))

@@ -1,7 +1,8 @@
-"""A pool of worker processes for experiments and generation: Ctrl-C ends it at once, a dead worker is one line.
+"""A pool of worker processes for experiments and game generation.
 
-Workers are children as in `child_process.py`: they do not run the user's script again, as those of `multiprocessing`
-and `concurrent.futures` do. A thread for each of them passes it jobs, so jobs are futures of `concurrent.futures`.
+Ctrl-C ends the pool at once. A dead worker is reported in one line. Workers are child processes as in
+`child_process.py`. Unlike the workers of `multiprocessing` and `concurrent.futures`, they do not run the user's script
+again. Each worker has a thread that sends it jobs, so that jobs are futures of `concurrent.futures`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ T = TypeVar("T")
 
 
 class WorkerPool:
-    """`size` worker processes, by default one per CPU and at most 32. Leaving the context ends them all.
+    """A pool of `size` worker processes, by default one per CPU and at most 32. Leaving the context ends all workers.
 
     Raises:
         GameError: `size` is not from 1 to 256.
@@ -53,16 +54,17 @@ class WorkerPool:
         self._threads.shutdown()
 
     def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Run a function at the top of a module in a worker.
+        """Run a top-level function of a module in a worker and return a future for its result.
 
-        Its errors that a user can cause (ValueError, OSError) become the future's; any other kills the worker, which
-        prints its traceback. The future of a dead worker's job raises `BrokenExecutor`.
+        If the function raises ValueError or OSError, which a user can cause, the future raises the same error. Any
+        other error kills the worker, which prints the traceback. If a worker dies, the future of its job raises
+        `BrokenExecutor`.
         """
         if len(self._workers) < self.size:
             self._workers.append(Child(serve, stdout=2))
             self._idle.put(self._workers[-1])
         module = function.__module__
-        if module == "__main__":  # run by `python -m`
+        if module == "__main__":  # the module was run by `python -m`
             module = sys.modules[module].__spec__.name  # type: ignore[union-attr]
         return self._threads.submit(self._run, (module, function.__name__, args, kwargs))
 
@@ -84,7 +86,7 @@ class WorkerPool:
 
 
 def serve(connection: Connection) -> None:
-    """A worker: run one job after the other, until the other end is closed."""
+    """Run jobs in a worker process, one after the other, until the other end of the connection is closed."""
     while True:
         try:
             module, name, args, kwargs = connection.recv()
@@ -99,5 +101,5 @@ def serve(connection: Connection) -> None:
 
 
 def _cpus() -> int:
-    """The CPUs that this process may use."""
+    """Return the number of CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,7 +1,7 @@
-"""Reward shaping with Gymnasium wrappers. Each adds its own term to the reward below it, so stacked terms add up.
+"""Gymnasium wrappers that shape the reward. Each wrapper adds its own term, so stacked wrappers add up.
 
-Only `Scale` multiplies, and it multiplies everything below it. `shape` applies the wrappers whose amount is not
-neutral.
+Only `Scale` multiplies: it scales the whole reward of the environment that it wraps. `shape` applies only wrappers
+whose amount changes the reward.
 """
 
 from __future__ import annotations
@@ -38,33 +38,33 @@ class Bonus(gymnasium.Wrapper[str, str, str, str]):
         return text, float(reward) + term, terminated, truncated, self._last_info
 
     def term(self, command: str, terminated: bool, before: Info, info: Info) -> float:
-        """Return the term for one step, in units of reward; `before` is the info that the command answers."""
+        """Return the term for one step, in units of reward. `before` is the info that preceded the command."""
         raise NotImplementedError
 
 
 class WinBonus(Bonus):
-    """Adds `amount` on the step that wins."""
+    """Adds `amount` to the reward of the step that wins."""
 
     def term(self, command: str, terminated: bool, before: Info, info: Info) -> float:
         return self.amount if terminated and info.get("won", False) else 0.0
 
 
 class LossPenalty(Bonus):
-    """Subtracts `amount` on the step that loses."""
+    """Subtracts `amount` from the reward of the step that loses."""
 
     def term(self, command: str, terminated: bool, before: Info, info: Info) -> float:
         return -self.amount if terminated and info.get("lost", False) else 0.0
 
 
 class StepCost(Bonus):
-    """Subtracts `amount` on every step."""
+    """Subtracts `amount` from the reward of every step."""
 
     def term(self, command: str, terminated: bool, before: Info, info: Info) -> float:
         return -self.amount
 
 
 class InvalidPenalty(Bonus):
-    """Subtracts `amount` for a command that was not admissible; blanks at both ends are ignored."""
+    """Subtracts `amount` for an inadmissible command. Blanks at both ends of a command are ignored."""
 
     def term(self, command: str, terminated: bool, before: Info, info: Info) -> float:
         admissible = {known.strip() for known in before.get("admissible_commands", ())}
@@ -72,10 +72,10 @@ class InvalidPenalty(Bonus):
 
 
 class CommandBonus(Bonus):
-    """Adds `amount` for every command that begins with the words of `act`: a reward that can be gamed.
+    """Adds `amount` for every command that begins with the words of `act`. An agent can exploit this reward.
 
-    Choose an act that is harmless and repeatable (`look`, `examine`). The game's own score stays as it is, so the
-    share of turns that a learner spends on the bonus can be measured (`starts_with_words`).
+    Choose an `act` that is harmless and repeatable, such as `look` or `examine`. The game's own score does not change.
+    Use `starts_with_words` to measure the share of turns that a learner spends on the bonus.
     """
 
     def __init__(self, env: Env, amount: float, act: str) -> None:
@@ -89,9 +89,9 @@ class CommandBonus(Bonus):
 
 
 class ScoreGain(Bonus):
-    """Adds `amount` times the rise of `info["score"]`, for third-party games whose reward is something else.
+    """Adds `amount` times the change in `info["score"]`, for third-party games that reward something else.
 
-    Our own games already pay the rise of the score; around them this pays it once more.
+    Our own games already reward the change in score. Around them, this wrapper would reward the change a second time.
     """
 
     def term(self, command: str, terminated: bool, before: Info, info: Info) -> float:
@@ -100,7 +100,7 @@ class ScoreGain(Bonus):
 
 
 class Scale(Bonus):
-    """Multiplies the reward below it by `amount`."""
+    """Multiplies the reward of the wrapped environment by `amount`."""
 
     def step(self, action: str) -> Step:
         text, reward, terminated, truncated, info = self.env.step(action)
@@ -118,7 +118,7 @@ def shape(
     bonus_command: str = "",
     scale: float = 1.0,
 ) -> Env:
-    """Return `env` with this reward, each term where its condition in brackets holds:
+    """Return `env` with a shaped reward. A term counts only in steps that meet the condition in brackets.
 
     scale * (reward + win_bonus [won] - loss_penalty [lost] - step_cost - invalid_penalty [invalid]
              + bonus [the command begins with bonus_command])
@@ -133,6 +133,6 @@ def shape(
 
 
 def starts_with_words(command: str, act: str) -> bool:
-    """Whether a command begins with the words of `act`: `examine` matches `examine old key`, not `examined`."""
+    """Return whether a command begins with the words of `act`: `examine` matches `examine key`, not `examined`."""
     words = act.split()
     return bool(words) and command.split()[: len(words)] == words

@@ -1,8 +1,9 @@
-"""TextWorld games and other Z-machine stories as text games: one game file each.
+"""TextWorld games and other Z-machine stories as text games. Each environment plays one game file.
 
-A file is checked before it is loaded (`validation/game_file.py`), and every command passes a filter
-(`engines/command_filter.py`). An engine (`engines/protocol.py`) plays the game: in this process for files of ours, in
-a child process (`engines/subprocess_engine.py`) for files of others and files that have failed before.
+A TextWorld game consists of a story, `NAME.z8`, and TextWorld's record of the game, `NAME.json`. The files are checked
+before they are loaded (`validation/game_file.py`), and every command passes a filter (`engines/command_filter.py`). An
+engine (`engines/protocol.py`) plays the game. The engine runs in this process if this project made the game. It runs in
+a child process (`engines/subprocess_engine.py`) for all other games, and for files whose engine has failed before.
 """
 
 from __future__ import annotations
@@ -25,38 +26,45 @@ from games.textworld.validation import game_file
 
 T = TypeVar("T")
 BANNER_END = "$$$$$$$$ \\$$$$$$$ \n"
-"""The last line of TextWorld's opening banner, which carries no information and costs hundreds of tokens."""
+"""The last line of TextWorld's opening banner. The banner carries no information and costs hundreds of tokens."""
 MIN_TURN_LIMIT = 100
 _FAILED: set[Path] = set()
-"""Files whose engine has failed in this process."""
+"""Game files whose engine has failed in this process."""
 LATIN = bytes(range(128, 256)).decode("cp1252", "ignore")
-"""The characters beyond ASCII of a story without a record."""
+"""The characters beyond ASCII that the texts of a story without a record may contain."""
 ALWAYS = ("admissible_commands", "score", "max_score", "won", "lost", "moves", "objective")
-"""Entries that info always holds; `infos` may name them."""
+"""Entries that info always holds. `infos` may name them too."""
 TURN = ("feedback", "last_command")
-"""Entries about the last turn: its text, and the command that the game received, or None."""
+"""Entries about the last turn: its text, and the command that the game received (None if it received none)."""
 KNOWN = (*ALWAYS, *TURN, *INFOS, *CONSTANT)
 
 
 class TextWorld(TextGame):
     """A TextWorld game, `NAME.z8` with `NAME.json` beside it, or any other Z-machine story (`.z1` to `.z8`).
 
-    `games/textworld/engines/jericho.py` says what is known of a story without a record.
+    The module `games/textworld/engines/jericho.py` describes what info holds for a story without a record.
 
-    The reward of a command is the difference of scores. Winning and losing terminate; the turn limit truncates (by
-    default 100 turns, or three times the walkthrough if that is more). `infos` requests further entries of info by
-    TextWorld's names: the expensive ones (`inventory`, `description`, `policy_commands`, `intermediate_reward`; the
-    last two are empty in cooking games with `drop`), those of the turn (`feedback`, `last_command`) and the constants
-    (`command_templates`, `verbs`, `entities`, `typed_entities`). Info always holds `score`, `max_score`, `won`,
-    `lost`, `moves` (commands, understood or not) and `objective`, and at reset `extra.walkthrough`. TextWorld's
-    `facts`, `location`, `last_action` and `game` are not offered: they are objects of TextWorld or have no fixed
-    order.
+    The reward of a command is the change in score. Winning or losing terminates the episode, and the turn limit
+    truncates it. The default limit is 100 turns, or three times the length of the walkthrough if that is more.
 
-    A command that the filter rejects is answered as not understood, costs a turn, and leaves the reason in
-    `info["refused"]`. Texts are stripped at both ends, and the opening text comes without TextWorld's banner.
+    Info always holds `score`, `max_score`, `won`, `lost`, `moves` (all commands, understood or not) and `objective`. At
+    reset, it also holds `extra.walkthrough`. `infos` requests further entries by TextWorld's names:
 
-    `engine` is `cached`, or `stock` for TextWorld's own environment, without a cache and without any patch of
-    `games/textworld/upstream/`; None takes it from the environment variable ACTDE_ENGINE (default: cached).
+    * `inventory`, `description`, `policy_commands` and `intermediate_reward`, which are expensive. The last two are
+      empty in cooking games with `drop`.
+    * `feedback` and `last_command`, which describe the last turn.
+    * `command_templates`, `verbs`, `entities` and `typed_entities`, which are constant.
+
+    TextWorld's `facts`, `location`, `last_action` and `game` are not available, because they are objects of TextWorld
+    or have no fixed order.
+
+    If the filter rejects a command, the observation says that the command was not understood. The command still costs a
+    turn, and `info["refused"]` holds the reason. Texts are stripped at both ends, and the opening text does not include
+    TextWorld's banner.
+
+    `engine` is `cached` or `stock`. The stock engine is TextWorld's own environment, without a cache and without the
+    patches in `games/textworld/upstream/`. If `engine` is None, the environment variable ACTDE_ENGINE selects it, and
+    the default is `cached`.
     """
 
     def __init__(
@@ -92,17 +100,17 @@ class TextWorld(TextGame):
         super().__init__(max_turns=limit, characters=LATIN if plain else record, render_mode=render_mode)
 
     def close(self) -> None:
-        """Free the interpreter; a second call does nothing, `reset` loads it again."""
+        """Free the interpreter. A second call does nothing, and `reset` loads the interpreter again."""
         super().close()
         self._engine.close()
 
     def needs_interpreter(self, command: str) -> bool:
-        """Whether this command runs the interpreter, which takes milliseconds instead of microseconds."""
+        """Return whether this command runs the interpreter, which takes milliseconds instead of microseconds."""
         verdict = self._filter.check(command, self._response.admissible_commands)
         return verdict.command is not None and not self._engine.is_cached(verdict.command)
 
     def _call_engine(self, function: Callable[..., T], *args: Any) -> T:
-        """Call a function of the engine; where it fails, later engines of this file run in a child process."""
+        """Call a function of the engine. If it raises GameError, later engines of this file run in a child process."""
         try:
             return function(*args)
         except GameError:
@@ -156,15 +164,15 @@ class TextWorld(TextGame):
 
 
 def _observed(record: str) -> str:
-    """The setting `observed` of a `textnav` game, full or part; "" for any other game."""
+    """Return the setting `observed` of a `textnav` game (`full` or `part`), or "" for any other game."""
     match json.loads(record)["metadata"].get("actde") if record else None:
         case {"family": "textnav", "settings": {"observed": "full" | "part" as observed}}:
             return str(observed)
-    return ""  # also where the mark in a foreign record has another form
+    return ""  # also if the record is not ours and has another kind of `actde` entry
 
 
 def _make_engine(name: str, path: Path, infos: Sequence[str], origin: str) -> Engine:
-    """Load a checked file."""
+    """Return an engine that has loaded a checked file."""
     if origin == game_file.PLAIN:
         return SubprocessEngine(path, infos, inner="jericho")
     story = _with_tw_name(path)
@@ -174,7 +182,10 @@ def _make_engine(name: str, path: Path, infos: Sequence[str], origin: str) -> En
 
 
 def _with_tw_name(story: Path) -> Path:
-    """The story, or a copy whose name begins with `tw-`: under other names every text gets a status line."""
+    """Return the story, or a copy whose name begins with `tw-`.
+
+    With any other name, every text of the game would begin with a status line.
+    """
     if story.name.startswith("tw-"):
         return story
     data, record = story.read_bytes(), story.with_suffix(".json").read_bytes()

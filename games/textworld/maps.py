@@ -1,4 +1,7 @@
-"""The map of a game, read from TextWorld's record: rooms on a grid, passages, doors, things and the walkthrough."""
+"""Read the map of a game from TextWorld's record: rooms on a grid, passages, doors, things and the walkthrough.
+
+The record is the `.json` file that TextWorld writes beside a game.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 STEPS = {"north": (0, -1), "south": (0, 1), "east": (1, 0), "west": (-1, 0)}
-"""Direction -> (columns to the east, rows to the south)."""
+"""Direction -> (columns to the east, rows to the south) from one room to the next."""
 STATES = ("open", "closed", "locked")
 Cell = tuple[int, int]
 Exits = Mapping[str, Mapping[str, str]]
-"""room -> direction -> room, all by id."""
+"""room id -> direction -> id of the room in that direction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,23 +26,23 @@ class Room:
 
     name: str
     cell: Cell
-    """(column, row); no two rooms share one."""
+    """(column, row). No two rooms have the same cell."""
     things: tuple[str, ...]
-    """Its contents, as in `fridge (closed): milk`, without doors and the player."""
+    """The contents of the room, as in `fridge (closed): milk`, without doors and the player."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
-    """A passage between two rooms, both ways."""
+    """A two-way passage between two rooms."""
 
     rooms: tuple[str, str]
-    """Their ids."""
+    """The ids of the two rooms."""
     direction: str
-    """Out of the first room."""
+    """The direction from the first room to the second."""
     door: str = ""
-    """The name of its door; '' without one."""
+    """The name of the passage's door, or '' if there is no door."""
     state: str = ""
-    """The state of its door, one of STATES; '' without one."""
+    """The state of the passage's door (one of STATES), or '' if there is no door."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,15 +50,15 @@ class Map:
     """The map of one game at its beginning."""
 
     rooms: dict[str, Room]
-    """By id: first the rooms of the walkthrough in its order, then the others by their distance from the start."""
+    """Room id -> room. The rooms of the walkthrough come first, then the others by their distance from the start."""
     passages: tuple[Passage, ...]
     start: str
-    """Id of the player's first room."""
+    """The id of the player's first room."""
     carried: tuple[str, ...]
-    """The player's inventory."""
+    """The things that the player carries at the beginning."""
     walkthrough: tuple[str, ...]
     route: tuple[str, ...]
-    """Ids of the rooms along the walkthrough, from the start."""
+    """The ids of the rooms that the walkthrough passes through, from the start."""
 
 
 def load_map(story: Path) -> Map:
@@ -111,7 +114,7 @@ def _route(start: str, exits: Exits, commands: Sequence[str]) -> tuple[str, ...]
 
 
 def _reachable(start: str, exits: Exits) -> list[str]:
-    """The rooms by their distance from the start."""
+    """Return the rooms that can be reached from the start, nearest first."""
     rooms = [start]
     for room in rooms:
         rooms += [to for to in dict.fromkeys(exits.get(room, {}).values()) if to not in rooms]
@@ -119,11 +122,11 @@ def _reachable(start: str, exits: Exits) -> list[str]:
 
 
 def _place_rooms(rooms: Sequence[str], exits: Exits) -> dict[str, Cell]:
-    """Give each room a cell, so that neighbours lie in the direction of their passage.
+    """Assign a cell to each room, so that neighbours lie in the direction of their passage.
 
-    A room is placed beside a neighbour that has a cell. Where that cell is occupied, the whole map beyond it moves on
-    by one, which turns no passage; the gaps that this leaves are closed at the end. Parts of the map that cannot be
-    reached are placed below.
+    A room is placed beside a neighbour that already has a cell. If the cell beside this neighbour is occupied, all
+    rooms beyond the neighbour first move one cell further. The move keeps the direction of every passage but leaves
+    gaps, which are closed at the end. Rooms that cannot be reached are placed below the others.
     """
     cells: dict[str, Cell] = {}
     for first in rooms:
@@ -143,7 +146,7 @@ def _place_rooms(rooms: Sequence[str], exits: Exits) -> dict[str, Cell]:
 
 
 def _free_cell(here: str, direction: str, cells: dict[str, Cell], exits: Exits) -> Cell:
-    """Return the cell beside `here`; where it is occupied, move all rooms beyond `here` first."""
+    """Return the cell beside `here`. If that cell is occupied, first move all rooms beyond `here` one cell further."""
     step = STEPS[direction]
     column, row = cells[here]
     beside = (column + step[0], row + step[1])
@@ -156,7 +159,7 @@ def _free_cell(here: str, direction: str, cells: dict[str, Cell], exits: Exits) 
 
 
 def _compact(cells: dict[str, Cell], exits: Exits, axis: int) -> dict[str, Cell]:
-    """Merge each column (axis 0) or row (axis 1) with its neighbour where nothing collides."""
+    """Merge each column (axis 0) or row (axis 1) with its neighbour if no rooms or passages collide."""
     values = [cell[axis] for cell in cells.values()]
     for at in range(max(values) - 1, min(values) - 1, -1):
         moved = {
@@ -170,7 +173,7 @@ def _compact(cells: dict[str, Cell], exits: Exits, axis: int) -> dict[str, Cell]
 
 
 def _crossed(cells: Mapping[str, Cell], exits: Exits) -> set[Cell]:
-    """The cells that straight passages between placed rooms run through."""
+    """Return the cells that straight passages between placed rooms run through."""
     crossed: set[Cell] = set()
     for room, ways in exits.items():
         for to in ways.values():
@@ -184,7 +187,7 @@ def _crossed(cells: Mapping[str, Cell], exits: Exits) -> set[Cell]:
 
 
 def _things(holder: str, holders: Mapping[str, str], facts: Sequence[Any], infos: Mapping[str, Any]) -> tuple[str, ...]:
-    """The contents of `holder`, each with its state and its own contents."""
+    """Return the contents of `holder`, each with its state and its own contents."""
     things = []
     for key in sorted(key for key, place in holders.items() if place == holder and key in infos):
         if infos[key]["type"] == "P" or not infos[key].get("name"):
@@ -196,7 +199,7 @@ def _things(holder: str, holders: Mapping[str, str], facts: Sequence[Any], infos
 
 
 def _passages(rooms: Sequence[str], exits: Exits, facts: Sequence[Any], infos: Mapping[str, Any]) -> list[Passage]:
-    """Each passage once, out of the room that comes first in `rooms`."""
+    """Return each passage once. Its first room is the one that comes first in `rooms`."""
     doors = {(arguments[0], arguments[2]): arguments[1] for name, arguments in facts if name == "link"}
     states = {arguments[0]: name for name, arguments in facts if name in STATES and len(arguments) == 1}
     passages: dict[frozenset[str], Passage] = {}

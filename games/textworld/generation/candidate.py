@@ -1,4 +1,4 @@
-"""One candidate game of a curriculum, made and judged in a worker process."""
+"""Make and judge one candidate game of a curriculum in a worker process."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from games.textworld.generation.manifest import files_hash, split_of
 
 
 def judge(name: str, values: Values, split: str, path: Path) -> dict[str, Any]:
-    """Make one candidate: `verdict` is `made` (with the game's facts), `impossible` or `other split`.
+    """Make one candidate and return a dictionary with its `verdict`: `made`, `impossible` or `other split`.
 
-    The files are written to `path` where the game belongs to `split`.
+    If the verdict is `made`, the dictionary also describes the game, and the game's files are written to `path`. This
+    requires that the game belongs to `split`.
     """
     from games.textworld.generation import make_game
 

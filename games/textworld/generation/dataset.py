@@ -1,8 +1,9 @@
-"""Curricula: folders of generated games with a manifest, made by several processes, resumable and reproducible.
+"""Generate curricula, which are folders of games with a manifest. Several processes make the games.
 
-Each level has a fixed sequence of candidate seeds. A candidate is accepted if TextWorld can make it, its canonical
-hash belongs to the requested split, and no earlier game has the same hash. The contents of a folder therefore depend
-on the request alone, not on the number of processes or interruptions.
+An interrupted run can be resumed, and the result is reproducible. Each level has a fixed sequence of candidate seeds. A
+candidate is accepted if TextWorld can make its game, the game's canonical hash belongs to the requested split, and no
+earlier game has the same hash. The contents of a folder therefore depend on the request alone. The number of processes
+and interruptions have no effect.
 """
 
 from __future__ import annotations
@@ -27,26 +28,26 @@ from games.worker_pool import WorkerPool
 
 REQUEST, JOURNAL, LOCK, WORK = "curriculum.json", "journal.jsonl", ".lock", "work"
 PATIENCE = 100
-"""Rejected candidates in a row after which a level counts as exhausted."""
+"""Number of consecutive rejected candidates after which a level counts as exhausted."""
 PASSED = {"made": "duplicates", "other split": "of another split", "impossible": "impossible"}
-"""Verdict on a candidate -> why it is rejected (`judge`)."""
+"""Verdict on a candidate (`judge`) -> the reason if the candidate is rejected."""
 ADVICE = "free some space or choose another folder; the same command resumes where it stopped"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """The progress of `generate`, over all levels."""
+    """The progress of `generate` over all levels."""
 
     done: int
-    """Accepted games."""
+    """Number of accepted games."""
     total: int
-    """Requested games."""
+    """Number of requested games."""
     level: int
     """The current level."""
     candidates: int
-    """Candidates judged so far."""
+    """Number of candidates judged so far."""
     passed: dict[str, int]
-    """Rejected candidates by reason: `duplicates`, `of another split`, `impossible`."""
+    """Number of rejected candidates by reason: `duplicates`, `of another split`, `impossible`."""
 
 
 def generate(
@@ -63,10 +64,15 @@ def generate(
 ) -> list[ManifestEntry]:
     """Make a curriculum in the folder `out` and return its games in order.
 
-    `settings` are further settings of the family as text (`{"goal": "none"}`), `workers` is the number of processes
-    (default: the CPUs of this process, at most 32). The same call resumes an interrupted run, and verifies and returns
-    a finished one. GameError for a mistake in the request, an `out` that holds something else, a level with too few
-    different games, a full or read-only disk.
+    The same call resumes an interrupted run. For a finished run, it verifies and returns the games.
+
+    Args:
+        settings: further settings of the family as text, such as `{"goal": "none"}`.
+        workers: the number of processes. The default is one for each CPU of this process, but at most 32.
+
+    Raises:
+        GameError: the request is invalid, `out` holds something else, a level has too few different games, or the disk
+            is full or read-only.
     """
     request = _request(family, levels, per_level, split, seed, settings or {})
     folder = Path(out).expanduser().absolute()
@@ -105,7 +111,7 @@ def _request(name: str, levels: Sequence[int], per_level: int, split: str, seed:
 
 
 def _claim(folder: Path, request: Any) -> None:
-    """Write the request into a new or empty folder; GameError where the folder holds something else."""
+    """Write the request into a new or empty folder. Raise GameError if the folder holds something else."""
     if folder.exists() and not folder.is_dir():
         raise GameError(f"{folder}: expected a folder, it is a file")
     folder.mkdir(parents=True, exist_ok=True)
@@ -124,7 +130,7 @@ def _claim(folder: Path, request: Any) -> None:
 
 
 def _make(folder: Path, request: Any, pool: WorkerPool, report: Callable[[Progress], None]) -> list[ManifestEntry]:
-    """Make all games of the request, in order."""
+    """Make all games of the request and return their manifest entries in order."""
     journal = _read_journal(folder / JOURNAL)
     entries: list[ManifestEntry] = []
     passed: Counter[str] = Counter()
@@ -156,9 +162,10 @@ def _make(folder: Path, request: Any, pool: WorkerPool, report: Callable[[Progre
 def _candidates(
     folder: Path, request: Any, level: int, journal: dict[str, Any], pool: WorkerPool
 ) -> Iterator[dict[str, Any]]:
-    """Yield the verdicts on the candidates of a level, without end; `work` is the story of a candidate that was made.
+    """Yield the verdicts on the candidates of a level, without end.
 
-    Twice as many candidates as processes are in flight, so that no process waits for a slow one. Closing the generator
+    The entry `work` of a verdict is the path of the candidate's story, which exists if the candidate was made. Twice as
+    many candidates as processes are in progress, so that no process waits for a slow candidate. Closing the generator
     cancels the jobs that have not begun.
     """
     ahead: deque[tuple[str, Any]] = deque()
@@ -184,14 +191,17 @@ def _candidates(
 
 
 def _seed(request: Any, level: int, number: int) -> int:
-    """The seed of a candidate; curricula with other seeds or splits have other candidates."""
+    """Return the seed of a candidate. Curricula with other seeds or splits have other candidates."""
     text = json.dumps([request["family"], request["split"], request["seed"], level, number])
     seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % (MAX_SEED + 1)
     return seed - len(RESERVED) if seed in RESERVED else seed
 
 
 def _accept(folder: Path, request: Any, verdict: dict[str, Any], at: int) -> ManifestEntry:
-    """Move a candidate's files to their place, unless an earlier run has done so."""
+    """Move a candidate's files into the curriculum and return their manifest entry.
+
+    An earlier run may already have moved the files.
+    """
     settings = verdict["settings"]
     name = f"tw-{request['family']}-level{settings['level']}-{at % request['per_level'] + 1:04}.z8"
     path = folder / name
@@ -213,7 +223,7 @@ def _accept(folder: Path, request: Any, verdict: dict[str, Any], at: int) -> Man
 
 
 def _read_journal(path: Path) -> dict[str, Any]:
-    """Return the verdicts of an earlier run, without a last line that the interruption cut off."""
+    """Return the verdicts of an earlier run. If the interruption cut off the last line, that line is dropped."""
     journal: dict[str, Any] = {}
     for line in path.read_text().splitlines() if path.exists() else ():
         try:

@@ -1,6 +1,6 @@
-"""The six families of TextWorld games: their parameters, their levels, and how TextWorld makes them.
+"""The six families of TextWorld games: their parameters, their levels, and the functions that make their games.
 
-A level is a preset of the family's other parameters; a value given beside it replaces the preset's.
+A level is a preset of the family's other parameters. A value that is given for a parameter replaces the preset's value.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ class Family:
 
     name: str
     description: str
-    """What its games are and how they change with the level."""
+    """What the family's games are and how they change with the level."""
     levels: int
-    """Levels go from 1 to this."""
+    """The highest level. The lowest is 1."""
     own_parameters: tuple[Parameter, ...]
-    """The parameters beyond `level` and `seed`."""
+    """The parameters other than `level` and `seed`."""
     preset: Callable[[int], dict[str, Value]]
-    """level -> the values of `own_parameters`."""
+    """Function that returns the values of `own_parameters` for a level."""
     make: Callable[[Values, GameOptions], Game]
-    """(all settings, options with seeds set) -> TextWorld's game, not yet compiled."""
+    """Function of all settings and seeded options that returns TextWorld's game, not yet compiled."""
     brief: Callable[[Game], str] | None = None
-    """The objective for `goal=brief`; None where `make` sets it."""
+    """Function that returns the objective for `goal=brief`. If None, `make` sets the objective."""
     excluded: tuple[tuple[int, int], ...] = ()
-    """Ranges of levels, inclusive, that TextWorld 1.7 cannot make."""
+    """Inclusive ranges of levels that TextWorld 1.7 cannot make."""
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -55,7 +55,7 @@ class Family:
         )
 
     def complete(self, given: Values) -> dict[str, Value]:
-        """Return all settings of a game: the given ones, and the level's preset for the others."""
+        """Return all settings of a game. The level's preset supplies the settings that are not given."""
         level = int(str(given.get("level", 1)))
         for low, high in self.excluded:
             if low <= level <= high:
@@ -125,7 +125,7 @@ def _challenge(name: str, settings: dict[str, Any], options: GameOptions) -> Gam
 
 
 def _leveled_challenge(name: str) -> Callable[[Values, GameOptions], Game]:
-    """The `make` of a challenge of TextWorld's with levels of its own."""
+    """Return the `make` function for a TextWorld challenge that has its own levels."""
     return lambda values, options: _challenge(name, {"level": values["level"]}, options)
 
 
@@ -243,7 +243,7 @@ FAMILIES: MappingProxyType[str, Family] = MappingProxyType({family.name: family 
 
 
 def family(name: str) -> Family:
-    """Return the family of that name; GameError with the nearest name where there is none."""
+    """Return the family with this name. If there is none, raise GameError with the nearest name."""
     if name not in FAMILIES:
         raise GameError(f"no family of TextWorld games is called {name!r}; {nearest(name, FAMILIES)}")
     return FAMILIES[name]

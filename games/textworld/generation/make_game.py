@@ -1,7 +1,7 @@
-"""One generated game: from settings to a pair of files, `tw-NAME.z8` and `tw-NAME.json`, and their cache.
+"""Generate one game from its settings and cache its two files, `tw-NAME.z8` and `tw-NAME.json`.
 
-The same settings give the same bytes in any process, on any day: everything that TextWorld takes from the order of a
-set, the clock or its place of installation is put into a fixed form first.
+The same settings give the same bytes in any process, on any day. Values that TextWorld takes from the order of a set,
+from the clock or from its installation path are therefore put into a fixed form.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 RECIPE_VERSION = 1
 """Part of the cache's key. Increase it when the same settings give other games than before."""
 ATTEMPTS = 10
-"""Games to try for one seed: where its own game is faulty, further seeds are drawn from it."""
+"""Number of games to try for one seed. If the seed's own game is faulty, further seeds are derived from the seed."""
 ADVICE = f"free some space, or name a writable folder in the environment variable {files.VARIABLE}"
 
 
@@ -42,11 +42,11 @@ class FaultyGameError(GameError):
 
 
 def cached_game(name: str, values: Values) -> Path:
-    """Return the `.z8` of the game of family `name` with these settings, made now unless the cache has it.
+    """Return the path of the `.z8` for these settings of the family `name`. Make the game unless it is cached.
 
-    Of several processes, one makes the game and the others wait for it. A damaged copy in the cache is replaced. Where
-    the seed's own game is faulty, the game is the first sound one of seeds drawn from it. GameError where the settings
-    allow no game or the cache cannot be written.
+    If several processes need the same game, one makes it and the others wait. A damaged copy in the cache is replaced.
+    If the seed's own game is faulty, seeds derived from the seed are tried, and the first sound game is returned. Raise
+    GameError if the settings allow no game or the cache cannot be written.
     """
     settings = family(name).complete(values)
     story = _cache_path(name, settings)
@@ -75,9 +75,9 @@ def _write_sound(name: str, settings: Values, path: Path) -> None:
 
 
 def make_game(name: str, values: Values, *, attempt: int = 0) -> Game:
-    """Return TextWorld's game for these settings, in a fixed form, with a walkthrough, not yet compiled.
+    """Return TextWorld's game for these settings, in a fixed form and with a walkthrough, but not yet compiled.
 
-    `attempt` 0 is the seed's own game; later attempts use seeds drawn from it.
+    If `attempt` is 0, the game has the seed in `values`. Later attempts use seeds derived from that seed.
     """
     import textworld
     from textworld.generator import GenerationWarning, QuestGenerationError
@@ -86,7 +86,7 @@ def make_game(name: str, values: Values, *, attempt: int = 0) -> Game:
     settings = chosen.complete(values)
     options = textworld.GameOptions()
     seed = cast(int, settings["seed"])
-    if attempt:  # a seed below the reserved ones
+    if attempt:  # a derived seed, below the reserved seeds
         seed = int(np.random.SeedSequence([seed, attempt]).generate_state(1)[0]) % RESERVED.start
     options.seeds = seed
     textworld.g_rng.set_seed(seed)
@@ -98,7 +98,7 @@ def make_game(name: str, values: Values, *, attempt: int = 0) -> Game:
             quicker_chaining(),
             warnings.catch_warnings(),
         ):
-            warnings.simplefilter("ignore", GenerationWarning)  # TextWorld adds an adjective to a name
+            warnings.simplefilter("ignore", GenerationWarning)  # issued when it adds an adjective to a name
             game = chosen.make(settings, options)
     except (QuestGenerationError, AssertionError, ValueError) as error:
         if isinstance(error, GameError):
@@ -118,15 +118,15 @@ def make_game(name: str, values: Values, *, attempt: int = 0) -> Game:
         "walkthrough": _without_redundant_opens(game),
         "uuid": _game_string(name, settings),
     }
-    for quest in game.quests:  # TextWorld draws the events from a set; their order has no meaning
+    for quest in game.quests:  # events come from a set, so their order has no meaning
         quest.fail_events = sorted(quest.fail_events, key=lambda event: json.dumps(event.serialize()))
     return game
 
 
 def write_game(game: Game, path: Path) -> None:
-    """Compile `game` to `path` (`.z8`) and write its `.json` beside it, both atomically.
+    """Compile `game` to `path` (`.z8`) and write its `.json` beside it. Each file is written atomically.
 
-    FaultyGameError where its walkthrough does not win, GameError where it is too large for a game file.
+    Raise FaultyGameError if the walkthrough does not win. Raise GameError if the game is too large for a game file.
     """
     from textworld.generator.inform7 import generate_inform7_source
 
@@ -140,7 +140,10 @@ def write_game(game: Game, path: Path) -> None:
 
 
 def _record(game: Game, story: str) -> bytes:
-    """The game's `.json` with its own and its story's hash, independent of set order and installation path."""
+    """Return the game's `.json` with two hashes: its own and that of the story.
+
+    The result does not depend on the order of sets or on the installation path.
+    """
     data = json.loads(json.dumps(game.serialize()))
     data["grammar"]["names_to_exclude"] = sorted(data["grammar"].get("names_to_exclude", ()), key=str)
     data["KB"]["text_grammars_path"] = ""
@@ -150,9 +153,9 @@ def _record(game: Game, story: str) -> bytes:
 
 
 def canonical_hash(game: Game) -> str:
-    """Return a hash of a game's facts, names and quests, independent of their order.
+    """Return a hash of a game's facts, names and quests that does not depend on their order.
 
-    Prose, the wording of the objective, ids and seeds do not enter it: two games with one hash play alike.
+    Prose, the wording of the objective, ids and seeds do not affect the hash. Two games with the same hash play alike.
     """
     names = {key: info.name or key for key, info in game.infos.items()}
 
@@ -168,7 +171,10 @@ def canonical_hash(game: Game) -> str:
 
 
 def _without_redundant_opens(game: Game) -> list[str]:
-    """The walkthrough without opening open things: cooking's walkthroughs do that, and it is not admissible."""
+    """Return the walkthrough without commands that open what is already open.
+
+    The walkthroughs of cooking games contain such commands, although they are not admissible.
+    """
     names = {key: info.name for key, info in game.infos.items()}
     is_open = {names.get(fact.arguments[0].name) for fact in game.world.facts if fact.name == "open"}
     commands = []

@@ -1,4 +1,7 @@
-"""`manifest.jsonl`: one line for each game of a curriculum. Reading is strict and verifies the game files."""
+"""Read and write `manifest.jsonl`, which has one line for each game of a curriculum.
+
+Reading is strict and verifies the game files.
+"""
 
 from __future__ import annotations
 
@@ -18,27 +21,27 @@ SPLITS = ("train", "valid", "test")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestEntry:
-    """One game of a curriculum, a line of its manifest."""
+    """One game of a curriculum, stored as one line of its manifest."""
 
     file: str
-    """Name of the `.z8` in the manifest's folder; the `.json` lies beside it."""
+    """The name of the `.z8` in the manifest's folder. The `.json` lies beside it."""
     family: str
     level: int
     seed: int
     """The game's own seed, as in `textworld:FAMILY?level=...&seed=...`."""
     split: str
     settings: dict[str, Any]
-    """All settings of the family, presets included."""
+    """All settings of the family, including those that the preset supplied."""
     max_score: int
-    """Game points."""
+    """The maximum score in game points."""
     walkthrough_length: int
-    """Commands."""
+    """The number of commands in the walkthrough."""
     hash: str
     """Canonical hash of facts, names and quests (`games.textworld.generation.make_game.canonical_hash`)."""
     sha256: str
-    """Of the bytes of the `.z8` followed by those of the `.json`."""
+    """The SHA-256 of the bytes of the `.z8` followed by those of the `.json`."""
     path: Path = field(default=Path(), compare=False)
-    """The `.z8`; not written to the manifest."""
+    """The path of the `.z8`, which is not written to the manifest."""
 
 
 KEYS = tuple(item.name for item in fields(ManifestEntry) if item.name != "path")
@@ -46,9 +49,10 @@ TYPES = {"level": int, "seed": int, "max_score": int, "walkthrough_length": int,
 
 
 def split_of(canonical: str) -> str:
-    """The split a game belongs to, by its canonical hash alone: three fifths train, a fifth valid, a fifth test.
+    """Return the split of a game, which depends on its canonical hash alone.
 
-    Every family but cooking, which has foods and recipes of its own for each split.
+    Three fifths of the games are in `train`, one fifth in `valid` and one fifth in `test`. This rule holds for every
+    family except cooking, which has its own foods and recipes for each split.
     """
     return ("valid", "test", "train", "train", "train")[int(canonical[:8], 16) % 5]
 
@@ -66,9 +70,9 @@ def write_manifest(folder: Path, entries: Iterable[ManifestEntry]) -> Path:
 
 
 def load_manifest(path: Path, *, split: str | None = None) -> list[ManifestEntry]:
-    """Return the games of a manifest in order, those of `split` if it is given.
+    """Return the games of a manifest in order. If `split` is given, return only the games of this split.
 
-    GameError for a malformed line, a missing file, or a file whose hash is not the recorded one.
+    Raise GameError if a line is malformed, a file is missing, or the hash of a file differs from the recorded hash.
     """
     if split is not None and split not in SPLITS:
         raise GameError(f"no split is called {split!r}; {nearest(split, SPLITS)}")

@@ -1,7 +1,7 @@
-"""The seeds that training must not use: their games belong to the evaluation card (`evaluate --card`).
+"""The seeds that training must not use. Their games belong to the evaluation card (`evaluate --card`).
 
-Another seed may give the same game where a family has few. The card therefore takes only games whose hash puts them
-into the test split, and reports where an agent was trained on one of them.
+In a family with few games, another seed may give the same game. The evaluation card therefore takes only games whose
+hash puts them into the test split, and reports if an agent was trained on one of these games.
 """
 
 RESERVED = range(2_000_000_000, 2_000_100_000)

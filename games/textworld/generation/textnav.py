@@ -1,16 +1,24 @@
-"""Text-Nav, rebuilt from the description in LMRL-Gym's paper (Abdulhai et al. 2023, arXiv 2311.18232, C.2).
+"""Text-Nav, rebuilt from its description in the LMRL-Gym paper (Abdulhai et al. 2023, arXiv 2311.18232, C.2).
 
-The paper fixes: a house in TextWorld of 10 named rooms, with things that can be opened, closed, picked up and placed;
-the player begins in a random room and has to put the stale food from the living room into the fridge in the kitchen;
-reward 1 for that and 0 otherwise. A state is a text of four parts: the room, the inventory, the things in the room,
-the exits. Every turn shows all four when fully observed, the last two when partly observed.
+The paper fixes the following points:
 
-Our choices: the map, eight of the room names, the furniture and the other things; the fridge begins closed, and the
-food in it wins whether it is closed or not; the opening text states the objective (`goal=brief`) or not (`goal=none`);
-a turn shows the parts of the state only, so `look`, `inventory` and `examine` add nothing, except for the last turn,
-which shows the game's own response; the turn limit. The paper has one house. `house=drawn` (level 2) draws which room
-lies where, so that houses can be held out. The tokenizer of TextWorld's words lacks `stale`, so a small trunk reads
-`[UNK] food`. This file uses no code of LMRL-Gym.
+* The game is a TextWorld house of 10 named rooms. It contains things that can be opened, closed, picked up and placed.
+* The player begins in a random room and must put the stale food from the living room into the fridge in the kitchen.
+* The reward is 1 for completing this task and 0 otherwise.
+* A state is a text of four parts: the room, the inventory, the things in the room, and the exits. If the game is fully
+  observed, every turn shows all four parts. If it is partly observed, every turn shows the last two.
+
+We chose the following points ourselves:
+
+* The map, eight of the room names, the furniture, the other things and the turn limit are ours.
+* The fridge begins closed. The food in the fridge wins whether the fridge is closed or not.
+* The opening text states the objective (`goal=brief`) or omits it (`goal=none`).
+* A turn shows only the parts of the state, so `look`, `inventory` and `examine` add nothing. The last turn is an
+  exception and shows the game's own response.
+
+The paper has one house. The setting `house=drawn` (level 2) draws which room lies where, so that houses can be held
+out. The word tokenizer for TextWorld lacks `stale`, so small trunks with this tokenizer read `[UNK] food`. This file
+uses no code from LMRL-Gym.
 """
 
 from __future__ import annotations
@@ -29,7 +37,7 @@ if TYPE_CHECKING:
 
 ROOMS = ("garden", "kitchen", "pantry", "living room", "bedroom",
          "backyard", "laundry room", "shed", "office", "bathroom")  # fmt: skip
-"""The rooms by place: places 0-4 lie in a row from west to east, 5-9 south of them."""
+"""The rooms by place. Places 0-4 lie in a row from west to east, and places 5-9 lie south of them."""
 PATHS = ((0, "east", 1), (1, "east", 2), (2, "east", 3), (3, "east", 4), (0, "south", 5), (1, "south", 6),
          (2, "south", 7), (3, "south", 8), (4, "south", 9), (8, "east", 9))  # fmt: skip
 """The passages: (place, direction, place)."""
@@ -48,7 +56,7 @@ FURNITURE: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
 FOOD, FROM, INTO = "stale food", "living room", "kitchen"
 OBJECTIVE = f"Take the {FOOD} from the {FROM} and put it into the fridge in the {INTO}."
 PARTS = ("description", "inventory")
-"""The infos that a state is made of (`games.textworld.engines.protocol.INFOS`)."""
+"""The infos from which a state is made (`games.textworld.engines.protocol.INFOS`)."""
 
 
 SUPPORTER = (
@@ -60,11 +68,11 @@ CONTAINER = (
     "[if {key} is open and there is something in the {key}] In it: [a list of things in the {key}].[end if]"
     "[if {key} is open and the {key} contains nothing] It is empty.[end if]\n"
 )
-"""Descriptions in Inform 7, which has no nested conditions."""
+"""`SUPPORTER` and `CONTAINER` are descriptions in Inform 7, which has no nested conditions."""
 
 
 def make(values: Mapping[str, Value], options: GameOptions) -> Game:
-    """Return TextWorld's game for the setting `house`; the seed draws the player's first room."""
+    """Return TextWorld's game for the setting `house`. The seed draws the player's first room."""
     from textworld import GameMaker
     from textworld.generator.game import Event, Quest
 
@@ -91,7 +99,10 @@ def make(values: Mapping[str, Value], options: GameOptions) -> Game:
 
 
 def state(response: EngineResponse, observed: Value) -> str:
-    """Return the visible parts of a state, or the game's own text after the end; `observed` is full or part."""
+    """Return the visible parts of a state, or the game's own text after the end.
+
+    `observed` is `full` or `part`.
+    """
     if response.won or response.lost:
         return response.text
     assert response.description is not None and response.inventory is not None
@@ -101,7 +112,7 @@ def state(response: EngineResponse, observed: Value) -> str:
 
 
 def _furnish(maker: Any, room: Any, piece: tuple[str, str, tuple[str, ...]] | None, things: dict[str, Any]) -> None:
-    """Put a piece of furniture and its things into the room, and describe the room without its name."""
+    """Put a piece of furniture and its things into the room. The room's description omits its name."""
     exits = ", ".join(sorted(direction for direction, way in room.exits.items() if way.dest is not None))
     furniture = ""
     if piece is not None:
@@ -118,7 +129,7 @@ def _furnish(maker: Any, room: Any, piece: tuple[str, str, tuple[str, ...]] | No
 
 
 def _walkthrough(names: Sequence[str], start: int) -> list[str]:
-    """The shortest solution from a place."""
+    """Return the shortest solution from the place `start`."""
     source, goal = names.index(FROM), names.index(INTO)
     holder, into = FURNITURE[FROM][0], FURNITURE[INTO][0]
     fetch = [*_way(start, source), f"take {FOOD} from {holder}", *_way(source, goal)]
@@ -126,7 +137,7 @@ def _walkthrough(names: Sequence[str], start: int) -> list[str]:
 
 
 def _way(start: int, end: int) -> list[str]:
-    """A shortest sequence of `go` commands between two places."""
+    """Return a shortest sequence of `go` commands between two places."""
     ways: dict[int, list[str]] = {start: []}
     queue = deque([start])
     while end not in ways:

@@ -1,10 +1,14 @@
-"""Checks a game file before it is loaded, because the C library exits the process on invalid data.
+"""Check a game file before it is loaded, because Jericho's C library exits the process on invalid data.
 
-A TextWorld game is two files: the story `NAME.z8` (Z-machine, version 8) and TextWorld's record of it, `NAME.json`. The
-check covers the story's header, length and checksum, and then whether the record belongs to the story. A game of ours
-carries the hashes of both. Any other game is played once through its walkthrough in a child process, and its record is
-compiled again and compared (`record_check.py`); the cache stores success. For a Z-machine story without a record
-(`.z1` to `.z7`, or a `.z8` that neither begins with `tw-` nor has a record), the check covers the story alone.
+A TextWorld game consists of two files: the story `NAME.z8` (Z-machine, version 8) and TextWorld's record of the game,
+`NAME.json`. The header, length and checksum of the story are always checked. The other checks depend on the origin of
+the files:
+
+* The record of a game that this project made stores the hashes of both files, and the hashes are compared.
+* Any other TextWorld game is called foreign. Its walkthrough is played once in a child process, and its record is
+  compiled again and compared with the story (`record_check.py`). The cache stores that a game has passed.
+* For a Z-machine story without a record, only the story is checked. Such a story is a file `.z1` to `.z7`, or a `.z8`
+  that has no record and whose name does not begin with `tw-`.
 """
 
 from __future__ import annotations
@@ -24,22 +28,29 @@ from games.child_process import python_environment
 from games.errors import GameError
 
 HEADER = 64
-"""Bytes of the Z-machine's header: version at 0, serial (a date) at 18-23, length in units at 26, checksum at 28."""
+"""Number of bytes in the Z-machine's header.
+
+The header holds the version at byte 0, the serial number (a date) at bytes 18-23, the length in units at byte 26, and
+the checksum at byte 28.
+"""
 MAX_RECORD = 200_000_000
 OURS, FOREIGN, PLAIN = "ours", "foreign", "plain"
-"""The origin of a file: a game made by this project, any other TextWorld game, a story without TextWorld's record."""
+"""The origin of a file: a game made by this project, any other TextWorld game, or a story without a record."""
 UNIT = {1: 2, 2: 2, 3: 2, 4: 4, 5: 4, 6: 8, 7: 8, 8: 8}
-"""Z-machine version -> bytes in a unit of the header's length."""
+"""Z-machine version -> number of bytes in a unit of the length that the header states."""
 STORIES = tuple(f".z{version}" for version in UNIT)
 """The suffixes of game files."""
 CHECK_SECONDS = 300
-"""Time limit of the child process."""
+"""Time limit of the child process in seconds."""
 VARIABLE = "ACTDE_UNVERIFIED"
-"""Set to 1, it admits foreign files whose record this version of TextWorld does not compile to their story."""
+"""Name of an environment variable. If it is 1, a foreign game is played even if the verdict on it is `unverified`.
+
+This is the verdict if the record, compiled again with the installed version of TextWorld, does not give the story.
+"""
 
 
 def pair(path: Path) -> tuple[Path, Path]:
-    """Return the story and the record, where `path` is either of them; GameError where one is missing."""
+    """Return the story and the record, given the path of either. Raise GameError if one of the files is missing."""
     if path.suffix not in (".z8", ".json"):
         raise GameError(f"{path}: expected a game file, NAME.z8 or NAME.json")
     story, record = path.with_suffix(".z8"), path.with_suffix(".json")
@@ -51,14 +62,14 @@ def pair(path: Path) -> tuple[Path, Path]:
 
 
 def is_plain(path: Path) -> bool:
-    """Whether `path` names a story that is played without TextWorld's record."""
+    """Return whether `path` names a story that is played without TextWorld's record."""
     if path.suffix == ".z8":
         return not path.name.startswith("tw-") and not path.with_suffix(".json").exists()
     return path.suffix in STORIES
 
 
 def check(path: Path) -> str:
-    """Return the origin of a sound file: OURS, FOREIGN or PLAIN; GameError for anything else."""
+    """Return the origin of a sound file: OURS, FOREIGN or PLAIN. Raise GameError for any other file."""
     if is_plain(path):
         with files.disk_errors("read the game file", "is it readable?"):
             check_story(path.read_bytes(), path, UNIT)
@@ -80,7 +91,7 @@ def check(path: Path) -> str:
 
 
 def check_story(data: bytes, path: Path, versions: Collection[int] = (8,)) -> None:
-    """Raise GameError unless `data` is a complete Z-machine story of one of `versions`."""
+    """Raise GameError unless `data` is a complete Z-machine story of one of the `versions`."""
     if not data:
         raise GameError(f"{path}: the game file is empty")
     if len(data) < HEADER or data[0] not in versions:
@@ -96,21 +107,27 @@ def check_story(data: bytes, path: Path, versions: Collection[int] = (8,)) -> No
         raise GameError(f"{path}: the game file is truncated ({len(data)} of {length} bytes)")
     if has_checksum and sum(data[HEADER:length]) % 65536 != int.from_bytes(data[28:30], "big"):
         raise GameError(f"{path}: the game file is damaged (its checksum is wrong)")
-    starts = () if data[0] in (6, 7) else (("start", 6),)  # versions 6 and 7 pack this address
+    starts = () if data[0] in (6, 7) else (("start", 6),)  # versions 6 and 7 store this address in packed form
     for name, at in (*starts, ("dictionary", 8), ("objects", 10), ("globals", 12), ("static memory", 14)):
         if not HEADER <= int.from_bytes(data[at : at + 2], "big") < length:
             raise GameError(f"{path}: not a game file (its header puts the {name} outside it)")
 
 
 def record_hash(content: dict[str, Any]) -> str:
-    """Return the hash of a record of ours, without its entry `metadata.actde.record`, which holds this hash."""
+    """Return the hash of a record that this project made.
+
+    The hash does not cover the entry `metadata.actde.record`, in which it is stored.
+    """
     mark = {key: value for key, value in content["metadata"]["actde"].items() if key != "record"}
     content = {**content, "metadata": {**content["metadata"], "actde": mark}}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def without_date(data: bytes) -> bytes:
-    """Return the story with a fixed serial number in place of its date of compilation; no checksum covers it."""
+    """Return the story with a fixed serial number in place of its compilation date.
+
+    The story's checksum does not cover the serial number.
+    """
     return data[:18] + b"000000" + data[24:]
 
 
@@ -132,7 +149,10 @@ def _parse_record(text: bytes, path: Path) -> dict[str, Any]:
 
 
 def _check_foreign(story: Path, data: bytes, text: bytes) -> None:
-    """Check the pair in a child process, where the C library may exit or hang; the cache stores success."""
+    """Check a foreign story and its record in a child process, because the C library may exit or hang.
+
+    The cache stores that the pair has passed.
+    """
     digest = hashlib.sha256(hashlib.sha256(data).digest() + hashlib.sha256(text).digest()).hexdigest()
     trusting = os.environ.get(VARIABLE) == "1"
     marker = files.cache_folder("checked" if trusting else "verified") / digest
@@ -150,7 +170,10 @@ def _check_foreign(story: Path, data: bytes, text: bytes) -> None:
 
 
 def _run_check(story: Path) -> tuple[str, str]:
-    """Run `playthrough_check` and return (`problem`, `unverified` or `crash`, why), or two empty strings."""
+    """Run `playthrough_check` in a child process and return its verdict and the reason.
+
+    The verdict is `problem`, `unverified` or `crash`. If the check passes, both strings are empty.
+    """
     code = "import sys; from games.textworld.validation.playthrough_check import main; sys.exit(main(sys.argv[1]))"
     with tempfile.TemporaryDirectory(prefix="actde-check-", ignore_cleanup_errors=True) as folder:
         try:

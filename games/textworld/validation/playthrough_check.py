@@ -1,9 +1,12 @@
-"""Plays a game's opening and walkthrough to check that the game file loads and that its record describes it.
+"""Play a game's opening and walkthrough to check that the game file loads and that its record describes it.
 
-A foreign file is checked in a child process, which must also reproduce the story from the record (`record_check.py`).
-`main` prints one line, `problem: ...` or `unverified: ...`, and returns 1 where it fails; the parent detects hangs and
-crashes. A game that this project has just made is checked in this process, command by command against the rules,
-without TextWorld's slow tracking.
+The record is the `.json` file that TextWorld writes beside a game. A foreign game is one that this project did not
+make. It is checked in a child process, which also compiles the record again and compares the result with the story
+(`record_check.py`). If a check fails, `main` prints one line, `problem: ...` or `unverified: ...`, and returns 1. The
+parent process detects hangs and crashes.
+
+A game that this project has just made is checked in the current process. Each command is compared with the game's
+rules, without TextWorld's slow state tracking.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from games.textworld.upstream.start import rules_parsed_once, start, start_untra
 
 
 def main(story: str) -> int:
-    """Print why story and record do not belong together and return 1, or return 0."""
+    """Return 0 if the story and its record belong together. Otherwise print the reason and return 1."""
     from games.textworld.validation.record_check import find_damage
 
     for word, find in (("problem", find_problem), ("unverified", find_damage)):
@@ -30,7 +33,7 @@ def main(story: str) -> int:
 
 
 def find_problem(story: Path) -> str:
-    """Return why the record beside `story` does not describe it, or ''."""
+    """Return why the record beside `story` does not describe the story, or '' if it does."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "tw-copy.z8"
         copy.write_bytes(story.read_bytes())
@@ -54,10 +57,10 @@ def find_problem(story: Path) -> str:
 
 
 def find_own_problem(story: bytes, record: bytes) -> str:
-    """Return why a game that this project has just made is faulty, or ''.
+    """Return the fault of a game that this project has just made, or '' if the game is sound.
 
-    It is sound where each command of its walkthrough is admissible, the interpreter reports the action that the rules
-    expect, and the last command wins all points.
+    A game is sound if its opening text contains the objective, each command of its walkthrough is admissible, the
+    interpreter reports the action that the rules predict, and the last command wins all points.
     """
     from textworld.generator.game import Game
 
@@ -87,5 +90,8 @@ def find_own_problem(story: bytes, record: bytes) -> str:
 
 
 def _normalize(text: str) -> str:
-    """Normalize what Inform changes when it prints a text: spaces, and apostrophes that become quotes."""
+    """Return `text` in a form that Inform's printing does not change.
+
+    Inform changes spaces and prints apostrophes as quotes. Case is ignored.
+    """
     return re.sub(r"\s+", " ", text.replace('"', "'")).strip().lower()

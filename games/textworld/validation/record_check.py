@@ -1,9 +1,10 @@
-"""Checks that TextWorld's record of a game (`.json`) agrees with the compiled game (`.z8`), its rules and itself.
+"""Check that TextWorld's record of a game (`.json`) agrees with the compiled game (`.z8`), the rules and itself.
 
-This serves foreign files, which carry no hash. The record is compiled again and must give the same story, byte for
-byte except for the date; that covers names, texts, objective, rewards, conditions and nearly all facts. The rest is
-checked one by one: the rules must be TextWorld's own, the actions of quests must be instances of them, and the facts
-that the compiler omits must follow from the others.
+This check is for foreign games. These are games that this project did not make, so they carry no hash. The record is
+compiled again and must give the same story, byte for byte except for the date. This comparison covers names, texts,
+objective, rewards, conditions and nearly all facts. The rest is checked separately: (1) the rules must be those of
+TextWorld, (2) the actions of quests must be instances of the rules, and (3) the facts that the compiler omits must
+follow from the other facts.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
     from textworld.generator import Game
 
 Fact = tuple[str, ...]
-"""A predicate and its arguments."""
+"""A predicate followed by its arguments."""
 
 
 def find_damage(story: Path) -> str:
-    """Return why the record beside `story` is not what the story was compiled from, or ''."""
+    """Return why `story` and the record beside it disagree, or '' if they agree."""
     from textworld.generator import Game
 
     with rules_parsed_once():
@@ -34,7 +35,7 @@ def find_damage(story: Path) -> str:
 
 
 def _check_rules(game: Game) -> str:
-    """The record's rules must be those of the installed TextWorld, in any order."""
+    """Return '' if the record has the rules of the installed TextWorld, in any order. Otherwise return the reason."""
     import textworld
 
     def lines(texts: Iterable[str]) -> list[str]:
@@ -48,7 +49,10 @@ def _check_rules(game: Game) -> str:
 
 
 def _check_actions(game: Game) -> str:
-    """Every action of a quest must be an instance of its rule with things of this game."""
+    """Return '' if every action of a quest is an instance of its rule with things of this game.
+
+    Otherwise return the reason.
+    """
     types = {key: info.type for key, info in game.infos.items()}
     known = types.keys() | {v.name for fact in game.world.facts for v in fact.arguments}
     for quest in game.quests:
@@ -67,7 +71,10 @@ def _check_actions(game: Game) -> str:
 
 
 def _check_facts(game: Game) -> str:
-    """The three kinds of facts that the story lacks must follow from the others: free ways, slots, ingredients."""
+    """Return '' if the facts that the story lacks follow from the others. Otherwise return the reason.
+
+    The story lacks three kinds of facts: which ways are free, the slots of the inventory, and the ingredients.
+    """
     facts = {(fact.name, *(v.name for v in fact.arguments)) for fact in game.world.facts}
     if {fact[1:] for fact in facts if fact[0] == "free" and len(fact) == 3} != _free_ways(facts):
         return "which ways are free does not follow from its doors"
@@ -90,7 +97,7 @@ def _free_ways(facts: set[Fact]) -> set[Fact]:
 
 
 def _check_story(game: Game, story: Path) -> str:
-    """The record must compile to the same story, except for the date."""
+    """Return '' if the record compiles to the same story, except for the date. Otherwise return the reason."""
     from textworld.generator import CouldNotCompileGameError
     from textworld.generator.inform7 import compile_inform7_game, generate_inform7_source
 
