@@ -1,7 +1,7 @@
 """An engine that plays any Z-machine story with Jericho's interpreter. TextWorld's record of the game is not needed.
 
-Jericho contains special code for some well-known stories and for TextWorld's games. Only for these supported stories
-does it compute a score and detect the end. The engine therefore obtains its values as follows:
+Jericho contains special code for some well-known stories and for TextWorld's games. It computes a score and detects the
+end only for these supported stories. The engine therefore obtains its values as follows:
 
     score                For supported stories, Jericho's score. For other stories of versions 1 to 3 that keep a score,
                          the second global variable, as in the Z-machine standard. Otherwise 0.
