@@ -56,7 +56,7 @@ INFOS = ("inventory", "description", "policy_commands", "intermediate_reward")
 class Engine(Protocol):
     """Plays one game, one episode at a time.
 
-    Callers must only send commands that the filter in `command_filter.py` let through.
+    Callers must send only commands that have passed a filter (`command_filter.py`).
     """
 
     @property
@@ -98,7 +98,7 @@ def intermediate_reward(before: Sequence[Any] | None, after: Sequence[Any] | Non
     `before` and `after` are the winning policies before and after the command, or None if TextWorld has none. The
     reward is 1 if the command shortened the policy, 0 if the length did not change, and -1 if the policy became longer.
     A command that wins the game earns 1, and a command that loses it earns -1. If `before` is None, the reward is 0.
-    If only `after` is None, the reward is -1, where TextWorld itself raises TypeError.
+    If only `after` is None, the reward is -1. TextWorld itself raises TypeError in this case.
     """
     if won or lost:
         return 1 if won else -1
