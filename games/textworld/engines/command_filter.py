@@ -1,31 +1,34 @@
-r"""Filters that decide which commands reach an interpreter. A command that a filter stops costs a turn.
+r"""Filters that decide which commands reach an interpreter. A command that is stopped still costs the agent a turn.
 
-The interpreter is a C program that trusts its input: some texts hang it forever, some write files, some show
-or change hidden state, and some change the game but not TextWorld's record of it, so that all later admissible
-commands are wrong. `CommandFilter` therefore passes only what is known to be safe:
+The interpreter is a C program that trusts its input. Some texts hang the interpreter forever, some write files, and
+some show or change hidden state. Others change the game without changing TextWorld's record of the game (its facts and
+quests), so that all later admissible commands are wrong. `CommandFilter` therefore passes only commands that are known
+to be safe:
 
     command                                               result
     ----------------------------------------------------  --------------------------------------------------
     blanks and newlines at both ends                      trimmed
-    empty; over 100 characters                            stopped
-    control characters, newline, NUL, backslash           stopped (the last two hang the interpreter)
+    empty, or over 100 characters                         stopped
+    control characters, newline, NUL, backslash           stopped (NUL and backslash hang the interpreter)
     anything but ASCII letters, digits, blank, - and '    stopped (`a. b` and `a, b` are several sentences)
     then, and, all, everything, each, every, both,        stopped (several actions in one turn), unless the
       except, but                                           whole command is admissible
-    n, s, e, w, north...; l; i, inv; x, look at           replaced by go north, look, inventory, examine
+    n, s, e, w, north..., l, i, inv, x, look at           replaced by the full form, such as go north, look,
+                                                            inventory or examine
     go, look, inventory, prepare meal, ...                must match word for word (`go bed` is another action)
-    a verb of the game's own rules, then any words        passes: take, open, put, insert, unlock, eat, ...; also
-                                                            `take it`, `open the old chest`, unknown nouns
-    an answer to a question (Which do you mean, the       stopped: a reply such as `the old key` or `yes` begins
-      old key or the new key?)                              with no verb; `take old key` passes
-    goal, help, score, wait                               passes: they print something or do nothing
-    every other verb: get, pick up, enter, quit,          stopped: some break the record (`get X`), some are
+    a verb of the game's own rules, then any words        passes. Such verbs are take, open, put, insert, unlock,
+                                                            eat, ... `take it`, `open the old chest` and unknown
+                                                            nouns pass too
+    an answer to a question (Which do you mean, the       stopped, because a reply such as `the old key` or
+      old key or the new key?)                              `yes` has no verb. `take old key` passes
+    goal, help, score, wait                               passes, because these only print text or do nothing
+    every other verb: get, pick up, enter, quit,          stopped. Some break the record (`get X`), some are
       restart, restore, save, script, undo, again, oops,    meta-verbs (`tw-...`, `print_state`, `restrict
-      brief, notify, version, verify, tw-...                commands`), none is needed
+      brief, notify, version, verify, tw-...                commands`), and none of them is needed
 
-`FreeTextFilter`, for stories without TextWorld's record, checks the characters in the same way and stops the
-meta-verbs (`META`), also after `then` or `and`. All other words pass: what they do is unknown, so these stories run
-in a child process. The environment itself rejects commands after the end.
+`FreeTextFilter` is for stories without a record from TextWorld. It checks the characters in the same way and stops the
+meta-verbs (`META`), also after `then` or `and`. All other words pass. The effects of these words are unknown, so such
+stories run in a child process. Commands after the end of a game are rejected by the environment, not by a filter.
 """
 
 from __future__ import annotations
@@ -35,7 +38,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 LIMIT = 100
-"""Characters; the interpreter cuts at about 198 bytes and Inform's own buffer is shorter."""
+"""The maximum length of a command in characters. The interpreter truncates commands at about 198 bytes, and the buffer
+of Inform, the system in which TextWorld's games are written, is shorter."""
 PLAIN = re.compile(r"[A-Za-z0-9' -]+")
 SEVERAL = frozenset(("then", "and", "all", "everything", "each", "every", "both", "except", "but"))
 HARMLESS = frozenset(("goal", "help", "score", "wait"))
@@ -57,29 +61,29 @@ trace actions routines messages timers daemons changes tree scope purloin abstra
 rules test showme relations responses print_state restrict
 """
 META = frozenset(_META.split())
-"""Verbs that use files; that end the episode or go back; that change the output; that debug Inform or TextWorld."""
+"""Verbs that access files, end the episode, undo turns, change the output format, or debug Inform or TextWorld."""
 JOINTS = re.compile(r"\b(?:then|and)\b")
 NO_VERB = "That's not a verb I recognise."
 NO_SENSE = "I didn't understand that sentence."
-"""The interpreter's own words, so that a stopped command reads like one that was not understood."""
+"""The replies to stopped commands. They are the interpreter's own replies to commands that it does not understand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The result of a filter: exactly one of `command` and `reason` is not None."""
+    """The result of a filter. If the command passes, `reason` is None. If it is stopped, `command` is None."""
 
     command: str | None = None
     """The text to send to the interpreter."""
     reason: str | None = None
-    """Why the command is stopped, for people."""
+    """A message for the user that says why the command is stopped."""
     reply: str = ""
-    """The game's text in place of the interpreter's."""
+    """The text that replaces the interpreter's reply if the command is stopped."""
 
 
 class CommandFilter:
     """Filters the commands of one TextWorld game.
 
-    `templates` are the commands of its rules: `go east`, `take {o} from {c}`.
+    `templates` are the command templates of the game's rules, such as `go east` or `take {o} from {c}`.
     """
 
     def __init__(self, templates: Iterable[str]) -> None:
@@ -88,7 +92,7 @@ class CommandFilter:
         self._exact = {template for template in templates if "{" not in template} | HARMLESS
 
     def check(self, command: str, admissible: Collection[str]) -> Verdict:
-        """Check one command, where `admissible` are the commands that are admissible now."""
+        """Check one command. `admissible` lists the commands that are admissible in the current state."""
         text = command.strip(" \t\r\n")
         reason = _malformed(text)
         if reason is not None:
@@ -107,17 +111,17 @@ class CommandFilter:
         return Verdict(reason="not a command of this game", reply=NO_SENSE if known else NO_VERB)
 
     def may_pass(self, command: str) -> bool:
-        """Return whether this exact text can pass in some state of the game; checks commands read from files."""
+        """Return whether `command` can pass unchanged in some state of the game. Checks commands loaded from files."""
         if _malformed(command) is not None or "then" in command.split():
             return False
         return command in self._exact or command.split()[0] in self._open
 
 
 class FreeTextFilter:
-    """Filters the commands of a story without TextWorld's record, by their words alone."""
+    """Filters the commands of a story that has no record from TextWorld. Only the words of a command are checked."""
 
     def check(self, command: str, admissible: Collection[str]) -> Verdict:
-        """Check one command; `admissible` makes no difference."""
+        """Check one command. `admissible` is ignored."""
         text = command.strip(" \t\r\n")
         reason = _malformed(text)
         if reason is not None:
@@ -130,7 +134,7 @@ class FreeTextFilter:
 
 
 def _malformed(text: str) -> str | None:
-    """Return what is wrong with the characters of `text`, or None."""
+    """Return a description of what is wrong with the characters of `text`, or None if nothing is."""
     if not text:
         return "an empty command"
     if len(text) > LIMIT:

@@ -1,16 +1,21 @@
-"""Any Z-machine story without TextWorld's record, played by Jericho's interpreter.
+"""An engine that plays any Z-machine story with Jericho's interpreter. TextWorld's record of the game is not needed.
 
-    score                the game's own where Jericho knows the game, in TextWorld's games, and by the standard in
-                         stories of versions 1 to 3 that keep one (the second global variable); otherwise 0
-    max_score            where Jericho knows the game and in TextWorld's games; otherwise 0
-    won, lost            where Jericho knows the game; otherwise by Inform's closing line `*** You have won ***`
-                         followed by the question about RESTART; an end without "won" is lost
-    walkthrough          where Jericho has one
-    admissible_commands  the usual commands (`USUAL`) whose word is in the story's dictionary
+Jericho contains special code for some well-known stories and for TextWorld's games. It computes a score and detects the
+end only for these supported stories. The engine therefore obtains its values as follows:
 
-Every episode draws the same random numbers (with the seed of Jericho's walkthrough where there is one). Jericho's
-search for valid actions is not used: it knows 57 stories only, none of which can be shipped, needs a language model of
-spaCy and a pool of processes, and tries hundreds of commands at every turn.
+    score                For supported stories, Jericho's score. For other stories of versions 1 to 3 that keep a score,
+                         the second global variable, as in the Z-machine standard. Otherwise 0.
+    max_score            For supported stories, Jericho's maximum. Otherwise 0.
+    won, lost            For supported stories, as detected by Jericho. Every story also ends at a closing line such as
+                         `*** You have won ***`, if Inform's question about RESTART follows. The line counts as a win if
+                         it contains "won", "win", "victory" or "the end". Otherwise it counts as a loss.
+    walkthrough          Jericho's walkthrough if there is one. Otherwise empty.
+    admissible_commands  The common commands (`USUAL`) that are in the story's dictionary.
+
+Every episode draws the same random numbers. The seed is that of Jericho's walkthrough if there is one.
+
+Jericho's search for valid actions is not used, for three reasons. It supports only 57 stories, none of which can be
+shipped. It needs a spaCy language model and a pool of processes. It tries hundreds of commands at every turn.
 """
 
 from __future__ import annotations
@@ -29,16 +34,18 @@ SEED = 1
 COMPASS = ("north", "south", "east", "west", "northeast", "northwest", "southeast", "southwest")
 USUAL = (*COMPASS, "up", "down", "in", "out", "look", "inventory", "wait")
 BANNER = "$$$$$$$$ \\$$$$$$$ \n"
-"""In the opening of every TextWorld game. Jericho reads its score only where the file's name begins with `tw-`."""
+"""A part of the opening of every TextWorld game. Jericho reads the score of a TextWorld game only if the file's name
+begins with `tw-`."""
 STATUS = re.compile(r"\A>?[^\n]*\s(?:Score: *-?\d+ +Moves: *\d+|Time: *\d+:\d+ *[ap]m)\s*\n", re.IGNORECASE)
 PROMPT = re.compile(r"(?:\A|\n)>(?:\s{8,}[^\n]*)?\s*\Z")
-"""The next prompt and, after blanks, a status line; Jericho removes both from the stories that it knows."""
+"""Matches the next prompt, and a status line that may follow the prompt after blanks. Jericho removes both from the
+stories that it supports."""
 CLOSING = re.compile(r"^ *\*\*\* *([^*\n]+?) *\*\*\* *$(?=[\s\S]*\brestart\b)", re.MULTILINE | re.IGNORECASE)
 WINNING = re.compile(r"\b(?:won|win|victory|the end)\b", re.IGNORECASE)
 
 
 class JerichoEngine:
-    """One interpreter for one episode of `story` at a time; run it in a child process."""
+    """Plays `story`, one episode at a time. Use this engine in a child process, because a story can crash it."""
 
     def __init__(self, story: Path, infos: Sequence[str] = ()) -> None:
         if infos:
@@ -83,8 +90,9 @@ class JerichoEngine:
     def _load(self) -> str:
         """Load the story and return its opening text.
 
-        The interpreter derives the kind of game from the file's name, so it gets a copy under a name of our choice. It
-        opens that copy again at every reset, and exits the process where the copy is missing.
+        The interpreter derives the kind of game from the file's name, so the story is copied to a file with a suitable
+        name. This copy must exist until `close`: the interpreter opens it again at every reset, and exits the process
+        if it is missing.
         """
         from jericho import FrotzEnv, UnsupportedGameWarning
 
@@ -106,7 +114,7 @@ class JerichoEngine:
             raise GameError(f"{self._story}: the story prints characters that cannot be decoded") from None
 
     def _in_dictionary(self) -> tuple[str, ...]:
-        """Return the usual commands whose word is in the dictionary; all of them where none is."""
+        """Return the commands of `USUAL` that are in the story's dictionary, or all of `USUAL` if none is."""
         words = {entry.word for entry in self._env.get_dictionary()}
         length = 6 if self._data[0] <= 3 else 9
         return tuple(sorted(word for word in USUAL if word[:length] in words)) or tuple(sorted(USUAL))
@@ -128,7 +136,11 @@ class JerichoEngine:
         )
 
     def _header_score(self) -> int:
-        """Return the second global variable: by the standard, the score of a story up to version 3 without a clock."""
+        """Return the score from the story's memory, or 0 if there is none.
+
+        By the Z-machine standard, the second global variable is the score in stories of versions 1 to 3, unless the
+        story shows the time of day in place of a score.
+        """
         if self._data[0] > 3 or self._data[1] & 2:
             return 0
         memory, at = self._env.get_state()[0], int.from_bytes(self._data[12:14], "big") + 2

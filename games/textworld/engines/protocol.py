@@ -1,4 +1,4 @@
-"""The interface of an engine, which plays one TextWorld game, one episode at a time, and the types it returns."""
+"""The interface of engines and the types that engines return. An engine plays the episodes of one text game."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineResponse:
-    """The response of a game to its start or to one command; texts are stripped at both ends.
+    """The response of a game at the start of an episode or after one command.
 
-    `policy_commands` and the fields after it are None where they were not asked for.
+    All texts are stripped of whitespace at both ends. `policy_commands` and the fields after it are None unless they
+    were requested.
     """
 
     text: str
@@ -20,59 +21,66 @@ class EngineResponse:
     won: bool = False
     lost: bool = False
     admissible_commands: tuple[str, ...] = ()
-    """Sorted; TextWorld lists some after the end too."""
+    """The admissible commands, sorted. TextWorld lists some commands even after the end of a game."""
     policy_commands: tuple[str, ...] | None = None
-    """The commands that win from here, as TextWorld tracks them."""
+    """The commands that win the game from this state, as tracked by TextWorld."""
     intermediate_reward: int | None = None
-    """See `intermediate_reward`."""
+    """1, 0 or -1, as computed by the function `intermediate_reward`."""
     description: str | None = None
     inventory: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GameInfo:
-    """What is constant during a game."""
+    """The properties of a game that are constant during play."""
 
     max_score: int
     objective: str = ""
     walkthrough: tuple[str, ...] = ()
     command_templates: tuple[str, ...] = ()
-    """The commands of its rules: `go east`, `take {o} from {c}`."""
+    """The command templates of the game's rules, such as `go east` or `take {o} from {c}`."""
     verbs: tuple[str, ...] = ()
     entities: tuple[str, ...] = ()
-    """Names of everything: doors, things, rooms, directions."""
+    """The names of all doors, objects, rooms and directions."""
     typed_entities: tuple[tuple[str, str], ...] = ()
-    """The named things with the letter of their type, as in `command_templates`: `("antique trunk", "c")`."""
+    """The name and the type letter of each entity, such as `("antique trunk", "c")`. `command_templates` uses the same
+    letters."""
 
 
 CONSTANT = ("command_templates", "verbs", "entities", "typed_entities")
-"""The lists of `GameInfo` that `info` holds where they are asked for, by TextWorld's names."""
+"""The fields of `GameInfo` that the environment adds to `info` on request. The names are TextWorld's."""
 INFOS = ("inventory", "description", "policy_commands", "intermediate_reward")
-"""What an engine can be asked for in addition, by TextWorld's names."""
+"""The optional fields of `EngineResponse` that can be requested from an engine. The names are TextWorld's."""
 
 
 class Engine(Protocol):
-    """Plays one game, one episode at a time. Its commands have passed the filter (`command_filter.py`)."""
+    """Plays one game, one episode at a time.
+
+    Callers must send only commands that have passed a filter (`command_filter.py`).
+    """
 
     @property
     def game_info(self) -> GameInfo:
-        """What is constant during the game."""
+        """The properties of the game that are constant during play."""
 
     def reset(self) -> EngineResponse:
-        """Begin an episode. Raises GameError where the game cannot be played (any more)."""
+        """Begin an episode and return the opening response. Raises GameError if the game cannot be played."""
 
     def step(self, command: str) -> EngineResponse:
-        """Play one command; invalid after the end. Raises GameError where the game fails."""
+        """Play one command and return its response. Must not be called after the end of a game.
+
+        Raises GameError if the game fails.
+        """
 
     def is_cached(self, command: str) -> bool:
-        """Return whether the response to this command is known, so that it needs neither filter nor interpreter."""
+        """Return whether the response to `command` is cached. Such a command needs no filter and no interpreter."""
 
     def close(self) -> None:
-        """Free all resources; a second call does nothing, and `reset` allocates them again."""
+        """Free all resources. A second call does nothing. `reset` allocates the resources again."""
 
 
 def game_info(game: Any) -> GameInfo:
-    """Return the constant part of a TextWorld `Game`."""
+    """Return the constant properties of `game`, which is a TextWorld `Game`."""
     return GameInfo(
         max_score=int(game.max_score),
         objective=game.objective,
@@ -85,10 +93,12 @@ def game_info(game: Any) -> GameInfo:
 
 
 def intermediate_reward(before: Sequence[Any] | None, after: Sequence[Any] | None, *, won: bool, lost: bool) -> int:
-    """Return 1, 0 or -1: the command shortened the winning policy, kept its length or made it longer.
+    """Return the intermediate reward of a command.
 
-    The policies before and after the command are None where TextWorld knows none. TextWorld itself raises TypeError
-    where `after` is None; here the result is -1.
+    `before` and `after` are the winning policies before and after the command, or None if TextWorld has none. The
+    reward is 1 if the command shortened the policy, 0 if the length did not change, and -1 if the policy became longer.
+    A command that wins the game earns 1, and a command that loses it earns -1. If `before` is None, the reward is 0.
+    If only `after` is None, the reward is -1. TextWorld itself raises TypeError in this case.
     """
     if won or lost:
         return 1 if won else -1

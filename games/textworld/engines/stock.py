@@ -1,4 +1,4 @@
-"""TextWorld's own environment as an engine, without a cache: the reference for all other engines."""
+"""An engine that plays TextWorld's own environment without a cache. It is the reference for all other engines."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from games.textworld.upstream.start import silence_jericho, start, winning_polic
 
 
 class StockEngine:
-    """One TextWorld environment for one episode at a time.
+    """Plays one TextWorld environment, one episode at a time.
 
-    `story` is a `.z8` file whose name begins with `tw-`, with its record (`.json`) beside it; `infos` are names of
-    `protocol.INFOS`. `fast` starts the environment without the work that TextWorld repeats (`upstream/start.py`).
-    Raises GameError where TextWorld cannot read the two files.
+    `story` is a `.z8` file whose name begins with `tw-`. The game's record, a `.json` file of the same name, must lie
+    beside it. `infos` are names from `protocol.INFOS`. If `fast` is true, the environment starts without the work that
+    TextWorld repeats needlessly (`upstream/start.py`). Raises GameError if TextWorld cannot read the two files.
     """
 
     def __init__(self, story: Path, infos: Sequence[str] = (), *, fast: bool = False) -> None:
@@ -47,7 +47,7 @@ class StockEngine:
 
     def _load(self) -> Any:
         infos = {"admissible_commands", *self._infos}
-        if "intermediate_reward" in infos:  # computed from the policy: TextWorld's own raises where none is left
+        if "intermediate_reward" in infos:  # computed here, because TextWorld raises without a policy
             infos = infos - {"intermediate_reward"} | {"policy_commands"}
         with self._game_errors("cannot read this game"):
             self._env = start(self._story, infos, fast=self._fast)
@@ -55,7 +55,7 @@ class StockEngine:
 
     @contextlib.contextmanager
     def _game_errors(self, what: str) -> Iterator[None]:
-        """Turn what TextWorld raises on malformed game files into a GameError in one line."""
+        """Convert the exceptions that TextWorld raises for malformed game files to a GameError of one line."""
         silence_jericho()
         try:
             yield

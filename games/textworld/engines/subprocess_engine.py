@@ -1,9 +1,11 @@
 """An engine that runs another engine in a child process, so that a broken game file cannot harm this process.
 
-Parent and child exchange JSON messages over a pipe. Loading and every command have a time limit. A child that crashes,
-hangs or sends invalid JSON is killed: `step` raises GameError in one line, and the next `reset` starts a new child. The
-child works in an empty folder that is deleted with it, and cannot write large files. This is no sandbox against
-malice: the child has the rights of the user.
+Parent and child exchange JSON messages over a pipe. Loading and every command have a time limit. If the child crashes,
+hangs or sends invalid JSON, it is killed and the call raises a GameError of one line. The next `reset` starts a new
+child.
+
+The child works in an empty temporary folder and cannot write large files. The folder is deleted when the child ends.
+This is not a sandbox against malicious code, because the child has the rights of the user.
 """
 
 from __future__ import annotations
@@ -27,18 +29,20 @@ INNER = {
     "cached": "games.textworld.transitions.cache:engine",
     "jericho": "games.textworld.engines.jericho:JerichoEngine",
 }
-"""Name -> the engine: `cached` and `stock` play TextWorld's games, `jericho` plays other stories."""
+"""The location of each engine by its name. `cached` and `stock` play TextWorld's games, `jericho` plays other
+Z-machine stories."""
 COMMAND_SECONDS = 20.0
 LOADING_SECONDS = 120.0
 MAX_ANSWER = 16_000_000
-"""Bytes of one response; some faulty games print endlessly."""
+"""The maximum size of one response in bytes. Some faulty games print endlessly."""
 MAX_MEMORY = 4_000_000_000
 MAX_FILE = 32_000_000
-"""Limits of a child: bytes of memory, and of one file; the interpreter copies its own library (3 MB)."""
+"""The limits of a child process, in bytes. `MAX_FILE` applies to each file that the child writes. The interpreter must
+be able to copy its own library, a file of 3 MB."""
 
 
 def inner_engine(name: str, story: Path, infos: Sequence[str]) -> Engine:
-    """Create the engine `name` of `INNER` for `story`, in this process."""
+    """Create an engine for `story` in this process. `name` is a key of `INNER`."""
     module, _, factory = INNER[name].partition(":")
     engine: Engine = getattr(importlib.import_module(module), factory)(story, infos)
     return engine
@@ -47,7 +51,8 @@ def inner_engine(name: str, story: Path, infos: Sequence[str]) -> Engine:
 class SubprocessEngine:
     """Plays `story` with the engine `inner` in a child process.
 
-    Raises GameError where loading takes more than `loading` seconds of wall time, or a command more than `seconds`.
+    `loading` and `seconds` are the limits of wall time, in seconds, for loading the game and for each command.
+    A GameError is raised if a limit is exceeded.
     """
 
     def __init__(
@@ -92,7 +97,7 @@ class SubprocessEngine:
         return self._request(self._job, "while it is loaded", self._loading)
 
     def _request(self, job: dict[str, Any], when: str, seconds: float) -> dict[str, Any]:
-        """Return the child's result. On any failure, and on an interrupt, kill the child."""
+        """Send `job` to the child and return its result. Kill the child after any failure and after an interrupt."""
         assert self._process is not None
         succeeded = False
         try:
@@ -109,18 +114,18 @@ class SubprocessEngine:
 
 
 class _ChildError(Exception):
-    """A failure of the child; its message continues `the game`."""
+    """A failure of the child process. The message is a predicate whose subject is "the game"."""
 
 
 class _GameProcess:
-    """A child process in an empty folder."""
+    """A child process that works in an empty temporary folder."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="actde-game-", ignore_cleanup_errors=True)
         self.child = Child(serve, stdout=DEVNULL, stderr=DEVNULL, cwd=self._folder.name, start_new_session=True)
 
     def request(self, job: dict[str, Any], seconds: float) -> dict[str, Any]:
-        """Send one object and receive one, within `seconds`."""
+        """Send `job` and return the reply, which must begin to arrive within `seconds`."""
         try:
             self.child.connection.send_bytes(json.dumps(job).encode())
             if not self.child.connection.poll(seconds):
@@ -128,7 +133,7 @@ class _GameProcess:
             reply = json.loads(self.child.connection.recv_bytes(MAX_ANSWER))
         except (EOFError, ConnectionError):
             raise _ChildError(f"crashed its interpreter ({self.child.why_it_ended()})") from None
-        except OSError:  # a longer response than MAX_ANSWER
+        except OSError:  # the response is longer than MAX_ANSWER
             raise _ChildError("prints endlessly") from None
         except (ValueError, RecursionError):
             raise _ChildError("sends invalid data") from None
@@ -137,13 +142,13 @@ class _GameProcess:
         return reply
 
     def kill(self) -> None:
-        """Kill the process if it runs, and delete its folder."""
+        """Kill the process if it is running, and delete its folder."""
         self.child.end()
         self._folder.cleanup()
 
 
 def serve(connection: Connection) -> None:
-    """Run the child: load the game of the first message, then reply to each further message until the parent ends."""
+    """Run in the child process. Load the game of the first message, then answer messages until the pipe closes."""
     _limit_resources()
     engine: Engine | None = None
     while True:
@@ -173,5 +178,5 @@ def _limit_resources() -> None:
 
 
 def _tuples(value: Any) -> Any:
-    """Turn all lists of JSON back into tuples."""
+    """Convert all lists in `value` to tuples, because JSON turns tuples into lists."""
     return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -1,12 +1,17 @@
-"""The transition cache of a process: one graph for each game and set of infos, within a budget of memory.
+"""The transition cache of a process.
 
-Options are environment variables, so that child processes have them too:
+The cache holds one transition graph (`graph.py`) for each game and set of infos, and limits their total memory.
+"Infos" are the optional values that an engine returns with each response (`protocol.INFOS`).
 
-    ACTDE_MEMORY   the budget in MB (default 1024); least recently used entries are evicted first
-    ACTDE_AUDIT    the fraction of episodes that are replayed in TextWorld's own environment (default 0)
-    ACTDE_STATES   `read` (default): opening a game reads the transitions that `generate --crawl` stored beside it, or
-                   another process in the cache folder; `share`: also writes new transitions to the cache folder when
-                   the process ends; `off`: neither
+Options are environment variables, so that child processes inherit them:
+
+    ACTDE_MEMORY   The memory budget in MB (default 1024). Least recently used entries are evicted first.
+    ACTDE_AUDIT    The fraction of episodes that TextWorld's own environment also plays, for comparison (default 0).
+    ACTDE_STATES   `read` (default): opening a game loads stored transitions, both those that `generate --crawl` wrote
+                   beside the game and those that other processes wrote to the cache folder.
+                   `share`: the same as `read`. In addition, the transitions are written to the cache folder when the
+                   process ends.
+                   `off`: transitions are neither loaded nor written.
 """
 
 from __future__ import annotations
@@ -31,11 +36,12 @@ BUDGET, AUDIT, STATES = "ACTDE_MEMORY", "ACTDE_AUDIT", "ACTDE_STATES"
 CHOICES = ("read", "share", "off")
 DEFAULT_MB = 1024
 EVICTION_INTERVAL, EVICTION_TARGET = 256, 0.75
-"""Eviction runs every so many cache misses and shrinks the cache to this fraction of its budget."""
+"""The budget is checked every `EVICTION_INTERVAL` cache misses. A cache above its budget is shrunk to the fraction
+`EVICTION_TARGET` of the budget."""
 
 
 class TransitionCache:
-    """The graphs of a process."""
+    """Holds the transition graphs of a process."""
 
     def __init__(self) -> None:
         self._graphs: dict[tuple[str, tuple[str, ...]], TransitionGraph] = {}
@@ -43,7 +49,7 @@ class TransitionCache:
         self._episodes = 0
 
     def engine(self, story: Path, infos: Sequence[str] = ()) -> CachedEngine:
-        """Return an engine for `story`; all engines of the same files and infos share a graph."""
+        """Return an engine for `story`. Engines with the same game files and the same infos share a graph."""
         digest = files_hash(story)
         key = (digest, tuple(infos))
         with self._lock:
@@ -66,7 +72,10 @@ class TransitionCache:
             persistence.save(graph, digest, persistence.in_cache(digest, infos))
 
     def _is_audited(self) -> bool:
-        """Return whether the next episode is audited: every 1/share-th over all games, the first of them early."""
+        """Return whether the next episode is audited.
+
+        One in every 1/share episodes is audited, counted over all games. The first audit comes after half that number.
+        """
         share = audit_share()
         with self._lock:
             self._episodes += 1
@@ -84,10 +93,10 @@ class TransitionCache:
             self._evict(graphs, budget, used)
 
     def _evict(self, graphs: Sequence[TransitionGraph], budget: int, used: int) -> None:
-        """Evict the least recently used nodes, and then the graphs that are unused and hold their root only."""
+        """Evict the least recently used nodes, then remove every unused graph that has no node except its root."""
         fixed = GRAPH_BYTES * len(graphs)
         stamps = sorted(((n.stamp, n.size) for g in graphs for n in list(g.nodes.values())), reverse=True)
-        # edges are evicted with their nodes: this is the share of the nodes in all that can be evicted
+        # Edges are evicted with their nodes. This is the fraction of the evictable bytes that belongs to nodes.
         node_share = sum(size for _, size in stamps) / max(1, used - fixed)
         left, stamp = max(0, EVICTION_TARGET * budget - fixed) * node_share, 0
         for stamp, size in stamps:  # noqa: B007
@@ -107,12 +116,12 @@ atexit.register(PROCESS_CACHE.save)
 
 
 def engine(story: Path, infos: Sequence[str] = ()) -> Engine:
-    """Return an engine over the cache of this process."""
+    """Return an engine for `story` that uses the cache of this process."""
     return PROCESS_CACHE.engine(story, infos)
 
 
 def budget_bytes() -> int:
-    """Return the budget; raises GameError where ACTDE_MEMORY is no number of MB."""
+    """Return the memory budget in bytes. Raises GameError if ACTDE_MEMORY is not a valid number of MB."""
     text = os.environ.get(BUDGET, "") or str(DEFAULT_MB)
     if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
         raise GameError(f"{BUDGET}={text}: expected a whole number of MB from 1 to 1000000")
@@ -120,7 +129,7 @@ def budget_bytes() -> int:
 
 
 def states_choice() -> str:
-    """Return the value of ACTDE_STATES; raises GameError where it is none of the choices."""
+    """Return the value of ACTDE_STATES. Raises GameError if the value is not in `CHOICES`."""
     text = os.environ.get(STATES, "") or CHOICES[0]
     if text not in CHOICES:
         raise GameError(f"{STATES}={text}: expected one of {', '.join(CHOICES)}")
@@ -128,7 +137,7 @@ def states_choice() -> str:
 
 
 def audit_share() -> float:
-    """Return the fraction of episodes to audit; raises GameError where ACTDE_AUDIT is no number from 0 to 1."""
+    """Return the fraction of episodes to audit. Raises GameError if ACTDE_AUDIT is not a number from 0 to 1."""
     text = os.environ.get(AUDIT, "") or "0"
     try:
         share = float(text)

@@ -1,4 +1,7 @@
-"""Find all states of a small game ahead of time: all admissible commands in all nodes, breadth first."""
+"""Fill the transition graph of a small game ahead of time.
+
+The crawl is a breadth-first search that plays every admissible command in every state.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from games.textworld.transitions import persistence
 from games.textworld.transitions.graph import TransitionGraph
 
 STATES = 5_000
-"""The number of states from which a game counts as too large."""
+"""The default maximum number of states. The crawl of a game with more states stops early."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,15 +22,15 @@ class Crawled:
     """The result of a crawl."""
 
     states: int
-    """Different states in which the game goes on."""
+    """The number of distinct states found, without those in which the game is over."""
     answers: int
-    """Commands answered."""
+    """The number of commands whose responses were stored, summed over all states."""
     complete: bool
-    """Whether every admissible command is answered in every state."""
+    """Whether the response to every admissible command in every state is stored."""
 
 
 def crawl_file(story: Path, limit: int = STATES) -> Crawled:
-    """Crawl a game and write its transitions beside it, where every process reads them."""
+    """Crawl a game and write its transitions to a file beside the game, which every process loads."""
     graph = TransitionGraph(story, ())
     graph.acquire()
     try:
@@ -39,10 +42,10 @@ def crawl_file(story: Path, limit: int = STATES) -> Crawled:
 
 
 def crawl(graph: TransitionGraph, limit: int = STATES) -> Crawled:
-    """Play every admissible command in every state that can be reached, in at most `limit` states.
+    """Play every admissible command in every reachable state, in at most `limit` states.
 
-    `graph` must be new, with nothing read from a file. A command that leads to a question of the parser is skipped,
-    and the crawl is then not complete.
+    `graph` must be new: it must not contain nodes that were loaded from a file. A command is skipped if the graph
+    cannot store its response, for example because the parser replies with a question. The crawl is then incomplete.
     """
     seen, queue, complete = {graph.root.key}, deque([graph.root]), True
     answers = expanded = 0
@@ -52,7 +55,7 @@ def crawl(graph: TransitionGraph, limit: int = STATES) -> Crawled:
         if expanded > limit:
             return Crawled(states=len(seen), answers=answers, complete=False)
         for command in node.admissible_commands:
-            assert node.state is not None  # as in every graph that was not read from a file
+            assert node.state is not None  # only nodes that were loaded from a file have no state
             edge = graph.expand(node, node.state, command)
             if edge is None:
                 complete = False

@@ -1,9 +1,14 @@
 """An engine that caches every response of a game in a transition graph.
 
-Commands that the graph does not know are played by the interpreter from a state that the node stands for. Commands
-that are not plain, and questions of the parser, depend on more than the node: for them the episode's own commands are
-replayed from the last exact state, and that state is kept until the interpreter waits for a command as usual.
-In an audited episode TextWorld's own environment plays the same commands; one difference ends the use of the graph.
+If the current node has no edge for a command, the interpreter plays the command from the exact state that the node
+stores, and the graph gets a new edge.
+
+The graph does not store responses that depend on more than the node. This is the case if the command is not plain
+(`graph.is_plain`), or if it answers a question of the parser. The interpreter plays such a command from the exact state
+of the episode itself, which is obtained by replaying the episode's commands from its last stored exact state.
+
+In an audited episode, TextWorld's own environment plays the same commands. If any response differs, the graph is
+invalidated, and TextWorld's own environment plays this game from then on.
 """
 
 from __future__ import annotations
@@ -18,10 +23,11 @@ from games.textworld.transitions.nodes import Clock, Edge, EngineState, Node
 
 
 class CachedEngine:
-    """Plays one episode at a time over `graph`, which many engines may share.
+    """Plays one episode at a time with `graph`, which many engines may share.
 
-    `make_stock()` creates TextWorld's own engine, for audits and where the graph is invalid. `is_audited()` is called
-    at each reset: is this episode audited? `on_miss()` is called for every command that the graph does not know.
+    `make_stock()` creates an engine around TextWorld's own environment. The stock engine plays audited episodes, and
+    all episodes once the graph is invalid. `is_audited()` is called at each reset and returns whether to audit the
+    new episode. `on_miss()` is called for every command for which the current node has no edge.
     """
 
     def __init__(
@@ -35,16 +41,17 @@ class CachedEngine:
         self._graph, self._make_stock, self._is_audited, self._on_miss = graph, make_stock, is_audited, on_miss
         self.game_info = graph.game_info
         self.counts = {"hits": 0, "misses": 0, "replayed": 0, "audited": 0}
-        """Steps answered from the graph, steps played by the interpreter, steps replayed, responses compared."""
+        """`hits`: steps answered from the graph. `misses`: steps played by the interpreter. `replayed`: commands played
+        again to restore an exact state. `audited`: responses compared with TextWorld's own."""
         self._node: Node | None = None
         self._exact: EngineState = graph.start
-        """An exact state of this episode, after its first `_exact_at` commands."""
+        """The exact state of this episode after its first `_exact_at` commands."""
         self._exact_at = 0
         self._commands: list[str] = []
         self._moves = 0
         self._stock: Engine | None = None
         self._stock_only = False
-        """Whether the stock engine plays without the graph."""
+        """Whether the stock engine plays alone and the graph is not used."""
         self._closed = False
         graph.acquire()
 
@@ -82,7 +89,7 @@ class CachedEngine:
             self._graph.release()
 
     def _follow(self, edge: Edge, command: str) -> EngineResponse:
-        """Play a command along its edge."""
+        """Move the episode along `edge`, the edge of `command`, and return its response."""
         self._commands.append(command)
         self._moves += edge.turns
         node = self._node = edge.node
@@ -92,13 +99,13 @@ class CachedEngine:
         return edge.response if edge.text_around_turns is None else edge.response_after(self._moves)
 
     def _expand(self, command: str) -> EngineResponse:
-        """Play a command that the graph does not know, and add its edge where the command is plain."""
+        """Play a command for which the current node has no edge. If the command is plain, add the edge."""
         node = self._node
         self.counts["misses"] += 1
         self._on_miss()
         plain = is_plain(command) or (node is not None and command in node.admissible_commands)
         if not plain and self._graph.looks:
-            self._stock_only = True  # for the rest of the episode
+            self._stock_only = True  # until the next reset
             return self._step_with_stock(command)
         if node is not None and plain:
             state = node.state or self._replay()
@@ -109,12 +116,12 @@ class CachedEngine:
                 self._graph.attach_snapshot(node, state)
             edge = self._graph.expand(node, state, command)
             if edge is not None:
-                self.counts["hits"] -= 1  # `_follow` counts a hit, which this was not
+                self.counts["hits"] -= 1  # offsets the hit that `_follow` counts: this step is a miss
                 return self._follow(edge, command)
         return self._play(command)
 
     def _play(self, command: str) -> EngineResponse:
-        """Play a command from the episode's own exact state."""
+        """Play a command from the exact state of this episode, without adding an edge."""
         graph, before = self._graph, self._replay()
         output, after = graph.play(before, command)
         node = None if output.ended else graph.get_or_create_node(after)
@@ -126,7 +133,7 @@ class CachedEngine:
         return response
 
     def _replay(self) -> EngineState:
-        """Return the exact state of this episode, by replaying its commands from the last exact one."""
+        """Return this episode's current exact state, by replaying its commands from the last exact state stored."""
         state = self._exact
         for command in self._commands[self._exact_at :]:
             _, state = self._graph.play(state, command)
@@ -137,7 +144,7 @@ class CachedEngine:
         return state
 
     def _step_with_stock(self, command: str) -> EngineResponse:
-        """Play a command in TextWorld's own environment, and also in the graph if this is an audit."""
+        """Play a command in the stock engine. In an audited episode, compare its response with the graph's."""
         if self._stock is None:
             self._stock = self._make_stock()
             self._stock.reset()
@@ -149,12 +156,12 @@ class CachedEngine:
             return self._stock.step(command)
         edge = None if self._node is None else self._node.edges.get(command)
         ours = self._expand(command) if edge is None else self._follow(edge, command)
-        if self._stock_only:  # `_expand` has played the command in the stock engine
+        if self._stock_only:  # `_expand` has already played the command in the stock engine
             return ours
         return self._audit(ours, self._stock.step(command))
 
     def _audit(self, ours: EngineResponse, theirs: EngineResponse) -> EngineResponse:
-        """Compare with TextWorld's response, which is returned; invalidate the graph on a difference."""
+        """Return `theirs`, TextWorld's response. If `ours` differs from it, invalidate the graph."""
         if self._stock_only:
             return theirs
         self.counts["audited"] += 1

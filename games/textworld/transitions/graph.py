@@ -1,19 +1,26 @@
-"""The transition graph of one game: which node follows from which command, and with which response.
+"""The transition graph of one game. A node is a state of the game, and an edge is a command with its response.
 
-TextWorld is deterministic and draws no random number, so a command in a known state has a known response. But the
-interpreter's memory is never the same twice: it counts turns and keeps remains of the last command. A node is
-therefore identified by
+TextWorld games are deterministic, so a response can be cached by the state and the command. The interpreter's whole
+memory cannot identify a state, because it includes a turn counter and remains of the last command. A node is therefore
+identified by
 
-* the facts of TextWorld's record and the progress of each quest (`games/textworld/upstream/game_state.py`);
-* the score, and which object lies in which in which order (the interpreter's object tree): texts list things in
-  that order;
-* what is on the stack. Only states in which the interpreter waits for a command as at the start are nodes; questions
-  of the parser and the menu at the end are not.
+* the facts and the progress of each quest, as TextWorld's record (the `.json` file of a game) defines them
+  (`games/textworld/upstream/game_state.py`);
+* the score;
+* the interpreter's object tree: texts list things in the order in which the tree stores them;
+* the interpreter's stack.
 
-A node does not identify the number of turns (printed by `score`, which is no plain command, and in the last text of a
-game, where it is inserted) and what pronouns refer to (commands with a pronoun are no plain commands). That nothing
-else matters is not proved but tested: `benchmarks/textworld_exact.py` compares every output with TextWorld's own over
-long play, and audits compare further (`engine.py`).
+A state is a node only if the interpreter waits for a command there, as it does at the start. Questions of the parser
+and the menu at the end of a game are not nodes.
+
+A node does not identify
+
+* the number of turns. Two texts contain this number: the response to `score`, which is not a plain command, and the
+  last text of a game, into which the number is inserted (`Edge.response_after`).
+* the objects that pronouns refer to. Commands with a pronoun are not plain commands.
+
+There is no proof that a response depends on nothing else, but there are two tests. `benchmarks/textworld_exact.py`
+compares every output with TextWorld's own over long play, and audits compare responses during use (`engine.py`).
 """
 
 from __future__ import annotations
@@ -39,32 +46,35 @@ if TYPE_CHECKING:
 
 TURNS = re.compile(r"\bin (\d+) turns?\b")
 NOT_PLAIN = frozenset(("it", "them", "him", "her", "this", "that", "these", "those", "one", "ones", "score"))
-"""Words whose meaning depends on more than the node."""
+"""Words that make the response to a command depend on more than the node."""
 GRAPH_BYTES = 1_100_000
-"""The approximate size of an empty graph."""
+"""The approximate size of an empty graph, in bytes."""
 
 
 def is_plain(command: str) -> bool:
-    """Return whether the response to this command depends on the node alone. Admissible commands are plain too."""
+    """Return whether the command is plain, which means that its response depends on the node alone.
+
+    A command that is admissible in the node is plain too, but this function does not check for that.
+    """
     return NOT_PLAIN.isdisjoint(command.split())
 
 
 class TransitionGraph:
-    """The graph of one game for one set of `infos`, with the interpreter that extends it. Safe for threads."""
+    """The graph of one game for one set of `infos`, with the interpreter that extends the graph. Thread-safe."""
 
     def __init__(self, story: Path, infos: Sequence[str]) -> None:
         self.story, self.infos = story, tuple(infos)
         self._extras = tuple(name for name in ("inventory", "description") if name in infos)
         self.looks = bool(self._extras)
-        """Whether TextWorld runs `look` or `inventory` after every turn, which changes what "it" refers to. The graph
-        does so once per node only, so commands with pronouns are passed to TextWorld's engine."""
+        """Whether TextWorld runs `look` or `inventory` after every turn, which changes what "it" refers to. This class
+        runs them once per node only. Commands with pronouns are therefore passed to TextWorld's own environment."""
         self.lock = threading.RLock()
         self.nodes: dict[bytes, Node] = {}
         self.bytes = GRAPH_BYTES
         self.invalid_reason: str | None = None
-        """Why nothing of this graph may be used any more; None while it is valid."""
+        """Why this graph must not be used any more. None while the graph is valid."""
         self.users = 0
-        """The number of open engines on this graph."""
+        """The number of open engines that use this graph."""
         self._interpreter: Interpreter | None = None
         try:
             game = _load_record(story)
@@ -80,9 +90,11 @@ class TransitionGraph:
         self.opening = self.response_in(root, interpreter.opening, 0)
 
     def expand(self, node: Node, state: EngineState, command: str) -> Edge | None:
-        """Play a plain command in `node`, which stands for `state`, and add the edge.
+        """Play a plain command and return its edge, which is added to `node`.
 
-        Returns None where the command leads to no node.
+        `state` is an exact state of `node`. Return None in two cases, which no edge can represent. (1) The
+        interpreter then waits for something other than a command. (2) The game ends with a text that `_last_edge`
+        rejects.
         """
         with self.lock:
             node = self._restore(node)
@@ -96,7 +108,7 @@ class TransitionGraph:
             return edge
 
     def play(self, state: EngineState, command: str) -> tuple[Output, EngineState]:
-        """Play a command in an exact state; return what was printed and the next state."""
+        """Play a command in an exact state. Return a tuple: (1) the interpreter's output, (2) the next exact state."""
         with self.lock:
             interpreter = self._open()
             interpreter.load(state.snapshot)
@@ -108,7 +120,7 @@ class TransitionGraph:
             return output, EngineState(interpreter.save(), game_state, output.score, output.moves, extras)
 
     def get_or_create_node(self, state: EngineState) -> Node | None:
-        """Return the node of a state; None where the interpreter does not wait for a command."""
+        """Return the node of a state, or None if the interpreter does not wait for a command in this state."""
         with self.lock:
             interpreter = self._open()
             if not interpreter.at_prompt(state.snapshot):
@@ -127,7 +139,7 @@ class TransitionGraph:
             return node
 
     def attach_snapshot(self, node: Node, state: EngineState) -> None:
-        """Store `state` in `node` where it holds no exact state yet."""
+        """Store `state` in `node`, unless the node already has an exact state."""
         with self.lock:
             node = self._restore(node)
             if node.state is None:
@@ -135,7 +147,7 @@ class TransitionGraph:
                 self.bytes += state.snapshot.size
 
     def state_key(self, state: EngineState) -> bytes:
-        """Return the hash that identifies the node of a state (see the module's docstring)."""
+        """Return the hash that identifies the node of a state, as the module's docstring describes."""
         interpreter = self._open()
         parts = (state.game_state.key, interpreter.object_tree(state.snapshot), interpreter.stack(state.snapshot))
         return hashlib.blake2b(b"%d " % state.score + b" ".join(parts), digest_size=16).digest()
@@ -143,7 +155,10 @@ class TransitionGraph:
     def response_to(
         self, before: EngineState, command: str, output: Output, after: EngineState
     ) -> tuple[EngineResponse, EngineState]:
-        """Return the response to a command that was played outside the graph, and the next state with its extras."""
+        """Return the response to `command`, computed without a node of the graph.
+
+        Return a tuple: (1) the response, (2) the state `after`, with its description and inventory filled in.
+        """
         if after.extras is None:
             after = replace(after, extras=self._extras_during(before, command))
         node = self._node(b"", after, after.extras or {})
@@ -154,7 +169,7 @@ class TransitionGraph:
     def response_in(
         self, node: Node, text: str, reward: int, *, won: bool = False, lost: bool = False
     ) -> EngineResponse:
-        """Return the response with this text and intermediate reward that leads to `node`."""
+        """Return a response with the given text, reward and outcome. All other values come from `node`."""
         return EngineResponse(
             text=sys.intern(text.strip()),
             score=node.score,
@@ -168,7 +183,7 @@ class TransitionGraph:
         )
 
     def merge(self, nodes: Mapping[bytes, Node]) -> None:
-        """Add nodes and edges that this graph lacks."""
+        """Copy every node and edge that is not yet in this graph."""
         with self.lock:
             for key, node in nodes.items():
                 if key not in self.nodes:
@@ -183,12 +198,15 @@ class TransitionGraph:
                         self.bytes += edge.size
 
     def acquire(self) -> None:
-        """Count one more engine."""
+        """Increment the number of engines that use this graph."""
         with self.lock:
             self.users += 1
 
     def release(self) -> None:
-        """Count one engine less; without engines the interpreter is freed until it is needed again."""
+        """Decrement the number of engines that use this graph.
+
+        At 0, the interpreter is freed. It is created again when it is needed.
+        """
         with self.lock:
             self.users -= 1
             if self.users == 0 and self._interpreter is not None:
@@ -196,7 +214,7 @@ class TransitionGraph:
                 self._interpreter = None
 
     def evict(self, stamp: int) -> None:
-        """Remove the nodes last used before `stamp`, and the edges that lead to them."""
+        """Remove all nodes last used before `stamp`, except the root, and all edges to the removed nodes."""
         with self.lock:
             evicted = {key for key, node in self.nodes.items() if node.stamp < stamp and node is not self.root}
             for key in evicted:
@@ -207,14 +225,14 @@ class TransitionGraph:
             self.bytes = GRAPH_BYTES + sum(n.size + sum(e.size for e in n.edges.values()) for n in self.nodes.values())
 
     def invalidate(self, reason: str) -> None:
-        """Stop all use of this graph, because a response was wrong."""
+        """Mark this graph as unusable and delete its edges, because a response was wrong."""
         with self.lock:
             self.invalid_reason = reason
             for node in self.nodes.values():
                 node.edges.clear()
 
     def _restore(self, node: Node) -> Node:
-        """Return the graph's node of this state; adds a node that was evicted while an episode was in it."""
+        """Return the graph's node with the key of `node`. If that node was evicted, add `node` again."""
         known = self.nodes.get(node.key)
         if known is None:
             known = self.nodes[node.key] = node
@@ -242,7 +260,11 @@ class TransitionGraph:
         return Edge(self.response_in(target, output.text, reward), target, turns)
 
     def _extras_during(self, before: EngineState, command: str) -> dict[str, str]:
-        """Return description and inventory as printed within the turn of a command after which neither can be."""
+        """Play `command` and return the description and the inventory that the interpreter prints during its turn.
+
+        This is for a command after which the interpreter can print neither, because the game is over or because the
+        parser waits for an answer.
+        """
         interpreter = self._open()
         interpreter.load(before.snapshot)
         interpreter.describe(self._extras)
@@ -250,7 +272,10 @@ class TransitionGraph:
 
 
 def _last_edge(response: EngineResponse, turns: int, moves: int) -> Edge | None:
-    """Return the edge of a command that ends the game; None where its text counts turns in an unknown way."""
+    """Return the edge of a command that ends the game, after `moves` moves in this episode.
+
+    Return None if the text contains several numbers of turns, or a number that does not match `moves`.
+    """
     counts = list(TURNS.finditer(response.text))
     if not counts:
         return Edge(response, None, turns)

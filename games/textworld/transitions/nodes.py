@@ -9,30 +9,33 @@ from games.textworld.upstream.game_state import GameState
 from games.textworld.upstream.interpreter import Snapshot
 
 NODE_BYTES, EDGE_BYTES = 900, 400
-"""Approximate sizes of a node and an edge without their texts."""
+"""The approximate sizes of a node and of an edge in bytes, without their texts."""
 
 
 class Clock:
-    """Counts cache misses over all games; the stamps of nodes order them by their last use."""
+    """Counts the cache misses of all games. Each node stores the count at its last use, for eviction by age."""
 
     now = 0
 
 
 @dataclass(frozen=True, slots=True)
 class EngineState:
-    """The exact state of an episode: of the interpreter and of the record."""
+    """The exact state of an episode.
+
+    It consists of the interpreter's memory (`snapshot`) and the facts and quests of TextWorld's record (`game_state`).
+    """
 
     snapshot: Snapshot
     game_state: GameState
     score: int
     moves: int
     extras: dict[str, str] | None
-    """`description` and `inventory`, where asked for; None where a turn was played and neither was printed since."""
+    """`description` and `inventory`, if they were requested. None if they have not been printed since the last turn."""
 
 
 @dataclass(eq=False, slots=True)
 class Node:
-    """A state of the game."""
+    """A node of the graph, which stands for all exact states with the same key."""
 
     key: bytes
     score: int
@@ -40,14 +43,14 @@ class Node:
     policy_commands: tuple[str, ...] | None
     extras: dict[str, str]
     state: EngineState | None
-    """An exact state that this node stands for; None where the node was read from a file."""
+    """One of the exact states that this node stands for. None if the node comes from a file and has no snapshot yet."""
     edges: dict[str, Edge] = field(default_factory=dict)
     stamp: int = 0
-    """The time of its last use (`Clock`)."""
+    """The value of `Clock.now` when the node was last used."""
 
     @property
     def size(self) -> int:
-        """The approximate number of bytes, without edges."""
+        """The approximate size of the node in bytes, without its edges."""
         texts = sum(map(len, self.extras.values()))
         snapshot = 0 if self.state is None else self.state.snapshot.size
         return NODE_BYTES + texts + snapshot + 8 * len(self.admissible_commands)
@@ -59,14 +62,14 @@ class Edge:
 
     response: EngineResponse
     node: Node | None
-    """The next node; None where the game ends."""
+    """The next node. None if the game ends."""
     turns: int
     """The number of turns that the command takes, 0 or 1."""
     text_around_turns: tuple[str, str] | None = None
-    """At an end whose text contains the number of turns: the text before and after it."""
+    """The text before and after the phrase `in N turns`, if the game ends with such a phrase. Otherwise None."""
 
     def response_after(self, moves: int) -> EngineResponse:
-        """Return the response in an episode of `moves` moves, this one included."""
+        """Return the response as printed in an episode of `moves` moves, this command included."""
         if self.text_around_turns is None:
             return self.response
         before, after = self.text_around_turns
@@ -75,5 +78,5 @@ class Edge:
 
     @property
     def size(self) -> int:
-        """The approximate number of bytes."""
+        """The approximate size of the edge in bytes."""
         return EDGE_BYTES + len(self.response.text)

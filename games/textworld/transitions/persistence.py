@@ -1,11 +1,17 @@
 """Files of transitions that processes share.
 
-`NAME.states` lies beside the game (`generate --crawl`) or in the cache folder `states` under the hash of the
-game's files and the infos. It is gzip over one line of JSON, with the SHA-256 of the rest and what the file belongs to,
-and the rest as JSON: texts once each, and the nodes with their edges. A file is ignored and written again where it is
-damaged, belongs to another game, infos, version of TextWorld or format, or holds a command that the filter would
-stop. Snapshots of the interpreter are not stored: where an unknown command is played in a stored state, the
-episode's commands are replayed once.
+`generate --crawl` writes the file of a game beside the game, as `NAME.states`. All other files are in the cache folder
+`states`, where the name of a file is a hash of the game's files and the infos.
+
+Each file is compressed with gzip and consists of two JSON texts. The first text is one line. It identifies the game,
+the infos, the format and the versions of TextWorld and Jericho, and holds the SHA-256 of the second text. The second
+text lists the distinct strings, and the nodes with their edges.
+
+A file is ignored if it is damaged, if its first line does not match, or if it holds a command that the command filter
+would stop. The next process that saves the same game overwrites such a file.
+
+Snapshots of the interpreter are not stored. If a loaded node has no edge for a command, the episode's commands are
+replayed once to obtain a snapshot.
 """
 
 from __future__ import annotations
@@ -36,18 +42,21 @@ ADVICE = f"free some space, or name a writable folder in the environment variabl
 
 
 def beside(story: Path) -> Path:
-    """Return the path of the transitions of a crawled game."""
+    """Return the path of the file that holds a crawled game's transitions."""
     return story.with_suffix(SUFFIX)
 
 
 def in_cache(digest: str, infos: Sequence[str]) -> Path:
-    """Return the path in the cache folder for a game, by the hash of its files, and infos."""
+    """Return the file's path in the cache folder. `digest` is the hash of the game's files."""
     name = hashlib.sha256(json.dumps([digest, *infos]).encode()).hexdigest()
     return files.cache_folder("states") / f"{name[:32]}{SUFFIX}"
 
 
 def save(graph: TransitionGraph, digest: str, path: Path) -> None:
-    """Add the transitions of `graph` to the file at `path`, and those of the file to `graph`."""
+    """Load the file at `path` into `graph`, then write the combined transitions back to the file.
+
+    If the graph is invalid, do nothing.
+    """
     if graph.invalid_reason is not None:
         return
     with files.disk_errors("write what is remembered of the game", ADVICE), files.file_lock(path.with_suffix(".lock")):
@@ -56,7 +65,7 @@ def save(graph: TransitionGraph, digest: str, path: Path) -> None:
 
 
 def write(graph: TransitionGraph, digest: str, path: Path) -> None:
-    """Replace the file at `path` by the transitions of `graph`."""
+    """Write the transitions of `graph` to the file at `path`, which is replaced."""
     with graph.lock:
         rest = json.dumps(_pack(graph), separators=(",", ":")).encode()
     head = json.dumps({**_header(graph, digest), "sha256": hashlib.sha256(rest).hexdigest()}).encode()
@@ -65,7 +74,7 @@ def write(graph: TransitionGraph, digest: str, path: Path) -> None:
 
 
 def load(graph: TransitionGraph, digest: str, path: Path) -> bool:
-    """Add the transitions in the file at `path` to `graph`; return False, and add none, where it cannot be used."""
+    """Add the transitions in the file at `path` to `graph`. Return False, and add nothing, if the file is unusable."""
     try:
         with gzip.open(path) as file:
             data = file.read(MAX_BYTES + 1)
@@ -83,13 +92,13 @@ def load(graph: TransitionGraph, digest: str, path: Path) -> bool:
 
 
 def _header(graph: TransitionGraph, digest: str) -> dict[str, Any]:
-    """Return what the first line of a usable file holds, beside its hash."""
+    """Return the contents of a usable file's first line, without the SHA-256."""
     versions = [version("textworld"), version("jericho")]
     return {"format": FORMAT, "game": digest, "infos": list(graph.infos), "versions": versions}
 
 
 def _pack(graph: TransitionGraph) -> dict[str, Any]:
-    """Return the graph as JSON: texts by number, nodes in the order of their keys."""
+    """Return the graph as a JSON object. Numbers refer to strings by position. Nodes are sorted by their keys."""
     texts: dict[str, int] = {}
     order = {key: i for i, key in enumerate(sorted(graph.nodes))}
 
@@ -113,7 +122,10 @@ def _pack(graph: TransitionGraph) -> dict[str, Any]:
 
 
 def _unpack(graph: TransitionGraph, data: Any) -> dict[bytes, Node]:
-    """Return the nodes of a file; raises one of the errors that `load` catches where the form is wrong."""
+    """Return the nodes in a file, by key. `data` is the file's second JSON text.
+
+    If the format is wrong, raises one of the exceptions that `load` catches.
+    """
     texts = [sys.intern(_of(str, text)) for text in _of(list, data["texts"])]
     command_filter = CommandFilter(graph.game_info.command_templates)
     commands = {number: text for number, text in enumerate(texts) if command_filter.may_pass(text)}
@@ -122,7 +134,7 @@ def _unpack(graph: TransitionGraph, data: Any) -> dict[bytes, Node]:
         return texts[_of(int, number)]
 
     def command(number: Any) -> str:
-        return commands[_of(int, number)]  # KeyError where the filter would stop it
+        return commands[_of(int, number)]  # raises KeyError if the filter would stop the command
 
     def command_list(numbers: Any) -> tuple[str, ...]:
         return tuple(map(command, _of(list, numbers)))
@@ -174,7 +186,7 @@ def _last_edge(response: Any, turns: Any) -> Edge:
 
 
 def _of(kind: type[T], value: Any) -> T:
-    """Return `value`; raises TypeError where it is not of exactly this type."""
+    """Return `value`. Raises TypeError if its type is not exactly `kind`."""
     if type(value) is not kind:
         raise TypeError(f"expected {kind.__name__}")
     return value

@@ -1,27 +1,33 @@
-"""All code that patches, bypasses or replaces parts of TextWorld and Jericho; nothing else uses their private names.
+"""All code that patches, bypasses or replaces parts of TextWorld and Jericho.
+
+No code outside this folder uses private names of TextWorld or Jericho. "Record" means the `.json` file in which
+TextWorld describes a game: its rules, facts and quests. A "trace" is a line in which the interpreter reports an action.
 
     module            replaces                                               because
     ----------------  -----------------------------------------------------  -----------------------------------------
-    start             parsing the rules at every load; playing `look` and    takes most of the time of loading a game
-                      `inventory` at every step; the order of rule files     and of a step; the order differs by machine
+    start             parsing the rules at every load                        it takes most of the time of loading a game
+                      playing `look` and `inventory` at every step           it takes most of the time of a step
+                      the order in which rule files are read                 the order differs between machines
     compile           Inform 7 with an index and a home folder               the index takes longer than the story
-    fast_chaining     the inner loops of the search for quests               minutes in a world of 20 rooms
-    rule_simulation   compiling and playing a game for its walkthrough       costs as much as compiling the final game
+    fast_chaining     the inner loops of the search for quests               they take minutes in a world of 20 rooms
+    rule_simulation   compiling and playing a game for its walkthrough       it costs as much as the final compilation
     interpreter       Jericho's step, get_state and set_state                they allocate, copy and compute a score
-    rule_matching     State.all_assignments                                  takes most of the time of a step
-    quest_progress    QuestProgression, EventProgression                     mutable, so that states cannot be stored
-    game_state        GameProgression, Inform7Game.detect_action             mutable, so that states cannot be stored
+    rule_matching     State.all_assignments                                  it takes most of the time of a step
+    quest_progress    QuestProgression, EventProgression                     they change in place, and we store states
+    game_state        GameProgression, Inform7Game.detect_action             they change in place, and we store states
 
-None changes a result. All were checked against TextWorld 1.7.0 and Jericho 3.3.1; the tests in
-`tests/games/textworld/upstream/` compare results with the replaced code and fail when its source changes.
+No replacement changes a result. All were checked against TextWorld 1.7.0 and Jericho 3.3.1. The tests in
+`tests/games/textworld/upstream/` compare each result with that of the replaced code, and fail if the source of the
+replaced code changes.
 
-The environment variable ACTDE_ENGINE chooses who plays TextWorld's games, and the keyword `engine` of the environment
-takes precedence:
+The environment variable ACTDE_ENGINE selects the engine that plays TextWorld's games. The keyword argument `engine`
+of our environment takes precedence over the variable:
 
-    cached   the transition cache, built with the code of this folder (default)
-    stock    TextWorld's own environment. The variable also turns off all patches of loading, generating and compiling.
-             One patch stays: rule files are read in a fixed order, because a generated game must have the same bytes
-             on every machine. The check of a new game (`validation/playthrough_check.py`) simulates its rules anyway.
+    cached   The transition cache, which is built with the code of this folder (default).
+    stock    TextWorld's own environment. The variable also turns off all patches of loading, generating and compiling,
+             with two exceptions. Rule files are still read in a fixed order, because a generated game must have the
+             same bytes on every machine. The check of a new game (`validation/playthrough_check.py`) still simulates
+             the game's rules.
 """
 
 from __future__ import annotations
@@ -35,7 +41,7 @@ ENGINES = ("cached", "stock")
 
 
 def engine_choice(engine: str | None = None) -> str:
-    """Return `engine`, or the value of ACTDE_ENGINE where it is None; raises GameError where it is no engine."""
+    """Return `engine`, or the value of ACTDE_ENGINE if `engine` is None. Raises GameError if the result is unknown."""
     name = f"{VARIABLE}=" if engine is None else "engine="
     engine = (os.environ.get(VARIABLE) or ENGINES[0]) if engine is None else engine
     if engine not in ENGINES:
@@ -44,5 +50,5 @@ def engine_choice(engine: str | None = None) -> str:
 
 
 def patches_enabled() -> bool:
-    """Return False where ACTDE_ENGINE is `stock`."""
+    """Return whether the patches of this folder apply, which is False only if ACTDE_ENGINE is `stock`."""
     return engine_choice() != "stock"

@@ -1,7 +1,7 @@
-"""Compile TextWorld's source of a game with Inform 7, without the index that Inform writes.
+"""Compile the Inform 7 source of a TextWorld game without the index that Inform writes.
 
-TextWorld's own `compile_inform7_game` lets Inform write an index of a hundred pages, and lets it read and write the
-user's home, where it looks for extensions. Neither changes the story of a TextWorld game.
+TextWorld's own `compile_inform7_game` lets Inform write an index of a hundred pages. It also lets Inform read and write
+the user's home folder, where Inform looks for extensions. Neither changes the story file of a TextWorld game.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from games.textworld.upstream import patches_enabled
 
 
 def compile_story(source: str, name: str) -> bytes:
-    """Return the story file of Inform 7's `source`, byte for byte TextWorld's.
+    """Compile Inform 7's `source` and return the story file. It has the same bytes as with TextWorld's compiler call.
 
-    Raises GameError, with the game's `name`, where it is too large for a story file.
+    Raises GameError if the game is too large for a story file. The message contains the game's `name`.
     """
     with tempfile.TemporaryDirectory(prefix="tw-inform-") as folder:
         story = Path(folder) / "tw-game.z8"

@@ -1,10 +1,12 @@
-"""TextWorld's search for quests (`textworld.generator.chaining`) with the same results in less work.
+"""Speed up TextWorld's search for quests (`textworld.generator.chaining`) without changing its results.
 
-In a world of twenty rooms, three operations take nearly all of its time:
+The search chains actions. In a world of twenty rooms, three operations take nearly all of the search's time:
 
-* After each candidate action it tests all facts against all constraints, although only a new fact can break one.
-* It compares the whole world with every earlier one, although only the facts that differ matter.
-* It builds actions from all combinations of things, although nearly all need a fact that does not hold.
+* After each candidate action, TextWorld tests all facts against all constraints. This module tests only the new facts,
+  because no other fact can break a constraint.
+* TextWorld compares the whole state with every earlier state. This module tracks only the facts that differ.
+* TextWorld builds actions from all combinations of things, and rejects nearly all of these actions because they need a
+  fact that does not hold. This module skips such combinations.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from games.textworld.upstream import patches_enabled
 
 @contextmanager
 def quicker_chaining() -> Iterator[None]:
-    """Inside the block, TextWorld searches for quests with the functions of this module."""
+    """Make TextWorld search for quests with the functions of this module inside the `with` block."""
     if not patches_enabled():
         yield
         return
@@ -38,7 +40,7 @@ def quicker_chaining() -> Iterator[None]:
 
 
 def _sortable(self: Any, node: Any, rule: Any, mapping: Any) -> None:
-    """`_PartialAction.__init__` with a sort key of strings, which gives the same order."""
+    """Replace `_PartialAction.__init__`. The sort key contains strings in place of objects and gives the same order."""
     self.node, self.rule, self.mapping = node, rule, mapping
     absent = sorted((ph.name, ph.type) for ph, var in mapping.items() if var is None)
     present = sorted((ph.name, ph.type, var.name, var.type) for ph, var in mapping.items() if var is not None)
@@ -46,7 +48,10 @@ def _sortable(self: Any, node: Any, rule: Any, mapping: Any) -> None:
 
 
 def _impossible(self: Any, state: Any, partial: Any) -> bool:
-    """Return whether `check_action` rejects the action because it needs a new fact about existing things only."""
+    """Return whether TextWorld's `ChainingOptions.check_action` is certain to reject the action.
+
+    That method rejects an action that needs a new fact about things that all exist already.
+    """
     from textworld.generator.chaining import ChainingOptions
 
     if type(self.options).check_action is not ChainingOptions.check_action:
@@ -65,7 +70,10 @@ def _impossible(self: Any, state: Any, partial: Any) -> bool:
 
 
 def _apply(self: Any, node: Any, action: Any) -> Any:
-    """`_Chainer.apply`: return the state after `action`; None where it breaks a constraint or occurred before."""
+    """Return the state after `action`, or None if that state breaks a constraint or has occurred before.
+
+    Replaces TextWorld's `_Chainer.apply`.
+    """
     if not hasattr(self, "_constraints"):
         self._constraints = _Constraints(self)
     new_state = node.state.copy()
@@ -80,8 +88,12 @@ def _apply(self: Any, node: Any, action: Any) -> Any:
 
 
 def _occurred_before(node: Any, state: Any, action: Any) -> bool:
-    """Return whether undoing `action` and those before it, as far as they can be undone, leads to `state` itself."""
-    different: set[Any] = set()  # the facts by which the world, undone so far, differs from `state`
+    """Return whether `state`, the state after `action`, has occurred before.
+
+    As in TextWorld, `action` and the earlier actions are undone one by one, and each result is compared with `state`.
+    An action that cannot be undone is skipped.
+    """
+    different: set[Any] = set()  # the facts by which the state after undoing differs from `state`
 
     def holds(fact: Any) -> bool:
         return (fact in state.facts_with_signature(fact.signature)) != (fact in different)
@@ -101,7 +113,7 @@ def _occurred_before(node: Any, state: Any, action: Any) -> bool:
 
 
 class _Constraints:
-    """The constraints of one search, indexed by the signatures of the facts that can break them."""
+    """The constraints of one search. An index maps a fact's signature to the constraints that such a fact can break."""
 
     def __init__(self, chainer: Any) -> None:
         from textworld.logic import Proposition, Signature
@@ -127,9 +139,10 @@ class _Constraints:
                     self._by_signature.setdefault(signature, []).append((predicate, others))
 
     def broken(self, node: Any, state: Any, new: Collection[Any]) -> bool:
-        """Return whether `state`, which is `node.state` with the `new` facts, breaks a constraint.
+        """Return whether `state` breaks a constraint. `state` consists of `node.state` and the facts `new`.
 
-        The states of all nodes but the first were checked when they were made, so only a new fact can break one.
+        Every node's state except the first was checked when the node was created. Therefore only the facts `new` can
+        break a constraint.
         """
         if not self._all_fail:
             return not self._check(state)
@@ -145,7 +158,7 @@ class _Constraints:
         return False
 
     def _holds(self, state: Any, predicates: Sequence[Any], mapping: dict[Any, Any]) -> bool:
-        """Return whether facts of `state` match all predicates under an extension of `mapping`."""
+        """Return whether `mapping` can be extended so that every predicate becomes a fact of `state`."""
         if not predicates:
             return True
         first = max(predicates, key=lambda predicate: sum(ph in mapping for ph in predicate.parameters))
@@ -159,7 +172,10 @@ class _Constraints:
 
 
 def _matched(predicate: Any, fact: Any, mapping: dict[Any, Any]) -> dict[Any, Any] | None:
-    """Extend `mapping` so that `predicate` becomes `fact`; None where they clash. Placeholders are distinct things."""
+    """Return `mapping` extended so that `predicate` becomes `fact`, or None if this is impossible.
+
+    Different placeholders must map to different things.
+    """
     more = mapping
     for placeholder, thing in zip(predicate.parameters, fact.arguments, strict=True):
         known = more.get(placeholder)

@@ -1,7 +1,9 @@
-"""The state of a game by TextWorld's record, as an immutable value: facts, admissible commands and winning policy.
+"""Track the state of a game as an immutable value: its facts, applicable actions and quests.
 
-The rules are those of `GameProgression` (`textworld.generator.game`), which changes in place. A `GameState` shares
-what it has in common with the state before it, and its `key` holds all that its future depends on.
+TextWorld computes these values from a game's record (the `.json` file with the game's rules, facts and quests) and the
+traces of actions that the interpreter prints. This module follows the rules of `GameProgression` in
+`textworld.generator.game`. A `GameProgression` changes in place, so it cannot be stored. A `GameState` is immutable and
+shares its unchanged parts with the previous state.
 """
 
 from __future__ import annotations
@@ -25,20 +27,20 @@ MODULUS = 1 << 128
 
 @dataclass(frozen=True, slots=True)
 class GameState:
-    """The state of a game by its record."""
+    """The state of a game according to its record."""
 
     facts_by_signature: FactsBySignature
     facts_hash: int
-    """A sum over the facts, so that their order makes no difference."""
+    """The sum of the facts' hashes modulo 2^128. A sum does not depend on the order of the facts."""
     actions: tuple[tuple[Action, ...], ...]
     """The applicable actions of each rule, in the order of the rules."""
     quests: tuple[QuestProgress, ...]
     key: bytes
-    """All that the future of the record depends on."""
+    """A hash of everything that later states can depend on."""
 
 
 class Tracker:
-    """Tracks the record of one game; with `policies` also the commands that win, as TextWorld tracks them."""
+    """Tracks the state of one game. If `policies` is true, the commands that win are tracked too, as in TextWorld."""
 
     def __init__(self, game: Game, *, policies: bool) -> None:
         from textworld.generator.inform7 import Inform7Game
@@ -50,7 +52,7 @@ class Tracker:
         self._traces: dict[int, tuple[str, Action]] = {}
         events = game.kb.inform7_events
         self._prefixes = [events.get(name, "").partition("{")[0].lower() for name in game.kb.rules]
-        """The first words in the traces of each rule's actions, in the order of the rules."""
+        """The words with which the traces of each rule's actions begin, in the order of the rules."""
         self._quests = QuestTracker(game, policies=policies)
         groups: dict[Any, set[Any]] = {}
         for fact in game.world.facts:
@@ -60,7 +62,7 @@ class Tracker:
         self.start = self._state(facts, total, self._applicable(facts, None, ()), self._quests.start(facts))
 
     def advance(self, state: GameState, events: Iterable[str]) -> GameState:
-        """Return the state after the interpreter traced `events` (names of actions)."""
+        """Return the state that follows `state`. `events` are the names of the actions that the interpreter traced."""
         for event in events:
             action = self._detect(event, state.actions)
             if action is not None:
@@ -68,22 +70,22 @@ class Tracker:
         return state
 
     def clear_caches(self) -> None:
-        """Free the cached results about states that may not occur again."""
+        """Free the cached results, because their states may not occur again."""
         self._quests.clear_caches()
         self._tables.clear_cache()
         for rule in self._rules:
             rule.clear_cache()
 
     def admissible_commands(self, state: GameState) -> tuple[str, ...]:
-        """Return the admissible commands, sorted."""
+        """Return the admissible commands of a state, sorted."""
         return tuple(sorted({self._command(action) for actions in state.actions for action in actions}))
 
     def policy_commands(self, state: GameState) -> tuple[str, ...] | None:
-        """Return the commands that win from here; None where the game is over or TextWorld knows none."""
+        """Return the commands that win from this state. None if the game is over or TextWorld has no such commands."""
         return self._quests.policy_commands(state.quests)
 
     def _apply(self, state: GameState, action: Action) -> GameState:
-        """Return the state after one action (GameProgression.update)."""
+        """Return the state after one action, as TextWorld's `GameProgression.update` computes it."""
         facts, total = dict(state.facts_by_signature), state.facts_hash
         changed = set()
         for fact in action.added:
@@ -109,7 +111,11 @@ class Tracker:
     def _applicable(
         self, facts: FactsBySignature, changed: set[Any] | None, before: Sequence[tuple[Action, ...]]
     ) -> tuple[tuple[Action, ...], ...]:
-        """Return the applicable actions of each rule; a rule that reads no changed fact keeps those `before`."""
+        """Return the applicable actions of each rule.
+
+        `changed` holds the signatures of the facts that changed, or None if all rules must be evaluated. If a rule
+        reads no changed fact, its actions are taken from `before`, the applicable actions of the previous state.
+        """
         logic = self._kb.logic
         return tuple(
             rule.actions(logic, facts) if changed is None or rule.signatures & changed or rule.unbound else before[i]
@@ -118,7 +124,7 @@ class Tracker:
 
     def _command(self, action: Action) -> str:
         known = self._commands.get(id(action))
-        if known is None:  # stores the action too, so that its id is not used again
+        if known is None:  # stores the action too, so that Python does not reuse its id
             known = self._commands[id(action)] = (self._inform7.gen_commands_from_actions([action])[0], action)
         return known[0]
 
@@ -130,9 +136,9 @@ class Tracker:
         return known[0]
 
     def _detect(self, event: str, actions_by_rule: Sequence[tuple[Action, ...]]) -> Action | None:
-        """Return the action that an event of the trace stands for (Inform7Game.detect_action).
+        """Return the action with the trace `event`, as TextWorld's `Inform7Game.detect_action` does.
 
-        Of several it is the first of those with the most preconditions.
+        If several actions have this trace, return the one with the most preconditions, and the first of equals.
         """
         name, best = event.lower(), None
         for prefix, actions in zip(self._prefixes, actions_by_rule, strict=True):

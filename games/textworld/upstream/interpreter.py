@@ -1,9 +1,12 @@
-"""The interpreter of one TextWorld game, with snapshots: it plays from any moment that was saved.
+"""The interpreter of one TextWorld game, which can save snapshots of its state and restore them.
 
-It calls Jericho's C library directly. Jericho's own `get_state` and `set_state` allocate new arrays, and its `step`
-also computes score and victory, which mean nothing in TextWorld's games and take a twelfth of its time. The set-up is
-that of TextWorld's environment (`textworld.envs.wrappers.tw_inform7`): the game prints score and moves after every
-turn and traces actions, and TextWorld's own functions remove both from the text.
+`Interpreter` calls Jericho's C library directly, for two reasons. Jericho's own `get_state` and `set_state` allocate
+new arrays. Jericho's `step` also computes a score and a victory flag, which are meaningless for TextWorld's games and
+take a twelfth of the time of a step.
+
+The game is set up as in TextWorld's environment (`textworld.envs.wrappers.tw_inform7`). After every turn, the game
+prints the score, the number of moves and the names of the actions that succeeded (the traces). TextWorld's own
+functions parse this output and remove it from the text.
 """
 
 from __future__ import annotations
@@ -22,23 +25,24 @@ TRACE = "tw-trace-actions"
 EXTRA = "tw-extra-infos {}"
 NUMBERS = ("moves", "score")
 TABLE_AT, DEFAULTS, ENTRY, LINKS = 10, 126, 14, slice(6, 12)
-"""Objects of a Z-machine of version 8: the address in the header of the object table's address, bytes of property
-defaults before the first entry, bytes of an entry, and its links: parent, sibling and child."""
+"""The layout of objects in a Z-machine of version 8. `TABLE_AT` is the position in the header where the address of the
+object table is stored. `DEFAULTS` is the number of bytes of property defaults before the first entry of the table.
+`ENTRY` is the size of an entry in bytes. `LINKS` is the slice of an entry that holds the parent, sibling and child."""
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What the interpreter printed for one command."""
+    """The parsed output of the interpreter for one command."""
 
     text: str
-    """Without traces and numbers, not yet stripped."""
+    """The text without traces, score and moves. Whitespace is not stripped yet."""
     events: tuple[str, ...]
-    """Names of the actions that succeeded, in order."""
+    """The names of the actions that succeeded, in order."""
     score: int | None
-    """None, like `moves`, where the command took no turn; both are then unchanged."""
+    """The score after the command. `score` and `moves` are None if the command took no turn, which changes neither."""
     moves: int | None
     extras: dict[str, str]
-    """`description` and `inventory`, where they were printed."""
+    """The `description` and `inventory`, if they were printed."""
 
     @property
     def won(self) -> bool:
@@ -55,22 +59,23 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The state of the interpreter, stored as its difference from the start of the game."""
+    """A state of the interpreter, stored as the difference from its state at the start of the game."""
 
     addresses: np.ndarray[Any, np.dtype[np.uint16]]
-    """Addresses in the dynamic memory (at most 64 KB) that differ."""
+    """The addresses in the dynamic memory (at most 64 KB) where the two states differ."""
     values: np.ndarray[Any, np.dtype[np.uint8]]
     registers: tuple[Any, ...]
-    """Stack, program counter, stack and frame pointers, opcode, random numbers, last text; shared where equal."""
+    """The stack, program counter, stack pointer, frame pointer, frame count, opcode, state of the random numbers, and
+    last text. If a value is the same as at the start of the game, both share one object."""
 
     @property
     def size(self) -> int:
-        """The approximate number of bytes that only this snapshot holds."""
+        """The approximate size of this snapshot in bytes, without shared values."""
         return 3 * len(self.addresses) + 400
 
 
 class Interpreter:
-    """The interpreter of one story (a `.z8` file whose name begins with `tw-`). Not safe for threads."""
+    """Interprets one story, a `.z8` file whose name begins with `tw-`. Not thread-safe."""
 
     def __init__(self, story: Path) -> None:
         import warnings
@@ -81,9 +86,9 @@ class Interpreter:
             warnings.simplefilter("ignore", jericho.UnsupportedGameWarning)
             self._frotz: Any = jericho.FrotzEnv(str(story))
         self.opening, _ = self._frotz.reset()
-        """The text before the first command."""
+        """The text that the game prints before the first command."""
         self._current: Snapshot | None = None
-        """The snapshot that equals the interpreter's state; None once it has played on."""
+        """The snapshot that equals the interpreter's state. None if a command was played since `save` or `load`."""
         for command in (*(EXTRA.format(name) for name in NUMBERS), TRACE):
             output = _parse(self._send(command), NUMBERS)
         if output.score is None or output.moves is None:
@@ -93,25 +98,28 @@ class Interpreter:
         self._ram = np.zeros(lib.getRAMSize(), dtype=np.uint8)
         self._stack = np.zeros(lib.getStackSize(), dtype=np.uint8)
         self._buffers = as_ctypes(self._ram), as_ctypes(self._stack)
-        """The same two arrays for the library."""
+        """Views of `_ram` and `_stack` as ctypes arrays, for the C library."""
         self._registers = self._read()
         self._base = self._ram.copy()
         self._links = _link_addresses(self._base)
         self.start = self.save()
 
     def step(self, command: str, extras: tuple[str, ...] = ()) -> Output:
-        """Play one command; `extras` are the names that `describe` was called with before."""
+        """Play one command. If `describe` has been called since the last `load`, `extras` must be its `names`."""
         return _parse(self._send(command), (*extras, *NUMBERS))
 
     def describe(self, names: tuple[str, ...]) -> dict[str, str]:
-        """Return `description` and `inventory`. This changes the state: load a snapshot afterwards."""
+        """Return the texts that `names` lists: `description`, `inventory` or both.
+
+        This call changes the interpreter's state. Load a snapshot afterwards.
+        """
         extras = {}
         for name in names:
             extras.update(_parse(self._send(EXTRA.format(name)), (name,)).extras)
         return extras
 
     def save(self) -> Snapshot:
-        """Return a snapshot of the present state."""
+        """Return a snapshot of the current state."""
         registers = self._read()
         addresses = np.flatnonzero(self._ram != self._base)
         shared = tuple(_share(new, old) for new, old in zip(registers, self._registers, strict=True))
@@ -119,7 +127,7 @@ class Interpreter:
         return self._current
 
     def load(self, snapshot: Snapshot) -> None:
-        """Restore a snapshot of this story, saved by this or another interpreter."""
+        """Restore a snapshot of this story. It may have been saved by another interpreter of the same story."""
         if snapshot is not self._current:
             np.copyto(self._ram, self._base)
             self._ram[snapshot.addresses] = snapshot.values
@@ -131,25 +139,31 @@ class Interpreter:
         self._frotz.close()
 
     def at_prompt(self, snapshot: Snapshot) -> bool:
-        """Return whether the interpreter waits for a command, and not for the answer to a question or a menu.
+        """Return whether the interpreter waits for a command, rather than for the answer to a question or a menu.
 
-        A question is printed, and its answer read, some calls deeper than a command.
+        The interpreter asks a question within nested calls, so its registers then differ from those at the start.
         """
         return bool(snapshot.registers[1:5] == self._registers[1:5])
 
     def stack(self, snapshot: Snapshot) -> bytes:
-        """Return what is on the stack, b"" where it is as at the start; after some errors local variables differ."""
+        """Return the contents of the stack, or b"" if they are the same as at the start.
+
+        The contents can differ even if the interpreter waits for a command, because some errors change local variables.
+        """
         stack = snapshot.registers[0]
         return b"" if stack is self._registers[0] else stack[2 * snapshot.registers[2] :].tobytes()
 
     def object_tree(self, snapshot: Snapshot) -> bytes:
-        """Return parent, sibling and child of every object: which object lies in which, in which order."""
+        """Return the bytes of the parent, sibling and child of every object.
+
+        They determine which objects each object contains, and in which order.
+        """
         ram = self._base.copy()
         ram[snapshot.addresses] = snapshot.values
         return bytes(ram[self._links].tobytes())
 
     def _read(self) -> tuple[Any, ...]:
-        """Read the memory into `_ram` and return the registers (Jericho's `get_state`)."""
+        """Copy the interpreter's memory to `_ram` and return the registers. Replaces Jericho's `get_state`."""
         lib, (ram, stack) = self._frotz.frotz_lib, self._buffers
         lib.getRAM(ram)
         lib.getStack(stack)
@@ -159,7 +173,7 @@ class Interpreter:
         return self._stack.copy(), *numbers, random, narrative
 
     def _write(self, registers: tuple[Any, ...]) -> None:
-        """Write `_ram` and the registers to the interpreter (Jericho's `set_state`)."""
+        """Copy `_ram` and the registers to the interpreter. Replaces Jericho's `set_state`."""
         values, counter, stack, frame, frames, opcode, random, narrative = registers
         np.copyto(self._stack, values)
         lib = self._frotz.frotz_lib
@@ -180,7 +194,10 @@ class Interpreter:
 
 
 def _parse(text: str, names: tuple[str, ...]) -> Output:
-    """Parse the interpreter's text with TextWorld's functions; `names` are the entries that it was told to print."""
+    """Parse the interpreter's text with TextWorld's functions.
+
+    `names` lists the values that the interpreter was told to print.
+    """
     from textworld.envs.wrappers.tw_inform7 import _detect_extra_infos
 
     entries, text = _detect_extra_infos(text, list(names))
@@ -195,13 +212,16 @@ def _number(text: str | None) -> int | None:
 
 
 def _share(new: Any, old: Any) -> Any:
-    """Return `old` where both are equal, so that equal values are stored once."""
+    """Return `old` if both values are equal, and `new` otherwise. Equal values are therefore stored only once."""
     same = np.array_equal(new, old) if isinstance(new, np.ndarray) else new == old
     return old if same else new
 
 
 def _link_addresses(ram: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Return the addresses of the links of all objects. The first property list begins where the entries end."""
+    """Return the addresses of all objects' links.
+
+    The number of objects is not stored. The entries end where the first property list begins.
+    """
     first = int(ram[TABLE_AT]) * 256 + int(ram[TABLE_AT + 1]) + DEFAULTS
     end, count = len(ram), 0
     while first + (count + 1) * ENTRY <= end:

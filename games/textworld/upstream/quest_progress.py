@@ -1,9 +1,15 @@
-"""The progress of the quests of a game, and the commands that win it, as immutable values.
+"""Track the progress of a game's quests, and the commands that win the game, as immutable values.
 
-The rules are those of `QuestProgression`, `EventProgression` and `GameProgression.winning_policy` of
-`textworld.generator.game`, which change in place. Trees of actions are TextWorld's own, copied before they are changed.
-What playing an action does to a tree, and whether a policy can be shortened given certain facts, depends on nothing
-else and is cached.
+This module follows the rules of TextWorld's `QuestProgression`, `EventProgression` and
+`GameProgression.winning_policy` (`textworld.generator.game`). TextWorld's objects change in place, so they cannot be
+stored.
+
+A quest consists of events, and an event is triggered when its condition holds. The policy of an event is a sequence of
+actions that triggers the event. TextWorld updates the policy with a tree of actions. This module uses TextWorld's own
+trees, which are copied before they are changed.
+
+Two results are cached. (1) The tree after an action is cached, because it depends only on the tree and the action.
+(2) The shortened policy is cached, because it depends only on the policy and on the facts that its actions need.
 """
 
 from __future__ import annotations
@@ -23,18 +29,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ActionTree:
-    """The tree of actions of one event, with its order of play and a hash."""
+    """The action tree of one event, with the order in which the actions are played."""
 
     tree: Any
-    """TextWorld's `ActionDependencyTree`; must not be changed."""
+    """TextWorld's `ActionDependencyTree`. It must not be changed."""
     order: tuple[Action, ...]
-    """`tree.flatten()`."""
+    """The actions in the order of `tree.flatten()`."""
     key: bytes
+    """A hash of the tree."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventProgress:
-    """The progress of one event of a quest (TextWorld's `EventProgression`)."""
+    """The progress of one event of a quest, which TextWorld stores in `EventProgression`."""
 
     condition: Action
     tree: ActionTree
@@ -48,13 +55,13 @@ class EventProgress:
 
     @property
     def triggering_policy(self) -> tuple[Action, ...]:
-        """The actions that trigger the event; () where it is triggered or cannot be."""
+        """The actions that trigger the event. Empty if the event has been triggered or can no longer be triggered."""
         return () if self.done else tuple(action for action in self.policy if action.name != "trigger")
 
 
 @dataclass(frozen=True, slots=True)
 class QuestProgress:
-    """The progress of a quest (TextWorld's `QuestProgression`)."""
+    """The progress of a quest, which TextWorld stores in `QuestProgression`."""
 
     wins: tuple[EventProgress, ...]
     fails: tuple[EventProgress, ...]
@@ -72,7 +79,7 @@ class QuestProgress:
 
     @property
     def key(self) -> bytes:
-        """All that the future of the quest depends on."""
+        """The bytes that identify everything on which the quest's future progress depends."""
         parts = [b"q%d" % self.completions]
         for event in (*self.wins, *self.fails):
             parts += (b"%d%d" % (event.triggered, event.untriggerable), event.tree.key, _hashes(event.policy))
@@ -80,13 +87,13 @@ class QuestProgress:
 
     @property
     def tree(self) -> ActionTree | None:
-        """The tree of the event that needs the fewest actions."""
+        """The tree of the winning event that needs the fewest actions. None if no winning event has a policy."""
         events = [event for event in self.wins if event.triggering_policy]
         return min(events, key=lambda event: len(event.triggering_policy)).tree if events else None
 
 
 class QuestTracker:
-    """Tracks the quests of one game; with `policies` also the commands that win, as TextWorld tracks them."""
+    """Tracks the quests of one game. If `policies` is true, the commands that win are tracked too, as in TextWorld."""
 
     def __init__(self, game: Game, *, policies: bool) -> None:
         from textworld.generator.inform7 import Inform7Game
@@ -100,17 +107,17 @@ class QuestTracker:
         self._quests = tuple(self._quest(quest) for quest in game.quests)
 
     def start(self, facts: FactsBySignature) -> tuple[QuestProgress, ...]:
-        """Return the quests at the start of the game, where `facts` hold."""
+        """Return the quests' progress at the start of the game. `facts` are the facts that hold there."""
         return tuple(self._advance(quest, None, facts) for quest in self._quests)
 
     def advance(
         self, quests: Sequence[QuestProgress], action: Action, facts: FactsBySignature
     ) -> tuple[QuestProgress, ...]:
-        """Return the quests after an action, where `facts` hold after it."""
+        """Return the quests' progress after an action. `facts` are the facts that hold after the action."""
         return tuple(self._advance(quest, action, facts) for quest in quests)
 
     def policy_commands(self, quests: Sequence[QuestProgress]) -> tuple[str, ...] | None:
-        """Return the commands that win from here; None where the game is over or TextWorld knows none."""
+        """Return the commands that win from this state. None if the game is over or TextWorld has no such commands."""
         if not self._policies or not quests or _over(quests):
             return None
         unfinished = [q for q in quests if q.wins and not (q.completed or q.failed) and not q.optional]
@@ -123,7 +130,7 @@ class QuestTracker:
             cache.clear()
 
     def _merged_commands(self, trees: Sequence[ActionTree]) -> tuple[str, ...]:
-        """Merge the trees and return their commands (GameProgression.winning_policy)."""
+        """Merge the trees and return their commands, as TextWorld's `GameProgression.winning_policy` does."""
         from textworld.generator.game import ActionDependencyTree, ActionDependencyTreeElement
 
         key = tuple(tree.key for tree in trees)
@@ -144,7 +151,7 @@ class QuestTracker:
         return EventProgress(event.condition, self._tree(policy), policy)
 
     def _tree(self, policy: tuple[Action, ...]) -> ActionTree:
-        """Return the tree that TextWorld builds from a policy, last action first."""
+        """Return the tree that TextWorld builds from a policy. The last action is added first."""
         from textworld.generator.game import ActionDependencyTree, ActionDependencyTreeElement
 
         if policy not in self._trees:
@@ -155,7 +162,7 @@ class QuestTracker:
         return self._trees[policy]
 
     def _advance(self, quest: QuestProgress, action: Action | None, facts: FactsBySignature) -> QuestProgress:
-        """Return a quest after an action (QuestProgression.update)."""
+        """Return a quest's progress after an action, as TextWorld's `QuestProgression.update` computes it."""
         if quest.completed or quest.failed:
             return quest
         wins, fails = (
@@ -168,7 +175,7 @@ class QuestTracker:
         return replace(quest, wins=wins, fails=fails, completions=quest.completions + 1)
 
     def _advance_event(self, event: EventProgress, action: Action | None, facts: FactsBySignature) -> EventProgress:
-        """Return an event after an action (EventProgression.update)."""
+        """Return an event's progress after an action, as TextWorld's `EventProgression.update` computes it."""
         if event.done:
             return event
         if all(fact in facts.get(fact.signature, ()) for fact in event.condition.preconditions):
@@ -186,7 +193,10 @@ class QuestTracker:
         return replace(event, tree=tree, policy=tree.order)
 
     def _play(self, tree: ActionTree, action: Action) -> tuple[bool, bool, ActionTree]:
-        """Play an action in a tree; return whether the tree changed, whether that can be undone, and the new tree."""
+        """Play an action in a tree.
+
+        Return a tuple: (1) whether the tree changed, (2) whether the action can be reversed, (3) the new tree.
+        """
         key = (tree.key, action)
         if key not in self._played:
             copy = tree.tree.copy()
@@ -195,7 +205,10 @@ class QuestTracker:
         return self._played[key]
 
     def _shorten(self, policy: tuple[Action, ...], facts: FactsBySignature) -> tuple[Action, ...] | None:
-        """Return the policy without detours (EventProgression.compress_policy); None where it has none."""
+        """Return the policy without detours, or None if it has no detour.
+
+        The result is that of TextWorld's `EventProgression.compress_policy`.
+        """
         key = (_hashes(policy), *(fact in facts.get(fact.signature, ()) for fact in _preconditions(policy)))
         if key not in self._shortened:
             shortest = None
@@ -212,15 +225,18 @@ def _over(quests: Sequence[QuestProgress]) -> bool:
 
 @lru_cache(maxsize=10_000)
 def _preconditions(policy: tuple[Action, ...]) -> tuple[Proposition, ...]:
-    """Return the facts that decide whether a policy can be shortened."""
+    """Return the facts that determine whether a policy can be shortened."""
     return tuple(dict.fromkeys(fact for action in policy for fact in action.preconditions))
 
 
 def _shorter(policy: tuple[Action, ...], facts: FactsBySignature) -> tuple[Action, ...] | None:
-    """Remove the first stretch of the policy without which the rest can still be played; None where none exists."""
+    """Return the policy without its first removable stretch of actions, or None if no stretch is removable.
+
+    A stretch is removable if the remaining actions can still be played.
+    """
     for start in range(len(policy)):
         if not _playable(policy[:start], facts):
-            return None  # nor can any longer beginning be played
+            return None  # a longer beginning cannot be played either
         for end in range(len(policy) - 1, start, -1):
             shorter = policy[:start] + policy[end:]
             if _playable(shorter, facts):
@@ -229,13 +245,13 @@ def _shorter(policy: tuple[Action, ...], facts: FactsBySignature) -> tuple[Actio
 
 
 def _playable(actions: Iterable[Action], facts: FactsBySignature) -> bool:
-    """Return whether the actions can be played in a row (State.is_sequence_applicable)."""
+    """Return whether the actions can be played in this order. Equals TextWorld's `State.is_sequence_applicable`."""
     added: set[Any] = set()
     removed: set[Any] = set()
     for action in actions:
         needed = action._pre_set
         if len(needed) != len(action.preconditions):
-            return False  # TextWorld counts a fact that is listed twice as missing
+            return False  # TextWorld treats a precondition that is listed twice as not satisfied
         for fact in needed:
             if fact not in added and (fact in removed or fact not in facts.get(fact.signature, ())):
                 return False
@@ -247,7 +263,7 @@ def _playable(actions: Iterable[Action], facts: FactsBySignature) -> bool:
 
 
 def _freeze(tree: Any) -> ActionTree:
-    """Wrap a tree of TextWorld, which must not be changed from now on."""
+    """Wrap one of TextWorld's trees. The caller must not change the tree afterwards."""
     key = hashlib.blake2b(digest_size=16)
     for part in _walk(tree.roots):
         key.update(part)
@@ -255,7 +271,10 @@ def _freeze(tree: Any) -> ActionTree:
 
 
 def _walk(nodes: Iterable[Any]) -> Iterator[bytes]:
-    """Yield every node, the ends of its children, and the parents of its element, by which TextWorld sorts."""
+    """Yield bytes that together identify the trees below `nodes`.
+
+    The bytes include the parents of each node's element, because TextWorld sorts elements by their parents.
+    """
     for node in nodes:
         parents = []
         element = node.element

@@ -1,8 +1,15 @@
-"""Find all instances of a rule of TextWorld in a set of facts, in TextWorld's order, faster.
+"""Find all instances of a TextWorld rule in a set of facts, in TextWorld's order but faster.
 
-The search is that of `textworld.logic.State.all_assignments` (one precondition after the other, facts in sorted
-order), with two differences that change no result: facts are looked up by an argument that is already bound, and
-results are cached by the facts that the rule reads, since they depend on nothing else.
+A rule has placeholders. An instance assigns a variable (a thing or a room of the game) to each placeholder, such that
+all preconditions of the rule are facts. As in TextWorld's `State.all_assignments` (`textworld.logic`), the search
+processes one precondition after the other and tries the facts in sorted order. Two differences save time without
+changing a result:
+
+* Facts are looked up by an argument that is already bound.
+* Results are cached by the facts that the rule reads, because they depend on nothing else.
+
+For speed, variables are represented by numbers. Each placeholder has a slot, which holds the number of the assigned
+variable.
 """
 
 from __future__ import annotations
@@ -15,39 +22,39 @@ if TYPE_CHECKING:
 
 FactsBySignature = dict["Signature", frozenset["Proposition"]]
 Row = tuple[int, ...]
-"""The arguments of a fact as numbers."""
+"""The arguments of a fact as the numbers of the variables."""
 
 
 class FactTables:
-    """Tables of facts of one signature each, shared by all rules of a game."""
+    """Caches a table for each set of facts with the same signature. All rules of a game share the tables."""
 
     def __init__(self) -> None:
         self._numbers: dict[Variable, int] = {}
         self.variables: list[Variable] = []
-        """Number -> variable."""
+        """The variables, indexed by their numbers."""
         self._tables: dict[frozenset[Proposition], Table] = {}
 
     def number(self, variable: Variable) -> int:
-        """Return the number of a variable."""
+        """Return the number of a variable. A new variable gets the next number."""
         if variable not in self._numbers:
             self._numbers[variable] = len(self.variables)
             self.variables.append(variable)
         return self._numbers[variable]
 
     def table(self, facts: frozenset[Proposition]) -> Table:
-        """Return the table of a set of facts."""
+        """Return the table of a set of facts with the same signature."""
         table = self._tables.get(facts)
         if table is None:
             table = self._tables[facts] = Table([tuple(map(self.number, fact.arguments)) for fact in sorted(facts)])
         return table
 
     def clear_cache(self) -> None:
-        """Free the tables, which are made again when they are needed."""
+        """Free all tables. They are created again when they are needed."""
         self._tables.clear()
 
 
 class Table:
-    """Rows in order, with an index for each position that was looked up."""
+    """Holds the rows of facts in sorted order, with an index for each argument position that has been looked up."""
 
     __slots__ = ("_index", "rows")
 
@@ -66,7 +73,7 @@ class Table:
 
 
 class RuleMatcher:
-    """Finds the instances of one rule."""
+    """Finds and caches the instances of one rule."""
 
     def __init__(self, rule: Rule, kb: Any, tables: FactTables) -> None:
         from textworld.logic import Signature
@@ -82,14 +89,14 @@ class RuleMatcher:
             self._steps.append((tuple(self._slots[p] for p in predicate.parameters), signatures))
         self._read = list(dict.fromkeys(signature for _, signatures in self._steps for signature in signatures))
         self.signatures = frozenset(self._read)
-        """The signatures of the facts that the rule reads."""
+        """The signatures of the facts on which the instances depend."""
         named = {placeholder for predicate in rule.preconditions for placeholder in predicate.parameters}
         self.unbound = any(p not in named and p not in self._constants for p in rule.placeholders)
-        """Whether a placeholder is in no precondition, so that the instances depend on all facts."""
+        """Whether some placeholder occurs in no precondition. If so, the instances depend on all facts."""
         self._cache: dict[tuple[Any, ...], tuple[Action, ...]] = {}
 
     def actions(self, logic: Any, facts: FactsBySignature) -> tuple[Action, ...]:
-        """Return the instances of the rule among these facts."""
+        """Return all instances of the rule in `facts`, a mapping from signatures to facts."""
         if self.unbound:
             return tuple(_state(logic, facts).all_instantiations(self._rule, self._constants))
         key = tuple(facts.get(signature) for signature in self._read)
@@ -108,14 +115,20 @@ class RuleMatcher:
         return self._rule.instantiate({**self._constants, **bound})
 
     def _assignments(self, facts: FactsBySignature) -> Iterator[list[int]]:
-        """Yield the numbers in the slots of each instance; -1 is an empty slot."""
+        """Yield the slots of each instance as a list of variable numbers, where -1 marks an empty slot.
+
+        The same list is changed and yielded each time.
+        """
         values = [-1] * len(self._slots)
         for placeholder, variable in self._constants.items():
             values[self._slots[placeholder]] = self._tables.number(variable)
         yield from self._search(0, facts, values, {value for value in values if value >= 0})
 
     def _search(self, depth: int, facts: FactsBySignature, values: list[int], used: set[int]) -> Iterator[list[int]]:
-        """Fill the slots of the preconditions from `depth` on in all ways; slots hold different variables."""
+        """Fill the slots of all preconditions from number `depth` on, and yield every solution.
+
+        Different slots hold different variables. `used` holds the numbers in the filled slots.
+        """
         if depth == len(self._steps):
             yield values
             return
@@ -135,7 +148,10 @@ class RuleMatcher:
 
 
 def _fill(slots: Row, row: Row, values: list[int], used: set[int]) -> list[int] | None:
-    """Fill the empty slots from a row and return them; None, with no slot filled, where the row does not fit."""
+    """Fill the empty slots from a row and return the filled slots.
+
+    If the row contradicts a filled slot, return None and leave all slots as they were.
+    """
     filled: list[int] = []
     for slot, number in zip(slots, row, strict=True):
         if values[slot] == number:
@@ -156,7 +172,7 @@ def _clear(slots: list[int], values: list[int], used: set[int]) -> None:
 
 
 def _state(logic: Any, facts: FactsBySignature) -> Any:
-    """Return TextWorld's state of these facts, with the variables that occur in them."""
+    """Return a TextWorld `State` with these facts."""
     from textworld.logic import State
 
     return State(logic, [fact for matching in facts.values() for fact in matching])

@@ -1,8 +1,9 @@
-"""Play a walkthrough by TextWorld's rules alone, to find the action of each command without compiling the game.
+"""Find the action of each command of a walkthrough by simulating TextWorld's rules, without compiling the game.
 
-TextWorld's makers compile a game and play it only to write the actions of its walkthrough into its quests, which
-costs as much as compiling the finished game. `without_compiling` finds the same actions by simulating the rules, and
-calls TextWorld's own method where the rules do not decide.
+TextWorld's `GameMaker.set_walkthrough` writes the actions of a walkthrough into the quests of a game. To find the
+actions, TextWorld compiles the game and plays it, which costs as much as compiling the finished game.
+`without_compiling` finds the same actions by simulating the rules. If the rules are ambiguous, it calls TextWorld's own
+method instead.
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ from games.textworld.upstream.start import trace_name
 
 
 class AmbiguousRulesError(Exception):
-    """The rules do not decide what the interpreter would do."""
+    """Raised if the rules alone do not determine what the interpreter would do."""
 
 
 class RuleSimulation:
     """Simulates one game from its start by its rules.
 
-    A step tries only the rules whose template matches the command; TextWorld's own tracking is slow because it tries
-    all. As in TextWorld, of several actions with the same trace the first with the most preconditions is played.
+    A step tries only the rules whose template matches the command. TextWorld's own tracking tries all rules, which is
+    slow. If several actions have the same trace (the name that the interpreter prints), the one with the most
+    preconditions is played, and the first of equals. TextWorld makes the same choice.
     """
 
     def __init__(self, game: Any) -> None:
@@ -35,7 +37,11 @@ class RuleSimulation:
         self.state = game.world.state.copy()
 
     def step(self, command: str) -> tuple[Any, str]:
-        """Play `command` and return its action and the name in its trace; (None, '') where it is no action."""
+        """Play `command`.
+
+        Return a tuple: (1) the action, (2) the name of the action in a trace. If the command is not an action in this
+        state, return (None, ""). Raises AmbiguousRulesError if the command fits actions with different traces.
+        """
         actions = [
             action
             for action in self._applicable(self._kb.inform7_commands, command)
@@ -52,26 +58,26 @@ class RuleSimulation:
         return action, event
 
     def is_open(self, name: str) -> bool:
-        """Return whether all doors and containers called `name` are open."""
+        """Return whether all doors and containers with this name are open. False if no entity has the name."""
         keys = {key for key, info in self._inform7.entity_infos.items() if info.name == name}
         is_open = {fact.arguments[0].name for fact in self.state.facts if fact.name == "open"}
         return bool(keys) and keys <= is_open
 
     def _applicable(self, templates: Mapping[str, str], text: str) -> list[Any]:
-        """Return the actions of all rules whose template matches `text`, in the order of the rules."""
+        """Return the applicable actions of all rules whose template matches `text`, in the order of the rules."""
         rules = [rule for rule in self._kb.rules.values() if _pattern(templates[rule.name]).fullmatch(text)]
         return list(self.state.all_applicable_actions(rules, self._kb.types.constants_mapping))
 
 
 @lru_cache(maxsize=1024)
 def _pattern(template: str) -> re.Pattern[str]:
-    """Return the pattern of a template such as `take {o} from {c}`, in which each thing may be any words."""
+    """Return a pattern for a template such as `take {o} from {c}`. Each placeholder matches any words."""
     return re.compile(".+".join(re.escape(part) for part in re.split(r"\{[^}]*\}", template)), re.IGNORECASE)
 
 
 @contextmanager
 def without_compiling() -> Iterator[None]:
-    """Inside the block, TextWorld's `GameMaker.set_walkthrough` simulates where it would compile and play."""
+    """Make TextWorld's `GameMaker.set_walkthrough` simulate the rules inside the `with` block."""
     if not patches_enabled():
         yield
         return
@@ -81,7 +87,7 @@ def without_compiling() -> Iterator[None]:
 
     def set_walkthrough(maker: Any, commands: Sequence[str]) -> None:
         game = maker.build()
-        assert game.objective is not None  # reading it generates its text, as compiling would
+        assert game.objective is not None  # reading the property generates the objective's text, as compiling would
         try:
             simulated = _simulate(game, commands)
         except AmbiguousRulesError:
@@ -102,7 +108,10 @@ def without_compiling() -> Iterator[None]:
 
 
 def _simulate(game: Any, commands: Sequence[str]) -> list[tuple[Any, list[Any]]]:
-    """Return each winning event with the actions up to it; of equal events only the first, as in TextWorld."""
+    """Return a list of tuples: (1) a winning event, (2) the actions played until the event was triggered.
+
+    As in TextWorld, only the first of several equal events is listed.
+    """
     from textworld.generator.game import QuestProgression
 
     firsts: dict[Any, Any] = {event: event for quest in game.quests for event in quest.win_events}

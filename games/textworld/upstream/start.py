@@ -1,10 +1,12 @@
-"""Start TextWorld's own environment without the work that it repeats, and read what only private names give.
+"""Start TextWorld's own environment without repeated work, and wrap TextWorld's private functions.
 
 * TextWorld parses the same rules for every game and at every load, which takes longer than the rest of making a game.
-  `rules_parsed_once` caches its parser, a pure function of the text.
-* Its innermost layer (`JerichoEnv`) plays `look` and `inventory` once more at every step and searches for valid
-  actions in vain; the layers around it take both from the text. `start` asks the innermost layer for nothing.
-* It reads rule files in the order of the file system. `rule_files_sorted` makes games equal on every machine.
+  `rules_parsed_once` caches the results of the parser, which depend only on the text.
+* The innermost layer of TextWorld's environment (`JerichoEnv`) needlessly plays `look` and `inventory` at every step,
+  and searches for valid actions without success. The outer layers obtain these values from the text. `start` therefore
+  requests no infos from the innermost layer.
+* TextWorld reads rule files in the order of the file system. `rule_files_sorted` makes the order the same on every
+  machine, so that the same settings generate the same game.
 """
 
 from __future__ import annotations
@@ -21,7 +23,10 @@ from games.textworld.upstream import patches_enabled
 
 
 def start(story: Path, infos: Iterable[str], *, fast: bool = True) -> Any:
-    """Return TextWorld's environment of a `.z8` file whose name begins with `tw-`; `infos` are TextWorld's names."""
+    """Return TextWorld's environment for `story`, a `.z8` file whose name begins with `tw-`.
+
+    `infos` are names of fields of TextWorld's `EnvInfos`.
+    """
     import textworld
 
     silence_jericho()
@@ -38,9 +43,10 @@ def start(story: Path, infos: Iterable[str], *, fast: bool = True) -> Any:
 
 
 def start_untracked(story: Path) -> tuple[Any, Any]:
-    """Return TextWorld's environment without its slow state tracking, and its first state.
+    """Start TextWorld's environment without its slow state tracking.
 
-    Later feedback contains traces of actions (`traced_events`).
+    Return a tuple: (1) the environment, (2) its first state. The feedback of later steps contains traces of actions,
+    which `traced_events` parses.
     """
     from textworld.envs.wrappers.tw_inform7 import Inform7Data
     from textworld.envs.zmachine.jericho import JerichoEnv
@@ -54,7 +60,10 @@ def start_untracked(story: Path) -> tuple[Any, Any]:
 
 
 def traced_events(text: str) -> tuple[list[str], str]:
-    """Return the names of the actions that succeeded, from the traces in a text, and the text without traces."""
+    """Parse the traces of actions in a text.
+
+    Return a tuple: (1) the names of the actions that succeeded, (2) the text without the traces.
+    """
     from textworld.envs.wrappers.tw_inform7 import _detect_i7_events_debug_tags
 
     events: tuple[list[str], str] = _detect_i7_events_debug_tags(text)
@@ -62,20 +71,24 @@ def traced_events(text: str) -> tuple[list[str], str]:
 
 
 def trace_name(inform7: Any, events: Any, action: Any) -> str:
-    """Return the name, in lower case, under which the interpreter traces an action; `events` are a rule's templates."""
+    """Return the name of an action in the interpreter's traces, in lower case.
+
+    `events` maps the name of each rule to the template of its trace.
+    """
     name: str = events[action.name].format(**inform7._get_name_mapping(action))
     return name.lower()
 
 
 def winning_policy(state: Any) -> Any:
-    """Return the actions that win from a state of TextWorld's environment; None where it knows none."""
+    """Return the actions that win from a state of TextWorld's environment, or None if TextWorld has no such actions."""
     return state.get("_winning_policy")
 
 
 def silence_jericho() -> None:
-    """Ignore Jericho's warning that it does not know TextWorld's games, as importing TextWorld does.
+    """Ignore Jericho's warning that a game is not fully supported.
 
-    Needed again where somebody has reset the filters since. `warnings.catch_warnings` is not safe for threads.
+    Importing TextWorld has the same effect, but other code may have reset the warning filters since. This function does
+    not use `warnings.catch_warnings`, which is not thread-safe.
     """
     from jericho import UnsupportedGameWarning
 
@@ -84,7 +97,7 @@ def silence_jericho() -> None:
 
 @contextmanager
 def rules_parsed_once() -> Iterator[None]:
-    """Inside the block, TextWorld's parser of rules caches its results."""
+    """Make TextWorld's rule parser cache its results inside the `with` block."""
     silence_jericho()
     if not patches_enabled():
         yield
@@ -92,7 +105,7 @@ def rules_parsed_once() -> Iterator[None]:
     from textworld import logic
 
     parser = logic._PARSER
-    if not isinstance(parser, SimpleNamespace):  # it is one where blocks are nested
+    if not isinstance(parser, SimpleNamespace):  # in a nested block, the parser already caches
         logic._PARSER = _cached(parser)
     try:
         yield
@@ -102,7 +115,7 @@ def rules_parsed_once() -> Iterator[None]:
 
 @contextmanager
 def rule_files_sorted() -> Iterator[None]:
-    """Inside the block, TextWorld reads rule files in the order of their names."""
+    """Make TextWorld read rule files in the order of their names inside the `with` block."""
     from textworld import logic
 
     load = logic.GameLogic.__dict__["load"]
@@ -122,6 +135,6 @@ def _cached(parser: Any) -> Any:
     parse_cached = lru_cache(maxsize=128)(lambda text, options: parser.parse(text, **dict(options)))
 
     def parse(text: str, filename: str | None = None, **options: Any) -> Any:
-        return parse_cached(text, tuple(sorted(options.items())))  # the file's name is used in messages only
+        return parse_cached(text, tuple(sorted(options.items())))  # the file's name is only used in error messages
 
     return SimpleNamespace(parse=parse)
