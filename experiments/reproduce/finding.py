@@ -3,7 +3,8 @@
 Most claims come from the post by Turner and Einhorn (2023), and we add some. `claims/PART.toml` holds a part's claims
 in words. The part's module measures, and `judged` combines the claims with the measurements into findings.
 
-A finding may have a band. It is either a confidence interval of our number or the rounding tolerance of the post's number.
+A finding may have a band. A band is either a confidence interval of our number or the rounding tolerance of the post's
+number.
 """
 
 import math
