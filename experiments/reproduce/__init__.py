@@ -1,8 +1,8 @@
-"""The post's numbers, figures and claims beside our measurements, in parts.
+"""Reproduce the post by Turner and Einhorn (2023): compare its numbers, figures and claims with our measurements.
 
-A part is a module whose function `run` measures, writes its figures into `folder` and returns an `Outcome`.
-`report.py` writes the report of all parts that were run. This file imports nothing heavy, so that the command line can
-list the parts quickly.
+The reproduction is split into parts. Each part is a module with a function `run`, which takes the measurements, writes
+its figures into `folder` and returns an `Outcome`. `report.py` writes one report for all parts that were run. This file
+imports no large library, so that the command line can list the parts quickly.
 """
 
 from __future__ import annotations
@@ -22,11 +22,15 @@ PARTS = {
     "ipd": "experiments.reproduce.ipd",
     "sensitivity": "experiments.reproduce.sensitivity",
 }
-"""Name of a part -> its module, in the post's order. Ids of a part's findings begin with its name and a dot."""
+"""The module of each part, in the post's order. The ids of a part's findings start with the part's name and a dot."""
 ALL = "all"
 
 Progress = Callable[[str, float, float], None]
-"""Called, perhaps often, with the current activity, the work done and the total work in any unit."""
+"""A callback that reports progress, possibly many times per second.
+
+The arguments are the current activity, the work done and the total work. Both amounts of work have the same unit,
+which each part chooses.
+"""
 
 
 class Outcome(NamedTuple):
@@ -34,11 +38,14 @@ class Outcome(NamedTuple):
 
     findings: Sequence[Finding]
     figures: Mapping[Section, Sequence[tuple[str, str]]] = {}
-    """Section of the report -> (name of a file in the report's folder, caption)."""
+    """The figures of each section of the report, as pairs (file name in the report's folder, caption)."""
     notes: Mapping[Section, Sequence[str]] = {}
-    """Section -> paragraphs of Markdown below its table; their numbers are formatted from measurements."""
+    """The Markdown paragraphs below each section's table. Numbers in the paragraphs are formatted from measurements."""
     seconds: float | None = None
-    """Processor time of a part that can take several commands; None: this command's wall time is the cost."""
+    """Total processor time, for a part that may need several commands.
+
+    If None, the part finishes in one command, and the report shows the wall time of that command.
+    """
 
 
 class Part(Protocol):
@@ -46,10 +53,10 @@ class Part(Protocol):
 
 
 def part_names(name: str) -> list[str]:
-    """The parts that a name selects: one, or all of them for "all".
+    """Return the part with this name as a list, or all parts if the name is "all".
 
     Raises:
-        AgentError: there is no such part.
+        AgentError: No part has this name.
     """
     if name == ALL:
         return list(PARTS)
@@ -61,5 +68,5 @@ def part_names(name: str) -> list[str]:
 
 
 def load(name: str) -> Part:
-    """The function that runs a part."""
+    """Return the function that runs a part."""
     return cast(Part, import_module(PARTS[name]).run)

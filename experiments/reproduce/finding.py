@@ -1,6 +1,10 @@
-"""The post's claims beside our measurements, and the rules that give each of them a verdict.
+"""Compare claims with measurements, and derive a verdict for each claim.
 
-`claims/PART.toml` holds the claims of a part in words. A part measures; `judged` joins the two.
+Most claims come from the post by Turner and Einhorn (2023), and we add some. `claims/PART.toml` holds a part's claims
+in words. The part's module measures, and `judged` combines the claims with the measurements into findings.
+
+A finding may have a band. A band is either a confidence interval of our number or the rounding tolerance of the post's
+number.
 """
 
 import math
@@ -36,13 +40,19 @@ Section: TypeAlias = Literal[
     "Appendix: random notes",
     "Appendix: reward matrix construction",
 ]
-"""The post's sections, in its order; a footnote with many claims follows the section that it belongs to."""
+"""The post's sections, in the post's order. A footnote with many claims follows the section that refers to it."""
 SECTIONS: tuple[Section, ...] = get_args(Section)
 SUMMARY, ADVANTAGE, FOOTNOTE_2, _, FOOTNOTE_3, _, _, PPO_RESULTS, ACTDE_RESULTS, SENSITIVITY, _, NOTES, _ = SECTIONS
 
 Comparison: TypeAlias = Literal["rounded", "equal", "rule", "interval"]
-"""Ours equals the post's to its last printed digit, or in full, or follows the rule that the post breaks, or has an
-interval that contains the post's."""
+"""How our number is compared with the post's number.
+
+* "rounded": our number must equal the post's up to the rounding of the last digit that the post prints.
+* "equal": our number must equal the post's.
+* "rule": our number must equal the post's up to the same rounding. If it does not but follows a rule that the post
+  states, the verdict is that the post contradicts itself.
+* "interval": our confidence interval must contain the post's number.
+"""
 CRITERIA: dict[Comparison | None, str] = {
     "rounded": "Our deterministic number rounds to the post's; the band is the rounding of its last printed digit.",
     "equal": "Our deterministic number equals the post's.",
@@ -54,7 +64,7 @@ CRITERIA: dict[Comparison | None, str] = {
 
 CLAIMS = Path(__file__).parent / "claims"
 TINY = 1e-9
-"""Tolerance for rounding errors; relative for numbers above 1."""
+"""Tolerance for floating-point errors. It is relative for numbers above 1 and absolute otherwise."""
 Text: TypeAlias = Annotated[str, Field(min_length=1)]
 Value: TypeAlias = float | str | bool | None
 
@@ -65,15 +75,15 @@ class Claim:
 
     section: Section
     claim: Text
-    """What the post says and, in parentheses, what we measure; $name stands for a word of the measurement."""
+    """What the post says and, in parentheses, what we measure. `Measurement.words` replaces placeholders like $name."""
     criterion: str = ""
-    """The condition for `reproduced`; empty for a comparison with the post's number, which has one of `CRITERIA`."""
+    """The condition for the verdict `reproduced`. If it is empty, `CRITERIA` gives the condition."""
     post: Value = None
-    """The post's number or word; with a comparison, the number as the post prints it, such as ".73"."""
+    """The post's number or word. With a `comparison`, it is a string with the digits that the post prints (".73")."""
     comparison: Comparison | None = None
-    """How the post's number is compared with ours. None: the measurement says whether the claim holds."""
+    """How our number is compared with the post's. If None, `Measurement.holds` decides the verdict."""
     of_post: bool = True
-    """False: we add the claim, and it has no number of the post."""
+    """Whether the post makes the claim. If False, we added the claim, and `post` is None."""
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
@@ -82,39 +92,45 @@ class Measurement:
 
     ours: Value
     low: float | None = None
-    """The interval of `ours`, if it has one."""
+    """Lower end of the confidence interval of `ours`, or None if there is no interval."""
     high: float | None = None
+    """Upper end of the confidence interval of `ours`, or None if there is no interval."""
     holds: bool | None = None
-    """Whether the claim holds; None if the claim has a comparison."""
+    """Whether the claim holds. It is None if the claim's `comparison` decides the verdict."""
     rule: float = 0.0
-    """The number that the post's own rule gives in closed form, for the comparison "rule"."""
+    """The number that the post's own rule gives in closed form. Only the comparison "rule" uses it."""
     floor: float | None = None
-    """Lower limit of a band that comes from rounding, such as 0 for a probability."""
+    """Smallest possible value, such as 0 for a probability. A rounding tolerance is cut off below it."""
     words: Mapping[str, str] = field(default_factory=dict)
-    """Name -> what replaces $name in the claim and its criterion."""
+    """The texts that replace placeholders like $name in the claim and its criterion, by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Finding:
-    """A claim of the post, our measurement and the verdict. Raises ValueError for an inconsistent one."""
+    """A claim, our measurement and the verdict.
+
+    Raises:
+        ValueError: The fields contradict each other.
+    """
 
     id: Annotated[str, Field(pattern=r"^[a-z]+(\.[a-z0-9-]+)+$")]
-    """PART.NAME, the same in every report."""
+    """PART.NAME. The id is the same in every report."""
     claim: Text
     """What the post says."""
     post: Value
-    """The post's number or word; None if it gives none."""
+    """The post's number or word, or None if the post gives neither."""
     ours: Value
-    """Our measurement; None if nothing was run."""
+    """Our number or word, or None if nothing was run."""
     low: float | None
-    """The band, in units of `ours`: an interval over seeds, or the rounding of the post's number."""
+    """Lower end of the confidence interval or of the rounding tolerance, in units of `ours`."""
     high: float | None
+    """Upper end of the confidence interval or of the rounding tolerance, in units of `ours`."""
     verdict: Verdict
     section: Section
     criterion: Text
-    """The condition for `reproduced`, and the meaning of the band if there is one."""
+    """The condition for the verdict `reproduced`. It also explains the meaning of `low` and `high`, if they are set."""
     of_post: bool = True
-    """False: we add the claim, and it has no number of the post."""
+    """Whether the post makes the claim. If False, we added the claim, and `post` is None."""
 
     def __post_init__(self) -> None:
         if not (self.of_post or self.post is None):
@@ -130,7 +146,10 @@ class Finding:
 
 
 def parse_printed(text: str) -> tuple[float, float]:
-    """A number as the post prints it, and the unit of its last digit: ".73" is (0.73, 0.01), "27%" (0.27, 0.01)."""
+    """Return the value of a printed number and the unit of its last digit.
+
+    For example, ".73" gives (0.73, 0.01) and "27%" gives (0.27, 0.01).
+    """
     number = Decimal(text.rstrip("%").replace("−", "-").replace(",", ""))
     unit = Decimal(1).scaleb(int(number.as_tuple().exponent))
     scale = Decimal("0.01") if text.endswith("%") else Decimal(1)
@@ -138,16 +157,21 @@ def parse_printed(text: str) -> tuple[float, float]:
 
 
 def load_claims(part: str) -> dict[str, Claim]:
-    """Name -> claim of a part, in the order of its file."""
+    """Return a part's claims by name, in the order of the TOML file."""
     text = (CLAIMS / f"{part}.toml").read_text(encoding="utf-8")
     return {name: Claim(**fields) for name, fields in tomllib.loads(text).items()}
 
 
 def judged(part: str, measurements: Mapping[str, Measurement], *, band: str = "") -> list[Finding]:
-    """A finding for each claim of a part; a claim without a measurement is `not run`.
+    """Return a finding for each claim of a part.
+
+    A claim without a measurement gets the verdict `not run`.
 
     Args:
-        band: the meaning of the measurements' intervals, which is added to the criterion of those that have one.
+        part: Name of the part.
+        measurements: Our measurements by name of the claim.
+        band: An explanation of the confidence intervals. It is appended to the criterion of each finding with an
+            interval, unless the claim has a `comparison`.
     """
     claims = load_claims(part)
     assert measurements.keys() <= claims.keys(), f"no claim for {sorted(measurements.keys() - claims.keys())}"
@@ -155,7 +179,7 @@ def judged(part: str, measurements: Mapping[str, Measurement], *, band: str = ""
 
 
 def judge_claim(name: str, claim: Claim, measurement: Measurement | None, *, band: str = "") -> Finding:
-    """The finding for one claim, with its verdict."""
+    """Return the finding for one claim, including the verdict."""
     criterion, verdict = claim.criterion or CRITERIA[claim.comparison], NOT_RUN
     post = claim.post if claim.comparison is None else parse_printed(str(claim.post))[0]
     if measurement is None:
@@ -180,7 +204,10 @@ def judge_claim(name: str, claim: Claim, measurement: Measurement | None, *, ban
 
 
 def _compare(claim: Claim, measurement: Measurement) -> tuple[Measurement, Verdict]:
-    """The measurement with its band, and the verdict, of a claim about a number of the post."""
+    """Compare our number with the post's number.
+
+    Return a tuple: (1) the measurement with its confidence interval or rounding tolerance, (2) the verdict.
+    """
     post, unit = parse_printed(str(claim.post))
     ours, low, high = measurement.ours, measurement.low, measurement.high
     assert isinstance(ours, float)

@@ -1,7 +1,9 @@
-"""The report of all parts that were run: results.json, about.json, and README.md, which follows from these two.
+"""Write the report about all parts of the reproduction that were run.
 
-results.json is a list of findings (finding.py). about.json holds, for every part, how it was run and its figures and
-notes. Parts share a folder: writing one replaces its findings and keeps those of the others.
+The report consists of results.json, about.json and README.md. results.json is a list of findings (finding.py).
+about.json holds the settings, figures and notes of every part. README.md is generated from these two files.
+
+All parts share one folder. Writing a part replaces its own findings and leaves the other parts' findings unchanged.
 """
 
 import json
@@ -38,36 +40,38 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class RunInfo:
-    """How the findings of one part were made."""
+    """The command, settings, figures and notes of one part's run."""
 
     command: str
     seed: int
     quick: bool
-    """A small version, with fewer seeds and steps."""
+    """Whether the run was a small version with fewer seeds and steps."""
     seconds: float
-    """Wall time; processor time of all commands together for a part that can take several."""
+    """Wall time. For a part that may need several commands, it is the total processor time instead."""
     versions: Mapping[str, str]
-    """Versions of Python and of the packages that were imported."""
+    """Versions of Python and of the imported packages."""
     figures: Mapping[Section, Sequence[tuple[str, str]]] = field(default_factory=dict)
-    """Section -> (file name, caption)."""
+    """The figures of each section, as pairs (file name, caption)."""
     notes: Mapping[Section, Sequence[str]] = field(default_factory=dict)
-    """Section -> paragraphs of Markdown."""
+    """The Markdown paragraphs of each section."""
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that were imported so far."""
+    """Return the versions of Python and of those `PACKAGES` that have been imported so far."""
     loaded = {name: sys.modules[name] for name in PACKAGES if name in sys.modules}
     return {"python": platform.python_version()} | {name: str(loaded[name].__version__) for name in loaded}
 
 
 def write(out: Path, part: str, info: RunInfo, outcome: Outcome) -> list[Finding]:
-    """Add a part's outcome to the report in `out`, in place of the part's earlier one; its figures are there already.
+    """Write a part's outcome into the report in `out`, replacing any earlier outcome of the same part.
+
+    The part has already written its figures into `out`.
 
     Returns:
         All findings of the report, including those of other parts.
 
     Raises:
-        AgentError: the files in `out` are not a report.
+        AgentError: The files in `out` are not a report.
     """
     before, about = read(out) if (out / RESULTS).exists() else ([], {})
     foreign = [finding.id for finding in outcome.findings if finding.part != part]
@@ -90,10 +94,12 @@ def _json(data: object) -> str:
 
 
 def read(out: Path) -> tuple[list[Finding], dict[str, RunInfo]]:
-    """The findings in a folder, and part -> how they were made.
+    """Read the report in a folder.
+
+    Return a tuple: (1) all findings, (2) the `RunInfo` of each part by the part's name.
 
     Raises:
-        AgentError: a file is missing, or is not one that `write` made.
+        AgentError: A file is missing or was not written by `write`.
     """
     findings = _read(out / RESULTS, list[Finding])
     _check_unique(findings, out)
@@ -118,10 +124,10 @@ def _check_unique(findings: Iterable[Finding], out: Path) -> None:
 
 
 def check(out: Path, parts: Sequence[str], *, quick: bool) -> None:
-    """Check that a folder holds a report whose `parts` may be replaced.
+    """Check that a folder holds a report and that its `parts` may be replaced.
 
     Raises:
-        AgentError: it holds no report, or a quick run would replace a full one.
+        AgentError: The folder holds no report, or a quick run would replace a full one.
     """
     _, about = read(out)
     full = [part for part in parts if part in about and not about[part].quick]
@@ -130,7 +136,7 @@ def check(out: Path, parts: Sequence[str], *, quick: bool) -> None:
 
 
 def counts(findings: Sequence[Finding]) -> dict[str, dict[str, int]]:
-    """Part -> verdict -> number of the post's claims; last, the same for the claims that we add."""
+    """Count the verdicts on each part's claims from the post. The last row counts the claims that we add."""
     rows: dict[str, dict[str, int]] = {}
     for finding in sorted(findings, key=lambda finding: not finding.of_post):
         row = rows.setdefault(finding.part if finding.of_post else ADDED, dict.fromkeys(VERDICTS, 0))
@@ -139,7 +145,7 @@ def counts(findings: Sequence[Finding]) -> dict[str, dict[str, int]]:
 
 
 def markdown(findings: Sequence[Finding], about: Mapping[str, RunInfo]) -> str:
-    """README.md, which depends on the two files alone."""
+    """Return the text of README.md, which depends only on results.json and about.json."""
     blocks = [INTRODUCTION, table(["part", *VERDICTS], _count_rows(findings)), _how(about)]
     for section in SECTIONS:
         mine = [finding for finding in findings if finding.section == section]
@@ -158,7 +164,10 @@ def markdown(findings: Sequence[Finding], about: Mapping[str, RunInfo]) -> str:
 
 
 def _count_rows(findings: Sequence[Finding]) -> list[list[str]]:
-    """A row for each part, one for all of the post's claims, and one for those that we add."""
+    """Return table rows with the number of claims per verdict.
+
+    There is a row for each part, a row for all of the post's claims, and a row for the claims that we add.
+    """
     rows = counts(findings)
     added = {ADDED: rows.pop(ADDED)} if ADDED in rows else {}
     rows["all of the post's"] = {verdict: sum(row[verdict] for row in rows.values()) for verdict in VERDICTS}
@@ -167,7 +176,7 @@ def _count_rows(findings: Sequence[Finding]) -> list[list[str]]:
 
 
 def _how(about: Mapping[str, RunInfo]) -> str:
-    """Commands, seeds, times and versions of the parts."""
+    """Return Markdown with the commands, seeds, times and versions of the parts."""
     commands = dict.fromkeys(info.command for info in about.values())
     rows = [
         [
@@ -187,7 +196,11 @@ def _time(seconds: float) -> str:
 
 
 def show(value: Value) -> str:
-    """Four digits of a number, yes or no, a text unchanged, nothing for None."""
+    """Format a value for the report.
+
+    Numbers get about four significant digits, and Booleans become "yes" or "no". Text is returned unchanged, and None
+    becomes an empty string.
+    """
     if value is None or isinstance(value, str):
         return value or ""
     if isinstance(value, bool):
@@ -198,7 +211,7 @@ def show(value: Value) -> str:
 
 
 def _post(finding: Finding) -> str:
-    """The post's number with all digits that it prints; a remark if the claim is not the post's."""
+    """Format the post's number with all digits that the post prints, or return a remark if we added the claim."""
     if not finding.of_post:
         return "(added by us)"
     number = isinstance(finding.post, int | float) and not isinstance(finding.post, bool)
@@ -206,7 +219,10 @@ def _post(finding: Finding) -> str:
 
 
 def _band(finding: Finding) -> str:
-    """ "0.6225 (0.6175 to 0.6275)"; the number alone if the band has no width."""
+    """Format our number and its interval, such as "0.6225 (0.6175 to 0.6275)".
+
+    If the interval is missing or has zero width, return only the number.
+    """
     low, high = finding.low, finding.high
     if low is None or high is None or math.isclose(low, high, rel_tol=1e-8, abs_tol=1e-8):
         return show(finding.ours)
@@ -214,7 +230,7 @@ def _band(finding: Finding) -> str:
 
 
 def _criteria(findings: Sequence[Finding]) -> str:
-    """The criterion of each finding; findings with the same criterion share a line."""
+    """Return a Markdown list of the criteria. Findings with the same criterion share a line."""
     groups: dict[str, list[str]] = {}
     for finding in findings:
         groups.setdefault(finding.criterion, []).append(f"`{finding.id}`")

@@ -1,9 +1,13 @@
-"""Means with 95% intervals, and measurements of claims.
+"""Compute means with 95% confidence intervals, and turn them into measurements of claims.
 
-Numbers of the bandit have hundreds of seeds and bootstrapped intervals. The dilemma has ten trials or fewer and
-Student's t; where the post shows m trials of its own, the interval is the one that a repetition falls into with 95%
-probability: mean +- t s sqrt(1/n + 1/m) for its mean, s / sqrt(F) to s sqrt(F) for its standard deviation (Hahn and
-Meeker 1991, sections 4.7 and 4.9; trials are assumed to be normal).
+The bandit experiments have many seeds, and their intervals are bootstrapped. The prisoner's dilemma has at most ten
+trials per recipe, and its intervals use Student's t distribution.
+
+The post by Turner and Einhorn (2023) shows the mean and standard deviation of m trials of the dilemma. These numbers
+are compared with a prediction interval from our n trials with standard deviation s. A repetition with m trials falls
+into this interval with 95% probability. The interval for its mean is our mean +- t s sqrt(1/n + 1/m). The interval for
+its standard deviation is s sqrt(F_low) to s sqrt(F_high). Here t and F are quantiles of Student's t and of the F
+distribution (Hahn and Meeker 1991, sections 4.7 and 4.9). Trials are assumed to be normally distributed.
 """
 
 import math
@@ -20,12 +24,12 @@ from experiments.reproduce.finding import Measurement
 
 BAND = "Band: bootstrapped 95% interval of the mean over repetitions (seeds or random MDPs)."
 SAME = 1e-9
-"""Differences below this are rounding errors."""
+"""Differences below this threshold count as rounding errors."""
 Array = NDArray[np.float64]
 
 
 class Band(TypedDict):
-    """A number and its interval."""
+    """A number and its 95% interval."""
 
     ours: float
     low: float
@@ -33,7 +37,13 @@ class Band(TypedDict):
 
 
 def judge(measured: Band | float | str | bool, holds: object, **words: str) -> Measurement:
-    """A number, with its interval if it has one, or a word; whether the claim holds; words for the claim's text."""
+    """Return the measurement for a claim.
+
+    Args:
+        measured: Our number with its interval, our number alone, or our word.
+        holds: Whether the claim holds.
+        words: Values for the placeholders in the claim's text.
+    """
     if isinstance(measured, dict):
         return Measurement(**measured, holds=bool(holds), words=words)
     ours = measured if isinstance(measured, str | bool) else float(measured)
@@ -41,23 +51,29 @@ def judge(measured: Band | float | str | bool, holds: object, **words: str) -> M
 
 
 def above_zero(band: Band) -> Measurement:
-    """The claim holds if the interval lies above 0."""
+    """Return the measurement for a claim that holds if the interval lies above 0."""
     return judge(band, band["low"] > 0)
 
 
 def all_zero(values: Sequence[float], **words: str) -> Measurement:
-    """The largest of `values`; the claim holds if all are 0 but for rounding."""
+    """Return the measurement for a claim that holds if all of the nonnegative `values` are 0 up to rounding errors.
+
+    The measured number is the largest value.
+    """
     return judge(max(values), max(values) < SAME, **words)
 
 
 def over_seeds(values: Sequence[float] | Array | NDArray[np.bool_], *, unit: bool = False) -> Band:
-    """Mean of one value per seed with its bootstrapped interval, which has no width if all values are equal.
+    """Return the mean over seeds and its bootstrapped interval.
+
+    The interval has zero width if all values are equal.
 
     Args:
-        unit: the values lie between 0 and 1; the interval then has a width even if all are 0 or all are 1.
+        values: One value per seed.
+        unit: Whether the values lie between 0 and 1. The interval then has a width even if all values are 0 or 1.
 
     Raises:
-        ValueError: there are no values, or one is not finite.
+        ValueError: `values` is empty or contains a value that is not finite.
     """
     sample = np.asarray(values, dtype=np.float64).ravel()
     if not len(sample) or not np.isfinite(sample).all():
@@ -69,27 +85,36 @@ def over_seeds(values: Sequence[float] | Array | NDArray[np.bool_], *, unit: boo
 
 
 def slopes(x: Array, y: Array) -> Array:
-    """[S], the least-squares slope of every column of y [T, S] over x [T]."""
+    """Return the least-squares slope of each column of y [T, S] against x [T], with shape [S]."""
     centred = x - x.mean()
     return np.asarray(centred @ y / (centred @ centred))
 
 
 def over_trials(sample: Array) -> Band:
-    """Mean of one value per trial with Student's interval, which has no width if there is one trial."""
+    """Return the mean over trials and its Student's t interval.
+
+    With a single trial, the interval has zero width.
+    """
     mean = float(sample.mean())
     half = half_width(sample) if len(sample) > 1 else 0.0
     return Band(ours=mean, low=mean - half, high=mean + half)
 
 
 def next_mean(sample: Array, trials: int) -> Band:
-    """Mean of two or more trials, and the interval for the mean of `trials` others."""
+    """Return the mean of our trials, and the prediction interval for the mean of `trials` new trials.
+
+    `sample` holds one value for each of at least two trials.
+    """
     n, mean, deviation = len(sample), float(sample.mean()), float(sample.std(ddof=1))
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * deviation * math.sqrt(1 / n + 1 / trials)
     return Band(ours=mean, low=mean - half, high=mean + half)
 
 
 def next_deviation(sample: Array, trials: int) -> Band:
-    """Standard deviation of two or more trials, and the interval for that of `trials` others."""
+    """Return the standard deviation of our trials, and the prediction interval for that of `trials` new trials.
+
+    `sample` holds one value for each of at least two trials.
+    """
     n, deviation = len(sample), float(sample.std(ddof=1))
     low, high = (float(stats.f.ppf((1 + side * CONFIDENCE) / 2, trials - 1, n - 1)) for side in (-1, 1))
     return Band(ours=deviation, low=deviation * math.sqrt(low), high=deviation * math.sqrt(high))

@@ -1,6 +1,7 @@
-"""Part `bandit`: the post's tabular bandit, its appendix and its footnotes, with the learners of actde/tabular.py.
+"""Part `bandit`: reproduce the tabular claims of the post by Turner and Einhorn (2023).
 
-`run` calls the modules beside this file in turn, each with random numbers of its own.
+These are the claims about its bandit, its appendix and its footnotes. The learners are those of actde/tabular.py.
+`run` calls the other modules of this package in turn and gives them independent random number generators.
 """
 
 from pathlib import Path
@@ -24,7 +25,11 @@ from experiments.reproduce.statistics import BAND
 
 
 def run(*, seed: int, quick: bool, folder: Path, workers: int, progress: Progress) -> Outcome:
-    """All findings and figures; about a minute and a half, or seconds if `quick`. Uses one process."""
+    """Run all experiments of the part and return the findings and figures.
+
+    A full run takes about a minute and a half, and a quick run takes seconds. `workers` is ignored, because a single
+    process does all the work.
+    """
     rngs = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(6)]
     steps, seeds = (10_000, 20) if quick else (1_000_000, 100)
     curves = simulate(
@@ -43,7 +48,7 @@ def run(*, seed: int, quick: bool, folder: Path, workers: int, progress: Progres
     measurements |= appendix.measure(shifts, bandits, rngs[3])
     progress("sequences", 0.9, 1)
     measurements |= sequential.measure(rngs[4], quick=quick) | bellman.measure(rngs[5], quick=quick)
-    if not quick:  # a quick run is too short for schedules
+    if not quick:  # a quick run has too few steps to measure the schedules
         measurements |= growth.measure_schedules(curves)
     findings = judged("bandit", measurements, band=BAND)
     growth.figure(curves, folder / growth.FIGURE)

@@ -1,4 +1,8 @@
-"""The post's random notes on ACTDE in tables: the step size of q, and shifts and factors of the reward."""
+"""Check the appendix "random notes" of the post by Turner and Einhorn (2023), which is about tabular ACTDE.
+
+The notes are about the step size of q, about adding a constant to all rewards (a shift), and about multiplying all
+rewards by a factor c.
+"""
 
 import math
 from collections.abc import Mapping
@@ -16,10 +20,16 @@ from experiments.reproduce.finding import Measurement
 from experiments.reproduce.statistics import Array, all_zero, judge, over_seeds
 
 SHIFTS = (-4.0, -3.0, -2.0, -0.75, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
-"""Added to both rewards. None makes a reward 0, whose first try could not be told from no try."""
+"""Constants added to both rewards.
+
+No shift makes a reward exactly 0. The first try of such an arm would have an error of 0, as if it were not tried.
+"""
 RATES = tuple(float(rate) for rate in np.geomspace(0.05, 1, 10))
 ROUNDS = 600
-"""Rounds of all arms in turn; (1 - 0.05)^600 is 4e-14."""
+"""Number of rounds in which every arm is taken once.
+
+With the smallest step size 0.05, the remaining error of q is a fraction (1 - 0.05)^600 = 4e-14 of the initial error.
+"""
 FIGURE = "bandit-appendix.svg"
 CAPTION = (
     "Left: logits that wedding (reward 1) and party (0.5) have gained at convergence of q, against the step size of q;"
@@ -28,40 +38,51 @@ CAPTION = (
 )
 Row = dict[Any, float]
 Bandits = list[tuple[Row, Row]]
-"""Rewards and initial logits of each."""
+"""The rewards and the initial logits of each bandit."""
 
 
 def converged(rewards: Row, start: Row, *, alpha: float = 1.0, b: float = 1.0, q_value: float = 0.0) -> TabularACTDE:
-    """An ACTDE learner that took all arms in turn until it converged."""
+    """Train an ACTDE learner that takes all arms in turn until it has converged, and return it.
+
+    Args:
+        rewards: Reward of each arm.
+        start: Initial logit of each arm.
+        alpha: Step size of q.
+        b: Step size of the logits.
+        q_value: Initial value of q.
+    """
     learner = TabularACTDE({0: start}, alpha=alpha, b=b, q_value=q_value)
     replay(learner, bandit_steps(0, rewards, list(rewards) * (2 if alpha == 1 else ROUNDS)))
     return learner
 
 
 def measure(shifts: dict[str, Curves], bandits: Bandits, rng: np.random.Generator) -> dict[str, Measurement]:
-    """`shifts` is the result of `simulate_shifts`."""
+    """Measure all claims of the appendix. `shifts` is the result of `simulate_shifts`."""
     rate = all_zero([abs(gained(rate)["wedding"] * rate - 1) for rate in RATES])
     return {"appendix.rate": rate, **invariances(bandits, rng), **exploration(shifts), **factors(bandits, rng)}
 
 
 def random_bandit(rng: np.random.Generator) -> tuple[Row, Row]:
-    """Rewards and initial logits of two to five arms."""
+    """Return random rewards and random initial logits of a bandit with two to five arms."""
     arms = range(int(rng.integers(2, 6)))
     return {arm: float(rng.normal(0, 2)) for arm in arms}, {arm: float(rng.normal(0, 1)) for arm in arms}
 
 
 def distance(one: Mapping[Any, float], other: Mapping[Any, float]) -> float:
-    """The largest difference between two policies' probabilities."""
+    """Return the largest absolute difference between the probabilities of two policies."""
     return max(abs(one[arm] - other[arm]) for arm in one)
 
 
 def gained(rate: float) -> Row:
-    """Logits that the wedding bandit has gained when q, with this step size, has converged."""
+    """Return the logits that ACTDE has added to each arm of the wedding bandit once q has converged.
+
+    `rate` is the step size of q. All logits start at 0.
+    """
     return converged({"wedding": 1.0, "party": 0.5}, {"wedding": 0.0, "party": 0.0}, alpha=rate).logits[0]
 
 
 def invariances(bandits: Bandits, rng: np.random.Generator) -> dict[str, Measurement]:
-    """Constants added to all rewards, or to q's initial value."""
+    """Measure whether the final policy changes when a constant is added to all rewards or to the initial q."""
     by_reward, by_start, added = [], [], []
     for rewards, start in bandits:
         constant, alpha = float(rng.normal(0, 5)), float(rng.choice([1.0, 0.3]))
@@ -80,20 +101,26 @@ def invariances(bandits: Bandits, rng: np.random.Generator) -> dict[str, Measure
 
 
 def simulate_shifts(rng: np.random.Generator, *, quick: bool) -> dict[str, Curves]:
-    """ACTDE on policy with both rewards of wedding and party shifted; every step is recorded."""
+    """Simulate ACTDE on the wedding and party bandit with shifted rewards, and return the curves by shift.
+
+    The learner samples actions from its own policy. Every step is recorded.
+    """
     learners = [Learner(name=f"{shift:g}", rule="actde", rewards=(1 + shift, 0.5 + shift)) for shift in SHIFTS]
     steps, seeds = (500, 20) if quick else (5000, 200)
     return simulate(learners, steps=steps, seeds=seeds, rng=rng, at=range(1, steps + 1))
 
 
 def lowest_entropy(curves: Curves) -> Array:
-    """[S], lowest entropy of the policy on the way, nats."""
+    """Return the lowest entropy of the policy at any step, in nats, with shape [S]."""
     policy = expit(curves.gap)
     return np.asarray((entr(policy) + entr(1 - policy)).min(axis=0))
 
 
 def exploration(shifts: dict[str, Curves]) -> dict[str, Measurement]:
-    """Note 2.1, which the post asks as a question, with rewards lowered and raised by 3."""
+    """Measure how lowering or raising both rewards by 3 affects exploration.
+
+    This is note 2.1 of the appendix, where the post asks about this effect.
+    """
     lower, plain, higher = (over_seeds(shifts[name].converged_at) for name in ("-3", "0", "3"))
     lower_entropy, plain_entropy, higher_entropy = (
         over_seeds(lowest_entropy(shifts[name])) for name in ("-3", "0", "3")
@@ -108,7 +135,7 @@ def exploration(shifts: dict[str, Curves]) -> dict[str, Measurement]:
 
 
 def factors(bandits: Bandits, rng: np.random.Generator) -> dict[str, Measurement]:
-    """Note 2.2: the effect of a factor c of all rewards."""
+    """Measure how multiplying all rewards by a factor c affects the final policy (note 2.2 of the appendix)."""
     count = str(len(bandits))
     uniform, other, tilted = powers(bandits, rng)
     above, below = extremes(bandits, rng)
@@ -123,11 +150,14 @@ def factors(bandits: Bandits, rng: np.random.Generator) -> dict[str, Measurement
 
 
 def powers(bandits: Bandits, rng: np.random.Generator) -> tuple[list[float], list[float], list[float]]:
-    """The policy for rewards times c against a c-th power, as the largest difference of probabilities in each bandit.
+    """Compare ACTDE's final policy pi_c for rewards times c with three predictions from its policy pi_1 at c = 1.
 
-    Returns:
-        For the c-th power of the policy for the plain rewards, from a uniform initial policy and from any, and for the
-        initial policy times the c-th power of the plain policy divided by it.
+    pi_0 is the initial policy, and all predictions are renormalized. Return a tuple with the largest differences of
+    probabilities in each bandit for these predictions:
+
+    (1) pi_1^c, with a uniform pi_0,
+    (2) pi_1^c, with a random pi_0,
+    (3) pi_0 (pi_1 / pi_0)^c, with a random pi_0.
     """
     uniform, other, tilted = [], [], []
     for rewards, start in bandits:
@@ -142,18 +172,22 @@ def powers(bandits: Bandits, rng: np.random.Generator) -> tuple[list[float], lis
 
 
 def raised(policy: Row, c: float) -> Row:
-    """The c-th power, renormalized."""
+    """Return the c-th power of a policy's probabilities, renormalized."""
     weights = {arm: math.exp(c * math.log(p)) for arm, p in policy.items()}
     return {arm: weight / sum(weights.values()) for arm, weight in weights.items()}
 
 
 def multiplied(rewards: Row, c: float) -> Row:
-    """The policy to which ACTDE converges from the uniform one, with all rewards times c."""
+    """Return ACTDE's final policy for rewards times c, starting from the uniform policy."""
     return converged({arm: c * reward for arm, reward in rewards.items()}, dict.fromkeys(rewards, 0.0)).policy(0)
 
 
 def extremes(bandits: Bandits, rng: np.random.Generator) -> tuple[list[bool], list[bool]]:
-    """Whether the entropy falls with factors c above 1, and 1 / c, from a uniform policy, for each bandit."""
+    """Return whether multiplying the rewards lowers the entropy of ACTDE's final policy, for each bandit.
+
+    Return a tuple: (1) the results for a factor c > 1, (2) the results for the factor 1 / c. The initial policy is
+    uniform.
+    """
     above: list[bool] = []
     below: list[bool] = []
     for rewards, _ in bandits:
@@ -164,7 +198,10 @@ def extremes(bandits: Bandits, rng: np.random.Generator) -> tuple[list[bool], li
 
 
 def temperatures(bandits: Bandits, rng: np.random.Generator) -> list[float]:
-    """Largest differences between a factor c and the softmax over the unchanged rewards at temperature 1 / c."""
+    """Compare ACTDE's final policy for rewards times c with the softmax over the rewards at temperature 1 / c.
+
+    Return the largest difference of probabilities in each bandit.
+    """
     differences = []
     for rewards, _ in bandits:
         tau = 1 / float(rng.uniform(0.2, 4))

@@ -1,13 +1,19 @@
-"""The post's "self-consistent, Bellman-backed-up Q-functions will have zero advantage and zero updates".
+"""Test a claim of the post by Turner and Einhorn (2023) about Q-functions that satisfy the Bellman equation.
 
-In a deterministic MDP this holds at the first step, where r + gamma v(s') is q(s, a). With random rewards, errors are
-zero only in the mean. And v, which learns from the actions that were taken, moves away from the policy's mean of q at
-once, so that errors return in the states before.
+The post says that "self-consistent, Bellman-backed-up Q-functions will have zero advantage and zero updates". Tables
+of v and q are called consistent if they are the exact values of the current policy.
 
-If v is kept at the policy's mean of q, errors do not return in this way, but consistent tables may be unstable: a q
-that rises by chance makes its action more likely, which may raise v, and q again. To first order q moves by
-M (F - 1) dq, where F is the derivative of q's targets by q and M how often each entry is visited. With an eigenvalue
-of positive real part, any disturbance grows until the tables, which are bounded, belong to another policy.
+In a deterministic MDP the claim is true of the first step, because r + gamma v(s') equals q(s, a). If rewards are
+random, only the mean error is zero. After the first step, the claim fails even in a deterministic MDP. v learns from
+the actions that were sampled, and therefore moves away from the policy's mean of q. As a result, preceding states have
+nonzero errors again.
+
+This cause of errors disappears if v is always set to the policy's mean of q. But the consistent tables may be an
+unstable fixed point. If a q-value rises by chance, its action becomes more likely. This may raise v, which raises q
+again. To first order, a disturbance dq changes q at a rate proportional to M (F - I) dq. Here F is the derivative of
+q's targets with respect to q, I is the identity, and M is the diagonal matrix of visit frequencies. If M (F - I) has
+an eigenvalue with a positive real part, disturbances grow. The growth continues until the tables, which are bounded,
+belong to another policy.
 """
 
 from dataclasses import replace
@@ -29,11 +35,14 @@ from experiments.reproduce.finding import Measurement
 from experiments.reproduce.statistics import SAME, all_zero, judge, over_seeds
 
 NUDGE, FAR = 1e-3, 0.05
-"""Standard deviation of a disturbance of q, and an error that is too large to come from it."""
+"""Standard deviation of a disturbance of q, and a threshold for errors.
+
+A larger error than `FAR` cannot be caused by the disturbance alone.
+"""
 
 
 def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
-    """The first error of every action, starting from tables that are consistent with the policy, and later errors."""
+    """Measure the first errors and the later errors of learners that start with consistent tables."""
     count, steps = (6, 300) if quick else (100, 5000)
     first, noisy, later, unstable = [], [], [], []
     for _ in range(count):
@@ -54,7 +63,7 @@ def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
 
 
 def later_error(mdp: MDP, logits: Logits, steps: int, rng: np.random.Generator) -> float:
-    """Root mean square of the errors in the second half of `steps` steps from consistent tables."""
+    """Train ACTDE from consistent tables, and return the root mean square error of the last half of the steps."""
     learner = TabularACTDE(logits, alpha=0.1, b=0.1)
     make_consistent(learner, mdp)
     errors = advance(learn_on_policy(learner, mdp, rng), steps)
@@ -62,7 +71,10 @@ def later_error(mdp: MDP, logits: Logits, steps: int, rng: np.random.Generator) 
 
 
 def diverges(mdp: MDP, logits: Logits, steps: int, rng: np.random.Generator) -> bool:
-    """Whether errors grow far beyond a disturbance of q in consistent tables."""
+    """Return whether a small disturbance of q in consistent tables leads to errors above `FAR`.
+
+    v is always set to the policy's mean of q.
+    """
     learner = ExpectedACTDE(logits, alpha=0.1, b=0.1)
     make_consistent(learner, mdp)
     for row in learner.q_values.values():
@@ -72,7 +84,10 @@ def diverges(mdp: MDP, logits: Logits, steps: int, rng: np.random.Generator) -> 
 
 
 def first_errors(mdp: MDP, logits: Logits, rng: np.random.Generator) -> list[float]:
-    """The error of every action in every state, each from consistent tables."""
+    """Return the first error of each action in each state.
+
+    A new learner with consistent tables is created for each pair of state and action.
+    """
     errors = []
     for state, row in logits.items():
         for action in row:

@@ -1,7 +1,12 @@
-"""Does PPO penalise exploration? The sign of a first try's error, and the post's Chuck-E-Cheese as a two-turn game.
+"""Test whether PPO penalizes exploration, as the post by Turner and Einhorn (2023) says.
 
-"We had a" is followed by " wedding" (reward 1, the end) or " party". " party" is followed by "." (0.5) or, rarely at
-first, by " at Chuck-E-Cheese" (2). We chose the initial probability of the latter; the post gives none.
+The first experiment computes the sign of the TD error when an action is tried for the first time. The second
+experiment turns the post's Chuck-E-Cheese example into a game of two turns:
+
+* In the first turn, "We had a" is followed by " wedding" or " party". " wedding" gives reward 1 and ends the episode.
+* In the second turn, " party" is followed by "." with reward 0.5 or by " at Chuck-E-Cheese" with reward 2.
+
+" at Chuck-E-Cheese" has a low initial probability. We chose its value, because the post gives none.
 """
 
 import math
@@ -15,7 +20,7 @@ from experiments.reproduce.finding import Measurement
 from experiments.reproduce.statistics import Array, judge, over_seeds
 
 RARE = 0.01
-"""pi_0(Chuck-E-Cheese)."""
+"""Initial probability of " at Chuck-E-Cheese" after " party"."""
 START: dict[Any, dict[Any, float]] = {
     "We had a": {"wedding": 0.0, "party": 0.0},
     "We had a party": {".": math.log(1 - RARE), "at Chuck-E-Cheese": math.log(RARE)},
@@ -23,7 +28,7 @@ START: dict[Any, dict[Any, float]] = {
 
 
 def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
-    """Sizes: bandits, then seeds and episodes of the two-turn game."""
+    """Measure all claims about exploration. A quick run has fewer bandits, seeds and episodes."""
     bandits, seeds, episodes = (50, 30, 300) if quick else (1000, 300, 1000)
     ppo, actde = (punished(kind, rng.random((bandits, 2))) for kind in (TabularPPO, TabularACTDE))
     chuck_e_cheese = reaches_rare(rng, seeds, episodes)
@@ -37,7 +42,10 @@ def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
 
 
 def punished(kind: type[Tabular], rewards: Array) -> float:
-    """Share of bandits, `rewards` [N, 2], in which the worse arm's first try, after the better's, has an error < 0."""
+    """Return the share of bandits in which the first try of the worse arm has a negative error.
+
+    The better arm is always tried first. `rewards` [N, 2] holds the rewards of both arms for N bandits.
+    """
     return float(np.mean([second_error(kind, *sorted(row)) < 0 for row in rewards.tolist()]))
 
 
@@ -48,7 +56,10 @@ def second_error(kind: type[Tabular], worse: float, better: float) -> float:
 
 
 def reaches_rare(rng: np.random.Generator, seeds: int, episodes: int) -> Measurement:
-    """PPO's share of seeds that produce the rare sentence, which is the best; the claim is that ACTDE's is larger."""
+    """Measure the share of seeds in which PPO ever samples the rare sentence, which has the highest reward.
+
+    The claim holds if this share is significantly larger for ACTDE than for PPO.
+    """
     starts = [int(seed) for seed in rng.integers(2**32, size=seeds)]
     ppo, actde = (np.array([finds(kind, seed, episodes) for seed in starts]) for kind in (TabularPPO, TabularACTDE))
     share, idle = over_seeds(actde, unit=True)["ours"], 1 - (1 - 0.5 * RARE) ** episodes
@@ -58,7 +69,7 @@ def reaches_rare(rng: np.random.Generator, seeds: int, episodes: int) -> Measure
 
 
 def finds(kind: type[Tabular], seed: int, episodes: int) -> bool:
-    """Whether the learner, on its own policy, produces the rare sentence within so many episodes."""
+    """Return whether the learner samples the rare sentence within `episodes` episodes of on-policy learning."""
     learner, rng = kind(START), random.Random(seed)
     for _ in range(episodes):
         if learner.sample("We had a", rng) == "wedding":

@@ -1,23 +1,30 @@
-"""Growth of the logits on policy: PPO with fixed and decaying step sizes, vanilla policy gradient, ACTDE.
+"""Measure how the logits grow when learners sample their own actions, with fixed and with decaying step sizes.
 
-Two arms have rewards r1 > r2, with D = r1 - r2. g is the logit of the better arm minus that of the worse arm, and
-x = pi(worse), about e^-g. alpha is the step size of v, b that of the logits. Expected growth of PPO, by mean values:
+The learners are PPO, vanilla policy gradient and ACTDE. The bandit is that of the post by Turner and Einhorn (2023).
+It has two arms with rewards r1 > r2, and D = r1 - r2. The gap g is the logit of the better arm minus that of the worse
+arm. x = pi(worse) is about e^-g. alpha is the step size of v, b is the step size of the logits, and n is the number of
+steps. The following estimates of PPO's growth replace random quantities by their means.
 
-* **alpha fixed.** v is about r1 except after a pull of the worse arm. The pull moves g by b D, since the worse logit
-  falls, and v by -alpha D. The better arm's next errors, D alpha (1 - alpha)^k, move g by another b D in total. So each
-  pull adds 2 b D whatever alpha is, pulls come at the rate x, and dg/dn = 2 b D e^-g: g grows like ln n for every
-  alpha in (0, 1]. A smaller alpha does not stop the growth.
-* **alpha = 1/n, b fixed.** v is the mean of all rewards so far, r1 - M/n with M = D x (pulls of the worse arm). So the
-  better arm's error is M/n at every step, and g grows like b M ln n. Pulls come at the rate n^(-b M): they continue
-  while b M <= 1 and stop above that. This is faster than with a fixed alpha.
-* **alpha = 1/n^2, b fixed.** The steps of v have a finite sum, so v stops below r1 and g grows linearly. Decaying the
-  step size of v alone makes the growth worse.
-* **alpha = b = 1/n.** With T = the sum of b, about ln n: dg/dT = 2 D x (1 - x) (and more, since v lags). So e^g grows
-  like 2 D T, and g like ln ln n: very slowly, but without bound, as for any schedule with an infinite sum. (With a
-  finite sum, no learner can reach its limit.)
-* **alpha = b = 1/n^2.** |g| moves by at most the sum of b |error|, which is finite: g is bounded but stops early.
+* **alpha fixed.** v is about r1, except after a pull of the worse arm. This pull raises g by b D, because the worse
+  arm's logit falls, and it lowers v by alpha D. The next errors of the better arm are D alpha (1 - alpha)^k for
+  k = 0, 1, 2 and so on. These errors raise g by another b D in total. Each pull of the worse arm thus adds 2 b D for
+  every alpha. Such a pull has probability x, so dg/dn = 2 b D e^-g, and g grows like ln n for every alpha in (0, 1]. A
+  smaller alpha does not stop the growth.
+* **alpha = 1/n, b fixed.** v is the mean of all rewards so far, which is r1 - M/n. Here M is D times the number of
+  pulls of the worse arm. The better arm's error is therefore M/n at every step, and g grows like b M ln n. The worse
+  arm then has probability n^(-b M) at step n. The sum of these probabilities is infinite if b M <= 1, so pulls
+  of the worse arm continue until b M exceeds 1. This growth is faster than with a fixed alpha.
+* **alpha = 1/n^2, b fixed.** The step sizes of v have a finite sum, so v stops below r1. The better arm's error then
+  stays positive, and g grows linearly. Decaying only the step size of v makes the growth faster.
+* **alpha = b = 1/n.** Let T be the sum of b over all steps, which is about ln n. If v equals the policy's mean reward,
+  dg/dT = 2 D x (1 - x). In practice v lags behind this mean, and the growth is faster. e^g grows like 2 D T, and g
+  grows like ln ln n. This growth is very slow but unbounded, as for any schedule with an infinite sum. (If the sum is
+  finite, no learner can reach its limit.)
+* **alpha = b = 1/n^2.** g changes by at most the sum of b |error|, which is finite. g is therefore bounded, but it
+  also stops early.
 
-ACTDE's g is (b / alpha) (difference of q) at every step if b / alpha is constant, so at most (b / alpha) D.
+If b / alpha is constant, ACTDE's g is b / alpha times the difference of the two q-values at every step. g converges to
+(b / alpha) D if q converges.
 """
 
 from pathlib import Path
@@ -45,7 +52,10 @@ LEARNERS = (
     Learner(name="actde, both 1/n^2", rule="actde", alpha_power=2, b_power=2),
     Learner(name="actde, gradient", rule="actde", gradient=True),
 )
-"""Wedding (1) against party (0.5) from the uniform policy, v = q = 0."""
+"""Learners on the bandit with the arms wedding (reward 1) and party (reward 0.5).
+
+All learners start from the uniform policy and v = q = 0.
+"""
 PANELS = {
     "fixed step sizes": {
         "ppo": "PPO, alpha 1",
@@ -61,7 +71,7 @@ PANELS = {
         "actde, both 1/n": "ACTDE, q and logits: 1/n",
     },
 }
-"""Title of a panel -> learner -> label."""
+"""The titles of the figure's panels. For each title, the names of the learners and their labels."""
 FIGURE = "bandit-growth.svg"
 CAPTION = (
     "Logit of wedding minus that of party, on policy: mean over seeds, band from the 5th to the 95th percentile. Left:"
@@ -70,7 +80,10 @@ CAPTION = (
 
 
 def measure_fixed(curves: dict[str, Curves], *, quick: bool) -> dict[str, Measurement]:
-    """Growth with fixed step sizes; a quick run is too short for the limit of the policy."""
+    """Measure the growth with fixed step sizes.
+
+    A quick run leaves out the limit of the policy, which needs more steps.
+    """
     ppo = curves["ppo"]
     party = expit(-ppo.gap[-1])
     limit = judge(over_seeds(party), (party < 0.001).all() and (ppo.last_decade(ppo.gap) >= 0).all())
@@ -86,13 +99,17 @@ def measure_fixed(curves: dict[str, Curves], *, quick: bool) -> dict[str, Measur
 
 
 def late_slope(curves: Curves) -> Array:
-    """[S], growth of the gap per unit of ln n over the last two decades of steps."""
+    """Return the growth of the gap per unit of ln n over the last two decades of steps, with shape [S]."""
     late = curves.since(0.01)
     return slopes(np.log(curves.steps[late]), curves.gap[late])
 
 
 def measure_schedules(curves: dict[str, Curves]) -> dict[str, Measurement]:
-    """Footnote 2's "a decaying learning rate schedule probably does", and ACTDE with the same schedules."""
+    """Measure the growth with decaying step sizes.
+
+    Footnote 2 of the post says that "a decaying learning rate schedule probably does" stop the growth of PPO's logits.
+    ACTDE is measured with the same schedules.
+    """
 
     def stopped(growth: Array) -> Measurement:
         band = over_seeds(growth)
@@ -115,19 +132,22 @@ def measure_schedules(curves: dict[str, Curves]) -> dict[str, Measurement]:
 
 
 def slow_pace(both: Curves) -> Array:
-    """[S], growth of e^gap per unit of the sum of 1/n over the last two decades, for 1/n for v and logits."""
+    """Return the growth of e^gap per unit of the sum of 1/n over the last two decades of steps, with shape [S].
+
+    The learner must have the step size 1/n for both v and the logits.
+    """
     late = both.since(0.01)
     return slopes(harmonic(both.steps)[late], np.exp(both.gap[late]))
 
 
 def late_power(curves: Curves) -> Array:
-    """[S], the power of n with which the gap grows over the last two decades."""
+    """Return the power of n with which the gap grows over the last two decades of steps, with shape [S]."""
     late = curves.since(0.01)
     return slopes(np.log(curves.steps[late]), np.log(np.maximum(curves.gap[late], 1e-9)))
 
 
 def notes(curves: dict[str, Curves]) -> dict[Section, list[str]]:
-    """What the arithmetic at the top of this file predicts, beside what was measured."""
+    """Return paragraphs that compare the estimates in this module's docstring with the measurements."""
     slope = {name: over_seeds(late_slope(curves[name]))["ours"] for name in ("ppo", "ppo, alpha 0.1", "ppo, v 1/n")}
     pulls = over_seeds(curves["ppo, v 1/n"].pulls[-1])["ours"]
     both = curves["ppo, both 1/n"]
@@ -150,12 +170,15 @@ def notes(curves: dict[str, Curves]) -> dict[Section, list[str]]:
 
 
 def harmonic(steps: NDArray[np.int64]) -> Array:
-    """[T], the sum of 1/n up to every step."""
+    """Return the sum of 1/n up to each of the `steps` [T], with shape [T]."""
     return np.cumsum(1 / np.arange(1, steps[-1] + 1))[steps - 1]
 
 
 def figure(curves: dict[str, Curves], path: Path) -> None:
-    """The gap against steps, fixed step sizes left and decaying ones right."""
+    """Draw the gap against the number of steps, and save the figure to `path`.
+
+    The left panel shows fixed step sizes. The right panel shows decaying step sizes.
+    """
     drawing, axes = make_figure()
     for axis, (title, labels) in zip(axes, PANELS.items(), strict=True):
         for place, (name, label) in enumerate(labels.items()):

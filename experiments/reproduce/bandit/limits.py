@@ -1,6 +1,7 @@
-"""Where learners converge on policy, and when: ACTDE's softmax and wireheading.
+"""Measure which policies the learners converge to on policy, and after how many steps.
 
-Unlike in tables.py, the learner tries an action only if its policy happens to choose it.
+The examples, such as wireheading, are from the post by Turner and Einhorn (2023). Learners sample their actions from
+their own policies. In tables.py, by contrast, the sequence of actions is fixed.
 """
 
 import math
@@ -20,13 +21,13 @@ LEARNERS = (
     Learner(name="wirehead, ppo", rule="ppo", rewards=WIRE, gap=START),
     Learner(name="wirehead, actde", rule="actde", rewards=WIRE, gap=START),
 )
-"""The better arm first."""
+"""The learners of the cookies and wireheading examples. The better arm comes first."""
 FAST = 100
-"""Steps; convergence within them counts as fast."""
+"""Number of steps within which convergence counts as fast."""
 
 
 def measure(curves: dict[str, Curves], *, quick: bool) -> dict[str, Measurement]:
-    """All limits; a quick run is too short for those of cookies."""
+    """Measure all claims about limits. A quick run leaves out the cookies example, which needs more steps."""
     return {
         **wedding(curves["actde"], curves["actde, gradient"], curves["ppo"]),
         **({} if quick else cookies(curves["cookies, actde"], curves["cookies, ppo"])),
@@ -35,13 +36,16 @@ def measure(curves: dict[str, Curves], *, quick: bool) -> dict[str, Measurement]
 
 
 def after_fast(curves: Curves, values: Array) -> Array:
-    """[S], the change of `values` [T, S] after the first `FAST` steps."""
+    """Return the change of `values` [T, S] after the first `FAST` steps, with shape [S]."""
     early = int(np.flatnonzero(curves.steps >= FAST)[0])
     return np.asarray(values[-1] - values[early])
 
 
 def wedding(actde: Curves, along_gradient: Curves, ppo: Curves) -> dict[str, Measurement]:
-    """ACTDE on wedding and party: its policy, and how far its logits move in total, back and forth."""
+    """Measure ACTDE's final policy on the wedding and party example, and the total movement of its logits.
+
+    The total movement is the sum of the absolute changes of the logits over all steps.
+    """
     ends, gradient_ends, total = expit(actde.gap[-1]), expit(along_gradient.gap[-1]), actde.moved[-1]
     later, ppo_later = (over_seeds(after_fast(one, one.moved)) for one in (actde, ppo))
     return {
@@ -59,7 +63,11 @@ def wedding(actde: Curves, along_gradient: Curves, ppo: Curves) -> dict[str, Mea
 
 
 def cookies(actde: Curves, ppo: Curves) -> dict[str, Measurement]:
-    """Rewards 10 and 11: the first reward raises a barrier that takes tens of thousands of steps to overcome."""
+    """Measure the final policies on the cookies example, which has the rewards 11 and 10.
+
+    The first reward changes the logits so much that the other action is rarely sampled. Recovering from this takes
+    tens of thousands of steps.
+    """
     ends, pizza = expit(actde.gap[-1]), expit(-ppo.gap[-1])
     return {
         "cookies.actde": judge(over_seeds(ends), np.abs(ends - 1 / (1 + math.exp(-1))).max() < 0.005),
@@ -69,7 +77,11 @@ def cookies(actde: Curves, ppo: Curves) -> dict[str, Measurement]:
 
 
 def wireheading(actde: Curves, ppo: Curves) -> dict[str, Measurement]:
-    """On policy, pizza is tried early or, with probability e^-104 per step, never."""
+    """Measure the wireheading example, in which the rewards are 100 for wireheading and 10 for pizza.
+
+    Pizza is sampled early or practically never. If wireheading is sampled first, pizza's probability under PPO falls to
+    e^-104 per step.
+    """
     log_pizza = -np.logaddexp(0, ppo.gap[-1]) / math.log(10)
     reached = np.abs(actde.gap[-1] - START - 90) < 1e-6
     return {

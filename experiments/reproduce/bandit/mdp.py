@@ -1,4 +1,4 @@
-"""Small deterministic MDPs without an end, learners that act in them, and tables consistent with a policy."""
+"""Small deterministic MDPs without terminal states, on-policy learning in them, and exact v and q of a policy."""
 
 import random
 from collections.abc import Iterator
@@ -14,21 +14,21 @@ from experiments.reproduce.statistics import Array
 from games.ipd import PAYOFFS
 
 SIZES = ((3, 2), (2, 3), (4, 3))
-"""States and actions of random MDPs."""
+"""Possible sizes of random MDPs, each a pair (number of states, number of actions)."""
 Logits = dict[Any, dict[Any, float]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MDP:
-    """A deterministic MDP without an end."""
+    """An MDP with deterministic transitions and no terminal states."""
 
     rewards: Array
-    """[S, A]"""
+    """[S, A], the mean reward of each action in each state."""
     next_states: NDArray[np.int64]
-    """[S, A]"""
+    """[S, A], the state that follows each action in each state."""
     discount: float
     noise: float = 0.0
-    """Standard deviation of the noise that is added to a reward."""
+    """Standard deviation of the Gaussian noise that is added to each reward."""
 
     def step(self, state: int, action: int, rng: np.random.Generator) -> Transition:
         reward = float(self.rewards[state, action]) + (rng.normal(0, self.noise) if self.noise else 0.0)
@@ -37,7 +37,7 @@ class MDP:
 
 
 class ExpectedACTDE(TabularACTDE):
-    """ACTDE whose v(s) is the policy's mean of q(s, .) instead of learned from samples."""
+    """ACTDE with v(s) set to the policy's mean of q(s, .) after each step, instead of learned from samples."""
 
     def learn(self, step: Transition) -> float:
         error = super().learn(step)
@@ -47,27 +47,33 @@ class ExpectedACTDE(TabularACTDE):
 
 
 def random_mdp(rng: np.random.Generator, discount: float, noise: float = 0.0) -> MDP:
-    """One of SIZES, with rewards from N(0, 1) and uniformly random next states."""
+    """Return a random MDP with one of the `SIZES`.
+
+    Rewards are drawn from N(0, 1), and next states are drawn uniformly.
+    """
     shape = SIZES[rng.integers(len(SIZES))]
     next_states = rng.integers(shape[0], size=shape)
     return MDP(rewards=rng.normal(0, 1, shape), next_states=next_states, discount=discount, noise=noise)
 
 
 def dilemma() -> MDP:
-    """The prisoner's dilemma against one's own last action, which is the state."""
+    """Return the prisoner's dilemma against the agent's own last action, which is the state."""
     rewards = np.array(PAYOFFS["post"]).T  # [before, now]
     return MDP(rewards=rewards, next_states=np.tile(np.arange(2), (2, 1)), discount=0.5)
 
 
 def initial_logits(mdp: MDP, rng: np.random.Generator | None = None) -> Logits:
-    """Logits of the uniform policy, or from N(0, 1) if `rng` is given."""
+    """Return initial logits, which are 0 (the uniform policy) or, if `rng` is given, drawn from N(0, 1)."""
     states, actions = mdp.rewards.shape
     logits = np.zeros((states, actions)) if rng is None else rng.normal(0, 1, (states, actions))
     return {s: {a: float(logits[s, a]) for a in range(actions)} for s in range(states)}
 
 
 def learn_on_policy(learner: Tabular, mdp: MDP, rng: np.random.Generator) -> Iterator[float]:
-    """Yield the errors of a learner that acts and learns from state 0 on, without end."""
+    """Train the learner on actions from its own policy, and yield the TD error of each step.
+
+    The learner starts in state 0. The iterator never ends.
+    """
     state, draws = 0, random.Random(int(rng.integers(2**32)))
     while True:
         action: Any = learner.sample(state, draws)
@@ -76,12 +82,15 @@ def learn_on_policy(learner: Tabular, mdp: MDP, rng: np.random.Generator) -> Ite
 
 
 def advance(errors: Iterator[float], steps: int) -> Array:
-    """[steps], the errors of the next steps."""
+    """Take the next `steps` values of an iterator from `learn_on_policy`, and return them with shape [steps]."""
     return np.fromiter(islice(errors, steps), dtype=np.float64, count=steps)
 
 
 def make_consistent(learner: Tabular, mdp: MDP) -> None:
-    """Set v and q to those of the learner's policy: v = r_pi + discount P_pi v, q = r + discount v(next)."""
+    """Set the learner's v and q to the exact values of its current policy.
+
+    v solves v = r_pi + discount P_pi v. Then q(s, a) = r(s, a) + discount v(next state).
+    """
     states, actions = mdp.rewards.shape
     policy = np.array([[learner.policy(s)[a] for a in range(actions)] for s in range(states)])
     into = np.zeros((states, states))

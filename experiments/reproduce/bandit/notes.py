@@ -1,4 +1,4 @@
-"""Conclusions from the findings of a full run, in words (claims/bandit_notes.toml)."""
+"""Select the concluding paragraphs of the report (claims/bandit_notes.toml) that the findings support."""
 
 import tomllib
 from collections.abc import Sequence
@@ -11,18 +11,21 @@ from experiments.reproduce.finding import CLAIMS, NOT_REPRODUCED, REPRODUCED, ST
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Note:
-    """A paragraph of the report and the verdicts that it depends on. Ids of findings are without the part's name."""
+    """A paragraph of the report and the verdicts that it depends on.
+
+    Findings are named by their ids without the part's name.
+    """
 
     section: Section
     text: str
     reproduced: list[str]
-    """Findings that must be `reproduced`."""
+    """Findings that must have the verdict `reproduced`."""
     not_reproduced: list[str]
-    """Findings that must be `not reproduced`."""
+    """Findings that must have the verdict `not reproduced`."""
     number: str = ""
-    """The finding whose number replaces $number in the text."""
+    """The finding whose number replaces $number in the text. If it is empty, nothing is replaced."""
     format: str = ""
-    """How the number is formatted."""
+    """Python format specification for the number, such as ".2f"."""
 
 
 def load_notes() -> list[Note]:
@@ -31,7 +34,10 @@ def load_notes() -> list[Note]:
 
 
 def supported(findings: Sequence[Finding]) -> dict[Section, list[str]]:
-    """Section -> the notes whose findings have the verdicts that they depend on."""
+    """Return the supported notes by section.
+
+    A note is supported if all of its findings have the required verdicts.
+    """
     by_name = {finding.id.partition(".")[2]: finding for finding in findings}
     notes: dict[Section, list[str]] = {}
     for note in load_notes():

@@ -1,8 +1,13 @@
-"""Footnote 3: is ACTDE's reinforcement finite where actions have consequences? Tables, any finite MDP.
+"""Check whether tabular ACTDE's logits stay bounded in finite MDPs.
 
-`actde/tabular.py` proves that it is for a discount below 1: every logit is its initial value plus b / alpha times the
-movement of q, and q is bounded. Without a discount and without an end, q is not bounded, and neither are logits. The
-findings here check both numerically.
+The post by Turner and Einhorn (2023) leaves this question open in footnote 3. `actde/tabular.py` proves that the
+logits are bounded if the discount is below 1. The proof has two steps:
+
+1. Each logit equals its initial value plus b / alpha times the change of its q-value.
+2. q is bounded.
+
+If the discount is 1 and episodes never end, neither q nor the logits are bounded. This module checks both cases
+numerically.
 """
 
 from itertools import islice, pairwise
@@ -42,7 +47,11 @@ def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
 
 
 def ledger(rng: np.random.Generator, count: int, steps: int) -> dict[str, Measurement]:
-    """Random MDPs, step sizes, initial policies and tables: the identity, and the share of its bound that is used."""
+    """Check the identity and the bound from the module's docstring in random MDPs.
+
+    The step sizes and the initial policies are random too. The first measurement is the largest deviation from the
+    identity. The second measurement is the largest change of a logit as a fraction of its bound, in MDPs without noise.
+    """
     deviations, used = [], []
     for place in range(count):
         mdp = random_mdp(rng, discount=float(rng.choice([0.5, 0.9])), noise=float(place % 2))
@@ -61,14 +70,17 @@ def ledger(rng: np.random.Generator, count: int, steps: int) -> dict[str, Measur
 
 
 def movements(learner: TabularACTDE, logits: Logits) -> tuple[list[float], list[float]]:
-    """The movement of every logit since `logits`, nats, and every q, units of reward."""
+    """Return the current state of all table entries.
+
+    Return a tuple: (1) the change of each logit since `logits`, in nats, (2) each q-value, in units of reward.
+    """
     entries = [(state, action) for state, row in logits.items() for action in row]
     moved = [learner.logits[state][action] - logits[state][action] for state, action in entries]
     return moved, [learner.q_values[state][action] for state, action in entries]
 
 
 def growth(kind: type[Tabular], mdp: MDP, rng: np.random.Generator, *, first: int, steps: int) -> Array:
-    """[S], growth of the logits' differences (`gaps`) between step `first` and step `steps`."""
+    """Train a learner for `steps` steps, and return the growth of its `gaps` since step `first`, with shape [S]."""
     learner = kind(initial_logits(mdp), alpha=0.1, b=0.1)
     errors = learn_on_policy(learner, mdp, rng)
     advance(errors, first)
@@ -78,12 +90,16 @@ def growth(kind: type[Tabular], mdp: MDP, rng: np.random.Generator, *, first: in
 
 
 def gaps(learner: Tabular) -> Array:
-    """[S], |logit of one action minus that of the other|."""
+    """Return the absolute difference of the two actions' logits in each state, with shape [S]."""
     return np.array([abs(row[0] - row[1]) for row in learner.logits.values()])
 
 
 def endless(rng: np.random.Generator, count: int, steps: int) -> Measurement:
-    """One state that leads to itself, without a discount: q is unbounded, and the last action has the higher q."""
+    """Measure the growth of ACTDE's logits in an MDP with a single state and discount 1.
+
+    Rewards are positive and episodes never end, so q is unbounded. The action that was taken last has the higher
+    q-value.
+    """
     mdp = MDP(rewards=np.array([[1.0, 0.5]]), next_states=np.zeros((1, 2), dtype=np.int64), discount=1.0)
     half = steps // 2
     rates = [float(growth(TabularACTDE, mdp, rng, first=half, steps=2 * half)[0]) / half for _ in range(count)]
@@ -91,7 +107,10 @@ def endless(rng: np.random.Generator, count: int, steps: int) -> Measurement:
 
 
 def dilemmas(rng: np.random.Generator, quick: bool) -> dict[str, Measurement]:
-    """The prisoner's dilemma under both rules: growth of the logits' differences in the last decade of steps."""
+    """Measure PPO and ACTDE in the prisoner's dilemma.
+
+    The measured quantity is the growth of the difference between the logits over the last decade of steps.
+    """
     seeds, steps = (5, 1000) if quick else (20, 20_000)
     rows = [
         [float(growth(kind, dilemma(), rng, first=steps // 10, steps=steps).max()) for kind in RULES.values()]
@@ -105,7 +124,11 @@ def dilemmas(rng: np.random.Generator, quick: bool) -> dict[str, Measurement]:
 
 
 def figure(rng: np.random.Generator, path: Path, *, quick: bool) -> None:
-    """The ledger in one run of ACTDE, and the differences of logits in five runs of each rule."""
+    """Draw two panels and save the figure to `path`.
+
+    The left panel shows the logits against the q-values in one run of ACTDE, whose points lie on a line. The right
+    panel shows the differences of the logits in five runs of PPO and five runs of ACTDE.
+    """
     mdp, steps = dilemma(), log_spaced(1000 if quick else 20_000)
     drawing, (left, right) = make_figure()
     for name, style in (("ppo", "--"), ("actde", "-")):
@@ -130,7 +153,10 @@ def figure(rng: np.random.Generator, path: Path, *, quick: bool) -> None:
 
 
 def tables_at(kind: type[Tabular], mdp: MDP, at: list[int], rng: np.random.Generator) -> tuple[Array, Array]:
-    """q and logits, [T, S, A] each, of a learner from the uniform policy at the steps `at`."""
+    """Train a learner from the uniform policy, and return its tables at the T steps in `at`.
+
+    Return a tuple: (1) the q-values, (2) the logits. Both arrays have shape [T, S, A].
+    """
     learner, rows = kind(initial_logits(mdp), alpha=0.1, b=0.1), []
     errors = learn_on_policy(learner, mdp, rng)
     for before, now in pairwise([0, *at]):

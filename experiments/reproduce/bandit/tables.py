@@ -1,6 +1,7 @@
-"""The post's two tables cell by cell, and its limits, from the learners of actde/tabular.py.
+"""Recompute every cell of the two tables in the post by Turner and Einhorn (2023), and the limits that it states.
 
-Histories here are fixed: the post's, or all actions in turn. growth.py and limits.py let learners act on policy.
+The learners are those of actde/tabular.py. The sequences of actions are fixed: either the post's history or all
+actions in turn. In growth.py and limits.py, by contrast, the learners sample actions from their own policies.
 """
 
 import math
@@ -22,29 +23,32 @@ ROUNDS = 1000
 
 
 def measure() -> dict[str, Measurement]:
-    """Both tables, and the limits."""
+    """Measure all claims about the two tables and the limits."""
     return ppo_table() | actde_table() | bandit_limits() | wireheading() | ppo_in_turn()
 
 
 def uniform(rewards: Mapping[Any, float]) -> dict[Any, float]:
-    """Logits of the uniform policy."""
+    """Return the logits of the uniform policy."""
     return dict.fromkeys(rewards, 0.0)
 
 
 def in_turn(kind: type[Tabular], rewards: Mapping[Any, float], start: Mapping[Any, float], rounds: int) -> Tabular:
-    """A learner with the initial logits `start` that took every action once in each round."""
+    """Train a learner with the initial logits `start`, and return it.
+
+    The learner takes every action once in each of `rounds` rounds.
+    """
     learner = kind({STATE: dict(start)})
     replay(learner, bandit_steps(STATE, rewards, list(rewards) * rounds))
     return learner
 
 
 def softmax(logits: Mapping[Any, float], action: object) -> float:
-    """pi(action), in closed form."""
+    """Return the probability of `action` under the softmax of `logits`."""
     return 1 / sum(math.exp(logit - logits[action]) for logit in logits.values())
 
 
 def gap(learner: Tabular, first: object, second: object) -> float:
-    """Logit of the first action minus that of the second, nats."""
+    """Return the logit of the first action minus that of the second action, in nats."""
     row = learner.logits[STATE]
     return row[first] - row[second]
 
@@ -58,7 +62,10 @@ def ppo_table() -> dict[str, Measurement]:
 
 
 def actde_table() -> dict[str, Measurement]:
-    """The rule for pi is the softmax of the q that the post prints in the same row."""
+    """Measure every cell of ACTDE's table.
+
+    By the post's own rule, pi(wedding) is the softmax of the q-values that the post prints in the same row.
+    """
     cells, claims = {}, load_claims("bandit")
     for row in replay(TabularACTDE({STATE: uniform(REWARDS)}), bandit_steps(STATE, REWARDS, HISTORY)):
         name = f"actde-table.t{row.t}"
@@ -70,7 +77,10 @@ def actde_table() -> dict[str, Measurement]:
 
 
 def bandit_limits() -> dict[str, Measurement]:
-    """ACTDE's policy once it has tried every action, and PPO's first step if its rule is read in bits."""
+    """Measure the policies that ACTDE converges to, and the policy after PPO's first step with logits in bits.
+
+    The post says that an advantage of 1 makes an action "1 bit more probable". A bit doubles the odds, so b is ln 2.
+    """
     bits = TabularPPO({STATE: uniform(REWARDS)}, b=math.log(2))
     replay(bits, bandit_steps(STATE, REWARDS, HISTORY[:1]))
     food = {"pizza": 10.0, "cookies": 11.0}
@@ -89,7 +99,11 @@ def bandit_limits() -> dict[str, Measurement]:
 
 
 def wireheading() -> dict[str, Measurement]:
-    """ACTDE from {pizza 1%, wirehead 99%} with rewards 10 and 100; small probabilities are computed as logarithms."""
+    """Measure ACTDE's limits on the wireheading example.
+
+    The initial policy is {pizza 1%, wirehead 99%}, and the rewards are 10 and 100. The tiny probability of pizza is
+    computed from the difference of the logits, so that it is not rounded to 0.
+    """
     start = {"pizza": math.log(0.01), "wirehead": math.log(0.99)}
 
     def share(difference: float) -> float:
@@ -106,7 +120,11 @@ def wireheading() -> dict[str, Measurement]:
 
 
 def ppo_in_turn() -> dict[str, Measurement]:
-    """The logits that PPO adds to the better action in each round of both actions, forever."""
+    """Measure how fast PPO's difference of logits grows if both actions are taken in turn.
+
+    Every round adds the same number of nats to the logit of the better action minus that of the worse action. The
+    growth therefore never stops.
+    """
     food, wire = {"cookies": 11.0, "pizza": 10.0}, {"wirehead": 100.0, "pizza": 10.0}
     measurements = {}
     for name, rewards, start in (

@@ -1,8 +1,8 @@
-"""Tabular learners of a two-armed bandit, on policy: many configurations and seeds at once.
+"""Simulate many tabular learners on two-armed bandits at once, each with many seeds.
 
-The update rules are those of `actde.tabular` (a test compares the two) for arrays [L, S] of L learners and S seeds.
-Only the difference of the two logits is stored, since the policy depends on nothing else. All learners of a seed draw
-their actions with the same random numbers.
+The learners sample actions from their own policies. The update rules are those of `actde.tabular`, applied to arrays
+[L, S] of L learners and S seeds. A test compares the two implementations. The policy depends only on the difference of
+the two logits, so only this difference is stored. All learners of a seed use the same random numbers to sample actions.
 """
 
 from collections.abc import Sequence
@@ -17,59 +17,66 @@ from experiments.reproduce import Progress
 from experiments.reproduce.statistics import Array
 
 BLOCK = 1000
-"""Steps for which random numbers are drawn at once."""
+"""Number of steps whose random numbers are drawn in one call."""
 TINY = 1e-12
-"""Errors below this are rounding errors."""
+"""TD errors with a smaller absolute value count as rounding errors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learner:
-    """One learner on one bandit. Its step sizes at step n, from 1, are alpha / n^alpha_power and b / n^b_power."""
+    """One learner on one bandit.
+
+    Steps n are counted from 1. At step n, the step size of v and q is alpha / n^alpha_power, and the step size of the
+    logits is b / n^b_power.
+    """
 
     name: str
     rule: Literal["ppo", "actde", "none"]
-    """The baseline: v, q of the action, or nothing (vanilla policy gradient)."""
+    """The baseline of the error: v for "ppo", q(a) for "actde", and 0 for "none" (vanilla policy gradient)."""
     rewards: tuple[float, float] = (1.0, 0.5)
     gap: float = 0.0
-    """Initial logit of the first arm minus that of the second, nats."""
+    """Initial logit of the first arm minus that of the second arm, in nats."""
     alpha: float = 1.0
-    """Step size of v and q."""
+    """Initial step size of v and q."""
     alpha_power: float = 0.0
     b: float = 1.0
-    """Step size of the logits."""
+    """Initial step size of the logits."""
     b_power: float = 0.0
     gradient: bool = False
-    """True: the error moves the logits along the gradient of log pi(a). False: it moves the logit of a only."""
+    """Whether the error moves both logits along the gradient of log pi(a). If False, it moves only the logit of a."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curves:
-    """What one learner does: T recorded steps, S seeds."""
+    """The recorded curves of one learner, at T steps and for S seeds."""
 
     steps: NDArray[np.int64]
-    """[T], steps done."""
+    """[T], the number of steps done."""
     gap: Array
-    """[T, S], logit of the first arm minus that of the second, nats."""
+    """[T, S], the logit of the first arm minus that of the second arm, in nats."""
     moved: Array
-    """[T, S], sum of |b error| so far, nats."""
+    """[T, S], the sum of |b error| so far, in nats."""
     negative: Array
-    """[T, S], number of negative errors so far."""
+    """[T, S], the number of negative errors so far."""
     pulls: Array
-    """[T, S], number of pulls of the second arm so far."""
+    """[T, S], the number of pulls of the second arm so far."""
     converged_at: Array
-    """[S], the last step whose error was not 0."""
+    """[S], the last step with a nonzero error."""
 
     def since(self, share: float) -> NDArray[np.bool_]:
-        """[T], the recorded steps from this share of all steps on: 0.01 selects the last two decades."""
+        """Return a mask [T] of the recorded steps after the fraction `share` of all steps.
+
+        For example, 0.01 selects the last two decades, which are the last 99% of the steps.
+        """
         return np.asarray(self.steps >= share * self.steps[-1] * (1 - TINY))
 
     def last_decade(self, values: Array) -> Array:
-        """[S], the change of `values` [T, S] over the last decade of steps."""
+        """Return the change of `values` [T, S] over the last decade of steps, with shape [S]."""
         return np.asarray(values[-1] - values[self.since(0.1)][0])
 
 
 class Tables:
-    """The tables of all learners and seeds."""
+    """The logits, v and q of all learners and seeds."""
 
     def __init__(self, learners: Sequence[Learner], seeds: int) -> None:
         def column(values: Sequence[float]) -> Array:
@@ -88,7 +95,12 @@ class Tables:
         self.moved, self.negative, self.pulls, self.converged_at = (np.zeros(shape) for _ in range(4))
 
     def step(self, n: int, uniform: Array) -> None:
-        """Step n, from 1: the learners of a seed pull their first arm if `uniform` [S] is below pi(first)."""
+        """Pull one arm and update the tables, for every learner and seed.
+
+        Args:
+            n: Number of the step, counted from 1.
+            uniform: [S], one random number per seed. A learner pulls its first arm if this number is below pi(first).
+        """
         alpha, b = self.alpha / n**self.alpha_power, self.b / n**self.b_power
         p = expit(self.gap)
         taken = uniform < p
@@ -107,7 +119,10 @@ class Tables:
 
 
 def log_spaced(steps: int, per_decade: int = 20) -> list[int]:
-    """Numbers from 1 to `steps`, evenly spaced on a log scale, about `per_decade` a decade; all powers of 10."""
+    """Return integers from 1 to `steps` that are evenly spaced on a log scale.
+
+    There are about `per_decade` integers per decade. If `steps` is a power of 10, all smaller powers are included.
+    """
     places = np.geomspace(1, steps, round(np.log10(steps) * per_decade) + 1)
     return sorted({round(place) for place in places})
 
@@ -121,7 +136,10 @@ def simulate(
     at: Sequence[int] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Curves]:
-    """Name of the learner -> its curves over so many steps, recorded at the steps `at` (`log_spaced` by default)."""
+    """Simulate all learners and return their curves by the learner's name.
+
+    The curves are recorded at the steps `at`. If `at` is None, they are recorded at the steps of `log_spaced`.
+    """
     tables, wanted = Tables(learners, seeds), list(log_spaced(steps) if at is None else at)
     recorded: list[tuple[Array, ...]] = []
     for start in range(0, steps, BLOCK):

@@ -1,7 +1,8 @@
-"""Part `ipd`: the post's iterated prisoner's dilemma with its payoffs, PPO, and ten trials of ACTDE.
+"""Part `ipd`: reproduce the iterated prisoner's dilemma of the post by Turner and Einhorn (2023).
 
-`ipd_kernel` runs the trials. The report's folder keeps the curves of finished trials, which are not run again; with no
-workers, the report covers the trials that are there.
+The part checks the payoffs, trains PPO, and trains ten trials of ACTDE. `ipd_kernel` runs the trials. The training
+curves of finished trials are stored in the report's folder, and these trials are not run again. With 0 workers, no
+trial is run, and the report covers the stored trials.
 """
 
 from collections.abc import Mapping
@@ -20,7 +21,10 @@ Figures = list[tuple[str, str]]
 
 
 def run(*, seed: int, quick: bool, folder: Path, workers: int, progress: Progress) -> Outcome:
-    """All findings and figures: about an hour of two cores, or half a minute if `quick`."""
+    """Run the missing trials and return all findings and figures.
+
+    A full run takes about an hour on two cores. A quick run takes half a minute.
+    """
     arms = shortened(IPD, QUICK_STEPS) if quick else IPD
     curves = run_arms(arms, folder, seed=seed, quick=quick, workers=workers, progress=progress)
     rng = np.random.default_rng(np.random.SeedSequence(seed))
@@ -73,7 +77,7 @@ def _matrix_figures(curves: Mapping[str, Series], folder: Path) -> Figures:
 
 
 def _cost(curves: Mapping[str, Series]) -> str:
-    """The number of trials and their processor time."""
+    """Return a sentence with the number of trials and their processor time."""
     trials = sum(one.trials for one in curves.values())
     seconds = sum(one.seconds for one in curves.values())
     actde = curves["actde"]

@@ -1,4 +1,10 @@
-"""The post's claims about ACTDE in the prisoner's dilemma, over ten trials, and the numbers in its figures."""
+"""Measure the post's claims about ACTDE in the iterated prisoner's dilemma, mostly over ten trials.
+
+The post is by Turner and Einhorn (2023). Some claims are numbers that we read off the figures in its public code.
+
+A game is a pair of consecutive actions. A game alternates if the two actions differ, cooperates if both cooperate, and
+defects if both defect. Shares are the fractions of games of these three kinds.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,13 +21,13 @@ from experiments.tables import table
 from games.ipd import PAYOFFS
 
 TRIALS = 10
-"""Of the post's figures of means and standard deviations."""
+"""Number of trials behind the means and standard deviations in the post's figures."""
 READ_OFF = ("trial-225", "mean-peak", "mean-4000", "deviation-4000", "mean-10000", "deviation-10000")
-"""Claims about numbers that are read off the public code's figures."""
+"""Names of the claims about numbers that we read off the figures in the post's public code."""
 
 
 def measure(curves: Mapping[str, Series]) -> dict[str, Measurement]:
-    """All claims about ACTDE for which there are trials that are long enough."""
+    """Measure the claims about ACTDE. Claims whose trials are missing or too short are left out."""
     actde, ppo = curves["actde"], curves["ppo"]
     measurements = read_off(actde) | other_matrices(curves)
     if actde.reaches(LONG):
@@ -32,7 +38,10 @@ def measure(curves: Mapping[str, Series]) -> dict[str, Measurement]:
 
 
 def notes(findings: Sequence[Finding]) -> list[str]:
-    """How many of the figures' numbers lie in our bands."""
+    """Return a sentence that counts how many numbers from the post's figures lie in our prediction intervals.
+
+    The list is empty if none of these numbers was measured.
+    """
     names = [f"ipd.actde.{name}" for name in READ_OFF]
     read = [one for one in findings if one.id in names and one.verdict != NOT_RUN]
     outside = [f"`{one.id}`" for one in read if one.verdict != REPRODUCED]
@@ -42,7 +51,7 @@ def notes(findings: Sequence[Finding]) -> list[str]:
 
 
 def over_time(actde: Series) -> dict[str, Measurement]:
-    """What ACTDE "reliably does", and that its results are otherwise inconsistent."""
+    """Measure what ACTDE "reliably does" according to the post, and whether its trials are otherwise inconsistent."""
     first, end, shares = smooth(actde.until(SHORT)).max(axis=1), actde.last("alternate"), actde.shares()
     early_shares = np.array([actde.early(name) for name in SHARES])
     most = alternates_most(shares).mean()
@@ -59,7 +68,7 @@ def over_time(actde: Series) -> dict[str, Measurement]:
 
 
 def convergence(actde: Series) -> dict[str, Measurement]:
-    """Whether it converges slowly, and to which policy."""
+    """Measure the claims that ACTDE converges slowly and that it may converge to the uniform policy."""
     change = over_trials(actde.trend("alternate"))
     end, middle = actde.shares(), actde.shares(LONG // 2 + LAST)
     approach = over_trials(distance(middle, UNIFORM) - distance(end, UNIFORM))
@@ -81,7 +90,11 @@ def beside_ppo(actde: Series, ppo: Series) -> dict[str, Measurement]:
 
 
 def read_off(actde: Series) -> dict[str, Measurement]:
-    """The numbers of the figures, in our trials at the steps before, with the intervals for a repetition."""
+    """Measure the numbers that we read off the figures in the post's public code.
+
+    Shares at a certain step are averaged over 12 gradient steps near that step. The intervals are prediction intervals
+    for a repetition with as many trials as the figure.
+    """
     measurements = {}
     if actde.reaches(232):
         measurements["actde.trial-225"] = Measurement(**next_mean(actde.between("alternate", 220, 232), 1))
@@ -98,7 +111,10 @@ def read_off(actde: Series) -> dict[str, Measurement]:
 
 
 def other_matrices(curves: Mapping[str, Series]) -> dict[str, Measurement]:
-    """One claim about all matrices, since the post does not say which one it shows; nothing if trials are missing."""
+    """Measure one claim about all other payoff matrices, because the post does not say which matrix it shows.
+
+    If trials are missing or too short, return an empty mapping.
+    """
     arms = [curves[arm.name] for arm in OTHER_MATRICES]
     if not all(one.reaches(LONG) for one in arms):
         return {}
@@ -107,13 +123,19 @@ def other_matrices(curves: Mapping[str, Series]) -> dict[str, Measurement]:
 
 
 def nearer_to_uniform(one: Series) -> NDArray[np.bool_]:
-    """[trials], whether the last shares are nearer to uniform than to softmax-return."""
+    """Return whether each trial ends nearer to the uniform policy than to the softmax over returns.
+
+    The array has shape [trials].
+    """
     shares = one.shares()
     return distance(shares, UNIFORM) < distance(shares, softmax_shares(str(one.arm.recipe.payoff)))
 
 
 def matrix_notes(curves: Mapping[str, Series]) -> list[str]:
-    """A table of the trials on each matrix that has some."""
+    """Return a table with the trials on each of the other payoff matrices.
+
+    Matrices without enough trials are left out. The list is empty if none is left.
+    """
     heads = ["matrix", "best plan", "softmax: alternating, cooperate, defect", "trials at the end", "nearer to uniform"]
     rows = []
     for arm in OTHER_MATRICES:
@@ -127,10 +149,10 @@ def matrix_notes(curves: Mapping[str, Series]) -> list[str]:
 
 
 def distance(shares: Array, policy: Mapping[str, float]) -> Array:
-    """[trials], the sum of absolute differences between shares [3, trials] and those of a policy."""
+    """Return the L1 distance between the shares [3, trials] and a policy's shares, with shape [trials]."""
     return np.asarray(np.abs(shares - np.array([[policy[name]] for name in SHARES])).sum(axis=0))
 
 
 def alternates_most(shares: Array) -> NDArray[np.bool_]:
-    """[...], whether alternating is the largest of shares [3, ...]."""
+    """Return whether the share of alternating games is the largest of the shares [3, ...], with shape [...]."""
     return np.asarray(shares[0] > shares[1:].max(axis=0))

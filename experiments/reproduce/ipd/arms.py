@@ -1,4 +1,9 @@
-"""The recipes of the dilemma's report, their numbers of trials, and the training curves of finished trials."""
+"""Define the arms of the prisoner's dilemma experiments, and load the training curves of their finished trials.
+
+An arm is a set of trials with the same recipe. A recipe is the optimizer, the payoff matrix and the training settings.
+A game is a pair of consecutive actions. It alternates (cd or dc), cooperates (cc) or defects (dd). The experiments
+reproduce the post by Turner and Einhorn (2023).
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,22 +22,29 @@ from experiments.reproduce.statistics import Array
 from games.ipd import PAYOFFS
 
 LONG, MIDDLE, SHORT = 10_000, 4_000, 1_000
-"""Gradient steps, the post's "epochs"."""
+"""Lengths of trials in gradient steps, which the post calls "epochs"."""
 EARLY, LAST = (200, 400), 100
-"""Gradient steps. EARLY is a fixed window, since the maximum of a noisy curve would be biased upwards."""
+"""Windows over which curves are averaged, in gradient steps.
+
+EARLY is the fixed window around the peak of the post's curve, because the maximum of a noisy curve is biased upwards.
+LAST is the length of the window at the end.
+"""
 SHARES = ("alternate", "cooperate", "defect")
 UNIFORM = {"alternate": 0.5, "cooperate": 0.25, "defect": 0.25}
-"""Shares of games under a fair coin."""
+"""Shares of games under the uniform policy."""
 COLLAPSED = 0.1
-"""Nats per action; a policy of two actions with less entropy, such as 98% to 2%, counts as pure."""
+"""Entropy below which a policy over two actions counts as collapsed, in nats per action.
+
+For example, a policy with the probabilities 98% and 2% has an entropy of 0.098 nats.
+"""
 SWITCHES: dict[str, dict[str, Any]] = {
     "whitened": {"whitening": "batch"},
     "detached": {"detach_heads": True},
     "ilql": {"value_loss": "ilql"},
 }
-"""The variations that ACTDE is sensitive to, as the post says."""
+"""The changes of the recipe in each variation. The post says that ACTDE is sensitive to these variations."""
 CELLS = [tuple(compress(SWITCHES, on)) for on in product((False, True), repeat=len(SWITCHES))]
-"""All eight combinations of the switches; the first has none."""
+"""All eight combinations of the switches. The first combination is empty."""
 
 
 def _arm(name: str, *switches: str, trials: int = 5, steps: int = LONG, **recipe: Any) -> Arm:
@@ -42,9 +54,13 @@ def _arm(name: str, *switches: str, trials: int = 5, steps: int = LONG, **recipe
 
 
 ACTDE = _arm("actde", trials=10)
-"""The post's ACTDE: ten trials of all its figures."""
+"""ACTDE with the post's recipe and, as in its figures, ten trials."""
 PPO = _arm("ppo", optimizer="ppo")
-"""As long as ACTDE (the post shows less), as a control for the effects of weight decay and dropout."""
+"""PPO with the same recipe.
+
+It is trained for as many steps as ACTDE, although the post shows fewer. It is the control for the effects of weight
+decay and dropout.
+"""
 PPO_VARIANTS = [
     _arm("ppo", *cell, steps=SHORT, optimizer="ppo")
     for cell in (("whitened",), ("detached",), ("whitened", "detached"))
@@ -54,11 +70,14 @@ OTHER_MATRICES = [
     for payoff in PAYOFFS
     if payoff != ACTDE.recipe.payoff
 ]
-"""The post shows one trial on a matrix that it does not name; these are the others in its public code."""
+"""ACTDE on each of the other payoff matrices in the post's public code.
+
+The post shows one trial on a different matrix but does not name this matrix.
+"""
 IPD = [ACTDE, PPO, *PPO_VARIANTS, *OTHER_MATRICES]
 
 GRID = [_arm("actde", *cell, steps=MIDDLE) for cell in CELLS if cell]
-"""Whitening x detached heads x value loss; `ACTDE` is the cell without any."""
+"""ACTDE with every nonempty combination of the switches. `ACTDE` itself is the empty combination."""
 ABLATIONS = [
     _arm("actde-no-decay", trials=10, weight_decay=0),
     _arm("actde-no-dropout", trials=10, dropout=0),
@@ -70,7 +89,7 @@ ABLATIONS = [
 
 
 def shortened(arms: Sequence[Arm], steps: int) -> list[Arm]:
-    """The same recipes with two trials of so many steps, for a quick run."""
+    """Return the same recipes with two trials of `steps` gradient steps each, for a quick run."""
     return [replace(arm, trials=2, steps=steps) for arm in arms]
 
 
@@ -80,9 +99,9 @@ class Series:
 
     arm: Arm
     rows: Array
-    """[trials, rollouts, columns]"""
+    """Curves with shape [trials, rollouts, columns]. `ipd_kernel.trial.COLUMNS` names the columns."""
     seconds: float
-    """Processor time of all of them."""
+    """Total processor time of these trials."""
 
     @property
     def trials(self) -> int:
@@ -90,68 +109,79 @@ class Series:
 
     @property
     def end(self) -> int:
-        """Gradient steps after the last rollout."""
+        """The number of gradient steps in each trial."""
         return int(self.rows.shape[1]) * EPOCHS
 
     def column(self, name: str) -> Array:
-        """[trials, rollouts]"""
+        """Return the curves of one column, with shape [trials, rollouts]."""
         return self.rows[:, :, COLUMNS.index(name)]
 
     def reaches(self, step: int) -> bool:
-        """Whether there are two or more trials with at least so many gradient steps."""
+        """Return whether there are at least two trials and each has at least `step` gradient steps."""
         return self.trials >= 2 and self.end >= step
 
     def between(self, name: str, first: int, last: int) -> Array:
-        """[trials], the mean over the rollouts from gradient step `first` up to, but not including, `last`.
+        """Return each trial's mean of a column from gradient step `first` up to, but not including, `last`.
+
+        The array has shape [trials].
 
         Raises:
-            ValueError: the trials are shorter.
+            ValueError: The steps are not within the trials.
         """
         if not 0 <= first < last <= self.end:
             raise ValueError(f"expected steps within 0 to {self.end}, got {first} to {last}")
         return np.asarray(self.column(name)[:, first // EPOCHS : last // EPOCHS].mean(axis=1))
 
     def last(self, name: str, step: int = LONG) -> Array:
-        """[trials], the mean over the last 100 gradient steps before `step`."""
+        """Return each trial's mean over the last 100 gradient steps before `step`, with shape [trials]."""
         return self.between(name, step - LAST, step)
 
     def early(self, name: str) -> Array:
-        """[trials], the mean over steps 200 to 400, where the post's curve peaks."""
+        """Return each trial's mean over steps 200 to 400, where the post's curve peaks, with shape [trials]."""
         return self.between(name, *EARLY)
 
     def shares(self, step: int = LONG) -> Array:
-        """[3, trials], `last` of the shares of games that alternate, cooperate and defect."""
+        """Return the mean shares of alternating, cooperating and defecting games, with shape [3, trials].
+
+        The means are over the last 100 gradient steps before `step`.
+        """
         return np.array([self.last(name, step) for name in SHARES])
 
     def trend(self, name: str) -> Array:
-        """[trials], the change over the second half, by least squares."""
+        """Return each trial's change over the second half of training by a least-squares line, with shape [trials]."""
         late = self.column(name)[:, self.rows.shape[1] // 2 :]
         return np.asarray(np.polyfit(np.arange(late.shape[1]) / late.shape[1], late.T, 1)[0])
 
     def thinned(self, points: int) -> tuple[Array, "Series"]:
-        """About `points` points for a figure, each a mean of equally many rollouts: their gradient steps and curves."""
+        """Return curves with about `points` points for a figure.
+
+        Each point is the mean of the same number of consecutive rollouts. Return a tuple: (1) the gradient step of
+        each point, (2) the series of these points.
+        """
         length = max(1, self.rows.shape[1] // points)
         kept = self.rows.shape[1] // length
         rows = self.rows[:, : kept * length].reshape(self.trials, kept, length, -1).mean(axis=2)
         return np.arange(kept) * length * EPOCHS, replace(self, rows=rows)
 
     def until(self, step: int) -> "Series":
-        """The same trials up to this gradient step."""
+        """Return the same trials, cut off at this gradient step."""
         return replace(self, rows=self.rows[:, : step // EPOCHS])
 
 
 def run_arms(
     arms: Sequence[Arm], folder: Path, *, seed: int, quick: bool, workers: int, progress: Progress
 ) -> dict[str, Series]:
-    """Run the missing trials, add them to the folder's record, and read all trials from the record.
+    """Run the missing trials, add them to the record in `folder`, and return the curves of all trials.
 
-    Quick trials have a record and a folder of runs of their own.
+    The record is a file with the curves of finished trials. Quick trials are stored in a separate record and a
+    separate folder of runs.
 
     Returns:
-        Name of the arm -> its finished trials, which may be none if `workers` is 0.
+        The finished trials by the arm's name. If `workers` is 0, an arm may have no trials.
 
     Raises:
-        AgentError: the folder holds trials of another seed or recipe, damaged ones, or none while `workers` is 0.
+        AgentError: The stored trials are damaged or have another seed or recipe. Or `workers` is 0 and there are no
+            finished trials.
     """
     prefix = "quick-" if quick else ""
     runs, path = folder / f"{prefix}runs", folder / f"{prefix}{record.NAME}"
@@ -159,7 +189,7 @@ def run_arms(
     if workers:
         jobs = [Job(arm=arm, trial=trial, seed=seed) for arm in arms for trial in range(arm.trials)]
         run([job for job in jobs if not kept.holds(job)], runs, workers=workers, on_progress=progress)
-        kept = record.read(path, seed=seed)  # another part may have written it in the meantime
+        kept = record.read(path, seed=seed)  # another part may have updated the record during the run
     kept.take(arms, runs)
     if not kept.rows:
         raise AgentError(f"nothing was run in {folder}: give --workers 1 or more to run it")

@@ -1,4 +1,8 @@
-"""The post's figures of the prisoner's dilemma: shares of games against gradient steps, with its axes and bands."""
+"""Draw figures of the prisoner's dilemma in the style of the post by Turner and Einhorn (2023).
+
+The figures show the shares of alternating, cooperating and defecting games against gradient steps. Shaded areas are
+one standard deviation around the mean over trials.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,13 +18,19 @@ LOOKS = {
     "cooperate": ("coop-coop", PALETTE[0], "-.", 1.2),
     "defect": ("defect-defect", PALETTE[1], "-", 0.8),
 }
-"""Label, colour, style and width; dashed lines are the softmax over returns, as in the post."""
+"""Label, colour, line style and line width of each share.
+
+Dashed lines are reserved for the softmax over returns, as in the post.
+"""
 POINTS = 400
-"""Points of a line, about; more would not show, and the file stays small."""
+"""Approximate number of points per line. More points would not be visible, and they would make the file larger."""
 
 
 def _axes(panels: int, columns: int, width: float, height: float) -> tuple[Any, Any]:
-    """A figure with a grid of panels, each `width` x `height` inches, and the axes that are used."""
+    """Create a grid of panels of `width` x `height` inches each.
+
+    Return a tuple: (1) the figure, (2) the axes of the first `panels` panels. The remaining panels are hidden.
+    """
     rows = -(-panels // columns)
     figure, axes = make_figure(rows, columns, width * columns, height * rows)
     for axis in np.ravel(axes)[panels:]:
@@ -29,7 +39,7 @@ def _axes(panels: int, columns: int, width: float, height: float) -> tuple[Any, 
 
 
 def _draw_shares(axis: Any, series: Series, dashes: Mapping[str, float], trial: int | None) -> None:
-    """One trial, or the mean of all trials with a band of one standard deviation."""
+    """Draw one trial, or the mean of all trials with an area of one standard deviation if `trial` is None."""
     steps, thinned = series.thinned(POINTS)
     for name, (label, color, style, width) in LOOKS.items():
         rows = thinned.column(name)
@@ -45,7 +55,15 @@ def _draw_shares(axis: Any, series: Series, dashes: Mapping[str, float], trial: 
 def plot_shares(
     path: Path, panels: Sequence[tuple[str, Series, int | None]], dashes: Sequence[Mapping[str, float]], *, columns: int
 ) -> None:
-    """A figure with a panel for each (title, series, trial or None for the mean) and its dashed lines."""
+    """Draw the shares of games and save the figure to `path`.
+
+    Args:
+        path: The file to write.
+        panels: For each panel, the title, the trials, and the index of the trial to draw. If the index is None, the
+            mean over trials is drawn.
+        dashes: For each panel, the heights of the dashed lines by the name of the share.
+        columns: Number of panels per row.
+    """
     figure, axes = _axes(len(panels), columns, 4.75, 3.4)
     for axis, (title, series, trial), lines in zip(axes, panels, dashes, strict=True):
         _draw_shares(axis, series, lines, trial)
@@ -58,7 +76,10 @@ def plot_shares(
 
 
 def plot_trials(path: Path, panels: Sequence[tuple[str, Series]], *, columns: int) -> None:
-    """The share of alternating games, a panel for each arm: thin lines for trials, a thick one for their mean."""
+    """Draw the share of alternating games with one panel per arm, and save the figure to `path`.
+
+    Thin lines are trials. The thick line is their mean. An arm is a set of trials with the same recipe.
+    """
     figure, axes = _axes(len(panels), columns, 3.2, 2.5)
     for axis, (title, series) in zip(axes, panels, strict=True):
         steps, thinned = series.thinned(POINTS)

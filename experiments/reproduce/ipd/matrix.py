@@ -1,4 +1,9 @@
-"""What the post says about its payoffs, computed from the game: returns, optimal strategies, discount thresholds."""
+"""Check what the post by Turner and Einhorn (2023) says about the payoffs of its prisoner's dilemma.
+
+The agent plays against its own previous action. The reward depends on the past action and the present action. A
+sequence of actions is written as a word of the letters c (cooperate) and d (defect). Its first letter is the past
+action. The returns, the optimal strategies and the discount thresholds are computed from the game.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,15 +14,24 @@ from games.ipd import ACTIONS, PAYOFFS, Payoff, PrisonersDilemma
 
 GAMMA = 0.5
 RETURNS = ("cccc", "cddd", "cdcd", "dddd", "dccc", "dcdc")
-"""Sequences whose returns the post gives: the past action and the following ones."""
+"""Sequences whose returns the post gives. The first letter is the past action, and the others follow it."""
 FAR = 128
-"""Games after which a discount of .5 leaves nothing, as in the public code."""
+"""Length of sequences that stand for infinite ones, as in the post's public code.
+
+A discount of 0.5 makes all later rewards negligible.
+"""
 PLANS = {"cooperate": (0, 0), "repeat": (0, 1), "alternate": (1, 0), "defect": (1, 1)}
-"""Every strategy that depends on the past action alone: the action after cooperate and the one after defect."""
+"""The four deterministic strategies that depend only on the past action.
+
+Each is a pair: (1) the action after cooperate, (2) the action after defect. 0 is cooperate and 1 is defect.
+"""
 
 
 def played(words: str, payoff: str = "post") -> list[float]:
-    """Rewards of a sequence such as "cdcd" in the game; its first letter is the past action."""
+    """Play a sequence such as "cdcd" in the game and return its rewards.
+
+    The first letter is the past action and has no reward.
+    """
     env = PrisonersDilemma(payoff=payoff, max_turns=len(words))
     names = {action[0]: action for action in ACTIONS}
     env.reset(options={"start": names[words[0]]})
@@ -25,48 +39,57 @@ def played(words: str, payoff: str = "post") -> list[float]:
 
 
 def discounted(words: str, payoff: str = "post", gamma: float = GAMMA) -> float:
-    """Return of a sequence that is extended to `FAR` actions: "cdcd" alternates, others repeat their last letter."""
+    """Compute the discounted return of a sequence that is extended to `FAR` actions.
+
+    "cdcd" and "dcdc" continue to alternate. Other sequences repeat their last letter.
+    """
     endless = words[:2] * (FAR // 2) if words in ("cdcd", "dcdc") else words[0] + words[-1] * (FAR - 1)
     return float(np.dot(played(endless, payoff), gamma ** np.arange(FAR - 1)))
 
 
 def mean_returns(payoff: str = "post") -> dict[str, float]:
-    """Strategy -> its return averaged over both past actions (the post's footnote 5)."""
+    """Compute each strategy's return, averaged over both past actions (footnote 5 of the post)."""
     starts = {"alternate": ("cdcd", "dcdc"), "cooperate": ("cccc", "dccc"), "defect": ("cddd", "dddd")}
     return {name: float(np.mean([discounted(words, payoff) for words in pair])) for name, pair in starts.items()}
 
 
 def softmax_shares(payoff: str = "post") -> dict[str, float]:
-    """Strategy -> softmax over the mean returns, the post's dashed lines."""
+    """Compute the softmax over the strategies' mean returns, which the post's figures show as dashed lines."""
     returns = mean_returns(payoff)
     weights = np.exp(list(returns.values()))
     return dict(zip(returns, (weights / weights.sum()).tolist(), strict=True))
 
 
 def best_plan(payoff: Payoff, gamma: float) -> str:
-    """The plan with the highest value, summed over both past actions."""
+    """Return the name of the plan with the highest value, summed over both past actions."""
     return max(PLANS, key=lambda name: float(plan_values(payoff, gamma, PLANS[name]).sum()))
 
 
 def plan_values(payoff: Payoff, gamma: float, plan: tuple[int, int]) -> NDArray[np.float64]:
-    """[2], v(past action) of a plan: v = r + gamma P v."""
+    """Return the value of a plan for each past action, with shape [2].
+
+    The values v solve v = r + gamma P v, where r are the plan's rewards and P its transition matrix.
+    """
     rewards = np.array([payoff[plan[past]][past] for past in (0, 1)])
     moves = np.eye(2)[list(plan)]
     return np.linalg.solve(np.eye(2) - gamma * moves, rewards)
 
 
 def thresholds(payoff: Payoff) -> tuple[float, float]:
-    """Discounts above which always cooperating beats always defecting, after cooperate and after defect.
+    """Return the discounts above which always cooperating has a higher return than always defecting.
 
-    After cooperate: a / (1 - g) = b + d g / (1 - g), so g = (b - a) / (b - d). After defect: c + a g / (1 - g) =
-    d / (1 - g), so g = (d - c) / (a - c), with [[a, c], [b, d]] = payoff[now][before].
+    Return a tuple: (1) the threshold after cooperate, (2) the threshold after defect. Let [[a, c], [b, d]] be
+    payoff[now][before]. Both returns are equal at the threshold g.
+
+    * After cooperate, a / (1 - g) = b + d g / (1 - g), and therefore g = (b - a) / (b - d).
+    * After defect, c + a g / (1 - g) = d / (1 - g), and therefore g = (d - c) / (a - c).
     """
     (a, c), (b, d) = payoff
     return (b - a) / (b - d), (d - c) / (a - c)
 
 
 def measure(rng: np.random.Generator) -> dict[str, Measurement]:
-    """All claims about the matrix."""
+    """Measure all claims about the payoff matrix."""
     matrix = PAYOFFS["post"]
     returns = {words: discounted(words) for words in RETURNS}
     from_c, from_d = thresholds(matrix)
@@ -95,6 +118,6 @@ def measure(rng: np.random.Generator) -> dict[str, Measurement]:
 
 
 def largest_difference(rng: np.random.Generator) -> int:
-    """The largest difference between the numbers of cd and dc in random sequences of actions."""
+    """Return the largest difference between the counts of cd and dc in any of 10,000 random sequences of actions."""
     steps = np.diff(rng.integers(0, 2, size=(10_000, 101)), axis=1)
     return int(np.abs((steps == 1).sum(axis=1) - (steps == -1).sum(axis=1)).max())

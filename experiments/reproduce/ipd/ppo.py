@@ -1,4 +1,7 @@
-"""The post's claims about PPO in the prisoner's dilemma, over its first 1,000 gradient steps."""
+"""Measure the claims about PPO in the iterated prisoner's dilemma of the post by Turner and Einhorn (2023).
+
+The post's claims are about the first 1,000 gradient steps. We add a claim about the end of 10,000 steps.
+"""
 
 from collections.abc import Mapping
 
@@ -11,11 +14,11 @@ from experiments.reproduce.statistics import Array, above_zero, judge, over_tria
 
 LEARNED, PURE, SAME = 0.9, 0.95, 0.05
 SMOOTH = 10
-"""Rollouts over which curves are averaged before they are compared."""
+"""Length of the moving average over curves before they are compared, in rollouts."""
 
 
 def measure(curves: Mapping[str, Series]) -> dict[str, Measurement]:
-    """All claims about PPO for which there are trials that are long enough."""
+    """Measure the claims about PPO. Claims whose trials are missing or too short are left out."""
     ppo = curves["ppo"]
     measurements: dict[str, Measurement] = {}
     if ppo.reaches(SHORT):
@@ -40,13 +43,19 @@ def measure(curves: Mapping[str, Series]) -> dict[str, Measurement]:
 
 
 def smooth(one: Series) -> Array:
-    """[trials, rollouts - SMOOTH + 1], the moving average of the share of alternating games."""
+    """Return the moving average of the share of alternating games.
+
+    The array has shape [trials, rollouts - SMOOTH + 1].
+    """
     window = np.ones(SMOOTH) / SMOOTH
     return np.stack([np.convolve(row, window, mode="valid") for row in one.column("alternate")])
 
 
 def first_above(one: Series) -> Array:
-    """[trials], the first gradient step at which enough games alternate; the last step if there is none."""
+    """Return the first gradient step at which more than 90% of the games alternate, with shape [trials].
+
+    For a trial that never reaches 90%, return its last step.
+    """
     over = one.column("alternate") > LEARNED
     steps = np.where(over.any(axis=1), over.argmax(axis=1), one.rows.shape[1]) * EPOCHS
     return np.asarray(steps, np.float64)

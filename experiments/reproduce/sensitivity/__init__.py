@@ -1,8 +1,12 @@
-"""Part `sensitivity`: what ACTDE's results in the prisoner's dilemma depend on, which the post says without figures.
+"""Part `sensitivity`: measure which training settings change ACTDE's results in the iterated prisoner's dilemma.
 
-A grid of whitening, detached heads and the value loss, and single changes of the recipe over 10,000 steps, which test
-whether the drift from alternating comes from ACTDE or from the recipe. Trials are compared in pairs, since trial i of
-every arm begins with the same weights. Like part `ipd`, an interrupted run continues.
+The post by Turner and Einhorn (2023) says that the results are sensitive to variations but shows no figures of them.
+Two experiments test this. The first is a grid over whitened advantages, detached heads and the value loss, with 4,000
+gradient steps. The second changes a few settings of the post's recipe, such as dropout, and trains for 10,000 steps.
+It tests whether ACTDE or the recipe causes the drift from alternating towards the uniform policy.
+
+An arm is a set of trials with the same recipe. Trial i of every arm starts with the same weights, so arms are compared
+in pairs of trials. As in part `ipd`, an interrupted run is resumed by the next command.
 """
 
 from collections.abc import Mapping
@@ -18,7 +22,10 @@ QUICK_STEPS = 20
 
 
 def run(*, seed: int, quick: bool, folder: Path, workers: int, progress: Progress) -> Outcome:
-    """All findings and figures: some hours of two cores, or a quarter of a minute if `quick`."""
+    """Run the missing trials and return all findings and figures.
+
+    A full run takes some hours on two cores. A quick run takes a quarter of a minute.
+    """
     arms = [ACTDE, PPO, *GRID, *ABLATIONS]
     if quick:
         arms = shortened(arms, QUICK_STEPS)

@@ -1,4 +1,8 @@
-"""Does the drift from alternating to uniform come from ACTDE or from the recipe? One change of the recipe at a time."""
+"""Test whether ACTDE or the post's training recipe causes the drift from alternating to the uniform policy.
+
+Each arm changes the recipe of the post by Turner and Einhorn (2023) in one or two settings, such as weight decay. The
+drift is the share of alternating games at steps 200 to 400 minus the share at the end of training.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -21,18 +25,21 @@ LABELS = {ACTDE.name: "the post's recipe", **WHAT, PPO.name: "PPO, the same reci
 
 
 def drift(one: Series) -> Array:
-    """[trials], the share of alternating games at steps 200 to 400 minus that at the end."""
+    """Return the drift of each trial, with shape [trials]."""
     return one.early("alternate") - one.last("alternate")
 
 
 def less_drift(base: Series, other: Series) -> Array:
-    """[pairs of trials], the drift with the post's recipe minus that with another."""
+    """Return the drift of `base` minus the drift of `other`, with shape [pairs of trials]."""
     pairs = min(base.trials, other.trials)
     return drift(base)[:pairs] - drift(other)[:pairs]
 
 
 def measure(curves: Mapping[str, Series]) -> dict[str, Measurement]:
-    """For each change that was run: does ACTDE still drift, and does it drift less than with the post's recipe?"""
+    """Measure two claims for each changed recipe that was run to the end.
+
+    The first claim is that ACTDE still drifts. The second claim is that it drifts less than with the post's recipe.
+    """
     base, measurements = curves[ACTDE.name], {}
     for name in WHAT:
         if base.reaches(STEPS) and curves[name].reaches(STEPS):
@@ -43,7 +50,10 @@ def measure(curves: Mapping[str, Series]) -> dict[str, Measurement]:
 
 
 def notes(curves: Mapping[str, Series]) -> list[str]:
-    """The table, what follows from it and what does not."""
+    """Return a table of the arms and a paragraph of conclusions.
+
+    The list is empty until the post's recipe and at least one other arm have been run to the end.
+    """
     names = [name for name in LABELS if curves[name].reaches(STEPS)]
     if ACTDE.name not in names or len(names) < 2:
         return []
@@ -60,7 +70,7 @@ def notes(curves: Mapping[str, Series]) -> list[str]:
 
 
 def _conclusion(curves: Mapping[str, Series], names: Sequence[str]) -> str:
-    """A paragraph that follows from the intervals alone."""
+    """Return the paragraph of conclusions, which depends only on the confidence intervals."""
     base = curves[ACTDE.name]
     drifts = {name: over_trials(drift(curves[name])) for name in names}
     changes = {name: over_trials(less_drift(base, curves[name])) for name in names}

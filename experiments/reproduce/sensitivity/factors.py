@@ -1,4 +1,7 @@
-"""Whitening x detached heads x value loss: the effect of each on ACTDE's share of alternating games, step 4,000."""
+"""Measure the effect of three switches on how often ACTDE alternates after 4,000 gradient steps.
+
+The switches are whitened advantages, detached heads and ILQL's value loss. A cell is one of their eight combinations.
+"""
 
 import math
 from collections.abc import Mapping
@@ -12,25 +15,31 @@ from experiments.tables import table
 
 STEPS = MIDDLE
 CHOICES = (("whitened", "batch", "none"), ("detached", "detached", "shared"), ("ilql", "ilql", "ppo"))
-"""Switch, what the table shows with it, and without it."""
+"""Each switch, the table's entry with the switch, and the table's entry without the switch."""
 LEVEL = 0.025
-"""Of each of two tests, so that the chance of any false positive is at most 5%."""
+"""Significance level of each of two tests. The chance that either is a false positive is at most 5%."""
 
 
 def cell_name(*switches: str) -> str:
-    """Name of the arm with these switches, which are in the order of `SWITCHES`."""
+    """Return the name of the arm with these switches, which must be in the order of `SWITCHES`."""
     return "-".join([ACTDE.name, *switches])
 
 
 def effect(curves: Mapping[str, Series], switch: str) -> tuple[Array, Array]:
-    """[pairs of trials] each, the final shares of alternating games without any switch and with this one alone."""
+    """Return the final shares of alternating games: (1) without any switch, (2) with only this switch.
+
+    Both arrays have shape [pairs of trials].
+    """
     plain, other = curves[cell_name()].last("alternate", STEPS), curves[cell_name(switch)].last("alternate", STEPS)
     pairs = min(len(plain), len(other))
     return plain[:pairs], other[:pairs]
 
 
 def measure(curves: Mapping[str, Series]) -> dict[str, Measurement]:
-    """One claim for each switch, and two for all cells together; nothing if a cell is missing."""
+    """Measure one claim for each switch and two claims about all cells together.
+
+    If the trials of a cell are missing or too short, return an empty mapping.
+    """
     cells = [curves[cell_name(*switches)] for switches in CELLS]
     if not all(cell.reaches(STEPS) for cell in cells):
         return {}
@@ -45,7 +54,10 @@ def measure(curves: Mapping[str, Series]) -> dict[str, Measurement]:
 
 
 def change(curves: Mapping[str, Series], switch: str) -> Measurement:
-    """The effect of one switch on the mean; the claim is that it changes the mean or the spread."""
+    """Measure the effect of one switch on the mean share of alternating games.
+
+    The claim holds if the switch significantly changes the mean or the spread.
+    """
     plain, other = effect(curves, switch)
     moved = stats.ttest_rel(other, plain).pvalue < LEVEL
     spread = stats.levene(curves[cell_name()].last("alternate", STEPS), other, center="median").pvalue < LEVEL
@@ -53,7 +65,7 @@ def change(curves: Mapping[str, Series], switch: str) -> Measurement:
 
 
 def notes(curves: Mapping[str, Series]) -> list[str]:
-    """The table of those cells that were run."""
+    """Return a paragraph and a table of the cells that were run, or an empty list if none was run."""
     heads = ["whitening", "heads", "value loss", "trials", "alternating", "st. dev.", "cooperate", "defect"]
     heads += ["entropy (nats)", "below .1 nats"]
     rows = []
@@ -70,6 +82,9 @@ def notes(curves: Mapping[str, Series]) -> list[str]:
 
 
 def interval(sample: Array, *, low: float = -math.inf, high: float = math.inf) -> str:
-    """ "0.74 (0.61 to 0.87)": mean and 95% interval over trials, cut to the range of the quantity."""
+    """Format the mean over trials and its 95% interval, such as "0.74 (0.61 to 0.87)".
+
+    The interval is clipped to the range from `low` to `high`, which is the range of the quantity.
+    """
     band = over_trials(sample)
     return f"{band['ours']:.2f} ({max(low, band['low']):.2f} to {min(high, band['high']):.2f})"
