@@ -1,12 +1,12 @@
-"""What a gradient step of the post's prisoner's dilemma costs: our fast path, our generic one, a plain loop, theirs.
+"""What a gradient step of the post's prisoner's dilemma costs: our batch of trials, `train`, a plain loop, theirs.
 
     python -m benchmarks.dilemma --public CHECKOUT [--out FILE]
 
 CHECKOUT is a folder with the code behind the post's figures (https://github.com/MichaelEinhorn/prisonerUnitTest);
-without it that one is left out. It was written for a GPU and is run here as it is, with `cuda` taken to mean the
+without it that one is not run. It was written for a GPU and is run here as it is, with `cuda` taken to mean the
 processor. The plain loop (peers/plain_dilemma.py) keeps keys and values in its rollout, which the public code does not.
 All run in this process on one thread, in turns, each turn a whole rollout of 64 x 100 games and its four gradient
-steps; a first turn of each, which compiles, is left out.
+steps; a first turn of each, which compiles, is not counted. A turn of the batch is divided by its number of trials.
 """
 
 import argparse
@@ -28,17 +28,17 @@ import numpy as np
 
 from benchmarks.harness import processor
 
-STEPS = 4
+STEPS, TRIALS = 4, 10
 
 
-def fast() -> Callable[[], None]:
-    """One trial with the post's settings."""
-    from experiments.dilemma.trial import Recipe, Trial
+def batch(trials: int, *, fuse: bool) -> Callable[[], None]:
+    """Trials with the post's settings, side by side."""
+    from experiments.dilemma.trial import Recipe, Trials
 
-    trial = Trial(Recipe(), np.random.SeedSequence(0))
+    running = Trials(Recipe(), [np.random.SeedSequence(trial) for trial in range(trials)], fuse=fuse)
 
     def turn() -> None:
-        trial.step()
+        running.step()
 
     return turn
 
@@ -106,7 +106,7 @@ def _cuda_is_theprocessor() -> Iterator[None]:
 
 
 def measure(peers: dict[str, Callable[[], None]], turns: int) -> dict[str, list[float]]:
-    """Processor seconds of every turn of every peer, in turns."""
+    """Processor seconds per trial of every turn of every peer, in turns."""
     for turn in peers.values():
         turn()
     found: dict[str, list[float]] = {name: [] for name in peers}
@@ -114,7 +114,7 @@ def measure(peers: dict[str, Callable[[], None]], turns: int) -> dict[str, list[
         for name, turn in peers.items():
             began = time.process_time()
             turn()
-            found[name].append(time.process_time() - began)
+            found[name].append((time.process_time() - began) / (TRIALS if "batch" in name else 1))
     return found
 
 
@@ -129,20 +129,23 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     import torch
 
+    from experiments.dilemma.trunk import compiler
+
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        peers = {"fast path": fast(), "generic path": generic(folder), "plain loop": plain()}
+        peers = {"batch": batch(TRIALS, fuse=compiler() is not None), "batch, not compiled": batch(TRIALS, fuse=False)}
+        peers |= {"generic path": generic(folder), "plain loop": plain()}
         if options.public is not None:
             peers["public code"] = public(options.public.resolve(), folder)
         found = measure(peers, options.turns)
-    base = statistics.median(found["fast path"])
-    print(f"{'':14} {'s per rollout':>14} {'spread':>16} {'ratio':>7} {'10,000 steps':>13}")
+    base = statistics.median(found["batch"])
+    print(f"{'':20} {'s per rollout':>14} {'spread':>16} {'ratio':>7} {'10,000 steps':>13}")
     for what, seconds in found.items():
         middle = statistics.median(seconds)
         spread = f"{min(seconds):.3f} to {max(seconds):.3f}"
         hours = middle * 10_000 / STEPS / 3600
-        print(f"{what:14} {middle:14.3f} {spread:>16} {middle / base:7.1f} {hours:11.2f} h")
+        print(f"{what:20} {middle:14.3f} {spread:>16} {middle / base:7.1f} {hours:11.2f} h")
     if options.out is not None:
         about = {"torch": torch.__version__, "python": platform.python_version(), "processor": processor()}
         options.out.write_text(json.dumps({"about": about, "seconds_per_rollout": found}, indent=1) + "\n")

@@ -1,6 +1,7 @@
-"""Trials of the fast path: they go on exactly, end where they should, and are kept in a record."""
+"""Trials in batches: they resume exactly, end where they should, and are kept in a record."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,54 @@ from safetensors.torch import save
 from agents.protocol import AgentError
 from experiments.dilemma import record, runs
 from experiments.dilemma.runs import Arm, Job
-from experiments.dilemma.trial import COLUMNS, Recipe, Trial
+from experiments.dilemma.trial import COLUMNS, Recipe, Trials
 from games.ipd import PAYOFFS
 
 
+@pytest.fixture(autouse=True)
+def _no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiling takes longer than these few rollouts."""
+    monkeypatch.setattr(runs, "compiler", lambda: None)
+
+
 def _job(steps: int = 12, trial: int = 0, **recipe: Any) -> Job:
-    return Job(arm=Arm(name="arm", recipe=Recipe(**recipe), trials=2, steps=steps), trial=trial, seed=3)
+    arm = Arm(name="arm", recipe=Recipe(**recipe), trials=runs.BATCH + 1, steps=steps)
+    return Job(arm=arm, trials=range(trial, trial + 1), seed=3)
 
 
-def _trial(seed: int = 3, **recipe: Any) -> Trial:
-    return Trial(Recipe(**recipe), np.random.SeedSequence(seed))
+def _trials(*seeds: int, **recipe: Any) -> Trials:
+    return Trials(Recipe(**recipe), [np.random.SeedSequence(seed) for seed in seeds or (3,)])
+
+
+def test_an_arm_is_run_in_batches() -> None:
+    assert [job.trials for job in runs.jobs_of(_job().arm, 3)] == [range(5), range(5, 6)]
+
+
+def test_trials_do_not_touch_each_other() -> None:
+    """Each trial of a batch is what it is alone, to rounding; each gradient is clipped by its own norm."""
+    both, alone = _trials(3, 4, whitening="batch"), _trials(4, whitening="batch")
+    found = [(both.step()[1], alone.step()[0]) for _ in range(2)]
+    for one, other in found:
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    for name, weight in alone.model.weights.items():
+        torch.testing.assert_close(both.model.weights[name][1], weight[0], rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_gradients_are_clipped_as_torch_clips_them() -> None:
+    trials = _trials(3, 4)
+    for parameter in trials.model.weights.values():
+        parameter.grad = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(len(parameter)))
+        parameter.grad[1] *= 1e-4
+    wanted = [[parameter.grad[trial].clone() for parameter in trials.model.weights.values()] for trial in range(2)]
+    trials._clip_gradients()
+    for trial, gradients in enumerate(wanted):
+        alone = [torch.nn.Parameter(gradient) for gradient in gradients]
+        for one, gradient in zip(alone, gradients, strict=True):
+            one.grad = gradient
+        torch.nn.utils.clip_grad_norm_(alone, 1.0)
+        for one, parameter in zip(alone, trials.model.weights.values(), strict=True):
+            assert one.grad is not None and parameter.grad is not None
+            torch.testing.assert_close(parameter.grad[trial], one.grad)
 
 
 def test_an_interrupted_trial_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
@@ -39,8 +78,8 @@ def test_an_interrupted_trial_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -
 
 @pytest.mark.parametrize("optimizer", ["ppo", "actde"])
 def test_what_a_step_writes_down(optimizer: str) -> None:
-    trial = _trial(optimizer=optimizer)
-    row = dict(zip(COLUMNS, trial.step(), strict=True))
+    trials = _trials(optimizer=optimizer)
+    row = dict(zip(COLUMNS, trials.step()[0].tolist(), strict=True))
     assert row["alternate"] + row["cooperate"] + row["defect"] == pytest.approx(1)
     assert row["entropy"] == pytest.approx(np.log(2), abs=0.01)  # small weights choose evenly
     matrix = PAYOFFS["post"]
@@ -50,34 +89,35 @@ def test_what_a_step_writes_down(optimizer: str) -> None:
 
 
 def test_trials_of_two_recipes_begin_alike() -> None:
-    first, second = _trial(), _trial(optimizer="ppo", payoff="temptation-1")
+    first, second = _trials(), _trials(optimizer="ppo", payoff="temptation-1")
     for name, parameter in first.model.weights.items():
         torch.testing.assert_close(parameter, second.model.weights[name], rtol=0, atol=0)
-    assert first.step()[:3] == second.step()[:3]  # the first games, before anything is learned
-    assert _trial(seed=4).step()[:3] != first.curves[0][:3]
+    games = first.step()[0, :3].tolist()
+    assert games == second.step()[0, :3].tolist()  # the first games, before anything is learned
+    assert _trials(4).step()[0, :3].tolist() != games
 
 
 def test_a_rollout_goes_on_where_the_last_one_ended() -> None:
-    trial = _trial()
-    trial.step()
-    last = trial.last.copy()
+    trials = _trials()
+    trials.step()
+    last = trials.last.clone()
     seen = []
-    generate = trial.model.generate
-    trial.model.generate = lambda first, random: seen.append(first.copy()) or generate(first, random)  # type: ignore[method-assign,func-returns-value]
-    trial.step()
-    np.testing.assert_array_equal(seen[0], last)
+    generate = trials.model.generate
+    trials.model.generate = lambda first, random: seen.append(first.clone()) or generate(first, random)  # type: ignore[method-assign,func-returns-value]
+    trials.step()
+    assert torch.equal(seen[0], last)
 
 
 def test_detached_heads_leave_the_trunk_to_the_policy() -> None:
     """With nothing to gain, only v and q would move the trunk; detached they do not, but for weight decay."""
     settings: dict[str, Any] = {"weight_decay": 0.0, "dropout": 0.0, "lam": 0.0}
     for detached in (True, False):
-        trial = _trial(3, detach_heads=detached, **settings)
-        trial.payoff = torch.full((2, 2), 1.0)
-        trial.optimizer.policy_loss = lambda batch, targets, outputs: 0.0 * outputs.logprobs  # type: ignore[method-assign]
-        before = trial.model.weights["fc_weight"].detach().clone()
-        trial.step()
-        assert torch.equal(before, trial.model.weights["fc_weight"]) is detached
+        trials = _trials(3, detach_heads=detached, **settings)
+        trials.payoff = torch.full((2, 2), 1.0)
+        trials.optimizer.policy_loss = lambda batch, targets, outputs: 0.0 * outputs.logprobs  # type: ignore[method-assign]
+        before = trials.model.weights["fc_weight"].detach().clone()
+        trials.step()
+        assert torch.equal(before, trials.model.weights["fc_weight"]) is detached
 
 
 def test_run_brings_all_trials_to_their_end_and_says_how_far_it_is(tmp_path: Path) -> None:
@@ -85,35 +125,36 @@ def test_run_brings_all_trials_to_their_end_and_says_how_far_it_is(tmp_path: Pat
     jobs = [_job(8, trial) for trial in range(2)]
     runs.advance(jobs[0], tmp_path, 1)
     runs.run(jobs, tmp_path, workers=1, on_progress=lambda *news: told.append(news))
-    assert told == [("arm/trial-00", 1, 3), ("arm/trial-01", 3, 3)]
+    assert told == [("arm/trials-00-00", 1, 3), ("arm/trials-01-01", 3, 3)]
     runs.run(jobs, tmp_path, workers=1, on_progress=lambda *news: told.append(news))
     assert len(told) == 2  # nothing was left to do
 
 
 def test_the_record_keeps_finished_trials_only(tmp_path: Path) -> None:
-    job = _job(8)
-    runs.advance(job, tmp_path / "runs")
-    runs.advance(_job(8, 1), tmp_path / "runs", 1)
+    whole, part = runs.jobs_of(_job(8).arm, 3)
+    runs.advance(whole, tmp_path / "runs")
+    runs.advance(part, tmp_path / "runs", 1)
     kept = record.read(tmp_path / record.NAME, seed=3)
-    kept.take([job.arm], tmp_path / "runs")
+    kept.take([whole.arm], tmp_path / "runs")
     kept.write(tmp_path / record.NAME)
     again = record.read(tmp_path / record.NAME, seed=3)
-    rows, seconds = again.of(job.arm)
-    found = runs.finished(job, tmp_path / "runs")
-    assert found is not None and rows.shape == (1, 2, len(COLUMNS))
-    np.testing.assert_allclose(rows[0], found[0], rtol=1e-3, atol=1e-6)
-    assert seconds == pytest.approx(found[1], abs=0.06)
-    assert again.holds(job) and not again.holds(_job(8, 1)) and not again.holds(_job(12))
+    rows, seconds = again.of(whole.arm)
+    found = runs.finished(whole, tmp_path / "runs")
+    assert found is not None and rows.shape == (runs.BATCH, 2, len(COLUMNS))
+    np.testing.assert_allclose(rows, found[0], rtol=1e-3, atol=1e-6)
+    assert seconds == pytest.approx(found[1], abs=0.06 * runs.BATCH)
+    assert again.holds(whole) and again.holds(_job(8)) and not again.holds(part) and not again.holds(_job(12))
 
 
 def test_another_recipe_or_seed_is_refused(tmp_path: Path) -> None:
     job, other = _job(4), _job(4, lam=0.5)
     runs.advance(job, tmp_path)
-    for wrong in (other, Job(arm=job.arm, trial=0, seed=4)):
-        with pytest.raises(AgentError, match="holds another trial"):
+    for wrong in (other, Job(arm=job.arm, trials=job.trials, seed=4)):
+        with pytest.raises(AgentError, match="holds other trials"):
             runs.advance(wrong, tmp_path)
+    (batch,) = runs.jobs_of(replace(job.arm, trials=1), 3)
     kept = record.Record(seed=3)
-    kept.take([job.arm], tmp_path)
+    kept.take([batch.arm], tmp_path)
     with pytest.raises(AgentError, match="choose another folder"):
         kept.holds(other)
     kept.write(tmp_path / record.NAME)
@@ -132,7 +173,7 @@ def test_damaged_files_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(AgentError, match="is not a record of trials"):
         record.read(tmp_path / record.NAME, seed=3)
     path.write_bytes(save({"other": torch.zeros(2)}))
-    with pytest.raises(AgentError, match="is not a trial's"):
+    with pytest.raises(AgentError, match="is no checkpoint of trials"):
         runs.finished(job, tmp_path)
     path.unlink()
     (job.folder(tmp_path) / runs.ABOUT).write_text(json.dumps([1]))

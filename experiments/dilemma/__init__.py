@@ -1,4 +1,4 @@
-"""The post's prisoner's dilemma by a fast path: its own tiny trunk compiled to vector code, everything else shared.
+"""The post's prisoner's dilemma: trials of its tiny trunk in batches.
 
 The update rules, losses and advantages are those of `actde`; the payoffs are those of `games`.
 """

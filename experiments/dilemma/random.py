@@ -1,60 +1,50 @@
-"""The random numbers of a trial: many streams drawn side by side, because dropout wants millions of them at a time."""
+"""The random numbers of several trials, each trial from a generator and a seed of its own."""
 
-import math
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-
-from experiments.dilemma.arrays import Dropout, Noise
-from experiments.dilemma.compiled import compiled
-from experiments.dilemma.kernel import PAIRS, D, H, L, S, T
-
-LANES: Final = 64
-"""Streams of random numbers."""
-NOISE = ((T, D, S), (L, H, PAIRS, S), (L, 2, T, D, S))
-SIZES = [math.prod(shape) for shape in NOISE]
-ROTATE, SHIFT = tuple(map(np.uint64, (23, 64 - 23, 45, 64 - 45))), np.uint64(17)
-
-
-@compiled
-def fill(state: Any, out: Any) -> None:
-    """Random 64-bit numbers into out [n, LANES] from state [4, LANES], which moves on.
-
-    Each lane is a xoshiro256++ (Blackman and Vigna 2021) with a state of its own; numpy's generators draw one
-    number at a time, and dropout would wait for them.
-    """
-    left, unleft, turn, unturn = ROTATE
-    for i in range(out.shape[0]):
-        for lane in range(LANES):
-            a, b, c, d = state[0, lane], state[1, lane], state[2, lane], state[3, lane]
-            total = a + d
-            out[i, lane] = ((total << left) | (total >> unleft)) + a
-            c ^= a
-            d ^= b
-            state[0, lane] = a ^ d
-            state[1, lane] = b ^ c
-            state[2, lane] = c ^ (b << SHIFT)
-            state[3, lane] = (d << turn) | (d >> unturn)
+from torch import Tensor
 
 
 class Random:
-    """Where all random numbers of a trial come from, after its first weights."""
+    """One SFC64 generator per trial. A trial's numbers do not depend on the trials that run beside it."""
 
-    def __init__(self, seed: np.random.SeedSequence) -> None:
-        self.state = seed.generate_state(4 * LANES, np.uint64).reshape(4, LANES)
-        self._words = np.zeros((-(-sum(SIZES) // (4 * LANES)), LANES), np.uint64)
+    def __init__(self, seeds: Sequence[np.random.SeedSequence]) -> None:
+        self._generators = [np.random.SFC64(seed) for seed in seeds]
 
-    def noise(self, drop: Dropout) -> Noise:
-        """Fresh numbers for one pass, in room that the next call takes again; none are drawn to drop nothing."""
-        if drop.threshold:
-            fill(self.state, self._words)
-        parts = np.split(self._words.reshape(-1).view(np.uint16)[: sum(SIZES)], np.cumsum(SIZES)[:-1])
-        return Noise(*(part.reshape(shape) for part, shape in zip(parts, NOISE, strict=True)))
+    def keep(self, size: int, dropout: float) -> Tensor:
+        """[trials, size] uint8: 0 with probability `dropout`, rounded to a 65,536th, otherwise 1.
 
-    def uniform(self) -> NDArray[np.float32]:
-        """[T, S] float32 in [0, 1)."""
-        words = np.zeros((-(-T * S // LANES), LANES), np.uint64)
-        fill(self.state, words)
-        mantissas = (words.reshape(-1)[: T * S] >> np.uint64(40)).astype(np.float32)
-        return (mantissas * np.float32(2**-24)).reshape(T, S)
+        At dropout 0 no number is drawn.
+        """
+        threshold = round(dropout * 65536)
+        kept = np.ones((len(self._generators), size), bool)
+        if threshold:
+            for generator, row in zip(self._generators, kept, strict=True):
+                words: NDArray[Any] = generator.random_raw(-(-size // 4))
+                np.greater_equal(words.view(np.uint16)[:size], threshold, out=row)
+        return torch.from_numpy(kept.view(np.uint8))
+
+    def uniform(self, size: int) -> Tensor:
+        """[trials, size] float32 in [0, 1)."""
+        words = np.stack([generator.random_raw(size) for generator in self._generators])
+        return torch.from_numpy((words >> np.uint64(40)).astype(np.float32) * np.float32(2**-24))
+
+    def state(self) -> Tensor:
+        """[trials, 4] int64, the states of the generators."""
+        words = [_words(generator).view(np.int64) for generator in self._generators]
+        return torch.from_numpy(np.stack(words))
+
+    def load_state(self, state: Tensor) -> None:
+        """Restores what `state` returned; raises `ValueError` if it has another shape."""
+        for generator, words in zip(self._generators, state.numpy().view(np.uint64), strict=True):
+            known: Any = generator.state
+            generator.state = {**known, "state": {"state": words}}
+
+
+def _words(generator: np.random.SFC64) -> NDArray[np.uint64]:
+    state: Any = generator.state
+    return np.asarray(state["state"]["state"], np.uint64)

@@ -1,23 +1,20 @@
-"""One trial of the post's experiment: a recipe, and the loop that plays, learns and counts.
+"""Trials of the post's experiment: a recipe, and the loop that plays, learns and records.
 
-The update rule and its losses are `actde`'s, whichever optimizer the recipe names; the payoffs are `games`'. Leaves
-out files and processes (runs.py).
+The update rule and its losses are `actde`'s, whichever optimizer the recipe names; the payoffs are `games`'.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from actde import Batch, Outputs, Settings, make_optimizer
+from actde import Batch, Outputs, Settings, Targets, make_optimizer
 from actde.fields import Record, choice, flag, number, text
-from experiments.dilemma.kernel import T
 from experiments.dilemma.random import Random
-from experiments.dilemma.trunk import DECAYED, Model
+from experiments.dilemma.trunk import DECAYED, Model, S, T
 from games.ipd import PAYOFFS
 
 EPOCHS = 4
@@ -50,22 +47,28 @@ class Recipe(Record):
         return Settings(**shared)
 
 
-class Trial:
-    """A model that plays and learns; one call of `step` is one rollout and its gradient steps."""
+class Trials:
+    """Models that play and learn side by side, each apart from the others; `step` is one rollout and its updates.
 
-    def __init__(self, recipe: Recipe, seed: np.random.SeedSequence) -> None:
+    Args:
+        seeds: one per trial.
+        fuse: use the compiled attention (trunk.py).
+    """
+
+    def __init__(self, recipe: Recipe, seeds: Sequence[np.random.SeedSequence], *, fuse: bool = False) -> None:
         self.recipe = recipe
-        weights, play = seed.spawn(2)
-        start = torch.Generator().manual_seed(int(weights.generate_state(1)[0]))
-        self.model = Model(start, dropout=recipe.dropout, detach_heads=recipe.detach_heads)
+        weights, play = zip(*(seed.spawn(2) for seed in seeds), strict=True)
+        starts = [torch.Generator().manual_seed(int(seed.generate_state(1)[0])) for seed in weights]
+        self.model = Model(starts, dropout=recipe.dropout, detach_heads=recipe.detach_heads, fuse=fuse)
         self.optimizer = make_optimizer(recipe.optimizer, recipe.settings())
-        self.stepper = torch.optim.AdamW(self._groups(), betas=BETAS, fused=True)
+        self.torch_optimizer = torch.optim.AdamW(self._groups(), betas=BETAS, fused=True)
         self.random = Random(play)
-        self.last = (self.random.uniform()[0] < 0.5).astype(np.int64)
+        self.last = (self.random.uniform(S) < 0.5).long()
         self.payoff = torch.tensor(PAYOFFS[recipe.payoff])
-        self.curves: list[list[float]] = []
+        self.curves = torch.zeros(len(seeds), 0, len(COLUMNS), dtype=torch.float64)
+        """[trials, rollouts, columns of `COLUMNS`]"""
         self.seconds = 0.0
-        """Processor time so far; kept by whoever runs the trial."""
+        """Processor time so far; kept by whoever runs the trials."""
 
     def _groups(self) -> list[dict[str, Any]]:
         recipe, groups = self.recipe, []
@@ -80,95 +83,119 @@ class Trial:
                 groups.append({"params": own, "lr": rate, "weight_decay": recipe.weight_decay if decayed else 0.0})
         return groups
 
-    def step(self) -> list[float]:
-        """Play 100 games in each stream, learn from them in four steps, and return the numbers of `COLUMNS`."""
-        tokens, logprobs, values, q_values = self.model.generate(self.last, self.random)
-        self.last = tokens[-1].copy()  # the next rollout goes on from here
-        actions = torch.from_numpy(tokens[1:])
-        rewards = self.payoff[actions, torch.from_numpy(tokens[:-1])]
+    def step(self) -> Tensor:
+        """Play 100 games in each stream and take four gradient steps; returns [trials, columns of `COLUMNS`]."""
+        tokens, (logprobs, values, q_values) = self.model.generate(self.last, self.random)
+        self.last = tokens[:, -1]  # the next rollout goes on from here
+        actions = tokens[:, 1:]
+        rewards = _rows(self.payoff[actions, tokens[:, :-1]])
         batch = Batch(
-            rewards=rewards.T,
-            discounts=torch.full_like(rewards.T, self.recipe.gamma),
-            mask=torch.ones_like(rewards.T, dtype=torch.bool),
-            logprobs=_taken(logprobs, actions),
-            values=values[:-1].T,
-            next_values=values[1:].T,
-            q_values=_taken(q_values, actions) if self.optimizer.trains_q else None,
+            rewards=rewards,
+            discounts=torch.full_like(rewards, self.recipe.gamma),
+            mask=torch.ones_like(rewards, dtype=torch.bool),
+            logprobs=_rows(_taken(logprobs, actions)),
+            values=_rows(values[:, :-1]),
+            next_values=_rows(values[:, 1:]),
+            q_values=_rows(_taken(q_values, actions)) if self.optimizer.trains_q else None,
         )
-        targets = self.optimizer.targets(batch)
+        targets = self._targets(batch)
         for _ in range(EPOCHS):
-            loss, _ = self.optimizer.loss(batch, targets, self._outputs(tokens, actions))
-            self.stepper.zero_grad()
+            # divided by one trial's choices, the loss is the sum of the trials' own mean losses
+            loss, _ = self.optimizer.loss(batch, targets, self._outputs(tokens), count=S * (T - 1))
+            self.torch_optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(self.model.weights.values(), CLIP_NORM)
-            self.stepper.step()
-        row = [*_shares(tokens), float(rewards.mean()), float(_entropy(logprobs).mean())]
-        row.append(float(targets.advantages.abs().mean()))
-        row.append(float((batch.values - targets.returns).square().mean()))
+            self._clip_gradients()
+            self.torch_optimizer.step()
         q = batch.values if batch.q_values is None else batch.q_values
-        row.append(float((q - targets.returns).square().mean()))
-        self.curves.append(row)
-        return row
+        row = [*_shares(tokens), _mean(rewards), _mean(_rows(_entropy(logprobs))), _mean(targets.advantages.abs())]
+        row += [_mean((found - targets.returns).square()) for found in (batch.values, q)]
+        self.curves = torch.cat([self.curves, torch.stack(row, 1).double()[:, None]], 1)
+        return self.curves[:, -1]
 
     def state(self) -> dict[str, Tensor]:
-        """All that the trial needs to go on exactly as if it had never stopped."""
+        """All that the trials need to go on exactly as if they had never stopped."""
         found = {f"weights.{name}": parameter.detach() for name, parameter in self.model.weights.items()}
-        for index, moments in self.stepper.state_dict()["state"].items():
-            found |= {f"stepper.{index}.{name}": value for name, value in moments.items()}
-        curves = torch.tensor(self.curves, dtype=torch.float64).reshape(-1, len(COLUMNS))
-        words = torch.from_numpy(self.random.state.view(np.int64))
-        return (
-            found
-            | {"random": words, "last": torch.from_numpy(self.last), "curves": curves}
-            | {"seconds": torch.tensor(self.seconds, dtype=torch.float64)}
-        )
+        for index, moments in self.torch_optimizer.state_dict()["state"].items():
+            found |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
+        seconds = torch.tensor(self.seconds, dtype=torch.float64)
+        return found | {"random": self.random.state(), "last": self.last, "curves": self.curves, "seconds": seconds}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Go on from what `state` gave.
 
         Raises:
-            KeyError, RuntimeError, ValueError: it is not the state of such a trial.
+            KeyError, RuntimeError, ValueError: it is not the state of such trials.
         """
         with torch.no_grad():
             for name, parameter in self.model.weights.items():
                 parameter.copy_(state[f"weights.{name}"])
         moments: dict[int, dict[str, Tensor]] = {}
         for name, value in state.items():
-            if name.startswith("stepper."):
+            if name.startswith("optimizer."):
                 _, index, what = name.split(".")
                 moments.setdefault(int(index), {})[what] = value
-        self.stepper.load_state_dict({**self.stepper.state_dict(), "state": moments})
-        self.random.state[:] = state["random"].numpy().view(np.uint64)
-        self.last = state["last"].numpy()
-        self.curves = state["curves"].tolist()
-        self.seconds = float(state["seconds"])
+        self.torch_optimizer.load_state_dict({**self.torch_optimizer.state_dict(), "state": moments})
+        self.random.load_state(state["random"])
+        self.last, self.curves, self.seconds = state["last"], state["curves"], float(state["seconds"])
 
-    def _outputs(self, tokens: NDArray[Any], actions: Tensor) -> Outputs:
-        logprobs, values, q_values = self.model(tokens, self.random)
-        return Outputs(
-            logprobs=_taken(logprobs, actions),
-            entropy=_entropy(logprobs.detach()).T,
-            values=values[:-1].T,
-            q_values=_taken(q_values, actions).unsqueeze(-1) if self.optimizer.trains_q else None,
+    def _targets(self, batch: Batch) -> Targets:
+        """The optimizer's targets; trial by trial if they are whitened, which takes a mean over a trial."""
+        if self.recipe.whitening == "none":
+            return self.optimizer.targets(batch)
+        found = [self.optimizer.targets(part) for part in _split(batch)]
+        return Targets(
+            advantages=torch.cat([one.advantages for one in found]), returns=torch.cat([one.returns for one in found])
         )
+
+    def _outputs(self, tokens: Tensor) -> Outputs:
+        logprobs, values, q_values = self.model(tokens, self.random)
+        actions = tokens[:, 1:]
+        return Outputs(
+            logprobs=_rows(_taken(logprobs, actions)),
+            entropy=_rows(_entropy(logprobs.detach())),
+            values=_rows(values[:, :-1]),
+            q_values=_rows(_taken(q_values, actions)).unsqueeze(-1) if self.optimizer.trains_q else None,
+        )
+
+    def _clip_gradients(self) -> None:
+        """Scale the gradient of every trial to a norm of at most `CLIP_NORM`, as `clip_grad_norm_` does."""
+        gradients = [parameter.grad for parameter in self.model.weights.values() if parameter.grad is not None]
+        norms = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)
+        factors = (CLIP_NORM / (norms + 1e-6)).clamp(max=1.0)
+        for gradient in gradients:
+            gradient.mul_(factors.view(-1, *[1] * (gradient.ndim - 1)))
+
+
+def _rows(x: Tensor) -> Tensor:
+    """[N, T - 1, S] to [N S, T - 1], a row for each stream of each trial."""
+    return x.transpose(1, 2).flatten(0, 1)
+
+
+def _split(batch: Batch) -> list[Batch]:
+    """The batch of each trial."""
+    parts = {spec.name: getattr(batch, spec.name) for spec in fields(batch)}
+    split = {name: x.split(S) for name, x in parts.items() if x is not None}
+    return [Batch(**{name: x[trial] for name, x in split.items()}) for trial in range(len(split["mask"]))]
+
+
+def _mean(x: Tensor) -> Tensor:
+    """[N] from [N S, T - 1]."""
+    return x.view(-1, S * (T - 1)).mean(dim=1)
 
 
 def _taken(table: Tensor, actions: Tensor) -> Tensor:
-    """[S, T - 1] of the action taken, from [2, T, S], whose last position took none, and actions [T - 1, S]."""
-    return torch.where(actions == 1, table[1, :-1], table[0, :-1]).T
+    """[N, T - 1, S] of the action taken, from [N, 2, T, S], whose last position took none."""
+    return torch.where(actions == 1, table[:, 1, :-1], table[:, 0, :-1])
 
 
 def _entropy(logprobs: Tensor) -> Tensor:
-    """[T - 1, S] nats, from [2, T, S], without the last position."""
-    return -(logprobs.exp() * logprobs).sum(dim=0)[:-1]
+    """[N, T - 1, S] nats, from [N, 2, T, S], without the last position."""
+    return -(logprobs.exp() * logprobs).sum(dim=1)[:, :-1]
 
 
-def _shares(tokens: NDArray[Any]) -> list[float]:
-    """Shares of the games, pairs of neighbours in tokens [T, S], that alternate, cooperate and defect."""
-    before, now = tokens[:-1], tokens[1:]
-    both = (before == now).mean()
-    defect = ((before == 1) & (now == 1)).mean()
-    return [float(1 - both), float(both - defect), float(defect)]
-
-
-assert T == 101  # the post's rollout of 100 games
+def _shares(tokens: Tensor) -> list[Tensor]:
+    """[N] each: shares of the games, pairs of neighbours in tokens [N, T, S], that alternate, cooperate, defect."""
+    before, now = tokens[:, :-1], tokens[:, 1:]
+    both = (before == now).double().mean(dim=(1, 2))
+    defect = ((before == 1) & (now == 1)).double().mean(dim=(1, 2))
+    return [1 - both, both - defect, defect]

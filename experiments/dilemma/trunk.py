@@ -1,25 +1,32 @@
-"""The post's model: the compiled trunk as a differentiable function of its weights, and three linear heads.
+"""The post's model for several trials at once: a GPT-2 trunk of 3 layers and 12 dims, and three linear heads.
 
-The trunk's gradient is the kernel's; torch sees one operation. Leaves out where actions come from and what is
-learned from them (trial.py).
+Every parameter has a leading dimension of trials, so that one call of a tensor operation serves all trials. A trunk
+so small spends its time in attention, in moving [T, T] matrices through memory. `torch.compile` fuses `attend` into
+loops that never store them, which needs a C++ compiler; without one the same function runs unfused.
+
+Shapes: N trials, L layers, H heads of E dims, D = H E, F = 4 D, T positions, S streams.
 """
 
-from collections.abc import Sequence
-from typing import Any
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Final
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
-from experiments.dilemma import arrays, kernel
-from experiments.dilemma.arrays import Noise, Weights
-from experiments.dilemma.kernel import D, E, F, H, L, S, T
 from experiments.dilemma.random import Random
 
-LINEAR = ("qkv_weight", "proj_weight", "fc_weight", "out_weight")
-"""Weights that `backward` also wants the other way round."""
-BIASES = ("qkv_bias", "proj_bias", "fc_bias", "out_bias")
+L: Final = 3
+H: Final = 3
+E: Final = 4
+D: Final = H * E
+F: Final = 4 * D
+T: Final = 101
+"""The token before the first action, and 100 actions; the last one's value is the bootstrap."""
+S: Final = 64
 SHAPES: dict[str, tuple[int, ...]] = {
     "wte": (2, D),
     "wpe": (T, D),
@@ -39,96 +46,191 @@ SHAPES: dict[str, tuple[int, ...]] = {
     "lnf_bias": (D,),
 }
 HEADS = {"policy": (2, D), "value": (1, D), "value_bias": (1,), "q": (2, D), "q_bias": (2,)}
-DECAYED = (*LINEAR, "policy", "value", "q")
+DECAYED = ("qkv_weight", "proj_weight", "fc_weight", "out_weight", "policy", "value", "q")
 """Matrices of linear layers, on which weight decay acts; not embeddings, norms and biases."""
+BLOCKS = ((0, 25), (25, 50), (50, 76), (76, T))
+"""Blocks of queries. A block attends to no key after its end, which saves three eighths of the scores."""
+Heads = tuple[Tensor, Tensor, Tensor]
+"""log pi [N, 2, T, S], v [N, T, S] and q [N, 2, T, S]."""
+Attend = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
+    """Causal attention of t queries to J keys, of which the last t are at the queries' own positions.
+
+    Args:
+        q: [N, H, E, t, S].
+        k, v: [N, H, E, J, S].
+        keep: [N, H, t, J, S] uint8, 0 where dropout removes a weight.
+
+    Returns:
+        The weighted sum of the kept values [N, H, E, t, S], and the sum of all weights [N, H, t, S].
+    """
+    q = q * E**-0.5
+    scores = q[:, :, 0, :, None] * k[:, :, 0, None]
+    for e in range(1, E):
+        scores = scores + q[:, :, e, :, None] * k[:, :, e, None]
+    t, keys = q.shape[3], k.shape[3]
+    if t > 1:
+        later = torch.arange(keys) > torch.arange(keys - t, keys)[:, None]
+        scores = torch.where(later[:, :, None], -3e38, scores)
+    top = scores.detach().amax(3, keepdim=True)
+    weights = torch.exp2((scores - top) * 1.4426950408889634)  # inductor stores the result of exp, not of exp2
+    kept = weights * keep
+    return torch.stack([(kept * v[:, :, e, None]).sum(3) for e in range(E)], 2), weights.sum(3)
+
+
+@cache
+def _compiled() -> Attend:
+    """`attend` by `torch.compile`, whose import takes seconds. Its thresholds are raised so that no [t, J] matrix is
+    stored, but computed again where it is needed."""
+    names = ("realize_reads_threshold", "realize_acc_reads_threshold", "realize_opcount_threshold")
+    return torch.compile(attend, options=dict.fromkeys(names, 1000))
+
+
+def compiler() -> str | None:
+    """The path of the C++ compiler that `torch.compile` uses; None where there is none."""
+    return shutil.which(os.environ.get("CXX", "g++"))
+
+
+def fused(q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
+    """`attend`, compiled once for all numbers of queries and keys."""
+    for tensor, dims in ((q, (3,)), (k, (3,)), (v, (3,)), (keep, (2, 3))):
+        for dim in dims:
+            if tensor.shape[dim] > 1:
+                torch._dynamo.mark_dynamic(tensor, dim)
+    return _compiled()(q, k, v, keep)
 
 
 class Model(nn.Module):
-    """Trunk and heads of one trial. The policy head has no bias; v and q each have one.
+    """Trunks and heads of several trials. The policy head has no bias; v and q each have one.
 
     Initialised as GPT-2: matrices and embeddings N(0, 0.02), those that write to the residual stream by
     sqrt(2 L) less, biases 0, norms 1.
+
+    Args:
+        generators: one per trial, for its initial weights.
+        fuse: use the compiled attention.
+
+    Raises:
+        ValueError: dropout is not in [0, 1).
     """
 
-    def __init__(self, generator: torch.Generator, *, dropout: float, detach_heads: bool) -> None:
+    def __init__(
+        self, generators: Sequence[torch.Generator], *, dropout: float, detach_heads: bool, fuse: bool = False
+    ) -> None:
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {dropout}")
         super().__init__()
-        self.weights = nn.ParameterDict({n: _initial(n, s, generator) for n, s in (SHAPES | HEADS).items()})
-        self.detach_heads = detach_heads
-        self.dropout = arrays.dropout(dropout)
-        self._activations, self._gradients = arrays.activations(), arrays.gradients()
-        self._scratch = arrays.scratch()
+        drawn = [{n: _initial(n, s, generator) for n, s in (SHAPES | HEADS).items()} for generator in generators]
+        self.weights = nn.ParameterDict({n: torch.stack([one[n] for one in drawn]) for n in SHAPES | HEADS})
+        self.trials, self.detach_heads, self.dropout = len(generators), detach_heads, dropout
+        self._scale = 65536 / (65536 - round(dropout * 65536))
+        self._attend: Attend = fused if fuse else attend
 
-    def trunk_weights(self) -> Weights:
-        """The trunk's parameters as arrays that share their memory."""
-        return Weights(*(self.weights[name].detach().numpy() for name in SHAPES))
-
-    def generate(self, first: NDArray[Any], random: Random) -> tuple[NDArray[Any], Tensor, Tensor, Tensor]:
-        """Play on after the tokens `first` [S].
+    @torch.no_grad()
+    def generate(self, first: Tensor, random: Random) -> tuple[Tensor, Heads]:
+        """Play on after the tokens `first` [N, S], with cached keys and values.
 
         Returns:
-            tokens [T, S] (the first row is `first`), and what the heads said on the way: log pi [2, T, S],
-            v [T, S] and q [2, T, S]. Without gradient.
+            tokens [N, T, S] (the first row is `first`), and the heads' outputs during play.
         """
-        tokens = np.zeros((T, S), np.int64)
-        tokens[0] = first
-        noise, chance = random.noise(self.dropout), random.uniform()
-        policy, act = self.weights["policy"].detach().numpy(), self._activations
-        kernel.generate(self.trunk_weights(), policy, tokens, chance, noise, self.dropout, act, self._scratch)
-        with torch.no_grad():
-            return tokens, *self.heads(torch.from_numpy(act.hidden))
+        n, w = self.trials, self.weights
+        tokens = torch.zeros(n, T, S, dtype=torch.int64)
+        tokens[:, 0] = first
+        chance, residual = random.uniform(T * S).view(n, T, S), self._residual_masks(random)
+        rows = [(t + 1, 1) for t in range(T)]
+        masks = self._attention_masks(rows, random)
+        cache = torch.empty(L, 2, n, H, E, T, S)
+        hidden = torch.empty(n, T, S, D)
+        prefer = (w["policy"][:, 1] - w["policy"][:, 0])[:, :, None]
+        for t in range(T):
+            x = self._embed(tokens[:, t : t + 1], w["wpe"][:, t : t + 1], residual[:, 0, t : t + 1])
+            for layer in range(L):
+                q, *new = self._before(x, layer)
+                for place, part in zip(cache[layer], new, strict=True):
+                    place[:, :, :, t] = part[:, :, :, 0]
+                keys, values = cache[layer, :, :, :, :, : t + 1]
+                found = self._attend(q, keys, values, masks[t][:, layer])
+                x = self._after(x, *found, layer, residual[:, 1 + 2 * layer : 3 + 2 * layer, t : t + 1])
+            hidden[:, t] = self._norm(x, "lnf")[:, 0]
+            if t + 1 < T:
+                defect = torch.sigmoid(torch.bmm(hidden[:, t], prefer)[:, :, 0])
+                tokens[:, t + 1] = chance[:, t] < defect
+        return tokens, self.heads(hidden)
 
-    def forward(self, tokens: NDArray[Any], random: Random) -> tuple[Tensor, Tensor, Tensor]:
-        """log pi [2, T, S], v [T, S] and q [2, T, S] at every position of tokens [T, S], with gradient.
+    def forward(self, tokens: Tensor, random: Random) -> Heads:
+        """The heads' outputs at every position of tokens [N, T, S], with gradient."""
+        residual = self._residual_masks(random)
+        masks = self._attention_masks([(end, end - begin) for begin, end in BLOCKS], random)
+        x = self._embed(tokens, self.weights["wpe"], residual[:, 0])
+        for layer in range(L):
+            q, k, v = self._before(x, layer)
+            parts = [
+                self._attend(q[:, :, :, begin:end], k[:, :, :, :end], v[:, :, :, :end], mask[:, layer])
+                for (begin, end), mask in zip(BLOCKS, masks, strict=True)
+            ]
+            summed, total = torch.cat([part[0] for part in parts], 3), torch.cat([part[1] for part in parts], 2)
+            x = self._after(x, summed, total, layer, residual[:, 1 + 2 * layer : 3 + 2 * layer])
+        return self.heads(self._norm(x, "lnf"))
 
-        One pass at a time: its activations are overwritten by the next, so go back before going on.
-        """
-        weights = [self.weights[name] for name in SHAPES]
-        hidden: Tensor = _Trunk.apply(self, tokens, random.noise(self.dropout), *weights)  # type: ignore[no-untyped-call]
-        return self.heads(hidden)
-
-    def heads(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """hidden [D, T, S] to log pi [2, T, S], v [T, S], q [2, T, S]."""
-        w, flat = self.weights, hidden.reshape(D, -1)
-        logprobs = torch.log_softmax(w["policy"] @ flat, dim=0)
+    def heads(self, hidden: Tensor) -> Heads:
+        """The heads' outputs from the last hidden state [N, T, S, D]."""
+        w, flat = self.weights, hidden.reshape(self.trials, -1, D).transpose(1, 2)
+        logprobs = torch.log_softmax(torch.bmm(w["policy"], flat), dim=1)
         below = flat.detach() if self.detach_heads else flat
-        values, q_values = w["value"] @ below + w["value_bias"], w["q"] @ below + w["q_bias"][:, None]
-        return logprobs.view(2, T, S), values.view(T, S), q_values.view(2, T, S)
+        values = torch.baddbmm(w["value_bias"][:, :, None], w["value"], below)
+        q_values = torch.baddbmm(w["q_bias"][:, :, None], w["q"], below)
+        return logprobs.view(-1, 2, T, S), values.view(-1, T, S), q_values.view(-1, 2, T, S)
+
+    def _residual_masks(self, random: Random) -> Tensor:
+        """[N, 1 + 2 L, T, S, D] for the embedding and for both residual updates of every layer."""
+        return random.keep((1 + 2 * L) * T * S * D, self.dropout).view(-1, 1 + 2 * L, T, S, D)
+
+    def _attention_masks(self, blocks: Sequence[tuple[int, int]], random: Random) -> list[Tensor]:
+        """[N, L, H, t, J, S] for every block of t queries to J keys, given as (J, t)."""
+        sizes = [L * H * t * keys * S for keys, t in blocks]
+        parts = random.keep(sum(sizes), self.dropout).split(sizes, dim=1)
+        return [part.view(-1, L, H, t, keys, S) for part, (keys, t) in zip(parts, blocks, strict=True)]
+
+    def _embed(self, tokens: Tensor, places: Tensor, keep: Tensor) -> Tensor:
+        """tokens [N, t, S] at `places` [N, t, D] to x [N, t, S, D]."""
+        cooperate, defect = self.weights["wte"][:, :, None, None].unbind(1)
+        x = torch.where((tokens == 1)[..., None], defect, cooperate) + places[:, :, None]
+        return x * (keep * self._scale)
+
+    def _before(self, x: Tensor, layer: int) -> tuple[Tensor, ...]:
+        """The part of a block before attention: query, key and value [N, H, E, t, S] of x [N, t, S, D]."""
+        n, t = x.shape[:2]
+        qkv = self._linear(self._norm(x, "ln1", layer), "qkv", layer).view(n, t, S, 3, H, E)
+        return qkv.permute(3, 0, 4, 5, 1, 2).contiguous().unbind()
+
+    def _after(self, x: Tensor, summed: Tensor, total: Tensor, layer: int, keep: Tensor) -> Tensor:
+        """The part of a block after attention: the projection and the feed-forward layer; keep [N, 2, t, S, D]."""
+        y = (summed * (self._scale / total)[:, :, None]).permute(0, 3, 4, 1, 2).reshape(x.shape)
+        first, second = (keep * self._scale).unbind(1)
+        x = x + self._linear(y, "proj", layer) * first
+        inner = functional.gelu(self._linear(self._norm(x, "ln2", layer), "fc", layer), approximate="tanh")
+        return x + self._linear(inner, "out", layer) * second
+
+    def _linear(self, x: Tensor, name: str, layer: int) -> Tensor:
+        """[N, t, S, in] to [N, t, S, out], by each trial's weights."""
+        weight, bias = self.weights[f"{name}_weight"][:, layer], self.weights[f"{name}_bias"][:, layer]
+        out = torch.baddbmm(bias[:, None], x.flatten(1, 2), weight.transpose(1, 2))
+        return out.view(*x.shape[:3], -1)
+
+    def _norm(self, x: Tensor, name: str, layer: int | None = None) -> Tensor:
+        """LayerNorm (Ba et al. 2016) of x [N, t, S, D], by each trial's weights."""
+        weight, bias = self.weights[f"{name}_weight"], self.weights[f"{name}_bias"]
+        if layer is not None:
+            weight, bias = weight[:, layer], bias[:, layer]
+        return torch.addcmul(bias[:, None, None], functional.layer_norm(x, (D,)), weight[:, None, None])
 
 
-def _initial(name: str, shape: Sequence[int], generator: torch.Generator) -> nn.Parameter:
+def _initial(name: str, shape: Sequence[int], generator: torch.Generator) -> Tensor:
     if name.endswith("_bias"):
-        return nn.Parameter(torch.zeros(*shape))
+        return torch.zeros(*shape)
     if name.startswith("ln"):
-        return nn.Parameter(torch.ones(*shape))
+        return torch.ones(*shape)
     std = 0.02 / (2 * L) ** 0.5 if name in ("proj_weight", "out_weight") else 0.02
-    return nn.Parameter(torch.randn(*shape, generator=generator) * std)
-
-
-def _by_stream(name: str, array: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Zeros like the array; for linear biases, one for each stream."""
-    return np.zeros((*array.shape, S) if name in BIASES else array.shape, np.float32)
-
-
-class _Trunk(torch.autograd.Function):
-    """The kernel's `forward` and `backward` as one operation."""
-
-    @staticmethod
-    def forward(ctx: Any, model: Model, tokens: NDArray[Any], noise: Noise, *weights: Tensor) -> Tensor:
-        ctx.model, ctx.tokens, ctx.noise = model, tokens, noise
-        act = model._activations
-        kernel.forward(model.trunk_weights(), tokens, noise, model.dropout, act, model._scratch)
-        return torch.from_numpy(act.hidden).clone()
-
-    @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> Any:
-        model, w = ctx.model, ctx.model.trunk_weights()
-        turned = w._replace(**{name: np.ascontiguousarray(getattr(w, name).swapaxes(1, 2)) for name in LINEAR})
-        dw = w._replace(**{name: _by_stream(name, array) for name, array in w._asdict().items()})
-        dhidden = upstream[0].contiguous().numpy()
-        room = (model._activations, model._gradients, dw, model._scratch)
-        kernel.backward(w, turned, ctx.tokens, dhidden, ctx.noise, model.dropout, *room)
-        dw = dw._replace(**{name: getattr(dw, name).sum(axis=-1) for name in BIASES})
-        return None, None, None, *map(torch.from_numpy, dw)
-
-
-assert E * H == D
+    return torch.randn(*shape, generator=generator) * std

@@ -20,7 +20,7 @@ from experiments.reproduce.finding import SECTIONS, VERDICTS, Finding, Value
 
 RESULTS, ABOUT, README = "results.json", "about.json", "README.md"
 POST = "https://www.lesswrong.com/posts/A7RgYuYH4HywNeYWD/mode-collapse-in-rl-may-be-fueled-by-the-update-equation"
-PACKAGES = ("numpy", "scipy", "torch", "numba", "matplotlib")
+PACKAGES = ("numpy", "scipy", "torch", "matplotlib")
 INTRODUCTION = f"""# The post, reproduced
 
 What "[Mode collapse in RL may be fueled by the update equation]({POST})" says, beside what this project finds.

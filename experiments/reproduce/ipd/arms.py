@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from agents.protocol import AgentError
 from experiments.dilemma import record
-from experiments.dilemma.runs import Arm, Job, run
+from experiments.dilemma.runs import Arm, jobs_of, run
 from experiments.dilemma.trial import COLUMNS, EPOCHS, Recipe
 from experiments.reproduce import Progress
 from games.ipd import PAYOFFS
@@ -155,8 +155,7 @@ def series(
     prefix = "quick-" if quick else ""
     runs, path = folder / f"{prefix}runs", folder / f"{prefix}{record.NAME}"
     kept = record.read(path, seed=seed)
-    jobs = [Job(arm=arm, trial=trial, seed=seed) for arm in arms for trial in range(arm.trials)]
-    missing = [job for job in jobs if not kept.holds(job)]
+    missing = [job for arm in arms for job in jobs_of(arm, seed) if not kept.holds(job)]
     if workers:
         run(missing, runs, workers=workers, on_progress=progress)
         kept = record.read(path, seed=seed)  # another part may have written it in the meantime
