@@ -41,8 +41,8 @@ class Random:
     def load_state(self, state: Tensor) -> None:
         """Restores what `state` returned; raises `ValueError` if it has another shape."""
         for generator, words in zip(self._generators, state.numpy().view(np.uint64), strict=True):
-            known: Any = generator.state
-            generator.state = {**known, "state": {"state": words}}
+            changed: Any = {**generator.state, "state": {"state": words}}
+            generator.state = changed
 
 
 def _words(generator: np.random.SFC64) -> NDArray[np.uint64]:

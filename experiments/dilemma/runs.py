@@ -89,7 +89,7 @@ def run(jobs: Sequence[Job], runs: Path, *, workers: int, on_progress: Callable[
     if not waiting:
         return
     if compiler() is None:
-        sys.stderr.write("no C++ compiler (g++) was found; with one the trials run about SPEEDUP times faster\n")
+        sys.stderr.write("no C++ compiler (g++) was found; with one the trials run about three times faster\n")
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=begin_worker, initargs=(1,)) as pool:
         running: dict[Future[int], Job] = {}
         while waiting or running:
@@ -132,7 +132,9 @@ def load(job: Job, runs: Path) -> Trials:
         try:
             trials.load_state(read_tensors(folder / CHECKPOINT))
         except (KeyError, RuntimeError, ValueError) as error:
-            raise AgentError(f"{folder / CHECKPOINT} is not of these trials ({error}); remove it to begin again") from None
+            raise AgentError(
+                f"{folder / CHECKPOINT} is not of these trials ({error}); remove it to begin again"
+            ) from None
     return trials
 
 

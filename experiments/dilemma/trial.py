@@ -180,7 +180,7 @@ def _split(batch: Batch) -> list[Batch]:
 
 def _mean(x: Tensor) -> Tensor:
     """[N] from [N S, T - 1]."""
-    return x.view(-1, S * (T - 1)).mean(dim=1)
+    return x.reshape(-1, S * (T - 1)).mean(dim=1)
 
 
 def _taken(table: Tensor, actions: Tensor) -> Tensor:

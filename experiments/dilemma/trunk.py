@@ -142,20 +142,20 @@ class Model(nn.Module):
         rows = [(t + 1, 1) for t in range(T)]
         masks = self._attention_masks(rows, random)
         cache = torch.empty(L, 2, n, H, E, T, S)
-        hidden = torch.empty(n, T, S, D)
-        prefer = (w["policy"][:, 1] - w["policy"][:, 0])[:, :, None]
+        hidden = torch.empty(n, D, T, S)
+        prefer = (w["policy"][:, 1] - w["policy"][:, 0])[:, None]
         for t in range(T):
-            x = self._embed(tokens[:, t : t + 1], w["wpe"][:, t : t + 1], residual[:, 0, t : t + 1])
+            x = self._embed(tokens[:, t : t + 1], w["wpe"][:, t : t + 1], residual[:, 0, :, t : t + 1])
             for layer in range(L):
                 q, *new = self._before(x, layer)
                 for place, part in zip(cache[layer], new, strict=True):
                     place[:, :, :, t] = part[:, :, :, 0]
                 keys, values = cache[layer, :, :, :, :, : t + 1]
                 found = self._attend(q, keys, values, masks[t][:, layer])
-                x = self._after(x, *found, layer, residual[:, 1 + 2 * layer : 3 + 2 * layer, t : t + 1])
-            hidden[:, t] = self._norm(x, "lnf")[:, 0]
+                x = self._after(x, *found, layer, residual[:, 1 + 2 * layer : 3 + 2 * layer, :, t : t + 1])
+            hidden[:, :, t] = self._norm(x, "lnf")[:, :, 0]
             if t + 1 < T:
-                defect = torch.sigmoid(torch.bmm(hidden[:, t], prefer)[:, :, 0])
+                defect = torch.sigmoid(torch.bmm(prefer, hidden[:, :, t])[:, 0])
                 tokens[:, t + 1] = chance[:, t] < defect
         return tokens, self.heads(hidden)
 
@@ -175,8 +175,8 @@ class Model(nn.Module):
         return self.heads(self._norm(x, "lnf"))
 
     def heads(self, hidden: Tensor) -> Heads:
-        """The heads' outputs from the last hidden state [N, T, S, D]."""
-        w, flat = self.weights, hidden.reshape(self.trials, -1, D).transpose(1, 2)
+        """The heads' outputs from the last hidden state [N, D, T, S]."""
+        w, flat = self.weights, hidden.flatten(2)
         logprobs = torch.log_softmax(torch.bmm(w["policy"], flat), dim=1)
         below = flat.detach() if self.detach_heads else flat
         values = torch.baddbmm(w["value_bias"][:, :, None], w["value"], below)
@@ -184,47 +184,47 @@ class Model(nn.Module):
         return logprobs.view(-1, 2, T, S), values.view(-1, T, S), q_values.view(-1, 2, T, S)
 
     def _residual_masks(self, random: Random) -> Tensor:
-        """[N, 1 + 2 L, T, S, D] for the embedding and for both residual updates of every layer."""
-        return random.keep((1 + 2 * L) * T * S * D, self.dropout).view(-1, 1 + 2 * L, T, S, D)
+        """[N, 1 + 2 L, D, T, S] for the embedding and for both residual updates of every layer."""
+        return random.keep((1 + 2 * L) * D * T * S, self.dropout).view(-1, 1 + 2 * L, D, T, S)
 
     def _attention_masks(self, blocks: Sequence[tuple[int, int]], random: Random) -> list[Tensor]:
         """[N, L, H, t, J, S] for every block of t queries to J keys, given as (J, t)."""
         sizes = [L * H * t * keys * S for keys, t in blocks]
-        parts = random.keep(sum(sizes), self.dropout).split(sizes, dim=1)
+        parts = torch.split(random.keep(sum(sizes), self.dropout), sizes, dim=1)
         return [part.view(-1, L, H, t, keys, S) for part, (keys, t) in zip(parts, blocks, strict=True)]
 
     def _embed(self, tokens: Tensor, places: Tensor, keep: Tensor) -> Tensor:
-        """tokens [N, t, S] at `places` [N, t, D] to x [N, t, S, D]."""
-        cooperate, defect = self.weights["wte"][:, :, None, None].unbind(1)
-        x = torch.where((tokens == 1)[..., None], defect, cooperate) + places[:, :, None]
+        """tokens [N, t, S] at `places` [N, t, D] to x [N, D, t, S]."""
+        cooperate, defect = self.weights["wte"][..., None, None].unbind(1)
+        x = torch.where(tokens[:, None] == 1, defect, cooperate) + places.transpose(1, 2)[..., None]
         return x * (keep * self._scale)
 
     def _before(self, x: Tensor, layer: int) -> tuple[Tensor, ...]:
-        """The part of a block before attention: query, key and value [N, H, E, t, S] of x [N, t, S, D]."""
-        n, t = x.shape[:2]
-        qkv = self._linear(self._norm(x, "ln1", layer), "qkv", layer).view(n, t, S, 3, H, E)
-        return qkv.permute(3, 0, 4, 5, 1, 2).contiguous().unbind()
+        """The part of a block before attention: query, key and value [N, H, E, t, S] of x [N, D, t, S]."""
+        qkv = self._linear(self._norm(x, "ln1", layer), "qkv", layer)
+        return qkv.view(-1, 3, H, E, *x.shape[2:]).unbind(1)
 
     def _after(self, x: Tensor, summed: Tensor, total: Tensor, layer: int, keep: Tensor) -> Tensor:
-        """The part of a block after attention: the projection and the feed-forward layer; keep [N, 2, t, S, D]."""
-        y = (summed * (self._scale / total)[:, :, None]).permute(0, 3, 4, 1, 2).reshape(x.shape)
+        """The part of a block after attention: the projection and the feed-forward layer; keep [N, 2, D, t, S]."""
+        y = (summed * (self._scale / total)[:, :, None]).flatten(1, 2)
         first, second = (keep * self._scale).unbind(1)
         x = x + self._linear(y, "proj", layer) * first
         inner = functional.gelu(self._linear(self._norm(x, "ln2", layer), "fc", layer), approximate="tanh")
         return x + self._linear(inner, "out", layer) * second
 
     def _linear(self, x: Tensor, name: str, layer: int) -> Tensor:
-        """[N, t, S, in] to [N, t, S, out], by each trial's weights."""
+        """[N, in, t, S] to [N, out, t, S], by each trial's weights."""
         weight, bias = self.weights[f"{name}_weight"][:, layer], self.weights[f"{name}_bias"][:, layer]
-        out = torch.baddbmm(bias[:, None], x.flatten(1, 2), weight.transpose(1, 2))
-        return out.view(*x.shape[:3], -1)
+        return torch.baddbmm(bias[:, :, None], weight, x.flatten(2)).view(-1, weight.shape[1], *x.shape[2:])
 
     def _norm(self, x: Tensor, name: str, layer: int | None = None) -> Tensor:
-        """LayerNorm (Ba et al. 2016) of x [N, t, S, D], by each trial's weights."""
+        """LayerNorm (Ba et al. 2016) of x [N, D, t, S] over D, by each trial's weights."""
         weight, bias = self.weights[f"{name}_weight"], self.weights[f"{name}_bias"]
         if layer is not None:
             weight, bias = weight[:, layer], bias[:, layer]
-        return torch.addcmul(bias[:, None, None], functional.layer_norm(x, (D,)), weight[:, None, None])
+        centred = x - x.mean(1, keepdim=True)
+        scale = torch.rsqrt(centred.square().mean(1, keepdim=True) + 1e-5)
+        return torch.addcmul(bias[..., None, None], centred * scale, weight[..., None, None])
 
 
 def _initial(name: str, shape: Sequence[int], generator: torch.Generator) -> Tensor:
