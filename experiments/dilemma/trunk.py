@@ -9,9 +9,9 @@ Shapes: N trials, L layers, H heads of E dims, D = H E, F = 4 D, T positions, S 
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -52,7 +52,7 @@ BLOCKS = ((0, 25), (25, 50), (50, 76), (76, T))
 """Blocks of queries. A block attends to no key after its end, which saves three eighths of the scores."""
 Heads = tuple[Tensor, Tensor, Tensor]
 """log pi [N, 2, T, S], v [N, T, S] and q [N, 2, T, S]."""
-Attend = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+Weights = Mapping[str, Tensor]
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
@@ -80,26 +80,70 @@ def attend(q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> tuple[Tensor, Tenso
     return torch.stack([(kept * v[:, :, e, None]).sum(3) for e in range(E)], 2), weights.sum(3)
 
 
-@cache
-def _compiled() -> Attend:
-    """`attend` by `torch.compile`, whose import takes seconds. Its thresholds are raised so that no [t, J] matrix is
-    stored, but computed again where it is needed."""
-    names = ("realize_reads_threshold", "realize_acc_reads_threshold", "realize_opcount_threshold")
-    return torch.compile(attend, options=dict.fromkeys(names, 1000))
-
-
 def compiler() -> str | None:
     """The path of the C++ compiler that `torch.compile` uses; None where there is none."""
     return shutil.which(os.environ.get("CXX", "g++"))
 
 
-def fused(q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
-    """`attend`, compiled once for all numbers of queries and keys."""
-    for tensor, dims in ((q, (3,)), (k, (3,)), (v, (3,)), (keep, (2, 3))):
-        for dim in dims:
-            if tensor.shape[dim] > 1:
-                torch._dynamo.mark_dynamic(tensor, dim)
-    return _compiled()(q, k, v, keep)
+@cache
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function by `torch.compile`, whose import takes seconds. Inductor's thresholds are raised so that no [t, J]
+    matrix is stored, but computed again where it is needed."""
+    names = ("realize_reads_threshold", "realize_acc_reads_threshold", "realize_opcount_threshold")
+    return torch.compile(function, options=dict.fromkeys(names, 1000), dynamic=False)
+
+
+def embed(tokens: Tensor, places: Tensor, table: Tensor, keep: Tensor, scale: Tensor) -> Tensor:
+    """tokens [N, t, S] at `places` [N, t, D], by the embeddings `table` [N, 2, D], to x [N, D, t, S]."""
+    cooperate, defect = table[..., None, None].unbind(1)
+    x = torch.where(tokens[:, None] == 1, defect, cooperate) + places.transpose(1, 2)[..., None]
+    return x * (keep * scale)
+
+
+def before(x: Tensor, w: Weights) -> Tensor:
+    """The part of a block before attention: query, key and value [N, 3, H, E, t, S] of x [N, D, t, S]."""
+    return _linear(_norm(x, "ln1", w), "qkv", w).view(-1, 3, H, E, *x.shape[2:])
+
+
+def after(x: Tensor, summed: Tensor, total: Tensor, keep: Tensor, scale: Tensor, w: Weights) -> Tensor:
+    """The part of a block after attention: the projection and the feed-forward layer; keep [N, 2, D, t, S]."""
+    y = (summed * (scale / total)[:, :, None]).flatten(1, 2)
+    first, second = (keep * scale).unbind(1)
+    x = x + _linear(y, "proj", w) * first
+    inner = functional.gelu(_linear(_norm(x, "ln2", w), "fc", w), approximate="tanh")
+    return x + _linear(inner, "out", w) * second
+
+
+def last(x: Tensor, w: Weights) -> Tensor:
+    """The last hidden state [N, D, t, S] of x."""
+    return _norm(x, "lnf", w)
+
+
+def attend_and_after(
+    x: Tensor, q: Tensor, k: Tensor, v: Tensor, keep: Tensor, residual: Tensor, scale: Tensor, w: Weights
+) -> Tensor:
+    """The rest of a block after `before`; the arguments are those of `attend` and `after`."""
+    return after(x, *attend(q, k, v, keep), residual, scale, w)
+
+
+def _mark(*dims: tuple[Tensor, int]) -> None:
+    """Marks dimensions as dynamic, so that their sizes need no new compilation."""
+    for tensor, dim in dims:
+        torch._dynamo.mark_dynamic(tensor, dim)
+
+
+def _linear(x: Tensor, name: str, w: Weights) -> Tensor:
+    """[N, in, t, S] to [N, out, t, S], by each trial's weights."""
+    weight = w[f"{name}_weight"]
+    y = torch.baddbmm(w[f"{name}_bias"][:, :, None], weight, x.flatten(2))
+    return y.view(-1, weight.shape[1], *x.shape[2:])
+
+
+def _norm(x: Tensor, name: str, w: Weights) -> Tensor:
+    """LayerNorm (Ba et al. 2016) of x [N, D, t, S] over D, by each trial's weights."""
+    centred = x - x.mean(1, keepdim=True)
+    scale = torch.rsqrt(centred.square().mean(1, keepdim=True) + 1e-5)
+    return centred * scale * w[f"{name}_weight"][..., None, None] + w[f"{name}_bias"][..., None, None]
 
 
 class Model(nn.Module):
@@ -125,8 +169,8 @@ class Model(nn.Module):
         drawn = [{n: _initial(n, s, generator) for n, s in (SHAPES | HEADS).items()} for generator in generators]
         self.weights = nn.ParameterDict({n: torch.stack([one[n] for one in drawn]) for n in SHAPES | HEADS})
         self.trials, self.detach_heads, self.dropout = len(generators), detach_heads, dropout
-        self._scale = 65536 / (65536 - round(dropout * 65536))
-        self._attend: Attend = fused if fuse else attend
+        self._scale = torch.tensor(65536 / (65536 - round(dropout * 65536)))
+        self._fuse = fuse
 
     @torch.no_grad()
     def generate(self, first: Tensor, random: Random) -> tuple[Tensor, Heads]:
@@ -141,19 +185,25 @@ class Model(nn.Module):
         chance, residual = random.uniform(T * S).view(n, T, S), self._residual_masks(random)
         rows = [(t + 1, 1) for t in range(T)]
         masks = self._attention_masks(rows, random)
-        cache = torch.empty(L, 2, n, H, E, T, S)
+        cache = torch.empty(L, n, 2, H, E, T, S)
         hidden = torch.empty(n, D, T, S)
-        prefer = (w["policy"][:, 1] - w["policy"][:, 0])[:, None]
+        prefer, layers = (w["policy"][:, 1] - w["policy"][:, 0])[:, None], self._layers()
+        final = {name: w[name] for name in ("lnf_weight", "lnf_bias")}
+        rest = attend_and_after  # uncompiled for one key, because a dimension of 1 is never dynamic
         for t in range(T):
-            x = self._embed(tokens[:, t : t + 1], w["wpe"][:, t : t + 1], residual[:, 0, :, t : t + 1])
-            for layer in range(L):
-                q, *new = self._before(x, layer)
-                for place, part in zip(cache[layer], new, strict=True):
-                    place[:, :, :, t] = part[:, :, :, 0]
-                keys, values = cache[layer, :, :, :, :, : t + 1]
-                found = self._attend(q, keys, values, masks[t][:, layer])
-                x = self._after(x, *found, layer, residual[:, 1 + 2 * layer : 3 + 2 * layer, :, t : t + 1])
-            hidden[:, :, t] = self._norm(x, "lnf")[:, :, 0]
+            own = residual[:, :, :, t : t + 1]
+            x = self._run(embed)(tokens[:, t : t + 1], w["wpe"][:, t : t + 1], w["wte"], own[:, 0], self._scale)
+            for layer, weights in enumerate(layers):
+                qkv = self._run(before)(x, weights)
+                cache[layer][..., t, :] = qkv[:, 1:, :, :, 0]
+                keys, values = cache[layer][..., : t + 1, :].unbind(1)
+                mask = masks[t][:, layer]
+                if t == 1:
+                    _mark((keys, 3), (values, 3), (mask, 3))
+                x = rest(x, qkv[:, 0], keys, values, mask, own[:, 1 + 2 * layer : 3 + 2 * layer], self._scale, weights)
+            x = self._run(last)(x, final)
+            rest = self._run(attend_and_after)
+            hidden[:, :, t] = x[:, :, 0]
             if t + 1 < T:
                 defect = torch.sigmoid(torch.bmm(prefer, hidden[:, :, t])[:, 0])
                 tokens[:, t + 1] = chance[:, t] < defect
@@ -163,16 +213,27 @@ class Model(nn.Module):
         """The heads' outputs at every position of tokens [N, T, S], with gradient."""
         residual = self._residual_masks(random)
         masks = self._attention_masks([(end, end - begin) for begin, end in BLOCKS], random)
-        x = self._embed(tokens, self.weights["wpe"], residual[:, 0])
-        for layer in range(L):
-            q, k, v = self._before(x, layer)
-            parts = [
-                self._attend(q[:, :, :, begin:end], k[:, :, :, :end], v[:, :, :, :end], mask[:, layer])
-                for (begin, end), mask in zip(BLOCKS, masks, strict=True)
-            ]
+        w = self.weights
+        x = self._run(embed)(tokens, w["wpe"], w["wte"], residual[:, 0], self._scale)
+        for layer, weights in enumerate(self._layers()):
+            q, k, v = self._run(before)(x, weights).unbind(1)
+            parts = []
+            for (begin, end), mask in zip(BLOCKS, masks, strict=True):
+                args = (q[..., begin:end, :], k[..., :end, :], v[..., :end, :], mask[:, layer])
+                if layer == 0:
+                    _mark(*zip(args, (3, 3, 3, 2), strict=True), (args[3], 3))
+                parts.append(self._run(attend)(*args))
             summed, total = torch.cat([part[0] for part in parts], 3), torch.cat([part[1] for part in parts], 2)
-            x = self._after(x, summed, total, layer, residual[:, 1 + 2 * layer : 3 + 2 * layer])
-        return self.heads(self._norm(x, "lnf"))
+            x = self._run(after)(x, summed, total, residual[:, 1 + 2 * layer : 3 + 2 * layer], self._scale, weights)
+        return self.heads(self._run(last)(x, {name: w[name] for name in ("lnf_weight", "lnf_bias")}))
+
+    def _run(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return _compiled(function) if self._fuse else function
+
+    def _layers(self) -> list[Weights]:
+        """The weights of each layer."""
+        parts = {name: self.weights[name].unbind(1) for name in SHAPES if name[:3] not in ("wte", "wpe", "lnf")}
+        return [{name: part[layer] for name, part in parts.items()} for layer in range(L)]
 
     def heads(self, hidden: Tensor) -> Heads:
         """The heads' outputs from the last hidden state [N, D, T, S]."""
@@ -192,39 +253,6 @@ class Model(nn.Module):
         sizes = [L * H * t * keys * S for keys, t in blocks]
         parts = torch.split(random.keep(sum(sizes), self.dropout), sizes, dim=1)
         return [part.view(-1, L, H, t, keys, S) for part, (keys, t) in zip(parts, blocks, strict=True)]
-
-    def _embed(self, tokens: Tensor, places: Tensor, keep: Tensor) -> Tensor:
-        """tokens [N, t, S] at `places` [N, t, D] to x [N, D, t, S]."""
-        cooperate, defect = self.weights["wte"][..., None, None].unbind(1)
-        x = torch.where(tokens[:, None] == 1, defect, cooperate) + places.transpose(1, 2)[..., None]
-        return x * (keep * self._scale)
-
-    def _before(self, x: Tensor, layer: int) -> tuple[Tensor, ...]:
-        """The part of a block before attention: query, key and value [N, H, E, t, S] of x [N, D, t, S]."""
-        qkv = self._linear(self._norm(x, "ln1", layer), "qkv", layer)
-        return qkv.view(-1, 3, H, E, *x.shape[2:]).unbind(1)
-
-    def _after(self, x: Tensor, summed: Tensor, total: Tensor, layer: int, keep: Tensor) -> Tensor:
-        """The part of a block after attention: the projection and the feed-forward layer; keep [N, 2, D, t, S]."""
-        y = (summed * (self._scale / total)[:, :, None]).flatten(1, 2)
-        first, second = (keep * self._scale).unbind(1)
-        x = x + self._linear(y, "proj", layer) * first
-        inner = functional.gelu(self._linear(self._norm(x, "ln2", layer), "fc", layer), approximate="tanh")
-        return x + self._linear(inner, "out", layer) * second
-
-    def _linear(self, x: Tensor, name: str, layer: int) -> Tensor:
-        """[N, in, t, S] to [N, out, t, S], by each trial's weights."""
-        weight, bias = self.weights[f"{name}_weight"][:, layer], self.weights[f"{name}_bias"][:, layer]
-        return torch.baddbmm(bias[:, :, None], weight, x.flatten(2)).view(-1, weight.shape[1], *x.shape[2:])
-
-    def _norm(self, x: Tensor, name: str, layer: int | None = None) -> Tensor:
-        """LayerNorm (Ba et al. 2016) of x [N, D, t, S] over D, by each trial's weights."""
-        weight, bias = self.weights[f"{name}_weight"], self.weights[f"{name}_bias"]
-        if layer is not None:
-            weight, bias = weight[:, layer], bias[:, layer]
-        centred = x - x.mean(1, keepdim=True)
-        scale = torch.rsqrt(centred.square().mean(1, keepdim=True) + 1e-5)
-        return torch.addcmul(bias[..., None, None], centred * scale, weight[..., None, None])
 
 
 def _initial(name: str, shape: Sequence[int], generator: torch.Generator) -> Tensor:
