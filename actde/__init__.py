@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from actde.actde import ACTDE
     from actde.batch import Batch, Outputs, Targets
+    from actde.config import OptimizerConfig
     from actde.errors import OptimizerError
     from actde.imitation import Imitation, Rejection
     from actde.optimizer import Optimizer
     from actde.ppo import PPO
     from actde.registry import make_optimizer, optimizer_class, optimizer_names, register
-    from actde.settings import Settings
 
 _HOME = {
     "ACTDE": "actde.actde",
@@ -26,7 +26,7 @@ _HOME = {
     "Outputs": "actde.batch",
     "PPO": "actde.ppo",
     "Rejection": "actde.imitation",
-    "Settings": "actde.settings",
+    "OptimizerConfig": "actde.config",
     "Targets": "actde.batch",
     "make_optimizer": "actde.registry",
     "optimizer_class": "actde.registry",
@@ -40,10 +40,10 @@ __all__ = [
     "Batch",
     "Imitation",
     "Optimizer",
+    "OptimizerConfig",
     "OptimizerError",
     "Outputs",
     "Rejection",
-    "Settings",
     "Targets",
     "make_optimizer",
     "optimizer_class",

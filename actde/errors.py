@@ -1,4 +1,7 @@
-"""The one error of this package for a user's mistake, and "did you mean".
+"""Errors that a user can cause, and "did you mean".
+
+    OptimizerError      an optimizer, its state or its batch
+    └── ConfigError     a setting: an unknown name or a bad value
 
 A programmer's mistake (a wrong shape, a missing tensor) raises `ValueError` or `TypeError` instead.
 """
@@ -8,12 +11,19 @@ from collections.abc import Iterable
 
 
 class OptimizerError(ValueError):
-    """A user's mistake about an optimizer or its settings; the message is one clear line."""
+    """A user's mistake about an optimizer or its settings; the message is one line."""
 
 
-def unknown(kind: str, name: object, known: Iterable[str]) -> OptimizerError:
-    """The error for a name that does not exist: what came, what there is, and the nearest of them."""
+class ConfigError(OptimizerError):
+    """A user's mistake in a configuration; the message is one line."""
+
+    setting: str | None = None
+    """The name of the setting whose value is wrong."""
+
+
+def unknown(kind: str, name: object, known: Iterable[str]) -> ConfigError:
+    """The error for an unknown name: what came, what is known, and the nearest known name."""
     names = sorted(known)
     near = difflib.get_close_matches(str(name).lower(), names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return OptimizerError(f"unknown {kind} {name!r}, expected one of {', '.join(names)}{hint}")
+    return ConfigError(f"unknown {kind} {name!r}, expected one of {', '.join(names)}{hint}")

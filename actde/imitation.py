@@ -24,7 +24,7 @@ class Imitation(Optimizer):
 
     name = "imitation"
     needs_q = True
-    labels: ClassVar[Labels] = "teacher"
+    labels: ClassVar[Labels] = "expert"
 
     def baseline(self, batch: Batch) -> Tensor:
         return batch.values

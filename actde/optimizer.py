@@ -18,25 +18,25 @@ from torch import Tensor
 
 from actde import losses
 from actde.batch import Batch, Outputs, Targets
+from actde.config import OptimizerConfig
 from actde.errors import OptimizerError
-from actde.kl import AdaptiveKL, FixedKL, KLController
+from actde.kl_controller import AdaptiveKL, FixedKL, KLController
 from actde.losses import masked_mean
 from actde.returns import (
     AllReduce,
-    alone,
     explained_variance,
     lambda_advantages,
     lambda_returns,
+    no_reduce,
     td_errors,
     whiten,
 )
-from actde.settings import Settings
 
-Labels = Literal["none", "teacher", "best"]
+Labels = Literal["none", "expert", "best"]
 
 
 class Optimizer(ABC):
-    """How to learn from a batch. Made from `Settings`, which it never changes."""
+    """How to learn from a batch. Made from `OptimizerConfig`, which it never changes."""
 
     name: ClassVar[str]
     """Its name in the registry and on the command line."""
@@ -45,18 +45,18 @@ class Optimizer(ABC):
     labels: ClassVar[Labels] = "none"
     """Whose choices it imitates (`Outputs.label_logprobs`): nobody's, a teacher's, or the best play's own."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.kl: KLController = FixedKL(settings.kl_coef)
-        if settings.kl_target is not None:
-            self.kl = AdaptiveKL(settings.kl_coef, settings.kl_target)
-        if settings.value_loss == "ilql" and not self.trains_q:
+    def __init__(self, config: OptimizerConfig) -> None:
+        self.config = config
+        self.kl: KLController = FixedKL(config.kl_coef)
+        if config.kl_target is not None:
+            self.kl = AdaptiveKL(config.kl_coef, config.kl_target)
+        if config.value_loss == "ilql" and not self.trains_q:
             raise OptimizerError(f"value_loss 'ilql' needs q: give {self.name!r} also train_q=True")
 
     @property
     def trains_q(self) -> bool:
         """True where the network must have Q heads and the batch q."""
-        return self.needs_q or self.settings.train_q
+        return self.needs_q or self.config.train_q
 
     # Once per rollout
 
@@ -64,7 +64,7 @@ class Optimizer(ABC):
     def baseline(self, batch: Batch) -> Tensor:
         """[B, T] what the agent expected of choice t, in units of reward."""
 
-    def targets(self, batch: Batch, *, all_reduce: AllReduce = alone) -> Targets:
+    def targets(self, batch: Batch, *, all_reduce: AllReduce = no_reduce) -> Targets:
         """What this rollout says should be learned; once per rollout, over the whole of it.
 
         `all_reduce` sums a tensor over all processes, each of which calls this with its own part.
@@ -72,17 +72,17 @@ class Optimizer(ABC):
         self._check_batch(batch)
         values = self._accumulated(batch, batch.values)
         returns = lambda_returns(batch.values, values, batch.mask)
-        if self.settings.advantage == "lambda":
+        if self.config.advantage == "lambda":
             advantages = self._accumulated(batch, self.baseline(batch))
         else:
             advantages = torch.where(batch.mask, returns - self.baseline(batch), 0.0)
-        if self.settings.whitening == "batch":
+        if self.config.whitening == "batch":
             advantages = whiten(advantages, batch.mask, all_reduce)
         return Targets(advantages=advantages, returns=returns)
 
     def shaped_rewards(self, batch: Batch) -> Tensor:
         """[B, T] the rewards, less kl_coef (log pi - log pi_ref) of each choice where KL is in the reward."""
-        if self.settings.kl_place != "reward" or self.kl.coef == 0:
+        if self.config.kl_place != "reward" or self.kl.coef == 0:
             return batch.rewards
         if batch.ref_logprobs is None:
             raise ValueError("kl_place 'reward' needs Batch.ref_logprobs, got None")
@@ -92,9 +92,9 @@ class Optimizer(ABC):
         """[B, T] A_t(baseline): one-step errors against it, accumulated with lambda."""
         rewards = self.shaped_rewards(batch)
         errors = td_errors(rewards, batch.discounts, batch.next_values, baseline, batch.mask)
-        return lambda_advantages(errors, batch.discounts, self.settings.lam)
+        return lambda_advantages(errors, batch.discounts, self.config.gae_lambda)
 
-    def summary(self, batch: Batch, targets: Targets, *, all_reduce: AllReduce = alone) -> dict[str, Tensor]:
+    def summary(self, batch: Batch, targets: Targets, *, all_reduce: AllReduce = no_reduce) -> dict[str, Tensor]:
         """Measures of one rollout, scalars over all processes: call it once, beside `targets`.
 
         explained_variance (of v), explained_variance_q (where there is q): the field's measure, of the
@@ -140,33 +140,33 @@ class Optimizer(ABC):
 
     def terms(self, batch: Batch, targets: Targets, outputs: Outputs) -> dict[str, tuple[float, Tensor]]:
         """The loss of each choice by parts: name -> (weight, [B, T]); the loss is their weighted sum."""
-        settings = self.settings
+        config = self.config
         terms = {
             "policy_loss": (1.0, self.policy_loss(batch, targets, outputs)),
-            "value_loss": (settings.value_coef, self.value_loss(batch, targets, outputs)),
-            "entropy": (-settings.entropy_coef, outputs.entropy),
+            "value_loss": (config.value_coef, self.value_loss(batch, targets, outputs)),
+            "entropy": (-config.entropy_coef, outputs.entropy),
         }
         if self.trains_q:
             assert outputs.q_values is not None
-            terms["q_loss"] = (settings.q_coef, losses.q_loss(outputs.q_values, targets.returns))
+            terms["q_loss"] = (config.q_coef, losses.q_loss(outputs.q_values, targets.returns))
         if outputs.kl is not None:
-            terms["kl_ref"] = (self.kl.coef if settings.kl_place == "loss" else 0.0, outputs.kl)
+            terms["kl_ref"] = (self.kl.coef if config.kl_place == "loss" else 0.0, outputs.kl)
         return terms
 
     def policy_loss(self, batch: Batch, targets: Targets, outputs: Outputs) -> Tensor:
         """[B, T] what makes the policy likelier to do what had an advantage above 0."""
         ratio = _log_ratio(batch, outputs).exp()
-        return losses.clipped_surrogate(ratio, targets.advantages, self.settings.clip_range)
+        return losses.clipped_surrogate(ratio, targets.advantages, self.config.clip_range)
 
     def value_loss(self, batch: Batch, targets: Targets, outputs: Outputs) -> Tensor:
         """[B, T] what moves v: to the return, or to an expectile of q (of target heads, or the rollout's)."""
-        if self.settings.value_loss == "ppo":
+        if self.config.value_loss == "ppo":
             return losses.clipped_value_loss(
-                outputs.values, batch.values, targets.returns, self.settings.value_clip_range
+                outputs.values, batch.values, targets.returns, self.config.value_clip_range
             )
         q_values = batch.q_values if outputs.target_q_values is None else outputs.target_q_values
         assert q_values is not None
-        return losses.expectile_value_loss(outputs.values, q_values, self.settings.expectile)
+        return losses.expectile_value_loss(outputs.values, q_values, self.config.expectile)
 
     def measures(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
         """[B, T] each: how far the policy is from the rollout's, and the rollout's from the reference."""
@@ -175,7 +175,7 @@ class Optimizer(ABC):
         found = {
             "ratio": ratio,
             "approx_kl": losses.sampled_kl(log_ratio),
-            "clip_fraction": ((ratio - 1.0).abs() > self.settings.clip_range).to(ratio.dtype),
+            "clip_fraction": ((ratio - 1.0).abs() > self.config.clip_range).to(ratio.dtype),
         }
         if outputs.kl is None and batch.ref_logprobs is not None:
             found["kl_ref"] = batch.logprobs - batch.ref_logprobs
@@ -214,7 +214,7 @@ class Optimizer(ABC):
             raise ValueError(f"targets and outputs must be {list(shape)} like the batch, got {found}")
         if outputs.q_values is None and self.trains_q:
             raise ValueError(f"{self.name!r} needs Outputs.q_values here, got None")
-        if outputs.kl is None and self.settings.kl_place == "loss" and self.kl.coef > 0:
+        if outputs.kl is None and self.config.kl_place == "loss" and self.kl.coef > 0:
             raise ValueError("kl_place 'loss' needs Outputs.kl, got None")
 
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, TypeVar
 
+from actde.config import OptimizerConfig
 from actde.errors import OptimizerError, unknown
-from actde.settings import Settings
 
 if TYPE_CHECKING:
     from actde.optimizer import Optimizer
@@ -58,9 +58,9 @@ def optimizer_class(name: str) -> type[Optimizer]:
     return _checked(name, entry.load())
 
 
-def make_optimizer(name: str, settings: Settings | None = None) -> Optimizer:
+def make_optimizer(name: str, config: OptimizerConfig | None = None) -> Optimizer:
     """A new optimizer of this name, with default settings where none are given."""
-    return optimizer_class(name)(settings if settings is not None else Settings())
+    return optimizer_class(name)(config if config is not None else OptimizerConfig())
 
 
 def _entries() -> dict[str, EntryPoint]:

@@ -13,7 +13,7 @@ AllReduce = Callable[[Tensor], Tensor]
 """Sums a tensor over all processes."""
 
 
-def alone(tensor: Tensor) -> Tensor:
+def no_reduce(tensor: Tensor) -> Tensor:
     """The `AllReduce` of a single process."""
     return tensor
 
@@ -29,7 +29,7 @@ def td_errors(rewards: Tensor, discounts: Tensor, next_values: Tensor, baseline:
     return torch.where(mask, rewards + discounts * next_values - baseline, 0.0)
 
 
-def lambda_advantages(errors: Tensor, discounts: Tensor, lam: float) -> Tensor:
+def lambda_advantages(errors: Tensor, discounts: Tensor, gae_lambda: float) -> Tensor:
     """Errors accumulated backwards in time.
 
         A_t = delta_t + gamma_t lambda A_{t+1},   A_T = 0
@@ -41,7 +41,7 @@ def lambda_advantages(errors: Tensor, discounts: Tensor, lam: float) -> Tensor:
     later = torch.zeros_like(errors[:, 0])
     backwards = []
     for t in range(errors.shape[1] - 1, -1, -1):
-        later = errors[:, t] + discounts[:, t] * lam * later
+        later = errors[:, t] + discounts[:, t] * gae_lambda * later
         backwards.append(later)
     return torch.stack(backwards[::-1], dim=1)
 
@@ -57,7 +57,7 @@ def lambda_returns(values: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask, values + advantages, 0.0)
 
 
-def whiten(x: Tensor, mask: Tensor, all_reduce: AllReduce = alone, *, eps: float = 1e-8) -> Tensor:
+def whiten(x: Tensor, mask: Tensor, all_reduce: AllReduce = no_reduce, *, eps: float = 1e-8) -> Tensor:
     """x with mean 0 and standard deviation 1 over all choices of all processes; 0 on padding.
 
         (x - mean) / sqrt(variance + eps),   variance = mean of (x - mean)^2
@@ -69,7 +69,7 @@ def whiten(x: Tensor, mask: Tensor, all_reduce: AllReduce = alone, *, eps: float
     return torch.where(mask, (x - mean) * torch.rsqrt(variance + eps), 0.0)
 
 
-def explained_variance(predictions: Tensor, returns: Tensor, mask: Tensor, all_reduce: AllReduce = alone) -> Tensor:
+def explained_variance(predictions: Tensor, returns: Tensor, mask: Tensor, all_reduce: AllReduce = no_reduce) -> Tensor:
     """How much of the spread of the returns a prediction explains.
 
         1 - Var(G - prediction) / Var(G)

@@ -1,9 +1,9 @@
 """What an agent is: it chooses one command for every live episode, all at once.
 
-Agents batch, games do not. The runner (`agents/arena.py`) collects what every live episode shows into
-`Turn`s, asks the agent once, and tells it with an `Ending` when an episode is over. Nothing here needs
-torch: random, human and walkthrough agents are a few lines each (`agents/simple.py`), the language
-model is one more agent (`agents/language_model.py`).
+Agents batch, games do not. The runner (`agents/play/runner.py`) collects what every live episode shows into
+`Turn`s, asks the agent once, and tells it with an `EpisodeEnd` when an episode is over. Nothing here needs
+torch: random, human and walkthrough agents are a few lines each (`agents/play/baselines.py`), the language
+model is one more agent (`agents/language_model/agent.py`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -53,7 +53,7 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class EpisodeEnd:
     """How one episode ended: the last text and reward, and whether there is a future to value."""
 
     episode: int
@@ -74,4 +74,4 @@ class Agent(Protocol):
 
     def act(self, turns: Sequence[Turn]) -> list[Decision]: ...
 
-    def end(self, endings: Sequence[Ending]) -> None: ...
+    def end(self, endings: Sequence[EpisodeEnd]) -> None: ...

@@ -8,7 +8,6 @@ heavy is imported before a language model is really asked for.
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -51,7 +50,7 @@ def make_agent(
     is asked for a command; `notify` gets a line that says why another agent plays. AgentError for an unknown name,
     a folder without a checkpoint, or a damaged one.
     """
-    from agents.simple import HumanAgent, RandomAgent, WalkthroughAgent
+    from agents.play.baselines import HumanAgent, RandomAgent, WalkthroughAgent
 
     if name_or_folder == "random":
         return RandomAgent(seed=seed)
@@ -62,11 +61,11 @@ def make_agent(
             raise AgentError("the human agent needs someone to ask: it plays in the terminal only")
         return HumanAgent(ask)
     if name_or_folder == "smollm2":
-        from agents.checkpoint import load_pretrained
+        from agents.storage.checkpoint import load_pretrained
 
         return load_pretrained(name_or_folder, seed=seed, greedy=greedy)
     folder = agent_folder(name_or_folder, notify)
-    from agents.checkpoint import load_agent
+    from agents.storage.checkpoint import load_agent
 
     return load_agent(folder, seed=seed, greedy=greedy)
 
@@ -78,8 +77,8 @@ def games_trained_on(name_or_folder: str, specs: Sequence[GameSpec]) -> int | No
     """
     if name_or_folder in NAMES and name_or_folder not in TRAINED:
         return None
-    from agents.checkpoint import AGENT, newest, read_json
-    from games.identity import game_hash
+    from agents.storage.checkpoint import AGENT, newest, read_json
+    from games.game_hash import game_hash
 
     folder = agent_folder(name_or_folder, lambda line: None)
     known = read_json(newest(folder) / AGENT).get("trained_on")
@@ -105,15 +104,16 @@ def _can_play(name: str, notify: Callable[[str], None]) -> bool:
     """Whether this agent ships, and all that it needs is there; a line for `notify` where only that is missing."""
     if not (SHIPPED / name).is_dir():
         return False
-    from agents.pretrained import missing
+    from agents.model.pretrained import missing_packages
 
-    lacking = missing()
+    lacking = missing_packages()
     if lacking is not None:
         notify(f"{name} plays as {INSTEAD[name]}: {lacking}")
     return lacking is None
 
 
 def _unknown(name: str) -> str:
-    close = difflib.get_close_matches(name, NAMES, n=1)
-    meant = f"; did you mean {close[0]!r}?" if close else ""
-    return f"unknown agent {name!r}: neither one of {', '.join(NAMES)} nor the folder of a run{meant}"
+    from games.errors import did_you_mean
+
+    expected = f"neither one of {', '.join(NAMES)} nor the folder of a run"
+    return f"unknown agent {name!r}: {expected}{did_you_mean(name, NAMES)}"

@@ -4,7 +4,7 @@
 
 An episode is played by our agent, and at some turns three ways choose among the same commands after the same text:
 
-    ours     `LanguageModelAgent`'s read, choose and take: what is new in the text and the trie of commands in one pass
+    ours     `LanguageModelAgent`'s evaluate, sample and commit: new text and the trie of commands in one pass
     passes   TWOSOME's way: a pass over the whole text and the command, for each command
     copies   lamorel's way: a pass over the whole text, then all commands at once, each with a copy of its cache
 
@@ -25,7 +25,7 @@ import numpy as np
 
 from benchmarks import harness
 from benchmarks.peers.scoring import Scores, cached_copies, one_pass_each, over_choices, over_commands
-from benchmarks.players import Player, Text, command_tokens, ended
+from benchmarks.players import Player, Text, ended
 from benchmarks.tapes import TapeSpec, tapes
 
 PEERS: dict[str, Callable[[Any, Sequence[int], Sequence[Sequence[int]]], Scores]] = {
@@ -42,10 +42,10 @@ def play(player: Player, tape: TapeSpec, at: Sequence[int], episode: int) -> dic
     for number in range(max(at)):
         turn = tape.turn(number, episode=episode)
         begun = time.perf_counter()
-        readings = agent.read([turn])
-        ((decision, command),) = agent.choose([turn], readings)
+        outputs = agent.evaluate([turn])
+        ((decision, command),) = agent.sample([turn], outputs)
         seconds = {"ours": time.perf_counter() - begun}
-        commands = command_tokens(readings[0])
+        commands = outputs[0].trie.commands
         text.show(turn)
         if number + 1 in at:
             ours = np.array([decision.probabilities[name] for name in turn.info["admissible_commands"]])
@@ -59,7 +59,7 @@ def play(player: Player, tape: TapeSpec, at: Sequence[int], episode: int) -> dic
             row["policies_differ"] = float(np.abs(theirs - ours).sum() / 2)
             found[number + 1] = row
         begun = time.perf_counter()
-        agent.take([turn], readings, [command])
+        agent.commit([turn], outputs, [command])
         seconds["ours"] += time.perf_counter() - begun
         text.tokens += commands[command]
     agent.end([ended(episode)])

@@ -31,11 +31,11 @@ from benchmarks.harness import processor
 STEPS, TRIALS = 4, 10
 
 
-def batch(trials: int, *, fuse: bool) -> Callable[[], None]:
+def batch(trials: int, *, compiled: bool) -> Callable[[], None]:
     """Trials with the post's settings, side by side."""
-    from experiments.dilemma.trial import Recipe, Trials
+    from experiments.reproduce.ipd_trials.trial import Recipe, Trials
 
-    running = Trials(Recipe(), [np.random.SeedSequence(trial) for trial in range(trials)], fuse=fuse)
+    running = Trials(Recipe(), [np.random.SeedSequence(trial) for trial in range(trials)], compiled=compiled)
 
     def turn() -> None:
         running.step()
@@ -45,13 +45,13 @@ def batch(trials: int, *, fuse: bool) -> Callable[[], None]:
 
 def generic(folder: Path) -> Callable[[], None]:
     """The same settings through `train`."""
-    from agents import presets
-    from agents.train import Trainer
+    from agents.training import presets
+    from agents.training.factory import make_trainer
 
-    settings, learning = presets.resolve(
+    config = presets.resolve(
         {"game": "ipd", "trunk": "pico", "optimizer": "actde", "seed": 0, "iterations": 1000, "save_every": 1000}
     )
-    run = Trainer(settings, learning, folder / "run", resume=False).run()
+    run = make_trainer(config, folder / "run").run()
 
     def turn() -> None:
         next(run)
@@ -129,12 +129,12 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     import torch
 
-    from experiments.dilemma.trunk import compiler
+    from experiments.reproduce.ipd_trials.blocks import can_compile
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        peers = {"batch": batch(TRIALS, fuse=compiler() is not None), "batch, not compiled": batch(TRIALS, fuse=False)}
+        peers = {"batch": batch(TRIALS, compiled=can_compile()), "batch, not compiled": batch(TRIALS, compiled=False)}
         peers |= {"generic path": generic(folder), "plain loop": plain()}
         if options.public is not None:
             peers["public code"] = public(options.public.resolve(), folder)

@@ -8,7 +8,7 @@ Per trunk, with the presets of `train` for TextWorld (SmolLM2: bf16 and LoRA), m
     forward     the trunk alone reads every segment of a rollout once, without gradient, in the update's micro-batches
     rollout     the agent plays those episodes: tokenizer, cache, tries, heads, choice, records; the games are tapes
     backward    forward, and backward to the same trained parameters, in the update's epochs, mini- and micro-batches
-    update      `Updater.learn`: targets, heads, losses, the same passes, gradient clipping, the stepper
+    update      `Updater.learn`: targets, heads, losses, the same passes, gradient clipping, the optimizer's step
 
 The bare trunk has no heads and no loss: its backward begins with ones at the last hidden states. The update's padding
 is in both, the rollout's only in the rollout. Both learn nothing: the learning rate is 0, so that rounds are alike.
@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from agents.model import ActorCritic
-from agents.rollout import Rollout
-from agents.settings import TrainSettings
-from agents.update import micro_batches
+from agents.config import UpdateConfig
+from agents.model.actor_critic import ActorCritic
+from agents.training.rollout_batch import RolloutBatch
+from agents.training.updater import micro_batches
 from benchmarks import harness
 from benchmarks.players import Player, tokens_in
 from benchmarks.tapes import tapes
@@ -34,18 +34,18 @@ STILL = {"lr": 0.0, "value_lr": 0.0, "q_lr": 0.0}
 
 
 @torch.no_grad()
-def forward(model: ActorCritic, rollout: Rollout, budget: int) -> None:
+def forward(model: ActorCritic, rollout: RolloutBatch, budget: int) -> None:
     """The trunk alone, once over the rollout's tokens."""
     for rows in micro_batches(rollout, range(len(rollout)), budget):
-        model.hidden(rollout.part(rows).tokens, use_cache=False)
+        model.hidden_states(rollout.micro_batch(rows).tokens, use_cache=False)
 
 
-def backward(model: ActorCritic, rollout: Rollout, settings: TrainSettings) -> None:
+def backward(model: ActorCritic, rollout: RolloutBatch, config: UpdateConfig) -> None:
     """The trunk alone, forward and backward over the rollout's tokens, in the update's minibatches and epochs."""
-    for _ in range(settings.epochs):
-        for share in np.array_split(np.arange(len(rollout)), min(settings.minibatches, len(rollout))):
-            for rows in micro_batches(rollout, share.tolist(), settings.micro_batch_tokens):
-                hidden = model.hidden(rollout.part(rows).tokens, use_cache=False)
+    for _ in range(config.epochs):
+        for share in np.array_split(np.arange(len(rollout)), min(config.minibatches, len(rollout))):
+            for rows in micro_batches(rollout, share.tolist(), config.micro_batch_tokens):
+                hidden = model.hidden_states(rollout.micro_batch(rows).tokens, use_cache=False)
                 torch.autograd.backward(hidden, torch.ones_like(hidden))
             model.zero_grad(set_to_none=True)
 
@@ -53,23 +53,23 @@ def backward(model: ActorCritic, rollout: Rollout, settings: TrainSettings) -> N
 def measure(trunk: str, episodes: int, turns: int, rounds: int) -> dict[str, Any]:
     """Seconds of all four, and the two ratios."""
     player = Player({"trunk": trunk, "optimizer": "ppo", "episodes": episodes, "parallel": episodes} | STILL)
-    specs, settings = tapes(episodes, turns), player.settings
+    specs, model, update = tapes(episodes, turns), player.config.model, player.config.update
     rollout = player.rollout(specs)
     found = harness.in_turns(
         {
-            "forward": lambda: forward(player.model, rollout, settings.micro_batch_tokens),
+            "forward": lambda: forward(player.model, rollout, update.micro_batch_tokens),
             "rollout": lambda: player.rollout(specs),
-            "backward": lambda: backward(player.model.train(), rollout, settings),
+            "backward": lambda: backward(player.model.train(), rollout, update),
             "update": lambda: player.update(rollout),
         },
         rounds,
     )
     return {
         "trunk": trunk,
-        "dtype": settings.dtype,
-        "lora": settings.lora,
-        "epochs": settings.epochs,
-        "minibatches": settings.minibatches,
+        "dtype": model.dtype,
+        "lora": model.lora,
+        "epochs": update.epochs,
+        "minibatches": update.minibatches,
         "trained": sum(p.numel() for p in player.model.parameters() if p.requires_grad),
         "tokens": tokens_in(rollout),
         "choices": sum(len(segment.choices) for segment in rollout.segments),

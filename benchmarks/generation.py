@@ -10,7 +10,6 @@ turns; both include every process that they start. Seeds that TextWorld cannot m
 
 import argparse
 import json
-import os
 import platform
 import resource
 import shlex
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import processor
+from games.child_process import python_environment
 
 LEVELS: dict[str, tuple[tuple[int, str], ...]] = {
     # family: (our level, tw-make's words for it)
@@ -40,7 +40,7 @@ from pathlib import Path
 def spent():
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(one.ru_utime + one.ru_stime for one in used)
-from games import making
+from games.textworld.generation import make_game as making
 from games.errors import GameError
 for line in sys.stdin:
     name, values, path = json.loads(line)
@@ -58,11 +58,11 @@ class Ours:
     """A process of ours that makes games of one family."""
 
     def __init__(self, family: str, folder: Path) -> None:
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         self._family, self._folder = family, folder
         self._child = subprocess.Popen(
-            [sys.executable, "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
+            [sys.executable, "-c", CHILD],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=python_environment(),
+        )  # fmt: skip
 
     def make(self, level: int, seed: int) -> tuple[float, float] | None:
         """Processor seconds of the process before and after this game; None where there is no such game."""

@@ -27,15 +27,15 @@ from typing import Any
 
 import numpy as np
 
-from agents.heads import Heads
-from agents.model import ActorCritic
-from agents.rollout import Rollout
+from agents.model.actor_critic import ActorCritic
+from agents.model.heads import Heads
+from agents.training.rollout_batch import RolloutBatch
 from benchmarks import harness
 from benchmarks.floor import forward
 from benchmarks.memory import forget_peak, peak, resident
 from benchmarks.players import Player, tokens_in
 from benchmarks.tapes import TapeSpec, tapes
-from experiments.figures import PALETTE, make_figure, save_figure
+from experiments.plot_style import PALETTE, make_figure, save_figure
 
 Point = dict[str, int]
 BASE: Point = {"turns": 10, "live": 4, "commands": 15, "width": 128, "layers": 2}
@@ -68,7 +68,7 @@ class Bench:
         explicit = {"lr": 0.0, "epochs": 1, "minibatches": 1, "context": POSITIONS, "parallel": point["live"]}
         self.player = Player({"optimizer": "actde", **explicit}, model=model, tokenizer=tokenizer)
         self.parameters = sum(p.numel() for p in model.base.model.layers.parameters())
-        self.latest: Rollout | None = None
+        self.latest: RolloutBatch | None = None
 
     def rollout(self) -> None:
         self.latest = self.player.rollout(self.specs)
@@ -79,7 +79,7 @@ class Bench:
 
     def forward(self) -> None:
         assert self.latest is not None
-        forward(self.player.model, self.latest, self.player.settings.micro_batch_tokens)
+        forward(self.player.model, self.latest, self.player.config.update.micro_batch_tokens)
 
 
 def uniform(count: int, turns: int, commands: int) -> list[TapeSpec]:
@@ -96,7 +96,7 @@ def uniform(count: int, turns: int, commands: int) -> list[TapeSpec]:
 def _model(width: int, layers: int) -> tuple[ActorCritic, Any]:
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from agents.words import textworld_vocabulary, word_tokenizer
+    from agents.text.word_tokenizer import textworld_vocabulary, word_tokenizer
 
     tokenizer = word_tokenizer(textworld_vocabulary())
     config = LlamaConfig(

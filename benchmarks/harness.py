@@ -18,7 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import games.paths
+import games.files
 
 PACKAGES = ("torch", "transformers", "textworld", "peft", "accelerate")
 Times = dict[str, list[float]]
@@ -110,7 +110,7 @@ def document(name: str, options: argparse.Namespace, arguments: Sequence[str] | 
 def write(path: Path | None, data: Mapping[str, Any]) -> None:
     """The JSON copy, where one is asked for; numbers with six digits."""
     if path is not None:
-        games.paths.write_whole(path, (json.dumps(_rounded(data), indent=1) + "\n").encode())
+        games.files.atomic_write(path, json.dumps(_rounded(data), indent=1) + "\n")
 
 
 def _rounded(value: Any) -> Any:

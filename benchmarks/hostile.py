@@ -18,7 +18,7 @@ CORPUS = [
     "tree", "gonear chest", "random", "yes", "no", "y", "n.s", "", " ", "\n", "é", "\ud800", "🔑", "take clé",
     "x" * 5000, "take " + "key " * 60, "<description>", "[looking]", "*** The End ***", "\"look\"", "(look)",
 ]  # fmt: skip
-"""Each is stopped by the gatekeeper in every game."""
+"""The command filter stops each of them in every game."""
 TAGS = ["<score>7</score>", "[taking the key - succeeded]", "tw-extra-infos moves", "> look", "%s%n", "{o}", "$$$$"]
 PRONOUNS = ["it", "them", "him", "her", "me", "myself", "self", "that", "this", "one", "the other", "here", "there"]
 LITTLE = ["in", "on", "off", "up", "down", "out", "of", "from", "into", "onto", "with", "to", "under", "the", "a", "my"]

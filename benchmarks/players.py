@@ -4,24 +4,22 @@ The pieces are `train`'s own (arena, agent, updater); run folders, transcripts a
 """
 
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 
-from actde import Settings, make_optimizer
-from agents import presets
-from agents.arena import Arena
-from agents.language_model import LanguageModelAgent, Reading
-from agents.live import Game
-from agents.model import ActorCritic
-from agents.protocol import Ending, Turn
-from agents.rollout import Rollout
-from agents.settings import TrainSettings
-from agents.trunk import Assembly, assemble
-from agents.update import Updater, make_stepper
+from actde import make_optimizer
+from agents.language_model.agent import LanguageModelAgent
+from agents.model.actor_critic import ActorCritic
+from agents.model.build import assemble
+from agents.play.live_episode import Game
+from agents.play.runner import EpisodeRunner
+from agents.protocol import EpisodeEnd, Turn
+from agents.training import presets
+from agents.training.rollout_batch import RolloutBatch
+from agents.training.updater import Updater, make_torch_optimizer
 
 GAME = "textworld:simple?seed=1"
 """Names the presets; what is played are tapes."""
@@ -31,39 +29,37 @@ class Player:
     """A language model that plays and learns, with the presets of its trunk where nothing else is said."""
 
     def __init__(self, explicit: dict[str, Any], *, model: ActorCritic | None = None, tokenizer: Any = None) -> None:
-        resolved: tuple[TrainSettings, Settings] = presets.resolve({"game": GAME} | explicit)
-        self.settings, self.learning = resolved
-        self.optimizer = make_optimizer(self.settings.optimizer, self.learning)
-        torch.manual_seed(self.settings.seed)
+        self.config = config = presets.resolve({"game": GAME} | explicit)
+        self.optimizer = make_optimizer(config.run.optimizer, config.optimizer)
+        torch.manual_seed(config.run.seed)
         if model is None:
-            model, tokenizer = assemble(self._assembly(), None)
+            q_heads = config.model.q_heads if self.optimizer.trains_q else 0
+            model, tokenizer = assemble(config.model.replace(q_heads=q_heads), None)
         self.model, self.tokenizer = model, tokenizer
-        self.stepper = make_stepper(model, self.settings)
-        self.updater = Updater(model, self.stepper, self.optimizer, self.settings, Accelerator())
+        self.torch_optimizer = make_torch_optimizer(model, config.update)
+        self.updater = Updater(model, self.torch_optimizer, self.optimizer, config.update, Accelerator())
 
     def agent(self, **settings: Any) -> LanguageModelAgent:
         """A new agent that plays with the model as it is now."""
-        given = {"context": self.settings.context, "gamma": self.learning.gamma, "mode": self.settings.mode}
+        rollout = self.config.rollout
+        given = {"context": rollout.context, "gamma": self.config.optimizer.gamma, "mode": rollout.mode}
         return LanguageModelAgent(self.model, self.tokenizer, **(given | settings))
 
-    def rollout(self, specs: Sequence[Game], *, parallel: int | None = None) -> Rollout:
+    def rollout(self, specs: Sequence[Game], *, parallel: int | None = None) -> RolloutBatch:
         """Play every game of `specs` once."""
-        self.model.train(self.settings.rollout_dropout)
+        config = self.config.rollout
+        self.model.train(config.rollout_dropout)
         agent = self.agent(record=True)
-        with Arena(specs, seed=0, parallel=parallel or self.settings.parallel) as arena:
+        with EpisodeRunner(specs, seed=0, parallel=parallel or config.parallel) as arena:
             for _ in arena.play(agent, len(specs)):
                 pass
-        return Rollout(agent.take_segments(), credit=self.settings.credit)
+        return RolloutBatch(agent.take_segments(), credit=config.credit)
 
-    def update(self, rollout: Rollout) -> dict[str, float]:
+    def update(self, rollout: RolloutBatch) -> dict[str, float]:
         """Learn from a rollout: all its gradient steps; the measures."""
         self.model.train()
         measures, _ = self.updater.learn(rollout, np.random.default_rng(0))
         return measures
-
-    def _assembly(self) -> Assembly:
-        values = {spec.name: getattr(self.settings, spec.name) for spec in fields(Assembly)}
-        return Assembly(**(values | {"q_heads": self.settings.q_heads if self.optimizer.trains_q else 0}))
 
 
 class Text:
@@ -85,17 +81,11 @@ class Text:
             raise ValueError(f"{len(self.tokens)} tokens do not fit into {self.agent.context}; choose fewer turns")
 
 
-def command_tokens(reading: Reading) -> list[list[int]]:
-    """Every admissible command's tokens, the one that ends it included."""
-    trie = reading.trie
-    return [[trie.tokens[node] for node in reversed(trie.path(command))] for command in range(len(trie.leaves))]
-
-
-def ended(episode: int) -> Ending:
+def ended(episode: int) -> EpisodeEnd:
     """Tells an agent that an episode is over."""
-    return Ending(episode=episode, observation="", info={}, reward=0.0, terminated=True, truncated=False)
+    return EpisodeEnd(episode=episode, observation="", info={}, reward=0.0, terminated=True, truncated=False)
 
 
-def tokens_in(rollout: Rollout) -> int:
+def tokens_in(rollout: RolloutBatch) -> int:
     """Tokens of all segments."""
     return sum(len(segment.tokens) for segment in rollout.segments)

@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from actde import PPO, Batch, Settings, Targets
-from actde.returns import AllReduce, alone
-from agents.heads import Heads
-from agents.model import ActorCritic
-from agents.rollout import Rollout
-from agents.settings import TrainSettings
-from agents.stream import Choice, Segment
-from agents.update import Updater, make_stepper
+from actde import PPO, Batch, OptimizerConfig, Targets
+from actde.returns import AllReduce, no_reduce
+from agents.config import UpdateConfig
+from agents.language_model.token_stream import Choice, Segment
+from agents.model.actor_critic import ActorCritic
+from agents.model.heads import Heads
+from agents.training.rollout_batch import RolloutBatch
+from agents.training.updater import Updater, make_torch_optimizer
 
 VOCABULARY, WIDTH = 512, 32
 EPOCHS, RATE, ANSWER = 3, 3e-3, 12
@@ -39,7 +39,7 @@ class BesselPPO(PPO):
 
     name = "bessel"
 
-    def targets(self, batch: Batch, *, all_reduce: AllReduce = alone) -> Targets:
+    def targets(self, batch: Batch, *, all_reduce: AllReduce = no_reduce) -> Targets:
         found = super().targets(batch, all_reduce=all_reduce)
         count = int(batch.mask.sum())
         return Targets(advantages=found.advantages * math.sqrt((count - 1) / count), returns=found.returns)
@@ -72,7 +72,7 @@ def language_model() -> Any:
 
 def trl(start: Callable[[dict[str, Any]], Any], folder: Path) -> dict[str, Any]:
     """What TRL made of one step; `start` makes a worker for a job (`update.Worker`)."""
-    from agents.words import word_tokenizer
+    from agents.text.word_tokenizer import word_tokenizer
 
     language_model().save_pretrained(folder)
     word_tokenizer(["north"]).save_pretrained(folder)
@@ -105,10 +105,10 @@ def ours(found: dict[str, Any]) -> float:
     """The same measure of the same step, by our update."""
     model = ActorCritic(language_model(), Heads(WIDTH, VOCABULARY, q_heads=0))
     pieces = zip(found["tokens"], found["values"], found["scores"], strict=True)
-    rollout = Rollout([segment(model, *piece) for piece in pieces], credit="token")
-    settings = TrainSettings(epochs=EPOCHS, lr=RATE, beta2=0.999, max_grad_norm=1e9)
-    learning = Settings(gamma=1.0, lam=0.95, clip_range=0.2, value_coef=0.0, whitening="batch")
-    updater = Updater(model, make_stepper(model, settings), BesselPPO(learning), settings, Accelerator())
+    rollout = RolloutBatch([segment(model, *piece) for piece in pieces], credit="token")
+    config = UpdateConfig(epochs=EPOCHS, lr=RATE, beta2=0.999, max_grad_norm=1e9)
+    learning = OptimizerConfig(gamma=1.0, gae_lambda=0.95, clip_range=0.2, value_coef=0.0, whitening="batch")
+    updater = Updater(model, make_torch_optimizer(model, config), BesselPPO(learning), config, Accelerator())
     measures, _ = updater.learn(rollout, np.random.default_rng(0))
     return measures[MEASURE[1]]
 
@@ -117,7 +117,7 @@ def ours(found: dict[str, Any]) -> float:
 def segment(model: ActorCritic, tokens: list[int], values: list[float], score: float) -> Segment:
     """A stream of TRL's as a segment: the last `values` tokens are choices, the score comes after the last."""
     first = len(tokens) - len(values)
-    hidden = model.hidden(torch.tensor([tokens]), use_cache=False)[0, first - 1 : -1]
+    hidden = model.hidden_states(torch.tensor([tokens]), use_cache=False)[0, first - 1 : -1]
     logprobs = model.all_logprobs(hidden)
     choices = [
         Choice(

@@ -7,12 +7,13 @@ A test holds the page and the files together. Leaves out how anything is measure
 
 import json
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import shown
-from games.paths import write_whole
+from experiments.tables import table
+from games.files import atomic_write
 
 HERE = Path(__file__).parent
 PAGE = HERE / "README.md"
@@ -33,14 +34,14 @@ def page() -> str:
         "# What was measured",
         _filled(about),
         "## The loop",
-        _table([*_commands(), *_turns(), *_update(), *_dilemma()]),
+        table(HEADS, [*_commands(), *_turns(), *_update(), *_dilemma()]),
         _kept(),
         _trl(),
         _floor(),
         "## How cost grows",
         _growth(),
         "## TextWorld",
-        _table([*_textworld(), *_generation()]),
+        table(HEADS, [*_textworld(), *_generation()]),
         _exact(),
     ]
     return "\n\n".join(parts) + "\n"
@@ -52,10 +53,6 @@ def _filled(text: str) -> str:
 
 def _read(name: str) -> Any:
     return json.loads((HERE / f"{name}.json").read_text("utf-8"))
-
-
-def _table(rows: Sequence[Sequence[str]], heads: Sequence[str] = HEADS) -> str:
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *rows))
 
 
 def _commands() -> Iterator[list[str]]:
@@ -148,7 +145,7 @@ def _growth() -> str:
         " no more memory."
     )
     heads = ("against", "rollout, s", "update, s", "bare forward, s", "rollout, MB", "update, MB")
-    return f"{_filled(about)}\n\n{_table(rows, heads)}"
+    return f"{_filled(about)}\n\n{table(heads, rows)}"
 
 
 def _textworld() -> Iterator[list[str]]:
@@ -197,7 +194,7 @@ def _exact() -> str:
 
 def main() -> None:
     """Write the page."""
-    write_whole(PAGE, page().encode())
+    atomic_write(PAGE, page())
 
 
 if __name__ == "__main__":

@@ -15,9 +15,9 @@ import gymnasium
 import numpy as np
 
 import games
-from agents.arena import Arena
+from agents.play.baselines import RandomAgent, WalkthroughAgent
+from agents.play.runner import EpisodeRunner
 from agents.protocol import Turn
-from agents.simple import RandomAgent, WalkthroughAgent
 
 OTHERS = ("textworld:cooking?level=6&seed=2", "textworld:cooking?level=4&seed=1", "textworld:quest?level=7&seed=1")
 """Whose commands fill up a turn's own, one game after the other."""
@@ -117,7 +117,7 @@ def _as_many(own: tuple[str, ...], wanted: int, rng: np.random.Generator) -> tup
 @cache
 def _walk(seed: int) -> tuple[Scene, ...]:
     """A `simple` game's walkthrough."""
-    with Arena(games.resolve(f"textworld:simple?seed={seed}"), seed=0, infos=WalkthroughAgent.infos) as arena:
+    with EpisodeRunner(games.resolve(f"textworld:simple?seed={seed}"), seed=0, infos=WalkthroughAgent.infos) as arena:
         (episode,) = arena.play(WalkthroughAgent(), 1)
     return tuple(Scene(observation=s.observation, commands=s.admissible_commands) for s in episode.steps)
 
@@ -125,6 +125,6 @@ def _walk(seed: int) -> tuple[Scene, ...]:
 @cache
 def _offered(game: str) -> frozenset[str]:
     """Commands that a random player was offered in a game of another family."""
-    with Arena(games.resolve(game), seed=0, max_turns=60) as arena:
+    with EpisodeRunner(games.resolve(game), seed=0, max_turns=60) as arena:
         (episode,) = arena.play(RandomAgent(seed=0), 1)
     return frozenset(command for step in episode.steps for command in step.admissible_commands)

@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from games.answers import INFOS
 from games.errors import GameError
-from games.making import cached_game
-from games.textworld import TextWorld
+from games.textworld.engines.protocol import INFOS
+from games.textworld.env import TextWorld
+from games.textworld.generation.make_game import cached_game
 
 GAMES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "simple": ({"seed": 7}, {"seed": 1}),

@@ -14,24 +14,24 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import multiprocessing
 import sys
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import as_completed
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from games import paths
-from games.answers import INFOS, Answer
-from games.guard import Guard
-from games.making import cached_game
-from games.memory import Memory
-from games.remembering import RememberingEngine
+from games import files
 from games.specs import resolve
-from games.stock import progress
+from games.textworld.engines.command_filter import CommandFilter
+from games.textworld.engines.protocol import INFOS, EngineResponse, intermediate_reward
+from games.textworld.generation.make_game import cached_game
+from games.textworld.transitions.cache import TransitionCache
+from games.textworld.transitions.engine import CachedEngine
+from games.worker_pool import WorkerPool
 
 GAMES = (
     "textworld:simple?level=1&seed=1", "textworld:simple?level=5&seed=2", "textworld:simple?level=9&seed=3",
@@ -67,28 +67,29 @@ class Own:
             warnings.simplefilter("ignore")  # Jericho's, that it does not know the game
             self._env: Any = textworld.start(str(story), textworld.EnvInfos(**asked))
 
-    def reset(self) -> Answer:
+    def reset(self) -> EngineResponse:
         self._way = None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return self._answer(self._env.reset())
 
-    def step(self, command: str) -> Answer:
+    def step(self, command: str) -> EngineResponse:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return self._answer(self._env.step(command)[0])
 
-    def _answer(self, state: Any) -> Answer:
+    def _answer(self, state: Any) -> EngineResponse:
         before, self._way = self._way, state["_winning_policy"]
         asked = self._infos
-        return Answer(
+        reward = intermediate_reward(before, self._way, won=state.won, lost=state.lost)
+        return EngineResponse(
             text=state.feedback.strip(),
             score=state.score,
             won=state.won,
             lost=state.lost,
             admissible_commands=tuple(state.admissible_commands),
             policy_commands=tuple(state.policy_commands or ()) if "policy_commands" in asked else None,
-            intermediate_reward=progress(before, self._way, state) if "intermediate_reward" in asked else None,
+            intermediate_reward=reward if "intermediate_reward" in asked else None,
             description=(state.description or "").strip() if "description" in asked else None,
             inventory=(state.inventory or "").strip() if "inventory" in asked else None,
         )
@@ -108,8 +109,9 @@ def main(arguments: list[str] | None = None) -> int:
                "games": len(GAMES), "steps_each": each}  # fmt: skip
     done = _read(given.out, request)
     todo = [(game, at, each, given.seed) for game, at in parts if f"{game} {at}" not in done]
-    with multiprocessing.get_context("spawn").Pool(given.workers) as pool:
-        for result in pool.imap_unordered(play, todo):
+    with WorkerPool(given.workers) as pool:
+        for job in as_completed([pool.submit(play, part) for part in todo]):
+            result = job.result()
             done[f"{result['game']} {result['infos']}"] = result
             print(_line(result), flush=True)
             if given.out is not None:
@@ -126,7 +128,7 @@ def play(part: tuple[str, int, int, int]) -> dict[str, Any]:
     infos = INFO_SETS[at]
     spec = resolve(game)[0]
     story = cached_game(spec.target, dict(spec.settings))
-    own, ours = Own(story, infos), Memory().engine(story, infos)
+    own, ours = Own(story, infos), TransitionCache().engine(story, infos)
     rng = np.random.default_rng(np.random.SeedSequence([seed, GAMES.index(game), at]))
     made, found, players = 0, "", itertools.cycle(PLAYERS)
     while made < steps and not found:
@@ -137,10 +139,10 @@ def play(part: tuple[str, int, int, int]) -> dict[str, Any]:
     return {"game": game, "infos": at, "steps": made, "difference": found, **ours.counts}
 
 
-def episode(own: Own, ours: RememberingEngine, rng: np.random.Generator, player: str) -> Iterator[str]:
+def episode(own: Own, ours: CachedEngine, rng: np.random.Generator, player: str) -> Iterator[str]:
     """Play an episode both ways; yields after every command how the answers differ, "" where they do not."""
     follow, invent = PLAYERS[player]
-    guard = Guard(ours.facts.command_templates)
+    guard = CommandFilter(ours.game_info.command_templates)
     theirs, answer = own.reset(), ours.reset()
     commands: list[str] = []
     yield differing(theirs, answer, commands)
@@ -160,21 +162,21 @@ def episode(own: Own, ours: RememberingEngine, rng: np.random.Generator, player:
         yield differing(theirs, answer, commands)
 
 
-def made_up(ours: RememberingEngine, rng: np.random.Generator) -> str:
+def made_up(ours: CachedEngine, rng: np.random.Generator) -> str:
     """A verb of the game and up to three words, most of them of things in it."""
-    words = [word for command in ours.facts.walkthrough for word in command.split()[1:]]
-    verbs = sorted({template.split()[0] for template in ours.facts.command_templates})
+    words = [word for command in ours.game_info.walkthrough for word in command.split()[1:]]
+    verbs = sorted({template.split()[0] for template in ours.game_info.command_templates})
     pool = [*words, *LOOSE]
     if rng.random() < 0.2:
         return str(rng.choice(OTHER))
     return " ".join([str(rng.choice(verbs)), *(str(rng.choice(pool)) for _ in range(rng.integers(0, 4)))])
 
 
-def differing(theirs: Answer, ours: Answer, commands: list[str]) -> str:
+def differing(theirs: EngineResponse, ours: EngineResponse, commands: list[str]) -> str:
     """Where two answers differ, in words; "" where they do not."""
     if theirs == ours:
         return ""
-    names = [field.name for field in fields(Answer) if getattr(theirs, field.name) != getattr(ours, field.name)]
+    names = [field.name for field in fields(EngineResponse) if getattr(theirs, field.name) != getattr(ours, field.name)]
     return "; ".join(
         f"{commands}: {n}: {getattr(theirs, n)!r} is TextWorld's, {getattr(ours, n)!r} ours" for n in names
     )
@@ -200,7 +202,7 @@ def _write(path: Path, request: dict[str, Any], done: dict[str, Any]) -> None:
     total = sum(part["steps"] for part in done.values())
     unequal = sum(bool(part["difference"]) for part in done.values())
     data = {**request, "played": total, "differences": unequal, "parts": [done[key] for key in sorted(done)]}
-    paths.write_whole(path, (json.dumps(data, indent=1) + "\n").encode())
+    files.atomic_write(path, json.dumps(data, indent=1) + "\n")
 
 
 if __name__ == "__main__":

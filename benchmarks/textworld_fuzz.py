@@ -4,7 +4,7 @@
 
 One game of each family, half of its commands with all infos and half with none, each half in a process of its own that
 works in an empty folder; a command that takes longer than a minute ends its process. Everything goes through
-the environment, so gatekeeper and engine are tested together. Exit status 1 where anything was found.
+the environment, so filter and engine are tested together. Exit status 1 where anything was found.
 """
 
 import argparse
@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.hostile import Supply
-from games.answers import INFOS
-from games.textworld import TextWorld
+from games.child_process import python_environment
+from games.specs import make_textworld
+from games.textworld.engines.protocol import INFOS
 
 GAMES = {
     "simple": "textworld:simple?level=1&seed=7",
@@ -42,14 +43,14 @@ HIDDEN = [
     re.compile(r"(?i)transcript|please enter a file|(save|restore) failed|^ok\.$"),
 ]
 KNOWN = {"admissible_commands", "score", "won", "lost", "moves", "max_score", "objective", "refused"}
-Moment = tuple[str, float, bool, bool, dict[str, Any]]
+StepResult = tuple[str, float, bool, bool, dict[str, Any]]
 
 
 class Fuzz:
     """One game under fire; `found` holds what should not have happened, in words."""
 
     def __init__(self, game: str, seed: int | str, infos: tuple[str, ...] = ()) -> None:
-        self.env = TextWorld(game, max_turns=TURNS, infos=infos)
+        self.env = make_textworld(game, max_turns=TURNS, infos=infos)
         self.infos = infos
         self.found: list[str] = []
         self.counts: Counter[str] = Counter()
@@ -78,11 +79,11 @@ class Fuzz:
                 self.found.append("the walkthrough goes another way than before")
         faulthandler.cancel_dump_traceback_later()
 
-    def _walk(self) -> list[Moment]:
+    def _walk(self) -> list[StepResult]:
         first, info = self.env.reset(seed=0)
         return [(first, 0.0, False, False, info), *(self.env.step(command) for command in self._walkthrough)]
 
-    def _check(self, command: str, before: dict[str, Any], moment: Moment) -> None:
+    def _check(self, command: str, before: dict[str, Any], moment: StepResult) -> None:
         text, reward, terminated, _, info = moment
         self.counts["commands"] += 1
         self.counts["stopped" if "refused" in info else "passed"] += 1
@@ -114,8 +115,8 @@ def in_child(family: str, commands: int, seed: int, infos: tuple[str, ...]) -> d
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
-            [sys.executable, "-c", f"import sys; sys.path[:0] = {[str(Path.cwd()), *sys.path]!r}; {code}", job],
-            cwd=folder, capture_output=True, text=True, errors="replace", check=False,
+            [sys.executable, "-c", code, job],
+            cwd=folder, env=python_environment(), capture_output=True, text=True, errors="replace", check=False,
         )  # fmt: skip
         files = sorted(path.name for path in Path(folder).iterdir())
     result: dict[str, Any] = {"family": family, "infos": bool(infos), "seconds": round(time.monotonic() - began, 1)}

@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from games import paths
-from games.textworld import TextWorld
+from games import files
+from games.specs import make_textworld
+from games.textworld.env import TextWorld
 
 GAME = "textworld:simple?level=1&seed=7"
 EPISODES, RESETS, STEPS, LEARNT = 64, 10_000, 1_000_000, 1_500
@@ -47,14 +48,14 @@ def measure(game: str) -> dict[str, Any]:
     """All of it, in MB and ratios."""
     rng = np.random.default_rng(0)
     before = resident()
-    first = TextWorld(game)
+    first = make_textworld(game)
     random_steps(first, rng, LEARNT)
     one = resident()
-    live = [first, *(TextWorld(game) for _ in range(EPISODES - 1))]
+    live = [first, *(make_textworld(game) for _ in range(EPISODES - 1))]
     for env in live:
         random_steps(env, rng, 60)
     many = resident()
-    way = first._facts.walkthrough[:-1]
+    way = first._engine.game_info.walkthrough[:-1]
     for seed in range(RESETS):
         first.reset(seed=seed)
     made = 0
@@ -86,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
     result = {"command": "python -m benchmarks.textworld_memory", **measure(GAME)}
     print(json.dumps(result, indent=1))
     if given.out is not None:
-        paths.write_whole(given.out, (json.dumps(result, indent=1) + "\n").encode())
+        files.atomic_write(given.out, json.dumps(result, indent=1) + "\n")
     return 0
 
 

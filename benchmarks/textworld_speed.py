@@ -2,7 +2,7 @@
 
     python -m benchmarks.textworld_speed --out benchmarks/textworld_speed.json
 
-One process, one core; ours is `actde/TextWorld-v0` as an agent meets it, gatekeeper included, TextWorld's is what
+One process, one core; ours is `actde/TextWorld-v0` as an agent meets it, command filter included, TextWorld's is what
 `textworld.start` makes. Both play the same commands in turn (A, B, A, B ...):
 
     warm     steps that were played before; the best of the turns for each command on TextWorld's side, the best
@@ -29,10 +29,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.textworld_exact import Own
-from games import memory, paths
-from games.answers import INFOS
-from games.memory import Memory
-from games.textworld import TextWorld
+from games import files
+from games.specs import make_textworld
+from games.textworld.engines.protocol import INFOS
+from games.textworld.transitions import cache as memory
+from games.textworld.transitions.cache import TransitionCache
 
 GAMES = ("textworld:simple?level=1&seed=7", "textworld:coin?level=5&seed=1", "textworld:treasure?level=15&seed=1",
          "textworld:cooking?level=6&seed=1", "textworld:quest?level=7&seed=1")  # fmt: skip
@@ -46,8 +47,8 @@ class Pair:
     """Our environment and TextWorld's of one game."""
 
     def __init__(self, game: str, infos: tuple[str, ...]) -> None:
-        memory.MEMORY = Memory()  # a cold start
-        self.ours = TextWorld(game, infos=infos, max_turns=1_000_000)
+        memory.PROCESS_CACHE = TransitionCache()  # a cold start
+        self.ours = make_textworld(game, infos=infos, max_turns=1_000_000)
         self.own = Own(self.ours.path, infos)
 
     def script(self, rng: np.random.Generator, steps: int, followed: float) -> list[str]:
@@ -185,7 +186,7 @@ def main(arguments: list[str] | None = None) -> int:
     if given.out is not None:
         command = f"python -m benchmarks.textworld_speed --steps {given.steps} --every {given.every}"
         data = {"command": f"{command} --first {given.first}", "cores": 1, "rows": rows}
-        paths.write_whole(given.out, (json.dumps(data, indent=1) + "\n").encode())
+        files.atomic_write(given.out, json.dumps(data, indent=1) + "\n")
     return 0
 
 

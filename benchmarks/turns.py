@@ -26,24 +26,25 @@ import numpy as np
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from agents.language_model import LanguageModelAgent, Reading
+from agents.language_model.agent import LanguageModelAgent
+from agents.language_model.command_policy import TurnOutputs
 from agents.protocol import Decision, Turn
 from benchmarks import harness
-from benchmarks.players import Player, Text, command_tokens, ended
+from benchmarks.players import Player, Text, ended
 from benchmarks.tapes import TapeSpec, tapes
-from experiments.figures import PALETTE, make_figure, save_figure
+from experiments.plot_style import PALETTE, make_figure, save_figure
 
 WAYS = ("again", "kept", "attention")
 
 
-def decide(agent: LanguageModelAgent, turn: Turn, taken: int | None) -> tuple[float, Reading, Decision, int]:
-    """Read, choose and take a command (`taken`, or the one chosen): seconds, reading, decision, number taken."""
+def decide(agent: LanguageModelAgent, turn: Turn, taken: int | None) -> tuple[float, TurnOutputs, Decision, int]:
+    """Evaluate, sample and commit a command (`taken`, or the sampled one): seconds, outputs, decision, command."""
     begun = time.perf_counter()
-    readings = agent.read([turn])
-    ((decision, command),) = agent.choose([turn], readings)
+    outputs = agent.evaluate([turn])
+    ((decision, command),) = agent.sample([turn], outputs)
     command = command if taken is None else taken
-    agent.take([turn], readings, [command])
-    return time.perf_counter() - begun, readings[0], decision, command
+    agent.commit([turn], outputs, [command])
+    return time.perf_counter() - begun, outputs[0], decision, command
 
 
 def attention(player: Player, new: int, visible: int) -> float:
@@ -72,22 +73,22 @@ def play(player: Player, tape: TapeSpec, episode: int) -> list[dict[str, Any]]:
         pieces.show(turn)
         theirs, ours = decide(again, whole, 0), decide(kept, turn, None)
         again.end([ended(whole.episode)])
-        assert theirs[1].block is not None and ours[1].block is not None
+        assert theirs[1].tree is not None and ours[1].tree is not None
         probabilities = np.array([list(found[2].probabilities.values()) for found in (ours, theirs)])
-        new, inner = ours[1].block.length, len(ours[1].trie.inner)
+        new, inner = ours[1].tree.length, len(ours[1].trie.inner)
         rows.append(
             {
                 "turn": number + 1,
                 "new": new,
                 "tokens": len(pieces.tokens),
-                "same_tokens": pieces.tokens == list(theirs[1].block.tokens),
+                "same_tokens": pieces.tokens == list(theirs[1].tree.tokens),
                 "off": float(np.abs(probabilities[0] - probabilities[1]).max()),
                 "again": theirs[0],
                 "kept": ours[0],
                 "attention": attention(player, new, len(pieces.tokens) + inner),
             }
         )
-        pieces.tokens += command_tokens(ours[1])[ours[3]]
+        pieces.tokens += ours[1].trie.commands[ours[3]]
         text += turn.prompt + ours[2].command + kept.prompt.after_command(game_terminator=turn.terminator)
     kept.end([ended(episode)])
     return rows

@@ -103,14 +103,15 @@ class Worker:
 
 def model_folder(trunk: str, folder: Path) -> Path:
     """A folder that both sides load the same model from."""
-    from agents.pretrained import SMOLLM2, smollm2_folder
-    from agents.trunk import SCRATCH, Assembly, assemble
+    from agents.config import ModelConfig
+    from agents.model.build import SCRATCH, assemble
+    from agents.model.pretrained import SMOLLM2, smollm2_folder
 
     if trunk == SMOLLM2:
         return smollm2_folder()
     if trunk not in SCRATCH:
         return Path(trunk).absolute()
-    model, tokenizer = assemble(Assembly(trunk=trunk), None)
+    model, tokenizer = assemble(ModelConfig(trunk=trunk), None)
     model.lm.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

@@ -1,42 +1,52 @@
-"""Text games behind one interface: the bandit, the iterated prisoner's dilemma, TextWorld. Text in, text out.
+"""Text games behind one interface: the bandit, the iterated prisoner's dilemma and TextWorld.
 
-A game is a `gymnasium.Env` whose observations and commands are `str`:
+A game is a `gymnasium.Env` whose observations and actions are `str`:
 
     env = games.resolve("textworld:simple?level=1&seed=7")[0].make()
     text, info = env.reset(seed=0)
     text, reward, terminated, truncated, info = env.step(info["admissible_commands"][0])
 
-The reward is what this command earned, never the running score. `terminated` means that the game is over,
-`truncated` that the turn limit cut it. `info` always holds `admissible_commands` (sorted; empty after the end),
-`score`, `won`, `lost`, `moves`, and `max_score` and `objective` where a game has them. A game that names its
-strategies (the class's `strategies`) says after a command which of them it followed (`strategy`). A class's
-`metadata` says how the text goes on: `prompt` is what the game writes before a command, `terminator` ends one.
-Any `str` is a move; a wrong type raises.
+The contract, beyond Gymnasium's:
+
+* Any `str` is a legal action; the game answers a command that it does not understand. Another type raises TypeError.
+* `reward` is the gain of this command in game points, never the running score.
+* `terminated` means that the game has ended, `truncated` that the turn limit has cut it. They are never both true.
+* `info` always holds `admissible_commands` (a sorted list; empty after the end), `score` (the running sum of rewards),
+  `won`, `lost` and `moves` (commands so far). It holds `max_score` and `objective` where a game has them, and after
+  truncation `continuation`, the reset options that continue the game, where a game can be continued.
+* A class that names `strategies` reports in `info["strategy"]` which of them the last command followed.
+* The class's `metadata` holds the text around a command in a transcript: the game writes `prompt` before it, and
+  `terminator` ends it.
+* The same seed and commands give the same episode.
+
+A mistake of the user raises `GameError` with a message of one line. `games.base.TextGame` implements what all games
+share, so a new game is a subclass with two methods.
 
 Importing this package registers `actde/Bandit-v0`, `actde/IPD-v0` and `actde/TextWorld-v0` with Gymnasium, so
-`gymnasium.make("games:actde/Bandit-v0")` needs no import. A user's mistake raises `GameError`.
+`gymnasium.make("games:actde/Bandit-v0")` needs no import.
 """
 
-from games.curriculum import Progress, generate, parse_levels
 from games.errors import GameError, nearest
-from games.manifest import Entry, load_manifest
+from games.ranges import parse_levels
 from games.registration import register
 from games.specs import GameSpec, resolve
-from games.wrappers import is_act, shape
+from games.textworld.generation.dataset import Progress, generate
+from games.textworld.generation.manifest import ManifestEntry, load_manifest
+from games.wrappers import shape, starts_with_words
 
 __all__ = [
-    "Entry",
     "GameError",
     "GameSpec",
+    "ManifestEntry",
     "Progress",
     "generate",
-    "is_act",
     "load_manifest",
     "nearest",
     "parse_levels",
     "register",
     "resolve",
     "shape",
+    "starts_with_words",
 ]
 
 register()

@@ -1,6 +1,6 @@
-"""The bandit: a prompt, a few words to continue it with, a reward for each. One turn, no chance.
+"""The bandit: a prompt, a few words that continue it, a reward for each. One turn, deterministic rewards.
 
-Rewards are exact, not drawn: what is studied is the update rule, not estimation.
+The game serves to study the update rule, so the rewards are exact and nothing has to be estimated.
 """
 
 from __future__ import annotations
@@ -9,14 +9,18 @@ from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any
 
-from games.base import Moment, TextGame
+from games.base import StepResult, TextGame
 from games.errors import GameError, nearest
-from games.settings import Setting
+from games.parameters import Parameter
 
-PROMPT, ARMS, REWARDS = "We had a", (" wedding", " party"), (1.0, 0.5)
-CASES: MappingProxyType[str, Any] = MappingProxyType(
+CASES: MappingProxyType[str, dict[str, Any]] = MappingProxyType(
     {
-        "wedding": {"prompt": PROMPT, "arms": ARMS, "rewards": REWARDS, "policy": (0.5, 0.5)},
+        "wedding": {
+            "prompt": "We had a",
+            "arms": (" wedding", " party"),
+            "rewards": (1.0, 0.5),
+            "policy": (0.5, 0.5),
+        },
         "pizza": {
             "prompt": "I will eat",
             "arms": (" pizza", " cookies"),
@@ -31,28 +35,27 @@ CASES: MappingProxyType[str, Any] = MappingProxyType(
         },
     }
 )
-"""The three cases of the post that proposes ACTDE; the prompts of the last two are ours."""
-
-SETTINGS = (
-    Setting(name="case", kind="choice", default="wedding", choices=tuple(CASES), help="a case of the post"),
-    Setting(name="prompt", kind="text", help="the text to continue"),
-    Setting(name="arms", kind="words", help="its continuations, joined by commas"),
-    Setting(name="rewards", kind="numbers", help="one number for each arm, joined by commas"),
-    Setting(name="policy", kind="numbers", low=0, high=1, help="an initial probability for each arm"),
-)
+"""The three cases of the post that proposes ACTDE. The post gives a prompt for the first case only."""
 
 
 class Bandit(TextGame):
     """A one-turn game: continue the prompt with one of the arms and earn its reward.
 
-    `case` names a case of the post; `prompt`, `arms`, `rewards` and `policy` replace its parts (new arms
-    need new rewards). `policy` is the probability of each arm before learning: the game does not use it,
-    `info["initial_policy"]` hands it to whoever sets up an agent; without it the arms are equally likely.
-    Blanks around a command do not count. A word that is no arm ends the game like any other and earns the
-    smallest reward, so that it is never the better choice. Choosing a best arm is a win.
+    `case` names a case of the post; `prompt`, `arms`, `rewards` and `policy` replace its parts (new arms need new
+    rewards). `policy` is the probability of each arm before training, uniform by default for new arms. The game only
+    reports it, as `info["initial_policy"]`, for the agent's setup. Blanks around a command are ignored. A word that
+    is not an arm ends the game too and earns the smallest reward, so it is never better than an arm. An arm with the
+    largest reward wins.
     """
 
     metadata: dict[str, Any] = {**TextGame.metadata, "prompt": "", "terminator": ""}  # noqa: RUF012
+    parameters = (
+        Parameter(name="case", kind="choice", default="wedding", choices=tuple(CASES), help="a case of the post"),
+        Parameter(name="prompt", kind="text", help="the text to continue"),
+        Parameter(name="arms", kind="words", help="its continuations, joined by commas"),
+        Parameter(name="rewards", kind="numbers", help="one number for each arm, joined by commas"),
+        Parameter(name="policy", kind="numbers", low=0, high=1, help="an initial probability for each arm"),
+    )
 
     def __init__(
         self,
@@ -73,14 +76,14 @@ class Bandit(TextGame):
         self.rewards = tuple(float(reward) for reward in (preset["rewards"] if rewards is None else rewards))
         uniform = (1 / max(1, len(self.arms)),) * len(self.arms)
         self.policy = tuple(policy if policy is not None else uniform if arms is not None else preset["policy"])
-        self._check()
+        names = [arm.strip() for arm in self.arms]
+        self._check(names)
         limit = 1 if max_turns is None else max_turns
         super().__init__(max_turns=limit, characters=self.prompt, render_mode=render_mode)
         self.vocabulary = tuple(dict.fromkeys(" ".join((self.prompt, *self.arms)).split()))
-        self._rewards = dict(zip((arm.strip() for arm in self.arms), self.rewards, strict=True))
+        self._reward_of = dict(zip(names, self.rewards, strict=True))
 
-    def _check(self) -> None:
-        names = [arm.strip() for arm in self.arms]
+    def _check(self, names: Sequence[str]) -> None:
         if len(names) < 2 or not all(names) or len(set(names)) < len(names):
             raise GameError(f"bandit: expected at least two different arms, none blank, got {self.arms}")
         if not self.prompt.strip() or not all(text.isprintable() for text in (self.prompt, *names)):
@@ -91,12 +94,14 @@ class Bandit(TextGame):
         if min(self.policy) < 0 or abs(sum(self.policy) - 1) > 1e-6:
             raise GameError(f"bandit: expected a policy of probabilities that sum to 1, got {self.policy}")
 
-    def _start(self, options: dict[str, Any]) -> Moment:
+    def _start(self, options: dict[str, Any]) -> StepResult:
         policy = dict(zip(self.arms, self.policy, strict=True))
-        extra = {"max_score": max(self.rewards), "initial_policy": policy}
-        return Moment(text=self.prompt, commands=self.arms, extra=extra)
+        info = {"max_score": max(self.rewards), "initial_policy": policy}
+        return StepResult(text=self.prompt, commands=self.arms, info=info)
 
-    def _play(self, command: str) -> Moment:
-        reward = self._rewards.get(command.strip(), min(self.rewards))
-        best = command.strip() in self._rewards and reward == max(self.rewards)
-        return Moment(text="", reward=reward, won=best, over=True, extra={"max_score": max(self.rewards)})
+    def _play(self, command: str) -> StepResult:
+        best = max(self.rewards)
+        reward = self._reward_of.get(command.strip())
+        won = reward == best
+        reward = min(self.rewards) if reward is None else reward
+        return StepResult(text="", reward=reward, won=won, terminated=True, info={"max_score": best})

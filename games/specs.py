@@ -1,32 +1,35 @@
-"""GAME strings: from `textworld:simple?level=1&seed=100..119`, a file or a folder to a list of games.
+"""GAME strings: resolves `textworld:simple?level=1&seed=100..119`, a file or a folder to a list of games.
 
-Resolving is cheap and imports no game: generating, checking and loading happen in `GameSpec.make`.
+Resolving is cheap and imports no game. `GameSpec.make` generates, checks and loads.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from games.errors import GameError, nearest
-from games.families import FAMILIES, Family, family
-from games.gamefile import STORIES
-from games.settings import Setting, Value, format_settings, parse_settings, split_query
+from games.parameters import Value, format_settings, parse_settings, split_query
+from games.textworld.generation.families import FAMILIES, Family, family
+from games.textworld.generation.reserved_seeds import RESERVED
+from games.textworld.validation.game_file import STORIES
 
 if TYPE_CHECKING:
     import gymnasium
 
-    from games.manifest import Entry
+    from games.bandit import Bandit
+    from games.ipd import PrisonersDilemma
+    from games.textworld.env import TextWorld
 
 MAX_GAMES = 100_000
 RANGE = re.compile(r"([0-9]{1,10})\.\.([0-9]{1,10})")
 RANGED = ("level", "seed")
 AND = " + "
-"""Between several GAMEs in one string."""
+"""Joins several GAMEs in one string."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,57 +39,76 @@ class GameSpec:
     name: str
     """Canonical GAME string: `resolve(name)` gives this spec again."""
     kind: Literal["bandit", "ipd", "textworld", "file"]
-    target: str
-    """The family of a `textworld` game, the path of a `file`, '' otherwise."""
+    target: str = ""
+    """The family of a `textworld` game, the path of a `file`."""
     settings: tuple[tuple[str, Value], ...] = ()
-    """What the GAME string sets, in canonical order."""
+    """The settings in the GAME string, in canonical order."""
     level: int | None = field(default=None, compare=False)
-    """Its family's level, by the GAME string or the manifest; None where neither says it."""
+    """The family's level in the GAME string or manifest, if any."""
     hash: str | None = field(default=None, compare=False)
-    """Its canonical hash, by the manifest; see `games.identity.game_hash`."""
+    """The canonical hash in the manifest, if any; see `games.game_hash.game_hash`."""
 
     def make(
         self, *, max_turns: int | None = None, infos: Sequence[str] = (), render_mode: str | None = None
     ) -> gymnasium.Env[str, str]:
-        """The game itself; a TextWorld game is generated and loaded now.
+        """Make the game; a TextWorld game is generated and loaded now.
 
-        `max_turns` replaces the game's own limit, `infos` asks for further entries of info (see
-        `games.textworld.TextWorld`; games that lack them ignore it), `render_mode` is `ansi` or None.
+        `max_turns` replaces the game's own limit, `infos` requests further entries of info (see
+        `games.textworld.env.TextWorld`; other games ignore it), `render_mode` is `ansi` or None.
         """
-        values: dict[str, Any] = dict(self.settings)
-        if self.kind == "bandit":
-            from games.bandit import Bandit
+        if self.kind in ("bandit", "ipd"):
+            return _builtin(self.kind)(**dict[str, Any](self.settings), max_turns=max_turns, render_mode=render_mode)
+        from games.textworld.env import TextWorld
 
-            return Bandit(**values, max_turns=max_turns, render_mode=render_mode)
-        if self.kind == "ipd":
-            from games.ipd import PrisonersDilemma
+        return TextWorld(self.story(), max_turns=max_turns, infos=infos, render_mode=render_mode)
 
-            return PrisonersDilemma(**values, max_turns=max_turns, render_mode=render_mode)
-        from games.textworld import TextWorld
+    def story(self) -> Path:
+        """Return the game file of a `textworld` game, generated unless the cache has it, or of a `file`."""
+        if self.kind == "file":
+            return Path(self.target)
+        from games.textworld.generation.make_game import cached_game
 
-        return TextWorld(self.name, max_turns=max_turns, infos=infos, render_mode=render_mode)
+        return cached_game(self.target, dict(self.settings))
+
+
+def make_textworld(game: str, **keywords: Any) -> TextWorld:
+    """Make the one TextWorld game that a GAME string names; the entry point of `actde/TextWorld-v0`.
+
+    `keywords` are those of `games.textworld.env.TextWorld`.
+    """
+    from games.textworld.env import TextWorld
+
+    specs = resolve(game)
+    if len(specs) != 1 or specs[0].kind not in ("textworld", "file"):
+        what = f"{len(specs)} games" if len(specs) != 1 else f"a {specs[0].kind} game"
+        raise GameError(f"game={game!r}: expected one TextWorld game, got {what}")
+    return TextWorld(specs[0].story(), **keywords)
+
+
+make_textworld.__dict__["metadata"] = {"render_modes": ["ansi"], "render_fps": 1}
+"""`gymnasium.make` reads the render modes of an entry point, as it does from a class."""
 
 
 def resolve(game: str, *, split: str | None = None) -> list[GameSpec]:
-    """All games that a GAME string names, in order; GameError in one line where it names none.
+    """Return all games that a GAME string names, in order; GameError where it names none.
 
-    GAME is `bandit` or `ipd`, with settings as in `ipd?payoff=post&start=defect`; a game file; a folder of
-    them or a `manifest.jsonl`; or `textworld:FAMILY?level=1&seed=7&...`, where `level` and `seed` may be
-    ranges (`seed=100..119` is twenty games). Several joined by ` + ` are mixed: whoever plays their games in order
-    meets those of each GAME at even distances. `split` keeps a manifest's games of that split.
+    GAME is `bandit` or `ipd`, with settings as in `ipd?payoff=post&start=defect`; a game file; a folder of game
+    files; a `manifest.jsonl` or its folder; or `textworld:FAMILY?level=1&seed=7&...`, where `level` and `seed` may be
+    ranges (`seed=100..119` is twenty games). ` + ` joins several GAMEs, whose games are interleaved evenly. `split`
+    selects the games of one split from a manifest.
     """
     if not isinstance(game, str):
         raise TypeError(f"a GAME is a str, got {type(game).__name__}")
     if AND in game:
-        return mixed([resolve(part.strip(), split=split) for part in game.split(AND)])
-    if game.startswith("textworld:"):
-        return _generated(game)
+        return interleave([resolve(part.strip(), split=split) for part in game.split(AND)])
     head, _, query = game.partition("?")
+    if game.startswith("textworld:"):
+        return _resolve_family(head, query)
     if head in ("bandit", "ipd"):
-        return [_small(head, query)]
+        return [_resolve_builtin(head, query)]
     path = Path(game).expanduser()
     if game.strip() and "\0" not in game and path.exists():
-        return _files(path.absolute(), split)
+        return _resolve_path(path.absolute(), split)
     if head in FAMILIES:
         raise GameError(f"no game is called {game!r}; did you mean 'textworld:{game}'?")
     if "/" in game or path.suffix in (*STORIES, ".json", ".jsonl"):
@@ -95,81 +117,83 @@ def resolve(game: str, *, split: str | None = None) -> list[GameSpec]:
     raise GameError(f"no game is called {game!r}; {nearest(head, known)}")
 
 
-def mixed(several: Sequence[Sequence[GameSpec]]) -> list[GameSpec]:
-    """All games of several lists, those of each evenly spread over the whole and in their order."""
-    placed = [((i + 0.5) / len(some), n, spec) for n, some in enumerate(several) for i, spec in enumerate(some)]
+def interleave(lists: Sequence[Sequence[GameSpec]]) -> list[GameSpec]:
+    """Merge several lists of games; each list is spread evenly over the result and keeps its order."""
+    placed = [((i + 0.5) / len(specs), n, spec) for n, specs in enumerate(lists) for i, spec in enumerate(specs)]
     return [spec for *_, spec in sorted(placed, key=lambda place: place[:2])]
 
 
-def _small(head: str, query: str) -> GameSpec:
-    values = parse_settings(small_table(head), split_query(query, head), head)
-    kept = {s.name: values[s.name] for s in small_table(head) if values.get(s.name, s.default) != s.default}
-    text = format_settings(small_table(head), kept)
-    name = f"{head}?{text}" if text else head
-    return GameSpec(name, "bandit" if head == "bandit" else "ipd", "", tuple(kept.items()))
+def reject_reserved_seeds(specs: Iterable[GameSpec]) -> None:
+    """Raise GameError where the seed of a game is reserved for evaluation."""
+    for spec in specs:
+        if dict(spec.settings).get("seed") in RESERVED:
+            raise GameError(
+                f"{spec.name} is held out for evaluation: train with seeds below {RESERVED.start}, got one of"
+                f" {RESERVED.start} to {RESERVED.stop - 1}"
+            )
 
 
-def small_table(head: str) -> tuple[Setting, ...]:
-    """The settings of `bandit` or `ipd`."""
-    from games import bandit, ipd
+def _builtin(kind: str) -> type[Bandit] | type[PrisonersDilemma]:
+    from games.bandit import Bandit
+    from games.ipd import PrisonersDilemma
 
-    return bandit.SETTINGS if head == "bandit" else ipd.SETTINGS
+    return Bandit if kind == "bandit" else PrisonersDilemma
 
 
-def _generated(game: str) -> list[GameSpec]:
-    head, _, query = game.partition("?")
+def _resolve_builtin(kind: str, query: str) -> GameSpec:
+    table = _builtin(kind).parameters
+    values = parse_settings(table, split_query(query, kind), kind)
+    kept = {p.name: values[p.name] for p in table if values.get(p.name, p.default) != p.default}
+    text = format_settings(table, kept)
+    name = f"{kind}?{text}" if text else kind
+    return GameSpec(name, "bandit" if kind == "bandit" else "ipd", settings=tuple(kept.items()))
+
+
+def _resolve_family(head: str, query: str) -> list[GameSpec]:
     chosen = family(head.removeprefix("textworld:"))
     words = split_query(query, head)
-    ranges = [_range(chosen, name, words, head) for name in RANGED]
-    count = len(ranges[0]) * len(ranges[1])
+    levels, seeds = (_range(chosen, name, words, head) for name in RANGED)
+    count = len(levels) * len(seeds)
     if count > MAX_GAMES:
-        raise GameError(f"{game}: {count} games are too many at once (at most {MAX_GAMES})")
-    given = parse_settings(chosen.table, {k: v for k, v in words.items() if k not in RANGED}, head)
-    return [_one(chosen, {"level": level, "seed": seed, **given}) for level, seed in itertools.product(*ranges)]
+        raise GameError(f"{head}?{query}: {count} games are too many at once (at most {MAX_GAMES})")
+    given = parse_settings(chosen.parameters, {k: v for k, v in words.items() if k not in RANGED}, head)
+    return [_one(chosen, level, {"seed": seed, **given}) for level, seed in itertools.product(levels, seeds)]
 
 
-def _one(chosen: Family, given: Mapping[str, Value]) -> GameSpec:
-    preset = chosen.complete({"level": given["level"]})
-    chosen.complete(given)
-    kept = {k: v for k, v in given.items() if k in RANGED or preset[k] != v}
-    ordered = {setting.name: kept[setting.name] for setting in chosen.table if setting.name in kept}
-    name = f"textworld:{chosen.name}?{format_settings(chosen.table, ordered)}"
-    return GameSpec(name, "textworld", chosen.name, tuple(ordered.items()), level=int(str(given["level"])))
+def _one(chosen: Family, level: int, given: Mapping[str, Value]) -> GameSpec:
+    preset = chosen.complete({"level": level})
+    kept = {"level": level, **{k: v for k, v in given.items() if k == "seed" or preset[k] != v}}
+    ordered = {p.name: kept[p.name] for p in chosen.parameters if p.name in kept}
+    name = f"textworld:{chosen.name}?{format_settings(chosen.parameters, ordered)}"
+    return GameSpec(name, "textworld", chosen.name, tuple(ordered.items()), level=level)
 
 
 def _range(chosen: Family, name: str, words: Mapping[str, str], game: str) -> Sequence[int]:
-    setting = next(setting for setting in chosen.table if setting.name == name)
-    text = words.get(name, setting.format(setting.default if setting.default is not None else 0))
+    """The values of `level` or `seed`, one or a range; the default where the words do not set it."""
+    (parameter,) = (parameter for parameter in chosen.parameters if parameter.name == name)
+    text = words.get(name, str(parameter.default))
     match = RANGE.fullmatch(text.strip())
     ends = match.groups() if match else (text, text)
-    low, high = (int(str(parse_settings((setting,), {name: end}, game)[name])) for end in ends)
+    low, high = (int(str(parse_settings((parameter,), {name: end}, game)[name])) for end in ends)
     if low > high:
         raise GameError(f"{game}: {name}={text}: expected a range from low to high")
     return range(low, high + 1)
 
 
-def _files(path: Path, split: str | None) -> list[GameSpec]:
+def _resolve_path(path: Path, split: str | None) -> list[GameSpec]:
     if path.is_dir() and (path / "manifest.jsonl").is_file():
         path = path / "manifest.jsonl"
     if path.suffix == ".jsonl":
-        from games.manifest import load_manifest
+        from games.textworld.generation.manifest import load_manifest
 
-        return [_listed(entry) for entry in load_manifest(path, split=split)]
+        entries = load_manifest(path, split=split)
+        return [GameSpec(str(e.path), "file", str(e.path), level=e.level, hash=e.hash) for e in entries]
+    if path.is_file() and path.suffix not in (*STORIES, ".json"):
+        raise GameError(f"{path}: expected a game file (.z1 to .z8, or .json), a folder of them or a manifest.jsonl")
     if path.is_file():
-        if path.suffix not in (*STORIES, ".json"):
-            raise GameError(
-                f"{path}: expected a game file (.z1 to .z8, or .json), a folder of them or a manifest.jsonl"
-            )
-        return [_file(path.with_suffix(".z8") if path.suffix == ".json" else path)]
-    stories = sorted(path.glob("*.z[1-8]"))
+        stories = [path.with_suffix(".z8") if path.suffix == ".json" else path]
+    else:
+        stories = sorted(path.glob("*.z[1-8]"))
     if not stories:
         raise GameError(f"{path}: the folder holds no game files (.z1 to .z8) and no manifest.jsonl")
-    return [_file(story) for story in stories]
-
-
-def _file(story: Path) -> GameSpec:
-    return GameSpec(str(story), "file", str(story))
-
-
-def _listed(entry: Entry) -> GameSpec:
-    return replace(_file(entry.path), level=entry.level, hash=entry.hash)
+    return [GameSpec(str(story), "file", str(story)) for story in stories]

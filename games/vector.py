@@ -1,15 +1,15 @@
-"""Many text games stepped together, by Gymnasium's vector conventions: tuples of texts, arrays, infos with masks.
+"""A Gymnasium vector environment of text games: tuples of texts, arrays, infos with masks.
 
-What Gymnasium's own `SyncVectorEnv` answers, for games that may differ, with two things more: a game that fails
-ends its own episode and no other's, and steps that run an interpreter may run on threads, since the Z-machine
-releases Python's lock. Processes are left out: `gymnasium.vector.AsyncVectorEnv` takes our games as they are, with
-`shared_memory=False` (Gymnasium up to 1.4 reads a text out of shared memory once, before the first reset).
+It returns what Gymnasium's own `SyncVectorEnv` returns, for games that may differ. In addition, a game that fails ends
+its own episode only, and steps that run an interpreter may run on threads, because the Z-machine releases Python's
+global lock. `gymnasium.vector.AsyncVectorEnv` runs our games in processes; it needs `shared_memory=False`, because
+Gymnasium up to 1.4 reads a text out of shared memory once, before the first reset.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import gymnasium
@@ -19,27 +19,25 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from games.base import Info, Step
 from games.errors import GameError, nearest
 from games.specs import GameSpec, resolve
 
-Info = dict[str, Any]
-Env = gymnasium.Env[str, str]
-Turn = tuple[str, float, bool, bool, Info]
 Batch = tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], Info]
 
 
 class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
     """One environment for each of `games`: GameSpecs, or a GAME string that names them.
 
-    `reset(seed=7)` gives the seeds 7, 8, 9, ... as Gymnasium's own do. `autoreset_mode` is Gymnasium's: `NextStep`
-    (the step after an end resets, its command and reward do not count), `SameStep` (`final_obs` and `final_info`
-    hold the end) or `Disabled` (`reset(options={"reset_mask": mask})`).
+    `reset(seed=7)` gives the environments the seeds 7, 8, 9, ..., as Gymnasium does. `autoreset_mode` is Gymnasium's:
+    `NextStep` (the step after an end resets; its command is ignored and its reward is 0), `SameStep` (`final_obs` and
+    `final_info` hold the end) or `Disabled` (`reset(options={"reset_mask": mask})`).
 
-    A GameError in a step truncates that episode, with the observation "" and the reason in `infos["error"]`; a
-    GameError in a reset says so in the same way, and the next step is truncated.
+    A GameError in a step truncates that episode, with the observation "" and the reason in `infos["error"]`. A
+    GameError in a reset is reported in the same way, and the next step is truncated.
 
-    `workers` is the number of threads, 0 for none. A step goes to a thread where the game's
-    `needs_interpreter(command)` says that it is worth one; a game without that method always is.
+    `workers` is the number of threads, 0 for none. A step runs on a thread where the game's
+    `needs_interpreter(command)` is true, or where the game lacks this method.
     """
 
     def __init__(
@@ -52,13 +50,18 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
         workers: int = 0,
     ) -> None:
-        self.autoreset_mode = _mode(autoreset_mode)
+        try:
+            self.autoreset_mode = AutoresetMode(autoreset_mode)
+        except ValueError:
+            known = [mode.value for mode in AutoresetMode]
+            raise GameError(f"autoreset_mode={autoreset_mode!r}; {nearest(str(autoreset_mode), known)}") from None
         specs = resolve(games) if isinstance(games, str) else list(games)
         if not specs:
             raise GameError("a vector environment needs at least one game")
         if workers < 0:
             raise GameError(f"workers={workers}: expected 0 or the number of threads")
-        self.envs: list[Env] = []
+        self._pool: ThreadPoolExecutor | None = None
+        self.envs: list[gymnasium.Env[str, str]] = []
         try:
             for spec in specs:
                 self.envs.append(spec.make(max_turns=max_turns, infos=infos, render_mode=render_mode))
@@ -68,77 +71,79 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         self.num_envs, self.render_mode = len(specs), render_mode
         self.metadata = {**self.envs[0].metadata, "autoreset_mode": self.autoreset_mode}
         self.single_action_space = self.envs[0].action_space
-        self.single_observation_space = _common([env.observation_space for env in self.envs])
+        self.single_observation_space = _union([env.observation_space for env in self.envs])
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self._texts = [""] * self.num_envs
-        self._over = np.zeros(self.num_envs, dtype=np.bool_)
+        self._ended = np.zeros(self.num_envs, dtype=np.bool_)
         self._failed: dict[int, str] = {}
-        self._pool = ThreadPoolExecutor(workers, "game") if workers else None
+        if workers:
+            self._pool = ThreadPoolExecutor(workers, "game")
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[tuple[str, ...], Info]:
-        """Begin an episode everywhere, or where `options["reset_mask"]` is true."""
+        """Begin an episode in every environment, or in those where `options["reset_mask"]` is true."""
         seeds = self._seeds(seed)
-        rest = dict(options or {})
-        mask = self._mask(rest.pop("reset_mask", None))
+        options = dict(options or {})
+        mask = self._mask(options.pop("reset_mask", None))
         infos: list[Info] = [{} for _ in self.envs]
         for index in np.flatnonzero(mask).tolist():
-            infos[index] = self._reset_one(index, seeds[index], rest)
-        self._over[mask] = False
-        return tuple(self._texts), gather(infos)
+            infos[index] = self._reset_one(index, seeds[index], options)
+        self._ended[mask] = False
+        return tuple(self._texts), stack_infos(infos)
 
     def step(self, actions: Sequence[str]) -> Batch:
-        """One command for each environment."""
+        """Play one command in each environment."""
         if isinstance(actions, str) or len(actions) != self.num_envs or not all(isinstance(a, str) for a in actions):
             raise TypeError(f"expected a sequence of {self.num_envs} commands, each a str, got {actions!r}")
-        if self.autoreset_mode is AutoresetMode.DISABLED and self._over.any():
-            raise ResetNeeded(f"episodes are over and autoreset is disabled: {np.flatnonzero(self._over).tolist()}")
-        resetting = self._over if self.autoreset_mode is AutoresetMode.NEXT_STEP else np.zeros_like(self._over)
-        waiting = {i: self._submit(i, actions[i]) for i in self._threaded(actions, resetting)}
-        turns: list[Turn] = []
+        if self.autoreset_mode is AutoresetMode.DISABLED and self._ended.any():
+            raise ResetNeeded(f"episodes are over and autoreset is disabled: {np.flatnonzero(self._ended).tolist()}")
+        resetting = self._ended if self.autoreset_mode is AutoresetMode.NEXT_STEP else np.zeros_like(self._ended)
+        futures = {}
+        if self._pool is not None:
+            slow = [i for i, command in enumerate(actions) if not resetting[i] and self._is_slow(i, command)]
+            # this thread plays the first one itself
+            futures = {i: self._pool.submit(self._step_one, i, actions[i]) for i in slow[1:]}
+        steps: list[Step] = []
         for i, command in enumerate(actions):
             if resetting[i]:
                 info = self._reset_one(i, None, {})
-                turns.append((self._texts[i], 0.0, False, False, info))
+                steps.append((self._texts[i], 0.0, False, False, info))
             else:
-                turns.append(waiting[i].result() if i in waiting else self._step_one(i, command))
-        return self._batch(turns)
+                steps.append(futures[i].result() if i in futures else self._step_one(i, command))
+        return self._batch(steps)
 
     def render(self) -> tuple[Any, ...] | None:
-        """What each environment shows; None without a render mode."""
+        """Return what each environment renders; None without a render mode."""
         return None if self.render_mode is None else tuple(env.render() for env in self.envs)
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
-        """A method of each environment, called, or its attribute."""
-        found = [env.get_wrapper_attr(name) for env in self.envs]
-        return tuple(each(*args, **kwargs) if callable(each) else each for each in found)
+        """Call a method of each environment, or return its attribute."""
+        values = self.get_attr(name)
+        return tuple(value(*args, **kwargs) if callable(value) else value for value in values)
 
     def get_attr(self, name: str) -> tuple[Any, ...]:
-        """An attribute of each environment."""
+        """Return an attribute of each environment."""
         return tuple(env.get_wrapper_attr(name) for env in self.envs)
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close all environments and threads; Gymnasium calls it from `close`."""
         for env in self.envs:
             env.close()
-        pool = getattr(self, "_pool", None)
-        if pool is not None:
-            pool.shutdown()
+        if self._pool is not None:
+            self._pool.shutdown()
 
-    def _batch(self, turns: list[Turn]) -> Batch:
-        self._texts = [turn[0] for turn in turns]
-        rewards = np.array([turn[1] for turn in turns], dtype=np.float64)
-        terminated = np.array([turn[2] for turn in turns], dtype=np.bool_)
-        truncated = np.array([turn[3] for turn in turns], dtype=np.bool_)
-        infos = [turn[4] for turn in turns]
-        self._over = terminated | truncated
+    def _batch(self, steps: Sequence[Step]) -> Batch:
+        texts, rewards, terminated, truncated, step_infos = zip(*steps, strict=True)
+        self._texts, infos = list(texts), list(step_infos)
+        terminations, truncations = np.array(terminated, dtype=np.bool_), np.array(truncated, dtype=np.bool_)
+        self._ended = terminations | truncations
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
-            for i in np.flatnonzero(self._over).tolist():
+            for i in np.flatnonzero(self._ended).tolist():
                 final = {"final_obs": self._texts[i], "final_info": infos[i]}
                 infos[i] = {**final, **self._reset_one(i, None, {})}
-        return tuple(self._texts), rewards, terminated, truncated, gather(infos)
+        return tuple(self._texts), np.array(rewards, dtype=np.float64), terminations, truncations, stack_infos(infos)
 
     def _reset_one(self, index: int, seed: int | None, options: dict[str, Any]) -> Info:
         self._failed.pop(index, None)
@@ -146,32 +151,22 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
             self._texts[index], info = self.envs[index].reset(seed=seed, options=options)
         except GameError as error:
             self._failed[index] = str(error)
-            self._texts[index], info = "", _error(str(error))
+            self._texts[index], info = "", _error_info(str(error))
         return info
 
-    def _step_one(self, index: int, command: str) -> Turn:
+    def _step_one(self, index: int, command: str) -> Step:
         if index in self._failed:
-            return "", 0.0, False, True, _error(self._failed[index])
+            return "", 0.0, False, True, _error_info(self._failed[index])
         try:
             text, reward, terminated, truncated, info = self.envs[index].step(command)
         except GameError as error:
-            self.envs[index].close()  # `reset` begins anew
-            return "", 0.0, False, True, _error(str(error))
+            self.envs[index].close()  # the next reset loads the game again
+            return "", 0.0, False, True, _error_info(str(error))
         return text, float(reward), terminated, truncated, info
 
-    def _threaded(self, actions: Sequence[str], resetting: NDArray[np.bool_]) -> list[int]:
-        """Who steps on a thread: all that need an interpreter but the first, which this thread plays itself."""
-        if self._pool is None:
-            return []
-        return [i for i in range(self.num_envs) if not resetting[i] and self._slow(i, actions[i])][1:]
-
-    def _slow(self, index: int, command: str) -> bool:
-        ask = getattr(self.envs[index].unwrapped, "needs_interpreter", None)
-        return index not in self._failed and (ask is None or bool(ask(command)))
-
-    def _submit(self, index: int, command: str) -> Future[Turn]:
-        assert self._pool is not None
-        return self._pool.submit(self._step_one, index, command)
+    def _is_slow(self, index: int, command: str) -> bool:
+        needs_interpreter = getattr(self.envs[index].unwrapped, "needs_interpreter", None)
+        return index not in self._failed and (needs_interpreter is None or bool(needs_interpreter(command)))
 
     def _seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
         if seed is None:
@@ -191,10 +186,10 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         return mask
 
 
-def textworld(num_envs: int = 1, *, game: str, **keywords: Any) -> TextVectorEnv:
-    """What `gymnasium.make_vec("games:actde/TextWorld-v0", num_envs=..., game=...)` calls.
+def make_textworld_vec(num_envs: int = 1, *, game: str, **keywords: Any) -> TextVectorEnv:
+    """The factory behind `gymnasium.make_vec("games:actde/TextWorld-v0", num_envs=..., game=...)`.
 
-    Several games are dealt in turn: environment i plays game i modulo their number.
+    Environment i plays game i modulo the number of games.
     """
     specs = resolve(game)
     if num_envs < len(specs):
@@ -202,41 +197,33 @@ def textworld(num_envs: int = 1, *, game: str, **keywords: Any) -> TextVectorEnv
     return TextVectorEnv([specs[i % len(specs)] for i in range(num_envs)], **keywords)
 
 
-def gather(infos: Sequence[Info]) -> Info:
-    """One info of arrays out of one info for each environment, with a mask `_key` of who has the entry.
+def stack_infos(infos: Sequence[Info]) -> Info:
+    """Stack the infos of all environments into one info of arrays, with a mask `_key` of who has the entry `key`.
 
-    As `gymnasium.vector.VectorEnv` does it, at once for all environments; numbers of several types become floats.
+    The format is that of `gymnasium.vector.VectorEnv`; numbers of several types become floats.
     """
-    gathered: Info = {}
+    stacked: Info = {}
     for key in dict.fromkeys(key for info in infos for key in info):
         mask = np.fromiter((key in info for info in infos), dtype=np.bool_, count=len(infos))
-        held = [info[key] for info in infos if key in info]
-        kinds = set(map(type, held))
-        if kinds == {dict}:
-            gathered[key] = gather([info.get(key, {}) for info in infos])
+        values = [info[key] for info in infos if key in info]
+        types = set(map(type, values))
+        if types == {dict}:
+            stacked[key] = stack_infos([info.get(key, {}) for info in infos])
         else:
-            number = next(iter(kinds)) if len(kinds) == 1 else float
-            kind = number if kinds <= {int, float} or kinds == {bool} else object
-            array = np.full(len(infos), None, dtype=object) if kind is object else np.zeros(len(infos), dtype=kind)
-            array[mask] = np.fromiter(held, dtype=kind, count=len(held))
-            gathered[key] = array
-        gathered[f"_{key}"] = mask
-    return gathered
+            number = next(iter(types)) if len(types) == 1 else float
+            dtype = number if types <= {int, float} or types == {bool} else object
+            array = np.full(len(infos), None, dtype=object) if dtype is object else np.zeros(len(infos), dtype=dtype)
+            array[mask] = np.fromiter(values, dtype=dtype, count=len(values))
+            stacked[key] = array
+        stacked[f"_{key}"] = mask
+    return stacked
 
 
-def _error(message: str) -> Info:
+def _error_info(message: str) -> Info:
     return {"admissible_commands": [], "error": message}
 
 
-def _mode(mode: str | AutoresetMode) -> AutoresetMode:
-    try:
-        return AutoresetMode(mode)
-    except ValueError:
-        known = [each.value for each in AutoresetMode]
-        raise GameError(f"autoreset_mode={mode!r}; {nearest(str(mode), known)}") from None
-
-
-def _common(spaces: Sequence[Any]) -> gymnasium.spaces.Text:
-    """The texts of all `spaces`."""
+def _union(spaces: Sequence[Any]) -> gymnasium.spaces.Text:
+    """The smallest space that holds the texts of all `spaces`."""
     longest = max(space.max_length for space in spaces)
     return gymnasium.spaces.Text(longest, min_length=0, charset=frozenset().union(*(s.character_set for s in spaces)))

@@ -18,13 +18,12 @@ from typing import Any
 import pytest
 
 import cli as cli_module
-from agents.arena import Arena
-from agents.episode import Episode
-from agents.simple import RandomAgent
-from agents.transcript import NAME, Entry, append
-from tests.fakes import CorridorSpec
-
-ROOT = Path(__file__).parent.parent
+from agents.play.baselines import RandomAgent
+from agents.play.episode import Episode
+from agents.play.runner import EpisodeRunner
+from agents.play.transcript import NAME, Entry, append
+from tests import ROOT
+from tests.helpers.fakes import CorridorSpec
 
 
 def surroundings(**more: str) -> dict[str, str]:
@@ -55,7 +54,7 @@ def bare(text: str) -> str:
 def run(tmp_path: Path) -> Path:
     """A folder with transcripts: two iterations of three episodes."""
     specs = [CorridorSpec("corridor", 3)]
-    with Arena(specs, seed=1) as arena:
+    with EpisodeRunner(specs, seed=1) as arena:
         for iteration in range(2):
             episodes = arena.play(RandomAgent(seed=1), 3)
             append(tmp_path / NAME, (Entry(iteration=iteration, episode=episode) for episode in episodes))

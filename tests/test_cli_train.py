@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_cli import ROOT, answer, cli, surroundings
+from tests import ROOT
+from tests.test_cli import answer, cli, surroundings
 
 TINY = ("--game", "bandit", "--episodes", "4", "--parallel", "4")
 
@@ -26,8 +27,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_leaves_settings_metrics_transcripts_and_a_checkpoint_that_plays(run: Path) -> None:
     settings = json.loads((run / "settings.json").read_text())
-    assert settings["train"]["game"] == "bandit"
-    assert settings["learning"]["gamma"] == 1.0  # the bandit's preset
+    assert settings["run"]["game"] == "bandit"
+    assert settings["optimizer"]["gamma"] == 1.0  # the bandit's preset
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
     assert list((run / "tensorboard").rglob("events*"))
     played = json.loads(answer("play", "--agent", str(run), "--game", "bandit", "--json"))
@@ -51,10 +52,23 @@ def test_another_run_begins_with_it_and_evaluation_says_what_it_was_trained_on(r
 def test_a_run_goes_on_with_its_own_settings(run: Path) -> None:
     shown = json.loads(answer("train", "--out", str(run), "--resume", "--iterations", "4", "--json"))
     assert shown["metrics"]["iteration"] == 3
-    assert shown["settings"]["episodes"] == 4
+    assert shown["settings"]["rollout"]["episodes"] == 4
     refused = cli("train", "--out", str(run), "--resume", "--lr", "1")
     assert refused.returncode == 2
     assert "lr=0.001, not 1.0" in refused.stderr
+
+
+def test_a_run_repeats_from_the_output_of_a_dry_run(run: Path, tmp_path: Path) -> None:
+    path, folder = tmp_path / "run.toml", tmp_path / "run"
+    path.write_text(answer("train", "--out", str(folder), "--iterations", "3", *TINY, "--dry-run"))
+    assert not folder.exists()
+    shown = json.loads(answer("train", "--out", str(folder), "--config", str(path), "--iterations", "1", "--json"))
+    settings = json.loads((folder / "settings.json").read_text())
+    first = json.loads((run / "metrics.jsonl").read_text().splitlines()[0])
+    assert shown["settings"] == settings and settings["budget"].pop("iterations") == 1
+    assert {name: shown["metrics"][name] for name in ("reward", "turn_entropy", "policy_loss")} == {
+        name: first[name] for name in ("reward", "turn_entropy", "policy_loss")
+    }
 
 
 @pytest.mark.parametrize(
@@ -62,14 +76,14 @@ def test_a_run_goes_on_with_its_own_settings(run: Path) -> None:
     [
         (("--optimizer", "acdte"), "did you mean 'actde'?"),
         (("--whitening", "bath"), "did you mean 'batch'?"),
-        (("--lr", "fast"), "expected a number"),
+        (("--lr", "fast"), "lr must be a number in [0, inf), got 'fast'"),
         (("--gamma", "2"), "gamma must be a number in [0, 1]"),
         (("--value-lr", "-1"), "value_lr must be a number"),
-        (("--trunk", "smolm2"), "did you mean smollm2?"),
+        (("--trunk", "smolm2"), "did you mean 'smollm2'?"),
         (("--lora", "4"), "--lora adapts a pretrained trunk"),
         (("--init", "nowhere"), "nowhere holds no checkpoint"),
         (("--promote", "0.5"), "--promote needs games whose levels are known"),
-        (("--optimizer", "imitation", "--stop-success", "0.5"), "the teacher plays every turn; give --beta below 1"),
+        (("--optimizer", "imitation", "--stop-success", "0.5"), "the expert plays every turn; give --beta below 1"),
         (("--optimizer", "imitation", "--mode", "free"), "expected mode trie, got free"),
         (("--game", "textworld:simpel"), "did you mean 'simple'?"),
     ],
@@ -143,7 +157,7 @@ def test_compare_measures_on_other_games_and_gives_an_optimizer_settings_of_its_
     answer(*words, "--tests", "bandit?rewards=0,0")
     results = json.loads((tmp_path / "report" / "results.json").read_text())
     for row, kl_coef in zip(results["runs"], (0.0, 0.5), strict=True):
-        assert row["settings"]["learning"]["kl_coef"] == kl_coef
+        assert row["settings"]["optimizer"]["kl_coef"] == kl_coef
         sampled = row["evaluation"]["sampled"]
         assert sampled["game"] == "bandit?rewards=0,0" and sampled["trained_on"] == 0
     text = (tmp_path / "report" / "README.md").read_text()

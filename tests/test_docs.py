@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from experiments.report import RESULTS, markdown
+from experiments.compare.report import RESULTS, markdown
 from experiments.reproduce import report
+from tests import ROOT
 
-FOLDERS = sorted(path.parent for path in (Path(__file__).parent.parent / "docs").glob(f"*/{RESULTS}"))
+FOLDERS = sorted(path.parent for path in (ROOT / "docs").glob(f"*/{RESULTS}"))
 POSTS = [folder for folder in FOLDERS if (folder / report.ABOUT).exists()]
 REPORTS = [folder for folder in FOLDERS if folder not in POSTS]
 

@@ -1,8 +1,8 @@
 """The post's ACTDE on the prisoner's dilemma as a plain PyTorch loop: what one would write without a framework.
 
-The sizes and settings are those of `experiments.dilemma` (3 layers x 12, 64 streams of 100 games, four full-batch steps
-of AdamW), the modules torch's own, the rollout keeps its keys and values, and nothing is compiled. Losses are written
-out here and tested against `actde`. Leaves out measures, checkpoints and other update rules.
+The sizes and settings are those of `experiments.reproduce.ipd_trials` (3 layers x 12, 64 streams of 100 games, four
+full-batch steps of AdamW). The modules are torch's own, the rollout keeps its keys and values, and nothing is compiled.
+Losses are written out here and tested against `actde`.
 """
 
 from typing import Any
@@ -77,7 +77,7 @@ class Loop:
         linear = [module.weight for module in self.net.modules() if isinstance(module, nn.Linear)]
         rest = [p for p in self.net.parameters() if all(p is not weight for weight in linear)]
         groups: list[dict[str, Any]] = [{"params": linear, "weight_decay": DECAY}, {"params": rest}]
-        self.stepper = torch.optim.AdamW(groups, lr=RATE, betas=BETAS, weight_decay=0.0)
+        self.torch_optimizer = torch.optim.AdamW(groups, lr=RATE, betas=BETAS, weight_decay=0.0)
         self.payoff = torch.tensor(PAYOFFS["post"])
         self.first = torch.randint(2, (STREAMS, 1))
 
@@ -93,10 +93,10 @@ class Loop:
                 taken(now[:, :-1], tokens), taken(logprobs[:, :-1], tokens), new_values[:, :-1], values[:, :-1],
                 taken(new_q[:, :-1], tokens), *targets,
             )  # fmt: skip
-            self.stepper.zero_grad()
+            self.torch_optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
-            self.stepper.step()
+            self.torch_optimizer.step()
 
     @torch.no_grad()
     def play(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -6,8 +6,9 @@ from typing import Any
 
 from experiments.card.rows import PLAIN
 from experiments.card.tasks import TASKS, Task
-from experiments.collapse_tables import interval
-from games.held_out import RESERVED
+from experiments.compare.collapse_tables import interval
+from experiments.tables import table
+from games.textworld.generation.reserved_seeds import RESERVED
 
 Row = Mapping[str, Any]
 MEASURES = (("won", "success_rate", ".2f"), ("score", "normalized_score", ".2f"),
@@ -60,14 +61,8 @@ def _task(task: Task, rows: Sequence[Row], found: Sequence[Sequence[Any]]) -> li
         f"{count} games, `{task.game('told', level, seed)}` and others by seeds up to {found[count - 1][1]};"
         f" at most {task.max_turns} commands.",
         "",
-        "| " + " | ".join(heads) + " |",
-        "|" + " --- |" * len(heads),
+        table(heads, map(_cells, rows)),
     ]
-    for row in rows:
-        mark = f" {MARK}" if row["trained_on"] else ""
-        name = row["agent"] if row["agent"] in PLAIN else f"{row['agent']}, {row['how']}"
-        cells = [interval(row["evaluation"][measure], form) for _, measure, form in MEASURES]
-        lines.append(f"| {name}{mark} | {row['variant']} | {' | '.join(cells)} |")
     seen = {row["agent"]: row["trained_on"] for row in rows if row["trained_on"]}
     for agent, games in seen.items():
         lines += ["", f"{MARK} {agent} was trained on {games} of these {count} games."]
@@ -75,3 +70,10 @@ def _task(task: Task, rows: Sequence[Row], found: Sequence[Sequence[Any]]) -> li
         lines += ["", "Reported by others:", ""]
         lines += [f"* {reference.who}: {reference.value} ({reference.source})" for reference in task.references]
     return lines
+
+
+def _cells(row: Row) -> list[str]:
+    mark = f" {MARK}" if row["trained_on"] else ""
+    name = row["agent"] if row["agent"] in PLAIN else f"{row['agent']}, {row['how']}"
+    measures = [interval(row["evaluation"][measure], form) for _, measure, form in MEASURES]
+    return [f"{name}{mark}", row["variant"], *measures]

@@ -12,11 +12,12 @@ from typing import Any, TypeAlias
 
 import games
 from experiments.card.tasks import VARIANTS, Task
-from games.curriculum import PATIENCE, split_of
 from games.errors import GameError
-from games.held_out import RESERVED
-from games.identity import game_hash
-from games.making import cached_game
+from games.game_hash import game_hash
+from games.textworld.generation.dataset import PATIENCE
+from games.textworld.generation.make_game import cached_game
+from games.textworld.generation.manifest import split_of
+from games.textworld.generation.reserved_seeds import RESERVED
 
 Found: TypeAlias = tuple[int, int, str]
 """Level, seed and canonical hash of a game."""

@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import games
-from agents.checkpoint import AGENT, newest, read_json
-from agents.evaluate import evaluate
-from agents.pretrained import PACKAGE, SMOLLM2
+from agents.model.pretrained import PACKAGE, SMOLLM2
+from agents.play.evaluate import evaluate
 from agents.protocol import AgentError
 from agents.registry import NAMES, TRAINED, agent_folder, make_agent
-from agents.run_folder import replace_text
+from agents.storage.checkpoint import AGENT, newest, read_json
 from experiments.card.held_out import Found, find, from_json, identity
 from experiments.card.tasks import TASKS, VARIANTS, Task
-from games.identity import game_hash
+from games.files import atomic_write
+from games.game_hash import game_hash
 
 FORMAT = 1
 """Raise to have every row played again."""
@@ -199,7 +199,7 @@ def _read(path: Path, episodes: int) -> dict[str, Any]:
 def _write(path: Path, results: dict[str, Any]) -> None:
     """Write the results, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_text(path, json.dumps(results, indent=1, allow_nan=False) + "\n")
+    atomic_write(path, json.dumps(results, indent=1, allow_nan=False) + "\n")
 
 
 def _ordered(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

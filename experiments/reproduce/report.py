@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from agents.protocol import AgentError
-from agents.run_folder import replace_text
 from experiments.reproduce import PARTS, Outcome, other
 from experiments.reproduce.finding import SECTIONS, VERDICTS, Finding, Value
+from experiments.tables import table
+from games.files import atomic_write
 
 RESULTS, ABOUT, README = "results.json", "about.json", "README.md"
 POST = "https://www.lesswrong.com/posts/A7RgYuYH4HywNeYWD/mode-collapse-in-rl-may-be-fueled-by-the-update-equation"
@@ -95,9 +96,9 @@ def write(out: Path, part: str, made: Made, outcome: Outcome) -> list[Finding]:
     both = about | {part: replace(made, figures=outcome.figures, notes=outcome.notes)}
     about = {name: both[name] for name in sorted(both, key=lambda name: places.get(name, len(places)))}
     _unique(findings, out)
-    replace_text(out / RESULTS, _text([finding.to_json() for finding in findings]))
-    replace_text(out / ABOUT, _text({name: asdict(about[name]) for name in about}))
-    replace_text(out / README, markdown(findings, about))
+    atomic_write(out / RESULTS, _text([finding.to_json() for finding in findings]))
+    atomic_write(out / ABOUT, _text({name: asdict(about[name]) for name in about}))
+    atomic_write(out / README, markdown(findings, about))
     return findings
 
 
@@ -171,7 +172,7 @@ def counts(findings: Sequence[Finding]) -> dict[str, dict[str, int]]:
 
 def markdown(findings: Sequence[Finding], about: Mapping[str, Made]) -> str:
     """README.md, from nothing but the two files."""
-    blocks = [INTRODUCTION, _table(["part", *VERDICTS], _count_rows(findings)), _how(about)]
+    blocks = [INTRODUCTION, table(["part", *VERDICTS], _count_rows(findings)), _how(about)]
     for section in SECTIONS:
         mine = [finding for finding in findings if finding.section == section]
         figures = [pair for made in about.values() for pair in made.figures.get(section, ())]
@@ -180,7 +181,7 @@ def markdown(findings: Sequence[Finding], about: Mapping[str, Made]) -> str:
             blocks.append(f"## {section}")
         if mine:
             rows = [[finding.claim, _post(finding), _band(finding), finding.verdict] for finding in mine]
-            blocks.append(_table(["claim", "post", "ours (band)", "verdict"], rows))
+            blocks.append(table(["claim", "post", "ours (band)", "verdict"], rows))
         blocks += [f"![{caption.partition('. ')[0]}]({name})\n\n*{caption}*" for name, caption in figures]
         blocks += notes
         if mine:
@@ -204,16 +205,11 @@ def _how(about: Mapping[str, Made]) -> str:
     for name, made in about.items():
         words = ", ".join(f"{package} {version}" for package, version in made.versions.items())
         rows.append([name, "quick" if made.quick else "full", str(made.seed), _time(made.seconds), words])
-    return "\n".join(lines) + "\n" + _table(["part", "run", "seed", "time", "with"], rows)
+    return "\n".join(lines) + "\n" + table(["part", "run", "seed", "time", "with"], rows)
 
 
 def _time(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 3600:.1f} h"
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def show(value: Value) -> str:

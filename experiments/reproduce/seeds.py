@@ -7,7 +7,7 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.evaluate import estimate
+from agents.play.evaluate import estimate
 from experiments.reproduce.finding import Finding
 
 BAND = "Band: 95% interval (bootstrap) of the mean over repetitions, which are seeds or random MDPs."

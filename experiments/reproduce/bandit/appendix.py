@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import entr, expit
 
 from actde.tabular import TabularACTDE, bandit_steps, replay
-from experiments.figures import PALETTE, make_figure, save_figure
+from experiments.plot_style import PALETTE, make_figure, save_figure
 from experiments.reproduce import finding
 from experiments.reproduce.bandit.lanes import Array, Course, Lane, simulate
 from experiments.reproduce.finding import Finding

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from scipy.special import expit
 
-from experiments.figures import PALETTE, make_figure, save_figure
+from experiments.plot_style import PALETTE, make_figure, save_figure
 from experiments.reproduce import finding
 from experiments.reproduce.bandit.lanes import Array, Course, Lane
 from experiments.reproduce.finding import Finding

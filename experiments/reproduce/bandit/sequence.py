@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actde.tabular import Tabular, TabularACTDE, TabularPPO
-from experiments.figures import COLORS, PALETTE, make_figure, save_figure
+from experiments.plot_style import COLORS, PALETTE, make_figure, save_figure
 from experiments.reproduce import finding
 from experiments.reproduce.bandit.lanes import moments
 from experiments.reproduce.bandit.mdp import MDP, Logits, dilemma, random_mdp, start, take, walk

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.dilemma.trial import EPOCHS
 from experiments.reproduce import finding
 from experiments.reproduce.finding import Finding
 from experiments.reproduce.ipd.arms import COLLAPSED, EARLY, LAST, LONG, SHARES, SHORT, UNIFORM, Series
@@ -13,6 +12,7 @@ from experiments.reproduce.ipd.claims import Claim, Judgement, judged, number
 from experiments.reproduce.ipd.matrix import softmax_shares
 from experiments.reproduce.ipd.ppo import SMOOTH, smooth
 from experiments.reproduce.ipd.statistics import mean_band, next_deviation, next_mean
+from experiments.reproduce.ipd_trials.trial import EPOCHS
 from experiments.reproduce.seeds import Band
 
 SECTION = "ACTDE results"

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.protocol import AgentError
-from experiments.dilemma import record
-from experiments.dilemma.runs import Arm, jobs_of, run
-from experiments.dilemma.trial import COLUMNS, EPOCHS, Recipe
 from experiments.reproduce import Progress
+from experiments.reproduce.ipd_trials import record
+from experiments.reproduce.ipd_trials.runs import Arm, jobs_of, run
+from experiments.reproduce.ipd_trials.trial import COLUMNS, EPOCHS, Recipe
 from games.ipd import PAYOFFS
 
 LONG, MIDDLE, SHORT = 10_000, 4_000, 1_000
@@ -67,7 +67,7 @@ ABLATIONS = [
     Arm(name="actde-no-dropout", recipe=Recipe(dropout=0), trials=10, steps=LONG),
     Arm(name="actde-q-slow", recipe=Recipe(q_lr=1.25e-4), trials=5, steps=LONG),
     Arm(name="actde-q-fast", recipe=Recipe(q_lr=2e-3), trials=5, steps=LONG),
-    Arm(name="actde-lambda-0", recipe=Recipe(lam=0), trials=5, steps=LONG),
+    Arm(name="actde-lambda-0", recipe=Recipe(gae_lambda=0), trials=5, steps=LONG),
     Arm(name="actde-no-decay-no-dropout", recipe=Recipe(weight_decay=0, dropout=0), trials=5, steps=LONG),
 ]
 

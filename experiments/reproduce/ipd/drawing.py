@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.figures import PALETTE, make_figure, save_figure
+from experiments.plot_style import PALETTE, make_figure, save_figure
 from experiments.reproduce.ipd.arms import Series
 
 LOOKS = {"alternate": (PALETTE[2], "-", 1.6), "cooperate": (PALETTE[0], "-.", 1.2), "defect": (PALETTE[1], "-", 0.8)}

@@ -10,6 +10,7 @@ from experiments.reproduce.ipd.actde import SECTION, distance
 from experiments.reproduce.ipd.arms import LONG, OTHER_MATRICES, SHARES, UNIFORM, Series
 from experiments.reproduce.ipd.claims import Claim, Judgement, judged, number
 from experiments.reproduce.ipd.matrix import GAMMA, optimal, plan_name, softmax_shares
+from experiments.tables import table
 from games.ipd import PAYOFFS
 
 
@@ -45,12 +46,12 @@ def ends(one: Series) -> NDArray[np.float64]:
 def notes(found: Mapping[str, Series]) -> list[str]:
     """A table of the trials on each matrix that has some."""
     heads = ["matrix", "best plan", "softmax: alternating, cooperate, defect", "trials at the end", "nearer to uniform"]
-    lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
+    lines = []
     for arm in OTHER_MATRICES:
         one, payoff = found[arm.name], str(arm.recipe.payoff)
         if one.reaches(LONG):
             trials = "; ".join(", ".join(f"{share:.2f}" for share in trial) for trial in ends(one).T)
             line = ", ".join(f"{softmax_shares(payoff)[name]:.2f}" for name in SHARES)
-            cells = [payoff, plan_name(optimal(PAYOFFS[payoff], GAMMA)), line, trials]
-            lines.append("| " + " | ".join([*cells, f"{nearer_to_uniform(one).sum()} of {one.trials}"]) + " |")
-    return ["\n".join(lines)] if len(lines) > 2 else []
+            uniform = f"{nearer_to_uniform(one).sum()} of {one.trials}"
+            lines.append([payoff, plan_name(optimal(PAYOFFS[payoff], GAMMA)), line, trials, uniform])
+    return [table(heads, lines)] if lines else []

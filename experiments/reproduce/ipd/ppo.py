@@ -5,11 +5,11 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.dilemma.trial import EPOCHS
 from experiments.reproduce.finding import Finding
 from experiments.reproduce.ipd.arms import COLLAPSED, LONG, PPO_VARIANTS, SHORT, Series
 from experiments.reproduce.ipd.claims import Claim, Judgement, judged, number
 from experiments.reproduce.ipd.statistics import mean_band
+from experiments.reproduce.ipd_trials.trial import EPOCHS
 
 SECTION = "PPO results"
 LEARNED, PURE, SAME = 0.9, 0.95, 0.05

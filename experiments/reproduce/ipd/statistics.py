@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from experiments.intervals import half_width
+from experiments.compare.intervals import half_width
 from experiments.reproduce.seeds import Band
 
 LEVEL = 0.95

@@ -10,6 +10,7 @@ from experiments.reproduce.ipd.arms import ABLATIONS, ACTDE, LONG, PPO, Series
 from experiments.reproduce.ipd.claims import Claim, Judgement, judged
 from experiments.reproduce.ipd.statistics import mean_band
 from experiments.reproduce.sensitivity.factors import SECTION, interval
+from experiments.tables import table
 
 STEPS = LONG
 LABELS = {ACTDE.name: "the post's recipe", PPO.name: "PPO, the same recipe"}
@@ -79,22 +80,17 @@ def notes(found: Mapping[str, Series]) -> list[str]:
         return []
     heads = ["", "trials", "alternating, steps 200 to 400", "at the end", "st. dev.", "trend of the second half"]
     heads.append("entropy (nats)")
-    lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
+    lines = []
     for name in rows:
         one = found[name]
         end, entropy = (one.last(column) for column in ("alternate", "entropy"))
-        cells = [(WHAT | LABELS)[name], f"{one.trials}"]
-        cells += [
-            interval(mean_band(drop(one) + end), low=0, high=1),
-            interval(mean_band(end), low=0, high=1),
-            f"{end.std(ddof=1):.2f}",
-        ]
-        cells += [interval(mean_band(one.trend("alternate"))), interval(mean_band(entropy), low=0)]
-        lines.append("| " + " | ".join(cells) + " |")
+        shares = [interval(mean_band(share), low=0, high=1) for share in (drop(one) + end, end)]
+        trend, nats = interval(mean_band(one.trend("alternate"))), interval(mean_band(entropy), low=0)
+        lines.append([(WHAT | LABELS)[name], one.trials, *shares, f"{end.std(ddof=1):.2f}", trend, nats])
     about = (
         f"After {STEPS:,} gradient steps; the trend is the change of the share from step 5,000 on, by least squares:"
     )
-    return [about, "\n".join(lines), _verdict(found, [name for name in rows if name in WHAT])]
+    return [about, table(heads, lines), _verdict(found, [name for name in rows if name in WHAT])]
 
 
 def _verdict(found: Mapping[str, Series], names: list[str]) -> str:

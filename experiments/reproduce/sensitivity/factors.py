@@ -13,6 +13,7 @@ from experiments.reproduce.ipd.arms import ACTDE, COLLAPSED, MIDDLE, SHARES, SWI
 from experiments.reproduce.ipd.claims import Claim, Judgement, judged, number
 from experiments.reproduce.ipd.statistics import mean_band
 from experiments.reproduce.seeds import Band
+from experiments.tables import table
 
 SECTION = "Sensitivity"
 STEPS = MIDDLE
@@ -102,25 +103,28 @@ def findings(found: Mapping[str, Series]) -> list[Finding]:
     return judged(claims, section=SECTION, ready=complete(found))
 
 
+CHOICES = (("whitened", "batch", "none"), ("detached", "detached", "shared"), ("ilql", "ilql", "ppo"))
+"""Word in a cell's name, what the table shows with it, and without it."""
+
+
 def notes(found: Mapping[str, Series]) -> list[str]:
     """The table of cells, of those that are there."""
     heads = ["whitening", "heads", "value loss", "trials", "alternating", "st. dev.", "cooperate", "defect"]
     heads += ["entropy (nats)", "below .1 nats"]
-    lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
+    lines = []
     for words in _all():
         one = found[cell(*words)]
         if one.trials and one.end >= STEPS:
             share, both, none, entropy = (ends(one, name) for name in (*SHARES, "entropy"))
-            lines.append(
-                f"| {'batch' if 'whitened' in words else 'none'} | {'detached' if 'detached' in words else 'shared'}"
-                f" | {'ilql' if 'ilql' in words else 'ppo'} | {one.trials}"
-                f" | {interval(mean_band(share), low=0, high=1)} | {_spread(share)} | {both.mean():.2f}"
-                f" | {none.mean():.2f} | {interval(mean_band(entropy), low=0)} | {(entropy < COLLAPSED).sum()} |"
-            )
-    if len(lines) == 2:
+            recipe = [new if word in words else old for word, new, old in CHOICES]
+            alternating = interval(mean_band(share), low=0, high=1)
+            shares = [alternating, _spread(share), f"{both.mean():.2f}", f"{none.mean():.2f}"]
+            nats, collapsed = interval(mean_band(entropy), low=0), (entropy < COLLAPSED).sum()
+            lines.append([*recipe, one.trials, *shares, nats, collapsed])
+    if not lines:
         return []
     about = f"After {STEPS:,} gradient steps (means over the last 100; 95% intervals over trials, Student's t):"
-    return [about, "\n".join(lines)]
+    return [about, table(heads, lines)]
 
 
 def _spread(sample: NDArray[np.float64]) -> str:

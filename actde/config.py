@@ -1,0 +1,141 @@
+"""Configuration as pydantic models: a field carries its type, range, default and help text (the docstring below it).
+
+`Config` is the base of all models of this project. `OptimizerConfig` is the part that concerns learning from a batch;
+the parts of a training run are in `agents/config.py`. Needs no torch.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, Self, TypeAlias, get_args
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+
+from actde.errors import ConfigError, unknown
+
+NonNegative: TypeAlias = Annotated[float, Field(ge=0)]
+Positive: TypeAlias = Annotated[float, Field(gt=0)]
+Fraction: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+BelowOne: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Config(BaseModel):
+    """An immutable model. An unknown name or a bad value raises `ConfigError` with one line."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True, defer_build=True
+    )
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise _one_line(type(self), error) from None
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some values changed; they are checked as in the constructor."""
+        return type(self)(**(dict(self) | changes))
+
+
+class OptimizerConfig(Config):
+    """How an optimizer learns from a batch. Units: reward for v and q, nats for entropy and KL."""
+
+    gamma: Fraction = 0.99
+    """Discount per turn. Tokens within a command are not discounted."""
+    gae_lambda: Fraction = 0.95
+    """Lambda of GAE. 0: one-step TD error; 1: Monte Carlo."""
+    clip_range: Positive = 0.2
+    """PPO's clip range of the probability ratio."""
+    value_clip_range: Positive | None = 0.2
+    """Clip range of the value update per rollout, in reward. none: no clipping."""
+    value_coef: NonNegative = 0.1
+    """Weight of the value loss."""
+    q_coef: NonNegative = 1.0
+    """Weight of the Q loss."""
+    entropy_coef: NonNegative = 0.0
+    """Weight of the entropy bonus."""
+    whitening: Literal["none", "batch"] = "none"
+    """Advantage normalization. batch: to mean 0 and variance 1 over the batch of all processes."""
+    advantage: Literal["lambda", "return"] = "lambda"
+    """Advantage estimator. lambda: sum of discounted TD errors; return: lambda-return minus baseline."""
+    value_loss: Literal["ppo", "ilql"] = "ppo"
+    """Value loss. ppo: clipped squared error to the return; ilql: expectile regression to q."""
+    expectile: Annotated[float, Field(gt=0, lt=1)] = 0.9
+    """Expectile of the ilql value loss."""
+    kl_coef: NonNegative = 0.0
+    """Weight of the KL to the reference policy; its initial value with --kl-target."""
+    kl_place: Literal["loss", "reward"] = "loss"
+    """Where the KL enters. loss: the exact KL; reward: the sampled KL, subtracted from each reward."""
+    kl_target: Positive | None = None
+    """Target KL in nats per action for an adaptive kl_coef. none: kl_coef is fixed."""
+    train_q: bool = False
+    """Train q even if the optimizer does not use it, in order to measure it."""
+
+    @model_validator(mode="after")
+    def _target_has_a_coefficient(self) -> Self:
+        if self.kl_target is not None and self.kl_coef == 0:
+            raise ConfigError("kl_target needs a kl_coef above 0 to start from, got kl_coef=0.0")
+        return self
+
+
+def choices(field: FieldInfo) -> tuple[str, ...]:
+    """The words that a field allows; empty for a field that is not a `Literal`."""
+    return get_args(field.annotation) if getattr(field.annotation, "__origin__", None) is Literal else ()
+
+
+def is_optional(field: FieldInfo) -> bool:
+    """True for a field that may be None."""
+    return type(None) in get_args(field.annotation)
+
+
+def value_type(field: FieldInfo) -> type:
+    """bool, int, float or str: the type of a field's values other than None."""
+    if choices(field):
+        return str
+    inner: Any = get_args(field.annotation)[0] if is_optional(field) else field.annotation
+    plain: type = get_args(inner)[0] if hasattr(inner, "__metadata__") else inner
+    return plain
+
+
+def expected(field: FieldInfo) -> str:
+    """What a field accepts, for error messages: "a number in [0, 1] or none"."""
+    if value_type(field) is bool:
+        return "true or false"
+    if value_type(field) is str:
+        return "text"
+    low, high = "(-inf", "inf)"
+    for rule in _rules(field.metadata or _metadata(get_args(field.annotation)[:1])):
+        if isinstance(rule, Gt | Ge):
+            low = f"({rule.gt:g}" if isinstance(rule, Gt) else f"[{rule.ge:g}"
+        elif isinstance(rule, Lt | Le):
+            high = f"{rule.lt:g})" if isinstance(rule, Lt) else f"{rule.le:g}]"
+    what = "a whole number" if value_type(field) is int else "a number"
+    return f"{what} in {low}, {high}{' or none' if is_optional(field) else ''}"
+
+
+def _metadata(annotations: Iterable[Any]) -> list[Any]:
+    return [item for annotation in annotations for item in getattr(annotation, "__metadata__", ())]
+
+
+def _rules(metadata: Iterable[Any]) -> list[Any]:
+    return [rule for item in metadata for rule in (item.metadata if isinstance(item, FieldInfo) else [item])]
+
+
+def _one_line(model: type[Config], error: ValidationError) -> ConfigError:
+    """The first of pydantic's errors as one line: what was expected and what came."""
+    first = error.errors(include_url=False)[0]
+    name, value = str(first["loc"][0]) if first["loc"] else "", first["input"]
+    if first["type"] == "value_error":  # raised by a validator or by a nested model
+        cause = first["ctx"]["error"]
+        return cause if isinstance(cause, ConfigError) else ConfigError(str(cause))
+    if first["type"] == "extra_forbidden":
+        return unknown("setting", name, model.model_fields)
+    field = model.model_fields[name]
+    if first["type"] == "literal_error":
+        wrong = unknown(name, value, choices(field))
+    elif isinstance(field.annotation, type) and issubclass(field.annotation, Config):
+        return ConfigError(f"{name} must be a table of settings, got {value!r}")
+    else:
+        wrong = ConfigError(f"{name} must be {expected(field)}, got {value!r}")
+    wrong.setting = name
+    return wrong

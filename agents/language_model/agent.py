@@ -1,0 +1,232 @@
+"""The language-model agent: plays text games with the policy of an `ActorCritic`.
+
+Each episode is one growing token stream. A turn reads only the new tokens of all live episodes, keeps the key/value
+cache and encodes nothing twice. The mode `trie` chooses among the admissible commands with exact probabilities; `free`
+generates any line of text. A recording agent keeps its choices as segments for the update.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from agents.language_model.command_policy import TurnOutputs, choices_for_command, sample_command, split_by_turn
+from agents.language_model.free_generation import generate_lines, line_ends
+from agents.language_model.token_stream import EpisodeState, Segment, TokenStream
+from agents.model.actor_critic import ActorCritic, pad_alternatives
+from agents.model.command_trie import Trie, build_trie
+from agents.model.kv_cache import RaggedCache
+from agents.model.tree_decoder import TreeInput, commit_branches, forward_trees
+from agents.protocol import AgentError, Decision, EpisodeEnd, Turn
+from agents.text.prompt import PLAIN, PromptFormat
+
+Mode = Literal["trie", "free"]
+MAX_TRIES = 8192
+"""Tries to keep before all of them are dropped."""
+
+
+class LanguageModelAgent:
+    """Plays with an `ActorCritic`. One instance may play any number of episodes of any number of games."""
+
+    def __init__(
+        self,
+        model: ActorCritic,
+        tokenizer: Any,
+        *,
+        name: str = "language model",
+        prompt: PromptFormat = PLAIN,
+        seed: int = 0,
+        greedy: bool = False,
+        mode: Mode = "trie",
+        context: int | None = None,
+        gamma: float = 1.0,
+        record: bool = False,
+        max_command_tokens: int = 16,
+    ) -> None:
+        """
+        Args:
+            model: trunk and heads; the agent never changes its training mode, which decides about dropout.
+            tokenizer: a transformers tokenizer.
+            name: shown in tables and screens.
+            prompt: format of a turn.
+            seed: with the episode's number, the only source of randomness.
+            greedy: take the most probable command instead of sampling.
+            mode: `trie` chooses among the admissible commands, `free` generates any line.
+            context: longest stream in tokens; the trunk's own limit if None or larger.
+            gamma: discount per turn of the recorded choices.
+            record: keep finished segments for `take_segments`.
+            max_command_tokens: longest line in `free` mode.
+        """
+        self.model, self.tokenizer, self.name = model, tokenizer, name
+        self.prompt, self.seed, self.greedy, self.mode = prompt, seed, greedy, mode
+        self.context = min(context or model.context, model.context)
+        self.gamma, self.record, self.max_command_tokens = gamma, record, max_command_tokens
+        self._cache = RaggedCache(model.layers)
+        self._live: dict[int, EpisodeState] = {}
+        self._tries: dict[tuple[str, ...], Trie] = {}
+        self._segments: list[Segment] = []
+
+    def act(self, turns: Sequence[Turn]) -> list[Decision]:
+        """One command for each turn; see `agents.protocol.Agent`."""
+        if self.mode == "free":
+            return self._generate(turns)
+        outputs = self.evaluate(turns)
+        sampled = self.sample(turns, outputs)
+        self.commit(turns, outputs, [command for _, command in sampled])
+        return [decision for decision, _ in sampled]
+
+    @torch.no_grad()
+    def evaluate(self, turns: Sequence[Turn]) -> list[TurnOutputs]:
+        """Read the observations and evaluate the heads for every command; call `commit` next. Only in `trie` mode."""
+        tries = [self._trie(turn) for turn in turns]
+        states = [self._observe(turn, max(map(len, trie.commands))) for turn, trie in zip(turns, tries, strict=True)]
+        trees = [
+            self._unread(state, trie) if trie.branching else None for state, trie in zip(states, tries, strict=True)
+        ]
+        to_read = [tree for tree in trees if tree]
+        if not to_read:
+            return [TurnOutputs(trie=trie) for trie in tries]
+        hidden = forward_trees(self.model, self._cache, to_read)
+        alternatives = pad_alternatives([tokens for trie in tries for tokens in trie.alternatives])
+        return split_by_turn(self.model.evaluate_heads(hidden, alternatives.to(self.model.device)), tries, trees)
+
+    def sample(self, turns: Sequence[Turn], outputs: Sequence[TurnOutputs]) -> list[tuple[Decision, int]]:
+        """Sample a command for each turn (or take the most probable): the decision and the command's index."""
+        return [
+            sample_command(
+                output, turn.info["admissible_commands"], None if self.greedy else self._live[turn.episode].rng
+            )
+            for turn, output in zip(turns, outputs, strict=True)
+        ]
+
+    def commit(
+        self,
+        turns: Sequence[Turn],
+        outputs: Sequence[TurnOutputs],
+        commands: Sequence[int],
+        labels: Sequence[int | None] | None = None,
+    ) -> None:
+        """Append commands (indices among the admissible ones) to the streams, whoever chose them.
+
+        `labels` are the commands to imitate, if any.
+        """
+        for turn, output, command, label in zip(turns, outputs, commands, labels or [None] * len(turns), strict=True):
+            stream = self._live[turn.episode].stream
+            position = len(stream.tokens) - 1
+            for choice in choices_for_command(output, command, position=position, turn=stream.turn, label=label):
+                stream.record(choice)
+            stream.tokens += output.trie.commands[command]
+        read = [(output.tree, command) for output, command in zip(outputs, commands, strict=True) if output.tree]
+        commit_branches(self._cache, read)
+
+    @torch.no_grad()
+    def end(self, endings: Sequence[EpisodeEnd]) -> None:
+        """Close episodes: free their cache rows and, if recording, keep their segments."""
+        bootstraps = self._bootstrap([e for e in endings if self.record and e.truncated and not e.terminated])
+        for ending in endings:
+            state = self._live.pop(ending.episode)
+            if self.record:
+                self._segments += state.stream.finish(
+                    ending.reward,
+                    bootstrap=bootstraps.get(ending.episode),
+                    whole_vocabulary=self.mode == "free",
+                )
+            self._cache.free_row(state.row)
+
+    def take_segments(self) -> list[Segment]:
+        """Return and remove the segments finished so far, in order of episode."""
+        segments, self._segments = sorted(self._segments, key=lambda s: s.episode), []
+        return segments
+
+    @cached_property
+    def line_ends(self) -> frozenset[int]:
+        """Tokens that end a line in `free` mode."""
+        return line_ends(self.tokenizer)
+
+    def _observe(self, turn: Turn, reserve: int) -> EpisodeState:
+        """Append a turn's observation to its stream, and leave room for `reserve` more tokens."""
+        if turn.episode not in self._live:
+            self._live[turn.episode] = EpisodeState(
+                stream=TokenStream(episode=turn.episode, gamma=self.gamma),
+                row=self._cache.add_row(),
+                rng=np.random.default_rng([self.seed, turn.episode]),
+                prompt=turn.prompt,
+            )
+        state = self._live[turn.episode]
+        state.stream.begin_turn(turn.reward)
+        self._append(state, turn.observation, first=turn.first, reserve=reserve)
+        return state
+
+    def _append(self, state: EpisodeState, observation: str, *, first: bool, reserve: int) -> None:
+        stream = state.stream
+        stream.tokens += self._encode(self.prompt.before_command(observation, game_prompt=state.prompt, first=first))
+        if not stream.tokens:
+            raise AgentError("the game opens without any text; a language model needs at least one token to read")
+        if first:
+            stream.opening = min(len(stream.tokens), self.context // 4)
+        if len(stream.tokens) + reserve > self.context:
+            room = self.context - reserve
+            if room < 1:
+                raise AgentError(f"a command of {reserve} tokens does not fit into a context of {self.context} tokens")
+            stream.opening = min(stream.opening, room // 2)
+            stream.cut(max(1, min(self.context // 2, room) - stream.opening))
+            self._cache.lengths[state.row] = 0
+
+    def _unread(self, state: EpisodeState, trie: Trie | None = None) -> TreeInput:
+        """The tokens of a stream that are not in the cache, and a trie behind them."""
+        return TreeInput(row=state.row, tokens=state.stream.tokens[self._cache.lengths[state.row] :], trie=trie)
+
+    def _encode(self, text: str) -> list[int]:
+        tokens: list[int] = self.tokenizer.encode(text, add_special_tokens=False) if text else []
+        return tokens
+
+    def _trie(self, turn: Turn) -> Trie:
+        key = (turn.prompt, turn.terminator, *turn.info["admissible_commands"])
+        if key not in self._tries:
+            if len(self._tries) >= MAX_TRIES:
+                self._tries.clear()
+            end = self._encode(self.prompt.after_command(game_terminator=turn.terminator))
+            texts = [self.prompt.command(command, game_prompt=turn.prompt) for command in key[2:]]
+            try:
+                self._tries[key] = build_trie([self._encode(text) + end for text in texts])
+            except ValueError as error:
+                raise AgentError(f"{turn.game}: the agent cannot tell the commands apart: {error}") from error
+        return self._tries[key]
+
+    def _bootstrap(self, endings: Sequence[EpisodeEnd]) -> dict[int, float]:
+        """v of the final state of each truncated episode."""
+        if not endings:
+            return {}
+        states = [self._live[ending.episode] for ending in endings]
+        for state, ending in zip(states, endings, strict=True):
+            self._append(state, ending.observation, first=False, reserve=0)
+        hidden = forward_trees(self.model, self._cache, [self._unread(state) for state in states])
+        values = self.model.heads.values(hidden).tolist()
+        return {ending.episode: value for ending, value in zip(endings, values, strict=True)}
+
+    @torch.no_grad()
+    def _generate(self, turns: Sequence[Turn]) -> list[Decision]:
+        """Generate a line for each turn; the game ends a line that is too long."""
+        states = [self._observe(turn, self.max_command_tokens + 1) for turn in turns]
+        starts = [(len(state.stream.tokens), len(state.stream.choices)) for state in states]
+        generate_lines(
+            self.model,
+            self._cache,
+            states,
+            ends=self.line_ends,
+            max_tokens=self.max_command_tokens,
+            greedy=self.greedy,
+        )
+        decisions = []
+        for turn, state, (first_token, first_choice) in zip(turns, states, starts, strict=True):
+            stream = state.stream
+            if stream.tokens[-1] not in self.line_ends:
+                stream.tokens += self._encode(self.prompt.after_command(game_terminator=turn.terminator))
+            text = [token for token in stream.tokens[first_token:] if token not in self.line_ends]
+            command: str = self.tokenizer.decode(text, skip_special_tokens=True)
+            choices = stream.choices[first_choice:]
+            entropy = sum(choice.entropy for choice in choices)
+            decisions.append(Decision(command=command.strip(), value=choices[0].value, entropy=entropy))
+        return decisions

@@ -1,0 +1,125 @@
+"""The policy over whole commands: probabilities, sampling, and the record of the choices made.
+
+Pure functions of arrays. A command's probability is the product of the choices along its path in the trie.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.language_model.token_stream import Choice
+from agents.model.actor_critic import HeadOutputs
+from agents.model.command_trie import Trie
+from agents.model.tree_decoder import TreeInput
+from agents.protocol import Decision
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnOutputs:
+    """Head outputs of one turn at the n branching nodes of its commands, with up to K alternatives each."""
+
+    trie: Trie
+    """Of the admissible commands."""
+    tree: TreeInput | None = None
+    """Input that was read; None without a choice."""
+    logprobs: Floats = field(default_factory=lambda: np.zeros((0, 1)))
+    """[n, K] nats; padding is -inf."""
+    values: Floats = field(default_factory=lambda: np.zeros(0))
+    """[n] v(s), units of reward."""
+    q_values: Floats | None = None
+    """[n, K] q(s, token), units of reward; see `HeadOutputs.recorded_q`."""
+
+
+def split_by_turn(heads: HeadOutputs, tries: Sequence[Trie], trees: Sequence[TreeInput | None]) -> list[TurnOutputs]:
+    """Split head outputs at the branching nodes of all tries into turns."""
+    logprobs, values = (tensor.cpu().double().numpy() for tensor in (heads.logprobs, heads.values))
+    q_values = None if heads.recorded_q is None else heads.recorded_q.cpu().double().numpy()
+    outputs, start = [], 0
+    for trie, tree in zip(tries, trees, strict=True):
+        rows = slice(start, start + len(trie.branching))
+        q = None if q_values is None else q_values[rows]
+        outputs.append(TurnOutputs(trie=trie, tree=tree, logprobs=logprobs[rows], values=values[rows], q_values=q))
+        start = rows.stop
+    return outputs
+
+
+def command_probabilities(trie: Trie, logprobs: Floats) -> Floats:
+    """[commands] pi(command), summing to 1. The first of several commands with the same tokens has all of it."""
+    summed = np.array([sum(logprobs[choice] for choice in path) for path in trie.paths])
+    duplicate = np.array([first != command for command, first in enumerate(trie.first_with_same_tokens)])
+    probabilities = np.where(duplicate, 0.0, np.exp(summed))
+    normalized: Floats = probabilities / probabilities.sum()
+    return normalized
+
+
+def reach_probabilities(trie: Trie, logprobs: Floats) -> Floats:
+    """[branching] probability under pi that the command passes each branching node; 1 for the first node."""
+    reach = np.zeros(len(trie.branching))
+    for path in trie.paths:
+        summed = 0.0
+        for index, child in path:
+            reach[index] = np.exp(summed)
+            summed += logprobs[index, child]
+    return reach
+
+
+def sample_command(outputs: TurnOutputs, names: Sequence[str], rng: np.random.Generator | None) -> tuple[Decision, int]:
+    """Sample a command, or take the most probable one without a generator.
+
+    Returns:
+        The decision, and the command's index among `names`.
+    """
+    trie, q = outputs.trie, outputs.q_values
+    probabilities = command_probabilities(trie, outputs.logprobs)
+    command = int(probabilities.argmax() if rng is None else rng.choice(len(names), p=probabilities))
+    q_values: dict[str, float] = {}
+    if q is not None:  # q(s, command) is q of the command's last choice
+        q_values = {name: float(q[path[-1]]) for name, path in zip(names, trie.paths, strict=True) if path}
+    positive = probabilities[probabilities > 0]
+    decision = Decision(
+        command=names[command],
+        probabilities=dict(zip(names, probabilities.tolist(), strict=True)),
+        value=float(outputs.values[0]) if trie.branching else None,
+        q_values=q_values,
+        entropy=float(-(positive * np.log(positive)).sum()),
+    )
+    return decision, command
+
+
+def choices_for_command(
+    outputs: TurnOutputs, command: int, *, position: int, turn: int, label: int | None = None
+) -> list[Choice]:
+    """Record every choice along a command.
+
+    If the expert prefers another command (`label`), the choices up to the point where the two commands part are
+    labelled with the expert's token. Later choices get no label, because the expert never reaches their states.
+
+    Args:
+        position: index in the stream of the token before the command.
+        turn: number of the turn in the episode.
+        label: index of the command to imitate, if any.
+    """
+    trie, q = outputs.trie, outputs.q_values
+    expert = {} if label is None else dict(trie.paths[label])
+    choices = []
+    for index, child in trie.paths[command]:
+        tokens = trie.alternatives[index]
+        logprobs = outputs.logprobs[index, : len(tokens)]
+        choices.append(
+            Choice(
+                position=position + len(trie.branching[index]),
+                turn=turn,
+                alternatives=tokens,
+                chosen=child,
+                logprob=float(logprobs[child]),
+                value=float(outputs.values[index]),
+                q_value=0.0 if q is None else float(q[index, child]),
+                entropy=float(-(np.exp(logprobs) * logprobs).sum()),
+                label=expert.get(index),
+            )
+        )
+    return choices

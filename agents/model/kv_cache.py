@@ -1,0 +1,126 @@
+"""A key/value cache whose rows have individual lengths: one row per live episode.
+
+The caches of transformers assume that all rows grow together; episodes do not. Here `plan_pass` says which cache rows
+the next forward pass continues, and at which positions it writes. The attention mask decides what a row sees
+(`agents/model/tree_decoder.py`), so entries behind a row's end are never seen.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache, CacheLayerMixin
+
+
+class Plan:
+    """Where the next forward pass writes; set by `RaggedCache.plan_pass`, shared by all layers."""
+
+    rows: Tensor
+    """[R] cache row of each row of the pass."""
+    slots: Tensor
+    """[R, T] cache position of each new token."""
+    visible: int = 0
+    """Number of leading cache positions that the pass may attend to."""
+    all_rows: bool = False
+    """True where the pass uses every cache row in order, so that no row is copied."""
+    capacity: tuple[int, int] = (0, 0)
+    """(rows, positions) that every layer must have room for."""
+
+
+class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not followed
+    """Keys and values of one layer, [rows, heads, capacity, head_dim], written at positions given per row."""
+
+    is_sliding = False
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__()
+        self.plan = plan
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        """Start with empty tensors of the dtype, device and shape of the first states."""
+        self.keys, self.values = (s.new_zeros(0, s.shape[1], 0, s.shape[3]) for s in (key_states, value_states))
+        self.is_initialized = True
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Write the states [R, heads, T, head_dim] of this pass.
+
+        Returns:
+            Keys and values [R, heads, plan.visible, head_dim] that the rows of the pass may attend to.
+        """
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        self.keys, keys = self._write(self.keys, key_states)
+        self.values, values = self._write(self.values, value_states)
+        return keys, values
+
+    def _write(self, stored: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
+        """The stored tensor, enlarged where necessary, with the new states in it, and its visible part."""
+        plan, (rows, positions) = self.plan, self.plan.capacity
+        if stored.shape[0] < rows or stored.shape[2] < positions:
+            larger = stored.new_zeros(rows, stored.shape[1], positions, stored.shape[3])
+            larger[: stored.shape[0], :, : stored.shape[2]] = stored
+            stored = larger
+        stored[plan.rows[:, None], :, plan.slots] = states.transpose(1, 2)
+        visible = slice(plan.visible)
+        return stored, stored[:, :, visible] if plan.all_rows else stored[plan.rows, :, visible]
+
+    def move(self, rows: Tensor, source: Tensor, target: Tensor) -> None:
+        """Copy entries `source` [n] of cache rows `rows` [n] to positions `target` [n]."""
+        for stored in (self.keys, self.values):
+            stored[rows, :, target] = stored[rows, :, source]
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self.plan.visible, 0
+
+    def get_seq_length(self) -> int:
+        return self.plan.visible if self.is_initialized else 0
+
+    def get_max_length(self) -> int:
+        return -1
+
+
+class RaggedCache(Cache):  # type: ignore[misc]
+    """Rows of individual length. `lengths[row]` counts the valid entries; the caller keeps it up to date."""
+
+    def __init__(self, layers: int) -> None:
+        self.plan = Plan()
+        super().__init__(layers=[RaggedLayer(self.plan) for _ in range(layers)])
+        self.lengths: list[int] = []
+        self._free: list[int] = []
+
+    def add_row(self) -> int:
+        """A cache row of length 0; reuses a freed one."""
+        if not self._free:
+            self._free.append(len(self.lengths))
+            self.lengths.append(0)
+        row = self._free.pop()
+        self.lengths[row] = 0
+        return row
+
+    def free_row(self, row: int) -> None:
+        """Let `add_row` reuse a row."""
+        self._free.append(row)
+
+    def plan_pass(self, rows: Sequence[int], tokens: int, device: torch.device) -> None:
+        """Prepare a pass that appends up to `tokens` entries to each of `rows`, in this order."""
+        plan = self.plan
+        starts = torch.tensor([self.lengths[row] for row in rows], device=device)
+        plan.rows = torch.tensor(rows, device=device)
+        plan.slots = starts[:, None] + torch.arange(tokens, device=device)
+        plan.visible = max(self.lengths[row] for row in rows) + tokens
+        plan.capacity = (max(len(self.lengths), plan.capacity[0]), room_for(plan.visible, plan.capacity[1]))
+        plan.all_rows = list(rows) == list(range(plan.capacity[0]))
+
+    def move(self, moves: Sequence[tuple[int, int, int]]) -> None:
+        """Copy single entries inside rows: for each (row, source, target), the entry at source to target."""
+        moves = [(row, source, target) for row, source, target in moves if source != target]
+        if moves:
+            rows, sources, targets = torch.tensor(moves, device=self.plan.rows.device).unbind(1)
+            for layer in self.layers:
+                layer.move(rows, sources, targets)
+
+
+def room_for(visible: int, capacity: int) -> int:
+    """Positions to allocate: a quarter more than needed, so that growth costs amortised O(1) per token."""
+    return capacity if visible <= capacity else -(-max(visible * 5 // 4, 256) // 256) * 256

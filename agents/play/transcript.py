@@ -1,0 +1,90 @@
+"""Transcripts: finished episodes in a file of JSON Lines, one episode a line, each with the iteration it
+belongs to.
+
+A line is written whole or not at all; reading skips nothing silently. How episodes look on a screen is left
+to whoever shows them.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from agents.play.episode import Episode
+from agents.protocol import AgentError
+
+NAME = "transcripts.jsonl"
+"""The file's name in the folder of a run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One line of a transcript."""
+
+    iteration: int
+    """Rollout of the training run in which the episode ended, counted from 0."""
+    episode: Episode
+
+
+def append(path: Path, entries: Iterable[Entry]) -> None:
+    """Add lines to the file, which is made where it is missing. OSError (disk full) leaves it as it was."""
+    lines = [{"iteration": entry.iteration, "episode": entry.episode.to_json()} for entry in entries]
+    text = "".join(json.dumps(line, allow_nan=False, ensure_ascii=False) + "\n" for line in lines)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    try:
+        before = os.fstat(handle).st_size
+        try:
+            rest = memoryview(text.encode())
+            while rest:
+                rest = rest[os.write(handle, rest) :]
+        except OSError:
+            os.ftruncate(handle, before)
+            raise
+    finally:
+        os.close(handle)
+
+
+def read(path: Path) -> Iterator[Entry]:
+    """Every episode in the file; AgentError, naming the line, for one that is damaged."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                yield _entry(line, f"{path}, line {number}")
+    except FileNotFoundError:
+        raise AgentError(f"no transcript: {path} does not exist") from None
+    except UnicodeDecodeError as failure:
+        raise AgentError(f"{path} is damaged: not UTF-8 at byte {failure.start}") from None
+
+
+def choose(path: Path, *, iteration: int | None = None, episode: int | None = None) -> list[Entry]:
+    """The episodes of that iteration (the newest, where neither is given) and of that number, in order.
+
+    AgentError where there are none.
+    """
+    entries = sorted(read(path), key=lambda entry: (entry.iteration, entry.episode.index))
+    if not entries:
+        raise AgentError(f"{path} holds no episodes yet")
+    if iteration is None and episode is None:
+        iteration = entries[-1].iteration
+    found = [entry for entry in entries if iteration in (None, entry.iteration)]
+    found = [entry for entry in found if episode in (None, entry.episode.index)]
+    if not found:
+        last, most = entries[-1].iteration, max(entry.episode.index for entry in entries)
+        raise AgentError(f"{path} has no such episode: its iterations go up to {last}, its episodes up to {most}")
+    return found
+
+
+def _entry(line: str, where: str) -> Entry:
+    try:
+        data = json.loads(line)
+    except json.JSONDecodeError as failure:
+        raise AgentError(f"{where} is damaged: {failure.msg} at column {failure.colno}") from None
+    if not isinstance(data, dict) or set(data) != {"iteration", "episode"}:
+        raise AgentError(f"{where} is damaged: expected the fields iteration and episode")
+    if type(data["iteration"]) is not int or not line.endswith("\n"):
+        raise AgentError(f"{where} is damaged: expected a whole line with a whole number as its iteration")
+    try:
+        return Entry(iteration=data["iteration"], episode=Episode.from_json(data["episode"]))
+    except AgentError as failure:
+        raise AgentError(f"{where} is damaged: {failure}") from None

@@ -1,0 +1,96 @@
+"""A word-level tokenizer for small trunks: words, digits, punctuation marks and newlines are tokens.
+
+Text is lower-cased and spaces are dropped, so " Wedding" and "wedding" are the same token. A newline is a token,
+because it ends a command. The tokens of a text are those of its pieces, as long as no piece ends inside a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from agents.protocol import AgentError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+TOKEN = r"\n|[a-z]+|[0-9]|[^\sa-z0-9]"
+"""One token of lower-cased text; only white space is between tokens."""
+PAD, UNKNOWN, END = "[PAD]", "[UNK]", "[END]"
+MARKS = ("\n", *"0123456789", *"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
+"""Part of every open vocabulary."""
+
+
+def word_tokenizer(vocabulary: Sequence[str], *, specials: bool = True) -> PreTrainedTokenizerFast:
+    """Build a tokenizer whose ids are the words of `vocabulary`, in order of first appearance.
+
+    Text that looks like a special token is text: "[PAD]" is three tokens.
+
+    Args:
+        vocabulary: entries of one or several words ("We had a").
+        specials: True for an open vocabulary: it adds [PAD], [UNK] and [END] (ids 0, 1, 2), the newline, digits and
+            ASCII punctuation, and an unknown word is [UNK]. Otherwise an unknown word raises an Exception of
+            `tokenizers`.
+
+    Raises:
+        AgentError: the vocabulary is empty, or an entry has no word.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    words = dict.fromkeys((PAD, UNKNOWN, END, *MARKS) if specials else ())
+    for entry in vocabulary:
+        if not (new := split_words(entry)):
+            raise AgentError(f"each entry of a vocabulary needs a word, got {entry!r}")
+        words |= dict.fromkeys(new)
+    if not words:
+        raise AgentError("a word tokenizer needs at least one word; its vocabulary is empty")
+    roles = {"pad_token": PAD, "unk_token": UNKNOWN, "eos_token": END} if specials else {}
+    backend = _backend({word: index for index, word in enumerate(words)}, UNKNOWN if specials else None)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        split_special_tokens=True,
+        clean_up_tokenization_spaces=False,
+        **roles,
+    )
+
+
+@cache
+def textworld_vocabulary() -> tuple[str, ...]:
+    """All words that a TextWorld game of the five families can print, sorted, without newline and marks."""
+    text = (files("agents") / "data" / "textworld_words.txt").read_text(encoding="utf-8")
+    return tuple(line for line in text.splitlines() if not line.startswith("#"))
+
+
+def split_words(text: str) -> list[str]:
+    """The tokens of a text as strings, without a vocabulary: "It's 10" is it ' s 1 0."""
+    tokenizer = _splitter()
+    words = tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(text))
+    return [word for word, _ in words]
+
+
+@cache
+def _splitter() -> Tokenizer:
+    return _backend({"": 0}, None)
+
+
+def _backend(ids: dict[str, int], unknown: str | None) -> Tokenizer:
+    """A word-level tokenizer. `decode` writes "chef's half-bag 12", without spaces around newlines."""
+    from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
+    from tokenizers.models import WordLevel
+
+    model = WordLevel(ids) if unknown is None else WordLevel(ids, unk_token=unknown)
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(TOKEN), behavior="removed", invert=True)
+    tokenizer.decoder = decoders.Sequence(
+        [
+            decoders.WordPiece(prefix="##", cleanup=False),
+            decoders.Fuse(),
+            decoders.Replace(Regex(r" *\n *"), "\n"),
+            decoders.Replace(Regex(r"(?<=['-]) | (?=['-])|(?<=[0-9]) (?=[0-9])"), ""),
+        ]
+    )
+    return tokenizer

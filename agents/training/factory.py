@@ -1,0 +1,168 @@
+"""Builds a training run from its configuration: every component, in the order in which random numbers are drawn."""
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+import games
+from actde import Optimizer, make_optimizer
+from actde.errors import ConfigError
+from agents.config import ModelConfig, TrainConfig
+from agents.language_model.agent import LanguageModelAgent
+from agents.model.actor_critic import ActorCritic
+from agents.model.build import assemble
+from agents.play.metrics import strategies_of
+from agents.play.runner import EpisodeRunner
+from agents.protocol import AgentError
+from agents.storage.run_folder import INITIAL, RunFolder
+from agents.text.prompt import prompt_format
+from agents.training.dagger import DAggerAgent, Expert
+from agents.training.level_schedule import LevelSchedule
+from agents.training.memory_estimate import MemoryNeeds, available, check_memory
+from agents.training.trainer import Trainer
+from agents.training.updater import Updater, make_torch_optimizer
+from agents.training.warm_start import load_weights
+from games.game_hash import game_hash
+from games.specs import reject_reserved_seeds
+
+
+def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Trainer:
+    """The trainer of a new run in the folder `out`, or of the run there, from its newest checkpoint.
+
+    Raises:
+        ConfigError: a setting does not fit the optimizer.
+        GameError: the game is unknown or reserved for evaluation.
+        AgentError: the folder, the checkpoint of `init` or the memory does not suffice; nothing is written then.
+    """
+    optimizer = make_optimizer(config.run.optimizer, config.optimizer)
+    _check_goals(optimizer, config)
+    specs = games.resolve(config.run.game)
+    reject_reserved_seeds(specs)
+    schedule = LevelSchedule(specs, promote=config.budget.promote, episodes=config.budget.promote_episodes)
+    folder = RunFolder(out, config, resume=resume)
+    accelerator = Accelerator(log_with="tensorboard", project_dir=str(out))
+
+    torch.manual_seed(config.run.seed)
+    model_config = config.model if optimizer.trains_q else config.model.replace(q_heads=0)
+    model, tokenizer = assemble(model_config, vocabulary(specs))
+    model.to(accelerator.device)
+    notes, seen = _warm_start(config, folder, model, tokenizer, model_config)
+    reference = _reference(config, model)
+    _check_memory(config, model, accelerator)
+    if config.update.gradient_checkpointing:
+        model.enable_gradient_checkpointing()
+    torch_optimizer = make_torch_optimizer(model, config.update)
+
+    seed = process_seed(config.run.seed, accelerator)
+    agent = LanguageModelAgent(
+        model,
+        tokenizer,
+        name=config.run.optimizer,
+        prompt=prompt_format(config.rollout.prompt),
+        seed=seed,
+        mode=config.rollout.mode,
+        context=config.rollout.context,
+        gamma=config.optimizer.gamma,
+        record=True,
+    )
+    trainer = Trainer(
+        config=config,
+        model_config=model_config,
+        folder=folder,
+        accelerator=accelerator,
+        updater=Updater(model, torch_optimizer, optimizer, config.update, accelerator, reference),
+        tokenizer=tokenizer,
+        agent=agent,
+        dagger_agent=_dagger_agent(config, agent) if optimizer.labels == "expert" else None,
+        runner=_runner(config, schedule, seed, with_expert=optimizer.labels == "expert"),
+        schedule=schedule,
+        strategies=strategies_of(specs[0]),
+        trained_on=sorted({*seen, *map(game_hash, specs)}),
+        notes=notes,
+    )
+    trainer.start(resume=resume, initial_games=seen)
+    return trainer
+
+
+def _check_goals(optimizer: Optimizer, config: TrainConfig) -> None:
+    if optimizer.trains_q and not config.model.q_heads:
+        raise ConfigError(f"{config.run.optimizer} trains q: expected q_heads of 1 or 2, got 0")
+    expert_plays_all = optimizer.labels == "expert" and not config.imitation.model_plays
+    if expert_plays_all and (config.budget.promote or config.budget.stop_success):
+        raise AgentError(
+            "--promote and --stop-success count the model's wins, but the expert plays every turn; give --beta below 1"
+        )
+
+
+def _warm_start(
+    config: TrainConfig, folder: RunFolder, model: ActorCritic, tokenizer: object, model_config: ModelConfig
+) -> tuple[list[str], list[str]]:
+    """Load the weights of `init`, in a resumed run those that it kept of them.
+
+    Returns:
+        What the user should know, a line each; and the hashes of the games on which the weights were trained.
+    """
+    if not config.run.init:
+        return [], []
+    kept = folder.path / INITIAL
+    return load_weights(model, tokenizer, model_config, kept if kept.exists() else Path(config.run.init))
+
+
+def _reference(config: TrainConfig, model: ActorCritic) -> ActorCritic | None:
+    """A frozen copy of the initial policy for the KL; None if there is no KL, or if it is the disabled adapter."""
+    adapter_off = config.model.lora and not config.run.init
+    return frozen_copy(model) if config.optimizer.kl_coef > 0 and not adapter_off else None
+
+
+def frozen_copy(model: ActorCritic) -> ActorCritic:
+    """A copy of the model in evaluation mode; parameters that are not trained are shared with it."""
+    shared = {id(parameter): parameter for parameter in model.lm.parameters() if not parameter.requires_grad}
+    return copy.deepcopy(model, shared).eval().requires_grad_(False)
+
+
+def _check_memory(config: TrainConfig, model: ActorCritic, accelerator: Accelerator) -> None:
+    """Refuse a run whose streams do not fit into memory, before anything is played."""
+    context = min(config.rollout.context or model.context, model.context)
+    free = available(accelerator.device) // accelerator.num_processes
+    check_memory(MemoryNeeds.of(model, config.update), config, context=context, free=free)
+
+
+def _dagger_agent(config: TrainConfig, agent: LanguageModelAgent) -> DAggerAgent:
+    expert = Expert(prefer_policy=config.imitation.expert == "policy")
+    return DAggerAgent(agent, expert, greedy=config.imitation.greedy_share)
+
+
+def _runner(config: TrainConfig, schedule: LevelSchedule, seed: int, *, with_expert: bool) -> EpisodeRunner:
+    return EpisodeRunner(
+        schedule.in_play(),
+        seed=seed,
+        parallel=config.rollout.parallel,
+        max_turns=config.rollout.max_turns,
+        shaping=config.reward.shaping(),
+        infos=("policy_commands",) if with_expert and config.imitation.needs_policy else (),
+        group_size=config.rollout.group_size,
+    )
+
+
+def vocabulary(specs: Sequence[games.GameSpec]) -> tuple[str, ...] | None:
+    """All words of the games if each of them has a closed vocabulary, else None."""
+    words: dict[str, None] = {}
+    for spec in specs:
+        env = spec.make()
+        own = getattr(env.unwrapped, "vocabulary", None)
+        env.close()
+        if own is None:
+            return None
+        words.update(dict.fromkeys(own))
+    return tuple(words)
+
+
+def process_seed(seed: int, accelerator: Accelerator) -> int:
+    """The run's seed in the first process; a seed derived from it in every other one, so that they play other games."""
+    if accelerator.process_index == 0:
+        return seed
+    return int(np.random.SeedSequence([seed, accelerator.process_index]).generate_state(1)[0])

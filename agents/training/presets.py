@@ -1,0 +1,214 @@
+"""Presets: settings that suit a game, a trunk or an optimizer, and the order in which they apply.
+
+A run's configuration is a list of layers, each with an origin and values by field name. A later layer overrides an
+earlier one: defaults, game, trunk, optimizer, warm start, checkpoint of --init, then what the user asked for.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from actde.errors import ConfigError
+from actde.registry import optimizer_class
+from agents.config import FIELDS, TrainConfig, flatten, parse
+
+GIVEN = "given"
+"""The origin of what is typed on the command line or passed in Python."""
+
+
+class Layer(NamedTuple):
+    """Values of one origin, by field name."""
+
+    origin: str
+    """Where the values come from, as `--dry-run` shows it."""
+    values: Mapping[str, Any]
+
+
+GAMES: dict[str, dict[str, Any]] = {
+    # one state and one choice: nothing to discount; enough samples that every step contains every arm
+    "bandit": {"trunk": "pico", "gamma": 1.0, "episodes": 64, "parallel": 64, "lr": 1e-3, "iterations": 300},
+    # the settings of the public code behind the post's figures; 2,500 rollouts are its 10,000 steps
+    "ipd": {
+        "trunk": "pico",
+        "dropout": 0.1,
+        "rollout_dropout": True,
+        "gamma": 0.5,
+        "gae_lambda": 0.95,
+        "episodes": 64,
+        "parallel": 64,
+        "lr": 5e-4,
+        "weight_decay": 0.1,
+        "iterations": 2500,
+        "save_every": 100,
+    },
+    # tuned for PPO and the small trunk on one `simple` game (NOTES.md)
+    "textworld": {
+        "trunk": "small",
+        "gamma": 0.9,
+        "context": 1024,
+        "max_turns": 40,
+        "episodes": 16,
+        "parallel": 16,
+        "lr": 7e-4,
+        "epochs": 2,
+        "minibatches": 4,
+        "value_coef": 0.5,
+        "value_clip_range": None,  # returns are many points; v would need many rollouts at 0.2 each
+        "entropy_coef": 0.02,
+        "iterations": 100,
+    },
+}
+"""By kind of game."""
+
+TRUNKS: dict[str, dict[str, Any]] = {
+    "smollm2": {
+        "lora": 16,
+        "dtype": "bfloat16",
+        "context": 2048,
+        "lr": 1e-4,
+        "value_lr": 1e-3,
+        "q_lr": 1e-3,
+        "micro_batch_tokens": 2048,
+        "episodes": 8,
+        "parallel": 8,
+    },
+}
+"""By trunk."""
+
+OPTIMIZERS: dict[str, dict[str, Any]] = {
+    # one pass over what the expert played: many small steps, and walkthroughs of any length
+    "imitation": {
+        "episodes": 4,
+        "parallel": 4,
+        "max_turns": None,
+        "epochs": 1,
+        "minibatches": 1,
+        "entropy_coef": 0.0,
+    },
+    "rejection": {"group_size": 8, "entropy_coef": 0.0},
+}
+"""By optimizer, for text adventures."""
+
+# The losses of the heads must not disturb imitation (NOTES.md). The heads are detached. AdamW's step size does not
+# depend on the weights of their losses, but the gradient norm that is clipped does, so these weights are small.
+_SEPARATE = {"detach_value": True, "detach_q": True, "value_coef": 0.01, "q_coef": 0.01}
+IMITATION: dict[str, dict[str, Any]] = {
+    "small": {"lr": 1e-3, "value_lr": 1e-2, "q_lr": 1e-2, **_SEPARATE},
+    "smollm2": {"lr": 3e-4, **_SEPARATE},
+}
+"""By trunk, for imitation of text adventures."""
+
+WARM_START: dict[str, dict[str, Any]] = {
+    # The value heads were fitted to the expert. They are trained alone first, so that the policy is not updated from a
+    # wrong baseline. With one epoch and a large epsilon, steps shrink with the errors (NOTES.md).
+    "small": {
+        "lr": 1e-3,
+        "adam_eps": 1e-3,
+        "value_lr": 1e-3,
+        "q_lr": 1e-4,
+        "value_coef": 0.1,
+        "detach_q": True,
+        "entropy_coef": 0.0,
+        "epochs": 1,
+        "critic_warmup": 4,
+        "advantage": "return",
+    },
+    "smollm2": {
+        "lr": 2e-3,  # epsilon exceeds the adapter's gradients, so steps are small
+        "adam_eps": 1e-3,
+        "value_lr": 3e-4,
+        "q_lr": 3e-4,
+        **_SEPARATE,
+        "entropy_coef": 0.0,
+        "epochs": 1,
+        "minibatches": 1,
+        "critic_warmup": 8,
+        "advantage": "return",
+    },
+}
+"""By trunk, for reinforcement learning that starts from --init, in text adventures."""
+
+WARM_IMITATION: dict[str, Any] = {"lr": 1e-4}
+"""For imitation that starts from --init; the learning rate of an untrained model would destroy what it knows."""
+
+
+def resolve(explicit: Mapping[str, Any]) -> TrainConfig:
+    """The configuration of a run from the settings that were asked for, by field name.
+
+    Raises:
+        ConfigError: an unknown name or a bad value.
+        AgentError: the checkpoint of `init` is missing or damaged.
+    """
+    return from_layers(layers(Layer(GIVEN, explicit)))
+
+
+def from_layers(layers: list[Layer]) -> TrainConfig:
+    """The configuration that all layers make; an error about a value names the file that it comes from."""
+    try:
+        return TrainConfig.from_flat(merged(layers))
+    except ConfigError as error:
+        origin = origins(layers).get(error.setting or "", GIVEN)
+        raise error if origin == GIVEN else ConfigError(f"{origin}: {error}") from None
+
+
+def read_toml(path: Path) -> Layer:
+    """The settings of a TOML file; "none" stands for None, which TOML lacks.
+
+    Raises:
+        ConfigError: the file cannot be read, or names a group or a setting that does not exist.
+    """
+    try:
+        values = flatten(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    words = {name: parse(name, value) for name, value in values.items() if isinstance(value, str)}
+    return Layer(str(path), values | words)
+
+
+def merged(layers: list[Layer]) -> dict[str, Any]:
+    """The value of every setting by field name: that of the last layer which has one."""
+    return {name: value for layer in layers for name, value in layer.values.items()}
+
+
+def origins(layers: list[Layer]) -> dict[str, str]:
+    """The origin of every setting's value, by field name."""
+    return {name: layer.origin for layer in layers for name in layer.values}
+
+
+def layers(*explicit: Layer) -> list[Layer]:
+    """All layers of a run, the weakest first; `explicit` are those of the user."""
+    asked = {name: field.default for name, field in FIELDS.items()} | merged(list(explicit))
+    game, optimizer, init = _game_kind(asked["game"]), asked["optimizer"], asked["init"]
+    named = any("trunk" in layer.values for layer in explicit)
+    checkpoint = Layer(f"checkpoint {init}", _settings_of_checkpoint(init) if init and not named else {})
+    trunk = asked["trunk"] if named else checkpoint.values.get("trunk", GAMES[game]["trunk"])
+    result = [
+        Layer("default", {name: field.default for name, field in FIELDS.items()}),
+        Layer(f"preset of {game}", GAMES[game]),
+        Layer(f"preset of {trunk}", TRUNKS.get(trunk, {})),
+    ]
+    if game == "textworld":
+        cloned = IMITATION.get(trunk, {}) if optimizer == "imitation" else {}
+        result.append(Layer(f"preset of {optimizer}", OPTIMIZERS.get(optimizer, {}) | cloned))
+        if init:
+            imitates = optimizer_class(optimizer).labels != "none"
+            result.append(Layer("preset of --init", WARM_IMITATION if imitates else WARM_START.get(trunk, {})))
+    return [*result, checkpoint, *explicit]
+
+
+def _game_kind(game: str) -> str:
+    """The key in `GAMES`. Only a mixture of games is resolved, because importing Gymnasium takes 0.2 s."""
+    kind: str = game.partition("?")[0]
+    if " + " in game:
+        import games
+
+        kind = games.resolve(game)[0].kind
+    return kind if kind in GAMES else "textworld"
+
+
+def _settings_of_checkpoint(folder: str) -> dict[str, Any]:
+    """The model's settings and the prompt of the checkpoint that a run starts from."""
+    from agents.training.warm_start import settings_of_checkpoint
+
+    return settings_of_checkpoint(Path(folder))

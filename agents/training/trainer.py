@@ -1,0 +1,249 @@
+"""The training loop: play a rollout, learn from it, record it, repeat.
+
+One iteration is `episodes` episodes and `epochs` passes over them. `Trainer.run` is a generator of metrics: the caller
+shows progress, and stops the run by no longer iterating.
+"""
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+from agents.config import ModelConfig, TrainConfig
+from agents.language_model.agent import LanguageModelAgent
+from agents.language_model.token_stream import Segment
+from agents.play import transcript
+from agents.play.episode import Episode, Step
+from agents.play.metrics import Metrics, StrategyShares, episode_metrics
+from agents.play.runner import EpisodeRunner
+from agents.protocol import AgentError
+from agents.storage.checkpoint import (
+    STATE,
+    TRAINING,
+    WEIGHTS,
+    checkpoints,
+    load_tensors,
+    read_json,
+    read_tensors,
+    save_agent,
+    verify,
+)
+from agents.storage.run_folder import INITIAL, RunFolder
+from agents.training.dagger import DAggerAgent, labelled_best
+from agents.training.level_schedule import LevelSchedule
+from agents.training.rollout_batch import RolloutBatch
+from agents.training.updater import Updater, load_torch_optimizer, set_learning_rates, torch_optimizer_tensors
+
+RECENT = 100
+"""Episodes over which `recent_success` is counted."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Trainer:
+    """A training run, built by `make_trainer` (`agents/training/factory.py`). Iterate over `run()`."""
+
+    config: TrainConfig
+    model_config: ModelConfig
+    """The model as it was built: without Q heads if the optimizer trains no q."""
+    folder: RunFolder
+    accelerator: Accelerator
+    updater: Updater
+    tokenizer: Any
+    agent: LanguageModelAgent
+    dagger_agent: DAggerAgent | None
+    """The agent with an expert beside it, for optimizers that imitate the expert."""
+    runner: EpisodeRunner
+    schedule: LevelSchedule
+    strategies: Sequence[str]
+    """Names of the game's strategies, whose shares are metrics."""
+    trained_on: list[str]
+    """Hashes of all games of this run and of the run that it started from."""
+    notes: list[str]
+    """What the user should know about the start of the run, a line each."""
+    stopping: bool = False
+    """Set it to stop after the current iteration, with a checkpoint."""
+    iteration: int = 0
+    env_steps: int = 0
+    seconds: float = 0.0
+    recent: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT))
+    """Whether each of the last episodes was won."""
+
+    def start(self, *, resume: bool, initial_games: Sequence[str]) -> None:
+        """Load the newest checkpoint of a resumed run; create the folder; save the initial policy once."""
+        if resume:
+            self._resume()
+        self.accelerator.wait_for_everyone()  # every process has checked the folder
+        if self.accelerator.is_main_process:
+            self.folder.begin()
+            initial = self.folder.path / INITIAL
+            if not initial.exists():
+                self._save_agent(initial, trained_on=list(initial_games))
+        self.accelerator.init_trackers("tensorboard")
+
+    def run(self) -> Iterator[Metrics]:
+        """Yield the metrics of each iteration until the budget is spent, and save checkpoints."""
+        try:
+            while not (self.finished or self.stopping):
+                metrics = self.iterate()
+                if self.iteration % self.config.budget.save_every == 0 or self.finished or self.stopping:
+                    self.save()
+                yield metrics
+            if self.iteration and not self.folder.checkpoint(self.iteration).exists():
+                self.save()  # `stopping` was set after the yield
+        finally:
+            try:
+                self.runner.close()
+                self.accelerator.end_training()
+            finally:
+                self.folder.release()
+
+    @property
+    def finished(self) -> bool:
+        """True once the budget is spent or `stop_success` is reached."""
+        budget = self.config.budget
+        if self.iteration >= budget.iterations:
+            return True
+        if budget.env_steps is not None and self.env_steps >= budget.env_steps:
+            return True
+        if budget.minutes is not None and self.seconds >= 60 * budget.minutes:
+            return True
+        full = len(self.recent) == RECENT and self.schedule.at_the_top
+        return full and budget.stop_success is not None and sum(self.recent) / RECENT >= budget.stop_success
+
+    def iterate(self) -> Metrics:
+        """Play one rollout and learn from it."""
+        begin = time.perf_counter()
+        episodes, segments, play_metrics = self._play()
+        played = time.perf_counter()
+        rollout, measures, advantages = self._learn(segments)
+        learned = time.perf_counter()
+        episodes = _with_advantages(episodes, rollout.by_turn(advantages))
+        steps = sum(len(episode.steps) for episode in episodes)
+        tokens = sum(len(segment.tokens) for segment in segments)
+        self.env_steps += steps
+        self.recent.extend(episode.won for episode in episodes)
+        self.seconds += learned - begin
+        metrics = {
+            "iteration": self.iteration,
+            "episodes": self.runner.next_episode,
+            "env_steps": self.env_steps,
+            "seconds": self.seconds,
+            **play_metrics,
+            "recent_success": sum(self.recent) / len(self.recent),
+            **measures,
+            "rollout_seconds": played - begin,
+            "update_seconds": learned - played,
+            "steps_per_second": steps / (learned - begin),
+            "tokens_per_second": tokens / (learned - begin),
+        }
+        self.iteration += 1
+        if self.accelerator.is_main_process:
+            self._record(metrics, episodes)
+        return metrics
+
+    def _play(self) -> tuple[list[Episode], list[Segment], Metrics]:
+        """The episodes of a rollout in order, the segments that hold their choices, and what they measure."""
+        config, shares = self.config, StrategyShares(self.strategies)
+        self.updater.model.train(config.rollout.rollout_dropout)
+        self.runner.specs = self.schedule.in_play()
+        if self.dagger_agent:
+            self.dagger_agent.beta = config.imitation.beta * config.imitation.beta_decay**self.iteration
+        player = self.dagger_agent or self.agent
+        played = self.runner.play(player, config.rollout.episodes, on_step=shares.count)
+        episodes = sorted(played, key=lambda episode: episode.index)
+        segments, label_metrics = self._labelled(self.agent.take_segments(), episodes)
+        if not segments:
+            raise AgentError(f"{config.run.game} offers no choice: every turn has one admissible command")
+        metrics = episode_metrics(episodes, config.reward.bonus_command) | self.schedule.count(episodes)
+        return episodes, segments, metrics | label_metrics | shares.metrics()
+
+    def _labelled(self, segments: list[Segment], episodes: Sequence[Episode]) -> tuple[list[Segment], Metrics]:
+        """The segments, with labels for optimizers that imitate, and the metrics of the labels."""
+        if self.updater.optimizer.labels == "best":
+            top_fraction, gamma = self.config.imitation.top_fraction, self.config.optimizer.gamma
+            return labelled_best(segments, episodes, top_fraction=top_fraction, gamma=gamma)
+        if self.dagger_agent:
+            return segments, {"beta": self.dagger_agent.beta, **self.dagger_agent.take_metrics()}
+        return segments, {}
+
+    def _learn(self, segments: list[Segment]) -> tuple[RolloutBatch, Metrics, torch.Tensor]:
+        """The batch of a rollout, the measures of the update, and the advantages [B, T]."""
+        rollout = RolloutBatch(segments, credit=self.config.rollout.credit, device=self.accelerator.device)
+        self.updater.model.train()
+        iterations = self.config.budget.iterations
+        set_learning_rates(self.updater.torch_optimizer, self.config.update, self.iteration, iterations)
+        rng = np.random.default_rng([self.config.run.seed, 1, self.iteration])
+        measures, targets = self.updater.learn(rollout, rng)
+        return rollout, measures, targets.advantages
+
+    def _record(self, metrics: Metrics, episodes: Sequence[Episode]) -> None:
+        iteration = self.iteration - 1
+        entries = [transcript.Entry(iteration=iteration, episode=episode) for episode in episodes]
+        transcript.append(self.folder.path / transcript.NAME, entries)
+        self.folder.log(metrics)
+        self.accelerator.log({name: value for name, value in metrics.items() if name != "iteration"}, step=iteration)
+
+    def save(self) -> None:
+        """Write a checkpoint after the current iteration, whole or not at all."""
+        if not self.accelerator.is_main_process:
+            return
+        tensors = torch_optimizer_tensors(self.updater.torch_optimizer) | {"torch_rng": torch.get_rng_state()}
+        state = {
+            "iteration": self.iteration,
+            "env_steps": self.env_steps,
+            "seconds": self.seconds,
+            "next_episode": self.runner.next_episode,
+            "continuations": self.runner.continuations,
+            "recent": list(self.recent),
+            "level_schedule": self.schedule.state_dict(),
+            "optimizer": self.updater.optimizer.state_dict(),
+        }
+        folder = self.folder.checkpoint(self.iteration)
+        self._save_agent(folder, trained_on=self.trained_on, training=tensors, state=state)
+        self.folder.prune()
+
+    def _save_agent(self, folder: Any, *, trained_on: list[str], **training: Any) -> None:
+        description = {
+            "name": self.config.run.optimizer,
+            "prompt": self.agent.prompt.name,
+            "mode": self.agent.mode,
+            "context": self.agent.context,
+            "made_by": self.config.model_dump(),
+            "trained_on": trained_on,
+        }
+        save_agent(folder, self.updater.model, self.tokenizer, self.model_config, description, **training)
+
+    def _resume(self) -> None:
+        if self.accelerator.is_main_process:
+            self.folder.claim()
+        found = checkpoints(self.folder.path)
+        if found:
+            self._load(found[-1])
+        if self.accelerator.is_main_process:
+            self.folder.forget_after(self.iteration)
+
+    def _load(self, folder: Any) -> None:
+        verify(folder)
+        state, tensors = read_json(folder / STATE), read_tensors(folder / TRAINING)
+        load_tensors(self.updater.model, read_tensors(folder / WEIGHTS), folder)
+        torch.set_rng_state(tensors.pop("torch_rng"))
+        load_torch_optimizer(self.updater.torch_optimizer, tensors)
+        self.iteration, self.env_steps, self.seconds = state["iteration"], state["env_steps"], state["seconds"]
+        self.runner.next_episode, self.runner.continuations = state["next_episode"], state["continuations"]
+        self.recent.extend(state["recent"])
+        self.schedule.load_state_dict(state["level_schedule"])
+        self.updater.optimizer.load_state_dict(state["optimizer"])
+
+
+def _with_advantages(episodes: Sequence[Episode], advantages: dict[tuple[int, int], float]) -> list[Episode]:
+    """The episodes with the advantage of every command, given by (episode, turn)."""
+
+    def marked(episode: Episode, turn: int, step: Step) -> Step:
+        return replace(step, advantage=advantages.get((episode.index, turn)))
+
+    return [replace(e, steps=tuple(marked(e, turn, step) for turn, step in enumerate(e.steps))) for e in episodes]

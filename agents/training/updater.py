@@ -1,0 +1,245 @@
+"""The update: E passes over a rollout, each a few gradient steps, each over micro-batches that fit in memory.
+
+The gradient of a step is the same whatever the size of its micro-batches: every loss is a sum over choices
+divided by the number of choices of the whole step, over all processes. Leaves out where the rollout comes
+from (train.py) and what the loss is (`actde`).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from actde import Batch, Optimizer, Targets
+from agents.config import UpdateConfig
+from agents.model.actor_critic import ActorCritic, HeadOutputs
+from agents.model.tree_decoder import group_by_length, pass_overhead
+from agents.training.auxiliary_loss import LMSample
+from agents.training.rollout_batch import MicroBatch, RolloutBatch
+
+
+def parameter_groups(model: ActorCritic, config: UpdateConfig) -> list[dict[str, Any]]:
+    """Groups of parameters: policy (trunk, adapter, lm_head), value head and Q heads, each with its learning rate.
+
+    Weight decay acts on the matrices of linear layers only, not on embeddings, norms and biases.
+    """
+    rates = {"policy": config.lr, "value": config.value_lr, "q": config.q_lr}
+    decayed = {id(module.weight) for module in model.modules() if _is_linear(module)}
+    embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            part = "value" if name.startswith("heads.value") else "q" if name.startswith("heads.q") else "policy"
+            decay = id(parameter) in decayed - embeddings
+            groups.setdefault((part, decay), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": (rate := config.lr if rates[part] is None else rates[part]),
+            "full_lr": rate,
+            "weight_decay": config.weight_decay if decay else 0.0,
+            "name": part,
+        }
+        for (part, decay), parameters in groups.items()
+    ]
+
+
+def make_torch_optimizer(model: ActorCritic, config: UpdateConfig) -> torch.optim.Optimizer:
+    """AdamW or plain stochastic gradient descent, with a learning rate for each of `parameter_groups`."""
+    groups = parameter_groups(model, config)
+    if config.torch_optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr)
+    return torch.optim.AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.adam_eps)
+
+
+def set_learning_rates(
+    torch_optimizer: torch.optim.Optimizer, config: UpdateConfig, iteration: int, iterations: int
+) -> None:
+    """Set the learning rates of an iteration, counted from 0, of a run of `iterations`.
+
+    The policy's rate is 0 during the critic's warm-up: heads that were fitted to another policy are trained alone
+    first, and AdamW's moments fill. The linear schedule reaches 0 after the last iteration.
+    """
+    left = 1.0 if config.lr_schedule == "constant" else max(0.0, 1 - iteration / iterations)
+    for group in torch_optimizer.param_groups:
+        frozen = group["name"] == "policy" and iteration < config.critic_warmup
+        group["lr"] = 0.0 if frozen else left * group["full_lr"]
+
+
+def torch_optimizer_tensors(torch_optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """AdamW's moments and step counts, by number of parameter: "torch_optimizer.7.exp_avg"; nothing for SGD."""
+    state = torch_optimizer.state_dict()["state"]
+    return {f"torch_optimizer.{index}.{name}": x for index, moments in state.items() for name, x in moments.items()}
+
+
+def load_torch_optimizer(torch_optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Restore the tensors of `torch_optimizer_tensors`."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        _, index, name = key.split(".")
+        state.setdefault(int(index), {})[name] = tensor
+    torch_optimizer.load_state_dict({"state": state, "param_groups": torch_optimizer.state_dict()["param_groups"]})
+
+
+def _is_linear(module: nn.Module) -> bool:
+    from transformers.pytorch_utils import Conv1D
+
+    return isinstance(module, nn.Linear | Conv1D)
+
+
+def micro_batches(rollout: RolloutBatch, rows: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Split rows into groups of similar length with at most `budget` tokens each, padding included."""
+    lengths, overhead = [len(rollout.segments[row].tokens) for row in rows], pass_overhead(rollout.device)
+    for group in group_by_length(lengths, overhead=overhead, budget=budget):
+        yield [rows[index] for index in group]
+
+
+class Updater:
+    """Takes gradient steps on a model for one optimizer of `actde`.
+
+    Args:
+        model: the network, on the accelerator's device. It is not wrapped for several processes: gradients are
+            added up here, so that every choice of every process weighs the same.
+        torch_optimizer: takes the gradient steps.
+        optimizer: computes the loss.
+        config: epochs, minibatches and the limits of a step.
+        accelerator: `accelerate.Accelerator`.
+        reference: frozen copy of the first policy, for a KL to it; None: the model with its adapter switched off.
+    """
+
+    def __init__(
+        self,
+        model: ActorCritic,
+        torch_optimizer: torch.optim.Optimizer,
+        optimizer: Optimizer,
+        config: UpdateConfig,
+        accelerator: Any,
+        reference: ActorCritic | None = None,
+    ) -> None:
+        self.model, self.torch_optimizer, self.optimizer = model, torch_optimizer, optimizer
+        self.config, self.accelerator, self.reference = config, accelerator, reference
+
+    def all_reduce(self, tensor: Tensor) -> Tensor:
+        """Sum over processes."""
+        reduced: Tensor = self.accelerator.reduce(tensor, reduction="sum")
+        return reduced
+
+    def learn(self, rollout: RolloutBatch, rng: np.random.Generator) -> tuple[dict[str, float], Targets]:
+        """Targets once, then all gradient steps; returns the measures and the targets."""
+        if self.wants_reference:
+            rollout.ref_logprobs = self._reference_logprobs(rollout)
+        batch = rollout.batch(with_q=self.optimizer.trains_q)
+        with torch.no_grad():
+            targets = self.optimizer.targets(batch, all_reduce=self.all_reduce)
+            summary = self.optimizer.summary(batch, targets, all_reduce=self.all_reduce)
+        totals: dict[str, Tensor] = {}
+        for rows in self._steps(len(rollout), rng):
+            sample = LMSample.draw(rollout, rows, self.config.lm_loss_tokens, rng) if self.config.lm_loss_coef else None
+            self._step(rollout, batch, targets, rows, totals, sample)
+        measures = self._means(totals) | {name: float(value) for name, value in summary.items()}
+        self.optimizer.after_update(measures.get("kl_ref", 0.0))
+        return measures, targets
+
+    @property
+    def wants_reference(self) -> bool:
+        """True where a KL to the reference policy is used or measured."""
+        return self.optimizer.config.kl_coef > 0
+
+    def _steps(self, segments: int, rng: np.random.Generator) -> Iterator[list[int]]:
+        """The rows of every gradient step: all of them, or a random share of each epoch.
+
+        All processes take the same number of steps, however many segments each of them has.
+        """
+        steps = min(self.config.minibatches, segments)
+        if self.accelerator.num_processes > 1:
+            steps = int(self.accelerator.gather(torch.tensor([steps], device=self.model.device)).min())
+        for _ in range(self.config.epochs):
+            order = rng.permutation(segments) if steps > 1 else np.arange(segments)
+            for rows in np.array_split(order, steps):
+                yield rows.tolist()
+
+    def _step(
+        self,
+        rollout: RolloutBatch,
+        batch: Batch,
+        targets: Targets,
+        rows: list[int],
+        totals: dict[str, Tensor],
+        sample: LMSample | None,
+    ) -> None:
+        index = torch.tensor(rows, device=batch.mask.device)
+        count = self.all_reduce(batch.mask[index].sum().float())
+        predicted = count
+        if sample is not None:
+            predicted = self.all_reduce(torch.tensor(float(len(sample)), device=index.device)).clamp(min=1)
+        for micro in micro_batches(rollout, rows, self.config.micro_batch_tokens):
+            part, index = rollout.micro_batch(micro), torch.tensor(micro, device=batch.mask.device)
+            states = self.model.hidden_states(part.tokens, use_cache=False)
+            heads = self.model.evaluate_choices(states, part.choices)
+            outputs = part.outputs(heads, self._kl(rollout, part, heads))
+            loss, measures = self.optimizer.loss(batch[index], targets[index], outputs, count=count)
+            if sample is not None:
+                lm_loss = sample.loss(self.model, states, part.tokens, micro) / predicted
+                loss = loss + self.config.lm_loss_coef * lm_loss
+                totals["lm_loss"] = totals.get("lm_loss", torch.zeros_like(count)) + lm_loss.detach() * count
+            self.accelerator.backward(loss)
+            choices = measures["choices"].float()
+            for name, value in measures.items():
+                weighted = choices if name == "choices" else value * choices
+                totals[name] = totals.get(name, torch.zeros_like(choices)) + weighted
+        self._sum_gradients()
+        norm = torch.nn.utils.clip_grad_norm_(self._trained(), self.config.max_grad_norm)
+        totals["grad_norm"] = totals.get("grad_norm", torch.zeros_like(count)) + norm * count
+        self.torch_optimizer.step()
+        self.torch_optimizer.zero_grad(set_to_none=True)
+        self.model.heads.sync_targets(self.config.target_rate)
+
+    def _trained(self) -> list[nn.Parameter]:
+        return [parameter for group in self.torch_optimizer.param_groups for parameter in group["params"]]
+
+    def _sum_gradients(self) -> None:
+        """Add up the gradients of all processes; losses are already divided by the choices of all."""
+        if self.accelerator.num_processes > 1:
+            for parameter in self._trained():
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+                parameter.grad = self.all_reduce(parameter.grad)
+
+    def _means(self, totals: dict[str, Tensor]) -> dict[str, float]:
+        norm = totals.pop("grad_norm")
+        summed = {name: self.all_reduce(total) for name, total in totals.items()}
+        choices = summed.pop("choices")
+        return {name: float(total / choices) for name, total in summed.items()} | {"grad_norm": float(norm / choices)}
+
+    # -- the reference policy ---------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def _reference_logprobs(self, rollout: RolloutBatch) -> Tensor:
+        """[N, K] log-probabilities of all alternatives under the reference: one forward pass more."""
+        reference, found = self.reference or self.model, []
+        for micro in micro_batches(rollout, range(len(rollout)), self.config.micro_batch_tokens):
+            part = rollout.micro_batch(micro)
+            training = reference.training
+            reference.eval()
+            with self.model.without_adapter() if self.reference is None else nullcontext():
+                heads = reference(part.tokens, part.choices)
+            reference.train(training)
+            found.append((part.choice_index, heads.logprobs))
+        index, logprobs = (torch.cat(pieces) for pieces in zip(*found, strict=True))
+        return logprobs[index.argsort()]
+
+    def _kl(self, rollout: RolloutBatch, part: MicroBatch, heads: HeadOutputs) -> Tensor | None:
+        """[N] KL(pi || reference), nats: exact over the alternatives; over a whole vocabulary its estimate
+
+        exp(r) - r - 1,   r = log pi_ref - log pi    (Schulman's k3, at the chosen token).
+        """
+        if rollout.ref_logprobs is None:
+            return None
+        reference = rollout.ref_logprobs[part.choice_index]
+        difference = torch.where(reference == -torch.inf, 0.0, heads.logprobs - reference)
+        if part.choices.whole_vocabulary:
+            return ((-difference).exp() + difference - 1).squeeze(1)
+        return (heads.logprobs.exp() * difference).sum(-1)

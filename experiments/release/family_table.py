@@ -1,0 +1,189 @@
+"""What families and levels are, measured: `python -m experiments.release.family_table --out docs/families.md`.
+
+Makes games of each level by seeds 0, 1, 2, ..., compiles and crawls the first of them, and writes a document and,
+beside it, the `.json` that it follows from. Levels that are in the `.json` already are not measured again.
+"""
+
+import argparse
+import json
+import shlex
+import statistics
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import as_completed
+from pathlib import Path
+from typing import Any
+
+from experiments.tables import table
+from games.errors import GameError
+from games.files import atomic_write
+from games.parameters import format_settings
+from games.textworld.generation.families import FAMILIES
+from games.textworld.generation.make_game import canonical_hash, make_game, write_game
+from games.textworld.transitions.crawl import crawl
+from games.textworld.transitions.graph import TransitionGraph
+from games.worker_pool import WorkerPool
+
+SAMPLED = {
+    "coin": (1, 2, 3, 5, 10, 20, 50, 100, 101, 110, 150, 201, 220, 233),
+    "treasure": (1, 3, 5, 8, 10, 11, 13, 15, 18, 20, 21, 23, 25, 28, 30),
+}
+"""The levels that are measured, of families with many."""
+SLOW = {("coin", 50), ("treasure", 20), ("quest", 9)}
+"""From these levels on a fifth of the seeds must do: a game takes seconds."""
+STATES = 300
+"""A game with more states than this is not crawled to its end."""
+MEASURES = {
+    "rooms": "rooms",
+    "doors": "doors",
+    "things": "things",
+    "steps": "steps of the walkthrough",
+    "points": "points",
+    "commands": "admissible commands at the start",
+}
+HEADS = ["level", "settings", *MEASURES.values(), "states", "candidates", "different", "duplicates", "impossible"]
+
+
+def levels_of(name: str) -> tuple[int, ...]:
+    """The levels that are measured: all of them, or the sampled ones."""
+    return SAMPLED.get(name, tuple(range(1, FAMILIES[name].levels + 1)))
+
+
+def measure(name: str, level: int, candidates: int) -> dict[str, Any]:
+    """The games of one level by seeds 0 up to `candidates`: what they are, and how many are different."""
+    if any(name == family and level >= slow for family, slow in SLOW):
+        candidates = max(candidates // 5, 2)
+    found: dict[str, list[int]] = {key: [] for key in MEASURES}
+    hashes: set[str] = set()
+    impossible = 0
+    for seed in range(candidates):
+        try:
+            game = make_game(name, {"level": level, "seed": seed})
+        except GameError:
+            impossible += 1
+            continue
+        hashes.add(canonical_hash(game))
+        for key, value in _measured(game).items():
+            found[key].append(value)
+    shown = {key: [min(x), int(statistics.median_low(x)), max(x)] for key, x in found.items() if x}
+    return {"family": name, "level": level, "settings": FAMILIES[name].preset(level), "candidates": candidates,
+            "impossible": impossible, "different": len(hashes), "found": shown}  # fmt: skip
+
+
+def states(name: str, level: int, candidates: int) -> int | None:
+    """How many states the first of these games has; None where they are more than STATES."""
+    for seed in range(candidates):
+        try:
+            return _states(make_game(name, {"level": level, "seed": seed}))
+        except GameError:
+            continue
+    return None
+
+
+def _states(game: Any) -> int | None:
+    with tempfile.TemporaryDirectory() as folder:
+        story = Path(folder) / "tw-game.z8"
+        write_game(game, story)
+        graph = TransitionGraph(story, ())
+        graph.acquire()
+        try:
+            found = crawl(graph, STATES)
+        finally:
+            graph.release()
+    return found.states if found.complete else None
+
+
+def _measured(game: Any) -> dict[str, int]:
+    from textworld.generator.game import GameProgression
+    from textworld.generator.inform7 import Inform7Game
+
+    kinds = [info.type for info in game.infos.values() if info.name and info.type not in ("P", "I")]
+    actions = GameProgression(game, track_quests=False).valid_actions
+    return {
+        "rooms": kinds.count("r"),
+        "doors": kinds.count("d"),
+        "things": len(kinds) - kinds.count("r") - kinds.count("d"),
+        "steps": len(game.metadata["walkthrough"]),
+        "points": int(game.max_score),
+        "commands": len(set(Inform7Game(game).gen_commands_from_actions(actions))),
+    }
+
+
+def markdown(results: Mapping[str, Any]) -> str:
+    """The document that follows from the results."""
+    lines = [
+        "# Families and levels",
+        "",
+        "A number alone is the same in all games measured; *a (b to c)* is the median and the range. A candidate is a",
+        "seed, and *different* counts the canonical hashes (facts, names, quests) of a level's candidates. The others",
+        "are duplicates, which `generate` passes over, or impossible: TextWorld finds no such game. *States* are those",
+        "of one game, the first of its level, found by giving every admissible command in every one of them",
+        f"(`generate --crawl`); where they are more than {STATES:,} the search was stopped.",
+        "",
+        f"Made by `{results['command']}`.",
+    ]
+    for name, family in FAMILIES.items():
+        rows = [row for row in results["rows"] if row["family"] == name]
+        lines += [
+            "",
+            f"## {name}",
+            "",
+            family.description,
+            "",
+            f"Levels 1 to {family.levels}, settings beside `level` and `seed`:",
+        ]
+        lines += ["", *(f"* `{setting.name}`: {setting.help}" for setting in family.own_parameters), ""]
+        lines.append(table(HEADS, map(_cells, rows)))
+    return "\n".join([*lines, ""])
+
+
+def _cells(row: Mapping[str, Any]) -> list[object]:
+    duplicates = row["candidates"] - row["impossible"] - row["different"]
+    settings = format_settings(FAMILIES[row["family"]].own_parameters, row["settings"])
+    states = f"over {STATES:,}" if row["states"] is None else f"{row['states']:,}"
+    spreads = [_spread(row["found"].get(key)) for key in MEASURES]
+    counts = [row["candidates"], row["different"], duplicates, row["impossible"]]
+    return [row["level"], f"`{settings}`", *spreads, states, *counts]
+
+
+def _spread(found: Sequence[int] | None) -> str:
+    if found is None:
+        return ""
+    low, middle, high = found
+    return str(middle) if low == high else f"{middle} ({low} to {high})"
+
+
+def main() -> None:
+    """Measure, and write the document."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--out", type=Path, required=True, help="the document, NAME.md")
+    parser.add_argument("--candidates", type=int, default=30, help="seeds of each level")
+    parser.add_argument("--workers", type=int, default=2)
+    given = parser.parse_args()
+    out = shlex.quote(str(given.out))
+    command = f"python -m experiments.release.family_table --out {out} --candidates {given.candidates}"
+    path = given.out.with_suffix(".json")
+    before: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"command": command, "rows": []}
+    if before["command"] != command:
+        sys.exit(f"{path}: was made by {before['command']!r}; choose another file")
+    done = {(row["family"], row["level"]): row for row in before["rows"]}
+    places = [(name, level) for name in FAMILIES for level in levels_of(name)]
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    with WorkerPool(given.workers) as pool:
+        jobs = [pool.submit(_measure, *place, given.candidates) for place in places if place not in done]
+        for job in as_completed(jobs):
+            row = job.result()
+            done[row["family"], row["level"]] = row
+            results = {"command": command, "rows": [done[place] for place in places if place in done]}
+            atomic_write(path, json.dumps(results, indent=1) + "\n")
+            sys.stderr.write(f"{len(done)} of {len(places)}: {row['family']}, level {row['level']}\n")
+    atomic_write(given.out, markdown(json.loads(path.read_text())))
+
+
+def _measure(name: str, level: int, candidates: int) -> dict[str, Any]:
+    return {**measure(name, level, candidates), "states": states(name, level, candidates)}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""The cache folder, file locks, atomic writes and hashes of files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from games.errors import GameError
+
+if TYPE_CHECKING:
+    from filelock import FileLock
+
+VARIABLE = "ACTDE_CACHE"
+MANIFEST = "manifest.json"
+
+
+class FilesError(GameError):
+    """A file or folder that cannot be read or written; the message is one clear line."""
+
+
+def cache_folder(name: str) -> Path:
+    """Return the folder `name` in the user's cache, which the environment variable ACTDE_CACHE replaces."""
+    root = os.environ.get(VARIABLE)
+    if root:
+        return Path(root).expanduser().absolute() / name
+    from platformdirs import user_cache_path
+
+    return user_cache_path("actde", appauthor=False) / name
+
+
+@contextmanager
+def disk_errors(doing: str, advice: str) -> Iterator[None]:
+    """Turn a full or read-only disk into a FilesError in one line."""
+    try:
+        yield
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        raise FilesError(f"cannot {doing}: {error.strerror or error}{where}; {advice}") from error
+
+
+def file_lock(path: Path, *, process_wide: bool = False) -> FileLock:
+    """Return a lock on the file `path`; the operating system releases it when the process ends in any way.
+
+    `with file_lock(path):` waits for the lock; `.acquire(blocking=False)` raises TimeoutError if another holds it.
+
+    Args:
+        process_wide: the lock excludes other processes only. By default it also excludes other threads.
+    """
+    from filelock import FileLock
+
+    # without flock, a soft lock would outlive a killed process
+    return FileLock(path, is_singleton=process_wide, thread_local=not process_wide, fallback_to_soft=False)
+
+
+def atomic_write(path: Path, content: bytes | str) -> None:
+    """Write a file so that readers, also after a crash, find the old content or all of the new one."""
+    work = _temporary(path)
+    try:
+        with work.open("xb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        work.replace(path)
+    finally:
+        work.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder to fill. It replaces `path` if the block succeeds, and is deleted if the block fails."""
+    work = _temporary(path)
+    work.mkdir(parents=True)
+    try:
+        yield work
+        _move(work, path)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _temporary(path: Path) -> Path:
+    """A hidden name beside `path` that no other process uses."""
+    return path.with_name(f".{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
+
+
+def _move(work: Path, path: Path) -> None:
+    """Rename `work` to `path`; a folder that is there is deleted afterwards, and put back if renaming fails."""
+    if not path.exists():
+        work.rename(path)
+        return
+    old = work.with_name(f"{work.name}.old")
+    path.rename(old)
+    try:
+        work.rename(path)
+    except BaseException:
+        old.rename(path)
+        raise
+    shutil.rmtree(old)
+
+
+def build_once(folder: Path, is_intact: Callable[[], bool], build: Callable[[Path], None]) -> None:
+    """Fill `folder` unless it is intact. Of several processes, one builds and the others wait.
+
+    Args:
+        build: fills the empty folder that it receives. If it raises, `folder` stays as it is.
+    """
+    if not is_intact():
+        with file_lock(folder.with_name(f".{folder.name}.lock")):
+            if not is_intact():  # no other process has built it meanwhile
+                with atomic_folder(folder) as work:
+                    build(work)
+
+
+def build_from(folder: Path, origin: Mapping[str, str], build: Callable[[Path], None]) -> Path:
+    """Fill `folder` unless it was built from `origin` and no file in it has changed since.
+
+    Args:
+        origin: names and hashes of the sources, kept in the folder's manifest with the hash of every file.
+
+    Raises:
+        FilesError: the folder cannot be written.
+    """
+
+    def build_with_manifest(work: Path) -> None:
+        build(work)
+        manifest = {"origin": dict(origin), "files": _hashes(work)}
+        (work / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+
+    with disk_errors(f"write the cache {folder.parent}", f"set {VARIABLE} to a writable folder with enough space"):
+        build_once(folder, lambda: is_built_from(folder, origin), build_with_manifest)
+    return folder
+
+
+def is_built_from(folder: Path, origin: Mapping[str, str]) -> bool:
+    """Whether the folder's manifest has this origin and the hash of every file."""
+    try:
+        manifest: Any = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return bool(manifest == {"origin": dict(origin), "files": _hashes(folder)})
+    except (OSError, ValueError):
+        return False
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    return {path.name: sha256(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}

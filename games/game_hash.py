@@ -1,0 +1,44 @@
+"""The hash of a game, equal for games that play alike. It keeps training and test games apart.
+
+A TextWorld game has the canonical hash of its facts, names and quests (`make_game.canonical_hash`), from the manifest
+or else from its record; a game that is not in the cache is generated. A story without a record has the hash of its
+bytes, `bandit` and `ipd` that of their name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+
+from games.errors import GameError
+from games.files import sha256
+from games.specs import GameSpec
+from games.textworld.validation import game_file
+
+
+def game_hash(spec: GameSpec) -> str:
+    """Return the hash of one game, 64 hexadecimal digits. GameError where the game cannot be made or read."""
+    if spec.hash is not None:
+        return spec.hash
+    if spec.kind in ("bandit", "ipd"):
+        return hashlib.sha256(spec.name.encode()).hexdigest()
+    story = spec.story()
+    if game_file.is_plain(story):
+        return sha256(story)
+    return _record_hash(game_file.pair(story)[1])
+
+
+@lru_cache(maxsize=4096)
+def _record_hash(record: Path) -> str:
+    from textworld.generator.game import Game
+
+    from games.textworld.generation.make_game import canonical_hash
+    from games.textworld.upstream.start import rules_parsed_once
+
+    try:
+        with rules_parsed_once():
+            return canonical_hash(Game.deserialize(json.loads(record.read_text("utf-8"))))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise GameError(f"{record}: not TextWorld's record of a game ({type(error).__name__}: {error})") from error

@@ -1,0 +1,135 @@
+"""Any Z-machine story without TextWorld's record, played by Jericho's interpreter.
+
+    score                the game's own where Jericho knows the game, in TextWorld's games, and by the standard in
+                         stories of versions 1 to 3 that keep one (the second global variable); otherwise 0
+    max_score            where Jericho knows the game and in TextWorld's games; otherwise 0
+    won, lost            where Jericho knows the game; otherwise by Inform's closing line `*** You have won ***`
+                         followed by the question about RESTART; an end without "won" is lost
+    walkthrough          where Jericho has one
+    admissible_commands  the usual commands (`USUAL`) whose word is in the story's dictionary
+
+Every episode draws the same random numbers (with the seed of Jericho's walkthrough where there is one). Jericho's
+search for valid actions is not used: it knows 57 stories only, none of which can be shipped, needs a language model of
+spaCy and a pool of processes, and tries hundreds of commands at every turn.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from games.errors import GameError
+from games.textworld.engines.protocol import EngineResponse, GameInfo
+
+SEED = 1
+COMPASS = ("north", "south", "east", "west", "northeast", "northwest", "southeast", "southwest")
+USUAL = (*COMPASS, "up", "down", "in", "out", "look", "inventory", "wait")
+BANNER = "$$$$$$$$ \\$$$$$$$ \n"
+"""In the opening of every TextWorld game. Jericho reads its score only where the file's name begins with `tw-`."""
+STATUS = re.compile(r"\A>?[^\n]*\s(?:Score: *-?\d+ +Moves: *\d+|Time: *\d+:\d+ *[ap]m)\s*\n", re.IGNORECASE)
+PROMPT = re.compile(r"(?:\A|\n)>(?:\s{8,}[^\n]*)?\s*\Z")
+"""The next prompt and, after blanks, a status line; Jericho removes both from the stories that it knows."""
+CLOSING = re.compile(r"^ *\*\*\* *([^*\n]+?) *\*\*\* *$(?=[\s\S]*\brestart\b)", re.MULTILINE | re.IGNORECASE)
+WINNING = re.compile(r"\b(?:won|win|victory|the end)\b", re.IGNORECASE)
+
+
+class JerichoEngine:
+    """One interpreter for one episode of `story` at a time; run it in a child process."""
+
+    def __init__(self, story: Path, infos: Sequence[str] = ()) -> None:
+        if infos:
+            raise GameError(f"{story}: a story without TextWorld's record has no {infos[0]!r} to ask for")
+        self._story, self._data = story, story.read_bytes()
+        self._env: Any = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._name = "story"
+        if BANNER in self._load():
+            self._name = "tw-story"
+            self._load()
+        env: Any = self._env
+        script = env.bindings.get("walkthrough", "")
+        self.game_info = GameInfo(
+            max_score=int(env.get_max_score()) if env.is_fully_supported else 0,
+            walkthrough=tuple(script.split("/")) if script else (),
+        )
+
+    def reset(self) -> EngineResponse:
+        if self._env is None:
+            return self._response(self._load())
+        return self._response(self._read(self._env.reset))
+
+    def step(self, command: str) -> EngineResponse:
+        return self._response(self._read(self._env.step, command))
+
+    def is_cached(self, command: str) -> bool:
+        return False
+
+    def close(self) -> None:
+        env, self._env = self._env, None
+        if env is not None:
+            env.close()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def __del__(self) -> None:
+        if getattr(self, "_folder", None) is not None:
+            self.close()
+
+    def _load(self) -> str:
+        """Load the story and return its opening text.
+
+        The interpreter derives the kind of game from the file's name, so it gets a copy under a name of our choice. It
+        opens that copy again at every reset, and exits the process where the copy is missing.
+        """
+        from jericho import FrotzEnv, UnsupportedGameWarning
+
+        self.close()
+        self._folder = tempfile.TemporaryDirectory(prefix="actde-story-")
+        copy = Path(self._folder.name) / f"{self._name}.z{self._data[0]}"
+        copy.write_bytes(self._data)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnsupportedGameWarning)
+            self._env = FrotzEnv(str(copy), SEED)
+        self._env.seed(self._env.bindings.get("seed", SEED))
+        self._usual = self._in_dictionary()
+        return self._read(self._env.reset)
+
+    def _read(self, call: Callable[..., tuple[Any, ...]], *arguments: str) -> str:
+        try:
+            return str(call(*arguments)[0])
+        except UnicodeDecodeError:
+            raise GameError(f"{self._story}: the story prints characters that cannot be decoded") from None
+
+    def _in_dictionary(self) -> tuple[str, ...]:
+        """Return the usual commands whose word is in the dictionary; all of them where none is."""
+        words = {entry.word for entry in self._env.get_dictionary()}
+        length = 6 if self._data[0] <= 3 else 9
+        return tuple(sorted(word for word in USUAL if word[:length] in words)) or tuple(sorted(USUAL))
+
+    def _response(self, text: str) -> EngineResponse:
+        env, text = self._env, text.strip()
+        known = env.is_fully_supported
+        if not known:
+            text = PROMPT.sub("", STATUS.sub("", f"{text}\n")).removeprefix(">").strip()
+        closing = CLOSING.search(text)
+        won = bool(known and env.victory()) or bool(closing and WINNING.search(closing[1]))
+        lost = not won and (bool(known and env.game_over()) or closing is not None)
+        return EngineResponse(
+            text=text,
+            score=int(env.get_score()) if known else self._header_score(),
+            won=won,
+            lost=lost,
+            admissible_commands=() if won or lost else self._usual,
+        )
+
+    def _header_score(self) -> int:
+        """Return the second global variable: by the standard, the score of a story up to version 3 without a clock."""
+        if self._data[0] > 3 or self._data[1] & 2:
+            return 0
+        memory, at = self._env.get_state()[0], int.from_bytes(self._data[12:14], "big") + 2
+        return int.from_bytes(bytes(memory[at : at + 2]), "big", signed=True)

@@ -1,0 +1,79 @@
+"""TextWorld's own environment as an engine, without a cache: the reference for all other engines."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from games.errors import GameError
+from games.textworld.engines.protocol import EngineResponse, game_info, intermediate_reward
+from games.textworld.upstream.start import silence_jericho, start, winning_policy
+
+
+class StockEngine:
+    """One TextWorld environment for one episode at a time.
+
+    `story` is a `.z8` file whose name begins with `tw-`, with its record (`.json`) beside it; `infos` are names of
+    `protocol.INFOS`. `fast` starts the environment without the work that TextWorld repeats (`upstream/start.py`).
+    Raises GameError where TextWorld cannot read the two files.
+    """
+
+    def __init__(self, story: Path, infos: Sequence[str] = (), *, fast: bool = False) -> None:
+        self._story, self._infos, self._fast = story, frozenset(infos), fast
+        self._env: Any = None
+        self._policy: Any = None
+        self.game_info = game_info(self._load()["game"])
+
+    def reset(self) -> EngineResponse:
+        if self._env is None:
+            self._load()
+        self._policy = None
+        with self._game_errors("cannot begin this game"):
+            return self._response(self._env.reset())
+
+    def step(self, command: str) -> EngineResponse:
+        with self._game_errors(f"fails in this game at {command!r}"):
+            return self._response(self._env.step(command)[0])
+
+    def is_cached(self, command: str) -> bool:
+        return False
+
+    def close(self) -> None:
+        env, self._env = self._env, None
+        if env is not None:
+            env.close()
+
+    def _load(self) -> Any:
+        infos = {"admissible_commands", *self._infos}
+        if "intermediate_reward" in infos:  # computed from the policy: TextWorld's own raises where none is left
+            infos = infos - {"intermediate_reward"} | {"policy_commands"}
+        with self._game_errors("cannot read this game"):
+            self._env = start(self._story, infos, fast=self._fast)
+            return self._env.reset()
+
+    @contextlib.contextmanager
+    def _game_errors(self, what: str) -> Iterator[None]:
+        """Turn what TextWorld raises on malformed game files into a GameError in one line."""
+        silence_jericho()
+        try:
+            yield
+        except (LookupError, TypeError, ValueError, AttributeError, AssertionError) as error:
+            raise GameError(f"{self._story}: TextWorld {what} ({type(error).__name__})") from error
+
+    def _response(self, state: Any) -> EngineResponse:
+        infos, before, self._policy = self._infos, self._policy, winning_policy(state)
+        won, lost = bool(state["won"]), bool(state["lost"])
+        reward = intermediate_reward(before, self._policy, won=won, lost=lost)
+        return EngineResponse(
+            text=state["feedback"].strip(),
+            score=int(state["score"]),
+            won=won,
+            lost=lost,
+            admissible_commands=tuple(state["admissible_commands"]),
+            policy_commands=tuple(state.get("policy_commands") or ()) if "policy_commands" in infos else None,
+            intermediate_reward=reward if "intermediate_reward" in infos else None,
+            description=(state.get("description") or "").strip() if "description" in infos else None,
+            inventory=(state.get("inventory") or "").strip() if "inventory" in infos else None,
+        )

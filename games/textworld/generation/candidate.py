@@ -1,0 +1,36 @@
+"""One candidate game of a curriculum, made and judged in a worker process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from games.errors import GameError
+from games.textworld.generation.families import Values, family
+from games.textworld.generation.manifest import files_hash, split_of
+
+
+def judge(name: str, values: Values, split: str, path: Path) -> dict[str, Any]:
+    """Make one candidate: `verdict` is `made` (with the game's facts), `impossible` or `other split`.
+
+    The files are written to `path` where the game belongs to `split`.
+    """
+    from games.textworld.generation import make_game
+
+    settings = family(name).complete(values)
+    try:
+        game = make_game.make_game(name, settings)
+        canonical = make_game.canonical_hash(game)
+        if name != "cooking" and split_of(canonical) != split:
+            return {"verdict": "other split"}
+        make_game.write_game(game, path)
+    except GameError as error:
+        return {"verdict": "impossible", "why": str(error)}
+    return {
+        "verdict": "made",
+        "hash": canonical,
+        "settings": settings,
+        "max_score": int(game.max_score),
+        "walkthrough_length": len(game.metadata["walkthrough"]),
+        "sha256": files_hash(path),
+    }

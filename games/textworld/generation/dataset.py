@@ -1,0 +1,227 @@
+"""Curricula: folders of generated games with a manifest, made by several processes, resumable and reproducible.
+
+Each level has a fixed sequence of candidate seeds. A candidate is accepted if TextWorld can make it, its canonical
+hash belongs to the requested split, and no earlier game has the same hash. The contents of a folder therefore depend
+on the request alone, not on the number of processes or interruptions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from games import files
+from games.errors import GameError, nearest
+from games.parameters import parse_settings
+from games.textworld.generation.candidate import judge
+from games.textworld.generation.families import MAX_SEED, family
+from games.textworld.generation.manifest import NAME, SPLITS, ManifestEntry, files_hash, load_manifest, write_manifest
+from games.textworld.generation.reserved_seeds import RESERVED
+from games.worker_pool import WorkerPool
+
+REQUEST, JOURNAL, LOCK, WORK = "curriculum.json", "journal.jsonl", ".lock", "work"
+PATIENCE = 100
+"""Rejected candidates in a row after which a level counts as exhausted."""
+PASSED = {"made": "duplicates", "other split": "of another split", "impossible": "impossible"}
+"""Verdict on a candidate -> why it is rejected (`judge`)."""
+ADVICE = "free some space or choose another folder; the same command resumes where it stopped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """The progress of `generate`, over all levels."""
+
+    done: int
+    """Accepted games."""
+    total: int
+    """Requested games."""
+    level: int
+    """The current level."""
+    candidates: int
+    """Candidates judged so far."""
+    passed: dict[str, int]
+    """Rejected candidates by reason: `duplicates`, `of another split`, `impossible`."""
+
+
+def generate(
+    out: str | Path,
+    *,
+    family: str,
+    levels: Sequence[int],
+    per_level: int,
+    split: str = "train",
+    seed: int = 0,
+    settings: Mapping[str, str] | None = None,
+    workers: int | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> list[ManifestEntry]:
+    """Make a curriculum in the folder `out` and return its games in order.
+
+    `settings` are further settings of the family as text (`{"goal": "none"}`), `workers` is the number of processes
+    (default: the CPUs of this process, at most 32). The same call resumes an interrupted run, and verifies and returns
+    a finished one. GameError for a mistake in the request, an `out` that holds something else, a level with too few
+    different games, a full or read-only disk.
+    """
+    request = _request(family, levels, per_level, split, seed, settings or {})
+    folder = Path(out).expanduser().absolute()
+    with files.disk_errors("write the curriculum", ADVICE):
+        _claim(folder, request)
+        with files.file_lock(folder / LOCK):
+            if not (folder / NAME).exists():
+                with WorkerPool(workers) as pool:
+                    entries = _make(folder, request, pool, on_progress or (lambda progress: None))
+                write_manifest(folder, entries)
+            for name in (JOURNAL, LOCK):
+                (folder / name).unlink(missing_ok=True)
+            shutil.rmtree(folder / WORK, ignore_errors=True)
+    return load_manifest(folder / NAME)
+
+
+def _request(name: str, levels: Sequence[int], per_level: int, split: str, seed: int, words: Mapping[str, str]) -> Any:
+    """Check the request and return it as JSON data."""
+    chosen = family(name)
+    if split not in SPLITS:
+        raise GameError(f"no split is called {split!r}; {nearest(split, SPLITS)}")
+    if not levels or len(set(levels)) < len(levels):
+        raise GameError(f"levels: expected different levels from 1 to {chosen.levels}, got {list(levels)}")
+    if not 1 <= per_level <= 100_000:
+        raise GameError(f"per_level={per_level}: expected a whole number from 1 to 100000")
+    reserved = {"level", "seed", *(("split",) if name == "cooking" else ())} & set(words)
+    if reserved:
+        raise GameError(f"settings: {sorted(reserved)[0]} is an option of its own, not a setting of the games")
+    given = parse_settings(chosen.parameters, words, name)
+    if name == "cooking":
+        given["split"] = split
+    for level in levels:
+        chosen.complete({**parse_settings(chosen.parameters, {"level": str(level)}, name), **given})
+    data = {"family": name, "levels": list(levels), "per_level": per_level, "split": split, "seed": seed}
+    return {**data, "settings": given}
+
+
+def _claim(folder: Path, request: Any) -> None:
+    """Write the request into a new or empty folder; GameError where the folder holds something else."""
+    if folder.exists() and not folder.is_dir():
+        raise GameError(f"{folder}: expected a folder, it is a file")
+    folder.mkdir(parents=True, exist_ok=True)
+    mark = folder / REQUEST
+    if mark.exists():
+        try:
+            previous = json.loads(mark.read_text())
+        except ValueError:
+            previous = None
+        if previous != request:
+            raise GameError(f"{folder}: holds a curriculum made with other settings; choose another folder")
+    elif any(folder.iterdir()):
+        raise GameError(f"{folder}: the folder is not empty; choose an empty or new one")
+    else:
+        files.atomic_write(mark, json.dumps(request))
+
+
+def _make(folder: Path, request: Any, pool: WorkerPool, report: Callable[[Progress], None]) -> list[ManifestEntry]:
+    """Make all games of the request, in order."""
+    journal = _read_journal(folder / JOURNAL)
+    entries: list[ManifestEntry] = []
+    passed: Counter[str] = Counter()
+
+    def report_progress() -> None:
+        total, judged = request["per_level"] * len(request["levels"]), len(entries) + passed.total()
+        report(Progress(done=len(entries), total=total, level=level, candidates=judged, passed=dict(passed)))
+
+    for level in request["levels"]:
+        wanted, misses = len(entries) + request["per_level"], 0
+        report_progress()
+        for verdict in _candidates(folder, request, level, journal, pool):
+            if verdict["verdict"] == "made" and verdict["hash"] not in {entry.hash for entry in entries}:
+                entries.append(_accept(folder, request, verdict, len(entries)))
+                misses = 0
+            else:
+                passed[PASSED[verdict["verdict"]]] += 1
+                misses += 1
+            report_progress()
+            if len(entries) == wanted:
+                break
+            if misses == PATIENCE:
+                accepted = request["per_level"] - (wanted - len(entries))
+                raise GameError(f"{request['family']} level {level}: only {accepted} different games were found for"
+                                f" the {request['split']} split, {request['per_level']} were asked for")  # fmt: skip
+    return entries
+
+
+def _candidates(
+    folder: Path, request: Any, level: int, journal: dict[str, Any], pool: WorkerPool
+) -> Iterator[dict[str, Any]]:
+    """Yield the verdicts on the candidates of a level, without end; `work` is the story of a candidate that was made.
+
+    Twice as many candidates as processes are in flight, so that no process waits for a slow one. Closing the generator
+    cancels the jobs that have not begun.
+    """
+    ahead: deque[tuple[str, Any]] = deque()
+    number = 0
+    try:
+        while True:
+            while len(ahead) < 2 * pool.size:
+                values = {"level": level, "seed": _seed(request, level, number), **request["settings"]}
+                key = f"{level}-{number}"
+                job = (request["family"], values, request["split"], folder / WORK / f"tw-{key}.z8")
+                ahead.append((key, None if key in journal else pool.submit(judge, *job)))
+                number += 1
+            key, future = ahead.popleft()
+            if future is not None:
+                journal[key] = future.result()
+                with (folder / JOURNAL).open("a") as file:
+                    file.write(json.dumps({"key": key, **journal[key]}) + "\n")
+            yield {**journal[key], "work": folder / WORK / f"tw-{key}.z8"}
+    finally:
+        for _, future in ahead:
+            if future is not None:
+                future.cancel()
+
+
+def _seed(request: Any, level: int, number: int) -> int:
+    """The seed of a candidate; curricula with other seeds or splits have other candidates."""
+    text = json.dumps([request["family"], request["split"], request["seed"], level, number])
+    seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % (MAX_SEED + 1)
+    return seed - len(RESERVED) if seed in RESERVED else seed
+
+
+def _accept(folder: Path, request: Any, verdict: dict[str, Any], at: int) -> ManifestEntry:
+    """Move a candidate's files to their place, unless an earlier run has done so."""
+    settings = verdict["settings"]
+    name = f"tw-{request['family']}-level{settings['level']}-{at % request['per_level'] + 1:04}.z8"
+    path = folder / name
+    for suffix in (".json", ".z8"):
+        source = verdict["work"].with_suffix(suffix)
+        if source.exists():
+            source.replace(path.with_suffix(suffix))
+    if files_hash(path) != verdict["sha256"]:
+        raise GameError(f"{folder}: {name} was changed since it was made; delete the folder and start again")
+    return ManifestEntry(
+        file=name,
+        family=request["family"],
+        level=settings["level"],
+        seed=settings["seed"],
+        split=request["split"],
+        path=path,
+        **{key: verdict[key] for key in ("settings", "max_score", "walkthrough_length", "hash", "sha256")},
+    )
+
+
+def _read_journal(path: Path) -> dict[str, Any]:
+    """Return the verdicts of an earlier run, without a last line that the interruption cut off."""
+    journal: dict[str, Any] = {}
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            verdict = json.loads(line)
+            journal[verdict.pop("key")] = verdict
+        except (ValueError, KeyError, AttributeError):
+            break
+    path.parent.joinpath(WORK).mkdir(exist_ok=True)
+    text = "".join(json.dumps({"key": key, **verdict}) + "\n" for key, verdict in journal.items())
+    files.atomic_write(path, text)
+    return journal

@@ -1,0 +1,249 @@
+"""The six families of TextWorld games: their parameters, their levels, and how TextWorld makes them.
+
+A level is a preset of the family's other parameters; a value given beside it replaces the preset's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from games.errors import GameError, nearest
+from games.parameters import Parameter, Value
+from games.textworld.generation import textnav
+
+if TYPE_CHECKING:
+    from textworld import GameOptions
+    from textworld.generator import Game
+
+Values = Mapping[str, Value]
+MAX_SEED = 2**31 - 1
+REWARDS = ("dense", "balanced", "sparse")
+GOALS = ("detailed", "brief", "none")
+HOUSES = ("fixed", "drawn")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """One family of games."""
+
+    name: str
+    description: str
+    """What its games are and how they change with the level."""
+    levels: int
+    """Levels go from 1 to this."""
+    own_parameters: tuple[Parameter, ...]
+    """The parameters beyond `level` and `seed`."""
+    preset: Callable[[int], dict[str, Value]]
+    """level -> the values of `own_parameters`."""
+    make: Callable[[Values, GameOptions], Game]
+    """(all settings, options with seeds set) -> TextWorld's game, not yet compiled."""
+    brief: Callable[[Game], str] | None = None
+    """The objective for `goal=brief`; None where `make` sets it."""
+    excluded: tuple[tuple[int, int], ...] = ()
+    """Ranges of levels, inclusive, that TextWorld 1.7 cannot make."""
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """All parameters, in the order in which a GAME string lists them."""
+        return (
+            Parameter(name="level", kind="int", default=1, low=1, high=self.levels, help="difficulty"),
+            Parameter(name="seed", kind="int", default=0, low=0, high=MAX_SEED, help="which game of the level"),
+            *self.own_parameters,
+        )
+
+    def complete(self, given: Values) -> dict[str, Value]:
+        """Return all settings of a game: the given ones, and the level's preset for the others."""
+        level = int(str(given.get("level", 1)))
+        for low, high in self.excluded:
+            if low <= level <= high:
+                raise GameError(f"textworld:{self.name}: level {level} would have more than 100 rooms, which"
+                                f" TextWorld cannot compile; levels {low} to {high} are excluded")  # fmt: skip
+        return {"level": level, "seed": 0, **self.preset(level), **given}
+
+
+def _goal(choices: tuple[str, ...] = GOALS) -> Parameter:
+    return Parameter(name="goal", kind="choice", choices=choices, help="how the opening text states the objective")
+
+
+def _number(name: str, low: int, high: int, text: str) -> Parameter:
+    return Parameter(name=name, kind="int", low=low, high=high, help=text)
+
+
+def _treasure_brief(game: Game) -> str:
+    facts = game.quests[0].win_events[0].condition.preconditions
+    wanted = next(fact.arguments[0].name for fact in facts if fact.name == "in" and fact.arguments[1].type == "I")
+    return f"Find the {game.infos[wanted].name} and take it."
+
+
+COOKING = (
+    # recipe, take, rooms, open, cook, cut, drop
+    (1, 1, 1, False, False, False, False),
+    (1, 1, 1, True, False, False, False),
+    (1, 1, 1, True, True, False, False),
+    (1, 1, 1, True, True, True, False),
+    (1, 1, 6, True, False, False, False),
+    (1, 1, 6, True, True, True, False),
+    (2, 2, 6, True, True, True, False),
+    (3, 3, 6, True, True, True, True),
+    (3, 3, 9, True, True, True, True),
+    (3, 3, 12, True, True, True, True),
+)
+COOKING_NAMES = ("recipe", "take", "rooms", "open", "cook", "cut", "drop")
+
+
+def _cooking(values: Values, options: GameOptions) -> Game:
+    if int(str(values["take"])) > int(str(values["recipe"])):
+        raise GameError(f"textworld:cooking: take={values['take']}: expected at most recipe={values['recipe']}")
+    split = None if values["split"] == "any" else values["split"]
+    skills = {name: values[name] for name in COOKING_NAMES if name != "rooms"}
+    return _challenge("tw-cooking", {**skills, "go": values["rooms"], "split": split, "recipe_seed": 0}, options)
+
+
+QUEST = (
+    # rooms, objects, steps
+    (1, 3, 2), (2, 3, 3), (2, 3, 4), (3, 5, 5), (3, 5, 6), (4, 6, 8), (5, 8, 9), (6, 10, 10), (8, 12, 12),
+    (10, 15, 15),
+)  # fmt: skip
+
+
+def _quest(values: Values, options: GameOptions) -> Game:
+    from textworld.generator import make_game
+
+    options.nb_rooms = int(str(values["rooms"]))
+    options.nb_objects = int(str(values["objects"]))
+    options.quest_length = int(str(values["steps"]))
+    return make_game(options)
+
+
+def _challenge(name: str, settings: dict[str, Any], options: GameOptions) -> Game:
+    from textworld.challenges import CHALLENGES
+
+    return CHALLENGES[name][1](settings, options)
+
+
+def _leveled_challenge(name: str) -> Callable[[Values, GameOptions], Game]:
+    """The `make` of a challenge of TextWorld's with levels of its own."""
+    return lambda values, options: _challenge(name, {"level": values["level"]}, options)
+
+
+_FAMILIES = (
+    Family(
+        name="simple",
+        description="A fixed house with six rooms: find one food and put it on the stove. The objective is detailed"
+        " on levels 1-3, brief on 4-6, absent on 7-9; within each group of three, points are dense,"
+        " balanced, sparse.",
+        levels=9,
+        preset=lambda level: {
+            "goal": GOALS[(level - 1) // 3],
+            "rewards": REWARDS[(level - 1) % 3],
+            "test": False,
+        },
+        make=lambda values, options: _challenge("tw-simple", dict(values), options),
+        own_parameters=(
+            _goal(),
+            Parameter(name="rewards", kind="choice", choices=REWARDS, help="how often the game gives points"),
+            Parameter(name="test", kind="bool", help="whether the food is one that training games never use"),
+        ),
+    ),
+    Family(
+        name="coin",
+        description="Rooms in a chain and a coin at its end, one point. Level L up to 100 has L rooms; 101-150 add"
+        " one dead end to each room of a chain of L - 100, 201-233 two to each room of a chain of L - 200."
+        " Levels 151-200 would have more than 100 rooms, which TextWorld 1.7 cannot compile.",
+        levels=233,
+        excluded=((151, 200),),
+        preset=lambda level: {"goal": "detailed"},
+        make=_leveled_challenge("tw-coin_collector"),
+        brief=lambda game: "Find the coin and take it.",
+        own_parameters=(_goal(),),
+    ),
+    Family(
+        name="treasure",
+        description="A maze with one thing to take and one that must not be taken, one point. Levels 1-10 have 5"
+        " empty rooms, 11-20 ten with containers that may be closed, 21-30 twenty with locks; the route"
+        " grows within each group of ten.",
+        levels=30,
+        preset=lambda level: {"goal": "detailed"},
+        make=_leveled_challenge("tw-treasure_hunter"),
+        brief=_treasure_brief,
+        own_parameters=(_goal(),),
+    ),
+    Family(
+        name="cooking",
+        description="Read the cookbook, then fetch, cut, cook and eat; a point for most things done right. The levels"
+        " add skills and rooms. Foods and recipes differ between the splits.",
+        levels=len(COOKING),
+        preset=lambda level: {
+            **dict(zip(COOKING_NAMES, COOKING[level - 1], strict=True)),
+            "split": "any",
+            "goal": "brief",
+        },
+        make=_cooking,
+        own_parameters=(
+            _goal(("brief", "none")),
+            _number("recipe", 1, 5, "ingredients of the recipe"),
+            _number("take", 0, 5, "ingredients that the player must fetch"),
+            Parameter(name="rooms", kind="int", choices=(1, 6, 9, 12), help="size of the house"),
+            Parameter(name="open", kind="bool", help="doors and containers are closed"),
+            Parameter(name="cook", kind="bool", help="ingredients must be cooked"),
+            Parameter(name="cut", kind="bool", help="ingredients must be cut"),
+            Parameter(name="drop", kind="bool", help="the player can carry only a few things"),
+            Parameter(
+                name="split",
+                kind="choice",
+                choices=("any", "train", "valid", "test"),
+                help="the foods and preparations of one of TextWorld's own splits",
+            ),
+        ),
+    ),
+    Family(
+        name="quest",
+        description="TextWorld's general generator: rooms, things and the length of the quest grow with the level,"
+        " one point.",
+        levels=len(QUEST),
+        preset=lambda level: {
+            **dict(zip(("rooms", "objects", "steps"), QUEST[level - 1], strict=True)),
+            "goal": "detailed",
+        },
+        make=_quest,
+        brief=lambda game: f"Your task: {game.metadata['walkthrough'][-1]}.",
+        own_parameters=(
+            _goal(),
+            _number("rooms", 1, 50, "rooms"),
+            _number("objects", 1, 100, "things, at least"),
+            _number("steps", 1, 30, "commands of the shortest solution that the quest was made from"),
+        ),
+    ),
+    Family(
+        name="textnav",
+        description="The Text-Nav task of LMRL-Gym, rebuilt from its paper (`games/textworld/generation/textnav.py`):"
+        " ten rooms, take the stale food from the living room and put it into the fridge in the kitchen,"
+        " one point. The seed draws where the player begins, on level 2 also which room lies where.",
+        levels=len(HOUSES),
+        preset=lambda level: {"house": HOUSES[level - 1], "observed": "full", "goal": "brief"},
+        make=textnav.make,
+        own_parameters=(
+            _goal(("brief", "none")),
+            Parameter(
+                name="house", kind="choice", choices=HOUSES, help="the same house for all seeds, or one for each"
+            ),
+            Parameter(
+                name="observed",
+                kind="choice",
+                choices=("full", "part"),
+                help="whether a turn also shows the room's name and what the player holds",
+            ),
+        ),
+    ),
+)
+FAMILIES: MappingProxyType[str, Family] = MappingProxyType({family.name: family for family in _FAMILIES})
+
+
+def family(name: str) -> Family:
+    """Return the family of that name; GameError with the nearest name where there is none."""
+    if name not in FAMILIES:
+        raise GameError(f"no family of TextWorld games is called {name!r}; {nearest(name, FAMILIES)}")
+    return FAMILIES[name]

@@ -1,0 +1,197 @@
+"""One generated game: from settings to a pair of files, `tw-NAME.z8` and `tw-NAME.json`, and their cache.
+
+The same settings give the same bytes in any process, on any day: everything that TextWorld takes from the order of a
+set, the clock or its place of installation is put into a fixed form first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from games import files
+from games.errors import GameError
+from games.parameters import format_settings
+from games.textworld.generation.families import FAMILIES, Values, family
+from games.textworld.generation.reserved_seeds import RESERVED
+from games.textworld.upstream.compile import compile_story
+from games.textworld.upstream.fast_chaining import quicker_chaining
+from games.textworld.upstream.rule_simulation import without_compiling
+from games.textworld.upstream.start import rule_files_sorted, rules_parsed_once
+from games.textworld.validation import game_file, playthrough_check
+
+if TYPE_CHECKING:
+    from textworld.generator import Game
+
+RECIPE_VERSION = 1
+"""Part of the cache's key. Increase it when the same settings give other games than before."""
+ATTEMPTS = 10
+"""Games to try for one seed: where its own game is faulty, further seeds are drawn from it."""
+ADVICE = f"free some space, or name a writable folder in the environment variable {files.VARIABLE}"
+
+
+class FaultyGameError(GameError):
+    """TextWorld made a game that its own walkthrough does not win. Other seeds give sound games."""
+
+
+def cached_game(name: str, values: Values) -> Path:
+    """Return the `.z8` of the game of family `name` with these settings, made now unless the cache has it.
+
+    Of several processes, one makes the game and the others wait for it. A damaged copy in the cache is replaced. Where
+    the seed's own game is faulty, the game is the first sound one of seeds drawn from it. GameError where the settings
+    allow no game or the cache cannot be written.
+    """
+    settings = family(name).complete(values)
+    story = _cache_path(name, settings)
+
+    def build(folder: Path) -> None:
+        _write_sound(name, settings, folder / story.name)
+
+    with files.disk_errors("write the generated game", ADVICE):
+        files.build_once(story.parent, lambda: _is_sound(story), build)
+    return story
+
+
+def _cache_path(name: str, settings: Values) -> Path:
+    stem = f"tw-{name}-{_digest([RECIPE_VERSION, version('textworld'), name, settings])[:16]}"
+    return files.cache_folder("games") / stem / f"{stem}.z8"
+
+
+def _write_sound(name: str, settings: Values, path: Path) -> None:
+    for attempt in range(ATTEMPTS):
+        try:
+            write_game(make_game(name, settings, attempt=attempt), path)
+            return
+        except FaultyGameError:
+            if attempt == ATTEMPTS - 1:
+                raise
+
+
+def make_game(name: str, values: Values, *, attempt: int = 0) -> Game:
+    """Return TextWorld's game for these settings, in a fixed form, with a walkthrough, not yet compiled.
+
+    `attempt` 0 is the seed's own game; later attempts use seeds drawn from it.
+    """
+    import textworld
+    from textworld.generator import GenerationWarning, QuestGenerationError
+
+    chosen = family(name)
+    settings = chosen.complete(values)
+    options = textworld.GameOptions()
+    seed = cast(int, settings["seed"])
+    if attempt:  # a seed below the reserved ones
+        seed = int(np.random.SeedSequence([seed, attempt]).generate_state(1)[0]) % RESERVED.start
+    options.seeds = seed
+    textworld.g_rng.set_seed(seed)
+    try:
+        with (
+            rules_parsed_once(),
+            rule_files_sorted(),
+            without_compiling(),
+            quicker_chaining(),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore", GenerationWarning)  # TextWorld adds an adjective to a name
+            game = chosen.make(settings, options)
+    except (QuestGenerationError, AssertionError, ValueError) as error:
+        if isinstance(error, GameError):
+            raise
+        why = f"another seed or fewer steps may work ({str(error).strip() or 'no reason given'})"
+        raise GameError(
+            f"{_game_string(name, settings)}: TextWorld finds no game with these settings; {why}"
+        ) from error
+    if not game.metadata.get("walkthrough"):
+        raise GameError(f"{_game_string(name, settings)}: TextWorld finds no way to win it; another seed may work")
+    if settings["goal"] == "none":
+        game.objective = ""
+    elif settings["goal"] == "brief" and chosen.brief is not None:
+        game.objective = chosen.brief(game)
+    game.metadata = {
+        "actde": {"family": name, "settings": dict(settings)},
+        "walkthrough": _without_redundant_opens(game),
+        "uuid": _game_string(name, settings),
+    }
+    for quest in game.quests:  # TextWorld draws the events from a set; their order has no meaning
+        quest.fail_events = sorted(quest.fail_events, key=lambda event: json.dumps(event.serialize()))
+    return game
+
+
+def write_game(game: Game, path: Path) -> None:
+    """Compile `game` to `path` (`.z8`) and write its `.json` beside it, both atomically.
+
+    FaultyGameError where its walkthrough does not win, GameError where it is too large for a game file.
+    """
+    from textworld.generator.inform7 import generate_inform7_source
+
+    story = game_file.without_date(compile_story(generate_inform7_source(game), game.metadata["uuid"]))
+    record = _record(game, hashlib.sha256(story).hexdigest())
+    problem = playthrough_check.find_own_problem(story, record)
+    if problem:
+        raise FaultyGameError(f"{game.metadata['uuid']}: TextWorld made a faulty game ({problem}); try another seed")
+    files.atomic_write(path.with_suffix(".json"), record)
+    files.atomic_write(path, story)
+
+
+def _record(game: Game, story: str) -> bytes:
+    """The game's `.json` with its own and its story's hash, independent of set order and installation path."""
+    data = json.loads(json.dumps(game.serialize()))
+    data["grammar"]["names_to_exclude"] = sorted(data["grammar"].get("names_to_exclude", ()), key=str)
+    data["KB"]["text_grammars_path"] = ""
+    data["metadata"]["actde"]["story"] = story
+    data["metadata"]["actde"]["record"] = game_file.record_hash(data)
+    return json.dumps(data).encode()
+
+
+def canonical_hash(game: Game) -> str:
+    """Return a hash of a game's facts, names and quests, independent of their order.
+
+    Prose, the wording of the objective, ids and seeds do not enter it: two games with one hash play alike.
+    """
+    names = {key: info.name or key for key, info in game.infos.items()}
+
+    def spell(facts: Any) -> list[list[str]]:
+        return sorted([fact.name, *(names.get(v.name, v.name) for v in fact.arguments)] for fact in facts)
+
+    def events(group: Any) -> list[list[list[str]]]:
+        return sorted(spell(event.condition.preconditions) for event in group)
+
+    quests = sorted([[[str(q.reward)]], events(q.win_events), events(q.fail_events)] for q in game.quests)
+    kinds = sorted([info.type, names[key]] for key, info in game.infos.items())
+    return _digest([spell(game.world.facts), kinds, quests])
+
+
+def _without_redundant_opens(game: Game) -> list[str]:
+    """The walkthrough without opening open things: cooking's walkthroughs do that, and it is not admissible."""
+    names = {key: info.name for key, info in game.infos.items()}
+    is_open = {names.get(fact.arguments[0].name) for fact in game.world.facts if fact.name == "open"}
+    commands = []
+    for command in game.metadata["walkthrough"]:
+        verb, _, thing = command.partition(" ")
+        if verb == "open" and thing in is_open:
+            continue
+        if verb in ("open", "close"):
+            (is_open.add if verb == "open" else is_open.discard)(thing)
+        commands.append(command)
+    return commands
+
+
+def _is_sound(story: Path) -> bool:
+    try:
+        return game_file.check(story) == game_file.OURS
+    except GameError:
+        return False
+
+
+def _digest(data: object) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def _game_string(name: str, settings: Mapping[str, Any]) -> str:
+    return f"textworld:{name}?{format_settings(FAMILIES[name].parameters, settings)}"

@@ -1,0 +1,140 @@
+"""Text-Nav, rebuilt from the description in LMRL-Gym's paper (Abdulhai et al. 2023, arXiv 2311.18232, C.2).
+
+The paper fixes: a house in TextWorld of 10 named rooms, with things that can be opened, closed, picked up and placed;
+the player begins in a random room and has to put the stale food from the living room into the fridge in the kitchen;
+reward 1 for that and 0 otherwise. A state is a text of four parts: the room, the inventory, the things in the room,
+the exits. Every turn shows all four when fully observed, the last two when partly observed.
+
+Our choices: the map, eight of the room names, the furniture and the other things; the fridge begins closed, and the
+food in it wins whether it is closed or not; the opening text states the objective (`goal=brief`) or not (`goal=none`);
+a turn shows the parts of the state only, so `look`, `inventory` and `examine` add nothing, except for the last turn,
+which shows the game's own response; the turn limit. The paper has one house. `house=drawn` (level 2) draws which room
+lies where, so that houses can be held out. The tokenizer of TextWorld's words lacks `stale`, so a small trunk reads
+`[UNK] food`. This file uses no code of LMRL-Gym.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from textworld import GameOptions
+    from textworld.generator import Game
+
+    from games.parameters import Value
+    from games.textworld.engines.protocol import EngineResponse
+
+ROOMS = ("garden", "kitchen", "pantry", "living room", "bedroom",
+         "backyard", "laundry room", "shed", "office", "bathroom")  # fmt: skip
+"""The rooms by place: places 0-4 lie in a row from west to east, 5-9 south of them."""
+PATHS = ((0, "east", 1), (1, "east", 2), (2, "east", 3), (3, "east", 4), (0, "south", 5), (1, "south", 6),
+         (2, "south", 7), (3, "south", 8), (4, "south", 9), (8, "east", 9))  # fmt: skip
+"""The passages: (place, direction, place)."""
+OPPOSITE = {"north": "south", "south": "north", "east": "west", "west": "east"}
+FURNITURE: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
+    # room: (piece of furniture, s for a supporter or c for a closed container, the things on or in it)
+    "garden": ("bench", "s", ("glove",)),
+    "kitchen": ("fridge", "c", ("apple",)),
+    "pantry": ("shelf", "s", ("fresh food", "cup")),
+    "living room": ("low table", "s", ("stale food", "remote")),
+    "bedroom": ("chest", "c", ("sock",)),
+    "laundry room": ("basket", "c", ("towel",)),
+    "office": ("desk", "s", ("book", "pen")),
+    "bathroom": ("sink", "s", ("soap bar",)),
+}
+FOOD, FROM, INTO = "stale food", "living room", "kitchen"
+OBJECTIVE = f"Take the {FOOD} from the {FROM} and put it into the fridge in the {INTO}."
+PARTS = ("description", "inventory")
+"""The infos that a state is made of (`games.textworld.engines.protocol.INFOS`)."""
+
+
+SUPPORTER = (
+    "There is a {name} here. [if there is something on the {key}]On it: [a list of things on the {key}]."
+    "[otherwise]It is empty.[end if]\n"
+)
+CONTAINER = (
+    "There is [if {key} is open]an open[otherwise]a closed[end if] {name} here."
+    "[if {key} is open and there is something in the {key}] In it: [a list of things in the {key}].[end if]"
+    "[if {key} is open and the {key} contains nothing] It is empty.[end if]\n"
+)
+"""Descriptions in Inform 7, which has no nested conditions."""
+
+
+def make(values: Mapping[str, Value], options: GameOptions) -> Game:
+    """Return TextWorld's game for the setting `house`; the seed draws the player's first room."""
+    from textworld import GameMaker
+    from textworld.generator.game import Event, Quest
+
+    rng = options.rngs["map"]
+    start = int(rng.randint(len(ROOMS)))
+    names = list(ROOMS)
+    if values["house"] == "drawn":
+        rng.shuffle(names)
+    maker = GameMaker(options)
+    rooms = [maker.new_room(name) for name in names]
+    for one, direction, other in PATHS:
+        maker.connect(rooms[one].exits[direction], rooms[other].exits[OPPOSITE[direction]])
+    things: dict[str, Any] = {}
+    for name, room in zip(names, rooms, strict=True):
+        _furnish(maker, room, FURNITURE.get(name), things)
+    maker.set_player(rooms[start])
+    maker.quests = [Quest(win_events=[Event(conditions={maker.new_fact("in", things[FOOD], things["fridge"])})])]
+    walkthrough = _walkthrough(names, start)
+    maker.set_walkthrough(walkthrough)
+    game = maker.build()
+    game.objective = OBJECTIVE
+    game.metadata["walkthrough"] = walkthrough
+    return game
+
+
+def state(response: EngineResponse, observed: Value) -> str:
+    """Return the visible parts of a state, or the game's own text after the end; `observed` is full or part."""
+    if response.won or response.lost:
+        return response.text
+    assert response.description is not None and response.inventory is not None
+    room, _, here = response.description.partition("\n")
+    parts = (room, response.inventory, here) if observed == "full" else (here,)
+    return "\n".join(part.strip() for part in parts)
+
+
+def _furnish(maker: Any, room: Any, piece: tuple[str, str, tuple[str, ...]] | None, things: dict[str, Any]) -> None:
+    """Put a piece of furniture and its things into the room, and describe the room without its name."""
+    exits = ", ".join(sorted(direction for direction, way in room.exits.items() if way.dest is not None))
+    furniture = ""
+    if piece is not None:
+        name, kind, contents = piece
+        holder = things[name] = maker.new(type=kind, name=name)
+        room.add(holder)
+        for item in contents:
+            things[item] = maker.new(type="o", name=item)
+        holder.add(*(things[item] for item in contents))
+        if kind == "c":
+            holder.add_property("closed")
+        furniture = (SUPPORTER if kind == "s" else CONTAINER).format(name=name, key=holder.id)
+    room.infos.desc = f"{furniture}Exits: {exits}."
+
+
+def _walkthrough(names: Sequence[str], start: int) -> list[str]:
+    """The shortest solution from a place."""
+    source, goal = names.index(FROM), names.index(INTO)
+    holder, into = FURNITURE[FROM][0], FURNITURE[INTO][0]
+    fetch = [*_way(start, source), f"take {FOOD} from {holder}", *_way(source, goal)]
+    return [*fetch, f"open {into}", f"insert {FOOD} into {into}"]
+
+
+def _way(start: int, end: int) -> list[str]:
+    """A shortest sequence of `go` commands between two places."""
+    ways: dict[int, list[str]] = {start: []}
+    queue = deque([start])
+    while end not in ways:
+        place = queue.popleft()
+        neighbours = [(other, direction) for one, direction, other in PATHS if one == place]
+        neighbours += [(one, OPPOSITE[direction]) for one, direction, other in PATHS if other == place]
+        for other, direction in neighbours:
+            if other not in ways:
+                ways[other] = [*ways[place], f"go {direction}"]
+                queue.append(other)
+    return ways[end]

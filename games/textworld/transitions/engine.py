@@ -1,0 +1,179 @@
+"""An engine that caches every response of a game in a transition graph.
+
+Commands that the graph does not know are played by the interpreter from a state that the node stands for. Commands
+that are not plain, and questions of the parser, depend on more than the node: for them the episode's own commands are
+replayed from the last exact state, and that state is kept until the interpreter waits for a command as usual.
+In an audited episode TextWorld's own environment plays the same commands; one difference ends the use of the graph.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import fields, replace
+
+from games.textworld.engines.protocol import Engine, EngineResponse
+from games.textworld.transitions.graph import TransitionGraph, is_plain
+from games.textworld.transitions.nodes import Clock, Edge, EngineState, Node
+
+
+class CachedEngine:
+    """Plays one episode at a time over `graph`, which many engines may share.
+
+    `make_stock()` creates TextWorld's own engine, for audits and where the graph is invalid. `is_audited()` is called
+    at each reset: is this episode audited? `on_miss()` is called for every command that the graph does not know.
+    """
+
+    def __init__(
+        self,
+        graph: TransitionGraph,
+        make_stock: Callable[[], Engine],
+        *,
+        is_audited: Callable[[], bool] = lambda: False,
+        on_miss: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._graph, self._make_stock, self._is_audited, self._on_miss = graph, make_stock, is_audited, on_miss
+        self.game_info = graph.game_info
+        self.counts = {"hits": 0, "misses": 0, "replayed": 0, "audited": 0}
+        """Steps answered from the graph, steps played by the interpreter, steps replayed, responses compared."""
+        self._node: Node | None = None
+        self._exact: EngineState = graph.start
+        """An exact state of this episode, after its first `_exact_at` commands."""
+        self._exact_at = 0
+        self._commands: list[str] = []
+        self._moves = 0
+        self._stock: Engine | None = None
+        self._stock_only = False
+        """Whether the stock engine plays without the graph."""
+        self._closed = False
+        graph.acquire()
+
+    def reset(self) -> EngineResponse:
+        graph = self._graph
+        self._node, self._exact, self._exact_at = graph.root, graph.start, 0
+        self._commands, self._moves = [], graph.start.moves
+        if self._closed:
+            self._closed = False
+            graph.acquire()
+        self._stock_only = graph.invalid_reason is not None
+        if self._stock_only or self._is_audited():
+            self._stock = self._stock or self._make_stock()
+            return self._audit(graph.opening, self._stock.reset())
+        self._close_stock()
+        return graph.opening
+
+    def step(self, command: str) -> EngineResponse:
+        node = self._node
+        if node is not None and self._stock is None:
+            edge = node.edges.get(command)
+            if edge is not None:
+                return self._follow(edge, command)
+        if self._stock is None and self._graph.invalid_reason is None:
+            return self._expand(command)
+        return self._step_with_stock(command)
+
+    def is_cached(self, command: str) -> bool:
+        return self._stock is None and self._node is not None and command in self._node.edges
+
+    def close(self) -> None:
+        self._close_stock()
+        if not self._closed:
+            self._closed = True
+            self._graph.release()
+
+    def _follow(self, edge: Edge, command: str) -> EngineResponse:
+        """Play a command along its edge."""
+        self._commands.append(command)
+        self._moves += edge.turns
+        node = self._node = edge.node
+        self.counts["hits"] += 1
+        if node is not None:
+            node.stamp = Clock.now
+        return edge.response if edge.text_around_turns is None else edge.response_after(self._moves)
+
+    def _expand(self, command: str) -> EngineResponse:
+        """Play a command that the graph does not know, and add its edge where the command is plain."""
+        node = self._node
+        self.counts["misses"] += 1
+        self._on_miss()
+        plain = is_plain(command) or (node is not None and command in node.admissible_commands)
+        if not plain and self._graph.looks:
+            self._stock_only = True  # for the rest of the episode
+            return self._step_with_stock(command)
+        if node is not None and plain:
+            state = node.state or self._replay()
+            if node.state is None:
+                if self._graph.state_key(state) != node.key:
+                    self._invalidate("playing the same commands again led elsewhere")
+                    return self._step_with_stock(command)
+                self._graph.attach_snapshot(node, state)
+            edge = self._graph.expand(node, state, command)
+            if edge is not None:
+                self.counts["hits"] -= 1  # `_follow` counts a hit, which this was not
+                return self._follow(edge, command)
+        return self._play(command)
+
+    def _play(self, command: str) -> EngineResponse:
+        """Play a command from the episode's own exact state."""
+        graph, before = self._graph, self._replay()
+        output, after = graph.play(before, command)
+        node = None if output.ended else graph.get_or_create_node(after)
+        if node is not None:
+            after = replace(after, extras=node.extras)
+        response, after = graph.response_to(before, command, output, after)
+        self._commands.append(command)
+        self._node, self._exact, self._exact_at, self._moves = node, after, len(self._commands), after.moves
+        return response
+
+    def _replay(self) -> EngineState:
+        """Return the exact state of this episode, by replaying its commands from the last exact one."""
+        state = self._exact
+        for command in self._commands[self._exact_at :]:
+            _, state = self._graph.play(state, command)
+            self.counts["replayed"] += 1
+        if self._node is not None:
+            state = replace(state, extras=self._node.extras)
+        self._exact, self._exact_at = state, len(self._commands)
+        return state
+
+    def _step_with_stock(self, command: str) -> EngineResponse:
+        """Play a command in TextWorld's own environment, and also in the graph if this is an audit."""
+        if self._stock is None:
+            self._stock = self._make_stock()
+            self._stock.reset()
+            for before in self._commands:
+                self._stock.step(before)
+        self._stock_only = self._stock_only or self._graph.invalid_reason is not None
+        if self._stock_only:
+            self._commands.append(command)
+            return self._stock.step(command)
+        edge = None if self._node is None else self._node.edges.get(command)
+        ours = self._expand(command) if edge is None else self._follow(edge, command)
+        if self._stock_only:  # `_expand` has played the command in the stock engine
+            return ours
+        return self._audit(ours, self._stock.step(command))
+
+    def _audit(self, ours: EngineResponse, theirs: EngineResponse) -> EngineResponse:
+        """Compare with TextWorld's response, which is returned; invalidate the graph on a difference."""
+        if self._stock_only:
+            return theirs
+        self.counts["audited"] += 1
+        if ours != theirs:
+            names = [f.name for f in fields(ours) if getattr(ours, f.name) != getattr(theirs, f.name)]
+            self._invalidate(f"after {self._commands!r} {', '.join(names)} differed from TextWorld's own")
+        return theirs
+
+    def _invalidate(self, reason: str) -> None:
+        self._stock_only = True
+        self._graph.invalidate(reason)
+        warnings.warn(
+            f"{self._graph.story.name}: the cache of this game was wrong ({reason}); from now on TextWorld's own"
+            " environment plays it. Please report this with the game file",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+    def _close_stock(self) -> None:
+        stock, self._stock = self._stock, None
+        if stock is not None:
+            stock.close()

@@ -1,0 +1,267 @@
+"""The transition graph of one game: which node follows from which command, and with which response.
+
+TextWorld is deterministic and draws no random number, so a command in a known state has a known response. But the
+interpreter's memory is never the same twice: it counts turns and keeps remains of the last command. A node is
+therefore identified by
+
+* the facts of TextWorld's record and the progress of each quest (`games/textworld/upstream/game_state.py`);
+* the score, and which object lies in which in which order (the interpreter's object tree): texts list things in
+  that order;
+* what is on the stack. Only states in which the interpreter waits for a command as at the start are nodes; questions
+  of the parser and the menu at the end are not.
+
+A node does not identify the number of turns (printed by `score`, which is no plain command, and in the last text of a
+game, where it is inserted) and what pronouns refer to (commands with a pronoun are no plain commands). That nothing
+else matters is not proved but tested: `benchmarks/textworld_exact.py` compares every output with TextWorld's own over
+long play, and audits compare further (`engine.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from games.errors import GameError
+from games.textworld.engines.protocol import EngineResponse, game_info, intermediate_reward
+from games.textworld.transitions.nodes import Clock, Edge, EngineState, Node
+from games.textworld.upstream.game_state import Tracker
+from games.textworld.upstream.interpreter import Interpreter, Output
+from games.textworld.upstream.start import rules_parsed_once
+
+if TYPE_CHECKING:
+    from textworld.generator import Game
+
+TURNS = re.compile(r"\bin (\d+) turns?\b")
+NOT_PLAIN = frozenset(("it", "them", "him", "her", "this", "that", "these", "those", "one", "ones", "score"))
+"""Words whose meaning depends on more than the node."""
+GRAPH_BYTES = 1_100_000
+"""The approximate size of an empty graph."""
+
+
+def is_plain(command: str) -> bool:
+    """Return whether the response to this command depends on the node alone. Admissible commands are plain too."""
+    return NOT_PLAIN.isdisjoint(command.split())
+
+
+class TransitionGraph:
+    """The graph of one game for one set of `infos`, with the interpreter that extends it. Safe for threads."""
+
+    def __init__(self, story: Path, infos: Sequence[str]) -> None:
+        self.story, self.infos = story, tuple(infos)
+        self._extras = tuple(name for name in ("inventory", "description") if name in infos)
+        self.looks = bool(self._extras)
+        """Whether TextWorld runs `look` or `inventory` after every turn, which changes what "it" refers to. The graph
+        does so once per node only, so commands with pronouns are passed to TextWorld's engine."""
+        self.lock = threading.RLock()
+        self.nodes: dict[bytes, Node] = {}
+        self.bytes = GRAPH_BYTES
+        self.invalid_reason: str | None = None
+        """Why nothing of this graph may be used any more; None while it is valid."""
+        self.users = 0
+        """The number of open engines on this graph."""
+        self._interpreter: Interpreter | None = None
+        try:
+            game = _load_record(story)
+            self._tracker = Tracker(game, policies=not {"policy_commands", "intermediate_reward"}.isdisjoint(infos))
+            interpreter = self._open()
+        except (KeyError, TypeError, AttributeError, IndexError, AssertionError) as error:
+            raise GameError(f"{story}: TextWorld cannot read this game ({type(error).__name__})") from error
+        self.game_info = game_info(game)
+        start = EngineState(interpreter.start, self._tracker.start, interpreter.score, interpreter.moves, None)
+        root = self.get_or_create_node(start)
+        assert root is not None and root.state is not None
+        self.root, self.start = root, root.state
+        self.opening = self.response_in(root, interpreter.opening, 0)
+
+    def expand(self, node: Node, state: EngineState, command: str) -> Edge | None:
+        """Play a plain command in `node`, which stands for `state`, and add the edge.
+
+        Returns None where the command leads to no node.
+        """
+        with self.lock:
+            node = self._restore(node)
+            if command in node.edges:
+                return node.edges[command]
+            output, after = self.play(state, command)
+            edge = self._edge(node, state, command, output, after)
+            if edge is not None and self.invalid_reason is None:
+                node.edges[command] = edge
+                self.bytes += edge.size
+            return edge
+
+    def play(self, state: EngineState, command: str) -> tuple[Output, EngineState]:
+        """Play a command in an exact state; return what was printed and the next state."""
+        with self.lock:
+            interpreter = self._open()
+            interpreter.load(state.snapshot)
+            output = interpreter.step(command)
+            game_state = self._tracker.advance(state.game_state, output.events)
+            if output.moves is None or output.score is None:  # the command took no turn
+                return output, EngineState(interpreter.save(), game_state, state.score, state.moves, state.extras)
+            extras: dict[str, str] | None = None if self._extras else {}
+            return output, EngineState(interpreter.save(), game_state, output.score, output.moves, extras)
+
+    def get_or_create_node(self, state: EngineState) -> Node | None:
+        """Return the node of a state; None where the interpreter does not wait for a command."""
+        with self.lock:
+            interpreter = self._open()
+            if not interpreter.at_prompt(state.snapshot):
+                return None
+            key = self.state_key(state)
+            node = self.nodes.get(key)
+            if node is None:
+                extras = state.extras
+                if extras is None:
+                    interpreter.load(state.snapshot)
+                    extras = interpreter.describe(self._extras)
+                node = self.nodes[key] = self._node(key, state, extras)
+                self.bytes += node.size
+            self.attach_snapshot(node, state)
+            node.stamp = Clock.now
+            return node
+
+    def attach_snapshot(self, node: Node, state: EngineState) -> None:
+        """Store `state` in `node` where it holds no exact state yet."""
+        with self.lock:
+            node = self._restore(node)
+            if node.state is None:
+                node.state = replace(state, extras=node.extras)
+                self.bytes += state.snapshot.size
+
+    def state_key(self, state: EngineState) -> bytes:
+        """Return the hash that identifies the node of a state (see the module's docstring)."""
+        interpreter = self._open()
+        parts = (state.game_state.key, interpreter.object_tree(state.snapshot), interpreter.stack(state.snapshot))
+        return hashlib.blake2b(b"%d " % state.score + b" ".join(parts), digest_size=16).digest()
+
+    def response_to(
+        self, before: EngineState, command: str, output: Output, after: EngineState
+    ) -> tuple[EngineResponse, EngineState]:
+        """Return the response to a command that was played outside the graph, and the next state with its extras."""
+        if after.extras is None:
+            after = replace(after, extras=self._extras_during(before, command))
+        node = self._node(b"", after, after.extras or {})
+        policy = self._tracker.policy_commands(before.game_state)
+        reward = intermediate_reward(policy, node.policy_commands, won=output.won, lost=output.lost)
+        return self.response_in(node, output.text, reward, won=output.won, lost=output.lost), after
+
+    def response_in(
+        self, node: Node, text: str, reward: int, *, won: bool = False, lost: bool = False
+    ) -> EngineResponse:
+        """Return the response with this text and intermediate reward that leads to `node`."""
+        return EngineResponse(
+            text=sys.intern(text.strip()),
+            score=node.score,
+            won=won,
+            lost=lost,
+            admissible_commands=node.admissible_commands,
+            policy_commands=(node.policy_commands or ()) if "policy_commands" in self.infos else None,
+            intermediate_reward=reward if "intermediate_reward" in self.infos else None,
+            description=node.extras.get("description", "") if "description" in self.infos else None,
+            inventory=node.extras.get("inventory", "") if "inventory" in self.infos else None,
+        )
+
+    def merge(self, nodes: Mapping[bytes, Node]) -> None:
+        """Add nodes and edges that this graph lacks."""
+        with self.lock:
+            for key, node in nodes.items():
+                if key not in self.nodes:
+                    self.nodes[key] = replace(node, state=None, edges={}, stamp=Clock.now)
+                    self.bytes += node.size
+            for key, node in nodes.items():
+                mine = self.nodes[key]
+                for command, edge in node.edges.items():
+                    if command not in mine.edges:
+                        target = None if edge.node is None else self.nodes[edge.node.key]
+                        mine.edges[command] = replace(edge, node=target)
+                        self.bytes += edge.size
+
+    def acquire(self) -> None:
+        """Count one more engine."""
+        with self.lock:
+            self.users += 1
+
+    def release(self) -> None:
+        """Count one engine less; without engines the interpreter is freed until it is needed again."""
+        with self.lock:
+            self.users -= 1
+            if self.users == 0 and self._interpreter is not None:
+                self._interpreter.close()
+                self._interpreter = None
+
+    def evict(self, stamp: int) -> None:
+        """Remove the nodes last used before `stamp`, and the edges that lead to them."""
+        with self.lock:
+            evicted = {key for key, node in self.nodes.items() if node.stamp < stamp and node is not self.root}
+            for key in evicted:
+                self.nodes.pop(key).edges.clear()
+            for node in self.nodes.values():
+                node.edges = {c: e for c, e in node.edges.items() if e.node is None or e.node.key not in evicted}
+            self._tracker.clear_caches()
+            self.bytes = GRAPH_BYTES + sum(n.size + sum(e.size for e in n.edges.values()) for n in self.nodes.values())
+
+    def invalidate(self, reason: str) -> None:
+        """Stop all use of this graph, because a response was wrong."""
+        with self.lock:
+            self.invalid_reason = reason
+            for node in self.nodes.values():
+                node.edges.clear()
+
+    def _restore(self, node: Node) -> Node:
+        """Return the graph's node of this state; adds a node that was evicted while an episode was in it."""
+        known = self.nodes.get(node.key)
+        if known is None:
+            known = self.nodes[node.key] = node
+            self.bytes += node.size
+        return known
+
+    def _open(self) -> Interpreter:
+        if self._interpreter is None:
+            self._interpreter = Interpreter(self.story)
+        return self._interpreter
+
+    def _node(self, key: bytes, state: EngineState, extras: dict[str, str]) -> Node:
+        commands = self._tracker.admissible_commands(state.game_state)
+        return Node(key, state.score, commands, self._tracker.policy_commands(state.game_state), extras, None)
+
+    def _edge(self, node: Node, state: EngineState, command: str, output: Output, after: EngineState) -> Edge | None:
+        turns = after.moves - state.moves
+        if output.ended:
+            response, _ = self.response_to(state, command, output, after)
+            return _last_edge(response, turns, after.moves)
+        target = self.get_or_create_node(after)
+        if target is None:
+            return None
+        reward = intermediate_reward(node.policy_commands, target.policy_commands, won=False, lost=False)
+        return Edge(self.response_in(target, output.text, reward), target, turns)
+
+    def _extras_during(self, before: EngineState, command: str) -> dict[str, str]:
+        """Return description and inventory as printed within the turn of a command after which neither can be."""
+        interpreter = self._open()
+        interpreter.load(before.snapshot)
+        interpreter.describe(self._extras)
+        return {**(before.extras or {}), **interpreter.step(command, self._extras).extras}
+
+
+def _last_edge(response: EngineResponse, turns: int, moves: int) -> Edge | None:
+    """Return the edge of a command that ends the game; None where its text counts turns in an unknown way."""
+    counts = list(TURNS.finditer(response.text))
+    if not counts:
+        return Edge(response, None, turns)
+    last = counts[-1]
+    if len(counts) > 1 or int(last[1]) != moves + 1:
+        return None
+    return Edge(response, None, turns, (response.text[: last.start()], response.text[last.end() :]))
+
+
+def _load_record(story: Path) -> Game:
+    from textworld.generator import Game
+
+    with rules_parsed_once():
+        return Game.load(str(story.with_suffix(".json")))

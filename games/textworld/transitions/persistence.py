@@ -1,0 +1,180 @@
+"""Files of transitions that processes share.
+
+`NAME.states` lies beside the game (`generate --crawl`) or in the cache folder `states` under the hash of the
+game's files and the infos. It is gzip over one line of JSON, with the SHA-256 of the rest and what the file belongs to,
+and the rest as JSON: texts once each, and the nodes with their edges. A file is ignored and written again where it is
+damaged, belongs to another game, infos, version of TextWorld or format, or holds a command that the filter would
+stop. Snapshots of the interpreter are not stored: where an unknown command is played in a stored state, the
+episode's commands are replayed once.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+from games import files
+from games.errors import GameError
+from games.textworld.engines.command_filter import CommandFilter
+from games.textworld.engines.protocol import EngineResponse
+from games.textworld.transitions.graph import TransitionGraph
+from games.textworld.transitions.nodes import Edge, Node
+
+T = TypeVar("T")
+FORMAT = 1
+SUFFIX = ".states"
+MAX_BYTES = 1_000_000_000
+ADVICE = f"free some space, or name a writable folder in the environment variable {files.VARIABLE}"
+
+
+def beside(story: Path) -> Path:
+    """Return the path of the transitions of a crawled game."""
+    return story.with_suffix(SUFFIX)
+
+
+def in_cache(digest: str, infos: Sequence[str]) -> Path:
+    """Return the path in the cache folder for a game, by the hash of its files, and infos."""
+    name = hashlib.sha256(json.dumps([digest, *infos]).encode()).hexdigest()
+    return files.cache_folder("states") / f"{name[:32]}{SUFFIX}"
+
+
+def save(graph: TransitionGraph, digest: str, path: Path) -> None:
+    """Add the transitions of `graph` to the file at `path`, and those of the file to `graph`."""
+    if graph.invalid_reason is not None:
+        return
+    with files.disk_errors("write what is remembered of the game", ADVICE), files.file_lock(path.with_suffix(".lock")):
+        load(graph, digest, path)
+        write(graph, digest, path)
+
+
+def write(graph: TransitionGraph, digest: str, path: Path) -> None:
+    """Replace the file at `path` by the transitions of `graph`."""
+    with graph.lock:
+        rest = json.dumps(_pack(graph), separators=(",", ":")).encode()
+    head = json.dumps({**_header(graph, digest), "sha256": hashlib.sha256(rest).hexdigest()}).encode()
+    with files.disk_errors("write what is remembered of the game", ADVICE):
+        files.atomic_write(path, gzip.compress(head + b"\n" + rest, compresslevel=6, mtime=0))
+
+
+def load(graph: TransitionGraph, digest: str, path: Path) -> bool:
+    """Add the transitions in the file at `path` to `graph`; return False, and add none, where it cannot be used."""
+    try:
+        with gzip.open(path) as file:
+            data = file.read(MAX_BYTES + 1)
+        head, _, rest = data.partition(b"\n")
+        header = json.loads(head)
+        intact = isinstance(header, dict) and header.pop("sha256", None) == hashlib.sha256(rest).hexdigest()
+        if len(data) > MAX_BYTES or not intact or header != _header(graph, digest):
+            return False
+        nodes = _unpack(graph, json.loads(rest))
+    except (OSError, EOFError, ValueError, TypeError, LookupError, RecursionError, GameError):
+        return False
+    with graph.lock:
+        graph.merge(nodes)
+    return True
+
+
+def _header(graph: TransitionGraph, digest: str) -> dict[str, Any]:
+    """Return what the first line of a usable file holds, beside its hash."""
+    versions = [version("textworld"), version("jericho")]
+    return {"format": FORMAT, "game": digest, "infos": list(graph.infos), "versions": versions}
+
+
+def _pack(graph: TransitionGraph) -> dict[str, Any]:
+    """Return the graph as JSON: texts by number, nodes in the order of their keys."""
+    texts: dict[str, int] = {}
+    order = {key: i for i, key in enumerate(sorted(graph.nodes))}
+
+    def number(text: str) -> int:
+        return texts.setdefault(text, len(texts))
+
+    def edge(command: str, edge: Edge) -> list[Any]:
+        if edge.node is not None:
+            return [number(command), number(edge.response.text), order[edge.node.key], edge.turns,
+                    edge.response.intermediate_reward]  # fmt: skip
+        return [number(command), {**asdict(edge.response), "counted": edge.text_around_turns}, edge.turns]
+
+    nodes = []
+    for key in order:
+        node = graph.nodes[key]
+        policy = None if node.policy_commands is None else [*map(number, node.policy_commands)]
+        extras = {name: number(text) for name, text in node.extras.items()}
+        edges = [edge(command, e) for command, e in node.edges.items() if e.node is None or e.node.key in order]
+        nodes.append([key.hex(), node.score, [*map(number, node.admissible_commands)], policy, extras, edges])
+    return {"texts": list(texts), "nodes": nodes}
+
+
+def _unpack(graph: TransitionGraph, data: Any) -> dict[bytes, Node]:
+    """Return the nodes of a file; raises one of the errors that `load` catches where the form is wrong."""
+    texts = [sys.intern(_of(str, text)) for text in _of(list, data["texts"])]
+    command_filter = CommandFilter(graph.game_info.command_templates)
+    commands = {number: text for number, text in enumerate(texts) if command_filter.may_pass(text)}
+
+    def text(number: Any) -> str:
+        return texts[_of(int, number)]
+
+    def command(number: Any) -> str:
+        return commands[_of(int, number)]  # KeyError where the filter would stop it
+
+    def command_list(numbers: Any) -> tuple[str, ...]:
+        return tuple(map(command, _of(list, numbers)))
+
+    nodes: list[Node] = []
+    for key, score, admissible, policy, extras, _ in _of(list, data["nodes"]):
+        policy_commands = None if policy is None else command_list(policy)
+        texts_of = {_of(str, name): text(number) for name, number in _of(dict, extras).items()}
+        key = bytes.fromhex(key)
+        nodes.append(Node(key, _of(int, score), command_list(admissible), policy_commands, texts_of, None))
+    for node, (*_, edges) in zip(nodes, data["nodes"], strict=True):
+        for number, *rest in _of(list, edges):
+            node.edges[command(number)] = _last_edge(*rest) if len(rest) == 2 else _edge(graph, nodes, text, *rest)
+    by_key = {node.key: node for node in nodes}
+    if len(by_key) != len(nodes) or graph.root.key not in by_key:
+        raise ValueError("not the nodes of this game")
+    return by_key
+
+
+def _edge(
+    graph: TransitionGraph,
+    nodes: list[Node],
+    text: Callable[[Any], str],
+    number: Any,
+    target: Any,
+    turns: Any,
+    reward: Any,
+) -> Edge:
+    if reward is not None:
+        _of(int, reward)
+    if _of(int, target) < 0:
+        raise ValueError("no such node")
+    node = nodes[target]
+    return Edge(graph.response_in(node, text(number), reward or 0), node, _of(int, turns))
+
+
+def _last_edge(response: Any, turns: Any) -> Edge:
+    fields = dict(_of(dict, response))
+    around = fields.pop("counted")
+    if around is not None:
+        before, after = map(partial(_of, str), _of(list, around))
+        around = (before, after)
+    for name in ("admissible_commands", "policy_commands"):
+        if fields[name] is not None:
+            fields[name] = tuple(_of(str, command) for command in _of(list, fields[name]))
+    ending = EngineResponse(**fields)
+    _of(str, ending.text), _of(int, ending.score), _of(bool, ending.won), _of(bool, ending.lost)
+    return Edge(ending, None, _of(int, turns), around)
+
+
+def _of(kind: type[T], value: Any) -> T:
+    """Return `value`; raises TypeError where it is not of exactly this type."""
+    if type(value) is not kind:
+        raise TypeError(f"expected {kind.__name__}")
+    return value

@@ -1,0 +1,150 @@
+"""The state of a game by TextWorld's record, as an immutable value: facts, admissible commands and winning policy.
+
+The rules are those of `GameProgression` (`textworld.generator.game`), which changes in place. A `GameState` shares
+what it has in common with the state before it, and its `key` holds all that its future depends on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from games.textworld.upstream.quest_progress import QuestProgress, QuestTracker
+from games.textworld.upstream.rule_matching import FactsBySignature, FactTables, RuleMatcher
+from games.textworld.upstream.start import trace_name
+
+if TYPE_CHECKING:
+    from textworld.generator import Game
+    from textworld.logic import Action, Proposition
+
+MODULUS = 1 << 128
+
+
+@dataclass(frozen=True, slots=True)
+class GameState:
+    """The state of a game by its record."""
+
+    facts_by_signature: FactsBySignature
+    facts_hash: int
+    """A sum over the facts, so that their order makes no difference."""
+    actions: tuple[tuple[Action, ...], ...]
+    """The applicable actions of each rule, in the order of the rules."""
+    quests: tuple[QuestProgress, ...]
+    key: bytes
+    """All that the future of the record depends on."""
+
+
+class Tracker:
+    """Tracks the record of one game; with `policies` also the commands that win, as TextWorld tracks them."""
+
+    def __init__(self, game: Game, *, policies: bool) -> None:
+        from textworld.generator.inform7 import Inform7Game
+
+        self._inform7, self._kb = Inform7Game(game), game.kb
+        self._tables = FactTables()
+        self._rules = [RuleMatcher(rule, game.kb, self._tables) for rule in game.kb.rules.values()]
+        self._commands: dict[int, tuple[str, Action]] = {}
+        self._traces: dict[int, tuple[str, Action]] = {}
+        events = game.kb.inform7_events
+        self._prefixes = [events.get(name, "").partition("{")[0].lower() for name in game.kb.rules]
+        """The first words in the traces of each rule's actions, in the order of the rules."""
+        self._quests = QuestTracker(game, policies=policies)
+        groups: dict[Any, set[Any]] = {}
+        for fact in game.world.facts:
+            groups.setdefault(fact.signature, set()).add(fact)
+        facts = {signature: frozenset(group) for signature, group in groups.items()}
+        total = sum(map(_fact_hash, game.world.facts)) % MODULUS
+        self.start = self._state(facts, total, self._applicable(facts, None, ()), self._quests.start(facts))
+
+    def advance(self, state: GameState, events: Iterable[str]) -> GameState:
+        """Return the state after the interpreter traced `events` (names of actions)."""
+        for event in events:
+            action = self._detect(event, state.actions)
+            if action is not None:
+                state = self._apply(state, action)
+        return state
+
+    def clear_caches(self) -> None:
+        """Free the cached results about states that may not occur again."""
+        self._quests.clear_caches()
+        self._tables.clear_cache()
+        for rule in self._rules:
+            rule.clear_cache()
+
+    def admissible_commands(self, state: GameState) -> tuple[str, ...]:
+        """Return the admissible commands, sorted."""
+        return tuple(sorted({self._command(action) for actions in state.actions for action in actions}))
+
+    def policy_commands(self, state: GameState) -> tuple[str, ...] | None:
+        """Return the commands that win from here; None where the game is over or TextWorld knows none."""
+        return self._quests.policy_commands(state.quests)
+
+    def _apply(self, state: GameState, action: Action) -> GameState:
+        """Return the state after one action (GameProgression.update)."""
+        facts, total = dict(state.facts_by_signature), state.facts_hash
+        changed = set()
+        for fact in action.added:
+            before = facts.get(fact.signature, frozenset())
+            if fact not in before:
+                facts[fact.signature] = before | {fact}
+                total += _fact_hash(fact)
+                changed.add(fact.signature)
+        for fact in action.removed:
+            facts[fact.signature] = facts[fact.signature] - {fact}
+            total -= _fact_hash(fact)
+            changed.add(fact.signature)
+        actions = self._applicable(facts, changed, state.actions)
+        quests = self._quests.advance(state.quests, action, facts)
+        return self._state(facts, total % MODULUS, actions, quests)
+
+    def _state(self, facts: FactsBySignature, total: int, actions: Any, quests: tuple[QuestProgress, ...]) -> GameState:
+        key = hashlib.blake2b(total.to_bytes(16, "big"), digest_size=16)
+        for quest in quests:
+            key.update(quest.key)
+        return GameState(facts, total, actions, quests, key.digest())
+
+    def _applicable(
+        self, facts: FactsBySignature, changed: set[Any] | None, before: Sequence[tuple[Action, ...]]
+    ) -> tuple[tuple[Action, ...], ...]:
+        """Return the applicable actions of each rule; a rule that reads no changed fact keeps those `before`."""
+        logic = self._kb.logic
+        return tuple(
+            rule.actions(logic, facts) if changed is None or rule.signatures & changed or rule.unbound else before[i]
+            for i, rule in enumerate(self._rules)
+        )
+
+    def _command(self, action: Action) -> str:
+        known = self._commands.get(id(action))
+        if known is None:  # stores the action too, so that its id is not used again
+            known = self._commands[id(action)] = (self._inform7.gen_commands_from_actions([action])[0], action)
+        return known[0]
+
+    def _trace(self, action: Action) -> str:
+        known = self._traces.get(id(action))
+        if known is None:
+            name = trace_name(self._inform7, self._kb.inform7_events, action)
+            known = self._traces[id(action)] = (name, action)
+        return known[0]
+
+    def _detect(self, event: str, actions_by_rule: Sequence[tuple[Action, ...]]) -> Action | None:
+        """Return the action that an event of the trace stands for (Inform7Game.detect_action).
+
+        Of several it is the first of those with the most preconditions.
+        """
+        name, best = event.lower(), None
+        for prefix, actions in zip(self._prefixes, actions_by_rule, strict=True):
+            if not name.startswith(prefix):
+                continue
+            for action in actions:
+                better = best is None or len(action.preconditions) > len(best.preconditions)
+                if better and self._trace(action) == name:
+                    best = action
+        return best
+
+
+@lru_cache(maxsize=100_000)
+def _fact_hash(fact: Proposition) -> int:
+    return int.from_bytes(hashlib.blake2b(str(fact).encode(), digest_size=16).digest(), "big")

@@ -1,0 +1,279 @@
+"""The progress of the quests of a game, and the commands that win it, as immutable values.
+
+The rules are those of `QuestProgression`, `EventProgression` and `GameProgression.winning_policy` of
+`textworld.generator.game`, which change in place. Trees of actions are TextWorld's own, copied before they are changed.
+What playing an action does to a tree, and whether a policy can be shortened given certain facts, depends on nothing
+else and is cached.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from games.textworld.upstream.rule_matching import FactsBySignature
+
+if TYPE_CHECKING:
+    from textworld.generator import Game
+    from textworld.logic import Action, Proposition
+
+
+@dataclass(frozen=True, slots=True)
+class ActionTree:
+    """The tree of actions of one event, with its order of play and a hash."""
+
+    tree: Any
+    """TextWorld's `ActionDependencyTree`; must not be changed."""
+    order: tuple[Action, ...]
+    """`tree.flatten()`."""
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EventProgress:
+    """The progress of one event of a quest (TextWorld's `EventProgression`)."""
+
+    condition: Action
+    tree: ActionTree
+    policy: tuple[Action, ...]
+    triggered: bool = False
+    untriggerable: bool = False
+
+    @property
+    def done(self) -> bool:
+        return self.triggered or self.untriggerable
+
+    @property
+    def triggering_policy(self) -> tuple[Action, ...]:
+        """The actions that trigger the event; () where it is triggered or cannot be."""
+        return () if self.done else tuple(action for action in self.policy if action.name != "trigger")
+
+
+@dataclass(frozen=True, slots=True)
+class QuestProgress:
+    """The progress of a quest (TextWorld's `QuestProgression`)."""
+
+    wins: tuple[EventProgress, ...]
+    fails: tuple[EventProgress, ...]
+    repeatable: bool
+    optional: bool
+    completions: int = 0
+
+    @property
+    def completed(self) -> bool:
+        return any(event.triggered for event in self.wins)
+
+    @property
+    def failed(self) -> bool:
+        return any(event.triggered for event in self.fails) or any(event.untriggerable for event in self.wins)
+
+    @property
+    def key(self) -> bytes:
+        """All that the future of the quest depends on."""
+        parts = [b"q%d" % self.completions]
+        for event in (*self.wins, *self.fails):
+            parts += (b"%d%d" % (event.triggered, event.untriggerable), event.tree.key, _hashes(event.policy))
+        return b"".join(parts)
+
+    @property
+    def tree(self) -> ActionTree | None:
+        """The tree of the event that needs the fewest actions."""
+        events = [event for event in self.wins if event.triggering_policy]
+        return min(events, key=lambda event: len(event.triggering_policy)).tree if events else None
+
+
+class QuestTracker:
+    """Tracks the quests of one game; with `policies` also the commands that win, as TextWorld tracks them."""
+
+    def __init__(self, game: Game, *, policies: bool) -> None:
+        from textworld.generator.inform7 import Inform7Game
+
+        self._policies = policies
+        self._kb, self._inform7 = game.kb, Inform7Game(game)
+        self._trees: dict[tuple[Action, ...], ActionTree] = {}
+        self._played: dict[tuple[bytes, Action], tuple[bool, bool, ActionTree]] = {}
+        self._shortened: dict[tuple[Any, ...], tuple[Action, ...] | None] = {}
+        self._commands: dict[tuple[bytes, ...], tuple[str, ...]] = {}
+        self._quests = tuple(self._quest(quest) for quest in game.quests)
+
+    def start(self, facts: FactsBySignature) -> tuple[QuestProgress, ...]:
+        """Return the quests at the start of the game, where `facts` hold."""
+        return tuple(self._advance(quest, None, facts) for quest in self._quests)
+
+    def advance(
+        self, quests: Sequence[QuestProgress], action: Action, facts: FactsBySignature
+    ) -> tuple[QuestProgress, ...]:
+        """Return the quests after an action, where `facts` hold after it."""
+        return tuple(self._advance(quest, action, facts) for quest in quests)
+
+    def policy_commands(self, quests: Sequence[QuestProgress]) -> tuple[str, ...] | None:
+        """Return the commands that win from here; None where the game is over or TextWorld knows none."""
+        if not self._policies or not quests or _over(quests):
+            return None
+        unfinished = [q for q in quests if q.wins and not (q.completed or q.failed) and not q.optional]
+        trees = [tree for tree in (quest.tree for quest in unfinished) if tree is not None]
+        return self._merged_commands(trees) if len(trees) == len(unfinished) else None
+
+    def clear_caches(self) -> None:
+        """Free all cached results."""
+        for cache in (self._trees, self._played, self._shortened, self._commands):
+            cache.clear()
+
+    def _merged_commands(self, trees: Sequence[ActionTree]) -> tuple[str, ...]:
+        """Merge the trees and return their commands (GameProgression.winning_policy)."""
+        from textworld.generator.game import ActionDependencyTree, ActionDependencyTreeElement
+
+        key = tuple(tree.key for tree in trees)
+        if key not in self._commands:
+            merged = ActionDependencyTree(
+                kb=self._kb, element_type=ActionDependencyTreeElement, trees=[tree.tree for tree in trees]
+            )
+            actions = [action for action in merged.flatten() if action.name != "trigger"]
+            self._commands[key] = tuple(self._inform7.gen_commands_from_actions(actions))
+        return self._commands[key]
+
+    def _quest(self, quest: Any) -> QuestProgress:
+        wins, fails = (tuple(map(self._event, group)) for group in (quest.win_events, quest.fail_events))
+        return QuestProgress(wins, fails, bool(quest.repeatable), bool(quest.optional))
+
+    def _event(self, event: Any) -> EventProgress:
+        policy = (*event.actions, event.condition) if self._policies and event.actions else ()
+        return EventProgress(event.condition, self._tree(policy), policy)
+
+    def _tree(self, policy: tuple[Action, ...]) -> ActionTree:
+        """Return the tree that TextWorld builds from a policy, last action first."""
+        from textworld.generator.game import ActionDependencyTree, ActionDependencyTreeElement
+
+        if policy not in self._trees:
+            tree = ActionDependencyTree(kb=self._kb, element_type=ActionDependencyTreeElement)
+            for action in policy[::-1]:
+                tree.push(action)
+            self._trees[policy] = _freeze(tree)
+        return self._trees[policy]
+
+    def _advance(self, quest: QuestProgress, action: Action | None, facts: FactsBySignature) -> QuestProgress:
+        """Return a quest after an action (QuestProgression.update)."""
+        if quest.completed or quest.failed:
+            return quest
+        wins, fails = (
+            tuple(self._advance_event(event, action, facts) for event in group) for group in (quest.wins, quest.fails)
+        )
+        if not any(event.triggered for event in wins):
+            return replace(quest, wins=wins, fails=fails)
+        if quest.repeatable:
+            wins = tuple(replace(event, triggered=False) for event in wins)
+        return replace(quest, wins=wins, fails=fails, completions=quest.completions + 1)
+
+    def _advance_event(self, event: EventProgress, action: Action | None, facts: FactsBySignature) -> EventProgress:
+        """Return an event after an action (EventProgression.update)."""
+        if event.done:
+            return event
+        if all(fact in facts.get(fact.signature, ()) for fact in event.condition.preconditions):
+            event = replace(event, triggered=True)
+        shorter = self._shorten(event.tree.order, facts)
+        if shorter is not None:
+            return replace(event, tree=self._tree(shorter), policy=shorter)
+        if action is None or event.tree.tree.empty:
+            return event
+        changed, reversible, tree = self._play(event.tree, action)
+        if not changed:  # the policy stays as it is, although the tree may have lost a leaf
+            return event if tree.key == event.tree.key else replace(event, tree=tree)
+        if not reversible:
+            return replace(event, tree=tree, untriggerable=True)
+        return replace(event, tree=tree, policy=tree.order)
+
+    def _play(self, tree: ActionTree, action: Action) -> tuple[bool, bool, ActionTree]:
+        """Play an action in a tree; return whether the tree changed, whether that can be undone, and the new tree."""
+        key = (tree.key, action)
+        if key not in self._played:
+            copy = tree.tree.copy()
+            changed, reverse = copy.remove(action)
+            self._played[key] = (changed, reverse is not None, _freeze(copy))
+        return self._played[key]
+
+    def _shorten(self, policy: tuple[Action, ...], facts: FactsBySignature) -> tuple[Action, ...] | None:
+        """Return the policy without detours (EventProgression.compress_policy); None where it has none."""
+        key = (_hashes(policy), *(fact in facts.get(fact.signature, ()) for fact in _preconditions(policy)))
+        if key not in self._shortened:
+            shortest = None
+            while (shorter := _shorter(policy, facts)) is not None:
+                shortest = policy = shorter
+            self._shortened[key] = shortest
+        return self._shortened[key]
+
+
+def _over(quests: Sequence[QuestProgress]) -> bool:
+    completed = all(quest.completed for quest in quests if quest.wins and not quest.optional)
+    return completed or any(quest.failed for quest in quests if not quest.optional)
+
+
+@lru_cache(maxsize=10_000)
+def _preconditions(policy: tuple[Action, ...]) -> tuple[Proposition, ...]:
+    """Return the facts that decide whether a policy can be shortened."""
+    return tuple(dict.fromkeys(fact for action in policy for fact in action.preconditions))
+
+
+def _shorter(policy: tuple[Action, ...], facts: FactsBySignature) -> tuple[Action, ...] | None:
+    """Remove the first stretch of the policy without which the rest can still be played; None where none exists."""
+    for start in range(len(policy)):
+        if not _playable(policy[:start], facts):
+            return None  # nor can any longer beginning be played
+        for end in range(len(policy) - 1, start, -1):
+            shorter = policy[:start] + policy[end:]
+            if _playable(shorter, facts):
+                return shorter
+    return None
+
+
+def _playable(actions: Iterable[Action], facts: FactsBySignature) -> bool:
+    """Return whether the actions can be played in a row (State.is_sequence_applicable)."""
+    added: set[Any] = set()
+    removed: set[Any] = set()
+    for action in actions:
+        needed = action._pre_set
+        if len(needed) != len(action.preconditions):
+            return False  # TextWorld counts a fact that is listed twice as missing
+        for fact in needed:
+            if fact not in added and (fact in removed or fact not in facts.get(fact.signature, ())):
+                return False
+        added -= needed
+        added |= action._post_set
+        removed |= needed
+        removed -= action._post_set
+    return True
+
+
+def _freeze(tree: Any) -> ActionTree:
+    """Wrap a tree of TextWorld, which must not be changed from now on."""
+    key = hashlib.blake2b(digest_size=16)
+    for part in _walk(tree.roots):
+        key.update(part)
+    return ActionTree(tree, tuple(tree.flatten()), key.digest())
+
+
+def _walk(nodes: Iterable[Any]) -> Iterator[bytes]:
+    """Yield every node, the ends of its children, and the parents of its element, by which TextWorld sorts."""
+    for node in nodes:
+        parents = []
+        element = node.element
+        yield _hashes((element.action,))
+        while element.parent is not None:
+            element = element.parent
+            parents.append(element.action)
+        yield _hashes(parents)
+        yield b"("
+        yield from _walk(node.children)
+        yield b")"
+
+
+def _hashes(actions: Iterable[Action]) -> bytes:
+    return b"".join(map(_action_hash, actions))
+
+
+@lru_cache(maxsize=100_000)
+def _action_hash(action: Action) -> bytes:
+    facts = [sorted(map(str, side)) for side in (action.preconditions, action.postconditions)]
+    return hashlib.blake2b(repr((action.name, facts)).encode(), digest_size=16).digest()

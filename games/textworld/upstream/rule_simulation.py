@@ -1,0 +1,134 @@
+"""Play a walkthrough by TextWorld's rules alone, to find the action of each command without compiling the game.
+
+TextWorld's makers compile a game and play it only to write the actions of its walkthrough into its quests, which
+costs as much as compiling the finished game. `without_compiling` finds the same actions by simulating the rules, and
+calls TextWorld's own method where the rules do not decide.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+from games.textworld.upstream import patches_enabled
+from games.textworld.upstream.start import trace_name
+
+
+class AmbiguousRulesError(Exception):
+    """The rules do not decide what the interpreter would do."""
+
+
+class RuleSimulation:
+    """Simulates one game from its start by its rules.
+
+    A step tries only the rules whose template matches the command; TextWorld's own tracking is slow because it tries
+    all. As in TextWorld, of several actions with the same trace the first with the most preconditions is played.
+    """
+
+    def __init__(self, game: Any) -> None:
+        from textworld.generator.inform7 import Inform7Game
+
+        self._kb, self._inform7 = game.kb, Inform7Game(game)
+        self.state = game.world.state.copy()
+
+    def step(self, command: str) -> tuple[Any, str]:
+        """Play `command` and return its action and the name in its trace; (None, '') where it is no action."""
+        actions = [
+            action
+            for action in self._applicable(self._kb.inform7_commands, command)
+            if self._inform7.gen_commands_from_actions([action]) == [command]
+        ]
+        events = {trace_name(self._inform7, self._kb.inform7_events, action) for action in actions}
+        if not events:
+            return None, ""
+        if len(events) > 1:
+            raise AmbiguousRulesError(f"{command!r} may be any of {sorted(events)}")
+        (event,) = events
+        action = self._inform7.detect_action(event, self._applicable(self._kb.inform7_events, event))
+        self.state.apply(action)
+        return action, event
+
+    def is_open(self, name: str) -> bool:
+        """Return whether all doors and containers called `name` are open."""
+        keys = {key for key, info in self._inform7.entity_infos.items() if info.name == name}
+        is_open = {fact.arguments[0].name for fact in self.state.facts if fact.name == "open"}
+        return bool(keys) and keys <= is_open
+
+    def _applicable(self, templates: Mapping[str, str], text: str) -> list[Any]:
+        """Return the actions of all rules whose template matches `text`, in the order of the rules."""
+        rules = [rule for rule in self._kb.rules.values() if _pattern(templates[rule.name]).fullmatch(text)]
+        return list(self.state.all_applicable_actions(rules, self._kb.types.constants_mapping))
+
+
+@lru_cache(maxsize=1024)
+def _pattern(template: str) -> re.Pattern[str]:
+    """Return the pattern of a template such as `take {o} from {c}`, in which each thing may be any words."""
+    return re.compile(".+".join(re.escape(part) for part in re.split(r"\{[^}]*\}", template)), re.IGNORECASE)
+
+
+@contextmanager
+def without_compiling() -> Iterator[None]:
+    """Inside the block, TextWorld's `GameMaker.set_walkthrough` simulates where it would compile and play."""
+    if not patches_enabled():
+        yield
+        return
+    from textworld import GameMaker
+
+    original = GameMaker.set_walkthrough
+
+    def set_walkthrough(maker: Any, commands: Sequence[str]) -> None:
+        game = maker.build()
+        assert game.objective is not None  # reading it generates its text, as compiling would
+        try:
+            simulated = _simulate(game, commands)
+        except AmbiguousRulesError:
+            maker.build = lambda validate=True: game
+            try:
+                original(maker, commands)
+            finally:
+                del maker.build
+            return
+        for event, actions in simulated:
+            event.actions, event.commands = actions, commands[: len(actions)]
+
+    GameMaker.set_walkthrough = set_walkthrough
+    try:
+        yield
+    finally:
+        GameMaker.set_walkthrough = original
+
+
+def _simulate(game: Any, commands: Sequence[str]) -> list[tuple[Any, list[Any]]]:
+    """Return each winning event with the actions up to it; of equal events only the first, as in TextWorld."""
+    from textworld.generator.game import QuestProgression
+
+    firsts: dict[Any, Any] = {event: event for quest in game.quests for event in quest.win_events}
+    if any(event.actions for event in firsts):
+        raise AmbiguousRulesError("a quest has actions already")
+    simulation, actions, actions_of = RuleSimulation(game), [], {}
+    quests = [QuestProgression(quest, game.kb) for quest in game.quests]
+    for quest in quests:
+        quest.update(None, simulation.state)
+    for command in commands:
+        if _over(quests):
+            raise AmbiguousRulesError("the game ends before its walkthrough")
+        waiting = [event for quest in quests for event in quest.win_events if not event.triggered]
+        action, _ = simulation.step(command)
+        if action is not None:
+            actions.append(action)
+            for quest in quests:
+                quest.update(action, simulation.state)
+        elif actions and command.startswith("open ") and simulation.is_open(command.removeprefix("open ")):
+            actions.append(actions[-1])  # nothing happens, and TextWorld records the last action again
+        else:
+            raise AmbiguousRulesError(f"{command!r} is no action")
+        actions_of.update({event.event: list(actions) for event in waiting if event.triggered})
+    return [(first, actions_of[first]) for first in firsts.values() if first in actions_of]
+
+
+def _over(quests: Sequence[Any]) -> bool:
+    needed = [quest for quest in quests if not quest.quest.optional]
+    return all(q.completed for q in needed if q.completable) or any(q.failed for q in needed)

@@ -1,0 +1,170 @@
+"""Checks a game file before it is loaded, because the C library exits the process on invalid data.
+
+A TextWorld game is two files: the story `NAME.z8` (Z-machine, version 8) and TextWorld's record of it, `NAME.json`. The
+check covers the story's header, length and checksum, and then whether the record belongs to the story. A game of ours
+carries the hashes of both. Any other game is played once through its walkthrough in a child process, and its record is
+compiled again and compared (`record_check.py`); the cache stores success. For a Z-machine story without a record
+(`.z1` to `.z7`, or a `.z8` that neither begins with `tw-` nor has a record), the check covers the story alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from games import files
+from games.child_process import python_environment
+from games.errors import GameError
+
+HEADER = 64
+"""Bytes of the Z-machine's header: version at 0, serial (a date) at 18-23, length in units at 26, checksum at 28."""
+MAX_RECORD = 200_000_000
+OURS, FOREIGN, PLAIN = "ours", "foreign", "plain"
+"""The origin of a file: a game made by this project, any other TextWorld game, a story without TextWorld's record."""
+UNIT = {1: 2, 2: 2, 3: 2, 4: 4, 5: 4, 6: 8, 7: 8, 8: 8}
+"""Z-machine version -> bytes in a unit of the header's length."""
+STORIES = tuple(f".z{version}" for version in UNIT)
+"""The suffixes of game files."""
+CHECK_SECONDS = 300
+"""Time limit of the child process."""
+VARIABLE = "ACTDE_UNVERIFIED"
+"""Set to 1, it admits foreign files whose record this version of TextWorld does not compile to their story."""
+
+
+def pair(path: Path) -> tuple[Path, Path]:
+    """Return the story and the record, where `path` is either of them; GameError where one is missing."""
+    if path.suffix not in (".z8", ".json"):
+        raise GameError(f"{path}: expected a game file, NAME.z8 or NAME.json")
+    story, record = path.with_suffix(".z8"), path.with_suffix(".json")
+    for file, what in ((story, "the compiled game"), (record, "TextWorld's record of the game")):
+        if not file.is_file():
+            beside = "" if file == path else f", {what}, beside {path.name}"
+            raise GameError(f"{file}: no such game file{beside}")
+    return story, record
+
+
+def is_plain(path: Path) -> bool:
+    """Whether `path` names a story that is played without TextWorld's record."""
+    if path.suffix == ".z8":
+        return not path.name.startswith("tw-") and not path.with_suffix(".json").exists()
+    return path.suffix in STORIES
+
+
+def check(path: Path) -> str:
+    """Return the origin of a sound file: OURS, FOREIGN or PLAIN; GameError for anything else."""
+    if is_plain(path):
+        with files.disk_errors("read the game file", "is it readable?"):
+            check_story(path.read_bytes(), path, UNIT)
+        return PLAIN
+    story, record = pair(path)
+    with files.disk_errors("read the game file", "is it readable?"):
+        data, text = story.read_bytes(), record.read_bytes()
+    check_story(data, story)
+    content = _parse_record(text, record)
+    mark = content["metadata"].get("actde")
+    if isinstance(mark, dict) and "story" in mark:
+        if mark["story"] != hashlib.sha256(data).hexdigest():
+            raise GameError(f"{record}: this record belongs to another game file than {story.name}")
+        if mark.get("record") != record_hash(content):
+            raise GameError(f"{record}: the record of the game is damaged or was changed")
+        return OURS
+    _check_foreign(story, data, text)
+    return FOREIGN
+
+
+def check_story(data: bytes, path: Path, versions: Collection[int] = (8,)) -> None:
+    """Raise GameError unless `data` is a complete Z-machine story of one of `versions`."""
+    if not data:
+        raise GameError(f"{path}: the game file is empty")
+    if len(data) < HEADER or data[0] not in versions:
+        known = f"version {min(versions)}" if len(versions) == 1 else f"versions {min(versions)} to {max(versions)}"
+        raise GameError(f"{path}: not a game file (expected a Z-machine story of {known})")
+    length = int.from_bytes(data[26:28], "big") * UNIT[data[0]]
+    has_checksum = length > 0 or data[0] > 3
+    if not has_checksum:
+        length = len(data)  # the oldest stories have neither length nor checksum in their header
+    if length < HEADER:
+        raise GameError(f"{path}: not a game file (its header states no length)")
+    if len(data) < length:
+        raise GameError(f"{path}: the game file is truncated ({len(data)} of {length} bytes)")
+    if has_checksum and sum(data[HEADER:length]) % 65536 != int.from_bytes(data[28:30], "big"):
+        raise GameError(f"{path}: the game file is damaged (its checksum is wrong)")
+    starts = () if data[0] in (6, 7) else (("start", 6),)  # versions 6 and 7 pack this address
+    for name, at in (*starts, ("dictionary", 8), ("objects", 10), ("globals", 12), ("static memory", 14)):
+        if not HEADER <= int.from_bytes(data[at : at + 2], "big") < length:
+            raise GameError(f"{path}: not a game file (its header puts the {name} outside it)")
+
+
+def record_hash(content: dict[str, Any]) -> str:
+    """Return the hash of a record of ours, without its entry `metadata.actde.record`, which holds this hash."""
+    mark = {key: value for key, value in content["metadata"]["actde"].items() if key != "record"}
+    content = {**content, "metadata": {**content["metadata"], "actde": mark}}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def without_date(data: bytes) -> bytes:
+    """Return the story with a fixed serial number in place of its date of compilation; no checksum covers it."""
+    return data[:18] + b"000000" + data[24:]
+
+
+def _parse_record(text: bytes, path: Path) -> dict[str, Any]:
+    if len(text) > MAX_RECORD:
+        raise GameError(f"{path}: too large for the record of a game ({len(text)} bytes)")
+    if not text.strip():
+        raise GameError(f"{path}: the record of the game is empty")
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        raise GameError(f"{path}: the record of the game is truncated or not JSON") from None
+    needed = ("world", "quests", "infos", "KB", "metadata", "objective")
+    if not isinstance(content, dict) or any(name not in content for name in needed):
+        raise GameError(f"{path}: not TextWorld's record of a game (expected the keys {', '.join(needed)})")
+    if not isinstance(content["metadata"], dict):
+        raise GameError(f"{path}: not TextWorld's record of a game (its metadata is no object)")
+    return content
+
+
+def _check_foreign(story: Path, data: bytes, text: bytes) -> None:
+    """Check the pair in a child process, where the C library may exit or hang; the cache stores success."""
+    digest = hashlib.sha256(hashlib.sha256(data).digest() + hashlib.sha256(text).digest()).hexdigest()
+    trusting = os.environ.get(VARIABLE) == "1"
+    marker = files.cache_folder("checked" if trusting else "verified") / digest
+    if marker.exists():
+        return
+    what, why = _run_check(story)
+    if what == "unverified" and not trusting:
+        causes = f"damaged, changed, or made with another version of TextWorld; {VARIABLE}=1 plays it anyway"
+        raise GameError(f"{story}: the .json beside it does not match the story ({why}): {causes}")
+    if what in ("problem", "crash"):
+        raise GameError(f"{story}: the game is damaged, or the .json beside it belongs to another game ({why})")
+    with files.disk_errors("store that the game was checked", f"see {files.VARIABLE}"):
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        files.atomic_write(marker, f"{story.name}\n")
+
+
+def _run_check(story: Path) -> tuple[str, str]:
+    """Run `playthrough_check` and return (`problem`, `unverified` or `crash`, why), or two empty strings."""
+    code = "import sys; from games.textworld.validation.playthrough_check import main; sys.exit(main(sys.argv[1]))"
+    with tempfile.TemporaryDirectory(prefix="actde-check-", ignore_cleanup_errors=True) as folder:
+        try:
+            child = subprocess.run(
+                [sys.executable, "-c", code, str(story.absolute())],
+                capture_output=True, text=True, errors="replace", timeout=CHECK_SECONDS, env=python_environment(),
+                check=False, cwd=folder, start_new_session=True,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise GameError(f"{story}: the game hangs (no result within {CHECK_SECONDS} s)") from None
+    if child.returncode == 0:
+        return "", ""
+    for line in child.stdout.splitlines():
+        what, _, why = line.partition(": ")
+        if what in ("problem", "unverified"):
+            return what, why.strip()
+    return "crash", "the interpreter cannot load it"

@@ -1,0 +1,91 @@
+"""Plays a game's opening and walkthrough to check that the game file loads and that its record describes it.
+
+A foreign file is checked in a child process, which must also reproduce the story from the record (`record_check.py`).
+`main` prints one line, `problem: ...` or `unverified: ...`, and returns 1 where it fails; the parent detects hangs and
+crashes. A game that this project has just made is checked in this process, command by command against the rules,
+without TextWorld's slow tracking.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from pathlib import Path
+
+from games.textworld.upstream.rule_simulation import AmbiguousRulesError, RuleSimulation
+from games.textworld.upstream.start import rules_parsed_once, start, start_untracked, traced_events
+
+
+def main(story: str) -> int:
+    """Print why story and record do not belong together and return 1, or return 0."""
+    from games.textworld.validation.record_check import find_damage
+
+    for word, find in (("problem", find_problem), ("unverified", find_damage)):
+        problem = find(Path(story))
+        if problem:
+            print(f"{word}: {problem}")  # noqa: T201
+            return 1
+    return 0
+
+
+def find_problem(story: Path) -> str:
+    """Return why the record beside `story` does not describe it, or ''."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "tw-copy.z8"
+        copy.write_bytes(story.read_bytes())
+        copy.with_suffix(".json").write_bytes(story.with_suffix(".json").read_bytes())
+        try:
+            env = start(copy, ("admissible_commands",))
+            state = env.reset()
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            return f"TextWorld cannot load it ({type(error).__name__}: {str(error)[:80]})"
+        text = _normalize(state.feedback)
+        if _normalize(state.objective or "") not in text:
+            return "the objective is not in the opening text"
+        for command in state["extra.walkthrough"] or ():
+            if command not in state.admissible_commands:
+                return f"the command {command!r} of the walkthrough is not admissible"
+            state, _, _ = env.step(command)
+        if state["extra.walkthrough"] and not (state.won and state.score == state.max_score):
+            return "the walkthrough does not win"
+        env.close()
+    return ""
+
+
+def find_own_problem(story: bytes, record: bytes) -> str:
+    """Return why a game that this project has just made is faulty, or ''.
+
+    It is sound where each command of its walkthrough is admissible, the interpreter reports the action that the rules
+    expect, and the last command wins all points.
+    """
+    from textworld.generator.game import Game
+
+    with rules_parsed_once(), tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "tw-game.z8"
+        file.write_bytes(story)
+        game = Game.deserialize(json.loads(record))
+        env, state = start_untracked(file)
+        simulation = RuleSimulation(game)
+        if _normalize(game.objective) not in _normalize(state.feedback):
+            return "the objective is not in the opening text"
+        for command in game.metadata["walkthrough"]:
+            try:
+                _, expected = simulation.step(command)
+            except AmbiguousRulesError as error:
+                return f"the rules are not clear about its walkthrough: {error}"
+            if not expected:
+                return f"the command {command!r} of the walkthrough is not admissible"
+            state, _, _ = env.step(command)
+            events, _ = traced_events(state.feedback)
+            if [event.lower() for event in events] != [expected]:
+                return f"{command!r} of the walkthrough did {', '.join(events) or 'nothing'} instead of {expected}"
+        if not (state.won and state.score == game.max_score):
+            return "the walkthrough does not win"
+        env.close()
+    return ""
+
+
+def _normalize(text: str) -> str:
+    """Normalize what Inform changes when it prints a text: spaces, and apostrophes that become quotes."""
+    return re.sub(r"\s+", " ", text.replace('"', "'")).strip().lower()

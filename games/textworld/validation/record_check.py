@@ -1,0 +1,107 @@
+"""Checks that TextWorld's record of a game (`.json`) agrees with the compiled game (`.z8`), its rules and itself.
+
+This serves foreign files, which carry no hash. The record is compiled again and must give the same story, byte for
+byte except for the date; that covers names, texts, objective, rewards, conditions and nearly all facts. The rest is
+checked one by one: the rules must be TextWorld's own, the actions of quests must be instances of them, and the facts
+that the compiler omits must follow from the others.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from games.textworld.upstream.start import rules_parsed_once
+from games.textworld.validation import game_file
+
+if TYPE_CHECKING:
+    from textworld.generator import Game
+
+Fact = tuple[str, ...]
+"""A predicate and its arguments."""
+
+
+def find_damage(story: Path) -> str:
+    """Return why the record beside `story` is not what the story was compiled from, or ''."""
+    from textworld.generator import Game
+
+    with rules_parsed_once():
+        game = Game.load(str(story.with_suffix(".json")))
+    return _check_rules(game) or _check_actions(game) or _check_facts(game) or _check_story(game, story)
+
+
+def _check_rules(game: Game) -> str:
+    """The record's rules must be those of the installed TextWorld, in any order."""
+    import textworld
+
+    def lines(texts: Iterable[str]) -> list[str]:
+        return sorted(line.strip() for text in texts for line in text.split("\n") if line.strip())
+
+    given = lines([game.kb.logic.serialize()])
+    folders = {file.parent for file in Path(textworld.__file__).parent.rglob("*.twl")}
+    if any(given == lines(file.read_text("utf-8") for file in folder.glob("*.twl")) for folder in folders):
+        return ""
+    return f"its rules are not those of TextWorld {version('textworld')}"
+
+
+def _check_actions(game: Game) -> str:
+    """Every action of a quest must be an instance of its rule with things of this game."""
+    types = {key: info.type for key, info in game.infos.items()}
+    known = types.keys() | {v.name for fact in game.world.facts for v in fact.arguments}
+    for quest in game.quests:
+        for event in (*quest.win_events, *quest.fail_events):
+            for action in (*event.actions, event.condition):
+                facts = (*action.preconditions, *action.postconditions)
+                named = {v.name: v.type for fact in facts for v in fact.arguments if fact.name != "event"}
+                if any(name not in known or types.get(name, type_) != type_ for name, type_ in named.items()):
+                    return f"the action {action.name!r} of a quest refers to things that are not in the game"
+            for action in event.actions:
+                rule = game.kb.logic.rules.get(action.name)
+                mapping = None if rule is None else rule.match(action)
+                if mapping is None or rule.instantiate(mapping).command_template != action.command_template:
+                    return f"the action {action.name!r} of a quest follows no rule"
+    return ""
+
+
+def _check_facts(game: Game) -> str:
+    """The three kinds of facts that the story lacks must follow from the others: free ways, slots, ingredients."""
+    facts = {(fact.name, *(v.name for v in fact.arguments)) for fact in game.world.facts}
+    if {fact[1:] for fact in facts if fact[0] == "free" and len(fact) == 3} != _free_ways(facts):
+        return "which ways are free does not follow from its doors"
+    slots = {fact[1] for fact in facts if fact[0] == "free" and len(fact) == 2}
+    if slots != {f"slot_{number}" for number in range(len(slots))}:
+        return "its slots are not numbered"
+    expected = {(f"ingredient_{int(x[2].rpartition('_')[2]) + 1}", x[1]) for x in facts if x[0] == "base"}
+    if {fact for fact in facts if fact[0].startswith("ingredient_")} != expected:
+        return "its ingredients are not those of its recipe"
+    return ""
+
+
+def _free_ways(facts: set[Fact]) -> set[Fact]:
+    """Return the pairs of neighbouring rooms, in both orders, without a closed door between them."""
+    pairs = {fact[1:] for fact in facts if fact[0].endswith("_of") and len(fact) == 3}
+    doors = {(fact[1], fact[3]): fact[2] for fact in facts if fact[0] == "link"}
+    opened = {fact[1] for fact in facts if fact[0] == "open"}
+    both = pairs | {(b, a) for a, b in pairs}
+    return {pair for pair in both if pair not in doors or doors[pair] in opened}
+
+
+def _check_story(game: Game, story: Path) -> str:
+    """The record must compile to the same story, except for the date."""
+    from textworld.generator import CouldNotCompileGameError
+    from textworld.generator.inform7 import compile_inform7_game, generate_inform7_source
+
+    compiler: Any = CouldNotCompileGameError
+    with tempfile.TemporaryDirectory() as folder:
+        again = Path(folder) / "tw-again.z8"
+        try:
+            compile_inform7_game(generate_inform7_source(game), str(again))
+        except compiler:
+            return "it cannot be compiled"
+        data = again.read_bytes()
+    if game_file.without_date(data) != game_file.without_date(story.read_bytes()):
+        return f"TextWorld {version('textworld')} compiles it to another game"
+    return ""

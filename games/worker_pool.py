@@ -1,0 +1,103 @@
+"""A pool of worker processes for experiments and generation: Ctrl-C ends it at once, a dead worker is one line.
+
+Workers are children as in `child_process.py`: they do not run the user's script again, as those of `multiprocessing`
+and `concurrent.futures` do. A thread for each of them passes it jobs, so jobs are futures of `concurrent.futures`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import queue
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Any, ParamSpec, TypeVar
+
+from games.child_process import GRACE, Child
+from games.errors import GameError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class WorkerPool:
+    """`size` worker processes, by default one per CPU and at most 32. Leaving the context ends them all.
+
+    Raises:
+        GameError: `size` is not from 1 to 256.
+    """
+
+    def __init__(self, size: int | None = None) -> None:
+        if size is not None and not 1 <= size <= 256:
+            raise GameError(f"workers={size}: expected a whole number from 1 to 256")
+        self.size = min(_cpus(), 32) if size is None else size
+        self._threads = ThreadPoolExecutor(self.size)
+        self._workers: list[Child] = []
+        self._idle: queue.SimpleQueue[Child] = queue.SimpleQueue()
+
+    def __enter__(self) -> WorkerPool:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for worker in self._workers:
+            worker.process.terminate()
+        deadline = time.monotonic() + GRACE
+        for worker in self._workers:
+            worker.end(max(0.0, deadline - time.monotonic()))
+        self._threads.shutdown()
+
+    def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Run a function at the top of a module in a worker.
+
+        Its errors that a user can cause (ValueError, OSError) become the future's; any other kills the worker, which
+        prints its traceback. The future of a dead worker's job raises `BrokenExecutor`.
+        """
+        if len(self._workers) < self.size:
+            self._workers.append(Child(serve, stdout=2))
+            self._idle.put(self._workers[-1])
+        module = function.__module__
+        if module == "__main__":  # run by `python -m`
+            module = sys.modules[module].__spec__.name  # type: ignore[union-attr]
+        return self._threads.submit(self._run, (module, function.__name__, args, kwargs))
+
+    def _run(self, job: tuple[Any, ...]) -> Any:
+        worker = self._idle.get()
+        try:
+            worker.connection.send(job)
+            done, result = worker.connection.recv()
+        except (EOFError, ConnectionError):
+            how = worker.why_it_ended()
+            raise BrokenExecutor(
+                f"a worker process died in {job[1]} ({how}); finished work is kept, and the same command continues"
+            ) from None
+        finally:
+            self._idle.put(worker)
+        if not done:
+            raise result
+        return result
+
+
+def serve(connection: Connection) -> None:
+    """A worker: run one job after the other, until the other end is closed."""
+    while True:
+        try:
+            module, name, args, kwargs = connection.recv()
+        except EOFError:
+            return
+        try:
+            answer = True, getattr(importlib.import_module(module), name)(*args, **kwargs)
+        except (ValueError, OSError) as error:
+            error.add_note(f"In a worker process:\n{traceback.format_exc()}")
+            answer = False, error
+        connection.send(answer)
+
+
+def _cpus() -> int:
+    """The CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

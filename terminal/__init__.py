@@ -1,0 +1,1 @@
+"""Everything that is drawn in a terminal: rich's widgets are imported here and nowhere else."""

@@ -1,0 +1,110 @@
+"""The two streams of the command line: what is printed to them, progress bars, and Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from rich.console import Console, RenderableType
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def show(things: Iterable[RenderableType], pause: float = 0.0) -> None:
+    """Print one thing after the other, with a pause of some seconds after each; plain lines are not wrapped."""
+    for thing in things:
+        out.print(thing, markup=False, soft_wrap=isinstance(thing, str))
+        if pause:
+            time.sleep(pause)
+
+
+def note(line: str) -> None:
+    """Print one line to standard error."""
+    err.print(line, markup=False, soft_wrap=True)
+
+
+def document(data: object) -> None:
+    """Print one JSON document to standard output."""
+    print(json.dumps(data, allow_nan=False, ensure_ascii=False, indent=1))  # noqa: T201
+
+
+def typed() -> str:
+    """The command line as it was typed."""
+    return " ".join(["python cli.py", *(shlex.quote(word) for word in sys.argv[1:])])
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Show a spinner on a terminal."""
+    if not err.is_terminal:
+        yield
+        return
+    with err.status(what, spinner="dots"):
+        yield
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[[object], None]]:
+    """Show a progress bar on a terminal; yields the function to call after each unit."""
+    from rich.progress import Progress
+
+    with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda unit: bar.advance(task)
+
+
+@contextmanager
+def reporting(what: str) -> Iterator[Callable[[str, float, float], None]]:
+    """Show progress by share of the work: a bar with the time left on a terminal, else a line every half minute."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    start = printed = time.monotonic()
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+
+        def report(text: str, done: float, total: float) -> None:
+            nonlocal printed
+            now = time.monotonic()
+            if err.is_terminal:
+                bar.update(task, description=f"{what}: {text}", completed=done, total=total)
+            elif now - printed > 30:
+                printed = now
+                left = f", {(now - start) * (total - done) / done / 60:.0f} min left" if done else ""
+                note(f"{what}: {text}, {done / total:.0%}{left}")
+
+        yield report
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """On Ctrl-C, print that the same command continues, and exit with status 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        note("stopped; what is finished is kept, and the same command continues")
+        raise typer.Exit(130) from None
+
+
+@contextmanager
+def stopping(trainer: Any) -> Iterator[None]:
+    """The first Ctrl-C ends the run after the current iteration, with a checkpoint; the second one at once."""
+
+    def first(signum: int, frame: object) -> None:
+        trainer.stopping = True
+        signal.signal(signal.SIGINT, before)
+        err.print("\nstopping after this iteration (Ctrl-C again: at once)", style="dim")
+
+    before = signal.signal(signal.SIGINT, first)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,74 @@
+"""Failures as one line on standard error, with the exit status: 2 a user's mistake, 1 the machine, 130 Ctrl-C.
+
+A bug is not caught here and shows its traceback.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor
+from contextlib import suppress
+from io import UnsupportedOperation
+from typing import NoReturn
+
+import typer
+
+from terminal import console
+
+DISK = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the disk is read-only",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "not permitted",
+    errno.ENOTDIR: "a folder is needed, but this path leads through a file",
+    errno.EEXIST: "a folder is needed, but a file has this name",
+    errno.EISDIR: "a file is needed, but this is a folder",
+    errno.ENAMETOOLONG: "the name is too long",
+}
+USERS_MISTAKES = (("games.errors", "GameError"), ("agents.protocol", "AgentError"), ("actde.errors", "OptimizerError"))
+
+
+def run(app: Callable[..., object]) -> NoReturn:
+    """Run the command line and exit with its status."""
+    try:
+        status = app(args=sys.argv[1:] or ["--help"], standalone_mode=False)
+        sys.stdout.flush()
+    except typer.TyperException as error:
+        fail(error.format_message(), error.exit_code)
+    except typer.Abort:
+        fail("stopped", 130)
+    except ValueError as error:
+        if not isinstance(error, _mistakes()):
+            raise
+        fail(str(error), 2)
+    except BrokenExecutor as error:  # a worker process died
+        fail(str(error), 1)
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        if error.errno == errno.ENOSPC:
+            _discard_output()
+        where = f": {error.filename}" if error.filename else ""
+        fail(DISK[error.errno] + where, 1)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def fail(message: str, status: int) -> NoReturn:
+    """Print an error in one line and exit."""
+    console.note(f"error: {' '.join(message.split())}")
+    sys.exit(status)
+
+
+def _mistakes() -> tuple[type[ValueError], ...]:
+    """The classes of a user's mistakes, of those packages that have been imported."""
+    return tuple(getattr(sys.modules[module], name) for module, name in USERS_MISTAKES if module in sys.modules)
+
+
+def _discard_output() -> None:
+    """Discard the output that is still in the buffer; it would be written, and fail, again at exit."""
+    with suppress(UnsupportedOperation):  # the stream is not a file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,160 @@
+"""The settings of `TrainConfig` as options of a typer command, and the help of such a command.
+
+Every setting becomes an option of its name (`clip_range`: --clip-range). The command receives the given values only;
+presets and defaults provide the rest. The models of `agents/config.py` check types and ranges.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+if TYPE_CHECKING:
+    from agents.training.presets import Layer
+
+HELP = ("--help", "-h", "--help-all")
+BASIC = frozenset(
+    {
+        *("optimizer", "game", "seed", "init", "trunk", "lora"),
+        *("episodes", "parallel", "max_turns", "mode", "context", "reward_scale", "win_bonus", "step_cost"),
+        *("expert", "beta", "top_fraction"),
+        *("epochs", "minibatches", "lr", "value_lr", "q_lr", "critic_warmup"),
+        *("gamma", "gae_lambda", "clip_range", "value_coef", "q_coef", "entropy_coef", "kl_coef"),
+        *("iterations", "env_steps", "minutes", "stop_success"),
+    }
+)
+"""Settings that `--help` shows; `--help-all` shows all."""
+Values = dict[str, Any]
+
+
+def with_config(*, skip: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A decorator that gives a command an option for each setting, except those of `skip`.
+
+    The command's parameter `given` holds the given values by name. Only the command that is typed gets its options,
+    because importing pydantic and building 75 options takes 0.1 s, which the other commands do not need.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "given"]
+
+        def wrapped(**words: Any) -> None:
+            command(**{parameter.name: words.pop(parameter.name) for parameter in own}, given=parsed(words))
+
+        parameters = own + (_parameters(skip) if command.__name__ in sys.argv[1:2] else [])
+        wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
+        wrapped.__dict__["__signature__"] = inspect.Signature(parameters)
+        wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return wrapped
+
+    return decorate
+
+
+def help_with(resolve: Callable[[Values, Values], Values]) -> type[TyperCommand]:
+    """The class of a command whose help shows the values that `resolve(given settings, own options)` returns."""
+
+    class Command(TyperCommand):
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+            asked = [word for word in args if word in HELP]
+            ctx.resilient_parsing = bool(asked)  # required options may be missing
+            rest = super().parse_args(ctx, [word for word in args if word not in HELP])
+            if asked:
+                _show_help(ctx, resolve(parsed(ctx.params), ctx.params), everything="--help-all" in asked)
+                ctx.exit()
+            return rest
+
+    return Command
+
+
+def parsed(words: Mapping[str, Any]) -> Values:
+    """The values of the settings among the parsed options that were given."""
+    from agents.config import FIELDS, parse
+
+    given = {name: word for name, word in words.items() if name in FIELDS and word is not None}
+    return {name: word if isinstance(word, bool) else parse(name, word) for name, word in given.items()}
+
+
+def layers_of(given: Values, own: Values) -> list[Layer]:
+    """All layers of a run's configuration: presets, the resumed run, the file of --config, the options."""
+    from agents.training import presets
+
+    explicit = []
+    if own.get("resume") and own.get("folder"):
+        from agents.storage.run_folder import SETTINGS, read_config
+
+        folder = Path(own["folder"])
+        explicit.append(presets.Layer(str(folder / SETTINGS), read_config(folder).flat()))
+    if own.get("config"):
+        explicit.append(presets.read_toml(Path(own["config"])))
+    return presets.layers(*explicit, presets.Layer(presets.GIVEN, given))
+
+
+def resolved(given: Values, own: Values) -> Values:
+    """The value of every setting, for the help of a command."""
+    from agents.training.presets import merged
+
+    return merged(layers_of(given, own))
+
+
+def _parameters(skip: tuple[str, ...]) -> list[inspect.Parameter]:
+    from actde.config import value_type
+    from agents.config import FIELDS
+
+    parameters = []
+    for name, field in FIELDS.items():
+        if name in skip:
+            continue
+        flag = f"--{name.replace('_', '-')}"
+        annotation: Any = Annotated[str | None, typer.Option(flag)]
+        if value_type(field) is bool:
+            annotation = Annotated[bool | None, typer.Option(f"{flag}/--no-{flag[2:]}")]
+        parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation))
+    return parameters
+
+
+def _show_help(ctx: Any, values: Values, *, everything: bool) -> None:
+    """Print a panel for the command's own options and one for each group of settings."""
+    from rich.console import Console
+    from rich.panel import Panel
+    from rich.table import Table
+    from rich.text import Text
+
+    from agents.config import FIELDS, GROUP_OF, NONE
+
+    panels: dict[str, list[tuple[str, str]]] = {"Command": []}
+    for option in ctx.command.get_params(ctx):
+        if option.name not in FIELDS:
+            metavar = "" if option.is_flag else option.metavar or "TEXT"
+            panels["Command"].append((f"{', '.join(option.opts)} {metavar}", option.help or ""))
+        elif everything or option.name in BASIC:
+            value = NONE if values[option.name] is None else values[option.name]
+            text = f"{FIELDS[option.name].description} [{value}]".removesuffix(" []")
+            panels.setdefault(GROUP_OF[option.name].capitalize(), []).append((_usage(option.name), text))
+    width = max(len(usage) for rows in panels.values() for usage, _ in rows)
+    console = Console(highlight=False)
+    console.print(f"Usage: {ctx.command_path} [OPTIONS]\n\n{inspect.cleandoc(ctx.command.help or '')}\n", markup=False)
+    for title, rows in panels.items():
+        table = Table.grid(padding=(0, 2))
+        table.add_column(width=width, no_wrap=True)
+        for usage, text in rows:
+            table.add_row(Text(usage, "bold cyan"), Text(text))
+        console.print(Panel(table, title=title, title_align="left", border_style="dim"))
+    note = "[VALUE] is the default with the presets of this game, trunk and optimizer; --dry-run shows its origin."
+    console.print(note if everything else f"{note} --help-all shows all options.", markup=False)
+
+
+def _usage(name: str) -> str:
+    """The option and its argument: "--kl-target X|none"."""
+    from actde.config import choices, is_optional, value_type
+    from agents.config import FIELDS, NONE
+
+    field, flag = FIELDS[name], name.replace("_", "-")
+    if value_type(field) is bool:
+        return f"--[no-]{flag}"
+    argument = "|".join(choices(field)) or {int: "N", float: "X", str: "TEXT"}[value_type(field)]
+    return f"--{flag} {argument}" + (f"|{NONE}" if is_optional(field) else "")

@@ -1,0 +1,137 @@
+"""How a training run looks while it goes on: a panel in a terminal, a line an iteration elsewhere.
+
+Renderables and lines only; `cli.py` prints them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from agents.config import NONE, BudgetConfig, TrainConfig
+from terminal import console
+
+if TYPE_CHECKING:
+    from agents.training.trainer import Trainer
+
+SHOWN = (
+    ("success", "share won in this rollout", "{:.2f}"),
+    ("recent_success", "share won of the last 100", "{:.2f}"),
+    ("level", "level reached", "{:.0f}"),
+    ("agreement", "labels that were likeliest", "{:.2f}"),
+    ("kept", "share of episodes imitated", "{:.2f}"),
+    ("reward", "reward per episode", "{:.2f}"),
+    ("normalized_score", "score / maximum", "{:.2f}"),
+    ("steps", "commands per episode", "{:.1f}"),
+    ("bonus_share", "share of turns on the bonus", "{:.2f}"),
+    ("turn_entropy", "entropy, nats", "{:.3f}"),
+    ("value", "v", "{:.3f}"),
+    ("q_value", "q of the chosen", "{:.3f}"),
+    ("advantage_abs", "|advantage|", "{:.3f}"),
+    ("approx_kl", "KL to the rollout's policy", "{:.4f}"),
+    ("kl_ref", "KL to the reference", "{:.4f}"),
+    ("steps_per_second", "commands per second", "{:.0f}"),
+)
+"""Metrics that a person wants to see, what they are, and how they are written."""
+BARS = "▁▂▃▄▅▆▇█"
+
+
+def clock(seconds: float) -> str:
+    """1:02:03, or 2:03 under an hour."""
+    whole = round(seconds)
+    minutes = f"{whole // 60 % 60:02d}" if whole >= 3600 else f"{whole // 60}"
+    return f"{whole // 3600}:{minutes}:{whole % 60:02d}" if whole >= 3600 else f"{minutes}:{whole % 60:02d}"
+
+
+def share_done(metrics: Mapping[str, float], budget: BudgetConfig) -> float:
+    """How much of the budget is spent, 0 to 1: of iterations, commands or time, whichever ends first."""
+    by_steps = 0.0 if budget.env_steps is None else metrics["env_steps"] / budget.env_steps
+    by_time = 0.0 if budget.minutes is None else metrics["seconds"] / (60 * budget.minutes)
+    return min(1.0, max((metrics["iteration"] + 1) / budget.iterations, by_steps, by_time))
+
+
+def sparkline(values: Sequence[float], width: int = 40) -> str:
+    """The last `width` values as bars between their least and greatest."""
+    shown = list(values)[-width:]
+    low, high = min(shown), max(shown)
+    if high <= low:
+        return BARS[0] * len(shown)
+    return "".join(BARS[int((value - low) / (high - low) * (len(BARS) - 1))] for value in shown)
+
+
+def panel(title: str, history: Sequence[Mapping[str, float]], budget: BudgetConfig) -> RenderableType:
+    """The state of a run: budget, and every metric with its course so far."""
+    if not history:
+        return Panel(
+            Text("playing the first rollout", style="dim"), title=title, title_align="left", border_style="cyan"
+        )
+    latest = history[-1]
+    done = share_done(latest, budget)
+    left = latest["seconds"] * (1 - done) / done
+    head = Table.grid(padding=(0, 2))
+    head.add_row(
+        ProgressBar(total=1.0, completed=done, width=40, complete_style="cyan"),
+        Text(f"iteration {latest['iteration'] + 1} of {budget.iterations}"),
+        Text(f"{clock(latest['seconds'])} gone, at most {clock(left)} left", style="dim"),
+    )
+    table = Table(box=None, show_header=False, padding=(0, 2), pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column(justify="right", style="bold")
+    table.add_column(style="cyan")
+    for name, label, form in SHOWN:
+        course = [line[name] for line in history if name in line]
+        if course:
+            table.add_row(label, form.format(course[-1]), sparkline(course))
+    return Panel(Group(head, Text(), table), title=title, title_align="left", border_style="cyan", box=box.ROUNDED)
+
+
+def line(metrics: Mapping[str, float], iterations: int) -> str:
+    """One iteration in one line, for a file or a pipe."""
+    shown = (
+        *("recent_success", "level", "agreement", "kept", "reward", "steps", "bonus_share"),
+        *("turn_entropy", "value", "q_value", "approx_kl"),
+    )
+    forms = {name: form for name, _, form in SHOWN}
+    numbers = "  ".join(f"{name} {forms[name].format(metrics[name])}" for name in shown if name in metrics)
+    return f"{metrics['iteration'] + 1}/{iterations}  {clock(metrics['seconds'])}  {numbers}"
+
+
+def follow(trainer: Trainer, title: str, *, quiet: bool) -> dict[str, float] | None:
+    """Run a training to its end and show it: a live panel in a terminal, else a line per iteration.
+
+    Returns:
+        The metrics of the last iteration; None if there was none.
+    """
+    from rich.live import Live
+
+    budget, history = trainer.config.budget, []
+    if quiet or not console.out.is_terminal:
+        for metrics in trainer.run():
+            history.append(metrics)
+            if not quiet:
+                console.show([line(metrics, budget.iterations)])
+    else:
+        with Live(panel(title, [], budget), console=console.out) as live:
+            for metrics in trainer.run():
+                history.append(metrics)
+                live.update(panel(title, history, budget), refresh=True)
+    return history[-1] if history else None
+
+
+def configuration(config: TrainConfig, origins: Mapping[str, str]) -> list[str]:
+    """The lines of a TOML file that `--config` reads, with the origin of each value as a comment."""
+    lines: list[str] = []
+    for group, table in config.model_dump().items():
+        lines += ["", f"[{group}]"] if lines else [f"[{group}]"]
+        for name, value in table.items():
+            setting = f"{name} = {json.dumps(NONE if value is None else value, ensure_ascii=False)}"
+            lines.append(f"{setting:45}  # {origins[name]}")
+    return lines

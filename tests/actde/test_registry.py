@@ -1,0 +1,144 @@
+"""Optimizers of others: a few lines, a decorator or an entry point, and never in the way of ours."""
+
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from actde import (
+    ACTDE,
+    PPO,
+    Batch,
+    Optimizer,
+    OptimizerConfig,
+    OptimizerError,
+    Outputs,
+    Targets,
+    make_optimizer,
+    optimizer_class,
+    optimizer_names,
+    register,
+    registry,
+)
+from tests.helpers.actde_batches import random_batch, random_outputs
+
+OURS = ["actde", "imitation", "ppo", "rejection"]
+
+
+class Habit(Optimizer):
+    """What was chosen becomes likelier, whatever it earned."""
+
+    name = "habit"
+
+    def baseline(self, batch: Batch) -> Tensor:
+        return batch.values
+
+    def policy_loss(self, batch: Batch, targets: Targets, outputs: Outputs) -> Tensor:
+        return -outputs.logprobs
+
+
+@pytest.fixture(autouse=True)
+def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_registered", {})
+
+
+def install(folder: Path, monkeypatch: pytest.MonkeyPatch, *, entry: str, code: str) -> None:
+    """What `pip install` of a package with one module and one entry point leaves behind."""
+    (folder / "their_package.py").write_text(textwrap.dedent(code))
+    info = folder / "their_package-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-package\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[actde.optimizers]\n{entry}\n")
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, "their_package", raising=False)
+
+
+THEIRS = """
+    from actde import Optimizer, register
+
+    class Theirs(Optimizer):
+        '''Advantages are returns.'''
+        name = "theirs"
+
+        def baseline(self, batch):
+            return 0 * batch.values
+"""
+
+
+def test_ours_are_known_by_name() -> None:
+    assert optimizer_names() == OURS
+    assert isinstance(make_optimizer("ppo"), PPO)
+    assert isinstance(make_optimizer("actde", OptimizerConfig(gamma=0.5)), ACTDE)
+    assert make_optimizer("actde", OptimizerConfig(gamma=0.5)).config.gamma == 0.5
+    assert optimizer_class("ppo") is PPO
+
+
+@pytest.mark.parametrize(("name", "near"), [("pp0", "ppo"), ("ACTDE", "actde"), ("actd", "actde")])
+def test_an_unknown_name_gets_the_nearest(name: str, near: str) -> None:
+    with pytest.raises(OptimizerError, match=f"unknown optimizer '{name}', .*{', '.join(OURS)}; did you mean '{near}'"):
+        make_optimizer(name)
+    with pytest.raises(OptimizerError, match=f"expected one of {', '.join(OURS)}$"):
+        make_optimizer("zzz")
+
+
+def test_a_registered_optimizer_of_a_few_lines_learns() -> None:
+    assert register(Habit) is Habit
+    assert register(Habit) is Habit
+    assert optimizer_names() == sorted([*OURS, "habit"])
+    optimizer, batch = make_optimizer("habit"), random_batch(0, [2, 3], q=False, ref=False)
+    outputs = random_outputs(batch)
+    loss, measures = optimizer.loss(batch, optimizer.targets(batch), outputs)
+    (grad,) = torch.autograd.grad(loss, outputs.logprobs)
+    torch.testing.assert_close(grad, torch.where(batch.mask, -1 / 5, 0.0).double())
+    assert float(measures["policy_loss"]) == pytest.approx(-float(outputs.logprobs[batch.mask].mean().detach()))
+
+
+def test_an_entry_point_adds_an_optimizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, monkeypatch, entry="theirs = their_package:Theirs", code=THEIRS)
+    assert optimizer_names() == [*OURS, "theirs"]
+    batch = random_batch(0, [2, 3])
+    targets = make_optimizer("theirs", OptimizerConfig(advantage="return")).targets(batch)
+    assert torch.equal(targets.advantages, targets.returns)
+    with pytest.raises(OptimizerError, match="did you mean 'theirs'"):
+        make_optimizer("their")
+    register(optimizer_class("theirs"))
+    assert optimizer_names() == [*OURS, "theirs"]
+
+
+def test_a_package_may_register_what_its_entry_point_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = textwrap.dedent(THEIRS).replace("class Theirs", "@register\nclass Theirs")
+    install(tmp_path, monkeypatch, entry="theirs = their_package:Theirs", code=code)
+    assert make_optimizer("theirs").name == "theirs"
+
+
+def test_no_package_changes_what_ppo_means(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, monkeypatch, entry="ppo = their_package:Theirs", code=THEIRS)
+    assert optimizer_class("ppo") is PPO
+    fake = type("PPO", (Habit,), {"name": "ppo"})
+    with pytest.raises(OptimizerError, match="an optimizer 'ppo' exists already"):
+        register(fake)
+
+
+@pytest.mark.parametrize(
+    ("entry", "code", "message"),
+    [
+        ("other = their_package:Theirs", THEIRS, "'other' calls itself 'theirs'; the names must agree"),
+        ("theirs = their_package:x", "x = 1", "'theirs' must be a subclass of actde.Optimizer, got 1"),
+    ],
+)
+def test_an_entry_point_that_is_no_optimizer_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: str, code: str, message: str
+) -> None:
+    install(tmp_path, monkeypatch, entry=entry, code=code)
+    with pytest.raises(OptimizerError, match=message):
+        make_optimizer(entry.split()[0])
+
+
+@pytest.mark.parametrize("bad", [int, 3, type("Nameless", (Optimizer,), {})])
+def test_only_optimizers_with_a_name_can_be_registered(bad: Any) -> None:
+    with pytest.raises(OptimizerError):
+        register(bad)

@@ -1,0 +1,109 @@
+"""Evaluation: means that can be redone by hand, and intervals that do not claim too much."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from agents.play.baselines import RandomAgent, WalkthroughAgent
+from agents.play.evaluate import estimate, evaluate, summarize
+from agents.play.metrics import episode_metrics
+from agents.play.runner import EpisodeRunner
+from tests.helpers.fakes import CorridorSpec
+
+SPECS = [CorridorSpec("short", 2), CorridorSpec("long", 4)]
+
+
+def test_the_means_by_hand() -> None:
+    found = evaluate(WalkthroughAgent(), SPECS, game="corridors", episodes=4, seed=1, max_turns=3)
+    assert (found.agent, found.game, found.episodes, found.errors) == ("walkthrough", "corridors", 4, 0)
+    assert found.success_rate.value == 0.5
+    assert found.normalized_score is not None
+    assert found.normalized_score.value == (1 + 3 / 4) / 2
+    assert found.steps.value == 2.5
+    assert found.steps_to_win is not None
+    assert (found.steps_to_win.value, found.steps_to_win.low) == (2, None), "no spread, so no interval"
+    assert found.entropy is None
+
+
+def test_the_entropy_of_the_random_agent() -> None:
+    found = evaluate(RandomAgent(seed=1), SPECS, game="corridors", episodes=6, seed=1)
+    assert found.entropy is not None
+    assert found.entropy.value == pytest.approx(math.log(2))
+
+
+def test_agents_meet_the_same_games_and_seeds() -> None:
+    def met(agent: RandomAgent | WalkthroughAgent) -> set[tuple[str, int]]:
+        with EpisodeRunner(SPECS, seed=9) as arena:
+            return {(episode.game, episode.seed) for episode in arena.play(agent, 8)}
+
+    assert met(RandomAgent(seed=1)) == met(WalkthroughAgent())
+
+
+@pytest.mark.parametrize(("episodes", "lengths"), [(2, [1, 4]), (4, [1, 2, 4, 5]), (6, [1, 2, 3, 4, 5, 6])])
+def test_few_episodes_are_of_games_at_even_distances(episodes: int, lengths: list[int]) -> None:
+    specs, played = [CorridorSpec(f"of {length}", length) for length in range(1, 7)], list[str]()
+    evaluate(
+        WalkthroughAgent(),
+        specs,
+        game="corridors",
+        episodes=episodes,
+        seed=1,
+        on_episode=lambda episode: played.append(episode.game),
+    )
+    assert sorted(played) == [f"of {length}" for length in lengths]
+
+
+def test_bounds_hold_the_mean_and_are_repeatable() -> None:
+    values = np.random.default_rng(0).normal(3, 1, 200).tolist()
+    found = estimate(values, seed=5)
+    assert found is not None and found.low is not None and found.high is not None
+    assert found.low < found.value < found.high
+    half = 1.96 * np.std(values) / math.sqrt(200)
+    assert found.high - found.low == pytest.approx(2 * half, rel=0.1), "as the central limit theorem has it"
+    assert estimate(values, seed=5) == found
+
+
+@pytest.mark.parametrize(("wins", "trials"), [(0, 20), (20, 20), (1, 1), (0, 3)])
+def test_all_or_nothing_is_clopper_and_pearson(wins: int, trials: int) -> None:
+    found = estimate([float(wins > 0)] * trials, unit=True)
+    exact = binomtest(wins, trials).proportion_ci(method="exact")
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((exact.low, exact.high))
+
+
+def test_without_spread_there_is_no_interval() -> None:
+    found = estimate([7.0, 7.0])
+    assert found is not None
+    assert (found.value, found.low, found.high) == (7.0, None, None)
+    assert estimate([]) is None
+
+
+def test_the_fields_of_the_json() -> None:
+    found = evaluate(RandomAgent(seed=1), SPECS, game="corridors", episodes=4, seed=1).to_json()
+    fields = (
+        "agent game episodes errors success_rate normalized_score steps steps_to_win entropy bonus_share trained_on"
+    )
+    assert list(json.loads(json.dumps(found, allow_nan=False))) == fields.split()
+    assert list(found["steps"]) == ["value", "low", "high"]
+
+
+def test_the_share_of_turns_on_an_act_by_hand() -> None:
+    found = evaluate(WalkthroughAgent(), SPECS, game="corridors", episodes=4, seed=1, act="forward")
+    assert found.bonus_share is not None and found.bonus_share.value == 1.0
+    with EpisodeRunner(SPECS, seed=1) as arena:
+        episodes = sorted(arena.play(RandomAgent(seed=1), 6), key=lambda episode: episode.index)
+    waits = [[step.decision.command == "wait" for step in episode.steps] for episode in episodes]
+    shares = [sum(turns) / len(turns) for turns in waits]
+    found = summarize(episodes, agent="random", game="corridors", act="wait")
+    assert found.bonus_share is not None
+    assert found.bonus_share.value == pytest.approx(sum(shares) / len(shares))
+    assert episode_metrics(episodes, "wait")["bonus_share"] == pytest.approx(found.bonus_share.value)
+    assert "bonus_share" not in episode_metrics(episodes)
+
+
+def test_no_episode_is_a_bug() -> None:
+    with pytest.raises(ValueError, match="at least one episode"):
+        summarize([], agent="random", game="none")

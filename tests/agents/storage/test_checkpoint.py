@@ -1,0 +1,341 @@
+"""Checkpoints and run folders: whole or refused in one clear line, never lost, never unpickled."""
+
+import ast
+import json
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import agents.storage.checkpoint
+from agents.config import ModelConfig, TrainConfig
+from agents.model.build import assemble
+from agents.play.runner import EpisodeRunner
+from agents.protocol import AgentError
+from agents.storage.checkpoint import load_agent, newest, read_tensors, save_agent, trained_tensors, verify
+from agents.storage.run_folder import RunFolder, read_config, read_metrics
+from agents.training.factory import make_trainer
+from agents.training.trainer import Trainer
+from games.files import sha256
+from tests import ROOT
+from tests.helpers.scripts import Scene, script
+
+SETTINGS = TrainConfig.from_flat(
+    {"game": "bandit", "trunk": "pico", "episodes": 4, "epochs": 1, "iterations": 2, "save_every": 1, "gamma": 0.5}
+)
+ABOUT = {"name": "tester", "prompt": "plain", "mode": "trie", "context": 64}
+FILES = ("agent.json", "model.safetensors", "tokenizer.json", "training.safetensors", "state.json")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("made") / "run"
+    list(make_trainer(SETTINGS, out).run())
+    return out
+
+
+@pytest.fixture
+def run(made: Path, tmp_path: Path) -> Path:
+    """A run of two iterations, to be damaged."""
+    return Path(shutil.copytree(made, tmp_path / "run"))
+
+
+def refused(work: Callable[[], Any], *says: str) -> None:
+    """It raises one line that says this."""
+    with pytest.raises(AgentError) as caught:
+        work()
+    message = str(caught.value)
+    assert "\n" not in message and all(part in message for part in says), message
+
+
+def resumed(out: Path, settings: TrainConfig = SETTINGS) -> Trainer:
+    return make_trainer(settings.replace(iterations=3), out, resume=True)
+
+
+# -- damage ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("damage", ["missing", "truncated", "empty", "flipped"])
+def test_a_damaged_file_is_found(run: Path, name: str, damage: str) -> None:
+    path = newest(run) / name
+    content = bytearray(path.read_bytes())
+    if damage == "missing":
+        path.unlink()
+    elif damage == "flipped":
+        content[len(content) // 2] ^= 4
+        path.write_bytes(content)
+    else:
+        path.write_bytes(content[: len(content) // 2 if damage == "truncated" else 0])
+    if (name, damage) == ("agent.json", "missing"):  # without it there is no checkpoint: the one before is newest
+        assert newest(run).name == "000001"
+        return
+    for work in (lambda: load_agent(run), lambda: resumed(run)):
+        refused(work, name, "missing" if damage == "missing" else "damaged")
+
+
+def test_no_flipped_bit_of_the_description_goes_unseen(run: Path) -> None:
+    folder, rng = newest(run), random.Random(0)
+    path, before = folder / "agent.json", verify(newest(run))
+    content = path.read_bytes()
+    for place in range(0, len(content), 7):
+        broken = bytearray(content)
+        broken[place] ^= 1 << rng.randrange(8)
+        path.write_bytes(broken)
+        try:
+            found = verify(folder)
+        except AgentError:
+            continue
+        before.pop("digest", None)  # the name of the digest itself was hit, or a blank
+        assert before.items() <= found.items(), (place, chr(content[place]), chr(broken[place]))
+
+
+def test_weights_of_another_model(run: Path) -> None:
+    folder = newest(run)
+
+    def swapped(tensors: dict[str, torch.Tensor]) -> Path:
+        save_file(tensors, folder / "model.safetensors")
+        about = json.loads((folder / "agent.json").read_text())
+        about["files"]["model.safetensors"] = sha256(folder / "model.safetensors")
+        about.pop("digest", None)
+        (folder / "agent.json").write_text(json.dumps(about))
+        return folder
+
+    tensors = read_tensors(folder / "model.safetensors")
+    name = "heads.value.out.weight"
+    refused(lambda: load_agent(swapped({"weight": torch.zeros(2)})), "another model", "names differ")
+    refused(lambda: load_agent(swapped(tensors | {name: torch.zeros(1, 3)})), name, "[1, 3]", "[1, 12]")
+    (folder / "model.safetensors").write_bytes(b"no safetensors at all")
+    refused(lambda: read_tensors(folder / "model.safetensors"), "safetensors")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"format": 99}, "format 2"),
+        ({"model": {"trunk": "pico", "wings": 2}}, "wings"),
+        ({"config": {"model_type": "no such model"}}, "decoders"),
+        ({"prompt": "sung"}, "sung"),
+    ],
+)
+def test_a_description_of_something_else(run: Path, change: dict[str, Any], says: str) -> None:
+    path = newest(run) / "agent.json"
+    about = json.loads(path.read_text()) | change
+    del about["digest"]
+    path.write_text(json.dumps(about))
+    refused(lambda: load_agent(run), says)
+
+
+def test_no_checkpoint_at_all(tmp_path: Path) -> None:
+    refused(lambda: load_agent(tmp_path), "no checkpoint", "agent.json")
+    (tmp_path / "agent.json").write_text("[1]")
+    refused(lambda: load_agent(tmp_path), "damaged", "list")
+
+
+# -- resuming ----------------------------------------------------------------------------------------------
+
+
+def test_other_settings_are_refused(run: Path) -> None:
+    refused(lambda: resumed(run, SETTINGS.replace(lr=0.5)), "lr=0.0003", "not 0.5")
+    refused(lambda: resumed(run, SETTINGS.replace(trunk="small")), "trunk='pico'")
+    refused(lambda: resumed(run, SETTINGS.replace(gamma=0.7)), "gamma=0.5", "not 0.7")
+    resumed(run, SETTINGS.replace(save_every=5, minutes=3.0)).runner.close()
+
+
+def test_a_folder_that_holds_something(run: Path, tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    refused(lambda: make_trainer(SETTINGS, run), "already holds a run", "--resume")
+    assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("precious")
+    refused(lambda: make_trainer(SETTINGS, tmp_path / "other"), "is not empty")
+    refused(lambda: make_trainer(SETTINGS, tmp_path / "other" / "thesis.txt"), "is not empty")
+    refused(lambda: resumed(tmp_path / "nothing"), "no run to resume")
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_an_empty_folder_will_do(tmp_path: Path) -> None:
+    make_trainer(SETTINGS, tmp_path).runner.close()
+    assert read_config(tmp_path) == SETTINGS
+
+
+def test_a_missing_setting_has_its_default(run: Path) -> None:
+    path = run / "settings.json"
+    found = json.loads(path.read_text())
+    del found["imitation"]["greedy_share"], found["optimizer"]["kl_coef"]
+    path.write_text(json.dumps(found))
+    assert read_config(run) == SETTINGS
+    resumed(run).runner.close()
+    path.write_text(json.dumps(found))
+    refused(lambda: make_trainer(SETTINGS.replace(greedy_share=0.5), run, resume=True), "greedy_share=0.0", "0.5")
+
+
+def test_a_run_that_cannot_begin_leaves_no_folder(tmp_path: Path) -> None:
+    refused(lambda: make_trainer(SETTINGS.replace(trunk="smolm2"), tmp_path / "run"), "smollm2")
+    refused(lambda: make_trainer(SETTINGS.replace(prompt="sung"), tmp_path / "run"), "sung")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_resume_that_fails_changes_nothing(run: Path) -> None:
+    (newest(run) / "state.json").unlink()
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    refused(lambda: resumed(run), "missing")
+    assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "transcripts.jsonl"])
+def test_a_damaged_line_is_named(run: Path, name: str) -> None:
+    lines = (run / name).read_text().splitlines()
+    (run / name).write_text("\n".join([lines[0], lines[1][:20], *lines[2:]]) + "\n")
+    refused(lambda: resumed(run), name, "line 2", "damaged")
+    if name == "metrics.jsonl":
+        refused(lambda: read_metrics(run), name, "line 2", "damaged")
+
+
+def test_damaged_settings(run: Path) -> None:
+    path = run / "settings.json"
+    texts = {
+        "{": "damaged",
+        '{"train": {}}': "unknown group 'train'",
+        '{"run": {"x": 1}}': "unknown setting of run 'x'",
+        '{"run": {"lr": 1}}': "it belongs into update",
+        '{"update": {"lr": -1}}': "lr must be a number",
+        '{"update": []}': "update must be a table of settings",
+    }
+    for text, says in texts.items():
+        path.write_text(text)
+        refused(lambda: resumed(run), "settings.json", says)
+
+
+def test_only_the_newest_two_are_kept(tmp_path: Path) -> None:
+    list(make_trainer(SETTINGS.replace(iterations=4), tmp_path / "run").run())
+    assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == ["000003", "000004"]
+
+
+def test_two_processes_do_not_learn_in_one_folder(run: Path) -> None:
+    """The second one changes nothing, and goes on where the first has stopped."""
+    trainer = resumed(run)
+    before = {name: data for name, data in content(run).items() if not name.startswith("tensorboard")}
+    command = [sys.executable, "cli.py", "train", "--resume", "--out", str(run), "--iterations", "4"]
+
+    def other() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+
+    refusal = other()
+    assert refusal.returncode == 2
+    assert f"another process is learning in {run}; wait for it" in " ".join(refusal.stderr.split())
+    assert "Traceback" not in refusal.stderr
+    assert before == {name: data for name, data in content(run).items() if not name.startswith("tensorboard")}
+    assert [metrics["iteration"] for metrics in trainer.run()] == [2]
+    assert other().returncode == 0
+    assert [line["iteration"] for line in read_metrics(run)] == [0, 1, 2, 3]
+
+
+def test_of_two_new_runs_the_slower_one_changes_nothing(tmp_path: Path) -> None:
+    """Both found the folder free; one has even finished when the other begins."""
+    first, second = (
+        RunFolder(tmp_path / "run", config, resume=False) for config in (SETTINGS, SETTINGS.replace(gamma=0.7))
+    )
+    first.begin()
+    first.release()
+    refused(second.begin, "already holds a run")
+    assert read_config(tmp_path / "run") == SETTINGS
+
+
+def test_metrics_that_are_not_finite_become_null(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run", SETTINGS, resume=False)
+    folder.begin()
+    folder.log({"iteration": 0, "loss": float("nan"), "kl": float("-inf"), "return": 1.5})
+    assert read_metrics(tmp_path / "run") == [{"iteration": 0, "loss": None, "kl": None, "return": 1.5}]
+
+
+# -- saving ------------------------------------------------------------------------------------------------
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("where", ["_write_tensors", "_write_json", "_digest"])
+@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_an_interrupted_save_leaves_what_was_there(
+    run: Path, where: str, failure: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = resumed(run)
+    before = content(run / "checkpoints")
+
+    def broken(*args: Any, **kwargs: Any) -> None:
+        raise failure
+
+    monkeypatch.setattr(agents.storage.checkpoint, where, broken)
+    with pytest.raises(type(failure)):
+        trainer.save()
+    trainer.runner.close()
+    assert content(run / "checkpoints") == before
+    monkeypatch.undo()
+    load_agent(run)
+
+
+def test_a_save_that_cannot_be_put_in_place_puts_the_old_one_back(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer, rename = resumed(run), Path.rename
+    before = content(run / "checkpoints")
+
+    def broken(self: Path, target: Path) -> Path:
+        if target.name == "000002" and not self.name.endswith(".old"):
+            raise OSError(5, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", broken)
+    with pytest.raises(OSError, match="Input/output"):
+        trainer.save()
+    assert content(run / "checkpoints") == before
+    monkeypatch.undo()
+    trainer.save()  # in the place of the old one
+    trainer.runner.close()
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["000001", "000002"]
+    load_agent(run)
+
+
+def test_half_precision_halves_what_ships(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    assembly = ModelConfig(trunk="small", q_heads=2, target_q=True)
+    model, words = assemble(assembly, None)
+    model.eval()
+    save_agent(tmp_path / "full", model, words, assembly, ABOUT)
+    save_agent(tmp_path / "half", model, words, assembly, ABOUT, dtype=torch.float16)
+    full, half = ((tmp_path / name / "model.safetensors").stat().st_size for name in ("full", "half"))
+    assert 0.49 < half / full < 0.52
+    loaded = load_agent(tmp_path / "half", seed=4)
+    for name, tensor in trained_tensors(loaded.model).items():
+        assert tensor.dtype == torch.float32
+        assert torch.equal(tensor, trained_tensors(model)[name].half().float()), name
+    assert (loaded.name, loaded.context, loaded.mode, loaded.prompt.name) == ("tester", 64, "trie", "plain")
+    assert loaded.tokenizer.encode("Go North\n> [UNK]") == words.encode("Go North\n> [UNK]")
+    with EpisodeRunner([script(Scene("a room", {"go north": 1.0, "go south": 0.0}))], seed=0) as arena:
+        assert len(list(arena.play(loaded, 2))) == 2
+
+
+# -- nothing is unpickled ----------------------------------------------------------------------------------
+
+PICKLES = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib"}
+CALLS = {("torch", "load"), ("torch", "save"), ("np", "load"), ("np", "save"), ("numpy", "load"), ("pd", "read_pickle")}
+
+
+def test_no_code_of_ours_reads_or_writes_pickles() -> None:
+    root = ROOT
+    sources = [path for part in ("actde", "agents", "games", "experiments") for path in (root / part).rglob("*.py")]
+    assert len(sources) > 40
+    for path in [*sources, *root.glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not {name.split(".")[0] for name in names} & PICKLES, path
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                assert (node.value.id, node.attr) not in CALLS, f"{path}:{node.lineno}"

@@ -1,0 +1,353 @@
+"""Imitation: labels of a teacher who plays or looks on, labels of the best play, and the loss that follows them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from actde import OptimizerConfig
+from agents.language_model.agent import LanguageModelAgent
+from agents.language_model.command_policy import TurnOutputs, choices_for_command
+from agents.language_model.token_stream import Segment
+from agents.model.command_trie import build_trie
+from agents.play.episode import Episode, Step
+from agents.play.runner import EpisodeRunner
+from agents.protocol import AgentError, Decision, Turn
+from agents.training.dagger import DAggerAgent, Expert, best_episodes, labelled_best
+from agents.training.rollout_batch import RolloutBatch
+from tests.helpers.fakes import CorridorSpec
+from tests.helpers.models import KINDS, Kind, agent, assert_close, bigram_model, tiny_model, tokenizer
+from tests.helpers.scripts import Scene, ScriptSpec
+from tests.helpers.updates import OPTIONS, Kept, assert_same_gradients, gradients, learn, updater
+
+WAY = ("take red key", "go south", "take lamp")
+GUIDED = ScriptSpec(
+    [[Scene(f"room {n}", OPTIONS, policy=(command,)) for n, command in enumerate(WAY)]],
+    over=False,
+    end="you see a lamp",
+)
+SILENT = ScriptSpec([[Scene(f"room {n}", OPTIONS, policy=(WAY[n],) if n != 1 else ()) for n in range(3)]])
+POLICY_ONLY = OptimizerConfig(gamma=0.5, value_coef=0.0, q_coef=0.0)
+
+
+def taught(player: LanguageModelAgent, *, beta: float = 1.0, greedy: float = 0.0) -> DAggerAgent:
+    return DAggerAgent(player, Expert(prefer_policy=False), beta=beta, greedy=greedy)
+
+
+def played(player: Any, count: int = 4, *, spec: Any = GUIDED) -> list[Episode]:
+    with EpisodeRunner([spec], seed=3, parallel=3) as arena:
+        return sorted(arena.play(player, count), key=lambda episode: episode.index)
+
+
+def commands(episode: Episode) -> tuple[str, ...]:
+    return tuple(step.decision.command for step in episode.steps)
+
+
+def taught_rollout(
+    model: Any, *, beta: float = 1.0, spec: Any = GUIDED, count: int = 4, credit: Any = "token"
+) -> RolloutBatch:
+    player = agent(model)
+    played(taught(player, beta=beta), count, spec=spec)
+    return RolloutBatch(player.take_segments(), credit=credit)
+
+
+def plain_logprobs(model: Any, segments: Sequence[Segment]) -> list[Tensor]:
+    """Of every choice: log-probabilities of its alternatives by a plain pass of the causal language model."""
+    found = []
+    for segment in segments:
+        logits = model.lm(input_ids=torch.from_numpy(segment.tokens)[None]).logits[0]
+        found += [logits[choice.position, list(choice.alternatives)].log_softmax(-1) for choice in segment.choices]
+    return found
+
+
+def cross_entropy(model: Any, segments: Sequence[Segment]) -> Tensor:
+    """Minus the mean over all choices of the labels' plain log-probabilities."""
+    choices = [choice for segment in segments for choice in segment.choices]
+    terms = [
+        row[c.label] for row, c in zip(plain_logprobs(model, segments), choices, strict=True) if c.label is not None
+    ]
+    return -torch.stack(terms).sum() / len(choices)
+
+
+# -- the teacher -------------------------------------------------------------------------------------------
+
+
+def test_a_teacher_who_plays_every_turn_plays_the_walkthrough() -> None:
+    for model in (tiny_model(), tiny_model(seed=1)):
+        for episode in played(taught(agent(model)), spec=CorridorSpec("corridor", 4)):
+            assert commands(episode) == ("forward",) * 4 and episode.won
+        for episode in played(taught(agent(model))):
+            assert commands(episode) == WAY
+
+
+def asked(admissible: str, *, walkthrough: str = "", policy: str = "") -> Turn:
+    """A turn whose commands are letters; with a walkthrough it is the episode's first."""
+    info = {"admissible_commands": list(admissible), "policy_commands": list(policy)}
+    if walkthrough:
+        info["extra.walkthrough"] = list(walkthrough)
+    return Turn(episode=0, game="g", observation="", info=info, reward=0.0, first=bool(walkthrough))
+
+
+def test_the_walkthrough_counts_while_it_is_followed_and_then_the_policy() -> None:
+    teacher = Expert(prefer_policy=False)
+    assert teacher.label(asked("abc", walkthrough="abc", policy="cba")) == 0
+    teacher.see(asked("abc"), "a")
+    assert teacher.label(asked("abc", policy="c")) == 1
+    teacher.see(asked("abc"), "a")  # left it
+    assert teacher.label(asked("abc", policy="cb")) == 2
+    assert teacher.label(asked("abc")) is None
+    assert teacher.label(asked("abc", policy="x")) is None
+    teacher.forget(0)
+    assert Expert(prefer_policy=True).label(asked("abc", walkthrough="abc", policy="c")) == 2
+    silent = Expert(prefer_policy=True).label(asked("abc", walkthrough="abc"))
+    assert silent == 0, "a policy that says nothing leaves the walkthrough"
+
+
+def test_what_the_walkthrough_looks_up_comes_before_the_policy_that_knows_it() -> None:
+    teacher = Expert(prefer_policy=False)
+    assert teacher.label(asked("gwx", walkthrough="wreg", policy="eg")) == 1
+    teacher.see(asked("gwx"), "x")  # left it before anything was looked up
+    assert teacher.label(asked("gwx", policy="g")) == 1
+    teacher.see(asked("gwx"), "w")
+    assert teacher.label(asked("gx", policy="g")) is None, "what can only be known from r is not taught before it"
+    assert teacher.label(asked("gr", policy="g")) == 1
+    teacher.see(asked("gr"), "r")
+    assert teacher.label(asked("gx", policy="g")) == 0
+    teacher.forget(0)
+    assert Expert(prefer_policy=True).label(asked("gwx", walkthrough="wreg", policy="g")) == 0
+
+
+def test_beta_is_the_share_of_turns_that_the_teacher_plays() -> None:
+    logits = torch.zeros(len(tokenizer()), len(tokenizer()))
+    blue = tokenizer().encode("blue", add_special_tokens=False)[0]
+    logits[:, blue] = 30.0  # this model never takes the red key
+    rooms = ScriptSpec([[Scene("room", {"take red key": 0.0, "take blue key": 0.0}, policy=("take red key",))] * 4])
+
+    def share(beta: float) -> float:
+        found = [
+            c for e in played(taught(agent(bigram_model(logits)), beta=beta), 200, spec=rooms) for c in commands(e)
+        ]
+        return found.count("take red key") / len(found)
+
+    assert (share(0.0), share(1.0)) == (0.0, 1.0)
+    assert abs(share(0.25) - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 800)
+
+
+def test_a_share_of_the_episodes_takes_the_models_likeliest_commands() -> None:
+    logits = torch.zeros(len(tokenizer()), len(tokenizer()))
+    blue = tokenizer().encode("blue", add_special_tokens=False)[0]
+    logits[:, blue] = 1.0  # 0.73 of this model's draws take the blue key
+    rooms = ScriptSpec([[Scene("room", {"take red key": 0.0, "take blue key": 0.0}, policy=("take red key",))] * 16])
+
+    def without_red(greedy: float, beta: float = 0.0) -> float:
+        player = taught(agent(bigram_model(logits)), beta=beta, greedy=greedy)
+        return np.mean([set(commands(e)) == {"take blue key"} for e in played(player, 100, spec=rooms)]).item()
+
+    assert without_red(0.0) == pytest.approx(0.73**16, abs=0.03)
+    assert without_red(1.0) == 1.0
+    assert abs(without_red(0.5) - 0.5) < 4 * np.sqrt(0.25 / 100)
+    assert without_red(1.0, beta=1.0) == 0.0, "the teacher's turns are the teacher's"
+
+
+def test_how_many_are_live_changes_nothing_beside_a_teacher() -> None:
+    def course(parallel: int) -> list[tuple[str, ...]]:
+        player = taught(agent(tiny_model()), beta=0.5)
+        with EpisodeRunner([GUIDED], seed=3, parallel=parallel) as arena:
+            return [commands(e) for e in sorted(arena.play(player, 6), key=lambda e: e.index)]
+
+    assert course(1) == course(6)
+    assert len(set(course(1))) > 1
+
+
+def test_the_decision_tells_what_the_model_thought() -> None:
+    model = tiny_model()
+    ((step, *_),) = [episode.steps for episode in played(taught(agent(model)), 1)]
+    info = {"admissible_commands": sorted(OPTIONS)}
+    turn = Turn(episode=0, game="g", observation="room 0", info=info, reward=0.0, first=True)
+    (no_reduce,) = agent(model).act([turn])
+    assert step.decision == replace(no_reduce, command=WAY[0])
+
+
+def test_a_teacher_needs_admissible_commands_and_something_to_say() -> None:
+    with pytest.raises(AgentError, match="expected mode trie, got free"):
+        taught(agent(tiny_model(), mode="free"))
+    silent = taught(agent(tiny_model()))
+    played(silent, spec=ScriptSpec([[Scene("room", OPTIONS)]]))
+    with pytest.raises(AgentError, match="the teacher says nothing"):
+        silent.take_metrics()
+
+
+def test_agreement_is_the_share_of_labels_that_were_likeliest() -> None:
+    player = taught(agent(tiny_model()), beta=0.5)
+    episodes = played(player, 6, spec=SILENT)
+    steps = [step for episode in episodes for step in episode.steps]
+    right = [
+        max(step.decision.probabilities, key=step.decision.probabilities.__getitem__) == WAY[turn]
+        for episode in episodes
+        for turn, step in enumerate(episode.steps)
+        if turn != 1
+    ]
+    assert player.take_metrics() == {"labelled": len(right) / len(steps), "agreement": np.mean(right)}
+
+
+# -- labels of another way ---------------------------------------------------------------------------------
+
+
+def test_labels_end_where_the_teachers_way_parts_from_the_played_one() -> None:
+    go, take, red, blue, key, north, end = range(7)
+    names = ([go, north, end], [take, red, key, end], [take, blue, key, end], [go, key, end])
+    trie = build_trie(names)
+    outputs = TurnOutputs(trie=trie, logprobs=np.log(np.full((3, 2), 0.5)), values=np.zeros(3))
+
+    def labels(played: int, label: int | None) -> list[tuple[int, int | None]]:
+        found = choices_for_command(outputs, played, position=0, turn=0, label=label)
+        return [(c.alternatives[c.chosen], None if c.label is None else c.alternatives[c.label]) for c in found]
+
+    assert labels(1, 1) == [(take, take), (red, red)]
+    assert labels(1, 2) == [(take, take), (red, blue)]
+    assert labels(1, 0) == [(take, go), (red, None)]
+    assert labels(0, 2) == [(go, take), (north, None)]
+    assert labels(0, None) == [(go, None), (north, None)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("spec", [GUIDED, SILENT])
+def test_the_loss_is_the_plain_models_cross_entropy_to_the_labels(kind: Kind, beta: float, spec: ScriptSpec) -> None:
+    model = tiny_model(kind)
+    rollout = taught_rollout(model, beta=beta, spec=spec)
+    labelled = [c.label is not None for s in rollout.segments for c in s.choices]
+    assert all(labelled) == (beta == 1.0 and spec is GUIDED) or beta < 1.0
+    kept = Kept(model)
+    measures = learn(updater(model, "imitation", torch_optimizer=kept, learning=POLICY_ONLY), rollout)
+    loss = cross_entropy(model, rollout.segments)
+    assert measures["policy_loss"] == pytest.approx(float(loss.detach()), rel=1e-4)
+    model.zero_grad()
+    torch.autograd.backward(loss)
+    wanted = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+    assert_same_gradients({n: g for n, g in kept.steps[0].items() if n in wanted}, wanted)
+
+
+@pytest.mark.parametrize("credit", ["token", "command"])
+def test_micro_batches_change_nothing_where_some_have_no_label(credit: str) -> None:
+    model = tiny_model()
+    rollout = taught_rollout(model, beta=0.3, spec=SILENT, credit=credit)
+    (whole,) = gradients(model, rollout, "imitation")
+    (parts,) = gradients(model, rollout, "imitation", micro_batch_tokens=1)
+    assert_same_gradients(parts, whole)
+
+
+def test_credit_per_command_gives_the_same_gradient_of_the_sum() -> None:
+    model = tiny_model()
+    one, other = (taught_rollout(model, beta=0.3, credit=credit) for credit in ("token", "command"))
+    (tokens,) = gradients(model, one, "imitation", learning=POLICY_ONLY)
+    (whole,) = gradients(model, other, "imitation", learning=POLICY_ONLY)
+    share = int(other.batch(with_q=True).mask.sum()) / int(one.batch(with_q=True).mask.sum())
+    assert_close(tokens["lm.lm_head.weight"], whole["lm.lm_head.weight"] * share, within=1e-5)
+
+
+def test_a_turn_without_a_label_moves_v_and_q_but_not_the_policy() -> None:
+    model = tiny_model(detach_value=True, detach_q=True)
+    player = agent(model)
+    played(player)
+    rollout = RolloutBatch(player.take_segments(), credit="token")
+    (found,) = gradients(model, rollout, "imitation", learning=OptimizerConfig(value_coef=1.0))
+    assert not any(g.any() for n, g in found.items() if n.startswith("lm."))
+    assert all(found[name].any() for name in ("heads.value.out.weight", "heads.q.0.out.weight"))
+
+
+def test_where_labels_equal_the_play_dagger_is_imitation() -> None:
+    """A model that is sure of the teacher's commands plays them by itself."""
+    logits = torch.zeros(len(tokenizer()), len(tokenizer()))
+    sure = ScriptSpec([[Scene("room", {"go north": 1.0, "go south": 0.0}, policy=("go south",))] * 3])
+    north, south = (tokenizer().encode(w, add_special_tokens=False)[0] for w in ("north", "south"))
+    logits[:, south] = 20.0
+    assert north != south
+    model = bigram_model(logits, init_std=0.3)
+    cloned, dagger = (taught_rollout(model, beta=beta, spec=sure) for beta in (1.0, 0.0))
+    assert [s.choices for s in cloned.segments] == [s.choices for s in dagger.segments]
+    (one,), (other,) = (gradients(model, rollout, "imitation") for rollout in (cloned, dagger))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_imitation_fits_v_and_q_as_ppo_and_actde_do() -> None:
+    model = tiny_model()
+    rollout = taught_rollout(model, beta=0.5)
+    learning = OptimizerConfig(gamma=0.5, train_q=True)
+    (ours,) = gradients(model, rollout, "imitation", learning=learning)
+    for name in ("ppo", "actde"):
+        (theirs,) = gradients(model, rollout, name, learning=learning)
+        for head in ("heads.value.out.weight", "heads.q.0.out.weight"):
+            assert_close(ours[head], theirs[head])
+
+
+# -- rejection ---------------------------------------------------------------------------------------------
+
+
+def episode(index: int, rewards: Sequence[float], *, game: str = "g", won: bool = False) -> Episode:
+    steps = tuple(
+        Step(observation="", admissible_commands=("a",), decision=Decision(command="a"), reward=r, score=0.0)
+        for r in rewards
+    )
+    ends: dict[str, Any] = {"score": sum(rewards), "max_score": 3.0, "terminated": True, "truncated": False}
+    return Episode(
+        index=index, game=game, seed=0, steps=steps, final_observation="", won=won, lost=False, moves=len(steps), **ends
+    )
+
+
+def test_which_episodes_are_kept_by_hand() -> None:
+    four = [episode(0, [0, 2]), episode(1, [2]), episode(2, [1]), episode(3, [1])]
+    assert best_episodes(four, top_fraction=0.25, gamma=0.5) == {1}, "the same reward sooner is better"
+    assert best_episodes(four, top_fraction=0.25, gamma=1.0) == {0, 1}, "of two equal ones both"
+    assert best_episodes(four, top_fraction=0.75, gamma=1.0) == {0, 1}, "never the worst"
+    assert best_episodes(four, top_fraction=1.0, gamma=1.0) == {0, 1, 2, 3}
+    equal, no_reduce = [episode(4, [0, 0], game="h"), episode(5, [0], game="h")], episode(6, [9], game="alone")
+    assert best_episodes([*four, *equal, no_reduce], top_fraction=0.5, gamma=1.0) == {0, 1}, "each game for itself"
+    assert best_episodes([*four, *equal, replace(no_reduce, won=True)], top_fraction=0.25, gamma=0.5) == {1, 6}
+
+
+def test_only_the_kept_episodes_move_the_policy() -> None:
+    model = tiny_model()
+    player = agent(model)
+    episodes = played(player, 8)
+    segments = player.take_segments()
+    found, metrics = labelled_best(segments, episodes, top_fraction=0.25, gamma=0.5)
+    kept = best_episodes(episodes, top_fraction=0.25, gamma=0.5)
+    assert 0 < len(kept) < 8 and metrics == {"kept": len(kept) / 8}
+    for before, after in zip(segments, found, strict=True):
+        assert all(c.label == (c.chosen if after.episode in kept else None) for c in after.choices)
+        assert np.array_equal(before.tokens, after.tokens)
+    loss = cross_entropy(model, found)
+    rollout = RolloutBatch(found, credit="token")
+    measures = learn(updater(model, "rejection", torch_optimizer=Kept(model), learning=POLICY_ONLY), rollout)
+    assert measures["policy_loss"] == pytest.approx(float(loss.detach()), rel=1e-4)
+
+
+def test_rejection_that_keeps_all_imitates_the_play() -> None:
+    model = tiny_model()
+    player = agent(model)
+    episodes = played(player, 5)
+    segments = player.take_segments()
+    everything, _ = labelled_best(segments, episodes, top_fraction=1.0, gamma=0.5)
+    (found,) = gradients(model, RolloutBatch(everything, credit="token"), "rejection", learning=POLICY_ONLY)
+    rows = plain_logprobs(model, segments)
+    chosen = [choice.chosen for segment in segments for choice in segment.choices]
+    loss = -torch.stack([row[index] for row, index in zip(rows, chosen, strict=True)]).mean()
+    model.zero_grad()
+    torch.autograd.backward(loss)
+    wanted = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+    assert_same_gradients({n: g for n, g in found.items() if n in wanted}, wanted)
+
+
+def test_a_freely_written_line_can_be_kept_too() -> None:
+    model = tiny_model()
+    player = agent(model, mode="free", max_command_tokens=4)
+    episodes = played(player, 3)
+    found, _ = labelled_best(player.take_segments(), episodes, top_fraction=1.0, gamma=0.5)
+    measures = learn(updater(model, "rejection", torch_optimizer=Kept(model)), RolloutBatch(found, credit="token"))
+    chosen = [choice.logprob for segment in found for choice in segment.choices]
+    assert measures["policy_loss"] == pytest.approx(-np.mean(chosen), rel=1e-3)

@@ -1,0 +1,126 @@
+"""What memory a run needs is known before it begins: against counts by hand, against measured peaks, and in words."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from agents.config import ModelConfig, TrainConfig, UpdateConfig
+from agents.model.build import assemble
+from agents.protocol import AgentError
+from agents.training.memory_estimate import MemoryNeeds, available, check_memory
+from tests import ROOT
+from tests.helpers.models import bigram_model, tiny_model
+
+NEEDS = MemoryNeeds(layers=2, fixed=1000, per_position=8, per_pass=0.0, per_token=100.0, per_pair=0.0, checkpoint=10)
+
+PEAK = """
+import sys, torch
+from agents.training.memory_estimate import MemoryNeeds
+from agents.config import ModelConfig, UpdateConfig
+from agents.model.build import assemble
+from tests.helpers.updates import gradients
+
+torch.manual_seed(0)
+model, _ = assemble(ModelConfig(trunk="small"), None)
+rows, length, recompute = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "True"
+needs = MemoryNeeds.of(model, UpdateConfig())
+if recompute:
+    model.enable_gradient_checkpointing()
+
+def learn(rows, length):
+    model.hidden_states(torch.zeros(rows, length, dtype=torch.int64), use_cache=False).sum().backward()
+
+def status(name):
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+
+learn(1, 8)
+with open("/proc/self/clear_refs", "w") as file:
+    file.write("5")  # the peak begins anew
+before = status("VmRSS")
+learn(rows, length)
+estimate = needs.update(micro_batch_tokens=rows * length, context=length, recompute=recompute)
+print(estimate / (status("VmHWM") - before))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak is read from Linux")
+@pytest.mark.parametrize(("rows", "length", "recompute"), [(4, 1000, False), (1, 2000, False), (4, 1000, True)])
+def test_the_estimate_of_an_update_is_near_the_measured_peak(rows: int, length: int, recompute: bool) -> None:
+    command = [sys.executable, "-c", PEAK, str(rows), str(length), str(recompute)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert 0.6 < float(done.stdout) < 1.7
+
+
+def test_what_a_pass_keeps_is_linear_in_its_tokens() -> None:
+    model = tiny_model("llama")
+    needs = MemoryNeeds.of(model, UpdateConfig())
+    assert needs.per_pair == 0 and needs.per_pass == 0 and needs.per_token > 0
+    assert needs.per_position == 2 * 2 * 2 * 4 * 4  # layers, keys and values, heads of keys, their width, bytes
+    assert needs.checkpoint == 2 * 16 * 4
+    trained = sum(parameter.nbytes for parameter in model.parameters())
+    assert needs.fixed == 3 * trained and MemoryNeeds.of(model, UpdateConfig(torch_optimizer="sgd")).fixed == trained
+
+
+def test_attention_that_keeps_its_probabilities_is_seen() -> None:
+    model = tiny_model("llama")
+    model.base.set_attn_implementation("eager")
+    needs = MemoryNeeds.of(model, UpdateConfig())
+    assert needs.per_pair >= 2 * 4 * 4  # layers, heads, bytes
+
+
+def test_counting_draws_no_random_number_and_leaves_the_mode() -> None:
+    model = tiny_model("gpt2", dropout=0.5)
+    before = torch.get_rng_state()
+    MemoryNeeds.of(model, UpdateConfig())
+    assert torch.equal(torch.get_rng_state(), before) and not model.training
+
+
+def test_a_trunk_without_layers_keeps_next_to_nothing() -> None:
+    needs = MemoryNeeds.of(bigram_model(torch.zeros(3, 3)), UpdateConfig())
+    assert needs.per_position == 0 and needs.checkpoint == 0
+
+
+def test_what_does_not_fit_is_refused_with_what_would() -> None:
+    config = TrainConfig.from_flat({"micro_batch_tokens": 1000, "parallel": 4, "episodes": 4})
+
+    def refusal(free: int, context: int = 100) -> str:
+        with pytest.raises(AgentError) as caught:
+            check_memory(NEEDS, config, context=context, free=free)
+        return str(caught.value)
+
+    check_memory(NEEDS, config, context=100, free=int(1000 + 1.5 * 4 * 256 * 8 + 1.6 * 1000 * 100))
+    assert "lower micro_batch_tokens to 199" in refusal(1000 + 12288 + 16000)  # one stream of 100
+    assert "lower micro_batch_tokens to 299" in refusal(1000 + 12288 + 32000)
+    assert "1000 tokens" in refusal(100_000, context=1000)
+    assert "lower context and micro_batch_tokens to 16" in refusal(1000 + 12288 + 16 * 160)
+    assert refusal(1000).endswith("choose a smaller trunk")
+    assert refusal(1000 + 12288 + 120_000).endswith("lower micro_batch_tokens to 799, or use gradient_checkpointing")
+    wide = TrainConfig.from_flat({"micro_batch_tokens": 100, "parallel": 40, "episodes": 40})
+    with pytest.raises(AgentError, match=r"lower parallel to 3$"):
+        check_memory(NEEDS, wide, context=100, free=1000 + 3 * 3072 + 16000)
+    recomputed = wide.replace(gradient_checkpointing=True)
+    with pytest.raises(AgentError, match=r"lower parallel to \d+$"):
+        check_memory(NEEDS, recomputed, context=100, free=1000 + 3 * 3072 + 16000)
+
+
+def test_some_memory_is_free() -> None:
+    assert 0 < available(torch.device("cpu")) < 2**50
+
+
+def test_a_bfloat16_trunk_with_an_adapter_keeps_no_float32_copies(tmp_path: Path) -> None:
+    plain = tiny_model("llama").base
+    plain.save_pretrained(tmp_path)
+    from tests.helpers.models import tokenizer
+
+    tokenizer().save_pretrained(tmp_path)
+    kept = {}
+    for lora in (2, 16):
+        model, _ = assemble(ModelConfig(trunk=str(tmp_path), lora=lora, dtype="bfloat16"), None)
+        kept[lora] = MemoryNeeds.of(model, UpdateConfig()).per_token
+        assert all(p.dtype == torch.float32 for p in model.parameters() if p.requires_grad)
+    whole = MemoryNeeds.of(assemble(ModelConfig(trunk=str(tmp_path), dtype="bfloat16"), None)[0], UpdateConfig())
+    assert kept[2] < 1.5 * whole.per_token and kept[16] - kept[2] == 2 * 7 * 14 * 2  # layers, linear, ranks, bytes

@@ -1,0 +1,211 @@
+"""Five probe games with known answers, each for one part of the learner, trained on the post's trunk.
+
+PPO must find v and the best action. ACTDE must find v and q, and its advantage must vanish where q is known;
+that it finds the best action is what it does not promise, and is not asked. Imitation must do what the teacher says,
+whatever it earns, and know what that is worth; rejection must find the best action without being told.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from actde import Batch, OptimizerConfig, Targets, make_optimizer, optimizer_class
+from agents.config import UpdateConfig
+from agents.language_model.agent import LanguageModelAgent
+from agents.language_model.token_stream import Segment
+from agents.model.actor_critic import ActorCritic
+from agents.model.build import from_config
+from agents.model.heads import Heads
+from agents.play.episode import Episode
+from agents.play.metrics import episode_metrics
+from agents.play.runner import EpisodeRunner
+from agents.training.dagger import DAggerAgent, Expert, labelled_best
+from agents.training.rollout_batch import RolloutBatch
+from agents.training.updater import make_torch_optimizer
+from tests.helpers.models import assert_close, tokenizer
+from tests.helpers.scripts import Scene, ScriptSpec
+from tests.helpers.updates import updater
+
+GAMMA = 0.5
+NAMES = ("ppo", "actde")
+SAME = {"north": 1.0, "south": 1.0}
+CONSTANT = ScriptSpec([[Scene("room", SAME)]], end="")
+OBSERVED = ScriptSpec([[Scene("red", dict.fromkeys(SAME, 1.0))], [Scene("blue", dict.fromkeys(SAME, -1.0))]], end="")
+DELAYED = ScriptSpec([[Scene("red", dict.fromkeys(SAME, 0.0)), Scene("blue", SAME)]], end="")
+POLICY = ScriptSpec([[Scene("room", {"north": 1.0, "south": -1.0})]], end="")
+BOTH = ScriptSpec(
+    [[Scene("red", {"north": 1.0, "south": -1.0})], [Scene("blue", {"north": -1.0, "south": 1.0})]], end=""
+)
+TAUGHT = ScriptSpec(
+    [
+        [Scene("red", {"north": 1.0, "south": -1.0}, policy=("south",))],
+        [Scene("blue", {"north": -1.0, "south": 1.0}, policy=("south",))],
+    ],
+    end="",
+)
+"""Its teacher is wrong where the game shows red."""
+
+
+@dataclass
+class Trained:
+    """What a learner knows after training: its last rollout and what it would learn from it."""
+
+    episodes: list[Episode]
+    segments: list[Segment]
+    batch: Batch
+    targets: Targets
+
+    def mean(self, what: str, text: str) -> float:
+        """Mean of `value` or of a command's probability (`p:north`) or q (`q:north`) where the game shows `text`."""
+        decisions = [step.decision for e in self.episodes for step in e.steps if step.observation == text]
+        if what == "value":
+            return float(np.mean([d.value for d in decisions]))
+        kind, command = what.split(":")
+        return float(np.mean([(d.probabilities if kind == "p" else d.q_values)[command] for d in decisions]))
+
+
+def train(
+    spec: ScriptSpec,
+    name: str,
+    iterations: int = 14,
+    *,
+    beta: float = 1.0,
+    shaping: Mapping[str, Any] | None = None,
+) -> Trained:
+    """64 episodes and 8 steps an iteration, on a pico trunk."""
+    torch.manual_seed(0)
+    words, needs_q = tokenizer(), optimizer_class(name).needs_q
+    model = ActorCritic(
+        from_config("pico", len(words), 0.0), Heads(12, len(words), q_heads=int(needs_q), init_std=0.02)
+    )
+    player = LanguageModelAgent(model, words, gamma=GAMMA, record=True)
+    taught = DAggerAgent(player, Expert(prefer_policy=True), beta=beta)
+    learning = OptimizerConfig(gamma=GAMMA, value_coef=1.0, value_clip_range=None)
+    torch_optimizer = make_torch_optimizer(model, UpdateConfig(lr=4e-3, value_lr=1e-2, q_lr=1e-2))
+    slower = torch.optim.lr_scheduler.LinearLR(torch_optimizer, 1.0, 0.1, total_iters=iterations)
+    update = updater(model, name, torch_optimizer=torch_optimizer, learning=learning, epochs=8)
+    with EpisodeRunner([spec], seed=0, parallel=64, shaping=shaping) as arena:
+        for iteration in range(iterations):
+            episodes = list(arena.play(taught if name == "imitation" else player, 64))
+            segments = player.take_segments()
+            if name == "rejection":
+                segments, _ = labelled_best(segments, episodes, top_fraction=0.5, gamma=GAMMA)
+            rollout = RolloutBatch(segments, credit="token")
+            if iteration < iterations - 1:
+                update.learn(rollout, np.random.default_rng(iteration))
+                slower.step()
+    batch = rollout.batch(with_q=needs_q)
+    return Trained(episodes, segments, batch, make_optimizer(name, learning).targets(batch))
+
+
+def near(number: float | list[float], within: float = 0.12) -> Any:
+    return pytest.approx(number, abs=within)
+
+
+def test_where_every_reward_is_one_v_is_one() -> None:
+    assert train(CONSTANT, "ppo").mean("value", "room") == near(1.0)
+
+
+def test_where_every_reward_is_one_q_is_one_and_no_advantage_is_left() -> None:
+    found = train(CONSTANT, "actde")
+    assert [found.mean(what, "room") for what in ("value", "q:north", "q:south")] == near([1.0] * 3)
+    assert found.targets.advantages.abs().max() < 0.05
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_v_and_q_depend_on_what_is_seen(name: str) -> None:
+    found = train(OBSERVED, name)
+    for what in ("value", "q:north", "q:south") if name == "actde" else ("value",):
+        assert found.mean(what, "red") == near(1.0)
+        assert found.mean(what, "blue") == near(-1.0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_later_reward_is_discounted(name: str) -> None:
+    found = train(DELAYED, name)
+    for what in ("value", "q:north", "q:south") if name == "actde" else ("value",):
+        assert found.mean(what, "red") == near(GAMMA)
+        assert found.mean(what, "blue") == near(1.0)
+
+
+def test_ppo_finds_the_better_action() -> None:
+    found = train(POLICY, "ppo")
+    assert found.mean("p:north", "room") > 0.95
+    assert found.mean("value", "room") == near(1.0)
+
+
+def test_actde_finds_what_actions_are_worth_and_then_stops() -> None:
+    found = train(POLICY, "actde")
+    p, q, other = (found.mean(what, "room") for what in ("p:north", "q:north", "q:south"))
+    assert [q, other] == near([1.0, -1.0])
+    assert found.mean("value", "room") == near(p * q + (1 - p) * other)
+    assert found.targets.advantages.abs().mean() < 0.1  # the error that moves the policy has vanished
+    against_v = found.batch.rewards - found.batch.values
+    assert against_v.abs().mean() > 2 * found.targets.advantages.abs().mean()  # where PPO would go on
+
+
+def test_ppo_finds_the_better_action_for_what_is_seen() -> None:
+    found = train(BOTH, "ppo", iterations=18)
+    for text, command in (("red", "north"), ("blue", "south")):
+        assert found.mean(f"p:{command}", text) > 0.95
+        assert found.mean("value", text) == near(1.0, within=0.2)
+
+
+def test_actde_finds_what_actions_are_worth_for_what_is_seen() -> None:
+    found = train(BOTH, "actde", iterations=18)
+    for text, better, worse in (("red", "north", "south"), ("blue", "south", "north")):
+        p, q, other = (found.mean(what, text) for what in (f"p:{better}", f"q:{better}", f"q:{worse}"))
+        assert [q, other] == near([1.0, -1.0], within=0.2)
+        assert found.mean("value", text) == near(p * q + (1 - p) * other, within=0.45)  # of few and changing samples
+    assert found.targets.advantages.abs().mean() < 0.1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_bonus_for_a_harmless_act_is_learned_and_leaves_the_score_alone(name: str) -> None:
+    """The game pays 1 for north; the bonus pays 2 for south, which the game pays nothing."""
+    game = ScriptSpec([[Scene("room", {"north": 1.0, "south": 0.0})]], end="")
+    found = train(game, name, shaping={"bonus": 2.0, "bonus_command": "south"})
+    measures = episode_metrics(found.episodes, "south")
+    assert {step.score for episode in found.episodes for step in episode.steps} == {0.0}, "as the game says"
+    assert measures["reward"] == pytest.approx(1 + measures["bonus_share"])
+    if name == "ppo":
+        assert measures["bonus_share"] > 0.9
+        assert found.mean("value", "room") == near(2.0, within=0.2)
+    else:
+        assert [found.mean(what, "room") for what in ("q:north", "q:south")] == near([1.0, 2.0], within=0.2)
+        assert measures["bonus_share"] > 0.5
+
+
+@pytest.mark.parametrize("beta", [1.0, 0.0])
+def test_imitation_does_what_the_teacher_says_and_knows_what_that_is_worth(beta: float) -> None:
+    found = train(TAUGHT, "imitation", beta=beta)
+    for text, worth in (("red", -1.0), ("blue", 1.0)):
+        assert found.mean("p:south", text) > 0.95
+        assert found.mean("value", text) == near(worth, within=0.25)
+        assert found.mean("q:south", text) == near(worth, within=0.25)
+
+
+def test_rejection_finds_the_better_action() -> None:
+    found = train(POLICY, "rejection")
+    assert found.mean("p:north", "room") > 0.95
+    assert [found.mean(what, "room") for what in ("value", "q:north")] == near([1.0, 1.0])
+
+
+def test_the_advantage_identity() -> None:
+    """A_t(q) = A_t(v) - sum over k of (discount lambda)^k (q(s, a) - v(s)), on a real rollout."""
+    spec = ScriptSpec([[*DELAYED.plays[0], *BOTH.plays[0], *BOTH.plays[1]]], end="")
+    found = train(spec, "actde", iterations=2)
+    batch = found.batch
+    assert batch.q_values is not None
+    learning = OptimizerConfig(gamma=GAMMA)
+    ppo = make_optimizer("ppo", learning).targets(batch)
+    later, extra = torch.zeros(len(batch)), torch.zeros_like(batch.values)
+    for t in reversed(range(batch.values.shape[1])):
+        later = batch.q_values[:, t] - batch.values[:, t] + batch.discounts[:, t] * learning.gae_lambda * later
+        extra[:, t] = later
+    assert_close(found.targets.advantages, ppo.advantages - extra)
+    assert_close(found.targets.returns, ppo.returns)

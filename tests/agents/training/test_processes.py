@@ -1,0 +1,74 @@
+"""Two processes that share the segments of a rollout learn what one process learns from all of them."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from tests import ROOT
+from tests.helpers.models import assert_close
+from tests.helpers.one_of_two import work
+
+
+def start(rank: int, port: int, out: Path) -> subprocess.Popen[str]:
+    """One of two processes, as `accelerate launch` or `torchrun` would start it, on a CPU."""
+    where = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.helpers.one_of_two", str(rank), "2", str(out)],
+        env=os.environ | where | meeting,
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("processes")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    workers = [start(rank, port, folder) for rank in range(2)]
+    try:
+        work(0, 1, folder)
+        for worker in workers:
+            _, errors = worker.communicate(timeout=120)
+            assert worker.returncode == 0, errors
+    finally:
+        for worker in workers:
+            worker.kill()
+    return folder
+
+
+def measures(out: Path, rank: int, count: int) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((out / f"{rank}-of-{count}.json").read_text())
+    return found
+
+
+def test_two_processes_take_the_step_of_one(out: Path) -> None:
+    no_reduce, *shared = (load_file(out / f"1-{name}.safetensors") for name in ("0-of-1", "0-of-2", "1-of-2"))
+    for tensors in shared:
+        for name, tensor in no_reduce.items():
+            assert_close(tensors[name], tensor, within=1e-5)
+
+
+def test_all_processes_stay_alike_although_their_segments_differ_in_number(out: Path) -> None:
+    before = load_file(out / "1-0-of-2.safetensors")
+    for update in (2, 3):
+        ours, theirs = (load_file(out / f"{update}-{rank}-of-2.safetensors") for rank in range(2))
+        for name, tensor in ours.items():
+            assert_close(theirs[name], tensor, within=1e-6)
+        assert any(not tensor.equal(before[name]) for name, tensor in ours.items())
+
+
+def test_measures_are_those_of_all_processes(out: Path) -> None:
+    first, second = (measures(out, rank, 2) for rank in range(2))
+    assert first[0] == pytest.approx(second[0], rel=1e-5)
+    assert first[0] == pytest.approx(measures(out, 0, 1)[0], rel=1e-3, abs=1e-6)

@@ -1,0 +1,179 @@
+"""Runs that begin with what another run learned: its weights, its games, and the KL to it."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from agents.config import TrainConfig
+from agents.protocol import AgentError
+from agents.storage.checkpoint import AGENT, load_agent, newest, read_json, read_tensors, trained_tensors
+from agents.storage.run_folder import INITIAL, read_metrics
+from agents.training import presets
+from agents.training.factory import make_trainer
+from agents.training.trainer import Trainer
+from tests.agents.training.test_trainer import assert_same_run
+from tests.helpers.models import KINDS, tiny_lm, tokenizer
+
+GAME = "bandit?prompt=you see a&arms=red,blue&rewards=1,0"
+STILL = {"gamma": 1.0, "kl_coef": 0.3, "value_coef": 0.0, "q_coef": 0.0}
+
+
+@pytest.fixture(scope="module", params=[*KINDS, "whole"])
+def prior(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainConfig, Path]:
+    """A short run of PPO with an adapter on a pretrained trunk, or the whole of it, to a nearly uniform policy."""
+    place, words = tmp_path_factory.mktemp("prior"), tokenizer()
+    tiny_lm("llama" if request.param == "whole" else request.param, len(words)).save_pretrained(place / "base")
+    words.save_pretrained(place / "base")
+    settings = {"game": GAME, "optimizer": "ppo", "gamma": 1.0, "entropy_coef": 3.0, "trunk": str(place / "base")}
+    settings |= {"lora": 0 if request.param == "whole" else 2, "episodes": 8, "epochs": 3, "iterations": 4, "lr": 0.02}
+    wanted = TrainConfig.from_flat(settings)
+    list(make_trainer(wanted, place / "run").run())
+    return wanted, place / "run"
+
+
+def begun(prior: tuple[TrainConfig, Path], out: Path, **changes: Any) -> Trainer:
+    asked = {"init": str(prior[1]), "epochs": 1, "iterations": 2, "entropy_coef": 0.0} | STILL | changes
+    return make_trainer(prior[0].replace(**asked), out)
+
+
+def test_it_begins_with_the_priors_weights_and_keeps_them_as_its_first_policy(
+    prior: tuple[TrainConfig, Path], tmp_path: Path
+) -> None:
+    trainer = begun(prior, tmp_path / "run")
+    wanted = read_tensors(newest(prior[1]) / "model.safetensors")
+    bare = read_tensors(prior[1] / INITIAL / "model.safetensors")
+    assert any(not torch.equal(wanted[name], bare[name]) for name in wanted)
+    for found in (
+        trained_tensors(trainer.updater.model),
+        read_tensors(tmp_path / "run" / INITIAL / "model.safetensors"),
+    ):
+        assert found.keys() == wanted.keys() and all(torch.equal(found[name], wanted[name]) for name in wanted)
+    trainer.runner.close()
+
+
+def test_the_kl_is_to_the_prior_and_0_before_the_first_step(prior: tuple[TrainConfig, Path], tmp_path: Path) -> None:
+    trainer = begun(prior, tmp_path / "run", lr=0.1)
+    assert trainer.iterate()["kl_ref"] == pytest.approx(0.0, abs=1e-6)
+    assert trainer.iterate()["kl_ref"] > 1e-3, "it has moved, and the reference has not"
+    trainer.runner.close()
+    bare = make_trainer(prior[0].replace(epochs=1, entropy_coef=0.0, **STILL), tmp_path / "bare")
+    assert bare.iterate()["kl_ref"] == pytest.approx(0.0, abs=1e-6)
+    bare.runner.close()
+
+
+def test_the_reference_shares_the_trunk_below_an_adapter(prior: tuple[TrainConfig, Path], tmp_path: Path) -> None:
+    trainer = begun(prior, tmp_path / "run")
+    assert trainer.updater.reference is not None
+    ours, theirs = (dict(m.named_parameters()) for m in (trainer.updater.model, trainer.updater.reference))
+    for name, parameter in ours.items():
+        assert (parameter is theirs[name]) == (not parameter.requires_grad), name
+        assert not theirs[name].requires_grad or parameter is theirs[name]
+    trainer.runner.close()
+
+
+def test_resumed_is_uninterrupted_though_the_prior_is_gone(prior: tuple[TrainConfig, Path], tmp_path: Path) -> None:
+    moved = Path(shutil.copytree(prior[1], tmp_path / "prior"))
+    changes: dict[str, Any] = {"init": str(moved), "iterations": 4, "save_every": 2, "lr": 0.02, "dropout": 0.1}
+    changes |= {} if prior[0].model.lora else {"dropout": 0.0}
+    list(begun(prior, tmp_path / "whole", **changes).run())
+    trainer = begun(prior, tmp_path / "parts", **changes)
+    for metrics in trainer.run():
+        trainer.stopping = metrics["iteration"] == 1
+    shutil.rmtree(moved)
+    list(make_trainer(trainer.config, tmp_path / "parts", resume=True).run())
+    assert_same_run(tmp_path / "parts", tmp_path / "whole")
+    assert read_metrics(tmp_path / "whole")[-1]["kl_ref"] > 1e-3
+
+
+def test_heads_that_the_prior_lacks_begin_new_and_those_too_many_are_left_out(
+    prior: tuple[TrainConfig, Path], tmp_path: Path
+) -> None:
+    actde = begun(prior, tmp_path / "actde", optimizer="actde", target_q=True)
+    assert actde.notes == [f"{prior[1]} has no Q head: it starts untrained"]
+    list(actde.run())
+    again = begun((actde.config, tmp_path / "actde"), tmp_path / "again")
+    assert again.notes == []
+    wanted = read_tensors(newest(tmp_path / "actde") / "model.safetensors")
+    assert all(torch.equal(tensor, wanted[name]) for name, tensor in trained_tensors(again.updater.model).items())
+    plain = begun((actde.config, tmp_path / "actde"), tmp_path / "ppo", optimizer="ppo", target_q=False)
+    assert plain.notes == [] and not any(".q." in name for name in trained_tensors(plain.updater.model))
+    for trainer in (again, plain):
+        trainer.runner.close()
+
+
+def test_a_bare_model_is_a_prior_too(prior: tuple[TrainConfig, Path], tmp_path: Path) -> None:
+    trainer = begun((prior[0], prior[1] / INITIAL), tmp_path / "run", value_coef=0.5)
+    assert [metrics["iteration"] for metrics in trainer.run()] == [0, 1]
+    load_agent(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"lora": 3}, "this run has lora=3; use the same --lora"),
+        ({"head_layers": 2}, "head_layers=1, this run has head_layers=2"),
+        ({"dtype": "bfloat16"}, "dtype='float32', this run has dtype='bfloat16'"),
+        ({"trunk": "pico", "lora": 0}, "this run has trunk='pico'"),
+        ({"init": "nowhere"}, "nowhere holds no checkpoint"),
+    ],
+)
+def test_another_assembly_is_one_line(
+    prior: tuple[TrainConfig, Path], tmp_path: Path, changes: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(AgentError) as caught:
+        begun(prior, tmp_path / "run", **changes)
+    assert says in str(caught.value) and "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_words_are_another_assembly(tmp_path: Path) -> None:
+    wanted = TrainConfig.from_flat({"game": "bandit", "trunk": "pico", "episodes": 4, "iterations": 1})
+    list(make_trainer(wanted, tmp_path / "prior").run())
+    other = wanted.replace(game="bandit?prompt=We had a&arms= rain, snow&rewards=1,0", init=str(tmp_path / "prior"))
+    with pytest.raises(AgentError, match="has another vocabulary"):
+        make_trainer(other, tmp_path / "run")
+
+
+def test_a_run_has_the_trunk_of_its_prior_unless_one_is_named(prior: tuple[TrainConfig, Path]) -> None:
+    config, before = presets.resolve({"init": str(prior[1]), "game": GAME, "lr": 0.5}), prior[0].model
+    assert (config.model.trunk, config.model.lora, config.update.lr) == (before.trunk, before.lora, 0.5)
+    assert presets.resolve({"init": str(prior[1]), "game": GAME, "trunk": "pico"}).model.trunk == "pico"
+
+
+def test_the_games_of_the_prior_count_as_trained_on(prior: tuple[TrainConfig, Path], tmp_path: Path) -> None:
+    other = "bandit?prompt=you see a&arms=red,blue&rewards=0,1"
+    list(begun(prior, tmp_path / "run", game=other).run())
+    before, first, after = (
+        set(read_json(folder / AGENT)["trained_on"])
+        for folder in (newest(prior[1]), tmp_path / "run" / INITIAL, newest(tmp_path / "run"))
+    )
+    assert len(before) == 1 and first == before and before < after and len(after) == 2
+    assert json.loads((prior[1] / INITIAL / AGENT).read_text())["trained_on"] == []
+
+
+def test_imitation_has_presets_of_its_own_for_text_adventures() -> None:
+    asked = {"game": "textworld:simple?seed=1", "optimizer": "imitation", "trunk": "smollm2"}
+    config = presets.resolve(asked)
+    assert (config.update.lr, config.rollout.episodes, config.update.epochs, config.rollout.max_turns) == (
+        3e-4,
+        4,
+        1,
+        None,
+    )
+    assert (config.model.lora, config.model.dtype, config.model.detach_q) == (16, "bfloat16", True)
+    assert config.optimizer.entropy_coef == 0.0
+    assert presets.resolve(asked | {"optimizer": "ppo"}).update.lr == 1e-4
+    assert presets.resolve(asked | {"lr": 0.5}).update.lr == 0.5
+    small = presets.resolve({"game": asked["game"], "optimizer": "imitation"}).update
+    assert (small.lr, small.value_lr) == (1e-3, 1e-2)
+    going_on = {"game": asked["game"], "init": "anywhere", "trunk": "small"}
+    for optimizer in ("imitation", "rejection"):
+        update = presets.resolve(going_on | {"optimizer": optimizer}).update
+        assert (update.lr, update.critic_warmup) == (1e-4, 0), "a warm start takes smaller steps"
+    config = presets.resolve(going_on | {"optimizer": "ppo"})
+    assert config.update.critic_warmup > 0 and config.update.epochs == 1
+    assert config.optimizer.entropy_coef == 0.0 and config.optimizer.advantage == "return"

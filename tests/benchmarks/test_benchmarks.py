@@ -1,0 +1,211 @@
+"""Every benchmark of the economical loop runs at its smallest size, and what it compares is the same thing."""
+
+import json
+import math
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from actde import ACTDE, Batch, OptimizerConfig, Outputs
+from benchmarks import commands, floor, growth, harness, same_loss, summary, turns, update
+from benchmarks.peers import plain_dilemma
+from benchmarks.peers.plain_dilemma import Loop, taken
+from benchmarks.peers.scoring import over_choices, over_commands
+from benchmarks.players import Player
+from benchmarks.tapes import OTHERS, tapes
+from benchmarks.update import Worker
+from tests import ROOT
+
+RECORDED = ROOT / "benchmarks" / "update.json"
+SMALLEST = ["--rounds", "1", "--threads", "1"]
+
+
+def run(benchmark: Any, out: Path, *arguments: str) -> dict[str, Any]:
+    """The document of a run, after a look at what all of them say."""
+    assert benchmark.main([*arguments, *SMALLEST, "--out", str(out)]) == 0
+    found: dict[str, Any] = json.loads(out.read_text())
+    about = found.pop("about")
+    assert about["command"].startswith(f"python -m {benchmark.__name__} ")
+    assert about["torch"] == version("torch")
+    assert about["settings"]["rounds"] == 1
+    return found
+
+
+def test_peers_take_turns_and_ratios_are_taken_within_a_round() -> None:
+    order: list[str] = []
+    times = {"a": iter([9.0, 1.0, 4.0]), "b": iter([9.0, 2.0, 2.0])}
+
+    def peer(name: str) -> float:
+        order.append(name)
+        return next(times[name])
+
+    found = harness.in_turns({name: (lambda name=name: peer(name)) for name in times}, 2)  # type: ignore[misc]
+    assert order == ["a", "b"] * 3
+    assert found == {"a": [1.0, 4.0], "b": [2.0, 2.0]}
+    assert harness.ratios(found["a"], found["b"]) == {"median": 1.25, "least": 0.5, "most": 2.0}
+
+
+def test_a_tape_shows_as_many_commands_as_are_wanted_and_refuses_what_there_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("benchmarks.tapes.OTHERS", OTHERS[:1])
+    (tape,) = tapes(1, 6, commands=12)
+    assert [len(scene.commands) for scene in tape.scenes] == [12] * 6
+    assert tape.scenes[5].commands == tuple(sorted(set(tape.scenes[5].commands)))
+    assert tape.scenes == tapes(1, 8, commands=12)[0].scenes[:6]
+    with pytest.raises(ValueError, match="at most"):
+        tapes(1, 6, commands=10_000)
+
+
+def test_floor(tmp_path: Path) -> None:
+    (row,) = run(floor, tmp_path / "floor.json", "--trunks", "small", "--episodes", "2", "--turns", "2")["rows"]
+    assert row["choices"] >= 4 and row["tokens"] > 400
+    seconds = row["seconds"]
+    assert row["rollout"]["median"] == pytest.approx(seconds["rollout"][0] / seconds["forward"][0], rel=1e-4)
+    assert row["update"]["median"] == pytest.approx(seconds["update"][0] / seconds["backward"][0], rel=1e-4)
+
+
+def test_three_ways_to_choose_find_the_same_probabilities(tmp_path: Path) -> None:
+    small = ("--trunk", "small", "--dtype", "float32")
+    rows = run(commands, tmp_path / "commands.json", *small, "--commands", "7", "--turns", "1,3")["rows"]
+    assert [(row["commands"], row["turn"]) for row in rows] == [(7, 1), (7, 3)]
+    for row in rows:
+        assert set(row["ratios"]) == set(row["off"]) == {"passes", "copies"}
+        assert max(row["off"].values()) < 1e-5
+        assert 0.01 < row["policies_differ"] <= 1
+
+
+def test_the_two_normalisations_by_hand() -> None:
+    commands_tokens = [[1, 2], [1, 3], [4, 2]]
+    scores = [np.log([0.2, 0.5]), np.log([0.2, 0.1]), np.log([0.1, 0.4])]
+    assert over_commands(scores) == pytest.approx(np.array([0.10, 0.02, 0.04]) / 0.16)
+    assert over_choices(scores, commands_tokens) == pytest.approx([2 / 3 * 5 / 6, 2 / 3 * 1 / 6, 1 / 3])
+
+
+def test_turns(tmp_path: Path) -> None:
+    figure = tmp_path / "turns.svg"
+    small = ("--trunk", "small", "--dtype", "float32", "--turns", "6", "--figure", str(figure))
+    found = run(turns, tmp_path / "turns.json", *small)
+    assert [row["turn"] for row in found["rows"]] == [1, 2, 3, 4, 5, 6]
+    assert all(row["same_tokens"] and row["off"] < 1e-5 for row in found["rows"])
+    assert [row["tokens"] for row in found["rows"]] == sorted(row["tokens"] for row in found["rows"])
+    assert set(found["episodes"]) == {"1", "5", "6"}
+    assert figure.stat().st_size > 1000
+
+
+def test_a_text_that_the_trunk_has_no_room_for_is_refused() -> None:
+    player = Player({"trunk": "small", "optimizer": "actde"})
+    player.model.base.config.max_position_embeddings = 300
+    with pytest.raises(ValueError, match="do not fit into 300; choose fewer turns"):
+        turns.measure(player, 6, None, 1)
+
+
+def test_growth(tmp_path: Path) -> None:
+    figure = tmp_path / "growth.svg"
+    smallest = ("--sweeps", "live", "--sizes", "2", "--no-memory")
+    found = run(growth, tmp_path / "growth.json", *smallest, "--figure", str(figure))
+    rows = found["sweeps"]["live"]
+    assert [row["n"] for row in rows] == [1, 2]
+    assert rows[1]["tokens"] == pytest.approx(2 * rows[0]["tokens"], rel=0.05)
+    assert set(found["exponents"]["live"]) == {"rollout s", "update s", "forward s"}
+    assert figure.stat().st_size > 1000
+
+
+def test_exponents_of_known_powers() -> None:
+    found = growth.exponents([1, 2, 4], [[3.0, 1.0], [12.0, 2.0], [48.0, 4.0]])  # 3 n^2 and n
+    for fit in found.values():
+        assert fit == pytest.approx({"median": 1.5, "least": 1.0, "most": 2.0})
+
+
+def test_memory_is_what_is_held_beyond_what_was_held() -> None:
+    from benchmarks.memory import forget_peak, peak, resident
+
+    before = resident()
+    forget_peak()
+    assert peak() - before < 5e6
+    held = torch.ones(25_000_000)
+    assert peak() - before > 0.95e8
+    del held
+    assert peak() - before > 0.95e8
+    forget_peak()
+    assert peak() - before < 5e7
+
+
+def test_our_update_has_the_policy_loss_that_trl_logged() -> None:
+    loss = json.loads(RECORDED.read_text())["loss"]
+    theirs = loss["step"]["policy_loss"]
+    assert abs(theirs) > 0.01  # the policy has moved: at ratio 1 whitened advantages give 0
+    assert same_loss.ours(loss["step"]) == pytest.approx(theirs, abs=2e-6)
+
+
+def test_trls_prompts_hold_as_many_tokens_as_our_episodes() -> None:
+    said = {"segments": [list(range(30)), list(range(24))], "choices": [[(9, 0), (10, 0), (29, 1)], [(23, 0)]]}
+    streams, answer = update.prompts(said, "stream")
+    assert answer == 2
+    assert [len(prompt) + answer for prompt in streams] == [30, 24]
+    turns_apart, answer = update.prompts(said, "turns")
+    assert answer == 1
+    assert [len(prompt) for prompt in turns_apart] == [10, 30, 24]
+    assert update.rows_at_once(8, 900, 2048) == 2
+    assert update.rows_at_once(3, 900, 2048) == 1
+    assert update.rows_at_once(8, 4000, 2048) == 1
+
+
+def test_a_peer_that_ends_early_is_reported_with_what_it_said() -> None:
+    with pytest.raises(RuntimeError, match=r"(?s)peers.none ended early.*No module named"):
+        Worker(Path(sys.executable), "benchmarks.peers.none", {}, 1)
+
+
+def test_the_plain_loop_has_the_losses_of_actde() -> None:
+    torch.manual_seed(0)
+    loop = Loop()
+    tokens, logprobs, values, q = loop.play()
+    rewards = loop.payoff[tokens[:, 1:], tokens[:, :-1]]
+    old = {"logprobs": taken(logprobs[:, :-1], tokens), "values": values[:, :-1]}
+    old_q = taken(q[:, :-1], tokens)
+    advantages, returns = plain_dilemma.advantages_and_returns(rewards, values, old_q)
+    batch = Batch(
+        rewards=rewards,
+        discounts=torch.full_like(rewards, 0.5),
+        mask=torch.ones_like(rewards, dtype=torch.bool),
+        next_values=values[:, 1:],
+        q_values=old_q,
+        **old,
+    )
+    optimizer = ACTDE(OptimizerConfig(gamma=0.5, gae_lambda=0.95))
+    targets = optimizer.targets(batch)
+    torch.testing.assert_close(targets.advantages, advantages)
+    torch.testing.assert_close(targets.returns, returns)
+    now = {name: x + 0.4 * torch.randn_like(x) for name, x in old.items()}  # some are clipped
+    new_q = old_q + torch.randn_like(old_q)
+    outputs = Outputs(entropy=torch.zeros_like(rewards), q_values=new_q.unsqueeze(-1), **now)
+    found, _ = optimizer.loss(batch, targets, outputs)
+    policy, value = ((now[name], old[name]) for name in ("logprobs", "values"))
+    plain = plain_dilemma.total_loss(*policy, *value, new_q, advantages, returns)
+    torch.testing.assert_close(plain, found)
+
+
+def test_the_plain_loop_reads_the_same_with_its_cache_and_learns() -> None:
+    torch.manual_seed(0)
+    loop = Loop()
+    loop.net.eval()
+    tokens, *played = loop.play()
+    assert tokens.shape == (64, 101)
+    with torch.no_grad():
+        whole = loop.net(tokens)
+    for cached, read in zip(played, whole[:3], strict=True):
+        torch.testing.assert_close(cached, read, rtol=0, atol=1e-5)
+    before = [parameter.clone() for parameter in loop.net.parameters()]
+    loop.net.train()
+    loop.step()
+    moved = [float((a - b).detach().abs().max()) for a, b in zip(before, loop.net.parameters(), strict=True)]
+    assert all(move > 0 for move in moved) and math.isfinite(sum(moved))
+
+
+def test_the_page_follows_from_the_files() -> None:
+    assert summary.PAGE.read_text("utf-8") == summary.page()

@@ -1,0 +1,42 @@
+"""The document of families and levels says what the code makes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from experiments.release.family_table import MEASURES, levels_of, markdown, measure, states
+from games.textworld.generation.families import FAMILIES
+from tests import ROOT
+
+DOCUMENT = ROOT / "docs" / "families.md"
+RESULTS: dict[str, Any] = json.loads(DOCUMENT.with_suffix(".json").read_text())
+
+
+def test_the_document_follows_from_its_results() -> None:
+    assert DOCUMENT.read_text() == markdown(RESULTS)
+
+
+def test_every_family_and_level_is_in_it_with_the_settings_of_the_code() -> None:
+    found = [(row["family"], row["level"], row["settings"]) for row in RESULTS["rows"]]
+    assert found == [
+        (name, level, family.preset(level)) for name, family in FAMILIES.items() for level in levels_of(name)
+    ]
+    assert all(set(row["found"]) == set(MEASURES) for row in RESULTS["rows"])
+
+
+@pytest.mark.parametrize(("name", "level"), [("simple", 1), ("coin", 3), ("treasure", 1), ("cooking", 1), ("quest", 1)])
+def test_a_level_measured_again_is_the_same(name: str, level: int) -> None:
+    row = next(row for row in RESULTS["rows"] if (row["family"], row["level"]) == (name, level))
+    again = measure(name, level, row["candidates"])
+    assert again == {name: value for name, value in row.items() if name != "states"}
+    assert again["different"] + again["impossible"] <= again["candidates"]
+    assert again["different"] > 0
+
+
+@pytest.mark.parametrize(("name", "level"), [("coin", 3), ("treasure", 1), ("quest", 1)])
+def test_a_small_game_crawled_again_has_as_many_states(name: str, level: int) -> None:
+    row = next(row for row in RESULTS["rows"] if (row["family"], row["level"]) == (name, level))
+    assert states(name, level, row["candidates"]) == row["states"] > 1

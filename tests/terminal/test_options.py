@@ -1,0 +1,221 @@
+"""Options of `train` and `compare`: one for each setting, help with resolved defaults, a TOML file, and a dry run."""
+
+import importlib
+import json
+import re
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cli
+from agents.config import FIELDS, GROUP_OF, flatten
+from agents.storage.run_folder import SETTINGS
+from agents.training.presets import resolve
+from terminal.options import BASIC
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run the command line in this process: status, standard output, standard error."""
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["cli.py", *words])
+        with pytest.raises(SystemExit) as stopped:
+            importlib.reload(cli).main()
+        captured = capsys.readouterr()
+        assert isinstance(stopped.value.code, int)
+        return stopped.value.code, captured.out, captured.err
+
+    return run
+
+
+def shown(text: str) -> dict[str, str]:
+    """The help text of each setting, by its name."""
+    found: dict[str, str] = {}
+    name = ""
+    for line in text.splitlines():
+        begin = re.match(r"│ --(?:\[no-\])?([\w-]+)(?: \S+)?  +(.*?) *│", line)
+        if begin:
+            name = begin[1].replace("-", "_")
+            found[name] = begin[2]
+        elif name and line.startswith("│"):
+            found[name] += f" {line.strip('│ ')}"
+    return {name: text for name, text in found.items() if name in FIELDS}
+
+
+def default(text: str) -> str:
+    return text.rpartition("[")[2].removesuffix("]")
+
+
+# -- help --------------------------------------------------------------------------------------------------
+
+
+def test_help_shows_few_settings_and_help_all_every_one(command: Command) -> None:
+    status, text, errors = command("train", "--help")
+    assert (status, errors) == (0, "")
+    assert set(shown(text)) == BASIC and len(BASIC) <= 36
+    assert "--help-all shows all options" in " ".join(text.split())
+    assert command("train", "-h") == (0, text, "")
+    every = command("train", "--help-all")[1]
+    assert set(shown(every)) == set(FIELDS) and len(FIELDS) == 75
+    assert all(len(line) <= 100 for line in every.splitlines())
+    for option in ("--out RUN", "--resume", "--config FILE", "--dry-run", "--json"):
+        assert option in text and option in every
+    assert all(group.capitalize() in text for group in set(GROUP_OF.values()))
+
+
+def test_help_shows_the_defaults_of_this_run(command: Command, tmp_path: Path) -> None:
+    def lr(*words: str) -> str:
+        return default(shown(command("train", *words, "--help")[1])["lr"])
+
+    assert lr() == "0.0007"
+    assert lr("--game", "bandit") == "0.001"
+    assert lr("--trunk", "smollm2") == "0.0001"
+    assert lr("--lr", "0.5") == "0.5"
+    (tmp_path / "run.toml").write_text("[update]\nlr = 0.25")
+    assert lr("--config", str(tmp_path / "run.toml")) == "0.25"
+    (tmp_path / SETTINGS).write_text(resolve({"game": "ipd", "lr": 0.125}).model_dump_json())
+    assert lr("--resume", "--out", str(tmp_path)) == "0.125"
+
+
+def test_help_shows_what_a_setting_accepts(command: Command) -> None:
+    text = command("train", "--help-all")[1]
+    for usage in ("--mode trie|free", "--max-turns N|none", "--kl-target X|none", "--game TEXT", "--[no-]train-q  "):
+        assert usage in text
+    values = {name: default(help_text) for name, help_text in shown(text).items()}
+    assert (values["value_clip_range"], values["detach_q"], values["mode"]) == ("none", "False", "trie")
+    assert "[]" not in text, "an empty text has no default to show"
+
+
+def test_compare_sets_optimizer_and_seed_by_its_own_options(command: Command) -> None:
+    status, text, errors = command("compare", "--help-all")
+    assert (status, errors) == (0, "")
+    assert set(shown(text)) == set(FIELDS) - {"optimizer", "seed"}
+    assert "--optimizers TEXT" in text and "--seeds TEXT" in text
+
+
+def test_only_the_command_that_is_typed_has_the_options(command: Command) -> None:
+    status, out, errors = command("watch", "somewhere", "--lr", "1")
+    assert (status, out, errors.count("\n")) == (2, "", 1) and "--lr" in errors
+
+
+# -- a dry run ---------------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_shows_each_value_with_its_origin_and_makes_nothing(command: Command, tmp_path: Path) -> None:
+    words = ("train", "--game", "bandit", "--lr", "0.5", "--out", str(tmp_path / "run"), "--dry-run")
+    status, out, errors = command(*words, "--json")
+    assert (status, errors) == (0, "")
+    found = json.loads(out)
+    assert {name: row["value"] for name, row in found.items()} == resolve({"game": "bandit", "lr": 0.5}).flat()
+    origins = {name: found[name]["origin"] for name in ("game", "lr", "gamma", "seed")}
+    assert origins == {"game": "given", "lr": "given", "gamma": "preset of bandit", "seed": "default"}
+    lines = command(*words)[1].splitlines()
+    for setting, origin in (
+        ("lr = 0.5", "given"),
+        ("gamma = 1.0", "preset of bandit"),
+        ('minutes = "none"', "default"),
+    ):
+        assert [line for line in lines if re.fullmatch(rf"{re.escape(setting)} +# {origin}", line)]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--game", "bandit"),
+        ("--optimizer", "imitation", "--trunk", "smollm2", "--max-turns", "none", "--bonus-command", 'say "é"\\'),
+        ("--kl-coef", "0.1", "--kl-target", "1e-7", "--value-clip-range", "0.3", "--train-q", "--no-detach-q"),
+    ],
+)
+def test_the_output_of_a_dry_run_is_a_file_that_gives_the_same_run(
+    command: Command, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    first = command("train", *words, "--dry-run")[1]
+    path = tmp_path / "run.toml"
+    path.write_text(first)
+    values = json.loads(command("train", *words, "--dry-run", "--json")[1])
+    again = json.loads(command("train", "--config", str(path), "--dry-run", "--json")[1])
+    assert {name: row["value"] for name, row in again.items()} == {name: row["value"] for name, row in values.items()}
+    assert {row["origin"] for row in again.values()} == {str(path)}
+    assert set(flatten(tomllib.loads(first))) == set(FIELDS)
+
+
+def test_a_dry_run_of_a_resumed_run_has_its_settings(command: Command, tmp_path: Path) -> None:
+    (tmp_path / SETTINGS).write_text(resolve({"game": "ipd", "lr": 0.125}).model_dump_json())
+    words = ("train", "--resume", "--out", str(tmp_path), "--iterations", "9", "--dry-run", "--json")
+    found = json.loads(command(*words)[1])
+    assert found["lr"] == {"value": 0.125, "origin": str(tmp_path / SETTINGS)}
+    assert found["iterations"] == {"value": 9, "origin": "given"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--game", "bandid"), "did you mean 'bandit'"),
+        (("--game", "textworld:simpel"), "did you mean 'simple'"),
+        (("--lr", "fast"), "lr must be a number in [0, inf), got 'fast'"),
+        (("--mode", "fre"), "did you mean 'free'"),
+        (("--whitening", "None"), "unknown whitening 'None', expected one of batch, none"),
+        (("--kl-target", "0.1"), "kl_target needs a kl_coef above 0"),
+        (("--init", "nowhere"), "nowhere holds no checkpoint"),
+        (("--config", "nowhere.toml"), "nowhere.toml: No such file or directory"),
+        (("--gama", "1"), "--gama"),
+    ],
+)
+def test_a_dry_run_refuses_what_the_run_would_refuse(command: Command, words: tuple[str, ...], message: str) -> None:
+    status, out, errors = command("train", *words, "--dry-run")
+    assert (status, out, errors.count("\n")) == (2, "", 1)
+    assert errors.startswith("error: ") and message in errors
+
+
+# -- a TOML file -------------------------------------------------------------------------------------------
+
+
+def test_options_override_the_file_and_the_file_the_presets(command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text('[run]\ngame = "bandit"\n[update]\nlr = 0.25\nepochs = 3\n[optimizer]\ntrain_q = true\n')
+    words = ("train", "--config", str(path), "--lr", "0.5", "--no-train-q", "--dry-run", "--json")
+    found: dict[str, Any] = json.loads(command(*words)[1])
+    wanted = {
+        "lr": (0.5, "given"),
+        "train_q": (False, "given"),
+        "epochs": (3, str(path)),
+        "game": ("bandit", str(path)),
+        "gamma": (1.0, "preset of bandit"),
+    }
+    assert {name: (found[name]["value"], found[name]["origin"]) for name in wanted} == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[updates]\nlr = 1", "unknown group 'updates'"),
+        ("[run]\nlr = 1", "it belongs into update"),
+        ("[update]\nlrr = 1", "did you mean 'lr'"),
+        ("[update]\nlr = -1", "lr must be a number in [0, inf), got -1"),
+        ("[update", "Expected"),
+    ],
+)
+@pytest.mark.parametrize("name", ["train", "compare"])
+def test_a_wrong_file_is_one_line_with_its_name(
+    command: Command, tmp_path: Path, name: str, text: str, message: str
+) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(text)
+    status, out, errors = command(name, "--config", str(path), "--out", str(tmp_path / "out"))
+    assert (status, out, errors.count("\n")) == (2, "", 1)
+    assert message in errors and (name == "compare" or errors.startswith(f"error: {path}: "))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_without_a_folder_is_refused(command: Command) -> None:
+    status, out, errors = command("train", "--game", "bandit")
+    assert (status, out) == (2, "") and "--out is missing" in errors
