@@ -28,7 +28,7 @@ import numpy as np
 
 from benchmarks.harness import processor
 
-STEPS, TRIALS = 4, 10
+STEPS, TRIALS = 4, 5
 
 
 def batch(trials: int, *, compiled: bool) -> Callable[[], None]:

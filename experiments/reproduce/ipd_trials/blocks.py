@@ -56,7 +56,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> tuple[Tensor, Tenso
         scores = scores + q[:, :, e, :, None] * k[:, :, e, None]
     t, keys = q.shape[3], k.shape[3]
     if t > 1:
-        later = torch.arange(keys) > torch.arange(keys - t, keys)[:, None]
+        later = torch.arange(keys) - torch.arange(t)[:, None] > keys - t
         scores = torch.where(later[:, :, None], -3e38, scores)
     top = scores.detach().amax(3, keepdim=True)
     weights = torch.exp2((scores - top) * 1.4426950408889634)  # inductor stores the result of exp, not of exp2

@@ -1,6 +1,6 @@
 """Many trials, in processes and in batches: each batch resumes from its last checkpoint.
 
-A batch's folder is RUNS/ARM/trials-00-09 with `trials.json` (what it is) and `checkpoint.safetensors` (how far it is).
+A batch's folder is RUNS/ARM/trials-00-04 with `trials.json` (what it is) and `checkpoint.safetensors` (how far it is).
 Trial i of every arm begins with the same weights and, as long as both drop activations, draws the same random numbers,
 so arms are compared in pairs.
 """
@@ -26,10 +26,10 @@ from games.files import atomic_write
 from games.worker_pool import WorkerPool
 
 ABOUT, CHECKPOINT = "trials.json", "checkpoint.safetensors"
-BATCH = 10
+BATCH = 5
 """Trials of an arm that run side by side in one process."""
-PIECE = 10
-"""Rollouts between two checkpoints; about 13 s of one core."""
+PIECE = 20
+"""Rollouts between two checkpoints; about 12 s of one core."""
 COMPILED_FROM = 100
 """Rollouts of an arm from which on compilation, about 30 s of one core, pays."""
 

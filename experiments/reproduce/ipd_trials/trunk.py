@@ -103,8 +103,8 @@ class Model(nn.Module):
         arguments = (x, qkv[:, 0], k, v, mask, keep, self.scale, w)
         if keys == 1:  # torch.compile never treats a size of 1 as dynamic
             return blocks.attend_and_after(*arguments)
-        if keys == 2:
-            self._mark_dynamic((k, 3), (v, 3), (mask, 3))
+        if self.compiled and keys == 2:
+            blocks.mark_dynamic((k, 3), (v, 3), (mask, 3))
         out: Tensor = self._run(blocks.attend_and_after, *arguments)
         return out
 
@@ -118,9 +118,8 @@ class Model(nn.Module):
             parts = []
             for (begin, end), mask in zip(BLOCKS, masks, strict=True):
                 part = (q[..., begin:end, :], k[..., :end, :], v[..., :end, :], mask[:, layer])
-                self._mark_dynamic(*zip(part, (3, 3, 3, 3), strict=True), (part[3], 2))
                 parts.append(self._run(blocks.attend, *part))
-            summed, total = torch.cat([part[0] for part in parts], 3), torch.cat([part[1] for part in parts], 2)
+            summed, total = (torch.cat(found, -2) for found in zip(*parts, strict=True))
             keep = residual[:, 1 + 2 * layer : 3 + 2 * layer]
             x = self._run(blocks.after, x, summed, total, keep, self.scale, own)
         return self.heads(self._run(blocks.last_norm, x, ends))
@@ -136,10 +135,6 @@ class Model(nn.Module):
 
     def _run(self, part: Callable[..., Any], *arguments: Any) -> Any:
         return (blocks.compiled(part) if self.compiled else part)(*arguments)
-
-    def _mark_dynamic(self, *dims: tuple[Tensor, int]) -> None:
-        if self.compiled:
-            blocks.mark_dynamic(*dims)
 
     def _layers(self) -> list[Weights]:
         """The weights of each layer."""

@@ -37,6 +37,13 @@ def test_an_arm_is_run_in_batches() -> None:
     assert [job.trials for job in runs.jobs_of(_job().arm, 3)] == [range(BATCH), range(BATCH, BATCH + 1)]
 
 
+def test_short_runs_are_not_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "can_compile", lambda: True)
+    for rollouts in (runs.COMPILED_FROM - 1, runs.COMPILED_FROM):
+        trials = runs.load(_job(steps=4 * rollouts), tmp_path / str(rollouts))
+        assert trials.model.compiled is (rollouts == runs.COMPILED_FROM)
+
+
 def test_trials_do_not_touch_each_other() -> None:
     """Each trial of a batch is what it is alone, to rounding; each gradient is clipped by its own norm."""
     both, alone = _trials(3, 4, whitening="batch"), _trials(4, whitening="batch")
