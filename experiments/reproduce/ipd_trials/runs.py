@@ -31,7 +31,7 @@ BATCH = 5
 PIECE = 20
 """Rollouts between two checkpoints; about 12 s of one core."""
 COMPILED_FROM = 100
-"""Rollouts of an arm from which on compilation, about 30 s of one core, pays."""
+"""Rollouts of an arm from which on compilation, about 45 s of one core, pays."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,6 +74,7 @@ def test_heads_and_gradients_are_those_of_plain_torch(dropout: float, detach: bo
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own import
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # torch.compile causes and hides it
 @pytest.mark.skipif(not blocks.can_compile(), reason="needs a C++ compiler")
 def test_a_compiled_trunk_computes_the_same() -> None:
     _same_as_plain(_model(0.1, compiled=True))
