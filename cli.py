@@ -8,9 +8,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -18,14 +17,6 @@ from experiments import reproduce as reproduction
 from terminal import arguments as arg
 from terminal import console, failures
 from terminal.options import help_with, layers_of, resolved, with_config
-
-if TYPE_CHECKING:
-    from agents.play.episode import Episode
-    from agents.play.evaluate import Evaluation
-    from agents.protocol import Turn
-    from games.textworld.generation.dataset import Progress
-    from games.textworld.generation.manifest import ManifestEntry
-    from terminal.playback import View
 
 app = typer.Typer(
     name="actde",
@@ -54,47 +45,26 @@ def play(
     import agents
     import games
     from agents.play.runner import EpisodeRunner
+    from terminal import playback
 
     human = agent == "human"
     if human and as_json:
         raise typer.BadParameter("a person cannot play with --json")
-    specs = games.resolve(game or agents.SHOWN_GAME)
-    view = _view(agent, asking=human, as_json=as_json)
+    specs = games.resolve(game or agents.DEFAULT_GAME)
+    view: playback.View
+    view = playback.PanelView(agent, human=human) if console.out.is_terminal else playback.LineView()
     pause = 0.0 if human or not console.out.is_terminal or as_json else 0.6 if delay is None else delay
-
-    def ask(turn: Turn) -> str:
-        console.show(view.turn(turn))
-        return input(" > ")
-
     with console.waiting(f"loading {agent}"):
-        player = agents.make_agent(agent, seed=seed, greedy=greedy, ask=ask, notify=console.note)
-    finished: list[Episode] = []
+        player = agents.make_agent(
+            agent, seed=seed, greedy=greedy, ask=lambda turn: console.ask(view.turn(turn)), notify=console.note
+        )
     infos: Sequence[str] = getattr(player, "infos", ())
-    stopped: int | None = None
-    with EpisodeRunner(specs, seed=seed, parallel=1, max_turns=max_turns, infos=infos) as runner:
-        try:
-            for episode in runner.play(player, episodes, on_step=lambda event: console.show(view.step(event), pause)):
-                finished.append(episode)
-                console.show(view.episode(episode))
-        except EOFError:
-            stopped = 0
-        except KeyboardInterrupt:
-            stopped = 130
-    if stopped is not None and not as_json:
-        console.out.print("\nstopped", style="dim")
-    console.show(view.end(finished))
+    runner = EpisodeRunner(specs, seed=seed, parallel=1, max_turns=max_turns, infos=infos)
+    finished, status = playback.play(runner, player, episodes, None if as_json else view, pause=pause)
     if as_json:
         rows = [episode.to_json() for episode in finished]
         console.document({"agent": agent, "game": game, "seed": seed, "episodes": rows})
-    raise typer.Exit(stopped if stopped is not None else int(any(episode.error for episode in finished)))
-
-
-def _view(agent: str, *, asking: bool, as_json: bool) -> View:
-    from terminal import playback
-
-    if as_json:
-        return playback.Silence()
-    return playback.Screen(agent, asking=asking) if console.out.is_terminal else playback.Lines(asking=asking)
+    raise typer.Exit(status if status is not None else int(any(episode.error for episode in finished)))
 
 
 @app.command()
@@ -113,51 +83,45 @@ def evaluate(
     document: arg.Document = Path("docs/card.md"),
     as_json: arg.AsJson = False,
 ) -> None:
-    """Success, score and steps of an agent, beside random and walkthrough on the same games and seeds."""
+    """Evaluate an agent's success, score and steps beside random and walkthrough, on the same games and seeds."""
     if card:
         if (game, seed, max_turns, greedy, bonus_command) != (None, 0, None, False, ""):
-            raise typer.BadParameter("--card has games, seeds and limits of its own: leave out the other options")
+            raise typer.BadParameter("--card has its own games, seeds and limits: leave out the other options")
         _card(document, agent, tasks, 100 if episodes is None else episodes, as_json=as_json)
         return
-    agent, episodes = agent or "actde", episodes or 20
     import agents
     import games
-    from agents.play.evaluate import evaluate as measure
-    from terminal import display
+    from terminal import evaluation
 
-    game = game or agents.SHOWN_GAME
-    specs = games.resolve(game)
-    how = {"episodes": episodes, "seed": seed, "parallel": parallel, "max_turns": max_turns, "act": bonus_command}
-    rows: list[Evaluation] = []
-    for name in dict.fromkeys((agent, "random", "walkthrough")):
-        with console.waiting(f"loading {name}"):
-            player = agents.make_agent(name, seed=seed, greedy=greedy, notify=console.note)
-        try:
-            with console.progress(f"{name} plays", episodes) as advance:
-                row = measure(player, specs, game=game, **how, on_episode=advance)  # type: ignore[arg-type]
-        except agents.AgentError as error:
-            if name == agent:
-                raise
-            console.note(f"left out: {error}")
-        else:
-            rows.append(replace(row, agent=name, trained_on=agents.games_trained_on(name, specs)))
+    game = game or agents.DEFAULT_GAME
+    rows = evaluation.evaluate_beside_baselines(
+        agent or "actde",
+        games.resolve(game),
+        game=game,
+        seed=seed,
+        greedy=greedy,
+        episodes=episodes or 20,
+        parallel=parallel,
+        max_turns=max_turns,
+        bonus_command=bonus_command,
+    )
     if as_json:
         console.document([row.to_json() for row in rows])
     else:
-        console.show([display.comparison(rows)])
+        console.show([evaluation.evaluation_table(rows)])
 
 
 def _card(document: Path, names: str | None, tasks: str | None, episodes: int, *, as_json: bool) -> None:
-    """Play the rows of the evaluation card that its results lack, and write the document."""
+    """Play the missing rows of the evaluation card and write the document."""
     from experiments.card.document import markdown
     from experiments.card.rows import play as play_rows
     from experiments.card.rows import players
-    from experiments.card.tasks import chosen
+    from experiments.card.tasks import select_tasks
     from games.files import atomic_write
 
     if document.suffix != ".md":
         raise typer.BadParameter(f"--out expects NAME.md, got {document}")
-    path, played, wanted = document.with_suffix(".json"), chosen(tasks), players(names, console.note)
+    path, played, wanted = document.with_suffix(".json"), select_tasks(tasks), players(names, console.note)
     with console.reporting("card") as report, console.resumable():
         for results in play_rows(path, played, wanted, episodes=episodes, progress=report):
             atomic_write(document, markdown(results))
@@ -183,70 +147,40 @@ def generate(
 ) -> None:
     """Generate a curriculum of TextWorld games. The same command continues after an interruption."""
     from games import parse_levels
-    from games.textworld.generation.dataset import generate as make
     from games.textworld.generation.manifest import KEYS
+    from terminal import generation
     from terminal.map import draw_previews
 
-    chosen = parse_levels(levels)
-    latest: Progress | None = None
-    with console.progress(f"{family} games", per_level * len(chosen)) as advance:
-
-        def on_progress(progress: Progress) -> None:
-            nonlocal latest
-            for _ in range(progress.done - (latest.done if latest else 0)):
-                advance(progress)
-            latest = progress
-
-        entries = make(
-            folder,
-            family=family,
-            levels=chosen,
-            per_level=per_level,
-            split=split,
-            seed=seed,
-            settings=dict(_pair(text) for text in setting or ()),
-            workers=workers,
-            on_progress=on_progress,
-        )
-    passed = latest.passed if latest else {}
+    entries, rejected = generation.generate(
+        folder,
+        family=family,
+        levels=parse_levels(levels),
+        per_level=per_level,
+        split=split,
+        seed=seed,
+        settings=dict(_pair(text) for text in setting or ()),
+        workers=workers,
+    )
     previews = draw_previews(folder, entries) if preview else []
-    crawled = _crawl(entries) if crawl else {}
+    crawled = generation.crawl(entries) if crawl else {}
     if as_json:
         rows = [{key: getattr(entry, key) for key in KEYS} for entry in entries]
         pictures = [str(drawn.picture) for drawn in previews]
         console.document(
-            {"out": str(folder), "games": rows, "passed_over": passed, "previews": pictures, "crawled": crawled}
+            {"out": str(folder), "games": rows, "passed_over": rejected, "previews": pictures, "crawled": crawled}
         )
         return
     for drawn in previews:
         console.show([drawn.view, f"the map as a picture: {drawn.picture}", ""])
-    console.show([f"{len(entries)} games in {folder}; play one of them with --game {folder}"])
-    if passed:
-        console.show(["passed over: " + ", ".join(f"{count} {why}" for why, count in passed.items())])
-    if crawled:
-        whole = sum(row["complete"] for row in crawled.values())
-        states = sum(row["states"] for row in crawled.values())
-        console.show([f"{states} states found; {whole} of {len(crawled)} games are known completely"])
+    console.show(generation.summary(folder, len(entries), rejected, crawled))
 
 
 def _pair(text: str) -> tuple[str, str]:
-    """NAME=VALUE as (name, value)."""
+    """Split NAME=VALUE."""
     name, equals, value = text.partition("=")
     if not equals:
         raise typer.BadParameter(f"--set expects NAME=VALUE, got {text!r}")
     return name, value
-
-
-def _crawl(entries: Sequence[ManifestEntry]) -> dict[str, Any]:
-    """Find the states of games that have not been crawled; file -> its number of states and whether it is complete."""
-    from games.textworld.transitions.crawl import crawl_file
-
-    crawled = {}
-    with console.progress("games crawled", len(entries)) as advance:
-        for entry in entries:
-            crawled[entry.file] = asdict(crawl_file(entry.path))
-            advance(entry)
-    return crawled
 
 
 @app.command(cls=help_with(resolved))
@@ -287,7 +221,7 @@ def train(
     for line in trainer.notes:
         console.note(line)
     with console.stopping(trainer):
-        latest = view.follow(trainer, f"{settings.run.optimizer} learns {settings.run.game}", quiet=as_json)
+        latest = view.follow(trainer, f"{settings.run.optimizer} on {settings.run.game}", quiet=as_json)
     if as_json:
         console.document({"run": str(folder), "settings": settings.model_dump(), "metrics": latest})
     elif trainer.stopping:
@@ -314,19 +248,20 @@ def compare(
     *,
     given: dict[str, Any],
 ) -> None:
-    """Compare optimizers over seeds on one game: how they learn, how far they collapse.
+    """Compare optimizers over seeds on one game: learning curves, scores and collapse.
 
     The same command continues after an interruption.
     """
     from agents.training import presets
     from experiments.compare import grid, report
-    from experiments.compare.runs import cells, parse_values
+    from experiments.compare.runs import grid_runs, parse_values
     from games import parse_levels
 
-    if config:
-        given = dict(presets.read_toml(config).values) | given
+    layers = layers_of(given, {"config": config})
+    presets.from_layers(layers)  # an error names the file
+    given = presets.merged([layer for layer in layers if layer.origin in (str(config), presets.GIVEN)])
     name, values = parse_values(vary)
-    wanted = cells(optimizers.split(","), parse_levels(seeds), name, values, given)
+    wanted = grid_runs(optimizers.split(","), parse_levels(seeds), name, values, given)
     grid.check(wanted, given, tests)
     with console.progress("runs", len(wanted)) as advance, console.resumable():
 
@@ -349,11 +284,11 @@ def reproduce(
     seed: arg.RunSeed = 0,
     workers: arg.SomeProcesses = 1,
 ) -> None:
-    """The post's numbers, figures and claims beside ours, each with a verdict."""
+    """Reproduce the post's numbers, figures and claims, each with a verdict."""
     from experiments.reproduce import report
     from terminal import display
 
-    names = reproduction.chosen(part)
+    names = reproduction.part_names(part)
     if (folder / report.RESULTS).exists():
         report.check(folder, names, quick=quick)
     folder.mkdir(parents=True, exist_ok=True)
@@ -364,9 +299,9 @@ def reproduce(
             outcome = run(seed=seed, quick=quick, folder=folder, workers=workers, progress=progress)
         seconds = round(time.monotonic() - begin if outcome.seconds is None else outcome.seconds, 1)
         versions = report.versions()
-        made = report.Made(command=console.typed(), seed=seed, quick=quick, seconds=seconds, versions=versions)
-        findings = report.write(folder, name, made, outcome)
-    console.show([display.verdicts(report.counts(findings)), f"the report is in {folder / report.README}"])
+        info = report.RunInfo(command=console.typed(), seed=seed, quick=quick, seconds=seconds, versions=versions)
+        findings = report.write(folder, name, info, outcome)
+    console.show([display.verdict_table(report.counts(findings)), f"the report is in {folder / report.README}"])
 
 
 @app.command()
@@ -382,14 +317,14 @@ def watch(
 
     path = run / transcript.NAME if run.is_dir() else run
     with console.waiting(f"reading {path}"):
-        entries = transcript.choose(path, iteration=iteration, episode=episode)
+        entries = transcript.select(path, iteration=iteration, episode=episode)
     if as_json:
         console.document([{"iteration": entry.iteration, **entry.episode.to_json()} for entry in entries])
     elif console.out.is_terminal and sys.stdin.isatty():
         playback.page_through(entries)
     else:
         for entry in entries:
-            console.show(playback.record(entry))
+            console.show(playback.episode_lines(entry))
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
-"""How to learn from a batch: PPO, ACTDE, imitation, and what they share. Knows no game, no tokenizer and no network.
+"""Learning from a batch: PPO, ACTDE, imitation and rejection sampling. Independent of games, tokenizers and networks.
 
-The names below are the public face. They are imported when first used, so that settings and names of
-optimizers can be had without torch.
+Start with `ppo.py` and `actde.py`, which differ in one line, then `optimizer.py` (the steps they share), `returns.py`
+and `losses.py` (the equations), `tabular.py` (the exact learners of the post). The names below are imported at first
+use, so that settings and names of optimizers need no torch.
 """
 
 from importlib import import_module

@@ -1,7 +1,7 @@
 """Configuration as pydantic models: a field carries its type, range, default and help text (the docstring below it).
 
-`Config` is the base of all models of this project. `OptimizerConfig` is the part that concerns learning from a batch;
-the parts of a training run are in `agents/config.py`. Needs no torch.
+`Config` is the base of all configuration models. `OptimizerConfig` holds the settings of an optimizer; the other
+settings of a training run are in `agents/config.py`. Imports no torch.
 """
 
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ BelowOne: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Config(BaseModel):
-    """An immutable model. An unknown name or a bad value raises `ConfigError` with one line."""
+    """An immutable pydantic model that raises `ConfigError`, one line, for an unknown name or a bad value."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True, defer_build=True
@@ -33,7 +33,7 @@ class Config(BaseModel):
             raise _one_line(type(self), error) from None
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with some values changed; they are checked as in the constructor."""
+        """A copy with some values changed, checked as in the constructor."""
         return type(self)(**(dict(self) | changes))
 
 
@@ -79,17 +79,17 @@ class OptimizerConfig(Config):
 
 
 def choices(field: FieldInfo) -> tuple[str, ...]:
-    """The words that a field allows; empty for a field that is not a `Literal`."""
+    """The words that a `Literal` field allows; empty for other fields."""
     return get_args(field.annotation) if getattr(field.annotation, "__origin__", None) is Literal else ()
 
 
 def is_optional(field: FieldInfo) -> bool:
-    """True for a field that may be None."""
+    """Whether a field may be None."""
     return type(None) in get_args(field.annotation)
 
 
 def value_type(field: FieldInfo) -> type:
-    """bool, int, float or str: the type of a field's values other than None."""
+    """The type of a field's values other than None: bool, int, float or str."""
     if choices(field):
         return str
     inner: Any = get_args(field.annotation)[0] if is_optional(field) else field.annotation
@@ -122,7 +122,7 @@ def _rules(metadata: Iterable[Any]) -> list[Any]:
 
 
 def _one_line(model: type[Config], error: ValidationError) -> ConfigError:
-    """The first of pydantic's errors as one line: what was expected and what came."""
+    """The first of pydantic's errors as one line: the expected and the actual value."""
     first = error.errors(include_url=False)[0]
     name, value = str(first["loc"][0]) if first["loc"] else "", first["input"]
     if first["type"] == "value_error":  # raised by a validator or by a nested model

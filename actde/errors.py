@@ -1,9 +1,8 @@
-"""Errors that a user can cause, and "did you mean".
+"""Errors that a user can cause. A programmer's mistake (a wrong shape, a missing tensor) raises `ValueError` or
+`TypeError` instead.
 
     OptimizerError      an optimizer, its state or its batch
     └── ConfigError     a setting: an unknown name or a bad value
-
-A programmer's mistake (a wrong shape, a missing tensor) raises `ValueError` or `TypeError` instead.
 """
 
 import difflib
@@ -22,7 +21,7 @@ class ConfigError(OptimizerError):
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> ConfigError:
-    """The error for an unknown name: what came, what is known, and the nearest known name."""
+    """The error for an unknown name, with the known names and the most similar one."""
     names = sorted(known)
     near = difflib.get_close_matches(str(name).lower(), names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""

@@ -1,7 +1,6 @@
-"""Imitation: the policy is made likelier to choose what somebody else, or its own best play, has chosen.
+"""Imitation of an expert, and rejection sampling. The caller provides the labels that `Optimizer.labels` names.
 
-v and q are fitted as in PPO and ACTDE, so what was imitated can be the beginning of either. Who labels the
-choices, and which of them, is the caller's affair (`Optimizer.labels` says what is wanted).
+v and q are trained as in PPO and ACTDE, so both can start from an imitation policy.
 """
 
 from typing import ClassVar
@@ -14,12 +13,12 @@ from actde.optimizer import Labels, Optimizer
 
 
 class Imitation(Optimizer):
-    """Behavioural cloning, and DAgger where the labels were asked for while the policy itself played.
+    """Behaviour cloning, and DAgger (Ross, Gordon and Bagnell, 2011) if the policy played and the expert labelled.
 
-        policy loss = -log pi(label_t | s_t) where choice t has a label, 0 where it has none
+        policy loss = -log pi(label_t | s_t),   0 for choices without a label
 
-    Ross, Gordon and Bagnell (2011). The mean is over all choices, those without a label too. The baseline
-    b_t = v(s_t) moves nothing here; with it the advantage is a measure: what the play earned above what was expected.
+    The mean is over all choices, including those without a label. The baseline b_t = v(s_t) does not affect the policy;
+    the advantage is only reported.
     """
 
     name = "imitation"
@@ -31,16 +30,16 @@ class Imitation(Optimizer):
 
     def policy_loss(self, batch: Batch, targets: Targets, outputs: Outputs) -> Tensor:
         """[B, T] cross-entropy to the labels, nats."""
-        if outputs.label_logprobs is None:  # nobody labelled any of these choices
+        if outputs.label_logprobs is None:  # none of these choices has a label
             return torch.zeros_like(outputs.logprobs)
         return -outputs.label_logprobs
 
 
 class Rejection(Imitation):
-    """Rejection sampling: `Imitation` whose labels are the policy's own choices in its best episodes.
+    """Rejection sampling: imitation of the policy's own choices in its best episodes.
 
-    As in RAFT (Dong et al. 2023) and ReST (Gulcehre et al. 2023), without a reward model: the game's reward
-    says which episodes are kept. With all of them kept it imitates its own play, whose expected gradient is 0.
+    As in RAFT (Dong et al., 2023) and ReST (Gulcehre et al., 2023), with the game's reward in place of a reward model.
+    If all episodes are kept, the expected gradient is 0.
     """
 
     name = "rejection"

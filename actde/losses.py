@@ -1,19 +1,16 @@
-"""Losses of single choices: pure functions from [B, T] to [B, T], and the one mean that adds them up.
-
-A loss is what gradient descent makes small. Nothing here is averaged before `masked_mean`, which is told by
-how many choices to divide: so the micro-batches of a batch add up to the batch. Estimators of KL and of
-entropy over a vocabulary are made where the logits are, not here.
-"""
+"""Losses of single choices, functions from [B, T] to [B, T], to be minimised; and the mean over choices."""
 
 import torch
 from torch import Tensor
 
 
 def masked_mean(x: Tensor, mask: Tensor, count: float | Tensor | None = None) -> Tensor:
-    """Sum of x over the choices, divided by `count` (default: the number of choices).
+    """Sum of x over the choices, divided by `count` (default: the number of choices); a scalar.
 
-    With the count of a whole batch given to each of its parts, the sum of the parts is the batch's mean.
-    `x` and `mask` are [B, T]; a scalar. Raises `ValueError` unless the count is above 0.
+    With the count of the whole batch, the results of its micro-batches add up to the mean of the batch.
+
+    Raises:
+        ValueError: `count` is not above 0.
     """
     count = mask.sum() if count is None else count
     if not count > 0:
@@ -26,8 +23,8 @@ def clipped_surrogate(ratio: Tensor, advantages: Tensor, clip_range: float) -> T
 
         -min(ratio A, clip(ratio, 1 - clip_range, 1 + clip_range) A)
 
-    Schulman et al. (2017), eq. 7. ratio_t = pi(a_t|s_t) / pi_old(a_t|s_t). At ratio 1 its gradient is that of
-    the policy gradient, -A grad log pi. All [B, T].
+    Schulman et al. (2017), eq. 7, with ratio_t = pi(a_t | s_t) / pi_old(a_t | s_t). At ratio 1 the gradient is the
+    policy gradient, -A grad log pi. All [B, T].
     """
     clipped = ratio.clamp(1.0 - clip_range, 1.0 + clip_range)
     return torch.max(-advantages * ratio, -advantages * clipped)
@@ -38,7 +35,7 @@ def clipped_value_loss(values: Tensor, old_values: Tensor, returns: Tensor, clip
 
         1/2 max((v - G)^2, (clip(v, v_old - clip_range, v_old + clip_range) - G)^2)
 
-    As in OpenAI's baselines; without a clip range half of the squared error. All [B, T], reward squared.
+    As in OpenAI's baselines. Without a clip range: half the squared error. All [B, T], reward squared.
     """
     squares = (values - returns).square()
     if clip_range is None:
@@ -48,12 +45,12 @@ def clipped_value_loss(values: Tensor, old_values: Tensor, returns: Tensor, clip
 
 
 def expectile_value_loss(values: Tensor, q_values: Tensor, expectile: float) -> Tensor:
-    """Value loss of implicit Q-learning: v goes to an expectile of q over the actions taken.
+    """Value loss of implicit Q-learning: v is fitted to an expectile of q over the actions taken.
 
         |tau - 1(q < v)| (q - v)^2
 
-    Kostrikov et al. (2021), eq. 5; Snell et al. (2022) for language. tau = 1/2 is half of the squared error,
-    tau -> 1 the largest q. `q_values` is a fixed target, without gradient. All [B, T], reward squared.
+    Kostrikov et al. (2021), eq. 5; Snell et al. (2022) for language. tau = 1/2 gives half the squared error, tau -> 1
+    the maximum of q. `q_values` is a fixed target without gradient. All [B, T], reward squared.
     """
     errors = q_values - values
     weight = (expectile - (errors < 0).to(errors.dtype)).abs()
@@ -61,18 +58,18 @@ def expectile_value_loss(values: Tensor, q_values: Tensor, expectile: float) -> 
 
 
 def q_loss(q_values: Tensor, returns: Tensor) -> Tensor:
-    """Q loss: squared error of every head towards the return, summed over the heads.
+    """Q loss: squared error to the return, summed over the heads.
 
         sum_h (q_h(s_t, a_t) - G_t)^2
 
-    `q_values` is [B, T, H], `returns` and the result are [B, T], reward squared. No factor 1/2, as in
-    the code behind the post: at equal coefficients q has twice the gradient of v.
+    `q_values` is [B, T, H], `returns` and the result are [B, T], reward squared. Without the factor 1/2, as in the
+    post's code: at equal coefficients the gradient of q is twice that of v.
     """
     return (q_values - returns.unsqueeze(-1)).square().sum(dim=-1)
 
 
 def sampled_kl(log_ratio: Tensor) -> Tensor:
-    """Estimate of KL(pi_old || pi) from one choice of pi_old: never negative, without bias, of low variance.
+    """Unbiased, non-negative, low-variance estimate of KL(pi_old || pi) from one sample of pi_old.
 
         (ratio - 1) - log ratio,   log ratio = log pi - log pi_old
 

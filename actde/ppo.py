@@ -1,4 +1,4 @@
-"""PPO: the advantage of an action is measured against what the state is worth. No loss is defined here."""
+"""PPO: advantages relative to the state value."""
 
 from torch import Tensor
 
@@ -7,14 +7,13 @@ from actde.optimizer import Optimizer
 
 
 class PPO(Optimizer):
-    """Proximal policy optimization: b_t = v(s_t).
+    """Proximal policy optimization, Schulman et al. (2017), with the baseline b_t = v(s_t).
 
-        delta_t = r_t + gamma_t v(s_{t+1}) - v(s_t)
+        delta_t = r_t + gamma_t v(s_{t+1}) - v(s_t)                                        (their eq. 12)
 
-    Schulman et al. (2017). `ACTDE` differs from it in the line below and in nothing else. v moves with the
-    policy, so a better action keeps earning advantage whenever a worse one has been tried: its logit has no
-    bound, and the policy goes to one action. With `train_q` it trains q as well, to measure it; q then moves
-    no action.
+    `ACTDE` differs in the line below only. v follows the current policy, so an action that is better than the policy's
+    average keeps a positive advantage as long as a worse one is tried. Its logit has no bound, and the policy
+    collapses onto one action. With `train_q`, q is trained as well to measure it; the policy does not use it.
     """
 
     name = "ppo"

@@ -1,11 +1,11 @@
-"""Optimizers by name: ours, those registered in this process, and those of installed packages.
+"""Optimizers by name: built-in ones, those registered in this process, and those of installed packages.
 
-A package adds one with an entry point, and without touching this project:
+A package adds an optimizer with an entry point:
 
     [project.entry-points."actde.optimizers"]
     mine = "my_package:Mine"
 
-Only the class that is asked for is imported, so listing the names costs no torch.
+A class is imported when it is requested, so listing the names does not import torch.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Class = TypeVar("Class", bound=type[Optimizer])
 
 GROUP = "actde.optimizers"
-_OURS = (
+_BUILT_IN = (
     EntryPoint(name="ppo", value="actde.ppo:PPO", group=GROUP),
     EntryPoint(name="actde", value="actde.actde:ACTDE", group=GROUP),
     EntryPoint(name="imitation", value="actde.imitation:Imitation", group=GROUP),
@@ -32,52 +32,61 @@ _registered: dict[str, type[Optimizer]] = {}
 
 
 def register(cls: Class) -> Class:
-    """Makes an optimizer class known under its `name`; usable as a decorator. A name is given once."""
+    """Register an optimizer class under its `name`; usable as a decorator.
+
+    Raises:
+        OptimizerError: the name is in use, or the class is not an optimizer.
+    """
     name = str(getattr(cls, "name", None))
-    _checked(name, cls)
-    homes = {entry.value for entry in _entries().values() if entry.name == name}
-    homes |= {_home(other) for other in _registered.values() if other.name == name}
-    if homes - {_home(cls)}:
-        raise OptimizerError(f"an optimizer {name!r} exists already; choose another name")
+    _check(name, cls)
+    paths = {entry.value for entry in _entries().values() if entry.name == name}
+    paths |= {_path(other) for other in _registered.values() if other.name == name}
+    if paths - {_path(cls)}:
+        raise OptimizerError(f"an optimizer {name!r} already exists; choose another name")
     _registered[name] = cls
     return cls
 
 
 def optimizer_names() -> list[str]:
-    """All names that `make_optimizer` takes, sorted."""
+    """All names that `make_optimizer` accepts, sorted."""
     return sorted({*_registered, *_entries()})
 
 
 def optimizer_class(name: str) -> type[Optimizer]:
-    """The class of this name; `OptimizerError` with the nearest name where there is none."""
+    """The optimizer class of this name.
+
+    Raises:
+        OptimizerError: there is none.
+    """
     if name in _registered:
         return _registered[name]
     entry = _entries().get(name)
     if entry is None:
         raise unknown("optimizer", name, optimizer_names())
-    return _checked(name, entry.load())
+    return _check(name, entry.load())
 
 
 def make_optimizer(name: str, config: OptimizerConfig | None = None) -> Optimizer:
-    """A new optimizer of this name, with default settings where none are given."""
+    """A new optimizer of this name, by default with the default settings."""
     return optimizer_class(name)(config if config is not None else OptimizerConfig())
 
 
 def _entries() -> dict[str, EntryPoint]:
-    """Entry points by name; ours come last and win, so that no package changes what PPO means."""
-    return {entry.name: entry for entry in (*entry_points(group=GROUP), *_OURS)}
+    """Entry points by name. Built-in ones come last, so that no package can replace them."""
+    return {entry.name: entry for entry in (*entry_points(group=GROUP), *_BUILT_IN)}
 
 
-def _home(cls: type) -> str:
+def _path(cls: type) -> str:
     return f"{cls.__module__}:{cls.__qualname__}"
 
 
-def _checked(name: str, cls: object) -> type[Optimizer]:
+def _check(name: str, cls: object) -> type[Optimizer]:
+    """Return the class if it is an optimizer of this name, else raise `OptimizerError`."""
     from actde.optimizer import Optimizer
 
     if not (isinstance(cls, type) and issubclass(cls, Optimizer)):
         raise OptimizerError(f"optimizer {name!r} must be a subclass of actde.Optimizer, got {cls!r}")
     own = getattr(cls, "name", None)
     if own != name:
-        raise OptimizerError(f"optimizer {name!r} calls itself {own!r}; the names must agree")
+        raise OptimizerError(f"optimizer {name!r} has name={own!r}; the two names must agree")
     return cls

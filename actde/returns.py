@@ -1,7 +1,7 @@
-"""Errors, advantages and returns: pure functions over [B, T] tensors, the mathematics of the post.
+"""TD errors, advantages and returns: functions of [B, T] tensors, t = 0 .. T-1.
 
-Time ranges: every tensor covers t = 0 .. T-1; what lies beyond the last choice is 0, except for the bootstrap
-inside `next_values[:, T-1]`. Padding is False in `mask`, and everything is 0 there. No settings, no networks.
+`mask` is False on padding, where every result is 0. Nothing follows the last choice but the bootstrap value in
+`next_values[:, T-1]`.
 """
 
 from collections.abc import Callable
@@ -19,71 +19,67 @@ def no_reduce(tensor: Tensor) -> Tensor:
 
 
 def td_errors(rewards: Tensor, discounts: Tensor, next_values: Tensor, baseline: Tensor, mask: Tensor) -> Tensor:
-    """One-step errors against a baseline.
+    """One-step TD errors relative to a baseline b. All [B, T].
 
         delta_t(b) = r_t + gamma_t v(s_{t+1}) - b_t
 
-    Sutton and Barto (2018), eq. 6.5, for b = v; the post's action-conditioned TD error for b = q(s_t, a_t).
-    All arguments and the result are [B, T], t = 0 .. T-1.
+    b_t = v(s_t) is the TD error (Sutton and Barto, 2018, eq. 6.5); b_t = q(s_t, a_t) is the action-conditioned TD error
+    (Turner and Einhorn, 2023).
     """
     return torch.where(mask, rewards + discounts * next_values - baseline, 0.0)
 
 
 def lambda_advantages(errors: Tensor, discounts: Tensor, gae_lambda: float) -> Tensor:
-    """Errors accumulated backwards in time.
+    """Generalized advantage estimation, Schulman et al. (2016), eq. 16. All [B, T].
 
         A_t = delta_t + gamma_t lambda A_{t+1},   A_T = 0
 
-    Generalised advantage estimation, Schulman et al. (2016), eq. 16. `errors` is [B, T] and 0 on padding,
-    `discounts` is [B, T]; the result is [B, T], 0 on padding. Nothing flows over gamma_t = 0: what follows a
-    terminated episode never reaches it.
+    `errors` is 0 on padding. gamma_t = 0 at the end of a terminated episode stops the sum there.
     """
-    later = torch.zeros_like(errors[:, 0])
-    backwards = []
+    advantage = torch.zeros_like(errors[:, 0])
+    reversed_advantages = []
     for t in range(errors.shape[1] - 1, -1, -1):
-        later = errors[:, t] + discounts[:, t] * gae_lambda * later
-        backwards.append(later)
-    return torch.stack(backwards[::-1], dim=1)
+        advantage = errors[:, t] + discounts[:, t] * gae_lambda * advantage
+        reversed_advantages.append(advantage)
+    return torch.stack(reversed_advantages[::-1], dim=1)
 
 
 def lambda_returns(values: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
-    """The target of v and of q, in PPO and in ACTDE alike.
+    """Lambda-returns, the target of v and of q in PPO and in ACTDE. All [B, T].
 
         G_t = v(s_t) + A_t(v)
 
-    Sutton and Barto (2018), section 12.1. `advantages` are those of the baseline v, whatever the policy uses.
-    All [B, T], t = 0 .. T-1.
+    Sutton and Barto (2018), section 12.1. `advantages` are those of the baseline v, whichever baseline the policy uses.
     """
     return torch.where(mask, values + advantages, 0.0)
 
 
 def whiten(x: Tensor, mask: Tensor, all_reduce: AllReduce = no_reduce, *, eps: float = 1e-8) -> Tensor:
-    """x with mean 0 and standard deviation 1 over all choices of all processes; 0 on padding.
+    """x [B, T] normalized to mean 0 and variance 1 over all choices of all processes.
 
         (x - mean) / sqrt(variance + eps),   variance = mean of (x - mean)^2
 
-    Two passes, so that a large mean costs no digits. Equal x give 0. Note what it does to an error that is
-    meant to vanish: divided by its own spread it never does. `x`, `mask` and the result are [B, T].
+    Two passes, so that a large mean costs no precision. Equal x give 0. Hazard: an error that should vanish, as in
+    ACTDE, is rescaled to variance 1 however small it is.
     """
     mean, variance = _moments(x, mask, all_reduce)
     return torch.where(mask, (x - mean) * torch.rsqrt(variance + eps), 0.0)
 
 
 def explained_variance(predictions: Tensor, returns: Tensor, mask: Tensor, all_reduce: AllReduce = no_reduce) -> Tensor:
-    """How much of the spread of the returns a prediction explains.
+    """Share of the variance of the returns [B, T] that predictions [B, T] explain; a scalar over all processes.
 
         1 - Var(G - prediction) / Var(G)
 
-    1 is perfect, 0 is a constant, below 0 is worse than a constant; 0 by convention where the returns do not
-    vary. Arguments are [B, T], the result is a scalar, over all processes.
+    1: exact; 0: no better than a constant; 0 by convention if the returns do not vary.
     """
     _, total = _moments(returns, mask, all_reduce)
-    _, rest = _moments(returns - predictions, mask, all_reduce)
-    return torch.where(total > 0, 1.0 - rest / total.clamp(min=torch.finfo(total.dtype).tiny), 0.0)
+    _, residual = _moments(returns - predictions, mask, all_reduce)
+    return torch.where(total > 0, 1.0 - residual / total.clamp(min=torch.finfo(total.dtype).tiny), 0.0)
 
 
 def _moments(x: Tensor, mask: Tensor, all_reduce: AllReduce) -> tuple[Tensor, Tensor]:
-    """Mean and variance (divided by the number) over all choices of all processes; 0, 0 without any."""
+    """Mean and (biased) variance over all choices of all processes; 0, 0 if there are none."""
     count = all_reduce(mask.sum().to(x.dtype)).clamp(min=1.0)
     mean = all_reduce(torch.where(mask, x, 0.0).sum()) / count
     return mean, all_reduce(torch.where(mask, (x - mean).square(), 0.0).sum()) / count

@@ -1,30 +1,29 @@
-"""The post's tabular learners, exactly: tables of policy logits, v and q, for a bandit or any finite MDP.
+"""The tabular learners of the post, exactly: logits, v and q of a bandit or of any finite MDP.
 
-One step of one-step errors, without networks, batches, lambda or clipping, in plain Python: here the claims
-about the two rules can be proved. Numbers may be floats or `fractions.Fraction` (then all tables are exact).
+Plain Python, one transition at a time, lambda = 0, no clipping. With `fractions.Fraction` the tables are exact, so the
+statements below can be tested as equalities.
 
-**The ledger.** In ACTDE the same error moves a logit with step b and q with step alpha:
+**The invariant of ACTDE.** The same error moves a logit with step b and q with step alpha,
 
     logit(s, a) <- logit(s, a) + b error        q(s, a) <- q(s, a) + alpha error
 
-so at every moment, for every s and a of any MDP, after any history and whatever v does,
+so at every moment, for every s and a of any MDP, after any history and for any v,
 
     logit(s, a) - logit_0(s, a) = (b / alpha) (q(s, a) - q_0(s, a)).
 
-Proof: both sides are 0 at the start. A step changes only the entry (s, a) that it visits, the left side by
-b error, the right side by (b / alpha) alpha error, which is the same. So the policy is a ledger of q:
+Proof: both sides are 0 at the start. A step changes only the entry (s, a) that it visits, both sides by b error. Hence
 
-    pi(a|s) is proportional to pi_0(a|s) exp((b / alpha) (q(s, a) - q_0(s, a))),
+    pi(a|s) is proportional to pi_0(a|s) exp((q(s, a) - q_0(s, a)) / tau)   with the temperature tau = alpha / b.
 
-and alpha / b is its temperature. With 0 < alpha <= 1 every entry of v and q stays a weighted mean of its
-initial value and of targets r + gamma v, so |q| <= max(|v_0|, |q_0|, max|r| / (1 - gamma)) for gamma < 1:
-bounded rewards give bounded logits, in the sequential case as in the bandit (the post leaves that open).
+With 0 < alpha <= 1 every entry of v and q stays a weighted mean of its initial value and of targets r + gamma v, so
+|q| <= max(|v_0|, |q_0|, max|r| / (1 - gamma)) for gamma < 1. Bounded rewards therefore give bounded logits, also in
+sequential problems, which the post leaves open.
 
-**PPO's ledger** is of a sum. Its error moves one logit of the state, and v(s):
+**The invariant of PPO** holds for a sum only. Its error moves one logit of the state, and v(s):
 
     sum over a of (logit(s, a) - logit_0(s, a)) = (b / alpha) (v(s) - v_0(s)).
 
-The sum is bounded, but nothing bounds the differences: one logit may rise without end as the others fall.
+The sum is bounded, the differences are not: one logit may rise without bound while the others fall.
 """
 
 import math
@@ -41,26 +40,26 @@ Table: TypeAlias = dict[State, dict[Action, float]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """One action and what it led to."""
+    """One action and its outcome."""
 
     state: State
     action: Action
     reward: float
     next_state: State | None = None
-    """None: the episode is over, and nothing follows."""
+    """None after the end of an episode."""
     discount: float = 1.0
-    """gamma for what follows; of no effect after the end."""
+    """gamma; ignored after the end of an episode."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One line of the post's tables: an action, its error, and the tables of its state just after it."""
+    """One row of the post's tables: an action, its error, and the tables of its state after the step."""
 
     t: int
-    """From 1."""
+    """Step, counted from 1."""
     action: Action
     error: float
-    """What the logit moved by, before the step size; units of reward."""
+    """TD error, in units of reward; the logit moves by b times it."""
     policy: dict[Action, float]
     """pi_t(. | state)."""
     value: float
@@ -72,8 +71,12 @@ class Row:
 class Tabular(ABC):
     """Tables of logits, v and q that learn from one transition at a time.
 
-    `logits` gives the initial policy: state -> action -> logit (log-probabilities will do). v and q start at
-    `value` and `q_value`, and move towards r + gamma v(s') with step `alpha`; logits move with step `b`.
+    Args:
+        logits: the initial policy, state -> action -> logit (or log-probability).
+        alpha: step size of v and q towards r + gamma v(s'), in (0, 1].
+        b: step size of the logits, above 0.
+        value: initial v.
+        q_value: initial q.
     """
 
     def __init__(
@@ -97,10 +100,10 @@ class Tabular(ABC):
 
     @abstractmethod
     def baseline(self, state: State, action: Action) -> float:
-        """What was expected, in units of reward."""
+        """b(s, a), in units of reward."""
 
     def learn(self, step: Transition) -> float:
-        """Moves logits, v and q by one transition; returns the error r + gamma v(s') - baseline."""
+        """Update logits, v and q from one transition; return the error r + gamma v(s') - baseline."""
         state, action = step.state, step.action
         future = 0 if step.next_state is None else step.discount * self.values[step.next_state]
         target = step.reward + future
@@ -111,35 +114,35 @@ class Tabular(ABC):
         return error
 
     def policy(self, state: State) -> dict[Action, float]:
-        """pi(. | state): the softmax of its logits."""
+        """pi(. | state), the softmax of the logits."""
         row = {action: float(logit) for action, logit in self.logits[state].items()}
         top = max(row.values())
         weights = {action: math.exp(logit - top) for action, logit in row.items()}
         total = sum(weights.values())
         return {action: weight / total for action, weight in weights.items()}
 
-    def choose(self, state: State, rng: random.Random) -> Action:
-        """One action of the policy."""
+    def sample(self, state: State, rng: random.Random) -> Action:
+        """An action sampled from the policy."""
         policy = self.policy(state)
         return rng.choices(list(policy), weights=list(policy.values()))[0]
 
 
 class TabularPPO(Tabular):
-    """b = v(s), the post's first table."""
+    """Baseline v(s): the post's first table."""
 
     def baseline(self, state: State, action: Action) -> float:
         return self.values[state]
 
 
 class TabularACTDE(Tabular):
-    """b = q(s, a), the post's second table."""
+    """Baseline q(s, a): the post's second table."""
 
     def baseline(self, state: State, action: Action) -> float:
         return self.q_values[state][action]
 
 
 def replay(learner: Tabular, steps: Iterable[Transition]) -> list[Row]:
-    """The learner goes through these transitions, and every step of it is written down."""
+    """Train the learner on these transitions; a row for every step."""
     rows = []
     for t, step in enumerate(steps, start=1):
         error = learner.learn(step)
@@ -157,5 +160,5 @@ def replay(learner: Tabular, steps: Iterable[Transition]) -> list[Row]:
 
 
 def bandit_steps(state: State, rewards: Mapping[Action, float], actions: Iterable[Action]) -> list[Transition]:
-    """The transitions of a bandit: one state, a reward for every action, nothing after it."""
+    """Transitions of a bandit: one state, a fixed reward for each action, episodes of one step."""
     return [Transition(state=state, action=action, reward=rewards[action]) for action in actions]

@@ -1,4 +1,4 @@
-"""Configuration of a training run: the only place that defines its settings.
+"""Configuration of a training run: the definition of all settings.
 
 The command line, TOML files, the Python call and `settings.json` all build `TrainConfig`. Field names are unique over
 all groups, so `--lr` and `lr` in the TOML table `[update]` name the same field. Imports neither torch nor transformers.
@@ -22,7 +22,7 @@ PositiveInt: TypeAlias = Annotated[int, Field(ge=1)]
 
 
 class RunConfig(Config):
-    """What a run learns and where it begins."""
+    """Optimizer, game, seed and initial weights of a run."""
 
     optimizer: str = "actde"
     """Update rule: ppo, actde, imitation, rejection or a registered name."""
@@ -35,7 +35,7 @@ class RunConfig(Config):
 
 
 class ModelConfig(Config):
-    """Everything that is needed to build an untrained model; stored with each checkpoint."""
+    """Everything needed to build an untrained model; stored with each checkpoint."""
 
     trunk: str = "small"
     """Language model: pico, small, smollm2, or the name or folder of a transformers decoder."""
@@ -127,12 +127,12 @@ class ImitationConfig(Config):
 
     @property
     def model_plays(self) -> bool:
-        """True if some turns are played by the model instead of the expert."""
+        """Whether the model plays some turns instead of the expert."""
         return self.beta * self.beta_decay < 1
 
     @property
     def needs_policy(self) -> bool:
-        """True if the expert needs the games' `policy_commands`, which are slow to compute."""
+        """Whether the expert needs the games' `policy_commands`, which are slow to compute."""
         return self.expert == "policy" or self.model_plays
 
 
@@ -246,7 +246,7 @@ FIELDS: dict[str, FieldInfo] = {name: GROUPS[group].model_fields[name] for name,
 
 
 def flatten(groups: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of groups, read from a TOML file or `settings.json`, by field name; they are not checked yet.
+    """The values of groups, read from TOML or JSON, by field name; not validated.
 
     Raises:
         ConfigError: a group or a name is unknown.
@@ -265,7 +265,7 @@ def flatten(groups: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parse(name: str, word: str) -> Any:
-    """The value of a setting that a word stands for, `none` for None; the models check type and range.
+    """Convert a word to the value of a setting, `none` to None; the models check type and range.
 
     Raises:
         ConfigError: there is no setting of this name.

@@ -1,9 +1,8 @@
-"""Agents by name: `make_agent("random", seed=1)`, a trained one that ships with the project, or a folder of a
-run.
+"""Agents by name or by the folder of a run: `make_agent("random", seed=1)`.
 
-`actde-small` and `ppo-small` are trunks of our own. `actde` and `ppo` are adapters of SmolLM2, whose weights come in a
-package of their own; where it is missing, or while no such agent ships, the small ones play in their place. Nothing
-heavy is imported before a language model is really asked for.
+The shipped agents `actde-small` and `ppo-small` have small trunks of their own. `actde` and `ppo` are adapters of
+SmolLM2, whose weights come in a separate package; without it the small agents replace them. torch is imported only
+for language models.
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ if TYPE_CHECKING:
     from games import GameSpec
 
 SHIPPED = Path(__file__).parent / "shipped"
-"""Trained checkpoints that come with the project, one folder each."""
+"""Trained checkpoints that ship with the project, one folder each."""
 
-INSTEAD = {"actde": "actde-small", "ppo": "ppo-small"}
-"""Shipped agents that need the model's package, and who plays where it is missing."""
-TRAINED = (*INSTEAD, *INSTEAD.values())
-"""The shipped agents, in the order in which they are shown."""
+FALLBACKS = {"actde": "actde-small", "ppo": "ppo-small"}
+"""Shipped agents that need SmolLM2's package, and their replacements without it."""
+TRAINED = (*FALLBACKS, *FALLBACKS.values())
+"""The shipped agents, in display order."""
 NAMES = ("random", "human", "walkthrough", *TRAINED, "smollm2")
-"""Every agent that has a name; anything else is the folder of a run or of a checkpoint."""
+"""All agent names; anything else is the folder of a run or of a checkpoint."""
 
-SHOWN_GAME = "textworld:cooking?level=5&split=test&seed=101"
-"""What is played where no game was asked for: a meal that none of the shipped agents has cooked before."""
+DEFAULT_GAME = "textworld:cooking?level=5&split=test&seed=101"
+"""The default game: a cooking game on which no shipped agent was trained."""
 
 
 def _warn(line: str) -> None:
@@ -44,11 +43,15 @@ def make_agent(
     ask: Callable[[Turn], str] | None = None,
     notify: Callable[[str], None] = _warn,
 ) -> Agent:
-    """The agent of that name, or the one whose run or checkpoint lies in that folder.
+    """The agent of this name, or of the run or checkpoint in this folder.
 
-    `greedy` takes the likeliest command instead of drawing one (language models only); `ask` is how a human
-    is asked for a command; `notify` gets a line that says why another agent plays. AgentError for an unknown name,
-    a folder without a checkpoint, or a damaged one.
+    Args:
+        greedy: play the likeliest command instead of sampling; language models only.
+        ask: returns a person's command for a turn; required by the human agent.
+        notify: receives one line if another agent replaces the named one.
+
+    Raises:
+        AgentError: the name is unknown, or the folder has no checkpoint or a damaged one.
     """
     from agents.play.baselines import HumanAgent, RandomAgent, WalkthroughAgent
 
@@ -58,7 +61,7 @@ def make_agent(
         return WalkthroughAgent()
     if name_or_folder == "human":
         if ask is None:
-            raise AgentError("the human agent needs someone to ask: it plays in the terminal only")
+            raise AgentError("the human agent plays in the terminal only")
         return HumanAgent(ask)
     if name_or_folder == "smollm2":
         from agents.storage.checkpoint import load_pretrained
@@ -71,9 +74,12 @@ def make_agent(
 
 
 def games_trained_on(name_or_folder: str, specs: Sequence[GameSpec]) -> int | None:
-    """How many of the games this agent was trained on, by their hashes; None for an agent that does not say.
+    """Number of these games on which the agent was trained, its warm starts included; None if it is not recorded.
 
-    What a run began with (`--init`) counts too. AgentError for a folder without a checkpoint.
+    Games are compared by their hashes.
+
+    Raises:
+        AgentError: the folder has no checkpoint.
     """
     if name_or_folder in NAMES and name_or_folder not in TRAINED:
         return None
@@ -86,34 +92,34 @@ def games_trained_on(name_or_folder: str, specs: Sequence[GameSpec]) -> int | No
 
 
 def agent_folder(name_or_folder: str, notify: Callable[[str], None] = _warn) -> Path:
-    """The folder of the trained agent of that name, or the folder itself; AgentError where there is none.
+    """The folder of the trained agent of this name (or of its replacement), or the folder itself.
 
-    `notify` gets a line where another agent's folder is meant, because a package is missing.
+    Raises:
+        AgentError: there is no such folder.
     """
     name, folder = name_or_folder, Path(name_or_folder)
     if name in TRAINED:
         folder = SHIPPED / name
-        if name in INSTEAD and not _can_play(name, notify):
-            folder = SHIPPED / INSTEAD[name]
+        if name in FALLBACKS and not _is_playable(name, notify):
+            folder = SHIPPED / FALLBACKS[name]
     if not folder.is_dir():
         raise AgentError(_unknown(name) if name not in NAMES else f"the trained agent {name!r} is missing: {folder}")
     return folder
 
 
-def _can_play(name: str, notify: Callable[[str], None]) -> bool:
-    """Whether this agent ships, and all that it needs is there; a line for `notify` where only that is missing."""
+def _is_playable(name: str, notify: Callable[[str], None]) -> bool:
+    """Whether this agent ships and its package is installed; `notify` receives a line if only the latter fails."""
     if not (SHIPPED / name).is_dir():
         return False
     from agents.model.pretrained import missing_packages
 
     lacking = missing_packages()
     if lacking is not None:
-        notify(f"{name} plays as {INSTEAD[name]}: {lacking}")
+        notify(f"{name} plays as {FALLBACKS[name]}: {lacking}")
     return lacking is None
 
 
 def _unknown(name: str) -> str:
     from games.errors import did_you_mean
 
-    expected = f"neither one of {', '.join(NAMES)} nor the folder of a run"
-    return f"unknown agent {name!r}: {expected}{did_you_mean(name, NAMES)}"
+    return f"unknown agent {name!r}: expected {', '.join(NAMES)} or the folder of a run{did_you_mean(name, NAMES)}"

@@ -1,1 +1,1 @@
-"""Speed against named peers, as ratios measured in one run. Each module is a command."""
+"""Speed compared with named peers, as ratios measured in one run. Each module is a command."""

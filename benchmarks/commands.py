@@ -1,18 +1,18 @@
-"""Choosing a command: our trie pass with the kept cache, beside a pass for every command and beside copied caches.
+"""Compare ways to choose a command: a trie pass with a kept cache, a pass for every command, and copied caches.
 
     python -m benchmarks.commands [--trunk smollm2] [--dtype bfloat16] [--commands 5,20,40] [--turns 1,10,30]
 
-An episode is played by our agent, and at some turns three ways choose among the same commands after the same text:
+Our agent plays an episode. At some turns, three methods choose among the same commands after the same text:
 
-    ours     `LanguageModelAgent`'s evaluate, sample and commit: new text and the trie of commands in one pass
-    passes   TWOSOME's way: a pass over the whole text and the command, for each command
-    copies   lamorel's way: a pass over the whole text, then all commands at once, each with a copy of its cache
+    ours     `LanguageModelAgent`'s evaluate, sample and commit: one pass over new text and the trie of commands
+    passes   TWOSOME's method: a pass over the whole text and the command, for each command
+    copies   lamorel's method: a pass over the whole text, then all commands at once, each with a copy of its cache
 
-The peers are in peers/scoring.py. They know tokens, ours also makes them from text, and has heads for v and q. All
-score the token that ends a command. The peers choose by the product over a command's tokens of p(token | text) over
-the whole vocabulary, normalised over the commands; ours is the product over the choices of p(token | text) among the
-tokens that some command offers there. These are two policies of the same logits: `policies differ` is their total
-variation. `off` compares ours with the peers' logits, normalised as ours: the largest difference of a probability.
+The peers are in peers/scoring.py. They start from tokens; ours also tokenizes the text and evaluates heads for v and q.
+All score the token that ends a command. The peers' policy is the product of p(token | text) over a command's tokens, on
+the whole vocabulary, normalised over the commands. Ours is the product of p(token | text) normalised over the tokens
+that some command has at this node. `policies differ` is the total variation between these two policies of the same
+logits. `off` is the largest difference between our probabilities and those of the peers' logits, normalised as ours.
 """
 
 import argparse
@@ -35,9 +35,9 @@ PEERS: dict[str, Callable[[Any, Sequence[int], Sequence[Sequence[int]]], Scores]
 
 
 def play(player: Player, tape: TapeSpec, at: Sequence[int], episode: int) -> dict[int, dict[str, Any]]:
-    """Play a tape; at the turns `at` (counted from 1) the seconds of all three ways and what they found."""
+    """Play a tape; return seconds and probabilities of all three methods at the turns `at` (from 1)."""
     agent = player.agent(context=None)
-    text, found = Text(agent), {}
+    text, rows = Text(agent), {}
     lm = player.model.lm.eval()
     for number in range(max(at)):
         turn = tape.turn(number, episode=episode)
@@ -50,24 +50,24 @@ def play(player: Player, tape: TapeSpec, at: Sequence[int], episode: int) -> dic
         if number + 1 in at:
             ours = np.array([decision.probabilities[name] for name in turn.info["admissible_commands"]])
             row: dict[str, Any] = {"tokens": len(text.tokens), "seconds": seconds, "off": {}}
-            for name, way in PEERS.items():
+            for name, peer in PEERS.items():
                 begun = time.perf_counter()
-                scores = way(lm, text.tokens, commands)
+                scores = peer(lm, text.tokens, commands)
                 theirs = over_commands(scores)
                 seconds[name] = time.perf_counter() - begun
                 row["off"][name] = float(np.abs(over_choices(scores, commands) - ours).max())
             row["policies_differ"] = float(np.abs(theirs - ours).sum() / 2)
-            found[number + 1] = row
+            rows[number + 1] = row
         begun = time.perf_counter()
         agent.commit([turn], outputs, [command])
         seconds["ours"] += time.perf_counter() - begun
         text.tokens += commands[command]
     agent.end([ended(episode)])
-    return found
+    return rows
 
 
 def measure(player: Player, commands: int, at: Sequence[int], rounds: int) -> list[dict[str, Any]]:
-    """A row for each turn, its seconds over all rounds; a round before, of which nothing is kept, warms up."""
+    """Return a row for each turn with its seconds over all rounds, after an unmeasured warm-up round."""
     tape = tapes(1, max(at), commands=commands)[0]
     play(player, tape, at[:1], 0)
     plays = [play(player, tape, at, 1 + number) for number in range(rounds)]
@@ -90,7 +90,7 @@ def measure(player: Player, commands: int, at: Sequence[int], rounds: int) -> li
 
 
 def line(row: dict[str, Any]) -> str:
-    """A row of the table."""
+    """Return a row of the table."""
     ratios = " ".join(f"{harness.shown(row['ratios'][name], 1):>20}" for name in PEERS)
     off = max(row["off"].values())
     rate = row["decisions_per_second"]
@@ -122,7 +122,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--dtype", default="bfloat16", help="float32 or bfloat16; float32 for the comparison in `off`")
     parser.add_argument("--commands", type=harness.numbers, default=[5, 20, 40], help="numbers of commands")
     parser.add_argument(
-        "--turns", type=harness.numbers, default=[1, 10, 30], help="when to measure; `small` has room for 20"
+        "--turns",
+        type=harness.numbers,
+        default=[1, 10, 30],
+        help="turns at which to measure; the context of `small` allows 20",
     )
     return parser.parse_args(arguments)
 

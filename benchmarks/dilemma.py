@@ -1,12 +1,12 @@
-"""What a gradient step of the post's prisoner's dilemma costs: our batch of trials, `train`, a plain loop, theirs.
+"""Time a gradient step of the post's prisoner's dilemma: a batch of trials, `train`, a plain loop, public code.
 
     python -m benchmarks.dilemma --public CHECKOUT [--out FILE]
 
 CHECKOUT is a folder with the code behind the post's figures (https://github.com/MichaelEinhorn/prisonerUnitTest);
-without it that one is not run. It was written for a GPU and is run here as it is, with `cuda` taken to mean the
-processor. The plain loop (peers/plain_dilemma.py) keeps keys and values in its rollout, which the public code does not.
-All run in this process on one thread, in turns, each turn a whole rollout of 64 x 100 games and its four gradient
-steps; a first turn of each, which compiles, is not counted. A turn of the batch is divided by its number of trials.
+without it that peer is skipped. It was written for a GPU and runs here unchanged, with `cuda` mapped to the CPU. The
+plain loop (peers/plain_dilemma.py) caches keys and values in its rollout; the public code does not. All run
+alternately in this process on one thread. A round is a rollout of 64 x 100 games and its four gradient steps; the first
+round of each, which compiles, is not measured. The time of a batch is divided by its number of trials.
 """
 
 import argparse
@@ -31,20 +31,20 @@ from benchmarks.harness import processor
 STEPS, TRIALS = 4, 5
 
 
-def batch(trials: int, *, compiled: bool) -> Callable[[], None]:
-    """Trials with the post's settings, side by side."""
+def batch(*, compiled: bool) -> Callable[[], None]:
+    """Return a round of trials with the post's settings, side by side."""
     from experiments.reproduce.ipd_trials.trial import Recipe, Trials
 
-    running = Trials(Recipe(), [np.random.SeedSequence(trial) for trial in range(trials)], compiled=compiled)
+    trials = Trials(Recipe(), [np.random.SeedSequence(trial) for trial in range(TRIALS)], compiled=compiled)
 
-    def turn() -> None:
-        running.step()
+    def play_round() -> None:
+        trials.step()
 
-    return turn
+    return play_round
 
 
 def generic(folder: Path) -> Callable[[], None]:
-    """The same settings through `train`."""
+    """Return a round of `train` with the same settings."""
     from agents.training import presets
     from agents.training.factory import make_trainer
 
@@ -53,21 +53,21 @@ def generic(folder: Path) -> Callable[[], None]:
     )
     run = make_trainer(config, folder / "run").run()
 
-    def turn() -> None:
+    def play_round() -> None:
         next(run)
 
-    return turn
+    return play_round
 
 
 def plain() -> Callable[[], None]:
-    """The same sizes and losses as a plain loop."""
+    """Return a round of a plain loop with the same sizes and losses."""
     from benchmarks.peers.plain_dilemma import Loop
 
     return Loop().step
 
 
 def public(checkout: Path, folder: Path) -> Callable[[], None]:
-    """The public code's own trainer, from its own notebook's settings."""
+    """Return a round of the public code's trainer, with the settings of its notebook."""
     sys.path.insert(0, str(checkout))
     model_code = importlib.import_module("mingpt.model")
     trainer_code = importlib.import_module("mingpt.prisonerTrainer")
@@ -82,15 +82,15 @@ def public(checkout: Path, folder: Path) -> Callable[[], None]:
         model = GPT(config)
     (folder / "stats").mkdir()
 
-    def turn() -> None:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.chdir(folder), _cuda_is_theprocessor():
+    def play_round() -> None:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.chdir(folder), _cuda_as_cpu():
             PrisonerTrainer(training, model).run()
 
-    return turn
+    return play_round
 
 
 @contextlib.contextmanager
-def _cuda_is_theprocessor() -> Iterator[None]:
+def _cuda_as_cpu() -> Iterator[None]:
     import torch
 
     move: Any = torch.Tensor.to
@@ -106,26 +106,26 @@ def _cuda_is_theprocessor() -> Iterator[None]:
 
 
 def measure(peers: dict[str, Callable[[], None]], turns: int) -> dict[str, list[float]]:
-    """Processor seconds per trial of every turn of every peer, in turns."""
-    for turn in peers.values():
-        turn()
-    found: dict[str, list[float]] = {name: [] for name in peers}
+    """Return CPU seconds per trial of every round of every peer, measured alternately."""
+    for play_round in peers.values():
+        play_round()
+    seconds: dict[str, list[float]] = {name: [] for name in peers}
     for _ in range(turns):
-        for name, turn in peers.items():
+        for name, play_round in peers.items():
             began = time.process_time()
-            turn()
-            found[name].append((time.process_time() - began) / (TRIALS if "batch" in name else 1))
-    return found
+            play_round()
+            seconds[name].append((time.process_time() - began) / (TRIALS if name.startswith("batch") else 1))
+    return seconds
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--public", type=Path, help="checkout of the public code")
-    parser.add_argument("--turns", type=int, default=5, help="measured rollouts of each")
+    parser.add_argument("--turns", type=int, default=5, help="measured rounds of each")
     parser.add_argument("--out", type=Path, help="also write the numbers here, as JSON")
     options = parser.parse_args()
     if options.public is not None and not (options.public / "mingpt" / "prisonerTrainer.py").is_file():
-        parser.error(f"{options.public} is no checkout of the public code: it has no mingpt/prisonerTrainer.py")
+        parser.error(f"{options.public} is not a checkout of the public code: mingpt/prisonerTrainer.py is missing")
     os.environ["OMP_NUM_THREADS"] = "1"
     import torch
 
@@ -134,21 +134,21 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        peers = {"batch": batch(TRIALS, compiled=can_compile()), "batch, not compiled": batch(TRIALS, compiled=False)}
+        peers = {"batch": batch(compiled=can_compile()), "batch, not compiled": batch(compiled=False)}
         peers |= {"generic path": generic(folder), "plain loop": plain()}
         if options.public is not None:
             peers["public code"] = public(options.public.resolve(), folder)
-        found = measure(peers, options.turns)
-    base = statistics.median(found["batch"])
+        times = measure(peers, options.turns)
+    base = statistics.median(times["batch"])
     print(f"{'':20} {'s per rollout':>14} {'spread':>16} {'ratio':>7} {'10,000 steps':>13}")
-    for what, seconds in found.items():
+    for name, seconds in times.items():
         middle = statistics.median(seconds)
         spread = f"{min(seconds):.3f} to {max(seconds):.3f}"
         hours = middle * 10_000 / STEPS / 3600
-        print(f"{what:20} {middle:14.3f} {spread:>16} {middle / base:7.1f} {hours:11.2f} h")
+        print(f"{name:20} {middle:14.3f} {spread:>16} {middle / base:7.1f} {hours:11.2f} h")
     if options.out is not None:
         about = {"torch": torch.__version__, "python": platform.python_version(), "processor": processor()}
-        options.out.write_text(json.dumps({"about": about, "seconds_per_rollout": found}, indent=1) + "\n")
+        options.out.write_text(json.dumps({"about": about, "seconds_per_rollout": times}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

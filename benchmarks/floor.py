@@ -1,17 +1,17 @@
-"""What our rollout and update cost beside the bare trunk: its forward, and its forward and backward, over the same
-tokens.
+"""Compare our rollout and update with forward and backward passes of the bare trunk over the same tokens.
 
     python -m benchmarks.floor [--trunks small,smollm2] [--episodes N] [--turns N] [--out FILE]
 
-Per trunk, with the presets of `train` for TextWorld (SmolLM2: bf16 and LoRA), measured in turns:
+For each trunk, with the presets of `train` for TextWorld (SmolLM2: bf16 and LoRA), four tasks alternate:
 
-    forward     the trunk alone reads every segment of a rollout once, without gradient, in the update's micro-batches
-    rollout     the agent plays those episodes: tokenizer, cache, tries, heads, choice, records; the games are tapes
-    backward    forward, and backward to the same trained parameters, in the update's epochs, mini- and micro-batches
+    forward     the trunk alone over every segment of a rollout, without gradient, in the update's micro-batches
+    rollout     the agent plays these episodes: tokenizer, cache, tries, heads, sampling, records; the games are tapes
+    backward    forward and backward to the same trained parameters, in the update's epochs, mini- and micro-batches
     update      `Updater.learn`: targets, heads, losses, the same passes, gradient clipping, the optimizer's step
 
-The bare trunk has no heads and no loss: its backward begins with ones at the last hidden states. The update's padding
-is in both, the rollout's only in the rollout. Both learn nothing: the learning rate is 0, so that rounds are alike.
+The bare trunk has no heads and no loss: its backward pass starts with ones at the last hidden states. Both updates
+include the same padding; the forward pass does not include that of the rollout. The learning rate is 0, so that all
+rounds are equal.
 """
 
 import argparse
@@ -30,18 +30,18 @@ from benchmarks import harness
 from benchmarks.players import Player, tokens_in
 from benchmarks.tapes import tapes
 
-STILL = {"lr": 0.0, "value_lr": 0.0, "q_lr": 0.0}
+NO_LEARNING = {"lr": 0.0, "value_lr": 0.0, "q_lr": 0.0}
 
 
 @torch.no_grad()
 def forward(model: ActorCritic, rollout: RolloutBatch, budget: int) -> None:
-    """The trunk alone, once over the rollout's tokens."""
+    """Run the trunk once over the rollout's tokens."""
     for rows in micro_batches(rollout, range(len(rollout)), budget):
         model.hidden_states(rollout.micro_batch(rows).tokens, use_cache=False)
 
 
 def backward(model: ActorCritic, rollout: RolloutBatch, config: UpdateConfig) -> None:
-    """The trunk alone, forward and backward over the rollout's tokens, in the update's minibatches and epochs."""
+    """Run the trunk forward and backward over the rollout's tokens, in the update's minibatches and epochs."""
     for _ in range(config.epochs):
         for share in np.array_split(np.arange(len(rollout)), min(config.minibatches, len(rollout))):
             for rows in micro_batches(rollout, share.tolist(), config.micro_batch_tokens):
@@ -51,11 +51,11 @@ def backward(model: ActorCritic, rollout: RolloutBatch, config: UpdateConfig) ->
 
 
 def measure(trunk: str, episodes: int, turns: int, rounds: int) -> dict[str, Any]:
-    """Seconds of all four, and the two ratios."""
-    player = Player({"trunk": trunk, "optimizer": "ppo", "episodes": episodes, "parallel": episodes} | STILL)
+    """Return the seconds of all four tasks and the two ratios."""
+    player = Player({"trunk": trunk, "optimizer": "ppo", "episodes": episodes, "parallel": episodes} | NO_LEARNING)
     specs, model, update = tapes(episodes, turns), player.config.model, player.config.update
     rollout = player.rollout(specs)
-    found = harness.in_turns(
+    seconds = harness.alternate(
         {
             "forward": lambda: forward(player.model, rollout, update.micro_batch_tokens),
             "rollout": lambda: player.rollout(specs),
@@ -73,14 +73,14 @@ def measure(trunk: str, episodes: int, turns: int, rounds: int) -> dict[str, Any
         "trained": sum(p.numel() for p in player.model.parameters() if p.requires_grad),
         "tokens": tokens_in(rollout),
         "choices": sum(len(segment.choices) for segment in rollout.segments),
-        "seconds": found,
-        "rollout": harness.ratios(found["rollout"], found["forward"]),
-        "update": harness.ratios(found["update"], found["backward"]),
+        "seconds": seconds,
+        "rollout": harness.ratios(seconds["rollout"], seconds["forward"]),
+        "update": harness.ratios(seconds["update"], seconds["backward"]),
     }
 
 
 def line(row: dict[str, Any]) -> str:
-    """A trunk's row of the table."""
+    """Return a trunk's row of the table."""
     rates = [row["tokens"] / harness.summary(row["seconds"][name])["median"] for name in ("forward", "backward")]
     kind = f"{row['trunk']} {row['dtype']}" + (f" LoRA {row['lora']}" if row["lora"] else "")
     return (
@@ -105,8 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = harness.parser(__doc__)
     parser.add_argument("--trunks", default="small,smollm2", help="trunks of `train`")
-    parser.add_argument("--episodes", type=int, default=8, help="per rollout, all live at once")
-    parser.add_argument("--turns", type=int, default=10, help="of each episode")
+    parser.add_argument("--episodes", type=int, default=8, help="episodes per rollout, all played in parallel")
+    parser.add_argument("--turns", type=int, default=10, help="turns per episode")
     return parser.parse_args(arguments)
 
 

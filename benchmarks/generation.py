@@ -1,11 +1,10 @@
-"""What a generated game costs: ours against TextWorld's `tw-make`, in processor seconds of one core.
+"""Compare the generation of a game with TextWorld's `tw-make`, in CPU seconds of one core.
 
     python -m benchmarks.generation [--turns N] [--out FILE]
 
-A turn of `tw-make` is its command, a process for each game, as TextWorld's users run it. A turn of ours is one game
-made by a process that has made another before, as `generate` does it; what a process pays once, for starting and
-parsing the rules, is measured too and spread over --games games. Both pay for the same levels with other seeds, in
-turns; both include every process that they start. Seeds that TextWorld cannot make a game of are left out.
+TextWorld's users run `tw-make` once for each game, in its own process. Our process generates many games, as in
+`generate`; its start, which includes parsing the rules, is measured separately and spread over --games games. Both
+alternate over the same levels and seeds, and both include their child processes. A seed without a game is skipped.
 """
 
 import argparse
@@ -24,7 +23,7 @@ from benchmarks.harness import processor
 from games.child_process import python_environment
 
 LEVELS: dict[str, tuple[tuple[int, str], ...]] = {
-    # family: (our level, tw-make's words for it)
+    # family: (our level, the arguments of tw-make)
     "simple": ((1, "tw-simple --rewards dense --goal detailed"),),
     "coin": ((5, "tw-coin_collector --level 5"), (20, "tw-coin_collector --level 20")),
     "treasure": ((5, "tw-treasure_hunter --level 5"), (15, "tw-treasure_hunter --level 15")),
@@ -55,7 +54,7 @@ for line in sys.stdin:
 
 
 class Ours:
-    """A process of ours that makes games of one family."""
+    """A child process that generates games of one family."""
 
     def __init__(self, family: str, folder: Path) -> None:
         self._family, self._folder = family, folder
@@ -65,7 +64,7 @@ class Ours:
         )  # fmt: skip
 
     def make(self, level: int, seed: int) -> tuple[float, float] | None:
-        """Processor seconds of the process before and after this game; None where there is no such game."""
+        """Return the CPU seconds of the process before and after this game; None where there is no such game."""
         assert self._child.stdin is not None and self._child.stdout is not None
         job = [self._family, {"level": level, "seed": seed}, str(self._folder / f"tw-ours-{level}-{seed}.z8")]
         self._child.stdin.write(json.dumps(job) + "\n")
@@ -74,12 +73,12 @@ class Ours:
         return answer and (answer[0], answer[1])
 
     def end(self) -> None:
-        """Let it go."""
+        """End the process."""
         self._child.communicate()
 
 
 def theirs(words: str, seed: int, folder: Path) -> float | None:
-    """Processor seconds of one `tw-make`; None where it fails."""
+    """Return the CPU seconds of one `tw-make`; None where it fails."""
     command = [sys.executable, str(Path(sys.executable).with_name("tw-make")), *words.split(),
                "--seed", str(seed), "--output", str(folder / f"tw-theirs-{seed}.z8"), "-f", "--silent"]  # fmt: skip
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -90,24 +89,24 @@ def theirs(words: str, seed: int, folder: Path) -> float | None:
 
 
 def measure(family: str, level: int, words: str, turns: int, folder: Path) -> dict[str, Any]:
-    """Processor seconds of `turns` games of each, in turns, and what a process of ours pays once."""
+    """Return CPU seconds of `turns` games of each, measured alternately, and those of starting our process."""
     ours = Ours(family, folder)
     first, second = ours.make(level, 100_000), ours.make(level, 100_001)
-    found: dict[str, list[float]] = {"ours": [], "tw-make": []}
+    seconds: dict[str, list[float]] = {"ours": [], "tw-make": []}
     for seed in range(1, 10 * turns):
         game, peer = ours.make(level, seed), theirs(words, seed, folder)
         if game is not None and peer is not None:
-            found["ours"].append(round(game[1] - game[0], 3))
-            found["tw-make"].append(round(peer, 3))
-        if len(found["ours"]) == turns:
+            seconds["ours"].append(round(game[1] - game[0], 3))
+            seconds["tw-make"].append(round(peer, 3))
+        if len(seconds["ours"]) == turns:
             break
     ours.end()
     once = 0.0 if first is None or second is None else first[1] - (second[1] - second[0])
-    return {"family": family, "level": level, "tw-make": words, "once": round(once, 3), "seconds": found}
+    return {"family": family, "level": level, "tw-make": words, "once": round(once, 3), "seconds": seconds}
 
 
 def summary(row: dict[str, Any], games: int) -> dict[str, float]:
-    """Medians, and the ratio of each turn: its median and its extremes."""
+    """Return the medians, and median and extremes of the ratios."""
     ours = [seconds + row["once"] / games for seconds in row["seconds"]["ours"]]
     ratios = [peer / own for own, peer in zip(ours, row["seconds"]["tw-make"], strict=True)]
     return {
@@ -122,7 +121,7 @@ def summary(row: dict[str, Any], games: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--turns", type=int, default=7, help="measured games of each")
-    parser.add_argument("--games", type=int, default=10, help="games that share what a process pays once")
+    parser.add_argument("--games", type=int, default=10, help="games over which the start of our process is spread")
     parser.add_argument("--out", type=Path, help="also write the numbers here, as JSON")
     options = parser.parse_args()
     rows = []
@@ -131,11 +130,11 @@ def main() -> None:
         for family, levels in LEVELS.items():
             for level, words in levels:
                 row = measure(family, level, words, options.turns, Path(name))
-                row["summary"] = found = {key: round(x, 3) for key, x in summary(row, options.games).items()}
+                row["summary"] = numbers = {key: round(x, 3) for key, x in summary(row, options.games).items()}
                 rows.append(row)
-                spread = f"{found['least']:.1f} to {found['most']:.1f}"
-                print(f"{family + ' ' + str(level):13} {found['tw-make']:10.2f} {found['ours']:8.2f}"
-                      f" {found['ratio']:6.1f} {spread:>14}", flush=True)  # fmt: skip
+                spread = f"{numbers['least']:.1f} to {numbers['most']:.1f}"
+                print(f"{family + ' ' + str(level):13} {numbers['tw-make']:10.2f} {numbers['ours']:8.2f}"
+                      f" {numbers['ratio']:6.1f} {spread:>14}", flush=True)  # fmt: skip
     if options.out is not None:
         about = {"command": "python -m benchmarks.generation " + shlex.join(sys.argv[1:]), "games": options.games,
                  "python": platform.python_version(), "processor": processor()}  # fmt: skip

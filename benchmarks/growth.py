@@ -1,18 +1,17 @@
-"""How time and memory grow: against turns per episode, live episodes, commands per turn and the trunk's size.
+"""Measure how time and memory grow with turns per episode, live episodes, commands per turn and the trunk's size.
 
     python -m benchmarks.growth [--out FILE] [--figure FILE.svg]
 
-One setting at a time is swept, the others stay at `BASE`: every turn shows the same text of about 90 tokens, the trunk
-is a Llama like `small` but with room for long streams. Measured are a rollout, one epoch of its update, and the bare
-trunk's forward over the same tokens, all sizes of a sweep in turns; and the peak memory of rollout and update, less
-what the process held before, in a process of its own for every size. For a sweep's n the exponent e of n^e is fitted
-through all sizes (a fit for every round), and taken between the two largest, where what is fixed weighs least.
+One setting is swept at a time, the others stay at `BASE`. Every turn shows the same text of about 90 tokens; the trunk
+is a Llama like `small`, with a longer context. For each size the benchmark measures the time of a rollout, of one epoch
+of its update, and of the bare trunk's forward pass over the same tokens, all sizes of a sweep alternately. In its own
+process for each size it measures the peak memory of rollout and update, minus the memory held before. The exponent e of
+n^e is fitted over all sizes of a sweep (once a round), and between the two largest, where fixed costs matter least.
 
-What should be straight: turns (the trunk reads each token once), live episodes, and the trunk's parameters (without the
-embedding), each with a fixed cost per pass before it; commands cost less than in proportion, since they share the text
-and their first tokens. What bends turns upwards is attention, whose work is tokens times tokens so far: the bare trunk
-bends alike. The cache's memory grows by a quarter at a time, a staircase; the update's stops growing with the episodes
-where a micro-batch is full.
+Expected exponents: 1 for turns (the trunk processes each token once), live episodes and the trunk's parameters (without
+the embedding), apart from a fixed cost per pass; below 1 for commands, which share the text and their first tokens.
+Attention raises the exponent of turns, since its work is tokens times previous tokens; so it does for the bare trunk.
+The cache grows in steps of a quarter. The update's memory is constant once a micro-batch is full.
 """
 
 import argparse
@@ -32,7 +31,7 @@ from agents.model.heads import Heads
 from agents.training.rollout_batch import RolloutBatch
 from benchmarks import harness
 from benchmarks.floor import forward
-from benchmarks.memory import forget_peak, peak, resident
+from benchmarks.memory import peak, reset_peak, resident
 from benchmarks.players import Player, tokens_in
 from benchmarks.tapes import TapeSpec, tapes
 from experiments.plot_style import PALETTE, make_figure, save_figure
@@ -56,11 +55,11 @@ LABELS = {
 }
 MEASURES, TIMES = ("rollout", "update"), ("rollout", "update", "forward")
 POSITIONS, WORDS = 16_384, 80
-"""Room of the trunk, tokens; length of every turn's text."""
+"""Context length of the trunk, tokens; length of every turn's text, words."""
 
 
 class Bench:
-    """One size: a model that plays and learns."""
+    """A player at one size of a sweep."""
 
     def __init__(self, point: Point) -> None:
         self.specs = uniform(point["live"], point["turns"], point["commands"])
@@ -83,7 +82,7 @@ class Bench:
 
 
 def uniform(count: int, turns: int, commands: int) -> list[TapeSpec]:
-    """Tapes that show a text of the same length at every turn; commands differ from turn to turn."""
+    """Return tapes with a text of equal length at every turn; commands differ between turns."""
     specs = tapes(min(count, 4), max(turns, 8), commands=commands)
     longest = max((scene.observation for scene in specs[0].scenes[1:8]), key=len)
     text = " ".join(longest.split()[:WORDS])
@@ -115,42 +114,42 @@ def _model(width: int, layers: int) -> tuple[ActorCritic, Any]:
 
 
 def seconds_of(points: Sequence[Point], rounds: int) -> list[dict[str, Any]]:
-    """A row for each size, all of them measured in turns."""
+    """Return a row for each size, all of them measured alternately."""
     benches = [Bench(BASE | point) for point in points]
     peers: dict[str, Callable[[], object]] = {}
     for index, bench in enumerate(benches):
         peers |= {f"{name} {index}": getattr(bench, name) for name in TIMES}
-    found = harness.in_turns(peers, rounds)
+    times = harness.alternate(peers, rounds)
     rows = []
     for index, (point, bench) in enumerate(zip(points, benches, strict=True)):
         assert bench.latest is not None
-        seconds = {name: found[f"{name} {index}"] for name in TIMES}
+        seconds = {name: times[f"{name} {index}"] for name in TIMES}
         n = bench.parameters if "width" in point else next(iter(point.values()))
         rows.append({**point, "n": n, "tokens": tokens_in(bench.latest), "seconds": seconds})
     return rows
 
 
 def memory_of(point: Point) -> dict[str, int]:
-    """Bytes that a rollout and an update hold at most beyond what is held before; run in a process of its own."""
-    bench, found = Bench(BASE | point), {}
+    """Return the peak memory of a rollout and of an update beyond that held before, bytes; needs its own process."""
+    bench, added = Bench(BASE | point), {}
     for name, measured in (("rollout", bench.rollout), ("update", bench.update)):
         before = resident()
-        forget_peak()
+        reset_peak()
         measured()
-        found[name] = peak() - before
-    return found
+        added[name] = peak() - before
+    return added
 
 
-def in_a_process(point: Point, threads: int) -> dict[str, int]:
-    """`memory_of` in a new process."""
+def memory_in_child(point: Point, threads: int) -> dict[str, int]:
+    """Run `memory_of` in a new process."""
     command = [sys.executable, "-m", "benchmarks.growth", "--threads", str(threads), "--point", json.dumps(point)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=Path(__file__).parent.parent)
-    found: dict[str, int] = json.loads(done.stdout)
-    return found
+    added: dict[str, int] = json.loads(done.stdout)
+    return added
 
 
 def exponents(n: Sequence[float], y: Sequence[Sequence[float]]) -> dict[str, dict[str, float]]:
-    """Of y ~ n^e: `all`, least squares in logarithms, and `end`, between the two largest; y is [sizes][rounds]."""
+    """Return e of y ~ n^e: `all`, least squares of logarithms, and `end`, of the two largest; y is [sizes][rounds]."""
     x, logs = np.log(np.asarray(n, dtype=float)), np.log(np.asarray(y, dtype=float))
     whole = np.polyfit(x, logs, 1)[0]
     end = (logs[-1] - logs[-2]) / (x[-1] - x[-2])
@@ -158,16 +157,16 @@ def exponents(n: Sequence[float], y: Sequence[Sequence[float]]) -> dict[str, dic
 
 
 def fits(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
-    """Exponents of a sweep: of the times and, where it was measured, of memory."""
+    """Return the exponents of a sweep, for times and, where measured, memory."""
     n = [row["n"] for row in rows]
-    found = {f"{name} s": exponents(n, [row["seconds"][name] for row in rows]) for name in TIMES}
+    fitted = {f"{name} s": exponents(n, [row["seconds"][name] for row in rows]) for name in TIMES}
     if "bytes" in rows[0]:
-        found |= {f"{name} MB": exponents(n, [[row["bytes"][name]] for row in rows]) for name in MEASURES}
-    return found
+        fitted |= {f"{name} MB": exponents(n, [[row["bytes"][name]] for row in rows]) for name in MEASURES}
+    return fitted
 
 
 def show(sweep: str, rows: Sequence[dict[str, Any]], fitted: dict[str, dict[str, dict[str, float]]]) -> None:
-    """A sweep's table."""
+    """Print a sweep's table."""
     print(f"\n{LABELS[sweep]:>20} {'tokens':>7} {'rollout, s':>20} {'update, s':>20} {'forward, s':>20}"
           f" {'rollout, MB':>12} {'update, MB':>12}")  # fmt: skip
     for row in rows:
@@ -181,7 +180,7 @@ def show(sweep: str, rows: Sequence[dict[str, Any]], fitted: dict[str, dict[str,
 
 
 def draw(data: dict[str, list[dict[str, Any]]], path: Path) -> None:
-    """Seconds above, memory (where it was measured) below, a column for each sweep; dotted: in proportion to n."""
+    """Draw seconds above memory (where measured), a column for each sweep; dotted lines are proportional to n."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     with_memory = all("bytes" in row for rows in data.values() for row in rows)
@@ -212,7 +211,7 @@ def draw(data: dict[str, list[dict[str, Any]]], path: Path) -> None:
 
 
 def _tick(x: float, after: float) -> str:
-    """The label at x; none where the next one would touch it."""
+    """Return the label at x, "" where the next one would touch it."""
     if x < 1e5:
         return f"{x:.0f}"
     return f"{x / 1e6:.2g}M" if after > 2.5 * x else ""
@@ -231,7 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         data[sweep] = seconds_of(points, options.rounds)
         for point, row in zip(points, data[sweep], strict=True):
             if not options.no_memory:
-                row["bytes"] = in_a_process(point, options.threads)
+                row["bytes"] = memory_in_child(point, options.threads)
         fitted[sweep] = fits(data[sweep])
         show(sweep, data[sweep], fitted[sweep])
     harness.write(options.out, harness.document("growth", options, arguments, base=BASE, sweeps=data, exponents=fitted))
@@ -242,11 +241,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = harness.parser(__doc__)
-    parser.add_argument("--sweeps", default=",".join(SWEEPS), help="which of them")
-    parser.add_argument("--sizes", type=int, default=None, help="only the first so many of each sweep")
-    parser.add_argument("--no-memory", action="store_true", help="measure time alone")
-    parser.add_argument("--figure", type=Path, help="draw it into this file")
-    parser.add_argument("--point", help=argparse.SUPPRESS)  # memory of one size, as JSON
+    parser.add_argument("--sweeps", default=",".join(SWEEPS), help="sweeps to run")
+    parser.add_argument("--sizes", type=int, default=None, help="number of sizes of each sweep; default: all")
+    parser.add_argument("--no-memory", action="store_true", help="measure time only")
+    parser.add_argument("--figure", type=Path, help="file of the figure")
+    parser.add_argument("--point", help=argparse.SUPPRESS)  # one size, as JSON: print its memory
     return parser.parse_args(arguments)
 
 

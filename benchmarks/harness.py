@@ -1,7 +1,7 @@
-"""What the benchmarks share: peers timed in turns, medians with their spread, and the JSON copy.
+"""Common tools of the benchmarks: alternating measurements, medians with extremes, and JSON output.
 
-A ratio is taken within a round, between two times measured one after the other, so that a machine that slows down
-slows both; what is reported is the median of the rounds' ratios and their extremes. Leaves out what is measured.
+A ratio is taken between two times of the same round, measured one after the other, so that a machine that slows down
+affects both. Reports give the median and the extremes of the rounds' ratios.
 """
 
 import argparse
@@ -25,40 +25,40 @@ Times = dict[str, list[float]]
 """Name of a peer -> seconds of each of its rounds."""
 
 
-def in_turns(peers: Mapping[str, Callable[[], object]], rounds: int, *, warm: int = 1) -> Times:
-    """Seconds, by the clock, of every round of every peer: A, B, A, B ...; `warm` rounds before are not counted.
+def alternate(peers: Mapping[str, Callable[[], object]], rounds: int, *, warm: int = 1) -> Times:
+    """Return wall-clock seconds of every round of every peer, measured alternately after `warm` unmeasured rounds.
 
-    A peer that returns a float is believed to have measured itself.
+    If a peer returns a float, this is its time.
     """
-    found: Times = {name: [] for name in peers}
+    times: Times = {name: [] for name in peers}
     for number in range(-warm, rounds):
         for name, peer in peers.items():
             begun = time.perf_counter()
             own = peer()
             seconds = own if isinstance(own, float) else time.perf_counter() - begun
             if number >= 0:
-                found[name].append(seconds)
-    return found
+                times[name].append(seconds)
+    return times
 
 
 def summary(values: Sequence[float]) -> dict[str, float]:
-    """Median and extremes."""
+    """Return median and extremes."""
     return {"median": statistics.median(values), "least": min(values), "most": max(values)}
 
 
 def ratios(values: Sequence[float], base: Sequence[float]) -> dict[str, float]:
-    """Median and extremes of the rounds' ratios, values / base."""
+    """Return median and extremes of the rounds' ratios, values / base."""
     return summary([value / one for value, one in zip(values, base, strict=True)])
 
 
-def shown(found: Mapping[str, float], digits: int = 2) -> str:
-    """A summary in a table: the median, and the extremes in brackets."""
-    median, least, most = (found[name] for name in ("median", "least", "most"))
+def shown(numbers: Mapping[str, float], digits: int = 2) -> str:
+    """Return a summary as text: the median, and the extremes in brackets."""
+    median, least, most = (numbers[name] for name in ("median", "least", "most"))
     return f"{median:.{digits}f} ({least:.{digits}f}-{most:.{digits}f})"
 
 
 def processor() -> str:
-    """The processor's name."""
+    """Return the processor's name."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -67,21 +67,23 @@ def processor() -> str:
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """Return the number of cores available to this process."""
     return len(os.sched_getaffinity(0))
 
 
 def parser(about: str | None) -> argparse.ArgumentParser:
-    """A command line with what every benchmark understands: --threads, --rounds and --out."""
+    """Return a parser with the options of every benchmark: --threads, --rounds and --out."""
     made = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--threads", type=int, default=cores(), help="of torch, and of each peer; default: every core")
-    made.add_argument("--rounds", type=int, default=3, help="measured rounds of each, in turns")
+    made.add_argument(
+        "--threads", type=int, default=cores(), help="threads of torch, and of each peer; default: all cores"
+    )
+    made.add_argument("--rounds", type=int, default=3, help="measured rounds of each")
     made.add_argument("--out", type=Path, help="also write the numbers here, as JSON")
     return made
 
 
 def begin(threads: int) -> None:
-    """Let torch use so many threads."""
+    """Set the number of threads and the seed of torch."""
     import torch
 
     torch.set_num_threads(threads)
@@ -89,12 +91,12 @@ def begin(threads: int) -> None:
 
 
 def numbers(text: str) -> list[int]:
-    """A list on the command line: "5,20,40"."""
+    """Parse a list on the command line: "5,20,40"."""
     return [int(number) for number in text.split(",")]
 
 
-def document(name: str, options: argparse.Namespace, arguments: Sequence[str] | None, **found: Any) -> dict[str, Any]:
-    """What a benchmark found, with the command, the machine and the versions."""
+def document(name: str, options: argparse.Namespace, arguments: Sequence[str] | None, **results: Any) -> dict[str, Any]:
+    """Return the results of a benchmark with its command, machine and versions."""
     given = sys.argv[1:] if arguments is None else arguments
     about = {
         "command": shlex.join(["python", "-m", f"benchmarks.{name}", *given]),
@@ -104,11 +106,11 @@ def document(name: str, options: argparse.Namespace, arguments: Sequence[str] | 
         "python": platform.python_version(),
         **{package: _version(package) for package in PACKAGES},
     }
-    return {"about": about, **found}
+    return {"about": about, **results}
 
 
 def write(path: Path | None, data: Mapping[str, Any]) -> None:
-    """The JSON copy, where one is asked for; numbers with six digits."""
+    """Write the JSON file, if there is a path; numbers have six digits."""
     if path is not None:
         games.files.atomic_write(path, json.dumps(_rounded(data), indent=1) + "\n")
 

@@ -1,6 +1,4 @@
-"""Commands that nobody should type: a corpus that has hurt the interpreter or looks as if it could, and an endless
-supply of new ones from a seed. What must not happen is `benchmarks/textworld_fuzz.py`.
-"""
+"""Hostile commands for fuzzing: a corpus that crashed or might crash the interpreter, and a random generator."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -18,7 +16,7 @@ CORPUS = [
     "tree", "gonear chest", "random", "yes", "no", "y", "n.s", "", " ", "\n", "é", "\ud800", "🔑", "take clé",
     "x" * 5000, "take " + "key " * 60, "<description>", "[looking]", "*** The End ***", "\"look\"", "(look)",
 ]  # fmt: skip
-"""The command filter stops each of them in every game."""
+"""The command filter refuses each of them in every game."""
 TAGS = ["<score>7</score>", "[taking the key - succeeded]", "tw-extra-infos moves", "> look", "%s%n", "{o}", "$$$$"]
 PRONOUNS = ["it", "them", "him", "her", "me", "myself", "self", "that", "this", "one", "the other", "here", "there"]
 LITTLE = ["in", "on", "off", "up", "down", "out", "of", "from", "into", "onto", "with", "to", "under", "the", "a", "my"]
@@ -26,28 +24,28 @@ VERBS = ["take", "get", "drop", "put", "insert", "open", "close", "lock", "unloc
 RANGES = [(0, 32), (127, 160), (160, 0x250), (0x300, 0x370), (0x2000, 0x2070), (0xD800, 0xE000), (0x1F300, 0x1F700)]
 
 
-class Supply:
-    """Commands for one game, from a seed: `next(admissible)` is one that suits a moment of it, or does not.
+class CommandGenerator:
+    """Random commands for one game, some of which are derived from the currently admissible ones.
 
-    `commands` are some that the game knows, `words` some of its words.
+    `commands` are examples of the game's commands, `words` of its words.
     """
 
     def __init__(self, seed: int | str, commands: Sequence[str], words: Sequence[str]) -> None:
         self._random = random.Random(seed)
         self._verbs = sorted({command.split()[0] for command in commands} | set(VERBS))
         self._words = sorted(words) or ["key"]
-        kinds: list[tuple[Callable[[Sequence[str]], str], int]] = [
-            (self._plain, 25), (self._corpus, 17), (self._bytes, 8), (self._unicode, 8), (self._pronoun, 8),
+        methods: list[tuple[Callable[[Sequence[str]], str], int]] = [
+            (self._admissible, 25), (self._corpus, 17), (self._bytes, 8), (self._unicode, 8), (self._pronoun, 8),
             (self._phrase, 16), (self._mutated, 12), (self._long, 2), (self._injected, 4),
         ]  # fmt: skip
-        self._kinds = [kind for kind, _ in kinds]
-        self._weights = [weight for _, weight in kinds]
+        self._methods = [method for method, _ in methods]
+        self._weights = [weight for _, weight in methods]
 
     def next(self, admissible: Sequence[str]) -> str:
-        """The next command; about a quarter are admissible, so that the game moves on."""
-        return self._random.choices(self._kinds, self._weights)[0](admissible)
+        """Return the next command; about a quarter are admissible, so that the game advances."""
+        return self._random.choices(self._methods, self._weights)[0](admissible)
 
-    def _plain(self, admissible: Sequence[str]) -> str:
+    def _admissible(self, admissible: Sequence[str]) -> str:
         return self._random.choice(admissible)
 
     def _corpus(self, admissible: Sequence[str]) -> str:
@@ -88,10 +86,12 @@ class Supply:
         return " ".join(words)
 
     def _long(self, admissible: Sequence[str]) -> str:
-        return (self._plain(admissible) + self._random.choice([" ", "", ". ", "\n"])) * self._random.randrange(2, 400)
+        return (self._admissible(admissible) + self._random.choice([" ", "", ". ", "\n"])) * self._random.randrange(
+            2, 400
+        )
 
     def _injected(self, admissible: Sequence[str]) -> str:
-        text = self._plain(admissible)
+        text = self._admissible(admissible)
         at = self._random.randrange(len(text) + 1)
         return text[:at] + self._random.choice(["\0", "\\", "\n", "\r", ".", ",", ";", '"', "\x1b", "\x7f"]) + text[at:]
 

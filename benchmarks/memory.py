@@ -1,26 +1,26 @@
-"""Memory of this process as Linux counts it. Needs the standard library alone, so that peers can use it too."""
+"""Resident memory of this process on Linux. It imports only the standard library, so that peers can use it too."""
 
 from pathlib import Path
 
 
 def resident() -> int:
-    """Bytes of memory that this process holds now."""
+    """Return the bytes of memory that this process holds now."""
     return _status("VmRSS")
 
 
 def peak() -> int:
-    """Bytes of memory that this process has held at most, since `forget_peak` or its start."""
+    """Return the peak of this process's memory since `reset_peak` or its start, bytes."""
     return _status("VmHWM")
 
 
-def forget_peak() -> None:
-    """Let `peak` begin anew from what is held now (Linux)."""
+def reset_peak() -> None:
+    """Reset `peak` to the memory held now."""
     Path("/proc/self/clear_refs").write_text("5")
 
 
 def _status(name: str) -> int:
-    """A field of this process in bytes. Not `getrusage`, whose maximum a process inherits from who started it."""
+    """Return a field of this process in bytes. (A process inherits the maximum of `getrusage` from its parent.)"""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(name + ":"):
             return 1024 * int(line.split()[1])
-    raise OSError(f"the system does not say {name} of a process; memory is measured on Linux only")
+    raise OSError(f"/proc/self/status has no {name}; memory is measured on Linux only")

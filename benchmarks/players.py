@@ -1,6 +1,6 @@
-"""Our agents as benchmarks need them: a model by the presets of `train`, its rollouts on tapes and its updates.
+"""The player of the benchmarks: a model with the presets of `train`, its rollouts on tapes and its updates.
 
-The pieces are `train`'s own (arena, agent, updater); run folders, transcripts and checkpoints are left out.
+It uses the components of `train` (runner, agent, updater), without run folders, transcripts and checkpoints.
 """
 
 from collections.abc import Sequence
@@ -22,11 +22,11 @@ from agents.training.rollout_batch import RolloutBatch
 from agents.training.updater import Updater, make_torch_optimizer
 
 GAME = "textworld:simple?seed=1"
-"""Names the presets; what is played are tapes."""
+"""Selects the presets; the played games are tapes."""
 
 
 class Player:
-    """A language model that plays and learns, with the presets of its trunk where nothing else is said."""
+    """A language model that plays and learns; settings not in `explicit` are presets of its trunk."""
 
     def __init__(self, explicit: dict[str, Any], *, model: ActorCritic | None = None, tokenizer: Any = None) -> None:
         self.config = config = presets.resolve({"game": GAME} | explicit)
@@ -40,7 +40,7 @@ class Player:
         self.updater = Updater(model, self.torch_optimizer, self.optimizer, config.update, Accelerator())
 
     def agent(self, **settings: Any) -> LanguageModelAgent:
-        """A new agent that plays with the model as it is now."""
+        """Return a new agent that plays with the current model."""
         rollout = self.config.rollout
         given = {"context": rollout.context, "gamma": self.config.optimizer.gamma, "mode": rollout.mode}
         return LanguageModelAgent(self.model, self.tokenizer, **(given | settings))
@@ -50,30 +50,30 @@ class Player:
         config = self.config.rollout
         self.model.train(config.rollout_dropout)
         agent = self.agent(record=True)
-        with EpisodeRunner(specs, seed=0, parallel=parallel or config.parallel) as arena:
-            for _ in arena.play(agent, len(specs)):
+        with EpisodeRunner(specs, seed=0, parallel=parallel or config.parallel) as runner:
+            for _ in runner.play(agent, len(specs)):
                 pass
         return RolloutBatch(agent.take_segments(), credit=config.credit)
 
     def update(self, rollout: RolloutBatch) -> dict[str, float]:
-        """Learn from a rollout: all its gradient steps; the measures."""
+        """Take all gradient steps of a rollout and return the measures."""
         self.model.train()
         measures, _ = self.updater.learn(rollout, np.random.default_rng(0))
         return measures
 
 
 class Text:
-    """The stream of one episode as tokens, kept beside the agent's own for those who encode it from the beginning."""
+    """The tokens of one episode so far, for peers that encode the whole history."""
 
     def __init__(self, agent: LanguageModelAgent) -> None:
         self.agent = agent
         self.tokens: list[int] = []
 
     def show(self, turn: Turn) -> None:
-        """Append what the game wrote; the command is the caller's to append.
+        """Append the text of the game; the caller appends the command.
 
         Raises:
-            ValueError: the agent has no room for it and has cut its stream.
+            ValueError: the text exceeds the agent's context.
         """
         text = self.agent.prompt.before_command(turn.observation, game_prompt=turn.prompt, first=turn.first)
         self.tokens += self.agent.tokenizer.encode(text, add_special_tokens=False)
@@ -82,10 +82,10 @@ class Text:
 
 
 def ended(episode: int) -> EpisodeEnd:
-    """Tells an agent that an episode is over."""
+    """Return the end of an episode, for `agent.end`."""
     return EpisodeEnd(episode=episode, observation="", info={}, reward=0.0, terminated=True, truncated=False)
 
 
 def tokens_in(rollout: RolloutBatch) -> int:
-    """Tokens of all segments."""
+    """Return the number of tokens of all segments."""
     return sum(len(segment.tokens) for segment in rollout.segments)

@@ -1,8 +1,8 @@
-"""One step of TRL's PPO, and the same step by our update: do both define the policy's loss alike?
+"""Compare the policy loss of one step of TRL's PPO with that of our update on the same data.
 
-`trl` lets TRL take it, with a model of two layers whose weights a formula gives, and returns what TRL worked on and
-what it logged. `ours` makes segments of the same tokens, values and scores and returns the same measures. Part of
-`benchmarks.update`; what one run of `trl` gave is kept in update.json, so that `ours` can be tested without TRL.
+`trl` runs a step of TRL with a model of two layers whose weights follow from a formula, and returns the data and the
+logged loss. `ours` converts tokens, values and scores to segments and returns our loss. Part of `benchmarks.update`;
+update.json stores the result of one run of `trl`, so that `ours` can be tested without TRL.
 """
 
 import math
@@ -24,29 +24,29 @@ from agents.training.rollout_batch import RolloutBatch
 from agents.training.updater import Updater, make_torch_optimizer
 
 VOCABULARY, WIDTH = 512, 32
-EPOCHS, RATE, ANSWER = 3, 3e-3, 12
+EPOCHS, LEARNING_RATE, ANSWER = 3, 3e-3, 12
 LENGTHS = (9, 14, 14, 5, 11, 8)
-"""Of the prompts, so that TRL pads some of them."""
+"""Lengths of the prompts; TRL pads the shorter ones."""
 SEED = 2
-"""Of the prompts; one for which TRL does not draw the token that it pads with."""
+"""Seed of the prompts for which TRL does not sample its padding token."""
 MEASURE = ("loss/policy_avg", "policy_loss")
-"""TRL's name and ours of the clipped surrogate, its mean over choices and epochs. The other measures that both have are
-defined otherwise: TRL counts a ratio as clipped only where the clipping changes the loss."""
+"""TRL's name and ours of the clipped surrogate's mean over choices and epochs. Other common measures are defined
+differently: TRL counts a ratio as clipped only if the clipping changes the loss."""
 
 
 class BesselPPO(PPO):
-    """PPO whose whitened advantages are divided by the root of the variance's unbiased estimate, as TRL's are."""
+    """PPO that whitens advantages with the unbiased estimate of their variance, as TRL does."""
 
     name = "bessel"
 
     def targets(self, batch: Batch, *, all_reduce: AllReduce = no_reduce) -> Targets:
-        found = super().targets(batch, all_reduce=all_reduce)
+        targets = super().targets(batch, all_reduce=all_reduce)
         count = int(batch.mask.sum())
-        return Targets(advantages=found.advantages * math.sqrt((count - 1) / count), returns=found.returns)
+        return Targets(advantages=targets.advantages * math.sqrt((count - 1) / count), returns=targets.returns)
 
 
 def language_model() -> Any:
-    """A Llama of two layers whose weights are sines: the same wherever it is made."""
+    """Return a Llama of two layers whose weights are sines, the same on every machine."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
@@ -71,7 +71,7 @@ def language_model() -> Any:
 
 
 def trl(start: Callable[[dict[str, Any]], Any], folder: Path) -> dict[str, Any]:
-    """What TRL made of one step; `start` makes a worker for a job (`update.Worker`)."""
+    """Return the data and the loss of one step of TRL; `start` starts a worker for a job (`update.Worker`)."""
     from agents.text.word_tokenizer import word_tokenizer
 
     language_model().save_pretrained(folder)
@@ -79,34 +79,36 @@ def trl(start: Callable[[dict[str, Any]], Any], folder: Path) -> dict[str, Any]:
     rng = np.random.default_rng(SEED)
     queries = [rng.integers(3, VOCABULARY, length).tolist() for length in LENGTHS]
     job = {"model": str(folder), "dtype": "float32", "threads": 1, "queries": queries, "response": ANSWER, "steps": 1}
-    job |= {"epochs": EPOCHS, "micro": len(queries), "lora": 0, "rate": RATE, "kl_coef": 0.0, "vf_coef": 0.0}
+    job |= {"epochs": EPOCHS, "micro": len(queries), "lora": 0, "rate": LEARNING_RATE, "kl_coef": 0.0, "vf_coef": 0.0}
     with start(job | {"inspect": True}) as worker:
         worker.step()
-        found: dict[str, Any] = worker.answer() | {"versions": worker.versions}
-    answers = [row[max(LENGTHS) :] for row in found["tokens"]]
-    assert not any(0 in answer for answer in answers), "TRL cuts an answer at the padding token; take another seed"
-    streams = [row[max(LENGTHS) - _prompt(row, queries) :] for row in found["tokens"]]
+        step: dict[str, Any] = worker.answer() | {"versions": worker.versions}
+    answers = [row[max(LENGTHS) :] for row in step["tokens"]]
+    assert not any(0 in answer for answer in answers), (
+        "TRL truncates an answer at the padding token; choose another seed"
+    )
+    streams = [row[max(LENGTHS) - _prompt(row, queries) :] for row in step["tokens"]]
     return {
-        "versions": found["versions"],
+        "versions": step["versions"],
         "tokens": streams,
-        "values": [row[max(LENGTHS) - 1 : -1] for row in found["values"]],
-        "scores": [row[-1] for row in found["scores"]],
-        "policy_loss": found["logged"][MEASURE[0]],
+        "values": [row[max(LENGTHS) - 1 : -1] for row in step["values"]],
+        "scores": [row[-1] for row in step["scores"]],
+        "policy_loss": step["logged"][MEASURE[0]],
     }
 
 
 def _prompt(row: list[int], queries: list[list[int]]) -> int:
-    """Length of the prompt that a row, padded on the left, holds."""
-    (found,) = {len(query) for query in queries if row[max(LENGTHS) - len(query) : max(LENGTHS)] == query}
-    return found
+    """Return the length of the prompt in a row padded on the left."""
+    (length,) = {len(query) for query in queries if row[max(LENGTHS) - len(query) : max(LENGTHS)] == query}
+    return length
 
 
-def ours(found: dict[str, Any]) -> float:
-    """The same measure of the same step, by our update."""
+def ours(step: dict[str, Any]) -> float:
+    """Return the same measure of the same step, by our update."""
     model = ActorCritic(language_model(), Heads(WIDTH, VOCABULARY, q_heads=0))
-    pieces = zip(found["tokens"], found["values"], found["scores"], strict=True)
+    pieces = zip(step["tokens"], step["values"], step["scores"], strict=True)
     rollout = RolloutBatch([segment(model, *piece) for piece in pieces], credit="token")
-    config = UpdateConfig(epochs=EPOCHS, lr=RATE, beta2=0.999, max_grad_norm=1e9)
+    config = UpdateConfig(epochs=EPOCHS, lr=LEARNING_RATE, beta2=0.999, max_grad_norm=1e9)
     learning = OptimizerConfig(gamma=1.0, gae_lambda=0.95, clip_range=0.2, value_coef=0.0, whitening="batch")
     updater = Updater(model, make_torch_optimizer(model, config), BesselPPO(learning), config, Accelerator())
     measures, _ = updater.learn(rollout, np.random.default_rng(0))
@@ -115,7 +117,7 @@ def ours(found: dict[str, Any]) -> float:
 
 @torch.no_grad()
 def segment(model: ActorCritic, tokens: list[int], values: list[float], score: float) -> Segment:
-    """A stream of TRL's as a segment: the last `values` tokens are choices, the score comes after the last."""
+    """Convert a row of TRL to a segment: the last len(values) tokens are choices, the score follows the last one."""
     first = len(tokens) - len(values)
     hidden = model.hidden_states(torch.tensor([tokens]), use_cache=False)[0, first - 1 : -1]
     logprobs = model.all_logprobs(hidden)

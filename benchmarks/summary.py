@@ -1,8 +1,6 @@
-"""What the benchmarks measured last, as one page: benchmarks/README.md follows from the JSON files beside it.
+"""Write the latest results of all benchmarks as one page, benchmarks/README.md, from the JSON files in its folder.
 
-    python -m benchmarks.summary
-
-A test holds the page and the files together. Leaves out how anything is measured; each benchmark says that at its head.
+python -m benchmarks.summary
 """
 
 import json
@@ -17,28 +15,28 @@ from games.files import atomic_write
 
 HERE = Path(__file__).parent
 PAGE = HERE / "README.md"
-HEADS = ("what", "beside", "times as fast", "wanted")
+HEADS = ("task", "compared with", "speed-up", "target")
 GROWTH = {"turns": "turns per episode", "live": "live episodes", "commands": "commands per turn",
           "trunk": "parameters of the trunk"}  # fmt: skip
 
 
 def page() -> str:
-    """The page, from the files."""
+    """Return the page."""
     about = (
-        "Ratios of times, each between two measured in turns in one run: median, and in brackets the"
-        " extremes of the rounds"
-        " (first visits: first and last decile). Above 1 means that ours is faster. This page is made by `python -m"
-        " benchmarks.summary` from the files beside it; how each is run stands at the head of its benchmark."
+        "A speed-up is a ratio of two times, measured alternately in one run: the median, with the extremes of the"
+        " rounds in brackets (for first visits the first and last decile). Above 1 our side is faster. `python -m"
+        " benchmarks.summary` generates this page from the JSON files in this folder. The docstring of each benchmark"
+        " describes its method."
     )
     parts = [
-        "# What was measured",
+        "# Benchmarks",
         _filled(about),
-        "## The loop",
+        "## Playing and training",
         table(HEADS, [*_commands(), *_turns(), *_update(), *_dilemma()]),
         _kept(),
         _trl(),
         _floor(),
-        "## How cost grows",
+        "## Growth of the costs",
         _growth(),
         "## TextWorld",
         table(HEADS, [*_textworld(), *_generation()]),
@@ -56,139 +54,129 @@ def _read(name: str) -> Any:
 
 
 def _commands() -> Iterator[list[str]]:
-    wanted = {(20, 10, "passes"): "30, aim 100", (20, 10, "copies"): "3"}
+    targets = {(20, 10, "passes"): "30, stretch 100", (20, 10, "copies"): "3"}
     for row in _read("commands")["rows"]:
-        for name, peer in (("passes", "a pass for each command"), ("copies", "the cache copied for each command")):
-            what = f"choosing among {row['commands']} commands at turn {row['turn']}, SmolLM2"
-            yield [what, peer, shown(row["ratios"][name], 1), wanted.get((row["commands"], row["turn"], name), "")]
+        for name, peer in (("passes", "a pass for each command"), ("copies", "a copy of the cache for each command")):
+            what = f"choosing one of {row['commands']} commands at turn {row['turn']}, SmolLM2"
+            yield [what, peer, shown(row["ratios"][name], 1), targets.get((row["commands"], row["turn"], name), "")]
 
 
 def _turns() -> Iterator[list[str]]:
     for turns, row in _read("turns")["episodes"].items():
-        peer = "encoding the history again at every turn"
+        peer = "encoding the history at every turn"
         yield [f"an episode of {turns} turns, SmolLM2", peer, shown(row["ratio"], 1), "8" if turns == "30" else ""]
 
 
 def _update() -> Iterator[list[str]]:
     for name, what in (
-        ("update_turns", "episodes/s, SmolLM2, each turn a sample as TRL needs it"),
-        ("update", "samples/s, SmolLM2, a whole episode for one sample"),
-        ("update_small", "samples/s, small trunk, a whole episode for one sample"),
+        ("update_turns", "episodes/s, SmolLM2, each turn is a sample, as TRL requires"),
+        ("update", "samples/s, SmolLM2, a whole episode is a sample"),
+        ("update_small", "samples/s, small trunk, a whole episode is a sample"),
     ):
-        found = _read(name)["ratios"]
-        wanted = "4, aim 8" if name != "update_small" else ""
-        yield [what, "TRL's PPO", shown(found["whole"]), wanted]
-        yield [f"update alone, {what.partition(', ')[2]}", "TRL's PPO", shown(found["update"]), ""]
+        ratios = _read(name)["ratios"]
+        yield [what, "TRL's PPO", shown(ratios["whole"]), "4, stretch 8" if name != "update_small" else ""]
+        yield [f"update alone, {what.partition(', ')[2]}", "TRL's PPO", shown(ratios["update"]), ""]
 
 
 def _dilemma() -> Iterator[list[str]]:
     times = _read("dilemma")["seconds_per_rollout"]
     for peer in (name for name in times if name != "batch"):
         ratios = sorted(theirs / ours for theirs, ours in zip(times[peer], times["batch"], strict=True))
-        found = {"median": ratios[len(ratios) // 2], "least": ratios[0], "most": ratios[-1]}
-        wanted = "10, aim 50" if peer == "public code" else ""
-        yield ["a rollout and its four steps, the post's prisoner's dilemma", peer, shown(found, 1), wanted]
+        numbers = {"median": ratios[len(ratios) // 2], "least": ratios[0], "most": ratios[-1]}
+        target = "10, stretch 50" if peer == "public code" else ""
+        yield ["a rollout and its four steps, the post's prisoner's dilemma", peer, shown(numbers, 1), target]
 
 
 def _trl() -> str:
-    found, turns = _read("update"), _read("update_turns")
-    epochs = found["about"]["settings"]["epochs"]
+    stream, turns = _read("update"), _read("update_turns")
+    epochs = stream["about"]["settings"]["epochs"]
     ours, theirs = 1 + 3 * epochs, 4 + 6 * epochs
-    memory = [f"{each['ratios']['memory']:.2f}" for each in (found, turns)]
-    losses = [f"{loss:.7f}" for loss in (found["loss"]["ours"], found["loss"]["step"]["policy_loss"])]
+    memory = [f"{each['ratios']['memory']:.2f}" for each in (stream, turns)]
+    losses = [f"{loss:.7f}" for loss in (stream["loss"]["ours"], stream["loss"]["step"]["policy_loss"])]
     return _filled(
-        f"Peak memory over TRL's: {memory[0]} for whole episodes, {memory[1]} for turns (wanted: at most"
-        " 0.5). On the same"
-        f" tokens with {epochs} epochs TRL's step is {theirs} passes of a trunk (a pass to generate, one each"
-        " of reference,"
-        f" value and reward model, {epochs} times forward and backward of policy and value model) and ours"
-        f" {ours}: what is to"
-        f" be had there is {theirs / ours:.2f}, and what its logits over the vocabulary cost. An episode of"
-        " several turns is"
-        " no sample of TRL's, though: it takes a prompt and an answer, and so reads the history again for"
-        " each. One step of"
-        f" TRL's, fed to our update: policy loss {losses[0]}, TRL's {losses[1]}."
+        f"Peak memory relative to TRL: {memory[0]} for whole episodes, {memory[1]} for turns (target: at most 0.5). On"
+        f" the same tokens with {epochs} epochs a step of TRL costs {theirs} passes of a trunk: one to generate, one"
+        f" each for reference, value and reward model, and {epochs} times forward and backward of policy and value"
+        f" model. Ours costs {ours}. The possible speed-up is therefore {theirs / ours:.2f}, plus the cost of TRL's"
+        " logits over the vocabulary. TRL's sample is a prompt and a response, though, so for an episode of several"
+        " turns it processes"
+        f" the history at every turn. Policy loss of one step of TRL: {losses[0]} by our update, {losses[1]} by TRL."
     )
 
 
 def _kept() -> str:
     growth = _read("turns")["growth"]
     return _filled(
-        "With the cache kept, 1,000 tokens of text before it make a turn"
-        f" {shown(growth['kept'], 0)} ms slower; attention alone, timed apart, {shown(growth['attention'], 0)} ms"
-        " ([figure](../docs/turns.svg)). So a turn's time does not grow beyond attention's share."
+        f"With a kept cache, each 1,000 tokens of history slow a turn down by {shown(growth['kept'], 0)} ms; attention,"
+        f" measured separately, by {shown(growth['attention'], 0)} ms ([figure](../docs/turns.svg)). So the time of a"
+        " turn grows no faster than that of attention."
     )
 
 
 def _floor() -> str:
     parts = [
-        f"{row['trunk']}, a rollout {shown(row['rollout'])}, an update {shown(row['update'])}"
+        f"{row['trunk']}, rollout {shown(row['rollout'])}, update {shown(row['update'])}"
         for row in _read("floor")["rows"]
     ]
     return _filled(
-        "Our time over that of the bare trunk's passes over the same tokens (wanted for SmolLM2: at most 2.5 and 1.4):"
-        f" {'; '.join(parts)}."
+        "Our time relative to the passes of the bare trunk over the same tokens (target for SmolLM2: at most 2.5 and"
+        f" 1.4): {'; '.join(parts)}."
     )
 
 
 def _growth() -> str:
-    rows = []
-    for name, found in _read("growth")["exponents"].items():
-        measures = ("rollout s", "update s", "forward s", "rollout MB", "update MB")
-        rows.append([GROWTH[name], *(shown(found[measure]["end"]) for measure in measures)])
+    measures = ("rollout s", "update s", "forward s", "rollout MB", "update MB")
+    rows = [
+        [GROWTH[name], *(shown(exponents[measure]["end"]) for measure in measures)]
+        for name, exponents in _read("growth")["exponents"].items()
+    ]
     about = (
-        "Exponents e of n^e between the two largest sizes, a small trunk; 1 is a straight line"
-        " ([figure](../docs/growth.svg)). What is above or below 1 is said at the head of `growth.py`:"
-        " attention bends turns"
-        " upwards, in the bare trunk as in ours; commands share the text and their first tokens; a full"
-        " micro-batch needs"
-        " no more memory."
+        "Exponents e of n^e between the two largest sizes, for a small trunk; 1 is linear growth"
+        " ([figure](../docs/growth.svg)). Attention raises the exponent of turns, for the bare trunk as for ours."
+        " Commands share the text and their first tokens. A full micro-batch needs no more memory. `growth.py` explains"
+        " the rest."
     )
-    heads = ("against", "rollout, s", "update, s", "bare forward, s", "rollout, MB", "update, MB")
+    heads = ("n", "rollout, s", "update, s", "bare forward, s", "rollout, MB", "update, MB")
     return f"{_filled(about)}\n\n{table(heads, rows)}"
 
 
 def _textworld() -> Iterator[list[str]]:
-    wanted = {
+    targets = {
         ("warm", "admissible commands"): "300", ("warm", "with description and inventory"): "1,000",
         ("mix", "with policy"): "8; cooking 2", ("first", "admissible commands"): "1",
     }  # fmt: skip
     for row in _read("textworld_speed")["rows"]:
         deciles = {"median": row["ratio"], "least": row.get("ratio_low", 0.0), "most": row.get("ratio_high", 0.0)}
         ratio = shown(deciles) if "ratio_low" in row else f"{row['ratio']:,.0f}"
-        what = {"warm": "steps known", "mix": "10,000 steps from a cold start", "first": "first visits"}[row["what"]]
+        what = {"warm": "cached steps", "mix": "10,000 steps from an empty cache", "first": "first visits"}[row["what"]]
         game = row["game"].removeprefix("textworld:")
-        yield [
-            f"{what}, {row['infos']}, `{game}`",
-            "TextWorld's own",
-            ratio,
-            wanted.get((row["what"], row["infos"]), ""),
-        ]
+        target = targets.get((row["what"], row["infos"]), "")
+        yield [f"{what}, {row['infos']}, `{game}`", "TextWorld's environment", ratio, target]
 
 
 def _generation() -> Iterator[list[str]]:
     for row in _read("generation")["rows"]:
-        found: Mapping[str, float] = row["summary"]
-        spread = {"median": found["ratio"], "least": found["least"], "most": found["most"]}
-        yield [f"a game of `{row['family']}`, level {row['level']}, made", "`tw-make`", shown(spread, 1), "2.5"]
+        numbers: Mapping[str, float] = row["summary"]
+        spread = {"median": numbers["ratio"], "least": numbers["least"], "most": numbers["most"]}
+        yield [f"generating a game of `{row['family']}`, level {row['level']}", "`tw-make`", shown(spread, 1), "2.5"]
 
 
 def _exact() -> str:
     exact, fuzz, memory = _read("textworld_exact"), _read("textworld_fuzz"), _read("textworld_memory")
     resets = [row["reset_us"] for row in _read("textworld_speed")["rows"] if "reset_us" in row]
-    found = sum(len(part["found"]) for part in fuzz["results"])
+    findings = sum(len(part["found"]) for part in fuzz["results"])
     counts = [count for form in _read("textworld_damage")["results"].values() for count in form.values()]
-    damaged, refused, exact_ones = (
+    damaged, refused, played = (
         sum(sum(count.values()) if how is None else count.get(how, 0) for count in counts)
         for how in (None, "refused", "exact")
     )
     return _filled(
-        f"{exact['played']:,} steps over {exact['games']} games compared with TextWorld's own:"
-        f" {exact['differences']} differences. {fuzz['total']['commands']:,} hostile commands: {found} findings. Of"
-        f" {damaged:,} damaged files {refused:,} were refused and {exact_ones} played exactly as the sound one. A warm"
-        f" reset takes at most {max(resets):.1f} us. {memory['live_episodes']} live episodes of a game take"
-        f" {memory['live_ratio']:.2f} times the memory of one; {memory['resets']:,} resets and"
-        f" {memory['warm_steps']:,} warm steps add {memory['growth']:.0%}."
+        f"{exact['played']:,} steps in {exact['games']} games have {exact['differences']} differences to TextWorld's"
+        f" environment. {fuzz['total']['commands']:,} hostile commands have {findings} findings. Of {damaged:,} damaged"
+        f" files {refused:,} are refused and {played} play exactly like the intact file. A warm reset takes at most"
+        f" {max(resets):.1f} us. {memory['live_episodes']} live episodes of a game take {memory['live_ratio']:.2f}"
+        f" times the memory of one. {memory['resets']:,} resets and {memory['warm_steps']:,} warm steps add"
+        f" {memory['growth']:.0%}."
     )
 
 

@@ -1,9 +1,9 @@
-"""Episodes of a fixed length for benchmarks: texts and commands that real games showed, played back turn by turn.
+"""Recorded episodes of a fixed length for benchmarks: texts and commands of real games, replayed turn by turn.
 
-What an agent answers changes nothing, so that two agents read the same text, turn for turn, whatever they choose.
-Texts are those of walkthroughs of TextWorld's `simple` games; where a tape needs more turns than one game has, the
-next game's go on, without its opening. Where a number of commands is wanted, a turn keeps its own and is filled up
-with commands of other games, or cut. Leaves out rewards worth learning from.
+The agent's commands have no effect, so that all agents see the same text. The texts are those of walkthroughs of
+TextWorld's `simple` games; a tape that is longer than one game continues with the next one, without its opening. With
+a fixed number of commands, a turn's own commands are truncated, or filled up with commands of other games. The rewards
+are arbitrary.
 """
 
 from collections.abc import Sequence
@@ -20,12 +20,12 @@ from agents.play.runner import EpisodeRunner
 from agents.protocol import Turn
 
 OTHERS = ("textworld:cooking?level=6&seed=2", "textworld:cooking?level=4&seed=1", "textworld:quest?level=7&seed=1")
-"""Whose commands fill up a turn's own, one game after the other."""
+"""Games whose commands fill up those of a turn, in this order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """What a game showed at one turn."""
+    """The text and commands of a game at one turn."""
 
     observation: str
     commands: tuple[str, ...]
@@ -33,7 +33,7 @@ class Scene:
 
 
 class Tape(gymnasium.Env[str, str]):
-    """Shows its scenes one after the other; the reward of a turn is 1 every third time, else 0."""
+    """An environment that replays scenes; every third turn has reward 1, the others 0."""
 
     metadata: dict[str, Any] = {"render_modes": [], "prompt": "\n> ", "terminator": "\n"}  # noqa: RUF012
 
@@ -57,7 +57,7 @@ class Tape(gymnasium.Env[str, str]):
 
 @dataclass(frozen=True)
 class TapeSpec:
-    """Has what the runner needs of a `games.GameSpec`."""
+    """The part of a `games.GameSpec` that the runner needs."""
 
     name: str
     scenes: tuple[Scene, ...]
@@ -66,7 +66,7 @@ class TapeSpec:
         return Tape(self.scenes[:max_turns])
 
     def turn(self, number: int, *, episode: int) -> Turn:
-        """What an agent sees at turn `number`, counted from 0."""
+        """Return the turn with index `number`, from 0."""
         scene = self.scenes[number]
         return Turn(
             episode=episode,
@@ -79,14 +79,14 @@ class TapeSpec:
 
 
 def tapes(count: int, turns: int, *, commands: int | None = None, seed: int = 1) -> list[TapeSpec]:
-    """`count` tapes of `turns` turns, with so many commands at each turn (None: as the game has them).
+    """Return `count` tapes of `turns` turns, with `commands` commands at each turn (None: those of the game).
 
     Raises:
-        ValueError: more commands are wanted than the games have.
+        ValueError: the games have fewer commands.
     """
     rng = np.random.default_rng(seed)
     scenes = [tuple(_scenes(seed + index, turns, commands, rng)) for index in range(count)]
-    return [TapeSpec(f"tape {seed + index}", shown) for index, shown in enumerate(scenes)]
+    return [TapeSpec(f"tape {seed + index}", each) for index, each in enumerate(scenes)]
 
 
 def _scenes(seed: int, turns: int, commands: int | None, rng: np.random.Generator) -> list[Scene]:
@@ -98,33 +98,33 @@ def _scenes(seed: int, turns: int, commands: int | None, rng: np.random.Generato
     if commands is None:
         return scenes[:turns]
     return [
-        Scene(observation=scene.observation, commands=_as_many(scene.commands, commands, rng))
+        Scene(observation=scene.observation, commands=_fill_up(scene.commands, commands, rng))
         for scene in scenes[:turns]
     ]
 
 
-def _as_many(own: tuple[str, ...], wanted: int, rng: np.random.Generator) -> tuple[str, ...]:
+def _fill_up(own: tuple[str, ...], wanted: int, rng: np.random.Generator) -> tuple[str, ...]:
     others: list[str] = []
     for game in OTHERS:
         if len(own) + len(others) < wanted:
             others = sorted({*others, *_offered(game)} - set(own))
     if len(own) + len(others) < wanted:
-        raise ValueError(f"at most {len(own) + len(others)} commands can be shown, got {wanted}")
+        raise ValueError(f"a turn has at most {len(own) + len(others)} commands, got {wanted}")
     more = rng.choice(len(others), size=max(0, wanted - len(own)), replace=False)
     return tuple(sorted([*own[:wanted], *(others[index] for index in more)]))
 
 
 @cache
 def _walk(seed: int) -> tuple[Scene, ...]:
-    """A `simple` game's walkthrough."""
-    with EpisodeRunner(games.resolve(f"textworld:simple?seed={seed}"), seed=0, infos=WalkthroughAgent.infos) as arena:
-        (episode,) = arena.play(WalkthroughAgent(), 1)
+    """Return the scenes of a `simple` game's walkthrough."""
+    with EpisodeRunner(games.resolve(f"textworld:simple?seed={seed}"), seed=0, infos=WalkthroughAgent.infos) as runner:
+        (episode,) = runner.play(WalkthroughAgent(), 1)
     return tuple(Scene(observation=s.observation, commands=s.admissible_commands) for s in episode.steps)
 
 
 @cache
 def _offered(game: str) -> frozenset[str]:
-    """Commands that a random player was offered in a game of another family."""
-    with EpisodeRunner(games.resolve(game), seed=0, max_turns=60) as arena:
-        (episode,) = arena.play(RandomAgent(seed=0), 1)
+    """Return the admissible commands that a random player saw in a game."""
+    with EpisodeRunner(games.resolve(game), seed=0, max_turns=60) as runner:
+        (episode,) = runner.play(RandomAgent(seed=0), 1)
     return frozenset(command for step in episode.steps for command in step.admissible_commands)

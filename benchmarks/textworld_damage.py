@@ -1,12 +1,12 @@
-"""Damaged game files: is each refused in one line, or played exactly as the sound file is?
+"""Check that damaged game files are refused in one line, or play exactly like the intact file.
 
     python -m benchmarks.textworld_damage --out benchmarks/textworld_damage.json
 
-For a game of three families, in two forms (ours with its hashes; foreign, as TextWorld itself writes it): story and
-record truncated at 20 places each, 200 random bit flips of each, 40 more in the story's header, which no checksum
-covers, and the record of another game. Played exactly means: the walkthrough and two random players see the same
-texts, scores, commands and infos at every step as in the sound file on TextWorld's own environment. Exit status 1
-where anything else happened.
+One game of each of three families is damaged in two forms: ours, with its hashes, and foreign, as TextWorld writes it.
+The damage: story and record truncated at 20 places each; 200 random bit flips in each, and 40 in the story's header,
+which has no checksum; the record of another game. A file plays exactly if the walkthrough and two random
+players see the same texts, scores, commands and infos at every step as in the intact file. The exit status is 1
+otherwise.
 """
 
 import argparse
@@ -32,24 +32,24 @@ GAMES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "coin": ({"seed": 1, "level": 4}, {"seed": 2, "level": 4}),
     "cooking": ({"seed": 1, "level": 8}, {"seed": 2, "level": 8}),
 }
-"""Family -> settings of the game, and of another whose record is put beside it."""
+"""Family -> settings of the game, and of another game whose record replaces its own."""
 HEADER = 64
 TURNS = 40
 Damage = tuple[str, bytes, bytes]
-"""What was done, the story, the record."""
+"""Kind of damage, story, record."""
 
 
 def form(story: Path, foreign: bool) -> tuple[bytes, bytes]:
-    """Story and record, the latter without our mark where it is to be foreign."""
+    """Return story and record; a foreign record lacks our metadata."""
     record = json.loads(story.with_suffix(".json").read_bytes())
     if foreign:
         del record["metadata"]["actde"]
     return story.read_bytes(), json.dumps(record).encode()
 
 
-def damages(sound: tuple[bytes, bytes], other: bytes, seed: int, flips: int, cuts: int) -> Iterator[Damage]:
-    """Every damaged pair of one form of one game."""
-    story, record = sound
+def damages(intact: tuple[bytes, bytes], other: bytes, seed: int, flips: int, cuts: int) -> Iterator[Damage]:
+    """Yield every damaged pair of one form of one game."""
+    story, record = intact
     rng = random.Random(seed)
     for number in range(cuts):
         yield "story truncated", story[: len(story) * number // cuts], record
@@ -66,19 +66,19 @@ def _flip(data: bytes, at: int, rng: random.Random) -> bytes:
     return data[:at] + bytes([data[at] ^ 1 << rng.randrange(8)]) + data[at + 1 :]
 
 
-def verdict(pair: tuple[bytes, bytes], sound: list[Any], folder: Path) -> str:
-    """`refused`, `exact`, or what went wrong."""
+def verdict(pair: tuple[bytes, bytes], intact: list[Any], folder: Path) -> str:
+    """Return `refused`, `exact`, or the error in capitals."""
     path = folder / "tw-game.z8"
     path.write_bytes(pair[0])
     path.with_suffix(".json").write_bytes(pair[1])
     try:
-        return "exact" if play(path) == sound else "PLAYED DIFFERENTLY"
+        return "exact" if play(path) == intact else "PLAYED DIFFERENTLY"
     except GameError as error:
         return "refused" if "\n" not in str(error) else "MORE THAN ONE LINE"
 
 
 def play(path: Path) -> list[Any]:
-    """All that the walkthrough and two random players see."""
+    """Return everything that the walkthrough and two random players see."""
     env = TextWorld(str(path), infos=INFOS, max_turns=10_000)
     try:
         seen: list[Any] = []
@@ -109,13 +109,13 @@ def main() -> int:
     results: dict[str, dict[str, dict[str, int]]] = {}
     for family in options.families.split(","):
         mine, others = (cached_game(family, values) for values in GAMES[family])
-        sound = play(mine)
+        intact = play(mine)
         for name, foreign in (("ours", False), ("foreign", True)):
             counts: dict[str, Counter[str]] = {}
             other = form(others, foreign)[1]
             for what, *pair in damages(form(mine, foreign), other, options.seed, options.flips, options.cuts):
                 folder = Path(tempfile.mkdtemp())
-                counts.setdefault(what, Counter())[verdict((pair[0], pair[1]), sound, folder)] += 1
+                counts.setdefault(what, Counter())[verdict((pair[0], pair[1]), intact, folder)] += 1
                 shutil.rmtree(folder)
             results[f"{family}, {name}"] = {what: dict(count) for what, count in counts.items()}
             print(f"{family}, {name}", json.dumps(results[f"{family}, {name}"]), flush=True)

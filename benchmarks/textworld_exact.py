@@ -1,12 +1,11 @@
-"""Is what our engine answers TextWorld's own, to the letter? Both play the same commands, side by side.
+"""Check that our engine's outputs equal those of TextWorld's own environment for the same commands.
 
     python -m benchmarks.textworld_exact --steps 200000 --out benchmarks/textworld_exact.json
 
-Over games of all five families, players that draw commands at random, follow TextWorld's policy and make up
-text play episode after episode. After every command all outputs are compared with an environment that TextWorld
-itself made (`textworld.start`, nothing of ours in between): text, score, won, lost, admissible commands, policy
-commands, intermediate reward, description, inventory. The first difference stops the run and is printed with
-the commands that led to it. Goes on from `--out` where it was stopped, game by game.
+The players sample commands at random, follow TextWorld's policy, or invent text, in games of all five families. After
+every command all outputs are compared with an environment of `textworld.start`: text, score, won, lost, admissible
+commands, policy commands, intermediate reward, description, inventory. The first difference ends the run and is printed
+with the commands that led to it. An interrupted run resumes from `--out`, game by game.
 """
 
 from __future__ import annotations
@@ -46,25 +45,25 @@ GAMES = (
     "textworld:quest?level=10&seed=4",
 )  # fmt: skip
 PLAYERS = {"random": (0.0, 0.0), "policy": (0.7, 0.0), "free": (0.2, 0.4)}
-"""Player -> shares of commands that follow the policy and that are made up; the rest is drawn at random."""
+"""Player -> shares of commands that follow the policy, and that are invented; the others are random."""
 INFO_SETS = ((), ("policy_commands", "intermediate_reward"), INFOS)
 TURNS = 80
 LOOSE = ("it", "them", "him", "one", "that", "door", "key", "from", "with", "on", "in", "zzz", "north")
 OTHER = ("score", "goal", "help", "wait", "look", "inventory")
 
 
-class Own:
-    """TextWorld's environment as a user of TextWorld makes it."""
+class StockEnvironment:
+    """TextWorld's own environment."""
 
     def __init__(self, story: Path, infos: tuple[str, ...]) -> None:
         import textworld
 
         asked = {name: True for name in (*infos, "admissible_commands") if name != "intermediate_reward"}
-        if "intermediate_reward" in infos:  # worked out from the policy: TextWorld fails where none is left
+        if "intermediate_reward" in infos:  # computed from the policy: TextWorld fails without one
             asked["policy_commands"] = True
         self._infos, self._way = infos, None
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Jericho's, that it does not know the game
+            warnings.simplefilter("ignore")  # Jericho does not know the game
             self._env: Any = textworld.start(str(story), textworld.EnvInfos(**asked))
 
     def reset(self) -> EngineResponse:
@@ -96,12 +95,12 @@ class Own:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; 1 where a difference was found."""
+    """Run the command; return 1 if there is a difference."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--steps", type=int, default=200_000, help="in all")
+    parser.add_argument("--steps", type=int, default=200_000, help="total number of steps")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=None, help="the result as JSON; an unfinished one is gone on with")
+    parser.add_argument("--out", type=Path, default=None, help="result as JSON; an unfinished one is resumed")
     given = parser.parse_args(arguments)
     parts = list(itertools.product(GAMES, range(len(INFO_SETS))))
     each = -(-given.steps // len(parts))
@@ -123,47 +122,47 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def play(part: tuple[str, int, int, int]) -> dict[str, Any]:
-    """Play one game with one set of infos for so many steps, both ways."""
+    """Play one game with one set of infos for so many steps in both environments."""
     game, at, steps, seed = part
     infos = INFO_SETS[at]
     spec = resolve(game)[0]
     story = cached_game(spec.target, dict(spec.settings))
-    own, ours = Own(story, infos), TransitionCache().engine(story, infos)
+    stock, ours = StockEnvironment(story, infos), TransitionCache().engine(story, infos)
     rng = np.random.default_rng(np.random.SeedSequence([seed, GAMES.index(game), at]))
-    made, found, players = 0, "", itertools.cycle(PLAYERS)
-    while made < steps and not found:
-        for found in episode(own, ours, rng, next(players)):
+    made, difference, players = 0, "", itertools.cycle(PLAYERS)
+    while made < steps and not difference:
+        for difference in episode(stock, ours, rng, next(players)):
             made += 1
-            if found or made == steps:
+            if difference or made == steps:
                 break
-    return {"game": game, "infos": at, "steps": made, "difference": found, **ours.counts}
+    return {"game": game, "infos": at, "steps": made, "difference": difference, **ours.counts}
 
 
-def episode(own: Own, ours: CachedEngine, rng: np.random.Generator, player: str) -> Iterator[str]:
-    """Play an episode both ways; yields after every command how the answers differ, "" where they do not."""
+def episode(stock: StockEnvironment, ours: CachedEngine, rng: np.random.Generator, player: str) -> Iterator[str]:
+    """Play an episode in both environments; yield after every command how they differ, "" if they do not."""
     follow, invent = PLAYERS[player]
-    guard = CommandFilter(ours.game_info.command_templates)
-    theirs, answer = own.reset(), ours.reset()
+    command_filter = CommandFilter(ours.game_info.command_templates)
+    theirs, answer = stock.reset(), ours.reset()
     commands: list[str] = []
-    yield differing(theirs, answer, commands)
+    yield difference_of(theirs, answer, commands)
     while not (theirs.won or theirs.lost) and len(commands) < TURNS:
         drawn = rng.random()
         if drawn < follow and theirs.policy_commands:
             command = theirs.policy_commands[0]
         elif drawn >= 1 - invent:
-            command = made_up(ours, rng)
+            command = invented_command(ours, rng)
         else:
             command = str(rng.choice(theirs.admissible_commands))
-        passed = guard.check(command, theirs.admissible_commands).command
+        passed = command_filter.check(command, theirs.admissible_commands).command
         if passed is None:
             continue
         commands.append(passed)
-        theirs, answer = own.step(passed), ours.step(passed)
-        yield differing(theirs, answer, commands)
+        theirs, answer = stock.step(passed), ours.step(passed)
+        yield difference_of(theirs, answer, commands)
 
 
-def made_up(ours: CachedEngine, rng: np.random.Generator) -> str:
-    """A verb of the game and up to three words, most of them of things in it."""
+def invented_command(ours: CachedEngine, rng: np.random.Generator) -> str:
+    """Return a verb of the game and up to three words, most of them from its commands."""
     words = [word for command in ours.game_info.walkthrough for word in command.split()[1:]]
     verbs = sorted({template.split()[0] for template in ours.game_info.command_templates})
     pool = [*words, *LOOSE]
@@ -172,14 +171,12 @@ def made_up(ours: CachedEngine, rng: np.random.Generator) -> str:
     return " ".join([str(rng.choice(verbs)), *(str(rng.choice(pool)) for _ in range(rng.integers(0, 4)))])
 
 
-def differing(theirs: EngineResponse, ours: EngineResponse, commands: list[str]) -> str:
-    """Where two answers differ, in words; "" where they do not."""
+def difference_of(theirs: EngineResponse, ours: EngineResponse, commands: list[str]) -> str:
+    """Return how two responses differ, "" if they do not."""
     if theirs == ours:
         return ""
     names = [field.name for field in fields(EngineResponse) if getattr(theirs, field.name) != getattr(ours, field.name)]
-    return "; ".join(
-        f"{commands}: {n}: {getattr(theirs, n)!r} is TextWorld's, {getattr(ours, n)!r} ours" for n in names
-    )
+    return "; ".join(f"{commands}: {n}: TextWorld {getattr(theirs, n)!r}, ours {getattr(ours, n)!r}" for n in names)
 
 
 def _line(result: dict[str, Any]) -> str:
@@ -192,10 +189,10 @@ def _line(result: dict[str, Any]) -> str:
 def _read(path: Path | None, request: dict[str, Any]) -> dict[str, Any]:
     if path is None or not path.exists():
         return {}
-    found = json.loads(path.read_text())
-    if {key: found.get(key) for key in request} != request:
-        sys.exit(f"{path}: holds a run with other settings; choose another file")
-    return {f"{part['game']} {part['infos']}": part for part in found["parts"]}
+    stored = json.loads(path.read_text())
+    if {key: stored.get(key) for key in request} != request:
+        sys.exit(f"{path}: has the results of other settings; choose another file")
+    return {f"{part['game']} {part['infos']}": part for part in stored["parts"]}
 
 
 def _write(path: Path, request: dict[str, Any], done: dict[str, Any]) -> None:

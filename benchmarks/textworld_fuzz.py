@@ -1,10 +1,10 @@
-"""Hostile commands against TextWorld games: does anything hang, crash, write a file, go wrong or show hidden state?
+"""Fuzz TextWorld games with hostile commands: nothing may hang, crash, write a file or show hidden state.
 
     python -m benchmarks.textworld_fuzz --commands 100000 --seed 0 --out benchmarks/textworld_fuzz.json
 
-One game of each family, half of its commands with all infos and half with none, each half in a process of its own that
-works in an empty folder; a command that takes longer than a minute ends its process. Everything goes through
-the environment, so filter and engine are tested together. Exit status 1 where anything was found.
+One game of each family is played with all infos and without, each time in its own process and an empty folder. A
+command that takes longer than a minute ends its process. Commands pass through the environment, so that command filter
+and engine are tested together. The exit status is 1 if there are findings.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from benchmarks.hostile import Supply
+from benchmarks.hostile import CommandGenerator
 from games.child_process import python_environment
 from games.specs import make_textworld
 from games.textworld.engines.protocol import INFOS
@@ -32,13 +32,13 @@ GAMES = {
     "quest": "textworld:quest?level=6&seed=1",
 }
 PATIENCE = 60.0
-"""Seconds for one command."""
+"""Maximum seconds for one command."""
 TURNS = 150
-"""Commands of an episode; each is followed by the walkthrough."""
+"""Commands of an episode; the walkthrough follows each episode."""
 HIDDEN = [
     re.compile(r"\[[^\]]*\]"),  # traces of actions
     re.compile(r"</?(description|inventory|score|moves|location)>"),
-    re.compile(r"\b[a-zA-Z]+_[0-9]+\b"),  # names of objects inside
+    re.compile(r"\b[a-zA-Z]+_[0-9]+\b"),  # internal names of objects
     re.compile(r"(?i)\btw-|print state|restrict commands|\bdebugging\b"),
     re.compile(r"(?i)transcript|please enter a file|(save|restore) failed|^ok\.$"),
 ]
@@ -47,12 +47,12 @@ StepResult = tuple[str, float, bool, bool, dict[str, Any]]
 
 
 class Fuzz:
-    """One game under fire; `found` holds what should not have happened, in words."""
+    """Plays hostile commands in one game; `violations` are described as text."""
 
     def __init__(self, game: str, seed: int | str, infos: tuple[str, ...] = ()) -> None:
         self.env = make_textworld(game, max_turns=TURNS, infos=infos)
         self.infos = infos
-        self.found: list[str] = []
+        self.violations: list[str] = []
         self.counts: Counter[str] = Counter()
         opening, info = self.env.reset(seed=0)
         self._known = {*KNOWN, *infos}
@@ -60,56 +60,56 @@ class Fuzz:
         self._expected = self._walk()
         commands = sorted({command for at in self._expected for command in at[4]["admissible_commands"]})
         words = {word for command in commands for word in command.split()} | set(re.findall("[a-z]+", opening))
-        self._supply = Supply(seed, commands, sorted(words))
+        self._generator = CommandGenerator(seed, commands, sorted(words))
 
     def run(self, commands: int) -> None:
-        """Play that many hostile commands, with the walkthrough after every episode."""
+        """Play so many hostile commands, and the walkthrough after every episode."""
         while self.counts["commands"] < commands:
             _, info = self.env.reset(seed=0)
             over = False
             while not over and self.counts["commands"] < commands:
-                command = self._supply.next(info["admissible_commands"])
+                command = self._generator.next(info["admissible_commands"])
                 faulthandler.dump_traceback_later(PATIENCE, exit=True)
-                moment = self.env.step(command)
-                self._check(command, info, moment)
-                info, over = moment[4], moment[2] or moment[3]
+                result = self.env.step(command)
+                self._check(command, info, result)
+                info, over = result[4], result[2] or result[3]
             self.counts["episodes"] += 1
             self.counts["won"] += info["won"]
             if self._walk() != self._expected:
-                self.found.append("the walkthrough goes another way than before")
+                self.violations.append("the walkthrough has other results than before")
         faulthandler.cancel_dump_traceback_later()
 
     def _walk(self) -> list[StepResult]:
         first, info = self.env.reset(seed=0)
         return [(first, 0.0, False, False, info), *(self.env.step(command) for command in self._walkthrough)]
 
-    def _check(self, command: str, before: dict[str, Any], moment: StepResult) -> None:
-        text, reward, terminated, _, info = moment
+    def _check(self, command: str, before: dict[str, Any], result: StepResult) -> None:
+        text, reward, terminated, _, info = result
         self.counts["commands"] += 1
         self.counts["stopped" if "refused" in info else "passed"] += 1
         self.counts["admissible"] += command in before["admissible_commands"]
-        wrong = [f"shows {found.group()!r}" for found in (kind.search(text) for kind in HIDDEN) if found]
+        wrong = [f"shows {match.group()!r}" for match in (pattern.search(text) for pattern in HIDDEN) if match]
         if set(info) - self._known:
-            wrong.append(f"tells {sorted(set(info) - self._known)}")
+            wrong.append(f"has unknown infos {sorted(set(info) - self._known)}")
         if reward != info["score"] - before["score"]:
             wrong.append("the reward is not the difference of scores")
         if "refused" in info:
             same = ("score", "won", "lost", "inventory", "description", "policy_commands")
             if terminated or any(info.get(name) != before.get(name) for name in same):
-                wrong.append("it was stopped, but something changed")
+                wrong.append("it was refused, but something changed")
             if info["admissible_commands"] not in ([], before["admissible_commands"]):
-                wrong.append("it was stopped, but other commands are admissible now")
+                wrong.append("it was refused, but the admissible commands changed")
         elif "inventory" in info and not terminated:
             wrong += [
-                f"says {other!r} of what is not carried"
+                f"offers {other!r} for a thing that is not carried"
                 for other in info["admissible_commands"]
                 if other.startswith("drop ") and other[5:] not in info["inventory"]
             ]
-        self.found += [f"{command[:200]!r}: {what}" for what in wrong]
+        self.violations += [f"{command[:200]!r}: {what}" for what in wrong]
 
 
 def in_child(family: str, commands: int, seed: int, infos: tuple[str, ...]) -> dict[str, Any]:
-    """What came of it, from a process in an empty folder."""
+    """Return the result of a child process in an empty folder."""
     code = "import sys; from benchmarks.textworld_fuzz import child; child(sys.argv[1])"
     job = json.dumps([family, commands, seed, infos])
     began = time.monotonic()
@@ -129,18 +129,18 @@ def in_child(family: str, commands: int, seed: int, infos: tuple[str, ...]) -> d
 
 
 def child(job: str) -> None:
-    """In the child: play, and print what was found."""
+    """Play in the child process, and print counts and violations."""
     family, commands, seed, infos = json.loads(job)
     fuzz = Fuzz(GAMES[family], f"{seed} {family} {len(infos)}", tuple(infos))
     fuzz.run(commands)
-    print(json.dumps({"counts": dict(fuzz.counts), "found": fuzz.found[:50]}))
+    print(json.dumps({"counts": dict(fuzz.counts), "found": fuzz.violations[:50]}))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--commands", type=int, default=100_000, help="over all families")
+    parser.add_argument("--commands", type=int, default=100_000, help="total number of commands")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="also write what was found here, as JSON")
+    parser.add_argument("--out", type=Path, help="also write the results here, as JSON")
     options = parser.parse_args()
     share = -(-options.commands // (2 * len(GAMES)))
     results = []
@@ -151,12 +151,12 @@ def main() -> int:
     total: Counter[str] = Counter()
     for result in results:
         total.update(result["counts"])
-    found = sum(len(result["found"]) for result in results)
-    print(f"{total['commands']:,} commands, {total['passed']:,} of them passed; found: {found}")
+    count = sum(len(result["found"]) for result in results)
+    print(f"{total['commands']:,} commands, {total['passed']:,} of them passed; findings: {count}")
     if options.out is not None:
         whole = {"seed": options.seed, "games": GAMES, "total": dict(total), "results": results}
         options.out.write_text(json.dumps(whole, indent=1) + "\n")
-    return int(found > 0)
+    return int(count > 0)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
-"""How much memory do TextWorld games take, and does it grow? Resident memory of a process of its own.
+"""Measure the resident memory of TextWorld games, and its growth.
 
     python -m benchmarks.textworld_memory --out benchmarks/textworld_memory.json
 
-One game is played by one live episode, then by 64 at once; then come 10,000 resets and 1,000,000 steps that were
-played before.
+One game is played by one live episode, then by 64 in parallel. Then follow 10,000 resets and 1,000,000 cached steps.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ from games.specs import make_textworld
 from games.textworld.env import TextWorld
 
 GAME = "textworld:simple?level=1&seed=7"
-EPISODES, RESETS, STEPS, LEARNT = 64, 10_000, 1_000_000, 1_500
+EPISODES, RESETS, STEPS, FIRST_STEPS = 64, 10_000, 1_000_000, 1_500
 
 
 def resident() -> float:
-    """MB of this process that are in memory."""
+    """Return the resident memory of this process, MB."""
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
@@ -45,25 +44,25 @@ def random_steps(env: TextWorld, rng: np.random.Generator, steps: int) -> None:
 
 
 def measure(game: str) -> dict[str, Any]:
-    """All of it, in MB and ratios."""
+    """Return all measurements, in MB and ratios."""
     rng = np.random.default_rng(0)
     before = resident()
     first = make_textworld(game)
-    random_steps(first, rng, LEARNT)
+    random_steps(first, rng, FIRST_STEPS)
     one = resident()
     live = [first, *(make_textworld(game) for _ in range(EPISODES - 1))]
     for env in live:
         random_steps(env, rng, 60)
     many = resident()
-    way = first._engine.game_info.walkthrough[:-1]
+    commands = first._engine.game_info.walkthrough[:-1]
     for seed in range(RESETS):
         first.reset(seed=seed)
     made = 0
     while made < STEPS:
         first.reset()
-        for command in way:
+        for command in commands:
             first.step(command)
-        made += len(way)
+        made += len(commands)
     after = resident()
     return {
         "game": game,
@@ -82,7 +81,7 @@ def measure(game: str) -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--out", type=Path, default=None, help="the result as JSON")
+    parser.add_argument("--out", type=Path, default=None, help="result as JSON")
     given = parser.parse_args(arguments)
     result = {"command": "python -m benchmarks.textworld_memory", **measure(GAME)}
     print(json.dumps(result, indent=1))

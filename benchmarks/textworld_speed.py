@@ -1,17 +1,17 @@
-"""How fast are our TextWorld games beside TextWorld's own environment, asked for the same infos?
+"""Compare the speed of our TextWorld games with TextWorld's own environment, for the same infos.
 
     python -m benchmarks.textworld_speed --out benchmarks/textworld_speed.json
 
-One process, one core; ours is `actde/TextWorld-v0` as an agent meets it, command filter included, TextWorld's is what
-`textworld.start` makes. Both play the same commands in turn (A, B, A, B ...):
+Everything runs in one process on one core. Ours is `actde/TextWorld-v0` with its command filter, TextWorld's is the
+environment of `textworld.start`. Both play the same commands alternately:
 
-    warm     steps that were played before; the best of the turns for each command on TextWorld's side, the best
-             turn on ours, since other processes only ever add to a time
-    mix      from a cold start, 70% policy and 30% random, as in training; TextWorld plays every so many episodes
-    first    steps never played before; the median ratio, with its first and last decile
+    warm     cached steps; the minimum over rounds of each command for TextWorld, of the whole episode for ours,
+             since other processes can only increase a time
+    mix      from an empty cache, 70% policy and 30% random commands, as in training; TextWorld plays one in N episodes
+    first    first visits; the median ratio, with its first and last decile
     reset    warm, in microseconds
 
-The mix and first steps happen once only, so there it is processor time that is compared.
+Mix and first visits happen only once, so CPU time is compared there.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.textworld_exact import Own
+from benchmarks.textworld_exact import StockEnvironment
 from games import files
 from games.specs import make_textworld
 from games.textworld.engines.protocol import INFOS
@@ -44,15 +44,15 @@ FOLLOWED = 0.7
 
 
 class Pair:
-    """Our environment and TextWorld's of one game."""
+    """Our environment of a game and TextWorld's."""
 
     def __init__(self, game: str, infos: tuple[str, ...]) -> None:
-        memory.PROCESS_CACHE = TransitionCache()  # a cold start
+        memory.PROCESS_CACHE = TransitionCache()  # an empty cache
         self.ours = make_textworld(game, infos=infos, max_turns=1_000_000)
-        self.own = Own(self.ours.path, infos)
+        self.stock = StockEnvironment(self.ours.path, infos)
 
     def script(self, rng: np.random.Generator, steps: int, followed: float) -> list[str]:
-        """Commands of an episode, drawn while our environment plays it; ends with the game."""
+        """Play an episode in our environment and return its commands; it ends with the game."""
         _, info = self.ours.reset()
         commands: list[str] = []
         while len(commands) < steps and info["admissible_commands"]:
@@ -64,7 +64,7 @@ class Pair:
         return commands
 
     def time_ours(self, commands: list[str]) -> float:
-        """Seconds for the commands, by the clock."""
+        """Return the wall-clock seconds of all commands."""
         step = self.ours.step
         self.ours.reset()
         begun = time.perf_counter()
@@ -72,10 +72,10 @@ class Pair:
             step(command)
         return time.perf_counter() - begun
 
-    def time_own(self, commands: list[str], clock: Callable[[], float]) -> list[float]:
-        """Seconds for each command."""
-        step = self.own.step
-        self.own.reset()
+    def time_stock(self, commands: list[str], clock: Callable[[], float]) -> list[float]:
+        """Return the seconds of each command."""
+        step = self.stock.step
+        self.stock.reset()
         times = [clock()]
         for command in commands:
             step(command)
@@ -84,18 +84,18 @@ class Pair:
 
 
 def warm(game: str, infos: tuple[str, ...]) -> dict[str, float]:
-    """Steps that were played before."""
+    """Compare cached steps."""
     pair = Pair(game, infos)
     commands = pair.script(np.random.default_rng(0), STEPS, 0.0)
-    own, ours, resets = [], [], []
+    stock, ours, resets = [], [], []
     for turn in range(TURNS):
-        own.append(pair.time_own(commands, time.perf_counter))
+        stock.append(pair.time_stock(commands, time.perf_counter))
         for seed in range(25):
             ours.append(pair.time_ours(commands))
             begun = time.perf_counter()
             pair.ours.reset(seed=25 * turn + seed)
             resets.append(time.perf_counter() - begun)
-    best = sum(map(min, zip(*own, strict=True)))
+    best = sum(map(min, zip(*stock, strict=True)))
     return {
         "own_us": round(1e6 * best / len(commands), 1),
         "ours_us": round(1e6 * min(ours) / len(commands), 2),
@@ -105,17 +105,17 @@ def warm(game: str, infos: tuple[str, ...]) -> dict[str, float]:
 
 
 def mix(game: str, steps: int, every: int) -> dict[str, float]:
-    """A cold start, 70% policy and 30% random; `every` how many episodes TextWorld plays one."""
+    """Compare episodes from an empty cache, 70% policy and 30% random; TextWorld plays one in `every` episodes."""
     pair, rng = Pair(game, POLICY), np.random.default_rng(1)
-    ours = own = 0.0
+    ours = stock = 0.0
     made = compared = episodes = 0
     while made < steps:
         begun = time.thread_time()
-        commands = pair.script(rng, min(EPISODE, steps - made), FOLLOWED)  # a first time: what is new is paid for here
+        commands = pair.script(rng, min(EPISODE, steps - made), FOLLOWED)  # includes the first visits
         ours += time.thread_time() - begun
         made += len(commands)
         if episodes % every == 0:
-            own += sum(pair.time_own(commands, time.thread_time))
+            stock += sum(pair.time_stock(commands, time.thread_time))
             compared += len(commands)
         episodes += 1
     counts: dict[str, int] = getattr(pair.ours._engine, "counts", {})
@@ -123,21 +123,21 @@ def mix(game: str, steps: int, every: int) -> dict[str, float]:
         "steps": made,
         "compared": compared,
         "known": round(counts["hits"] / (counts["hits"] + counts["misses"]), 3),
-        "ratio": round((own / compared) / (ours / made), 2),
+        "ratio": round((stock / compared) / (ours / made), 2),
     }
 
 
 def first(game: str, infos: tuple[str, ...], steps: int) -> dict[str, float]:
-    """Steps that nobody has played: each is timed alone, and TextWorld plays the same."""
+    """Compare first visits, each timed alone."""
     pair, rng = Pair(game, infos), np.random.default_rng(2)
     times: list[tuple[float, float]] = []
     since = 0
     while len(times) < steps:
-        if since == 20:  # a small game has fewer: once more from a cold start
+        if since == 20:  # a small game has fewer: start again with an empty cache
             pair, since = Pair(game, infos), 0
         before = len(times)
         _, info = pair.ours.reset()
-        pair.own.reset()
+        pair.stock.reset()
         for _ in range(EPISODE):
             if not info["admissible_commands"]:
                 break
@@ -146,7 +146,7 @@ def first(game: str, infos: tuple[str, ...], steps: int) -> dict[str, float]:
             begun = time.thread_time()
             *_, info = pair.ours.step(command)
             between = time.thread_time()
-            pair.own.step(command)
+            pair.stock.step(command)
             if new:
                 times.append((time.thread_time() - between, between - begun))
         since = since + 1 if len(times) == before else 0
@@ -154,10 +154,10 @@ def first(game: str, infos: tuple[str, ...], steps: int) -> dict[str, float]:
 
 
 def _summary(times: list[tuple[float, float]]) -> dict[str, float]:
-    ratios = sorted(own / ours for own, ours in times)
+    ratios = sorted(stock / ours for stock, ours in times)
     return {
         "steps": len(times),
-        "own_us": round(1e6 * statistics.median(own for own, _ in times), 1),
+        "own_us": round(1e6 * statistics.median(stock for stock, _ in times), 1),
         "ours_us": round(1e6 * statistics.median(ours for _, ours in times), 2),
         "ratio": round(statistics.median(ratios), 2),
         "ratio_low": round(ratios[len(ratios) // 10], 2),
@@ -168,10 +168,10 @@ def _summary(times: list[tuple[float, float]]) -> dict[str, float]:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--steps", type=int, default=10_000, help="of the mix")
-    parser.add_argument("--every", type=int, default=10, help="TextWorld plays every so many episodes of the mix")
-    parser.add_argument("--first", type=int, default=100, help="steps never played before")
-    parser.add_argument("--out", type=Path, default=None, help="the result as JSON")
+    parser.add_argument("--steps", type=int, default=10_000, help="steps of the mix")
+    parser.add_argument("--every", type=int, default=10, help="TextWorld plays one in so many episodes of the mix")
+    parser.add_argument("--first", type=int, default=100, help="number of first visits")
+    parser.add_argument("--out", type=Path, default=None, help="result as JSON")
     given = parser.parse_args(arguments)
     rows: list[dict[str, Any]] = []
     for game in GAMES:

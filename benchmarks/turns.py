@@ -1,17 +1,17 @@
-"""Whole turns of an episode: the cache kept from turn to turn, beside encoding the history again at every turn.
+"""Compare whole turns of an episode: with a cache kept between turns, and with the history encoded at every turn.
 
     python -m benchmarks.turns [--trunk smollm2] [--dtype bfloat16] [--turns 30] [--out FILE] [--figure FILE.svg]
 
-Both play the same tape with the same commands taken. `kept` is our agent. `again` is trl-textworld's way: at every
-turn the whole text so far, commands and answers, is tokenized and read from its beginning; everything else is ours
-(the same trie pass, heads, choice), so that the difference is the history alone. What trl-textworld does besides, a
-token at a time for the command and a second model, is left out.
+Both agents play the same tape and commands. `kept` is our agent. `again` works like trl-textworld: it tokenizes and
+encodes the whole text so far, commands and responses, at every turn. The rest is ours (trie pass, heads, sampling), so
+that only the history differs. trl-textworld also decodes commands token by token and has a second model; this cost is
+not included.
 
-`off` is the largest difference of a command's probability between the two. A subword tokenizer may cut a text that it
-gets as a whole otherwise than the same text in pieces: `cut otherwise` counts the turns at which it did.
+`off` is the largest difference of a command's probability between the two. A subword tokenizer may split a whole text
+differently from its pieces; the benchmark reports the number of such turns.
 
-A turn's time should grow with the turn number by attention's share only. `attention` is that share, measured alone:
-torch's attention over the trunk's own shapes, the new tokens against all so far, for all layers, in the same rounds.
+A turn's time should grow with the turn number only by the share of attention. `attention` measures this share alone:
+torch's attention of the new tokens over all tokens so far, with the trunk's shapes, for all layers, in the same rounds.
 """
 
 import argparse
@@ -38,7 +38,7 @@ WAYS = ("again", "kept", "attention")
 
 
 def decide(agent: LanguageModelAgent, turn: Turn, taken: int | None) -> tuple[float, TurnOutputs, Decision, int]:
-    """Evaluate, sample and commit a command (`taken`, or the sampled one): seconds, outputs, decision, command."""
+    """Play one turn with command `taken` or the chosen one; return seconds, outputs, decision and command."""
     begun = time.perf_counter()
     outputs = agent.evaluate([turn])
     ((decision, command),) = agent.sample([turn], outputs)
@@ -48,7 +48,7 @@ def decide(agent: LanguageModelAgent, turn: Turn, taken: int | None) -> tuple[fl
 
 
 def attention(player: Player, new: int, visible: int) -> float:
-    """Seconds of the trunk's attention alone, all layers: `new` queries, `visible` keys and values, one row."""
+    """Return the seconds of the trunk's attention, all layers: `new` queries, `visible` keys and values, one row."""
     config = player.model.base.config
     heads, width = config.num_attention_heads, config.hidden_size // config.num_attention_heads
     keys = getattr(config, "num_key_value_heads", heads)
@@ -63,7 +63,7 @@ def attention(player: Player, new: int, visible: int) -> float:
 
 
 def play(player: Player, tape: TapeSpec, episode: int) -> list[dict[str, Any]]:
-    """Play a tape both ways, turn by turn; a row for each turn. Needs the episode numbers up to `episode` + turns."""
+    """Play a tape with both agents and return a row for each turn; uses episode numbers up to `episode` + turns."""
     kept, again = player.agent(context=None), player.agent(context=None)
     pieces, text, rows = Text(kept), "", []
     for number in range(len(tape.scenes)):
@@ -74,7 +74,7 @@ def play(player: Player, tape: TapeSpec, episode: int) -> list[dict[str, Any]]:
         theirs, ours = decide(again, whole, 0), decide(kept, turn, None)
         again.end([ended(whole.episode)])
         assert theirs[1].tree is not None and ours[1].tree is not None
-        probabilities = np.array([list(found[2].probabilities.values()) for found in (ours, theirs)])
+        probabilities = np.array([list(each[2].probabilities.values()) for each in (ours, theirs)])
         new, inner = ours[1].tree.length, len(ours[1].trie.inner)
         rows.append(
             {
@@ -95,9 +95,9 @@ def play(player: Player, tape: TapeSpec, episode: int) -> list[dict[str, Any]]:
 
 
 def measure(player: Player, turns: int, commands: int | None, rounds: int) -> dict[str, Any]:
-    """Seconds of every turn and round, and the ratios of whole episodes."""
+    """Return the seconds of every turn and round, and the ratios of whole episodes."""
     tape = tapes(1, turns, commands=commands)[0]
-    play(player, replace(tape, scenes=tape.scenes[:3]), 0)  # warms up
+    play(player, replace(tape, scenes=tape.scenes[:3]), 0)  # warm-up
     plays = [play(player, tape, 1000 * (1 + number)) for number in range(rounds)]
     rows = [
         {
@@ -112,7 +112,7 @@ def measure(player: Player, turns: int, commands: int | None, rounds: int) -> di
 
 
 def episode(rows: Sequence[dict[str, Any]], turns: int) -> dict[str, Any]:
-    """The first `turns` turns together: seconds, and the ratio of the two ways."""
+    """Return the seconds of the first `turns` turns together, and the ratio of the two agents."""
     rounds = range(len(rows[0]["seconds"]["kept"]))
     summed = {way: [sum(row["seconds"][way][number] for row in rows[:turns]) for number in rounds] for way in WAYS}
     return {
@@ -123,20 +123,20 @@ def episode(rows: Sequence[dict[str, Any]], turns: int) -> dict[str, Any]:
 
 
 def growth(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Milliseconds by which a turn grows for each 1,000 tokens of text before it; of `kept`, and of attention alone.
+    """Return by how many ms a turn grows for each 1,000 tokens before it, for `kept` and for attention alone.
 
-    Least squares over the turns, a fit for every round: seconds = a + b (new tokens) + c (tokens so far), c here.
+    This is c of a least-squares fit over the turns of every round: seconds = a + b (new tokens) + c (tokens so far).
     """
     terms = np.array([[1.0, row["new"], row["tokens"]] for row in rows])
-    found = {}
+    slopes = {}
     for way in ("kept", "attention"):
         seconds = np.array([row["seconds"][way] for row in rows])  # [turns, rounds]
-        found[way] = harness.summary((1e6 * np.linalg.lstsq(terms, seconds, rcond=None)[0][2]).tolist())
-    return found
+        slopes[way] = harness.summary((1e6 * np.linalg.lstsq(terms, seconds, rcond=None)[0][2]).tolist())
+    return slopes
 
 
 def draw(data: dict[str, Any], path: Path) -> None:
-    """Seconds of each turn, and of the episode so far."""
+    """Draw the seconds of each turn, and of the episode so far."""
     figure, (left, right) = make_figure()
     for way, color, dashes, label in (
         ("again", PALETTE[1], "--", "history encoded again"),
@@ -166,10 +166,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for turns, row in data["episodes"].items():
         shown = [harness.shown(harness.summary(row["seconds"][way])) for way in ("again", "kept")]
         print(f"{turns:5} {row['tokens']:7} {shown[0]:>20} {shown[1]:>20} {harness.shown(row['ratio'], 1):>20}")
-    kept, alone = (harness.shown(data["growth"][way], 1) for way in ("kept", "attention"))
-    print(f"each 1,000 tokens of text add {kept} ms to a turn; {alone} ms of attention alone")
+    kept, attention_share = (harness.shown(data["growth"][way], 1) for way in ("kept", "attention"))
+    print(f"each 1,000 tokens of text add {kept} ms to a turn; attention alone adds {attention_share} ms")
     off, cut = max(row["off"] for row in data["rows"]), sum(not row["same_tokens"] for row in data["rows"])
-    print(f"off by at most {off:.1e}; turns whose text was cut otherwise: {cut}")
+    print(f"off by at most {off:.1e}; turns whose text was tokenized differently: {cut}")
     harness.write(options.out, harness.document("turns", options, arguments, **data))
     if options.figure is not None:
         draw(data, options.figure)
@@ -178,11 +178,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = harness.parser(__doc__)
-    parser.add_argument("--trunk", default="smollm2", help="trunk of `train`; `small` has room for about 20 turns")
+    parser.add_argument(
+        "--trunk", default="smollm2", help="trunk of `train`; the context of `small` allows about 20 turns"
+    )
     parser.add_argument("--dtype", default="bfloat16", help="float32 or bfloat16; float32 for the comparison in `off`")
-    parser.add_argument("--turns", type=int, default=30, help="of the episode")
-    parser.add_argument("--commands", type=int, default=None, help="at each turn; default: as the games have them")
-    parser.add_argument("--figure", type=Path, help="draw seconds over turns into this file")
+    parser.add_argument("--turns", type=int, default=30, help="turns of the episode")
+    parser.add_argument(
+        "--commands", type=int, default=None, help="number of commands at each turn; default: that of the games"
+    )
+    parser.add_argument("--figure", type=Path, help="file of a figure of seconds against turns")
     return parser.parse_args(arguments)
 
 

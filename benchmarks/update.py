@@ -1,31 +1,31 @@
-"""A sample's whole cost, and its update's alone: our PPO beside TRL's PPO trainer, with the peak memory of both.
+"""Compare our PPO with TRL's PPO trainer: time of a whole sample, time of its update, and peak memory.
 
     python -m venv ../trl
     ../trl/bin/pip install torch==2.13.0 transformers==5.23.0 trl==1.12.0 accelerate==1.15.0 peft==0.21.2
     python -m benchmarks.update --peer ../trl/bin/python [--trunk smollm2] [--dtype bfloat16] [--out FILE]
 
-1.12 is the last TRL with a PPO trainer (`trl.experimental.ppo`). Each side runs in a process of its own, in turns, with
-the same model, numbers, threads, samples, epochs, one gradient step an epoch, and rows read at once. What each does
-with a sample of L tokens of which R are the policy's:
+TRL 1.12 is the last one with a PPO trainer (`trl.experimental.ppo`). Each side runs in its own process, alternately,
+with the same model, dtype, threads, samples, epochs, one gradient step an epoch, and rows per micro-batch. A sample has
+L tokens, R of which are sampled by the policy:
 
-    ours    the agent plays an episode: its L tokens once through the trunk, R choices among the admissible commands'
-            tokens; then epochs x (forward and backward) with value head, lm_head at the R choices and their tokens only
-    TRL     generates R tokens after a prompt of L - R, of the whole vocabulary; reads the L tokens with the reference,
-            the value and the reward model; then epochs x (forward and backward) of policy and value model
+    ours    the agent plays an episode: a pass over the L tokens and R choices among tokens of admissible commands;
+            then epochs x (forward and backward) with value head, and lm_head only at the R choices for their tokens
+    TRL     generates R tokens of the whole vocabulary after a prompt of L - R; passes of reference, value and reward
+            model over the L tokens; then epochs x (forward and backward) of policy and value model
 
-TRL knows one prompt and one answer. `--samples stream` takes a whole episode for one sample, with as many tokens, all
-of the policy's at the end: the reading that suits TRL best, though nobody could play so. `--samples turns` takes every
-turn of an episode for a sample, history for prompt and command for answer, as an episode must be given to TRL; the
-samples/s are episodes/s in both. Nothing is learnt (learning rate 0), and the games are tapes. With an adapter only
-the policy has one: TRL's value model is trained as a whole.
+A sample of TRL has one prompt and one response. With `--samples stream` it is a whole episode with the same number of
+tokens, those of the policy at the end. This favours TRL, although no game can be played so. With `--samples turns`
+every turn is a sample, with the history as prompt and the command as response, as TRL requires for episodes. Samples/s
+are episodes/s in both cases. The learning rate is 0, and the games are tapes. An adapter applies only to the policy:
+TRL trains the whole value model.
 
-Memory is the peak of a process after its model was loaded and before it ends, less what it held with its libraries;
-what a side imports later, on demand, counts as its own.
+Memory is the peak of a process after its model was loaded, minus the memory of its libraries. Libraries that are
+imported later count as memory of their side.
 
-`loss` feeds one step of TRL to our update: a small model with the same weights, TRL's own tokens, and what its value
-and reward model said of them; three epochs of AdamW, the policy's loss alone. In whitening TRL divides the variance by
-n - 1, we by n: that factor is taken over, the rest must come out alike. TRL logs the mean of the epochs' surrogates.
-`--only loss` measures nothing else.
+`loss` applies our update to the data of one step of TRL: a small model with the same weights, TRL's tokens, and the
+outputs of its value and reward model; three epochs of AdamW with the policy loss only. For whitening TRL divides the
+variance by n - 1 and we by n; our side uses TRL's factor here. TRL logs the mean of the epochs' surrogates. `--only
+loss` skips the other measurements.
 """
 
 import argparse
@@ -46,12 +46,12 @@ ROOT = Path(__file__).parent.parent
 
 
 class Worker:
-    """A peer in a process of its own; use it in a `with` block."""
+    """A peer in its own process; use it in a `with` block."""
 
     def __init__(self, python: Path, module: str, job: dict[str, Any], threads: int) -> None:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(threads)}
         self.name = module
-        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # a pipe that nobody reads would fill up
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # an unread pipe would fill up
         self._process = subprocess.Popen(
             [python, "-m", module],
             stdin=subprocess.PIPE,
@@ -61,28 +61,28 @@ class Worker:
             env=environment,
             cwd=ROOT,
         )
-        self._say(json.dumps(job))
+        self._send(json.dumps(job))
         first = self.answer()
         self.libraries: int = first["libraries"]
         self.versions: dict[str, str] = first.get("versions", {})
         self.steps: list[dict[str, Any]] = []
 
     def answer(self) -> dict[str, Any]:
-        """The next line that the process says."""
+        """Return the next line of the process."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
             with contextlib.suppress(BrokenPipeError):
                 self._process.communicate()
             self._errors.seek(0)
-            with self._errors as said:
-                raise RuntimeError(f"{self.name} ended early:\n{said.read()}")
-        found: dict[str, Any] = json.loads(line)
-        return found
+            with self._errors as errors:
+                raise RuntimeError(f"{self.name} ended early:\n{errors.read()}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
 
     def step(self) -> float:
-        """Let it take a step: its seconds."""
-        self._say("go")
+        """Run a step and return its seconds."""
+        self._send("go")
         self.steps.append(self.answer())
         return float(self.steps[-1]["seconds"])
 
@@ -94,15 +94,15 @@ class Worker:
             self._process.communicate()
         self._errors.close()
 
-    def _say(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # `answer` will tell why
+        with contextlib.suppress(BrokenPipeError):  # `answer` reports the reason
             self._process.stdin.write(line + "\n")
             self._process.stdin.flush()
 
 
 def model_folder(trunk: str, folder: Path) -> Path:
-    """A folder that both sides load the same model from."""
+    """Return a folder from which both sides load the same model."""
     from agents.config import ModelConfig
     from agents.model.build import SCRATCH, assemble
     from agents.model.pretrained import SMOLLM2, smollm2_folder
@@ -117,32 +117,32 @@ def model_folder(trunk: str, folder: Path) -> Path:
     return folder
 
 
-def prompts(said: dict[str, Any], samples: str) -> tuple[list[list[int]], int]:
-    """TRL's prompts (token ids) and the length of its answers, from what a rollout of ours is."""
-    segments, choices = said["segments"], said["choices"]
+def prompts(rollout: dict[str, Any], samples: str) -> tuple[list[list[int]], int]:
+    """Convert our rollout to TRL's prompts (token ids) and the length of its responses."""
+    segments, choices = rollout["segments"], rollout["choices"]
     made = sum(map(len, choices))
     if samples == "stream":
         answer = round(made / len(segments))
         return [tokens[: len(tokens) - answer] for tokens in segments], answer
-    firsts = [{turn: place for place, turn in reversed(found)} for found in choices]
-    found = [
+    firsts = [{turn: place for place, turn in reversed(each)} for each in choices]
+    histories = [
         tokens[: place + 1] for tokens, first in zip(segments, firsts, strict=True) for place in sorted(first.values())
     ]
-    return found, max(1, round(made / len(found)))
+    return histories, max(1, round(made / len(histories)))
 
 
 def rows_at_once(samples: int, longest: int, budget: int) -> int:
-    """The most rows of `longest` tokens within the budget that divide the samples evenly."""
+    """Return the largest number of rows of `longest` tokens within the budget that divides the samples evenly."""
     fit = [rows for rows in range(1, samples + 1) if samples % rows == 0 and rows * longest <= budget]
     return max(fit, default=1)
 
 
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Seconds and memory of both sides, step by step in turns."""
+    """Return seconds and memory of both sides, which take steps alternately."""
     own = {"trunk": str(folder), "dtype": options.dtype, "lora": options.lora, "optimizer": "ppo", "context": 2048}
-    still = {"lr": 0.0, "value_lr": 0.0, "epochs": options.epochs, "minibatches": 1, "parallel": options.episodes}
+    no_learning = {"lr": 0.0, "value_lr": 0.0, "epochs": options.epochs, "minibatches": 1, "parallel": options.episodes}
     budget = {"micro_batch_tokens": options.micro_tokens}
-    job = {"settings": own | still | budget, "episodes": options.episodes, "turns": options.turns}
+    job = {"settings": own | no_learning | budget, "episodes": options.episodes, "turns": options.turns}
     with ExitStack() as stack:
 
         def start(python: Path, module: str, job: dict[str, Any]) -> Worker:
@@ -150,18 +150,18 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             return stack.enter_context(Worker(python, name, job | {"threads": options.threads}, options.threads))
 
         ours = start(Path(sys.executable), "own_ppo", job)
-        said = ours.answer()
-        queries, answer = prompts(said, options.samples)
+        rollout = ours.answer()
+        queries, answer = prompts(rollout, options.samples)
         rows = rows_at_once(len(queries), max(map(len, queries)) + answer, options.micro_tokens)
         peer = {"model": str(folder), "dtype": options.dtype, "queries": queries, "response": answer, "micro": rows}
         peer |= {"epochs": options.epochs, "steps": options.warm + options.rounds, "lora": options.lora}
         trl = start(options.peer, "trl_ppo", peer | {"rate": 0.0, "kl_coef": 0.05, "vf_coef": 0.1})
-        harness.in_turns({"ours": ours.step, "trl": trl.step}, options.rounds, warm=options.warm)
+        harness.alternate({"ours": ours.step, "trl": trl.step}, options.rounds, warm=options.warm)
         sides = {"ours": ours, "trl": trl}
         return {
             "peer": trl.versions,
-            "tokens": {"ours": sum(map(len, said["segments"])), "trl": sum(len(q) + answer for q in queries)},
-            "chosen": {"ours": sum(map(len, said["choices"])), "trl": answer * len(queries)},
+            "tokens": {"ours": sum(map(len, rollout["segments"])), "trl": sum(len(q) + answer for q in queries)},
+            "chosen": {"ours": sum(map(len, rollout["choices"])), "trl": answer * len(queries)},
             "rows_at_once": rows,
             "seconds": {name: [step["seconds"] for step in side.steps[options.warm :]] for name, side in sides.items()},
             "update": {name: [step["update"] for step in side.steps[options.warm :]] for name, side in sides.items()},
@@ -170,28 +170,29 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         }
 
 
-def compare(found: dict[str, Any], episodes: int) -> dict[str, Any]:
-    """The ratios: of samples/s, whole and in the update alone, and of memory."""
-    held = {name: found["peak"][name] - found["libraries"][name] for name in found["peak"]}
+def compare(measured: dict[str, Any], episodes: int) -> dict[str, Any]:
+    """Return samples/s, and the ratios of whole samples, of updates, and of memory."""
+    held = {name: measured["peak"][name] - measured["libraries"][name] for name in measured["peak"]}
     return {
         "samples_per_second": {
-            name: episodes / harness.summary(seconds)["median"] for name, seconds in found["seconds"].items()
+            name: episodes / harness.summary(seconds)["median"] for name, seconds in measured["seconds"].items()
         },
-        "whole": harness.ratios(found["seconds"]["trl"], found["seconds"]["ours"]),
-        "update": harness.ratios(found["update"]["trl"], found["update"]["ours"]),
+        "whole": harness.ratios(measured["seconds"]["trl"], measured["seconds"]["ours"]),
+        "update": harness.ratios(measured["update"]["trl"], measured["update"]["ours"]),
         "memory": held["ours"] / held["trl"],
     }
 
 
-def show(found: dict[str, Any], ratio: dict[str, Any]) -> None:
-    """The table."""
+def show(measured: dict[str, Any], ratio: dict[str, Any]) -> None:
+    """Print the table."""
     print(f"{'':6} {'samples/s':>10} {'tokens':>7} {'chosen':>7} {'seconds':>20} {'update, s':>20}"
           f" {'peak, MB':>9} {'libraries':>10}")  # fmt: skip
     for name in ("ours", "trl"):
-        seconds, update = (harness.shown(harness.summary(found[what][name])) for what in ("seconds", "update"))
-        memory = [(found["peak"][name] - found["libraries"][name]) / 1e6, found["libraries"][name] / 1e6]
-        print(f"{name:6} {ratio['samples_per_second'][name]:10.3f} {found['tokens'][name]:7} {found['chosen'][name]:7}"
-              f" {seconds:>20} {update:>20} {memory[0]:9.0f} {memory[1]:10.0f}")  # fmt: skip
+        seconds, update = (harness.shown(harness.summary(measured[what][name])) for what in ("seconds", "update"))
+        memory = [(measured["peak"][name] - measured["libraries"][name]) / 1e6, measured["libraries"][name] / 1e6]
+        print(f"{name:6} {ratio['samples_per_second'][name]:10.3f} {measured['tokens'][name]:7}"
+              f" {measured['chosen'][name]:7} {seconds:>20} {update:>20} {memory[0]:9.0f}"
+              f" {memory[1]:10.0f}")  # fmt: skip
     print(f"samples/s, ours / TRL: {harness.shown(ratio['whole'])}; update alone: {harness.shown(ratio['update'])};"
           f" memory, ours / TRL: {ratio['memory']:.2f}")  # fmt: skip
 
@@ -208,30 +209,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
             data["loss"] = {"ours": ours(step), "step": step}
             print(f"policy loss: ours {data['loss']['ours']:.7f}, TRL {step['policy_loss']:.7f}")
         if options.only != "loss":
-            found = measure(options, model_folder(options.trunk, Path(name) / "model"))
-            data |= {"found": found, "ratios": compare(found, options.episodes)}
-            show(found, data["ratios"])
+            measured = measure(options, model_folder(options.trunk, Path(name) / "model"))
+            data |= {"found": measured, "ratios": compare(measured, options.episodes)}
+            show(measured, data["ratios"])
     harness.write(options.out, harness.document("update", options, arguments, **data))
     return 0
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = harness.parser(__doc__)
-    parser.add_argument("--peer", type=Path, required=True, help="the Python of an environment with TRL")
+    parser.add_argument("--peer", type=Path, required=True, help="Python of an environment with TRL")
     parser.add_argument("--trunk", default="smollm2", help="small, smollm2 or the folder of a model")
     parser.add_argument("--dtype", default="bfloat16", help="float32 or bfloat16")
-    parser.add_argument("--lora", type=int, default=0, help="rank of both policies' adapter; 0: train it all")
-    parser.add_argument("--samples", choices=("stream", "turns"), default="stream", help="what TRL takes for a sample")
-    parser.add_argument("--episodes", type=int, default=4, help="of a rollout")
-    parser.add_argument("--turns", type=int, default=10, help="of an episode")
-    parser.add_argument("--epochs", type=int, default=4, help="of an update")
-    parser.add_argument("--micro-tokens", type=int, default=2048, help="tokens read at once in the update")
-    parser.add_argument("--warm", type=int, default=1, help="rounds before that are not counted")
-    parser.add_argument("--only", choices=("time", "loss"), help="one of the two parts")
+    parser.add_argument(
+        "--lora", type=int, default=0, help="rank of the adapter of both policies; 0: train the whole trunk"
+    )
+    parser.add_argument("--samples", choices=("stream", "turns"), default="stream", help="a sample of TRL")
+    parser.add_argument("--episodes", type=int, default=4, help="episodes per rollout")
+    parser.add_argument("--turns", type=int, default=10, help="turns per episode")
+    parser.add_argument("--epochs", type=int, default=4, help="epochs per update")
+    parser.add_argument("--micro-tokens", type=int, default=2048, help="tokens per micro-batch")
+    parser.add_argument("--warm", type=int, default=1, help="warm-up rounds, not measured")
+    parser.add_argument("--only", choices=("time", "loss"), help="run only one of the two parts")
     options = parser.parse_args(arguments)
     if not options.peer.is_file():
-        parser.error(f"{options.peer} is no Python: see the head of benchmarks/update.py for how to make one with TRL")
-    options.peer = options.peer.absolute()  # not resolved: an environment's Python is a link
+        parser.error(
+            f"{options.peer} is not a Python interpreter; benchmarks/update.py shows how to install one with TRL"
+        )
+    options.peer = options.peer.absolute()  # not resolved: a virtual environment's Python is a link
     return options
 
 

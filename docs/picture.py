@@ -1,4 +1,4 @@
-"""Draws the README's picture: the last turns of `make play`, as an SVG. Run `python docs/picture.py` from the root."""
+"""Draw the README's picture, the last turns of `make play`, as an SVG: `python docs/picture.py`."""
 
 import io
 import sys
@@ -9,19 +9,20 @@ from rich.text import Text
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 import cli
+from terminal import console
 
 WIDTH, LINES = 100, 46
 
 
 def main() -> None:
-    """Play as `make play` does, keep the end of what it shows, and save it beside this file."""
+    """Play as `make play` does and save the end of its output beside this file."""
     screen = io.StringIO()
-    cli.out = Console(
+    console.out = Console(
         file=screen, width=WIDTH, force_terminal=True, color_system="truecolor", highlight=False, legacy_windows=False
     )
     cli.app(args=["play", "--agent", "actde", "--delay", "0", *sys.argv[1:]], standalone_mode=False)
     shown = screen.getvalue().rstrip().split("\n")[-LINES:]
-    while "╭" not in shown[0]:  # begin with a whole turn
+    while "╭" not in shown[0]:  # start with a complete turn
         del shown[0]
     paper = Console(file=io.StringIO(), width=WIDTH, record=True, force_terminal=True, color_system="truecolor")
     for line in shown:

@@ -1,1 +1,1 @@
-"""What the project was built to find out: comparisons of optimizers over seeds, tables and figures."""
+"""Experiments: comparisons of optimizers over seeds, the evaluation card, shipped agents, and the reproduced post."""

@@ -1,21 +1,22 @@
-"""The house style of figures: colours, axes, and files that have the same bytes when made again. Draws nothing."""
+"""The common style of all figures: colours, axes, and files that are byte-identical when drawn again."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 COLORS = {"ppo": "#0072B2", "actde": "#D55E00"}
-"""Okabe and Ito's palette, legible to the colour-blind; other optimizers take matplotlib's cycle."""
+"""From Okabe and Ito's colour-blind-safe palette; other optimizers take matplotlib's cycle."""
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""The same palette for what is not an optimizer; tell lines apart by dashes as well, for print."""
+"""The same palette for lines that are not optimizers. Vary dashes as well, for print in black and white."""
 WIDTH, HEIGHT = 9.5, 3.6
-"""Inches, of a figure with two panels."""
+"""Size of a figure with two panels, inches."""
 
 
 def color_of(optimizer: str) -> Any:
-    """An optimizer's colour, paler where it has settings of its own ("ppo+kl_coef=0.1"); None: matplotlib's next."""
+    """Return an optimizer's colour, paler for one with own settings ("ppo+kl_coef=0.1"); None: matplotlib's next."""
     from matplotlib.colors import to_rgb
 
     name, *own = optimizer.split("+")
@@ -24,7 +25,7 @@ def color_of(optimizer: str) -> Any:
 
 
 def make_figure(rows: int = 1, columns: int = 2, width: float = WIDTH, height: float = HEIGHT) -> Any:
-    """A figure and its axes, without a frame at the top and on the right."""
+    """Return a figure and its axes, which have no top and right spines."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -37,11 +38,22 @@ def make_figure(rows: int = 1, columns: int = 2, width: float = WIDTH, height: f
     return figure, axes
 
 
+def plot_runs(
+    axis: Any, x: Sequence[Any], y: Sequence[Any], *, label: str, color: Any, style: Any, alpha: float = 0.35
+) -> None:
+    """Plot runs as thin lines, and their mean as a bold one up to the length of the shortest run."""
+    for run_x, run_y in zip(x, y, strict=True):
+        axis.plot(run_x, run_y, color=color, ls=style, lw=0.6, alpha=alpha)
+    length = min(map(len, y))
+    mean = np.mean([run_y[:length] for run_y in y], axis=0)
+    axis.plot(x[0][:length], mean, label=label, color=color, ls=style, lw=1.8)
+
+
 def save_figure(figure: Any, path: Path) -> None:
-    """Write the figure and let go of it."""
+    """Write the figure and close it."""
     from matplotlib import pyplot as plt
 
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", 'Creating legend with loc="best" can be slow')  # said where it took a second
+        warnings.filterwarnings("ignore", 'Creating legend with loc="best" can be slow')  # on a busy machine
         figure.savefig(path, metadata={"Date": None})
     plt.close(figure)

@@ -1,1 +1,1 @@
-"""Everything that is drawn in a terminal: rich's widgets are imported here and nowhere else."""
+"""The terminal: options, output and errors of the commands. Only this package imports rich's widgets."""

@@ -1,4 +1,4 @@
-"""The options and arguments of the commands, with their help. Brackets hold defaults."""
+"""Options and arguments of the commands, with their help texts. Defaults are in brackets."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Annotated, TypeAlias
 
 from typer import Argument, Option
 
-PLAYED, SHOWN, CARD = "What is played", "What is shown", "Card"
+PLAY, OUTPUT, CARD = "Play", "Output", "Card"
 AGENTS = "random, human, walkthrough, smollm2, the trained actde, ppo, actde-small, ppo-small, or the folder of a run"
 GAMES = "bandit, ipd, a game file, a folder, a manifest, or textworld:FAMILY?level=1&seed=7 (seed=100..119: 20 games)"
-SOME_AGENTS = f"{AGENTS} [actde]; with --card several, joined by commas [those that ship]"
+SOME_AGENTS = f"{AGENTS} [actde]; with --card several, comma-separated [those that ship]"
 SOME_EPISODES = "episodes per agent [20; with --card 100 a task]"
-AUDIT = "share of TextWorld episodes that are replayed in TextWorld's own environment and compared"
+AUDIT = "fraction of TextWorld episodes that are replayed in TextWorld's own environment and compared"
 
 
 def _audit(share: float | None) -> float | None:
@@ -24,60 +24,58 @@ def _audit(share: float | None) -> float | None:
 
 
 # Several commands
-Game: TypeAlias = Annotated[
-    str | None, Option("--game", help=f"{GAMES}; default: one that the agent knows", rich_help_panel=PLAYED)
-]
-Seed: TypeAlias = Annotated[int, Option(min=0, help="seed of games and agent", rich_help_panel=PLAYED)]
-MaxTurns: TypeAlias = Annotated[int | None, Option(min=1, help="turn limit [the game's own]", rich_help_panel=PLAYED)]
+Game: TypeAlias = Annotated[str | None, Option("--game", help=f"{GAMES} [a cooking game]", rich_help_panel=PLAY)]
+Seed: TypeAlias = Annotated[int, Option(min=0, help="random seed of games and agent", rich_help_panel=PLAY)]
+MaxTurns: TypeAlias = Annotated[int | None, Option(min=1, help="turn limit [the game's own]", rich_help_panel=PLAY)]
 Greedy: TypeAlias = Annotated[
-    bool, Option("--greedy", help="play the likeliest command instead of sampling", rich_help_panel=PLAYED)
+    bool, Option("--greedy", help="play the likeliest command instead of sampling", rich_help_panel=PLAY)
 ]
 Audit: TypeAlias = Annotated[
     float | None,
-    Option("--audit", min=0, max=1, metavar="SHARE", help=AUDIT, callback=_audit, rich_help_panel=PLAYED),
+    Option("--audit", min=0, max=1, metavar="SHARE", help=AUDIT, callback=_audit, rich_help_panel=PLAY),
 ]
 AsJson: TypeAlias = Annotated[
-    bool, Option("--json", help="one JSON document on standard output", rich_help_panel=SHOWN)
+    bool, Option("--json", help="one JSON document on standard output", rich_help_panel=OUTPUT)
 ]
 ConfigFile: TypeAlias = Annotated[
     Path | None, Option("--config", metavar="FILE", help="TOML file of settings; options override it")
 ]
 
 # play and evaluate
-Agent: TypeAlias = Annotated[str, Option("--agent", help=AGENTS, rich_help_panel=PLAYED)]
-Episodes: TypeAlias = Annotated[int, Option(min=1, help="episodes to play", rich_help_panel=PLAYED)]
+Agent: TypeAlias = Annotated[str, Option("--agent", help=AGENTS, rich_help_panel=PLAY)]
+Episodes: TypeAlias = Annotated[int, Option(min=1, help="episodes to play", rich_help_panel=PLAY)]
 Delay: TypeAlias = Annotated[
-    float | None, Option(min=0, help="seconds after each turn [0.6 in a terminal]", rich_help_panel=SHOWN)
+    float | None, Option(min=0, help="seconds after each turn [0.6 in a terminal]", rich_help_panel=OUTPUT)
 ]
-SomeAgents: TypeAlias = Annotated[str | None, Option("--agent", help=SOME_AGENTS, rich_help_panel=PLAYED)]
-SomeEpisodes: TypeAlias = Annotated[int | None, Option(min=1, help=SOME_EPISODES, rich_help_panel=PLAYED)]
-Parallel: TypeAlias = Annotated[int, Option(min=1, help="episodes at once", rich_help_panel=PLAYED)]
+SomeAgents: TypeAlias = Annotated[str | None, Option("--agent", help=SOME_AGENTS, rich_help_panel=PLAY)]
+SomeEpisodes: TypeAlias = Annotated[int | None, Option(min=1, help=SOME_EPISODES, rich_help_panel=PLAY)]
+Parallel: TypeAlias = Annotated[int, Option(min=1, help="parallel episodes", rich_help_panel=PLAY)]
 BonusCommand: TypeAlias = Annotated[
-    str, Option(metavar="START", help="count the turns whose command starts so", rich_help_panel=SHOWN)
+    str, Option(metavar="START", help="report the share of commands with this start", rich_help_panel=OUTPUT)
 ]
 Card: TypeAlias = Annotated[
-    bool, Option("--card", help="play the card's tasks that its results lack", rich_help_panel=CARD)
+    bool, Option("--card", help="play the tasks of the evaluation card that its results lack", rich_help_panel=CARD)
 ]
-Tasks: TypeAlias = Annotated[str | None, Option(help="some tasks, joined by commas [all]", rich_help_panel=CARD)]
+Tasks: TypeAlias = Annotated[str | None, Option(help="tasks, separated by commas [all]", rich_help_panel=CARD)]
 Document: TypeAlias = Annotated[
-    Path, Option("--out", help="the document, NAME.md, with NAME.json beside it", rich_help_panel=CARD)
+    Path, Option("--out", help="document NAME.md; the results are in NAME.json", rich_help_panel=CARD)
 ]
 
 # generate
-GamesFolder: TypeAlias = Annotated[Path, Argument(metavar="OUT", help="new folder for the games and manifest.jsonl")]
+GamesFolder: TypeAlias = Annotated[Path, Argument(metavar="OUT", help="new folder of the games and manifest.jsonl")]
 Family: TypeAlias = Annotated[str, Option(help="simple, coin, treasure, cooking, quest or textnav")]
 Levels: TypeAlias = Annotated[str, Option(help="levels, as in 1-3,7")]
 PerLevel: TypeAlias = Annotated[int, Option(min=1, help="games per level")]
-Split: TypeAlias = Annotated[str, Option(help="train, valid or test; no game is in two of them")]
+Split: TypeAlias = Annotated[str, Option(help="train, valid or test; these are disjoint")]
 FamilySettings: TypeAlias = Annotated[
-    list[str] | None, Option("--set", metavar="NAME=VALUE", help="a further setting of the family")
+    list[str] | None, Option("--set", metavar="NAME=VALUE", help="further settings of the family")
 ]
 Processes: TypeAlias = Annotated[int | None, Option(min=1, help="processes [one per CPU]")]
 Previews: TypeAlias = Annotated[
     bool, Option("--preview", help="draw the map of each level's first game, here and in OUT/preview")
 ]
 Crawl: TypeAlias = Annotated[
-    bool, Option("--crawl", help="find every state of each game now, so that play needs no interpreter")
+    bool, Option("--crawl", help="find all states of each game now, so that play needs no interpreter")
 ]
 
 # train
@@ -89,27 +87,27 @@ DryRun: TypeAlias = Annotated[
 
 # compare
 Report: TypeAlias = Annotated[Path, Option("--out", help="folder for table, figures and results.json")]
-Optimizers: TypeAlias = Annotated[
-    str, Option(help="optimizers to compare, with settings of their own: ppo+kl_coef=0.1")
-]
-Seeds: TypeAlias = Annotated[str, Option(help="seeds of each, as in 0-2,7")]
+Optimizers: TypeAlias = Annotated[str, Option(help="optimizers, with their own settings as in ppo+kl_coef=0.1")]
+Seeds: TypeAlias = Annotated[str, Option(help="seeds, as in 0-2,7")]
 Vary: TypeAlias = Annotated[
     str | None, Option(metavar="NAME=VALUES", help="vary one setting, as in reward_scale=1,3,10")
 ]
 Runs: TypeAlias = Annotated[Path | None, Option(help="folder of the runs [OUT/runs]")]
-Evaluations: TypeAlias = Annotated[int, Option(min=1, help="episodes that each finished agent plays")]
-HeldOut: TypeAlias = Annotated[str, Option(metavar="GAME", help="held-out games that it plays [those that it learned]")]
-Workers: TypeAlias = Annotated[int, Option(min=1, help="runs at once, each on its share of the cores")]
+Evaluations: TypeAlias = Annotated[int, Option(min=1, help="evaluation episodes per trained agent")]
+HeldOut: TypeAlias = Annotated[
+    str, Option(metavar="GAME", help="held-out games for the evaluation [the training games]")
+]
+Workers: TypeAlias = Annotated[int, Option(min=1, help="parallel runs, each with its share of the cores")]
 
 # reproduce
 PostReport: TypeAlias = Annotated[
-    Path, Option("--out", file_okay=False, help="folder of the report; parts made before stay in it")
+    Path, Option("--out", file_okay=False, help="folder of the report; other parts in it are kept")
 ]
-Quick: TypeAlias = Annotated[bool, Option("--quick", help="a small version, in less than two minutes")]
-RunSeed: TypeAlias = Annotated[int, Option(min=0, help="seed of everything")]
-SomeProcesses: TypeAlias = Annotated[int, Option(min=0, help="processes; 0 only reports what was run before")]
+Quick: TypeAlias = Annotated[bool, Option("--quick", help="a small version of less than two minutes")]
+RunSeed: TypeAlias = Annotated[int, Option(min=0, help="random seed")]
+SomeProcesses: TypeAlias = Annotated[int, Option(min=0, help="processes; 0 only reports earlier runs")]
 
 # watch
-Transcripts: TypeAlias = Annotated[Path, Argument(help="folder of a run, or a file of transcripts")]
+Transcripts: TypeAlias = Annotated[Path, Argument(help="folder of a run, or a transcript file")]
 Iteration: TypeAlias = Annotated[int | None, Option(min=0, help="episodes of this iteration [the newest]")]
 EpisodeNumber: TypeAlias = Annotated[int | None, Option(min=0, help="this episode only")]

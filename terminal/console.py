@@ -1,4 +1,4 @@
-"""The two streams of the command line: what is printed to them, progress bars, and Ctrl-C."""
+"""Standard output and standard error: printing, input, progress bars, and Ctrl-C. No other module prints."""
 
 from __future__ import annotations
 
@@ -19,11 +19,17 @@ err = Console(stderr=True, highlight=False)
 
 
 def show(things: Iterable[RenderableType], pause: float = 0.0) -> None:
-    """Print one thing after the other, with a pause of some seconds after each; plain lines are not wrapped."""
+    """Print things with a pause of some seconds after each; plain lines are not wrapped."""
     for thing in things:
         out.print(thing, markup=False, soft_wrap=isinstance(thing, str))
         if pause:
             time.sleep(pause)
+
+
+def ask(things: Iterable[RenderableType]) -> str:
+    """Print things and read a line."""
+    show(things)
+    return input(" > ")
 
 
 def note(line: str) -> None:
@@ -53,7 +59,7 @@ def waiting(what: str) -> Iterator[None]:
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[object], None]]:
-    """Show a progress bar on a terminal; yields the function to call after each unit."""
+    """Show a progress bar on a terminal; yields a function to call after each unit."""
     from rich.progress import Progress
 
     with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
@@ -63,7 +69,10 @@ def progress(what: str, total: int) -> Iterator[Callable[[object], None]]:
 
 @contextmanager
 def reporting(what: str) -> Iterator[Callable[[str, float, float], None]]:
-    """Show progress by share of the work: a bar with the time left on a terminal, else a line every half minute."""
+    """Show progress and the time left: a bar on a terminal, else a line every 30 seconds.
+
+    Yields a function that takes a text, the work done and the total work.
+    """
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
@@ -86,7 +95,7 @@ def reporting(what: str) -> Iterator[Callable[[str, float, float], None]]:
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """On Ctrl-C, print that the same command continues, and exit with status 130."""
+    """On Ctrl-C, say that the same command continues, and exit with status 130."""
     try:
         yield
     except KeyboardInterrupt:
@@ -96,7 +105,7 @@ def resumable() -> Iterator[None]:
 
 @contextmanager
 def stopping(trainer: Any) -> Iterator[None]:
-    """The first Ctrl-C ends the run after the current iteration, with a checkpoint; the second one at once."""
+    """The first Ctrl-C ends the run after the current iteration, with a checkpoint; the second at once."""
 
     def first(signum: int, frame: object) -> None:
         trainer.stopping = True

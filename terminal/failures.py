@@ -1,6 +1,6 @@
-"""Failures as one line on standard error, with the exit status: 2 a user's mistake, 1 the machine, 130 Ctrl-C.
+"""Errors as one line on standard error, with an exit status: 2 for users' mistakes, 1 for the machine, 130 for Ctrl-C.
 
-A bug is not caught here and shows its traceback.
+A bug is not caught and shows its traceback.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ DISK = {
     errno.EROFS: "the disk is read-only",
     errno.EACCES: "permission denied",
     errno.EPERM: "not permitted",
-    errno.ENOTDIR: "a folder is needed, but this path leads through a file",
-    errno.EEXIST: "a folder is needed, but a file has this name",
-    errno.EISDIR: "a file is needed, but this is a folder",
+    errno.ENOTDIR: "expected a folder, but this path leads through a file",
+    errno.EEXIST: "expected a folder, but a file has this name",
+    errno.EISDIR: "expected a file, but this is a folder",
     errno.ENAMETOOLONG: "the name is too long",
 }
 USERS_MISTAKES = (("games.errors", "GameError"), ("agents.protocol", "AgentError"), ("actde.errors", "OptimizerError"))
@@ -64,11 +64,11 @@ def fail(message: str, status: int) -> NoReturn:
 
 
 def _mistakes() -> tuple[type[ValueError], ...]:
-    """The classes of a user's mistakes, of those packages that have been imported."""
+    """The error classes of users' mistakes, of the packages that are imported."""
     return tuple(getattr(sys.modules[module], name) for module, name in USERS_MISTAKES if module in sys.modules)
 
 
 def _discard_output() -> None:
-    """Discard the output that is still in the buffer; it would be written, and fail, again at exit."""
+    """Discard the buffered output, which would fail again at exit."""
     with suppress(UnsupportedOperation):  # the stream is not a file
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

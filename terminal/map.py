@@ -1,4 +1,4 @@
-"""The map of a game in the terminal, as a renderable of rich. Nothing here prints; `maps.py` reads the map."""
+"""The map of a game as a rich renderable."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WAY, QUIET, DOOR = "bold green", "dim", "bold yellow"
 
 
 class MapView:
-    """A map that takes the width it is given: boxes with names, with numbers alone where names do not fit."""
+    """A map that adapts to the terminal's width: boxes with names, or with numbers if names do not fit."""
 
     def __init__(self, drawn: Map, title: str) -> None:
         self._map, self._title = drawn, title
@@ -60,7 +60,7 @@ class MapView:
         yield from canvas.lines()
 
     def _passage(self, canvas: _Canvas, passage: Passage, width: int, gap: int) -> None:
-        """A straight line between two boxes, with the door in the middle; the legend names those that are not."""
+        """A straight line between two boxes, with its door in the middle. The legend lists bent passages."""
         (x, y), (u, v) = (self._map.rooms[key].cell for key in passage.rooms)
         style = WAY if _is_walked(self._map, passage) else QUIET
         if _is_bent(self._map, passage):
@@ -78,10 +78,10 @@ class MapView:
             canvas.write(*at, DOORS[passage.state], DOOR)
 
     def _legend(self) -> Iterator[Text]:
-        """What the boxes have no place for."""
+        """Things, doors, bent passages and the walkthrough."""
         for key, room in self._map.rooms.items():
             here = "; ".join(room.things)
-            start = " (the player begins here)" if key == self._map.start else ""
+            start = " (the player starts here)" if key == self._map.start else ""
             if here or start:
                 yield Text(printable(f"{self._numbers[key]:>3} {room.name}{start}{': ' if here else ''}{here}"))
         if self._map.carried:
@@ -98,7 +98,7 @@ class MapView:
 
 
 def _is_bent(drawn: Map, passage: Passage) -> bool:
-    """Whether no straight line in its direction shows the passage: the world is no grid there."""
+    """Whether the passage is no straight line in its direction on the grid."""
     (x, y), (u, v) = (drawn.rooms[key].cell for key in passage.rooms)
     step = STEPS[passage.direction]
     return (_sign(u - x), _sign(v - y)) != step

@@ -1,19 +1,25 @@
 """The settings of `TrainConfig` as options of a typer command, and the help of such a command.
 
-Every setting becomes an option of its name (`clip_range`: --clip-range). The command receives the given values only;
-presets and defaults provide the rest. The models of `agents/config.py` check types and ranges.
+Every setting becomes an option of its name (`clip_range`: --clip-range). The command receives the given values;
+presets and defaults provide the others, and the models of `agents/config.py` check types and ranges.
 """
 
 from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
 from typer.core import TyperCommand
+
+from terminal import console
 
 if TYPE_CHECKING:
     from agents.training.presets import Layer
@@ -36,8 +42,8 @@ Values = dict[str, Any]
 def with_config(*, skip: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A decorator that gives a command an option for each setting, except those of `skip`.
 
-    The command's parameter `given` holds the given values by name. Only the command that is typed gets its options,
-    because importing pydantic and building 75 options takes 0.1 s, which the other commands do not need.
+    The command's parameter `given` receives the given values by name. Options are built for the command that is typed
+    only, because importing pydantic and building 75 options takes 0.1 s.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -64,7 +70,8 @@ def help_with(resolve: Callable[[Values, Values], Values]) -> type[TyperCommand]
             ctx.resilient_parsing = bool(asked)  # required options may be missing
             rest = super().parse_args(ctx, [word for word in args if word not in HELP])
             if asked:
-                _show_help(ctx, resolve(parsed(ctx.params), ctx.params), everything="--help-all" in asked)
+                values = resolve(parsed(ctx.params), ctx.params)
+                console.show(_help_page(ctx, values, everything="--help-all" in asked))
                 ctx.exit()
             return rest
 
@@ -117,13 +124,8 @@ def _parameters(skip: tuple[str, ...]) -> list[inspect.Parameter]:
     return parameters
 
 
-def _show_help(ctx: Any, values: Values, *, everything: bool) -> None:
-    """Print a panel for the command's own options and one for each group of settings."""
-    from rich.console import Console
-    from rich.panel import Panel
-    from rich.table import Table
-    from rich.text import Text
-
+def _help_page(ctx: Any, values: Values, *, everything: bool) -> list[RenderableType]:
+    """The usage, a panel with the command's own options, and one for each group of settings."""
     from agents.config import FIELDS, GROUP_OF, NONE
 
     panels: dict[str, list[tuple[str, str]]] = {"Command": []}
@@ -136,16 +138,20 @@ def _show_help(ctx: Any, values: Values, *, everything: bool) -> None:
             text = f"{FIELDS[option.name].description} [{value}]".removesuffix(" []")
             panels.setdefault(GROUP_OF[option.name].capitalize(), []).append((_usage(option.name), text))
     width = max(len(usage) for rows in panels.values() for usage, _ in rows)
-    console = Console(highlight=False)
-    console.print(f"Usage: {ctx.command_path} [OPTIONS]\n\n{inspect.cleandoc(ctx.command.help or '')}\n", markup=False)
-    for title, rows in panels.items():
-        table = Table.grid(padding=(0, 2))
-        table.add_column(width=width, no_wrap=True)
-        for usage, text in rows:
-            table.add_row(Text(usage, "bold cyan"), Text(text))
-        console.print(Panel(table, title=title, title_align="left", border_style="dim"))
     note = "[VALUE] is the default with the presets of this game, trunk and optimizer; --dry-run shows its origin."
-    console.print(note if everything else f"{note} --help-all shows all options.", markup=False)
+    return [
+        Text(f"Usage: {ctx.command_path} [OPTIONS]\n\n{inspect.cleandoc(ctx.command.help or '')}\n"),
+        *(_panel(title, rows, width) for title, rows in panels.items()),
+        Text(note if everything else f"{note} --help-all shows all options."),
+    ]
+
+
+def _panel(title: str, rows: Sequence[tuple[str, str]], width: int) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(width=width, no_wrap=True)
+    for usage, text in rows:
+        table.add_row(Text(usage, "bold cyan"), Text(text))
+    return Panel(table, title=title, title_align="left", border_style="dim")
 
 
 def _usage(name: str) -> str:

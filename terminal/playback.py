@@ -1,196 +1,207 @@
-"""How an episode unfolds on a screen: what to show at each turn, in a terminal or as plain lines.
+"""Live and recorded episodes in the terminal: panels on a screen, plain lines in a file or a pipe."""
 
-A view gets what the arena tells and answers with things to print, in order; `cli.py` prints them and pauses in
-between. The look of each thing is in `terminal/display.py`.
-"""
-
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, TypeAlias
 
 import typer
 from rich.console import RenderableType
 
 from agents.play.episode import Episode
-from agents.play.runner import StepEvent
+from agents.play.runner import EpisodeRunner, StepEvent
 from agents.play.transcript import Entry
-from agents.protocol import Decision, Turn
+from agents.protocol import Agent, Decision, Turn
 from terminal import console, display
 
-Shown = list[RenderableType]
+Renderables: TypeAlias = list[RenderableType]
 
 
 class View(Protocol):
-    """What to print when an agent plays."""
+    """What to print while an agent plays."""
 
-    def turn(self, turn: Turn) -> Shown:
+    def turn(self, turn: Turn) -> Renderables:
         """Before a person is asked for a command."""
 
-    def step(self, event: StepEvent) -> Shown:
-        """After a command was played."""
+    def step(self, event: StepEvent) -> Renderables:
+        """After a command."""
 
-    def episode(self, episode: Episode) -> Shown:
+    def episode(self, episode: Episode) -> Renderables:
         """After the end of an episode."""
 
-    def end(self, episodes: Sequence[Episode]) -> Shown:
+    def end(self, episodes: Sequence[Episode]) -> Renderables:
         """After the last episode."""
 
 
-class Screen:
-    """For a terminal: panels, bars, colours. `asking` is true where a person sees each turn before it is played."""
+class PanelView:
+    """Panels, bars and colours for a terminal. With `human`, each turn is shown before its command."""
 
-    def __init__(self, agent: str, *, asking: bool) -> None:
-        self.agent = agent
-        self.asking = asking
+    def __init__(self, agent: str, *, human: bool) -> None:
+        self.agent, self.human = agent, human
         self._turns = 0
 
-    def turn(self, turn: Turn) -> Shown:
+    def turn(self, turn: Turn) -> Renderables:
         self._turns = 1 if turn.first else self._turns + 1
         heading = display.heading(agent=self.agent, game=turn.game, episode=turn.episode)
-        scene = display.scene(turn.observation, turn=self._turns, score=_score(turn.info))
-        offered = [display.choices(turn.info["admissible_commands"])] if self.asking else []
-        return [*([heading] if turn.first else []), scene, *offered]
+        score = turn.info.get("score")
+        points = display.points(score, turn.info.get("max_score")) if isinstance(score, int | float) else ""
+        panel = display.observation_panel(turn.observation, turn=self._turns, score=points)
+        commands = [display.command_columns(turn.info["admissible_commands"])] if self.human else []
+        return [*([heading] if turn.first else []), panel, *commands]
 
-    def step(self, event: StepEvent) -> Shown:
-        before = [] if self.asking else [*self.turn(event.turn), display.thoughts(event.decision)]
+    def step(self, event: StepEvent) -> Renderables:
+        before = [] if self.human else [*self.turn(event.turn), display.policy_table(event.decision)]
         score = display.points(event.score, event.info.get("max_score"))
-        command = None if self.asking else event.decision.command
-        return [*before, display.outcome(command, reward=event.reward, score=score)]
+        command = None if self.human else event.decision.command
+        return [*before, display.outcome_line(command, reward=event.reward, score=score)]
 
-    def episode(self, episode: Episode) -> Shown:
-        return [display.ending(episode)]
+    def episode(self, episode: Episode) -> Renderables:
+        return [display.end_panel(episode)]
 
-    def end(self, episodes: Sequence[Episode]) -> Shown:
-        return [display.tally(episodes)] if len(episodes) > 1 else []
+    def end(self, episodes: Sequence[Episode]) -> Renderables:
+        return [display.episode_table(episodes)] if len(episodes) > 1 else []
 
 
-class Lines:
-    """For files and pipes: one line for each turn and each episode, and the game's text only for who must answer."""
+class LineView:
+    """One line for each turn and each episode, for files and pipes; a person also gets the game's text."""
 
-    def __init__(self, *, asking: bool) -> None:
-        self.asking = asking
+    def __init__(self) -> None:
         self._turns = 0
 
-    def turn(self, turn: Turn) -> Shown:
+    def turn(self, turn: Turn) -> Renderables:
         return [display.tidy(turn.observation), "commands: " + ", ".join(turn.info["admissible_commands"])]
 
-    def step(self, event: StepEvent) -> Shown:
+    def step(self, event: StepEvent) -> Renderables:
         self._turns = 1 if event.turn.first else self._turns + 1
         score = display.points(event.score, event.info.get("max_score"))
-        return [plain_turn(event.decision, turn=self._turns, reward=event.reward, score=score)]
+        return [_turn_line(event.decision, turn=self._turns, reward=event.reward, score=score)]
 
-    def episode(self, episode: Episode) -> Shown:
-        return [f"episode {episode.index}, {episode.game}: {display.verdict(episode)}"]
+    def episode(self, episode: Episode) -> Renderables:
+        return [f"episode {episode.index}, {episode.game}: {display.summary(episode)}"]
 
-    def end(self, episodes: Sequence[Episode]) -> Shown:
+    def end(self, episodes: Sequence[Episode]) -> Renderables:
         wins = sum(episode.won for episode in episodes)
         return [f"{wins} of {len(episodes)} episodes won"] if len(episodes) > 1 else []
 
 
-class Silence:
-    """For programs, which read one document at the end."""
+def play(
+    runner: EpisodeRunner, agent: Agent, episodes: int, view: View | None, *, pause: float
+) -> tuple[list[Episode], int | None]:
+    """Play episodes and show them, with a pause of some seconds after each turn; None shows nothing.
 
-    def turn(self, turn: Turn) -> Shown:
-        return []
+    Returns:
+        The finished episodes; and the exit status if the input ended (0) or Ctrl-C was pressed (130).
+    """
+    finished: list[Episode] = []
+    status = None
 
-    def step(self, event: StepEvent) -> Shown:
-        return []
+    def show_step(event: StepEvent) -> None:
+        if view:
+            console.show(view.step(event), pause)
 
-    def episode(self, episode: Episode) -> Shown:
-        return []
+    with runner:
+        try:
+            for episode in runner.play(agent, episodes, on_step=show_step):
+                finished.append(episode)
+                console.show(view.episode(episode) if view else [])
+        except EOFError:
+            status = 0
+        except KeyboardInterrupt:
+            status = 130
+    if view:
+        if status is not None:
+            console.out.print("\nstopped", style="dim")
+        console.show(view.end(finished))
+    return finished, status
 
-    def end(self, episodes: Sequence[Episode]) -> Shown:
-        return []
 
+class Pager:
+    """Recorded episodes as pages, one per turn, and the current page."""
 
-class Book:
-    """Recorded episodes as pages, one for each turn, and where in them a reader is."""
-
-    keys = "space: on   b: back   n: next episode   p: episode before   q: leave"
+    keys = "space: next   b: back   n: next episode   p: previous episode   q: quit"
 
     def __init__(self, entries: Sequence[Entry]) -> None:
-        self._turns = [(entry, turn) for entry in entries for turn in range(len(entry.episode.steps))]
-        self._firsts = [place for place, (_, turn) in enumerate(self._turns) if turn == 0]
-        self._place = 0
+        self._pages = [(entry, turn) for entry in entries for turn in range(len(entry.episode.steps))]
+        self._starts = [page for page, (_, turn) in enumerate(self._pages) if turn == 0]
+        self._page = 0
 
-    def page(self) -> Shown:
-        return page(*self._turns[self._place])
+    def current(self) -> Renderables:
+        """The current page."""
+        return _page(*self._pages[self._page])
 
-    def turn(self, key: str) -> None:
-        """Go where the key says; arrows work too, other keys do nothing."""
-        place = self._place
+    def press(self, key: str) -> None:
+        """Turn the page; arrow keys work too, other keys do nothing."""
+        page = self._page
         if key in (" ", "\r", "\n", "\x1b[C", "\x1b[B"):
-            self._place = min(place + 1, len(self._turns) - 1)
+            self._page = min(page + 1, len(self._pages) - 1)
         elif key in ("b", "\x1b[D", "\x1b[A"):
-            self._place = max(place - 1, 0)
+            self._page = max(page - 1, 0)
         elif key == "n":
-            self._place = min((first for first in self._firsts if first > place), default=place)
+            self._page = min((start for start in self._starts if start > page), default=page)
         elif key == "p":
-            self._place = max((first for first in self._firsts if first < place), default=place)
+            self._page = max((start for start in self._starts if start < page), default=page)
 
 
 def page_through(entries: Sequence[Entry]) -> None:
-    """Show recorded episodes turn by turn, as keys say, until q."""
-    book = Book(entries)
+    """Show recorded episodes turn by turn until q is pressed."""
+    pager = Pager(entries)
     while True:
         console.out.clear()
-        console.show(book.page())
-        console.out.print(book.keys, style="dim")
+        console.show(pager.current())
+        console.out.print(pager.keys, style="dim")
         try:
             key = typer.getchar()
         except (EOFError, KeyboardInterrupt):
             return
         if key in ("q", "\x04"):
             return
-        book.turn(key)
+        pager.press(key)
 
 
-def page(entry: Entry, turn: int) -> Shown:
-    """One turn (counted from 0) of a recorded episode, for a terminal; after the last one, its end."""
+def _page(entry: Entry, turn: int) -> Renderables:
+    """A turn, counted from 0, of a recorded episode; the last one with the end of the episode."""
     episode = entry.episode
     step = episode.steps[turn]
-    before = episode.steps[turn - 1].score if turn else 0.0
+    score_before = episode.steps[turn - 1].score if turn else 0.0
     title = f"iteration {entry.iteration}, {len(episode.steps)} turns, {display.result(episode)}"
-    shown: Shown = [
+    page: Renderables = [
         display.heading(agent=title, game=episode.game, episode=episode.index),
-        display.scene(step.observation, turn=turn + 1, score=display.points(before, episode.max_score)),
-        display.thoughts(step.decision),
-        display.outcome(
+        display.observation_panel(
+            step.observation, turn=turn + 1, score=display.points(score_before, episode.max_score)
+        ),
+        display.policy_table(step.decision),
+        display.outcome_line(
             step.decision.command,
             reward=step.reward,
             score=display.points(step.score, episode.max_score),
             advantage=step.advantage,
         ),
     ]
-    return [*shown, display.ending(episode)] if turn == len(episode.steps) - 1 else shown
+    return [*page, display.end_panel(episode)] if turn == len(episode.steps) - 1 else page
 
 
-def record(entry: Entry) -> list[str]:
+def episode_lines(entry: Entry) -> list[str]:
     """A recorded episode as plain lines."""
     episode = entry.episode
-    lines = [f"iteration {entry.iteration}, episode {episode.index}, {episode.game}: {display.verdict(episode)}"]
+    lines = [f"iteration {entry.iteration}, episode {episode.index}, {episode.game}: {display.summary(episode)}"]
     for number, step in enumerate(episode.steps, 1):
-        lines += [line for line in display.tidy(step.observation).split("\n") if line.strip()]
+        lines += _text_lines(step.observation)
         score = display.points(step.score, episode.max_score)
-        lines.append(plain_turn(step.decision, turn=number, reward=step.reward, score=score, advantage=step.advantage))
-    return [*lines, *(line for line in display.tidy(episode.final_observation).split("\n") if line.strip()), ""]
+        lines.append(_turn_line(step.decision, turn=number, reward=step.reward, score=score, advantage=step.advantage))
+    return [*lines, *_text_lines(episode.final_observation), ""]
 
 
-def plain_turn(decision: Decision, *, turn: int, reward: float, score: str, advantage: float | None = None) -> str:
-    """One turn in one line."""
-    known: Mapping[str, float | None] = {
+def _text_lines(text: str) -> list[str]:
+    return [line for line in display.tidy(text).split("\n") if line.strip()]
+
+
+def _turn_line(decision: Decision, *, turn: int, reward: float, score: str, advantage: float | None = None) -> str:
+    """A turn in one line."""
+    outputs = {
         "p": decision.probabilities.get(decision.command),
         "v": decision.value,
         "q": decision.q_values.get(decision.command),
     }
     parts = [f"{turn:4d}  {display.printable(decision.command)}"]
-    parts += [f"{name} {value:.3f}" for name, value in known.items() if value is not None]
+    parts += [f"{name} {value:.3f}" for name, value in outputs.items() if value is not None]
     parts += [f"reward {display.number(reward)}", score]
     parts += [] if advantage is None else [f"advantage {advantage:+.3f}"]
     return "  ".join(parts)
-
-
-def _score(info: Mapping[str, object]) -> str:
-    score, most = info.get("score"), info.get("max_score")
-    if not isinstance(score, int | float):
-        return ""
-    return display.points(score, most if isinstance(most, int | float) else None)

@@ -1,7 +1,4 @@
-"""How a training run looks while it goes on: a panel in a terminal, a line an iteration elsewhere.
-
-Renderables and lines only; `cli.py` prints them.
-"""
+"""Progress of a training run: a live panel in a terminal, a line per iteration elsewhere."""
 
 from __future__ import annotations
 
@@ -23,24 +20,24 @@ if TYPE_CHECKING:
     from agents.training.trainer import Trainer
 
 SHOWN = (
-    ("success", "share won in this rollout", "{:.2f}"),
-    ("recent_success", "share won of the last 100", "{:.2f}"),
-    ("level", "level reached", "{:.0f}"),
+    ("success", "win rate of this rollout", "{:.2f}"),
+    ("recent_success", "win rate of the last 100", "{:.2f}"),
+    ("level", "current level", "{:.0f}"),
     ("agreement", "labels that were likeliest", "{:.2f}"),
     ("kept", "share of episodes imitated", "{:.2f}"),
     ("reward", "reward per episode", "{:.2f}"),
     ("normalized_score", "score / maximum", "{:.2f}"),
     ("steps", "commands per episode", "{:.1f}"),
-    ("bonus_share", "share of turns on the bonus", "{:.2f}"),
+    ("bonus_share", "share of bonus commands", "{:.2f}"),
     ("turn_entropy", "entropy, nats", "{:.3f}"),
     ("value", "v", "{:.3f}"),
-    ("q_value", "q of the chosen", "{:.3f}"),
+    ("q_value", "q of the chosen command", "{:.3f}"),
     ("advantage_abs", "|advantage|", "{:.3f}"),
-    ("approx_kl", "KL to the rollout's policy", "{:.4f}"),
+    ("approx_kl", "KL to the old policy", "{:.4f}"),
     ("kl_ref", "KL to the reference", "{:.4f}"),
     ("steps_per_second", "commands per second", "{:.0f}"),
 )
-"""Metrics that a person wants to see, what they are, and how they are written."""
+"""The metrics of the panel: name, label and format."""
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -52,14 +49,14 @@ def clock(seconds: float) -> str:
 
 
 def share_done(metrics: Mapping[str, float], budget: BudgetConfig) -> float:
-    """How much of the budget is spent, 0 to 1: of iterations, commands or time, whichever ends first."""
+    """The spent share of the budget, 0 to 1: of iterations, commands or time, whichever is largest."""
     by_steps = 0.0 if budget.env_steps is None else metrics["env_steps"] / budget.env_steps
     by_time = 0.0 if budget.minutes is None else metrics["seconds"] / (60 * budget.minutes)
     return min(1.0, max((metrics["iteration"] + 1) / budget.iterations, by_steps, by_time))
 
 
 def sparkline(values: Sequence[float], width: int = 40) -> str:
-    """The last `width` values as bars between their least and greatest."""
+    """The last `width` values as bars, scaled to their range."""
     shown = list(values)[-width:]
     low, high = min(shown), max(shown)
     if high <= low:
@@ -68,7 +65,7 @@ def sparkline(values: Sequence[float], width: int = 40) -> str:
 
 
 def panel(title: str, history: Sequence[Mapping[str, float]], budget: BudgetConfig) -> RenderableType:
-    """The state of a run: budget, and every metric with its course so far."""
+    """The state of a run: its budget, and the metrics with their history."""
     if not history:
         return Panel(
             Text("playing the first rollout", style="dim"), title=title, title_align="left", border_style="cyan"
@@ -80,16 +77,16 @@ def panel(title: str, history: Sequence[Mapping[str, float]], budget: BudgetConf
     head.add_row(
         ProgressBar(total=1.0, completed=done, width=40, complete_style="cyan"),
         Text(f"iteration {latest['iteration'] + 1} of {budget.iterations}"),
-        Text(f"{clock(latest['seconds'])} gone, at most {clock(left)} left", style="dim"),
+        Text(f"{clock(latest['seconds'])} elapsed, at most {clock(left)} left", style="dim"),
     )
     table = Table(box=None, show_header=False, padding=(0, 2), pad_edge=False)
     table.add_column(style="dim")
     table.add_column(justify="right", style="bold")
     table.add_column(style="cyan")
     for name, label, form in SHOWN:
-        course = [line[name] for line in history if name in line]
-        if course:
-            table.add_row(label, form.format(course[-1]), sparkline(course))
+        values = [metrics[name] for metrics in history if name in metrics]
+        if values:
+            table.add_row(label, form.format(values[-1]), sparkline(values))
     return Panel(Group(head, Text(), table), title=title, title_align="left", border_style="cyan", box=box.ROUNDED)
 
 
@@ -105,7 +102,7 @@ def line(metrics: Mapping[str, float], iterations: int) -> str:
 
 
 def follow(trainer: Trainer, title: str, *, quiet: bool) -> dict[str, float] | None:
-    """Run a training to its end and show it: a live panel in a terminal, else a line per iteration.
+    """Run a training and show its progress.
 
     Returns:
         The metrics of the last iteration; None if there was none.

@@ -80,7 +80,7 @@ def test_arrows_between_our_packages(package: str) -> None:
 
 
 @pytest.mark.parametrize("package", FOREIGN)
-def test_leaves_lean_on_little(package: str) -> None:
+def test_leaf_packages_have_few_dependencies(package: str) -> None:
     import sys
 
     known = set(sys.stdlib_module_names) | OURS | FOREIGN[package]
@@ -90,7 +90,7 @@ def test_leaves_lean_on_little(package: str) -> None:
 
 
 @pytest.mark.parametrize("name", LIGHT)
-def test_heavy_packages_are_imported_where_they_are_used(name: str) -> None:
+def test_heavy_packages_are_imported_inside_functions(name: str) -> None:
     found = set(at_import(ast.parse((ROOT / name).read_text()))) & HEAVY
     assert not found, f"{name} imports {found} at its top"
 

@@ -1,4 +1,4 @@
-"""`train` and `compare` as a user runs them: what they leave behind, how they go on, what they refuse."""
+"""The commands `train` and `compare`: files, resumption and errors."""
 
 import json
 import signal
@@ -49,7 +49,7 @@ def test_another_run_begins_with_it_and_evaluation_says_what_it_was_trained_on(r
     assert "trained on 1 of the games" in " ".join(cli(*asked).stdout.split())
 
 
-def test_a_run_goes_on_with_its_own_settings(run: Path) -> None:
+def test_a_run_resumes_with_its_own_settings(run: Path) -> None:
     shown = json.loads(answer("train", "--out", str(run), "--resume", "--iterations", "4", "--json"))
     assert shown["metrics"]["iteration"] == 3
     assert shown["settings"]["rollout"]["episodes"] == 4
@@ -88,7 +88,7 @@ def test_a_run_repeats_from_the_output_of_a_dry_run(run: Path, tmp_path: Path) -
         (("--game", "textworld:simpel"), "did you mean 'simple'?"),
     ],
 )
-def test_a_mistake_is_one_line_and_leaves_nothing(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+def test_a_mistake_is_one_line_and_leaves_no_folder(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
     folder = tmp_path / "run"
     done = cli("train", "--out", str(folder), *TINY, *arguments)
     assert (done.returncode, done.stdout) == (2, "")
@@ -105,7 +105,7 @@ def test_a_folder_that_holds_a_run_is_refused(run: Path) -> None:
     assert sorted(path.name for path in run.iterdir()) == before
 
 
-def test_ctrl_c_ends_the_iteration_saves_it_and_says_how_to_go_on(tmp_path: Path) -> None:
+def test_ctrl_c_ends_and_saves_the_iteration_and_says_how_to_continue(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     command = [sys.executable, str(ROOT / "cli.py"), "train", "--out", str(folder), "--iterations", "100000", *TINY]
     with subprocess.Popen(
@@ -123,7 +123,7 @@ def test_ctrl_c_ends_the_iteration_saves_it_and_says_how_to_go_on(tmp_path: Path
     assert (folder / "checkpoints" / f"{finished:06d}").is_dir()
 
 
-def test_compare_writes_a_report_and_makes_no_run_twice(tmp_path: Path) -> None:
+def test_compare_writes_a_report_and_trains_no_run_twice(tmp_path: Path) -> None:
     words: tuple[str, ...] = ("compare", "--out", str(tmp_path / "report"), "--seeds", "0", *TINY)
     words += ("--vary", "reward_scale=1,4", "--iterations", "2", "--evaluations", "8")
     words += ("--bonus", "0.5", "--bonus-command", "party")

@@ -1,4 +1,4 @@
-"""Committed reports say what their committed results say."""
+"""Committed reports match their committed results."""
 
 import json
 from pathlib import Path
@@ -15,14 +15,14 @@ REPORTS = [folder for folder in FOLDERS if folder not in POSTS]
 
 
 @pytest.mark.parametrize("folder", REPORTS, ids=lambda folder: folder.name)
-def test_a_report_follows_from_its_results(folder: Path) -> None:
+def test_a_report_matches_its_results(folder: Path) -> None:
     results = json.loads((folder / RESULTS).read_text())
     assert (folder / "README.md").read_text() == markdown(results)
     assert (folder / "curves.svg").is_file()
 
 
 @pytest.mark.parametrize("folder", POSTS, ids=lambda folder: folder.name)
-def test_a_report_of_the_post_follows_from_its_results(folder: Path) -> None:
+def test_the_report_of_the_post_matches_its_results(folder: Path) -> None:
     findings, about = report.read(folder)
     assert (folder / report.README).read_text() == report.markdown(findings, about)
     assert {finding.part for finding in findings} == {*about, "other"}

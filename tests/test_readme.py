@@ -1,4 +1,4 @@
-"""The README tells the truth: its Python runs, its commands are legal, the files and lines it names exist."""
+"""The README is correct: its Python runs, its commands are valid, and its files and lines exist."""
 
 import importlib
 import re
@@ -27,8 +27,8 @@ def test_python_runs(block: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("python cli.py ")])
-def test_commands_are_legal(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They parse; whether they do what they say is tested where it takes less time."""
+def test_commands_are_valid(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands parse; other tests run them."""
     arguments = shlex.split(line)[2:]
     monkeypatch.setattr(sys, "argv", ["cli.py", *arguments])  # only the typed command has options for the settings
     group = typer.main.get_command(importlib.reload(cli).app)
@@ -39,20 +39,20 @@ def test_commands_are_legal(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
         pass
 
 
-def test_make_has_the_targets() -> None:
+def test_make_targets_exist() -> None:
     rules = (ROOT / "Makefile").read_text()
     for target in (line.split()[1] for line in COMMANDS if line.startswith("make ")):
         assert re.search(rf"^{target}:", rules, re.MULTILINE)
 
 
-def test_the_files_it_names_exist() -> None:
+def test_files_exist() -> None:
     names = re.findall(r"^([\w/]+(?:\.\w+|/))  ", README, re.MULTILINE) + re.findall(r"\]\(([\w./-]+)\)", README)
     assert len(names) > 6
     for name in names:
         assert (ROOT / name).exists(), name
 
 
-def test_the_one_line_is_in_the_source() -> None:
+def test_the_differing_lines_are_in_the_source() -> None:
     lines = re.findall(r"^(actde/\w+\.py) +(return .*)$", README, re.MULTILINE)
     assert len(lines) == 2
     for name, line in lines:

@@ -1,8 +1,4 @@
-"""Three agents that need no network: random, human, and the game's own walkthrough.
-
-They share the protocol with the language model, so everything that plays (terminal, evaluation, tests) treats
-them alike. They print nothing and read no keyboard: a human's commands come from a function that is given.
-"""
+"""Agents without a network: random, human, and the game's walkthrough."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -15,36 +11,36 @@ from agents.protocol import AgentError, Decision, EpisodeEnd, Turn
 class RandomAgent:
     """Chooses uniformly among the admissible commands.
 
-    Every episode has a random stream of its own, made from the seed and the episode's number, so what happens
-    in an episode does not depend on which others are played beside it.
+    Each episode has its own random stream, seeded by `seed` and its number, so that it does not depend on the other
+    live episodes.
     """
 
     name = "random"
 
     def __init__(self, *, seed: int) -> None:
         self.seed = seed
-        self._streams: dict[int, np.random.Generator] = {}
+        self._rngs: dict[int, np.random.Generator] = {}
 
     def act(self, turns: Sequence[Turn]) -> list[Decision]:
-        return [self._choose(turn) for turn in turns]
+        return [self._decide(turn) for turn in turns]
 
     def end(self, endings: Sequence[EpisodeEnd]) -> None:
         for ending in endings:
-            self._streams.pop(ending.episode, None)
+            self._rngs.pop(ending.episode, None)
 
-    def _choose(self, turn: Turn) -> Decision:
-        if turn.episode not in self._streams:
-            self._streams[turn.episode] = np.random.default_rng([self.seed, turn.episode])
+    def _decide(self, turn: Turn) -> Decision:
+        if turn.episode not in self._rngs:
+            self._rngs[turn.episode] = np.random.default_rng([self.seed, turn.episode])
         commands: list[str] = turn.info["admissible_commands"]
         return Decision(
-            command=commands[self._streams[turn.episode].integers(len(commands))],
+            command=commands[self._rngs[turn.episode].integers(len(commands))],
             probabilities=dict.fromkeys(commands, 1 / len(commands)),
             entropy=math.log(len(commands)),
         )
 
 
 class HumanAgent:
-    """Asks a person, one episode after the other; whoever makes it says how (`ask` gets the turn)."""
+    """Plays the commands that `ask(turn)` returns."""
 
     name = "human"
 
@@ -55,39 +51,40 @@ class HumanAgent:
         return [Decision(command=self._ask(turn)) for turn in turns]
 
     def end(self, endings: Sequence[EpisodeEnd]) -> None:
-        """Nothing is remembered between turns."""
+        """Nothing to do."""
 
 
 class WalkthroughAgent:
-    """Plays the solution that the game brings along.
+    """Plays the game's solution: `extra.walkthrough`, then the first of `policy_commands`, computed anew each turn.
 
-    It is `extra.walkthrough`, known at the first turn; where that is missing or used up, the first of the
-    game's `policy_commands`, which a game computes anew at every turn. AgentError where the game has neither.
+    Raises:
+        AgentError: the game has neither, or both have ended before the game.
     """
 
     name = "walkthrough"
     infos = ("policy_commands",)
-    """What has to be asked of the game for this agent."""
+    """Infos to request from the game for this agent."""
 
     def __init__(self) -> None:
-        self._rest: dict[int, list[str]] = {}
+        self._remaining: dict[int, list[str]] = {}
+        """Episode -> the rest of its walkthrough."""
 
     def act(self, turns: Sequence[Turn]) -> list[Decision]:
         return [Decision(command=self._next(turn)) for turn in turns]
 
     def end(self, endings: Sequence[EpisodeEnd]) -> None:
         for ending in endings:
-            self._rest.pop(ending.episode, None)
+            self._remaining.pop(ending.episode, None)
 
     def _next(self, turn: Turn) -> str:
         if turn.first:
-            self._rest[turn.episode] = list(turn.info.get("extra.walkthrough") or ())
-        rest = self._rest[turn.episode]
-        if rest:
-            return rest.pop(0)
+            self._remaining[turn.episode] = list(turn.info.get("extra.walkthrough") or ())
+        remaining = self._remaining[turn.episode]
+        if remaining:
+            return remaining.pop(0)
         policy: Sequence[str] = turn.info.get("policy_commands") or ()
         if policy:
             return policy[0]
         if turn.first:
             raise AgentError(f"{turn.game} has no walkthrough, so the walkthrough agent cannot play it")
-        raise AgentError(f"the walkthrough of {turn.game} is at its end, but the game goes on")
+        raise AgentError(f"the walkthrough of {turn.game} has ended, but the game has not")

@@ -1,8 +1,4 @@
-"""What is kept of a finished episode, and its JSON: one strict record, nothing guessed.
-
-`Episode.from_json(episode.to_json())` is the episode again. A missing or unknown field, a wrong type, or a
-number that is not finite is refused. Files of episodes are `agents/play/transcript.py`'s affair.
-"""
+"""The record of a finished episode, and its JSON form. `Episode.from_json(episode.to_json())` equals the episode."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -13,67 +9,71 @@ from agents.protocol import AgentError, Decision
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One command of an episode, and what stood before and came after it."""
+    """One command of an episode, with the text before it and the score after it."""
 
     observation: str
     """The game's text before the command; the opening text at the first step."""
     admissible_commands: tuple[str, ...]
-    """What the game offered, sorted."""
+    """The admissible commands, sorted."""
     decision: Decision
     reward: float
-    """What the command earned, in the units the learner sees (shaped)."""
+    """Shaped reward of the command."""
     score: float
-    """The game's running score after the command, game points."""
+    """The game's score after the command, game points."""
     advantage: float | None = None
-    """Advantage of the command in the update that learned from it, units of reward; None before one."""
+    """Advantage of the command in the update, units of reward; None without an update."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Episode:
-    """One game from its start to its end."""
+    """A finished episode."""
 
     index: int
-    """Number of the episode; never used again in a run."""
+    """Number of the episode, unique in a run."""
     game: str
     """Canonical name of the game."""
     seed: int
-    """What the env was reset with."""
+    """Seed of the environment's reset."""
     steps: tuple[Step, ...]
     final_observation: str
-    """The game's answer to the last command."""
+    """The game's response to the last command."""
     score: float
     """Final score, game points (not shaped)."""
     max_score: float | None
-    """The most that the game can give; None where it does not say."""
+    """The game's maximum score; None if unknown."""
     won: bool
     lost: bool
     terminated: bool
     """The game is over."""
     truncated: bool
-    """The turn limit, or an error, cut the episode; a game goes on after it."""
+    """The turn limit or an error ended the episode."""
     moves: int
     """Turns as the game counts them."""
     error: str | None = None
-    """Why the game could not go on; None as it should be."""
+    """Why the game failed; None if it did not."""
 
     @property
     def opening(self) -> str:
-        """The text that the game began with."""
+        """The game's opening text."""
         return self.steps[0].observation if self.steps else self.final_observation
 
     @property
     def reward(self) -> float:
-        """Undiscounted sum of the (shaped) rewards."""
+        """Undiscounted sum of the shaped rewards."""
         return sum(step.reward for step in self.steps)
 
     def to_json(self) -> dict[str, Any]:
-        """The episode as what JSON knows: dicts, lists, str, numbers, booleans, None."""
+        """The episode as JSON-able dicts and lists."""
         data: dict[str, Any] = _adapter().dump_python(self, mode="json")
         return data
 
     @classmethod
     def from_json(cls, data: object) -> Self:
-        """The episode that `to_json` gave; AgentError, naming the field, for anything else."""
+        """The episode of `to_json`.
+
+        Raises:
+            AgentError: a field is missing or unknown, has a wrong type or is not finite; the message names it.
+        """
         import json
 
         import pydantic
@@ -92,7 +92,7 @@ class Episode:
 
 
 def _difference(episode: Episode, data: object) -> str:
-    """The field names in which data and a whole episode differ, at any depth."""
+    """The field names, at any depth, that are in only one of the episode and the data."""
 
     def names(value: object) -> set[str]:
         if isinstance(value, dict):
@@ -104,7 +104,7 @@ def _difference(episode: Episode, data: object) -> str:
 
 @cache
 def _adapter() -> Any:
-    """Pydantic's checker for the record, made at the first use (0.1 s)."""
+    """Pydantic's validator of the record, built at first use because it takes 0.1 s."""
     import pydantic
 
     return pydantic.TypeAdapter(Episode)

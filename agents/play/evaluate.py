@@ -1,11 +1,8 @@
-"""How well an agent plays: success, score, length and entropy over finished episodes, each with an interval.
+"""Evaluation of an agent: success, score, length and entropy, with 95% confidence intervals.
 
-Intervals are at 95%. They are bootstrapped over episodes (percentile, 5,000 resamples, seeded), so they tell
-how far the mean would move with other episodes drawn in the same way, and nothing about other training seeds.
-A sample without spread has nothing to resample, and a bootstrap would claim certainty. There the bounds are,
-for a quantity between 0 and 1 whose values are all 0 or all 1, Clopper and Pearson's exact ones (20 wins of
-20 are a success rate of 0.83 to 1), and None for any other. Leaves out the agents to compare with and how a
-table looks (`cli.py`).
+Intervals are percentile bootstraps over episodes (5,000 resamples, seeded). They cover the sampling of episodes, not of
+training seeds. If all values are equal, a bootstrap would give an interval of width 0. The interval is then Clopper and
+Pearson's exact one for proportions of 0 or 1 (20 wins of 20 give 0.83 to 1), and None for other quantities.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +14,7 @@ from numpy.typing import NDArray
 
 from agents.play.episode import Episode
 from agents.play.live_episode import Game
-from agents.play.metrics import act_share
+from agents.play.metrics import command_share
 from agents.play.runner import EpisodeRunner
 from agents.protocol import Agent
 
@@ -27,28 +24,28 @@ RESAMPLES = 5000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A mean over episodes and its interval."""
+    """A mean over episodes and its confidence interval."""
 
     value: float
     low: float | None
-    """None, as `high`, where the sample says nothing about its own spread."""
+    """None, as `high`, if the sample has no spread."""
     high: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """What one agent did on one set of games. A quantity that no episode has is None."""
+    """The results of one agent on a set of games. A quantity that no episode has is None."""
 
     agent: str
     game: str
     """The games, as the user named them."""
     episodes: int
     errors: int
-    """Episodes that a failing game cut short; they count like any other."""
+    """Episodes truncated by a failing game; they count like any other."""
     success_rate: Estimate
     """Share of episodes won."""
     normalized_score: Estimate | None
-    """Final score over the game's maximum; None where the games state none."""
+    """Final score divided by the game's maximum; None if it is unknown."""
     steps: Estimate
     """Commands per episode."""
     steps_to_win: Estimate | None
@@ -56,22 +53,25 @@ class Evaluation:
     entropy: Estimate | None
     """Mean over an episode's turns of the policy's entropy, nats; None for agents without a policy."""
     bonus_share: Estimate | None = None
-    """Share of an episode's turns on a certain act; None where none was named."""
+    """Share of an episode's turns on the bonus command; None without one."""
     trained_on: int | None = None
-    """How many of the games the agent was trained on; None where nothing is known of that."""
+    """Number of these games on which the agent was trained; None if unknown."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def summarize(episodes: Sequence[Episode], *, agent: str, game: str, seed: int = 0, act: str = "") -> Evaluation:
-    """The statistics of at least one episode; `seed` is the bootstrap's, `act` the one whose share is counted."""
+def summarize(
+    episodes: Sequence[Episode], *, agent: str, game: str, seed: int = 0, bonus_command: str = ""
+) -> Evaluation:
+    """The statistics of at least one episode; `seed` is that of the bootstrap."""
 
     def mean(values: Iterable[float | None], unit: bool = False) -> Estimate | None:
         return estimate([value for value in values if value is not None], unit=unit, seed=seed)
 
     success = mean((float(episode.won) for episode in episodes), unit=True)
     steps = mean(float(len(episode.steps)) for episode in episodes)
+    shares = [command_share(episode, bonus_command) for episode in episodes if bonus_command and episode.steps]
     if success is None or steps is None:
         raise ValueError("expected at least one episode")
     return Evaluation(
@@ -84,7 +84,7 @@ def summarize(episodes: Sequence[Episode], *, agent: str, game: str, seed: int =
         steps=steps,
         steps_to_win=mean(float(len(episode.steps)) for episode in episodes if episode.won),
         entropy=mean(_entropy(episode) for episode in episodes),
-        bonus_share=mean((act_share(episode, act) for episode in episodes), unit=True) if act else None,
+        bonus_share=mean(shares, unit=True),
     )
 
 
@@ -97,29 +97,28 @@ def evaluate(
     seed: int,
     parallel: int = 8,
     max_turns: int | None = None,
-    act: str = "",
+    bonus_command: str = "",
     on_episode: Callable[[Episode], None] | None = None,
 ) -> Evaluation:
-    """Play and count. Two agents with the same arguments meet the same games with the same seeds.
+    """Play episodes and summarize them. Agents with the same arguments play the same games with the same seeds.
 
-    Where there are more games than episodes, those at even distances are played, so that each level has its share.
-    `act` is a command whose share of the turns is counted (see `games.starts_with_words`).
+    If there are more games than episodes, evenly spaced games are played, so that every level is represented.
     """
     played: list[Episode] = []
     infos: Sequence[str] = getattr(agent, "infos", ())
     if 0 < episodes < len(specs):
         specs = [specs[index * len(specs) // episodes] for index in range(episodes)]
-    with EpisodeRunner(specs, seed=seed, parallel=parallel, max_turns=max_turns, infos=infos) as arena:
-        for episode in arena.play(agent, episodes):
+    with EpisodeRunner(specs, seed=seed, parallel=parallel, max_turns=max_turns, infos=infos) as runner:
+        for episode in runner.play(agent, episodes):
             played.append(episode)
             if on_episode is not None:
                 on_episode(episode)
     played.sort(key=lambda episode: episode.index)
-    return summarize(played, agent=agent.name, game=game, seed=seed, act=act)
+    return summarize(played, agent=agent.name, game=game, seed=seed, bonus_command=bonus_command)
 
 
 def estimate(values: Sequence[float], *, unit: bool = False, seed: int = 0) -> Estimate | None:
-    """Mean of `values` [n] with its interval; `unit` says that they lie between 0 and 1. None for n = 0."""
+    """Mean of `values` [n] with its interval; `unit`: they lie in [0, 1]. None for n = 0."""
     if not values:
         return None
     sample = np.asarray(values, dtype=np.float64)

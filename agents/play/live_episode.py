@@ -1,7 +1,4 @@
-"""One live episode: an env, what the agent sees next, and what has been noted so far.
-
-Who plays which game when is the arena's affair (`agents/play/runner.py`).
-"""
+"""A live episode: an environment, the next turn, and the steps so far."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,36 +14,35 @@ Env = gymnasium.Env[str, str]
 
 
 class Game(Protocol):
-    """What the runner needs of a game: `games.GameSpec`, or anything else of this shape."""
+    """The interface of a game for the runner; `games.GameSpec` implements it."""
 
     @property
     def name(self) -> str:
-        """Canonical name of exactly one game."""
+        """Canonical name of the game."""
 
     def make(self, *, max_turns: int | None = None, infos: Sequence[str] = ()) -> Env:
-        """A new env of the game; see `games` for what it has to keep."""
+        """A new environment of the game."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepEvent:
-    """One command was played: for whoever wants to watch while it happens."""
+    """A command that was played, and the game's response."""
 
     turn: Turn
-    """What the agent saw."""
+    """The turn before the command."""
     decision: Decision
-    """What it chose."""
     observation: str
-    """The game's answer."""
+    """The game's response."""
     reward: float
-    """What the command earned, shaped."""
+    """Shaped reward of the command."""
     score: float
-    """The game's running score after the command, game points."""
+    """The game's score after the command, game points."""
     info: Mapping[str, Any]
     """The game's info after the command; empty after an error."""
     terminated: bool
     truncated: bool
     error: str | None = None
-    """Why the game could not answer; None as it should be."""
+    """Why the game failed; None if it did not."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,28 +52,27 @@ class LiveEpisode:
     env: Env
     seed: int
     turn: Turn
-    """What the agent sees next."""
+    """The next turn of the agent."""
     steps: list[Step] = field(default_factory=list)
     score: float = 0.0
 
     def step(self, decision: Decision) -> StepEvent:
-        """Play the decision and note it. A game that fails ends its episode; the event says why."""
+        """Play the decision and record it. A failing game truncates its episode; `error` of the event says why."""
         turn = self.turn
         error: str | None = None
         info: dict[str, Any] = {}
         try:
             observation, earned, terminated, truncated, info = self.env.step(decision.command)
             if not (terminated or truncated or info["admissible_commands"]):
-                raise games.GameError(f"{turn.game} goes on, but offers no admissible commands")
+                raise games.GameError(f"{turn.game} has not ended, but offers no admissible commands")
         except games.GameError as failure:
             observation, earned, terminated, truncated, error = "", 0.0, False, True, str(failure)
         reward = float(earned)
         self.score = float(info.get("score", self.score + reward))
-        commands = tuple(turn.info["admissible_commands"])
         self.steps.append(
             Step(
                 observation=turn.observation,
-                admissible_commands=commands,
+                admissible_commands=tuple(turn.info["admissible_commands"]),
                 decision=decision,
                 reward=reward,
                 score=self.score,
@@ -98,7 +93,7 @@ class LiveEpisode:
 
     def finished(self, event: StepEvent) -> Episode:
         """The record of the episode, which `event` ended."""
-        most = event.info.get("max_score", event.turn.info.get("max_score"))
+        max_score = event.info.get("max_score", event.turn.info.get("max_score"))
         return Episode(
             index=event.turn.episode,
             game=event.turn.game,
@@ -106,7 +101,7 @@ class LiveEpisode:
             steps=tuple(self.steps),
             final_observation=event.observation,
             score=self.score,
-            max_score=None if most is None else float(most),
+            max_score=None if max_score is None else float(max_score),
             won=bool(event.info.get("won", False)),
             lost=bool(event.info.get("lost", False)),
             terminated=event.terminated,

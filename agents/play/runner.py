@@ -1,10 +1,7 @@
-"""The runner: it plays episodes of games with an agent, several at once, and hands over each when it is
-finished.
+"""The episode runner of play, evaluation and training: plays several episodes at once with one agent.
 
-Play, evaluation and training all run on it. It knows no tensor and learns nothing. Results do not depend on
-how many episodes are live at once: the game and the seed of episode i follow from i alone. Where a game goes
-on from one episode to the next (its info has `continuation`), the next episode in the same place goes on from
-there.
+The game and the seed of episode i depend on i only, so results do not depend on the number of live episodes. The
+exception is a game whose info has `continuation` at the end: the next episode in the same slot continues from there.
 """
 
 from collections import OrderedDict
@@ -21,16 +18,25 @@ from agents.protocol import Agent, AgentError, EpisodeEnd, Turn
 __all__ = ["IDLE_GAMES", "Episode", "EpisodeRunner", "StepEvent"]
 
 IDLE_GAMES = 64
-"""How many games that nobody plays just now stay open, to be reset instead of loaded again."""
+"""Maximum number of environments that stay open while they are not played, to be reset instead of loaded again."""
 
 
 class EpisodeRunner:
     """Plays episodes of `specs` in turn; use it in a `with` block or `close()` it.
 
-    Episode numbers count on over all calls of `play` and never repeat. Episode i is of game `specs[i // group_size %
-    len(specs)]` and its env is seeded with `SeedSequence([seed, i])`. `shaping` holds the arguments of
-    `games.shape`, `infos` the expensive infos to ask of a game, `max_turns` the turn limit (None: the game's
-    own).
+    Episode numbers continue over all calls of `play`. Episode i plays `specs[i // group_size % len(specs)]`, seeded by
+    `SeedSequence([seed, i])`.
+
+    Args:
+        parallel: number of live episodes.
+        max_turns: turn limit; None: the game's own.
+        shaping: arguments of `games.shape`.
+        infos: expensive infos to request from the games.
+        first_episode: number of the first episode.
+        group_size: number of consecutive episodes of the same game.
+
+    Raises:
+        AgentError: there are no games, or `parallel` is below 1.
     """
 
     def __init__(
@@ -57,34 +63,33 @@ class EpisodeRunner:
         self.infos, self.group_size = tuple(infos), group_size
         self.next_episode = first_episode
         self.continuations: dict[str, dict[str, Any]] = {}
-        """What the next episodes go on from, as JSON: place -> {"game": name, "options": reset options}."""
+        """Where the next episodes continue, JSON-able: slot -> {"game": name, "options": reset options}."""
         self._idle: OrderedDict[int, tuple[str, Env]] = OrderedDict()
 
     def play(
         self, agent: Agent, episodes: int, on_step: Callable[[StepEvent], None] | None = None
     ) -> Generator[Episode, None, None]:
-        """Yield `episodes` finished episodes, in the order in which they end.
+        """Yield finished episodes in the order in which they end.
 
-        A game that fails (GameError) in the middle ends its own episode, whose `error` says why; the others
-        go on. A game that cannot even be opened raises. Closing the iterator early closes the games that are
-        live.
+        A `GameError` during an episode ends this episode, whose `error` says why. A `GameError` at its start is raised.
+        Closing the generator closes the live games.
         """
         live: dict[int, LiveEpisode] = {}
         last = self.next_episode + episodes
         try:
             while True:
-                for place in range(self.parallel):
-                    if place not in live and self.next_episode < last:
-                        live[place] = self._open(place)
+                for slot in range(self.parallel):
+                    if slot not in live and self.next_episode < last:
+                        live[slot] = self._start(slot)
                 if not live:
                     return
-                yield from self._round(agent, live, on_step)
+                yield from self._play_turn(agent, live, on_step)
         finally:
             for episode in live.values():
                 episode.env.close()
 
     def close(self) -> None:
-        """Close every game that is kept open."""
+        """Close all idle environments."""
         while self._idle:
             self._idle.popitem()[1][1].close()
 
@@ -94,38 +99,40 @@ class EpisodeRunner:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _round(
+    def _play_turn(
         self, agent: Agent, live: dict[int, LiveEpisode], on_step: Callable[[StepEvent], None] | None
     ) -> list[Episode]:
-        """One command in every live episode; those that it ends leave `live` and are returned."""
-        places = list(live)
-        decisions = agent.act([live[place].turn for place in places])
-        if len(decisions) != len(places):
-            raise TypeError(f"{agent.name} got {len(places)} turns, but made {len(decisions)} decisions")
+        """Play one command in every live episode; remove and return the episodes that end."""
+        slots = list(live)
+        decisions = agent.act([live[slot].turn for slot in slots])
+        if len(decisions) != len(slots):
+            raise TypeError(f"{agent.name} got {len(slots)} turns, but returned {len(decisions)} decisions")
         finished: list[Episode] = []
         endings: list[EpisodeEnd] = []
-        for place, decision in zip(places, decisions, strict=True):
-            event = live[place].step(decision)
+        for slot, decision in zip(slots, decisions, strict=True):
+            event = live[slot].step(decision)
             if on_step is not None:
                 on_step(event)
             if event.terminated or event.truncated:
-                episode = live.pop(place)
+                episode = live.pop(slot)
                 finished.append(episode.finished(event))
                 endings.append(_ending(event))
-                self._leave(place, episode.env, event)
+                self._release(slot, episode.env, event)
         if endings:
             agent.end(endings)
         return finished
 
-    def _open(self, place: int) -> LiveEpisode:
-        """Begin the next episode. The seed is given even where an episode goes on from the one before, so
-        that a game that draws random numbers can be played again from a checkpoint."""
+    def _start(self, slot: int) -> LiveEpisode:
+        """Start the next episode.
+
+        A continued episode is seeded too, so that a game with random numbers can be resumed from a checkpoint.
+        """
         index = self.next_episode
         spec = self.specs[index // self.group_size % len(self.specs)]
         seed = int(np.random.SeedSequence([self.seed, index]).generate_state(1)[0])
-        before = self.continuations.get(str(place))
+        before = self.continuations.get(str(slot))
         options = before["options"] if before is not None and before["game"] == spec.name else None
-        env = self._take(spec)
+        env = self._open(spec)
         try:
             observation, info = env.reset(seed=seed, options=options)
             if not info["admissible_commands"]:
@@ -134,7 +141,7 @@ class EpisodeRunner:
             env.close()
             raise
         self.next_episode += 1
-        self.continuations.pop(str(place), None)
+        self.continuations.pop(str(slot), None)
         turn = Turn(
             episode=index,
             game=spec.name,
@@ -147,20 +154,20 @@ class EpisodeRunner:
         )
         return LiveEpisode(env=env, seed=seed, turn=turn)
 
-    def _leave(self, place: int, env: Env, event: StepEvent) -> None:
-        """Keep the env for later and what the next episode goes on from; an env that failed is closed."""
+    def _release(self, slot: int, env: Env, event: StepEvent) -> None:
+        """Keep the environment and its continuation for later episodes; close it if it failed."""
         if event.error is not None:
             env.close()
             return
         if "continuation" in event.info:
             options = dict(event.info["continuation"])
-            self.continuations[str(place)] = {"game": event.turn.game, "options": options}
+            self.continuations[str(slot)] = {"game": event.turn.game, "options": options}
         self._idle[event.turn.episode] = (event.turn.game, env)
         if len(self._idle) > max(IDLE_GAMES, self.parallel):
             self._idle.popitem(last=False)[1][1].close()
 
-    def _take(self, spec: Game) -> Env:
-        """An env of that game: one that is open already, or a new one."""
+    def _open(self, spec: Game) -> Env:
+        """An idle environment of this game, or a new one."""
         for episode, (name, env) in self._idle.items():
             if name == spec.name:
                 del self._idle[episode]

@@ -1,9 +1,4 @@
-"""Transcripts: finished episodes in a file of JSON Lines, one episode a line, each with the iteration it
-belongs to.
-
-A line is written whole or not at all; reading skips nothing silently. How episodes look on a screen is left
-to whoever shows them.
-"""
+"""Transcripts: the episodes of a training run as JSON Lines, one episode with its iteration per line."""
 
 import json
 import os
@@ -15,7 +10,7 @@ from agents.play.episode import Episode
 from agents.protocol import AgentError
 
 NAME = "transcripts.jsonl"
-"""The file's name in the folder of a run."""
+"""Name of the file in the folder of a run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,12 +18,12 @@ class Entry:
     """One line of a transcript."""
 
     iteration: int
-    """Rollout of the training run in which the episode ended, counted from 0."""
+    """Iteration of the training run, counted from 0."""
     episode: Episode
 
 
 def append(path: Path, entries: Iterable[Entry]) -> None:
-    """Add lines to the file, which is made where it is missing. OSError (disk full) leaves it as it was."""
+    """Append lines to the file, created if missing. An OSError, such as a full disk, leaves it unchanged."""
     lines = [{"iteration": entry.iteration, "episode": entry.episode.to_json()} for entry in entries]
     text = "".join(json.dumps(line, allow_nan=False, ensure_ascii=False) + "\n" for line in lines)
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
@@ -46,7 +41,11 @@ def append(path: Path, entries: Iterable[Entry]) -> None:
 
 
 def read(path: Path) -> Iterator[Entry]:
-    """Every episode in the file; AgentError, naming the line, for one that is damaged."""
+    """All entries of the file.
+
+    Raises:
+        AgentError: the file is missing, or a line, which the message names, is damaged.
+    """
     try:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
@@ -57,22 +56,24 @@ def read(path: Path) -> Iterator[Entry]:
         raise AgentError(f"{path} is damaged: not UTF-8 at byte {failure.start}") from None
 
 
-def choose(path: Path, *, iteration: int | None = None, episode: int | None = None) -> list[Entry]:
-    """The episodes of that iteration (the newest, where neither is given) and of that number, in order.
+def select(path: Path, *, iteration: int | None = None, episode: int | None = None) -> list[Entry]:
+    """The entries of this iteration and episode number, in order; of the newest iteration if neither is given.
 
-    AgentError where there are none.
+    Raises:
+        AgentError: there are none.
     """
     entries = sorted(read(path), key=lambda entry: (entry.iteration, entry.episode.index))
     if not entries:
         raise AgentError(f"{path} holds no episodes yet")
     if iteration is None and episode is None:
         iteration = entries[-1].iteration
-    found = [entry for entry in entries if iteration in (None, entry.iteration)]
-    found = [entry for entry in found if episode in (None, entry.episode.index)]
-    if not found:
+    selected = [
+        entry for entry in entries if iteration in (None, entry.iteration) and episode in (None, entry.episode.index)
+    ]
+    if not selected:
         last, most = entries[-1].iteration, max(entry.episode.index for entry in entries)
         raise AgentError(f"{path} has no such episode: its iterations go up to {last}, its episodes up to {most}")
-    return found
+    return selected
 
 
 def _entry(line: str, where: str) -> Entry:
@@ -83,7 +84,7 @@ def _entry(line: str, where: str) -> Entry:
     if not isinstance(data, dict) or set(data) != {"iteration", "episode"}:
         raise AgentError(f"{where} is damaged: expected the fields iteration and episode")
     if type(data["iteration"]) is not int or not line.endswith("\n"):
-        raise AgentError(f"{where} is damaged: expected a whole line with a whole number as its iteration")
+        raise AgentError(f"{where} is damaged: expected a complete line whose iteration is a whole number")
     try:
         return Entry(iteration=data["iteration"], episode=Episode.from_json(data["episode"]))
     except AgentError as failure:

@@ -1,9 +1,13 @@
-"""Checkpoints: a folder of safetensors and JSON that holds an agent and, in a run, everything to go on with.
+"""Checkpoints: folders with an agent and, in a run, the state of its training.
 
-An agent's folder has `agent.json` (what to assemble, with the hash of every other file), `model.safetensors`
-(what was trained: the whole model, or adapter and heads) and the tokenizer. A run's checkpoint has
-`training.safetensors` and `state.json` besides. A folder is written under another name and renamed when it is
-whole; every file is checked by its hash before it is used. Nothing is ever unpickled.
+    agent.json              the model's configuration, and the hash of every other file
+    model.safetensors       the trained tensors: the whole model, or adapter and heads
+    tokenizer.json
+    training.safetensors    in a run: state of the torch optimizer and of the random-number generator
+    state.json              in a run: counters
+
+A folder is written under another name and renamed when it is complete. Every file's hash is checked before use. No
+file is unpickled.
 """
 
 import hashlib
@@ -32,27 +36,28 @@ FORMAT = 2
 AGENT, WEIGHTS, TOKENIZER = "agent.json", "model.safetensors", "tokenizer.json"
 STATE, TRAINING = "state.json", "training.safetensors"
 FOLDER = "checkpoints"
-"""Where a run keeps its checkpoints, one folder each, named by the number of finished iterations."""
+"""Folder of a run's checkpoints, each named by its number of finished iterations."""
 
 
 def save_agent(
     folder: Path,
     model: ActorCritic,
     tokenizer: Any,
-    assembly: ModelConfig,
+    config: ModelConfig,
     description: Mapping[str, Any],
     *,
     dtype: torch.dtype | None = None,
     training: Mapping[str, Tensor] | None = None,
     state: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a checkpoint folder, whole or not at all; an existing one of that name is replaced.
+    """Write a checkpoint folder atomically, in place of an existing one.
 
     Args:
-        description: name, prompt, mode and context of the agent, and how it was made; JSON-able.
-        dtype: store the weights in this type (float16 halves what ships); None: as they are.
-        training: tensors that only training needs.
-        state: numbers that only training needs; JSON-able.
+        config: configuration of the model.
+        description: name, prompt, mode and context of the agent, and how it was trained; JSON-able.
+        dtype: data type of the stored weights; None: that of the model.
+        training: tensors of the training state.
+        state: the rest of the training state; JSON-able.
     """
     with atomic_folder(folder) as work:
         weights = {name: tensor.to(dtype) if dtype else tensor for name, tensor in trained_tensors(model).items()}
@@ -62,12 +67,11 @@ def save_agent(
             _write_tensors(work / TRAINING, training)
             _write_json(work / STATE, dict(state or {}))
         hashes = {path.name: sha256(path) for path in sorted(work.iterdir())}
-        config = None if assembly.lora else model.base.config.to_dict()
         about = {
             "format": FORMAT,
             **description,
-            "model": assembly.model_dump(),
-            "config": config,
+            "model": config.model_dump(),
+            "config": None if config.lora else model.base.config.to_dict(),
             "tokenizer": _tokenizer_roles(tokenizer),
             "files": hashes,
         }
@@ -75,16 +79,16 @@ def save_agent(
 
 
 def load_agent(folder: Path, *, seed: int = 0, greedy: bool = False) -> LanguageModelAgent:
-    """The agent in a checkpoint folder, or the newest one of a run, on this machine's GPU where it has one.
+    """The agent of a checkpoint folder, or of a run's newest checkpoint, on the GPU if there is one.
 
     Raises:
-        AgentError: a file is missing, damaged, of another format, or does not fit the model.
+        AgentError: a file is missing, damaged or of another format, or its tensors do not fit the model.
     """
     folder = newest(folder)
     about = verify(folder)
-    assembly = _assembly(about, folder)
+    config = _model_config(about, folder)
     tokenizer = _load_tokenizer(folder, about)
-    model = build_model(assembly, about["config"], len(tokenizer))
+    model = build_model(config, about["config"], len(tokenizer))
     load_tensors(model, read_tensors(folder / WEIGHTS), folder)
     return LanguageModelAgent(
         model.eval().to(PartialState().device),
@@ -99,23 +103,23 @@ def load_agent(folder: Path, *, seed: int = 0, greedy: bool = False) -> Language
 
 
 def load_pretrained(name: str, *, seed: int = 0, greedy: bool = False) -> LanguageModelAgent:
-    """A pretrained decoder as it is, heads untrained: plays zero-shot."""
+    """A pretrained decoder with untrained heads, for zero-shot play."""
     model, tokenizer = assemble(ModelConfig(trunk=name, q_heads=0), None)
     return LanguageModelAgent(model.eval().to(PartialState().device), tokenizer, name=name, seed=seed, greedy=greedy)
 
 
 def newest(folder: Path) -> Path:
-    """The checkpoint in `folder`: itself, or the newest one where it is a run.
+    """The folder itself if it is a checkpoint, or the newest checkpoint of a run.
 
     Raises:
         AgentError: there is none.
     """
     if (folder / AGENT).is_file():
         return folder
-    found = checkpoints(folder)
-    if not found:
-        raise AgentError(f"{folder} holds no checkpoint: expected {AGENT}, or {FOLDER}/ with one, in it")
-    return found[-1]
+    complete = checkpoints(folder)
+    if not complete:
+        raise AgentError(f"{folder} holds no checkpoint: expected {AGENT} or {FOLDER}/ in it")
+    return complete[-1]
 
 
 def checkpoints(run: Path) -> list[Path]:
@@ -124,28 +128,28 @@ def checkpoints(run: Path) -> list[Path]:
 
 
 def verify(folder: Path) -> dict[str, Any]:
-    """What `agent.json` says, after every file that it names was found whole.
+    """The content of `agent.json`, after checking the hash of every file of the checkpoint.
 
     Raises:
         AgentError: the folder is not a checkpoint of this format, or a file is missing or altered.
     """
     about = read_json(folder / AGENT)
     if about.get("digest", "") not in ("", _digest(about)):
-        raise AgentError(f"{folder / AGENT} is damaged: its content does not have its digest; use another copy")
-    wanted = {"format", "name", "prompt", "mode", "context", "model", "config", "tokenizer", "files"}
-    if about.get("format") != FORMAT or not wanted <= set(about) or not isinstance(about["files"], dict):
+        raise AgentError(f"{folder / AGENT} is damaged: its content does not match its digest; use another copy")
+    required = {"format", "name", "prompt", "mode", "context", "model", "config", "tokenizer", "files"}
+    if about.get("format") != FORMAT or not required <= set(about) or not isinstance(about["files"], dict):
         raise AgentError(f"{folder / AGENT} is not an agent of format {FORMAT}; it has {sorted(about)}")
     for name, expected in about["files"].items():
         path = folder / name
         if Path(name).name != name or not path.is_file():
-            raise AgentError(f"{path} is missing; the checkpoint is not whole, use another copy")
+            raise AgentError(f"{path} is missing; the checkpoint is incomplete, use another copy")
         if sha256(path) != expected:
-            raise AgentError(f"{path} is damaged: its SHA-256 is not the one in {AGENT}; use another copy")
+            raise AgentError(f"{path} is damaged: its SHA-256 differs from the one in {AGENT}; use another copy")
     return about
 
 
 def trained_tensors(model: ActorCritic) -> dict[str, Tensor]:
-    """Name -> tensor of everything that training can change: parameters with gradient, and target heads."""
+    """Name -> tensor of everything that training changes: parameters with gradient, and target heads."""
     return {
         name: parameter
         for name, parameter in model.named_parameters()
@@ -155,16 +159,18 @@ def trained_tensors(model: ActorCritic) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def load_tensors(model: ActorCritic, tensors: Mapping[str, Tensor], source: Path) -> None:
-    """Put tensors into the model that `trained_tensors` once took from one like it.
+    """Copy the tensors of `trained_tensors` into a model of the same configuration.
 
     Raises:
         AgentError: names or shapes differ.
     """
-    wanted = trained_tensors(model)
-    if set(wanted) != set(tensors):
-        odd = sorted(set(wanted) ^ set(tensors))
-        raise AgentError(f"{source}: the weights are of another model; {len(odd)} names differ, such as {odd[0]}")
-    for name, parameter in wanted.items():
+    parameters = trained_tensors(model)
+    if set(parameters) != set(tensors):
+        differing = sorted(set(parameters) ^ set(tensors))
+        raise AgentError(
+            f"{source}: the weights are of another model; {len(differing)} names differ, such as {differing[0]}"
+        )
+    for name, parameter in parameters.items():
         if parameter.shape != tensors[name].shape:
             raise AgentError(
                 f"{source}: {name} is {list(tensors[name].shape)}, but the model needs {list(parameter.shape)}"
@@ -173,17 +179,25 @@ def load_tensors(model: ActorCritic, tensors: Mapping[str, Tensor], source: Path
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file; AgentError where it is not one."""
+    """The tensors of a safetensors file.
+
+    Raises:
+        AgentError: it is missing or damaged.
+    """
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise AgentError(f"{path} is not a whole safetensors file: {error}") from None
+        raise AgentError(f"{path} is not a complete safetensors file: {error}") from None
     except FileNotFoundError:
         raise AgentError(f"{path} is missing") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; AgentError where there is none."""
+    """The JSON object in a file.
+
+    Raises:
+        AgentError: it is missing or damaged.
+    """
     try:
         value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
     except FileNotFoundError:
@@ -200,7 +214,7 @@ def _no_constant(name: str) -> None:
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """A safetensors file, written here so that a full disk is an OSError as everywhere."""
+    """Write a safetensors file; unlike `save_file`, a full disk raises OSError."""
     path.write_bytes(save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
 
 
@@ -213,12 +227,12 @@ def _write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def _digest(about: Mapping[str, Any]) -> str:
-    """SHA-256 of all that `agent.json` says besides."""
+    """SHA-256 of the content of `agent.json` without the digest."""
     plain = json.loads(json.dumps({name: value for name, value in about.items() if name != "digest"}))
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
-def _assembly(about: Mapping[str, Any], folder: Path) -> ModelConfig:
+def _model_config(about: Mapping[str, Any], folder: Path) -> ModelConfig:
     try:
         return ModelConfig(**about["model"])
     except (ConfigError, TypeError) as error:
@@ -226,7 +240,7 @@ def _assembly(about: Mapping[str, Any], folder: Path) -> ModelConfig:
 
 
 def _tokenizer_roles(tokenizer: Any) -> dict[str, Any]:
-    """The few settings of a tokenizer that its JSON file does not hold."""
+    """The settings of a tokenizer that its JSON file lacks."""
     roles = {role: getattr(tokenizer, role) for role in ("pad_token", "unk_token", "eos_token")}
     return {**roles, "split_special_tokens": bool(getattr(tokenizer, "split_special_tokens", False))}
 

@@ -1,15 +1,14 @@
-"""The folder of a training run: settings, metrics and transcripts as JSON, and checkpoints to go on from.
+"""The folder of a training run.
 
-    settings.json       what the run was asked to do, resolved
+    settings.json       the resolved configuration
     metrics.jsonl       one line per iteration
-    transcripts.jsonl   every episode (agents/play/transcript.py)
+    transcripts.jsonl   all episodes
     tensorboard/        the same metrics for TensorBoard
-    initial/            the agent before its first step, to compare with
-    checkpoints/000010/ the newest two (agents/storage/checkpoint.py)
-    .lock               held by the process that learns here
+    initial/            the agent before the first update
+    checkpoints/000010/ the newest two
+    .lock               held by the training process
 
-Going on from a checkpoint forgets what was written after it, so a resumed run's files are those of an
-uninterrupted one. Leaves out what a checkpoint contains.
+Resuming from a checkpoint drops the lines written after it, so a resumed run leaves the files of an uninterrupted one.
 """
 
 import json
@@ -26,90 +25,89 @@ from agents.storage.checkpoint import FOLDER, checkpoints, read_json
 from games.files import atomic_write, file_lock
 
 SETTINGS, METRICS, INITIAL, LOCK = "settings.json", "metrics.jsonl", "initial", ".lock"
-FREE = ("iterations", "env_steps", "minutes", "stop_success", "save_every")
-"""Settings that may change when a run is resumed: they only say when it ends."""
+CHANGEABLE = ("iterations", "env_steps", "minutes", "stop_success", "save_every")
+"""Settings that may change when a run is resumed."""
 
 
 class RunFolder:
-    """Finds a new run's folder free, or an old run to resume; nothing is written before `begin`.
+    """The folder of a new run, or of an old run to resume. Nothing is written before `create`.
 
     Raises:
-        AgentError: a new run in a folder that holds something, an old one that is missing, or one that was
-            made by other settings.
+        AgentError: the folder of a new run is not empty; a run to resume is missing or has other settings.
     """
 
     def __init__(self, path: Path, config: TrainConfig, *, resume: bool) -> None:
-        self.path, self._resume = path, resume
-        self._config = config
+        self.path, self._config, self._resume = path, config, resume
         self._lock = file_lock(path / LOCK, process_wide=True)
         if resume:
-            self._check_resumable(config)
+            self._check_resumable()
         else:
             self._check_free()
 
-    def claim(self) -> None:
-        """Keep other processes from learning here until `release` or the end of this process.
+    def lock(self) -> None:
+        """Lock the folder until `unlock` or the end of this process.
 
-        Two processes that append to the same files would destroy both runs: AgentError if another one holds the folder.
+        Raises:
+            AgentError: another process trains in this folder.
         """
         try:
             self._lock.acquire(blocking=False)
         except TimeoutError:
             raise AgentError(
-                f"another process is learning in {self.path}; wait for it, stop it, or choose another folder"
+                f"another process is training in {self.path}; wait for it, stop it, or choose another folder"
             ) from None
 
-    def release(self) -> None:
-        """Let other processes go on with the run."""
+    def unlock(self) -> None:
+        """Unlock the folder."""
         self._lock.release(force=True)
 
-    def begin(self) -> None:
-        """Make the folder, claim it and write the settings down."""
+    def create(self) -> None:
+        """Create and lock the folder and write the settings."""
         self.path.mkdir(parents=True, exist_ok=True)
-        self.claim()
+        self.lock()
         if not self._resume:
             try:
                 self._check_free()
-            except AgentError:  # another process was faster, and its run is its own
-                self.release()
+            except AgentError:  # another process has created a run since the constructor
+                self.unlock()
                 raise
         atomic_write(self.path / SETTINGS, self._config.model_dump_json(indent=1) + "\n")
 
     def _check_free(self) -> None:
         if self.path.exists() and (not self.path.is_dir() or any(p.name != LOCK for p in self.path.iterdir())):
             what = "already holds a run" if (self.path / SETTINGS).is_file() else "is not empty"
-            raise AgentError(f"{self.path} {what}; choose another --out, or go on with it by --resume")
+            raise AgentError(f"{self.path} {what}; choose another --out, or continue it with --resume")
 
-    def _check_resumable(self, config: TrainConfig) -> None:
+    def _check_resumable(self) -> None:
         if not (self.path / SETTINGS).is_file():
             raise AgentError(f"{self.path} holds no run to resume: {SETTINGS} is missing")
-        before, now = read_config(self.path).flat(), config.flat()
+        before, now = read_config(self.path).flat(), self._config.flat()
         for name in FIELDS:
-            if name not in FREE and now[name] != before[name]:
+            if name not in CHANGEABLE and now[name] != before[name]:
                 raise AgentError(
                     f"{self.path} was made with {name}={before[name]!r}, not {now[name]!r}; "
                     "resume with the same settings, or start another run"
                 )
 
     def checkpoint(self, iteration: int) -> Path:
-        """Where the checkpoint after so many iterations goes."""
+        """Folder of the checkpoint after this number of iterations."""
         return self.path / FOLDER / f"{iteration:06d}"
 
     def prune(self) -> None:
-        """Keep the two newest checkpoints."""
+        """Delete all but the two newest checkpoints."""
         for old in checkpoints(self.path)[:-2]:
             shutil.rmtree(old)
 
     def log(self, metrics: Mapping[str, float]) -> None:
-        """Append one line to metrics.jsonl; numbers that are not finite become null."""
+        """Append one line to metrics.jsonl, with null for numbers that are not finite."""
         finite = {
             name: value if value == value and abs(value) != float("inf") else None for name, value in metrics.items()
         }
         with (self.path / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(finite, allow_nan=False) + "\n")
 
-    def forget_after(self, iteration: int) -> None:
-        """Drop the lines of iterations from `iteration` on, which will be made again."""
+    def truncate(self, iteration: int) -> None:
+        """Drop the lines of this and of later iterations."""
         for name in (METRICS, transcript.NAME):
             path = self.path / name
             if path.is_file():
@@ -117,7 +115,11 @@ class RunFolder:
 
 
 def read_config(path: Path) -> TrainConfig:
-    """The configuration of the run in a folder; AgentError for a damaged one."""
+    """The configuration of the run in a folder.
+
+    Raises:
+        AgentError: it is missing or damaged.
+    """
     try:
         return TrainConfig.from_flat(flatten(read_json(path / SETTINGS)))
     except ConfigError as error:
@@ -125,7 +127,11 @@ def read_config(path: Path) -> TrainConfig:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """All lines of a run's metrics; AgentError for a damaged one."""
+    """The metrics of a run, one mapping per iteration.
+
+    Raises:
+        AgentError: a line is damaged.
+    """
     lines = []
     for number, line in enumerate((path / METRICS).read_text(encoding="utf-8").splitlines(), 1):
         try:
@@ -136,7 +142,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def _lines_before(path: Path, iteration: int) -> Iterator[str]:
-    """Whole lines of earlier iterations; a last line that an interruption cut short is dropped."""
+    """The lines of earlier iterations, without an incomplete last line; raises AgentError for a damaged line."""
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:

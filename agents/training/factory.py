@@ -1,4 +1,4 @@
-"""Builds a training run from its configuration: every component, in the order in which random numbers are drawn."""
+"""Builds a training run from its configuration. The order of the components fixes the stream of random numbers."""
 
 import copy
 from collections.abc import Sequence
@@ -31,15 +31,16 @@ from games.specs import reject_reserved_seeds
 
 
 def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Trainer:
-    """The trainer of a new run in the folder `out`, or of the run there, from its newest checkpoint.
+    """The trainer of a new run in the folder `out`, or of the run there to be resumed.
 
     Raises:
         ConfigError: a setting does not fit the optimizer.
         GameError: the game is unknown or reserved for evaluation.
-        AgentError: the folder, the checkpoint of `init` or the memory does not suffice; nothing is written then.
+        AgentError: the folder or the checkpoint of `init` is unsuitable, or the run does not fit into memory.
+            Nothing is written then.
     """
     optimizer = make_optimizer(config.run.optimizer, config.optimizer)
-    _check_goals(optimizer, config)
+    _check_optimizer(optimizer, config)
     specs = games.resolve(config.run.game)
     reject_reserved_seeds(specs)
     schedule = LevelSchedule(specs, promote=config.budget.promote, episodes=config.budget.promote_episodes)
@@ -50,7 +51,7 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
     model_config = config.model if optimizer.trains_q else config.model.replace(q_heads=0)
     model, tokenizer = assemble(model_config, vocabulary(specs))
     model.to(accelerator.device)
-    notes, seen = _warm_start(config, folder, model, tokenizer, model_config)
+    notes, earlier_games = _warm_start(config, folder, model, tokenizer, model_config)
     reference = _reference(config, model)
     _check_memory(config, model, accelerator)
     if config.update.gradient_checkpointing:
@@ -58,17 +59,7 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
     torch_optimizer = make_torch_optimizer(model, config.update)
 
     seed = process_seed(config.run.seed, accelerator)
-    agent = LanguageModelAgent(
-        model,
-        tokenizer,
-        name=config.run.optimizer,
-        prompt=prompt_format(config.rollout.prompt),
-        seed=seed,
-        mode=config.rollout.mode,
-        context=config.rollout.context,
-        gamma=config.optimizer.gamma,
-        record=True,
-    )
+    agent = _agent(config, model, tokenizer, seed)
     trainer = Trainer(
         config=config,
         model_config=model_config,
@@ -81,14 +72,15 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
         runner=_runner(config, schedule, seed, with_expert=optimizer.labels == "expert"),
         schedule=schedule,
         strategies=strategies_of(specs[0]),
-        trained_on=sorted({*seen, *map(game_hash, specs)}),
+        trained_on=sorted({*earlier_games, *map(game_hash, specs)}),
         notes=notes,
     )
-    trainer.start(resume=resume, initial_games=seen)
+    trainer.start(resume=resume, initial_games=earlier_games)
     return trainer
 
 
-def _check_goals(optimizer: Optimizer, config: TrainConfig) -> None:
+def _check_optimizer(optimizer: Optimizer, config: TrainConfig) -> None:
+    """Check the settings that an optimizer needs or excludes."""
     if optimizer.trains_q and not config.model.q_heads:
         raise ConfigError(f"{config.run.optimizer} trains q: expected q_heads of 1 or 2, got 0")
     expert_plays_all = optimizer.labels == "expert" and not config.imitation.model_plays
@@ -101,34 +93,48 @@ def _check_goals(optimizer: Optimizer, config: TrainConfig) -> None:
 def _warm_start(
     config: TrainConfig, folder: RunFolder, model: ActorCritic, tokenizer: object, model_config: ModelConfig
 ) -> tuple[list[str], list[str]]:
-    """Load the weights of `init`, in a resumed run those that it kept of them.
+    """Load the weights of `init`; a resumed run has a copy of them.
 
     Returns:
-        What the user should know, a line each; and the hashes of the games on which the weights were trained.
+        Notes for the user, a line each; and the hashes of the games on which the weights were trained.
     """
     if not config.run.init:
         return [], []
-    kept = folder.path / INITIAL
-    return load_weights(model, tokenizer, model_config, kept if kept.exists() else Path(config.run.init))
+    copied = folder.path / INITIAL
+    return load_weights(model, tokenizer, model_config, copied if copied.exists() else Path(config.run.init))
 
 
 def _reference(config: TrainConfig, model: ActorCritic) -> ActorCritic | None:
-    """A frozen copy of the initial policy for the KL; None if there is no KL, or if it is the disabled adapter."""
-    adapter_off = config.model.lora and not config.run.init
-    return frozen_copy(model) if config.optimizer.kl_coef > 0 and not adapter_off else None
+    """A frozen copy of the initial policy for the KL; None without KL, or if disabling the adapter restores it."""
+    is_base_model = config.model.lora and not config.run.init
+    return frozen_copy(model) if config.optimizer.kl_coef > 0 and not is_base_model else None
 
 
 def frozen_copy(model: ActorCritic) -> ActorCritic:
-    """A copy of the model in evaluation mode; parameters that are not trained are shared with it."""
+    """A copy of the model in evaluation mode that shares the parameters that are not trained."""
     shared = {id(parameter): parameter for parameter in model.lm.parameters() if not parameter.requires_grad}
     return copy.deepcopy(model, shared).eval().requires_grad_(False)
 
 
 def _check_memory(config: TrainConfig, model: ActorCritic, accelerator: Accelerator) -> None:
-    """Refuse a run whose streams do not fit into memory, before anything is played."""
+    """Raise `AgentError` if the run does not fit into memory."""
     context = min(config.rollout.context or model.context, model.context)
     free = available(accelerator.device) // accelerator.num_processes
     check_memory(MemoryNeeds.of(model, config.update), config, context=context, free=free)
+
+
+def _agent(config: TrainConfig, model: ActorCritic, tokenizer: object, seed: int) -> LanguageModelAgent:
+    return LanguageModelAgent(
+        model,
+        tokenizer,
+        name=config.run.optimizer,
+        prompt=prompt_format(config.rollout.prompt),
+        seed=seed,
+        mode=config.rollout.mode,
+        context=config.rollout.context,
+        gamma=config.optimizer.gamma,
+        record=True,
+    )
 
 
 def _dagger_agent(config: TrainConfig, agent: LanguageModelAgent) -> DAggerAgent:
@@ -149,7 +155,7 @@ def _runner(config: TrainConfig, schedule: LevelSchedule, seed: int, *, with_exp
 
 
 def vocabulary(specs: Sequence[games.GameSpec]) -> tuple[str, ...] | None:
-    """All words of the games if each of them has a closed vocabulary, else None."""
+    """All words of the games if each game has a closed vocabulary, else None."""
     words: dict[str, None] = {}
     for spec in specs:
         env = spec.make()
@@ -162,7 +168,7 @@ def vocabulary(specs: Sequence[games.GameSpec]) -> tuple[str, ...] | None:
 
 
 def process_seed(seed: int, accelerator: Accelerator) -> int:
-    """The run's seed in the first process; a seed derived from it in every other one, so that they play other games."""
+    """The run's seed in the main process; derived seeds in the others, so that their episodes differ."""
     if accelerator.process_index == 0:
         return seed
     return int(np.random.SeedSequence([seed, accelerator.process_index]).generate_state(1)[0])

@@ -1,8 +1,7 @@
-"""Which games are in play: all of a run's, or, where levels are promoted, those up to the level reached.
+"""Level schedule: which games a training run plays, all at once or level by level.
 
-Levels in play come at even distances, so that a single pass does not end with the hardest and forget the easiest. With
-promotion half of the episodes are of the level reached and the other half go through those below it, so that what
-was learned there is not lost. Knows no tensor; what a level means is its family's affair (`families.py`).
+Levels are interleaved, so that a pass over the games does not end with the hardest ones only. With promotion, half of
+the episodes are of the current level and half of the levels below it, against forgetting.
 """
 
 from collections import deque
@@ -19,12 +18,15 @@ from games.specs import interleave
 
 
 class LevelSchedule:
-    """The games of a run, and how far it has come in them.
+    """The games of a run and its current level.
 
     Args:
         specs: all games of the run.
-        promote: on to the next level when this share of the level's last `episodes` episodes is won; None: all
-            games are in play from the beginning.
+        promote: win rate over the last `episodes` episodes of a level that starts the next one; None: all levels at
+            once.
+
+    Raises:
+        AgentError: promotion is requested for games without levels.
     """
 
     def __init__(self, specs: Sequence[games.GameSpec], *, promote: float | None, episodes: int) -> None:
@@ -40,24 +42,24 @@ class LevelSchedule:
 
     @property
     def level(self) -> int | None:
-        """The highest level in play; None where levels are not promoted."""
+        """The current level; None without promotion."""
         return None if self.promote is None else self.levels[self._stage]
 
     @property
-    def at_the_top(self) -> bool:
-        """True where no level is left to reach."""
+    def at_last_level(self) -> bool:
+        """Whether there is no further level."""
         return self.promote is None or self._stage == len(self.levels) - 1
 
     def in_play(self) -> tuple[games.GameSpec, ...]:
-        """The games to play in turn."""
+        """The games of the current levels, in the order in which they are played."""
         if self.level is None:
             return tuple(self._mixed_levels(self.specs))
-        reached = [spec for spec in self.specs if spec.level == self.level]
+        current = [spec for spec in self.specs if spec.level == self.level]
         below = self._mixed_levels([s for s in self.specs if s.level is not None and s.level < self.level])
         if not below:
-            return tuple(reached)
-        rounds = range(max(len(reached), len(below)))
-        return tuple(spec for i in rounds for spec in (reached[i % len(reached)], below[i % len(below)]))
+            return tuple(current)
+        rounds = range(max(len(current), len(below)))
+        return tuple(spec for i in rounds for spec in (current[i % len(current)], below[i % len(below)]))
 
     @staticmethod
     def _mixed_levels(specs: Sequence[games.GameSpec]) -> list[games.GameSpec]:
@@ -66,39 +68,39 @@ class LevelSchedule:
             of_level.setdefault(spec.level, []).append(spec)
         return interleave(list(of_level.values()))
 
-    def count(self, episodes: Sequence[Episode]) -> Metrics:
-        """Take note of a rollout, in order of its episodes, and promote where it is time.
+    def update(self, episodes: Sequence[Episode]) -> Metrics:
+        """Count the wins of a rollout's episodes, in their order, and start the next level if it is time.
 
         Returns:
-            `level` that was reached before it where levels are promoted, and the share won of every level that was
-            played where there are several ("success_level_3").
+            With promotion `level`, that of the rollout; with several levels the win rate of each one played, as
+            `success_level_3`.
         """
         won: dict[int, list[bool]] = {}
         for episode in episodes:
             level = self._level_of[episode.game]
             if level is not None:
                 won.setdefault(level, []).append(episode.won)
-        found: Metrics = {}
+        metrics: Metrics = {}
         if len(self.levels) > 1:
-            found = {f"success_level_{level}": float(np.mean(won[level])) for level in sorted(won)}
+            metrics = {f"success_level_{level}": float(np.mean(won[level])) for level in sorted(won)}
         if self.level is not None:
-            found["level"] = self.level
+            metrics["level"] = self.level
             self._recent.extend(won.get(self.level, ()))
             self._promote()
-        return found
+        return metrics
 
     def _promote(self) -> None:
         full = len(self._recent) == self._recent.maxlen
-        if full and not self.at_the_top and sum(self._recent) / len(self._recent) >= (self.promote or 0.0):
+        if full and not self.at_last_level and sum(self._recent) / len(self._recent) >= (self.promote or 0.0):
             self._stage += 1
             self._recent.clear()
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint must keep; JSON-able."""
+        """The state of a checkpoint; JSON-able."""
         return {"level": self.level, "recent": list(self._recent)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what `state_dict` gave."""
+        """Restore the state of `state_dict`."""
         if self.level is not None:
             self._stage = self.levels.index(state["level"])
             self._recent.extend(state["recent"])

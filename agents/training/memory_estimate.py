@@ -1,9 +1,9 @@
-"""How much memory a run will need, asked before it begins: a stream that is too long for the machine is refused.
+"""Estimate of a run's peak memory, so that a run that does not fit is refused before it starts.
 
-What a pass keeps for its gradient is not guessed from the architecture but counted, on three short streams,
-so it holds for any decoder, adapter and dropout. The estimate is of the peak, on top of the loaded weights: the
-key/value cache of the rollout, the activations of the update's largest micro-batch, gradients and moments.
-Leaves out the heads, which are small unless the whole vocabulary is open, and limits set on the process from outside.
+The estimate adds to the loaded weights the rollout's key/value cache, the activations of the update's largest
+micro-batch, gradients and moments. Activations are measured with passes over three short streams, so the estimate
+holds for any decoder, adapter and dropout. It ignores the heads, which are large only for choices over the whole
+vocabulary, and memory limits of the process.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,35 +20,35 @@ from agents.model.tree_decoder import TreeInput, forward_trees
 from agents.protocol import AgentError
 
 HEAP = 1.6
-"""Peak of an update over what its pass keeps: holes in the C library's heap (1.25 to 1.6 measured, glibc)."""
+"""Peak of an update divided by its activations, due to heap fragmentation (1.25 to 1.6 measured, glibc)."""
 RECOMPUTED = (0.4, 1.2)
-"""With gradient checkpointing the peak has this share of a whole pass's activations (holes), and this many layers'."""
+"""With gradient checkpointing: share of all activations (fragmentation), and number of layers kept at a time."""
 MEGABYTE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryNeeds:
-    """What a model's rollout and update need on top of its weights; bytes."""
+    """Memory of a model's rollout and update on top of its weights, in bytes."""
 
     layers: int
     fixed: int
-    """Gradients, and the stepper's moments."""
+    """Gradients, and the torch optimizer's moments."""
     per_position: int
-    """Keys and values of one token in the rollout's cache."""
+    """Keys and values of a token in the rollout's cache."""
     per_pass: float
-    """What a pass keeps for the gradient whatever its length."""
+    """Activations of a pass that do not depend on its length."""
     per_token: float
-    """What it keeps for each token."""
+    """Activations per token."""
     per_pair: float
-    """What it keeps for each pair of tokens of a stream: 0 unless attention keeps its probabilities."""
+    """Activations per pair of tokens of a stream; 0 unless attention keeps its probabilities."""
     checkpoint: int
-    """What it keeps for each token with gradient checkpointing: one hidden state per layer."""
+    """Activations per token with gradient checkpointing: a hidden state per layer."""
 
     @classmethod
     def of(cls, model: ActorCritic, config: UpdateConfig) -> Self:
-        """Count for a model that does not recompute its activations yet; draws no random number."""
+        """Measure a model that does not recompute its activations yet; the random-number generator is unchanged."""
         short = max(1, min(32, model.context // 4))
-        kept = [_kept(model, length) for length in (short, 2 * short, 4 * short)]  # c + a n + b n^2
+        kept = [_activations(model, length) for length in (short, 2 * short, 4 * short)]  # c + a n + b n^2
         per_pair = (kept[2] - kept[1] - 2 * (kept[1] - kept[0])) / (6 * short**2)
         per_token = (kept[1] - kept[0]) / short - 3 * short * per_pair
         trained = sum(p.nbytes for p in model.parameters() if p.requires_grad)
@@ -64,11 +64,11 @@ class MemoryNeeds:
         )
 
     def rollout(self, *, parallel: int, context: int) -> float:
-        """Peak of the cache of `parallel` streams of `context` tokens, with the copy of the layer at hand."""
+        """Peak of the cache of `parallel` streams of `context` tokens, with the copy of one layer."""
         return (1 + 1 / self.layers) * parallel * room_for(context, 0) * self.per_position
 
     def update(self, *, micro_batch_tokens: int, context: int, recompute: bool) -> float:
-        """Peak of a micro-batch of streams of `context` tokens; there is at least one stream in it."""
+        """Peak of a micro-batch of at least one stream of `context` tokens."""
         rows = max(1, micro_batch_tokens // context)
         kept = self.per_pass + rows * (self.per_token * context + self.per_pair * context**2)
         if not recompute:
@@ -77,13 +77,13 @@ class MemoryNeeds:
         return min(HEAP * kept, rows * context * self.checkpoint + (share + layer / self.layers) * kept)
 
     def total(self, *, parallel: int, micro_batch_tokens: int, context: int, recompute: bool) -> float:
-        """Everything at once: the cache stays where it is during the update."""
+        """Peak of all together; the cache stays allocated during the update."""
         update = self.update(micro_batch_tokens=micro_batch_tokens, context=context, recompute=recompute)
         return self.fixed + self.rollout(parallel=parallel, context=context) + update
 
 
 def available(device: torch.device) -> int:
-    """Bytes that are free on the device now."""
+    """Free memory of the device, in bytes."""
     if device.type == "cuda":
         free: int = torch.cuda.mem_get_info(device)[0]
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -93,42 +93,38 @@ def available(device: torch.device) -> int:
 
 
 def check_memory(needs: MemoryNeeds, config: TrainConfig, *, context: int, free: int) -> None:
-    """Refuse a run that would not fit into `free` bytes.
-
-    Raises:
-        AgentError: it would not; says which smaller number would fit.
-    """
-    asked = {
+    """Raise `AgentError`, with a smaller setting that would fit, if a run does not fit into `free` bytes."""
+    sizes = {
         "micro_batch_tokens": config.update.micro_batch_tokens,
         "parallel": min(config.rollout.parallel, config.rollout.episodes),
         "context": context,
     }
 
     def need(*, recompute: bool = config.update.gradient_checkpointing, **smaller: int) -> float:
-        return needs.total(**(asked | smaller), recompute=recompute)
+        return needs.total(**(sizes | smaller), recompute=recompute)
 
     if need() <= free:
         return
     hint = ", or use gradient_checkpointing" if need(recompute=True) <= free else ""
     raise AgentError(
-        f"{asked['parallel']} live streams of {context} tokens and micro_batch_tokens of {asked['micro_batch_tokens']} "
+        f"{sizes['parallel']} live streams of {context} tokens and micro_batch_tokens of {sizes['micro_batch_tokens']} "
         f"need about {need() / MEGABYTE:,.0f} MB of memory, and {free / MEGABYTE:,.0f} MB are free: "
-        f"{_smaller(asked, need, free)}{hint}"
+        f"{_smaller(sizes, need, free)}{hint}"
     )
 
 
-def _smaller(asked: Mapping[str, int], need: Callable[..., float], free: int) -> str:
-    """Which of the numbers to lower, and to what: the first that is enough."""
-    rows = (("micro_batch_tokens",), asked["context"]), (("parallel",), 1), (("context", "micro_batch_tokens"), 16)
+def _smaller(sizes: Mapping[str, int], need: Callable[..., float], free: int) -> str:
+    """The first setting that suffices if it is lowered, and its value, as a hint."""
+    rows = (("micro_batch_tokens",), sizes["context"]), (("parallel",), 1), (("context", "micro_batch_tokens"), 16)
     for names, least in rows:
-        for number in range(asked[names[0]], least - 1, -1):
-            if need(**{name: min(asked[name], number) for name in names}) <= free:
+        for number in range(sizes[names[0]], least - 1, -1):
+            if need(**{name: min(sizes[name], number) for name in names}) <= free:
                 return f"lower {' and '.join(names)} to {number}"
     return "choose a smaller trunk"
 
 
-def _kept(model: ActorCritic, length: int) -> int:
-    """Bytes that a pass over one stream keeps for its gradient, parameters excepted."""
+def _activations(model: ActorCritic, length: int) -> int:
+    """Bytes of the activations of a pass over one stream."""
     parameters = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     storages: dict[int, Tensor] = {}
 
@@ -147,7 +143,7 @@ def _kept(model: ActorCritic, length: int) -> int:
 
 @torch.no_grad()
 def _position(model: ActorCritic) -> int:
-    """Bytes of keys and values that one token has in the cache."""
+    """Bytes of keys and values per token in the cache."""
     training = model.training
     model.eval()
     cache = RaggedCache(model.layers)

@@ -1,7 +1,7 @@
-"""Presets: settings that suit a game, a trunk or an optimizer, and the order in which they apply.
+"""Presets for games, trunks and optimizers, and the order in which settings override each other.
 
-A run's configuration is a list of layers, each with an origin and values by field name. A later layer overrides an
-earlier one: defaults, game, trunk, optimizer, warm start, checkpoint of --init, then what the user asked for.
+A configuration is a list of layers, each with an origin and values by field name. Later layers override earlier ones:
+defaults, game, trunk, optimizer, warm start, checkpoint of --init, the user's settings.
 """
 
 import tomllib
@@ -14,7 +14,7 @@ from actde.registry import optimizer_class
 from agents.config import FIELDS, TrainConfig, flatten, parse
 
 GIVEN = "given"
-"""The origin of what is typed on the command line or passed in Python."""
+"""Origin of the settings of the command line or of a Python call."""
 
 
 class Layer(NamedTuple):
@@ -26,9 +26,9 @@ class Layer(NamedTuple):
 
 
 GAMES: dict[str, dict[str, Any]] = {
-    # one state and one choice: nothing to discount; enough samples that every step contains every arm
+    # a single choice: nothing to discount; enough episodes that every gradient step contains every arm
     "bandit": {"trunk": "pico", "gamma": 1.0, "episodes": 64, "parallel": 64, "lr": 1e-3, "iterations": 300},
-    # the settings of the public code behind the post's figures; 2,500 rollouts are its 10,000 steps
+    # settings of the code behind the post's figures; 2,500 rollouts are its 10,000 steps
     "ipd": {
         "trunk": "pico",
         "dropout": 0.1,
@@ -54,7 +54,7 @@ GAMES: dict[str, dict[str, Any]] = {
         "epochs": 2,
         "minibatches": 4,
         "value_coef": 0.5,
-        "value_clip_range": None,  # returns are many points; v would need many rollouts at 0.2 each
+        "value_clip_range": None,  # returns are many points; steps of at most 0.2 would need many rollouts
         "entropy_coef": 0.02,
         "iterations": 100,
     },
@@ -77,7 +77,7 @@ TRUNKS: dict[str, dict[str, Any]] = {
 """By trunk."""
 
 OPTIMIZERS: dict[str, dict[str, Any]] = {
-    # one pass over what the expert played: many small steps, and walkthroughs of any length
+    # one pass over the expert's episodes: many small steps, and walkthroughs of any length
     "imitation": {
         "episodes": 4,
         "parallel": 4,
@@ -90,8 +90,8 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
 }
 """By optimizer, for text adventures."""
 
-# The losses of the heads must not disturb imitation (NOTES.md). The heads are detached. AdamW's step size does not
-# depend on the weights of their losses, but the gradient norm that is clipped does, so these weights are small.
+# The losses of the heads must not disturb imitation (NOTES.md), so the heads are detached. AdamW's steps do not depend
+# on the weights of these losses, but the clipped gradient norm does, so the weights are small.
 _SEPARATE = {"detach_value": True, "detach_q": True, "value_coef": 0.01, "q_coef": 0.01}
 IMITATION: dict[str, dict[str, Any]] = {
     "small": {"lr": 1e-3, "value_lr": 1e-2, "q_lr": 1e-2, **_SEPARATE},
@@ -100,8 +100,8 @@ IMITATION: dict[str, dict[str, Any]] = {
 """By trunk, for imitation of text adventures."""
 
 WARM_START: dict[str, dict[str, Any]] = {
-    # The value heads were fitted to the expert. They are trained alone first, so that the policy is not updated from a
-    # wrong baseline. With one epoch and a large epsilon, steps shrink with the errors (NOTES.md).
+    # The value heads were fitted to the expert. Train them alone first, so that the policy is not updated from a wrong
+    # baseline. With one epoch and a large epsilon, steps shrink with the errors (NOTES.md).
     "small": {
         "lr": 1e-3,
         "adam_eps": 1e-3,
@@ -130,11 +130,11 @@ WARM_START: dict[str, dict[str, Any]] = {
 """By trunk, for reinforcement learning that starts from --init, in text adventures."""
 
 WARM_IMITATION: dict[str, Any] = {"lr": 1e-4}
-"""For imitation that starts from --init; the learning rate of an untrained model would destroy what it knows."""
+"""For imitation that starts from --init; the learning rate of an untrained model would destroy the policy."""
 
 
 def resolve(explicit: Mapping[str, Any]) -> TrainConfig:
-    """The configuration of a run from the settings that were asked for, by field name.
+    """The configuration of a run with these settings, by field name.
 
     Raises:
         ConfigError: an unknown name or a bad value.
@@ -144,7 +144,7 @@ def resolve(explicit: Mapping[str, Any]) -> TrainConfig:
 
 
 def from_layers(layers: list[Layer]) -> TrainConfig:
-    """The configuration that all layers make; an error about a value names the file that it comes from."""
+    """The configuration of these layers; an error about a value names its file."""
     try:
         return TrainConfig.from_flat(merged(layers))
     except ConfigError as error:
@@ -167,7 +167,7 @@ def read_toml(path: Path) -> Layer:
 
 
 def merged(layers: list[Layer]) -> dict[str, Any]:
-    """The value of every setting by field name: that of the last layer which has one."""
+    """The value of every setting by field name, from the last layer that has one."""
     return {name: value for layer in layers for name, value in layer.values.items()}
 
 
@@ -177,20 +177,20 @@ def origins(layers: list[Layer]) -> dict[str, str]:
 
 
 def layers(*explicit: Layer) -> list[Layer]:
-    """All layers of a run, the weakest first; `explicit` are those of the user."""
-    asked = {name: field.default for name, field in FIELDS.items()} | merged(list(explicit))
-    game, optimizer, init = _game_kind(asked["game"]), asked["optimizer"], asked["init"]
+    """All layers of a run; `explicit` are the user's."""
+    settings = {name: field.default for name, field in FIELDS.items()} | merged(list(explicit))
+    game, optimizer, init = _game_kind(settings["game"]), settings["optimizer"], settings["init"]
     named = any("trunk" in layer.values for layer in explicit)
-    checkpoint = Layer(f"checkpoint {init}", _settings_of_checkpoint(init) if init and not named else {})
-    trunk = asked["trunk"] if named else checkpoint.values.get("trunk", GAMES[game]["trunk"])
+    checkpoint = Layer(f"checkpoint {init}".strip(), _settings_of_checkpoint(init) if init and not named else {})
+    trunk = settings["trunk"] if named else checkpoint.values.get("trunk", GAMES[game]["trunk"])
     result = [
         Layer("default", {name: field.default for name, field in FIELDS.items()}),
         Layer(f"preset of {game}", GAMES[game]),
         Layer(f"preset of {trunk}", TRUNKS.get(trunk, {})),
     ]
     if game == "textworld":
-        cloned = IMITATION.get(trunk, {}) if optimizer == "imitation" else {}
-        result.append(Layer(f"preset of {optimizer}", OPTIMIZERS.get(optimizer, {}) | cloned))
+        imitation = IMITATION.get(trunk, {}) if optimizer == "imitation" else {}
+        result.append(Layer(f"preset of {optimizer}", OPTIMIZERS.get(optimizer, {}) | imitation))
         if init:
             imitates = optimizer_class(optimizer).labels != "none"
             result.append(Layer("preset of --init", WARM_IMITATION if imitates else WARM_START.get(trunk, {})))
@@ -198,7 +198,7 @@ def layers(*explicit: Layer) -> list[Layer]:
 
 
 def _game_kind(game: str) -> str:
-    """The key in `GAMES`. Only a mixture of games is resolved, because importing Gymnasium takes 0.2 s."""
+    """The key in `GAMES`. Only mixtures of games are resolved, because importing Gymnasium takes 0.2 s."""
     kind: str = game.partition("?")[0]
     if " + " in game:
         import games

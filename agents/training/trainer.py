@@ -1,8 +1,4 @@
-"""The training loop: play a rollout, learn from it, record it, repeat.
-
-One iteration is `episodes` episodes and `epochs` passes over them. `Trainer.run` is a generator of metrics: the caller
-shows progress, and stops the run by no longer iterating.
-"""
+"""The training loop: collect a rollout, update the model, record metrics and transcripts, repeat."""
 
 import time
 from collections import deque
@@ -34,39 +30,39 @@ from agents.storage.checkpoint import (
     verify,
 )
 from agents.storage.run_folder import INITIAL, RunFolder
-from agents.training.dagger import DAggerAgent, labelled_best
+from agents.training.dagger import DAggerAgent, label_best_episodes
 from agents.training.level_schedule import LevelSchedule
 from agents.training.rollout_batch import RolloutBatch
 from agents.training.updater import Updater, load_torch_optimizer, set_learning_rates, torch_optimizer_tensors
 
 RECENT = 100
-"""Episodes over which `recent_success` is counted."""
+"""Number of episodes of the metric `recent_success`."""
 
 
 @dataclass(kw_only=True, slots=True)
 class Trainer:
-    """A training run, built by `make_trainer` (`agents/training/factory.py`). Iterate over `run()`."""
+    """A training run, built by `make_trainer`. Iterate over `run()`; leaving the loop ends the run."""
 
     config: TrainConfig
     model_config: ModelConfig
-    """The model as it was built: without Q heads if the optimizer trains no q."""
+    """The configuration of the built model: without Q heads if the optimizer trains no q."""
     folder: RunFolder
     accelerator: Accelerator
     updater: Updater
     tokenizer: Any
     agent: LanguageModelAgent
     dagger_agent: DAggerAgent | None
-    """The agent with an expert beside it, for optimizers that imitate the expert."""
+    """The agent with an expert, for optimizers that imitate an expert."""
     runner: EpisodeRunner
     schedule: LevelSchedule
     strategies: Sequence[str]
-    """Names of the game's strategies, whose shares are metrics."""
+    """Names of the game's strategies."""
     trained_on: list[str]
-    """Hashes of all games of this run and of the run that it started from."""
+    """Hashes of the games of this run and of its warm start."""
     notes: list[str]
-    """What the user should know about the start of the run, a line each."""
+    """Notes for the user about the warm start, a line each."""
     stopping: bool = False
-    """Set it to stop after the current iteration, with a checkpoint."""
+    """Set to True to stop after the current iteration, with a checkpoint."""
     iteration: int = 0
     env_steps: int = 0
     seconds: float = 0.0
@@ -74,19 +70,19 @@ class Trainer:
     """Whether each of the last episodes was won."""
 
     def start(self, *, resume: bool, initial_games: Sequence[str]) -> None:
-        """Load the newest checkpoint of a resumed run; create the folder; save the initial policy once."""
+        """Create the folder and save the initial policy, or load the newest checkpoint of a resumed run."""
         if resume:
             self._resume()
         self.accelerator.wait_for_everyone()  # every process has checked the folder
         if self.accelerator.is_main_process:
-            self.folder.begin()
+            self.folder.create()
             initial = self.folder.path / INITIAL
             if not initial.exists():
                 self._save_agent(initial, trained_on=list(initial_games))
         self.accelerator.init_trackers("tensorboard")
 
     def run(self) -> Iterator[Metrics]:
-        """Yield the metrics of each iteration until the budget is spent, and save checkpoints."""
+        """Yield the metrics of each iteration until the budget is spent; save checkpoints."""
         try:
             while not (self.finished or self.stopping):
                 metrics = self.iterate()
@@ -100,11 +96,11 @@ class Trainer:
                 self.runner.close()
                 self.accelerator.end_training()
             finally:
-                self.folder.release()
+                self.folder.unlock()
 
     @property
     def finished(self) -> bool:
-        """True once the budget is spent or `stop_success` is reached."""
+        """Whether the budget is spent or `stop_success` is reached."""
         budget = self.config.budget
         if self.iteration >= budget.iterations:
             return True
@@ -112,15 +108,15 @@ class Trainer:
             return True
         if budget.minutes is not None and self.seconds >= 60 * budget.minutes:
             return True
-        full = len(self.recent) == RECENT and self.schedule.at_the_top
+        full = len(self.recent) == RECENT and self.schedule.at_last_level
         return full and budget.stop_success is not None and sum(self.recent) / RECENT >= budget.stop_success
 
     def iterate(self) -> Metrics:
-        """Play one rollout and learn from it."""
+        """Collect one rollout and update the model; return the metrics."""
         begin = time.perf_counter()
         episodes, segments, play_metrics = self._play()
         played = time.perf_counter()
-        rollout, measures, advantages = self._learn(segments)
+        rollout, update_metrics, advantages = self._learn(segments)
         learned = time.perf_counter()
         episodes = _with_advantages(episodes, rollout.by_turn(advantages))
         steps = sum(len(episode.steps) for episode in episodes)
@@ -135,7 +131,7 @@ class Trainer:
             "seconds": self.seconds,
             **play_metrics,
             "recent_success": sum(self.recent) / len(self.recent),
-            **measures,
+            **update_metrics,
             "rollout_seconds": played - begin,
             "update_seconds": learned - played,
             "steps_per_second": steps / (learned - begin),
@@ -147,7 +143,7 @@ class Trainer:
         return metrics
 
     def _play(self) -> tuple[list[Episode], list[Segment], Metrics]:
-        """The episodes of a rollout in order, the segments that hold their choices, and what they measure."""
+        """The episodes of a rollout in order, the segments with their choices, and metrics."""
         config, shares = self.config, StrategyShares(self.strategies)
         self.updater.model.train(config.rollout.rollout_dropout)
         self.runner.specs = self.schedule.in_play()
@@ -159,27 +155,27 @@ class Trainer:
         segments, label_metrics = self._labelled(self.agent.take_segments(), episodes)
         if not segments:
             raise AgentError(f"{config.run.game} offers no choice: every turn has one admissible command")
-        metrics = episode_metrics(episodes, config.reward.bonus_command) | self.schedule.count(episodes)
+        metrics = episode_metrics(episodes, config.reward.bonus_command) | self.schedule.update(episodes)
         return episodes, segments, metrics | label_metrics | shares.metrics()
 
     def _labelled(self, segments: list[Segment], episodes: Sequence[Episode]) -> tuple[list[Segment], Metrics]:
-        """The segments, with labels for optimizers that imitate, and the metrics of the labels."""
+        """The segments, labelled if the optimizer imitates, and metrics of the labels."""
         if self.updater.optimizer.labels == "best":
             top_fraction, gamma = self.config.imitation.top_fraction, self.config.optimizer.gamma
-            return labelled_best(segments, episodes, top_fraction=top_fraction, gamma=gamma)
+            return label_best_episodes(segments, episodes, top_fraction=top_fraction, gamma=gamma)
         if self.dagger_agent:
             return segments, {"beta": self.dagger_agent.beta, **self.dagger_agent.take_metrics()}
         return segments, {}
 
     def _learn(self, segments: list[Segment]) -> tuple[RolloutBatch, Metrics, torch.Tensor]:
-        """The batch of a rollout, the measures of the update, and the advantages [B, T]."""
+        """Update the model; return the rollout's batch, metrics, and the advantages [B, T]."""
         rollout = RolloutBatch(segments, credit=self.config.rollout.credit, device=self.accelerator.device)
         self.updater.model.train()
         iterations = self.config.budget.iterations
         set_learning_rates(self.updater.torch_optimizer, self.config.update, self.iteration, iterations)
         rng = np.random.default_rng([self.config.run.seed, 1, self.iteration])
-        measures, targets = self.updater.learn(rollout, rng)
-        return rollout, measures, targets.advantages
+        metrics, targets = self.updater.learn(rollout, rng)
+        return rollout, metrics, targets.advantages
 
     def _record(self, metrics: Metrics, episodes: Sequence[Episode]) -> None:
         iteration = self.iteration - 1
@@ -189,7 +185,7 @@ class Trainer:
         self.accelerator.log({name: value for name, value in metrics.items() if name != "iteration"}, step=iteration)
 
     def save(self) -> None:
-        """Write a checkpoint after the current iteration, whole or not at all."""
+        """Write a checkpoint after the current iteration atomically."""
         if not self.accelerator.is_main_process:
             return
         tensors = torch_optimizer_tensors(self.updater.torch_optimizer) | {"torch_rng": torch.get_rng_state()}
@@ -220,12 +216,12 @@ class Trainer:
 
     def _resume(self) -> None:
         if self.accelerator.is_main_process:
-            self.folder.claim()
-        found = checkpoints(self.folder.path)
-        if found:
-            self._load(found[-1])
+            self.folder.lock()
+        complete = checkpoints(self.folder.path)
+        if complete:
+            self._load(complete[-1])
         if self.accelerator.is_main_process:
-            self.folder.forget_after(self.iteration)
+            self.folder.truncate(self.iteration)
 
     def _load(self, folder: Any) -> None:
         verify(folder)
@@ -241,9 +237,12 @@ class Trainer:
 
 
 def _with_advantages(episodes: Sequence[Episode], advantages: dict[tuple[int, int], float]) -> list[Episode]:
-    """The episodes with the advantage of every command, given by (episode, turn)."""
+    """The episodes with the advantage of every command; keys are (episode, turn)."""
 
-    def marked(episode: Episode, turn: int, step: Step) -> Step:
+    def with_advantage(episode: Episode, turn: int, step: Step) -> Step:
         return replace(step, advantage=advantages.get((episode.index, turn)))
 
-    return [replace(e, steps=tuple(marked(e, turn, step) for turn, step in enumerate(e.steps))) for e in episodes]
+    return [
+        replace(episode, steps=tuple(with_advantage(episode, turn, step) for turn, step in enumerate(episode.steps)))
+        for episode in episodes
+    ]

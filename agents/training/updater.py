@@ -1,10 +1,10 @@
-"""The update: E passes over a rollout, each a few gradient steps, each over micro-batches that fit in memory.
+"""The update: epochs over a rollout, of gradient steps (minibatches), of micro-batches that fit into memory.
 
-The gradient of a step is the same whatever the size of its micro-batches: every loss is a sum over choices
-divided by the number of choices of the whole step, over all processes. Leaves out where the rollout comes
-from (train.py) and what the loss is (`actde`).
+The gradient of a step does not depend on the micro-batches: the loss is a sum over choices divided by the number of
+choices of the whole step, over all processes.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -60,8 +60,8 @@ def set_learning_rates(
 ) -> None:
     """Set the learning rates of an iteration, counted from 0, of a run of `iterations`.
 
-    The policy's rate is 0 during the critic's warm-up: heads that were fitted to another policy are trained alone
-    first, and AdamW's moments fill. The linear schedule reaches 0 after the last iteration.
+    During the critic warm-up the policy's learning rate is 0: value heads that were fitted to another policy are
+    trained alone first, while AdamW's moments accumulate. A linear schedule decays to 0 after the last iteration.
     """
     left = 1.0 if config.lr_schedule == "constant" else max(0.0, 1 - iteration / iterations)
     for group in torch_optimizer.param_groups:
@@ -70,7 +70,7 @@ def set_learning_rates(
 
 
 def torch_optimizer_tensors(torch_optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """AdamW's moments and step counts, by number of parameter: "torch_optimizer.7.exp_avg"; nothing for SGD."""
+    """AdamW's moments and step counts by parameter number, such as "torch_optimizer.7.exp_avg"; empty for SGD."""
     state = torch_optimizer.state_dict()["state"]
     return {f"torch_optimizer.{index}.{name}": x for index, moments in state.items() for name, x in moments.items()}
 
@@ -91,23 +91,23 @@ def _is_linear(module: nn.Module) -> bool:
 
 
 def micro_batches(rollout: RolloutBatch, rows: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Split rows into groups of similar length with at most `budget` tokens each, padding included."""
+    """Split rows into groups of similar length of at most `budget` tokens, padding included."""
     lengths, overhead = [len(rollout.segments[row].tokens) for row in rows], pass_overhead(rollout.device)
     for group in group_by_length(lengths, overhead=overhead, budget=budget):
         yield [rows[index] for index in group]
 
 
 class Updater:
-    """Takes gradient steps on a model for one optimizer of `actde`.
+    """Takes gradient steps on the loss of an `actde` optimizer.
 
     Args:
-        model: the network, on the accelerator's device. It is not wrapped for several processes: gradients are
-            added up here, so that every choice of every process weighs the same.
-        torch_optimizer: takes the gradient steps.
+        model: the network on the accelerator's device, not wrapped for several processes: this class sums gradients, so
+            that all choices of all processes have the same weight.
+        torch_optimizer: takes the steps.
         optimizer: computes the loss.
-        config: epochs, minibatches and the limits of a step.
+        config: epochs, minibatches and limits of a step.
         accelerator: `accelerate.Accelerator`.
-        reference: frozen copy of the first policy, for a KL to it; None: the model with its adapter switched off.
+        reference: frozen copy of the initial policy for the KL; None: the model with its adapter disabled.
     """
 
     def __init__(
@@ -128,14 +128,14 @@ class Updater:
         return reduced
 
     def learn(self, rollout: RolloutBatch, rng: np.random.Generator) -> tuple[dict[str, float], Targets]:
-        """Targets once, then all gradient steps; returns the measures and the targets."""
+        """Compute the targets, take all gradient steps, and return metrics and targets."""
         if self.wants_reference:
             rollout.ref_logprobs = self._reference_logprobs(rollout)
         batch = rollout.batch(with_q=self.optimizer.trains_q)
         with torch.no_grad():
             targets = self.optimizer.targets(batch, all_reduce=self.all_reduce)
             summary = self.optimizer.summary(batch, targets, all_reduce=self.all_reduce)
-        totals: dict[str, Tensor] = {}
+        totals: defaultdict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.model.device))
         for rows in self._steps(len(rollout), rng):
             sample = LMSample.draw(rollout, rows, self.config.lm_loss_tokens, rng) if self.config.lm_loss_coef else None
             self._step(rollout, batch, targets, rows, totals, sample)
@@ -145,13 +145,13 @@ class Updater:
 
     @property
     def wants_reference(self) -> bool:
-        """True where a KL to the reference policy is used or measured."""
+        """Whether the KL to the reference policy is used."""
         return self.optimizer.config.kl_coef > 0
 
     def _steps(self, segments: int, rng: np.random.Generator) -> Iterator[list[int]]:
-        """The rows of every gradient step: all of them, or a random share of each epoch.
+        """The rows of each gradient step: a random partition of the segments in each epoch.
 
-        All processes take the same number of steps, however many segments each of them has.
+        All processes take the same number of steps, whatever their numbers of segments.
         """
         steps = min(self.config.minibatches, segments)
         if self.accelerator.num_processes > 1:
@@ -167,9 +167,10 @@ class Updater:
         batch: Batch,
         targets: Targets,
         rows: list[int],
-        totals: dict[str, Tensor],
+        totals: defaultdict[str, Tensor],
         sample: LMSample | None,
     ) -> None:
+        """Take one gradient step on these rows; add its metrics, weighted by the number of choices, to `totals`."""
         index = torch.tensor(rows, device=batch.mask.device)
         count = self.all_reduce(batch.mask[index].sum().float())
         predicted = count
@@ -184,15 +185,15 @@ class Updater:
             if sample is not None:
                 lm_loss = sample.loss(self.model, states, part.tokens, micro) / predicted
                 loss = loss + self.config.lm_loss_coef * lm_loss
-                totals["lm_loss"] = totals.get("lm_loss", torch.zeros_like(count)) + lm_loss.detach() * count
+                totals["lm_loss"] = totals["lm_loss"] + lm_loss.detach() * count
             self.accelerator.backward(loss)
             choices = measures["choices"].float()
             for name, value in measures.items():
                 weighted = choices if name == "choices" else value * choices
-                totals[name] = totals.get(name, torch.zeros_like(choices)) + weighted
+                totals[name] = totals[name] + weighted
         self._sum_gradients()
         norm = torch.nn.utils.clip_grad_norm_(self._trained(), self.config.max_grad_norm)
-        totals["grad_norm"] = totals.get("grad_norm", torch.zeros_like(count)) + norm * count
+        totals["grad_norm"] = totals["grad_norm"] + norm * count
         self.torch_optimizer.step()
         self.torch_optimizer.zero_grad(set_to_none=True)
         self.model.heads.sync_targets(self.config.target_rate)
@@ -201,7 +202,7 @@ class Updater:
         return [parameter for group in self.torch_optimizer.param_groups for parameter in group["params"]]
 
     def _sum_gradients(self) -> None:
-        """Add up the gradients of all processes; losses are already divided by the choices of all."""
+        """Sum the gradients over processes; the losses are divided by the number of all choices already."""
         if self.accelerator.num_processes > 1:
             for parameter in self._trained():
                 if parameter.grad is None:
@@ -218,8 +219,8 @@ class Updater:
 
     @torch.no_grad()
     def _reference_logprobs(self, rollout: RolloutBatch) -> Tensor:
-        """[N, K] log-probabilities of all alternatives under the reference: one forward pass more."""
-        reference, found = self.reference or self.model, []
+        """[N, K] log-probabilities of all alternatives under the reference; one additional forward pass."""
+        reference, collected = self.reference or self.model, []
         for micro in micro_batches(rollout, range(len(rollout)), self.config.micro_batch_tokens):
             part = rollout.micro_batch(micro)
             training = reference.training
@@ -227,14 +228,16 @@ class Updater:
             with self.model.without_adapter() if self.reference is None else nullcontext():
                 heads = reference(part.tokens, part.choices)
             reference.train(training)
-            found.append((part.choice_index, heads.logprobs))
-        index, logprobs = (torch.cat(pieces) for pieces in zip(*found, strict=True))
+            collected.append((part.choice_index, heads.logprobs))
+        index, logprobs = (torch.cat(pieces) for pieces in zip(*collected, strict=True))
         return logprobs[index.argsort()]
 
     def _kl(self, rollout: RolloutBatch, part: MicroBatch, heads: HeadOutputs) -> Tensor | None:
-        """[N] KL(pi || reference), nats: exact over the alternatives; over a whole vocabulary its estimate
+        """[N] KL(pi || pi_ref), nats: exact over the alternatives of a choice. Over the whole vocabulary its estimate
 
-        exp(r) - r - 1,   r = log pi_ref - log pi    (Schulman's k3, at the chosen token).
+            exp(r) - r - 1,   r = log pi_ref - log pi of the sampled token
+
+        (Schulman, 2020, "Approximating KL divergence", k3).
         """
         if rollout.ref_logprobs is None:
             return None

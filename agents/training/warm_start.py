@@ -1,7 +1,6 @@
-"""A run that starts from the weights of another one: `train --init RUN_OR_CHECKPOINT`.
+"""Warm start: a run that starts from the weights of another one, `train --init RUN_OR_CHECKPOINT`.
 
-Trunk or adapter and heads come from the newest checkpoint there, whose model must have the same configuration. A Q head
-that the checkpoint lacks starts untrained.
+The models must have the same configuration. Q heads that the checkpoint lacks start untrained.
 """
 
 import json
@@ -17,19 +16,19 @@ from agents.protocol import AgentError
 from agents.storage.checkpoint import TOKENIZER, WEIGHTS, newest, read_json, read_tensors, verify
 
 SAME = ("trunk", "lora", "dtype", "head_layers")
-"""Settings that must equal the checkpoint's; they follow it unless a trunk is named."""
+"""Settings that must equal the checkpoint's; by default they are taken from it."""
 Q_PARTS = ("heads.q.", "heads.target_q.")
 
 
 @torch.no_grad()
 def load_weights(model: ActorCritic, tokenizer: Any, config: ModelConfig, source: Path) -> tuple[list[str], list[str]]:
-    """Copy the weights of the newest checkpoint in `source` into the model.
+    """Copy the weights of a checkpoint, or of a run's newest one, into the model.
 
     Returns:
-        What the user should know, a line each; and the hashes of the games on which the checkpoint was trained.
+        Notes for the user, a line each; and the hashes of the games on which the checkpoint was trained.
 
     Raises:
-        AgentError: there is no checkpoint, it is damaged, or its model differs.
+        AgentError: there is no checkpoint, it is damaged, or its model or tokenizer differs.
     """
     folder = newest(source)
     about = verify(folder)
@@ -55,24 +54,24 @@ def load_weights(model: ActorCritic, tokenizer: Any, config: ModelConfig, source
 
 
 def settings_of_checkpoint(source: Path) -> dict[str, Any]:
-    """The settings that a run which starts from this checkpoint takes from it: its model's and its prompt."""
+    """The settings of the model and the prompt that a run takes from the checkpoint of its warm start."""
     about = verify(newest(source))
-    made = about["model"]
-    q_parts = ("q_heads", "dueling") if made["q_heads"] else ()
-    return {name: made[name] for name in (*SAME, *q_parts)} | {"prompt": about["prompt"]}
+    stored = about["model"]
+    q_parts = ("q_heads", "dueling") if stored["q_heads"] else ()
+    return {name: stored[name] for name in (*SAME, *q_parts)} | {"prompt": about["prompt"]}
 
 
-def _check_config(made: Mapping[str, Any], wanted: ModelConfig, source: Path) -> None:
-    q_parts = ("q_heads", "dueling") if made["q_heads"] and wanted.q_heads else ()
+def _check_config(stored: Mapping[str, Any], config: ModelConfig, source: Path) -> None:
+    q_parts = ("q_heads", "dueling") if stored["q_heads"] and config.q_heads else ()
     for name in (*SAME, *q_parts):
-        if made[name] != getattr(wanted, name):
+        if stored[name] != getattr(config, name):
             raise AgentError(
-                f"{source} was made with {name}={made[name]!r}, this run has {name}={getattr(wanted, name)!r}; "
+                f"{source} was made with {name}={stored[name]!r}, this run has {name}={getattr(config, name)!r}; "
                 f"use the same --{name.replace('_', '-')}, or no --init"
             )
 
 
 def _check_tokenizer(folder: Path, tokenizer: Any, source: Path) -> None:
-    """Equal shapes do not imply that token ids mean the same."""
+    """Check that token ids have the same meaning; equal shapes do not imply it."""
     if read_json(folder / TOKENIZER)["model"] != json.loads(tokenizer.backend_tokenizer.to_str())["model"]:
-        raise AgentError(f"{source} has another vocabulary than these games need; start without --init")
+        raise AgentError(f"{source} has another vocabulary than these games; start without --init")

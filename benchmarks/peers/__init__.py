@@ -1,1 +1,1 @@
-"""What our users would do instead: other ways of choosing commands, and drivers of other packages."""
+"""Peers of the benchmarks: other methods to choose commands, and drivers of other packages."""

@@ -1,8 +1,8 @@
-"""The post's ACTDE on the prisoner's dilemma as a plain PyTorch loop: what one would write without a framework.
+"""The post's ACTDE on the prisoner's dilemma as a plain PyTorch loop, without a framework.
 
-The sizes and settings are those of `experiments.reproduce.ipd_trials` (3 layers x 12, 64 streams of 100 games, four
-full-batch steps of AdamW). The modules are torch's own, the rollout keeps its keys and values, and nothing is compiled.
-Losses are written out here and tested against `actde`.
+Sizes and settings are those of `experiments.reproduce.ipd_trials` (3 layers x 12, 64 streams of 100 games, four
+full-batch steps of AdamW). The modules are torch's, the rollout caches keys and values, and nothing is compiled. The
+losses are implemented here and tested against `actde`.
 """
 
 from typing import Any
@@ -14,14 +14,14 @@ from torch.nn.functional import scaled_dot_product_attention
 from games.ipd import PAYOFFS
 
 WIDTH, HEADS, LAYERS, STREAMS, GAMES, POSITIONS = 12, 3, 3, 64, 100, 128
-GAMMA, LAM, CLIP, VALUE_COEF, STEPS = 0.5, 0.95, 0.2, 0.1, 4
-DROPOUT, RATE, DECAY, BETAS = 0.1, 5e-4, 0.1, (0.9, 0.95)
+GAMMA, GAE_LAMBDA, CLIP, VALUE_COEF, STEPS = 0.5, 0.95, 0.2, 0.1, 4
+DROPOUT, LEARNING_RATE, WEIGHT_DECAY, BETAS = 0.1, 5e-4, 0.1, (0.9, 0.95)
 Past = list[tuple[Tensor, Tensor]]
 """Keys and values of each layer, [streams, heads, tokens so far, width of a head]."""
 
 
 class Block(nn.Module):
-    """Attention and a feed-forward layer, normalised before, as in GPT-2."""
+    """Attention and a feed-forward layer with pre-normalisation, as in GPT-2."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Block(nn.Module):
         self.drop = nn.Dropout(DROPOUT)
 
     def forward(self, x: Tensor, past: tuple[Tensor, Tensor] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """[S, T, d] to the same, and the keys and values so far."""
+        """Map [S, T, d] to the same shape; also return the keys and values so far."""
         shape = (x.shape[0], x.shape[1], HEADS, WIDTH // HEADS)
         q, k, v = (part.reshape(shape).transpose(1, 2) for part in self.qkv(self.before_attention(x)).split(WIDTH, -1))
         if past is not None:
@@ -44,7 +44,7 @@ class Block(nn.Module):
 
 
 class Net(nn.Module):
-    """Policy, v and q of every position."""
+    """Computes policy, v and q of every position."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,31 +58,31 @@ class Net(nn.Module):
                 nn.init.normal_(module.weight, std=0.02)
 
     def forward(self, tokens: Tensor, past: Past | None = None) -> tuple[Tensor, Tensor, Tensor, Past]:
-        """Tokens [S, T] to log-probabilities [S, T, 2], v [S, T], q [S, T, 2] and what the next call needs."""
+        """Map tokens [S, T] to log-probabilities [S, T, 2], v [S, T], q [S, T, 2] and the cache for the next call."""
         start = past[0][0].shape[2] if past else 0
         x = self.drop(self.tokens(tokens) + self.places(torch.arange(start, start + tokens.shape[1])))
-        kept: Past = []
+        cache: Past = []
         for index, block in enumerate(self.blocks):
-            x, found = block(x, past[index] if past else None)
-            kept.append(found)
+            x, keys_and_values = block(x, past[index] if past else None)
+            cache.append(keys_and_values)
         x = self.last(x)
-        return self.policy(x).log_softmax(-1), self.value(x).squeeze(-1), self.q(x), kept
+        return self.policy(x).log_softmax(-1), self.value(x).squeeze(-1), self.q(x), cache
 
 
 class Loop:
-    """A model that plays and learns; one call of `step` is one rollout and its gradient steps."""
+    """A model that plays and learns; `step` is one rollout and its gradient steps."""
 
     def __init__(self) -> None:
         self.net = Net()
         linear = [module.weight for module in self.net.modules() if isinstance(module, nn.Linear)]
         rest = [p for p in self.net.parameters() if all(p is not weight for weight in linear)]
-        groups: list[dict[str, Any]] = [{"params": linear, "weight_decay": DECAY}, {"params": rest}]
-        self.torch_optimizer = torch.optim.AdamW(groups, lr=RATE, betas=BETAS, weight_decay=0.0)
+        groups: list[dict[str, Any]] = [{"params": linear, "weight_decay": WEIGHT_DECAY}, {"params": rest}]
+        self.torch_optimizer = torch.optim.AdamW(groups, lr=LEARNING_RATE, betas=BETAS, weight_decay=0.0)
         self.payoff = torch.tensor(PAYOFFS["post"])
         self.first = torch.randint(2, (STREAMS, 1))
 
     def step(self) -> None:
-        """Play, and learn from it in four steps."""
+        """Play a rollout and take four gradient steps on it."""
         tokens, logprobs, values, q = self.play()
         self.first = tokens[:, -1:]
         rewards = self.payoff[tokens[:, 1:], tokens[:, :-1]]
@@ -100,32 +100,32 @@ class Loop:
 
     @torch.no_grad()
     def play(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Tokens [S, T], T = games + 1, and of every position log-probabilities, v and q."""
-        tokens, past, found = [self.first], None, []
-        for number in range(GAMES + 1):  # the last one values the state after the last game
+        """Return tokens [S, T], T = games + 1, and log-probabilities, v and q of every position."""
+        tokens, past, outputs = [self.first], None, []
+        for number in range(GAMES + 1):  # the last pass computes v after the last game
             *heads, past = self.net(tokens[-1], past)
-            found.append(heads)
+            outputs.append(heads)
             if number < GAMES:
                 tokens.append(torch.multinomial(heads[0][:, -1].exp(), 1))
-        logprobs, values, q = (torch.cat(parts, 1) for parts in zip(*found, strict=True))
+        logprobs, values, q = (torch.cat(parts, 1) for parts in zip(*outputs, strict=True))
         return torch.cat(tokens, 1), logprobs, values, q
 
 
 def taken(table: Tensor, tokens: Tensor) -> Tensor:
-    """[S, T - 1] the entries of a table [S, T - 1, 2] for the actions, which are the tokens from the second on."""
+    """Return [S, T - 1] the entries of a table [S, T - 1, 2] for the actions: the tokens from the second on."""
     return table.gather(2, tokens[:, 1:, None]).squeeze(2)
 
 
 def advantages_and_returns(rewards: Tensor, values: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
-    """ACTDE's advantages (baseline q) and PPO's returns, from rewards and q [S, T - 1] and values [S, T]."""
-    found = []
+    """Return ACTDE's advantages (baseline q) and PPO's returns; rewards and q [S, T - 1], values [S, T]."""
+    sums = []
     for baseline in (q, values[:, :-1]):
         errors = rewards + GAMMA * values[:, 1:] - baseline
         summed = errors.clone()
         for t in range(errors.shape[1] - 2, -1, -1):
-            summed[:, t] += GAMMA * LAM * summed[:, t + 1]
-        found.append(summed)
-    return found[0], values[:, :-1] + found[1]
+            summed[:, t] += GAMMA * GAE_LAMBDA * summed[:, t + 1]
+        sums.append(summed)
+    return sums[0], values[:, :-1] + sums[1]
 
 
 def total_loss(
@@ -137,7 +137,7 @@ def total_loss(
     advantages: Tensor,
     returns: Tensor,
 ) -> Tensor:
-    """PPO's clipped losses of policy and value, and the squared error of q; all [S, T - 1]."""
+    """Return PPO's clipped losses of policy and value plus the squared error of q; all arguments are [S, T - 1]."""
     ratio = (logprobs - old_logprobs).exp()
     policy = -torch.min(ratio * advantages, ratio.clamp(1 - CLIP, 1 + CLIP) * advantages)
     clipped = old_values + (values - old_values).clamp(-CLIP, CLIP)

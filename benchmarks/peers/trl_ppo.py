@@ -1,13 +1,13 @@
-"""TRL's PPO trainer, a step for each line on standard input; run by the Python of an environment that has TRL.
+"""TRL's PPO trainer: one step for each line on standard input, run by the Python of an environment with TRL.
 
     python -m benchmarks.peers.trl_ppo
 
 The first line is the job, a JSON object: model (folder), dtype, threads, queries (lists of token ids), response
-(tokens), epochs, micro (samples read at once in the update), steps, lora (rank; 0: none), rate, kl_coef, vf_coef. The
-answers are lines of JSON on standard output: first {"libraries": bytes of memory before the model is loaded,
-"versions"}, then for each step {"seconds", "update": seconds of the update alone, "peak": bytes}; after the last step
-of a job with `inspect` what the step worked on and what it logged. Only TRL's public interface and torch's hooks on its
-modules are used. The rest of the project is left out: this file must import in an environment without it.
+(tokens), epochs, micro (samples per micro-batch), steps, lora (rank; 0: none), rate, kl_coef, vf_coef. The answers are
+lines of JSON on standard output: first {"libraries": bytes of memory before the model is loaded, "versions"}, then for
+each step {"seconds", "update": seconds of the update alone, "peak": bytes}. With `inspect`, the data and the log of the
+last step follow. Only TRL's public interface and torch's hooks on its modules are used. This file must be importable
+in an environment without the rest of the project.
 """
 
 import json
@@ -31,26 +31,26 @@ from transformers import (
 from transformers.models.llama import modeling_llama  # noqa: F401  # as in own_ppo.py
 from trl.experimental.ppo import PPOConfig, PPOTrainer  # type: ignore[import-not-found,unused-ignore]
 
-from benchmarks.memory import forget_peak, peak, resident
+from benchmarks.memory import peak, reset_peak, resident
 
 PACKAGES = ("trl", "transformers", "torch", "peft")
 
 
-class Turns(TrainerCallback):  # type: ignore[misc,unused-ignore]
-    """Begins each step when it is told to and reports what it took."""
+class StepTimer(TrainerCallback):  # type: ignore[misc,unused-ignore]
+    """Starts each step on a line of input and reports its cost."""
 
     def __init__(self, answers: Any, steps: int) -> None:
         self.answers, self.steps = answers, steps
         self.began = self.updating = 0.0
 
     def wait(self) -> None:
-        """Until a line comes; when there are no more, that is the end."""
+        """Wait for a line; exit at the end of the input."""
         if not sys.stdin.readline():
             sys.exit()
         self.began, self.updating = time.perf_counter(), 0.0
 
     def first_pass(self, *args: Any) -> None:
-        """The trainer calls policy and value model together in the update only."""
+        """Note the start of the update: only there the trainer calls policy and value model together."""
         self.updating = self.updating or time.perf_counter()
 
     def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
@@ -58,16 +58,16 @@ class Turns(TrainerCallback):  # type: ignore[misc,unused-ignore]
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         now = time.perf_counter()
-        say(self.answers, seconds=now - self.began, update=now - self.updating, peak=peak())
+        send(self.answers, seconds=now - self.began, update=now - self.updating, peak=peak())
         if state.global_step < self.steps:
             self.wait()
 
 
-class Seen:
-    """What the value and the reward model said during a rollout, and of which tokens."""
+class RolloutRecorder:
+    """Records tokens, values and scores of a rollout by hooks on the value and the reward model."""
 
     def __init__(self, trainer: Any) -> None:
-        self.found: dict[str, list[Any]] = {}
+        self.records: dict[str, list[Any]] = {}
         backbone = getattr(trainer.value_model, trainer.value_model.base_model_prefix)
         backbone.register_forward_pre_hook(self.tokens, with_kwargs=True)
         trainer.value_model.score.register_forward_hook(lambda *call: self.keep("values", call[2]))
@@ -78,11 +78,11 @@ class Seen:
 
     def keep(self, name: str, tensor: torch.Tensor) -> None:
         if not torch.is_grad_enabled():
-            self.found.setdefault(name, tensor.reshape(tensor.shape[0], -1).tolist())
+            self.records.setdefault(name, tensor.reshape(tensor.shape[0], -1).tolist())
 
 
-def make_trainer(job: dict[str, Any], folder: str, turns: Turns) -> Any:
-    """The trainer with its four models: policy, reference, value and reward."""
+def make_trainer(job: dict[str, Any], folder: str, timer: StepTimer) -> Any:
+    """Return the trainer with its four models: policy, reference, value and reward."""
     tokenizer = AutoTokenizer.from_pretrained(job["model"], padding_side="left")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -91,7 +91,7 @@ def make_trainer(job: dict[str, Any], folder: str, turns: Turns) -> Any:
         return kind.from_pretrained(job["model"], dtype=getattr(torch, job["dtype"]), **options)
 
     policy = load(AutoModelForCausalLM)
-    torch.manual_seed(1)  # of the heads
+    torch.manual_seed(1)  # seed of the heads
     value, reward = (load(AutoModelForSequenceClassification, num_labels=1) for _ in range(2))
     queries, lora = Dataset.from_dict({"input_ids": job["queries"]}), None
     if job["lora"]:
@@ -102,12 +102,12 @@ def make_trainer(job: dict[str, Any], folder: str, turns: Turns) -> Any:
         args=_config(job, folder),
         processing_class=tokenizer,
         model=policy,
-        ref_model=None,  # a frozen copy, or the adapter switched off
+        ref_model=None,  # a frozen copy, or the model without its adapter
         reward_model=reward,
         value_model=value,
         train_dataset=queries,
         eval_dataset=queries,
-        callbacks=[turns],
+        callbacks=[timer],
         peft_config=lora,
     )
 
@@ -117,7 +117,7 @@ def _config(job: dict[str, Any], folder: str) -> Any:
     return PPOConfig(
         output_dir=folder,
         use_cpu=True,
-        bf16=False,  # the models' own numbers, no autocast
+        bf16=False,  # the models' own dtype, no autocast
         gradient_checkpointing=False,
         report_to="none",
         save_strategy="no",
@@ -140,27 +140,27 @@ def _config(job: dict[str, Any], folder: str) -> Any:
     )
 
 
-def say(answers: Any, **found: Any) -> None:
-    """One line of JSON."""
-    answers.write(json.dumps(found) + "\n")
+def send(answers: Any, **answer: Any) -> None:
+    """Write one line of JSON."""
+    answers.write(json.dumps(answer) + "\n")
     answers.flush()
 
 
 def main() -> None:
     job = json.loads(sys.stdin.readline())
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # the trainer prints
+    os.dup2(2, 1)  # the trainer prints to standard output
     torch.set_num_threads(job["threads"])
-    say(answers, libraries=resident(), versions={name: version(name) for name in PACKAGES})
+    send(answers, libraries=resident(), versions={name: version(name) for name in PACKAGES})
     with tempfile.TemporaryDirectory() as folder:
-        turns = Turns(answers, job["steps"])
-        trainer = make_trainer(job, folder, turns)
-        trainer.model.register_forward_pre_hook(turns.first_pass)
-        seen = Seen(trainer) if job.get("inspect") else None
-        forget_peak()
+        timer = StepTimer(answers, job["steps"])
+        trainer = make_trainer(job, folder, timer)
+        trainer.model.register_forward_pre_hook(timer.first_pass)
+        recorder = RolloutRecorder(trainer) if job.get("inspect") else None
+        reset_peak()
         trainer.train()
-        if seen is not None:
-            say(answers, **seen.found, logged=trainer.state.log_history[-1])
+        if recorder is not None:
+            send(answers, **recorder.records, logged=trainer.state.log_history[-1])
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""Which games a task is played on: the first different ones by the reserved seeds, of the test split by their hash.
+"""The held-out games of a task: the first distinct ones by reserved seed whose hash is in the test split.
 
-The same for every agent, for a card of any size (a smaller one takes fewer of them) and on any machine. Finding them
-takes a second or two for each, so they are kept in the card's results and not looked for again.
+They are the same for every agent and machine, and a smaller card has the first ones of a larger one. Searching takes
+one or two seconds a game, so the card's results store them.
 """
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from hashlib import sha256
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 import games
 from experiments.card.tasks import VARIANTS, Task
@@ -19,50 +19,59 @@ from games.textworld.generation.make_game import cached_game
 from games.textworld.generation.manifest import split_of
 from games.textworld.generation.reserved_seeds import RESERVED
 
-Found: TypeAlias = tuple[int, int, str]
-"""Level, seed and canonical hash of a game."""
+
+class HeldOutGame(NamedTuple):
+    """A game of a task; JSON stores it as a list."""
+
+    level: int
+    seed: int
+    hash: str
+    """Canonical hash."""
 
 
 def identity(task: Task) -> str:
-    """A hash of all that decides which games a task has."""
+    """Return a hash of everything that determines the games of a task."""
     fields = {name: value for name, value in asdict(task).items() if name not in ("title", "references", "max_turns")}
     return sha256(json.dumps([fields, RESERVED.start], sort_keys=True).encode()).hexdigest()
 
 
-def find(task: Task, count: int, known: Sequence[Found] = ()) -> list[Found]:
-    """The first `count` games of a task, or all that there are; `known` were found before.
+def find(task: Task, count: int, known: Sequence[HeldOutGame] = ()) -> list[HeldOutGame]:
+    """Return the first `count` games of a task, or all if there are fewer; `known` are the first ones.
 
-    A seed is passed over where TextWorld makes no game, the game is of another split, or it was met before. After
-    PATIENCE such seeds in a row the task has no other games.
+    A seed is skipped if TextWorld cannot generate its game, or the game is a duplicate or of another split. The search
+    ends after PATIENCE skipped seeds in a row.
     """
-    found, misses = list(known), 0
-    hashes = {name for _, _, name in found}
-    for seed in range(found[-1][1] + 1 if found else RESERVED.start, RESERVED.stop):
-        if len(found) >= count or misses == PATIENCE:
+    found, skipped = list(known), 0
+    hashes = {game.hash for game in found}
+    for seed in range(found[-1].seed + 1 if found else RESERVED.start, RESERVED.stop):
+        if len(found) >= count or skipped == PATIENCE:
             break
         level = task.levels[len(found) % len(task.levels)]
-        name = _new(task, level, seed, hashes)
-        misses = misses + 1 if name is None else 0
+        name = _new_game(task, level, seed, hashes)
+        skipped = skipped + 1 if name is None else 0
         if name is not None:
-            found.append((level, seed, name))
+            found.append(HeldOutGame(level, seed, name))
             hashes.add(name)
     return found[:count]
 
 
-def _new(task: Task, level: int, seed: int, hashes: Collection[str]) -> str | None:
-    """The hash of the game of that seed where it is one for this task, made for both variants; None where not."""
-    told, untold = (games.resolve(task.game(variant, level, seed))[0] for variant in VARIANTS)
+def training_games(about: Mapping[str, Any]) -> frozenset[str]:
+    """Return the hashes of an agent's training games; an older `agent.json` has their name instead."""
+    hashes = about.get("trained_on")
+    if hashes is None and "made_by" in about:
+        hashes = map(game_hash, games.resolve(about["made_by"]["run"]["game"]))
+    return frozenset(hashes or ())
+
+
+def _new_game(task: Task, level: int, seed: int, hashes: Collection[str]) -> str | None:
+    """Generate both variants of a seed's game and return its hash; None where the seed is to be skipped."""
+    specs = [games.resolve(task.game(variant, level, seed))[0] for variant in VARIANTS]
     try:
-        name = game_hash(told)
+        name = game_hash(specs[0])
         if name in hashes or (task.by_hash and split_of(name) != "test"):
             return None
-        for spec in (told, untold):
+        for spec in specs:
             cached_game(spec.target, dict(spec.settings))
     except GameError:
         return None
     return name
-
-
-def from_json(data: Sequence[Sequence[Any]]) -> list[Found]:
-    """Games as `json` reads them."""
-    return [(int(level), int(seed), str(name)) for level, seed, name in data]

@@ -1,7 +1,7 @@
-"""The tasks of the evaluation card, and what others have reported on the like. Facts about them stand here only.
+"""The tasks of the evaluation card, and results that others have reported on similar tasks.
 
-A task is a family at fixed levels and settings, played with the objective in the opening text and without it, on games
-of reserved seeds. Leaves out which seeds these are (held_out.py).
+A task is a family at fixed levels and settings. Its games have reserved seeds and are played with the objective in the
+opening text and without it.
 """
 
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from agents.protocol import AgentError
 from games.errors import nearest
 
-VARIANTS = ("told", "untold")
-"""Whether the opening text says what to do."""
+VARIANTS = {"told": "with objective", "untold": "without objective"}
+"""Whether the opening text states the objective: the value in results -> the words in documents."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """A number that others have reported."""
+    """A result that others have reported."""
 
     who: str
-    """Who played, trained how."""
+    """The agent and its training."""
     value: str
-    """The number, in its own words."""
+    """The result with its unit."""
     source: str
 
 
@@ -32,18 +32,18 @@ class Task:
     title: str
     family: str
     levels: tuple[int, ...]
-    """The i-th game is of the level i modulo their number."""
+    """The levels of the games, in turn."""
     settings: str = ""
-    """Further settings of the family, as in a GAME string, without level, seed and goal."""
+    """Other settings of the family than level, seed and goal, as in a GAME string."""
     goal: str = "detailed"
-    """The setting `goal` where the player is told; without the objective it is `none`."""
+    """The setting `goal` with the objective; without it `goal` is `none`."""
     max_turns: int = 100
     by_hash: bool = True
-    """Take games of the test split by hash only; not where a family has splits of its own, or one house for all."""
+    """Take only games whose hash is in the test split; False for a family with its own splits or a single house."""
     references: tuple[Reference, ...] = ()
 
     def game(self, variant: str, level: int, seed: int) -> str:
-        """The GAME string of one of its games."""
+        """Return the GAME string of one of its games."""
         goal = self.goal if variant == "told" else "none"
         more = f"&{self.settings}" if self.settings else ""
         return f"textworld:{self.family}?level={level}&seed={seed}&goal={goal}{more}"
@@ -97,7 +97,7 @@ TASKS = (
     ),
     Task(
         name="textnav-full",
-        title="`textnav`, the one house of the task, fully observed",
+        title="`textnav`, the single house of the task, fully observed",
         family="textnav",
         levels=(1,),
         goal="brief",
@@ -111,7 +111,7 @@ TASKS = (
     ),
     Task(
         name="textnav-part",
-        title="`textnav`, the one house of the task, partly observed",
+        title="`textnav`, the single house of the task, partly observed",
         family="textnav",
         levels=(1,),
         settings="observed=part",
@@ -126,7 +126,7 @@ TASKS = (
     ),
     Task(
         name="textnav-drawn",
-        title="`textnav`, houses that are drawn, fully observed",
+        title="`textnav`, random houses, fully observed",
         family="textnav",
         levels=(2,),
         goal="brief",
@@ -135,8 +135,8 @@ TASKS = (
 )
 
 
-def chosen(names: str | None) -> tuple[Task, ...]:
-    """The tasks of these names, joined by commas, in the card's order; all for None. AgentError for another name."""
+def select_tasks(names: str | None) -> tuple[Task, ...]:
+    """Return the tasks of these names (comma-separated; None: all) in the card's order; AgentError if unknown."""
     if names is None:
         return TASKS
     known = {task.name: task for task in TASKS}

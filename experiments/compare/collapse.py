@@ -1,16 +1,12 @@
-"""How far a policy went from the one it began with, and whether it went where ACTDE says: pure functions of arrays.
+"""KL between a policy, its initial policy, and the one that ACTDE predicts: pure functions of arrays.
 
-A command of several tokens is chosen node by node through a trie, so a distribution over commands is the product
-of those at the nodes, and by the chain rule its KL to another one of the same kind is
+A command of several tokens is sampled node by node in a trie, so its probability is a product over nodes. By the chain
+rule the KL to another policy on the same trie is exact, for any sample:
 
-    KL(pi || rho) = sum over nodes n of  pi(way passes n) KL(pi(. | n) || rho(. | n)),
+    KL(pi || rho) = sum over nodes n of  pi(path passes n) KL(pi(. | n) || rho(. | n))
 
-exact, whatever was drawn. `Nodes` holds all branching nodes of all decisions. The claim that is measured: in a
-table ACTDE makes the policy a ledger of q (`actde/tabular.py`), so that after training
-
-    pi(. | n) is proportional to pi_0(. | n) exp(q(n, .) / tau).
-
-Leaves out where the numbers come from (probe.py) and what is said of strategies (strategies.py).
+`Nodes` holds the branching nodes of all decisions. The measured claim: tabular ACTDE adds q to the logits
+(`actde/tabular.py`), so that after training pi(. | n) is proportional to pi_0(. | n) exp(q(n, .) / tau).
 """
 
 from dataclasses import dataclass
@@ -21,16 +17,16 @@ from scipy.optimize import brentq
 from scipy.special import log_softmax
 
 Floats = NDArray[np.float64]
-STEEPEST = 1e6
-"""Greatest 1/tau that is looked at, in units of 1 / (spread of q): beyond it the tilted policy is one action."""
+MAX_INVERSE_TAU = 1e6
+"""Largest 1/tau searched, in units of 1 / (spread of q); beyond it the tilted policy is deterministic."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Nodes:
-    """n nodes with at most K alternatives, at which a policy chose in `decisions` decisions. Padding is -inf."""
+    """n branching nodes, at most K alternatives each, of several decisions of a policy. Padding is -inf."""
 
     reach: Floats
-    """[n] probability under pi that the decision's way passes the node."""
+    """[n] probability under pi that the decision passes the node."""
     policy: Floats
     """[n, K] log pi, nats."""
     initial: Floats
@@ -38,7 +34,7 @@ class Nodes:
     q_values: Floats | None
     """[n, K] q, units of reward; 0 on padding. None where no q was trained."""
     decisions: int
-    """Number of decisions; every one has a node of reach 1."""
+    """Number of decisions; each has a node of reach 1."""
 
     def __post_init__(self) -> None:
         n, shape = len(self.reach), self.policy.shape
@@ -50,43 +46,43 @@ class Nodes:
             raise ValueError("expected at least one decision")
 
     def mean(self, per_node: Floats) -> float:
-        """Mean over decisions of numbers per node [n], each weighted by its reach."""
+        """Return the mean over decisions of numbers per node [n], weighted by reach."""
         return float(self.reach @ per_node / self.decisions)
 
 
 def entropy(nodes: Nodes) -> float:
-    """Mean over decisions of the entropy of pi over commands, nats."""
+    """Return the mean over decisions of the entropy of pi over commands, nats."""
     return nodes.mean(-np.sum(np.exp(nodes.policy) * _finite(nodes.policy), axis=1))
 
 
 def kl_to_initial(nodes: Nodes) -> float:
-    """Mean over decisions of KL(pi || pi_0) over commands, nats."""
+    """Return the mean over decisions of KL(pi || pi_0) over commands, nats."""
     return nodes.mean(node_kl(nodes.policy, nodes.initial))
 
 
 def kl_to_tilted(nodes: Nodes, inverse_tau: float) -> float:
-    """Mean over decisions of KL(pi || softmax(log pi_0 + q / tau)), nats; tau in units of reward."""
+    """Return the mean over decisions of KL(pi || softmax(log pi_0 + q / tau)), nats; tau in units of reward."""
     return nodes.mean(node_kl(nodes.policy, tilted(nodes, inverse_tau)))
 
 
 def tilted(nodes: Nodes, inverse_tau: float) -> Floats:
-    """[n, K] log softmax(log pi_0 + q / tau), nats: what ACTDE should make of pi_0."""
+    """Return [n, K] log softmax(log pi_0 + q / tau), nats: the policy that ACTDE predicts."""
     assert nodes.q_values is not None
-    found: Floats = log_softmax(nodes.initial + inverse_tau * nodes.q_values, axis=1)
-    return found
+    logprobs: Floats = log_softmax(nodes.initial + inverse_tau * nodes.q_values, axis=1)
+    return logprobs
 
 
-def node_kl(logs: Floats, others: Floats) -> Floats:
-    """[n] KL of normalised log-probabilities [n, K] to others, nats; never below 0 but for rounding."""
-    found: Floats = np.sum(np.exp(logs) * (_finite(logs) - _finite(others)), axis=1)
-    return found
+def node_kl(logprobs: Floats, others: Floats) -> Floats:
+    """Return [n] KL of normalised log-probabilities [n, K] to others, nats; below 0 only by rounding."""
+    kl: Floats = np.sum(np.exp(logprobs) * (_finite(logprobs) - _finite(others)), axis=1)
+    return kl
 
 
 def best_inverse_tau(nodes: Nodes) -> float:
-    """The 1/tau >= 0 at which `kl_to_tilted` is least.
+    """Return the 1/tau >= 0 that minimises `kl_to_tilted`.
 
-    KL(pi || softmax(log pi_0 + x q)) is convex in x = 1/tau, with the slope E_tilted[q] - E_pi[q], which grows:
-    its zero is the minimum. 0 where even the smallest tilt leads away; bounded by `STEEPEST`.
+    KL(pi || softmax(log pi_0 + x q)) is convex in x = 1/tau, with increasing slope E_tilted[q] - E_pi[q], which is zero
+    at the minimum. The result is 0 if the slope at 0 is positive, and at most MAX_INVERSE_TAU / spread of q.
     """
     assert nodes.q_values is not None
     q, pi, padding = nodes.q_values, np.exp(nodes.policy), nodes.policy == -np.inf
@@ -97,13 +93,12 @@ def best_inverse_tau(nodes: Nodes) -> float:
     def slope(x: float) -> float:
         return nodes.mean(np.sum((np.exp(tilted(nodes, x)) - pi) * q, axis=1))
 
-    most = STEEPEST / spread
+    most = MAX_INVERSE_TAU / spread
     if slope(0.0) >= 0:
         return 0.0
     return most if slope(most) <= 0 else float(brentq(slope, 0.0, most, xtol=1e-12, rtol=1e-10))
 
 
-def _finite(logs: Floats) -> Floats:
-    """The logs with 0 in place of -inf, where the probability that they are multiplied with is 0."""
-    found: Floats = np.where(logs == -np.inf, 0.0, logs)
-    return found
+def _finite(logprobs: Floats) -> Floats:
+    """Replace -inf by 0, so that its product with probability 0 is 0."""
+    return np.where(logprobs == -np.inf, 0.0, logprobs)

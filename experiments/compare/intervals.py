@@ -1,8 +1,7 @@
-"""The 95% interval of a mean over runs, which are few: Student's t.
+"""95% intervals of a mean over a few runs, by Student's t.
 
-A percentile bootstrap of so few is too narrow: of normal samples of 3 runs it held the mean 76% of the time, of 10
-89% (400 samples each). Leaves out intervals over episodes, of which there are hundreds (evaluate.py), and those
-for a repetition (reproduce/ipd/statistics.py).
+A percentile bootstrap is too narrow for so few runs: for normal samples it covered the mean 76% of the time with 3
+runs and 89% with 10 (400 samples each).
 """
 
 import math
@@ -14,14 +13,14 @@ from numpy.typing import NDArray
 from agents.play.evaluate import CONFIDENCE, Estimate, estimate
 
 Range = tuple[float, float]
-"""Least and greatest number that a quantity can be; may be infinite."""
+"""Least and greatest possible value of a quantity; may be infinite."""
 RATE: Range = (0.0, 1.0)
 ABOVE_0: Range = (0.0, math.inf)
 ABOVE_1: Range = (1.0, math.inf)
 
 
 def half_width(sample: NDArray[np.float64]) -> float:
-    """Half of the interval of the mean of `sample` [n], n >= 2: t s / sqrt(n)."""
+    """Return half the width of the interval of the mean of `sample` [n], n >= 2: t s / sqrt(n)."""
     from scipy import stats
 
     n = len(sample)
@@ -29,10 +28,9 @@ def half_width(sample: NDArray[np.float64]) -> float:
 
 
 def over_runs(values: Sequence[float], within: Range, *, ends: bool = False) -> Estimate | None:
-    """Mean of one value per run [n] with its interval, cut off where the quantity ends; None for n = 0.
+    """Return the mean of one value per run [n] and its interval, clipped to the quantity's range; None for n = 0.
 
-    Without spread there is no interval, but with `ends`, for a rate that is 0 or 1 in all runs, that of
-    `agents.play.evaluate`.
+    Equal values have no interval. With `ends`, a rate that is 0 or 1 in all runs has that of `agents.play.evaluate`.
     """
     sample = np.asarray(values, dtype=np.float64)
     if len(sample) == 0 or np.ptp(sample) == 0:

@@ -1,9 +1,8 @@
-"""What is measured of a finished run: its agent plays, and the policy that it began with reads along.
+"""Measures of a finished run: its evaluation and its collapse from the initial policy.
 
-The agent plays twice on the same games and seeds, sampled and greedy; collapse is measured on the sampled episodes,
-for a greedy policy has none to lose. Dropout is off. The measures are kept in the run's folder (`measures.json`), with
-the agent's digest, and are made again only where agent or number of episodes changed. Leaves out training (grid.py) and
-the formulas (collapse.py, diversity.py).
+The agent plays the same games and seeds twice, sampled and greedy, without dropout. Collapse is measured on the sampled
+episodes. Measures are stored in the run's folder (`measures.json`) with the agent's digest, and computed again only
+where the agent, the games or the number of episodes changed.
 """
 
 import json
@@ -29,39 +28,39 @@ from games.files import atomic_write
 
 MEASURES = "measures.json"
 FORMAT = 2
-"""Raise to have every run measured again."""
+"""Increase to measure every run again."""
 Measures = dict[str, Any]
 
 
-def measures(folder: Path, config: TrainConfig, *, episodes: int, tests: str = "") -> Measures:
-    """The measures of the finished run in `folder`, from its file or made now; JSON-able.
+def measure_run(folder: Path, config: TrainConfig, *, episodes: int, tests: str = "") -> Measures:
+    """Return the measures of the finished run in `folder`, stored or computed now; JSON-able.
 
     Args:
-        episodes: how many the agent plays, once sampled and once greedy.
-        tests: the games that are played; empty: those that it learned.
+        episodes: number of episodes, played once sampled and once greedy.
+        tests: the games that are played; those of training if empty.
 
     Returns:
         "evaluation": {"sampled": ..., "greedy": ...} (agents/play/evaluate.py), and "collapse" (see `collapse_of`).
     """
-    found = kept(folder, episodes=episodes, tests=tests)
-    if found is None:
-        found = _measure(folder, config, episodes=episodes, tests=tests)
-        document = {"of": _identity(folder, episodes, tests), "measures": found}
+    measures = cached_measures(folder, episodes=episodes, tests=tests)
+    if measures is None:
+        measures = _measure(folder, config, episodes=episodes, tests=tests)
+        document = {"of": _identity(folder, episodes, tests), "measures": measures}
         atomic_write(folder / MEASURES, json.dumps(document, indent=1, allow_nan=False) + "\n")
-    return found
+    return measures
 
 
-def kept(folder: Path, *, episodes: int, tests: str = "") -> Measures | None:
-    """The measures, over so many episodes of these games, that the folder keeps of its newest checkpoint, or None."""
+def cached_measures(folder: Path, *, episodes: int, tests: str = "") -> Measures | None:
+    """Return the stored measures of the newest checkpoint over so many episodes of these games; None without them."""
     if not (folder / MEASURES).is_file():
         return None
     document = read_json(folder / MEASURES)
-    measured: Measures | None = document.get("measures")
-    return measured if document.get("of") == _identity(folder, episodes, tests) else None
+    measures: Measures | None = document.get("measures")
+    return measures if document.get("of") == _identity(folder, episodes, tests) else None
 
 
 def _identity(folder: Path, episodes: int, tests: str) -> dict[str, Any]:
-    """What measures depend on; the settings that matter are in the agent's digest."""
+    """Return everything that measures depend on; the agent's digest covers the settings that matter."""
     agent = read_json(newest(folder) / AGENT)["digest"]
     return {"format": FORMAT, "episodes": episodes, "agent": agent, "tests": tests}
 
@@ -69,10 +68,10 @@ def _identity(folder: Path, episodes: int, tests: str) -> dict[str, Any]:
 def _measure(folder: Path, config: TrainConfig, *, episodes: int, tests: str = "") -> Measures:
     game, seed = tests or config.run.game, 10_000 + config.run.seed
     specs = games.resolve(game)
-    probe = PairedAgent(load_agent(folder, seed=seed), load_agent(folder / INITIAL, seed=seed), config.rollout.credit)
+    paired = PairedAgent(load_agent(folder, seed=seed), load_agent(folder / INITIAL, seed=seed), config.rollout.credit)
     greedy = load_agent(folder, seed=seed, greedy=True)
-    played: list[Episode] = []
-    found = {
+    sampled: list[Episode] = []
+    evaluation = {
         how: evaluate(
             agent,
             specs,
@@ -81,51 +80,50 @@ def _measure(folder: Path, config: TrainConfig, *, episodes: int, tests: str = "
             seed=seed,
             parallel=config.rollout.parallel,
             max_turns=config.rollout.max_turns,
-            act=config.reward.bonus_command,
-            on_episode=played.append if how == "sampled" else None,
+            bonus_command=config.reward.bonus_command,
+            on_episode=sampled.append if how == "sampled" else None,
         ).to_json()
         | {"trained_on": games_trained_on(str(folder), specs)}
-        for how, agent in (("sampled", probe), ("greedy", greedy))
+        for how, agent in (("sampled", paired), ("greedy", greedy))
     }
-    played.sort(key=lambda episode: episode.index)
+    sampled.sort(key=lambda episode: episode.index)
     tau = implied_temperature(config)
-    return {"evaluation": found, "collapse": collapse_of(played, probe, strategies_of(specs[0]), tau, seed)}
+    return {"evaluation": evaluation, "collapse": collapse_of(sampled, paired, strategies_of(specs[0]), tau, seed)}
 
 
 def collapse_of(
-    episodes: Sequence[Episode], probe: PairedAgent, names: Sequence[str], tau: float | None, seed: int
+    episodes: Sequence[Episode], paired: PairedAgent, names: Sequence[str], tau: float | None, seed: int
 ) -> dict[str, Any]:
-    """All measures of collapse over sampled episodes; JSON-able, None where a quantity does not exist.
+    """Return all measures of collapse over sampled episodes; JSON-able, None where a quantity does not exist.
 
     Args:
-        episodes: what the probe played.
-        names: the game's diversity, where it names them.
-        tau: the temperature that the settings imply, in reward, if they do.
+        episodes: those that `paired` played.
+        names: the strategies that the game names, if it does.
+        tau: the temperature implied by the settings, in reward, if they imply one.
         seed: the bootstrap's.
 
     Returns:
-        "decisions" (turns with several commands; entropy and KL are means over them, each state as often as it is
-        visited), "entropy" and "kl_initial" (nats per decision), "tilted" (see `_tilted`), "strategies" (see
-        `_strategies`), "wins" and "pass_at" (games that can be won, see `_wins`).
+        "decisions" (turns with several commands; entropy and KL are means over them), "entropy" and "kl_initial" (nats
+        per decision), "tilted" (see `_tilted`), "strategies" (see `_strategies`), "wins" and "pass_at" (see `_wins`).
     """
     entropies = [
         step.decision.entropy or 0.0 for e in episodes for step in e.steps if len(step.admissible_commands) > 1
     ]
-    nodes = probe.nodes()
+    nodes = paired.nodes()
     return {
         "decisions": len(entropies),
         "entropy": float(np.mean(entropies)) if entropies else None,
         "kl_initial": None if nodes is None else _nats(collapse.kl_to_initial(nodes)),
         "tilted": None if nodes is None or nodes.q_values is None else _tilted(nodes, tau),
-        "strategies": _strategies(episodes, probe, names, seed),
+        "strategies": _strategies(episodes, paired, names, seed),
         **_wins(episodes),
     }
 
 
 def _tilted(nodes: collapse.Nodes, tau: float | None) -> dict[str, float | None]:
-    """KL to softmax(log pi_0 + q / tau), nats per decision: at the implied tau, and at the one that fits best.
+    """Return the KL to softmax(log pi_0 + q / tau), nats per decision, at the implied tau and at the best one.
 
-    "best_inverse_tau" is 1 / reward; 0 says that no positive tau is better than pi_0 itself.
+    "best_inverse_tau" is in 1 / reward; it is 0 if pi_0 itself fits better than any positive tau.
     """
     best = collapse.best_inverse_tau(nodes)
     return {
@@ -137,46 +135,45 @@ def _tilted(nodes: collapse.Nodes, tau: float | None) -> dict[str, float | None]
 
 
 def _nats(kl: float) -> float:
-    """Without the rounding of float32 logits, and never below 0."""
+    """Remove the rounding error of float32 logits, which can also be negative."""
     return max(0.0, round(kl, 8))
 
 
 def implied_temperature(config: TrainConfig) -> float | None:
-    """The tau = alpha / b of the ledger that the step sizes imply, in reward; None where they imply none.
+    """Return the tau = alpha / b that the step sizes imply, in reward; None where they imply none.
 
         tau = 2 q_coef q_lr / lr
 
-    In a table of logits and q under plain gradient descent from a uniform policy: a choice with error A moves its
-    logit, against the others', by b A with b = lr, and the squared error of q moves q by alpha A with
-    alpha = 2 q_coef q_lr. That needs ACTDE, SGD, an error that is the same for both (lambda 0, `return`, or one
-    choice per episode) and nothing else that moves the policy. AdamW's steps have one size however small the error,
-    so they imply no tau.
+    This holds for a table of logits and q under plain gradient descent from a uniform policy: an error A of a choice
+    moves its logit, relative to the others, by b A with b = lr, and the squared error moves q by alpha A with
+    alpha = 2 q_coef q_lr. It requires ACTDE, SGD, the same error for both (lambda 0, `return`, or one choice per
+    episode) and no other term that moves the policy. AdamW normalises the size of its steps, so it implies no tau.
     """
     learning, update = config.optimizer, config.update
     q_lr = update.lr if update.q_lr is None else update.q_lr
     one_choice = games.resolve(config.run.game)[0].kind == "bandit"
     same_error = learning.advantage == "return" or learning.gae_lambda == 0 or one_choice
-    alone = learning.whitening == "none" and learning.entropy_coef == learning.kl_coef == update.weight_decay == 0
+    no_other_term = learning.whitening == "none" and learning.entropy_coef == learning.kl_coef == 0
     optimizer = make_optimizer(config.run.optimizer, learning)
-    ledger = optimizer.needs_q and optimizer.labels == "none" and update.torch_optimizer == "sgd"
-    if not (ledger and same_error and alone and min(update.lr, q_lr, learning.q_coef) > 0):
+    actde_by_sgd = optimizer.needs_q and optimizer.labels == "none" and update.torch_optimizer == "sgd"
+    if not (actde_by_sgd and same_error and no_other_term and update.weight_decay == 0):
         return None
-    return 2 * learning.q_coef * q_lr / update.lr
+    return 2 * learning.q_coef * q_lr / update.lr if min(update.lr, q_lr, learning.q_coef) > 0 else None
 
 
-def _strategies(episodes: Sequence[Episode], probe: PairedAgent, names: Sequence[str], seed: int) -> dict[str, Any]:
-    """Effective numbers of strategies: "counted" with its interval, "corrected", "policy" (see diversity.py).
+def _strategies(episodes: Sequence[Episode], paired: PairedAgent, names: Sequence[str], seed: int) -> dict[str, Any]:
+    """Return effective numbers of strategies: "counted" with its interval, "corrected", "policy" (see diversity.py).
 
-    Where the game names its diversity, each command follows one, and "shares" are theirs; commands of one episode are
-    not independent, so nothing is corrected there. Elsewhere the strategy of an episode is its sequence of commands,
-    and numbers are exp of the mean over games of the entropy.
+    Where the game names its strategies, each command follows one and "shares" are theirs. Commands of one episode are
+    not independent, so there is no correction. In other games an episode's strategy is its sequence of commands, and
+    numbers are exp of the mean entropy over games.
     """
     by_game: dict[str, list[Episode]] = defaultdict(list)
     for episode in episodes:
         by_game["" if names else episode.game].append(episode)
     tables = [
-        diversity.table([_labels(episode, probe, named=bool(names)) for episode in mine], names)
-        for mine in by_game.values()
+        diversity.count_labels([_labels(episode, paired, named=bool(names)) for episode in group], names)
+        for group in by_game.values()
     ]
     rows = [counts for counts, _ in tables]
     if not all(counts.sum() > 0 for counts in rows):
@@ -184,40 +181,40 @@ def _strategies(episodes: Sequence[Episode], probe: PairedAgent, names: Sequence
     counted = float(np.mean([diversity.counted_entropy(counts.sum(axis=0)) for counts in rows]))
     bounds = diversity.counted_interval(rows, seed)
     low, high = (None, None) if bounds is None else (float(np.exp(bound)) for bound in bounds)
-    found: dict[str, Any] = {"counted": {"value": float(np.exp(counted)), "low": low, "high": high}}
+    numbers: dict[str, Any] = {"counted": {"value": float(np.exp(counted)), "low": low, "high": high}}
     if names:
         total = rows[0].sum(axis=0)
         shares = dict(zip(tables[0][1], (total / total.sum()).tolist(), strict=True))
-        return found | {"corrected": None, "policy": None, "shares": shares}
+        return numbers | {"corrected": None, "policy": None, "shares": shares}
     corrected = np.mean([diversity.chao_shen_entropy(counts.sum(axis=0)) for counts in rows])
-    sums = [np.mean([sum(s.decision.entropy or 0.0 for s in e.steps) for e in mine]) for mine in by_game.values()]
-    return found | {"corrected": float(np.exp(corrected)), "policy": float(np.exp(np.mean(sums))), "shares": None}
+    sums = [np.mean([sum(s.decision.entropy or 0.0 for s in e.steps) for e in group]) for group in by_game.values()]
+    return numbers | {"corrected": float(np.exp(corrected)), "policy": float(np.exp(np.mean(sums))), "shares": None}
 
 
-def _labels(episode: Episode, probe: PairedAgent, *, named: bool) -> list[str]:
+def _labels(episode: Episode, paired: PairedAgent, *, named: bool) -> list[str]:
     if named:
-        return probe.strategies.get(episode.index, [])
+        return paired.strategies.get(episode.index, [])
     return [json.dumps([step.decision.command for step in episode.steps])]
 
 
 def _wins(episodes: Sequence[Episode]) -> dict[str, Any]:
-    """Of winning sequences of commands: how many, how many different, their effective number; and pass@k.
+    """Return the numbers of winning command sequences, all, different and effective, and pass@k.
 
-    The effective number is exp of the mean, over games that were won, of the entropy of the sequences that won it. None
-    for games that cannot be won. A game can be won if it states a maximum score, or if somebody won it.
+    The effective number is exp of the mean, over games that were won, of the entropy of the winning sequences. Both are
+    None for games that cannot be won: those without a maximum score that no episode won.
     """
     if not any(episode.won or episode.max_score is not None for episode in episodes):
         return {"wins": None, "pass_at": None}
-    won: dict[str, Counter[tuple[str, ...]]] = defaultdict(Counter)
+    sequences: dict[str, Counter[tuple[str, ...]]] = defaultdict(Counter)
     by_game: dict[str, list[bool]] = defaultdict(list)
     for episode in episodes:
         by_game[episode.game].append(episode.won)
         if episode.won:
-            won[episode.game][tuple(step.decision.command for step in episode.steps)] += 1
-    entropies = [diversity.counted_entropy(np.array([*counts.values()])) for counts in won.values()]
+            sequences[episode.game][tuple(step.decision.command for step in episode.steps)] += 1
+    entropies = [diversity.counted_entropy(np.array([*counts.values()])) for counts in sequences.values()]
     wins = {
-        "won": sum(counts.total() for counts in won.values()),
-        "different": sum(map(len, won.values())),
+        "won": sum(counts.total() for counts in sequences.values()),
+        "different": sum(map(len, sequences.values())),
         "effective": float(np.exp(np.mean(entropies))) if entropies else None,
     }
     return {"wins": wins, "pass_at": diversity.pass_at(by_game)}

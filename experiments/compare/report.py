@@ -1,36 +1,29 @@
-"""What a grid of runs says: one results file, and from it alone tables and figures.
+"""The report on a grid of runs: one results file, and the tables and figures that follow from it.
 
-`results.json` keeps the command's settings, the learning curves, the evaluations and the measures of collapse;
-`README.md`, `curves.svg`, `collapse.svg`, for games that are won `kept.svg`, and where a setting was varied
-`sweep.svg` are made from it and from nothing else. Older results without measures of collapse have a report without
-them.
+`results.json` stores the command, learning curves, evaluations and measures of collapse. Everything else follows from
+it: `README.md`, `curves.svg`, `collapse.svg`, `kept.svg` for games that are won, and `sweep.svg` where a setting was
+varied. Older results without measures of collapse have a report without them.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from experiments.compare.collapse_tables import collapse_section, interval, value_of
-from experiments.compare.figures import (
-    SOLVED,
-    collapse_figure,
-    curves_figure,
-    kept_figure,
-    sweep_figure,
-    winnable,
-    winning_sequences,
-)
+from experiments.compare.collapse_figure import collapse_figure
+from experiments.compare.collapse_tables import collapse_section
+from experiments.compare.figures import curves_figure, sweep_figure, tradeoff_figure
 from experiments.compare.intervals import ABOVE_0, RATE, over_runs
-from experiments.tables import table
+from experiments.compare.results import SOLVED, Row, Rows, by_label, can_be_won, varied_value, winning_sequences
+from experiments.tables import interval, table
 from games.files import atomic_write
 
 RESULTS = "results.json"
 
 
-def write(out: Path, about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write results, tables and figures into `out`; `about` is what made them (command, game, episodes)."""
+def write(out: Path, about: Mapping[str, Any], rows: Rows) -> None:
+    """Write results, tables and figures into `out`; `about` describes their origin (command, game, episodes)."""
     out.mkdir(parents=True, exist_ok=True)
     results = {"about": dict(about), "runs": list(rows)}
     atomic_write(out / RESULTS, json.dumps(results, indent=1, allow_nan=False) + "\n")
@@ -38,124 +31,115 @@ def write(out: Path, about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
     curves_figure(rows, out / "curves.svg")
     if has_collapse(rows):
         collapse_figure(rows, out / "collapse.svg")
-    if has_costs(rows):
-        kept_figure(rows, out / "kept.svg")
+    if has_tradeoff(rows):
+        tradeoff_figure(rows, out / "kept.svg")
     if any(row["setting"] for row in rows):
-        sweep_figure(results, out / "sweep.svg")
+        sweep_figure(rows, out / "sweep.svg")
 
 
-def has_collapse(rows: Sequence[Mapping[str, Any]]) -> bool:
-    """True where every run was measured for collapse; results of earlier versions were not."""
+def has_collapse(rows: Rows) -> bool:
+    """Return whether every run has measures of collapse; results of earlier versions have none."""
     return all("collapse" in row for row in rows)
 
 
-def has_costs(rows: Sequence[Mapping[str, Any]]) -> bool:
-    """True where success can be drawn against what it has cost the first policy."""
-    return winnable(rows) and has_collapse(rows) and any(winning_sequences(row["collapse"]) for row in rows)
+def has_tradeoff(rows: Rows) -> bool:
+    """Return whether success can be compared with what remains of the first policy."""
+    return can_be_won(rows) and has_collapse(rows) and any(map(winning_sequences, rows))
 
 
-def solved_at(row: Mapping[str, Any]) -> dict[str, float] | None:
-    """Episodes and minutes after which 90% of the last 100 episodes were won; None if that never was."""
-    curves = row["curves"]
-    for success, episodes, seconds in zip(curves["recent_success"], curves["episodes"], curves["seconds"], strict=True):
-        if episodes >= 100 and success >= SOLVED:
-            return {"episodes": episodes, "minutes": seconds / 60}
-    return None
-
-
-def headline(row: Mapping[str, Any]) -> str:
-    """One line about a finished run: its success, or its reward in a game that cannot be won."""
-    if winnable([row]):
+def headline(row: Row) -> str:
+    """Return one line about a finished run: its success, or its reward in a game that cannot be won."""
+    if can_be_won([row]):
         return f"{row['name']}: {row['curves']['recent_success'][-1]:.2f} of the last episodes won"
     return f"{row['name']}: reward per episode {row['curves']['reward'][-1]:.2f} in the last rollout"
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """The tables of all runs, and over seeds."""
+    """Return the report: a table of all runs, one over seeds, and the section on collapse."""
     about, rows = results["about"], results["runs"]
-    lines = [f"# {about['game']}", "", "Made by", "", "```", about["command"], "```", ""]
+    lines = [f"# {about['game']}", "", "Command:", "", "```", about["command"], "```", ""]
     setting = next((row["setting"] for row in rows if row["setting"]), None)
-    lines += _tests(about, rows)
-    lines += _all_runs(rows, setting)
-    lines += ["", *_over_seeds(rows, setting)]
-    figures = ["![learning curves](curves.svg)"]
+    if about.get("tests"):
+        lines += [_tests(about["tests"], rows), ""]
+    lines += [_all_runs(rows, setting), "", *_over_seeds(rows, setting), ""]
+    lines.append("![learning curves](curves.svg)")
     if setting:
-        figures.append("![success and entropy along the sweep](sweep.svg)")
-    if has_costs(rows):
-        figures.append("![share won against KL to the first policy, and against winning sequences](kept.svg)")
+        lines.append("![success and entropy along the sweep](sweep.svg)")
+    if has_tradeoff(rows):
+        lines.append("![share won against KL to the first policy, and against winning sequences](kept.svg)")
     note = (
-        f"Intervals: 95%; of a run over {about['episodes']} episodes (bootstrap), of a mean over the runs' seeds by"
-        " Student's t, cut off where the quantity ends (a rate at 0 and 1, an entropy at 0)."
+        f"Intervals are at 95%: of a run over its {about['episodes']} episodes (bootstrap), of a mean over seeds by"
+        " Student's t, clipped to the range of the quantity (0 to 1 for a rate, from 0 for an entropy)."
     )
-    acts = _acts(rows)
-    if acts:
+    if commands := _bonus_commands(rows):
         note += (
-            f" Turns on the bonus: the share of an episode's turns whose command begins with {acts}, which earned the"
-            " bonus beside the game's own score; won and score are the game's own."
+            f" Turns on the bonus: the share of an episode's turns whose command begins with {commands}. These turns"
+            " earned the bonus in addition to the game's score; won and score do not include it."
         )
     collapse = collapse_section(rows, setting, about["episodes"]) if has_collapse(rows) else []
-    return "\n".join([*lines, "", *figures, "", note, "", *collapse])
+    return "\n".join([*lines, "", note, "", *collapse])
 
 
-def _tests(about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What was learned from and what the finished agents played, where that is not the same."""
-    if not about.get("tests"):
-        return []
+def _tests(tests: str, rows: Rows) -> str:
+    """Return which games the finished agents played, where these are not those of training."""
     seen = max(row["evaluation"]["sampled"].get("trained_on") or 0 for row in rows)
-    known = "none of them was trained on" if not seen else f"up to {seen} of them were trained on all the same"
-    return [f"Finished agents played `{about['tests']}`; {known}. Learning curves are of the games above.", ""]
+    known = f"runs were trained on up to {seen} of them" if seen else "none of them was trained on"
+    return f"Finished agents played `{tests}`; {known}. Learning curves show the games of training."
 
 
-def _all_runs(rows: Sequence[Mapping[str, Any]], setting: str | None) -> list[str]:
-    can_win = winnable(rows)
+def _all_runs(rows: Rows, setting: str | None) -> str:
+    wins, bonus = can_be_won(rows), bool(_bonus_commands(rows))
     heads = ["optimizer", *([setting] if setting else []), "seed"]
-    if can_win:
+    if wins:
         heads += ["90% of 100 won after", "last 100 won", "won, sampled", "won, greedy", "score, sampled"]
     else:
         heads.append("reward per episode, last rollout")
-    acts = _acts(rows)
-    heads += ["turns on the bonus, sampled", "turns on the bonus, greedy"] if acts else []
+    heads += ["turns on the bonus, sampled", "turns on the bonus, greedy"] if bonus else []
     heads.append("entropy, sampled (nats)")
     lines = []
     for row in rows:
-        cells = [row["optimizer"], *([value_of(row)] if setting else []), row["seed"]]
-        cells += _wins(row) if can_win else [f"{row['curves']['reward'][-1]:.2f}"]
-        cells += [interval(row["evaluation"][how].get("bonus_share")) for how in ("sampled", "greedy") if acts]
-        cells.append(interval(row["evaluation"]["sampled"]["entropy"]))
-        lines.append(cells)
-    return [table(heads, lines)]
+        sampled, greedy = (row["evaluation"][how] for how in ("sampled", "greedy"))
+        cells = [row["optimizer"], *([varied_value(row)] if setting else []), row["seed"]]
+        if wins:
+            estimates = [sampled["success_rate"], greedy["success_rate"], sampled["normalized_score"]]
+            cells += [_solved_after(row), f"{row['curves']['recent_success'][-1]:.2f}", *map(interval, estimates)]
+        else:
+            cells.append(f"{row['curves']['reward'][-1]:.2f}")
+        cells += [interval(each.get("bonus_share")) for each in (sampled, greedy) if bonus]
+        lines.append([*cells, interval(sampled["entropy"])])
+    return table(heads, lines)
 
 
-def _acts(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The commands whose share of the turns was measured, as text; "" where none was (nor in older results)."""
-    found = dict.fromkeys(row["settings"]["reward"]["bonus_command"] for row in rows)
-    return " or ".join(f"`{act}`" for act in found if act)
+def _solved_after(row: Row) -> str:
+    """Return the episodes and minutes after which 90% of the last 100 episodes were won, or "never"."""
+    curves = row["curves"]
+    for success, episodes, seconds in zip(curves["recent_success"], curves["episodes"], curves["seconds"], strict=True):
+        if episodes >= 100 and success >= SOLVED:
+            return f"{episodes:.0f} episodes, {seconds / 60:.1f} min"
+    return "never"
 
 
-def _wins(row: Mapping[str, Any]) -> list[str]:
-    solved, sampled = solved_at(row), row["evaluation"]["sampled"]
-    reached = "never" if solved is None else f"{solved['episodes']:.0f} episodes, {solved['minutes']:.1f} min"
-    rates = [sampled["success_rate"], row["evaluation"]["greedy"]["success_rate"], sampled["normalized_score"]]
-    return [reached, f"{row['curves']['recent_success'][-1]:.2f}", *map(interval, rates)]
+def _bonus_commands(rows: Rows) -> str:
+    """Return the commands that earned a bonus, as text; "" where there were none."""
+    commands = dict.fromkeys(row["settings"]["reward"]["bonus_command"] for row in rows)
+    return " or ".join(f"`{command}`" for command in commands if command)
 
 
-def _over_seeds(rows: Sequence[Mapping[str, Any]], setting: str | None) -> list[str]:
-    """Means over seeds, a line for each optimizer and value that has several; no table where none has."""
-    groups: dict[tuple[str, Any], list[Mapping[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault((row["optimizer"], row["value"]), []).append(row)
-    what = [("won, sampled", "sampled", "success_rate"), ("won, greedy", "greedy", "success_rate")]
-    acts = [("turns on the bonus, sampled", "sampled", "bonus_share")] if _acts(rows) else []
-    what = [*(what if winnable(rows) else []), *acts, ("entropy, sampled (nats)", "sampled", "entropy")]
-    heads = ["optimizer", *([setting] if setting else []), "seeds", *(head for head, _, _ in what)]
+def _over_seeds(rows: Rows, setting: str | None) -> list[str]:
+    """Return the table of means over seeds of all groups with several seeds; empty where there is no such group."""
+    wins = [("won, sampled", "sampled", "success_rate"), ("won, greedy", "greedy", "success_rate")]
+    bonus = [("turns on the bonus, sampled", "sampled", "bonus_share")]
+    columns = [*(wins if can_be_won(rows) else []), *(bonus if _bonus_commands(rows) else [])]
+    columns.append(("entropy, sampled (nats)", "sampled", "entropy"))
+    heads = ["optimizer", *([setting] if setting else []), "seeds", *(head for head, _, _ in columns)]
     lines = []
-    for (optimizer, _), mine in groups.items():
-        if len(mine) > 1:
-            cells = [optimizer, *([value_of(mine[0])] if setting else []), len(mine)]
-            for _, how, name in what:
-                values = [found["value"] for row in mine if (found := row["evaluation"][how].get(name))]
+    for group in by_label(rows).values():
+        if len(group) > 1:
+            cells = [group[0]["optimizer"], *([varied_value(group[0])] if setting else []), len(group)]
+            for _, how, name in columns:
+                values = [each["value"] for row in group if (each := row["evaluation"][how].get(name))]
                 rate = name != "entropy"
-                found = over_runs(values, RATE if rate else ABOVE_0, ends=rate)
-                cells.append(interval(None if found is None else asdict(found)))
+                mean = over_runs(values, RATE if rate else ABOVE_0, ends=rate)
+                cells.append(interval(None if mean is None else asdict(mean)))
             lines.append(cells)
     return [table(heads, lines)] if lines else []

@@ -1,10 +1,11 @@
-"""What families and levels are, measured: `python -m experiments.release.family_table --out docs/families.md`.
+"""Measure the families and levels of games: `python -m experiments.release.family_table --out docs/families.md`.
 
-Makes games of each level by seeds 0, 1, 2, ..., compiles and crawls the first of them, and writes a document and,
-beside it, the `.json` that it follows from. Levels that are in the `.json` already are not measured again.
+Games of each level are generated with seeds 0, 1, 2, ..., and the first one is compiled and crawled. The results are
+written as `.json`, from which the document follows. Levels in an existing `.json` are not measured again.
 """
 
 import argparse
+import contextlib
 import json
 import shlex
 import statistics
@@ -29,11 +30,11 @@ SAMPLED = {
     "coin": (1, 2, 3, 5, 10, 20, 50, 100, 101, 110, 150, 201, 220, 233),
     "treasure": (1, 3, 5, 8, 10, 11, 13, 15, 18, 20, 21, 23, 25, 28, 30),
 }
-"""The levels that are measured, of families with many."""
+"""The measured levels of families with many."""
 SLOW = {("coin", 50), ("treasure", 20), ("quest", 9)}
-"""From these levels on a fifth of the seeds must do: a game takes seconds."""
+"""From these levels on a game takes seconds, so only a fifth of the seeds is used."""
 STATES = 300
-"""A game with more states than this is not crawled to its end."""
+"""A crawl stops at this number of states."""
 MEASURES = {
     "rooms": "rooms",
     "doors": "doors",
@@ -46,15 +47,15 @@ HEADS = ["level", "settings", *MEASURES.values(), "states", "candidates", "diffe
 
 
 def levels_of(name: str) -> tuple[int, ...]:
-    """The levels that are measured: all of them, or the sampled ones."""
+    """Return the measured levels of a family."""
     return SAMPLED.get(name, tuple(range(1, FAMILIES[name].levels + 1)))
 
 
 def measure(name: str, level: int, candidates: int) -> dict[str, Any]:
-    """The games of one level by seeds 0 up to `candidates`: what they are, and how many are different."""
+    """Return sizes and number of distinct games of one level, with seeds 0 to `candidates` - 1."""
     if any(name == family and level >= slow for family, slow in SLOW):
         candidates = max(candidates // 5, 2)
-    found: dict[str, list[int]] = {key: [] for key in MEASURES}
+    values: dict[str, list[int]] = {key: [] for key in MEASURES}
     hashes: set[str] = set()
     impossible = 0
     for seed in range(candidates):
@@ -65,19 +66,17 @@ def measure(name: str, level: int, candidates: int) -> dict[str, Any]:
             continue
         hashes.add(canonical_hash(game))
         for key, value in _measured(game).items():
-            found[key].append(value)
-    shown = {key: [min(x), int(statistics.median_low(x)), max(x)] for key, x in found.items() if x}
+            values[key].append(value)
+    spreads = {key: [min(x), int(statistics.median_low(x)), max(x)] for key, x in values.items() if x}
     return {"family": name, "level": level, "settings": FAMILIES[name].preset(level), "candidates": candidates,
-            "impossible": impossible, "different": len(hashes), "found": shown}  # fmt: skip
+            "impossible": impossible, "different": len(hashes), "found": spreads}  # fmt: skip
 
 
 def states(name: str, level: int, candidates: int) -> int | None:
-    """How many states the first of these games has; None where they are more than STATES."""
+    """Return the number of states of the first of these games; None if it is more than STATES."""
     for seed in range(candidates):
-        try:
+        with contextlib.suppress(GameError):
             return _states(make_game(name, {"level": level, "seed": seed}))
-        except GameError:
-            continue
     return None
 
 
@@ -88,10 +87,10 @@ def _states(game: Any) -> int | None:
         graph = TransitionGraph(story, ())
         graph.acquire()
         try:
-            found = crawl(graph, STATES)
+            crawled = crawl(graph, STATES)
         finally:
             graph.release()
-    return found.states if found.complete else None
+    return crawled.states if crawled.complete else None
 
 
 def _measured(game: Any) -> dict[str, int]:
@@ -111,17 +110,17 @@ def _measured(game: Any) -> dict[str, int]:
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """The document that follows from the results."""
+    """Return the document of the results."""
     lines = [
         "# Families and levels",
         "",
-        "A number alone is the same in all games measured; *a (b to c)* is the median and the range. A candidate is a",
-        "seed, and *different* counts the canonical hashes (facts, names, quests) of a level's candidates. The others",
-        "are duplicates, which `generate` passes over, or impossible: TextWorld finds no such game. *States* are those",
-        "of one game, the first of its level, found by giving every admissible command in every one of them",
-        f"(`generate --crawl`); where they are more than {STATES:,} the search was stopped.",
+        "A single number is the same in all measured games; *a (b to c)* is the median and the range. A candidate is a",
+        "seed. *different* is the number of distinct canonical hashes (facts, names, quests) among the candidates of a",
+        "level. The other candidates are duplicates, which `generate` skips, or impossible: TextWorld cannot generate",
+        "them. *states* is the number of states of the first game of a level, reached by trying every admissible",
+        f"command in every state (`generate --crawl`). The crawl stops at {STATES:,} states.",
         "",
-        f"Made by `{results['command']}`.",
+        f"Command: `{results['command']}`.",
     ]
     for name, family in FAMILIES.items():
         rows = [row for row in results["rows"] if row["family"] == name]
@@ -147,18 +146,18 @@ def _cells(row: Mapping[str, Any]) -> list[object]:
     return [row["level"], f"`{settings}`", *spreads, states, *counts]
 
 
-def _spread(found: Sequence[int] | None) -> str:
-    if found is None:
+def _spread(spread: Sequence[int] | None) -> str:
+    if spread is None:
         return ""
-    low, middle, high = found
+    low, middle, high = spread
     return str(middle) if low == high else f"{middle} ({low} to {high})"
 
 
 def main() -> None:
-    """Measure, and write the document."""
+    """Measure all levels and write the document."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--out", type=Path, required=True, help="the document, NAME.md")
-    parser.add_argument("--candidates", type=int, default=30, help="seeds of each level")
+    parser.add_argument("--out", type=Path, required=True, help="document, NAME.md")
+    parser.add_argument("--candidates", type=int, default=30, help="seeds per level")
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
     out = shlex.quote(str(given.out))
@@ -166,7 +165,7 @@ def main() -> None:
     path = given.out.with_suffix(".json")
     before: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"command": command, "rows": []}
     if before["command"] != command:
-        sys.exit(f"{path}: was made by {before['command']!r}; choose another file")
+        sys.exit(f"{path}: was written by {before['command']!r}; choose another file")
     done = {(row["family"], row["level"]): row for row in before["rows"]}
     places = [(name, level) for name in FAMILIES for level in levels_of(name)]
     given.out.parent.mkdir(parents=True, exist_ok=True)

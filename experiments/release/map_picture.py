@@ -1,4 +1,4 @@
-"""The map of a game as a picture. Reading the map is `maps.py`; the terminal's drawing is `terminal/map.py`."""
+"""Draw the map of a game into an image file."""
 
 import textwrap
 from collections import Counter
@@ -9,25 +9,25 @@ from experiments.plot_style import PALETTE, make_figure, save_figure
 from games.textworld.maps import STEPS, Map, Passage
 
 WIDTH, HEIGHT, GAP = 2.3, 1.25, 0.6
-"""Inches: a room with things in it, and the way to the next."""
+"""Inches: a room with its things, and the gap between rooms."""
 CHARACTERS = 34
-"""Characters in a line of a room's things, at the size at which they are written."""
+"""Characters per line of a room's things, at their font size."""
 LINES = 5
-WAY, INK, PALE = PALETTE[2], "#333333", "#9a9a9a"
+ROUTE, INK, PALE = PALETTE[2], "#333333", "#9a9a9a"
 DOORS = {"open": "white", "closed": PALETTE[4], "locked": PALETTE[1]}
 
 
 def draw_map(drawn: Map, title: str, path: Path) -> None:
-    """Write the picture of a map; the ending of `path` says which kind, as in `.svg` or `.png`."""
+    """Draw a map; the suffix of `path` sets the format, as in `.svg` or `.png`."""
     lines = {key: _lines(room.things) for key, room in drawn.rooms.items()}
-    tall = max(len(found) for found in lines.values())
+    tall = max(map(len, lines.values()))
     height = 0.5 + (HEIGHT - 0.5) * tall / LINES
     columns = 1 + max(room.cell[0] for room in drawn.rooms.values())
     rows = 1 + max(room.cell[1] for room in drawn.rooms.values())
     width = WIDTH if tall else 1.5
     size = (columns * (width + GAP), rows * (height + GAP))
-    below = _below(drawn, int(max(size[0], 5) * 13))
-    foot = 0.16 * (below.count("\n") + 1) + 0.2
+    caption = _caption(drawn, int(max(size[0], 5) * 13))
+    foot = 0.16 * (caption.count("\n") + 1) + 0.2
     figure, axes = make_figure(1, 1, max(size[0], 5), size[1] + foot + 0.35)
     axes.set(xlim=(-GAP / 2, max(size[0], 5) - GAP / 2), ylim=(size[1] - GAP / 2 + foot, -GAP / 2), aspect="equal")
     axes.axis("off")
@@ -35,20 +35,20 @@ def draw_map(drawn: Map, title: str, path: Path) -> None:
     box = (width, height)
     for passage in drawn.passages:
         _passage(axes, drawn, passage, box)
-    for key, room in drawn.rooms.items():
-        _room(axes, room.name, lines[key], _corner(room.cell, box), box, key in drawn.route, key == drawn.start)
-    axes.text(0, size[1] - GAP / 2 + 0.1, below, fontsize=7, va="top", color=INK, linespacing=1.35)
+    for key in drawn.rooms:
+        _room(axes, drawn, key, lines[key], box)
+    axes.text(0, size[1] - GAP / 2 + 0.1, caption, fontsize=7, va="top", color=INK, linespacing=1.35)
     save_figure(figure, path)
 
 
 def _lines(things: tuple[str, ...]) -> list[str]:
-    """A room's things, a line each; what has no place is counted."""
+    """Return a room's things, wrapped; lines beyond LINES are only counted."""
     lines = [line for thing in things for line in textwrap.wrap(thing, CHARACTERS, subsequent_indent="   ")]
     return lines if len(lines) <= LINES else [*lines[: LINES - 1], f"and {len(lines) - LINES + 1} lines more"]
 
 
-def _below(drawn: Map, width: int) -> str:
-    """What is written under the map."""
+def _caption(drawn: Map, width: int) -> str:
+    """Return the text under the map."""
     carried = f"carried: {', '.join(drawn.carried)}\n" if drawn.carried else ""
     states = Counter(passage.state for passage in drawn.passages if passage.door)
     marks = {"open": "white", "closed": "yellow", "locked": "red"}
@@ -61,25 +61,24 @@ def _corner(cell: tuple[int, int], box: tuple[float, float]) -> tuple[float, flo
     return cell[0] * (box[0] + GAP), cell[1] * (box[1] + GAP)
 
 
-def _room(
-    axes: Any, name: str, lines: list[str], at: tuple[float, float], box: tuple[float, float], on_way: bool, start: bool
-) -> None:
+def _room(axes: Any, drawn: Map, key: str, lines: list[str], box: tuple[float, float]) -> None:
     from matplotlib.patches import FancyBboxPatch
 
-    edge = WAY if on_way else PALE
+    room, start = drawn.rooms[key], key == drawn.start
+    x, y = _corner(room.cell, box)
     shape = FancyBboxPatch(
-        at, *box, boxstyle="round,pad=0,rounding_size=0.08", fc="#eaf6f1" if start else "white", ec=edge,
-        lw=2.2 if start else 1.3, zorder=3,
+        (x, y), *box, boxstyle="round,pad=0,rounding_size=0.08", fc="#eaf6f1" if start else "white",
+        ec=ROUTE if key in drawn.route else PALE, lw=2.2 if start else 1.3, zorder=3,
     )  # fmt: skip
     axes.add_patch(shape)
-    label = name if not start else f"{name} (start)"
-    axes.text(at[0] + box[0] / 2, at[1] + 0.22, textwrap.shorten(label, 30, placeholder="…"), ha="center", va="center",
+    label = f"{room.name} (start)" if start else room.name
+    axes.text(x + box[0] / 2, y + 0.22, textwrap.shorten(label, 30, placeholder="…"), ha="center", va="center",
               fontsize=8.5, weight="bold", color=INK, zorder=4)  # fmt: skip
-    axes.text(at[0] + 0.1, at[1] + 0.4, "\n".join(lines), fontsize=6.5, va="top", color=INK, linespacing=1.25, zorder=4)
+    axes.text(x + 0.1, y + 0.4, "\n".join(lines), fontsize=6.5, va="top", color=INK, linespacing=1.25, zorder=4)
 
 
 def _passage(axes: Any, drawn: Map, passage: Passage, box: tuple[float, float]) -> None:
-    """A line from wall to wall, bent where the world is no grid, with the door and its name in the middle."""
+    """Draw a line from wall to wall, with the door and its name in the middle; it is oblique off the grid."""
     ends = []
     step = STEPS[passage.direction]
     for key, side in zip(passage.rooms, (1, -1), strict=True):
@@ -87,7 +86,7 @@ def _passage(axes: Any, drawn: Map, passage: Passage, box: tuple[float, float]) 
         ends.append((x + box[0] / 2 * (1 + side * step[0]), y + box[1] / 2 * (1 + side * step[1])))
     walked = any(set(passage.rooms) == set(pair) for pair in zip(drawn.route, drawn.route[1:], strict=False))
     (x, y), (u, v) = ends
-    axes.plot([x, u], [y, v], color=WAY if walked else PALE, lw=3 if walked else 1.5, zorder=2, solid_capstyle="butt")
+    axes.plot([x, u], [y, v], color=ROUTE if walked else PALE, lw=3 if walked else 1.5, zorder=2, solid_capstyle="butt")
     if passage.door:
         at = ((x + u) / 2, (y + v) / 2)
         axes.plot(*at, "s", ms=8, mfc=DOORS[passage.state], mec=INK, mew=1, zorder=5)

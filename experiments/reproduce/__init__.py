@@ -1,8 +1,8 @@
-"""The post, reproduced: its numbers, figures and claims beside what we measure, part by part.
+"""The post's numbers, figures and claims beside our measurements, in parts.
 
-A part is a module with `run(seed, quick, folder, workers, progress) -> Outcome`; it measures, writes its figures
-into `folder` and returns findings, but no text about itself. `report.py` makes the report of all parts that were
-run. This file imports nothing heavy, so that the command line can name the parts.
+A part is a module whose function `run` measures, writes its figures into `folder` and returns an `Outcome`.
+`report.py` writes the report of all parts that were run. This file imports nothing heavy, so that the command line can
+list the parts quickly.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 from agents.protocol import AgentError
 
 if TYPE_CHECKING:
-    from experiments.reproduce.finding import Finding
+    from experiments.reproduce.finding import Finding, Section
 
 PARTS = {
     "bandit": "experiments.reproduce.bandit",
@@ -26,27 +26,27 @@ PARTS = {
 ALL = "all"
 
 Progress = Callable[[str, float, float], None]
-"""Told what is going on, how much is done and of how much, in any unit; may be called often."""
+"""Called, perhaps often, with the current activity, the work done and the total work in any unit."""
 
 
 class Outcome(NamedTuple):
-    """What a part found."""
+    """The results of a part."""
 
     findings: Sequence[Finding]
-    figures: Mapping[str, Sequence[tuple[str, str]]] = {}
+    figures: Mapping[Section, Sequence[tuple[str, str]]] = {}
     """Section of the report -> (name of a file in the report's folder, caption)."""
-    notes: Mapping[str, Sequence[str]] = {}
-    """Section -> paragraphs of Markdown below its table; their numbers are formatted from what was measured."""
+    notes: Mapping[Section, Sequence[str]] = {}
+    """Section -> paragraphs of Markdown below its table; their numbers are formatted from measurements."""
     seconds: float | None = None
-    """Processor time, of a part that may take several commands; None: as long as this command took."""
+    """Processor time of a part that can take several commands; None: this command's wall time is the cost."""
 
 
 class Part(Protocol):
     def __call__(self, *, seed: int, quick: bool, folder: Path, workers: int, progress: Progress) -> Outcome: ...
 
 
-def chosen(name: str) -> list[str]:
-    """The parts that a name stands for.
+def part_names(name: str) -> list[str]:
+    """The parts that a name selects: one, or all of them for "all".
 
     Raises:
         AgentError: there is no such part.

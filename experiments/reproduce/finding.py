@@ -1,20 +1,27 @@
-"""One claim of the post beside what we found, and the rules by which it gets a verdict.
+"""The post's claims beside our measurements, and the rules that give each of them a verdict.
 
-A finding is not given a verdict: it is made by one of the functions below, which compute it. Leaves out where the
-numbers come from (the parts) and how they are shown (report.py).
+`claims/PART.toml` holds the claims of a part in words. A part measures; `judged` joins the two.
 """
 
 import math
-import re
-from dataclasses import asdict, dataclass, fields, replace
-from decimal import Decimal, InvalidOperation
-from typing import Any, TypeAlias
+import tomllib
+from collections.abc import Mapping
+from dataclasses import field, replace
+from decimal import Decimal
+from pathlib import Path
+from string import Template
+from typing import Annotated, Literal, TypeAlias, get_args
 
-REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
-CONTRADICTS, NOT_RUN = "post contradicts itself", "not run"
-VERDICTS = (REPRODUCED, NOT_REPRODUCED, CONTRADICTS, NOT_RUN)
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
 
-SECTIONS = (
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+Verdict: TypeAlias = Literal["reproduced", "not reproduced", "post contradicts itself", "not run"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+REPRODUCED, NOT_REPRODUCED, CONTRADICTS, NOT_RUN = VERDICTS
+
+Section: TypeAlias = Literal[
     "Summary",
     "The advantage equation implies arbitrary amounts of update on a single experience",
     "Footnote 2: learning rates",
@@ -28,232 +35,159 @@ SECTIONS = (
     "Speculation and text adventures",
     "Appendix: random notes",
     "Appendix: reward matrix construction",
-)
-"""Where in the post a claim stands, in the post's order; a footnote with much to say follows what it belongs to."""
+]
+"""The post's sections, in its order; a footnote with many claims follows the section that it belongs to."""
+SECTIONS: tuple[Section, ...] = get_args(Section)
+SUMMARY, ADVANTAGE, FOOTNOTE_2, _, FOOTNOTE_3, _, _, PPO_RESULTS, ACTDE_RESULTS, SENSITIVITY, _, NOTES, _ = SECTIONS
 
-ID = re.compile(r"[a-z]+(\.[a-z0-9-]+)+")
+Comparison: TypeAlias = Literal["rounded", "equal", "rule", "interval"]
+"""Ours equals the post's to its last printed digit, or in full, or follows the rule that the post breaks, or has an
+interval that contains the post's."""
+CRITERIA: dict[Comparison | None, str] = {
+    "rounded": "Our deterministic number rounds to the post's; the band is the rounding of its last printed digit.",
+    "equal": "Our deterministic number equals the post's.",
+    "rule": "The post's own rule, which our number follows, gives the number that the post prints; the band is the"
+    " rounding of its last digit.",
+    "interval": "The number, read off the public code's figure, lies in our band: the 95% interval for a repetition"
+    " with as many trials as theirs.",
+}
+
+CLAIMS = Path(__file__).parent / "claims"
 TINY = 1e-9
-"""Rounding that is no difference; relative for numbers above 1."""
+"""Tolerance for rounding errors; relative for numbers above 1."""
+Text: TypeAlias = Annotated[str, Field(min_length=1)]
 Value: TypeAlias = float | str | bool | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """A claim of the post, our number for it, and what follows. Raises ValueError for an illegal one."""
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Claim:
+    """A claim in words."""
 
-    id: str
-    """PART.NAME in small letters, the same in every report."""
-    claim: str
-    """What the post says, in a few words."""
-    post: Value
-    """The post's number or word; None where it gives none."""
-    ours: Value
-    """What we found; None where nothing was run."""
-    low: float | None
-    """Our band, in units of `ours`: an interval over seeds, or how exactly the post prints."""
-    high: float | None
-    verdict: str
-    section: str
-    """One of SECTIONS."""
-    criterion: str
-    """What would make it `reproduced`, and what the band is where there is one."""
+    section: Section
+    claim: Text
+    """What the post says and, in parentheses, what we measure; $name stands for a word of the measurement."""
+    criterion: str = ""
+    """The condition for `reproduced`; empty for a comparison with the post's number, which has one of `CRITERIA`."""
+    post: Value = None
+    """The post's number or word; with a comparison, the number as the post prints it, such as ".73"."""
+    comparison: Comparison | None = None
+    """How the post's number is compared with ours. None: the measurement says whether the claim holds."""
     of_post: bool = True
-    """True: the post says it. False: we add it, and it has no number of the post."""
+    """False: we add the claim, and it has no number of the post."""
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class Measurement:
+    """Our number or word for a claim."""
+
+    ours: Value
+    low: float | None = None
+    """The interval of `ours`, if it has one."""
+    high: float | None = None
+    holds: bool | None = None
+    """Whether the claim holds; None if the claim has a comparison."""
+    rule: float = 0.0
+    """The number that the post's own rule gives in closed form, for the comparison "rule"."""
+    floor: float | None = None
+    """Lower limit of a band that comes from rounding, such as 0 for a probability."""
+    words: Mapping[str, str] = field(default_factory=dict)
+    """Name -> what replaces $name in the claim and its criterion."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Finding:
+    """A claim of the post, our measurement and the verdict. Raises ValueError for an inconsistent one."""
+
+    id: Annotated[str, Field(pattern=r"^[a-z]+(\.[a-z0-9-]+)+$")]
+    """PART.NAME, the same in every report."""
+    claim: Text
+    """What the post says."""
+    post: Value
+    """The post's number or word; None if it gives none."""
+    ours: Value
+    """Our measurement; None if nothing was run."""
+    low: float | None
+    """The band, in units of `ours`: an interval over seeds, or the rounding of the post's number."""
+    high: float | None
+    verdict: Verdict
+    section: Section
+    criterion: Text
+    """The condition for `reproduced`, and the meaning of the band if there is one."""
+    of_post: bool = True
+    """False: we add the claim, and it has no number of the post."""
 
     def __post_init__(self) -> None:
-        if not ID.fullmatch(self.id):
-            raise ValueError(f"expected an id like part.name, got {self.id!r}")
-        for name in ("claim", "criterion"):
-            if not isinstance(getattr(self, name), str) or not getattr(self, name):
-                raise ValueError(f"{self.id}: {name} must be a sentence, got {getattr(self, name)!r}")
-        if self.verdict not in VERDICTS:
-            raise ValueError(f"{self.id}: unknown verdict {self.verdict!r}")
-        if self.section not in SECTIONS:
-            raise ValueError(f"{self.id}: unknown section {self.section!r}")
-        for name in ("post", "ours", "low", "high"):
-            _check_value(self.id, name, getattr(self, name))
-        if not isinstance(self.of_post, bool) or not (self.of_post or self.post is None):
-            raise ValueError(f"{self.id}: of_post is {self.of_post!r} beside the post's {self.post!r}")
-        if self.low is not None and self.high is not None and not self.low <= self.high:
-            raise ValueError(f"{self.id}: the band ends before it begins: {self.low} to {self.high}")
+        if not (self.of_post or self.post is None):
+            raise ValueError(f"{self.id}: a claim that we add has no number of the post, got {self.post!r}")
+        if (self.low is None) != (self.high is None) or (self.low or 0) > (self.high or 0):
+            raise ValueError(f"{self.id}: expected a band from low to high or none, got {self.low} to {self.high}")
         if (self.verdict == NOT_RUN) != (self.ours is None):
-            raise ValueError(f"{self.id}: {self.verdict!r} does not go with our value {self.ours!r}")
+            raise ValueError(f"{self.id}: the verdict {self.verdict!r} does not match our value {self.ours!r}")
 
     @property
     def part(self) -> str:
         return self.id.partition(".")[0]
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
-    @classmethod
-    def from_json(cls, found: object) -> "Finding":
-        """The finding that `to_json` gave, of_post or not (older reports lack it); ValueError for anything else."""
-        keys = {field.name for field in fields(cls)}
-        if not isinstance(found, dict) or set(found) | {"of_post"} != keys:
-            got = sorted(found) if isinstance(found, dict) else type(found).__name__
-            raise ValueError(f"expected a finding with the keys {sorted(keys)}, got {got}")
-        return cls(**found)
-
-
-def _check_value(name: str, key: str, value: object) -> None:
-    text = key in ("post", "ours") and isinstance(value, str | bool)
-    if value is None or text:
-        return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{name}: {key} must be a finite number, got {value!r}")
-
-
-def printed(text: str) -> tuple[float, float]:
+def parse_printed(text: str) -> tuple[float, float]:
     """A number as the post prints it, and the unit of its last digit: ".73" is (0.73, 0.01), "27%" (0.27, 0.01)."""
-    try:
-        number = Decimal(text.strip().rstrip("%").replace("−", "-").replace(",", ""))
-    except InvalidOperation:
-        raise ValueError(f"expected a number as the post prints it, got {text!r}") from None
+    number = Decimal(text.rstrip("%").replace("−", "-").replace(",", ""))
     unit = Decimal(1).scaleb(int(number.as_tuple().exponent))
-    scale = Decimal("0.01") if text.strip().endswith("%") else Decimal(1)
+    scale = Decimal("0.01") if text.endswith("%") else Decimal(1)
     return float(number * scale), float(unit * scale)
 
 
-def exact(
-    name: str,
-    text: str,
-    *,
-    section: str,
-    post: str,
-    ours: float,
-    rounded: bool = True,
-    floor: float | None = None,
-) -> Finding:
-    """A number without chance. `post` is the post's text; the band is as wide as what is lost by printing it.
+def load_claims(part: str) -> dict[str, Claim]:
+    """Name -> claim of a part, in the order of its file."""
+    text = (CLAIMS / f"{part}.toml").read_text(encoding="utf-8")
+    return {name: Claim(**fields) for name, fields in tomllib.loads(text).items()}
+
+
+def judged(part: str, measurements: Mapping[str, Measurement], *, band: str = "") -> list[Finding]:
+    """A finding for each claim of a part; a claim without a measurement is `not run`.
 
     Args:
-        rounded: False where the post prints the number in full ("1", "-.5"): then the two must be equal.
-        floor: what the band does not go below, such as 0 for a probability.
+        band: the meaning of the measurements' intervals, which is added to the criterion of those that have one.
     """
-    value, unit = printed(post)
-    slack = TINY * max(1.0, abs(ours))
-    half = unit / 2 + slack if rounded else slack
-    low, high = ours - half, ours + half
-    criterion = (
-        "Our number, which involves no chance, is the post's as far as the post prints it; the band is what its last"
-        " digit leaves open."
-        if rounded
-        else "Our number, which involves no chance, is the post's."
-    )
+    claims = load_claims(part)
+    assert measurements.keys() <= claims.keys(), f"no claim for {sorted(measurements.keys() - claims.keys())}"
+    return [judge_claim(f"{part}.{name}", one, measurements.get(name), band=band) for name, one in claims.items()]
+
+
+def judge_claim(name: str, claim: Claim, measurement: Measurement | None, *, band: str = "") -> Finding:
+    """The finding for one claim, with its verdict."""
+    criterion, verdict = claim.criterion or CRITERIA[claim.comparison], NOT_RUN
+    post = claim.post if claim.comparison is None else parse_printed(str(claim.post))[0]
+    if measurement is None:
+        measurement = Measurement(None)
+    elif claim.comparison is None:
+        verdict = REPRODUCED if measurement.holds else NOT_REPRODUCED
+        criterion += f" {band}" if band and measurement.low is not None else ""
+    else:
+        measurement, verdict = _compare(claim, measurement)
     return Finding(
         id=name,
-        claim=text,
-        post=value,
-        ours=ours,
-        low=low if floor is None else max(low, floor),
-        high=high,
-        verdict=REPRODUCED if low <= value <= high else NOT_REPRODUCED,
-        section=section,
-        criterion=criterion,
-    )
-
-
-def contradiction(
-    name: str,
-    text: str,
-    *,
-    section: str,
-    post: str,
-    rule: float,
-    ours: float,
-    floor: float | None = None,
-) -> Finding:
-    """A number that the post prints beside what its own rule gives (`rule`, in closed form).
-
-    Where ours is not the rule's, or the post's is ours after all, this is `exact` and its verdict.
-    """
-    plain = exact(name, text, section=section, post=post, ours=ours, floor=floor)
-    agrees = math.isclose(ours, rule, rel_tol=1e-6, abs_tol=1e-300)
-    if not agrees or plain.verdict == REPRODUCED:
-        return plain
-    criterion = "The post's number is what its own rule gives, as far as it is printed (the band); ours is the rule's."
-    return Finding(**plain.to_json() | {"verdict": CONTRADICTS, "criterion": criterion})
-
-
-def measured(
-    name: str,
-    text: str,
-    *,
-    section: str,
-    post: str,
-    ours: float,
-    low: float,
-    high: float,
-    criterion: str = "The post's number lies in our 95% interval over seeds.",
-) -> Finding:
-    """A number that depends on chance; `low` to `high` is its interval over seeds."""
-    value, _ = printed(post)
-    return Finding(
-        id=name,
-        claim=text,
-        post=value,
-        ours=ours,
-        low=low,
-        high=high,
-        verdict=REPRODUCED if low <= value <= high else NOT_REPRODUCED,
-        section=section,
-        criterion=criterion,
-    )
-
-
-def claim(
-    name: str,
-    text: str,
-    *,
-    section: str,
-    ours: float | str | bool,
-    holds: bool,
-    criterion: str,
-    post: Value = None,
-    low: float | None = None,
-    high: float | None = None,
-    of_post: bool = True,
-) -> Finding:
-    """A statement without a number of its own; the caller computed by `criterion` whether it holds."""
-    return Finding(
-        id=name,
-        claim=text,
+        claim=Template(claim.claim).safe_substitute(measurement.words),
         post=post,
-        ours=ours,
-        low=low,
-        high=high,
-        verdict=REPRODUCED if holds else NOT_REPRODUCED,
-        section=section,
-        criterion=criterion,
-        of_post=of_post,
+        ours=measurement.ours,
+        low=measurement.low,
+        high=measurement.high,
+        verdict=verdict,
+        section=claim.section,
+        criterion=Template(criterion).safe_substitute(measurement.words),
+        of_post=claim.of_post,
     )
 
 
-def not_run(
-    name: str,
-    text: str,
-    *,
-    section: str,
-    criterion: str,
-    post: Value = None,
-    of_post: bool = True,
-) -> Finding:
-    """A claim that this run cannot judge."""
-    return Finding(
-        id=name,
-        claim=text,
-        post=post,
-        ours=None,
-        low=None,
-        high=None,
-        verdict=NOT_RUN,
-        section=section,
-        criterion=criterion,
-        of_post=of_post,
-    )
-
-
-def unjudged(found: Finding) -> Finding:
-    """The same claim as `not run`, where a quick run cannot judge it."""
-    return replace(found, ours=None, low=None, high=None, verdict=NOT_RUN)
+def _compare(claim: Claim, measurement: Measurement) -> tuple[Measurement, Verdict]:
+    """The measurement with its band, and the verdict, of a claim about a number of the post."""
+    post, unit = parse_printed(str(claim.post))
+    ours, low, high = measurement.ours, measurement.low, measurement.high
+    assert isinstance(ours, float)
+    if low is None or high is None:
+        half = TINY * max(1.0, abs(ours)) + (0 if claim.comparison == "equal" else unit / 2)
+        low, high = ours - half, ours + half
+        low = low if measurement.floor is None else max(low, measurement.floor)
+    contradicts = claim.comparison == "rule" and math.isclose(ours, measurement.rule, rel_tol=1e-6, abs_tol=1e-300)
+    verdict = REPRODUCED if low <= post <= high else CONTRADICTS if contradicts else NOT_REPRODUCED
+    return replace(measurement, low=low, high=high), verdict

@@ -1,21 +1,25 @@
-"""The report of what was reproduced: results.json, about.json, and from these two alone README.md.
+"""The report of all parts that were run: results.json, about.json, and README.md, which follows from these two.
 
-results.json is a list of findings (finding.py); about.json says for every part how it was made and which figures
-and notes it left. Parts share a folder: writing one replaces its own findings and leaves the others.
+results.json is a list of findings (finding.py). about.json holds, for every part, how it was run and its figures and
+notes. Parts share a folder: writing one replaces its findings and keeps those of the others.
 """
 
 import json
 import math
 import platform
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from agents.protocol import AgentError
-from experiments.reproduce import PARTS, Outcome, other
-from experiments.reproduce.finding import SECTIONS, VERDICTS, Finding, Value
+from experiments.reproduce import PARTS, Outcome
+from experiments.reproduce.finding import SECTIONS, STRICT, VERDICTS, Finding, Section, Value, judged
 from experiments.tables import table
 from games.files import atomic_write
 
@@ -24,16 +28,16 @@ POST = "https://www.lesswrong.com/posts/A7RgYuYH4HywNeYWD/mode-collapse-in-rl-ma
 PACKAGES = ("numpy", "scipy", "torch", "matplotlib")
 INTRODUCTION = f"""# The post, reproduced
 
-What "[Mode collapse in RL may be fueled by the update equation]({POST})" says, beside what this project finds.
-A verdict follows from numbers alone: what would make a claim *reproduced* is said below each table, and there stands
-too what the band behind a number of ours is. Claims that the post does not make, which we add, are counted apart.
-A slip of the post counts as a contradiction once for every place where the post prints it: one .63 stands in several
-cells."""
+This report compares what "[Mode collapse in RL may be fueled by the update equation]({POST})" says with what this
+project measures. Every verdict follows from numbers alone. The list below each table states the criterion for
+*reproduced* and the meaning of the band. Claims that we add to the post's are counted separately. A wrong number that
+the post prints in several places, such as .63, counts once for each place."""
 ADDED = "added by us"
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class RunInfo:
     """How the findings of one part were made."""
 
     command: str
@@ -41,96 +45,83 @@ class Made:
     quick: bool
     """A small version, with fewer seeds and steps."""
     seconds: float
-    """Wall time; processor time of all commands together, of a part that goes on where it was stopped."""
+    """Wall time; processor time of all commands together for a part that can take several."""
     versions: Mapping[str, str]
-    """Name -> version of Python and of the packages that were imported."""
-    figures: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
+    """Versions of Python and of the packages that were imported."""
+    figures: Mapping[Section, Sequence[tuple[str, str]]] = field(default_factory=dict)
     """Section -> (file name, caption)."""
-    notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    notes: Mapping[Section, Sequence[str]] = field(default_factory=dict)
     """Section -> paragraphs of Markdown."""
-
-    def __post_init__(self) -> None:
-        kinds = {"command": str, "seed": int, "quick": bool, "versions": Mapping, "figures": Mapping, "notes": Mapping}
-        for name, kind in kinds.items():
-            if not isinstance(getattr(self, name), kind):
-                raise ValueError(f"{name} is not a {kind.__name__}: {getattr(self, name)!r}")
-        if isinstance(self.seconds, bool) or not isinstance(self.seconds, int | float):
-            raise ValueError(f"seconds is not a number: {self.seconds!r}")
-        if not set(self.figures) | set(self.notes) <= set(SECTIONS):
-            raise ValueError(f"unknown section among {sorted(set(self.figures) | set(self.notes))}")
-        if not all(isinstance(text, str) for texts in self.notes.values() for text in texts):
-            raise ValueError("notes are not texts")
-        pairs = [pair for found in self.figures.values() for pair in found]
-        if not all(len(pair) == 2 and all(isinstance(text, str) for text in pair) for pair in pairs):
-            raise ValueError("figures are not pairs of file name and caption")
-
-
-About = dict[str, Made]
-"""Part -> how it was made; in the order of PARTS."""
 
 
 def versions() -> dict[str, str]:
-    """Python, and those of the packages that were imported so far."""
+    """Versions of Python and of the packages that were imported so far."""
     loaded = {name: sys.modules[name] for name in PACKAGES if name in sys.modules}
     return {"python": platform.python_version()} | {name: str(loaded[name].__version__) for name in loaded}
 
 
-def write(out: Path, part: str, made: Made, outcome: Outcome) -> list[Finding]:
-    """Put a part's outcome into the report in `out`; its figures are there already.
+def write(out: Path, part: str, info: RunInfo, outcome: Outcome) -> list[Finding]:
+    """Add a part's outcome to the report in `out`, in place of the part's earlier one; its figures are there already.
 
     Returns:
-        All findings of the report, those of other parts included.
+        All findings of the report, including those of other parts.
 
     Raises:
-        AgentError: what is in `out` is no report.
+        AgentError: the files in `out` are not a report.
     """
     before, about = read(out) if (out / RESULTS).exists() else ([], {})
-    strangers = [finding.id for finding in outcome.findings if finding.part != part]
-    assert not strangers, f"{part} found {strangers}"
+    foreign = [finding.id for finding in outcome.findings if finding.part != part]
+    assert not foreign, f"{part} returned {foreign}"
+    order = {name: place for place, name in enumerate(PARTS)}
     kept = [finding for finding in before if finding.part not in (part, "other")]
-    places = {name: place for place, name in enumerate(PARTS)}
-    findings = [
-        *sorted([*kept, *outcome.findings], key=lambda finding: places.get(finding.part, len(places))),
-        *other.findings(),
-    ]
-    both = about | {part: replace(made, figures=outcome.figures, notes=outcome.notes)}
-    about = {name: both[name] for name in sorted(both, key=lambda name: places.get(name, len(places)))}
-    _unique(findings, out)
-    atomic_write(out / RESULTS, _text([finding.to_json() for finding in findings]))
-    atomic_write(out / ABOUT, _text({name: asdict(about[name]) for name in about}))
+    ours = sorted([*kept, *outcome.findings], key=lambda finding: order.get(finding.part, len(order)))
+    findings = [*ours, *judged("other", {})]
+    about[part] = replace(info, figures=outcome.figures, notes=outcome.notes)
+    about = {name: about[name] for name in sorted(about, key=lambda name: order.get(name, len(order)))}
+    _check_unique(findings, out)
+    atomic_write(out / RESULTS, _json([asdict(finding) for finding in findings]))
+    atomic_write(out / ABOUT, _json({name: asdict(about[name]) for name in about}))
     atomic_write(out / README, markdown(findings, about))
     return findings
 
 
-def _text(data: object) -> str:
+def _json(data: object) -> str:
     return json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def read(out: Path) -> tuple[list[Finding], About]:
-    """The findings in a folder and how they were made.
+def read(out: Path) -> tuple[list[Finding], dict[str, RunInfo]]:
+    """The findings in a folder, and part -> how they were made.
 
     Raises:
-        AgentError: a file is missing, or is not what `write` leaves.
+        AgentError: a file is missing, or is not one that `write` made.
     """
-    results, about = _load(out / RESULTS, list), _load(out / ABOUT, dict)
+    findings = _read(out / RESULTS, list[Finding])
+    _check_unique(findings, out)
+    return findings, _read(out / ABOUT, dict[str, RunInfo])
+
+
+def _read(path: Path, kind: type[T]) -> T:
     try:
-        findings = [Finding.from_json(found) for found in results]
-        keys = {spec.name for spec in fields(Made)}
-        for name, found in about.items():
-            if not isinstance(found, dict) or set(found) != keys:
-                raise ValueError(f"{name}: expected the keys {sorted(keys)}")
-        parts = {name: Made(**found) for name, found in about.items()}
-    except (ValueError, TypeError) as error:
-        raise AgentError(f"{out} does not hold a report: {error}") from None
-    _unique(findings, out)
-    return findings, parts
+        return TypeAdapter(kind).validate_json(path.read_bytes(), strict=True)
+    except FileNotFoundError:
+        raise AgentError(f"{path} is missing") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise AgentError(f"{path} is damaged: {place}: {first['msg']}, got {first['input']!r:.60}") from None
+
+
+def _check_unique(findings: Iterable[Finding], out: Path) -> None:
+    repeated = [name for name, count in Counter(finding.id for finding in findings).items() if count > 1]
+    if repeated:
+        raise AgentError(f"{out / RESULTS} is damaged: {repeated[0]} is in it twice")
 
 
 def check(out: Path, parts: Sequence[str], *, quick: bool) -> None:
-    """See that a folder holds a report whose parts may be written again.
+    """Check that a folder holds a report whose `parts` may be replaced.
 
     Raises:
-        AgentError: it holds no report, or a quick run would take the place of a full one.
+        AgentError: it holds no report, or a quick run would replace a full one.
     """
     _, about = read(out)
     full = [part for part in parts if part in about and not about[part].quick]
@@ -138,31 +129,8 @@ def check(out: Path, parts: Sequence[str], *, quick: bool) -> None:
         raise AgentError(f"{out} holds the full report of {', '.join(full)}; choose another --out for the quick one")
 
 
-def _load(path: Path, kind: type) -> Any:
-    def refuse(word: str) -> float:
-        raise ValueError(f"{word} is no number here")
-
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
-    except FileNotFoundError:
-        raise AgentError(f"{path} is missing") from None
-    except ValueError as error:
-        raise AgentError(f"{path} is damaged: {error}") from None
-    if not isinstance(found, kind):
-        raise AgentError(f"{path} is damaged: expected a {kind.__name__}, got a {type(found).__name__}")
-    return found
-
-
-def _unique(findings: Iterable[Finding], out: Path) -> None:
-    seen: set[str] = set()
-    for finding in findings:
-        if finding.id in seen:
-            raise AgentError(f"{out} does not hold a report: {finding.id} is in it twice")
-        seen.add(finding.id)
-
-
 def counts(findings: Sequence[Finding]) -> dict[str, dict[str, int]]:
-    """Part -> verdict -> how many of the post's claims, every verdict named; last, the claims that we add."""
+    """Part -> verdict -> number of the post's claims; last, the same for the claims that we add."""
     rows: dict[str, dict[str, int]] = {}
     for finding in sorted(findings, key=lambda finding: not finding.of_post):
         row = rows.setdefault(finding.part if finding.of_post else ADDED, dict.fromkeys(VERDICTS, 0))
@@ -170,13 +138,13 @@ def counts(findings: Sequence[Finding]) -> dict[str, dict[str, int]]:
     return rows
 
 
-def markdown(findings: Sequence[Finding], about: Mapping[str, Made]) -> str:
-    """README.md, from nothing but the two files."""
+def markdown(findings: Sequence[Finding], about: Mapping[str, RunInfo]) -> str:
+    """README.md, which depends on the two files alone."""
     blocks = [INTRODUCTION, table(["part", *VERDICTS], _count_rows(findings)), _how(about)]
     for section in SECTIONS:
         mine = [finding for finding in findings if finding.section == section]
-        figures = [pair for made in about.values() for pair in made.figures.get(section, ())]
-        notes = [text for made in about.values() for text in made.notes.get(section, ())]
+        figures = [pair for info in about.values() for pair in info.figures.get(section, ())]
+        notes = [text for info in about.values() for text in info.notes.get(section, ())]
         if mine or figures or notes:
             blocks.append(f"## {section}")
         if mine:
@@ -190,22 +158,28 @@ def markdown(findings: Sequence[Finding], about: Mapping[str, Made]) -> str:
 
 
 def _count_rows(findings: Sequence[Finding]) -> list[list[str]]:
-    """A row for each part's claims of the post, their sum, and what we add."""
-    found = counts(findings)
-    added = found.pop(ADDED, None)
-    found["all of the post's"] = {verdict: sum(row[verdict] for row in found.values()) for verdict in VERDICTS}
-    rows = found if added is None else found | {ADDED: added}
+    """A row for each part, one for all of the post's claims, and one for those that we add."""
+    rows = counts(findings)
+    added = {ADDED: rows.pop(ADDED)} if ADDED in rows else {}
+    rows["all of the post's"] = {verdict: sum(row[verdict] for row in rows.values()) for verdict in VERDICTS}
+    rows |= added
     return [[name, *(str(row[verdict]) for verdict in VERDICTS)] for name, row in rows.items()]
 
 
-def _how(about: Mapping[str, Made]) -> str:
-    """How the parts were made: commands, seeds, times, versions."""
-    lines = ["Made by", "", "```", *dict.fromkeys(made.command for made in about.values()), "```", ""]
-    rows = []
-    for name, made in about.items():
-        words = ", ".join(f"{package} {version}" for package, version in made.versions.items())
-        rows.append([name, "quick" if made.quick else "full", str(made.seed), _time(made.seconds), words])
-    return "\n".join(lines) + "\n" + table(["part", "run", "seed", "time", "with"], rows)
+def _how(about: Mapping[str, RunInfo]) -> str:
+    """Commands, seeds, times and versions of the parts."""
+    commands = dict.fromkeys(info.command for info in about.values())
+    rows = [
+        [
+            name,
+            "quick" if info.quick else "full",
+            str(info.seed),
+            _time(info.seconds),
+            ", ".join(f"{package} {version}" for package, version in info.versions.items()),
+        ]
+        for name, info in about.items()
+    ]
+    return "\n".join(["Made by", "", "```", *commands, "```", "", table(["part", "run", "seed", "time", "with"], rows)])
 
 
 def _time(seconds: float) -> str:
@@ -213,7 +187,7 @@ def _time(seconds: float) -> str:
 
 
 def show(value: Value) -> str:
-    """A number with four digits, yes or no, a text as it is, nothing for None."""
+    """Four digits of a number, yes or no, a text unchanged, nothing for None."""
     if value is None or isinstance(value, str):
         return value or ""
     if isinstance(value, bool):
@@ -224,7 +198,7 @@ def show(value: Value) -> str:
 
 
 def _post(finding: Finding) -> str:
-    """The post's number with as many digits as it has; says so where the claim is not the post's."""
+    """The post's number with all digits that it prints; a remark if the claim is not the post's."""
     if not finding.of_post:
         return "(added by us)"
     number = isinstance(finding.post, int | float) and not isinstance(finding.post, bool)
@@ -232,20 +206,17 @@ def _post(finding: Finding) -> str:
 
 
 def _band(finding: Finding) -> str:
-    """ "0.6225 (0.6175 to 0.6275)"; the number alone where the band has no width."""
+    """ "0.6225 (0.6175 to 0.6275)"; the number alone if the band has no width."""
     low, high = finding.low, finding.high
-    if low is None and high is None:
+    if low is None or high is None or math.isclose(low, high, rel_tol=1e-8, abs_tol=1e-8):
         return show(finding.ours)
-    if low is not None and high is not None and math.isclose(low, high, rel_tol=1e-8, abs_tol=1e-8):
-        return show(finding.ours)
-    ends = f"{show(low)} to {show(high)}" if low is not None and high is not None else None
-    return f"{show(finding.ours)} ({ends or (f'at least {show(low)}' if high is None else f'at most {show(high)}')})"
+    return f"{show(finding.ours)} ({show(low)} to {show(high)})"
 
 
 def _criteria(findings: Sequence[Finding]) -> str:
-    """What would make each of them `reproduced`; those with the same criterion together."""
+    """The criterion of each finding; findings with the same criterion share a line."""
     groups: dict[str, list[str]] = {}
     for finding in findings:
         groups.setdefault(finding.criterion, []).append(f"`{finding.id}`")
     lines = [f"* {criterion} {', '.join(names)}" for criterion, names in groups.items()]
-    return "\n".join(["<details><summary>What would make each reproduced</summary>", "", *lines, "", "</details>"])
+    return "\n".join(["<details><summary>Criteria for <i>reproduced</i></summary>", "", *lines, "", "</details>"])

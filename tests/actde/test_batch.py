@@ -1,4 +1,4 @@
-"""A batch and its outputs refuse tensors that do not fit."""
+"""Batches, targets and outputs refuse tensors that do not fit."""
 
 import re
 import subprocess
@@ -44,7 +44,7 @@ def test_numbers_that_are_not_finite_are_named_with_their_place(name: str, bad: 
         with_(BATCH, **{name: tensor})
 
 
-def test_a_batch_refuses_gaps_left_padding_and_masks_of_numbers() -> None:
+def test_a_batch_refuses_gaps_left_padding_and_numeric_masks() -> None:
     for row in ([True, False, True, False], [False, True, True, True]):
         with pytest.raises(ValueError, match="padded on the right"):
             with_(BATCH, mask=torch.tensor([row] * 3))
@@ -53,7 +53,7 @@ def test_a_batch_refuses_gaps_left_padding_and_masks_of_numbers() -> None:
 
 
 @pytest.mark.parametrize("bad", [-0.1, 1.1])
-def test_a_discount_is_no_done_flag_and_lies_between_0_and_1(bad: float) -> None:
+def test_a_discount_lies_between_0_and_1(bad: float) -> None:
     with pytest.raises(ValueError, match=r"discounts must lie in \[0, 1\]"):
         with_(BATCH, discounts=torch.full((3, 4), bad))
 
@@ -65,12 +65,12 @@ def test_recorded_numbers_carry_no_gradient() -> None:
         with_(random_outputs(BATCH), target_q_values=torch.ones(3, 4, requires_grad=True))
 
 
-def test_what_is_no_tensor_is_a_type_error() -> None:
+def test_a_value_that_is_no_tensor_is_a_type_error() -> None:
     with pytest.raises(TypeError, match="rewards must be a tensor, got list"):
         with_(BATCH, rewards=[[1.0]])
 
 
-def test_outputs_want_a_dimension_of_heads_for_q_alone() -> None:
+def test_only_q_of_the_outputs_has_a_dimension_of_heads() -> None:
     outputs = random_outputs(BATCH)
     for shape in ((3, 4), (3, 4, 0), (3, 5, 2), (4, 3, 2)):
         with pytest.raises(ValueError, match=re.escape("q_values must be [3, 4, 'H']")):

@@ -37,14 +37,14 @@ BAD = [
 
 
 @pytest.mark.parametrize(("name", "value", "message"), BAD)
-def test_an_error_says_what_was_expected_and_what_came(name: str, value: Any, message: str) -> None:
+def test_an_error_names_the_expected_and_the_actual_value(name: str, value: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         OptimizerConfig(**{name: value})
     assert isinstance(caught.value, OptimizerError) and "\n" not in str(caught.value)
     assert caught.value.setting == (None if "needs" in message else name)
 
 
-def test_an_unknown_setting_gets_the_nearest_name() -> None:
+def test_an_unknown_setting_gets_a_suggestion() -> None:
     values: dict[str, Any] = {"clip_rang": 0.2}
     with pytest.raises(ConfigError, match=r"unknown setting 'clip_rang', .*did you mean 'clip_range'"):
         OptimizerConfig(**values)

@@ -1,4 +1,4 @@
-"""The losses of single choices by hand, and the mean that adds up over micro-batches."""
+"""Losses by hand, and the mean over micro-batches."""
 
 import math
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from actde import OptimizerError
-from actde.kl_controller import AdaptiveKL, FixedKL
+from actde.kl_controller import KLController
 from actde.losses import (
     clipped_surrogate,
     clipped_value_loss,
@@ -37,7 +37,7 @@ def slope_of(loss: Tensor, x: Tensor) -> Tensor:
         (1.5, 0.0, 0.0, 0.0),
     ],
 )
-def test_the_surrogate_stops_only_where_it_has_earned_enough(
+def test_the_surrogate_is_clipped_only_in_the_direction_of_improvement(
     ratio: float, advantage: float, loss: float, slope: float
 ) -> None:
     x = table([ratio]).requires_grad_()
@@ -55,7 +55,7 @@ def test_the_surrogate_stops_only_where_it_has_earned_enough(
         (1.5, 2.0, None, 0.5 * 0.5**2, -0.5),
     ],
 )
-def test_the_value_loss_stops_beyond_its_range(
+def test_the_value_loss_has_no_gradient_beyond_its_clip_range(
     value: float, target: float, clip_range: float | None, loss: float, slope: float
 ) -> None:
     x = table([value]).requires_grad_()
@@ -70,7 +70,7 @@ def test_the_expectile_loss_by_hand() -> None:
 
 
 @pytest.mark.parametrize(("expectile", "wanted"), [(0.5, 1.0), (0.9, 9 / 5), (0.1, 1 / 5)])
-def test_the_expectile_loss_is_least_at_the_expectile(expectile: float, wanted: float) -> None:
+def test_the_expectile_loss_has_its_minimum_at_the_expectile(expectile: float, wanted: float) -> None:
     """q is 0 or 2, half of the time each: tau (2 - v) = (1 - tau) v at v = 2 tau."""
     v = torch.full((1, 2), wanted, dtype=torch.float64, requires_grad=True)
     loss = expectile_value_loss(v, table([0, 2]), expectile)
@@ -93,7 +93,7 @@ def test_the_sampled_kl_has_the_mean_of_the_exact_kl_and_is_never_negative(logit
     assert float((old.exp() * found).sum()) == pytest.approx(float(exact), abs=1e-9)
 
 
-def test_a_tiny_kl_keeps_its_digits() -> None:
+def test_a_tiny_kl_is_precise() -> None:
     assert float(sampled_kl(torch.tensor(1e-3))) == pytest.approx(5e-7, rel=0.2)
 
 
@@ -106,34 +106,34 @@ def test_means_count_zeros_and_skip_padding() -> None:
         masked_mean(x, torch.zeros_like(mask))
 
 
-def test_the_means_of_parts_add_up_given_the_whole_count() -> None:
+def test_means_of_micro_batches_add_up_with_the_count_of_the_batch() -> None:
     x, mask = torch.rand(6, 5, dtype=torch.float64), torch.rand(6, 5) < 0.7
     parts = [masked_mean(x[rows], mask[rows], int(mask.sum())) for rows in ([0], [1, 2, 3], [4, 5])]
     torch.testing.assert_close(torch.stack(parts).sum(), masked_mean(x, mask))
 
 
-def test_a_fixed_kl_coefficient_stays() -> None:
-    kl = FixedKL(0.3)
+def test_a_fixed_kl_coefficient_is_constant() -> None:
+    kl = KLController(0.3)
     kl.update(100.0)
     assert kl.coef == 0.3
 
 
 @pytest.mark.parametrize(("kl", "wanted"), [(0.1, 1), (0.11, 1.01), (9, 1.02), (0, 0.98), (0.095, 0.995)])
 def test_an_adaptive_kl_coefficient_follows_ziegler(kl: float, wanted: float) -> None:
-    control = AdaptiveKL(1.0, 0.1)
+    control = KLController(1.0, 0.1)
     control.update(kl)
     assert control.coef == pytest.approx(wanted)
 
 
-def test_an_adaptive_kl_coefficient_finds_its_target() -> None:
+def test_an_adaptive_kl_coefficient_converges_to_its_target() -> None:
     """A policy whose KL is 1 / coef: the coefficient goes to 1 / target from either side."""
     for start in (0.5, 50.0):
-        control = AdaptiveKL(start, 0.2)
+        control = KLController(start, 0.2)
         for _ in range(1000):
             control.update(1 / control.coef)
         assert control.coef == pytest.approx(5, rel=0.01)
 
 
 def test_an_adaptive_kl_coefficient_refuses_nan() -> None:
-    with pytest.raises(OptimizerError, match="KL to the reference is nan: learning diverged"):
-        AdaptiveKL(1.0, 0.1).update(math.nan)
+    with pytest.raises(OptimizerError, match="KL to the reference is nan: training diverged"):
+        KLController(1.0, 0.1).update(math.nan)

@@ -1,4 +1,4 @@
-"""The contract of every registered optimizer, and what PPO and ACTDE say that the other does not."""
+"""The contract of all registered optimizers, and the differences between PPO and ACTDE."""
 
 import inspect
 import json
@@ -54,7 +54,7 @@ def made(name: str, **values: Any) -> Optimizer:
 
 
 def gradients(optimizer: Optimizer, batch: Batch, targets: Targets, outputs: Outputs) -> dict[str, Tensor]:
-    """The gradient of the loss in every output that takes one."""
+    """Gradients of the loss by output."""
     loss, _ = optimizer.loss(batch, targets, outputs)
     tensors = {spec.name: getattr(outputs, spec.name) for spec in fields(outputs)}
     leaves = {name: tensor for name, tensor in tensors.items() if tensor is not None and tensor.requires_grad}
@@ -72,7 +72,7 @@ def answer(outputs: Outputs) -> Outputs:
 
 @every_optimizer
 @every_variant
-def test_targets_and_loss_have_the_promised_form(name: str, variant: dict[str, Any]) -> None:
+def test_targets_and_loss_have_the_documented_form(name: str, variant: dict[str, Any]) -> None:
     optimizer, batch = made(name, **variant), random_batch(1, LENGTHS)
     assert optimizer.name == name
     assert optimizer.trains_q
@@ -92,7 +92,7 @@ def test_targets_and_loss_have_the_promised_form(name: str, variant: dict[str, A
 @every_optimizer
 @every_variant
 def test_every_choice_has_gradient_and_padding_has_none(name: str, variant: dict[str, Any]) -> None:
-    """Also the first of the batch, also the last, also in segments of one choice."""
+    """Including the first and the last choice, and segments of one choice."""
     optimizer, batch = made(name, **variant), random_batch(2, LENGTHS)
     near = random_outputs(batch, near=True)
     near = answer(changed(near, lambda name, x: batch.values + 0.01 if name == "values" else x))
@@ -124,7 +124,7 @@ def test_padding_changes_nothing(name: str, variant: dict[str, Any], garbage: fl
 
 
 @every_optimizer
-def test_even_nan_on_padding_of_the_outputs_reaches_neither_loss_nor_gradient(name: str) -> None:
+def test_nan_on_padding_of_the_outputs_affects_neither_loss_nor_gradient(name: str) -> None:
     optimizer, batch = made(name), random_batch(3, LENGTHS)
     outputs = answer(padded(random_outputs(batch), 2, float("nan")))
     wide = padded(batch, 2, 0.0)
@@ -184,7 +184,7 @@ def test_targets_over_processes_are_those_of_the_whole(name: str, variant: dict[
 
 
 @every_optimizer
-def test_the_state_survives_json_and_refuses_what_is_none(name: str) -> None:
+def test_the_state_survives_json_and_other_states_are_refused(name: str) -> None:
     optimizer = made(name, kl_coef=0.1, kl_target=0.2)
     optimizer.after_update(9.0)
     again = made(name, kl_coef=0.1, kl_target=0.2)
@@ -196,7 +196,7 @@ def test_the_state_survives_json_and_refuses_what_is_none(name: str) -> None:
 
 
 @every_optimizer
-def test_missing_parts_are_named(name: str) -> None:
+def test_missing_tensors_are_named(name: str) -> None:
     batch = random_batch(7, LENGTHS)
     outputs = random_outputs(batch)
     optimizer = made(name)
@@ -244,7 +244,7 @@ def hand_batch() -> Batch:
     )
 
 
-def test_the_table_made_by_hand() -> None:
+def test_a_table_by_hand() -> None:
     ppo = PPO(OptimizerConfig(gae_lambda=1)).targets(hand_batch())
     actde = ACTDE(OptimizerConfig(gae_lambda=1)).targets(hand_batch())
     assert ppo.advantages.tolist() == [[0.5, -1, -2]]
@@ -277,7 +277,7 @@ EVEN = [1 / 3, 1 / 3, 1 / 3]
 @pytest.mark.parametrize(
     ("penalty", "first"), [("entropy_coef", EVEN), ("kl_coef", [0.25, 0.25, 0.5]), ("kl_coef", [0.6, 0.1, 0.3])]
 )
-def test_a_penalty_in_the_loss_balances_the_reward_in_ppo_and_stands_alone_in_actde_once_q_is_learned(
+def test_a_penalty_in_the_loss_balances_the_reward_in_ppo_and_dominates_in_actde_once_q_is_learned(
     penalty: str, first: list[float]
 ) -> None:
     """A bandit whose best policy under the penalty, softmax(log first + r / weight), is 1/2, 1/4, 1/4."""
@@ -336,7 +336,7 @@ def test_the_targets_of_v_and_q_are_the_same_in_both() -> None:
     assert torch.equal(*returns)
 
 
-def test_ppo_trains_no_q_unless_asked_and_then_q_moves_no_action() -> None:
+def test_ppo_trains_q_only_on_request_and_its_policy_ignores_q() -> None:
     batch = random_batch(10, LENGTHS)
     plain, measuring = PPO(OptimizerConfig()), PPO(OptimizerConfig(train_q=True))
     targets = plain.targets(batch)
@@ -381,7 +381,7 @@ def test_the_loss_is_the_weighted_sum_of_its_measures() -> None:
     torch.testing.assert_close(loss.detach(), wanted - 0.2 * m["entropy"] + 0.5 * m["kl_ref"])
 
 
-def test_kl_in_the_reward_is_taken_off_every_choice() -> None:
+def test_kl_in_the_reward_is_subtracted_from_every_choice() -> None:
     batch = random_batch(13, LENGTHS)
     assert batch.ref_logprobs is not None
     gap = batch.logprobs - batch.ref_logprobs
@@ -392,14 +392,14 @@ def test_kl_in_the_reward_is_taken_off_every_choice() -> None:
     assert torch.equal(found.returns, wanted.returns)
 
 
-def test_kl_in_the_loss_leaves_the_rewards_alone() -> None:
+def test_kl_in_the_loss_does_not_change_the_rewards() -> None:
     batch = random_batch(13, LENGTHS)
     found, wanted = (made("actde", kl_coef=coef).targets(batch) for coef in (0.2, 0.0))
     assert torch.equal(found.advantages, wanted.advantages)
     assert torch.equal(found.returns, wanted.returns)
 
 
-def test_kl_in_the_reward_is_not_in_the_loss_as_well_and_is_measured() -> None:
+def test_kl_in_the_reward_is_a_metric_but_no_term_of_the_loss() -> None:
     batch = random_batch(14, LENGTHS)
     outputs = random_outputs(batch)
     optimizer = made("ppo", kl_coef=0.2, kl_place="reward")
@@ -472,8 +472,8 @@ def _ratio(rest: list[float], total: list[float]) -> float:
     return float(spread[0] / spread[1])
 
 
-def test_an_error_that_q_has_learned_moves_nothing_unless_whitened() -> None:
-    """q = G to a thousandth: ACTDE's advantages all but vanish; whitening blows them up again."""
+def test_advantages_vanish_once_q_is_learned_unless_whitened() -> None:
+    """q = G up to 0.001: ACTDE's advantages almost vanish; whitening rescales them."""
     batch = random_batch(17, LENGTHS)
     known = made("actde").targets(batch).returns
     noise = 1e-3 * torch.sin(torch.arange(known.numel())).reshape(known.shape)

@@ -1,4 +1,4 @@
-"""Optimizers of others: a few lines, a decorator or an entry point, and never in the way of ours."""
+"""Optimizers of other packages, added by a decorator or an entry point."""
 
 import sys
 import textwrap
@@ -30,7 +30,7 @@ OURS = ["actde", "imitation", "ppo", "rejection"]
 
 
 class Habit(Optimizer):
-    """What was chosen becomes likelier, whatever it earned."""
+    """Increases the probability of every chosen action, whatever its reward."""
 
     name = "habit"
 
@@ -47,7 +47,7 @@ def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch, *, entry: str, code: str) -> None:
-    """What `pip install` of a package with one module and one entry point leaves behind."""
+    """Write the files of an installed package with one module and one entry point."""
     (folder / "their_package.py").write_text(textwrap.dedent(code))
     info = folder / "their_package-1.0.dist-info"
     info.mkdir()
@@ -69,7 +69,7 @@ THEIRS = """
 """
 
 
-def test_ours_are_known_by_name() -> None:
+def test_built_in_optimizers_are_known_by_name() -> None:
     assert optimizer_names() == OURS
     assert isinstance(make_optimizer("ppo"), PPO)
     assert isinstance(make_optimizer("actde", OptimizerConfig(gamma=0.5)), ACTDE)
@@ -78,7 +78,7 @@ def test_ours_are_known_by_name() -> None:
 
 
 @pytest.mark.parametrize(("name", "near"), [("pp0", "ppo"), ("ACTDE", "actde"), ("actd", "actde")])
-def test_an_unknown_name_gets_the_nearest(name: str, near: str) -> None:
+def test_an_unknown_name_gets_a_suggestion(name: str, near: str) -> None:
     with pytest.raises(OptimizerError, match=f"unknown optimizer '{name}', .*{', '.join(OURS)}; did you mean '{near}'"):
         make_optimizer(name)
     with pytest.raises(OptimizerError, match=f"expected one of {', '.join(OURS)}$"):
@@ -109,28 +109,28 @@ def test_an_entry_point_adds_an_optimizer(tmp_path: Path, monkeypatch: pytest.Mo
     assert optimizer_names() == [*OURS, "theirs"]
 
 
-def test_a_package_may_register_what_its_entry_point_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_may_register_the_class_of_its_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = textwrap.dedent(THEIRS).replace("class Theirs", "@register\nclass Theirs")
     install(tmp_path, monkeypatch, entry="theirs = their_package:Theirs", code=code)
     assert make_optimizer("theirs").name == "theirs"
 
 
-def test_no_package_changes_what_ppo_means(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_package_can_replace_ppo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path, monkeypatch, entry="ppo = their_package:Theirs", code=THEIRS)
     assert optimizer_class("ppo") is PPO
     fake = type("PPO", (Habit,), {"name": "ppo"})
-    with pytest.raises(OptimizerError, match="an optimizer 'ppo' exists already"):
+    with pytest.raises(OptimizerError, match="an optimizer 'ppo' already exists"):
         register(fake)
 
 
 @pytest.mark.parametrize(
     ("entry", "code", "message"),
     [
-        ("other = their_package:Theirs", THEIRS, "'other' calls itself 'theirs'; the names must agree"),
+        ("other = their_package:Theirs", THEIRS, "'other' has name='theirs'; the two names must agree"),
         ("theirs = their_package:x", "x = 1", "'theirs' must be a subclass of actde.Optimizer, got 1"),
     ],
 )
-def test_an_entry_point_that_is_no_optimizer_says_so(
+def test_an_entry_point_that_is_no_optimizer_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: str, code: str, message: str
 ) -> None:
     install(tmp_path, monkeypatch, entry=entry, code=code)

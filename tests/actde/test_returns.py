@@ -1,4 +1,4 @@
-"""Errors, advantages and returns against hand-made tables, independent definitions and each other."""
+"""TD errors, advantages and returns against tables by hand and independent definitions."""
 
 import pytest
 import torch
@@ -48,7 +48,7 @@ def forward_view(batch: Batch, row: int, gae_lambda: float) -> list[float]:
 
 
 @pytest.mark.parametrize(("baseline", "wanted"), [([1, 2, 4], [0.5, -1, -2]), ([2, 2, 3], [-0.25, -0.5, -1])])
-def test_the_table_made_by_hand(baseline: list[float], wanted: list[float]) -> None:
+def test_a_table_by_hand(baseline: list[float], wanted: list[float]) -> None:
     rewards, discounts, next_values = table([1, 0, 2]), table([0.5, 0.5, 0]), table([2, 4, 9])
     mask = torch.ones(1, 3, dtype=torch.bool)
     errors = td_errors(rewards, discounts, next_values, table(baseline), mask)
@@ -80,7 +80,7 @@ def test_lambda_1_is_monte_carlo_and_lambda_0_is_one_step(seed: int, lengths: li
 
 @some
 @given(SEEDS, LENGTHS, LAMBDAS)
-def test_actde_is_ppo_less_the_accumulated_q_minus_v(seed: int, lengths: list[int], gae_lambda: float) -> None:
+def test_advantages_of_actde_are_those_of_ppo_minus_q_minus_v(seed: int, lengths: list[int], gae_lambda: float) -> None:
     """A_t(q) = A_t(v) - sum_k (gamma lambda)^k (q - v)_{t+k}: the sentence in ACTDE's docstring."""
     batch = random_batch(seed, lengths)
     assert batch.q_values is not None
@@ -96,7 +96,7 @@ def test_actde_is_ppo_less_the_accumulated_q_minus_v(seed: int, lengths: list[in
 
 @some
 @given(SEEDS, LENGTHS, LAMBDAS, st.sampled_from([0.0, 7.0, -1e6]))
-def test_padding_and_what_lies_in_it_change_nothing(
+def test_padding_and_its_content_change_nothing(
     seed: int, lengths: list[int], gae_lambda: float, garbage: float
 ) -> None:
     batch = random_batch(seed, lengths)
@@ -127,14 +127,14 @@ def test_a_truncated_segment_bootstraps_and_a_terminated_one_does_not() -> None:
         assert lambda_advantages(errors, discounts, 1.0).tolist() == [wanted]
 
 
-def test_nothing_flows_back_over_the_end_of_an_episode() -> None:
-    """Two episodes in one segment: the second is as if alone, and the first does not see it."""
+def test_advantages_do_not_cross_the_end_of_an_episode() -> None:
+    """Two episodes in one segment have the advantages of separate segments."""
     errors, discounts = table([1, 2, 100, 200]), table([0.5, 0, 0.5, 0])
     assert lambda_advantages(errors, discounts, 1.0).tolist() == [[2, 2, 200, 200]]
 
 
 def test_lambda_returns_do_not_restart_at_a_command() -> None:
-    """Discount 1 inside a command: one reward at its end reaches its first token undiminished."""
+    """With discount 1 inside a command, a reward at its end reaches its first token undiscounted."""
     errors, discounts = table([0, 0, 1]), table([1, 1, 0])
     assert lambda_advantages(errors, discounts, 1.0).tolist() == [[1, 1, 1]]
 
@@ -172,7 +172,7 @@ def test_whitening_and_explained_variance_over_processes_are_those_of_the_whole(
     assert all(float(share) == pytest.approx(float(whole)) for share in shares)
 
 
-def test_a_process_without_choices_takes_part() -> None:
+def test_a_process_without_choices_is_counted() -> None:
     batch = random_batch(3, [4, 2])
     none = changed(batch, lambda name, tensor: torch.zeros_like(tensor))
     parts = [batch, none]

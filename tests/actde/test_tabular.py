@@ -1,4 +1,4 @@
-"""The post's tables cell by cell, and the ledgers of ACTDE and of PPO over any MDP and any history."""
+"""The post's tables cell by cell, and the invariants of ACTDE and of PPO for any MDP and any history."""
 
 import math
 import random
@@ -27,7 +27,7 @@ def test_the_posts_ppo_table() -> None:
 
 
 def test_the_posts_actde_table() -> None:
-    """The post prints .63 where its own rule gives e / (e + sqrt e) = .6225."""
+    """The post prints .63, but its rule gives e / (e + sqrt e) = .6225."""
     rows = replay(TabularACTDE(EVEN), bandit_steps(STATE, REWARDS, HISTORY))
     assert [row.error for row in rows] == [1, 0.5, 0, 0]
     assert f"{rows[0].policy['wedding']:.2f}" == "0.73"
@@ -45,7 +45,7 @@ def bandit(kind: type[Tabular], rewards: dict[Any, float], logits: dict[Any, flo
     return learner
 
 
-def test_pizza_and_cookies_end_at_the_softmax_of_their_rewards() -> None:
+def test_pizza_and_cookies_converge_to_the_softmax_of_their_rewards() -> None:
     rewards: dict[Any, float] = {"pizza": 10, "cookies": 11}
     policy = bandit(TabularACTDE, rewards, {"pizza": 0, "cookies": 0}, 10).policy(STATE)
     assert {action: f"{p:.2f}" for action, p in policy.items()} == {"pizza": "0.27", "cookies": "0.73"}
@@ -54,7 +54,7 @@ def test_pizza_and_cookies_end_at_the_softmax_of_their_rewards() -> None:
 
 
 def test_wireheading_adds_its_reward_to_the_initial_logits() -> None:
-    """By the rule pizza has e^-90 / 99; the post's .02% is what a difference of 4 would give."""
+    """The rule gives pizza e^-90 / 99; the post's .02% corresponds to a difference of 4."""
     start: dict[Any, float] = {"pizza": math.log(0.01), "wirehead": math.log(0.99)}
     learner = bandit(TabularACTDE, {"pizza": 10, "wirehead": 100}, start, 10)
     assert learner.policy(STATE)["pizza"] == pytest.approx(math.exp(-90) / 99, rel=1e-6)
@@ -71,7 +71,7 @@ STEP = st.builds(Fraction, st.integers(1, 7), st.just(7))
 
 @st.composite
 def mdp_history(draw: st.DrawFn) -> tuple[dict[Any, dict[Any, Any]], list[Transition]]:
-    """Any states, actions, rewards, discounts and transitions; not even a fixed MDP is needed."""
+    """Any states, actions, rewards, discounts and transitions; they need not be those of a fixed MDP."""
     sizes = draw(st.lists(st.integers(1, 3), min_size=1, max_size=3))
     logits: dict[Any, dict[Any, Any]] = {s: {a: draw(fractions(-5, 5)) for a in range(n)} for s, n in enumerate(sizes)}
     steps = []
@@ -93,7 +93,7 @@ some = settings(max_examples=60, deadline=None)
 
 @some
 @given(mdp_history(), STEP, STEP, fractions(-3, 3), fractions(-3, 3))
-def test_actdes_logits_are_a_ledger_of_q_exactly(
+def test_the_invariant_of_actde_holds_exactly(
     history: tuple[dict[Any, dict[Any, Any]], list[Transition]], alpha: Any, b: Any, value: Any, q_value: Any
 ) -> None:
     logits, steps = history
@@ -108,7 +108,7 @@ def test_actdes_logits_are_a_ledger_of_q_exactly(
 
 @some
 @given(mdp_history(), STEP, STEP, fractions(-3, 3))
-def test_ppos_logits_sum_to_a_ledger_of_v_exactly(
+def test_the_invariant_of_ppo_holds_exactly(
     history: tuple[dict[Any, dict[Any, Any]], list[Transition]], alpha: Any, b: Any, value: Any
 ) -> None:
     logits, steps = history
@@ -142,8 +142,8 @@ def test_bounded_rewards_give_actde_bounded_logits(
         assert all(abs(learner.logits[state][action] - start) <= bound for action, start in row.items())
 
 
-def test_ppos_logits_have_no_bound_in_the_sequential_case_where_actdes_have() -> None:
-    """Two states in a ring; in each one action earns 1 and the other 0; both are tried in turn."""
+def test_logits_of_ppo_are_unbounded_and_those_of_actde_bounded_in_a_sequential_case() -> None:
+    """A ring of two states; in each, one action earns 1 and the other 0, and both are tried alternately."""
     steps = [
         Transition(state=s, action=a, reward=float(a), next_state=1 - s, discount=0.5)
         for _ in range(300)
@@ -175,13 +175,13 @@ def test_bootstraps_from_v_of_the_next_state_unless_the_episode_is_over() -> Non
             assert learner.q_values[0][0] == learner.values[0] == wanted
 
 
-def test_choices_follow_the_policy_and_the_seed() -> None:
+def test_samples_follow_the_policy_and_the_seed() -> None:
     learner = TabularPPO({0: {"a": math.log(0.8), "b": math.log(0.2)}})
     rng = random.Random(1)
-    found = [learner.choose(0, rng) for _ in range(2000)]
+    found = [learner.sample(0, rng) for _ in range(2000)]
     assert found.count("a") / 2000 == pytest.approx(0.8, abs=0.03)
     rng = random.Random(1)
-    assert found[:20] == [learner.choose(0, rng) for _ in range(20)]
+    assert found[:20] == [learner.sample(0, rng) for _ in range(20)]
 
 
 @pytest.mark.parametrize(("name", "bad"), [("alpha", 0), ("alpha", 1.5), ("b", 0), ("b", math.nan)])

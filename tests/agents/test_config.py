@@ -145,7 +145,7 @@ def test_groups_are_checked_by_the_python_call_too(groups: dict[str, Any], messa
         ("detach_q", "yes", "yes"),
     ],
 )
-def test_a_word_becomes_the_value_that_it_stands_for(name: str, word: str, value: Any) -> None:
+def test_a_word_is_converted_to_its_value(name: str, word: str, value: Any) -> None:
     found = parse(name, word)
     assert (found, type(found)) == (value, type(value))
 

@@ -1,4 +1,4 @@
-"""On a GPU the same commands give the same numbers as on the processor, up to rounding. Skipped where there is none."""
+"""A GPU gives the numbers of the CPU up to rounding; skipped without a GPU."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def test_a_pass_of_a_gpu_is_shared_by_rows_of_any_length() -> None:
 
 
 @needs_gpu
-def test_the_update_reads_what_the_rollout_read(tmp_path: Path) -> None:
+def test_the_update_computes_the_outputs_of_the_rollout(tmp_path: Path) -> None:
     trainer = make_trainer(settings(), tmp_path / "run")
     assert trainer.updater.model.device.type == "cuda"
     list(trainer.run())
@@ -37,21 +37,21 @@ def test_the_update_reads_what_the_rollout_read(tmp_path: Path) -> None:
 
 
 @needs_gpu
-def test_a_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+def test_a_run_resumes_from_its_checkpoint(tmp_path: Path) -> None:
     list(make_trainer(settings(), tmp_path / "run").run())
     list(make_trainer(settings().replace(iterations=3), tmp_path / "run", resume=True).run())
     assert [line["iteration"] for line in read_metrics(tmp_path / "run")] == [0, 1, 2]
 
 
 @needs_gpu
-def test_an_agent_thinks_the_same_on_either_device(tmp_path: Path) -> None:
+def test_an_agent_has_the_same_outputs_on_both_devices(tmp_path: Path) -> None:
     list(make_trainer(settings(), tmp_path / "run").run())
     found = {}
     for device in ("cpu", "cuda"):
         agent = load_agent(tmp_path / "run")
         agent.model.to(device)
-        with EpisodeRunner(games.resolve("ipd"), seed=5, parallel=3, max_turns=6) as arena:
-            episodes = sorted(arena.play(agent, 3), key=lambda episode: episode.index)
+        with EpisodeRunner(games.resolve("ipd"), seed=5, parallel=3, max_turns=6) as runner:
+            episodes = sorted(runner.play(agent, 3), key=lambda episode: episode.index)
         found[device] = [step.decision for episode in episodes for step in episode.steps]
     for ours, theirs in zip(found["cuda"], found["cpu"], strict=True):
         assert ours.probabilities == pytest.approx(theirs.probabilities, abs=1e-4)

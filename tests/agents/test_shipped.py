@@ -1,5 +1,4 @@
-"""The agents that ship with the project are whole, small, documented, and win games that they were not trained on.
-Those that need the model's package give way, in one line, where it is missing."""
+"""The shipped agents are complete, small and documented, and win games on which they were not trained."""
 
 import json
 import shutil
@@ -12,23 +11,23 @@ from agents import AgentError, make_agent, registry
 from agents.config import TrainConfig
 from agents.model import pretrained
 from agents.play.evaluate import evaluate
-from agents.registry import INSTEAD, SHIPPED, SHOWN_GAME, TRAINED, agent_folder
+from agents.registry import DEFAULT_GAME, FALLBACKS, SHIPPED, TRAINED, agent_folder
 from agents.storage.checkpoint import load_agent
 from agents.training.factory import make_trainer
 from experiments.release import ship
 from games.game_hash import game_hash
 from tests.helpers.models import tiny_lm, tokenizer
 
-SMALL = tuple(INSTEAD.values())
+SMALL = tuple(FALLBACKS.values())
 
 
 @pytest.mark.parametrize("folder", sorted(SHIPPED.iterdir()), ids=lambda folder: folder.name)
-def test_it_is_small_safe_and_says_what_made_it(folder: Path) -> None:
+def test_a_shipped_agent_is_small_safe_and_documented(folder: Path) -> None:
     files = {path.name: path.stat().st_size for path in folder.iterdir()}
     assert set(files) == {"agent.json", "model.safetensors", "tokenizer.json", "README.md"}
     about = json.loads((folder / "agent.json").read_text())
-    assert sum(files.values()) < ship.MOST["adapter" if about["model"]["lora"] else "whole"]
-    assert bool(about["model"]["lora"]) == (folder.name in INSTEAD)
+    assert sum(files.values()) < ship.MAX_BYTES["adapter" if about["model"]["lora"] else "whole"]
+    assert bool(about["model"]["lora"]) == (folder.name in FALLBACKS)
     card = (folder / "README.md").read_text()
     assert card.startswith(f"# {folder.name}\n")
     assert f"Seed {about['made_by']['run']['seed']}" in card
@@ -36,13 +35,13 @@ def test_it_is_small_safe_and_says_what_made_it(folder: Path) -> None:
     assert json.loads(card.partition("```json\n")[2].partition("```")[0]) == about["made_by"]
 
 
-def test_the_small_ones_ship() -> None:
+def test_the_small_agents_ship() -> None:
     assert all((SHIPPED / name / "agent.json").is_file() for name in SMALL)
 
 
 @pytest.mark.parametrize("name", [name for name in TRAINED if (SHIPPED / name).is_dir()])
-def test_they_win_quests_and_meals_that_they_were_not_trained_on(name: str, game_cache: Path) -> None:
-    held_out = f"textworld:quest?level=3&seed=2000000000..2000000003 + {SHOWN_GAME}"
+def test_they_win_games_on_which_they_were_not_trained(name: str, game_cache: Path) -> None:
+    held_out = f"textworld:quest?level=3&seed=2000000000..2000000003 + {DEFAULT_GAME}"
     specs = games.resolve(held_out)
     about = json.loads((SHIPPED / name / "agent.json").read_text())
     assert about["made_by"]["run"]["optimizer"] == name.removesuffix("-small")
@@ -53,9 +52,9 @@ def test_they_win_quests_and_meals_that_they_were_not_trained_on(name: str, game
     assert won.success_rate.value >= 0.8 > by_chance.success_rate.value
 
 
-def test_each_wins_the_game_that_is_shown(game_cache: Path) -> None:
+def test_each_wins_the_default_game(game_cache: Path) -> None:
     for name in SMALL:
-        shown = evaluate(make_agent(name, seed=0), games.resolve(SHOWN_GAME), game=SHOWN_GAME, episodes=1, seed=0)
+        shown = evaluate(make_agent(name, seed=0), games.resolve(DEFAULT_GAME), game=DEFAULT_GAME, episodes=1, seed=0)
         assert shown.success_rate.value == 1.0
 
 
@@ -68,14 +67,14 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_large_agent_plays_where_all_that_it_needs_is_there(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_large_agent_plays_if_its_package_is_installed(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pretrained, "missing_packages", lambda: None)
     said: list[str] = []
     assert agent_folder("actde", said.append) == shelf / "actde"
     assert said == []
 
 
-def test_without_the_package_it_plays_as_the_small_one_and_says_so_in_a_line(
+def test_without_the_package_the_small_agent_replaces_it_with_a_note(
     shelf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pretrained, "PACKAGE", "no-such-package")
@@ -87,9 +86,7 @@ def test_without_the_package_it_plays_as_the_small_one_and_says_so_in_a_line(
         agent_folder("actde")
 
 
-def test_while_no_large_agent_ships_the_small_one_plays_without_a_word(
-    shelf: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_large_agent_the_small_one_plays_silently(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pretrained, "PACKAGE", "no-such-package")
     shutil.rmtree(shelf / "actde")
     assert agent_folder("actde") == shelf / "actde-small"
@@ -123,7 +120,7 @@ def test_an_adapter_ships_without_its_trunk(tmp_path: Path, game_cache: Path) ->
 def test_an_agent_that_is_too_large_does_not_ship(tmp_path: Path) -> None:
     folder = tmp_path / "large"
     folder.mkdir()
-    (folder / "model.safetensors").write_bytes(bytes(ship.MOST["whole"] + 1))
+    (folder / "model.safetensors").write_bytes(bytes(ship.MAX_BYTES["whole"] + 1))
     with pytest.raises(AgentError, match="8,000,001 bytes"):
         ship.check_size(folder, adapter=False)
     assert not folder.exists()

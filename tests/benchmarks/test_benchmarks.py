@@ -1,4 +1,4 @@
-"""Every benchmark of the economical loop runs at its smallest size, and what it compares is the same thing."""
+"""Benchmarks of playing and training run at their smallest size, and their peers compute the same quantities."""
 
 import json
 import math
@@ -26,17 +26,17 @@ SMALLEST = ["--rounds", "1", "--threads", "1"]
 
 
 def run(benchmark: Any, out: Path, *arguments: str) -> dict[str, Any]:
-    """The document of a run, after a look at what all of them say."""
+    """Run a benchmark, check the common part of its document, and return the rest."""
     assert benchmark.main([*arguments, *SMALLEST, "--out", str(out)]) == 0
-    found: dict[str, Any] = json.loads(out.read_text())
-    about = found.pop("about")
+    document: dict[str, Any] = json.loads(out.read_text())
+    about = document.pop("about")
     assert about["command"].startswith(f"python -m {benchmark.__name__} ")
     assert about["torch"] == version("torch")
     assert about["settings"]["rounds"] == 1
-    return found
+    return document
 
 
-def test_peers_take_turns_and_ratios_are_taken_within_a_round() -> None:
+def test_peers_alternate_and_ratios_are_within_a_round() -> None:
     order: list[str] = []
     times = {"a": iter([9.0, 1.0, 4.0]), "b": iter([9.0, 2.0, 2.0])}
 
@@ -44,13 +44,13 @@ def test_peers_take_turns_and_ratios_are_taken_within_a_round() -> None:
         order.append(name)
         return next(times[name])
 
-    found = harness.in_turns({name: (lambda name=name: peer(name)) for name in times}, 2)  # type: ignore[misc]
+    seconds = harness.alternate({name: (lambda name=name: peer(name)) for name in times}, 2)  # type: ignore[misc]
     assert order == ["a", "b"] * 3
-    assert found == {"a": [1.0, 4.0], "b": [2.0, 2.0]}
-    assert harness.ratios(found["a"], found["b"]) == {"median": 1.25, "least": 0.5, "most": 2.0}
+    assert seconds == {"a": [1.0, 4.0], "b": [2.0, 2.0]}
+    assert harness.ratios(seconds["a"], seconds["b"]) == {"median": 1.25, "least": 0.5, "most": 2.0}
 
 
-def test_a_tape_shows_as_many_commands_as_are_wanted_and_refuses_what_there_is_not(
+def test_a_tape_has_the_requested_number_of_commands_or_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("benchmarks.tapes.OTHERS", OTHERS[:1])
@@ -70,7 +70,7 @@ def test_floor(tmp_path: Path) -> None:
     assert row["update"]["median"] == pytest.approx(seconds["update"][0] / seconds["backward"][0], rel=1e-4)
 
 
-def test_three_ways_to_choose_find_the_same_probabilities(tmp_path: Path) -> None:
+def test_three_methods_to_choose_have_the_same_probabilities(tmp_path: Path) -> None:
     small = ("--trunk", "small", "--dtype", "float32")
     rows = run(commands, tmp_path / "commands.json", *small, "--commands", "7", "--turns", "1,3")["rows"]
     assert [(row["commands"], row["turn"]) for row in rows] == [(7, 1), (7, 3)]
@@ -80,7 +80,7 @@ def test_three_ways_to_choose_find_the_same_probabilities(tmp_path: Path) -> Non
         assert 0.01 < row["policies_differ"] <= 1
 
 
-def test_the_two_normalisations_by_hand() -> None:
+def test_two_normalisations_of_known_scores() -> None:
     commands_tokens = [[1, 2], [1, 3], [4, 2]]
     scores = [np.log([0.2, 0.5]), np.log([0.2, 0.1]), np.log([0.1, 0.4])]
     assert over_commands(scores) == pytest.approx(np.array([0.10, 0.02, 0.04]) / 0.16)
@@ -90,15 +90,15 @@ def test_the_two_normalisations_by_hand() -> None:
 def test_turns(tmp_path: Path) -> None:
     figure = tmp_path / "turns.svg"
     small = ("--trunk", "small", "--dtype", "float32", "--turns", "6", "--figure", str(figure))
-    found = run(turns, tmp_path / "turns.json", *small)
-    assert [row["turn"] for row in found["rows"]] == [1, 2, 3, 4, 5, 6]
-    assert all(row["same_tokens"] and row["off"] < 1e-5 for row in found["rows"])
-    assert [row["tokens"] for row in found["rows"]] == sorted(row["tokens"] for row in found["rows"])
-    assert set(found["episodes"]) == {"1", "5", "6"}
+    results = run(turns, tmp_path / "turns.json", *small)
+    assert [row["turn"] for row in results["rows"]] == [1, 2, 3, 4, 5, 6]
+    assert all(row["same_tokens"] and row["off"] < 1e-5 for row in results["rows"])
+    assert [row["tokens"] for row in results["rows"]] == sorted(row["tokens"] for row in results["rows"])
+    assert set(results["episodes"]) == {"1", "5", "6"}
     assert figure.stat().st_size > 1000
 
 
-def test_a_text_that_the_trunk_has_no_room_for_is_refused() -> None:
+def test_a_text_longer_than_the_context_is_refused() -> None:
     player = Player({"trunk": "small", "optimizer": "actde"})
     player.model.base.config.max_position_embeddings = 300
     with pytest.raises(ValueError, match="do not fit into 300; choose fewer turns"):
@@ -108,47 +108,47 @@ def test_a_text_that_the_trunk_has_no_room_for_is_refused() -> None:
 def test_growth(tmp_path: Path) -> None:
     figure = tmp_path / "growth.svg"
     smallest = ("--sweeps", "live", "--sizes", "2", "--no-memory")
-    found = run(growth, tmp_path / "growth.json", *smallest, "--figure", str(figure))
-    rows = found["sweeps"]["live"]
+    results = run(growth, tmp_path / "growth.json", *smallest, "--figure", str(figure))
+    rows = results["sweeps"]["live"]
     assert [row["n"] for row in rows] == [1, 2]
     assert rows[1]["tokens"] == pytest.approx(2 * rows[0]["tokens"], rel=0.05)
-    assert set(found["exponents"]["live"]) == {"rollout s", "update s", "forward s"}
+    assert set(results["exponents"]["live"]) == {"rollout s", "update s", "forward s"}
     assert figure.stat().st_size > 1000
 
 
 def test_exponents_of_known_powers() -> None:
-    found = growth.exponents([1, 2, 4], [[3.0, 1.0], [12.0, 2.0], [48.0, 4.0]])  # 3 n^2 and n
-    for fit in found.values():
+    fitted = growth.exponents([1, 2, 4], [[3.0, 1.0], [12.0, 2.0], [48.0, 4.0]])  # 3 n^2 and n
+    for fit in fitted.values():
         assert fit == pytest.approx({"median": 1.5, "least": 1.0, "most": 2.0})
 
 
-def test_memory_is_what_is_held_beyond_what_was_held() -> None:
-    from benchmarks.memory import forget_peak, peak, resident
+def test_the_peak_of_memory_is_measured_and_reset() -> None:
+    from benchmarks.memory import peak, reset_peak, resident
 
     before = resident()
-    forget_peak()
+    reset_peak()
     assert peak() - before < 5e6
     held = torch.ones(25_000_000)
     assert peak() - before > 0.95e8
     del held
     assert peak() - before > 0.95e8
-    forget_peak()
+    reset_peak()
     assert peak() - before < 5e7
 
 
-def test_our_update_has_the_policy_loss_that_trl_logged() -> None:
+def test_our_update_has_the_policy_loss_of_trl() -> None:
     loss = json.loads(RECORDED.read_text())["loss"]
     theirs = loss["step"]["policy_loss"]
-    assert abs(theirs) > 0.01  # the policy has moved: at ratio 1 whitened advantages give 0
+    assert abs(theirs) > 0.01  # the policy has changed: at ratio 1 whitened advantages give 0
     assert same_loss.ours(loss["step"]) == pytest.approx(theirs, abs=2e-6)
 
 
-def test_trls_prompts_hold_as_many_tokens_as_our_episodes() -> None:
-    said = {"segments": [list(range(30)), list(range(24))], "choices": [[(9, 0), (10, 0), (29, 1)], [(23, 0)]]}
-    streams, answer = update.prompts(said, "stream")
+def test_trls_prompts_have_as_many_tokens_as_our_episodes() -> None:
+    rollout = {"segments": [list(range(30)), list(range(24))], "choices": [[(9, 0), (10, 0), (29, 1)], [(23, 0)]]}
+    streams, answer = update.prompts(rollout, "stream")
     assert answer == 2
     assert [len(prompt) + answer for prompt in streams] == [30, 24]
-    turns_apart, answer = update.prompts(said, "turns")
+    turns_apart, answer = update.prompts(rollout, "turns")
     assert answer == 1
     assert [len(prompt) for prompt in turns_apart] == [10, 30, 24]
     assert update.rows_at_once(8, 900, 2048) == 2
@@ -156,7 +156,7 @@ def test_trls_prompts_hold_as_many_tokens_as_our_episodes() -> None:
     assert update.rows_at_once(8, 4000, 2048) == 1
 
 
-def test_a_peer_that_ends_early_is_reported_with_what_it_said() -> None:
+def test_a_peer_that_ends_early_is_reported_with_its_output() -> None:
     with pytest.raises(RuntimeError, match=r"(?s)peers.none ended early.*No module named"):
         Worker(Path(sys.executable), "benchmarks.peers.none", {}, 1)
 
@@ -184,13 +184,13 @@ def test_the_plain_loop_has_the_losses_of_actde() -> None:
     now = {name: x + 0.4 * torch.randn_like(x) for name, x in old.items()}  # some are clipped
     new_q = old_q + torch.randn_like(old_q)
     outputs = Outputs(entropy=torch.zeros_like(rewards), q_values=new_q.unsqueeze(-1), **now)
-    found, _ = optimizer.loss(batch, targets, outputs)
+    loss, _ = optimizer.loss(batch, targets, outputs)
     policy, value = ((now[name], old[name]) for name in ("logprobs", "values"))
     plain = plain_dilemma.total_loss(*policy, *value, new_q, advantages, returns)
-    torch.testing.assert_close(plain, found)
+    torch.testing.assert_close(plain, loss)
 
 
-def test_the_plain_loop_reads_the_same_with_its_cache_and_learns() -> None:
+def test_the_plain_loop_computes_the_same_with_its_cache_and_learns() -> None:
     torch.manual_seed(0)
     loop = Loop()
     loop.net.eval()

@@ -1,4 +1,4 @@
-"""Random batches, and the ways to change one that must change nothing: padding, order, parts, processes."""
+"""Random batches, and changes that must not affect results: padding, order, micro-batches, processes."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -46,7 +46,7 @@ def random_batch(seed: int, lengths: Sequence[int], *, q: bool = True, ref: bool
 
 
 def random_outputs(batch: Batch, seed: int = 0, *, heads: int = 2, near: bool = False) -> Outputs:
-    """A network's answer to the batch, as leaves that take gradient; `near`: the policy has not moved."""
+    """Random outputs for the batch, as leaves with gradient; `near`: the policy equals the old one."""
     rng = torch.Generator().manual_seed(seed)
     shape = (*batch.mask.shape, heads)
 
@@ -76,7 +76,7 @@ def changed(record: Record, change: Callable[[str, Tensor], Tensor]) -> Record:
 
 
 def padded(record: Record, extra: int, garbage: float) -> Record:
-    """`extra` further columns that hold no choices, but `garbage`."""
+    """The record with `extra` columns of padding, filled with `garbage`."""
 
     def widen(name: str, tensor: Tensor) -> Tensor:
         fill = {"mask": 0, "discounts": 1}.get(name, garbage)
@@ -87,12 +87,12 @@ def padded(record: Record, extra: int, garbage: float) -> Record:
 
 
 def chosen(record: Record, rows: Tensor) -> Record:
-    """These segments, of any record."""
+    """These segments of a record."""
     return changed(record, lambda _, tensor: tensor[rows])
 
 
 def in_processes(count: int, work: Callable[[int, Callable[[Tensor], Tensor]], Result]) -> list[Result]:
-    """Runs work(rank, all_reduce) in `count` threads that stand for processes; the results by rank."""
+    """Run work(rank, all_reduce) in `count` threads in place of processes; return the results by rank."""
     barrier = threading.Barrier(count, timeout=20)
     shared: dict[int, Tensor] = {}
     results: dict[int, Result] = {}

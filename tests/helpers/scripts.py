@@ -1,4 +1,4 @@
-"""Games that are written down in full: scenes one after the other, a number for every command."""
+"""Scripted games: a sequence of scenes with a reward for every command."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ import gymnasium
 
 @dataclass(frozen=True)
 class Scene:
-    """What the game shows, and what each admissible command earns."""
+    """An observation, and the reward of each admissible command."""
 
     text: str
     rewards: Mapping[str, float]
     policy: tuple[str, ...] = ()
-    """The game's `policy_commands` here."""
+    """The game's `policy_commands` in this scene."""
 
 
 class Script(gymnasium.Env[str, str]):
-    """Plays one of `plays`, drawn by the seed, scene by scene; the last command ends it, `over` or cut."""
+    """Plays one of `plays`, sampled by the seed; the last command terminates (`over`) or truncates it."""
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
 
@@ -46,7 +46,7 @@ class Script(gymnasium.Env[str, str]):
 
 @dataclass(frozen=True)
 class ScriptSpec:
-    """Has what the runner needs of a `games.GameSpec`."""
+    """The part of `games.GameSpec` that the runner uses."""
 
     plays: Sequence[Sequence[Scene]]
     over: bool = True

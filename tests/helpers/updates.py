@@ -1,4 +1,4 @@
-"""Rollouts and single updates of tiny agents, and a torch optimizer that keeps gradients instead of using them."""
+"""Rollouts and single updates of tiny agents, and a torch optimizer that records gradients without steps."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ SPEC = ScriptSpec(
 
 
 class Kept(torch.optim.SGD):
-    """Keeps the gradients of every step and moves nothing."""
+    """Records the gradients of every step and changes no parameter."""
 
     def __init__(self, model: ActorCritic) -> None:
         super().__init__(parameter_groups(model, UpdateConfig()), lr=0.0)
@@ -37,8 +37,8 @@ def rollout_of(
     model: ActorCritic, episodes: int = 5, *, credit: Any = "token", spec: Any = SPEC, **settings: Any
 ) -> RolloutBatch:
     player = agent(model, **settings)
-    with EpisodeRunner([spec], seed=3, parallel=3) as arena:
-        list(arena.play(player, episodes))
+    with EpisodeRunner([spec], seed=3, parallel=3) as runner:
+        list(runner.play(player, episodes))
     return RolloutBatch(player.take_segments(), credit=credit)
 
 

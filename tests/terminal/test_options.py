@@ -212,7 +212,7 @@ def test_a_wrong_file_is_one_line_with_its_name(
     path.write_text(text)
     status, out, errors = command(name, "--config", str(path), "--out", str(tmp_path / "out"))
     assert (status, out, errors.count("\n")) == (2, "", 1)
-    assert message in errors and (name == "compare" or errors.startswith(f"error: {path}: "))
+    assert message in errors and errors.startswith(f"error: {path}: ")
     assert not (tmp_path / "out").exists()
 
 

@@ -1,31 +1,30 @@
-"""The post's random notes on ACTDE in tables: the step of q, and shifts of the reward. Leaves out factors.py."""
+"""The post's random notes on ACTDE in tables: the step size of q, and shifts and factors of the reward."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import entr, expit
+from scipy.special import entr, expit, softmax
+from scipy.stats import entropy
 
 from actde.tabular import TabularACTDE, bandit_steps, replay
 from experiments.plot_style import PALETTE, make_figure, save_figure
-from experiments.reproduce import finding
-from experiments.reproduce.bandit.lanes import Array, Course, Lane, simulate
-from experiments.reproduce.finding import Finding
-from experiments.reproduce.seeds import over_seeds
+from experiments.reproduce.bandit.vectorized import Curves, Learner, simulate
+from experiments.reproduce.finding import Measurement
+from experiments.reproduce.statistics import Array, all_zero, judge, over_seeds
 
-SECTION = "Appendix: random notes"
 SHIFTS = (-4.0, -3.0, -2.0, -0.75, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
-"""Added to both rewards (none makes a reward 0, whose first try could not be told from no try)."""
+"""Added to both rewards. None makes a reward 0, whose first try could not be told from no try."""
 RATES = tuple(float(rate) for rate in np.geomspace(0.05, 1, 10))
 ROUNDS = 600
 """Rounds of all arms in turn; (1 - 0.05)^600 is 4e-14."""
-SAME = 1e-9
 FIGURE = "bandit-appendix.svg"
 CAPTION = (
-    "Left: logits that wedding (reward 1) and party (0.5) have gained when q has converged, against the step of q;"
-    " lines are reward / alpha. Right: both rewards shifted by a constant; steps until both arms were tried, and"
-    " the policy's least entropy before (means over seeds with 95% intervals)."
+    "Left: logits that wedding (reward 1) and party (0.5) have gained at convergence of q, against the step size of q;"
+    " lines are reward / alpha. Right: both rewards shifted by a constant; steps until both arms were tried, and the"
+    " lowest entropy of the policy before (means over seeds with 95% intervals)."
 )
 Row = dict[Any, float]
 Bandits = list[tuple[Row, Row]]
@@ -33,15 +32,16 @@ Bandits = list[tuple[Row, Row]]
 
 
 def converged(rewards: Row, start: Row, *, alpha: float = 1.0, b: float = 1.0, q_value: float = 0.0) -> TabularACTDE:
-    """An ACTDE learner that took all arms in turn until nothing moved any more."""
+    """An ACTDE learner that took all arms in turn until it converged."""
     learner = TabularACTDE({0: start}, alpha=alpha, b=b, q_value=q_value)
     replay(learner, bandit_steps(0, rewards, list(rewards) * (2 if alpha == 1 else ROUNDS)))
     return learner
 
 
-def findings(shifts: Course, bandits: Bandits, rng: np.random.Generator) -> list[Finding]:
-    """`shifts` is what `shifted` gave."""
-    return [rate_of_q(), *shift(bandits, rng), *explore(shifts)]
+def measure(shifts: dict[str, Curves], bandits: Bandits, rng: np.random.Generator) -> dict[str, Measurement]:
+    """`shifts` is the result of `simulate_shifts`."""
+    rate = all_zero([abs(gained(rate)["wedding"] * rate - 1) for rate in RATES])
+    return {"appendix.rate": rate, **invariances(bandits, rng), **exploration(shifts), **factors(bandits, rng)}
 
 
 def random_bandit(rng: np.random.Generator) -> tuple[Row, Row]:
@@ -51,30 +51,17 @@ def random_bandit(rng: np.random.Generator) -> tuple[Row, Row]:
 
 
 def distance(one: Mapping[Any, float], other: Mapping[Any, float]) -> float:
-    """The largest difference of two policies' probabilities."""
+    """The largest difference between two policies' probabilities."""
     return max(abs(one[arm] - other[arm]) for arm in one)
 
 
 def gained(rate: float) -> Row:
-    """What the logits of the wedding bandit have gained when q, with this step, has converged."""
+    """Logits that the wedding bandit has gained when q, with this step size, has converged."""
     return converged({"wedding": 1.0, "party": 0.5}, {"wedding": 0.0, "party": 0.0}, alpha=rate).logits[0]
 
 
-def rate_of_q() -> Finding:
-    off = max(abs(gained(rate)["wedding"] * rate - 1) for rate in RATES)
-    return finding.claim(
-        "bandit.appendix.rate",
-        "The learning rate of q controls the total reinforcement from one source of reward: it is"
-        " reward x (step of the logit) / (step of q) (largest relative deviation).",
-        section=SECTION,
-        ours=off,
-        holds=off < SAME,
-        criterion=f"For {len(RATES)} steps from 0.05 to 1 the logit gained is that, to {SAME:g}.",
-    )
-
-
-def shift(bandits: Bandits, rng: np.random.Generator) -> list[Finding]:
-    """Constants added to all rewards, or to q at the start."""
+def invariances(bandits: Bandits, rng: np.random.Generator) -> dict[str, Measurement]:
+    """Constants added to all rewards, or to q's initial value."""
     by_reward, by_start, added = [], [], []
     for rewards, start in bandits:
         constant, alpha = float(rng.normal(0, 5)), float(rng.choice([1.0, 0.3]))
@@ -84,88 +71,109 @@ def shift(bandits: Bandits, rng: np.random.Generator) -> list[Finding]:
         by_start.append(distance(plain, converged(rewards, start, alpha=alpha, q_value=constant).policy(0)))
         ends = converged(rewards, start).logits[0]
         added.append(max(abs(ends[arm] - start[arm] - rewards[arm]) for arm in rewards))
-    criterion = f"In none of {len(bandits)} random bandits with random initial policies is a number off by {SAME:g}."
-    return [
-        finding.claim(
-            f"bandit.{name}",
-            f"{claim} (largest difference over random bandits).",
-            section=section,
-            ours=max(values),
-            holds=max(values) < SAME,
-            criterion=criterion,
-        )
-        for name, claim, section, values in (
-            (
-                "actde.added",
-                "Reward logits are added to the initialization logits pi_0",
-                next(section for section in finding.SECTIONS if section.startswith("Action-")),
-                added,
-            ),
-            (
-                "appendix.shift",
-                "The policy at convergence is invariant to constant shifts of the reward function",
-                SECTION,
-                by_reward,
-            ),
-            (
-                "appendix.q-start",
-                "... and of q's initialization (the post: at gamma 1; in a bandit gamma plays no part)",
-                SECTION,
-                by_start,
-            ),
-        )
-    ]
+    count = str(len(bandits))
+    return {
+        "actde.added": all_zero(added, count=count),
+        "appendix.shift": all_zero(by_reward, count=count),
+        "appendix.q-start": all_zero(by_start, count=count),
+    }
 
 
-def shifted(rng: np.random.Generator, *, quick: bool) -> Course:
-    """ACTDE on policy, wedding and party with both rewards shifted; every step is kept."""
-    lanes = [Lane(name=f"{shift:g}", rule="actde", rewards=(1 + shift, 0.5 + shift)) for shift in SHIFTS]
+def simulate_shifts(rng: np.random.Generator, *, quick: bool) -> dict[str, Curves]:
+    """ACTDE on policy with both rewards of wedding and party shifted; every step is recorded."""
+    learners = [Learner(name=f"{shift:g}", rule="actde", rewards=(1 + shift, 0.5 + shift)) for shift in SHIFTS]
     steps, seeds = (500, 20) if quick else (5000, 200)
-    return simulate(lanes, steps=steps, seeds=seeds, rng=rng, at=range(1, steps + 1))
+    return simulate(learners, steps=steps, seeds=seeds, rng=rng, at=range(1, steps + 1))
 
 
-def least_entropy(course: Course, name: str) -> Array:
-    """[S], nats; of the policy on the way."""
-    policy = expit(course.of(name).gap[:, 0])
+def lowest_entropy(curves: Curves) -> Array:
+    """[S], lowest entropy of the policy on the way, nats."""
+    policy = expit(curves.gap)
     return np.asarray((entr(policy) + entr(1 - policy)).min(axis=0))
 
 
-def explore(course: Course) -> list[Finding]:
-    """Note 2.1, which the post asks as a question."""
-    tried = {name: over_seeds(course.of(name).settled[0].astype(float)) for name in ("-3", "0", "3")}
-    low = {name: over_seeds(least_entropy(course, name)) for name in ("-3", "0", "3")}
-    return [
-        finding.claim(
-            "bandit.appendix.lower",
-            "Perhaps lower rewards encourage exploration (steps until both arms were tried, rewards lowered by 3;"
-            f" {tried['0']['ours']:.1f} as they are).",
-            section=SECTION,
-            holds=tried["-3"]["high"] < tried["0"]["low"],
-            criterion="The interval over seeds lies below that of the rewards as they are.",
-            **tried["-3"],
-        ),
-        finding.claim(
-            "bandit.appendix.higher",
-            "Perhaps higher rewards encourage temporary mode collapse (the same, rewards raised by 3).",
-            section=SECTION,
-            holds=tried["3"]["low"] > tried["0"]["high"] and low["3"]["high"] < low["0"]["low"],
-            criterion="It takes longer than with the rewards as they are, and the least entropy is lower.",
-            **tried["3"],
-        ),
-        finding.claim(
-            "bandit.appendix.lower-entropy",
-            "Lower rewards keep the policy from collapsing (its least entropy on the way, rewards lowered by 3;"
-            f" {low['0']['ours']:.2f} nats as they are).",
-            section=SECTION,
-            of_post=False,
-            holds=low["-3"]["low"] >= low["0"]["high"],
-            criterion="The interval over seeds is not below that of the rewards as they are.",
-            **low["-3"],
-        ),
-    ]
+def exploration(shifts: dict[str, Curves]) -> dict[str, Measurement]:
+    """Note 2.1, which the post asks as a question, with rewards lowered and raised by 3."""
+    lower, plain, higher = (over_seeds(shifts[name].converged_at) for name in ("-3", "0", "3"))
+    lower_entropy, plain_entropy, higher_entropy = (
+        over_seeds(lowest_entropy(shifts[name])) for name in ("-3", "0", "3")
+    )
+    longer, purer = higher["low"] > plain["high"], higher_entropy["high"] < plain_entropy["low"]
+    mixed = lower_entropy["low"] >= plain_entropy["high"]
+    return {
+        "appendix.lower": judge(lower, lower["high"] < plain["low"], plain=f"{plain['ours']:.1f}"),
+        "appendix.higher": judge(higher, longer and purer),
+        "appendix.lower-entropy": judge(lower_entropy, mixed, plain=f"{plain_entropy['ours']:.2f}"),
+    }
 
 
-def figure(course: Course, path: Path) -> None:
+def factors(bandits: Bandits, rng: np.random.Generator) -> dict[str, Measurement]:
+    """Note 2.2: the effect of a factor c of all rewards."""
+    count = str(len(bandits))
+    uniform, other, tilted = powers(bandits, rng)
+    above, below = extremes(bandits, rng)
+    return {
+        "appendix.factor": all_zero(uniform, count=count),
+        "appendix.factor-any": all_zero(other, count=count),
+        "appendix.factor-tilt": all_zero(tilted, count=count),
+        "appendix.extremize-above": judge(float(np.mean(above)), all(above), count=count),
+        "appendix.extremize-below": judge(float(np.mean(below)), all(below), count=count),
+        "appendix.temperature": all_zero(temperatures(bandits, rng), count=count),
+    }
+
+
+def powers(bandits: Bandits, rng: np.random.Generator) -> tuple[list[float], list[float], list[float]]:
+    """The policy for rewards times c against a c-th power, as the largest difference of probabilities in each bandit.
+
+    Returns:
+        For the c-th power of the policy for the plain rewards, from a uniform initial policy and from any, and for the
+        initial policy times the c-th power of the plain policy divided by it.
+    """
+    uniform, other, tilted = [], [], []
+    for rewards, start in bandits:
+        c = float(rng.uniform(0.2, 4))
+        uniform.append(distance(multiplied(rewards, c), raised(multiplied(rewards, 1), c)))
+        first, one = TabularACTDE({0: start}).policy(0), converged(rewards, start).policy(0)
+        many = converged({arm: c * reward for arm, reward in rewards.items()}, start).policy(0)
+        other.append(distance(many, raised(one, c)))
+        tilt = raised({arm: one[arm] / first[arm] for arm in one}, c)
+        tilted.append(distance(many, raised({arm: first[arm] * tilt[arm] for arm in one}, 1)))
+    return uniform, other, tilted
+
+
+def raised(policy: Row, c: float) -> Row:
+    """The c-th power, renormalized."""
+    weights = {arm: math.exp(c * math.log(p)) for arm, p in policy.items()}
+    return {arm: weight / sum(weights.values()) for arm, weight in weights.items()}
+
+
+def multiplied(rewards: Row, c: float) -> Row:
+    """The policy to which ACTDE converges from the uniform one, with all rewards times c."""
+    return converged({arm: c * reward for arm, reward in rewards.items()}, dict.fromkeys(rewards, 0.0)).policy(0)
+
+
+def extremes(bandits: Bandits, rng: np.random.Generator) -> tuple[list[bool], list[bool]]:
+    """Whether the entropy falls with factors c above 1, and 1 / c, from a uniform policy, for each bandit."""
+    above: list[bool] = []
+    below: list[bool] = []
+    for rewards, _ in bandits:
+        c, plain = float(rng.uniform(1.1, 4)), entropy(list(multiplied(rewards, 1).values()))
+        for falls, factor in ((above, c), (below, 1 / c)):
+            falls.append(bool(entropy(list(multiplied(rewards, factor).values())) < plain))
+    return above, below
+
+
+def temperatures(bandits: Bandits, rng: np.random.Generator) -> list[float]:
+    """Largest differences between a factor c and the softmax over the unchanged rewards at temperature 1 / c."""
+    differences = []
+    for rewards, _ in bandits:
+        tau = 1 / float(rng.uniform(0.2, 4))
+        soft = softmax(np.array(list(rewards.values())) / tau)
+        differences.append(distance(multiplied(rewards, 1 / tau), dict(zip(rewards, soft.tolist(), strict=True))))
+    return differences
+
+
+def figure(shifts: dict[str, Curves], path: Path) -> None:
     drawing, (left, right) = make_figure()
     fine = np.geomspace(RATES[0], RATES[-1], 50)
     for name, reward, marker, color in (("wedding", 1.0, "o", PALETTE[0]), ("party", 0.5, "s", PALETTE[1])):
@@ -173,12 +181,11 @@ def figure(course: Course, path: Path) -> None:
         left.plot(RATES, [gained(rate)[name] for rate in RATES], marker, color=color, ms=5, label=name)
     left.set(xscale="log", yscale="log", xlabel="step of q, alpha", ylabel="logits gained, nats")
     left.legend(frameon=False, fontsize=8)
-    names = [f"{shift:g}" for shift in SHIFTS]
     other = right.twinx()
     other.spines["top"].set_visible(False)
     for axis, values, style, color, label in (
-        (right, [over_seeds(course.of(name).settled[0].astype(float)) for name in names], "o-", PALETTE[0], "steps"),
-        (other, [over_seeds(least_entropy(course, name)) for name in names], "s--", PALETTE[1], "entropy"),
+        (right, [over_seeds(curves.converged_at) for curves in shifts.values()], "o-", PALETTE[0], "steps"),
+        (other, [over_seeds(lowest_entropy(curves)) for curves in shifts.values()], "s--", PALETTE[1], "entropy"),
     ):
         means = [band["ours"] for band in values]
         spread = [[band["ours"] - band["low"] for band in values], [band["high"] - band["ours"] for band in values]]

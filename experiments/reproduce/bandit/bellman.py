@@ -1,102 +1,74 @@
 """The post's "self-consistent, Bellman-backed-up Q-functions will have zero advantage and zero updates".
 
-In a deterministic MDP it is so at the first step: r + gamma v(s') is q(s, a). Where rewards are drawn, errors are
-zero in the mean only. And v, learnt from the actions that were taken, leaves its mean at once, so that the errors
-of the states before it come back.
+In a deterministic MDP this holds at the first step, where r + gamma v(s') is q(s, a). With random rewards, errors are
+zero only in the mean. And v, which learns from the actions that were taken, moves away from the policy's mean of q at
+once, so that errors return in the states before.
 
-Where v is the policy's mean of q they do not, but consistent tables may repel: a q that rises by chance makes its
-action likelier, which may raise v, and q again. To first order q moves by M (F - 1) dq, F the derivative of q's targets
-by q and M how often each entry is visited; an eigenvalue with a positive real part lets any nudge grow until the
-tables, which are bounded, have found another policy.
+If v is kept at the policy's mean of q, errors do not return in this way, but consistent tables may be unstable: a q
+that rises by chance makes its action more likely, which may raise v, and q again. To first order q moves by
+M (F - 1) dq, where F is the derivative of q's targets by q and M how often each entry is visited. With an eigenvalue
+of positive real part, any disturbance grows until the tables, which are bounded, belong to another policy.
 """
+
+from dataclasses import replace
 
 import numpy as np
 
 from actde.tabular import TabularACTDE
-from experiments.reproduce import finding
-from experiments.reproduce.bandit.mdp import MDP, ExpectedACTDE, Logits, consistent, random_mdp, start, take, walk
-from experiments.reproduce.finding import Finding
-from experiments.reproduce.seeds import over_seeds
+from experiments.reproduce.bandit.mdp import (
+    MDP,
+    ExpectedACTDE,
+    Logits,
+    advance,
+    initial_logits,
+    learn_on_policy,
+    make_consistent,
+    random_mdp,
+)
+from experiments.reproduce.finding import Measurement
+from experiments.reproduce.statistics import SAME, all_zero, judge, over_seeds
 
-ACTDE = next(section for section in finding.SECTIONS if section.startswith("Action-"))
-SAME = 1e-9
-POSTS = ("first", "noisy-mean")
-"""What the post says: its errors are expectations, of one step. That single errors, or later ones, vanish is added."""
 NUDGE, FAR = 1e-3, 0.05
-"""Standard deviation of a disturbance of q, and an error that it cannot explain."""
+"""Standard deviation of a disturbance of q, and an error that is too large to come from it."""
 
 
-def findings(rng: np.random.Generator, *, quick: bool) -> list[Finding]:
-    """From tables that are consistent with the policy: the first error of every action, and those that follow."""
+def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
+    """The first error of every action, starting from tables that are consistent with the policy, and later errors."""
     count, steps = (6, 300) if quick else (100, 5000)
-    first, noisy, later, repelled = [], [], [], []
+    first, noisy, later, unstable = [], [], [], []
     for _ in range(count):
-        logits = start(mdp := random_mdp(rng, 0.9), rng)
-        stochastic = MDP(rewards=mdp.rewards, follows=mdp.follows, discount=0.9, noise=1.0)
+        logits = initial_logits(mdp := random_mdp(rng, 0.9), rng)
         first.append(float(np.abs(first_errors(mdp, logits, rng)).max()))
-        noisy.append(first_errors(stochastic, logits, rng))
+        noisy.append(first_errors(replace(mdp, noise=1.0), logits, rng))
         later.append(later_error(mdp, logits, steps, rng))
-        repelled.append(leaves(mdp, logits, steps, rng))
+        unstable.append(diverges(mdp, logits, steps, rng))
     mean = over_seeds([float(np.mean(errors)) for errors in noisy])
     spread = over_seeds([float(np.sqrt(np.mean(np.square(errors)))) for errors in noisy])
-    away, zero = over_seeds(repelled, unit=True), "No error is above 1e-9."
-    found = (
-        ("first", "the largest first error in deterministic MDPs", {"ours": max(first)}, max(first) < SAME, zero),
-        (
-            "noisy-mean",
-            "the mean first error where rewards have noise of standard deviation 1",
-            mean,
-            mean["low"] <= 0 <= mean["high"],
-            "The 95% interval over random MDPs contains 0.",
-        ),
-        ("noisy", "the root mean square of the same", spread, spread["high"] < SAME, zero),
-        (
-            "later",
-            "the same of later errors in deterministic MDPs, v being learnt with a fixed step",
-            over_seeds(later),
-            max(later) < SAME,
-            zero,
-        ),
-        (
-            "stable",
-            f"a disturbance of q by {NUDGE:g} dies out, v being the policy's mean of q (share of deterministic MDPs in"
-            f" which an error above {FAR:g} comes)",
-            away,
-            not any(repelled),
-            "There is no such MDP.",
-        ),
-    )
-    claim = "Self-consistent, Bellman-backed-up Q-functions have zero advantage and zero updates"
-    return [
-        finding.claim(
-            f"bandit.bellman.{name}",
-            f"{claim}: {what}.",
-            section=ACTDE,
-            holds=holds,
-            criterion=criterion,
-            of_post=name in POSTS,
-            **band,
-        )
-        for name, what, band, holds, criterion in found
-    ]
+    return {
+        "bellman.first": all_zero(first),
+        "bellman.noisy-mean": judge(mean, mean["low"] <= 0 <= mean["high"]),
+        "bellman.noisy": judge(spread, spread["high"] < SAME),
+        "bellman.later": judge(over_seeds(later), max(later) < SAME),
+        "bellman.stable": judge(over_seeds(unstable, unit=True), not any(unstable)),
+    }
 
 
 def later_error(mdp: MDP, logits: Logits, steps: int, rng: np.random.Generator) -> float:
-    """Root mean square of the errors in the second half of so many steps from consistent tables."""
+    """Root mean square of the errors in the second half of `steps` steps from consistent tables."""
     learner = TabularACTDE(logits, alpha=0.1, b=0.1)
-    consistent(learner, mdp)
-    errors = take(walk(learner, mdp, rng), steps)
+    make_consistent(learner, mdp)
+    errors = advance(learn_on_policy(learner, mdp, rng), steps)
     return float(np.sqrt(np.mean(errors[steps // 2 :] ** 2)))
 
 
-def leaves(mdp: MDP, logits: Logits, steps: int, rng: np.random.Generator) -> bool:
-    """Whether errors grow far beyond a nudge of q from consistent tables."""
+def diverges(mdp: MDP, logits: Logits, steps: int, rng: np.random.Generator) -> bool:
+    """Whether errors grow far beyond a disturbance of q in consistent tables."""
     learner = ExpectedACTDE(logits, alpha=0.1, b=0.1)
-    consistent(learner, mdp)
+    make_consistent(learner, mdp)
     for row in learner.q_values.values():
         for action in row:
             row[action] += rng.normal(0, NUDGE)
-    return bool(np.abs(take(walk(learner, mdp, rng), steps)).max() > FAR)
+    return bool(np.abs(advance(learn_on_policy(learner, mdp, rng), steps)).max() > FAR)
 
 
 def first_errors(mdp: MDP, logits: Logits, rng: np.random.Generator) -> list[float]:
@@ -105,6 +77,6 @@ def first_errors(mdp: MDP, logits: Logits, rng: np.random.Generator) -> list[flo
     for state, row in logits.items():
         for action in row:
             learner = TabularACTDE(logits)
-            consistent(learner, mdp)
+            make_consistent(learner, mdp)
             errors.append(learner.learn(mdp.step(state, action, rng)))
     return errors

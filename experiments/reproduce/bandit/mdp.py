@@ -1,4 +1,4 @@
-"""Small deterministic MDPs without an end, walks of a tabular learner in them, and tables consistent with a policy."""
+"""Small deterministic MDPs without an end, learners that act in them, and tables consistent with a policy."""
 
 import random
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actde.tabular import Tabular, TabularACTDE, Transition
+from experiments.reproduce.statistics import Array
 from games.ipd import PAYOFFS
 
 SIZES = ((3, 2), (2, 3), (4, 3))
@@ -21,22 +22,22 @@ Logits = dict[Any, dict[Any, float]]
 class MDP:
     """A deterministic MDP without an end."""
 
-    rewards: NDArray[np.float64]
+    rewards: Array
     """[S, A]"""
-    follows: NDArray[np.int64]
-    """[S, A], the next state."""
+    next_states: NDArray[np.int64]
+    """[S, A]"""
     discount: float
     noise: float = 0.0
-    """Standard deviation of what is added to a reward."""
+    """Standard deviation of the noise that is added to a reward."""
 
     def step(self, state: int, action: int, rng: np.random.Generator) -> Transition:
         reward = float(self.rewards[state, action]) + (rng.normal(0, self.noise) if self.noise else 0.0)
-        after = int(self.follows[state, action])
+        after = int(self.next_states[state, action])
         return Transition(state=state, action=action, reward=reward, next_state=after, discount=self.discount)
 
 
 class ExpectedACTDE(TabularACTDE):
-    """ACTDE whose v(s) is the policy's mean of q(s, .), instead of learnt from what happened."""
+    """ACTDE whose v(s) is the policy's mean of q(s, .) instead of learned from samples."""
 
     def learn(self, step: Transition) -> float:
         error = super().learn(step)
@@ -46,49 +47,47 @@ class ExpectedACTDE(TabularACTDE):
 
 
 def random_mdp(rng: np.random.Generator, discount: float, noise: float = 0.0) -> MDP:
-    """One of SIZES, rewards from N(0, 1), every action leading anywhere."""
+    """One of SIZES, with rewards from N(0, 1) and uniformly random next states."""
     shape = SIZES[rng.integers(len(SIZES))]
-    follows = rng.integers(shape[0], size=shape)
-    return MDP(rewards=rng.normal(0, 1, shape), follows=follows, discount=discount, noise=noise)
+    next_states = rng.integers(shape[0], size=shape)
+    return MDP(rewards=rng.normal(0, 1, shape), next_states=next_states, discount=discount, noise=noise)
 
 
 def dilemma() -> MDP:
-    """The prisoner's dilemma against one's own last action."""
+    """The prisoner's dilemma against one's own last action, which is the state."""
     rewards = np.array(PAYOFFS["post"]).T  # [before, now]
-    return MDP(rewards=rewards, follows=np.tile(np.arange(2), (2, 1)), discount=0.5)
+    return MDP(rewards=rewards, next_states=np.tile(np.arange(2), (2, 1)), discount=0.5)
 
 
-def start(mdp: MDP, rng: np.random.Generator | None = None) -> Logits:
-    """Initial logits: even, or from N(0, 1)."""
+def initial_logits(mdp: MDP, rng: np.random.Generator | None = None) -> Logits:
+    """Logits of the uniform policy, or from N(0, 1) if `rng` is given."""
     states, actions = mdp.rewards.shape
     logits = np.zeros((states, actions)) if rng is None else rng.normal(0, 1, (states, actions))
     return {s: {a: float(logits[s, a]) for a in range(actions)} for s in range(states)}
 
 
-def walk(learner: Tabular, mdp: MDP, rng: np.random.Generator) -> Iterator[float]:
-    """Let the learner learn on its own policy from state 0, without end; yields the error of every step."""
+def learn_on_policy(learner: Tabular, mdp: MDP, rng: np.random.Generator) -> Iterator[float]:
+    """Yield the errors of a learner that acts and learns from state 0 on, without end."""
     state, draws = 0, random.Random(int(rng.integers(2**32)))
     while True:
-        action: Any = learner.choose(state, draws)
+        action: Any = learner.sample(state, draws)
         yield learner.learn(mdp.step(state, action, rng))
-        state = int(mdp.follows[state, action])
+        state = int(mdp.next_states[state, action])
 
 
-def take(errors: Iterator[float], steps: int) -> NDArray[np.float64]:
-    """So many more steps of a walk: its errors [steps]."""
+def advance(errors: Iterator[float], steps: int) -> Array:
+    """[steps], the errors of the next steps."""
     return np.fromiter(islice(errors, steps), dtype=np.float64, count=steps)
 
 
-def consistent(learner: Tabular, mdp: MDP) -> None:
+def make_consistent(learner: Tabular, mdp: MDP) -> None:
     """Set v and q to those of the learner's policy: v = r_pi + discount P_pi v, q = r + discount v(next)."""
     states, actions = mdp.rewards.shape
     policy = np.array([[learner.policy(s)[a] for a in range(actions)] for s in range(states)])
     into = np.zeros((states, states))
     for state in range(states):
-        np.add.at(into[state], mdp.follows[state], policy[state])
+        np.add.at(into[state], mdp.next_states[state], policy[state])
     values = np.linalg.solve(np.eye(states) - mdp.discount * into, (policy * mdp.rewards).sum(axis=1))
-    for state in range(states):
-        learner.values[state] = float(values[state])
-        for action in range(actions):
-            after = values[mdp.follows[state, action]]
-            learner.q_values[state][action] = float(mdp.rewards[state, action] + mdp.discount * after)
+    q_values = mdp.rewards + mdp.discount * values[mdp.next_states]
+    learner.values.update(enumerate(values.tolist()))
+    learner.q_values.update((state, dict(enumerate(row))) for state, row in enumerate(q_values.tolist()))

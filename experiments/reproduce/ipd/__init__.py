@@ -1,66 +1,81 @@
-"""Part `ipd`: the post's iterated prisoner's dilemma, its payoffs, PPO, and ten trials of ACTDE.
+"""Part `ipd`: the post's iterated prisoner's dilemma with its payoffs, PPO, and ten trials of ACTDE.
 
-The trials are those of `experiments/dilemma`; a finished one is kept in the report's folder and not run again. With no
-workers the report is made of what is there.
+`ipd_trials` runs the trials. The report's folder keeps the curves of finished trials, which are not run again; with no
+workers, the report covers the trials that are there.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from experiments.reproduce import Outcome, Progress
-from experiments.reproduce.ipd import actde, drawing, matrix, others, ppo
-from experiments.reproduce.ipd.arms import IPD, OTHER_MATRICES, SHORT, Series, quickened, series
+from experiments.reproduce.finding import ACTDE_RESULTS, PPO_RESULTS, Section, judged
+from experiments.reproduce.ipd import actde, matrix, ppo
+from experiments.reproduce.ipd.arms import IPD, OTHER_MATRICES, SHORT, Series, run_arms, shortened
+from experiments.reproduce.ipd.drawing import plot_shares, plot_trials
 
 QUICK_STEPS = 80
-PPO_FIGURE, FIRST_FIGURE, MEAN_FIGURE = "ipd-ppo.svg", "ipd-actde-trial.svg", "ipd-actde-mean.svg"
-TRIALS_FIGURE, OTHER_FIGURE = "ipd-actde-trials.svg", "ipd-actde-matrix.svg"
+Figures = list[tuple[str, str]]
 
 
 def run(*, seed: int, quick: bool, folder: Path, workers: int, progress: Progress) -> Outcome:
     """All findings and figures: about an hour of two cores, or half a minute if `quick`."""
-    arms = quickened(IPD, QUICK_STEPS) if quick else IPD
-    found = series(arms, folder, seed=seed, quick=quick, workers=workers, progress=progress)
-    findings = matrix.findings(np.random.default_rng(np.random.SeedSequence(seed)))
-    about_actde = actde.findings(found)
-    findings += [*ppo.findings(found), *about_actde, *others.findings(found)]
-    notes = {actde.SECTION: [*actde.notes(about_actde), *others.notes(found), cost(found)]}
-    return Outcome(findings, _figures(found, folder), notes, sum(one.seconds for one in found.values()))
+    arms = shortened(IPD, QUICK_STEPS) if quick else IPD
+    curves = run_arms(arms, folder, seed=seed, quick=quick, workers=workers, progress=progress)
+    rng = np.random.default_rng(np.random.SeedSequence(seed))
+    findings = judged("ipd", matrix.measure(rng) | ppo.measure(curves) | actde.measure(curves))
+    notes = {ACTDE_RESULTS: [*actde.notes(findings), *actde.matrix_notes(curves), _cost(curves)]}
+    figures: dict[Section, Figures] = {
+        PPO_RESULTS: _ppo_figures(curves, folder),
+        ACTDE_RESULTS: [*_actde_figures(curves["actde"], folder), *_matrix_figures(curves, folder)],
+    }
+    drawn = {section: pairs for section, pairs in figures.items() if pairs}
+    return Outcome(findings, drawn, notes, sum(one.seconds for one in curves.values()))
 
 
-def _figures(found: dict[str, Series], folder: Path) -> dict[str, list[tuple[str, str]]]:
-    lines, figures = matrix.softmax_shares(), {}
-    plain, ten = found["ppo"], found["actde"]
-    variants = [(name, one.until(SHORT), None) for name, one in found.items() if name.startswith("ppo") and one.trials]
-    if plain.trials:
-        drawing.panels(folder / PPO_FIGURE, variants, [lines] * len(variants), columns=2)
-        caption = f"PPO: mean and standard deviation of {plain.trials} trials, without and with whitening and detached"
-        figures[ppo.SECTION] = [(PPO_FIGURE, f"{caption} value head. Dashed: softmax over returns.")]
-    pairs = []
-    if ten.trials:
-        early = ten.until(SHORT)
-        parts = [(f"trial 0, to step {early.end:,}", early, 0), (f"trial 0, to step {ten.end:,}", ten, 0)]
-        drawing.panels(folder / FIRST_FIGURE, parts, [lines] * 2, columns=2)
-        pairs.append((FIRST_FIGURE, "ACTDE: one trial, the first steps and all of them. No whitening, as in the post."))
-        drawing.panels(folder / MEAN_FIGURE, [(f"{ten.trials} trials", ten, None)], [lines], columns=1)
-        pairs.append((MEAN_FIGURE, f"ACTDE: mean and standard deviation of {ten.trials} trials."))
-        drawing.fan(folder / TRIALS_FIGURE, [("ACTDE", ten)], columns=1)
-        pairs.append((TRIALS_FIGURE, "ACTDE: the share of alternating games in every trial, and their mean."))
-    others_run = [found[arm.name] for arm in OTHER_MATRICES if found[arm.name].trials]
-    if others_run:
-        panels = [(str(one.arm.recipe.payoff), one, None) for one in others_run]
-        dashes = [matrix.softmax_shares(str(one.arm.recipe.payoff)) for one in others_run]
-        drawing.panels(folder / OTHER_FIGURE, panels, dashes, columns=len(others_run))
-        trials = ", ".join(str(one.trials) for one in others_run)
-        caption = f"ACTDE on the other matrices of the public code: mean and standard deviation ({trials} trials)."
-        pairs.append((OTHER_FIGURE, f"{caption} Dashed: softmax over returns."))
-    return figures | ({actde.SECTION: pairs} if pairs else {})
+def _ppo_figures(curves: Mapping[str, Series], folder: Path) -> Figures:
+    plain, name = curves["ppo"], "ipd-ppo.svg"
+    if not plain.trials:
+        return []
+    panels = [(name, one.until(SHORT), None) for name, one in curves.items() if name.startswith("ppo") and one.trials]
+    plot_shares(folder / name, panels, [matrix.softmax_shares()] * len(panels), columns=2)
+    caption = f"PPO: mean and standard deviation of {plain.trials} trials, with and without whitening and a detached"
+    return [(name, f"{caption} value head. Dashed: softmax over returns.")]
 
 
-def cost(found: dict[str, Series]) -> str:
-    """How many trials there are and what they took."""
-    trials = sum(one.trials for one in found.values())
-    seconds = sum(one.seconds for one in found.values())
-    ten = found["actde"]
-    each = f"; a trial of ACTDE took {ten.seconds / ten.trials:.0f} s of one core" if ten.trials else ""
-    return f"{trials} trials in {seconds / 3600:.1f} hours of processor time{each}."
+def _actde_figures(actde: Series, folder: Path) -> Figures:
+    if not actde.trials:
+        return []
+    lines, early = matrix.softmax_shares(), actde.until(SHORT)
+    first, mean, trials = "ipd-actde-trial.svg", "ipd-actde-mean.svg", "ipd-actde-trials.svg"
+    panels = [(f"trial 0, to step {one.end:,}", one, 0) for one in (early, actde)]
+    plot_shares(folder / first, panels, [lines] * 2, columns=2)
+    plot_shares(folder / mean, [(f"{actde.trials} trials", actde, None)], [lines], columns=1)
+    plot_trials(folder / trials, [("ACTDE", actde)], columns=1)
+    return [
+        (first, "ACTDE: one trial, its first steps and all of them. No whitening, as in the post."),
+        (mean, f"ACTDE: mean and standard deviation of {actde.trials} trials."),
+        (trials, "ACTDE: the share of alternating games in every trial, and the mean."),
+    ]
+
+
+def _matrix_figures(curves: Mapping[str, Series], folder: Path) -> Figures:
+    arms, name = [curves[arm.name] for arm in OTHER_MATRICES if curves[arm.name].trials], "ipd-actde-matrix.svg"
+    if not arms:
+        return []
+    payoffs = [str(one.arm.recipe.payoff) for one in arms]
+    panels = [(payoff, one, None) for payoff, one in zip(payoffs, arms, strict=True)]
+    plot_shares(folder / name, panels, [matrix.softmax_shares(payoff) for payoff in payoffs], columns=len(arms))
+    trials = ", ".join(str(one.trials) for one in arms)
+    caption = f"ACTDE on the other matrices of the public code: mean and standard deviation ({trials} trials)."
+    return [(name, f"{caption} Dashed: softmax over returns.")]
+
+
+def _cost(curves: Mapping[str, Series]) -> str:
+    """The number of trials and their processor time."""
+    trials = sum(one.trials for one in curves.values())
+    seconds = sum(one.seconds for one in curves.values())
+    actde = curves["actde"]
+    each = f"; a trial of ACTDE took {actde.seconds / actde.trials:.0f} s of one core" if actde.trials else ""
+    return f"{trials} trials took {seconds / 3600:.1f} hours of processor time{each}."

@@ -9,62 +9,63 @@ import numpy as np
 from experiments.plot_style import PALETTE, make_figure, save_figure
 from experiments.reproduce.ipd.arms import Series
 
-LOOKS = {"alternate": (PALETTE[2], "-", 1.6), "cooperate": (PALETTE[0], "-.", 1.2), "defect": (PALETTE[1], "-", 0.8)}
-"""Colour, style and width; dashes are for the softmax, as in the post."""
+LOOKS = {
+    "alternate": ("alternating", PALETTE[2], "-", 1.6),
+    "cooperate": ("coop-coop", PALETTE[0], "-.", 1.2),
+    "defect": ("defect-defect", PALETTE[1], "-", 0.8),
+}
+"""Label, colour, style and width; dashed lines are the softmax over returns, as in the post."""
 POINTS = 400
-"""Of a line, about; a figure shows no more, and its file stays small."""
-LABELS = {"alternate": "alternating", "cooperate": "coop-coop", "defect": "defect-defect"}
+"""Points of a line, about; more would not show, and the file stays small."""
 
 
-def shares(axis: Any, found: Series, lines: Mapping[str, float], *, trial: int | None = None) -> None:
-    """One trial, or the mean of all with a band of one standard deviation; dashed: softmax over returns."""
-    steps, few = found.thinned(POINTS)
-    for name, (color, style, width) in LOOKS.items():
-        rows = few.column(name)
-        middle = rows.mean(axis=0) if trial is None else rows[trial]
-        axis.plot(steps, middle, style, color=color, lw=width, label=LABELS[name])
+def _axes(panels: int, columns: int, width: float, height: float) -> tuple[Any, Any]:
+    """A figure with a grid of panels, each `width` x `height` inches, and the axes that are used."""
+    rows = -(-panels // columns)
+    figure, axes = make_figure(rows, columns, width * columns, height * rows)
+    for axis in np.ravel(axes)[panels:]:
+        axis.set_visible(False)
+    return figure, np.ravel(axes)[:panels]
+
+
+def _draw_shares(axis: Any, series: Series, dashes: Mapping[str, float], trial: int | None) -> None:
+    """One trial, or the mean of all trials with a band of one standard deviation."""
+    steps, thinned = series.thinned(POINTS)
+    for name, (label, color, style, width) in LOOKS.items():
+        rows = thinned.column(name)
+        line = rows.mean(axis=0) if trial is None else rows[trial]
+        axis.plot(steps, line, style, color=color, lw=width, label=label)
         if trial is None and len(rows) > 1:
             spread = rows.std(axis=0, ddof=1)
-            axis.fill_between(steps, middle - spread, middle + spread, color=color, alpha=0.2, lw=0)
-        axis.axhline(lines[name], color=color, ls="--", lw=1)
-    axis.set(xlabel="epoch (gradient step)", ylabel="probability", ylim=(0, 1), xlim=(0, found.end))
+            axis.fill_between(steps, line - spread, line + spread, color=color, alpha=0.2, lw=0)
+        axis.axhline(dashes[name], color=color, ls="--", lw=1)
+    axis.set(xlabel="epoch (gradient step)", ylabel="probability", ylim=(0, 1), xlim=(0, series.end))
 
 
-def legend(axis: Any, *, band: bool) -> None:
-    """The post's legend."""
-    axis.plot([], [], "--", color="0.4", lw=1, label="softmax returns")
-    if band:
-        axis.fill_between([], [], [], color="0.4", alpha=0.2, lw=0, label="st. dev.")
-    axis.legend(frameon=False, fontsize=8, ncols=2)
-
-
-def panels(
-    path: Path, found: Sequence[tuple[str, Series, int | None]], lines: Sequence[Mapping[str, float]], *, columns: int
+def plot_shares(
+    path: Path, panels: Sequence[tuple[str, Series, int | None]], dashes: Sequence[Mapping[str, float]], *, columns: int
 ) -> None:
-    """A figure with one panel for each (title, series, trial or None for the mean)."""
-    rows = -(-len(found) // columns)
-    figure, axes = make_figure(rows, columns, 4.75 * columns, 3.4 * rows)
-    for axis, (title, one, trial), dashes in zip(np.ravel(axes), found, lines, strict=False):
-        shares(axis, one, dashes, trial=trial)
+    """A figure with a panel for each (title, series, trial or None for the mean) and its dashed lines."""
+    figure, axes = _axes(len(panels), columns, 4.75, 3.4)
+    for axis, (title, series, trial), lines in zip(axes, panels, dashes, strict=True):
+        _draw_shares(axis, series, lines, trial)
         axis.set_title(title, fontsize=10)
-    for axis in np.ravel(axes)[len(found) :]:
-        axis.set_visible(False)
-    legend(np.ravel(axes)[0], band=any(trial is None for _, _, trial in found))
+    axes[0].plot([], [], "--", color="0.4", lw=1, label="softmax returns")
+    if any(trial is None for _, _, trial in panels):
+        axes[0].fill_between([], [], [], color="0.4", alpha=0.2, lw=0, label="st. dev.")
+    axes[0].legend(frameon=False, fontsize=8, ncols=2)
     save_figure(figure, path)
 
 
-def fan(path: Path, found: Sequence[tuple[str, Series]], *, columns: int, uniform: float = 0.5) -> None:
-    """The share of alternating games: a thin line for each trial and a thick one for the mean, a panel for each arm."""
-    rows = -(-len(found) // columns)
-    figure, axes = make_figure(rows, columns, 3.2 * columns, 2.5 * rows)
-    for axis, (title, one) in zip(np.ravel(axes), found, strict=False):
-        steps, few = one.thinned(POINTS)
-        for row in few.column("alternate"):
+def plot_trials(path: Path, panels: Sequence[tuple[str, Series]], *, columns: int) -> None:
+    """The share of alternating games, a panel for each arm: thin lines for trials, a thick one for their mean."""
+    figure, axes = _axes(len(panels), columns, 3.2, 2.5)
+    for axis, (title, series) in zip(axes, panels, strict=True):
+        steps, thinned = series.thinned(POINTS)
+        for row in thinned.column("alternate"):
             axis.plot(steps, row, color=PALETTE[5], lw=0.6)
-        axis.plot(steps, few.column("alternate").mean(axis=0), color="black", lw=1.5)
-        axis.axhline(uniform, color="0.5", ls=":", lw=1)
-        axis.set(ylim=(0, 1), xlim=(0, one.end), xlabel="gradient step", ylabel="alternating")
-        axis.set_title(f"{title} ({one.trials} trials)", fontsize=9)
-    for axis in np.ravel(axes)[len(found) :]:
-        axis.set_visible(False)
+        axis.plot(steps, thinned.column("alternate").mean(axis=0), color="black", lw=1.5)
+        axis.axhline(0.5, color="0.5", ls=":", lw=1)
+        axis.set(ylim=(0, 1), xlim=(0, series.end), xlabel="gradient step", ylabel="alternating")
+        axis.set_title(f"{title} ({series.trials} trials)", fontsize=9)
     save_figure(figure, path)

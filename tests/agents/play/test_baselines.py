@@ -1,4 +1,4 @@
-"""One contract for every agent, and what is particular to each of the simple ones."""
+"""The agent protocol, and the random, human and walkthrough agents."""
 
 import math
 from collections.abc import Callable
@@ -37,8 +37,8 @@ def turn(episode: int, *commands: str, first: bool = True, **info: Any) -> Turn:
 
 
 def played(agent: Agent, **settings: Any) -> list[Episode]:
-    with EpisodeRunner(SPECS, seed=5, **settings) as arena:
-        return sorted(arena.play(agent, 6), key=lambda episode: episode.index)
+    with EpisodeRunner(SPECS, seed=5, **settings) as runner:
+        return sorted(runner.play(agent, 6), key=lambda episode: episode.index)
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -55,7 +55,7 @@ def test_the_contract_of_every_agent(name: str) -> None:
     assert played(MAKERS[name](), parallel=1) == episodes, "the same seed plays the same episodes"
 
 
-def test_random_draws_evenly_and_differently_in_every_episode() -> None:
+def test_random_samples_uniformly_and_differently_in_every_episode() -> None:
     agent = RandomAgent(seed=1)
     drawn = [agent.act([turn(episode, "a", "b", "c")])[0].command for episode in range(600)]
     assert all(150 < drawn.count(command) < 250 for command in "abc")
@@ -78,19 +78,19 @@ def test_walkthrough_wins() -> None:
     assert all(episode.won for episode in played(WalkthroughAgent()))
 
 
-def test_walkthrough_follows_the_games_policy_where_it_has_no_solution() -> None:
+def test_walkthrough_follows_policy_commands_without_a_solution() -> None:
     agent = WalkthroughAgent()
     first = turn(0, "a", "b", policy_commands=["b", "a"])
     assert agent.act([first])[0].command == "b"
 
 
-def test_walkthrough_says_why_it_cannot_go_on() -> None:
+def test_walkthrough_without_commands_is_an_error() -> None:
     agent = WalkthroughAgent()
     with pytest.raises(AgentError, match="corridor has no walkthrough"):
         agent.act([turn(0, "a")])
     solved: dict[str, Any] = {"extra.walkthrough": ["a"]}
     agent.act([turn(1, "a", **solved)])
-    with pytest.raises(AgentError, match="at its end, but the game goes on"):
+    with pytest.raises(AgentError, match="has ended, but the game has not"):
         agent.act([turn(1, "a", first=False)])
 
 
@@ -98,8 +98,8 @@ def test_walkthrough_says_why_it_cannot_go_on() -> None:
     ("name", "message"),
     [
         ("randm", "unknown agent 'randm'.*did you mean 'random'"),
-        ("no/such/folder", "neither one of random, human.* nor the folder of a run$"),
-        ("human", "needs someone to ask"),
+        ("no/such/folder", "expected random, human.* or the folder of a run$"),
+        ("human", "the human agent plays in the terminal only"),
     ],
 )
 def test_an_unknown_agent_is_one_clear_line(name: str, message: str) -> None:

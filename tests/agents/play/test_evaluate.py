@@ -1,4 +1,4 @@
-"""Evaluation: means that can be redone by hand, and intervals that do not claim too much."""
+"""Evaluation: means by hand, and confidence intervals."""
 
 import json
 import math
@@ -34,16 +34,16 @@ def test_the_entropy_of_the_random_agent() -> None:
     assert found.entropy.value == pytest.approx(math.log(2))
 
 
-def test_agents_meet_the_same_games_and_seeds() -> None:
+def test_agents_play_the_same_games_and_seeds() -> None:
     def met(agent: RandomAgent | WalkthroughAgent) -> set[tuple[str, int]]:
-        with EpisodeRunner(SPECS, seed=9) as arena:
-            return {(episode.game, episode.seed) for episode in arena.play(agent, 8)}
+        with EpisodeRunner(SPECS, seed=9) as runner:
+            return {(episode.game, episode.seed) for episode in runner.play(agent, 8)}
 
     assert met(RandomAgent(seed=1)) == met(WalkthroughAgent())
 
 
 @pytest.mark.parametrize(("episodes", "lengths"), [(2, [1, 4]), (4, [1, 2, 4, 5]), (6, [1, 2, 3, 4, 5, 6])])
-def test_few_episodes_are_of_games_at_even_distances(episodes: int, lengths: list[int]) -> None:
+def test_few_episodes_play_evenly_spaced_games(episodes: int, lengths: list[int]) -> None:
     specs, played = [CorridorSpec(f"of {length}", length) for length in range(1, 7)], list[str]()
     evaluate(
         WalkthroughAgent(),
@@ -56,7 +56,7 @@ def test_few_episodes_are_of_games_at_even_distances(episodes: int, lengths: lis
     assert sorted(played) == [f"of {length}" for length in lengths]
 
 
-def test_bounds_hold_the_mean_and_are_repeatable() -> None:
+def test_intervals_contain_the_mean_and_are_reproducible() -> None:
     values = np.random.default_rng(0).normal(3, 1, 200).tolist()
     found = estimate(values, seed=5)
     assert found is not None and found.low is not None and found.high is not None
@@ -67,7 +67,7 @@ def test_bounds_hold_the_mean_and_are_repeatable() -> None:
 
 
 @pytest.mark.parametrize(("wins", "trials"), [(0, 20), (20, 20), (1, 1), (0, 3)])
-def test_all_or_nothing_is_clopper_and_pearson(wins: int, trials: int) -> None:
+def test_proportions_of_0_and_1_have_the_interval_of_clopper_and_pearson(wins: int, trials: int) -> None:
     found = estimate([float(wins > 0)] * trials, unit=True)
     exact = binomtest(wins, trials).proportion_ci(method="exact")
     assert found is not None
@@ -90,20 +90,20 @@ def test_the_fields_of_the_json() -> None:
     assert list(found["steps"]) == ["value", "low", "high"]
 
 
-def test_the_share_of_turns_on_an_act_by_hand() -> None:
-    found = evaluate(WalkthroughAgent(), SPECS, game="corridors", episodes=4, seed=1, act="forward")
+def test_the_share_of_a_bonus_command_by_hand() -> None:
+    found = evaluate(WalkthroughAgent(), SPECS, game="corridors", episodes=4, seed=1, bonus_command="forward")
     assert found.bonus_share is not None and found.bonus_share.value == 1.0
-    with EpisodeRunner(SPECS, seed=1) as arena:
-        episodes = sorted(arena.play(RandomAgent(seed=1), 6), key=lambda episode: episode.index)
+    with EpisodeRunner(SPECS, seed=1) as runner:
+        episodes = sorted(runner.play(RandomAgent(seed=1), 6), key=lambda episode: episode.index)
     waits = [[step.decision.command == "wait" for step in episode.steps] for episode in episodes]
     shares = [sum(turns) / len(turns) for turns in waits]
-    found = summarize(episodes, agent="random", game="corridors", act="wait")
+    found = summarize(episodes, agent="random", game="corridors", bonus_command="wait")
     assert found.bonus_share is not None
     assert found.bonus_share.value == pytest.approx(sum(shares) / len(shares))
     assert episode_metrics(episodes, "wait")["bonus_share"] == pytest.approx(found.bonus_share.value)
     assert "bonus_share" not in episode_metrics(episodes)
 
 
-def test_no_episode_is_a_bug() -> None:
+def test_no_episodes_are_an_error() -> None:
     with pytest.raises(ValueError, match="at least one episode"):
         summarize([], agent="random", game="none")

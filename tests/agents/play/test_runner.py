@@ -1,4 +1,4 @@
-"""The runner: which games it plays in which order, how episodes end, go on and fail, and what stays open."""
+"""The runner: the order of games, how episodes end, continue and fail, and which environments stay open."""
 
 import json
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ SHORT, LONG = CorridorSpec("short", 2), CorridorSpec("long", 5)
 
 
 class Walker:
-    """Always plays one command, and keeps what it was told."""
+    """Always plays one command, and records turns and endings."""
 
     name = "walker"
 
@@ -34,8 +34,8 @@ class Walker:
 
 
 def played(specs: Sequence[CorridorSpec], agent: Agent, episodes: int, **settings: Any) -> list[Episode]:
-    with EpisodeRunner(specs, seed=1, **settings) as arena:
-        return sorted(arena.play(agent, episodes), key=lambda episode: episode.index)
+    with EpisodeRunner(specs, seed=1, **settings) as runner:
+        return sorted(runner.play(agent, episodes), key=lambda episode: episode.index)
 
 
 def test_an_episode_records_every_turn() -> None:
@@ -60,38 +60,38 @@ def test_an_agent_sees_turns_and_endings() -> None:
 
 
 @pytest.mark.parametrize("parallel", [1, 3, 16])
-def test_results_do_not_depend_on_how_many_are_live(parallel: int) -> None:
-    no_reduce = played([SHORT, LONG], RandomAgent(seed=4), 10, parallel=1)
-    assert played([SHORT, LONG], RandomAgent(seed=4), 10, parallel=parallel) == no_reduce
-    assert [episode.game for episode in no_reduce] == ["short", "long"] * 5
-    assert len({episode.seed for episode in no_reduce}) == 10
+def test_results_do_not_depend_on_the_number_of_live_episodes(parallel: int) -> None:
+    sequential = played([SHORT, LONG], RandomAgent(seed=4), 10, parallel=1)
+    assert played([SHORT, LONG], RandomAgent(seed=4), 10, parallel=parallel) == sequential
+    assert [episode.game for episode in sequential] == ["short", "long"] * 5
+    assert len({episode.seed for episode in sequential}) == 10
 
 
-def test_episode_numbers_count_on_over_calls() -> None:
-    with EpisodeRunner([SHORT], seed=1, first_episode=7) as arena:
-        first = [episode.index for episode in arena.play(Walker(), 2)]
-        second = [episode.index for episode in arena.play(Walker(), 2)]
-    assert (first, second, arena.next_episode) == ([7, 8], [9, 10], 11)
+def test_episode_numbers_continue_over_calls() -> None:
+    with EpisodeRunner([SHORT], seed=1, first_episode=7) as runner:
+        first = [episode.index for episode in runner.play(Walker(), 2)]
+        second = [episode.index for episode in runner.play(Walker(), 2)]
+    assert (first, second, runner.next_episode) == ([7, 8], [9, 10], 11)
 
 
-def test_a_truncated_episode_goes_on_in_the_next_even_in_another_arena() -> None:
+def test_a_truncated_episode_continues_in_the_next_also_in_another_runner() -> None:
     game = CorridorSpec("endless", 100, limit=3)
-    with EpisodeRunner([game], seed=1, parallel=2) as arena:
-        assert all(episode.truncated for episode in arena.play(Walker(), 2))
-        kept = json.loads(json.dumps(arena.continuations))
-        goes_on = [episode.opening for episode in arena.play(Walker(), 2)]
+    with EpisodeRunner([game], seed=1, parallel=2) as runner:
+        assert all(episode.truncated for episode in runner.play(Walker(), 2))
+        kept = json.loads(json.dumps(runner.continuations))
+        goes_on = [episode.opening for episode in runner.play(Walker(), 2)]
     assert goes_on == ["You stand at 3."] * 2
     with EpisodeRunner([game], seed=1, parallel=2, first_episode=2) as later:
         later.continuations = kept
         assert [episode.opening for episode in later.play(Walker(), 2)] == goes_on
 
 
-def test_another_game_does_not_go_on_from_this_one() -> None:
+def test_another_game_does_not_continue_this_one() -> None:
     specs = [CorridorSpec("endless", 100, limit=3), LONG]
     assert played(specs, Walker(), 2, parallel=1)[1].opening == "You stand at 0."
 
 
-def test_a_game_that_fails_ends_its_own_episode_only() -> None:
+def test_a_failing_game_ends_only_its_own_episode() -> None:
     agent = Walker()
     broken, whole = played([CorridorSpec("trapped", 5, trap=2), LONG], agent, 2)
     assert broken.error == "the floor gives way"
@@ -100,7 +100,7 @@ def test_a_game_that_fails_ends_its_own_episode_only() -> None:
     assert len(agent.endings) == 2
 
 
-def test_a_game_that_goes_on_without_commands_is_an_error() -> None:
+def test_a_live_game_without_commands_is_an_error() -> None:
     class Silent(Corridor):
         def _info(self, *, over: bool) -> dict[str, Any]:
             return super()._info(over=over or self.turns > 0)
@@ -112,35 +112,35 @@ def test_a_game_that_goes_on_without_commands_is_an_error() -> None:
             return Silent(length=self.length)
 
     [episode] = played([SilentSpec("silent", 5)], Walker(), 1)
-    assert episode.error == "silent goes on, but offers no admissible commands"
+    assert episode.error == "silent has not ended, but offers no admissible commands"
 
 
-def test_every_env_is_closed_also_when_play_is_left_early() -> None:
+def test_every_environment_is_closed_also_if_play_stops_early() -> None:
     Corridor.opened = Corridor.closed = 0
-    with EpisodeRunner([CorridorSpec(f"corridor-{number}", 3) for number in range(100)], seed=1) as arena:
-        list(arena.play(RandomAgent(seed=1), 120))
-        iterator = arena.play(RandomAgent(seed=1), 20)
+    with EpisodeRunner([CorridorSpec(f"corridor-{number}", 3) for number in range(100)], seed=1) as runner:
+        list(runner.play(RandomAgent(seed=1), 120))
+        iterator = runner.play(RandomAgent(seed=1), 20)
         next(iterator)
         iterator.close()
         assert Corridor.opened - Corridor.closed <= 64
     assert Corridor.opened == Corridor.closed > 0
 
 
-def test_a_finished_env_is_used_again() -> None:
+def test_a_finished_environment_is_reused() -> None:
     Corridor.opened = 0
     played([SHORT], Walker(), 20, parallel=4)
     assert Corridor.opened == 4
 
 
-def test_steps_can_be_watched_as_they_happen() -> None:
+def test_steps_are_reported_as_they_happen() -> None:
     events: list[StepEvent] = []
-    with EpisodeRunner([SHORT], seed=1) as arena:
-        for episode in arena.play(WalkthroughAgent(), 1, on_step=events.append):
+    with EpisodeRunner([SHORT], seed=1) as runner:
+        for episode in runner.play(WalkthroughAgent(), 1, on_step=events.append):
             assert [event.reward for event in events] == [step.reward for step in episode.steps]
     assert [event.observation for event in events] == ["Now at 1.", "Now at 2."]
 
 
-def test_mistakes_have_clear_errors() -> None:
+def test_mistakes_are_clear_errors() -> None:
     with pytest.raises(AgentError, match="the list of games is empty"):
         EpisodeRunner([], seed=1)
     with pytest.raises(AgentError, match="parallel is 0"):
@@ -149,7 +149,7 @@ def test_mistakes_have_clear_errors() -> None:
         played([CorridorSpec("unsolved", 5, solved=False)], WalkthroughAgent(), 1)
 
 
-def test_the_prisoners_dilemma_goes_on_from_its_last_action() -> None:
-    with EpisodeRunner(games.resolve("ipd"), seed=1, parallel=4, max_turns=3) as arena:
-        list(arena.play(Walker("defect"), 4))
-        assert {episode.opening for episode in arena.play(Walker("defect"), 4)} == {"defect"}
+def test_the_prisoners_dilemma_continues_from_its_last_action() -> None:
+    with EpisodeRunner(games.resolve("ipd"), seed=1, parallel=4, max_turns=3) as runner:
+        list(runner.play(Walker("defect"), 4))
+        assert {episode.opening for episode in runner.play(Walker("defect"), 4)} == {"defect"}

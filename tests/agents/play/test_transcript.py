@@ -1,4 +1,4 @@
-"""Episodes and transcripts come back from JSON as they were, and damage is named."""
+"""Episodes and transcripts survive JSON, and damage is named."""
 
 import json
 from dataclasses import replace
@@ -67,7 +67,7 @@ def test_a_number_that_is_not_finite_is_not_written(tmp_path: Path) -> None:
     assert not (tmp_path / "t.jsonl").exists()
 
 
-def test_a_transcript_comes_back(tmp_path: Path) -> None:
+def test_a_transcript_survives_a_file(tmp_path: Path) -> None:
     path = tmp_path / "t.jsonl"
     entries = [Entry(iteration=number, episode=replace(EPISODE, index=number)) for number in range(3)]
     append(path, entries[:2])

@@ -1,4 +1,4 @@
-"""Checkpoints and run folders: whole or refused in one clear line, never lost, never unpickled."""
+"""Checkpoints and run folders: complete or refused in one clear line, never lost, never unpickled."""
 
 import ast
 import json
@@ -48,7 +48,7 @@ def run(made: Path, tmp_path: Path) -> Path:
 
 
 def refused(work: Callable[[], Any], *says: str) -> None:
-    """It raises one line that says this."""
+    """Assert that it raises one line with this text."""
     with pytest.raises(AgentError) as caught:
         work()
     message = str(caught.value)
@@ -64,7 +64,7 @@ def resumed(out: Path, settings: TrainConfig = SETTINGS) -> Trainer:
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("damage", ["missing", "truncated", "empty", "flipped"])
-def test_a_damaged_file_is_found(run: Path, name: str, damage: str) -> None:
+def test_a_damaged_file_is_detected(run: Path, name: str, damage: str) -> None:
     path = newest(run) / name
     content = bytearray(path.read_bytes())
     if damage == "missing":
@@ -81,7 +81,7 @@ def test_a_damaged_file_is_found(run: Path, name: str, damage: str) -> None:
         refused(work, name, "missing" if damage == "missing" else "damaged")
 
 
-def test_no_flipped_bit_of_the_description_goes_unseen(run: Path) -> None:
+def test_every_flipped_bit_of_the_description_is_detected(run: Path) -> None:
     folder, rng = newest(run), random.Random(0)
     path, before = folder / "agent.json", verify(newest(run))
     content = path.read_bytes()
@@ -149,7 +149,7 @@ def test_other_settings_are_refused(run: Path) -> None:
     resumed(run, SETTINGS.replace(save_every=5, minutes=3.0)).runner.close()
 
 
-def test_a_folder_that_holds_something(run: Path, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_empty(run: Path, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     refused(lambda: make_trainer(SETTINGS, run), "already holds a run", "--resume")
     assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
@@ -161,7 +161,7 @@ def test_a_folder_that_holds_something(run: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "nothing").exists()
 
 
-def test_an_empty_folder_will_do(tmp_path: Path) -> None:
+def test_an_empty_folder_is_accepted(tmp_path: Path) -> None:
     make_trainer(SETTINGS, tmp_path).runner.close()
     assert read_config(tmp_path) == SETTINGS
 
@@ -177,7 +177,7 @@ def test_a_missing_setting_has_its_default(run: Path) -> None:
     refused(lambda: make_trainer(SETTINGS.replace(greedy_share=0.5), run, resume=True), "greedy_share=0.0", "0.5")
 
 
-def test_a_run_that_cannot_begin_leaves_no_folder(tmp_path: Path) -> None:
+def test_a_run_that_cannot_start_leaves_no_folder(tmp_path: Path) -> None:
     refused(lambda: make_trainer(SETTINGS.replace(trunk="smolm2"), tmp_path / "run"), "smollm2")
     refused(lambda: make_trainer(SETTINGS.replace(prompt="sung"), tmp_path / "run"), "sung")
     assert not (tmp_path / "run").exists()
@@ -219,8 +219,8 @@ def test_only_the_newest_two_are_kept(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == ["000003", "000004"]
 
 
-def test_two_processes_do_not_learn_in_one_folder(run: Path) -> None:
-    """The second one changes nothing, and goes on where the first has stopped."""
+def test_two_processes_cannot_train_in_one_folder(run: Path) -> None:
+    """The second one changes nothing, and can resume after the first one."""
     trainer = resumed(run)
     before = {name: data for name, data in content(run).items() if not name.startswith("tensorboard")}
     command = [sys.executable, "cli.py", "train", "--resume", "--out", str(run), "--iterations", "4"]
@@ -230,7 +230,7 @@ def test_two_processes_do_not_learn_in_one_folder(run: Path) -> None:
 
     refusal = other()
     assert refusal.returncode == 2
-    assert f"another process is learning in {run}; wait for it" in " ".join(refusal.stderr.split())
+    assert f"another process is training in {run}; wait for it" in " ".join(refusal.stderr.split())
     assert "Traceback" not in refusal.stderr
     assert before == {name: data for name, data in content(run).items() if not name.startswith("tensorboard")}
     assert [metrics["iteration"] for metrics in trainer.run()] == [2]
@@ -238,20 +238,20 @@ def test_two_processes_do_not_learn_in_one_folder(run: Path) -> None:
     assert [line["iteration"] for line in read_metrics(run)] == [0, 1, 2, 3]
 
 
-def test_of_two_new_runs_the_slower_one_changes_nothing(tmp_path: Path) -> None:
-    """Both found the folder free; one has even finished when the other begins."""
+def test_the_slower_of_two_new_runs_changes_nothing(tmp_path: Path) -> None:
+    """Both find the folder free; one has finished when the other starts."""
     first, second = (
         RunFolder(tmp_path / "run", config, resume=False) for config in (SETTINGS, SETTINGS.replace(gamma=0.7))
     )
-    first.begin()
-    first.release()
-    refused(second.begin, "already holds a run")
+    first.create()
+    first.unlock()
+    refused(second.create, "already holds a run")
     assert read_config(tmp_path / "run") == SETTINGS
 
 
 def test_metrics_that_are_not_finite_become_null(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run", SETTINGS, resume=False)
-    folder.begin()
+    folder.create()
     folder.log({"iteration": 0, "loss": float("nan"), "kl": float("-inf"), "return": 1.5})
     assert read_metrics(tmp_path / "run") == [{"iteration": 0, "loss": None, "kl": None, "return": 1.5}]
 
@@ -265,7 +265,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("where", ["_write_tensors", "_write_json", "_digest"])
 @pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_an_interrupted_save_leaves_what_was_there(
+def test_an_interrupted_save_keeps_the_old_checkpoint(
     run: Path, where: str, failure: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = resumed(run)
@@ -283,7 +283,7 @@ def test_an_interrupted_save_leaves_what_was_there(
     load_agent(run)
 
 
-def test_a_save_that_cannot_be_put_in_place_puts_the_old_one_back(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_save_that_cannot_be_renamed_restores_the_old_checkpoint(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer, rename = resumed(run), Path.rename
     before = content(run / "checkpoints")
 
@@ -303,7 +303,7 @@ def test_a_save_that_cannot_be_put_in_place_puts_the_old_one_back(run: Path, mon
     load_agent(run)
 
 
-def test_half_precision_halves_what_ships(tmp_path: Path) -> None:
+def test_half_precision_halves_the_size(tmp_path: Path) -> None:
     torch.manual_seed(0)
     assembly = ModelConfig(trunk="small", q_heads=2, target_q=True)
     model, words = assemble(assembly, None)
@@ -318,8 +318,8 @@ def test_half_precision_halves_what_ships(tmp_path: Path) -> None:
         assert torch.equal(tensor, trained_tensors(model)[name].half().float()), name
     assert (loaded.name, loaded.context, loaded.mode, loaded.prompt.name) == ("tester", 64, "trie", "plain")
     assert loaded.tokenizer.encode("Go North\n> [UNK]") == words.encode("Go North\n> [UNK]")
-    with EpisodeRunner([script(Scene("a room", {"go north": 1.0, "go south": 0.0}))], seed=0) as arena:
-        assert len(list(arena.play(loaded, 2))) == 2
+    with EpisodeRunner([script(Scene("a room", {"go north": 1.0, "go south": 0.0}))], seed=0) as runner:
+        assert len(list(runner.play(loaded, 2))) == 2
 
 
 # -- nothing is unpickled ----------------------------------------------------------------------------------

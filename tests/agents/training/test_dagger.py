@@ -1,4 +1,4 @@
-"""Imitation: labels of a teacher who plays or looks on, labels of the best play, and the loss that follows them."""
+"""Imitation: labels of an expert, labels of the best episodes, and the loss."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,7 +17,7 @@ from agents.model.command_trie import build_trie
 from agents.play.episode import Episode, Step
 from agents.play.runner import EpisodeRunner
 from agents.protocol import AgentError, Decision, Turn
-from agents.training.dagger import DAggerAgent, Expert, best_episodes, labelled_best
+from agents.training.dagger import DAggerAgent, Expert, best_episodes, label_best_episodes
 from agents.training.rollout_batch import RolloutBatch
 from tests.helpers.fakes import CorridorSpec
 from tests.helpers.models import KINDS, Kind, agent, assert_close, bigram_model, tiny_model, tokenizer
@@ -34,29 +34,29 @@ SILENT = ScriptSpec([[Scene(f"room {n}", OPTIONS, policy=(WAY[n],) if n != 1 els
 POLICY_ONLY = OptimizerConfig(gamma=0.5, value_coef=0.0, q_coef=0.0)
 
 
-def taught(player: LanguageModelAgent, *, beta: float = 1.0, greedy: float = 0.0) -> DAggerAgent:
+def with_expert(player: LanguageModelAgent, *, beta: float = 1.0, greedy: float = 0.0) -> DAggerAgent:
     return DAggerAgent(player, Expert(prefer_policy=False), beta=beta, greedy=greedy)
 
 
 def played(player: Any, count: int = 4, *, spec: Any = GUIDED) -> list[Episode]:
-    with EpisodeRunner([spec], seed=3, parallel=3) as arena:
-        return sorted(arena.play(player, count), key=lambda episode: episode.index)
+    with EpisodeRunner([spec], seed=3, parallel=3) as runner:
+        return sorted(runner.play(player, count), key=lambda episode: episode.index)
 
 
 def commands(episode: Episode) -> tuple[str, ...]:
     return tuple(step.decision.command for step in episode.steps)
 
 
-def taught_rollout(
+def labelled_rollout(
     model: Any, *, beta: float = 1.0, spec: Any = GUIDED, count: int = 4, credit: Any = "token"
 ) -> RolloutBatch:
     player = agent(model)
-    played(taught(player, beta=beta), count, spec=spec)
+    played(with_expert(player, beta=beta), count, spec=spec)
     return RolloutBatch(player.take_segments(), credit=credit)
 
 
 def plain_logprobs(model: Any, segments: Sequence[Segment]) -> list[Tensor]:
-    """Of every choice: log-probabilities of its alternatives by a plain pass of the causal language model."""
+    """Log-probabilities of the alternatives of every choice, by a plain pass of the causal language model."""
     found = []
     for segment in segments:
         logits = model.lm(input_ids=torch.from_numpy(segment.tokens)[None]).logits[0]
@@ -73,55 +73,55 @@ def cross_entropy(model: Any, segments: Sequence[Segment]) -> Tensor:
     return -torch.stack(terms).sum() / len(choices)
 
 
-# -- the teacher -------------------------------------------------------------------------------------------
+# -- the expert --------------------------------------------------------------------------------------------
 
 
-def test_a_teacher_who_plays_every_turn_plays_the_walkthrough() -> None:
+def test_an_expert_that_plays_every_turn_plays_the_walkthrough() -> None:
     for model in (tiny_model(), tiny_model(seed=1)):
-        for episode in played(taught(agent(model)), spec=CorridorSpec("corridor", 4)):
+        for episode in played(with_expert(agent(model)), spec=CorridorSpec("corridor", 4)):
             assert commands(episode) == ("forward",) * 4 and episode.won
-        for episode in played(taught(agent(model))):
+        for episode in played(with_expert(agent(model))):
             assert commands(episode) == WAY
 
 
 def asked(admissible: str, *, walkthrough: str = "", policy: str = "") -> Turn:
-    """A turn whose commands are letters; with a walkthrough it is the episode's first."""
+    """A turn whose commands are letters; with a walkthrough it is the first of the episode."""
     info = {"admissible_commands": list(admissible), "policy_commands": list(policy)}
     if walkthrough:
         info["extra.walkthrough"] = list(walkthrough)
     return Turn(episode=0, game="g", observation="", info=info, reward=0.0, first=bool(walkthrough))
 
 
-def test_the_walkthrough_counts_while_it_is_followed_and_then_the_policy() -> None:
-    teacher = Expert(prefer_policy=False)
-    assert teacher.label(asked("abc", walkthrough="abc", policy="cba")) == 0
-    teacher.see(asked("abc"), "a")
-    assert teacher.label(asked("abc", policy="c")) == 1
-    teacher.see(asked("abc"), "a")  # left it
-    assert teacher.label(asked("abc", policy="cb")) == 2
-    assert teacher.label(asked("abc")) is None
-    assert teacher.label(asked("abc", policy="x")) is None
-    teacher.forget(0)
+def test_the_expert_follows_the_walkthrough_until_a_deviation_then_the_policy() -> None:
+    expert = Expert(prefer_policy=False)
+    assert expert.label(asked("abc", walkthrough="abc", policy="cba")) == 0
+    expert.record(asked("abc"), "a")
+    assert expert.label(asked("abc", policy="c")) == 1
+    expert.record(asked("abc"), "a")  # left it
+    assert expert.label(asked("abc", policy="cb")) == 2
+    assert expert.label(asked("abc")) is None
+    assert expert.label(asked("abc", policy="x")) is None
+    expert.end(0)
     assert Expert(prefer_policy=True).label(asked("abc", walkthrough="abc", policy="c")) == 2
     silent = Expert(prefer_policy=True).label(asked("abc", walkthrough="abc"))
-    assert silent == 0, "a policy that says nothing leaves the walkthrough"
+    assert silent == 0, "without policy_commands the walkthrough remains"
 
 
-def test_what_the_walkthrough_looks_up_comes_before_the_policy_that_knows_it() -> None:
-    teacher = Expert(prefer_policy=False)
-    assert teacher.label(asked("gwx", walkthrough="wreg", policy="eg")) == 1
-    teacher.see(asked("gwx"), "x")  # left it before anything was looked up
-    assert teacher.label(asked("gwx", policy="g")) == 1
-    teacher.see(asked("gwx"), "w")
-    assert teacher.label(asked("gx", policy="g")) is None, "what can only be known from r is not taught before it"
-    assert teacher.label(asked("gr", policy="g")) == 1
-    teacher.see(asked("gr"), "r")
-    assert teacher.label(asked("gx", policy="g")) == 0
-    teacher.forget(0)
+def test_lookups_of_the_walkthrough_come_before_a_policy_that_uses_them() -> None:
+    expert = Expert(prefer_policy=False)
+    assert expert.label(asked("gwx", walkthrough="wreg", policy="eg")) == 1
+    expert.record(asked("gwx"), "x")  # left it before anything was looked up
+    assert expert.label(asked("gwx", policy="g")) == 1
+    expert.record(asked("gwx"), "w")
+    assert expert.label(asked("gx", policy="g")) is None, "no label before the look-up r is admissible"
+    assert expert.label(asked("gr", policy="g")) == 1
+    expert.record(asked("gr"), "r")
+    assert expert.label(asked("gx", policy="g")) == 0
+    expert.end(0)
     assert Expert(prefer_policy=True).label(asked("gwx", walkthrough="wreg", policy="g")) == 0
 
 
-def test_beta_is_the_share_of_turns_that_the_teacher_plays() -> None:
+def test_beta_is_the_share_of_turns_that_the_expert_plays() -> None:
     logits = torch.zeros(len(tokenizer()), len(tokenizer()))
     blue = tokenizer().encode("blue", add_special_tokens=False)[0]
     logits[:, blue] = 30.0  # this model never takes the red key
@@ -129,7 +129,7 @@ def test_beta_is_the_share_of_turns_that_the_teacher_plays() -> None:
 
     def share(beta: float) -> float:
         found = [
-            c for e in played(taught(agent(bigram_model(logits)), beta=beta), 200, spec=rooms) for c in commands(e)
+            c for e in played(with_expert(agent(bigram_model(logits)), beta=beta), 200, spec=rooms) for c in commands(e)
         ]
         return found.count("take red key") / len(found)
 
@@ -137,52 +137,52 @@ def test_beta_is_the_share_of_turns_that_the_teacher_plays() -> None:
     assert abs(share(0.25) - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 800)
 
 
-def test_a_share_of_the_episodes_takes_the_models_likeliest_commands() -> None:
+def test_in_a_share_of_the_episodes_the_model_plays_greedily() -> None:
     logits = torch.zeros(len(tokenizer()), len(tokenizer()))
     blue = tokenizer().encode("blue", add_special_tokens=False)[0]
     logits[:, blue] = 1.0  # 0.73 of this model's draws take the blue key
     rooms = ScriptSpec([[Scene("room", {"take red key": 0.0, "take blue key": 0.0}, policy=("take red key",))] * 16])
 
     def without_red(greedy: float, beta: float = 0.0) -> float:
-        player = taught(agent(bigram_model(logits)), beta=beta, greedy=greedy)
+        player = with_expert(agent(bigram_model(logits)), beta=beta, greedy=greedy)
         return np.mean([set(commands(e)) == {"take blue key"} for e in played(player, 100, spec=rooms)]).item()
 
     assert without_red(0.0) == pytest.approx(0.73**16, abs=0.03)
     assert without_red(1.0) == 1.0
     assert abs(without_red(0.5) - 0.5) < 4 * np.sqrt(0.25 / 100)
-    assert without_red(1.0, beta=1.0) == 0.0, "the teacher's turns are the teacher's"
+    assert without_red(1.0, beta=1.0) == 0.0, "the expert's turns are never greedy"
 
 
-def test_how_many_are_live_changes_nothing_beside_a_teacher() -> None:
+def test_results_with_an_expert_do_not_depend_on_the_number_of_live_episodes() -> None:
     def course(parallel: int) -> list[tuple[str, ...]]:
-        player = taught(agent(tiny_model()), beta=0.5)
-        with EpisodeRunner([GUIDED], seed=3, parallel=parallel) as arena:
-            return [commands(e) for e in sorted(arena.play(player, 6), key=lambda e: e.index)]
+        player = with_expert(agent(tiny_model()), beta=0.5)
+        with EpisodeRunner([GUIDED], seed=3, parallel=parallel) as runner:
+            return [commands(e) for e in sorted(runner.play(player, 6), key=lambda e: e.index)]
 
     assert course(1) == course(6)
     assert len(set(course(1))) > 1
 
 
-def test_the_decision_tells_what_the_model_thought() -> None:
+def test_a_decision_has_the_outputs_of_the_model() -> None:
     model = tiny_model()
-    ((step, *_),) = [episode.steps for episode in played(taught(agent(model)), 1)]
+    ((step, *_),) = [episode.steps for episode in played(with_expert(agent(model)), 1)]
     info = {"admissible_commands": sorted(OPTIONS)}
     turn = Turn(episode=0, game="g", observation="room 0", info=info, reward=0.0, first=True)
-    (no_reduce,) = agent(model).act([turn])
-    assert step.decision == replace(no_reduce, command=WAY[0])
+    (decision,) = agent(model).act([turn])
+    assert step.decision == replace(decision, command=WAY[0])
 
 
-def test_a_teacher_needs_admissible_commands_and_something_to_say() -> None:
+def test_an_expert_needs_admissible_commands_and_labels() -> None:
     with pytest.raises(AgentError, match="expected mode trie, got free"):
-        taught(agent(tiny_model(), mode="free"))
-    silent = taught(agent(tiny_model()))
+        with_expert(agent(tiny_model(), mode="free"))
+    silent = with_expert(agent(tiny_model()))
     played(silent, spec=ScriptSpec([[Scene("room", OPTIONS)]]))
-    with pytest.raises(AgentError, match="the teacher says nothing"):
+    with pytest.raises(AgentError, match="the expert has no labels"):
         silent.take_metrics()
 
 
 def test_agreement_is_the_share_of_labels_that_were_likeliest() -> None:
-    player = taught(agent(tiny_model()), beta=0.5)
+    player = with_expert(agent(tiny_model()), beta=0.5)
     episodes = played(player, 6, spec=SILENT)
     steps = [step for episode in episodes for step in episode.steps]
     right = [
@@ -197,7 +197,7 @@ def test_agreement_is_the_share_of_labels_that_were_likeliest() -> None:
 # -- labels of another way ---------------------------------------------------------------------------------
 
 
-def test_labels_end_where_the_teachers_way_parts_from_the_played_one() -> None:
+def test_labels_end_where_the_expert_deviates_from_the_played_command() -> None:
     go, take, red, blue, key, north, end = range(7)
     names = ([go, north, end], [take, red, key, end], [take, blue, key, end], [go, key, end])
     trie = build_trie(names)
@@ -219,7 +219,7 @@ def test_labels_end_where_the_teachers_way_parts_from_the_played_one() -> None:
 @pytest.mark.parametrize("spec", [GUIDED, SILENT])
 def test_the_loss_is_the_plain_models_cross_entropy_to_the_labels(kind: Kind, beta: float, spec: ScriptSpec) -> None:
     model = tiny_model(kind)
-    rollout = taught_rollout(model, beta=beta, spec=spec)
+    rollout = labelled_rollout(model, beta=beta, spec=spec)
     labelled = [c.label is not None for s in rollout.segments for c in s.choices]
     assert all(labelled) == (beta == 1.0 and spec is GUIDED) or beta < 1.0
     kept = Kept(model)
@@ -235,7 +235,7 @@ def test_the_loss_is_the_plain_models_cross_entropy_to_the_labels(kind: Kind, be
 @pytest.mark.parametrize("credit", ["token", "command"])
 def test_micro_batches_change_nothing_where_some_have_no_label(credit: str) -> None:
     model = tiny_model()
-    rollout = taught_rollout(model, beta=0.3, spec=SILENT, credit=credit)
+    rollout = labelled_rollout(model, beta=0.3, spec=SILENT, credit=credit)
     (whole,) = gradients(model, rollout, "imitation")
     (parts,) = gradients(model, rollout, "imitation", micro_batch_tokens=1)
     assert_same_gradients(parts, whole)
@@ -243,14 +243,14 @@ def test_micro_batches_change_nothing_where_some_have_no_label(credit: str) -> N
 
 def test_credit_per_command_gives_the_same_gradient_of_the_sum() -> None:
     model = tiny_model()
-    one, other = (taught_rollout(model, beta=0.3, credit=credit) for credit in ("token", "command"))
+    one, other = (labelled_rollout(model, beta=0.3, credit=credit) for credit in ("token", "command"))
     (tokens,) = gradients(model, one, "imitation", learning=POLICY_ONLY)
     (whole,) = gradients(model, other, "imitation", learning=POLICY_ONLY)
     share = int(other.batch(with_q=True).mask.sum()) / int(one.batch(with_q=True).mask.sum())
     assert_close(tokens["lm.lm_head.weight"], whole["lm.lm_head.weight"] * share, within=1e-5)
 
 
-def test_a_turn_without_a_label_moves_v_and_q_but_not_the_policy() -> None:
+def test_a_turn_without_a_label_trains_v_and_q_but_not_the_policy() -> None:
     model = tiny_model(detach_value=True, detach_q=True)
     player = agent(model)
     played(player)
@@ -260,23 +260,23 @@ def test_a_turn_without_a_label_moves_v_and_q_but_not_the_policy() -> None:
     assert all(found[name].any() for name in ("heads.value.out.weight", "heads.q.0.out.weight"))
 
 
-def test_where_labels_equal_the_play_dagger_is_imitation() -> None:
-    """A model that is sure of the teacher's commands plays them by itself."""
+def test_dagger_equals_imitation_if_labels_equal_the_play() -> None:
+    """A model that is certain of the expert's commands plays them itself."""
     logits = torch.zeros(len(tokenizer()), len(tokenizer()))
     sure = ScriptSpec([[Scene("room", {"go north": 1.0, "go south": 0.0}, policy=("go south",))] * 3])
     north, south = (tokenizer().encode(w, add_special_tokens=False)[0] for w in ("north", "south"))
     logits[:, south] = 20.0
     assert north != south
     model = bigram_model(logits, init_std=0.3)
-    cloned, dagger = (taught_rollout(model, beta=beta, spec=sure) for beta in (1.0, 0.0))
+    cloned, dagger = (labelled_rollout(model, beta=beta, spec=sure) for beta in (1.0, 0.0))
     assert [s.choices for s in cloned.segments] == [s.choices for s in dagger.segments]
     (one,), (other,) = (gradients(model, rollout, "imitation") for rollout in (cloned, dagger))
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_imitation_fits_v_and_q_as_ppo_and_actde_do() -> None:
+def test_imitation_trains_v_and_q_as_ppo_and_actde_do() -> None:
     model = tiny_model()
-    rollout = taught_rollout(model, beta=0.5)
+    rollout = labelled_rollout(model, beta=0.5)
     learning = OptimizerConfig(gamma=0.5, train_q=True)
     (ours,) = gradients(model, rollout, "imitation", learning=learning)
     for name in ("ppo", "actde"):
@@ -305,17 +305,17 @@ def test_which_episodes_are_kept_by_hand() -> None:
     assert best_episodes(four, top_fraction=0.25, gamma=1.0) == {0, 1}, "of two equal ones both"
     assert best_episodes(four, top_fraction=0.75, gamma=1.0) == {0, 1}, "never the worst"
     assert best_episodes(four, top_fraction=1.0, gamma=1.0) == {0, 1, 2, 3}
-    equal, no_reduce = [episode(4, [0, 0], game="h"), episode(5, [0], game="h")], episode(6, [9], game="alone")
-    assert best_episodes([*four, *equal, no_reduce], top_fraction=0.5, gamma=1.0) == {0, 1}, "each game for itself"
-    assert best_episodes([*four, *equal, replace(no_reduce, won=True)], top_fraction=0.25, gamma=0.5) == {1, 6}
+    equal, alone = [episode(4, [0, 0], game="h"), episode(5, [0], game="h")], episode(6, [9], game="alone")
+    assert best_episodes([*four, *equal, alone], top_fraction=0.5, gamma=1.0) == {0, 1}, "each game for itself"
+    assert best_episodes([*four, *equal, replace(alone, won=True)], top_fraction=0.25, gamma=0.5) == {1, 6}
 
 
-def test_only_the_kept_episodes_move_the_policy() -> None:
+def test_only_kept_episodes_have_a_policy_gradient() -> None:
     model = tiny_model()
     player = agent(model)
     episodes = played(player, 8)
     segments = player.take_segments()
-    found, metrics = labelled_best(segments, episodes, top_fraction=0.25, gamma=0.5)
+    found, metrics = label_best_episodes(segments, episodes, top_fraction=0.25, gamma=0.5)
     kept = best_episodes(episodes, top_fraction=0.25, gamma=0.5)
     assert 0 < len(kept) < 8 and metrics == {"kept": len(kept) / 8}
     for before, after in zip(segments, found, strict=True):
@@ -332,7 +332,7 @@ def test_rejection_that_keeps_all_imitates_the_play() -> None:
     player = agent(model)
     episodes = played(player, 5)
     segments = player.take_segments()
-    everything, _ = labelled_best(segments, episodes, top_fraction=1.0, gamma=0.5)
+    everything, _ = label_best_episodes(segments, episodes, top_fraction=1.0, gamma=0.5)
     (found,) = gradients(model, RolloutBatch(everything, credit="token"), "rejection", learning=POLICY_ONLY)
     rows = plain_logprobs(model, segments)
     chosen = [choice.chosen for segment in segments for choice in segment.choices]
@@ -343,11 +343,11 @@ def test_rejection_that_keeps_all_imitates_the_play() -> None:
     assert_same_gradients({n: g for n, g in found.items() if n in wanted}, wanted)
 
 
-def test_a_freely_written_line_can_be_kept_too() -> None:
+def test_generated_text_can_be_kept_too() -> None:
     model = tiny_model()
     player = agent(model, mode="free", max_command_tokens=4)
     episodes = played(player, 3)
-    found, _ = labelled_best(player.take_segments(), episodes, top_fraction=1.0, gamma=0.5)
+    found, _ = label_best_episodes(player.take_segments(), episodes, top_fraction=1.0, gamma=0.5)
     measures = learn(updater(model, "rejection", torch_optimizer=Kept(model)), RolloutBatch(found, credit="token"))
     chosen = [choice.logprob for segment in found for choice in segment.choices]
     assert measures["policy_loss"] == pytest.approx(-np.mean(chosen), rel=1e-3)

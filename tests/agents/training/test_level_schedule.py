@@ -1,4 +1,4 @@
-"""Levels one after the other, and which games an agent was trained on."""
+"""Level schedules, and the games on which an agent was trained."""
 
 import json
 from collections import Counter
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import games
-from agents import SHOWN_GAME, games_trained_on
+from agents import DEFAULT_GAME, games_trained_on
 from agents.config import TrainConfig
 from agents.play import transcript
 from agents.play.episode import Episode
@@ -47,37 +47,37 @@ def levels(of: LevelSchedule) -> Counter[int | None]:
     return Counter(spec.level for spec in of.in_play())
 
 
-def test_it_begins_at_the_lowest_level_and_keeps_half_for_what_was_learned() -> None:
+def test_it_starts_at_the_lowest_level_and_replays_lower_levels_half_of_the_time() -> None:
     found = curriculum()
     assert found.level == 2 and levels(found) == {2: 2}
-    assert found.count(results(found, [True, True, False], level=2))["level"] == 2
+    assert found.update(results(found, [True, True, False], level=2))["level"] == 2
     assert found.level == 2, "three episodes are not four"
-    found.count(results(found, [False], level=2))
+    found.update(results(found, [False], level=2))
     assert found.level == 3 and levels(found) == {3: 2, 2: 2}
     assert [spec.level for spec in found.in_play()] == [3, 2, 3, 2]
-    found.count([*results(found, [True] * 9, level=2), *results(found, [True] * 3, level=3)])
+    found.update([*results(found, [True] * 9, level=2), *results(found, [True] * 3, level=3)])
     assert found.level == 3, "only episodes of the level reached count"
-    assert not found.at_the_top
-    found.count(results(found, [True], level=3))
-    assert found.level == 4 and levels(found) == {4: 4, 3: 2, 2: 2} and found.at_the_top
-    found.count(results(found, [True] * 9, level=4))
+    assert not found.at_last_level
+    found.update(results(found, [True], level=3))
+    assert found.level == 4 and levels(found) == {4: 4, 3: 2, 2: 2} and found.at_last_level
+    found.update(results(found, [True] * 9, level=4))
     assert found.level == 4
 
 
 def test_without_promotion_all_levels_are_in_play_and_counted() -> None:
     found = curriculum(promote=None)
     assert [spec.level for spec in found.in_play()] == [2, 3, 4, 2, 3, 4], "one pass does not end with the hardest"
-    assert set(found.in_play()) == set(specs()) and found.at_the_top
-    counted = found.count([*results(found, [True, False], level=2), *results(found, [True], level=4)])
+    assert set(found.in_play()) == set(specs()) and found.at_last_level
+    counted = found.update([*results(found, [True, False], level=2), *results(found, [True], level=4)])
     assert counted == {"success_level_2": 0.5, "success_level_4": 1.0}
-    no_reduce = LevelSchedule(specs("textworld:coin?level=2&seed=1..2"), promote=None, episodes=4)
-    assert no_reduce.count(results(no_reduce, [True], level=2)) == {}, "one level is what `success` says"
+    single = LevelSchedule(specs("textworld:coin?level=2&seed=1..2"), promote=None, episodes=4)
+    assert single.update(results(single, [True], level=2)) == {}, "one level is what `success` says"
 
 
 def test_the_state_survives_json() -> None:
     found = curriculum()
-    found.count(results(found, [True] * 4, level=2))
-    found.count(results(found, [False, True], level=3))
+    found.update(results(found, [True] * 4, level=2))
+    found.update(results(found, [False, True], level=3))
     again = curriculum()
     again.load_state_dict(json.loads(json.dumps(found.state_dict())))
     assert again.state_dict() == found.state_dict() and again.in_play() == found.in_play()
@@ -113,7 +113,7 @@ def wanted(**changes: Any) -> TrainConfig:
     return TrainConfig.from_flat(usual | changes)
 
 
-def test_a_resumed_run_with_teacher_and_promotion_is_uninterrupted(tmp_path: Path) -> None:
+def test_a_resumed_run_with_expert_and_promotion_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     list(make_trainer(wanted(), tmp_path / "whole").run())
     trainer = make_trainer(wanted(), tmp_path / "parts")
     for metrics in trainer.run():
@@ -157,7 +157,7 @@ def test_a_budget_of_commands(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("setting", [{"promote": 0.5}, {"promote": None, "stop_success": 0.9}])
-def test_wins_of_a_teacher_who_plays_alone_count_for_nothing(setting: dict[str, Any], tmp_path: Path) -> None:
+def test_goals_are_refused_if_the_expert_plays_every_turn(setting: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(AgentError, match="the expert plays every turn"):
         make_trainer(wanted(**({"beta": 1.0, "beta_decay": 1.0} | setting)), tmp_path / "run")
 
@@ -165,7 +165,7 @@ def test_wins_of_a_teacher_who_plays_alone_count_for_nothing(setting: dict[str, 
 # -- which games -------------------------------------------------------------------------------------------
 
 
-def test_a_game_has_one_hash_however_it_is_named(tmp_path: Path) -> None:
+def test_the_hash_of_a_game_does_not_depend_on_its_name(tmp_path: Path) -> None:
     entries = games.generate(tmp_path / "made", family="coin", levels=[2], per_level=2, workers=1)
     listed = specs(str(tmp_path / "made"))
     assert [spec.level for spec in listed] == [2, 2]
@@ -187,4 +187,4 @@ def test_an_agent_knows_which_games_it_was_trained_on(tmp_path: Path) -> None:
     assert about["trained_on"] == sorted(game_hash(spec) for spec in specs())
     assert games_trained_on(str(tmp_path / "run"), specs("textworld:coin?level=2..3&seed=2..3")) == 2
     assert games_trained_on("random", specs()) is None
-    assert games_trained_on("actde-small", specs(SHOWN_GAME)) == 0
+    assert games_trained_on("actde-small", specs(DEFAULT_GAME)) == 0

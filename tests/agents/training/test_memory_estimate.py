@@ -1,4 +1,4 @@
-"""What memory a run needs is known before it begins: against counts by hand, against measured peaks, and in words."""
+"""The memory estimate against counts by hand and measured peaks, and its error message."""
 
 import subprocess
 import sys
@@ -55,7 +55,7 @@ def test_the_estimate_of_an_update_is_near_the_measured_peak(rows: int, length: 
     assert 0.6 < float(done.stdout) < 1.7
 
 
-def test_what_a_pass_keeps_is_linear_in_its_tokens() -> None:
+def test_activations_are_linear_in_the_tokens() -> None:
     model = tiny_model("llama")
     needs = MemoryNeeds.of(model, UpdateConfig())
     assert needs.per_pair == 0 and needs.per_pass == 0 and needs.per_token > 0
@@ -65,26 +65,26 @@ def test_what_a_pass_keeps_is_linear_in_its_tokens() -> None:
     assert needs.fixed == 3 * trained and MemoryNeeds.of(model, UpdateConfig(torch_optimizer="sgd")).fixed == trained
 
 
-def test_attention_that_keeps_its_probabilities_is_seen() -> None:
+def test_attention_that_keeps_its_probabilities_is_counted() -> None:
     model = tiny_model("llama")
     model.base.set_attn_implementation("eager")
     needs = MemoryNeeds.of(model, UpdateConfig())
     assert needs.per_pair >= 2 * 4 * 4  # layers, heads, bytes
 
 
-def test_counting_draws_no_random_number_and_leaves_the_mode() -> None:
+def test_the_estimate_changes_neither_random_numbers_nor_the_mode() -> None:
     model = tiny_model("gpt2", dropout=0.5)
     before = torch.get_rng_state()
     MemoryNeeds.of(model, UpdateConfig())
     assert torch.equal(torch.get_rng_state(), before) and not model.training
 
 
-def test_a_trunk_without_layers_keeps_next_to_nothing() -> None:
+def test_a_trunk_without_layers_needs_almost_nothing() -> None:
     needs = MemoryNeeds.of(bigram_model(torch.zeros(3, 3)), UpdateConfig())
     assert needs.per_position == 0 and needs.checkpoint == 0
 
 
-def test_what_does_not_fit_is_refused_with_what_would() -> None:
+def test_a_run_that_does_not_fit_is_refused_with_a_setting_that_fits() -> None:
     config = TrainConfig.from_flat({"micro_batch_tokens": 1000, "parallel": 4, "episodes": 4})
 
     def refusal(free: int, context: int = 100) -> str:

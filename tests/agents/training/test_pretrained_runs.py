@@ -1,4 +1,4 @@
-"""A pretrained trunk out of a folder: trained in full or through an adapter, measured against what it was."""
+"""A pretrained trunk from a folder, trained in full or through an adapter."""
 
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ def test_a_new_adapter_changes_nothing_yet(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["loss", "reward"])
-def test_kl_is_to_the_trunk_without_its_adapter(folder: Path, place: Any) -> None:
+def test_the_reference_is_the_trunk_without_its_adapter(folder: Path, place: Any) -> None:
     model, reference = assembled(folder, lora=2), assembled(folder)
     learning = OptimizerConfig(gamma=0.5, kl_coef=0.5, kl_place=place, value_coef=0.0, q_coef=0.0)
     update = updater(model, learning=learning, lr=0.05, epochs=3)

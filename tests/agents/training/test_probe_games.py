@@ -1,8 +1,8 @@
 """Five probe games with known answers, each for one part of the learner, trained on the post's trunk.
 
-PPO must find v and the best action. ACTDE must find v and q, and its advantage must vanish where q is known;
-that it finds the best action is what it does not promise, and is not asked. Imitation must do what the teacher says,
-whatever it earns, and know what that is worth; rejection must find the best action without being told.
+PPO must learn v and the best action. ACTDE must learn v and q, and its advantage must vanish once q is known; it does
+not guarantee the best action. Imitation must follow the expert, whatever the reward, and learn its values. Rejection
+must find the best action without an expert.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from agents.model.heads import Heads
 from agents.play.episode import Episode
 from agents.play.metrics import episode_metrics
 from agents.play.runner import EpisodeRunner
-from agents.training.dagger import DAggerAgent, Expert, labelled_best
+from agents.training.dagger import DAggerAgent, Expert, label_best_episodes
 from agents.training.rollout_batch import RolloutBatch
 from agents.training.updater import make_torch_optimizer
 from tests.helpers.models import assert_close, tokenizer
@@ -47,12 +47,12 @@ TAUGHT = ScriptSpec(
     ],
     end="",
 )
-"""Its teacher is wrong where the game shows red."""
+"""Its expert is wrong if the game shows red."""
 
 
 @dataclass
 class Trained:
-    """What a learner knows after training: its last rollout and what it would learn from it."""
+    """The last rollout of a training, its batch and its targets."""
 
     episodes: list[Episode]
     segments: list[Segment]
@@ -76,24 +76,24 @@ def train(
     beta: float = 1.0,
     shaping: Mapping[str, Any] | None = None,
 ) -> Trained:
-    """64 episodes and 8 steps an iteration, on a pico trunk."""
+    """Train a pico trunk with 64 episodes and 8 gradient steps per iteration."""
     torch.manual_seed(0)
     words, needs_q = tokenizer(), optimizer_class(name).needs_q
     model = ActorCritic(
         from_config("pico", len(words), 0.0), Heads(12, len(words), q_heads=int(needs_q), init_std=0.02)
     )
     player = LanguageModelAgent(model, words, gamma=GAMMA, record=True)
-    taught = DAggerAgent(player, Expert(prefer_policy=True), beta=beta)
+    with_expert = DAggerAgent(player, Expert(prefer_policy=True), beta=beta)
     learning = OptimizerConfig(gamma=GAMMA, value_coef=1.0, value_clip_range=None)
     torch_optimizer = make_torch_optimizer(model, UpdateConfig(lr=4e-3, value_lr=1e-2, q_lr=1e-2))
     slower = torch.optim.lr_scheduler.LinearLR(torch_optimizer, 1.0, 0.1, total_iters=iterations)
     update = updater(model, name, torch_optimizer=torch_optimizer, learning=learning, epochs=8)
-    with EpisodeRunner([spec], seed=0, parallel=64, shaping=shaping) as arena:
+    with EpisodeRunner([spec], seed=0, parallel=64, shaping=shaping) as runner:
         for iteration in range(iterations):
-            episodes = list(arena.play(taught if name == "imitation" else player, 64))
+            episodes = list(runner.play(with_expert if name == "imitation" else player, 64))
             segments = player.take_segments()
             if name == "rejection":
-                segments, _ = labelled_best(segments, episodes, top_fraction=0.5, gamma=GAMMA)
+                segments, _ = label_best_episodes(segments, episodes, top_fraction=0.5, gamma=GAMMA)
             rollout = RolloutBatch(segments, credit="token")
             if iteration < iterations - 1:
                 update.learn(rollout, np.random.default_rng(iteration))
@@ -106,18 +106,18 @@ def near(number: float | list[float], within: float = 0.12) -> Any:
     return pytest.approx(number, abs=within)
 
 
-def test_where_every_reward_is_one_v_is_one() -> None:
+def test_v_is_one_if_every_reward_is_one() -> None:
     assert train(CONSTANT, "ppo").mean("value", "room") == near(1.0)
 
 
-def test_where_every_reward_is_one_q_is_one_and_no_advantage_is_left() -> None:
+def test_q_is_one_and_advantages_vanish_if_every_reward_is_one() -> None:
     found = train(CONSTANT, "actde")
     assert [found.mean(what, "room") for what in ("value", "q:north", "q:south")] == near([1.0] * 3)
     assert found.targets.advantages.abs().max() < 0.05
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_v_and_q_depend_on_what_is_seen(name: str) -> None:
+def test_v_and_q_depend_on_the_observation(name: str) -> None:
     found = train(OBSERVED, name)
     for what in ("value", "q:north", "q:south") if name == "actde" else ("value",):
         assert found.mean(what, "red") == near(1.0)
@@ -138,7 +138,7 @@ def test_ppo_finds_the_better_action() -> None:
     assert found.mean("value", "room") == near(1.0)
 
 
-def test_actde_finds_what_actions_are_worth_and_then_stops() -> None:
+def test_actde_learns_q_and_its_advantages_vanish() -> None:
     found = train(POLICY, "actde")
     p, q, other = (found.mean(what, "room") for what in ("p:north", "q:north", "q:south"))
     assert [q, other] == near([1.0, -1.0])
@@ -148,14 +148,14 @@ def test_actde_finds_what_actions_are_worth_and_then_stops() -> None:
     assert against_v.abs().mean() > 2 * found.targets.advantages.abs().mean()  # where PPO would go on
 
 
-def test_ppo_finds_the_better_action_for_what_is_seen() -> None:
+def test_ppo_finds_the_better_action_for_each_observation() -> None:
     found = train(BOTH, "ppo", iterations=18)
     for text, command in (("red", "north"), ("blue", "south")):
         assert found.mean(f"p:{command}", text) > 0.95
         assert found.mean("value", text) == near(1.0, within=0.2)
 
 
-def test_actde_finds_what_actions_are_worth_for_what_is_seen() -> None:
+def test_actde_learns_q_for_each_observation() -> None:
     found = train(BOTH, "actde", iterations=18)
     for text, better, worse in (("red", "north", "south"), ("blue", "south", "north")):
         p, q, other = (found.mean(what, text) for what in (f"p:{better}", f"q:{better}", f"q:{worse}"))
@@ -165,8 +165,8 @@ def test_actde_finds_what_actions_are_worth_for_what_is_seen() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_bonus_for_a_harmless_act_is_learned_and_leaves_the_score_alone(name: str) -> None:
-    """The game pays 1 for north; the bonus pays 2 for south, which the game pays nothing."""
+def test_a_bonus_is_learned_and_does_not_change_the_score(name: str) -> None:
+    """The game rewards north with 1 and south with 0; the bonus for south is 2."""
     game = ScriptSpec([[Scene("room", {"north": 1.0, "south": 0.0})]], end="")
     found = train(game, name, shaping={"bonus": 2.0, "bonus_command": "south"})
     measures = episode_metrics(found.episodes, "south")
@@ -181,7 +181,7 @@ def test_a_bonus_for_a_harmless_act_is_learned_and_leaves_the_score_alone(name: 
 
 
 @pytest.mark.parametrize("beta", [1.0, 0.0])
-def test_imitation_does_what_the_teacher_says_and_knows_what_that_is_worth(beta: float) -> None:
+def test_imitation_follows_the_expert_and_learns_its_values(beta: float) -> None:
     found = train(TAUGHT, "imitation", beta=beta)
     for text, worth in (("red", -1.0), ("blue", 1.0)):
         assert found.mean("p:south", text) > 0.95

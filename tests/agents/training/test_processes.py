@@ -1,4 +1,4 @@
-"""Two processes that share the segments of a rollout learn what one process learns from all of them."""
+"""Two processes with parts of a rollout take the same steps as one process with all of it."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from tests.helpers.one_of_two import work
 
 
 def start(rank: int, port: int, out: Path) -> subprocess.Popen[str]:
-    """One of two processes, as `accelerate launch` or `torchrun` would start it, on a CPU."""
+    """Start one of two processes on a CPU, as `accelerate launch` or `torchrun` would."""
     where = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
     return subprocess.Popen(
@@ -53,13 +53,13 @@ def measures(out: Path, rank: int, count: int) -> list[dict[str, Any]]:
 
 
 def test_two_processes_take_the_step_of_one(out: Path) -> None:
-    no_reduce, *shared = (load_file(out / f"1-{name}.safetensors") for name in ("0-of-1", "0-of-2", "1-of-2"))
+    single, *shared = (load_file(out / f"1-{name}.safetensors") for name in ("0-of-1", "0-of-2", "1-of-2"))
     for tensors in shared:
-        for name, tensor in no_reduce.items():
+        for name, tensor in single.items():
             assert_close(tensors[name], tensor, within=1e-5)
 
 
-def test_all_processes_stay_alike_although_their_segments_differ_in_number(out: Path) -> None:
+def test_all_processes_stay_equal_with_different_numbers_of_segments(out: Path) -> None:
     before = load_file(out / "1-0-of-2.safetensors")
     for update in (2, 3):
         ours, theirs = (load_file(out / f"{update}-{rank}-of-2.safetensors") for rank in range(2))

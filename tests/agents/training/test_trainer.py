@@ -1,4 +1,4 @@
-"""A run of training: the same command gives the same result, also after an interruption."""
+"""Training runs: the same command gives the same result, also after an interruption."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ LEARNING = {"gamma": 0.5, "value_coef": 0.5, "kl_coef": 0.05, "kl_target": 0.01}
 
 
 def settings(game: str, **changes: Any) -> TrainConfig:
-    """Small, with every source of chance switched on."""
+    """A small run with all sources of randomness."""
     usual = {
         "game": game,
         "optimizer": "actde",
@@ -80,7 +80,7 @@ def test_another_seed_gives_another_result(whole: tuple[TrainConfig, Path], tmp_
     assert (other / transcript.NAME).read_text().splitlines()[0] != (run / transcript.NAME).read_text().splitlines()[0]
 
 
-def test_stopped_and_resumed_is_uninterrupted(whole: tuple[TrainConfig, Path], tmp_path: Path) -> None:
+def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(whole: tuple[TrainConfig, Path], tmp_path: Path) -> None:
     wanted, run = whole
     trainer = make_trainer(wanted, tmp_path / "run")
     for metrics in trainer.run():
@@ -89,8 +89,8 @@ def test_stopped_and_resumed_is_uninterrupted(whole: tuple[TrainConfig, Path], t
     assert_same_run(trained(wanted, tmp_path / "run", resume=True), run)
 
 
-def test_killed_and_resumed_is_uninterrupted(whole: tuple[TrainConfig, Path], tmp_path: Path) -> None:
-    """Three iterations, of which two are in the checkpoint; a line of the fourth was half written."""
+def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(whole: tuple[TrainConfig, Path], tmp_path: Path) -> None:
+    """Three iterations, two of them in the checkpoint, and an incomplete line of the fourth."""
     wanted, run = whole
     out = tmp_path / "run"
     trainer = make_trainer(wanted, out)
@@ -113,7 +113,7 @@ def test_killed_before_the_first_checkpoint(whole: tuple[TrainConfig, Path], tmp
     assert_same_run(trained(wanted, tmp_path / "run", resume=True), run)
 
 
-def test_a_longer_budget_goes_on(whole: tuple[TrainConfig, Path], tmp_path: Path) -> None:
+def test_a_larger_budget_continues_a_run(whole: tuple[TrainConfig, Path], tmp_path: Path) -> None:
     wanted, run = whole
     out = trained(wanted.replace(iterations=4), tmp_path / "run")
     assert [path.name for path in sorted((out / "checkpoints").iterdir())] == ["000002", "000004"]
@@ -121,7 +121,7 @@ def test_a_longer_budget_goes_on(whole: tuple[TrainConfig, Path], tmp_path: Path
     assert list(make_trainer(wanted, out, resume=True).run()) == []  # it is finished
 
 
-def test_the_next_rollout_begins_with_the_last_action_of_the_one_before(tmp_path: Path) -> None:
+def test_the_next_rollout_starts_with_the_last_action_of_the_previous_one(tmp_path: Path) -> None:
     out = trained(settings("ipd", episodes=4), tmp_path / "run")
     rollouts: dict[int, list[Any]] = {}
     for entry in transcript.read(out / transcript.NAME):
@@ -134,7 +134,7 @@ def test_the_next_rollout_begins_with_the_last_action_of_the_one_before(tmp_path
 # -- what a run writes down --------------------------------------------------------------------------------
 
 
-def test_metrics_and_transcripts_tell_the_same_story(whole: tuple[TrainConfig, Path]) -> None:
+def test_metrics_and_transcripts_agree(whole: tuple[TrainConfig, Path]) -> None:
     _, run = whole
     lines, entries = read_metrics(run), list(transcript.read(run / transcript.NAME))
     assert [line["iteration"] for line in lines] == list(range(6))
@@ -178,7 +178,7 @@ def test_the_reference_of_a_resumed_run_is_the_first_policy(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("rollout_dropout", [False, True])
-def test_dropout_while_playing_is_a_choice(rollout_dropout: bool, tmp_path: Path) -> None:
+def test_dropout_in_the_rollout_is_optional(rollout_dropout: bool, tmp_path: Path) -> None:
     wanted = settings("ipd", dropout=0.5, rollout_dropout=rollout_dropout, epochs=1, minibatches=1, iterations=1)
     trainer = make_trainer(wanted, tmp_path / "run")
     trainer.updater.model.train(rollout_dropout)

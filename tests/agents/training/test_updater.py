@@ -1,4 +1,4 @@
-"""The update: every choice of every sample counts once, whatever the parts in which it is read."""
+"""The update: every choice counts once, whatever the micro-batches."""
 
 import copy
 import itertools
@@ -48,16 +48,16 @@ def test_measures_do_not_depend_on_micro_batches() -> None:
     assert parts == pytest.approx(whole, rel=1e-4, abs=1e-6)
 
 
-def test_every_sample_has_its_share_of_the_gradient() -> None:
+def test_every_sample_contributes_to_the_gradient() -> None:
     model = tiny_model()
     rollout = rollout_of(model, episodes=6)
     (whole,) = gradients(model, rollout)
     total = {name: torch.zeros_like(gradient) for name, gradient in whole.items()}
     counts = [len(segment.choices) for segment in rollout.segments]
     for segment, count in zip(rollout.segments, counts, strict=True):
-        (no_reduce,) = gradients(model, RolloutBatch([segment], credit="token"))
-        assert float(no_reduce["lm.model.embed_tokens.weight"].abs().sum()) > 0
-        for name, gradient in no_reduce.items():
+        (single,) = gradients(model, RolloutBatch([segment], credit="token"))
+        assert float(single["lm.model.embed_tokens.weight"].abs().sum()) > 0
+        for name, gradient in single.items():
             total[name] += gradient * count / sum(counts)
     assert_same_gradients(total, whole)
 
@@ -83,7 +83,7 @@ def test_minibatches_cover_every_sample_once_an_epoch() -> None:
 
 @hypothesis_settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=20), st.integers(1, 120))
-def test_micro_batches_keep_to_the_budget(lengths: list[int], budget: int) -> None:
+def test_micro_batches_fit_the_budget(lengths: list[int], budget: int) -> None:
     def segment(length: int) -> Segment:
         only = Choice(
             position=length - 1, turn=0, alternatives=(1, 2), chosen=0, logprob=0, value=0, q_value=0, entropy=0
@@ -131,7 +131,7 @@ def test_the_ratio_is_one_before_the_first_step(kind: Kind, credit: str, context
     assert measures["approx_kl"] == pytest.approx(0.0, abs=1e-9) and measures["clip_fraction"] == 0.0
 
 
-def test_later_passes_have_another_ratio() -> None:
+def test_later_epochs_have_another_ratio() -> None:
     model = tiny_model()
     measures = learn(updater(model, epochs=4, lr=0.01), rollout_of(model))
     assert measures["approx_kl"] > 1e-6
@@ -198,7 +198,7 @@ def test_the_rollout_records_target_heads() -> None:
 
 
 @pytest.mark.parametrize(("detach", "coef"), [("detach_value", "value_coef"), ("detach_q", "q_coef")])
-def test_detached_heads_leave_the_trunk_alone(detach: str, coef: str) -> None:
+def test_detached_heads_do_not_train_the_trunk(detach: str, coef: str) -> None:
     def gradient(weight: float, *, cut: bool) -> dict[str, Tensor]:
         heads: dict[str, Any] = {detach: cut}
         coefs: dict[str, Any] = {"value_coef": 0.5, "q_coef": 0.5} | {coef: weight}
@@ -237,7 +237,7 @@ def test_heads_that_start_at_zero_still_learn(layers: int, tied: bool) -> None:
 # -- steps -----------------------------------------------------------------------------------------------
 
 
-def test_each_part_has_its_learning_rate() -> None:
+def test_policy_value_and_q_have_their_own_learning_rates() -> None:
     model = tiny_model()
     rollout = rollout_of(model)
     (gradient,) = gradients(model, rollout)
@@ -255,7 +255,7 @@ def test_each_part_has_its_learning_rate() -> None:
             assert_close(parameter, before[name] - rate * gradient[name], within=1e-5)
 
 
-def test_without_rates_of_their_own_the_heads_have_the_policys() -> None:
+def test_by_default_the_heads_have_the_learning_rate_of_the_policy() -> None:
     groups = parameter_groups(tiny_model(), UpdateConfig(lr=0.7))
     assert {group["lr"] for group in groups} == {0.7} and {group["name"] for group in groups} == {
         "policy",
@@ -264,7 +264,7 @@ def test_without_rates_of_their_own_the_heads_have_the_policys() -> None:
     }
 
 
-def test_linear_rates_end_one_step_above_nothing_and_constant_ones_stay() -> None:
+def test_linear_learning_rates_decay_to_one_step_above_0() -> None:
     constant = UpdateConfig(lr=0.7, q_lr=0.1)
     linear = constant.replace(lr_schedule="linear")
     for config, wanted in ((constant, [1.0, 1.0, 1.0, 1.0]), (linear, [1.0, 0.75, 0.5, 0.25])):
@@ -277,7 +277,7 @@ def test_linear_rates_end_one_step_above_nothing_and_constant_ones_stay() -> Non
         assert all(group["lr"] >= 0 for group in torch_optimizer.param_groups)
 
 
-def test_during_the_warmup_the_heads_learn_and_the_policy_stays() -> None:
+def test_the_critic_warmup_trains_the_heads_only() -> None:
     model = tiny_model()
     rollout, before = rollout_of(model), copy.deepcopy(dict(model.named_parameters()))
     config = UpdateConfig(lr=0.01, critic_warmup=2, epochs=1, weight_decay=0.1)
@@ -367,7 +367,7 @@ def test_kl_pulls_the_policy_back() -> None:
     assert exact_kl(model, reference, rollout.segments) < 0.5 * before
 
 
-def test_alternatives_that_only_pad_give_no_nan() -> None:
+def test_padded_alternatives_give_no_nan() -> None:
     mixed = ScriptSpec([[Scene("room", {"go north": 1.0, "go south": 0.0}), Scene("room", OPTIONS)]])
     model = tiny_model()
     reference = tiny_model(seed=7).requires_grad_(False)
@@ -420,7 +420,7 @@ def test_a_sample_of_the_text_holds_no_choice_and_no_position_twice() -> None:
         assert not {choice.position for choice in segment.choices} & set(positions)
 
 
-def test_reading_is_learned_beside_any_optimizer() -> None:
+def test_the_lm_loss_decreases_with_any_optimizer() -> None:
     model = tiny_model()
     rollout = rollout_of(model)
     update = updater(model, "ppo", lm_loss_coef=1.0, epochs=1, lr=0.01)

@@ -1,4 +1,4 @@
-"""Runs that begin with what another run learned: its weights, its games, and the KL to it."""
+"""Warm starts: weights, games and KL reference from another run."""
 
 import json
 import shutil
@@ -23,9 +23,9 @@ STILL = {"gamma": 1.0, "kl_coef": 0.3, "value_coef": 0.0, "q_coef": 0.0}
 
 
 @pytest.fixture(scope="module", params=[*KINDS, "whole"])
-def prior(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainConfig, Path]:
+def warm_start(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainConfig, Path]:
     """A short run of PPO with an adapter on a pretrained trunk, or the whole of it, to a nearly uniform policy."""
-    place, words = tmp_path_factory.mktemp("prior"), tokenizer()
+    place, words = tmp_path_factory.mktemp("warm_start"), tokenizer()
     tiny_lm("llama" if request.param == "whole" else request.param, len(words)).save_pretrained(place / "base")
     words.save_pretrained(place / "base")
     settings = {"game": GAME, "optimizer": "ppo", "gamma": 1.0, "entropy_coef": 3.0, "trunk": str(place / "base")}
@@ -35,17 +35,17 @@ def prior(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return wanted, place / "run"
 
 
-def begun(prior: tuple[TrainConfig, Path], out: Path, **changes: Any) -> Trainer:
-    asked = {"init": str(prior[1]), "epochs": 1, "iterations": 2, "entropy_coef": 0.0} | STILL | changes
-    return make_trainer(prior[0].replace(**asked), out)
+def begun(warm_start: tuple[TrainConfig, Path], out: Path, **changes: Any) -> Trainer:
+    asked = {"init": str(warm_start[1]), "epochs": 1, "iterations": 2, "entropy_coef": 0.0} | STILL | changes
+    return make_trainer(warm_start[0].replace(**asked), out)
 
 
-def test_it_begins_with_the_priors_weights_and_keeps_them_as_its_first_policy(
-    prior: tuple[TrainConfig, Path], tmp_path: Path
+def test_it_starts_from_the_weights_and_stores_them_as_the_initial_policy(
+    warm_start: tuple[TrainConfig, Path], tmp_path: Path
 ) -> None:
-    trainer = begun(prior, tmp_path / "run")
-    wanted = read_tensors(newest(prior[1]) / "model.safetensors")
-    bare = read_tensors(prior[1] / INITIAL / "model.safetensors")
+    trainer = begun(warm_start, tmp_path / "run")
+    wanted = read_tensors(newest(warm_start[1]) / "model.safetensors")
+    bare = read_tensors(warm_start[1] / INITIAL / "model.safetensors")
     assert any(not torch.equal(wanted[name], bare[name]) for name in wanted)
     for found in (
         trained_tensors(trainer.updater.model),
@@ -55,18 +55,20 @@ def test_it_begins_with_the_priors_weights_and_keeps_them_as_its_first_policy(
     trainer.runner.close()
 
 
-def test_the_kl_is_to_the_prior_and_0_before_the_first_step(prior: tuple[TrainConfig, Path], tmp_path: Path) -> None:
-    trainer = begun(prior, tmp_path / "run", lr=0.1)
+def test_the_kl_to_the_warm_start_is_0_before_the_first_step(
+    warm_start: tuple[TrainConfig, Path], tmp_path: Path
+) -> None:
+    trainer = begun(warm_start, tmp_path / "run", lr=0.1)
     assert trainer.iterate()["kl_ref"] == pytest.approx(0.0, abs=1e-6)
     assert trainer.iterate()["kl_ref"] > 1e-3, "it has moved, and the reference has not"
     trainer.runner.close()
-    bare = make_trainer(prior[0].replace(epochs=1, entropy_coef=0.0, **STILL), tmp_path / "bare")
+    bare = make_trainer(warm_start[0].replace(epochs=1, entropy_coef=0.0, **STILL), tmp_path / "bare")
     assert bare.iterate()["kl_ref"] == pytest.approx(0.0, abs=1e-6)
     bare.runner.close()
 
 
-def test_the_reference_shares_the_trunk_below_an_adapter(prior: tuple[TrainConfig, Path], tmp_path: Path) -> None:
-    trainer = begun(prior, tmp_path / "run")
+def test_the_reference_shares_the_trunk_below_an_adapter(warm_start: tuple[TrainConfig, Path], tmp_path: Path) -> None:
+    trainer = begun(warm_start, tmp_path / "run")
     assert trainer.updater.reference is not None
     ours, theirs = (dict(m.named_parameters()) for m in (trainer.updater.model, trainer.updater.reference))
     for name, parameter in ours.items():
@@ -75,12 +77,12 @@ def test_the_reference_shares_the_trunk_below_an_adapter(prior: tuple[TrainConfi
     trainer.runner.close()
 
 
-def test_resumed_is_uninterrupted_though_the_prior_is_gone(prior: tuple[TrainConfig, Path], tmp_path: Path) -> None:
-    moved = Path(shutil.copytree(prior[1], tmp_path / "prior"))
+def test_a_run_resumes_without_its_initial_checkpoint(warm_start: tuple[TrainConfig, Path], tmp_path: Path) -> None:
+    moved = Path(shutil.copytree(warm_start[1], tmp_path / "warm_start"))
     changes: dict[str, Any] = {"init": str(moved), "iterations": 4, "save_every": 2, "lr": 0.02, "dropout": 0.1}
-    changes |= {} if prior[0].model.lora else {"dropout": 0.0}
-    list(begun(prior, tmp_path / "whole", **changes).run())
-    trainer = begun(prior, tmp_path / "parts", **changes)
+    changes |= {} if warm_start[0].model.lora else {"dropout": 0.0}
+    list(begun(warm_start, tmp_path / "whole", **changes).run())
+    trainer = begun(warm_start, tmp_path / "parts", **changes)
     for metrics in trainer.run():
         trainer.stopping = metrics["iteration"] == 1
     shutil.rmtree(moved)
@@ -89,11 +91,11 @@ def test_resumed_is_uninterrupted_though_the_prior_is_gone(prior: tuple[TrainCon
     assert read_metrics(tmp_path / "whole")[-1]["kl_ref"] > 1e-3
 
 
-def test_heads_that_the_prior_lacks_begin_new_and_those_too_many_are_left_out(
-    prior: tuple[TrainConfig, Path], tmp_path: Path
+def test_missing_heads_start_untrained_and_additional_ones_are_ignored(
+    warm_start: tuple[TrainConfig, Path], tmp_path: Path
 ) -> None:
-    actde = begun(prior, tmp_path / "actde", optimizer="actde", target_q=True)
-    assert actde.notes == [f"{prior[1]} has no Q head: it starts untrained"]
+    actde = begun(warm_start, tmp_path / "actde", optimizer="actde", target_q=True)
+    assert actde.notes == [f"{warm_start[1]} has no Q head: it starts untrained"]
     list(actde.run())
     again = begun((actde.config, tmp_path / "actde"), tmp_path / "again")
     assert again.notes == []
@@ -105,8 +107,8 @@ def test_heads_that_the_prior_lacks_begin_new_and_those_too_many_are_left_out(
         trainer.runner.close()
 
 
-def test_a_bare_model_is_a_prior_too(prior: tuple[TrainConfig, Path], tmp_path: Path) -> None:
-    trainer = begun((prior[0], prior[1] / INITIAL), tmp_path / "run", value_coef=0.5)
+def test_an_untrained_model_can_be_a_warm_start(warm_start: tuple[TrainConfig, Path], tmp_path: Path) -> None:
+    trainer = begun((warm_start[0], warm_start[1] / INITIAL), tmp_path / "run", value_coef=0.5)
     assert [metrics["iteration"] for metrics in trainer.run()] == [0, 1]
     load_agent(tmp_path / "run")
 
@@ -121,41 +123,43 @@ def test_a_bare_model_is_a_prior_too(prior: tuple[TrainConfig, Path], tmp_path: 
         ({"init": "nowhere"}, "nowhere holds no checkpoint"),
     ],
 )
-def test_another_assembly_is_one_line(
-    prior: tuple[TrainConfig, Path], tmp_path: Path, changes: dict[str, Any], says: str
+def test_another_model_is_refused_in_one_line(
+    warm_start: tuple[TrainConfig, Path], tmp_path: Path, changes: dict[str, Any], says: str
 ) -> None:
     with pytest.raises(AgentError) as caught:
-        begun(prior, tmp_path / "run", **changes)
+        begun(warm_start, tmp_path / "run", **changes)
     assert says in str(caught.value) and "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
 
 
-def test_other_words_are_another_assembly(tmp_path: Path) -> None:
+def test_another_vocabulary_is_refused(tmp_path: Path) -> None:
     wanted = TrainConfig.from_flat({"game": "bandit", "trunk": "pico", "episodes": 4, "iterations": 1})
-    list(make_trainer(wanted, tmp_path / "prior").run())
-    other = wanted.replace(game="bandit?prompt=We had a&arms= rain, snow&rewards=1,0", init=str(tmp_path / "prior"))
+    list(make_trainer(wanted, tmp_path / "warm_start").run())
+    other = wanted.replace(
+        game="bandit?prompt=We had a&arms= rain, snow&rewards=1,0", init=str(tmp_path / "warm_start")
+    )
     with pytest.raises(AgentError, match="has another vocabulary"):
         make_trainer(other, tmp_path / "run")
 
 
-def test_a_run_has_the_trunk_of_its_prior_unless_one_is_named(prior: tuple[TrainConfig, Path]) -> None:
-    config, before = presets.resolve({"init": str(prior[1]), "game": GAME, "lr": 0.5}), prior[0].model
+def test_the_trunk_is_that_of_the_warm_start_unless_one_is_named(warm_start: tuple[TrainConfig, Path]) -> None:
+    config, before = presets.resolve({"init": str(warm_start[1]), "game": GAME, "lr": 0.5}), warm_start[0].model
     assert (config.model.trunk, config.model.lora, config.update.lr) == (before.trunk, before.lora, 0.5)
-    assert presets.resolve({"init": str(prior[1]), "game": GAME, "trunk": "pico"}).model.trunk == "pico"
+    assert presets.resolve({"init": str(warm_start[1]), "game": GAME, "trunk": "pico"}).model.trunk == "pico"
 
 
-def test_the_games_of_the_prior_count_as_trained_on(prior: tuple[TrainConfig, Path], tmp_path: Path) -> None:
+def test_the_games_of_the_warm_start_count_as_trained_on(warm_start: tuple[TrainConfig, Path], tmp_path: Path) -> None:
     other = "bandit?prompt=you see a&arms=red,blue&rewards=0,1"
-    list(begun(prior, tmp_path / "run", game=other).run())
+    list(begun(warm_start, tmp_path / "run", game=other).run())
     before, first, after = (
         set(read_json(folder / AGENT)["trained_on"])
-        for folder in (newest(prior[1]), tmp_path / "run" / INITIAL, newest(tmp_path / "run"))
+        for folder in (newest(warm_start[1]), tmp_path / "run" / INITIAL, newest(tmp_path / "run"))
     )
     assert len(before) == 1 and first == before and before < after and len(after) == 2
-    assert json.loads((prior[1] / INITIAL / AGENT).read_text())["trained_on"] == []
+    assert json.loads((warm_start[1] / INITIAL / AGENT).read_text())["trained_on"] == []
 
 
-def test_imitation_has_presets_of_its_own_for_text_adventures() -> None:
+def test_imitation_has_its_own_presets_for_text_adventures() -> None:
     asked = {"game": "textworld:simple?seed=1", "optimizer": "imitation", "trunk": "smollm2"}
     config = presets.resolve(asked)
     assert (config.update.lr, config.rollout.episodes, config.update.epochs, config.rollout.max_turns) == (

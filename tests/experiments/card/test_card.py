@@ -1,4 +1,4 @@
-"""The evaluation card: held-out games, rows that are kept, a document that follows from its results."""
+"""The evaluation card: held-out games, stored rows, and the document made from its results."""
 
 import json
 from dataclasses import replace
@@ -23,15 +23,15 @@ from tests import ROOT
 CARDS = sorted((ROOT / "docs").glob("card*.json"))
 TASK = next(task for task in tasks.TASKS if task.name == "coin")
 QUICK = replace(TASK, levels=(1, 2), max_turns=5)
-RANDOM, WALKTHROUGH = (Player(name=name, source=name, digest=name, trained_on=frozenset()) for name in rows.PLAIN)
+RANDOM, WALKTHROUGH = (Player(name=name, source=name, digest=name, trained_on=frozenset()) for name in rows.BASELINES)
 
 
 def silent(text: str, done: float, total: float) -> None:
-    """Progress that nobody watches."""
+    """Ignore the progress."""
 
 
 def played(*args: Any, **options: Any) -> dict[str, Any]:
-    """The results when all is played."""
+    """Return the results after all rows."""
     *_, results = play(*args, **options)
     return results
 
@@ -41,7 +41,7 @@ def test_a_card_follows_from_its_results(path: Path) -> None:
     assert path.with_suffix(".md").read_text() == markdown(json.loads(path.read_text()))
 
 
-def test_the_tasks_are_games_of_their_families() -> None:
+def test_every_task_names_a_game_of_its_family() -> None:
     assert {task.family for task in tasks.TASKS} == {"simple", "coin", "treasure", "cooking", "quest", "textnav"}
     for task in tasks.TASKS:
         for variant in tasks.VARIANTS:
@@ -49,10 +49,10 @@ def test_the_tasks_are_games_of_their_families() -> None:
             assert spec.target == task.family
             assert variant == "told" or dict(spec.settings)["goal"] == "none"
     with pytest.raises(AgentError, match="did you mean 'quest-2-3-4'"):
-        tasks.chosen("quest-2-3")
+        tasks.select_tasks("quest-2-3")
 
 
-def test_quests_are_of_the_size_that_their_title_says() -> None:
+def test_names_and_titles_of_tasks_match_their_levels() -> None:
     from games.textworld.generation.families import FAMILIES
 
     for task in tasks.TASKS:
@@ -66,16 +66,16 @@ def test_quests_are_of_the_size_that_their_title_says() -> None:
             ]  # fmt: skip
 
 
-def test_held_out_games_are_different_reserved_and_of_the_test_split(game_cache: Path) -> None:
+def test_held_out_games_are_distinct_reserved_and_of_the_test_split(game_cache: Path) -> None:
     found = held_out.find(QUICK, 4)
     assert [level for level, _, _ in found] == [1, 2, 1, 2]
     assert len({name for _, _, name in found}) == 4
     for level, seed, name in found:
         assert seed in RESERVED and split_of(name) == "test"
         told, untold = (games.resolve(QUICK.game(variant, level, seed))[0] for variant in tasks.VARIANTS)
-        assert game_hash(told) == game_hash(untold) == name, "the objective is not part of what a game is"
-    assert held_out.find(QUICK, 2) == found[:2], "a smaller card has the first of them"
-    assert held_out.find(QUICK, 4, found[:3]) == found, "and a larger one goes on"
+        assert game_hash(told) == game_hash(untold) == name, "the hash does not depend on the objective"
+    assert held_out.find(QUICK, 2) == found[:2], "a smaller card has the first ones"
+    assert held_out.find(QUICK, 4, found[:3]) == found, "a larger card adds to them"
 
 
 def test_training_refuses_reserved_seeds(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_training_refuses_reserved_seeds(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_rows_are_kept_and_made_again_only_where_something_changed(
+def test_rows_are_played_again_only_where_something_changed(
     tmp_path: Path, game_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, begun = tmp_path / "card.json", list[str]()
@@ -96,7 +96,7 @@ def test_rows_are_kept_and_made_again_only_where_something_changed(
 
     monkeypatch.setattr(rows, "make_agent", watched)
     first = played(path, [QUICK], [RANDOM], episodes=2, progress=silent)
-    assert begun == ["random", "random"], "told and untold"
+    assert begun == ["random", "random"], "with and without objective"
     again = played(path, [QUICK], [RANDOM, WALKTHROUGH], episodes=2, progress=silent)
     assert begun[2:] == ["walkthrough", "walkthrough"]
     assert [row for row in again["rows"] if row["agent"] == "random"] == first["rows"]
@@ -105,16 +105,16 @@ def test_rows_are_kept_and_made_again_only_where_something_changed(
     trained = replace(RANDOM, digest="another")
     other = played(path, [QUICK], [trained], episodes=2, progress=silent)
     assert begun == ["random", "random"], "the digest changed"
-    assert [row["agent"] for row in other["rows"]] == [row["agent"] for row in again["rows"]], "the walkthrough's stay"
+    assert [row["agent"] for row in other["rows"]] == [row["agent"] for row in again["rows"]], "other rows stay"
     begun.clear()
     changed = played(path, [replace(QUICK, max_turns=6)], [trained], episodes=2, progress=silent)
     assert begun == ["random", "random"], "the task changed"
-    assert {row["agent"] for row in changed["rows"]} == {"random"}, "what others did before is of another task"
-    with pytest.raises(AgentError, match="is of 2 episodes a task, not 3"):
+    assert {row["agent"] for row in changed["rows"]} == {"random"}, "rows of the earlier task are dropped"
+    with pytest.raises(AgentError, match="has 2 episodes a task, not 3"):
         played(path, [QUICK], [], episodes=3, progress=silent)
 
 
-def test_an_interrupted_card_never_shows_what_an_agent_was_before(tmp_path: Path, game_cache: Path) -> None:
+def test_an_interrupted_card_never_shows_an_older_version_of_an_agent(tmp_path: Path, game_cache: Path) -> None:
     path = tmp_path / "card.json"
     played(path, [QUICK], [RANDOM, WALKTHROUGH], episodes=2, progress=silent)
     begun = next(play(path, [QUICK], [replace(RANDOM, digest="another")], episodes=2, progress=silent))
@@ -124,7 +124,7 @@ def test_an_interrupted_card_never_shows_what_an_agent_was_before(tmp_path: Path
     assert json.loads(path.read_text())["rows"] == begun["rows"]
 
 
-def test_results_that_were_cut_by_hand_are_played_again_or_refused(tmp_path: Path, game_cache: Path) -> None:
+def test_rows_without_stored_games_are_dropped_and_damage_is_refused(tmp_path: Path, game_cache: Path) -> None:
     path, other = tmp_path / "card.json", replace(QUICK, name="quest-2-3-4")
     whole = played(path, [QUICK, other], [WALKTHROUGH], episodes=2, progress=silent)
     path.write_text(json.dumps(whole | {"games": {QUICK.name: whole["games"][QUICK.name]}}))
@@ -136,11 +136,11 @@ def test_results_that_were_cut_by_hand_are_played_again_or_refused(tmp_path: Pat
         played(path, [QUICK], [], episodes=2, progress=silent)
 
 
-def test_the_walkthrough_wins_and_the_document_says_so(tmp_path: Path, game_cache: Path) -> None:
+def test_the_document_shows_that_the_walkthrough_wins(tmp_path: Path, game_cache: Path) -> None:
     results = played(tmp_path / "card.json", [QUICK], [RANDOM, WALKTHROUGH], episodes=2, progress=silent)
     document = markdown(results)
-    assert document.count("| walkthrough | told | 1.00 (0.16 to 1.00) |") == 1
-    assert document.count("| walkthrough | untold | 1.00 (0.16 to 1.00) |") == 1
+    assert document.count("| walkthrough | with objective | 1.00 (0.16 to 1.00) |") == 1
+    assert document.count("| walkthrough | without objective | 1.00 (0.16 to 1.00) |") == 1
     assert MARK not in document.partition("## `coin`")[2]
     assert "python cli.py evaluate --card --episodes 2" in document
 
@@ -149,32 +149,32 @@ def test_an_agent_that_was_trained_on_a_game_of_the_card_is_marked(tmp_path: Pat
     seen = frozenset({held_out.find(QUICK, 1)[0][2]})
     cheat = replace(RANDOM, trained_on=seen)
     document = markdown(played(tmp_path / "card.json", [QUICK], [cheat], episodes=2, progress=silent))
-    assert f"| random {MARK} | told |" in document
+    assert f"| random {MARK} | with objective |" in document
     assert f"{MARK} random was trained on 1 of these 2 games." in document
 
 
-def test_a_trained_agent_plays_sampled_and_greedy_and_brings_the_games_that_it_knows() -> None:
+def test_a_trained_agent_plays_sampled_and_greedy_and_names_its_training_games() -> None:
     plain = players(None, pytest.fail)
     own = [name for name in TRAINED if agent_folder(name).name == name]
-    assert [player.name for player in plain] == [*rows.PLAIN, *own]
-    assert {player.ways for player in plain[2:]} == {("sampled", "greedy")}
+    assert [player.name for player in plain] == [*rows.BASELINES, *own]
+    assert {player.modes for player in plain[2:]} == {("sampled", "greedy")}
     about = json.loads((agent_folder("actde-small") / "agent.json").read_text())
     (small,) = (player for player in plain if player.name == "actde-small")
     assert (small.digest, small.trained_on) == (about["digest"], frozenset(about["trained_on"]))
     del about["trained_on"]
     about["made_by"]["run"]["game"] = "textworld:coin?level=3&goal=none&seed=0..1"
     hashes = {game_hash(spec) for spec in games.resolve(about["made_by"]["run"]["game"])}
-    assert set(rows._trained_on(about)) == hashes, "an older checkpoint names its games"
+    assert held_out.training_games(about) == hashes, "an older checkpoint stores the games' name"
     with pytest.raises(AgentError, match="unknown agent"):
         players("nobody", pytest.fail)
-    with pytest.raises(AgentError, match="a person plays with"):
+    with pytest.raises(AgentError, match="to play yourself"):
         players("human", pytest.fail)
 
 
-def test_an_interrupted_card_says_something_of_every_task(tmp_path: Path) -> None:
+def test_an_interrupted_card_covers_every_task(tmp_path: Path) -> None:
     path, other = tmp_path / "card.json", replace(QUICK, name="quest-2-3-4")
-    course = play(path, [QUICK, other], [WALKTHROUGH], episodes=2, progress=silent)
-    rows_of = [[(row["task"], row["variant"]) for row in results["rows"]] for results in course]
+    stages = play(path, [QUICK, other], [WALKTHROUGH], episodes=2, progress=silent)
+    rows_of = [[(row["task"], row["variant"]) for row in results["rows"]] for results in stages]
     told = [("coin", "told"), ("quest-2-3-4", "told")]
     assert rows_of[:2] == [told[:1], told]
     assert rows_of[-1] == [told[0], ("coin", "untold"), told[1], ("quest-2-3-4", "untold")]

@@ -1,4 +1,4 @@
-"""Measures of collapse: what must hold of them for any policy, and what the probe reads against plain play."""
+"""Measures of collapse: properties that hold for any policy, and the paired agent compared with plain play."""
 
 import math
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ ROOMS = script(*(Scene(f"room {n}", dict.fromkeys(COMMANDS, 1.0)) for n in range
 
 
 def ragged(rng: np.random.Generator, n: int, width: int, scale: float) -> tuple[Floats, Floats]:
-    """Random logits [n, width] with 2 to `width` alternatives a row, and q; padding is -inf and 0."""
+    """Return random logits [n, width] with 2 to `width` alternatives a row, and q; padding is -inf and 0."""
     counts = rng.integers(2, width + 1, n)
     padding = np.arange(width) >= counts[:, None]
     logits = np.where(padding, -np.inf, rng.normal(0, scale, (n, width)))
@@ -60,7 +60,7 @@ def changed(nodes: Nodes, **parts: Any) -> Nodes:
 
 
 @given(some_nodes())
-def test_kl_is_never_negative_and_entropy_is_that_of_some_distribution(nodes: Nodes) -> None:
+def test_kl_is_never_negative_and_entropy_is_within_its_bounds(nodes: Nodes) -> None:
     most = nodes.reach.sum() * math.log(nodes.policy.shape[1]) / nodes.decisions
     assert -1e-12 <= collapse.entropy(nodes) <= most + 1e-12
     assert collapse.kl_to_initial(nodes) >= -1e-12
@@ -69,7 +69,7 @@ def test_kl_is_never_negative_and_entropy_is_that_of_some_distribution(nodes: No
 
 
 @given(some_nodes(), st.floats(0, 50))
-def test_without_q_the_tilted_policy_is_the_first_one(nodes: Nodes, inverse_tau: float) -> None:
+def test_without_q_the_tilted_policy_is_the_initial_policy(nodes: Nodes, inverse_tau: float) -> None:
     none = changed(nodes, q_values=np.zeros_like(nodes.policy))
     assert collapse.kl_to_tilted(none, inverse_tau) == pytest.approx(collapse.kl_to_initial(nodes), abs=1e-9)
     assert collapse.kl_to_tilted(nodes, 0.0) == pytest.approx(collapse.kl_to_initial(nodes), abs=1e-9)
@@ -87,15 +87,15 @@ def test_a_constant_added_to_q_changes_nothing(nodes: Nodes, inverse_tau: float)
 
 
 @given(some_nodes(), st.floats(0.1, 5))
-def test_the_ledger_is_found_with_its_temperature(nodes: Nodes, inverse_tau: float) -> None:
-    """pi = softmax(log pi_0 + q / tau): nothing is left at that tau, and it is the one that fits best."""
+def test_the_temperature_of_a_tilted_policy_is_recovered(nodes: Nodes, inverse_tau: float) -> None:
+    """For pi = softmax(log pi_0 + q / tau) the KL is 0 at that tau, which fits best."""
     made = changed(nodes, policy=collapse.tilted(nodes, inverse_tau))
     assert collapse.kl_to_tilted(made, inverse_tau) == pytest.approx(0, abs=1e-9)
-    found = collapse.best_inverse_tau(made)
-    assert collapse.kl_to_tilted(made, found) == pytest.approx(0, abs=1e-7)
+    best = collapse.best_inverse_tau(made)
+    assert collapse.kl_to_tilted(made, best) == pytest.approx(0, abs=1e-7)
     p, q = np.exp(made.policy), q_of(nodes)
-    if made.mean((p * q**2).sum(axis=1) - (p * q).sum(axis=1) ** 2) > 1e-3:  # else many a tau will do
-        assert found == pytest.approx(inverse_tau, rel=1e-3)
+    if made.mean((p * q**2).sum(axis=1) - (p * q).sum(axis=1) ** 2) > 1e-3:  # else many values of tau fit
+        assert best == pytest.approx(inverse_tau, rel=1e-3)
 
 
 @given(some_nodes(), st.floats(0, 100))
@@ -104,7 +104,7 @@ def test_no_temperature_fits_better_than_the_best(nodes: Nodes, other: float) ->
     assert collapse.kl_to_tilted(nodes, best) <= collapse.kl_to_tilted(nodes, other) + 1e-7
 
 
-def test_a_policy_against_q_is_fitted_best_by_the_first_one() -> None:
+def test_a_policy_that_prefers_low_q_is_fitted_best_by_the_initial_policy() -> None:
     logs = np.log([[0.9, 0.1]])
     nodes = Nodes(
         reach=np.ones(1), policy=logs, initial=np.log([[0.5, 0.5]]), q_values=np.array([[0.0, 1.0]]), decisions=1
@@ -113,7 +113,7 @@ def test_a_policy_against_q_is_fitted_best_by_the_first_one() -> None:
     assert collapse.kl_to_initial(nodes) == pytest.approx(0.9 * math.log(1.8) + 0.1 * math.log(0.2))
 
 
-def test_shapes_that_do_not_fit_are_refused() -> None:
+def test_inconsistent_shapes_are_refused() -> None:
     logs = np.log([[0.5, 0.5]])
     with pytest.raises(ValueError, match="reach is"):
         Nodes(reach=np.ones(2), policy=logs, initial=logs, q_values=None, decisions=1)
@@ -123,7 +123,7 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
         Nodes(reach=np.ones(1), policy=logs, initial=logs, q_values=None, decisions=0)
 
 
-# -- the probe ----------------------------------------------------------------------------------------------
+# -- the paired agent ---------------------------------------------------------------------------------------
 
 
 def player(kind: Kind, model_seed: int, **heads: Any) -> LanguageModelAgent:
@@ -136,18 +136,18 @@ def first_turn(commands: Sequence[str]) -> Turn:
 
 
 def played(agent: Agent, episodes: int = 6) -> list[Episode]:
-    with EpisodeRunner([ROOMS], seed=0, parallel=4) as arena:
-        return sorted(arena.play(agent, episodes), key=lambda episode: episode.index)
+    with EpisodeRunner([ROOMS], seed=0, parallel=4) as runner:
+        return sorted(runner.play(agent, episodes), key=lambda episode: episode.index)
 
 
 @pytest.mark.parametrize("credit", ["token", "command"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_kl_by_nodes_is_kl_over_commands(kind: Kind, credit: Credit) -> None:
-    """The chain rule over the trie, against the products that `act` gives of each command."""
+    """The chain rule over the trie equals the KL of the probabilities that `act` returns for the commands."""
     ours, theirs = (player(kind, seed).act([first_turn(COMMANDS)])[0] for seed in (0, 1))
-    probe = PairedAgent(player(kind, 0), player(kind, 1), credit)
-    assert probe.act([first_turn(COMMANDS)]) == [ours]
-    nodes = probe.nodes()
+    paired = PairedAgent(player(kind, 0), player(kind, 1), credit)
+    assert paired.act([first_turn(COMMANDS)]) == [ours]
+    nodes = paired.nodes()
     assert nodes is not None and nodes.decisions == 1
     assert len(nodes.reach) == (1 if credit == "command" else 4)
     expected = sum(p * math.log(p / theirs.probabilities[name]) for name, p in ours.probabilities.items())
@@ -161,37 +161,37 @@ def test_kl_by_nodes_is_kl_over_commands(kind: Kind, credit: Credit) -> None:
         assert collapse.kl_to_tilted(nodes, 2.0) == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_probe_changes_nothing_of_the_play_and_both_read_the_same_stream() -> None:
-    probe = PairedAgent(player("llama", 0), player("llama", 1), "token")
-    assert played(probe) == played(player("llama", 0))
-    probe = PairedAgent(player("llama", 0), player("llama", 1), "token")
+def test_the_paired_agent_plays_as_the_trained_one_and_both_have_the_same_stream() -> None:
+    paired = PairedAgent(player("llama", 0), player("llama", 1), "token")
+    assert played(paired) == played(player("llama", 0))
+    paired = PairedAgent(player("llama", 0), player("llama", 1), "token")
     turn = first_turn(COMMANDS)
-    (decision,) = probe.act([turn])
+    (decision,) = paired.act([turn])
     later = Turn(episode=0, game="test", observation="won", info=turn.info, reward=1.0, first=False)
-    probe.act([later])
-    streams = [agent._live[0].stream for agent in (probe.trained, probe.initial)]
+    paired.act([later])
+    streams = [agent._live[0].stream for agent in (paired.trained, paired.initial)]
     assert streams[0].tokens == streams[1].tokens
     assert tokenizer().decode(streams[0].tokens[:6]).count(decision.command.split()[0]) == 1
 
 
-def test_an_agent_that_did_not_learn_has_not_moved() -> None:
-    probe = PairedAgent(player("gpt2", 0), player("gpt2", 0), "token")
-    played(probe)
-    nodes = probe.nodes()
+def test_an_agent_that_did_not_learn_has_no_kl() -> None:
+    paired = PairedAgent(player("gpt2", 0), player("gpt2", 0), "token")
+    played(paired)
+    nodes = paired.nodes()
     assert nodes is not None and nodes.decisions == 18
     assert collapse.kl_to_initial(nodes) == 0
 
 
 def test_without_q_heads_there_is_no_tilted_policy() -> None:
-    probe = PairedAgent(player("gpt2", 0, q_heads=0), player("gpt2", 1, q_heads=0), "token")
-    assert probe.nodes() is None
-    probe.act([first_turn(["go north", "go south"])])
-    nodes = probe.nodes()
+    paired = PairedAgent(player("gpt2", 0, q_heads=0), player("gpt2", 1, q_heads=0), "token")
+    assert paired.nodes() is None
+    paired.act([first_turn(["go north", "go south"])])
+    nodes = paired.nodes()
     assert nodes is not None and nodes.q_values is None
 
 
-def test_a_policy_that_was_set_to_the_ledger_is_found_to_be_it() -> None:
-    """Tables for a network: logits of the trained one are those of the first plus q / tau, at every token."""
+def test_a_network_set_to_the_tilted_policy_is_recognised() -> None:
+    """The networks are tables: the trained one has the initial logits plus q / tau at every token."""
     size, tau = len(tokenizer()), 0.7
     rng = torch.Generator().manual_seed(0)
     logits, q = (torch.randn(size, size, generator=rng) for _ in range(2))
@@ -200,9 +200,9 @@ def test_a_policy_that_was_set_to_the_ledger_is_found_to_be_it() -> None:
     with torch.no_grad():
         head.out.weight.copy_(q.T)
     agents = [LanguageModelAgent(model, tokenizer(), seed=1) for model in (trained, initial)]
-    probe = PairedAgent(agents[0], agents[1], "token")
-    played(probe)
-    nodes = probe.nodes()
+    paired = PairedAgent(agents[0], agents[1], "token")
+    played(paired)
+    nodes = paired.nodes()
     assert nodes is not None
     assert collapse.kl_to_initial(nodes) > 0.1
     assert 1 / collapse.best_inverse_tau(nodes) == pytest.approx(tau, rel=1e-4)

@@ -1,4 +1,4 @@
-"""Numbers of strategies and pass@k: bounds, limits, and sums over all samples that can be done by hand."""
+"""Effective numbers of strategies and pass@k: bounds, limits, and exact values of small cases."""
 
 import itertools
 import math
@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from experiments.compare.diversity import (
     KS,
     chao_shen_entropy,
+    count_labels,
     counted_entropy,
     counted_interval,
     pass_at,
     pass_at_k,
-    table,
 )
 
 COUNTS = st.lists(st.integers(0, 30), min_size=1, max_size=8).filter(any)
@@ -29,12 +29,12 @@ def test_the_effective_number_lies_between_one_and_the_support(counts: list[int]
 
 
 @given(st.integers(1, 9), st.integers(1, 5))
-def test_equal_shares_count_in_full(strategies: int, each: int) -> None:
+def test_equal_shares_have_the_full_number(strategies: int, each: int) -> None:
     assert math.exp(counted_entropy(np.full(strategies, float(each)))) == pytest.approx(strategies)
 
 
-def test_the_correction_takes_back_most_of_what_a_small_sample_hides() -> None:
-    """40 of 60 equally likely strategies' draws, 300 times: log 60 is the truth."""
+def test_the_correction_removes_most_of_the_bias_of_a_small_sample() -> None:
+    """40 samples of 60 equally likely strategies, 300 times; the true entropy is log 60."""
     rng, found = np.random.default_rng(0), []
     for _ in range(300):
         counts = np.bincount(rng.integers(0, 60, 40), minlength=60).astype(float)
@@ -44,14 +44,14 @@ def test_the_correction_takes_back_most_of_what_a_small_sample_hides() -> None:
     assert abs(corrected) < abs(counted) / 4
 
 
-def test_the_correction_vanishes_with_the_sample() -> None:
+def test_the_correction_vanishes_for_a_large_sample() -> None:
     counts = np.array([50_000.0, 30_000.0, 20_000.0])
     assert chao_shen_entropy(counts) == pytest.approx(float(counted_entropy(counts)), abs=1e-6)
     assert chao_shen_entropy(np.array([7.0])) == pytest.approx(0)
     assert chao_shen_entropy(np.array([1.0])) == pytest.approx(0)
 
 
-def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
+def test_the_interval_has_its_nominal_coverage() -> None:
     p, rng, hits = np.array([0.6, 0.3, 0.1]), np.random.default_rng(1), 0
     truth = float(-(p * np.log(p)).sum())
     for seed in range(40):
@@ -62,20 +62,20 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
     assert 34 <= hits <= 40
 
 
-def test_episodes_are_drawn_whole() -> None:
-    """Ten episodes that each repeat one strategy a hundred times tell less than a thousand free choices."""
+def test_whole_episodes_are_resampled() -> None:
+    """Ten episodes of one repeated strategy each have a wider interval than a thousand independent choices."""
     blocks = np.kron(np.eye(2)[[0, 1] * 5], np.full((1, 1), 100.0))
     singles = np.eye(2)[[0, 1] * 500]
     widths = [high - low for low, high in (counted_interval([rows], 0) or (0, 0) for rows in (blocks, singles))]
     assert widths[0] > 10 * widths[1]
 
 
-def test_one_strategy_says_nothing_of_its_spread() -> None:
+def test_one_strategy_has_no_interval() -> None:
     assert counted_interval([np.ones((5, 1)), np.ones((5, 1))], 0) is None
 
 
-def test_labels_become_counts() -> None:
-    counts, names = table([["b", "b", "c"], [], ["a"]], names=("a", "z"))
+def test_labels_are_counted() -> None:
+    counts, names = count_labels([["b", "b", "c"], [], ["a"]], names=("a", "z"))
     assert names == ("a", "z", "b", "c")
     assert counts.tolist() == [[0, 0, 2, 1], [0, 0, 0, 0], [1, 0, 0, 0]]
 
@@ -99,13 +99,13 @@ def test_pass_at_k_is_the_share_of_all_choices_of_k_that_win(n: int, wins: int) 
 
 def test_pass_at_k_is_a_mean_over_games() -> None:
     found = pass_at({"a": [True, False, False, False], "b": [True] * 5})
-    assert list(found["mean"]) == ["1", "2", "4"], "as far as every game has tries"
+    assert list(found["mean"]) == ["1", "2", "4"], "only the k that every game has tries for"
     assert found["games"]["a"] == {"1": 0.25, "2": 0.5, "4": 1.0}
     assert found["mean"] == {"1": 0.625, "2": 0.75, "4": 1.0}
     assert KS == (1, 2, 4, 8)
 
 
 @pytest.mark.parametrize(("n", "wins", "k"), [(3, 4, 1), (3, 1, 4), (3, 1, 0), (3, -1, 1)])
-def test_impossible_numbers_of_tries_are_refused(n: int, wins: int, k: int) -> None:
+def test_invalid_numbers_of_tries_are_refused(n: int, wins: int, k: int) -> None:
     with pytest.raises(ValueError, match="expected 0 <= wins"):
         pass_at_k(n, wins, k)

@@ -1,4 +1,4 @@
-"""Which runs `compare` makes, what `--vary` reads, and where a figure puts it."""
+"""The runs of a grid, the values of `--vary`, and the figures and report of their results."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 
 from agents import AgentError
 from experiments.compare import grid, report, runs
-from experiments.compare.figures import curves_figure, on_a_scale, positions, sweep_figure
+from experiments.compare.figures import curves_figure, on_log_scale, positions, sweep_figure
 from tests import ROOT
 
 BANDIT = ROOT / "docs" / "bandit" / report.RESULTS
@@ -26,34 +26,34 @@ BANDIT = ROOT / "docs" / "bandit" / report.RESULTS
         ("trunk=pico,small", ["pico", "small"]),
     ],
 )
-def test_values_are_read_by_their_setting(text: str, values: list[Any]) -> None:
-    name, found = runs.parse_values(text)
-    assert found == values
+def test_values_are_parsed_by_their_setting(text: str, values: list[Any]) -> None:
+    name, parsed = runs.parse_values(text)
+    assert parsed == values
     given = {"game": "bandit", "kl_coef": 0.1}
-    grid.check(runs.cells(["actde"], [0], name, found, given), given)
+    grid.check(runs.grid_runs(["actde"], [0], name, parsed, given), given)
 
 
 def test_an_optimizer_may_have_settings_of_its_own() -> None:
     given = {"game": "bandit", "kl_coef": 0.5, "lr": 0.1}
-    found = runs.cells(["ppo", "ppo+kl_coef=0+lr=0.2"], [3], None, [], given)
-    assert [cell.name for cell in found] == ["ppo-seed3", "ppo+kl_coef=0+lr=0.2-seed3"]
+    planned = runs.grid_runs(["ppo", "ppo+kl_coef=0+lr=0.2"], [3], None, [], given)
+    assert [run.name for run in planned] == ["ppo-seed3", "ppo+kl_coef=0+lr=0.2-seed3"]
     common = {"game": "bandit", "optimizer": "ppo", "seed": 3}
-    assert [cell.asked(given) for cell in found] == [
+    assert [run.explicit(given) for run in planned] == [
         {**common, "kl_coef": 0.5, "lr": 0.1},
         {**common, "kl_coef": 0, "lr": 0.2},
     ]
 
 
 @pytest.mark.parametrize("optimizer", ["ppo+kl_coef", "ppo+kl_coef=1,2", "ppo+seed=3", "ppo+optimizer=actde"])
-def test_another_form_of_these_settings_is_refused(optimizer: str) -> None:
+def test_malformed_settings_of_an_optimizer_are_refused(optimizer: str) -> None:
     with pytest.raises(AgentError, match=r"NAME=VALUE|NAME\+SETTING=VALUE"):
-        runs.cells([optimizer], [0], None, [], {})[0].asked({})
+        runs.grid_runs([optimizer], [0], None, [], {})[0].explicit({})
 
 
-def test_an_optimizer_without_q_is_not_run_again_along_a_setting_of_q() -> None:
+def test_an_optimizer_without_q_has_one_run_where_a_setting_of_q_is_varied() -> None:
     both = ["ppo", "actde"]
-    found = runs.cells(both, [0, 1], "q_lr", [0.1, 0.2], {})
-    assert [(cell.optimizer, cell.value, cell.seed) for cell in found] == [
+    planned = runs.grid_runs(both, [0, 1], "q_lr", [0.1, 0.2], {})
+    assert [(run.optimizer, run.value, run.seed) for run in planned] == [
         ("ppo", None, 0),
         ("actde", 0.1, 0),
         ("actde", 0.2, 0),
@@ -61,31 +61,31 @@ def test_an_optimizer_without_q_is_not_run_again_along_a_setting_of_q() -> None:
         ("actde", 0.1, 1),
         ("actde", 0.2, 1),
     ]
-    assert len(runs.cells(both, [0], "lr", [0.1, 0.2], {})) == 4
-    assert len(runs.cells(both, [0], "q_lr", [0.1, 0.2], {"train_q": True})) == 4  # measured, and q trains the trunk
-    assert len(runs.cells(["ppo+train_q=true"], [0], "q_lr", [0.1, 0.2], {})) == 2
+    assert len(runs.grid_runs(both, [0], "lr", [0.1, 0.2], {})) == 4
+    assert len(runs.grid_runs(both, [0], "q_lr", [0.1, 0.2], {"train_q": True})) == 4  # q trains the trunk
+    assert len(runs.grid_runs(["ppo+train_q=true"], [0], "q_lr", [0.1, 0.2], {})) == 2
 
 
-def test_numbers_stand_where_they_are_and_words_side_by_side() -> None:
+def test_numbers_have_a_logarithmic_axis_and_words_one_of_indices() -> None:
     assert positions([3, 0.5, 3]) == {3: 3.0, 0.5: 0.5}
     assert positions(["ppo", "ilql", "ppo"]) == {"ppo": 0, "ilql": 1}
     assert positions([None, 0.1]) == {None: 0, 0.1: 1}
-    assert positions([0, 0.1]) == {0: 0, 0.1: 1}  # 0 has no place on a logarithmic axis
+    assert positions([0, 0.1]) == {0: 0, 0.1: 1}  # a logarithmic axis cannot show 0
     assert positions([True, False]) == {True: 0, False: 1}
-    assert on_a_scale([3, 0.5])
+    assert on_log_scale([3, 0.5])
     for values in (["ppo"], [None, 0.1], [0, 1], [False, True]):
-        assert not on_a_scale(values)
+        assert not on_log_scale(values)
 
 
 def varied(values: list[Any]) -> dict[str, Any]:
-    """Committed runs, as if a setting had been varied."""
+    """Return committed results as if a setting had been varied."""
     results: dict[str, Any] = json.loads(BANDIT.read_text())
     for place, row in enumerate(results["runs"]):
         row |= {"setting": "setting", "value": values[place // 2 % len(values)]}
     return results
 
 
-def test_a_run_without_the_setting_stands_beside_the_sweep(tmp_path: Path) -> None:
+def test_a_run_without_the_setting_is_a_line_across_the_sweep(tmp_path: Path) -> None:
     results = varied([0.01, 1])
     for row in results["runs"]:
         if row["optimizer"] == "ppo":
@@ -104,12 +104,12 @@ def test_a_report_on_any_values_is_written(tmp_path: Path, values: list[Any]) ->
     text = (tmp_path / "sweep.svg").read_text()
     for word in (value for value in values if isinstance(value, str)):
         assert f"<!-- {word} -->" in text
-    sweep_figure(results, tmp_path / "again.svg")
+    sweep_figure(results["runs"], tmp_path / "again.svg")
     assert (tmp_path / "again.svg").read_text() == text
 
 
-def test_no_two_of_many_curves_look_alike(tmp_path: Path) -> None:
-    """By colour and dashes together, also where an optimizer has several settings of its own."""
+def test_all_curves_differ_in_colour_or_dashes(tmp_path: Path) -> None:
+    """Also where an optimizer has several settings of its own."""
     (row, *_) = json.loads(BANDIT.read_text())["runs"]
     kinds = [(name, value) for name in ("ppo", "ppo+a=1", "ppo+a=2", "actde", "actde+a=1") for value in (1, 2, 3)]
     curves_figure(

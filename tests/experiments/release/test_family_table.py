@@ -1,4 +1,4 @@
-"""The document of families and levels says what the code makes."""
+"""The document of families and levels agrees with the code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_the_document_follows_from_its_results() -> None:
     assert DOCUMENT.read_text() == markdown(RESULTS)
 
 
-def test_every_family_and_level_is_in_it_with_the_settings_of_the_code() -> None:
+def test_every_family_and_level_has_the_settings_of_the_code() -> None:
     found = [(row["family"], row["level"], row["settings"]) for row in RESULTS["rows"]]
     assert found == [
         (name, level, family.preset(level)) for name, family in FAMILIES.items() for level in levels_of(name)
@@ -28,7 +28,7 @@ def test_every_family_and_level_is_in_it_with_the_settings_of_the_code() -> None
 
 
 @pytest.mark.parametrize(("name", "level"), [("simple", 1), ("coin", 3), ("treasure", 1), ("cooking", 1), ("quest", 1)])
-def test_a_level_measured_again_is_the_same(name: str, level: int) -> None:
+def test_measuring_a_level_is_deterministic(name: str, level: int) -> None:
     row = next(row for row in RESULTS["rows"] if (row["family"], row["level"]) == (name, level))
     again = measure(name, level, row["candidates"])
     assert again == {name: value for name, value in row.items() if name != "states"}
@@ -37,6 +37,6 @@ def test_a_level_measured_again_is_the_same(name: str, level: int) -> None:
 
 
 @pytest.mark.parametrize(("name", "level"), [("coin", 3), ("treasure", 1), ("quest", 1)])
-def test_a_small_game_crawled_again_has_as_many_states(name: str, level: int) -> None:
+def test_crawling_a_small_game_gives_the_documented_number_of_states(name: str, level: int) -> None:
     row = next(row for row in RESULTS["rows"] if (row["family"], row["level"]) == (name, level))
     assert states(name, level, row["candidates"]) == row["states"] > 1

@@ -1,4 +1,4 @@
-"""The command that trains a small agent from nothing: all stages, and that it goes on where it was interrupted."""
+"""The command that trains and ships a small agent: all stages, resuming, and failure."""
 
 import json
 import sys
@@ -13,12 +13,12 @@ from experiments.release import small_agent
 TINY = ("--iterations", "2", "--episodes", "2", "--parallel", "2", "--max-turns", "3")
 
 
-def test_every_stage_runs_and_the_same_command_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_stage_runs_and_the_same_command_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(small_agent, "FAMILIES", {"coin": ("2,3", 2)})
     monkeypatch.setattr(small_agent, "IMITATION", ("--trunk", "pico", *TINY))
     monkeypatch.setattr(small_agent, "REINFORCEMENT", TINY)
-    measured = ("--episodes", "1", "--game", "textworld:coin?level=3&seed=2000000000")
-    monkeypatch.setattr(small_agent, "MEASURED", measured)
+    evaluation = ("--episodes", "1", "--game", "textworld:coin?level=3&seed=2000000000")
+    monkeypatch.setattr(small_agent, "EVALUATION", evaluation)
     monkeypatch.setattr(sys, "argv", ["small", "ppo", "--out", str(tmp_path)])
     small_agent.main()
     made = {path.parent.parent.name: len(path.read_text().splitlines()) for path in tmp_path.rglob("manifest.jsonl")}
@@ -29,12 +29,12 @@ def test_every_stage_runs_and_the_same_command_goes_on(tmp_path: Path, monkeypat
 
     again = [small_agent.resumed(stage) for stage in small_agent.stages("ppo", tmp_path)]
     assert again[1] == ["train", "--resume", "--out", str(tmp_path / "prior")]
-    assert again[0] == small_agent.stages("ppo", tmp_path)[0], "a curriculum goes on by the same command"
+    assert again[0] == small_agent.stages("ppo", tmp_path)[0], "the same command continues a curriculum"
     elsewhere = small_agent.stages("ppo", tmp_path / "elsewhere")
     assert [small_agent.resumed(stage) for stage in elsewhere] == elsewhere
 
 
-def test_a_stage_that_fails_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_stage_ends_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(small_agent, "FAMILIES", {"coins": ("1", 1)})
     monkeypatch.setattr(sys, "argv", ["small", "ppo", "--out", str(tmp_path)])
     with pytest.raises(SystemExit) as stopped:

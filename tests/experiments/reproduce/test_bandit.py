@@ -1,7 +1,8 @@
-"""The bandit part: its fast learners are the plain ones, its report comes out of the command, numbers fit together."""
+"""The bandit part: vectorized learners equal the plain ones, the command writes the report, numbers are consistent."""
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,58 +11,68 @@ import pytest
 
 from actde.tabular import TabularACTDE, TabularPPO, Transition
 from experiments.reproduce import bandit, report
-from experiments.reproduce.bandit import appendix, exploring, factors, growth, limits, mdp, notes, schedules, tables
-from experiments.reproduce.bandit.lanes import Lane, moments, simulate
-from experiments.reproduce.finding import CONTRADICTS, NOT_RUN, SECTIONS, Finding, claim
-from experiments.reproduce.seeds import BAND, over_seeds, slopes
+from experiments.reproduce.bandit import appendix, exploration, growth, limits, mdp, notes, tables
+from experiments.reproduce.bandit.vectorized import Learner, log_spaced, simulate
+from experiments.reproduce.finding import (
+    CONTRADICTS,
+    CRITERIA,
+    NOT_REPRODUCED,
+    NOT_RUN,
+    REPRODUCED,
+    Finding,
+    Verdict,
+    load_claims,
+    parse_printed,
+)
+from experiments.reproduce.statistics import BAND, over_seeds, slopes
 from tests.test_cli import answer, cli
 
-PLAIN = [lane for lane in (*growth.LANES, *limits.LANES) if lane.rule != "none" and not lane.gradient]
+PLAIN = [one for one in (*growth.LEARNERS, *limits.LEARNERS) if one.rule != "none" and not one.gradient]
 STEPS, SEEDS = 400, 3
 
 
-def plain(lane: Lane, uniform: Any) -> Any:
+def plain_gaps(config: Learner, uniform: Any) -> Any:
     """[T], the gap of the plain learner that draws its actions with the same numbers [T]."""
-    kind = {"ppo": TabularPPO, "actde": TabularACTDE}[lane.rule]
-    learner, gaps = kind({0: {0: lane.gap, 1: 0.0}}), []
+    kind = {"ppo": TabularPPO, "actde": TabularACTDE}[config.rule]
+    learner, gaps = kind({0: {0: config.gap, 1: 0.0}}), []
     for n, number in enumerate(uniform, 1):
-        learner.alpha, learner.b = lane.alpha / n**lane.alpha_power, lane.b / n**lane.b_power
+        learner.alpha, learner.b = config.alpha / n**config.alpha_power, config.b / n**config.b_power
         action = int(number >= learner.policy(0)[0])
-        learner.learn(Transition(state=0, action=action, reward=lane.rewards[action]))
+        learner.learn(Transition(state=0, action=action, reward=config.rewards[action]))
         gaps.append(learner.logits[0][0] - learner.logits[0][1])
     return np.array(gaps)
 
 
-@pytest.mark.parametrize("lane", PLAIN, ids=lambda lane: lane.name)
-def test_lanes_are_the_plain_learners(lane: Lane) -> None:
-    course = simulate(PLAIN, steps=STEPS, seeds=SEEDS, rng=np.random.default_rng(3), at=range(1, STEPS + 1))
+@pytest.mark.parametrize("config", PLAIN, ids=lambda config: config.name)
+def test_vectorized_learners_equal_the_plain_ones(config: Learner) -> None:
+    curves = simulate(PLAIN, steps=STEPS, seeds=SEEDS, rng=np.random.default_rng(3), at=range(1, STEPS + 1))
     uniform = np.random.default_rng(3).random((STEPS, SEEDS))
-    wanted = np.stack([plain(lane, uniform[:, seed]) for seed in range(SEEDS)], axis=1)
-    np.testing.assert_allclose(course.of(lane.name).gap[:, 0], wanted, rtol=1e-9, atol=1e-9)
+    expected = np.stack([plain_gaps(config, uniform[:, seed]) for seed in range(SEEDS)], axis=1)
+    np.testing.assert_allclose(curves[config.name].gap, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_the_gradient_of_log_pi_moves_both_logits() -> None:
     """The first step from an even policy: each logit moves by half the error, so the gap by the error."""
-    lanes = [Lane(name="g", rule="none", gradient=True, rewards=(2.0, 3.0))]
-    gap = simulate(lanes, steps=1, seeds=50, rng=np.random.default_rng(0), at=[1]).gap[0, 0]
-    assert set(gap) == {2.0, -3.0}
+    learner = Learner(name="g", rule="none", gradient=True, rewards=(2.0, 3.0))
+    curves = simulate([learner], steps=1, seeds=50, rng=np.random.default_rng(0), at=[1])
+    assert set(curves["g"].gap[0]) == {2.0, -3.0}
 
 
-def test_what_a_course_counts() -> None:
+def test_curves_count_errors_and_pulls() -> None:
     """With alpha 1 and two rewards PPO's gap moves by their difference at every change of arm, never back."""
-    course = simulate(growth.LANES[:1], steps=2000, seeds=20, rng=np.random.default_rng(0), at=range(1, 2001))
-    change = np.diff(course.gap[:, 0], axis=0)
+    ppo = simulate(growth.LEARNERS[:1], steps=2000, seeds=20, rng=np.random.default_rng(0), at=range(1, 2001))["ppo"]
+    change = np.diff(ppo.gap, axis=0)
     assert set(np.unique(np.round(change, 9))) == {0.0, 0.5}
-    np.testing.assert_allclose(np.diff(course.moved[:, 0], axis=0), change, atol=1e-9)
+    np.testing.assert_allclose(np.diff(ppo.moved, axis=0), change, atol=1e-9)
     last = np.array([np.flatnonzero(row)[-1] + 2 for row in change.T])
-    np.testing.assert_array_equal(course.settled[0], last)
-    assert (course.negative <= course.tries).all()
-    assert (np.diff(course.negative[:, 0], axis=0) <= (change > 0)).all()
-    np.testing.assert_array_equal(course.tries[0, 0], course.gap[0, 0] < 0)  # the first reward moves its own logit
+    np.testing.assert_array_equal(ppo.converged_at, last)
+    assert (ppo.negative <= ppo.pulls).all()
+    assert (np.diff(ppo.negative, axis=0) <= (change > 0)).all()
+    np.testing.assert_array_equal(ppo.pulls[0], ppo.gap[0] < 0)  # the first reward moves its own logit
 
 
-def test_moments_have_every_power_of_ten_once() -> None:
-    places = moments(10_000)
+def test_log_spaced_numbers_contain_every_power_of_ten_once() -> None:
+    places = log_spaced(10_000)
     assert places == sorted(set(places))
     assert {1, 10, 100, 1000, 10_000} <= set(places)
 
@@ -70,7 +81,7 @@ def test_slopes_and_sums() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.random(9), rng.random((9, 4))
     np.testing.assert_allclose(slopes(x, y), np.polyfit(x, y, 1)[0])
-    np.testing.assert_allclose(schedules.harmonic(np.array([1, 2, 4])), [1, 1.5, 25 / 12])
+    np.testing.assert_allclose(growth.harmonic(np.array([1, 2, 4])), [1, 1.5, 25 / 12])
 
 
 def test_bands_over_seeds() -> None:
@@ -84,17 +95,17 @@ def test_bands_over_seeds() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_consistent_tables_are(seed: int) -> None:
+def test_consistent_tables_satisfy_the_bellman_equations(seed: int) -> None:
     """v is the policy's mean of q, and q is the reward and the discounted v of what follows."""
     rng = np.random.default_rng(seed)
-    learner = TabularACTDE(mdp.start(world := mdp.random_mdp(rng, 0.9), rng))
-    mdp.consistent(learner, world)
+    learner = TabularACTDE(mdp.initial_logits(world := mdp.random_mdp(rng, 0.9), rng))
+    mdp.make_consistent(learner, world)
     for state, row in learner.q_values.items():
         policy = learner.policy(state)
         assert learner.values[state] == pytest.approx(sum(policy[a] * q for a, q in row.items()))
         for action, q in row.items():
             step: Any = (state, action)
-            after = learner.values[int(world.follows[step])]
+            after = learner.values[int(world.next_states[step])]
             assert q == pytest.approx(world.rewards[step] + 0.9 * after)
 
 
@@ -115,7 +126,7 @@ def test_expected_actde_keeps_v_at_the_policys_mean_of_q() -> None:
 
 
 @pytest.mark.parametrize("alpha", [1.0, 0.2])
-def test_converged_learners_are(alpha: float) -> None:
+def test_converged_learners_know_all_rewards(alpha: float) -> None:
     learner = appendix.converged({"a": 1.5, "b": -2.0}, {"a": 0.3, "b": 0.0}, alpha=alpha)
     assert learner.q_values[0] == pytest.approx({"a": 1.5, "b": -2.0})
 
@@ -131,7 +142,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def found(folder: Path) -> dict[str, Finding]:
+def findings(folder: Path) -> dict[str, Finding]:
     return {finding.id: finding for finding in report.read(folder)[0]}
 
 
@@ -152,72 +163,80 @@ def test_the_command_writes_a_report_that_follows_from_its_files(folder: Path) -
     assert {"id", "claim", "post", "ours", "low", "high", "verdict"} <= set(rows[0])
 
 
-def test_every_cell_of_both_tables_is_there(found: dict[str, Finding]) -> None:
-    assert sum(name.startswith("bandit.ppo-table.") for name in found) == 12
-    assert sum(name.startswith("bandit.actde-table.") for name in found) == 16
+def test_every_cell_of_both_tables_is_there(findings: dict[str, Finding]) -> None:
+    assert sum(name.startswith("bandit.ppo-table.") for name in findings) == 12
+    assert sum(name.startswith("bandit.actde-table.") for name in findings) == 16
 
 
-def test_cells_fit_together(found: dict[str, Finding]) -> None:
+def test_cells_are_consistent(findings: dict[str, Finding]) -> None:
     """Logits are sums of errors, ACTDE's policy is the softmax of its q, PPO's sum of errors is v."""
     logits = {"wedding": 0.0, "party": 0.0}
     for t, action in enumerate(tables.HISTORY, 1):
-        cell = {name: number(found[f"bandit.ppo-table.t{t}.{name}"]) for name in ("advantage", "pi", "v")}
+        cell = {name: number(findings[f"bandit.ppo-table.t{t}.{name}"]) for name in ("advantage", "pi", "v")}
         logits[action] += cell["advantage"]
         assert cell["pi"] == pytest.approx(tables.softmax(logits, "wedding"))
         assert cell["v"] == pytest.approx(sum(logits.values()))
-        row = {name: number(found[f"bandit.actde-table.t{t}.{name}"]) for name in ("pi", "q-wedding", "q-party")}
+        row = {name: number(findings[f"bandit.actde-table.t{t}.{name}"]) for name in ("pi", "q-wedding", "q-party")}
         q_values = {"wedding": row["q-wedding"], "party": row["q-party"]}
         assert row["pi"] == pytest.approx(tables.softmax(q_values, "wedding"))
 
 
-def test_limits_fit_together(found: dict[str, Finding]) -> None:
-    assert number(found["bandit.pizza"]) + number(found["bandit.cookies"]) == pytest.approx(1)
-    assert number(found["bandit.limit"]) == pytest.approx(number(found["bandit.actde-table.t4.pi"]))
-    pizza, wirehead = (number(found[f"bandit.wireheading.{name}"]) for name in ("pizza", "wirehead"))
+def test_limits_are_consistent(findings: dict[str, Finding]) -> None:
+    assert number(findings["bandit.pizza"]) + number(findings["bandit.cookies"]) == pytest.approx(1)
+    assert number(findings["bandit.limit"]) == pytest.approx(number(findings["bandit.actde-table.t4.pi"]))
+    pizza, wirehead = (number(findings[f"bandit.wireheading.{name}"]) for name in ("pizza", "wirehead"))
     assert 0 < pizza < 1e-41
     assert pizza + wirehead == pytest.approx(1)
     assert math.log(pizza / wirehead) == pytest.approx(-90 - math.log(99))
 
 
-def test_contradictions_are_the_posts_and_what_is_too_short_is_not_judged(found: dict[str, Finding]) -> None:
-    odd = {name.removeprefix("bandit.") for name, finding in found.items() if finding.verdict == CONTRADICTS}
+def test_the_post_contradicts_itself_in_these_numbers(findings: dict[str, Finding]) -> None:
+    odd = {name.removeprefix("bandit.") for name, finding in findings.items() if finding.verdict == CONTRADICTS}
     cells = {f"actde-table.t{t}.pi" for t in (2, 3, 4)}
     assert odd == cells | {"bits", "limit", "wireheading.pizza", "wireheading.wirehead", "speculation.reward-logits"}
-    for name in ("footnote2.both", "cookies.actde"):
-        assert found[f"bandit.{name}"].verdict == NOT_RUN
 
 
-def test_what_the_post_does_not_say_is_added(found: dict[str, Finding]) -> None:
+def test_a_quick_run_does_not_judge_what_it_is_too_short_for(findings: dict[str, Finding]) -> None:
+    for name in ("ppo.limit", "footnote2.both", "footnote2.actde", "cookies.actde", "cookies.fast", "cookies.ppo"):
+        assert findings[f"bandit.{name}"].verdict == NOT_RUN
+
+
+def test_the_posts_reward_logits_of_the_bandit_are_those_of_e_to_the_reward() -> None:
+    said = tables.softmax({action: math.exp(reward) for action, reward in tables.REWARDS.items()}, "wedding")
+    printed, unit = parse_printed(str(load_claims("bandit")["speculation.reward-logits"].post))
+    assert printed == pytest.approx(said, abs=unit / 2)
+
+
+def test_what_the_post_does_not_say_is_added(findings: dict[str, Finding]) -> None:
     strict = ("bellman.noisy", "bellman.later", "bellman.stable", "cookies.fast", "wireheading.difference")
-    assert not any(found[f"bandit.{name}"].of_post for name in (*strict, "actde.gradient", "footnote3.ledger"))
-    assert all(found[f"bandit.{name}"].of_post for name in ("bellman.first", "bellman.noisy-mean", "actde.explore"))
-    assert found["bandit.actde.not-optimal"].post is None
+    assert not any(findings[f"bandit.{name}"].of_post for name in (*strict, "actde.gradient", "footnote3.ledger"))
+    assert all(findings[f"bandit.{name}"].of_post for name in ("bellman.first", "bellman.noisy-mean", "actde.explore"))
+    assert findings["bandit.actde.not-optimal"].post is None
 
 
-def test_a_criterion_says_what_its_band_is(found: dict[str, Finding]) -> None:
-    bands = [finding for finding in found.values() if finding.low is not None or finding.high is not None]
+def test_a_criterion_says_what_its_band_is(findings: dict[str, Finding]) -> None:
+    bands = [finding for finding in findings.values() if finding.low is not None or finding.high is not None]
     assert bands
-    kinds = (BAND, "band is what", "(the band)", "is the post's.")
     for finding in bands:
-        assert any(words in finding.criterion for words in kinds), finding
+        assert finding.criterion in CRITERIA.values() or BAND in finding.criterion, finding
 
 
 def test_first_tries_are_judged_by_where_q_begins() -> None:
     """Below q's initial 0 a worse arm's first try has a negative error under both rules, above only under PPO."""
     for kind, signs in ((TabularPPO, (1.0, 1.0)), (TabularACTDE, (0.0, 1.0))):
-        shares = [exploring.punished(kind, np.array([[0.2, 0.9]]) + shift) for shift in (0.0, -1.0)]
+        shares = [exploration.punished(kind, np.array([[0.2, 0.9]]) + shift) for shift in (0.0, -1.0)]
         assert tuple(shares) == signs
 
 
-def test_a_factor_below_one_evens_out(found: dict[str, Finding]) -> None:
-    assert number(found["bandit.appendix.extremize-above"]) == 1
-    assert number(found["bandit.appendix.extremize-below"]) == 0
-    one, half = (factors.multiplied({"a": 2.0, "b": 0.0}, c) for c in (1.0, 0.5))
+def test_a_factor_below_one_evens_out(findings: dict[str, Finding]) -> None:
+    assert number(findings["bandit.appendix.extremize-above"]) == 1
+    assert number(findings["bandit.appendix.extremize-below"]) == 0
+    one, half = (appendix.multiplied({"a": 2.0, "b": 0.0}, c) for c in (1.0, 0.5))
     assert one["a"] == pytest.approx(1 / (1 + math.exp(-2)))
     assert half["a"] == pytest.approx(1 / (1 + math.exp(-1)))
 
 
-def test_the_same_seed_gives_the_same_findings(found: dict[str, Finding], tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_findings(findings: dict[str, Finding], tmp_path: Path) -> None:
     calls: list[tuple[float, float]] = []
 
     def progress(text: str, done: float, total: float) -> None:
@@ -225,27 +244,29 @@ def test_the_same_seed_gives_the_same_findings(found: dict[str, Finding], tmp_pa
         calls.append((done, total))
 
     again = bandit.run(seed=3, quick=True, folder=tmp_path, workers=1, progress=progress)
-    assert list(again.findings) == [finding for finding in found.values() if finding.part == "bandit"]
+    assert list(again.findings) == [finding for finding in findings.values() if finding.part == "bandit"]
     assert calls == sorted(calls)
     assert all(0 <= done <= total for done, total in calls)
 
 
-def test_a_note_stands_only_on_its_verdicts(found: dict[str, Finding]) -> None:
-    wanted = {name: True for note in notes.NOTES for name in note.holds}
-    wanted |= {name: False for note in notes.NOTES for name in note.fails}
-    assert {f"bandit.{name}" for name in wanted} <= set(found)
+def test_a_note_appears_only_with_its_verdicts(findings: dict[str, Finding]) -> None:
+    all_notes = notes.load_notes()
+    wanted: dict[str, Verdict] = {name: REPRODUCED for note in all_notes for name in note.reproduced}
+    wanted |= {name: NOT_REPRODUCED for note in all_notes for name in note.not_reproduced}
+    assert {f"bandit.{name}" for name in wanted} <= set(findings)
 
-    def standing(verdicts: dict[str, bool]) -> int:
+    def shown(verdicts: dict[str, Verdict]) -> int:
         rows = [
-            claim(f"bandit.{name}", "A claim.", section=SECTIONS[0], ours=1.0, holds=holds, criterion="It holds.")
-            for name, holds in verdicts.items()
+            replace(next(iter(findings.values())), id=f"bandit.{name}", ours=1.0, verdict=verdict)
+            for name, verdict in verdicts.items()
         ]
-        return sum(map(len, notes.standing(rows).values()))
+        return sum(map(len, notes.supported(rows).values()))
 
-    assert standing(wanted) == len(notes.NOTES)
-    for name, holds in wanted.items():
-        resting = sum(name in (*note.holds, *note.fails) for note in notes.NOTES)
-        assert standing(wanted | {name: not holds}) == len(notes.NOTES) - resting
+    assert shown(wanted) == len(all_notes)
+    for name, verdict in wanted.items():
+        other: Verdict = REPRODUCED if verdict == NOT_REPRODUCED else NOT_REPRODUCED
+        dependent = sum(name in (*note.reproduced, *note.not_reproduced) for note in all_notes)
+        assert shown(wanted | {name: other}) == len(all_notes) - dependent
 
 
 def test_mistakes_are_one_line_and_leave_nothing(tmp_path: Path) -> None:
@@ -257,7 +278,7 @@ def test_mistakes_are_one_line_and_leave_nothing(tmp_path: Path) -> None:
     (tmp_path / report.RESULTS).write_text("{}")
     done = cli("reproduce", "bandit", "--out", str(tmp_path), "--quick")
     assert done.returncode == 2
-    assert "expected a list" in done.stderr
+    assert "Input should be a valid array" in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == [report.RESULTS]
     done = cli("reproduce", "bandit", "--out", str(tmp_path / report.RESULTS), "--quick")
     assert done.returncode == 2

@@ -1,4 +1,4 @@
-"""The prisoner's dilemma's parts of the report: the matrix, statistics, verdicts on made-up trials, the command."""
+"""The prisoner's dilemma in the report: the matrix, statistics, verdicts on synthetic trials, the command."""
 
 import json
 from pathlib import Path
@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.reproduce import report
-from experiments.reproduce.finding import NOT_REPRODUCED, NOT_RUN, REPRODUCED, Finding
-from experiments.reproduce.ipd import actde, matrix, others, ppo, statistics
-from experiments.reproduce.ipd.arms import ABLATIONS, ACTDE, GRID, IPD, LONG, MIDDLE, OTHER_MATRICES, PPO, Series
+from experiments.reproduce import report, statistics
+from experiments.reproduce.finding import NOT_REPRODUCED, NOT_RUN, REPRODUCED, Finding, Measurement, judged
+from experiments.reproduce.ipd import actde, matrix, ppo
+from experiments.reproduce.ipd.arms import ABLATIONS, ACTDE, CELLS, GRID, IPD, LONG, MIDDLE, OTHER_MATRICES, PPO, Series
 from experiments.reproduce.ipd_trials.runs import Arm
 from experiments.reproduce.ipd_trials.trial import COLUMNS, EPOCHS
 from experiments.reproduce.sensitivity import ablations, factors
@@ -20,7 +20,7 @@ from tests.test_cli import answer, cli
 def series(
     arm: Arm, share: object, *, trials: int = 5, noise: float = 0.0, entropy: float = 0.5, games: int = 6400
 ) -> Series:
-    """Made-up trials: `share` of alternating games is a number or [rollouts]; the rest in equal parts.
+    """Synthetic trials: `share` of alternating games is a number or [rollouts]; the rest in equal parts.
 
     `noise` is the standard deviation between trials; within them the share is counted over so many games.
     """
@@ -38,36 +38,42 @@ def verdicts(findings: list[Finding]) -> dict[str, str]:
     return {finding.id: finding.verdict for finding in findings}
 
 
+def judge(prefix: str, measurements: dict[str, Measurement]) -> dict[str, str]:
+    """Id -> verdict of the claims whose ids begin with the prefix, such as "ipd.ppo."."""
+    findings = judged(prefix.partition(".")[0], measurements)
+    return {name: verdict for name, verdict in verdicts(findings).items() if name.startswith(prefix)}
+
+
 @pytest.mark.parametrize("payoff", PAYOFFS)
-def test_returns_are_the_values_of_plans(payoff: str) -> None:
-    """What 128 games sum up to is what the equations of each plan give for ever."""
+def test_returns_equal_the_values_of_plans(payoff: str) -> None:
+    """The sum over 128 games equals the solution of the equations of each plan."""
     plans = {"alternate": (1, 0), "cooperate": (0, 0), "defect": (1, 1)}
     found = matrix.mean_returns(payoff)
     for name, plan in plans.items():
-        assert found[name] == pytest.approx(matrix._values(PAYOFFS[payoff], 0.5, plan).mean(), abs=1e-9)
+        assert found[name] == pytest.approx(matrix.plan_values(PAYOFFS[payoff], 0.5, plan).mean(), abs=1e-9)
 
 
 @pytest.mark.parametrize("payoff", PAYOFFS)
-def test_at_a_threshold_both_plans_are_worth_the_same(payoff: str) -> None:
+def test_at_a_threshold_both_plans_have_the_same_value(payoff: str) -> None:
     for past, gamma in enumerate(matrix.thresholds(PAYOFFS[payoff])):
-        together, apart = (matrix._values(PAYOFFS[payoff], gamma, plan)[past] for plan in ((0, 0), (1, 1)))
+        together, apart = (matrix.plan_values(PAYOFFS[payoff], gamma, plan)[past] for plan in ((0, 0), (1, 1)))
         assert together == pytest.approx(apart, abs=1e-9)
 
 
 def test_the_matrix_is_reproduced() -> None:
-    findings = matrix.findings(np.random.default_rng(0))
-    assert len(findings) == 22
-    assert set(verdicts(findings).values()) == {REPRODUCED}
+    measurements = matrix.measure(np.random.default_rng(0))
+    assert len(measurements) == 22
+    assert [one.verdict for one in judged("ipd", measurements)].count(REPRODUCED) == 22
 
 
-def test_intervals_hold_repetitions() -> None:
+def test_intervals_contain_repetitions() -> None:
     """Of 4,000 pairs of experiments with ten trials, the second lies in the first's interval 95% of the time."""
     rng = np.random.default_rng(1)
     inside = np.zeros(3)
     for _ in range(4000):
         first, second = rng.normal(size=10), rng.normal(size=10)
         mean, spread = statistics.next_mean(first, 10), statistics.next_deviation(first, 10)
-        middle = statistics.mean_band(first)
+        middle = statistics.over_trials(first)
         inside += [
             mean["low"] <= second.mean() <= mean["high"],
             spread["low"] <= second.std(ddof=1) <= spread["high"],
@@ -77,7 +83,7 @@ def test_intervals_hold_repetitions() -> None:
 
 
 def test_one_trial_has_no_interval() -> None:
-    band = statistics.mean_band(np.array([0.3]))
+    band = statistics.over_trials(np.array([0.3]))
     assert band == {"ours": 0.3, "low": 0.3, "high": 0.3}
 
 
@@ -88,7 +94,7 @@ def _ppo(curve: np.ndarray, **more: Series) -> dict[str, str]:
     purer = np.maximum(0.001, 0.6 - np.arange(LONG // EPOCHS) / 400)
     arms = {arm.name: series(arm, curve[: arm.rollouts], noise=0.001) for arm in IPD if arm.name.startswith("ppo")}
     arms["ppo"].rows[:, :, COLUMNS.index("entropy")] = purer
-    return verdicts(ppo.findings(arms | more))
+    return judge("ipd.ppo.", ppo.measure(arms | more))
 
 
 def test_verdicts_on_ppo() -> None:
@@ -110,7 +116,7 @@ def _actde(curve: object, noise: float, **more: Series) -> dict[str, str]:
     arms |= {arm.name: series(arm, 0.5, noise=0.01) for arm in OTHER_MATRICES}
     arms |= more
     arms["ppo"].rows[:, :, COLUMNS.index("advantage_abs")] = 1.0
-    return verdicts([*actde.findings(arms), *others.findings(arms)])
+    return judge("ipd.actde.", actde.measure(arms))
 
 
 def test_verdicts_on_actde() -> None:
@@ -132,8 +138,7 @@ def test_a_policy_that_does_not_move_does_not_regress() -> None:
         found = _actde(0.9, 0.02, actde=still)
         for name in ("regresses", "closer-to-uniform", "slow", "to-uniform"):
             assert found[f"ipd.actde.{name}"] == NOT_REPRODUCED, name
-        loss = ablations.drop(still)
-        assert abs(loss.mean()) < 0.01
+        assert abs(ablations.drift(still).mean()) < 0.01
 
 
 def test_the_other_matrix_may_be_any_of_three() -> None:
@@ -145,48 +150,46 @@ def test_the_other_matrix_may_be_any_of_three() -> None:
     assert _actde(0.9, 0.01, **to_softmax)["ipd.actde.other-matrix"] == NOT_REPRODUCED
     uniform = to_softmax | {OTHER_MATRICES[0].name: series(OTHER_MATRICES[0], 0.5)}
     assert _actde(0.9, 0.01, **uniform)["ipd.actde.other-matrix"] == REPRODUCED
-    table = others.notes(to_softmax)[0].splitlines()
+    table = actde.matrix_notes(to_softmax)[0].splitlines()
     assert len(table) == 2 + len(OTHER_MATRICES) and "| repeat |" in table[2] and table[2].endswith("| 0 of 5 |")
 
 
-def test_too_few_or_too_short_trials_are_not_run() -> None:
-    """A claim that is not run has no number of ours in its words either."""
+def test_too_few_or_too_short_trials_are_not_measured() -> None:
     for arms in (
         {arm.name: series(arm, 0.5, trials=1) for arm in IPD},
         {arm.name: series(Arm(name=arm.name, recipe=arm.recipe, trials=2, steps=200), 0.5, trials=2) for arm in IPD},
     ):
-        found = [*ppo.findings(arms), *actde.findings(arms), *others.findings(arms)]
-        assert set(verdicts(found).values()) == {NOT_RUN}
+        assert ppo.measure(arms) | actde.measure(arms) == {}
     short = series(Arm(name="short", recipe=ACTDE.recipe, trials=2, steps=200), 0.5, trials=2)
     with pytest.raises(ValueError, match="expected steps within 0 to 200"):
         short.between("alternate", 100, 204)
 
 
-def test_factors_find_the_effect_that_was_put_in() -> None:
-    """Whitening takes .2, nothing else does anything."""
+def test_factors_find_a_known_effect() -> None:
+    """Whitening lowers the share by .2; nothing else has an effect."""
     cells = {arm.name: series(arm, 0.7 - 0.2 * ("whitened" in arm.name), noise=0.01) for arm in GRID}
     found = cells | {"actde": series(ACTDE, 0.7, trials=10, noise=0.01)}
     assert len(GRID) == 7
     alike = {arm.name: series(arm, 0.7, noise=0.15) for arm in GRID} | {"actde": series(ACTDE, 0.7, noise=0.15)}
-    assert verdicts(factors.findings(alike))["sensitivity.cells"] == NOT_REPRODUCED
+    assert judge("sensitivity.", factors.measure(alike))["sensitivity.cells"] == NOT_REPRODUCED
     plain, other = factors.effect(found, "whitened")
     assert (other - plain).mean() == pytest.approx(-0.2, abs=0.03)
-    assert verdicts(factors.findings(found))["sensitivity.detached"] == NOT_REPRODUCED
+    assert judge("sensitivity.", factors.measure(found))["sensitivity.detached"] == NOT_REPRODUCED
     wild = found | {"actde-detached": series(GRID[1], 0.5, noise=0.45)}
-    assert verdicts(factors.findings(wild))["sensitivity.detached"] == REPRODUCED
-    made = verdicts(factors.findings(found))
+    assert judge("sensitivity.", factors.measure(wild))["sensitivity.detached"] == REPRODUCED
+    made = judge("sensitivity.", factors.measure(found))
     assert made["sensitivity.whitened"] == made["sensitivity.cells"] == made["sensitivity.no-collapse"] == REPRODUCED
     pure = found | {GRID[-1].name: series(GRID[-1], 0.02, entropy=0.05)}
-    assert verdicts(factors.findings(pure))["sensitivity.no-collapse"] == NOT_REPRODUCED
+    assert judge("sensitivity.", factors.measure(pure))["sensitivity.no-collapse"] == NOT_REPRODUCED
     table = factors.notes(found)[1].splitlines()
     assert len(table) == 2 + 8 and "| batch | detached | ilql | 5 |" in table[-1]
     missing = found | {GRID[0].name: series(GRID[0], 0.7, trials=0)}
-    assert set(verdicts(factors.findings(missing)).values()) == {NOT_RUN}
+    assert factors.measure(missing) == {}
     assert len(factors.notes(missing)[1].splitlines()) == 2 + 7
 
 
 def test_every_cell_has_its_recipe() -> None:
-    assert {factors.cell(*words) for words in factors._all()} == {"actde", *(arm.name for arm in GRID)}
+    assert {factors.cell_name(*switches) for switches in CELLS} == {"actde", *(arm.name for arm in GRID)}
     for arm in GRID:
         recipe = arm.recipe
         named = (recipe.whitening == "batch", recipe.detach_heads, recipe.value_loss == "ilql")
@@ -194,18 +197,18 @@ def test_every_cell_has_its_recipe() -> None:
         assert arm.steps == MIDDLE and arm.trials >= 5
 
 
-def test_ablations_tell_the_recipe_from_the_rule() -> None:
+def test_ablations_separate_the_recipe_from_the_rule() -> None:
     time = np.linspace(0, 1, ACTDE.rollouts)
     falling, staying = np.interp(time, [0, 0.02, 1], [0.5, 0.95, 0.6]), np.interp(time, [0, 0.02, 1], [0.5, 0.95, 0.95])
     found = {arm.name: series(arm, falling, noise=0.01) for arm in ABLATIONS}
     found["actde"] = series(ACTDE, falling, trials=10, noise=0.01)
     found["ppo"] = series(PPO, RISING)
     found["actde-no-decay"] = series(ABLATIONS[0], staying, noise=0.001)
-    made = verdicts(ablations.findings(found))
+    made = judge("sensitivity.", ablations.measure(found))
     assert made["sensitivity.drift.no-decay"] == NOT_REPRODUCED
     assert made["sensitivity.recipe.no-decay"] == made["sensitivity.drift.no-dropout"] == REPRODUCED
     words = ablations.notes(found)[-1]
-    assert "the loss is smaller without weight decay" in words and "none is seen without weight decay" in words
+    assert "the drift is smaller without weight decay" in words and "No drift is seen without weight decay" in words
     assert "| PPO, the same recipe | 5 |" in ablations.notes(found)[1]
     assert set(ablations.WHAT) == {arm.name for arm in ABLATIONS}
     for arm in ABLATIONS:

@@ -175,7 +175,7 @@ def test_damaged_files_are_one_line(tmp_path: Path) -> None:
     runs.advance(job, tmp_path)
     path = job.folder(tmp_path) / runs.CHECKPOINT
     path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(AgentError, match="not a whole safetensors file"):
+    with pytest.raises(AgentError, match="not a complete safetensors file"):
         runs.advance(job, tmp_path)
     (tmp_path / record.NAME).write_bytes(b"nothing")
     with pytest.raises(AgentError, match="is not a record of trials"):

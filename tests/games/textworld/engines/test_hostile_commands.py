@@ -17,7 +17,7 @@ FUZZ: dict[str, Fuzz] = {}
 def test_hostile_commands_find_no_fault(family: str) -> None:
     fuzz = Fuzz(GAMES[family], 1, INFOS)
     fuzz.run(300)
-    assert fuzz.found == []
+    assert fuzz.violations == []
     assert fuzz.counts["passed"] > 50 and fuzz.counts["stopped"] > 50
 
 
@@ -30,7 +30,7 @@ def test_any_text_keeps_the_contract(commands: list[str]) -> None:
         moment = fuzz.env.step(command)
         fuzz._check(command, info, moment)
         info = moment[4]
-    assert fuzz.found == []
+    assert fuzz.violations == []
 
 
 def test_a_fault_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,8 +39,8 @@ def test_a_fault_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     for leak in ("[taking the coin - succeeded]", "<score>\n0</score>", "Player is in r_0.", "Restore failed."):
         assert any(kind.search(leak) for kind in HIDDEN)
     fuzz._check("look", info, (text, 1.0, False, False, {**info, "facts": []}))
-    assert [what.partition(": ")[2] for what in fuzz.found] == [
-        "tells ['extra.walkthrough', 'facts']",
+    assert [what.partition(": ")[2] for what in fuzz.violations] == [
+        "has unknown infos ['extra.walkthrough', 'facts']",
         "the reward is not the difference of scores",
     ]
 

@@ -1,0 +1,140 @@
+"""Footnote 3: is ACTDE's reinforcement finite where actions have consequences? Tables, any finite MDP.
+
+`actde/tabular.py` proves that it is for a discount below 1: every logit is its initial value plus b / alpha times the
+movement of q, and q is bounded. Without a discount and without an end, q is not bounded, and neither are logits. The
+findings here check both numerically.
+"""
+
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from actde.tabular import Tabular, TabularACTDE, TabularPPO
+from experiments.plot_style import COLORS, PALETTE, make_figure, save_figure
+from experiments.reproduce.bandit.mdp import (
+    MDP,
+    Logits,
+    advance,
+    dilemma,
+    initial_logits,
+    learn_on_policy,
+    random_mdp,
+)
+from experiments.reproduce.bandit.vectorized import log_spaced
+from experiments.reproduce.finding import Measurement
+from experiments.reproduce.statistics import SAME, Array, above_zero, all_zero, judge, over_seeds
+from games.ipd import ACTIONS
+
+FIGURE = "bandit-sequence.svg"
+CAPTION = (
+    "The post's prisoner's dilemma as an MDP of two states (the past action), discount 0.5, on policy. Left: in one run"
+    " of ACTDE, every logit lies where its q predicts. Right: difference of the two logits in each state, five seeds of"
+    " each rule."
+)
+RULES: dict[str, type[Tabular]] = {"ppo": TabularPPO, "actde": TabularACTDE}
+
+
+def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
+    count, steps = (6, 300) if quick else (60, 5000)
+    return {**ledger(rng, count, steps), "footnote3.endless": endless(rng, count, steps), **dilemmas(rng, quick)}
+
+
+def ledger(rng: np.random.Generator, count: int, steps: int) -> dict[str, Measurement]:
+    """Random MDPs, step sizes, initial policies and tables: the identity, and the share of its bound that is used."""
+    deviations, used = [], []
+    for place in range(count):
+        mdp = random_mdp(rng, discount=float(rng.choice([0.5, 0.9])), noise=float(place % 2))
+        alpha, b = (float(size) for size in rng.uniform(0.05, 1, 2))
+        logits, most = initial_logits(mdp, rng), np.abs(mdp.rewards).max()
+        learner = TabularACTDE(logits, alpha=alpha, b=b)
+        rows = [movements(learner, logits) for _ in islice(learn_on_policy(learner, mdp, rng), steps)]
+        moved, q_values = np.array(rows).swapaxes(0, 1)
+        deviations.append(float(np.abs(moved - b / alpha * q_values).max()))
+        if not mdp.noise:
+            used.append(float(np.abs(moved).max()) / (b / alpha * most / (1 - mdp.discount)))
+    return {
+        "footnote3.ledger": all_zero(deviations, count=f"{count}", steps=f"{steps}"),
+        "footnote3.discounted": judge(max(used), max(used) > 1 + SAME),
+    }
+
+
+def movements(learner: TabularACTDE, logits: Logits) -> tuple[list[float], list[float]]:
+    """The movement of every logit since `logits`, nats, and every q, units of reward."""
+    entries = [(state, action) for state, row in logits.items() for action in row]
+    moved = [learner.logits[state][action] - logits[state][action] for state, action in entries]
+    return moved, [learner.q_values[state][action] for state, action in entries]
+
+
+def growth(kind: type[Tabular], mdp: MDP, rng: np.random.Generator, *, first: int, steps: int) -> Array:
+    """[S], growth of the logits' differences (`gaps`) between step `first` and step `steps`."""
+    learner = kind(initial_logits(mdp), alpha=0.1, b=0.1)
+    errors = learn_on_policy(learner, mdp, rng)
+    advance(errors, first)
+    before = gaps(learner)
+    advance(errors, steps - first)
+    return np.asarray(gaps(learner) - before)
+
+
+def gaps(learner: Tabular) -> Array:
+    """[S], |logit of one action minus that of the other|."""
+    return np.array([abs(row[0] - row[1]) for row in learner.logits.values()])
+
+
+def endless(rng: np.random.Generator, count: int, steps: int) -> Measurement:
+    """One state that leads to itself, without a discount: q is unbounded, and the last action has the higher q."""
+    mdp = MDP(rewards=np.array([[1.0, 0.5]]), next_states=np.zeros((1, 2), dtype=np.int64), discount=1.0)
+    half = steps // 2
+    rates = [float(growth(TabularACTDE, mdp, rng, first=half, steps=2 * half)[0]) / half for _ in range(count)]
+    return above_zero(over_seeds(rates))
+
+
+def dilemmas(rng: np.random.Generator, quick: bool) -> dict[str, Measurement]:
+    """The prisoner's dilemma under both rules: growth of the logits' differences in the last decade of steps."""
+    seeds, steps = (5, 1000) if quick else (20, 20_000)
+    rows = [
+        [float(growth(kind, dilemma(), rng, first=steps // 10, steps=steps).max()) for kind in RULES.values()]
+        for _ in range(seeds)
+    ]
+    ppo, actde = (over_seeds(values) for values in zip(*rows, strict=True))
+    return {
+        "footnote3.dilemma-ppo": judge(ppo, ppo["low"] > 0.5),
+        "footnote3.dilemma-actde": judge(actde, actde["high"] < ppo["low"]),
+    }
+
+
+def figure(rng: np.random.Generator, path: Path, *, quick: bool) -> None:
+    """The ledger in one run of ACTDE, and the differences of logits in five runs of each rule."""
+    mdp, steps = dilemma(), log_spaced(1000 if quick else 20_000)
+    drawing, (left, right) = make_figure()
+    for name, style in (("ppo", "--"), ("actde", "-")):
+        runs = [tables_at(RULES[name], mdp, steps, rng) for _ in range(5)]
+        for place, (_, logits) in enumerate(runs):
+            lines = right.plot(steps, np.abs(logits[..., 0] - logits[..., 1]), style, color=COLORS[name], lw=1)
+            if place == 0:
+                lines[0].set_label(name.upper())
+    q_values, logits = runs[0]
+    ends = (float(q_values.min()), float(q_values.max()))
+    left.plot(ends, ends, color="0.6", lw=1)
+    for place, marker in enumerate("os^D"):
+        before, now = divmod(place, 2)
+        look: dict[str, Any] = {"color": PALETTE[place], "ms": 4, "mfc": "none"}
+        look["label"] = f"{ACTIONS[now]} after {ACTIONS[before]}"
+        left.plot(q_values[:, before, now], logits[:, before, now], marker, **look)
+    left.set(xlabel="(b / alpha) (q − q_0)", ylabel="logit − logit_0, nats")
+    right.set(xscale="log", xlabel="steps", ylabel="|difference of the logits|, nats")
+    for axis in (left, right):
+        axis.legend(frameon=False, fontsize=8)
+    save_figure(drawing, path)
+
+
+def tables_at(kind: type[Tabular], mdp: MDP, at: list[int], rng: np.random.Generator) -> tuple[Array, Array]:
+    """q and logits, [T, S, A] each, of a learner from the uniform policy at the steps `at`."""
+    learner, rows = kind(initial_logits(mdp), alpha=0.1, b=0.1), []
+    errors = learn_on_policy(learner, mdp, rng)
+    for before, now in pairwise([0, *at]):
+        advance(errors, now - before)
+        rows.append([[list(row.values()) for row in table.values()] for table in (learner.q_values, learner.logits)])
+    q_values, logits = np.array(rows).swapaxes(0, 1)
+    return q_values, logits

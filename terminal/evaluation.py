@@ -1,0 +1,83 @@
+"""Evaluation of an agent beside the random and walkthrough agents, and its table."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+import agents
+from agents.play.evaluate import Estimate, Evaluation, evaluate
+from games import GameSpec
+from terminal import console
+
+
+def evaluate_beside_baselines(
+    agent: str, specs: Sequence[GameSpec], *, seed: int, greedy: bool, episodes: int, **settings: Any
+) -> list[Evaluation]:
+    """Evaluate the agent, random and walkthrough on the same games and seeds, with progress bars.
+
+    A baseline that cannot play these games is left out with a note.
+
+    Args:
+        settings: further arguments of `evaluate`.
+    """
+    rows = []
+    for name in dict.fromkeys((agent, "random", "walkthrough")):
+        with console.waiting(f"loading {name}"):
+            player = agents.make_agent(name, seed=seed, greedy=greedy, notify=console.note)
+        try:
+            with console.progress(f"{name} plays", episodes) as advance:
+                row = evaluate(player, specs, seed=seed, episodes=episodes, on_episode=advance, **settings)
+        except agents.AgentError as error:
+            if name == agent:
+                raise
+            console.note(f"left out: {error}")
+        else:
+            rows.append(replace(row, agent=name, trained_on=agents.games_trained_on(name, specs)))
+    return rows
+
+
+def evaluation_table(evaluations: Sequence[Evaluation]) -> RenderableType:
+    """A row for each agent, all evaluated on the same games and seeds."""
+    first = evaluations[0]
+    trained = [row for row in evaluations if row.trained_on]
+    notes = "; ".join(f"{row.agent} was trained on {row.trained_on} of the games" for row in trained)
+    table = Table(
+        title=f"{first.game}, {first.episodes} episodes each",
+        title_justify="left",
+        title_style="bold",
+        caption="below each mean its 95% interval; entropy in nats per turn" + (f"\n{notes}" if notes else ""),
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        header_style="bold",
+    )
+    table.add_column("agent")
+    with_bonus = any(row.bonus_share is not None for row in evaluations)
+    for name in ("success", "score", "steps", "steps to win", "entropy", *(["bonus command"] if with_bonus else [])):
+        table.add_column(name, justify="right")
+    for row in evaluations:
+        table.add_row(
+            Text(row.agent, style="bold" if row is first else ""),
+            _estimate(row.success_rate, ".0%"),
+            _estimate(row.normalized_score, ".0%"),
+            _estimate(row.steps, ".1f"),
+            _estimate(row.steps_to_win, ".1f"),
+            _estimate(row.entropy, ".2f"),
+            *([_estimate(row.bonus_share, ".0%")] if with_bonus else []),
+        )
+    return table
+
+
+def _estimate(estimate: Estimate | None, form: str) -> RenderableType:
+    """The mean with its interval below it; a dash for None."""
+    if estimate is None:
+        return Text("-", style="dim")
+    text = Text(format(estimate.value, form))
+    if estimate.low is not None and estimate.high is not None:
+        low, high = format(estimate.low, form).rstrip("%"), format(estimate.high, form)
+        text.append(f"\n{low} to {high}", style="dim")
+    return text

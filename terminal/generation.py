@@ -1,0 +1,61 @@
+"""Generation of games in the terminal: progress bars and a summary."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from games.textworld.generation import dataset
+from games.textworld.generation.manifest import ManifestEntry
+from games.textworld.transitions.crawl import crawl_file
+from terminal import console
+
+
+def generate(
+    folder: Path, *, family: str, levels: Sequence[int], per_level: int, **request: Any
+) -> tuple[list[ManifestEntry], dict[str, int]]:
+    """Generate games with a progress bar.
+
+    Args:
+        request: further arguments of `dataset.generate`.
+
+    Returns:
+        The games; and the numbers of rejected candidates by reason.
+    """
+    done, rejected = 0, dict[str, int]()
+    with console.progress(f"{family} games", per_level * len(levels)) as advance:
+
+        def on_progress(progress: dataset.Progress) -> None:
+            nonlocal done, rejected
+            for _ in range(progress.done - done):
+                advance(progress)
+            done, rejected = progress.done, progress.passed
+
+        entries = dataset.generate(
+            folder, family=family, levels=levels, per_level=per_level, on_progress=on_progress, **request
+        )
+    return entries, rejected
+
+
+def crawl(entries: Sequence[ManifestEntry]) -> dict[str, Any]:
+    """Find all states of the games with a progress bar; file -> fields of `Crawled`."""
+    crawled = {}
+    with console.progress("games crawled", len(entries)) as advance:
+        for entry in entries:
+            crawled[entry.file] = asdict(crawl_file(entry.path))
+            advance(entry)
+    return crawled
+
+
+def summary(
+    folder: Path, games: int, rejected: Mapping[str, int], crawled: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
+    """The lines after a generation."""
+    lines = [f"{games} games in {folder}; play one of them with --game {folder}"]
+    if rejected:
+        lines.append("rejected: " + ", ".join(f"{count} {reason}" for reason, count in rejected.items()))
+    if crawled:
+        states = sum(game["states"] for game in crawled.values())
+        complete = sum(game["complete"] for game in crawled.values())
+        lines.append(f"{states} states found; {complete} of {len(crawled)} games are known completely")
+    return lines
