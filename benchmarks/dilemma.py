@@ -1,4 +1,4 @@
-"""Time a gradient step of the post's prisoner's dilemma: our fast path, our generic path, a plain loop, public code.
+"""Time a gradient step of the post's prisoner's dilemma: a batch of trials, `train`, a plain loop, public code.
 
     python -m benchmarks.dilemma --public CHECKOUT [--out FILE]
 
@@ -6,7 +6,7 @@ CHECKOUT is a folder with the code behind the post's figures (https://github.com
 without it that peer is skipped. It was written for a GPU and runs here unchanged, with `cuda` mapped to the CPU. The
 plain loop (peers/plain_dilemma.py) caches keys and values in its rollout; the public code does not. All run
 alternately in this process on one thread. A round is a rollout of 64 x 100 games and its four gradient steps; the first
-round of each, which compiles, is not measured.
+round of each, which compiles, is not measured. The time of a batch is divided by its number of trials.
 """
 
 import argparse
@@ -28,17 +28,17 @@ import numpy as np
 
 from benchmarks.harness import processor
 
-STEPS = 4
+STEPS, TRIALS = 4, 5
 
 
-def fast() -> Callable[[], None]:
-    """Return a round of a trial with the post's settings."""
-    from experiments.reproduce.ipd_kernel.trial import Recipe, Trial
+def batch(*, compiled: bool) -> Callable[[], None]:
+    """Return a round of trials with the post's settings, side by side."""
+    from experiments.reproduce.ipd_trials.trial import Recipe, Trials
 
-    trial = Trial(Recipe(), np.random.SeedSequence(0))
+    trials = Trials(Recipe(), [np.random.SeedSequence(trial) for trial in range(TRIALS)], compiled=compiled)
 
     def play_round() -> None:
-        trial.step()
+        trials.step()
 
     return play_round
 
@@ -106,7 +106,7 @@ def _cuda_as_cpu() -> Iterator[None]:
 
 
 def measure(peers: dict[str, Callable[[], None]], turns: int) -> dict[str, list[float]]:
-    """Return CPU seconds of every round of every peer, measured alternately."""
+    """Return CPU seconds per trial of every round of every peer, measured alternately."""
     for play_round in peers.values():
         play_round()
     seconds: dict[str, list[float]] = {name: [] for name in peers}
@@ -114,7 +114,7 @@ def measure(peers: dict[str, Callable[[], None]], turns: int) -> dict[str, list[
         for name, play_round in peers.items():
             began = time.process_time()
             play_round()
-            seconds[name].append(time.process_time() - began)
+            seconds[name].append((time.process_time() - began) / (TRIALS if name.startswith("batch") else 1))
     return seconds
 
 
@@ -129,20 +129,23 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     import torch
 
+    from experiments.reproduce.ipd_trials.blocks import can_compile
+
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        peers = {"fast path": fast(), "generic path": generic(folder), "plain loop": plain()}
+        peers = {"batch": batch(compiled=can_compile()), "batch, not compiled": batch(compiled=False)}
+        peers |= {"generic path": generic(folder), "plain loop": plain()}
         if options.public is not None:
             peers["public code"] = public(options.public.resolve(), folder)
         times = measure(peers, options.turns)
-    base = statistics.median(times["fast path"])
-    print(f"{'':14} {'s per rollout':>14} {'spread':>16} {'ratio':>7} {'10,000 steps':>13}")
+    base = statistics.median(times["batch"])
+    print(f"{'':20} {'s per rollout':>14} {'spread':>16} {'ratio':>7} {'10,000 steps':>13}")
     for name, seconds in times.items():
         middle = statistics.median(seconds)
         spread = f"{min(seconds):.3f} to {max(seconds):.3f}"
         hours = middle * 10_000 / STEPS / 3600
-        print(f"{name:14} {middle:14.3f} {spread:>16} {middle / base:7.1f} {hours:11.2f} h")
+        print(f"{name:20} {middle:14.3f} {spread:>16} {middle / base:7.1f} {hours:11.2f} h")
     if options.out is not None:
         about = {"torch": torch.__version__, "python": platform.python_version(), "processor": processor()}
         options.out.write_text(json.dumps({"about": about, "seconds_per_rollout": times}, indent=1) + "\n")

@@ -80,8 +80,8 @@ def _update() -> Iterator[list[str]]:
 
 def _dilemma() -> Iterator[list[str]]:
     times = _read("dilemma")["seconds_per_rollout"]
-    for peer in (name for name in times if name != "fast path"):
-        ratios = sorted(theirs / ours for theirs, ours in zip(times[peer], times["fast path"], strict=True))
+    for peer in (name for name in times if name != "batch"):
+        ratios = sorted(theirs / ours for theirs, ours in zip(times[peer], times["batch"], strict=True))
         numbers = {"median": ratios[len(ratios) // 2], "least": ratios[0], "most": ratios[-1]}
         target = "10, stretch 50" if peer == "public code" else ""
         yield ["a rollout and its four steps, the post's prisoner's dilemma", peer, shown(numbers, 1), target]

@@ -22,9 +22,7 @@ FOREIGN = {
 }
 """The packages of others that a leaf may use."""
 HEAVY = {"jericho", "peft", "tensorboard", "textworld", "torch", "transformers", "accelerate", "scipy", "gymnasium"} | {
-    "llvmlite",
     "matplotlib",
-    "numba",
 }
 """Imported inside functions only, in the modules that help, settings and plain play go through."""
 LIGHT = [

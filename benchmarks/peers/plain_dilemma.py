@@ -1,6 +1,6 @@
 """The post's ACTDE on the prisoner's dilemma as a plain PyTorch loop, without a framework.
 
-Sizes and settings are those of `experiments.reproduce.ipd_kernel` (3 layers x 12, 64 streams of 100 games, four
+Sizes and settings are those of `experiments.reproduce.ipd_trials` (3 layers x 12, 64 streams of 100 games, four
 full-batch steps of AdamW). The modules are torch's, the rollout caches keys and values, and nothing is compiled. The
 losses are implemented here and tested against `actde`.
 """

@@ -27,7 +27,7 @@ from games.files import atomic_write
 
 RESULTS, ABOUT, README = "results.json", "about.json", "README.md"
 POST = "https://www.lesswrong.com/posts/A7RgYuYH4HywNeYWD/mode-collapse-in-rl-may-be-fueled-by-the-update-equation"
-PACKAGES = ("numpy", "scipy", "torch", "numba", "matplotlib")
+PACKAGES = ("numpy", "scipy", "torch", "matplotlib")
 INTRODUCTION = f"""# The post, reproduced
 
 This report compares what "[Mode collapse in RL may be fueled by the update equation]({POST})" says with what this

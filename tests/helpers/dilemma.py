@@ -1,9 +1,8 @@
-"""The fast path's weights by the names that transformers and the generic path's model give them."""
+"""Weights of the first of a batch of trials, by the names that transformers and `train`'s model give them."""
 
 from torch import Tensor
 
-from experiments.reproduce.ipd_kernel.kernel import L
-from experiments.reproduce.ipd_kernel.trunk import Model
+from experiments.reproduce.ipd_trials.trunk import L, Model
 
 BLOCK = {
     "ln1": "ln_1",
@@ -15,9 +14,14 @@ BLOCK = {
 }
 
 
+def first(model: Model) -> dict[str, Tensor]:
+    """Weights of the first trial."""
+    return {name: weight[0] for name, weight in model.weights.items()}
+
+
 def gpt2_names(model: Model) -> dict[str, Tensor]:
     """Weights by the names of transformers' GPT-2, whose Conv1D holds them [in, out]; without wpe, of other length."""
-    w, found = model.weights, {}
+    w, found = first(model), {}
     for mine, theirs in BLOCK.items():
         for layer in range(L):
             weight = w[f"{mine}_weight"][layer]
@@ -36,4 +40,4 @@ def generic_names(model: Model) -> dict[str, Tensor]:
         "q.0.out.bias": "q_bias",
     }
     found = {f"lm.{name}": weight for name, weight in gpt2_names(model).items()}
-    return found | {f"heads.{theirs}": model.weights[mine] for theirs, mine in heads.items()}
+    return found | {f"heads.{theirs}": first(model)[mine] for theirs, mine in heads.items()}

@@ -1,6 +1,6 @@
 """Part `ipd`: reproduce the iterated prisoner's dilemma of the post by Turner and Einhorn (2023).
 
-The part checks the payoffs, trains PPO, and trains ten trials of ACTDE. `ipd_kernel` runs the trials. The training
+The part checks the payoffs, trains PPO, and trains ten trials of ACTDE. `ipd_trials` runs the trials. The training
 curves of finished trials are stored in the report's folder, and these trials are not run again. With 0 workers, no
 trial is run, and the report covers the stored trials.
 """

@@ -15,7 +15,7 @@ from experiments.reproduce.finding import NOT_RUN, REPRODUCED, Finding, Measurem
 from experiments.reproduce.ipd.arms import COLLAPSED, EARLY, LAST, LONG, OTHER_MATRICES, SHARES, SHORT, UNIFORM, Series
 from experiments.reproduce.ipd.matrix import GAMMA, best_plan, softmax_shares
 from experiments.reproduce.ipd.ppo import smooth
-from experiments.reproduce.ipd_kernel.trial import EPOCHS
+from experiments.reproduce.ipd_trials.trial import EPOCHS
 from experiments.reproduce.statistics import Array, above_zero, judge, next_deviation, next_mean, over_trials
 from experiments.tables import table
 from games.ipd import PAYOFFS

@@ -15,9 +15,9 @@ import numpy as np
 
 from agents.protocol import AgentError
 from experiments.reproduce import Progress
-from experiments.reproduce.ipd_kernel import record
-from experiments.reproduce.ipd_kernel.runs import Arm, Job, run
-from experiments.reproduce.ipd_kernel.trial import COLUMNS, EPOCHS, Recipe
+from experiments.reproduce.ipd_trials import record
+from experiments.reproduce.ipd_trials.runs import Arm, jobs_of, run
+from experiments.reproduce.ipd_trials.trial import COLUMNS, EPOCHS, Recipe
 from experiments.reproduce.statistics import Array
 from games.ipd import PAYOFFS
 
@@ -99,7 +99,7 @@ class Series:
 
     arm: Arm
     rows: Array
-    """Curves with shape [trials, rollouts, columns]. `ipd_kernel.trial.COLUMNS` names the columns."""
+    """Curves with shape [trials, rollouts, columns]. `ipd_trials.trial.COLUMNS` names the columns."""
     seconds: float
     """Total processor time of these trials."""
 
@@ -187,7 +187,7 @@ def run_arms(
     runs, path = folder / f"{prefix}runs", folder / f"{prefix}{record.NAME}"
     kept = record.read(path, seed=seed)
     if workers:
-        jobs = [Job(arm=arm, trial=trial, seed=seed) for arm in arms for trial in range(arm.trials)]
+        jobs = [job for arm in arms for job in jobs_of(arm, seed)]
         run([job for job in jobs if not kept.holds(job)], runs, workers=workers, on_progress=progress)
         kept = record.read(path, seed=seed)  # another part may have updated the record during the run
     kept.take(arms, runs)

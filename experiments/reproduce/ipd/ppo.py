@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.reproduce.finding import Measurement
 from experiments.reproduce.ipd.arms import COLLAPSED, LONG, PPO_VARIANTS, SHORT, Series
-from experiments.reproduce.ipd_kernel.trial import EPOCHS
+from experiments.reproduce.ipd_trials.trial import EPOCHS
 from experiments.reproduce.statistics import Array, above_zero, judge, over_trials
 
 LEARNED, PURE, SAME = 0.9, 0.95, 0.05

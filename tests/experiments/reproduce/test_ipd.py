@@ -10,8 +10,8 @@ from experiments.reproduce import report, statistics
 from experiments.reproduce.finding import NOT_REPRODUCED, NOT_RUN, REPRODUCED, Finding, Measurement, judged
 from experiments.reproduce.ipd import actde, matrix, ppo
 from experiments.reproduce.ipd.arms import ABLATIONS, ACTDE, CELLS, GRID, IPD, LONG, MIDDLE, OTHER_MATRICES, PPO, Series
-from experiments.reproduce.ipd_kernel.runs import Arm
-from experiments.reproduce.ipd_kernel.trial import COLUMNS, EPOCHS
+from experiments.reproduce.ipd_trials.runs import Arm
+from experiments.reproduce.ipd_trials.trial import COLUMNS, EPOCHS
 from experiments.reproduce.sensitivity import ablations, factors
 from games.ipd import PAYOFFS
 from tests.test_cli import answer, cli

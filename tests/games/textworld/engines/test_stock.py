@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from games import GameError
+from games.specs import make_textworld
 from games.textworld.engines.protocol import INFOS
 from games.textworld.engines.stock import StockEngine
-from games.textworld.env import TextWorld
 from games.textworld.generation.make_game import cached_game
 from games.textworld.transitions.engine import CachedEngine
 from games.textworld.transitions.graph import TransitionGraph
@@ -63,9 +63,9 @@ def unpatched(monkeypatch: pytest.MonkeyPatch) -> None:
     [("simple?level=1&seed=7", INFOS), ("coin?level=5&seed=1", ()), ("cooking?level=4&seed=2", ("policy_commands",))],
 )
 def test_stock_play_equals_cached_play(game: str, infos: tuple[str, ...], request: pytest.FixtureRequest) -> None:
-    cached = play(TextWorld(f"textworld:{game}", infos=infos), 200)
+    cached = play(make_textworld(f"textworld:{game}", infos=infos), 200)
     request.getfixturevalue("unpatched")
-    env = TextWorld(f"textworld:{game}", infos=infos, engine="stock")
+    env = make_textworld(f"textworld:{game}", infos=infos, engine="stock")
     assert isinstance(env._engine, StockEngine)
     assert play(env, 200) == cached
 
@@ -88,13 +88,13 @@ def test_the_variable_makes_and_plays_the_same_game_without_any_patch(
 
 def test_the_keyword_takes_precedence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACTDE_ENGINE", "stock")
-    assert isinstance(TextWorld("textworld:simple?seed=7")._engine, StockEngine)
-    assert isinstance(TextWorld("textworld:simple?seed=7", engine="cached")._engine, CachedEngine)
+    assert isinstance(make_textworld("textworld:simple?seed=7")._engine, StockEngine)
+    assert isinstance(make_textworld("textworld:simple?seed=7", engine="cached")._engine, CachedEngine)
 
 
 def test_another_engine_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(GameError, match="engine=fast: expected one of cached, stock"):
-        TextWorld("textworld:simple?seed=7", engine="fast")
+        make_textworld("textworld:simple?seed=7", engine="fast")
     monkeypatch.setenv("ACTDE_ENGINE", "fast")
     with pytest.raises(GameError, match="ACTDE_ENGINE=fast: expected one of cached, stock"):
-        TextWorld("textworld:simple?seed=7")
+        make_textworld("textworld:simple?seed=7")

@@ -1,4 +1,4 @@
-"""What finished trials wrote down, in one small file that is kept with a report: a trial in it is never run again.
+"""The curves of finished trials, in one small file that is kept with a report: a trial in it is never run again.
 
 `trials.safetensors` holds a tensor [rollouts, columns of `COLUMNS`] in half precision for every trial, named
 ARM/trial-03, and as metadata what they were: seed, recipes and processor seconds.
@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.protocol import AgentError
-from experiments.reproduce.ipd_kernel.runs import Arm, Job, finished
-from experiments.reproduce.ipd_kernel.trial import COLUMNS
+from experiments.reproduce.ipd_trials.runs import Arm, Job, finished, jobs_of
+from experiments.reproduce.ipd_trials.trial import COLUMNS
 from games.files import atomic_write
 
 NAME = "trials.safetensors"
@@ -23,7 +23,7 @@ NAME = "trials.safetensors"
 
 @dataclass(slots=True, kw_only=True)
 class Record:
-    """Finished trials by their jobs' names."""
+    """Finished trials by their names, ARM/trial-03."""
 
     seed: int
     recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -34,34 +34,37 @@ class Record:
     """Trial -> [rollouts, columns]."""
 
     def holds(self, job: Job) -> bool:
-        """Whether the trial is here, at its full length.
+        """Whether all trials of the batch are here, at their full length.
 
         Raises:
             AgentError: trials of this arm's name are here, of another recipe.
         """
-        recipe = self.recipes.get(job.arm.name)
-        if recipe not in (None, job.arm.recipe.model_dump()):
+        assert job.seed == self.seed
+        return all(self._holds(job.arm, trial) for trial in job.trials)
+
+    def _holds(self, arm: Arm, trial: int) -> bool:
+        recipe = self.recipes.get(arm.name)
+        if recipe not in (None, arm.recipe.model_dump()):
             raise AgentError(
-                f"the record holds {job.arm.name} by the recipe {recipe}, not by {job.arm.recipe.model_dump()};"
+                f"the record holds {arm.name} by the recipe {recipe}, not by {arm.recipe.model_dump()};"
                 " choose another folder for the report"
             )
-        assert job.seed == self.seed
-        return len(self.rows.get(job.name, ())) >= job.arm.rollouts
+        return len(self.rows.get(_name(arm, trial), ())) >= arm.rollouts
 
     def take(self, arms: Sequence[Arm], runs: Path) -> None:
         """Take over the trials that are finished in a folder of runs."""
-        for arm in arms:
-            for trial in range(arm.trials):
-                job = Job(arm=arm, trial=trial, seed=self.seed)
-                found = None if self.holds(job) else finished(job, runs)
-                if found is not None:
-                    self.recipes[arm.name] = arm.recipe.model_dump()
-                    self.rows[job.name], self.seconds[job.name] = found[0].astype(np.float16), round(found[1], 1)
+        for job in (job for arm in arms for job in jobs_of(arm, self.seed)):
+            found = None if self.holds(job) else finished(job, runs)
+            if found is not None:
+                rows, seconds = found
+                self.recipes[job.arm.name] = job.arm.recipe.model_dump()
+                for trial, own in zip(job.trials, rows, strict=True):
+                    name = _name(job.arm, trial)
+                    self.rows[name], self.seconds[name] = own.astype(np.float16), round(seconds / len(rows), 1)
 
     def of(self, arm: Arm) -> tuple[NDArray[np.float64], float]:
         """[trials, rollouts, columns] of the arm's finished trials, of which there may be none, and their seconds."""
-        jobs = [Job(arm=arm, trial=trial, seed=self.seed) for trial in range(arm.trials)]
-        names = [job.name for job in jobs if self.holds(job)]
+        names = [_name(arm, trial) for trial in range(arm.trials) if self._holds(arm, trial)]
         rows = [self.rows[name][: arm.rollouts].astype(np.float64) for name in names]
         empty = np.zeros((0, arm.rollouts, len(COLUMNS)))
         return (np.stack(rows) if rows else empty), sum(self.seconds[name] for name in names)
@@ -72,6 +75,10 @@ class Record:
         about = {"seed": self.seed, "columns": COLUMNS, "recipes": self.recipes, "seconds": self.seconds}
         text = json.dumps(about, allow_nan=False, sort_keys=True)
         atomic_write(path, save({name: self.rows[name] for name in sorted(self.rows)}, metadata={"about": text}))
+
+
+def _name(arm: Arm, trial: int) -> str:
+    return f"{arm.name}/trial-{trial:02d}"
 
 
 def read(path: Path, *, seed: int) -> Record:

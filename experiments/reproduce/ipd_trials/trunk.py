@@ -1,0 +1,165 @@
+"""The post's model for several trials at once: a GPT-2 trunk of 3 layers and 12 dims, and three linear heads.
+
+Shapes: N trials, L layers, H heads of E dims, D = H E, F = 4 D, T positions, S streams.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from experiments.reproduce.ipd_trials import blocks
+from experiments.reproduce.ipd_trials.blocks import D, E, F, H, Weights
+from experiments.reproduce.ipd_trials.random import Random
+
+L: Final = 3
+T: Final = 101
+"""The token before the first action, and 100 actions; the last one's value is the bootstrap."""
+S: Final = 64
+LAYER: dict[str, tuple[int, ...]] = {
+    "ln1_weight": (D,),
+    "ln1_bias": (D,),
+    "qkv_weight": (3 * D, D),
+    "qkv_bias": (3 * D,),
+    "proj_weight": (D, D),
+    "proj_bias": (D,),
+    "ln2_weight": (D,),
+    "ln2_bias": (D,),
+    "fc_weight": (F, D),
+    "fc_bias": (F,),
+    "out_weight": (D, F),
+    "out_bias": (D,),
+}
+EMBEDDINGS = {"wte": (2, D), "wpe": (T, D)}
+LAST_NORM = {"lnf_weight": (D,), "lnf_bias": (D,)}
+SHAPES: dict[str, tuple[int, ...]] = EMBEDDINGS | {name: (L, *shape) for name, shape in LAYER.items()} | LAST_NORM
+HEADS = {"policy": (2, D), "value": (1, D), "value_bias": (1,), "q": (2, D), "q_bias": (2,)}
+DECAYED = ("qkv_weight", "proj_weight", "fc_weight", "out_weight", "policy", "value", "q")
+"""Matrices of linear layers, on which weight decay acts; not embeddings, norms and biases."""
+BLOCKS = ((0, 25), (25, 50), (50, 76), (76, T))
+"""Blocks of queries. A block attends to no key after its end, which saves three eighths of the scores."""
+Heads = tuple[Tensor, Tensor, Tensor]
+"""log pi [N, 2, T, S], v [N, T, S] and q [N, 2, T, S]."""
+
+
+class Model(nn.Module):
+    """Trunks and heads of several trials. The policy head has no bias; v and q each have one.
+
+    Initialised as GPT-2: matrices and embeddings N(0, 0.02), those that write to the residual stream by
+    sqrt(2 L) less, biases 0, norms 1.
+
+    Args:
+        generators: one per trial, for its initial weights.
+        compiled: compile the trunk.
+
+    Raises:
+        ValueError: dropout is not in [0, 1).
+    """
+
+    def __init__(
+        self, generators: Sequence[torch.Generator], *, dropout: float, detach_heads: bool, compiled: bool = False
+    ) -> None:
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {dropout}")
+        super().__init__()
+        drawn = [{n: _initial(n, s, generator) for n, s in (SHAPES | HEADS).items()} for generator in generators]
+        self.weights = nn.ParameterDict({n: torch.stack([one[n] for one in drawn]) for n in SHAPES | HEADS})
+        self.trials, self.detach_heads, self.dropout, self.compiled = len(drawn), detach_heads, dropout, compiled
+        self.scale = torch.tensor(65536 / (65536 - round(dropout * 65536)))
+        """What dropout multiplies the kept numbers by."""
+
+    @torch.no_grad()
+    def generate(self, first: Tensor, random: Random) -> tuple[Tensor, Heads]:
+        """Play on after the tokens `first` [N, S], with cached keys and values.
+
+        Returns:
+            tokens [N, T, S] (the first row is `first`), and the heads' outputs during play.
+        """
+        n, w = self.trials, self.weights
+        tokens = torch.zeros(n, T, S, dtype=torch.int64)
+        tokens[:, 0] = first
+        chance, residual = random.uniform(T * S).view(n, T, S), self._residual_masks(random)
+        masks = self._attention_masks([(t + 1, 1) for t in range(T)], random)
+        cache, hidden = torch.empty(L, n, 2, H, E, T, S), torch.empty(n, D, T, S)
+        prefer, ends, layers = (w["policy"][:, 1] - w["policy"][:, 0])[:, None], self._ends(), self._layers()
+        for t in range(T):
+            keep = residual[..., t : t + 1, :]
+            x = self._run(blocks.embed, tokens[:, t : t + 1], w["wpe"][:, t : t + 1], keep[:, 0], self.scale, ends)
+            for layer, own in enumerate(layers):
+                x = self._next(x, cache[layer], masks[t][:, layer], keep[:, 1 + 2 * layer : 3 + 2 * layer], own)
+            hidden[:, :, t] = self._run(blocks.last_norm, x, ends)[:, :, 0]
+            if t + 1 < T:
+                defect = torch.sigmoid(torch.bmm(prefer, hidden[:, :, t])[:, 0])
+                tokens[:, t + 1] = chance[:, t] < defect
+        return tokens, self.heads(hidden)
+
+    def _next(self, x: Tensor, cache: Tensor, mask: Tensor, keep: Tensor, w: Weights) -> Tensor:
+        """A layer at the next position; its key and value are added to the cache [N, 2, H, E, T, S]."""
+        keys = mask.shape[3]
+        qkv = self._run(blocks.before, x, w)
+        cache[..., keys - 1, :] = qkv[:, 1:, ..., 0, :]
+        k, v = cache[..., :keys, :].unbind(1)
+        arguments = (x, qkv[:, 0], k, v, mask, keep, self.scale, w)
+        if keys == 1:  # torch.compile never treats a size of 1 as dynamic
+            return blocks.attend_and_after(*arguments)
+        if self.compiled and keys == 2:
+            blocks.mark_dynamic((k, 3), (v, 3), (mask, 3))
+        out: Tensor = self._run(blocks.attend_and_after, *arguments)
+        return out
+
+    def forward(self, tokens: Tensor, random: Random) -> Heads:
+        """The heads' outputs at every position of tokens [N, T, S], with gradient."""
+        ends, residual = self._ends(), self._residual_masks(random)
+        masks = self._attention_masks([(end, end - begin) for begin, end in BLOCKS], random)
+        x = self._run(blocks.embed, tokens, self.weights["wpe"], residual[:, 0], self.scale, ends)
+        for layer, own in enumerate(self._layers()):
+            q, k, v = self._run(blocks.before, x, own).unbind(1)
+            parts = []
+            for (begin, end), mask in zip(BLOCKS, masks, strict=True):
+                part = (q[..., begin:end, :], k[..., :end, :], v[..., :end, :], mask[:, layer])
+                parts.append(self._run(blocks.attend, *part))
+            summed, total = (torch.cat(found, -2) for found in zip(*parts, strict=True))
+            keep = residual[:, 1 + 2 * layer : 3 + 2 * layer]
+            x = self._run(blocks.after, x, summed, total, keep, self.scale, own)
+        return self.heads(self._run(blocks.last_norm, x, ends))
+
+    def heads(self, hidden: Tensor) -> Heads:
+        """The heads' outputs from the last hidden state [N, D, T, S]."""
+        w, flat = self.weights, hidden.flatten(2)
+        logprobs = torch.log_softmax(torch.bmm(w["policy"], flat), dim=1)
+        below = flat.detach() if self.detach_heads else flat
+        values = torch.baddbmm(w["value_bias"][:, :, None], w["value"], below)
+        q_values = torch.baddbmm(w["q_bias"][:, :, None], w["q"], below)
+        return logprobs.view(-1, 2, T, S), values.view(-1, T, S), q_values.view(-1, 2, T, S)
+
+    def _run(self, part: Callable[..., Any], *arguments: Any) -> Any:
+        return (blocks.compiled(part) if self.compiled else part)(*arguments)
+
+    def _layers(self) -> list[Weights]:
+        """The weights of each layer."""
+        unbound = {name: self.weights[name].unbind(1) for name in LAYER}
+        return [{name: weights[layer] for name, weights in unbound.items()} for layer in range(L)]
+
+    def _ends(self) -> Weights:
+        """The weights before the first layer and after the last one, without wpe."""
+        return {name: self.weights[name] for name in ("wte", *LAST_NORM)}
+
+    def _residual_masks(self, random: Random) -> Tensor:
+        """[N, 1 + 2 L, D, T, S] for the embedding and for both residual updates of every layer."""
+        return random.keep((1 + 2 * L) * D * T * S, self.dropout).view(-1, 1 + 2 * L, D, T, S)
+
+    def _attention_masks(self, sizes: Sequence[tuple[int, int]], random: Random) -> list[Tensor]:
+        """[N, L, H, t, J, S] for every block of t queries to J keys, given as (J, t)."""
+        lengths = [L * H * t * keys * S for keys, t in sizes]
+        parts = torch.split(random.keep(sum(lengths), self.dropout), lengths, dim=1)
+        return [part.view(-1, L, H, t, keys, S) for part, (keys, t) in zip(parts, sizes, strict=True)]
+
+
+def _initial(name: str, shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    if name.endswith("_bias"):
+        return torch.zeros(*shape)
+    if name.startswith("ln"):
+        return torch.ones(*shape)
+    std = 0.02 / (2 * L) ** 0.5 if name in ("proj_weight", "out_weight") else 0.02
+    return torch.randn(*shape, generator=generator) * std

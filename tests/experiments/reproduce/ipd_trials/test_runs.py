@@ -1,0 +1,189 @@
+"""Trials in batches: they resume exactly, end where they should, and are kept in a record."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save
+
+from agents.protocol import AgentError
+from experiments.reproduce.ipd_trials import record, runs
+from experiments.reproduce.ipd_trials.runs import Arm, Job
+from experiments.reproduce.ipd_trials.trial import COLUMNS, Recipe, Trials
+from games.ipd import PAYOFFS
+
+BATCH = 2
+
+
+@pytest.fixture(autouse=True)
+def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "BATCH", BATCH)
+
+
+def _job(steps: int = 12, trial: int = 0, **recipe: Any) -> Job:
+    arm = Arm(name="arm", recipe=Recipe(**recipe), trials=BATCH + 1, steps=steps)
+    return Job(arm=arm, trials=range(trial, trial + 1), seed=3)
+
+
+def _trials(*seeds: int, **recipe: Any) -> Trials:
+    return Trials(Recipe(**recipe), [np.random.SeedSequence(seed) for seed in seeds or (3,)])
+
+
+def test_an_arm_is_run_in_batches() -> None:
+    assert [job.trials for job in runs.jobs_of(_job().arm, 3)] == [range(BATCH), range(BATCH, BATCH + 1)]
+
+
+def test_short_runs_are_not_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "can_compile", lambda: True)
+    for rollouts in (runs.COMPILED_FROM - 1, runs.COMPILED_FROM):
+        trials = runs.load(_job(steps=4 * rollouts), tmp_path / str(rollouts))
+        assert trials.model.compiled is (rollouts == runs.COMPILED_FROM)
+
+
+def test_trials_do_not_touch_each_other() -> None:
+    """Each trial of a batch is what it is alone, to rounding; each gradient is clipped by its own norm."""
+    both, alone = _trials(3, 4, whitening="batch"), _trials(4, whitening="batch")
+    found = [(both.step()[1], alone.step()[0]) for _ in range(2)]
+    for one, other in found:
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    for name, weight in alone.model.weights.items():
+        torch.testing.assert_close(both.model.weights[name][1], weight[0], rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_gradients_are_clipped_as_torch_clips_them() -> None:
+    trials = _trials(3, 4)
+    for parameter in trials.model.weights.values():
+        parameter.grad = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(len(parameter)))
+        parameter.grad[1] *= 1e-4
+    wanted = [[parameter.grad[trial].clone() for parameter in trials.model.weights.values()] for trial in range(2)]
+    trials._clip_gradients()
+    for trial, gradients in enumerate(wanted):
+        alone = [torch.nn.Parameter(gradient) for gradient in gradients]
+        for one, gradient in zip(alone, gradients, strict=True):
+            one.grad = gradient
+        torch.nn.utils.clip_grad_norm_(alone, 1.0)
+        for one, parameter in zip(alone, trials.model.weights.values(), strict=True):
+            assert one.grad is not None and parameter.grad is not None
+            torch.testing.assert_close(parameter.grad[trial], one.grad)
+
+
+def test_an_interrupted_trial_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
+    job = _job()
+    assert runs.finished(job, tmp_path) is None
+    assert runs.advance(job, tmp_path / "pieces", 1) == 1
+    assert runs.advance(job, tmp_path / "pieces", 1) == 2
+    assert runs.advance(job, tmp_path / "pieces") == 3
+    assert runs.advance(job, tmp_path / "whole") == 3
+    pieces, whole = (runs.load(job, tmp_path / name).state() for name in ("pieces", "whole"))
+    assert pieces.keys() == whole.keys()
+    for name in pieces.keys() - {"seconds"}:
+        torch.testing.assert_close(pieces[name], whole[name], rtol=0, atol=0, msg=name)
+
+
+@pytest.mark.parametrize("optimizer", ["ppo", "actde"])
+def test_what_a_step_writes_down(optimizer: str) -> None:
+    trials = _trials(optimizer=optimizer)
+    row = dict(zip(COLUMNS, trials.step()[0].tolist(), strict=True))
+    assert row["alternate"] + row["cooperate"] + row["defect"] == pytest.approx(1)
+    assert row["entropy"] == pytest.approx(np.log(2), abs=0.01)  # small weights choose evenly
+    matrix = PAYOFFS["post"]
+    apart = row["alternate"] / 2  # cd and dc come in pairs, up to one in 100
+    wanted = row["cooperate"] * matrix[0][0] + row["defect"] * matrix[1][1] + apart * (matrix[0][1] + matrix[1][0])
+    assert row["reward"] == pytest.approx(wanted, abs=0.04)
+
+
+def test_trials_of_two_recipes_begin_alike() -> None:
+    first, second = _trials(), _trials(optimizer="ppo", payoff="temptation-1")
+    for name, parameter in first.model.weights.items():
+        torch.testing.assert_close(parameter, second.model.weights[name], rtol=0, atol=0)
+    games = first.step()[0, :3].tolist()
+    assert games == second.step()[0, :3].tolist()  # the first games, before anything is learned
+    assert _trials(4).step()[0, :3].tolist() != games
+
+
+def test_a_rollout_goes_on_where_the_last_one_ended() -> None:
+    trials = _trials()
+    trials.step()
+    last = trials.last.clone()
+    seen = []
+    generate = trials.model.generate
+    trials.model.generate = lambda first, random: seen.append(first.clone()) or generate(first, random)  # type: ignore[method-assign,func-returns-value]
+    trials.step()
+    assert torch.equal(seen[0], last)
+
+
+def test_detached_heads_leave_the_trunk_to_the_policy() -> None:
+    """With nothing to gain, only v and q would move the trunk; detached they do not, but for weight decay."""
+    settings: dict[str, Any] = {"weight_decay": 0.0, "dropout": 0.0, "gae_lambda": 0.0}
+    for detached in (True, False):
+        trials = _trials(3, detach_heads=detached, **settings)
+        trials.payoff = torch.full((2, 2), 1.0)
+        trials.optimizer.policy_loss = lambda batch, targets, outputs: 0.0 * outputs.logprobs  # type: ignore[method-assign]
+        before = trials.model.weights["fc_weight"].detach().clone()
+        trials.step()
+        assert torch.equal(before, trials.model.weights["fc_weight"]) is detached
+
+
+def test_run_brings_all_trials_to_their_end_and_says_how_far_it_is(tmp_path: Path) -> None:
+    told: list[tuple[str, float, float]] = []
+    jobs = [_job(8, trial) for trial in range(2)]
+    runs.advance(jobs[0], tmp_path, 1)
+    runs.run(jobs, tmp_path, workers=1, on_progress=lambda *news: told.append(news))
+    assert told == [("arm/trials-00-00", 1, 3), ("arm/trials-01-01", 3, 3)]
+    runs.run(jobs, tmp_path, workers=1, on_progress=lambda *news: told.append(news))
+    assert len(told) == 2  # nothing was left to do
+
+
+def test_the_record_keeps_finished_trials_only(tmp_path: Path) -> None:
+    whole, part = runs.jobs_of(_job(8).arm, 3)
+    runs.advance(whole, tmp_path / "runs")
+    runs.advance(part, tmp_path / "runs", 1)
+    kept = record.read(tmp_path / record.NAME, seed=3)
+    kept.take([whole.arm], tmp_path / "runs")
+    kept.write(tmp_path / record.NAME)
+    again = record.read(tmp_path / record.NAME, seed=3)
+    rows, seconds = again.of(whole.arm)
+    found = runs.finished(whole, tmp_path / "runs")
+    assert found is not None and rows.shape == (BATCH, 2, len(COLUMNS))
+    np.testing.assert_allclose(rows, found[0], rtol=1e-3, atol=1e-6)
+    assert seconds == pytest.approx(found[1], abs=0.06 * BATCH)
+    assert again.holds(whole) and again.holds(_job(8)) and not again.holds(part) and not again.holds(_job(12))
+
+
+def test_another_recipe_or_seed_is_refused(tmp_path: Path) -> None:
+    job, other = _job(4), _job(4, gae_lambda=0.5)
+    runs.advance(job, tmp_path)
+    for wrong in (other, Job(arm=job.arm, trials=job.trials, seed=4)):
+        with pytest.raises(AgentError, match="holds other trials"):
+            runs.advance(wrong, tmp_path)
+    (batch,) = runs.jobs_of(replace(job.arm, trials=1), 3)
+    kept = record.Record(seed=3)
+    kept.take([batch.arm], tmp_path)
+    with pytest.raises(AgentError, match="choose another folder"):
+        kept.holds(other)
+    kept.write(tmp_path / record.NAME)
+    with pytest.raises(AgentError, match="holds trials of seed 3, not 4"):
+        record.read(tmp_path / record.NAME, seed=4)
+
+
+def test_damaged_files_are_one_line(tmp_path: Path) -> None:
+    job = _job(4)
+    runs.advance(job, tmp_path)
+    path = job.folder(tmp_path) / runs.CHECKPOINT
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(AgentError, match="not a complete safetensors file"):
+        runs.advance(job, tmp_path)
+    (tmp_path / record.NAME).write_bytes(b"nothing")
+    with pytest.raises(AgentError, match="is not a record of trials"):
+        record.read(tmp_path / record.NAME, seed=3)
+    path.write_bytes(save({"other": torch.zeros(2)}))
+    with pytest.raises(AgentError, match="is no checkpoint of trials"):
+        runs.finished(job, tmp_path)
+    path.unlink()
+    (job.folder(tmp_path) / runs.ABOUT).write_text(json.dumps([1]))
+    with pytest.raises(AgentError, match="expected a JSON object"):
+        runs.load(job, tmp_path)
