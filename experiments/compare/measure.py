@@ -39,7 +39,7 @@ def measure_run(folder: Path, config: TrainConfig, *, episodes: int, tests: str 
     """Return the measures of the finished run in `folder`, which are stored or computed now.
 
     Args:
-        episodes: number of sampled episodes, and number of greedy episodes.
+        episodes: number of episodes in each of the two modes, sampled and greedy.
         tests: the games to play. If empty, the training games are played.
 
     Returns:
