@@ -1,1 +1,4 @@
-"""Speed compared with named peers, as ratios measured in one run. Each module is a command."""
+"""Benchmarks: speed compared with named peers (other implementations), as ratios of times that are measured in one run.
+
+Most modules are commands.
+"""

@@ -1,18 +1,22 @@
-"""Compare ways to choose a command: a trie pass with a kept cache, a pass for every command, and copied caches.
+"""Compare three methods that choose a command: a trie pass with a cache, a pass for each command, and copied caches.
 
     python -m benchmarks.commands [--trunk smollm2] [--dtype bfloat16] [--commands 5,20,40] [--turns 1,10,30]
 
 Our agent plays an episode. At some turns, three methods choose among the same commands after the same text:
 
     ours     `LanguageModelAgent`'s evaluate, sample and commit: one pass over new text and the trie of commands
-    passes   TWOSOME's method: a pass over the whole text and the command, for each command
-    copies   lamorel's method: a pass over the whole text, then all commands at once, each with a copy of its cache
+    passes   TWOSOME's method: for each command, one pass over the whole text and the command
+    copies   lamorel's method: one pass over the whole text, then one over all commands, each with a copy of the cache
 
-The peers are in peers/scoring.py. They start from tokens; ours also tokenizes the text and evaluates heads for v and q.
-All score the token that ends a command. The peers' policy is the product of p(token | text) over a command's tokens, on
-the whole vocabulary, normalised over the commands. Ours is the product of p(token | text) normalised over the tokens
-that some command has at this node. `policies differ` is the total variation between these two policies of the same
-logits. `off` is the largest difference between our probabilities and those of the peers' logits, normalised as ours.
+The peers (`passes` and `copies`, in peers/scoring.py) start from tokens. Our method also tokenizes the text and
+computes the heads for v and q. All methods score the token that ends a command.
+
+The methods define different policies. The peers multiply p(token | text) over a command's tokens. This p is normalised
+over the whole vocabulary, and the product is normalised over the commands. Our method also multiplies p(token | text),
+but normalises p at each node of the trie over the next tokens of the commands.
+
+`policies differ` is the total variation distance between these two policies for the same logits. `off` is the largest
+difference between our probabilities and those that our normalisation gives for the peers' logits.
 """
 
 import argparse
@@ -35,7 +39,11 @@ PEERS: dict[str, Callable[[Any, Sequence[int], Sequence[Sequence[int]]], Scores]
 
 
 def play(player: Player, tape: TapeSpec, at: Sequence[int], episode: int) -> dict[int, dict[str, Any]]:
-    """Play a tape; return seconds and probabilities of all three methods at the turns `at` (from 1)."""
+    """Play a tape (a recorded episode) and measure all three methods at the turns `at`, which count from 1.
+
+    Returns:
+        Turn -> number of tokens, seconds of each method, and the columns `off` and `policies_differ`.
+    """
     agent = player.agent(context=None)
     text, rows = Text(agent), {}
     lm = player.model.lm.eval()
@@ -67,7 +75,7 @@ def play(player: Player, tape: TapeSpec, at: Sequence[int], episode: int) -> dic
 
 
 def measure(player: Player, commands: int, at: Sequence[int], rounds: int) -> list[dict[str, Any]]:
-    """Return a row for each turn with its seconds over all rounds, after an unmeasured warm-up round."""
+    """Return a row for each turn of `at` with the seconds of all rounds. An unmeasured warm-up round comes first."""
     tape = tapes(1, max(at), commands=commands)[0]
     play(player, tape, at[:1], 0)
     plays = [play(player, tape, at, 1 + number) for number in range(rounds)]
@@ -90,7 +98,7 @@ def measure(player: Player, commands: int, at: Sequence[int], rounds: int) -> li
 
 
 def line(row: dict[str, Any]) -> str:
-    """Return a row of the table."""
+    """Return a row of the table as text."""
     ratios = " ".join(f"{harness.shown(row['ratios'][name], 1):>20}" for name in PEERS)
     off = max(row["off"].values())
     rate = row["decisions_per_second"]

@@ -1,12 +1,17 @@
-"""Time a gradient step of the post's prisoner's dilemma: a batch of trials, `train`, a plain loop, public code.
+"""Time the gradient steps of four implementations of ACTDE on the prisoner's dilemma.
 
     python -m benchmarks.dilemma --public CHECKOUT [--out FILE]
 
-CHECKOUT is a folder with the code behind the post's figures (https://github.com/MichaelEinhorn/prisonerUnitTest);
-without it that peer is skipped. It was written for a GPU and runs here unchanged, with `cuda` mapped to the CPU. The
-plain loop (peers/plain_dilemma.py) caches keys and values in its rollout; the public code does not. All run
-alternately in this process on one thread. A round is a rollout of 64 x 100 games and its four gradient steps; the first
-round of each, which compiles, is not measured. The time of a batch is divided by its number of trials.
+The experiment is that of the post by Turner and Einhorn (2023). The implementations are a batch of trials, `train`, a
+plain loop (peers/plain_dilemma.py), and the public code behind the post's figures
+(https://github.com/MichaelEinhorn/prisonerUnitTest). CHECKOUT is a folder with the public code. Without CHECKOUT the
+public code is skipped.
+
+The public code was written for a GPU. It runs here unchanged, except that `cuda` is mapped to the CPU. In its rollout,
+the plain loop caches keys and values, whereas the public code does not.
+
+All implementations run alternately in this process on one thread. A round is a rollout of 64 x 100 games and its four
+gradient steps. The first round of each implementation includes compilation and is not measured. The time of a batch is divided by its number of trials.
 """
 
 import argparse
@@ -44,7 +49,7 @@ def batch(*, compiled: bool) -> Callable[[], None]:
 
 
 def generic(folder: Path) -> Callable[[], None]:
-    """Return a round of `train` with the same settings."""
+    """Return a function that runs one round of `train`, with the post's settings."""
     from agents.training import presets
     from agents.training.factory import make_trainer
 
@@ -60,14 +65,14 @@ def generic(folder: Path) -> Callable[[], None]:
 
 
 def plain() -> Callable[[], None]:
-    """Return a round of a plain loop with the same sizes and losses."""
+    """Return a function that runs one round of a plain loop with the same sizes and losses."""
     from benchmarks.peers.plain_dilemma import Loop
 
     return Loop().step
 
 
 def public(checkout: Path, folder: Path) -> Callable[[], None]:
-    """Return a round of the public code's trainer, with the settings of its notebook."""
+    """Return a function that runs one round of the public code's trainer, with the settings of its notebook."""
     sys.path.insert(0, str(checkout))
     model_code = importlib.import_module("mingpt.model")
     trainer_code = importlib.import_module("mingpt.prisonerTrainer")
@@ -106,7 +111,7 @@ def _cuda_as_cpu() -> Iterator[None]:
 
 
 def measure(peers: dict[str, Callable[[], None]], turns: int) -> dict[str, list[float]]:
-    """Return CPU seconds per trial of every round of every peer, measured alternately."""
+    """Return the CPU seconds per trial of `turns` rounds of every implementation. The implementations run alternately."""
     for play_round in peers.values():
         play_round()
     seconds: dict[str, list[float]] = {name: [] for name in peers}

@@ -2,16 +2,17 @@
 
     python -m benchmarks.floor [--trunks small,smollm2] [--episodes N] [--turns N] [--out FILE]
 
-For each trunk, with the presets of `train` for TextWorld (SmolLM2: bf16 and LoRA), four tasks alternate:
+For each trunk, four tasks alternate. The settings are the presets of `train` for TextWorld (bf16 and LoRA for SmolLM2):
 
     forward     the trunk alone over every segment of a rollout, without gradient, in the update's micro-batches
     rollout     the agent plays these episodes: tokenizer, cache, tries, heads, sampling, records; the games are tapes
     backward    forward and backward to the same trained parameters, in the update's epochs, mini- and micro-batches
     update      `Updater.learn`: targets, heads, losses, the same passes, gradient clipping, the optimizer's step
 
-The bare trunk has no heads and no loss: its backward pass starts with ones at the last hidden states. Both updates
-include the same padding; the forward pass does not include that of the rollout. The learning rate is 0, so that all
-rounds are equal.
+The reported ratios are rollout / forward and update / backward. The bare trunk has no heads and no loss, so its
+backward pass starts with a gradient of ones at the last hidden states. `update` and `backward` include the same
+padding. `forward` does not include the padding of the rollout. The learning rate is 0, so that all rounds are equal. A
+tape is a recorded episode.
 """
 
 import argparse
@@ -35,13 +36,13 @@ NO_LEARNING = {"lr": 0.0, "value_lr": 0.0, "q_lr": 0.0}
 
 @torch.no_grad()
 def forward(model: ActorCritic, rollout: RolloutBatch, budget: int) -> None:
-    """Run the trunk once over the rollout's tokens."""
+    """Run the trunk once over the rollout's tokens, in micro-batches of at most `budget` tokens."""
     for rows in micro_batches(rollout, range(len(rollout)), budget):
         model.hidden_states(rollout.micro_batch(rows).tokens, use_cache=False)
 
 
 def backward(model: ActorCritic, rollout: RolloutBatch, config: UpdateConfig) -> None:
-    """Run the trunk forward and backward over the rollout's tokens, in the update's minibatches and epochs."""
+    """Run the trunk forward and backward over the rollout's tokens, in the minibatches and epochs of the update."""
     for _ in range(config.epochs):
         for share in np.array_split(np.arange(len(rollout)), min(config.minibatches, len(rollout))):
             for rows in micro_batches(rollout, share.tolist(), config.micro_batch_tokens):
@@ -51,7 +52,7 @@ def backward(model: ActorCritic, rollout: RolloutBatch, config: UpdateConfig) ->
 
 
 def measure(trunk: str, episodes: int, turns: int, rounds: int) -> dict[str, Any]:
-    """Return the seconds of all four tasks and the two ratios."""
+    """Return the seconds of all four tasks and the ratios rollout / forward and update / backward."""
     player = Player({"trunk": trunk, "optimizer": "ppo", "episodes": episodes, "parallel": episodes} | NO_LEARNING)
     specs, model, update = tapes(episodes, turns), player.config.model, player.config.update
     rollout = player.rollout(specs)
@@ -80,7 +81,7 @@ def measure(trunk: str, episodes: int, turns: int, rounds: int) -> dict[str, Any
 
 
 def line(row: dict[str, Any]) -> str:
-    """Return a trunk's row of the table."""
+    """Return a trunk's row of the table as text."""
     rates = [row["tokens"] / harness.summary(row["seconds"][name])["median"] for name in ("forward", "backward")]
     kind = f"{row['trunk']} {row['dtype']}" + (f" LoRA {row['lora']}" if row["lora"] else "")
     return (

@@ -1,10 +1,11 @@
-"""Compare the generation of a game with TextWorld's `tw-make`, in CPU seconds of one core.
+"""Compare game generation with TextWorld's `tw-make`, in CPU seconds of one core.
 
     python -m benchmarks.generation [--turns N] [--out FILE]
 
-TextWorld's users run `tw-make` once for each game, in its own process. Our process generates many games, as in
-`generate`; its start, which includes parsing the rules, is measured separately and spread over --games games. Both
-alternate over the same levels and seeds, and both include their child processes. A seed without a game is skipped.
+Users of TextWorld run `tw-make` once per game, each time in a new process. Our process generates many games, as
+`generate` does. The start of our process, which includes parsing the rules, is measured separately and spread over
+--games games. The two programs alternate over the same levels and seeds, and the times of both include child processes.
+A seed is skipped if either program generates no game for it.
 """
 
 import argparse
@@ -64,7 +65,7 @@ class Ours:
         )  # fmt: skip
 
     def make(self, level: int, seed: int) -> tuple[float, float] | None:
-        """Return the CPU seconds of the process before and after this game; None where there is no such game."""
+        """Return the CPU seconds of the process before and after this game, or None if there is no such game."""
         assert self._child.stdin is not None and self._child.stdout is not None
         job = [self._family, {"level": level, "seed": seed}, str(self._folder / f"tw-ours-{level}-{seed}.z8")]
         self._child.stdin.write(json.dumps(job) + "\n")
@@ -78,7 +79,7 @@ class Ours:
 
 
 def theirs(words: str, seed: int, folder: Path) -> float | None:
-    """Return the CPU seconds of one `tw-make`; None where it fails."""
+    """Return the CPU seconds of one run of `tw-make`, or None if it fails."""
     command = [sys.executable, str(Path(sys.executable).with_name("tw-make")), *words.split(),
                "--seed", str(seed), "--output", str(folder / f"tw-theirs-{seed}.z8"), "-f", "--silent"]  # fmt: skip
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -89,7 +90,10 @@ def theirs(words: str, seed: int, folder: Path) -> float | None:
 
 
 def measure(family: str, level: int, words: str, turns: int, folder: Path) -> dict[str, Any]:
-    """Return CPU seconds of `turns` games of each, measured alternately, and those of starting our process."""
+    """Return the CPU seconds of `turns` games of each program, and those of starting our process.
+
+    The programs generate games alternately.
+    """
     ours = Ours(family, folder)
     first, second = ours.make(level, 100_000), ours.make(level, 100_001)
     seconds: dict[str, list[float]] = {"ours": [], "tw-make": []}
@@ -106,7 +110,10 @@ def measure(family: str, level: int, words: str, turns: int, folder: Path) -> di
 
 
 def summary(row: dict[str, Any], games: int) -> dict[str, float]:
-    """Return the medians, and median and extremes of the ratios."""
+    """Return the median seconds of both programs, and the median and extremes of the ratios tw-make / ours.
+
+    The seconds for the start of our process are spread over `games` games.
+    """
     ours = [seconds + row["once"] / games for seconds in row["seconds"]["ours"]]
     ratios = [peer / own for own, peer in zip(ours, row["seconds"]["tw-make"], strict=True)]
     return {

@@ -2,16 +2,23 @@
 
     python -m benchmarks.growth [--out FILE] [--figure FILE.svg]
 
-One setting is swept at a time, the others stay at `BASE`. Every turn shows the same text of about 90 tokens; the trunk
-is a Llama like `small`, with a longer context. For each size the benchmark measures the time of a rollout, of one epoch
-of its update, and of the bare trunk's forward pass over the same tokens, all sizes of a sweep alternately. In its own
-process for each size it measures the peak memory of rollout and update, minus the memory held before. The exponent e of
-n^e is fitted over all sizes of a sweep (once a round), and between the two largest, where fixed costs matter least.
+One setting is swept at a time, while the others stay at `BASE`. Episodes are tapes (recorded episodes). Every turn
+shows the same text of about 90 tokens. The trunk is a Llama like `small`, with a longer context.
 
-Expected exponents: 1 for turns (the trunk processes each token once), live episodes and the trunk's parameters (without
-the embedding), apart from a fixed cost per pass; below 1 for commands, which share the text and their first tokens.
-Attention raises the exponent of turns, since its work is tokens times previous tokens; so it does for the bare trunk.
-The cache grows in steps of a quarter. The update's memory is constant once a micro-batch is full.
+For each size, the benchmark times a rollout, one epoch of its update, and the bare trunk's forward pass over the same
+tokens. The sizes of a sweep alternate. For each size, a separate process measures the peak memory of rollout and
+update, minus the memory held before.
+
+The exponent e of n^e is fitted once per round over all sizes of a sweep. It is also computed from the two largest
+sizes, where fixed costs matter least. The expected exponents are:
+
+* turns: 1, since the trunk processes each token once. Attention raises this exponent, since its work is the number of
+  tokens times the number of previous tokens. The same holds for the bare trunk.
+* live episodes, and parameters of the trunk without the embedding: 1.
+* commands: below 1, since the commands of a turn share the text and their first tokens.
+
+Times also contain a fixed cost per pass. The cache grows in steps of a quarter. The memory of the update is constant
+once a micro-batch is full.
 """
 
 import argparse
@@ -55,7 +62,7 @@ LABELS = {
 }
 MEASURES, TIMES = ("rollout", "update"), ("rollout", "update", "forward")
 POSITIONS, WORDS = 16_384, 80
-"""Context length of the trunk, tokens; length of every turn's text, words."""
+"""Context length of the trunk in tokens, and length of every turn's text in words."""
 
 
 class Bench:
@@ -82,7 +89,7 @@ class Bench:
 
 
 def uniform(count: int, turns: int, commands: int) -> list[TapeSpec]:
-    """Return tapes with a text of equal length at every turn; commands differ between turns."""
+    """Return `count` tapes that show the same text at every turn. The commands differ between turns."""
     specs = tapes(min(count, 4), max(turns, 8), commands=commands)
     longest = max((scene.observation for scene in specs[0].scenes[1:8]), key=len)
     text = " ".join(longest.split()[:WORDS])
@@ -114,7 +121,7 @@ def _model(width: int, layers: int) -> tuple[ActorCritic, Any]:
 
 
 def seconds_of(points: Sequence[Point], rounds: int) -> list[dict[str, Any]]:
-    """Return a row for each size, all of them measured alternately."""
+    """Return a row with the seconds for each size. All sizes are measured alternately."""
     benches = [Bench(BASE | point) for point in points]
     peers: dict[str, Callable[[], object]] = {}
     for index, bench in enumerate(benches):
@@ -130,7 +137,10 @@ def seconds_of(points: Sequence[Point], rounds: int) -> list[dict[str, Any]]:
 
 
 def memory_of(point: Point) -> dict[str, int]:
-    """Return the peak memory of a rollout and of an update beyond that held before, bytes; needs its own process."""
+    """Return the peak memory of a rollout and of an update in bytes, minus the memory held before.
+
+    The function must run in its own process.
+    """
     bench, added = Bench(BASE | point), {}
     for name, measured in (("rollout", bench.rollout), ("update", bench.update)):
         before = resident()
@@ -149,7 +159,11 @@ def memory_in_child(point: Point, threads: int) -> dict[str, int]:
 
 
 def exponents(n: Sequence[float], y: Sequence[Sequence[float]]) -> dict[str, dict[str, float]]:
-    """Return e of y ~ n^e: `all`, least squares of logarithms, and `end`, of the two largest; y is [sizes][rounds]."""
+    """Return the exponents e of y ~ n^e, where y is [sizes][rounds].
+
+    `all` is a least-squares fit of the logarithms over all sizes. `end` is computed from the two largest sizes. Both
+    contain the median and the extremes over rounds.
+    """
     x, logs = np.log(np.asarray(n, dtype=float)), np.log(np.asarray(y, dtype=float))
     whole = np.polyfit(x, logs, 1)[0]
     end = (logs[-1] - logs[-2]) / (x[-1] - x[-2])
@@ -157,7 +171,7 @@ def exponents(n: Sequence[float], y: Sequence[Sequence[float]]) -> dict[str, dic
 
 
 def fits(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
-    """Return the exponents of a sweep, for times and, where measured, memory."""
+    """Return the exponents of a sweep for times and, if it was measured, for memory."""
     n = [row["n"] for row in rows]
     fitted = {f"{name} s": exponents(n, [row["seconds"][name] for row in rows]) for name in TIMES}
     if "bytes" in rows[0]:
@@ -180,7 +194,10 @@ def show(sweep: str, rows: Sequence[dict[str, Any]], fitted: dict[str, dict[str,
 
 
 def draw(data: dict[str, list[dict[str, Any]]], path: Path) -> None:
-    """Draw seconds above memory (where measured), a column for each sweep; dotted lines are proportional to n."""
+    """Draw one column of panels for each sweep: the seconds and, if it was measured, the memory below.
+
+    Dotted lines are proportional to n.
+    """
     from matplotlib.ticker import LogLocator, NullLocator
 
     with_memory = all("bytes" in row for rows in data.values() for row in rows)
@@ -211,7 +228,7 @@ def draw(data: dict[str, list[dict[str, Any]]], path: Path) -> None:
 
 
 def _tick(x: float, after: float) -> str:
-    """Return the label at x, "" where the next one would touch it."""
+    """Return the label of the tick at x, or "" if the next label would touch it."""
     if x < 1e5:
         return f"{x:.0f}"
     return f"{x / 1e6:.2g}M" if after > 2.5 * x else ""
@@ -245,7 +262,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--sizes", type=int, default=None, help="number of sizes of each sweep; default: all")
     parser.add_argument("--no-memory", action="store_true", help="measure time only")
     parser.add_argument("--figure", type=Path, help="file of the figure")
-    parser.add_argument("--point", help=argparse.SUPPRESS)  # one size, as JSON: print its memory
+    parser.add_argument("--point", help=argparse.SUPPRESS)  # for child processes: one size as JSON
     return parser.parse_args(arguments)
 
 

@@ -1,7 +1,8 @@
 """Common tools of the benchmarks: alternating measurements, medians with extremes, and JSON output.
 
-A ratio is taken between two times of the same round, measured one after the other, so that a machine that slows down
-affects both. Reports give the median and the extremes of the rounds' ratios.
+A peer is one of the compared implementations. A ratio divides two times of the same round, which are measured one after
+the other. A machine that slows down therefore affects both times. Reports contain the median and the extremes of the
+ratios over all rounds.
 """
 
 import argparse
@@ -22,13 +23,13 @@ import games.files
 
 PACKAGES = ("torch", "transformers", "textworld", "peft", "accelerate")
 Times = dict[str, list[float]]
-"""Name of a peer -> seconds of each of its rounds."""
+"""Name of a peer -> seconds of each of its measured rounds."""
 
 
 def alternate(peers: Mapping[str, Callable[[], object]], rounds: int, *, warm: int = 1) -> Times:
-    """Return wall-clock seconds of every round of every peer, measured alternately after `warm` unmeasured rounds.
+    """Return the wall-clock seconds of every round of every peer. In each round, the peers run one after the other.
 
-    If a peer returns a float, this is its time.
+    The first `warm` rounds are not measured. If a peer returns a float, this float is used as its time.
     """
     times: Times = {name: [] for name in peers}
     for number in range(-warm, rounds):
@@ -42,17 +43,17 @@ def alternate(peers: Mapping[str, Callable[[], object]], rounds: int, *, warm: i
 
 
 def summary(values: Sequence[float]) -> dict[str, float]:
-    """Return median and extremes."""
+    """Return the median and the extremes of the values."""
     return {"median": statistics.median(values), "least": min(values), "most": max(values)}
 
 
 def ratios(values: Sequence[float], base: Sequence[float]) -> dict[str, float]:
-    """Return median and extremes of the rounds' ratios, values / base."""
+    """Return the median and the extremes of the ratios values / base over all rounds."""
     return summary([value / one for value, one in zip(values, base, strict=True)])
 
 
 def shown(numbers: Mapping[str, float], digits: int = 2) -> str:
-    """Return a summary as text: the median, and the extremes in brackets."""
+    """Return a summary as text: the median, followed by the extremes in brackets."""
     median, least, most = (numbers[name] for name in ("median", "least", "most"))
     return f"{median:.{digits}f} ({least:.{digits}f}-{most:.{digits}f})"
 
@@ -91,12 +92,12 @@ def begin(threads: int) -> None:
 
 
 def numbers(text: str) -> list[int]:
-    """Parse a list on the command line: "5,20,40"."""
+    """Parse a comma-separated list of the command line, such as "5,20,40"."""
     return [int(number) for number in text.split(",")]
 
 
 def document(name: str, options: argparse.Namespace, arguments: Sequence[str] | None, **results: Any) -> dict[str, Any]:
-    """Return the results of a benchmark with its command, machine and versions."""
+    """Return the results of a benchmark together with its command, the machine and the versions of packages."""
     given = sys.argv[1:] if arguments is None else arguments
     about = {
         "command": shlex.join(["python", "-m", f"benchmarks.{name}", *given]),
@@ -110,7 +111,7 @@ def document(name: str, options: argparse.Namespace, arguments: Sequence[str] | 
 
 
 def write(path: Path | None, data: Mapping[str, Any]) -> None:
-    """Write the JSON file, if there is a path; numbers have six digits."""
+    """Write `data` as JSON, with six significant digits per number. If `path` is None, do nothing."""
     if path is not None:
         games.files.atomic_write(path, json.dumps(_rounded(data), indent=1) + "\n")
 

@@ -1,4 +1,7 @@
-"""Hostile commands for fuzzing: a corpus that crashed or might crash the interpreter, and a random generator."""
+"""Hostile commands for fuzzing: a corpus, and a generator of random commands.
+
+The commands of the corpus crashed, or might crash, the interpreter.
+"""
 
 import random
 from collections.abc import Callable, Sequence
@@ -16,7 +19,7 @@ CORPUS = [
     "tree", "gonear chest", "random", "yes", "no", "y", "n.s", "", " ", "\n", "é", "\ud800", "🔑", "take clé",
     "x" * 5000, "take " + "key " * 60, "<description>", "[looking]", "*** The End ***", "\"look\"", "(look)",
 ]  # fmt: skip
-"""The command filter refuses each of them in every game."""
+"""The command filter refuses every command of the corpus in every game."""
 TAGS = ["<score>7</score>", "[taking the key - succeeded]", "tw-extra-infos moves", "> look", "%s%n", "{o}", "$$$$"]
 PRONOUNS = ["it", "them", "him", "her", "me", "myself", "self", "that", "this", "one", "the other", "here", "there"]
 LITTLE = ["in", "on", "off", "up", "down", "out", "of", "from", "into", "onto", "with", "to", "under", "the", "a", "my"]
@@ -25,9 +28,11 @@ RANGES = [(0, 32), (127, 160), (160, 0x250), (0x300, 0x370), (0x2000, 0x2070), (
 
 
 class CommandGenerator:
-    """Random commands for one game, some of which are derived from the currently admissible ones.
+    """A generator of random commands for one game. Some of them are derived from the currently admissible commands.
 
-    `commands` are examples of the game's commands, `words` of its words.
+    Args:
+        commands: examples of the game's commands.
+        words: examples of the game's words.
     """
 
     def __init__(self, seed: int | str, commands: Sequence[str], words: Sequence[str]) -> None:
@@ -42,7 +47,7 @@ class CommandGenerator:
         self._weights = [weight for _, weight in methods]
 
     def next(self, admissible: Sequence[str]) -> str:
-        """Return the next command; about a quarter are admissible, so that the game advances."""
+        """Return the next command. About a quarter of the commands are admissible, so that the game advances."""
         return self._random.choices(self._methods, self._weights)[0](admissible)
 
     def _admissible(self, admissible: Sequence[str]) -> str:

@@ -1,25 +1,31 @@
-"""Resident memory of this process on Linux. It imports only the standard library, so that peers can use it too."""
+"""Measure the resident memory of this process on Linux.
+
+The module imports only the standard library, so that peers in other environments can use it.
+"""
 
 from pathlib import Path
 
 
 def resident() -> int:
-    """Return the bytes of memory that this process holds now."""
+    """Return the memory that this process holds now, in bytes."""
     return _status("VmRSS")
 
 
 def peak() -> int:
-    """Return the peak of this process's memory since `reset_peak` or its start, bytes."""
+    """Return the peak of this process's memory in bytes, since the last `reset_peak` or the start of the process."""
     return _status("VmHWM")
 
 
 def reset_peak() -> None:
-    """Reset `peak` to the memory held now."""
+    """Reset the peak to the memory that the process holds now."""
     Path("/proc/self/clear_refs").write_text("5")
 
 
 def _status(name: str) -> int:
-    """Return a field of this process in bytes. (A process inherits the maximum of `getrusage` from its parent.)"""
+    """Return a field of /proc/self/status in bytes.
+
+    `getrusage` is not used, because a process inherits the maximum of `getrusage` from its parent.
+    """
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(name + ":"):
             return 1024 * int(line.split()[1])

@@ -1,6 +1,7 @@
 """The player of the benchmarks: a model with the presets of `train`, its rollouts on tapes and its updates.
 
-It uses the components of `train` (runner, agent, updater), without run folders, transcripts and checkpoints.
+A tape is a recorded episode. The player uses the components of `train` (runner, agent, updater), but no run folders,
+transcripts or checkpoints.
 """
 
 from collections.abc import Sequence
@@ -22,11 +23,11 @@ from agents.training.rollout_batch import RolloutBatch
 from agents.training.updater import Updater, make_torch_optimizer
 
 GAME = "textworld:simple?seed=1"
-"""Selects the presets; the played games are tapes."""
+"""This game selects the presets. The player plays tapes instead."""
 
 
 class Player:
-    """A language model that plays and learns; settings not in `explicit` are presets of its trunk."""
+    """A language model that plays and learns. Settings that are not in `explicit` are the presets of its trunk."""
 
     def __init__(self, explicit: dict[str, Any], *, model: ActorCritic | None = None, tokenizer: Any = None) -> None:
         self.config = config = presets.resolve({"game": GAME} | explicit)
@@ -46,7 +47,7 @@ class Player:
         return LanguageModelAgent(self.model, self.tokenizer, **(given | settings))
 
     def rollout(self, specs: Sequence[Game], *, parallel: int | None = None) -> RolloutBatch:
-        """Play every game of `specs` once."""
+        """Play every game of `specs` once and return the rollout."""
         config = self.config.rollout
         self.model.train(config.rollout_dropout)
         agent = self.agent(record=True)
@@ -56,7 +57,7 @@ class Player:
         return RolloutBatch(agent.take_segments(), credit=config.credit)
 
     def update(self, rollout: RolloutBatch) -> dict[str, float]:
-        """Take all gradient steps of a rollout and return the measures."""
+        """Take all gradient steps on a rollout and return the metrics of the update."""
         self.model.train()
         measures, _ = self.updater.learn(rollout, np.random.default_rng(0))
         return measures
@@ -70,7 +71,7 @@ class Text:
         self.tokens: list[int] = []
 
     def show(self, turn: Turn) -> None:
-        """Append the text of the game; the caller appends the command.
+        """Append the text that the game shows at a turn. The caller appends the command.
 
         Raises:
             ValueError: the text exceeds the agent's context.
@@ -82,7 +83,7 @@ class Text:
 
 
 def ended(episode: int) -> EpisodeEnd:
-    """Return the end of an episode, for `agent.end`."""
+    """Return an `EpisodeEnd` of this episode, for `agent.end`."""
     return EpisodeEnd(episode=episode, observation="", info={}, reward=0.0, terminated=True, truncated=False)
 
 

@@ -1,8 +1,11 @@
 """Compare the policy loss of one step of TRL's PPO with that of our update on the same data.
 
-`trl` runs a step of TRL with a model of two layers whose weights follow from a formula, and returns the data and the
-logged loss. `ours` converts tokens, values and scores to segments and returns our loss. Part of `benchmarks.update`;
-update.json stores the result of one run of `trl`, so that `ours` can be tested without TRL.
+`trl` runs one step of TRL, and returns the data and the logged loss. Its model has two layers, and a formula gives the
+weights. `ours` converts the tokens, values and scores to segments, and returns our loss. Every token of an answer
+becomes a choice, which is a token that the agent sampled among several.
+
+The module is a part of `benchmarks.update`. update.json stores the result of one run of `trl`, so that `ours` can be
+tested without TRL.
 """
 
 import math
@@ -26,16 +29,19 @@ from agents.training.updater import Updater, make_torch_optimizer
 VOCABULARY, WIDTH = 512, 32
 EPOCHS, LEARNING_RATE, ANSWER = 3, 3e-3, 12
 LENGTHS = (9, 14, 14, 5, 11, 8)
-"""Lengths of the prompts; TRL pads the shorter ones."""
+"""Lengths of the prompts. TRL pads the shorter prompts."""
 SEED = 2
-"""Seed of the prompts for which TRL does not sample its padding token."""
+"""Seed of the prompts. With this seed TRL does not sample its padding token."""
 MEASURE = ("loss/policy_avg", "policy_loss")
-"""TRL's name and ours of the clipped surrogate's mean over choices and epochs. Other common measures are defined
-differently: TRL counts a ratio as clipped only if the clipping changes the loss."""
+"""Names of the compared loss in TRL and in our update: the clipped surrogate, averaged over choices and epochs.
+
+The other measures that both sides report have different definitions. For example, TRL counts a ratio as clipped only if
+the clipping changes the loss.
+"""
 
 
 class BesselPPO(PPO):
-    """PPO that whitens advantages with the unbiased estimate of their variance, as TRL does."""
+    """PPO that whitens advantages with the unbiased variance estimate, as TRL does."""
 
     name = "bessel"
 
@@ -46,7 +52,7 @@ class BesselPPO(PPO):
 
 
 def language_model() -> Any:
-    """Return a Llama of two layers whose weights are sines, the same on every machine."""
+    """Return a Llama of two layers. Its weights are sines, so they are the same on every machine."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
@@ -71,7 +77,7 @@ def language_model() -> Any:
 
 
 def trl(start: Callable[[dict[str, Any]], Any], folder: Path) -> dict[str, Any]:
-    """Return the data and the loss of one step of TRL; `start` starts a worker for a job (`update.Worker`)."""
+    """Return the data and the loss of one step of TRL. `start` starts a worker for a job (see `update.Worker`)."""
     from agents.text.word_tokenizer import word_tokenizer
 
     language_model().save_pretrained(folder)
@@ -98,13 +104,13 @@ def trl(start: Callable[[dict[str, Any]], Any], folder: Path) -> dict[str, Any]:
 
 
 def _prompt(row: list[int], queries: list[list[int]]) -> int:
-    """Return the length of the prompt in a row padded on the left."""
+    """Return the length of the prompt in a row that is padded on the left."""
     (length,) = {len(query) for query in queries if row[max(LENGTHS) - len(query) : max(LENGTHS)] == query}
     return length
 
 
 def ours(step: dict[str, Any]) -> float:
-    """Return the same measure of the same step, by our update."""
+    """Return the policy loss of our update for the same step."""
     model = ActorCritic(language_model(), Heads(WIDTH, VOCABULARY, q_heads=0))
     pieces = zip(step["tokens"], step["values"], step["scores"], strict=True)
     rollout = RolloutBatch([segment(model, *piece) for piece in pieces], credit="token")
@@ -117,7 +123,10 @@ def ours(step: dict[str, Any]) -> float:
 
 @torch.no_grad()
 def segment(model: ActorCritic, tokens: list[int], values: list[float], score: float) -> Segment:
-    """Convert a row of TRL to a segment: the last len(values) tokens are choices, the score follows the last one."""
+    """Convert a row of TRL to a segment.
+
+    The last len(values) tokens are choices. The score is the reward of the last choice.
+    """
     first = len(tokens) - len(values)
     hidden = model.hidden_states(torch.tensor([tokens]), use_cache=False)[0, first - 1 : -1]
     logprobs = model.all_logprobs(hidden)

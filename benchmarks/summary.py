@@ -1,4 +1,4 @@
-"""Write the latest results of all benchmarks as one page, benchmarks/README.md, from the JSON files in its folder.
+"""Write benchmarks/README.md, a page with the latest results of all benchmarks, from the JSON files in its folder.
 
 python -m benchmarks.summary
 """
@@ -21,7 +21,7 @@ GROWTH = {"turns": "turns per episode", "live": "live episodes", "commands": "co
 
 
 def page() -> str:
-    """Return the page."""
+    """Return the text of the page."""
     about = (
         "A speed-up is a ratio of two times, measured alternately in one run: the median, with the extremes of the"
         " rounds in brackets (for first visits the first and last decile). Above 1 our side is faster. `python -m"

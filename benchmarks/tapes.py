@@ -1,9 +1,11 @@
-"""Recorded episodes of a fixed length for benchmarks: texts and commands of real games, replayed turn by turn.
+"""Recorded episodes of a fixed length for benchmarks, called tapes: texts and commands of real games.
 
-The agent's commands have no effect, so that all agents see the same text. The texts are those of walkthroughs of
-TextWorld's `simple` games; a tape that is longer than one game continues with the next one, without its opening. With
-a fixed number of commands, a turn's own commands are truncated, or filled up with commands of other games. The rewards
-are arbitrary.
+A tape is replayed turn by turn. The agent's commands have no effect, so that all agents see the same text. The texts
+come from walkthroughs of TextWorld's `simple` games. If a tape is longer than one game, it continues with the next
+game, without that game's opening.
+
+If the number of commands is fixed, a turn's commands are either truncated, or completed with commands of other games.
+The rewards are arbitrary.
 """
 
 from collections.abc import Sequence
@@ -20,7 +22,7 @@ from agents.play.runner import EpisodeRunner
 from agents.protocol import Turn
 
 OTHERS = ("textworld:cooking?level=6&seed=2", "textworld:cooking?level=4&seed=1", "textworld:quest?level=7&seed=1")
-"""Games whose commands fill up those of a turn, in this order."""
+"""Games whose commands complete those of a turn, in this order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,11 +31,11 @@ class Scene:
 
     observation: str
     commands: tuple[str, ...]
-    """Admissible, sorted."""
+    """Admissible commands, sorted."""
 
 
 class Tape(gymnasium.Env[str, str]):
-    """An environment that replays scenes; every third turn has reward 1, the others 0."""
+    """An environment that replays scenes. Every third turn has reward 1, and the other turns have reward 0."""
 
     metadata: dict[str, Any] = {"render_modes": [], "prompt": "\n> ", "terminator": "\n"}  # noqa: RUF012
 
@@ -66,7 +68,7 @@ class TapeSpec:
         return Tape(self.scenes[:max_turns])
 
     def turn(self, number: int, *, episode: int) -> Turn:
-        """Return the turn with index `number`, from 0."""
+        """Return the turn with index `number`, which counts from 0."""
         scene = self.scenes[number]
         return Turn(
             episode=episode,
@@ -79,7 +81,9 @@ class TapeSpec:
 
 
 def tapes(count: int, turns: int, *, commands: int | None = None, seed: int = 1) -> list[TapeSpec]:
-    """Return `count` tapes of `turns` turns, with `commands` commands at each turn (None: those of the game).
+    """Return `count` tapes of `turns` turns, with `commands` commands at each turn.
+
+    If `commands` is None, every turn has the commands of its game.
 
     Raises:
         ValueError: the games have fewer commands.
@@ -124,7 +128,7 @@ def _walk(seed: int) -> tuple[Scene, ...]:
 
 @cache
 def _offered(game: str) -> frozenset[str]:
-    """Return the admissible commands that a random player saw in a game."""
+    """Return the admissible commands that a random player sees in a game."""
     with EpisodeRunner(games.resolve(game), seed=0, max_turns=60) as runner:
         (episode,) = runner.play(RandomAgent(seed=0), 1)
     return frozenset(command for step in episode.steps for command in step.admissible_commands)

@@ -2,11 +2,17 @@
 
     python -m benchmarks.textworld_damage --out benchmarks/textworld_damage.json
 
-One game of each of three families is damaged in two forms: ours, with its hashes, and foreign, as TextWorld writes it.
-The damage: story and record truncated at 20 places each; 200 random bit flips in each, and 40 in the story's header,
-which has no checksum; the record of another game. A file plays exactly if the walkthrough and two random
-players see the same texts, scores, commands and infos at every step as in the intact file. The exit status is 1
-otherwise.
+A game consists of two files: the compiled story and a record in JSON. One game of each of three families is damaged in
+two forms: our form, with our hashes, and the foreign form that TextWorld writes. The damages are:
+
+* The story or the record is truncated, at 20 places each.
+* A random bit of the story or the record is flipped, 200 times each.
+* A random bit of the story's header is flipped, 40 times. The header has no checksum.
+* The record is replaced by that of another game.
+
+The walkthrough and two random players play each damaged file. The file plays exactly if all three see the same texts,
+scores, commands and infos at every step as in the intact file. The exit status is 1 if any file is not refused and does
+not play exactly.
 """
 
 import argparse
@@ -32,15 +38,15 @@ GAMES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "coin": ({"seed": 1, "level": 4}, {"seed": 2, "level": 4}),
     "cooking": ({"seed": 1, "level": 8}, {"seed": 2, "level": 8}),
 }
-"""Family -> settings of the game, and of another game whose record replaces its own."""
+"""Family -> (settings of the game, settings of another game whose record replaces that of the game)."""
 HEADER = 64
 TURNS = 40
 Damage = tuple[str, bytes, bytes]
-"""Kind of damage, story, record."""
+"""Kind of damage, damaged story and damaged record."""
 
 
 def form(story: Path, foreign: bool) -> tuple[bytes, bytes]:
-    """Return story and record; a foreign record lacks our metadata."""
+    """Return story and record. The record of the foreign form lacks our metadata."""
     record = json.loads(story.with_suffix(".json").read_bytes())
     if foreign:
         del record["metadata"]["actde"]
@@ -48,7 +54,7 @@ def form(story: Path, foreign: bool) -> tuple[bytes, bytes]:
 
 
 def damages(intact: tuple[bytes, bytes], other: bytes, seed: int, flips: int, cuts: int) -> Iterator[Damage]:
-    """Yield every damaged pair of one form of one game."""
+    """Yield every damaged pair of story and record, for one form of one game."""
     story, record = intact
     rng = random.Random(seed)
     for number in range(cuts):

@@ -2,10 +2,12 @@
 
     python -m benchmarks.textworld_exact --steps 200000 --out benchmarks/textworld_exact.json
 
-The players sample commands at random, follow TextWorld's policy, or invent text, in games of all five families. After
-every command all outputs are compared with an environment of `textworld.start`: text, score, won, lost, admissible
-commands, policy commands, intermediate reward, description, inventory. The first difference ends the run and is printed
-with the commands that led to it. An interrupted run resumes from `--out`, game by game.
+The players sample random commands, follow TextWorld's policy, or invent text. They play games of all five families.
+After every command, all outputs are compared with those of an environment of `textworld.start`: text, score, won, lost,
+admissible commands, policy commands, intermediate reward, description and inventory.
+
+The first difference ends the run. It is printed with the commands that led to it. An interrupted run is resumed from
+`--out`, game by game.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ GAMES = (
     "textworld:quest?level=10&seed=4",
 )  # fmt: skip
 PLAYERS = {"random": (0.0, 0.0), "policy": (0.7, 0.0), "free": (0.2, 0.4)}
-"""Player -> shares of commands that follow the policy, and that are invented; the others are random."""
+"""Player -> (share of commands that follow the policy, share of invented commands). All other commands are random."""
 INFO_SETS = ((), ("policy_commands", "intermediate_reward"), INFOS)
 TURNS = 80
 LOOSE = ("it", "them", "him", "one", "that", "door", "key", "from", "with", "on", "in", "zzz", "north")
@@ -59,7 +61,7 @@ class StockEnvironment:
         import textworld
 
         asked = {name: True for name in (*infos, "admissible_commands") if name != "intermediate_reward"}
-        if "intermediate_reward" in infos:  # computed from the policy: TextWorld fails without one
+        if "intermediate_reward" in infos:  # TextWorld computes it from the policy, and fails without one
             asked["policy_commands"] = True
         self._infos, self._way = infos, None
         with warnings.catch_warnings():
@@ -95,7 +97,7 @@ class StockEnvironment:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; return 1 if there is a difference."""
+    """Run the command. Return 1 if there is a difference, and 0 otherwise."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--steps", type=int, default=200_000, help="total number of steps")
     parser.add_argument("--seed", type=int, default=0)
@@ -122,7 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def play(part: tuple[str, int, int, int]) -> dict[str, Any]:
-    """Play one game with one set of infos for so many steps in both environments."""
+    """Play `steps` steps of one game in both environments, with one set of infos."""
     game, at, steps, seed = part
     infos = INFO_SETS[at]
     spec = resolve(game)[0]
@@ -139,7 +141,10 @@ def play(part: tuple[str, int, int, int]) -> dict[str, Any]:
 
 
 def episode(stock: StockEnvironment, ours: CachedEngine, rng: np.random.Generator, player: str) -> Iterator[str]:
-    """Play an episode in both environments; yield after every command how they differ, "" if they do not."""
+    """Play an episode in both environments, and yield their difference after the reset and after every command.
+
+    The difference is a text, or "" if there is none.
+    """
     follow, invent = PLAYERS[player]
     command_filter = CommandFilter(ours.game_info.command_templates)
     theirs, answer = stock.reset(), ours.reset()
@@ -162,7 +167,7 @@ def episode(stock: StockEnvironment, ours: CachedEngine, rng: np.random.Generato
 
 
 def invented_command(ours: CachedEngine, rng: np.random.Generator) -> str:
-    """Return a verb of the game and up to three words, most of them from its commands."""
+    """Return a verb of the game followed by up to three words, most of which come from its commands."""
     words = [word for command in ours.game_info.walkthrough for word in command.split()[1:]]
     verbs = sorted({template.split()[0] for template in ours.game_info.command_templates})
     pool = [*words, *LOOSE]
@@ -172,7 +177,7 @@ def invented_command(ours: CachedEngine, rng: np.random.Generator) -> str:
 
 
 def difference_of(theirs: EngineResponse, ours: EngineResponse, commands: list[str]) -> str:
-    """Return how two responses differ, "" if they do not."""
+    """Return how two responses differ, or "" if they are equal."""
     if theirs == ours:
         return ""
     names = [field.name for field in fields(EngineResponse) if getattr(theirs, field.name) != getattr(ours, field.name)]

@@ -2,9 +2,9 @@
 
     python -m benchmarks.textworld_fuzz --commands 100000 --seed 0 --out benchmarks/textworld_fuzz.json
 
-One game of each family is played with all infos and without, each time in its own process and an empty folder. A
-command that takes longer than a minute ends its process. Commands pass through the environment, so that command filter
-and engine are tested together. The exit status is 1 if there are findings.
+One game of each family is played twice, with all infos and without infos. Each game runs in its own process and in an
+empty folder. If a command takes longer than a minute, its process ends. Commands pass through the environment, so that
+the command filter and the engine are tested together. The exit status is 1 if there are findings.
 """
 
 import argparse
@@ -34,7 +34,7 @@ GAMES = {
 PATIENCE = 60.0
 """Maximum seconds for one command."""
 TURNS = 150
-"""Commands of an episode; the walkthrough follows each episode."""
+"""Maximum number of commands per episode. After each episode, the walkthrough is played."""
 HIDDEN = [
     re.compile(r"\[[^\]]*\]"),  # traces of actions
     re.compile(r"</?(description|inventory|score|moves|location)>"),
@@ -47,7 +47,7 @@ StepResult = tuple[str, float, bool, bool, dict[str, Any]]
 
 
 class Fuzz:
-    """Plays hostile commands in one game; `violations` are described as text."""
+    """A player of hostile commands in one game. `violations` contains a description of each finding."""
 
     def __init__(self, game: str, seed: int | str, infos: tuple[str, ...] = ()) -> None:
         self.env = make_textworld(game, max_turns=TURNS, infos=infos)
@@ -63,7 +63,7 @@ class Fuzz:
         self._generator = CommandGenerator(seed, commands, sorted(words))
 
     def run(self, commands: int) -> None:
-        """Play so many hostile commands, and the walkthrough after every episode."""
+        """Play `commands` hostile commands. After every episode, play the walkthrough."""
         while self.counts["commands"] < commands:
             _, info = self.env.reset(seed=0)
             over = False
@@ -109,7 +109,7 @@ class Fuzz:
 
 
 def in_child(family: str, commands: int, seed: int, infos: tuple[str, ...]) -> dict[str, Any]:
-    """Return the result of a child process in an empty folder."""
+    """Play in a child process, in an empty folder, and return the result."""
     code = "import sys; from benchmarks.textworld_fuzz import child; child(sys.argv[1])"
     job = json.dumps([family, commands, seed, infos])
     began = time.monotonic()
@@ -129,7 +129,7 @@ def in_child(family: str, commands: int, seed: int, infos: tuple[str, ...]) -> d
 
 
 def child(job: str) -> None:
-    """Play in the child process, and print counts and violations."""
+    """Play in the child process, and print the counts and violations."""
     family, commands, seed, infos = json.loads(job)
     fuzz = Fuzz(GAMES[family], f"{seed} {family} {len(infos)}", tuple(infos))
     fuzz.run(commands)

@@ -1,8 +1,9 @@
-"""Measure the resident memory of TextWorld games, and its growth.
+"""Measure the resident memory of TextWorld games, and the growth of this memory.
 
     python -m benchmarks.textworld_memory --out benchmarks/textworld_memory.json
 
-One game is played by one live episode, then by 64 in parallel. Then follow 10,000 resets and 1,000,000 cached steps.
+First, one live episode plays a game. Next, 64 episodes of this game are live at the same time. Finally, the first
+environment makes 10,000 resets and 1,000,000 cached steps.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ EPISODES, RESETS, STEPS, FIRST_STEPS = 64, 10_000, 1_000_000, 1_500
 
 
 def resident() -> float:
-    """Return the resident memory of this process, MB."""
+    """Return the resident memory of this process in MB."""
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def random_steps(env: TextWorld, rng: np.random.Generator, steps: int) -> None:
-    """Play admissible commands at random."""
+    """Play `steps` random admissible commands."""
     _, info = env.reset()
     for _ in range(steps):
         commands = info["admissible_commands"]
@@ -44,7 +45,7 @@ def random_steps(env: TextWorld, rng: np.random.Generator, steps: int) -> None:
 
 
 def measure(game: str) -> dict[str, Any]:
-    """Return all measurements, in MB and ratios."""
+    """Return the memory after each stage in MB, and the ratios between stages."""
     rng = np.random.default_rng(0)
     before = resident()
     first = make_textworld(game)

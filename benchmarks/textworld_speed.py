@@ -2,16 +2,18 @@
 
     python -m benchmarks.textworld_speed --out benchmarks/textworld_speed.json
 
-Everything runs in one process on one core. Ours is `actde/TextWorld-v0` with its command filter, TextWorld's is the
-environment of `textworld.start`. Both play the same commands alternately:
+Everything runs in one process on one core. Our environment is `actde/TextWorld-v0` with its command filter. TextWorld's
+environment is that of `textworld.start`. Both play the same commands alternately:
 
-    warm     cached steps; the minimum over rounds of each command for TextWorld, of the whole episode for ours,
-             since other processes can only increase a time
-    mix      from an empty cache, 70% policy and 30% random commands, as in training; TextWorld plays one in N episodes
+    warm     cached steps
+    mix      episodes from an empty cache, 70% policy and 30% random commands, as in training
+             (TextWorld plays only one in N of these episodes)
     first    first visits; the median ratio, with its first and last decile
-    reset    warm, in microseconds
+    reset    resets of our environment with a filled cache, in microseconds
 
-Mix and first visits happen only once, so CPU time is compared there.
+`warm` compares minima over rounds, since other processes can only increase a time. The minimum is that of each command
+for TextWorld's environment, and that of the whole episode for ours. `mix` and `first` cannot be repeated, since a first
+visit happens only once. They compare CPU time instead.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ FOLLOWED = 0.7
 
 
 class Pair:
-    """Our environment of a game and TextWorld's."""
+    """Our environment of a game, and TextWorld's environment of the same game."""
 
     def __init__(self, game: str, infos: tuple[str, ...]) -> None:
         memory.PROCESS_CACHE = TransitionCache()  # an empty cache
@@ -52,7 +54,10 @@ class Pair:
         self.stock = StockEnvironment(self.ours.path, infos)
 
     def script(self, rng: np.random.Generator, steps: int, followed: float) -> list[str]:
-        """Play an episode in our environment and return its commands; it ends with the game."""
+        """Play an episode in our environment and return its commands.
+
+        The episode ends after `steps` commands or at the end of the game. `followed` is the share of policy commands.
+        """
         _, info = self.ours.reset()
         commands: list[str] = []
         while len(commands) < steps and info["admissible_commands"]:
@@ -64,7 +69,7 @@ class Pair:
         return commands
 
     def time_ours(self, commands: list[str]) -> float:
-        """Return the wall-clock seconds of all commands."""
+        """Return the wall-clock seconds of all commands together, in our environment."""
         step = self.ours.step
         self.ours.reset()
         begun = time.perf_counter()
@@ -73,7 +78,7 @@ class Pair:
         return time.perf_counter() - begun
 
     def time_stock(self, commands: list[str], clock: Callable[[], float]) -> list[float]:
-        """Return the seconds of each command."""
+        """Return the seconds of each command, in TextWorld's environment."""
         step = self.stock.step
         self.stock.reset()
         times = [clock()]
@@ -105,7 +110,10 @@ def warm(game: str, infos: tuple[str, ...]) -> dict[str, float]:
 
 
 def mix(game: str, steps: int, every: int) -> dict[str, float]:
-    """Compare episodes from an empty cache, 70% policy and 30% random; TextWorld plays one in `every` episodes."""
+    """Compare episodes from an empty cache, with 70% policy commands and 30% random commands.
+
+    TextWorld's environment plays one in `every` episodes.
+    """
     pair, rng = Pair(game, POLICY), np.random.default_rng(1)
     ours = stock = 0.0
     made = compared = episodes = 0
@@ -128,12 +136,12 @@ def mix(game: str, steps: int, every: int) -> dict[str, float]:
 
 
 def first(game: str, infos: tuple[str, ...], steps: int) -> dict[str, float]:
-    """Compare first visits, each timed alone."""
+    """Compare first visits. Each visit is timed separately."""
     pair, rng = Pair(game, infos), np.random.default_rng(2)
     times: list[tuple[float, float]] = []
     since = 0
     while len(times) < steps:
-        if since == 20:  # a small game has fewer: start again with an empty cache
+        if since == 20:  # a small game has too few first visits: empty the cache
             pair, since = Pair(game, infos), 0
         before = len(times)
         _, info = pair.ours.reset()

@@ -1,17 +1,18 @@
-"""Compare whole turns of an episode: with a cache kept between turns, and with the history encoded at every turn.
+"""Compare whole turns of two agents: one keeps its cache between turns, the other encodes the history at every turn.
 
     python -m benchmarks.turns [--trunk smollm2] [--dtype bfloat16] [--turns 30] [--out FILE] [--figure FILE.svg]
 
-Both agents play the same tape and commands. `kept` is our agent. `again` works like trl-textworld: it tokenizes and
-encodes the whole text so far, commands and responses, at every turn. The rest is ours (trie pass, heads, sampling), so
-that only the history differs. trl-textworld also decodes commands token by token and has a second model; this cost is
-not included.
+Both agents play the same tape (a recorded episode) and the same commands. `kept` is our agent. `again` works like
+trl-textworld: at every turn it tokenizes and encodes the whole text so far, both commands and responses. Its other
+parts are ours (trie pass, heads, sampling), so that only the treatment of the history differs. trl-textworld also
+decodes commands token by token and has a second model. These costs are not included.
 
-`off` is the largest difference of a command's probability between the two. A subword tokenizer may split a whole text
-differently from its pieces; the benchmark reports the number of such turns.
+`off` is the largest difference between the two agents' probabilities of a command. A subword tokenizer may split a
+whole text differently from its pieces. The benchmark reports the number of turns at which this happens.
 
-A turn's time should grow with the turn number only by the share of attention. `attention` measures this share alone:
-torch's attention of the new tokens over all tokens so far, with the trunk's shapes, for all layers, in the same rounds.
+With a cache, the time of a turn should grow with the turn number only because of attention. `attention` measures this
+cost alone: torch's attention of the new tokens over all tokens so far, with the trunk's shapes, for all layers. It is
+measured in the same rounds.
 """
 
 import argparse
@@ -38,7 +39,10 @@ WAYS = ("again", "kept", "attention")
 
 
 def decide(agent: LanguageModelAgent, turn: Turn, taken: int | None) -> tuple[float, TurnOutputs, Decision, int]:
-    """Play one turn with command `taken` or the chosen one; return seconds, outputs, decision and command."""
+    """Play one turn. Return a tuple: (1) seconds, (2) outputs, (3) decision, (4) index of the command.
+
+    The command has the index `taken`. If `taken` is None, the agent samples the command.
+    """
     begun = time.perf_counter()
     outputs = agent.evaluate([turn])
     ((decision, command),) = agent.sample([turn], outputs)
@@ -48,7 +52,10 @@ def decide(agent: LanguageModelAgent, turn: Turn, taken: int | None) -> tuple[fl
 
 
 def attention(player: Player, new: int, visible: int) -> float:
-    """Return the seconds of the trunk's attention, all layers: `new` queries, `visible` keys and values, one row."""
+    """Return the seconds that the attention of all layers takes, for `new` queries and `visible` keys and values.
+
+    The batch size is 1.
+    """
     config = player.model.base.config
     heads, width = config.num_attention_heads, config.hidden_size // config.num_attention_heads
     keys = getattr(config, "num_key_value_heads", heads)
@@ -63,7 +70,10 @@ def attention(player: Player, new: int, visible: int) -> float:
 
 
 def play(player: Player, tape: TapeSpec, episode: int) -> list[dict[str, Any]]:
-    """Play a tape with both agents and return a row for each turn; uses episode numbers up to `episode` + turns."""
+    """Play a tape with both agents and return a row for each turn.
+
+    The episode numbers from `episode` to `episode` + turns - 1 are used.
+    """
     kept, again = player.agent(context=None), player.agent(context=None)
     pieces, text, rows = Text(kept), "", []
     for number in range(len(tape.scenes)):
@@ -112,7 +122,7 @@ def measure(player: Player, turns: int, commands: int | None, rounds: int) -> di
 
 
 def episode(rows: Sequence[dict[str, Any]], turns: int) -> dict[str, Any]:
-    """Return the seconds of the first `turns` turns together, and the ratio of the two agents."""
+    """Return the tokens and seconds of the first `turns` turns together, and the ratio again / kept."""
     rounds = range(len(rows[0]["seconds"]["kept"]))
     summed = {way: [sum(row["seconds"][way][number] for row in rows[:turns]) for number in rounds] for way in WAYS}
     return {
@@ -123,9 +133,10 @@ def episode(rows: Sequence[dict[str, Any]], turns: int) -> dict[str, Any]:
 
 
 def growth(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Return by how many ms a turn grows for each 1,000 tokens before it, for `kept` and for attention alone.
+    """Return how many more ms a turn takes for each 1,000 tokens before it, for `kept` and for attention alone.
 
-    This is c of a least-squares fit over the turns of every round: seconds = a + b (new tokens) + c (tokens so far).
+    The result is c of the least-squares fit seconds = a + b (new tokens) + c (tokens so far), over the turns of each
+    round.
     """
     terms = np.array([[1.0, row["new"], row["tokens"]] for row in rows])
     slopes = {}
@@ -136,7 +147,7 @@ def growth(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
 
 
 def draw(data: dict[str, Any], path: Path) -> None:
-    """Draw the seconds of each turn, and of the episode so far."""
+    """Draw the seconds of each turn, and the total seconds of the episode up to each turn."""
     figure, (left, right) = make_figure()
     for way, color, dashes, label in (
         ("again", PALETTE[1], "--", "history encoded again"),

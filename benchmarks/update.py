@@ -4,28 +4,33 @@
     ../trl/bin/pip install torch==2.13.0 transformers==5.23.0 trl==1.12.0 accelerate==1.15.0 peft==0.21.2
     python -m benchmarks.update --peer ../trl/bin/python [--trunk smollm2] [--dtype bfloat16] [--out FILE]
 
-TRL 1.12 is the last one with a PPO trainer (`trl.experimental.ppo`). Each side runs in its own process, alternately,
-with the same model, dtype, threads, samples, epochs, one gradient step an epoch, and rows per micro-batch. A sample has
-L tokens, R of which are sampled by the policy:
+TRL 1.12 is the last version with a PPO trainer (`trl.experimental.ppo`). The sides run alternately, each in its own
+process. They have the same model, dtype, threads, samples, epochs and rows per micro-batch, with one gradient step per
+epoch. A sample has L tokens, of which the policy samples R:
 
     ours    the agent plays an episode: a pass over the L tokens and R choices among tokens of admissible commands;
             then epochs x (forward and backward) with value head, and lm_head only at the R choices for their tokens
     TRL     generates R tokens of the whole vocabulary after a prompt of L - R; passes of reference, value and reward
             model over the L tokens; then epochs x (forward and backward) of policy and value model
 
-A sample of TRL has one prompt and one response. With `--samples stream` it is a whole episode with the same number of
-tokens, those of the policy at the end. This favours TRL, although no game can be played so. With `--samples turns`
-every turn is a sample, with the history as prompt and the command as response, as TRL requires for episodes. Samples/s
-are episodes/s in both cases. The learning rate is 0, and the games are tapes. An adapter applies only to the policy:
-TRL trains the whole value model.
+A choice is a token that the agent sampled among several. A sample of TRL has one prompt and one response. `--samples`
+sets what a sample of TRL is:
 
-Memory is the peak of a process after its model was loaded, minus the memory of its libraries. Libraries that are
-imported later count as memory of their side.
+    stream  a whole episode with the same number of tokens, those of the policy at the end; this favours TRL, although
+            no game can be played in this way
+    turns   one turn, with the history as prompt and the command as response, as TRL requires for episodes
 
-`loss` applies our update to the data of one step of TRL: a small model with the same weights, TRL's tokens, and the
-outputs of its value and reward model; three epochs of AdamW with the policy loss only. For whitening TRL divides the
-variance by n - 1 and we by n; our side uses TRL's factor here. TRL logs the mean of the epochs' surrogates. `--only
-loss` skips the other measurements.
+In both cases, samples/s are episodes/s. The learning rate is 0, and the games are tapes (recorded episodes). An adapter
+applies only to the policy, since TRL trains the whole value model.
+
+Memory is the peak of a process after its model was loaded, minus the memory of its libraries. A library that is
+imported later counts as memory of its side.
+
+The measurement `loss` applies our update to the data of one step of TRL. Both sides have a small model with the same
+weights. Our update uses TRL's tokens and the outputs of TRL's value and reward models. It takes three epochs of AdamW
+with the policy loss only. To whiten advantages, TRL divides the variance by n - 1, and our update divides it by n. Our
+side uses TRL's divisor here. TRL logs the mean of the surrogates over epochs. `--only loss` skips the other
+measurements.
 """
 
 import argparse
@@ -46,7 +51,7 @@ ROOT = Path(__file__).parent.parent
 
 
 class Worker:
-    """A peer in its own process; use it in a `with` block."""
+    """A peer that runs in its own process. Use it in a `with` block."""
 
     def __init__(self, python: Path, module: str, job: dict[str, Any], threads: int) -> None:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(threads)}
@@ -68,7 +73,7 @@ class Worker:
         self.steps: list[dict[str, Any]] = []
 
     def answer(self) -> dict[str, Any]:
-        """Return the next line of the process."""
+        """Return the next line that the process prints, parsed as JSON."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
@@ -118,7 +123,7 @@ def model_folder(trunk: str, folder: Path) -> Path:
 
 
 def prompts(rollout: dict[str, Any], samples: str) -> tuple[list[list[int]], int]:
-    """Convert our rollout to TRL's prompts (token ids) and the length of its responses."""
+    """Return a tuple for TRL, computed from our rollout: (1) prompts as token ids, (2) the length of the responses."""
     segments, choices = rollout["segments"], rollout["choices"]
     made = sum(map(len, choices))
     if samples == "stream":
@@ -132,13 +137,16 @@ def prompts(rollout: dict[str, Any], samples: str) -> tuple[list[list[int]], int
 
 
 def rows_at_once(samples: int, longest: int, budget: int) -> int:
-    """Return the largest number of rows of `longest` tokens within the budget that divides the samples evenly."""
+    """Return the number of rows per micro-batch.
+
+    The number is the largest divisor of `samples` for which rows of `longest` tokens fit into `budget` tokens.
+    """
     fit = [rows for rows in range(1, samples + 1) if samples % rows == 0 and rows * longest <= budget]
     return max(fit, default=1)
 
 
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Return seconds and memory of both sides, which take steps alternately."""
+    """Return the seconds and the memory of both sides, which take steps alternately."""
     own = {"trunk": str(folder), "dtype": options.dtype, "lora": options.lora, "optimizer": "ppo", "context": 2048}
     no_learning = {"lr": 0.0, "value_lr": 0.0, "epochs": options.epochs, "minibatches": 1, "parallel": options.episodes}
     budget = {"micro_batch_tokens": options.micro_tokens}
@@ -171,7 +179,10 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def compare(measured: dict[str, Any], episodes: int) -> dict[str, Any]:
-    """Return samples/s, and the ratios of whole samples, of updates, and of memory."""
+    """Return samples/s and three ratios.
+
+    The ratios are TRL / ours for the seconds of whole samples and of updates, and ours / TRL for memory.
+    """
     held = {name: measured["peak"][name] - measured["libraries"][name] for name in measured["peak"]}
     return {
         "samples_per_second": {
@@ -236,7 +247,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error(
             f"{options.peer} is not a Python interpreter; benchmarks/update.py shows how to install one with TRL"
         )
-    options.peer = options.peer.absolute()  # not resolved: a virtual environment's Python is a link
+    options.peer = options.peer.absolute()  # not resolved, since a virtual environment's Python is a link
     return options
 
 

@@ -1,1 +1,4 @@
-"""Experiments: comparisons of optimizers over seeds, the evaluation card, shipped agents, and the reproduced post."""
+"""Experiments: optimizer comparisons, the evaluation card, the release of agents, and the reproduction of a post.
+
+The post is that by Turner and Einhorn (2023).
+"""

@@ -1,4 +1,4 @@
-"""The common style of all figures: colours, axes, and files that are byte-identical when drawn again."""
+"""Common style of all figures: colours, axes, and reproducible files (the same figure has the same bytes)."""
 
 import warnings
 from collections.abc import Sequence
@@ -8,15 +8,19 @@ from typing import Any
 import numpy as np
 
 COLORS = {"ppo": "#0072B2", "actde": "#D55E00"}
-"""From Okabe and Ito's colour-blind-safe palette; other optimizers take matplotlib's cycle."""
+"""Colours from Okabe and Ito's colour-blind-safe palette. Other optimizers use matplotlib's colour cycle."""
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""The same palette for lines that are not optimizers. Vary dashes as well, for print in black and white."""
+"""The same palette for lines that do not stand for optimizers. Also vary the dashes, for black-and-white print."""
 WIDTH, HEIGHT = 9.5, 3.6
-"""Size of a figure with two panels, inches."""
+"""Size of a figure with two panels, in inches."""
 
 
 def color_of(optimizer: str) -> Any:
-    """Return an optimizer's colour, paler for one with own settings ("ppo+kl_coef=0.1"); None: matplotlib's next."""
+    """Return the colour of an optimizer.
+
+    An optimizer with settings of its own, such as "ppo+kl_coef=0.1", has a paler colour. If the result is None,
+    matplotlib uses the next colour of its cycle.
+    """
     from matplotlib.colors import to_rgb
 
     name, *own = optimizer.split("+")
@@ -41,7 +45,7 @@ def make_figure(rows: int = 1, columns: int = 2, width: float = WIDTH, height: f
 def plot_runs(
     axis: Any, x: Sequence[Any], y: Sequence[Any], *, label: str, color: Any, style: Any, alpha: float = 0.35
 ) -> None:
-    """Plot runs as thin lines, and their mean as a bold one up to the length of the shortest run."""
+    """Plot each run as a thin line, and the mean of all runs as a bold line that ends with the shortest run."""
     for run_x, run_y in zip(x, y, strict=True):
         axis.plot(run_x, run_y, color=color, ls=style, lw=0.6, alpha=alpha)
     length = min(map(len, y))
@@ -54,6 +58,6 @@ def save_figure(figure: Any, path: Path) -> None:
     from matplotlib import pyplot as plt
 
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", 'Creating legend with loc="best" can be slow')  # on a busy machine
+        warnings.filterwarnings("ignore", 'Creating legend with loc="best" can be slow')  # only on a busy machine
         figure.savefig(path, metadata={"Date": None})
     plt.close(figure)

@@ -1,4 +1,4 @@
-"""Markdown tables, and how they show an estimate."""
+"""Format Markdown tables and estimates with intervals."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -6,13 +6,16 @@ from tabulate import tabulate
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a Markdown table. Cells are not padded, so that one changed number changes one line."""
+    """Return a Markdown table. Cells are not padded, so that a changed number changes only its own line."""
     cells = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
     return tabulate(cells, heads, tablefmt="github", disable_numparse=True, stralign=None)
 
 
 def interval(estimate: Mapping[str, float | None] | None, form: str = ".2f") -> str:
-    """Return "0.95 (0.83 to 1.00)", the value alone where there is no interval, or "" for None."""
+    """Return an estimate as text, for example "0.95 (0.83 to 1.00)".
+
+    If the estimate has no interval, the text is the value alone. For None the text is empty.
+    """
     if estimate is None:
         return ""
     value, low, high = estimate["value"], estimate["low"], estimate["high"]

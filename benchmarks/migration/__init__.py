@@ -1,1 +1,1 @@
-"""Proof and execution of the renames of options and data keys: two versions compared, committed data rewritten."""
+"""Rename options and data keys: compare two versions of the code, and rewrite committed data."""

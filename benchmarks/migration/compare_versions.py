@@ -1,10 +1,10 @@
-"""Proof that two versions do the same: `python -m benchmarks.migration.compare_versions BEFORE AFTER`.
+"""Check that two versions do the same: `python -m benchmarks.migration.compare_versions BEFORE AFTER`.
 
-BEFORE and AFTER are PYTHON:CHECKOUT. Every scenario (scenarios.py) runs in both checkouts through the command line,
-in AFTER with its options under their new names, and all that it writes and prints is compared value by value, bit by
-bit. Exit status 1 where anything differs that the key map (key_map.py) does not explain.
+BEFORE and AFTER have the form PYTHON:CHECKOUT. Every scenario (scenarios.py) runs in both checkouts through the command
+line. In AFTER, its options have their new names. Everything that a scenario writes and prints is compared value by
+value, bit by bit. The exit status is 1 if there is a difference that the key map (key_map.py) does not explain.
 
-What BEFORE wrote is kept in --work and not made again while its commit and the commands stay the same.
+The outputs of BEFORE are stored in --work. They are reused as long as its commit and the commands stay the same.
 """
 
 import argparse
@@ -23,17 +23,17 @@ from benchmarks.migration.outputs import differences, documents
 from benchmarks.migration.scenarios import SCENARIOS, words
 
 SHOWN = 3
-"""Differences of a file that are printed; all of them are in the scenario's differences.txt."""
+"""Maximum number of printed differences per file. The scenario's differences.txt contains all differences."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """One checkout and the Python that runs it."""
+    """A checkout and the Python interpreter that runs it."""
 
     python: str
     checkout: Path
     work: Path
-    """Folder of its outputs and its cache."""
+    """Folder of the version's outputs and cache."""
 
     @classmethod
     def parse(cls, text: str, work: Path) -> "Version":
@@ -43,14 +43,14 @@ class Version:
 
     @property
     def commit(self) -> str:
-        """Its commit, marked where files differ from it."""
+        """Commit of the checkout. It is marked if files differ from the commit."""
         git = ("git", "-C", str(self.checkout))
         changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
         head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
         return head.stdout.strip() + (" with changes" if changed.stdout.strip() else "")
 
     def call(self, arguments: list[str], errors: Path) -> tuple[int, str]:
-        """Exit status and standard output of a command; standard error goes to a file."""
+        """Run a command. Return its exit status and standard output, and write standard error to the file `errors`."""
         environment = os.environ | {
             "ACTDE_CACHE": str(self.work / "cache"),
             "OMP_NUM_THREADS": "1",
@@ -72,7 +72,10 @@ class Version:
 
 
 def run(version: Version, scenario: str, names: KeyMap) -> list[str]:
-    """Run a scenario's commands into `work/SCENARIO`; lines about those that failed."""
+    """Run the commands of a scenario in the folder `work/SCENARIO`.
+
+    The first failure ends the scenario. The returned list describes this failure, and is empty if there is none.
+    """
     folder = version.work / scenario
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "out").mkdir(parents=True)
@@ -91,20 +94,20 @@ def run(version: Version, scenario: str, names: KeyMap) -> list[str]:
 
 
 def known(version: Version, names: KeyMap) -> dict[str, str]:
-    """The renamed options that `train` of this version has under their new names."""
+    """Return the renamed options that `train` of this version accepts under their new names."""
     version.work.mkdir(parents=True, exist_ok=True)
     _, text = version.call(["train", "--help"], version.work / "help.stderr")
     return {old: new for old, new in names.options.items() if new in text.split()}
 
 
 def is_kept(version: Version, scenario: str) -> bool:
-    """True where an earlier run of this commit with these commands is in the folder."""
+    """Return whether the folder contains the outputs of this commit for the same commands."""
     path = version.work / scenario / "done.json"
     return path.is_file() and json.loads(path.read_text()) == [version.commit, SCENARIOS[scenario]]
 
 
 def _kind(asked: list[str]) -> str:
-    """`play --json`, as the key map names the documents that commands print."""
+    """Return the kind of a printed document in the key map, such as `play --json`."""
     return f"{asked[0]} --card --json" if "--card" in asked else f"{asked[0]} --json"
 
 
@@ -118,7 +121,7 @@ def _failure(status: int, line: str, errors: Path, asked: list[str], arguments: 
 
 
 def compare(before: Version, after: Version, scenario: str, names: KeyMap, *, partly: bool) -> list[str]:
-    """Run a scenario on both sides where that is needed; the differences."""
+    """Run a scenario in both versions and return the differences. Stored outputs of BEFORE are reused."""
     if not is_kept(before, scenario):
         failed = run(before, scenario, KeyMap.nothing())
         if failed:
@@ -132,7 +135,7 @@ def compare(before: Version, after: Version, scenario: str, names: KeyMap, *, pa
 
 
 def main() -> int:
-    """Compare all scenarios, or those that are named."""
+    """Compare all scenarios, or only the named scenarios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("before", metavar="PYTHON:CHECKOUT")
     parser.add_argument("after", metavar="PYTHON:CHECKOUT", nargs="?", help="left out: only record BEFORE")
@@ -141,7 +144,7 @@ def main() -> int:
     parser.add_argument("--no-map", action="store_true", help="AFTER has the old names")
     parser.add_argument("--partly", action="store_true", help="AFTER may have options and keys under old names still")
     given = parser.parse_args()
-    # one core, so that no command chooses a number of threads by the machine: sums depend on it
+    # sums depend on the number of threads, which a command may derive from the number of cores: allow one core only
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[os.getpid() % len(cores)]})
     work = given.work.resolve()

@@ -1,25 +1,31 @@
-"""The key map `renamed_keys.json`: what every option, data key, tensor and file is called in the new version.
+"""The key map `renamed_keys.json`: the names of options, data keys, tensors and files in the new version.
 
 Sections of the file:
 
-    options       option of the command line -> its new name; the settings' names inside `--vary NAME=...` and
-                  `--optimizers ppo+NAME=...` follow from it
+    options       option of the command line -> its new name; this also renames the settings inside
+                  `--vary NAME=...` and `--optimizers ppo+NAME=...`
     sections      kind of document -> {old path: new path}
-    values        section -> {new path: {old value: new value}}, where a value of an enumeration changes
+    values        section -> {new path: {old value: new value}}, for enumerations whose values change
                   (numbers are written as text: "1")
     added         kind of document -> {new path: value}, for keys that only the new version writes
     files         name of a file or folder -> its new name
     not_compared  `wall_clock`: names of numbers that differ between any two runs; `digests`: KIND/PATH of hashes
-                  that follow from renamed JSON; `prose_and_pictures`: files that only have to exist
+                  that depend on renamed JSON; `prose_and_pictures`: files that only have to exist
 
-A kind of document is a file's name (in `added` and `digests` its new one), or a command with `--json`. A path joins
-keys (or list indices, or the parts of a tensor's name) by "/". It matches every path that begins with it; "$" at its
-end restricts it to that path alone; `*` stands for any characters of one key, and its match replaces the `*` of the new
-path. The longest match wins. A new path of null drops the key. "@NAME" behind a new path (or alone: the path stays)
-translates what follows by the section NAME. `flat_settings` is made from `settings`: the same names without groups.
+A kind of document is the name of a file, or a command with `--json`. `added` and `digests` use the new name of the
+file. A path joins keys (or list indices, or the parts of a tensor's name) by "/". Its rules are:
 
-Extend it by one line: `"metrics": {"text_loss": "lm_loss"}` renames that metric in metrics.jsonl, in results.json and
-in what `train --json` prints.
+* A path matches every path that begins with it. A path that ends with "$" matches itself only.
+* `*` matches any characters of one key. The matched characters replace the `*` of the new path.
+* If several paths match, the longest path is used.
+* If the new path is null, the key is dropped.
+* A new path that ends with "@NAME" translates the rest of the path by the section NAME. If the new path is "@NAME"
+  alone, the matched part does not change.
+
+The section `flat_settings` is computed from `settings`. It has the same names without groups.
+
+The map is extended by one line per name. For example, `"metrics": {"text_loss": "lm_loss"}` renames this metric in
+metrics.jsonl, in results.json and in the output of `train --json`.
 """
 
 import json
@@ -37,7 +43,10 @@ DEFAULT = Path(__file__).with_name("renamed_keys.json")
 
 
 class KeyMap:
-    """Translates old names to new ones. `KeyMap.nothing()` keeps every name and compares all but the same values."""
+    """A translation of old names to new names.
+
+    `KeyMap.nothing()` changes no name, but still lists the values that are not compared.
+    """
 
     def __init__(self, data: Mapping[str, Any]) -> None:
         self.options: dict[str, str] = data["options"]
@@ -59,7 +68,7 @@ class KeyMap:
         return cls(data | {"options": {}, "sections": {}, "values": {}, "added": {}, "files": {}})
 
     def leaf(self, section: str, keys: Keys, value: Any) -> Leaf | None:
-        """The new keys and the new value of a leaf; None where the new version drops it."""
+        """Return the new keys and the new value of a leaf (see `leaves`), or None if the new version drops it."""
         rules = self.sections.get(section, {})
         best = max((rule for rule in rules if match(rule, keys) is not None), key=_depth, default=None)
         if best is None:
@@ -76,16 +85,16 @@ class KeyMap:
         return None if below is None else (head + below[0], below[1])
 
     def document(self, kind: str, document: Any) -> Any:
-        """The document under its new names; the order of the keys stays."""
+        """Return a document with its new names. The order of the keys does not change."""
         renamed = (self.leaf(kind, keys, value) for keys, value in leaves(document))
         return build(leaf for leaf in renamed if leaf is not None)
 
     def file(self, path: Path) -> Path:
-        """A path relative to an output folder under its new names."""
+        """Return a path with its new names. The path is relative to an output folder."""
         return Path(*(self.files.get(part, part) for part in path.parts))
 
     def arguments(self, words: Sequence[str]) -> list[str]:
-        """The words of a command under new names."""
+        """Return the words of a command with their new names."""
         found, option = [], ""
         for word in words:
             name, equals, value = word.partition("=")
@@ -98,7 +107,7 @@ class KeyMap:
         return found
 
     def text(self, text: str) -> str:
-        """Text (a recorded command, Markdown) with every option under its new name."""
+        """Return a text, such as a recorded command or Markdown, with the new name of every option."""
         if not self.options:
             return text
         text = self._option_in_text.sub(lambda found: self._option(found[0]), text)
@@ -122,7 +131,7 @@ class KeyMap:
         return word
 
     def _names_inside(self, word: str) -> str:
-        """`ppo+lam=0.9` or `lam=0.9,0.95` with the settings' new names."""
+        """Return a word such as `ppo+lam=0.9` or `lam=0.9,0.95` with the new names of its settings."""
 
         def renamed(found: re.Match[str]) -> str:
             option = self._option("--" + found[2].replace("_", "-"))
@@ -138,7 +147,7 @@ class KeyMap:
 
 
 def match(rule: str, keys: Keys) -> list[str] | None:
-    """What the `*` of a rule stand for where it matches the keys, else None."""
+    """Return what each `*` of a rule matches, or None if the rule does not match the keys."""
     parts, depth = _parts(rule), _depth(rule)
     if depth > len(keys) or (rule.endswith("$") and depth != len(keys)):
         return None
@@ -152,7 +161,10 @@ def match(rule: str, keys: Keys) -> list[str] | None:
 
 
 def leaves(document: Any, keys: Keys = ()) -> Iterator[Leaf]:
-    """Every value of a JSON document that holds no others, with its keys; empty objects and lists are values."""
+    """Yield every leaf of a JSON document as its keys and its value.
+
+    A leaf is a value that contains no other values. Empty objects and lists are leaves.
+    """
     if not isinstance(document, dict | list) or not document:
         yield keys, document
         return
@@ -161,7 +173,11 @@ def leaves(document: Any, keys: Keys = ()) -> Iterator[Leaf]:
 
 
 def build(found: Iterable[Leaf]) -> Any:
-    """The document of these leaves. ValueError where two of them have the same keys."""
+    """Return the document that consists of these leaves.
+
+    Raises:
+        ValueError: two leaves have the same keys.
+    """
     root: dict[Key, Any] = {}
     for keys, value in found:
         node = root
@@ -175,12 +191,12 @@ def build(found: Iterable[Leaf]) -> Any:
 
 
 def shown(keys: Keys) -> str:
-    """Keys as one path."""
+    """Return the keys as one path."""
     return "/".join(map(str, keys))
 
 
 def command(words: Sequence[str]) -> str:
-    """A command as a user would type it."""
+    """Return a command as a user would type it."""
     return shlex.join(["python", "cli.py", *words])
 
 
@@ -202,7 +218,7 @@ def _depth(rule: str) -> int:
 
 
 def _filled(target: str, caught: Sequence[str], old: Keys) -> Keys:
-    """The target's keys with what the `*` stood for; a list's index stays a number."""
+    """Return the keys of a new path, with the matched characters in place of each `*`. List indices stay numbers."""
     rest, numbers = iter(caught), {str(key): key for key in old if isinstance(key, int)}
     filled = (re.sub(r"\*", lambda _: next(rest), part) for part in _parts(target))
     return tuple(numbers.get(part, part) for part in filled)

@@ -1,7 +1,7 @@
-"""What a scenario wrote, as one table: file or printed document -> its values by path, for comparison.
+"""The outputs of a scenario as one table, for comparison: file or printed document -> its values by path.
 
-JSON is split into values, a tensor becomes its dtype, shape and SHA-256, any other file its SHA-256. Three
-folders (the scenario's, the side's and the checkout) are written {out}, {work} and {checkout}.
+JSON is split into values. A tensor becomes its dtype, shape and SHA-256. Any other file becomes its SHA-256. Three
+folders are replaced in all texts: the scenario's by {out}, the version's by {work}, and the checkout's by {checkout}.
 """
 
 import hashlib
@@ -18,10 +18,10 @@ EXISTS = "exists"
 
 
 def documents(folder: Path, checkout: Path, names: KeyMap, *, translated: bool) -> dict[str, Values]:
-    """Everything that a scenario left in `folder/out` and printed to `folder/log`; name -> values.
+    """Return everything that a scenario wrote to `folder/out` and printed to `folder/log`: name -> values.
 
     Args:
-        translated: under the new names, as the map has them.
+        translated: whether the key map translates the names.
     """
     found: dict[str, Values] = {}
     out = folder / "out"
@@ -39,7 +39,10 @@ def documents(folder: Path, checkout: Path, names: KeyMap, *, translated: bool) 
 
 
 def differences(before: dict[str, Values], after: dict[str, Values], names: KeyMap) -> list[str]:
-    """One line for each file and value that differs, is missing or is additional; `before` is translated."""
+    """Return one line for each file or value that differs, is missing or is additional.
+
+    `before` must have its new names already.
+    """
     lines = [f"{name}: the new version did not write it" for name in before if name not in after]
     lines += [f"{name}: only the new version wrote it" for name in after if name not in before]
     for name in before:
@@ -88,7 +91,10 @@ def _values(path: Path, places: dict[str, str], names: KeyMap) -> Values:
 
 
 def tensors(path: Path) -> Values:
-    """The parts of each tensor's name -> dtype, shape and the first 64 bits of the SHA-256 of its bytes."""
+    """Return the dtype, shape and hash of each tensor. The keys are the parts of the tensors' names.
+
+    The hash consists of the first 64 bits of the SHA-256 of the tensor's bytes.
+    """
     data = path.read_bytes()
     start = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:start])

@@ -1,12 +1,14 @@
 """Rewrite committed data under the new names: `python -m benchmarks.migration.rewrite [--check] PATH...`.
 
-A PATH is a file or a folder, searched for JSON, JSON Lines and Markdown. Documents that the key map knows by their
-name (settings.json, metrics.jsonl, results.json, agent.json, card.json, ...) get its keys. In every JSON document
-recorded commands ("command": "python ...") get its options, in Markdown all options do. An agent.json gets its new
-digest, and every document of the same call that holds the old one gets the new one: name agents and card together.
+A PATH is a file, or a folder that is searched for JSON, JSON Lines and Markdown. The key map has rules for documents
+with certain names (settings.json, metrics.jsonl, results.json, agent.json, card.json, ...). Their keys get new names.
+Options get new names in every recorded command of JSON ("command": "python ..."), and everywhere in Markdown.
 
-A second call changes nothing. Layout, order of keys and numbers stay as they are. Where a file cannot be written
-exactly as it was read, or keeps keys that the map should know, nothing is written at all and the exit status is 1.
+An agent.json gets a new digest. In all documents of the same call, the new digest replaces the old one. Agents and the
+evaluation card must therefore be named in the same call.
+
+A second call changes nothing. Layout, order of keys and numbers stay as they are. Nothing is written, and the exit
+status is 1, if a file could not keep its layout or has keys that the map lacks.
 """
 
 import argparse
@@ -26,7 +28,7 @@ from agents.config import TrainConfig, flatten
 from benchmarks.migration.key_map import KeyMap, Keys, build, leaves, shown
 
 OLD_GROUPS = {"train", "learning"}
-"""The groups of settings of the old version; a setting that is left in one of them is unknown to the map."""
+"""Groups of settings in the old version. If a setting remains in one of these groups, the map lacks it."""
 SKIPPED = {"tokenizer.json"}
 SUFFIXES = (".json", ".jsonl", ".md")
 TRIALS = "trials.safetensors"
@@ -34,19 +36,22 @@ JSON_BLOCK = re.compile(r"(?<=^```json\n)\{.*?^\}(?=\n```$)", re.MULTILINE | re.
 
 
 class CannotRewriteError(ValueError):
-    """A file that the map does not cover, or that would not keep its layout."""
+    """Raised if a file has keys that the map lacks, or could not keep its layout."""
 
 
 class Rewriter:
-    """Rewrites texts of files and counts what changes, by document and key."""
+    """A rewriter of files. It counts the changes by document and key."""
 
     def __init__(self, names: KeyMap) -> None:
         self.names, self.counts = names, Counter[str]()
         self.digests: dict[str, str] = {}
-        """Old digest of an agent -> its new one."""
+        """Old digest of an agent -> its new digest."""
 
     def files(self, paths: Iterable[Path]) -> dict[Path, bytes]:
-        """The new content of each file that changes; agents first, since others hold their digests."""
+        """Return the new content of each file that changes.
+
+        Agents are rewritten first, since other documents contain their digests.
+        """
         inside = {file for path in paths for file in (path.rglob("*") if path.is_dir() else [path])}
         wanted = {path for path in inside if path.suffix in SUFFIXES or path.name == TRIALS} - {
             path for path in inside if path.name in SKIPPED
@@ -62,27 +67,27 @@ class Rewriter:
         return changed
 
     def content(self, path: Path) -> bytes:
-        """The new content of one file."""
+        """Return the new content of one file."""
         if path.name == TRIALS:
             return self.trials(path)
         text = path.read_text(encoding="utf-8")
         return (self.markdown(text) if path.suffix == ".md" else self.document(path.name, text)).encode()
 
     def markdown(self, text: str) -> str:
-        """Markdown with the options of its commands."""
+        """Return the Markdown text with the new names of its options and settings."""
         return re.sub(
             r"(?<=^```json\n)\{.*?^\}(?=\n```$)", self._settings_block, self._command("*.md", text), flags=re.M | re.S
         )
 
     def _settings_block(self, block: re.Match[str]) -> str:
-        """The settings that an agent's README shows."""
+        """Return the settings in an agent's README with their new names."""
         document = json.loads(block[0])
         if not OLD_GROUPS & set(document):
             return block[0]
         return json.dumps(_with_defaults(self.names.document("settings.json", document)), indent=1)
 
     def trials(self, path: Path) -> bytes:
-        """The record of the prisoner's dilemma's trials, with the names of its recipes' settings."""
+        """Return the file with the trials of the prisoner's dilemma, with new names for the settings of its recipes."""
         from safetensors.numpy import load_file, save
 
         with safe_open(path, framework="np") as file:
@@ -92,11 +97,11 @@ class Rewriter:
         return save(load_file(path), metadata={"about": json.dumps(after, sort_keys=True)})
 
     def document(self, kind: str, text: str) -> str:
-        """The text of a JSON or JSON Lines document of this name."""
+        """Return the new text of a JSON or JSON Lines document. `kind` is its file name."""
         many = kind.endswith(".jsonl")
         before: Any = [json.loads(line) for line in text.splitlines()] if many else json.loads(text)
         if kind == "results.json" and isinstance(before, list):
-            kind = "findings"  # the file of `reproduce`, of the same name
+            kind = "findings"  # `reproduce` writes a file of the same name
         after = build(leaf for keys, value in leaves(before) for leaf in self._leaf(kind, keys, value))
         _fill_defaults(kind, after)
         if kind == "agent.json" and after != before:
@@ -133,7 +138,7 @@ class Rewriter:
 
 
 def _fill_defaults(kind: str, document: Any) -> None:
-    """Give the settings of older runs the defaults of settings that did not exist then."""
+    """Add settings that did not exist when an older run was made, with their default values."""
     if kind == "agent.json":
         document["made_by"] = _with_defaults(document["made_by"])
     for run in document["runs"] if kind == "results.json" else ():
@@ -145,7 +150,11 @@ def _with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _digest(after: dict[str, Any], before: dict[str, Any]) -> str:
-    """The digest of a rewritten agent.json (agents' checkpoints say how); ValueError where the old one was wrong."""
+    """Return the digest of a rewritten agent.json, as defined in agents/storage/checkpoint.py.
+
+    Raises:
+        CannotRewriteError: the old digest is not that of the old content.
+    """
 
     def digest(about: dict[str, Any]) -> str:
         plain = {name: value for name, value in about.items() if name != "digest"}
@@ -157,7 +166,7 @@ def _digest(after: dict[str, Any], before: dict[str, Any]) -> str:
 
 
 def _layout_of(text: str, document: Any, *, many: bool) -> Callable[[Any], str]:
-    """The function that writes a document as this text is written."""
+    """Return a function that writes a document in the layout of `text`."""
     for indent, plain, end in product((1, None, 2, 4), (True, False), ("\n", "")):
 
         def dump(value: Any, indent: Any = indent, plain: bool = plain, end: str = end) -> str:
@@ -175,7 +184,7 @@ def _pattern(keys: Keys) -> str:
 
 
 def main() -> int:
-    """Rewrite, or with --check only say what would change."""
+    """Rewrite the files or, with --check, only report what would change."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH")
     parser.add_argument("--check", action="store_true", help="write nothing")

@@ -1,6 +1,7 @@
-"""The commands whose outputs two versions must share: name -> commands, under the old names of options.
+"""Scenarios: commands whose outputs must be equal in two versions. Options have their old names.
 
-{out} is the scenario's own folder. Seeds are fixed; sizes are as small as still reaches every part of the code.
+{out} is the scenario's own folder. Seeds are fixed. Sizes are as small as possible, as long as the commands still reach
+every part of the code.
 """
 
 SIMPLE = "textworld:simple?seed=1..4"
@@ -94,10 +95,10 @@ SCENARIOS: dict[str, list[str]] = {
     ],
     "reproduce": ["reproduce bandit --quick --out {out}/report"],
 }
-"""Words are separated by spaces; a GAME of several parts joined by " + " stays one word."""
+"""Name -> commands. Spaces separate the words of a command, but several games joined by " + " are one word."""
 
 
 def words(line: str) -> list[str]:
-    """The words of a command."""
+    """Return the words of a command."""
     joined = line.replace(" + ", "\0")
     return [word.replace("\0", " + ") for word in joined.split()]

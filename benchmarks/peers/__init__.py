@@ -1,1 +1,1 @@
-"""Peers of the benchmarks: other methods to choose commands, and drivers of other packages."""
+"""Peers of the benchmarks: other methods that choose commands, and drivers of other packages."""

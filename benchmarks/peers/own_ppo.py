@@ -1,9 +1,11 @@
-"""Our PPO in its own process: one rollout and update for each line on standard input, as in trl_ppo.py.
+"""Run our PPO in its own process: one rollout and one update for each line on standard input, as in trl_ppo.py.
 
     python -m benchmarks.peers.own_ppo
 
-The first line is the job, a JSON object: settings (of `train`), threads, episodes, turns. The line after "libraries"
-describes one rollout: {"segments": its tokens, "choices": position and turn of each segment's choices}.
+The first line of input is the job, a JSON object: settings (of `train`), threads, episodes, turns. The first line of
+output is {"libraries": bytes}. The second line describes one rollout: {"segments": tokens of each segment, "choices":
+position and turn of each segment's choices}. All other lines are those of trl_ppo.py. A choice is a token that the
+agent sampled among several.
 """
 
 import json
@@ -12,7 +14,7 @@ import time
 from typing import Any
 
 import torch
-from transformers.models.llama import modeling_llama  # noqa: F401  # 120 MB, else loaded with the model
+from transformers.models.llama import modeling_llama  # noqa: F401  # 120 MB, otherwise loaded with the model
 
 from benchmarks.memory import peak, reset_peak, resident
 from benchmarks.players import Player

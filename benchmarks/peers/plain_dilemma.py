@@ -1,8 +1,11 @@
-"""The post's ACTDE on the prisoner's dilemma as a plain PyTorch loop, without a framework.
+"""ACTDE on the prisoner's dilemma as a plain PyTorch loop, without a framework.
 
-Sizes and settings are those of `experiments.reproduce.ipd_trials` (3 layers x 12, 64 streams of 100 games, four
-full-batch steps of AdamW). The modules are torch's, the rollout caches keys and values, and nothing is compiled. The
-losses are implemented here and tested against `actde`.
+The experiment is that of the post by Turner and Einhorn (2023). Sizes and settings are those of
+`experiments.reproduce.ipd_trials`: 3 layers of width 12, 64 streams of 100 games, and four full-batch steps of AdamW.
+The modules are torch's, the rollout caches keys and values, and nothing is compiled. The losses are implemented here
+and tested against `actde`.
+
+In shapes, S is the number of streams, T the number of tokens per stream, and d the width.
 """
 
 from typing import Any
@@ -32,7 +35,7 @@ class Block(nn.Module):
         self.drop = nn.Dropout(DROPOUT)
 
     def forward(self, x: Tensor, past: tuple[Tensor, Tensor] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Map [S, T, d] to the same shape; also return the keys and values so far."""
+        """Map [S, T, d] to the same shape. Also return the keys and values so far."""
         shape = (x.shape[0], x.shape[1], HEADS, WIDTH // HEADS)
         q, k, v = (part.reshape(shape).transpose(1, 2) for part in self.qkv(self.before_attention(x)).split(WIDTH, -1))
         if past is not None:
@@ -44,7 +47,7 @@ class Block(nn.Module):
 
 
 class Net(nn.Module):
-    """Computes policy, v and q of every position."""
+    """A network that computes the policy, v and q at every position."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +61,7 @@ class Net(nn.Module):
                 nn.init.normal_(module.weight, std=0.02)
 
     def forward(self, tokens: Tensor, past: Past | None = None) -> tuple[Tensor, Tensor, Tensor, Past]:
-        """Map tokens [S, T] to log-probabilities [S, T, 2], v [S, T], q [S, T, 2] and the cache for the next call."""
+        """Map tokens [S, T] to log-probabilities [S, T, 2], v [S, T], q [S, T, 2], and the cache for the next call."""
         start = past[0][0].shape[2] if past else 0
         x = self.drop(self.tokens(tokens) + self.places(torch.arange(start, start + tokens.shape[1])))
         cache: Past = []
@@ -70,7 +73,7 @@ class Net(nn.Module):
 
 
 class Loop:
-    """A model that plays and learns; `step` is one rollout and its gradient steps."""
+    """A model that plays and learns. `step` plays one rollout and takes its gradient steps."""
 
     def __init__(self) -> None:
         self.net = Net()
@@ -100,7 +103,7 @@ class Loop:
 
     @torch.no_grad()
     def play(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return tokens [S, T], T = games + 1, and log-probabilities, v and q of every position."""
+        """Play a rollout. Return tokens [S, T] with T = games + 1, and log-probabilities, v and q of every position."""
         tokens, past, outputs = [self.first], None, []
         for number in range(GAMES + 1):  # the last pass computes v after the last game
             *heads, past = self.net(tokens[-1], past)
@@ -112,12 +115,15 @@ class Loop:
 
 
 def taken(table: Tensor, tokens: Tensor) -> Tensor:
-    """Return [S, T - 1] the entries of a table [S, T - 1, 2] for the actions: the tokens from the second on."""
+    """Return the entries [S, T - 1] of a table [S, T - 1, 2] for the actions, which are the tokens from the second on."""
     return table.gather(2, tokens[:, 1:, None]).squeeze(2)
 
 
 def advantages_and_returns(rewards: Tensor, values: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
-    """Return ACTDE's advantages (baseline q) and PPO's returns; rewards and q [S, T - 1], values [S, T]."""
+    """Return a tuple: (1) ACTDE's advantages, whose baseline is q, (2) PPO's returns.
+
+    Rewards and q are [S, T - 1], and values are [S, T].
+    """
     sums = []
     for baseline in (q, values[:, :-1]):
         errors = rewards + GAMMA * values[:, 1:] - baseline
@@ -137,7 +143,7 @@ def total_loss(
     advantages: Tensor,
     returns: Tensor,
 ) -> Tensor:
-    """Return PPO's clipped losses of policy and value plus the squared error of q; all arguments are [S, T - 1]."""
+    """Return PPO's clipped losses of policy and value plus the squared error of q. All arguments are [S, T - 1]."""
     ratio = (logprobs - old_logprobs).exp()
     policy = -torch.min(ratio * advantages, ratio.clamp(1 - CLIP, 1 + CLIP) * advantages)
     clipped = old_values + (values - old_values).clamp(-CLIP, CLIP)

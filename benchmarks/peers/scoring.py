@@ -1,9 +1,9 @@
-"""Two common methods to score every admissible command with a causal language model.
+"""Two common methods that score every admissible command with a causal language model.
 
 `one_pass_each` runs prompt and command through the model for every command, as TWOSOME (Tan et al. 2024) does.
 `cached_copies` runs the prompt once and copies its keys and values for every command, as lamorel (Carta et al. 2023)
-can. Both use only transformers, with choices in their favour: no padding in the first, one padded batch in the second,
-and no lm_head at the tokens of the prompt.
+can. Both functions use only the `transformers` library. Their details favour these methods. The first function needs no
+padding, the second pads a single batch, and neither function computes lm_head at the tokens of the prompt.
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ from torch import Tensor
 
 Floats = NDArray[np.float64]
 Scores = list[Floats]
-"""[commands] log-probabilities of each command's tokens, nats, normalised over the whole vocabulary."""
+"""One array per command: the log-probabilities of its tokens in nats, normalised over the whole vocabulary."""
 
 
 @torch.no_grad()
 def one_pass_each(lm: Any, prompt: Sequence[int], commands: Sequence[Sequence[int]]) -> Scores:
-    """Score by a forward pass over prompt and command for every command."""
+    """Score every command by its own forward pass over the prompt and the command."""
     scores = []
     for command in commands:
         tokens = torch.tensor([[*prompt, *command]])
@@ -32,7 +32,7 @@ def one_pass_each(lm: Any, prompt: Sequence[int], commands: Sequence[Sequence[in
 
 @torch.no_grad()
 def cached_copies(lm: Any, prompt: Sequence[int], commands: Sequence[Sequence[int]]) -> Scores:
-    """Score by a forward pass over the prompt, and one over all commands with copies of the prompt's cache."""
+    """Score by one forward pass over the prompt, and one over all commands with copies of the prompt's cache."""
     prompt_output = lm(input_ids=torch.tensor([list(prompt)]), use_cache=True, logits_to_keep=1)
     cache = prompt_output.past_key_values
     cache.batch_repeat_interleave(len(commands))
@@ -53,7 +53,10 @@ def cached_copies(lm: Any, prompt: Sequence[int], commands: Sequence[Sequence[in
 
 
 def over_commands(scores: Scores) -> Floats:
-    """Return [commands] the policy of both works: the product over a command's tokens, normalised over commands."""
+    """Return the policy [commands] of TWOSOME and lamorel.
+
+    The product over a command's tokens is normalised over the commands.
+    """
     summed = np.array([score.sum() for score in scores])
     weights = np.exp(summed - summed.max())
     probabilities: Floats = weights / weights.sum()
@@ -61,7 +64,10 @@ def over_commands(scores: Scores) -> Floats:
 
 
 def over_choices(scores: Scores, commands: Sequence[Sequence[int]]) -> Floats:
-    """Return [commands] our policy from the same scores: normalised over the next tokens of commands at each prefix."""
+    """Return our policy [commands] for the same scores.
+
+    At each prefix, probabilities are normalised over the next tokens of the commands.
+    """
     offered: dict[tuple[int, ...], dict[int, float]] = {}
     for score, command in zip(scores, commands, strict=True):
         for place, token in enumerate(command):
@@ -76,6 +82,6 @@ def over_choices(scores: Scores, commands: Sequence[Sequence[int]]) -> Floats:
 
 
 def _taken(logits: Tensor, command: Sequence[int]) -> Floats:
-    """Return the log-probabilities of a command's tokens from logits [tokens, V]."""
+    """Return the log-probabilities of a command's tokens from logits [tokens, V], with vocabulary size V."""
     logprobs: Floats = logits.float().log_softmax(-1)[range(len(command)), list(command)].double().numpy()
     return logprobs

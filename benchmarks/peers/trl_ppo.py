@@ -1,13 +1,16 @@
-"""TRL's PPO trainer: one step for each line on standard input, run by the Python of an environment with TRL.
+"""Run TRL's PPO trainer: one step for each line on standard input.
 
     python -m benchmarks.peers.trl_ppo
 
-The first line is the job, a JSON object: model (folder), dtype, threads, queries (lists of token ids), response
-(tokens), epochs, micro (samples per micro-batch), steps, lora (rank; 0: none), rate, kl_coef, vf_coef. The answers are
-lines of JSON on standard output: first {"libraries": bytes of memory before the model is loaded, "versions"}, then for
-each step {"seconds", "update": seconds of the update alone, "peak": bytes}. With `inspect`, the data and the log of the
-last step follow. Only TRL's public interface and torch's hooks on its modules are used. This file must be importable
-in an environment without the rest of the project.
+The Python of an environment with TRL runs this file, so it must be importable in an environment without the rest of the
+project. It uses only TRL's public interface, and torch's hooks on TRL's modules.
+
+The first line of input is the job, a JSON object: model (folder), dtype, threads, queries (lists of token ids),
+response (tokens), epochs, micro (samples per micro-batch), steps, lora (rank; 0: none), rate, kl_coef, vf_coef.
+
+The answers are lines of JSON on standard output. The first line is {"libraries": bytes of memory before the model is
+loaded, "versions"}. For each step there is a line {"seconds", "update": seconds of the update alone, "peak": bytes}. If
+the job has `inspect`, a last line contains the data and the log of the last step.
 """
 
 import json
@@ -37,20 +40,23 @@ PACKAGES = ("trl", "transformers", "torch", "peft")
 
 
 class StepTimer(TrainerCallback):  # type: ignore[misc,unused-ignore]
-    """Starts each step on a line of input and reports its cost."""
+    """A callback that starts each step when it receives a line of input, and reports the cost of the step."""
 
     def __init__(self, answers: Any, steps: int) -> None:
         self.answers, self.steps = answers, steps
         self.began = self.updating = 0.0
 
     def wait(self) -> None:
-        """Wait for a line; exit at the end of the input."""
+        """Wait for a line of input. Exit at the end of the input."""
         if not sys.stdin.readline():
             sys.exit()
         self.began, self.updating = time.perf_counter(), 0.0
 
     def first_pass(self, *args: Any) -> None:
-        """Note the start of the update: only there the trainer calls policy and value model together."""
+        """Record the start of the update.
+
+        The trainer calls policy and value model together only in the update.
+        """
         self.updating = self.updating or time.perf_counter()
 
     def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
@@ -64,7 +70,7 @@ class StepTimer(TrainerCallback):  # type: ignore[misc,unused-ignore]
 
 
 class RolloutRecorder:
-    """Records tokens, values and scores of a rollout by hooks on the value and the reward model."""
+    """A recorder of a rollout's tokens, values and scores. It uses hooks on the value model and the reward model."""
 
     def __init__(self, trainer: Any) -> None:
         self.records: dict[str, list[Any]] = {}
@@ -102,7 +108,7 @@ def make_trainer(job: dict[str, Any], folder: str, timer: StepTimer) -> Any:
         args=_config(job, folder),
         processing_class=tokenizer,
         model=policy,
-        ref_model=None,  # a frozen copy, or the model without its adapter
+        ref_model=None,  # the trainer uses a frozen copy, or the model without its adapter
         reward_model=reward,
         value_model=value,
         train_dataset=queries,
@@ -117,7 +123,7 @@ def _config(job: dict[str, Any], folder: str) -> Any:
     return PPOConfig(
         output_dir=folder,
         use_cpu=True,
-        bf16=False,  # the models' own dtype, no autocast
+        bf16=False,  # use the models' own dtype without autocast
         gradient_checkpointing=False,
         report_to="none",
         save_strategy="no",
@@ -149,7 +155,7 @@ def send(answers: Any, **answer: Any) -> None:
 def main() -> None:
     job = json.loads(sys.stdin.readline())
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # the trainer prints to standard output
+    os.dup2(2, 1)  # the trainer prints to standard output, which must contain only answers
     torch.set_num_threads(job["threads"])
     send(answers, libraries=resident(), versions={name: version(name) for name in PACKAGES})
     with tempfile.TemporaryDirectory() as folder:

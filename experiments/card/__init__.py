@@ -1,1 +1,1 @@
-"""The evaluation card: every agent on fixed tasks of held-out games, in one document (`evaluate --card`)."""
+"""The evaluation card (`evaluate --card`): one document with the results of agents on fixed, held-out games."""

@@ -1,4 +1,4 @@
-"""The evaluation card as a document, made from its results and the tasks alone."""
+"""Write the evaluation card as a Markdown document, from its results and tasks alone."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ MARK = "†"
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """Return the document of the results that `rows.play` yields."""
+    """Return the document for the results that `rows.play` yields."""
     rows: Sequence[Row] = results["rows"]
     agents = list(dict.fromkeys(row["agent"] for row in rows if row["agent"] not in BASELINES))
     lines = ["# The evaluation card", "", *_about(results["episodes"], agents)]

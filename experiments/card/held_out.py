@@ -1,7 +1,7 @@
-"""The held-out games of a task: the first distinct ones by reserved seed whose hash is in the test split.
+"""Find the held-out games of a task: the first distinct games, by reserved seed, whose hash is in the test split.
 
-They are the same for every agent and machine, and a smaller card has the first ones of a larger one. Searching takes
-one or two seconds a game, so the card's results store them.
+Reserved seeds are those that `train` refuses. The games are the same for every agent and machine. A smaller card uses
+the first games of a larger card. The search takes one or two seconds per game, so the card's results store the games.
 """
 
 import json
@@ -21,7 +21,7 @@ from games.textworld.generation.reserved_seeds import RESERVED
 
 
 class HeldOutGame(NamedTuple):
-    """A game of a task; JSON stores it as a list."""
+    """A held-out game of a task. JSON stores it as a list."""
 
     level: int
     seed: int
@@ -30,16 +30,16 @@ class HeldOutGame(NamedTuple):
 
 
 def identity(task: Task) -> str:
-    """Return a hash of everything that determines the games of a task."""
+    """Return a hash of every field that determines the games of a task."""
     fields = {name: value for name, value in asdict(task).items() if name not in ("title", "references", "max_turns")}
     return sha256(json.dumps([fields, RESERVED.start], sort_keys=True).encode()).hexdigest()
 
 
 def find(task: Task, count: int, known: Sequence[HeldOutGame] = ()) -> list[HeldOutGame]:
-    """Return the first `count` games of a task, or all if there are fewer; `known` are the first ones.
+    """Return the first `count` games of a task, or all its games if there are fewer.
 
-    A seed is skipped if TextWorld cannot generate its game, or the game is a duplicate or of another split. The search
-    ends after PATIENCE skipped seeds in a row.
+    `known` contains the first games, which an earlier search found. A seed is skipped if TextWorld cannot generate its
+    game, or if the game is a duplicate or in another split. The search ends after PATIENCE consecutive skipped seeds.
     """
     found, skipped = list(known), 0
     hashes = {game.hash for game in found}
@@ -56,7 +56,10 @@ def find(task: Task, count: int, known: Sequence[HeldOutGame] = ()) -> list[Held
 
 
 def training_games(about: Mapping[str, Any]) -> frozenset[str]:
-    """Return the hashes of an agent's training games; an older `agent.json` has their name instead."""
+    """Return the hashes of an agent's training games.
+
+    An older `agent.json` contains the name of the games instead of their hashes. In this case the hashes are computed.
+    """
     hashes = about.get("trained_on")
     if hashes is None and "made_by" in about:
         hashes = map(game_hash, games.resolve(about["made_by"]["run"]["game"]))
@@ -64,7 +67,7 @@ def training_games(about: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _new_game(task: Task, level: int, seed: int, hashes: Collection[str]) -> str | None:
-    """Generate both variants of a seed's game and return its hash; None where the seed is to be skipped."""
+    """Generate both variants of a seed's game and return its hash, or None if the seed must be skipped."""
     specs = [games.resolve(task.game(variant, level, seed))[0] for variant in VARIANTS]
     try:
         name = game_hash(specs[0])

@@ -1,9 +1,15 @@
-"""The rows of the evaluation card: a task, with or without objective, and an agent, sampled or greedy.
+"""Play the rows of the evaluation card.
 
-Results are a JSON file, written after every row. A row is played again only where the agent's digest, the task's games
-or settings, or the number of episodes changed. Rows of other agents stay; rows of an agent's older digest are dropped
-first, so that a card never shows two agents under one name. Games are deterministic, so a greedy agent and the
-walkthrough play each game once. Others play the given number of episodes, on distinct games while there are enough.
+A row is the combination of a task, a variant (with or without the objective in the opening text), an agent and a mode
+(sampled or greedy).
+
+The results are a JSON file, which is written after every row. A row is played again only if the agent's digest, the
+task's games or the task's settings changed. Results with a different number of episodes are refused. Rows of other
+agents stay in the file. If an agent has a new digest, the rows of its old digest are removed first. A card therefore
+never shows two versions of an agent under one name.
+
+Games are deterministic, so a greedy agent and the walkthrough play each game once. Sampled agents play the given number
+of episodes, on distinct games as long as there are enough.
 """
 
 import json
@@ -26,42 +32,48 @@ from experiments.card.tasks import TASKS, VARIANTS, Task
 from games.files import atomic_write
 
 FORMAT = 1
-"""Increase to play every row again."""
+"""Increase this number to play every row again."""
 PARALLEL = 16
 BASELINES = ("random", "walkthrough")
-"""The agents of every card."""
+"""Agents that are on every card."""
 MEASURES = ("success_rate", "normalized_score", "steps", "steps_to_win", "entropy")
-"""The measures of an evaluation that results store."""
+"""Measures of an evaluation that the results store."""
 How = Literal["sampled", "greedy"]
 Results = dict[str, Any]
-"""{"episodes", "games": {task: {"of", "games"}}, "rows"}."""
+"""A dict with the keys "episodes", "games" and "rows".
+
+"games" maps the name of a task to {"of": the task's identity, "games": its held-out games}.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Player:
-    """An agent of the card."""
+    """An agent on the card."""
 
     name: str
     source: str
-    """Argument of `make_agent`: the folder of a trained agent, else the name."""
+    """Argument of `make_agent`: the folder of a trained agent, or the name of any other agent."""
     digest: str
-    """Identifies the agent's version; the name of an agent that cannot change."""
+    """Identifier of the agent's version. For an agent that cannot change, the identifier is its name."""
     trained_on: frozenset[str]
-    """Canonical hashes of the games it was trained on."""
+    """Canonical hashes of the agent's training games."""
 
     @property
     def modes(self) -> tuple[How, ...]:
-        """How it plays: an agent with a policy in both ways, the walkthrough every game once."""
+        """Modes of play: sampled for the random agent, greedy for the walkthrough, and both for every other agent."""
         if self.name == "random":
             return ("sampled",)
         return ("greedy",) if self.name == "walkthrough" else ("sampled", "greedy")
 
 
 def players(names: str | None, notify: Callable[[str], None]) -> list[Player]:
-    """Return the baselines, then the agents with these names or folders, separated by commas (None: all shipped).
+    """Return the baselines, followed by the named agents.
+
+    Args:
+        names: names or folders of agents, separated by commas. If None, all available shipped agents are used.
 
     Raises:
-        AgentError: an unknown agent, or the human.
+        AgentError: an agent is unknown, or is the human.
     """
     if names is None:
         wanted = [name for name in TRAINED if _is_available(name, notify)]
@@ -73,7 +85,7 @@ def players(names: str | None, notify: Callable[[str], None]) -> list[Player]:
 
 
 def _is_available(name: str, notify: Callable[[str], None]) -> bool:
-    """Return whether a shipped agent plays itself and has not fallen back to another."""
+    """Return whether a shipped agent is available and does not fall back to another agent."""
     try:
         return agent_folder(name, notify).name == name
     except AgentError:
@@ -98,12 +110,12 @@ def play(
     episodes: int,
     progress: Callable[[str, float, float], None],
 ) -> Iterator[Results]:
-    """Play every row that the results in `path` lack; yield the results after each of them, and at the end.
+    """Play every row that the results in `path` lack. Yield the results after each of these rows and once at the end.
 
-    Rows with objective of all tasks come first, so that an interrupted card covers every task.
+    For all tasks, the rows with the objective come first. An interrupted card therefore covers every task.
 
     Raises:
-        AgentError: the results have another number of episodes.
+        AgentError: the results have a different number of episodes.
     """
     results = _read(path, episodes)
     digests = {player.name: player.digest for player in agents}
@@ -137,7 +149,7 @@ def play(
 def _evaluate(
     task: Task, variant: str, held_out: Sequence[HeldOutGame], player: Player, how: How, episodes: int
 ) -> dict[str, Any]:
-    """Return the numbers of one row."""
+    """Play one row and return its numbers."""
     begin = time.monotonic()
     specs = [games.resolve(task.game(variant, game.level, game.seed))[0] for game in held_out]
     evaluation = evaluate(
@@ -158,7 +170,10 @@ def _evaluate(
 
 
 def _games(path: Path, results: Results, task: Task, count: int) -> list[HeldOutGame]:
-    """Return the task's games, stored or searched now, and drop rows of earlier games or settings of the task."""
+    """Return the held-out games of a task. Search for the games that are not stored.
+
+    Rows of the task that were played on other games or with other settings are removed from `results`.
+    """
     stored = results["games"].get(task.name, {})
     known = stored["games"] if stored.get("of") == identity(task) else []
     held_out = find(task, count, [HeldOutGame(*game) for game in known])
@@ -172,13 +187,13 @@ def _games(path: Path, results: Results, task: Task, count: int) -> list[HeldOut
 
 
 def _settings(task: Task, held_out: Sequence[HeldOutGame]) -> dict[str, Any]:
-    """Return what a row depends on besides the agent and the number of episodes."""
+    """Return everything on which a row depends, except the agent and the number of episodes."""
     digest = sha256(json.dumps([identity(task), held_out]).encode()).hexdigest()[:16]
     return {"format": FORMAT, "games": digest, "max_turns": task.max_turns}
 
 
 def _read(path: Path, episodes: int) -> Results:
-    """Return earlier results without rows of tasks that no longer exist or whose games are not stored."""
+    """Return earlier results. Rows are removed if their task no longer exists or its games are not stored."""
     if not path.exists():
         return {"episodes": episodes, "games": {}, "rows": []}
     results = read_json(path)
@@ -198,7 +213,7 @@ def _write(path: Path, results: Results) -> None:
 
 
 def _position(row: dict[str, Any]) -> tuple[Any, ...]:
-    """Return a sort key, so that results do not depend on the order in which rows were played."""
+    """Return a sort key for rows, so that results do not depend on the order in which rows were played."""
     agent, tasks = row["agent"], [task.name for task in TASKS]
     rank = NAMES.index(agent) if agent in NAMES else len(NAMES)
     place = tasks.index(row["task"]), list(VARIANTS).index(row["variant"])

@@ -1,7 +1,7 @@
-"""The tasks of the evaluation card, and results that others have reported on similar tasks.
+"""The tasks of the evaluation card, and results of other authors on similar tasks.
 
-A task is a family at fixed levels and settings. Its games have reserved seeds and are played with the objective in the
-opening text and without it.
+A task is a family of games at fixed levels and settings. Its games have reserved seeds. Every game is played both with
+the objective in the opening text and without it.
 """
 
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from agents.protocol import AgentError
 from games.errors import nearest
 
 VARIANTS = {"told": "with objective", "untold": "without objective"}
-"""Whether the opening text states the objective: the value in results -> the words in documents."""
+"""Name of a variant in results -> its name in documents. The opening text states the objective in one variant only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """A result that others have reported."""
+    """A result that other authors reported."""
 
     who: str
     """The agent and its training."""
@@ -32,18 +32,21 @@ class Task:
     title: str
     family: str
     levels: tuple[int, ...]
-    """The levels of the games, in turn."""
+    """Levels of successive games, repeated cyclically."""
     settings: str = ""
-    """Other settings of the family than level, seed and goal, as in a GAME string."""
+    """Settings of the family other than level, seed and goal, in the form of a GAME string."""
     goal: str = "detailed"
-    """The setting `goal` with the objective; without it `goal` is `none`."""
+    """Value of the setting `goal` in the variant with the objective. In the other variant the value is `none`."""
     max_turns: int = 100
     by_hash: bool = True
-    """Take only games whose hash is in the test split; False for a family with its own splits or a single house."""
+    """Whether to use only games whose hash is in the test split.
+
+    It is False for a family with its own splits, and for a task with a single house.
+    """
     references: tuple[Reference, ...] = ()
 
     def game(self, variant: str, level: int, seed: int) -> str:
-        """Return the GAME string of one of its games."""
+        """Return the GAME string of one game of the task."""
         goal = self.goal if variant == "told" else "none"
         more = f"&{self.settings}" if self.settings else ""
         return f"textworld:{self.family}?level={level}&seed={seed}&goal={goal}{more}"
@@ -136,7 +139,14 @@ TASKS = (
 
 
 def select_tasks(names: str | None) -> tuple[Task, ...]:
-    """Return the tasks of these names (comma-separated; None: all) in the card's order; AgentError if unknown."""
+    """Return the named tasks in the card's order.
+
+    Args:
+        names: names of tasks, separated by commas. If None, all tasks are returned.
+
+    Raises:
+        AgentError: a task is unknown.
+    """
     if names is None:
         return TASKS
     known = {task.name: task for task in TASKS}

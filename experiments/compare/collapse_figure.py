@@ -1,4 +1,7 @@
-"""The figure of a grid's measures of collapse, with 95% intervals over seeds."""
+"""Draw the measures of collapse for a grid of runs, with 95% confidence intervals over seeds.
+
+Collapse is the loss of diversity during training (see measure.py).
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,11 +20,18 @@ PANELS: Sequence[tuple[str, Measure, Measure | None, Range]] = (
      collapse_measure("tilted", "kl"), ABOVE_0),
     ("effective number\nof strategies", effective_strategies, None, ABOVE_1),
 )  # fmt: skip
-"""Label, the measure (filled dots), an alternative measure (hollow dots beside it), and the range of both."""
+"""For each panel: the axis label, the measure, an alternative measure or None, and the range of both measures.
+
+The measure is drawn as filled dots, and the alternative measure as hollow dots on the right.
+"""
 
 
 def collapse_figure(rows: Rows, path: Path) -> None:
-    """Draw one panel a measure: for each optimizer and value the runs as dots, and their mean with its interval."""
+    """Draw one panel for each measure.
+
+    For each optimizer and value of the varied setting, a panel shows every run as a dot, and the mean with its
+    interval.
+    """
     panels = [panel for panel in PANELS if _values(rows, panel[1])]
     figure, axes = make_figure(1, len(panels), 3.2 * len(panels), 3.4)
     for axis, panel in zip(np.ravel(axes), panels, strict=True):
@@ -32,7 +42,10 @@ def collapse_figure(rows: Rows, path: Path) -> None:
 def _panel(
     axis: Any, groups: Mapping[str, Rows], label: str, measure: Measure, other: Measure | None, within: Range
 ) -> None:
-    """Draw the measure of all groups side by side, the other measure on the right of it."""
+    """Draw the measure of all groups side by side.
+
+    If the groups have the `other` measure, its dots are on the right of each group's own dots.
+    """
     both = other is not None and any(_values(rows, other) for rows in groups.values())
     for place, rows in enumerate(groups.values()):
         color, values = color_of(rows[0]["optimizer"]) or "0.3", _values(rows, measure)
@@ -58,7 +71,7 @@ def _values(rows: Rows, measure: Measure) -> list[float]:
 
 
 def _dots(axis: Any, place: float, values: Sequence[float], color: str, within: Range, *, filled: bool) -> None:
-    """Plot the values in a narrow column, and beside them their mean with its interval."""
+    """Plot the values as a narrow column of dots, and their mean with its interval on the right."""
     mean = over_runs(values, within)
     if mean is None:
         return

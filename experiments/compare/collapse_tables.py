@@ -1,7 +1,8 @@
-"""The section on collapse in a grid's report: two tables over seeds and the meaning of their columns.
+"""Write the section on collapse of a grid's report: two tables over seeds, and an explanation of their columns.
 
-Each number is a mean over runs of one optimizer and value with its interval over these runs; episodes of different
-seeds are never pooled. A column that no run has is omitted.
+Collapse is the loss of diversity during training (see measure.py). Each number is a mean with its confidence interval,
+over the runs of one optimizer and value of the varied setting. Episodes of different seeds are never pooled. A column
+is omitted if no run has its measure.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +29,10 @@ def _text(estimate: Estimate) -> str:
 
 
 def _inverse_text(estimate: Estimate) -> str:
-    """Return a mean of 1/tau as tau: the bounds are swapped, and 1 / 0 is infinite."""
+    """Convert an estimate of 1/tau to an estimate of tau, and return it as text.
+
+    The inverse swaps the bounds, and 1 / 0 is infinite.
+    """
 
     def inverse(number: float | None) -> float | None:
         return number if number is None else 1 / number if number else float("inf")
@@ -71,7 +75,7 @@ def _strategy_columns(rows: Rows) -> list[Column]:
 
 
 def collapse_section(rows: Rows, setting: str | None, episodes: int) -> list[str]:
-    """Return the lines of the section; every row must have "collapse"."""
+    """Return the lines of the section. Every row must have the key "collapse"."""
     if any(row["collapse"]["strategies"]["shares"] for row in rows):
         strategies = "Each command follows one of the strategies that the game names."
     else:
@@ -118,6 +122,6 @@ def _table(rows: Rows, setting: str | None, columns: Sequence[Column]) -> str:
 
 
 def _cell(rows: Rows, column: Column) -> str:
-    """Return the mean over the runs that have the measure, "" where none has."""
+    """Return the mean over the runs that have the measure as text, or "" if no run has it."""
     mean = over_runs([value for value in map(column.measure, rows) if value is not None], column.within)
     return "" if mean is None else column.text(asdict(mean))

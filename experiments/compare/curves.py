@@ -1,7 +1,8 @@
 """Draw learning curves of any runs side by side: `python -m experiments.compare.curves RUN... --out curves.svg`.
 
-Only settings and metrics of each run are read, so that unfinished runs, and runs without checkpoints, can be drawn.
-Runs that differ only in the seed share a colour, and their mean is bold. `compare` draws the runs of a grid.
+Only the settings and metrics of each run are read. Unfinished runs and runs without checkpoints can therefore be drawn.
+Runs that differ only in the seed share a colour, and their mean is bold. For the runs of a grid, `compare` draws the
+curves.
 """
 
 import argparse
@@ -22,13 +23,17 @@ LABELS = {
     "turn_entropy": "entropy over commands, nats",
     "kl_ref": "KL to the first policy, nats per choice",
 }
-"""Axis labels; other metrics are labelled with their name in metrics.jsonl."""
+"""Axis labels. Every other metric is labelled with its name in metrics.jsonl."""
 DEFAULT = ("recent_success", "turn_entropy")
 STYLES = ("-", "--", "-.", ":")
 
 
 def draw(runs: Sequence[Path], columns: Sequence[str], path: Path) -> None:
-    """Draw one panel a metric against episodes, one line a run; AgentError where a run lacks a metric."""
+    """Draw one panel for each metric, with one line for each run against episodes.
+
+    Raises:
+        AgentError: a run lacks a metric.
+    """
     lines = {run: read_metrics(run) for run in runs}
     for run, rows in lines.items():
         missing = [name for name in ("episodes", *columns) if not rows or name not in rows[-1]]
@@ -47,7 +52,11 @@ def draw(runs: Sequence[Path], columns: Sequence[str], path: Path) -> None:
 
 
 def group_seeds(runs: Sequence[Path]) -> dict[str, list[Path]]:
-    """Group runs that differ only in the seed; a label names the optimizer and each setting that is not common."""
+    """Group the runs that differ only in the seed.
+
+    Returns:
+        Label -> runs. A label names the optimizer, and every setting that differs between groups.
+    """
     settings = [read_config(run).flat() for run in runs]
     differ = [name for name in settings[0] if len({str(each[name]) for each in settings}) > 1]
     groups: dict[str, list[Path]] = {}
@@ -58,7 +67,7 @@ def group_seeds(runs: Sequence[Path]) -> dict[str, list[Path]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command; report a user's mistake in one line."""
+    """Run the command. A user's mistake is reported in one line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder with settings.json and metrics.jsonl")
     parser.add_argument("--columns", default=",".join(DEFAULT), help="metrics, separated by commas (%(default)s)")

@@ -1,14 +1,16 @@
-"""Effective numbers of strategies, and pass@k: pure functions of counts.
+"""Compute effective numbers of strategies and pass@k from counts.
 
-The effective number of strategies is exp(H), with H the entropy over strategies in nats (Hill 1973, order 1): the
-number of equally likely strategies with the same entropy. There are three estimates, each with a weakness:
+The effective number of strategies is exp(H), where H is the entropy over strategies in nats (Hill 1973, order 1). It is
+the number of equally likely strategies that have the same entropy. There are three estimates, each with a weakness:
 
-* counted: H of the observed shares. It is too low where the sample is small beside the support, and never exceeds the
-  number of episodes.
-* corrected: Chao and Shen (2003) shrink the shares by the estimated coverage of the sample and divide each term by the
-  probability that it was seen. It needs independent samples, and fails where almost all of them differ.
-* from the policy: in a deterministic game H is, by the chain rule, the mean over episodes of the sum of the entropies
-  of their decisions. It is unbiased for any support; `agents` computes these entropies exactly.
+* counted: H of the observed shares. It is too low if the sample is small relative to the number of possible strategies.
+  exp(H) never exceeds the number of episodes.
+* corrected: Chao and Shen (2003) shrink the shares by the estimated coverage of the sample. They divide each term by
+  the probability that the sample contains its strategy. This estimate needs independent samples, and it fails if almost
+  all samples differ.
+* from the policy: in a deterministic game, the chain rule gives H as the expected sum of the entropies of an episode's
+  decisions. The mean of this sum over episodes is unbiased for any number of possible strategies. `agents` computes the
+  entropies of decisions exactly. This estimate is limited to deterministic games.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,23 +23,26 @@ from scipy.special import entr
 Floats = NDArray[np.float64]
 CONFIDENCE, RESAMPLES = 0.95, 2000
 KS = (1, 2, 4, 8)
-"""The k of pass@k."""
+"""Values of k for pass@k."""
 
 
 def counted_entropy(counts: Floats) -> Floats:
-    """Return [...] the entropy in nats of the shares of counts [..., S], at least one of which must be positive."""
+    """Return the entropy [...] in nats of the shares that follow from counts [..., S].
+
+    At least one count in each row must be positive.
+    """
     shares = counts / counts.sum(axis=-1, keepdims=True)
     entropy: Floats = entr(shares).sum(axis=-1)
     return entropy
 
 
 def chao_shen_entropy(counts: Floats) -> float:
-    """Return the entropy in nats, corrected for unseen strategies; counts [S] of independent samples.
+    """Return the entropy in nats, corrected for unseen strategies, from counts [S] of n independent samples.
 
         C = 1 - f_1 / n,   p~ = C p,   H = - sum p~ log p~ / (1 - (1 - p~)^n)
 
-    Chao and Shen (2003); C is Good and Turing's coverage, f_1 the number of strategies that were seen once. Where all
-    n were seen once, f_1 is n - 1, since C must not be 0.
+    The equation is from Chao and Shen (2003). C is the Good-Turing coverage, p the observed shares, and f_1 the number
+    of strategies that were seen once. If all n were seen once, f_1 is set to n - 1, since C must not be 0.
     """
     seen = counts[counts > 0]
     n, singles = float(seen.sum()), int(np.sum(seen == 1))
@@ -47,10 +52,11 @@ def chao_shen_entropy(counts: Floats) -> float:
 
 
 def counted_interval(rows: Sequence[Floats], seed: int) -> tuple[float, float] | None:
-    """Return the 95% bounds of the mean over games of the counted entropy, nats; None without two strategies.
+    """Return the 95% bounds in nats of the counted entropy's mean over games, or None if no game has two strategies.
 
-    A bootstrap over episodes inside each game; `rows[g]` [episodes, S] are the counts of each episode of game g. The
-    counted entropy of a resample is again too low, so the bounds are the basic ones, 2 H - quantile, clipped at 0.
+    The bounds are from a bootstrap over episodes inside each game. `rows[g]` [episodes, S] contains the counts of each
+    episode of game g. A resample's counted entropy is again too low. The bounds are therefore those of the basic
+    bootstrap, 2 H - quantile, with the lower bound clipped at 0.
     """
     if all(np.count_nonzero(game.sum(axis=0)) < 2 for game in rows):
         return None
@@ -66,18 +72,23 @@ def counted_interval(rows: Sequence[Floats], seed: int) -> tuple[float, float] |
 
 
 def count_labels(labels: Sequence[Sequence[str]], names: Sequence[str] = ()) -> tuple[Floats, tuple[str, ...]]:
-    """Return counts [episodes, S] of each episode's labels, and the S labels; `names` come first, even if unseen."""
+    """Return a tuple: (1) counts [episodes, S] of each episode's labels, (2) the S labels.
+
+    `names` come first among the labels, even if no episode has them.
+    """
     known = tuple(dict.fromkeys([*names, *(label for episode in labels for label in episode)]))
     counts = np.array([[episode.count(label) for label in known] for episode in labels], dtype=np.float64)
     return counts.reshape(len(labels), len(known)), known
 
 
 def pass_at_k(tries: int, wins: int, k: int) -> float:
-    """Return an unbiased estimate, from n >= k tries with c wins, of the probability that one of k tries wins.
+    """Return an unbiased estimate of the probability that at least one of k tries wins.
+
+    The estimate is computed from n >= k tries, of which c won (`tries` and `wins`):
 
         1 - C(n - c, k) / C(n, k)
 
-    Chen et al. (2021), eq. 1, in the form that does not overflow.
+    This is eq. 1 of Chen et al. (2021), computed in the form that does not overflow.
     """
     if not 0 <= wins <= tries or not 1 <= k <= tries:
         raise ValueError(f"expected 0 <= wins <= tries and 1 <= k <= tries, got {wins} of {tries}, k = {k}")
@@ -87,7 +98,10 @@ def pass_at_k(tries: int, wins: int, k: int) -> float:
 
 
 def pass_at(games: Mapping[str, Sequence[bool]]) -> dict[str, dict[str, Any]]:
-    """Return pass@k of each game (name -> won or not) and their mean, for those `KS` with enough tries in every game.
+    """Return pass@k of each game and its mean over games, for the `KS` for which every game has enough tries.
+
+    Args:
+        games: name -> whether each try won.
 
     Returns:
         {"mean": {"1": ..., "2": ...}, "games": {name: {"1": ..., "2": ...}}}.

@@ -1,4 +1,4 @@
-"""Figures of a grid of runs, drawn from its results alone: learning curves, a sweep, and success against collapse."""
+"""Draw the figures of a grid of runs from its results: learning curves, a sweep, and success against diversity."""
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,16 +23,20 @@ from experiments.plot_style import PALETTE, color_of, make_figure, plot_runs, sa
 STYLES: Sequence[Any] = ("-", "--", "-.", ":", (0, (1, 3)), (0, (5, 1, 1, 1, 1, 1)))
 MARKERS = "osD^vP*Xhp"
 LEGEND_INSIDE = 5
-"""A legend with more entries stands outside the axis."""
+"""Maximum number of entries of a legend inside the axes. A longer legend is drawn outside."""
 HANDLE_LENGTH = 4
-"""Length of a legend's lines, in letters: enough to tell dashes apart."""
+"""Length of a legend's lines in units of the font size, long enough to tell dashes apart."""
 PANEL_WIDTH = 4.75
 SHARE = (-0.02, 1.02)
 """Limits of an axis that shows a share."""
 
 
 def curves_figure(rows: Rows, path: Path) -> None:
-    """Draw success, turns on a bonus (where counted), entropy and shares of strategies against episodes."""
+    """Draw learning curves against episodes.
+
+    The panels show success if the game can be won, the share of turns that earn a bonus if it was counted, the entropy,
+    and the shares of strategies if the game names strategies.
+    """
     panels = [("recent_success", "share of the last 100 won", SHARE)] if can_be_won(rows) else []
     panels += [("bonus_share", "share of turns on the bonus", SHARE)] if counts_bonus(rows) else []
     shares = [name for name in rows[0]["curves"] if name.startswith("share_")]
@@ -52,7 +56,10 @@ def curves_figure(rows: Rows, path: Path) -> None:
 
 
 def _learning_curves(axis: Any, rows: Rows, curve: str) -> None:
-    """Plot one line a run, and where there are several seeds their mean; groups of one colour differ in dashes."""
+    """Plot one line for each run and, for a group with several seeds, their mean.
+
+    Groups of the same colour differ in their dashes.
+    """
     colors: list[Any] = []
     for label, group in by_label(rows).items():
         color = color_of(group[0]["optimizer"])
@@ -78,7 +85,7 @@ def _strategy_shares(axis: Any, rows: Rows, shares: Sequence[str], title: str) -
 
 
 def _legend(axis: Any) -> None:
-    """List each label once: few of them in the axis, many beside the whole figure."""
+    """List each label once. A short legend is inside the axes, a long legend beside the whole figure."""
     handles, labels = axis.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
     entries, style = (unique.values(), unique.keys()), {"frameon": False, "handlelength": HANDLE_LENGTH}
@@ -89,10 +96,10 @@ def _legend(axis: Any) -> None:
 
 
 def sweep_figure(rows: Rows, path: Path) -> None:
-    """Draw success (sampled and greedy), turns on a bonus and entropy against the varied setting.
+    """Draw success (sampled and greedy), the share of turns that earn a bonus, and entropy against the varied setting.
 
-    Every run is a dot, with a line through the means, or bars where the values are words. The mean of an optimizer to
-    which the setting does not apply is a dotted horizontal line.
+    Every run is a dot. A line connects the means, but if the values are words, a bar marks each mean. For an optimizer
+    to which the setting does not apply, a dotted horizontal line shows the mean.
     """
     varied, others = ([row for row in rows if bool(row["setting"]) is applies] for applies in (True, False))
     panels = [("success_rate", "share of episodes won"), ("entropy", "entropy over commands, nats")]
@@ -119,19 +126,19 @@ def sweep_figure(rows: Rows, path: Path) -> None:
 
 
 def on_log_scale(values: Iterable[Any]) -> bool:
-    """Return whether all values are numbers above 0, which a logarithmic axis can show."""
+    """Return whether all values are numbers above 0, so that a logarithmic axis can show them."""
     return all(isinstance(value, int | float) and not isinstance(value, bool) and value > 0 for value in values)
 
 
 def positions(values: Iterable[Any]) -> dict[Any, float]:
-    """Return the position of each value on the axis: the number itself on a logarithmic axis, else its index."""
+    """Return the position of each value on the axis: the number itself on a logarithmic axis, otherwise its index."""
     unique = list(dict.fromkeys(values))
     scaled = on_log_scale(unique)
     return {value: float(value) if scaled else float(index) for index, value in enumerate(unique)}
 
 
 def _along_sweep(axis: Any, rows: Rows, places: Mapping[Any, float], how: str, what: str) -> None:
-    """Plot one optimizer's runs and their means at each value of the setting."""
+    """Plot the runs of one optimizer, and their means at each value of the setting."""
     optimizer, (marker, style) = rows[0]["optimizer"], {"sampled": ("o", "-"), "greedy": ("s", "--")}[how]
     color, label = color_of(optimizer), f"{optimizer}, {how}"
     dots = {"mfc": color if how == "sampled" else "none", "color": color, "ms": 4, "ls": "none"}
@@ -144,16 +151,17 @@ def _along_sweep(axis: Any, rows: Rows, places: Mapping[Any, float], how: str, w
     means = [float(np.mean(by_place[place])) for place in x]
     if on_log_scale(places):
         axis.plot(x, means, style, color=color, lw=1.2, label=label)
-    else:  # nothing lies between two words
+    else:  # words have no order, so no line connects their means
         axis.plot([], [], marker, label=label, **dots)
         axis.hlines(means, np.array(x) - 0.15, np.array(x) + 0.15, color=color, lw=1.2, ls=style)
 
 
 def tradeoff_figure(rows: Rows, path: Path) -> None:
-    """Draw the share of episodes won against the KL to the first policy and the number of winning sequences.
+    """Draw the share of episodes won against the KL to the initial policy and the number of winning command sequences.
 
-    Every run is a dot, the mean of each optimizer and value a larger one. Up is better. On the left of the first panel
-    and on the right of the second, more of the first policy remains.
+    The number is the effective number of distinct command sequences that win. Every run is a small dot. The mean of
+    each optimizer and value is a large dot. Higher is better. More of the initial policy's diversity remains on the
+    left of the first panel and on the right of the second panel.
     """
     figure, axes = make_figure()
     panels = ((kl_to_initial, "KL to the first policy, nats per decision"),

@@ -1,6 +1,6 @@
-"""Train and measure a grid of runs, each in its own folder and each once.
+"""Train and measure a grid of runs. Each run has its own folder and is trained once.
 
-Finished runs are skipped and interrupted ones resumed, so a grid can be completed in several commands.
+Finished runs are skipped and interrupted runs are resumed. A grid can therefore be completed in several commands.
 """
 
 import os
@@ -22,7 +22,7 @@ CURVES = (
     "iteration", "episodes", "env_steps", "seconds", "success", "recent_success", "level", "agreement", "kept",
     "reward", "normalized_score", "steps", "bonus_share", "turn_entropy", "value", "q_value", "advantage_abs",
 )  # fmt: skip
-"""Metrics of every iteration that results store, besides the shares of strategies (`share_NAME`)."""
+"""Metrics that results store for every iteration, in addition to the shares of strategies (`share_NAME`)."""
 
 
 def check(runs: Sequence[GridRun], common: Mapping[str, Any], tests: str = "") -> None:
@@ -48,13 +48,13 @@ def run_grid(
     """Complete every run of a grid in `workers` processes, which share the cores equally.
 
     Args:
-        common: settings of every run that are not defaults.
+        common: settings, other than defaults, that all runs share.
         root: the parent of the runs' folders.
-        episodes, tests: how finished agents are measured, see `measure_run`.
-        on_run: called with every finished run, in the order in which they finish.
+        episodes, tests: arguments of `measure_run`, which measures the finished agents.
+        on_run: called with the row of each finished run, in the order in which runs finish.
 
     Returns:
-        Settings, learning curves and measures of each run in `runs`; JSON-able.
+        One row for each of `runs`, with its settings, learning curves and measures. Rows are JSON-able.
     """
     rows: dict[GridRun, dict[str, Any]] = {}
     for run in runs:
@@ -108,5 +108,5 @@ def _row(run: GridRun, config: TrainConfig, folder: Path, measures: Measures) ->
 
 
 def _rounded(value: float | None) -> float | None:
-    """Round to six digits, more than a figure shows."""
+    """Round to six significant digits, which is more precise than any figure."""
     return value if value is None or isinstance(value, int) else float(f"{value:.6g}")

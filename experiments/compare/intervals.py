@@ -1,7 +1,7 @@
-"""95% intervals of a mean over a few runs, by Student's t.
+"""Compute 95% confidence intervals for a mean over a few runs, with Student's t distribution.
 
-A percentile bootstrap is too narrow for so few runs: for normal samples it covered the mean 76% of the time with 3
-runs and 89% with 10 (400 samples each).
+A percentile bootstrap is too narrow for so few runs. For normal samples it covered the mean in 76% of 400 samples with
+3 runs, and in 89% of 400 samples with 10 runs.
 """
 
 import math
@@ -13,14 +13,17 @@ from numpy.typing import NDArray
 from agents.play.evaluate import CONFIDENCE, Estimate, estimate
 
 Range = tuple[float, float]
-"""Least and greatest possible value of a quantity; may be infinite."""
+"""Lowest and highest possible value of a quantity. The values may be infinite."""
 RATE: Range = (0.0, 1.0)
 ABOVE_0: Range = (0.0, math.inf)
 ABOVE_1: Range = (1.0, math.inf)
 
 
 def half_width(sample: NDArray[np.float64]) -> float:
-    """Return half the width of the interval of the mean of `sample` [n], n >= 2: t s / sqrt(n)."""
+    """Return t s / sqrt(n), half the width of the mean's interval, for `sample` [n] with n >= 2.
+
+    s is the standard deviation, and t the quantile of Student's distribution.
+    """
     from scipy import stats
 
     n = len(sample)
@@ -28,9 +31,10 @@ def half_width(sample: NDArray[np.float64]) -> float:
 
 
 def over_runs(values: Sequence[float], within: Range, *, ends: bool = False) -> Estimate | None:
-    """Return the mean of one value per run [n] and its interval, clipped to the quantity's range; None for n = 0.
+    """Return the mean over one value per run [n] with its confidence interval, or None if n = 0.
 
-    Equal values have no interval. With `ends`, a rate that is 0 or 1 in all runs has that of `agents.play.evaluate`.
+    The interval is clipped to `within`, the range of the quantity. Equal values have no interval. With `ends`, there is
+    one exception: a rate that is 0 or 1 in all runs has the interval that `agents.play.evaluate.estimate` computes.
     """
     sample = np.asarray(values, dtype=np.float64)
     if len(sample) == 0 or np.ptp(sample) == 0:

@@ -1,8 +1,11 @@
-"""Measures of a finished run: its evaluation and its collapse from the initial policy.
+"""Measure a finished run: its evaluation, and its collapse from the initial policy.
+
+Collapse is the loss of diversity during training. Its measures are the entropy, the KL to the initial policy and the
+number of strategies.
 
 The agent plays the same games and seeds twice, sampled and greedy, without dropout. Collapse is measured on the sampled
-episodes. Measures are stored in the run's folder (`measures.json`) with the agent's digest, and computed again only
-where the agent, the games or the number of episodes changed.
+episodes. The measures are stored in the run's folder (`measures.json`) with the agent's digest. They are computed again
+only if the agent, the games or the number of episodes changed.
 """
 
 import json
@@ -28,19 +31,20 @@ from games.files import atomic_write
 
 MEASURES = "measures.json"
 FORMAT = 2
-"""Increase to measure every run again."""
+"""Increase this number to measure every run again."""
 Measures = dict[str, Any]
 
 
 def measure_run(folder: Path, config: TrainConfig, *, episodes: int, tests: str = "") -> Measures:
-    """Return the measures of the finished run in `folder`, stored or computed now; JSON-able.
+    """Return the measures of the finished run in `folder`, which are stored or computed now.
 
     Args:
-        episodes: number of episodes, played once sampled and once greedy.
-        tests: the games that are played; those of training if empty.
+        episodes: number of episodes in each of the two modes, sampled and greedy.
+        tests: the games to play. If empty, the training games are played.
 
     Returns:
-        "evaluation": {"sampled": ..., "greedy": ...} (agents/play/evaluate.py), and "collapse" (see `collapse_of`).
+        A JSON-able dict with two keys. "evaluation" contains "sampled" and "greedy" (see agents/play/evaluate.py).
+            "collapse" is the result of `collapse_of`.
     """
     measures = cached_measures(folder, episodes=episodes, tests=tests)
     if measures is None:
@@ -51,7 +55,7 @@ def measure_run(folder: Path, config: TrainConfig, *, episodes: int, tests: str 
 
 
 def cached_measures(folder: Path, *, episodes: int, tests: str = "") -> Measures | None:
-    """Return the stored measures of the newest checkpoint over so many episodes of these games; None without them."""
+    """Return the stored measures of the newest checkpoint, or None if there are none for these episodes and games."""
     if not (folder / MEASURES).is_file():
         return None
     document = read_json(folder / MEASURES)
@@ -60,7 +64,7 @@ def cached_measures(folder: Path, *, episodes: int, tests: str = "") -> Measures
 
 
 def _identity(folder: Path, episodes: int, tests: str) -> dict[str, Any]:
-    """Return everything that measures depend on; the agent's digest covers the settings that matter."""
+    """Return everything on which the measures depend. The agent's digest covers the settings that matter."""
     agent = read_json(newest(folder) / AGENT)["digest"]
     return {"format": FORMAT, "episodes": episodes, "agent": agent, "tests": tests}
 
@@ -94,17 +98,21 @@ def _measure(folder: Path, config: TrainConfig, *, episodes: int, tests: str = "
 def collapse_of(
     episodes: Sequence[Episode], paired: PairedAgent, names: Sequence[str], tau: float | None, seed: int
 ) -> dict[str, Any]:
-    """Return all measures of collapse over sampled episodes; JSON-able, None where a quantity does not exist.
+    """Return all measures of collapse over sampled episodes.
+
+    The result is JSON-able. A measure is None if it does not exist for these episodes.
 
     Args:
-        episodes: those that `paired` played.
-        names: the strategies that the game names, if it does.
-        tau: the temperature implied by the settings, in reward, if they imply one.
-        seed: the bootstrap's.
+        episodes: the episodes that `paired` played.
+        names: the strategies that the game names, or empty.
+        tau: the temperature that the settings imply, in units of reward, or None.
+        seed: the seed of the bootstrap.
 
     Returns:
-        "decisions" (turns with several commands; entropy and KL are means over them), "entropy" and "kl_initial" (nats
-        per decision), "tilted" (see `_tilted`), "strategies" (see `_strategies`), "wins" and "pass_at" (see `_wins`).
+        "decisions": the number of turns with several commands.
+        "entropy", "kl_initial": means over these turns, in nats per decision.
+        "tilted", "strategies": the results of `_tilted` and `_strategies`.
+        "wins", "pass_at": the results of `_wins`.
     """
     entropies = [
         step.decision.entropy or 0.0 for e in episodes for step in e.steps if len(step.admissible_commands) > 1
@@ -121,9 +129,10 @@ def collapse_of(
 
 
 def _tilted(nodes: collapse.Nodes, tau: float | None) -> dict[str, float | None]:
-    """Return the KL to softmax(log pi_0 + q / tau), nats per decision, at the implied tau and at the best one.
+    """Return the KL to the tilted policy softmax(log pi_0 + q / tau), in nats per decision.
 
-    "best_inverse_tau" is in 1 / reward; it is 0 if pi_0 itself fits better than any positive tau.
+    "kl" belongs to the temperature that the settings imply, and "best_kl" to the temperature with the lowest KL.
+    "best_inverse_tau" is in units of 1 / reward. It is 0 if pi_0 itself fits better than any finite tau.
     """
     best = collapse.best_inverse_tau(nodes)
     return {
@@ -135,19 +144,22 @@ def _tilted(nodes: collapse.Nodes, tau: float | None) -> dict[str, float | None]
 
 
 def _nats(kl: float) -> float:
-    """Remove the rounding error of float32 logits, which can also be negative."""
+    """Round away the error of float32 logits, which can make a KL slightly negative."""
     return max(0.0, round(kl, 8))
 
 
 def implied_temperature(config: TrainConfig) -> float | None:
-    """Return the tau = alpha / b that the step sizes imply, in reward; None where they imply none.
+    """Return the temperature tau that the step sizes imply, in units of reward, or None if they imply none.
 
-        tau = 2 q_coef q_lr / lr
+        tau = alpha / b = 2 q_coef q_lr / lr
 
-    This holds for a table of logits and q under plain gradient descent from a uniform policy: an error A of a choice
-    moves its logit, relative to the others, by b A with b = lr, and the squared error moves q by alpha A with
-    alpha = 2 q_coef q_lr. It requires ACTDE, SGD, the same error for both (lambda 0, `return`, or one choice per
-    episode) and no other term that moves the policy. AdamW normalises the size of its steps, so it implies no tau.
+    This equation holds for a table of logits and q under plain gradient descent from a uniform policy. A choice is a
+    token that the agent sampled among several. An error A of a choice moves its logit, relative to the other logits, by
+    b A with b = lr. The squared error moves q by alpha A with alpha = 2 q_coef q_lr.
+
+    The equation requires ACTDE and SGD. Policy and q must have the same error, which is true for lambda 0, for the
+    advantage `return`, and for one choice per episode. No other term may move the policy. AdamW normalises the size of
+    its steps, so it implies no tau.
     """
     learning, update = config.optimizer, config.update
     q_lr = update.lr if update.q_lr is None else update.q_lr
@@ -162,11 +174,11 @@ def implied_temperature(config: TrainConfig) -> float | None:
 
 
 def _strategies(episodes: Sequence[Episode], paired: PairedAgent, names: Sequence[str], seed: int) -> dict[str, Any]:
-    """Return effective numbers of strategies: "counted" with its interval, "corrected", "policy" (see diversity.py).
+    """Return effective numbers of strategies: "counted" with its interval, "corrected" and "policy" (see diversity.py).
 
-    Where the game names its strategies, each command follows one and "shares" are theirs. Commands of one episode are
-    not independent, so there is no correction. In other games an episode's strategy is its sequence of commands, and
-    numbers are exp of the mean entropy over games.
+    If the game names its strategies, each command follows one of them, and "shares" contains their shares. The commands
+    of one episode are not independent, so "corrected" and "policy" are then None. In other games, the strategy of an
+    episode is its sequence of commands. The effective numbers are then exp of the mean entropy over games.
     """
     by_game: dict[str, list[Episode]] = defaultdict(list)
     for episode in episodes:
@@ -198,10 +210,11 @@ def _labels(episode: Episode, paired: PairedAgent, *, named: bool) -> list[str]:
 
 
 def _wins(episodes: Sequence[Episode]) -> dict[str, Any]:
-    """Return the numbers of winning command sequences, all, different and effective, and pass@k.
+    """Return the number of winning command sequences in three forms ("wins"), and pass@k ("pass_at").
 
-    The effective number is exp of the mean, over games that were won, of the entropy of the winning sequences. Both are
-    None for games that cannot be won: those without a maximum score that no episode won.
+    "won" is the number of episodes won, and "different" the number of distinct command sequences that win. "effective"
+    is exp(H), where H is the mean entropy of the winning sequences over the games that were won. For games that cannot
+    be won, "wins" and "pass_at" are None. These are games without a maximum score in which no episode was won.
     """
     if not any(episode.won or episode.max_score is not None for episode in episodes):
         return {"wins": None, "pass_at": None}

@@ -1,7 +1,8 @@
-"""An agent that plays as a trained one and evaluates the trained one's initial policy on the same states.
+"""Play with a trained agent, and evaluate its initial policy on the same states.
 
-`PairedAgent` implements `agents.protocol.Agent`, so `EpisodeRunner` plays it like any other. At every visited state it
-records both policies, and q, at every branching node of the commands' trie.
+`PairedAgent` implements `agents.protocol.Agent`, so that `EpisodeRunner` can play it like any other agent. At every
+visited state it records both policies and q. It records them at every branching node (node with several children) of
+the trie of commands. A choice is a token that the agent sampled among several.
 """
 
 from collections.abc import Sequence
@@ -16,20 +17,20 @@ from agents.training.rollout_batch import Credit
 from experiments.compare.collapse import Nodes
 
 NodeArrays = tuple[Floats, Floats, Floats, Floats | None]
-"""Fields of `Nodes` for one turn: reach [n], log pi [n, K], log pi_0 [n, K] and q [n, K]."""
+"""Fields of `Nodes` for one turn: reach [n], log pi [n, K], log pi_0 [n, K], and q [n, K] or None."""
 
 
 class PairedAgent:
-    """Plays the commands of `trained` and passes them to `initial`; both must have the same tokens.
+    """An agent that plays the commands of `trained` and passes them to `initial`.
 
-    `credit` is that of q: a token or a whole command. With "command" a decision is one node, whose alternatives are
-    the commands. In free mode nothing is recorded.
+    Both agents must have the same tokens. `credit` says whether q belongs to a token or to a whole command. With
+    "command", a decision has a single node, whose alternatives are the commands. In free mode nothing is recorded.
     """
 
     def __init__(self, trained: LanguageModelAgent, initial: LanguageModelAgent, credit: Credit) -> None:
         self.trained, self.initial, self.credit, self.name = trained, initial, credit, trained.name
         self.strategies: dict[int, list[str]] = {}
-        """Episode -> the strategy of each of its commands, as named by the game in info's `strategy`."""
+        """Episode -> the strategy of each command, as named by the game in the info `strategy`."""
         self._turns: list[NodeArrays] = []
 
     def act(self, turns: Sequence[Turn]) -> list[Decision]:
@@ -47,7 +48,7 @@ class PairedAgent:
         return [decision for decision, _ in chosen]
 
     def end(self, endings: Sequence[EpisodeEnd]) -> None:
-        """Drop the episodes from both agents."""
+        """End the episodes in both agents."""
         for ending in endings:
             self._record_strategy(ending)
         self.trained.end(endings)
@@ -55,7 +56,10 @@ class PairedAgent:
             self.initial.end(endings)
 
     def nodes(self) -> Nodes | None:
-        """Return all recorded nodes; None where there are none (free mode, or no choice)."""
+        """Return all recorded nodes, or None if there are none.
+
+        There are none in free mode, or if no turn had several commands.
+        """
         if not self._turns:
             return None
         reach, policy, initial, q = zip(*self._turns, strict=True)
@@ -73,14 +77,20 @@ class PairedAgent:
 
 
 def by_token(mine: TurnOutputs, first: TurnOutputs) -> NodeArrays:
-    """Return the arrays of the n branching nodes of a turn."""
+    """Return the arrays of the n branching nodes of a turn.
+
+    `mine` belongs to the trained agent and `first` to the initial agent.
+    """
     q = None if mine.q_values is None else np.where(mine.logprobs == -np.inf, 0.0, mine.q_values)
-    policy, initial = (log_softmax(outputs.logprobs, axis=1) for outputs in (mine, first))  # to 16 digits
+    policy, initial = (log_softmax(outputs.logprobs, axis=1) for outputs in (mine, first))  # normalise to 16 digits
     return reach_probabilities(mine.trie, policy), policy, initial, q
 
 
 def by_command(mine: TurnOutputs, first: TurnOutputs) -> NodeArrays:
-    """Return the arrays of one node whose alternatives are the commands; q(s, command) is that of its last choice."""
+    """Return the arrays of a single node, whose alternatives are the commands.
+
+    q(s, command) is the q of the command's last choice.
+    """
     trie, q = mine.trie, mine.q_values
     different = sorted(set(trie.first_with_same_tokens))
 
@@ -95,7 +105,7 @@ def by_command(mine: TurnOutputs, first: TurnOutputs) -> NodeArrays:
 
 
 def _stacked(parts: Sequence[Floats], padding: float) -> Floats:
-    """Concatenate arrays [n_i, K_i], padded to the widest."""
+    """Concatenate arrays [n_i, K_i] along the first axis, after padding each array to the largest K_i."""
     width = max(part.shape[1] for part in parts)
     return np.concatenate(
         [np.pad(part, ((0, 0), (0, width - part.shape[1])), constant_values=padding) for part in parts]

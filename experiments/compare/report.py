@@ -1,8 +1,8 @@
-"""The report on a grid of runs: one results file, and the tables and figures that follow from it.
+"""Write the report on a grid of runs: a results file, and the tables and figures that are computed from it.
 
-`results.json` stores the command, learning curves, evaluations and measures of collapse. Everything else follows from
-it: `README.md`, `curves.svg`, `collapse.svg`, `kept.svg` for games that are won, and `sweep.svg` where a setting was
-varied. Older results without measures of collapse have a report without them.
+`results.json` stores the command, learning curves, evaluations and measures of collapse. All other files are computed
+from it: `README.md`, `curves.svg`, `collapse.svg`, `kept.svg` if the games can be won, and `sweep.svg` if a setting was
+varied. Results of earlier versions may lack measures of collapse. Their report omits the section on collapse.
 """
 
 import json
@@ -23,7 +23,10 @@ RESULTS = "results.json"
 
 
 def write(out: Path, about: Mapping[str, Any], rows: Rows) -> None:
-    """Write results, tables and figures into `out`; `about` describes their origin (command, game, episodes)."""
+    """Write results, tables and figures into `out`.
+
+    `about` describes the origin of the results: the command, the game and the number of episodes.
+    """
     out.mkdir(parents=True, exist_ok=True)
     results = {"about": dict(about), "runs": list(rows)}
     atomic_write(out / RESULTS, json.dumps(results, indent=1, allow_nan=False) + "\n")
@@ -38,24 +41,24 @@ def write(out: Path, about: Mapping[str, Any], rows: Rows) -> None:
 
 
 def has_collapse(rows: Rows) -> bool:
-    """Return whether every run has measures of collapse; results of earlier versions have none."""
+    """Return whether every run has measures of collapse. Results of earlier versions lack these measures."""
     return all("collapse" in row for row in rows)
 
 
 def has_tradeoff(rows: Rows) -> bool:
-    """Return whether success can be compared with what remains of the first policy."""
+    """Return whether success can be compared with the diversity that remains from the initial policy."""
     return can_be_won(rows) and has_collapse(rows) and any(map(winning_sequences, rows))
 
 
 def headline(row: Row) -> str:
-    """Return one line about a finished run: its success, or its reward in a game that cannot be won."""
+    """Return one line about a finished run: its success, or its reward if the game cannot be won."""
     if can_be_won([row]):
         return f"{row['name']}: {row['curves']['recent_success'][-1]:.2f} of the last episodes won"
     return f"{row['name']}: reward per episode {row['curves']['reward'][-1]:.2f} in the last rollout"
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """Return the report: a table of all runs, one over seeds, and the section on collapse."""
+    """Return the report in Markdown: a table of all runs, a table over seeds, and the section on collapse."""
     about, rows = results["about"], results["runs"]
     lines = [f"# {about['game']}", "", "Command:", "", "```", about["command"], "```", ""]
     setting = next((row["setting"] for row in rows if row["setting"]), None)
@@ -81,7 +84,7 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 
 def _tests(tests: str, rows: Rows) -> str:
-    """Return which games the finished agents played, where these are not those of training."""
+    """Return a sentence about the test games, which the finished agents played instead of the training games."""
     seen = max(row["evaluation"]["sampled"].get("trained_on") or 0 for row in rows)
     known = f"runs were trained on up to {seen} of them" if seen else "none of them was trained on"
     return f"Finished agents played `{tests}`; {known}. Learning curves show the games of training."
@@ -120,13 +123,16 @@ def _solved_after(row: Row) -> str:
 
 
 def _bonus_commands(rows: Rows) -> str:
-    """Return the commands that earned a bonus, as text; "" where there were none."""
+    """Return the commands that earned a bonus as text, or "" if there were none."""
     commands = dict.fromkeys(row["settings"]["reward"]["bonus_command"] for row in rows)
     return " or ".join(f"`{command}`" for command in commands if command)
 
 
 def _over_seeds(rows: Rows, setting: str | None) -> list[str]:
-    """Return the table of means over seeds of all groups with several seeds; empty where there is no such group."""
+    """Return a table of means over seeds, with one line for each group of runs that has several seeds.
+
+    If no group has several seeds, the list is empty.
+    """
     wins = [("won, sampled", "sampled", "success_rate"), ("won, greedy", "greedy", "success_rate")]
     bonus = [("turns on the bonus, sampled", "sampled", "bonus_share")]
     columns = [*(wins if can_be_won(rows) else []), *(bonus if _bonus_commands(rows) else [])]

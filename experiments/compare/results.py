@@ -1,4 +1,8 @@
-"""Access to the rows of a grid's `results.json`, one row a run: groups of rows and the numbers that reports share."""
+"""Read the rows of a grid's `results.json`.
+
+One row describes one run. The functions group rows and compute numbers for the reports. The varied setting is the one
+whose values `compare --vary` lists.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -6,23 +10,23 @@ from typing import Any
 Row = Mapping[str, Any]
 Rows = Sequence[Row]
 Measure = Callable[[Row], float | None]
-"""Reads one number of a run; None where the run does not have it."""
+"""A function that returns one number of a run, or None if the run lacks this number."""
 SOLVED = 0.9
 """A game is solved when this fraction of the last 100 episodes was won."""
 
 
 def varied_value(row: Row) -> str:
-    """Return the value of the varied setting as text, "" for a run to which the setting does not apply."""
+    """Return the value of the varied setting as text, or "" if the setting does not apply to the run."""
     return "" if row["setting"] is None else f"{row['value']}"
 
 
 def label_of(row: Row) -> str:
-    """Return "actde", or "actde, q_lr 0.1" where a setting was varied."""
+    """Return the label of a run: "actde", or "actde, q_lr 0.1" if a setting was varied."""
     return str(row["optimizer"]) + ("" if row["setting"] is None else f", {row['setting']} {row['value']}")
 
 
 def by_label(rows: Rows) -> dict[str, list[Row]]:
-    """Group runs that differ only in the seed, by their label."""
+    """Group the runs by label. The runs of a group differ only in the seed."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(label_of(row), []).append(row)
@@ -30,18 +34,21 @@ def by_label(rows: Rows) -> dict[str, list[Row]]:
 
 
 def can_be_won(rows: Rows) -> bool:
-    """Return whether a game states a maximum score, or some agent won."""
+    """Return whether the game can be won: either it states a maximum score, or some agent won an episode."""
     sampled = [row["evaluation"]["sampled"] for row in rows]
     return any(each["normalized_score"] is not None or each["success_rate"]["value"] > 0 for each in sampled)
 
 
 def counts_bonus(rows: Rows) -> bool:
-    """Return whether turns that earn a bonus were counted in every run."""
+    """Return whether every run counted the turns that earn a bonus."""
     return all("bonus_share" in row["curves"] and row["evaluation"]["sampled"].get("bonus_share") for row in rows)
 
 
 def collapse_measure(*keys: str) -> Measure:
-    """Return a function that reads `row["collapse"][keys[0]][keys[1]]...`, None where a level is None or missing."""
+    """Return a function that reads `row["collapse"][keys[0]][keys[1]]...`.
+
+    The function returns None if a level is None or missing.
+    """
 
     def read(row: Row) -> float | None:
         value = row["collapse"]
@@ -54,13 +61,16 @@ def collapse_measure(*keys: str) -> Measure:
 
 
 kl_to_initial = collapse_measure("kl_initial")
-"""Nats per decision."""
+"""Return a run's KL to the initial policy, in nats per decision."""
 winning_sequences = collapse_measure("wins", "effective")
-"""Effective number of winning sequences of commands in a game that was won; older results do not have it."""
+"""Return a run's effective number of distinct command sequences that win.
+
+The result is None if no episode was won. Results of earlier versions lack this number.
+"""
 
 
 def effective_strategies(row: Row) -> float | None:
-    """Return the effective number of strategies: from the policy where known, else counted."""
+    """Return the effective number of strategies. It is computed from the policy if possible, and otherwise counted."""
     strategies = row["collapse"]["strategies"]
     if strategies["policy"] is not None:
         return float(strategies["policy"])

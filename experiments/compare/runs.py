@@ -1,4 +1,7 @@
-"""The runs of a grid: optimizers (with settings of their own) x values of a setting x seeds."""
+"""List the runs of a grid: every combination of an optimizer, a value of the varied setting, and a seed.
+
+An optimizer can have settings of its own, as in "ppo+kl_coef=0.1".
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +12,7 @@ from agents.config import parse
 from agents.protocol import AgentError
 
 Q_SETTINGS = frozenset({"q_lr", "q_coef", "q_heads", "target_q", "target_rate", "detach_q", "dueling"})
-"""Settings without effect where no q is trained."""
+"""Settings that have no effect if no q is trained."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,12 +20,12 @@ class GridRun:
     """One run of a grid."""
 
     optimizer: str
-    """Its name, followed by settings of its own: "ppo+kl_coef=0.1"."""
+    """Name of the optimizer, followed by settings of its own, as in "ppo+kl_coef=0.1"."""
     seed: int
     setting: str | None
-    """The varied setting; None where none is varied, or it does not apply to this optimizer."""
+    """Name of the varied setting, or None if no setting is varied or it does not apply to this optimizer."""
     value: float | str | None
-    """The value of the setting in this run."""
+    """Value of the varied setting in this run, or None."""
 
     @property
     def name(self) -> str:
@@ -31,10 +34,13 @@ class GridRun:
         return f"{self.optimizer}{varied}-seed{self.seed}"
 
     def explicit(self, common: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the settings of this run that are not defaults; `common` are those of every run of the grid.
+        """Return the settings of this run that are not defaults.
+
+        Args:
+            common: settings, other than defaults, that all runs of the grid share.
 
         Raises:
-            AgentError: a setting is not of the form NAME=VALUE.
+            AgentError: an optimizer's own setting is not of the form NAME=VALUE.
         """
         name, *own = self.optimizer.split("+")
         explicit = dict(common) | {"optimizer": name, "seed": self.seed}
@@ -53,15 +59,16 @@ def grid_runs(
     values: Sequence[Any],
     common: Mapping[str, Any],
 ) -> list[GridRun]:
-    """Return all runs of a grid, seed by seed, so that an interrupted grid contains whole comparisons.
+    """Return all runs of a grid, ordered by seed.
 
-    Where a setting of q is varied, an optimizer that trains no q has one run a seed: more would be identical.
+    With this order, an interrupted grid contains complete comparisons. If a setting of q is varied, an optimizer
+    without q has one run per seed, since more runs would be identical.
 
     Args:
-        common: settings of every run that are not defaults.
+        common: settings, other than defaults, that all runs share.
 
     Raises:
-        OptimizerError: an unknown optimizer.
+        OptimizerError: an optimizer is unknown.
         AgentError: an optimizer is not of the form NAME+SETTING=VALUE.
     """
     runs = []
@@ -80,7 +87,9 @@ def _trains_q(explicit: Mapping[str, Any]) -> bool:
 
 
 def parse_values(text: str | None) -> tuple[str | None, list[Any]]:
-    """Parse "reward_scale=1,3,10" into the setting's name and its values; None into no setting.
+    """Parse "reward_scale=1,3,10" into a tuple: (1) the name of the setting, (2) its values.
+
+    For None the result is (None, []).
 
     Raises:
         AgentError: the text is not of this form.

@@ -1,7 +1,8 @@
 """Measure the families and levels of games: `python -m experiments.release.family_table --out docs/families.md`.
 
-Games of each level are generated with seeds 0, 1, 2, ..., and the first one is compiled and crawled. The results are
-written as `.json`, from which the document follows. Levels in an existing `.json` are not measured again.
+The games of each level are generated with seeds 0, 1, 2, and so on. The first game of a level is also compiled and
+crawled. The results are written to a `.json` file, and the document is computed from this file. Levels that are already
+in the file are not measured again.
 """
 
 import argparse
@@ -30,11 +31,11 @@ SAMPLED = {
     "coin": (1, 2, 3, 5, 10, 20, 50, 100, 101, 110, 150, 201, 220, 233),
     "treasure": (1, 3, 5, 8, 10, 11, 13, 15, 18, 20, 21, 23, 25, 28, 30),
 }
-"""The measured levels of families with many."""
+"""Measured levels of the families that have many levels. For any other family, all levels are measured."""
 SLOW = {("coin", 50), ("treasure", 20), ("quest", 9)}
-"""From these levels on a game takes seconds, so only a fifth of the seeds is used."""
+"""First levels at which generating a game takes seconds. From these levels on, only a fifth of the seeds is used."""
 STATES = 300
-"""A crawl stops at this number of states."""
+"""Maximum number of states of a crawl."""
 MEASURES = {
     "rooms": "rooms",
     "doors": "doors",
@@ -52,7 +53,10 @@ def levels_of(name: str) -> tuple[int, ...]:
 
 
 def measure(name: str, level: int, candidates: int) -> dict[str, Any]:
-    """Return sizes and number of distinct games of one level, with seeds 0 to `candidates` - 1."""
+    """Generate the games of one level and return their sizes and the number of distinct games.
+
+    The seeds are 0 to `candidates` - 1, or a fifth of them for a slow level.
+    """
     if any(name == family and level >= slow for family, slow in SLOW):
         candidates = max(candidates // 5, 2)
     values: dict[str, list[int]] = {key: [] for key in MEASURES}
@@ -73,7 +77,7 @@ def measure(name: str, level: int, candidates: int) -> dict[str, Any]:
 
 
 def states(name: str, level: int, candidates: int) -> int | None:
-    """Return the number of states of the first of these games; None if it is more than STATES."""
+    """Return the number of states of the first of these games, or None if the number exceeds STATES."""
     for seed in range(candidates):
         with contextlib.suppress(GameError):
             return _states(make_game(name, {"level": level, "seed": seed}))
@@ -110,7 +114,7 @@ def _measured(game: Any) -> dict[str, int]:
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """Return the document of the results."""
+    """Return the results as a Markdown document."""
     lines = [
         "# Families and levels",
         "",

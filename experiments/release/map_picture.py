@@ -9,16 +9,16 @@ from experiments.plot_style import PALETTE, make_figure, save_figure
 from games.textworld.maps import STEPS, Map, Passage
 
 WIDTH, HEIGHT, GAP = 2.3, 1.25, 0.6
-"""Inches: a room with its things, and the gap between rooms."""
+"""Width and height of a room with its things, and width of the gap between rooms, in inches."""
 CHARACTERS = 34
-"""Characters per line of a room's things, at their font size."""
+"""Characters per line in the list of a room's things, at the font size of this list."""
 LINES = 5
 ROUTE, INK, PALE = PALETTE[2], "#333333", "#9a9a9a"
 DOORS = {"open": "white", "closed": PALETTE[4], "locked": PALETTE[1]}
 
 
 def draw_map(drawn: Map, title: str, path: Path) -> None:
-    """Draw a map; the suffix of `path` sets the format, as in `.svg` or `.png`."""
+    """Draw a map into a file. The suffix of `path`, such as `.svg` or `.png`, sets the format."""
     lines = {key: _lines(room.things) for key, room in drawn.rooms.items()}
     tall = max(map(len, lines.values()))
     height = 0.5 + (HEIGHT - 0.5) * tall / LINES
@@ -42,7 +42,10 @@ def draw_map(drawn: Map, title: str, path: Path) -> None:
 
 
 def _lines(things: tuple[str, ...]) -> list[str]:
-    """Return a room's things, wrapped; lines beyond LINES are only counted."""
+    """Return the wrapped lines of a room's things.
+
+    If there are more than LINES lines, the last line states how many are omitted.
+    """
     lines = [line for thing in things for line in textwrap.wrap(thing, CHARACTERS, subsequent_indent="   ")]
     return lines if len(lines) <= LINES else [*lines[: LINES - 1], f"and {len(lines) - LINES + 1} lines more"]
 
@@ -78,7 +81,10 @@ def _room(axes: Any, drawn: Map, key: str, lines: list[str], box: tuple[float, f
 
 
 def _passage(axes: Any, drawn: Map, passage: Passage, box: tuple[float, float]) -> None:
-    """Draw a line from wall to wall, with the door and its name in the middle; it is oblique off the grid."""
+    """Draw a passage as a line from wall to wall, with its door and the door's name in the middle.
+
+    The line is oblique if the two rooms are not aligned on the grid.
+    """
     ends = []
     step = STEPS[passage.direction]
     for key, side in zip(passage.rooms, (1, -1), strict=True):

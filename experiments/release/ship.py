@@ -1,8 +1,8 @@
 """Turn a run into a shipped agent: `python -m experiments.release.ship RUN OUT --game HELD_OUT`.
 
-The newest checkpoint is stored as float16 without the state of training. The agent then plays held-out games, checked
-by their hashes, and the model card reports the results. Of an agent with an adapter only adapter and heads are stored;
-its trunk comes in a package.
+The newest checkpoint is stored as float16, without the state of training. The agent then plays held-out games, and the
+model card reports the results. Hashes ensure that no held-out game is a training game. If the agent has an adapter,
+only the adapter and the heads are stored, since the trunk comes from a package.
 """
 
 import argparse
@@ -31,13 +31,13 @@ from games.files import atomic_write
 from games.game_hash import game_hash
 
 MAX_BYTES = {"adapter": 20_000_000, "whole": 8_000_000}
-"""Maximum size of a shipped agent with an adapter, and of one stored as a whole."""
+"""Maximum size in bytes of an agent that has an adapter ("adapter"), and of one that is stored completely ("whole")."""
 DESCRIPTION = ("name", "prompt", "mode", "context", "made_by")
-"""Fields of the shipped `agent.json` besides the model."""
+"""Fields of the shipped `agent.json`, in addition to those of the model."""
 
 
 def ship(run: Path, out: Path, game: str, *, episodes: int, command: str) -> None:
-    """Write the agent of `run` and its model card into `out`; `game` names the held-out games of its evaluation."""
+    """Write the agent of `run` and its model card into `out`. `game` names the held-out games of the evaluation."""
     about = read_json(newest(run) / AGENT)
     agent = load_agent(run)
     trained_on = training_games(about)
@@ -80,7 +80,7 @@ def model_card(
     *,
     name: str,
 ) -> str:
-    """Return the model card: the agent, its training, and its results on held-out games."""
+    """Return the model card, which describes the agent, its training, and its results on held-out games."""
     train = {name: value for group in about["made_by"].values() for name, value in group.items()}
     measures = ("success_rate", "normalized_score", "steps")
     cells = [[player, *(interval(row.to_json()[name]) for name in measures)] for player, row in rows.items()]
@@ -119,7 +119,7 @@ def _model(train: Mapping[str, Any]) -> str:
 
 
 def _origin(train: Mapping[str, Any]) -> str:
-    """Return the initial weights, and whether demonstrations were used."""
+    """Return a phrase that names the initial weights and says whether demonstrations were used."""
     if train.get("init"):
         return f"starting from `{train['init']}`"
     weights = "random weights" if train["trunk"] in SCRATCH else "the pretrained model"

@@ -1,8 +1,8 @@
 """Train and ship a small agent in one command: `python -m experiments.release.small_agent actde` (or `ppo`).
 
-It generates games, trains the small trunk on them by DAgger, continues with reinforcement learning on other games, and
-ships the result. Each stage is a command of `cli.py`, printed before it runs. After an interruption the same command
-continues. Duration and results are in the shipped agent's README.
+The command generates games, trains the small trunk on them by DAgger, continues with reinforcement learning on other
+games, and ships the result. Each stage is a command of `cli.py`, which is printed before it runs. After an interruption
+the same command continues. The README of the shipped agent states the duration and the results.
 """
 
 import argparse
@@ -20,9 +20,10 @@ ROOT = Path(__file__).parents[2]
 _SEEDS = "seed=2000000000..2000000019"
 _GAMES = f"textworld:quest?level=6&{_SEEDS} + textworld:cooking?level=5&split=test&{_SEEDS}"
 EVALUATION = ("--game", _GAMES, "--episodes", "100")
-"""The evaluation of the shipped agent."""
+"""Options for the evaluation of the shipped agent."""
 FAMILIES = {"simple": ("1", 300), "quest": ("3,6", 200), "cooking": ("5", 300), "coin": ("5-15", 40)}
-"""Family -> levels, and games per level for imitation; reinforcement has half as many, different ones."""
+"""Family -> (levels, games per level for imitation). Reinforcement learning uses half as many games, all of them new.
+"""
 IMITATION = (
     *("--trunk", "small", "--dueling", "--q-coef", "0", "--lr-schedule", "linear", "--iterations", "2400"),
     *("--beta-decay", "0.998", "--greedy-share", "0.5", "--max-turns", "25"),
@@ -31,11 +32,17 @@ REINFORCEMENT = (
     *("--iterations", "25", "--episodes", "32", "--parallel", "32", "--max-turns", "30"),
     *("--lr", "1e-4", "--detach-value", "--value-coef", "0.01", "--kl-coef", "0.05"),
 )
-"""The preset's larger steps destroy a warm start that wins nine of ten games (NOTES.md, 2026-11-26)."""
+"""Options for reinforcement learning.
+
+The larger steps of the preset destroy a warm start that wins nine of ten games (NOTES.md, 2026-11-26).
+"""
 
 
 def curriculum(folder: Path, *, seed: int, share: float = 1.0) -> tuple[str, list[list[str]]]:
-    """Return the GAME of all families in `folder`, and the commands that generate them."""
+    """Return a tuple: (1) the GAME string for all families in `folder`, (2) the commands that generate these games.
+
+    `share` scales the number of games per level.
+    """
     split = ("--split", "train", "--seed", str(seed))
     commands = []
     for family, (levels, count) in FAMILIES.items():
@@ -58,14 +65,17 @@ def stages(optimizer: str, out: Path) -> list[list[str]]:
 
 
 def resumed(stage: Sequence[str]) -> list[str]:
-    """Return the command that continues a stage: `--resume` for a run that has started, else the same command."""
+    """Return the command that continues a stage.
+
+    For a training run that has started, the command is `train --resume`. Otherwise it is the stage's own command.
+    """
     if stage[0] == "train" and (Path(stage[-1]) / SETTINGS).is_file():
         return ["train", "--resume", *stage[-2:]]
     return list(stage)
 
 
 def main() -> None:
-    """Run every stage, then ship; exit with the status of the first stage that fails."""
+    """Run every stage, then ship the agent. Exit with the status of the first stage that fails."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("optimizer", choices=("actde", "ppo"))
     parser.add_argument("--out", type=Path, default=Path("runs/small"), help="folder for games and runs")
