@@ -20,7 +20,7 @@ Figures = list[tuple[str, str]]
 
 
 def run(*, seed: int, quick: bool, folder: Path, workers: int, progress: Progress) -> Outcome:
-    """All findings and figures: about an hour of two cores, or half a minute if `quick`."""
+    """All findings and figures: about an hour of two cores, or a minute if `quick`."""
     arms = shortened(IPD, QUICK_STEPS) if quick else IPD
     curves = run_arms(arms, folder, seed=seed, quick=quick, workers=workers, progress=progress)
     rng = np.random.default_rng(np.random.SeedSequence(seed))

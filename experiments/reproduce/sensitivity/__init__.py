@@ -18,7 +18,7 @@ QUICK_STEPS = 20
 
 
 def run(*, seed: int, quick: bool, folder: Path, workers: int, progress: Progress) -> Outcome:
-    """All findings and figures: some hours of two cores, or a quarter of a minute if `quick`."""
+    """All findings and figures: some hours of two cores, or half a minute if `quick`."""
     arms = [ACTDE, PPO, *GRID, *ABLATIONS]
     if quick:
         arms = shortened(arms, QUICK_STEPS)
