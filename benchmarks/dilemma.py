@@ -11,7 +11,8 @@ The public code was written for a GPU. It runs here unchanged, except that `cuda
 the plain loop caches keys and values, whereas the public code does not.
 
 All implementations run alternately in this process on one thread. A round is a rollout of 64 x 100 games and its four
-gradient steps. The first round of each implementation includes compilation and is not measured. The time of a batch is divided by its number of trials.
+gradient steps. The first round of each implementation includes compilation and is not measured. The time of a batch is
+divided by its number of trials.
 """
 
 import argparse
@@ -111,7 +112,7 @@ def _cuda_as_cpu() -> Iterator[None]:
 
 
 def measure(peers: dict[str, Callable[[], None]], turns: int) -> dict[str, list[float]]:
-    """Return the CPU seconds per trial of `turns` rounds of every implementation. The implementations run alternately."""
+    """Return the CPU seconds per trial of `turns` rounds of every implementation, run alternately."""
     for play_round in peers.values():
         play_round()
     seconds: dict[str, list[float]] = {name: [] for name in peers}

@@ -115,7 +115,7 @@ class Loop:
 
 
 def taken(table: Tensor, tokens: Tensor) -> Tensor:
-    """Return the entries [S, T - 1] of a table [S, T - 1, 2] for the actions, which are the tokens from the second on."""
+    """Return the entries [S, T - 1] of a table [S, T - 1, 2] for the actions: the tokens from the second on."""
     return table.gather(2, tokens[:, 1:, None]).squeeze(2)
 
 

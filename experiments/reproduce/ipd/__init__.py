@@ -23,7 +23,7 @@ Figures = list[tuple[str, str]]
 def run(*, seed: int, quick: bool, folder: Path, workers: int, progress: Progress) -> Outcome:
     """Run the missing trials and return all findings and figures.
 
-    A full run takes about an hour on two cores. A quick run takes half a minute.
+    A full run takes about an hour on two cores. A quick run takes a minute.
     """
     arms = shortened(IPD, QUICK_STEPS) if quick else IPD
     curves = run_arms(arms, folder, seed=seed, quick=quick, workers=workers, progress=progress)

@@ -24,7 +24,7 @@ QUICK_STEPS = 20
 def run(*, seed: int, quick: bool, folder: Path, workers: int, progress: Progress) -> Outcome:
     """Run the missing trials and return all findings and figures.
 
-    A full run takes some hours on two cores. A quick run takes a quarter of a minute.
+    A full run takes some hours on two cores. A quick run takes half a minute.
     """
     arms = [ACTDE, PPO, *GRID, *ABLATIONS]
     if quick:

@@ -225,6 +225,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.mark.slow
 def test_the_quick_report_comes_out_of_the_command(quick: Path) -> None:
     results = json.loads((quick / report.RESULTS).read_text())
     keys = {"id", "claim", "post", "ours", "low", "high", "verdict"}
@@ -239,6 +240,7 @@ def test_the_quick_report_comes_out_of_the_command(quick: Path) -> None:
             assert "<svg" in (quick / name).read_text()[:500], name
 
 
+@pytest.mark.slow
 def test_nothing_is_run_twice(quick: Path) -> None:
     """With its trials on record, a report is made again without running any, and is the same."""
     before = (quick / report.RESULTS).read_bytes()
@@ -250,6 +252,7 @@ def test_nothing_is_run_twice(quick: Path) -> None:
     assert done.returncode == 2 and "choose another folder" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_quick_report_never_replaces_a_full_one(quick: Path, tmp_path: Path) -> None:
     for name in (report.RESULTS, report.ABOUT):
         (tmp_path / name).write_bytes((quick / name).read_bytes())

@@ -87,6 +87,7 @@ def test_one_rollout_teaches_both_the_same(recipe: dict[str, Any], settings: dic
         torch.testing.assert_close(parameters[name].detach(), weight, rtol=1e-3, atol=2e-5, msg=name)
 
 
+@pytest.mark.slow
 def test_both_paths_draw_the_same_curve(tmp_path: Path) -> None:
     """160 gradient steps with the post's settings, dropout included, against three trials of the batch."""
     rollouts = 40
