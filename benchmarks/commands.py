@@ -30,7 +30,7 @@ import numpy as np
 from benchmarks import harness
 from benchmarks.peers.scoring import Scores, cached_copies, one_pass_each, over_choices, over_commands
 from benchmarks.players import Player, Text, ended
-from benchmarks.tapes import TapeSpec, tapes
+from benchmarks.recorded_episodes import EpisodeSpec, recorded_episodes
 
 PEERS: dict[str, Callable[[Any, Sequence[int], Sequence[Sequence[int]]], Scores]] = {
     "passes": one_pass_each,
@@ -38,7 +38,7 @@ PEERS: dict[str, Callable[[Any, Sequence[int], Sequence[Sequence[int]]], Scores]
 }
 
 
-def play(player: Player, tape: TapeSpec, at: Sequence[int], episode: int) -> dict[int, dict[str, Any]]:
+def play(player: Player, tape: EpisodeSpec, at: Sequence[int], episode: int) -> dict[int, dict[str, Any]]:
     """Play a tape (a recorded episode) and measure all three methods at the turns `at`, which count from 1.
 
     Returns:
@@ -76,7 +76,7 @@ def play(player: Player, tape: TapeSpec, at: Sequence[int], episode: int) -> dic
 
 def measure(player: Player, commands: int, at: Sequence[int], rounds: int) -> list[dict[str, Any]]:
     """Return a row for each turn of `at` with the seconds of all rounds. An unmeasured warm-up round comes first."""
-    tape = tapes(1, max(at), commands=commands)[0]
+    tape = recorded_episodes(1, max(at), commands=commands)[0]
     play(player, tape, at[:1], 0)
     plays = [play(player, tape, at, 1 + number) for number in range(rounds)]
     rows = []

@@ -37,10 +37,10 @@ from agents.model.actor_critic import ActorCritic
 from agents.model.heads import Heads
 from agents.training.rollout_batch import RolloutBatch
 from benchmarks import harness
-from benchmarks.floor import forward
+from benchmarks.bare_trunk import forward
 from benchmarks.memory import peak, reset_peak, resident
 from benchmarks.players import Player, tokens_in
-from benchmarks.tapes import TapeSpec, tapes
+from benchmarks.recorded_episodes import EpisodeSpec, recorded_episodes
 from experiments.plot_style import PALETTE, make_figure, save_figure
 
 Point = dict[str, int]
@@ -88,9 +88,9 @@ class Bench:
         forward(self.player.model, self.latest, self.player.config.update.micro_batch_tokens)
 
 
-def uniform(count: int, turns: int, commands: int) -> list[TapeSpec]:
+def uniform(count: int, turns: int, commands: int) -> list[EpisodeSpec]:
     """Return `count` tapes that show the same text at every turn. The commands differ between turns."""
-    specs = tapes(min(count, 4), max(turns, 8), commands=commands)
+    specs = recorded_episodes(min(count, 4), max(turns, 8), commands=commands)
     longest = max((scene.observation for scene in specs[0].scenes[1:8]), key=len)
     text = " ".join(longest.split()[:WORDS])
     return [

@@ -116,7 +116,7 @@ def _kept() -> str:
 def _floor() -> str:
     parts = [
         f"{row['trunk']}, rollout {shown(row['rollout'])}, update {shown(row['update'])}"
-        for row in _read("floor")["rows"]
+        for row in _read("bare_trunk")["rows"]
     ]
     return _filled(
         "Our time relative to the passes of the bare trunk over the same tokens (target for SmolLM2: at most 2.5 and"

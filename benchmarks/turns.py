@@ -32,7 +32,7 @@ from agents.language_model.command_policy import TurnOutputs
 from agents.protocol import Decision, Turn
 from benchmarks import harness
 from benchmarks.players import Player, Text, ended
-from benchmarks.tapes import TapeSpec, tapes
+from benchmarks.recorded_episodes import EpisodeSpec, recorded_episodes
 from experiments.plot_style import PALETTE, make_figure, save_figure
 
 WAYS = ("again", "kept", "attention")
@@ -69,7 +69,7 @@ def attention(player: Player, new: int, visible: int) -> float:
     return time.perf_counter() - begun
 
 
-def play(player: Player, tape: TapeSpec, episode: int) -> list[dict[str, Any]]:
+def play(player: Player, tape: EpisodeSpec, episode: int) -> list[dict[str, Any]]:
     """Play a tape with both agents and return a row for each turn.
 
     The episode numbers from `episode` to `episode` + turns - 1 are used.
@@ -106,7 +106,7 @@ def play(player: Player, tape: TapeSpec, episode: int) -> list[dict[str, Any]]:
 
 def measure(player: Player, turns: int, commands: int | None, rounds: int) -> dict[str, Any]:
     """Return the seconds of every turn and round, and the ratios of whole episodes."""
-    tape = tapes(1, turns, commands=commands)[0]
+    tape = recorded_episodes(1, turns, commands=commands)[0]
     play(player, replace(tape, scenes=tape.scenes[:3]), 0)  # warm-up
     plays = [play(player, tape, 1000 * (1 + number)) for number in range(rounds)]
     rows = [

@@ -18,7 +18,7 @@ from transformers.models.llama import modeling_llama  # noqa: F401  # 120 MB, ot
 
 from benchmarks.memory import peak, reset_peak, resident
 from benchmarks.players import Player
-from benchmarks.tapes import tapes
+from benchmarks.recorded_episodes import recorded_episodes
 
 
 def send(**answer: Any) -> None:
@@ -29,7 +29,7 @@ def send(**answer: Any) -> None:
 def main() -> None:
     job = json.loads(sys.stdin.readline())
     torch.set_num_threads(job["threads"])
-    specs = tapes(job["episodes"], job["turns"])
+    specs = recorded_episodes(job["episodes"], job["turns"])
     send(libraries=resident())
     player = Player(job["settings"])
     rollout = player.rollout(specs)

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from actde import ACTDE, Batch, OptimizerConfig, Outputs
-from benchmarks import commands, floor, growth, harness, same_loss, summary, turns, update
+from benchmarks import bare_trunk, commands, growth, harness, same_loss, summary, turns, update
 from benchmarks.peers import plain_dilemma
 from benchmarks.peers.plain_dilemma import Loop, taken
 from benchmarks.peers.scoring import over_choices, over_commands
 from benchmarks.players import Player
-from benchmarks.tapes import OTHERS, tapes
+from benchmarks.recorded_episodes import OTHERS, recorded_episodes
 from benchmarks.update import Worker
 from tests import ROOT
 
@@ -53,17 +53,19 @@ def test_peers_alternate_and_ratios_are_within_a_round() -> None:
 def test_a_tape_has_the_requested_number_of_commands_or_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("benchmarks.tapes.OTHERS", OTHERS[:1])
-    (tape,) = tapes(1, 6, commands=12)
+    monkeypatch.setattr("benchmarks.recorded_episodes.OTHERS", OTHERS[:1])
+    (tape,) = recorded_episodes(1, 6, commands=12)
     assert [len(scene.commands) for scene in tape.scenes] == [12] * 6
     assert tape.scenes[5].commands == tuple(sorted(set(tape.scenes[5].commands)))
-    assert tape.scenes == tapes(1, 8, commands=12)[0].scenes[:6]
+    assert tape.scenes == recorded_episodes(1, 8, commands=12)[0].scenes[:6]
     with pytest.raises(ValueError, match="at most"):
-        tapes(1, 6, commands=10_000)
+        recorded_episodes(1, 6, commands=10_000)
 
 
 def test_floor(tmp_path: Path) -> None:
-    (row,) = run(floor, tmp_path / "floor.json", "--trunks", "small", "--episodes", "2", "--turns", "2")["rows"]
+    (row,) = run(bare_trunk, tmp_path / "bare_trunk.json", "--trunks", "small", "--episodes", "2", "--turns", "2")[
+        "rows"
+    ]
     assert row["choices"] >= 4 and row["tokens"] > 400
     seconds = row["seconds"]
     assert row["rollout"]["median"] == pytest.approx(seconds["rollout"][0] / seconds["forward"][0], rel=1e-4)

@@ -1,6 +1,6 @@
 """Compare our rollout and update with forward and backward passes of the bare trunk over the same tokens.
 
-    python -m benchmarks.floor [--trunks small,smollm2] [--episodes N] [--turns N] [--out FILE]
+    python -m benchmarks.bare_trunk [--trunks small,smollm2] [--episodes N] [--turns N] [--out FILE]
 
 For each trunk, four tasks alternate. The settings are the presets of `train` for TextWorld (bf16 and LoRA for SmolLM2):
 
@@ -29,7 +29,7 @@ from agents.training.rollout_batch import RolloutBatch
 from agents.training.updater import micro_batches
 from benchmarks import harness
 from benchmarks.players import Player, tokens_in
-from benchmarks.tapes import tapes
+from benchmarks.recorded_episodes import recorded_episodes
 
 NO_LEARNING = {"lr": 0.0, "value_lr": 0.0, "q_lr": 0.0}
 
@@ -54,7 +54,7 @@ def backward(model: ActorCritic, rollout: RolloutBatch, config: UpdateConfig) ->
 def measure(trunk: str, episodes: int, turns: int, rounds: int) -> dict[str, Any]:
     """Return the seconds of all four tasks and the ratios rollout / forward and update / backward."""
     player = Player({"trunk": trunk, "optimizer": "ppo", "episodes": episodes, "parallel": episodes} | NO_LEARNING)
-    specs, model, update = tapes(episodes, turns), player.config.model, player.config.update
+    specs, model, update = recorded_episodes(episodes, turns), player.config.model, player.config.update
     rollout = player.rollout(specs)
     seconds = harness.alternate(
         {
@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for trunk in options.trunks.split(","):
         rows.append(measure(trunk, options.episodes, options.turns, options.rounds))
         print(line(rows[-1]), flush=True)
-    harness.write(options.out, harness.document("floor", options, arguments, rows=rows))
+    harness.write(options.out, harness.document("bare_trunk", options, arguments, rows=rows))
     return 0
 
 

@@ -58,7 +58,7 @@ class Tape(gymnasium.Env[str, str]):
 
 
 @dataclass(frozen=True)
-class TapeSpec:
+class EpisodeSpec:
     """The part of a `games.GameSpec` that the runner needs."""
 
     name: str
@@ -80,7 +80,7 @@ class TapeSpec:
         )
 
 
-def tapes(count: int, turns: int, *, commands: int | None = None, seed: int = 1) -> list[TapeSpec]:
+def recorded_episodes(count: int, turns: int, *, commands: int | None = None, seed: int = 1) -> list[EpisodeSpec]:
     """Return `count` tapes of `turns` turns, with `commands` commands at each turn.
 
     If `commands` is None, every turn has the commands of its game.
@@ -90,7 +90,7 @@ def tapes(count: int, turns: int, *, commands: int | None = None, seed: int = 1)
     """
     rng = np.random.default_rng(seed)
     scenes = [tuple(_scenes(seed + index, turns, commands, rng)) for index in range(count)]
-    return [TapeSpec(f"tape {seed + index}", each) for index, each in enumerate(scenes)]
+    return [EpisodeSpec(f"tape {seed + index}", each) for index, each in enumerate(scenes)]
 
 
 def _scenes(seed: int, turns: int, commands: int | None, rng: np.random.Generator) -> list[Scene]:
