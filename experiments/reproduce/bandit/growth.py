@@ -82,7 +82,7 @@ CAPTION = (
 def measure_fixed(curves: dict[str, Curves], *, quick: bool) -> dict[str, Measurement]:
     """Measure the growth with fixed step sizes.
 
-    A quick run leaves out the limit of the policy, which needs more steps.
+    A quick run skips the limit of the policy, which needs more steps.
     """
     ppo = curves["ppo"]
     party = expit(-ppo.gap[-1])

@@ -27,7 +27,7 @@ FAST = 100
 
 
 def measure(curves: dict[str, Curves], *, quick: bool) -> dict[str, Measurement]:
-    """Measure all claims about limits. A quick run leaves out the cookies example, which needs more steps."""
+    """Measure all claims about limits. A quick run skips the cookies example, which needs more steps."""
     return {
         **wedding(curves["actde"], curves["actde, gradient"], curves["ppo"]),
         **({} if quick else cookies(curves["cookies, actde"], curves["cookies, ppo"])),

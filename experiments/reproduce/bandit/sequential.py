@@ -43,10 +43,10 @@ RULES: dict[str, type[Tabular]] = {"ppo": TabularPPO, "actde": TabularACTDE}
 
 def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
     count, steps = (6, 300) if quick else (60, 5000)
-    return {**ledger(rng, count, steps), "footnote3.endless": endless(rng, count, steps), **dilemmas(rng, quick)}
+    return {**invariant(rng, count, steps), "footnote3.endless": endless(rng, count, steps), **dilemmas(rng, quick)}
 
 
-def ledger(rng: np.random.Generator, count: int, steps: int) -> dict[str, Measurement]:
+def invariant(rng: np.random.Generator, count: int, steps: int) -> dict[str, Measurement]:
     """Check the identity and the bound from the module's docstring in random MDPs.
 
     The step sizes and the initial policies are random too. The first measurement is the largest deviation from the
@@ -64,7 +64,7 @@ def ledger(rng: np.random.Generator, count: int, steps: int) -> dict[str, Measur
         if not mdp.noise:
             used.append(float(np.abs(moved).max()) / (b / alpha * most / (1 - mdp.discount)))
     return {
-        "footnote3.ledger": all_zero(deviations, count=f"{count}", steps=f"{steps}"),
+        "footnote3.invariant": all_zero(deviations, count=f"{count}", steps=f"{steps}"),
         "footnote3.discounted": judge(max(used), max(used) > 1 + SAME),
     }
 

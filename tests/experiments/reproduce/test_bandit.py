@@ -209,7 +209,7 @@ def test_the_posts_reward_logits_of_the_bandit_are_those_of_e_to_the_reward() ->
 
 def test_what_the_post_does_not_say_is_added(findings: dict[str, Finding]) -> None:
     strict = ("bellman.noisy", "bellman.later", "bellman.stable", "cookies.fast", "wireheading.difference")
-    assert not any(findings[f"bandit.{name}"].of_post for name in (*strict, "actde.gradient", "footnote3.ledger"))
+    assert not any(findings[f"bandit.{name}"].of_post for name in (*strict, "actde.gradient", "footnote3.invariant"))
     assert all(findings[f"bandit.{name}"].of_post for name in ("bellman.first", "bellman.noisy-mean", "actde.explore"))
     assert findings["bandit.actde.not-optimal"].post is None
 

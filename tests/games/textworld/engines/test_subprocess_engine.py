@@ -212,8 +212,8 @@ class Accident(WalkthroughAgent):
 def test_the_runner_ends_the_episode_of_a_dead_process_and_continues_the_others(story: Path) -> None:
     theirs, ours = Spec(str(story)), Spec(GAME)
     agent = Accident(theirs)
-    with EpisodeRunner([theirs, ours], seed=1, parallel=2) as arena:
-        played = sorted(arena.play(agent, 4), key=lambda episode: episode.index)
+    with EpisodeRunner([theirs, ours], seed=1, parallel=2) as runner:
+        played = sorted(runner.play(agent, 4), key=lambda episode: episode.index)
     assert [episode.won for episode in played] == [False, True, True, True]
     assert "crashed its interpreter (SIGKILL)" in str(played[0].error)
     assert played[0].truncated and len(played[0].steps) == 2
