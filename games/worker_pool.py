@@ -36,7 +36,7 @@ class WorkerPool:
     def __init__(self, size: int | None = None) -> None:
         if size is not None and not 1 <= size <= 256:
             raise GameError(f"workers={size}: expected a whole number from 1 to 256")
-        self.size = min(_cpus(), 32) if size is None else size
+        self.size = min(available_cpus(), 32) if size is None else size
         self._threads = ThreadPoolExecutor(self.size)
         self._workers: list[Child] = []
         self._idle: queue.SimpleQueue[Child] = queue.SimpleQueue()
@@ -100,6 +100,6 @@ def serve(connection: Connection) -> None:
         connection.send(answer)
 
 
-def _cpus() -> int:
+def available_cpus() -> int:
     """Return the number of CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

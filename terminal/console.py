@@ -1,4 +1,4 @@
-"""Standard output and standard error: printing, input, progress bars, and Ctrl-C. No other module prints."""
+"""Standard output and standard error: printing, input, progress bars, and Ctrl-C."""
 
 from __future__ import annotations
 

@@ -75,9 +75,7 @@ class Rewriter:
 
     def markdown(self, text: str) -> str:
         """Return the Markdown text with the new names of its options and settings."""
-        return re.sub(
-            r"(?<=^```json\n)\{.*?^\}(?=\n```$)", self._settings_block, self._command("*.md", text), flags=re.M | re.S
-        )
+        return JSON_BLOCK.sub(self._settings_block, self._command("*.md", text))
 
     def _settings_block(self, block: re.Match[str]) -> str:
         """Return the settings in an agent's README with their new names."""

@@ -3,7 +3,6 @@
 Finished runs are skipped and interrupted runs are resumed. A grid can therefore be completed in several commands.
 """
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import as_completed
 from pathlib import Path
@@ -16,7 +15,7 @@ from agents.storage.run_folder import SETTINGS, read_config, read_metrics
 from agents.training import presets
 from experiments.compare.measure import Measures, cached_measures, measure_run
 from experiments.compare.runs import GridRun
-from games.worker_pool import WorkerPool
+from games.worker_pool import WorkerPool, available_cpus
 
 CURVES = (
     "iteration", "episodes", "env_steps", "seconds", "success", "recent_success", "level", "agreement", "kept",
@@ -67,7 +66,7 @@ def run_grid(
         on_run(row)
     missing = [run for run in runs if run not in rows]
     if missing:
-        threads = max(1, len(os.sched_getaffinity(0)) // workers)
+        threads = max(1, available_cpus() // workers)
         with WorkerPool(workers) as pool:
             jobs = {pool.submit(_train, run, dict(common), root, episodes, tests, threads): run for run in missing}
             for job in as_completed(jobs):

@@ -82,12 +82,13 @@ def model_card(
 ) -> str:
     """Return the model card, which describes the agent, its training, and its results on held-out games."""
     train = {name: value for group in about["made_by"].values() for name, value in group.items()}
+    has_q = optimizer_class(train["optimizer"]).needs_q or train["train_q"]
     measures = ("success_rate", "normalized_score", "steps")
     cells = [[player, *(interval(row.to_json()[name]) for name in measures)] for player, row in rows.items()]
     lines = [
         f"# {name}",
         "",
-        f"{_model(train)}, policy, value{' and Q' if about['name'] == 'actde' else ''} heads) trained by"
+        f"{_model(train)}, policy, value{' and Q' if has_q else ''} heads) trained by"
         f" {about['name'].upper()} on `{train['game']}`, {_origin(train)}: {last['episodes']} episodes,"
         f" {last['env_steps']} commands, {last['seconds'] / 60:.1f} minutes. Weights are float16, safetensors.",
         "",

@@ -22,13 +22,13 @@ from __future__ import annotations
 
 import re
 import tempfile
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from games.errors import GameError
 from games.textworld.engines.protocol import EngineResponse, GameInfo
+from games.textworld.upstream.start import silence_jericho
 
 SEED = 1
 COMPASS = ("north", "south", "east", "west", "northeast", "northwest", "southeast", "southwest")
@@ -94,15 +94,14 @@ class JerichoEngine:
         name. This copy must exist until `close`: the interpreter opens it again at every reset, and exits the process
         if it is missing.
         """
-        from jericho import FrotzEnv, UnsupportedGameWarning
+        from jericho import FrotzEnv
 
         self.close()
         self._folder = tempfile.TemporaryDirectory(prefix="actde-story-")
         copy = Path(self._folder.name) / f"{self._name}.z{self._data[0]}"
         copy.write_bytes(self._data)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UnsupportedGameWarning)
-            self._env = FrotzEnv(str(copy), SEED)
+        silence_jericho()
+        self._env = FrotzEnv(str(copy), SEED)
         self._env.seed(self._env.bindings.get("seed", SEED))
         self._usual = self._in_dictionary()
         return self._read(self._env.reset)

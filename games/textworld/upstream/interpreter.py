@@ -19,7 +19,7 @@ import numpy as np
 from numpy.ctypeslib import as_ctypes
 
 from games.errors import GameError
-from games.textworld.upstream.start import traced_events
+from games.textworld.upstream.start import silence_jericho, traced_events
 
 TRACE = "tw-trace-actions"
 EXTRA = "tw-extra-infos {}"
@@ -78,13 +78,10 @@ class Interpreter:
     """Interprets one story, a `.z8` file whose name begins with `tw-`. Not thread-safe."""
 
     def __init__(self, story: Path) -> None:
-        import warnings
-
         import jericho
 
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", jericho.UnsupportedGameWarning)
-            self._frotz: Any = jericho.FrotzEnv(str(story))
+        silence_jericho()
+        self._frotz: Any = jericho.FrotzEnv(str(story))
         self.opening, _ = self._frotz.reset()
         """The text that the game prints before the first command."""
         self._current: Snapshot | None = None

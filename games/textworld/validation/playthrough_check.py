@@ -11,13 +11,18 @@ rules, without TextWorld's slow state tracking.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from games.textworld.upstream.rule_simulation import AmbiguousRulesError, RuleSimulation
 from games.textworld.upstream.start import rules_parsed_once, start, start_untracked, traced_events
+
+if TYPE_CHECKING:
+    from textworld.generator.game import Game
 
 
 def main(story: str) -> int:
@@ -69,24 +74,27 @@ def find_own_problem(story: bytes, record: bytes) -> str:
         file.write_bytes(story)
         game = Game.deserialize(json.loads(record))
         env, state = start_untracked(file)
-        simulation = RuleSimulation(game)
-        if _normalize(game.objective) not in _normalize(state.feedback):
-            return "the objective is not in the opening text"
-        for command in game.metadata["walkthrough"]:
-            try:
-                _, expected = simulation.step(command)
-            except AmbiguousRulesError as error:
-                return f"the rules are not clear about its walkthrough: {error}"
-            if not expected:
-                return f"the command {command!r} of the walkthrough is not admissible"
-            state, _, _ = env.step(command)
-            events, _ = traced_events(state.feedback)
-            if [event.lower() for event in events] != [expected]:
-                return f"{command!r} of the walkthrough did {', '.join(events) or 'nothing'} instead of {expected}"
-        if not (state.won and state.score == game.max_score):
-            return "the walkthrough does not win"
-        env.close()
-    return ""
+        with contextlib.closing(env):
+            return _problem_of_play(game, env, state)
+
+
+def _problem_of_play(game: Game, env: Any, state: Any) -> str:
+    """Play the walkthrough of a game that has just been reset to `state`, and return the first fault or ''."""
+    simulation = RuleSimulation(game)
+    if _normalize(game.objective) not in _normalize(state.feedback):
+        return "the objective is not in the opening text"
+    for command in game.metadata["walkthrough"]:
+        try:
+            _, expected = simulation.step(command)
+        except AmbiguousRulesError as error:
+            return f"the rules are not clear about its walkthrough: {error}"
+        if not expected:
+            return f"the command {command!r} of the walkthrough is not admissible"
+        state, _, _ = env.step(command)
+        events, _ = traced_events(state.feedback)
+        if [event.lower() for event in events] != [expected]:
+            return f"{command!r} of the walkthrough did {', '.join(events) or 'nothing'} instead of {expected}"
+    return "" if state.won and state.score == game.max_score else "the walkthrough does not win"
 
 
 def _normalize(text: str) -> str:
