@@ -7,6 +7,7 @@ folders are replaced in all texts: the scenario's by {out}, the version's by {wo
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,8 @@ def _of_one(kind: str, before: Values, after: Values, names: KeyMap) -> list[str
     lines = []
     for keys, old in before.items():
         if keys not in after:
-            lines.append(f"{shown(keys)}: missing, was {_short(old)}")
+            if not _rewritten(kind, keys, names):
+                lines.append(f"{shown(keys)}: missing, was {_short(old)}")
         elif not _ignored(kind, keys, names) and (type(old) is not type(after[keys]) or old != after[keys]):
             lines.append(f"{shown(keys)}: {_short(old)} became {_short(after[keys])}")
     for keys in after.keys() - before.keys():
@@ -68,8 +70,17 @@ def _of_one(kind: str, before: Values, after: Values, names: KeyMap) -> list[str
 
 def _ignored(kind: str, keys: Keys, names: KeyMap) -> bool:
     name = next((key for key in reversed(keys) if isinstance(key, str)), "")
-    hashes = (rule.removeprefix(kind + "/") for rule in names.not_compared["digests"] if rule.startswith(kind + "/"))
-    return name in names.not_compared["wall_clock"] or any(match(rule + "$", keys) is not None for rule in hashes)
+    digest = _listed(kind, keys, [f"{rule}$" for rule in names.not_compared["digests"]])
+    return digest or name in names.not_compared["wall_clock"] or _rewritten(kind, keys, names)
+
+
+def _rewritten(kind: str, keys: Keys, names: KeyMap) -> bool:
+    return _listed(kind, keys, names.not_compared["rewritten_texts"])
+
+
+def _listed(kind: str, keys: Keys, rules: Sequence[str]) -> bool:
+    """Return whether one of the rules KIND/PATH matches the keys of a document of this kind."""
+    return any(match(r.removeprefix(f"{kind}/"), keys) is not None for r in rules if r.startswith(f"{kind}/"))
 
 
 def _renamed(kind: str, values: Values, names: KeyMap, translated: bool) -> Values:
