@@ -112,7 +112,7 @@ def evaluate(
 
 
 def _card(document: Path, names: str | None, tasks: str | None, episodes: int, *, as_json: bool) -> None:
-    """Play the tasks that the results of the evaluation card lack, and write the card's document."""
+    """Play the evaluation card's tasks that have no results yet, and write the card's document."""
     from experiments.card.document import markdown
     from experiments.card.rows import play as play_rows
     from experiments.card.rows import players

@@ -1,4 +1,4 @@
-"""Agents: the protocol, play, language models and their training.
+"""The agent protocol, episode play, language-model agents and their training.
 
 Importing the names below does not import torch.
 """

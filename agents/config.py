@@ -133,7 +133,7 @@ class ImitationConfig(Config):
 
     @property
     def needs_policy(self) -> bool:
-        """Whether the games must compute `policy_commands`, which is slow."""
+        """Whether the games must compute `policy_commands`. Computing them is slow."""
         return self.expert == "policy" or self.model_plays
 
 
@@ -211,7 +211,10 @@ class TrainConfig(Config):
 
     @classmethod
     def from_flat(cls, values: Mapping[str, Any]) -> Self:
-        """Build a configuration from values by field name, without groups. Missing fields have their defaults."""
+        """Build a configuration from a flat mapping of field names to values (not nested in groups).
+
+        Missing fields get their defaults.
+        """
         groups: dict[str, Any] = {}
         for name, value in values.items():
             if name not in GROUP_OF:
@@ -220,11 +223,11 @@ class TrainConfig(Config):
         return cls(**groups)
 
     def flat(self) -> dict[str, Any]:
-        """Return all values by field name, without groups."""
+        """Return a flat mapping of all field names to their values (not nested in groups)."""
         return {name: value for group in GROUPS for name, value in getattr(self, group)}
 
     def replace(self, **changes: Any) -> Self:
-        """Return a copy with other values for some fields, which are named without their groups."""
+        """Return a copy in which the named fields have new values. Fields are named without their groups."""
         return self.from_flat(self.flat() | changes)
 
     @model_validator(mode="after")
@@ -242,12 +245,14 @@ GROUPS: dict[str, type[Config]] = {
     for name, field in TrainConfig.model_fields.items()
 }
 GROUP_OF = {name: group for group, model in GROUPS.items() for name in model.model_fields}
-"""Field name -> name of its group."""
+"""Mapping from field name to the name of its group."""
 FIELDS: dict[str, FieldInfo] = {name: GROUPS[group].model_fields[name] for name, group in GROUP_OF.items()}
 
 
 def flatten(groups: Mapping[str, Any]) -> dict[str, Any]:
-    """Flatten the groups of a TOML or JSON file to values by field name, without validating the values.
+    """Turn the groups of a TOML or JSON file into a flat mapping of field names to values.
+
+    The values are not validated.
 
     Raises:
         ConfigError: the name of a group or of a setting is unknown.
@@ -266,9 +271,9 @@ def flatten(groups: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parse(name: str, word: str) -> Any:
-    """Convert a word to the value of the setting `name`. The word `none` becomes None.
+    """Convert a word to a value of the setting `name`. The word `none` becomes None.
 
-    Type and range are not checked here but by the models above.
+    This function checks neither type nor range. The configuration classes above check them.
 
     Raises:
         ConfigError: there is no setting of this name.

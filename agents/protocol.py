@@ -1,6 +1,7 @@
 """The agent protocol.
 
-Agents are batched and games are not: `act` receives the turns of all live episodes and returns a decision for each.
+Agents are batched: `act` receives the turns of all live episodes and returns one decision per turn. Games are not
+batched.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,7 @@ class Turn:
     observation: str
     """The game's response to the last command. On the first turn, the game's opening text."""
     info: Mapping[str, Any]
-    """The game's info. `admissible_commands` is a sorted list of str and never empty here."""
+    """The game's info. Its value `admissible_commands` is a sorted list of str that is never empty here."""
     reward: float
     """Shaped reward of the last command, or 0 on the first turn."""
     first: bool
@@ -40,11 +41,11 @@ class Decision:
 
     command: str
     probabilities: Mapping[str, float] = field(default_factory=dict)
-    """pi(command | history) of every admissible command, summing to 1. Empty if the agent does not compute them."""
+    """pi(command | history) of every admissible command, summing to 1. It is empty if the agent computes none."""
     value: float | None = None
-    """v(s), in units of shaped reward. None if the agent has no value head."""
+    """v(s), in units of shaped reward. It is None if the agent has no value head."""
     q_values: Mapping[str, float] = field(default_factory=dict)
-    """q(s, command) of every admissible command, in units of shaped reward. Empty if the agent has no Q head."""
+    """q(s, command) of every admissible command, in units of shaped reward. It is empty without a Q head."""
     entropy: float | None = None
     """Entropy of pi over the admissible commands, nats."""
 
@@ -58,14 +59,17 @@ class EpisodeEnd:
     info: Mapping[str, Any]
     reward: float
     terminated: bool
-    """Whether the game is over. The value of the final state is then 0."""
+    """Whether the game is over. If it is, the value of the final state is 0."""
     truncated: bool
-    """Whether the turn limit or an error ended the episode. The value of the final state is then bootstrapped."""
+    """Whether the turn limit or an error ended the episode. If so, the value of the final state is bootstrapped."""
 
 
 @runtime_checkable
 class Agent(Protocol):
-    """A player of games. `act` returns one decision per turn, in the order of the turns. `end` closes episodes."""
+    """A player of games.
+
+    `act` returns one decision per turn, in the order of the turns. `end` receives the episodes that have just ended.
+    """
 
     name: str
 

@@ -1,8 +1,8 @@
 """Construction of agents by name or from the folder of a run: `make_agent("random", seed=1)`.
 
-The shipped agents `actde-small` and `ppo-small` have small trunks of their own. `actde` and `ppo` are adapters of
-SmolLM2, whose weights come in a separate package. If that package is missing, the small agents replace `actde` and
-`ppo`. torch is imported only for language models.
+The shipped agents `actde-small` and `ppo-small` are complete small models. The shipped agents `actde` and `ppo` are
+LoRA adapters of SmolLM2, whose weights come in a separate package. If that package is missing, `actde-small` replaces
+`actde`, and `ppo-small` replaces `ppo`. torch is imported only for language models.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SHIPPED = Path(__file__).parent / "shipped"
 """Folder of the trained checkpoints that ship with the project. Each checkpoint is a subfolder."""
 
 FALLBACKS = {"actde": "actde-small", "ppo": "ppo-small"}
-"""Shipped agent that needs SmolLM2's package -> its replacement if the package is missing."""
+"""Mapping from each agent that needs SmolLM2's package to its replacement if the package is missing."""
 TRAINED = (*FALLBACKS, *FALLBACKS.values())
 """The shipped agents, in display order."""
 NAMES = ("random", "human", "walkthrough", *TRAINED, "smollm2")
@@ -43,7 +43,7 @@ def make_agent(
     ask: Callable[[Turn], str] | None = None,
     notify: Callable[[str], None] = _warn,
 ) -> Agent:
-    """Build the agent of this name, or load the agent of a run or checkpoint from its folder.
+    """Build the agent of this name, or load an agent from the folder of a run or checkpoint.
 
     Args:
         greedy: if True, a language model plays its likeliest command instead of sampling.
@@ -51,7 +51,7 @@ def make_agent(
         notify: function that receives a one-line message if another agent replaces the named one.
 
     Raises:
-        AgentError: the name is unknown, or the folder has no checkpoint or a damaged one.
+        AgentError: the name is unknown, or the folder's checkpoint is missing or damaged.
     """
     from agents.play.baselines import HumanAgent, RandomAgent, WalkthroughAgent
 
@@ -74,9 +74,10 @@ def make_agent(
 
 
 def games_trained_on(name_or_folder: str, specs: Sequence[GameSpec]) -> int | None:
-    """Return how many of these games the agent, or a run that it was initialized from, was trained on.
+    """Return the number of these games on which the agent was trained.
 
-    Games are compared by their hashes. Return None if the agent is untrained or does not record its games.
+    Games of the runs from which the agent was initialized count too. Games are compared by their hashes. Return
+    None if the agent is untrained or does not record its games.
 
     Raises:
         AgentError: the folder has no checkpoint.

@@ -19,7 +19,7 @@ err = Console(stderr=True, highlight=False)
 
 
 def show(things: Iterable[RenderableType], pause: float = 0.0) -> None:
-    """Print things, and wait `pause` seconds after each. Plain strings are not wrapped."""
+    """Print things, and wait `pause` seconds after each of them. Plain strings are not wrapped."""
     for thing in things:
         out.print(thing, markup=False, soft_wrap=isinstance(thing, str))
         if pause:
@@ -27,7 +27,7 @@ def show(things: Iterable[RenderableType], pause: float = 0.0) -> None:
 
 
 def ask(things: Iterable[RenderableType]) -> str:
-    """Print things, and read a line from standard input."""
+    """Print things, then read and return a line from standard input."""
     show(things)
     return input(" > ")
 
@@ -69,7 +69,9 @@ def progress(what: str, total: int) -> Iterator[Callable[[object], None]]:
 
 @contextmanager
 def reporting(what: str) -> Iterator[Callable[[str, float, float], None]]:
-    """Show progress and the remaining time: as a bar on a terminal, otherwise as a line every 30 seconds.
+    """Show progress and the remaining time.
+
+    If standard error is a terminal, a bar is shown. Otherwise, a line is printed every 30 seconds.
 
     Yield a function that takes a text, the work done so far, and the total work.
     """

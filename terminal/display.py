@@ -72,9 +72,9 @@ def command_columns(commands: Sequence[str]) -> RenderableType:
 
 
 def policy_table(decision: Decision) -> RenderableType:
-    """Return a table of the likeliest commands with their probabilities and q, and a line with v and entropy.
+    """Return a table of the likeliest commands with their probabilities and q.
 
-    If the decision has no probabilities, return an empty text.
+    A line below the table shows v and the policy's entropy. If the decision has no probabilities, return an empty text.
     """
     if not decision.probabilities:
         return Text()
@@ -106,7 +106,7 @@ def _bar(share: float, style: str) -> RenderableType:
 
 
 def candidates(decision: Decision) -> tuple[list[str], list[str]]:
-    """Split a decision's commands into a tuple: (1) the commands to show, likeliest first, and (2) the others.
+    """Return a decision's commands as a tuple: (1) the commands to show, likeliest first, and (2) the others.
 
     The chosen command is always among those to show. If it is not one of the likeliest, it comes last.
     """
@@ -119,7 +119,7 @@ def candidates(decision: Decision) -> tuple[list[str], list[str]]:
 
 
 def state_line(decision: Decision) -> str:
-    """Return a line with v and the policy's entropy, as far as the agent reports them."""
+    """Return a line with v and the policy's entropy. Quantities that the agent does not report are left out."""
     parts = [
         "" if decision.value is None else f"v {decision.value:+.2f}",
         "" if decision.entropy is None else f"entropy {decision.entropy:.2f} nats",
@@ -130,7 +130,7 @@ def state_line(decision: Decision) -> str:
 def outcome_line(command: str | None, *, reward: float, score: str, advantage: float | None = None) -> RenderableType:
     """Return a line with the chosen command, its reward and the score.
 
-    If `command` is None, the line has no command, because a person has just typed it.
+    If `command` is None, the line shows no command. This is used if a person has just typed the command.
     """
     style = GOOD if reward > 0 else BAD if reward < 0 else QUIET
     line = Text("   ")

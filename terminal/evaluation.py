@@ -1,4 +1,4 @@
-"""Evaluation of an agent beside two baselines, the random and walkthrough agents, and the table of results."""
+"""Evaluation of an agent and two baselines (the random and walkthrough agents), and a table of the results."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,7 +20,7 @@ def evaluate_beside_baselines(
 ) -> list[Evaluation]:
     """Evaluate the agent and both baselines on the same games and seeds, with progress bars.
 
-    If a baseline cannot play these games, it is left out and a note is printed.
+    If a baseline cannot play these games, the baseline is left out and a note is printed.
 
     Args:
         settings: further arguments of `evaluate`.

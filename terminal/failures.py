@@ -65,7 +65,10 @@ def fail(message: str, status: int) -> NoReturn:
 
 
 def _mistakes() -> tuple[type[ValueError], ...]:
-    """Return the error classes for users' mistakes that are defined in the packages imported so far."""
+    """Return the error classes for users' mistakes.
+
+    Classes of packages that have not been imported are left out, because such errors cannot have been raised.
+    """
     return tuple(getattr(sys.modules[module], name) for module, name in USERS_MISTAKES if module in sys.modules)
 
 

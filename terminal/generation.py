@@ -20,7 +20,7 @@ def generate(
         request: further arguments of `dataset.generate`.
 
     Returns:
-        A tuple: (1) the manifest entries of the games, and (2) the number of rejected candidates, by reason.
+        A tuple: (1) the manifest entries of the games, and (2) the number of rejected candidates for each reason.
     """
     done, rejected = 0, dict[str, int]()
     with console.progress(f"{family} games", per_level * len(levels)) as advance:
@@ -41,7 +41,7 @@ def crawl(entries: Sequence[ManifestEntry]) -> dict[str, Any]:
     """Find all states of the games, with a progress bar.
 
     Returns:
-        File of each game -> the fields of its `Crawled` result.
+        A mapping from each game's file to the fields of its `Crawled` result.
     """
     crawled = {}
     with console.progress("games crawled", len(entries)) as advance:

@@ -83,7 +83,7 @@ def help_with(resolve: Callable[[Values, Values], Values]) -> type[TyperCommand]
 
 
 def parsed(words: Mapping[str, Any]) -> Values:
-    """Select the settings that the user gave from a command's parsed options, and convert their values."""
+    """Return the settings that the user gave among a command's parsed options, with converted values."""
     from agents.config import FIELDS, parse
 
     given = {name: word for name, word in words.items() if name in FIELDS and word is not None}
@@ -91,7 +91,10 @@ def parsed(words: Mapping[str, Any]) -> Values:
 
 
 def layers_of(given: Values, own: Values) -> list[Layer]:
-    """Return all layers of a run's configuration: presets, the resumed run, the file of --config, and the options."""
+    """Return all layers of a run's configuration.
+
+    The layers are the presets, the settings of a resumed run, the file of --config, and the options.
+    """
     from agents.training import presets
 
     explicit = []

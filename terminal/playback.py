@@ -16,7 +16,7 @@ Renderables: TypeAlias = list[RenderableType]
 
 
 class View(Protocol):
-    """Decides what is printed while an agent plays."""
+    """The output format for episodes while an agent plays."""
 
     def turn(self, turn: Turn) -> Renderables:
         """Return what to print before a person is asked for a command."""
@@ -34,8 +34,8 @@ class View(Protocol):
 class PanelView:
     """A view with panels, bars and colours, for a terminal.
 
-    With `human`, each turn is shown before its command, for the person who plays. Otherwise it is shown after its
-    command, with the agent's decision.
+    If `human` is True, each turn is shown before the person types a command. Otherwise, each turn is shown after the
+    agent's decision, together with that decision.
     """
 
     def __init__(self, agent: str, *, human: bool) -> None:
@@ -139,7 +139,7 @@ class Pager:
         return _page(*self._pages[self._page])
 
     def press(self, key: str) -> None:
-        """Go to the page that a key selects: one of `keys`, Enter or an arrow key. Other keys are ignored."""
+        """Go to the page that a key selects. Keys other than those in `keys`, Enter and arrow keys are ignored."""
         page = self._page
         if key in (" ", "\r", "\n", "\x1b[C", "\x1b[B"):
             self._page = min(page + 1, len(self._pages) - 1)

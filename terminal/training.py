@@ -51,7 +51,7 @@ def clock(seconds: float) -> str:
 def share_done(metrics: Mapping[str, float], budget: BudgetConfig) -> float:
     """Return the fraction of the budget that is spent, 0 to 1.
 
-    It is the largest of three fractions: of the iterations, of the commands, and of the time.
+    This is the largest of three fractions: the spent fraction of the iterations, of the commands and of the time.
     """
     by_steps = 0.0 if budget.env_steps is None else metrics["env_steps"] / budget.env_steps
     by_time = 0.0 if budget.minutes is None else metrics["seconds"] / (60 * budget.minutes)

@@ -57,8 +57,8 @@ class HumanAgent:
 class WalkthroughAgent:
     """Plays the game's own solution.
 
-    The agent plays `extra.walkthrough` to its end, and then at each turn the first command of `policy_commands`, which
-    the game computes anew each turn.
+    The agent first plays all commands of `extra.walkthrough`. Afterwards, it plays the first command of
+    `policy_commands` at each turn. The game recomputes `policy_commands` at each turn.
 
     Raises:
         AgentError: the game has no solution, or the solution ends before the game does.
@@ -70,7 +70,7 @@ class WalkthroughAgent:
 
     def __init__(self) -> None:
         self._remaining: dict[int, list[str]] = {}
-        """Episode -> the commands of its walkthrough that were not played yet."""
+        """Mapping from episode number to the commands of its walkthrough that were not played yet."""
 
     def act(self, turns: Sequence[Turn]) -> list[Decision]:
         return [Decision(command=self._next(turn)) for turn in turns]

@@ -1,6 +1,6 @@
 """The record of a finished episode and its JSON form.
 
-`Episode.from_json(episode.to_json())` equals the episode.
+The JSON form is lossless: `Episode.from_json(episode.to_json())` equals `episode`.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Step:
     score: float
     """The game's score after the command, game points."""
     advantage: float | None = None
-    """Advantage of the command in the update, units of reward. None if no update used the episode."""
+    """Advantage of the command in the update, units of reward. It is None if no update used the command."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class Episode:
     score: float
     """Final score in game points, without reward shaping."""
     max_score: float | None
-    """The game's maximum score, game points. None if it is unknown."""
+    """The game's maximum score, game points. It is None if the maximum is unknown."""
     won: bool
     lost: bool
     terminated: bool
@@ -95,7 +95,7 @@ class Episode:
 
 
 def _difference(episode: Episode, data: object) -> str:
-    """Return the field names, at any depth, that only the episode or only the data has."""
+    """Return the field names that only the episode or only the data has. Nested fields are included."""
 
     def names(value: object) -> set[str]:
         if isinstance(value, dict):
@@ -107,7 +107,7 @@ def _difference(episode: Episode, data: object) -> str:
 
 @cache
 def _adapter() -> Any:
-    """Return Pydantic's validator of `Episode`. It is built at first use, because building it takes 0.1 s."""
+    """Return Pydantic's validator of `Episode`. Building it takes 0.1 s, so it is built at first use."""
     import pydantic
 
     return pydantic.TypeAdapter(Episode)

@@ -1,11 +1,11 @@
 """Evaluation of an agent: success, score, length and entropy, with 95% confidence intervals.
 
 The confidence intervals are percentile bootstraps over episodes, with 5,000 seeded resamples. They cover the variation
-between episodes, not the variation between training seeds.
+between episodes, but not the variation between training seeds.
 
 If all values are equal, a bootstrap interval would have width 0. For a proportion of 0 or 1, Clopper and Pearson's
-exact interval is reported instead, which is 0.83 to 1 for 20 wins in 20 episodes. For other quantities, no interval is
-reported.
+exact interval is reported instead. For 20 wins in 20 episodes, for example, it is 0.83 to 1. For other quantities, no
+interval is reported if all values are equal.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -39,29 +39,29 @@ class Estimate:
 class Evaluation:
     """The results of one agent on a set of games.
 
-    A quantity is None if no episode defines it.
+    A quantity is None if it is not defined for any episode.
     """
 
     agent: str
     game: str
-    """The games, in the user's words."""
+    """The games, as the user named them."""
     episodes: int
     errors: int
-    """Number of episodes that an error of the game truncated. These episodes count like all others."""
+    """Number of episodes that were truncated by an error of the game. All statistics include these episodes."""
     success_rate: Estimate
     """Fraction of episodes won."""
     normalized_score: Estimate | None
-    """Final score divided by the game's maximum score. None if no maximum is known."""
+    """Final score divided by the game's maximum score. It is None if no maximum is known."""
     steps: Estimate
     """Commands per episode."""
     steps_to_win: Estimate | None
     """Commands per won episode."""
     entropy: Estimate | None
-    """Entropy of the policy, averaged over an episode's turns, nats. None if the agent reports no entropy."""
+    """Entropy of the policy in nats, averaged over an episode's turns. It is None if the agent reports no entropy."""
     bonus_share: Estimate | None = None
-    """Fraction of an episode's turns that play the bonus command. None if no bonus command is set."""
+    """Fraction of an episode's turns that play the bonus command. It is None if no bonus command is set."""
     trained_on: int | None = None
-    """Number of these games on which the agent was trained. None if it is unknown."""
+    """Number of these games on which the agent was trained. It is None if this number is unknown."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -109,7 +109,7 @@ def evaluate(
     """Play episodes and summarize them.
 
     With equal arguments, all agents play the same games with the same seeds. If there are more games than episodes,
-    evenly spaced games are played, so that every level is represented.
+    evenly spaced games of the list are played, so that every level is represented.
     """
     played: list[Episode] = []
     infos: Sequence[str] = getattr(agent, "infos", ())
@@ -125,10 +125,10 @@ def evaluate(
 
 
 def estimate(values: Sequence[float], *, unit: bool = False, seed: int = 0) -> Estimate | None:
-    """Return the mean of `values` [n] with its confidence interval, or None if n = 0.
+    """Return the mean of the values with its confidence interval. Return None if there are no values.
 
     Args:
-        unit: whether the values lie in [0, 1].
+        unit: whether the values are bounded by 0 and 1. If so, a mean of 0 or 1 has an exact interval.
     """
     if not values:
         return None

@@ -14,7 +14,7 @@ Env = gymnasium.Env[str, str]
 
 
 class Game(Protocol):
-    """The interface that the episode runner needs of a game. `games.GameSpec` implements it."""
+    """The interface of a game for the episode runner. `games.GameSpec` implements this interface."""
 
     @property
     def name(self) -> str:
@@ -38,7 +38,7 @@ class StepEvent:
     score: float
     """The game's score after the command, game points."""
     info: Mapping[str, Any]
-    """The game's info after the command. Empty after an error."""
+    """The game's info after the command. It is empty after an error."""
     terminated: bool
     truncated: bool
     error: str | None = None
@@ -59,7 +59,7 @@ class LiveEpisode:
     def step(self, decision: Decision) -> StepEvent:
         """Play the decision and record the step.
 
-        An error of the game truncates the episode, and its message is the `error` of the returned event.
+        If the game raises an error, the episode is truncated. The returned event then contains the error's message.
         """
         turn = self.turn
         error: str | None = None
@@ -95,7 +95,7 @@ class LiveEpisode:
         )
 
     def finished(self, event: StepEvent) -> Episode:
-        """Return the record of this episode. `event` is its last step."""
+        """Return the record of this episode. `event` belongs to its last step."""
         max_score = event.info.get("max_score", event.turn.info.get("max_score"))
         return Episode(
             index=event.turn.episode,

@@ -14,10 +14,10 @@ Metrics = dict[str, float]
 def episode_metrics(episodes: Sequence[Episode], bonus_command: str = "") -> Metrics:
     """Return the metrics of a rollout.
 
-    "turn_entropy" (nats, over turns with several commands), "value" and "q_value" (units of reward) are means over
-    turns. All other metrics are means over episodes. "success" and "normalized_score" ignore reward shaping. "reward"
-    is the sum of an episode's shaped rewards. If `bonus_command` is set, "bonus_share" is the fraction of an episode's
-    turns that play this command (see `command_share`).
+    Three metrics are means over turns: "turn_entropy" (nats), "value" and "q_value" (units of reward). For
+    "turn_entropy", only turns with several commands count. All other metrics are means over episodes. "success" and
+    "normalized_score" ignore reward shaping. "reward" is the sum of an episode's shaped rewards. If `bonus_command` is
+    set, "bonus_share" is the fraction of an episode's turns that play this command (see `command_share`).
     """
     steps = [step for episode in episodes for step in episode.steps]
     values = [step.decision.value for step in steps if step.decision.value is not None]
@@ -51,13 +51,13 @@ def command_share(episode: Episode, words: str) -> float:
 
 
 class StrategyShares:
-    """Counts how often each strategy is played, in games whose info names the strategy of a command (`strategy`)."""
+    """Counts how often each strategy is played. `info["strategy"]` is the strategy of the last command."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.counts = dict.fromkeys(names, 0)
 
     def count(self, event: StepEvent) -> None:
-        """Count the strategy of one command, if the command has one."""
+        """Count the strategy of one command. Commands without a strategy are ignored."""
         name = event.info.get("strategy")
         if name in self.counts:
             self.counts[name] += 1

@@ -1,7 +1,8 @@
 """The episode runner: plays several episodes at once with one agent, for play, evaluation and training.
 
-The game and the seed of episode i depend only on i, so results do not depend on the number of live episodes. There is
-one exception. If the last info of an episode has `continuation`, the next episode in the same slot continues the game.
+A slot is a place for one live episode. The game and the seed of episode i depend only on i, so results do not depend on
+the number of slots. There is one exception. If the last info of an episode has the key `continuation`, the next episode
+in the same slot continues the game.
 """
 
 from collections import OrderedDict
@@ -18,17 +19,20 @@ from agents.protocol import Agent, AgentError, EpisodeEnd, Turn
 __all__ = ["IDLE_GAMES", "Episode", "EpisodeRunner", "StepEvent"]
 
 IDLE_GAMES = 64
-"""Maximum number of idle environments that stay open. Resetting an open one is faster than loading its game again."""
+"""Maximum number of idle environments that stay open.
+
+Resetting an open environment is faster than loading its game again.
+"""
 
 
 class EpisodeRunner:
-    """Plays episodes of the games `specs` in turn. Use it in a `with` block, or call `close()`.
+    """Plays episodes of the games in `specs`. Use the runner in a `with` block, or call `close()` at the end.
 
     Episode numbers continue across calls of `play`. Episode i plays `specs[i // group_size % len(specs)]` with a seed
     from `SeedSequence([seed, i])`.
 
     Args:
-        parallel: number of live episodes.
+        parallel: number of slots, which is the maximum number of live episodes.
         max_turns: turn limit. If None, the game's own limit applies.
         shaping: keyword arguments of `games.shape`.
         infos: names of infos that the games compute only on request.
@@ -63,7 +67,10 @@ class EpisodeRunner:
         self.infos, self.group_size = tuple(infos), group_size
         self.next_episode = first_episode
         self.continuations: dict[str, dict[str, Any]] = {}
-        """Slot -> {"game": name, "options": the reset options that continue this game in the slot's next episode}."""
+        """Mapping from slot to {"game": name, "options": reset options}.
+
+        A reset with these options continues the game in the slot's next episode.
+        """
         self._idle: OrderedDict[int, tuple[str, Env]] = OrderedDict()
 
     def play(
@@ -71,8 +78,8 @@ class EpisodeRunner:
     ) -> Generator[Episode, None, None]:
         """Yield finished episodes in the order in which they end.
 
-        A `GameError` during an episode ends the episode and is recorded in its `error`. A `GameError` at the start of
-        an episode is raised. Closing the generator closes the environments of the live episodes.
+        A `GameError` during an episode ends the episode, and its message is stored in `Episode.error`. A `GameError` at
+        the start of an episode is raised. Closing the generator closes the environments of the live episodes.
         """
         live: dict[int, LiveEpisode] = {}
         last = self.next_episode + episodes
@@ -123,7 +130,7 @@ class EpisodeRunner:
         return finished
 
     def _start(self, slot: int) -> LiveEpisode:
-        """Start the next episode.
+        """Start the next episode in this slot.
 
         A continued episode is seeded too, so that a run of a stochastic game can be resumed from a checkpoint.
         """
@@ -155,7 +162,7 @@ class EpisodeRunner:
         return LiveEpisode(env=env, seed=seed, turn=turn)
 
     def _release(self, slot: int, env: Env, event: StepEvent) -> None:
-        """Keep the environment and its continuation for later episodes, or close the environment after an error."""
+        """Store the environment and its continuation for later episodes. After an error, close it instead."""
         if event.error is not None:
             env.close()
             return
@@ -167,7 +174,7 @@ class EpisodeRunner:
             self._idle.popitem(last=False)[1][1].close()
 
     def _open(self, spec: Game) -> Env:
-        """Return an idle environment of this game if there is one, and a new environment otherwise."""
+        """Return an idle environment of this game. If there is none, return a new environment."""
         for episode, (name, env) in self._idle.items():
             if name == spec.name:
                 del self._idle[episode]

@@ -23,7 +23,7 @@ class Entry:
 
 
 def append(path: Path, entries: Iterable[Entry]) -> None:
-    """Append entries to the file, which is created if it is missing.
+    """Append entries to the file. If the file is missing, it is created.
 
     If writing raises an OSError, for example because the disk is full, the file is left unchanged.
     """
@@ -60,9 +60,10 @@ def read(path: Path) -> Iterator[Entry]:
 
 
 def select(path: Path, *, iteration: int | None = None, episode: int | None = None) -> list[Entry]:
-    """Return the entries of this iteration and episode number, in order.
+    """Return the entries with this iteration and this episode number, in order.
 
-    If neither is given, return the entries of the newest iteration.
+    An argument that is None matches all entries. If both arguments are None, return the entries of the newest
+    iteration.
 
     Raises:
         AgentError: there are no such entries.

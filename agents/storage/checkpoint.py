@@ -54,10 +54,10 @@ def save_agent(
 
     Args:
         config: configuration of the model.
-        description: name, prompt, mode and context of the agent, and how it was trained, as JSON values.
+        description: JSON values that describe the agent (name, prompt, mode, context) and its training.
         dtype: data type of the stored weights. If None, the model's data type is used.
         training: tensors of the training state.
-        state: the rest of the training state, as JSON values.
+        state: other parts of the training state, as JSON values.
     """
     with atomic_folder(folder) as work:
         weights = {name: tensor.to(dtype) if dtype else tensor for name, tensor in trained_tensors(model).items()}
@@ -79,7 +79,7 @@ def save_agent(
 
 
 def load_agent(folder: Path, *, seed: int = 0, greedy: bool = False) -> LanguageModelAgent:
-    """Load the agent of a checkpoint, or of a run's newest checkpoint. The GPU is used if there is one.
+    """Load the agent of a checkpoint, or of a run's newest checkpoint. The agent uses the GPU if there is one.
 
     Raises:
         AgentError: a file is missing, damaged or of another format, or the tensors do not fit the model.
@@ -128,7 +128,7 @@ def checkpoints(run: Path) -> list[Path]:
 
 
 def verify(folder: Path) -> dict[str, Any]:
-    """Check the hash of every file of a checkpoint, and return the content of its `agent.json`.
+    """Return the content of a checkpoint's `agent.json`, after checking the hash of every file.
 
     Raises:
         AgentError: the folder is not a checkpoint of this format, or a file is missing or damaged.
@@ -149,7 +149,10 @@ def verify(folder: Path) -> dict[str, Any]:
 
 
 def trained_tensors(model: ActorCritic) -> dict[str, Tensor]:
-    """Return all tensors that training changes, by name: parameters that require gradients, and target Q heads."""
+    """Return a mapping of names to the tensors that training changes.
+
+    These are the parameters that require gradients, and the target Q heads.
+    """
     return {
         name: parameter
         for name, parameter in model.named_parameters()
@@ -159,7 +162,7 @@ def trained_tensors(model: ActorCritic) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def load_tensors(model: ActorCritic, tensors: Mapping[str, Tensor], source: Path) -> None:
-    """Copy saved `trained_tensors` into a model of the same configuration.
+    """Copy the saved result of `trained_tensors` into a model of the same configuration.
 
     Raises:
         AgentError: the names or shapes of the tensors differ from the model's.
@@ -216,7 +219,7 @@ def _no_constant(name: str) -> None:
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write a safetensors file.
 
-    On a full disk this raises OSError, unlike `save_file` of the `safetensors` library.
+    On a full disk, this function raises OSError. `save_file` of the `safetensors` library does not.
     """
     path.write_bytes(save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
 

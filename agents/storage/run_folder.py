@@ -8,8 +8,8 @@
     checkpoints/000010/ the two newest checkpoints, each named by its number of finished iterations
     .lock               lock of the training process
 
-When a run is resumed, the lines that were written after its newest checkpoint are deleted. Its files are then the same
-as those of an uninterrupted run.
+When a run is resumed, the lines of metrics and transcripts that were written after its newest checkpoint are deleted.
+The files of a resumed run are therefore the same as those of an uninterrupted run.
 """
 
 import json
@@ -91,7 +91,7 @@ class RunFolder:
                 )
 
     def checkpoint(self, iteration: int) -> Path:
-        """Return the folder of the checkpoint after this number of iterations."""
+        """Return the path of the checkpoint after this number of finished iterations."""
         return self.path / FOLDER / f"{iteration:06d}"
 
     def prune(self) -> None:
@@ -108,7 +108,7 @@ class RunFolder:
             file.write(json.dumps(finite, allow_nan=False) + "\n")
 
     def truncate(self, iteration: int) -> None:
-        """Delete the lines of this iteration and of later ones from metrics and transcripts."""
+        """Delete the lines of this and all later iterations from the files of metrics and transcripts."""
         for name in (METRICS, transcript.NAME):
             path = self.path / name
             if path.is_file():
@@ -143,7 +143,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def _lines_before(path: Path, iteration: int) -> Iterator[str]:
-    """Yield the lines of earlier iterations, without an incomplete last line.
+    """Yield the lines of all iterations before `iteration`. An incomplete last line is left out.
 
     Raises:
         AgentError: a line is damaged.

@@ -1,7 +1,8 @@
 """Labels for imitation.
 
 A label is the command that the update imitates at a turn. Behaviour cloning and DAgger take labels from an expert.
-Rejection sampling takes labels from the agent's own best episodes. A choice is a token that was sampled among several.
+Rejection sampling takes labels from the agent's own best episodes. A choice is a token that the agent sampled
+among several.
 """
 
 import math
@@ -23,25 +24,27 @@ class Expert:
     """Labels turns with the game's own solution.
 
     While an episode follows the game's walkthrough, the label is the walkthrough's next command. After a deviation, the
-    label is the first of `policy_commands`, which solve the game from its current state. Some games have no
-    `policy_commands`. With `prefer_policy`, the first of `policy_commands` is the label even before a deviation.
+    label is the first of `policy_commands`, which solve the game from its current state. If the game has no
+    `policy_commands`, turns after a deviation have no label. With `prefer_policy`, the first of `policy_commands` is
+    the label even before a deviation.
 
-    There is one exception, which does not apply with `prefer_policy`. `policy_commands` may use information that the
-    player has not looked up yet. In cooking games, for example, they fetch the ingredients of a recipe that was not
-    read. Commands of the walkthrough that `policy_commands` lack at the start of the game are therefore treated as
-    look-ups. While some of them were not played, the label after a deviation is the first admissible one of these. If
-    none of these is admissible, the turn has no label.
+    Without `prefer_policy`, there is one exception. `policy_commands` may use information that the player has not
+    looked up yet. In cooking games, for example, they fetch the ingredients before the player has read the recipe. A
+    command is therefore treated as a look-up if it is in the walkthrough but not in the first turn's
+    `policy_commands`. After a deviation, the label is the first admissible look-up that was not played yet. If
+    look-ups remain but none of them is admissible, the turn has no label. When all look-ups have been
+    played, the label is the first of `policy_commands` again.
     """
 
     def __init__(self, *, prefer_policy: bool) -> None:
         self.prefer_policy = prefer_policy
         self._walkthroughs: dict[int, list[str]] = {}
-        """Episode -> the commands of the walkthrough that were not played yet. Empty after a deviation."""
+        """Mapping from episode to the walkthrough's commands that were not played yet, or [] after a deviation."""
         self._lookups: dict[int, list[str]] = {}
-        """Episode -> the walkthrough's look-ups that were not played yet."""
+        """Mapping from episode to the walkthrough's look-ups that were not played yet."""
 
     def label(self, turn: Turn) -> int | None:
-        """Return the index of the expert's command among the admissible commands, or None if there is no label."""
+        """Return the index of the label among the admissible commands. Return None if the turn has no label."""
         policy = list(turn.info.get("policy_commands") or ())
         if turn.first:
             solution = list(turn.info.get("extra.walkthrough") or ())
@@ -72,9 +75,9 @@ class DAggerAgent:
     probabilities, v and q of a decision are always the model's.
 
     This is DAgger (Ross, Gordon and Bagnell, 2011), except that the model is trained on the current rollout and not on
-    a growing data set. With `beta` = 1 it is behaviour cloning.
+    a growing data set. With `beta` = 1, the method is behaviour cloning.
 
-    In a fraction `greedy` of the episodes, the model's own turns are greedy instead of sampled, so that the model
+    In a fraction `greedy` of the episodes, the model plays greedily on its own turns instead of sampling. It thus
     learns to escape the loops of greedy decoding.
 
     Raises:
@@ -88,9 +91,9 @@ class DAggerAgent:
         self.beta, self.greedy = beta, greedy
         self._rngs: dict[int, np.random.Generator] = {}
         self._sampled: dict[int, bool] = {}
-        """Episode -> True if the model samples on its own turns, False if it plays greedily."""
+        """Mapping from episode to True if the model samples on its own turns, and False if it plays greedily."""
         self._agreed: list[bool] = []
-        """Whether the label was the model's likeliest command, for each turn that has a label and several commands."""
+        """For each turn with a label and several commands, whether the label was the model's likeliest command."""
         self._turns = 0
         """Number of turns that have several commands."""
 
@@ -121,7 +124,7 @@ class DAggerAgent:
         self.agent.end(endings)
 
     def take_metrics(self) -> Metrics:
-        """Return the metrics of the turns since the last call. Turns with a single command are ignored.
+        """Return the metrics of the turns since the last call of this method. Turns with a single command are ignored.
 
         `labelled` is the fraction of the turns that have a label. `agreement` is the fraction of the labelled turns on
         which the label is the model's likeliest command.
@@ -161,9 +164,9 @@ class DAggerAgent:
 def label_best_episodes(
     segments: Sequence[Segment], episodes: Sequence[Episode], *, top_fraction: float, gamma: float
 ) -> tuple[list[Segment], Metrics]:
-    """Label the choices of the best episodes with the tokens that were sampled.
+    """Label each choice of the best episodes with the token that was sampled.
 
-    Return a tuple: (1) all segments, of which those of the best episodes are labelled, and (2) the metric `kept`, the
+    Return a tuple: (1) all segments, with labels in the segments of the best episodes, and (2) the metric `kept`, the
     fraction of the episodes that are imitated.
     """
     kept = best_episodes(episodes, top_fraction=top_fraction, gamma=gamma)
@@ -172,13 +175,14 @@ def label_best_episodes(
 
 
 def best_episodes(episodes: Sequence[Episode], *, top_fraction: float, gamma: float) -> set[int]:
-    """Return the numbers of the episodes to imitate: all won ones, and the best `top_fraction` of each game.
+    """Return the numbers of the episodes to imitate: all won episodes, and the fraction `top_fraction` of each game.
 
-    The best episodes of a game are those with the highest discounted returns. Their number is rounded up, and episodes
-    that tie with the last of them are included. With `top_fraction` = 1, all episodes are imitated.
+    The fraction consists of the game's episodes with the highest discounted returns. Their number is rounded up, and
+    episodes that tie with the last of them are included. With `top_fraction` = 1, all episodes are imitated.
 
-    Otherwise, an episode with the game's lowest return is imitated only if it was won. If all returns of a game are
-    equal, they do not show that one choice is better than another, so only won episodes are imitated.
+    With a smaller `top_fraction`, an episode with the game's lowest return is imitated only if it was won. If all
+    returns of a game are equal, they do not show that one choice is better than another. Therefore only won episodes
+    of such a game are imitated.
     """
     by_game: dict[str, list[tuple[float, Episode]]] = defaultdict(list)
     for episode in episodes:

@@ -34,12 +34,12 @@ from games.specs import reject_reserved_seeds
 
 
 def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Trainer:
-    """Build the trainer of a new run in the folder `out`. With `resume`, continue the run in that folder.
+    """Build the trainer of a new run in the folder `out`. With `resume`, the trainer continues that folder's run.
 
     Raises:
         ConfigError: a setting does not fit the optimizer.
         GameError: the game is unknown or reserved for evaluation.
-        AgentError: the folder or the checkpoint of `init` is unsuitable, or the run does not fit into memory.
+        AgentError: the folder or the checkpoint of `init` cannot be used, or the run does not fit into memory.
 
     Nothing is written if one of these errors is raised.
     """
@@ -84,7 +84,7 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
 
 
 def _check_optimizer(optimizer: Optimizer, config: TrainConfig) -> None:
-    """Raise an error if a setting that the optimizer needs is missing, or if a setting cannot work with it."""
+    """Raise an error if the optimizer needs a missing setting, or cannot work with a given setting."""
     if optimizer.trains_q and not config.model.q_heads:
         raise ConfigError(f"{config.run.optimizer} trains q: expected q_heads of 1 or 2, got 0")
     expert_plays_all = optimizer.labels == "expert" and not config.imitation.model_plays
@@ -100,7 +100,8 @@ def _warm_start(
     """Load the weights of `init` into the model. A resumed run loads its own saved copy of these weights instead.
 
     Returns:
-        A tuple: (1) notes for the user, one line each, and (2) the hashes of the games the weights were trained on.
+        A tuple: (1) notes for the user, one line each, and (2) the hashes of the games on which the weights were
+        trained.
     """
     if not config.run.init:
         return [], []
@@ -109,16 +110,20 @@ def _warm_start(
 
 
 def _reference(config: TrainConfig, model: ActorCritic) -> ActorCritic | None:
-    """Return a frozen copy of the initial policy for the KL.
+    """Return a frozen copy of the initial policy, the reference policy of the KL.
 
-    Return None if no KL is used, or if disabling the LoRA adapter restores the initial policy.
+    Return None if no KL is used. Also return None if disabling the LoRA adapter restores the initial policy, because
+    then no copy is needed.
     """
     is_base_model = config.model.lora and not config.run.init
     return frozen_copy(model) if config.optimizer.kl_coef > 0 and not is_base_model else None
 
 
 def frozen_copy(model: ActorCritic) -> ActorCritic:
-    """Copy the model in evaluation mode. The copy shares all parameters that training does not change."""
+    """Return a frozen copy of the model, in evaluation mode.
+
+    The copy and the model share all parameters that training does not change.
+    """
     shared = {id(parameter): parameter for parameter in model.lm.parameters() if not parameter.requires_grad}
     return copy.deepcopy(model, shared).eval().requires_grad_(False)
 
@@ -177,7 +182,8 @@ def vocabulary(specs: Sequence[games.GameSpec]) -> tuple[str, ...] | None:
 def process_seed(seed: int, accelerator: Accelerator) -> int:
     """Return the seed of this process.
 
-    The main process uses the run's seed. The other processes use seeds derived from it, so that their episodes differ.
+    The main process uses the run's seed. Every other process derives its own seed from the run's seed, so that the
+    episodes of different processes differ.
     """
     if accelerator.process_index == 0:
         return seed

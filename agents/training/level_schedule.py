@@ -1,8 +1,8 @@
-"""Level schedule: which games a training run plays, from all levels at once or level by level.
+"""The level schedule selects the games of a training run, from all levels at once or level by level.
 
 The games of different levels are interleaved, so that a pass over all games does not end with only the hardest ones.
-With promotion, half of the episodes are of the current level. The other half are of lower levels, so that the policy
-does not forget them.
+With promotion, the next level starts when the win rate on the current level is high enough. Half of the episodes then
+play games of the current level. The other half play games of lower levels, so that the policy does not forget them.
 """
 
 from collections import deque
@@ -24,7 +24,7 @@ class LevelSchedule:
     Args:
         specs: all games of the run.
         promote: win rate on the current level that starts the next level. If None, all levels are played at once.
-        episodes: number of last episodes of the current level over which the win rate is measured.
+        episodes: the win rate is measured over this number of most recent episodes of the current level.
 
     Raises:
         AgentError: promotion is requested, but a game has no known level.
@@ -52,7 +52,10 @@ class LevelSchedule:
         return self.promote is None or self._stage == len(self.levels) - 1
 
     def in_play(self) -> tuple[games.GameSpec, ...]:
-        """Return the games of the current level and of the levels below it, in the order of play."""
+        """Return the games to play, in order: those of the current level and of the levels below it.
+
+        Without promotion, return the games of all levels.
+        """
         if self.level is None:
             return tuple(self._mixed_levels(self.specs))
         current = [spec for spec in self.specs if spec.level == self.level]
@@ -70,11 +73,13 @@ class LevelSchedule:
         return interleave(list(of_level.values()))
 
     def update(self, episodes: Sequence[Episode]) -> Metrics:
-        """Count the wins of a rollout's episodes, given in order, and start the next level if the win rate suffices.
+        """Count the wins of a rollout's episodes, and start the next level if the win rate suffices.
+
+        The episodes must be in the order of their numbers.
 
         Returns:
-            With several levels, the win rate of each level that was played, as `success_level_3` for level 3. With
-            promotion, also `level`, the level at which the rollout was played.
+            Metrics. With several levels, they contain the win rate of each level that was played, named as in
+            `success_level_3`. With promotion, they also contain `level`, the level before this update.
         """
         won: dict[int, list[bool]] = {}
         for episode in episodes:

@@ -5,8 +5,8 @@ update's largest micro-batch, the gradients, and the torch optimizer's moments. 
 episode. Activations are measured with passes over three short streams, so the estimate holds for any decoder, adapter
 and dropout.
 
-The estimate ignores the heads, whose activations are large only if the agent samples from the whole vocabulary. It also
-ignores memory limits of the process.
+The estimate ignores the heads, whose activations are large only if the agent samples from the whole vocabulary. The
+estimate also ignores memory limits of the process.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ HEAP = 1.6
 Heap fragmentation causes the excess. Ratios of 1.25 to 1.6 were measured with glibc.
 """
 RECOMPUTED = (0.4, 1.2)
-"""Two factors for gradient checkpointing.
+"""Two factors in the estimate for gradient checkpointing.
 
 They are (1) the share of all activations that fragmentation adds to the peak, and (2) the number of layers whose
 activations are in memory at the same time.
@@ -46,13 +46,16 @@ class MemoryNeeds:
     per_position: int
     """Size of one token's keys and values in the rollout's cache."""
     per_pass: float
-    """Activations of a forward pass that do not depend on the number of tokens."""
+    """Size of the activations of a forward pass that do not depend on the number of tokens."""
     per_token: float
-    """Activations per token."""
+    """Size of the activations per token."""
     per_pair: float
-    """Activations per pair of tokens of a stream. 0 unless attention stores its probabilities for the backward pass."""
+    """Size of the activations per pair of tokens of a stream.
+
+    It is 0 unless attention stores its probabilities for the backward pass.
+    """
     checkpoint: int
-    """Activations per token with gradient checkpointing: one hidden state per layer."""
+    """Size of the activations per token with gradient checkpointing, which stores one hidden state per layer."""
 
     @classmethod
     def of(cls, model: ActorCritic, config: UpdateConfig) -> Self:
@@ -77,16 +80,16 @@ class MemoryNeeds:
         )
 
     def rollout(self, *, parallel: int, context: int) -> float:
-        """Return the peak size of the cache of `parallel` streams of `context` tokens.
+        """Return the peak size of the key/value cache for `parallel` streams of `context` tokens, in bytes.
 
         The peak includes a temporary copy of one layer.
         """
         return (1 + 1 / self.layers) * parallel * room_for(context, 0) * self.per_position
 
     def update(self, *, micro_batch_tokens: int, context: int, recompute: bool) -> float:
-        """Return the peak size of the activations of a micro-batch.
+        """Return the peak size of the activations of a micro-batch, in bytes.
 
-        The micro-batch holds one stream of `context` tokens, or more if `micro_batch_tokens` allows more.
+        The micro-batch holds as many streams of `context` tokens as `micro_batch_tokens` allows, but at least one.
         """
         rows = max(1, micro_batch_tokens // context)
         kept = self.per_pass + rows * (self.per_token * context + self.per_pair * context**2)
@@ -96,7 +99,7 @@ class MemoryNeeds:
         return min(HEAP * kept, rows * context * self.checkpoint + (share + layer / self.layers) * kept)
 
     def total(self, *, parallel: int, micro_batch_tokens: int, context: int, recompute: bool) -> float:
-        """Return the peak of the whole run. The rollout's cache stays allocated during the update."""
+        """Return the peak memory of the whole run, in bytes. The rollout's cache stays allocated during the update."""
         update = self.update(micro_batch_tokens=micro_batch_tokens, context=context, recompute=recompute)
         return self.fixed + self.rollout(parallel=parallel, context=context) + update
 
@@ -133,7 +136,7 @@ def check_memory(needs: MemoryNeeds, config: TrainConfig, *, context: int, free:
 
 
 def _smaller(sizes: Mapping[str, int], need: Callable[..., float], free: int) -> str:
-    """Return a hint with the first setting whose reduction suffices, and the largest value that fits."""
+    """Return a hint: the first setting whose reduction suffices, and the largest value at which the run fits."""
     rows = (("micro_batch_tokens",), sizes["context"]), (("parallel",), 1), (("context", "micro_batch_tokens"), 16)
     for names, least in rows:
         for number in range(sizes[names[0]], least - 1, -1):

@@ -1,8 +1,8 @@
 """Presets for games, trunks and optimizers, and the order in which settings override each other.
 
-A configuration is a list of layers. Each layer has an origin and values by field name, and later layers override
-earlier ones. The layers are, in this order: defaults, preset of the game, preset of the trunk, preset of the optimizer,
-preset of a warm start, settings of the checkpoint of --init, and the user's settings.
+A configuration is merged from a list of layers. Each layer has an origin and a mapping of field names to values. Later
+layers override earlier layers. The layers are, in this order: defaults, preset of the game, preset of the trunk, preset
+of the optimizer, preset of a warm start, settings of the checkpoint of --init, and the user's settings.
 """
 
 import tomllib
@@ -19,7 +19,7 @@ GIVEN = "given"
 
 
 class Layer(NamedTuple):
-    """Values from one origin, by field name."""
+    """Settings from one origin: a mapping of field names to values."""
 
     origin: str
     """Where the values come from, as `--dry-run` shows it."""
@@ -27,9 +27,10 @@ class Layer(NamedTuple):
 
 
 GAMES: dict[str, dict[str, Any]] = {
-    # an episode is a single action, so nothing is discounted; 64 episodes, so that each gradient step covers every arm
+    # an episode is a single action, so nothing is discounted; with 64 episodes, each gradient step covers every arm
     "bandit": {"trunk": "pico", "gamma": 1.0, "episodes": 64, "parallel": 64, "lr": 1e-3, "iterations": 300},
-    # settings of the code behind the figures of Turner and Einhorn (2023); 2,500 rollouts are its 10,000 steps
+    # settings of the code behind the figures of Turner and Einhorn (2023); 2,500 rollouts of 4 epochs make 10,000
+    # gradient steps, as in that code
     "ipd": {
         "trunk": "pico",
         "dropout": 0.1,
@@ -55,7 +56,7 @@ GAMES: dict[str, dict[str, Any]] = {
         "epochs": 2,
         "minibatches": 4,
         "value_coef": 0.5,
-        "value_clip_range": None,  # returns are many points, which steps of at most 0.2 would approach too slowly
+        "value_clip_range": None,  # returns are many points; value changes of at most 0.2 would be too slow
         "entropy_coef": 0.02,
         "iterations": 100,
     },
@@ -78,7 +79,7 @@ TRUNKS: dict[str, dict[str, Any]] = {
 """Presets by trunk."""
 
 OPTIMIZERS: dict[str, dict[str, Any]] = {
-    # many small gradient steps, each on a few new expert episodes; walkthroughs may have any length
+    # many small gradient steps, each on a few new expert episodes; no turn limit, so that walkthroughs can be long
     "imitation": {
         "episodes": 4,
         "parallel": 4,
@@ -103,7 +104,7 @@ IMITATION: dict[str, dict[str, Any]] = {
 
 WARM_START: dict[str, dict[str, Any]] = {
     # The value heads were fitted to the expert. Train them alone first, so that the policy is not updated from a wrong
-    # baseline. With one epoch and a large epsilon, steps become smaller as the errors do (NOTES.md).
+    # baseline. With one epoch and a large epsilon, steps become smaller when the errors become smaller (NOTES.md).
     "small": {
         "lr": 1e-3,
         "adam_eps": 1e-3,
@@ -136,7 +137,9 @@ WARM_IMITATION: dict[str, Any] = {"lr": 1e-4}
 
 
 def resolve(explicit: Mapping[str, Any]) -> TrainConfig:
-    """Build the configuration of a run from the user's settings, by field name, and the presets.
+    """Build the configuration of a run from the presets and the user's settings.
+
+    `explicit` maps field names to the values that the user gave.
 
     Raises:
         ConfigError: a name is unknown, or a value is invalid.
@@ -146,7 +149,7 @@ def resolve(explicit: Mapping[str, Any]) -> TrainConfig:
 
 
 def from_layers(layers: list[Layer]) -> TrainConfig:
-    """Build the configuration of these layers. An error about a value from a file names the file."""
+    """Build the configuration from these layers. An error about a value from a file names the file."""
     try:
         return TrainConfig.from_flat(merged(layers))
     except ConfigError as error:
@@ -169,12 +172,12 @@ def read_toml(path: Path) -> Layer:
 
 
 def merged(layers: list[Layer]) -> dict[str, Any]:
-    """Return the value of every setting, by field name. The last layer that has a value for a setting wins."""
+    """Return a mapping of field names to values. Values of later layers override those of earlier layers."""
     return {name: value for layer in layers for name, value in layer.values.items()}
 
 
 def origins(layers: list[Layer]) -> dict[str, str]:
-    """Return the origin of every setting's value, by field name."""
+    """Return a mapping of field names to the origins of their values."""
     return {name: layer.origin for layer in layers for name in layer.values}
 
 
@@ -202,8 +205,8 @@ def layers(*explicit: Layer) -> list[Layer]:
 def _game_kind(game: str) -> str:
     """Return the key of a game in `GAMES`.
 
-    The key is usually the first part of the name. Only a mixture of games is resolved, because resolving imports
-    Gymnasium, which takes 0.2 s.
+    The key is usually the part of the game's name before `?`. Only a mixture of games (`A + B`) is resolved, because
+    resolving imports Gymnasium, which takes 0.2 s.
     """
     kind: str = game.partition("?")[0]
     if " + " in game:
@@ -214,7 +217,7 @@ def _game_kind(game: str) -> str:
 
 
 def _settings_of_checkpoint(folder: str) -> dict[str, Any]:
-    """Return the model's settings and the prompt of the checkpoint that a run starts from, by field name."""
+    """Return a mapping of field names to the model settings and the prompt format of a checkpoint."""
     from agents.training.warm_start import settings_of_checkpoint
 
     return settings_of_checkpoint(Path(folder))

@@ -45,7 +45,7 @@ class Trainer:
 
     config: TrainConfig
     model_config: ModelConfig
-    """The configuration of the built model. It has no Q heads if the optimizer does not train q."""
+    """The configuration of the model. It has no Q heads if the optimizer does not train q."""
     folder: RunFolder
     accelerator: Accelerator
     updater: Updater
@@ -58,7 +58,7 @@ class Trainer:
     strategies: Sequence[str]
     """Names of the game's strategies, whose shares are metrics. Most games have none."""
     trained_on: list[str]
-    """Hashes of the games of this run and of the runs that it was initialized from."""
+    """Hashes of the games of this run and of the earlier runs from which its initial weights come."""
     notes: list[str]
     """Notes for the user about the warm start, one line each."""
     stopping: bool = False
@@ -70,10 +70,10 @@ class Trainer:
     """Whether each of the most recent episodes was won."""
 
     def start(self, *, resume: bool, initial_games: Sequence[str]) -> None:
-        """Create the run's folder and save the initial policy. With `resume`, first load the newest checkpoint."""
+        """Create the run's folder and save the initial policy. With `resume`, the newest checkpoint is loaded first."""
         if resume:
             self._resume()
-        self.accelerator.wait_for_everyone()  # until every process has checked the folder
+        self.accelerator.wait_for_everyone()  # nothing is written until every process has checked the folder
         if self.accelerator.is_main_process:
             self.folder.create()
             initial = self.folder.path / INITIAL
@@ -82,7 +82,7 @@ class Trainer:
         self.accelerator.init_trackers("tensorboard")
 
     def run(self) -> Iterator[Metrics]:
-        """Run iterations until the budget is spent, save checkpoints, and yield the metrics of each iteration."""
+        """Train until the budget is spent, and yield the metrics of each iteration. Save checkpoints regularly."""
         try:
             while not (self.finished or self.stopping):
                 metrics = self.iterate()
@@ -162,7 +162,7 @@ class Trainer:
         return episodes, segments, metrics | label_metrics | shares.metrics()
 
     def _labelled(self, segments: list[Segment], episodes: Sequence[Episode]) -> tuple[list[Segment], Metrics]:
-        """Label the segments if the optimizer imitates, and return them with the metrics of the labels."""
+        """Return the segments and the metrics of their labels. Segments are labelled if the optimizer imitates."""
         if self.updater.optimizer.labels == "best":
             top_fraction, gamma = self.config.imitation.top_fraction, self.config.optimizer.gamma
             return label_best_episodes(segments, episodes, top_fraction=top_fraction, gamma=gamma)
@@ -174,7 +174,7 @@ class Trainer:
         """Update the model.
 
         Return a tuple: (1) the rollout's batch of B segments with up to T actions each, (2) metrics, and (3) the
-        advantages [B, T].
+        advantages, with shape [B, T].
         """
         rollout = RolloutBatch(segments, credit=self.config.rollout.credit, device=self.accelerator.device)
         self.updater.model.train()

@@ -4,7 +4,7 @@ An update makes several epochs over the rollout's segments. Each epoch is split 
 Each minibatch is split into micro-batches that fit into memory. A choice is a token that the agent sampled among
 several.
 
-The loss of a step is a sum over choices, divided by the number of choices in the step over all processes. The gradient
+The loss of a step is a sum over choices, divided by the step's number of choices in all processes. The gradient
 therefore does not depend on how a minibatch is split into micro-batches.
 """
 
@@ -102,7 +102,7 @@ def _is_linear(module: nn.Module) -> bool:
 def micro_batches(rollout: RolloutBatch, rows: Sequence[int], budget: int) -> Iterator[list[int]]:
     """Split rows, which are indices of segments, into groups of similar length.
 
-    A group has at most `budget` tokens, padding included, unless a single row is longer than that.
+    A group has at most `budget` tokens including padding, unless the group is a single longer row.
     """
     lengths, overhead = [len(rollout.segments[row].tokens) for row in rows], pass_overhead(rollout.device)
     for group in group_by_length(lengths, overhead=overhead, budget=budget):
@@ -113,8 +113,8 @@ class Updater:
     """Takes gradient steps on the loss of an `actde` optimizer.
 
     Args:
-        model: the network on the accelerator's device. It must not be wrapped for distributed training: this class sums
-            the gradients over processes itself, so that the choices of all processes have the same weight.
+        model: the network on the accelerator's device. It must not be wrapped for distributed training, because
+            this class sums the gradients over processes itself. The choices of all processes thus have equal weight.
         torch_optimizer: takes the gradient steps.
         optimizer: computes the targets and the loss.
         config: number of epochs and minibatches, and the limits of a step.
@@ -141,7 +141,10 @@ class Updater:
         return reduced
 
     def learn(self, rollout: RolloutBatch, rng: np.random.Generator) -> tuple[dict[str, float], Targets]:
-        """Compute the targets, take all gradient steps of a rollout, and return the metrics and the targets."""
+        """Take all gradient steps of a rollout.
+
+        Return a tuple: (1) the metrics, and (2) the targets, which are computed before the first step.
+        """
         if self.wants_reference:
             rollout.ref_logprobs = self._reference_logprobs(rollout)
         batch = rollout.batch(with_q=self.optimizer.trains_q)
@@ -162,7 +165,7 @@ class Updater:
         return self.optimizer.config.kl_coef > 0
 
     def _steps(self, segments: int, rng: np.random.Generator) -> Iterator[list[int]]:
-        """Yield the rows of each gradient step. In each epoch, these rows are a random partition of all segments.
+        """Yield the rows of each gradient step. The steps of an epoch are a random partition of all segments.
 
         All processes take the same number of steps, even if they have different numbers of segments.
         """
@@ -183,7 +186,10 @@ class Updater:
         totals: defaultdict[str, Tensor],
         sample: LMSample | None,
     ) -> None:
-        """Take one gradient step on these rows, and add its metrics to `totals`, weighted by the number of choices."""
+        """Take one gradient step on these rows.
+
+        The metrics of the step are weighted by its number of choices and added to `totals`.
+        """
         index = torch.tensor(rows, device=batch.mask.device)
         count = self.all_reduce(batch.mask[index].sum().float())
         predicted = count
@@ -236,9 +242,10 @@ class Updater:
 
     @torch.no_grad()
     def _reference_logprobs(self, rollout: RolloutBatch) -> Tensor:
-        """Return the log-probabilities of all alternatives under the reference policy, [N, K].
+        """Return the log-probabilities of all alternatives of every choice under the reference policy.
 
-        N is the number of choices, and K the largest number of alternatives. This takes one additional forward pass.
+        The shape is [N, K], with N choices and up to K alternatives per choice. The log-probabilities take one
+        additional forward pass.
         """
         reference, collected = self.reference or self.model, []
         for micro in micro_batches(rollout, range(len(rollout)), self.config.micro_batch_tokens):
@@ -253,10 +260,11 @@ class Updater:
         return logprobs[index.argsort()]
 
     def _kl(self, rollout: RolloutBatch, part: MicroBatch, heads: HeadOutputs) -> Tensor | None:
-        """Return KL(pi || pi_ref) at each of N choices, [N], nats. Return None if no KL is used.
+        """Return KL(pi || pi_ref) in nats at each of N choices, with shape [N]. Return None if no KL is used.
 
-        If the choice was made among the tokens of admissible commands, the KL is exact. If it was made among the whole
-        vocabulary, the KL is estimated from the sampled token (Schulman, 2020, "Approximating KL divergence", k3) as
+        If the choice was made among the tokens of admissible commands, the KL is exact. If the choice was made among
+        the whole vocabulary, the KL is estimated from the sampled token by the k3 estimator of Schulman (2020,
+        "Approximating KL divergence"):
 
             exp(r) - r - 1,   r = log pi_ref - log pi.
         """

@@ -1,6 +1,7 @@
 """Warm start: a run that starts from the weights of another run, with `train --init RUN_OR_CHECKPOINT`.
 
-Both models must have the same configuration. If the checkpoint has no Q heads, the new run's Q heads start untrained.
+The settings in `SAME` must be equal in both runs. If the checkpoint has no Q heads, the new run's Q heads
+start untrained.
 """
 
 import json
@@ -16,7 +17,7 @@ from agents.protocol import AgentError
 from agents.storage.checkpoint import TOKENIZER, WEIGHTS, newest, read_json, read_tensors, verify
 
 SAME = ("trunk", "lora", "dtype", "head_layers")
-"""Settings that must equal those of the checkpoint. By default they are copied from the checkpoint."""
+"""Settings that must have the same values as in the checkpoint. By default, the checkpoint's values are used."""
 Q_PARTS = ("heads.q.", "heads.target_q.")
 
 
@@ -25,7 +26,8 @@ def load_weights(model: ActorCritic, tokenizer: Any, config: ModelConfig, source
     """Copy the weights of a checkpoint, or of a run's newest checkpoint, into the model.
 
     Returns:
-        A tuple: (1) notes for the user, one line each, and (2) the hashes of the games the checkpoint was trained on.
+        A tuple: (1) notes for the user, one line each, and (2) the hashes of the games on which the checkpoint
+        was trained.
 
     Raises:
         AgentError: the checkpoint is missing or damaged, or its model or tokenizer differs from this run's.
@@ -54,7 +56,7 @@ def load_weights(model: ActorCritic, tokenizer: Any, config: ModelConfig, source
 
 
 def settings_of_checkpoint(source: Path) -> dict[str, Any]:
-    """Return the settings that a run copies from the checkpoint it starts from: model settings and the prompt."""
+    """Return the model settings and the prompt format that a run takes from its initial checkpoint."""
     about = verify(newest(source))
     stored = about["model"]
     q_parts = ("q_heads", "dueling") if stored["q_heads"] else ()
@@ -72,6 +74,6 @@ def _check_config(stored: Mapping[str, Any], config: ModelConfig, source: Path) 
 
 
 def _check_tokenizer(folder: Path, tokenizer: Any, source: Path) -> None:
-    """Check that token ids have the same meaning for both models, which equal shapes do not imply."""
+    """Check that token ids have the same meaning for both models. Equal shapes do not imply this."""
     if read_json(folder / TOKENIZER)["model"] != json.loads(tokenizer.backend_tokenizer.to_str())["model"]:
         raise AgentError(f"{source} has another vocabulary than these games; start without --init")
