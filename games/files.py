@@ -77,7 +77,10 @@ def atomic_write(path: Path, content: bytes | str) -> None:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder to fill. If the block succeeds, the folder replaces `path`. Otherwise, it is deleted."""
+    """Yield an empty folder to fill. If the block succeeds, the filled folder replaces `path`.
+
+    If the block fails, the folder is deleted, and `path` stays as it is.
+    """
     work = _temporary(path)
     work.mkdir(parents=True)
     try:
@@ -93,7 +96,10 @@ def _temporary(path: Path) -> Path:
 
 
 def _move(work: Path, path: Path) -> None:
-    """Rename `work` to `path`. An old folder at `path` is then deleted. If renaming fails, it is restored."""
+    """Rename `work` to `path`. An old folder at `path` is then deleted.
+
+    If renaming fails, the old folder is restored.
+    """
     if not path.exists():
         work.rename(path)
         return
@@ -123,7 +129,7 @@ def build_once(folder: Path, is_intact: Callable[[], bool], build: Callable[[Pat
 def build_from(folder: Path, origin: Mapping[str, str], build: Callable[[Path], None]) -> Path:
     """Fill `folder` and return it.
 
-    If `folder` was built from `origin` and no file in `folder` has changed since then, it is not filled again.
+    If `folder` was built from `origin` and no file in `folder` has changed since then, `folder` stays as it is.
 
     Args:
         origin: names and hashes of the sources. The folder's manifest stores `origin` and the hash of each file.

@@ -40,8 +40,9 @@ class PrisonersDilemma(TextGame):
     """The iterated prisoner's dilemma in which the opponent's action is the player's own previous action.
 
     At turn t, the reward is payoff[action at t][action at t-1]. The opening text is the action before the first turn.
-    The argument `start` or the reset option `start` sets this action. By default, the seed draws the action from
-    a fair coin. Later texts are empty, because the player's own commands are the whole history.
+    The argument `start` or the reset option `start` sets this action. By default, a fair coin decides between the
+    two actions, and the seed determines the coin. Later texts are empty, because the player's own commands are the
+    whole history.
 
     There is no last round. The turn limit truncates the episode, and `info["continuation"]` then holds the reset
     options that continue the game. `discount` is stored here because it belongs to the matrix. The game itself does not

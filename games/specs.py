@@ -45,7 +45,7 @@ class GameSpec:
     settings: tuple[tuple[str, Value], ...] = ()
     """The settings in the GAME string, in canonical order."""
     level: int | None = field(default=None, compare=False)
-    """The level of the game in the GAME string or manifest. It is None for games without levels."""
+    """The level of a `textworld` game or of a game from a manifest. It is None for any other game."""
     hash: str | None = field(default=None, compare=False)
     """The canonical hash in the manifest. It is None if there is no manifest (see `games.game_hash.game_hash`)."""
 
@@ -181,7 +181,7 @@ def _one(chosen: Family, level: int, given: Mapping[str, Value]) -> GameSpec:
 def _range(chosen: Family, name: str, words: Mapping[str, str], game: str) -> Sequence[int]:
     """Return the range of values that `words` sets for `name`, which is `level` or `seed`.
 
-    If `words` sets a single value or none, the range holds only this value or the default.
+    A single value gives a range with one element. If `words` does not set `name`, the default is used.
     """
     (parameter,) = (parameter for parameter in chosen.parameters if parameter.name == name)
     text = words.get(name, str(parameter.default))

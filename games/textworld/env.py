@@ -191,9 +191,9 @@ def _make_engine(name: str, path: Path, infos: Sequence[str], origin: str) -> En
 
 
 def _with_tw_name(story: Path) -> Path:
-    """Return the path of the story or, if its name does not begin with `tw-`, of a copy whose name does.
+    """Return the path of a file that holds this story and whose name begins with `tw-`.
 
-    With any other file name, every text of the game would begin with a status line.
+    A story with another name is copied to the cache, because every text of the game would begin with a status line.
     """
     if story.name.startswith("tw-"):
         return story

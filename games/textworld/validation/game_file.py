@@ -45,7 +45,8 @@ CHECK_SECONDS = 300
 VARIABLE = "ACTDE_UNVERIFIED"
 """Name of an environment variable. If its value is 1, foreign games with the verdict `unverified` can be played.
 
-A game has this verdict if its record does not compile to its story with the installed version of TextWorld.
+A game has this verdict if its record fails a check of `record_check.py`. For example, the installed TextWorld may
+compile the record to another story.
 """
 
 

@@ -94,9 +94,9 @@ def find_own_problem(story: bytes, record: bytes) -> str:
 
 
 def _normalize(text: str) -> str:
-    """Return `text` in a form in which a text of the record equals the same text printed by the game.
+    """Return a normal form of `text`, in which texts of the record can be compared with printed texts.
 
-    When Inform prints a text, it changes spaces and prints apostrophes as quotes. The result therefore has single
+    When Inform prints a text, it changes spaces and prints apostrophes as quotes. The normal form therefore has single
     spaces, and apostrophes in place of quotes. It is also in lower case.
     """
     return re.sub(r"\s+", " ", text.replace('"', "'")).strip().lower()
