@@ -129,7 +129,7 @@ def make_game(name: str, values: Values, *, attempt: int = 0) -> Game:
 
 
 def write_game(game: Game, path: Path) -> None:
-    """Compile `game` to `path` (`.z8`) and write the game's `.json` beside `path`. Both files are written atomically.
+    """Compile `game` to `path` (`.z8`) and write the game's `.json` beside `path`. Each file is written atomically.
 
     Raise FaultyGameError if the walkthrough does not win. Raise GameError if the game is too large for a game file.
     """

@@ -11,7 +11,7 @@ The paper fixes the following points:
 We chose the following points ourselves:
 
 * The map, eight of the room names, the furniture, the other things and the turn limit are ours.
-* The fridge is closed at the beginning. The player wins as soon as the food is in the fridge, and need not close it.
+* The fridge is closed at the beginning. The player wins as soon as the food is in it, without closing the fridge.
 * The opening text states the objective (`goal=brief`) or omits it (`goal=none`).
 * A turn shows only the parts of the state, so `look`, `inventory` and `examine` add nothing. The last turn shows the
   game's own response instead.
