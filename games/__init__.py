@@ -8,20 +8,20 @@ A game is a `gymnasium.Env` whose observations and actions are `str`:
 
 In addition to Gymnasium's API, every game follows these rules:
 
-* Any `str` is a legal action, even if the game does not understand it. An action of another type raises TypeError.
+* Any `str` is a legal action, even text that the game does not understand. An action of another type raises TypeError.
 * `reward` is the change in score that this command causes, in game points. It is not the running score.
 * `terminated` means that the game has ended. `truncated` means that the turn limit has stopped the episode. The two are
   never both true.
 * `info` always holds `admissible_commands` (a sorted list, empty after the end), `score` (the sum of the rewards so
   far), `won`, `lost` and `moves` (the number of commands so far).
 * `info` also holds `max_score` and `objective` if the game has them.
-* If a game can be continued after truncation, `info["continuation"]` then holds the reset options that continue it.
+* If a truncated game can be continued, `info["continuation"]` holds the reset options that continue the game.
 * If a game class defines `strategies`, `info["strategy"]` names the strategy that the last command followed.
-* The `metadata` of a game class defines how a transcript shows a command. The game writes `prompt` before the command,
-  and `terminator` ends the command.
+* The `metadata` of a game class defines how a transcript shows a command. The text `metadata["prompt"]` precedes the
+  command, and the text `metadata["terminator"]` ends the command.
 * The same seed and commands give the same episode.
 
-User errors raise `GameError` with a one-line message. `games.base.TextGame` implements the behaviour that all games
+A user error raises `GameError` with a one-line message. `games.base.TextGame` implements the behaviour that all games
 share, so a new game is a subclass with two methods.
 
 Importing this package registers `actde/Bandit-v0`, `actde/IPD-v0` and `actde/TextWorld-v0` with Gymnasium. Gymnasium

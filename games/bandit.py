@@ -43,11 +43,12 @@ class Bandit(TextGame):
     """A one-turn game: continue the prompt with one of the arms and earn the reward of that arm.
 
     `case` names one of the post's cases. `prompt`, `arms`, `rewards` and `policy` replace parts of the case, and new
-    arms require new rewards. `policy` is the probability of each arm before training. For new arms it is uniform by
-    default. The game only reports `policy` as `info["initial_policy"]`, so that an agent can be set up with it.
+    arms require new rewards. `policy` holds the probability of each arm before training. If `arms` is given, the
+    default is uniform. The game itself does not use `policy`. It reports `policy` as `info["initial_policy"]`, so that
+    an agent can start from this policy.
 
-    Blanks around a command are ignored. A command that is not an arm also ends the game. It earns the smallest reward,
-    so it is never better than an arm. An arm with the largest reward wins.
+    Blanks around a command are ignored. A command that is not an arm also ends the game. Such a command earns the
+    smallest reward of all arms, so it is never better than an arm. An arm with the largest reward wins.
     """
 
     metadata: dict[str, Any] = {**TextGame.metadata, "prompt": "", "terminator": ""}  # noqa: RUF012

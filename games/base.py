@@ -1,4 +1,4 @@
-"""The base class of our games, with seeding, turn limit, score, input checks and `render`.
+"""The base class of our games. It implements seeding, the turn limit, the score, input checks and `render`.
 
 A subclass implements its rules in two methods, `_start` and `_play`.
 """
@@ -19,13 +19,16 @@ from games.parameters import Parameter
 
 Info = dict[str, Any]
 Step = tuple[str, float, bool, bool, Info]
-"""(observation, reward, terminated, truncated, info)."""
+"""The result of `step`: (observation, reward, terminated, truncated, info)."""
 MAX_TURNS = 1_000_000
 
 
 @dataclass(slots=True, kw_only=True)
 class StepResult:
-    """The result of a game's start or of one command. Freezing the class would double the cost of a step."""
+    """What a game returns at its start and after each command.
+
+    The class is not frozen, because freezing it would double the cost of a step.
+    """
 
     text: str
     """The observation, stripped at both ends."""
@@ -36,9 +39,9 @@ class StepResult:
     won: bool = False
     lost: bool = False
     terminated: bool = False
-    """Whether the game itself has ended. `TextGame` applies the turn limit."""
+    """Whether the game has ended by its own rules. The turn limit does not count, because `TextGame` applies it."""
     info: Info = field(default_factory=dict)
-    """Further entries of `info`. They override the entries that `TextGame` sets."""
+    """Further entries of `info`. They replace entries of the same name that `TextGame` sets."""
 
 
 class TextGame(gymnasium.Env[str, str]):
@@ -107,7 +110,7 @@ class TextGame(gymnasium.Env[str, str]):
         return result.text, self._info(result)
 
     def step(self, command: str) -> Step:
-        """Play one command."""
+        """Play one command and return (observation, reward, terminated, truncated, info)."""
         if not isinstance(command, str):
             raise TypeError(f"a command is a str, got {type(command).__name__}: {command!r}")
         if not self._running:
@@ -126,7 +129,7 @@ class TextGame(gymnasium.Env[str, str]):
         return result.text, float(result.reward), result.terminated, truncated, info
 
     def render(self) -> str | None:
-        """Return the last command and its observation as text, or None without a render mode."""
+        """Return the last command and its observation as text, or None if there is no render mode."""
         return None if self.render_mode is None else self._rendered
 
     def close(self) -> None:
@@ -135,7 +138,7 @@ class TextGame(gymnasium.Env[str, str]):
 
     @property
     def _np_random(self) -> np.random.Generator | None:
-        """Gymnasium's random generator, created on first use because creating it costs more than a reset."""
+        """Gymnasium's random generator. It is created on first use, because creating it costs more than a reset."""
         if self._generator is None and self._np_random_seed is not None:
             self._generator = seeding.np_random(self._np_random_seed)[0]
         return self._generator
@@ -155,13 +158,16 @@ class TextGame(gymnasium.Env[str, str]):
         }
 
     def _start(self, options: dict[str, Any]) -> StepResult:
-        """Begin an episode with the given reset options."""
+        """Begin an episode with the given reset options and return its first observation as a StepResult."""
         raise NotImplementedError
 
     def _play(self, command: str) -> StepResult:
-        """Play one command."""
+        """Play one command and return its result."""
         raise NotImplementedError
 
     def _continuation(self) -> Info:
-        """Return the info entry that a truncated episode adds: `continuation`, the reset options that continue it."""
+        """Return further entries of `info` for a truncated episode.
+
+        The entry `continuation` holds the reset options that continue the episode. By default, there are no entries.
+        """
         return {}

@@ -18,14 +18,14 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 """The folder that contains our packages."""
 GRACE = 2.0
-"""Seconds that a terminated child has to remove its temporary files and end its own children."""
+"""Time in seconds that a terminated child has to remove its temporary files and end its own children."""
 
 
 def python_environment() -> dict[str, str]:
     """Return the environment variables for a Python child. Its import path excludes the user's folders.
 
-    The user's folders are the current folder and the folder of the main script. A file in them could shadow a module of
-    the same name, for example `random.py`.
+    The user's folders are the current folder and the folder of the main script. A file in these folders, for
+    example `random.py`, could shadow a module of the same name.
     """
     script = getattr(sys.modules["__main__"], "__file__", None) or "-"
     users = {Path.cwd(), Path(script).resolve().parent} - {ROOT}
@@ -36,10 +36,12 @@ def python_environment() -> dict[str, str]:
 class Child:
     """A child process that runs `serve(connection)`, a top-level function of one of our modules.
 
-    The argument `connection` of `serve` is the child's end of a pipe. The attribute `connection` is this process's end.
-    `options` are passed to `subprocess.Popen`. Ctrl-C does not reach the child, and SIGTERM raises SystemExit in it. A
-    thread of the child waits until its standard input, a pipe from this process, is closed. The child therefore ends
-    with this process even if its C code hangs.
+    The argument `connection` of `serve` is the child's end of a pipe. The attribute `connection` of this class is the
+    other end. `options` are passed to `subprocess.Popen`. Ctrl-C does not reach the child. SIGTERM raises SystemExit in
+    the child.
+
+    The child's standard input is a pipe from this process. A thread of the child waits until this pipe is closed, and
+    then ends the child. The child therefore ends with this process even if C code hangs in the child.
     """
 
     def __init__(self, serve: Callable[[Connection], None], **options: Any) -> None:
@@ -56,7 +58,10 @@ class Child:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def why_it_ended(self) -> str:
-        """Return the signal or the exit status of a child that has closed its connection."""
+        """Return the name of the signal that ended the child, or the child's exit status.
+
+        Call this method after the child has closed its connection.
+        """
         try:
             status = self.process.wait(5)
         except subprocess.TimeoutExpired:
@@ -65,7 +70,7 @@ class Child:
         return signal.Signals(-status).name if known else f"exit status {status}"
 
     def end(self, seconds: float = 0.0) -> None:
-        """Wait up to `seconds` for the child to end by itself, then kill it."""
+        """Wait up to `seconds` for the child to end by itself. Then kill the child and close the connection."""
         try:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(seconds)

@@ -13,7 +13,7 @@ class GameError(ValueError):
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a suggestion to append to an error message about an unknown name.
 
-    The result is empty if no known name is close.
+    If no known name is close, the suggestion is empty.
 
     >>> did_you_mean("treasur", ["coin", "treasure"])
     "; did you mean 'treasure'?"

@@ -26,7 +26,10 @@ class FilesError(GameError):
 
 
 def cache_folder(name: str) -> Path:
-    """Return the folder `name` in the cache folder. The environment variable ACTDE_CACHE overrides the cache folder."""
+    """Return the path of the folder `name` in the cache folder.
+
+    The environment variable ACTDE_CACHE can name another cache folder.
+    """
     root = os.environ.get(VARIABLE)
     if root:
         return Path(root).expanduser().absolute() / name
@@ -46,12 +49,12 @@ def disk_errors(doing: str, advice: str) -> Iterator[None]:
 
 
 def file_lock(path: Path, *, process_wide: bool = False) -> FileLock:
-    """Return a lock on the file `path`. The operating system releases it when the process ends in any way.
+    """Return a lock on the file `path`. If the process ends or is killed, the system releases the lock.
 
     `with file_lock(path):` waits for the lock. `.acquire(blocking=False)` raises TimeoutError if the lock is taken.
 
     Args:
-        process_wide: if true, the lock excludes other processes only. By default it also excludes other threads.
+        process_wide: if true, the lock excludes only other processes. By default, the lock also excludes other threads.
     """
     from filelock import FileLock
 
@@ -60,7 +63,7 @@ def file_lock(path: Path, *, process_wide: bool = False) -> FileLock:
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:
-    """Write a file so that readers, even after a crash, find either the old content or all of the new content."""
+    """Write a file atomically. Even after a crash, readers find either the old content or all of the new content."""
     work = _temporary(path)
     try:
         with work.open("xb") as file:
@@ -74,7 +77,10 @@ def atomic_write(path: Path, content: bytes | str) -> None:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder to fill. The folder replaces `path` if the block succeeds, and is deleted if it fails."""
+    """Yield an empty folder to fill. If the block succeeds, the filled folder replaces `path`.
+
+    If the block fails, the folder is deleted, and `path` stays as it is.
+    """
     work = _temporary(path)
     work.mkdir(parents=True)
     try:
@@ -90,7 +96,10 @@ def _temporary(path: Path) -> Path:
 
 
 def _move(work: Path, path: Path) -> None:
-    """Rename `work` to `path`. An old folder at `path` is deleted afterwards, or put back if renaming fails."""
+    """Rename `work` to `path`. An old folder at `path` is then deleted.
+
+    If renaming fails, the old folder is restored.
+    """
     if not path.exists():
         work.rename(path)
         return
@@ -105,10 +114,10 @@ def _move(work: Path, path: Path) -> None:
 
 
 def build_once(folder: Path, is_intact: Callable[[], bool], build: Callable[[Path], None]) -> None:
-    """Fill `folder` unless it is intact. If several processes call this function, one builds and the others wait.
+    """Fill `folder` unless it is intact. If several processes call this function, one builds while the others wait.
 
     Args:
-        build: function that fills the empty folder given to it. If `build` raises, `folder` stays as it is.
+        build: a function that receives an empty folder and fills it. If `build` raises, `folder` stays as it is.
     """
     if not is_intact():
         with file_lock(folder.with_name(f".{folder.name}.lock")):
@@ -118,10 +127,12 @@ def build_once(folder: Path, is_intact: Callable[[], bool], build: Callable[[Pat
 
 
 def build_from(folder: Path, origin: Mapping[str, str], build: Callable[[Path], None]) -> Path:
-    """Fill `folder` unless it was built from `origin` and no file in it has changed since.
+    """Fill `folder` and return it.
+
+    If `folder` was built from `origin` and no file in `folder` has changed since then, `folder` stays as it is.
 
     Args:
-        origin: names and hashes of the sources. The folder's manifest stores them with the hash of every file.
+        origin: names and hashes of the sources. The folder's manifest stores `origin` and the hash of each file.
 
     Raises:
         FilesError: the folder cannot be written.
@@ -138,7 +149,7 @@ def build_from(folder: Path, origin: Mapping[str, str], build: Callable[[Path], 
 
 
 def is_built_from(folder: Path, origin: Mapping[str, str]) -> bool:
-    """Return whether the folder's manifest has this origin and the current hash of every file."""
+    """Return whether the folder's manifest holds this `origin` and the current hash of every file in the folder."""
     try:
         manifest: Any = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         return bool(manifest == {"origin": dict(origin), "files": _hashes(folder)})

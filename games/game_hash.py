@@ -1,9 +1,9 @@
 """Hash games, so that training games and test games can be kept apart. Games with equal hashes play alike.
 
-The hash of a TextWorld game is the canonical hash of its facts, names and quests (`make_game.canonical_hash`). The hash
-is read from the manifest if the game comes from one. Otherwise it is computed from the game's record, the `.json` file
-beside the game. A game that is not in the cache is generated first. A story without a record is hashed by its bytes.
-`bandit` and `ipd` are hashed by their GAME string.
+The hash of a TextWorld game is the canonical hash of its facts, names and quests (`make_game.canonical_hash`). If a
+game comes from a manifest, the hash is read from the manifest. Otherwise, the hash is computed from the game's record,
+which is the `.json` file beside the game. A game that is not in the cache is generated first. The hash of a story
+without a record is the hash of its bytes. The hash of `bandit` and `ipd` is the hash of their GAME string.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The iterated prisoner's dilemma against the player's own previous action, without a last round.
+"""The iterated prisoner's dilemma without a last round. The opponent's action is the player's own previous action.
 
 In this module, "the post" is the post by Turner and Einhorn (2023) that proposes ACTDE.
 """
@@ -24,12 +24,15 @@ PAYOFFS: MappingProxyType[str, Payoff] = MappingProxyType(
         "threshold-0.75": ((-0.1176, -1.0588), (2.0, -0.8236)),
     }
 )
-"""Name -> payoff[current action][previous action], with 0 = cooperate and 1 = defect, in game points per turn.
+"""Name -> payoff matrix. payoff[current action][previous action] is in game points per turn.
+
+Action 0 is cooperate, and action 1 is defect.
 
 `post` is the matrix behind the post's figures. Its entries sum to zero. For each previous action, there is a threshold
 of the discount above which always cooperating earns more than always defecting. In `post`, the threshold is 0.5477
-after cooperation and 0.4523 after defection. At their mean, a discount of 0.5, alternating is best. The post's public
-code also tries the other three matrices. In `threshold-0.75`, the threshold after cooperation is 0.75.
+after cooperation and 0.4523 after defection. At a discount of 0.5, the mean of these thresholds, alternating is
+best. The post's public code also tries the other three matrices. In `threshold-0.75`, the threshold after cooperation
+is 0.75.
 """
 
 
@@ -37,14 +40,16 @@ class PrisonersDilemma(TextGame):
     """The iterated prisoner's dilemma in which the opponent's action is the player's own previous action.
 
     At turn t, the reward is payoff[action at t][action at t-1]. The opening text is the action before the first turn.
-    The argument `start` or the reset option `start` sets this action. By default, a fair coin drawn from the seed
-    decides it. Later texts are empty, because the player's own commands are the whole history.
+    The argument `start` or the reset option `start` sets this action. By default, a fair coin decides between the
+    two actions, and the seed determines the coin. Later texts are empty, because the player's own commands are the
+    whole history.
 
     There is no last round. The turn limit truncates the episode, and `info["continuation"]` then holds the reset
-    options that continue the game. The game does not use `discount`, which is stored here because it belongs to the
-    matrix. A command that is neither action leaves the previous action unchanged and earns the smallest payoff.
-    `info["strategy"]` names the post's strategy that the last two actions follow: cooperate (cc), defect (dd) or
-    alternate (cd or dc).
+    options that continue the game. `discount` is stored here because it belongs to the matrix. The game itself does not
+    use `discount`. A command other than the two actions leaves the previous action unchanged and earns the smallest
+    payoff.
+    `info["strategy"]` names the strategy that the last two actions follow, in the post's terms: cooperate (cc), defect
+    (dd) or alternate (cd or dc).
     """
 
     metadata: dict[str, Any] = {**TextGame.metadata, "prompt": "", "terminator": ""}  # noqa: RUF012

@@ -1,4 +1,4 @@
-"""The parameters of games, and conversion between their values and text such as `level=3&goal=none`.
+"""Declare the parameters of games, and convert their values to and from text such as `level=3&goal=none`.
 
 A game declares a tuple of `Parameter`s. Parsing converts each setting to a value of the declared type and range. An
 invalid setting raises GameError with one line that states what was expected. Formatting writes each value in its
@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote
 from games.errors import GameError, nearest
 
 Value: TypeAlias = int | float | bool | str | tuple[str, ...] | tuple[float, ...]
-"""The value of a setting. It is hashable, and its text form is lossless."""
+"""The value of a setting. Values are hashable, and their conversion to text is lossless."""
 
 Kind = Literal["int", "float", "bool", "choice", "text", "words", "numbers"]
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
@@ -98,7 +98,7 @@ class Parameter:
 
 
 def split_query(query: str, game: str) -> dict[str, str]:
-    """Split `a=1&b=two%20words` into a dictionary, in order.
+    """Return the settings in a text such as `a=1&b=two%20words` as a dictionary from names to texts, in order.
 
     Raise GameError if a part is not NAME=VALUE or if a name occurs twice.
     """
@@ -130,7 +130,7 @@ def parse_settings(table: Sequence[Parameter], words: Mapping[str, str], game: s
 
 
 def format_settings(table: Sequence[Parameter], values: Mapping[str, Value]) -> str:
-    """Return the settings as text that follows `?` in a GAME string, in the order of `table`."""
+    """Return the settings as the part of a GAME string after `?`, in the order of `table`."""
     given = [parameter for parameter in table if parameter.name in values]
     return "&".join(f"{p.name}={quote(p.format(values[p.name]), safe=SAFE)}" for p in given)
 

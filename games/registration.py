@@ -1,7 +1,7 @@
 """Register our games with Gymnasium. The game classes are imported only when a game is made.
 
 Gymnasium 0.29 and earlier loaded plug-ins through entry points. Since Gymnasium 1.0, an id may start with the module
-that registers it, as in `gymnasium.make("games:actde/Bandit-v0")`. Gymnasium then imports this module itself.
+that registers it, as in `gymnasium.make("games:actde/Bandit-v0")`. Gymnasium then imports the named module itself.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ ENTRY_POINTS = {
 }
 """Gymnasium id -> class or factory.
 
-The factory of `actde/TextWorld-v0` requires the keyword argument `game`, a path or a GAME string (see `games.specs`).
+The factory of `actde/TextWorld-v0` requires the keyword argument `game`, which is a GAME string (see `games.specs`).
 """
 VECTOR_ENTRY_POINTS = {"actde/TextWorld-v0": "games.vector:make_textworld_vec"}
 """Gymnasium id -> factory for `gymnasium.make_vec`. Gymnasium vectorizes the other games itself."""

@@ -35,7 +35,7 @@ AND = " + "
 
 @dataclass(frozen=True, slots=True)
 class GameSpec:
-    """The specification of exactly one game, which is not made until `make` is called."""
+    """The specification of exactly one game. The game itself is made by `make`."""
 
     name: str
     """Canonical GAME string. `resolve(name)` returns an equal spec."""
@@ -45,9 +45,9 @@ class GameSpec:
     settings: tuple[tuple[str, Value], ...] = ()
     """The settings in the GAME string, in canonical order."""
     level: int | None = field(default=None, compare=False)
-    """The family's level in the GAME string or manifest, or None if there is none."""
+    """The level of a `textworld` game or of a game from a manifest. It is None for any other game."""
     hash: str | None = field(default=None, compare=False)
-    """The canonical hash in the manifest, or None if there is none (see `games.game_hash.game_hash`)."""
+    """The canonical hash in the manifest. It is None if there is no manifest (see `games.game_hash.game_hash`)."""
 
     def make(
         self, *, max_turns: int | None = None, infos: Sequence[str] = (), render_mode: str | None = None
@@ -56,7 +56,7 @@ class GameSpec:
 
         Args:
             max_turns: replaces the game's own turn limit.
-            infos: further entries of info, which only `games.textworld.env.TextWorld` provides. Others ignore them.
+            infos: names of further entries of info for `games.textworld.env.TextWorld`. Other games ignore them.
             render_mode: `ansi` or None.
         """
         if self.kind in ("bandit", "ipd"):
@@ -66,7 +66,10 @@ class GameSpec:
         return TextWorld(self.story(), max_turns=max_turns, infos=infos, render_mode=render_mode)
 
     def story(self) -> Path:
-        """Return the game file of a `textworld` or `file` game. A `textworld` game is generated unless it is cached."""
+        """Return the path of the game file of a `textworld` or `file` game.
+
+        A `textworld` game that is not cached is generated first.
+        """
         if self.kind == "file":
             return Path(self.target)
         from games.textworld.generation.make_game import cached_game
@@ -75,7 +78,7 @@ class GameSpec:
 
 
 def make_textworld(game: str, **keywords: Any) -> TextWorld:
-    """Make the one TextWorld game that a GAME string names. This is the entry point of `actde/TextWorld-v0`.
+    """Make the one TextWorld game that a GAME string names. This function is the entry point of `actde/TextWorld-v0`.
 
     `keywords` are passed to `games.textworld.env.TextWorld`.
     """
@@ -89,7 +92,7 @@ def make_textworld(game: str, **keywords: Any) -> TextWorld:
 
 
 make_textworld.__dict__["metadata"] = {"render_modes": ["ansi"], "render_fps": 1}
-"""`gymnasium.make` reads the render modes from the `metadata` of an entry point, whether class or function."""
+"""`gymnasium.make` reads the render modes from the `metadata` of an entry point, here of this function."""
 
 
 def resolve(game: str, *, split: str | None = None) -> list[GameSpec]:
@@ -98,11 +101,11 @@ def resolve(game: str, *, split: str | None = None) -> list[GameSpec]:
     A GAME string is one of these:
 
     * `bandit` or `ipd`, with settings as in `ipd?payoff=post&start=defect`
-    * a game file, a folder of game files, a `manifest.jsonl`, or the folder of a `manifest.jsonl`
+    * the path of a game file, of a folder of game files, of a `manifest.jsonl`, or of the folder of a `manifest.jsonl`
     * `textworld:FAMILY?level=1&seed=7&...`, where `level` and `seed` may be ranges (`seed=100..119` is twenty games)
     * several GAME strings joined by ` + `. Their games are interleaved evenly.
 
-    `split` selects the games of one split from a manifest.
+    If `split` is given, only the manifest's games of that split are returned.
     """
     if not isinstance(game, str):
         raise TypeError(f"a GAME is a str, got {type(game).__name__}")
@@ -131,7 +134,7 @@ def interleave(lists: Sequence[Sequence[GameSpec]]) -> list[GameSpec]:
 
 
 def reject_reserved_seeds(specs: Iterable[GameSpec]) -> None:
-    """Raise GameError if the seed of a game is reserved for evaluation."""
+    """Raise GameError if the seed of any of the games is reserved for evaluation."""
     for spec in specs:
         if dict(spec.settings).get("seed") in RESERVED:
             raise GameError(
@@ -176,7 +179,10 @@ def _one(chosen: Family, level: int, given: Mapping[str, Value]) -> GameSpec:
 
 
 def _range(chosen: Family, name: str, words: Mapping[str, str], game: str) -> Sequence[int]:
-    """Return the values of `level` or `seed`, one or a range. If `words` does not set it, use the default."""
+    """Return the range of values that `words` sets for `name`, which is `level` or `seed`.
+
+    A single value gives a range with one element. If `words` does not set `name`, the default is used.
+    """
     (parameter,) = (parameter for parameter in chosen.parameters if parameter.name == name)
     text = words.get(name, str(parameter.default))
     match = RANGE.fullmatch(text.strip())

@@ -1,11 +1,11 @@
-"""A Gymnasium vector environment for text games. It returns tuples of texts, arrays and infos with masks.
+"""A Gymnasium vector environment for text games. Its observations are tuples of texts.
 
 `TextVectorEnv` returns what Gymnasium's `SyncVectorEnv` returns, but its games may differ from each other. A game that
 fails ends only its own episode. Steps that run an interpreter may run on threads, because the Z-machine interpreter
 releases Python's global interpreter lock.
 
 `gymnasium.vector.AsyncVectorEnv` can run our games in processes if `shared_memory=False`. With shared memory, Gymnasium
-up to 1.4 reads a text only once, before the first reset.
+up to version 1.4 reads each text only once, before the first reset.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ Batch = tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.bool_], NDArray[n
 
 
 class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
-    """A vector environment with one environment for each of `games`: GameSpecs, or a GAME string (see `games.specs`).
+    """A vector environment with one environment for each game.
+
+    `games` is a sequence of GameSpecs or a GAME string (see `games.specs`).
 
     `reset(seed=7)` seeds the environments with 7, 8, 9, ..., as Gymnasium does. `autoreset_mode` is one of Gymnasium's
     modes:
@@ -43,7 +45,7 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
     If a step raises GameError, its episode is truncated, its observation is "", and `infos["error"]` holds the reason.
     A GameError in a reset is reported in the same way, and the next step of that environment is truncated.
 
-    `workers` is the number of threads, or 0 for none. A step runs on a thread if the game's
+    `workers` is the number of threads. If it is 0, no threads are used. A step runs on a thread if the game's
     `needs_interpreter(command)` returns true, or if the game does not have this method.
     """
 
@@ -101,7 +103,7 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         return tuple(self._texts), stack_infos(infos)
 
     def step(self, actions: Sequence[str]) -> Batch:
-        """Play one command in each environment."""
+        """Play one command in each environment and return the stacked results."""
         if isinstance(actions, str) or len(actions) != self.num_envs or not all(isinstance(a, str) for a in actions):
             raise TypeError(f"expected a sequence of {self.num_envs} commands, each a str, got {actions!r}")
         if self.autoreset_mode is AutoresetMode.DISABLED and self._ended.any():
@@ -122,11 +124,14 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         return self._batch(steps)
 
     def render(self) -> tuple[Any, ...] | None:
-        """Return what each environment renders, or None without a render mode."""
+        """Return the rendered text of each environment, or None if there is no render mode."""
         return None if self.render_mode is None else tuple(env.render() for env in self.envs)
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
-        """Call the method `name` of each environment and return the results, or return the attribute `name`."""
+        """Call the method `name` of each environment and return the results.
+
+        If `name` is an attribute but no method, return the attribute of each environment.
+        """
         values = self.get_attr(name)
         return tuple(value(*args, **kwargs) if callable(value) else value for value in values)
 

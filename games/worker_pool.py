@@ -2,7 +2,7 @@
 
 Ctrl-C ends the pool at once. A dead worker is reported in one line. Workers are child processes as in
 `child_process.py`. Unlike the workers of `multiprocessing` and `concurrent.futures`, they do not run the user's script
-again. Each worker has a thread that sends it jobs, so that jobs are futures of `concurrent.futures`.
+again. A thread pool sends the jobs to the workers, so that each job is a future of `concurrent.futures`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ T = TypeVar("T")
 
 
 class WorkerPool:
-    """A pool of `size` worker processes, by default one per CPU and at most 32. Leaving the context ends all workers.
+    """A pool of `size` worker processes. Leaving the context ends all workers.
+
+    The default size is one process for each CPU of this process, but at most 32.
 
     Raises:
         GameError: `size` is not from 1 to 256.
@@ -56,8 +58,8 @@ class WorkerPool:
     def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Run a top-level function of a module in a worker and return a future for its result.
 
-        If the function raises ValueError or OSError, which a user can cause, the future raises the same error. Any
-        other error kills the worker, which prints the traceback. If a worker dies, the future of its job raises
+        If the function raises ValueError or OSError, which a user can cause, the future raises the same error. After
+        any other error, the worker prints the traceback and ends. If a worker dies, the future of its job raises
         `BrokenExecutor`.
         """
         if len(self._workers) < self.size:

@@ -1,7 +1,6 @@
-"""Gymnasium wrappers that shape the reward. Each wrapper adds its own term, so stacked wrappers add up.
+"""Gymnasium wrappers that shape the reward. Each wrapper except `Scale` adds a term to the reward.
 
-Only `Scale` multiplies: it scales the whole reward of the environment that it wraps. `shape` applies only wrappers
-whose amount changes the reward.
+The terms of stacked wrappers add up. `Scale` multiplies the whole reward of the environment that it wraps.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ class Bonus(gymnasium.Wrapper[str, str, str, str]):
         return text, float(reward) + term, terminated, truncated, self._last_info
 
     def term(self, command: str, terminated: bool, before: Info, info: Info) -> float:
-        """Return the term for one step, in units of reward. `before` is the info that preceded the command."""
+        """Return the term for one step, in units of reward. `before` is the info before the command."""
         raise NotImplementedError
 
 
@@ -64,7 +63,7 @@ class StepCost(Bonus):
 
 
 class InvalidPenalty(Bonus):
-    """Subtracts `amount` for an inadmissible command. Blanks at both ends of a command are ignored."""
+    """Subtracts `amount` from the reward of an inadmissible command. Blanks at the ends of a command are ignored."""
 
     def term(self, command: str, terminated: bool, before: Info, info: Info) -> float:
         admissible = {known.strip() for known in before.get("admissible_commands", ())}
@@ -72,7 +71,7 @@ class InvalidPenalty(Bonus):
 
 
 class CommandBonus(Bonus):
-    """Adds `amount` for every command that begins with the words of `act`. An agent can exploit this reward.
+    """Adds `amount` to the reward of each command that begins with the words of `act`. An agent can exploit this bonus.
 
     Choose an `act` that is harmless and repeatable, such as `look` or `examine`. The game's own score does not change.
     Use `starts_with_words` to measure the share of turns that a learner spends on the bonus.
@@ -91,7 +90,7 @@ class CommandBonus(Bonus):
 class ScoreGain(Bonus):
     """Adds `amount` times the change in `info["score"]`, for third-party games that reward something else.
 
-    Our own games already reward the change in score. Around them, this wrapper would reward the change a second time.
+    Our own games already reward the change in score, so this wrapper would reward the same change twice.
     """
 
     def term(self, command: str, terminated: bool, before: Info, info: Info) -> float:
@@ -118,7 +117,10 @@ def shape(
     bonus_command: str = "",
     scale: float = 1.0,
 ) -> Env:
-    """Return `env` with a shaped reward. A term counts only in steps that meet the condition in brackets.
+    """Return `env` with a shaped reward. Wrappers that would not change the reward are omitted.
+
+    The shaped reward is the sum below. A term counts only in steps that meet the condition in brackets, where `invalid`
+    means that the command is inadmissible.
 
     scale * (reward + win_bonus [won] - loss_penalty [lost] - step_cost - invalid_penalty [invalid]
              + bonus [the command begins with bonus_command])
@@ -133,6 +135,9 @@ def shape(
 
 
 def starts_with_words(command: str, act: str) -> bool:
-    """Return whether a command begins with the words of `act`: `examine` matches `examine key`, not `examined`."""
+    """Return whether `command` begins with the words of `act`.
+
+    For example, `examine key` begins with the words of `examine`, but `examined` does not.
+    """
     words = act.split()
     return bool(words) and command.split()[: len(words)] == words

@@ -2,8 +2,9 @@
 
 A TextWorld game consists of a story, `NAME.z8`, and TextWorld's record of the game, `NAME.json`. The files are checked
 before they are loaded (`validation/game_file.py`), and every command passes a filter (`engines/command_filter.py`). An
-engine (`engines/protocol.py`) plays the game. The engine runs in this process if this project made the game. It runs in
-a child process (`engines/subprocess_engine.py`) for all other games, and for files whose engine has failed before.
+engine (`engines/protocol.py`) plays the game. If this project made the game, the engine runs in this process. For all
+other games, the engine runs in a child process (`engines/subprocess_engine.py`). The same holds for a file whose engine
+has failed before.
 """
 
 from __future__ import annotations
@@ -35,7 +36,11 @@ LATIN = bytes(range(128, 256)).decode("cp1252", "ignore")
 ALWAYS = ("admissible_commands", "score", "max_score", "won", "lost", "moves", "objective")
 """Entries that info always holds. `infos` may name them too."""
 TURN = ("feedback", "last_command")
-"""Entries about the last turn: its text, and the command that the game received (None if it received none)."""
+"""Entries about the last turn.
+
+`feedback` is the text of the turn. `last_command` is the command that the game received, or None if the game received
+no command.
+"""
 KNOWN = (*ALWAYS, *TURN, *INFOS, *CONSTANT)
 
 
@@ -47,20 +52,21 @@ class TextWorld(TextGame):
     The reward of a command is the change in score. Winning or losing terminates the episode, and the turn limit
     truncates it. The default limit is 100 turns, or three times the length of the walkthrough if that is more.
 
-    Info always holds `score`, `max_score`, `won`, `lost`, `moves` (all commands, understood or not) and `objective`. At
-    reset, it also holds `extra.walkthrough`. `infos` requests further entries by TextWorld's names:
+    Info always holds `score`, `max_score`, `won`, `lost`, `moves` (the number of all commands, understood or not) and
+    `objective`. At reset, it also holds `extra.walkthrough`. The argument `infos` lists further entries, by TextWorld's
+    names:
 
-    * `inventory`, `description`, `policy_commands` and `intermediate_reward`, which are expensive. The last two are
-      empty in cooking games with `drop`.
+    * `inventory`, `description`, `policy_commands` and `intermediate_reward`, which are expensive.
+      `policy_commands` and `intermediate_reward` are empty in cooking games with the setting `drop`.
     * `feedback` and `last_command`, which describe the last turn.
     * `command_templates`, `verbs`, `entities` and `typed_entities`, which are constant.
 
     TextWorld's `facts`, `location`, `last_action` and `game` are not available, because they are objects of TextWorld
     or have no fixed order.
 
-    If the filter rejects a command, the observation says that the command was not understood. The command still costs a
-    turn, and `info["refused"]` holds the reason. Texts are stripped at both ends, and the opening text does not include
-    TextWorld's banner.
+    If the filter rejects a command, the observation states that the command was not understood. The command still costs
+    a turn, and `info["refused"]` holds the reason. Texts are stripped at both ends, and the opening text does not
+    include TextWorld's banner.
 
     `engine` is `cached` or `stock`. The stock engine is TextWorld's own environment, without a cache and without the
     patches in `games/textworld/upstream/`. If `engine` is None, the environment variable ACTDE_ENGINE selects it, and
@@ -110,7 +116,10 @@ class TextWorld(TextGame):
         return verdict.command is not None and not self._engine.is_cached(verdict.command)
 
     def _call_engine(self, function: Callable[..., T], *args: Any) -> T:
-        """Call a function of the engine. If it raises GameError, later engines of this file run in a child process."""
+        """Call a function of the engine and return its result.
+
+        If the function raises GameError, later engines of this file run in a child process.
+        """
         try:
             return function(*args)
         except GameError:
@@ -172,7 +181,7 @@ def _observed(record: str) -> str:
 
 
 def _make_engine(name: str, path: Path, infos: Sequence[str], origin: str) -> Engine:
-    """Return an engine that has loaded a checked file."""
+    """Return an engine that has loaded the file `path`, which has been checked."""
     if origin == game_file.PLAIN:
         return SubprocessEngine(path, infos, inner="jericho")
     story = _with_tw_name(path)
@@ -182,9 +191,9 @@ def _make_engine(name: str, path: Path, infos: Sequence[str], origin: str) -> En
 
 
 def _with_tw_name(story: Path) -> Path:
-    """Return the story, or a copy whose name begins with `tw-`.
+    """Return the path of a file that holds this story and whose name begins with `tw-`.
 
-    With any other name, every text of the game would begin with a status line.
+    A story with another name is copied to the cache, because every text of the game would begin with a status line.
     """
     if story.name.startswith("tw-"):
         return story

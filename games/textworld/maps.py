@@ -1,6 +1,7 @@
-"""Read the map of a game from TextWorld's record: rooms on a grid, passages, doors, things and the walkthrough.
+"""Read the map of a game from TextWorld's record of the game.
 
-The record is the `.json` file that TextWorld writes beside a game.
+The map consists of rooms on a grid, passages, doors, things and the walkthrough. The record is the `.json` file that
+TextWorld writes beside a game.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 STEPS = {"north": (0, -1), "south": (0, 1), "east": (1, 0), "west": (-1, 0)}
-"""Direction -> (columns to the east, rows to the south) from one room to the next."""
+"""Direction -> (columns to the east, rows to the south) between a room and its neighbour in that direction."""
 STATES = ("open", "closed", "locked")
 Cell = tuple[int, int]
 Exits = Mapping[str, Mapping[str, str]]
@@ -28,7 +29,7 @@ class Room:
     cell: Cell
     """(column, row). No two rooms have the same cell."""
     things: tuple[str, ...]
-    """The contents of the room, as in `fridge (closed): milk`, without doors and the player."""
+    """The things in the room, for example `fridge (closed): milk`. Doors and the player are omitted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,10 @@ class Map:
     """The map of one game at its beginning."""
 
     rooms: dict[str, Room]
-    """Room id -> room. The rooms of the walkthrough come first, then the others by their distance from the start."""
+    """Room id -> room.
+
+    The rooms of the walkthrough come first. The other rooms follow in the order of their distance from the start.
+    """
     passages: tuple[Passage, ...]
     start: str
     """The id of the player's first room."""
@@ -58,11 +62,11 @@ class Map:
     """The things that the player carries at the beginning."""
     walkthrough: tuple[str, ...]
     route: tuple[str, ...]
-    """The ids of the rooms that the walkthrough passes through, from the start."""
+    """The ids of the rooms that the walkthrough passes through. The first is `start`."""
 
 
 def load_map(story: Path) -> Map:
-    """Return the map of the game `story`, a `.z8` with its `.json` beside it."""
+    """Return the map of a game. `story` is the path of its `.z8`, and its `.json` lies in the same folder."""
     return read_map(json.loads(story.with_suffix(".json").read_text()))
 
 
@@ -122,7 +126,7 @@ def _reachable(start: str, exits: Exits) -> list[str]:
 
 
 def _place_rooms(rooms: Sequence[str], exits: Exits) -> dict[str, Cell]:
-    """Assign a cell to each room, so that neighbours lie in the direction of their passage.
+    """Return a cell for each room. If possible, each neighbour of a room lies in the direction of the passage to it.
 
     A room is placed beside a neighbour that already has a cell. If the cell beside this neighbour is occupied, all
     rooms beyond the neighbour first move one cell further. The move keeps the direction of every passage but leaves
@@ -146,7 +150,10 @@ def _place_rooms(rooms: Sequence[str], exits: Exits) -> dict[str, Cell]:
 
 
 def _free_cell(here: str, direction: str, cells: dict[str, Cell], exits: Exits) -> Cell:
-    """Return the cell beside `here`. If that cell is occupied, first move all rooms beyond `here` one cell further."""
+    """Return the cell beside `here` in the given direction.
+
+    If a room or a passage occupies that cell, first move all rooms beyond `here` one cell further.
+    """
     step = STEPS[direction]
     column, row = cells[here]
     beside = (column + step[0], row + step[1])
@@ -159,7 +166,10 @@ def _free_cell(here: str, direction: str, cells: dict[str, Cell], exits: Exits) 
 
 
 def _compact(cells: dict[str, Cell], exits: Exits, axis: int) -> dict[str, Cell]:
-    """Merge each column (axis 0) or row (axis 1) with its neighbour if no rooms or passages collide."""
+    """Return the cells without unnecessary gaps.
+
+    Two neighbouring columns (axis 0) or rows (axis 1) are merged if no rooms or passages collide afterwards.
+    """
     values = [cell[axis] for cell in cells.values()]
     for at in range(max(values) - 1, min(values) - 1, -1):
         moved = {
@@ -173,7 +183,7 @@ def _compact(cells: dict[str, Cell], exits: Exits, axis: int) -> dict[str, Cell]
 
 
 def _crossed(cells: Mapping[str, Cell], exits: Exits) -> set[Cell]:
-    """Return the cells that straight passages between placed rooms run through."""
+    """Return the cells that lie on a straight passage, between its two rooms. Rooms without a cell are ignored."""
     crossed: set[Cell] = set()
     for room, ways in exits.items():
         for to in ways.values():
@@ -199,7 +209,7 @@ def _things(holder: str, holders: Mapping[str, str], facts: Sequence[Any], infos
 
 
 def _passages(rooms: Sequence[str], exits: Exits, facts: Sequence[Any], infos: Mapping[str, Any]) -> list[Passage]:
-    """Return each passage once. Its first room is the one that comes first in `rooms`."""
+    """Return each passage once. The first room of a passage is the room that comes first in `rooms`."""
     doors = {(arguments[0], arguments[2]): arguments[1] for name, arguments in facts if name == "link"}
     states = {arguments[0]: name for name, arguments in facts if name in STATES and len(arguments) == 1}
     passages: dict[frozenset[str], Passage] = {}

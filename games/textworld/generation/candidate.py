@@ -13,8 +13,9 @@ from games.textworld.generation.manifest import files_hash, split_of
 def judge(name: str, values: Values, split: str, path: Path) -> dict[str, Any]:
     """Make one candidate and return a dictionary with its `verdict`: `made`, `impossible` or `other split`.
 
-    If the verdict is `made`, the dictionary also describes the game, and the game's files are written to `path`. This
-    requires that the game belongs to `split`.
+    If TextWorld cannot make the game, the verdict is `impossible`. If the game does not belong to `split`, the verdict
+    is `other split`. If the verdict is `made`, the dictionary also describes the game, and the game's files are written
+    to `path`.
     """
     from games.textworld.generation import make_game
 

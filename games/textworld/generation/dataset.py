@@ -2,8 +2,8 @@
 
 An interrupted run can be resumed, and the result is reproducible. Each level has a fixed sequence of candidate seeds. A
 candidate is accepted if TextWorld can make its game, the game's canonical hash belongs to the requested split, and no
-earlier game has the same hash. The contents of a folder therefore depend on the request alone. The number of processes
-and interruptions have no effect.
+earlier game has the same hash. The contents of a folder therefore depend on the request alone. Neither the number of
+processes nor an interruption has an effect.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from games.worker_pool import WorkerPool
 
 REQUEST, JOURNAL, LOCK, WORK = "curriculum.json", "journal.jsonl", ".lock", "work"
 PATIENCE = 100
-"""Number of consecutive rejected candidates after which a level counts as exhausted."""
+"""Number of consecutive rejected candidates after which `generate` gives up on a level and raises GameError."""
 PASSED = {"made": "duplicates", "other split": "of another split", "impossible": "impossible"}
-"""Verdict on a candidate (`judge`) -> the reason if the candidate is rejected."""
+"""Verdict of `judge` on a candidate -> reason for rejecting the candidate."""
 ADVICE = "free some space or choose another folder; the same command resumes where it stopped"
 
 
@@ -43,7 +43,7 @@ class Progress:
     total: int
     """Number of requested games."""
     level: int
-    """The current level."""
+    """The level whose games are being made."""
     candidates: int
     """Number of candidates judged so far."""
     passed: dict[str, int]
@@ -64,14 +64,14 @@ def generate(
 ) -> list[ManifestEntry]:
     """Make a curriculum in the folder `out` and return its games in order.
 
-    The same call resumes an interrupted run. For a finished run, it verifies and returns the games.
+    The same call resumes an interrupted run. If the run has finished, the call only verifies and returns the games.
 
     Args:
         settings: further settings of the family as text, such as `{"goal": "none"}`.
         workers: the number of processes. The default is one for each CPU of this process, but at most 32.
 
     Raises:
-        GameError: the request is invalid, `out` holds something else, a level has too few different games, or the disk
+        GameError: the request is invalid, `out` holds other files, a level has too few different games, or the disk
             is full or read-only.
     """
     request = _request(family, levels, per_level, split, seed, settings or {})
@@ -111,7 +111,10 @@ def _request(name: str, levels: Sequence[int], per_level: int, split: str, seed:
 
 
 def _claim(folder: Path, request: Any) -> None:
-    """Write the request into a new or empty folder. Raise GameError if the folder holds something else."""
+    """Write the request into a new or empty folder. Do nothing if the folder already holds the same request.
+
+    Raise GameError if the folder holds anything else.
+    """
     if folder.exists() and not folder.is_dir():
         raise GameError(f"{folder}: expected a folder, it is a file")
     folder.mkdir(parents=True, exist_ok=True)
@@ -162,10 +165,10 @@ def _make(folder: Path, request: Any, pool: WorkerPool, report: Callable[[Progre
 def _candidates(
     folder: Path, request: Any, level: int, journal: dict[str, Any], pool: WorkerPool
 ) -> Iterator[dict[str, Any]]:
-    """Yield the verdicts on the candidates of a level, without end.
+    """Yield the verdicts on the candidates of a level. The number of candidates is unlimited.
 
-    The entry `work` of a verdict is the path of the candidate's story, which exists if the candidate was made. Twice as
-    many candidates as processes are in progress, so that no process waits for a slow candidate. Closing the generator
+    The entry `work` of a verdict is the path of the candidate's story. The story exists if the verdict is `made`. The
+    pool has twice as many jobs as processes, so that no process waits for a slow candidate. Closing the generator
     cancels the jobs that have not begun.
     """
     ahead: deque[tuple[str, Any]] = deque()
@@ -191,7 +194,7 @@ def _candidates(
 
 
 def _seed(request: Any, level: int, number: int) -> int:
-    """Return the seed of a candidate. Curricula with other seeds or splits have other candidates."""
+    """Return the seed of a candidate. Curricula with different seeds or splits have different candidates."""
     text = json.dumps([request["family"], request["split"], request["seed"], level, number])
     seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % (MAX_SEED + 1)
     return seed - len(RESERVED) if seed in RESERVED else seed
@@ -200,7 +203,7 @@ def _seed(request: Any, level: int, number: int) -> int:
 def _accept(folder: Path, request: Any, verdict: dict[str, Any], at: int) -> ManifestEntry:
     """Move a candidate's files into the curriculum and return their manifest entry.
 
-    An earlier run may already have moved the files.
+    If an interrupted run has already moved the files, they are left in place.
     """
     settings = verdict["settings"]
     name = f"tw-{request['family']}-level{settings['level']}-{at % request['per_level'] + 1:04}.z8"
@@ -223,7 +226,7 @@ def _accept(folder: Path, request: Any, verdict: dict[str, Any], at: int) -> Man
 
 
 def _read_journal(path: Path) -> dict[str, Any]:
-    """Return the verdicts of an earlier run. If the interruption cut off the last line, that line is dropped."""
+    """Return the verdicts of an earlier run. If its interruption cut off the last line, this line is deleted."""
     journal: dict[str, Any] = {}
     for line in path.read_text().splitlines() if path.exists() else ():
         try:

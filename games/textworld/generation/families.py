@@ -1,6 +1,6 @@
-"""The six families of TextWorld games: their parameters, their levels, and the functions that make their games.
+"""The six families of TextWorld games, with their parameters, their levels and the functions that make their games.
 
-A level is a preset of the family's other parameters. A value that is given for a parameter replaces the preset's value.
+A level is a preset of values for the family's other parameters. A value given by the user replaces the preset's value.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Family:
     preset: Callable[[int], dict[str, Value]]
     """Function that returns the values of `own_parameters` for a level."""
     make: Callable[[Values, GameOptions], Game]
-    """Function of all settings and seeded options that returns TextWorld's game, not yet compiled."""
+    """Function that takes all settings and seeded options, and returns TextWorld's game before compilation."""
     brief: Callable[[Game], str] | None = None
     """Function that returns the objective for `goal=brief`. If None, `make` sets the objective."""
     excluded: tuple[tuple[int, int], ...] = ()
@@ -55,7 +55,10 @@ class Family:
         )
 
     def complete(self, given: Values) -> dict[str, Value]:
-        """Return all settings of a game. The level's preset supplies the settings that are not given."""
+        """Return all settings of a game. The level's preset supplies the settings that `given` omits.
+
+        Raise GameError if the level is excluded.
+        """
         level = int(str(given.get("level", 1)))
         for low, high in self.excluded:
             if low <= level <= high:

@@ -1,7 +1,7 @@
 """Generate one game from its settings and cache its two files, `tw-NAME.z8` and `tw-NAME.json`.
 
-The same settings give the same bytes in any process, on any day. Values that TextWorld takes from the order of a set,
-from the clock or from its installation path are therefore put into a fixed form.
+The same settings give the same bytes in any process, on any day. For this purpose, we replace all values that TextWorld
+takes from the order of a set, from the clock or from its installation path.
 """
 
 from __future__ import annotations
@@ -31,22 +31,27 @@ if TYPE_CHECKING:
     from textworld.generator import Game
 
 RECIPE_VERSION = 1
-"""Part of the cache's key. Increase it when the same settings give other games than before."""
+"""A part of the cache's key. Increase this number after any change that alters the games of the same settings."""
 ATTEMPTS = 10
-"""Number of games to try for one seed. If the seed's own game is faulty, further seeds are derived from the seed."""
+"""Maximum number of games that are made for one seed until a game is sound.
+
+The first game uses the seed itself. The other games use seeds derived from this seed.
+"""
 ADVICE = f"free some space, or name a writable folder in the environment variable {files.VARIABLE}"
 
 
 class FaultyGameError(GameError):
-    """TextWorld made a game that its own walkthrough does not win. Other seeds give sound games."""
+    """TextWorld made a game that its own walkthrough does not win. With another seed, the game may be sound."""
 
 
 def cached_game(name: str, values: Values) -> Path:
-    """Return the path of the `.z8` for these settings of the family `name`. Make the game unless it is cached.
+    """Return the path of the `.z8` of the game with these settings. `name` is the game's family.
 
-    If several processes need the same game, one makes it and the others wait. A damaged copy in the cache is replaced.
-    If the seed's own game is faulty, seeds derived from the seed are tried, and the first sound game is returned. Raise
-    GameError if the settings allow no game or the cache cannot be written.
+    A game that is not in the cache is made first. If several processes need the same game, one of them makes the game
+    and the others wait. A damaged game in the cache is replaced. If the game of the seed itself is faulty, the first
+    sound game from a derived seed replaces it.
+
+    Raise GameError if the settings allow no game or the cache cannot be written.
     """
     settings = family(name).complete(values)
     story = _cache_path(name, settings)
@@ -75,9 +80,9 @@ def _write_sound(name: str, settings: Values, path: Path) -> None:
 
 
 def make_game(name: str, values: Values, *, attempt: int = 0) -> Game:
-    """Return TextWorld's game for these settings, in a fixed form and with a walkthrough, but not yet compiled.
+    """Return TextWorld's game for these settings. The game has a walkthrough, but is not compiled yet.
 
-    If `attempt` is 0, the game has the seed in `values`. Later attempts use seeds derived from that seed.
+    If `attempt` is 0, the game is made with the seed in `values`. Later attempts use seeds derived from that seed.
     """
     import textworld
     from textworld.generator import GenerationWarning, QuestGenerationError
@@ -98,7 +103,7 @@ def make_game(name: str, values: Values, *, attempt: int = 0) -> Game:
             quicker_chaining(),
             warnings.catch_warnings(),
         ):
-            warnings.simplefilter("ignore", GenerationWarning)  # issued when it adds an adjective to a name
+            warnings.simplefilter("ignore", GenerationWarning)  # issued when TextWorld adds an adjective to a name
             game = chosen.make(settings, options)
     except (QuestGenerationError, AssertionError, ValueError) as error:
         if isinstance(error, GameError):
@@ -124,7 +129,7 @@ def make_game(name: str, values: Values, *, attempt: int = 0) -> Game:
 
 
 def write_game(game: Game, path: Path) -> None:
-    """Compile `game` to `path` (`.z8`) and write its `.json` beside it. Each file is written atomically.
+    """Compile `game` to `path` (`.z8`) and write the game's `.json` beside `path`. Each file is written atomically.
 
     Raise FaultyGameError if the walkthrough does not win. Raise GameError if the game is too large for a game file.
     """
@@ -140,9 +145,9 @@ def write_game(game: Game, path: Path) -> None:
 
 
 def _record(game: Game, story: str) -> bytes:
-    """Return the game's `.json` with two hashes: its own and that of the story.
+    """Return the content of the game's `.json`, which stores a hash of itself and the hash of the story.
 
-    The result does not depend on the order of sets or on the installation path.
+    The content does not depend on the order of sets or on the installation path.
     """
     data = json.loads(json.dumps(game.serialize()))
     data["grammar"]["names_to_exclude"] = sorted(data["grammar"].get("names_to_exclude", ()), key=str)
@@ -153,9 +158,10 @@ def _record(game: Game, story: str) -> bytes:
 
 
 def canonical_hash(game: Game) -> str:
-    """Return a hash of a game's facts, names and quests that does not depend on their order.
+    """Return a hash of a game's facts, names and quests. Two games with the same hash play alike.
 
-    Prose, the wording of the objective, ids and seeds do not affect the hash. Two games with the same hash play alike.
+    The order of the facts and quests does not affect the hash. Neither do prose, the wording of the objective, ids and
+    seeds.
     """
     names = {key: info.name or key for key, info in game.infos.items()}
 
@@ -171,9 +177,9 @@ def canonical_hash(game: Game) -> str:
 
 
 def _without_redundant_opens(game: Game) -> list[str]:
-    """Return the walkthrough without commands that open what is already open.
+    """Return the walkthrough without commands that open an open door or container.
 
-    The walkthroughs of cooking games contain such commands, although they are not admissible.
+    The walkthroughs of cooking games contain such commands, although these commands are not admissible.
     """
     names = {key: info.name for key, info in game.infos.items()}
     is_open = {names.get(fact.arguments[0].name) for fact in game.world.facts if fact.name == "open"}

@@ -31,7 +31,7 @@ class ManifestEntry:
     """The game's own seed, as in `textworld:FAMILY?level=...&seed=...`."""
     split: str
     settings: dict[str, Any]
-    """All settings of the family, including those that the preset supplied."""
+    """All settings of the game, including those that the level's preset supplied."""
     max_score: int
     """The maximum score in game points."""
     walkthrough_length: int
@@ -39,7 +39,7 @@ class ManifestEntry:
     hash: str
     """Canonical hash of facts, names and quests (`games.textworld.generation.make_game.canonical_hash`)."""
     sha256: str
-    """The SHA-256 of the bytes of the `.z8` followed by those of the `.json`."""
+    """The SHA-256 of the bytes of the `.z8` followed by the bytes of the `.json`."""
     path: Path = field(default=Path(), compare=False)
     """The path of the `.z8`, which is not written to the manifest."""
 
@@ -51,14 +51,14 @@ TYPES = {"level": int, "seed": int, "max_score": int, "walkthrough_length": int,
 def split_of(canonical: str) -> str:
     """Return the split of a game, which depends on its canonical hash alone.
 
-    Three fifths of the games are in `train`, one fifth in `valid` and one fifth in `test`. This rule holds for every
-    family except cooking, which has its own foods and recipes for each split.
+    On average, three fifths of the games are in `train`, one fifth is in `valid` and one fifth is in `test`. This rule
+    holds for every family except cooking, which has separate foods and recipes for each split.
     """
     return ("valid", "test", "train", "train", "train")[int(canonical[:8], 16) % 5]
 
 
 def files_hash(story: Path) -> str:
-    """Return the SHA-256 of a story followed by its record."""
+    """Return the SHA-256 of the bytes of a story (`.z8`) followed by the bytes of its record (`.json`)."""
     return hashlib.sha256(story.read_bytes() + story.with_suffix(".json").read_bytes()).hexdigest()
 
 

@@ -11,14 +11,14 @@ The paper fixes the following points:
 We chose the following points ourselves:
 
 * The map, eight of the room names, the furniture, the other things and the turn limit are ours.
-* The fridge begins closed. The food in the fridge wins whether the fridge is closed or not.
+* The fridge is closed at the beginning. The player wins as soon as the food is in it, without closing the fridge.
 * The opening text states the objective (`goal=brief`) or omits it (`goal=none`).
-* A turn shows only the parts of the state, so `look`, `inventory` and `examine` add nothing. The last turn is an
-  exception and shows the game's own response.
+* A turn shows only the parts of the state, so `look`, `inventory` and `examine` add nothing. The last turn shows the
+  game's own response instead.
 
 The paper has one house. The setting `house=drawn` (level 2) draws which room lies where, so that houses can be held
-out. The word tokenizer for TextWorld lacks `stale`, so small trunks with this tokenizer read `[UNK] food`. This file
-uses no code from LMRL-Gym.
+out for tests. The word tokenizer for TextWorld lacks `stale`, so small trunks with this tokenizer read `[UNK] food`.
+This file uses no code from LMRL-Gym.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 
 ROOMS = ("garden", "kitchen", "pantry", "living room", "bedroom",
          "backyard", "laundry room", "shed", "office", "bathroom")  # fmt: skip
-"""The rooms by place. Places 0-4 lie in a row from west to east, and places 5-9 lie south of them."""
+"""The rooms by place. Places 0-4 form a row from west to east. Places 5-9 form a second row, south of the first."""
 PATHS = ((0, "east", 1), (1, "east", 2), (2, "east", 3), (3, "east", 4), (0, "south", 5), (1, "south", 6),
          (2, "south", 7), (3, "south", 8), (4, "south", 9), (8, "east", 9))  # fmt: skip
-"""The passages: (place, direction, place)."""
+"""The passages. (a, direction, b) states that place b lies in this direction from place a."""
 OPPOSITE = {"north": "south", "south": "north", "east": "west", "west": "east"}
 FURNITURE: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
     # room: (piece of furniture, s for a supporter or c for a closed container, the things on or in it)
@@ -72,7 +72,7 @@ CONTAINER = (
 
 
 def make(values: Mapping[str, Value], options: GameOptions) -> Game:
-    """Return TextWorld's game for the setting `house`. The seed draws the player's first room."""
+    """Return TextWorld's game for the setting `house`. The seed determines the player's first room."""
     from textworld import GameMaker
     from textworld.generator.game import Event, Quest
 
@@ -99,9 +99,9 @@ def make(values: Mapping[str, Value], options: GameOptions) -> Game:
 
 
 def state(response: EngineResponse, observed: Value) -> str:
-    """Return the visible parts of a state, or the game's own text after the end.
+    """Return the visible parts of a state. After the end of the game, return the game's own text.
 
-    `observed` is `full` or `part`.
+    If `observed` is `full`, all four parts are visible. If it is `part`, the room and the inventory are hidden.
     """
     if response.won or response.lost:
         return response.text
@@ -112,7 +112,10 @@ def state(response: EngineResponse, observed: Value) -> str:
 
 
 def _furnish(maker: Any, room: Any, piece: tuple[str, str, tuple[str, ...]] | None, things: dict[str, Any]) -> None:
-    """Put a piece of furniture and its things into the room. The room's description omits its name."""
+    """Put a piece of furniture and its things into the room, and describe the room.
+
+    The description does not contain the room's name.
+    """
     exits = ", ".join(sorted(direction for direction, way in room.exits.items() if way.dest is not None))
     furniture = ""
     if piece is not None:

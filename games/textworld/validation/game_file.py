@@ -4,11 +4,11 @@ A TextWorld game consists of two files: the story `NAME.z8` (Z-machine, version 
 `NAME.json`. The header, length and checksum of the story are always checked. The other checks depend on the origin of
 the files:
 
-* The record of a game that this project made stores the hashes of both files, and the hashes are compared.
-* Any other TextWorld game is called foreign. Its walkthrough is played once in a child process, and its record is
-  compiled again and compared with the story (`record_check.py`). The cache stores that a game has passed.
-* For a Z-machine story without a record, only the story is checked. Such a story is a file `.z1` to `.z7`, or a `.z8`
-  that has no record and whose name does not begin with `tw-`.
+* If this project made the game, the record stores the hashes of both files. These hashes are compared with the files.
+* Any other TextWorld game is called foreign. A child process plays its walkthrough once, compiles its record again, and
+  compares the result with the story (`record_check.py`). The cache stores that a game has passed the checks.
+* A Z-machine story may have no record. Then only the story is checked. Every file `.z1` to `.z7` is such a story. A
+  `.z8` is such a story if it has no record and its name does not begin with `tw-`.
 """
 
 from __future__ import annotations
@@ -37,20 +37,24 @@ MAX_RECORD = 200_000_000
 OURS, FOREIGN, PLAIN = "ours", "foreign", "plain"
 """The origin of a file: a game made by this project, any other TextWorld game, or a story without a record."""
 UNIT = {1: 2, 2: 2, 3: 2, 4: 4, 5: 4, 6: 8, 7: 8, 8: 8}
-"""Z-machine version -> number of bytes in a unit of the length that the header states."""
+"""Z-machine version -> number of bytes in the unit in which the header states the length."""
 STORIES = tuple(f".z{version}" for version in UNIT)
 """The suffixes of game files."""
 CHECK_SECONDS = 300
 """Time limit of the child process in seconds."""
 VARIABLE = "ACTDE_UNVERIFIED"
-"""Name of an environment variable. If it is 1, a foreign game is played even if the verdict on it is `unverified`.
+"""Name of an environment variable. If its value is 1, foreign games with the verdict `unverified` can be played.
 
-This is the verdict if the record, compiled again with the installed version of TextWorld, does not give the story.
+A game has this verdict if its record fails a check of `record_check.py`. For example, the installed TextWorld may
+compile the record to another story.
 """
 
 
 def pair(path: Path) -> tuple[Path, Path]:
-    """Return the story and the record, given the path of either. Raise GameError if one of the files is missing."""
+    """Return the paths of a game's story and record. `path` is one of these paths.
+
+    Raise GameError if one of the two files is missing.
+    """
     if path.suffix not in (".z8", ".json"):
         raise GameError(f"{path}: expected a game file, NAME.z8 or NAME.json")
     story, record = path.with_suffix(".z8"), path.with_suffix(".json")
@@ -69,7 +73,7 @@ def is_plain(path: Path) -> bool:
 
 
 def check(path: Path) -> str:
-    """Return the origin of a sound file: OURS, FOREIGN or PLAIN. Raise GameError for any other file."""
+    """Check a game file and return its origin: OURS, FOREIGN or PLAIN. Raise GameError if a check fails."""
     if is_plain(path):
         with files.disk_errors("read the game file", "is it readable?"):
             check_story(path.read_bytes(), path, UNIT)
@@ -116,7 +120,7 @@ def check_story(data: bytes, path: Path, versions: Collection[int] = (8,)) -> No
 def record_hash(content: dict[str, Any]) -> str:
     """Return the hash of a record that this project made.
 
-    The hash does not cover the entry `metadata.actde.record`, in which it is stored.
+    The hash is stored in the record's entry `metadata.actde.record`. It does not cover this entry.
     """
     mark = {key: value for key, value in content["metadata"]["actde"].items() if key != "record"}
     content = {**content, "metadata": {**content["metadata"], "actde": mark}}
@@ -149,9 +153,10 @@ def _parse_record(text: bytes, path: Path) -> dict[str, Any]:
 
 
 def _check_foreign(story: Path, data: bytes, text: bytes) -> None:
-    """Check a foreign story and its record in a child process, because the C library may exit or hang.
+    """Check a foreign story and its record. Raise GameError if a check fails.
 
-    The cache stores that the pair has passed.
+    The check runs in a child process, because Jericho's C library may exit or hang. The cache stores that the two files
+    have passed, so that the check is not repeated.
     """
     digest = hashlib.sha256(hashlib.sha256(data).digest() + hashlib.sha256(text).digest()).hexdigest()
     trusting = os.environ.get(VARIABLE) == "1"
@@ -170,7 +175,7 @@ def _check_foreign(story: Path, data: bytes, text: bytes) -> None:
 
 
 def _run_check(story: Path) -> tuple[str, str]:
-    """Run `playthrough_check` in a child process and return its verdict and the reason.
+    """Run `playthrough_check` in a child process and return its verdict and the reason for the verdict.
 
     The verdict is `problem`, `unverified` or `crash`. If the check passes, both strings are empty.
     """

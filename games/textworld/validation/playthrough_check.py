@@ -1,12 +1,12 @@
-"""Play a game's opening and walkthrough to check that the game file loads and that its record describes it.
+"""Play a game's opening and walkthrough to check that the game loads and matches its record.
 
-The record is the `.json` file that TextWorld writes beside a game. A foreign game is one that this project did not
-make. It is checked in a child process, which also compiles the record again and compares the result with the story
-(`record_check.py`). If a check fails, `main` prints one line, `problem: ...` or `unverified: ...`, and returns 1. The
-parent process detects hangs and crashes.
+The record is the `.json` file that TextWorld writes beside a game. A foreign game is a game that this project did not
+make. A foreign game is checked in a child process. This process also compiles the record again and compares the result
+with the story (`record_check.py`). If a check fails, `main` prints one line, `problem: ...` or `unverified: ...`, and
+returns 1. The parent process detects hangs and crashes.
 
-A game that this project has just made is checked in the current process. Each command is compared with the game's
-rules, without TextWorld's slow state tracking.
+A game that this project has just made is checked in the current process. The effect of each command is compared with
+the effect that the game's rules predict. This check does not need TextWorld's slow state tracking.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main(story: str) -> int:
 
 
 def find_problem(story: Path) -> str:
-    """Return why the record beside `story` does not describe the story, or '' if it does."""
+    """Return why the record beside `story` does not match the story. Return '' if it matches."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "tw-copy.z8"
         copy.write_bytes(story.read_bytes())
@@ -64,8 +64,12 @@ def find_problem(story: Path) -> str:
 def find_own_problem(story: bytes, record: bytes) -> str:
     """Return the fault of a game that this project has just made, or '' if the game is sound.
 
-    A game is sound if its opening text contains the objective, each command of its walkthrough is admissible, the
-    interpreter reports the action that the rules predict, and the last command wins all points.
+    A game is sound if these conditions hold:
+
+    * The opening text contains the objective.
+    * Each command of the walkthrough is admissible.
+    * After each command, the interpreter reports the action that the rules predict.
+    * The last command wins the game, with the maximum score.
     """
     from textworld.generator.game import Game
 
@@ -98,8 +102,9 @@ def _problem_of_play(game: Game, env: Any, state: Any) -> str:
 
 
 def _normalize(text: str) -> str:
-    """Return `text` in a form that Inform's printing does not change.
+    """Return a normal form of `text`, in which texts of the record can be compared with printed texts.
 
-    Inform changes spaces and prints apostrophes as quotes. Case is ignored.
+    When Inform prints a text, it changes spaces and prints apostrophes as quotes. The normal form therefore has single
+    spaces, and apostrophes in place of quotes. It is also in lower case.
     """
     return re.sub(r"\s+", " ", text.replace('"', "'")).strip().lower()

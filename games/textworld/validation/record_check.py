@@ -1,10 +1,12 @@
 """Check that TextWorld's record of a game (`.json`) agrees with the compiled game (`.z8`), the rules and itself.
 
-This check is for foreign games. These are games that this project did not make, so they carry no hash. The record is
-compiled again and must give the same story, byte for byte except for the date. This comparison covers names, texts,
-objective, rewards, conditions and nearly all facts. The rest is checked separately: (1) the rules must be those of
-TextWorld, (2) the actions of quests must be instances of the rules, and (3) the facts that the compiler omits must
-follow from the other facts.
+This check is for foreign games, which are games that this project did not make. Their records store no hashes. The
+record is compiled again, and the result must equal the story in every byte except for the date. This comparison covers
+names, texts, objective, rewards, conditions and nearly all facts. The rest is checked separately:
+
+* The rules must be the rules of TextWorld.
+* The actions of quests must be instances of the rules.
+* The facts that the compiler omits must follow from the other facts.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ def find_damage(story: Path) -> str:
 
 
 def _check_rules(game: Game) -> str:
-    """Return '' if the record has the rules of the installed TextWorld, in any order. Otherwise return the reason."""
+    """Return '' if the record has the rules of the installed TextWorld, in any order. Otherwise return the fault."""
     import textworld
 
     def lines(texts: Iterable[str]) -> list[str]:
@@ -49,9 +51,9 @@ def _check_rules(game: Game) -> str:
 
 
 def _check_actions(game: Game) -> str:
-    """Return '' if every action of a quest is an instance of its rule with things of this game.
+    """Return '' if every action of a quest is an instance of its rule and refers only to things of this game.
 
-    Otherwise return the reason.
+    Otherwise return the fault.
     """
     types = {key: info.type for key, info in game.infos.items()}
     known = types.keys() | {v.name for fact in game.world.facts for v in fact.arguments}
@@ -71,9 +73,9 @@ def _check_actions(game: Game) -> str:
 
 
 def _check_facts(game: Game) -> str:
-    """Return '' if the facts that the story lacks follow from the others. Otherwise return the reason.
+    """Return '' if the facts that the story omits follow from the other facts. Otherwise return the fault.
 
-    The story lacks three kinds of facts: which ways are free, the slots of the inventory, and the ingredients.
+    The story omits three kinds of facts: which ways are free, the slots of the inventory, and the ingredients.
     """
     facts = {(fact.name, *(v.name for v in fact.arguments)) for fact in game.world.facts}
     if {fact[1:] for fact in facts if fact[0] == "free" and len(fact) == 3} != _free_ways(facts):
@@ -88,7 +90,7 @@ def _check_facts(game: Game) -> str:
 
 
 def _free_ways(facts: set[Fact]) -> set[Fact]:
-    """Return the pairs of neighbouring rooms, in both orders, without a closed door between them."""
+    """Return the pairs of neighbouring rooms that have no closed door between them. Each pair is in both orders."""
     pairs = {fact[1:] for fact in facts if fact[0].endswith("_of") and len(fact) == 3}
     doors = {(fact[1], fact[3]): fact[2] for fact in facts if fact[0] == "link"}
     opened = {fact[1] for fact in facts if fact[0] == "open"}
@@ -97,7 +99,7 @@ def _free_ways(facts: set[Fact]) -> set[Fact]:
 
 
 def _check_story(game: Game, story: Path) -> str:
-    """Return '' if the record compiles to the same story, except for the date. Otherwise return the reason."""
+    """Return '' if the record compiles to the story, except for the date. Otherwise return the fault."""
     from textworld.generator import CouldNotCompileGameError
     from textworld.generator.inform7 import compile_inform7_game, generate_inform7_source
 
