@@ -22,13 +22,15 @@ to be safe:
     an answer to a question (Which do you mean, the       stopped, because a reply such as `the old key` or
       old key or the new key?)                              `yes` has no verb. `take old key` passes
     goal, help, score, wait                               passes, because these only print text or do nothing
-    every other verb: get, pick up, enter, quit,          stopped. Some break the record (`get X`), some are
-      restart, restore, save, script, undo, again, oops,    meta-verbs (`tw-...`, `print_state`, `restrict
-      brief, notify, version, verify, tw-...                commands`), and none of them is needed
+    every other verb: get, pick up, enter, quit,          stopped. Some make the record wrong (`get X`). Some
+      restart, restore, save, script, undo, again, oops,    are meta-verbs (`tw-...`, `print_state`, `restrict
+      brief, notify, version, verify, tw-...                commands`). Players need none of these verbs
 
-`FreeTextFilter` is for stories without a record from TextWorld. It checks the characters in the same way and stops the
-meta-verbs (`META`), also after `then` or `and`. All other words pass. The effects of these words are unknown, so such
-stories run in a child process. Commands after the end of a game are rejected by the environment, not by a filter.
+`FreeTextFilter` is for stories without a record from TextWorld. It checks the characters in the same way. It also stops
+meta-verbs (`META`) at the start of a command and after `then` or `and`. All other words pass. The effects of these
+words are unknown, so such stories run in a child process.
+
+The environment itself rejects commands after the end of a game, so the filters do not check for the end.
 """
 
 from __future__ import annotations
@@ -111,7 +113,10 @@ class CommandFilter:
         return Verdict(reason="not a command of this game", reply=NO_SENSE if known else NO_VERB)
 
     def may_pass(self, command: str) -> bool:
-        """Return whether `command` can pass unchanged in some state of the game. Checks commands loaded from files."""
+        """Return whether `command` can pass unchanged in some state of the game.
+
+        This method is used to check commands that are loaded from files.
+        """
         if _malformed(command) is not None or "then" in command.split():
             return False
         return command in self._exact or command.split()[0] in self._open
@@ -134,7 +139,7 @@ class FreeTextFilter:
 
 
 def _malformed(text: str) -> str | None:
-    """Return a description of what is wrong with the characters of `text`, or None if nothing is."""
+    """Return a description of what is wrong with the characters of `text`, or None if all are allowed."""
     if not text:
         return "an empty command"
     if len(text) > LIMIT:

@@ -1,7 +1,7 @@
 """An engine that plays any Z-machine story with Jericho's interpreter. TextWorld's record of the game is not needed.
 
-Jericho contains special code for some well-known stories and for TextWorld's games. It computes a score and detects the
-end only for these supported stories. The engine therefore obtains its values as follows:
+Jericho contains special code for some well-known stories and for TextWorld's games. Jericho computes a score and
+detects the end only for these supported stories. The engine therefore obtains the values of a response as follows:
 
     score                For supported stories, Jericho's score. For other stories of versions 1 to 3 that keep a score,
                          the second global variable, as in the Z-machine standard. Otherwise 0.
@@ -9,13 +9,15 @@ end only for these supported stories. The engine therefore obtains its values as
     won, lost            For supported stories, as detected by Jericho. Every story also ends at a closing line such as
                          `*** You have won ***`, if Inform's question about RESTART follows. The line counts as a win if
                          it contains "won", "win", "victory" or "the end". Otherwise it counts as a loss.
-    walkthrough          Jericho's walkthrough if there is one. Otherwise empty.
+    walkthrough          Jericho's walkthrough if there is one. Otherwise an empty tuple.
     admissible_commands  The common commands (`USUAL`) that are in the story's dictionary.
 
-Every episode draws the same random numbers. The seed is that of Jericho's walkthrough if there is one.
+Every episode draws the same random numbers. The seed is the one that Jericho lists for its walkthrough of the story, or
+`SEED` if Jericho lists none.
 
-Jericho's search for valid actions is not used, for three reasons. It supports only 57 stories, none of which can be
-shipped. It needs a spaCy language model and a pool of processes. It tries hundreds of commands at every turn.
+Jericho's search for valid actions is not used, for three reasons. The search supports only 57 stories, none of which we
+can ship. The search needs a spaCy language model and a pool of processes. The search tries hundreds of commands at
+every turn.
 """
 
 from __future__ import annotations
@@ -35,11 +37,11 @@ COMPASS = ("north", "south", "east", "west", "northeast", "northwest", "southeas
 USUAL = (*COMPASS, "up", "down", "in", "out", "look", "inventory", "wait")
 BANNER = "$$$$$$$$ \\$$$$$$$ \n"
 """A part of the opening of every TextWorld game. Jericho reads the score of a TextWorld game only if the file's name
-begins with `tw-`."""
+begins with `tw-`, so the engine copies such a game to a file with that prefix."""
 STATUS = re.compile(r"\A>?[^\n]*\s(?:Score: *-?\d+ +Moves: *\d+|Time: *\d+:\d+ *[ap]m)\s*\n", re.IGNORECASE)
 PROMPT = re.compile(r"(?:\A|\n)>(?:\s{8,}[^\n]*)?\s*\Z")
 """Matches the next prompt, and a status line that may follow the prompt after blanks. Jericho removes both from the
-stories that it supports."""
+output of the stories that it supports."""
 CLOSING = re.compile(r"^ *\*\*\* *([^*\n]+?) *\*\*\* *$(?=[\s\S]*\brestart\b)", re.MULTILINE | re.IGNORECASE)
 WINNING = re.compile(r"\b(?:won|win|victory|the end)\b", re.IGNORECASE)
 
@@ -91,8 +93,8 @@ class JerichoEngine:
         """Load the story and return its opening text.
 
         The interpreter derives the kind of game from the file's name, so the story is copied to a file with a suitable
-        name. This copy must exist until `close`: the interpreter opens it again at every reset, and exits the process
-        if it is missing.
+        name. The copy must exist until `close`, because the interpreter opens the copy again at every reset. If the
+        copy is missing, the interpreter exits the process.
         """
         from jericho import FrotzEnv
 
@@ -113,7 +115,10 @@ class JerichoEngine:
             raise GameError(f"{self._story}: the story prints characters that cannot be decoded") from None
 
     def _in_dictionary(self) -> tuple[str, ...]:
-        """Return the commands of `USUAL` that are in the story's dictionary, or all of `USUAL` if none is."""
+        """Return the commands of `USUAL` that are in the story's dictionary.
+
+        If the dictionary contains none of them, return all of `USUAL`.
+        """
         words = {entry.word for entry in self._env.get_dictionary()}
         length = 6 if self._data[0] <= 3 else 9
         return tuple(sorted(word for word in USUAL if word[:length] in words)) or tuple(sorted(USUAL))
@@ -135,7 +140,7 @@ class JerichoEngine:
         )
 
     def _header_score(self) -> int:
-        """Return the score from the story's memory, or 0 if there is none.
+        """Return the score from the story's memory, or 0 if the memory does not contain a score.
 
         By the Z-machine standard, the second global variable is the score in stories of versions 1 to 3, unless the
         story shows the time of day in place of a score.

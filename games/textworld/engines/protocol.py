@@ -48,7 +48,7 @@ class GameInfo:
 
 
 CONSTANT = ("command_templates", "verbs", "entities", "typed_entities")
-"""The fields of `GameInfo` that the environment adds to `info` on request. The names are TextWorld's."""
+"""The fields of `GameInfo` that the Gymnasium environment adds to `info` on request. The names are TextWorld's."""
 INFOS = ("inventory", "description", "policy_commands", "intermediate_reward")
 """The optional fields of `EngineResponse` that can be requested from an engine. The names are TextWorld's."""
 
@@ -95,10 +95,12 @@ def game_info(game: Any) -> GameInfo:
 def intermediate_reward(before: Sequence[Any] | None, after: Sequence[Any] | None, *, won: bool, lost: bool) -> int:
     """Return the intermediate reward of a command.
 
-    `before` and `after` are the winning policies before and after the command, or None if TextWorld has none. The
-    reward is 1 if the command shortened the policy, 0 if the length did not change, and -1 if the policy became longer.
-    A command that wins the game earns 1, and a command that loses it earns -1. If `before` is None, the reward is 0.
-    If only `after` is None, the reward is -1. TextWorld itself raises TypeError in this case.
+    A winning policy is a sequence of actions or commands that wins the game from the current state. `before` and
+    `after` are the winning policies before and after the command. An argument is None if TextWorld has no such policy.
+
+    A command that wins the game earns 1, and a command that loses it earns -1. Otherwise, the reward is 1 if the policy
+    became shorter, 0 if its length did not change, and -1 if it became longer. If `before` is None, the reward is 0. If
+    only `after` is None, the reward is -1. TextWorld itself raises TypeError in this last case.
     """
     if won or lost:
         return 1 if won else -1

@@ -16,8 +16,8 @@ class StockEngine:
     """Plays one TextWorld environment, one episode at a time.
 
     `story` is a `.z8` file whose name begins with `tw-`. The game's record, a `.json` file of the same name, must lie
-    beside it. `infos` are names from `protocol.INFOS`. If `fast` is true, the environment starts without the work that
-    TextWorld repeats needlessly (`upstream/start.py`). Raises GameError if TextWorld cannot read the two files.
+    beside the story. `infos` are names from `protocol.INFOS`. If `fast` is true, the work that TextWorld repeats
+    needlessly is skipped (`upstream/start.py`). Raises GameError if TextWorld cannot read the two files.
     """
 
     def __init__(self, story: Path, infos: Sequence[str] = (), *, fast: bool = False) -> None:
@@ -47,7 +47,7 @@ class StockEngine:
 
     def _load(self) -> Any:
         infos = {"admissible_commands", *self._infos}
-        if "intermediate_reward" in infos:  # computed here, because TextWorld raises without a policy
+        if "intermediate_reward" in infos:  # computed here, because TextWorld raises TypeError without a policy
             infos = infos - {"intermediate_reward"} | {"policy_commands"}
         with self._game_errors("cannot read this game"):
             self._env = start(self._story, infos, fast=self._fast)

@@ -1,8 +1,8 @@
 """An engine that runs another engine in a child process, so that a broken game file cannot harm this process.
 
-Parent and child exchange JSON messages over a pipe. Loading and every command have a time limit. If the child crashes,
-hangs or sends invalid JSON, it is killed and the call raises a GameError of one line. The next `reset` starts a new
-child.
+Parent and child exchange JSON messages over a pipe. Loading a game and playing a command have time limits. If the child
+crashes, hangs or sends invalid JSON, the child is killed and the call raises a GameError of one line. The next `reset`
+starts a new child.
 
 The child works in an empty temporary folder and cannot write large files. The folder is deleted when the child ends.
 This is not a sandbox against malicious code, because the child has the rights of the user.
@@ -29,16 +29,16 @@ INNER = {
     "cached": "games.textworld.transitions.cache:engine",
     "jericho": "games.textworld.engines.jericho:JerichoEngine",
 }
-"""The location of each engine by its name. `cached` and `stock` play TextWorld's games, `jericho` plays other
-Z-machine stories."""
+"""Maps an engine's name to the location of the class or function that creates the engine. `cached` and `stock` play
+TextWorld's games. `jericho` plays other Z-machine stories."""
 COMMAND_SECONDS = 20.0
 LOADING_SECONDS = 120.0
 MAX_ANSWER = 16_000_000
 """The maximum size of one response in bytes. Some faulty games print endlessly."""
 MAX_MEMORY = 4_000_000_000
 MAX_FILE = 32_000_000
-"""The limits of a child process, in bytes. `MAX_FILE` applies to each file that the child writes. The interpreter must
-be able to copy its own library, a file of 3 MB."""
+"""The limits of a child process, in bytes. `MAX_FILE` applies to each file that the child writes. This limit must
+exceed 3 MB, because the interpreter writes a copy of its own library, which has this size."""
 
 
 def inner_engine(name: str, story: Path, infos: Sequence[str]) -> Engine:
@@ -148,7 +148,10 @@ class _GameProcess:
 
 
 def serve(connection: Connection) -> None:
-    """Run in the child process. Load the game of the first message, then answer messages until the pipe closes."""
+    """Load the game that the first message names, then answer messages until the pipe closes.
+
+    This function runs in the child process.
+    """
     _limit_resources()
     engine: Engine | None = None
     while True:

@@ -7,11 +7,11 @@ Options are environment variables, so that child processes inherit them:
 
     ACTDE_MEMORY   The memory budget in MB (default 1024). Least recently used entries are evicted first.
     ACTDE_AUDIT    The fraction of episodes that TextWorld's own environment also plays, for comparison (default 0).
-    ACTDE_STATES   `read` (default): opening a game loads stored transitions, both those that `generate --crawl` wrote
-                   beside the game and those that other processes wrote to the cache folder.
-                   `share`: the same as `read`. In addition, the transitions are written to the cache folder when the
-                   process ends.
-                   `off`: transitions are neither loaded nor written.
+    ACTDE_STATES   If `read` (default), opening a game loads two files of transitions, if they exist. One is the file
+                   that `generate --crawl` wrote beside the game. The other is the game's file in the cache folder.
+                   If `share`, the same files are loaded. In addition, the transitions are written to the cache folder
+                   when the process ends.
+                   If `off`, transitions are neither loaded nor written.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ class TransitionCache:
     def _is_audited(self) -> bool:
         """Return whether the next episode is audited.
 
-        One in every 1/share episodes is audited, counted over all games. The first audit comes after half that number.
+        If f is the fraction of episodes to audit, every (1/f)-th episode is audited. The episodes of all games are
+        counted together. The first audited episode is number 1/(2f).
         """
         share = audit_share()
         with self._lock:
@@ -93,10 +94,14 @@ class TransitionCache:
             self._evict(graphs, budget, used)
 
     def _evict(self, graphs: Sequence[TransitionGraph], budget: int, used: int) -> None:
-        """Evict the least recently used nodes, then remove every unused graph that has no node except its root."""
+        """Evict the least recently used nodes. Then remove every graph that no engine uses and that has only its root.
+
+        `budget` and `used` are sizes in bytes.
+        """
         fixed = GRAPH_BYTES * len(graphs)
         stamps = sorted(((n.stamp, n.size) for g in graphs for n in list(g.nodes.values())), reverse=True)
-        # Edges are evicted with their nodes. This is the fraction of the evictable bytes that belongs to nodes.
+        # Edges are evicted with their nodes. `node_share` is the fraction of the evictable bytes that nodes occupy,
+        # without their edges.
         node_share = sum(size for _, size in stamps) / max(1, used - fixed)
         left, stamp = max(0, EVICTION_TARGET * budget - fixed) * node_share, 0
         for stamp, size in stamps:  # noqa: B007

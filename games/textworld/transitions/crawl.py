@@ -22,7 +22,7 @@ class Crawled:
     """The result of a crawl."""
 
     states: int
-    """The number of distinct states found, without those in which the game is over."""
+    """The number of distinct states that were found. States in which the game is over do not count."""
     answers: int
     """The number of commands whose responses were stored, summed over all states."""
     complete: bool
@@ -30,7 +30,10 @@ class Crawled:
 
 
 def crawl_file(story: Path, limit: int = STATES) -> Crawled:
-    """Crawl a game and write its transitions to a file beside the game, which every process loads."""
+    """Crawl a game and write its transitions to a file beside the game.
+
+    By default, every process that opens the game loads this file.
+    """
     graph = TransitionGraph(story, ())
     graph.acquire()
     try:
@@ -42,10 +45,10 @@ def crawl_file(story: Path, limit: int = STATES) -> Crawled:
 
 
 def crawl(graph: TransitionGraph, limit: int = STATES) -> Crawled:
-    """Play every admissible command in every reachable state, in at most `limit` states.
+    """Play every admissible command in every reachable state. Stop after `limit` states.
 
-    `graph` must be new: it must not contain nodes that were loaded from a file. A command is skipped if the graph
-    cannot store its response, for example because the parser replies with a question. The crawl is then incomplete.
+    `graph` must not contain nodes that were loaded from a file. A command is skipped if the graph cannot store the
+    response, for example because the parser replies with a question. The crawl is then incomplete.
     """
     seen, queue, complete = {graph.root.key}, deque([graph.root]), True
     answers = expanded = 0

@@ -1,11 +1,12 @@
 """An engine that caches every response of a game in a transition graph.
 
-If the current node has no edge for a command, the interpreter plays the command from the exact state that the node
-stores, and the graph gets a new edge.
+A node of the graph stands for all exact states with the same responses, and stores one of these states. If the current
+node has no edge for a command, the interpreter plays the command from the stored state, and the graph gets a new edge.
 
-The graph does not store responses that depend on more than the node. This is the case if the command is not plain
-(`graph.is_plain`), or if it answers a question of the parser. The interpreter plays such a command from the exact state
-of the episode itself, which is obtained by replaying the episode's commands from its last stored exact state.
+The graph does not store responses that depend on more than the node. These are the responses to commands that are not
+plain (`graph.is_plain`), and to answers to a question of the parser. The interpreter plays such a command from the
+exact state of the episode. To obtain this state, the engine starts from the last exact state that it has stored for the
+episode, and replays the commands since then.
 
 In an audited episode, TextWorld's own environment plays the same commands. If any response differs, the graph is
 invalidated, and TextWorld's own environment plays this game from then on.
@@ -25,9 +26,10 @@ from games.textworld.transitions.nodes import Clock, Edge, EngineState, Node
 class CachedEngine:
     """Plays one episode at a time with `graph`, which many engines may share.
 
-    `make_stock()` creates an engine around TextWorld's own environment. The stock engine plays audited episodes, and
-    all episodes once the graph is invalid. `is_audited()` is called at each reset and returns whether to audit the
-    new episode. `on_miss()` is called for every command for which the current node has no edge.
+    `make_stock()` creates the stock engine, which plays TextWorld's own environment. The stock engine also plays the
+    audited episodes. Once the graph is invalid, the stock engine plays all episodes alone. `is_audited()` is called at
+    each reset and returns whether to audit the new episode. `on_miss()` is called for every command for which the
+    current node has no edge.
     """
 
     def __init__(
@@ -41,8 +43,9 @@ class CachedEngine:
         self._graph, self._make_stock, self._is_audited, self._on_miss = graph, make_stock, is_audited, on_miss
         self.game_info = graph.game_info
         self.counts = {"hits": 0, "misses": 0, "replayed": 0, "audited": 0}
-        """`hits`: steps answered from the graph. `misses`: steps played by the interpreter. `replayed`: commands played
-        again to restore an exact state. `audited`: responses compared with TextWorld's own."""
+        """`hits` counts the steps that the graph answers. `misses` counts the steps that the interpreter plays.
+        `replayed` counts the commands that are played again to restore an exact state. `audited` counts the responses
+        that are compared with TextWorld's own responses."""
         self._node: Node | None = None
         self._exact: EngineState = graph.start
         """The exact state of this episode after its first `_exact_at` commands."""
@@ -89,7 +92,7 @@ class CachedEngine:
             self._graph.release()
 
     def _follow(self, edge: Edge, command: str) -> EngineResponse:
-        """Move the episode along `edge`, the edge of `command`, and return its response."""
+        """Move the episode along `edge`, which is the edge of `command`, and return the edge's response."""
         self._commands.append(command)
         self._moves += edge.turns
         node = self._node = edge.node
@@ -99,7 +102,10 @@ class CachedEngine:
         return edge.response if edge.text_around_turns is None else edge.response_after(self._moves)
 
     def _expand(self, command: str) -> EngineResponse:
-        """Play a command for which the current node has no edge. If the command is plain, add the edge."""
+        """Play a command for which the current node has no edge, and return the response.
+
+        If the command is plain, its edge is added to the node.
+        """
         node = self._node
         self.counts["misses"] += 1
         self._on_miss()
@@ -121,7 +127,7 @@ class CachedEngine:
         return self._play(command)
 
     def _play(self, command: str) -> EngineResponse:
-        """Play a command from the exact state of this episode, without adding an edge."""
+        """Play a command from the exact state of this episode and return the response. No edge is added."""
         graph, before = self._graph, self._replay()
         output, after = graph.play(before, command)
         node = None if output.ended else graph.get_or_create_node(after)
@@ -133,7 +139,10 @@ class CachedEngine:
         return response
 
     def _replay(self) -> EngineState:
-        """Return this episode's current exact state, by replaying its commands from the last exact state stored."""
+        """Return this episode's current exact state.
+
+        To obtain the state, the commands since the episode's last stored exact state are played again.
+        """
         state = self._exact
         for command in self._commands[self._exact_at :]:
             _, state = self._graph.play(state, command)
@@ -144,7 +153,10 @@ class CachedEngine:
         return state
 
     def _step_with_stock(self, command: str) -> EngineResponse:
-        """Play a command in the stock engine. In an audited episode, compare its response with the graph's."""
+        """Play a command in the stock engine and return the response.
+
+        In an audited episode, this response is compared with the graph's response.
+        """
         if self._stock is None:
             self._stock = self._make_stock()
             self._stock.reset()

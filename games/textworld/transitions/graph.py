@@ -1,26 +1,26 @@
 """The transition graph of one game. A node is a state of the game, and an edge is a command with its response.
 
 TextWorld games are deterministic, so a response can be cached by the state and the command. The interpreter's whole
-memory cannot identify a state, because it includes a turn counter and remains of the last command. A node is therefore
-identified by
+memory cannot identify a state, because the memory includes a turn counter and leftovers of the last command. A node is
+therefore identified by
 
 * the facts and the progress of each quest, as TextWorld's record (the `.json` file of a game) defines them
   (`games/textworld/upstream/game_state.py`);
 * the score;
-* the interpreter's object tree: texts list things in the order in which the tree stores them;
+* the interpreter's object tree, because texts list things in the order in which the tree stores them;
 * the interpreter's stack.
 
-A state is a node only if the interpreter waits for a command there, as it does at the start. Questions of the parser
-and the menu at the end of a game are not nodes.
+Only states in which the interpreter waits for a command are nodes. If the parser asks a question, or if the menu at the
+end of a game is shown, the state is not a node.
 
-A node does not identify
+Two things can differ between the states of one node:
 
-* the number of turns. Two texts contain this number: the response to `score`, which is not a plain command, and the
-  last text of a game, into which the number is inserted (`Edge.response_after`).
-* the objects that pronouns refer to. Commands with a pronoun are not plain commands.
+* The number of turns. Two texts contain this number. One is the response to `score`, which is not a plain command. The
+  other is the last text of a game, into which `Edge.response_after` inserts the number.
+* The objects that pronouns refer to. Commands with a pronoun are not plain commands.
 
 There is no proof that a response depends on nothing else, but there are two tests. `benchmarks/textworld_exact.py`
-compares every output with TextWorld's own over long play, and audits compare responses during use (`engine.py`).
+compares every output of long episodes with TextWorld's own output. Audits compare responses during use (`engine.py`).
 """
 
 from __future__ import annotations
@@ -46,33 +46,38 @@ if TYPE_CHECKING:
 
 TURNS = re.compile(r"\bin (\d+) turns?\b")
 NOT_PLAIN = frozenset(("it", "them", "him", "her", "this", "that", "these", "those", "one", "ones", "score"))
-"""Words that make the response to a command depend on more than the node."""
+"""A command that contains one of these words is not plain, because the response depends on more than the node."""
 GRAPH_BYTES = 1_100_000
 """The approximate size of an empty graph, in bytes."""
 
 
 def is_plain(command: str) -> bool:
-    """Return whether the command is plain, which means that its response depends on the node alone.
+    """Return whether `command` contains none of the words in `NOT_PLAIN`.
 
-    A command that is admissible in the node is plain too, but this function does not check for that.
+    Such a command is plain, which means that its response depends on the node alone. Commands that are admissible in
+    the node are plain too, but this function does not check for them.
     """
     return NOT_PLAIN.isdisjoint(command.split())
 
 
 class TransitionGraph:
-    """The graph of one game for one set of `infos`, with the interpreter that extends the graph. Thread-safe."""
+    """The graph of one game for one set of `infos`, with the interpreter that extends the graph.
+
+    The class is thread-safe.
+    """
 
     def __init__(self, story: Path, infos: Sequence[str]) -> None:
         self.story, self.infos = story, tuple(infos)
         self._extras = tuple(name for name in ("inventory", "description") if name in infos)
         self.looks = bool(self._extras)
-        """Whether TextWorld runs `look` or `inventory` after every turn, which changes what "it" refers to. This class
-        runs them once per node only. Commands with pronouns are therefore passed to TextWorld's own environment."""
+        """Whether TextWorld runs `look` or `inventory` after every turn. Running them changes what "it" refers to. This
+        class runs them only once per node. Commands with pronouns are therefore passed to TextWorld's own
+        environment."""
         self.lock = threading.RLock()
         self.nodes: dict[bytes, Node] = {}
         self.bytes = GRAPH_BYTES
         self.invalid_reason: str | None = None
-        """Why this graph must not be used any more. None while the graph is valid."""
+        """The reason why this graph must not be used any more, or None if the graph is valid."""
         self.users = 0
         """The number of open engines that use this graph."""
         self._interpreter: Interpreter | None = None
@@ -90,11 +95,11 @@ class TransitionGraph:
         self.opening = self.response_in(root, interpreter.opening, 0)
 
     def expand(self, node: Node, state: EngineState, command: str) -> Edge | None:
-        """Play a plain command and return its edge, which is added to `node`.
+        """Play a plain command, add its edge to `node`, and return the edge.
 
-        `state` is an exact state of `node`. Return None in two cases, which no edge can represent. (1) The
-        interpreter then waits for something other than a command. (2) The game ends with a text that `_last_edge`
-        rejects.
+        `state` is an exact state of `node`. Two outcomes cannot be stored in an edge. (1) The interpreter waits for
+        something other than a command. (2) The game ends with a text that `_last_edge` rejects. In these cases, return
+        None.
         """
         with self.lock:
             node = self._restore(node)
@@ -120,7 +125,10 @@ class TransitionGraph:
             return output, EngineState(interpreter.save(), game_state, output.score, output.moves, extras)
 
     def get_or_create_node(self, state: EngineState) -> Node | None:
-        """Return the node of a state, or None if the interpreter does not wait for a command in this state."""
+        """Return the node of a state. If the graph does not have the node yet, add it.
+
+        Return None if the interpreter does not wait for a command in this state.
+        """
         with self.lock:
             interpreter = self._open()
             if not interpreter.at_prompt(state.snapshot):
@@ -155,9 +163,10 @@ class TransitionGraph:
     def response_to(
         self, before: EngineState, command: str, output: Output, after: EngineState
     ) -> tuple[EngineResponse, EngineState]:
-        """Return the response to `command`, computed without a node of the graph.
+        """Compute the response to `command` without a node of the graph.
 
-        Return a tuple: (1) the response, (2) the state `after`, with its description and inventory filled in.
+        `before` and `after` are the exact states before and after the command. Return a tuple: (1) the response,
+        (2) `after`, with the description and the inventory filled in.
         """
         if after.extras is None:
             after = replace(after, extras=self._extras_during(before, command))
@@ -169,7 +178,7 @@ class TransitionGraph:
     def response_in(
         self, node: Node, text: str, reward: int, *, won: bool = False, lost: bool = False
     ) -> EngineResponse:
-        """Return a response with the given text, reward and outcome. All other values come from `node`."""
+        """Return a response with the given text, reward and outcome. All other values are taken from `node`."""
         return EngineResponse(
             text=sys.intern(text.strip()),
             score=node.score,
@@ -183,7 +192,7 @@ class TransitionGraph:
         )
 
     def merge(self, nodes: Mapping[bytes, Node]) -> None:
-        """Copy every node and edge that is not yet in this graph."""
+        """Add copies of the given nodes and of their edges, except those that this graph already has."""
         with self.lock:
             for key, node in nodes.items():
                 if key not in self.nodes:
@@ -232,7 +241,10 @@ class TransitionGraph:
                 node.edges.clear()
 
     def _restore(self, node: Node) -> Node:
-        """Return the graph's node with the key of `node`. If that node was evicted, add `node` again."""
+        """Return the graph's node that has the same key as `node`.
+
+        If the graph has evicted this node, add `node` again.
+        """
         known = self.nodes.get(node.key)
         if known is None:
             known = self.nodes[node.key] = node
@@ -260,10 +272,10 @@ class TransitionGraph:
         return Edge(self.response_in(target, output.text, reward), target, turns)
 
     def _extras_during(self, before: EngineState, command: str) -> dict[str, str]:
-        """Play `command` and return the description and the inventory that the interpreter prints during its turn.
+        """Play `command` and return the description and the inventory that the interpreter prints during this turn.
 
-        This is for a command after which the interpreter can print neither, because the game is over or because the
-        parser waits for an answer.
+        This method is used if the interpreter can print neither text after the turn, because the game is over or
+        because the parser waits for an answer.
         """
         interpreter = self._open()
         interpreter.load(before.snapshot)
@@ -272,9 +284,9 @@ class TransitionGraph:
 
 
 def _last_edge(response: EngineResponse, turns: int, moves: int) -> Edge | None:
-    """Return the edge of a command that ends the game, after `moves` moves in this episode.
+    """Return the edge of a command that ends the game. `moves` is the number of moves in this episode.
 
-    Return None if the text contains several numbers of turns, or a number that does not match `moves`.
+    Return None if the text contains several numbers of turns, or one number that is not `moves` + 1.
     """
     counts = list(TURNS.finditer(response.text))
     if not counts:

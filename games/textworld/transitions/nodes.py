@@ -13,7 +13,10 @@ NODE_BYTES, EDGE_BYTES = 900, 400
 
 
 class Clock:
-    """Counts the cache misses of all games. Each node stores the count at its last use, for eviction by age."""
+    """Counts the cache misses of all games.
+
+    Each node stores the count at its last use, so that the least recently used nodes can be evicted first.
+    """
 
     now = 0
 
@@ -22,7 +25,8 @@ class Clock:
 class EngineState:
     """The exact state of an episode.
 
-    It consists of the interpreter's memory (`snapshot`) and the facts and quests of TextWorld's record (`game_state`).
+    `snapshot` holds the interpreter's memory. `game_state` holds the facts and quests, as TextWorld's record (the
+    game's `.json` file) defines them.
     """
 
     snapshot: Snapshot
@@ -30,12 +34,13 @@ class EngineState:
     score: int
     moves: int
     extras: dict[str, str] | None
-    """`description` and `inventory`, if they were requested. None if they have not been printed since the last turn."""
+    """The `description` and the `inventory`, if they were requested. If None, the interpreter has not printed them
+    since the last turn."""
 
 
 @dataclass(eq=False, slots=True)
 class Node:
-    """A node of the graph, which stands for all exact states with the same key."""
+    """A node of the transition graph. It stands for all exact states that have the same key."""
 
     key: bytes
     score: int
@@ -43,7 +48,8 @@ class Node:
     policy_commands: tuple[str, ...] | None
     extras: dict[str, str]
     state: EngineState | None
-    """One of the exact states that this node stands for. None if the node comes from a file and has no snapshot yet."""
+    """One of the exact states that this node stands for. If None, the node was loaded from a file and has no snapshot
+    yet."""
     edges: dict[str, Edge] = field(default_factory=dict)
     stamp: int = 0
     """The value of `Clock.now` when the node was last used."""
@@ -62,14 +68,15 @@ class Edge:
 
     response: EngineResponse
     node: Node | None
-    """The next node. None if the game ends."""
+    """The next node, or None if the game ends."""
     turns: int
     """The number of turns that the command takes, 0 or 1."""
     text_around_turns: tuple[str, str] | None = None
-    """The text before and after the phrase `in N turns`, if the game ends with such a phrase. Otherwise None."""
+    """The parts of the response before and after the phrase `in N turns`. If None, the game does not end here, or its
+    last text has no such phrase."""
 
     def response_after(self, moves: int) -> EngineResponse:
-        """Return the response as printed in an episode of `moves` moves, this command included."""
+        """Return the response in an episode that has `moves` moves after this command."""
         if self.text_around_turns is None:
             return self.response
         before, after = self.text_around_turns

@@ -1,14 +1,15 @@
-"""Files of transitions that processes share.
+"""Store the transition graphs of games in files that processes share.
 
-`generate --crawl` writes the file of a game beside the game, as `NAME.states`. All other files are in the cache folder
-`states`, where the name of a file is a hash of the game's files and the infos.
+`generate --crawl` writes a game's file beside the game, as `NAME.states`. All other files are in the folder `states` of
+the cache folder. The name of such a file is a hash of the game's files and the infos (the optional values that were
+requested from the engine).
 
-Each file is compressed with gzip and consists of two JSON texts. The first text is one line. It identifies the game,
-the infos, the format and the versions of TextWorld and Jericho, and holds the SHA-256 of the second text. The second
-text lists the distinct strings, and the nodes with their edges.
+Each file is compressed with gzip and consists of two JSON texts. The first text is one line. The line identifies the
+game, the infos, the format and the versions of TextWorld and Jericho. It also holds the SHA-256 of the second text. The
+second text contains a list of strings and a list of nodes with their edges.
 
-A file is ignored if it is damaged, if its first line does not match, or if it holds a command that the command filter
-would stop. The next process that saves the same game overwrites such a file.
+A file is ignored in three cases: the file is damaged, its first line does not match, or the file holds a command that
+the command filter would stop. The next process that saves the same game overwrites such a file.
 
 Snapshots of the interpreter are not stored. If a loaded node has no edge for a command, the episode's commands are
 replayed once to obtain a snapshot.
@@ -42,12 +43,12 @@ ADVICE = f"free some space, or name a writable folder in the environment variabl
 
 
 def beside(story: Path) -> Path:
-    """Return the path of the file that holds a crawled game's transitions."""
+    """Return the path of the file beside `story` that holds a crawled game's transitions."""
     return story.with_suffix(SUFFIX)
 
 
 def in_cache(digest: str, infos: Sequence[str]) -> Path:
-    """Return the file's path in the cache folder. `digest` is the hash of the game's files."""
+    """Return the path of a game's file in the cache folder. `digest` is the hash of the game's files."""
     name = hashlib.sha256(json.dumps([digest, *infos]).encode()).hexdigest()
     return files.cache_folder("states") / f"{name[:32]}{SUFFIX}"
 
@@ -65,7 +66,7 @@ def save(graph: TransitionGraph, digest: str, path: Path) -> None:
 
 
 def write(graph: TransitionGraph, digest: str, path: Path) -> None:
-    """Write the transitions of `graph` to the file at `path`, which is replaced."""
+    """Write the transitions of `graph` to the file at `path`. An existing file is replaced."""
     with graph.lock:
         rest = json.dumps(_pack(graph), separators=(",", ":")).encode()
     head = json.dumps({**_header(graph, digest), "sha256": hashlib.sha256(rest).hexdigest()}).encode()
@@ -74,7 +75,10 @@ def write(graph: TransitionGraph, digest: str, path: Path) -> None:
 
 
 def load(graph: TransitionGraph, digest: str, path: Path) -> bool:
-    """Add the transitions in the file at `path` to `graph`. Return False, and add nothing, if the file is unusable."""
+    """Add the transitions in the file at `path` to `graph` and return True.
+
+    If the file is unusable, add nothing and return False.
+    """
     try:
         with gzip.open(path) as file:
             data = file.read(MAX_BYTES + 1)
@@ -92,13 +96,16 @@ def load(graph: TransitionGraph, digest: str, path: Path) -> bool:
 
 
 def _header(graph: TransitionGraph, digest: str) -> dict[str, Any]:
-    """Return the contents of a usable file's first line, without the SHA-256."""
+    """Return what the first line of a usable file must contain, except the SHA-256."""
     versions = [version("textworld"), version("jericho")]
     return {"format": FORMAT, "game": digest, "infos": list(graph.infos), "versions": versions}
 
 
 def _pack(graph: TransitionGraph) -> dict[str, Any]:
-    """Return the graph as a JSON object. Numbers refer to strings by position. Nodes are sorted by their keys."""
+    """Return the graph as a JSON object whose nodes are sorted by key.
+
+    `texts` lists the strings. The nodes refer to a string by its position in this list.
+    """
     texts: dict[str, int] = {}
     order = {key: i for i, key in enumerate(sorted(graph.nodes))}
 
@@ -122,7 +129,7 @@ def _pack(graph: TransitionGraph) -> dict[str, Any]:
 
 
 def _unpack(graph: TransitionGraph, data: Any) -> dict[bytes, Node]:
-    """Return the nodes in a file, by key. `data` is the file's second JSON text.
+    """Return a dictionary from keys to the nodes in a file. `data` is the file's second JSON text.
 
     If the format is wrong, raises one of the exceptions that `load` catches.
     """

@@ -13,15 +13,15 @@ TextWorld describes a game: its rules, facts and quests. A "trace" is a line in 
     rule_simulation   compiling and playing a game for its walkthrough       it costs as much as the final compilation
     interpreter       Jericho's step, get_state and set_state                they allocate, copy and compute a score
     rule_matching     State.all_assignments                                  it takes most of the time of a step
-    quest_progress    QuestProgression, EventProgression                     they change in place, and we store states
-    game_state        GameProgression, Inform7Game.detect_action             they change in place, and we store states
+    quest_progress    QuestProgression, EventProgression                     they change in place and cannot be stored
+    game_state        GameProgression, Inform7Game.detect_action             they change in place and cannot be stored
 
-No replacement changes a result. All were checked against TextWorld 1.7.0 and Jericho 3.3.1. The tests in
-`tests/games/textworld/upstream/` compare each result with that of the replaced code, and fail if the source of the
-replaced code changes.
+No replacement changes a result. All replacements were checked against TextWorld 1.7.0 and Jericho 3.3.1. The tests in
+`tests/games/textworld/upstream/` compare each result with the result of the replaced code. They also fail if the source
+of the replaced code changes.
 
-The environment variable ACTDE_ENGINE selects the engine that plays TextWorld's games. The keyword argument `engine`
-of our environment takes precedence over the variable:
+The environment variable ACTDE_ENGINE selects the engine that plays TextWorld's games. If the keyword argument `engine`
+of our environment is given, it overrides the variable. The two values are:
 
     cached   The transition cache, which is built with the code of this folder (default).
     stock    TextWorld's own environment. The variable also turns off all patches of loading, generating and compiling,
@@ -41,7 +41,10 @@ ENGINES = ("cached", "stock")
 
 
 def engine_choice(engine: str | None = None) -> str:
-    """Return `engine`, or the value of ACTDE_ENGINE if `engine` is None. Raises GameError if the result is unknown."""
+    """Return `engine`, or the value of ACTDE_ENGINE if `engine` is None.
+
+    Raises GameError if the value is not in `ENGINES`.
+    """
     name = f"{VARIABLE}=" if engine is None else "engine="
     engine = (os.environ.get(VARIABLE) or ENGINES[0]) if engine is None else engine
     if engine not in ENGINES:
@@ -50,5 +53,5 @@ def engine_choice(engine: str | None = None) -> str:
 
 
 def patches_enabled() -> bool:
-    """Return whether the patches of this folder apply, which is False only if ACTDE_ENGINE is `stock`."""
+    """Return whether the patches of this folder apply. They always apply unless ACTDE_ENGINE is `stock`."""
     return engine_choice() != "stock"

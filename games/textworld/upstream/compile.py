@@ -1,7 +1,8 @@
 """Compile the Inform 7 source of a TextWorld game without the index that Inform writes.
 
 TextWorld's own `compile_inform7_game` lets Inform write an index of a hundred pages. It also lets Inform read and write
-the user's home folder, where Inform looks for extensions. Neither changes the story file of a TextWorld game.
+the user's home folder, where Inform looks for extensions. Neither the index nor the home folder affects the story file
+of a TextWorld game.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from games.textworld.upstream import patches_enabled
 
 
 def compile_story(source: str, name: str) -> bytes:
-    """Compile Inform 7's `source` and return the story file. It has the same bytes as with TextWorld's compiler call.
+    """Compile the Inform 7 code `source` and return the bytes of the story file.
 
-    Raises GameError if the game is too large for a story file. The message contains the game's `name`.
+    TextWorld's own `compile_inform7_game` produces the same bytes. Raises GameError if the game is too large for a
+    story file. The message contains the game's `name`.
     """
     with tempfile.TemporaryDirectory(prefix="tw-inform-") as folder:
         story = Path(folder) / "tw-game.z8"

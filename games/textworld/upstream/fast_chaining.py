@@ -1,6 +1,6 @@
 """Speed up TextWorld's search for quests (`textworld.generator.chaining`) without changing its results.
 
-The search chains actions. In a world of twenty rooms, three operations take nearly all of the search's time:
+The search builds chains of actions. In a world of twenty rooms, three operations take nearly all of the search's time:
 
 * After each candidate action, TextWorld tests all facts against all constraints. This module tests only the new facts,
   because no other fact can break a constraint.
@@ -40,7 +40,10 @@ def quicker_chaining() -> Iterator[None]:
 
 
 def _sortable(self: Any, node: Any, rule: Any, mapping: Any) -> None:
-    """Replace `_PartialAction.__init__`. The sort key contains strings in place of objects and gives the same order."""
+    """Replace TextWorld's `_PartialAction.__init__`.
+
+    The sort key contains strings instead of objects, and sorts the actions in the same order.
+    """
     self.node, self.rule, self.mapping = node, rule, mapping
     absent = sorted((ph.name, ph.type) for ph, var in mapping.items() if var is None)
     present = sorted((ph.name, ph.type, var.name, var.type) for ph, var in mapping.items() if var is not None)
@@ -50,7 +53,7 @@ def _sortable(self: Any, node: Any, rule: Any, mapping: Any) -> None:
 def _impossible(self: Any, state: Any, partial: Any) -> bool:
     """Return whether TextWorld's `ChainingOptions.check_action` is certain to reject the action.
 
-    That method rejects an action that needs a new fact about things that all exist already.
+    `check_action` rejects an action if a precondition does not hold although all things in the precondition exist.
     """
     from textworld.generator.chaining import ChainingOptions
 
@@ -141,8 +144,8 @@ class _Constraints:
     def broken(self, node: Any, state: Any, new: Collection[Any]) -> bool:
         """Return whether `state` breaks a constraint. `state` consists of `node.state` and the facts `new`.
 
-        Every node's state except the first was checked when the node was created. Therefore only the facts `new` can
-        break a constraint.
+        The state of every node except the first was checked when the node was created. Therefore only the facts `new`
+        can break a constraint.
         """
         if not self._all_fail:
             return not self._check(state)
@@ -172,7 +175,7 @@ class _Constraints:
 
 
 def _matched(predicate: Any, fact: Any, mapping: dict[Any, Any]) -> dict[Any, Any] | None:
-    """Return `mapping` extended so that `predicate` becomes `fact`, or None if this is impossible.
+    """Return an extension of `mapping` with which `predicate` becomes `fact`, or None if there is no such extension.
 
     Different placeholders must map to different things.
     """

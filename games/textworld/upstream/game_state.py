@@ -1,9 +1,9 @@
-"""Track the state of a game as an immutable value: its facts, applicable actions and quests.
+"""Track the facts, applicable actions and quests of a game as an immutable value.
 
-TextWorld computes these values from a game's record (the `.json` file with the game's rules, facts and quests) and the
-traces of actions that the interpreter prints. This module follows the rules of `GameProgression` in
-`textworld.generator.game`. A `GameProgression` changes in place, so it cannot be stored. A `GameState` is immutable and
-shares its unchanged parts with the previous state.
+TextWorld computes these values from two sources. The first is the game's record, which is the `.json` file with the
+game's rules, facts and quests. The second is the traces, in which the interpreter reports actions. This module follows
+the rules of `GameProgression` in `textworld.generator.game`. A `GameProgression` changes in place, so it cannot be
+stored. A `GameState` is immutable and shares its unchanged parts with the previous state.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ class GameState:
 
 
 class Tracker:
-    """Tracks the state of one game. If `policies` is true, the commands that win are tracked too, as in TextWorld."""
+    """Tracks the state of one game.
+
+    If `policies` is true, the tracker also computes the commands that win the game, as TextWorld does.
+    """
 
     def __init__(self, game: Game, *, policies: bool) -> None:
         from textworld.generator.inform7 import Inform7Game
@@ -52,7 +55,7 @@ class Tracker:
         self._traces: dict[int, tuple[str, Action]] = {}
         events = game.kb.inform7_events
         self._prefixes = [events.get(name, "").partition("{")[0].lower() for name in game.kb.rules]
-        """The words with which the traces of each rule's actions begin, in the order of the rules."""
+        """For each rule, the text with which the traces of the rule's actions begin, in lower case."""
         self._quests = QuestTracker(game, policies=policies)
         groups: dict[Any, set[Any]] = {}
         for fact in game.world.facts:
@@ -70,18 +73,21 @@ class Tracker:
         return state
 
     def clear_caches(self) -> None:
-        """Free the cached results, because their states may not occur again."""
+        """Free the cached results. They are computed again when they are needed."""
         self._quests.clear_caches()
         self._tables.clear_cache()
         for rule in self._rules:
             rule.clear_cache()
 
     def admissible_commands(self, state: GameState) -> tuple[str, ...]:
-        """Return the admissible commands of a state, sorted."""
+        """Return the admissible commands of a state in alphabetical order."""
         return tuple(sorted({self._command(action) for actions in state.actions for action in actions}))
 
     def policy_commands(self, state: GameState) -> tuple[str, ...] | None:
-        """Return the commands that win from this state. None if the game is over or TextWorld has no such commands."""
+        """Return the commands that win from this state.
+
+        Return None if the game is over, or if TextWorld has no such commands.
+        """
         return self._quests.policy_commands(state.quests)
 
     def _apply(self, state: GameState, action: Action) -> GameState:
@@ -113,8 +119,9 @@ class Tracker:
     ) -> tuple[tuple[Action, ...], ...]:
         """Return the applicable actions of each rule.
 
-        `changed` holds the signatures of the facts that changed, or None if all rules must be evaluated. If a rule
-        reads no changed fact, its actions are taken from `before`, the applicable actions of the previous state.
+        `changed` holds the signatures of the facts that changed. If `changed` is None, all rules are evaluated.
+        `before` holds the applicable actions of the previous state. If a rule reads no changed fact, its actions are
+        taken from `before`.
         """
         logic = self._kb.logic
         return tuple(
@@ -136,9 +143,10 @@ class Tracker:
         return known[0]
 
     def _detect(self, event: str, actions_by_rule: Sequence[tuple[Action, ...]]) -> Action | None:
-        """Return the action with the trace `event`, as TextWorld's `Inform7Game.detect_action` does.
+        """Return the action whose trace is `event`, as TextWorld's `Inform7Game.detect_action` does.
 
-        If several actions have this trace, return the one with the most preconditions, and the first of equals.
+        If several actions have this trace, return the action with the most preconditions. If there is a tie, return the
+        first of the tied actions. If no action has this trace, return None.
         """
         name, best = event.lower(), None
         for prefix, actions in zip(self._prefixes, actions_by_rule, strict=True):

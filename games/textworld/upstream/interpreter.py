@@ -1,8 +1,8 @@
 """The interpreter of one TextWorld game, which can save snapshots of its state and restore them.
 
 `Interpreter` calls Jericho's C library directly, for two reasons. Jericho's own `get_state` and `set_state` allocate
-new arrays. Jericho's `step` also computes a score and a victory flag, which are meaningless for TextWorld's games and
-take a twelfth of the time of a step.
+new arrays. Jericho's `step` also computes a score and a victory flag. These values are meaningless for TextWorld's
+games, and computing them takes a twelfth of the time of a step.
 
 The game is set up as in TextWorld's environment (`textworld.envs.wrappers.tw_inform7`). After every turn, the game
 prints the score, the number of moves and the names of the actions that succeeded (the traces). TextWorld's own
@@ -39,8 +39,9 @@ class Output:
     events: tuple[str, ...]
     """The names of the actions that succeeded, in order."""
     score: int | None
-    """The score after the command. `score` and `moves` are None if the command took no turn, which changes neither."""
+    """The score after the command, or None if the command took no turn and therefore did not change the score."""
     moves: int | None
+    """The number of moves after the command, or None if the command took no turn."""
     extras: dict[str, str]
     """The `description` and `inventory`, if they were printed."""
 
@@ -66,7 +67,7 @@ class Snapshot:
     values: np.ndarray[Any, np.dtype[np.uint8]]
     registers: tuple[Any, ...]
     """The stack, program counter, stack pointer, frame pointer, frame count, opcode, state of the random numbers, and
-    last text. If a value is the same as at the start of the game, both share one object."""
+    last text. Values that are the same as at the start of the game are shared by all snapshots."""
 
     @property
     def size(self) -> int:
@@ -75,7 +76,7 @@ class Snapshot:
 
 
 class Interpreter:
-    """Interprets one story, a `.z8` file whose name begins with `tw-`. Not thread-safe."""
+    """Interprets one story, a `.z8` file whose name begins with `tw-`. The class is not thread-safe."""
 
     def __init__(self, story: Path) -> None:
         import jericho
@@ -85,7 +86,7 @@ class Interpreter:
         self.opening, _ = self._frotz.reset()
         """The text that the game prints before the first command."""
         self._current: Snapshot | None = None
-        """The snapshot that equals the interpreter's state. None if a command was played since `save` or `load`."""
+        """The snapshot that equals the interpreter's state. If None, a command was played since `save` or `load`."""
         for command in (*(EXTRA.format(name) for name in NUMBERS), TRACE):
             output = _parse(self._send(command), NUMBERS)
         if output.score is None or output.moves is None:
@@ -102,7 +103,10 @@ class Interpreter:
         self.start = self.save()
 
     def step(self, command: str, extras: tuple[str, ...] = ()) -> Output:
-        """Play one command. If `describe` has been called since the last `load`, `extras` must be its `names`."""
+        """Play one command and return the parsed output.
+
+        If `describe` has been called since the last `load`, `extras` must be the `names` of that call.
+        """
         return _parse(self._send(command), (*extras, *NUMBERS))
 
     def describe(self, names: tuple[str, ...]) -> dict[str, str]:
@@ -124,7 +128,7 @@ class Interpreter:
         return self._current
 
     def load(self, snapshot: Snapshot) -> None:
-        """Restore a snapshot of this story. It may have been saved by another interpreter of the same story."""
+        """Restore a snapshot. Another interpreter of the same story may have saved the snapshot."""
         if snapshot is not self._current:
             np.copyto(self._ram, self._base)
             self._ram[snapshot.addresses] = snapshot.values
@@ -136,14 +140,15 @@ class Interpreter:
         self._frotz.close()
 
     def at_prompt(self, snapshot: Snapshot) -> bool:
-        """Return whether the interpreter waits for a command, rather than for the answer to a question or a menu.
+        """Return whether the interpreter waits for a command in the state `snapshot`.
 
-        The interpreter asks a question within nested calls, so its registers then differ from those at the start.
+        Otherwise, the interpreter waits for the answer to a question or a menu. The interpreter asks a question within
+        nested calls, so its registers then differ from the registers at the start of the game.
         """
         return bool(snapshot.registers[1:5] == self._registers[1:5])
 
     def stack(self, snapshot: Snapshot) -> bytes:
-        """Return the contents of the stack, or b"" if they are the same as at the start.
+        """Return the contents of the stack, or b"" if the contents are the same as at the start of the game.
 
         The contents can differ even if the interpreter waits for a command, because some errors change local variables.
         """
@@ -153,7 +158,7 @@ class Interpreter:
     def object_tree(self, snapshot: Snapshot) -> bytes:
         """Return the bytes of the parent, sibling and child of every object.
 
-        They determine which objects each object contains, and in which order.
+        These bytes determine which objects each object contains, and in which order.
         """
         ram = self._base.copy()
         ram[snapshot.addresses] = snapshot.values
@@ -209,15 +214,16 @@ def _number(text: str | None) -> int | None:
 
 
 def _share(new: Any, old: Any) -> Any:
-    """Return `old` if both values are equal, and `new` otherwise. Equal values are therefore stored only once."""
+    """Return `old` if `new` equals `old`, and `new` otherwise. Equal values are therefore stored only once."""
     same = np.array_equal(new, old) if isinstance(new, np.ndarray) else new == old
     return old if same else new
 
 
 def _link_addresses(ram: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Return the addresses of all objects' links.
+    """Return the addresses of the bytes that hold the parent, sibling and child of every object.
 
-    The number of objects is not stored. The entries end where the first property list begins.
+    The story does not store the number of objects. The entries of the object table end where the first property list
+    begins.
     """
     first = int(ram[TABLE_AT]) * 256 + int(ram[TABLE_AT + 1]) + DEFAULTS
     end, count = len(ram), 0

@@ -55,7 +55,10 @@ class EventProgress:
 
     @property
     def triggering_policy(self) -> tuple[Action, ...]:
-        """The actions that trigger the event. Empty if the event has been triggered or can no longer be triggered."""
+        """The actions that trigger the event.
+
+        If the event has already been triggered, or if it can no longer be triggered, the tuple is empty.
+        """
         return () if self.done else tuple(action for action in self.policy if action.name != "trigger")
 
 
@@ -87,13 +90,16 @@ class QuestProgress:
 
     @property
     def tree(self) -> ActionTree | None:
-        """The tree of the winning event that needs the fewest actions. None if no winning event has a policy."""
+        """The tree of the winning event that needs the fewest actions, or None if no winning event has a policy."""
         events = [event for event in self.wins if event.triggering_policy]
         return min(events, key=lambda event: len(event.triggering_policy)).tree if events else None
 
 
 class QuestTracker:
-    """Tracks the quests of one game. If `policies` is true, the commands that win are tracked too, as in TextWorld."""
+    """Tracks the quests of one game.
+
+    If `policies` is true, the tracker also computes the commands that win the game, as TextWorld does.
+    """
 
     def __init__(self, game: Game, *, policies: bool) -> None:
         from textworld.generator.inform7 import Inform7Game
@@ -107,7 +113,7 @@ class QuestTracker:
         self._quests = tuple(self._quest(quest) for quest in game.quests)
 
     def start(self, facts: FactsBySignature) -> tuple[QuestProgress, ...]:
-        """Return the quests' progress at the start of the game. `facts` are the facts that hold there."""
+        """Return the quests' progress at the start of the game. `facts` are the facts that hold at the start."""
         return tuple(self._advance(quest, None, facts) for quest in self._quests)
 
     def advance(
@@ -117,7 +123,10 @@ class QuestTracker:
         return tuple(self._advance(quest, action, facts) for quest in quests)
 
     def policy_commands(self, quests: Sequence[QuestProgress]) -> tuple[str, ...] | None:
-        """Return the commands that win from this state. None if the game is over or TextWorld has no such commands."""
+        """Return the commands that win from the state in which the quests have the given progress.
+
+        Return None if the game is over, or if TextWorld has no such commands.
+        """
         if not self._policies or not quests or _over(quests):
             return None
         unfinished = [q for q in quests if q.wins and not (q.completed or q.failed) and not q.optional]
@@ -130,7 +139,7 @@ class QuestTracker:
             cache.clear()
 
     def _merged_commands(self, trees: Sequence[ActionTree]) -> tuple[str, ...]:
-        """Merge the trees and return their commands, as TextWorld's `GameProgression.winning_policy` does."""
+        """Return the commands of the merged trees, as TextWorld's `GameProgression.winning_policy` does."""
         from textworld.generator.game import ActionDependencyTree, ActionDependencyTreeElement
 
         key = tuple(tree.key for tree in trees)
@@ -193,7 +202,7 @@ class QuestTracker:
         return replace(event, tree=tree, policy=tree.order)
 
     def _play(self, tree: ActionTree, action: Action) -> tuple[bool, bool, ActionTree]:
-        """Play an action in a tree.
+        """Compute the tree that remains after an action is played. `tree` itself does not change.
 
         Return a tuple: (1) whether the tree changed, (2) whether the action can be reversed, (3) the new tree.
         """
@@ -207,7 +216,7 @@ class QuestTracker:
     def _shorten(self, policy: tuple[Action, ...], facts: FactsBySignature) -> tuple[Action, ...] | None:
         """Return the policy without detours, or None if it has no detour.
 
-        The result is that of TextWorld's `EventProgression.compress_policy`.
+        TextWorld's `EventProgression.compress_policy` returns the same result.
         """
         key = (_hashes(policy), *(fact in facts.get(fact.signature, ()) for fact in _preconditions(policy)))
         if key not in self._shortened:
@@ -245,7 +254,10 @@ def _shorter(policy: tuple[Action, ...], facts: FactsBySignature) -> tuple[Actio
 
 
 def _playable(actions: Iterable[Action], facts: FactsBySignature) -> bool:
-    """Return whether the actions can be played in this order. Equals TextWorld's `State.is_sequence_applicable`."""
+    """Return whether the actions can be played in this order.
+
+    TextWorld's `State.is_sequence_applicable` returns the same result.
+    """
     added: set[Any] = set()
     removed: set[Any] = set()
     for action in actions:

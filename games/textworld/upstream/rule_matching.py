@@ -1,12 +1,12 @@
 """Find all instances of a TextWorld rule in a set of facts, in TextWorld's order but faster.
 
-A rule has placeholders. An instance assigns a variable (a thing or a room of the game) to each placeholder, such that
-all preconditions of the rule are facts. As in TextWorld's `State.all_assignments` (`textworld.logic`), the search
-processes one precondition after the other and tries the facts in sorted order. Two differences save time without
+A rule has placeholders. An instance assigns a variable (a thing or a room of the game) to each placeholder. With these
+variables, all preconditions of the rule are facts. As in TextWorld's `State.all_assignments` (`textworld.logic`), the
+search processes one precondition after the other and tries the facts in sorted order. Two differences save time without
 changing a result:
 
-* Facts are looked up by an argument that is already bound.
-* Results are cached by the facts that the rule reads, because they depend on nothing else.
+* If an argument of a precondition already has a variable, only the facts with this variable are tried.
+* Results are cached, with the facts that the rule reads as the key. Results depend on no other facts.
 
 For speed, variables are represented by numbers. Each placeholder has a slot, which holds the number of the assigned
 variable.
@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 
 FactsBySignature = dict["Signature", frozenset["Proposition"]]
 Row = tuple[int, ...]
-"""The arguments of a fact as the numbers of the variables."""
+"""The arguments of a fact. Each argument is represented by the number of its variable."""
 
 
 class FactTables:
-    """Caches a table for each set of facts with the same signature. All rules of a game share the tables."""
+    """Caches a table for each set of facts. All facts of a set have the same signature (name and argument types).
+
+    All rules of a game share the tables.
+    """
 
     def __init__(self) -> None:
         self._numbers: dict[Variable, int] = {}
@@ -42,7 +45,7 @@ class FactTables:
         return self._numbers[variable]
 
     def table(self, facts: frozenset[Proposition]) -> Table:
-        """Return the table of a set of facts with the same signature."""
+        """Return the table of `facts`, which must all have the same signature."""
         table = self._tables.get(facts)
         if table is None:
             table = self._tables[facts] = Table([tuple(map(self.number, fact.arguments)) for fact in sorted(facts)])
@@ -115,9 +118,9 @@ class RuleMatcher:
         return self._rule.instantiate({**self._constants, **bound})
 
     def _assignments(self, facts: FactsBySignature) -> Iterator[list[int]]:
-        """Yield the slots of each instance as a list of variable numbers, where -1 marks an empty slot.
+        """Yield a list of variable numbers for each instance, with one number per slot. -1 marks an empty slot.
 
-        The same list is changed and yielded each time.
+        The same list is yielded each time, with changed contents.
         """
         values = [-1] * len(self._slots)
         for placeholder, variable in self._constants.items():
@@ -125,9 +128,10 @@ class RuleMatcher:
         yield from self._search(0, facts, values, {value for value in values if value >= 0})
 
     def _search(self, depth: int, facts: FactsBySignature, values: list[int], used: set[int]) -> Iterator[list[int]]:
-        """Fill the slots of all preconditions from number `depth` on, and yield every solution.
+        """Yield every way to fill the empty slots so that the preconditions from index `depth` on are facts.
 
-        Different slots hold different variables. `used` holds the numbers in the filled slots.
+        Different slots hold different variables. `values` holds the slots, and `used` holds the numbers in the filled
+        slots.
         """
         if depth == len(self._steps):
             yield values
@@ -148,9 +152,9 @@ class RuleMatcher:
 
 
 def _fill(slots: Row, row: Row, values: list[int], used: set[int]) -> list[int] | None:
-    """Fill the empty slots from a row and return the filled slots.
+    """Fill the empty slots from a row and return the slots that were empty before.
 
-    If the row contradicts a filled slot, return None and leave all slots as they were.
+    If the row contradicts the filled slots, return None and leave all slots as they were.
     """
     filled: list[int] = []
     for slot, number in zip(slots, row, strict=True):

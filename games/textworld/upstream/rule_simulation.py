@@ -2,8 +2,8 @@
 
 TextWorld's `GameMaker.set_walkthrough` writes the actions of a walkthrough into the quests of a game. To find the
 actions, TextWorld compiles the game and plays it, which costs as much as compiling the finished game.
-`without_compiling` finds the same actions by simulating the rules. If the rules are ambiguous, it calls TextWorld's own
-method instead.
+`without_compiling` finds the same actions by simulating the rules. If the rules are ambiguous, TextWorld's own method
+is called instead.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ class AmbiguousRulesError(Exception):
 
 
 class RuleSimulation:
-    """Simulates one game from its start by its rules.
+    """Simulates one game with TextWorld's rules, from the start of the game.
 
     A step tries only the rules whose template matches the command. TextWorld's own tracking tries all rules, which is
-    slow. If several actions have the same trace (the name that the interpreter prints), the one with the most
-    preconditions is played, and the first of equals. TextWorld makes the same choice.
+    slow. If several actions have the same trace (the name that the interpreter prints), the action with the most
+    preconditions is played. If there is a tie, the first of the tied actions is played. TextWorld makes the same
+    choice.
     """
 
     def __init__(self, game: Any) -> None:
@@ -58,7 +59,7 @@ class RuleSimulation:
         return action, event
 
     def is_open(self, name: str) -> bool:
-        """Return whether all doors and containers with this name are open. False if no entity has the name."""
+        """Return whether all doors and containers with this name are open. Return False if no entity has the name."""
         keys = {key for key, info in self._inform7.entity_infos.items() if info.name == name}
         is_open = {fact.arguments[0].name for fact in self.state.facts if fact.name == "open"}
         return bool(keys) and keys <= is_open
@@ -108,9 +109,10 @@ def without_compiling() -> Iterator[None]:
 
 
 def _simulate(game: Any, commands: Sequence[str]) -> list[tuple[Any, list[Any]]]:
-    """Return a list of tuples: (1) a winning event, (2) the actions played until the event was triggered.
+    """Return a tuple for each winning event that the walkthrough triggers.
 
-    As in TextWorld, only the first of several equal events is listed.
+    The tuple contains: (1) the event, (2) the actions that were played until the event was triggered. As in TextWorld,
+    only the first of several equal events is listed.
     """
     from textworld.generator.game import QuestProgression
 

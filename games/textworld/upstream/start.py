@@ -1,7 +1,7 @@
 """Start TextWorld's own environment without repeated work, and wrap TextWorld's private functions.
 
-* TextWorld parses the same rules for every game and at every load, which takes longer than the rest of making a game.
-  `rules_parsed_once` caches the results of the parser, which depend only on the text.
+* TextWorld parses the same rules for every game and at every load. Parsing takes longer than all other steps of making
+  a game. `rules_parsed_once` caches the results of the parser, which depend only on the text.
 * The innermost layer of TextWorld's environment (`JerichoEnv`) needlessly plays `look` and `inventory` at every step,
   and searches for valid actions without success. The outer layers obtain these values from the text. `start` therefore
   requests no infos from the innermost layer.
@@ -25,7 +25,7 @@ from games.textworld.upstream import patches_enabled
 def start(story: Path, infos: Iterable[str], *, fast: bool = True) -> Any:
     """Return TextWorld's environment for `story`, a `.z8` file whose name begins with `tw-`.
 
-    `infos` are names of fields of TextWorld's `EnvInfos`.
+    `infos` are names of fields of TextWorld's `EnvInfos`. If `fast` is false, the start is not patched.
     """
     import textworld
 
@@ -71,7 +71,7 @@ def traced_events(text: str) -> tuple[list[str], str]:
 
 
 def trace_name(inform7: Any, events: Any, action: Any) -> str:
-    """Return the name of an action in the interpreter's traces, in lower case.
+    """Return the name that the interpreter's traces use for an action, in lower case.
 
     `events` maps the name of each rule to the template of its trace.
     """
