@@ -12,8 +12,8 @@ class ACTDE(Optimizer):
         delta_t = r_t + gamma_t v(s_{t+1}) - q(s_t, a_t)
 
     `PPO` differs only in the method `baseline`. The policy is updated only until q is accurate, so a reward adds a
-    finite amount to the logits. For example, suppose that the logits and q are tables with the step sizes b and alpha.
-    The following equation then holds after every update (`actde/tabular.py`). The index 0 marks initial values.
+    finite amount to the logits. For example, suppose that tables of logits and of q are updated with step sizes b and
+    alpha. The following equation then holds after every update (`actde/tabular.py`). The index 0 marks initial values.
 
         logit(s, a) - logit_0(s, a) = (b / alpha) (q(s, a) - q_0(s, a))
 

@@ -50,13 +50,13 @@ def clipped_value_loss(values: Tensor, old_values: Tensor, returns: Tensor, clip
 
 
 def expectile_value_loss(values: Tensor, q_values: Tensor, expectile: float) -> Tensor:
-    """Return the value loss of implicit Q-learning. It fits v to an expectile of q over the actions taken.
+    """Return the value loss of implicit Q-learning. The loss fits v to an expectile of q over the actions taken.
 
         |tau - 1(q < v)| (q - v)^2
 
-    This is eq. 5 of Kostrikov et al. (2021), with tau = `expectile`. Snell et al. (2022) apply the loss to
-    language. If tau = 1/2, the loss is half the squared error. As tau tends to 1, v tends to the maximum of q.
-    `q_values` is a fixed target without gradient. All tensors are [B, T]. The loss is in units of reward squared.
+    This is eq. 5 of Kostrikov et al. (2021), with tau = `expectile`. Snell et al. (2022) apply the loss to language. If
+    tau = 1/2, the loss is half the squared error. As tau tends to 1, v tends to the maximum of q. `q_values` is a fixed
+    target without gradient. All tensors are [B, T]. The loss is in units of reward squared.
     """
     errors = q_values - values
     weight = (expectile - (errors < 0).to(errors.dtype)).abs()

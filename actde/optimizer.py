@@ -211,7 +211,7 @@ class Optimizer(ABC):
         """Restore a state that `state_dict` returned.
 
         Raises:
-            OptimizerError: `state` has another form.
+            OptimizerError: `state` does not have the form that `state_dict` returns.
         """
         coef = state.get("kl_coef")
         if set(state) != {"kl_coef"} or isinstance(coef, bool) or not isinstance(coef, int | float):
@@ -244,7 +244,7 @@ def _log_ratio(batch: Batch, outputs: Outputs) -> Tensor:
 
 
 def _masked(outputs: Outputs, mask: Tensor) -> Outputs:
-    """Return the outputs with 0 on padding. Without this step, NaN on padding could reach the gradients."""
+    """Return the outputs with 0 on padding, so that the gradient on padding is 0 and never NaN."""
     masked: dict[str, Tensor] = {}
     for spec in fields(outputs):
         tensor = getattr(outputs, spec.name)

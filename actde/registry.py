@@ -1,4 +1,4 @@
-"""Finds optimizers by name. They are built in, registered in this process, or part of installed packages.
+"""Finds optimizers by name. An optimizer is built in, registered in this process, or part of an installed package.
 
 A package adds an optimizer with an entry point:
 

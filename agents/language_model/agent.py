@@ -1,10 +1,10 @@
 """The language-model agent, which plays text games with the policy of an `ActorCritic`.
 
 Each episode is one growing token stream. In each turn, the model reads only the new tokens of all live episodes. The
-keys and values of earlier tokens stay in a cache, so earlier tokens are not read again. In the mode `trie`, the
-agent chooses among the admissible commands with exact probabilities. In the mode `free`, it generates any line of text.
-A choice is a token that the agent sampled among several. With `record`, the agent stores its choices as segments for
-the update.
+keys and values of earlier tokens stay in a cache, so earlier tokens are not read again. In the mode `trie`, the agent
+chooses among the admissible commands with exact probabilities. In the mode `free`, it generates any line of text. A
+choice is a token that the agent sampled among several. With `record`, the agent stores its choices as segments for the
+update.
 """
 
 from collections.abc import Sequence

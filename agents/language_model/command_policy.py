@@ -1,7 +1,7 @@
 """The policy over whole commands: probabilities, sampling, and records of choices.
 
-No function runs the model. A choice is a token that the agent sampled among several. The probability of
-a command is the product of the probabilities of its choices, which form the command's path in the trie.
+The functions here do not run the model. A choice is a token that the agent sampled among several. The probability of a
+command is the product of the probabilities of its choices, which form the command's path in the trie.
 """
 
 from collections.abc import Sequence

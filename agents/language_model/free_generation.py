@@ -28,7 +28,7 @@ def generate_lines(
     max_tokens: int,
     greedy: bool,
 ) -> None:
-    """Generate one line for every episode and append it to the stream. Record each token of the line as a choice.
+    """Append a generated line to the stream of every episode. Record each token of the line as a choice.
 
     A line ends with the first token that is in `ends`, or after `max_tokens` tokens.
     """

@@ -2,8 +2,8 @@
 
 A choice is a token that the agent sampled among several. Only choices are actions. All other tokens of a command are
 forced. The discount from one choice to the next covers everything in between: forced tokens, and turns without a
-choice. A `TokenStream` grows during the episode. `TokenStream.finish` converts the stream to immutable
-`Segment`s, the samples of the update.
+choice. A `TokenStream` grows during the episode. `TokenStream.finish` converts the stream to immutable `Segment`s, the
+samples of the update.
 """
 
 from dataclasses import dataclass, field, replace

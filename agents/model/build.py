@@ -54,7 +54,7 @@ def build_model(config: ModelConfig, trunk_config: Mapping[str, Any] | None, voc
     Args:
         config: the settings of the model.
         trunk_config: the trunk's configuration in the `transformers` library. If None, the trunk is loaded with its
-            pretrained weights. A checkpoint that holds only an adapter needs this.
+            pretrained weights. Use None for a checkpoint that holds only an adapter.
         vocabulary: number of tokens of the checkpoint's tokenizer.
 
     Raises:

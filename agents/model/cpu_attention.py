@@ -46,7 +46,7 @@ def attend(
         module: the attention module of the trunk.
         query: [B, heads, L, d].
         key, value: [B, groups, S, d].
-        attention_mask: additive mask that broadcasts to [B, 1, L, S]. If None, attention is causal.
+        attention_mask: mask that broadcasts to [B, heads, L, S]. If None, attention is causal.
         kwargs: other arguments of the interface, such as `scaling` and `dropout`.
 
     Returns:

@@ -1,9 +1,8 @@
 """A key/value cache whose rows have individual lengths. Each live episode has one row.
 
 The caches of the `transformers` library assume that all rows grow together, but episodes do not. Here, `plan_pass` sets
-the cache rows that the next forward pass continues, and the positions to which the pass writes. The
-attention mask determines the positions that a row attends to (`agents/model/tree_decoder.py`). Entries beyond a row's
-end are masked.
+the cache rows that the next forward pass continues, and the positions to which the pass writes. The attention mask
+determines the positions that a row attends to (`agents/model/tree_decoder.py`). Entries beyond a row's end are masked.
 """
 
 from collections.abc import Sequence

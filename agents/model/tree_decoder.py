@@ -161,7 +161,9 @@ def commit_branches(cache: RaggedCache, chosen: Iterable[tuple[TreeInput, int]])
 
 @torch.no_grad()
 def check_cache(model: ActorCritic) -> None:
-    """Check that commands have the same hidden states as a tree with the cache and as plain text without it.
+    """Check that hidden states are the same with and without the cache.
+
+    The check compares a tree of commands, read through the cache, with the same commands as plain text.
 
     Raises:
         AgentError: the hidden states differ, because `RaggedCache` does not support the decoder's kind of attention

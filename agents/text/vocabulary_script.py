@@ -1,4 +1,4 @@
-"""Collects the words that TextWorld's games can print. The words are read from source files.
+"""Collects the words that TextWorld's games can print.
 
 The words come from these sources:
 

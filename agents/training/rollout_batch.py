@@ -4,7 +4,7 @@ Streams are padded on the right, to the longest stream of their micro-batch. Any
 
 A choice is a token that the agent sampled among several. Credit is assigned per token or per command. Per token, every
 choice is an action. Per command, all choices of a turn form one action. The log-probability of this action is the sum
-over its choices. The v of the action is that of its first choice. The q of the action is that of its last choice.
+over its choices. The v of the action is the v of its first choice. The q of the action is the q of its last choice.
 """
 
 from collections.abc import Sequence
@@ -175,7 +175,7 @@ class RolloutBatch:
 
 
 def _action_index(segment: Segment, credit: Credit) -> list[int]:
-    """Return the index of the action of each choice. Indices start at 0 in every segment."""
+    """For each choice of the segment, return the index of its action. Indices start at 0 in every segment."""
     if credit == "token":
         return list(range(len(segment.choices)))
     actions: dict[int, int] = {}
