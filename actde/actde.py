@@ -12,29 +12,31 @@ class ACTDE(Optimizer):
         delta_t = r_t + gamma_t v(s_{t+1}) - q(s_t, a_t)
 
     `PPO` differs only in the method `baseline`. The policy is updated only until q is accurate, so a reward adds a
-    finite amount to the logits. For example, let tables of logits and of q be updated with the step sizes b and alpha.
-    The following equation then holds after every update, where 0 marks initial values (`actde/tabular.py`):
+    finite amount to the logits. For example, suppose that tables of logits and of q are updated with step sizes b and
+    alpha. The following equation then holds after every update (`actde/tabular.py`). The index 0 marks initial values.
 
         logit(s, a) - logit_0(s, a) = (b / alpha) (q(s, a) - q_0(s, a))
 
-    With `advantage="lambda"`, the difference from PPO's advantage A_t(v) includes the current and all later choices:
+    With `advantage="lambda"`, the advantage differs from PPO's A_t(v) by a sum over the current and all later choices:
 
         A_t(q) = A_t(v) - sum_k (gamma lambda)^k (q(s_{t+k}, a_{t+k}) - v(s_{t+k})),   k = 0, 1, 2, ...
 
-    With `advantage="return"`, the difference includes the current choice only:
+    With `advantage="return"`, the advantage differs from PPO's by a term of the current choice only:
 
         A_t(q) = A_t(v) - (q(s_t, a_t) - v(s_t))
 
     At lambda = 0, both definitions give A_t(q) = delta_t.
 
     ACTDE equals PPO where q(s, a) = v(s). This is the case with a single action, with a Q head that ignores the action,
-    and before training if v and q start at 0. Other terms of the loss change where ACTDE converges:
+    and before training if v and q start at 0.
+
+    Other terms of the loss change the policy to which ACTDE converges:
 
     * An entropy bonus, or a KL penalty in the loss, keeps acting after the TD errors have vanished. The policy then
-      moves to the optimum of that term alone: the uniform policy, or the reference policy. The larger the weight of the
-      term, the faster the policy moves. In PPO, the term balances the reward instead. PPO converges to
+      moves to the optimum of that term alone: the uniform policy, or the reference policy. A larger weight of the term
+      makes the policy move faster. In PPO, the term balances the reward instead. PPO converges to
       softmax(q / weight) with the bonus, and to softmax(log pi_ref + q / weight) with the penalty.
-    * A KL penalty in the reward (`kl_place`) is learned by q like any other reward. The penalty therefore subtracts
+    * q learns a KL penalty in the reward (`kl_place`) like any other reward. The penalty therefore subtracts
       only a finite amount from the logits (docs/bandit-penalties).
     * Whitening divides the vanishing TD errors by their own standard deviation, so they no longer vanish.
     """

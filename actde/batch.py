@@ -19,7 +19,7 @@ Record = TypeVar("Record")
 class Batch:
     """Numbers that a rollout recorded, without gradient.
 
-    All tensors except the mask are float32 or float64. Values on padding are ignored but must be finite too.
+    All tensors except the mask are float32 or float64. Values on padding are ignored, but they must also be finite.
 
     Raises:
         OptimizerError: a number is not finite.
@@ -29,7 +29,11 @@ class Batch:
     rewards: Tensor
     """[B, T] reward between choice t and the next choice."""
     discounts: Tensor
-    """[B, T] gamma_t in [0, 1]. It is 1 inside a command, gamma^k across k turns, and 0 if the episode terminates."""
+    """[B, T] gamma_t in [0, 1].
+
+    gamma_t is 1 between two choices of a command and gamma^k across k turns. It is 0 if the episode terminates before
+    another choice.
+    """
     mask: Tensor
     """[B, T] bool, True at choices and False on padding."""
     logprobs: Tensor
@@ -37,9 +41,12 @@ class Batch:
     values: Tensor
     """[B, T] v(s_t), in units of reward."""
     next_values: Tensor
-    """[B, T] v(s_{t+1}), or the bootstrap value at the end of a segment. It is ignored where the discount is 0."""
+    """[B, T] v(s_{t+1}), or the bootstrap value at the end of a segment. The value is ignored if gamma_t = 0."""
     q_values: Tensor | None = None
-    """[B, T] q(s_t, a_t), the minimum over the target heads, or over the Q heads without target heads. None: no q."""
+    """[B, T] q(s_t, a_t), in units of reward. None if q was not recorded.
+
+    q is the minimum over the target heads. Without target heads, q is the minimum over the Q heads.
+    """
     ref_logprobs: Tensor | None = None
     """[B, T] log pi_ref(a_t | s_t) of the reference policy, nats. None if no KL is computed."""
 
@@ -65,16 +72,16 @@ class Batch:
         return len(self.mask)
 
     def __getitem__(self, rows: Tensor) -> Self:
-        """Return the segments with the indices `rows`, int64 [b]."""
+        """Return the segments with the indices `rows`, an int64 tensor of shape [b]."""
         return _rows(self, rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Targets:
-    """What the networks learn from a rollout. `Optimizer.targets` computes it once per rollout; padding is 0."""
+    """Advantages and returns of a rollout, computed once by `Optimizer.targets`. They are 0 on padding."""
 
     advantages: Tensor
-    """[B, T] A_t, the weights of the policy gradient, in units of reward or, if whitened, of standard deviations."""
+    """[B, T] A_t, the weights of the policy gradient, in units of reward. Whitened advantages have no unit."""
     returns: Tensor
     """[B, T] lambda-returns G_t, the regression target of v and of q, in units of reward."""
 
@@ -85,7 +92,7 @@ class Targets:
         return len(self.advantages)
 
     def __getitem__(self, rows: Tensor) -> Self:
-        """Return the segments with the indices `rows`, int64 [b]."""
+        """Return the segments with the indices `rows`, an int64 tensor of shape [b]."""
         return _rows(self, rows)
 
 
@@ -108,7 +115,7 @@ class Outputs:
     label_logprobs: Tensor | None = None
     """[B, T] log pi(label_t | s_t) in nats, where label_t is the action to imitate.
 
-    The number is 0 at choices without a label. None if no choice has a label.
+    The log-probability is set to 0 at choices without a label. None if no choice has a label.
     """
 
     def __post_init__(self) -> None:
@@ -118,7 +125,7 @@ class Outputs:
 
 
 def _tensors(record: Any) -> dict[str, Tensor]:
-    """Return the tensors of a record by field name, without the fields that are None."""
+    """Return a dict from field names to the tensors of a record. Fields that are None are left out."""
     values = {spec.name: getattr(record, spec.name) for spec in fields(record)}
     for name, value in values.items():
         if value is not None and not isinstance(value, Tensor):

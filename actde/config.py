@@ -98,7 +98,7 @@ def value_type(field: FieldInfo) -> type:
 
 
 def expected(field: FieldInfo) -> str:
-    """Describe the values that a field accepts, for error messages: "a number in [0, 1] or none"."""
+    """Return a description of the values that a field accepts, such as "a number in [0, 1] or none"."""
     if value_type(field) is bool:
         return "true or false"
     if value_type(field) is str:
@@ -122,7 +122,7 @@ def _rules(metadata: Iterable[Any]) -> list[Any]:
 
 
 def _one_line(model: type[Config], error: ValidationError) -> ConfigError:
-    """Convert the first of pydantic's errors to a one-line error with the expected and the actual value."""
+    """Return a one-line error for the first of pydantic's errors, with the expected and the actual value."""
     first = error.errors(include_url=False)[0]
     name, value = str(first["loc"][0]) if first["loc"] else "", first["input"]
     if first["type"] == "value_error":  # raised by a validator or by a nested model

@@ -11,14 +11,14 @@ from collections.abc import Iterable
 
 
 class OptimizerError(ValueError):
-    """A user's mistake in an optimizer or its settings, with a one-line message."""
+    """Raised for a user's mistake in an optimizer, its state or its batch. The message is one line."""
 
 
 class ConfigError(OptimizerError):
-    """A user's mistake in a configuration, with a one-line message."""
+    """Raised for a user's mistake in a configuration. The message is one line."""
 
     setting: str | None = None
-    """The name of the setting whose value is wrong."""
+    """The name of the setting whose value is wrong, or None for any other error."""
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> ConfigError:

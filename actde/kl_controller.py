@@ -6,9 +6,9 @@ from actde.errors import OptimizerError
 
 
 class KLController:
-    """Hold the coefficient of the KL penalty and adapt it to a target, if there is one.
+    """Holds the coefficient of the KL penalty, and adapts the coefficient if there is a target KL.
 
-    The coefficient grows while the KL is above the target and shrinks while the KL is below.
+    The coefficient grows while the KL is above the target and shrinks while the KL is below the target.
 
         coef <- coef (1 + gain clip(kl / target - 1, -0.2, 0.2))
 

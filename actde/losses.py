@@ -1,17 +1,21 @@
-"""Losses to be minimised, which map [B, T] tensors to a [B, T] tensor, and their mean over choices."""
+"""Losses to be minimised, and their mean over choices.
+
+A choice is an action of the agent. Tensors have the shape [B, T]: B segments of T choices each. Each loss function
+returns the loss of every choice.
+"""
 
 import torch
 from torch import Tensor
 
 
 def masked_mean(x: Tensor, mask: Tensor, count: float | Tensor | None = None) -> Tensor:
-    """Return the sum of x over the choices, divided by `count`; a scalar.
+    """Return the sum of x over the choices, divided by `count`. The result is a scalar.
 
     By default, `count` is the number of choices. If `count` is the number of choices of a whole batch, the results of
     its micro-batches add up to the mean over the batch.
 
     Raises:
-        ValueError: `count` is not above 0.
+        ValueError: `count` is 0 or negative.
     """
     count = mask.sum() if count is None else count
     if not count > 0:
@@ -32,7 +36,7 @@ def clipped_surrogate(ratio: Tensor, advantages: Tensor, clip_range: float) -> T
 
 
 def clipped_value_loss(values: Tensor, old_values: Tensor, returns: Tensor, clip_range: float | None) -> Tensor:
-    """Return the clipped value loss of PPO. All tensors are [B, T]; the loss is in units of reward squared.
+    """Return the clipped value loss of PPO, in units of reward squared. All tensors are [B, T].
 
         1/2 max((v - G)^2, (clip(v, v_old - clip_range, v_old + clip_range) - G)^2)
 
@@ -46,13 +50,13 @@ def clipped_value_loss(values: Tensor, old_values: Tensor, returns: Tensor, clip
 
 
 def expectile_value_loss(values: Tensor, q_values: Tensor, expectile: float) -> Tensor:
-    """Return the value loss of implicit Q-learning, which fits v to an expectile of q over the actions taken.
+    """Return the value loss of implicit Q-learning. The loss fits v to an expectile of q over the actions taken.
 
         |tau - 1(q < v)| (q - v)^2
 
-    This is eq. 5 of Kostrikov et al. (2021), with tau = `expectile`. Snell et al. (2022) apply it to language. With tau
-    = 1/2, the loss is half the squared error. With tau -> 1, v tends to the maximum of q. `q_values` is a fixed target
-    without gradient. All tensors are [B, T]; the loss is in units of reward squared.
+    This is eq. 5 of Kostrikov et al. (2021), with tau = `expectile`. Snell et al. (2022) apply the loss to language. If
+    tau = 1/2, the loss is half the squared error. As tau tends to 1, v tends to the maximum of q. `q_values` is a fixed
+    target without gradient. All tensors are [B, T]. The loss is in units of reward squared.
     """
     errors = q_values - values
     weight = (expectile - (errors < 0).to(errors.dtype)).abs()
@@ -64,9 +68,9 @@ def q_loss(q_values: Tensor, returns: Tensor) -> Tensor:
 
         sum_h (q_h(s_t, a_t) - G_t)^2
 
-    `q_values` is [B, T, H]. `returns` and the result are [B, T]. The loss is in units of reward squared. The code of
-    the post by Turner and Einhorn (2023) has no factor 1/2 either. At equal coefficients, the gradient of q is
-    therefore twice that of v.
+    `q_values` is [B, T, H]. `returns` and the result are [B, T]. The loss is in units of reward squared. As in the code
+    of the post by Turner and Einhorn (2023), there is no factor 1/2. At equal coefficients and errors, the gradient
+    with respect to q is therefore twice the gradient with respect to v.
     """
     return (q_values - returns.unsqueeze(-1)).square().sum(dim=-1)
 
@@ -76,6 +80,6 @@ def sampled_kl(log_ratio: Tensor) -> Tensor:
 
         (ratio - 1) - log ratio,   log ratio = log pi - log pi_old
 
-    This is the estimator k3 in Schulman (2020), "Approximating KL divergence". All tensors are [B, T], in nats.
+    This is the estimator k3 in Schulman (2020), "Approximating KL Divergence". Input and result are [B, T], in nats.
     """
     return torch.expm1(log_ratio) - log_ratio

@@ -1,4 +1,4 @@
-"""The base class of all optimizers, with the steps from a batch to a loss.
+"""The base class of all optimizers. It computes targets and a loss from a batch in these steps:
 
     once per rollout    targets:  shaped_rewards -> TD errors relative to the baseline -> GAE -> whitening
     every gradient step loss:     policy_loss + value_loss + q_loss - entropy bonus + KL penalty
@@ -47,10 +47,10 @@ class Optimizer(ABC):
     needs_q: ClassVar[bool] = False
     """Whether the algorithm requires Q heads."""
     labels: ClassVar[Labels] = "none"
-    """Whose choices the policy imitates (`Outputs.label_logprobs`).
+    """Source of the choices that the policy imitates (`Outputs.label_logprobs`).
 
-    "none" stands for no imitation, "expert" for the choices of an expert, and "best" for the policy's own choices in
-    its best episodes.
+    "none" means no imitation. "expert" means the choices of an expert. "best" means the policy's own choices in its
+    best episodes.
     """
 
     def __init__(self, config: OptimizerConfig) -> None:
@@ -68,10 +68,10 @@ class Optimizer(ABC):
 
     @abstractmethod
     def baseline(self, batch: Batch) -> Tensor:
-        """Return b_t [B, T], the expected return to which the advantage is relative, in units of reward."""
+        """Return the baseline b_t of the advantages, in units of reward. The shape is [B, T]."""
 
     def targets(self, batch: Batch, *, all_reduce: AllReduce = no_reduce) -> Targets:
-        """Compute the advantages and returns of a whole rollout. Call this once per rollout.
+        """Return the advantages and returns of a whole rollout. Call this method once per rollout.
 
         Every process passes its own part of the rollout. `all_reduce` sums a tensor over all processes.
         """
@@ -86,7 +86,10 @@ class Optimizer(ABC):
         return Targets(advantages=advantages, returns=returns)
 
     def shaped_rewards(self, batch: Batch) -> Tensor:
-        """Return the rewards [B, T]. If `kl_place` is "reward", they include -kl_coef (log pi_old - log pi_ref)."""
+        """Return the rewards, minus the KL penalty if `kl_place` is "reward". The shape is [B, T].
+
+        The penalty is kl_coef (log pi_old - log pi_ref).
+        """
         if self.config.kl_place != "reward" or self.kl.coef == 0:
             return batch.rewards
         if batch.ref_logprobs is None:
@@ -94,13 +97,13 @@ class Optimizer(ABC):
         return batch.rewards - self.kl.coef * (batch.logprobs - batch.ref_logprobs)
 
     def _advantages(self, batch: Batch, baseline: Tensor) -> Tensor:
-        """Return the advantages A_t(b) [B, T] relative to a baseline b [B, T]."""
+        """Return the advantages A_t(b) relative to `baseline` [B, T]. The shape is [B, T]."""
         rewards = self.shaped_rewards(batch)
         errors = td_errors(rewards, batch.discounts, batch.next_values, baseline, batch.mask)
         return lambda_advantages(errors, batch.discounts, self.config.gae_lambda)
 
     def summary(self, batch: Batch, targets: Targets, *, all_reduce: AllReduce = no_reduce) -> dict[str, Tensor]:
-        """Return the metrics of a rollout, which are scalars over all processes. Call this once per rollout.
+        """Return the metrics of a rollout as scalars over all processes. Call this method once per rollout.
 
         `return`, `advantage` and `advantage_abs` are means over choices. `explained_variance` and
         `explained_variance_q` are the shares of the returns' variance that the recorded v and q explain.
@@ -143,7 +146,7 @@ class Optimizer(ABC):
         return masked_mean(total, batch.mask, count), means | {"choices": choices}
 
     def terms(self, batch: Batch, targets: Targets, outputs: Outputs) -> dict[str, tuple[float, Tensor]]:
-        """Return the terms of the loss as name -> (weight, [B, T]).
+        """Return a dict from the name of each loss term to a tuple: (1) its weight, (2) its values [B, T].
 
         The loss is the weighted sum of the terms (Schulman et al., 2017, eq. 9).
         """
@@ -161,14 +164,14 @@ class Optimizer(ABC):
         return terms
 
     def policy_loss(self, batch: Batch, targets: Targets, outputs: Outputs) -> Tensor:
-        """Return the clipped surrogate loss [B, T]."""
+        """Return the clipped surrogate loss of each choice. The shape is [B, T]."""
         ratio = _log_ratio(batch, outputs).exp()
         return losses.clipped_surrogate(ratio, targets.advantages, self.config.clip_range)
 
     def value_loss(self, batch: Batch, targets: Targets, outputs: Outputs) -> Tensor:
-        """Return the value loss [B, T], which fits v to the return or to an expectile of q.
+        """Return the value loss, which fits v to the return or to an expectile of q. The shape is [B, T].
 
-        q comes from the target heads. Without target heads, q is the one that the rollout recorded.
+        q comes from the target heads. Without target heads, the q that the rollout recorded is used.
         """
         if self.config.value_loss == "ppo":
             return losses.clipped_value_loss(
@@ -179,7 +182,7 @@ class Optimizer(ABC):
         return losses.expectile_value_loss(outputs.values, q_values, self.config.expectile)
 
     def measures(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
-        """Return metrics [B, T] that do not affect the loss.
+        """Return metrics that do not affect the loss. Their shape is [B, T].
 
         The metrics measure how far the policy is from the rollout's policy and from the reference policy.
         """
@@ -208,7 +211,7 @@ class Optimizer(ABC):
         """Restore a state that `state_dict` returned.
 
         Raises:
-            OptimizerError: `state` is not such a state.
+            OptimizerError: `state` does not have the form that `state_dict` returns.
         """
         coef = state.get("kl_coef")
         if set(state) != {"kl_coef"} or isinstance(coef, bool) or not isinstance(coef, int | float):
@@ -236,12 +239,12 @@ class Optimizer(ABC):
 
 
 def _log_ratio(batch: Batch, outputs: Outputs) -> Tensor:
-    """Return log pi(a_t | s_t) - log pi_old(a_t | s_t) [B, T], with 0 on padding."""
+    """Return log pi(a_t | s_t) - log pi_old(a_t | s_t), with 0 on padding. The shape is [B, T]."""
     return torch.where(batch.mask, outputs.logprobs - batch.logprobs, 0.0)
 
 
 def _masked(outputs: Outputs, mask: Tensor) -> Outputs:
-    """Return the outputs with 0 on padding, so that no gradient reaches the padding, not even NaN."""
+    """Return the outputs with 0 on padding, so that the gradient on padding is 0 and never NaN."""
     masked: dict[str, Tensor] = {}
     for spec in fields(outputs):
         tensor = getattr(outputs, spec.name)

@@ -1,4 +1,4 @@
-"""Optimizers by name: built-in ones, those registered in this process, and those of installed packages.
+"""Finds optimizers by name. An optimizer is built in, registered in this process, or part of an installed package.
 
 A package adds an optimizer with an entry point:
 
@@ -72,7 +72,7 @@ def make_optimizer(name: str, config: OptimizerConfig | None = None) -> Optimize
 
 
 def _entries() -> dict[str, EntryPoint]:
-    """Return entry points by name. Built-in ones come last, so that no package can replace them."""
+    """Return a dict from names to entry points. Built-in entry points come last, so that no package replaces them."""
     return {entry.name: entry for entry in (*entry_points(group=GROUP), *_BUILT_IN)}
 
 
@@ -81,7 +81,7 @@ def _path(cls: type) -> str:
 
 
 def _check(name: str, cls: object) -> type[Optimizer]:
-    """Return the class if it is an optimizer with this name, else raise `OptimizerError`."""
+    """Return `cls`. Raise `OptimizerError` if it is not an optimizer class with this name."""
     from actde.optimizer import Optimizer
 
     if not (isinstance(cls, type) and issubclass(cls, Optimizer)):

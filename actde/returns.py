@@ -1,7 +1,8 @@
-"""TD errors, advantages and returns as functions of [B, T] tensors, with choices t = 0 .. T-1.
+"""Functions that compute TD errors, advantages and returns.
 
-`mask` is False on padding, where every result is 0. The state after the last choice is represented by the bootstrap
-value in `next_values[:, T-1]` only.
+Tensors have the shape [B, T]: B segments of T choices each. A choice is an action of the agent. `mask` is False on
+padding, and every result is 0 there. The state after the last choice enters only through its value
+`next_values[:, T-1]`, the bootstrap value.
 """
 
 from collections.abc import Callable
@@ -14,7 +15,7 @@ AllReduce = Callable[[Tensor], Tensor]
 
 
 def no_reduce(tensor: Tensor) -> Tensor:
-    """Return the tensor unchanged; this is the `AllReduce` of a single process."""
+    """Return the tensor unchanged. A single process uses this function as its `AllReduce`."""
     return tensor
 
 
@@ -49,32 +50,34 @@ def lambda_returns(values: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
 
         G_t = v(s_t) + A_t(v)
 
-    In PPO and in ACTDE, they are the regression target of v and of q. `advantages` must be relative to v, whichever
-    baseline the policy uses.
+    PPO and ACTDE fit v and q to these returns. `advantages` must be relative to the baseline v, even if the policy uses
+    another baseline.
     """
     return torch.where(mask, values + advantages, 0.0)
 
 
 def whiten(x: Tensor, mask: Tensor, all_reduce: AllReduce = no_reduce, *, eps: float = 1e-8) -> Tensor:
-    """Normalize x [B, T] to mean 0 and variance 1 over all choices of all processes.
+    """Return x [B, T], normalized to mean 0 and variance 1 over all choices of all processes.
 
         (x - mean) / sqrt(variance + eps),   variance = mean of (x - mean)^2
 
     The mean and the variance are computed in two passes, so that a large mean costs no precision. If all x are equal,
-    the result is 0. Hazard: TD errors that should vanish, as in ACTDE, are rescaled to variance 1 however small they
-    are.
+    the result is 0.
+
+    Hazard: Even very small TD errors are rescaled to variance 1. The TD errors of ACTDE, which should vanish, therefore
+    do not vanish after whitening.
     """
     mean, variance = _moments(x, mask, all_reduce)
     return torch.where(mask, (x - mean) * torch.rsqrt(variance + eps), 0.0)
 
 
 def explained_variance(predictions: Tensor, returns: Tensor, mask: Tensor, all_reduce: AllReduce = no_reduce) -> Tensor:
-    """Return the share of the variance of the returns that the predictions explain, a scalar over all processes.
+    """Return the share of the returns' variance that the predictions explain, computed over all processes.
 
         1 - Var(G - prediction) / Var(G)
 
-    Both inputs are [B, T]. A share of 1 means exact predictions; 0 means predictions no better than a constant. If the
-    returns do not vary, the share is 0 by convention.
+    `predictions` and `returns` are [B, T]. The result is a scalar. A share of 1 means exact predictions. A share of 0
+    means that the predictions are no better than a constant. If the returns do not vary, the share is 0 by convention.
     """
     _, total = _moments(returns, mask, all_reduce)
     _, residual = _moments(returns - predictions, mask, all_reduce)
@@ -82,7 +85,7 @@ def explained_variance(predictions: Tensor, returns: Tensor, mask: Tensor, all_r
 
 
 def _moments(x: Tensor, mask: Tensor, all_reduce: AllReduce) -> tuple[Tensor, Tensor]:
-    """Return the mean and the (biased) variance over all choices of all processes; 0 and 0 without choices."""
+    """Return the mean and the (biased) variance over all choices of all processes, or 0 and 0 without choices."""
     count = all_reduce(mask.sum().to(x.dtype)).clamp(min=1.0)
     mean = all_reduce(torch.where(mask, x, 0.0).sum()) / count
     return mean, all_reduce(torch.where(mask, (x - mean).square(), 0.0).sum()) / count

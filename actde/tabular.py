@@ -18,9 +18,10 @@ sides. Hence
 
 With 0 < alpha <= 1, every entry of v and q is a weighted mean of its initial value and of targets r + gamma v. For
 gamma < 1, this gives the bound |q| <= max(|v_0|, |q_0|, max|r| / (1 - gamma)). Bounded rewards therefore give bounded
-logits. This is also true in sequential problems, a case that the post leaves open.
+logits. This is also true in sequential problems. The post leaves that case open.
 
-**The invariant of PPO** holds only for a sum of logits. The error moves one logit of the state, and v(s):
+**The invariant of PPO** concerns only the sum of a state's logits. Each error moves one logit of the state with step
+size b, and v(s) with step size alpha. Hence
 
     sum over a of (logit(s, a) - logit_0(s, a)) = (b / alpha) (v(s) - v_0(s)).
 
@@ -55,7 +56,7 @@ class Transition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One row of the post's tables: an action, its error, and the entries of its state after the step."""
+    """One row of the tables in the post: an action, its error, and the state's entries after the step."""
 
     t: int
     """Number of the step, counted from 1."""
@@ -74,8 +75,8 @@ class Tabular(ABC):
     """Tables of logits, v and q that learn from one transition at a time.
 
     Args:
-        logits: the initial policy, state -> action -> logit (or log-probability).
-        alpha: step size of v and q towards r + gamma v(s'), in (0, 1].
+        logits: the initial policy. It maps each state to the logit (or log-probability) of each action.
+        alpha: step size in (0, 1] with which v and q move towards r + gamma v(s').
         b: step size of the logits, above 0.
         value: initial value of every entry of v.
         q_value: initial value of every entry of q.
@@ -105,7 +106,7 @@ class Tabular(ABC):
         """Return the baseline of an action in a state, in units of reward."""
 
     def learn(self, step: Transition) -> float:
-        """Update logits, v and q from one transition, and return the error r + gamma v(s') - baseline."""
+        """Update the logits, v and q from one transition. Return the error r + gamma v(s') - baseline."""
         state, action = step.state, step.action
         future = 0 if step.next_state is None else step.discount * self.values[step.next_state]
         target = step.reward + future
@@ -130,21 +131,21 @@ class Tabular(ABC):
 
 
 class TabularPPO(Tabular):
-    """The learner with the baseline v(s), used in the post's first table."""
+    """The learner of the first table in the post. Its baseline is v(s)."""
 
     def baseline(self, state: State, action: Action) -> float:
         return self.values[state]
 
 
 class TabularACTDE(Tabular):
-    """The learner with the baseline q(s, a), used in the post's second table."""
+    """The learner of the second table in the post. Its baseline is q(s, a)."""
 
     def baseline(self, state: State, action: Action) -> float:
         return self.q_values[state][action]
 
 
 def replay(learner: Tabular, steps: Iterable[Transition]) -> list[Row]:
-    """Train the learner on these transitions, and return one row for each step."""
+    """Train the learner on the transitions `steps`. Return one row for each transition."""
     rows = []
     for t, step in enumerate(steps, start=1):
         error = learner.learn(step)
@@ -162,5 +163,8 @@ def replay(learner: Tabular, steps: Iterable[Transition]) -> list[Row]:
 
 
 def bandit_steps(state: State, rewards: Mapping[Action, float], actions: Iterable[Action]) -> list[Transition]:
-    """Return the transitions of a bandit: one state, a fixed reward for each action, and episodes of one step."""
+    """Return one transition of a bandit for each of `actions`.
+
+    A bandit has a single state, a fixed reward for each action, and episodes of one step.
+    """
     return [Transition(state=state, action=action, reward=rewards[action]) for action in actions]

@@ -1,9 +1,10 @@
 """The language-model agent, which plays text games with the policy of an `ActorCritic`.
 
-Each episode is one growing token stream. A turn reads only the new tokens of all live episodes. The keys and values of
-earlier tokens stay in a cache, so these tokens are not encoded again. In the mode `trie`, the agent chooses among the
-admissible commands with exact probabilities. In the mode `free`, it generates any line of text. A choice is a token
-that the agent sampled among several. With `record`, the agent stores its choices as segments for the update.
+Each episode is one growing token stream. In each turn, the model reads only the new tokens of all live episodes. The
+keys and values of earlier tokens stay in a cache, so earlier tokens are not read again. In the mode `trie`, the agent
+chooses among the admissible commands with exact probabilities. In the mode `free`, it generates any line of text. A
+choice is a token that the agent sampled among several. With `record`, the agent stores its choices as segments for the
+update.
 """
 
 from collections.abc import Sequence
@@ -56,13 +57,14 @@ class LanguageModelAgent:
             tokenizer: a tokenizer of the `transformers` library.
             name: name shown in tables and on screens.
             prompt: format of a turn.
-            seed: seed of the sampling. It and the number of the episode are the only source of randomness.
+            seed: seed of the sampling. Each episode has its own generator, seeded with `seed` and the episode's number.
             greedy: take the most probable command instead of sampling.
             mode: `trie` to choose among the admissible commands, or `free` to generate any line.
-            context: longest stream in tokens. If None or larger than the trunk's limit, that limit applies.
+            context: maximum length of a stream, in tokens. If None or above the trunk's limit, the trunk's limit
+                applies.
             gamma: discount per turn of the recorded choices.
             record: store finished segments for `take_segments`.
-            max_command_tokens: longest line in tokens in `free` mode.
+            max_command_tokens: maximum length of a line in `free` mode, in tokens.
         """
         self.model, self.tokenizer, self.name = model, tokenizer, name
         self.prompt, self.seed, self.greedy, self.mode = prompt, seed, greedy, mode
@@ -84,7 +86,10 @@ class LanguageModelAgent:
 
     @torch.no_grad()
     def evaluate(self, turns: Sequence[Turn]) -> list[TurnOutputs]:
-        """Read the observations and evaluate the heads for every command. Call `commit` next. Only for `trie` mode."""
+        """Read the observations, and evaluate the heads at the choices of all admissible commands.
+
+        The mode must be `trie`. Call `commit` afterwards.
+        """
         tries = [self._trie(turn) for turn in turns]
         states = [self._observe(turn, max(map(len, trie.commands))) for turn, trie in zip(turns, tries, strict=True)]
         trees = [
@@ -117,10 +122,11 @@ class LanguageModelAgent:
         commands: Sequence[int],
         labels: Sequence[int | None] | None = None,
     ) -> None:
-        """Append one command per turn to the streams, and record its choices.
+        """Append the command of each turn to the turn's stream, and record the choices of the command.
 
-        `commands` are indices among the admissible commands of each turn. They need not come from `sample`. `labels`
-        are the indices of the commands to imitate, or None for turns without a command to imitate.
+        `commands` holds one index per turn, counted among the turn's admissible commands. The indices need not come
+        from `sample`. `labels` holds the indices of the commands to imitate. A label is None if a turn has no command
+        to imitate.
         """
         for turn, output, command, label in zip(turns, outputs, commands, labels or [None] * len(turns), strict=True):
             stream = self._live[turn.episode].stream
@@ -156,7 +162,10 @@ class LanguageModelAgent:
         return line_ends(self.tokenizer)
 
     def _observe(self, turn: Turn, reserve: int) -> EpisodeState:
-        """Append a turn's observation to its stream, leaving room for `reserve` more tokens."""
+        """Append a turn's observation to the episode's stream. Return the state of the episode.
+
+        The stream then has room for at least `reserve` more tokens.
+        """
         if turn.episode not in self._live:
             self._live[turn.episode] = EpisodeState(
                 stream=TokenStream(episode=turn.episode, gamma=self.gamma),
@@ -185,7 +194,7 @@ class LanguageModelAgent:
             self._cache.lengths[state.row] = 0
 
     def _unread(self, state: EpisodeState, trie: Trie | None = None) -> TreeInput:
-        """Return the tokens of a stream that are not in the cache yet, followed by the trie if there is one."""
+        """Return an input with the tokens of the stream that are not in the cache yet, and with the trie, if any."""
         return TreeInput(row=state.row, tokens=state.stream.tokens[self._cache.lengths[state.row] :], trie=trie)
 
     def _encode(self, text: str) -> list[int]:
@@ -206,7 +215,7 @@ class LanguageModelAgent:
         return self._tries[key]
 
     def _bootstrap(self, endings: Sequence[EpisodeEnd]) -> dict[int, float]:
-        """Return v of the final state of each truncated episode, by episode number."""
+        """Return a dict from the number of each truncated episode to v of its final state."""
         if not endings:
             return {}
         states = [self._live[ending.episode] for ending in endings]

@@ -1,7 +1,7 @@
 """The policy over whole commands: probabilities, sampling, and records of choices.
 
-All functions are pure functions of arrays. A choice is a token that the agent sampled among several. The probability of
-a command is the product of the probabilities of its choices, which form the command's path in the trie.
+The functions here do not run the model. A choice is a token that the agent sampled among several. The probability of a
+command is the product of the probabilities of its choices, which form the command's path in the trie.
 """
 
 from collections.abc import Sequence
@@ -21,12 +21,12 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnOutputs:
-    """Head outputs of one turn at the n branching nodes of its commands, with up to K alternatives each."""
+    """Head outputs of one turn at the n branching nodes of its trie, with up to K alternatives each."""
 
     trie: Trie
     """Trie of the admissible commands."""
     tree: TreeInput | None = None
-    """Input that was read, or None if the turn has no choice."""
+    """Input of the forward pass, or None if the turn has no choice."""
     logprobs: Floats = field(default_factory=lambda: np.zeros((0, 1)))
     """[n, K] log-probabilities of the alternatives, nats. Padding is -inf."""
     values: Floats = field(default_factory=lambda: np.zeros(0))
@@ -36,7 +36,10 @@ class TurnOutputs:
 
 
 def split_by_turn(heads: HeadOutputs, tries: Sequence[Trie], trees: Sequence[TreeInput | None]) -> list[TurnOutputs]:
-    """Split the head outputs at the branching nodes of all tries into one `TurnOutputs` per turn."""
+    """Return one `TurnOutputs` for each turn.
+
+    `heads` holds the outputs at the branching nodes of all `tries`, in the order of the tries.
+    """
     logprobs, values = (tensor.cpu().double().numpy() for tensor in (heads.logprobs, heads.values))
     q_values = None if heads.recorded_q is None else heads.recorded_q.cpu().double().numpy()
     outputs, start = [], 0
@@ -49,9 +52,9 @@ def split_by_turn(heads: HeadOutputs, tries: Sequence[Trie], trees: Sequence[Tre
 
 
 def command_probabilities(trie: Trie, logprobs: Floats) -> Floats:
-    """Return pi(command) [commands], which sums to 1.
+    """Return the probability of each command under the policy. The shape is [commands].
 
-    If several commands have the same tokens, the first of them gets the whole probability.
+    The probabilities sum to 1. If several commands have the same tokens, the first of them gets the whole probability.
     """
     summed = np.array([sum(logprobs[choice] for choice in path) for path in trie.paths])
     duplicate = np.array([first != command for command, first in enumerate(trie.first_with_same_tokens)])
@@ -61,9 +64,9 @@ def command_probabilities(trie: Trie, logprobs: Floats) -> Floats:
 
 
 def reach_probabilities(trie: Trie, logprobs: Floats) -> Floats:
-    """Return the probability [branching] under pi that the command passes each branching node.
+    """For each branching node, return the probability under the policy that the command reaches it.
 
-    The probability is 1 for the first branching node.
+    The first branching node has probability 1. The shape is [branching].
     """
     reach = np.zeros(len(trie.branching))
     for path in trie.paths:
@@ -102,9 +105,9 @@ def choices_for_command(
 ) -> list[Choice]:
     """Return a record of every choice along a command.
 
-    The expert may prefer another command (`label`). The choices that the two commands share, and the choice at which
-    they part, are labelled with the expert's token. Later choices get no label, because the expert never reaches their
-    states.
+    The expert may prefer another command (`label`). Choices that the two commands share are labelled with the expert's
+    token. The first choice at which the two commands differ is labelled in the same way. Later choices get no label,
+    because the expert never reaches their states.
 
     Args:
         outputs: the head outputs of the turn.

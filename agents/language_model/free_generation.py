@@ -28,9 +28,9 @@ def generate_lines(
     max_tokens: int,
     greedy: bool,
 ) -> None:
-    """Append one line to the stream of every episode, and record each token of the line as a choice.
+    """Append a generated line to the stream of every episode. Record each token of the line as a choice.
 
-    A line stops after a token of `ends` or after `max_tokens` tokens.
+    A line ends with the first token that is in `ends`, or after `max_tokens` tokens.
     """
     writing = list(states)
     for _ in range(max_tokens):

@@ -1,9 +1,9 @@
 """One episode as one token stream: the game's text, the agent's commands, and a record of every choice.
 
 A choice is a token that the agent sampled among several. Only choices are actions. All other tokens of a command are
-forced. The discount from one choice to the next spans the forced tokens and the turns without a choice in between. A
-`TokenStream` grows during the episode. `TokenStream.finish` converts it to immutable `Segment`s, the samples of the
-update.
+forced. The discount from one choice to the next covers everything in between: forced tokens, and turns without a
+choice. A `TokenStream` grows during the episode. `TokenStream.finish` converts the stream to immutable `Segment`s, the
+samples of the update.
 """
 
 from dataclasses import dataclass, field, replace
@@ -41,16 +41,20 @@ class Choice:
     reward: float = 0.0
     """Discounted reward between this choice and the next one."""
     discount: float = 1.0
-    """gamma_t. It is 1 inside a command, gamma^k across k turns, and 0 if the episode terminates."""
+    """gamma_t in [0, 1].
+
+    gamma_t is 1 between two choices of a command and gamma^k across k turns. It is 0 if the episode terminates before
+    another choice.
+    """
     next_value: float = 0.0
     """v at the next choice, or the bootstrap value of a truncated episode. It has no meaning if the discount is 0."""
     label: int | None = None
-    """Index among the alternatives of the token to imitate, if there is one."""
+    """Index of the token to imitate among the alternatives. None if no token is to be imitated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """A finished part of a stream: one row of the update's batch, with L tokens and T >= 1 choices."""
+    """A finished part of a stream, with L tokens and T >= 1 choices. It is one row of the update's batch."""
 
     episode: int
     """Number of the episode."""
@@ -87,16 +91,16 @@ class TokenStream:
     """
     turn: int = -1
     _cuts: list[tuple[int, list[int]]] = field(default_factory=list)
-    """For each cut, (number of choices before the cut, tokens of the segment that ended there)."""
+    """One tuple per cut: (1) number of choices before the cut, (2) tokens of the segment that ended at the cut."""
 
     def record(self, choice: Choice) -> None:
-        """Append a choice. Its value becomes the next value of the choice before it."""
+        """Append a choice. Store the value of this choice as the `next_value` of the previous choice."""
         if self.choices:
             self.choices[-1] = replace(self.choices[-1], next_value=choice.value)
         self.choices.append(choice)
 
     def begin_turn(self, reward: float) -> None:
-        """Add the reward of the last command to the last choice, and multiply the choice's discount by gamma."""
+        """Add the reward of the last command to the last choice. Multiply the discount of the last choice by gamma."""
         self.turn += 1
         self._add_reward(reward, self.gamma)
 

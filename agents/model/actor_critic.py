@@ -1,7 +1,8 @@
 """`ActorCritic`: a causal language model of the `transformers` library with a policy head, a value head and Q heads.
 
 A choice is a token that the agent sampled among several. The heads are evaluated only at the positions of choices, and
-only for the tokens that could be chosen. Neither lm_head nor Q is computed for text that the agent did not write.
+only for the alternatives: the tokens that could be chosen there. Neither lm_head nor Q is computed for text that the
+agent did not write.
 """
 
 from collections.abc import Sequence
@@ -62,7 +63,7 @@ class Choices:
 
 
 class ActorCritic(nn.Module):
-    """A causal language model and its heads. The update calls `forward`, and the rollout calls the other methods."""
+    """A causal language model and its heads. The update calls `forward`. The rollout calls the other methods."""
 
     def __init__(self, lm: nn.Module, heads: Heads) -> None:
         super().__init__()
@@ -76,7 +77,7 @@ class ActorCritic(nn.Module):
 
     @property
     def context(self) -> int:
-        """Longest stream, in tokens, in which the trunk can attend to all earlier tokens.
+        """Maximum length of a stream, in tokens, for which the trunk can attend to all earlier tokens.
 
         The limit is the number of positions or the attention window, whichever is smaller.
         """
@@ -94,7 +95,10 @@ class ActorCritic(nn.Module):
         return next(self.parameters()).device
 
     def enable_gradient_checkpointing(self) -> None:
-        """Recompute activations in the backward pass. This applies in training mode only and never with a cache."""
+        """Recompute activations in the backward pass to save memory.
+
+        This has an effect only in training mode and without a key/value cache.
+        """
         newer = hasattr(self.base, "activation_checkpointing_enable")  # renamed in transformers 5.2x
         getattr(self.base, "activation_checkpointing_enable" if newer else "gradient_checkpointing_enable")()
 
@@ -106,7 +110,7 @@ class ActorCritic(nn.Module):
         return self.lm.disable_adapter() if hasattr(self.lm, "disable_adapter") else nullcontext()
 
     def hidden_states(self, tokens: Tensor, **kwargs: Any) -> Tensor:
-        """Return the last hidden states [B, L, d] of token ids [B, L].
+        """Return the last hidden states of token ids [B, L]. The shape is [B, L, d], with hidden size d.
 
         The trunk is causal, so padding on the right does not change the hidden states of other tokens.
         """
@@ -116,7 +120,7 @@ class ActorCritic(nn.Module):
         return states
 
     def all_logprobs(self, hidden: Tensor) -> Tensor:
-        """Return log-probabilities over the whole vocabulary [N, V] at hidden states [N, d]."""
+        """Return log-probabilities over the whole vocabulary at hidden states [N, d]. The shape is [N, V]."""
         return self._logits(hidden, self.base.get_output_embeddings().weight, None).log_softmax(-1)
 
     def evaluate_heads(self, hidden: Tensor, alternatives: Tensor) -> HeadOutputs:
@@ -142,7 +146,7 @@ class ActorCritic(nn.Module):
         )
 
     def evaluate_choices(self, hidden: Tensor, choices: Choices) -> HeadOutputs:
-        """Evaluate the heads at choices, given the last hidden states [B, L, d] of the choices' streams."""
+        """Evaluate the heads at `choices`. `hidden` [B, L, d] holds the last hidden states of the streams."""
         states = hidden[choices.rows, choices.positions]  # [N, d]
         heads = self.evaluate_heads(states, choices.alternatives)
         if not choices.whole_vocabulary:
@@ -151,15 +155,15 @@ class ActorCritic(nn.Module):
         return replace(heads, logprobs=logprobs.gather(1, choices.alternatives), entropy=entropy(logprobs))
 
     def forward(self, tokens: Tensor, choices: Choices) -> HeadOutputs:
-        """Read streams [B, L] in one pass and evaluate the heads at their choices."""
+        """Run the trunk on streams [B, L] in one pass, and evaluate the heads at the choices."""
         return self.evaluate_choices(self.hidden_states(tokens, use_cache=False), choices)
 
     @torch.no_grad()
     def check_logits(self) -> None:
-        """Check that the decoder's logits are those that its lm_head computes from the last hidden state.
+        """Check that the decoder's logits equal the output of its lm_head at the last hidden states.
 
         Raises:
-            AgentError: the decoder scales or caps its logits after the lm_head, which `evaluate_heads` does not do.
+            AgentError: the decoder scales or caps its logits after the lm_head. `evaluate_heads` has no such step.
         """
         training = self.training
         self.eval()
@@ -178,8 +182,8 @@ class ActorCritic(nn.Module):
     def _in_trunk_dtype(self) -> torch.autocast:
         """Return a context manager under which matrices are multiplied in the trunk's dtype.
 
-        This includes the adapter's weights. They are stored in float32, so that small update steps are not rounded
-        away.
+        The adapter's weights are also cast to this dtype. They are stored in float32, so that small update steps are
+        not lost to rounding.
         """
         dtype = next(self.base.parameters()).dtype
         return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
@@ -192,12 +196,15 @@ class ActorCritic(nn.Module):
 
 
 def entropy(logprobs: Tensor) -> Tensor:
-    """Return the entropy [N] in nats of normalised log-probabilities [N, K]. Entries of -inf count as impossible."""
+    """Return the entropy, in nats, of N distributions. The shape is [N].
+
+    `logprobs` [N, K] are normalised log-probabilities. Entries of -inf contribute 0 to the entropy.
+    """
     return -(logprobs.exp() * logprobs.masked_fill(logprobs == -torch.inf, 0.0)).sum(-1)
 
 
 def pad_alternatives(alternatives: Sequence[Sequence[int]]) -> Tensor:
-    """Return the alternatives of N choices as token ids [N, K], padded with -1."""
+    """Return the alternatives of N choices as one tensor of token ids, padded with -1. The shape is [N, K]."""
     padded = np.full((len(alternatives), max(map(len, alternatives))), -1, dtype=np.int64)
     for row, tokens in zip(padded, alternatives, strict=True):
         row[: len(tokens)] = tokens

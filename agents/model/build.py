@@ -54,11 +54,11 @@ def build_model(config: ModelConfig, trunk_config: Mapping[str, Any] | None, voc
     Args:
         config: the settings of the model.
         trunk_config: the trunk's configuration in the `transformers` library. If None, the trunk is loaded with its
-            pretrained weights, as needed for a checkpoint that holds an adapter.
+            pretrained weights. Use None for a checkpoint that holds only an adapter.
         vocabulary: number of tokens of the checkpoint's tokenizer.
 
     Raises:
-        AgentError: the `transformers` library does not know the configuration, the tokenizer does not fit the
+        AgentError: the `transformers` library does not support the configuration, the tokenizer does not fit the
             configuration, or the pretrained trunk is missing.
     """
     if trunk_config is None:
@@ -100,12 +100,12 @@ def _with_heads(lm: Any, config: ModelConfig) -> ActorCritic:
 def from_config(trunk: str, vocabulary: int, dropout: float) -> Any:
     """Build a causal language model with `vocabulary` tokens and random weights from torch's global generator.
 
-    `pico` is the trunk of the post's prisoner's dilemma (minGPT). It has 3 layers, 3 heads, hidden size 12, 128
+    `pico` is the trunk (minGPT) of the prisoner's dilemma in the post. It has 3 layers, 3 heads, hidden size 12, 128
     positions, GPT-2's initialisation and a separate lm_head.
 
     `small` is a Llama with 2 layers, 4 heads, hidden size 128 and RoPE. The lm_head shares the weights of the
     embedding, which have standard deviation 0.02. The weights of the linear layers have standard deviation 128^-0.5.
-    With these weights, fitting v takes a fraction of the steps that it takes with the usual 0.02 (NOTES.md).
+    With this standard deviation, v is fitted in a fraction of the steps that the usual 0.02 needs (NOTES.md).
     """
     from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 

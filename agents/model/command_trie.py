@@ -25,7 +25,10 @@ class Trie:
     commands: tuple[Tokens, ...]
     """[commands] the tokens of each command."""
     following: dict[Tokens, Tokens]
-    """Maps each prefix to its next tokens. Both are in order of first appearance, so shorter prefixes come first."""
+    """Maps each prefix to its next tokens.
+
+    Prefixes and next tokens are in order of first appearance. A prefix therefore comes before its extensions.
+    """
 
     @cached_property
     def branching(self) -> tuple[Tokens, ...]:
@@ -60,14 +63,14 @@ class Trie:
     def inner(self) -> tuple[Tokens, ...]:
         """The nodes that a forward pass must read.
 
-        These are the branching prefixes and all prefixes of branching prefixes, except the empty prefix.
+        These nodes are the branching prefixes and all prefixes of branching prefixes, except the empty prefix.
         """
         needed = {prefix[:depth] for prefix in self.branching for depth in range(1, len(prefix) + 1)}
         return tuple(prefix for prefix in self.following if prefix in needed)
 
     @cached_property
     def ancestors(self) -> NDArray[np.bool_]:
-        """[inner, inner] True where the column's prefix equals the row's prefix or is a prefix of it."""
+        """[inner, inner] True where the column's node is the row's node or one of its ancestors."""
         index = {prefix: number for number, prefix in enumerate(self.inner)}
         sees = np.eye(len(index), dtype=np.bool_)
         for prefix, row in index.items():
@@ -77,7 +80,7 @@ class Trie:
 
 
 def build_trie(commands: Sequence[Sequence[int]]) -> Trie:
-    """Build the trie of commands that are given as token sequences [commands][tokens].
+    """Build the trie of `commands`. Each command is a sequence of token ids.
 
     Raises:
         ValueError: there is no command, a command has no tokens, or a command is a proper prefix of another one. A

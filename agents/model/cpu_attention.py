@@ -1,8 +1,11 @@
-"""Attention for a bfloat16 trunk on a CPU, either causal in blocks of queries or with a mask.
+"""Attention for a bfloat16 trunk on a CPU.
 
-torch's own kernel takes up to twice as long (NOTES.md), because it does not use the processor's bfloat16 instructions
-as `matmul` does. The backward pass recomputes the probabilities of each block, so memory is linear in the length of the
-stream. All other cases, such as dropout or another device, use the `sdpa` attention of the `transformers` library.
+Without a mask, attention is causal and is computed in blocks of queries. The backward pass recomputes the probabilities
+of each block, so memory is linear in the length of the stream. With a mask, attention is computed in one block.
+
+torch's own attention kernel takes up to twice as long (NOTES.md). Unlike `matmul`, the kernel does not use the
+processor's bfloat16 instructions. All other cases, such as dropout or another device, use the `sdpa` attention of the
+`transformers` library.
 """
 
 from typing import Any
@@ -29,7 +32,7 @@ def use_blockwise_attention(lm: Any) -> None:
     A model with another kind of attention is not changed.
     """
     AttentionInterface.register(NAME, attend)
-    AttentionMaskInterface.register(NAME, sdpa_mask)  # passes no mask where the mask would be causal
+    AttentionMaskInterface.register(NAME, sdpa_mask)  # omits the mask if it would be causal
     if lm.config._attn_implementation == "sdpa":
         lm.set_attn_implementation(NAME)
 
@@ -37,9 +40,17 @@ def use_blockwise_attention(lm: Any) -> None:
 def attend(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
 ) -> tuple[Tensor, None]:
-    """Compute attention from query [B, heads, L, d], key and value [B, groups, S, d]. Return [B, L, heads, d].
+    """Compute attention. The signature follows the attention interface of the `transformers` library.
 
-    The arguments and the returned tuple follow the attention interface of the `transformers` library.
+    Args:
+        module: the attention module of the trunk.
+        query: [B, heads, L, d].
+        key, value: [B, groups, S, d].
+        attention_mask: mask that broadcasts to [B, heads, L, S]. If None, attention is causal.
+        kwargs: other arguments of the interface, such as `scaling` and `dropout`.
+
+    Returns:
+        A tuple: (1) the attention output [B, L, heads, d], (2) None in place of the attention weights.
     """
     supported = query.device.type == "cpu" and query.dtype == torch.bfloat16 and not kwargs.get("dropout")
     supported &= all(kwargs.get(name) is None for name in ("position_bias", "is_causal", "softcap"))
@@ -80,9 +91,9 @@ def causal(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def _causal_block(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Compute causal attention for the last T of S positions.
+    """Compute causal attention for a block of queries at the last T of S positions.
 
-    `query` is [B, groups, h, T, d], `key` and `value` are [B, groups, S, d].
+    `query` is [B, groups, h, T, d]. `key` and `value` are [B, groups, S, d].
     """
     rows, seen = query.shape[3], key.shape[2]
     future = torch.full((rows, seen), -torch.inf, dtype=query.dtype).triu(seen - rows + 1)
@@ -96,6 +107,6 @@ def masked(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
     time of `masked_fill`. A softmax in place takes a quarter of the time of one that allocates memory (NOTES.md).
     """
     scores = (query.flatten(2, 3) @ key.transpose(2, 3)).view(*query.shape[:4], key.shape[2]).add_(mask)
-    # the backward pass needs the probabilities but not the scores, so only the probabilities get memory of their own
+    # the backward pass needs the probabilities in a tensor of their own; without gradients they overwrite the scores
     probabilities = scores.softmax(-1) if scores.requires_grad else torch.softmax(scores, -1, out=scores)
     return (probabilities.flatten(2, 3) @ value).view(query.shape)

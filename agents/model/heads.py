@@ -1,10 +1,10 @@
 """Value and Q heads on the trunk's last hidden state. The policy head is the model's own lm_head.
 
 A choice is a token that the agent sampled among several. q(s, a) is evaluated only for the alternatives of a choice,
-never for the whole vocabulary. With a small vocabulary, a Q head has a row of weights per token. This is also the case
-in the post by Turner and Einhorn (2023), whose Q head is a linear layer from 12 to 2. With a large vocabulary, Q heads
-share the trunk's output embedding (`tied`). With hidden size d and vocabulary size V, a tied head has d x d parameters
-instead of d x V. It generalises to tokens that were never chosen.
+never for the whole vocabulary. With a small vocabulary, a Q head has a row of weights per token. The Q head in the post
+by Turner and Einhorn (2023) also has this form: it is a linear layer with 12 inputs and 2 outputs. With a large
+vocabulary, Q heads share the trunk's output embedding (`tied`). With hidden size d and vocabulary size V, a tied head
+has d x d parameters instead of d x V. A tied head also generalises to tokens that were never chosen.
 """
 
 import copy
@@ -14,16 +14,20 @@ from torch import Tensor, nn
 
 
 def _body(width: int, layers: int) -> nn.Module:
-    """Return the identity for one layer, or a linear layer with a tanh-GELU for two layers."""
+    """Return the part of a head below its output layer.
+
+    For a head with one layer, this part is the identity. For a head with two layers, it is a linear layer followed by a
+    GELU (tanh approximation).
+    """
     if layers == 1:
         return nn.Identity()
     return nn.Sequential(nn.Linear(width, width), nn.GELU(approximate="tanh"))
 
 
 class ValueHead(nn.Module):
-    """Computes v(s) = w f(h) + c for hidden states h.
+    """Computes v(s) = w f(h) + c from the hidden state h of s.
 
-    With one layer, f is the identity. With two layers, f is a linear layer with a GELU.
+    With one layer, f is the identity. With two layers, f is a linear layer followed by a GELU.
     """
 
     def __init__(self, width: int, *, layers: int) -> None:
@@ -38,7 +42,10 @@ class ValueHead(nn.Module):
 
 
 class QHead(nn.Module):
-    """Computes q(s, token) for some tokens, with a row of weights per token or `tied` to the output embedding."""
+    """Computes q(s, token) for some tokens.
+
+    The head has a row of weights per token. If `tied`, it uses the rows of the trunk's output embedding instead.
+    """
 
     def __init__(self, width: int, vocabulary: int, *, layers: int, tied: bool) -> None:
         super().__init__()
@@ -50,7 +57,7 @@ class QHead(nn.Module):
             self.out = nn.Linear(width, vocabulary)
 
     def forward(self, hidden: Tensor, tokens: Tensor, embedding: Tensor) -> Tensor:
-        """Evaluate q for distinct tokens.
+        """Return q of distinct tokens at hidden states.
 
         Args:
             hidden: [N, d] hidden states.
@@ -114,7 +121,10 @@ class Heads(nn.Module):
         return values
 
     def q_values(self, hidden: Tensor, tokens: Tensor, embedding: Tensor, *, target: bool = False) -> Tensor:
-        """Map hidden states [N, d] and distinct tokens [U] to q [N, U, H] of each Q head or of each target head."""
+        """Return q of the H Q heads for hidden states [N, d] and distinct tokens [U]. The shape is [N, U, H].
+
+        If `target` is True and there are target heads, their q is returned instead.
+        """
         heads = self.target_q if target and self.target_q is not None else self.q
         source = (hidden.detach() if self.detach_q else hidden).float()
         q = torch.stack([head(source, tokens, embedding.float()) for head in heads], dim=-1)

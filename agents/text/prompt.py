@@ -2,7 +2,7 @@
 
 An episode is one append-only stream. Each turn appends `before_command`, the command and `after_command`. Every piece
 is tokenized separately and only once. The format `plain` is the text that a player sees in a terminal. The format
-`chat` is made of ChatML messages for an instruction-tuned model.
+`chat` consists of ChatML messages for an instruction-tuned model.
 
 `plain` is the default, also for SmolLM2-135M-Instruct. The formats were compared on the walkthroughs of ten `simple`
 games (98 commands), with exact probabilities over the admissible commands. The mean log-probability of the right
@@ -45,9 +45,9 @@ class PromptFormat:
         return prompt[len(prompt.rstrip(" ")) :] + command
 
     def after_command(self, *, game_terminator: str) -> str:
-        """Return the end of the command.
+        """Return the text that ends a command.
 
-        The end belongs to the command's tokens, because one command may be a prefix of another command.
+        This text is tokenized as a part of the command. Otherwise, one command could be a prefix of another command.
         """
         return game_terminator if self.terminator is None else self.terminator
 

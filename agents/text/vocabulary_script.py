@@ -1,4 +1,4 @@
-"""Collects the words of TextWorld's games from the source files of their texts.
+"""Collects the words that TextWorld's games can print.
 
 The words come from these sources:
 
@@ -8,7 +8,7 @@ The words come from these sources:
 * the Inform 7 generator (take, drop, score, the end of a game)
 * Inform's rules (parser errors, refusals, numbers)
 
-A superfluous word costs one row of an embedding. A missing word becomes an unknown token in a game.
+A superfluous word costs one row of the embedding. A missing word becomes the unknown token when a game prints it.
 
 This command writes the data file:
 
@@ -45,7 +45,7 @@ match, because the parser repeats them, as in "I only understood you as far as w
 
 
 def textworld_words() -> list[str]:
-    """Return all words in lower case, sorted.
+    """Return all words that TextWorld's games can print, in lower case and sorted.
 
     Raises:
         AgentError: textworld is not installed.

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 TOKEN = r"\n|[a-z]+|[0-9]|[^\sa-z0-9]"
-"""Matches one token of lower-cased text. Only white space is between tokens."""
+"""Matches one token of lower-cased text. White space other than a newline belongs to no token."""
 PAD, UNKNOWN, END = "[PAD]", "[UNK]", "[END]"
 MARKS = ("\n", *"0123456789", *"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
-"""Tokens that every open vocabulary contains."""
+"""Newline, digits and ASCII punctuation, which every open vocabulary contains (see `word_tokenizer`)."""
 
 
 def word_tokenizer(vocabulary: Sequence[str], *, specials: bool = True) -> PreTrainedTokenizerFast:
@@ -32,9 +32,9 @@ def word_tokenizer(vocabulary: Sequence[str], *, specials: bool = True) -> PreTr
 
     Args:
         vocabulary: entries of one or several words, such as "We had a".
-        specials: if True, the vocabulary is open. It then also contains [PAD], [UNK] and [END] (ids 0, 1, 2), the
-            newline, digits and ASCII punctuation, and an unknown word becomes [UNK]. If False, an unknown word raises
-            an `Exception` of the `tokenizers` library.
+        specials: if True, the vocabulary is open. An unknown word then becomes [UNK]. The vocabulary also contains
+            [PAD], [UNK] and [END] (ids 0, 1, 2), the newline, digits and ASCII punctuation. If False, an unknown word
+            raises an `Exception` of the `tokenizers` library.
 
     Raises:
         AgentError: the vocabulary is empty, or an entry contains no word.
@@ -60,7 +60,7 @@ def word_tokenizer(vocabulary: Sequence[str], *, specials: bool = True) -> PreTr
 
 @cache
 def textworld_vocabulary() -> tuple[str, ...]:
-    """Return all words that a TextWorld game of the five families can print.
+    """Return all words that a TextWorld game of the five game families can print.
 
     The words are sorted. Newline and punctuation marks are not included.
     """
@@ -69,7 +69,10 @@ def textworld_vocabulary() -> tuple[str, ...]:
 
 
 def split_words(text: str) -> list[str]:
-    """Split a text into tokens, given as strings, without a vocabulary: "It's 10" becomes it ' s 1 0."""
+    """Return the tokens of a text as strings. No vocabulary is needed.
+
+    For example, "It's 10" has the five tokens it, ', s, 1 and 0.
+    """
     tokenizer = _splitter()
     words = tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(text))
     return [word for word, _ in words]
@@ -83,7 +86,7 @@ def _splitter() -> Tokenizer:
 def _backend(ids: dict[str, int], unknown: str | None) -> Tokenizer:
     """Build a word-level tokenizer.
 
-    `decode` joins words as in "chef's half-bag 12", and writes no spaces around newlines.
+    The method `decode` joins tokens as in "chef's half-bag 12". It writes no spaces around newlines.
     """
     from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
     from tokenizers.models import WordLevel

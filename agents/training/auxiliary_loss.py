@@ -1,9 +1,9 @@
 """An auxiliary next-token loss on the game's text, which teaches a randomly initialised trunk to read.
 
 The targets are the tokens that the agent did not choose: the game's text and the forced tokens of commands. The hidden
-states are those of the update's own forward pass. The lm_head over the whole vocabulary is applied only to a few
-sampled positions of each segment. Let the trunk have P weights and hidden size d, and let the vocabulary have V tokens.
-At one position, the lm_head then costs V d / P times as much as the trunk. For SmolLM2-135M, this factor is a quarter.
+states are those of the update's own forward pass. The lm_head over the whole vocabulary is expensive, so it is applied
+only to a few sampled positions of each segment. With vocabulary size V, hidden size d and P weights in the trunk, the
+lm_head costs V d / P times as much as the trunk per position. For SmolLM2-135M, this factor is a quarter.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ class LMSample:
     """Positions whose next tokens are the targets in one gradient step."""
 
     positions: Mapping[int, NDArray[np.int64]]
-    """Maps a row of the rollout to positions in its segment. The hidden state at a position predicts the next token."""
+    """Maps each row of the rollout to positions in its segment. The token after each position is a target."""
 
     @classmethod
     def draw(cls, rollout: RolloutBatch, rows: Sequence[int], count: int, rng: np.random.Generator) -> Self:

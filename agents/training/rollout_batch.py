@@ -1,10 +1,10 @@
-"""The segments of a rollout as tensors: the recorded batch (`actde.Batch`), and micro-batches for the update.
+"""Converts the segments of a rollout to tensors: the recorded batch (`actde.Batch`) and the update's micro-batches.
 
 Streams are padded on the right, to the longest stream of their micro-batch. Any rows can therefore form a micro-batch.
 
 A choice is a token that the agent sampled among several. Credit is assigned per token or per command. Per token, every
 choice is an action. Per command, all choices of a turn form one action. The log-probability of this action is the sum
-over its choices. Its v is that of the first choice, and its q is that of the last choice.
+over its choices. The v of the action is the v of its first choice. The q of the action is the q of its last choice.
 """
 
 from collections.abc import Sequence
@@ -43,13 +43,13 @@ class MicroBatch:
     actions: int
     """T, the maximum number of actions per row in the rollout."""
     labels: Tensor | None = None
-    """[N] index among the alternatives of the token to imitate, -1 for choices without such a token.
+    """[N] index of the token to imitate among the alternatives, or -1 for choices without such a token.
 
     None if no choice of the rollout has a token to imitate.
     """
 
     def scatter_to_actions(self, per_choice: Tensor, where: Tensor | None = None) -> Tensor:
-        """Sum numbers per choice [N, ...] over the choices of each action. Return [b, T, ...].
+        """Return the sum of `per_choice` [N, ...] over the choices of each action. The shape is [b, T, ...].
 
         If `where` [N] is given, only the choices at which it is True are summed.
         """
@@ -60,7 +60,7 @@ class MicroBatch:
         return zeros.index_put((rows, actions), per_choice, accumulate=True)
 
     def outputs(self, heads: HeadOutputs, kl: Tensor | None = None) -> Outputs:
-        """Return the current head outputs per action. `kl` is given per choice [N], nats."""
+        """Return the current head outputs per action. `kl` [N] is the KL per choice, in nats."""
         chosen = self.choices.chosen
         q = target = label_logprobs = None
         if heads.q_values is not None:
@@ -111,7 +111,7 @@ class RolloutBatch:
         return len(self.segments)
 
     def micro_batch(self, rows: Sequence[int]) -> MicroBatch:
-        """Return the segments `rows`, padded to the longest of them."""
+        """Return the segments with the indices `rows`, padded to the longest of these segments."""
         length = max(len(self.segments[row].tokens) for row in rows)
         tokens = np.zeros((len(rows), length), dtype=np.int64)
         for padded, row in zip(tokens, rows, strict=True):
@@ -136,7 +136,10 @@ class RolloutBatch:
         )
 
     def batch(self, *, with_q: bool) -> Batch:
-        """Return the recorded numbers per action [B, T]. `with_q` includes q, which requires a network with Q heads."""
+        """Return the recorded numbers of each action. Each tensor has the shape [B, T].
+
+        If `with_q` is True, q is included. The network of the rollout must then have Q heads.
+        """
         whole = self.micro_batch(range(len(self)))
         choices = [choice for segment in self.segments for choice in segment.choices]
 
@@ -159,7 +162,7 @@ class RolloutBatch:
         )
 
     def by_turn(self, per_action: Tensor) -> dict[tuple[int, int], float]:
-        """Return a dict from (episode, turn) to a number of `per_action` [B, T], that of the turn's first action."""
+        """Return a dict from (episode, turn) to the number in `per_action` [B, T] for the turn's first action."""
         numbers: dict[tuple[int, int], float] = {}
         action_index = iter(self._action_index.tolist())
         for row, segment in zip(per_action.tolist(), self.segments, strict=True):
@@ -172,7 +175,7 @@ class RolloutBatch:
 
 
 def _action_index(segment: Segment, credit: Credit) -> list[int]:
-    """Return the index of each choice's action [choices], counted from 0 in the segment."""
+    """For each choice of the segment, return the index of its action. Indices start at 0 in every segment."""
     if credit == "token":
         return list(range(len(segment.choices)))
     actions: dict[int, int] = {}
@@ -180,5 +183,5 @@ def _action_index(segment: Segment, credit: Credit) -> list[int]:
 
 
 def _select(per_alternative: Tensor, index: Tensor) -> Tensor:
-    """Select from [N, K, ...] at indices [N]. Return [N, ...]."""
+    """Return the entry of `per_alternative` [N, K, ...] at the `index` [N] of each choice. The shape is [N, ...]."""
     return per_alternative.take_along_dim(index.view(-1, *(1,) * (per_alternative.dim() - 1)), 1).squeeze(1)
