@@ -10,8 +10,8 @@ estimate has a weakness:
   estimated coverage of the sample. They also divide each term of H by the probability that the sample contains the
   strategy. This estimate needs independent samples. It fails if almost all samples differ.
 * from the policy: by the chain rule, H is the expected sum of the entropies of an episode's decisions. The estimate is
-  the mean of this sum over episodes. It is unbiased for any number of possible strategies, since `agents` computes the
-  entropy of a decision exactly. This estimate is limited to deterministic games.
+  the mean of this sum over episodes. It is unbiased for any number of possible strategies. `agents` computes the
+  entropy of each decision exactly. This estimate is limited to deterministic games.
 """
 
 from collections.abc import Mapping, Sequence

@@ -43,7 +43,7 @@ class GridRun:
             common: the settings that all runs of the grid share and that are not defaults.
 
         Raises:
-            AgentError: the text after a "+" in `optimizer` is not of the form NAME=VALUE.
+            AgentError: the text after a "+" in `optimizer` is not of the form SETTING=VALUE.
         """
         name, *own = self.optimizer.split("+")
         explicit = dict(common) | {"optimizer": name, "seed": self.seed}

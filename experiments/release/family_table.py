@@ -61,7 +61,7 @@ def levels_of(name: str) -> tuple[int, ...]:
 def measure(name: str, level: int, candidates: int) -> dict[str, Any]:
     """Generate the games of one level, and return a dict with their measures and the number of distinct games.
 
-    The seeds are 0 to `candidates` - 1. For a slow level, only the first fifth of these seeds is used, but at least two seeds.
+    The seeds are 0 to `candidates` - 1. For a slow level, only the first fifth of these seeds is used (at least two).
     """
     if any(name == family and level >= slow for family, slow in SLOW):
         candidates = max(candidates // 5, 2)
