@@ -1,4 +1,1 @@
-"""Experiments: optimizer comparisons, the evaluation card, the release of agents, and the reproduction of a post.
-
-The post is that by Turner and Einhorn (2023).
-"""
+"""Compare optimizers, evaluate and release agents, and reproduce the post by Turner and Einhorn (2023)."""

@@ -1,4 +1,7 @@
-"""Common style of all figures: colours, axes, and reproducible files (the same figure has the same bytes)."""
+"""Define the common style of all figures.
+
+Saved files are reproducible: the same figure always has the same bytes.
+"""
 
 import warnings
 from collections.abc import Sequence
@@ -8,18 +11,23 @@ from typing import Any
 import numpy as np
 
 COLORS = {"ppo": "#0072B2", "actde": "#D55E00"}
-"""Colours from Okabe and Ito's colour-blind-safe palette. Other optimizers use matplotlib's colour cycle."""
+"""Optimizer -> its colour in the colour-blind-safe palette by Okabe and Ito.
+
+Other optimizers use matplotlib's colour cycle.
+"""
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""The same palette for lines that do not stand for optimizers. Also vary the dashes, for black-and-white print."""
+"""The palette's colours for lines that do not represent optimizers.
+
+Vary the dashes too, so that the lines differ in black-and-white print.
+"""
 WIDTH, HEIGHT = 9.5, 3.6
 """Size of a figure with two panels, in inches."""
 
 
 def color_of(optimizer: str) -> Any:
-    """Return the colour of an optimizer.
+    """Return the colour of an optimizer, or None if matplotlib should use the next colour of its cycle.
 
-    An optimizer with settings of its own, such as "ppo+kl_coef=0.1", has a paler colour. If the result is None,
-    matplotlib uses the next colour of its cycle.
+    If the text contains settings, as in "ppo+kl_coef=0.1", the result is a paler version of the optimizer's colour.
     """
     from matplotlib.colors import to_rgb
 
@@ -29,11 +37,14 @@ def color_of(optimizer: str) -> Any:
 
 
 def make_figure(rows: int = 1, columns: int = 2, width: float = WIDTH, height: float = HEIGHT) -> Any:
-    """Return a figure and its axes, which have no top and right spines."""
+    """Return a tuple: (1) a figure, (2) its axes, which have no top or right spine.
+
+    The width and the height of the figure are in inches.
+    """
     import matplotlib as mpl
 
     mpl.use("Agg")
-    mpl.rcParams["svg.hashsalt"] = "actde"  # the same figure has the same bytes
+    mpl.rcParams["svg.hashsalt"] = "actde"  # make SVG files reproducible
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(rows, columns, figsize=(width, height), layout="constrained")
@@ -45,7 +56,10 @@ def make_figure(rows: int = 1, columns: int = 2, width: float = WIDTH, height: f
 def plot_runs(
     axis: Any, x: Sequence[Any], y: Sequence[Any], *, label: str, color: Any, style: Any, alpha: float = 0.35
 ) -> None:
-    """Plot each run as a thin line, and the mean of all runs as a bold line that ends with the shortest run."""
+    """Plot each run as a thin line, and the mean of all runs as a bold line.
+
+    The bold line ends where the shortest run ends.
+    """
     for run_x, run_y in zip(x, y, strict=True):
         axis.plot(run_x, run_y, color=color, ls=style, lw=0.6, alpha=alpha)
     length = min(map(len, y))
@@ -58,6 +72,6 @@ def save_figure(figure: Any, path: Path) -> None:
     from matplotlib import pyplot as plt
 
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", 'Creating legend with loc="best" can be slow')  # only on a busy machine
+        warnings.filterwarnings("ignore", 'Creating legend with loc="best" can be slow')  # only if the machine is busy
         figure.savefig(path, metadata={"Date": None})
     plt.close(figure)

@@ -1,4 +1,4 @@
-"""Format Markdown tables and estimates with intervals."""
+"""Format tables as Markdown, and estimates with their intervals as text."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -6,7 +6,10 @@ from tabulate import tabulate
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a Markdown table. Cells are not padded, so that a changed number changes only its own line."""
+    """Return a Markdown table.
+
+    Cells are not padded. A changed number therefore changes only its own line.
+    """
     cells = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
     return tabulate(cells, heads, tablefmt="github", disable_numparse=True, stralign=None)
 
@@ -14,7 +17,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def interval(estimate: Mapping[str, float | None] | None, form: str = ".2f") -> str:
     """Return an estimate as text, for example "0.95 (0.83 to 1.00)".
 
-    If the estimate has no interval, the text is the value alone. For None the text is empty.
+    If the estimate has no interval, the text is the value alone. If the estimate is None, the text is empty.
     """
     if estimate is None:
         return ""

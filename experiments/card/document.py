@@ -1,4 +1,7 @@
-"""Write the evaluation card as a Markdown document, from its results and tasks alone."""
+"""Format the evaluation card as a Markdown document.
+
+The document depends only on the card's results and tasks.
+"""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -16,7 +19,7 @@ MARK = "†"
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """Return the document for the results that `rows.play` yields."""
+    """Return the Markdown document. `results` is what `rows.play` yields."""
     rows: Sequence[Row] = results["rows"]
     agents = list(dict.fromkeys(row["agent"] for row in rows if row["agent"] not in BASELINES))
     lines = ["# The evaluation card", "", *_about(results["episodes"], agents)]

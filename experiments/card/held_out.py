@@ -1,7 +1,9 @@
-"""Find the held-out games of a task: the first distinct games, by reserved seed, whose hash is in the test split.
+"""Find the held-out games of a task of the evaluation card.
 
-Reserved seeds are those that `train` refuses. The games are the same for every agent and machine. A smaller card uses
-the first games of a larger card. The search takes one or two seconds per game, so the card's results store the games.
+Held-out games have reserved seeds, which `train` refuses. For most tasks, the hash of a held-out game must also be in
+the test split (see `Task.by_hash`). A task uses the first distinct games in the order of their seeds. The games are
+therefore the same for every agent and machine, and a smaller card uses the first games of a larger card. The search
+takes one or two seconds per game, so the card's results store the games.
 """
 
 import json
@@ -21,16 +23,16 @@ from games.textworld.generation.reserved_seeds import RESERVED
 
 
 class HeldOutGame(NamedTuple):
-    """A held-out game of a task. JSON stores it as a list."""
+    """A held-out game of a task. In JSON, the game is stored as a list."""
 
     level: int
     seed: int
     hash: str
-    """Canonical hash."""
+    """Canonical hash of the game."""
 
 
 def identity(task: Task) -> str:
-    """Return a hash of every field that determines the games of a task."""
+    """Return a hash of all fields that determine a task's games."""
     fields = {name: value for name, value in asdict(task).items() if name not in ("title", "references", "max_turns")}
     return sha256(json.dumps([fields, RESERVED.start], sort_keys=True).encode()).hexdigest()
 
@@ -38,8 +40,9 @@ def identity(task: Task) -> str:
 def find(task: Task, count: int, known: Sequence[HeldOutGame] = ()) -> list[HeldOutGame]:
     """Return the first `count` games of a task, or all its games if there are fewer.
 
-    `known` contains the first games, which an earlier search found. A seed is skipped if TextWorld cannot generate its
-    game, or if the game is a duplicate or in another split. The search ends after PATIENCE consecutive skipped seeds.
+    `known` contains the games that earlier searches found. A seed is skipped if TextWorld cannot generate its game. A
+    seed is also skipped if its game is a duplicate or is in another split. The search ends after PATIENCE consecutive
+    skipped seeds.
     """
     found, skipped = list(known), 0
     hashes = {game.hash for game in found}
@@ -58,7 +61,8 @@ def find(task: Task, count: int, known: Sequence[HeldOutGame] = ()) -> list[Held
 def training_games(about: Mapping[str, Any]) -> frozenset[str]:
     """Return the hashes of an agent's training games.
 
-    An older `agent.json` contains the name of the games instead of their hashes. In this case the hashes are computed.
+    `about` is the content of the agent's `agent.json`. An older `agent.json` contains the games' name instead of their
+    hashes. In this case the hashes are computed.
     """
     hashes = about.get("trained_on")
     if hashes is None and "made_by" in about:
@@ -67,7 +71,10 @@ def training_games(about: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _new_game(task: Task, level: int, seed: int, hashes: Collection[str]) -> str | None:
-    """Generate both variants of a seed's game and return its hash, or None if the seed must be skipped."""
+    """Generate the game of a seed in the two variants of the task, and return the game's hash.
+
+    If the seed must be skipped, the result is None.
+    """
     specs = [games.resolve(task.game(variant, level, seed))[0] for variant in VARIANTS]
     try:
         name = game_hash(specs[0])

@@ -1,15 +1,16 @@
 """Play the rows of the evaluation card.
 
-A row is the combination of a task, a variant (with or without the objective in the opening text), an agent and a mode
-(sampled or greedy).
+A row contains the results of one agent on one task, in one variant of the task and one mode of play. In the first
+variant, the opening text states the objective, and in the second variant, no text states it. The modes are sampled and
+greedy.
 
-The results are a JSON file, which is written after every row. A row is played again only if the agent's digest, the
-task's games or the task's settings changed. Results with a different number of episodes are refused. Rows of other
-agents stay in the file. If an agent has a new digest, the rows of its old digest are removed first. A card therefore
-never shows two versions of an agent under one name.
+The results are stored in a JSON file, which is written after every row. A row is played again only if the agent's
+digest, the task's games or the task's settings changed. If the file has a different number of episodes, an error is
+raised. Rows of other agents stay in the file. If an agent has a new digest, the rows with its old digest are removed. A
+card therefore never shows two versions of an agent under one name.
 
-Games are deterministic, so a greedy agent and the walkthrough play each game once. Sampled agents play the given number
-of episodes, on distinct games as long as there are enough.
+Games are deterministic, so greedy agents and the walkthrough play each game once. Sampled agents play the given number
+of episodes. No game is played twice as long as there are enough games.
 """
 
 import json
@@ -54,13 +55,16 @@ class Player:
     source: str
     """Argument of `make_agent`: the folder of a trained agent, or the name of any other agent."""
     digest: str
-    """Identifier of the agent's version. For an agent that cannot change, the identifier is its name."""
+    """Identifier of the agent's version. For an agent that cannot change, the identifier is the agent's name."""
     trained_on: frozenset[str]
     """Canonical hashes of the agent's training games."""
 
     @property
     def modes(self) -> tuple[How, ...]:
-        """Modes of play: sampled for the random agent, greedy for the walkthrough, and both for every other agent."""
+        """Modes in which the agent plays.
+
+        The random agent is sampled, and the walkthrough is greedy. All other agents play in the two modes.
+        """
         if self.name == "random":
             return ("sampled",)
         return ("greedy",) if self.name == "walkthrough" else ("sampled", "greedy")
@@ -73,7 +77,7 @@ def players(names: str | None, notify: Callable[[str], None]) -> list[Player]:
         names: names or folders of agents, separated by commas. If None, all available shipped agents are used.
 
     Raises:
-        AgentError: an agent is unknown, or is the human.
+        AgentError: an agent is unknown, or the human player is named.
     """
     if names is None:
         wanted = [name for name in TRAINED if _is_available(name, notify)]
@@ -85,7 +89,7 @@ def players(names: str | None, notify: Callable[[str], None]) -> list[Player]:
 
 
 def _is_available(name: str, notify: Callable[[str], None]) -> bool:
-    """Return whether a shipped agent is available and does not fall back to another agent."""
+    """Return whether a shipped agent is available without a fallback to another agent."""
     try:
         return agent_folder(name, notify).name == name
     except AgentError:
@@ -110,9 +114,10 @@ def play(
     episodes: int,
     progress: Callable[[str, float, float], None],
 ) -> Iterator[Results]:
-    """Play every row that the results in `path` lack. Yield the results after each of these rows and once at the end.
+    """Play the rows that are not yet stored in `path`, and yield the results.
 
-    For all tasks, the rows with the objective come first. An interrupted card therefore covers every task.
+    The results are yielded after every new row and once at the end. All tasks are first played with the objective, and
+    then without it. An interrupted card therefore covers as many tasks as possible.
 
     Raises:
         AgentError: the results have a different number of episodes.
@@ -149,7 +154,7 @@ def play(
 def _evaluate(
     task: Task, variant: str, held_out: Sequence[HeldOutGame], player: Player, how: How, episodes: int
 ) -> dict[str, Any]:
-    """Play one row and return its numbers."""
+    """Play one row and return its results."""
     begin = time.monotonic()
     specs = [games.resolve(task.game(variant, game.level, game.seed))[0] for game in held_out]
     evaluation = evaluate(
@@ -170,9 +175,10 @@ def _evaluate(
 
 
 def _games(path: Path, results: Results, task: Task, count: int) -> list[HeldOutGame]:
-    """Return the held-out games of a task. Search for the games that are not stored.
+    """Return the first `count` held-out games of a task.
 
-    Rows of the task that were played on other games or with other settings are removed from `results`.
+    Games that are not stored yet are found and stored. If rows of the task were played with other games or settings,
+    they are removed from `results`.
     """
     stored = results["games"].get(task.name, {})
     known = stored["games"] if stored.get("of") == identity(task) else []
@@ -187,13 +193,16 @@ def _games(path: Path, results: Results, task: Task, count: int) -> list[HeldOut
 
 
 def _settings(task: Task, held_out: Sequence[HeldOutGame]) -> dict[str, Any]:
-    """Return everything on which a row depends, except the agent and the number of episodes."""
+    """Return a dict of everything on which a row depends, except the agent and the number of episodes."""
     digest = sha256(json.dumps([identity(task), held_out]).encode()).hexdigest()[:16]
     return {"format": FORMAT, "games": digest, "max_turns": task.max_turns}
 
 
 def _read(path: Path, episodes: int) -> Results:
-    """Return earlier results. Rows are removed if their task no longer exists or its games are not stored."""
+    """Return the results that are stored in `path`, or empty results if the file does not exist.
+
+    A row is removed if its task no longer exists, or if the games of its task are not stored.
+    """
     if not path.exists():
         return {"episodes": episodes, "games": {}, "rows": []}
     results = read_json(path)
@@ -213,7 +222,10 @@ def _write(path: Path, results: Results) -> None:
 
 
 def _position(row: dict[str, Any]) -> tuple[Any, ...]:
-    """Return a sort key for rows, so that results do not depend on the order in which rows were played."""
+    """Return the sort key of a row.
+
+    The order of the sorted rows does not depend on the order in which they were played.
+    """
     agent, tasks = row["agent"], [task.name for task in TASKS]
     rank = NAMES.index(agent) if agent in NAMES else len(NAMES)
     place = tasks.index(row["task"]), list(VARIANTS).index(row["variant"])

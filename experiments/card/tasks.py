@@ -1,7 +1,7 @@
 """The tasks of the evaluation card, and results of other authors on similar tasks.
 
-A task is a family of games at fixed levels and settings. Its games have reserved seeds. Every game is played both with
-the objective in the opening text and without it.
+A task consists of games of one family at fixed levels and settings. The games have reserved seeds, which `train`
+refuses. Every game is played in two variants: with the objective in the opening text, and without it.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,10 @@ from agents.protocol import AgentError
 from games.errors import nearest
 
 VARIANTS = {"told": "with objective", "untold": "without objective"}
-"""Name of a variant in results -> its name in documents. The opening text states the objective in one variant only."""
+"""Name of a variant in results -> its name in documents.
+
+Only in the first variant does the opening text state the objective.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,14 +37,14 @@ class Task:
     levels: tuple[int, ...]
     """Levels of successive games, repeated cyclically."""
     settings: str = ""
-    """Settings of the family other than level, seed and goal, in the form of a GAME string."""
+    """Settings of the family other than level, seed and goal, written as in a GAME string."""
     goal: str = "detailed"
     """Value of the setting `goal` in the variant with the objective. In the other variant the value is `none`."""
     max_turns: int = 100
     by_hash: bool = True
     """Whether to use only games whose hash is in the test split.
 
-    It is False for a family with its own splits, and for a task with a single house.
+    The value is False for a family that has its own splits, and for a task that has a single house.
     """
     references: tuple[Reference, ...] = ()
 

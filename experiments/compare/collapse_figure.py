@@ -20,17 +20,17 @@ PANELS: Sequence[tuple[str, Measure, Measure | None, Range]] = (
      collapse_measure("tilted", "kl"), ABOVE_0),
     ("effective number\nof strategies", effective_strategies, None, ABOVE_1),
 )  # fmt: skip
-"""For each panel: the axis label, the measure, an alternative measure or None, and the range of both measures.
+"""A panel is described by a label, a measure, an alternative measure or None, and the range of the measures.
 
-The measure is drawn as filled dots, and the alternative measure as hollow dots on the right.
+Filled dots show the measure. Hollow dots on their right show the alternative measure.
 """
 
 
 def collapse_figure(rows: Rows, path: Path) -> None:
-    """Draw one panel for each measure.
+    """Draw one panel for each measure that the runs have.
 
-    For each optimizer and value of the varied setting, a panel shows every run as a dot, and the mean with its
-    interval.
+    Runs with the same optimizer and the same value of the varied setting (see results.py) form a group. A panel shows
+    each run as a dot, and the mean of each group as a line with its confidence interval.
     """
     panels = [panel for panel in PANELS if _values(rows, panel[1])]
     figure, axes = make_figure(1, len(panels), 3.2 * len(panels), 3.4)
@@ -44,7 +44,7 @@ def _panel(
 ) -> None:
     """Draw the measure of all groups side by side.
 
-    If the groups have the `other` measure, its dots are on the right of each group's own dots.
+    If some group has the `other` measure, hollow dots show this measure on the right of each group's filled dots.
     """
     both = other is not None and any(_values(rows, other) for rows in groups.values())
     for place, rows in enumerate(groups.values()):
@@ -71,7 +71,10 @@ def _values(rows: Rows, measure: Measure) -> list[float]:
 
 
 def _dots(axis: Any, place: float, values: Sequence[float], color: str, within: Range, *, filled: bool) -> None:
-    """Plot the values as a narrow column of dots, and their mean with its interval on the right."""
+    """Plot each value as a dot in a narrow column.
+
+    The mean and its confidence interval are drawn on the right of the column.
+    """
     mean = over_runs(values, within)
     if mean is None:
         return

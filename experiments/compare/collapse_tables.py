@@ -1,8 +1,9 @@
-"""Write the section on collapse of a grid's report: two tables over seeds, and an explanation of their columns.
+"""Write the section "Collapse" of the report on a grid of runs.
 
-Collapse is the loss of diversity during training (see measure.py). Each number is a mean with its confidence interval,
-over the runs of one optimizer and value of the varied setting. Episodes of different seeds are never pooled. A column
-is omitted if no run has its measure.
+The section has two tables and explains their columns. Collapse is the loss of diversity during training (see
+measure.py). Each number is the mean over a group of runs, with its confidence interval over seeds. The runs of a group
+have the same optimizer and the same value of the varied setting (see results.py). Episodes of different seeds are never
+pooled. A column is omitted if no run has its measure.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,9 +30,9 @@ def _text(estimate: Estimate) -> str:
 
 
 def _inverse_text(estimate: Estimate) -> str:
-    """Convert an estimate of 1/tau to an estimate of tau, and return it as text.
+    """Return an estimate of tau as text, computed from an estimate of 1/tau.
 
-    The inverse swaps the bounds, and 1 / 0 is infinite.
+    The inverse swaps the two bounds. The inverse of 0 is infinite.
     """
 
     def inverse(number: float | None) -> float | None:
@@ -41,7 +42,7 @@ def _inverse_text(estimate: Estimate) -> str:
 
 
 class Column(NamedTuple):
-    """One column of a table over seeds."""
+    """One column of a table whose cells are means over seeds."""
 
     head: str
     measure: Measure
@@ -75,7 +76,7 @@ def _strategy_columns(rows: Rows) -> list[Column]:
 
 
 def collapse_section(rows: Rows, setting: str | None, episodes: int) -> list[str]:
-    """Return the lines of the section. Every row must have the key "collapse"."""
+    """Return the lines of the section "Collapse". Every row must have the key "collapse"."""
     if any(row["collapse"]["strategies"]["shares"] for row in rows):
         strategies = "Each command follows one of the strategies that the game names."
     else:
@@ -122,6 +123,9 @@ def _table(rows: Rows, setting: str | None, columns: Sequence[Column]) -> str:
 
 
 def _cell(rows: Rows, column: Column) -> str:
-    """Return the mean over the runs that have the measure as text, or "" if no run has it."""
+    """Return the text of one cell: the mean over the runs that have the column's measure.
+
+    If no run has the measure, the text is empty.
+    """
     mean = over_runs([value for value in map(column.measure, rows) if value is not None], column.within)
     return "" if mean is None else column.text(asdict(mean))

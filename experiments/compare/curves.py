@@ -1,8 +1,8 @@
 """Draw learning curves of any runs side by side: `python -m experiments.compare.curves RUN... --out curves.svg`.
 
-Only the settings and metrics of each run are read. Unfinished runs and runs without checkpoints can therefore be drawn.
-Runs that differ only in the seed share a colour, and their mean is bold. For the runs of a grid, `compare` draws the
-curves.
+The program reads only the settings and metrics of each run. It can therefore draw unfinished runs and runs without
+checkpoints. Runs that differ only in the seed share a colour, and a bold line shows their mean. For a grid of runs, the
+command `compare` already draws the learning curves.
 """
 
 import argparse
@@ -23,13 +23,13 @@ LABELS = {
     "turn_entropy": "entropy over commands, nats",
     "kl_ref": "KL to the first policy, nats per choice",
 }
-"""Axis labels. Every other metric is labelled with its name in metrics.jsonl."""
+"""Metric -> axis label. The label of any other metric is its name in metrics.jsonl."""
 DEFAULT = ("recent_success", "turn_entropy")
 STYLES = ("-", "--", "-.", ":")
 
 
 def draw(runs: Sequence[Path], columns: Sequence[str], path: Path) -> None:
-    """Draw one panel for each metric, with one line for each run against episodes.
+    """Draw one panel for each metric. A panel plots the metric of every run against episodes.
 
     Raises:
         AgentError: a run lacks a metric.
@@ -55,7 +55,7 @@ def group_seeds(runs: Sequence[Path]) -> dict[str, list[Path]]:
     """Group the runs that differ only in the seed.
 
     Returns:
-        Label -> runs. A label names the optimizer, and every setting that differs between groups.
+        A mapping of labels to runs. A label consists of the optimizer and all settings that differ between groups.
     """
     settings = [read_config(run).flat() for run in runs]
     differ = [name for name in settings[0] if len({str(each[name]) for each in settings}) > 1]

@@ -1,16 +1,17 @@
 """Compute effective numbers of strategies and pass@k from counts.
 
 The effective number of strategies is exp(H), where H is the entropy over strategies in nats (Hill 1973, order 1). It is
-the number of equally likely strategies that have the same entropy. There are three estimates, each with a weakness:
+the number of equally likely strategies that would have the same entropy. H is estimated in three ways, and each
+estimate has a weakness:
 
-* counted: H of the observed shares. It is too low if the sample is small relative to the number of possible strategies.
-  exp(H) never exceeds the number of episodes.
-* corrected: Chao and Shen (2003) shrink the shares by the estimated coverage of the sample. They divide each term by
-  the probability that the sample contains its strategy. This estimate needs independent samples, and it fails if almost
-  all samples differ.
-* from the policy: in a deterministic game, the chain rule gives H as the expected sum of the entropies of an episode's
-  decisions. The mean of this sum over episodes is unbiased for any number of possible strategies. `agents` computes the
-  entropies of decisions exactly. This estimate is limited to deterministic games.
+* counted: H is the entropy of the observed shares. It is too low if the sample is small relative to the number of
+  possible strategies. exp(H) never exceeds the number of episodes.
+* corrected: Chao and Shen (2003) correct H for strategies that the sample lacks. They shrink the observed shares by the
+  estimated coverage of the sample. They also divide each term of H by the probability that the sample contains the
+  strategy. This estimate needs independent samples. It fails if almost all samples differ.
+* from the policy: by the chain rule, H is the expected sum of the entropies of an episode's decisions. The estimate is
+  the mean of this sum over episodes. It is unbiased for any number of possible strategies. `agents` computes the
+  entropy of each decision exactly. This estimate is limited to deterministic games.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,9 +28,10 @@ KS = (1, 2, 4, 8)
 
 
 def counted_entropy(counts: Floats) -> Floats:
-    """Return the entropy [...] in nats of the shares that follow from counts [..., S].
+    """Return the entropy in nats of the observed shares of S strategies.
 
-    At least one count in each row must be positive.
+    The shape of `counts` is [..., S], and the shape of the result is [...]. At least one count in each row must be
+    positive.
     """
     shares = counts / counts.sum(axis=-1, keepdims=True)
     entropy: Floats = entr(shares).sum(axis=-1)
@@ -37,12 +39,15 @@ def counted_entropy(counts: Floats) -> Floats:
 
 
 def chao_shen_entropy(counts: Floats) -> float:
-    """Return the entropy in nats, corrected for unseen strategies, from counts [S] of n independent samples.
+    """Return the entropy in nats, corrected for strategies that the sample lacks.
+
+    `counts` contains the counts of S strategies in n independent samples. Its shape is [S]. The estimate is
 
         C = 1 - f_1 / n,   p~ = C p,   H = - sum p~ log p~ / (1 - (1 - p~)^n)
 
-    The equation is from Chao and Shen (2003). C is the Good-Turing coverage, p the observed shares, and f_1 the number
-    of strategies that were seen once. If all n were seen once, f_1 is set to n - 1, since C must not be 0.
+    The equation is from Chao and Shen (2003). C is the Good-Turing coverage, p is the observed share of a strategy, and
+    f_1 is the number of strategies that were seen once. If every strategy was seen only once, f_1 is set to n - 1,
+    since C must not be 0.
     """
     seen = counts[counts > 0]
     n, singles = float(seen.sum()), int(np.sum(seen == 1))
@@ -52,11 +57,12 @@ def chao_shen_entropy(counts: Floats) -> float:
 
 
 def counted_interval(rows: Sequence[Floats], seed: int) -> tuple[float, float] | None:
-    """Return the 95% bounds in nats of the counted entropy's mean over games, or None if no game has two strategies.
+    """Return a 95% confidence interval in nats for the counted entropy, averaged over games.
 
-    The bounds are from a bootstrap over episodes inside each game. `rows[g]` [episodes, S] contains the counts of each
-    episode of game g. A resample's counted entropy is again too low. The bounds are therefore those of the basic
-    bootstrap, 2 H - quantile, with the lower bound clipped at 0.
+    If no game has two strategies, the result is None. The interval is computed by a bootstrap, which resamples the
+    episodes of each game. `rows[g]` contains the counts of each episode of game g. Its shape is [episodes, S]. The
+    counted entropy of a resample is lower than that of the sample on average. The bounds are therefore those of the
+    basic bootstrap: 2 H - quantile, where H is the entropy of the sample. The lower bound is clipped at 0.
     """
     if all(np.count_nonzero(game.sum(axis=0)) < 2 for game in rows):
         return None
@@ -72,9 +78,9 @@ def counted_interval(rows: Sequence[Floats], seed: int) -> tuple[float, float] |
 
 
 def count_labels(labels: Sequence[Sequence[str]], names: Sequence[str] = ()) -> tuple[Floats, tuple[str, ...]]:
-    """Return a tuple: (1) counts [episodes, S] of each episode's labels, (2) the S labels.
+    """Return a tuple: (1) the counts of each label in each episode, (2) the S labels.
 
-    `names` come first among the labels, even if no episode has them.
+    The labels begin with `names`, even if no episode has these labels. The shape of the counts is [episodes, S].
     """
     known = tuple(dict.fromkeys([*names, *(label for episode in labels for label in episode)]))
     counts = np.array([[episode.count(label) for label in known] for episode in labels], dtype=np.float64)
@@ -84,11 +90,11 @@ def count_labels(labels: Sequence[Sequence[str]], names: Sequence[str] = ()) -> 
 def pass_at_k(tries: int, wins: int, k: int) -> float:
     """Return an unbiased estimate of the probability that at least one of k tries wins.
 
-    The estimate is computed from n >= k tries, of which c won (`tries` and `wins`):
+    With n = `tries`, c = `wins` and n >= k, the estimate is
 
         1 - C(n - c, k) / C(n, k)
 
-    This is eq. 1 of Chen et al. (2021), computed in the form that does not overflow.
+    This is equation 1 of Chen et al. (2021). It is computed in a form that does not overflow.
     """
     if not 0 <= wins <= tries or not 1 <= k <= tries:
         raise ValueError(f"expected 0 <= wins <= tries and 1 <= k <= tries, got {wins} of {tries}, k = {k}")
@@ -98,10 +104,12 @@ def pass_at_k(tries: int, wins: int, k: int) -> float:
 
 
 def pass_at(games: Mapping[str, Sequence[bool]]) -> dict[str, dict[str, Any]]:
-    """Return pass@k of each game and its mean over games, for the `KS` for which every game has enough tries.
+    """Return pass@k of each game, and its mean over games.
+
+    A k of `KS` is omitted if some game has fewer than k tries.
 
     Args:
-        games: name -> whether each try won.
+        games: a mapping of each game's name to its tries. A try is True if the game was won.
 
     Returns:
         {"mean": {"1": ..., "2": ...}, "games": {name: {"1": ..., "2": ...}}}.

@@ -1,4 +1,7 @@
-"""Draw the figures of a grid of runs from its results: learning curves, a sweep, and success against diversity."""
+"""Draw the figures of the report on a grid of runs.
+
+They show learning curves, measures against the varied setting (see results.py), and success against diversity.
+"""
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,9 +26,9 @@ from experiments.plot_style import PALETTE, color_of, make_figure, plot_runs, sa
 STYLES: Sequence[Any] = ("-", "--", "-.", ":", (0, (1, 3)), (0, (5, 1, 1, 1, 1, 1)))
 MARKERS = "osD^vP*Xhp"
 LEGEND_INSIDE = 5
-"""Maximum number of entries of a legend inside the axes. A longer legend is drawn outside."""
+"""Maximum number of entries in a legend that is drawn inside the axes. A longer legend is drawn outside."""
 HANDLE_LENGTH = 4
-"""Length of a legend's lines in units of the font size, long enough to tell dashes apart."""
+"""Length of a legend's lines in units of the font size. It is long enough to tell dashes apart."""
 PANEL_WIDTH = 4.75
 SHARE = (-0.02, 1.02)
 """Limits of an axis that shows a share."""
@@ -34,8 +37,9 @@ SHARE = (-0.02, 1.02)
 def curves_figure(rows: Rows, path: Path) -> None:
     """Draw learning curves against episodes.
 
-    The panels show success if the game can be won, the share of turns that earn a bonus if it was counted, the entropy,
-    and the shares of strategies if the game names strategies.
+    One panel always shows the entropy. Another panel shows success if the game can be won. A third panel shows the
+    share of turns that earn a bonus if these turns were counted. If the game names strategies, one panel for each
+    optimizer shows the shares of strategies.
     """
     panels = [("recent_success", "share of the last 100 won", SHARE)] if can_be_won(rows) else []
     panels += [("bonus_share", "share of turns on the bonus", SHARE)] if counts_bonus(rows) else []
@@ -56,9 +60,9 @@ def curves_figure(rows: Rows, path: Path) -> None:
 
 
 def _learning_curves(axis: Any, rows: Rows, curve: str) -> None:
-    """Plot one line for each run and, for a group with several seeds, their mean.
+    """Plot one line for each run. For a group with several seeds, also plot the mean of its runs.
 
-    Groups of the same colour differ in their dashes.
+    Groups with the same colour have different dashes.
     """
     colors: list[Any] = []
     for label, group in by_label(rows).items():
@@ -85,7 +89,10 @@ def _strategy_shares(axis: Any, rows: Rows, shares: Sequence[str], title: str) -
 
 
 def _legend(axis: Any) -> None:
-    """List each label once. A short legend is inside the axes, a long legend beside the whole figure."""
+    """Draw a legend that lists each label once.
+
+    A short legend is drawn inside the axes. A long legend is drawn beside the whole figure.
+    """
     handles, labels = axis.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
     entries, style = (unique.values(), unique.keys()), {"frameon": False, "handlelength": HANDLE_LENGTH}
@@ -96,10 +103,11 @@ def _legend(axis: Any) -> None:
 
 
 def sweep_figure(rows: Rows, path: Path) -> None:
-    """Draw success (sampled and greedy), the share of turns that earn a bonus, and entropy against the varied setting.
+    """Draw measures of the finished agents against the varied setting (see results.py).
 
-    Every run is a dot. A line connects the means, but if the values are words, a bar marks each mean. For an optimizer
-    to which the setting does not apply, a dotted horizontal line shows the mean.
+    The measures are success (sampled and greedy), the share of turns that earn a bonus, and entropy. Each run is drawn
+    as a dot. On a logarithmic axis, a line connects the means. On any other axis, a bar marks each mean. If the setting
+    does not apply to an optimizer, a dotted horizontal line shows the optimizer's mean.
     """
     varied, others = ([row for row in rows if bool(row["setting"]) is applies] for applies in (True, False))
     panels = [("success_rate", "share of episodes won"), ("entropy", "entropy over commands, nats")]
@@ -126,19 +134,22 @@ def sweep_figure(rows: Rows, path: Path) -> None:
 
 
 def on_log_scale(values: Iterable[Any]) -> bool:
-    """Return whether all values are numbers above 0, so that a logarithmic axis can show them."""
+    """Return whether a logarithmic axis can show the values, which must then be numbers above 0."""
     return all(isinstance(value, int | float) and not isinstance(value, bool) and value > 0 for value in values)
 
 
 def positions(values: Iterable[Any]) -> dict[Any, float]:
-    """Return the position of each value on the axis: the number itself on a logarithmic axis, otherwise its index."""
+    """Return a mapping of each value to its position on the axis.
+
+    On a logarithmic axis, the position is the value itself. On any other axis, it is the index of the value.
+    """
     unique = list(dict.fromkeys(values))
     scaled = on_log_scale(unique)
     return {value: float(value) if scaled else float(index) for index, value in enumerate(unique)}
 
 
 def _along_sweep(axis: Any, rows: Rows, places: Mapping[Any, float], how: str, what: str) -> None:
-    """Plot the runs of one optimizer, and their means at each value of the setting."""
+    """Plot the runs of one optimizer, and the mean of the runs at each value of the setting."""
     optimizer, (marker, style) = rows[0]["optimizer"], {"sampled": ("o", "-"), "greedy": ("s", "--")}[how]
     color, label = color_of(optimizer), f"{optimizer}, {how}"
     dots = {"mfc": color if how == "sampled" else "none", "color": color, "ms": 4, "ls": "none"}
@@ -157,11 +168,11 @@ def _along_sweep(axis: Any, rows: Rows, places: Mapping[Any, float], how: str, w
 
 
 def tradeoff_figure(rows: Rows, path: Path) -> None:
-    """Draw the share of episodes won against the KL to the initial policy and the number of winning command sequences.
+    """Draw the share of episodes won against two measures of the diversity that remains from the initial policy.
 
-    The number is the effective number of distinct command sequences that win. Every run is a small dot. The mean of
-    each optimizer and value is a large dot. Higher is better. More of the initial policy's diversity remains on the
-    left of the first panel and on the right of the second panel.
+    The first panel shows the KL divergence to the initial policy, which is small if much diversity remains. The second
+    panel shows the effective number of distinct command sequences that win, which is then large. Each run is drawn as a
+    small dot. A large dot shows the mean of the runs with the same optimizer and the same value of the varied setting.
     """
     figure, axes = make_figure()
     panels = ((kl_to_initial, "KL to the first policy, nats per decision"),

@@ -1,6 +1,7 @@
-"""Train and measure a grid of runs. Each run has its own folder and is trained once.
+"""Train and measure a grid of runs. Each run is trained once, in its own folder.
 
-Finished runs are skipped and interrupted runs are resumed. A grid can therefore be completed in several commands.
+Finished runs are skipped, and interrupted runs are resumed. Several successive commands can therefore complete one
+grid.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,11 +22,14 @@ CURVES = (
     "iteration", "episodes", "env_steps", "seconds", "success", "recent_success", "level", "agreement", "kept",
     "reward", "normalized_score", "steps", "bonus_share", "turn_entropy", "value", "q_value", "advantage_abs",
 )  # fmt: skip
-"""Metrics that results store for every iteration, in addition to the shares of strategies (`share_NAME`)."""
+"""Metrics whose value at every iteration is stored in the results.
+
+The shares of strategies (`share_NAME`) are stored in addition.
+"""
 
 
 def check(runs: Sequence[GridRun], common: Mapping[str, Any], tests: str = "") -> None:
-    """Raise errors about unknown names and invalid values before the first run starts."""
+    """Check all names and values, so that errors are raised before the first run starts."""
     if tests:
         games.resolve(tests)
     for run in runs:
@@ -44,16 +48,17 @@ def run_grid(
     workers: int,
     on_run: Callable[[dict[str, Any]], None],
 ) -> list[dict[str, Any]]:
-    """Complete every run of a grid in `workers` processes, which share the cores equally.
+    """Complete every run of a grid in `workers` processes. The processes share the CPU cores equally.
 
     Args:
-        common: settings, other than defaults, that all runs share.
-        root: the parent of the runs' folders.
+        common: the settings that all runs share and that are not defaults.
+        root: the folder that contains the folders of the runs.
         episodes, tests: arguments of `measure_run`, which measures the finished agents.
-        on_run: called with the row of each finished run, in the order in which runs finish.
+        on_run: a function that is called with the row of each run as soon as the run is finished.
 
     Returns:
-        One row for each of `runs`, with its settings, learning curves and measures. Rows are JSON-able.
+        One row for each run, in the order of `runs`. A row contains the run's settings, learning curves and measures.
+            It can be stored as JSON.
     """
     rows: dict[GridRun, dict[str, Any]] = {}
     for run in runs:
@@ -78,7 +83,7 @@ def run_grid(
 def _train(
     run: GridRun, common: Mapping[str, Any], root: Path, episodes: int, tests: str, threads: int
 ) -> dict[str, Any]:
-    """Train or resume one run in a worker process, and measure it."""
+    """Train or resume one run in a worker process, measure the run, and return its row."""
     import torch
 
     from agents.training.factory import make_trainer
@@ -107,5 +112,5 @@ def _row(run: GridRun, config: TrainConfig, folder: Path, measures: Measures) ->
 
 
 def _rounded(value: float | None) -> float | None:
-    """Round to six significant digits, which is more precise than any figure."""
+    """Round a float to six significant digits. No figure needs more precision."""
     return value if value is None or isinstance(value, int) else float(f"{value:.6g}")

@@ -1,11 +1,11 @@
-"""Measure a finished run: its evaluation, and its collapse from the initial policy.
+"""Evaluate a finished run, and measure its collapse.
 
-Collapse is the loss of diversity during training. Its measures are the entropy, the KL to the initial policy and the
-number of strategies.
+Collapse is the loss of diversity during training. It is measured by the entropy, the KL divergence to the initial
+policy and the number of strategies.
 
-The agent plays the same games and seeds twice, sampled and greedy, without dropout. Collapse is measured on the sampled
-episodes. The measures are stored in the run's folder (`measures.json`) with the agent's digest. They are computed again
-only if the agent, the games or the number of episodes changed.
+The agent plays the same games with the same seeds in two modes, sampled and greedy. It does not use dropout. Collapse
+is measured on the sampled episodes. The measures are stored in the run's folder (`measures.json`) with the agent's
+digest. They are computed again only if the agent, the games or the number of episodes changed.
 """
 
 import json
@@ -36,14 +36,16 @@ Measures = dict[str, Any]
 
 
 def measure_run(folder: Path, config: TrainConfig, *, episodes: int, tests: str = "") -> Measures:
-    """Return the measures of the finished run in `folder`, which are stored or computed now.
+    """Return the measures of the finished run in `folder`.
+
+    If no current measures are stored in the folder, they are computed and stored.
 
     Args:
         episodes: number of episodes in each of the two modes, sampled and greedy.
         tests: the games to play. If empty, the training games are played.
 
     Returns:
-        A JSON-able dict with two keys. "evaluation" contains "sampled" and "greedy" (see agents/play/evaluate.py).
+        A dict that can be stored as JSON. "evaluation" contains "sampled" and "greedy" (see agents/play/evaluate.py).
             "collapse" is the result of `collapse_of`.
     """
     measures = cached_measures(folder, episodes=episodes, tests=tests)
@@ -55,7 +57,10 @@ def measure_run(folder: Path, config: TrainConfig, *, episodes: int, tests: str 
 
 
 def cached_measures(folder: Path, *, episodes: int, tests: str = "") -> Measures | None:
-    """Return the stored measures of the newest checkpoint, or None if there are none for these episodes and games."""
+    """Return the stored measures of the newest checkpoint.
+
+    If no measures are stored for this checkpoint, these games and this number of episodes, the result is None.
+    """
     if not (folder / MEASURES).is_file():
         return None
     document = read_json(folder / MEASURES)
@@ -64,7 +69,10 @@ def cached_measures(folder: Path, *, episodes: int, tests: str = "") -> Measures
 
 
 def _identity(folder: Path, episodes: int, tests: str) -> dict[str, Any]:
-    """Return everything on which the measures depend. The agent's digest covers the settings that matter."""
+    """Return a dict of everything on which the measures depend.
+
+    Settings that affect the measures also change the agent's digest.
+    """
     agent = read_json(newest(folder) / AGENT)["digest"]
     return {"format": FORMAT, "episodes": episodes, "agent": agent, "tests": tests}
 
@@ -98,19 +106,19 @@ def _measure(folder: Path, config: TrainConfig, *, episodes: int, tests: str = "
 def collapse_of(
     episodes: Sequence[Episode], paired: PairedAgent, names: Sequence[str], tau: float | None, seed: int
 ) -> dict[str, Any]:
-    """Return all measures of collapse over sampled episodes.
+    """Return all measures of collapse, computed from sampled episodes.
 
-    The result is JSON-able. A measure is None if it does not exist for these episodes.
+    The result can be stored as JSON. A measure is None if it does not exist for these episodes.
 
     Args:
         episodes: the episodes that `paired` played.
-        names: the strategies that the game names, or empty.
-        tau: the temperature that the settings imply, in units of reward, or None.
+        names: the strategies that the game names. It is empty if the game does not name strategies.
+        tau: the result of `implied_temperature`, in units of reward.
         seed: the seed of the bootstrap.
 
     Returns:
-        "decisions": the number of turns with several commands.
-        "entropy", "kl_initial": means over these turns, in nats per decision.
+        "decisions": the number of turns with several admissible commands.
+        "entropy", "kl_initial": the means over these turns, in nats per decision.
         "tilted", "strategies": the results of `_tilted` and `_strategies`.
         "wins", "pass_at": the results of `_wins`.
     """
@@ -129,10 +137,11 @@ def collapse_of(
 
 
 def _tilted(nodes: collapse.Nodes, tau: float | None) -> dict[str, float | None]:
-    """Return the KL to the tilted policy softmax(log pi_0 + q / tau), in nats per decision.
+    """Return the KL to the tilted policy softmax(log pi_0 + q / tau) at two temperatures, in nats per decision.
 
-    "kl" belongs to the temperature that the settings imply, and "best_kl" to the temperature with the lowest KL.
-    "best_inverse_tau" is in units of 1 / reward. It is 0 if pi_0 itself fits better than any finite tau.
+    "kl" is the KL at the temperature that the settings imply. "best_kl" is the lowest KL over all temperatures, and
+    "best_inverse_tau" is the value of 1/tau at which it is reached, in units of 1 / reward. This value is 0 if pi_0
+    itself fits better than the tilted policy at any finite tau.
     """
     best = collapse.best_inverse_tau(nodes)
     return {
@@ -144,22 +153,23 @@ def _tilted(nodes: collapse.Nodes, tau: float | None) -> dict[str, float | None]
 
 
 def _nats(kl: float) -> float:
-    """Round away the error of float32 logits, which can make a KL slightly negative."""
+    """Round a KL and clip it at 0, since rounding errors of float32 logits can make it slightly negative."""
     return max(0.0, round(kl, 8))
 
 
 def implied_temperature(config: TrainConfig) -> float | None:
-    """Return the temperature tau that the step sizes imply, in units of reward, or None if they imply none.
+    """Return the temperature tau that the learning rates imply, in units of reward, or None if they imply none.
 
         tau = alpha / b = 2 q_coef q_lr / lr
 
-    This equation holds for a table of logits and q under plain gradient descent from a uniform policy. A choice is a
-    token that the agent sampled among several. An error A of a choice moves its logit, relative to the other logits, by
-    b A with b = lr. The squared error moves q by alpha A with alpha = 2 q_coef q_lr.
+    The equation holds for a table of logits and q that is trained by plain gradient descent from a uniform policy. A
+    choice is a token that the agent sampled among several. If the error of a choice is A, the choice's logit changes by
+    b A relative to the other logits, with b = lr. The gradient of the squared error changes the choice's q by alpha A,
+    with alpha = 2 q_coef q_lr.
 
-    The equation requires ACTDE and SGD. Policy and q must have the same error, which is true for lambda 0, for the
-    advantage `return`, and for one choice per episode. No other term may move the policy. AdamW normalises the size of
-    its steps, so it implies no tau.
+    The optimizer must be ACTDE with SGD. The policy and q must be trained with the same error A. This is true if lambda
+    is 0, if the advantage is `return`, or if an episode has one choice. No other term may change the policy. With
+    AdamW, no tau is implied, since AdamW normalises the size of its steps.
     """
     learning, update = config.optimizer, config.update
     q_lr = update.lr if update.q_lr is None else update.q_lr
@@ -174,11 +184,13 @@ def implied_temperature(config: TrainConfig) -> float | None:
 
 
 def _strategies(episodes: Sequence[Episode], paired: PairedAgent, names: Sequence[str], seed: int) -> dict[str, Any]:
-    """Return effective numbers of strategies: "counted" with its interval, "corrected" and "policy" (see diversity.py).
+    """Return three estimates of the effective number of strategies (see diversity.py), and the shares of strategies.
 
-    If the game names its strategies, each command follows one of them, and "shares" contains their shares. The commands
-    of one episode are not independent, so "corrected" and "policy" are then None. In other games, the strategy of an
-    episode is its sequence of commands. The effective numbers are then exp of the mean entropy over games.
+    The estimates are "counted" with its interval, "corrected" and "policy". Some games name the strategy that each
+    command follows. For these games, "shares" contains the share of each strategy. "corrected" and "policy" are then
+    None, because the commands of one episode are not independent. In any other game, the strategy of an episode is its
+    sequence of commands, and "shares" is None. An effective number is then exp(H), where H is the mean entropy over
+    games.
     """
     by_game: dict[str, list[Episode]] = defaultdict(list)
     for episode in episodes:
@@ -210,11 +222,13 @@ def _labels(episode: Episode, paired: PairedAgent, *, named: bool) -> list[str]:
 
 
 def _wins(episodes: Sequence[Episode]) -> dict[str, Any]:
-    """Return the number of winning command sequences in three forms ("wins"), and pass@k ("pass_at").
+    """Return a dict with two keys: "wins" describes the command sequences that win, and "pass_at" contains pass@k.
 
-    "won" is the number of episodes won, and "different" the number of distinct command sequences that win. "effective"
-    is exp(H), where H is the mean entropy of the winning sequences over the games that were won. For games that cannot
-    be won, "wins" and "pass_at" are None. These are games without a maximum score in which no episode was won.
+    In "wins", "won" is the number of episodes won. "different" is the number of distinct command sequences that win.
+    "effective" is exp(H). H is the entropy of a game's winning sequences, averaged over the games that were won.
+
+    "wins" and "pass_at" are None if the games cannot be won. This is assumed if no game states a maximum score and no
+    episode was won.
     """
     if not any(episode.won or episode.max_score is not None for episode in episodes):
         return {"wins": None, "pass_at": None}

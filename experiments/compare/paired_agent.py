@@ -1,8 +1,9 @@
 """Play with a trained agent, and evaluate its initial policy on the same states.
 
-`PairedAgent` implements `agents.protocol.Agent`, so that `EpisodeRunner` can play it like any other agent. At every
-visited state it records both policies and q. It records them at every branching node (node with several children) of
-the trie of commands. A choice is a token that the agent sampled among several.
+`PairedAgent` implements `agents.protocol.Agent`, so `EpisodeRunner` can run it like any other agent. At every visited
+state, `PairedAgent` records the policies of the two agents, and the q of the trained agent. It records these values at
+every branching node (node with several children) of the trie of commands. A choice is a token that the agent sampled
+among several.
 """
 
 from collections.abc import Sequence
@@ -21,20 +22,24 @@ NodeArrays = tuple[Floats, Floats, Floats, Floats | None]
 
 
 class PairedAgent:
-    """An agent that plays the commands of `trained` and passes them to `initial`.
+    """An agent that plays the commands of `trained` and evaluates `initial` on the same states.
 
-    Both agents must have the same tokens. `credit` says whether q belongs to a token or to a whole command. With
-    "command", a decision has a single node, whose alternatives are the commands. In free mode nothing is recorded.
+    The two agents must have the same tokens. `credit` is "token" if q belongs to a token, and "command" if q belongs to
+    a whole command. With "command", a decision has a single node, whose alternatives are the commands. If the agents'
+    mode is "free", nothing is recorded.
     """
 
     def __init__(self, trained: LanguageModelAgent, initial: LanguageModelAgent, credit: Credit) -> None:
         self.trained, self.initial, self.credit, self.name = trained, initial, credit, trained.name
         self.strategies: dict[int, list[str]] = {}
-        """Episode -> the strategy of each command, as named by the game in the info `strategy`."""
+        """Episode -> the strategies of its commands, in order.
+
+        A game names the strategy of a command in the info `strategy`.
+        """
         self._turns: list[NodeArrays] = []
 
     def act(self, turns: Sequence[Turn]) -> list[Decision]:
-        """Return the trained agent's decisions."""
+        """Return the trained agent's decisions, and record the nodes of each turn."""
         for turn in turns:
             self._record_strategy(turn)
         if self.trained.mode == "free":
@@ -58,7 +63,7 @@ class PairedAgent:
     def nodes(self) -> Nodes | None:
         """Return all recorded nodes, or None if there are none.
 
-        There are none in free mode, or if no turn had several commands.
+        No nodes are recorded if the agents' mode is "free", or if no turn had several commands.
         """
         if not self._turns:
             return None
@@ -77,9 +82,9 @@ class PairedAgent:
 
 
 def by_token(mine: TurnOutputs, first: TurnOutputs) -> NodeArrays:
-    """Return the arrays of the n branching nodes of a turn.
+    """Return the arrays of a turn's n branching nodes.
 
-    `mine` belongs to the trained agent and `first` to the initial agent.
+    `mine` contains the outputs of the trained agent, and `first` contains those of the initial agent.
     """
     q = None if mine.q_values is None else np.where(mine.logprobs == -np.inf, 0.0, mine.q_values)
     policy, initial = (log_softmax(outputs.logprobs, axis=1) for outputs in (mine, first))  # normalise to 16 digits
@@ -87,7 +92,7 @@ def by_token(mine: TurnOutputs, first: TurnOutputs) -> NodeArrays:
 
 
 def by_command(mine: TurnOutputs, first: TurnOutputs) -> NodeArrays:
-    """Return the arrays of a single node, whose alternatives are the commands.
+    """Return the arrays of a turn with a single node, whose alternatives are the commands.
 
     q(s, command) is the q of the command's last choice.
     """
@@ -105,7 +110,10 @@ def by_command(mine: TurnOutputs, first: TurnOutputs) -> NodeArrays:
 
 
 def _stacked(parts: Sequence[Floats], padding: float) -> Floats:
-    """Concatenate arrays [n_i, K_i] along the first axis, after padding each array to the largest K_i."""
+    """Concatenate arrays along the first axis, after padding their second axis to the same size.
+
+    The shape of array i is [n_i, K_i].
+    """
     width = max(part.shape[1] for part in parts)
     return np.concatenate(
         [np.pad(part, ((0, 0), (0, width - part.shape[1])), constant_values=padding) for part in parts]

@@ -1,8 +1,9 @@
-"""Write the report on a grid of runs: a results file, and the tables and figures that are computed from it.
+"""Write the report on a grid of runs: a file with the results, tables and figures.
 
-`results.json` stores the command, learning curves, evaluations and measures of collapse. All other files are computed
-from it: `README.md`, `curves.svg`, `collapse.svg`, `kept.svg` if the games can be won, and `sweep.svg` if a setting was
-varied. Results of earlier versions may lack measures of collapse. Their report omits the section on collapse.
+`results.json` stores the command, learning curves, evaluations and measures of collapse. The other files are computed
+from `results.json`. They are `README.md`, `curves.svg`, `collapse.svg`, `kept.svg` if the games can be won, and
+`sweep.svg` if a setting was varied. Results of earlier versions may lack measures of collapse. The section on collapse
+is then omitted.
 """
 
 import json
@@ -46,12 +47,15 @@ def has_collapse(rows: Rows) -> bool:
 
 
 def has_tradeoff(rows: Rows) -> bool:
-    """Return whether success can be compared with the diversity that remains from the initial policy."""
+    """Return whether `tradeoff_figure` can draw success against the diversity that remains after training."""
     return can_be_won(rows) and has_collapse(rows) and any(map(winning_sequences, rows))
 
 
 def headline(row: Row) -> str:
-    """Return one line about a finished run: its success, or its reward if the game cannot be won."""
+    """Return one line about a finished run.
+
+    The line states the run's success. If the game cannot be won, the line states the reward.
+    """
     if can_be_won([row]):
         return f"{row['name']}: {row['curves']['recent_success'][-1]:.2f} of the last episodes won"
     return f"{row['name']}: reward per episode {row['curves']['reward'][-1]:.2f} in the last rollout"
@@ -84,7 +88,10 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 
 def _tests(tests: str, rows: Rows) -> str:
-    """Return a sentence about the test games, which the finished agents played instead of the training games."""
+    """Return a text about the test games.
+
+    The finished agents played these games instead of the training games.
+    """
     seen = max(row["evaluation"]["sampled"].get("trained_on") or 0 for row in rows)
     known = f"runs were trained on up to {seen} of them" if seen else "none of them was trained on"
     return f"Finished agents played `{tests}`; {known}. Learning curves show the games of training."
@@ -114,7 +121,10 @@ def _all_runs(rows: Rows, setting: str | None) -> str:
 
 
 def _solved_after(row: Row) -> str:
-    """Return the episodes and minutes after which 90% of the last 100 episodes were won, or "never"."""
+    """Return a text with the number of episodes and minutes that the run needed to solve the game, or "never".
+
+    A game is solved when 90% of the last 100 episodes were won.
+    """
     curves = row["curves"]
     for success, episodes, seconds in zip(curves["recent_success"], curves["episodes"], curves["seconds"], strict=True):
         if episodes >= 100 and success >= SOLVED:
@@ -123,15 +133,15 @@ def _solved_after(row: Row) -> str:
 
 
 def _bonus_commands(rows: Rows) -> str:
-    """Return the commands that earned a bonus as text, or "" if there were none."""
+    """Return a text that lists the commands that earned a bonus, or "" if no command did."""
     commands = dict.fromkeys(row["settings"]["reward"]["bonus_command"] for row in rows)
     return " or ".join(f"`{command}`" for command in commands if command)
 
 
 def _over_seeds(rows: Rows, setting: str | None) -> list[str]:
-    """Return a table of means over seeds, with one line for each group of runs that has several seeds.
+    """Return a list that contains one table of means over seeds.
 
-    If no group has several seeds, the list is empty.
+    The table has one line for each group of runs with several seeds. If no group has several seeds, the list is empty.
     """
     wins = [("won, sampled", "sampled", "success_rate"), ("won, greedy", "greedy", "success_rate")]
     bonus = [("turns on the bonus, sampled", "sampled", "bonus_share")]

@@ -1,7 +1,7 @@
 """Read the rows of a grid's `results.json`.
 
-One row describes one run. The functions group rows and compute numbers for the reports. The varied setting is the one
-whose values `compare --vary` lists.
+One row describes one run. The functions group rows and compute numbers for the reports. The varied setting is the
+setting that `compare --vary` gives, together with the values to compare.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ def varied_value(row: Row) -> str:
 
 
 def label_of(row: Row) -> str:
-    """Return the label of a run: "actde", or "actde, q_lr 0.1" if a setting was varied."""
+    """Return the label of a run, such as "actde", or "actde, q_lr 0.1" if a setting was varied."""
     return str(row["optimizer"]) + ("" if row["setting"] is None else f", {row['setting']} {row['value']}")
 
 
@@ -34,7 +34,10 @@ def by_label(rows: Rows) -> dict[str, list[Row]]:
 
 
 def can_be_won(rows: Rows) -> bool:
-    """Return whether the game can be won: either it states a maximum score, or some agent won an episode."""
+    """Return whether the game can be won.
+
+    The result is true if the game states a maximum score, or if some agent won an episode.
+    """
     sampled = [row["evaluation"]["sampled"] for row in rows]
     return any(each["normalized_score"] is not None or each["success_rate"]["value"] > 0 for each in sampled)
 
@@ -47,7 +50,7 @@ def counts_bonus(rows: Rows) -> bool:
 def collapse_measure(*keys: str) -> Measure:
     """Return a function that reads `row["collapse"][keys[0]][keys[1]]...`.
 
-    The function returns None if a level is None or missing.
+    The function returns None if one of these values is None or missing.
     """
 
     def read(row: Row) -> float | None:
@@ -70,7 +73,10 @@ The result is None if no episode was won. Results of earlier versions lack this 
 
 
 def effective_strategies(row: Row) -> float | None:
-    """Return the effective number of strategies. It is computed from the policy if possible, and otherwise counted."""
+    """Return the effective number of strategies of a run (see diversity.py).
+
+    The result is the estimate from the policy if it exists. Otherwise the result is the counted estimate.
+    """
     strategies = row["collapse"]["strategies"]
     if strategies["policy"] is not None:
         return float(strategies["policy"])

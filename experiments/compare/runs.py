@@ -1,6 +1,6 @@
 """List the runs of a grid: every combination of an optimizer, a value of the varied setting, and a seed.
 
-An optimizer can have settings of its own, as in "ppo+kl_coef=0.1".
+An optimizer's text can include settings that apply only to this optimizer, as in "ppo+kl_coef=0.1".
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,12 +20,15 @@ class GridRun:
     """One run of a grid."""
 
     optimizer: str
-    """Name of the optimizer, followed by settings of its own, as in "ppo+kl_coef=0.1"."""
+    """Name of the optimizer. Settings of this optimizer may follow, as in "ppo+kl_coef=0.1"."""
     seed: int
     setting: str | None
-    """Name of the varied setting, or None if no setting is varied or it does not apply to this optimizer."""
+    """Name of the varied setting.
+
+    It is None if no setting is varied, or if the setting does not apply to this optimizer.
+    """
     value: float | str | None
-    """Value of the varied setting in this run, or None."""
+    """Value of the varied setting in this run. It is None if `setting` is None."""
 
     @property
     def name(self) -> str:
@@ -37,10 +40,10 @@ class GridRun:
         """Return the settings of this run that are not defaults.
 
         Args:
-            common: settings, other than defaults, that all runs of the grid share.
+            common: the settings that all runs of the grid share and that are not defaults.
 
         Raises:
-            AgentError: an optimizer's own setting is not of the form NAME=VALUE.
+            AgentError: the text after a "+" in `optimizer` is not of the form SETTING=VALUE.
         """
         name, *own = self.optimizer.split("+")
         explicit = dict(common) | {"optimizer": name, "seed": self.seed}
@@ -61,11 +64,11 @@ def grid_runs(
 ) -> list[GridRun]:
     """Return all runs of a grid, ordered by seed.
 
-    With this order, an interrupted grid contains complete comparisons. If a setting of q is varied, an optimizer
-    without q has one run per seed, since more runs would be identical.
+    Because of this order, an interrupted grid contains complete comparisons for the first seeds. If the varied setting
+    only affects q, an optimizer without q has one run per seed, since its runs would be identical.
 
     Args:
-        common: settings, other than defaults, that all runs share.
+        common: the settings that all runs share and that are not defaults.
 
     Raises:
         OptimizerError: an optimizer is unknown.
@@ -87,9 +90,9 @@ def _trains_q(explicit: Mapping[str, Any]) -> bool:
 
 
 def parse_values(text: str | None) -> tuple[str | None, list[Any]]:
-    """Parse "reward_scale=1,3,10" into a tuple: (1) the name of the setting, (2) its values.
+    """Parse a text such as "reward_scale=1,3,10". Return a tuple: (1) the setting's name, (2) its values.
 
-    For None the result is (None, []).
+    If the text is None, the result is (None, []).
 
     Raises:
         AgentError: the text is not of this form.

@@ -1,8 +1,8 @@
 """Measure the families and levels of games: `python -m experiments.release.family_table --out docs/families.md`.
 
-The games of each level are generated with seeds 0, 1, 2, and so on. The first game of a level is also compiled and
-crawled. The results are written to a `.json` file, and the document is computed from this file. Levels that are already
-in the file are not measured again.
+The games of each level are generated with the seeds 0, 1, 2, and so on. The first game of a level is also compiled, and
+a crawl counts its states. The results are written to a `.json` file, and the document is computed from this file.
+Levels that are already in the file are not measured again.
 """
 
 import argparse
@@ -31,11 +31,17 @@ SAMPLED = {
     "coin": (1, 2, 3, 5, 10, 20, 50, 100, 101, 110, 150, 201, 220, 233),
     "treasure": (1, 3, 5, 8, 10, 11, 13, 15, 18, 20, 21, 23, 25, 28, 30),
 }
-"""Measured levels of the families that have many levels. For any other family, all levels are measured."""
+"""Family -> the levels that are measured, for families with many levels.
+
+For any other family, all levels are measured.
+"""
 SLOW = {("coin", 50), ("treasure", 20), ("quest", 9)}
-"""First levels at which generating a game takes seconds. From these levels on, only a fifth of the seeds is used."""
+"""Families with slow levels: (family, first slow level).
+
+At slow levels, generating a game takes seconds. Only a fifth of the seeds is therefore used.
+"""
 STATES = 300
-"""Maximum number of states of a crawl."""
+"""Maximum number of states that a crawl visits."""
 MEASURES = {
     "rooms": "rooms",
     "doors": "doors",
@@ -53,9 +59,9 @@ def levels_of(name: str) -> tuple[int, ...]:
 
 
 def measure(name: str, level: int, candidates: int) -> dict[str, Any]:
-    """Generate the games of one level and return their sizes and the number of distinct games.
+    """Generate the games of one level, and return a dict with their measures and the number of distinct games.
 
-    The seeds are 0 to `candidates` - 1, or a fifth of them for a slow level.
+    The seeds are 0 to `candidates` - 1. For a slow level, only the first fifth of these seeds is used (at least two).
     """
     if any(name == family and level >= slow for family, slow in SLOW):
         candidates = max(candidates // 5, 2)
@@ -77,7 +83,11 @@ def measure(name: str, level: int, candidates: int) -> dict[str, Any]:
 
 
 def states(name: str, level: int, candidates: int) -> int | None:
-    """Return the number of states of the first of these games, or None if the number exceeds STATES."""
+    """Return the number of states of the level's first game, or None if the number exceeds STATES.
+
+    The first game has the lowest seed for which TextWorld can generate a game. If there is no such seed below
+    `candidates`, the result is also None.
+    """
     for seed in range(candidates):
         with contextlib.suppress(GameError):
             return _states(make_game(name, {"level": level, "seed": seed}))

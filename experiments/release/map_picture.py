@@ -9,9 +9,9 @@ from experiments.plot_style import PALETTE, make_figure, save_figure
 from games.textworld.maps import STEPS, Map, Passage
 
 WIDTH, HEIGHT, GAP = 2.3, 1.25, 0.6
-"""Width and height of a room with its things, and width of the gap between rooms, in inches."""
+"""Width and height of a room that lists its things, and width of the gap between rooms. All are in inches."""
 CHARACTERS = 34
-"""Characters per line in the list of a room's things, at the font size of this list."""
+"""Maximum number of characters per line in the list of a room's things, at the font size of this list."""
 LINES = 5
 ROUTE, INK, PALE = PALETTE[2], "#333333", "#9a9a9a"
 DOORS = {"open": "white", "closed": PALETTE[4], "locked": PALETTE[1]}
@@ -42,9 +42,9 @@ def draw_map(drawn: Map, title: str, path: Path) -> None:
 
 
 def _lines(things: tuple[str, ...]) -> list[str]:
-    """Return the wrapped lines of a room's things.
+    """Return the lines of text that list a room's things.
 
-    If there are more than LINES lines, the last line states how many are omitted.
+    If there are more than LINES lines, the last line states the number of omitted lines.
     """
     lines = [line for thing in things for line in textwrap.wrap(thing, CHARACTERS, subsequent_indent="   ")]
     return lines if len(lines) <= LINES else [*lines[: LINES - 1], f"and {len(lines) - LINES + 1} lines more"]
@@ -81,9 +81,10 @@ def _room(axes: Any, drawn: Map, key: str, lines: list[str], box: tuple[float, f
 
 
 def _passage(axes: Any, drawn: Map, passage: Passage, box: tuple[float, float]) -> None:
-    """Draw a passage as a line from wall to wall, with its door and the door's name in the middle.
+    """Draw a passage as a line between the walls of two rooms.
 
-    The line is oblique if the two rooms are not aligned on the grid.
+    If the passage has a door, the door and its name are drawn in the middle of the line. The line is oblique if the two
+    rooms are not aligned on the grid.
     """
     ends = []
     step = STEPS[passage.direction]

@@ -1,8 +1,8 @@
 """Turn a run into a shipped agent: `python -m experiments.release.ship RUN OUT --game HELD_OUT`.
 
-The newest checkpoint is stored as float16, without the state of training. The agent then plays held-out games, and the
-model card reports the results. Hashes ensure that no held-out game is a training game. If the agent has an adapter,
-only the adapter and the heads are stored, since the trunk comes from a package.
+The weights of the newest checkpoint are stored as float16, without the training state. The agent then plays held-out
+games, and the model card reports the results. An error is raised if a held-out game has the same hash as a training
+game. If the agent has an adapter, only the adapter and the heads are stored, since a Python package contains the trunk.
 """
 
 import argparse
@@ -31,13 +31,25 @@ from games.files import atomic_write
 from games.game_hash import game_hash
 
 MAX_BYTES = {"adapter": 20_000_000, "whole": 8_000_000}
-"""Maximum size in bytes of an agent that has an adapter ("adapter"), and of one that is stored completely ("whole")."""
+"""Maximum size of an agent in bytes.
+
+"adapter" is the limit for an agent that has an adapter. "whole" is the limit for an agent that is stored completely.
+"""
 DESCRIPTION = ("name", "prompt", "mode", "context", "made_by")
-"""Fields of the shipped `agent.json`, in addition to those of the model."""
+"""Fields that are copied from the run's `agent.json`, in addition to the fields of the model."""
 
 
 def ship(run: Path, out: Path, game: str, *, episodes: int, command: str) -> None:
-    """Write the agent of `run` and its model card into `out`. `game` names the held-out games of the evaluation."""
+    """Write the agent of a run and its model card into the folder `out`.
+
+    Args:
+        game: the held-out games on which the agent is evaluated.
+        command: the command line that the model card states.
+
+    Raises:
+        GameError: the agent was trained on one of the held-out games.
+        AgentError: the agent is larger than MAX_BYTES.
+    """
     about = read_json(newest(run) / AGENT)
     agent = load_agent(run)
     trained_on = training_games(about)
@@ -57,7 +69,7 @@ def ship(run: Path, out: Path, game: str, *, episodes: int, command: str) -> Non
 
 
 def check_size(folder: Path, *, adapter: bool) -> None:
-    """Delete the folder and raise AgentError if it is larger than MAX_BYTES."""
+    """Raise AgentError if the folder is larger than MAX_BYTES. The folder is deleted before the error is raised."""
     size, most = sum(path.stat().st_size for path in folder.iterdir()), MAX_BYTES["adapter" if adapter else "whole"]
     if size > most:
         shutil.rmtree(folder)
@@ -120,7 +132,10 @@ def _model(train: Mapping[str, Any]) -> str:
 
 
 def _origin(train: Mapping[str, Any]) -> str:
-    """Return a phrase that names the initial weights and says whether demonstrations were used."""
+    """Return a phrase that names the initial weights.
+
+    If training did not start from another agent, the phrase also states whether demonstrations were used.
+    """
     if train.get("init"):
         return f"starting from `{train['init']}`"
     weights = "random weights" if train["trunk"] in SCRATCH else "the pretrained model"

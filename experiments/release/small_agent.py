@@ -1,8 +1,9 @@
 """Train and ship a small agent in one command: `python -m experiments.release.small_agent actde` (or `ppo`).
 
-The command generates games, trains the small trunk on them by DAgger, continues with reinforcement learning on other
-games, and ships the result. Each stage is a command of `cli.py`, which is printed before it runs. After an interruption
-the same command continues. The README of the shipped agent states the duration and the results.
+First, games are generated, and an agent with the small trunk is trained on these games by DAgger. The agent is then
+trained by reinforcement learning on other games, and shipped. Each stage is a command of `cli.py`, which is printed
+before it runs. After an interruption, run the same command again to continue. The README of the shipped agent states
+the duration and the results.
 """
 
 import argparse
@@ -22,7 +23,9 @@ _GAMES = f"textworld:quest?level=6&{_SEEDS} + textworld:cooking?level=5&split=te
 EVALUATION = ("--game", _GAMES, "--episodes", "100")
 """Options for the evaluation of the shipped agent."""
 FAMILIES = {"simple": ("1", 300), "quest": ("3,6", 200), "cooking": ("5", 300), "coin": ("5-15", 40)}
-"""Family -> (levels, games per level for imitation). Reinforcement learning uses half as many games, all of them new.
+"""Family -> (levels, number of games per level for imitation).
+
+Reinforcement learning uses half as many games per level, and all of these games are new.
 """
 IMITATION = (
     *("--trunk", "small", "--dueling", "--q-coef", "0", "--lr-schedule", "linear", "--iterations", "2400"),
@@ -34,14 +37,15 @@ REINFORCEMENT = (
 )
 """Options for reinforcement learning.
 
-The larger steps of the preset destroy a warm start that wins nine of ten games (NOTES.md, 2026-11-26).
+The preset takes larger steps. They destroy the policy of a warm start that wins nine of ten games (NOTES.md,
+2026-11-26).
 """
 
 
 def curriculum(folder: Path, *, seed: int, share: float = 1.0) -> tuple[str, list[list[str]]]:
     """Return a tuple: (1) the GAME string for all families in `folder`, (2) the commands that generate these games.
 
-    `share` scales the number of games per level.
+    The number of games per level is multiplied by `share`.
     """
     split = ("--split", "train", "--seed", str(seed))
     commands = []
@@ -52,7 +56,7 @@ def curriculum(folder: Path, *, seed: int, share: float = 1.0) -> tuple[str, lis
 
 
 def stages(optimizer: str, out: Path) -> list[list[str]]:
-    """Return all commands of `cli.py`, in order."""
+    """Return the `cli.py` commands of all stages, in order."""
     to_imitate, make_first = curriculum(out / "games-imitation", seed=5)
     to_reinforce, make_second = curriculum(out / "games-reinforcement", seed=6, share=0.5)
     warm_start, run = str(out / "prior"), str(out / optimizer)
@@ -65,9 +69,10 @@ def stages(optimizer: str, out: Path) -> list[list[str]]:
 
 
 def resumed(stage: Sequence[str]) -> list[str]:
-    """Return the command that continues a stage.
+    """Return the command that starts or continues a stage.
 
-    For a training run that has started, the command is `train --resume`. Otherwise it is the stage's own command.
+    If the stage is a training run that has already started, the command is `train --resume`. Otherwise it is the
+    stage's own command.
     """
     if stage[0] == "train" and (Path(stage[-1]) / SETTINGS).is_file():
         return ["train", "--resume", *stage[-2:]]
