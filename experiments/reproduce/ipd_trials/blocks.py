@@ -79,7 +79,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> tuple[Tensor, Tenso
         later = torch.arange(keys) - torch.arange(t)[:, None] > keys - t
         scores = torch.where(later[:, :, None], -3e38, scores)
     top = scores.detach().amax(3, keepdim=True)
-    weights = torch.exp2((scores - top) * 1.4426950408889634)  # Inductor would store exp's result
+    weights = torch.exp2((scores - top) * 1.4426950408889634)  # Inductor would store the result of exp
     kept = weights * keep
     return torch.stack([(kept * v[:, :, e, None]).sum(3) for e in range(E)], 2), weights.sum(3)
 
