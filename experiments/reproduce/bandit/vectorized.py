@@ -64,10 +64,10 @@ class Curves:
     """[S], the last step with a nonzero error."""
 
     def since(self, share: float) -> NDArray[np.bool_]:
-        """Return whether each recorded step is in the part of training after the fraction `share` of all steps.
+        """Return a mask of the recorded steps that excludes the first steps.
 
-        For example, a `share` of 0.01 selects the last two decades, which are the last 99% of the steps. The shape is
-        [T].
+        `share` is the fraction of all steps that the mask excludes. For example, with 0.01 the mask selects the last
+        two decades, which are the last 99% of the steps. The shape is [T].
         """
         return np.asarray(self.steps >= share * self.steps[-1] * (1 - TINY))
 

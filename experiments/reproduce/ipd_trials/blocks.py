@@ -1,6 +1,6 @@
 """Define the parts of the transformer trunk as pure functions, and compile them.
 
-The first dimension of every tensor is the trial, so that one operation runs for all trials. Because the trunk is tiny,
+The first dimension of every tensor is over trials, so that one operation serves all trials. Because the trunk is tiny,
 most of its time is spent on moving tensors through memory. `torch.compile` reduces this time by fusing each part into a
 few loops. It needs a C++ compiler. Without a compiler, the same functions run without fusion. All layers share the
 compiled code of a part.
@@ -39,7 +39,7 @@ def embed(tokens: Tensor, places: Tensor, keep: Tensor, scale: Tensor, w: Weight
         tokens: [N, t, S].
         places: Position embeddings [N, t, D].
         keep: Dropout mask [N, D, t, S], which is 0 where dropout removes a number and 1 elsewhere.
-        scale: Factor of the numbers that dropout does not remove.
+        scale: Factor by which dropout multiplies the numbers that it does not remove.
         w: Parameters, including the token embedding.
     """
     cooperate, defect = w["wte"][..., None, None].unbind(1)
@@ -79,7 +79,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> tuple[Tensor, Tenso
         later = torch.arange(keys) - torch.arange(t)[:, None] > keys - t
         scores = torch.where(later[:, :, None], -3e38, scores)
     top = scores.detach().amax(3, keepdim=True)
-    weights = torch.exp2((scores - top) * 1.4426950408889634)  # Inductor would store the result of exp
+    weights = torch.exp2((scores - top) * 1.4426950408889634)  # exp2, because Inductor would store the result of exp
     kept = weights * keep
     return torch.stack([(kept * v[:, :, e, None]).sum(3) for e in range(E)], 2), weights.sum(3)
 
@@ -92,7 +92,7 @@ def after(x: Tensor, summed: Tensor, total: Tensor, keep: Tensor, scale: Tensor,
         summed: First result of `attend`.
         total: Second result of `attend`.
         keep: Dropout masks [N, 2, D, t, S] of the two residual updates.
-        scale: Factor of the numbers that dropout does not remove.
+        scale: Factor by which dropout multiplies the numbers that it does not remove.
         w: Parameters of the layer.
 
     Returns:

@@ -4,8 +4,8 @@ An arm is a set of trials with the same recipe. A batch is a group of an arm's t
 batch has a folder like RUNS/ARM/trials-00-04. In this folder, `trials.json` describes the batch, and
 `checkpoint.safetensors` holds its last checkpoint.
 
-Trial i of every arm starts with the same weights. If two arms use dropout, their trials i also use the same random
-numbers. Arms can therefore be compared in pairs of trials.
+Trial i of every arm starts with the same weights. If two arms use dropout, trial i of the first arm also uses the same
+random numbers as trial i of the second arm. Arms can therefore be compared in pairs of trials.
 """
 
 import json
@@ -89,7 +89,7 @@ def run(jobs: Sequence[Job], runs: Path, *, workers: int, on_progress: Callable[
         runs: The folder that contains the folders of the batches.
         workers: Maximum number of batches that run at the same time.
         on_progress: A function that is called whenever a batch has written a checkpoint. Its arguments are the name
-            of the batch, the number of rollouts done by this call, and the number of rollouts to do.
+            of the batch, the number of rollouts that `run` has done so far, and the number that it must do in total.
 
     Raises:
         AgentError: The folder of a batch holds other trials or is damaged.

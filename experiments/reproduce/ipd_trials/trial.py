@@ -32,8 +32,9 @@ BETAS, CLIP_NORM = (0.9, 0.95), 1.0
 COLUMNS = ("alternate", "cooperate", "defect", "reward", "entropy", "advantage_abs", "value_error", "q_error")
 """Quantities that are recorded for each rollout.
 
-* `alternate`, `cooperate` and `defect` are shares of games. Their two actions differ, are both cooperate, or are both
-  defect.
+* `alternate` is the share of games in which the two actions differ.
+* `cooperate` is the share of games in which both actions are cooperate.
+* `defect` is the share of games in which both actions are defect.
 * `reward` is the mean reward per game.
 * `entropy` is the mean entropy of the policy, in nats per action.
 * `advantage_abs` is the mean absolute advantage.

@@ -97,7 +97,8 @@ class Model(nn.Module):
         Keys and values are cached.
 
         Returns:
-            A tuple: (1) the tokens with shape [N, T, S], which start with `first`, (2) the heads' outputs.
+            A tuple: (1) the tokens with shape [N, T, S], which start with `first`, (2) the heads' outputs
+            at all positions.
         """
         n, w = self.trials, self.weights
         tokens = torch.zeros(n, T, S, dtype=torch.int64)
