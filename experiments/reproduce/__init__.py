@@ -53,7 +53,9 @@ class Part(Protocol):
 
 
 def part_names(name: str) -> list[str]:
-    """Return the part with this name as a list, or all parts if the name is "all".
+    """Return a list of the names of the selected parts.
+
+    `name` is the name of a part, or "all" for all parts.
 
     Raises:
         AgentError: No part has this name.

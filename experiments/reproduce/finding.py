@@ -1,7 +1,7 @@
 """Compare claims with measurements, and derive a verdict for each claim.
 
 Most claims come from the post by Turner and Einhorn (2023), and we add some. `claims/PART.toml` holds a part's claims
-in words. The part's module measures, and `judged` combines the claims with the measurements into findings.
+in words. The part's module makes the measurements, and `judged` combines claims and measurements into findings.
 
 A finding may have a band. A band is either a confidence interval of our number or the rounding tolerance of the post's
 number.
@@ -49,8 +49,8 @@ Comparison: TypeAlias = Literal["rounded", "equal", "rule", "interval"]
 
 * "rounded": our number must equal the post's up to the rounding of the last digit that the post prints.
 * "equal": our number must equal the post's.
-* "rule": our number must equal the post's up to the same rounding. If it does not but follows a rule that the post
-  states, the verdict is that the post contradicts itself.
+* "rule": our number must equal the post's up to rounding, as for "rounded". If the numbers differ but ours follows a
+  rule that the post states, the verdict is that the post contradicts itself.
 * "interval": our confidence interval must contain the post's number.
 """
 CRITERIA: dict[Comparison | None, str] = {
@@ -79,7 +79,10 @@ class Claim:
     criterion: str = ""
     """The condition for the verdict `reproduced`. If it is empty, `CRITERIA` gives the condition."""
     post: Value = None
-    """The post's number or word. With a `comparison`, it is a string with the digits that the post prints (".73")."""
+    """The post's number or word.
+
+    If `comparison` is set, `post` is a string with the digits that the post prints, such as ".73".
+    """
     comparison: Comparison | None = None
     """How our number is compared with the post's. If None, `Measurement.holds` decides the verdict."""
     of_post: bool = True
@@ -100,7 +103,7 @@ class Measurement:
     rule: float = 0.0
     """The number that the post's own rule gives in closed form. Only the comparison "rule" uses it."""
     floor: float | None = None
-    """Smallest possible value, such as 0 for a probability. A rounding tolerance is cut off below it."""
+    """Smallest possible value, such as 0 for a probability. The rounding tolerance does not extend below it."""
     words: Mapping[str, str] = field(default_factory=dict)
     """The texts that replace placeholders like $name in the claim and its criterion, by name."""
 
@@ -116,7 +119,7 @@ class Finding:
     id: Annotated[str, Field(pattern=r"^[a-z]+(\.[a-z0-9-]+)+$")]
     """PART.NAME. The id is the same in every report."""
     claim: Text
-    """What the post says."""
+    """The claim in words."""
     post: Value
     """The post's number or word, or None if the post gives neither."""
     ours: Value
@@ -169,7 +172,7 @@ def judged(part: str, measurements: Mapping[str, Measurement], *, band: str = ""
 
     Args:
         part: Name of the part.
-        measurements: Our measurements by name of the claim.
+        measurements: Our measurements by the claim's name.
         band: An explanation of the confidence intervals. It is appended to the criterion of each finding with an
             interval, unless the claim has a `comparison`.
     """

@@ -211,7 +211,10 @@ def show(value: Value) -> str:
 
 
 def _post(finding: Finding) -> str:
-    """Format the post's number with all digits that the post prints, or return a remark if we added the claim."""
+    """Format the post's number with all digits that the post prints.
+
+    If we added the claim, return a remark instead.
+    """
     if not finding.of_post:
         return "(added by us)"
     number = isinstance(finding.post, int | float) and not isinstance(finding.post, bool)

@@ -5,9 +5,10 @@ trials per recipe, and its intervals use Student's t distribution.
 
 The post by Turner and Einhorn (2023) shows the mean and standard deviation of m trials of the dilemma. These numbers
 are compared with a prediction interval from our n trials with standard deviation s. A repetition with m trials falls
-into this interval with 95% probability. The interval for its mean is our mean +- t s sqrt(1/n + 1/m). The interval for
-its standard deviation is s sqrt(F_low) to s sqrt(F_high). Here t and F are quantiles of Student's t and of the F
-distribution (Hahn and Meeker 1991, sections 4.7 and 4.9). Trials are assumed to be normally distributed.
+into this interval with 95% probability. For the repetition's mean, the interval is our mean +- t s sqrt(1/n + 1/m).
+For the repetition's standard deviation, the interval is s sqrt(F_low) to s sqrt(F_high). Here t and F are quantiles of
+Student's t and of the F distribution (Hahn and Meeker 1991, sections 4.7 and 4.9). Trials are assumed to be normally
+distributed.
 """
 
 import math
@@ -85,7 +86,7 @@ def over_seeds(values: Sequence[float] | Array | NDArray[np.bool_], *, unit: boo
 
 
 def slopes(x: Array, y: Array) -> Array:
-    """Return the least-squares slope of each column of y [T, S] against x [T], with shape [S]."""
+    """Return the least-squares slope of each column of y [T, S] against x [T]. The shape is [S]."""
     centred = x - x.mean()
     return np.asarray(centred @ y / (centred @ centred))
 
@@ -101,9 +102,9 @@ def over_trials(sample: Array) -> Band:
 
 
 def next_mean(sample: Array, trials: int) -> Band:
-    """Return the mean of our trials, and the prediction interval for the mean of `trials` new trials.
+    """Return the mean of our trials and a prediction interval.
 
-    `sample` holds one value for each of at least two trials.
+    The interval is for the mean of `trials` new trials. `sample` holds one value for each of at least two trials.
     """
     n, mean, deviation = len(sample), float(sample.mean()), float(sample.std(ddof=1))
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * deviation * math.sqrt(1 / n + 1 / trials)
@@ -111,9 +112,10 @@ def next_mean(sample: Array, trials: int) -> Band:
 
 
 def next_deviation(sample: Array, trials: int) -> Band:
-    """Return the standard deviation of our trials, and the prediction interval for that of `trials` new trials.
+    """Return the standard deviation of our trials and a prediction interval.
 
-    `sample` holds one value for each of at least two trials.
+    The interval is for the standard deviation of `trials` new trials. `sample` holds one value for each of at least
+    two trials.
     """
     n, deviation = len(sample), float(sample.std(ddof=1))
     low, high = (float(stats.f.ppf((1 + side * CONFIDENCE) / 2, trials - 1, n - 1)) for side in (-1, 1))

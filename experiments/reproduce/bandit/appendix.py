@@ -22,7 +22,8 @@ from experiments.reproduce.statistics import Array, all_zero, judge, over_seeds
 SHIFTS = (-4.0, -3.0, -2.0, -0.75, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
 """Constants added to both rewards.
 
-No shift makes a reward exactly 0. The first try of such an arm would have an error of 0, as if it were not tried.
+No shift makes a reward exactly 0. If the reward of an arm were 0, the arm's first try would have an error of 0.
+`Curves.converged_at` would therefore ignore this try.
 """
 RATES = tuple(float(rate) for rate in np.geomspace(0.05, 1, 10))
 ROUNDS = 600
@@ -111,7 +112,7 @@ def simulate_shifts(rng: np.random.Generator, *, quick: bool) -> dict[str, Curve
 
 
 def lowest_entropy(curves: Curves) -> Array:
-    """Return the lowest entropy of the policy at any step, in nats, with shape [S]."""
+    """Return the lowest entropy of the policy at any step, in nats. The shape is [S]."""
     policy = expit(curves.gap)
     return np.asarray((entr(policy) + entr(1 - policy)).min(axis=0))
 
@@ -150,14 +151,17 @@ def factors(bandits: Bandits, rng: np.random.Generator) -> dict[str, Measurement
 
 
 def powers(bandits: Bandits, rng: np.random.Generator) -> tuple[list[float], list[float], list[float]]:
-    """Compare ACTDE's final policy pi_c for rewards times c with three predictions from its policy pi_1 at c = 1.
+    """Compare ACTDE's final policy with three predictions, when all rewards are multiplied by c.
 
-    pi_0 is the initial policy, and all predictions are renormalized. Return a tuple with the largest differences of
-    probabilities in each bandit for these predictions:
+    pi_0 is the initial policy, and pi_c is the final policy for the factor c. The predictions of pi_c are computed from
+    pi_0 and pi_1, and they are renormalized:
 
-    (1) pi_1^c, with a uniform pi_0,
-    (2) pi_1^c, with a random pi_0,
-    (3) pi_0 (pi_1 / pi_0)^c, with a random pi_0.
+    (1) The prediction is pi_1^c, and pi_0 is uniform.
+    (2) The prediction is pi_1^c, and pi_0 is random.
+    (3) The prediction is pi_0 (pi_1 / pi_0)^c, and pi_0 is random.
+
+    Return a tuple of three lists, one for each prediction. A list holds the largest absolute difference between
+    predicted and actual probabilities for each bandit.
     """
     uniform, other, tilted = [], [], []
     for rewards, start in bandits:
@@ -172,21 +176,24 @@ def powers(bandits: Bandits, rng: np.random.Generator) -> tuple[list[float], lis
 
 
 def raised(policy: Row, c: float) -> Row:
-    """Return the c-th power of a policy's probabilities, renormalized."""
+    """Raise a policy's probabilities to the power c, and return the renormalized policy."""
     weights = {arm: math.exp(c * math.log(p)) for arm, p in policy.items()}
     return {arm: weight / sum(weights.values()) for arm, weight in weights.items()}
 
 
 def multiplied(rewards: Row, c: float) -> Row:
-    """Return ACTDE's final policy for rewards times c, starting from the uniform policy."""
+    """Return ACTDE's final policy when all rewards are multiplied by c.
+
+    The initial policy is uniform.
+    """
     return converged({arm: c * reward for arm, reward in rewards.items()}, dict.fromkeys(rewards, 0.0)).policy(0)
 
 
 def extremes(bandits: Bandits, rng: np.random.Generator) -> tuple[list[bool], list[bool]]:
-    """Return whether multiplying the rewards lowers the entropy of ACTDE's final policy, for each bandit.
+    """Test for each bandit whether multiplying the rewards lowers the entropy of ACTDE's final policy.
 
-    Return a tuple: (1) the results for a factor c > 1, (2) the results for the factor 1 / c. The initial policy is
-    uniform.
+    The initial policy is uniform. Return a tuple: (1) the results for a factor c > 1, (2) the results for the factor
+    1 / c.
     """
     above: list[bool] = []
     below: list[bool] = []
@@ -198,9 +205,9 @@ def extremes(bandits: Bandits, rng: np.random.Generator) -> tuple[list[bool], li
 
 
 def temperatures(bandits: Bandits, rng: np.random.Generator) -> list[float]:
-    """Compare ACTDE's final policy for rewards times c with the softmax over the rewards at temperature 1 / c.
+    """Compare ACTDE's final policy, when all rewards are multiplied by c, with a softmax over the original rewards.
 
-    Return the largest difference of probabilities in each bandit.
+    The temperature of the softmax is 1 / c. Return the largest absolute difference of probabilities for each bandit.
     """
     differences = []
     for rewards, _ in bandits:

@@ -37,7 +37,7 @@ from experiments.reproduce.statistics import SAME, all_zero, judge, over_seeds
 NUDGE, FAR = 1e-3, 0.05
 """Standard deviation of a disturbance of q, and a threshold for errors.
 
-A larger error than `FAR` cannot be caused by the disturbance alone.
+The disturbance alone cannot cause an error above `FAR`.
 """
 
 

@@ -5,11 +5,11 @@ It has two arms with rewards r1 > r2, and D = r1 - r2. The gap g is the logit of
 arm. x = pi(worse) is about e^-g. alpha is the step size of v, b is the step size of the logits, and n is the number of
 steps. The following estimates of PPO's growth replace random quantities by their means.
 
-* **alpha fixed.** v is about r1, except after a pull of the worse arm. This pull raises g by b D, because the worse
-  arm's logit falls, and it lowers v by alpha D. The next errors of the better arm are D alpha (1 - alpha)^k for
-  k = 0, 1, 2 and so on. These errors raise g by another b D in total. Each pull of the worse arm thus adds 2 b D for
-  every alpha. Such a pull has probability x, so dg/dn = 2 b D e^-g, and g grows like ln n for every alpha in (0, 1]. A
-  smaller alpha does not stop the growth.
+* **alpha fixed.** v is about r1, except after a pull of the worse arm. Such a pull lowers the worse arm's logit and
+  therefore raises g by b D. The pull also lowers v by alpha D. The next errors of the better arm are
+  D alpha (1 - alpha)^k for k = 0, 1, 2 and so on. These errors raise g by another b D in total. Each pull of the worse
+  arm thus adds 2 b D to g for every alpha. Such a pull has probability x, so dg/dn = 2 b D e^-g. Therefore g grows like
+  ln n for every alpha in (0, 1]. A smaller alpha does not stop the growth.
 * **alpha = 1/n, b fixed.** v is the mean of all rewards so far, which is r1 - M/n. Here M is D times the number of
   pulls of the worse arm. The better arm's error is therefore M/n at every step, and g grows like b M ln n. The worse
   arm then has probability n^(-b M) at step n. The sum of these probabilities is infinite if b M <= 1, so pulls
@@ -18,8 +18,8 @@ steps. The following estimates of PPO's growth replace random quantities by thei
   stays positive, and g grows linearly. Decaying only the step size of v makes the growth faster.
 * **alpha = b = 1/n.** Let T be the sum of b over all steps, which is about ln n. If v equals the policy's mean reward,
   dg/dT = 2 D x (1 - x). In practice v lags behind this mean, and the growth is faster. e^g grows like 2 D T, and g
-  grows like ln ln n. This growth is very slow but unbounded, as for any schedule with an infinite sum. (If the sum is
-  finite, no learner can reach its limit.)
+  grows like ln ln n. This growth is very slow but unbounded, as for any schedule of b with an infinite sum. (If the sum
+  of b is finite, no learner can reach its limit.)
 * **alpha = b = 1/n^2.** g changes by at most the sum of b |error|, which is finite. g is therefore bounded, but it
   also stops early.
 
@@ -71,7 +71,10 @@ PANELS = {
         "actde, both 1/n": "ACTDE, q and logits: 1/n",
     },
 }
-"""The titles of the figure's panels. For each title, the names of the learners and their labels."""
+"""The panels of the figure.
+
+The keys are the titles of the panels. The values map the names of a panel's learners to their labels.
+"""
 FIGURE = "bandit-growth.svg"
 CAPTION = (
     "Logit of wedding minus that of party, on policy: mean over seeds, band from the 5th to the 95th percentile. Left:"
@@ -99,7 +102,7 @@ def measure_fixed(curves: dict[str, Curves], *, quick: bool) -> dict[str, Measur
 
 
 def late_slope(curves: Curves) -> Array:
-    """Return the growth of the gap per unit of ln n over the last two decades of steps, with shape [S]."""
+    """Return the slope of the gap against ln n over the last two decades of steps. The shape is [S]."""
     late = curves.since(0.01)
     return slopes(np.log(curves.steps[late]), curves.gap[late])
 
@@ -132,16 +135,16 @@ def measure_schedules(curves: dict[str, Curves]) -> dict[str, Measurement]:
 
 
 def slow_pace(both: Curves) -> Array:
-    """Return the growth of e^gap per unit of the sum of 1/n over the last two decades of steps, with shape [S].
+    """Return the slope of e^gap against the sum of 1/n over the last two decades of steps.
 
-    The learner must have the step size 1/n for both v and the logits.
+    The step sizes of v and of the logits must be 1/n. The shape is [S].
     """
     late = both.since(0.01)
     return slopes(harmonic(both.steps)[late], np.exp(both.gap[late]))
 
 
 def late_power(curves: Curves) -> Array:
-    """Return the power of n with which the gap grows over the last two decades of steps, with shape [S]."""
+    """Return the power of n with which the gap grows over the last two decades of steps. The shape is [S]."""
     late = curves.since(0.01)
     return slopes(np.log(curves.steps[late]), np.log(np.maximum(curves.gap[late], 1e-9)))
 
@@ -170,7 +173,7 @@ def notes(curves: dict[str, Curves]) -> dict[Section, list[str]]:
 
 
 def harmonic(steps: NDArray[np.int64]) -> Array:
-    """Return the sum of 1/n up to each of the `steps` [T], with shape [T]."""
+    """Return the sum of 1/n up to each of the `steps` [T]. The shape is [T]."""
     return np.cumsum(1 / np.arange(1, steps[-1] + 1))[steps - 1]
 
 

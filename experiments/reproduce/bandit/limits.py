@@ -1,4 +1,4 @@
-"""Measure which policies the learners converge to on policy, and after how many steps.
+"""Measure which policies the learners converge to during on-policy learning, and after how many steps.
 
 The examples, such as wireheading, are from the post by Turner and Einhorn (2023). Learners sample their actions from
 their own policies. In tables.py, by contrast, the sequence of actions is fixed.
@@ -36,7 +36,7 @@ def measure(curves: dict[str, Curves], *, quick: bool) -> dict[str, Measurement]
 
 
 def after_fast(curves: Curves, values: Array) -> Array:
-    """Return the change of `values` [T, S] after the first `FAST` steps, with shape [S]."""
+    """Return the change of `values` [T, S] after the first `FAST` steps. The shape is [S]."""
     early = int(np.flatnonzero(curves.steps >= FAST)[0])
     return np.asarray(values[-1] - values[early])
 
@@ -79,8 +79,8 @@ def cookies(actde: Curves, ppo: Curves) -> dict[str, Measurement]:
 def wireheading(actde: Curves, ppo: Curves) -> dict[str, Measurement]:
     """Measure the wireheading example, in which the rewards are 100 for wireheading and 10 for pizza.
 
-    Pizza is sampled early or practically never. If wireheading is sampled first, pizza's probability under PPO falls to
-    e^-104 per step.
+    Pizza is sampled early or practically never. If PPO samples wireheading first, the probability of sampling pizza
+    falls to e^-104 per step.
     """
     log_pizza = -np.logaddexp(0, ppo.gap[-1]) / math.log(10)
     reached = np.abs(actde.gap[-1] - START - 90) < 1e-6

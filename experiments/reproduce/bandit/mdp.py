@@ -1,4 +1,7 @@
-"""Small deterministic MDPs without terminal states, on-policy learning in them, and exact v and q of a policy."""
+"""Define small deterministic MDPs, train learners on them, and compute the exact v and q of a policy.
+
+The MDPs have no terminal states. The learners learn on policy.
+"""
 
 import random
 from collections.abc import Iterator
@@ -37,7 +40,10 @@ class MDP:
 
 
 class ExpectedACTDE(TabularACTDE):
-    """ACTDE with v(s) set to the policy's mean of q(s, .) after each step, instead of learned from samples."""
+    """ACTDE that computes v instead of learning it from samples.
+
+    After each step, v(s) is set to the policy's mean of q(s, .).
+    """
 
     def learn(self, step: Transition) -> float:
         error = super().learn(step)
@@ -58,12 +64,15 @@ def random_mdp(rng: np.random.Generator, discount: float, noise: float = 0.0) ->
 
 def dilemma() -> MDP:
     """Return the prisoner's dilemma against the agent's own last action, which is the state."""
-    rewards = np.array(PAYOFFS["post"]).T  # [before, now]
+    rewards = np.array(PAYOFFS["post"]).T  # [past action, present action]
     return MDP(rewards=rewards, next_states=np.tile(np.arange(2), (2, 1)), discount=0.5)
 
 
 def initial_logits(mdp: MDP, rng: np.random.Generator | None = None) -> Logits:
-    """Return initial logits, which are 0 (the uniform policy) or, if `rng` is given, drawn from N(0, 1)."""
+    """Return initial logits for all states and actions.
+
+    If `rng` is None, all logits are 0, and the policy is uniform. Otherwise they are drawn from N(0, 1).
+    """
     states, actions = mdp.rewards.shape
     logits = np.zeros((states, actions)) if rng is None else rng.normal(0, 1, (states, actions))
     return {s: {a: float(logits[s, a]) for a in range(actions)} for s in range(states)}
@@ -82,14 +91,18 @@ def learn_on_policy(learner: Tabular, mdp: MDP, rng: np.random.Generator) -> Ite
 
 
 def advance(errors: Iterator[float], steps: int) -> Array:
-    """Take the next `steps` values of an iterator from `learn_on_policy`, and return them with shape [steps]."""
+    """Run a learner for `steps` further steps, and return its TD errors. The shape is [steps].
+
+    `errors` is an iterator that `learn_on_policy` returned.
+    """
     return np.fromiter(islice(errors, steps), dtype=np.float64, count=steps)
 
 
 def make_consistent(learner: Tabular, mdp: MDP) -> None:
     """Set the learner's v and q to the exact values of its current policy.
 
-    v solves v = r_pi + discount P_pi v. Then q(s, a) = r(s, a) + discount v(next state).
+    v solves v = r_pi + discount P_pi v. Here r_pi are the policy's mean rewards, and P_pi is the policy's transition
+    matrix. q is then given by q(s, a) = r(s, a) + discount v(next state).
     """
     states, actions = mdp.rewards.shape
     policy = np.array([[learner.policy(s)[a] for a in range(actions)] for s in range(states)])

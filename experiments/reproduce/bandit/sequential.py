@@ -47,10 +47,11 @@ def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
 
 
 def invariant(rng: np.random.Generator, count: int, steps: int) -> dict[str, Measurement]:
-    """Check the identity and the bound from the module's docstring in random MDPs.
+    """Check the two steps of the proof in the module's docstring in random MDPs.
 
-    The step sizes and the initial policies are random too. The first measurement is the largest deviation from the
-    identity. The second measurement is the largest change of a logit as a fraction of its bound, in MDPs without noise.
+    The step sizes and the initial policies are also random. The first measurement is the largest deviation from the
+    equation in step 1. The second measurement is the largest change of a logit, as a fraction of its bound. The second
+    measurement uses only MDPs without noise.
     """
     deviations, used = [], []
     for place in range(count):
@@ -70,7 +71,7 @@ def invariant(rng: np.random.Generator, count: int, steps: int) -> dict[str, Mea
 
 
 def movements(learner: TabularACTDE, logits: Logits) -> tuple[list[float], list[float]]:
-    """Return the current state of all table entries.
+    """Return the current entries of the learner's tables.
 
     Return a tuple: (1) the change of each logit since `logits`, in nats, (2) each q-value, in units of reward.
     """
@@ -80,7 +81,10 @@ def movements(learner: TabularACTDE, logits: Logits) -> tuple[list[float], list[
 
 
 def growth(kind: type[Tabular], mdp: MDP, rng: np.random.Generator, *, first: int, steps: int) -> Array:
-    """Train a learner for `steps` steps, and return the growth of its `gaps` since step `first`, with shape [S]."""
+    """Train a learner for `steps` steps, and return the growth of its `gaps` since step `first`.
+
+    The shape is [S].
+    """
     learner = kind(initial_logits(mdp), alpha=0.1, b=0.1)
     errors = learn_on_policy(learner, mdp, rng)
     advance(errors, first)
@@ -90,7 +94,7 @@ def growth(kind: type[Tabular], mdp: MDP, rng: np.random.Generator, *, first: in
 
 
 def gaps(learner: Tabular) -> Array:
-    """Return the absolute difference of the two actions' logits in each state, with shape [S]."""
+    """Return the absolute difference between the two actions' logits in each state. The shape is [S]."""
     return np.array([abs(row[0] - row[1]) for row in learner.logits.values()])
 
 
@@ -126,8 +130,8 @@ def dilemmas(rng: np.random.Generator, quick: bool) -> dict[str, Measurement]:
 def figure(rng: np.random.Generator, path: Path, *, quick: bool) -> None:
     """Draw two panels and save the figure to `path`.
 
-    The left panel shows the logits against the q-values in one run of ACTDE, whose points lie on a line. The right
-    panel shows the differences of the logits in five runs of PPO and five runs of ACTDE.
+    The left panel shows the logits against the q-values in one run of ACTDE. Its points lie on a line. The right panel
+    shows the differences of the logits in five runs of PPO and five runs of ACTDE.
     """
     mdp, steps = dilemma(), log_spaced(1000 if quick else 20_000)
     drawing, (left, right) = make_figure()
@@ -155,7 +159,7 @@ def figure(rng: np.random.Generator, path: Path, *, quick: bool) -> None:
 def tables_at(kind: type[Tabular], mdp: MDP, at: list[int], rng: np.random.Generator) -> tuple[Array, Array]:
     """Train a learner from the uniform policy, and return its tables at the T steps in `at`.
 
-    Return a tuple: (1) the q-values, (2) the logits. Both arrays have shape [T, S, A].
+    Return a tuple: (1) the q-values, (2) the logits. The shape of each array is [T, S, A].
     """
     learner, rows = kind(initial_logits(mdp), alpha=0.1, b=0.1), []
     errors = learn_on_policy(learner, mdp, rng)

@@ -1,4 +1,4 @@
-"""Recompute every cell of the two tables in the post by Turner and Einhorn (2023), and the limits that it states.
+"""Recompute the two tables in the post by Turner and Einhorn (2023) and the limits that the post states.
 
 The learners are those of actde/tabular.py. The sequences of actions are fixed: either the post's history or all
 actions in turn. In growth.py and limits.py, by contrast, the learners sample actions from their own policies.
@@ -120,7 +120,7 @@ def wireheading() -> dict[str, Measurement]:
 
 
 def ppo_in_turn() -> dict[str, Measurement]:
-    """Measure how fast PPO's difference of logits grows if both actions are taken in turn.
+    """Measure how fast the difference between PPO's logits grows if the two actions are taken in turn.
 
     Every round adds the same number of nats to the logit of the better action minus that of the worse action. The
     growth therefore never stops.

@@ -64,14 +64,15 @@ class Curves:
     """[S], the last step with a nonzero error."""
 
     def since(self, share: float) -> NDArray[np.bool_]:
-        """Return a mask [T] of the recorded steps after the fraction `share` of all steps.
+        """Return a mask of the recorded steps that excludes the first steps.
 
-        For example, 0.01 selects the last two decades, which are the last 99% of the steps.
+        `share` is the fraction of all steps that the mask excludes. For example, with 0.01 the mask selects the last
+        two decades, which are the last 99% of the steps. The shape is [T].
         """
         return np.asarray(self.steps >= share * self.steps[-1] * (1 - TINY))
 
     def last_decade(self, values: Array) -> Array:
-        """Return the change of `values` [T, S] over the last decade of steps, with shape [S]."""
+        """Return the change of `values` [T, S] over the last decade of steps. The shape is [S]."""
         return np.asarray(values[-1] - values[self.since(0.1)][0])
 
 
@@ -121,7 +122,8 @@ class Tables:
 def log_spaced(steps: int, per_decade: int = 20) -> list[int]:
     """Return integers from 1 to `steps` that are evenly spaced on a log scale.
 
-    There are about `per_decade` integers per decade. If `steps` is a power of 10, all smaller powers are included.
+    There are about `per_decade` integers per decade. If `steps` is a power of 10, all smaller powers of 10 are
+    included.
     """
     places = np.geomspace(1, steps, round(np.log10(steps) * per_decade) + 1)
     return sorted({round(place) for place in places})

@@ -111,9 +111,10 @@ def read_off(actde: Series) -> dict[str, Measurement]:
 
 
 def other_matrices(curves: Mapping[str, Series]) -> dict[str, Measurement]:
-    """Measure one claim about all other payoff matrices, because the post does not say which matrix it shows.
+    """Measure one claim about all other payoff matrices.
 
-    If trials are missing or too short, return an empty mapping.
+    The claim is about all of them, because the post does not say which matrix it shows. If trials are
+    missing or too short, return an empty mapping.
     """
     arms = [curves[arm.name] for arm in OTHER_MATRICES]
     if not all(one.reaches(LONG) for one in arms):
@@ -125,7 +126,7 @@ def other_matrices(curves: Mapping[str, Series]) -> dict[str, Measurement]:
 def nearer_to_uniform(one: Series) -> NDArray[np.bool_]:
     """Return whether each trial ends nearer to the uniform policy than to the softmax over returns.
 
-    The array has shape [trials].
+    The shape is [trials].
     """
     shares = one.shares()
     return distance(shares, UNIFORM) < distance(shares, softmax_shares(str(one.arm.recipe.payoff)))
@@ -149,10 +150,13 @@ def matrix_notes(curves: Mapping[str, Series]) -> list[str]:
 
 
 def distance(shares: Array, policy: Mapping[str, float]) -> Array:
-    """Return the L1 distance between the shares [3, trials] and a policy's shares, with shape [trials]."""
+    """Return the L1 distance between `shares` [3, trials] and a policy's shares. The shape is [trials]."""
     return np.asarray(np.abs(shares - np.array([[policy[name]] for name in SHARES])).sum(axis=0))
 
 
 def alternates_most(shares: Array) -> NDArray[np.bool_]:
-    """Return whether the share of alternating games is the largest of the shares [3, ...], with shape [...]."""
+    """Return whether the share of alternating games is the largest of the three shares.
+
+    `shares` has shape [3, ...]. The shape of the result is [...].
+    """
     return np.asarray(shares[0] > shares[1:].max(axis=0))

@@ -113,7 +113,7 @@ class Series:
         return int(self.rows.shape[1]) * EPOCHS
 
     def column(self, name: str) -> Array:
-        """Return the curves of one column, with shape [trials, rollouts]."""
+        """Return the curves of one column. The shape is [trials, rollouts]."""
         return self.rows[:, :, COLUMNS.index(name)]
 
     def reaches(self, step: int) -> bool:
@@ -123,7 +123,7 @@ class Series:
     def between(self, name: str, first: int, last: int) -> Array:
         """Return each trial's mean of a column from gradient step `first` up to, but not including, `last`.
 
-        The array has shape [trials].
+        The shape is [trials].
 
         Raises:
             ValueError: The steps are not within the trials.
@@ -133,22 +133,25 @@ class Series:
         return np.asarray(self.column(name)[:, first // EPOCHS : last // EPOCHS].mean(axis=1))
 
     def last(self, name: str, step: int = LONG) -> Array:
-        """Return each trial's mean over the last 100 gradient steps before `step`, with shape [trials]."""
+        """Return each trial's mean over the last 100 gradient steps before `step`. The shape is [trials]."""
         return self.between(name, step - LAST, step)
 
     def early(self, name: str) -> Array:
-        """Return each trial's mean over steps 200 to 400, where the post's curve peaks, with shape [trials]."""
+        """Return each trial's mean over steps 200 to 400, where the post's curve peaks. The shape is [trials]."""
         return self.between(name, *EARLY)
 
     def shares(self, step: int = LONG) -> Array:
-        """Return the mean shares of alternating, cooperating and defecting games, with shape [3, trials].
+        """Return each trial's mean shares of alternating, cooperating and defecting games.
 
-        The means are over the last 100 gradient steps before `step`.
+        The means are over the last 100 gradient steps before `step`. The shape is [3, trials].
         """
         return np.array([self.last(name, step) for name in SHARES])
 
     def trend(self, name: str) -> Array:
-        """Return each trial's change over the second half of training by a least-squares line, with shape [trials]."""
+        """Return each trial's change over the second half of training. The shape is [trials].
+
+        The change is the rise of a least-squares line.
+        """
         late = self.column(name)[:, self.rows.shape[1] // 2 :]
         return np.asarray(np.polyfit(np.arange(late.shape[1]) / late.shape[1], late.T, 1)[0])
 
@@ -180,8 +183,8 @@ def run_arms(
         The finished trials by the arm's name. If `workers` is 0, an arm may have no trials.
 
     Raises:
-        AgentError: The stored trials are damaged or have another seed or recipe. Or `workers` is 0 and there are no
-            finished trials.
+        AgentError: The stored trials are damaged, or they have another seed or recipe. The error is also raised if
+            `workers` is 0 and there are no finished trials.
     """
     prefix = "quick-" if quick else ""
     runs, path = folder / f"{prefix}runs", folder / f"{prefix}{record.NAME}"

@@ -39,7 +39,10 @@ def _axes(panels: int, columns: int, width: float, height: float) -> tuple[Any, 
 
 
 def _draw_shares(axis: Any, series: Series, dashes: Mapping[str, float], trial: int | None) -> None:
-    """Draw one trial, or the mean of all trials with an area of one standard deviation if `trial` is None."""
+    """Draw the shares of the trial with the index `trial`.
+
+    If `trial` is None, draw the mean over all trials and an area of one standard deviation around it.
+    """
     steps, thinned = series.thinned(POINTS)
     for name, (label, color, style, width) in LOOKS.items():
         rows = thinned.column(name)

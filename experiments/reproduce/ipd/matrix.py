@@ -14,7 +14,10 @@ from games.ipd import ACTIONS, PAYOFFS, Payoff, PrisonersDilemma
 
 GAMMA = 0.5
 RETURNS = ("cccc", "cddd", "cdcd", "dddd", "dccc", "dcdc")
-"""Sequences whose returns the post gives. The first letter is the past action, and the others follow it."""
+"""Sequences whose returns the post gives.
+
+The first letter is the past action. The other letters are the actions after it.
+"""
 FAR = 128
 """Length of sequences that stand for infinite ones, as in the post's public code.
 
@@ -48,7 +51,7 @@ def discounted(words: str, payoff: str = "post", gamma: float = GAMMA) -> float:
 
 
 def mean_returns(payoff: str = "post") -> dict[str, float]:
-    """Compute each strategy's return, averaged over both past actions (footnote 5 of the post)."""
+    """Compute each strategy's return, averaged over the two possible past actions (footnote 5 of the post)."""
     starts = {"alternate": ("cdcd", "dcdc"), "cooperate": ("cccc", "dccc"), "defect": ("cddd", "dddd")}
     return {name: float(np.mean([discounted(words, payoff) for words in pair])) for name, pair in starts.items()}
 
@@ -61,14 +64,14 @@ def softmax_shares(payoff: str = "post") -> dict[str, float]:
 
 
 def best_plan(payoff: Payoff, gamma: float) -> str:
-    """Return the name of the plan with the highest value, summed over both past actions."""
+    """Return the name of the plan with the highest sum of its values after the two possible past actions."""
     return max(PLANS, key=lambda name: float(plan_values(payoff, gamma, PLANS[name]).sum()))
 
 
 def plan_values(payoff: Payoff, gamma: float, plan: tuple[int, int]) -> NDArray[np.float64]:
-    """Return the value of a plan for each past action, with shape [2].
+    """Return the value of a plan for each past action. The shape is [2].
 
-    The values v solve v = r + gamma P v, where r are the plan's rewards and P its transition matrix.
+    The values v solve v = r + gamma P v. Here r are the plan's rewards, and P is the plan's transition matrix.
     """
     rewards = np.array([payoff[plan[past]][past] for past in (0, 1)])
     moves = np.eye(2)[list(plan)]
@@ -78,8 +81,8 @@ def plan_values(payoff: Payoff, gamma: float, plan: tuple[int, int]) -> NDArray[
 def thresholds(payoff: Payoff) -> tuple[float, float]:
     """Return the discounts above which always cooperating has a higher return than always defecting.
 
-    Return a tuple: (1) the threshold after cooperate, (2) the threshold after defect. Let [[a, c], [b, d]] be
-    payoff[now][before]. Both returns are equal at the threshold g.
+    Return a tuple: (1) the threshold if the past action is cooperate, (2) the threshold if it is defect. Let
+    [[a, c], [b, d]] be payoff[now][before]. At the threshold g, the two returns are equal:
 
     * After cooperate, a / (1 - g) = b + d g / (1 - g), and therefore g = (b - a) / (b - d).
     * After defect, c + a g / (1 - g) = d / (1 - g), and therefore g = (d - c) / (a - c).
@@ -118,6 +121,9 @@ def measure(rng: np.random.Generator) -> dict[str, Measurement]:
 
 
 def largest_difference(rng: np.random.Generator) -> int:
-    """Return the largest difference between the counts of cd and dc in any of 10,000 random sequences of actions."""
+    """Return the largest difference between the numbers of cd and dc in a sequence of actions.
+
+    The maximum is over 10,000 random sequences.
+    """
     steps = np.diff(rng.integers(0, 2, size=(10_000, 101)), axis=1)
     return int(np.abs((steps == 1).sum(axis=1) - (steps == -1).sum(axis=1)).max())

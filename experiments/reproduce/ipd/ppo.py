@@ -14,7 +14,7 @@ from experiments.reproduce.statistics import Array, above_zero, judge, over_tria
 
 LEARNED, PURE, SAME = 0.9, 0.95, 0.05
 SMOOTH = 10
-"""Length of the moving average over curves before they are compared, in rollouts."""
+"""Length of the moving average that smooths curves before they are compared, in rollouts."""
 
 
 def measure(curves: Mapping[str, Series]) -> dict[str, Measurement]:
@@ -45,16 +45,16 @@ def measure(curves: Mapping[str, Series]) -> dict[str, Measurement]:
 def smooth(one: Series) -> Array:
     """Return the moving average of the share of alternating games.
 
-    The array has shape [trials, rollouts - SMOOTH + 1].
+    The shape is [trials, rollouts - SMOOTH + 1].
     """
     window = np.ones(SMOOTH) / SMOOTH
     return np.stack([np.convolve(row, window, mode="valid") for row in one.column("alternate")])
 
 
 def first_above(one: Series) -> Array:
-    """Return the first gradient step at which more than 90% of the games alternate, with shape [trials].
+    """Return the first gradient step at which more than 90% of the games alternate.
 
-    For a trial that never reaches 90%, return its last step.
+    For a trial that never exceeds 90%, return its last step. The shape is [trials].
     """
     over = one.column("alternate") > LEARNED
     steps = np.where(over.any(axis=1), over.argmax(axis=1), one.rows.shape[1]) * EPOCHS

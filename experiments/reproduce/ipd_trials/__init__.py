@@ -1,4 +1,5 @@
-"""The post's prisoner's dilemma: trials of its tiny trunk in batches.
+"""Train the tiny transformers of the iterated prisoner's dilemma in the post by Turner and Einhorn (2023).
 
-The update rules, losses and advantages are those of `actde`; the payoffs are those of `games`.
+Several models are trained at once. The update rules, losses and advantages are those of `actde`. The payoffs are those
+of `games.ipd`.
 """

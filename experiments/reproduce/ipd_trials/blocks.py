@@ -1,10 +1,12 @@
-"""The parts of the trunk as pure functions, and their compilation.
+"""Define the parts of the transformer trunk as pure functions, and compile them.
 
-Every tensor has a leading dimension of trials, so that one call of an operation serves all trials. A trunk so small
-spends its time in moving tensors through memory. `torch.compile` fuses each part into few loops, which needs a C++
-compiler; without one the same functions run unfused. All layers share the code of a part.
+The first dimension of every tensor is over trials, so that one operation serves all trials. Because the trunk is tiny,
+most of its time is spent on moving tensors through memory. `torch.compile` reduces this time by fusing each part into a
+few loops. It needs a C++ compiler. Without a compiler, the same functions run without fusion. All layers share the
+compiled code of a part.
 
-Shapes: N trials, H heads of E dims, D = H E, F = 4 D, t positions, J keys, S streams.
+Shapes: N trials, H attention heads of size E, hidden size D = H E, feed-forward size F = 4 D, t positions, J keys,
+S streams. Streams are sequences of actions that a trial plays in parallel.
 """
 
 import os
@@ -24,31 +26,49 @@ E: Final = 4
 D: Final = H * E
 F: Final = 4 * D
 Weights = Mapping[str, Tensor]
-"""Name -> parameter [N, ...], of one layer or of what precedes and follows the layers."""
+"""Parameters [N, ...] by name.
+
+The parameters belong either to one layer, or to the token embedding and the final layer norm.
+"""
 
 
 def embed(tokens: Tensor, places: Tensor, keep: Tensor, scale: Tensor, w: Weights) -> Tensor:
-    """tokens [N, t, S] at `places` [N, t, D] to x [N, D, t, S]; keep [N, D, t, S]."""
+    """Return the sum of the token and position embeddings, after dropout. The shape is [N, D, t, S].
+
+    Args:
+        tokens: [N, t, S].
+        places: Position embeddings [N, t, D].
+        keep: Dropout mask [N, D, t, S], which is 0 where dropout removes a number and 1 elsewhere.
+        scale: Factor by which dropout multiplies the numbers that it does not remove.
+        w: Parameters, including the token embedding.
+    """
     cooperate, defect = w["wte"][..., None, None].unbind(1)
     x = torch.where(tokens[:, None] == 1, defect, cooperate) + places.transpose(1, 2)[..., None]
     return x * (keep * scale)
 
 
 def before(x: Tensor, w: Weights) -> Tensor:
-    """The part of a block before attention: query, key and value [N, 3, H, E, t, S] of x [N, D, t, S]."""
+    """Return the queries, keys and values of a layer with the input x [N, D, t, S].
+
+    The shape is [N, 3, H, E, t, S].
+    """
     return _linear(_norm(x, "ln1", w), "qkv", w).view(-1, 3, H, E, *x.shape[2:])
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
-    """Causal attention of t queries to J keys, of which the last t are at the queries' own positions.
+    """Compute causal attention of t queries to J keys. The last t keys have the same positions as the queries.
+
+    The attention weights are not normalized. `after` divides by their sum.
 
     Args:
-        q: [N, H, E, t, S].
-        k, v: [N, H, E, J, S].
-        keep: [N, H, t, J, S] uint8, 0 where dropout removes a weight.
+        q: Queries [N, H, E, t, S].
+        k: Keys [N, H, E, J, S].
+        v: Values [N, H, E, J, S].
+        keep: Dropout mask [N, H, t, J, S] of the type uint8, which is 0 where dropout removes a weight.
 
     Returns:
-        The weighted sum of the kept values [N, H, E, t, S], and the sum of all weights [N, H, t, S].
+        A tuple: (1) the weighted sum of the values after dropout, with shape [N, H, E, t, S], (2) the sum of the
+        weights before dropout, with shape [N, H, t, S].
     """
     q = q * E**-0.5
     scores = q[:, :, 0, :, None] * k[:, :, 0, None]
@@ -59,13 +79,25 @@ def attend(q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> tuple[Tensor, Tenso
         later = torch.arange(keys) - torch.arange(t)[:, None] > keys - t
         scores = torch.where(later[:, :, None], -3e38, scores)
     top = scores.detach().amax(3, keepdim=True)
-    weights = torch.exp2((scores - top) * 1.4426950408889634)  # inductor stores the result of exp, not of exp2
+    weights = torch.exp2((scores - top) * 1.4426950408889634)  # exp2, because Inductor would store the result of exp
     kept = weights * keep
     return torch.stack([(kept * v[:, :, e, None]).sum(3) for e in range(E)], 2), weights.sum(3)
 
 
 def after(x: Tensor, summed: Tensor, total: Tensor, keep: Tensor, scale: Tensor, w: Weights) -> Tensor:
-    """The part of a block after attention: the projection and the feed-forward layer; keep [N, 2, D, t, S]."""
+    """Apply the part of a layer that follows attention: the output projection and the feed-forward network.
+
+    Args:
+        x: Input of the layer [N, D, t, S].
+        summed: First result of `attend`.
+        total: Second result of `attend`.
+        keep: Dropout masks [N, 2, D, t, S] of the two residual updates.
+        scale: Factor by which dropout multiplies the numbers that it does not remove.
+        w: Parameters of the layer.
+
+    Returns:
+        The output of the layer. The shape is [N, D, t, S].
+    """
     y = (summed * (scale / total)[:, :, None]).flatten(1, 2)
     first, second = (keep * scale).unbind(1)
     x = x + _linear(y, "proj", w) * first
@@ -76,45 +108,56 @@ def after(x: Tensor, summed: Tensor, total: Tensor, keep: Tensor, scale: Tensor,
 def attend_and_after(
     x: Tensor, q: Tensor, k: Tensor, v: Tensor, attention_keep: Tensor, keep: Tensor, scale: Tensor, w: Weights
 ) -> Tensor:
-    """`attend` and `after` in one call, for a rollout, whose tensors are so small that calls take most of the time."""
+    """Call `attend` and then `after`.
+
+    Rollouts use this function. Their tensors are so small that the overhead of calls takes most of the time.
+    """
     return after(x, *attend(q, k, v, attention_keep), keep, scale, w)
 
 
 def last_norm(x: Tensor, w: Weights) -> Tensor:
-    """The last hidden state [N, D, t, S] of x."""
+    """Apply the final layer norm to x [N, D, t, S]."""
     return _norm(x, "lnf", w)
 
 
 def _linear(x: Tensor, name: str, w: Weights) -> Tensor:
-    """[N, in, t, S] to [N, out, t, S], by each trial's weights."""
+    """Apply a linear layer with each trial's weights to x [N, in, t, S]. The shape is [N, out, t, S]."""
     weight, bias = w[f"{name}_weight"], w[f"{name}_bias"]
     return torch.baddbmm(bias[:, :, None], weight, x.flatten(2)).view(-1, weight.shape[1], *x.shape[2:])
 
 
 def _norm(x: Tensor, name: str, w: Weights) -> Tensor:
-    """LayerNorm (Ba et al. 2016) of x [N, D, t, S] over D, by each trial's weights."""
+    """Apply LayerNorm (Ba et al. 2016) over D with each trial's weights to x [N, D, t, S]."""
     centred = x - x.mean(1, keepdim=True)
     scale = torch.rsqrt(centred.square().mean(1, keepdim=True) + 1e-5)
     return torch.addcmul(w[f"{name}_bias"][..., None, None], centred * scale, w[f"{name}_weight"][..., None, None])
 
 
 def can_compile() -> bool:
-    """Whether the C++ compiler and the header file of Python that `torch.compile` needs are installed."""
+    """Return whether `torch.compile` can be used.
+
+    It needs a C++ compiler and Python's header file `Python.h`.
+    """
     header = Path(sysconfig.get_path("include")) / "Python.h"
     return shutil.which(os.environ.get("CXX", "g++")) is not None and header.exists()
 
 
 @cache
 def compiled(part: Callable[..., Any]) -> Callable[..., Any]:
-    """The part by `torch.compile`, whose import takes seconds. It compiles once for each combination of shapes.
+    """Return a part that is compiled by `torch.compile`.
 
-    Inductor's thresholds are raised so that `attend` stores no [t, J] matrix, but computes it again where it is needed.
+    The import of the compiler takes seconds. The part is compiled once for each combination of shapes. Thresholds of
+    PyTorch's compiler Inductor are raised, so that `attend` does not store the [t, J] matrix of attention weights. The
+    matrix is instead recomputed where it is needed.
     """
     names = ("realize_reads_threshold", "realize_acc_reads_threshold", "realize_opcount_threshold")
     return torch.compile(part, options=dict.fromkeys(names, 1000), dynamic=False)
 
 
 def mark_dynamic(*dims: tuple[Tensor, int]) -> None:
-    """Mark dimensions whose size may change without another compilation."""
+    """Mark dimensions whose size may change without another compilation.
+
+    Each dimension is a pair (tensor, index of the dimension).
+    """
     for tensor, dim in dims:
         torch._dynamo.mark_dynamic(tensor, dim)

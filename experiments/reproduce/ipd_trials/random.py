@@ -1,4 +1,4 @@
-"""The random numbers of several trials, each trial from a generator and a seed of its own."""
+"""Generate random numbers for several trials. Each trial has its own generator with its own seed."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,15 +10,19 @@ from torch import Tensor
 
 
 class Random:
-    """One SFC64 generator per trial. A trial's numbers do not depend on the trials that run beside it."""
+    """The random number generators of several trials, with one SFC64 generator per trial.
+
+    The random numbers of a trial do not depend on the other trials.
+    """
 
     def __init__(self, seeds: Sequence[np.random.SeedSequence]) -> None:
         self._generators = [np.random.SFC64(seed) for seed in seeds]
 
     def keep(self, size: int, dropout: float) -> Tensor:
-        """[trials, size] uint8: 0 with probability `dropout`, rounded to a 65,536th, otherwise 1.
+        """Sample dropout masks of the type uint8. The shape is [trials, size].
 
-        At dropout 0 no number is drawn.
+        An entry is 0 with the probability `dropout`, rounded to a multiple of 1 / 65,536. Otherwise it is 1. If the
+        rounded probability is 0, no random number is drawn.
         """
         threshold = round(dropout * 65536)
         if not threshold:
@@ -30,17 +34,21 @@ class Random:
         return torch.from_numpy(kept.view(np.uint8))
 
     def uniform(self, size: int) -> Tensor:
-        """[trials, size] float32 in [0, 1)."""
+        """Sample float32 numbers uniformly from [0, 1). The shape is [trials, size]."""
         words = np.stack([generator.random_raw(size) for generator in self._generators])
         return torch.from_numpy((words >> np.uint64(40)).astype(np.float32) * np.float32(2**-24))
 
     def state(self) -> Tensor:
-        """[trials, 4] int64, the states of the generators."""
+        """Return the states of the generators as int64. The shape is [trials, 4]."""
         words = [_words(generator).view(np.int64) for generator in self._generators]
         return torch.from_numpy(np.stack(words))
 
     def load_state(self, state: Tensor) -> None:
-        """Restores what `state` returned; raises `ValueError` if it has another shape."""
+        """Restore generator states that the method `state` returned.
+
+        Raises:
+            ValueError: `state` has another shape.
+        """
         for generator, words in zip(self._generators, state.numpy().view(np.uint64), strict=True):
             changed: Any = {**generator.state, "state": {"state": words}}
             generator.state = changed

@@ -1,7 +1,8 @@
-"""The curves of finished trials, in one small file that is kept with a report: a trial in it is never run again.
+"""Store the training curves of finished trials in one small file in the report's folder.
 
-`trials.safetensors` holds a tensor [rollouts, columns of `COLUMNS`] in half precision for every trial, named
-ARM/trial-03, and as metadata what they were: seed, recipes and processor seconds.
+Trials in this file are not run again. An arm is a set of trials with the same recipe. The file is `trials.safetensors`.
+It holds one half-precision tensor for each trial, under a name like ARM/trial-03. The tensor has shape [rollouts,
+columns], and `COLUMNS` names the columns. The file's metadata holds the seed, the recipes and the processor times.
 """
 
 import json
@@ -23,21 +24,21 @@ NAME = "trials.safetensors"
 
 @dataclass(slots=True, kw_only=True)
 class Record:
-    """Finished trials by their names, ARM/trial-03."""
+    """The finished trials. The name of a trial has the form ARM/trial-03."""
 
     seed: int
     recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Arm -> its recipe."""
+    """The recipe of each arm, by the arm's name."""
     seconds: dict[str, float] = field(default_factory=dict)
-    """Trial -> processor time."""
+    """The processor time of each trial, by the trial's name."""
     rows: dict[str, NDArray[np.float16]] = field(default_factory=dict)
-    """Trial -> [rollouts, columns]."""
+    """The curves [rollouts, columns] of each trial, by the trial's name."""
 
     def holds(self, job: Job) -> bool:
-        """Whether all trials of the batch are here, at their full length.
+        """Return whether the record holds all trials of the batch at their full length.
 
         Raises:
-            AgentError: trials of this arm's name are here, of another recipe.
+            AgentError: The record holds trials of an arm with the same name and another recipe.
         """
         assert job.seed == self.seed
         return all(self._holds(job.arm, trial) for trial in job.trials)
@@ -52,7 +53,7 @@ class Record:
         return len(self.rows.get(_name(arm, trial), ())) >= arm.rollouts
 
     def take(self, arms: Sequence[Arm], runs: Path) -> None:
-        """Take over the trials that are finished in a folder of runs."""
+        """Add the finished trials in the folder `runs` to the record."""
         for job in (job for arm in arms for job in jobs_of(arm, self.seed)):
             found = None if self.holds(job) else finished(job, runs)
             if found is not None:
@@ -63,7 +64,11 @@ class Record:
                     self.rows[name], self.seconds[name] = own.astype(np.float16), round(seconds / len(rows), 1)
 
     def of(self, arm: Arm) -> tuple[NDArray[np.float64], float]:
-        """[trials, rollouts, columns] of the arm's finished trials, of which there may be none, and their seconds."""
+        """Return the curves of an arm's finished trials and their total processor time.
+
+        Return a tuple: (1) the curves, with shape [trials, rollouts, columns], (2) the time in seconds. If no trial is
+        finished, the number of trials in the shape is 0.
+        """
         names = [_name(arm, trial) for trial in range(arm.trials) if self._holds(arm, trial)]
         rows = [self.rows[name][: arm.rollouts].astype(np.float64) for name in names]
         empty = np.zeros((0, arm.rollouts, len(COLUMNS)))
@@ -82,10 +87,10 @@ def _name(arm: Arm, trial: int) -> str:
 
 
 def read(path: Path, *, seed: int) -> Record:
-    """The record in a file; an empty one where there is none.
+    """Read a record from a file. If the file does not exist, return an empty record.
 
     Raises:
-        AgentError: the file is damaged, its columns are others, or its trials are of another seed.
+        AgentError: The file is damaged, its columns differ from `COLUMNS`, or its seed differs from `seed`.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -94,7 +99,7 @@ def read(path: Path, *, seed: int) -> Record:
     try:
         with safe_open(path, framework="np") as file:
             about: Mapping[str, Any] = json.loads((file.metadata() or {})["about"])
-            rows = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 it is no mapping
+            rows = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 file is not a mapping
         if tuple(about["columns"]) != COLUMNS or set(rows) != set(about["seconds"]):
             raise ValueError(f"it has the columns {about['columns']}")
         found = Record(seed=about["seed"], recipes=about["recipes"], seconds=about["seconds"], rows=rows)

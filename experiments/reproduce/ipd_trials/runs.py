@@ -1,8 +1,11 @@
-"""Many trials, in processes and in batches: each batch resumes from its last checkpoint.
+"""Run trials in batches, with several batches in parallel. An interrupted batch resumes from its last checkpoint.
 
-A batch's folder is RUNS/ARM/trials-00-04 with `trials.json` (what it is) and `checkpoint.safetensors` (how far it is).
-Trial i of every arm begins with the same weights and, as long as both drop activations, draws the same random numbers,
-so arms are compared in pairs.
+An arm is a set of trials with the same recipe. A batch is a group of an arm's trials that run in one process. Each
+batch has a folder like RUNS/ARM/trials-00-04. In this folder, `trials.json` describes the batch, and
+`checkpoint.safetensors` holds its last checkpoint.
+
+Trial i of every arm starts with the same weights. If two arms use dropout, trial i of the first arm also uses the same
+random numbers as trial i of the second arm. Arms can therefore be compared in pairs of trials.
 """
 
 import json
@@ -27,22 +30,25 @@ from games.worker_pool import WorkerPool
 
 ABOUT, CHECKPOINT = "trials.json", "checkpoint.safetensors"
 BATCH = 5
-"""Trials of an arm that run side by side in one process."""
+"""Maximum number of trials in a batch."""
 PIECE = 20
-"""Rollouts between two checkpoints; about 12 s of one core."""
+"""Number of rollouts between two checkpoints. They take about 12 s on one core."""
 COMPILED_FROM = 100
-"""Rollouts of an arm from which on compilation, about 45 s of one core, pays."""
+"""Minimum number of rollouts per trial for which the trunk is compiled.
+
+Compilation takes about 45 s on one core, so it does not save time in shorter trials.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """Trials of one recipe."""
+    """A set of trials with the same recipe."""
 
     name: str
     recipe: Recipe
     trials: int
     steps: int
-    """Gradient steps of each trial, a multiple of `EPOCHS`."""
+    """Number of gradient steps in each trial. It must be a multiple of `EPOCHS`."""
 
     @property
     def rollouts(self) -> int:
@@ -51,7 +57,7 @@ class Arm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A batch of trials of an arm."""
+    """A batch of an arm's trials."""
 
     arm: Arm
     trials: range
@@ -65,24 +71,28 @@ class Job:
         return runs / self.name
 
     def about(self) -> dict[str, Any]:
-        """What it is, as its folder says."""
+        """Return the description of the batch that is stored in its folder."""
         return {"recipe": self.arm.recipe.model_dump(), "seed": self.seed, "trials": list(self.trials)}
 
 
 def jobs_of(arm: Arm, seed: int) -> list[Job]:
-    """All trials of an arm in batches."""
+    """Return all trials of an arm, split into batches."""
     starts = range(0, arm.trials, BATCH)
     return [Job(arm=arm, trials=range(start, min(start + BATCH, arm.trials)), seed=seed) for start in starts]
 
 
 def run(jobs: Sequence[Job], runs: Path, *, workers: int, on_progress: Callable[[str, float, float], None]) -> None:
-    """Bring every batch to its end, `workers` at a time, in this order.
+    """Run all batches to their end.
 
     Args:
-        on_progress: told after every piece what was done, and how many rollouts of how many that were missing.
+        jobs: The batches. They start in this order.
+        runs: The folder that contains the folders of the batches.
+        workers: Maximum number of batches that run at the same time.
+        on_progress: A function that is called whenever a batch has written a checkpoint. Its arguments are the name
+            of the batch, the number of rollouts that `run` has done so far, and the number that it must do in total.
 
     Raises:
-        AgentError: a folder holds other trials, or damaged ones.
+        AgentError: The folder of a batch holds other trials or is damaged.
     """
     done = {job: min(_rollouts_of(job, runs), job.arm.rollouts) for job in jobs}
     before, total = sum(done.values()), sum(job.arm.rollouts for job in jobs)
@@ -106,7 +116,11 @@ def run(jobs: Sequence[Job], runs: Path, *, workers: int, on_progress: Callable[
 
 
 def advance(job: Job, runs: Path, rollouts: int = PIECE) -> int:
-    """Go on with a batch for some rollouts and write its checkpoint; returns how many rollouts it has by then."""
+    """Run at most `rollouts` further rollouts of a batch, and write a checkpoint.
+
+    Returns:
+        The number of rollouts that each trial of the batch has completed, including those of earlier calls.
+    """
     from safetensors.torch import save
 
     folder = job.folder(runs)
@@ -121,7 +135,7 @@ def advance(job: Job, runs: Path, rollouts: int = PIECE) -> int:
 
 
 def _advance_on_one_core(job: Job, runs: Path) -> int:
-    """`advance` in a worker."""
+    """Call `advance` with a single PyTorch thread. This function runs in a worker process."""
     import torch
 
     torch.set_num_threads(1)
@@ -133,7 +147,13 @@ def _long(job: Job) -> bool:
 
 
 def load(job: Job, runs: Path) -> Trials:
-    """The batch as far as it is; a new one, whose folder is made, where there is none."""
+    """Return the trials of a batch at their last checkpoint.
+
+    If there is no checkpoint, return new trials. If the batch has no folder, create the folder.
+
+    Raises:
+        AgentError: The folder holds other trials or is damaged.
+    """
     folder = job.folder(runs)
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / ABOUT).exists():
@@ -152,10 +172,13 @@ def load(job: Job, runs: Path) -> Trials:
 
 
 def finished(job: Job, runs: Path) -> tuple[NDArray[np.float64], float] | None:
-    """What a finished batch recorded, [trials, rollouts, columns of `COLUMNS`], and its processor seconds; None before.
+    """Return the curves and the processor time of a batch. If the batch is not finished, return None.
+
+    Return a tuple: (1) the curves, with shape [trials, rollouts, columns], (2) the time in seconds. `trial.COLUMNS`
+    names the columns.
 
     Raises:
-        AgentError: the folder holds other trials, or damaged ones.
+        AgentError: The folder holds other trials or is damaged.
     """
     if _rollouts_of(job, runs) < job.arm.rollouts:
         return None

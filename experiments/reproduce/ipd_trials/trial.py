@@ -1,6 +1,12 @@
-"""Trials of the post's experiment: a recipe, and the loop that plays, learns and records.
+"""Train several models at once in the prisoner's dilemma of the post by Turner and Einhorn (2023).
 
-The update rule and its losses are `actde`'s, whichever optimizer the recipe names; the payoffs are `games`'.
+A trial is one model that plays and learns with its own random seed. A recipe is the set of settings that all trials of
+a batch share. The actions are cooperate (0) and defect (1). A game is a pair of consecutive actions. Streams are
+independent sequences of actions that a model plays in parallel.
+
+The update rules and losses are those of `actde`. The payoffs are those of `games.ipd`.
+
+Shapes: N trials, T positions, S streams.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,22 +24,37 @@ from experiments.reproduce.ipd_trials.trunk import DECAYED, Model, S, T
 from games.ipd import PAYOFFS
 
 EPOCHS = 4
-"""Gradient steps per rollout, each over all of it; the post's "epochs" are gradient steps."""
+"""Number of gradient steps per rollout. Each step uses the whole rollout.
+
+The post counts training in "epochs", which are these gradient steps.
+"""
 BETAS, CLIP_NORM = (0.9, 0.95), 1.0
 COLUMNS = ("alternate", "cooperate", "defect", "reward", "entropy", "advantage_abs", "value_error", "q_error")
-"""What is written down of every rollout: shares of games that are cd or dc, cc, dd; reward per game; entropy
-of the policy, nats; mean |advantage|; mean (v - G)^2 and (q - G)^2."""
+"""Quantities that are recorded for each rollout.
+
+* `alternate` is the share of games in which the two actions differ.
+* `cooperate` is the share of games in which both actions are cooperate.
+* `defect` is the share of games in which both actions are defect.
+* `reward` is the mean reward per game.
+* `entropy` is the mean entropy of the policy, in nats per action.
+* `advantage_abs` is the mean absolute advantage.
+* `value_error` and `q_error` are the mean squared errors of v and q, relative to the return targets. If the optimizer
+  does not train q, `q_error` equals `value_error`.
+"""
 
 
 class Recipe(Config):
-    """What may differ between trials; the defaults are the post's ACTDE (public code of its figures)."""
+    """The settings that may differ between trials.
+
+    The defaults are those of ACTDE in the public code that made the post's figures.
+    """
 
     optimizer: str = "actde"
     """Update rule."""
     payoff: Literal[tuple(PAYOFFS)] = "post"  # type: ignore[valid-type]  # the names of the matrices
     """Payoff matrix."""
     gamma: Fraction = 0.5
-    """Discount."""
+    """Discount factor."""
     gae_lambda: Fraction = 0.95
     """Lambda of GAE."""
     whitening: Literal["none", "batch"] = "none"
@@ -41,28 +62,33 @@ class Recipe(Config):
     value_loss: Literal["ppo", "ilql"] = "ppo"
     """Loss of v."""
     detach_heads: bool = False
-    """Stop the gradient of v and q at the trunk."""
+    """Whether to stop the gradients of v and q at the trunk's output."""
     lr: Positive = 5e-4
     """Learning rate of AdamW."""
     q_lr: Positive | None = None
-    """Learning rate of the Q head; None: `lr`."""
+    """Learning rate of the Q head. If None, it equals `lr`."""
     weight_decay: NonNegative = 0.1
-    """Weight decay of AdamW, on matrices only."""
+    """Weight decay of AdamW. It applies only to the weight matrices of linear layers."""
     dropout: BelowOne = 0.1
-    """Dropout in the rollout and in the update."""
+    """Dropout probability, both in the rollout and in the update."""
 
     def optimizer_config(self) -> OptimizerConfig:
-        """The optimizer's configuration. Defaults: clip ranges 0.2, value 0.1, Q 1, no entropy bonus."""
+        """Return the configuration of the update rule.
+
+        Settings that are not in the recipe have their defaults. The clip ranges are 0.2, the value loss has weight
+        0.1, the Q loss has weight 1, and there is no entropy bonus.
+        """
         shared = ("gamma", "gae_lambda", "whitening", "value_loss")
         return OptimizerConfig(**{name: getattr(self, name) for name in shared})
 
 
 class Trials:
-    """Models that play and learn side by side, each apart from the others; `step` is one rollout and its updates.
+    """Trials that run at the same time without influencing each other.
 
     Args:
-        seeds: one per trial.
-        compiled: compile the trunk (blocks.py).
+        recipe: The settings of all trials.
+        seeds: One seed per trial.
+        compiled: Whether to compile the trunk, as described in blocks.py.
     """
 
     def __init__(self, recipe: Recipe, seeds: Sequence[np.random.SeedSequence], *, compiled: bool = False) -> None:
@@ -76,9 +102,9 @@ class Trials:
         self.last = (self.random.uniform(S) < 0.5).long()
         self.payoff = torch.tensor(PAYOFFS[recipe.payoff])
         self.curves = torch.zeros(len(seeds), 0, len(COLUMNS), dtype=torch.float64)
-        """[trials, rollouts, columns of `COLUMNS`]"""
+        """[N, rollouts, columns], the quantities `COLUMNS` of all rollouts so far."""
         self.seconds = 0.0
-        """Processor time so far; kept by whoever runs the trials."""
+        """Processor time so far. The caller of `step` must update it."""
 
     def _groups(self) -> list[dict[str, Any]]:
         recipe, groups = self.recipe, []
@@ -94,9 +120,13 @@ class Trials:
         return groups
 
     def step(self) -> Tensor:
-        """Play 100 games in each stream and take four gradient steps; returns [trials, columns of `COLUMNS`]."""
+        """Play one rollout of 100 games per stream, and take `EPOCHS` gradient steps on it.
+
+        Returns:
+            The quantities `COLUMNS` of this rollout. The shape is [N, columns].
+        """
         tokens, (logprobs, values, q_values) = self.model.generate(self.last, self.random)
-        self.last = tokens[:, -1]  # the next rollout goes on from here
+        self.last = tokens[:, -1]  # the next rollout starts after this action
         actions = tokens[:, 1:]
         rewards = _rows(self.payoff[actions, tokens[:, :-1]])
         batch = Batch(
@@ -110,7 +140,7 @@ class Trials:
         )
         targets = self._targets(batch)
         for _ in range(EPOCHS):
-            # divided by one trial's choices, the loss is the sum of the trials' own mean losses
+            # `count` is the number of actions in one trial, so the loss is the sum of the trials' mean losses
             loss, _ = self.optimizer.loss(batch, targets, self._outputs(tokens), count=S * (T - 1))
             self.torch_optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -123,7 +153,7 @@ class Trials:
         return self.curves[:, -1]
 
     def state(self) -> dict[str, Tensor]:
-        """All that the trials need to go on exactly as if they had never stopped."""
+        """Return all tensors that are needed to resume the trials exactly."""
         found = {f"weights.{name}": parameter.detach() for name, parameter in self.model.weights.items()}
         for index, moments in self.torch_optimizer.state_dict()["state"].items():
             found |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
@@ -131,10 +161,10 @@ class Trials:
         return found | {"random": self.random.state(), "last": self.last, "curves": self.curves, "seconds": seconds}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from what `state` gave.
+        """Resume from a `state` that the method `state` returned.
 
         Raises:
-            KeyError, RuntimeError, ValueError: it is not the state of such trials.
+            KeyError, RuntimeError, ValueError: The state does not fit these trials.
         """
         with torch.no_grad():
             for name, parameter in self.model.weights.items():
@@ -149,7 +179,11 @@ class Trials:
         self.last, self.curves, self.seconds = state["last"], state["curves"], float(state["seconds"])
 
     def _targets(self, batch: Batch) -> Targets:
-        """The optimizer's targets; trial by trial if they are whitened, which takes a mean over a trial."""
+        """Return the advantages and the return targets.
+
+        Whitening normalizes advantages over a single trial. If the recipe uses whitening, the targets are therefore
+        computed for each trial separately.
+        """
         if self.recipe.whitening == "none":
             return self.optimizer.targets(batch)
         found = [self.optimizer.targets(part) for part in _split(batch)]
@@ -168,7 +202,10 @@ class Trials:
         )
 
     def _clip_gradients(self) -> None:
-        """Scale the gradient of every trial to a norm of at most `CLIP_NORM`, as `clip_grad_norm_` does."""
+        """Scale the gradient of each trial to a norm of at most `CLIP_NORM`.
+
+        The formula is that of PyTorch's `clip_grad_norm_`.
+        """
         gradients = [parameter.grad for parameter in self.model.weights.values() if parameter.grad is not None]
         norms = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)
         factors = (CLIP_NORM / (norms + 1e-6)).clamp(max=1.0)
@@ -177,34 +214,43 @@ class Trials:
 
 
 def _rows(x: Tensor) -> Tensor:
-    """[N, T - 1, S] to [N S, T - 1], a row for each stream of each trial."""
+    """Reshape x [N, T - 1, S] so that each stream of each trial is a row. The shape is [N S, T - 1]."""
     return x.transpose(1, 2).flatten(0, 1)
 
 
 def _split(batch: Batch) -> list[Batch]:
-    """The batch of each trial."""
+    """Split a batch into one batch per trial."""
     parts = {spec.name: getattr(batch, spec.name) for spec in fields(batch)}
     split = {name: x.split(S) for name, x in parts.items() if x is not None}
     return [Batch(**{name: x[trial] for name, x in split.items()}) for trial in range(len(split["mask"]))]
 
 
 def _mean(x: Tensor) -> Tensor:
-    """[N] from [N S, T - 1]."""
+    """Return the mean of x [N S, T - 1] for each trial. The shape is [N]."""
     return x.reshape(-1, S * (T - 1)).mean(dim=1)
 
 
 def _taken(table: Tensor, actions: Tensor) -> Tensor:
-    """[N, T - 1, S] of the action taken, from [N, 2, T, S], whose last position took none."""
+    """Return the entries of `table` [N, 2, T, S] for the actions that were taken.
+
+    No action is taken at the last position. The shape is [N, T - 1, S].
+    """
     return torch.where(actions == 1, table[:, 1, :-1], table[:, 0, :-1])
 
 
 def _entropy(logprobs: Tensor) -> Tensor:
-    """[N, T - 1, S] nats, from [N, 2, T, S], without the last position."""
+    """Return the policy's entropy in nats at all positions except the last.
+
+    `logprobs` has shape [N, 2, T, S]. The shape of the result is [N, T - 1, S].
+    """
     return -(logprobs.exp() * logprobs).sum(dim=1)[:, :-1]
 
 
 def _shares(tokens: Tensor) -> list[Tensor]:
-    """[N] each: shares of the games, pairs of neighbours in tokens [N, T, S], that alternate, cooperate, defect."""
+    """Return the shares of games that alternate, cooperate and defect, in this order.
+
+    The games are the pairs of consecutive tokens in `tokens` [N, T, S]. The shape of each share is [N].
+    """
     before, now = tokens[:, :-1], tokens[:, 1:]
     both = (before == now).double().mean(dim=(1, 2))
     defect = ((before == 1) & (now == 1)).double().mean(dim=(1, 2))

@@ -1,6 +1,10 @@
-"""The post's model for several trials at once: a GPT-2 trunk of 3 layers and 12 dims, and three linear heads.
+"""Implement the model of the post by Turner and Einhorn (2023) for several trials at once.
 
-Shapes: N trials, L layers, H heads of E dims, D = H E, F = 4 D, T positions, S streams.
+The model is a GPT-2 trunk with three linear heads for the policy, v and q. The trunk has 3 layers and hidden size 12.
+Each trial has its own weights. A stream is a sequence of actions, and each trial plays S streams in parallel.
+
+Shapes: N trials, L layers, H attention heads of size E, hidden size D = H E, feed-forward size F = 4 D, T positions,
+S streams.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +19,10 @@ from experiments.reproduce.ipd_trials.random import Random
 
 L: Final = 3
 T: Final = 101
-"""The token before the first action, and 100 actions; the last one's value is the bootstrap."""
+"""Number of positions: the token before the first action, and 100 actions.
+
+The value at the last position is the bootstrap value of the returns.
+"""
 S: Final = 64
 LAYER: dict[str, tuple[int, ...]] = {
     "ln1_weight": (D,),
@@ -36,25 +43,36 @@ LAST_NORM = {"lnf_weight": (D,), "lnf_bias": (D,)}
 SHAPES: dict[str, tuple[int, ...]] = EMBEDDINGS | {name: (L, *shape) for name, shape in LAYER.items()} | LAST_NORM
 HEADS = {"policy": (2, D), "value": (1, D), "value_bias": (1,), "q": (2, D), "q_bias": (2,)}
 DECAYED = ("qkv_weight", "proj_weight", "fc_weight", "out_weight", "policy", "value", "q")
-"""Matrices of linear layers, on which weight decay acts; not embeddings, norms and biases."""
+"""The weight matrices of linear layers.
+
+Weight decay applies to them, but not to embeddings, layer norms and biases.
+"""
 BLOCKS = ((0, 25), (25, 50), (50, 76), (76, T))
-"""Blocks of queries. A block attends to no key after its end, which saves three eighths of the scores."""
+"""Blocks of query positions, each a pair (first position, last position + 1).
+
+Attention scores are not computed for keys after the end of a query's block. This saves three eighths of the scores.
+"""
 Heads = tuple[Tensor, Tensor, Tensor]
-"""log pi [N, 2, T, S], v [N, T, S] and q [N, 2, T, S]."""
+"""The outputs of the heads: log pi [N, 2, T, S], v [N, T, S] and q [N, 2, T, S]."""
 
 
 class Model(nn.Module):
-    """Trunks and heads of several trials. The policy head has no bias; v and q each have one.
+    """The trunks and heads of several trials.
 
-    Initialised as GPT-2: matrices and embeddings N(0, 0.02), those that write to the residual stream by
-    sqrt(2 L) less, biases 0, norms 1.
+    The v and q heads have biases, but the policy head has none. The weights are initialized as in GPT-2:
+
+    * Embeddings and weight matrices are normally distributed with mean 0 and standard deviation 0.02.
+    * For matrices that write to the residual stream, the standard deviation is 0.02 / sqrt(2 L).
+    * Biases are 0, and the weights of layer norms are 1.
 
     Args:
-        generators: one per trial, for its initial weights.
-        compiled: compile the trunk.
+        generators: One random number generator per trial, for the initial weights.
+        dropout: Dropout probability.
+        detach_heads: Whether to stop the gradients of v and q at the trunk's output.
+        compiled: Whether to compile the trunk.
 
     Raises:
-        ValueError: dropout is not in [0, 1).
+        ValueError: `dropout` is not in [0, 1).
     """
 
     def __init__(
@@ -67,14 +85,20 @@ class Model(nn.Module):
         self.weights = nn.ParameterDict({n: torch.stack([one[n] for one in drawn]) for n in SHAPES | HEADS})
         self.trials, self.detach_heads, self.dropout, self.compiled = len(drawn), detach_heads, dropout, compiled
         self.scale = torch.tensor(65536 / (65536 - round(dropout * 65536)))
-        """What dropout multiplies the kept numbers by."""
+        """The factor by which dropout multiplies the numbers that it does not set to 0.
+
+        The factor is 1 / (1 - p), where p is `dropout` rounded to a multiple of 1 / 65,536.
+        """
 
     @torch.no_grad()
     def generate(self, first: Tensor, random: Random) -> tuple[Tensor, Heads]:
-        """Play on after the tokens `first` [N, S], with cached keys and values.
+        """Sample 100 actions in each stream, after the first tokens `first` [N, S].
+
+        Keys and values are cached.
 
         Returns:
-            tokens [N, T, S] (the first row is `first`), and the heads' outputs during play.
+            A tuple: (1) the tokens with shape [N, T, S], which start with `first`, (2) the heads' outputs
+            at all positions.
         """
         n, w = self.trials, self.weights
         tokens = torch.zeros(n, T, S, dtype=torch.int64)
@@ -95,7 +119,10 @@ class Model(nn.Module):
         return tokens, self.heads(hidden)
 
     def _next(self, x: Tensor, cache: Tensor, mask: Tensor, keep: Tensor, w: Weights) -> Tensor:
-        """A layer at the next position; its key and value are added to the cache [N, 2, H, E, T, S]."""
+        """Apply one layer at the next position, and return the layer's output.
+
+        The position's key and value are written to `cache` [N, 2, H, E, T, S].
+        """
         keys = mask.shape[3]
         qkv = self._run(blocks.before, x, w)
         cache[..., keys - 1, :] = qkv[:, 1:, ..., 0, :]
@@ -109,7 +136,7 @@ class Model(nn.Module):
         return out
 
     def forward(self, tokens: Tensor, random: Random) -> Heads:
-        """The heads' outputs at every position of tokens [N, T, S], with gradient."""
+        """Return the heads' outputs at every position of `tokens` [N, T, S], with gradients."""
         ends, residual = self._ends(), self._residual_masks(random)
         masks = self._attention_masks([(end, end - begin) for begin, end in BLOCKS], random)
         x = self._run(blocks.embed, tokens, self.weights["wpe"], residual[:, 0], self.scale, ends)
@@ -125,7 +152,7 @@ class Model(nn.Module):
         return self.heads(self._run(blocks.last_norm, x, ends))
 
     def heads(self, hidden: Tensor) -> Heads:
-        """The heads' outputs from the last hidden state [N, D, T, S]."""
+        """Return the heads' outputs for the trunk's output `hidden` [N, D, T, S]."""
         w, flat = self.weights, hidden.flatten(2)
         logprobs = torch.log_softmax(torch.bmm(w["policy"], flat), dim=1)
         below = flat.detach() if self.detach_heads else flat
@@ -137,20 +164,27 @@ class Model(nn.Module):
         return (blocks.compiled(part) if self.compiled else part)(*arguments)
 
     def _layers(self) -> list[Weights]:
-        """The weights of each layer."""
+        """Return the weights of each layer."""
         unbound = {name: self.weights[name].unbind(1) for name in LAYER}
         return [{name: weights[layer] for name, weights in unbound.items()} for layer in range(L)]
 
     def _ends(self) -> Weights:
-        """The weights before the first layer and after the last one, without wpe."""
+        """Return the token embedding and the weights of the final layer norm."""
         return {name: self.weights[name] for name in ("wte", *LAST_NORM)}
 
     def _residual_masks(self, random: Random) -> Tensor:
-        """[N, 1 + 2 L, D, T, S] for the embedding and for both residual updates of every layer."""
+        """Sample dropout masks for the embedding and for the two residual updates of each layer.
+
+        The shape is [N, 1 + 2 L, D, T, S].
+        """
         return random.keep((1 + 2 * L) * D * T * S, self.dropout).view(-1, 1 + 2 * L, D, T, S)
 
     def _attention_masks(self, sizes: Sequence[tuple[int, int]], random: Random) -> list[Tensor]:
-        """[N, L, H, t, J, S] for every block of t queries to J keys, given as (J, t)."""
+        """Sample dropout masks for the attention weights, with one mask for each block of queries.
+
+        `sizes` holds a pair (number J of keys, number t of queries) for each block. The shape of each mask is
+        [N, L, H, t, J, S].
+        """
         lengths = [L * H * t * keys * S for keys, t in sizes]
         parts = torch.split(random.keep(sum(lengths), self.dropout), lengths, dim=1)
         return [part.view(-1, L, H, t, keys, S) for part, (keys, t) in zip(parts, sizes, strict=True)]

@@ -25,12 +25,12 @@ LABELS = {ACTDE.name: "the post's recipe", **WHAT, PPO.name: "PPO, the same reci
 
 
 def drift(one: Series) -> Array:
-    """Return the drift of each trial, with shape [trials]."""
+    """Return the drift of each trial. The shape is [trials]."""
     return one.early("alternate") - one.last("alternate")
 
 
 def less_drift(base: Series, other: Series) -> Array:
-    """Return the drift of `base` minus the drift of `other`, with shape [pairs of trials]."""
+    """Return the drift of `base` minus the drift of `other`. The shape is [pairs of trials]."""
     pairs = min(base.trials, other.trials)
     return drift(base)[:pairs] - drift(other)[:pairs]
 

@@ -17,7 +17,7 @@ STEPS = MIDDLE
 CHOICES = (("whitened", "batch", "none"), ("detached", "detached", "shared"), ("ilql", "ilql", "ppo"))
 """Each switch, the table's entry with the switch, and the table's entry without the switch."""
 LEVEL = 0.025
-"""Significance level of each of two tests. The chance that either is a false positive is at most 5%."""
+"""Significance level of each of two tests. The chance of at least one false positive is at most 5%."""
 
 
 def cell_name(*switches: str) -> str:
@@ -26,9 +26,10 @@ def cell_name(*switches: str) -> str:
 
 
 def effect(curves: Mapping[str, Series], switch: str) -> tuple[Array, Array]:
-    """Return the final shares of alternating games: (1) without any switch, (2) with only this switch.
+    """Return the final shares of alternating games, without and with a switch.
 
-    Both arrays have shape [pairs of trials].
+    Return a tuple: (1) the shares without any switch, (2) the shares with only this switch. The shape of each array is
+    [pairs of trials].
     """
     plain, other = curves[cell_name()].last("alternate", STEPS), curves[cell_name(switch)].last("alternate", STEPS)
     pairs = min(len(plain), len(other))
@@ -56,7 +57,7 @@ def measure(curves: Mapping[str, Series]) -> dict[str, Measurement]:
 def change(curves: Mapping[str, Series], switch: str) -> Measurement:
     """Measure the effect of one switch on the mean share of alternating games.
 
-    The claim holds if the switch significantly changes the mean or the spread.
+    The claim holds if the switch significantly changes the mean or the spread over trials.
     """
     plain, other = effect(curves, switch)
     moved = stats.ttest_rel(other, plain).pvalue < LEVEL
@@ -84,7 +85,7 @@ def notes(curves: Mapping[str, Series]) -> list[str]:
 def interval(sample: Array, *, low: float = -math.inf, high: float = math.inf) -> str:
     """Format the mean over trials and its 95% interval, such as "0.74 (0.61 to 0.87)".
 
-    The interval is clipped to the range from `low` to `high`, which is the range of the quantity.
+    The interval is clipped to the range from `low` to `high`, which are the smallest and largest possible values.
     """
     band = over_trials(sample)
     return f"{band['ours']:.2f} ({max(low, band['low']):.2f} to {min(high, band['high']):.2f})"
