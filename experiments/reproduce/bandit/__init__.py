@@ -16,8 +16,8 @@ from experiments.reproduce.bandit import (
     growth,
     limits,
     notes,
+    post_tables,
     sequential,
-    tables,
 )
 from experiments.reproduce.bandit.vectorized import simulate
 from experiments.reproduce.finding import FOOTNOTE_2, FOOTNOTE_3, NOTES, judged
@@ -39,7 +39,9 @@ def run(*, seed: int, quick: bool, folder: Path, workers: int, progress: Progres
         rng=rngs[0],
         progress=lambda text, done, total: progress(text, 0.8 * done / total, 1),
     )
-    measurements = tables.measure() | growth.measure_fixed(curves, quick=quick) | limits.measure(curves, quick=quick)
+    measurements = (
+        post_tables.measure() | growth.measure_fixed(curves, quick=quick) | limits.measure(curves, quick=quick)
+    )
     progress("exploration", 0.8, 1)
     measurements |= exploration.measure(rngs[1], quick=quick)
     progress("shifts and factors", 0.85, 1)

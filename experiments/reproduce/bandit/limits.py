@@ -1,7 +1,7 @@
 """Measure which policies the learners converge to during on-policy learning, and after how many steps.
 
 The examples, such as wireheading, are from the post by Turner and Einhorn (2023). Learners sample their actions from
-their own policies. In tables.py, by contrast, the sequence of actions is fixed.
+their own policies. In post_tables.py, by contrast, the sequence of actions is fixed.
 """
 
 import math
@@ -9,7 +9,7 @@ import math
 import numpy as np
 from scipy.special import expit
 
-from experiments.reproduce.bandit.tables import LIMIT
+from experiments.reproduce.bandit.post_tables import LIMIT
 from experiments.reproduce.bandit.vectorized import Curves, Learner
 from experiments.reproduce.finding import Measurement
 from experiments.reproduce.statistics import Array, above_zero, judge, over_seeds

@@ -16,7 +16,7 @@ import numpy as np
 from agents.protocol import AgentError
 from experiments.reproduce import Progress
 from experiments.reproduce.ipd_trials import record
-from experiments.reproduce.ipd_trials.runs import Arm, jobs_of, run
+from experiments.reproduce.ipd_trials.run_trials import Arm, jobs_of, run
 from experiments.reproduce.ipd_trials.trial import COLUMNS, EPOCHS, Recipe
 from experiments.reproduce.statistics import Array
 from games.ipd import PAYOFFS

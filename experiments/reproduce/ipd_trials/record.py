@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.protocol import AgentError
-from experiments.reproduce.ipd_trials.runs import Arm, Job, finished, jobs_of
+from experiments.reproduce.ipd_trials.run_trials import Arm, Job, finished, jobs_of
 from experiments.reproduce.ipd_trials.trial import COLUMNS
 from games.files import atomic_write
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from actde import Batch, OptimizerConfig, Outputs, Targets, make_optimizer
 from actde.config import BelowOne, Config, Fraction, NonNegative, Positive
-from experiments.reproduce.ipd_trials.random import Random
+from experiments.reproduce.ipd_trials.random_streams import Random
 from experiments.reproduce.ipd_trials.trunk import DECAYED, Model, S, T
 from games.ipd import PAYOFFS
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from experiments.reproduce.ipd_trials import blocks
 from experiments.reproduce.ipd_trials.blocks import D, E, F, H, Weights
-from experiments.reproduce.ipd_trials.random import Random
+from experiments.reproduce.ipd_trials.random_streams import Random
 
 L: Final = 3
 T: Final = 101

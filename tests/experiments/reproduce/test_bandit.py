@@ -11,7 +11,7 @@ import pytest
 
 from actde.tabular import TabularACTDE, TabularPPO, Transition
 from experiments.reproduce import bandit, report
-from experiments.reproduce.bandit import appendix, exploration, growth, limits, mdp, notes, tables
+from experiments.reproduce.bandit import appendix, exploration, growth, limits, mdp, notes, post_tables
 from experiments.reproduce.bandit.vectorized import Learner, log_spaced, simulate
 from experiments.reproduce.finding import (
     CONTRADICTS,
@@ -171,14 +171,14 @@ def test_every_cell_of_both_tables_is_there(findings: dict[str, Finding]) -> Non
 def test_cells_are_consistent(findings: dict[str, Finding]) -> None:
     """Logits are sums of errors, ACTDE's policy is the softmax of its q, PPO's sum of errors is v."""
     logits = {"wedding": 0.0, "party": 0.0}
-    for t, action in enumerate(tables.HISTORY, 1):
+    for t, action in enumerate(post_tables.HISTORY, 1):
         cell = {name: number(findings[f"bandit.ppo-table.t{t}.{name}"]) for name in ("advantage", "pi", "v")}
         logits[action] += cell["advantage"]
-        assert cell["pi"] == pytest.approx(tables.softmax(logits, "wedding"))
+        assert cell["pi"] == pytest.approx(post_tables.softmax(logits, "wedding"))
         assert cell["v"] == pytest.approx(sum(logits.values()))
         row = {name: number(findings[f"bandit.actde-table.t{t}.{name}"]) for name in ("pi", "q-wedding", "q-party")}
         q_values = {"wedding": row["q-wedding"], "party": row["q-party"]}
-        assert row["pi"] == pytest.approx(tables.softmax(q_values, "wedding"))
+        assert row["pi"] == pytest.approx(post_tables.softmax(q_values, "wedding"))
 
 
 def test_limits_are_consistent(findings: dict[str, Finding]) -> None:
@@ -202,7 +202,7 @@ def test_a_quick_run_does_not_judge_what_it_is_too_short_for(findings: dict[str,
 
 
 def test_the_posts_reward_logits_of_the_bandit_are_those_of_e_to_the_reward() -> None:
-    said = tables.softmax({action: math.exp(reward) for action, reward in tables.REWARDS.items()}, "wedding")
+    said = post_tables.softmax({action: math.exp(reward) for action, reward in post_tables.REWARDS.items()}, "wedding")
     printed, unit = parse_printed(str(load_claims("bandit")["speculation.reward-logits"].post))
     assert printed == pytest.approx(said, abs=unit / 2)
 

@@ -8,9 +8,9 @@ import pytest
 
 from experiments.reproduce import report, statistics
 from experiments.reproduce.finding import NOT_REPRODUCED, NOT_RUN, REPRODUCED, Finding, Measurement, judged
-from experiments.reproduce.ipd import actde, matrix, ppo
+from experiments.reproduce.ipd import actde_findings, matrix, ppo_findings
 from experiments.reproduce.ipd.arms import ABLATIONS, ACTDE, CELLS, GRID, IPD, LONG, MIDDLE, OTHER_MATRICES, PPO, Series
-from experiments.reproduce.ipd_trials.runs import Arm
+from experiments.reproduce.ipd_trials.run_trials import Arm
 from experiments.reproduce.ipd_trials.trial import COLUMNS, EPOCHS
 from experiments.reproduce.sensitivity import ablations, factors
 from games.ipd import PAYOFFS
@@ -94,7 +94,7 @@ def _ppo(curve: np.ndarray, **more: Series) -> dict[str, str]:
     purer = np.maximum(0.001, 0.6 - np.arange(LONG // EPOCHS) / 400)
     arms = {arm.name: series(arm, curve[: arm.rollouts], noise=0.001) for arm in IPD if arm.name.startswith("ppo")}
     arms["ppo"].rows[:, :, COLUMNS.index("entropy")] = purer
-    return judge("ipd.ppo.", ppo.measure(arms | more))
+    return judge("ipd.ppo.", ppo_findings.measure(arms | more))
 
 
 def test_verdicts_on_ppo() -> None:
@@ -116,7 +116,7 @@ def _actde(curve: object, noise: float, **more: Series) -> dict[str, str]:
     arms |= {arm.name: series(arm, 0.5, noise=0.01) for arm in OTHER_MATRICES}
     arms |= more
     arms["ppo"].rows[:, :, COLUMNS.index("advantage_abs")] = 1.0
-    return judge("ipd.actde.", actde.measure(arms))
+    return judge("ipd.actde.", actde_findings.measure(arms))
 
 
 def test_verdicts_on_actde() -> None:
@@ -150,7 +150,7 @@ def test_the_other_matrix_may_be_any_of_three() -> None:
     assert _actde(0.9, 0.01, **to_softmax)["ipd.actde.other-matrix"] == NOT_REPRODUCED
     uniform = to_softmax | {OTHER_MATRICES[0].name: series(OTHER_MATRICES[0], 0.5)}
     assert _actde(0.9, 0.01, **uniform)["ipd.actde.other-matrix"] == REPRODUCED
-    table = actde.matrix_notes(to_softmax)[0].splitlines()
+    table = actde_findings.matrix_notes(to_softmax)[0].splitlines()
     assert len(table) == 2 + len(OTHER_MATRICES) and "| repeat |" in table[2] and table[2].endswith("| 0 of 5 |")
 
 
@@ -159,7 +159,7 @@ def test_too_few_or_too_short_trials_are_not_measured() -> None:
         {arm.name: series(arm, 0.5, trials=1) for arm in IPD},
         {arm.name: series(Arm(name=arm.name, recipe=arm.recipe, trials=2, steps=200), 0.5, trials=2) for arm in IPD},
     ):
-        assert ppo.measure(arms) | actde.measure(arms) == {}
+        assert ppo_findings.measure(arms) | actde_findings.measure(arms) == {}
     short = series(Arm(name="short", recipe=ACTDE.recipe, trials=2, steps=200), 0.5, trials=2)
     with pytest.raises(ValueError, match="expected steps within 0 to 200"):
         short.between("alternate", 100, 204)

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from experiments.reproduce.ipd_trials import blocks
 from experiments.reproduce.ipd_trials.blocks import D, E, H
-from experiments.reproduce.ipd_trials.random import Random
+from experiments.reproduce.ipd_trials.random_streams import Random
 from experiments.reproduce.ipd_trials.trunk import BLOCKS, HEADS, SHAPES, L, Model, S, T
 from tests.helpers.dilemma import first, gpt2_names
 

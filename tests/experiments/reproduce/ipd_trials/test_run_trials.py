@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save
 
 from agents.protocol import AgentError
-from experiments.reproduce.ipd_trials import record, runs
-from experiments.reproduce.ipd_trials.runs import Arm, Job
+from experiments.reproduce.ipd_trials import record, run_trials
+from experiments.reproduce.ipd_trials.run_trials import Arm, Job
 from experiments.reproduce.ipd_trials.trial import COLUMNS, Recipe, Trials
 from games.ipd import PAYOFFS
 
@@ -21,7 +21,7 @@ BATCH = 2
 
 @pytest.fixture(autouse=True)
 def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "BATCH", BATCH)
+    monkeypatch.setattr(run_trials, "BATCH", BATCH)
 
 
 def _job(steps: int = 12, trial: int = 0, **recipe: Any) -> Job:
@@ -34,14 +34,14 @@ def _trials(*seeds: int, **recipe: Any) -> Trials:
 
 
 def test_an_arm_is_run_in_batches() -> None:
-    assert [job.trials for job in runs.jobs_of(_job().arm, 3)] == [range(BATCH), range(BATCH, BATCH + 1)]
+    assert [job.trials for job in run_trials.jobs_of(_job().arm, 3)] == [range(BATCH), range(BATCH, BATCH + 1)]
 
 
 def test_short_runs_are_not_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "can_compile", lambda: True)
-    for rollouts in (runs.COMPILED_FROM - 1, runs.COMPILED_FROM):
-        trials = runs.load(_job(steps=4 * rollouts), tmp_path / str(rollouts))
-        assert trials.model.compiled is (rollouts == runs.COMPILED_FROM)
+    monkeypatch.setattr(run_trials, "can_compile", lambda: True)
+    for rollouts in (run_trials.COMPILED_FROM - 1, run_trials.COMPILED_FROM):
+        trials = run_trials.load(_job(steps=4 * rollouts), tmp_path / str(rollouts))
+        assert trials.model.compiled is (rollouts == run_trials.COMPILED_FROM)
 
 
 def test_trials_do_not_touch_each_other() -> None:
@@ -73,12 +73,12 @@ def test_gradients_are_clipped_as_torch_clips_them() -> None:
 
 def test_an_interrupted_trial_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
     job = _job()
-    assert runs.finished(job, tmp_path) is None
-    assert runs.advance(job, tmp_path / "pieces", 1) == 1
-    assert runs.advance(job, tmp_path / "pieces", 1) == 2
-    assert runs.advance(job, tmp_path / "pieces") == 3
-    assert runs.advance(job, tmp_path / "whole") == 3
-    pieces, whole = (runs.load(job, tmp_path / name).state() for name in ("pieces", "whole"))
+    assert run_trials.finished(job, tmp_path) is None
+    assert run_trials.advance(job, tmp_path / "pieces", 1) == 1
+    assert run_trials.advance(job, tmp_path / "pieces", 1) == 2
+    assert run_trials.advance(job, tmp_path / "pieces") == 3
+    assert run_trials.advance(job, tmp_path / "whole") == 3
+    pieces, whole = (run_trials.load(job, tmp_path / name).state() for name in ("pieces", "whole"))
     assert pieces.keys() == whole.keys()
     for name in pieces.keys() - {"seconds"}:
         torch.testing.assert_close(pieces[name], whole[name], rtol=0, atol=0, msg=name)
@@ -131,23 +131,23 @@ def test_detached_heads_leave_the_trunk_to_the_policy() -> None:
 def test_run_brings_all_trials_to_their_end_and_says_how_far_it_is(tmp_path: Path) -> None:
     told: list[tuple[str, float, float]] = []
     jobs = [_job(8, trial) for trial in range(2)]
-    runs.advance(jobs[0], tmp_path, 1)
-    runs.run(jobs, tmp_path, workers=1, on_progress=lambda *news: told.append(news))
+    run_trials.advance(jobs[0], tmp_path, 1)
+    run_trials.run(jobs, tmp_path, workers=1, on_progress=lambda *news: told.append(news))
     assert told == [("arm/trials-00-00", 1, 3), ("arm/trials-01-01", 3, 3)]
-    runs.run(jobs, tmp_path, workers=1, on_progress=lambda *news: told.append(news))
+    run_trials.run(jobs, tmp_path, workers=1, on_progress=lambda *news: told.append(news))
     assert len(told) == 2  # nothing was left to do
 
 
 def test_the_record_keeps_finished_trials_only(tmp_path: Path) -> None:
-    whole, part = runs.jobs_of(_job(8).arm, 3)
-    runs.advance(whole, tmp_path / "runs")
-    runs.advance(part, tmp_path / "runs", 1)
+    whole, part = run_trials.jobs_of(_job(8).arm, 3)
+    run_trials.advance(whole, tmp_path / "runs")
+    run_trials.advance(part, tmp_path / "runs", 1)
     kept = record.read(tmp_path / record.NAME, seed=3)
     kept.take([whole.arm], tmp_path / "runs")
     kept.write(tmp_path / record.NAME)
     again = record.read(tmp_path / record.NAME, seed=3)
     rows, seconds = again.of(whole.arm)
-    found = runs.finished(whole, tmp_path / "runs")
+    found = run_trials.finished(whole, tmp_path / "runs")
     assert found is not None and rows.shape == (BATCH, 2, len(COLUMNS))
     np.testing.assert_allclose(rows, found[0], rtol=1e-3, atol=1e-6)
     assert seconds == pytest.approx(found[1], abs=0.06 * BATCH)
@@ -156,11 +156,11 @@ def test_the_record_keeps_finished_trials_only(tmp_path: Path) -> None:
 
 def test_another_recipe_or_seed_is_refused(tmp_path: Path) -> None:
     job, other = _job(4), _job(4, gae_lambda=0.5)
-    runs.advance(job, tmp_path)
+    run_trials.advance(job, tmp_path)
     for wrong in (other, Job(arm=job.arm, trials=job.trials, seed=4)):
         with pytest.raises(AgentError, match="holds other trials"):
-            runs.advance(wrong, tmp_path)
-    (batch,) = runs.jobs_of(replace(job.arm, trials=1), 3)
+            run_trials.advance(wrong, tmp_path)
+    (batch,) = run_trials.jobs_of(replace(job.arm, trials=1), 3)
     kept = record.Record(seed=3)
     kept.take([batch.arm], tmp_path)
     with pytest.raises(AgentError, match="choose another folder"):
@@ -172,18 +172,18 @@ def test_another_recipe_or_seed_is_refused(tmp_path: Path) -> None:
 
 def test_damaged_files_are_one_line(tmp_path: Path) -> None:
     job = _job(4)
-    runs.advance(job, tmp_path)
-    path = job.folder(tmp_path) / runs.CHECKPOINT
+    run_trials.advance(job, tmp_path)
+    path = job.folder(tmp_path) / run_trials.CHECKPOINT
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(AgentError, match="not a complete safetensors file"):
-        runs.advance(job, tmp_path)
+        run_trials.advance(job, tmp_path)
     (tmp_path / record.NAME).write_bytes(b"nothing")
     with pytest.raises(AgentError, match="is not a record of trials"):
         record.read(tmp_path / record.NAME, seed=3)
     path.write_bytes(save({"other": torch.zeros(2)}))
     with pytest.raises(AgentError, match="is no checkpoint of trials"):
-        runs.finished(job, tmp_path)
+        run_trials.finished(job, tmp_path)
     path.unlink()
-    (job.folder(tmp_path) / runs.ABOUT).write_text(json.dumps([1]))
+    (job.folder(tmp_path) / run_trials.ABOUT).write_text(json.dumps([1]))
     with pytest.raises(AgentError, match="expected a JSON object"):
-        runs.load(job, tmp_path)
+        run_trials.load(job, tmp_path)
