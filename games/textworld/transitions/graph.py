@@ -10,17 +10,13 @@ therefore identified by
 * the interpreter's object tree, because texts list things in the order in which the tree stores them;
 * the interpreter's stack.
 
-Only states in which the interpreter waits for a command are nodes. If the parser asks a question, or if the menu at the
-end of a game is shown, the state is not a node.
+Only states in which the interpreter waits for a command are nodes. The states of one node can differ in two things:
 
-Two things can differ between the states of one node:
-
-* The number of turns. Two texts contain this number. One is the response to `score`, which is not a plain command. The
-  other is the last text of a game, into which `Edge.response_after` inserts the number.
+* The number of turns. The last text of a game contains it, and `Edge.response_after` inserts it. The response to
+  `score` contains it, but `score` is not a plain command.
 * The objects that pronouns refer to. Commands with a pronoun are not plain commands.
 
-There is no proof that a response depends on nothing else, but there are two tests. `benchmarks/textworld_exact.py`
-compares every output of long episodes with TextWorld's own output. Audits compare responses during use (`engine.py`).
+`benchmarks/textworld_exact.py` and audits (`engine.py`) test that a response depends on nothing else.
 """
 
 from __future__ import annotations

@@ -1,15 +1,12 @@
 """Track the progress of a game's quests, and the commands that win the game, as immutable values.
 
-This module follows the rules of TextWorld's `QuestProgression`, `EventProgression` and
-`GameProgression.winning_policy` (`textworld.generator.game`). TextWorld's objects change in place, so they cannot be
-stored.
+This module follows TextWorld's `QuestProgression`, `EventProgression` and `GameProgression.winning_policy`
+(`textworld.generator.game`), whose objects change in place and cannot be stored. A quest consists of events. The policy
+of an event is a sequence of actions that triggers the event. TextWorld updates the policy with a tree of actions. This
+module uses TextWorld's own trees, which are copied before they are changed.
 
-A quest consists of events, and an event is triggered when its condition holds. The policy of an event is a sequence of
-actions that triggers the event. TextWorld updates the policy with a tree of actions. This module uses TextWorld's own
-trees, which are copied before they are changed.
-
-Two results are cached. (1) The tree after an action is cached, because it depends only on the tree and the action.
-(2) The shortened policy is cached, because it depends only on the policy and on the facts that its actions need.
+The tree after an action is cached, because it depends only on the tree and the action. The shortened policy is cached,
+because it depends only on the policy and on the facts that its actions need.
 """
 
 from __future__ import annotations
@@ -55,10 +52,7 @@ class EventProgress:
 
     @property
     def triggering_policy(self) -> tuple[Action, ...]:
-        """The actions that trigger the event.
-
-        If the event has already been triggered, or if it can no longer be triggered, the tuple is empty.
-        """
+        """The actions that trigger the event. Empty if the event has been or can no longer be triggered."""
         return () if self.done else tuple(action for action in self.policy if action.name != "trigger")
 
 
@@ -96,10 +90,7 @@ class QuestProgress:
 
 
 class QuestTracker:
-    """Tracks the quests of one game.
-
-    If `policies` is true, the tracker also computes the commands that win the game, as TextWorld does.
-    """
+    """Tracks the quests of one game. If `policies` is true, it also computes the commands that win, as TextWorld does."""
 
     def __init__(self, game: Game, *, policies: bool) -> None:
         from textworld.generator.inform7 import Inform7Game
@@ -202,10 +193,7 @@ class QuestTracker:
         return replace(event, tree=tree, policy=tree.order)
 
     def _play(self, tree: ActionTree, action: Action) -> tuple[bool, bool, ActionTree]:
-        """Compute the tree that remains after an action is played. `tree` itself does not change.
-
-        Return a tuple: (1) whether the tree changed, (2) whether the action can be reversed, (3) the new tree.
-        """
+        """Return whether an action changes the tree, whether it can be reversed, and a copy of the tree after it."""
         key = (tree.key, action)
         if key not in self._played:
             copy = tree.tree.copy()
