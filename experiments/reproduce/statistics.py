@@ -52,7 +52,7 @@ def judge(measured: Band | float | str | bool, holds: object, **words: str) -> M
 
 
 def above_zero(band: Band) -> Measurement:
-    """Return the measurement for a claim that holds if the interval lies above 0."""
+    """Return the measurement for a claim. The claim holds if the whole confidence interval lies above 0."""
     return judge(band, band["low"] > 0)
 
 

@@ -181,7 +181,7 @@ def _observed(record: str) -> str:
 
 
 def _make_engine(name: str, path: Path, infos: Sequence[str], origin: str) -> Engine:
-    """Return an engine that has loaded the file `path`, which has been checked."""
+    """Return an engine with the file `path` loaded. The caller has checked the file."""
     if origin == game_file.PLAIN:
         return SubprocessEngine(path, infos, inner="jericho")
     story = _with_tw_name(path)

@@ -38,7 +38,7 @@ class ActionTree:
 
 @dataclass(frozen=True, slots=True)
 class EventProgress:
-    """The progress of one event of a quest, which TextWorld stores in `EventProgression`."""
+    """The progress of one event of a quest. This class is the counterpart of TextWorld's `EventProgression`."""
 
     condition: Action
     tree: ActionTree
@@ -58,7 +58,7 @@ class EventProgress:
 
 @dataclass(frozen=True, slots=True)
 class QuestProgress:
-    """The progress of a quest, which TextWorld stores in `QuestProgression`."""
+    """The progress of a quest. This class is the counterpart of TextWorld's `QuestProgression`."""
 
     wins: tuple[EventProgress, ...]
     fails: tuple[EventProgress, ...]
@@ -90,7 +90,7 @@ class QuestProgress:
 
 
 class QuestTracker:
-    """Tracks the quests of one game. If `policies` is true, it also computes the commands that win, as TextWorld does."""
+    """Tracks the quests of one game. If `policies` is true, it also computes the commands that win the game."""
 
     def __init__(self, game: Game, *, policies: bool) -> None:
         from textworld.generator.inform7 import Inform7Game
@@ -202,7 +202,7 @@ class QuestTracker:
         return self._played[key]
 
     def _shorten(self, policy: tuple[Action, ...], facts: FactsBySignature) -> tuple[Action, ...] | None:
-        """Return the policy without detours, or None if it has no detour.
+        """Return the policy with its detours removed, or None if it has none.
 
         TextWorld's `EventProgression.compress_policy` returns the same result.
         """

@@ -6,7 +6,7 @@ search processes one precondition after the other and tries the facts in sorted 
 changing a result:
 
 * If an argument of a precondition already has a variable, only the facts with this variable are tried.
-* Results are cached, with the facts that the rule reads as the key. Results depend on no other facts.
+* Results are cached. The cache key is the set of facts that the rule reads, because results depend on no other facts.
 
 For speed, variables are represented by numbers. Each placeholder has a slot, which holds the number of the assigned
 variable.
