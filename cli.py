@@ -203,8 +203,10 @@ def train(
     settings = presets.from_layers(layers)
     if dry_run:
         import games
+        from actde import optimizer_class
 
         games.resolve(settings.run.game)
+        optimizer_class(settings.run.optimizer)
         origins = presets.origins(layers)
         if as_json:
             rows = settings.flat().items()
@@ -257,6 +259,8 @@ def compare(
     from experiments.compare.runs import grid_runs, parse_values
     from games import parse_levels
 
+    if config and (taken := {"optimizer", "seed"} & set(presets.read_toml(config).values)):
+        raise typer.BadParameter(f"{config} sets {', '.join(sorted(taken))}: use --optimizers and --seeds instead")
     layers = layers_of(given, {"config": config})
     presets.from_layers(layers)  # checks the values, because an error here names the file
     given = presets.merged([layer for layer in layers if layer.origin in (str(config), presets.GIVEN)])

@@ -294,4 +294,4 @@ def parse(name: str, word: str) -> Any:
 
 
 def _home(name: str) -> str:
-    return f"; it belongs into {GROUP_OF[name]}" if name in GROUP_OF else ""
+    return f"; it belongs in [{GROUP_OF[name]}]" if name in GROUP_OF else ""

@@ -103,8 +103,8 @@ def test_a_mistake_is_one_line_that_says_what_was_expected_and_what_came(
         ({"trian": {}}, r"unknown group 'trian', expected one of budget, .*did you mean 'run'"),
         ({"update": 1}, "update must be a table of settings, got 1"),
         ({"update": {"lrr": 1}}, "unknown setting of update 'lrr', .*did you mean 'lr'"),
-        ({"run": {"lr": 1}}, "unknown setting of run 'lr', .*; it belongs into update"),
-        ({"lr": 1}, "unknown group 'lr', .*; it belongs into update"),
+        ({"run": {"lr": 1}}, r"unknown setting of run 'lr', .*; it belongs in \[update\]"),
+        ({"lr": 1}, r"unknown group 'lr', .*; it belongs in \[update\]"),
     ],
 )
 def test_a_setting_in_the_wrong_place_is_refused(groups: dict[str, Any], message: str) -> None:

@@ -198,7 +198,7 @@ def test_options_override_the_file_and_the_file_the_presets(command: Command, tm
     ("text", "message"),
     [
         ("[updates]\nlr = 1", "unknown group 'updates'"),
-        ("[run]\nlr = 1", "it belongs into update"),
+        ("[run]\nlr = 1", "it belongs in [update]"),
         ("[update]\nlrr = 1", "did you mean 'lr'"),
         ("[update]\nlr = -1", "lr must be a number in [0, inf), got -1"),
         ("[update", "Expected"),
@@ -219,3 +219,16 @@ def test_a_wrong_file_is_one_line_with_its_name(
 def test_a_run_without_a_folder_is_refused(command: Command) -> None:
     status, out, errors = command("train", "--game", "bandit")
     assert (status, out) == (2, "") and "--out is missing" in errors
+
+
+def test_compare_refuses_a_file_that_sets_what_its_own_options_set(command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text('[run]\ngame = "bandit"\nseed = 3\n')
+    status, out, errors = command("compare", "--config", str(path), "--out", str(tmp_path / "out"))
+    assert (status, out, errors.count("\n")) == (2, "", 1)
+    assert f"{path} sets seed: use --optimizers and --seeds instead" in errors
+
+
+def test_a_dry_run_refuses_an_unknown_optimizer(command: Command) -> None:
+    status, out, errors = command("train", "--game", "bandit", "--optimizer", "acdte", "--dry-run")
+    assert (status, out) == (2, "") and "did you mean 'actde'?" in errors

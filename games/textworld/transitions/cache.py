@@ -66,7 +66,7 @@ class TransitionCache:
 
     def save(self) -> None:
         """Write all graphs to the cache folder if ACTDE_STATES is `share`."""
-        if states_choice() != "share":
+        if not self._graphs or states_choice() != "share":
             return
         for (digest, infos), graph in list(self._graphs.items()):
             persistence.save(graph, digest, persistence.in_cache(digest, infos))

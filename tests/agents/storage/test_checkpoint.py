@@ -205,7 +205,7 @@ def test_damaged_settings(run: Path) -> None:
         "{": "damaged",
         '{"train": {}}': "unknown group 'train'",
         '{"run": {"x": 1}}': "unknown setting of run 'x'",
-        '{"run": {"lr": 1}}': "it belongs into update",
+        '{"run": {"lr": 1}}': "it belongs in [update]",
         '{"update": {"lr": -1}}': "lr must be a number",
         '{"update": []}': "update must be a table of settings",
     }
