@@ -118,15 +118,16 @@ class TextGame(gymnasium.Env[str, str]):
         result = self._play(command)
         self._turns += 1
         self._score += result.reward
-        truncated = not result.terminated and self._turns >= self.max_turns
-        self._running = not (result.terminated or truncated)
+        terminated = result.terminated
+        truncated = not terminated and self._turns >= self.max_turns
+        self._running = not (terminated or truncated)
         if self.render_mode is not None:
             prompt, terminator = self.metadata["prompt"].lstrip(), self.metadata["terminator"]
             self._rendered = f"{prompt}{command}{terminator}{result.text}"
         info = self._info(result)
         if truncated:
             info.update(self._continuation())
-        return result.text, float(result.reward), result.terminated, truncated, info
+        return result.text, float(result.reward), terminated, truncated, info
 
     def render(self) -> str | None:
         """Return the last command and its observation as text, or None if there is no render mode."""
