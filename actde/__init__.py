@@ -1,11 +1,8 @@
 """Optimizers that learn from a batch: PPO, ACTDE, imitation and rejection sampling.
 
-The package is independent of games, tokenizers and networks. Start with `ppo.py` and `actde.py`, which differ in one
-method. `optimizer.py` holds the steps that PPO and ACTDE share. `returns.py` and `losses.py` hold the equations.
-`tabular.py` holds the exact tabular learners of the post by Turner and Einhorn (2023).
-
-The names below are imported on first use. The settings and the names of optimizers are therefore available without
-importing torch.
+Start with `ppo.py` and `actde.py`, which differ in one method. `optimizer.py` holds the steps that they share, and
+`returns.py` and `losses.py` hold the equations. `tabular.py` holds the exact tabular learners of the post by Turner and
+Einhorn (2023). The names below are imported on first use, so that settings are available without importing torch.
 """
 
 from importlib import import_module

@@ -4,8 +4,7 @@
 settings of a training run are in `agents/config.py`. This module does not import torch.
 """
 
-from collections.abc import Iterable
-from typing import Annotated, Any, Literal, Self, TypeAlias, get_args
+from typing import Annotated, Any, Literal, Self, TypeAlias, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -80,7 +79,7 @@ class OptimizerConfig(Config):
 
 def choices(field: FieldInfo) -> tuple[str, ...]:
     """Return the words that a `Literal` field allows, or an empty tuple for any other field."""
-    return get_args(field.annotation) if getattr(field.annotation, "__origin__", None) is Literal else ()
+    return get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
 
 
 def is_optional(field: FieldInfo) -> bool:
@@ -90,35 +89,29 @@ def is_optional(field: FieldInfo) -> bool:
 
 def value_type(field: FieldInfo) -> type:
     """Return the type of a field's values other than None: bool, int, float or str."""
-    if choices(field):
-        return str
-    inner: Any = get_args(field.annotation)[0] if is_optional(field) else field.annotation
-    plain: type = get_args(inner)[0] if hasattr(inner, "__metadata__") else inner
-    return plain
+    kind: Any = _without_none(field).annotation
+    return str if choices(field) else kind
 
 
 def expected(field: FieldInfo) -> str:
     """Return a description of the values that a field accepts, such as "a number in [0, 1] or none"."""
-    if value_type(field) is bool:
+    kind = value_type(field)
+    if kind is bool:
         return "true or false"
-    if value_type(field) is str:
+    if kind is str:
         return "text"
     low, high = "(-inf", "inf)"
-    for rule in _rules(field.metadata or _metadata(get_args(field.annotation)[:1])):
+    for rule in _without_none(field).metadata:
         if isinstance(rule, Gt | Ge):
             low = f"({rule.gt:g}" if isinstance(rule, Gt) else f"[{rule.ge:g}"
         elif isinstance(rule, Lt | Le):
             high = f"{rule.lt:g})" if isinstance(rule, Lt) else f"{rule.le:g}]"
-    what = "a whole number" if value_type(field) is int else "a number"
+    what = "a whole number" if kind is int else "a number"
     return f"{what} in {low}, {high}{' or none' if is_optional(field) else ''}"
 
 
-def _metadata(annotations: Iterable[Any]) -> list[Any]:
-    return [item for annotation in annotations for item in getattr(annotation, "__metadata__", ())]
-
-
-def _rules(metadata: Iterable[Any]) -> list[Any]:
-    return [rule for item in metadata for rule in (item.metadata if isinstance(item, FieldInfo) else [item])]
+def _without_none(field: FieldInfo) -> FieldInfo:
+    return FieldInfo.from_annotation(get_args(field.annotation)[0]) if is_optional(field) else field
 
 
 def _one_line(model: type[Config], error: ValidationError) -> ConfigError:

@@ -1,7 +1,4 @@
-"""Errors that a user can cause.
-
-    OptimizerError      an error in an optimizer, its state or its batch
-    └── ConfigError     an error in a setting: an unknown name or a bad value
+"""Errors that a user can cause. Their messages are one line.
 
 A programmer's mistake, such as a wrong shape or a missing tensor, raises `ValueError` or `TypeError` instead.
 """
@@ -11,14 +8,13 @@ from collections.abc import Iterable
 
 
 class OptimizerError(ValueError):
-    """Raised for a user's mistake in an optimizer, its state or its batch. The message is one line."""
+    """An error in an optimizer, its state or its batch."""
 
 
 class ConfigError(OptimizerError):
-    """Raised for a user's mistake in a configuration. The message is one line."""
+    """An error in a configuration: an unknown name or a bad value."""
 
-    setting: str | None = None
-    """The name of the setting whose value is wrong, or None for any other error."""
+    setting: str | None = None  # the setting whose value is wrong, if there is one
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> ConfigError:

@@ -1,7 +1,7 @@
 """Imitation of an expert, and rejection sampling.
 
-The caller provides labels, which are the actions to imitate. `Optimizer.labels` names the source of the labels. v and
-q are trained as in PPO and ACTDE, so a run with PPO or ACTDE can start from an imitation policy.
+The caller provides labels, which are the actions to imitate. v and q are trained as in PPO and ACTDE, so a run with PPO
+or ACTDE can start from an imitation policy.
 """
 
 from typing import ClassVar
@@ -19,8 +19,8 @@ class Imitation(Optimizer):
         policy loss = -log pi(label_t | s_t),   0 for choices without a label
 
     If the policy acts and the expert only labels the choices, the algorithm is DAgger (Ross, Gordon and Bagnell, 2011).
-    The mean is over all choices, including those without a label. The baseline b_t = v(s_t) does not affect the policy.
-    The baseline is used only for the advantages that are reported as a metric.
+    The mean is over all choices, including those without a label. The baseline b_t = v(s_t) affects only the
+    advantages that are reported as a metric.
     """
 
     name = "imitation"
@@ -31,7 +31,6 @@ class Imitation(Optimizer):
         return batch.values
 
     def policy_loss(self, batch: Batch, targets: Targets, outputs: Outputs) -> Tensor:
-        """Return the cross-entropy to the labels, in nats. The shape is [B, T]."""
         if outputs.label_logprobs is None:  # none of these choices has a label
             return torch.zeros_like(outputs.logprobs)
         return -outputs.label_logprobs

@@ -1,4 +1,4 @@
-"""The coefficient of the KL penalty, fixed or adapted to a target KL. KL is in nats, averaged over choices."""
+"""The coefficient of the KL penalty, fixed or adapted to a target KL."""
 
 import math
 
@@ -6,9 +6,7 @@ from actde.errors import OptimizerError
 
 
 class KLController:
-    """Holds the coefficient of the KL penalty, and adapts the coefficient if there is a target KL.
-
-    The coefficient grows while the KL is above the target and shrinks while the KL is below the target.
+    """Holds the coefficient, which grows while the KL is above the target and shrinks while it is below.
 
         coef <- coef (1 + gain clip(kl / target - 1, -0.2, 0.2))
 
@@ -17,12 +15,10 @@ class KLController:
     """
 
     def __init__(self, coef: float, target: float | None = None, *, gain: float = 0.1) -> None:
-        self.coef = coef
-        self.target = target
-        self.gain = gain
+        self.coef, self.target, self.gain = coef, target, gain
 
     def update(self, kl: float) -> None:
-        """Update the coefficient from the mean KL of the last rollout. Without a target, do nothing."""
+        """Update the coefficient from the last rollout's KL, in nats per choice. Without a target, do nothing."""
         if self.target is None:
             return
         if not math.isfinite(kl):

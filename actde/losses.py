@@ -1,7 +1,6 @@
 """Losses to be minimised, and their mean over choices.
 
-A choice is an action of the agent. Tensors have the shape [B, T]: B segments of T choices each. Each loss function
-returns the loss of every choice.
+Tensors have the shape [B, T]: B segments of T choices each. A choice is an action of the agent.
 """
 
 import torch
@@ -9,13 +8,9 @@ from torch import Tensor
 
 
 def masked_mean(x: Tensor, mask: Tensor, count: float | Tensor | None = None) -> Tensor:
-    """Return the sum of x over the choices, divided by `count`. The result is a scalar.
+    """Return the sum of x over the choices, divided by `count` > 0, which defaults to their number.
 
-    By default, `count` is the number of choices. If `count` is the number of choices of a whole batch, the results of
-    its micro-batches add up to the mean over the batch.
-
-    Raises:
-        ValueError: `count` is 0 or negative.
+    If `count` is the number of choices of a whole batch, the results of its micro-batches add up to the batch's mean.
     """
     count = mask.sum() if count is None else count
     if not count > 0:
@@ -24,7 +19,7 @@ def masked_mean(x: Tensor, mask: Tensor, count: float | Tensor | None = None) ->
 
 
 def clipped_surrogate(ratio: Tensor, advantages: Tensor, clip_range: float) -> Tensor:
-    """Return the clipped policy loss of PPO. All tensors are [B, T].
+    """Return the clipped policy loss of PPO.
 
         -min(ratio A, clip(ratio, 1 - clip_range, 1 + clip_range) A)
 
@@ -36,7 +31,7 @@ def clipped_surrogate(ratio: Tensor, advantages: Tensor, clip_range: float) -> T
 
 
 def clipped_value_loss(values: Tensor, old_values: Tensor, returns: Tensor, clip_range: float | None) -> Tensor:
-    """Return the clipped value loss of PPO, in units of reward squared. All tensors are [B, T].
+    """Return the clipped value loss of PPO, in units of reward squared.
 
         1/2 max((v - G)^2, (clip(v, v_old - clip_range, v_old + clip_range) - G)^2)
 
@@ -56,11 +51,10 @@ def expectile_value_loss(values: Tensor, q_values: Tensor, expectile: float) -> 
 
     This is eq. 5 of Kostrikov et al. (2021), with tau = `expectile`. Snell et al. (2022) apply the loss to language. If
     tau = 1/2, the loss is half the squared error. As tau tends to 1, v tends to the maximum of q. `q_values` is a fixed
-    target without gradient. All tensors are [B, T]. The loss is in units of reward squared.
+    target without gradient.
     """
     errors = q_values - values
-    weight = (expectile - (errors < 0).to(errors.dtype)).abs()
-    return weight * errors.square()
+    return (expectile - (errors < 0).to(errors.dtype)).abs() * errors.square()
 
 
 def q_loss(q_values: Tensor, returns: Tensor) -> Tensor:
@@ -68,9 +62,8 @@ def q_loss(q_values: Tensor, returns: Tensor) -> Tensor:
 
         sum_h (q_h(s_t, a_t) - G_t)^2
 
-    `q_values` is [B, T, H]. `returns` and the result are [B, T]. The loss is in units of reward squared. As in the code
-    of the post by Turner and Einhorn (2023), there is no factor 1/2. At equal coefficients and errors, the gradient
-    with respect to q is therefore twice the gradient with respect to v.
+    `q_values` is [B, T, H]. As in the code of the post by Turner and Einhorn (2023), there is no factor 1/2. At equal
+    coefficients and errors, the gradient with respect to q is therefore twice the gradient with respect to v.
     """
     return (q_values - returns.unsqueeze(-1)).square().sum(dim=-1)
 
@@ -80,6 +73,6 @@ def sampled_kl(log_ratio: Tensor) -> Tensor:
 
         (ratio - 1) - log ratio,   log ratio = log pi - log pi_old
 
-    This is the estimator k3 in Schulman (2020), "Approximating KL Divergence". Input and result are [B, T], in nats.
+    This is the estimator k3 in Schulman (2020), "Approximating KL Divergence". The estimate is in nats.
     """
     return torch.expm1(log_ratio) - log_ratio

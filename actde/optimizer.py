@@ -10,7 +10,6 @@ the network and takes the gradient steps.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -22,15 +21,7 @@ from actde.config import OptimizerConfig
 from actde.errors import OptimizerError
 from actde.kl_controller import KLController
 from actde.losses import masked_mean
-from actde.returns import (
-    AllReduce,
-    explained_variance,
-    lambda_advantages,
-    lambda_returns,
-    no_reduce,
-    td_errors,
-    whiten,
-)
+from actde.returns import AllReduce, explained_variance, lambda_advantages, lambda_returns, no_reduce, td_errors, whiten
 
 Labels = Literal["none", "expert", "best"]
 
@@ -38,20 +29,18 @@ Labels = Literal["none", "expert", "best"]
 class Optimizer(ABC):
     """Base class of the algorithms that compute targets and a loss from a batch.
 
+    Attributes:
+        name: name in the registry and on the command line.
+        needs_q: whether the algorithm requires Q heads.
+        labels: source of the choices that the policy imitates: none, an expert, or the policy's own best episodes.
+
     Raises:
         OptimizerError: the settings contradict each other.
     """
 
     name: ClassVar[str]
-    """Name in the registry and on the command line."""
     needs_q: ClassVar[bool] = False
-    """Whether the algorithm requires Q heads."""
     labels: ClassVar[Labels] = "none"
-    """Source of the choices that the policy imitates (`Outputs.label_logprobs`).
-
-    "none" means no imitation. "expert" means the choices of an expert. "best" means the policy's own choices in its
-    best episodes.
-    """
 
     def __init__(self, config: OptimizerConfig) -> None:
         self.config = config
@@ -86,10 +75,7 @@ class Optimizer(ABC):
         return Targets(advantages=advantages, returns=returns)
 
     def shaped_rewards(self, batch: Batch) -> Tensor:
-        """Return the rewards, minus the KL penalty if `kl_place` is "reward". The shape is [B, T].
-
-        The penalty is kl_coef (log pi_old - log pi_ref).
-        """
+        """Return the rewards [B, T]. If `kl_place` is "reward", subtract kl_coef (log pi_old - log pi_ref)."""
         if self.config.kl_place != "reward" or self.kl.coef == 0:
             return batch.rewards
         if batch.ref_logprobs is None:
@@ -97,7 +83,6 @@ class Optimizer(ABC):
         return batch.rewards - self.kl.coef * (batch.logprobs - batch.ref_logprobs)
 
     def _advantages(self, batch: Batch, baseline: Tensor) -> Tensor:
-        """Return the advantages A_t(b) relative to `baseline` [B, T]. The shape is [B, T]."""
         rewards = self.shaped_rewards(batch)
         errors = td_errors(rewards, batch.discounts, batch.next_values, baseline, batch.mask)
         return lambda_advantages(errors, batch.discounts, self.config.gae_lambda)
@@ -132,9 +117,8 @@ class Optimizer(ABC):
         batch.
 
         The metrics are detached scalars. `choices` is the number of choices. The other metrics are means over these
-        choices, whatever `count` is: `policy_loss`, `value_loss`, `entropy`, `approx_kl`, `clip_fraction` and `ratio`.
-        `q_loss` is added if q is trained, and `kl_ref` if there is a reference policy. The metric of a batch is the
-        mean over its micro-batches, weighted by `choices`.
+        choices, whatever `count` is, so the metric of a batch is the mean over its micro-batches, weighted by
+        `choices`. `q_loss` exists if q is trained, and `kl_ref` if there is a reference policy.
         """
         self._check_outputs(batch, targets, outputs)
         outputs = _masked(outputs, batch.mask)
@@ -182,10 +166,7 @@ class Optimizer(ABC):
         return losses.expectile_value_loss(outputs.values, q_values, self.config.expectile)
 
     def measures(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
-        """Return metrics that do not affect the loss. Their shape is [B, T].
-
-        The metrics measure how far the policy is from the rollout's policy and from the reference policy.
-        """
+        """Return the distances [B, T] from the rollout's policy and from the reference policy, as metrics."""
         log_ratio = _log_ratio(batch, outputs).detach()
         ratio = log_ratio.exp()
         metrics = {
@@ -239,15 +220,13 @@ class Optimizer(ABC):
 
 
 def _log_ratio(batch: Batch, outputs: Outputs) -> Tensor:
-    """Return log pi(a_t | s_t) - log pi_old(a_t | s_t), with 0 on padding. The shape is [B, T]."""
     return torch.where(batch.mask, outputs.logprobs - batch.logprobs, 0.0)
 
 
 def _masked(outputs: Outputs, mask: Tensor) -> Outputs:
     """Return the outputs with 0 on padding, so that the gradient on padding is 0 and never NaN."""
-    masked: dict[str, Tensor] = {}
-    for spec in fields(outputs):
-        tensor = getattr(outputs, spec.name)
-        if tensor is not None:
-            masked[spec.name] = torch.where(mask.unsqueeze(-1) if tensor.ndim == 3 else mask, tensor, 0.0)
-    return Outputs(**masked)
+
+    def masked(tensor: Tensor) -> Tensor:
+        return torch.where(mask.unsqueeze(-1) if tensor.ndim == 3 else mask, tensor, 0.0)
+
+    return Outputs(**{name: masked(tensor) for name, tensor in outputs.tensors().items()})

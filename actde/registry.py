@@ -1,6 +1,4 @@
-"""Finds optimizers by name. An optimizer is built in, registered in this process, or part of an installed package.
-
-A package adds an optimizer with an entry point:
+"""Finds optimizers by name: built in, registered in this process, or from the entry point of an installed package:
 
     [project.entry-points."actde.optimizers"]
     mine = "my_package:Mine"
@@ -32,7 +30,7 @@ _registered: dict[str, type[Optimizer]] = {}
 
 
 def register(cls: Class) -> Class:
-    """Register an optimizer class under its `name`. This function can be used as a decorator.
+    """Register an optimizer class under its `name`. Can be used as a decorator.
 
     Raises:
         OptimizerError: the name is in use, or the class is not an optimizer.
@@ -53,26 +51,21 @@ def optimizer_names() -> list[str]:
 
 
 def optimizer_class(name: str) -> type[Optimizer]:
-    """Return the optimizer class with this name.
-
-    Raises:
-        OptimizerError: no optimizer has this name.
-    """
+    """Return the optimizer class with this name, or raise `OptimizerError` if there is none."""
     if name in _registered:
         return _registered[name]
-    entry = _entries().get(name)
-    if entry is None:
+    if name not in (entries := _entries()):
         raise unknown("optimizer", name, optimizer_names())
-    return _check(name, entry.load())
+    return _check(name, entries[name].load())
 
 
 def make_optimizer(name: str, config: OptimizerConfig | None = None) -> Optimizer:
     """Create the optimizer with this name. If `config` is None, the default settings are used."""
-    return optimizer_class(name)(config if config is not None else OptimizerConfig())
+    return optimizer_class(name)(config or OptimizerConfig())
 
 
 def _entries() -> dict[str, EntryPoint]:
-    """Return a dict from names to entry points. Built-in entry points come last, so that no package replaces them."""
+    # built-in entry points come last, so that no package replaces them
     return {entry.name: entry for entry in (*entry_points(group=GROUP), *_BUILT_IN)}
 
 
@@ -81,12 +74,11 @@ def _path(cls: type) -> str:
 
 
 def _check(name: str, cls: object) -> type[Optimizer]:
-    """Return `cls`. Raise `OptimizerError` if it is not an optimizer class with this name."""
+    """Return `cls`, or raise `OptimizerError` if it is not an optimizer class with this name."""
     from actde.optimizer import Optimizer
 
     if not (isinstance(cls, type) and issubclass(cls, Optimizer)):
         raise OptimizerError(f"optimizer {name!r} must be a subclass of actde.Optimizer, got {cls!r}")
-    own = getattr(cls, "name", None)
-    if own != name:
+    if (own := getattr(cls, "name", None)) != name:
         raise OptimizerError(f"optimizer {name!r} has name={own!r}; the two names must agree")
     return cls

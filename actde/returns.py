@@ -1,8 +1,7 @@
 """Functions that compute TD errors, advantages and returns.
 
 Tensors have the shape [B, T]: B segments of T choices each. A choice is an action of the agent. `mask` is False on
-padding, and every result is 0 there. The state after the last choice enters only through its value
-`next_values[:, T-1]`, the bootstrap value.
+padding, and every result is 0 there.
 """
 
 from collections.abc import Callable
@@ -10,8 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-AllReduce = Callable[[Tensor], Tensor]
-"""Sums a tensor over all processes."""
+AllReduce = Callable[[Tensor], Tensor]  # sums a tensor over all processes
 
 
 def no_reduce(tensor: Tensor) -> Tensor:
@@ -20,7 +18,7 @@ def no_reduce(tensor: Tensor) -> Tensor:
 
 
 def td_errors(rewards: Tensor, discounts: Tensor, next_values: Tensor, baseline: Tensor, mask: Tensor) -> Tensor:
-    """Return the one-step TD errors relative to a baseline b. All tensors are [B, T].
+    """Return the one-step TD errors relative to a baseline b.
 
         delta_t(b) = r_t + gamma_t v(s_{t+1}) - b_t
 
@@ -31,7 +29,7 @@ def td_errors(rewards: Tensor, discounts: Tensor, next_values: Tensor, baseline:
 
 
 def lambda_advantages(errors: Tensor, discounts: Tensor, gae_lambda: float) -> Tensor:
-    """Return the generalized advantage estimates, Schulman et al. (2016), eq. 16. All tensors are [B, T].
+    """Return the generalized advantage estimates, Schulman et al. (2016), eq. 16.
 
         A_t = delta_t + gamma_t lambda A_{t+1},   A_T = 0
 
@@ -46,7 +44,7 @@ def lambda_advantages(errors: Tensor, discounts: Tensor, gae_lambda: float) -> T
 
 
 def lambda_returns(values: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
-    """Return the lambda-returns, Sutton and Barto (2018), section 12.1. All tensors are [B, T].
+    """Return the lambda-returns, Sutton and Barto (2018), section 12.1.
 
         G_t = v(s_t) + A_t(v)
 
@@ -57,15 +55,15 @@ def lambda_returns(values: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
 
 
 def whiten(x: Tensor, mask: Tensor, all_reduce: AllReduce = no_reduce, *, eps: float = 1e-8) -> Tensor:
-    """Return x [B, T], normalized to mean 0 and variance 1 over all choices of all processes.
+    """Return x, normalized to mean 0 and variance 1 over all choices of all processes.
 
         (x - mean) / sqrt(variance + eps),   variance = mean of (x - mean)^2
 
     The mean and the variance are computed in two passes, so that a large mean costs no precision. If all x are equal,
     the result is 0.
 
-    Hazard: Even very small TD errors are rescaled to variance 1. The TD errors of ACTDE, which should vanish, therefore
-    do not vanish after whitening.
+    Hazard: The TD errors of ACTDE, which should vanish, do not vanish after whitening, because even very small errors
+    are rescaled to variance 1.
     """
     mean, variance = _moments(x, mask, all_reduce)
     return torch.where(mask, (x - mean) * torch.rsqrt(variance + eps), 0.0)
@@ -76,8 +74,8 @@ def explained_variance(predictions: Tensor, returns: Tensor, mask: Tensor, all_r
 
         1 - Var(G - prediction) / Var(G)
 
-    `predictions` and `returns` are [B, T]. The result is a scalar. A share of 1 means exact predictions. A share of 0
-    means that the predictions are no better than a constant. If the returns do not vary, the share is 0 by convention.
+    The result is a scalar. A share of 0 means that the predictions are no better than a constant. If the returns do not
+    vary, the share is 0 by convention.
     """
     _, total = _moments(returns, mask, all_reduce)
     _, residual = _moments(returns - predictions, mask, all_reduce)
@@ -85,7 +83,7 @@ def explained_variance(predictions: Tensor, returns: Tensor, mask: Tensor, all_r
 
 
 def _moments(x: Tensor, mask: Tensor, all_reduce: AllReduce) -> tuple[Tensor, Tensor]:
-    """Return the mean and the (biased) variance over all choices of all processes, or 0 and 0 without choices."""
+    """Return the mean and the (biased) variance over all processes, or 0 and 0 without choices."""
     count = all_reduce(mask.sum().to(x.dtype)).clamp(min=1.0)
     mean = all_reduce(torch.where(mask, x, 0.0).sum()) / count
     return mean, all_reduce(torch.where(mask, (x - mean).square(), 0.0).sum()) / count

@@ -43,32 +43,25 @@ Table: TypeAlias = dict[State, dict[Action, float]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """One action and its outcome."""
+    """One action and its outcome. At the end of an episode, `next_state` is None and `discount` is ignored."""
 
     state: State
     action: Action
     reward: float
     next_state: State | None = None
-    """The next state, or None at the end of an episode."""
     discount: float = 1.0
-    """gamma; ignored at the end of an episode."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One row of the tables in the post: an action, its error, and the state's entries after the step."""
+    """One row of the tables in the post: step t >= 1, its action, its TD error, and the state's entries after it."""
 
     t: int
-    """Number of the step, counted from 1."""
     action: Action
     error: float
-    """TD error, in units of reward. The step moves the logit by b times this error."""
     policy: dict[Action, float]
-    """pi_t(. | state)."""
     value: float
-    """v_t(state)."""
     q_values: dict[Action, float]
-    """q_t(state, .)."""
 
 
 class Tabular(ABC):
@@ -78,8 +71,7 @@ class Tabular(ABC):
         logits: the initial policy. It maps each state to the logit (or log-probability) of each action.
         alpha: step size in (0, 1] with which v and q move towards r + gamma v(s').
         b: step size of the logits, above 0.
-        value: initial value of every entry of v.
-        q_value: initial value of every entry of q.
+        value, q_value: initial value of every entry of v and of q.
     """
 
     def __init__(
@@ -95,8 +87,7 @@ class Tabular(ABC):
             raise ValueError(f"alpha must be in (0, 1], got {alpha}")
         if not b > 0:
             raise ValueError(f"b must be above 0, got {b}")
-        self.alpha = alpha
-        self.b = b
+        self.alpha, self.b = alpha, b
         self.logits: Table = {state: dict(row) for state, row in logits.items()}
         self.values: dict[State, float] = dict.fromkeys(self.logits, value)
         self.q_values: Table = {state: dict.fromkeys(row, q_value) for state, row in self.logits.items()}
@@ -108,8 +99,7 @@ class Tabular(ABC):
     def learn(self, step: Transition) -> float:
         """Update the logits, v and q from one transition. Return the error r + gamma v(s') - baseline."""
         state, action = step.state, step.action
-        future = 0 if step.next_state is None else step.discount * self.values[step.next_state]
-        target = step.reward + future
+        target = step.reward + (0 if step.next_state is None else step.discount * self.values[step.next_state])
         error = target - self.baseline(state, action)
         self.logits[state][action] += self.b * error
         self.q_values[state][action] += self.alpha * (target - self.q_values[state][action])
@@ -125,7 +115,6 @@ class Tabular(ABC):
         return {action: weight / total for action, weight in weights.items()}
 
     def sample(self, state: State, rng: random.Random) -> Action:
-        """Sample an action from the policy."""
         policy = self.policy(state)
         return rng.choices(list(policy), weights=list(policy.values()))[0]
 
@@ -163,8 +152,5 @@ def replay(learner: Tabular, steps: Iterable[Transition]) -> list[Row]:
 
 
 def bandit_steps(state: State, rewards: Mapping[Action, float], actions: Iterable[Action]) -> list[Transition]:
-    """Return one transition of a bandit for each of `actions`.
-
-    A bandit has a single state, a fixed reward for each action, and episodes of one step.
-    """
+    """Return one transition for each of `actions` of a bandit, whose episodes end after one step."""
     return [Transition(state=state, action=action, reward=rewards[action]) for action in actions]

@@ -5,7 +5,7 @@ across groups, so `--lr` and `lr` in the TOML table `[update]` name the same fie
 text of its option. This module imports neither torch nor the `transformers` library.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
@@ -14,10 +14,8 @@ from pydantic.fields import FieldInfo
 from actde.config import BelowOne, Config, Fraction, NonNegative, OptimizerConfig, Positive, value_type
 from actde.errors import ConfigError, unknown
 
-NONE = "none"
-"""The word that stands for None on the command line and in TOML files."""
+NONE = "none"  # the word that stands for None on the command line and in TOML files
 PositiveFraction: TypeAlias = Annotated[float, Field(gt=0, le=1)]
-Reward: TypeAlias = Annotated[float, Field(ge=-1e9)]
 Count: TypeAlias = Annotated[int, Field(ge=0)]
 PositiveInt: TypeAlias = Annotated[int, Field(ge=1)]
 
@@ -73,7 +71,7 @@ class RolloutConfig(Config):
     """Turn limit of an episode. With none, the game's own limit applies."""
     mode: Literal["trie", "free"] = "trie"
     """trie: sample among the admissible commands with exact probabilities; free: generate any text up to a newline."""
-    prompt: str = "plain"
+    prompt: Literal["plain", "chat"] = "plain"
     """Prompt format. plain: a transcript; chat: the ChatML format of instruction-tuned models."""
     context: Annotated[int, Field(ge=16)] | None = None
     """Maximum tokens of an episode. With none, the trunk's limit applies."""
@@ -88,15 +86,15 @@ class RewardConfig(Config):
 
     reward_scale: Positive = 1.0
     """Factor by which all rewards are multiplied."""
-    win_bonus: Reward = 0.0
+    win_bonus: float = 0.0
     """Reward added for a win."""
-    loss_penalty: Reward = 0.0
+    loss_penalty: float = 0.0
     """Reward subtracted for a loss."""
-    step_cost: Reward = 0.0
+    step_cost: float = 0.0
     """Reward subtracted each turn."""
-    invalid_penalty: Reward = 0.0
+    invalid_penalty: float = 0.0
     """Reward subtracted for a command that is not admissible."""
-    bonus: Reward = 0.0
+    bonus: float = 0.0
     """Reward added for each command that starts with --bonus-command."""
     bonus_command: str = ""
     """First words of the commands that are counted and earn --bonus, for example look."""
@@ -211,10 +209,7 @@ class TrainConfig(Config):
 
     @classmethod
     def from_flat(cls, values: Mapping[str, Any]) -> Self:
-        """Build a configuration from a flat mapping of field names to values (not nested in groups).
-
-        Missing fields get their defaults.
-        """
+        """Build a configuration from a flat mapping of field names to values. Missing fields get their defaults."""
         groups: dict[str, Any] = {}
         for name, value in values.items():
             if name not in GROUP_OF:
@@ -223,11 +218,11 @@ class TrainConfig(Config):
         return cls(**groups)
 
     def flat(self) -> dict[str, Any]:
-        """Return a flat mapping of all field names to their values (not nested in groups)."""
+        """Return a flat mapping of all field names to their values."""
         return {name: value for group in GROUPS for name, value in getattr(self, group)}
 
     def replace(self, **changes: Any) -> Self:
-        """Return a copy in which the named fields have new values. Fields are named without their groups."""
+        """Return a copy in which the named fields have new values."""
         return self.from_flat(self.flat() | changes)
 
     @model_validator(mode="after")
@@ -245,35 +240,34 @@ GROUPS: dict[str, type[Config]] = {
     for name, field in TrainConfig.model_fields.items()
 }
 GROUP_OF = {name: group for group, model in GROUPS.items() for name in model.model_fields}
-"""Mapping from field name to the name of its group."""
 FIELDS: dict[str, FieldInfo] = {name: GROUPS[group].model_fields[name] for name, group in GROUP_OF.items()}
 
 
 def flatten(groups: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn the groups of a TOML or JSON file into a flat mapping of field names to values.
-
-    The values are not validated.
+    """Turn the groups of a TOML or JSON file into a flat mapping of field names to values, without validation.
 
     Raises:
         ConfigError: the name of a group or of a setting is unknown.
     """
+
+    def check(kind: str, name: str, known: Iterable[str]) -> None:
+        if name not in known:
+            home = f"; it belongs in [{GROUP_OF[name]}]" if name in GROUP_OF else ""
+            raise ConfigError(f"{unknown(kind, name, known)}{home}")
+
     values: dict[str, Any] = {}
     for group, table in groups.items():
-        if group not in GROUPS:
-            raise ConfigError(f"{unknown('group', group, GROUPS)}{_home(group)}")
+        check("group", group, GROUPS)
         if not isinstance(table, Mapping):
             raise ConfigError(f"{group} must be a table of settings, got {table!r}")
         for name in table:
-            if name not in GROUPS[group].model_fields:
-                raise ConfigError(f"{unknown(f'setting of {group}', name, GROUPS[group].model_fields)}{_home(name)}")
+            check(f"setting of {group}", name, GROUPS[group].model_fields)
         values |= table
     return values
 
 
 def parse(name: str, word: str) -> Any:
-    """Convert a word to a value of the setting `name`. The word `none` becomes None.
-
-    This function checks neither type nor range. The configuration classes above check them.
+    """Convert a word to a value of the setting `name`, without checking its type or range. `none` becomes None.
 
     Raises:
         ConfigError: there is no setting of this name.
@@ -291,7 +285,3 @@ def parse(name: str, word: str) -> Any:
         except ValueError:
             continue
     return None if word == NONE else word
-
-
-def _home(name: str) -> str:
-    return f"; it belongs in [{GROUP_OF[name]}]" if name in GROUP_OF else ""

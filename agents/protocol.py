@@ -15,53 +15,61 @@ class AgentError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """What an agent sees of a live episode before it chooses a command."""
+    """What an agent sees of a live episode before it chooses a command.
+
+    Attributes:
+        episode: number of the episode, unique in a run.
+        game: canonical name of the game (`games.GameSpec.name`).
+        observation: the game's response to the last command. On the first turn, the game's opening text.
+        info: the game's info. Its value `admissible_commands` is a sorted list of str that is never empty here.
+        reward: shaped reward of the last command, or 0 on the first turn.
+        first: whether this is the first turn of the episode.
+        prompt, terminator: text before and after a command, from the game's metadata. In one-word games, the
+            terminator may be empty.
+    """
 
     episode: int
-    """Number of the episode, unique in a run."""
     game: str
-    """Canonical name of the game (`games.GameSpec.name`)."""
     observation: str
-    """The game's response to the last command. On the first turn, the game's opening text."""
     info: Mapping[str, Any]
-    """The game's info. Its value `admissible_commands` is a sorted list of str that is never empty here."""
     reward: float
-    """Shaped reward of the last command, or 0 on the first turn."""
     first: bool
-    """Whether this is the first turn of the episode."""
     prompt: str = "\n> "
-    """Text before a command, from the key `prompt` of the game's metadata."""
     terminator: str = "\n"
-    """Text after a command, from the key `terminator` of the game's metadata. It may be empty in one-word games."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """The agent's command for one turn, with its probabilities, values and entropy."""
+    """The agent's command for one turn. Numbers that the agent does not compute are empty or None.
+
+    Attributes:
+        probabilities: pi(command | history) of every admissible command, summing to 1.
+        value: v(s), in units of shaped reward.
+        q_values: q(s, command) of every admissible command, in units of shaped reward.
+        entropy: entropy of pi over the admissible commands, nats.
+    """
 
     command: str
     probabilities: Mapping[str, float] = field(default_factory=dict)
-    """pi(command | history) of every admissible command, summing to 1. It is empty if the agent computes none."""
     value: float | None = None
-    """v(s), in units of shaped reward. It is None if the agent has no value head."""
     q_values: Mapping[str, float] = field(default_factory=dict)
-    """q(s, command) of every admissible command, in units of shaped reward. It is empty without a Q head."""
     entropy: float | None = None
-    """Entropy of pi over the admissible commands, nats."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeEnd:
-    """The end of an episode: its last text and reward, and whether it terminated or was truncated."""
+    """The end of an episode.
+
+    If the game is over (`terminated`), the value of the final state is 0. If the turn limit or an error ended the
+    episode (`truncated`), that value is bootstrapped.
+    """
 
     episode: int
     observation: str
     info: Mapping[str, Any]
     reward: float
     terminated: bool
-    """Whether the game is over. If it is, the value of the final state is 0."""
     truncated: bool
-    """Whether the turn limit or an error ended the episode. If so, the value of the final state is bootstrapped."""
 
 
 @runtime_checkable

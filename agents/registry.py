@@ -1,8 +1,8 @@
 """Construction of agents by name or from the folder of a run: `make_agent("random", seed=1)`.
 
-The shipped agents `actde-small` and `ppo-small` are complete small models. The shipped agents `actde` and `ppo` are
-LoRA adapters of SmolLM2, whose weights come in a separate package. If that package is missing, `actde-small` replaces
-`actde`, and `ppo-small` replaces `ppo`. torch is imported only for language models.
+The shipped agents `actde` and `ppo` are LoRA adapters of SmolLM2, whose weights come in a separate package. If that
+package is missing, the complete small models `actde-small` and `ppo-small` replace them. torch is imported only for
+language models.
 """
 
 from __future__ import annotations
@@ -17,18 +17,11 @@ from agents.protocol import Agent, AgentError, Turn
 if TYPE_CHECKING:
     from games import GameSpec
 
-SHIPPED = Path(__file__).parent / "shipped"
-"""Folder of the trained checkpoints that ship with the project. Each checkpoint is a subfolder."""
-
+SHIPPED = Path(__file__).parent / "shipped"  # one checkpoint per subfolder
 FALLBACKS = {"actde": "actde-small", "ppo": "ppo-small"}
-"""Mapping from each agent that needs SmolLM2's package to its replacement if the package is missing."""
-TRAINED = (*FALLBACKS, *FALLBACKS.values())
-"""The shipped agents, in display order."""
+TRAINED = (*FALLBACKS, *FALLBACKS.values())  # the shipped agents, in display order
 NAMES = ("random", "human", "walkthrough", *TRAINED, "smollm2")
-"""All agent names. Any other string is read as the folder of a run or of a checkpoint."""
-
-DEFAULT_GAME = "textworld:cooking?level=5&split=test&seed=101"
-"""The default game: a cooking game on which no shipped agent was trained."""
+DEFAULT_GAME = "textworld:cooking?level=5&split=test&seed=101"  # no shipped agent was trained on this game
 
 
 def _warn(line: str) -> None:
@@ -74,10 +67,9 @@ def make_agent(
 
 
 def games_trained_on(name_or_folder: str, specs: Sequence[GameSpec]) -> int | None:
-    """Return the number of these games on which the agent was trained.
+    """Return the number of these games on which the agent, or an agent that initialized it, was trained.
 
-    Games of the runs from which the agent was initialized count too. Games are compared by their hashes. Return
-    None if the agent is untrained or does not record its games.
+    Games are compared by their hashes. Return None if the agent is untrained or does not record its games.
 
     Raises:
         AgentError: the folder has no checkpoint.
@@ -103,16 +95,18 @@ def agent_folder(name_or_folder: str, notify: Callable[[str], None] = _warn) -> 
         folder = SHIPPED / name
         if name in FALLBACKS and not _is_playable(name, notify):
             folder = SHIPPED / FALLBACKS[name]
-    if not folder.is_dir():
-        raise AgentError(_unknown(name) if name not in NAMES else f"the trained agent {name!r} is missing: {folder}")
-    return folder
+    if folder.is_dir():
+        return folder
+    if name in NAMES:
+        raise AgentError(f"the trained agent {name!r} is missing: {folder}")
+    from games.errors import did_you_mean
+
+    expected = f"expected {', '.join(NAMES)} or the folder of a run"
+    raise AgentError(f"unknown agent {name!r}: {expected}{did_you_mean(name, NAMES)}")
 
 
 def _is_playable(name: str, notify: Callable[[str], None]) -> bool:
-    """Return whether the agent's checkpoint exists and the package that it needs is installed.
-
-    If only the package is missing, `notify` receives a one-line message.
-    """
+    """Return whether the checkpoint and its package are there. If only the package is missing, call `notify`."""
     if not (SHIPPED / name).is_dir():
         return False
     from agents.model.pretrained import missing_packages
@@ -121,9 +115,3 @@ def _is_playable(name: str, notify: Callable[[str], None]) -> bool:
     if lacking is not None:
         notify(f"{name} plays as {FALLBACKS[name]}: {lacking}")
     return lacking is None
-
-
-def _unknown(name: str) -> str:
-    from games.errors import did_you_mean
-
-    return f"unknown agent {name!r}: expected {', '.join(NAMES)} or the folder of a run{did_you_mean(name, NAMES)}"

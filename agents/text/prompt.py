@@ -17,38 +17,33 @@ from agents.protocol import AgentError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptFormat:
-    """Text around observations and commands. If `prompt` or `terminator` is None, the game's own text is used."""
+    """Text around observations and commands.
+
+    `opening` is written once, before the first observation. `prompt` stands between an observation and the command, and
+    `terminator` ends the command. If one of these two is None, the game's own text is used.
+    """
 
     name: str
     opening: str = ""
-    """Text written once, before the first observation."""
     before_observation: str = ""
     prompt: str | None = None
-    """Text between an observation and the command."""
     terminator: str | None = None
-    """Text that ends a command. No command contains this text."""
 
     def before_command(self, observation: str, *, game_prompt: str, first: bool) -> str:
-        """Return the text between the last command and the next one, without the trailing spaces of the prompt.
-
-        `command` adds the trailing spaces.
-        """
+        """Return the text between two commands, without the prompt's trailing spaces, which `command` adds."""
         opening = self.opening if first else ""
         return f"{opening}{self.before_observation}{observation}{self._prompt(game_prompt).rstrip(' ')}"
 
     def command(self, command: str, *, game_prompt: str) -> str:
-        """Return the command, preceded by the trailing spaces of the prompt.
+        """Return the command, preceded by the prompt's trailing spaces.
 
-        Pretrained tokenizers have tokens that begin with a space. For example, " go" is one token and "go" is another.
+        Pretrained tokenizers have tokens that begin with a space, such as " go".
         """
         prompt = self._prompt(game_prompt)
         return prompt[len(prompt.rstrip(" ")) :] + command
 
     def after_command(self, *, game_terminator: str) -> str:
-        """Return the text that ends a command.
-
-        This text is tokenized as a part of the command. Otherwise, one command could be a prefix of another command.
-        """
+        """Return the text that ends a command, so that no command is a prefix of another one."""
         return game_terminator if self.terminator is None else self.terminator
 
     def _prompt(self, game_prompt: str) -> str:
@@ -70,11 +65,7 @@ FORMATS = {form.name: form for form in (PLAIN, CHAT)}
 
 
 def prompt_format(name: str) -> PromptFormat:
-    """Return the format with this name.
-
-    Raises:
-        AgentError: no format has this name.
-    """
+    """Return the format with this name, or raise `AgentError` if there is none."""
     if name not in FORMATS:
         raise AgentError(f"unknown prompt format {name!r}; expected {' or '.join(FORMATS)}")
     return FORMATS[name]

@@ -1,16 +1,7 @@
-"""Collects the words that TextWorld's games can print.
+"""Collects the words that TextWorld's games can print, from TextWorld's grammars, logic files, code and Inform rules.
 
-The words come from these sources:
-
-* text grammars (rooms, objects, instructions)
-* logic files (commands and messages)
-* the code of TextWorld's challenges (foods, recipes, furniture) and of our own game family `textnav`
-* the Inform 7 generator (take, drop, score, the end of a game)
-* Inform's rules (parser errors, refusals, numbers)
-
-A superfluous word costs one row of the embedding. A missing word becomes the unknown token when a game prints it.
-
-This command writes the data file:
+A superfluous word costs one row of the embedding. A missing word becomes the unknown token when a game prints it. This
+command writes the data file:
 
     python -m agents.text.vocabulary_script > agents/data/textworld_words.txt
 """
@@ -36,20 +27,13 @@ CODE = ("challenges/tw_*/*.py", "generator/text_generation.py")
 MESSAGES = "generator/inform7/world2inform7.py"
 QUOTED = re.compile(r'"([^"]*)"')
 SAID = re.compile(r'(?:say|center|print) +"([^"]*)"')
+# A message to the player is followed by a letter, as in "Time passes." (A), or stands in a table. The parser repeats
+# the phrases after `Understand`, as in "I only understood you as far as wanting to climb".
 RESPONSE = re.compile(r'"([^"]*)" \([A-Z]+\)|^"([^"]*)"\t|Understand (.*) as', re.MULTILINE)
-"""Matches a message to the player in Inform's rules.
-
-Such a message is followed by a letter, as in "Time passes." (A), or stands in a table. Phrases after `Understand` also
-match, because the parser repeats them, as in "I only understood you as far as wanting to climb".
-"""
 
 
 def textworld_words() -> list[str]:
-    """Return all words that TextWorld's games can print, in lower case and sorted.
-
-    Raises:
-        AgentError: textworld is not installed.
-    """
+    """Return all words that TextWorld's games can print, in lower case and sorted."""
     spec = find_spec("textworld")
     if spec is None or spec.origin is None:
         raise AgentError("textworld is not installed; run: pip install textworld")
@@ -85,18 +69,12 @@ def grammar_text(line: str) -> str:
 
 
 def plural(names: str) -> str:
-    """Return the plurals of names that are separated by semicolons.
-
-    The introduction of a room contains such plurals: "you've seen better (name)s".
-    """
+    """Return the plurals of names that are separated by semicolons, as in a room's "you've seen better (name)s"."""
     return ";".join(f"{name.strip()}s" for name in names.split(";"))
 
 
 def code_texts(source: str) -> Iterator[str]:
-    """Yield the strings of a Python file that can appear in a game.
-
-    Docstrings, errors and command-line help are skipped.
-    """
+    """Yield the strings of a Python file, except docstrings, errors and command-line help."""
     tree = ast.parse(source)
     skipped = {id(child) for node in ast.walk(tree) if _is_for_programmers(node) for child in ast.walk(node)}
     for node in ast.walk(tree):
@@ -124,10 +102,7 @@ def code_rooms(source: str) -> Iterator[str]:
 
 
 def inform_text(text: str) -> str:
-    """Return a message of Inform's rules, followed by the third person of the verbs in it.
-
-    Verbs are words in brackets, as in "[We] [can't] see that [seem] ...".
-    """
+    """Return a message of Inform's rules, followed by the third person of its verbs, which are words in brackets."""
     return " ".join((text, *map(third_person, re.findall(r"\[([a-z]+)\]", text))))
 
 

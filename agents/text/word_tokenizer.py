@@ -7,6 +7,7 @@ no piece ends inside a word.
 
 from __future__ import annotations
 
+import string
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -19,10 +20,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 TOKEN = r"\n|[a-z]+|[0-9]|[^\sa-z0-9]"
-"""Matches one token of lower-cased text. White space other than a newline belongs to no token."""
 PAD, UNKNOWN, END = "[PAD]", "[UNK]", "[END]"
-MARKS = ("\n", *"0123456789", *"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
-"""Newline, digits and ASCII punctuation, which every open vocabulary contains (see `word_tokenizer`)."""
+MARKS = ("\n", *string.digits, *string.punctuation)
 
 
 def word_tokenizer(vocabulary: Sequence[str], *, specials: bool = True) -> PreTrainedTokenizerFast:
@@ -51,28 +50,19 @@ def word_tokenizer(vocabulary: Sequence[str], *, specials: bool = True) -> PreTr
     roles = {"pad_token": PAD, "unk_token": UNKNOWN, "eos_token": END} if specials else {}
     backend = _backend({word: index for index, word in enumerate(words)}, UNKNOWN if specials else None)
     return PreTrainedTokenizerFast(
-        tokenizer_object=backend,
-        split_special_tokens=True,
-        clean_up_tokenization_spaces=False,
-        **roles,
+        tokenizer_object=backend, split_special_tokens=True, clean_up_tokenization_spaces=False, **roles
     )
 
 
 @cache
 def textworld_vocabulary() -> tuple[str, ...]:
-    """Return all words that a TextWorld game of the five game families can print.
-
-    The words are sorted. Newline and punctuation marks are not included.
-    """
+    """Return all words that a TextWorld game of the five game families can print, sorted."""
     text = (files("agents") / "data" / "textworld_words.txt").read_text(encoding="utf-8")
     return tuple(line for line in text.splitlines() if not line.startswith("#"))
 
 
 def split_words(text: str) -> list[str]:
-    """Return the tokens of a text as strings. No vocabulary is needed.
-
-    For example, "It's 10" has the five tokens it, ', s, 1 and 0.
-    """
+    """Return the tokens of a text as strings. For example, "It's 10" has the five tokens it, ', s, 1 and 0."""
     tokenizer = _splitter()
     words = tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(text))
     return [word for word, _ in words]
@@ -84,10 +74,7 @@ def _splitter() -> Tokenizer:
 
 
 def _backend(ids: dict[str, int], unknown: str | None) -> Tokenizer:
-    """Build a word-level tokenizer.
-
-    The method `decode` joins tokens as in "chef's half-bag 12". It writes no spaces around newlines.
-    """
+    """Build a word-level tokenizer. It decodes tokens as in "chef's half-bag 12", with no spaces around newlines."""
     from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
     from tokenizers.models import WordLevel
 

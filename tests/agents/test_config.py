@@ -83,6 +83,7 @@ def test_a_configuration_survives_json() -> None:
         ({"target_q": "yes"}, "target_q must be true or false, got 'yes'"),
         ({"game": 1}, "game must be text, got 1"),
         ({"mode": "fre"}, "unknown mode 'fre', expected one of free, trie; did you mean 'free'"),
+        ({"prompt": "plane"}, "unknown prompt 'plane', expected one of chat, plain; did you mean 'plain'"),
         ({"dtype": 16}, "unknown dtype 16, expected one of bfloat16, float32"),
         ({"bonus": 1.0, "bonus_command": " "}, "bonus=1 needs bonus_command"),
         ({"kl_target": 0.1}, "kl_target needs a kl_coef above 0"),

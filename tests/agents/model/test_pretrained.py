@@ -42,11 +42,6 @@ def test_a_saved_decoder_loads_by_its_folder(folder: Path, dtype: str) -> None:
     assert tokenizer.decode(tokenizer.encode("go east", add_special_tokens=False)) == "go east"
 
 
-def test_an_unknown_dtype_is_refused(folder: Path) -> None:
-    with pytest.raises(AgentError, match="float32 or bfloat16"):
-        load_pretrained(str(folder), dtype="float16")
-
-
 @pytest.mark.parametrize("name", ["smolm2", "nobody/nothing", "a folder that is not"])
 def test_a_missing_model_is_a_one_line_error(name: str) -> None:
     with pytest.raises(AgentError, match="no pretrained model") as failure:

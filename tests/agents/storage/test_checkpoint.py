@@ -179,7 +179,7 @@ def test_a_missing_setting_has_its_default(run: Path) -> None:
 
 def test_a_run_that_cannot_start_leaves_no_folder(tmp_path: Path) -> None:
     refused(lambda: make_trainer(SETTINGS.replace(trunk="smolm2"), tmp_path / "run"), "smollm2")
-    refused(lambda: make_trainer(SETTINGS.replace(prompt="sung"), tmp_path / "run"), "sung")
+    refused(lambda: make_trainer(SETTINGS.replace(lora=4), tmp_path / "run"), "--lora")
     assert not (tmp_path / "run").exists()
 
 
