@@ -68,7 +68,7 @@ def distance(one: Mapping[Any, float], other: Mapping[Any, float]) -> float:
 
 
 def gained(rate: float) -> Row:
-    """Return the logits that ACTDE adds to each arm of the post's bandit until q with the step size `rate` converges."""
+    """Return the logits that ACTDE adds to each arm of the post's bandit if q has the step size `rate`."""
     return converged(REWARDS, alpha=rate).logits[STATE]
 
 
