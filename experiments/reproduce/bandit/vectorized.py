@@ -139,8 +139,8 @@ def simulate(
                 recorded.append([x.copy() for x in (tables.gap, tables.moved, tables.negative, tables.pulls)])
         if progress is not None:
             progress(f"{start + len(uniform):,} of {steps:,} steps of the bandit", start + len(uniform), steps)
-    curves = zip(*(np.array(rows).swapaxes(0, 1) for rows in zip(*recorded, strict=True)), strict=True)
+    gap, moved, negative, pulls = (np.array(rows).swapaxes(0, 1) for rows in zip(*recorded, strict=True))
     return {
-        one.name: Curves(np.array(wanted), *own, converged_at=tables.converged_at[place])
-        for place, (one, own) in enumerate(zip(learners, curves, strict=True))
+        one.name: Curves(np.array(wanted), *curves)
+        for one, *curves in zip(learners, gap, moved, negative, pulls, tables.converged_at, strict=True)
     }
