@@ -26,26 +26,24 @@ PARTS = {
 ALL = "all"
 
 Progress = Callable[[str, float, float], None]
-"""A callback that reports progress, possibly many times per second.
+"""A callback that reports the current activity, the work done and the total work, possibly many times per second.
 
-The arguments are the current activity, the work done and the total work. Both amounts of work have the same unit,
-which each part chooses.
+Each part chooses the unit of work.
 """
 
 
 class Outcome(NamedTuple):
-    """The results of a part."""
+    """The results of a part.
+
+    `figures` are pairs (file name in the report's folder, caption) for each section of the report. `notes` are Markdown
+    paragraphs below each section's table. `seconds` is the total processor time of a part that may need several
+    commands. If it is None, the report shows the wall time of the part's only command.
+    """
 
     findings: Sequence[Finding]
     figures: Mapping[Section, Sequence[tuple[str, str]]] = {}
-    """The figures of each section of the report, as pairs (file name in the report's folder, caption)."""
     notes: Mapping[Section, Sequence[str]] = {}
-    """The Markdown paragraphs below each section's table. Numbers in the paragraphs are formatted from measurements."""
     seconds: float | None = None
-    """Total processor time, for a part that may need several commands.
-
-    If None, the part finishes in one command, and the report shows the wall time of that command.
-    """
 
 
 class Part(Protocol):
@@ -53,9 +51,7 @@ class Part(Protocol):
 
 
 def part_names(name: str) -> list[str]:
-    """Return a list of the names of the selected parts.
-
-    `name` is the name of a part, or "all" for all parts.
+    """Return the names of the selected parts. `name` is the name of a part, or "all".
 
     Raises:
         AgentError: No part has this name.

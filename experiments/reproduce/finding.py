@@ -42,7 +42,7 @@ Section: TypeAlias = Literal[
 ]
 """The post's sections, in the post's order. A footnote with many claims follows the section that refers to it."""
 SECTIONS: tuple[Section, ...] = get_args(Section)
-SUMMARY, ADVANTAGE, FOOTNOTE_2, _, FOOTNOTE_3, _, _, PPO_RESULTS, ACTDE_RESULTS, SENSITIVITY, _, NOTES, _ = SECTIONS
+_, ADVANTAGE, FOOTNOTE_2, _, FOOTNOTE_3, _, _, PPO_RESULTS, ACTDE_RESULTS, SENSITIVITY, _, NOTES, _ = SECTIONS
 
 Comparison: TypeAlias = Literal["rounded", "equal", "rule", "interval"]
 """How our number is compared with the post's number.
@@ -71,69 +71,71 @@ Value: TypeAlias = float | str | bool | None
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Claim:
-    """A claim in words."""
+    """A claim in words.
+
+    * `claim` is what the post says and, in parentheses, what we measure. `Measurement.words` replaces placeholders like
+      $name.
+    * `criterion` is the condition for the verdict `reproduced`. If it is empty, `CRITERIA` gives the condition.
+    * `post` is the post's number or word. If `comparison` is set, `post` is a string with the digits that the post
+      prints, such as ".73".
+    * If `comparison` is None, `Measurement.holds` decides the verdict.
+    * If `of_post` is False, we added the claim, and `post` is None.
+    """
 
     section: Section
     claim: Text
-    """What the post says and, in parentheses, what we measure. `Measurement.words` replaces placeholders like $name."""
     criterion: str = ""
-    """The condition for the verdict `reproduced`. If it is empty, `CRITERIA` gives the condition."""
     post: Value = None
-    """The post's number or word.
-
-    If `comparison` is set, `post` is a string with the digits that the post prints, such as ".73".
-    """
     comparison: Comparison | None = None
-    """How our number is compared with the post's. If None, `Measurement.holds` decides the verdict."""
     of_post: bool = True
-    """Whether the post makes the claim. If False, we added the claim, and `post` is None."""
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class Measurement:
-    """Our number or word for a claim."""
+    """Our number or word for a claim.
+
+    * `low` and `high` are the ends of the confidence interval of `ours`, or None if there is no interval.
+    * `holds` tells whether the claim holds. It is None if the claim's `comparison` decides the verdict.
+    * `rule` is the number that the post's own rule gives in closed form. Only the comparison "rule" uses it.
+    * `floor` is the smallest possible value, such as 0 for a probability. The rounding tolerance does not extend
+      below it.
+    * `words` maps the names of placeholders like $name in the claim and its criterion to texts.
+    """
 
     ours: Value
     low: float | None = None
-    """Lower end of the confidence interval of `ours`, or None if there is no interval."""
     high: float | None = None
-    """Upper end of the confidence interval of `ours`, or None if there is no interval."""
     holds: bool | None = None
-    """Whether the claim holds. It is None if the claim's `comparison` decides the verdict."""
     rule: float = 0.0
-    """The number that the post's own rule gives in closed form. Only the comparison "rule" uses it."""
     floor: float | None = None
-    """Smallest possible value, such as 0 for a probability. The rounding tolerance does not extend below it."""
     words: Mapping[str, str] = field(default_factory=dict)
-    """The texts that replace placeholders like $name in the claim and its criterion, by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Finding:
     """A claim, our measurement and the verdict.
 
+    * `id` is PART.NAME. It is the same in every report.
+    * `post` is the post's number or word, or None if the post gives neither.
+    * `ours` is our number or word, or None if nothing was run.
+    * `low` and `high` are the ends of the confidence interval or of the rounding tolerance, in units of `ours`.
+    * `criterion` is the condition for the verdict `reproduced`. It also explains the meaning of `low` and `high`.
+    * If `of_post` is False, we added the claim, and `post` is None.
+
     Raises:
         ValueError: The fields contradict each other.
     """
 
     id: Annotated[str, Field(pattern=r"^[a-z]+(\.[a-z0-9-]+)+$")]
-    """PART.NAME. The id is the same in every report."""
     claim: Text
-    """The claim in words."""
     post: Value
-    """The post's number or word, or None if the post gives neither."""
     ours: Value
-    """Our number or word, or None if nothing was run."""
     low: float | None
-    """Lower end of the confidence interval or of the rounding tolerance, in units of `ours`."""
     high: float | None
-    """Upper end of the confidence interval or of the rounding tolerance, in units of `ours`."""
     verdict: Verdict
     section: Section
     criterion: Text
-    """The condition for the verdict `reproduced`. It also explains the meaning of `low` and `high`, if they are set."""
     of_post: bool = True
-    """Whether the post makes the claim. If False, we added the claim, and `post` is None."""
 
     def __post_init__(self) -> None:
         if not (self.of_post or self.post is None):
@@ -161,20 +163,15 @@ def parse_printed(text: str) -> tuple[float, float]:
 
 def load_claims(part: str) -> dict[str, Claim]:
     """Return a part's claims by name, in the order of the TOML file."""
-    text = (CLAIMS / f"{part}.toml").read_text(encoding="utf-8")
-    return {name: Claim(**fields) for name, fields in tomllib.loads(text).items()}
+    claims = tomllib.loads((CLAIMS / f"{part}.toml").read_text(encoding="utf-8"))
+    return {name: Claim(**fields) for name, fields in claims.items()}
 
 
 def judged(part: str, measurements: Mapping[str, Measurement], *, band: str = "") -> list[Finding]:
-    """Return a finding for each claim of a part.
+    """Return a finding for each claim of a part. A claim without a measurement gets the verdict `not run`.
 
-    A claim without a measurement gets the verdict `not run`.
-
-    Args:
-        part: Name of the part.
-        measurements: Our measurements by the claim's name.
-        band: An explanation of the confidence intervals. It is appended to the criterion of each finding with an
-            interval, unless the claim has a `comparison`.
+    `measurements` maps the claims' names to our measurements. `band` explains the confidence intervals. It is appended
+    to the criterion of each finding with an interval, unless the claim has a `comparison`.
     """
     claims = load_claims(part)
     assert measurements.keys() <= claims.keys(), f"no claim for {sorted(measurements.keys() - claims.keys())}"

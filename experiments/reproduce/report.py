@@ -11,7 +11,7 @@ import math
 import platform
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -40,20 +40,20 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class RunInfo:
-    """The command, settings, figures and notes of one part's run."""
+    """The command, settings, figures and notes of one part's run.
+
+    A `quick` run is a small version with fewer seeds and steps. `seconds` is the wall time. For a part that may need
+    several commands, it is the total processor time instead. `figures` are pairs (file name, caption), and `notes` are
+    Markdown paragraphs.
+    """
 
     command: str
     seed: int
     quick: bool
-    """Whether the run was a small version with fewer seeds and steps."""
     seconds: float
-    """Wall time. For a part that may need several commands, it is the total processor time instead."""
     versions: Mapping[str, str]
-    """Versions of Python and of the imported packages."""
     figures: Mapping[Section, Sequence[tuple[str, str]]] = field(default_factory=dict)
-    """The figures of each section, as pairs (file name, caption)."""
     notes: Mapping[Section, Sequence[str]] = field(default_factory=dict)
-    """The Markdown paragraphs of each section."""
 
 
 def versions() -> dict[str, str]:
@@ -63,12 +63,9 @@ def versions() -> dict[str, str]:
 
 
 def write(out: Path, part: str, info: RunInfo, outcome: Outcome) -> list[Finding]:
-    """Write a part's outcome into the report in `out`, replacing any earlier outcome of the same part.
+    """Replace a part's outcome in the report in `out`, and return all findings of the report.
 
     The part has already written its figures into `out`.
-
-    Returns:
-        All findings of the report, including those of other parts.
 
     Raises:
         AgentError: The files in `out` are not a report.
@@ -76,17 +73,20 @@ def write(out: Path, part: str, info: RunInfo, outcome: Outcome) -> list[Finding
     before, about = read(out) if (out / RESULTS).exists() else ([], {})
     foreign = [finding.id for finding in outcome.findings if finding.part != part]
     assert not foreign, f"{part} returned {foreign}"
-    order = {name: place for place, name in enumerate(PARTS)}
     kept = [finding for finding in before if finding.part not in (part, "other")]
-    ours = sorted([*kept, *outcome.findings], key=lambda finding: order.get(finding.part, len(order)))
+    ours = sorted([*kept, *outcome.findings], key=lambda finding: _place(finding.part))
     findings = [*ours, *judged("other", {})]
     about[part] = replace(info, figures=outcome.figures, notes=outcome.notes)
-    about = {name: about[name] for name in sorted(about, key=lambda name: order.get(name, len(order)))}
-    _check_unique(findings, out)
+    about = {name: about[name] for name in sorted(about, key=_place)}
     atomic_write(out / RESULTS, _json([asdict(finding) for finding in findings]))
     atomic_write(out / ABOUT, _json({name: asdict(about[name]) for name in about}))
     atomic_write(out / README, markdown(findings, about))
     return findings
+
+
+def _place(part: str) -> int:
+    """Return the part's place in the report. Unknown parts come last."""
+    return [*PARTS, part].index(part)
 
 
 def _json(data: object) -> str:
@@ -99,10 +99,12 @@ def read(out: Path) -> tuple[list[Finding], dict[str, RunInfo]]:
     Return a tuple: (1) all findings, (2) the `RunInfo` of each part by the part's name.
 
     Raises:
-        AgentError: A file is missing or was not written by `write`.
+        AgentError: A file is missing or damaged.
     """
     findings = _read(out / RESULTS, list[Finding])
-    _check_unique(findings, out)
+    repeated = [name for name, count in Counter(finding.id for finding in findings).items() if count > 1]
+    if repeated:
+        raise AgentError(f"{out / RESULTS} is damaged: {repeated[0]} is in it twice")
     return findings, _read(out / ABOUT, dict[str, RunInfo])
 
 
@@ -115,12 +117,6 @@ def _read(path: Path, kind: type[T]) -> T:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"
         raise AgentError(f"{path} is damaged: {place}: {first['msg']}, got {first['input']!r:.60}") from None
-
-
-def _check_unique(findings: Iterable[Finding], out: Path) -> None:
-    repeated = [name for name, count in Counter(finding.id for finding in findings).items() if count > 1]
-    if repeated:
-        raise AgentError(f"{out / RESULTS} is damaged: {repeated[0]} is in it twice")
 
 
 def check(out: Path, parts: Sequence[str], *, quick: bool) -> None:
@@ -163,36 +159,22 @@ def markdown(findings: Sequence[Finding], about: Mapping[str, RunInfo]) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _count_rows(findings: Sequence[Finding]) -> list[list[str]]:
-    """Return table rows with the number of claims per verdict.
-
-    There is a row for each part, a row for all of the post's claims, and a row for the claims that we add.
-    """
+def _count_rows(findings: Sequence[Finding]) -> list[list[object]]:
+    """Return a row for each part, a row for all of the post's claims, and a row for the claims that we add."""
     rows = counts(findings)
     added = {ADDED: rows.pop(ADDED)} if ADDED in rows else {}
     rows["all of the post's"] = {verdict: sum(row[verdict] for row in rows.values()) for verdict in VERDICTS}
-    rows |= added
-    return [[name, *(str(row[verdict]) for verdict in VERDICTS)] for name, row in rows.items()]
+    return [[name, *row.values()] for name, row in (rows | added).items()]
 
 
 def _how(about: Mapping[str, RunInfo]) -> str:
     """Return Markdown with the commands, seeds, times and versions of the parts."""
-    commands = dict.fromkeys(info.command for info in about.values())
-    rows = [
-        [
-            name,
-            "quick" if info.quick else "full",
-            str(info.seed),
-            _time(info.seconds),
-            ", ".join(f"{package} {version}" for package, version in info.versions.items()),
-        ]
-        for name, info in about.items()
-    ]
+    commands, rows = dict.fromkeys(info.command for info in about.values()), []
+    for name, info in about.items():
+        time = f"{info.seconds:.0f} s" if info.seconds < 600 else f"{info.seconds / 3600:.1f} h"
+        packages = ", ".join(f"{package} {version}" for package, version in info.versions.items())
+        rows.append([name, "quick" if info.quick else "full", info.seed, time, packages])
     return "\n".join(["Made by", "", "```", *commands, "```", "", table(["part", "run", "seed", "time", "with"], rows)])
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 3600:.1f} h"
 
 
 def show(value: Value) -> str:
@@ -211,21 +193,14 @@ def show(value: Value) -> str:
 
 
 def _post(finding: Finding) -> str:
-    """Format the post's number with all digits that the post prints.
-
-    If we added the claim, return a remark instead.
-    """
+    """Format the post's number with all digits that the post prints. For a claim that we added, return a remark."""
     if not finding.of_post:
         return "(added by us)"
-    number = isinstance(finding.post, int | float) and not isinstance(finding.post, bool)
-    return f"{finding.post:.12g}" if number else show(finding.post)
+    return f"{finding.post:.12g}" if isinstance(finding.post, float) else show(finding.post)
 
 
 def _band(finding: Finding) -> str:
-    """Format our number and its interval, such as "0.6225 (0.6175 to 0.6275)".
-
-    If the interval is missing or has zero width, return only the number.
-    """
+    """Format our number and any interval of nonzero width, such as "0.6225 (0.6175 to 0.6275)"."""
     low, high = finding.low, finding.high
     if low is None or high is None or math.isclose(low, high, rel_tol=1e-8, abs_tol=1e-8):
         return show(finding.ours)

@@ -30,7 +30,7 @@ Array = NDArray[np.float64]
 
 
 class Band(TypedDict):
-    """A number and its 95% interval."""
+    """Our number and its 95% interval."""
 
     ours: float
     low: float
@@ -40,10 +40,8 @@ class Band(TypedDict):
 def judge(measured: Band | float | str | bool, holds: object, **words: str) -> Measurement:
     """Return the measurement for a claim.
 
-    Args:
-        measured: Our number with its interval, our number alone, or our word.
-        holds: Whether the claim holds.
-        words: Values for the placeholders in the claim's text.
+    `measured` is our number with its interval, our number alone, or our word. `words` are the values for the
+    placeholders in the claim's text.
     """
     if isinstance(measured, dict):
         return Measurement(**measured, holds=bool(holds), words=words)
@@ -65,13 +63,9 @@ def all_zero(values: Sequence[float], **words: str) -> Measurement:
 
 
 def over_seeds(values: Sequence[float] | Array | NDArray[np.bool_], *, unit: bool = False) -> Band:
-    """Return the mean over seeds and its bootstrapped interval.
+    """Return the mean over seeds and its bootstrapped interval, which has zero width if all values are equal.
 
-    The interval has zero width if all values are equal.
-
-    Args:
-        values: One value per seed.
-        unit: Whether the values lie between 0 and 1. The interval then has a width even if all values are 0 or 1.
+    If `unit` is true, the values lie between 0 and 1. The interval then has a width even if all values are 0 or 1.
 
     Raises:
         ValueError: `values` is empty or contains a value that is not finite.
@@ -92,31 +86,21 @@ def slopes(x: Array, y: Array) -> Array:
 
 
 def over_trials(sample: Array) -> Band:
-    """Return the mean over trials and its Student's t interval.
-
-    With a single trial, the interval has zero width.
-    """
+    """Return the mean over trials and its Student's t interval, which has zero width for a single trial."""
     mean = float(sample.mean())
     half = half_width(sample) if len(sample) > 1 else 0.0
     return Band(ours=mean, low=mean - half, high=mean + half)
 
 
 def next_mean(sample: Array, trials: int) -> Band:
-    """Return the mean of our trials and a prediction interval.
-
-    The interval is for the mean of `trials` new trials. `sample` holds one value for each of at least two trials.
-    """
+    """Return the mean of at least two trials, and a prediction interval for the mean of `trials` new trials."""
     n, mean, deviation = len(sample), float(sample.mean()), float(sample.std(ddof=1))
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * deviation * math.sqrt(1 / n + 1 / trials)
     return Band(ours=mean, low=mean - half, high=mean + half)
 
 
 def next_deviation(sample: Array, trials: int) -> Band:
-    """Return the standard deviation of our trials and a prediction interval.
-
-    The interval is for the standard deviation of `trials` new trials. `sample` holds one value for each of at least
-    two trials.
-    """
+    """Return the standard deviation of at least two trials, and a prediction interval for that of `trials` new ones."""
     n, deviation = len(sample), float(sample.std(ddof=1))
     low, high = (float(stats.f.ppf((1 + side * CONFIDENCE) / 2, trials - 1, n - 1)) for side in (-1, 1))
     return Band(ours=deviation, low=deviation * math.sqrt(low), high=deviation * math.sqrt(high))

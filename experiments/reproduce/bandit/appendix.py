@@ -13,8 +13,9 @@ import numpy as np
 from scipy.special import entr, expit, softmax
 from scipy.stats import entropy
 
-from actde.tabular import TabularACTDE, bandit_steps, replay
+from actde.tabular import Tabular, TabularACTDE
 from experiments.plot_style import PALETTE, make_figure, save_figure
+from experiments.reproduce.bandit.post_tables import REWARDS, STATE, Row, in_turn
 from experiments.reproduce.bandit.vectorized import Curves, Learner, simulate
 from experiments.reproduce.finding import Measurement
 from experiments.reproduce.statistics import Array, all_zero, judge, over_seeds
@@ -37,24 +38,16 @@ CAPTION = (
     " lines are reward / alpha. Right: both rewards shifted by a constant; steps until both arms were tried, and the"
     " lowest entropy of the policy before (means over seeds with 95% intervals)."
 )
-Row = dict[Any, float]
 Bandits = list[tuple[Row, Row]]
 """The rewards and the initial logits of each bandit."""
 
 
-def converged(rewards: Row, start: Row, *, alpha: float = 1.0, b: float = 1.0, q_value: float = 0.0) -> TabularACTDE:
-    """Train an ACTDE learner that takes all arms in turn until it has converged, and return it.
+def converged(rewards: Row, start: Row | None = None, *, alpha: float = 1.0, q_value: float = 0.0) -> Tabular:
+    """Return an ACTDE learner that has taken all arms in turn until it converged.
 
-    Args:
-        rewards: Reward of each arm.
-        start: Initial logit of each arm.
-        alpha: Step size of q.
-        b: Step size of the logits.
-        q_value: Initial value of q.
+    `alpha` is the step size of q, and `q_value` is the initial value of q.
     """
-    learner = TabularACTDE({0: start}, alpha=alpha, b=b, q_value=q_value)
-    replay(learner, bandit_steps(0, rewards, list(rewards) * (2 if alpha == 1 else ROUNDS)))
-    return learner
+    return in_turn(TabularACTDE, rewards, 2 if alpha == 1 else ROUNDS, start, alpha=alpha, q_value=q_value)
 
 
 def measure(shifts: dict[str, Curves], bandits: Bandits, rng: np.random.Generator) -> dict[str, Measurement]:
@@ -75,11 +68,8 @@ def distance(one: Mapping[Any, float], other: Mapping[Any, float]) -> float:
 
 
 def gained(rate: float) -> Row:
-    """Return the logits that ACTDE has added to each arm of the wedding bandit once q has converged.
-
-    `rate` is the step size of q. All logits start at 0.
-    """
-    return converged({"wedding": 1.0, "party": 0.5}, {"wedding": 0.0, "party": 0.0}, alpha=rate).logits[0]
+    """Return the logits that ACTDE adds to each arm of the post's bandit if q has the step size `rate`."""
+    return converged(REWARDS, alpha=rate).logits[STATE]
 
 
 def invariances(bandits: Bandits, rng: np.random.Generator) -> dict[str, Measurement]:
@@ -87,11 +77,11 @@ def invariances(bandits: Bandits, rng: np.random.Generator) -> dict[str, Measure
     by_reward, by_start, added = [], [], []
     for rewards, start in bandits:
         constant, alpha = float(rng.normal(0, 5)), float(rng.choice([1.0, 0.3]))
-        plain = converged(rewards, start, alpha=alpha).policy(0)
+        plain = converged(rewards, start, alpha=alpha).policy(STATE)
         moved = {arm: reward + constant for arm, reward in rewards.items()}
-        by_reward.append(distance(plain, converged(moved, start, alpha=alpha).policy(0)))
-        by_start.append(distance(plain, converged(rewards, start, alpha=alpha, q_value=constant).policy(0)))
-        ends = converged(rewards, start).logits[0]
+        by_reward.append(distance(plain, converged(moved, start, alpha=alpha).policy(STATE)))
+        by_start.append(distance(plain, converged(rewards, start, alpha=alpha, q_value=constant).policy(STATE)))
+        ends = converged(rewards, start).logits[STATE]
         added.append(max(abs(ends[arm] - start[arm] - rewards[arm]) for arm in rewards))
     count = str(len(bandits))
     return {
@@ -102,10 +92,7 @@ def invariances(bandits: Bandits, rng: np.random.Generator) -> dict[str, Measure
 
 
 def simulate_shifts(rng: np.random.Generator, *, quick: bool) -> dict[str, Curves]:
-    """Simulate ACTDE on the wedding and party bandit with shifted rewards, and return the curves by shift.
-
-    The learner samples actions from its own policy. Every step is recorded.
-    """
+    """Simulate ACTDE on the wedding and party bandit with shifted rewards, and return curves of all steps by shift."""
     learners = [Learner(name=f"{shift:g}", rule="actde", rewards=(1 + shift, 0.5 + shift)) for shift in SHIFTS]
     steps, seeds = (500, 20) if quick else (5000, 200)
     return simulate(learners, steps=steps, seeds=seeds, rng=rng, at=range(1, steps + 1))
@@ -118,61 +105,49 @@ def lowest_entropy(curves: Curves) -> Array:
 
 
 def exploration(shifts: dict[str, Curves]) -> dict[str, Measurement]:
-    """Measure how lowering or raising both rewards by 3 affects exploration.
-
-    This is note 2.1 of the appendix, where the post asks about this effect.
-    """
-    lower, plain, higher = (over_seeds(shifts[name].converged_at) for name in ("-3", "0", "3"))
-    lower_entropy, plain_entropy, higher_entropy = (
-        over_seeds(lowest_entropy(shifts[name])) for name in ("-3", "0", "3")
-    )
-    longer, purer = higher["low"] > plain["high"], higher_entropy["high"] < plain_entropy["low"]
-    mixed = lower_entropy["low"] >= plain_entropy["high"]
+    """Measure how lowering or raising both rewards by 3 affects exploration (note 2.1 of the appendix)."""
+    curves = [shifts[name] for name in ("-3", "0", "3")]
+    lower, plain, higher = (over_seeds(one.converged_at) for one in curves)
+    mixed, even, pure = (over_seeds(lowest_entropy(one)) for one in curves)
     return {
         "appendix.lower": judge(lower, lower["high"] < plain["low"], plain=f"{plain['ours']:.1f}"),
-        "appendix.higher": judge(higher, longer and purer),
-        "appendix.lower-entropy": judge(lower_entropy, mixed, plain=f"{plain_entropy['ours']:.2f}"),
+        "appendix.higher": judge(higher, higher["low"] > plain["high"] and pure["high"] < even["low"]),
+        "appendix.lower-entropy": judge(mixed, mixed["low"] >= even["high"], plain=f"{even['ours']:.2f}"),
     }
 
 
 def factors(bandits: Bandits, rng: np.random.Generator) -> dict[str, Measurement]:
     """Measure how multiplying all rewards by a factor c affects the final policy (note 2.2 of the appendix)."""
-    count = str(len(bandits))
-    uniform, other, tilted = powers(bandits, rng)
-    above, below = extremes(bandits, rng)
+    count, differences, extremes = str(len(bandits)), powers(bandits, rng), entropy_falls(bandits, rng)
+    differences["temperature"] = temperatures(bandits, rng)
     return {
-        "appendix.factor": all_zero(uniform, count=count),
-        "appendix.factor-any": all_zero(other, count=count),
-        "appendix.factor-tilt": all_zero(tilted, count=count),
-        "appendix.extremize-above": judge(float(np.mean(above)), all(above), count=count),
-        "appendix.extremize-below": judge(float(np.mean(below)), all(below), count=count),
-        "appendix.temperature": all_zero(temperatures(bandits, rng), count=count),
+        **{f"appendix.{name}": all_zero(found, count=count) for name, found in differences.items()},
+        **{f"appendix.{name}": judge(float(np.mean(fell)), all(fell), count=count) for name, fell in extremes.items()},
     }
 
 
-def powers(bandits: Bandits, rng: np.random.Generator) -> tuple[list[float], list[float], list[float]]:
+def powers(bandits: Bandits, rng: np.random.Generator) -> dict[str, list[float]]:
     """Compare ACTDE's final policy with three predictions, when all rewards are multiplied by c.
 
     pi_0 is the initial policy, and pi_c is the final policy for the factor c. The predictions of pi_c are computed from
     pi_0 and pi_1, and they are renormalized:
 
-    (1) The prediction is pi_1^c, and pi_0 is uniform.
-    (2) The prediction is pi_1^c, and pi_0 is random.
-    (3) The prediction is pi_0 (pi_1 / pi_0)^c, and pi_0 is random.
+    * "factor": The prediction is pi_1^c, and pi_0 is uniform.
+    * "factor-any": The prediction is pi_1^c, and pi_0 is random.
+    * "factor-tilt": The prediction is pi_0 (pi_1 / pi_0)^c, and pi_0 is random.
 
-    Return a tuple of three lists, one for each prediction. A list holds the largest absolute difference between
-    predicted and actual probabilities for each bandit.
+    Return the largest absolute difference between predicted and actual probabilities for each bandit.
     """
-    uniform, other, tilted = [], [], []
+    found: dict[str, list[float]] = {"factor": [], "factor-any": [], "factor-tilt": []}
     for rewards, start in bandits:
         c = float(rng.uniform(0.2, 4))
-        uniform.append(distance(multiplied(rewards, c), raised(multiplied(rewards, 1), c)))
-        first, one = TabularACTDE({0: start}).policy(0), converged(rewards, start).policy(0)
-        many = converged({arm: c * reward for arm, reward in rewards.items()}, start).policy(0)
-        other.append(distance(many, raised(one, c)))
+        found["factor"].append(distance(multiplied(rewards, c), raised(multiplied(rewards, 1), c)))
+        first, one = TabularACTDE({STATE: start}).policy(STATE), multiplied(rewards, 1, start)
+        many = multiplied(rewards, c, start)
+        found["factor-any"].append(distance(many, raised(one, c)))
         tilt = raised({arm: one[arm] / first[arm] for arm in one}, c)
-        tilted.append(distance(many, raised({arm: first[arm] * tilt[arm] for arm in one}, 1)))
-    return uniform, other, tilted
+        found["factor-tilt"].append(distance(many, raised({arm: first[arm] * tilt[arm] for arm in one}, 1)))
+    return found
 
 
 def raised(policy: Row, c: float) -> Row:
@@ -181,27 +156,25 @@ def raised(policy: Row, c: float) -> Row:
     return {arm: weight / sum(weights.values()) for arm, weight in weights.items()}
 
 
-def multiplied(rewards: Row, c: float) -> Row:
+def multiplied(rewards: Row, c: float, start: Row | None = None) -> Row:
     """Return ACTDE's final policy when all rewards are multiplied by c.
 
-    The initial policy is uniform.
+    If the initial logits `start` are None, the initial policy is uniform.
     """
-    return converged({arm: c * reward for arm, reward in rewards.items()}, dict.fromkeys(rewards, 0.0)).policy(0)
+    return converged({arm: c * reward for arm, reward in rewards.items()}, start).policy(STATE)
 
 
-def extremes(bandits: Bandits, rng: np.random.Generator) -> tuple[list[bool], list[bool]]:
+def entropy_falls(bandits: Bandits, rng: np.random.Generator) -> dict[str, list[bool]]:
     """Test for each bandit whether multiplying the rewards lowers the entropy of ACTDE's final policy.
 
-    The initial policy is uniform. Return a tuple: (1) the results for a factor c > 1, (2) the results for the factor
-    1 / c.
+    The initial policy is uniform. The factor is c > 1 for "extremize-above" and 1 / c for "extremize-below".
     """
-    above: list[bool] = []
-    below: list[bool] = []
+    found: dict[str, list[bool]] = {"extremize-above": [], "extremize-below": []}
     for rewards, _ in bandits:
         c, plain = float(rng.uniform(1.1, 4)), entropy(list(multiplied(rewards, 1).values()))
-        for falls, factor in ((above, c), (below, 1 / c)):
+        for falls, factor in zip(found.values(), (c, 1 / c), strict=True):
             falls.append(bool(entropy(list(multiplied(rewards, factor).values())) < plain))
-    return above, below
+    return found
 
 
 def temperatures(bandits: Bandits, rng: np.random.Generator) -> list[float]:

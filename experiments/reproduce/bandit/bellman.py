@@ -35,10 +35,7 @@ from experiments.reproduce.finding import Measurement
 from experiments.reproduce.statistics import SAME, all_zero, judge, over_seeds
 
 NUDGE, FAR = 1e-3, 0.05
-"""Standard deviation of a disturbance of q, and a threshold for errors.
-
-The disturbance alone cannot cause an error above `FAR`.
-"""
+"""Standard deviation of a disturbance of q, and an error that the disturbance alone cannot cause."""
 
 
 def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
@@ -71,10 +68,7 @@ def later_error(mdp: MDP, logits: Logits, steps: int, rng: np.random.Generator) 
 
 
 def diverges(mdp: MDP, logits: Logits, steps: int, rng: np.random.Generator) -> bool:
-    """Return whether a small disturbance of q in consistent tables leads to errors above `FAR`.
-
-    v is always set to the policy's mean of q.
-    """
+    """Return whether a small disturbance of q leads to errors above `FAR` if v is always the policy's mean of q."""
     learner = ExpectedACTDE(logits, alpha=0.1, b=0.1)
     make_consistent(learner, mdp)
     for row in learner.q_values.values():
@@ -84,10 +78,7 @@ def diverges(mdp: MDP, logits: Logits, steps: int, rng: np.random.Generator) -> 
 
 
 def first_errors(mdp: MDP, logits: Logits, rng: np.random.Generator) -> list[float]:
-    """Return the first error of each action in each state.
-
-    A new learner with consistent tables is created for each pair of state and action.
-    """
+    """Return the error of each action in each state, each by a new learner with consistent tables."""
     errors = []
     for state, row in logits.items():
         for action in row:

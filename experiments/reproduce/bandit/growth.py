@@ -52,10 +52,7 @@ LEARNERS = (
     Learner(name="actde, both 1/n^2", rule="actde", alpha_power=2, b_power=2),
     Learner(name="actde, gradient", rule="actde", gradient=True),
 )
-"""Learners on the bandit with the arms wedding (reward 1) and party (reward 0.5).
-
-All learners start from the uniform policy and v = q = 0.
-"""
+"""Learners on the bandit with the arms wedding (reward 1) and party (reward 0.5)."""
 PANELS = {
     "fixed step sizes": {
         "ppo": "PPO, alpha 1",
@@ -71,10 +68,7 @@ PANELS = {
         "actde, both 1/n": "ACTDE, q and logits: 1/n",
     },
 }
-"""The panels of the figure.
-
-The keys are the titles of the panels. The values map the names of a panel's learners to their labels.
-"""
+"""The labels of the learners by name, for each panel of the figure by title."""
 FIGURE = "bandit-growth.svg"
 CAPTION = (
     "Logit of wedding minus that of party, on policy: mean over seeds, band from the 5th to the 95th percentile. Left:"
@@ -83,10 +77,7 @@ CAPTION = (
 
 
 def measure_fixed(curves: dict[str, Curves], *, quick: bool) -> dict[str, Measurement]:
-    """Measure the growth with fixed step sizes.
-
-    A quick run skips the limit of the policy, which needs more steps.
-    """
+    """Measure the growth with fixed step sizes. A quick run is too short to measure the limit of the policy."""
     ppo = curves["ppo"]
     party = expit(-ppo.gap[-1])
     limit = judge(over_seeds(party), (party < 0.001).all() and (ppo.last_decade(ppo.gap) >= 0).all())
@@ -135,10 +126,7 @@ def measure_schedules(curves: dict[str, Curves]) -> dict[str, Measurement]:
 
 
 def slow_pace(both: Curves) -> Array:
-    """Return the slope of e^gap against the sum of 1/n over the last two decades of steps.
-
-    The step sizes of v and of the logits must be 1/n. The shape is [S].
-    """
+    """Return the slope of e^gap against the sum of 1/n over the last two decades of steps. The shape is [S]."""
     late = both.since(0.01)
     return slopes(harmonic(both.steps)[late], np.exp(both.gap[late]))
 
@@ -178,10 +166,7 @@ def harmonic(steps: NDArray[np.int64]) -> Array:
 
 
 def figure(curves: dict[str, Curves], path: Path) -> None:
-    """Draw the gap against the number of steps, and save the figure to `path`.
-
-    The left panel shows fixed step sizes. The right panel shows decaying step sizes.
-    """
+    """Draw the figure that `CAPTION` describes, and save it to `path`."""
     drawing, axes = make_figure()
     for axis, (title, labels) in zip(axes, PANELS.items(), strict=True):
         for place, (name, label) in enumerate(labels.items()):

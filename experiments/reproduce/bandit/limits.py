@@ -22,8 +22,7 @@ LEARNERS = (
     Learner(name="wirehead, actde", rule="actde", rewards=WIRE, gap=START),
 )
 """The learners of the cookies and wireheading examples. The better arm comes first."""
-FAST = 100
-"""Number of steps within which convergence counts as fast."""
+FAST = 100  # steps within which convergence counts as fast
 
 
 def measure(curves: dict[str, Curves], *, quick: bool) -> dict[str, Measurement]:
@@ -42,10 +41,7 @@ def after_fast(curves: Curves, values: Array) -> Array:
 
 
 def wedding(actde: Curves, along_gradient: Curves, ppo: Curves) -> dict[str, Measurement]:
-    """Measure ACTDE's final policy on the wedding and party example, and the total movement of its logits.
-
-    The total movement is the sum of the absolute changes of the logits over all steps.
-    """
+    """Measure ACTDE's final policy and the sum of its logits' absolute changes on the wedding and party example."""
     ends, gradient_ends, total = expit(actde.gap[-1]), expit(along_gradient.gap[-1]), actde.moved[-1]
     later, ppo_later = (over_seeds(after_fast(one, one.moved)) for one in (actde, ppo))
     return {
@@ -65,8 +61,7 @@ def wedding(actde: Curves, along_gradient: Curves, ppo: Curves) -> dict[str, Mea
 def cookies(actde: Curves, ppo: Curves) -> dict[str, Measurement]:
     """Measure the final policies on the cookies example, which has the rewards 11 and 10.
 
-    The first reward changes the logits so much that the other action is rarely sampled. Recovering from this takes
-    tens of thousands of steps.
+    After the first reward, the other action is so rarely sampled that recovery takes tens of thousands of steps.
     """
     ends, pizza = expit(actde.gap[-1]), expit(-ppo.gap[-1])
     return {

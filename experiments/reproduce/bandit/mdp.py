@@ -16,22 +16,21 @@ from actde.tabular import Tabular, TabularACTDE, Transition
 from experiments.reproduce.statistics import Array
 from games.ipd import PAYOFFS
 
-SIZES = ((3, 2), (2, 3), (4, 3))
-"""Possible sizes of random MDPs, each a pair (number of states, number of actions)."""
+SIZES = ((3, 2), (2, 3), (4, 3))  # numbers of states and actions of random MDPs
 Logits = dict[Any, dict[Any, float]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MDP:
-    """An MDP with deterministic transitions and no terminal states."""
+    """An MDP with deterministic transitions and no terminal states.
+
+    `rewards` [S, A] are means. `noise` is the standard deviation of the Gaussian noise that is added to each reward.
+    """
 
     rewards: Array
-    """[S, A], the mean reward of each action in each state."""
     next_states: NDArray[np.int64]
-    """[S, A], the state that follows each action in each state."""
     discount: float
     noise: float = 0.0
-    """Standard deviation of the Gaussian noise that is added to each reward."""
 
     def step(self, state: int, action: int, rng: np.random.Generator) -> Transition:
         reward = float(self.rewards[state, action]) + (rng.normal(0, self.noise) if self.noise else 0.0)
@@ -40,10 +39,7 @@ class MDP:
 
 
 class ExpectedACTDE(TabularACTDE):
-    """ACTDE that computes v instead of learning it from samples.
-
-    After each step, v(s) is set to the policy's mean of q(s, .).
-    """
+    """ACTDE that sets v(s) to the policy's mean of q(s, .) after each step, instead of learning v from samples."""
 
     def learn(self, step: Transition) -> float:
         error = super().learn(step)
@@ -53,10 +49,7 @@ class ExpectedACTDE(TabularACTDE):
 
 
 def random_mdp(rng: np.random.Generator, discount: float, noise: float = 0.0) -> MDP:
-    """Return a random MDP with one of the `SIZES`.
-
-    Rewards are drawn from N(0, 1), and next states are drawn uniformly.
-    """
+    """Return a random MDP with rewards from N(0, 1) and uniformly drawn next states."""
     shape = SIZES[rng.integers(len(SIZES))]
     next_states = rng.integers(shape[0], size=shape)
     return MDP(rewards=rng.normal(0, 1, shape), next_states=next_states, discount=discount, noise=noise)
@@ -69,20 +62,13 @@ def dilemma() -> MDP:
 
 
 def initial_logits(mdp: MDP, rng: np.random.Generator | None = None) -> Logits:
-    """Return initial logits for all states and actions.
-
-    If `rng` is None, all logits are 0, and the policy is uniform. Otherwise they are drawn from N(0, 1).
-    """
-    states, actions = mdp.rewards.shape
-    logits = np.zeros((states, actions)) if rng is None else rng.normal(0, 1, (states, actions))
-    return {s: {a: float(logits[s, a]) for a in range(actions)} for s in range(states)}
+    """Return logits from N(0, 1) for all states and actions, or zeros if `rng` is None."""
+    logits = np.zeros(mdp.rewards.shape) if rng is None else rng.normal(0, 1, mdp.rewards.shape)
+    return {state: dict(enumerate(row)) for state, row in enumerate(logits.tolist())}
 
 
 def learn_on_policy(learner: Tabular, mdp: MDP, rng: np.random.Generator) -> Iterator[float]:
-    """Train the learner on actions from its own policy, and yield the TD error of each step.
-
-    The learner starts in state 0. The iterator never ends.
-    """
+    """Train the learner on its own actions from state 0 for ever, and yield the TD error of each step."""
     state, draws = 0, random.Random(int(rng.integers(2**32)))
     while True:
         action: Any = learner.sample(state, draws)
@@ -91,10 +77,7 @@ def learn_on_policy(learner: Tabular, mdp: MDP, rng: np.random.Generator) -> Ite
 
 
 def advance(errors: Iterator[float], steps: int) -> Array:
-    """Run a learner for `steps` further steps, and return its TD errors. The shape is [steps].
-
-    `errors` is an iterator that `learn_on_policy` returned.
-    """
+    """Take the next TD errors from `learn_on_policy`, which trains its learner. The shape is [steps]."""
     return np.fromiter(islice(errors, steps), dtype=np.float64, count=steps)
 
 
@@ -104,12 +87,10 @@ def make_consistent(learner: Tabular, mdp: MDP) -> None:
     v solves v = r_pi + discount P_pi v. Here r_pi are the policy's mean rewards, and P_pi is the policy's transition
     matrix. q is then given by q(s, a) = r(s, a) + discount v(next state).
     """
-    states, actions = mdp.rewards.shape
-    policy = np.array([[learner.policy(s)[a] for a in range(actions)] for s in range(states)])
-    into = np.zeros((states, states))
-    for state in range(states):
-        np.add.at(into[state], mdp.next_states[state], policy[state])
-    values = np.linalg.solve(np.eye(states) - mdp.discount * into, (policy * mdp.rewards).sum(axis=1))
+    policy = np.array([list(learner.policy(state).values()) for state in learner.logits])
+    one = np.eye(len(policy))
+    into = (policy[..., None] * one[mdp.next_states]).sum(axis=1)
+    values = np.linalg.solve(one - mdp.discount * into, (policy * mdp.rewards).sum(axis=1))
     q_values = mdp.rewards + mdp.discount * values[mdp.next_states]
     learner.values.update(enumerate(values.tolist()))
     learner.q_values.update((state, dict(enumerate(row))) for state, row in enumerate(q_values.tolist()))

@@ -13,31 +13,26 @@ from experiments.reproduce.finding import CLAIMS, NOT_REPRODUCED, REPRODUCED, ST
 class Note:
     """A paragraph of the report and the verdicts that it depends on.
 
-    Findings are named by their ids without the part's name.
+    `reproduced` and `not_reproduced` list the findings that must have these verdicts. The number of the finding
+    `number`, formatted by the Python format specification `format`, replaces $number in the text. Findings are named by
+    their ids without the part's name.
     """
 
     section: Section
     text: str
     reproduced: list[str]
-    """Findings that must have the verdict `reproduced`."""
     not_reproduced: list[str]
-    """Findings that must have the verdict `not reproduced`."""
     number: str = ""
-    """The finding whose number replaces $number in the text. If it is empty, nothing is replaced."""
     format: str = ""
-    """Python format specification for the number, such as ".2f"."""
 
 
 def load_notes() -> list[Note]:
-    text = (CLAIMS / "bandit_notes.toml").read_text(encoding="utf-8")
-    return [Note(**fields) for fields in tomllib.loads(text)["note"]]
+    notes = tomllib.loads((CLAIMS / "bandit_notes.toml").read_text(encoding="utf-8"))["note"]
+    return [Note(**fields) for fields in notes]
 
 
 def supported(findings: Sequence[Finding]) -> dict[Section, list[str]]:
-    """Return the supported notes by section.
-
-    A note is supported if all of its findings have the required verdicts.
-    """
+    """Return the texts of the notes whose findings have the required verdicts, by section."""
     by_name = {finding.id.partition(".")[2]: finding for finding in findings}
     notes: dict[Section, list[str]] = {}
     for note in load_notes():

@@ -6,40 +6,47 @@ actions in turn. In growth.py and limits.py, by contrast, the learners sample ac
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from scipy.optimize import brentq
 
+from actde.tabular import Row as StepRow
 from actde.tabular import Tabular, TabularACTDE, TabularPPO, bandit_steps, replay
 from experiments.reproduce.finding import Measurement, load_claims, parse_printed
 from experiments.reproduce.statistics import judge
 
+Row: TypeAlias = dict[Any, float]
+"""The rewards or the logits of a bandit's actions."""
 STATE = "We had a"
-REWARDS: dict[Any, float] = {"wedding": 1.0, "party": 0.5}
+REWARDS: Row = {"wedding": 1.0, "party": 0.5}
 HISTORY = ("wedding", "party", "party", "wedding")
 LIMIT = math.e / (math.e + math.sqrt(math.e))
 """ACTDE's pi(wedding) at convergence: 0.6225."""
+PIZZA: Row = {"pizza": math.log(0.01), "wirehead": math.log(0.99)}
+"""Initial logits of the wireheading example."""
 ROUNDS = 1000
 
 
 def measure() -> dict[str, Measurement]:
-    """Measure all claims about the two tables and the limits."""
     return ppo_table() | actde_table() | bandit_limits() | wireheading() | ppo_in_turn()
 
 
-def uniform(rewards: Mapping[Any, float]) -> dict[Any, float]:
-    """Return the logits of the uniform policy."""
-    return dict.fromkeys(rewards, 0.0)
+def in_turn(
+    kind: type[Tabular], rewards: Row, rounds: int = ROUNDS, start: Row | None = None, **settings: float
+) -> Tabular:
+    """Return a learner that has taken every action once in each of `rounds` rounds.
 
-
-def in_turn(kind: type[Tabular], rewards: Mapping[Any, float], start: Mapping[Any, float], rounds: int) -> Tabular:
-    """Train a learner with the initial logits `start`, and return it.
-
-    The learner takes every action once in each of `rounds` rounds.
+    `start` holds its initial logits. If it is None, the initial policy is uniform.
     """
-    learner = kind({STATE: dict(start)})
+    learner = kind({STATE: start or dict.fromkeys(rewards, 0.0)}, **settings)
     replay(learner, bandit_steps(STATE, rewards, list(rewards) * rounds))
     return learner
+
+
+def replay_history(kind: type[Tabular], steps: int = len(HISTORY), **settings: float) -> list[StepRow]:
+    """Return the rows of the post's table for the first `steps` actions of its history."""
+    learner = kind({STATE: dict.fromkeys(REWARDS, 0.0)}, **settings)
+    return replay(learner, bandit_steps(STATE, REWARDS, HISTORY[:steps]))
 
 
 def softmax(logits: Mapping[Any, float], action: object) -> float:
@@ -47,15 +54,15 @@ def softmax(logits: Mapping[Any, float], action: object) -> float:
     return 1 / sum(math.exp(logit - logits[action]) for logit in logits.values())
 
 
-def gap(learner: Tabular, first: object, second: object) -> float:
-    """Return the logit of the first action minus that of the second action, in nats."""
-    row = learner.logits[STATE]
-    return row[first] - row[second]
+def gap(learner: Tabular) -> float:
+    """Return the logit of the first of two actions minus that of the second action, in nats."""
+    first, second = learner.logits[STATE].values()
+    return first - second
 
 
 def ppo_table() -> dict[str, Measurement]:
     cells = {}
-    for row in replay(TabularPPO({STATE: uniform(REWARDS)}), bandit_steps(STATE, REWARDS, HISTORY)):
+    for row in replay_history(TabularPPO):
         for name, ours in (("advantage", row.error), ("pi", row.policy["wedding"]), ("v", row.value)):
             cells[f"ppo-table.t{row.t}.{name}"] = Measurement(ours)
     return cells
@@ -67,7 +74,7 @@ def actde_table() -> dict[str, Measurement]:
     By the post's own rule, pi(wedding) is the softmax of the q-values that the post prints in the same row.
     """
     cells, claims = {}, load_claims("bandit")
-    for row in replay(TabularACTDE({STATE: uniform(REWARDS)}), bandit_steps(STATE, REWARDS, HISTORY)):
+    for row in replay_history(TabularACTDE):
         name = f"actde-table.t{row.t}"
         printed = {action: parse_printed(str(claims[f"{name}.q-{action}"].post))[0] for action in REWARDS}
         cells[f"{name}.error"] = Measurement(row.error)
@@ -81,14 +88,12 @@ def bandit_limits() -> dict[str, Measurement]:
 
     The post says that an advantage of 1 makes an action "1 bit more probable". A bit doubles the odds, so b is ln 2.
     """
-    bits = TabularPPO({STATE: uniform(REWARDS)}, b=math.log(2))
-    replay(bits, bandit_steps(STATE, REWARDS, HISTORY[:1]))
-    food = {"pizza": 10.0, "cookies": 11.0}
-    policy = in_turn(TabularACTDE, food, uniform(food), ROUNDS).policy(STATE)
-    wedding = in_turn(TabularACTDE, REWARDS, uniform(REWARDS), ROUNDS)
+    (bits,) = replay_history(TabularPPO, 1, b=math.log(2))
+    policy = in_turn(TabularACTDE, {"pizza": 10.0, "cookies": 11.0}).policy(STATE)
+    wedding = in_turn(TabularACTDE, REWARDS)
     limit = Measurement(wedding.policy(STATE)["wedding"], rule=LIMIT)
     return {
-        "bits": Measurement(bits.policy(STATE)["wedding"], rule=2 / 3),
+        "bits": Measurement(bits.policy["wedding"], rule=2 / 3),
         "pizza": Measurement(policy["pizza"]),
         "cookies": Measurement(policy["cookies"]),
         "limit": limit,
@@ -104,11 +109,10 @@ def wireheading() -> dict[str, Measurement]:
     The initial policy is {pizza 1%, wirehead 99%}, and the rewards are 10 and 100. The tiny probability of pizza is
     computed from the difference of the logits, so that it is not rounded to 0.
     """
-    start = {"pizza": math.log(0.01), "wirehead": math.log(0.99)}
 
     def share(difference: float) -> float:
-        learner = in_turn(TabularACTDE, {"pizza": 10.0, "wirehead": 10.0 + difference}, start, 2)
-        return math.exp(-float(gap(learner, "wirehead", "pizza"))) * learner.policy(STATE)["wirehead"]
+        learner = in_turn(TabularACTDE, {"pizza": 10.0, "wirehead": 10.0 + difference}, 2, PIZZA)
+        return math.exp(float(gap(learner))) * learner.policy(STATE)["wirehead"]
 
     rule = math.exp(-90) / 99 / (1 + math.exp(-90) / 99)
     needed = float(brentq(lambda difference: share(difference) - 0.0002, 0, 90, xtol=1e-12))
@@ -120,20 +124,18 @@ def wireheading() -> dict[str, Measurement]:
 
 
 def ppo_in_turn() -> dict[str, Measurement]:
-    """Measure how fast the difference between PPO's logits grows if the two actions are taken in turn.
+    """Measure the growth of PPO's logit of the better action minus that of the worse one, if they are taken in turn.
 
-    Every round adds the same number of nats to the logit of the better action minus that of the worse action. The
-    growth therefore never stops.
+    Every round adds the same number of nats, so the growth never stops.
     """
-    food, wire = {"cookies": 11.0, "pizza": 10.0}, {"wirehead": 100.0, "pizza": 10.0}
     measurements = {}
     for name, rewards, start in (
-        ("cookies-ppo", food, uniform(food)),
-        ("wedding-ppo", REWARDS, uniform(REWARDS)),
-        ("wireheading.ppo", wire, {"wirehead": math.log(0.99), "pizza": math.log(0.01)}),
+        ("cookies-ppo", {"cookies": 11.0, "pizza": 10.0}, None),
+        ("wedding-ppo", REWARDS, None),
+        ("wireheading.ppo", {"wirehead": 100.0, "pizza": 10.0}, dict(reversed(PIZZA.items()))),
     ):
-        better, worse = rewards
-        half, whole = (gap(in_turn(TabularPPO, rewards, start, n), better, worse) for n in (ROUNDS // 2, ROUNDS))
-        rate, expected = (whole - half) / (ROUNDS - ROUNDS // 2), 2 * (rewards[better] - rewards[worse])
+        better, worse = rewards.values()
+        half, whole = (gap(in_turn(TabularPPO, rewards, n, start)) for n in (ROUNDS // 2, ROUNDS))
+        rate, expected = (whole - half) / (ROUNDS - ROUNDS // 2), 2 * (better - worse)
         measurements[name] = judge(rate, math.isclose(rate, expected, rel_tol=1e-9))
     return measurements

@@ -10,9 +10,9 @@ If the discount is 1 and episodes never end, neither q nor the logits are bounde
 numerically.
 """
 
-from itertools import islice, pairwise
+from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +20,6 @@ from actde.tabular import Tabular, TabularACTDE, TabularPPO
 from experiments.plot_style import COLORS, PALETTE, make_figure, save_figure
 from experiments.reproduce.bandit.mdp import (
     MDP,
-    Logits,
     advance,
     dilemma,
     initial_logits,
@@ -57,10 +56,9 @@ def invariant(rng: np.random.Generator, count: int, steps: int) -> dict[str, Mea
     for place in range(count):
         mdp = random_mdp(rng, discount=float(rng.choice([0.5, 0.9])), noise=float(place % 2))
         alpha, b = (float(size) for size in rng.uniform(0.05, 1, 2))
-        logits, most = initial_logits(mdp, rng), np.abs(mdp.rewards).max()
-        learner = TabularACTDE(logits, alpha=alpha, b=b)
-        rows = [movements(learner, logits) for _ in islice(learn_on_policy(learner, mdp, rng), steps)]
-        moved, q_values = np.array(rows).swapaxes(0, 1)
+        learner = TabularACTDE(initial_logits(mdp, rng), alpha=alpha, b=b)
+        q_values, logits = tables_at(learner, mdp, range(steps + 1), rng)
+        moved, most = logits - logits[0], np.abs(mdp.rewards).max()
         deviations.append(float(np.abs(moved - b / alpha * q_values).max()))
         if not mdp.noise:
             used.append(float(np.abs(moved).max()) / (b / alpha * most / (1 - mdp.discount)))
@@ -70,39 +68,25 @@ def invariant(rng: np.random.Generator, count: int, steps: int) -> dict[str, Mea
     }
 
 
-def movements(learner: TabularACTDE, logits: Logits) -> tuple[list[float], list[float]]:
-    """Return the current entries of the learner's tables.
-
-    Return a tuple: (1) the change of each logit since `logits`, in nats, (2) each q-value, in units of reward.
-    """
-    entries = [(state, action) for state, row in logits.items() for action in row]
-    moved = [learner.logits[state][action] - logits[state][action] for state, action in entries]
-    return moved, [learner.q_values[state][action] for state, action in entries]
-
-
 def growth(kind: type[Tabular], mdp: MDP, rng: np.random.Generator, *, first: int, steps: int) -> Array:
-    """Train a learner for `steps` steps, and return the growth of its `gaps` since step `first`.
+    """Return how much the distance of a learner's two logits grows from step `first` to step `steps`.
 
     The shape is [S].
     """
-    learner = kind(initial_logits(mdp), alpha=0.1, b=0.1)
-    errors = learn_on_policy(learner, mdp, rng)
-    advance(errors, first)
-    before = gaps(learner)
-    advance(errors, steps - first)
-    return np.asarray(gaps(learner) - before)
+    _, logits = tables_at(learner_of(kind, mdp), mdp, (first, steps), rng)
+    before, after = np.abs(logits[..., 0] - logits[..., 1])
+    return np.asarray(after - before)
 
 
-def gaps(learner: Tabular) -> Array:
-    """Return the absolute difference between the two actions' logits in each state. The shape is [S]."""
-    return np.array([abs(row[0] - row[1]) for row in learner.logits.values()])
+def learner_of(kind: type[Tabular], mdp: MDP) -> Tabular:
+    """Return a learner with the uniform policy."""
+    return kind(initial_logits(mdp), alpha=0.1, b=0.1)
 
 
 def endless(rng: np.random.Generator, count: int, steps: int) -> Measurement:
-    """Measure the growth of ACTDE's logits in an MDP with a single state and discount 1.
+    """Measure the growth of ACTDE's logits in an MDP with a single state, discount 1 and positive rewards.
 
-    Rewards are positive and episodes never end, so q is unbounded. The action that was taken last has the higher
-    q-value.
+    Episodes never end, so q is unbounded. The action that was taken last has the higher q-value.
     """
     mdp = MDP(rewards=np.array([[1.0, 0.5]]), next_states=np.zeros((1, 2), dtype=np.int64), discount=1.0)
     half = steps // 2
@@ -111,10 +95,7 @@ def endless(rng: np.random.Generator, count: int, steps: int) -> Measurement:
 
 
 def dilemmas(rng: np.random.Generator, quick: bool) -> dict[str, Measurement]:
-    """Measure PPO and ACTDE in the prisoner's dilemma.
-
-    The measured quantity is the growth of the difference between the logits over the last decade of steps.
-    """
+    """Measure the growth of the logits' difference over the last decade of steps in the prisoner's dilemma."""
     seeds, steps = (5, 1000) if quick else (20, 20_000)
     rows = [
         [float(growth(kind, dilemma(), rng, first=steps // 10, steps=steps).max()) for kind in RULES.values()]
@@ -128,15 +109,11 @@ def dilemmas(rng: np.random.Generator, quick: bool) -> dict[str, Measurement]:
 
 
 def figure(rng: np.random.Generator, path: Path, *, quick: bool) -> None:
-    """Draw two panels and save the figure to `path`.
-
-    The left panel shows the logits against the q-values in one run of ACTDE. Its points lie on a line. The right panel
-    shows the differences of the logits in five runs of PPO and five runs of ACTDE.
-    """
-    mdp, steps = dilemma(), log_spaced(1000 if quick else 20_000)
+    """Draw the figure that `CAPTION` describes, and save it to `path`."""
+    steps = log_spaced(1000 if quick else 20_000)
     drawing, (left, right) = make_figure()
     for name, style in (("ppo", "--"), ("actde", "-")):
-        runs = [tables_at(RULES[name], mdp, steps, rng) for _ in range(5)]
+        runs = [tables_at(learner_of(RULES[name], dilemma()), dilemma(), steps, rng) for _ in range(5)]
         for place, (_, logits) in enumerate(runs):
             lines = right.plot(steps, np.abs(logits[..., 0] - logits[..., 1]), style, color=COLORS[name], lw=1)
             if place == 0:
@@ -146,9 +123,8 @@ def figure(rng: np.random.Generator, path: Path, *, quick: bool) -> None:
     left.plot(ends, ends, color="0.6", lw=1)
     for place, marker in enumerate("os^D"):
         before, now = divmod(place, 2)
-        look: dict[str, Any] = {"color": PALETTE[place], "ms": 4, "mfc": "none"}
-        look["label"] = f"{ACTIONS[now]} after {ACTIONS[before]}"
-        left.plot(q_values[:, before, now], logits[:, before, now], marker, **look)
+        label, color = f"{ACTIONS[now]} after {ACTIONS[before]}", PALETTE[place]
+        left.plot(q_values[:, before, now], logits[:, before, now], marker, color=color, ms=4, mfc="none", label=label)
     left.set(xlabel="(b / alpha) (q − q_0)", ylabel="logit − logit_0, nats")
     right.set(xscale="log", xlabel="steps", ylabel="|difference of the logits|, nats")
     for axis in (left, right):
@@ -156,13 +132,12 @@ def figure(rng: np.random.Generator, path: Path, *, quick: bool) -> None:
     save_figure(drawing, path)
 
 
-def tables_at(kind: type[Tabular], mdp: MDP, at: list[int], rng: np.random.Generator) -> tuple[Array, Array]:
-    """Train a learner from the uniform policy, and return its tables at the T steps in `at`.
+def tables_at(learner: Tabular, mdp: MDP, at: Iterable[int], rng: np.random.Generator) -> tuple[Array, Array]:
+    """Train a learner, and return its tables at the T steps in `at`.
 
     Return a tuple: (1) the q-values, (2) the logits. The shape of each array is [T, S, A].
     """
-    learner, rows = kind(initial_logits(mdp), alpha=0.1, b=0.1), []
-    errors = learn_on_policy(learner, mdp, rng)
+    errors, rows = learn_on_policy(learner, mdp, rng), []
     for before, now in pairwise([0, *at]):
         advance(errors, now - before)
         rows.append([[list(row.values()) for row in table.values()] for table in (learner.q_values, learner.logits)])

@@ -7,6 +7,7 @@ the two logits, so only this difference is stored. All learners of a seed use th
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Literal
 
 import numpy as np
@@ -16,10 +17,8 @@ from scipy.special import expit
 from experiments.reproduce import Progress
 from experiments.reproduce.statistics import Array
 
-BLOCK = 1000
-"""Number of steps whose random numbers are drawn in one call."""
-TINY = 1e-12
-"""TD errors with a smaller absolute value count as rounding errors."""
+BLOCK = 1000  # steps whose random numbers are drawn in one call
+TINY = 1e-12  # smaller TD errors count as rounding errors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,46 +27,47 @@ class Learner:
 
     Steps n are counted from 1. At step n, the step size of v and q is alpha / n^alpha_power, and the step size of the
     logits is b / n^b_power.
+
+    * `rule` names the baseline of the error: v for "ppo", q(a) for "actde", 0 for "none" (vanilla policy gradient).
+    * `gap` is the initial logit of the first arm minus that of the second arm, in nats.
+    * If `gradient` is true, the error moves both logits along the gradient of log pi(a). Otherwise it moves only the
+      logit of a.
     """
 
     name: str
     rule: Literal["ppo", "actde", "none"]
-    """The baseline of the error: v for "ppo", q(a) for "actde", and 0 for "none" (vanilla policy gradient)."""
     rewards: tuple[float, float] = (1.0, 0.5)
     gap: float = 0.0
-    """Initial logit of the first arm minus that of the second arm, in nats."""
     alpha: float = 1.0
-    """Initial step size of v and q."""
     alpha_power: float = 0.0
     b: float = 1.0
-    """Initial step size of the logits."""
     b_power: float = 0.0
     gradient: bool = False
-    """Whether the error moves both logits along the gradient of log pi(a). If False, it moves only the logit of a."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Curves:
-    """The recorded curves of one learner, at T steps and for S seeds."""
+    """The recorded curves of one learner, at T steps and for S seeds.
+
+    * `steps` [T] is the number of steps done.
+    * `gap` [T, S] is the logit of the first arm minus that of the second arm, in nats.
+    * `moved` [T, S] is the sum of |b error| so far, in nats.
+    * `negative` [T, S] is the number of negative errors so far.
+    * `pulls` [T, S] is the number of pulls of the second arm so far.
+    * `converged_at` [S] is the last step with a nonzero error.
+    """
 
     steps: NDArray[np.int64]
-    """[T], the number of steps done."""
     gap: Array
-    """[T, S], the logit of the first arm minus that of the second arm, in nats."""
     moved: Array
-    """[T, S], the sum of |b error| so far, in nats."""
     negative: Array
-    """[T, S], the number of negative errors so far."""
     pulls: Array
-    """[T, S], the number of pulls of the second arm so far."""
     converged_at: Array
-    """[S], the last step with a nonzero error."""
 
     def since(self, share: float) -> NDArray[np.bool_]:
-        """Return a mask of the recorded steps that excludes the first steps.
+        """Return a mask that excludes the first fraction `share` of all steps. The shape is [T].
 
-        `share` is the fraction of all steps that the mask excludes. For example, with 0.01 the mask selects the last
-        two decades, which are the last 99% of the steps. The shape is [T].
+        For example, 0.01 selects the last two decades of steps.
         """
         return np.asarray(self.steps >= share * self.steps[-1] * (1 - TINY))
 
@@ -80,27 +80,19 @@ class Tables:
     """The logits, v and q of all learners and seeds."""
 
     def __init__(self, learners: Sequence[Learner], seeds: int) -> None:
-        def column(values: Sequence[float]) -> Array:
-            return np.array(values, dtype=np.float64)[:, None]
-
-        shape = (len(learners), seeds)
-        self.first, self.second = (column([one.rewards[arm] for one in learners]) for arm in (0, 1))
-        self.by_v, self.by_q = (column([one.rule == rule for one in learners]) for rule in ("ppo", "actde"))
-        self.gradient = column([one.gradient for one in learners])
-        self.alpha, self.alpha_power = (
-            column([getattr(one, key) for one in learners]) for key in ("alpha", "alpha_power")
-        )
-        self.b, self.b_power = (column([getattr(one, key) for one in learners]) for key in ("b", "b_power"))
-        self.gap = np.broadcast_to(column([one.gap for one in learners]), shape).copy()
-        self.values, self.q_first, self.q_second = (np.zeros(shape) for _ in range(3))
-        self.moved, self.negative, self.pulls, self.converged_at = (np.zeros(shape) for _ in range(4))
+        settings = attrgetter("alpha", "alpha_power", "b", "b_power", "gradient", "gap")
+        rows = [(*one.rewards, one.rule == "ppo", one.rule == "actde", *settings(one)) for one in learners]
+        columns = np.array(rows, dtype=np.float64).T[..., None]
+        self.first, self.second, self.by_v, self.by_q = columns[:4]
+        self.alpha, self.alpha_power, self.b, self.b_power, self.gradient, gap = columns[4:]
+        self.gap, *zeros = (np.zeros((len(learners), seeds)) for _ in range(8))
+        self.gap += gap
+        self.values, self.q_first, self.q_second, self.moved, self.negative, self.pulls, self.converged_at = zeros
 
     def step(self, n: int, uniform: Array) -> None:
-        """Pull one arm and update the tables, for every learner and seed.
+        """Do step n, for every learner and seed.
 
-        Args:
-            n: Number of the step, counted from 1.
-            uniform: [S], one random number per seed. A learner pulls its first arm if this number is below pi(first).
+        A learner pulls its first arm if its seed's random number in `uniform` [S] is below pi(first).
         """
         alpha, b = self.alpha / n**self.alpha_power, self.b / n**self.b_power
         p = expit(self.gap)
@@ -120,13 +112,11 @@ class Tables:
 
 
 def log_spaced(steps: int, per_decade: int = 20) -> list[int]:
-    """Return integers from 1 to `steps` that are evenly spaced on a log scale.
+    """Return about `per_decade` integers per decade from 1 to `steps`, evenly spaced on a log scale.
 
-    There are about `per_decade` integers per decade. If `steps` is a power of 10, all smaller powers of 10 are
-    included.
+    If `steps` is a power of 10, all smaller powers of 10 are included.
     """
-    places = np.geomspace(1, steps, round(np.log10(steps) * per_decade) + 1)
-    return sorted({round(place) for place in places})
+    return sorted(set(map(round, np.geomspace(1, steps, round(np.log10(steps) * per_decade) + 1))))
 
 
 def simulate(
@@ -138,29 +128,19 @@ def simulate(
     at: Sequence[int] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Curves]:
-    """Simulate all learners and return their curves by the learner's name.
-
-    The curves are recorded at the steps `at`. If `at` is None, they are recorded at the steps of `log_spaced`.
-    """
+    """Simulate all learners, and return their curves at the steps `at` (by default `log_spaced`) by name."""
     tables, wanted = Tables(learners, seeds), list(log_spaced(steps) if at is None else at)
-    recorded: list[tuple[Array, ...]] = []
+    recorded: list[list[Array]] = []
     for start in range(0, steps, BLOCK):
         uniform = rng.random((min(BLOCK, steps - start), seeds))
         for n, row in enumerate(uniform, start + 1):
             tables.step(n, row)
             if len(recorded) < len(wanted) and n == wanted[len(recorded)]:
-                recorded.append(tuple(x.copy() for x in (tables.gap, tables.moved, tables.negative, tables.pulls)))
+                recorded.append([x.copy() for x in (tables.gap, tables.moved, tables.negative, tables.pulls)])
         if progress is not None:
             progress(f"{start + len(uniform):,} of {steps:,} steps of the bandit", start + len(uniform), steps)
-    gap, moved, negative, pulls = (np.stack(rows) for rows in zip(*recorded, strict=True))
+    gap, moved, negative, pulls = (np.array(rows).swapaxes(0, 1) for rows in zip(*recorded, strict=True))
     return {
-        one.name: Curves(
-            steps=np.array(wanted),
-            gap=gap[:, place],
-            moved=moved[:, place],
-            negative=negative[:, place],
-            pulls=pulls[:, place],
-            converged_at=tables.converged_at[place],
-        )
-        for place, one in enumerate(learners)
+        one.name: Curves(np.array(wanted), *curves)
+        for one, *curves in zip(learners, gap, moved, negative, pulls, tables.converged_at, strict=True)
     }

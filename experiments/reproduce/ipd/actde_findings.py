@@ -20,8 +20,7 @@ from experiments.reproduce.statistics import Array, above_zero, judge, next_devi
 from experiments.tables import table
 from games.ipd import PAYOFFS
 
-TRIALS = 10
-"""Number of trials behind the means and standard deviations in the post's figures."""
+TRIALS = 10  # trials behind the means and standard deviations in the post's figures
 READ_OFF = ("trial-225", "mean-peak", "mean-4000", "deviation-4000", "mean-10000", "deviation-10000")
 """Names of the claims about numbers that we read off the figures in the post's public code."""
 
@@ -38,10 +37,7 @@ def measure(curves: Mapping[str, Series]) -> dict[str, Measurement]:
 
 
 def notes(findings: Sequence[Finding]) -> list[str]:
-    """Return a sentence that counts how many numbers from the post's figures lie in our prediction intervals.
-
-    The list is empty if none of these numbers was measured.
-    """
+    """Return a sentence that counts the post's numbers in our prediction intervals, or an empty list."""
     names = [f"ipd.actde.{name}" for name in READ_OFF]
     read = [one for one in findings if one.id in names and one.verdict != NOT_RUN]
     outside = [f"`{one.id}`" for one in read if one.verdict != REPRODUCED]
@@ -111,10 +107,9 @@ def read_off(actde: Series) -> dict[str, Measurement]:
 
 
 def other_matrices(curves: Mapping[str, Series]) -> dict[str, Measurement]:
-    """Measure one claim about all other payoff matrices.
+    """Measure one claim about all other payoff matrices, because the post does not say which of them it shows.
 
-    The claim is about all of them, because the post does not say which matrix it shows. If trials are
-    missing or too short, return an empty mapping.
+    If trials are missing or too short, return an empty mapping.
     """
     arms = [curves[arm.name] for arm in OTHER_MATRICES]
     if not all(one.reaches(LONG) for one in arms):
@@ -124,19 +119,13 @@ def other_matrices(curves: Mapping[str, Series]) -> dict[str, Measurement]:
 
 
 def nearer_to_uniform(one: Series) -> NDArray[np.bool_]:
-    """Return whether each trial ends nearer to the uniform policy than to the softmax over returns.
-
-    The shape is [trials].
-    """
+    """Return which trials end nearer to the uniform policy than to the softmax over returns. The shape is [trials]."""
     shares = one.shares()
     return distance(shares, UNIFORM) < distance(shares, softmax_shares(str(one.arm.recipe.payoff)))
 
 
 def matrix_notes(curves: Mapping[str, Series]) -> list[str]:
-    """Return a table with the trials on each of the other payoff matrices.
-
-    Matrices without enough trials are left out. The list is empty if none is left.
-    """
+    """Return a table of the other payoff matrices with enough trials, or an empty list if there are none."""
     heads = ["matrix", "best plan", "softmax: alternating, cooperate, defect", "trials at the end", "nearer to uniform"]
     rows = []
     for arm in OTHER_MATRICES:
@@ -155,8 +144,5 @@ def distance(shares: Array, policy: Mapping[str, float]) -> Array:
 
 
 def alternates_most(shares: Array) -> NDArray[np.bool_]:
-    """Return whether the share of alternating games is the largest of the three shares.
-
-    `shares` has shape [3, ...]. The shape of the result is [...].
-    """
+    """Return whether alternating games have the largest of `shares` [3, ...]. The shape is [...]."""
     return np.asarray(shares[0] > shares[1:].max(axis=0))

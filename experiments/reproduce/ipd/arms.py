@@ -24,19 +24,15 @@ from games.ipd import PAYOFFS
 LONG, MIDDLE, SHORT = 10_000, 4_000, 1_000
 """Lengths of trials in gradient steps, which the post calls "epochs"."""
 EARLY, LAST = (200, 400), 100
-"""Windows over which curves are averaged, in gradient steps.
+"""A window around the peak of the post's curve, and the length of the window at the end, in gradient steps.
 
-EARLY is the fixed window around the peak of the post's curve, because the maximum of a noisy curve is biased upwards.
-LAST is the length of the window at the end.
+The early window is fixed, because the maximum of a noisy curve is biased upwards.
 """
 SHARES = ("alternate", "cooperate", "defect")
 UNIFORM = {"alternate": 0.5, "cooperate": 0.25, "defect": 0.25}
 """Shares of games under the uniform policy."""
 COLLAPSED = 0.1
-"""Entropy below which a policy over two actions counts as collapsed, in nats per action.
-
-For example, a policy with the probabilities 98% and 2% has an entropy of 0.098 nats.
-"""
+"""Entropy below which a policy counts as collapsed, in nats. For the probabilities 98% and 2%, it is 0.098 nats."""
 SWITCHES: dict[str, dict[str, Any]] = {
     "whitened": {"whitening": "batch"},
     "detached": {"detach_heads": True},
@@ -53,14 +49,9 @@ def _arm(name: str, *switches: str, trials: int = 5, steps: int = LONG, **recipe
     return Arm(name="-".join([name, *switches]), recipe=Recipe(**recipe), trials=trials, steps=steps)
 
 
-ACTDE = _arm("actde", trials=10)
-"""ACTDE with the post's recipe and, as in its figures, ten trials."""
+ACTDE = _arm("actde", trials=10)  # the post's figures show ten trials
 PPO = _arm("ppo", optimizer="ppo")
-"""PPO with the same recipe.
-
-It is trained for as many steps as ACTDE, although the post shows fewer. It is the control for the effects of weight
-decay and dropout.
-"""
+"""PPO with the same recipe. It is trained longer than in the post, as a control for weight decay and dropout."""
 PPO_VARIANTS = [
     _arm("ppo", *cell, steps=SHORT, optimizer="ppo")
     for cell in (("whitened",), ("detached",), ("whitened", "detached"))
@@ -70,10 +61,7 @@ OTHER_MATRICES = [
     for payoff in PAYOFFS
     if payoff != ACTDE.recipe.payoff
 ]
-"""ACTDE on each of the other payoff matrices in the post's public code.
-
-The post shows one trial on a different matrix but does not name this matrix.
-"""
+"""ACTDE on the other payoff matrices in the post's public code. The post shows one of them but does not name it."""
 IPD = [ACTDE, PPO, *PPO_VARIANTS, *OTHER_MATRICES]
 
 GRID = [_arm("actde", *cell, steps=MIDDLE) for cell in CELLS if cell]
@@ -93,15 +81,16 @@ def shortened(arms: Sequence[Arm], steps: int) -> list[Arm]:
     return [replace(arm, trials=2, steps=steps) for arm in arms]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Series:
-    """The training curves of an arm's finished trials."""
+    """The training curves of an arm's finished trials, and their total processor time.
+
+    The shape of `rows` is [trials, rollouts, columns]. `ipd_trials.trial.COLUMNS` names the columns.
+    """
 
     arm: Arm
     rows: Array
-    """Curves with shape [trials, rollouts, columns]. `ipd_trials.trial.COLUMNS` names the columns."""
     seconds: float
-    """Total processor time of these trials."""
 
     @property
     def trials(self) -> int:
@@ -121,12 +110,9 @@ class Series:
         return self.trials >= 2 and self.end >= step
 
     def between(self, name: str, first: int, last: int) -> Array:
-        """Return each trial's mean of a column from gradient step `first` up to, but not including, `last`.
+        """Return each trial's mean of a column from gradient step `first` to before `last`. The shape is [trials].
 
-        The shape is [trials].
-
-        Raises:
-            ValueError: The steps are not within the trials.
+        A ValueError is raised if the steps are not within the trials.
         """
         if not 0 <= first < last <= self.end:
             raise ValueError(f"expected steps within 0 to {self.end}, got {first} to {last}")
@@ -141,26 +127,16 @@ class Series:
         return self.between(name, *EARLY)
 
     def shares(self, step: int = LONG) -> Array:
-        """Return each trial's mean shares of alternating, cooperating and defecting games.
-
-        The means are over the last 100 gradient steps before `step`. The shape is [3, trials].
-        """
+        """Return the means `last` of alternating, cooperating and defecting games. The shape is [3, trials]."""
         return np.array([self.last(name, step) for name in SHARES])
 
     def trend(self, name: str) -> Array:
-        """Return each trial's change over the second half of training. The shape is [trials].
-
-        The change is the rise of a least-squares line.
-        """
+        """Return the rise of a least-squares line over each trial's second half. The shape is [trials]."""
         late = self.column(name)[:, self.rows.shape[1] // 2 :]
         return np.asarray(np.polyfit(np.arange(late.shape[1]) / late.shape[1], late.T, 1)[0])
 
     def thinned(self, points: int) -> tuple[Array, "Series"]:
-        """Return curves with about `points` points for a figure.
-
-        Each point is the mean of the same number of consecutive rollouts. Return a tuple: (1) the gradient step of
-        each point, (2) the series of these points.
-        """
+        """Return about `points` gradient steps for a figure, and the means of the rollouts from each step on."""
         length = max(1, self.rows.shape[1] // points)
         kept = self.rows.shape[1] // length
         rows = self.rows[:, : kept * length].reshape(self.trials, kept, length, -1).mean(axis=2)
@@ -174,13 +150,10 @@ class Series:
 def run_arms(
     arms: Sequence[Arm], folder: Path, *, seed: int, quick: bool, workers: int, progress: Progress
 ) -> dict[str, Series]:
-    """Run the missing trials, add them to the record in `folder`, and return the curves of all trials.
+    """Run the missing trials, add them to the record in `folder`, and return all finished trials by the arm's name.
 
-    The record is a file with the curves of finished trials. Quick trials are stored in a separate record and a
-    separate folder of runs.
-
-    Returns:
-        The finished trials by the arm's name. If `workers` is 0, an arm may have no trials.
+    The record is a file with the curves of finished trials. Quick trials have a separate record and a separate folder
+    of runs. If `workers` is 0, an arm may have no trials.
 
     Raises:
         AgentError: The stored trials are damaged, or they have another seed or recipe. The error is also raised if
@@ -197,8 +170,4 @@ def run_arms(
     if not kept.rows:
         raise AgentError(f"nothing was run in {folder}: give --workers 1 or more to run it")
     kept.write(path)
-    curves = {}
-    for arm in arms:
-        rows, seconds = kept.of(arm)
-        curves[arm.name] = Series(arm=arm, rows=rows, seconds=seconds)
-    return curves
+    return {arm.name: Series(arm, *kept.of(arm)) for arm in arms}

@@ -13,16 +13,9 @@ from experiments.reproduce.statistics import judge
 from games.ipd import ACTIONS, PAYOFFS, Payoff, PrisonersDilemma
 
 GAMMA = 0.5
-RETURNS = ("cccc", "cddd", "cdcd", "dddd", "dccc", "dcdc")
-"""Sequences whose returns the post gives.
-
-The first letter is the past action. The other letters are the actions after it.
-"""
+RETURNS = ("cccc", "cddd", "cdcd", "dddd", "dccc", "dcdc")  # sequences whose returns the post gives
 FAR = 128
-"""Length of sequences that stand for infinite ones, as in the post's public code.
-
-A discount of 0.5 makes all later rewards negligible.
-"""
+"""Length of sequences that stand for infinite ones, as in the post's public code."""
 PLANS = {"cooperate": (0, 0), "repeat": (0, 1), "alternate": (1, 0), "defect": (1, 1)}
 """The four deterministic strategies that depend only on the past action.
 
@@ -31,10 +24,7 @@ Each is a pair: (1) the action after cooperate, (2) the action after defect. 0 i
 
 
 def played(words: str, payoff: str = "post") -> list[float]:
-    """Play a sequence such as "cdcd" in the game and return its rewards.
-
-    The first letter is the past action and has no reward.
-    """
+    """Play a sequence such as "cdcd" in the game, and return its rewards. The past action has no reward."""
     env = PrisonersDilemma(payoff=payoff, max_turns=len(words))
     names = {action[0]: action for action in ACTIONS}
     env.reset(options={"start": names[words[0]]})
@@ -121,9 +111,6 @@ def measure(rng: np.random.Generator) -> dict[str, Measurement]:
 
 
 def largest_difference(rng: np.random.Generator) -> int:
-    """Return the largest difference between the numbers of cd and dc in a sequence of actions.
-
-    The maximum is over 10,000 random sequences.
-    """
+    """Return the largest difference between the numbers of cd and dc in any of 10,000 random sequences of actions."""
     steps = np.diff(rng.integers(0, 2, size=(10_000, 101)), axis=1)
     return int(np.abs((steps == 1).sum(axis=1) - (steps == -1).sum(axis=1)).max())

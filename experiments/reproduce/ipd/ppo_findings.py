@@ -13,8 +13,7 @@ from experiments.reproduce.ipd_trials.trial import EPOCHS
 from experiments.reproduce.statistics import Array, above_zero, judge, over_trials
 
 LEARNED, PURE, SAME = 0.9, 0.95, 0.05
-SMOOTH = 10
-"""Length of the moving average that smooths curves before they are compared, in rollouts."""
+SMOOTH = 10  # length of the moving average in rollouts
 
 
 def measure(curves: Mapping[str, Series]) -> dict[str, Measurement]:
@@ -43,19 +42,13 @@ def measure(curves: Mapping[str, Series]) -> dict[str, Measurement]:
 
 
 def smooth(one: Series) -> Array:
-    """Return the moving average of the share of alternating games.
-
-    The shape is [trials, rollouts - SMOOTH + 1].
-    """
+    """Return moving averages of the share of alternating games. The shape is [trials, rollouts - SMOOTH + 1]."""
     window = np.ones(SMOOTH) / SMOOTH
     return np.stack([np.convolve(row, window, mode="valid") for row in one.column("alternate")])
 
 
 def first_above(one: Series) -> Array:
-    """Return the first gradient step at which more than 90% of the games alternate.
-
-    For a trial that never exceeds 90%, return its last step. The shape is [trials].
-    """
+    """Return the first gradient step with more than 90% alternating games, or else the last. The shape is [trials]."""
     over = one.column("alternate") > LEARNED
     steps = np.where(over.any(axis=1), over.argmax(axis=1), one.rows.shape[1]) * EPOCHS
     return np.asarray(steps, np.float64)

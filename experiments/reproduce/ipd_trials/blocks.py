@@ -26,10 +26,7 @@ E: Final = 4
 D: Final = H * E
 F: Final = 4 * D
 Weights = Mapping[str, Tensor]
-"""Parameters [N, ...] by name.
-
-The parameters belong either to one layer, or to the token embedding and the final layer norm.
-"""
+"""Parameters [N, ...] by name, either of one layer or of the token embedding and the final layer norm."""
 
 
 def embed(tokens: Tensor, places: Tensor, keep: Tensor, scale: Tensor, w: Weights) -> Tensor:
@@ -48,10 +45,7 @@ def embed(tokens: Tensor, places: Tensor, keep: Tensor, scale: Tensor, w: Weight
 
 
 def before(x: Tensor, w: Weights) -> Tensor:
-    """Return the queries, keys and values of a layer with the input x [N, D, t, S].
-
-    The shape is [N, 3, H, E, t, S].
-    """
+    """Return a layer's queries, keys and values for x [N, D, t, S]. The shape is [N, 3, H, E, t, S]."""
     return _linear(_norm(x, "ln1", w), "qkv", w).view(-1, 3, H, E, *x.shape[2:])
 
 
@@ -108,10 +102,7 @@ def after(x: Tensor, summed: Tensor, total: Tensor, keep: Tensor, scale: Tensor,
 def attend_and_after(
     x: Tensor, q: Tensor, k: Tensor, v: Tensor, attention_keep: Tensor, keep: Tensor, scale: Tensor, w: Weights
 ) -> Tensor:
-    """Call `attend` and then `after`.
-
-    Rollouts use this function. Their tensors are so small that the overhead of calls takes most of the time.
-    """
+    """Call `attend` and `after` at once, because the overhead of calls dominates the small tensors of a rollout."""
     return after(x, *attend(q, k, v, attention_keep), keep, scale, w)
 
 
@@ -134,30 +125,17 @@ def _norm(x: Tensor, name: str, w: Weights) -> Tensor:
 
 
 def can_compile() -> bool:
-    """Return whether `torch.compile` can be used.
-
-    It needs a C++ compiler and Python's header file `Python.h`.
-    """
+    """Return whether there are a C++ compiler and Python's header file, as `torch.compile` needs."""
     header = Path(sysconfig.get_path("include")) / "Python.h"
     return shutil.which(os.environ.get("CXX", "g++")) is not None and header.exists()
 
 
 @cache
 def compiled(part: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a part that is compiled by `torch.compile`.
+    """Return a part that is compiled by `torch.compile`, once for each combination of shapes.
 
-    The import of the compiler takes seconds. The part is compiled once for each combination of shapes. Thresholds of
-    PyTorch's compiler Inductor are raised, so that `attend` does not store the [t, J] matrix of attention weights. The
-    matrix is instead recomputed where it is needed.
+    The import of the compiler takes seconds. Inductor's thresholds are raised, so that `attend` recomputes the [t, J]
+    matrix of attention weights where it is needed instead of storing it.
     """
     names = ("realize_reads_threshold", "realize_acc_reads_threshold", "realize_opcount_threshold")
     return torch.compile(part, options=dict.fromkeys(names, 1000), dynamic=False)
-
-
-def mark_dynamic(*dims: tuple[Tensor, int]) -> None:
-    """Mark dimensions whose size may change without another compilation.
-
-    Each dimension is a pair (tensor, index of the dimension).
-    """
-    for tensor, dim in dims:
-        torch._dynamo.mark_dynamic(tensor, dim)

@@ -10,10 +10,7 @@ from torch import Tensor
 
 
 class Random:
-    """The random number generators of several trials, with one SFC64 generator per trial.
-
-    The random numbers of a trial do not depend on the other trials.
-    """
+    """One SFC64 generator per trial. A trial's random numbers do not depend on the other trials."""
 
     def __init__(self, seeds: Sequence[np.random.SeedSequence]) -> None:
         self._generators = [np.random.SFC64(seed) for seed in seeds]
@@ -40,20 +37,11 @@ class Random:
 
     def state(self) -> Tensor:
         """Return the states of the generators as int64. The shape is [trials, 4]."""
-        words = [_words(generator).view(np.int64) for generator in self._generators]
-        return torch.from_numpy(np.stack(words))
+        states: list[Any] = [generator.state for generator in self._generators]
+        return torch.from_numpy(np.stack([state["state"]["state"] for state in states]).view(np.int64))
 
     def load_state(self, state: Tensor) -> None:
-        """Restore generator states that the method `state` returned.
-
-        Raises:
-            ValueError: `state` has another shape.
-        """
+        """Restore a `state`. A ValueError is raised if it has another shape."""
         for generator, words in zip(self._generators, state.numpy().view(np.uint64), strict=True):
             changed: Any = {**generator.state, "state": {"state": words}}
             generator.state = changed
-
-
-def _words(generator: np.random.SFC64) -> NDArray[np.uint64]:
-    state: Any = generator.state
-    return np.asarray(state["state"]["state"], np.uint64)

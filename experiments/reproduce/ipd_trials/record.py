@@ -24,15 +24,16 @@ NAME = "trials.safetensors"
 
 @dataclass(slots=True, kw_only=True)
 class Record:
-    """The finished trials. The name of a trial has the form ARM/trial-03."""
+    """The finished trials.
+
+    `recipes` are stored by the arm's name. The processor times `seconds` and the curves `rows` [rollouts, columns] are
+    stored by the trial's name, which has the form ARM/trial-03.
+    """
 
     seed: int
     recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """The recipe of each arm, by the arm's name."""
     seconds: dict[str, float] = field(default_factory=dict)
-    """The processor time of each trial, by the trial's name."""
     rows: dict[str, NDArray[np.float16]] = field(default_factory=dict)
-    """The curves [rollouts, columns] of each trial, by the trial's name."""
 
     def holds(self, job: Job) -> bool:
         """Return whether the record holds all trials of the batch at their full length.
@@ -44,12 +45,10 @@ class Record:
         return all(self._holds(job.arm, trial) for trial in job.trials)
 
     def _holds(self, arm: Arm, trial: int) -> bool:
-        recipe = self.recipes.get(arm.name)
-        if recipe not in (None, arm.recipe.model_dump()):
-            raise AgentError(
-                f"the record holds {arm.name} by the recipe {recipe}, not by {arm.recipe.model_dump()};"
-                " choose another folder for the report"
-            )
+        recipe, wanted = self.recipes.get(arm.name), arm.recipe.model_dump()
+        if recipe not in (None, wanted):
+            change = f"by the recipe {recipe}, not by {wanted}"
+            raise AgentError(f"the record holds {arm.name} {change}; choose another folder for the report")
         return len(self.rows.get(_name(arm, trial), ())) >= arm.rollouts
 
     def take(self, arms: Sequence[Arm], runs: Path) -> None:
@@ -64,10 +63,9 @@ class Record:
                     self.rows[name], self.seconds[name] = own.astype(np.float16), round(seconds / len(rows), 1)
 
     def of(self, arm: Arm) -> tuple[NDArray[np.float64], float]:
-        """Return the curves of an arm's finished trials and their total processor time.
+        """Return the curves of an arm's finished trials and their total processor time in seconds.
 
-        Return a tuple: (1) the curves, with shape [trials, rollouts, columns], (2) the time in seconds. If no trial is
-        finished, the number of trials in the shape is 0.
+        The shape of the curves is [trials, rollouts, columns], also for 0 trials.
         """
         names = [_name(arm, trial) for trial in range(arm.trials) if self._holds(arm, trial)]
         rows = [self.rows[name][: arm.rollouts].astype(np.float64) for name in names]

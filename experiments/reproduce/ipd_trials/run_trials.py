@@ -29,26 +29,19 @@ from games.files import atomic_write
 from games.worker_pool import WorkerPool
 
 ABOUT, CHECKPOINT = "trials.json", "checkpoint.safetensors"
-BATCH = 5
-"""Maximum number of trials in a batch."""
-PIECE = 20
-"""Number of rollouts between two checkpoints. They take about 12 s on one core."""
-COMPILED_FROM = 100
-"""Minimum number of rollouts per trial for which the trunk is compiled.
-
-Compilation takes about 45 s on one core, so it does not save time in shorter trials.
-"""
+BATCH = 5  # maximum number of trials in a batch
+PIECE = 20  # rollouts between two checkpoints, which take about 12 s on one core
+COMPILED_FROM = 100  # rollouts per trial; for fewer, compilation (about 45 s on one core) saves no time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """A set of trials with the same recipe."""
+    """A set of trials with the same recipe. Each trial has `steps` gradient steps, a multiple of `EPOCHS`."""
 
     name: str
     recipe: Recipe
     trials: int
     steps: int
-    """Number of gradient steps in each trial. It must be a multiple of `EPOCHS`."""
 
     @property
     def rollouts(self) -> int:
@@ -67,6 +60,11 @@ class Job:
     def name(self) -> str:
         return f"{self.arm.name}/trials-{self.trials[0]:02d}-{self.trials[-1]:02d}"
 
+    @property
+    def compiled(self) -> bool:
+        """Whether the trials are long enough for the trunk to be compiled."""
+        return self.arm.rollouts >= COMPILED_FROM
+
     def folder(self, runs: Path) -> Path:
         return runs / self.name
 
@@ -82,14 +80,10 @@ def jobs_of(arm: Arm, seed: int) -> list[Job]:
 
 
 def run(jobs: Sequence[Job], runs: Path, *, workers: int, on_progress: Callable[[str, float, float], None]) -> None:
-    """Run all batches to their end.
+    """Run all batches to their end, in this order and at most `workers` at the same time.
 
-    Args:
-        jobs: The batches. They start in this order.
-        runs: The folder that contains the folders of the batches.
-        workers: Maximum number of batches that run at the same time.
-        on_progress: A function that is called whenever a batch has written a checkpoint. Its arguments are the name
-            of the batch, the number of rollouts that `run` has done so far, and the number that it must do in total.
+    Whenever a batch has written a checkpoint, `on_progress` is called. Its arguments are the name of the batch, the
+    number of rollouts that `run` has done so far, and the number that it must do in total.
 
     Raises:
         AgentError: The folder of a batch holds other trials or is damaged.
@@ -99,7 +93,7 @@ def run(jobs: Sequence[Job], runs: Path, *, workers: int, on_progress: Callable[
     waiting = deque(job for job in jobs if done[job] < job.arm.rollouts)
     if not waiting:
         return
-    if any(_long(job) for job in waiting) and not can_compile():
+    if any(job.compiled for job in waiting) and not can_compile():
         sys.stderr.write("with a C++ compiler (g++) and Python's header files, trials run about three times faster\n")
     with WorkerPool(workers) as pool:
         running: dict[Future[int], Job] = {}
@@ -118,19 +112,17 @@ def run(jobs: Sequence[Job], runs: Path, *, workers: int, on_progress: Callable[
 def advance(job: Job, runs: Path, rollouts: int = PIECE) -> int:
     """Run at most `rollouts` further rollouts of a batch, and write a checkpoint.
 
-    Returns:
-        The number of rollouts that each trial of the batch has completed, including those of earlier calls.
+    Return the number of rollouts that each trial has completed, including those of earlier calls.
     """
     from safetensors.torch import save
 
-    folder = job.folder(runs)
     trials = load(job, runs)
     until = min(trials.curves.shape[1] + rollouts, job.arm.rollouts)
     began = time.process_time()
     while trials.curves.shape[1] < until:
         trials.step()
     trials.seconds += time.process_time() - began
-    atomic_write(folder / CHECKPOINT, save({name: x.contiguous() for name, x in trials.state().items()}))
+    atomic_write(job.folder(runs) / CHECKPOINT, save({name: x.contiguous() for name, x in trials.state().items()}))
     return until
 
 
@@ -142,14 +134,8 @@ def _advance_on_one_core(job: Job, runs: Path) -> int:
     return advance(job, runs)
 
 
-def _long(job: Job) -> bool:
-    return job.arm.rollouts >= COMPILED_FROM
-
-
 def load(job: Job, runs: Path) -> Trials:
-    """Return the trials of a batch at their last checkpoint.
-
-    If there is no checkpoint, return new trials. If the batch has no folder, create the folder.
+    """Return the trials of a batch at their last checkpoint, or new trials in a new folder.
 
     Raises:
         AgentError: The folder holds other trials or is damaged.
@@ -160,7 +146,7 @@ def load(job: Job, runs: Path) -> Trials:
         atomic_write(folder / ABOUT, json.dumps(job.about(), indent=1, allow_nan=False) + "\n")
     _check(job, runs)
     seeds = [np.random.SeedSequence(job.seed, spawn_key=(trial,)) for trial in job.trials]
-    trials = Trials(job.arm.recipe, seeds, compiled=_long(job) and can_compile())
+    trials = Trials(job.arm.recipe, seeds, compiled=job.compiled and can_compile())
     if (folder / CHECKPOINT).exists():
         try:
             trials.load_state(read_tensors(folder / CHECKPOINT))
@@ -172,10 +158,9 @@ def load(job: Job, runs: Path) -> Trials:
 
 
 def finished(job: Job, runs: Path) -> tuple[NDArray[np.float64], float] | None:
-    """Return the curves and the processor time of a batch. If the batch is not finished, return None.
+    """Return the curves of a batch and its processor time in seconds. If the batch is not finished, return None.
 
-    Return a tuple: (1) the curves, with shape [trials, rollouts, columns], (2) the time in seconds. `trial.COLUMNS`
-    names the columns.
+    The shape of the curves is [trials, rollouts, columns]. `trial.COLUMNS` names the columns.
 
     Raises:
         AgentError: The folder holds other trials or is damaged.

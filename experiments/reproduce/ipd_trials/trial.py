@@ -11,6 +11,7 @@ Shapes: N trials, T positions, S streams.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from itertools import product
 from typing import Any, Literal
 
 import numpy as np
@@ -24,10 +25,7 @@ from experiments.reproduce.ipd_trials.trunk import DECAYED, Model, S, T
 from games.ipd import PAYOFFS
 
 EPOCHS = 4
-"""Number of gradient steps per rollout. Each step uses the whole rollout.
-
-The post counts training in "epochs", which are these gradient steps.
-"""
+"""Number of gradient steps on each whole rollout. The post calls these steps "epochs"."""
 BETAS, CLIP_NORM = (0.9, 0.95), 1.0
 COLUMNS = ("alternate", "cooperate", "defect", "reward", "entropy", "advantage_abs", "value_error", "q_error")
 """Quantities that are recorded for each rollout.
@@ -46,49 +44,35 @@ COLUMNS = ("alternate", "cooperate", "defect", "reward", "entropy", "advantage_a
 class Recipe(Config):
     """The settings that may differ between trials.
 
-    The defaults are those of ACTDE in the public code that made the post's figures.
+    The defaults are those of ACTDE in the public code that made the post's figures. If `detach_heads` is true, the
+    gradients of v and q stop at the trunk's output. If the Q head's learning rate `q_lr` is None, it equals `lr`.
+    AdamW's `weight_decay` applies only to the weight matrices of linear layers. `dropout` applies both to the rollout
+    and to the update.
     """
 
     optimizer: str = "actde"
-    """Update rule."""
     payoff: Literal[tuple(PAYOFFS)] = "post"  # type: ignore[valid-type]  # the names of the matrices
-    """Payoff matrix."""
     gamma: Fraction = 0.5
-    """Discount factor."""
     gae_lambda: Fraction = 0.95
-    """Lambda of GAE."""
     whitening: Literal["none", "batch"] = "none"
-    """Advantage normalization."""
     value_loss: Literal["ppo", "ilql"] = "ppo"
-    """Loss of v."""
     detach_heads: bool = False
-    """Whether to stop the gradients of v and q at the trunk's output."""
     lr: Positive = 5e-4
-    """Learning rate of AdamW."""
     q_lr: Positive | None = None
-    """Learning rate of the Q head. If None, it equals `lr`."""
     weight_decay: NonNegative = 0.1
-    """Weight decay of AdamW. It applies only to the weight matrices of linear layers."""
     dropout: BelowOne = 0.1
-    """Dropout probability, both in the rollout and in the update."""
 
     def optimizer_config(self) -> OptimizerConfig:
-        """Return the configuration of the update rule.
-
-        Settings that are not in the recipe have their defaults. The clip ranges are 0.2, the value loss has weight
-        0.1, the Q loss has weight 1, and there is no entropy bonus.
-        """
-        shared = ("gamma", "gae_lambda", "whitening", "value_loss")
-        return OptimizerConfig(**{name: getattr(self, name) for name in shared})
+        """Return the configuration of the update rule. Settings that are not in the recipe have their defaults."""
+        return OptimizerConfig(**self.model_dump(include={"gamma", "gae_lambda", "whitening", "value_loss"}))
 
 
 class Trials:
-    """Trials that run at the same time without influencing each other.
+    """Trials that run at the same time without influencing each other. There is one seed per trial.
 
-    Args:
-        recipe: The settings of all trials.
-        seeds: One seed per trial.
-        compiled: Whether to compile the trunk, as described in blocks.py.
+    If `compiled` is true, the trunk is compiled as described in blocks.py. `curves` [N, rollouts, columns] holds the
+    quantities `COLUMNS` of all rollouts so far. `seconds` is the processor time so far, which the caller of `step` must
+    update.
     """
 
     def __init__(self, recipe: Recipe, seeds: Sequence[np.random.SeedSequence], *, compiled: bool = False) -> None:
@@ -102,28 +86,23 @@ class Trials:
         self.last = (self.random.uniform(S) < 0.5).long()
         self.payoff = torch.tensor(PAYOFFS[recipe.payoff])
         self.curves = torch.zeros(len(seeds), 0, len(COLUMNS), dtype=torch.float64)
-        """[N, rollouts, columns], the quantities `COLUMNS` of all rollouts so far."""
         self.seconds = 0.0
-        """Processor time so far. The caller of `step` must update it."""
 
     def _groups(self) -> list[dict[str, Any]]:
-        recipe, groups = self.recipe, []
-        for decayed in (True, False):
-            for q_head in (True, False):
-                own = [
-                    parameter
-                    for name, parameter in self.model.weights.items()
-                    if (name in DECAYED) is decayed and (name in ("q", "q_bias")) is q_head
-                ]
-                rate = recipe.q_lr if q_head and recipe.q_lr is not None else recipe.lr
-                groups.append({"params": own, "lr": rate, "weight_decay": recipe.weight_decay if decayed else 0.0})
+        """Return AdamW's parameter groups, for each combination of weight decay and learning rate."""
+        recipe, weights = self.recipe, self.model.weights
+        rates = {True: recipe.lr if recipe.q_lr is None else recipe.q_lr, False: recipe.lr}
+        groups = []
+        for decayed, q_head in product((True, False), repeat=2):
+            own = [weights[n] for n in weights if (n in DECAYED, n in ("q", "q_bias")) == (decayed, q_head)]
+            decay = recipe.weight_decay if decayed else 0.0
+            groups.append({"params": own, "lr": rates[q_head], "weight_decay": decay})
         return groups
 
     def step(self) -> Tensor:
         """Play one rollout of 100 games per stream, and take `EPOCHS` gradient steps on it.
 
-        Returns:
-            The quantities `COLUMNS` of this rollout. The shape is [N, columns].
+        Return the quantities `COLUMNS` of this rollout. The shape is [N, columns].
         """
         tokens, (logprobs, values, q_values) = self.model.generate(self.last, self.random)
         self.last = tokens[:, -1]  # the next rollout starts after this action
@@ -170,23 +149,23 @@ class Trials:
             for name, parameter in self.model.weights.items():
                 parameter.copy_(state[f"weights.{name}"])
         moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in state.items():
-            if name.startswith("optimizer."):
-                _, index, what = name.split(".")
-                moments.setdefault(int(index), {})[what] = value
+        for name in (name for name in state if name.startswith("optimizer.")):
+            _, index, what = name.split(".")
+            moments.setdefault(int(index), {})[what] = state[name]
         self.torch_optimizer.load_state_dict({**self.torch_optimizer.state_dict(), "state": moments})
         self.random.load_state(state["random"])
         self.last, self.curves, self.seconds = state["last"], state["curves"], float(state["seconds"])
 
     def _targets(self, batch: Batch) -> Targets:
-        """Return the advantages and the return targets.
-
-        Whitening normalizes advantages over a single trial. If the recipe uses whitening, the targets are therefore
-        computed for each trial separately.
-        """
+        """Return the advantages and the return targets. Whitening is over a single trial."""
         if self.recipe.whitening == "none":
             return self.optimizer.targets(batch)
-        found = [self.optimizer.targets(part) for part in _split(batch)]
+        tensors = {spec.name: getattr(batch, spec.name) for spec in fields(batch)}
+        split = {name: x.split(S) for name, x in tensors.items() if x is not None}
+        found = [
+            self.optimizer.targets(Batch(**dict(zip(split, parts, strict=True))))
+            for parts in zip(*split.values(), strict=True)
+        ]
         return Targets(
             advantages=torch.cat([one.advantages for one in found]), returns=torch.cat([one.returns for one in found])
         )
@@ -202,10 +181,7 @@ class Trials:
         )
 
     def _clip_gradients(self) -> None:
-        """Scale the gradient of each trial to a norm of at most `CLIP_NORM`.
-
-        The formula is that of PyTorch's `clip_grad_norm_`.
-        """
+        """Scale each trial's gradient to a norm of at most `CLIP_NORM`, as PyTorch's `clip_grad_norm_` does."""
         gradients = [parameter.grad for parameter in self.model.weights.values() if parameter.grad is not None]
         norms = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)
         factors = (CLIP_NORM / (norms + 1e-6)).clamp(max=1.0)
@@ -218,39 +194,23 @@ def _rows(x: Tensor) -> Tensor:
     return x.transpose(1, 2).flatten(0, 1)
 
 
-def _split(batch: Batch) -> list[Batch]:
-    """Split a batch into one batch per trial."""
-    parts = {spec.name: getattr(batch, spec.name) for spec in fields(batch)}
-    split = {name: x.split(S) for name, x in parts.items() if x is not None}
-    return [Batch(**{name: x[trial] for name, x in split.items()}) for trial in range(len(split["mask"]))]
-
-
 def _mean(x: Tensor) -> Tensor:
     """Return the mean of x [N S, T - 1] for each trial. The shape is [N]."""
     return x.reshape(-1, S * (T - 1)).mean(dim=1)
 
 
 def _taken(table: Tensor, actions: Tensor) -> Tensor:
-    """Return the entries of `table` [N, 2, T, S] for the actions that were taken.
-
-    No action is taken at the last position. The shape is [N, T - 1, S].
-    """
+    """Return the entries of `table` [N, 2, T, S] for `actions` [N, T - 1, S]. The shape is [N, T - 1, S]."""
     return torch.where(actions == 1, table[:, 1, :-1], table[:, 0, :-1])
 
 
 def _entropy(logprobs: Tensor) -> Tensor:
-    """Return the policy's entropy in nats at all positions except the last.
-
-    `logprobs` has shape [N, 2, T, S]. The shape of the result is [N, T - 1, S].
-    """
+    """Return the entropy in nats of `logprobs` [N, 2, T, S] except at the last position. The shape is [N, T - 1, S]."""
     return -(logprobs.exp() * logprobs).sum(dim=1)[:, :-1]
 
 
 def _shares(tokens: Tensor) -> list[Tensor]:
-    """Return the shares of games that alternate, cooperate and defect, in this order.
-
-    The games are the pairs of consecutive tokens in `tokens` [N, T, S]. The shape of each share is [N].
-    """
+    """Return the shares of games in `tokens` [N, T, S] that alternate, cooperate and defect, with shape [N] each."""
     before, now = tokens[:, :-1], tokens[:, 1:]
     both = (before == now).double().mean(dim=(1, 2))
     defect = ((before == 1) & (now == 1)).double().mean(dim=(1, 2))

@@ -65,11 +65,8 @@ class Model(nn.Module):
     * For matrices that write to the residual stream, the standard deviation is 0.02 / sqrt(2 L).
     * Biases are 0, and the weights of layer norms are 1.
 
-    Args:
-        generators: One random number generator per trial, for the initial weights.
-        dropout: Dropout probability.
-        detach_heads: Whether to stop the gradients of v and q at the trunk's output.
-        compiled: Whether to compile the trunk.
+    Each trial's generator draws its initial weights. If `detach_heads` is true, the gradients of v and q stop at the
+    trunk's output. If `compiled` is true, the trunk is compiled.
 
     Raises:
         ValueError: `dropout` is not in [0, 1).
@@ -84,21 +81,13 @@ class Model(nn.Module):
         drawn = [{n: _initial(n, s, generator) for n, s in (SHAPES | HEADS).items()} for generator in generators]
         self.weights = nn.ParameterDict({n: torch.stack([one[n] for one in drawn]) for n in SHAPES | HEADS})
         self.trials, self.detach_heads, self.dropout, self.compiled = len(drawn), detach_heads, dropout, compiled
-        self.scale = torch.tensor(65536 / (65536 - round(dropout * 65536)))
-        """The factor by which dropout multiplies the numbers that it does not set to 0.
-
-        The factor is 1 / (1 - p), where p is `dropout` rounded to a multiple of 1 / 65,536.
-        """
+        self.scale = torch.tensor(65536 / (65536 - round(dropout * 65536)))  # 1 / (1 - p) for the rounded p of `Random`
 
     @torch.no_grad()
     def generate(self, first: Tensor, random: Random) -> tuple[Tensor, Heads]:
         """Sample 100 actions in each stream, after the first tokens `first` [N, S].
 
-        Keys and values are cached.
-
-        Returns:
-            A tuple: (1) the tokens with shape [N, T, S], which start with `first`, (2) the heads' outputs
-            at all positions.
+        Return a tuple: (1) the tokens [N, T, S], which start with `first`, (2) the heads' outputs at all positions.
         """
         n, w = self.trials, self.weights
         tokens = torch.zeros(n, T, S, dtype=torch.int64)
@@ -131,7 +120,8 @@ class Model(nn.Module):
         if keys == 1:  # torch.compile never treats a size of 1 as dynamic
             return blocks.attend_and_after(*arguments)
         if self.compiled and keys == 2:
-            blocks.mark_dynamic((k, 3), (v, 3), (mask, 3))
+            for tensor in (k, v, mask):
+                torch._dynamo.mark_dynamic(tensor, 3)
         out: Tensor = self._run(blocks.attend_and_after, *arguments)
         return out
 
@@ -164,7 +154,6 @@ class Model(nn.Module):
         return (blocks.compiled(part) if self.compiled else part)(*arguments)
 
     def _layers(self) -> list[Weights]:
-        """Return the weights of each layer."""
         unbound = {name: self.weights[name].unbind(1) for name in LAYER}
         return [{name: weights[layer] for name, weights in unbound.items()} for layer in range(L)]
 
@@ -173,18 +162,11 @@ class Model(nn.Module):
         return {name: self.weights[name] for name in ("wte", *LAST_NORM)}
 
     def _residual_masks(self, random: Random) -> Tensor:
-        """Sample dropout masks for the embedding and for the two residual updates of each layer.
-
-        The shape is [N, 1 + 2 L, D, T, S].
-        """
+        """Sample dropout masks [N, 1 + 2 L, D, T, S] for the embedding and each layer's two residual updates."""
         return random.keep((1 + 2 * L) * D * T * S, self.dropout).view(-1, 1 + 2 * L, D, T, S)
 
     def _attention_masks(self, sizes: Sequence[tuple[int, int]], random: Random) -> list[Tensor]:
-        """Sample dropout masks for the attention weights, with one mask for each block of queries.
-
-        `sizes` holds a pair (number J of keys, number t of queries) for each block. The shape of each mask is
-        [N, L, H, t, J, S].
-        """
+        """Sample a dropout mask [N, L, H, t, J, S] for each pair (number J of keys, number t of queries) in `sizes`."""
         lengths = [L * H * t * keys * S for keys, t in sizes]
         parts = torch.split(random.keep(sum(lengths), self.dropout), lengths, dim=1)
         return [part.view(-1, L, H, t, keys, S) for part, (keys, t) in zip(parts, sizes, strict=True)]

@@ -26,10 +26,9 @@ def cell_name(*switches: str) -> str:
 
 
 def effect(curves: Mapping[str, Series], switch: str) -> tuple[Array, Array]:
-    """Return the final shares of alternating games, without and with a switch.
+    """Return the final shares of alternating games without any switch and with only this switch.
 
-    Return a tuple: (1) the shares without any switch, (2) the shares with only this switch. The shape of each array is
-    [pairs of trials].
+    The shape of each array is [pairs of trials].
     """
     plain, other = curves[cell_name()].last("alternate", STEPS), curves[cell_name(switch)].last("alternate", STEPS)
     pairs = min(len(plain), len(other))

@@ -128,7 +128,7 @@ def test_expected_actde_keeps_v_at_the_policys_mean_of_q() -> None:
 @pytest.mark.parametrize("alpha", [1.0, 0.2])
 def test_converged_learners_know_all_rewards(alpha: float) -> None:
     learner = appendix.converged({"a": 1.5, "b": -2.0}, {"a": 0.3, "b": 0.0}, alpha=alpha)
-    assert learner.q_values[0] == pytest.approx({"a": 1.5, "b": -2.0})
+    assert learner.q_values[post_tables.STATE] == pytest.approx({"a": 1.5, "b": -2.0})
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ def series(
     rows[:, :, 0] = level
     rows[:, :, 1] = rows[:, :, 2] = (1 - level) / 2
     rows[:, :, COLUMNS.index("entropy")] = entropy
-    return Series(arm=arm, rows=rows, seconds=1.0)
+    return Series(arm, rows, seconds=1.0)
 
 
 def verdicts(findings: list[Finding]) -> dict[str, str]:
