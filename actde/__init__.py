@@ -1,4 +1,4 @@
-"""Optimizers that learn from a batch: PPO, ACTDE, imitation and rejection sampling.
+"""Optimizers that learn from a batch: PPO, ACTDE, GRPO, imitation and rejection sampling.
 
 Start with `ppo.py` and `actde.py`, which differ in one method. `optimizer.py` holds the steps that they share, and
 `returns.py` and `losses.py` hold the equations. `tabular.py` holds the exact tabular learners of the post by Turner and
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from actde.batch import Batch, Outputs, Targets
     from actde.config import OptimizerConfig
     from actde.errors import OptimizerError
+    from actde.grpo import GRPO
     from actde.imitation import Imitation, Rejection
     from actde.optimizer import Optimizer
     from actde.ppo import PPO
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _HOME = {
     "ACTDE": "actde.actde",
     "Batch": "actde.batch",
+    "GRPO": "actde.grpo",
     "Imitation": "actde.imitation",
     "Optimizer": "actde.optimizer",
     "OptimizerError": "actde.errors",
@@ -37,6 +39,7 @@ _HOME = {
 
 __all__ = [
     "ACTDE",
+    "GRPO",
     "PPO",
     "Batch",
     "Imitation",

@@ -34,22 +34,25 @@ class Record:
                 raise TypeError(f"{type(self).__name__}.{name} must be a tensor, got {type(value).__name__}")
         return {name: value for name, value in values.items() if value is not None}
 
-    def _check(self, like: str, *, per_head: tuple[str, ...] = ()) -> None:
+    def _check(self, like: str, *, per_head: tuple[str, ...] = (), per_segment: tuple[str, ...] = ()) -> None:
         """Check that every tensor has the shape [B, T] and the device of the tensor named `like`.
 
-        The tensors named in `per_head` have the shape [B, T, H] instead. All tensors except the mask must be float32 or
-        float64.
+        The tensors named in `per_head` have the shape [B, T, H] instead. The tensors named in `per_segment` have the
+        shape [B] and are int64. All other tensors except the mask must be float32 or float64.
         """
         kind, tensors = type(self).__name__, self.tensors()
         first = tensors[like]
         if first.ndim != 2 or 0 in first.shape:
             raise ValueError(f"{kind}.{like} must be [B, T] with B, T >= 1, got {list(first.shape)}")
         for name, tensor in tensors.items():
-            fits = tensor.ndim == 3 and tensor.shape[2] >= 1 if name in per_head else tensor.ndim == 2
-            if not fits or tensor.shape[:2] != first.shape:
-                shape = [*first.shape, "H"] if name in per_head else list(first.shape)
+            dimensions = 3 if name in per_head else 1 if name in per_segment else 2
+            fits = tensor.ndim == dimensions and tensor.shape[:2] == first.shape[:dimensions] and 0 not in tensor.shape
+            if not fits:
+                shape = [*first.shape, "H"][:dimensions]
                 raise ValueError(f"{kind}.{name} must be {shape} like {like}, got {list(tensor.shape)}")
-            if name != "mask" and tensor.dtype not in (torch.float32, torch.float64):
+            if name in per_segment and tensor.dtype != torch.int64:
+                raise ValueError(f"{kind}.{name} must be int64, got {tensor.dtype}")
+            if name not in ("mask", *per_segment) and tensor.dtype not in (torch.float32, torch.float64):
                 raise ValueError(f"{kind}.{name} must be float32 or float64, got {tensor.dtype}")
             if tensor.device != first.device:
                 raise ValueError(f"{kind}.{name} is on {tensor.device}, {like} on {first.device}")
@@ -73,6 +76,9 @@ class Batch(Record):
         q_values: q(s_t, a_t), the minimum over the target heads or, without target heads, over the Q heads. None if q
             was not recorded.
         ref_logprobs: log pi_ref(a_t | s_t) of the reference policy. None if no KL is computed.
+        episodes: [B] int64, the number of each segment's episode. An episode that outgrows the context window has
+            several segments. None if no optimizer needs it.
+        groups: [B] int64, the number of each episode's group. The episodes of a group start from the same state.
 
     Raises:
         OptimizerError: a number is not finite.
@@ -87,9 +93,11 @@ class Batch(Record):
     next_values: Tensor
     q_values: Tensor | None = None
     ref_logprobs: Tensor | None = None
+    episodes: Tensor | None = None
+    groups: Tensor | None = None
 
     def __post_init__(self) -> None:
-        self._check("mask")
+        self._check("mask", per_segment=("episodes", "groups"))
         if self.mask.dtype != torch.bool:
             raise ValueError(f"Batch.mask must be bool, got {self.mask.dtype}")
         if bool((self.mask[:, 1:] & ~self.mask[:, :-1]).any()):

@@ -57,6 +57,8 @@ class OptimizerConfig(Config):
     """Advantage normalization. batch: to mean 0 and variance 1 over the batch of all processes."""
     advantage: Literal["lambda", "return"] = "lambda"
     """Advantage estimator. lambda: sum of discounted TD errors; return: lambda-return minus baseline."""
+    group_std: bool = True
+    """Divide grpo's advantages by the standard deviation of their group; off as in Dr. GRPO."""
     value_loss: Literal["ppo", "ilql"] = "ppo"
     """Value loss. ppo: clipped squared error to the return; ilql: expectile regression to q."""
     expectile: Annotated[float, Field(gt=0, lt=1)] = 0.9

@@ -32,6 +32,7 @@ class Optimizer(ABC):
     Attributes:
         name: name in the registry and on the command line.
         needs_q: whether the algorithm requires Q heads.
+        needs_groups: whether the algorithm compares the episodes of a group (`Batch.groups`).
         labels: source of the choices that the policy imitates: none, an expert, or the policy's own best episodes.
 
     Raises:
@@ -40,6 +41,7 @@ class Optimizer(ABC):
 
     name: ClassVar[str]
     needs_q: ClassVar[bool] = False
+    needs_groups: ClassVar[bool] = False
     labels: ClassVar[Labels] = "none"
 
     def __init__(self, config: OptimizerConfig) -> None:

@@ -24,7 +24,7 @@ class RunConfig(Config):
     """Optimizer, game, seed and initial weights of a run."""
 
     optimizer: str = "actde"
-    """Update rule: ppo, actde, imitation, rejection or a registered name."""
+    """Update rule: ppo, actde, grpo, imitation, rejection or a registered name."""
     game: str = "textworld:simple?seed=1"
     """GAME to learn: a name, a game file, a folder or a manifest."""
     seed: Count = 0
@@ -64,7 +64,7 @@ class RolloutConfig(Config):
     episodes: PositiveInt = 16
     """Episodes per rollout."""
     group_size: PositiveInt = 1
-    """Number of consecutive episodes that play the same game."""
+    """Number of consecutive episodes that play the same game with the same seed."""
     parallel: PositiveInt = 16
     """Episodes played at the same time."""
     max_turns: PositiveInt | None = None

@@ -28,8 +28,8 @@ Resetting an open environment is faster than loading its game again.
 class EpisodeRunner:
     """Plays episodes of the games in `specs`. Use the runner in a `with` block, or call `close()` at the end.
 
-    Episode numbers continue across calls of `play`. Episode i plays `specs[i // group_size % len(specs)]` with a seed
-    from `SeedSequence([seed, i])`.
+    Episode numbers continue across calls of `play`. Episode i belongs to group g = i // group_size. It plays
+    `specs[g % len(specs)]` with a seed from `SeedSequence([seed, g])`.
 
     Args:
         parallel: number of slots, which is the maximum number of live episodes.
@@ -37,7 +37,7 @@ class EpisodeRunner:
         shaping: keyword arguments of `games.shape`.
         infos: names of infos that the games compute only on request.
         first_episode: number of the first episode.
-        group_size: number of consecutive episodes that play the same game.
+        group_size: number of consecutive episodes that play the same game with the same seed.
 
     Raises:
         AgentError: `specs` is empty, or `parallel` is below 1.
@@ -135,8 +135,9 @@ class EpisodeRunner:
         A continued episode is seeded too, so that a run of a stochastic game can be resumed from a checkpoint.
         """
         index = self.next_episode
-        spec = self.specs[index // self.group_size % len(self.specs)]
-        seed = int(np.random.SeedSequence([self.seed, index]).generate_state(1)[0])
+        group = index // self.group_size
+        seed = int(np.random.SeedSequence([self.seed, group]).generate_state(1)[0])
+        spec = self.specs[group % len(self.specs)]
         before = self.continuations.get(str(slot))
         options = before["options"] if before is not None and before["game"] == spec.name else None
         env = self._open(spec)

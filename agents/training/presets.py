@@ -92,6 +92,9 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
 }
 """Presets by optimizer, for text adventures."""
 
+OPTIMIZERS_ANY_GAME: dict[str, dict[str, Any]] = {"grpo": {"group_size": 8}}
+"""Presets by optimizer, for all games."""
+
 # The losses of the heads must not disturb imitation (NOTES.md), so their gradients stop at the trunk. The weights of
 # these losses are small, so that they hardly contribute to the gradient norm, which is clipped. AdamW's steps do not
 # depend on these weights.
@@ -192,6 +195,7 @@ def layers(*explicit: Layer) -> list[Layer]:
         Layer("default", {name: field.default for name, field in FIELDS.items()}),
         Layer(f"preset of {game}", GAMES[game]),
         Layer(f"preset of {trunk}", TRUNKS.get(trunk, {})),
+        Layer(f"preset of {optimizer}", OPTIMIZERS_ANY_GAME.get(optimizer, {})),
     ]
     if game == "textworld":
         imitation = IMITATION.get(trunk, {}) if optimizer == "imitation" else {}

@@ -84,10 +84,12 @@ class MicroBatch:
 class RolloutBatch:
     """All B segments of a rollout, with N choices that form up to T actions per segment."""
 
-    def __init__(self, segments: Sequence[Segment], *, credit: Credit, device: torch.device | None = None) -> None:
+    def __init__(
+        self, segments: Sequence[Segment], *, credit: Credit, group_size: int = 1, device: torch.device | None = None
+    ) -> None:
         if not segments:
             raise ValueError("a rollout needs at least one segment")
-        self.segments = tuple(segments)
+        self.segments, self.group_size = tuple(segments), group_size
         self.device = device or torch.device("cpu")
         choices = [choice for segment in segments for choice in segment.choices]
         self.offsets = np.cumsum([0, *(len(segment.choices) for segment in segments)])
@@ -159,6 +161,8 @@ class RolloutBatch:
             next_values=recorded("next_value", whole.last),
             q_values=recorded("q_value", whole.last) if with_q else None,
             ref_logprobs=reference,
+            episodes=(episodes := self._tensor([segment.episode for segment in self.segments], torch.int64)),
+            groups=episodes // self.group_size,
         )
 
     def by_turn(self, per_action: Tensor) -> dict[tuple[int, int], float]:

@@ -176,7 +176,8 @@ class Trainer:
         Return a tuple: (1) the rollout's batch of B segments with up to T actions each, (2) metrics, and (3) the
         advantages, with shape [B, T].
         """
-        rollout = RolloutBatch(segments, credit=self.config.rollout.credit, device=self.accelerator.device)
+        credit, group_size = self.config.rollout.credit, self.config.rollout.group_size
+        rollout = RolloutBatch(segments, credit=credit, group_size=group_size, device=self.accelerator.device)
         self.updater.model.train()
         iterations = self.config.budget.iterations
         set_learning_rates(self.updater.torch_optimizer, self.config.update, self.iteration, iterations)

@@ -42,6 +42,8 @@ def random_batch(seed: int, lengths: Sequence[int], *, q: bool = True, ref: bool
         next_values=torch.where(last, normal(), next_values),
         q_values=normal() if q else None,
         ref_logprobs=-normal().abs() - 0.1 if ref else None,
+        episodes=torch.arange(shape[0]),
+        groups=torch.arange(shape[0]) // 2,
     )
 
 
@@ -79,6 +81,8 @@ def padded(record: Record, extra: int, garbage: float) -> Record:
     """The record with `extra` columns of padding, filled with `garbage`."""
 
     def widen(name: str, tensor: Tensor) -> Tensor:
+        if tensor.ndim == 1:
+            return tensor
         fill = {"mask": 0, "discounts": 1}.get(name, garbage)
         shape = (tensor.shape[0], extra, *tensor.shape[2:])
         return torch.cat([tensor, torch.full(shape, fill, dtype=tensor.dtype)], dim=1)

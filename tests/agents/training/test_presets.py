@@ -38,6 +38,7 @@ def test_a_later_layer_overrides_an_earlier_one() -> None:
         ({"optimizer": "imitation"}, {"epochs": 1, "max_turns": None, "detach_q": True, "lr": 1e-3}),
         ({"optimizer": "imitation", "trunk": "smollm2"}, {"lr": 3e-4, "episodes": 4, "lora": 16}),
         ({"optimizer": "imitation", "game": "bandit"}, {"epochs": 4, "detach_q": False, "lr": 1e-3}),
+        ({"optimizer": "grpo", "game": "bandit"}, {"group_size": 8, "episodes": 64, "entropy_coef": 0.0}),
         ({"optimizer": "rejection", "group_size": 2}, {"group_size": 2, "entropy_coef": 0.0}),
     ],
 )
@@ -47,7 +48,14 @@ def test_presets_follow_from_game_trunk_and_optimizer(asked: dict[str, Any], wan
 
 
 def test_presets_name_settings_and_give_legal_values() -> None:
-    tables = (presets.GAMES, presets.TRUNKS, presets.OPTIMIZERS, presets.IMITATION, presets.WARM_START)
+    tables = (
+        presets.GAMES,
+        presets.TRUNKS,
+        presets.OPTIMIZERS,
+        presets.OPTIMIZERS_ANY_GAME,
+        presets.IMITATION,
+        presets.WARM_START,
+    )
     for values in (*(values for table in tables for values in table.values()), presets.WARM_IMITATION):
         TrainConfig.from_flat(values)
 

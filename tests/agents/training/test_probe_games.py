@@ -88,13 +88,13 @@ def train(
     torch_optimizer = make_torch_optimizer(model, UpdateConfig(lr=4e-3, value_lr=1e-2, q_lr=1e-2))
     slower = torch.optim.lr_scheduler.LinearLR(torch_optimizer, 1.0, 0.1, total_iters=iterations)
     update = updater(model, name, torch_optimizer=torch_optimizer, learning=learning, epochs=8)
-    with EpisodeRunner([spec], seed=0, parallel=64, shaping=shaping) as runner:
+    with EpisodeRunner([spec], seed=0, parallel=64, shaping=shaping, group_size=8 if name == "grpo" else 1) as runner:
         for iteration in range(iterations):
             episodes = list(runner.play(with_expert if name == "imitation" else player, 64))
             segments = player.take_segments()
             if name == "rejection":
                 segments, _ = label_best_episodes(segments, episodes, top_fraction=0.5, gamma=GAMMA)
-            rollout = RolloutBatch(segments, credit="token")
+            rollout = RolloutBatch(segments, credit="token", group_size=8)
             if iteration < iterations - 1:
                 update.learn(rollout, np.random.default_rng(iteration))
                 slower.step()
@@ -130,6 +130,11 @@ def test_a_later_reward_is_discounted(name: str) -> None:
     for what in ("value", "q:north", "q:south") if name == "actde" else ("value",):
         assert found.mean(what, "red") == near(GAMMA)
         assert found.mean(what, "blue") == near(1.0)
+
+
+def test_grpo_finds_the_better_action_without_v() -> None:
+    found = train(POLICY, "grpo")
+    assert found.mean("p:north", "room") > 0.95
 
 
 def test_ppo_finds_the_better_action() -> None:

@@ -1,0 +1,71 @@
+"""GRPO: advantages relative to the mean reward of a group of episodes."""
+
+import torch
+from torch import Tensor
+
+from actde.batch import Batch, Outputs, Targets
+from actde.optimizer import Optimizer
+from actde.returns import AllReduce, lambda_advantages, lambda_returns, no_reduce, td_errors, whiten
+
+
+class GRPO(Optimizer):
+    """Group-relative policy optimization, Shao et al. (2024), with outcome supervision.
+
+    The episodes of a group start from the same state. All choices of episode i have the same advantage. With the sum
+    R_i of the rewards of the episode, which are not discounted, the advantage is
+
+        A_i = (R_i - mean(R)) / (std(R) + 1e-6),   mean and std over the group.
+
+    With `group_std` off, the advantage is R_i - mean(R), as in Dr. GRPO (Liu et al., 2025). Neither v nor `gae_lambda`
+    is used, and v is not trained. With `train_q`, q is fitted to the discounted Monte Carlo returns so that it can be
+    measured. The loss is a mean over the choices of the batch, not first over each episode.
+    """
+
+    name = "grpo"
+    needs_groups = True
+
+    def baseline(self, batch: Batch) -> Tensor:
+        """Return the mean reward of each episode's group. The shape is [B, T]."""
+        return self._rewards_and_means(batch)[1].unsqueeze(1).expand_as(batch.rewards)
+
+    def targets(self, batch: Batch, *, all_reduce: AllReduce = no_reduce) -> Targets:
+        self._check_batch(batch)
+        rewards, means = self._rewards_and_means(batch)
+        advantages = rewards - means  # [B]
+        if self.config.group_std:
+            assert batch.groups is not None
+            assert batch.episodes is not None
+            variances = _group_means(advantages.square(), batch.episodes, batch.groups)
+            advantages = advantages / (variances.sqrt() + 1e-6)
+        advantages = torch.where(batch.mask, advantages.unsqueeze(1), 0.0)
+        if self.config.whitening == "batch":
+            advantages = whiten(advantages, batch.mask, all_reduce)
+        errors = td_errors(self.shaped_rewards(batch), batch.discounts, batch.next_values, batch.values, batch.mask)
+        monte_carlo = lambda_advantages(errors, batch.discounts, 1.0)
+        return Targets(advantages=advantages, returns=lambda_returns(batch.values, monte_carlo, batch.mask))
+
+    def terms(self, batch: Batch, targets: Targets, outputs: Outputs) -> dict[str, tuple[float, Tensor]]:
+        terms = super().terms(batch, targets, outputs)
+        del terms["value_loss"]
+        return terms
+
+    def _rewards_and_means(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return two tensors [B]: the sum of the rewards of each segment's episode, and the mean sum of its group."""
+        if batch.episodes is None or batch.groups is None:
+            raise ValueError("'grpo' needs Batch.episodes and Batch.groups, got None")
+        segments = torch.where(batch.mask, self.shaped_rewards(batch), 0.0).sum(dim=1)
+        episodes, index = batch.episodes.unique(return_inverse=True)
+        rewards = segments.new_zeros(len(episodes)).index_add(0, index, segments)[index]
+        return rewards, _group_means(rewards, batch.episodes, batch.groups)
+
+
+def _group_means(x: Tensor, episodes: Tensor, groups: Tensor) -> Tensor:
+    """Return the mean of x over the episodes of each segment's group. All tensors are [B].
+
+    x is equal in all segments of an episode, and every episode has the same weight.
+    """
+    _, per_episode, segments = episodes.unique(return_inverse=True, return_counts=True)
+    weights = 1.0 / segments[per_episode].to(x.dtype)
+    names, index = groups.unique(return_inverse=True)
+    totals, counts = (x.new_zeros(len(names)).index_add(0, index, y) for y in (x * weights, weights))
+    return (totals / counts)[index]

@@ -1,0 +1,62 @@
+"""GRPO against sums by hand: groups, episodes of several segments, and the standard deviation."""
+
+import pytest
+import torch
+
+from actde import Batch, OptimizerConfig, make_optimizer
+from tests.helpers.actde_batches import table
+
+REWARDS = table([1, 2], [0, 5], [4, 0], [3, 9])
+MASK = torch.tensor([[True, True], [True, False], [True, True], [True, False]])
+
+
+def batch(episodes: list[int], groups: list[int]) -> Batch:
+    """Return four segments with the sums of rewards 3, 0, 4 and 3."""
+    zeros = torch.zeros_like(REWARDS)
+    return Batch(
+        rewards=torch.where(MASK, REWARDS, 0.0),
+        discounts=torch.where(MASK, 0.5, 0.0).double(),
+        mask=MASK,
+        logprobs=zeros - 1,
+        values=zeros + 7,
+        next_values=torch.where(MASK & torch.roll(MASK, -1, 1) & (torch.arange(2) == 0), 7.0, 0.0).double(),
+        episodes=torch.tensor(episodes),
+        groups=torch.tensor(groups),
+    )
+
+
+def advantages(data: Batch, **settings: bool) -> list[float]:
+    """Return the advantage of each segment's first choice. All choices of a segment have the same advantage."""
+    result = make_optimizer("grpo", OptimizerConfig(**settings)).targets(data).advantages
+    assert torch.equal(result, torch.where(MASK, result[:, :1], 0.0))
+    return result[:, 0].tolist()
+
+
+def test_the_advantage_is_the_reward_minus_the_mean_of_the_group() -> None:
+    assert advantages(batch([0, 1, 2, 3], [0, 0, 1, 1]), group_std=False) == [1.5, -1.5, 0.5, -0.5]
+
+
+def test_the_segments_of_an_episode_share_its_reward_and_weigh_once() -> None:
+    """The rewards of the three episodes are 3, 4 and 3; their mean is 10 / 3."""
+    found = advantages(batch([0, 1, 1, 2], [0, 0, 0, 0]), group_std=False)
+    assert found == pytest.approx([-1 / 3, 2 / 3, 2 / 3, -1 / 3])
+
+
+def test_the_standard_deviation_of_the_group_divides_the_advantage() -> None:
+    found = advantages(batch([0, 1, 2, 3], [0, 0, 1, 1]))
+    assert found == pytest.approx([1, -1, 1, -1], abs=1e-5)
+    assert advantages(batch([0, 1, 2, 3], [0, 1, 2, 2]))[:2] == [0, 0]  # groups of one episode
+
+
+def test_q_is_fitted_to_monte_carlo_returns_whatever_v_is() -> None:
+    returns = make_optimizer("grpo", OptimizerConfig(gae_lambda=0.3)).targets(batch([0, 1, 2, 3], [0, 0, 1, 1])).returns
+    assert returns.tolist() == [[1 + 0.5 * 2, 2], [0, 0], [4, 0], [3, 0]]
+
+
+def test_a_batch_without_groups_is_refused() -> None:
+    data = batch([0, 1, 2, 3], [0, 0, 1, 1])
+    bare = Batch(**{name: x for name, x in data.tensors().items() if name != "groups"})
+    with pytest.raises(ValueError, match=r"needs Batch.episodes and Batch.groups"):
+        make_optimizer("grpo").targets(bare)
+    with pytest.raises(ValueError, match="groups must be int64"):
+        Batch(**(data.tensors() | {"groups": torch.zeros(4)}))
