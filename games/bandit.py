@@ -14,41 +14,25 @@ from games.base import StepResult, TextGame
 from games.errors import GameError, nearest
 from games.parameters import Parameter
 
-CASES: MappingProxyType[str, dict[str, Any]] = MappingProxyType(
+CASES = MappingProxyType(
     {
-        "wedding": {
-            "prompt": "We had a",
-            "arms": (" wedding", " party"),
-            "rewards": (1.0, 0.5),
-            "policy": (0.5, 0.5),
-        },
-        "pizza": {
-            "prompt": "I will eat",
-            "arms": (" pizza", " cookies"),
-            "rewards": (10.0, 11.0),
-            "policy": (0.5, 0.5),
-        },
-        "wireheading": {
-            "prompt": "I will choose",
-            "arms": (" pizza", " wirehead"),
-            "rewards": (10.0, 100.0),
-            "policy": (0.01, 0.99),
-        },
+        "wedding": ("We had a", (" wedding", " party"), (1.0, 0.5), (0.5, 0.5)),
+        "pizza": ("I will eat", (" pizza", " cookies"), (10.0, 11.0), (0.5, 0.5)),
+        "wireheading": ("I will choose", (" pizza", " wirehead"), (10.0, 100.0), (0.01, 0.99)),
     }
 )
-"""The post's three cases. The post gives a prompt for the first case only."""
+"""The post's three cases: name -> (prompt, arms, rewards, policy). The post gives only the first prompt."""
 
 
 class Bandit(TextGame):
     """A one-turn game: continue the prompt with one of the arms and earn the reward of that arm.
 
-    `case` names one of the post's cases. `prompt`, `arms`, `rewards` and `policy` replace parts of the case, and new
-    arms require new rewards. `policy` holds the probability of each arm before training. If `arms` is given, the
-    default is uniform. The game itself does not use `policy`. It reports `policy` as `info["initial_policy"]`, so that
-    an agent can start from this policy.
+    `case` names one of the post's cases. `prompt`, `arms`, `rewards` and `policy` replace parts of the case. `policy`
+    holds the probability of each arm before training. If only `arms` is given, `policy` is uniform. The game reports
+    `policy` as `info["initial_policy"]` and does not use it.
 
-    Blanks around a command are ignored. A command that is not an arm also ends the game. Such a command earns the
-    smallest reward of all arms, so it is never better than an arm. An arm with the largest reward wins.
+    Blanks around a command are ignored. A command that is not an arm also ends the game and earns the smallest reward
+    of all arms. An arm with the largest reward wins.
     """
 
     metadata: dict[str, Any] = {**TextGame.metadata, "prompt": "", "terminator": ""}  # noqa: RUF012
@@ -73,12 +57,12 @@ class Bandit(TextGame):
     ) -> None:
         if case not in CASES:
             raise GameError(f"bandit has no case {case!r}; {nearest(case, CASES)}")
-        preset = CASES[case]
-        self.prompt = str(preset["prompt"] if prompt is None else prompt)
-        self.arms = tuple(preset["arms"] if arms is None else arms)
-        self.rewards = tuple(float(reward) for reward in (preset["rewards"] if rewards is None else rewards))
+        case_prompt, case_arms, case_rewards, case_policy = CASES[case]
+        self.prompt = str(case_prompt if prompt is None else prompt)
+        self.arms = tuple(case_arms if arms is None else arms)
+        self.rewards = tuple(map(float, case_rewards if rewards is None else rewards))
         uniform = (1 / max(1, len(self.arms)),) * len(self.arms)
-        self.policy = tuple(policy if policy is not None else uniform if arms is not None else preset["policy"])
+        self.policy = tuple(policy if policy is not None else case_policy if arms is None else uniform)
         names = [arm.strip() for arm in self.arms]
         self._check(names)
         limit = 1 if max_turns is None else max_turns
@@ -104,7 +88,6 @@ class Bandit(TextGame):
 
     def _play(self, command: str) -> StepResult:
         best = max(self.rewards)
-        reward = self._reward_of.get(command.strip())
-        won = reward == best
-        reward = min(self.rewards) if reward is None else reward
+        reward = self._reward_of.get(command.strip(), min(self.rewards))
+        won = reward == best and command.strip() in self._reward_of
         return StepResult(text="", reward=reward, won=won, terminated=True, info={"max_score": best})

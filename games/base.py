@@ -27,21 +27,19 @@ MAX_TURNS = 1_000_000
 class StepResult:
     """What a game returns at its start and after each command.
 
-    The class is not frozen, because freezing it would double the cost of a step.
+    `text` is the observation, stripped at both ends. `reward` is the change in score that the command causes.
+    `commands` are the admissible commands. `terminated` means that the game has ended by its own rules, because
+    `TextGame` applies the turn limit. `info` holds further entries of info, which replace those of `TextGame`.
     """
 
+    # The class is not frozen, because freezing it would double the cost of a step.
     text: str
-    """The observation, stripped at both ends."""
     reward: float = 0.0
-    """The change in score that this command causes, in game points. It is 0 at the start."""
     commands: tuple[str, ...] = ()
-    """The admissible commands. They are ignored after the end of the game."""
     won: bool = False
     lost: bool = False
     terminated: bool = False
-    """Whether the game has ended by its own rules. The turn limit does not count, because `TextGame` applies it."""
     info: Info = field(default_factory=dict)
-    """Further entries of `info`. They replace entries of the same name that `TextGame` sets."""
 
 
 class TextGame(gymnasium.Env[str, str]):
@@ -50,6 +48,10 @@ class TextGame(gymnasium.Env[str, str]):
     `_start(options)` begins an episode and draws its random numbers from `self.np_random`. `_play(command)` plays one
     command, which may be any `str`. A command of another type raises TypeError. A step before `reset` or after the end
     raises `gymnasium.error.ResetNeeded`.
+
+    Class attributes: `parameters` are the constructor arguments that a GAME string can set (see `games.specs`).
+    `vocabulary` holds all words of the game's texts, or None if there are too many to list. `strategies` are the
+    possible values of `info["strategy"]`. `reset_options` are the keys that `reset(options=...)` accepts.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012
@@ -59,38 +61,24 @@ class TextGame(gymnasium.Env[str, str]):
         "terminator": "\n",
     }
     parameters: ClassVar[tuple[Parameter, ...]] = ()
-    """The constructor arguments that a GAME string can set (see `games.specs`)."""
     vocabulary: tuple[str, ...] | None = None
-    """All words of the game's texts, or None if there are too many to list."""
     strategies: ClassVar[tuple[str, ...]] = ()
-    """The possible values of `info["strategy"]`. The tuple is empty if the game reports no strategies."""
     reset_options: ClassVar[tuple[str, ...]] = ()
-    """The keys that `reset(options=...)` accepts."""
     _generator: np.random.Generator | None = None
 
     def __init__(self, *, max_turns: int, characters: str = "", render_mode: str | None = None) -> None:
-        """Create the game.
-
-        Args:
-            max_turns: the turn limit.
-            characters: the characters that the observation space allows in addition to printable ASCII.
-        """
+        """Create a game in which `characters` may occur in observations in addition to printable ASCII."""
         if isinstance(max_turns, bool) or not isinstance(max_turns, int):
             raise TypeError(f"max_turns: expected an int, got {max_turns!r}")
         if not 1 <= max_turns <= MAX_TURNS:
             raise GameError(f"max_turns={max_turns}: expected a whole number from 1 to {MAX_TURNS}")
         if render_mode not in (None, "ansi"):
             raise GameError(f"render_mode={render_mode!r}: expected 'ansi' or None")
-        self.max_turns = max_turns
-        self.render_mode = render_mode
-        self.observation_space = gymnasium.spaces.Text(
-            1_000_000, min_length=0, charset=frozenset(string.printable + characters)
-        )
-        self.action_space = gymnasium.spaces.Text(100, min_length=1, charset=frozenset(string.printable))
-        self._turns = 0
-        self._score = 0.0
-        self._running = False
-        self._rendered = ""
+        self.max_turns, self.render_mode = max_turns, render_mode
+        texts, commands = frozenset(string.printable + characters), frozenset(string.printable)
+        self.observation_space = gymnasium.spaces.Text(1_000_000, min_length=0, charset=texts)
+        self.action_space = gymnasium.spaces.Text(100, min_length=1, charset=commands)
+        self._turns, self._score, self._running, self._rendered = 0, 0.0, False, ""
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, Info]:
         """Begin an episode and return its first observation and info. The same seed gives the same episode."""
@@ -159,7 +147,7 @@ class TextGame(gymnasium.Env[str, str]):
         }
 
     def _start(self, options: dict[str, Any]) -> StepResult:
-        """Begin an episode with the given reset options and return its first observation as a StepResult."""
+        """Begin an episode with the given reset options and return its first result."""
         raise NotImplementedError
 
     def _play(self, command: str) -> StepResult:
@@ -167,8 +155,5 @@ class TextGame(gymnasium.Env[str, str]):
         raise NotImplementedError
 
     def _continuation(self) -> Info:
-        """Return further entries of `info` for a truncated episode.
-
-        The entry `continuation` holds the reset options that continue the episode. By default, there are no entries.
-        """
+        """Return further entries of `info` for a truncated episode, such as `continuation`."""
         return {}

@@ -26,13 +26,11 @@ PAYOFFS: MappingProxyType[str, Payoff] = MappingProxyType(
 )
 """Name -> payoff matrix. payoff[current action][previous action] is in game points per turn.
 
-Action 0 is cooperate, and action 1 is defect.
-
-`post` is the matrix behind the post's figures. Its entries sum to zero. For each previous action, there is a threshold
-of the discount above which always cooperating earns more than always defecting. In `post`, the threshold is 0.5477
-after cooperation and 0.4523 after defection. At a discount of 0.5, the mean of these thresholds, alternating is
-best. The post's public code also tries the other three matrices. In `threshold-0.75`, the threshold after cooperation
-is 0.75.
+Action 0 is cooperate, and action 1 is defect. `post` is the matrix behind the post's figures. Its entries sum to zero.
+For each previous action, there is a threshold of the discount above which always cooperating earns more than always
+defecting. In `post`, the threshold is 0.5477 after cooperation and 0.4523 after defection. At a discount of 0.5, the
+mean of these thresholds, alternating is best. The post's public code also tries the other three matrices. In
+`threshold-0.75`, the threshold after cooperation is 0.75.
 """
 
 
@@ -40,30 +38,21 @@ class PrisonersDilemma(TextGame):
     """The iterated prisoner's dilemma in which the opponent's action is the player's own previous action.
 
     At turn t, the reward is payoff[action at t][action at t-1]. The opening text is the action before the first turn.
-    The argument `start` or the reset option `start` sets this action. By default, a fair coin decides between the
-    two actions, and the seed determines the coin. Later texts are empty, because the player's own commands are the
-    whole history.
-
-    There is no last round. The turn limit truncates the episode, and `info["continuation"]` then holds the reset
-    options that continue the game. `discount` is stored here because it belongs to the matrix. The game itself does not
-    use `discount`. A command other than the two actions leaves the previous action unchanged and earns the smallest
-    payoff.
-    `info["strategy"]` names the strategy that the last two actions follow, in the post's terms: cooperate (cc), defect
-    (dd) or alternate (cd or dc).
+    The argument `start` or the reset option `start` sets this action. By default, a fair coin decides, and the seed
+    determines the coin. Later texts are empty. A command other than the two actions leaves the previous action
+    unchanged and earns the smallest payoff. The game stores `discount`, which belongs to the matrix, but does not use
+    it. `info["strategy"]` names the strategy that the last two actions follow, in the post's terms: cooperate (cc),
+    defect (dd) or alternate (cd or dc).
     """
 
     metadata: dict[str, Any] = {**TextGame.metadata, "prompt": "", "terminator": ""}  # noqa: RUF012
     parameters = (
         Parameter(name="payoff", kind="choice", default="post", choices=tuple(PAYOFFS), help="the payoff matrix"),
-        Parameter(
-            name="matrix",
-            kind="numbers",
-            help="four payoffs in place of a named matrix: cooperate after cooperate, cooperate after defect,"
-            " defect after cooperate, defect after defect",
-        ),
+        Parameter(name="matrix", kind="numbers", help="four payoffs in place of a named matrix: cooperate after"
+                  " cooperate, cooperate after defect, defect after cooperate, defect after defect"),
         Parameter(name="start", kind="choice", default="coin", choices=STARTS, help="the action before the first"),
         Parameter(name="discount", kind="float", default=0.5, low=0, high=1, help="the learner's discount"),
-    )
+    )  # fmt: skip
     vocabulary = ACTIONS
     strategies = (*ACTIONS, "alternate")
     reset_options = ("start",)
@@ -97,10 +86,9 @@ class PrisonersDilemma(TextGame):
         word = command.strip()
         if word not in ACTIONS:
             return StepResult(text="", reward=min(map(min, self.payoff)), commands=ACTIONS)
-        now, before = ACTIONS.index(word), self._last
-        self._last = now
-        strategy = word if now == before else "alternate"
-        return StepResult(text="", reward=self.payoff[now][before], commands=ACTIONS, info={"strategy": strategy})
+        before, self._last = self._last, ACTIONS.index(word)
+        info = {"strategy": word if self._last == before else "alternate"}
+        return StepResult(text="", reward=self.payoff[self._last][before], commands=ACTIONS, info=info)
 
     def _continuation(self) -> Info:
         return {"continuation": {"start": ACTIONS[self._last]}}

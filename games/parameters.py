@@ -1,9 +1,4 @@
-"""Declare the parameters of games, and convert their values to and from text such as `level=3&goal=none`.
-
-A game declares a tuple of `Parameter`s. Parsing converts each setting to a value of the declared type and range. An
-invalid setting raises GameError with one line that states what was expected. Formatting writes each value in its
-canonical form.
-"""
+"""Declare the parameters of games, and convert their values to and from text such as `level=3&goal=none`."""
 
 from __future__ import annotations
 
@@ -28,73 +23,61 @@ SAFE = " ,.'!-"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """One parameter of a game."""
+    """One parameter of a game. `low` and `high` are the inclusive bounds of its numbers.
+
+    If `default` is None, the default depends on the other settings. `help` is one line for the documentation.
+    """
 
     name: str
     kind: Kind
     help: str
-    """One line for the documentation."""
     default: Value | None = None
-    """The default value. If None, the default depends on the other settings."""
-    low: float | None = None
-    high: float | None = None
-    """`low` and `high` are the inclusive bounds of a number."""
+    low: float = -math.inf
+    high: float = math.inf
     choices: tuple[Value, ...] = ()
 
     def parse(self, text: str) -> Value:
         """Return the value that `text` stands for. Raise GameError if `text` is invalid."""
-        value = self._convert(text.strip() if self.kind not in ("text", "words") else text)
+        value: Value = text.strip()
+        match self.kind:
+            case "text":
+                return text
+            case "words":
+                return tuple(text.split(","))
+            case "numbers":
+                return tuple(self._bounded(_float(word), text) for word in text.split(","))
+            case "float":
+                return self._bounded(_float(text), text)
+            case "bool":
+                if text.strip().lower() not in TRUE + FALSE:
+                    raise GameError(f"{self.name}={text}: expected true or false")
+                return text.strip().lower() in TRUE
+            case "int":
+                value = self._bounded(int(text) if INTEGER.fullmatch(text.strip()) else math.nan, text, "whole number")
         if self.choices and value not in self.choices:
             words = [self.format(choice) for choice in self.choices]
-            hint = nearest(text, words) if self.kind == "choice" else ""
-            raise GameError(f"{self.name}={text}: expected one of {', '.join(words)}; {hint}".rstrip("; "))
+            hint = f"; {nearest(text, words)}" if self.kind == "choice" else ""
+            raise GameError(f"{self.name}={text}: expected one of {', '.join(words)}{hint}")
         return value
 
     def format(self, value: Value) -> str:
         """Return `value` as text, which `parse` converts back to `value`."""
-        if isinstance(value, bool):
-            return "true" if value else "false"
-        if isinstance(value, tuple):
-            return ",".join(_number(item) if isinstance(item, float) else item for item in value)
-        return _number(value) if isinstance(value, float) else str(value)
+        match value:
+            case bool():
+                return str(value).lower()
+            case tuple():
+                return ",".join(_number(item) if isinstance(item, float) else item for item in value)
+            case float():
+                return _number(value)
+        return str(value)
 
-    def _convert(self, text: str) -> Value:
-        if self.kind == "bool":
-            if text.lower() not in TRUE + FALSE:
-                raise GameError(f"{self.name}={text}: expected true or false")
-            return text.lower() in TRUE
-        if self.kind == "int":
-            if not INTEGER.fullmatch(text):
-                raise GameError(f"{self.name}={text}: expected a whole number{self._range()}")
-            return int(self._check(int(text), text))
-        if self.kind == "float":
-            return self._float(text, text)
-        if self.kind == "numbers":
-            return tuple(self._float(word, text) for word in text.split(","))
-        if self.kind == "words":
-            return tuple(text.split(","))
-        return text
-
-    def _float(self, word: str, text: str) -> float:
-        try:
-            number = float(word)
-        except ValueError:
-            number = math.nan
-        return self._check(number, text)
-
-    def _check(self, number: float, text: str) -> float:
-        low, high = self.low, self.high
-        inside = (low is None or number >= low) and (high is None or number <= high)
-        if not inside or not math.isfinite(number):
-            raise GameError(f"{self.name}={text}: expected a number{self._range()}")
+    def _bounded(self, number: float, text: str, what: str = "number") -> float:
+        """Return `number`. Raise GameError unless it is finite and within the bounds."""
+        if not self.low <= number <= self.high or math.isinf(number):
+            low, high = (_number(end) if math.isfinite(end) else "" for end in (self.low, self.high))
+            bounds = f" from {low} to {high}" if low and high else f" of at least {low}" if low else ""
+            raise GameError(f"{self.name}={text}: expected a {what}{bounds}")
         return number
-
-    def _range(self) -> str:
-        if self.low is not None and self.high is not None:
-            return f" from {_number(self.low)} to {_number(self.high)}"
-        if self.low is not None:
-            return f" of at least {_number(self.low)}"
-        return "" if self.high is None else f" of at most {_number(self.high)}"
 
 
 def split_query(query: str, game: str) -> dict[str, str]:
@@ -137,3 +120,10 @@ def format_settings(table: Sequence[Parameter], values: Mapping[str, Value]) -> 
 
 def _number(value: float) -> str:
     return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(float(value))
+
+
+def _float(word: str) -> float:
+    try:
+        return float(word)
+    except ValueError:
+        return math.nan

@@ -29,35 +29,37 @@ if TYPE_CHECKING:
 MAX_GAMES = 100_000
 RANGE = re.compile(r"([0-9]{1,10})\.\.([0-9]{1,10})")
 RANGED = ("level", "seed")
+"""The parameters that may be ranges. They are the first parameters of every family."""
 AND = " + "
 """Separator between several GAMEs in one string."""
 
 
 @dataclass(frozen=True, slots=True)
 class GameSpec:
-    """The specification of exactly one game. The game itself is made by `make`."""
+    """The specification of exactly one game. The game itself is made by `make`.
+
+    Attributes:
+        name: the canonical GAME string. `resolve(name)` returns an equal spec.
+        target: the family of a `textworld` game, or the path of a `file`.
+        settings: the settings in the GAME string, in canonical order.
+        level: the level of a `textworld` game or of a game from a manifest. It is None for any other game.
+        hash: the canonical hash in the manifest. It is None if there is no manifest (see `games.game_hash`).
+    """
 
     name: str
-    """Canonical GAME string. `resolve(name)` returns an equal spec."""
     kind: Literal["bandit", "ipd", "textworld", "file"]
     target: str = ""
-    """The family of a `textworld` game, or the path of a `file`."""
     settings: tuple[tuple[str, Value], ...] = ()
-    """The settings in the GAME string, in canonical order."""
     level: int | None = field(default=None, compare=False)
-    """The level of a `textworld` game or of a game from a manifest. It is None for any other game."""
     hash: str | None = field(default=None, compare=False)
-    """The canonical hash in the manifest. It is None if there is no manifest (see `games.game_hash.game_hash`)."""
 
     def make(
         self, *, max_turns: int | None = None, infos: Sequence[str] = (), render_mode: str | None = None
     ) -> gymnasium.Env[str, str]:
         """Make the game. A TextWorld game is generated and loaded by this call.
 
-        Args:
-            max_turns: replaces the game's own turn limit.
-            infos: names of further entries of info for `games.textworld.env.TextWorld`. Other games ignore them.
-            render_mode: `ansi` or None.
+        `max_turns` replaces the game's own turn limit. `infos` are names of further entries of info for
+        `games.textworld.env.TextWorld`. Other games ignore `infos`.
         """
         if self.kind in ("bandit", "ipd"):
             return _builtin(self.kind)(**dict[str, Any](self.settings), max_turns=max_turns, render_mode=render_mode)
@@ -66,10 +68,7 @@ class GameSpec:
         return TextWorld(self.story(), max_turns=max_turns, infos=infos, render_mode=render_mode)
 
     def story(self) -> Path:
-        """Return the path of the game file of a `textworld` or `file` game.
-
-        A `textworld` game that is not cached is generated first.
-        """
+        """Return the path of a `textworld` or `file` game. A `textworld` game that is not cached is generated first."""
         if self.kind == "file":
             return Path(self.target)
         from games.textworld.generation.make_game import cached_game
@@ -84,11 +83,11 @@ def make_textworld(game: str, **keywords: Any) -> TextWorld:
     """
     from games.textworld.env import TextWorld
 
-    specs = resolve(game)
-    if len(specs) != 1 or specs[0].kind not in ("textworld", "file"):
-        what = f"{len(specs)} games" if len(specs) != 1 else f"a {specs[0].kind} game"
+    spec, *others = resolve(game)
+    if others or spec.kind not in ("textworld", "file"):
+        what = f"{1 + len(others)} games" if others else f"a {spec.kind} game"
         raise GameError(f"game={game!r}: expected one TextWorld game, got {what}")
-    return TextWorld(specs[0].story(), **keywords)
+    return TextWorld(spec.story(), **keywords)
 
 
 make_textworld.__dict__["metadata"] = {"render_modes": ["ansi"], "render_fps": 1}
@@ -154,8 +153,7 @@ def _resolve_builtin(kind: str, query: str) -> GameSpec:
     table = _builtin(kind).parameters
     values = parse_settings(table, split_query(query, kind), kind)
     kept = {p.name: values[p.name] for p in table if values.get(p.name, p.default) != p.default}
-    text = format_settings(table, kept)
-    name = f"{kind}?{text}" if text else kind
+    name = f"{kind}?{format_settings(table, kept)}".rstrip("?")
     return GameSpec(name, "bandit" if kind == "bandit" else "ipd", settings=tuple(kept.items()))
 
 
@@ -179,11 +177,8 @@ def _one(chosen: Family, level: int, given: Mapping[str, Value]) -> GameSpec:
 
 
 def _range(chosen: Family, name: str, words: Mapping[str, str], game: str) -> Sequence[int]:
-    """Return the range of values that `words` sets for `name`, which is `level` or `seed`.
-
-    A single value gives a range with one element. If `words` does not set `name`, the default is used.
-    """
-    (parameter,) = (parameter for parameter in chosen.parameters if parameter.name == name)
+    """Return the range of values that `words` sets for `name` (`level` or `seed`), or the range of its default."""
+    parameter = chosen.parameters[RANGED.index(name)]
     text = words.get(name, str(parameter.default))
     match = RANGE.fullmatch(text.strip())
     ends = match.groups() if match else (text, text)
@@ -203,10 +198,8 @@ def _resolve_path(path: Path, split: str | None) -> list[GameSpec]:
         return [GameSpec(str(e.path), "file", str(e.path), level=e.level, hash=e.hash) for e in entries]
     if path.is_file() and path.suffix not in (*STORIES, ".json"):
         raise GameError(f"{path}: expected a game file (.z1 to .z8, or .json), a folder of them or a manifest.jsonl")
-    if path.is_file():
-        stories = [path.with_suffix(".z8") if path.suffix == ".json" else path]
-    else:
-        stories = sorted(path.glob("*.z[1-8]"))
+    file = path.with_suffix(".z8") if path.suffix == ".json" else path
+    stories = [file] if path.is_file() else sorted(path.glob("*.z[1-8]"))
     if not stories:
         raise GameError(f"{path}: the folder holds no game files (.z1 to .z8) and no manifest.jsonl")
     return [GameSpec(str(story), "file", str(story)) for story in stories]

@@ -31,10 +31,8 @@ Batch = tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.bool_], NDArray[n
 class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
     """A vector environment with one environment for each game.
 
-    `games` is a sequence of GameSpecs or a GAME string (see `games.specs`).
-
-    `reset(seed=7)` seeds the environments with 7, 8, 9, ..., as Gymnasium does. `autoreset_mode` is one of Gymnasium's
-    modes:
+    `games` is a sequence of GameSpecs or a GAME string (see `games.specs`). `reset(seed=7)` seeds the environments with
+    7, 8, 9, ..., as Gymnasium does. `autoreset_mode` is one of Gymnasium's modes:
 
     * `NextStep`: the step after the end of an episode resets the environment. The command of this step is ignored, and
       its reward is 0.
@@ -45,7 +43,7 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
     If a step raises GameError, its episode is truncated, its observation is "", and `infos["error"]` holds the reason.
     A GameError in a reset is reported in the same way, and the next step of that environment is truncated.
 
-    `workers` is the number of threads. If it is 0, no threads are used. A step runs on a thread if the game's
+    `workers` is the number of threads, which may be 0. A step runs on a thread if the game's
     `needs_interpreter(command)` returns true, or if the game does not have this method.
     """
 
@@ -69,7 +67,7 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
             raise GameError("a vector environment needs at least one game")
         if workers < 0:
             raise GameError(f"workers={workers}: expected 0 or the number of threads")
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool = ThreadPoolExecutor(workers, "game") if workers else None  # threads start with the first job
         self.envs: list[gymnasium.Env[str, str]] = []
         try:
             for spec in specs:
@@ -86,15 +84,12 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         self._texts = [""] * self.num_envs
         self._ended = np.zeros(self.num_envs, dtype=np.bool_)
         self._failed: dict[int, str] = {}
-        if workers:
-            self._pool = ThreadPoolExecutor(workers, "game")
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[tuple[str, ...], Info]:
         """Begin an episode in every environment, or only where `options["reset_mask"]` is true."""
-        seeds = self._seeds(seed)
-        options = dict(options or {})
+        seeds, options = self._seeds(seed), dict(options or {})
         mask = self._mask(options.pop("reset_mask", None))
         infos: list[Info] = [{} for _ in self.envs]
         for index in np.flatnonzero(mask).tolist():
@@ -128,10 +123,7 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         return None if self.render_mode is None else tuple(env.render() for env in self.envs)
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
-        """Call the method `name` of each environment and return the results.
-
-        If `name` is an attribute but no method, return the attribute of each environment.
-        """
+        """Call the method `name` of each environment and return the results. An attribute is returned as it is."""
         values = self.get_attr(name)
         return tuple(value(*args, **kwargs) if callable(value) else value for value in values)
 
@@ -147,23 +139,23 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
             self._pool.shutdown()
 
     def _batch(self, steps: Sequence[Step]) -> Batch:
-        texts, rewards, terminated, truncated, step_infos = zip(*steps, strict=True)
-        self._texts, infos = list(texts), list(step_infos)
+        texts, rewards, terminated, truncated, infos = map(list, zip(*steps, strict=True))
+        self._texts = texts
         terminations, truncations = np.array(terminated, dtype=np.bool_), np.array(truncated, dtype=np.bool_)
         self._ended = terminations | truncations
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
             for i in np.flatnonzero(self._ended).tolist():
-                final = {"final_obs": self._texts[i], "final_info": infos[i]}
-                infos[i] = {**final, **self._reset_one(i, None, {})}
-        return tuple(self._texts), np.array(rewards, dtype=np.float64), terminations, truncations, stack_infos(infos)
+                final = {"final_obs": texts[i], "final_info": infos[i]}
+                infos[i] = final | self._reset_one(i, None, {})
+        return tuple(texts), np.array(rewards, dtype=np.float64), terminations, truncations, stack_infos(infos)
 
     def _reset_one(self, index: int, seed: int | None, options: dict[str, Any]) -> Info:
         self._failed.pop(index, None)
         try:
             self._texts[index], info = self.envs[index].reset(seed=seed, options=options)
         except GameError as error:
-            self._failed[index] = str(error)
             self._texts[index], info = "", _error_info(str(error))
+            self._failed[index] = str(error)
         return info
 
     def _step_one(self, index: int, command: str) -> Step:
@@ -181,12 +173,11 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         return index not in self._failed and (needs_interpreter is None or bool(needs_interpreter(command)))
 
     def _seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
-        if seed is None:
-            return [None] * self.num_envs
-        seeds: list[int | None] = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else list(seed)
-        if len(seeds) != self.num_envs:
-            raise ValueError(f"expected {self.num_envs} seeds, got {len(seeds)}")
-        return seeds
+        if seed is None or isinstance(seed, int):
+            return [None if seed is None else seed + i for i in range(self.num_envs)]
+        if len(seed) != self.num_envs:
+            raise ValueError(f"expected {self.num_envs} seeds, got {len(seed)}")
+        return list(seed)
 
     def _mask(self, mask: Any) -> NDArray[np.bool_]:
         if mask is None:

@@ -1,7 +1,4 @@
-"""Gymnasium wrappers that shape the reward. Each wrapper except `Scale` adds a term to the reward.
-
-The terms of stacked wrappers add up. `Scale` multiplies the whole reward of the environment that it wraps.
-"""
+"""Reward shaping for any Gymnasium environment whose observations and actions are `str`."""
 
 from __future__ import annotations
 
@@ -16,14 +13,17 @@ from games.errors import GameError
 Env = gymnasium.Env[str, str]
 
 
-class Bonus(gymnasium.Wrapper[str, str, str, str]):
-    """Adds `self.term(...)` to the reward of every step."""
+class ShapedReward(gymnasium.Wrapper[str, str, str, str]):
+    """Shapes the reward as described in `shape`. The game's own score in `info` does not change."""
 
-    def __init__(self, env: Env, amount: float) -> None:
+    def __init__(self, env: Env, *, bonus_command: str, scale: float, **terms: float) -> None:
         super().__init__(env)
-        if not isinstance(amount, int | float) or not math.isfinite(amount):
-            raise GameError(f"{type(self).__name__}: expected a finite number, got {amount!r}")
-        self.amount = float(amount)
+        for name, amount in {**terms, "scale": scale}.items():
+            if not isinstance(amount, int | float) or not math.isfinite(amount):
+                raise GameError(f"{name}: expected a finite number, got {amount!r}")
+        if terms["bonus"] and not bonus_command.split():
+            raise GameError("a bonus needs the command that earns it, such as 'look'; got none")
+        self._terms, self._bonus_command, self._scale = terms, bonus_command, scale
         self._last_info: Info = {}
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, Info]:
@@ -31,79 +31,20 @@ class Bonus(gymnasium.Wrapper[str, str, str, str]):
         return text, self._last_info
 
     def step(self, action: str) -> Step:
-        before = self._last_info
-        text, reward, terminated, truncated, self._last_info = self.env.step(action)
-        term = self.term(action, terminated, before, self._last_info)
-        return text, float(reward) + term, terminated, truncated, self._last_info
-
-    def term(self, command: str, terminated: bool, before: Info, info: Info) -> float:
-        """Return the term for one step, in units of reward. `before` is the info before the command."""
-        raise NotImplementedError
-
-
-class WinBonus(Bonus):
-    """Adds `amount` to the reward of the step that wins."""
-
-    def term(self, command: str, terminated: bool, before: Info, info: Info) -> float:
-        return self.amount if terminated and info.get("won", False) else 0.0
-
-
-class LossPenalty(Bonus):
-    """Subtracts `amount` from the reward of the step that loses."""
-
-    def term(self, command: str, terminated: bool, before: Info, info: Info) -> float:
-        return -self.amount if terminated and info.get("lost", False) else 0.0
-
-
-class StepCost(Bonus):
-    """Subtracts `amount` from the reward of every step."""
-
-    def term(self, command: str, terminated: bool, before: Info, info: Info) -> float:
-        return -self.amount
-
-
-class InvalidPenalty(Bonus):
-    """Subtracts `amount` from the reward of an inadmissible command. Blanks at the ends of a command are ignored."""
-
-    def term(self, command: str, terminated: bool, before: Info, info: Info) -> float:
-        admissible = {known.strip() for known in before.get("admissible_commands", ())}
-        return 0.0 if command.strip() in admissible else -self.amount
-
-
-class CommandBonus(Bonus):
-    """Adds `amount` to the reward of each command that begins with the words of `act`. An agent can exploit this bonus.
-
-    Choose an `act` that is harmless and repeatable, such as `look` or `examine`. The game's own score does not change.
-    Use `starts_with_words` to measure the share of turns that a learner spends on the bonus.
-    """
-
-    def __init__(self, env: Env, amount: float, act: str) -> None:
-        super().__init__(env, amount)
-        if not act.split():
-            raise GameError("a bonus needs the command that earns it, such as 'look'; got none")
-        self.act = act
-
-    def term(self, command: str, terminated: bool, before: Info, info: Info) -> float:
-        return self.amount if starts_with_words(command, self.act) else 0.0
-
-
-class ScoreGain(Bonus):
-    """Adds `amount` times the change in `info["score"]`, for third-party games that reward something else.
-
-    Our own games already reward the change in score, so this wrapper would reward the same change twice.
-    """
-
-    def term(self, command: str, terminated: bool, before: Info, info: Info) -> float:
-        score = float(before.get("score", 0.0))
-        return self.amount * (float(info.get("score", score)) - score)
-
-
-class Scale(Bonus):
-    """Multiplies the reward of the wrapped environment by `amount`."""
-
-    def step(self, action: str) -> Step:
         text, reward, terminated, truncated, info = self.env.step(action)
-        return text, float(reward) * self.amount, terminated, truncated, info
+        before, self._last_info, terms = self._last_info, info, self._terms
+        reward = float(reward)
+        if terminated and info.get("won", False):
+            reward += terms["win_bonus"]
+        if terminated and info.get("lost", False):
+            reward -= terms["loss_penalty"]
+        reward -= terms["step_cost"]
+        if terms["invalid_penalty"]:
+            admissible = {command.strip() for command in before.get("admissible_commands", ())}
+            reward -= 0.0 if action.strip() in admissible else terms["invalid_penalty"]
+        if starts_with_words(action, self._bonus_command):
+            reward += terms["bonus"]
+        return text, reward * self._scale, terminated, truncated, info
 
 
 def shape(
@@ -117,21 +58,22 @@ def shape(
     bonus_command: str = "",
     scale: float = 1.0,
 ) -> Env:
-    """Return `env` with a shaped reward. Wrappers that would not change the reward are omitted.
+    """Return `env` with a shaped reward, or `env` itself if the reward would not change.
 
     The shaped reward is the sum below. A term counts only in steps that meet the condition in brackets, where `invalid`
-    means that the command is inadmissible.
+    means that the command is inadmissible. Blanks at the ends of a command are ignored.
 
     scale * (reward + win_bonus [won] - loss_penalty [lost] - step_cost - invalid_penalty [invalid]
              + bonus [the command begins with bonus_command])
+
+    An agent can exploit `bonus`. Choose a harmless and repeatable command, such as `look`, and use `starts_with_words`
+    to measure the share of turns that the agent spends on it.
     """
-    terms = ((WinBonus, win_bonus), (LossPenalty, loss_penalty), (StepCost, step_cost))
-    for wrapper, amount in (*terms, (InvalidPenalty, invalid_penalty)):
-        if amount != 0.0:
-            env = wrapper(env, amount)
-    if bonus != 0.0:
-        env = CommandBonus(env, bonus, bonus_command)
-    return env if scale == 1.0 else Scale(env, scale)
+    terms = {"win_bonus": win_bonus, "loss_penalty": loss_penalty, "step_cost": step_cost}
+    terms |= {"invalid_penalty": invalid_penalty, "bonus": bonus}
+    if scale == 1.0 and not any(terms.values()):
+        return env
+    return ShapedReward(env, bonus_command=bonus_command, scale=scale, **terms)
 
 
 def starts_with_words(command: str, act: str) -> bool:

@@ -24,7 +24,7 @@ C, D = ACTIONS
 def test_bandit_cases_match_the_post(case: str, rewards: dict[str, float], policy: dict[str, float]) -> None:
     env = Bandit(case=case)
     text, info = env.reset(seed=0)
-    assert text == CASES[case]["prompt"]
+    assert text == CASES[case][0]
     assert info["admissible_commands"] == sorted(rewards)
     assert info["initial_policy"] == policy
     assert info["max_score"] == max(rewards.values())

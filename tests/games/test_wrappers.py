@@ -1,17 +1,15 @@
-"""Reward shaping: the terms of stacked wrappers add up, and neutral settings change nothing."""
+"""Reward shaping: terms add up, and neutral settings change nothing."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import gymnasium
 import pytest
 
 import games
-from games.wrappers import Bonus, CommandBonus, InvalidPenalty, LossPenalty, Scale, ScoreGain, StepCost, WinBonus
 
 
 class Road(gymnasium.Env[str, str]):
@@ -36,13 +34,13 @@ class Road(gymnasium.Env[str, str]):
         return {"admissible_commands": commands, "score": self.score, "won": won, "lost": lost}
 
 
-def dance_bonus(env: gymnasium.Env[str, str], amount: float) -> CommandBonus:
-    return CommandBonus(env, amount, "dance")
-
-
-WRAPPERS: list[tuple[Callable[[gymnasium.Env[str, str], float], Bonus], float]] = [
-    (WinBonus, 5.0), (LossPenalty, 7.0), (StepCost, 0.25), (InvalidPenalty, 0.5), (ScoreGain, 2.0), (dance_bonus, 3.0)
-]  # fmt: skip
+TERMS: dict[str, dict[str, Any]] = {
+    "win": {"win_bonus": 5.0},
+    "loss": {"loss_penalty": 7.0},
+    "cost": {"step_cost": 0.25},
+    "invalid": {"invalid_penalty": 0.5},
+    "bonus": {"bonus": 3.0, "bonus_command": "dance"},
+}
 EPISODES = [["go", "go", "go"], ["go", "dance", "fall"], [" go ", "", "dance slowly"]]
 
 
@@ -52,14 +50,16 @@ def rewards(env: gymnasium.Env[str, str], commands: list[str]) -> list[float]:
 
 
 @pytest.mark.parametrize("commands", EPISODES)
-def test_each_wrapper_adds_its_own_term_in_any_order(commands: list[str]) -> None:
+def test_terms_add_up_in_one_wrapper_and_in_stacked_wrappers_of_any_order(commands: list[str]) -> None:
     plain = rewards(Road(), commands)
-    single = [rewards(wrapper(Road(), amount), commands) for wrapper, amount in WRAPPERS]
+    single = [rewards(games.shape(Road(), **term), commands) for term in TERMS.values()]
     expected = [base + sum(shaped[t] - base for shaped in single) for t, base in enumerate(plain)]
-    for order in itertools.permutations(WRAPPERS):
+    together = {name: amount for term in TERMS.values() for name, amount in term.items()}
+    assert rewards(games.shape(Road(), **together), commands) == pytest.approx(expected)
+    for order in itertools.permutations(TERMS.values()):
         env: gymnasium.Env[str, str] = Road()
-        for wrapper, amount in order:
-            env = wrapper(env, amount)
+        for term in order:
+            env = games.shape(env, **term)
         assert rewards(env, commands) == pytest.approx(expected)
 
 
@@ -78,8 +78,8 @@ def test_bonus_matches_whole_words_and_leaves_the_score_alone() -> None:
 
 
 def test_wrapper_stacked_twice_counts_twice() -> None:
-    assert rewards(StepCost(StepCost(Road(), 1), 2), ["go"]) == [-2.0]
-    assert rewards(Scale(Scale(Road(), 3), 2), ["go"]) == [6.0]
+    assert rewards(games.shape(games.shape(Road(), step_cost=1), step_cost=2), ["go"]) == [-2.0]
+    assert rewards(games.shape(games.shape(Road(), scale=3), scale=2), ["go"]) == [6.0]
 
 
 def test_neutral_shaping_returns_the_same_environment() -> None:
