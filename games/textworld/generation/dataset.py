@@ -8,7 +8,6 @@ processes nor an interruption has an effect.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections import Counter, deque
@@ -195,8 +194,8 @@ def _candidates(
 
 def _seed(request: Any, level: int, number: int) -> int:
     """Return the seed of a candidate. Curricula with different seeds or splits have different candidates."""
-    text = json.dumps([request["family"], request["split"], request["seed"], level, number])
-    seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % (MAX_SEED + 1)
+    digest = files.json_hash([request["family"], request["split"], request["seed"], level, number])
+    seed = int(digest[:16], 16) % (MAX_SEED + 1)
     return seed - len(RESERVED) if seed in RESERVED else seed
 
 

@@ -65,7 +65,7 @@ def cached_game(name: str, values: Values) -> Path:
 
 
 def _cache_path(name: str, settings: Values) -> Path:
-    stem = f"tw-{name}-{_digest([RECIPE_VERSION, version('textworld'), name, settings])[:16]}"
+    stem = f"tw-{name}-{files.json_hash([RECIPE_VERSION, version('textworld'), name, settings])[:16]}"
     return files.cache_folder("games") / stem / f"{stem}.z8"
 
 
@@ -173,7 +173,7 @@ def canonical_hash(game: Game) -> str:
 
     quests = sorted([[[str(q.reward)]], events(q.win_events), events(q.fail_events)] for q in game.quests)
     kinds = sorted([info.type, names[key]] for key, info in game.infos.items())
-    return _digest([spell(game.world.facts), kinds, quests])
+    return files.json_hash([spell(game.world.facts), kinds, quests])
 
 
 def _without_redundant_opens(game: Game) -> list[str]:
@@ -199,10 +199,6 @@ def _is_sound(story: Path) -> bool:
         return game_file.check(story) == game_file.OURS
     except GameError:
         return False
-
-
-def _digest(data: object) -> str:
-    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
 def _game_string(name: str, settings: Mapping[str, Any]) -> str:

@@ -124,7 +124,7 @@ def record_hash(content: dict[str, Any]) -> str:
     """
     mark = {key: value for key, value in content["metadata"]["actde"].items() if key != "record"}
     content = {**content, "metadata": {**content["metadata"], "actde": mark}}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return files.json_hash(content)
 
 
 def without_date(data: bytes) -> bytes:
