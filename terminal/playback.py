@@ -7,7 +7,8 @@ import typer
 from rich.console import RenderableType
 
 from agents.play.episode import Episode
-from agents.play.runner import EpisodeRunner, StepEvent
+from agents.play.live_episode import StepEvent
+from agents.play.runner import EpisodeRunner
 from agents.play.transcript import Entry
 from agents.protocol import Agent, Decision, Turn
 from terminal import console, display

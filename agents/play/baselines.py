@@ -50,27 +50,24 @@ class HumanAgent:
     def act(self, turns: Sequence[Turn]) -> list[Decision]:
         return [Decision(command=self._ask(turn)) for turn in turns]
 
-    def end(self, endings: Sequence[EpisodeEnd]) -> None:
-        """Do nothing, because this agent has no state."""
+    def end(self, endings: Sequence[EpisodeEnd]) -> None: ...
 
 
 class WalkthroughAgent:
     """Plays the game's own solution.
 
     The agent first plays all commands of `extra.walkthrough`. Afterwards, it plays the first command of
-    `policy_commands` at each turn. The game recomputes `policy_commands` at each turn.
+    `policy_commands`, which the game recomputes at each turn.
 
     Raises:
         AgentError: the game has no solution, or the solution ends before the game does.
     """
 
     name = "walkthrough"
-    infos = ("policy_commands",)
-    """Infos to request from the game for this agent."""
+    infos = ("policy_commands",)  # requested from the game
 
     def __init__(self) -> None:
-        self._remaining: dict[int, list[str]] = {}
-        """Mapping from episode number to the commands of its walkthrough that were not played yet."""
+        self._remaining: dict[int, list[str]] = {}  # by episode: unplayed commands
 
     def act(self, turns: Sequence[Turn]) -> list[Decision]:
         return [Decision(command=self._next(turn)) for turn in turns]
@@ -82,9 +79,8 @@ class WalkthroughAgent:
     def _next(self, turn: Turn) -> str:
         if turn.first:
             self._remaining[turn.episode] = list(turn.info.get("extra.walkthrough") or ())
-        remaining = self._remaining[turn.episode]
-        if remaining:
-            return remaining.pop(0)
+        if self._remaining[turn.episode]:
+            return self._remaining[turn.episode].pop(0)
         policy: Sequence[str] = turn.info.get("policy_commands") or ()
         if policy:
             return policy[0]

@@ -3,6 +3,7 @@
 The JSON form is lossless: `Episode.from_json(episode.to_json())` equals `episode`.
 """
 
+import json
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Self
@@ -12,53 +13,49 @@ from agents.protocol import AgentError, Decision
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One command of an episode, with the text before it and the score after it."""
+    """One command of an episode, with the game's text before it and the game's score after it.
+
+    `admissible_commands` is sorted. `reward` is shaped. `advantage`, in units of reward, is the advantage of the
+    command in the update. It is None if no update used the command.
+    """
 
     observation: str
-    """The game's text before the command. At the first step, the opening text."""
     admissible_commands: tuple[str, ...]
-    """The admissible commands, sorted."""
     decision: Decision
     reward: float
-    """Shaped reward of the command."""
     score: float
-    """The game's score after the command, game points."""
     advantage: float | None = None
-    """Advantage of the command in the update, units of reward. It is None if no update used the command."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Episode:
-    """A finished episode."""
+    """A finished episode.
+
+    Attributes:
+        index: number of the episode, unique in a run.
+        game: canonical name of the game.
+        seed: seed of the environment's reset.
+        final_observation: the game's response to the last command.
+        score: final score in game points, without reward shaping.
+        max_score: the game's maximum score, or None if it is unknown.
+        truncated: whether the turn limit or an error ended the episode.
+        moves: number of turns, as the game counts them.
+        error: message of the game's error, or None if there was no error.
+    """
 
     index: int
-    """Number of the episode, unique in a run."""
     game: str
-    """Canonical name of the game."""
     seed: int
-    """Seed of the environment's reset."""
     steps: tuple[Step, ...]
     final_observation: str
-    """The game's response to the last command."""
     score: float
-    """Final score in game points, without reward shaping."""
     max_score: float | None
-    """The game's maximum score, game points. It is None if the maximum is unknown."""
     won: bool
     lost: bool
     terminated: bool
-    """Whether the game is over."""
     truncated: bool
-    """Whether the turn limit or an error ended the episode."""
     moves: int
-    """Number of turns, as the game counts them."""
     error: str | None = None
-    """Message of the game's error, or None if there was no error."""
-
-    @property
-    def opening(self) -> str:
-        """The game's opening text."""
-        return self.steps[0].observation if self.steps else self.final_observation
 
     @property
     def reward(self) -> float:
@@ -77,8 +74,6 @@ class Episode:
         Raises:
             AgentError: a field is missing or unknown, has a wrong type or is not finite. The message names the field.
         """
-        import json
-
         import pydantic
 
         try:
@@ -89,20 +84,17 @@ class Episode:
             raise AgentError(f"not an episode: {place}: {first['msg']}") from None
         except (TypeError, ValueError) as failure:
             raise AgentError(f"not an episode: {failure}") from None
-        if episode.to_json() != data:
-            raise AgentError(f"not an episode: fields are missing or unknown: {_difference(episode, data)}")
+        if (written := episode.to_json()) != data:
+            differing = ", ".join(sorted(_names(written) ^ _names(data))) or "numbers are written otherwise"
+            raise AgentError(f"not an episode: fields are missing or unknown: {differing}")
         return episode
 
 
-def _difference(episode: Episode, data: object) -> str:
-    """Return the field names that only the episode or only the data has. Nested fields are included."""
-
-    def names(value: object) -> set[str]:
-        if isinstance(value, dict):
-            return set(value).union(*(names(item) for item in value.values()))
-        return set().union(*(names(item) for item in value)) if isinstance(value, list) else set()
-
-    return ", ".join(sorted(names(episode.to_json()) ^ names(data))) or "numbers are written otherwise"
+def _names(data: object) -> set[str]:
+    """Return the names of all fields in JSON data, including nested fields."""
+    if isinstance(data, dict):
+        return set(data).union(*map(_names, data.values()))
+    return set().union(*map(_names, data)) if isinstance(data, list) else set()
 
 
 @cache

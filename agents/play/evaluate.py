@@ -8,16 +8,16 @@ exact interval is reported instead. For 20 wins in 20 episodes, for example, it 
 interval is reported if all values are equal.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from agents.play.episode import Episode
 from agents.play.live_episode import Game
-from agents.play.metrics import command_share
+from agents.play.metrics import command_shares
 from agents.play.runner import EpisodeRunner
 from agents.protocol import Agent
 
@@ -27,41 +27,38 @@ RESAMPLES = 5000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A mean over episodes and its confidence interval."""
+    """A mean over episodes and the ends of its confidence interval, which are None if no interval is reported."""
 
     value: float
     low: float | None
-    """Lower end of the interval. `low` and `high` are None if all values are equal and no exact interval exists."""
     high: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """The results of one agent on a set of games.
+    """The results of one agent on a set of games. A quantity is None if it is not defined for any episode.
 
-    A quantity is None if it is not defined for any episode.
+    Attributes:
+        game: the games, as the user named them.
+        errors: number of episodes that were truncated by an error of the game. All statistics include these episodes.
+        normalized_score: final score divided by the game's maximum score.
+        steps: commands per episode. `steps_to_win` is the same for won episodes.
+        entropy: entropy of the policy in nats, averaged over an episode's turns.
+        bonus_share: fraction of an episode's turns that play the bonus command.
+        trained_on: number of these games on which the agent was trained, or None if it is unknown.
     """
 
     agent: str
     game: str
-    """The games, as the user named them."""
     episodes: int
     errors: int
-    """Number of episodes that were truncated by an error of the game. All statistics include these episodes."""
     success_rate: Estimate
-    """Fraction of episodes won."""
     normalized_score: Estimate | None
-    """Final score divided by the game's maximum score. It is None if no maximum is known."""
     steps: Estimate
-    """Commands per episode."""
     steps_to_win: Estimate | None
-    """Commands per won episode."""
     entropy: Estimate | None
-    """Entropy of the policy in nats, averaged over an episode's turns. It is None if the agent reports no entropy."""
     bonus_share: Estimate | None = None
-    """Fraction of an episode's turns that play the bonus command. It is None if no bonus command is set."""
     trained_on: int | None = None
-    """Number of these games on which the agent was trained. It is None if this number is unknown."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -71,13 +68,9 @@ def summarize(
     episodes: Sequence[Episode], *, agent: str, game: str, seed: int = 0, bonus_command: str = ""
 ) -> Evaluation:
     """Return the statistics of one or more episodes. `seed` is the seed of the bootstrap."""
-
-    def mean(values: Iterable[float | None], unit: bool = False) -> Estimate | None:
-        return estimate([value for value in values if value is not None], unit=unit, seed=seed)
-
-    success = mean((float(episode.won) for episode in episodes), unit=True)
-    steps = mean(float(len(episode.steps)) for episode in episodes)
-    shares = [command_share(episode, bonus_command) for episode in episodes if bonus_command and episode.steps]
+    share, mean = partial(estimate, unit=True, seed=seed), partial(estimate, seed=seed)
+    success, steps = share([e.won for e in episodes]), mean([len(e.steps) for e in episodes])
+    entropies = [[s.decision.entropy for s in e.steps if s.decision.entropy is not None] for e in episodes]
     if success is None or steps is None:
         raise ValueError("expected at least one episode")
     return Evaluation(
@@ -86,11 +79,11 @@ def summarize(
         episodes=len(episodes),
         errors=sum(episode.error is not None for episode in episodes),
         success_rate=success,
-        normalized_score=mean((_normalized(episode) for episode in episodes), unit=True),
+        normalized_score=share([e.score / e.max_score for e in episodes if e.max_score]),
         steps=steps,
-        steps_to_win=mean(float(len(episode.steps)) for episode in episodes if episode.won),
-        entropy=mean(_entropy(episode) for episode in episodes),
-        bonus_share=mean(shares, unit=True),
+        steps_to_win=mean([len(e.steps) for e in episodes if e.won]),
+        entropy=mean([sum(values) / len(values) for values in entropies if values]),
+        bonus_share=share(command_shares(episodes, bonus_command)),
     )
 
 
@@ -112,7 +105,7 @@ def evaluate(
     evenly spaced games of the list are played, so that every level is represented.
     """
     played: list[Episode] = []
-    infos: Sequence[str] = getattr(agent, "infos", ())
+    infos = getattr(agent, "infos", ())
     if 0 < episodes < len(specs):
         specs = [specs[index * len(specs) // episodes] for index in range(episodes)]
     with EpisodeRunner(specs, seed=seed, parallel=parallel, max_turns=max_turns, infos=infos) as runner:
@@ -135,35 +128,21 @@ def estimate(values: Sequence[float], *, unit: bool = False, seed: int = 0) -> E
     sample = np.asarray(values, dtype=np.float64)
     mean = float(sample.mean())
     if np.ptp(sample) > 0:
-        low, high = _bootstrap(sample, seed)
-        return Estimate(value=mean, low=low, high=high)
+        from scipy.stats import bootstrap
+
+        interval = bootstrap(
+            (sample,),
+            np.mean,
+            vectorized=True,
+            n_resamples=RESAMPLES,
+            batch=max(1, 1_000_000 // len(sample)),
+            confidence_level=CONFIDENCE,
+            method="percentile",
+            rng=np.random.default_rng(seed),
+        ).confidence_interval
+        return Estimate(value=mean, low=float(interval.low), high=float(interval.high))
     if unit and mean in (0.0, 1.0):
         tail = ((1 - CONFIDENCE) / 2) ** (1 / len(values))
         low, high = (0.0, 1 - tail) if mean == 0 else (tail, 1.0)
         return Estimate(value=mean, low=low, high=high)
     return Estimate(value=mean, low=None, high=None)
-
-
-def _bootstrap(sample: NDArray[np.float64], seed: int) -> tuple[float, float]:
-    from scipy.stats import bootstrap
-
-    result = bootstrap(
-        (sample,),
-        np.mean,
-        vectorized=True,
-        n_resamples=RESAMPLES,
-        batch=max(1, 1_000_000 // len(sample)),
-        confidence_level=CONFIDENCE,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
-
-
-def _normalized(episode: Episode) -> float | None:
-    return episode.score / episode.max_score if episode.max_score else None
-
-
-def _entropy(episode: Episode) -> float | None:
-    entropies = [step.decision.entropy for step in episode.steps if step.decision.entropy is not None]
-    return sum(entropies) / len(entropies) if entropies else None

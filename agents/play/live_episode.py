@@ -1,6 +1,6 @@
 """A live episode: its environment, its next turn, and its steps so far."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -8,7 +8,7 @@ import gymnasium
 
 import games
 from agents.play.episode import Episode, Step
-from agents.protocol import Decision, Turn
+from agents.protocol import Decision, EpisodeEnd, Turn
 
 Env = gymnasium.Env[str, str]
 
@@ -17,42 +17,32 @@ class Game(Protocol):
     """The interface of a game for the episode runner. `games.GameSpec` implements this interface."""
 
     @property
-    def name(self) -> str:
-        """Canonical name of the game."""
+    def name(self) -> str: ...
 
-    def make(self, *, max_turns: int | None = None, infos: Sequence[str] = ()) -> Env:
-        """Make a new environment of the game."""
+    def make(self, *, max_turns: int | None = None, infos: Sequence[str] = ()) -> Env: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepEvent:
-    """A command that was played, with the game's response."""
+class StepEvent(EpisodeEnd):
+    """A command that was played, with the game's response. If the command ends the episode, the agent gets this event.
+
+    `turn` is the turn before the command. `score` is the game's score after the command. `error` is the message of the
+    game's error. After an error, `info` is empty.
+    """
 
     turn: Turn
-    """The turn before the command."""
     decision: Decision
-    observation: str
-    """The game's response."""
-    reward: float
-    """Shaped reward of the command."""
     score: float
-    """The game's score after the command, game points."""
-    info: Mapping[str, Any]
-    """The game's info after the command. It is empty after an error."""
-    terminated: bool
-    truncated: bool
     error: str | None = None
-    """Message of the game's error, or None if there was no error."""
 
 
 @dataclass(slots=True, kw_only=True)
 class LiveEpisode:
-    """An episode in progress."""
+    """An episode in progress. `turn` is the agent's next turn."""
 
     env: Env
     seed: int
     turn: Turn
-    """The next turn of the agent."""
     steps: list[Step] = field(default_factory=list)
     score: float = 0.0
 
@@ -61,9 +51,7 @@ class LiveEpisode:
 
         If the game raises an error, the episode is truncated. The returned event then contains the error's message.
         """
-        turn = self.turn
-        error: str | None = None
-        info: dict[str, Any] = {}
+        turn, info, error = self.turn, dict[str, Any](), None
         try:
             observation, earned, terminated, truncated, info = self.env.step(decision.command)
             if not (terminated or truncated or info["admissible_commands"]):
@@ -83,6 +71,7 @@ class LiveEpisode:
         )
         self.turn = replace(turn, observation=observation, info=info, reward=reward, first=False)
         return StepEvent(
+            episode=turn.episode,
             turn=turn,
             decision=decision,
             observation=observation,
@@ -98,7 +87,7 @@ class LiveEpisode:
         """Return the record of this episode. `event` belongs to its last step."""
         max_score = event.info.get("max_score", event.turn.info.get("max_score"))
         return Episode(
-            index=event.turn.episode,
+            index=event.episode,
             game=event.turn.game,
             seed=self.seed,
             steps=tuple(self.steps),

@@ -14,15 +14,10 @@ import numpy as np
 import games
 from agents.play.episode import Episode
 from agents.play.live_episode import Env, Game, LiveEpisode, StepEvent
-from agents.protocol import Agent, AgentError, EpisodeEnd, Turn
-
-__all__ = ["IDLE_GAMES", "Episode", "EpisodeRunner", "StepEvent"]
+from agents.protocol import Agent, AgentError, Turn
 
 IDLE_GAMES = 64
-"""Maximum number of idle environments that stay open.
-
-Resetting an open environment is faster than loading its game again.
-"""
+"""Maximum number of idle environments that stay open, because resetting one is faster than loading its game again."""
 
 
 class EpisodeRunner:
@@ -59,18 +54,11 @@ class EpisodeRunner:
             raise AgentError("no game to play: the list of games is empty")
         if parallel < 1:
             raise AgentError(f"parallel is {parallel}, but at least one episode must be live")
-        self.specs = tuple(specs)
-        self.seed = seed
-        self.parallel = parallel
-        self.max_turns = max_turns
-        self.shaping = dict(shaping or {})
-        self.infos, self.group_size = tuple(infos), group_size
+        self.specs, self.seed, self.parallel, self.group_size = tuple(specs), seed, parallel, group_size
+        self.max_turns, self.shaping, self.infos = max_turns, shaping or {}, infos
         self.next_episode = first_episode
+        # by slot: {"game": name, "options": options of the reset that continues the game}
         self.continuations: dict[str, dict[str, Any]] = {}
-        """Mapping from slot to {"game": name, "options": reset options}.
-
-        A reset with these options continues the game in the slot's next episode.
-        """
         self._idle: OrderedDict[int, tuple[str, Env]] = OrderedDict()
 
     def play(
@@ -96,7 +84,6 @@ class EpisodeRunner:
                 episode.env.close()
 
     def close(self) -> None:
-        """Close all idle environments."""
         while self._idle:
             self._idle.popitem()[1][1].close()
 
@@ -114,8 +101,7 @@ class EpisodeRunner:
         decisions = agent.act([live[slot].turn for slot in slots])
         if len(decisions) != len(slots):
             raise TypeError(f"{agent.name} got {len(slots)} turns, but returned {len(decisions)} decisions")
-        finished: list[Episode] = []
-        endings: list[EpisodeEnd] = []
+        finished, endings = list[Episode](), list[StepEvent]()
         for slot, decision in zip(slots, decisions, strict=True):
             event = live[slot].step(decision)
             if on_step is not None:
@@ -123,7 +109,7 @@ class EpisodeRunner:
             if event.terminated or event.truncated:
                 episode = live.pop(slot)
                 finished.append(episode.finished(event))
-                endings.append(_ending(event))
+                endings.append(event)
                 self._release(slot, episode.env, event)
         if endings:
             agent.end(endings)
@@ -138,8 +124,8 @@ class EpisodeRunner:
         group = index // self.group_size
         seed = int(np.random.SeedSequence([self.seed, group]).generate_state(1)[0])
         spec = self.specs[group % len(self.specs)]
-        before = self.continuations.get(str(slot))
-        options = before["options"] if before is not None and before["game"] == spec.name else None
+        before = self.continuations.get(str(slot), {})
+        options = before["options"] if before.get("game") == spec.name else None
         env = self._open(spec)
         try:
             observation, info = env.reset(seed=seed, options=options)
@@ -168,27 +154,14 @@ class EpisodeRunner:
             env.close()
             return
         if "continuation" in event.info:
-            options = dict(event.info["continuation"])
-            self.continuations[str(slot)] = {"game": event.turn.game, "options": options}
-        self._idle[event.turn.episode] = (event.turn.game, env)
+            self.continuations[str(slot)] = {"game": event.turn.game, "options": dict(event.info["continuation"])}
+        self._idle[event.episode] = (event.turn.game, env)
         if len(self._idle) > max(IDLE_GAMES, self.parallel):
             self._idle.popitem(last=False)[1][1].close()
 
     def _open(self, spec: Game) -> Env:
-        """Return an idle environment of this game. If there is none, return a new environment."""
-        for episode, (name, env) in self._idle.items():
+        """Return an idle environment of this game, or a new environment if there is none."""
+        for episode, (name, _) in self._idle.items():
             if name == spec.name:
-                del self._idle[episode]
-                return env
+                return self._idle.pop(episode)[1]
         return games.shape(spec.make(max_turns=self.max_turns, infos=self.infos), **self.shaping)
-
-
-def _ending(event: StepEvent) -> EpisodeEnd:
-    return EpisodeEnd(
-        episode=event.turn.episode,
-        observation=event.observation,
-        info=event.info,
-        reward=event.reward,
-        terminated=event.terminated,
-        truncated=event.truncated,
-    )

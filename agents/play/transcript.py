@@ -1,7 +1,6 @@
 """Transcripts: the episodes of a training run as JSON Lines. Each line holds one episode and its iteration."""
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,9 @@ NAME = "transcripts.jsonl"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One line of a transcript."""
+    """One line of a transcript: an episode and the iteration of the training run, counted from 0."""
 
     iteration: int
-    """Iteration of the training run, counted from 0."""
     episode: Episode
 
 
@@ -29,18 +27,14 @@ def append(path: Path, entries: Iterable[Entry]) -> None:
     """
     lines = [{"iteration": entry.iteration, "episode": entry.episode.to_json()} for entry in entries]
     text = "".join(json.dumps(line, allow_nan=False, ensure_ascii=False) + "\n" for line in lines)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-    try:
-        before = os.fstat(handle).st_size
+    with path.open("ab", buffering=0) as file:
+        before, rest = file.tell(), memoryview(text.encode())
         try:
-            rest = memoryview(text.encode())
             while rest:
-                rest = rest[os.write(handle, rest) :]
+                rest = rest[file.write(rest) :]
         except OSError:
-            os.ftruncate(handle, before)
+            file.truncate(before)
             raise
-    finally:
-        os.close(handle)
 
 
 def read(path: Path) -> Iterator[Entry]:

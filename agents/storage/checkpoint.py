@@ -1,6 +1,6 @@
 """Checkpoints: folders with an agent and, in a training run, the state of the training.
 
-    agent.json              the model's configuration, and the hash of every other file
+    agent.json              the model's configuration, the hash of every other file, and a digest of itself
     model.safetensors       the trained tensors: either the whole model, or the adapter and the heads
     tokenizer.json
     training.safetensors    in a run: state of the torch optimizer and of the random-number generator
@@ -10,9 +10,7 @@ A folder is written under a temporary name and renamed when it is complete. The 
 the checkpoint is used. No file is unpickled.
 """
 
-import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,7 +28,7 @@ from agents.model.actor_critic import ActorCritic
 from agents.model.build import assemble, build_model
 from agents.protocol import AgentError
 from agents.text.prompt import prompt_format
-from games.files import atomic_folder, sha256
+from games.files import atomic_folder, atomic_write, json_hash, sha256
 
 FORMAT = 2
 AGENT, WEIGHTS, TOKENIZER = "agent.json", "model.safetensors", "tokenizer.json"
@@ -66,14 +64,15 @@ def save_agent(
         if training is not None:
             _write_tensors(work / TRAINING, training)
             _write_json(work / STATE, dict(state or {}))
-        hashes = {path.name: sha256(path) for path in sorted(work.iterdir())}
+        # the settings of the tokenizer that its JSON file does not store
+        roles = {role: getattr(tokenizer, role) for role in ("pad_token", "unk_token", "eos_token")}
         about = {
             "format": FORMAT,
             **description,
             "model": config.model_dump(),
             "config": None if config.lora else model.base.config.to_dict(),
-            "tokenizer": _tokenizer_roles(tokenizer),
-            "files": hashes,
+            "tokenizer": {**roles, "split_special_tokens": getattr(tokenizer, "split_special_tokens", False)},
+            "files": {path.name: sha256(path) for path in sorted(work.iterdir())},
         }
         _write_json(work / AGENT, about | {"digest": _digest(about)})
 
@@ -84,10 +83,16 @@ def load_agent(folder: Path, *, seed: int = 0, greedy: bool = False) -> Language
     Raises:
         AgentError: a file is missing, damaged or of another format, or the tensors do not fit the model.
     """
+    from transformers import PreTrainedTokenizerFast
+
     folder = newest(folder)
     about = verify(folder)
-    config = _model_config(about, folder)
-    tokenizer = _load_tokenizer(folder, about)
+    try:
+        config = ModelConfig(**about["model"])
+    except (ConfigError, TypeError) as error:
+        raise AgentError(f"{folder / AGENT} does not describe a model: {error}") from None
+    file, settings = str(folder / TOKENIZER), about["tokenizer"]
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=file, clean_up_tokenization_spaces=False, **settings)
     model = build_model(config, about["config"], len(tokenizer))
     load_tensors(model, read_tensors(folder / WEIGHTS), folder)
     return LanguageModelAgent(
@@ -109,17 +114,12 @@ def load_pretrained(name: str, *, seed: int = 0, greedy: bool = False) -> Langua
 
 
 def newest(folder: Path) -> Path:
-    """Return the folder itself if it is a checkpoint. If it is a run, return its newest checkpoint.
-
-    Raises:
-        AgentError: the folder holds no checkpoint.
-    """
+    """Return the folder itself if it is a checkpoint, or a run's newest checkpoint. Otherwise, raise `AgentError`."""
     if (folder / AGENT).is_file():
         return folder
-    complete = checkpoints(folder)
-    if not complete:
-        raise AgentError(f"{folder} holds no checkpoint: expected {AGENT} or {FOLDER}/ in it")
-    return complete[-1]
+    if complete := checkpoints(folder):
+        return complete[-1]
+    raise AgentError(f"{folder} holds no checkpoint: expected {AGENT} or {FOLDER}/ in it")
 
 
 def checkpoints(run: Path) -> list[Path]:
@@ -149,10 +149,7 @@ def verify(folder: Path) -> dict[str, Any]:
 
 
 def trained_tensors(model: ActorCritic) -> dict[str, Tensor]:
-    """Return a mapping of names to the tensors that training changes.
-
-    These are the parameters that require gradients, and the target Q heads.
-    """
+    """Return the tensors that training changes, by name: parameters that require gradients, and target Q heads."""
     return {
         name: parameter
         for name, parameter in model.named_parameters()
@@ -168,25 +165,18 @@ def load_tensors(model: ActorCritic, tensors: Mapping[str, Tensor], source: Path
         AgentError: the names or shapes of the tensors differ from the model's.
     """
     parameters = trained_tensors(model)
-    if set(parameters) != set(tensors):
-        differing = sorted(set(parameters) ^ set(tensors))
-        raise AgentError(
-            f"{source}: the weights are of another model; {len(differing)} names differ, such as {differing[0]}"
-        )
+    if differing := sorted(parameters.keys() ^ tensors.keys()):
+        names = f"{len(differing)} names differ, such as {differing[0]}"
+        raise AgentError(f"{source}: the weights are of another model; {names}")
     for name, parameter in parameters.items():
-        if parameter.shape != tensors[name].shape:
-            raise AgentError(
-                f"{source}: {name} is {list(tensors[name].shape)}, but the model needs {list(parameter.shape)}"
-            )
+        shape, needed = list(tensors[name].shape), list(parameter.shape)
+        if shape != needed:
+            raise AgentError(f"{source}: {name} is {shape}, but the model needs {needed}")
         parameter.copy_(tensors[name])
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a safetensors file.
-
-    Raises:
-        AgentError: the file is missing or damaged.
-    """
+    """Read the tensors of a safetensors file. Raise `AgentError` if the file is missing or damaged."""
     try:
         return load_file(path)
     except SafetensorError as error:
@@ -196,11 +186,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read the JSON object in a file.
-
-    Raises:
-        AgentError: the file is missing or damaged, or holds no JSON object.
-    """
+    """Read the JSON object in a file. Raise `AgentError` if the file is missing or damaged, or holds no JSON object."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
     except FileNotFoundError:
@@ -225,35 +211,9 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1, allow_nan=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
+    atomic_write(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
 def _digest(about: Mapping[str, Any]) -> str:
     """Return the SHA-256 of the content of `agent.json` without its field `digest`."""
-    plain = json.loads(json.dumps({name: value for name, value in about.items() if name != "digest"}))
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
-
-
-def _model_config(about: Mapping[str, Any], folder: Path) -> ModelConfig:
-    try:
-        return ModelConfig(**about["model"])
-    except (ConfigError, TypeError) as error:
-        raise AgentError(f"{folder / AGENT} does not describe a model: {error}") from None
-
-
-def _tokenizer_roles(tokenizer: Any) -> dict[str, Any]:
-    """Return the settings of a tokenizer that its JSON file does not store."""
-    roles = {role: getattr(tokenizer, role) for role in ("pad_token", "unk_token", "eos_token")}
-    return {**roles, "split_special_tokens": bool(getattr(tokenizer, "split_special_tokens", False))}
-
-
-def _load_tokenizer(folder: Path, about: Mapping[str, Any]) -> Any:
-    from transformers import PreTrainedTokenizerFast
-
-    return PreTrainedTokenizerFast(
-        tokenizer_file=str(folder / TOKENIZER), clean_up_tokenization_spaces=False, **about["tokenizer"]
-    )
+    return json_hash(json.loads(json.dumps({name: value for name, value in about.items() if name != "digest"})))

@@ -13,20 +13,21 @@ The files of a resumed run are therefore the same as those of an uninterrupted r
 """
 
 import json
+import math
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from actde.errors import ConfigError
-from agents.config import FIELDS, TrainConfig, flatten
+from agents.config import TrainConfig, flatten
 from agents.play import transcript
 from agents.protocol import AgentError
 from agents.storage.checkpoint import FOLDER, checkpoints, read_json
 from games.files import atomic_write, file_lock
 
 SETTINGS, METRICS, INITIAL, LOCK = "settings.json", "metrics.jsonl", "initial", ".lock"
-CHANGEABLE = ("iterations", "env_steps", "minutes", "stop_success", "save_every")
+CHANGEABLE = {"iterations", "env_steps", "minutes", "stop_success", "save_every"}
 """Settings that may change when a run is resumed."""
 
 
@@ -48,8 +49,7 @@ class RunFolder:
     def lock(self) -> None:
         """Lock the folder until `unlock` is called or this process ends.
 
-        Raises:
-            AgentError: another process is training in this folder.
+        Raise `AgentError` if another process is training in this folder.
         """
         try:
             self._lock.acquire(blocking=False)
@@ -59,7 +59,6 @@ class RunFolder:
             ) from None
 
     def unlock(self) -> None:
-        """Unlock the folder."""
         self._lock.release(force=True)
 
     def create(self) -> None:
@@ -83,10 +82,10 @@ class RunFolder:
         if not (self.path / SETTINGS).is_file():
             raise AgentError(f"{self.path} holds no run to resume: {SETTINGS} is missing")
         before, now = read_config(self.path).flat(), self._config.flat()
-        for name in FIELDS:
-            if name not in CHANGEABLE and now[name] != before[name]:
+        for name, value in now.items():
+            if name not in CHANGEABLE and value != before[name]:
                 raise AgentError(
-                    f"{self.path} was made with {name}={before[name]!r}, not {now[name]!r}; "
+                    f"{self.path} was made with {name}={before[name]!r}, not {value!r}; "
                     "resume with the same settings, or start another run"
                 )
 
@@ -101,9 +100,7 @@ class RunFolder:
 
     def log(self, metrics: Mapping[str, float]) -> None:
         """Append one line to metrics.jsonl. Numbers that are not finite are written as null."""
-        finite = {
-            name: value if value == value and abs(value) != float("inf") else None for name, value in metrics.items()
-        }
+        finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
         with (self.path / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(finite, allow_nan=False) + "\n")
 
@@ -116,11 +113,7 @@ class RunFolder:
 
 
 def read_config(path: Path) -> TrainConfig:
-    """Read the configuration of the run in a folder.
-
-    Raises:
-        AgentError: the configuration is missing or damaged.
-    """
+    """Read the configuration of the run in a folder. Raise `AgentError` if it is missing or damaged."""
     try:
         return TrainConfig.from_flat(flatten(read_json(path / SETTINGS)))
     except ConfigError as error:
@@ -128,11 +121,7 @@ def read_config(path: Path) -> TrainConfig:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Read the metrics of a run, one dict per iteration.
-
-    Raises:
-        AgentError: a line is damaged.
-    """
+    """Read the metrics of a run, one dict per iteration. Raise `AgentError` if a line is damaged."""
     lines = []
     for number, line in enumerate((path / METRICS).read_text(encoding="utf-8").splitlines(), 1):
         try:
@@ -143,10 +132,9 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def _lines_before(path: Path, iteration: int) -> Iterator[str]:
-    """Yield the lines of all iterations before `iteration`. An incomplete last line is left out.
+    """Yield the lines of all iterations before `iteration`, without an incomplete last line.
 
-    Raises:
-        AgentError: a line is damaged.
+    Raise `AgentError` if another line is damaged.
     """
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):

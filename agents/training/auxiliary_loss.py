@@ -21,10 +21,9 @@ from agents.training.rollout_batch import RolloutBatch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LMSample:
-    """Positions whose next tokens are the targets in one gradient step."""
+    """Maps each row of a rollout to sampled positions, whose next tokens are the targets in one gradient step."""
 
     positions: Mapping[int, NDArray[np.int64]]
-    """Maps each row of the rollout to positions in its segment. The token after each position is a target."""
 
     @classmethod
     def draw(cls, rollout: RolloutBatch, rows: Sequence[int], count: int, rng: np.random.Generator) -> Self:

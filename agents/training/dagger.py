@@ -13,7 +13,6 @@ from dataclasses import replace
 import numpy as np
 
 from agents.language_model.agent import LanguageModelAgent
-from agents.language_model.command_policy import TurnOutputs
 from agents.language_model.token_stream import Segment
 from agents.play.episode import Episode
 from agents.play.metrics import Metrics
@@ -38,10 +37,9 @@ class Expert:
 
     def __init__(self, *, prefer_policy: bool) -> None:
         self.prefer_policy = prefer_policy
-        self._walkthroughs: dict[int, list[str]] = {}
-        """Mapping from episode to the walkthrough's commands that were not played yet, or [] after a deviation."""
+        # by episode: commands of the walkthrough, and look-ups among them, that were not played yet
+        self._walkthroughs: dict[int, list[str]] = {}  # [] after a deviation
         self._lookups: dict[int, list[str]] = {}
-        """Mapping from episode to the walkthrough's look-ups that were not played yet."""
 
     def label(self, turn: Turn) -> int | None:
         """Return the index of the label among the admissible commands. Return None if the turn has no label."""
@@ -57,13 +55,11 @@ class Expert:
         return next((commands.index(command) for command in candidates if command in commands), None)
 
     def record(self, turn: Turn, command: str) -> None:
-        """Record the command that was played."""
         walkthrough = self._walkthroughs[turn.episode]
         self._walkthroughs[turn.episode] = walkthrough[1:] if walkthrough[:1] == [command] else []
         self._lookups[turn.episode] = [other for other in self._lookups[turn.episode] if other != command]
 
     def end(self, episode: int) -> None:
-        """Delete the state of a finished episode."""
         self._walkthroughs.pop(episode, None)
         self._lookups.pop(episode, None)
 
@@ -90,15 +86,11 @@ class DAggerAgent:
         self.agent, self.expert, self.name = agent, expert, agent.name
         self.beta, self.greedy = beta, greedy
         self._rngs: dict[int, np.random.Generator] = {}
-        self._sampled: dict[int, bool] = {}
-        """Mapping from episode to True if the model samples on its own turns, and False if it plays greedily."""
-        self._agreed: list[bool] = []
-        """For each turn with a label and several commands, whether the label was the model's likeliest command."""
-        self._turns = 0
-        """Number of turns that have several commands."""
+        self._sampled: dict[int, bool] = {}  # by episode: whether the model samples on its own turns
+        # of the turns with several commands: their number, and whether each label was the model's likeliest command
+        self._turns, self._agreed = 0, list[bool]()
 
     def act(self, turns: Sequence[Turn]) -> list[Decision]:
-        """Return one decision for each turn, and record the expert's labels."""
         outputs = self.agent.evaluate(turns)
         drawn = self.agent.sample(turns, outputs)
         labels = [self.expert.label(turn) for turn in turns]
@@ -109,14 +101,16 @@ class DAggerAgent:
         self.agent.commit(turns, outputs, played, labels)
         decisions = []
         for turn, output, (decision, _), label, command in zip(turns, outputs, drawn, labels, played, strict=True):
-            name = turn.info["admissible_commands"][command]
-            self.expert.record(turn, name)
-            self._note(turn, output, decision, label)
-            decisions.append(replace(decision, command=name))
+            commands = turn.info["admissible_commands"]
+            self.expert.record(turn, commands[command])
+            decisions.append(replace(decision, command=commands[command]))
+            self._turns += output.trie.branching
+            if output.trie.branching and label is not None:
+                likeliest = max(decision.probabilities.values())
+                self._agreed.append(decision.probabilities[commands[label]] == likeliest)
         return decisions
 
     def end(self, endings: Sequence[EpisodeEnd]) -> None:
-        """Close the episodes that have ended."""
         for ending in endings:
             self.expert.end(ending.episode)
             self._rngs.pop(ending.episode, None)
@@ -152,14 +146,6 @@ class DAggerAgent:
             return drawn
         return int(np.argmax(list(decision.probabilities.values())))
 
-    def _note(self, turn: Turn, output: TurnOutputs, decision: Decision, label: int | None) -> None:
-        if not output.trie.branching:
-            return
-        self._turns += 1
-        if label is not None:
-            likeliest = max(decision.probabilities.values())
-            self._agreed.append(decision.probabilities[turn.info["admissible_commands"][label]] == likeliest)
-
 
 def label_best_episodes(
     segments: Sequence[Segment], episodes: Sequence[Episode], *, top_fraction: float, gamma: float
@@ -170,7 +156,11 @@ def label_best_episodes(
     fraction of the episodes that are imitated.
     """
     kept = best_episodes(episodes, top_fraction=top_fraction, gamma=gamma)
-    labelled = [_own_labels(segment) if segment.episode in kept else segment for segment in segments]
+
+    def imitated(segment: Segment) -> Segment:
+        return replace(segment, choices=tuple(replace(choice, label=choice.chosen) for choice in segment.choices))
+
+    labelled = [imitated(segment) if segment.episode in kept else segment for segment in segments]
     return labelled, {"kept": len(kept) / len(episodes)}
 
 
@@ -178,26 +168,17 @@ def best_episodes(episodes: Sequence[Episode], *, top_fraction: float, gamma: fl
     """Return the numbers of the episodes to imitate: all won episodes, and the fraction `top_fraction` of each game.
 
     The fraction consists of the game's episodes with the highest discounted returns. Their number is rounded up, and
-    episodes that tie with the last of them are included. With `top_fraction` = 1, all episodes are imitated.
-
-    With a smaller `top_fraction`, an episode with the game's lowest return is imitated only if it was won. If all
-    returns of a game are equal, they do not show that one choice is better than another. Therefore only won episodes
-    of such a game are imitated.
+    episodes that tie with the last of them are included. With `top_fraction` = 1, all episodes are imitated. With a
+    smaller `top_fraction`, an episode with the game's lowest return is imitated only if it was won, because equal
+    returns do not show that one choice is better than another.
     """
     by_game: dict[str, list[tuple[float, Episode]]] = defaultdict(list)
     for episode in episodes:
-        by_game[episode.game].append((_discounted(episode, gamma), episode))
+        earned = sum(gamma**turn * step.reward for turn, step in enumerate(episode.steps))
+        by_game[episode.game].append((earned, episode))
     best = set()
     for rows in by_game.values():
         returns = sorted((earned for earned, _ in rows), reverse=True)
         least, worst = returns[math.ceil(top_fraction * len(rows)) - 1], returns[-1]
         best |= {e.index for earned, e in rows if e.won or top_fraction == 1 or (earned >= least and earned > worst)}
     return best
-
-
-def _discounted(episode: Episode, gamma: float) -> float:
-    return sum(gamma**turn * step.reward for turn, step in enumerate(episode.steps))
-
-
-def _own_labels(segment: Segment) -> Segment:
-    return replace(segment, choices=tuple(replace(choice, label=choice.chosen) for choice in segment.choices))

@@ -53,17 +53,20 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
 
     torch.manual_seed(config.run.seed)
     model_config = config.model if optimizer.trains_q else config.model.replace(q_heads=0)
-    model, tokenizer = assemble(model_config, vocabulary(specs))
+    model, tokenizer = assemble(model_config, _vocabulary(specs))
     model.to(accelerator.device)
     notes, earlier_games = _warm_start(config, folder, model, tokenizer, model_config)
     reference = _reference(config, model)
-    _check_memory(config, model, accelerator)
+    context = min(config.rollout.context or model.context, model.context)
+    free = available(accelerator.device) // accelerator.num_processes
+    check_memory(MemoryNeeds.of(model, config.update), config, context=context, free=free)
     if config.update.gradient_checkpointing:
         model.enable_gradient_checkpointing()
     torch_optimizer = make_torch_optimizer(model, config.update)
 
-    seed = process_seed(config.run.seed, accelerator)
-    agent = _agent(config, model, tokenizer, seed)
+    seed = _process_seed(config.run.seed, accelerator)
+    with_expert = optimizer.labels == "expert"
+    agent, dagger_agent = _agents(config, model, tokenizer, seed, with_expert=with_expert)
     trainer = Trainer(
         config=config,
         model_config=model_config,
@@ -72,8 +75,8 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
         updater=Updater(model, torch_optimizer, optimizer, config.update, accelerator, reference),
         tokenizer=tokenizer,
         agent=agent,
-        dagger_agent=_dagger_agent(config, agent) if optimizer.labels == "expert" else None,
-        runner=_runner(config, schedule, seed, with_expert=optimizer.labels == "expert"),
+        dagger_agent=dagger_agent,
+        runner=_runner(config, schedule, seed, with_expert=with_expert),
         schedule=schedule,
         strategies=strategies_of(specs[0]),
         trained_on=sorted({*earlier_games, *map(game_hash, specs)}),
@@ -116,33 +119,22 @@ def _warm_start(
 
 
 def _reference(config: TrainConfig, model: ActorCritic) -> ActorCritic | None:
-    """Return a frozen copy of the initial policy, the reference policy of the KL.
-
-    Return None if no KL is used. Also return None if disabling the LoRA adapter restores the initial policy, because
-    then no copy is needed.
-    """
-    is_base_model = config.model.lora and not config.run.init
-    return frozen_copy(model) if config.optimizer.kl_coef > 0 and not is_base_model else None
-
-
-def frozen_copy(model: ActorCritic) -> ActorCritic:
-    """Return a frozen copy of the model, in evaluation mode.
+    """Return a frozen copy of the initial policy, the reference policy of the KL. Return None if no copy is needed.
 
     The copy and the model share all parameters that training does not change.
     """
+    adapter_is_new = config.model.lora and not config.run.init  # disabling it restores the initial policy
+    if config.optimizer.kl_coef == 0 or adapter_is_new:
+        return None
     shared = {id(parameter): parameter for parameter in model.lm.parameters() if not parameter.requires_grad}
     return copy.deepcopy(model, shared).eval().requires_grad_(False)
 
 
-def _check_memory(config: TrainConfig, model: ActorCritic, accelerator: Accelerator) -> None:
-    """Raise `AgentError` if the run does not fit into the device's free memory."""
-    context = min(config.rollout.context or model.context, model.context)
-    free = available(accelerator.device) // accelerator.num_processes
-    check_memory(MemoryNeeds.of(model, config.update), config, context=context, free=free)
-
-
-def _agent(config: TrainConfig, model: ActorCritic, tokenizer: object, seed: int) -> LanguageModelAgent:
-    return LanguageModelAgent(
+def _agents(
+    config: TrainConfig, model: ActorCritic, tokenizer: object, seed: int, *, with_expert: bool
+) -> tuple[LanguageModelAgent, DAggerAgent | None]:
+    """Return a tuple: (1) the agent that learns, and (2) the agent that plays with an expert, if there is one."""
+    agent = LanguageModelAgent(
         model,
         tokenizer,
         name=config.run.optimizer,
@@ -153,11 +145,8 @@ def _agent(config: TrainConfig, model: ActorCritic, tokenizer: object, seed: int
         gamma=config.optimizer.gamma,
         record=True,
     )
-
-
-def _dagger_agent(config: TrainConfig, agent: LanguageModelAgent) -> DAggerAgent:
     expert = Expert(prefer_policy=config.imitation.expert == "policy")
-    return DAggerAgent(agent, expert, greedy=config.imitation.greedy_share)
+    return agent, DAggerAgent(agent, expert, greedy=config.imitation.greedy_share) if with_expert else None
 
 
 def _runner(config: TrainConfig, schedule: LevelSchedule, seed: int, *, with_expert: bool) -> EpisodeRunner:
@@ -172,7 +161,7 @@ def _runner(config: TrainConfig, schedule: LevelSchedule, seed: int, *, with_exp
     )
 
 
-def vocabulary(specs: Sequence[games.GameSpec]) -> tuple[str, ...] | None:
+def _vocabulary(specs: Sequence[games.GameSpec]) -> tuple[str, ...] | None:
     """Return all words of the games. Return None if some game has no closed vocabulary."""
     words: dict[str, None] = {}
     for spec in specs:
@@ -185,11 +174,10 @@ def vocabulary(specs: Sequence[games.GameSpec]) -> tuple[str, ...] | None:
     return tuple(words)
 
 
-def process_seed(seed: int, accelerator: Accelerator) -> int:
-    """Return the seed of this process.
+def _process_seed(seed: int, accelerator: Accelerator) -> int:
+    """Return the run's seed in the main process, and a seed derived from it in every other process.
 
-    The main process uses the run's seed. Every other process derives its own seed from the run's seed, so that the
-    episodes of different processes differ.
+    The episodes of different processes thus differ.
     """
     if accelerator.process_index == 0:
         return seed

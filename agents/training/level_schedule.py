@@ -43,12 +43,10 @@ class LevelSchedule:
 
     @property
     def level(self) -> int | None:
-        """The current level, or None without promotion."""
         return None if self.promote is None else self.levels[self._stage]
 
     @property
     def at_last_level(self) -> bool:
-        """Whether no further level follows."""
         return self.promote is None or self._stage == len(self.levels) - 1
 
     def in_play(self) -> tuple[games.GameSpec, ...]:
@@ -57,20 +55,13 @@ class LevelSchedule:
         Without promotion, return the games of all levels.
         """
         if self.level is None:
-            return tuple(self._mixed_levels(self.specs))
+            return tuple(_mixed_levels(self.specs))
         current = [spec for spec in self.specs if spec.level == self.level]
-        below = self._mixed_levels([s for s in self.specs if s.level is not None and s.level < self.level])
+        below = _mixed_levels([s for s in self.specs if s.level is not None and s.level < self.level])
         if not below:
             return tuple(current)
         rounds = range(max(len(current), len(below)))
         return tuple(spec for i in rounds for spec in (current[i % len(current)], below[i % len(below)]))
-
-    @staticmethod
-    def _mixed_levels(specs: Sequence[games.GameSpec]) -> list[games.GameSpec]:
-        of_level: dict[int | None, list[games.GameSpec]] = {}
-        for spec in specs:
-            of_level.setdefault(spec.level, []).append(spec)
-        return interleave(list(of_level.values()))
 
     def update(self, episodes: Sequence[Episode]) -> Metrics:
         """Count the wins of a rollout's episodes, and start the next level if the win rate suffices.
@@ -81,32 +72,30 @@ class LevelSchedule:
             Metrics. With several levels, they contain the win rate of each level that was played, named as in
             `success_level_3`. With promotion, they also contain `level`, the level before this update.
         """
-        won: dict[int, list[bool]] = {}
-        for episode in episodes:
-            level = self._level_of[episode.game]
-            if level is not None:
-                won.setdefault(level, []).append(episode.won)
+        won = {level: [e.won for e in episodes if self._level_of[e.game] == level] for level in self.levels}
         metrics: Metrics = {}
         if len(self.levels) > 1:
-            metrics = {f"success_level_{level}": float(np.mean(won[level])) for level in sorted(won)}
-        if self.level is not None:
-            metrics["level"] = self.level
-            self._recent.extend(won.get(self.level, ()))
-            self._promote()
+            metrics = {f"success_level_{level}": float(np.mean(wins)) for level, wins in won.items() if wins}
+        if self.promote is not None:
+            metrics["level"] = level = self.levels[self._stage]
+            self._recent.extend(won[level])
+            full = len(self._recent) == self._recent.maxlen
+            if full and not self.at_last_level and sum(self._recent) / len(self._recent) >= self.promote:
+                self._stage += 1
+                self._recent.clear()
         return metrics
 
-    def _promote(self) -> None:
-        full = len(self._recent) == self._recent.maxlen
-        if full and not self.at_last_level and sum(self._recent) / len(self._recent) >= (self.promote or 0.0):
-            self._stage += 1
-            self._recent.clear()
-
     def state_dict(self) -> dict[str, Any]:
-        """Return the state for a checkpoint, as JSON values."""
         return {"level": self.level, "recent": list(self._recent)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore a state that `state_dict` returned."""
         if self.level is not None:
             self._stage = self.levels.index(state["level"])
             self._recent.extend(state["recent"])
+
+
+def _mixed_levels(specs: Sequence[games.GameSpec]) -> list[games.GameSpec]:
+    of_level: dict[int | None, list[games.GameSpec]] = {}
+    for spec in specs:
+        of_level.setdefault(spec.level, []).append(spec)
+    return interleave(list(of_level.values()))

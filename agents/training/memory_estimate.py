@@ -38,24 +38,25 @@ MEGABYTE = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryNeeds:
-    """Memory that a model's rollout and update need in addition to its weights, in bytes."""
+    """Memory that a model's rollout and update need in addition to its weights, in bytes.
+
+    Attributes:
+        fixed: size of the gradients and of the torch optimizer's moments.
+        per_position: size of one token's keys and values in the rollout's cache.
+        per_pass: size of the activations of a forward pass that do not depend on the number of tokens.
+        per_token: size of the activations per token.
+        per_pair: size of the activations per pair of tokens of a stream. It is 0 unless attention stores its
+            probabilities for the backward pass.
+        checkpoint: size per token of the hidden states that gradient checkpointing stores, one per layer.
+    """
 
     layers: int
     fixed: int
-    """Size of the gradients and of the torch optimizer's moments."""
     per_position: int
-    """Size of one token's keys and values in the rollout's cache."""
     per_pass: float
-    """Size of the activations of a forward pass that do not depend on the number of tokens."""
     per_token: float
-    """Size of the activations per token."""
     per_pair: float
-    """Size of the activations per pair of tokens of a stream.
-
-    It is 0 unless attention stores its probabilities for the backward pass.
-    """
     checkpoint: int
-    """Size of the activations per token with gradient checkpointing, which stores one hidden state per layer."""
 
     @classmethod
     def of(cls, model: ActorCritic, config: UpdateConfig) -> Self:
@@ -68,7 +69,6 @@ class MemoryNeeds:
         per_pair = (kept[2] - kept[1] - 2 * (kept[1] - kept[0])) / (6 * short**2)
         per_token = (kept[1] - kept[0]) / short - 3 * short * per_pair
         trained = sum(p.nbytes for p in model.parameters() if p.requires_grad)
-        hidden_size: int = model.base.config.hidden_size
         return cls(
             layers=max(1, model.layers),
             fixed=trained * (3 if config.torch_optimizer == "adamw" else 1),
@@ -76,7 +76,7 @@ class MemoryNeeds:
             per_pass=kept[0] - short * per_token - short**2 * per_pair,
             per_token=per_token,
             per_pair=per_pair,
-            checkpoint=model.layers * hidden_size * next(model.base.parameters()).itemsize,
+            checkpoint=model.layers * int(model.base.config.hidden_size) * next(model.base.parameters()).itemsize,
         )
 
     def rollout(self, *, parallel: int, context: int) -> float:

@@ -1,7 +1,7 @@
 """The training loop. Each iteration collects a rollout, updates the model, and records metrics and transcripts."""
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,7 +15,8 @@ from agents.language_model.agent import LanguageModelAgent
 from agents.language_model.token_stream import Segment
 from agents.play import transcript
 from agents.play.episode import Episode, Step
-from agents.play.metrics import Metrics, StrategyShares, episode_metrics
+from agents.play.live_episode import StepEvent
+from agents.play.metrics import Metrics, episode_metrics, strategy_shares
 from agents.play.runner import EpisodeRunner
 from agents.protocol import AgentError
 from agents.storage.checkpoint import (
@@ -147,19 +148,23 @@ class Trainer:
 
         Return a tuple: (1) the episodes, ordered by number, (2) the segments for the update, and (3) metrics.
         """
-        config, shares = self.config, StrategyShares(self.strategies)
+        config, strategies = self.config, Counter[str | None]()
         self.updater.model.train(config.rollout.rollout_dropout)
         self.runner.specs = self.schedule.in_play()
         if self.dagger_agent:
             self.dagger_agent.beta = config.imitation.beta * config.imitation.beta_decay**self.iteration
         player = self.dagger_agent or self.agent
-        played = self.runner.play(player, config.rollout.episodes, on_step=shares.count)
+
+        def count_strategy(event: StepEvent) -> None:
+            strategies[event.info.get("strategy")] += 1
+
+        played = self.runner.play(player, config.rollout.episodes, on_step=count_strategy)
         episodes = sorted(played, key=lambda episode: episode.index)
         segments, label_metrics = self._labelled(self.agent.take_segments(), episodes)
         if not segments:
             raise AgentError(f"{config.run.game} offers no choice: every turn has one admissible command")
         metrics = episode_metrics(episodes, config.reward.bonus_command) | self.schedule.update(episodes)
-        return episodes, segments, metrics | label_metrics | shares.metrics()
+        return episodes, segments, metrics | label_metrics | strategy_shares(self.strategies, strategies)
 
     def _labelled(self, segments: list[Segment], episodes: Sequence[Episode]) -> tuple[list[Segment], Metrics]:
         """Return the segments and the metrics of their labels. Segments are labelled if the optimizer imitates."""

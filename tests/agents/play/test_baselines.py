@@ -8,7 +8,8 @@ import pytest
 
 from agents import Agent, AgentError, Turn, make_agent
 from agents.play.baselines import HumanAgent, RandomAgent, WalkthroughAgent
-from agents.play.runner import Episode, EpisodeRunner
+from agents.play.episode import Episode
+from agents.play.runner import EpisodeRunner
 from tests.helpers.fakes import CorridorSpec
 
 SPECS = [CorridorSpec("short", 2), CorridorSpec("long", 5)]

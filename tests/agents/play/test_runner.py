@@ -9,7 +9,9 @@ import pytest
 import games
 from agents import Agent, AgentError, Decision, EpisodeEnd, Turn
 from agents.play.baselines import RandomAgent, WalkthroughAgent
-from agents.play.runner import Episode, EpisodeRunner, StepEvent
+from agents.play.episode import Episode
+from agents.play.live_episode import StepEvent
+from agents.play.runner import EpisodeRunner
 from tests.helpers.fakes import Corridor, CorridorSpec
 
 SHORT, LONG = CorridorSpec("short", 2), CorridorSpec("long", 5)
@@ -44,7 +46,7 @@ def test_an_episode_records_every_turn() -> None:
         f"Now at {place}." for place in range(1, 5)
     ]
     assert [step.score for step in episode.steps] == [1, 2, 3, 4, 5]
-    assert episode.opening == "You stand at 0." and episode.final_observation == "Now at 5."
+    assert episode.steps[0].observation == "You stand at 0." and episode.final_observation == "Now at 5."
     assert episode.won and episode.terminated and not episode.truncated and episode.error is None
     assert (episode.score, episode.max_score, episode.reward, episode.moves) == (5, 5, 5, 5)
 
@@ -79,16 +81,16 @@ def test_a_truncated_episode_continues_in_the_next_also_in_another_runner() -> N
     with EpisodeRunner([game], seed=1, parallel=2) as runner:
         assert all(episode.truncated for episode in runner.play(Walker(), 2))
         kept = json.loads(json.dumps(runner.continuations))
-        goes_on = [episode.opening for episode in runner.play(Walker(), 2)]
+        goes_on = [episode.steps[0].observation for episode in runner.play(Walker(), 2)]
     assert goes_on == ["You stand at 3."] * 2
     with EpisodeRunner([game], seed=1, parallel=2, first_episode=2) as later:
         later.continuations = kept
-        assert [episode.opening for episode in later.play(Walker(), 2)] == goes_on
+        assert [episode.steps[0].observation for episode in later.play(Walker(), 2)] == goes_on
 
 
 def test_another_game_does_not_continue_this_one() -> None:
     specs = [CorridorSpec("endless", 100, limit=3), LONG]
-    assert played(specs, Walker(), 2, parallel=1)[1].opening == "You stand at 0."
+    assert played(specs, Walker(), 2, parallel=1)[1].steps[0].observation == "You stand at 0."
 
 
 def test_a_failing_game_ends_only_its_own_episode() -> None:
@@ -152,4 +154,4 @@ def test_mistakes_are_clear_errors() -> None:
 def test_the_prisoners_dilemma_continues_from_its_last_action() -> None:
     with EpisodeRunner(games.resolve("ipd"), seed=1, parallel=4, max_turns=3) as runner:
         list(runner.play(Walker("defect"), 4))
-        assert {episode.opening for episode in runner.play(Walker("defect"), 4)} == {"defect"}
+        assert {episode.steps[0].observation for episode in runner.play(Walker("defect"), 4)} == {"defect"}
