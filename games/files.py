@@ -163,5 +163,10 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def json_hash(value: object) -> str:
+    """Return the SHA-256 of a JSON value as hexadecimal digits. The order of the keys has no effect."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
 def _hashes(folder: Path) -> dict[str, str]:
     return {path.name: sha256(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
