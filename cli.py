@@ -266,7 +266,7 @@ def compare(
     given = presets.merged([layer for layer in layers if layer.origin in (str(config), presets.GIVEN)])
     name, values = parse_values(vary)
     wanted = grid_runs(optimizers.split(","), parse_levels(seeds), name, values, given)
-    grid.check(wanted, given, tests)
+    configs = grid.check(wanted, given, tests)
     with console.progress("runs", len(wanted)) as advance, console.resumable():
 
         def done(row: dict[str, Any]) -> None:
@@ -274,7 +274,7 @@ def compare(
             console.show([report.headline(row)])
 
         place = folder / "runs" if runs is None else runs
-        rows = grid.run_grid(wanted, given, place, episodes=evaluations, tests=tests, workers=workers, on_run=done)
+        rows = grid.run_grid(configs, place, episodes=evaluations, tests=tests, workers=workers, on_run=done)
     about = {"command": console.typed(), "game": presets.resolve(given).run.game}
     report.write(folder, about | {"tests": tests, "episodes": evaluations}, rows)
     console.show([f"the report is in {folder / 'README.md'}"])

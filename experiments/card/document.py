@@ -1,7 +1,4 @@
-"""Format the evaluation card as a Markdown document.
-
-The document depends only on the card's results and tasks.
-"""
+"""Format the evaluation card as a Markdown document, which depends only on the card's results and tasks."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -24,8 +21,7 @@ def markdown(results: Mapping[str, Any]) -> str:
     agents = list(dict.fromkeys(row["agent"] for row in rows if row["agent"] not in BASELINES))
     lines = ["# The evaluation card", "", *_about(results["episodes"], agents)]
     for task in TASKS:
-        mine = [row for row in rows if row["task"] == task.name]
-        if mine:
+        if mine := [row for row in rows if row["task"] == task.name]:
             lines += ["", f"## {task.title}", "", *_task(task, mine, results["games"][task.name]["games"])]
     return "\n".join([*lines, ""])
 

@@ -6,15 +6,14 @@ therefore the same for every agent and machine, and a smaller card uses the firs
 takes one or two seconds per game, so the card's results store the games.
 """
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
-from hashlib import sha256
 from typing import Any, NamedTuple
 
 import games
 from experiments.card.tasks import VARIANTS, Task
 from games.errors import GameError
+from games.files import json_hash
 from games.game_hash import game_hash
 from games.textworld.generation.dataset import PATIENCE
 from games.textworld.generation.make_game import cached_game
@@ -23,26 +22,24 @@ from games.textworld.generation.reserved_seeds import RESERVED
 
 
 class HeldOutGame(NamedTuple):
-    """A held-out game of a task. In JSON, the game is stored as a list."""
+    """A held-out game of a task, with its canonical hash. In JSON, the game is stored as a list."""
 
     level: int
     seed: int
     hash: str
-    """Canonical hash of the game."""
 
 
 def identity(task: Task) -> str:
     """Return a hash of all fields that determine a task's games."""
     fields = {name: value for name, value in asdict(task).items() if name not in ("title", "references", "max_turns")}
-    return sha256(json.dumps([fields, RESERVED.start], sort_keys=True).encode()).hexdigest()
+    return json_hash([fields, RESERVED.start])
 
 
 def find(task: Task, count: int, known: Sequence[HeldOutGame] = ()) -> list[HeldOutGame]:
     """Return the first `count` games of a task, or all its games if there are fewer.
 
-    `known` contains the games that earlier searches found. A seed is skipped if TextWorld cannot generate its game. A
-    seed is also skipped if its game is a duplicate or is in another split. The search ends after PATIENCE consecutive
-    skipped seeds.
+    `known` contains the games that earlier searches found. A seed is skipped if TextWorld cannot generate its game, or
+    if the game is a duplicate or is in another split. The search ends after PATIENCE consecutive skipped seeds.
     """
     found, skipped = list(known), 0
     hashes = {game.hash for game in found}
@@ -71,10 +68,7 @@ def training_games(about: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _new_game(task: Task, level: int, seed: int, hashes: Collection[str]) -> str | None:
-    """Generate the game of a seed in the two variants of the task, and return the game's hash.
-
-    If the seed must be skipped, the result is None.
-    """
+    """Generate the game of a seed in the two variants of the task. Return its hash, or None if the seed is skipped."""
     specs = [games.resolve(task.game(variant, level, seed))[0] for variant in VARIANTS]
     try:
         name = game_hash(specs[0])

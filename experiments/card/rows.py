@@ -1,13 +1,11 @@
 """Play the rows of the evaluation card.
 
-A row contains the results of one agent on one task, in one variant of the task and one mode of play. In the first
-variant, the opening text states the objective, and in the second variant, no text states it. The modes are sampled and
-greedy.
+A row contains the results of one agent on one task, in one variant of the task (see tasks.py) and one mode of play:
+sampled or greedy.
 
 The results are stored in a JSON file, which is written after every row. A row is played again only if the agent's
-digest, the task's games or the task's settings changed. If the file has a different number of episodes, an error is
-raised. Rows of other agents stay in the file. If an agent has a new digest, the rows with its old digest are removed. A
-card therefore never shows two versions of an agent under one name.
+digest, the task's games or the task's settings changed. Rows of other agents stay in the file. If an agent has a new
+digest, the rows with its old digest are removed. A card therefore never shows two versions of an agent under one name.
 
 Games are deterministic, so greedy agents and the walkthrough play each game once. Sampled agents play the given number
 of episodes. No game is played twice as long as there are enough games.
@@ -17,8 +15,8 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,16 +28,16 @@ from agents.registry import NAMES, TRAINED, agent_folder, make_agent
 from agents.storage.checkpoint import AGENT, newest, read_json
 from experiments.card.held_out import HeldOutGame, find, identity, training_games
 from experiments.card.tasks import TASKS, VARIANTS, Task
-from games.files import atomic_write
+from games.files import atomic_write, json_hash
 
 FORMAT = 1
 """Increase this number to play every row again."""
 PARALLEL = 16
-BASELINES = ("random", "walkthrough")
-"""Agents that are on every card."""
 MEASURES = ("success_rate", "normalized_score", "steps", "steps_to_win", "entropy")
 """Measures of an evaluation that the results store."""
 How = Literal["sampled", "greedy"]
+BASELINES: dict[str, tuple[How, ...]] = {"random": ("sampled",), "walkthrough": ("greedy",)}
+"""Agents that are on every card -> the modes in which they play. All other agents play in the two modes."""
 Results = dict[str, Any]
 """A dict with the keys "episodes", "games" and "rows".
 
@@ -49,25 +47,22 @@ Results = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Player:
-    """An agent on the card."""
+    """An agent on the card.
+
+    `source` is the argument of `make_agent`: the folder of a trained agent, or the name of any other agent. `digest`
+    identifies the agent's version. For an agent that cannot change, it is the agent's name. `trained_on` contains the
+    canonical hashes of the agent's training games.
+    """
 
     name: str
     source: str
-    """Argument of `make_agent`: the folder of a trained agent, or the name of any other agent."""
     digest: str
-    """Identifier of the agent's version. For an agent that cannot change, the identifier is the agent's name."""
-    trained_on: frozenset[str]
-    """Canonical hashes of the agent's training games."""
+    trained_on: frozenset[str] = frozenset()
 
     @property
     def modes(self) -> tuple[How, ...]:
-        """Modes in which the agent plays.
-
-        The random agent is sampled, and the walkthrough is greedy. All other agents play in the two modes.
-        """
-        if self.name == "random":
-            return ("sampled",)
-        return ("greedy",) if self.name == "walkthrough" else ("sampled", "greedy")
+        """Modes in which the agent plays."""
+        return BASELINES.get(self.name, ("sampled", "greedy"))
 
 
 def players(names: str | None, notify: Callable[[str], None]) -> list[Player]:
@@ -79,10 +74,8 @@ def players(names: str | None, notify: Callable[[str], None]) -> list[Player]:
     Raises:
         AgentError: an agent is unknown, or the human player is named.
     """
-    if names is None:
-        wanted = [name for name in TRAINED if _is_available(name, notify)]
-    else:
-        wanted = [name.strip() for name in names.split(",")]
+    shipped = (name for name in TRAINED if _is_available(name, notify))
+    wanted = list(shipped) if names is None else [name.strip() for name in names.split(",")]
     if "human" in wanted:
         raise AgentError("agents play the card; to play yourself: play --agent human")
     return [_player(name, notify) for name in dict.fromkeys((*BASELINES, *wanted))]
@@ -98,9 +91,9 @@ def _is_available(name: str, notify: Callable[[str], None]) -> bool:
 
 def _player(name: str, notify: Callable[[str], None]) -> Player:
     if name in BASELINES:
-        return Player(name=name, source=name, digest=name, trained_on=frozenset())
+        return Player(name=name, source=name, digest=name)
     if name == SMOLLM2:
-        return Player(name=name, source=name, digest=f"{name} {version(PACKAGE)}", trained_on=frozenset())
+        return Player(name=name, source=name, digest=f"{name} {version(PACKAGE)}")
     folder = newest(agent_folder(name, notify))
     about = read_json(folder / AGENT)
     return Player(name=name, source=str(folder), digest=about["digest"], trained_on=training_games(about))
@@ -114,26 +107,19 @@ def play(
     episodes: int,
     progress: Callable[[str, float, float], None],
 ) -> Iterator[Results]:
-    """Play the rows that are not yet stored in `path`, and yield the results.
+    """Play the rows that are not yet stored in `path`, and yield the results after every new row and at the end.
 
-    The results are yielded after every new row and once at the end. All tasks are first played with the objective, and
-    then without it. An interrupted card therefore covers as many tasks as possible.
+    All tasks are first played with the objective, and then without it. An interrupted card therefore covers as many
+    tasks as possible.
 
     Raises:
         AgentError: the results have a different number of episodes.
     """
     results = _read(path, episodes)
     digests = {player.name: player.digest for player in agents}
-    results["rows"] = [
-        row for row in results["rows"] if row["of"]["agent"] == digests.get(row["agent"], row["of"]["agent"])
-    ]
-    schedule = [
-        (variant, task, player, how)
-        for variant in VARIANTS
-        for task in tasks
-        for player in agents
-        for how in player.modes
-    ]
+    results["rows"] = [r for r in results["rows"] if r["of"]["agent"] == digests.get(r["agent"], r["of"]["agent"])]
+    modes = [(player, how) for player in agents for how in player.modes]
+    schedule = [(*place, *mode) for place, mode in product(product(VARIANTS, tasks), modes)]
     held_out: dict[str, list[HeldOutGame]] = {}
     for done, (variant, task, player, how) in enumerate(schedule):
         if task.name not in held_out:
@@ -175,27 +161,23 @@ def _evaluate(
 
 
 def _games(path: Path, results: Results, task: Task, count: int) -> list[HeldOutGame]:
-    """Return the first `count` held-out games of a task.
+    """Return the first `count` held-out games of a task. Games that are not stored yet are found and stored.
 
-    Games that are not stored yet are found and stored. If rows of the task were played with other games or settings,
-    they are removed from `results`.
+    Rows of the task that were played with other games or settings are removed from `results`.
     """
     stored = results["games"].get(task.name, {})
     known = stored["games"] if stored.get("of") == identity(task) else []
     held_out = find(task, count, [HeldOutGame(*game) for game in known])
     results["games"][task.name] = {"of": identity(task), "games": held_out}
-    current = _settings(task, held_out)
-    results["rows"] = [
-        row for row in results["rows"] if row["task"] != task.name or current.items() <= row["of"].items()
-    ]
+    now = _settings(task, held_out).items()
+    results["rows"] = [row for row in results["rows"] if row["task"] != task.name or now <= row["of"].items()]
     _write(path, results)
     return held_out
 
 
 def _settings(task: Task, held_out: Sequence[HeldOutGame]) -> dict[str, Any]:
     """Return a dict of everything on which a row depends, except the agent and the number of episodes."""
-    digest = sha256(json.dumps([identity(task), held_out]).encode()).hexdigest()[:16]
-    return {"format": FORMAT, "games": digest, "max_turns": task.max_turns}
+    return {"format": FORMAT, "games": json_hash([identity(task), held_out])[:16], "max_turns": task.max_turns}
 
 
 def _read(path: Path, episodes: int) -> Results:
@@ -222,10 +204,7 @@ def _write(path: Path, results: Results) -> None:
 
 
 def _position(row: dict[str, Any]) -> tuple[Any, ...]:
-    """Return the sort key of a row.
-
-    The order of the sorted rows does not depend on the order in which they were played.
-    """
+    """Return the sort key of a row, which does not depend on the order in which the rows were played."""
     agent, tasks = row["agent"], [task.name for task in TASKS]
     rank = NAMES.index(agent) if agent in NAMES else len(NAMES)
     place = tasks.index(row["task"]), list(VARIANTS).index(row["variant"])

@@ -5,47 +5,42 @@ refuses. Every game is played in two variants: with the objective in the opening
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from agents.protocol import AgentError
 from games.errors import nearest
 
 VARIANTS = {"told": "with objective", "untold": "without objective"}
-"""Name of a variant in results -> its name in documents.
-
-Only in the first variant does the opening text state the objective.
-"""
+"""Name of a variant in results -> its name in documents."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reference:
-    """A result that other authors reported."""
+class Reference(NamedTuple):
+    """A result that other authors reported: the agent and its training, the result with its unit, and the source."""
 
     who: str
-    """The agent and its training."""
     value: str
-    """The result with its unit."""
     source: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One task of the card."""
+    """One task of the card.
+
+    * levels: levels of successive games, repeated cyclically.
+    * settings: settings of the family other than level, seed and goal, written as in a GAME string.
+    * goal: value of the setting `goal` in the variant with the objective. In the other variant, the value is `none`.
+    * by_hash: whether to use only games whose hash is in the test split. The value is False for a family that has its
+      own splits, and for a task that has a single house.
+    """
 
     name: str
     title: str
     family: str
     levels: tuple[int, ...]
-    """Levels of successive games, repeated cyclically."""
     settings: str = ""
-    """Settings of the family other than level, seed and goal, written as in a GAME string."""
     goal: str = "detailed"
-    """Value of the setting `goal` in the variant with the objective. In the other variant the value is `none`."""
     max_turns: int = 100
     by_hash: bool = True
-    """Whether to use only games whose hash is in the test split.
-
-    The value is False for a family that has its own splits, and for a task that has a single house.
-    """
     references: tuple[Reference, ...] = ()
 
     def game(self, variant: str, level: int, seed: int) -> str:
@@ -66,8 +61,8 @@ TASKS = (
         family="simple",
         levels=(1,),
         references=(
-            Reference(who="a small GRU, A2C", value="0.8 of the score in 92.5 of 100 steps", source=NOTEBOOK),
-            Reference(who="random", value="0.5 of the score in 99.6 of 100 steps", source=NOTEBOOK),
+            Reference("a small GRU, A2C", "0.8 of the score in 92.5 of 100 steps", NOTEBOOK),
+            Reference("random", "0.5 of the score in 99.6 of 100 steps", NOTEBOOK),
         ),
     ),
     Task(name="coin", title="`coin`, levels 5 to 15", family="coin", levels=tuple(range(5, 16))),
@@ -81,8 +76,8 @@ TASKS = (
         goal="brief",
         by_hash=False,
         references=(
-            Reference(who="a 7B model, PPO", value="58% won", source=MEOW),
-            Reference(who="the best of the models up to 8B, zero-shot", value="29.7% of the score", source=TALES),
+            Reference("a 7B model, PPO", "58% won", MEOW),
+            Reference("the best of the models up to 8B, zero-shot", "29.7% of the score", TALES),
         ),
     ),
     Task(
@@ -91,7 +86,7 @@ TASKS = (
         family="quest",
         levels=(3,),
         max_turns=50,
-        references=(Reference(who="Qwen2.5-1.5B, PPO, 8 GPUs", value="97% won", source=MEOW),),
+        references=(Reference("Qwen2.5-1.5B, PPO, 8 GPUs", "97% won", MEOW),),
     ),
     Task(
         name="quest-4-6-8",
@@ -99,7 +94,7 @@ TASKS = (
         family="quest",
         levels=(6,),
         max_turns=50,
-        references=(Reference(who="Qwen2.5-1.5B, PPO, 8 GPUs", value="94% won", source=MEOW),),
+        references=(Reference("Qwen2.5-1.5B, PPO, 8 GPUs", "94% won", MEOW),),
     ),
     Task(
         name="textnav-full",
@@ -110,9 +105,9 @@ TASKS = (
         max_turns=50,
         by_hash=False,
         references=(
-            Reference(who="GPT-2 small, ILQL", value="0.88", source=LMRL),
-            Reference(who="GPT-2 small, PPO", value="0.81", source=LMRL),
-            Reference(who="GPT-4, prompted", value="0.52", source=LMRL),
+            Reference("GPT-2 small, ILQL", "0.88", LMRL),
+            Reference("GPT-2 small, PPO", "0.81", LMRL),
+            Reference("GPT-4, prompted", "0.52", LMRL),
         ),
     ),
     Task(
@@ -125,9 +120,9 @@ TASKS = (
         max_turns=50,
         by_hash=False,
         references=(
-            Reference(who="GPT-2 small, PPO", value="0.80", source=LMRL),
-            Reference(who="GPT-2 small, ILQL", value="0.76", source=LMRL),
-            Reference(who="GPT-4, prompted", value="0.21", source=LMRL),
+            Reference("GPT-2 small, PPO", "0.80", LMRL),
+            Reference("GPT-2 small, ILQL", "0.76", LMRL),
+            Reference("GPT-4, prompted", "0.21", LMRL),
         ),
     ),
     Task(
@@ -142,10 +137,7 @@ TASKS = (
 
 
 def select_tasks(names: str | None) -> tuple[Task, ...]:
-    """Return the named tasks in the card's order.
-
-    Args:
-        names: names of tasks, separated by commas. If None, all tasks are returned.
+    """Return the named tasks in the card's order, or all tasks if `names` is None. Names are separated by commas.
 
     Raises:
         AgentError: a task is unknown.

@@ -33,19 +33,17 @@ deterministic.
 class Nodes:
     """The n branching nodes of several decisions. A node has at most K alternatives.
 
-    If a node has fewer than K alternatives, its log-probabilities are padded with -inf.
+    * reach [n]: for each node, the probability under pi that the decision passes through the node. It is 1 for the
+      first node of each decision.
+    * policy, initial [n, K]: log pi and log pi_0, in nats, padded with -inf.
+    * q_values [n, K]: q in units of reward, padded with 0. It is None if no q was trained.
     """
 
     reach: Floats
-    """[n] For each node, the probability under pi that the decision passes through the node."""
     policy: Floats
-    """[n, K] log pi, in nats."""
     initial: Floats
-    """[n, K] log pi_0, in nats."""
     q_values: Floats | None
-    """[n, K] q in units of reward, padded with 0. It is None if no q was trained."""
     decisions: int
-    """Number of decisions. The first node of each decision has reach 1."""
 
     def __post_init__(self) -> None:
         n, shape = len(self.reach), self.policy.shape
@@ -57,16 +55,8 @@ class Nodes:
             raise ValueError("expected at least one decision")
 
     def mean(self, per_node: Floats) -> float:
-        """Sum `per_node`, weighted by reach, over the nodes of each decision. Return the mean over decisions.
-
-        The shape of `per_node` is [n].
-        """
+        """Return the mean over decisions of the sum of `per_node` [n], weighted by reach, over a decision's nodes."""
         return float(self.reach @ per_node / self.decisions)
-
-
-def entropy(nodes: Nodes) -> float:
-    """Return the entropy of pi over commands, in nats, averaged over decisions."""
-    return nodes.mean(-np.sum(np.exp(nodes.policy) * _finite(nodes.policy), axis=1))
 
 
 def kl_to_initial(nodes: Nodes) -> float:
@@ -83,10 +73,7 @@ def kl_to_tilted(nodes: Nodes, inverse_tau: float) -> float:
 
 
 def tilted(nodes: Nodes, inverse_tau: float) -> Floats:
-    """Return the log-probabilities of the tilted policy, log softmax(log pi_0 + q / tau), in nats.
-
-    The shape is [n, K].
-    """
+    """Return the log-probabilities of the tilted policy in nats. The shape is [n, K]."""
     assert nodes.q_values is not None
     logprobs: Floats = log_softmax(nodes.initial + inverse_tau * nodes.q_values, axis=1)
     return logprobs
@@ -95,10 +82,11 @@ def tilted(nodes: Nodes, inverse_tau: float) -> Floats:
 def node_kl(logprobs: Floats, others: Floats) -> Floats:
     """Return the KL divergence at each node, in nats, from the policy `logprobs` to the policy `others`.
 
-    The arguments contain normalised log-probabilities. Their shape is [n, K], and the shape of the result is [n].
-    Rounding can make the result slightly negative.
+    The shape of the normalised log-probabilities is [n, K], and the shape of the result is [n]. Rounding can make the
+    result slightly negative. Each -inf counts as 0, so that its product with a probability of 0 is 0 instead of NaN.
     """
-    kl: Floats = np.sum(np.exp(logprobs) * (_finite(logprobs) - _finite(others)), axis=1)
+    ours, theirs = (np.where(logs == -np.inf, 0.0, logs) for logs in (logprobs, others))
+    kl: Floats = np.sum(np.exp(logprobs) * (ours - theirs), axis=1)
     return kl
 
 
@@ -106,24 +94,16 @@ def best_inverse_tau(nodes: Nodes) -> float:
     """Return the 1/tau >= 0 that minimises `kl_to_tilted`.
 
     KL(pi || softmax(log pi_0 + x q)) is convex in x = 1/tau. Its slope, E_tilted[q] - E_pi[q], increases with x and is
-    zero at the minimum. If the slope at 0 is not negative, the result is 0. The result never exceeds MAX_INVERSE_TAU
-    divided by the spread of q.
+    zero at the minimum. The result never exceeds MAX_INVERSE_TAU divided by the spread of q.
     """
     assert nodes.q_values is not None
     q, pi, padding = nodes.q_values, np.exp(nodes.policy), nodes.policy == -np.inf
     spread = float(np.max(np.where(padding, -np.inf, q).max(axis=1) - np.where(padding, np.inf, q).min(axis=1)))
-    if spread == 0:
-        return 0.0
 
     def slope(x: float) -> float:
         return nodes.mean(np.sum((np.exp(tilted(nodes, x)) - pi) * q, axis=1))
 
-    most = MAX_INVERSE_TAU / spread
-    if slope(0.0) >= 0:
+    if spread == 0 or slope(0.0) >= 0:
         return 0.0
+    most = MAX_INVERSE_TAU / spread
     return most if slope(most) <= 0 else float(brentq(slope, 0.0, most, xtol=1e-12, rtol=1e-10))
-
-
-def _finite(logprobs: Floats) -> Floats:
-    """Replace each -inf by 0, so that its product with a probability of 0 is 0 instead of NaN."""
-    return np.where(logprobs == -np.inf, 0.0, logprobs)

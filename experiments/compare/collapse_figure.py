@@ -10,14 +10,22 @@ from typing import Any
 import numpy as np
 
 from experiments.compare.intervals import ABOVE_0, ABOVE_1, Range, over_runs
-from experiments.compare.results import Measure, Rows, by_label, collapse_measure, effective_strategies, kl_to_initial
+from experiments.compare.results import (
+    Measure,
+    Rows,
+    by_label,
+    effective_strategies,
+    kl_to_initial,
+    number_at,
+    values_of,
+)
 from experiments.plot_style import color_of, make_figure, save_figure
 
 PANELS: Sequence[tuple[str, Measure, Measure | None, Range]] = (
-    ("entropy,\nnats per decision", collapse_measure("entropy"), None, ABOVE_0),
+    ("entropy,\nnats per decision", number_at("collapse", "entropy"), None, ABOVE_0),
     ("KL to the first policy,\nnats per decision", kl_to_initial, None, ABOVE_0),
-    ("KL to $\\pi_0\\, e^{q/\\tau}$,\nnats per decision", collapse_measure("tilted", "best_kl"),
-     collapse_measure("tilted", "kl"), ABOVE_0),
+    ("KL to $\\pi_0\\, e^{q/\\tau}$,\nnats per decision", number_at("collapse", "tilted", "best_kl"),
+     number_at("collapse", "tilted", "kl"), ABOVE_0),
     ("effective number\nof strategies", effective_strategies, None, ABOVE_1),
 )  # fmt: skip
 """A panel is described by a label, a measure, an alternative measure or None, and the range of the measures.
@@ -29,10 +37,9 @@ Filled dots show the measure. Hollow dots on their right show the alternative me
 def collapse_figure(rows: Rows, path: Path) -> None:
     """Draw one panel for each measure that the runs have.
 
-    Runs with the same optimizer and the same value of the varied setting (see results.py) form a group. A panel shows
-    each run as a dot, and the mean of each group as a line with its confidence interval.
+    A panel shows each run as a dot, and the mean of each group (see results.py) as a line with its confidence interval.
     """
-    panels = [panel for panel in PANELS if _values(rows, panel[1])]
+    panels = [panel for panel in PANELS if values_of(rows, panel[1])]
     figure, axes = make_figure(1, len(panels), 3.2 * len(panels), 3.4)
     for axis, panel in zip(np.ravel(axes), panels, strict=True):
         _panel(axis, by_label(rows), *panel)
@@ -46,12 +53,12 @@ def _panel(
 
     If some group has the `other` measure, hollow dots show this measure on the right of each group's filled dots.
     """
-    both = other is not None and any(_values(rows, other) for rows in groups.values())
-    for place, rows in enumerate(groups.values()):
-        color, values = color_of(rows[0]["optimizer"]) or "0.3", _values(rows, measure)
+    others = [values_of(rows, other) if other else [] for rows in groups.values()]
+    both = any(others)
+    for place, (rows, second) in enumerate(zip(groups.values(), others, strict=True)):
+        color, values = color_of(rows[0]["optimizer"]) or "0.3", values_of(rows, measure)
         _dots(axis, place - (0.2 if both else 0.0), values, color, within, filled=True)
-        if both and other:
-            _dots(axis, place + 0.2, _values(rows, other), color, within, filled=False)
+        _dots(axis, place + 0.2, second, color, within, filled=False)
         if not values:
             axis.text(place, 0.02, "none", color="0.5", fontsize=8, ha="center", transform=axis.get_xaxis_transform())
     if both:
@@ -59,15 +66,11 @@ def _panel(
             axis.plot([], [], "o", mfc=fill, color="0.3", ms=4, ls="none", label=text)
         axis.legend(frameon=False, fontsize=8)
     axis.set(ylabel=label, xlim=(-0.6, len(groups) - 0.4), ylim=(within[0], None))
-    if within is ABOVE_1 and max(value for rows in groups.values() for value in _values(rows, measure)) > 50:
+    if within is ABOVE_1 and max(value for rows in groups.values() for value in values_of(rows, measure)) > 50:
         axis.set_yscale("log")
     names = [name.replace(", ", "\n") for name in groups]
     crowded = max(len(line) for name in names for line in name.split("\n")) * len(groups) > 36
     axis.set_xticks(range(len(groups)), names, rotation=90 if crowded else 0, fontsize=8)
-
-
-def _values(rows: Rows, measure: Measure) -> list[float]:
-    return [value for value in map(measure, rows) if value is not None]
 
 
 def _dots(axis: Any, place: float, values: Sequence[float], color: str, within: Range, *, filled: bool) -> None:

@@ -1,62 +1,44 @@
 """Write the section "Collapse" of the report on a grid of runs.
 
 The section has two tables and explains their columns. Collapse is the loss of diversity during training (see
-measure.py). Each number is the mean over a group of runs, with its confidence interval over seeds. The runs of a group
-have the same optimizer and the same value of the varied setting (see results.py). Episodes of different seeds are never
-pooled. A column is omitted if no run has its measure.
+measure.py). Each number is the mean over a group of runs, with its confidence interval over seeds. Episodes of
+different seeds are never pooled. A column is omitted if no run has its measure.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
-from typing import NamedTuple
+import math
+from collections.abc import Mapping, Sequence
 
-from experiments.compare.intervals import ABOVE_0, ABOVE_1, RATE, Range, over_runs
+from experiments.compare.intervals import ABOVE_1, RATE
 from experiments.compare.results import (
-    Measure,
+    Column,
     Rows,
     by_label,
-    collapse_measure,
     kl_to_initial,
-    varied_value,
+    means_table,
+    number_at,
+    values_of,
     winning_sequences,
 )
-from experiments.tables import interval, table
-
-Estimate = Mapping[str, float | None]
+from experiments.tables import interval
 
 
-def _text(estimate: Estimate) -> str:
-    return interval(estimate, ".3g")
-
-
-def _inverse_text(estimate: Estimate) -> str:
+def _inverse_text(estimate: Mapping[str, float | None]) -> str:
     """Return an estimate of tau as text, computed from an estimate of 1/tau.
 
     The inverse swaps the two bounds. The inverse of 0 is infinite.
     """
-
-    def inverse(number: float | None) -> float | None:
-        return number if number is None else 1 / number if number else float("inf")
-
-    return _text({name: inverse(estimate[of]) for name, of in (("value", "value"), ("low", "high"), ("high", "low"))})
-
-
-class Column(NamedTuple):
-    """One column of a table whose cells are means over seeds."""
-
-    head: str
-    measure: Measure
-    within: Range = ABOVE_0
-    text: Callable[[Estimate], str] = _text
+    swapped = {"value": estimate["value"], "low": estimate["high"], "high": estimate["low"]}
+    inverse = {name: 1 / number if number else math.inf for name, number in swapped.items() if number is not None}
+    return interval(dict.fromkeys(swapped) | inverse, ".3g")
 
 
 DISTANCES = (
-    Column("entropy", collapse_measure("entropy")),
+    Column("entropy", number_at("collapse", "entropy")),
     Column("KL to pi_0", kl_to_initial),
-    Column("tau of the step sizes", collapse_measure("tilted", "tau")),
-    Column("KL to tilted there", collapse_measure("tilted", "kl")),
-    Column("tau that fits best", collapse_measure("tilted", "best_inverse_tau"), text=_inverse_text),
-    Column("KL to tilted at its best", collapse_measure("tilted", "best_kl")),
+    Column("tau of the step sizes", number_at("collapse", "tilted", "tau")),
+    Column("KL to tilted there", number_at("collapse", "tilted", "kl")),
+    Column("tau that fits best", number_at("collapse", "tilted", "best_inverse_tau"), text=_inverse_text),
+    Column("KL to tilted at its best", number_at("collapse", "tilted", "best_kl")),
 )
 
 
@@ -65,13 +47,13 @@ def _strategy_columns(rows: Rows) -> list[Column]:
     shares = dict.fromkeys(name for each in measured for name in each["strategies"]["shares"] or ())
     ks = dict.fromkeys(k for each in measured if each["pass_at"] for k in each["pass_at"]["mean"])
     return [
-        Column("strategies, counted", collapse_measure("strategies", "counted", "value"), ABOVE_1),
-        Column("corrected", collapse_measure("strategies", "corrected"), ABOVE_1),
-        Column("from the policy", collapse_measure("strategies", "policy"), ABOVE_1),
-        *(Column(f"share of {name}", collapse_measure("strategies", "shares", name), RATE) for name in shares),
-        Column("different wins", collapse_measure("wins", "different")),
+        Column("strategies, counted", number_at("collapse", "strategies", "counted", "value"), ABOVE_1),
+        Column("corrected", number_at("collapse", "strategies", "corrected"), ABOVE_1),
+        Column("from the policy", number_at("collapse", "strategies", "policy"), ABOVE_1),
+        *(Column(f"share of {name}", number_at("collapse", "strategies", "shares", name), RATE) for name in shares),
+        Column("different wins", number_at("collapse", "wins", "different")),
         Column("winning sequences", winning_sequences, ABOVE_1),
-        *(Column(f"pass@{k}", collapse_measure("pass_at", "mean", k), RATE) for k in ks),
+        *(Column(f"pass@{k}", number_at("collapse", "pass_at", "mean", k), RATE) for k in ks),
     ]
 
 
@@ -87,14 +69,19 @@ def collapse_section(rows: Rows, setting: str | None, episodes: int) -> list[str
             " winning sequences. pass@k: the probability that at least one of k tries wins (Chen et al. 2021), averaged"
             " over games."
         )
-    if any(winning_sequences(row) is not None for row in rows):
+    if values_of(rows, winning_sequences):
         strategies += " Winning sequences: their effective number, counted, in games that were won."
+
+    def means(columns: Sequence[Column]) -> str:
+        shown = [column for column in columns if values_of(rows, column.measure)]
+        return means_table(by_label(rows).values(), setting, shown)
+
     return [
         "## Collapse",
         "",
         f"Measured on the finished agents over {episodes} sampled episodes each, without dropout; means over seeds.",
         "",
-        _table(rows, setting, DISTANCES),
+        means(DISTANCES),
         "",
         "Entropy and KL are in nats per decision (a turn with several commands). They are exact over the commands and"
         " averaged over the states that the trained agent visits. pi_0 is the run's policy before its first step;"
@@ -103,29 +90,10 @@ def collapse_section(rows: Rows, setting: str | None, episodes: int) -> list[str
         " fits best minimises the KL (its mean is that of 1 / tau); for two commands in one state some tau fits"
         " exactly. Runs without a trained q have no tilted policy.",
         "",
-        _table(rows, setting, _strategy_columns(rows)),
+        means(_strategy_columns(rows)),
         "",
         f"Numbers of strategies are effective numbers, exp of the entropy over strategies. {strategies}",
         "",
         "![entropy, KL to the first policy and to the tilted one, strategies](collapse.svg)",
         "",
     ]
-
-
-def _table(rows: Rows, setting: str | None, columns: Sequence[Column]) -> str:
-    columns = [column for column in columns if any(column.measure(row) is not None for row in rows)]
-    heads = ["optimizer", *([setting] if setting else []), "seeds", *(column.head for column in columns)]
-    lines = []
-    for group in by_label(rows).values():
-        value = [varied_value(group[0])] if setting else []
-        lines.append([group[0]["optimizer"], *value, len(group), *(_cell(group, column) for column in columns)])
-    return table(heads, lines)
-
-
-def _cell(rows: Rows, column: Column) -> str:
-    """Return the text of one cell: the mean over the runs that have the column's measure.
-
-    If no run has the measure, the text is empty.
-    """
-    mean = over_runs([value for value in map(column.measure, rows) if value is not None], column.within)
-    return "" if mean is None else column.text(asdict(mean))

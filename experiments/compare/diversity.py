@@ -14,13 +14,14 @@ estimate has a weakness:
   entropy of each decision exactly. This estimate is limited to deterministic games.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import entr
 
+T = TypeVar("T", bound=Hashable)
 Floats = NDArray[np.float64]
 CONFIDENCE, RESAMPLES = 0.95, 2000
 KS = (1, 2, 4, 8)
@@ -77,7 +78,7 @@ def counted_interval(rows: Sequence[Floats], seed: int) -> tuple[float, float] |
     return max(0.0, float(low)), float(high)
 
 
-def count_labels(labels: Sequence[Sequence[str]], names: Sequence[str] = ()) -> tuple[Floats, tuple[str, ...]]:
+def count_labels(labels: Sequence[Sequence[T]], names: Sequence[T] = ()) -> tuple[Floats, tuple[T, ...]]:
     """Return a tuple: (1) the counts of each label in each episode, (2) the S labels.
 
     The labels begin with `names`, even if no episode has these labels. The shape of the counts is [episodes, S].
@@ -104,15 +105,10 @@ def pass_at_k(tries: int, wins: int, k: int) -> float:
 
 
 def pass_at(games: Mapping[str, Sequence[bool]]) -> dict[str, dict[str, Any]]:
-    """Return pass@k of each game, and its mean over games.
+    """Return {"mean": {"1": ..., "2": ...}, "games": {name: {"1": ..., "2": ...}}} with pass@k for each k of KS.
 
-    A k of `KS` is omitted if some game has fewer than k tries.
-
-    Args:
-        games: a mapping of each game's name to its tries. A try is True if the game was won.
-
-    Returns:
-        {"mean": {"1": ..., "2": ...}, "games": {name: {"1": ..., "2": ...}}}.
+    `games` maps the name of each game to its tries. A try is True if the game was won. A k is omitted if some game has
+    fewer than k tries.
     """
     ks = [k for k in KS if k <= min(map(len, games.values()))]
     rates = {name: {str(k): pass_at_k(len(won), sum(won), k) for k in ks} for name, won in games.items()}

@@ -12,12 +12,12 @@ import numpy as np
 
 from experiments.compare.results import (
     SOLVED,
-    Row,
     Rows,
     by_label,
     can_be_won,
     counts_bonus,
     kl_to_initial,
+    success_rate,
     varied_value,
     winning_sequences,
 )
@@ -179,7 +179,7 @@ def tradeoff_figure(rows: Rows, path: Path) -> None:
               (winning_sequences, "effective number of winning sequences"))  # fmt: skip
     for axis, (measure, label) in zip(axes, panels, strict=True):
         for marker, (name, group) in zip(itertools.cycle(MARKERS), by_label(rows).items(), strict=False):
-            points = [(x, _success_rate(row)) for row in group if (x := measure(row)) is not None]
+            points = [(x, success_rate(row)) for row in group if (x := measure(row)) is not None]
             if points:
                 x, y = np.array(points).T
                 color = color_of(group[0]["optimizer"])
@@ -188,7 +188,3 @@ def tradeoff_figure(rows: Rows, path: Path) -> None:
         axis.set(xlabel=label, ylabel="share of episodes won, sampled", ylim=(-0.02, 1.04))
     _legend(axes[0])
     save_figure(figure, path)
-
-
-def _success_rate(row: Row) -> float:
-    return float(row["evaluation"]["sampled"]["success_rate"]["value"])

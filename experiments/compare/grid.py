@@ -4,8 +4,9 @@ Finished runs are skipped, and interrupted runs are resumed. Several successive 
 grid.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import as_completed
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,25 +23,28 @@ CURVES = (
     "iteration", "episodes", "env_steps", "seconds", "success", "recent_success", "level", "agreement", "kept",
     "reward", "normalized_score", "steps", "bonus_share", "turn_entropy", "value", "q_value", "advantage_abs",
 )  # fmt: skip
-"""Metrics whose value at every iteration is stored in the results.
-
-The shares of strategies (`share_NAME`) are stored in addition.
-"""
+"""Metrics whose value at every iteration is stored in the results, in addition to the shares of strategies."""
 
 
-def check(runs: Sequence[GridRun], common: Mapping[str, Any], tests: str = "") -> None:
-    """Check all names and values, so that errors are raised before the first run starts."""
+def check(runs: Iterable[GridRun], common: Mapping[str, Any], tests: str = "") -> dict[GridRun, TrainConfig]:
+    """Return the configuration of each run. Errors in names and values are raised before the first run starts.
+
+    Args:
+        common: the settings that all runs share and that are not defaults.
+        tests: the games that `run_grid` plays. If empty, the training games are played.
+    """
     if tests:
         games.resolve(tests)
+    configs: dict[GridRun, TrainConfig] = {}
     for run in runs:
-        config = presets.resolve(run.explicit(common))
+        config = configs[run] = presets.resolve(run.explicit(common))
         games.resolve(config.run.game)
         make_optimizer(config.run.optimizer, config.optimizer)
+    return configs
 
 
 def run_grid(
-    runs: Sequence[GridRun],
-    common: Mapping[str, Any],
+    configs: Mapping[GridRun, TrainConfig],
     root: Path,
     *,
     episodes: int,
@@ -51,45 +55,43 @@ def run_grid(
     """Complete every run of a grid in `workers` processes. The processes share the CPU cores equally.
 
     Args:
-        common: the settings that all runs share and that are not defaults.
+        configs: the result of `check`.
         root: the folder that contains the folders of the runs.
         episodes, tests: arguments of `measure_run`, which measures the finished agents.
         on_run: a function that is called with the row of each run as soon as the run is finished.
 
     Returns:
-        One row for each run, in the order of `runs`. A row contains the run's settings, learning curves and measures.
-            It can be stored as JSON.
+        One row for each run, in the order of `configs`. A row contains the run's settings, learning curves and
+            measures. It can be stored as JSON.
     """
     rows: dict[GridRun, dict[str, Any]] = {}
-    for run in runs:
-        config, folder = presets.resolve(run.explicit(common)), root / run.name
+    for run, config in configs.items():
+        folder = root / run.name
         if (folder / SETTINGS).is_file() and read_config(folder) == config:
             measures = cached_measures(folder, episodes=episodes, tests=tests)
             if measures is not None:
                 rows[run] = _row(run, config, folder, measures)
     for row in rows.values():
         on_run(row)
-    missing = [run for run in runs if run not in rows]
+    missing = [run for run in configs if run not in rows]
     if missing:
         threads = max(1, available_cpus() // workers)
         with WorkerPool(workers) as pool:
-            jobs = {pool.submit(_train, run, dict(common), root, episodes, tests, threads): run for run in missing}
+            jobs = {pool.submit(_train, run, configs[run], root, episodes, tests, threads): run for run in missing}
             for job in as_completed(jobs):
-                rows[jobs[job]] = job.result()
-                on_run(rows[jobs[job]])
-    return [rows[run] for run in runs]
+                row = rows[jobs[job]] = job.result()
+                on_run(row)
+    return [rows[run] for run in configs]
 
 
-def _train(
-    run: GridRun, common: Mapping[str, Any], root: Path, episodes: int, tests: str, threads: int
-) -> dict[str, Any]:
+def _train(run: GridRun, config: TrainConfig, root: Path, episodes: int, tests: str, threads: int) -> dict[str, Any]:
     """Train or resume one run in a worker process, measure the run, and return its row."""
     import torch
 
     from agents.training.factory import make_trainer
 
     torch.set_num_threads(threads)
-    config, folder = presets.resolve(run.explicit(common)), root / run.name
+    folder = root / run.name
     trainer = make_trainer(config, folder, resume=(folder / SETTINGS).is_file())
     for _ in trainer.run():
         pass
@@ -101,10 +103,7 @@ def _row(run: GridRun, config: TrainConfig, folder: Path, measures: Measures) ->
     shares = tuple(name for name in lines[0] if name.startswith("share_"))
     return {
         "name": run.name,
-        "optimizer": run.optimizer,
-        "seed": run.seed,
-        "setting": run.setting,
-        "value": run.value,
+        **asdict(run),
         "settings": config.model_dump(),
         "curves": {name: [_rounded(line.get(name)) for line in lines] for name in CURVES + shares if name in lines[0]},
         **measures,

@@ -36,9 +36,7 @@ Measures = dict[str, Any]
 
 
 def measure_run(folder: Path, config: TrainConfig, *, episodes: int, tests: str = "") -> Measures:
-    """Return the measures of the finished run in `folder`.
-
-    If no current measures are stored in the folder, they are computed and stored.
+    """Return the measures of the finished run in `folder`. They are computed and stored unless they are current.
 
     Args:
         episodes: number of episodes in each of the two modes, sampled and greedy.
@@ -57,10 +55,7 @@ def measure_run(folder: Path, config: TrainConfig, *, episodes: int, tests: str 
 
 
 def cached_measures(folder: Path, *, episodes: int, tests: str = "") -> Measures | None:
-    """Return the stored measures of the newest checkpoint.
-
-    If no measures are stored for this checkpoint, these games and this number of episodes, the result is None.
-    """
+    """Return the newest checkpoint's stored measures for these games and this number of episodes, or None."""
     if not (folder / MEASURES).is_file():
         return None
     document = read_json(folder / MEASURES)
@@ -69,10 +64,7 @@ def cached_measures(folder: Path, *, episodes: int, tests: str = "") -> Measures
 
 
 def _identity(folder: Path, episodes: int, tests: str) -> dict[str, Any]:
-    """Return a dict of everything on which the measures depend.
-
-    Settings that affect the measures also change the agent's digest.
-    """
+    """Return everything on which the measures depend. Settings that affect them also change the agent's digest."""
     agent = read_json(newest(folder) / AGENT)["digest"]
     return {"format": FORMAT, "episodes": episodes, "agent": agent, "tests": tests}
 
@@ -106,21 +98,17 @@ def _measure(folder: Path, config: TrainConfig, *, episodes: int, tests: str = "
 def collapse_of(
     episodes: Sequence[Episode], paired: PairedAgent, names: Sequence[str], tau: float | None, seed: int
 ) -> dict[str, Any]:
-    """Return all measures of collapse, computed from sampled episodes.
-
-    The result can be stored as JSON. A measure is None if it does not exist for these episodes.
+    """Return all measures of collapse as JSON. A measure is None if it does not exist for these episodes.
 
     Args:
-        episodes: the episodes that `paired` played.
+        episodes: the episodes that `paired` played in the sampled mode.
         names: the strategies that the game names. It is empty if the game does not name strategies.
         tau: the result of `implied_temperature`, in units of reward.
         seed: the seed of the bootstrap.
 
     Returns:
-        "decisions": the number of turns with several admissible commands.
-        "entropy", "kl_initial": the means over these turns, in nats per decision.
-        "tilted", "strategies": the results of `_tilted` and `_strategies`.
-        "wins", "pass_at": the results of `_wins`.
+        "decisions" is the number of turns with several admissible commands. "entropy" and "kl_initial" are means over
+            these turns, in nats per decision. The other keys contain the results of the functions below.
     """
     entropies = [
         step.decision.entropy or 0.0 for e in episodes for step in e.steps if len(step.admissible_commands) > 1
@@ -196,7 +184,9 @@ def _strategies(episodes: Sequence[Episode], paired: PairedAgent, names: Sequenc
     for episode in episodes:
         by_game["" if names else episode.game].append(episode)
     tables = [
-        diversity.count_labels([_labels(episode, paired, named=bool(names)) for episode in group], names)
+        diversity.count_labels(
+            [paired.strategies.get(e.index, []) if names else [_commands(e)] for e in group], tuple(names)
+        )
         for group in by_game.values()
     ]
     rows = [counts for counts, _ in tables]
@@ -215,20 +205,16 @@ def _strategies(episodes: Sequence[Episode], paired: PairedAgent, names: Sequenc
     return numbers | {"corrected": float(np.exp(corrected)), "policy": float(np.exp(np.mean(sums))), "shares": None}
 
 
-def _labels(episode: Episode, paired: PairedAgent, *, named: bool) -> list[str]:
-    if named:
-        return paired.strategies.get(episode.index, [])
-    return [json.dumps([step.decision.command for step in episode.steps])]
+def _commands(episode: Episode) -> tuple[str, ...]:
+    return tuple(step.decision.command for step in episode.steps)
 
 
 def _wins(episodes: Sequence[Episode]) -> dict[str, Any]:
     """Return a dict with two keys: "wins" describes the command sequences that win, and "pass_at" contains pass@k.
 
     In "wins", "won" is the number of episodes won. "different" is the number of distinct command sequences that win.
-    "effective" is exp(H). H is the entropy of a game's winning sequences, averaged over the games that were won.
-
-    "wins" and "pass_at" are None if the games cannot be won. This is assumed if no game states a maximum score and no
-    episode was won.
+    "effective" is exp(H). H is the entropy of a game's winning sequences, averaged over the games that were won. "wins"
+    and "pass_at" are None if no game states a maximum score and no episode was won.
     """
     if not any(episode.won or episode.max_score is not None for episode in episodes):
         return {"wins": None, "pass_at": None}
@@ -237,7 +223,7 @@ def _wins(episodes: Sequence[Episode]) -> dict[str, Any]:
     for episode in episodes:
         by_game[episode.game].append(episode.won)
         if episode.won:
-            sequences[episode.game][tuple(step.decision.command for step in episode.steps)] += 1
+            sequences[episode.game][_commands(episode)] += 1
     entropies = [diversity.counted_entropy(np.array([*counts.values()])) for counts in sequences.values()]
     wins = {
         "won": sum(counts.total() for counts in sequences.values()),

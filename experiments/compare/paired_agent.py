@@ -1,9 +1,8 @@
 """Play with a trained agent, and evaluate its initial policy on the same states.
 
-`PairedAgent` implements `agents.protocol.Agent`, so `EpisodeRunner` can run it like any other agent. At every visited
-state, `PairedAgent` records the policies of the two agents, and the q of the trained agent. It records these values at
-every branching node (node with several children) of the trie of commands. A choice is a token that the agent sampled
-among several.
+At every visited state, `PairedAgent` records the policies of the two agents and the q of the trained agent, at every
+branching node (node with several children) of the trie of commands. A choice is a token that the agent sampled among
+several.
 """
 
 from collections.abc import Sequence
@@ -32,10 +31,7 @@ class PairedAgent:
     def __init__(self, trained: LanguageModelAgent, initial: LanguageModelAgent, credit: Credit) -> None:
         self.trained, self.initial, self.credit, self.name = trained, initial, credit, trained.name
         self.strategies: dict[int, list[str]] = {}
-        """Episode -> the strategies of its commands, in order.
-
-        A game names the strategy of a command in the info `strategy`.
-        """
+        """Episode -> the strategies of its commands, which the game names in the info `strategy`."""
         self._turns: list[NodeArrays] = []
 
     def act(self, turns: Sequence[Turn]) -> list[Decision]:
@@ -61,10 +57,7 @@ class PairedAgent:
             self.initial.end(endings)
 
     def nodes(self) -> Nodes | None:
-        """Return all recorded nodes, or None if there are none.
-
-        No nodes are recorded if the agents' mode is "free", or if no turn had several commands.
-        """
+        """Return all recorded nodes. If the agents' mode is "free" or no turn had several commands, return None."""
         if not self._turns:
             return None
         reach, policy, initial, q = zip(*self._turns, strict=True)
@@ -92,29 +85,20 @@ def by_token(mine: TurnOutputs, first: TurnOutputs) -> NodeArrays:
 
 
 def by_command(mine: TurnOutputs, first: TurnOutputs) -> NodeArrays:
-    """Return the arrays of a turn with a single node, whose alternatives are the commands.
-
-    q(s, command) is the q of the command's last choice.
-    """
+    """Return the arrays of a turn's single node. Its alternatives are the commands, with q of their last choice."""
     trie, q = mine.trie, mine.q_values
-    different = sorted(set(trie.first_with_same_tokens))
+    paths = [trie.paths[command] for command in sorted(set(trie.first_with_same_tokens))]
 
     def summed(logprobs: Floats) -> Floats:
-        sums = [[sum(logprobs[choice] for choice in trie.paths[i]) for i in different]]
-        commands: Floats = log_softmax(np.array(sums), axis=1)
+        commands: Floats = log_softmax(np.array([[sum(logprobs[choice] for choice in path) for path in paths]]), axis=1)
         return commands
 
-    last = [trie.paths[i][-1] for i in different]
-    last_q = None if q is None else np.array([[q[choice] for choice in last]])
+    last_q = None if q is None else np.array([[q[path[-1]] for path in paths]])
     return np.ones(1), summed(mine.logprobs), summed(first.logprobs), last_q
 
 
 def _stacked(parts: Sequence[Floats], padding: float) -> Floats:
-    """Concatenate arrays along the first axis, after padding their second axis to the same size.
-
-    The shape of array i is [n_i, K_i].
-    """
+    """Concatenate arrays [n_i, K_i] along the first axis, after padding their second axis to the same size."""
     width = max(part.shape[1] for part in parts)
-    return np.concatenate(
-        [np.pad(part, ((0, 0), (0, width - part.shape[1])), constant_values=padding) for part in parts]
-    )
+    pads = [((0, 0), (0, width - part.shape[1])) for part in parts]
+    return np.concatenate([np.pad(*each, constant_values=padding) for each in zip(parts, pads, strict=True)])

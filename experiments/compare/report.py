@@ -1,25 +1,35 @@
 """Write the report on a grid of runs: a file with the results, tables and figures.
 
 `results.json` stores the command, learning curves, evaluations and measures of collapse. The other files are computed
-from `results.json`. They are `README.md`, `curves.svg`, `collapse.svg`, `kept.svg` if the games can be won, and
-`sweep.svg` if a setting was varied. Results of earlier versions may lack measures of collapse. The section on collapse
-is then omitted.
+from `results.json`. Results of earlier versions may lack measures of collapse. The section on collapse is then omitted.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from experiments.compare.collapse_figure import collapse_figure
 from experiments.compare.collapse_tables import collapse_section
 from experiments.compare.figures import curves_figure, sweep_figure, tradeoff_figure
-from experiments.compare.intervals import ABOVE_0, RATE, over_runs
-from experiments.compare.results import SOLVED, Row, Rows, by_label, can_be_won, varied_value, winning_sequences
+from experiments.compare.intervals import RATE
+from experiments.compare.results import (
+    SOLVED,
+    Column,
+    Row,
+    Rows,
+    by_label,
+    can_be_won,
+    means_table,
+    number_at,
+    varied_value,
+    winning_sequences,
+)
 from experiments.tables import interval, table
 from games.files import atomic_write
 
+Cell = Callable[[Row], object]
 RESULTS = "results.json"
 
 
@@ -52,10 +62,7 @@ def has_tradeoff(rows: Rows) -> bool:
 
 
 def headline(row: Row) -> str:
-    """Return one line about a finished run.
-
-    The line states the run's success. If the game cannot be won, the line states the reward.
-    """
+    """Return one line about a finished run: its success, or its reward if the game cannot be won."""
     if can_be_won([row]):
         return f"{row['name']}: {row['curves']['recent_success'][-1]:.2f} of the last episodes won"
     return f"{row['name']}: reward per episode {row['curves']['reward'][-1]:.2f} in the last rollout"
@@ -88,43 +95,40 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 
 def _tests(tests: str, rows: Rows) -> str:
-    """Return a text about the test games.
-
-    The finished agents played these games instead of the training games.
-    """
+    """Return a text about the test games, which the finished agents played instead of the training games."""
     seen = max(row["evaluation"]["sampled"].get("trained_on") or 0 for row in rows)
     known = f"runs were trained on up to {seen} of them" if seen else "none of them was trained on"
     return f"Finished agents played `{tests}`; {known}. Learning curves show the games of training."
 
 
 def _all_runs(rows: Rows, setting: str | None) -> str:
-    wins, bonus = can_be_won(rows), bool(_bonus_commands(rows))
-    heads = ["optimizer", *([setting] if setting else []), "seed"]
-    if wins:
-        heads += ["90% of 100 won after", "last 100 won", "won, sampled", "won, greedy", "score, sampled"]
+    def evaluated(how: str, name: str) -> Cell:
+        return lambda row: interval(row["evaluation"][how].get(name))
+
+    def at_the_end(curve: str) -> Cell:
+        return lambda row: f"{row['curves'][curve][-1]:.2f}"
+
+    columns: list[tuple[str, Cell]] = [("optimizer", itemgetter("optimizer"))]
+    columns += [(setting, varied_value)] if setting else []
+    columns.append(("seed", itemgetter("seed")))
+    if can_be_won(rows):
+        columns += [
+            ("90% of 100 won after", _solved_after),
+            ("last 100 won", at_the_end("recent_success")),
+            ("won, sampled", evaluated("sampled", "success_rate")),
+            ("won, greedy", evaluated("greedy", "success_rate")),
+            ("score, sampled", evaluated("sampled", "normalized_score")),
+        ]
     else:
-        heads.append("reward per episode, last rollout")
-    heads += ["turns on the bonus, sampled", "turns on the bonus, greedy"] if bonus else []
-    heads.append("entropy, sampled (nats)")
-    lines = []
-    for row in rows:
-        sampled, greedy = (row["evaluation"][how] for how in ("sampled", "greedy"))
-        cells = [row["optimizer"], *([varied_value(row)] if setting else []), row["seed"]]
-        if wins:
-            estimates = [sampled["success_rate"], greedy["success_rate"], sampled["normalized_score"]]
-            cells += [_solved_after(row), f"{row['curves']['recent_success'][-1]:.2f}", *map(interval, estimates)]
-        else:
-            cells.append(f"{row['curves']['reward'][-1]:.2f}")
-        cells += [interval(each.get("bonus_share")) for each in (sampled, greedy) if bonus]
-        lines.append([*cells, interval(sampled["entropy"])])
-    return table(heads, lines)
+        columns.append(("reward per episode, last rollout", at_the_end("reward")))
+    if _bonus_commands(rows):
+        columns += [(f"turns on the bonus, {how}", evaluated(how, "bonus_share")) for how in ("sampled", "greedy")]
+    columns.append(("entropy, sampled (nats)", evaluated("sampled", "entropy")))
+    return table([head for head, _ in columns], [[cell(row) for _, cell in columns] for row in rows])
 
 
 def _solved_after(row: Row) -> str:
-    """Return a text with the number of episodes and minutes that the run needed to solve the game, or "never".
-
-    A game is solved when 90% of the last 100 episodes were won.
-    """
+    """Return the number of episodes and minutes that the run needed to solve the game, or "never"."""
     curves = row["curves"]
     for success, episodes, seconds in zip(curves["recent_success"], curves["episodes"], curves["seconds"], strict=True):
         if episodes >= 100 and success >= SOLVED:
@@ -139,23 +143,15 @@ def _bonus_commands(rows: Rows) -> str:
 
 
 def _over_seeds(rows: Rows, setting: str | None) -> list[str]:
-    """Return a list that contains one table of means over seeds.
+    """Return a list with a table of means over seeds, or an empty list if every group consists of a single run.
 
-    The table has one line for each group of runs with several seeds. If no group has several seeds, the list is empty.
+    The table has one line for each group of runs with several seeds.
     """
-    wins = [("won, sampled", "sampled", "success_rate"), ("won, greedy", "greedy", "success_rate")]
-    bonus = [("turns on the bonus, sampled", "sampled", "bonus_share")]
-    columns = [*(wins if can_be_won(rows) else []), *(bonus if _bonus_commands(rows) else [])]
-    columns.append(("entropy, sampled (nats)", "sampled", "entropy"))
-    heads = ["optimizer", *([setting] if setting else []), "seeds", *(head for head, _, _ in columns)]
-    lines = []
-    for group in by_label(rows).values():
-        if len(group) > 1:
-            cells = [group[0]["optimizer"], *([varied_value(group[0])] if setting else []), len(group)]
-            for _, how, name in columns:
-                values = [each["value"] for row in group if (each := row["evaluation"][how].get(name))]
-                rate = name != "entropy"
-                mean = over_runs(values, RATE if rate else ABOVE_0, ends=rate)
-                cells.append(interval(None if mean is None else asdict(mean)))
-            lines.append(cells)
-    return [table(heads, lines)] if lines else []
+    rates = [(f"won, {how}", how, "success_rate") for how in ("sampled", "greedy") if can_be_won(rows)]
+    rates += [("turns on the bonus, sampled", "sampled", "bonus_share")] if _bonus_commands(rows) else []
+    columns = [
+        *(Column(head, number_at("evaluation", *keys, "value"), RATE, interval, ends=True) for head, *keys in rates),
+        Column("entropy, sampled (nats)", number_at("evaluation", "sampled", "entropy", "value"), text=interval),
+    ]
+    groups = [group for group in by_label(rows).values() if len(group) > 1]
+    return [means_table(groups, setting, columns)] if groups else []

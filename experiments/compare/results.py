@@ -1,11 +1,17 @@
-"""Read the rows of a grid's `results.json`.
+"""Read the rows of a grid's `results.json`, group them, and compute means over the runs of each group.
 
-One row describes one run. The functions group rows and compute numbers for the reports. The varied setting is the
-setting that `compare --vary` gives, together with the values to compare.
+One row describes one run. The varied setting is the setting that `compare --vary` gives, together with the values to
+compare. The runs of a group have the same optimizer and the same value of the varied setting. They differ only in the
+seed.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import Any, NamedTuple
+
+from experiments.compare.intervals import ABOVE_0, Range, over_runs
+from experiments.tables import interval, table
 
 Row = Mapping[str, Any]
 Rows = Sequence[Row]
@@ -15,29 +21,46 @@ SOLVED = 0.9
 """A game is solved when this fraction of the last 100 episodes was won."""
 
 
+class Column(NamedTuple):
+    """A column of `means_table`. `within` and `ends` are arguments of `over_runs`, and `text` formats an estimate."""
+
+    head: str
+    measure: Measure
+    within: Range = ABOVE_0
+    text: Callable[[Mapping[str, float | None]], str] = partial(interval, form=".3g")
+    ends: bool = False
+
+
+def means_table(groups: Iterable[Rows], setting: str | None, columns: Sequence[Column]) -> str:
+    """Return a Markdown table with one line for each group of runs. `setting` is the name of the varied setting.
+
+    A cell shows the mean over the runs that have the column's measure. If no run has the measure, the cell is empty.
+    """
+    lines: list[list[object]] = []
+    for group in groups:
+        varied = [varied_value(group[0])] if setting else []
+        means = [over_runs(values_of(group, each.measure), each.within, ends=each.ends) for each in columns]
+        cells = ["" if mean is None else each.text(asdict(mean)) for each, mean in zip(columns, means, strict=True)]
+        lines.append([group[0]["optimizer"], *varied, len(group), *cells])
+    return table(["optimizer", *([setting] if setting else []), "seeds", *(each.head for each in columns)], lines)
+
+
 def varied_value(row: Row) -> str:
     """Return the value of the varied setting as text, or "" if the setting does not apply to the run."""
     return "" if row["setting"] is None else f"{row['value']}"
 
 
-def label_of(row: Row) -> str:
-    """Return the label of a run, such as "actde", or "actde, q_lr 0.1" if a setting was varied."""
-    return str(row["optimizer"]) + ("" if row["setting"] is None else f", {row['setting']} {row['value']}")
-
-
 def by_label(rows: Rows) -> dict[str, list[Row]]:
-    """Group the runs by label. The runs of a group differ only in the seed."""
+    """Group the runs by labels such as "actde", or "actde, q_lr 0.1" if a setting was varied."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        groups.setdefault(label_of(row), []).append(row)
+        varied = "" if row["setting"] is None else f", {row['setting']} {row['value']}"
+        groups.setdefault(f"{row['optimizer']}{varied}", []).append(row)
     return groups
 
 
 def can_be_won(rows: Rows) -> bool:
-    """Return whether the game can be won.
-
-    The result is true if the game states a maximum score, or if some agent won an episode.
-    """
+    """Return whether the game states a maximum score, or some agent won an episode."""
     sampled = [row["evaluation"]["sampled"] for row in rows]
     return any(each["normalized_score"] is not None or each["success_rate"]["value"] > 0 for each in sampled)
 
@@ -47,14 +70,11 @@ def counts_bonus(rows: Rows) -> bool:
     return all("bonus_share" in row["curves"] and row["evaluation"]["sampled"].get("bonus_share") for row in rows)
 
 
-def collapse_measure(*keys: str) -> Measure:
-    """Return a function that reads `row["collapse"][keys[0]][keys[1]]...`.
-
-    The function returns None if one of these values is None or missing.
-    """
+def number_at(*keys: str) -> Measure:
+    """Return a measure that reads `row[keys[0]][keys[1]]...`. It is None if one of these values is None or missing."""
 
     def read(row: Row) -> float | None:
-        value = row["collapse"]
+        value: Any = row
         for key in keys:
             value = None if value is None else value.get(key)
         number: float | None = value
@@ -63,9 +83,15 @@ def collapse_measure(*keys: str) -> Measure:
     return read
 
 
-kl_to_initial = collapse_measure("kl_initial")
+def values_of(rows: Rows, measure: Measure) -> list[float]:
+    """Return the measure of each run that has the measure."""
+    return [value for value in map(measure, rows) if value is not None]
+
+
+success_rate = number_at("evaluation", "sampled", "success_rate", "value")
+kl_to_initial = number_at("collapse", "kl_initial")
 """Return a run's KL to the initial policy, in nats per decision."""
-winning_sequences = collapse_measure("wins", "effective")
+winning_sequences = number_at("collapse", "wins", "effective")
 """Return a run's effective number of distinct command sequences that win.
 
 The result is None if no episode was won. Results of earlier versions lack this number.
@@ -73,11 +99,6 @@ The result is None if no episode was won. Results of earlier versions lack this 
 
 
 def effective_strategies(row: Row) -> float | None:
-    """Return the effective number of strategies of a run (see diversity.py).
-
-    The result is the estimate from the policy if it exists. Otherwise the result is the counted estimate.
-    """
-    strategies = row["collapse"]["strategies"]
-    if strategies["policy"] is not None:
-        return float(strategies["policy"])
-    return collapse_measure("strategies", "counted", "value")(row)
+    """Return the effective number of strategies (see diversity.py), from the policy if possible, else as counted."""
+    of_policy = number_at("collapse", "strategies", "policy")(row)
+    return number_at("collapse", "strategies", "counted", "value")(row) if of_policy is None else of_policy

@@ -3,6 +3,7 @@
 An optimizer's text can include settings that apply only to this optimizer, as in "ppo+kl_coef=0.1".
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,18 +18,17 @@ Q_SETTINGS = frozenset({"q_lr", "q_coef", "q_heads", "target_q", "target_rate", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GridRun:
-    """One run of a grid."""
+    """One run of a grid.
+
+    `optimizer` is an optimizer's name. Settings of this optimizer may follow, as in "ppo+kl_coef=0.1". `setting` is the
+    name of the varied setting, and `value` is its value in this run. The two are None if no setting is varied, or if
+    the setting does not apply to this optimizer.
+    """
 
     optimizer: str
-    """Name of the optimizer. Settings of this optimizer may follow, as in "ppo+kl_coef=0.1"."""
     seed: int
     setting: str | None
-    """Name of the varied setting.
-
-    It is None if no setting is varied, or if the setting does not apply to this optimizer.
-    """
     value: float | str | None
-    """Value of the varied setting in this run. It is None if `setting` is None."""
 
     @property
     def name(self) -> str:
@@ -37,10 +37,7 @@ class GridRun:
         return f"{self.optimizer}{varied}-seed{self.seed}"
 
     def explicit(self, common: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the settings of this run that are not defaults.
-
-        Args:
-            common: the settings that all runs of the grid share and that are not defaults.
+        """Return the settings of this run that are not defaults. `common` contains those that all runs share.
 
         Raises:
             AgentError: the text after a "+" in `optimizer` is not of the form SETTING=VALUE.
@@ -65,23 +62,19 @@ def grid_runs(
     """Return all runs of a grid, ordered by seed.
 
     Because of this order, an interrupted grid contains complete comparisons for the first seeds. If the varied setting
-    only affects q, an optimizer without q has one run per seed, since its runs would be identical.
-
-    Args:
-        common: the settings that all runs share and that are not defaults.
+    only affects q, an optimizer without q has one run per seed, since its runs would be identical. `common` contains
+    the settings that all runs share and that are not defaults.
 
     Raises:
         OptimizerError: an optimizer is unknown.
         AgentError: an optimizer is not of the form NAME+SETTING=VALUE.
     """
     runs = []
-    for seed in seeds:
-        for value in values if setting else [None]:
-            for optimizer in optimizers:
-                run = GridRun(optimizer=optimizer, seed=seed, setting=setting, value=value)
-                if setting in Q_SETTINGS and not _trains_q(run.explicit(common)):
-                    run = replace(run, setting=None, value=None)
-                runs.append(run)
+    for seed, value, optimizer in itertools.product(seeds, values if setting else [None], optimizers):
+        run = GridRun(optimizer=optimizer, seed=seed, setting=setting, value=value)
+        if setting in Q_SETTINGS and not _trains_q(run.explicit(common)):
+            run = replace(run, setting=None, value=None)
+        runs.append(run)
     return list(dict.fromkeys(runs))
 
 
@@ -92,10 +85,7 @@ def _trains_q(explicit: Mapping[str, Any]) -> bool:
 def parse_values(text: str | None) -> tuple[str | None, list[Any]]:
     """Parse a text such as "reward_scale=1,3,10". Return a tuple: (1) the setting's name, (2) its values.
 
-    If the text is None, the result is (None, []).
-
-    Raises:
-        AgentError: the text is not of this form.
+    If the text is None, the result is (None, []). If the text does not have this form, AgentError is raised.
     """
     if text is None:
         return None, []
