@@ -54,7 +54,7 @@ class GRPO(Optimizer):
         if batch.episodes is None or batch.groups is None:
             raise ValueError("'grpo' needs Batch.episodes and Batch.groups, got None")
         segments = torch.where(batch.mask, self.shaped_rewards(batch), 0.0).sum(dim=1)
-        episodes, index = batch.episodes.unique(return_inverse=True)
+        episodes, index = torch.unique(batch.episodes, return_inverse=True)
         rewards = segments.new_zeros(len(episodes)).index_add(0, index, segments)[index]
         return rewards, _group_means(rewards, batch.episodes, batch.groups)
 
@@ -64,8 +64,8 @@ def _group_means(x: Tensor, episodes: Tensor, groups: Tensor) -> Tensor:
 
     x is equal in all segments of an episode, and every episode has the same weight.
     """
-    _, per_episode, segments = episodes.unique(return_inverse=True, return_counts=True)
+    _, per_episode, segments = torch.unique(episodes, return_inverse=True, return_counts=True)
     weights = 1.0 / segments[per_episode].to(x.dtype)
-    names, index = groups.unique(return_inverse=True)
+    names, index = torch.unique(groups, return_inverse=True)
     totals, counts = (x.new_zeros(len(names)).index_add(0, index, y) for y in (x * weights, weights))
     return (totals / counts)[index]

@@ -25,9 +25,9 @@ def batch(episodes: list[int], groups: list[int]) -> Batch:
     )
 
 
-def advantages(data: Batch, **settings: bool) -> list[float]:
+def advantages(data: Batch, *, group_std: bool = True) -> list[float]:
     """Return the advantage of each segment's first choice. All choices of a segment have the same advantage."""
-    result = make_optimizer("grpo", OptimizerConfig(**settings)).targets(data).advantages
+    result = make_optimizer("grpo", OptimizerConfig(group_std=group_std)).targets(data).advantages
     assert torch.equal(result, torch.where(MASK, result[:, :1], 0.0))
     return result[:, 0].tolist()
 
