@@ -64,7 +64,7 @@ def test_help_shows_few_settings_and_help_all_every_one(command: Command) -> Non
     assert "--help-all shows all options" in " ".join(text.split())
     assert command("train", "-h") == (0, text, "")
     every = command("train", "--help-all")[1]
-    assert set(shown(every)) == set(FIELDS) and len(FIELDS) == 75
+    assert set(shown(every)) == set(FIELDS) and len(FIELDS) == 76
     assert all(len(line) <= 100 for line in every.splitlines())
     for option in ("--out RUN", "--resume", "--config FILE", "--dry-run", "--json"):
         assert option in text and option in every
