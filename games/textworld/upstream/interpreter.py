@@ -154,7 +154,7 @@ class Interpreter:
         return bytes(self._ram_of(snapshot)[self._links].tobytes())
 
     def _ram_of(self, snapshot: Snapshot) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        ram = self._base.copy()
+        ram: np.ndarray[Any, np.dtype[np.uint8]] = self._base.copy()
         ram[snapshot.addresses] = snapshot.values
         return ram
 
