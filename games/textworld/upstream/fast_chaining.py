@@ -116,23 +116,19 @@ def _occurred_before(node: Any, state: Any, action: Any) -> bool:
 
 
 class _Constraints:
-    """The constraints of one search. An index maps a fact's signature to the constraints that such a fact can break."""
+    """The constraints of one search. An index maps a fact's signature to the constraints that such a fact can break.
+
+    Every constraint of TextWorld forbids that its preconditions hold together.
+    """
 
     def __init__(self, chainer: Any) -> None:
-        from textworld.logic import Proposition, Signature
+        from textworld.logic import Signature
 
-        self._check = chainer.check_state
         self._begins_clean = bool(chainer.check_state(chainer.state))
         self._signatures: dict[Any, list[Any]] = {}
         self._by_signature: dict[Any, list[tuple[Any, list[Any]]]] = {}
         types = chainer.options.logic.types
-        rules = list(chainer.constraints)
-        fail = Proposition("fail", [])
-        self._all_fail = all(
-            [predicate.instantiate({}) for predicate in rule.added if not predicate.parameters] == [fail]
-            for rule in rules
-        )
-        for rule in rules:
+        for rule in chainer.constraints:
             for at, predicate in enumerate(rule.preconditions):
                 expanded = types.multi_subtypes([types.get(name) for name in predicate.signature.types])
                 signatures = [Signature(predicate.name, [kind.name for kind in kinds]) for kinds in expanded]
@@ -147,8 +143,6 @@ class _Constraints:
         The state of every node except the first was checked when the node was created. Therefore only the facts `new`
         can break a constraint.
         """
-        if not self._all_fail:
-            return not self._check(state)
         if node.parent is None and not self._begins_clean:
             return True
         return any(self._breaks(state, fact) for fact in new)

@@ -62,7 +62,8 @@ class Tracker:
             groups.setdefault(fact.signature, set()).add(fact)
         facts = {signature: frozenset(group) for signature, group in groups.items()}
         total = sum(map(_fact_hash, game.world.facts)) % MODULUS
-        self.start = self._state(facts, total, self._applicable(facts, None, ()), self._quests.start(facts))
+        quests = self._quests.advance(self._quests.quests, None, facts)
+        self.start = self._state(facts, total, self._applicable(facts, None, ()), quests)
 
     def advance(self, state: GameState, events: Iterable[str]) -> GameState:
         """Return the state that follows `state`. `events` are the names of the actions that the interpreter traced."""
@@ -130,17 +131,14 @@ class Tracker:
         )
 
     def _command(self, action: Action) -> str:
-        known = self._commands.get(id(action))
-        if known is None:  # stores the action too, so that Python does not reuse its id
-            known = self._commands[id(action)] = (self._inform7.gen_commands_from_actions([action])[0], action)
-        return known[0]
+        if id(action) not in self._commands:  # stores the action too, so that Python does not reuse its id
+            self._commands[id(action)] = (self._inform7.gen_commands_from_actions([action])[0], action)
+        return self._commands[id(action)][0]
 
     def _trace(self, action: Action) -> str:
-        known = self._traces.get(id(action))
-        if known is None:
-            name = trace_name(self._inform7, self._kb.inform7_events, action)
-            known = self._traces[id(action)] = (name, action)
-        return known[0]
+        if id(action) not in self._traces:
+            self._traces[id(action)] = (trace_name(self._inform7, self._kb.inform7_events, action), action)
+        return self._traces[id(action)][0]
 
     def _detect(self, event: str, actions_by_rule: Sequence[tuple[Action, ...]]) -> Action | None:
         """Return the action whose trace is `event`, as TextWorld's `Inform7Game.detect_action` does.

@@ -1,8 +1,7 @@
 """The interpreter of one TextWorld game, which can save snapshots of its state and restore them.
 
-`Interpreter` calls Jericho's C library directly, for two reasons. Jericho's own `get_state` and `set_state` allocate
-new arrays. Jericho's `step` also computes a score and a victory flag. These values are meaningless for TextWorld's
-games, and computing them takes a twelfth of the time of a step.
+`Interpreter` plays commands with Jericho's C library directly. Jericho's own `step` also computes a score and a victory
+flag. These values are meaningless for TextWorld's games, and computing them takes a twelfth of the time of a step.
 
 The game is set up as in TextWorld's environment (`textworld.envs.wrappers.tw_inform7`). After every turn, the game
 prints the score, the number of moves and the names of the actions that succeeded (the traces). TextWorld's own
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.ctypeslib import as_ctypes
 
 from games.errors import GameError
 from games.textworld.upstream.start import silence_jericho, traced_events
@@ -92,13 +90,8 @@ class Interpreter:
         if output.score is None or output.moves is None:
             raise GameError(f"{story}: TextWorld cannot read this game (it prints no score)")
         self.score, self.moves = output.score, output.moves
-        lib = self._frotz.frotz_lib
-        self._ram = np.zeros(lib.getRAMSize(), dtype=np.uint8)
-        self._stack = np.zeros(lib.getStackSize(), dtype=np.uint8)
-        self._buffers = as_ctypes(self._ram), as_ctypes(self._stack)
-        """Views of `_ram` and `_stack` as ctypes arrays, for the C library."""
-        self._registers = self._read()
-        self._base = self._ram.copy()
+        self._base, *registers = self._frotz.get_state()
+        self._registers = tuple(registers)
         self._links = _link_addresses(self._base)
         self.start = self.save()
 
@@ -121,18 +114,16 @@ class Interpreter:
 
     def save(self) -> Snapshot:
         """Return a snapshot of the current state."""
-        registers = self._read()
-        addresses = np.flatnonzero(self._ram != self._base)
+        ram, *registers = self._frotz.get_state()
+        addresses = np.flatnonzero(ram != self._base)
         shared = tuple(_share(new, old) for new, old in zip(registers, self._registers, strict=True))
-        self._current = Snapshot(addresses.astype(np.uint16), self._ram[addresses], shared)
+        self._current = Snapshot(addresses.astype(np.uint16), ram[addresses], shared)
         return self._current
 
     def load(self, snapshot: Snapshot) -> None:
         """Restore a snapshot. Another interpreter of the same story may have saved the snapshot."""
         if snapshot is not self._current:
-            np.copyto(self._ram, self._base)
-            self._ram[snapshot.addresses] = snapshot.values
-            self._write(snapshot.registers)
+            self._frotz.set_state((self._ram_of(snapshot), *snapshot.registers))
             self._current = snapshot
 
     def close(self) -> None:
@@ -160,34 +151,12 @@ class Interpreter:
 
         These bytes determine which objects each object contains, and in which order.
         """
-        ram = self._base.copy()
+        return bytes(self._ram_of(snapshot)[self._links].tobytes())
+
+    def _ram_of(self, snapshot: Snapshot) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        ram: np.ndarray[Any, np.dtype[np.uint8]] = self._base.copy()
         ram[snapshot.addresses] = snapshot.values
-        return bytes(ram[self._links].tobytes())
-
-    def _read(self) -> tuple[Any, ...]:
-        """Copy the interpreter's memory to `_ram` and return the registers. Replaces Jericho's `get_state`."""
-        lib, (ram, stack) = self._frotz.frotz_lib, self._buffers
-        lib.getRAM(ram)
-        lib.getStack(stack)
-        random = lib.getRngA(), lib.getRngInterval(), lib.getRngCounter()
-        narrative = lib.get_narrative_text()
-        numbers = lib.getPC(), lib.getSP(), lib.getFP(), lib.getFrameCount(), lib.get_opcode()
-        return self._stack.copy(), *numbers, random, narrative
-
-    def _write(self, registers: tuple[Any, ...]) -> None:
-        """Copy `_ram` and the registers to the interpreter. Replaces Jericho's `set_state`."""
-        values, counter, stack, frame, frames, opcode, random, narrative = registers
-        np.copyto(self._stack, values)
-        lib = self._frotz.frotz_lib
-        lib.setRng(*random)
-        lib.setRAM(self._buffers[0])
-        lib.setStack(self._buffers[1])
-        lib.setPC(counter)
-        lib.setSP(stack)
-        lib.setFP(frame)
-        lib.set_opcode(opcode)
-        lib.setFrameCount(frames)
-        lib.set_narrative_text(narrative)
+        return ram
 
     def _send(self, command: str) -> str:
         self._current = None

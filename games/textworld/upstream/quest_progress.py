@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from games.textworld.upstream.rule_matching import FactsBySignature
@@ -93,24 +93,25 @@ class QuestTracker:
     """Tracks the quests of one game. If `policies` is true, it also computes the commands that win the game."""
 
     def __init__(self, game: Game, *, policies: bool) -> None:
+        from textworld.generator.game import ActionDependencyTree, ActionDependencyTreeElement
         from textworld.generator.inform7 import Inform7Game
 
-        self._policies = policies
-        self._kb, self._inform7 = game.kb, Inform7Game(game)
+        self._policies, self._inform7 = policies, Inform7Game(game)
+        self._new_tree = partial(ActionDependencyTree, kb=game.kb, element_type=ActionDependencyTreeElement)
         self._trees: dict[tuple[Action, ...], ActionTree] = {}
         self._played: dict[tuple[bytes, Action], tuple[bool, bool, ActionTree]] = {}
         self._shortened: dict[tuple[Any, ...], tuple[Action, ...] | None] = {}
         self._commands: dict[tuple[bytes, ...], tuple[str, ...]] = {}
-        self._quests = tuple(self._quest(quest) for quest in game.quests)
-
-    def start(self, facts: FactsBySignature) -> tuple[QuestProgress, ...]:
-        """Return the quests' progress at the start of the game. `facts` are the facts that hold at the start."""
-        return tuple(self._advance(quest, None, facts) for quest in self._quests)
+        self.quests = tuple(self._quest(quest) for quest in game.quests)
+        """The quests before the facts at the start of the game are applied with `advance`."""
 
     def advance(
-        self, quests: Sequence[QuestProgress], action: Action, facts: FactsBySignature
+        self, quests: Sequence[QuestProgress], action: Action | None, facts: FactsBySignature
     ) -> tuple[QuestProgress, ...]:
-        """Return the quests' progress after an action. `facts` are the facts that hold after the action."""
+        """Return the quests' progress after an action. `facts` are the facts that hold after the action.
+
+        At the start of the game, `action` is None.
+        """
         return tuple(self._advance(quest, action, facts) for quest in quests)
 
     def policy_commands(self, quests: Sequence[QuestProgress]) -> tuple[str, ...] | None:
@@ -131,13 +132,9 @@ class QuestTracker:
 
     def _merged_commands(self, trees: Sequence[ActionTree]) -> tuple[str, ...]:
         """Return the commands of the merged trees, as TextWorld's `GameProgression.winning_policy` does."""
-        from textworld.generator.game import ActionDependencyTree, ActionDependencyTreeElement
-
         key = tuple(tree.key for tree in trees)
         if key not in self._commands:
-            merged = ActionDependencyTree(
-                kb=self._kb, element_type=ActionDependencyTreeElement, trees=[tree.tree for tree in trees]
-            )
+            merged = self._new_tree(trees=[tree.tree for tree in trees])
             actions = [action for action in merged.flatten() if action.name != "trigger"]
             self._commands[key] = tuple(self._inform7.gen_commands_from_actions(actions))
         return self._commands[key]
@@ -152,10 +149,8 @@ class QuestTracker:
 
     def _tree(self, policy: tuple[Action, ...]) -> ActionTree:
         """Return the tree that TextWorld builds from a policy. The last action is added first."""
-        from textworld.generator.game import ActionDependencyTree, ActionDependencyTreeElement
-
         if policy not in self._trees:
-            tree = ActionDependencyTree(kb=self._kb, element_type=ActionDependencyTreeElement)
+            tree = self._new_tree()
             for action in policy[::-1]:
                 tree.push(action)
             self._trees[policy] = _freeze(tree)
@@ -222,7 +217,6 @@ def _over(quests: Sequence[QuestProgress]) -> bool:
 
 @lru_cache(maxsize=10_000)
 def _preconditions(policy: tuple[Action, ...]) -> tuple[Proposition, ...]:
-    """Return the facts that determine whether a policy can be shortened."""
     return tuple(dict.fromkeys(fact for action in policy for fact in action.preconditions))
 
 
@@ -246,19 +240,16 @@ def _playable(actions: Iterable[Action], facts: FactsBySignature) -> bool:
 
     TextWorld's `State.is_sequence_applicable` returns the same result.
     """
-    added: set[Any] = set()
-    removed: set[Any] = set()
+    changed: dict[Any, bool] = {}  # whether a fact that the actions have changed holds
     for action in actions:
         needed = action._pre_set
         if len(needed) != len(action.preconditions):
             return False  # TextWorld treats a precondition that is listed twice as not satisfied
         for fact in needed:
-            if fact not in added and (fact in removed or fact not in facts.get(fact.signature, ())):
+            if not (changed[fact] if fact in changed else fact in facts.get(fact.signature, ())):
                 return False
-        added -= needed
-        added |= action._post_set
-        removed |= needed
-        removed -= action._post_set
+        changed.update(dict.fromkeys(needed, False))
+        changed.update(dict.fromkeys(action._post_set, True))
     return True
 
 

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 FactsBySignature = dict["Signature", frozenset["Proposition"]]
 Row = tuple[int, ...]
-"""The arguments of a fact. Each argument is represented by the number of its variable."""
+"""The numbers of variables: the arguments of a fact, or the contents of the slots."""
 
 
 class FactTables:
-    """Caches a table for each set of facts. All facts of a set have the same signature (name and argument types).
+    """Caches the rows of each set of facts. All facts of a set have the same signature (name and argument types).
 
     All rules of a game share the tables.
     """
@@ -35,7 +35,8 @@ class FactTables:
         self._numbers: dict[Variable, int] = {}
         self.variables: list[Variable] = []
         """The variables, indexed by their numbers."""
-        self._tables: dict[frozenset[Proposition], Table] = {}
+        self._rows: dict[frozenset[Proposition], list[Row]] = {}
+        self._indexes: dict[tuple[frozenset[Proposition], int], dict[int, list[Row]]] = {}
 
     def number(self, variable: Variable) -> int:
         """Return the number of a variable. A new variable gets the next number."""
@@ -44,35 +45,25 @@ class FactTables:
             self.variables.append(variable)
         return self._numbers[variable]
 
-    def table(self, facts: frozenset[Proposition]) -> Table:
-        """Return the table of `facts`, which must all have the same signature."""
-        table = self._tables.get(facts)
-        if table is None:
-            table = self._tables[facts] = Table([tuple(map(self.number, fact.arguments)) for fact in sorted(facts)])
-        return table
+    def rows(self, facts: frozenset[Proposition]) -> list[Row]:
+        """Return the rows of `facts` in sorted order."""
+        if facts not in self._rows:
+            self._rows[facts] = [tuple(map(self.number, fact.arguments)) for fact in sorted(facts)]
+        return self._rows[facts]
 
-    def clear_cache(self) -> None:
-        """Free all tables. They are created again when they are needed."""
-        self._tables.clear()
-
-
-class Table:
-    """Holds the rows of facts in sorted order, with an index for each argument position that has been looked up."""
-
-    __slots__ = ("_index", "rows")
-
-    def __init__(self, rows: list[Row]) -> None:
-        self.rows = rows
-        self._index: dict[int, dict[int, list[Row]]] = {}
-
-    def where(self, position: int, number: int) -> list[Row]:
-        """Return the rows whose argument at `position` is `number`, in order."""
-        index = self._index.get(position)
+    def rows_with(self, facts: frozenset[Proposition], position: int, number: int) -> list[Row]:
+        """Return the rows of `facts` whose argument at `position` is `number`, in sorted order."""
+        index = self._indexes.get((facts, position))
         if index is None:
-            index = self._index[position] = {}
-            for row in self.rows:
+            index = self._indexes[facts, position] = {}
+            for row in self.rows(facts):
                 index.setdefault(row[position], []).append(row)
         return index.get(number, [])
+
+    def clear_cache(self) -> None:
+        """Free all rows. They are computed again when they are needed."""
+        self._rows.clear()
+        self._indexes.clear()
 
 
 class RuleMatcher:
@@ -105,74 +96,53 @@ class RuleMatcher:
         key = tuple(facts.get(signature) for signature in self._read)
         actions = self._cache.get(key)
         if actions is None:
-            actions = self._cache[key] = tuple(map(self._instance, self._assignments(facts)))
+            actions = self._cache[key] = tuple(map(self._instance, self._search(facts, self._empty())))
         return actions
 
     def clear_cache(self) -> None:
-        """Free the cached results."""
         self._cache.clear()
 
-    def _instance(self, values: list[int]) -> Action:
+    def _empty(self) -> Row:
+        """Return the slots in which only the constants are filled."""
+        return tuple(self._tables.number(self._constants[p]) if p in self._constants else -1 for p in self._slots)
+
+    def _instance(self, values: Row) -> Action:
         variables = self._tables.variables
         bound = {p: variables[values[slot]] for p, slot in self._slots.items() if values[slot] >= 0}
         return self._rule.instantiate({**self._constants, **bound})
 
-    def _assignments(self, facts: FactsBySignature) -> Iterator[list[int]]:
-        """Yield a list of variable numbers for each instance, with one number per slot. -1 marks an empty slot.
+    def _search(self, facts: FactsBySignature, values: Row, depth: int = 0) -> Iterator[Row]:
+        """Yield all ways to fill the empty slots so that the preconditions from index `depth` on are facts.
 
-        The same list is yielded each time, with changed contents.
-        """
-        values = [-1] * len(self._slots)
-        for placeholder, variable in self._constants.items():
-            values[self._slots[placeholder]] = self._tables.number(variable)
-        yield from self._search(0, facts, values, {value for value in values if value >= 0})
-
-    def _search(self, depth: int, facts: FactsBySignature, values: list[int], used: set[int]) -> Iterator[list[int]]:
-        """Yield every way to fill the empty slots so that the preconditions from index `depth` on are facts.
-
-        Different slots hold different variables. `values` holds the slots, and `used` holds the numbers in the filled
-        slots.
+        `values` holds one variable number for each slot. -1 marks an empty slot. Different slots hold different
+        variables.
         """
         if depth == len(self._steps):
             yield values
             return
         slots, signatures = self._steps[depth]
+        bound = next((position for position, slot in enumerate(slots) if values[slot] >= 0), None)
         for signature in signatures:
             matching = facts.get(signature)
             if not matching:
                 continue
-            table = self._tables.table(matching)
-            bound = next((position for position, slot in enumerate(slots) if values[slot] >= 0), None)
-            rows = table.rows if bound is None else table.where(bound, values[slots[bound]])
+            tables = self._tables
+            rows = tables.rows(matching) if bound is None else tables.rows_with(matching, bound, values[slots[bound]])
             for row in rows:
-                filled = _fill(slots, row, values, used)
+                filled = _fill(slots, row, values)
                 if filled is not None:
-                    yield from self._search(depth + 1, facts, values, used)
-                    _clear(filled, values, used)
+                    yield from self._search(facts, filled, depth + 1)
 
 
-def _fill(slots: Row, row: Row, values: list[int], used: set[int]) -> list[int] | None:
-    """Fill the empty slots from a row and return the slots that were empty before.
-
-    If the row contradicts the filled slots, return None and leave all slots as they were.
-    """
-    filled: list[int] = []
+def _fill(slots: Row, row: Row, values: Row) -> Row | None:
+    """Return `values` with the slots filled from a row, or None if the row contradicts the filled slots."""
     for slot, number in zip(slots, row, strict=True):
         if values[slot] == number:
             continue
-        if values[slot] >= 0 or number in used:
-            _clear(filled, values, used)
+        if values[slot] >= 0 or number in values:
             return None
-        values[slot] = number
-        used.add(number)
-        filled.append(slot)
-    return filled
-
-
-def _clear(slots: list[int], values: list[int], used: set[int]) -> None:
-    for slot in slots:
-        used.discard(values[slot])
-        values[slot] = -1
+        values = (*values[:slot], number, *values[slot + 1 :])
+    return values
 
 
 def _state(logic: Any, facts: FactsBySignature) -> Any:
