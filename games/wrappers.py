@@ -63,11 +63,14 @@ class StepCost(Bonus):
 
 
 class InvalidPenalty(Bonus):
-    """Subtracts `amount` from the reward of an inadmissible command. Blanks at the ends of a command are ignored."""
+    """Subtracts `amount` from the reward of an inadmissible command. Blanks at the ends of a command are ignored.
+
+    A game without admissible commands accepts any text, so no command of it is inadmissible.
+    """
 
     def term(self, command: str, terminated: bool, before: Info, info: Info) -> float:
         admissible = {known.strip() for known in before.get("admissible_commands", ())}
-        return 0.0 if command.strip() in admissible else -self.amount
+        return 0.0 if not admissible or command.strip() in admissible else -self.amount
 
 
 class CommandBonus(Bonus):
