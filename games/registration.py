@@ -8,6 +8,7 @@ from __future__ import annotations
 
 ENTRY_POINTS = {
     "actde/Bandit-v0": "games.bandit:Bandit",
+    "actde/Completion-v0": "games.completion:Completion",
     "actde/IPD-v0": "games.ipd:PrisonersDilemma",
     "actde/TextWorld-v0": "games.specs:make_textworld",
 }

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from games.errors import GameError, nearest
 from games.parameters import Value, format_settings, parse_settings, split_query
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import gymnasium
 
     from games.bandit import Bandit
+    from games.completion import Completion
     from games.ipd import PrisonersDilemma
     from games.textworld.env import TextWorld
 
@@ -30,6 +31,8 @@ MAX_GAMES = 100_000
 RANGE = re.compile(r"([0-9]{1,10})\.\.([0-9]{1,10})")
 RANGED = ("level", "seed")
 """The parameters that may be ranges. They are the first parameters of every family."""
+BUILT_IN = ("bandit", "completion", "ipd")
+"""The games that a name and settings define. They need no file."""
 AND = " + "
 """Separator between several GAMEs in one string."""
 
@@ -47,7 +50,7 @@ class GameSpec:
     """
 
     name: str
-    kind: Literal["bandit", "ipd", "textworld", "file"]
+    kind: Literal["bandit", "completion", "ipd", "textworld", "file"]
     target: str = ""
     settings: tuple[tuple[str, Value], ...] = ()
     level: int | None = field(default=None, compare=False)
@@ -61,7 +64,7 @@ class GameSpec:
         `max_turns` replaces the game's own turn limit. `infos` are names of further entries of info for
         `games.textworld.env.TextWorld`. Other games ignore `infos`.
         """
-        if self.kind in ("bandit", "ipd"):
+        if self.kind in BUILT_IN:
             return _builtin(self.kind)(**dict[str, Any](self.settings), max_turns=max_turns, render_mode=render_mode)
         from games.textworld.env import TextWorld
 
@@ -99,7 +102,7 @@ def resolve(game: str, *, split: str | None = None) -> list[GameSpec]:
 
     A GAME string is one of these:
 
-    * `bandit` or `ipd`, with settings as in `ipd?payoff=post&start=defect`
+    * `bandit`, `completion` or `ipd`, with settings as in `ipd?payoff=post&start=defect`
     * the path of a game file, of a folder of game files, of a `manifest.jsonl`, or of the folder of a `manifest.jsonl`
     * `textworld:FAMILY?level=1&seed=7&...`, where `level` and `seed` may be ranges (`seed=100..119` is twenty games)
     * several GAME strings joined by ` + `. Their games are interleaved evenly.
@@ -113,7 +116,7 @@ def resolve(game: str, *, split: str | None = None) -> list[GameSpec]:
     head, _, query = game.partition("?")
     if game.startswith("textworld:"):
         return _resolve_family(head, query)
-    if head in ("bandit", "ipd"):
+    if head in BUILT_IN:
         return [_resolve_builtin(head, query)]
     path = Path(game).expanduser()
     if game.strip() and "\0" not in game and path.exists():
@@ -122,7 +125,7 @@ def resolve(game: str, *, split: str | None = None) -> list[GameSpec]:
         raise GameError(f"no game is called {game!r}; did you mean 'textworld:{game}'?")
     if "/" in game or path.suffix in (*STORIES, ".json", ".jsonl"):
         raise GameError(f"{game}: no such file or folder")
-    known = ("bandit", "ipd", "textworld", *(f"textworld:{name}" for name in FAMILIES))
+    known = (*BUILT_IN, "textworld", *(f"textworld:{name}" for name in FAMILIES))
     raise GameError(f"no game is called {game!r}; {nearest(head, known)}")
 
 
@@ -142,11 +145,12 @@ def reject_reserved_seeds(specs: Iterable[GameSpec]) -> None:
             )
 
 
-def _builtin(kind: str) -> type[Bandit] | type[PrisonersDilemma]:
+def _builtin(kind: str) -> type[Bandit] | type[Completion] | type[PrisonersDilemma]:
     from games.bandit import Bandit
+    from games.completion import Completion
     from games.ipd import PrisonersDilemma
 
-    return Bandit if kind == "bandit" else PrisonersDilemma
+    return Bandit if kind == "bandit" else Completion if kind == "completion" else PrisonersDilemma
 
 
 def _resolve_builtin(kind: str, query: str) -> GameSpec:
@@ -154,7 +158,7 @@ def _resolve_builtin(kind: str, query: str) -> GameSpec:
     values = parse_settings(table, split_query(query, kind), kind)
     kept = {p.name: values[p.name] for p in table if values.get(p.name, p.default) != p.default}
     name = f"{kind}?{format_settings(table, kept)}".rstrip("?")
-    return GameSpec(name, "bandit" if kind == "bandit" else "ipd", settings=tuple(kept.items()))
+    return GameSpec(name, cast("Any", kind), settings=tuple(kept.items()))
 
 
 def _resolve_family(head: str, query: str) -> list[GameSpec]:

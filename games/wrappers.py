@@ -41,7 +41,7 @@ class ShapedReward(gymnasium.Wrapper[str, str, str, str]):
         reward -= terms["step_cost"]
         if terms["invalid_penalty"]:
             admissible = {command.strip() for command in before.get("admissible_commands", ())}
-            reward -= 0.0 if action.strip() in admissible else terms["invalid_penalty"]
+            reward -= terms["invalid_penalty"] if admissible and action.strip() not in admissible else 0.0
         if starts_with_words(action, self._bonus_command):
             reward += terms["bonus"]
         return text, reward * self._scale, terminated, truncated, info
@@ -61,7 +61,7 @@ def shape(
     """Return `env` with a shaped reward, or `env` itself if the reward would not change.
 
     The shaped reward is the sum below. A term counts only in steps that meet the condition in brackets, where `invalid`
-    means that the command is inadmissible. Blanks at the ends of a command are ignored.
+    means that the command is not among the admissible commands, if the game lists any. Blanks at the ends of a command are ignored.
 
     scale * (reward + win_bonus [won] - loss_penalty [lost] - step_cost - invalid_penalty [invalid]
              + bonus [the command begins with bonus_command])

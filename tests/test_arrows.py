@@ -18,7 +18,7 @@ MAY = {
 }
 FOREIGN = {
     "actde": {"annotated_types", "pydantic", "torch"},
-    "games": {"filelock", "gymnasium", "numpy", "platformdirs", "textworld", "jericho"},
+    "games": {"filelock", "gymnasium", "numpy", "platformdirs", "textworld", "jericho", "vaderSentiment"},
 }
 """The packages of others that a leaf may use."""
 HEAVY = {"jericho", "peft", "tensorboard", "textworld", "torch", "transformers", "accelerate", "scipy", "gymnasium"} | {

@@ -19,6 +19,7 @@ SUBPACKAGES: dict[str, set[str]] = {
     "agents.training": {
         *("agents.language_model", "agents.model", "agents.play", "agents.storage", "agents.text"),
     },
+    "games.completion": set(),
     "games.textworld.upstream": set(),
     "games.textworld.engines": {"games.textworld.upstream"},
     "games.textworld.validation": {"games.textworld.upstream"},

@@ -21,6 +21,7 @@ from games.registration import ENTRY_POINTS
 SIMPLE = "textworld:simple?level=1&seed=7"
 KEYWORDS: dict[str, dict[str, Any]] = {
     "actde/Bandit-v0": {},
+    "actde/Completion-v0": {"choices": (" wonderful", " awful")},
     "actde/IPD-v0": {},
     "actde/TextWorld-v0": {"game": SIMPLE},
 }

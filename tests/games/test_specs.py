@@ -16,6 +16,8 @@ STRINGS = [
     "bandit",
     "bandit?case=pizza",
     "bandit?arms= a, b&rewards=1,0.25&prompt=Say: 100%25 %26 %3F",
+    "completion",
+    "completion?prompts=heldout&reward=letter:e*2,length*-0.01&max_tokens=8&newlines=true&choices= a, b",
     "ipd",
     "ipd?payoff=threshold-0.75&start=defect&discount=0.9",
     "ipd?matrix=0.5,-1.5,2,-1",

@@ -1,0 +1,104 @@
+"""The completion game. The observation is a prompt, and the agent's text is scored by a reward function."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+from typing import Any
+
+from gymnasium.spaces import Text
+
+from games.base import Info, StepResult, TextGame
+from games.completion.prompts import load_prompts
+from games.completion.rewards import max_reward, parse_reward, resolve_reward
+from games.errors import GameError
+from games.parameters import Parameter
+
+MAX_TOKENS = 512
+MAX_CHARACTERS = 10_000
+"""The largest length of a completion in the action space. `step` accepts longer texts."""
+
+
+class Completion(TextGame):
+    """A game of one turn: continue a prompt with any text, which a reward function scores. The text ends the game.
+
+    `prompts` names the openings, and each episode draws one of them. The reset option `prompt` sets another. `reward`
+    names the reward function (see `games.completion.rewards`). A command is scored as it is written, and a blank at its
+    beginning is kept. The game is neither won nor lost.
+
+    `max_tokens` and `newlines` are limits for the agent: the largest number of tokens in a completion, and whether a
+    completion may contain a newline. The game does not apply them. It reports them in the first `info`.
+
+    The agent writes freely, so there are no admissible commands. `choices` makes these texts the admissible commands.
+    Any other text remains legal and is scored in the same way.
+
+    `info` contains `prompt`, after the step `completion`, and `max_score` if the largest reward is known. A reward that
+    includes a model (`rm:` or `hf:`) is not computed here. The step then earns 0, and `info["unscored"]` is True.
+    """
+
+    metadata: dict[str, Any] = {**TextGame.metadata, "prompt": "", "terminator": ""}  # noqa: RUF012
+    parameters = (
+        Parameter(name="prompts", kind="text", default="train", help="train, heldout, or a .txt or .jsonl file"),
+        Parameter(name="reward", kind="text", default="sentiment", help="reward functions, joined by commas"),
+        Parameter(
+            name="max_tokens", kind="int", default=16, low=1, high=MAX_TOKENS, help="the agent's limit of tokens"
+        ),
+        Parameter(name="newlines", kind="bool", default=False, help="whether a completion may contain newlines"),
+        Parameter(name="choices", kind="words", help="the admissible completions, joined by commas"),
+    )
+    reset_options = ("prompt",)
+
+    def __init__(
+        self,
+        *,
+        prompts: str = "train",
+        reward: str = "sentiment",
+        max_tokens: int = 16,
+        newlines: bool = False,
+        choices: Sequence[str] | None = None,
+        max_turns: int | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or not 1 <= max_tokens <= MAX_TOKENS:
+            raise GameError(f"completion: max_tokens={max_tokens}: expected a whole number from 1 to {MAX_TOKENS}")
+        self.prompts = load_prompts(prompts)
+        self.choices = () if choices is None else _check_choices(choices)
+        terms = parse_reward(reward)
+        self._scorer = None if any(term.is_model for term in terms) else resolve_reward(reward)
+        largest = max_reward(terms)
+        self._largest: Info = {} if largest is None else {"max_score": largest}
+        self._limits: Info = {"max_tokens": max_tokens, "newlines": newlines}
+        self._prompt = ""
+        limit = 1 if max_turns is None else max_turns
+        super().__init__(max_turns=limit, characters="".join(self.prompts), render_mode=render_mode)
+        characters = frozenset(string.printable + "".join(self.choices))
+        self.action_space = Text(MAX_CHARACTERS, min_length=0, charset=characters)
+
+    def _start(self, options: dict[str, Any]) -> StepResult:
+        if "prompt" in options:
+            self._prompt = _check_prompt(options["prompt"])
+        else:
+            self._prompt = self.prompts[int(self.np_random.integers(len(self.prompts)))]
+        info = {"prompt": self._prompt, **self._largest, **self._limits}
+        return StepResult(text=self._prompt, commands=self.choices, info=info)
+
+    def _play(self, command: str) -> StepResult:
+        info: Info = {"prompt": self._prompt, "completion": command, **self._largest}
+        if self._scorer is None:
+            return StepResult(text="", terminated=True, info=info | {"unscored": True})
+        (reward,) = self._scorer([self._prompt], [command])
+        return StepResult(text="", reward=reward, terminated=True, info=info)
+
+
+def _check_choices(choices: Sequence[str]) -> tuple[str, ...]:
+    shown = all(text.strip() and text.isprintable() for text in choices)
+    if not shown or len(choices) < 2 or len(set(choices)) < len(choices):
+        expected = "at least two different choices of printable characters, none blank"
+        raise GameError(f"completion: expected {expected}, got {tuple(choices)}")
+    return tuple(choices)
+
+
+def _check_prompt(prompt: object) -> str:
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise GameError(f"completion: expected a text that is not blank as the reset option 'prompt', got {prompt!r}")
+    return prompt.strip()

@@ -1,0 +1,69 @@
+"""Read the openings of the completion game: the shipped sets and the user's files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from games.errors import GameError, nearest
+
+OPENINGS = Path(__file__).with_name("openings")
+SETS = ("heldout", "train")
+"""The shipped sets. No opening of `heldout` shares its first two or its last two words with an opening of `train`."""
+SUFFIXES = (".txt", ".jsonl")
+
+
+def load_prompts(source: str) -> tuple[str, ...]:
+    """Return the openings of a shipped set or of a file, in order. Blanks at both ends of an opening are removed.
+
+    Args:
+        source: the name of a set in `SETS`, a `.txt` file with one opening a line, or a `.jsonl` file whose lines are
+            objects with a field `prompt`. Only an opening in a `.jsonl` file may have several lines.
+
+    Raises:
+        GameError: the set or file does not exist or cannot be read, or an opening is blank or occurs twice.
+    """
+    path = OPENINGS / f"{source}.txt" if source in SETS else _file(source)
+    try:
+        with path.open(encoding="utf-8-sig") as lines:
+            texts = list(lines)
+    except UnicodeDecodeError:
+        raise GameError(f"{path}: expected a text file in UTF-8") from None
+    except OSError as error:
+        raise GameError(f"{path}: cannot be read ({error.strerror})") from error
+    if path.suffix == ".jsonl":
+        texts = [_prompt(line, f"{path}:{number}") for number, line in enumerate(texts, 1)]
+    line_of: dict[str, int] = {}
+    for number, text in enumerate((text.strip() for text in texts), 1):
+        if not text:
+            raise GameError(f"{path}:{number}: expected an opening, got a blank one")
+        if text in line_of:
+            raise GameError(f"{path}:{number}: this opening is the same as that of line {line_of[text]}")
+        line_of[text] = number
+    if not line_of:
+        raise GameError(f"{path}: the file holds no openings")
+    return tuple(line_of)
+
+
+def _file(source: str) -> Path:
+    path = Path(source).expanduser()
+    if path.suffix in SUFFIXES and "\0" not in source:
+        if path.is_file():
+            return path
+        raise GameError(f"completion: prompts={source}: no such file")
+    raise GameError(
+        f"completion: prompts={source}: expected train, heldout or a file ({' or '.join(SUFFIXES)}); "
+        + nearest(source, SETS)
+    )
+
+
+def _prompt(line: str, place: str) -> str:
+    """Return the field `prompt` of one line of a `.jsonl` file."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        record = None
+    prompt = record.get("prompt") if isinstance(record, dict) else None
+    if not isinstance(prompt, str):
+        raise GameError(f"{place}: expected a JSON object with a text in the field 'prompt'")
+    return prompt

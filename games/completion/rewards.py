@@ -1,0 +1,240 @@
+"""Reward functions of the completion game, and the grammar that names them.
+
+A reward is a weighted sum of terms, as in `sentiment*1,length*-0.01`. The weight of a term is 1 by default. A term is
+one of these:
+
+* `sentiment`: the compound score of the completion by VADER, from -1 to 1
+* `letter` or `letter:e`: the share of words that begin with the letter, in either case. The default is `e`.
+* `length`: the number of words
+* `contains:WORD`: 1 if the completion contains the word, in either case, and 0 otherwise
+* `package.module:function` or `FILE.py:function`: the user's own `Scorer`. The code is imported when it is named here.
+* `rm:FOLDER` or `hf:FOLDER`: a reward model or a sequence classifier. The caller of `resolve_reward` loads it.
+
+An argument contains neither a comma nor an asterisk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import math
+import re
+import reprlib
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, SupportsFloat, TypeAlias, cast
+
+from games.errors import GameError, did_you_mean, nearest
+
+Scorer: TypeAlias = Callable[[Sequence[str], Sequence[str]], Sequence[float]]
+"""A function from a batch of prompts and a batch of completions to one finite number for each completion."""
+
+Kind = Literal["contains", "function", "hf", "length", "letter", "rm", "sentiment"]
+BOUNDS = {"sentiment": (-1.0, 1.0), "letter": (0.0, 1.0), "length": (0.0, math.inf), "contains": (0.0, 1.0)}
+"""Built-in text reward -> its smallest and largest value."""
+MODELS = ("rm", "hf")
+NEEDS = {"contains": "a word, as in contains:sea", "rm": "a folder, as in rm:FOLDER", "hf": "a folder, as in hf:FOLDER"}
+WORD = re.compile(r"\w+(?:['’-]\w+)*")
+DEFAULT_LETTER = "e"
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One term of a reward."""
+
+    kind: Kind
+    argument: str = ""
+    """The letter, the word, the folder, or `MODULE:FUNCTION` of a function."""
+    weight: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """The term without its weight, as a reward names it."""
+        if self.kind == "function":
+            return self.argument
+        return f"{self.kind}:{self.argument}" if self.argument else self.kind
+
+    @property
+    def is_model(self) -> bool:
+        return self.kind in MODELS
+
+
+def parse_reward(text: str) -> tuple[Term, ...]:
+    """Return the terms of a reward. Nothing is imported or loaded. Raise GameError if a term is invalid."""
+    return tuple(_parse_term(part.strip()) for part in text.split(","))
+
+
+def resolve_reward(text: str, load_model: Callable[[Term], Scorer] | None = None) -> Scorer:
+    """Return the scorer that a reward names. The user's functions are imported.
+
+    The scorer raises GameError if a term fails or does not return one finite number for each completion.
+
+    Args:
+        load_model: returns the scorer of a `rm` or `hf` term. Without it, a reward with such a term raises GameError.
+    """
+    terms = parse_reward(text)
+    scorers = [_checked(term, _scorer(term, load_model)) for term in terms]
+
+    def score(prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
+        columns = [scorer(prompts, completions) for scorer in scorers]
+        totals = [sum(t.weight * x for t, x in zip(terms, row, strict=True)) for row in zip(*columns, strict=True)]
+        if not all(map(math.isfinite, totals)):
+            raise GameError(f"reward {text}: expected a finite sum of its terms, got {totals}")
+        return totals
+
+    return score
+
+
+def max_reward(terms: Sequence[Term]) -> float | None:
+    """Return the largest possible reward. It is None if it is unknown, as for several terms or the user's function."""
+    if len(terms) != 1 or terms[0].kind not in BOUNDS:
+        return None
+    weight = terms[0].weight
+    largest = max(weight * bound if weight and bound else 0.0 for bound in BOUNDS[terms[0].kind])
+    return largest if math.isfinite(largest) else None
+
+
+def _parse_term(text: str) -> Term:
+    name, star, factor = text.partition("*")
+    head, colon, argument = name.strip().partition(":")
+    weight = _weight(text, factor) if star else 1.0
+    if head in NEEDS and not argument.strip():
+        raise GameError(f"reward {text}: {head} needs {NEEDS[head]}")
+    if head in ("sentiment", "length") and colon:
+        raise GameError(f"reward {text}: {head} takes no argument, got {argument!r}")
+    if head == "letter" and colon and not (len(argument.strip()) == 1 and argument.strip().isalpha()):
+        raise GameError(f"reward {text}: expected one letter, as in letter:e, got {argument!r}")
+    if head in BOUNDS or head in MODELS:
+        default = DEFAULT_LETTER if head == "letter" else ""
+        return Term(cast("Kind", head), argument.strip() or default, weight)
+    module, _, function = name.strip().rpartition(":")
+    if not (module and function.isidentifier()):
+        raise GameError(f"no reward is called {text!r}; {nearest(head, (*BOUNDS, *MODELS, 'MODULE:FUNCTION'))}")
+    return Term("function", name.strip(), weight)
+
+
+def _weight(text: str, factor: str) -> float:
+    try:
+        weight = float(factor)
+    except ValueError:
+        weight = math.nan
+    if not math.isfinite(weight):
+        raise GameError(f"reward {text}: expected a finite weight after '*', as in length*-0.01, got {factor!r}")
+    return weight
+
+
+def _scorer(term: Term, load_model: Callable[[Term], Scorer] | None) -> Scorer:
+    if term.is_model:
+        if load_model is None:
+            raise GameError(f"reward {term.name}: a model cannot be loaded here, only a reward of text")
+        return load_model(term)
+    if term.kind == "function":
+        return _function(term)
+    return _each(_of_completion(term))
+
+
+def _each(function: Callable[[str], float]) -> Scorer:
+    return lambda prompts, completions: [function(text) for text in completions]
+
+
+def _of_completion(term: Term) -> Callable[[str], float]:
+    """Return the function from a completion to its score that a built-in term names."""
+    wanted = term.argument.casefold()
+    if term.kind == "letter":
+        return lambda text: _share(word.casefold().startswith(wanted) for word in WORD.findall(text))
+    if term.kind == "length":
+        return lambda text: float(len(WORD.findall(text)))
+    if term.kind == "contains":
+        pattern = re.compile(rf"(?<!\w){re.escape(wanted)}(?!\w)")
+        return lambda text: float(pattern.search(text.casefold()) is not None)
+    return _sentiment()
+
+
+def _share(hits: Iterable[bool]) -> float:
+    values = list(hits)
+    return sum(values) / len(values) if values else 0.0
+
+
+@lru_cache(maxsize=1)
+def _sentiment() -> Callable[[str], float]:
+    try:
+        from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
+    except ImportError as error:
+        raise GameError("reward sentiment needs the package vaderSentiment: pip install '.[rlhf]'") from error
+    analyzer = SentimentIntensityAnalyzer()
+    return lambda text: float(analyzer.polarity_scores(text)["compound"])
+
+
+def _function(term: Term) -> Scorer:
+    """Import and return the user's function."""
+    source, _, name = term.argument.rpartition(":")
+    path = Path(source).expanduser()
+    is_file = source.endswith(".py")
+    if is_file and not path.is_file():
+        raise GameError(f"reward {term.name}: {source}: no such file")
+    hint = "" if is_file else did_you_mean(source, (*BOUNDS, *MODELS))
+    with _named(f"reward {term.name}: {source} cannot be imported,", hint):
+        module = _execute(path.resolve(), path.stat().st_mtime_ns) if is_file else importlib.import_module(source)
+    function = getattr(module, name, None)
+    if not callable(function):
+        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise GameError(f"reward {term.name}: {source} has no function {name!r}{did_you_mean(name, known)}")
+    return cast("Scorer", function)
+
+
+@lru_cache(maxsize=64)
+def _execute(path: Path, modified: int) -> ModuleType:
+    """Return the module in a file. The file is executed once, and again after a change."""
+    name = f"actde_reward_{hashlib.sha256(f'{path}:{modified}'.encode()).hexdigest()[:16]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None, path
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look up their module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _checked(term: Term, scorer: Scorer) -> Scorer:
+    """Return `scorer` with a check of its scores."""
+
+    def score(prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
+        wanted = f"reward {term.name}: expected one finite number for each completion ({len(completions)}),"
+        with _named(wanted):
+            result: Any = scorer(prompts, completions)
+            scores = list(result) if isinstance(result, Iterable) else None
+            numbers = [_number(value) for value in scores or ()]
+        if scores is None:
+            raise GameError(f"{wanted} got {_short(result)}")
+        if len(scores) != len(completions):
+            raise GameError(f"{wanted} got {len(scores)} scores")
+        for value, number, text in zip(scores, numbers, completions, strict=True):
+            if not math.isfinite(number):
+                raise GameError(f"{wanted} got {_short(value)} for {_short(text)}")
+        return numbers
+
+    return score
+
+
+@contextmanager
+def _named(what: str, hint: str = "") -> Iterator[None]:
+    """Turn an exception of the user's code into a GameError of one line, `what` followed by the exception."""
+    try:
+        yield
+    except Exception as error:  # the user's code may raise anything
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        raise GameError(f"{what} got {told}{hint}") from error
+
+
+def _number(value: object) -> float:
+    """Return a number as a float, and NaN for anything else. A text is not a number."""
+    return float(value) if isinstance(value, SupportsFloat) else math.nan
+
+
+def _short(value: object) -> str:
+    return " ".join(reprlib.repr(value).split())
