@@ -104,10 +104,11 @@ class DAggerAgent:
             commands = turn.info["admissible_commands"]
             self.expert.record(turn, commands[command])
             decisions.append(replace(decision, command=commands[command]))
-            self._turns += output.trie.branching
-            if output.trie.branching and label is not None:
-                likeliest = max(decision.probabilities.values())
-                self._agreed.append(decision.probabilities[commands[label]] == likeliest)
+            if output.trie.branching:
+                self._turns += 1
+                if label is not None:
+                    likeliest = max(decision.probabilities.values())
+                    self._agreed.append(decision.probabilities[commands[label]] == likeliest)
         return decisions
 
     def end(self, endings: Sequence[EpisodeEnd]) -> None:
