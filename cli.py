@@ -16,7 +16,7 @@ import typer
 from experiments import reproduce as reproduction
 from terminal import arguments as arg
 from terminal import console, failures
-from terminal.options import help_with, layers_of, resolved, with_config
+from terminal.options import ConfigCommand, explicit_layers, with_config
 
 app = typer.Typer(
     name="actde",
@@ -51,7 +51,6 @@ def play(
     if human and as_json:
         raise typer.BadParameter("a person cannot play with --json")
     specs = games.resolve(game or agents.DEFAULT_GAME)
-    view: playback.View
     view = playback.PanelView(agent, human=human) if console.out.is_terminal else playback.LineView()
     pause = 0.0 if human or not console.out.is_terminal or as_json else 0.6 if delay is None else delay
     with console.waiting(f"loading {agent}"):
@@ -161,29 +160,27 @@ def generate(
         settings=dict(_pair(text) for text in setting or ()),
         workers=workers,
     )
-    previews = draw_previews(folder, entries) if preview else []
+    previews = draw_previews(folder, entries) if preview else {}
     crawled = generation.crawl(entries) if crawl else {}
     if as_json:
-        rows = [{key: getattr(entry, key) for key in KEYS} for entry in entries]
-        pictures = [str(drawn.picture) for drawn in previews]
+        rows, pictures = [{key: getattr(entry, key) for key in KEYS} for entry in entries], [*map(str, previews)]
         console.document(
             {"out": str(folder), "games": rows, "passed_over": rejected, "previews": pictures, "crawled": crawled}
         )
         return
-    for drawn in previews:
-        console.show([drawn.view, f"the map as a picture: {drawn.picture}", ""])
+    for picture, view in previews.items():
+        console.show([view, f"the map as a picture: {picture}", ""])
     console.show(generation.summary(folder, len(entries), rejected, crawled))
 
 
 def _pair(text: str) -> tuple[str, str]:
-    """Split NAME=VALUE into a tuple of name and value."""
     name, equals, value = text.partition("=")
     if not equals:
         raise typer.BadParameter(f"--set expects NAME=VALUE, got {text!r}")
     return name, value
 
 
-@app.command(cls=help_with(resolved))
+@app.command(cls=ConfigCommand)
 @with_config()
 def train(
     folder: arg.RunFolder = None,
@@ -199,7 +196,7 @@ def train(
     from agents.training import presets
     from terminal import training as view
 
-    layers = layers_of(given, {"folder": folder, "resume": resume, "config": config})
+    layers = presets.with_presets(explicit_layers(given, {"folder": folder, "resume": resume, "config": config}))
     settings = presets.from_layers(layers)
     if dry_run:
         import games
@@ -234,7 +231,7 @@ def train(
     raise typer.Exit(130 if trainer.stopping else 0)
 
 
-@app.command(cls=help_with(resolved))
+@app.command(cls=ConfigCommand)
 @with_config(skip=("optimizer", "seed"))
 def compare(
     folder: arg.Report,
@@ -261,9 +258,9 @@ def compare(
 
     if config and (taken := {"optimizer", "seed"} & set(presets.read_toml(config).values)):
         raise typer.BadParameter(f"{config} sets {', '.join(sorted(taken))}: use --optimizers and --seeds instead")
-    layers = layers_of(given, {"config": config})
-    presets.from_layers(layers)  # checks the values, because an error here names the file
-    given = presets.merged([layer for layer in layers if layer.origin in (str(config), presets.GIVEN)])
+    explicit = explicit_layers(given, {"config": config})
+    presets.from_layers(presets.with_presets(explicit))  # checks the values, because an error here names the file
+    given = presets.merged(explicit)
     name, values = parse_values(vary)
     wanted = grid_runs(optimizers.split(","), parse_levels(seeds), name, values, given)
     configs = grid.check(wanted, given, tests)

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import typer
@@ -50,10 +50,7 @@ def typed() -> str:
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
     """Show a spinner while the block runs, if standard error is a terminal."""
-    if not err.is_terminal:
-        yield
-        return
-    with err.status(what, spinner="dots"):
+    with err.status(what, spinner="dots") if err.is_terminal else nullcontext():
         yield
 
 
@@ -69,9 +66,7 @@ def progress(what: str, total: int) -> Iterator[Callable[[object], None]]:
 
 @contextmanager
 def reporting(what: str) -> Iterator[Callable[[str, float, float], None]]:
-    """Show progress and the remaining time.
-
-    If standard error is a terminal, a bar is shown. Otherwise, a line is printed every 30 seconds.
+    """Show a bar if standard error is a terminal. Otherwise, print a line every 30 seconds.
 
     Yield a function that takes a text, the work done so far, and the total work.
     """
@@ -107,10 +102,7 @@ def resumable() -> Iterator[None]:
 
 @contextmanager
 def stopping(trainer: Any) -> Iterator[None]:
-    """Let the first Ctrl-C save a checkpoint after the current iteration and end the run.
-
-    A second Ctrl-C ends the run at once.
-    """
+    """Let the first Ctrl-C end the run after the current iteration, with a checkpoint, and a second Ctrl-C at once."""
 
     def first(signum: int, frame: object) -> None:
         trainer.stopping = True

@@ -16,12 +16,8 @@ from rich.text import Text
 from agents.play.episode import Episode
 from agents.protocol import Decision
 
-CANDIDATES = 6
-"""Maximum number of commands that `policy_table` shows. The chosen command is always one of them."""
-
-MENU = "\n\nWould you like to RESTART"
-"""Start of the interpreter's menu at the end of a TextWorld game. The menu is not shown."""
-
+CANDIDATES = 6  # maximum number of commands that `policy_table` shows
+MENU = "\n\nWould you like to RESTART"  # start of the interpreter's menu at the end of a game, which is not shown
 GOOD, BAD, QUIET = "bold green", "bold red", "dim"
 
 
@@ -85,12 +81,11 @@ def policy_table(decision: Decision) -> RenderableType:
     table.add_column(justify="right", width=7)
     table.add_column("q" if decision.q_values else "", justify="right", width=8)
     for name in shown:
-        chosen = name == decision.command
-        probability = decision.probabilities[name]
-        q = decision.q_values.get(name)
+        chosen, probability, q = name == decision.command, decision.probabilities[name], decision.q_values.get(name)
+        bar = "green" if chosen else "blue"
         table.add_row(
             Text(("▶ " if chosen else "  ") + printable(name), style=GOOD if chosen else ""),
-            _bar(probability, "green" if chosen else "blue"),
+            ProgressBar(1.0, probability, 26, style="grey19", complete_style=bar, finished_style=bar),
             Text(f"{probability:.1%}", style=GOOD if chosen else ""),
             Text("" if q is None else f"{q:+.2f}", style=GOOD if chosen else QUIET),
         )
@@ -98,11 +93,6 @@ def policy_table(decision: Decision) -> RenderableType:
         left = sum(decision.probabilities[name] for name in rest)
         table.add_row(Text(f"  {len(rest)} more", style=QUIET), "", Text(f"{left:.1%}", style=QUIET), "")
     return Group(table, Text("  " + state_line(decision), style=QUIET))
-
-
-def _bar(share: float, style: str) -> RenderableType:
-    """Return a bar that is 26 columns wide and filled to the fraction `share`."""
-    return ProgressBar(total=1.0, completed=share, width=26, style="grey19", complete_style=style, finished_style=style)
 
 
 def candidates(decision: Decision) -> tuple[list[str], list[str]]:
@@ -119,23 +109,17 @@ def candidates(decision: Decision) -> tuple[list[str], list[str]]:
 
 
 def state_line(decision: Decision) -> str:
-    """Return a line with v and the policy's entropy. Quantities that the agent does not report are left out."""
-    parts = [
-        "" if decision.value is None else f"v {decision.value:+.2f}",
-        "" if decision.entropy is None else f"entropy {decision.entropy:.2f} nats",
-    ]
-    return "   ".join(part for part in parts if part)
+    """Return a line with those of v and the policy's entropy that the agent reports."""
+    value = [] if decision.value is None else [f"v {decision.value:+.2f}"]
+    entropy = [] if decision.entropy is None else [f"entropy {decision.entropy:.2f} nats"]
+    return "   ".join(value + entropy)
 
 
 def outcome_line(command: str | None, *, reward: float, score: str, advantage: float | None = None) -> RenderableType:
-    """Return a line with the chosen command, its reward and the score.
-
-    If `command` is None, the line shows no command. This is used if a person has just typed the command.
-    """
+    """Return a line with the reward and the score, and with the command unless a person has just typed it."""
     style = GOOD if reward > 0 else BAD if reward < 0 else QUIET
-    line = Text("   ")
-    if command is not None:
-        line = Text.assemble((" > ", "bold cyan"), (printable(command), "bold"), "   ")
+    typed = [] if command is None else [(" > ", "bold cyan"), (printable(command), "bold")]
+    line = Text.assemble(*typed, "   ")
     line.append(f"reward {number(reward)}" if reward == 0 else f"reward {reward:+.4g}", style=style)
     line.append(f"   {score}", style=QUIET)
     if advantage is not None:
@@ -144,7 +128,6 @@ def outcome_line(command: str | None, *, reward: float, score: str, advantage: f
 
 
 def _style(episode: Episode) -> str:
-    """Return the colour for the result of an episode."""
     return "green" if episode.won else "red" if episode.lost or episode.error else "yellow"
 
 
@@ -175,8 +158,7 @@ def end_panel(episode: Episode) -> RenderableType:
 
 def episode_table(episodes: Sequence[Episode]) -> RenderableType:
     """Return a table with a row for each episode and the means in the footer."""
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", show_footer=True)
-    count = len(episodes)
+    table, count = Table(box=box.SIMPLE_HEAD, header_style="bold", show_footer=True), len(episodes)
     wins = sum(episode.won for episode in episodes)
     mean_turns = sum(len(episode.steps) for episode in episodes) / count
     mean_score = sum(episode.score for episode in episodes) / count

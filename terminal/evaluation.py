@@ -14,6 +14,15 @@ from agents.play.evaluate import Estimate, Evaluation, evaluate
 from games import GameSpec
 from terminal import console
 
+COLUMNS = (
+    ("success", "success_rate", ".0%"),
+    ("score", "normalized_score", ".0%"),
+    ("steps", "steps", ".1f"),
+    ("steps to win", "steps_to_win", ".1f"),
+    ("entropy", "entropy", ".2f"),
+    ("bonus command", "bonus_share", ".0%"),
+)
+
 
 def evaluate_beside_baselines(
     agent: str, specs: Sequence[GameSpec], *, seed: int, greedy: bool, episodes: int, **settings: Any
@@ -44,8 +53,8 @@ def evaluate_beside_baselines(
 def evaluation_table(evaluations: Sequence[Evaluation]) -> RenderableType:
     """Return a table with a row for each agent. All agents played the same games with the same seeds."""
     first = evaluations[0]
-    trained = [row for row in evaluations if row.trained_on]
-    notes = "; ".join(f"{row.agent} was trained on {row.trained_on} of the games" for row in trained)
+    trained = (f"{row.agent} was trained on {row.trained_on} of the games" for row in evaluations if row.trained_on)
+    notes = "; ".join(trained)
     table = Table(
         title=f"{first.game}, {first.episodes} episodes each",
         title_justify="left",
@@ -55,20 +64,13 @@ def evaluation_table(evaluations: Sequence[Evaluation]) -> RenderableType:
         box=box.SIMPLE_HEAD,
         header_style="bold",
     )
+    columns = COLUMNS if any(row.bonus_share for row in evaluations) else COLUMNS[:-1]
     table.add_column("agent")
-    with_bonus = any(row.bonus_share is not None for row in evaluations)
-    for name in ("success", "score", "steps", "steps to win", "entropy", *(["bonus command"] if with_bonus else [])):
+    for name, _, _ in columns:
         table.add_column(name, justify="right")
     for row in evaluations:
-        table.add_row(
-            Text(row.agent, style="bold" if row is first else ""),
-            _estimate(row.success_rate, ".0%"),
-            _estimate(row.normalized_score, ".0%"),
-            _estimate(row.steps, ".1f"),
-            _estimate(row.steps_to_win, ".1f"),
-            _estimate(row.entropy, ".2f"),
-            *([_estimate(row.bonus_share, ".0%")] if with_bonus else []),
-        )
+        cells = (_estimate(getattr(row, field), form) for _, field, form in columns)
+        table.add_row(Text(row.agent, style="bold" if row is first else ""), *cells)
     return table
 
 

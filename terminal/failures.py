@@ -51,8 +51,9 @@ def run(app: Callable[..., object]) -> NoReturn:
     except OSError as error:
         if error.errno not in DISK:
             raise
-        if error.errno == errno.ENOSPC:
-            _discard_output()
+        if error.errno == errno.ENOSPC:  # discard the buffered output: writing it at exit would raise the same error
+            with suppress(UnsupportedOperation):  # the stream is not a file
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         where = f": {error.filename}" if error.filename else ""
         fail(DISK[error.errno] + where, 1)
     sys.exit(status if isinstance(status, int) else 0)
@@ -65,14 +66,5 @@ def fail(message: str, status: int) -> NoReturn:
 
 
 def _mistakes() -> tuple[type[ValueError], ...]:
-    """Return the error classes for users' mistakes.
-
-    Classes of packages that have not been imported are left out, because such errors cannot have been raised.
-    """
+    """Return the error classes for users' mistakes. A package that has not been imported cannot have raised one."""
     return tuple(getattr(sys.modules[module], name) for module, name in USERS_MISTAKES if module in sys.modules)
-
-
-def _discard_output() -> None:
-    """Discard the buffered output. Writing it at exit would raise the same error again."""
-    with suppress(UnsupportedOperation):  # the stream is not a file
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

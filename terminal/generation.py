@@ -14,13 +14,9 @@ from terminal import console
 def generate(
     folder: Path, *, family: str, levels: Sequence[int], per_level: int, **request: Any
 ) -> tuple[list[ManifestEntry], dict[str, int]]:
-    """Generate games with a progress bar.
+    """Generate games with a progress bar. `request` are further arguments of `dataset.generate`.
 
-    Args:
-        request: further arguments of `dataset.generate`.
-
-    Returns:
-        A tuple: (1) the manifest entries of the games, and (2) the number of rejected candidates for each reason.
+    Return a tuple: (1) the manifest entries of the games, and (2) the number of rejected candidates for each reason.
     """
     done, rejected = 0, dict[str, int]()
     with console.progress(f"{family} games", per_level * len(levels)) as advance:
@@ -38,11 +34,7 @@ def generate(
 
 
 def crawl(entries: Sequence[ManifestEntry]) -> dict[str, Any]:
-    """Find all states of the games, with a progress bar.
-
-    Returns:
-        A mapping from each game's file to the fields of its `Crawled` result.
-    """
+    """Find all states of the games, with a progress bar. Return the fields of each game's `Crawled` by file."""
     crawled = {}
     with console.progress("games crawled", len(entries)) as advance:
         for entry in entries:

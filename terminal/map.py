@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +15,7 @@ from terminal.display import printable
 if TYPE_CHECKING:
     from games.textworld.generation.manifest import ManifestEntry
 
-HEIGHT = 4
-"""Number of text lines per row of rooms. Three of the lines draw the boxes of the rooms."""
+HEIGHT = 4  # text lines per row of rooms, three of which draw the boxes of the rooms
 DOORS = {"open": "□", "closed": "■", "locked": "╳"}
 WAY, QUIET, DOOR = "bold green", "dim", "bold yellow"
 
@@ -103,16 +101,11 @@ class MapView:
 def _is_bent(drawn: Map, passage: Passage) -> bool:
     """Return True if the line between the two rooms on the grid does not have the passage's direction."""
     (x, y), (u, v) = (drawn.rooms[key].cell for key in passage.rooms)
-    step = STEPS[passage.direction]
-    return (_sign(u - x), _sign(v - y)) != step
+    return ((u > x) - (u < x), (v > y) - (v < y)) != STEPS[passage.direction]
 
 
 def _is_walked(drawn: Map, passage: Passage) -> bool:
     return any({one, other} == set(passage.rooms) for one, other in zip(drawn.route, drawn.route[1:], strict=False))
-
-
-def _sign(number: int) -> int:
-    return (number > 0) - (number < 0)
 
 
 class _Canvas:
@@ -130,24 +123,19 @@ class _Canvas:
             yield Text.assemble(*line, no_wrap=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preview:
-    """The map of one game, as a view for the terminal and as a picture file."""
+def draw_previews(folder: Path, entries: Sequence[ManifestEntry]) -> dict[Path, MapView]:
+    """Draw the map of each level's first game, and write the pictures to the subfolder `preview`.
 
-    view: MapView
-    picture: Path
-
-
-def draw_previews(folder: Path, entries: Sequence[ManifestEntry]) -> list[Preview]:
-    """Draw the map of each level's first game, and write the pictures to the subfolder `preview`."""
+    Return the maps by picture file.
+    """
     from experiments.release.map_picture import draw_map
 
     (folder / "preview").mkdir(exist_ok=True)
     firsts = {entry.level: entry for entry in reversed(entries)}
-    previews = []
+    previews = {}
     for _, entry in sorted(firsts.items()):
         drawn, picture = load_map(entry.path), folder / "preview" / f"{entry.path.stem}.svg"
         title = f"{entry.file}: {entry.family} level {entry.level}, {entry.max_score} points"
         draw_map(drawn, title, picture)
-        previews.append(Preview(view=MapView(drawn, title), picture=picture))
+        previews[picture] = MapView(drawn, title)
     return previews

@@ -62,24 +62,20 @@ def with_config(*, skip: tuple[str, ...] = ()) -> Callable[[Callable[..., None]]
     return decorate
 
 
-def help_with(resolve: Callable[[Values, Values], Values]) -> type[TyperCommand]:
-    """Return a command class whose help page shows the value of each setting.
+class ConfigCommand(TyperCommand):
+    """A command whose help page shows the value of each setting, with the options that the user gave."""
 
-    `resolve(given, own)` computes these values from the given settings and the command's own options.
-    """
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        from agents.training.presets import merged, with_presets
 
-    class Command(TyperCommand):
-        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-            asked = [word for word in args if word in HELP]
-            ctx.resilient_parsing = bool(asked)  # required options may be missing
-            rest = super().parse_args(ctx, [word for word in args if word not in HELP])
-            if asked:
-                values = resolve(parsed(ctx.params), ctx.params)
-                console.show(_help_page(ctx, values, everything="--help-all" in asked))
-                ctx.exit()
-            return rest
-
-    return Command
+        asked = [word for word in args if word in HELP]
+        ctx.resilient_parsing = bool(asked)  # required options may be missing
+        rest = super().parse_args(ctx, [word for word in args if word not in HELP])
+        if asked:
+            values = merged(with_presets(explicit_layers(parsed(ctx.params), ctx.params)))
+            console.show(_help_page(ctx, values, everything="--help-all" in asked))
+            ctx.exit()
+        return rest
 
 
 def parsed(words: Mapping[str, Any]) -> Values:
@@ -90,11 +86,8 @@ def parsed(words: Mapping[str, Any]) -> Values:
     return {name: word if isinstance(word, bool) else parse(name, word) for name, word in given.items()}
 
 
-def layers_of(given: Values, own: Values) -> list[Layer]:
-    """Return all layers of a run's configuration.
-
-    The layers are the presets, the settings of a resumed run, the file of --config, and the options.
-    """
+def explicit_layers(given: Values, own: Values) -> list[Layer]:
+    """Return the layers with the user's settings: those of a resumed run, the file of --config, and the options."""
     from agents.training import presets
 
     explicit = []
@@ -105,30 +98,21 @@ def layers_of(given: Values, own: Values) -> list[Layer]:
         explicit.append(presets.Layer(str(folder / SETTINGS), read_config(folder).flat()))
     if own.get("config"):
         explicit.append(presets.read_toml(Path(own["config"])))
-    return presets.layers(*explicit, presets.Layer(presets.GIVEN, given))
-
-
-def resolved(given: Values, own: Values) -> Values:
-    """Return the value of every setting, for the help page of a command."""
-    from agents.training.presets import merged
-
-    return merged(layers_of(given, own))
+    return [*explicit, presets.Layer(presets.GIVEN, given)]
 
 
 def _parameters(skip: tuple[str, ...]) -> list[inspect.Parameter]:
     from actde.config import value_type
     from agents.config import FIELDS
 
-    parameters = []
-    for name, field in FIELDS.items():
-        if name in skip:
-            continue
-        flag = f"--{name.replace('_', '-')}"
-        annotation: Any = Annotated[str | None, typer.Option(flag)]
-        if value_type(field) is bool:
-            annotation = Annotated[bool | None, typer.Option(f"{flag}/--no-{flag[2:]}")]
-        parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation))
-    return parameters
+    def parameter(name: str, *, is_bool: bool) -> inspect.Parameter:
+        flag = name.replace("_", "-")
+        annotation: Any = Annotated[str | None, typer.Option(f"--{flag}")]
+        if is_bool:
+            annotation = Annotated[bool | None, typer.Option(f"--{flag}/--no-{flag}")]
+        return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+    return [parameter(name, is_bool=value_type(field) is bool) for name, field in FIELDS.items() if name not in skip]
 
 
 def _help_page(ctx: Any, values: Values, *, everything: bool) -> list[RenderableType]:

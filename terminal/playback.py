@@ -1,7 +1,7 @@
 """Live and recorded episodes: as panels in a terminal, as plain lines in a file or a pipe."""
 
 from collections.abc import Sequence
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import typer
 from rich.console import RenderableType
@@ -16,27 +16,11 @@ from terminal import console, display
 Renderables: TypeAlias = list[RenderableType]
 
 
-class View(Protocol):
-    """The output format for episodes while an agent plays."""
-
-    def turn(self, turn: Turn) -> Renderables:
-        """Return what to print before a person is asked for a command."""
-
-    def step(self, event: StepEvent) -> Renderables:
-        """Return what to print after a command."""
-
-    def episode(self, episode: Episode) -> Renderables:
-        """Return what to print after an episode."""
-
-    def end(self, episodes: Sequence[Episode]) -> Renderables:
-        """Return what to print after the last episode."""
-
-
 class PanelView:
     """A view with panels, bars and colours, for a terminal.
 
-    If `human` is True, each turn is shown before the person types a command. Otherwise, each turn is shown after the
-    agent's decision, together with that decision.
+    A view returns what to print before a person is asked for a command (`turn`), after a command (`step`), after an
+    episode (`episode`) and after the last episode (`end`). If `human` is False, `step` also shows the turn.
     """
 
     def __init__(self, agent: str, *, human: bool) -> None:
@@ -66,10 +50,7 @@ class PanelView:
 
 
 class LineView:
-    """A view with one line for each turn and each episode, for files and pipes.
-
-    If a person plays, the game's text is printed too.
-    """
+    """A view with one line for each turn and each episode, for files and pipes."""
 
     def __init__(self) -> None:
         self._turns = 0
@@ -91,7 +72,7 @@ class LineView:
 
 
 def play(
-    runner: EpisodeRunner, agent: Agent, episodes: int, view: View | None, *, pause: float
+    runner: EpisodeRunner, agent: Agent, episodes: int, view: PanelView | LineView | None, *, pause: float
 ) -> tuple[list[Episode], int | None]:
     """Play episodes and show them. If `view` is None, nothing is shown.
 
@@ -125,47 +106,29 @@ def play(
     return finished, status
 
 
-class Pager:
-    """The turns of recorded episodes as pages, one of which is the current page."""
-
-    keys = "space: next   b: back   n: next episode   p: previous episode   q: quit"
-
-    def __init__(self, entries: Sequence[Entry]) -> None:
-        self._pages = [(entry, turn) for entry in entries for turn in range(len(entry.episode.steps))]
-        self._starts = [page for page, (_, turn) in enumerate(self._pages) if turn == 0]
-        self._page = 0
-
-    def current(self) -> Renderables:
-        """Return the content of the current page."""
-        return _page(*self._pages[self._page])
-
-    def press(self, key: str) -> None:
-        """Go to the page that a key selects. Keys other than those in `keys`, Enter and arrow keys are ignored."""
-        page = self._page
-        if key in (" ", "\r", "\n", "\x1b[C", "\x1b[B"):
-            self._page = min(page + 1, len(self._pages) - 1)
-        elif key in ("b", "\x1b[D", "\x1b[A"):
-            self._page = max(page - 1, 0)
-        elif key == "n":
-            self._page = min((start for start in self._starts if start > page), default=page)
-        elif key == "p":
-            self._page = max((start for start in self._starts if start < page), default=page)
-
-
 def page_through(entries: Sequence[Entry]) -> None:
-    """Show recorded episodes turn by turn until q is pressed."""
-    pager = Pager(entries)
+    """Show recorded episodes turn by turn until q is pressed. Enter and the arrow keys work, too."""
+    pages = [(entry, turn) for entry in entries for turn in range(len(entry.episode.steps))]
+    starts = [page for page, (_, turn) in enumerate(pages) if turn == 0]
+    page = 0
     while True:
         console.out.clear()
-        console.show(pager.current())
-        console.out.print(pager.keys, style="dim")
+        console.show(_page(*pages[page]))
+        console.out.print("space: next   b: back   n: next episode   p: previous episode   q: quit", style="dim")
         try:
             key = typer.getchar()
         except (EOFError, KeyboardInterrupt):
             return
         if key in ("q", "\x04"):
             return
-        pager.press(key)
+        if key in (" ", "\r", "\n", "\x1b[C", "\x1b[B"):
+            page = min(page + 1, len(pages) - 1)
+        elif key in ("b", "\x1b[D", "\x1b[A"):
+            page = max(page - 1, 0)
+        elif key == "n":
+            page = min((start for start in starts if start > page), default=page)
+        elif key == "p":
+            page = max((start for start in starts if start < page), default=page)
 
 
 def _page(entry: Entry, turn: int) -> Renderables:
@@ -173,24 +136,17 @@ def _page(entry: Entry, turn: int) -> Renderables:
 
     The page of the last turn also shows how the episode ended.
     """
-    episode = entry.episode
-    step = episode.steps[turn]
-    score_before = episode.steps[turn - 1].score if turn else 0.0
+    episode, step = entry.episode, entry.episode.steps[turn]
     title = f"iteration {entry.iteration}, {len(episode.steps)} turns, {display.result(episode)}"
-    page: Renderables = [
+    before = display.points(episode.steps[turn - 1].score if turn else 0.0, episode.max_score)
+    after = display.points(step.score, episode.max_score)
+    return [
         display.heading(agent=title, game=episode.game, episode=episode.index),
-        display.observation_panel(
-            step.observation, turn=turn + 1, score=display.points(score_before, episode.max_score)
-        ),
+        display.observation_panel(step.observation, turn=turn + 1, score=before),
         display.policy_table(step.decision),
-        display.outcome_line(
-            step.decision.command,
-            reward=step.reward,
-            score=display.points(step.score, episode.max_score),
-            advantage=step.advantage,
-        ),
+        display.outcome_line(step.decision.command, reward=step.reward, score=after, advantage=step.advantage),
+        *([display.end_panel(episode)] if turn == len(episode.steps) - 1 else []),
     ]
-    return [*page, display.end_panel(episode)] if turn == len(episode.steps) - 1 else page
 
 
 def episode_lines(entry: Entry) -> list[str]:
@@ -209,7 +165,6 @@ def _text_lines(text: str) -> list[str]:
 
 
 def _turn_line(decision: Decision, *, turn: int, reward: float, score: str, advantage: float | None = None) -> str:
-    """Format a turn as one line."""
     outputs = {
         "p": decision.probabilities.get(decision.command),
         "v": decision.value,

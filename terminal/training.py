@@ -19,6 +19,7 @@ from terminal import console
 if TYPE_CHECKING:
     from agents.training.trainer import Trainer
 
+# the metrics in the panel, as tuples of name, label and format
 SHOWN = (
     ("success", "win rate of this rollout", "{:.2f}"),
     ("recent_success", "win rate of the last 100", "{:.2f}"),
@@ -37,7 +38,6 @@ SHOWN = (
     ("kl_ref", "KL to the reference", "{:.4f}"),
     ("steps_per_second", "commands per second", "{:.0f}"),
 )
-"""The metrics in the panel, as tuples of name, label and format."""
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -49,10 +49,7 @@ def clock(seconds: float) -> str:
 
 
 def share_done(metrics: Mapping[str, float], budget: BudgetConfig) -> float:
-    """Return the fraction of the budget that is spent, 0 to 1.
-
-    This is the largest of three fractions: the spent fraction of the iterations, of the commands and of the time.
-    """
+    """Return the spent fraction of the iterations, of the commands or of the time, whichever is the largest."""
     by_steps = 0.0 if budget.env_steps is None else metrics["env_steps"] / budget.env_steps
     by_time = 0.0 if budget.minutes is None else metrics["seconds"] / (60 * budget.minutes)
     return min(1.0, max((metrics["iteration"] + 1) / budget.iterations, by_steps, by_time))
@@ -70,9 +67,8 @@ def sparkline(values: Sequence[float], width: int = 40) -> str:
 def panel(title: str, history: Sequence[Mapping[str, float]], budget: BudgetConfig) -> RenderableType:
     """Return a panel with the spent budget of a run, its latest metrics, and their history."""
     if not history:
-        return Panel(
-            Text("playing the first rollout", style="dim"), title=title, title_align="left", border_style="cyan"
-        )
+        text = Text("playing the first rollout", style="dim")
+        return Panel(text, title=title, title_align="left", border_style="cyan")
     latest = history[-1]
     done = share_done(latest, budget)
     left = latest["seconds"] * (1 - done) / done
@@ -105,11 +101,7 @@ def line(metrics: Mapping[str, float], iterations: int) -> str:
 
 
 def follow(trainer: Trainer, title: str, *, quiet: bool) -> dict[str, float] | None:
-    """Run the training and show its progress.
-
-    Returns:
-        The metrics of the last iteration, or None if there was no iteration.
-    """
+    """Run the training and show its progress. Return the metrics of the last iteration, or None if there was none."""
     from rich.live import Live
 
     budget, history = trainer.config.budget, []
@@ -127,10 +119,7 @@ def follow(trainer: Trainer, title: str, *, quiet: bool) -> dict[str, float] | N
 
 
 def configuration(config: TrainConfig, origins: Mapping[str, str]) -> list[str]:
-    """Return the configuration as the lines of a TOML file, with the origin of each value as a comment.
-
-    `--config` can read such a file.
-    """
+    """Return the configuration as the lines of a file for `--config`, with the origin of each value as a comment."""
     lines: list[str] = []
     for group, table in config.model_dump().items():
         lines += ["", f"[{group}]"] if lines else [f"[{group}]"]

@@ -1,8 +1,8 @@
 """Presets for games, trunks and optimizers, and the order in which settings override each other.
 
-A configuration is merged from a list of layers. Each layer has an origin and a mapping of field names to values. Later
-layers override earlier layers. The layers are, in this order: defaults, preset of the game, preset of the trunk, preset
-of the optimizer, preset of a warm start, settings of the checkpoint of --init, and the user's settings.
+A configuration is merged from a list of layers, in which later layers override earlier ones. The layers are, in this
+order: defaults, preset of the game, preset of the trunk, preset of the optimizer, preset of a warm start, settings of
+the checkpoint of --init, and the user's settings.
 """
 
 import tomllib
@@ -19,10 +19,9 @@ GIVEN = "given"
 
 
 class Layer(NamedTuple):
-    """Settings from one origin: a mapping of field names to values."""
+    """A mapping of field names to values, and the origin of these values as `--dry-run` shows it."""
 
     origin: str
-    """Where the values come from, as `--dry-run` shows it."""
     values: Mapping[str, Any]
 
 
@@ -80,14 +79,7 @@ TRUNKS: dict[str, dict[str, Any]] = {
 
 OPTIMIZERS: dict[str, dict[str, Any]] = {
     # many small gradient steps, each on a few new expert episodes; no turn limit, so that walkthroughs can be long
-    "imitation": {
-        "episodes": 4,
-        "parallel": 4,
-        "max_turns": None,
-        "epochs": 1,
-        "minibatches": 1,
-        "entropy_coef": 0.0,
-    },
+    "imitation": {"episodes": 4, "parallel": 4, "max_turns": None, "epochs": 1, "minibatches": 1, "entropy_coef": 0.0},
     "rejection": {"group_size": 8, "entropy_coef": 0.0},
 }
 """Presets by optimizer, for text adventures."""
@@ -140,15 +132,13 @@ WARM_IMITATION: dict[str, Any] = {"lr": 1e-4}
 
 
 def resolve(explicit: Mapping[str, Any]) -> TrainConfig:
-    """Build the configuration of a run from the presets and the user's settings.
-
-    `explicit` maps field names to the values that the user gave.
+    """Build the configuration of a run from the presets and the user's settings, by field name.
 
     Raises:
         ConfigError: a name is unknown, or a value is invalid.
         AgentError: the checkpoint of `init` is missing or damaged.
     """
-    return from_layers(layers(Layer(GIVEN, explicit)))
+    return from_layers(with_presets([Layer(GIVEN, explicit)]))
 
 
 def from_layers(layers: list[Layer]) -> TrainConfig:
@@ -175,24 +165,25 @@ def read_toml(path: Path) -> Layer:
 
 
 def merged(layers: list[Layer]) -> dict[str, Any]:
-    """Return a mapping of field names to values. Values of later layers override those of earlier layers."""
+    """Return the values by field name. Values of later layers override those of earlier layers."""
     return {name: value for layer in layers for name, value in layer.values.items()}
 
 
 def origins(layers: list[Layer]) -> dict[str, str]:
-    """Return a mapping of field names to the origins of their values."""
+    """Return the origins of the values by field name."""
     return {name: layer.origin for layer in layers for name in layer.values}
 
 
-def layers(*explicit: Layer) -> list[Layer]:
+def with_presets(explicit: list[Layer]) -> list[Layer]:
     """Return all layers of a run. `explicit` are the layers with the user's own settings."""
-    settings = {name: field.default for name, field in FIELDS.items()} | merged(list(explicit))
+    default = Layer("default", {name: field.default for name, field in FIELDS.items()})
+    settings = merged([default, *explicit])
     game, optimizer, init = _game_kind(settings["game"]), settings["optimizer"], settings["init"]
     named = any("trunk" in layer.values for layer in explicit)
     checkpoint = Layer(f"checkpoint {init}".strip(), _settings_of_checkpoint(init) if init and not named else {})
     trunk = settings["trunk"] if named else checkpoint.values.get("trunk", GAMES[game]["trunk"])
     result = [
-        Layer("default", {name: field.default for name, field in FIELDS.items()}),
+        default,
         Layer(f"preset of {game}", GAMES[game]),
         Layer(f"preset of {trunk}", TRUNKS.get(trunk, {})),
         Layer(f"preset of {optimizer}", OPTIMIZERS_ANY_GAME.get(optimizer, {})),
@@ -221,7 +212,6 @@ def _game_kind(game: str) -> str:
 
 
 def _settings_of_checkpoint(folder: str) -> dict[str, Any]:
-    """Return a mapping of field names to the model settings and the prompt format of a checkpoint."""
     from agents.training.warm_start import settings_of_checkpoint
 
     return settings_of_checkpoint(Path(folder))

@@ -8,11 +8,11 @@ import pytest
 from actde.errors import ConfigError
 from agents.config import FIELDS, TrainConfig
 from agents.training import presets
-from agents.training.presets import GIVEN, Layer, from_layers, layers, merged, origins, read_toml, resolve
+from agents.training.presets import GIVEN, Layer, from_layers, merged, origins, read_toml, resolve, with_presets
 
 
 def test_a_later_layer_overrides_an_earlier_one() -> None:
-    found = layers(Layer("a.toml", {"lr": 0.5, "gamma": 0.5}), Layer(GIVEN, {"lr": 0.1}))
+    found = with_presets([Layer("a.toml", {"lr": 0.5, "gamma": 0.5}), Layer(GIVEN, {"lr": 0.1})])
     effective = [layer.origin for layer in found if layer.values]
     assert effective == ["default", "preset of textworld", "a.toml", GIVEN]
     config, of = from_layers(found), origins(found)
@@ -69,7 +69,7 @@ def test_a_toml_file_gives_what_python_gives(tmp_path: Path) -> None:
     layer = read_toml(path)
     wanted = {"game": "bandit", "max_turns": None, "episodes": 3, "lr": 1, "value_lr": None}
     assert layer == Layer(str(path), wanted | {"whitening": "none", "train_q": True})
-    assert from_layers(layers(layer)) == resolve(layer.values)
+    assert from_layers(with_presets([layer])) == resolve(layer.values)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_mistake_in_a_toml_file_is_one_line_with_its_name(tmp_path: Path, text
     path = tmp_path / "run.toml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=message) as caught:
-        from_layers(layers(read_toml(path)))
+        from_layers(with_presets([read_toml(path)]))
     assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
 
 
@@ -102,7 +102,7 @@ def test_a_mistake_in_an_option_does_not_name_the_file(tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
     path.write_text("[update]\nlr = 1")
     with pytest.raises(ConfigError, match=r"^lr must be a number in \[0, inf\), got -1$"):
-        from_layers(layers(read_toml(path), Layer(GIVEN, {"lr": -1})))
+        from_layers(with_presets([read_toml(path), Layer(GIVEN, {"lr": -1})]))
 
 
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
