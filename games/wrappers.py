@@ -60,8 +60,9 @@ def shape(
 ) -> Env:
     """Return `env` with a shaped reward, or `env` itself if the reward would not change.
 
-    The shaped reward is the sum below. A term counts only in steps that meet the condition in brackets, where `invalid`
-    means that the command is not among the admissible commands, if the game lists any. Blanks at the ends of a command are ignored.
+    The shaped reward is the sum below. A term counts only in steps that meet the condition in brackets. A command is
+    `invalid` if the game lists admissible commands and this command is not one of them. Blanks at the ends of a command
+    are ignored.
 
     scale * (reward + win_bonus [won] - loss_penalty [lost] - step_cost - invalid_penalty [invalid]
              + bonus [the command begins with bonus_command])
