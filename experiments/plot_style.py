@@ -1,7 +1,4 @@
-"""Define the common style of all figures.
-
-Saved files are reproducible: the same figure always has the same bytes.
-"""
+"""Define the common style of all figures. The same figure is always saved as the same bytes."""
 
 import warnings
 from collections.abc import Sequence
@@ -11,15 +8,9 @@ from typing import Any
 import numpy as np
 
 COLORS = {"ppo": "#0072B2", "actde": "#D55E00"}
-"""Optimizer -> its colour in the colour-blind-safe palette by Okabe and Ito.
-
-Other optimizers use matplotlib's colour cycle.
-"""
+"""Optimizer -> its colour in the colour-blind-safe palette by Okabe and Ito."""
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""The palette's colours for lines that do not represent optimizers.
-
-Vary the dashes too, so that the lines differ in black-and-white print.
-"""
+"""The palette's colours for other lines. Vary the dashes too, so that lines differ in black-and-white print."""
 WIDTH, HEIGHT = 9.5, 3.6
 """Size of a figure with two panels, in inches."""
 
@@ -37,10 +28,7 @@ def color_of(optimizer: str) -> Any:
 
 
 def make_figure(rows: int = 1, columns: int = 2, width: float = WIDTH, height: float = HEIGHT) -> Any:
-    """Return a tuple: (1) a figure, (2) its axes, which have no top or right spine.
-
-    The width and the height of the figure are in inches.
-    """
+    """Return a tuple: (1) a figure, (2) its axes without top and right spines. Width and height are in inches."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -56,10 +44,7 @@ def make_figure(rows: int = 1, columns: int = 2, width: float = WIDTH, height: f
 def plot_runs(
     axis: Any, x: Sequence[Any], y: Sequence[Any], *, label: str, color: Any, style: Any, alpha: float = 0.35
 ) -> None:
-    """Plot each run as a thin line, and the mean of all runs as a bold line.
-
-    The bold line ends where the shortest run ends.
-    """
+    """Plot each run as a thin line, and the mean of all runs as a bold line up to the end of the shortest run."""
     for run_x, run_y in zip(x, y, strict=True):
         axis.plot(run_x, run_y, color=color, ls=style, lw=0.6, alpha=alpha)
     length = min(map(len, y))

@@ -1,8 +1,7 @@
 """Draw learning curves of any runs side by side: `python -m experiments.compare.curves RUN... --out curves.svg`.
 
 The program reads only the settings and metrics of each run. It can therefore draw unfinished runs and runs without
-checkpoints. Runs that differ only in the seed share a colour, and a bold line shows their mean. For a grid of runs, the
-command `compare` already draws the learning curves.
+checkpoints. Runs that differ only in the seed share a colour, and a bold line shows their mean.
 """
 
 import argparse
@@ -23,17 +22,13 @@ LABELS = {
     "turn_entropy": "entropy over commands, nats",
     "kl_ref": "KL to the first policy, nats per choice",
 }
-"""Metric -> axis label. The label of any other metric is its name in metrics.jsonl."""
+"""Metric -> axis label. The label of any other metric is its name."""
 DEFAULT = ("recent_success", "turn_entropy")
 STYLES = ("-", "--", "-.", ":")
 
 
 def draw(runs: Sequence[Path], columns: Sequence[str], path: Path) -> None:
-    """Draw one panel for each metric. A panel plots the metric of every run against episodes.
-
-    Raises:
-        AgentError: a run lacks a metric.
-    """
+    """Draw one panel for each metric against episodes. If a run lacks a metric, AgentError is raised."""
     lines = {run: read_metrics(run) for run in runs}
     for run, rows in lines.items():
         missing = [name for name in ("episodes", *columns) if not rows or name not in rows[-1]]
@@ -52,11 +47,7 @@ def draw(runs: Sequence[Path], columns: Sequence[str], path: Path) -> None:
 
 
 def group_seeds(runs: Sequence[Path]) -> dict[str, list[Path]]:
-    """Group the runs that differ only in the seed.
-
-    Returns:
-        A mapping of labels to runs. A label consists of the optimizer and all settings that differ between groups.
-    """
+    """Group the runs that differ only in the seed by a label: the optimizer and the settings that differ."""
     settings = [read_config(run).flat() for run in runs]
     differ = [name for name in settings[0] if len({str(each[name]) for each in settings}) > 1]
     groups: dict[str, list[Path]] = {}

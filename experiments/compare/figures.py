@@ -1,9 +1,7 @@
-"""Draw the figures of the report on a grid of runs.
-
-They show learning curves, measures against the varied setting (see results.py), and success against diversity.
-"""
+"""Draw learning curves, measures against the varied setting (see results.py), and success against diversity."""
 
 import itertools
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +24,7 @@ from experiments.plot_style import PALETTE, color_of, make_figure, plot_runs, sa
 STYLES: Sequence[Any] = ("-", "--", "-.", ":", (0, (1, 3)), (0, (5, 1, 1, 1, 1, 1)))
 MARKERS = "osD^vP*Xhp"
 LEGEND_INSIDE = 5
-"""Maximum number of entries in a legend that is drawn inside the axes. A longer legend is drawn outside."""
+"""Maximum number of entries in a legend that is drawn inside the axes."""
 HANDLE_LENGTH = 4
 """Length of a legend's lines in units of the font size. It is long enough to tell dashes apart."""
 PANEL_WIDTH = 4.75
@@ -37,9 +35,8 @@ SHARE = (-0.02, 1.02)
 def curves_figure(rows: Rows, path: Path) -> None:
     """Draw learning curves against episodes.
 
-    One panel always shows the entropy. Another panel shows success if the game can be won. A third panel shows the
-    share of turns that earn a bonus if these turns were counted. If the game names strategies, one panel for each
-    optimizer shows the shares of strategies.
+    The panels show success if the game can be won, the share of turns that earn a bonus if these turns were counted,
+    and the entropy. If the game names strategies, one panel for each optimizer shows the shares of strategies.
     """
     panels = [("recent_success", "share of the last 100 won", SHARE)] if can_be_won(rows) else []
     panels += [("bonus_share", "share of turns on the bonus", SHARE)] if counts_bonus(rows) else []
@@ -60,15 +57,12 @@ def curves_figure(rows: Rows, path: Path) -> None:
 
 
 def _learning_curves(axis: Any, rows: Rows, curve: str) -> None:
-    """Plot one line for each run. For a group with several seeds, also plot the mean of its runs.
-
-    Groups with the same colour have different dashes.
-    """
-    colors: list[Any] = []
+    """Plot each run, and the mean of each group with several seeds. Groups of one colour have different dashes."""
+    colors: Counter[Any] = Counter()
     for label, group in by_label(rows).items():
         color = color_of(group[0]["optimizer"])
-        style = STYLES[colors.count(color) % len(STYLES)]
-        colors.append(color)
+        style = STYLES[colors[color] % len(STYLES)]
+        colors[color] += 1
         x, y = ([row["curves"][name] for row in group] for name in ("episodes", curve))
         if len(group) > 1:
             plot_runs(axis, x, y, label=label, color=color, style=style)
@@ -89,10 +83,7 @@ def _strategy_shares(axis: Any, rows: Rows, shares: Sequence[str], title: str) -
 
 
 def _legend(axis: Any) -> None:
-    """Draw a legend that lists each label once.
-
-    A short legend is drawn inside the axes. A long legend is drawn beside the whole figure.
-    """
+    """List each label once. A short legend is drawn inside the axes, and a long legend beside the whole figure."""
     handles, labels = axis.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
     entries, style = (unique.values(), unique.keys()), {"frameon": False, "handlelength": HANDLE_LENGTH}
@@ -139,10 +130,7 @@ def on_log_scale(values: Iterable[Any]) -> bool:
 
 
 def positions(values: Iterable[Any]) -> dict[Any, float]:
-    """Return a mapping of each value to its position on the axis.
-
-    On a logarithmic axis, the position is the value itself. On any other axis, it is the index of the value.
-    """
+    """Map each value to its position: the value itself on a logarithmic axis, its index on any other axis."""
     unique = list(dict.fromkeys(values))
     scaled = on_log_scale(unique)
     return {value: float(value) if scaled else float(index) for index, value in enumerate(unique)}
@@ -153,9 +141,9 @@ def _along_sweep(axis: Any, rows: Rows, places: Mapping[Any, float], how: str, w
     optimizer, (marker, style) = rows[0]["optimizer"], {"sampled": ("o", "-"), "greedy": ("s", "--")}[how]
     color, label = color_of(optimizer), f"{optimizer}, {how}"
     dots = {"mfc": color if how == "sampled" else "none", "color": color, "ms": 4, "ls": "none"}
-    by_place: dict[float, list[float]] = {}
+    by_place: dict[float, list[float]] = defaultdict(list)
     for row in rows:
-        by_place.setdefault(places[row["value"]], []).append(row["evaluation"][how][what]["value"])
+        by_place[places[row["value"]]].append(row["evaluation"][how][what]["value"])
     x = sorted(by_place)
     for place in x:
         axis.plot([place] * len(by_place[place]), by_place[place], marker, **dots)
@@ -170,9 +158,8 @@ def _along_sweep(axis: Any, rows: Rows, places: Mapping[Any, float], how: str, w
 def tradeoff_figure(rows: Rows, path: Path) -> None:
     """Draw the share of episodes won against two measures of the diversity that remains from the initial policy.
 
-    The first panel shows the KL divergence to the initial policy, which is small if much diversity remains. The second
-    panel shows the effective number of distinct command sequences that win, which is then large. Each run is drawn as a
-    small dot. A large dot shows the mean of the runs with the same optimizer and the same value of the varied setting.
+    If much diversity remains, the KL divergence to the initial policy is small, and the effective number of distinct
+    command sequences that win is large. A small dot shows a run, and a large dot shows the mean of a group of runs.
     """
     figure, axes = make_figure()
     panels = ((kl_to_initial, "KL to the first policy, nats per decision"),

@@ -31,15 +31,9 @@ SAMPLED = {
     "coin": (1, 2, 3, 5, 10, 20, 50, 100, 101, 110, 150, 201, 220, 233),
     "treasure": (1, 3, 5, 8, 10, 11, 13, 15, 18, 20, 21, 23, 25, 28, 30),
 }
-"""Family -> the levels that are measured, for families with many levels.
-
-For any other family, all levels are measured.
-"""
+"""Family -> the measured levels. All levels of any other family are measured."""
 SLOW = {("coin", 50), ("treasure", 20), ("quest", 9)}
-"""Families with slow levels: (family, first slow level).
-
-At slow levels, generating a game takes seconds. Only a fifth of the seeds is therefore used.
-"""
+"""(family, first slow level). At slow levels, generating a game takes seconds, so only a fifth of the seeds is used."""
 STATES = 300
 """Maximum number of states that a crawl visits."""
 MEASURES = {
@@ -66,8 +60,7 @@ def measure(name: str, level: int, candidates: int) -> dict[str, Any]:
     if any(name == family and level >= slow for family, slow in SLOW):
         candidates = max(candidates // 5, 2)
     values: dict[str, list[int]] = {key: [] for key in MEASURES}
-    hashes: set[str] = set()
-    impossible = 0
+    hashes, impossible = set[str](), 0
     for seed in range(candidates):
         try:
             game = make_game(name, {"level": level, "seed": seed})
@@ -138,15 +131,9 @@ def markdown(results: Mapping[str, Any]) -> str:
     ]
     for name, family in FAMILIES.items():
         rows = [row for row in results["rows"] if row["family"] == name]
-        lines += [
-            "",
-            f"## {name}",
-            "",
-            family.description,
-            "",
-            f"Levels 1 to {family.levels}, settings beside `level` and `seed`:",
-        ]
-        lines += ["", *(f"* `{setting.name}`: {setting.help}" for setting in family.own_parameters), ""]
+        settings = [f"* `{setting.name}`: {setting.help}" for setting in family.own_parameters]
+        lines += ["", f"## {name}", "", family.description, ""]
+        lines += [f"Levels 1 to {family.levels}, settings beside `level` and `seed`:", "", *settings, ""]
         lines.append(table(HEADS, map(_cells, rows)))
     return "\n".join([*lines, ""])
 

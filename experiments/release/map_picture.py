@@ -22,14 +22,13 @@ def draw_map(drawn: Map, title: str, path: Path) -> None:
     lines = {key: _lines(room.things) for key, room in drawn.rooms.items()}
     tall = max(map(len, lines.values()))
     height = 0.5 + (HEIGHT - 0.5) * tall / LINES
-    columns = 1 + max(room.cell[0] for room in drawn.rooms.values())
-    rows = 1 + max(room.cell[1] for room in drawn.rooms.values())
+    columns, rows = (1 + max(cells) for cells in zip(*(room.cell for room in drawn.rooms.values()), strict=True))
     width = WIDTH if tall else 1.5
-    size = (columns * (width + GAP), rows * (height + GAP))
-    caption = _caption(drawn, int(max(size[0], 5) * 13))
+    wide, high = max(columns * (width + GAP), 5), rows * (height + GAP)
+    caption = _caption(drawn, int(wide * 13))
     foot = 0.16 * (caption.count("\n") + 1) + 0.2
-    figure, axes = make_figure(1, 1, max(size[0], 5), size[1] + foot + 0.35)
-    axes.set(xlim=(-GAP / 2, max(size[0], 5) - GAP / 2), ylim=(size[1] - GAP / 2 + foot, -GAP / 2), aspect="equal")
+    figure, axes = make_figure(1, 1, wide, high + foot + 0.35)
+    axes.set(xlim=(-GAP / 2, wide - GAP / 2), ylim=(high - GAP / 2 + foot, -GAP / 2), aspect="equal")
     axes.axis("off")
     axes.set_title(title, fontsize=9, loc="left", color=INK)
     box = (width, height)
@@ -37,21 +36,17 @@ def draw_map(drawn: Map, title: str, path: Path) -> None:
         _passage(axes, drawn, passage, box)
     for key in drawn.rooms:
         _room(axes, drawn, key, lines[key], box)
-    axes.text(0, size[1] - GAP / 2 + 0.1, caption, fontsize=7, va="top", color=INK, linespacing=1.35)
+    axes.text(0, high - GAP / 2 + 0.1, caption, fontsize=7, va="top", color=INK, linespacing=1.35)
     save_figure(figure, path)
 
 
 def _lines(things: tuple[str, ...]) -> list[str]:
-    """Return the lines of text that list a room's things.
-
-    If there are more than LINES lines, the last line states the number of omitted lines.
-    """
+    """Return at most LINES lines that list a room's things. The last line can state the number of omitted lines."""
     lines = [line for thing in things for line in textwrap.wrap(thing, CHARACTERS, subsequent_indent="   ")]
     return lines if len(lines) <= LINES else [*lines[: LINES - 1], f"and {len(lines) - LINES + 1} lines more"]
 
 
 def _caption(drawn: Map, width: int) -> str:
-    """Return the text under the map."""
     carried = f"carried: {', '.join(drawn.carried)}\n" if drawn.carried else ""
     states = Counter(passage.state for passage in drawn.passages if passage.door)
     marks = {"open": "white", "closed": "yellow", "locked": "red"}

@@ -31,10 +31,7 @@ from games.files import atomic_write
 from games.game_hash import game_hash
 
 MAX_BYTES = {"adapter": 20_000_000, "whole": 8_000_000}
-"""Maximum size of an agent in bytes.
-
-"adapter" is the limit for an agent that has an adapter. "whole" is the limit for an agent that is stored completely.
-"""
+"""Maximum size in bytes of an agent that has an adapter, and of an agent that is stored completely."""
 DESCRIPTION = ("name", "prompt", "mode", "context", "made_by")
 """Fields that are copied from the run's `agent.json`, in addition to the fields of the model."""
 
@@ -59,12 +56,8 @@ def ship(run: Path, out: Path, game: str, *, episodes: int, command: str) -> Non
     description = {name: about[name] for name in DESCRIPTION} | {"trained_on": sorted(trained_on)}
     save_agent(out, agent.model, agent.tokenizer, ModelConfig(**about["model"]), description, dtype=torch.float16)
     check_size(out, adapter=about["model"]["lora"] > 0)
-    rows = {
-        "sampled": _measure(str(out), game, episodes, greedy=False),
-        "greedy": _measure(str(out), game, episodes, greedy=True),
-        "random": _measure("random", game, episodes, greedy=False),
-        "walkthrough": _measure("walkthrough", game, episodes, greedy=False),
-    }
+    players = {"sampled": str(out), "greedy": str(out), "random": "random", "walkthrough": "walkthrough"}
+    rows = {how: _measure(player, game, episodes, greedy=how == "greedy") for how, player in players.items()}
     atomic_write(out / "README.md", model_card(description, read_metrics(run)[-1], rows, game, command, name=out.name))
 
 
@@ -123,12 +116,11 @@ def model_card(
 
 
 def _model(train: Mapping[str, Any]) -> str:
-    if train["lora"]:
-        return (
-            f"An adapter (LoRA of rank {train['lora']}) of the pretrained trunk `{train['trunk']}`, which is not stored"
-            " here (the trunk's tokens"
-        )
-    return f"A small language model (trunk `{train['trunk']}`, words as tokens"
+    trunk = f"trunk `{train['trunk']}`"
+    if not train["lora"]:
+        return f"A small language model ({trunk}, words as tokens"
+    adapter = f"An adapter (LoRA of rank {train['lora']})"
+    return f"{adapter} of the pretrained {trunk}, which is not stored here (the trunk's tokens"
 
 
 def _origin(train: Mapping[str, Any]) -> str:

@@ -1,9 +1,8 @@
 """Train and ship a small agent in one command: `python -m experiments.release.small_agent actde` (or `ppo`).
 
-First, games are generated, and an agent with the small trunk is trained on these games by DAgger. The agent is then
-trained by reinforcement learning on other games, and shipped. Each stage is a command of `cli.py`, which is printed
-before it runs. After an interruption, run the same command again to continue. The README of the shipped agent states
-the duration and the results.
+First, an agent with the small trunk is trained by DAgger on generated games. The agent is then trained by reinforcement
+learning on other games, and shipped. Each stage is a command of `cli.py`, which is printed before it runs. After an
+interruption, run the same command again to continue.
 """
 
 import argparse
@@ -21,12 +20,8 @@ ROOT = Path(__file__).parents[2]
 _SEEDS = "seed=2000000000..2000000019"
 _GAMES = f"textworld:quest?level=6&{_SEEDS} + textworld:cooking?level=5&split=test&{_SEEDS}"
 EVALUATION = ("--game", _GAMES, "--episodes", "100")
-"""Options for the evaluation of the shipped agent."""
 FAMILIES = {"simple": ("1", 300), "quest": ("3,6", 200), "cooking": ("5", 300), "coin": ("5-15", 40)}
-"""Family -> (levels, number of games per level for imitation).
-
-Reinforcement learning uses half as many games per level, and all of these games are new.
-"""
+"""Family -> (levels, number of games per level for imitation). Reinforcement learning uses half as many new games."""
 IMITATION = (
     *("--trunk", "small", "--dueling", "--q-coef", "0", "--lr-schedule", "linear", "--iterations", "2400"),
     *("--beta-decay", "0.998", "--greedy-share", "0.5", "--max-turns", "25"),
@@ -35,11 +30,7 @@ REINFORCEMENT = (
     *("--iterations", "25", "--episodes", "32", "--parallel", "32", "--max-turns", "30"),
     *("--lr", "1e-4", "--detach-value", "--value-coef", "0.01", "--kl-coef", "0.05"),
 )
-"""Options for reinforcement learning.
-
-The preset takes larger steps. They destroy the policy of a warm start that wins nine of ten games (NOTES.md,
-2026-11-26).
-"""
+"""The preset's larger steps destroy the policy of a warm start that wins nine of ten games (NOTES.md, 2026-11-26)."""
 
 
 def curriculum(folder: Path, *, seed: int, share: float = 1.0) -> tuple[str, list[list[str]]]:
@@ -69,14 +60,9 @@ def stages(optimizer: str, out: Path) -> list[list[str]]:
 
 
 def resumed(stage: Sequence[str]) -> list[str]:
-    """Return the command that starts or continues a stage.
-
-    If the stage is a training run that has already started, the command is `train --resume`. Otherwise it is the
-    stage's own command.
-    """
-    if stage[0] == "train" and (Path(stage[-1]) / SETTINGS).is_file():
-        return ["train", "--resume", *stage[-2:]]
-    return list(stage)
+    """Return the command of a stage. For a training run that has already started, return `train --resume`."""
+    started = stage[0] == "train" and (Path(stage[-1]) / SETTINGS).is_file()
+    return ["train", "--resume", *stage[-2:]] if started else list(stage)
 
 
 def main() -> None:
