@@ -142,6 +142,8 @@ class Outputs(Record):
         values: v(s_t).
         q_values: [B, T, H] q(s_t, a_t) of each of the H Q heads. None if q is not trained.
         target_q_values: q(s_t, a_t), the minimum over the target heads, without gradient. None without target heads.
+        expected_q: sum_a pi(a | s_t) q(s_t, a) over all actions, with a gradient through pi only. None unless the
+            optimizer needs it.
         kl: exact KL(pi(. | s_t) || pi_ref(. | s_t)). None if no KL is computed.
         label_logprobs: log pi(label_t | s_t), where label_t is the action to imitate. It is set to 0 at choices
             without a label. None if no choice has a label.
@@ -152,6 +154,7 @@ class Outputs(Record):
     values: Tensor
     q_values: Tensor | None = None
     target_q_values: Tensor | None = None
+    expected_q: Tensor | None = None
     kl: Tensor | None = None
     label_logprobs: Tensor | None = None
 

@@ -69,8 +69,15 @@ class OptimizerConfig(Config):
     """Where the KL enters. loss: the exact KL; reward: the sampled KL, subtracted from each reward."""
     kl_target: Positive | None = None
     """Target KL in nats per action for an adaptive kl_coef. none: kl_coef is fixed."""
+    measure_kl: bool = False
+    """Measure the exact KL to the reference policy even if its weight is 0."""
     train_q: bool = False
     """Train q even if the optimizer does not use q, in order to measure q."""
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether the log-probabilities of the reference policy are needed."""
+        return self.kl_coef > 0 or self.measure_kl
 
     @model_validator(mode="after")
     def _target_has_a_coefficient(self) -> Self:

@@ -32,6 +32,7 @@ class Optimizer(ABC):
     Attributes:
         name: name in the registry and on the command line.
         needs_q: whether the algorithm requires Q heads.
+        needs_expected_q: whether the algorithm uses `Outputs.expected_q`, a sum over all actions.
         needs_groups: whether the algorithm compares the episodes of a group (`Batch.groups`).
         labels: source of the choices that the policy imitates: none, an expert, or the policy's own best episodes.
 
@@ -41,6 +42,7 @@ class Optimizer(ABC):
 
     name: ClassVar[str]
     needs_q: ClassVar[bool] = False
+    needs_expected_q: ClassVar[bool] = False
     needs_groups: ClassVar[bool] = False
     labels: ClassVar[Labels] = "none"
 
@@ -217,6 +219,8 @@ class Optimizer(ABC):
             raise ValueError(f"targets and outputs must be {list(shape)} like the batch, got {shapes}")
         if outputs.q_values is None and self.trains_q:
             raise ValueError(f"{self.name!r} needs Outputs.q_values here, got None")
+        if outputs.expected_q is None and self.needs_expected_q:
+            raise ValueError(f"{self.name!r} needs Outputs.expected_q, got None")
         if outputs.kl is None and self.config.kl_place == "loss" and self.kl.coef > 0:
             raise ValueError("kl_place 'loss' needs Outputs.kl, got None")
 

@@ -24,7 +24,7 @@ class RunConfig(Config):
     """Optimizer, game, seed and initial weights of a run."""
 
     optimizer: str = "actde"
-    """Update rule: ppo, actde, grpo, imitation, rejection or a registered name."""
+    """Update rule: ppo, actde, actde-corrected, grpo, imitation, rejection or a registered name."""
     game: str = "textworld:simple?seed=1"
     """GAME to learn: a name, a game file, a folder or a manifest."""
     seed: Count = 0
@@ -70,7 +70,7 @@ class RolloutConfig(Config):
     max_turns: PositiveInt | None = None
     """Turn limit of an episode. With none, the game's own limit applies."""
     mode: Literal["trie", "free"] = "trie"
-    """trie: sample among the admissible commands with exact probabilities; free: generate any text up to a newline."""
+    """trie: sample among the admissible commands with exact probabilities; free: generate any text."""
     prompt: Literal["plain", "chat"] = "plain"
     """Prompt format. plain: a transcript; chat: the ChatML format of instruction-tuned models."""
     context: Annotated[int, Field(ge=16)] | None = None

@@ -6,7 +6,7 @@ batched.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 
 class AgentError(ValueError):
@@ -21,7 +21,8 @@ class Turn:
         episode: number of the episode, unique in a run.
         game: canonical name of the game (`games.GameSpec.name`).
         observation: the game's response to the last command. On the first turn, the game's opening text.
-        info: the game's info. Its value `admissible_commands` is a sorted list of str that is never empty here.
+        info: the game's info. Its value `admissible_commands` is a sorted list of str. The list is empty only for
+            agents with the attribute `writes_freely`.
         reward: shaped reward of the last command, or 0 on the first turn.
         first: whether this is the first turn of the episode.
         prompt, terminator: text before and after a command, from the game's metadata. In one-word games, the
@@ -38,6 +39,18 @@ class Turn:
     terminator: str = "\n"
 
 
+class GeneratedToken(NamedTuple):
+    """A token that the agent generated, with log pi(token | history) in nats, v(s) and q(s, token).
+
+    v and q are in units of shaped reward. Without Q heads, q is 0.
+    """
+
+    text: str
+    logprob: float
+    value: float
+    q_value: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """The agent's command for one turn. Numbers that the agent does not compute are empty or None.
@@ -46,7 +59,9 @@ class Decision:
         probabilities: pi(command | history) of every admissible command, summing to 1.
         value: v(s), in units of shaped reward.
         q_values: q(s, command) of every admissible command, in units of shaped reward.
-        entropy: entropy of pi over the admissible commands, nats.
+        entropy: entropy of pi over the admissible commands, nats. In free generation, the sum of the entropies of the
+            tokens, whose mean over texts is the entropy of the text.
+        tokens: the tokens of a generated text, in order.
     """
 
     command: str
@@ -54,6 +69,7 @@ class Decision:
     value: float | None = None
     q_values: Mapping[str, float] = field(default_factory=dict)
     entropy: float | None = None
+    tokens: tuple[GeneratedToken, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +92,9 @@ class EpisodeEnd:
 class Agent(Protocol):
     """A player of games.
 
-    `act` returns one decision per turn, in the order of the turns. `end` receives the episodes that have just ended.
+    `act` returns one decision per turn, in the order of the turns. `end` receives the episodes that have just ended. An
+    agent may have two more attributes. `writes_freely` is True if the agent needs no admissible commands. `infos` are
+    names of infos that the games compute only on request.
     """
 
     name: str

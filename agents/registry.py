@@ -33,6 +33,8 @@ def make_agent(
     *,
     seed: int,
     greedy: bool = False,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
     ask: Callable[[Turn], str] | None = None,
     notify: Callable[[str], None] = _warn,
 ) -> Agent:
@@ -40,6 +42,7 @@ def make_agent(
 
     Args:
         greedy: if True, a language model plays its likeliest command instead of sampling.
+        temperature, top_p: how a language model samples (see `sampling_probabilities`).
         ask: function that returns a person's command for a turn. The human agent requires it.
         notify: function that receives a one-line message if another agent replaces the named one.
 
@@ -56,14 +59,15 @@ def make_agent(
         if ask is None:
             raise AgentError("the human agent plays in the terminal only")
         return HumanAgent(ask)
+    sampling = {"seed": seed, "greedy": greedy, "temperature": temperature, "top_p": top_p}
     if name_or_folder == "smollm2":
         from agents.storage.checkpoint import load_pretrained
 
-        return load_pretrained(name_or_folder, seed=seed, greedy=greedy)
+        return load_pretrained(name_or_folder, **sampling)
     folder = agent_folder(name_or_folder, notify)
     from agents.storage.checkpoint import load_agent
 
-    return load_agent(folder, seed=seed, greedy=greedy)
+    return load_agent(folder, **sampling)
 
 
 def games_trained_on(name_or_folder: str, specs: Sequence[GameSpec]) -> int | None:

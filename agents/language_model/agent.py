@@ -2,9 +2,8 @@
 
 Each episode is one growing token stream. In each turn, the model reads only the new tokens of all live episodes. The
 keys and values of earlier tokens stay in a cache, so earlier tokens are not read again. In the mode `trie`, the agent
-chooses among the admissible commands with exact probabilities. In the mode `free`, it generates any line of text. A
-choice is a token that the agent sampled among several. With `record`, the agent stores its choices as segments for the
-update.
+chooses among the admissible commands with exact probabilities. In the mode `free`, it generates any text. A choice is
+a token that the agent sampled among several. With `record`, the agent stores its choices as segments for the update.
 """
 
 from collections.abc import Sequence
@@ -15,13 +14,13 @@ import numpy as np
 import torch
 
 from agents.language_model.command_policy import TurnOutputs, choices_for_command, sample_command, split_by_turn
-from agents.language_model.free_generation import generate_lines, line_ends
+from agents.language_model.free_generation import Limits, generate, text_ends
 from agents.language_model.token_stream import EpisodeState, Segment, TokenStream
 from agents.model.actor_critic import ActorCritic, pad_alternatives
 from agents.model.command_trie import Trie, build_trie
 from agents.model.kv_cache import RaggedCache
 from agents.model.tree_decoder import TreeInput, commit_branches, forward_trees
-from agents.protocol import AgentError, Decision, EpisodeEnd, Turn
+from agents.protocol import AgentError, Decision, EpisodeEnd, GeneratedToken, Turn
 from agents.text.prompt import PLAIN, PromptFormat
 
 Mode = Literal["trie", "free"]
@@ -44,6 +43,8 @@ class LanguageModelAgent:
         prompt: PromptFormat = PLAIN,
         seed: int = 0,
         greedy: bool = False,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
         mode: Mode = "trie",
         context: int | None = None,
         gamma: float = 1.0,
@@ -58,16 +59,20 @@ class LanguageModelAgent:
             name: name shown in tables and on screens.
             prompt: format of a turn.
             seed: seed of the sampling. Each episode has its own generator, seeded with `seed` and the episode's number.
-            greedy: take the most probable command instead of sampling.
-            mode: `trie` to choose among the admissible commands, or `free` to generate any line.
+            greedy: take the most probable command, or the most probable token in `free` mode, instead of sampling.
+            temperature, top_p: temperature and total probability of the sampling (see `sampling_probabilities`). Keep
+                both at 1 with `record`, because the update assumes samples of the policy.
+            mode: `trie` to choose among the admissible commands, or `free` to generate any text.
             context: maximum length of a stream, in tokens. If None or above the trunk's limit, the trunk's limit
                 applies.
             gamma: discount per turn of the recorded choices.
             record: store finished segments for `take_segments`.
-            max_command_tokens: maximum length of a line in `free` mode, in tokens.
+            max_command_tokens: maximum length of a text in `free` mode, in tokens. A game's info may set another one
+                (`max_tokens`).
         """
         self.model, self.tokenizer, self.name = model, tokenizer, name
-        self.prompt, self.seed, self.greedy, self.mode = prompt, seed, greedy, mode
+        self.prompt, self.seed, self.mode = prompt, seed, mode
+        self.greedy, self.temperature, self.top_p = greedy, temperature, top_p
         self.context = min(context or model.context, model.context)
         self.gamma, self.record, self.max_command_tokens = gamma, record, max_command_tokens
         self._cache = RaggedCache(model.layers)
@@ -75,14 +80,25 @@ class LanguageModelAgent:
         self._tries: dict[tuple[str, ...], Trie] = {}
         self._segments: list[Segment] = []
 
+    @property
+    def writes_freely(self) -> bool:
+        """Whether the agent can play games without admissible commands.
+
+        In the mode `trie`, it then generates a text. It cannot record such turns, because all choices of an update have
+        the same mode.
+        """
+        return self.mode == "free" or not self.record
+
     def act(self, turns: Sequence[Turn]) -> list[Decision]:
         """Return one decision for each turn; see `agents.protocol.Agent`."""
-        if self.mode == "free":
-            return self._generate(turns)
-        outputs = self.evaluate(turns)
-        sampled = self.sample(turns, outputs)
-        self.commit(turns, outputs, [command for _, command in sampled])
-        return [decision for decision, _ in sampled]
+        free = [turn for turn in turns if self.mode == "free" or not turn.info["admissible_commands"]]
+        decisions = {turn.episode: decision for turn, decision in zip(free, self._generate(free), strict=True)}
+        if choosing := [turn for turn in turns if turn.episode not in decisions]:
+            outputs = self.evaluate(choosing)
+            sampled = self.sample(choosing, outputs)
+            self.commit(choosing, outputs, [command for _, command in sampled])
+            decisions |= {turn.episode: decision for turn, (decision, _) in zip(choosing, sampled, strict=True)}
+        return [decisions[turn.episode] for turn in turns]
 
     @torch.no_grad()
     def evaluate(self, turns: Sequence[Turn]) -> list[TurnOutputs]:
@@ -110,7 +126,11 @@ class LanguageModelAgent:
         """
         return [
             sample_command(
-                output, turn.info["admissible_commands"], None if self.greedy else self._live[turn.episode].rng
+                output,
+                turn.info["admissible_commands"],
+                None if self.greedy else self._live[turn.episode].rng,
+                temperature=self.temperature,
+                top_p=self.top_p,
             )
             for turn, output in zip(turns, outputs, strict=True)
         ]
@@ -157,9 +177,9 @@ class LanguageModelAgent:
         return segments
 
     @cached_property
-    def line_ends(self) -> frozenset[int]:
-        """Tokens that end a line in `free` mode."""
-        return line_ends(self.tokenizer)
+    def text_ends(self) -> tuple[frozenset[int], frozenset[int]]:
+        """Tokens that end a text in `free` mode: (1) if it may contain newlines, (2) if it may not."""
+        return text_ends(self.tokenizer)
 
     def _observe(self, turn: Turn, reserve: int) -> EpisodeState:
         """Append a turn's observation to the episode's stream. Return the state of the episode.
@@ -227,25 +247,42 @@ class LanguageModelAgent:
 
     @torch.no_grad()
     def _generate(self, turns: Sequence[Turn]) -> list[Decision]:
-        """Generate a line for each turn. A line that reaches the maximum length is ended with the terminator."""
-        states = [self._observe(turn, self.max_command_tokens + 1) for turn in turns]
-        starts = [(len(state.stream.tokens), len(state.stream.choices)) for state in states]
-        generate_lines(
+        """Generate a text for each turn. A text that reaches its maximum length is ended with the terminator."""
+        limits = [
+            Limits(
+                max_tokens=turn.info.get("max_tokens", self.max_command_tokens),
+                ends=self.text_ends[0 if turn.info.get("newlines") else 1],
+            )
+            for turn in turns
+        ]
+        states = [self._observe(turn, limit.max_tokens + 1) for turn, limit in zip(turns, limits, strict=True)]
+        first_choices = [len(state.stream.choices) for state in states]
+        generate(
             self.model,
             self._cache,
             states,
-            ends=self.line_ends,
-            max_tokens=self.max_command_tokens,
+            limits,
             greedy=self.greedy,
+            temperature=self.temperature,
+            top_p=self.top_p,
         )
-        decisions = []
-        for turn, state, (first_token, first_choice) in zip(turns, states, starts, strict=True):
-            stream = state.stream
-            if stream.tokens[-1] not in self.line_ends:
-                stream.tokens += self._encode(self.prompt.after_command(game_terminator=turn.terminator))
-            text = [token for token in stream.tokens[first_token:] if token not in self.line_ends]
-            command: str = self.tokenizer.decode(text, skip_special_tokens=True)
-            choices = stream.choices[first_choice:]
-            entropy = sum(choice.entropy for choice in choices)
-            decisions.append(Decision(command=command.strip(), value=choices[0].value, entropy=entropy))
-        return decisions
+        return [
+            self._generated(turn, state.stream, first, limit.ends)
+            for turn, state, first, limit in zip(turns, states, first_choices, limits, strict=True)
+        ]
+
+    def _generated(self, turn: Turn, stream: TokenStream, first_choice: int, ends: frozenset[int]) -> Decision:
+        """Return the decision that consists of the choices from `first_choice` on, and end the text in the stream."""
+        choices = stream.choices[first_choice:]
+        chosen = [choice.alternatives[0] for choice in choices]
+        if chosen[-1] not in ends:
+            stream.tokens += self._encode(self.prompt.after_command(game_terminator=turn.terminator))
+        text: str = self.tokenizer.decode([token for token in chosen if token not in ends], skip_special_tokens=True)
+        texts = self.tokenizer.batch_decode([[token] for token in chosen])
+        tokens = [GeneratedToken(t, c.logprob, c.value, c.q_value) for t, c in zip(texts, choices, strict=True)]
+        return Decision(
+            command=text.strip() if turn.prompt else text,  # without a prompt, the text continues the observation
+            value=choices[0].value,
+            entropy=sum(choice.entropy for choice in choices),
+            tokens=tuple(tokens),
+        )

@@ -77,15 +77,45 @@ def reach_probabilities(trie: Trie, logprobs: Floats) -> Floats:
     return reach
 
 
-def sample_command(outputs: TurnOutputs, names: Sequence[str], rng: np.random.Generator | None) -> tuple[Decision, int]:
+def sampling_probabilities(probabilities: Floats, temperature: float, top_p: float) -> Floats:
+    """Return the distributions from which an agent samples. The shape is [..., K], as that of `probabilities`.
+
+    The probabilities are raised to the power 1 / temperature. Then only the likeliest alternatives are kept, as few as
+    have a total probability of at least `top_p` (nucleus sampling, Holtzman et al., 2020).
+    """
+    if temperature != 1.0:
+        scaled = (probabilities / probabilities.max(-1, keepdims=True)) ** (1.0 / temperature)
+        probabilities = scaled / scaled.sum(-1, keepdims=True)
+    if top_p < 1.0:
+        order = np.argsort(-probabilities, axis=-1, kind="stable")
+        ranked = np.take_along_axis(probabilities, order, -1)
+        kept = np.where(ranked.cumsum(-1) - ranked < top_p, ranked, 0.0)  # the mass before an alternative
+        probabilities = np.zeros_like(probabilities)
+        np.put_along_axis(probabilities, order, kept / kept.sum(-1, keepdims=True), -1)
+    return probabilities
+
+
+def sample_command(
+    outputs: TurnOutputs,
+    names: Sequence[str],
+    rng: np.random.Generator | None,
+    *,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+) -> tuple[Decision, int]:
     """Sample a command. If `rng` is None, take the most probable command.
+
+    The probabilities of the decision are those of the policy, whatever the temperature is.
 
     Returns:
         A tuple: (1) the decision, (2) the index of the command among `names`.
     """
     trie, q = outputs.trie, outputs.q_values
     probabilities = command_probabilities(trie, outputs.logprobs)
-    command = int(probabilities.argmax() if rng is None else rng.choice(len(names), p=probabilities))
+    if rng is None:
+        command = int(probabilities.argmax())
+    else:
+        command = int(rng.choice(len(names), p=sampling_probabilities(probabilities, temperature, top_p)))
     q_values: dict[str, float] = {}
     if q is not None:  # q(s, command) is q of the command's last choice
         q_values = {name: float(q[path[-1]]) for name, path in zip(names, trie.paths, strict=True) if path}

@@ -1,50 +1,65 @@
-"""Free generation: commands are lines of text, sampled token by token from the whole vocabulary."""
+"""Free generation: texts that are sampled token by token from the whole vocabulary."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from agents.language_model.command_policy import sampling_probabilities
 from agents.language_model.token_stream import Choice, EpisodeState
 from agents.model.actor_critic import ActorCritic, entropy
 from agents.model.kv_cache import RaggedCache
 from agents.model.tree_decoder import TreeInput, forward_trees
 
 
-def line_ends(tokenizer: Any) -> frozenset[int]:
-    """Return the tokens that end a line: special tokens, and every token that contains a newline."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Limits of a generated text: its maximum number of tokens, and the tokens that end it."""
+
+    max_tokens: int
+    ends: frozenset[int]
+
+
+def text_ends(tokenizer: Any) -> tuple[frozenset[int], frozenset[int]]:
+    """Return two sets: (1) the special tokens, and (2) the special tokens and every token that contains a newline."""
+    special = frozenset(tokenizer.all_special_ids)
     newlines = {token for token in range(len(tokenizer)) if "\n" in tokenizer.decode([token])}
-    return frozenset(newlines | set(tokenizer.all_special_ids))
+    return special, special | newlines
 
 
-def generate_lines(
+def generate(
     model: ActorCritic,
     cache: RaggedCache,
     states: Sequence[EpisodeState],
+    limits: Sequence[Limits],
     *,
-    ends: frozenset[int],
-    max_tokens: int,
-    greedy: bool,
+    greedy: bool = False,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
 ) -> None:
-    """Append a generated line to the stream of every episode. Record each token of the line as a choice.
+    """Append a generated text to the stream of every episode. Record each token of the text as a choice.
 
-    A line ends with the first token that is in `ends`, or after `max_tokens` tokens.
+    A text ends with the first token that is in its `ends`, or after its `max_tokens` tokens. The recorded
+    log-probabilities and entropies are those of the policy, which is temperature 1.
     """
-    writing = list(states)
-    for _ in range(max_tokens):
-        if not writing:
-            break
-        unread = [TreeInput(row=s.row, tokens=s.stream.tokens[cache.lengths[s.row] :]) for s in writing]
+    writing, written = list(zip(states, limits, strict=True)), 0
+    while writing:
+        unread = [TreeInput(row=s.row, tokens=s.stream.tokens[cache.lengths[s.row] :]) for s, _ in writing]
         hidden = forward_trees(model, cache, unread)
-        logprobs = model.all_logprobs(hidden)
-        tokens = [_next_token(row, None if greedy else s.rng) for row, s in zip(logprobs, writing, strict=True)]
-        chosen = torch.tensor(tokens, device=model.device)[:, None]
+        logprobs = model.all_logprobs(hidden)  # [N, V]
+        if greedy:
+            chosen = logprobs.argmax(1, keepdim=True)
+        else:
+            mass = sampling_probabilities(logprobs.double().exp().cpu().numpy(), temperature, top_p).cumsum(1)
+            drawn = np.array([s.rng.random() for s, _ in writing])
+            tokens = [int(row.searchsorted(u * row[-1], side="right")) for row, u in zip(mass, drawn, strict=True)]
+            chosen = torch.tensor(tokens, device=model.device)[:, None]
         heads = model.evaluate_heads(hidden, chosen)
         q = torch.zeros_like(heads.values) if heads.recorded_q is None else heads.recorded_q[:, 0]
         numbers = torch.stack([logprobs.gather(1, chosen)[:, 0], heads.values, q, entropy(logprobs)], dim=1)
-        for state, token, row in zip(writing, tokens, numbers.tolist(), strict=True):
+        for (state, _), token, row in zip(writing, chosen[:, 0].tolist(), numbers.tolist(), strict=True):
             logprob, value, q_value, spread = row
             state.stream.record(
                 Choice(
@@ -59,12 +74,5 @@ def generate_lines(
                 )
             )
             state.stream.tokens.append(token)
-        writing = [state for state, token in zip(writing, tokens, strict=True) if token not in ends]
-
-
-def _next_token(logprobs: Tensor, rng: np.random.Generator | None) -> int:
-    """Sample a token from log-probabilities [V] of V tokens. If `rng` is None, take the most probable token."""
-    if rng is None:
-        return int(logprobs.argmax())
-    probabilities = logprobs.cpu().double().exp().numpy()
-    return int(rng.choice(len(probabilities), p=probabilities / probabilities.sum()))
+        written += 1
+        writing = [(s, e) for s, e in writing if s.stream.tokens[-1] not in e.ends and written < e.max_tokens]

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.model.heads import Heads
+from agents.model.vocabulary_terms import Rows, VocabularyTerms, bfloat16_factors
 from agents.protocol import AgentError
 
 
@@ -35,6 +36,10 @@ class HeadOutputs:
     """[N, K, H] q(s, token) of each of the H Q heads, units of reward. None without Q heads."""
     target_q_values: Tensor | None
     """[N, K, H] q(s, token) of each target head, units of reward. None without target heads."""
+    kl: Tensor | None = None
+    """[N] exact KL(pi || pi_ref), nats. None without a reference policy."""
+    expected_q: Tensor | None = None
+    """[N] sum_a pi(a | s) q(s, a), units of reward, with a gradient through pi only. None unless requested."""
 
     @property
     def recorded_q(self) -> Tensor | None:
@@ -69,6 +74,7 @@ class ActorCritic(nn.Module):
         super().__init__()
         self.lm: Any = lm
         self.heads = heads
+        self._converted: tuple[tuple[int, int] | None, Tensor] = (None, torch.empty(0))
 
     @property
     def base(self) -> Any:
@@ -121,7 +127,8 @@ class ActorCritic(nn.Module):
 
     def all_logprobs(self, hidden: Tensor) -> Tensor:
         """Return log-probabilities over the whole vocabulary at hidden states [N, d]. The shape is [N, V]."""
-        return self._logits(hidden, self.base.get_output_embeddings().weight, None).log_softmax(-1)
+        with bfloat16_factors(enabled=self._reduced):
+            return nn.functional.linear(hidden.float(), self._vocabulary_weight(), self._bias()).log_softmax(-1)
 
     def evaluate_heads(self, hidden: Tensor, alternatives: Tensor) -> HeadOutputs:
         """Evaluate all heads at hidden states [N, d] for alternatives [N, K] (token ids, padded with -1).
@@ -130,7 +137,7 @@ class ActorCritic(nn.Module):
         """
         tokens, index = torch.unique(alternatives.clamp_min(0), return_inverse=True)  # [U], [N, K]
         weight = self.base.get_output_embeddings().weight[tokens]  # [U, d]
-        logits = self._logits(hidden, weight, tokens).gather(1, index)
+        logits = nn.functional.linear(hidden.float(), weight.float(), self._bias(tokens)).gather(1, index)
         logprobs = logits.masked_fill(alternatives < 0, -torch.inf).log_softmax(-1)
         q = target = None
         if len(self.heads.q):
@@ -145,14 +152,52 @@ class ActorCritic(nn.Module):
             target_q_values=target,
         )
 
-    def evaluate_choices(self, hidden: Tensor, choices: Choices) -> HeadOutputs:
-        """Evaluate the heads at `choices`. `hidden` [B, L, d] holds the last hidden states of the streams."""
+    def evaluate_choices(
+        self, hidden: Tensor, choices: Choices, *, reference: Rows | None = None, with_expected_q: bool = False
+    ) -> HeadOutputs:
+        """Evaluate the heads at `choices`. `hidden` [B, L, d] holds the last hidden states of the streams.
+
+        Args:
+            reference: computes the reference policy's log-probabilities of a range of the choices, over their
+                alternatives [n, K] or over the whole vocabulary [n, V]. The outputs then contain `kl`.
+            with_expected_q: whether the outputs contain `expected_q`.
+        """
         states = hidden[choices.rows, choices.positions]  # [N, d]
         heads = self.evaluate_heads(states, choices.alternatives)
-        if not choices.whole_vocabulary:
-            return heads
-        logprobs = self.all_logprobs(states)  # [N, V]
-        return replace(heads, logprobs=logprobs.gather(1, choices.alternatives), entropy=entropy(logprobs))
+        if choices.whole_vocabulary:
+            return self._over_vocabulary(states, choices.alternatives[:, 0], heads, reference, with_expected_q)
+        p = heads.logprobs.exp()
+        if reference is not None:
+            logprobs = reference(slice(None))
+            ratio = torch.where(logprobs == -torch.inf, 0.0, heads.logprobs - logprobs)
+            heads = replace(heads, kl=(p * ratio).sum(-1))
+        if with_expected_q:
+            assert heads.recorded_q is not None
+            heads = replace(heads, expected_q=(p * heads.recorded_q.detach()).sum(-1))
+        return heads
+
+    def _over_vocabulary(
+        self, states: Tensor, chosen: Tensor, heads: HeadOutputs, reference: Rows | None, with_expected_q: bool
+    ) -> HeadOutputs:
+        """Return `heads` with the terms of a policy that chooses among the whole vocabulary."""
+        weight, bias, target = self._vocabulary_weight(), self._bias(), self.heads.target_q is not None
+        tokens = torch.arange(len(weight), device=weight.device)
+
+        @torch.no_grad()
+        def q(rows: slice) -> Tensor:
+            return self.heads.q_values(states[rows], tokens, weight, target=target).amin(-1)
+
+        with bfloat16_factors(enabled=self._reduced):
+            logprobs, spread, kl, expected_q = VocabularyTerms.apply(  # type: ignore[no-untyped-call]
+                states.float(), weight, bias, chosen, reference, q if with_expected_q else None
+            )
+        return replace(
+            heads,
+            logprobs=logprobs[:, None],
+            entropy=spread,
+            kl=None if reference is None else kl,
+            expected_q=expected_q if with_expected_q else None,
+        )
 
     def forward(self, tokens: Tensor, choices: Choices) -> HeadOutputs:
         """Run the trunk on streams [B, L] in one pass, and evaluate the heads at the choices."""
@@ -188,11 +233,28 @@ class ActorCritic(nn.Module):
         dtype = next(self.base.parameters()).dtype
         return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
 
-    def _logits(self, hidden: Tensor, weight: Tensor, tokens: Tensor | None) -> Tensor:
+    def _vocabulary_weight(self) -> Tensor:
+        """Return the weight of the lm_head in float32. The shape is [V, d].
+
+        Generation needs it for every token, so a frozen weight in another data type is converted only once.
+        """
+        weight: Tensor = self.base.get_output_embeddings().weight
+        if weight.dtype == torch.float32 or (weight.requires_grad and torch.is_grad_enabled()):
+            return weight.float()
+        key = (weight.data_ptr(), weight._version)
+        if key != self._converted[0]:
+            self._converted = (key, weight.detach().float())
+        return self._converted[1]
+
+    def _bias(self, tokens: Tensor | None = None) -> Tensor | None:
+        """Return the bias of the lm_head [V] in float32, or its entries at `tokens`. Most decoders have none."""
         bias = getattr(self.base.get_output_embeddings(), "bias", None)
-        if bias is not None:
-            bias = (bias if tokens is None else bias[tokens]).float()
-        return nn.functional.linear(hidden.float(), weight.float(), bias)
+        return None if bias is None else (bias if tokens is None else bias[tokens]).float()
+
+    @property
+    def _reduced(self) -> bool:
+        """Whether the trunk computes in bfloat16, so that the factors of the lm_head's product are bfloat16 numbers."""
+        return bool(next(self.base.parameters()).dtype == torch.bfloat16)
 
 
 def entropy(logprobs: Tensor) -> Tensor:

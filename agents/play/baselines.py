@@ -43,6 +43,7 @@ class HumanAgent:
     """Plays the commands that `ask(turn)` returns."""
 
     name = "human"
+    writes_freely = True
 
     def __init__(self, ask: Callable[[Turn], str]) -> None:
         self._ask = ask

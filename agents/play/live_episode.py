@@ -46,15 +46,16 @@ class LiveEpisode:
     steps: list[Step] = field(default_factory=list)
     score: float = 0.0
 
-    def step(self, decision: Decision) -> StepEvent:
+    def step(self, decision: Decision, *, needs_commands: bool = True) -> StepEvent:
         """Play the decision and record the step.
 
-        If the game raises an error, the episode is truncated. The returned event then contains the error's message.
+        If the game raises an error, the episode is truncated. The returned event then contains the error's message. If
+        `needs_commands` is True, a game that goes on without admissible commands counts as an error.
         """
         turn, info, error = self.turn, dict[str, Any](), None
         try:
             observation, earned, terminated, truncated, info = self.env.step(decision.command)
-            if not (terminated or truncated or info["admissible_commands"]):
+            if needs_commands and not (terminated or truncated or info["admissible_commands"]):
                 raise games.GameError(f"{turn.game} has not ended, but offers no admissible commands")
         except games.GameError as failure:
             observation, earned, terminated, truncated, error = "", 0.0, False, True, str(failure)
@@ -82,6 +83,13 @@ class LiveEpisode:
             truncated=bool(truncated),
             error=error,
         )
+
+    def add_score(self, event: StepEvent, score: float, *, scale: float) -> StepEvent:
+        """Add a score that the game did not compute to the last step. Return the changed event."""
+        self.score += score
+        reward = event.reward + scale * score
+        self.steps[-1] = replace(self.steps[-1], reward=reward, score=self.score)
+        return replace(event, reward=reward, score=self.score)
 
     def finished(self, event: StepEvent) -> Episode:
         """Return the record of this episode. `event` belongs to its last step."""

@@ -16,16 +16,17 @@ def episode_metrics(episodes: Sequence[Episode], bonus_command: str = "") -> Met
     """Return the metrics of a rollout.
 
     Three metrics are means over turns: "turn_entropy" (nats), "value" and "q_value" (units of reward). For
-    "turn_entropy", only turns with several commands count. All other metrics are means over episodes. "success" and
-    "normalized_score" ignore reward shaping. "reward" is the sum of an episode's shaped rewards. If `bonus_command` is
-    set, "bonus_share" is the fraction of an episode's turns that play this command (see `command_shares`).
+    "turn_entropy", turns with a single admissible command do not count. All other metrics are means over episodes.
+    "success" and "normalized_score" ignore reward shaping. "reward" is the sum of an episode's shaped rewards. If
+    `bonus_command` is set, "bonus_share" is the fraction of an episode's turns that play this command (see
+    `command_shares`).
     """
     steps = [step for episode in episodes for step in episode.steps]
     measured: dict[str, Sequence[float]] = {
         "success": [episode.won for episode in episodes],
         "reward": [episode.reward for episode in episodes],
         "steps": [len(episode.steps) for episode in episodes],
-        "turn_entropy": [step.decision.entropy or 0.0 for step in steps if len(step.admissible_commands) > 1] or [0.0],
+        "turn_entropy": [step.decision.entropy or 0.0 for step in steps if len(step.admissible_commands) != 1] or [0.0],
         "value": [step.decision.value for step in steps if step.decision.value is not None] or [0.0],
         "normalized_score": [episode.score / episode.max_score for episode in episodes if episode.max_score],
         "q_value": [step.decision.q_values[step.decision.command] for step in steps if step.decision.q_values],

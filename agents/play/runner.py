@@ -71,11 +71,12 @@ class EpisodeRunner:
         """
         live: dict[int, LiveEpisode] = {}
         last = self.next_episode + episodes
+        needs_commands = not getattr(agent, "writes_freely", False)
         try:
             while True:
                 for slot in range(self.parallel):
                     if slot not in live and self.next_episode < last:
-                        live[slot] = self._start(slot)
+                        live[slot] = self._start(slot, needs_commands=needs_commands)
                 if not live:
                     return
                 yield from self._play_turn(agent, live, on_step)
@@ -101,9 +102,13 @@ class EpisodeRunner:
         decisions = agent.act([live[slot].turn for slot in slots])
         if len(decisions) != len(slots):
             raise TypeError(f"{agent.name} got {len(slots)} turns, but returned {len(decisions)} decisions")
+        needs_commands = not getattr(agent, "writes_freely", False)
+        events = [
+            live[slot].step(decision, needs_commands=needs_commands)
+            for slot, decision in zip(slots, decisions, strict=True)
+        ]
         finished, endings = list[Episode](), list[StepEvent]()
-        for slot, decision in zip(slots, decisions, strict=True):
-            event = live[slot].step(decision)
+        for slot, event in zip(slots, self._scored([live[slot] for slot in slots], events), strict=True):
             if on_step is not None:
                 on_step(event)
             if event.terminated or event.truncated:
@@ -115,7 +120,26 @@ class EpisodeRunner:
             agent.end(endings)
         return finished
 
-    def _start(self, slot: int) -> LiveEpisode:
+    def _scored(self, live: Sequence[LiveEpisode], events: list[StepEvent]) -> list[StepEvent]:
+        """Return the events of a turn, with the scores that the games did not compute.
+
+        A game sets `info["unscored"]` to the name of a reward that needs a model. All texts with the same reward are
+        scored in one batch.
+        """
+        by_reward: dict[str, list[int]] = {}
+        for index, event in enumerate(events):
+            if "unscored" in event.info:
+                by_reward.setdefault(event.info["unscored"], []).append(index)
+        for reward, indices in by_reward.items():
+            from agents.scoring import scorer
+
+            infos = [events[index].info for index in indices]
+            scores = scorer(reward)([info["prompt"] for info in infos], [info["completion"] for info in infos])
+            for index, score in zip(indices, scores, strict=True):
+                events[index] = live[index].add_score(events[index], score, scale=self.shaping.get("scale", 1.0))
+        return events
+
+    def _start(self, slot: int, *, needs_commands: bool) -> LiveEpisode:
         """Start the next episode in this slot.
 
         A continued episode is seeded too, so that a run of a stochastic game can be resumed from a checkpoint.
@@ -129,8 +153,11 @@ class EpisodeRunner:
         env = self._open(spec)
         try:
             observation, info = env.reset(seed=seed, options=options)
-            if not info["admissible_commands"]:
-                raise games.GameError(f"{spec.name} offers no admissible commands at its start")
+            if needs_commands and not info["admissible_commands"]:
+                raise games.GameError(
+                    f"{spec.name} offers no admissible commands, and this agent chooses among them; "
+                    "expected an agent that writes freely: human, smollm2 or a run with mode free"
+                )
         except games.GameError:
             env.close()
             raise

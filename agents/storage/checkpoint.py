@@ -77,8 +77,10 @@ def save_agent(
         _write_json(work / AGENT, about | {"digest": _digest(about)})
 
 
-def load_agent(folder: Path, *, seed: int = 0, greedy: bool = False) -> LanguageModelAgent:
+def load_agent(folder: Path, **sampling: Any) -> LanguageModelAgent:
     """Load the agent of a checkpoint, or of a run's newest checkpoint. The agent uses the GPU if there is one.
+
+    `sampling` are keyword arguments of `LanguageModelAgent`: seed, greedy, temperature and top_p.
 
     Raises:
         AgentError: a file is missing, damaged or of another format, or the tensors do not fit the model.
@@ -102,15 +104,14 @@ def load_agent(folder: Path, *, seed: int = 0, greedy: bool = False) -> Language
         prompt=prompt_format(about["prompt"]),
         mode=about["mode"],
         context=about["context"],
-        seed=seed,
-        greedy=greedy,
+        **sampling,
     )
 
 
-def load_pretrained(name: str, *, seed: int = 0, greedy: bool = False) -> LanguageModelAgent:
+def load_pretrained(name: str, **sampling: Any) -> LanguageModelAgent:
     """Build an agent from a pretrained decoder with untrained heads, for zero-shot play."""
     model, tokenizer = assemble(ModelConfig(trunk=name, q_heads=0), None)
-    return LanguageModelAgent(model.eval().to(PartialState().device), tokenizer, name=name, seed=seed, greedy=greedy)
+    return LanguageModelAgent(model.eval().to(PartialState().device), tokenizer, name=name, **sampling)
 
 
 def newest(folder: Path) -> Path:

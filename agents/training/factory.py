@@ -96,6 +96,8 @@ def _check_optimizer(optimizer: Optimizer, config: TrainConfig) -> None:
             f"{config.run.optimizer} compares the episodes of a group: expected a group_size above 1 that divides "
             f"episodes={episodes}, got {group_size}"
         )
+    if optimizer.needs_expected_q and config.rollout.credit != "token":
+        raise ConfigError(f"{config.run.optimizer} needs credit per token: expected credit=token, got credit=command")
     expert_plays_all = optimizer.labels == "expert" and not config.imitation.model_plays
     if expert_plays_all and (config.budget.promote or config.budget.stop_success):
         raise AgentError(
@@ -124,7 +126,7 @@ def _reference(config: TrainConfig, model: ActorCritic) -> ActorCritic | None:
     The copy and the model share all parameters that training does not change.
     """
     adapter_is_new = config.model.lora and not config.run.init  # disabling it restores the initial policy
-    if config.optimizer.kl_coef == 0 or adapter_is_new:
+    if not config.optimizer.needs_reference or adapter_is_new:
         return None
     shared = {id(parameter): parameter for parameter in model.lm.parameters() if not parameter.requires_grad}
     return copy.deepcopy(model, shared).eval().requires_grad_(False)

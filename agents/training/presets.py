@@ -59,6 +59,17 @@ GAMES: dict[str, dict[str, Any]] = {
         "entropy_coef": 0.02,
         "iterations": 100,
     },
+    # one text is one turn, so nothing is discounted; with --gae-lambda 1, v and q are fitted to the text's reward
+    "completion": {
+        "trunk": "smollm2",
+        "mode": "free",
+        "gamma": 1.0,
+        "epochs": 2,
+        "minibatches": 2,
+        "value_clip_range": None,
+        "iterations": 80,
+        "measure_kl": True,
+    },
 }
 """Presets by kind of game."""
 
@@ -76,6 +87,20 @@ TRUNKS: dict[str, dict[str, Any]] = {
     },
 }
 """Presets by trunk."""
+
+GAMES_ON_TRUNKS: dict[tuple[str, str], dict[str, Any]] = {
+    # texts are short, so many of them fit into a rollout; ACTDE starts as PPO (dueling) (docs/rlhf)
+    ("completion", "smollm2"): {
+        "context": 512,
+        "lr": 3e-4,
+        "episodes": 32,
+        "parallel": 32,
+        "dueling": True,
+        "detach_value": True,
+        "detach_q": True,
+    },
+}
+"""Presets by kind of game and trunk."""
 
 OPTIMIZERS: dict[str, dict[str, Any]] = {
     # many small gradient steps, each on a few new expert episodes; no turn limit, so that walkthroughs can be long
@@ -184,8 +209,9 @@ def with_presets(explicit: list[Layer]) -> list[Layer]:
     trunk = settings["trunk"] if named else checkpoint.values.get("trunk", GAMES[game]["trunk"])
     result = [
         default,
-        Layer(f"preset of {game}", GAMES[game]),
+        Layer(f"preset of {game}", _game_preset(game, settings["game"])),
         Layer(f"preset of {trunk}", TRUNKS.get(trunk, {})),
+        Layer(f"preset of {game} with {trunk}", GAMES_ON_TRUNKS.get((game, trunk), {})),
         Layer(f"preset of {optimizer}", OPTIMIZERS_ANY_GAME.get(optimizer, {})),
     ]
     if game == "textworld":
@@ -209,6 +235,12 @@ def _game_kind(game: str) -> str:
 
         kind = games.resolve(game)[0].kind
     return kind if kind in GAMES else "textworld"
+
+
+def _game_preset(kind: str, game: str) -> dict[str, Any]:
+    """Return the preset of a game. A completion game with the setting `choices` is played in the mode `trie`."""
+    chooses = kind == "completion" and "choices=" in game
+    return GAMES[kind] | ({"mode": "trie"} if chooses else {})
 
 
 def _settings_of_checkpoint(folder: str) -> dict[str, Any]:

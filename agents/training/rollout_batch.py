@@ -59,14 +59,16 @@ class MicroBatch:
         zeros = per_choice.new_zeros(len(self.tokens), self.actions, *per_choice.shape[1:])
         return zeros.index_put((rows, actions), per_choice, accumulate=True)
 
-    def outputs(self, heads: HeadOutputs, kl: Tensor | None = None) -> Outputs:
-        """Return the current head outputs per action. `kl` [N] is the KL per choice, in nats."""
+    def outputs(self, heads: HeadOutputs) -> Outputs:
+        """Return the current head outputs per action."""
         chosen = self.choices.chosen
-        q = target = label_logprobs = None
+        q = target = label_logprobs = expected_q = None
         if heads.q_values is not None:
             q = self.scatter_to_actions(_select(heads.q_values, chosen), self.last)
         if heads.target_q_values is not None:
             target = self.scatter_to_actions(_select(heads.target_q_values, chosen).amin(-1), self.last).detach()
+        if heads.expected_q is not None:
+            expected_q = self.scatter_to_actions(heads.expected_q, self.last)
         if self.labels is not None:
             labelled = _select(heads.logprobs, self.labels.clamp_min(0))
             label_logprobs = self.scatter_to_actions(labelled, self.labels >= 0)
@@ -76,7 +78,8 @@ class MicroBatch:
             values=self.scatter_to_actions(heads.values, self.first),
             q_values=q,
             target_q_values=target,
-            kl=None if kl is None else self.scatter_to_actions(kl),
+            expected_q=expected_q,
+            kl=None if heads.kl is None else self.scatter_to_actions(heads.kl),
             label_logprobs=label_logprobs,
         )
 
@@ -108,6 +111,8 @@ class RolloutBatch:
         self._last = self._tensor(np.append(first[1:], True), torch.bool)
         self.ref_logprobs: Tensor | None = None
         """[N, K] log-probabilities of the reference policy, nats. None unless a KL is needed."""
+        self.ref_states: Tensor | None = None
+        """[N, d] hidden states of the reference policy. None unless a KL over the whole vocabulary is needed."""
 
     def __len__(self) -> int:
         return len(self.segments)

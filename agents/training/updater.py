@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from actde import Batch, Optimizer, Targets
 from agents.config import UpdateConfig
-from agents.model.actor_critic import ActorCritic, HeadOutputs
+from agents.model.actor_critic import ActorCritic
 from agents.model.tree_decoder import group_by_length, pass_overhead
+from agents.model.vocabulary_terms import Rows
 from agents.training.auxiliary_loss import LMSample
 from agents.training.rollout_batch import MicroBatch, RolloutBatch
 
@@ -146,7 +147,7 @@ class Updater:
         Return a tuple: (1) the metrics, and (2) the targets, which are computed before the first step.
         """
         if self.wants_reference:
-            rollout.ref_logprobs = self._reference_logprobs(rollout)
+            self._read_reference(rollout)
         batch = rollout.batch(with_q=self.optimizer.trains_q)
         with torch.no_grad():
             targets = self.optimizer.targets(batch, all_reduce=self.all_reduce)
@@ -161,8 +162,8 @@ class Updater:
 
     @property
     def wants_reference(self) -> bool:
-        """Whether the loss includes the KL to the reference policy."""
-        return self.optimizer.config.kl_coef > 0
+        """Whether the KL to the reference policy is used or measured."""
+        return self.optimizer.config.needs_reference
 
     def _steps(self, segments: int, rng: np.random.Generator) -> Iterator[list[int]]:
         """Yield the rows of each gradient step. The steps of an epoch are a random partition of all segments.
@@ -198,8 +199,13 @@ class Updater:
         for micro in micro_batches(rollout, rows, self.config.micro_batch_tokens):
             part, index = rollout.micro_batch(micro), torch.tensor(micro, device=batch.mask.device)
             states = self.model.hidden_states(part.tokens, use_cache=False)
-            heads = self.model.evaluate_choices(states, part.choices)
-            outputs = part.outputs(heads, self._kl(rollout, part, heads))
+            heads = self.model.evaluate_choices(
+                states,
+                part.choices,
+                reference=self._reference(rollout, part),
+                with_expected_q=self.optimizer.needs_expected_q,
+            )
+            outputs = part.outputs(heads)
             loss, measures = self.optimizer.loss(batch[index], targets[index], outputs, count=count)
             if sample is not None:
                 lm_loss = sample.loss(self.model, states, part.tokens, micro) / predicted
@@ -238,40 +244,47 @@ class Updater:
         choices = summed.pop("choices")
         return {name: float(total / choices) for name, total in summed.items()} | {"grad_norm": float(norm / choices)}
 
-    # -- the reference policy ---------------------------------------------------------------------------
+    # The reference policy
 
     @torch.no_grad()
-    def _reference_logprobs(self, rollout: RolloutBatch) -> Tensor:
-        """Return the log-probabilities of all alternatives of every choice under the reference policy.
+    def _read_reference(self, rollout: RolloutBatch) -> None:
+        """Store the reference policy's log-probabilities of the alternatives in the rollout. They take a forward pass.
 
-        The shape is [N, K], with N choices and up to K alternatives per choice. The log-probabilities take one
-        additional forward pass.
+        If the choices were made among the whole vocabulary, store the hidden states, too. The log-probabilities of all
+        tokens would take much more memory.
         """
         reference, collected = self.reference or self.model, []
-        for micro in micro_batches(rollout, range(len(rollout)), self.config.micro_batch_tokens):
-            part = rollout.micro_batch(micro)
-            training = reference.training
-            reference.eval()
-            with self.model.without_adapter() if self.reference is None else nullcontext():
-                heads = reference(part.tokens, part.choices)
-            reference.train(training)
-            collected.append((part.choice_index, heads.logprobs))
-        index, logprobs = (torch.cat(pieces) for pieces in zip(*collected, strict=True))
-        return logprobs[index.argsort()]
+        training = reference.training
+        reference.eval()
+        with self.model.without_adapter() if self.reference is None else nullcontext():
+            for micro in micro_batches(rollout, range(len(rollout)), self.config.micro_batch_tokens):
+                part = rollout.micro_batch(micro)
+                states = reference.hidden_states(part.tokens, use_cache=False)
+                heads = reference.evaluate_choices(states, part.choices)
+                at_choices = states[part.choices.rows, part.choices.positions]
+                collected.append((part.choice_index, heads.logprobs, at_choices))
+        reference.train(training)
+        index, logprobs, hidden = (torch.cat(pieces) for pieces in zip(*collected, strict=True))
+        rollout.ref_logprobs = logprobs[index.argsort()]
+        if rollout.segments[0].whole_vocabulary:
+            rollout.ref_states = hidden[index.argsort()]
 
-    def _kl(self, rollout: RolloutBatch, part: MicroBatch, heads: HeadOutputs) -> Tensor | None:
-        """Return KL(pi || pi_ref) in nats at each of N choices, with shape [N]. Return None if no KL is used.
+    def _reference(self, rollout: RolloutBatch, part: MicroBatch) -> Rows | None:
+        """Return a function that computes the reference policy's log-probabilities, or None if they are not needed.
 
-        If the choice was made among the tokens of admissible commands, the KL is exact. If the choice was made among
-        the whole vocabulary, the KL is estimated from the sampled token by the k3 estimator of Schulman (2020,
-        "Approximating KL divergence"):
-
-            exp(r) - r - 1,   r = log pi_ref - log pi.
+        The function takes a range of the choices of `part`. The log-probabilities are those of the alternatives [n, K],
+        or of the whole vocabulary [n, V].
         """
         if rollout.ref_logprobs is None:
             return None
-        reference = rollout.ref_logprobs[part.choice_index]
-        difference = torch.where(reference == -torch.inf, 0.0, heads.logprobs - reference)
-        if part.choices.whole_vocabulary:
-            return ((-difference).exp() + difference - 1).squeeze(1)
-        return (heads.logprobs.exp() * difference).sum(-1)
+        if rollout.ref_states is None:
+            logprobs = rollout.ref_logprobs[part.choice_index]
+            return lambda rows: logprobs[rows]
+        states, model = rollout.ref_states[part.choice_index], self.reference or self.model
+
+        @torch.no_grad()
+        def of_vocabulary(rows: slice) -> Tensor:
+            with self.model.without_adapter() if self.reference is None else nullcontext():
+                return model.all_logprobs(states[rows])
+
+        return of_vocabulary

@@ -33,7 +33,8 @@ class Completion(TextGame):
     Any other text remains legal and is scored in the same way.
 
     `info` contains `prompt`, after the step `completion`, and `max_score` if the largest reward is known. A reward that
-    includes a model (`rm:` or `hf:`) is not computed here. The step then earns 0, and `info["unscored"]` is True.
+    includes a model (`rm:` or `hf:`) is not computed here. The step then earns 0, and `info["unscored"]` is the name of
+    the reward, which the agents' episode runner computes.
     """
 
     metadata: dict[str, Any] = {**TextGame.metadata, "prompt": "", "terminator": ""}  # noqa: RUF012
@@ -64,6 +65,7 @@ class Completion(TextGame):
         self.prompts = load_prompts(prompts)
         self.choices = () if choices is None else _check_choices(choices)
         terms = parse_reward(reward)
+        self.reward = reward
         self._scorer = None if any(term.is_model for term in terms) else resolve_reward(reward)
         largest = max_reward(terms)
         self._largest: Info = {} if largest is None else {"max_score": largest}
@@ -85,7 +87,7 @@ class Completion(TextGame):
     def _play(self, command: str) -> StepResult:
         info: Info = {"prompt": self._prompt, "completion": command, **self._largest}
         if self._scorer is None:
-            return StepResult(text="", terminated=True, info=info | {"unscored": True})
+            return StepResult(text="", terminated=True, info=info | {"unscored": self.reward})
         (reward,) = self._scorer([self._prompt], [command])
         return StepResult(text="", reward=reward, terminated=True, info=info)
 

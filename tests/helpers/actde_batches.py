@@ -64,6 +64,7 @@ def random_outputs(batch: Batch, seed: int = 0, *, heads: int = 2, near: bool = 
         target_q_values=normal(),
         kl=normal().abs().requires_grad_(),
         label_logprobs=(-normal().abs()).requires_grad_(),
+        expected_q=normal().requires_grad_(),
     )
 
 

@@ -1,7 +1,7 @@
 """Scripted games: a sequence of scenes with a reward for every command."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium
@@ -15,6 +15,8 @@ class Scene:
     rewards: Mapping[str, float]
     policy: tuple[str, ...] = ()
     """The game's `policy_commands` in this scene."""
+    info: Mapping[str, Any] = field(default_factory=dict)
+    """Further entries of the info."""
 
 
 class Script(gymnasium.Env[str, str]):
@@ -41,7 +43,8 @@ class Script(gymnasium.Env[str, str]):
     def _info(self) -> dict[str, Any]:
         commands = sorted(self.play[self.place].rewards) if self.place < len(self.play) else []
         policy = list(self.play[self.place].policy) if commands else []
-        return {"admissible_commands": commands, "score": 0.0, "policy_commands": policy}
+        more = self.play[self.place].info if commands else {}
+        return {"admissible_commands": commands, "score": 0.0, "policy_commands": policy, **more}
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+import games
 from actde import OptimizerConfig
 from agents.language_model.agent import LanguageModelAgent
+from agents.language_model.command_policy import sampling_probabilities
 from agents.language_model.token_stream import Segment
 from agents.play.episode import Episode
 from agents.play.runner import EpisodeRunner
@@ -53,7 +55,9 @@ def test_a_line_ends_at_the_end_of_text() -> None:
         player.model.base.lm_head.weight[end, ids("north")[0]] = 99.0
     episodes, _ = play(player, 1)
     assert episodes[0].steps[0].decision.command == "go north"
-    assert end in player.line_ends and ids("\n")[0] in player.line_ends and ids("go")[0] not in player.line_ends
+    special, special_or_newline = player.text_ends
+    assert end in special and ids("\n")[0] not in special
+    assert end in special_or_newline and ids("\n")[0] in special_or_newline and ids("go")[0] not in special_or_newline
 
 
 def test_the_game_ends_a_line_that_is_too_long() -> None:
@@ -113,7 +117,7 @@ def test_the_stream_is_the_text_of_the_episode() -> None:
             assert segment.tokens[start - len(text) : start].tolist() == text
             tokens = [c.alternatives[0] for c in chosen]
             assert [c.position for c in chosen] == list(range(start - 1, start - 1 + len(chosen)))
-            kept = [token for token in tokens if token not in player.line_ends]
+            kept = [token for token in tokens if token not in player.text_ends[1]]
             assert step.decision.command == tokenizer().decode(kept, skip_special_tokens=True).strip()
 
 
@@ -138,21 +142,65 @@ def test_greedy_takes_the_most_probable_token() -> None:
     assert first == second
 
 
-def test_the_kl_of_a_generated_line() -> None:
-    """It is estimated by exp(r) - r - 1 at the chosen token, r = log pi_ref - log pi."""
+@pytest.mark.parametrize("coef", [0.0, 0.1])
+def test_the_kl_of_a_generated_line_is_exact(coef: float) -> None:
     model, reference = tiny_model(), tiny_model(seed=7).requires_grad_(False)
     _, segments = play(agent(model, mode="free", max_command_tokens=4))
     rollout = RolloutBatch(segments, credit="token")
-    learning = OptimizerConfig(gamma=0.5, kl_coef=0.1)
+    learning = OptimizerConfig(gamma=0.5, kl_coef=coef, measure_kl=True)
     measures = learn(updater(model, reference=reference, learning=learning, lr=0.0), rollout)
     expected = []
     for segment in segments:
         with torch.no_grad():
             both = [m.lm(input_ids=torch.from_numpy(segment.tokens)[None]).logits[0] for m in (model, reference)]
-        ours, theirs = (logits.log_softmax(-1) for logits in both)
-        for c in segment.choices:
-            r = float((theirs - ours)[c.position, c.alternatives[0]])
-            expected.append(np.exp(r) - r - 1)
-    assert measures["kl_ref"] == pytest.approx(np.mean(expected), rel=1e-3)
+        ours, theirs = (logits.double().log_softmax(-1) for logits in both)
+        expected += [float((ours[c.position].exp() * (ours - theirs)[c.position]).sum()) for c in segment.choices]
+    assert measures["kl_ref"] == pytest.approx(np.mean(expected), rel=1e-4)
     same = learn(updater(model, reference=copy.deepcopy(model), learning=learning, lr=0.0), rollout)
     assert same["kl_ref"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_game_without_commands_is_continued_freely_and_recorded_in_free_mode_only() -> None:
+    spec = games.resolve("completion?reward=length&max_tokens=3")[0]
+    for player in (agent(tiny_model(), mode="free"), agent(tiny_model(), mode="trie", record=False)):
+        episodes, _ = play(player, 4, spec)
+        assert all(e.error is None and 1 <= len(e.steps[0].decision.tokens) <= 3 for e in episodes)
+    with pytest.raises(games.GameError, match="offers no admissible commands"):
+        play(agent(tiny_model(), mode="trie"), 1, spec)
+
+
+def test_a_decision_lists_its_tokens() -> None:
+    episodes, segments = play(agent(tiny_model(), mode="free", max_command_tokens=4), 2)
+    for episode, segment in zip(episodes, segments, strict=True):
+        tokens = [token for step in episode.steps for token in step.decision.tokens]
+        assert [t.logprob for t in tokens] == [c.logprob for c in segment.choices]
+        assert [(t.value, t.q_value) for t in tokens] == [(c.value, c.q_value) for c in segment.choices]
+        assert [t.text for t in tokens] == [tokenizer().decode(list(c.alternatives)) for c in segment.choices]
+        assert Episode.from_json(episode.to_json()) == episode
+
+
+def test_the_game_sets_the_limits_of_a_text() -> None:
+    for newlines, expected in ((True, ["go", "\n", "go", "\n"]), (False, ["go", "\n"])):
+        spec = script(Scene("room", {"go": 1.0}, info={"newlines": newlines, "max_tokens": 4}))
+        episodes, _ = play(agent_that_repeats("go", "\n"), 1, spec)
+        assert [token.text for token in episodes[0].steps[0].decision.tokens] == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [((1.0, 1.0), [0.5, 0.3, 0.2]), ((0.5, 1.0), [25 / 38, 9 / 38, 4 / 38]), ((1.0, 0.6), [0.625, 0.375, 0.0])],
+)
+def test_temperature_and_top_p_change_the_distribution(settings: tuple[float, float], expected: list[float]) -> None:
+    result = sampling_probabilities(np.array([[0.5, 0.3, 0.2], [0.2, 0.5, 0.3]]), *settings)
+    assert result.ravel().tolist() == pytest.approx([*expected, expected[2], *expected[:2]])
+
+
+@pytest.mark.parametrize("mode", ["free", "trie"])
+@pytest.mark.parametrize("sampling", [{"temperature": 1e-4}, {"top_p": 1e-4}])
+def test_cold_sampling_is_greedy_and_records_the_policy(mode: Any, sampling: dict[str, float]) -> None:
+    (greedy, first), (cold, second) = (
+        play(agent(tiny_model(), mode=mode, **how), 3) for how in ({"greedy": True}, sampling)
+    )
+    for one, other in zip(greedy, cold, strict=True):
+        assert [step.decision for step in one.steps] == [step.decision for step in other.steps]
+    assert [s.choices for s in first] == [s.choices for s in second]

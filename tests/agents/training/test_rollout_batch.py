@@ -1,7 +1,7 @@
 """Recorded segments as tensors, with credit per token and per command, against numbers by hand."""
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -110,7 +110,7 @@ def test_outputs_equal_numbers_by_hand(rows: list[int]) -> None:
     }
     for credit in ("token", "command"):
         part = RolloutBatch(by_hand(), credit=credit).micro_batch(rows)
-        outputs = part.outputs(head_outputs(part), part.choice_index.float())
+        outputs = part.outputs(replace(head_outputs(part), kl=part.choice_index.float()))
         for name, numbers in expected[credit].items():
             assert_close(getattr(outputs, name), torch.tensor(numbers, dtype=torch.float32)[rows])
 

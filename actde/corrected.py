@@ -1,0 +1,37 @@
+"""ACTDE without the bias of its action-dependent baseline: a control."""
+
+from torch import Tensor
+
+from actde.actde import ACTDE
+from actde.batch import Batch, Outputs, Targets
+from actde.config import OptimizerConfig
+from actde.errors import OptimizerError
+
+
+class CorrectedACTDE(ACTDE):
+    """ACTDE plus the term that removes the bias of its baseline.
+
+    A baseline that depends on the action changes the expected policy gradient. The following term restores it (Liu et
+    al., 2018; Tucker et al., 2018, eq. 6):
+
+        E[(G - q(s, a)) grad log pi(a | s)] + sum_a q(s, a) grad pi(a | s) = E[G grad log pi(a | s)],
+
+    because sum_a q grad pi = E[q(s, a) grad log pi(a | s)]. In expectation, the first gradient step of a rollout is
+    therefore PPO's step, whatever q is, while its variance is smaller if q is accurate. If ACTDE prevents a collapse
+    and this control does not, then the bias prevents it. If neither does, or both do, the bias is not the cause.
+
+    The equation holds with gae_lambda = 0 and with advantage = "return". With other settings, the advantage contains q
+    of later choices, whose bias remains. The second term is not clipped.
+    """
+
+    name = "actde-corrected"
+    needs_expected_q = True
+
+    def __init__(self, config: OptimizerConfig) -> None:
+        super().__init__(config)
+        if config.whitening != "none":
+            raise OptimizerError(f"{self.name} needs advantages in units of reward: expected whitening=none")
+
+    def policy_loss(self, batch: Batch, targets: Targets, outputs: Outputs) -> Tensor:
+        assert outputs.expected_q is not None  # checked by `loss`
+        return super().policy_loss(batch, targets, outputs) - outputs.expected_q

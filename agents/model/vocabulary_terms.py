@@ -1,0 +1,98 @@
+"""Log-probability, entropy, KL and expected q of a policy that chooses among the whole vocabulary."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+CHUNK = 2**22
+"""Number of logits per chunk. Smaller chunks reread the lm_head more often. Larger chunks do not fit into the cache."""
+
+Rows = Callable[[slice], Tensor]
+"""A function from a range of the N choices to a tensor with one row of V numbers per choice."""
+
+
+class VocabularyTerms(torch.autograd.Function):
+    """Computes terms of N choices among V tokens, from hidden states [N, d] and the lm_head.
+
+    Each operation of autograd on a tensor [N, V] takes as long as a matrix product of a small model, because the tensor
+    exceeds the cache. This function processes the choices in chunks and needs few operations. With logits z, their
+    softmax p, the reference policy r, H = -sum p log p and K = sum p log(p / r), the backward pass uses
+
+        d log p_a / dz_j = 1(j = a) - p_j             dH / dz_j = -p_j (log p_j + H)
+        dK / dz_j = p_j (log p_j - log r_j - K)       d sum_i p_i q_i / dz_j = p_j (q_j - sum_i p_i q_i)
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        chosen: Tensor,
+        reference: Rows | None,
+        q: Rows | None,
+    ) -> tuple[Tensor, ...]:
+        """Return four tensors [N]: log pi of `chosen` [N], the entropy, the KL to the reference, and the expected q.
+
+        `weight` [V, d] and `bias` [V] are those of the lm_head. `reference` computes log pi_ref, and `q` computes q. If
+        one of them is None, its tensor is 0.
+        """
+        columns, ctx.stored = [], []
+        for rows in _chunks(hidden, weight):
+            logprobs = linear(hidden[rows], weight, bias).log_softmax(-1)
+            p = logprobs.exp()
+            ratio = None if reference is None else reference(rows).neg_().add_(logprobs)  # log(p / r)
+            q_values = None if q is None else q(rows)
+            terms = (logprobs.gather(1, chosen[rows, None])[:, 0], -torch.linalg.vecdot(p, logprobs))
+            sums = (p.new_zeros(len(p)) if x is None else torch.linalg.vecdot(p, x) for x in (ratio, q_values))
+            columns.append((*terms, *sums))
+            if any(ctx.needs_input_grad):
+                ctx.stored.append((logprobs, ratio, q_values))
+        results = tuple(torch.cat(column) for column in zip(*columns, strict=True))
+        ctx.save_for_backward(hidden, weight, bias, chosen, *results[1:])
+        return results
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, weight, bias, chosen, entropy, kl, expected_q = ctx.saved_tensors
+        of_logprob, of_entropy, of_kl, of_q = (grad.unsqueeze(1) for grad in grads)
+        constant = -of_logprob - of_entropy * entropy[:, None] - of_kl * kl[:, None] - of_q * expected_q[:, None]
+        to_hidden = torch.empty_like(hidden)
+        to_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
+        to_bias = torch.zeros_like(bias) if ctx.needs_input_grad[2] else None
+        for rows, (logprobs, ratio, q_values) in zip(_chunks(hidden, weight), ctx.stored, strict=True):
+            factor = torch.addcmul(constant[rows], logprobs, -of_entropy[rows])  # the derivative is p_j * factor_j
+            for x, grad in ((ratio, of_kl), (q_values, of_q)):
+                if x is not None:
+                    factor.addcmul_(x, grad[rows])
+            to_logits = factor.mul_(logprobs.exp_()).scatter_add_(1, chosen[rows, None], of_logprob[rows])
+            to_hidden[rows] = to_logits @ weight
+            if to_weight is not None:
+                to_weight.addmm_(to_logits.T, hidden[rows])
+            if to_bias is not None:
+                to_bias += to_logits.sum(0)
+        del ctx.stored
+        return to_hidden, to_weight, to_bias, None, None, None
+
+
+def _chunks(hidden: Tensor, weight: Tensor) -> Iterator[slice]:
+    size = max(1, CHUNK // len(weight))
+    return (slice(start, start + size) for start in range(0, len(hidden), size))
+
+
+@contextmanager
+def bfloat16_factors(*, enabled: bool) -> Iterator[None]:
+    """Allow torch to round the factors of float32 matrix products to bfloat16, and to accumulate in float32.
+
+    If the factors are bfloat16 numbers, the product is exact. A CPU with bfloat16 instructions needs half the time.
+    """
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium" if enabled else before)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
