@@ -154,11 +154,11 @@ class EpisodeRunner:
         try:
             observation, info = env.reset(seed=seed, options=options)
             if needs_commands and not info["admissible_commands"]:
-                raise games.GameError(
+                raise AgentError(
                     f"{spec.name} offers no admissible commands, and this agent chooses among them; "
-                    "expected an agent that writes freely: human, smollm2 or a run with mode free"
+                    "expected an agent that writes freely: human, smollm2, or a run with mode free"
                 )
-        except games.GameError:
+        except ValueError:
             env.close()
             raise
         self.next_episode += 1

@@ -14,6 +14,7 @@ from agents.language_model.command_policy import sampling_probabilities
 from agents.language_model.token_stream import Segment
 from agents.play.episode import Episode
 from agents.play.runner import EpisodeRunner
+from agents.protocol import AgentError
 from agents.training.rollout_batch import RolloutBatch
 from tests.helpers.models import KINDS, Kind, agent, assert_close, bigram_model, tiny_model, tokenizer
 from tests.helpers.scripts import Scene, script
@@ -165,7 +166,7 @@ def test_a_game_without_commands_is_continued_freely_and_recorded_in_free_mode_o
     for player in (agent(tiny_model(), mode="free"), agent(tiny_model(), mode="trie", record=False)):
         episodes, _ = play(player, 4, spec)
         assert all(e.error is None and 1 <= len(e.steps[0].decision.tokens) <= 3 for e in episodes)
-    with pytest.raises(games.GameError, match="offers no admissible commands"):
+    with pytest.raises(AgentError, match="offers no admissible commands"):
         play(agent(tiny_model(), mode="trie"), 1, spec)
 
 

@@ -92,7 +92,7 @@ def test_reward_with_a_model_is_not_computed_here(reward: str) -> None:
     env = make(f"reward={reward}")
     assert "max_score" not in env.reset()[1]
     _, earned, terminated, _, info = env.step(" wonderful")
-    assert (earned, terminated, info["unscored"], info["score"]) == (0.0, True, True, 0.0)
+    assert (earned, terminated, info["unscored"], info["score"]) == (0.0, True, reward, 0.0)
     assert "max_score" not in info
 
 
