@@ -195,6 +195,17 @@ class BudgetConfig(Config):
     """Rollouts between checkpoints."""
 
 
+class ProbeConfig(Config):
+    """What is measured about the policy's texts during training."""
+
+    probe_prompts: str = ""
+    """Prompts at which texts are measured during training: heldout, train or a file; empty measures none."""
+    probe_every: PositiveInt = 10
+    """Rollouts between measurements of texts."""
+    judge: str = ""
+    """Reward that measures the true quality of a text, while the game's reward is a proxy."""
+
+
 class TrainConfig(Config):
     """The whole configuration of a training run."""
 
@@ -206,6 +217,7 @@ class TrainConfig(Config):
     update: UpdateConfig = Field(default_factory=UpdateConfig)
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
     budget: BudgetConfig = Field(default_factory=BudgetConfig)
+    probe: ProbeConfig = Field(default_factory=ProbeConfig)
 
     @classmethod
     def from_flat(cls, values: Mapping[str, Any]) -> Self:

@@ -3,6 +3,7 @@
     settings.json       the resolved configuration
     metrics.jsonl       one line per iteration
     transcripts.jsonl   all episodes
+    probes.jsonl        measures of the policy's texts at fixed prompts, if they were requested
     tensorboard/        the same metrics for TensorBoard
     initial/            the agent before the first update
     checkpoints/000010/ the two newest checkpoints, each named by its number of finished iterations
@@ -27,6 +28,7 @@ from agents.storage.checkpoint import FOLDER, checkpoints, read_json
 from games.files import atomic_write, file_lock
 
 SETTINGS, METRICS, INITIAL, LOCK = "settings.json", "metrics.jsonl", "initial", ".lock"
+PROBES = "probes.jsonl"
 CHANGEABLE = {"iterations", "env_steps", "minutes", "stop_success", "save_every"}
 """Settings that may change when a run is resumed."""
 
@@ -104,12 +106,20 @@ class RunFolder:
         with (self.path / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(finite, allow_nan=False) + "\n")
 
+    def log_probe(self, iteration: int, row: Mapping[str, Any]) -> None:
+        """Append a probe after `iteration` finished iterations to probes.jsonl."""
+        with (self.path / PROBES).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"iteration": iteration, **row}, allow_nan=False, ensure_ascii=False) + "\n")
+
     def truncate(self, iteration: int) -> None:
-        """Delete the lines of this and all later iterations from the files of metrics and transcripts."""
-        for name in (METRICS, transcript.NAME):
+        """Delete the lines of this and all later iterations from the files of metrics, transcripts and probes.
+
+        A probe after `iteration` finished iterations is kept, because it measures the checkpoint.
+        """
+        for name, end in ((METRICS, iteration), (transcript.NAME, iteration), (PROBES, iteration + 1)):
             path = self.path / name
             if path.is_file():
-                atomic_write(path, "".join(_lines_before(path, iteration)))
+                atomic_write(path, "".join(_lines_before(path, end)))
 
 
 def read_config(path: Path) -> TrainConfig:
@@ -120,14 +130,14 @@ def read_config(path: Path) -> TrainConfig:
         raise AgentError(f"{path / SETTINGS} is damaged: {error}") from None
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Read the metrics of a run, one dict per iteration. Raise `AgentError` if a line is damaged."""
+def read_metrics(path: Path, name: str = METRICS) -> list[dict[str, Any]]:
+    """Read the metrics or the probes of a run, one dict per line. Raise `AgentError` if a line is damaged."""
     lines = []
-    for number, line in enumerate((path / METRICS).read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate((path / name).read_text(encoding="utf-8").splitlines(), 1):
         try:
             lines.append(json.loads(line))
         except json.JSONDecodeError as error:
-            raise AgentError(f"{path / METRICS}, line {number} is damaged: {error}") from None
+            raise AgentError(f"{path / name}, line {number} is damaged: {error}") from None
     return lines
 
 

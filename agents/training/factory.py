@@ -26,6 +26,7 @@ from agents.text.prompt import prompt_format
 from agents.training.dagger import DAggerAgent, Expert
 from agents.training.level_schedule import LevelSchedule
 from agents.training.memory_estimate import MemoryNeeds, available, check_memory
+from agents.training.probe import Probe
 from agents.training.trainer import Trainer
 from agents.training.updater import Updater, make_torch_optimizer
 from agents.training.warm_start import load_weights
@@ -67,12 +68,14 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
     seed = _process_seed(config.run.seed, accelerator)
     with_expert = optimizer.labels == "expert"
     agent, dagger_agent = _agents(config, model, tokenizer, seed, with_expert=with_expert)
+    updater = Updater(model, torch_optimizer, optimizer, config.update, accelerator, reference)
     trainer = Trainer(
         config=config,
         model_config=model_config,
         folder=folder,
         accelerator=accelerator,
-        updater=Updater(model, torch_optimizer, optimizer, config.update, accelerator, reference),
+        updater=updater,
+        probe=_probe(config, agent, updater, seed),
         tokenizer=tokenizer,
         agent=agent,
         dagger_agent=dagger_agent,
@@ -126,7 +129,7 @@ def _reference(config: TrainConfig, model: ActorCritic) -> ActorCritic | None:
     The copy and the model share all parameters that training does not change.
     """
     adapter_is_new = config.model.lora and not config.run.init  # disabling it restores the initial policy
-    if not config.optimizer.needs_reference or adapter_is_new:
+    if adapter_is_new or not (config.optimizer.needs_reference or config.probe.probe_prompts):
         return None
     shared = {id(parameter): parameter for parameter in model.lm.parameters() if not parameter.requires_grad}
     return copy.deepcopy(model, shared).eval().requires_grad_(False)
@@ -149,6 +152,15 @@ def _agents(
     )
     expert = Expert(prefer_policy=config.imitation.expert == "policy")
     return agent, DAggerAgent(agent, expert, greedy=config.imitation.greedy_share) if with_expert else None
+
+
+def _probe(config: TrainConfig, agent: LanguageModelAgent, updater: Updater, seed: int) -> Probe | None:
+    prompts = config.probe.probe_prompts
+    return (
+        Probe(config.run.game, prompts, config.probe.judge, agent=agent, updater=updater, seed=seed)
+        if prompts
+        else None
+    )
 
 
 def _runner(config: TrainConfig, schedule: LevelSchedule, seed: int, *, with_expert: bool) -> EpisodeRunner:

@@ -156,7 +156,7 @@ class RolloutBatch:
 
         reference = None
         if self.ref_logprobs is not None:
-            reference = whole.scatter_to_actions(_select(self.ref_logprobs, self._chosen))
+            reference = whole.scatter_to_actions(self.chosen_reference)
         return Batch(
             rewards=recorded("reward"),
             discounts=recorded("discount", whole.last),
@@ -169,6 +169,12 @@ class RolloutBatch:
             episodes=(episodes := self._tensor([segment.episode for segment in self.segments], torch.int64)),
             groups=episodes // self.group_size,
         )
+
+    @property
+    def chosen_reference(self) -> Tensor:
+        """The reference policy's log-probability of each chosen token [N], in nats. `ref_logprobs` must be set."""
+        assert self.ref_logprobs is not None
+        return _select(self.ref_logprobs, self._chosen)
 
     def by_turn(self, per_action: Tensor) -> dict[tuple[int, int], float]:
         """Return a dict from (episode, turn) to the number in `per_action` [B, T] for the turn's first action."""

@@ -33,6 +33,7 @@ from agents.storage.checkpoint import (
 from agents.storage.run_folder import INITIAL, RunFolder
 from agents.training.dagger import DAggerAgent, label_best_episodes
 from agents.training.level_schedule import LevelSchedule
+from agents.training.probe import Probe
 from agents.training.rollout_batch import RolloutBatch
 from agents.training.updater import Updater, load_torch_optimizer, set_learning_rates, torch_optimizer_tensors
 
@@ -60,6 +61,8 @@ class Trainer:
     """Names of the game's strategies, whose shares are metrics. Most games have none."""
     trained_on: list[str]
     """Hashes of the games of this run and of the earlier runs from which its initial weights come."""
+    probe: Probe | None
+    """Measures texts at fixed prompts, or None if `probe_prompts` is empty."""
     notes: list[str]
     """Notes for the user about the warm start, one line each."""
     stopping: bool = False
@@ -85,8 +88,12 @@ class Trainer:
     def run(self) -> Iterator[Metrics]:
         """Train until the budget is spent, and yield the metrics of each iteration. Save checkpoints regularly."""
         try:
+            if self.iteration == 0:
+                self._probe()
             while not (self.finished or self.stopping):
                 metrics = self.iterate()
+                if self.iteration % self.config.probe.probe_every == 0 or self.finished:
+                    self._probe()
                 if self.iteration % self.config.budget.save_every == 0 or self.finished or self.stopping:
                     self.save()
                 yield metrics
@@ -142,6 +149,10 @@ class Trainer:
         if self.accelerator.is_main_process:
             self._record(metrics, episodes)
         return metrics
+
+    def _probe(self) -> None:
+        if self.probe is not None and self.accelerator.is_main_process:
+            self.folder.log_probe(self.iteration, self.probe.measure())
 
     def _play(self) -> tuple[list[Episode], list[Segment], Metrics]:
         """Play one rollout.

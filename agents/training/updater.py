@@ -247,6 +247,23 @@ class Updater:
     # The reference policy
 
     @torch.no_grad()
+    def compare_with_reference(self, rollout: RolloutBatch) -> tuple[Tensor, Tensor]:
+        """Return the exact KL(pi || pi_ref) of each choice, and log pi_ref of each chosen token, in nats.
+
+        Both have the shape [N]. The order of the choices is that of the rollout's segments.
+        """
+        self._read_reference(rollout)
+        assert rollout.ref_logprobs is not None
+        kl = torch.empty(len(rollout.ref_logprobs), device=rollout.device)
+        for micro in micro_batches(rollout, range(len(rollout)), self.config.micro_batch_tokens):
+            part = rollout.micro_batch(micro)
+            states = self.model.hidden_states(part.tokens, use_cache=False)
+            heads = self.model.evaluate_choices(states, part.choices, reference=self._reference(rollout, part))
+            assert heads.kl is not None
+            kl[part.choice_index] = heads.kl
+        return kl, rollout.chosen_reference
+
+    @torch.no_grad()
     def _read_reference(self, rollout: RolloutBatch) -> None:
         """Store the reference policy's log-probabilities of the alternatives in the rollout. They take a forward pass.
 

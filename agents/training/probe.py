@@ -1,0 +1,114 @@
+"""Probes: texts that the policy writes at fixed prompts during training, and measures of their collapse.
+
+Each probe continues every prompt once with the same random numbers. The lines of `probes.jsonl` hold the measures and
+the texts.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+import games
+from agents.language_model.agent import LanguageModelAgent
+from agents.play.runner import EpisodeRunner
+from agents.play.text_measures import text_measures
+from agents.protocol import AgentError
+from agents.scoring import scorer
+from agents.training.rollout_batch import RolloutBatch
+from agents.training.updater import Updater
+from games.completion.prompts import load_prompts
+
+
+class FixedPrompt(gymnasium.Wrapper[str, str, str, str]):
+    """A completion game that always has the same prompt."""
+
+    def __init__(self, env: gymnasium.Env[str, str], prompt: str) -> None:
+        super().__init__(env)
+        self.prompt = prompt
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        return self.env.reset(seed=seed, options={**(options or {}), "prompt": self.prompt})
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSpec:
+    """The completion game `spec` with one fixed prompt, for the episode runner."""
+
+    spec: games.GameSpec
+    prompt: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.spec.name} at {self.prompt!r}"
+
+    def make(self, *, max_turns: int | None = None, infos: Sequence[str] = ()) -> gymnasium.Env[str, str]:
+        return FixedPrompt(self.spec.make(max_turns=max_turns, infos=infos), self.prompt)
+
+
+class Probe:
+    """Measures the texts that the policy writes at fixed prompts.
+
+    Args:
+        game: the completion game. Its reward is the proxy reward.
+        prompts: a set of prompts or a file (see `games.completion.prompts`). Each prompt is continued once.
+        judge: name of the true reward. If it is empty, there is none.
+        agent: the agent whose model is trained. It must record its choices.
+        seed: seed of the sampling, which is the same in all probes.
+
+    Raises:
+        AgentError: the game is not one completion game.
+        GameError: the prompts or the judge do not exist.
+    """
+
+    def __init__(
+        self, game: str, prompts: str, judge: str, *, agent: LanguageModelAgent, updater: Updater, seed: int
+    ) -> None:
+        spec, *others = games.resolve(game)
+        if others or spec.kind != "completion":
+            raise AgentError(f"probe_prompts needs one completion game, got {game}")
+        self.specs = [PromptSpec(spec, prompt) for prompt in load_prompts(prompts)]
+        self.judge = scorer(judge) if judge else None
+        self.updater, self.seed = updater, seed
+        self.agent = LanguageModelAgent(
+            agent.model,
+            agent.tokenizer,
+            prompt=agent.prompt,
+            seed=seed,
+            mode=agent.mode,
+            context=agent.context,
+            record=True,
+        )
+
+    def measure(self) -> dict[str, Any]:
+        """Return the measures of one probe and its texts.
+
+        `reward` and `true_reward` are means over texts, `entropy` (nats per token) and `kl` (to the reference policy,
+        nats per token) means over tokens. `kl_text` is the mean over texts of the sum over tokens. `perplexity` is that
+        of the tokens under the reference policy. The other measures are those of `text_measures`.
+        """
+        model = self.agent.model
+        training = model.training
+        model.eval()
+        with EpisodeRunner(self.specs, seed=self.seed, parallel=len(self.specs)) as runner:
+            episodes = sorted(runner.play(self.agent, len(self.specs)), key=lambda episode: episode.index)
+        rollout = RolloutBatch(self.agent.take_segments(), credit="token", device=model.device)
+        kl, reference = self.updater.compare_with_reference(rollout)
+        model.train(training)
+        steps = [episode.steps[0] for episode in episodes]
+        texts = [step.decision.command for step in steps]
+        prompts = [spec.prompt for spec in self.specs]
+        row: dict[str, Any] = {"reward": float(np.mean([step.reward for step in steps]))}
+        if self.judge is not None:
+            row["true_reward"] = float(np.mean(self.judge(prompts, texts)))
+        entropies = [choice.entropy for segment in rollout.segments for choice in segment.choices]
+        row |= {
+            "entropy": float(np.mean(entropies)),
+            "kl": float(kl.mean()),
+            "kl_text": float(kl.sum()) / len(texts),
+            "perplexity": float(np.exp(-reference.mean())),
+            **text_measures(texts),
+        }
+        return row | {"texts": texts}
