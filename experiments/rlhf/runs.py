@@ -1,0 +1,74 @@
+"""Train cells of an experiment over seeds in worker processes. Finished runs are skipped, interrupted ones resumed."""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import as_completed
+from pathlib import Path
+from typing import Any
+
+from agents.config import TrainConfig
+from agents.storage.run_folder import PROBES, SETTINGS, read_config, read_metrics
+from agents.training import presets
+from games.worker_pool import WorkerPool, available_cpus
+
+CURVES = ("iteration", "reward", "entropy", "kl_ref", "explained_variance_q", "advantage_abs", "grad_norm")
+"""Metrics of the rollouts that the results contain."""
+Cells = Mapping[str, Mapping[str, Any]]
+"""The settings of each cell by its name, without those that all cells share."""
+
+
+def resolve(cells: Cells, common: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, TrainConfig]:
+    """Return the configuration of each run by the name of its folder. All runs of a seed come before the next seed."""
+    import experiments.rlhf.controls  # noqa: F401  # registers its optimizers
+
+    return {
+        f"{name}-seed{seed}": presets.resolve({**common, **settings, "seed": seed})
+        for seed in seeds
+        for name, settings in cells.items()
+    }
+
+
+def train(configs: Mapping[str, TrainConfig], root: Path, *, workers: int, on_run: Callable[[str], None]) -> None:
+    """Complete every run in `workers` processes. `on_run` is called with the name of each run when it is finished."""
+    missing = [name for name, config in configs.items() if not is_finished(root / name, config)]
+    threads = max(1, available_cpus() // workers)
+    with WorkerPool(workers) as pool:
+        jobs = {pool.submit(_train, configs[name], root / name, threads): name for name in missing}
+        for job in as_completed(jobs):
+            job.result()
+            on_run(jobs[job])
+
+
+def is_finished(folder: Path, config: TrainConfig) -> bool:
+    """Return whether the folder holds a complete run with this configuration."""
+    if not (folder / SETTINGS).is_file() or read_config(folder) != config or not (folder / PROBES).is_file():
+        return False
+    return bool(read_metrics(folder, PROBES)[-1]["iteration"] == config.budget.iterations)
+
+
+def row(name: str, folder: Path) -> dict[str, Any]:
+    """Return the results of a run: its curves and its probes."""
+    lines = read_metrics(folder)
+    curves = {key: [_rounded(line.get(key)) for line in lines] for key in CURVES if key in lines[0]}
+    probes = [
+        {key: _rounded(value) if isinstance(value, float) else value for key, value in probe.items()}
+        for probe in read_metrics(folder, PROBES)
+    ]
+    for probe in probes[1:-1]:
+        del probe["texts"]
+    cell, _, seed = name.rpartition("-seed")
+    return {"cell": cell, "seed": int(seed), "curves": curves, "probes": probes}
+
+
+def _rounded(value: float | None) -> float | None:
+    return value if value is None or isinstance(value, int) else float(f"{value:.5g}")
+
+
+def _train(config: TrainConfig, folder: Path, threads: int) -> None:
+    import torch
+
+    import experiments.rlhf.controls  # noqa: F401
+    from agents.training.factory import make_trainer
+
+    torch.set_num_threads(threads)
+    for _ in make_trainer(config, folder, resume=(folder / SETTINGS).is_file()).run():
+        pass
