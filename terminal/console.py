@@ -42,6 +42,14 @@ def document(data: object) -> None:
     print(json.dumps(data, allow_nan=False, ensure_ascii=False, indent=1))  # noqa: T201
 
 
+def output(data: object, things: Iterable[RenderableType], *, as_json: bool) -> None:
+    """Print `data` as one JSON document if `as_json` is true. Otherwise, print `things`."""
+    if as_json:
+        document(data)
+    else:
+        show(things)
+
+
 def typed() -> str:
     """Return the command line as the user typed it."""
     return " ".join(["python cli.py", *(shlex.quote(word) for word in sys.argv[1:])])

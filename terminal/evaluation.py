@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import typer
 from rich import box
 from rich.console import RenderableType
 from rich.table import Table
@@ -12,6 +14,7 @@ from rich.text import Text
 import agents
 from agents.play.evaluate import Estimate, Evaluation, evaluate
 from games import GameSpec
+from games.files import atomic_write
 from terminal import console
 
 COLUMNS = (
@@ -48,6 +51,21 @@ def evaluate_beside_baselines(
         else:
             rows.append(replace(row, agent=name, trained_on=agents.games_trained_on(name, specs)))
     return rows
+
+
+def play_card(document: Path, names: str | None, tasks: str | None, episodes: int) -> dict[str, Any]:
+    """Play the evaluation card's tasks that have no results yet, write the card's document and return all results."""
+    from experiments.card import rows
+    from experiments.card.document import markdown
+    from experiments.card.tasks import select_tasks
+
+    if document.suffix != ".md":
+        raise typer.BadParameter(f"--out expects NAME.md, got {document}")
+    path, played, wanted = document.with_suffix(".json"), select_tasks(tasks), rows.players(names, console.note)
+    with console.reporting("card") as report, console.resumable():
+        for results in rows.play(path, played, wanted, episodes=episodes, progress=report):
+            atomic_write(document, markdown(results))
+    return results
 
 
 def evaluation_table(evaluations: Sequence[Evaluation]) -> RenderableType:
