@@ -1,4 +1,4 @@
-"""Evaluation of an agent and two baselines (the random and walkthrough agents), and a table of the results."""
+"""Evaluation of an agent and two baselines (the random and walkthrough agents), and the evaluation card."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from rich import box
 from rich.console import RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 import agents
@@ -32,10 +32,7 @@ def evaluate_beside_baselines(
 ) -> list[Evaluation]:
     """Evaluate the agent and both baselines on the same games and seeds, with progress bars.
 
-    If a baseline cannot play these games, the baseline is left out and a note is printed.
-
-    Args:
-        settings: further arguments of `evaluate`.
+    `settings` are further arguments of `evaluate`. A baseline that cannot play these games is left out with a note.
     """
     rows = []
     for name in dict.fromkeys((agent, "random", "walkthrough")):
@@ -73,7 +70,10 @@ def evaluation_table(evaluations: Sequence[Evaluation]) -> RenderableType:
     first = evaluations[0]
     trained = (f"{row.agent} was trained on {row.trained_on} of the games" for row in evaluations if row.trained_on)
     notes = "; ".join(trained)
+    columns = COLUMNS if any(row.bonus_share for row in evaluations) else COLUMNS[:-1]
     table = Table(
+        "agent",
+        *(Column(name, justify="right") for name, _, _ in columns),
         title=f"{first.game}, {first.episodes} episodes each",
         title_justify="left",
         title_style="bold",
@@ -82,10 +82,6 @@ def evaluation_table(evaluations: Sequence[Evaluation]) -> RenderableType:
         box=box.SIMPLE_HEAD,
         header_style="bold",
     )
-    columns = COLUMNS if any(row.bonus_share for row in evaluations) else COLUMNS[:-1]
-    table.add_column("agent")
-    for name, _, _ in columns:
-        table.add_column(name, justify="right")
     for row in evaluations:
         cells = (_estimate(getattr(row, field), form) for _, field, form in columns)
         table.add_row(Text(row.agent, style="bold" if row is first else ""), *cells)
@@ -93,7 +89,7 @@ def evaluation_table(evaluations: Sequence[Evaluation]) -> RenderableType:
 
 
 def _estimate(estimate: Estimate | None, form: str) -> RenderableType:
-    """Format a mean with its confidence interval on the next line. None becomes a dash."""
+    """Return a mean with its confidence interval on the next line. None becomes a dash."""
     if estimate is None:
         return Text("-", style="dim")
     text = Text(format(estimate.value, form))
