@@ -3,8 +3,6 @@
 Packages that are slow to import are imported inside the commands that need them, so that `--help` responds quickly.
 """
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Sequence

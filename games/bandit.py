@@ -4,8 +4,6 @@ The rewards are deterministic, so that update rules can be studied without estim
 is the post by Turner and Einhorn (2023) that proposes ACTDE.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any

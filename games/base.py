@@ -3,8 +3,6 @@
 A subclass implements its rules in two methods, `_start` and `_play`.
 """
 
-from __future__ import annotations
-
 import string
 from dataclasses import dataclass, field
 from typing import Any, ClassVar

@@ -1,7 +1,5 @@
 """Child processes that run our code. They import nothing from the user's folders, and end when this process ends."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import os

@@ -1,7 +1,5 @@
 """The exception for user errors, and suggestions for misspelled names."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable
 

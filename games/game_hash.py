@@ -6,8 +6,6 @@ which is the `.json` file beside the game. A game that is not in the cache is ge
 without a record is the hash of its bytes. The hash of a game in `games.specs.BUILT_IN` is the hash of its GAME string.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from functools import lru_cache

@@ -3,8 +3,6 @@
 In this module, "the post" is the post by Turner and Einhorn (2023) that proposes ACTDE.
 """
 
-from __future__ import annotations
-
 from types import MappingProxyType
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Declare the parameters of games, and convert their values to and from text such as `level=3&goal=none`."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping, Sequence

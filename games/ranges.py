@@ -1,7 +1,5 @@
 """Parse number lists that users write, such as `1-3,7`."""
 
-from __future__ import annotations
-
 from games.errors import GameError
 
 

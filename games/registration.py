@@ -4,8 +4,6 @@ Gymnasium 0.29 and earlier loaded plug-ins through entry points. Since Gymnasium
 that registers it, as in `gymnasium.make("games:actde/Bandit-v0")`. Gymnasium then imports the named module itself.
 """
 
-from __future__ import annotations
-
 ENTRY_POINTS = {
     "actde/Bandit-v0": "games.bandit:Bandit",
     "actde/Completion-v0": "games.completion:Completion",

@@ -8,8 +8,6 @@ releases Python's global interpreter lock.
 up to version 1.4 reads each text only once, before the first reset.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any

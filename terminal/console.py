@@ -1,7 +1,5 @@
 """Standard output and standard error: printing, input, progress bars, and Ctrl-C."""
 
-from __future__ import annotations
-
 import json
 import shlex
 import signal

@@ -11,12 +11,11 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
 from rich.console import RenderableType
 from rich.panel import Panel
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 from typer.core import TyperCommand
 
@@ -105,14 +104,9 @@ def _parameters(skip: tuple[str, ...]) -> list[inspect.Parameter]:
     from actde.config import value_type
     from agents.config import FIELDS
 
-    def parameter(name: str, *, is_bool: bool) -> inspect.Parameter:
-        flag = name.replace("_", "-")
-        annotation: Any = Annotated[str | None, typer.Option(f"--{flag}")]
-        if is_bool:
-            annotation = Annotated[bool | None, typer.Option(f"--{flag}/--no-{flag}")]
-        return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-
-    return [parameter(name, is_bool=value_type(field) is bool) for name, field in FIELDS.items() if name not in skip]
+    types = {name: bool if value_type(field) is bool else str for name, field in FIELDS.items() if name not in skip}
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    return [inspect.Parameter(name, keyword, default=None, annotation=kind | None) for name, kind in types.items()]
 
 
 def _help_page(ctx: Any, values: Values, *, everything: bool) -> list[RenderableType]:
@@ -138,8 +132,7 @@ def _help_page(ctx: Any, values: Values, *, everything: bool) -> list[Renderable
 
 
 def _panel(title: str, rows: Sequence[tuple[str, str]], width: int) -> RenderableType:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(width=width, no_wrap=True)
+    table = Table.grid(Column(width=width, no_wrap=True), padding=(0, 2))
     for usage, text in rows:
         table.add_row(Text(usage, "bold cyan"), Text(text))
     return Panel(table, title=title, title_align="left", border_style="dim")

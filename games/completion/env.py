@@ -1,7 +1,5 @@
 """The completion game. The observation is a prompt, and the agent's text is scored by a reward function."""
 
-from __future__ import annotations
-
 import string
 from collections.abc import Sequence
 from typing import Any

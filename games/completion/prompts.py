@@ -1,7 +1,5 @@
 """Read the openings of the completion game: the shipped sets and the user's files."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -13,8 +13,6 @@ one of these:
 An argument contains neither a comma nor an asterisk.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib
 import importlib.util
