@@ -29,7 +29,7 @@ Gymnasium. Gymnasium itself imports the package for `gymnasium.make("games:actde
 """
 
 from games.errors import GameError, nearest
-from games.ranges import parse_levels
+from games.parameters import parse_levels
 from games.registration import register
 from games.specs import GameSpec, resolve
 from games.textworld.generation.dataset import Progress, generate

@@ -36,11 +36,12 @@ class PrisonersDilemma(TextGame):
     """The iterated prisoner's dilemma in which the opponent's action is the player's own previous action.
 
     At turn t, the reward is payoff[action at t][action at t-1]. The opening text is the action before the first turn.
-    The argument `start` or the reset option `start` sets this action. By default, a fair coin decides, and the seed
-    determines the coin. Later texts are empty. A command other than the two actions leaves the previous action
-    unchanged and earns the smallest payoff. The game stores `discount`, which belongs to the matrix, but does not use
-    it. `info["strategy"]` names the strategy that the last two actions follow, in the post's terms: cooperate (cc),
-    defect (dd) or alternate (cd or dc).
+    The argument `start` or the reset option `start` sets this action. By default, a fair coin that the seed determines
+    sets it. Later texts are empty. A command other than the two actions leaves the previous action unchanged and earns
+    the smallest payoff. The game does not use `discount`, which belongs to the matrix.
+
+    `info["strategy"]` names the strategy that the last two actions follow, in the post's terms: cooperate (cc), defect
+    (dd) or alternate (cd or dc).
     """
 
     metadata: dict[str, Any] = {**TextGame.metadata, "prompt": "", "terminator": ""}  # noqa: RUF012
@@ -71,9 +72,7 @@ class PrisonersDilemma(TextGame):
         if matrix is not None and len(matrix) != 4:
             raise GameError(f"ipd: expected a matrix of four numbers, got {len(matrix)}")
         self.payoff = PAYOFFS[payoff] if matrix is None else ((matrix[0], matrix[1]), (matrix[2], matrix[3]))
-        self.discount = discount
-        self.start = _check_start(start)
-        self._last = 0
+        self.discount, self.start, self._last = discount, _check_start(start), 0
 
     def _start(self, options: dict[str, Any]) -> StepResult:
         start = _check_start(options.get("start", self.start))

@@ -13,8 +13,7 @@ from games.errors import GameError
 from games.parameters import Parameter
 
 MAX_TOKENS = 512
-MAX_CHARACTERS = 10_000
-"""The largest length of a completion in the action space. `step` accepts longer texts."""
+MAX_CHARACTERS = 10_000  # the largest length of a completion in the action space; `step` accepts longer texts
 
 
 class Completion(TextGame):
@@ -67,8 +66,8 @@ class Completion(TextGame):
         self._largest: Info = {} if largest is None else {"max_score": largest}
         self._limits: Info = {"max_tokens": max_tokens, "newlines": newlines}
         self._prompt = ""
-        limit = 1 if max_turns is None else max_turns
-        super().__init__(max_turns=limit, characters="".join(self.prompts), render_mode=render_mode)
+        max_turns = 1 if max_turns is None else max_turns
+        super().__init__(max_turns=max_turns, characters="".join(self.prompts), render_mode=render_mode)
         characters = frozenset(string.printable + "".join(self.choices))
         self.action_space = Text(MAX_CHARACTERS, min_length=0, charset=characters)
 
