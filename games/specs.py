@@ -1,7 +1,7 @@
 """Resolve GAME strings to lists of games.
 
 A GAME string names games, as in `textworld:simple?level=1&seed=100..119`, or gives the path of a file or folder.
-Resolving is cheap and imports no game. `GameSpec.make` generates, checks and loads a game.
+Resolving is cheap, because no game is made. `GameSpec.make` generates, checks and loads a game.
 """
 
 import itertools
@@ -37,7 +37,7 @@ AND = " + "  # separates several GAMEs in one string
 
 @dataclass(frozen=True, slots=True)
 class GameSpec:
-    """The specification of exactly one game. The game itself is made by `make`.
+    """The specification of one game, which `make` creates.
 
     Attributes:
         name: the canonical GAME string. `resolve(name)` returns an equal spec.
@@ -57,7 +57,7 @@ class GameSpec:
     def make(
         self, *, max_turns: int | None = None, infos: Sequence[str] = (), render_mode: str | None = None
     ) -> "gymnasium.Env[str, str]":
-        """Make the game. A TextWorld game is generated and loaded by this call.
+        """Make the game. If it is a TextWorld game that is not in the cache, generate it.
 
         `max_turns` replaces the game's own turn limit. `infos` names further entries of the info of a TextWorld game.
         Other games ignore `infos`.

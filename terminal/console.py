@@ -108,7 +108,7 @@ def resumable() -> Iterator[None]:
 
 @contextmanager
 def stopping(trainer: Any) -> Iterator[None]:
-    """Let the first Ctrl-C end the run after the current iteration, with a checkpoint, and a second Ctrl-C at once."""
+    """On the first Ctrl-C, stop the run after the current iteration and save it. On the second, stop at once."""
 
     def first(signum: int, frame: object) -> None:
         trainer.stopping = True

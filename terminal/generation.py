@@ -34,7 +34,7 @@ def generate(
 
 
 def crawl(entries: Sequence[ManifestEntry]) -> dict[str, Any]:
-    """Find all states of the games, with a progress bar. Return the fields of each game's `Crawled` by file."""
+    """Find all states of the games, with a progress bar. Return {file: fields of the game's `Crawled`}."""
     crawled = {}
     with console.progress("games crawled", len(entries)) as advance:
         for entry in entries:

@@ -5,8 +5,6 @@ values that the user gave. Presets and defaults provide the other values. The mo
 and ranges.
 """
 
-from __future__ import annotations
-
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
     from agents.training.presets import Layer
 
 HELP = ("--help", "-h", "--help-all")
+# settings that `--help` shows; `--help-all` shows all settings
 BASIC = frozenset(
     {
         *("optimizer", "game", "seed", "init", "trunk", "lora"),
@@ -35,15 +34,14 @@ BASIC = frozenset(
         *("iterations", "env_steps", "minutes", "stop_success"),
     }
 )
-"""Settings that `--help` shows. `--help-all` shows all settings."""
 Values = dict[str, Any]
 
 
 def with_config(*, skip: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return a decorator that adds an option to a command for each setting that is not in `skip`.
 
-    The command's parameter `given` receives the values that the user gave, by name. Options are built only for the
-    command that the user typed, because importing Pydantic and building 75 options takes 0.1 s.
+    The command's parameter `given` receives the values that the user gave, by name. Options are added only to the
+    command that the user typed, because importing Pydantic and building the options takes 0.1 s.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -85,8 +83,8 @@ def parsed(words: Mapping[str, Any]) -> Values:
     return {name: word if isinstance(word, bool) else parse(name, word) for name, word in given.items()}
 
 
-def explicit_layers(given: Values, own: Values) -> list[Layer]:
-    """Return the layers with the user's settings: those of a resumed run, the file of --config, and the options."""
+def explicit_layers(given: Values, own: Values) -> "list[Layer]":
+    """Return the user's layers of settings: those of the resumed run, of the file of --config and of the options."""
     from agents.training import presets
 
     explicit = []

@@ -74,14 +74,10 @@ class LineView:
 def play(
     runner: EpisodeRunner, agent: Agent, episodes: int, view: PanelView | LineView | None, *, pause: float
 ) -> tuple[list[Episode], int | None]:
-    """Play episodes and show them. If `view` is None, nothing is shown.
+    """Play episodes, and show them unless `view` is None. Return the finished episodes and an exit status.
 
-    Args:
-        pause: seconds to wait after each printed part of a turn.
-
-    Returns:
-        A tuple: (1) the finished episodes, and (2) an exit status if play was interrupted, otherwise None. The status
-        is 0 if standard input ended and 130 if Ctrl-C was pressed.
+    The status is 0 if standard input ended, 130 after Ctrl-C, and otherwise None. `pause` is the time in seconds to
+    wait after each printed part of a turn.
     """
     finished: list[Episode] = []
     status = None
@@ -107,7 +103,7 @@ def play(
 
 
 def page_through(entries: Sequence[Entry]) -> None:
-    """Show recorded episodes turn by turn until q is pressed. Enter and the arrow keys work, too."""
+    """Show recorded episodes turn by turn until the user presses q. Enter and the arrow keys also turn pages."""
     pages = [(entry, turn) for entry in entries for turn in range(len(entry.episode.steps))]
     starts = [page for page, (_, turn) in enumerate(pages) if turn == 0]
     page = 0
@@ -132,10 +128,7 @@ def page_through(entries: Sequence[Entry]) -> None:
 
 
 def _page(entry: Entry, turn: int) -> Renderables:
-    """Return the page of one turn of a recorded episode. Turns count from 0.
-
-    The page of the last turn also shows how the episode ended.
-    """
+    """Return the page of one turn, counted from 0. The page of the last turn also shows how the episode ended."""
     episode, step = entry.episode, entry.episode.steps[turn]
     title = f"iteration {entry.iteration}, {len(episode.steps)} turns, {display.result(episode)}"
     before = display.points(episode.steps[turn - 1].score if turn else 0.0, episode.max_score)
@@ -165,13 +158,11 @@ def _text_lines(text: str) -> list[str]:
 
 
 def _turn_line(decision: Decision, *, turn: int, reward: float, score: str, advantage: float | None = None) -> str:
-    outputs = {
-        "p": decision.probabilities.get(decision.command),
-        "v": decision.value,
-        "q": decision.q_values.get(decision.command),
-    }
-    parts = [f"{turn:4d}  {display.printable(decision.command)}"]
+    command = decision.command
+    outputs = {"p": decision.probabilities.get(command), "v": decision.value, "q": decision.q_values.get(command)}
+    parts = [f"{turn:4d}  {display.printable(command)}"]
     parts += [f"{name} {value:.3f}" for name, value in outputs.items() if value is not None]
     parts += [f"reward {display.number(reward)}", score]
-    parts += [] if advantage is None else [f"advantage {advantage:+.3f}"]
+    if advantage is not None:
+        parts.append(f"advantage {advantage:+.3f}")
     return "  ".join(parts)

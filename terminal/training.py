@@ -1,7 +1,5 @@
 """Progress of a training run: a live panel in a terminal, otherwise one line per iteration."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -53,7 +51,7 @@ def clock(seconds: float) -> str:
 
 
 def share_done(metrics: Mapping[str, float], budget: BudgetConfig) -> float:
-    """Return the largest of the spent fractions of the budget: iterations, commands and time."""
+    """Return the fraction of the budget that is spent: the largest of those of iterations, commands and time."""
     by_steps = 0.0 if budget.env_steps is None else metrics["env_steps"] / budget.env_steps
     by_time = 0.0 if budget.minutes is None else metrics["seconds"] / (60 * budget.minutes)
     return min(1.0, max((metrics["iteration"] + 1) / budget.iterations, by_steps, by_time))
@@ -98,7 +96,7 @@ def line(metrics: Mapping[str, float], iterations: int) -> str:
     return f"{metrics['iteration'] + 1}/{iterations}  {clock(metrics['seconds'])}  {numbers}"
 
 
-def follow(trainer: Trainer, title: str, *, quiet: bool) -> dict[str, float] | None:
+def follow(trainer: "Trainer", title: str, *, quiet: bool) -> dict[str, float] | None:
     """Run the training and show its progress. Return the metrics of the last iteration, or None if there was none."""
     budget, history = trainer.config.budget, list[dict[str, float]]()
     drawn = console.out.is_terminal and not quiet
