@@ -5,7 +5,6 @@ Packages that are slow to import are imported inside the commands that need them
 
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +14,7 @@ from typer import Argument, Option
 from experiments import reproduce as reproduction
 from terminal import arguments as arg
 from terminal import console, failures
+from terminal.arguments import card_option, output_option, play_option
 from terminal.options import ConfigCommand, explicit_layers, with_config
 
 app = typer.Typer(
@@ -30,16 +30,14 @@ app = typer.Typer(
 
 @app.command()
 def play(
-    agent: Annotated[str, Option("--agent", help=arg.AGENTS, rich_help_panel="Play")] = "actde",
+    agent: Annotated[str, play_option("--agent", help=arg.AGENTS)] = "actde",
     game: arg.Game = None,
     seed: arg.Seed = 0,
-    episodes: Annotated[int, Option(min=1, help="episodes to play", rich_help_panel="Play")] = 1,
+    episodes: Annotated[int, play_option(min=1, help="episodes to play")] = 1,
     max_turns: arg.MaxTurns = None,
     greedy: arg.Greedy = False,
     audit: arg.Audit = None,
-    delay: Annotated[
-        float | None, Option(min=0, help="seconds after each turn [0.6 in a terminal]", rich_help_panel="Output")
-    ] = None,
+    delay: Annotated[float | None, output_option(min=0, help="seconds after each turn [0.6 in a terminal]")] = None,
     as_json: arg.AsJson = False,
 ) -> None:
     """Watch an agent play, or play yourself (--agent human)."""
@@ -58,8 +56,7 @@ def play(
         player = agents.make_agent(
             agent, seed=seed, greedy=greedy, ask=lambda turn: console.ask(view.turn(turn)), notify=console.note
         )
-    infos: Sequence[str] = getattr(player, "infos", ())
-    runner = EpisodeRunner(specs, seed=seed, parallel=1, max_turns=max_turns, infos=infos)
+    runner = EpisodeRunner(specs, seed=seed, parallel=1, max_turns=max_turns, infos=getattr(player, "infos", ()))
     finished, status = playback.play(runner, player, episodes, None if as_json else view, pause=pause)
     if as_json:
         rows = [episode.to_json() for episode in finished]
@@ -69,27 +66,24 @@ def play(
 
 @app.command()
 def evaluate(
-    agent: Annotated[str | None, Option("--agent", help=arg.SOME_AGENTS, rich_help_panel="Play")] = None,
+    agent: Annotated[str | None, play_option("--agent", help=arg.SOME_AGENTS)] = None,
     game: arg.Game = None,
     seed: arg.Seed = 0,
-    episodes: Annotated[
-        int | None, Option(min=1, help="episodes per agent [20; with --card 100 a task]", rich_help_panel="Play")
-    ] = None,
+    episodes: Annotated[int | None, play_option(min=1, help="episodes per agent [20; with --card 100 a task]")] = None,
     max_turns: arg.MaxTurns = None,
     greedy: arg.Greedy = False,
-    parallel: Annotated[int, Option(min=1, help="parallel episodes", rich_help_panel="Play")] = 8,
+    parallel: Annotated[int, play_option(min=1, help="parallel episodes")] = 8,
     bonus_command: Annotated[
-        str, Option(metavar="START", help="report the share of commands with this start", rich_help_panel="Output")
+        str, output_option(metavar="START", help="report the share of commands with this start")
     ] = "",
     audit: arg.Audit = None,
     card: Annotated[
-        bool,
-        Option("--card", help="play the tasks of the evaluation card that its results lack", rich_help_panel="Card"),
+        bool, card_option("--card", help="play the tasks of the evaluation card that its results lack")
     ] = False,
-    tasks: Annotated[str | None, Option(help="tasks, separated by commas [all]", rich_help_panel="Card")] = None,
-    document: Annotated[
-        Path, Option("--out", help="document NAME.md; the results are in NAME.json", rich_help_panel="Card")
-    ] = Path("docs/card.md"),
+    tasks: Annotated[str | None, card_option(help="tasks, separated by commas [all]")] = None,
+    out: Annotated[Path, card_option("--out", help="document NAME.md; the results are in NAME.json")] = Path(
+        "docs/card.md"
+    ),
     as_json: arg.AsJson = False,
 ) -> None:
     """Evaluate success, score and steps of an agent and of two baselines on the same games and seeds."""
@@ -98,8 +92,8 @@ def evaluate(
     if card:
         if (game, seed, max_turns, greedy, bonus_command) != (None, 0, None, False, ""):
             raise typer.BadParameter("--card has its own games, seeds and limits: leave out the other options")
-        results = evaluation.play_card(document, agent, tasks, episodes or 100)
-        console.output(results, [f"the card is in {document}"], as_json=as_json)
+        results = evaluation.play_card(out, agent, tasks, episodes or 100)
+        console.output(results, [f"the card is in {out}"], as_json=as_json)
         return
     import agents
     import games
@@ -152,7 +146,7 @@ def generate(
         per_level=per_level,
         split=split,
         seed=seed,
-        settings=dict(_pair(text) for text in setting or ()),
+        settings=dict(map(_pair, setting or ())),
         workers=workers,
     )
     previews = draw_previews(folder, entries) if preview else {}
@@ -254,8 +248,7 @@ def compare(
     explicit = explicit_layers(given, {"config": config})
     presets.from_layers(presets.with_presets(explicit))  # checks the values, because an error here names the file
     given = presets.merged(explicit)
-    name, values = parse_values(vary)
-    wanted = grid_runs(optimizers.split(","), parse_levels(seeds), name, values, given)
+    wanted = grid_runs(optimizers.split(","), parse_levels(seeds), *parse_values(vary), given)
     configs = grid.check(wanted, given, tests)
     with console.progress("runs", len(wanted)) as advance, console.resumable():
 

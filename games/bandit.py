@@ -5,7 +5,6 @@ is the post by Turner and Einhorn (2023) that proposes ACTDE.
 """
 
 from collections.abc import Sequence
-from types import MappingProxyType
 from typing import Any
 
 from games.base import StepResult, TextGame
@@ -13,13 +12,11 @@ from games.errors import GameError, nearest
 from games.parameters import Parameter
 
 # the three cases of the post: name -> (prompt, arms, rewards, policy). The post gives only the first prompt.
-CASES = MappingProxyType(
-    {
-        "wedding": ("We had a", (" wedding", " party"), (1.0, 0.5), (0.5, 0.5)),
-        "pizza": ("I will eat", (" pizza", " cookies"), (10.0, 11.0), (0.5, 0.5)),
-        "wireheading": ("I will choose", (" pizza", " wirehead"), (10.0, 100.0), (0.01, 0.99)),
-    }
-)
+CASES = {
+    "wedding": ("We had a", (" wedding", " party"), (1.0, 0.5), (0.5, 0.5)),
+    "pizza": ("I will eat", (" pizza", " cookies"), (10.0, 11.0), (0.5, 0.5)),
+    "wireheading": ("I will choose", (" pizza", " wirehead"), (10.0, 100.0), (0.01, 0.99)),
+}
 
 
 class Bandit(TextGame):

@@ -3,7 +3,7 @@
 In this module, "the post" is the post by Turner and Einhorn (2023) that proposes ACTDE.
 """
 
-from types import MappingProxyType
+from collections.abc import Mapping
 from typing import Any
 
 from games.base import Info, StepResult, TextGame
@@ -14,14 +14,12 @@ ACTIONS = ("cooperate", "defect")
 STARTS = ("coin", *ACTIONS)
 Payoff = tuple[tuple[float, float], tuple[float, float]]
 
-PAYOFFS: MappingProxyType[str, Payoff] = MappingProxyType(
-    {
-        "post": ((0.5, -1.76139), (2.0, -0.738613)),
-        "temptation-1": ((0.5, -1.27526), (1.0, -0.224745)),
-        "temptation-0.7": ((0.5, -1.20718), (0.7, 0.00717968)),
-        "threshold-0.75": ((-0.1176, -1.0588), (2.0, -0.8236)),
-    }
-)
+PAYOFFS: Mapping[str, Payoff] = {
+    "post": ((0.5, -1.76139), (2.0, -0.738613)),
+    "temptation-1": ((0.5, -1.27526), (1.0, -0.224745)),
+    "temptation-0.7": ((0.5, -1.20718), (0.7, 0.00717968)),
+    "threshold-0.75": ((-0.1176, -1.0588), (2.0, -0.8236)),
+}
 """Name -> payoff matrix. payoff[current action][previous action] is in game points per turn.
 
 Action 0 is cooperate, and action 1 is defect. `post` is the matrix behind the post's figures. Its entries sum to zero.

@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 
 from games.errors import GameError, nearest
 
-Value: TypeAlias = int | float | bool | str | tuple[str, ...] | tuple[float, ...]
+Value: TypeAlias = int | float | bool | str | tuple[str, ...] | tuple[float, ...]  # hashable
 Kind = Literal["int", "float", "bool", "choice", "text", "words", "numbers"]
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 INTEGER = re.compile(r"[+-]?[0-9]{1,18}")

@@ -13,7 +13,6 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
-from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
 from games.child_process import GRACE, Child
@@ -41,7 +40,7 @@ class WorkerPool:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
         for worker in self._workers:
             worker.process.terminate()
@@ -75,9 +74,9 @@ class WorkerPool:
             raise BrokenExecutor(f"{died}; finished work is kept, and the same command continues") from None
         finally:
             self._idle.put(worker)
-        if not done:
-            raise result
-        return result
+        if done:
+            return result
+        raise result
 
 
 def serve(connection: Connection) -> None:

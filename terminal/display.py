@@ -106,10 +106,9 @@ def policy_table(decision: Decision) -> RenderableType:
 
 def outcome_line(command: str | None, *, reward: float, score: str, advantage: float | None = None) -> RenderableType:
     """Return a line with the command, the reward and the score. `command` is None if a person has just typed it."""
+    line = Text() if command is None else Text.assemble((" > ", "bold cyan"), (printable(command), "bold"))
     style = GOOD if reward > 0 else BAD if reward < 0 else QUIET
-    typed = [] if command is None else [(" > ", "bold cyan"), (printable(command), "bold")]
-    line = Text.assemble(*typed, "   ")
-    line.append(f"reward {number(reward)}" if reward == 0 else f"reward {reward:+.4g}", style=style)
+    line.append("   ").append(f"reward {number(reward)}" if reward == 0 else f"reward {reward:+.4g}", style=style)
     line.append(f"   {score}", style=QUIET)
     if advantage is not None:
         line.append(f"   advantage {advantage:+.3f}", style="magenta")

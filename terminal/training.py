@@ -114,8 +114,8 @@ def configuration(config: TrainConfig, origins: Mapping[str, str]) -> list[str]:
     """Return the configuration as the lines of a file for `--config`, with the origin of each value as a comment."""
     lines: list[str] = []
     for group, table in config.model_dump().items():
-        lines += ["", f"[{group}]"] if lines else [f"[{group}]"]
+        lines += ["", f"[{group}]"]
         for name, value in table.items():
             setting = f"{name} = {json.dumps(NONE if value is None else value, ensure_ascii=False)}"
             lines.append(f"{setting:45}  # {origins[name]}")
-    return lines
+    return lines[1:]

@@ -87,7 +87,7 @@ def resolve_reward(text: str, load_model: Callable[[Term], Scorer] | None = None
 
 
 def max_reward(terms: Sequence[Term]) -> float | None:
-    """Return the largest possible reward. Return None for several terms, a model or the user's function."""
+    """Return the largest possible reward, or None if it is infinite or unknown. It is unknown for several terms."""
     if len(terms) != 1 or terms[0].kind not in BOUNDS:
         return None
     weight = terms[0].weight
@@ -131,10 +131,7 @@ def _scorer(term: Term, load_model: Callable[[Term], Scorer] | None) -> Scorer:
         return load_model(term)
     if term.kind == "function":
         return _function(term)
-    return _each(_of_completion(term))
-
-
-def _each(function: Callable[[str], float]) -> Scorer:
+    function = _of_completion(term)
     return lambda prompts, completions: [function(text) for text in completions]
 
 
