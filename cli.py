@@ -87,6 +87,7 @@ def evaluate(
     as_json: arg.AsJson = False,
 ) -> None:
     """Evaluate success, score and steps of an agent and of two baselines on the same games and seeds."""
+    import agents
     from terminal import evaluation
 
     if card:
@@ -95,14 +96,9 @@ def evaluate(
         results = evaluation.play_card(out, agent, tasks, episodes or 100)
         console.output(results, [f"the card is in {out}"], as_json=as_json)
         return
-    import agents
-    import games
-
-    game = game or agents.DEFAULT_GAME
     rows = evaluation.evaluate_beside_baselines(
         agent or "actde",
-        games.resolve(game),
-        game=game,
+        game or agents.DEFAULT_GAME,
         seed=seed,
         greedy=greedy,
         episodes=episodes or 20,

@@ -123,10 +123,8 @@ def result(episode: Episode) -> str:
     """Return how an episode ended, in one or two words."""
     if episode.error is not None:
         return "failed"
-    if episode.won:
-        return "won"
-    if episode.lost:
-        return "lost"
+    if episode.won or episode.lost:
+        return "won" if episode.won else "lost"
     return "over" if episode.terminated else "turn limit"
 
 

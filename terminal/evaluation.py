@@ -12,8 +12,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 import agents
+import games
 from agents.play.evaluate import Estimate, Evaluation, evaluate
-from games import GameSpec
 from games.files import atomic_write
 from terminal import console
 
@@ -28,19 +28,19 @@ COLUMNS = (
 
 
 def evaluate_beside_baselines(
-    agent: str, specs: Sequence[GameSpec], *, seed: int, greedy: bool, episodes: int, **settings: Any
+    agent: str, game: str, *, seed: int, greedy: bool, episodes: int, **settings: Any
 ) -> list[Evaluation]:
     """Evaluate the agent and both baselines on the same games and seeds, with progress bars.
 
     `settings` are further arguments of `evaluate`. A baseline that cannot play these games is left out with a note.
     """
-    rows = []
+    rows, specs = [], games.resolve(game)
     for name in dict.fromkeys((agent, "random", "walkthrough")):
         with console.waiting(f"loading {name}"):
             player = agents.make_agent(name, seed=seed, greedy=greedy, notify=console.note)
         try:
             with console.progress(f"{name} plays", episodes) as advance:
-                row = evaluate(player, specs, seed=seed, episodes=episodes, on_episode=advance, **settings)
+                row = evaluate(player, specs, game=game, seed=seed, episodes=episodes, on_episode=advance, **settings)
         except agents.AgentError as error:
             if name == agent:
                 raise
