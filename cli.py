@@ -3,19 +3,18 @@
 Packages that are slow to import are imported inside the commands that need them, so that `--help` responds quickly.
 """
 
-from __future__ import annotations
-
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from experiments import reproduce as reproduction
 from terminal import arguments as arg
 from terminal import console, failures
+from terminal.arguments import card_option, output_option, play_option
 from terminal.options import ConfigCommand, explicit_layers, with_config
 
 app = typer.Typer(
@@ -31,14 +30,16 @@ app = typer.Typer(
 
 @app.command()
 def play(
-    agent: arg.Agent = "actde",
+    agent: Annotated[str, play_option("--agent", help=arg.AGENTS)] = "actde",
     game: arg.Game = None,
     seed: arg.Seed = 0,
-    episodes: arg.Episodes = 1,
+    episodes: Annotated[int, play_option(min=1, help="episodes to play")] = 1,
     max_turns: arg.MaxTurns = None,
     greedy: arg.Greedy = False,
+    temperature: arg.Temperature = 1.0,
+    top_p: arg.TopP = 1.0,
     audit: arg.Audit = None,
-    delay: arg.Delay = None,
+    delay: Annotated[float | None, output_option(min=0, help="seconds after each turn [0.6 in a terminal]")] = None,
     as_json: arg.AsJson = False,
 ) -> None:
     """Watch an agent play, or play yourself (--agent human)."""
@@ -55,10 +56,15 @@ def play(
     pause = 0.0 if human or not console.out.is_terminal or as_json else 0.6 if delay is None else delay
     with console.waiting(f"loading {agent}"):
         player = agents.make_agent(
-            agent, seed=seed, greedy=greedy, ask=lambda turn: console.ask(view.turn(turn)), notify=console.note
+            agent,
+            seed=seed,
+            greedy=greedy,
+            temperature=temperature,
+            top_p=top_p,
+            ask=lambda turn: console.ask(view.turn(turn)),
+            notify=console.note,
         )
-    infos: Sequence[str] = getattr(player, "infos", ())
-    runner = EpisodeRunner(specs, seed=seed, parallel=1, max_turns=max_turns, infos=infos)
+    runner = EpisodeRunner(specs, seed=seed, parallel=1, max_turns=max_turns, infos=getattr(player, "infos", ()))
     finished, status = playback.play(runner, player, episodes, None if as_json else view, pause=pause)
     if as_json:
         rows = [episode.to_json() for episode in finished]
@@ -68,80 +74,68 @@ def play(
 
 @app.command()
 def evaluate(
-    agent: arg.SomeAgents = None,
+    agent: Annotated[str | None, play_option("--agent", help=arg.SOME_AGENTS)] = None,
     game: arg.Game = None,
     seed: arg.Seed = 0,
-    episodes: arg.SomeEpisodes = None,
+    episodes: Annotated[int | None, play_option(min=1, help="episodes per agent [20; with --card 100 a task]")] = None,
     max_turns: arg.MaxTurns = None,
     greedy: arg.Greedy = False,
-    parallel: arg.Parallel = 8,
-    bonus_command: arg.BonusCommand = "",
+    temperature: arg.Temperature = 1.0,
+    top_p: arg.TopP = 1.0,
+    parallel: Annotated[int, play_option(min=1, help="parallel episodes")] = 8,
+    bonus_command: Annotated[
+        str, output_option(metavar="START", help="report the share of commands with this start")
+    ] = "",
     audit: arg.Audit = None,
-    card: arg.Card = False,
-    tasks: arg.Tasks = None,
-    document: arg.Document = Path("docs/card.md"),
+    card: Annotated[
+        bool, card_option("--card", help="play the tasks of the evaluation card that its results lack")
+    ] = False,
+    tasks: Annotated[str | None, card_option(help="tasks, separated by commas [all]")] = None,
+    out: Annotated[Path, card_option("--out", help="document NAME.md; the results are in NAME.json")] = Path(
+        "docs/card.md"
+    ),
     as_json: arg.AsJson = False,
 ) -> None:
     """Evaluate success, score and steps of an agent and of two baselines on the same games and seeds."""
-    if card:
-        if (game, seed, max_turns, greedy, bonus_command) != (None, 0, None, False, ""):
-            raise typer.BadParameter("--card has its own games, seeds and limits: leave out the other options")
-        _card(document, agent, tasks, 100 if episodes is None else episodes, as_json=as_json)
-        return
     import agents
-    import games
     from terminal import evaluation
 
-    game = game or agents.DEFAULT_GAME
+    if card:
+        if (game, seed, max_turns, greedy, temperature, top_p, bonus_command) != (None, 0, None, False, 1.0, 1.0, ""):
+            raise typer.BadParameter("--card has its own games, seeds and limits: leave out the other options")
+        results = evaluation.play_card(out, agent, tasks, episodes or 100)
+        console.output(results, [f"the card is in {out}"], as_json=as_json)
+        return
     rows = evaluation.evaluate_beside_baselines(
         agent or "actde",
-        games.resolve(game),
-        game=game,
-        seed=seed,
-        greedy=greedy,
+        game or agents.DEFAULT_GAME,
+        sampling={"seed": seed, "greedy": greedy, "temperature": temperature, "top_p": top_p},
         episodes=episodes or 20,
         parallel=parallel,
         max_turns=max_turns,
         bonus_command=bonus_command,
     )
-    if as_json:
-        console.document([row.to_json() for row in rows])
-    else:
-        console.show([evaluation.evaluation_table(rows)])
-
-
-def _card(document: Path, names: str | None, tasks: str | None, episodes: int, *, as_json: bool) -> None:
-    """Play the evaluation card's tasks that have no results yet, and write the card's document."""
-    from experiments.card.document import markdown
-    from experiments.card.rows import play as play_rows
-    from experiments.card.rows import players
-    from experiments.card.tasks import select_tasks
-    from games.files import atomic_write
-
-    if document.suffix != ".md":
-        raise typer.BadParameter(f"--out expects NAME.md, got {document}")
-    path, played, wanted = document.with_suffix(".json"), select_tasks(tasks), players(names, console.note)
-    with console.reporting("card") as report, console.resumable():
-        for results in play_rows(path, played, wanted, episodes=episodes, progress=report):
-            atomic_write(document, markdown(results))
-    if as_json:
-        console.document(results)
-    else:
-        console.show([f"the card is in {document}"])
+    console.output([row.to_json() for row in rows], [evaluation.evaluation_table(rows)], as_json=as_json)
 
 
 @app.command()
 def generate(
-    folder: arg.GamesFolder,
-    family: arg.Family,
-    levels: arg.Levels = "1",
-    per_level: arg.PerLevel = 10,
-    split: arg.Split = "train",
+    folder: Annotated[Path, Argument(metavar="OUT", help="new folder of the games and manifest.jsonl")],
+    family: Annotated[str, Option(help="simple, coin, treasure, cooking, quest or textnav")],
+    levels: Annotated[str, Option(help="levels, as in 1-3,7")] = "1",
+    per_level: Annotated[int, Option(min=1, help="games per level")] = 10,
+    split: Annotated[str, Option(help="train, valid or test; these are disjoint")] = "train",
     seed: arg.Seed = 0,
-    setting: arg.FamilySettings = None,
-    workers: arg.Processes = None,
-    preview: arg.Previews = False,
-    crawl: arg.Crawl = False,
+    setting: Annotated[
+        list[str] | None, Option("--set", metavar="NAME=VALUE", help="further settings of the family")
+    ] = None,
+    workers: Annotated[int | None, Option(min=1, help="processes [one per CPU]")] = None,
+    preview: Annotated[
+        bool, Option("--preview", help="draw the map of each level's first game, here and in OUT/preview")
+    ] = False,
+    crawl: Annotated[
+        bool, Option("--crawl", help="find all states of each game now, so that play needs no interpreter")
+    ] = False,
     as_json: arg.AsJson = False,
 ) -> None:
     """Generate a curriculum of TextWorld games. The same command continues after an interruption."""
@@ -157,20 +151,18 @@ def generate(
         per_level=per_level,
         split=split,
         seed=seed,
-        settings=dict(_pair(text) for text in setting or ()),
+        settings=dict(map(_pair, setting or ())),
         workers=workers,
     )
     previews = draw_previews(folder, entries) if preview else {}
     crawled = generation.crawl(entries) if crawl else {}
-    if as_json:
-        rows, pictures = [{key: getattr(entry, key) for key in KEYS} for entry in entries], [*map(str, previews)]
-        console.document(
-            {"out": str(folder), "games": rows, "passed_over": rejected, "previews": pictures, "crawled": crawled}
-        )
-        return
-    for picture, view in previews.items():
-        console.show([view, f"the map as a picture: {picture}", ""])
-    console.show(generation.summary(folder, len(entries), rejected, crawled))
+    rows, pictures = [{key: getattr(entry, key) for key in KEYS} for entry in entries], [*map(str, previews)]
+    maps = [part for picture, view in previews.items() for part in (view, f"the map as a picture: {picture}", "")]
+    console.output(
+        {"out": str(folder), "games": rows, "passed_over": rejected, "previews": pictures, "crawled": crawled},
+        [*maps, *generation.summary(folder, len(entries), rejected, crawled)],
+        as_json=as_json,
+    )
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -183,10 +175,12 @@ def _pair(text: str) -> tuple[str, str]:
 @app.command(cls=ConfigCommand)
 @with_config()
 def train(
-    folder: arg.RunFolder = None,
-    resume: arg.Resume = False,
+    folder: Annotated[Path | None, Option("--out", metavar="RUN", help="folder of the run: new or empty")] = None,
+    resume: Annotated[bool, Option("--resume", help="continue the run in --out with its own settings")] = False,
     config: arg.ConfigFile = None,
-    dry_run: arg.DryRun = False,
+    dry_run: Annotated[
+        bool, Option("--dry-run", help="print the configuration and the origin of each value, and exit")
+    ] = False,
     audit: arg.Audit = None,
     as_json: arg.AsJson = False,
     *,
@@ -205,11 +199,8 @@ def train(
         games.resolve(settings.run.game)
         optimizer_class(settings.run.optimizer)
         origins = presets.origins(layers)
-        if as_json:
-            rows = settings.flat().items()
-            console.document({name: {"value": value, "origin": origins[name]} for name, value in rows})
-        else:
-            console.show(view.configuration(settings, origins))
+        rows = {name: {"value": value, "origin": origins[name]} for name, value in settings.flat().items()}
+        console.output(rows, view.configuration(settings, origins), as_json=as_json)
         return
     if folder is None:
         raise typer.BadParameter("--out is missing: expected the folder of the run")
@@ -226,22 +217,23 @@ def train(
     elif trainer.stopping:
         console.note(f"stopped; continue with: train --resume --out {folder}")
     else:
-        hint = f"the agent is in {folder}; watch it: play --agent {folder} --game '{settings.run.game}'"
-        console.show([hint])
+        console.show([f"the agent is in {folder}; watch it: play --agent {folder} --game '{settings.run.game}'"])
     raise typer.Exit(130 if trainer.stopping else 0)
 
 
 @app.command(cls=ConfigCommand)
 @with_config(skip=("optimizer", "seed"))
 def compare(
-    folder: arg.Report,
-    optimizers: arg.Optimizers = "ppo,actde",
-    seeds: arg.Seeds = "0-2",
-    vary: arg.Vary = None,
-    runs: arg.Runs = None,
-    evaluations: arg.Evaluations = 50,
-    tests: arg.HeldOut = "",
-    workers: arg.Workers = 1,
+    folder: Annotated[Path, Option("--out", help="folder for table, figures and results.json")],
+    optimizers: Annotated[str, Option(help="optimizers, with their own settings as in ppo+kl_coef=0.1")] = "ppo,actde",
+    seeds: Annotated[str, Option(help="seeds, as in 0-2,7")] = "0-2",
+    vary: Annotated[
+        str | None, Option(metavar="NAME=VALUES", help="vary one setting, as in reward_scale=1,3,10")
+    ] = None,
+    runs: Annotated[Path | None, Option(help="folder of the runs [OUT/runs]")] = None,
+    evaluations: Annotated[int, Option(min=1, help="evaluation episodes per trained agent")] = 50,
+    tests: Annotated[str, Option(metavar="GAME", help="held-out games for the evaluation [the training games]")] = "",
+    workers: Annotated[int, Option(min=1, help="parallel runs, each with its share of the cores")] = 1,
     config: arg.ConfigFile = None,
     audit: arg.Audit = None,
     *,
@@ -261,8 +253,7 @@ def compare(
     explicit = explicit_layers(given, {"config": config})
     presets.from_layers(presets.with_presets(explicit))  # checks the values, because an error here names the file
     given = presets.merged(explicit)
-    name, values = parse_values(vary)
-    wanted = grid_runs(optimizers.split(","), parse_levels(seeds), name, values, given)
+    wanted = grid_runs(optimizers.split(","), parse_levels(seeds), *parse_values(vary), given)
     configs = grid.check(wanted, given, tests)
     with console.progress("runs", len(wanted)) as advance, console.resumable():
 
@@ -270,20 +261,21 @@ def compare(
             advance(row)
             console.show([report.headline(row)])
 
-        place = folder / "runs" if runs is None else runs
-        rows = grid.run_grid(configs, place, episodes=evaluations, tests=tests, workers=workers, on_run=done)
-    about = {"command": console.typed(), "game": presets.resolve(given).run.game}
-    report.write(folder, about | {"tests": tests, "episodes": evaluations}, rows)
+        rows = grid.run_grid(
+            configs, runs or folder / "runs", episodes=evaluations, tests=tests, workers=workers, on_run=done
+        )
+    game = presets.resolve(given).run.game
+    report.write(folder, {"command": console.typed(), "game": game, "tests": tests, "episodes": evaluations}, rows)
     console.show([f"the report is in {folder / 'README.md'}"])
 
 
 @app.command()
 def reproduce(
-    part: Annotated[str, typer.Argument(metavar="PART", help=f"{', '.join(reproduction.PARTS)}, or all of them")],
-    folder: arg.PostReport,
-    quick: arg.Quick = False,
-    seed: arg.RunSeed = 0,
-    workers: arg.SomeProcesses = 1,
+    part: Annotated[str, Argument(metavar="PART", help=f"{', '.join(reproduction.PARTS)}, or all of them")],
+    folder: Annotated[Path, Option("--out", file_okay=False, help="folder of the report; other parts in it are kept")],
+    quick: Annotated[bool, Option("--quick", help="a small version of less than two minutes")] = False,
+    seed: Annotated[int, Option(min=0, help="random seed")] = 0,
+    workers: Annotated[int, Option(min=0, help="processes; 0 only reports earlier runs")] = 1,
 ) -> None:
     """Reproduce the numbers, figures and claims of the post by Turner and Einhorn (2023), each with a verdict."""
     from experiments.reproduce import report
@@ -307,9 +299,9 @@ def reproduce(
 
 @app.command()
 def watch(
-    run: arg.Transcripts,
-    iteration: arg.Iteration = None,
-    episode: arg.EpisodeNumber = None,
+    run: Annotated[Path, Argument(help="folder of a run, or a transcript file")],
+    iteration: Annotated[int | None, Option(min=0, help="episodes of this iteration [the newest]")] = None,
+    episode: Annotated[int | None, Option(min=0, help="this episode only")] = None,
     as_json: arg.AsJson = False,
 ) -> None:
     """Page through the episodes that a run recorded, turn by turn."""

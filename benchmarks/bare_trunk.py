@@ -25,8 +25,7 @@ import torch
 
 from agents.config import UpdateConfig
 from agents.model.actor_critic import ActorCritic
-from agents.training.rollout_batch import RolloutBatch
-from agents.training.updater import micro_batches
+from agents.training.rollout_batch import RolloutBatch, micro_batches
 from benchmarks import harness
 from benchmarks.players import Player, tokens_in
 from benchmarks.recorded_episodes import recorded_episodes

@@ -28,8 +28,8 @@ Importing this package registers `actde/Bandit-v0`, `actde/Completion-v0`, `actd
 Gymnasium. Gymnasium itself imports the package for `gymnasium.make("games:actde/Bandit-v0")`.
 """
 
-from games.errors import GameError, nearest
-from games.ranges import parse_levels
+from games.errors import GameError
+from games.parameters import parse_levels
 from games.registration import register
 from games.specs import GameSpec, resolve
 from games.textworld.generation.dataset import Progress, generate
@@ -43,9 +43,7 @@ __all__ = [
     "Progress",
     "generate",
     "load_manifest",
-    "nearest",
     "parse_levels",
-    "register",
     "resolve",
     "shape",
     "starts_with_words",

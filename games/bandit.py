@@ -4,24 +4,19 @@ The rewards are deterministic, so that update rules can be studied without estim
 is the post by Turner and Einhorn (2023) that proposes ACTDE.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from types import MappingProxyType
 from typing import Any
 
 from games.base import StepResult, TextGame
 from games.errors import GameError, nearest
 from games.parameters import Parameter
 
-CASES = MappingProxyType(
-    {
-        "wedding": ("We had a", (" wedding", " party"), (1.0, 0.5), (0.5, 0.5)),
-        "pizza": ("I will eat", (" pizza", " cookies"), (10.0, 11.0), (0.5, 0.5)),
-        "wireheading": ("I will choose", (" pizza", " wirehead"), (10.0, 100.0), (0.01, 0.99)),
-    }
-)
-"""The post's three cases: name -> (prompt, arms, rewards, policy). The post gives only the first prompt."""
+# the three cases of the post: name -> (prompt, arms, rewards, policy). The post gives only the first prompt.
+CASES = {
+    "wedding": ("We had a", (" wedding", " party"), (1.0, 0.5), (0.5, 0.5)),
+    "pizza": ("I will eat", (" pizza", " cookies"), (10.0, 11.0), (0.5, 0.5)),
+    "wireheading": ("I will choose", (" pizza", " wirehead"), (10.0, 100.0), (0.01, 0.99)),
+}
 
 
 class Bandit(TextGame):
@@ -64,13 +59,6 @@ class Bandit(TextGame):
         uniform = (1 / max(1, len(self.arms)),) * len(self.arms)
         self.policy = tuple(policy if policy is not None else case_policy if arms is None else uniform)
         names = [arm.strip() for arm in self.arms]
-        self._check(names)
-        limit = 1 if max_turns is None else max_turns
-        super().__init__(max_turns=limit, characters=self.prompt, render_mode=render_mode)
-        self.vocabulary = tuple(dict.fromkeys(" ".join((self.prompt, *self.arms)).split()))
-        self._reward_of = dict(zip(names, self.rewards, strict=True))
-
-    def _check(self, names: Sequence[str]) -> None:
         if len(names) < 2 or not all(names) or len(set(names)) < len(names):
             raise GameError(f"bandit: expected at least two different arms, none blank, got {self.arms}")
         if not self.prompt.strip() or not all(text.isprintable() for text in (self.prompt, *names)):
@@ -80,10 +68,13 @@ class Bandit(TextGame):
                 raise GameError(f"bandit: {len(names)} arms need {len(names)} {name}, got {len(numbers)}")
         if min(self.policy) < 0 or abs(sum(self.policy) - 1) > 1e-6:
             raise GameError(f"bandit: expected a policy of probabilities that sum to 1, got {self.policy}")
+        max_turns = 1 if max_turns is None else max_turns
+        super().__init__(max_turns=max_turns, characters=self.prompt, render_mode=render_mode)
+        self.vocabulary = tuple(dict.fromkeys(" ".join((self.prompt, *self.arms)).split()))
+        self._reward_of = dict(zip(names, self.rewards, strict=True))
 
     def _start(self, options: dict[str, Any]) -> StepResult:
-        policy = dict(zip(self.arms, self.policy, strict=True))
-        info = {"max_score": max(self.rewards), "initial_policy": policy}
+        info = {"max_score": max(self.rewards), "initial_policy": dict(zip(self.arms, self.policy, strict=True))}
         return StepResult(text=self.prompt, commands=self.arms, info=info)
 
     def _play(self, command: str) -> StepResult:

@@ -1,9 +1,4 @@
-"""The base class of our games. It implements seeding, the turn limit, the score, input checks and `render`.
-
-A subclass implements its rules in two methods, `_start` and `_play`.
-"""
-
-from __future__ import annotations
+"""The base class of our games. It implements seeding, the turn limit, the score, input checks and `render`."""
 
 import string
 from dataclasses import dataclass, field
@@ -18,8 +13,7 @@ from games.errors import GameError, nearest
 from games.parameters import Parameter
 
 Info = dict[str, Any]
-Step = tuple[str, float, bool, bool, Info]
-"""The result of `step`: (observation, reward, terminated, truncated, info)."""
+Step = tuple[str, float, bool, bool, Info]  # observation, reward, terminated, truncated, info
 MAX_TURNS = 1_000_000
 
 
@@ -28,8 +22,8 @@ class StepResult:
     """What a game returns at its start and after each command.
 
     `text` is the observation, stripped at both ends. `reward` is the change in score that the command causes.
-    `commands` are the admissible commands. `terminated` means that the game has ended by its own rules, because
-    `TextGame` applies the turn limit. `info` holds further entries of info, which replace those of `TextGame`.
+    `commands` are the admissible commands. `terminated` means that the game has ended by its own rules. `TextGame`
+    applies the turn limit. The entries of `info` are added to the info of `TextGame` or replace entries of it.
     """
 
     # The class is not frozen, because freezing it would double the cost of a step.
@@ -45,9 +39,8 @@ class StepResult:
 class TextGame(gymnasium.Env[str, str]):
     """A text game that follows the rules in the docstring of the package `games`.
 
-    `_start(options)` begins an episode and draws its random numbers from `self.np_random`. `_play(command)` plays one
-    command, which may be any `str`. A command of another type raises TypeError. A step before `reset` or after the end
-    raises `gymnasium.error.ResetNeeded`.
+    A subclass implements `_start`, which draws random numbers from `self.np_random`, and `_play`. A command that is not
+    a `str` raises TypeError. A step before `reset` or after the end raises `gymnasium.error.ResetNeeded`.
 
     Class attributes: `parameters` are the constructor arguments that a GAME string can set (see `games.specs`).
     `vocabulary` holds all words of the game's texts, or None if there are too many to list. `strategies` are the
@@ -67,7 +60,7 @@ class TextGame(gymnasium.Env[str, str]):
     _generator: np.random.Generator | None = None
 
     def __init__(self, *, max_turns: int, characters: str = "", render_mode: str | None = None) -> None:
-        """Create a game in which `characters` may occur in observations in addition to printable ASCII."""
+        """Create a game. `characters` may occur in its observations in addition to printable ASCII."""
         if isinstance(max_turns, bool) or not isinstance(max_turns, int):
             raise TypeError(f"max_turns: expected an int, got {max_turns!r}")
         if not 1 <= max_turns <= MAX_TURNS:
@@ -75,9 +68,9 @@ class TextGame(gymnasium.Env[str, str]):
         if render_mode not in (None, "ansi"):
             raise GameError(f"render_mode={render_mode!r}: expected 'ansi' or None")
         self.max_turns, self.render_mode = max_turns, render_mode
-        texts, commands = frozenset(string.printable + characters), frozenset(string.printable)
+        texts = frozenset(string.printable + characters)
         self.observation_space = gymnasium.spaces.Text(1_000_000, min_length=0, charset=texts)
-        self.action_space = gymnasium.spaces.Text(100, min_length=1, charset=commands)
+        self.action_space = gymnasium.spaces.Text(100, min_length=1, charset=frozenset(string.printable))
         self._turns, self._score, self._running, self._rendered = 0, 0.0, False, ""
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, Info]:
@@ -93,8 +86,7 @@ class TextGame(gymnasium.Env[str, str]):
                 raise GameError(f"{type(self).__name__} has no reset option {name!r}; {hint}")
         self._running = False
         result = self._start(options)
-        self._turns, self._score, self._running = 0, 0.0, True
-        self._rendered = result.text
+        self._turns, self._score, self._running, self._rendered = 0, 0.0, True, result.text
         return result.text, self._info(result)
 
     def step(self, command: str) -> Step:
@@ -106,16 +98,15 @@ class TextGame(gymnasium.Env[str, str]):
         result = self._play(command)
         self._turns += 1
         self._score += result.reward
-        terminated = result.terminated
-        truncated = not terminated and self._turns >= self.max_turns
-        self._running = not (terminated or truncated)
+        truncated = not result.terminated and self._turns >= self.max_turns
+        self._running = not (result.terminated or truncated)
         if self.render_mode is not None:
             prompt, terminator = self.metadata["prompt"].lstrip(), self.metadata["terminator"]
             self._rendered = f"{prompt}{command}{terminator}{result.text}"
         info = self._info(result)
         if truncated:
             info.update(self._continuation())
-        return result.text, float(result.reward), terminated, truncated, info
+        return result.text, float(result.reward), result.terminated, truncated, info
 
     def render(self) -> str | None:
         """Return the last command and its observation as text, or None if there is no render mode."""

@@ -1,7 +1,5 @@
 """Child processes that run our code. They import nothing from the user's folders, and end when this process ends."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import os
@@ -15,17 +13,15 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-"""The folder that contains our packages."""
-GRACE = 2.0
-"""Time in seconds that a terminated child has to remove its temporary files and end its own children."""
+ROOT = Path(__file__).resolve().parents[1]  # the folder that contains our packages
+GRACE = 2.0  # seconds that a terminated child has to remove its temporary files and end its own children
 
 
 def python_environment() -> dict[str, str]:
-    """Return the environment variables for a Python child. Its import path excludes the user's folders.
+    """Return the environment variables for a Python child.
 
-    The user's folders are the current folder and the folder of the main script. A file in these folders, for
-    example `random.py`, could shadow a module of the same name.
+    The child's import path excludes the current folder and the folder of the main script, because a user's file there,
+    such as `random.py`, could shadow a module of the same name.
     """
     script = getattr(sys.modules["__main__"], "__file__", None) or "-"
     users = {Path.cwd(), Path(script).resolve().parent} - {ROOT}
@@ -36,9 +32,8 @@ def python_environment() -> dict[str, str]:
 class Child:
     """A child process that runs `serve(connection)`, a top-level function of one of our modules.
 
-    The argument `connection` of `serve` is the child's end of a pipe. The attribute `connection` of this class is the
-    other end. `options` are passed to `subprocess.Popen`. Ctrl-C does not reach the child. SIGTERM raises SystemExit in
-    the child.
+    The argument of `serve` is the child's end of a pipe, and the attribute `connection` is the other end. `options` are
+    passed to `subprocess.Popen`. Ctrl-C does not reach the child. SIGTERM raises SystemExit in the child.
 
     The child's standard input is a pipe from this process. A thread of the child waits until this pipe is closed, and
     then ends the child. The child therefore ends with this process even if C code hangs in the child.
@@ -58,10 +53,7 @@ class Child:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def why_it_ended(self) -> str:
-        """Return the name of the signal that ended the child, or the child's exit status.
-
-        Call this method after the child has closed its connection.
-        """
+        """Return the signal or the exit status of a child that has closed its connection."""
         try:
             status = self.process.wait(5)
         except subprocess.TimeoutExpired:
@@ -83,7 +75,7 @@ class Child:
 
 
 def run(descriptor: int, module: str, name: str) -> None:
-    """Run the function `name` of `module` with the child's end of the connection. This function runs in the child."""
+    """Run the function `name` of `module` in the child. `descriptor` is the child's end of the connection."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:

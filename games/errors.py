@@ -1,7 +1,5 @@
 """The exception for user errors, and suggestions for misspelled names."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable
 
@@ -11,9 +9,7 @@ class GameError(ValueError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return a suggestion to append to an error message about an unknown name.
-
-    If no known name is close, the suggestion is empty.
+    """Return a suggestion to append to an error message. It is empty if no known name is close to `word`.
 
     >>> did_you_mean("treasur", ["coin", "treasure"])
     "; did you mean 'treasure'?"
@@ -23,9 +19,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return a hint for an error message about an unknown name.
-
-    The hint is the nearest known name, or all known names if none is close.
+    """Return a hint for an error message: the nearest known name, or all known names if none is close to `word`.
 
     >>> nearest("treasur", ["coin", "treasure"])
     "did you mean 'treasure'?"

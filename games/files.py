@@ -1,7 +1,5 @@
 """The cache folder, file locks, atomic writes and hashes of files."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -26,12 +24,8 @@ class FilesError(GameError):
 
 
 def cache_folder(name: str) -> Path:
-    """Return the path of the folder `name` in the cache folder.
-
-    The environment variable ACTDE_CACHE can name another cache folder.
-    """
-    root = os.environ.get(VARIABLE)
-    if root:
+    """Return the path of a folder in the cache folder, which the environment variable ACTDE_CACHE can set."""
+    if root := os.environ.get(VARIABLE):
         return Path(root).expanduser().absolute() / name
     from platformdirs import user_cache_path
 
@@ -40,7 +34,7 @@ def cache_folder(name: str) -> Path:
 
 @contextmanager
 def disk_errors(doing: str, advice: str) -> Iterator[None]:
-    """Convert an OSError, for example from a full or read-only disk, to a FilesError with a one-line message."""
+    """Convert an OSError in the block, for example from a full disk, to a FilesError with a one-line message."""
     try:
         yield
     except OSError as error:
@@ -48,13 +42,11 @@ def disk_errors(doing: str, advice: str) -> Iterator[None]:
         raise FilesError(f"cannot {doing}: {error.strerror or error}{where}; {advice}") from error
 
 
-def file_lock(path: Path, *, process_wide: bool = False) -> FileLock:
+def file_lock(path: Path, *, process_wide: bool = False) -> "FileLock":
     """Return a lock on the file `path`. If the process ends or is killed, the system releases the lock.
 
-    `with file_lock(path):` waits for the lock. `.acquire(blocking=False)` raises TimeoutError if the lock is taken.
-
-    Args:
-        process_wide: if true, the lock excludes only other processes. By default, the lock also excludes other threads.
+    `with file_lock(path):` waits for the lock. `.acquire(blocking=False)` raises TimeoutError if the lock is taken. The
+    lock excludes other processes and threads. If `process_wide` is true, it excludes only other processes.
     """
     from filelock import FileLock
 
@@ -79,13 +71,23 @@ def atomic_write(path: Path, content: bytes | str) -> None:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder to fill. If the block succeeds, the filled folder replaces `path`.
 
-    If the block fails, the folder is deleted, and `path` stays as it is.
+    If the block fails, the new folder is deleted, and `path` stays as it is.
     """
     work = _temporary(path)
     work.mkdir(parents=True)
     try:
         yield work
-        _move(work, path)
+        if not path.exists():
+            work.rename(path)
+            return
+        old = work.with_name(f"{work.name}.old")
+        path.rename(old)
+        try:
+            work.rename(path)
+        except BaseException:
+            old.rename(path)
+            raise
+        shutil.rmtree(old)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -95,29 +97,10 @@ def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
 
 
-def _move(work: Path, path: Path) -> None:
-    """Rename `work` to `path`. An old folder at `path` is then deleted.
-
-    If renaming fails, the old folder is restored.
-    """
-    if not path.exists():
-        work.rename(path)
-        return
-    old = work.with_name(f"{work.name}.old")
-    path.rename(old)
-    try:
-        work.rename(path)
-    except BaseException:
-        old.rename(path)
-        raise
-    shutil.rmtree(old)
-
-
 def build_once(folder: Path, is_intact: Callable[[], bool], build: Callable[[Path], None]) -> None:
     """Fill `folder` unless it is intact. If several processes call this function, one builds while the others wait.
 
-    Args:
-        build: a function that receives an empty folder and fills it. If `build` raises, `folder` stays as it is.
+    `build` receives an empty folder and fills it. If `build` raises, `folder` stays as it is.
     """
     if not is_intact():
         with file_lock(folder.with_name(f".{folder.name}.lock")):
@@ -127,15 +110,10 @@ def build_once(folder: Path, is_intact: Callable[[], bool], build: Callable[[Pat
 
 
 def build_from(folder: Path, origin: Mapping[str, str], build: Callable[[Path], None]) -> Path:
-    """Fill `folder` and return it.
+    """Fill `folder`, unless it was built from `origin` and no file in it has changed since then. Return `folder`.
 
-    If `folder` was built from `origin` and no file in `folder` has changed since then, `folder` stays as it is.
-
-    Args:
-        origin: names and hashes of the sources. The folder's manifest stores `origin` and the hash of each file.
-
-    Raises:
-        FilesError: the folder cannot be written.
+    `origin` holds names and hashes of the sources. The folder's manifest stores `origin` and the hash of each file.
+    Raise FilesError if the folder cannot be written.
     """
 
     def build_with_manifest(work: Path) -> None:

@@ -1,12 +1,10 @@
 """Hash games, so that training games and test games can be kept apart. Games with equal hashes play alike.
 
-The hash of a TextWorld game is the canonical hash of its facts, names and quests (`make_game.canonical_hash`). If a
-game comes from a manifest, the hash is read from the manifest. Otherwise, the hash is computed from the game's record,
-which is the `.json` file beside the game. A game that is not in the cache is generated first. The hash of a story
-without a record is the hash of its bytes. The hash of a game in `games.specs.BUILT_IN` is the hash of its GAME string.
+The hash of a TextWorld game is the canonical hash of its facts, names and quests (`make_game.canonical_hash`). It is
+read from the manifest or, without a manifest, computed from the game's record, which is the `.json` file beside the
+game. The hash of a story without a record is the hash of its bytes. The hash of a game without a file, such as the
+bandit, is the hash of its GAME string.
 """
-
-from __future__ import annotations
 
 import hashlib
 import json
@@ -20,7 +18,10 @@ from games.textworld.validation import game_file
 
 
 def game_hash(spec: GameSpec) -> str:
-    """Return the hash of one game as 64 hexadecimal digits. Raise GameError if the game cannot be made or read."""
+    """Return the hash of a game as 64 hexadecimal digits. If the game is not in the cache, generate it.
+
+    Raise GameError if the game cannot be made or read.
+    """
     if spec.hash is not None:
         return spec.hash
     if spec.kind in BUILT_IN:

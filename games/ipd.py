@@ -3,9 +3,7 @@
 In this module, "the post" is the post by Turner and Einhorn (2023) that proposes ACTDE.
 """
 
-from __future__ import annotations
-
-from types import MappingProxyType
+from collections.abc import Mapping
 from typing import Any
 
 from games.base import Info, StepResult, TextGame
@@ -16,14 +14,12 @@ ACTIONS = ("cooperate", "defect")
 STARTS = ("coin", *ACTIONS)
 Payoff = tuple[tuple[float, float], tuple[float, float]]
 
-PAYOFFS: MappingProxyType[str, Payoff] = MappingProxyType(
-    {
-        "post": ((0.5, -1.76139), (2.0, -0.738613)),
-        "temptation-1": ((0.5, -1.27526), (1.0, -0.224745)),
-        "temptation-0.7": ((0.5, -1.20718), (0.7, 0.00717968)),
-        "threshold-0.75": ((-0.1176, -1.0588), (2.0, -0.8236)),
-    }
-)
+PAYOFFS: Mapping[str, Payoff] = {
+    "post": ((0.5, -1.76139), (2.0, -0.738613)),
+    "temptation-1": ((0.5, -1.27526), (1.0, -0.224745)),
+    "temptation-0.7": ((0.5, -1.20718), (0.7, 0.00717968)),
+    "threshold-0.75": ((-0.1176, -1.0588), (2.0, -0.8236)),
+}
 """Name -> payoff matrix. payoff[current action][previous action] is in game points per turn.
 
 Action 0 is cooperate, and action 1 is defect. `post` is the matrix behind the post's figures. Its entries sum to zero.
@@ -38,11 +34,12 @@ class PrisonersDilemma(TextGame):
     """The iterated prisoner's dilemma in which the opponent's action is the player's own previous action.
 
     At turn t, the reward is payoff[action at t][action at t-1]. The opening text is the action before the first turn.
-    The argument `start` or the reset option `start` sets this action. By default, a fair coin decides, and the seed
-    determines the coin. Later texts are empty. A command other than the two actions leaves the previous action
-    unchanged and earns the smallest payoff. The game stores `discount`, which belongs to the matrix, but does not use
-    it. `info["strategy"]` names the strategy that the last two actions follow, in the post's terms: cooperate (cc),
-    defect (dd) or alternate (cd or dc).
+    The argument `start` or the reset option `start` sets this action. By default, a fair coin that the seed determines
+    sets it. Later texts are empty. A command other than the two actions leaves the previous action unchanged and earns
+    the smallest payoff. The game does not use `discount`, which belongs to the matrix.
+
+    `info["strategy"]` names the strategy that the last two actions follow, in the post's terms: cooperate (cc), defect
+    (dd) or alternate (cd or dc).
     """
 
     metadata: dict[str, Any] = {**TextGame.metadata, "prompt": "", "terminator": ""}  # noqa: RUF012
@@ -73,9 +70,7 @@ class PrisonersDilemma(TextGame):
         if matrix is not None and len(matrix) != 4:
             raise GameError(f"ipd: expected a matrix of four numbers, got {len(matrix)}")
         self.payoff = PAYOFFS[payoff] if matrix is None else ((matrix[0], matrix[1]), (matrix[2], matrix[3]))
-        self.discount = discount
-        self.start = _check_start(start)
-        self._last = 0
+        self.discount, self.start, self._last = discount, _check_start(start), 0
 
     def _start(self, options: dict[str, Any]) -> StepResult:
         start = _check_start(options.get("start", self.start))

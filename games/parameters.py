@@ -1,6 +1,4 @@
-"""Declare the parameters of games, and convert their values to and from text such as `level=3&goal=none`."""
-
-from __future__ import annotations
+"""Declare the parameters of games, and convert settings to and from text such as `level=3&goal=none`."""
 
 import math
 import re
@@ -11,14 +9,11 @@ from urllib.parse import quote, unquote
 
 from games.errors import GameError, nearest
 
-Value: TypeAlias = int | float | bool | str | tuple[str, ...] | tuple[float, ...]
-"""The value of a setting. Values are hashable, and their conversion to text is lossless."""
-
+Value: TypeAlias = int | float | bool | str | tuple[str, ...] | tuple[float, ...]  # hashable
 Kind = Literal["int", "float", "bool", "choice", "text", "words", "numbers"]
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
-SAFE = " ,.'!-"
-"""Characters that are not percent-encoded in a GAME string, in addition to letters and digits."""
+SAFE = " ,.'!-"  # not percent-encoded in a GAME string, as letters and digits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +32,7 @@ class Parameter:
     choices: tuple[Value, ...] = ()
 
     def parse(self, text: str) -> Value:
-        """Return the value that `text` stands for. Raise GameError if `text` is invalid."""
+        """Return the value that `text` denotes. Raise GameError if `text` is invalid."""
         value: Value = text.strip()
         match self.kind:
             case "text":
@@ -61,7 +56,7 @@ class Parameter:
         return value
 
     def format(self, value: Value) -> str:
-        """Return `value` as text, which `parse` converts back to `value`."""
+        """Return the text that `parse` converts to `value`."""
         match value:
             case bool():
                 return str(value).lower()
@@ -81,7 +76,7 @@ class Parameter:
 
 
 def split_query(query: str, game: str) -> dict[str, str]:
-    """Return the settings in a text such as `a=1&b=two%20words` as a dictionary from names to texts, in order.
+    """Return the settings in a text such as `a=1&b=two%20words`, as {"a": "1", "b": "two words"}.
 
     Raise GameError if a part is not NAME=VALUE or if a name occurs twice.
     """
@@ -98,7 +93,7 @@ def split_query(query: str, game: str) -> dict[str, str]:
 
 
 def parse_settings(table: Sequence[Parameter], words: Mapping[str, str], game: str) -> dict[str, Value]:
-    """Return the given settings as values, in the order of `table`.
+    """Return the values of the given settings, in the order of `table`.
 
     Raise GameError if a name is not in `table` or a value is invalid.
     """
@@ -116,6 +111,19 @@ def format_settings(table: Sequence[Parameter], values: Mapping[str, Value]) -> 
     """Return the settings as the part of a GAME string after `?`, in the order of `table`."""
     given = [parameter for parameter in table if parameter.name in values]
     return "&".join(f"{p.name}={quote(p.format(values[p.name]), safe=SAFE)}" for p in given)
+
+
+def parse_levels(text: str) -> list[int]:
+    """Return the numbers in a list such as `1-3,7`, which gives [1, 2, 3, 7]. Raise GameError for any other text."""
+    levels: list[int] = []
+    for part in text.split(","):
+        low, dash, high = part.strip().partition("-")
+        if not low.isdecimal() or (dash and not high.isdecimal()) or len(part) > 12:
+            raise GameError(f"levels={text}: expected numbers and ranges, as in 1-3,7")
+        if int(high or low) < int(low):
+            raise GameError(f"levels={text}: expected a range from low to high, got {part.strip()}")
+        levels += range(int(low), min(int(high or low), int(low) + 10_000) + 1)
+    return levels
 
 
 def _number(value: float) -> str:

@@ -1,23 +1,14 @@
-"""Register our games with Gymnasium. The game classes are imported only when a game is made.
+"""Register our games with Gymnasium. The class of a game is imported only when a game is made."""
 
-Gymnasium 0.29 and earlier loaded plug-ins through entry points. Since Gymnasium 1.0, an id may start with the module
-that registers it, as in `gymnasium.make("games:actde/Bandit-v0")`. Gymnasium then imports the named module itself.
-"""
-
-from __future__ import annotations
-
+# Gymnasium id -> class or factory. The factory requires the keyword argument `game`, a GAME string of `games.specs`.
 ENTRY_POINTS = {
     "actde/Bandit-v0": "games.bandit:Bandit",
     "actde/Completion-v0": "games.completion:Completion",
     "actde/IPD-v0": "games.ipd:PrisonersDilemma",
     "actde/TextWorld-v0": "games.specs:make_textworld",
 }
-"""Gymnasium id -> class or factory.
-
-The factory of `actde/TextWorld-v0` requires the keyword argument `game`, which is a GAME string (see `games.specs`).
-"""
+# the same for `gymnasium.make_vec`, which can vectorize the other games itself
 VECTOR_ENTRY_POINTS = {"actde/TextWorld-v0": "games.vector:make_textworld_vec"}
-"""Gymnasium id -> factory for `gymnasium.make_vec`. Gymnasium vectorizes the other games itself."""
 
 
 def register() -> None:

@@ -1,16 +1,15 @@
 """Resolve GAME strings to lists of games.
 
 A GAME string names games, as in `textworld:simple?level=1&seed=100..119`, or gives the path of a file or folder.
-Resolving is cheap and imports no game. `GameSpec.make` generates, checks and loads a game.
+Resolving is cheap, because no game is made. `GameSpec.make` generates, checks and loads a game.
 """
-
-from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from games.errors import GameError, nearest
@@ -22,24 +21,23 @@ from games.textworld.validation.game_file import STORIES
 if TYPE_CHECKING:
     import gymnasium
 
-    from games.bandit import Bandit
-    from games.completion import Completion
-    from games.ipd import PrisonersDilemma
     from games.textworld.env import TextWorld
 
 MAX_GAMES = 100_000
 RANGE = re.compile(r"([0-9]{1,10})\.\.([0-9]{1,10})")
-RANGED = ("level", "seed")
-"""The parameters that may be ranges. They are the first parameters of every family."""
-BUILT_IN = ("bandit", "completion", "ipd")
-"""The games that a name and settings define. They need no file."""
-AND = " + "
-"""Separator between several GAMEs in one string."""
+RANGED = ("level", "seed")  # the parameters that may be ranges, which are the first parameters of every family
+BUILT_IN = {
+    "bandit": "games.bandit:Bandit",
+    "completion": "games.completion:Completion",
+    "ipd": "games.ipd:PrisonersDilemma",
+}
+"""The games without a file: name -> class. A class is imported only when its game is named."""
+AND = " + "  # separates several GAMEs in one string
 
 
 @dataclass(frozen=True, slots=True)
 class GameSpec:
-    """The specification of exactly one game. The game itself is made by `make`.
+    """The specification of one game, which `make` creates.
 
     Attributes:
         name: the canonical GAME string. `resolve(name)` returns an equal spec.
@@ -58,20 +56,21 @@ class GameSpec:
 
     def make(
         self, *, max_turns: int | None = None, infos: Sequence[str] = (), render_mode: str | None = None
-    ) -> gymnasium.Env[str, str]:
-        """Make the game. A TextWorld game is generated and loaded by this call.
+    ) -> "gymnasium.Env[str, str]":
+        """Make the game. If it is a TextWorld game that is not in the cache, generate it.
 
-        `max_turns` replaces the game's own turn limit. `infos` are names of further entries of info for
-        `games.textworld.env.TextWorld`. Other games ignore `infos`.
+        `max_turns` replaces the game's own turn limit. `infos` names further entries of the info of a TextWorld game.
+        Other games ignore `infos`.
         """
         if self.kind in BUILT_IN:
-            return _builtin(self.kind)(**dict[str, Any](self.settings), max_turns=max_turns, render_mode=render_mode)
+            game_class: Callable[..., gymnasium.Env[str, str]] = resolve_name(BUILT_IN[self.kind])
+            return game_class(**dict(self.settings), max_turns=max_turns, render_mode=render_mode)
         from games.textworld.env import TextWorld
 
         return TextWorld(self.story(), max_turns=max_turns, infos=infos, render_mode=render_mode)
 
     def story(self) -> Path:
-        """Return the path of a `textworld` or `file` game. A `textworld` game that is not cached is generated first."""
+        """Return the path of a `textworld` or `file` game. If a `textworld` game is not in the cache, generate it."""
         if self.kind == "file":
             return Path(self.target)
         from games.textworld.generation.make_game import cached_game
@@ -79,8 +78,8 @@ class GameSpec:
         return cached_game(self.target, dict(self.settings))
 
 
-def make_textworld(game: str, **keywords: Any) -> TextWorld:
-    """Make the one TextWorld game that a GAME string names. This function is the entry point of `actde/TextWorld-v0`.
+def make_textworld(game: str, **keywords: Any) -> "TextWorld":
+    """Make the one TextWorld game that a GAME string names, as the entry point of `actde/TextWorld-v0`.
 
     `keywords` are passed to `games.textworld.env.TextWorld`.
     """
@@ -93,8 +92,8 @@ def make_textworld(game: str, **keywords: Any) -> TextWorld:
     return TextWorld(spec.story(), **keywords)
 
 
+# `gymnasium.make` reads the render modes from the entry point
 make_textworld.__dict__["metadata"] = {"render_modes": ["ansi"], "render_fps": 1}
-"""`gymnasium.make` reads the render modes from the `metadata` of an entry point, here of this function."""
 
 
 def resolve(game: str, *, split: str | None = None) -> list[GameSpec]:
@@ -130,7 +129,7 @@ def resolve(game: str, *, split: str | None = None) -> list[GameSpec]:
 
 
 def interleave(lists: Sequence[Sequence[GameSpec]]) -> list[GameSpec]:
-    """Merge several lists of games. Each list keeps its order and is spread evenly over the result."""
+    """Merge lists of games. The games of each list keep their order and are spread evenly over the result."""
     placed = [((i + 0.5) / len(specs), n, spec) for n, specs in enumerate(lists) for i, spec in enumerate(specs)]
     return [spec for *_, spec in sorted(placed, key=lambda place: place[:2])]
 
@@ -145,16 +144,8 @@ def reject_reserved_seeds(specs: Iterable[GameSpec]) -> None:
             )
 
 
-def _builtin(kind: str) -> type[Bandit] | type[Completion] | type[PrisonersDilemma]:
-    from games.bandit import Bandit
-    from games.completion import Completion
-    from games.ipd import PrisonersDilemma
-
-    return Bandit if kind == "bandit" else Completion if kind == "completion" else PrisonersDilemma
-
-
 def _resolve_builtin(kind: str, query: str) -> GameSpec:
-    table = _builtin(kind).parameters
+    table = resolve_name(BUILT_IN[kind]).parameters
     values = parse_settings(table, split_query(query, kind), kind)
     kept = {p.name: values[p.name] for p in table if values.get(p.name, p.default) != p.default}
     name = f"{kind}?{format_settings(table, kept)}".rstrip("?")
@@ -165,8 +156,7 @@ def _resolve_family(head: str, query: str) -> list[GameSpec]:
     chosen = family(head.removeprefix("textworld:"))
     words = split_query(query, head)
     levels, seeds = (_range(chosen, name, words, head) for name in RANGED)
-    count = len(levels) * len(seeds)
-    if count > MAX_GAMES:
+    if (count := len(levels) * len(seeds)) > MAX_GAMES:
         raise GameError(f"{head}?{query}: {count} games are too many at once (at most {MAX_GAMES})")
     given = parse_settings(chosen.parameters, {k: v for k, v in words.items() if k not in RANGED}, head)
     return [_one(chosen, level, {"seed": seed, **given}) for level, seed in itertools.product(levels, seeds)]
@@ -181,7 +171,7 @@ def _one(chosen: Family, level: int, given: Mapping[str, Value]) -> GameSpec:
 
 
 def _range(chosen: Family, name: str, words: Mapping[str, str], game: str) -> Sequence[int]:
-    """Return the range of values that `words` sets for `name` (`level` or `seed`), or the range of its default."""
+    """Return the values of the parameter `name`, which is `level` or `seed`."""
     parameter = chosen.parameters[RANGED.index(name)]
     text = words.get(name, str(parameter.default))
     match = RANGE.fullmatch(text.strip())
@@ -193,8 +183,8 @@ def _range(chosen: Family, name: str, words: Mapping[str, str], game: str) -> Se
 
 
 def _resolve_path(path: Path, split: str | None) -> list[GameSpec]:
-    if path.is_dir() and (path / "manifest.jsonl").is_file():
-        path = path / "manifest.jsonl"
+    if (path / "manifest.jsonl").is_file():
+        path /= "manifest.jsonl"
     if path.suffix == ".jsonl":
         from games.textworld.generation.manifest import load_manifest
 

@@ -1,14 +1,12 @@
 """A Gymnasium vector environment for text games. Its observations are tuples of texts.
 
-`TextVectorEnv` returns what Gymnasium's `SyncVectorEnv` returns, but its games may differ from each other. A game that
-fails ends only its own episode. Steps that run an interpreter may run on threads, because the Z-machine interpreter
-releases Python's global interpreter lock.
+`TextVectorEnv` returns what Gymnasium's `SyncVectorEnv` returns, but its games may differ from each other, and a game
+that fails ends only its own episode. Steps may run on threads, because the Z-machine interpreter releases Python's
+global interpreter lock.
 
 `gymnasium.vector.AsyncVectorEnv` can run our games in processes if `shared_memory=False`. With shared memory, Gymnasium
 up to version 1.4 reads each text only once, before the first reset.
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -40,11 +38,11 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
       observation and info of the episode.
     * `Disabled`: the caller resets environments with `reset(options={"reset_mask": mask})`.
 
-    If a step raises GameError, its episode is truncated, its observation is "", and `infos["error"]` holds the reason.
-    A GameError in a reset is reported in the same way, and the next step of that environment is truncated.
+    If a step raises GameError, the episode is truncated, its observation is "", and `infos["error"]` holds the reason.
+    If a reset raises GameError, the next step of that environment is truncated in the same way.
 
-    `workers` is the number of threads, which may be 0. A step runs on a thread if the game's
-    `needs_interpreter(command)` returns true, or if the game does not have this method.
+    `workers` is the number of threads, which may be 0. A step runs on a thread unless the game's method
+    `needs_interpreter(command)` returns False.
     """
 
     def __init__(
@@ -78,7 +76,10 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         self.num_envs, self.render_mode = len(specs), render_mode
         self.metadata = {**self.envs[0].metadata, "autoreset_mode": self.autoreset_mode}
         self.single_action_space = self.envs[0].action_space
-        self.single_observation_space = _union([env.observation_space for env in self.envs])
+        texts: list[Any] = [env.observation_space for env in self.envs]
+        characters = frozenset().union(*(space.character_set for space in texts))
+        longest = max(space.max_length for space in texts)
+        self.single_observation_space = gymnasium.spaces.Text(longest, min_length=0, charset=characters)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self._texts = [""] * self.num_envs
@@ -123,7 +124,7 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         return None if self.render_mode is None else tuple(env.render() for env in self.envs)
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
-        """Call the method `name` of each environment and return the results. An attribute is returned as it is."""
+        """Call the method `name` of each environment and return the results, or return the attribute `name`."""
         values = self.get_attr(name)
         return tuple(value(*args, **kwargs) if callable(value) else value for value in values)
 
@@ -145,8 +146,7 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         self._ended = terminations | truncations
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
             for i in np.flatnonzero(self._ended).tolist():
-                final = {"final_obs": texts[i], "final_info": infos[i]}
-                infos[i] = final | self._reset_one(i, None, {})
+                infos[i] = {"final_obs": texts[i], "final_info": infos[i]} | self._reset_one(i, None, {})
         return tuple(texts), np.array(rewards, dtype=np.float64), terminations, truncations, stack_infos(infos)
 
     def _reset_one(self, index: int, seed: int | None, options: dict[str, Any]) -> Info:
@@ -190,7 +190,7 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
 
 
 def make_textworld_vec(num_envs: int = 1, *, game: str, **keywords: Any) -> TextVectorEnv:
-    """Make the environment for `gymnasium.make_vec("games:actde/TextWorld-v0", num_envs=..., game=...)`.
+    """Make the environment of `gymnasium.make_vec("games:actde/TextWorld-v0", num_envs=..., game=...)`.
 
     `game` is a GAME string that names n games. Environment i plays game i mod n.
     """
@@ -201,10 +201,10 @@ def make_textworld_vec(num_envs: int = 1, *, game: str, **keywords: Any) -> Text
 
 
 def stack_infos(infos: Sequence[Info]) -> Info:
-    """Stack the infos of all environments into one info of arrays.
+    """Stack the infos of all environments into one info of arrays, in the format of `gymnasium.vector.VectorEnv`.
 
-    For each entry `key`, the boolean array `_key` marks the environments that have this entry. The format is that of
-    `gymnasium.vector.VectorEnv`. Numbers of different types become floats.
+    For each entry `key`, the boolean array `_key` marks the environments that have this entry. Numbers of different
+    types become floats.
     """
     stacked: Info = {}
     for key in dict.fromkeys(key for info in infos for key in info):
@@ -225,9 +225,3 @@ def stack_infos(infos: Sequence[Info]) -> Info:
 
 def _error_info(message: str) -> Info:
     return {"admissible_commands": [], "error": message}
-
-
-def _union(spaces: Sequence[Any]) -> gymnasium.spaces.Text:
-    """Return the smallest space that contains the texts of all `spaces`."""
-    longest = max(space.max_length for space in spaces)
-    return gymnasium.spaces.Text(longest, min_length=0, charset=frozenset().union(*(s.character_set for s in spaces)))

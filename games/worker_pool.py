@@ -1,11 +1,8 @@
-"""A pool of worker processes for experiments and game generation.
+"""A pool of worker processes for experiments and game generation. Ctrl-C ends the pool at once.
 
-Ctrl-C ends the pool at once. A dead worker is reported in one line. Workers are child processes as in
-`child_process.py`. Unlike the workers of `multiprocessing` and `concurrent.futures`, they do not run the user's script
-again. A thread pool sends the jobs to the workers, so that each job is a future of `concurrent.futures`.
+Workers are child processes as in `child_process.py`. Unlike the workers of `multiprocessing` and `concurrent.futures`,
+they do not run the user's script again.
 """
-
-from __future__ import annotations
 
 import importlib
 import os
@@ -16,8 +13,7 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
-from types import TracebackType
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 
 from games.child_process import GRACE, Child
 from games.errors import GameError
@@ -29,24 +25,22 @@ T = TypeVar("T")
 class WorkerPool:
     """A pool of `size` worker processes. Leaving the context ends all workers.
 
-    The default size is one process for each CPU of this process, but at most 32.
-
-    Raises:
-        GameError: `size` is not from 1 to 256.
+    The default size is one process for each CPU of this process, but at most 32. Raise GameError if `size` is not from
+    1 to 256.
     """
 
     def __init__(self, size: int | None = None) -> None:
         if size is not None and not 1 <= size <= 256:
             raise GameError(f"workers={size}: expected a whole number from 1 to 256")
         self.size = min(available_cpus(), 32) if size is None else size
-        self._threads = ThreadPoolExecutor(self.size)
+        self._threads = ThreadPoolExecutor(self.size)  # each job is a future that waits in a thread for its worker
         self._workers: list[Child] = []
         self._idle: queue.SimpleQueue[Child] = queue.SimpleQueue()
 
-    def __enter__(self) -> WorkerPool:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
         for worker in self._workers:
             worker.process.terminate()
@@ -76,19 +70,17 @@ class WorkerPool:
             worker.connection.send(job)
             done, result = worker.connection.recv()
         except (EOFError, ConnectionError):
-            how = worker.why_it_ended()
-            raise BrokenExecutor(
-                f"a worker process died in {job[1]} ({how}); finished work is kept, and the same command continues"
-            ) from None
+            died = f"a worker process died in {job[1]} ({worker.why_it_ended()})"
+            raise BrokenExecutor(f"{died}; finished work is kept, and the same command continues") from None
         finally:
             self._idle.put(worker)
-        if not done:
-            raise result
-        return result
+        if done:
+            return result
+        raise result
 
 
 def serve(connection: Connection) -> None:
-    """Run jobs in a worker process, one after the other, until the other end of the connection is closed."""
+    """Run the jobs that `connection` receives, in a worker process, until its other end is closed."""
     while True:
         try:
             module, name, args, kwargs = connection.recv()

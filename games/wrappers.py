@@ -1,7 +1,5 @@
 """Reward shaping for any Gymnasium environment whose observations and actions are `str`."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Standard output and standard error: printing, input, progress bars, and Ctrl-C."""
 
-from __future__ import annotations
-
 import json
 import shlex
 import signal
@@ -40,6 +38,14 @@ def note(line: str) -> None:
 def document(data: object) -> None:
     """Print one JSON document to standard output."""
     print(json.dumps(data, allow_nan=False, ensure_ascii=False, indent=1))  # noqa: T201
+
+
+def output(data: object, things: Iterable[RenderableType], *, as_json: bool) -> None:
+    """Print `data` as one JSON document if `as_json` is true. Otherwise, print `things`."""
+    if as_json:
+        document(data)
+    else:
+        show(things)
 
 
 def typed() -> str:
@@ -102,7 +108,7 @@ def resumable() -> Iterator[None]:
 
 @contextmanager
 def stopping(trainer: Any) -> Iterator[None]:
-    """Let the first Ctrl-C end the run after the current iteration, with a checkpoint, and a second Ctrl-C at once."""
+    """On the first Ctrl-C, stop the run after the current iteration and save it. On the second, stop at once."""
 
     def first(signum: int, frame: object) -> None:
         trainer.stopping = True

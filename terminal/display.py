@@ -1,5 +1,6 @@
 """Parts of an episode as renderables of the `rich` library and as plain text."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 
@@ -10,14 +11,15 @@ from rich.padding import Padding
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.rule import Rule
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from agents.play.episode import Episode
-from agents.protocol import Decision
+from agents.protocol import Decision, GeneratedToken
 
-CANDIDATES = 6  # maximum number of commands that `policy_table` shows
-MENU = "\n\nWould you like to RESTART"  # start of the interpreter's menu at the end of a game, which is not shown
+TOKENS = 64  # the number of tokens that a table of a text shows
+CANDIDATES = 6  # the number of commands that `policy_table` shows
+MENU = "\n\nWould you like to RESTART"  # the start of the interpreter's menu at the end of a game
 GOOD, BAD, QUIET = "bold green", "bold red", "dim"
 
 
@@ -27,7 +29,7 @@ def printable(text: str) -> str:
 
 
 def tidy(text: str) -> str:
-    """Make a game's text printable, and remove repeated blank lines and the menu at the end."""
+    """Make a game's text printable, and remove repeated blank lines and the interpreter's menu at the end."""
     return re.sub(r"[ \t]*\n\s*\n", "\n\n", printable(text.strip()).partition(MENU)[0].rstrip())
 
 
@@ -49,10 +51,9 @@ def heading(*, agent: str, game: str, episode: int) -> RenderableType:
 
 def observation_panel(text: str, *, turn: int, score: str) -> RenderableType:
     """Return a panel with the game's text at a turn. Turns count from 1."""
-    title = Text.assemble(("turn ", QUIET), (str(turn), "bold"))
     return Panel(
         Text(tidy(text) or "(no text)", style="" if text.strip() else QUIET),
-        title=title,
+        title=Text.assemble(("turn ", QUIET), (str(turn), "bold")),
         title_align="left",
         subtitle=Text(score, style=QUIET),
         subtitle_align="right",
@@ -68,18 +69,29 @@ def command_columns(commands: Sequence[str]) -> RenderableType:
 
 
 def policy_table(decision: Decision) -> RenderableType:
-    """Return a table of the likeliest commands with their probabilities and q.
+    """Return a table of the likeliest commands with their probabilities and q, or of the tokens of a written text.
 
-    A line below the table shows v and the policy's entropy. If the decision has no probabilities, return an empty text.
+    The chosen command is always shown. A line below the table shows v and the policy's entropy, if the agent computes
+    them. If the decision has neither probabilities nor tokens, return an empty text.
     """
+    if decision.tokens:
+        return _token_table(decision)
     if not decision.probabilities:
         return Text()
-    shown, rest = candidates(decision)
-    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style=QUIET)
-    table.add_column("  considers", width=40, no_wrap=True, overflow="ellipsis")
-    table.add_column("probability", width=26, no_wrap=True)
-    table.add_column(justify="right", width=7)
-    table.add_column("q" if decision.q_values else "", justify="right", width=8)
+    table = Table(
+        Column("  considers", width=40, no_wrap=True, overflow="ellipsis"),
+        Column("probability", width=26, no_wrap=True),
+        Column(justify="right", width=7),
+        Column("q" if decision.q_values else "", justify="right", width=8),
+        box=None,
+        padding=(0, 1),
+        pad_edge=False,
+        header_style=QUIET,
+    )
+    ranked = sorted(decision.probabilities, key=lambda name: (-decision.probabilities[name], name))
+    shown = ranked[:CANDIDATES]
+    if decision.command in ranked[CANDIDATES:]:
+        shown[-1] = decision.command
     for name in shown:
         chosen, probability, q = name == decision.command, decision.probabilities[name], decision.q_values.get(name)
         bar = "green" if chosen else "blue"
@@ -89,38 +101,46 @@ def policy_table(decision: Decision) -> RenderableType:
             Text(f"{probability:.1%}", style=GOOD if chosen else ""),
             Text("" if q is None else f"{q:+.2f}", style=GOOD if chosen else QUIET),
         )
-    if rest:
-        left = sum(decision.probabilities[name] for name in rest)
-        table.add_row(Text(f"  {len(rest)} more", style=QUIET), "", Text(f"{left:.1%}", style=QUIET), "")
-    return Group(table, Text("  " + state_line(decision), style=QUIET))
+    if rest := [decision.probabilities[name] for name in ranked if name not in shown]:
+        table.add_row(Text(f"  {len(rest)} more", style=QUIET), "", Text(f"{sum(rest):.1%}", style=QUIET), "")
+    outputs = ("v {:+.2f}", decision.value), ("entropy {:.2f} nats", decision.entropy)
+    state = "   ".join(form.format(number) for form, number in outputs if number is not None)
+    return Group(table, Text("  " + state, style=QUIET))
 
 
-def candidates(decision: Decision) -> tuple[list[str], list[str]]:
-    """Return a decision's commands as a tuple: (1) the commands to show, likeliest first, and (2) the others.
+def _token_table(decision: Decision) -> RenderableType:
+    """Return a table with the probability, v and q of each token of a text. Only the first tokens are shown."""
+    table = Table(
+        Column("  writes", width=40, no_wrap=True, overflow="ellipsis"),
+        Column("probability", width=26, no_wrap=True),
+        Column(justify="right", width=7),
+        Column("v", justify="right", width=8),
+        Column("q", justify="right", width=8),
+        box=None,
+        padding=(0, 1),
+        pad_edge=False,
+        header_style=QUIET,
+    )
+    for token in decision.tokens[:TOKENS]:
+        p = math.exp(token.logprob)
+        bar = ProgressBar(1.0, p, 26, style="grey19", complete_style="blue", finished_style="blue")
+        numbers = (Text(f"{x:+.2f}", style=QUIET) for x in (token.value, token.q_value))
+        table.add_row(Text(f"  {token_text(token)}"), bar, f"{p:.1%}", *numbers)
+    more = len(decision.tokens) - TOKENS
+    state = f"entropy {(decision.entropy or 0.0) / len(decision.tokens):.2f} nats per token"
+    return Group(table, Text(f"  {more} more tokens   {state}" if more > 0 else f"  {state}", style=QUIET))
 
-    The chosen command is always among those to show. If it is not one of the likeliest, it comes last.
-    """
-    ranked = sorted(decision.probabilities, key=lambda name: (-decision.probabilities[name], name))
-    shown, rest = ranked[:CANDIDATES], ranked[CANDIDATES:]
-    if decision.command in rest:
-        rest = [shown.pop(), *(name for name in rest if name != decision.command)]
-        shown.append(decision.command)
-    return shown, rest
 
-
-def state_line(decision: Decision) -> str:
-    """Return a line with those of v and the policy's entropy that the agent reports."""
-    value = [] if decision.value is None else [f"v {decision.value:+.2f}"]
-    entropy = [] if decision.entropy is None else [f"entropy {decision.entropy:.2f} nats"]
-    return "   ".join(value + entropy)
+def token_text(token: GeneratedToken) -> str:
+    """Return the text of a token in quotation marks, so that blanks are visible."""
+    return f'"{printable(token.text)}"'.replace("\n", "\\n")
 
 
 def outcome_line(command: str | None, *, reward: float, score: str, advantage: float | None = None) -> RenderableType:
-    """Return a line with the reward and the score, and with the command unless a person has just typed it."""
+    """Return a line with the command, the reward and the score. `command` is None if a person has just typed it."""
+    line = Text() if command is None else Text.assemble((" > ", "bold cyan"), (printable(command), "bold"))
     style = GOOD if reward > 0 else BAD if reward < 0 else QUIET
-    typed = [] if command is None else [(" > ", "bold cyan"), (printable(command), "bold")]
-    line = Text.assemble(*typed, "   ")
-    line.append(f"reward {number(reward)}" if reward == 0 else f"reward {reward:+.4g}", style=style)
+    line.append("   ").append(f"reward {number(reward)}" if reward == 0 else f"reward {reward:+.4g}", style=style)
     line.append(f"   {score}", style=QUIET)
     if advantage is not None:
         line.append(f"   advantage {advantage:+.3f}", style="magenta")
@@ -135,38 +155,38 @@ def result(episode: Episode) -> str:
     """Return how an episode ended, in one or two words."""
     if episode.error is not None:
         return "failed"
-    if episode.won:
-        return "won"
-    if episode.lost:
-        return "lost"
+    if episode.won or episode.lost:
+        return "won" if episode.won else "lost"
     return "over" if episode.terminated else "turn limit"
 
 
 def summary(episode: Episode) -> str:
     """Summarize an episode in one line."""
-    turns = f"{len(episode.steps)} turn" + "s" * (len(episode.steps) != 1)
+    turns = "1 turn" if len(episode.steps) == 1 else f"{len(episode.steps)} turns"
     error = f": {episode.error}" if episode.error else ""
     return f"{result(episode)}, {points(episode.score, episode.max_score)}, {turns}{error}"
 
 
 def end_panel(episode: Episode) -> RenderableType:
     """Return a panel with the game's last text and the result of the episode."""
-    style = _style(episode)
-    text, line = Text(tidy(episode.final_observation)), Text(summary(episode), style=f"bold {style}")
+    style, text = _style(episode), Text(tidy(episode.final_observation))
+    line = Text(summary(episode), style=f"bold {style}")
     return Panel(Group(text, Text(), line) if text else line, box=box.HEAVY, border_style=style, padding=(0, 1))
 
 
 def episode_table(episodes: Sequence[Episode]) -> RenderableType:
     """Return a table with a row for each episode and the means in the footer."""
-    table, count = Table(box=box.SIMPLE_HEAD, header_style="bold", show_footer=True), len(episodes)
-    wins = sum(episode.won for episode in episodes)
-    mean_turns = sum(len(episode.steps) for episode in episodes) / count
-    mean_score = sum(episode.score for episode in episodes) / count
-    table.add_column("episode", justify="right", footer="mean")
-    table.add_column("game", overflow="fold")
-    table.add_column("result", footer=f"{wins} of {count} won")
-    table.add_column("score", justify="right", footer=number(mean_score))
-    table.add_column("turns", justify="right", footer=number(mean_turns))
+    count, wins = len(episodes), sum(episode.won for episode in episodes)
+    table = Table(
+        Column("episode", justify="right", footer="mean"),
+        Column("game", overflow="fold"),
+        Column("result", footer=f"{wins} of {count} won"),
+        Column("score", justify="right", footer=number(sum(episode.score for episode in episodes) / count)),
+        Column("turns", justify="right", footer=number(sum(len(episode.steps) for episode in episodes) / count)),
+        box=box.SIMPLE_HEAD,
+        header_style="bold",
+        show_footer=True,
+    )
     for episode in episodes:
         score = number(episode.score) + ("" if episode.max_score is None else f"/{number(episode.max_score)}")
         outcome = Text(result(episode), style=_style(episode))
@@ -176,10 +196,8 @@ def episode_table(episodes: Sequence[Episode]) -> RenderableType:
 
 def verdict_table(counts: Mapping[str, Mapping[str, int]]) -> RenderableType:
     """Return a table that counts the findings of a reproduction, with a row per part and a column per verdict."""
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold")
-    table.add_column("part")
-    for verdict in next(iter(counts.values())):
-        table.add_column(verdict, justify="right")
+    verdicts = (Column(verdict, justify="right") for verdict in next(iter(counts.values())))
+    table = Table("part", *verdicts, box=box.SIMPLE_HEAD, header_style="bold")
     for part, numbers in counts.items():
         table.add_row(part, *(str(count) for count in numbers.values()))
     return table

@@ -1,17 +1,20 @@
-"""Evaluation of an agent and two baselines (the random and walkthrough agents), and a table of the results."""
+"""Evaluation of an agent beside baselines, and the evaluation card."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import typer
 from rich import box
 from rich.console import RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 import agents
+import games
 from agents.play.evaluate import Estimate, Evaluation, evaluate
-from games import GameSpec
+from games.files import atomic_write
 from terminal import console
 
 COLUMNS = (
@@ -22,25 +25,39 @@ COLUMNS = (
     ("entropy", "entropy", ".2f"),
     ("bonus command", "bonus_share", ".0%"),
 )
+TEXT_COLUMNS = (
+    ("reward", "reward", "+.2f"),
+    ("tokens", "tokens", ".1f"),
+    ("entropy", "token_entropy", ".2f"),
+    ("distinct-2", "distinct_2", ".2f"),
+    ("self-BLEU", "self_bleu", ".2f"),
+    ("repeated", "repeated", ".0%"),
+    ("commonest word", "commonest_word", ".0%"),
+)
+"""Columns for texts that were written freely."""
 
 
 def evaluate_beside_baselines(
-    agent: str, specs: Sequence[GameSpec], *, seed: int, greedy: bool, episodes: int, **settings: Any
+    agent: str, game: str, *, sampling: Mapping[str, Any], episodes: int, **settings: Any
 ) -> list[Evaluation]:
-    """Evaluate the agent and both baselines on the same games and seeds, with progress bars.
+    """Evaluate the agent and the baselines on the same games and seeds, with progress bars.
 
-    If a baseline cannot play these games, the baseline is left out and a note is printed.
+    The baselines are the random and the walkthrough agent, or SmolLM2 without training for the completion game. A
+    baseline that cannot play these games is left out with a note.
 
     Args:
+        sampling: arguments of `make_agent`, including the seed.
         settings: further arguments of `evaluate`.
     """
-    rows = []
-    for name in dict.fromkeys((agent, "random", "walkthrough")):
-        with console.waiting(f"loading {name}"):
-            player = agents.make_agent(name, seed=seed, greedy=greedy, notify=console.note)
+    rows, specs = [], games.resolve(game)
+    baselines = ("smollm2",) if all(spec.kind == "completion" for spec in specs) else ("random", "walkthrough")
+    settings |= {"game": game, "seed": sampling["seed"], "episodes": episodes}
+    for name in dict.fromkeys((agent, *baselines)):
         try:
+            with console.waiting(f"loading {name}"):
+                player = agents.make_agent(name, **sampling, notify=console.note)
             with console.progress(f"{name} plays", episodes) as advance:
-                row = evaluate(player, specs, seed=seed, episodes=episodes, on_episode=advance, **settings)
+                row = evaluate(player, specs, on_episode=advance, **settings)
         except agents.AgentError as error:
             if name == agent:
                 raise
@@ -50,32 +67,53 @@ def evaluate_beside_baselines(
     return rows
 
 
+def play_card(document: Path, names: str | None, tasks: str | None, episodes: int) -> dict[str, Any]:
+    """Play the evaluation card's tasks that have no results yet, write the card's document and return all results."""
+    from experiments.card import rows
+    from experiments.card.document import markdown
+    from experiments.card.tasks import select_tasks
+
+    if document.suffix != ".md":
+        raise typer.BadParameter(f"--out expects NAME.md, got {document}")
+    path, played, wanted = document.with_suffix(".json"), select_tasks(tasks), rows.players(names, console.note)
+    with console.reporting("card") as report, console.resumable():
+        for results in rows.play(path, played, wanted, episodes=episodes, progress=report):
+            atomic_write(document, markdown(results))
+    return results
+
+
 def evaluation_table(evaluations: Sequence[Evaluation]) -> RenderableType:
     """Return a table with a row for each agent. All agents played the same games with the same seeds."""
     first = evaluations[0]
     trained = (f"{row.agent} was trained on {row.trained_on} of the games" for row in evaluations if row.trained_on)
     notes = "; ".join(trained)
+    texts = all(row.texts for row in evaluations)
+    columns = TEXT_COLUMNS if texts else COLUMNS if any(row.bonus_share for row in evaluations) else COLUMNS[:-1]
+    per = "token; the last four columns have no interval" if texts else "turn"
     table = Table(
+        "agent",
+        *(Column(name, justify="right") for name, _, _ in columns),
         title=f"{first.game}, {first.episodes} episodes each",
         title_justify="left",
         title_style="bold",
-        caption="below each mean its 95% interval; entropy in nats per turn" + (f"\n{notes}" if notes else ""),
+        caption=f"below each mean its 95% interval; entropy in nats per {per}" + (f"\n{notes}" if notes else ""),
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         header_style="bold",
     )
-    columns = COLUMNS if any(row.bonus_share for row in evaluations) else COLUMNS[:-1]
-    table.add_column("agent")
-    for name, _, _ in columns:
-        table.add_column(name, justify="right")
     for row in evaluations:
-        cells = (_estimate(getattr(row, field), form) for _, field, form in columns)
+        cells = (_estimate(_value(row, field), form) for _, field, form in columns)
         table.add_row(Text(row.agent, style="bold" if row is first else ""), *cells)
     return table
 
 
+def _value(row: Evaluation, name: str) -> Estimate | None:
+    value: Estimate | None = row.texts[name] if row.texts and name in row.texts else getattr(row, name)
+    return value
+
+
 def _estimate(estimate: Estimate | None, form: str) -> RenderableType:
-    """Format a mean with its confidence interval on the next line. None becomes a dash."""
+    """Return a mean with its confidence interval on the next line. None becomes a dash."""
     if estimate is None:
         return Text("-", style="dim")
     text = Text(format(estimate.value, form))

@@ -4,8 +4,6 @@ The status is 2 for a user's mistake, 1 for a failure of the machine such as a f
 not caught, so that their tracebacks are shown.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import sys
@@ -42,9 +40,7 @@ def run(app: Callable[..., object]) -> NoReturn:
         fail(error.format_message(), error.exit_code)
     except typer.Abort:
         fail("stopped", 130)
-    except ValueError as error:
-        if not isinstance(error, _mistakes()):
-            raise
+    except _mistakes() as error:
         fail(str(error), 2)
     except BrokenExecutor as error:  # a worker process died
         fail(str(error), 1)

@@ -34,7 +34,7 @@ def generate(
 
 
 def crawl(entries: Sequence[ManifestEntry]) -> dict[str, Any]:
-    """Find all states of the games, with a progress bar. Return the fields of each game's `Crawled` by file."""
+    """Find all states of the games, with a progress bar. Return {file: fields of the game's `Crawled`}."""
     crawled = {}
     with console.progress("games crawled", len(entries)) as advance:
         for entry in entries:
@@ -43,9 +43,7 @@ def crawl(entries: Sequence[ManifestEntry]) -> dict[str, Any]:
     return crawled
 
 
-def summary(
-    folder: Path, games: int, rejected: Mapping[str, int], crawled: Mapping[str, Mapping[str, Any]]
-) -> list[str]:
+def summary(folder: Path, games: int, rejected: Mapping[str, int], crawled: Mapping[str, Any]) -> list[str]:
     """Return the lines to print after games have been generated."""
     lines = [f"{games} games in {folder}; play one of them with --game {folder}"]
     if rejected:

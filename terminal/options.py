@@ -5,18 +5,15 @@ values that the user gave. Presets and defaults provide the other values. The mo
 and ranges.
 """
 
-from __future__ import annotations
-
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
 from rich.console import RenderableType
 from rich.panel import Panel
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 from typer.core import TyperCommand
 
@@ -26,6 +23,7 @@ if TYPE_CHECKING:
     from agents.training.presets import Layer
 
 HELP = ("--help", "-h", "--help-all")
+# settings that `--help` shows; `--help-all` shows all settings
 BASIC = frozenset(
     {
         *("optimizer", "game", "seed", "init", "trunk", "lora"),
@@ -33,18 +31,17 @@ BASIC = frozenset(
         *("expert", "beta", "top_fraction"),
         *("epochs", "minibatches", "lr", "value_lr", "q_lr", "critic_warmup"),
         *("gamma", "gae_lambda", "clip_range", "value_coef", "q_coef", "entropy_coef", "kl_coef"),
-        *("iterations", "env_steps", "minutes", "stop_success"),
+        *("iterations", "env_steps", "minutes", "stop_success", "probe_prompts", "judge"),
     }
 )
-"""Settings that `--help` shows. `--help-all` shows all settings."""
 Values = dict[str, Any]
 
 
 def with_config(*, skip: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return a decorator that adds an option to a command for each setting that is not in `skip`.
 
-    The command's parameter `given` receives the values that the user gave, by name. Options are built only for the
-    command that the user typed, because importing Pydantic and building 75 options takes 0.1 s.
+    The command's parameter `given` receives the values that the user gave, by name. Options are added only to the
+    command that the user typed, because importing Pydantic and building the options takes 0.1 s.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -86,8 +83,8 @@ def parsed(words: Mapping[str, Any]) -> Values:
     return {name: word if isinstance(word, bool) else parse(name, word) for name, word in given.items()}
 
 
-def explicit_layers(given: Values, own: Values) -> list[Layer]:
-    """Return the layers with the user's settings: those of a resumed run, the file of --config, and the options."""
+def explicit_layers(given: Values, own: Values) -> "list[Layer]":
+    """Return the user's layers of settings: those of the resumed run, of the file of --config and of the options."""
     from agents.training import presets
 
     explicit = []
@@ -105,14 +102,9 @@ def _parameters(skip: tuple[str, ...]) -> list[inspect.Parameter]:
     from actde.config import value_type
     from agents.config import FIELDS
 
-    def parameter(name: str, *, is_bool: bool) -> inspect.Parameter:
-        flag = name.replace("_", "-")
-        annotation: Any = Annotated[str | None, typer.Option(f"--{flag}")]
-        if is_bool:
-            annotation = Annotated[bool | None, typer.Option(f"--{flag}/--no-{flag}")]
-        return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-
-    return [parameter(name, is_bool=value_type(field) is bool) for name, field in FIELDS.items() if name not in skip]
+    types = {name: bool if value_type(field) is bool else str for name, field in FIELDS.items() if name not in skip}
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    return [inspect.Parameter(name, keyword, default=None, annotation=kind | None) for name, kind in types.items()]
 
 
 def _help_page(ctx: Any, values: Values, *, everything: bool) -> list[RenderableType]:
@@ -138,8 +130,7 @@ def _help_page(ctx: Any, values: Values, *, everything: bool) -> list[Renderable
 
 
 def _panel(title: str, rows: Sequence[tuple[str, str]], width: int) -> RenderableType:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(width=width, no_wrap=True)
+    table = Table.grid(Column(width=width, no_wrap=True), padding=(0, 2))
     for usage, text in rows:
         table.add_row(Text(usage, "bold cyan"), Text(text))
     return Panel(table, title=title, title_align="left", border_style="dim")

@@ -1,5 +1,6 @@
 """Live and recorded episodes: as panels in a terminal, as plain lines in a file or a pipe."""
 
+import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -61,7 +62,7 @@ class LineView:
     def step(self, event: StepEvent) -> Renderables:
         self._turns = 1 if event.turn.first else self._turns + 1
         score = display.points(event.score, event.info.get("max_score"))
-        return [_turn_line(event.decision, turn=self._turns, reward=event.reward, score=score)]
+        return _turn_lines(event.decision, turn=self._turns, reward=event.reward, score=score)
 
     def episode(self, episode: Episode) -> Renderables:
         return [f"episode {episode.index}, {episode.game}: {display.summary(episode)}"]
@@ -74,14 +75,10 @@ class LineView:
 def play(
     runner: EpisodeRunner, agent: Agent, episodes: int, view: PanelView | LineView | None, *, pause: float
 ) -> tuple[list[Episode], int | None]:
-    """Play episodes and show them. If `view` is None, nothing is shown.
+    """Play episodes, and show them unless `view` is None. Return the finished episodes and an exit status.
 
-    Args:
-        pause: seconds to wait after each printed part of a turn.
-
-    Returns:
-        A tuple: (1) the finished episodes, and (2) an exit status if play was interrupted, otherwise None. The status
-        is 0 if standard input ended and 130 if Ctrl-C was pressed.
+    The status is 0 if standard input ended, 130 after Ctrl-C, and otherwise None. `pause` is the time in seconds to
+    wait after each printed part of a turn.
     """
     finished: list[Episode] = []
     status = None
@@ -107,7 +104,7 @@ def play(
 
 
 def page_through(entries: Sequence[Entry]) -> None:
-    """Show recorded episodes turn by turn until q is pressed. Enter and the arrow keys work, too."""
+    """Show recorded episodes turn by turn until the user presses q. Enter and the arrow keys also turn pages."""
     pages = [(entry, turn) for entry in entries for turn in range(len(entry.episode.steps))]
     starts = [page for page, (_, turn) in enumerate(pages) if turn == 0]
     page = 0
@@ -132,10 +129,7 @@ def page_through(entries: Sequence[Entry]) -> None:
 
 
 def _page(entry: Entry, turn: int) -> Renderables:
-    """Return the page of one turn of a recorded episode. Turns count from 0.
-
-    The page of the last turn also shows how the episode ended.
-    """
+    """Return the page of one turn, counted from 0. The page of the last turn also shows how the episode ended."""
     episode, step = entry.episode, entry.episode.steps[turn]
     title = f"iteration {entry.iteration}, {len(episode.steps)} turns, {display.result(episode)}"
     before = display.points(episode.steps[turn - 1].score if turn else 0.0, episode.max_score)
@@ -156,7 +150,7 @@ def episode_lines(entry: Entry) -> list[str]:
     for number, step in enumerate(episode.steps, 1):
         lines += _text_lines(step.observation)
         score = display.points(step.score, episode.max_score)
-        lines.append(_turn_line(step.decision, turn=number, reward=step.reward, score=score, advantage=step.advantage))
+        lines += _turn_lines(step.decision, turn=number, reward=step.reward, score=score, advantage=step.advantage)
     return [*lines, *_text_lines(episode.final_observation), ""]
 
 
@@ -164,14 +158,19 @@ def _text_lines(text: str) -> list[str]:
     return [line for line in display.tidy(text).split("\n") if line.strip()]
 
 
-def _turn_line(decision: Decision, *, turn: int, reward: float, score: str, advantage: float | None = None) -> str:
-    outputs = {
-        "p": decision.probabilities.get(decision.command),
-        "v": decision.value,
-        "q": decision.q_values.get(decision.command),
-    }
-    parts = [f"{turn:4d}  {display.printable(decision.command)}"]
+def _turn_lines(
+    decision: Decision, *, turn: int, reward: float, score: str, advantage: float | None = None
+) -> list[str]:
+    """Return a line about a turn, and a line for each token if the command was generated token by token."""
+    command = decision.command
+    outputs = {"p": decision.probabilities.get(command), "v": decision.value, "q": decision.q_values.get(command)}
+    parts = [f"{turn:4d}  {display.printable(command)}"]
     parts += [f"{name} {value:.3f}" for name, value in outputs.items() if value is not None]
     parts += [f"reward {display.number(reward)}", score]
-    parts += [] if advantage is None else [f"advantage {advantage:+.3f}"]
-    return "  ".join(parts)
+    if advantage is not None:
+        parts.append(f"advantage {advantage:+.3f}")
+    tokens = [
+        f"      {display.token_text(t):24}  p {math.exp(t.logprob):.3f}  v {t.value:+.3f}  q {t.q_value:+.3f}"
+        for t in decision.tokens
+    ]
+    return ["  ".join(parts), *tokens]

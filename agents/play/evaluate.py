@@ -19,6 +19,7 @@ from agents.play.episode import Episode
 from agents.play.live_episode import Game
 from agents.play.metrics import command_shares
 from agents.play.runner import EpisodeRunner
+from agents.play.text_measures import text_measures
 from agents.protocol import Agent
 
 CONFIDENCE = 0.95
@@ -44,6 +45,8 @@ class Evaluation:
         normalized_score: final score divided by the game's maximum score.
         steps: commands per episode. `steps_to_win` is the same for won episodes.
         entropy: entropy of the policy in nats, averaged over an episode's turns.
+        texts: measures of the texts if the agent wrote freely: `reward` per episode, `tokens` per text, `token_entropy`
+            (nats per token) and those of `text_measures`.
         bonus_share: fraction of an episode's turns that play the bonus command.
         trained_on: number of these games on which the agent was trained, or None if it is unknown.
     """
@@ -58,6 +61,7 @@ class Evaluation:
     steps_to_win: Estimate | None
     entropy: Estimate | None
     bonus_share: Estimate | None = None
+    texts: dict[str, Estimate] | None = None
     trained_on: int | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -84,7 +88,26 @@ def summarize(
         steps_to_win=mean([len(e.steps) for e in episodes if e.won]),
         entropy=mean([sum(values) / len(values) for values in entropies if values]),
         bonus_share=share(command_shares(episodes, bonus_command)),
+        texts=_text_estimates(episodes, mean),
     )
+
+
+def _text_estimates(
+    episodes: Sequence[Episode], mean: Callable[[Sequence[float]], Estimate | None]
+) -> dict[str, Estimate] | None:
+    """Return the measures of texts, or None if the agent wrote no text. Diversity has no interval."""
+    written = [step.decision for episode in episodes for step in episode.steps if step.decision.tokens]
+    if not written:
+        return None
+    measured = {
+        "reward": mean([episode.reward for episode in episodes]),
+        "tokens": mean([len(decision.tokens) for decision in written]),
+        "token_entropy": mean([(decision.entropy or 0.0) / len(decision.tokens) for decision in written]),
+    }
+    diversity = text_measures([decision.command for decision in written])
+    return {name: value for name, value in measured.items() if value} | {
+        name: Estimate(value=value, low=None, high=None) for name, value in diversity.items()
+    }
 
 
 def evaluate(

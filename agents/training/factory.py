@@ -27,6 +27,7 @@ from agents.training.dagger import DAggerAgent, Expert
 from agents.training.level_schedule import LevelSchedule
 from agents.training.memory_estimate import MemoryNeeds, available, check_memory
 from agents.training.probe import Probe
+from agents.training.reference import ReferencePolicy
 from agents.training.trainer import Trainer
 from agents.training.updater import Updater, make_torch_optimizer
 from agents.training.warm_start import load_weights
@@ -75,7 +76,7 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
         folder=folder,
         accelerator=accelerator,
         updater=updater,
-        probe=_probe(config, agent, updater, seed),
+        probe=_probe(config, agent, updater.reference, seed),
         tokenizer=tokenizer,
         agent=agent,
         dagger_agent=dagger_agent,
@@ -154,10 +155,10 @@ def _agents(
     return agent, DAggerAgent(agent, expert, greedy=config.imitation.greedy_share) if with_expert else None
 
 
-def _probe(config: TrainConfig, agent: LanguageModelAgent, updater: Updater, seed: int) -> Probe | None:
+def _probe(config: TrainConfig, agent: LanguageModelAgent, reference: ReferencePolicy, seed: int) -> Probe | None:
     prompts = config.probe.probe_prompts
     return (
-        Probe(config.run.game, prompts, config.probe.judge, agent=agent, updater=updater, seed=seed)
+        Probe(config.run.game, prompts, config.probe.judge, agent=agent, reference=reference, seed=seed)
         if prompts
         else None
     )

@@ -17,8 +17,8 @@ from agents.play.runner import EpisodeRunner
 from agents.play.text_measures import text_measures
 from agents.protocol import AgentError
 from agents.scoring import scorer
+from agents.training.reference import ReferencePolicy
 from agents.training.rollout_batch import RolloutBatch
-from agents.training.updater import Updater
 from games.completion.prompts import load_prompts
 
 
@@ -56,6 +56,7 @@ class Probe:
         prompts: a set of prompts or a file (see `games.completion.prompts`). Each prompt is continued once.
         judge: name of the true reward. If it is empty, there is none.
         agent: the agent whose model is trained. It must record its choices.
+        reference: the initial policy, to which the policy is compared.
         seed: seed of the sampling, which is the same in all probes.
 
     Raises:
@@ -64,14 +65,14 @@ class Probe:
     """
 
     def __init__(
-        self, game: str, prompts: str, judge: str, *, agent: LanguageModelAgent, updater: Updater, seed: int
+        self, game: str, prompts: str, judge: str, *, agent: LanguageModelAgent, reference: ReferencePolicy, seed: int
     ) -> None:
         spec, *others = games.resolve(game)
         if others or spec.kind != "completion":
             raise AgentError(f"probe_prompts needs one completion game, got {game}")
         self.specs = [PromptSpec(spec, prompt) for prompt in load_prompts(prompts)]
         self.judge = scorer(judge) if judge else None
-        self.updater, self.seed = updater, seed
+        self.reference, self.seed = reference, seed
         self.agent = LanguageModelAgent(
             agent.model,
             agent.tokenizer,
@@ -95,7 +96,8 @@ class Probe:
         with EpisodeRunner(self.specs, seed=self.seed, parallel=len(self.specs)) as runner:
             episodes = sorted(runner.play(self.agent, len(self.specs)), key=lambda episode: episode.index)
         rollout = RolloutBatch(self.agent.take_segments(), credit="token", device=model.device)
-        kl, reference = self.updater.compare_with_reference(rollout)
+        self.reference.read(rollout)
+        kl, reference = self.reference.kl(rollout), rollout.chosen_reference
         model.train(training)
         steps = [episode.steps[0] for episode in episodes]
         texts = [step.decision.command for step in steps]

@@ -7,7 +7,7 @@ choice is an action. Per command, all choices of a turn form one action. The log
 over its choices. The v of the action is the v of its first choice. The q of the action is the q of its last choice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +18,7 @@ from torch import Tensor
 from actde import Batch, Outputs
 from agents.language_model.token_stream import Segment
 from agents.model.actor_critic import Choices, HeadOutputs, pad_alternatives
+from agents.model.tree_decoder import group_by_length, pass_overhead
 
 Credit = Literal["token", "command"]
 
@@ -187,6 +188,16 @@ class RolloutBatch:
 
     def _tensor(self, values: object, dtype: torch.dtype) -> Tensor:
         return torch.as_tensor(np.asarray(values), dtype=dtype, device=self.device)
+
+
+def micro_batches(rollout: RolloutBatch, rows: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Split rows, which are indices of segments, into groups of similar length.
+
+    A group has at most `budget` tokens including padding, unless the group is a single longer row.
+    """
+    lengths, overhead = [len(rollout.segments[row].tokens) for row in rows], pass_overhead(rollout.device)
+    for group in group_by_length(lengths, overhead=overhead, budget=budget):
+        yield [rows[index] for index in group]
 
 
 def _action_index(segment: Segment, credit: Credit) -> list[int]:

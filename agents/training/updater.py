@@ -9,8 +9,7 @@ therefore does not depend on how a minibatch is split into micro-batches.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,10 +19,9 @@ from torch import Tensor, nn
 from actde import Batch, Optimizer, Targets
 from agents.config import UpdateConfig
 from agents.model.actor_critic import ActorCritic
-from agents.model.tree_decoder import group_by_length, pass_overhead
-from agents.model.vocabulary_terms import Rows
 from agents.training.auxiliary_loss import LMSample
-from agents.training.rollout_batch import MicroBatch, RolloutBatch
+from agents.training.reference import ReferencePolicy
+from agents.training.rollout_batch import RolloutBatch, micro_batches
 
 
 def parameter_groups(model: ActorCritic, config: UpdateConfig) -> list[dict[str, Any]]:
@@ -100,16 +98,6 @@ def _is_linear(module: nn.Module) -> bool:
     return isinstance(module, nn.Linear | Conv1D)
 
 
-def micro_batches(rollout: RolloutBatch, rows: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Split rows, which are indices of segments, into groups of similar length.
-
-    A group has at most `budget` tokens including padding, unless the group is a single longer row.
-    """
-    lengths, overhead = [len(rollout.segments[row].tokens) for row in rows], pass_overhead(rollout.device)
-    for group in group_by_length(lengths, overhead=overhead, budget=budget):
-        yield [rows[index] for index in group]
-
-
 class Updater:
     """Takes gradient steps on the loss of an `actde` optimizer.
 
@@ -120,8 +108,7 @@ class Updater:
         optimizer: computes the targets and the loss.
         config: number of epochs and minibatches, and the limits of a step.
         accelerator: an `accelerate.Accelerator`.
-        reference: frozen copy of the initial policy for the KL. If None, the reference policy is the model with its
-            LoRA adapter disabled.
+        reference: frozen copy of the initial policy for the KL, or None (see `ReferencePolicy`).
     """
 
     def __init__(
@@ -134,7 +121,8 @@ class Updater:
         reference: ActorCritic | None = None,
     ) -> None:
         self.model, self.torch_optimizer, self.optimizer = model, torch_optimizer, optimizer
-        self.config, self.accelerator, self.reference = config, accelerator, reference
+        self.config, self.accelerator = config, accelerator
+        self.reference = ReferencePolicy(model, reference, config.micro_batch_tokens)
 
     def all_reduce(self, tensor: Tensor) -> Tensor:
         """Return the sum of a tensor over all processes."""
@@ -147,7 +135,7 @@ class Updater:
         Return a tuple: (1) the metrics, and (2) the targets, which are computed before the first step.
         """
         if self.wants_reference:
-            self._read_reference(rollout)
+            self.reference.read(rollout)
         batch = rollout.batch(with_q=self.optimizer.trains_q)
         with torch.no_grad():
             targets = self.optimizer.targets(batch, all_reduce=self.all_reduce)
@@ -202,7 +190,7 @@ class Updater:
             heads = self.model.evaluate_choices(
                 states,
                 part.choices,
-                reference=self._reference(rollout, part),
+                reference=self.reference.logprobs(rollout, part),
                 with_expected_q=self.optimizer.needs_expected_q,
             )
             outputs = part.outputs(heads)
@@ -243,65 +231,3 @@ class Updater:
         summed = {name: self.all_reduce(total) for name, total in totals.items()}
         choices = summed.pop("choices")
         return {name: float(total / choices) for name, total in summed.items()} | {"grad_norm": float(norm / choices)}
-
-    # The reference policy
-
-    @torch.no_grad()
-    def compare_with_reference(self, rollout: RolloutBatch) -> tuple[Tensor, Tensor]:
-        """Return the exact KL(pi || pi_ref) of each choice, and log pi_ref of each chosen token, in nats.
-
-        Both have the shape [N]. The order of the choices is that of the rollout's segments.
-        """
-        self._read_reference(rollout)
-        assert rollout.ref_logprobs is not None
-        kl = torch.empty(len(rollout.ref_logprobs), device=rollout.device)
-        for micro in micro_batches(rollout, range(len(rollout)), self.config.micro_batch_tokens):
-            part = rollout.micro_batch(micro)
-            states = self.model.hidden_states(part.tokens, use_cache=False)
-            heads = self.model.evaluate_choices(states, part.choices, reference=self._reference(rollout, part))
-            assert heads.kl is not None
-            kl[part.choice_index] = heads.kl
-        return kl, rollout.chosen_reference
-
-    @torch.no_grad()
-    def _read_reference(self, rollout: RolloutBatch) -> None:
-        """Store the reference policy's log-probabilities of the alternatives in the rollout. They take a forward pass.
-
-        If the choices were made among the whole vocabulary, store the hidden states, too. The log-probabilities of all
-        tokens would take much more memory.
-        """
-        reference, collected = self.reference or self.model, []
-        training = reference.training
-        reference.eval()
-        with self.model.without_adapter() if self.reference is None else nullcontext():
-            for micro in micro_batches(rollout, range(len(rollout)), self.config.micro_batch_tokens):
-                part = rollout.micro_batch(micro)
-                states = reference.hidden_states(part.tokens, use_cache=False)
-                heads = reference.evaluate_choices(states, part.choices)
-                at_choices = states[part.choices.rows, part.choices.positions]
-                collected.append((part.choice_index, heads.logprobs, at_choices))
-        reference.train(training)
-        index, logprobs, hidden = (torch.cat(pieces) for pieces in zip(*collected, strict=True))
-        rollout.ref_logprobs = logprobs[index.argsort()]
-        if rollout.segments[0].whole_vocabulary:
-            rollout.ref_states = hidden[index.argsort()]
-
-    def _reference(self, rollout: RolloutBatch, part: MicroBatch) -> Rows | None:
-        """Return a function that computes the reference policy's log-probabilities, or None if they are not needed.
-
-        The function takes a range of the choices of `part`. The log-probabilities are those of the alternatives [n, K],
-        or of the whole vocabulary [n, V].
-        """
-        if rollout.ref_logprobs is None:
-            return None
-        if rollout.ref_states is None:
-            logprobs = rollout.ref_logprobs[part.choice_index]
-            return lambda rows: logprobs[rows]
-        states, model = rollout.ref_states[part.choice_index], self.reference or self.model
-
-        @torch.no_grad()
-        def of_vocabulary(rows: slice) -> Tensor:
-            with self.model.without_adapter() if self.reference is None else nullcontext():
-                return model.all_logprobs(states[rows])
-
-        return of_vocabulary

@@ -1,6 +1,4 @@
-"""The completion game. The observation is a prompt, and the agent's text is scored by a reward function."""
-
-from __future__ import annotations
+"""The completion game. The observation is a prompt, and a reward function scores the agent's text."""
 
 import string
 from collections.abc import Sequence
@@ -15,26 +13,25 @@ from games.errors import GameError
 from games.parameters import Parameter
 
 MAX_TOKENS = 512
-MAX_CHARACTERS = 10_000
-"""The largest length of a completion in the action space. `step` accepts longer texts."""
+MAX_CHARACTERS = 10_000  # the largest length of a completion in the action space; `step` accepts longer texts
 
 
 class Completion(TextGame):
     """A game of one turn: continue a prompt with any text, which a reward function scores. The text ends the game.
 
-    `prompts` names the openings, and each episode draws one of them. The reset option `prompt` sets another. `reward`
-    names the reward function (see `games.completion.rewards`). A command is scored as it is written, and a blank at its
-    beginning is kept. The game is neither won nor lost.
+    `prompts` names a set or a file of prompts, and each episode draws one of them. The reset option `prompt` sets the
+    prompt instead. `reward` names the reward function (see `games.completion.rewards`). A command is scored as it is
+    written, and blanks at its ends are kept. The game is neither won nor lost.
 
     `max_tokens` and `newlines` are limits for the agent: the largest number of tokens in a completion, and whether a
     completion may contain a newline. The game does not apply them. It reports them in the first `info`.
 
-    The agent writes freely, so there are no admissible commands. `choices` makes these texts the admissible commands.
-    Any other text remains legal and is scored in the same way.
+    The agent writes freely, so there are no admissible commands by default. If `choices` is given, these texts are the
+    admissible commands. Any other text remains legal and is scored in the same way.
 
-    `info` contains `prompt`, after the step `completion`, and `max_score` if the largest reward is known. A reward that
-    includes a model (`rm:` or `hf:`) is not computed here. The step then earns 0, and `info["unscored"]` is the name of
-    the reward, which the agents' episode runner computes.
+    `info` contains `prompt`, after the step also `completion`, and `max_score` if the largest reward is known. The game
+    does not compute a reward that includes a model (`rm:` or `hf:`). The step then earns 0, and `info["unscored"]` is
+    the name of the reward, which the agents' episode runner computes.
     """
 
     metadata: dict[str, Any] = {**TextGame.metadata, "prompt": "", "terminator": ""}  # noqa: RUF012
@@ -71,8 +68,8 @@ class Completion(TextGame):
         self._largest: Info = {} if largest is None else {"max_score": largest}
         self._limits: Info = {"max_tokens": max_tokens, "newlines": newlines}
         self._prompt = ""
-        limit = 1 if max_turns is None else max_turns
-        super().__init__(max_turns=limit, characters="".join(self.prompts), render_mode=render_mode)
+        max_turns = 1 if max_turns is None else max_turns
+        super().__init__(max_turns=max_turns, characters="".join(self.prompts), render_mode=render_mode)
         characters = frozenset(string.printable + "".join(self.choices))
         self.action_space = Text(MAX_CHARACTERS, min_length=0, charset=characters)
 

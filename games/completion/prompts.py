@@ -1,32 +1,27 @@
 """Read the openings of the completion game: the shipped sets and the user's files."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
 from games.errors import GameError, nearest
 
 OPENINGS = Path(__file__).with_name("openings")
+# no opening of `heldout` shares its first two or its last two words with an opening of `train`
 SETS = ("heldout", "train")
-"""The shipped sets. No opening of `heldout` shares its first two or its last two words with an opening of `train`."""
 SUFFIXES = (".txt", ".jsonl")
 
 
 def load_prompts(source: str) -> tuple[str, ...]:
     """Return the openings of a shipped set or of a file, in order. Blanks at both ends of an opening are removed.
 
-    Args:
-        source: the name of a set in `SETS`, a `.txt` file with one opening a line, or a `.jsonl` file whose lines are
-            objects with a field `prompt`. Only an opening in a `.jsonl` file may have several lines.
-
-    Raises:
-        GameError: the set or file does not exist or cannot be read, or an opening is blank or occurs twice.
+    `source` is the name of a set in `SETS`, a `.txt` file with one opening a line, or a `.jsonl` file whose lines are
+    objects with a field `prompt`. Only an opening in a `.jsonl` file may have several lines. Raise GameError if the set
+    or file does not exist or cannot be read, or if an opening is blank or occurs twice.
     """
     path = OPENINGS / f"{source}.txt" if source in SETS else _file(source)
     try:
-        with path.open(encoding="utf-8-sig") as lines:
-            texts = list(lines)
+        with path.open(encoding="utf-8-sig") as file:
+            texts = list(file)
     except UnicodeDecodeError:
         raise GameError(f"{path}: expected a text file in UTF-8") from None
     except OSError as error:
@@ -47,14 +42,12 @@ def load_prompts(source: str) -> tuple[str, ...]:
 
 def _file(source: str) -> Path:
     path = Path(source).expanduser()
-    if path.suffix in SUFFIXES and "\0" not in source:
-        if path.is_file():
-            return path
+    if path.suffix not in SUFFIXES or "\0" in source:
+        expected = f"expected train, heldout or a file ({' or '.join(SUFFIXES)})"
+        raise GameError(f"completion: prompts={source}: {expected}; {nearest(source, SETS)}")
+    if not path.is_file():
         raise GameError(f"completion: prompts={source}: no such file")
-    raise GameError(
-        f"completion: prompts={source}: expected train, heldout or a file ({' or '.join(SUFFIXES)}); "
-        + nearest(source, SETS)
-    )
+    return path
 
 
 def _prompt(line: str, place: str) -> str:

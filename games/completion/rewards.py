@@ -7,13 +7,11 @@ one of these:
 * `letter` or `letter:e`: the share of words that begin with the letter, in either case. The default is `e`.
 * `length`: the number of words
 * `contains:WORD`: 1 if the completion contains the word, in either case, and 0 otherwise
-* `package.module:function` or `FILE.py:function`: the user's own `Scorer`. The code is imported when it is named here.
+* `package.module:function` or `FILE.py:function`: the user's own `Scorer`, which `resolve_reward` imports
 * `rm:FOLDER` or `hf:FOLDER`: a reward model or a sequence classifier. The caller of `resolve_reward` loads it.
 
 An argument contains neither a comma nor an asterisk.
 """
-
-from __future__ import annotations
 
 import hashlib
 import importlib
@@ -36,8 +34,8 @@ Scorer: TypeAlias = Callable[[Sequence[str], Sequence[str]], Sequence[float]]
 """A function from a batch of prompts and a batch of completions to one finite number for each completion."""
 
 Kind = Literal["contains", "function", "hf", "length", "letter", "rm", "sentiment"]
+# built-in term -> its smallest and largest value
 BOUNDS = {"sentiment": (-1.0, 1.0), "letter": (0.0, 1.0), "length": (0.0, math.inf), "contains": (0.0, 1.0)}
-"""Built-in text reward -> its smallest and largest value."""
 MODELS = ("rm", "hf")
 NEEDS = {"contains": "a word, as in contains:sea", "rm": "a folder, as in rm:FOLDER", "hf": "a folder, as in hf:FOLDER"}
 WORD = re.compile(r"\w+(?:['’-]\w+)*")
@@ -46,11 +44,10 @@ DEFAULT_LETTER = "e"
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One term of a reward."""
+    """One term of a reward. `argument` is a letter, a word, a folder or `MODULE:FUNCTION`."""
 
     kind: Kind
     argument: str = ""
-    """The letter, the word, the folder, or `MODULE:FUNCTION` of a function."""
     weight: float = 1.0
 
     @property
@@ -71,12 +68,10 @@ def parse_reward(text: str) -> tuple[Term, ...]:
 
 
 def resolve_reward(text: str, load_model: Callable[[Term], Scorer] | None = None) -> Scorer:
-    """Return the scorer that a reward names. The user's functions are imported.
+    """Import the user's functions that a reward names, and return the scorer of the reward.
 
-    The scorer raises GameError if a term fails or does not return one finite number for each completion.
-
-    Args:
-        load_model: returns the scorer of a `rm` or `hf` term. Without it, a reward with such a term raises GameError.
+    The scorer raises GameError if a term fails or does not return one finite number for each completion. `load_model`
+    returns the scorer of a `rm` or `hf` term. If it is None, a reward with such a term raises GameError.
     """
     terms = parse_reward(text)
     scorers = [_checked(term, _scorer(term, load_model)) for term in terms]
@@ -92,7 +87,7 @@ def resolve_reward(text: str, load_model: Callable[[Term], Scorer] | None = None
 
 
 def max_reward(terms: Sequence[Term]) -> float | None:
-    """Return the largest possible reward. It is None if it is unknown, as for several terms or the user's function."""
+    """Return the largest possible reward, or None if it is infinite or unknown. It is unknown for several terms."""
     if len(terms) != 1 or terms[0].kind not in BOUNDS:
         return None
     weight = terms[0].weight
@@ -136,15 +131,12 @@ def _scorer(term: Term, load_model: Callable[[Term], Scorer] | None) -> Scorer:
         return load_model(term)
     if term.kind == "function":
         return _function(term)
-    return _each(_of_completion(term))
-
-
-def _each(function: Callable[[str], float]) -> Scorer:
+    function = _of_completion(term)
     return lambda prompts, completions: [function(text) for text in completions]
 
 
 def _of_completion(term: Term) -> Callable[[str], float]:
-    """Return the function from a completion to its score that a built-in term names."""
+    """Return the function that computes a built-in term from a completion."""
     wanted = term.argument.casefold()
     if term.kind == "letter":
         return lambda text: _share(word.casefold().startswith(wanted) for word in WORD.findall(text))
@@ -201,7 +193,7 @@ def _execute(path: Path, modified: int) -> ModuleType:
 
 
 def _checked(term: Term, scorer: Scorer) -> Scorer:
-    """Return `scorer` with a check of its scores."""
+    """Return a scorer that also checks the scores of `scorer`."""
 
     def score(prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
         wanted = f"reward {term.name}: expected one finite number for each completion ({len(completions)}),"
@@ -232,7 +224,7 @@ def _named(what: str, hint: str = "") -> Iterator[None]:
 
 
 def _number(value: object) -> float:
-    """Return a number as a float, and NaN for anything else. A text is not a number."""
+    """Return a number as a float, and NaN for any other value, such as a text."""
     return float(value) if isinstance(value, SupportsFloat) else math.nan
 
 

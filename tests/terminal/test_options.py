@@ -1,39 +1,18 @@
 """Options of `train` and `compare`: one for each setting, help with resolved defaults, a TOML file, and a dry run."""
 
-import importlib
 import json
 import re
-import sys
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import cli
 from agents.config import FIELDS, GROUP_OF, flatten
 from agents.storage.run_folder import SETTINGS
 from agents.training.presets import resolve
 from terminal.options import BASIC
-
-Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Run the command line in this process: status, standard output, standard error."""
-    monkeypatch.setenv("COLUMNS", "100")
-
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["cli.py", *words])
-        with pytest.raises(SystemExit) as stopped:
-            importlib.reload(cli).main()
-        captured = capsys.readouterr()
-        assert isinstance(stopped.value.code, int)
-        return stopped.value.code, captured.out, captured.err
-
-    return run
+from tests.conftest import Command
 
 
 def shown(text: str) -> dict[str, str]:
@@ -64,7 +43,7 @@ def test_help_shows_few_settings_and_help_all_every_one(command: Command) -> Non
     assert "--help-all shows all options" in " ".join(text.split())
     assert command("train", "-h") == (0, text, "")
     every = command("train", "--help-all")[1]
-    assert set(shown(every)) == set(FIELDS) and len(FIELDS) == 76
+    assert set(shown(every)) == set(FIELDS) and len(FIELDS) == 80
     assert all(len(line) <= 100 for line in every.splitlines())
     for option in ("--out RUN", "--resume", "--config FILE", "--dry-run", "--json"):
         assert option in text and option in every

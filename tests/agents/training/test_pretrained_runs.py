@@ -56,7 +56,7 @@ def test_the_reference_is_the_trunk_without_its_adapter(folder: Path, place: Any
     update = updater(model, learning=learning, lr=0.05, epochs=3)
     first = rollout_of(model)
     part = first.micro_batch(range(len(first)))
-    update._read_reference(first)
+    update.reference.read(first)
     before = first.ref_logprobs
     assert before is not None
     with torch.no_grad():

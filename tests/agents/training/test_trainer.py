@@ -166,12 +166,12 @@ def test_the_newest_checkpoint_plays(whole: tuple[TrainConfig, Path]) -> None:
 def test_the_reference_of_a_resumed_run_is_the_first_policy(tmp_path: Path) -> None:
     wanted = settings("bandit")
     first = make_trainer(wanted, tmp_path / "run")
-    assert first.updater.reference is not None
-    start = {name: tensor.clone() for name, tensor in first.updater.reference.state_dict().items()}
+    assert first.updater.reference.copy is not None
+    start = {name: tensor.clone() for name, tensor in first.updater.reference.copy.state_dict().items()}
     list(first.run())
     resumed = make_trainer(wanted.replace(iterations=7), tmp_path / "run", resume=True)
-    assert resumed.updater.reference is not None
-    assert all(torch.equal(tensor, start[name]) for name, tensor in resumed.updater.reference.state_dict().items())
+    assert resumed.updater.reference.copy is not None
+    assert all(torch.equal(tensor, start[name]) for name, tensor in resumed.updater.reference.copy.state_dict().items())
     coefs = [trainer.updater.optimizer.kl.coef for trainer in (first, resumed)]
     assert coefs[0] == coefs[1] != LEARNING["kl_coef"]
     resumed.runner.close()

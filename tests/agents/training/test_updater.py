@@ -20,8 +20,8 @@ from agents.language_model.token_stream import Choice, Segment
 from agents.model.actor_critic import ActorCritic
 from agents.model.build import from_config
 from agents.training.auxiliary_loss import LMSample
-from agents.training.rollout_batch import RolloutBatch
-from agents.training.updater import make_torch_optimizer, micro_batches, parameter_groups, set_learning_rates
+from agents.training.rollout_batch import RolloutBatch, micro_batches
+from agents.training.updater import make_torch_optimizer, parameter_groups, set_learning_rates
 from tests.helpers.models import KINDS, Kind, assert_close, tiny_model
 from tests.helpers.scripts import Scene, ScriptSpec
 from tests.helpers.updates import OPTIONS, Kept, assert_same_gradients, gradients, learn, rollout_of, updater

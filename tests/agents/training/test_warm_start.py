@@ -69,8 +69,8 @@ def test_the_kl_to_the_warm_start_is_0_before_the_first_step(
 
 def test_the_reference_shares_the_trunk_below_an_adapter(warm_start: tuple[TrainConfig, Path], tmp_path: Path) -> None:
     trainer = begun(warm_start, tmp_path / "run")
-    assert trainer.updater.reference is not None
-    ours, theirs = (dict(m.named_parameters()) for m in (trainer.updater.model, trainer.updater.reference))
+    assert trainer.updater.reference.copy is not None
+    ours, theirs = (dict(m.named_parameters()) for m in (trainer.updater.model, trainer.updater.reference.copy))
     for name, parameter in ours.items():
         assert (parameter is theirs[name]) == (not parameter.requires_grad), name
         assert not theirs[name].requires_grad or parameter is theirs[name]

@@ -1,0 +1,77 @@
+"""The reference policy pi_ref of the KL: the policy before training."""
+
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor
+
+from agents.model.actor_critic import ActorCritic
+from agents.model.vocabulary_terms import Rows
+from agents.training.rollout_batch import MicroBatch, RolloutBatch, micro_batches
+
+
+class ReferencePolicy:
+    """Computes log pi_ref at the choices of rollouts, and the exact KL(pi || pi_ref).
+
+    Args:
+        model: the model that is trained.
+        copy: frozen copy of the initial policy. If None, the reference policy is `model` with its LoRA adapter
+            disabled.
+        micro_batch_tokens: limit of a forward pass, in tokens.
+    """
+
+    def __init__(self, model: ActorCritic, copy: ActorCritic | None, micro_batch_tokens: int) -> None:
+        self.model, self.copy, self.micro_batch_tokens = model, copy, micro_batch_tokens
+
+    @torch.no_grad()
+    def read(self, rollout: RolloutBatch) -> None:
+        """Store the reference policy's log-probabilities of the alternatives in the rollout. They take a forward pass.
+
+        If the choices were made among the whole vocabulary, store the hidden states, too. The log-probabilities of all
+        tokens would take much more memory.
+        """
+        reference, collected = self.copy or self.model, []
+        training = reference.training
+        reference.eval()
+        for rows in micro_batches(rollout, range(len(rollout)), self.micro_batch_tokens):
+            part = rollout.micro_batch(rows)
+            with self.model.without_adapter() if self.copy is None else nullcontext():
+                states = reference.hidden_states(part.tokens, use_cache=False)
+                heads = reference.evaluate_choices(states, part.choices)
+            collected.append((part.choice_index, heads.logprobs, states[part.choices.rows, part.choices.positions]))
+        reference.train(training)
+        index, logprobs, hidden = (torch.cat(pieces) for pieces in zip(*collected, strict=True))
+        rollout.ref_logprobs = logprobs[index.argsort()]
+        if rollout.segments[0].whole_vocabulary:
+            rollout.ref_states = hidden[index.argsort()]
+
+    def logprobs(self, rollout: RolloutBatch, part: MicroBatch) -> Rows | None:
+        """Return a function that computes log pi_ref at a range of the choices of `part`. Call `read` before.
+
+        The log-probabilities are those of the alternatives [n, K], or of the whole vocabulary [n, V]. The result is
+        None if `read` was not called for this rollout.
+        """
+        if rollout.ref_logprobs is None:
+            return None
+        if rollout.ref_states is None:
+            return rollout.ref_logprobs[part.choice_index].__getitem__
+        states = rollout.ref_states[part.choice_index]
+
+        @torch.no_grad()
+        def of_vocabulary(rows: slice) -> Tensor:
+            with self.model.without_adapter() if self.copy is None else nullcontext():
+                return (self.copy or self.model).all_logprobs(states[rows])
+
+        return of_vocabulary
+
+    @torch.no_grad()
+    def kl(self, rollout: RolloutBatch) -> Tensor:
+        """Return the exact KL(pi || pi_ref) of each choice, in nats. The shape is [N]. Call `read` before."""
+        kl = torch.empty(int(rollout.offsets[-1]), device=rollout.device)
+        for rows in micro_batches(rollout, range(len(rollout)), self.micro_batch_tokens):
+            part = rollout.micro_batch(rows)
+            states = self.model.hidden_states(part.tokens, use_cache=False)
+            heads = self.model.evaluate_choices(states, part.choices, reference=self.logprobs(rollout, part))
+            assert heads.kl is not None
+            kl[part.choice_index] = heads.kl
+        return kl

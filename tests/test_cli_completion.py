@@ -1,0 +1,90 @@
+"""Every command plays the completion game with every reward."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import agents
+from tests.conftest import Command
+from tests.helpers.models import tiny_lm, tokenizer
+
+REWARDS = ["sentiment", "letter:t", "length", "contains:lamp", "FILE.py:score", "sentiment*1,length*-0.01"]
+
+
+@pytest.fixture(scope="module")
+def trunk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder, words = tmp_path_factory.mktemp("trunk"), tokenizer()
+    tiny_lm("llama", len(words)).save_pretrained(folder)
+    words.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Agents that need SmolLM2 cannot be loaded."""
+    make = agents.make_agent
+
+    def refuse(name: str, **settings: object) -> agents.Agent:
+        if name == "smollm2":
+            raise agents.AgentError("smollm2 is not here")
+        return make(name, **settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(agents, "make_agent", refuse)
+
+
+@pytest.mark.parametrize("reward", REWARDS)
+def test_every_command_plays_with_every_reward(
+    reward: str, trunk: Path, tmp_path: Path, command: Command, alone: None
+) -> None:
+    (tmp_path / "rewards.py").write_text(
+        "def score(prompts, completions):\n    return [len(t) / 9 for t in completions]"
+    )
+    reward = reward.replace("FILE", str(tmp_path / "rewards"))
+    game, run = f"completion?reward={reward}&max_tokens=3", str(tmp_path / "run")
+    probe = ("--probe-prompts", "heldout", "--probe-every", "1", "--judge", "length")
+    tiny = ("--trunk", str(trunk), "--episodes", "4", "--minibatches", "1", *probe)
+    status, shown, errors = command("train", "--game", game, "--out", run, "--iterations", "1", *tiny)
+    assert (status, errors) == (0, "") and "1/1" in shown
+    status, shown, errors = command("train", "--resume", "--out", run, "--iterations", "2", "--json")
+    assert (status, errors) == (0, "")
+    metrics = json.loads(shown)["metrics"]
+    assert metrics["iteration"] == 1 and metrics["turn_entropy"] > 0 and metrics["kl_ref"] >= 0
+    probes = [json.loads(line) for line in Path(run, "probes.jsonl").read_text().splitlines()]
+    assert [probe["iteration"] for probe in probes] == [0, 1, 2]
+    assert probes[0]["kl"] == pytest.approx(0, abs=1e-6) and len(probes[2]["texts"]) == 48
+    assert all(probe["true_reward"] <= 3 for probe in probes)
+
+    status, shown, errors = command("play", "--agent", run, "--game", game)
+    assert (status, errors) == (0, "") and " p 0." in shown and " q " in shown
+    played = json.loads(command("play", "--agent", run, "--game", game, "--temperature", "0.5", "--json")[1])
+    assert 1 <= len(played["episodes"][0]["steps"][0]["decision"]["tokens"]) <= 3
+    (row,) = json.loads(command("evaluate", "--agent", run, "--game", game, "--episodes", "3", "--json")[1])
+    assert row["texts"]["token_entropy"]["value"] > 0 and row["texts"]["tokens"]["value"] <= 3
+    assert "self-BLEU" in command("evaluate", "--agent", run, "--game", game, "--episodes", "3")[1]
+    watched = json.loads(command("watch", run, "--json")[1])
+    assert len(watched) == 4 and watched[0]["steps"][0]["decision"]["tokens"]
+
+
+def test_compare_measures_texts(trunk: Path, tmp_path: Path, command: Command) -> None:
+    words = (
+        "--game",
+        "completion?reward=length&max_tokens=3",
+        "--trunk",
+        str(trunk),
+        "--episodes",
+        "4",
+        "--seeds",
+        "0,1",
+    )
+    short = ("--iterations", "2", "--evaluations", "6")
+    status, shown, errors = command("compare", "--out", str(tmp_path / "report"), *words, *short)
+    assert status == 0, errors
+    results = json.loads((tmp_path / "report" / "results.json").read_text())
+    assert len(results["runs"]) == 4
+
+
+def test_an_agent_that_chooses_commands_is_refused_in_one_line(command: Command) -> None:
+    status, shown, errors = command("play", "--agent", "random", "--game", "completion")
+    assert (status, shown) == (2, "") and errors.count("\n") == 1
+    assert "offers no admissible commands" in errors
