@@ -67,21 +67,17 @@ def test_every_command_plays_with_every_reward(
 
 
 def test_compare_measures_texts(trunk: Path, tmp_path: Path, command: Command) -> None:
-    words = (
-        "--game",
-        "completion?reward=length&max_tokens=3",
-        "--trunk",
-        str(trunk),
-        "--episodes",
-        "4",
-        "--seeds",
-        "0,1",
-    )
-    short = ("--iterations", "2", "--evaluations", "6")
-    status, shown, errors = command("compare", "--out", str(tmp_path / "report"), *words, *short)
+    words = ("--game", "completion?reward=length&max_tokens=3", "--trunk", str(trunk), "--seeds", "0,1")
+    short = ("--episodes", "4", "--iterations", "2", "--evaluations", "6", "--reward-scale", "0.1")
+    status, _, errors = command("compare", "--out", str(tmp_path / "report"), *words, *short)
     assert status == 0, errors
     results = json.loads((tmp_path / "report" / "results.json").read_text())
     assert len(results["runs"]) == 4
+    for row in results["runs"]:
+        texts = row["collapse"]["texts"]
+        assert texts["kl"] >= 0 and texts["entropy"] > 0 and len(texts["samples"]) == 6
+    report = (tmp_path / "report" / "README.md").read_text()
+    assert "| commonest opening |" in report and "continued by the agents" in report
 
 
 def test_an_agent_that_chooses_commands_is_refused_in_one_line(command: Command) -> None:
