@@ -51,10 +51,11 @@ class Player:
         config = self.config.rollout
         self.model.train(config.rollout_dropout)
         agent = self.agent(record=True)
-        with EpisodeRunner(specs, seed=0, parallel=parallel or config.parallel) as runner:
+        group = config.group_size
+        with EpisodeRunner(specs, seed=0, parallel=parallel or config.parallel, group_size=group) as runner:
             for _ in runner.play(agent, len(specs)):
                 pass
-        return RolloutBatch(agent.take_segments(), credit=config.credit)
+        return RolloutBatch(agent.take_segments(), credit=config.credit, group_size=group)
 
     def update(self, rollout: RolloutBatch) -> dict[str, float]:
         """Take all gradient steps on a rollout and return the metrics of the update."""

@@ -157,7 +157,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             name = f"benchmarks.peers.{module}"
             return stack.enter_context(Worker(python, name, job | {"threads": options.threads}, options.threads))
 
-        ours = start(Path(sys.executable), "own_ppo", job)
+        ours = start(Path(sys.executable), "own_trainer", job)
         rollout = ours.answer()
         queries, answer = prompts(rollout, options.samples)
         rows = rows_at_once(len(queries), max(map(len, queries)) + answer, options.micro_tokens)

@@ -13,12 +13,8 @@ loaded, "versions"}. For each step there is a line {"seconds", "update": seconds
 the job has `inspect`, a last line contains the data and the log of the last step.
 """
 
-import json
 import os
-import sys
 import tempfile
-import time
-from importlib.metadata import version
 from typing import Any
 
 os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
@@ -29,45 +25,11 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
-    TrainerCallback,
 )
-from transformers.models.llama import modeling_llama  # noqa: F401  # as in own_ppo.py
 from trl.experimental.ppo import PPOConfig, PPOTrainer  # type: ignore[import-not-found,unused-ignore]
 
-from benchmarks.memory import peak, reset_peak, resident
-
-PACKAGES = ("trl", "transformers", "torch", "peft")
-
-
-class StepTimer(TrainerCallback):  # type: ignore[misc,unused-ignore]
-    """A callback that starts each step when it receives a line of input, and reports the cost of the step."""
-
-    def __init__(self, answers: Any, steps: int) -> None:
-        self.answers, self.steps = answers, steps
-        self.began = self.updating = 0.0
-
-    def wait(self) -> None:
-        """Wait for a line of input. Exit at the end of the input."""
-        if not sys.stdin.readline():
-            sys.exit()
-        self.began, self.updating = time.perf_counter(), 0.0
-
-    def first_pass(self, *args: Any) -> None:
-        """Record the start of the update.
-
-        The trainer calls policy and value model together only in the update.
-        """
-        self.updating = self.updating or time.perf_counter()
-
-    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
-        self.wait()
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        now = time.perf_counter()
-        send(self.answers, seconds=now - self.began, update=now - self.updating, peak=peak())
-        if state.global_step < self.steps:
-            self.wait()
-
+from benchmarks.memory import reset_peak
+from benchmarks.peers.trl_steps import StepTimer, send, start
 
 class RolloutRecorder:
     """A recorder of a rollout's tokens, values and scores. It uses hooks on the value model and the reward model."""
@@ -146,18 +108,8 @@ def _config(job: dict[str, Any], folder: str) -> Any:
     )
 
 
-def send(answers: Any, **answer: Any) -> None:
-    """Write one line of JSON."""
-    answers.write(json.dumps(answer) + "\n")
-    answers.flush()
-
-
 def main() -> None:
-    job = json.loads(sys.stdin.readline())
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # the trainer prints to standard output, which must contain only answers
-    torch.set_num_threads(job["threads"])
-    send(answers, libraries=resident(), versions={name: version(name) for name in PACKAGES})
+    job, answers = start()
     with tempfile.TemporaryDirectory() as folder:
         timer = StepTimer(answers, job["steps"])
         trainer = make_trainer(job, folder, timer)

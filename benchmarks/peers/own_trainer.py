@@ -1,11 +1,13 @@
-"""Run our PPO in its own process: one rollout and one update for each line on standard input, as in trl_ppo.py.
+"""Run our trainer in its own process: one rollout and one update for each line on standard input, as a peer with TRL.
 
-    python -m benchmarks.peers.own_ppo
+    python -m benchmarks.peers.own_trainer
 
-The first line of input is the job, a JSON object: settings (of `train`), threads, episodes, turns. The first line of
-output is {"libraries": bytes}. The second line describes one rollout: {"segments": tokens of each segment, "choices":
-position and turn of each segment's choices}. All other lines are those of trl_ppo.py. A choice is a token that the
-agent sampled among several.
+The first line of input is the job, a JSON object: settings (of `train`), threads, and episodes. If the job has `turns`,
+the episodes are tapes of this many turns. Otherwise they are episodes of the settings' game.
+
+The first line of output is {"libraries": bytes}. The second line describes one rollout: {"segments": tokens of each
+segment, "choices": position and turn of each segment's choices}. All other lines are those of the peers with TRL. A
+choice is a token that the agent sampled among several.
 """
 
 import json
@@ -16,6 +18,7 @@ from typing import Any
 import torch
 from transformers.models.llama import modeling_llama  # noqa: F401  # 120 MB, otherwise loaded with the model
 
+import games
 from benchmarks.memory import peak, reset_peak, resident
 from benchmarks.players import Player
 from benchmarks.recorded_episodes import recorded_episodes
@@ -29,7 +32,12 @@ def send(**answer: Any) -> None:
 def main() -> None:
     job = json.loads(sys.stdin.readline())
     torch.set_num_threads(job["threads"])
-    specs = recorded_episodes(job["episodes"], job["turns"])
+    episodes = job["episodes"]
+    specs = (
+        recorded_episodes(episodes, job["turns"])
+        if "turns" in job
+        else games.resolve(job["settings"]["game"]) * episodes
+    )
     send(libraries=resident())
     player = Player(job["settings"])
     rollout = player.rollout(specs)

@@ -1,0 +1,73 @@
+"""The protocol of the peers with TRL: a line of input starts a round, and a line of JSON reports its cost.
+
+A round is one rollout and its update. The module is importable in an environment with TRL, without the rest of the
+project. It works with every version of TRL, because it uses only callbacks of the `transformers` library.
+"""
+
+import json
+import os
+import sys
+import time
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from transformers import TrainerCallback
+from transformers.models.llama import modeling_llama  # noqa: F401  # as in own_trainer.py
+
+from benchmarks.memory import peak, resident
+
+PACKAGES = ("trl", "transformers", "torch", "peft")
+
+
+class StepTimer(TrainerCallback):  # type: ignore[misc,unused-ignore]
+    """A callback that starts each round when it receives a line of input, and reports the cost of the round.
+
+    `per_round` is the number of the trainer's steps per round.
+    """
+
+    def __init__(self, answers: Any, rounds: int, per_round: int = 1) -> None:
+        self.answers, self.rounds, self.per_round = answers, rounds, per_round
+        self.began = self.updating = 0.0
+
+    def wait(self) -> None:
+        """Wait for a line of input. Exit at the end of the input."""
+        if not sys.stdin.readline():
+            sys.exit()
+        self.began, self.updating = time.perf_counter(), 0.0
+
+    def first_pass(self, *args: Any) -> None:
+        """Record the start of the update, which is the first pass with gradients. This is a forward pre-hook."""
+        if torch.is_grad_enabled():
+            self.updating = self.updating or time.perf_counter()
+
+    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
+        self.wait()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step % self.per_round:
+            return
+        now = time.perf_counter()
+        send(self.answers, seconds=now - self.began, update=now - self.updating, peak=peak())
+        if state.global_step < self.rounds * self.per_round:
+            self.wait()
+
+
+def start() -> tuple[dict[str, Any], Any]:
+    """Read the job and send the first line.
+
+    Return a tuple: (1) the job, (2) a file for the answers. Standard output, to which the trainer prints, is redirected
+    to standard error.
+    """
+    job = json.loads(sys.stdin.readline())
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    torch.set_num_threads(job["threads"])
+    send(answers, libraries=resident(), versions={name: version(name) for name in PACKAGES})
+    return job, answers
+
+
+def send(answers: Any, **answer: Any) -> None:
+    """Write one line of JSON."""
+    answers.write(json.dumps(answer) + "\n")
+    answers.flush()
