@@ -5,6 +5,7 @@ transcripts or checkpoints.
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -46,12 +47,16 @@ class Player:
         given = {"context": rollout.context, "gamma": self.config.optimizer.gamma, "mode": rollout.mode}
         return LanguageModelAgent(self.model, self.tokenizer, **(given | settings))
 
+    @cached_property
+    def learner(self) -> LanguageModelAgent:
+        """The agent of all rollouts, which keeps its cache and its tables between rollouts, as in `train`."""
+        return self.agent(record=True)
+
     def rollout(self, specs: Sequence[Game], *, parallel: int | None = None) -> RolloutBatch:
         """Play every game of `specs` once and return the rollout."""
         config = self.config.rollout
         self.model.train(config.rollout_dropout)
-        agent = self.agent(record=True)
-        group = config.group_size
+        agent, group = self.learner, config.group_size
         with EpisodeRunner(specs, seed=0, parallel=parallel or config.parallel, group_size=group) as runner:
             for _ in runner.play(agent, len(specs)):
                 pass

@@ -165,17 +165,24 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         peer |= {"epochs": options.epochs, "steps": options.warm + options.rounds, "lora": options.lora}
         trl = start(options.peer, "trl_ppo", peer | {"rate": 0.0, "kl_coef": 0.05, "vf_coef": 0.1})
         harness.alternate({"ours": ours.step, "trl": trl.step}, options.rounds, warm=options.warm)
-        sides = {"ours": ours, "trl": trl}
         return {
             "peer": trl.versions,
             "tokens": {"ours": sum(map(len, rollout["segments"])), "trl": sum(len(q) + answer for q in queries)},
             "chosen": {"ours": sum(map(len, rollout["choices"])), "trl": answer * len(queries)},
             "rows_at_once": rows,
-            "seconds": {name: [step["seconds"] for step in side.steps[options.warm :]] for name, side in sides.items()},
-            "update": {name: [step["update"] for step in side.steps[options.warm :]] for name, side in sides.items()},
-            "libraries": {name: side.libraries for name, side in sides.items()},
-            "peak": {name: side.steps[-1]["peak"] for name, side in sides.items()},
+            **sides({"ours": ours, "trl": trl}, options.warm),
         }
+
+
+def sides(workers: dict[str, Worker], warm: int) -> dict[str, Any]:
+    """Return the seconds of all steps after the first `warm` ones, and the bytes of memory, of each side."""
+    steps = {name: worker.steps[warm:] for name, worker in workers.items()}
+    return {
+        "seconds": {name: [step["seconds"] for step in own] for name, own in steps.items()},
+        "update": {name: [step["update"] for step in own] for name, own in steps.items()},
+        "libraries": {name: worker.libraries for name, worker in workers.items()},
+        "peak": {name: own[-1]["peak"] for name, own in steps.items()},
+    }
 
 
 def compare(measured: dict[str, Any], episodes: int) -> dict[str, Any]:
@@ -229,7 +236,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = harness.parser(__doc__)
-    parser.add_argument("--peer", type=Path, required=True, help="Python of an environment with TRL")
     parser.add_argument("--trunk", default="smollm2", help="small, smollm2 or the folder of a model")
     parser.add_argument("--dtype", default="bfloat16", help="float32 or bfloat16")
     parser.add_argument(
@@ -242,10 +248,16 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--micro-tokens", type=int, default=2048, help="tokens per micro-batch")
     parser.add_argument("--warm", type=int, default=1, help="warm-up rounds, not measured")
     parser.add_argument("--only", choices=("time", "loss"), help="run only one of the two parts")
+    return add_peer(parser, arguments)
+
+
+def add_peer(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line with the additional option --peer, the Python of an environment with TRL."""
+    parser.add_argument("--peer", type=Path, required=True, help="Python of an environment with TRL")
     options = parser.parse_args(arguments)
     if not options.peer.is_file():
         parser.error(
-            f"{options.peer} is not a Python interpreter; benchmarks/update.py shows how to install one with TRL"
+            f"{options.peer} is not a Python interpreter; {parser.prog} --help shows how to install one with TRL"
         )
     options.peer = options.peer.absolute()  # not resolved, since a virtual environment's Python is a link
     return options
