@@ -31,6 +31,7 @@ from trl.experimental.ppo import PPOConfig, PPOTrainer  # type: ignore[import-no
 from benchmarks.memory import reset_peak
 from benchmarks.peers.trl_steps import StepTimer, send, start
 
+
 class RolloutRecorder:
     """A recorder of a rollout's tokens, values and scores. It uses hooks on the value model and the reward model."""
 
