@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
+import games
 from agents.config import ModelConfig, TrainConfig
 from agents.language_model.agent import LanguageModelAgent
 from agents.language_model.token_stream import Segment
@@ -86,12 +87,21 @@ class Trainer:
         self.accelerator.init_trackers("tensorboard")
 
     def run(self) -> Iterator[Metrics]:
-        """Train until the budget is spent, and yield the metrics of each iteration. Save checkpoints regularly."""
+        """Train until the budget is spent, and yield the metrics of each iteration. Save checkpoints regularly.
+
+        If a reward function fails, the state before the rollout is saved, and the error is raised.
+        """
         try:
             if self.iteration == 0:
                 self._probe()
             while not (self.finished or self.stopping):
-                metrics = self.iterate()
+                first_episode = self.runner.next_episode
+                try:
+                    metrics = self.iterate()
+                except games.ScorerError:  # the user can correct the reward function and resume
+                    self.runner.next_episode = first_episode
+                    self.save()
+                    raise
                 if self.iteration % self.config.probe.probe_every == 0 or self.finished:
                     self._probe()
                 if self.iteration % self.config.budget.save_every == 0 or self.finished or self.stopping:

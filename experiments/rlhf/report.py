@@ -53,8 +53,8 @@ def markdown(results: Mapping[str, Any]) -> str:
             "",
             f"One run of {about['common']['iterations']} rollouts for each cell, on the tuning seed"
             f" {about['seed']}, which no other result uses. A single seed gives no interval and no verdict: this page"
-            f" only chooses the cells of the confirmation. Game: `{about['common']['game']}`, SmolLM2 with LoRA, 32 texts"
-            " of at most 16 tokens a rollout. Command:"
+            f" only chooses the cells of the confirmation. Game: `{about['common']['game']}`, SmolLM2 with LoRA, 32"
+            " texts of at most 16 tokens a rollout. Command:"
             " `python -m experiments.rlhf.screening --out docs/rlhf --runs RUNS --workers 2`.",
             "",
             "Measured on one text for each of 48 held-out prompts, always with the same random numbers. Entropy and KL"
