@@ -89,10 +89,13 @@ TRUNKS: dict[str, dict[str, Any]] = {
 """Presets by trunk."""
 
 GAMES_ON_TRUNKS: dict[tuple[str, str], dict[str, Any]] = {
-    # texts are short, so many of them fit into a rollout; ACTDE starts as PPO (dueling) (docs/rlhf)
+    # texts are short, so many of them fit into a rollout; ACTDE starts as PPO (dueling); faster heads overfit
+    # (docs/rlhf/fit.md)
     ("completion", "smollm2"): {
         "context": 512,
         "lr": 3e-4,
+        "value_lr": 1e-4,
+        "q_lr": 1e-4,
         "episodes": 32,
         "parallel": 32,
         "dueling": True,

@@ -20,20 +20,17 @@ COMMON: dict[str, Any] = {
     "probe_every": 10,
     "save_every": 40,
 }
-RATES: dict[str, Any] = {"value_lr": 1e-4, "q_lr": 1e-4}
-"""Rates of the heads at which v and q explain most (docs/rlhf/fit.md). The preset of SmolLM2 is 1e-3 for both."""
-Q_RETURN: dict[str, Any] = {"optimizer": "actde", "advantage": "return"}
-ACTDE: dict[str, Any] = {**Q_RETURN, **RATES}
-PPO: dict[str, Any] = {"optimizer": "ppo", "value_lr": 1e-4}
+FAST: dict[str, Any] = {"value_lr": 1e-3, "q_lr": 1e-3}
+"""Rates of the heads that overfit (docs/rlhf/fit.md). The preset is 1e-4 for both."""
+PPO: dict[str, Any] = {"optimizer": "ppo"}
+ACTDE: dict[str, Any] = {"optimizer": "actde", "advantage": "return"}
 CELLS: dict[str, dict[str, Any]] = {
-    # with the preset's rates of the heads
-    "ppo-heads-1e-3": {"optimizer": "ppo"},
-    "actde-lambda-heads-1e-3": {"optimizer": "actde"},
-    "actde-heads-1e-3": Q_RETURN,
-    "ppo-kl-loss-0.05-heads-1e-3": {"optimizer": "ppo", "kl_coef": 0.05},
-    "ppo-kl-reward-0.05-heads-1e-3": {"optimizer": "ppo", "kl_coef": 0.05, "kl_place": "reward"},
-    "grpo": {"optimizer": "grpo"},
-    # with heads that fit
+    "ppo-heads-1e-3": {**FAST, **PPO},
+    "actde-lambda-heads-1e-3": {**FAST, "optimizer": "actde"},
+    "actde-heads-1e-3": {**FAST, **ACTDE},
+    "ppo-kl-loss-0.05-heads-1e-3": {**FAST, **PPO, "kl_coef": 0.05},
+    "ppo-kl-reward-0.05-heads-1e-3": {**FAST, **PPO, "kl_coef": 0.05, "kl_place": "reward"},
+    "grpo": {**FAST, "optimizer": "grpo"},  # the rates have no effect
     "actde": ACTDE,
     "ppo": PPO,
     "actde-corrected": {**ACTDE, "optimizer": "actde-corrected"},
@@ -41,17 +38,17 @@ CELLS: dict[str, dict[str, Any]] = {
     "ppo-scaled": {**ACTDE, "optimizer": "ppo-scaled"},
     "actde-eps-1e-3": {**ACTDE, "adam_eps": 1e-3},
     "ppo-eps-1e-3": {**PPO, "adam_eps": 1e-3},
-    "grpo-kl-loss-0.05": {"optimizer": "grpo", "kl_coef": 0.05},
-    "grpo-mean-only": {"optimizer": "grpo", "group_std": False},
+    "grpo-kl-loss-0.05": {**FAST, "optimizer": "grpo", "kl_coef": 0.05},
+    "grpo-mean-only": {**FAST, "optimizer": "grpo", "group_std": False},
     "ppo-kl-loss-0.02": {**PPO, "kl_coef": 0.02},
     "ppo-kl-loss-0.2": {**PPO, "kl_coef": 0.2},
     "ppo-kl-reward-0.02": {**PPO, "kl_coef": 0.02, "kl_place": "reward"},
     "ppo-kl-reward-0.2": {**PPO, "kl_coef": 0.2, "kl_place": "reward"},
-    "actde-lambda": {**RATES, "optimizer": "actde"},
+    "actde-lambda": {"optimizer": "actde"},
     "actde-lambda-1": {**ACTDE, "gae_lambda": 1.0},
     "ppo-lambda-1": {**PPO, "gae_lambda": 1.0},
     "actde-two-layers": {**ACTDE, "head_layers": 2},
-    "actde-two-layers-heads-1e-3": {**Q_RETURN, "head_layers": 2},
+    "actde-two-layers-heads-1e-3": {**FAST, **ACTDE, "head_layers": 2},
     "actde-not-dueling": {**ACTDE, "dueling": False},
     "actde-attached": {**ACTDE, "detach_q": False, "detach_value": False},
     "actde-scale-3": {**ACTDE, "reward_scale": 3.0},
