@@ -42,7 +42,8 @@ def main(out: Annotated[Path, typer.Option(help="folder of base_rates.md")], see
         "# Base rates",
         "",
         f"SmolLM2 without training continues every opening {PER_PROMPT} times with at most 16 tokens, seed {seed}."
-        " Means over texts with 95% bootstrap intervals. Command: `python -m experiments.rlhf.base_rates --out docs/rlhf`.",
+        " Means over texts with 95% bootstrap intervals. Command:"
+        " `python -m experiments.rlhf.base_rates --out docs/rlhf`.",
         "",
         table(["prompts", "reward", "texts", "mean", "share above 0"], rows),
         "",
