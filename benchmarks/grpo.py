@@ -68,10 +68,15 @@ def trl_job(options: argparse.Namespace, model: str, prompts: Sequence[str]) -> 
 
 
 def prompts(rollout: dict[str, Any], group: int) -> list[list[int]]:
-    """Return the prompt of each group of our rollout, as token ids. The completions of a group have the same prompt."""
+    """Return the prompt of each group of our rollout, as token ids.
+
+    Raises:
+        ValueError: the prompts of a group differ.
+    """
     tokens = [segment[: choices[0][0] + 1] for segment, choices in zip(*rollout.values(), strict=True)]
     groups = [tokens[start : start + group] for start in range(0, len(tokens), group)]
-    assert all(prompt == same[0] for same in groups for prompt in same)
+    if any(prompt != same[0] for same in groups for prompt in same):
+        raise ValueError(f"the prompts of a group of {group} completions differ")
     return [same[0] for same in groups]
 
 

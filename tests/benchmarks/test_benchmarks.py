@@ -13,7 +13,9 @@ import pytest
 import torch
 
 from actde import ACTDE, Batch, OptimizerConfig, Outputs
-from benchmarks import bare_trunk, commands, growth, harness, same_loss, summary, turns, update
+from agents.training import presets
+from benchmarks import bare_trunk, commands, growth, grpo, harness, same_loss, summary, turns, update
+from benchmarks.bare_trunk import NO_LEARNING
 from benchmarks.peers import plain_dilemma
 from benchmarks.peers.plain_dilemma import Loop, taken
 from benchmarks.peers.scoring import over_choices, over_commands
@@ -158,6 +160,50 @@ def test_trls_prompts_have_as_many_tokens_as_our_episodes() -> None:
     assert update.rows_at_once(8, 900, 2048) == 2
     assert update.rows_at_once(3, 900, 2048) == 1
     assert update.rows_at_once(8, 4000, 2048) == 1
+
+
+def test_trls_openings_are_those_of_our_groups() -> None:
+    rollout = {"segments": [[1, 2, 3, 9], [1, 2, 3, 8, 7], [4, 5], [4, 6, 5]], "choices": [[(2, 0)], [(2, 0), (3, 0)]]}
+    rollout["choices"] += [[(0, 0)], [(0, 0), (1, 0)]]
+    assert grpo.prompts(rollout, 2) == [[1, 2, 3], [4]]
+    with pytest.raises(ValueError, match="differ"):
+        grpo.prompts(rollout, 4)
+
+
+def test_both_jobs_of_grpo_have_the_same_numbers_of_completions_and_steps() -> None:
+    options = grpo._options(["--peer", sys.executable, "--completions", "12", "--group", "3", "--minibatches", "2"])
+    ours, trl = grpo.own_job(options, "model"), grpo.trl_job(options, "model", ["a", "b", "c", "d"])
+    settings = presets.resolve(ours["settings"])
+    assert settings.rollout.episodes == ours["episodes"] == len(trl["prompts"]) * trl["group"] == 12
+    assert settings.rollout.group_size == trl["group"] == 3
+    assert (settings.update.epochs, settings.update.minibatches) == (trl["epochs"], trl["minibatches"]) == (2, 2)
+    assert trl["micro"] * trl["minibatches"] == 12
+    assert not settings.optimizer.needs_reference
+    smollm2 = presets.resolve({"game": ours["settings"]["game"], "optimizer": "grpo"} | NO_LEARNING).flat()
+    differ = {name for name, value in settings.flat().items() if value != smollm2[name]}
+    assert differ == {
+        "trunk",
+        "episodes",
+        "parallel",
+        "group_size",
+        "measure_kl",
+        "q_lr",
+        "dueling",
+        "detach_value",
+        "detach_q",
+    }
+
+
+def test_our_peer_answers_each_line_and_its_completions_form_groups() -> None:
+    options = grpo._options(["--peer", sys.executable, "--completions", "4", "--group", "2", "--tokens", "3"])
+    job = grpo.own_job(options, "small")
+    job["settings"] |= {"dtype": "float32", "lora": 0}
+    with Worker(Path(sys.executable), "benchmarks.peers.own_trainer", job | {"threads": 1}, 1) as worker:
+        rollout = worker.answer()
+        assert len(grpo.prompts(rollout, 2)) == 2
+        assert all(1 <= len(choices) <= 3 for choices in rollout["choices"])
+        assert worker.step() > 0 and worker.steps[0]["update"] < worker.steps[0]["seconds"]
+        assert worker.steps[0]["peak"] > worker.libraries > 0
 
 
 def test_a_peer_that_ends_early_is_reported_with_its_output() -> None:
