@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks import harness
 from benchmarks.harness import shown
 from experiments.tables import table
 from games.files import atomic_write
@@ -32,9 +33,10 @@ def page() -> str:
         "# Benchmarks",
         _filled(about),
         "## Playing and training",
-        table(HEADS, [*_commands(), *_turns(), *_update(), *_dilemma()]),
+        table(HEADS, [*_commands(), *_turns(), *_update(), *_grpo(), *_dilemma()]),
         _kept(),
         _trl(),
+        _trl_grpo(),
         _floor(),
         "## Growth of the costs",
         _growth(),
@@ -78,6 +80,13 @@ def _update() -> Iterator[list[str]]:
         yield [f"update alone, {what.partition(', ')[2]}", "TRL's PPO", shown(ratios["update"]), ""]
 
 
+def _grpo() -> Iterator[list[str]]:
+    ratios = _read("grpo")["ratios"]
+    what = "a rollout of completions and its gradient steps, SmolLM2 with LoRA"
+    yield [what, "TRL's GRPO", shown(ratios["whole"]), "2"]
+    yield ["its gradient steps alone", "TRL's GRPO", shown(ratios["update"]), ""]
+
+
 def _dilemma() -> Iterator[list[str]]:
     times = _read("dilemma")["seconds_per_rollout"]
     for peer in (name for name in times if name != "batch"):
@@ -101,6 +110,18 @@ def _trl() -> str:
         " logits over the vocabulary. TRL's sample is a prompt and a response, though, so for an episode of several"
         " turns it processes"
         f" the history at every turn. Policy loss of one step of TRL: {losses[0]} by our update, {losses[1]} by TRL."
+    )
+
+
+def _trl_grpo() -> str:
+    data = _read("grpo")
+    settings, trl = data["about"]["settings"], data["found"]["peer"]["trl"]
+    seconds = {name: shown(harness.summary(values)) for name, values in data["found"]["seconds"].items()}
+    return _filled(
+        f"GRPO on free text: {settings['completions']} completions of at most {settings['tokens']} tokens in groups of"
+        f" {settings['group']}, {settings['epochs'] * settings['minibatches']} gradient steps per rollout. A rollout with"
+        f" its steps takes {seconds['ours']} s, with TRL {trl} {seconds['trl']} s (threads: {settings['threads']}). Peak"
+        f" memory relative to TRL: {data['ratios']['memory']:.2f}."
     )
 
 
