@@ -116,12 +116,12 @@ def _trl() -> str:
 def _trl_grpo() -> str:
     data = _read("grpo")
     settings, trl = data["about"]["settings"], data["found"]["peer"]["trl"]
+    steps = settings["epochs"] * settings["minibatches"]
     seconds = {name: shown(harness.summary(values)) for name, values in data["found"]["seconds"].items()}
     return _filled(
         f"GRPO on free text: {settings['completions']} completions of at most {settings['tokens']} tokens in groups of"
-        f" {settings['group']}, {settings['epochs'] * settings['minibatches']} gradient steps per rollout. A rollout with"
-        f" its steps takes {seconds['ours']} s, with TRL {trl} {seconds['trl']} s (threads: {settings['threads']}). Peak"
-        f" memory relative to TRL: {data['ratios']['memory']:.2f}."
+        f" {settings['group']} and {steps} gradient steps on them take {seconds['ours']} s, and {seconds['trl']} s with"
+        f" TRL {trl} (threads: {settings['threads']}). Peak memory relative to TRL: {data['ratios']['memory']:.2f}."
     )
 
 
