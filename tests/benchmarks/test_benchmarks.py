@@ -163,8 +163,9 @@ def test_trls_prompts_have_as_many_tokens_as_our_episodes() -> None:
 
 
 def test_trls_openings_are_those_of_our_groups() -> None:
-    rollout = {"segments": [[1, 2, 3, 9], [1, 2, 3, 8, 7], [4, 5], [4, 6, 5]], "choices": [[(2, 0)], [(2, 0), (3, 0)]]}
-    rollout["choices"] += [[(0, 0)], [(0, 0), (1, 0)]]
+    segments = [[1, 2, 3, 9], [1, 2, 3, 8, 7], [4, 5], [4, 6, 5]]
+    choices = [[(2, 0)], [(2, 0), (3, 0)], [(0, 0)], [(0, 0), (1, 0)]]
+    rollout = {"segments": segments, "choices": choices}
     assert grpo.prompts(rollout, 2) == [[1, 2, 3], [4]]
     with pytest.raises(ValueError, match="differ"):
         grpo.prompts(rollout, 4)
