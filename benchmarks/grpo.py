@@ -13,8 +13,9 @@ and micro-batches. The sides run alternately, each in its own process. A round i
     TRL     `generate` of `transformers`; the same reward function; a pass that computes the log-probabilities before
             the update, since there are several gradient steps; then the same number of gradient steps
 
-Both losses are means over the tokens of a gradient step, clipped, with advantages that are divided by the standard
-deviation of their group. There is no KL, so neither side has a reference model. The learning rate is 0, so that all
+Both losses are clipped, with advantages that are divided by the standard deviation of their group. Our loss is a mean
+over the tokens of a gradient step. TRL divides by the mean number of tokens of all gradient steps of an epoch, and its
+variance divides by n - 1, which costs the same. There is no KL, so neither side has a reference model. The learning rate is 0, so that all
 rounds are equal. Gradient checkpointing is off, because our side keeps its activations too. `update` is the time of the
 gradient steps alone. TRL's additional pass is not part of it.
 
@@ -23,6 +24,8 @@ in its own dtype, as our side does.
 
 Memory is the peak of a process after its model was loaded, minus the memory of its libraries. A library that is
 imported later counts as memory of its side.
+
+On a machine with other running processes, use `--threads 1`: several threads that wait for each other lose much time.
 """
 
 import argparse
