@@ -19,7 +19,7 @@ from agents.config import ModelConfig, UpdateConfig
 from agents.model.actor_critic import ActorCritic
 from agents.model.build import assemble
 from agents.protocol import AgentError
-from agents.storage.checkpoint import load_model, newest, save_agent, verify
+from agents.storage.checkpoint import AGENT, load_model, newest, read_json, save_agent, verify
 from agents.text.preferences import Preference
 from agents.training.updater import make_torch_optimizer, set_learning_rates
 
@@ -98,7 +98,7 @@ class Accuracy:
 class RewardTraining:
     """A trained reward model and the measures of its training. `held_out` is None if no preference was held out.
 
-    `losses` holds the mean loss of each epoch, in nats. The texts' rewards are those before the final scaling.
+    `losses` holds the mean loss of each epoch, in nats, before the final scaling of the rewards.
     """
 
     reward_model: RewardModel
@@ -115,7 +115,7 @@ def train_reward_model(
     preferences: Sequence[Preference],
     config: ModelConfig,
     *,
-    epochs: int = 3,
+    epochs: int = 4,
     lr: float = 3e-4,
     head_lr: float = 1e-3,
     batch: int = 16,
@@ -208,6 +208,14 @@ def batches_by_length(lengths: Sequence[int], tokens: int) -> list[list[int]]:
         else:
             batches.append([index])
     return batches
+
+
+def check_folder(folder: Path) -> None:
+    """Raise `AgentError` if saving a reward model would replace a folder that holds no reward model."""
+    if folder.exists() and not folder.is_dir():
+        raise AgentError(f"{folder} is a file; expected a new folder")
+    if folder.is_dir() and any(folder.iterdir()) and read_json(folder / AGENT).get("kind") != KIND:
+        raise AgentError(f"{folder} holds another kind of model; expected a new folder or a reward model to replace")
 
 
 def save_reward_model(folder: Path, training: RewardTraining, config: ModelConfig, description: dict[str, Any]) -> None:
