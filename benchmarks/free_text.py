@@ -39,10 +39,9 @@ def generate(player: Player, prompts: Sequence[str], tokens: int) -> tuple[float
     tokenizer.padding_side = "left"
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     batch = tokenizer(list(prompts), return_tensors="pt", padding=True)
+    pad = tokenizer.pad_token_id
     with player.model._in_trunk_dtype():
-        texts = model.generate(
-            **batch, max_new_tokens=tokens, do_sample=True, top_k=0, pad_token_id=tokenizer.pad_token_id
-        )
+        texts = model.generate(**batch, max_new_tokens=tokens, do_sample=True, top_k=0, pad_token_id=pad)
     written = texts[:, batch["input_ids"].shape[1] :]
     return time.perf_counter() - begun, int((written != pad).sum())
 
@@ -57,7 +56,8 @@ def passes(player: Player, rollout: RolloutBatch) -> None:
                 with model._in_trunk_dtype():
                     logits = model.lm(input_ids=part.tokens, use_cache=False).logits
                 at_choices = logits[part.choices.rows, part.choices.positions].float()
-                torch.nn.functional.cross_entropy(at_choices, part.choices.alternatives[:, 0]).backward()
+                loss = torch.nn.functional.cross_entropy(at_choices, part.choices.alternatives[:, 0])
+                torch.autograd.backward(loss)
             model.zero_grad(set_to_none=True)
 
 
