@@ -1,9 +1,9 @@
 """The commands `make-pairs` and `train-reward`: preferences, and a reward model that is trained on them."""
 
-from __future__ import annotations
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import time
-from typing import TYPE_CHECKING
+from typer import Option
 
 from terminal import arguments as arg
 from terminal import console
@@ -11,13 +11,16 @@ from terminal import console
 if TYPE_CHECKING:
     from agents.training.reward_model import Accuracy
 
+Rate = Annotated[float, Option("--lr", min=0, help="learning rate of the trunk; it decays linearly to 0")]
+PAIRS_FILE = "JSONL file with the texts prompt, chosen and rejected in each line"
+
 
 def make_pairs(
-    game: arg.CompletionGame,
-    judge: arg.Judge,
-    out: arg.PairsOut,
-    pairs: arg.Pairs = 500,
-    agent: arg.Writer = "smollm2",
+    game: Annotated[str, Option(help="completion games, as in completion?max_tokens=16")],
+    judge: Annotated[str, Option(metavar="REWARD", help="reward that says which completion is better: sentiment, ...")],
+    out: Annotated[Path, Option(metavar="FILE", help=PAIRS_FILE)],
+    pairs: Annotated[int, Option(min=1, help="pairs to sample, without ties")] = 500,
+    agent: Annotated[str, Option(help="smollm2, or the folder of a run with mode free")] = "smollm2",
     temperature: arg.Temperature = 1.0,
     seed: arg.Seed = 0,
     as_json: arg.AsJson = False,
@@ -30,30 +33,31 @@ def make_pairs(
     if out.is_dir():
         raise agents.AgentError(f"{out} is a folder; expected the name of a file, such as pairs.jsonl")
     out.parent.mkdir(parents=True, exist_ok=True)
-    begin = time.monotonic()
     with console.waiting(f"loading {agent}"):
         writer = agents.make_agent(agent, seed=seed, temperature=temperature, notify=console.note)
     with console.progress("pairs", pairs) as advance:
         sampled = sample_preferences(writer, game, judge, pairs=pairs, seed=seed, on_preference=advance)
     write_preferences(out, sampled.preferences)
-    if as_json:
-        seconds = round(time.monotonic() - begin, 1)
-        settings = {"agent": agent, "game": game, "judge": judge, "temperature": temperature, "seed": seed}
-        console.document({"out": str(out), **settings, "pairs": pairs, "ties": sampled.ties, "seconds": seconds})
-    else:
-        hint = f"train a reward model on them: train-reward --pairs {out} --out RM"
-        console.show([f"{pairs} pairs in {out}, {sampled.ties} ties dropped; {hint}"])
+    settings = {"agent": agent, "game": game, "judge": judge, "temperature": temperature, "seed": seed}
+    hint = f"train a reward model on them: train-reward --pairs {out} --out RM"
+    console.output(
+        {"out": str(out), **settings, "pairs": pairs, "ties": sampled.ties},
+        [f"{pairs} pairs in {out}, {sampled.ties} ties dropped; {hint}"],
+        as_json=as_json,
+    )
 
 
 def train_reward(
-    pairs: arg.PairsFile,
-    out: arg.RewardFolder,
-    trunk: arg.Trunk = "smollm2",
-    lora: arg.Lora = 16,
-    epochs: arg.Epochs = 4,
-    lr: arg.Rate = 3e-4,
-    held_out: arg.HeldOutShare = 0.2,
-    seed: arg.RunSeed = 0,
+    pairs: Annotated[Path, Option(metavar="FILE", help=PAIRS_FILE)],
+    out: Annotated[Path, Option(metavar="RM", help="folder of the reward model")],
+    trunk: Annotated[str, Option(help="smollm2, or the folder of a decoder of the transformers library")] = "smollm2",
+    lora: Annotated[int, Option(min=0, help="rank of the LoRA adapter; 0 trains the whole trunk")] = 16,
+    epochs: Annotated[int, Option(min=1, help="passes over the pairs")] = 4,
+    lr: Rate = 3e-4,
+    held_out: Annotated[
+        float, Option(min=0, max=0.9, metavar="SHARE", help="share of the pairs that is held out")
+    ] = 0.2,
+    seed: Annotated[int, Option(min=0, help="random seed")] = 0,
     as_json: arg.AsJson = False,
 ) -> None:
     """Train a reward model on pairs of completions. The reward rm:FOLDER then scores with it."""
@@ -62,25 +66,23 @@ def train_reward(
     from agents.training.presets import TRUNKS
     from agents.training.reward_model import check_folder, save_reward_model, train_reward_model
 
-    begin = time.monotonic()
     check_folder(out)
     preferences = read_preferences(pairs)
     config = ModelConfig(trunk=trunk, lora=lora, q_heads=0, dtype=TRUNKS.get(trunk, {}).get("dtype", "float32"))
-    settings = {"epochs": epochs, "lr": lr, "held_out": held_out, "seed": seed}
     with console.reporting("train-reward") as report:
-        trained = train_reward_model(preferences, config, progress=report, **settings)
+        trained = train_reward_model(
+            preferences, config, epochs=epochs, lr=lr, held_out=held_out, seed=seed, progress=report
+        )
+    settings = {"epochs": epochs, "lr": lr, "held_out": held_out, "seed": seed}
     save_reward_model(out, trained, config, {"pairs": len(preferences), "training": settings})
-    if as_json:
-        seconds = round(time.monotonic() - begin, 1)
-        about = {"out": str(out), "pairs": len(preferences), "model": config.model_dump(), "training": settings}
-        console.document({**about, **trained.to_json(), "seconds": seconds})
-        return
-    lines = [f"accuracy on the pairs that were trained on: {_accuracy(trained.trained)}"]
+    lines = [f"accuracy on the pairs of the training: {_accuracy(trained.trained)}"]
     if trained.held_out is not None:
-        lines.append(f"accuracy on held-out pairs:                 {_accuracy(trained.held_out)}")
-    console.show([*lines, f"the reward model is in {out}; train an agent on it: --game 'completion?reward=rm:{out}'"])
+        lines.append(f"accuracy on the held-out pairs: {_accuracy(trained.held_out)}")
+    lines.append(f"the reward model is in {out}; train an agent on it: train --game 'completion?reward=rm:{out}'")
+    about = {"out": str(out), "pairs": len(preferences), "model": config.model_dump(), "training": settings}
+    console.output({**about, **trained.to_json()}, lines, as_json=as_json)
 
 
-def _accuracy(accuracy: Accuracy) -> str:
+def _accuracy(accuracy: "Accuracy") -> str:
     low, high = f"{accuracy.low:.1%}".rstrip("%"), f"{accuracy.high:.1%}"
     return f"{accuracy.value:.1%} of {accuracy.pairs} (95% interval: {low} to {high})"

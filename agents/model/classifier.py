@@ -7,7 +7,6 @@ from typing import Any
 import torch
 
 from agents.model.pretrained import load_folder
-from agents.protocol import AgentError
 
 BATCH = 32
 MAX_TOKENS = 512

@@ -101,7 +101,7 @@ def load_agent(folder: Path, **sampling: Any) -> LanguageModelAgent:
 
 
 def load_model(folder: Path, about: Mapping[str, Any]) -> tuple[ActorCritic, Any]:
-    """Load the model and the tokenizer of a verified folder. The model is in evaluation mode, on the GPU if there is one.
+    """Load the model of a verified folder, in evaluation mode, and its tokenizer. The GPU is used if there is one.
 
     Args:
         about: the result of `verify`.

@@ -5,6 +5,7 @@ and Terry (1952), a judge prefers one completion to another with probability sig
 maximizes the likelihood of the preferences.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -125,7 +126,7 @@ def train_reward_model(
 ) -> RewardTraining:
     """Train a new reward model. `seed` determines all random numbers.
 
-    After the training, the head is shifted and scaled so that the rewards of the training texts have mean 0 and standard
+    Afterwards, the head is shifted and scaled so that the rewards of the training texts have mean 0 and standard
     deviation 1 (as in Ziegler et al. 2019). Accuracies do not change.
 
     Args:
@@ -161,10 +162,8 @@ def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
 
 def accuracy(reward_model: RewardModel, preferences: Sequence[Preference]) -> Accuracy:
     """Return the accuracy of a reward model on preferences. Equal rewards count as wrong."""
-    prompts = [preference.prompt for preference in preferences]
-    rewards = reward_model(2 * prompts, [p.chosen for p in preferences] + [p.rejected for p in preferences])
-    pairs = zip(rewards[: len(prompts)], rewards[len(prompts) :], strict=True)
-    return Accuracy.of(sum(chosen > rejected for chosen, rejected in pairs), len(prompts))
+    pairs = _rewards(reward_model, preferences)
+    return Accuracy.of(sum(chosen > rejected for chosen, rejected in pairs), len(pairs))
 
 
 def split_by_prompt(
@@ -177,11 +176,8 @@ def split_by_prompt(
     """
     if not share:
         return [], list(preferences)
-    prompts = list(dict.fromkeys(preference.prompt for preference in preferences))
-    chosen, size = set[str](), 0
-    counts = {prompt: 0 for prompt in prompts}
-    for preference in preferences:
-        counts[preference.prompt] += 1
+    counts = Counter(preference.prompt for preference in preferences)
+    prompts, chosen, size = list(counts), set[str](), 0
     for index in rng.permutation(len(prompts)):
         if size >= share * len(preferences):
             break
@@ -197,9 +193,9 @@ def split_by_prompt(
 
 
 def batches_by_length(lengths: Sequence[int], tokens: int) -> list[list[int]]:
-    """Return the indices of texts in batches of at most this many tokens, with padding. Texts of a batch are alike long.
+    """Return the indices of texts in batches of at most this many tokens, with padding. A longer text stands alone.
 
-    A longer text is a batch of its own.
+    Texts of similar length are in the same batch.
     """
     batches = list[list[int]]()
     for index in sorted(range(len(lengths)), key=lengths.__getitem__):
@@ -255,7 +251,8 @@ def _fit(
         total, order = 0.0, rng.permutation(len(pairs))
         for start in range(0, len(pairs), batch):
             set_learning_rates(torch_optimizer, config, step, steps)
-            total += _gradient_step(reward_model, [pairs[i] for i in order[start : start + batch]], torch_optimizer, config)
+            some = [pairs[index] for index in order[start : start + batch]]
+            total += _gradient_step(reward_model, some, torch_optimizer, config)
             step += 1
             progress(f"loss {total / min(start + batch, len(pairs)):.3f}", step, steps)
         losses.append(total / len(pairs))
@@ -285,10 +282,16 @@ def _gradient_step(
 @torch.no_grad()
 def _standardize(reward_model: RewardModel, preferences: Sequence[Preference]) -> None:
     """Change the head so that the rewards of the texts in the preferences have mean 0 and standard deviation 1."""
-    prompts = [preference.prompt for preference in preferences]
-    rewards = reward_model(2 * prompts, [p.chosen for p in preferences] + [p.rejected for p in preferences])
+    rewards = _rewards(reward_model, preferences)
     mean, spread = float(np.mean(rewards)), float(np.std(rewards))
     if spread > 0:
         out = reward_model.model.heads.value.out
         out.weight.div_(spread)
         out.bias.sub_(mean).div_(spread)
+
+
+def _rewards(reward_model: RewardModel, preferences: Sequence[Preference]) -> list[tuple[float, float]]:
+    """Return the rewards of the chosen and the rejected completion of each preference."""
+    prompts = [preference.prompt for preference in preferences]
+    rewards = reward_model(2 * prompts, [p.chosen for p in preferences] + [p.rejected for p in preferences])
+    return list(zip(rewards[: len(prompts)], rewards[len(prompts) :], strict=True))
