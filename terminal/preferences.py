@@ -9,9 +9,10 @@ from terminal import arguments as arg
 from terminal import console
 
 if TYPE_CHECKING:
-    from agents.training.reward_model import Accuracy
+    from agents.training.reward_training import Accuracy
 
 Rate = Annotated[float, Option("--lr", min=0, help="learning rate of the trunk; it decays linearly to 0")]
+HeldOut = Annotated[float, Option(min=0, max=0.9, metavar="SHARE", help="share of the pairs that is held out")]
 PAIRS_FILE = "JSONL file with the texts prompt, chosen and rejected in each line"
 
 
@@ -64,7 +65,8 @@ def train_reward(
     from agents.config import ModelConfig
     from agents.text.preferences import read_preferences
     from agents.training.presets import TRUNKS
-    from agents.training.reward_model import check_folder, save_reward_model, train_reward_model
+    from agents.training.reward_model import check_folder, save_reward_model
+    from agents.training.reward_training import train_reward_model
 
     check_folder(out)
     preferences = read_preferences(pairs)
@@ -74,13 +76,13 @@ def train_reward(
             preferences, config, epochs=epochs, lr=lr, held_out=held_out, seed=seed, progress=report
         )
     settings = {"epochs": epochs, "lr": lr, "held_out": held_out, "seed": seed}
-    save_reward_model(out, trained, config, {"pairs": len(preferences), "training": settings})
+    about = {"pairs": len(preferences), "training": settings, **trained.to_json()}
+    save_reward_model(out, trained.reward_model, config, about)
     lines = [f"accuracy on the pairs of the training: {_accuracy(trained.trained)}"]
     if trained.held_out is not None:
         lines.append(f"accuracy on the held-out pairs: {_accuracy(trained.held_out)}")
     lines.append(f"the reward model is in {out}; train an agent on it: train --game 'completion?reward=rm:{out}'")
-    about = {"out": str(out), "pairs": len(preferences), "model": config.model_dump(), "training": settings}
-    console.output({**about, **trained.to_json()}, lines, as_json=as_json)
+    console.output({"out": str(out), "model": config.model_dump(), **about}, lines, as_json=as_json)
 
 
 def _accuracy(accuracy: "Accuracy") -> str:
