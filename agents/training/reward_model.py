@@ -1,9 +1,11 @@
 """Reward models: a language model with a scalar head that scores completions (see `agents.training.reward_training`).
 
-The reward r(prompt, completion) is the value head's output at the end token behind the text.
+The reward r(prompt, completion) is the mean of the value head's outputs at the tokens of the completion and at the end
+token behind it. With 500 preferences, this mean generalises better than the output at the end token alone.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,14 @@ MAX_TOKENS = 512
 """Maximum length of a text. Of a longer text, the last tokens are scored."""
 MICRO_BATCH_TOKENS = 2048
 """Tokens per forward pass. Limits memory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodedText:
+    """The tokens of a prompt, of its completion and of the end. The last `scored` tokens are those after the prompt."""
+
+    tokens: list[int]
+    scored: int
 
 
 class RewardModel:
@@ -39,25 +49,29 @@ class RewardModel:
         """Return the reward of each completion. This is a `games.completion.Scorer`."""
         texts = [self.encode(prompt, text) for prompt, text in zip(prompts, completions, strict=True)]
         rewards = torch.empty(len(texts))
-        for rows in batches_by_length([len(text) for text in texts], MICRO_BATCH_TOKENS):
+        for rows in batches_by_length([len(text.tokens) for text in texts], MICRO_BATCH_TOKENS):
             rewards[rows] = self.rewards([texts[row] for row in rows]).cpu()
         return [float(reward) for reward in rewards]
 
-    def encode(self, prompt: str, completion: str) -> list[int]:
-        """Return the tokens of a text: those of the prompt, of the completion, and an end token."""
-        pieces = [self._tokens(prompt), self._tokens(completion)]
+    def encode(self, prompt: str, completion: str) -> EncodedText:
         end = self.tokenizer.eos_token_id
-        last = self._tokens("\n") if end is None else [end]
-        return [token for piece in (*pieces, last) for token in piece][-self.max_tokens :]
+        scored = self._tokens(completion) + (self._tokens("\n") if end is None else [end])
+        tokens = (self._tokens(prompt) + scored)[-self.max_tokens :]
+        return EncodedText(tokens=tokens, scored=min(len(scored), len(tokens)))
 
-    def rewards(self, texts: Sequence[Sequence[int]]) -> Tensor:
-        """Return the rewards of texts, given as tokens. The shape is [N]."""
-        lengths = torch.tensor([len(text) for text in texts])
-        tokens = torch.zeros(len(texts), int(lengths.max()), dtype=torch.long)
+    def rewards(self, texts: Sequence[EncodedText]) -> Tensor:
+        """Return the rewards of texts. The shape is [N]."""
+        ends = torch.tensor([len(text.tokens) for text in texts])[:, None]
+        scored = torch.tensor([text.scored for text in texts])[:, None]
+        tokens = torch.zeros(len(texts), int(ends.max()), dtype=torch.long)
         for row, text in zip(tokens, texts, strict=True):
-            row[: len(text)] = torch.tensor(text)  # padding on the right has no effect, because the trunk is causal
-        hidden = self.model.hidden_states(tokens.to(self.model.device), use_cache=False)
-        return self.model.heads.values(hidden[torch.arange(len(texts)), lengths - 1])
+            row[: len(text.tokens)] = torch.tensor(text.tokens)
+        place = torch.arange(tokens.shape[1])
+        weights = ((place >= ends - scored) & (place < ends)) / scored  # [N, L]
+        device = self.model.device
+        # padding on the right does not change the other hidden states, because the trunk is causal
+        hidden = self.model.hidden_states(tokens.to(device), use_cache=False)
+        return (self.model.heads.values(hidden) * weights.to(device)).sum(1)
 
     def _tokens(self, text: str) -> list[int]:
         tokens: list[int] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids

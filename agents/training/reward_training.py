@@ -18,7 +18,7 @@ from agents.config import ModelConfig, UpdateConfig
 from agents.model.build import assemble
 from agents.protocol import AgentError
 from agents.text.preferences import Preference
-from agents.training.reward_model import MICRO_BATCH_TOKENS, RewardModel, batches_by_length
+from agents.training.reward_model import MICRO_BATCH_TOKENS, EncodedText, RewardModel, batches_by_length
 from agents.training.updater import make_torch_optimizer, set_learning_rates
 
 Progress = Callable[[str, float, float], None]
@@ -172,14 +172,15 @@ def _fit(
 
 def _gradient_step(
     reward_model: RewardModel,
-    pairs: Sequence[Sequence[list[int]]],
+    pairs: Sequence[Sequence[EncodedText]],
     torch_optimizer: torch.optim.Optimizer,
     config: UpdateConfig,
 ) -> float:
-    """Take a gradient step on pairs of texts, given as tokens, and return the sum of the losses before the step."""
+    """Take a gradient step on pairs of texts, and return the sum of the losses before the step."""
     total = 0.0
     torch_optimizer.zero_grad()
-    for rows in batches_by_length([max(map(len, pair)) for pair in pairs], MICRO_BATCH_TOKENS // 2):
+    lengths = [max(len(text.tokens) for text in pair) for pair in pairs]
+    for rows in batches_by_length(lengths, MICRO_BATCH_TOKENS // 2):
         texts = [pairs[row][which] for which in (0, 1) for row in rows]
         chosen, rejected = reward_model.rewards(texts).chunk(2)
         loss = bradley_terry_loss(chosen, rejected).sum()

@@ -117,7 +117,7 @@ def _headless(folder: Path) -> None:
     ("damage", "says"),
     [
         (_cut, "cannot load"),
-        (_headless, "incomplete: classifier.bias"),
+        (_headless, "are incomplete: bert.pooler.dense.bias"),
         (lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"), "no weights in the safe"),
         (lambda folder: (folder / "config.json").unlink(), "config.json is missing"),
         (lambda folder: (folder / "config.json").write_text("{"), "cannot load"),

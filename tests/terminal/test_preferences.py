@@ -10,6 +10,7 @@ from agents.model.build import assemble
 from agents.storage.checkpoint import save_agent
 from agents.storage.run_folder import read_metrics
 from agents.text.preferences import read_preferences
+from games.completion import resolve_reward
 from tests.conftest import Command
 from tests.helpers.preferences import PROMPTS, save_trunk
 
@@ -30,7 +31,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def make_pairs(command: Command, *more: str) -> tuple[int, str, str]:
     return command(
-        *("make-pairs", "--game", GAME, "--judge", "length", "--out", "data/pairs.jsonl", "--agent", "writer"), *more
+        *("make-pairs", "--game", GAME, "--judge", "letter:r", "--out", "data/pairs.jsonl", "--agent", "writer"), *more
     )
 
 
@@ -38,10 +39,13 @@ def test_pairs_a_reward_model_and_ppo_against_it(command: Command, place: Path) 
     status, out, err = make_pairs(command, "--pairs", "24", "--json")
     assert (status, err) == (0, "")
     made = json.loads(out)
-    assert (made["pairs"], made["out"], made["judge"]) == (24, "data/pairs.jsonl", "length")
+    assert (made["pairs"], made["out"], made["judge"]) == (24, "data/pairs.jsonl", "letter:r")
     pairs = read_preferences(place / "data" / "pairs.jsonl")
     assert len(pairs) == 24
-    assert all(len(pair.chosen.split()) > len(pair.rejected.split()) for pair in pairs), "the judge is the length"
+    judge = resolve_reward("letter:r")
+    for pair in pairs:
+        better, worse = judge([pair.prompt] * 2, [pair.chosen, pair.rejected])
+        assert better > worse
 
     words = ("train-reward", "--pairs", "data/pairs.jsonl", "--out", "rm", "--trunk", "trunk", "--lora", "2")
     status, out, err = command(*words, "--epochs", "2", "--held-out", "0.3", "--json")

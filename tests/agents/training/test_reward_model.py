@@ -68,14 +68,26 @@ def test_scores_do_not_depend_on_the_batch(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_text_is_its_prompt_its_completion_and_an_end_token() -> None:
     words = tokenizer()
     reward_model = RewardModel(tiny_model(q_heads=0, positions=16), words)
-    assert words.convert_ids_to_tokens(reward_model.encode("go north", " a [END]")) == [
-        *("go", "north", "a", "[", "[UNK]", "]", "[END]")
-    ]
-    assert reward_model.encode("go", "") == words.convert_tokens_to_ids(["go", "[END]"])
-    long = reward_model.encode("go " * 40, " key")
-    assert words.convert_ids_to_tokens(long) == ["go"] * 14 + ["key", "[END]"], "the last tokens are kept"
+
+    def encoded(prompt: str, completion: str) -> tuple[list[str], int]:
+        text = reward_model.encode(prompt, completion)
+        return words.convert_ids_to_tokens(text.tokens), text.scored
+
+    assert encoded("go north", " a [END]") == (["go", "north", "a", "[", "[UNK]", "]", "[END]"], 5)
+    assert encoded("go", "") == (["go", "[END]"], 1)
+    assert encoded("go " * 40, " key") == (["go"] * 14 + ["key", "[END]"], 2), "the last tokens are kept"
+    assert encoded("go", " key" * 40) == (["key"] * 15 + ["[END]"], 16)
     words.eos_token = None
-    assert words.convert_ids_to_tokens(reward_model.encode("go", "")) == ["go", "\n"]
+    assert encoded("go", "") == (["go", "\n"], 1)
+
+
+def test_a_reward_is_the_mean_of_the_heads_outputs_after_the_prompt() -> None:
+    reward_model = RewardModel(tiny_model(q_heads=0), tokenizer())
+    (reward,) = reward_model(["you see a"], [" red key"])
+    model, tokens = reward_model.model, reward_model.encode("you see a", " red key").tokens
+    values = model.heads.values(model.hidden_states(torch.tensor([tokens]), use_cache=False))[0]
+    assert len(values) == 6
+    assert reward == pytest.approx(values[3:].mean().item(), abs=1e-6)
 
 
 def test_batches_hold_texts_of_similar_length() -> None:
