@@ -57,7 +57,10 @@ def test_a_bad_line_is_refused_with_its_number(tmp_path: Path, bad: str, says: s
     assert message.startswith(f"{path}:2: ") and says in message and "\n" not in message
 
 
-@pytest.mark.parametrize(("content", "says"), [(b"", "holds no preferences"), (b"\xff\xfe", "UTF-8"), (None, "No such")])
+NO_FILES = [(b"", "holds no preferences"), (b"\xff\xfe", "UTF-8"), (None, "No such")]
+
+
+@pytest.mark.parametrize(("content", "says"), NO_FILES)
 def test_a_file_without_preferences_is_refused(tmp_path: Path, content: bytes | None, says: str) -> None:
     path = tmp_path / "pairs.jsonl"
     if content is not None:

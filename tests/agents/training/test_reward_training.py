@@ -1,7 +1,6 @@
 """Reward models learn preferences, and report their accuracy on preferences that they did not see."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
