@@ -84,3 +84,24 @@ def test_an_agent_that_chooses_commands_is_refused_in_one_line(command: Command)
     status, shown, errors = command("play", "--agent", "random", "--game", "completion")
     assert (status, shown) == (2, "") and errors.count("\n") == 1
     assert "offers no admissible commands" in errors
+
+
+def test_a_reward_that_fails_stops_the_run_in_one_line_and_loses_nothing(
+    trunk: Path, tmp_path: Path, command: Command
+) -> None:
+    """It fails in the second rollout, after the probe and the first rollout."""
+    scorer, run = tmp_path / "rewards.py", tmp_path / "run"
+    scorer.write_text(
+        "calls = []\ndef score(prompts, texts):\n    calls.append(texts)\n"
+        "    return [1.0] * len(texts) if len(calls) < 6 else [float('nan')]\n"
+    )
+    words = ("--game", f"completion?reward={scorer}:score&max_tokens=2", "--trunk", str(trunk), "--episodes", "4")
+    status, _, errors = command("train", *words, "--out", str(run), "--iterations", "3", "--minibatches", "1")
+    assert status == 2
+    (line,) = [line for line in errors.splitlines() if "reward" in line]
+    assert "expected one finite number for each completion" in line and "Traceback" not in errors
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 1
+    scorer.write_text("def score(prompts, texts):\n    return [1.0] * len(texts)\n")
+    status = command("train", "--out", str(run), "--resume", "--json")[0]
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert status == 0 and [line["episodes"] for line in lines] == [4, 8, 12]

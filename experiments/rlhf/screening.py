@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments.rlhf import runs
+from experiments.rlhf import report, runs
 from games.files import atomic_write
 
 SEED = 1000
@@ -59,7 +59,7 @@ CELLS: dict[str, dict[str, Any]] = {
 def main(
     out: Annotated[Path, typer.Option(help="folder of screening.json")],
     folder: Annotated[Path, typer.Option("--runs", help="folder of the runs")],
-    workers: Annotated[int, typer.Option(min=1)] = 1,
+    workers: Annotated[int, typer.Option(min=0, help="parallel runs; 0 only reports finished ones")] = 1,
     only: Annotated[str, typer.Option(help="cells, separated by commas [all]")] = "",
 ) -> None:
     """Complete the runs, and write the results of all finished ones."""
@@ -72,8 +72,10 @@ def main(
         about = {"seed": SEED, "common": COMMON, "cells": CELLS}
         atomic_write(out / "screening.json", json.dumps({"about": about, "runs": rows}, allow_nan=False) + "\n")
 
-    runs.train(configs, folder, workers=workers, on_run=write)
+    if workers:
+        runs.train(configs, folder, workers=workers, on_run=write)
     write("")
+    report.write(out)
 
 
 if __name__ == "__main__":
