@@ -53,7 +53,7 @@ def train_reward(
     out: Annotated[Path, Option(metavar="RM", help="folder of the reward model")],
     trunk: Annotated[str, Option(help="smollm2, or the folder of a decoder of the transformers library")] = "smollm2",
     lora: Annotated[int, Option(min=0, help="rank of the LoRA adapter; 0 trains the whole trunk")] = 16,
-    epochs: Annotated[int, Option(min=1, help="passes over the pairs")] = 4,
+    epochs: Annotated[int, Option(min=1, help="passes over the pairs")] = 2,
     lr: Rate = 3e-4,
     held_out: Annotated[
         float, Option(min=0, max=0.9, metavar="SHARE", help="share of the pairs that is held out")

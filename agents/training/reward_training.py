@@ -39,9 +39,11 @@ class Accuracy:
     high: float
 
     @classmethod
-    def of(cls, correct: int, pairs: int) -> "Accuracy":
+    def of(cls, rewards: Sequence[tuple[float, float]]) -> "Accuracy":
+        """Return the accuracy for pairs of rewards of the chosen and the rejected text. Equal rewards are wrong."""
         from scipy.stats import binomtest
 
+        correct, pairs = sum(chosen > rejected for chosen, rejected in rewards), len(rewards)
         interval = binomtest(correct, pairs).proportion_ci(confidence_level=0.95, method="exact")
         low, high = float(interval.low), float(interval.high)
         return cls(correct=correct, pairs=pairs, value=correct / pairs, low=low, high=high)
@@ -68,9 +70,9 @@ def train_reward_model(
     preferences: Sequence[Preference],
     config: ModelConfig,
     *,
-    epochs: int = 4,
+    epochs: int = 2,
     lr: float = 3e-4,
-    head_lr: float = 1e-3,
+    head_lr: float = 3e-3,
     batch: int = 16,
     held_out: float = 0.2,
     seed: int = 0,
@@ -96,15 +98,14 @@ def train_reward_model(
     reward_model = RewardModel(model.to(PartialState().device), tokenizer)
     losses = _fit(reward_model, learned, epochs, batch, UpdateConfig(lr=lr, value_lr=head_lr), rng, progress)
     model.eval()
-    trained = accuracy(reward_model, learned)
-    result = RewardTraining(
+    rewards = paired_rewards(reward_model, learned)
+    _standardize(model.heads.value.out, rewards)
+    return RewardTraining(
         reward_model=reward_model,
         losses=losses,
-        trained=trained,
-        held_out=accuracy(reward_model, tested) if tested else None,
+        trained=Accuracy.of(rewards),
+        held_out=Accuracy.of(paired_rewards(reward_model, tested)) if tested else None,
     )
-    _standardize(reward_model, learned)
-    return result
 
 
 def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
@@ -112,10 +113,11 @@ def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
     return -nn.functional.logsigmoid(chosen - rejected)
 
 
-def accuracy(reward_model: RewardModel, preferences: Sequence[Preference]) -> Accuracy:
-    """Return the accuracy of a reward model on preferences. Equal rewards count as wrong."""
-    pairs = _rewards(reward_model, preferences)
-    return Accuracy.of(sum(chosen > rejected for chosen, rejected in pairs), len(pairs))
+def paired_rewards(reward_model: RewardModel, preferences: Sequence[Preference]) -> list[tuple[float, float]]:
+    """Return the rewards of the chosen and the rejected completion of each preference."""
+    prompts = [preference.prompt for preference in preferences]
+    rewards = reward_model(2 * prompts, [p.chosen for p in preferences] + [p.rejected for p in preferences])
+    return list(zip(rewards[: len(prompts)], rewards[len(prompts) :], strict=True))
 
 
 def split_by_prompt(
@@ -192,18 +194,9 @@ def _gradient_step(
 
 
 @torch.no_grad()
-def _standardize(reward_model: RewardModel, preferences: Sequence[Preference]) -> None:
-    """Change the head so that the rewards of the texts in the preferences have mean 0 and standard deviation 1."""
-    rewards = _rewards(reward_model, preferences)
+def _standardize(head: nn.Linear, rewards: Sequence[tuple[float, float]]) -> None:
+    """Shift and scale the output layer of the head that computed these rewards: mean 0 and standard deviation 1."""
     mean, spread = float(np.mean(rewards)), float(np.std(rewards))
     if spread > 0:
-        out = reward_model.model.heads.value.out
-        out.weight.div_(spread)
-        out.bias.sub_(mean).div_(spread)
-
-
-def _rewards(reward_model: RewardModel, preferences: Sequence[Preference]) -> list[tuple[float, float]]:
-    """Return the rewards of the chosen and the rejected completion of each preference."""
-    prompts = [preference.prompt for preference in preferences]
-    rewards = reward_model(2 * prompts, [p.chosen for p in preferences] + [p.rejected for p in preferences])
-    return list(zip(rewards[: len(prompts)], rewards[len(prompts) :], strict=True))
+        head.weight.div_(spread)
+        head.bias.sub_(mean).div_(spread)

@@ -1,6 +1,7 @@
 """Reward models learn preferences, and report their accuracy on preferences that they did not see."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -14,8 +15,8 @@ from agents.training.reward_model import RewardModel
 from agents.training.reward_training import (
     Accuracy,
     RewardTraining,
-    accuracy,
     bradley_terry_loss,
+    paired_rewards,
     split_by_prompt,
     train_reward_model,
 )
@@ -84,19 +85,25 @@ def test_held_out_preferences_have_their_own_prompts() -> None:
 
 @pytest.mark.parametrize(("correct", "pairs"), [(0, 7), (3, 10), (7, 7)])
 def test_the_interval_of_the_accuracy_is_that_of_clopper_and_pearson(correct: int, pairs: int) -> None:
-    found = Accuracy.of(correct, pairs)
+    found = Accuracy.of([(1.0, 0.0)] * correct + [(0.0, 1.0)] * (pairs - correct))
     low = beta.ppf(0.025, correct, pairs - correct + 1) if correct else 0.0
     high = beta.ppf(0.975, correct + 1, pairs - correct) if correct < pairs else 1.0
     assert (found.value, found.low, found.high) == pytest.approx((correct / pairs, low, high))
 
 
-def test_accuracy_counts_the_preferences_whose_chosen_text_has_the_higher_reward() -> None:
+def test_equal_rewards_count_as_wrong() -> None:
+    assert Accuracy.of([(2.0, 1.0), (1.0, 2.0), (1.0, 1.0), (-1.0, -2.0)]).correct == 2
+
+
+def test_rewards_are_paired_by_preference() -> None:
     class Length(RewardModel):
         def __init__(self) -> None: ...
 
-        def __call__(self, prompts: object, completions: object) -> list[float]:
-            return [float(len(text)) for text in completions]  # type: ignore[attr-defined]
+        def __call__(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
+            return [10.0 * len(prompt) + len(text) for prompt, text in zip(prompts, completions, strict=True)]
 
-    texts = (("aa", "a"), ("a", "aa"), ("a", "b"), ("aaa", ""))
-    preferences = [Preference(prompt="p", chosen=chosen, rejected=rejected) for chosen, rejected in texts]
-    assert accuracy(Length(), preferences).correct == 2
+    preferences = [
+        Preference(prompt="p", chosen="aa", rejected="a"),
+        Preference(prompt="pp", chosen="", rejected="aaa"),
+    ]
+    assert paired_rewards(Length(), preferences) == [(12.0, 11.0), (20.0, 23.0)]
