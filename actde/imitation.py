@@ -1,16 +1,14 @@
 """Imitation of an expert, and rejection sampling.
 
-The caller provides labels, which are the actions to imitate. v and q are trained as in PPO and ACTDE, so a run with PPO
-or ACTDE can start from an imitation policy.
+The caller provides labels, which are the actions to imitate. v and q are trained as in PPO and ACTDE, so that a run can
+start from an imitation policy.
 """
-
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from actde.batch import Batch, Outputs, Targets
-from actde.optimizer import Labels, Optimizer
+from actde.optimizer import Optimizer
 
 
 class Imitation(Optimizer):
@@ -25,15 +23,14 @@ class Imitation(Optimizer):
 
     name = "imitation"
     needs_q = True
-    labels: ClassVar[Labels] = "expert"
+    labels = "expert"
 
     def baseline(self, batch: Batch) -> Tensor:
         return batch.values
 
     def policy_loss(self, batch: Batch, targets: Targets, outputs: Outputs) -> Tensor:
-        if outputs.label_logprobs is None:  # none of these choices has a label
-            return torch.zeros_like(outputs.logprobs)
-        return -outputs.label_logprobs
+        labelled = outputs.label_logprobs  # None if none of these choices has a label
+        return torch.zeros_like(outputs.logprobs) if labelled is None else -labelled
 
 
 class Rejection(Imitation):
@@ -44,4 +41,4 @@ class Rejection(Imitation):
     """
 
     name = "rejection"
-    labels: ClassVar[Labels] = "best"
+    labels = "best"
