@@ -59,14 +59,10 @@ def make_agent(
             raise AgentError("the human agent plays in the terminal only")
         return HumanAgent(ask)
     sampling = {"seed": seed, "greedy": greedy, "temperature": temperature, "top_p": top_p}
-    if name_or_folder == "smollm2":
-        from agents.storage.checkpoint import load_pretrained
+    folder = None if name_or_folder == "smollm2" else agent_folder(name_or_folder, notify)
+    from agents.storage.checkpoint import load_agent, load_pretrained
 
-        return load_pretrained(name_or_folder, **sampling)
-    folder = agent_folder(name_or_folder, notify)
-    from agents.storage.checkpoint import load_agent
-
-    return load_agent(folder, **sampling)
+    return load_pretrained(name_or_folder, **sampling) if folder is None else load_agent(folder, **sampling)
 
 
 def games_trained_on(name_or_folder: str, specs: Sequence[GameSpec]) -> int | None:
@@ -106,7 +102,6 @@ def _is_playable(name: str, notify: Callable[[str], None]) -> bool:
         return False
     from agents.model.pretrained import missing_packages
 
-    lacking = missing_packages()
-    if lacking is not None:
+    if lacking := missing_packages():
         notify(f"{name} plays as {FALLBACKS[name]}: {lacking}")
     return lacking is None

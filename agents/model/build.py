@@ -59,8 +59,7 @@ def build_model(config: ModelConfig, trunk_config: Mapping[str, Any] | None, voc
     from transformers import AutoConfig, AutoModelForCausalLM
 
     try:
-        settings = dict(trunk_config)
-        known = AutoConfig.for_model(settings.pop("model_type"), **settings)
+        known = AutoConfig.for_model(**trunk_config)
     except (KeyError, ValueError, TypeError) as error:
         raise AgentError(f"the checkpoint's config is not one of transformers' decoders: {error}") from None
     if known.vocab_size != vocabulary and config.trunk in SCRATCH:

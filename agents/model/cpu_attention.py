@@ -55,10 +55,9 @@ def attend(
     query = query * (kwargs.get("scaling") or query.shape[3] ** -0.5)
     rows, groups = key.shape[:2]
     query = query.reshape(rows, groups, -1, *query.shape[2:])  # neighbouring heads share keys and values
-    if attention_mask is None:
-        attended = causal(query, key, value)
-    else:
-        attended = masked(query, key, value, attention_mask[:, :, None])
+    attended = (
+        causal(query, key, value) if attention_mask is None else masked(query, key, value, attention_mask[:, :, None])
+    )
     return attended.flatten(1, 2).transpose(1, 2).contiguous(), None
 
 

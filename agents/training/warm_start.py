@@ -32,7 +32,9 @@ def load_weights(model: ActorCritic, tokenizer: Any, config: ModelConfig, source
     about = verify(folder)
     has_q = bool(about["model"]["q_heads"])
     _check_config(about["model"], config, source)
-    _check_tokenizer(folder, tokenizer, source)
+    if read_json(folder / TOKENIZER)["model"] != json.loads(tokenizer.backend_tokenizer.to_str())["model"]:
+        # equal shapes do not imply that token ids have the same meaning
+        raise AgentError(f"{source} has another vocabulary than these games; start without --init")
     notes = []
     if config.q_heads and not has_q:
         notes.append(f"{source} has no Q head: it starts untrained")
@@ -67,9 +69,3 @@ def _check_config(stored: Mapping[str, Any], config: ModelConfig, source: Path) 
                 f"{source} was made with {name}={stored[name]!r}, this run has {name}={getattr(config, name)!r}; "
                 f"use the same --{name.replace('_', '-')}, or no --init"
             )
-
-
-def _check_tokenizer(folder: Path, tokenizer: Any, source: Path) -> None:
-    """Check that token ids have the same meaning for both models. Equal shapes do not imply this."""
-    if read_json(folder / TOKENIZER)["model"] != json.loads(tokenizer.backend_tokenizer.to_str())["model"]:
-        raise AgentError(f"{source} has another vocabulary than these games; start without --init")
