@@ -4,11 +4,13 @@ The caller provides labels, which are the actions to imitate. v and q are traine
 start from an imitation policy.
 """
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
 from actde.batch import Batch, Outputs, Targets
-from actde.optimizer import Optimizer
+from actde.optimizer import Labels, Optimizer
 
 
 class Imitation(Optimizer):
@@ -23,7 +25,7 @@ class Imitation(Optimizer):
 
     name = "imitation"
     needs_q = True
-    labels = "expert"
+    labels: ClassVar[Labels] = "expert"
 
     def baseline(self, batch: Batch) -> Tensor:
         return batch.values

@@ -53,8 +53,8 @@ class QHead(nn.Module):
         features = self.body(hidden)
         if not self.tied:
             return nn.functional.linear(features, self.out.weight[tokens], self.out.bias[tokens])
-        scores: Tensor = self.project(features) @ embedding.detach().T / embedding.shape[1] ** 0.5
-        return scores + self.bias(features)
+        q: Tensor = self.project(features) @ embedding.detach().T / embedding.shape[1] ** 0.5 + self.bias(features)
+        return q
 
 
 class Heads(nn.Module):
