@@ -27,10 +27,6 @@ _CONVERSION = "1"  # a new version invalidates the cached conversions
 def load_pretrained(name_or_path: str, *, dtype: str = "float32") -> tuple[Any, Any]:
     """Load a causal language model in evaluation mode, and its tokenizer.
 
-    Args:
-        name_or_path: `smollm2`, a folder that `save_pretrained` wrote, or a name in the local hub cache.
-        dtype: data type of the weights, float32 or bfloat16.
-
     Raises:
         AgentError: a package or the model is missing, or the model is damaged, no decoder or not in safetensors format.
     """
@@ -132,11 +128,10 @@ def _load_error(source: str, name: str, error: Exception) -> str:
 
 
 def _check_decoder(model: Any, tokenizer: Any, name: str) -> None:
-    """Check that the logits of the first token do not depend on later tokens, and that all tokens have embeddings."""
+    """Raise `AgentError` if the logits of the first token depend on later tokens, or a token has no embedding."""
     import torch
 
-    rows = model.get_input_embeddings().num_embeddings
-    if len(tokenizer) > rows:
+    if len(tokenizer) > (rows := model.get_input_embeddings().num_embeddings):
         raise AgentError(f"the tokenizer of {name!r} has {len(tokenizer)} tokens, the model only {rows}")
     if model.config.is_encoder_decoder:
         raise AgentError(f"{name!r} is an encoder-decoder; expected a decoder (a causal language model)")

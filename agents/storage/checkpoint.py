@@ -6,8 +6,7 @@
     training.safetensors    in a run: state of the torch optimizer and of the random-number generator
     state.json              in a run: counters
 
-A folder is written under a temporary name and renamed when it is complete. The hash of every file is checked before
-the checkpoint is used. No file is unpickled.
+The hash of every file is checked before the checkpoint is used. No file is unpickled.
 """
 
 import json
@@ -33,8 +32,7 @@ from games.files import atomic_folder, atomic_write, json_hash, sha256
 FORMAT = 2
 AGENT, WEIGHTS, TOKENIZER = "agent.json", "model.safetensors", "tokenizer.json"
 STATE, TRAINING = "state.json", "training.safetensors"
-FOLDER = "checkpoints"
-"""Subfolder of a run that holds its checkpoints. A checkpoint's name is its number of finished iterations."""
+FOLDER = "checkpoints"  # a run's subfolder of checkpoints, each named by its number of finished iterations
 
 
 def save_agent(
@@ -51,16 +49,13 @@ def save_agent(
     """Write a checkpoint folder atomically. An existing folder is replaced.
 
     Args:
-        config: configuration of the model.
         description: JSON values that describe the agent (name, prompt, mode, context) and its training. A model that
             is no agent has another `kind`.
         dtype: data type of the stored weights. If None, the model's data type is used.
-        training: tensors of the training state.
-        state: other parts of the training state, as JSON values.
+        training, state: tensors and JSON values of the training state.
     """
     with atomic_folder(folder) as work:
-        weights = {name: tensor.to(dtype) if dtype else tensor for name, tensor in trained_tensors(model).items()}
-        _write_tensors(work / WEIGHTS, weights)
+        _write_tensors(work / WEIGHTS, {name: x.to(dtype or x.dtype) for name, x in trained_tensors(model).items()})
         tokenizer.backend_tokenizer.save(str(work / TOKENIZER))
         if training is not None:
             _write_tensors(work / TRAINING, training)
@@ -115,8 +110,9 @@ def load_model(folder: Path, about: Mapping[str, Any]) -> tuple[ActorCritic, Any
         config = ModelConfig(**about["model"])
     except (ConfigError, TypeError) as error:
         raise AgentError(f"{folder / AGENT} does not describe a model: {error}") from None
-    file, settings = str(folder / TOKENIZER), about["tokenizer"]
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=file, clean_up_tokenization_spaces=False, **settings)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_file=str(folder / TOKENIZER), clean_up_tokenization_spaces=False, **about["tokenizer"]
+    )
     model = build_model(config, about["config"], len(tokenizer))
     load_tensors(model, read_tensors(folder / WEIGHTS), folder)
     return model.eval().to(PartialState().device), tokenizer
@@ -189,9 +185,8 @@ def load_tensors(model: ActorCritic, tensors: Mapping[str, Tensor], source: Path
         names = f"{len(differing)} names differ, such as {differing[0]}"
         raise AgentError(f"{source}: the weights are of another model; {names}")
     for name, parameter in parameters.items():
-        shape, needed = list(tensors[name].shape), list(parameter.shape)
-        if shape != needed:
-            raise AgentError(f"{source}: {name} is {shape}, but the model needs {needed}")
+        if (shape := list(tensors[name].shape)) != list(parameter.shape):
+            raise AgentError(f"{source}: {name} is {shape}, but the model needs {list(parameter.shape)}")
         parameter.copy_(tensors[name])
 
 
@@ -223,10 +218,7 @@ def _no_constant(name: str) -> None:
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file.
-
-    On a full disk, this function raises OSError. `save_file` of the `safetensors` library does not.
-    """
+    # on a full disk, this raises OSError, unlike `save_file` of the `safetensors` library
     path.write_bytes(save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
 
 
