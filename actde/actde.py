@@ -12,8 +12,8 @@ class ACTDE(Optimizer):
         delta_t = r_t + gamma_t v(s_{t+1}) - q(s_t, a_t)
 
     `PPO` differs only in the method `baseline`. The policy is updated only until q is accurate, so a reward adds a
-    finite amount to the logits. For example, suppose that tables of logits and of q are updated with step sizes b and
-    alpha. The following equation then holds after every update (`actde/tabular.py`). The index 0 marks initial values.
+    finite amount to the logits. With tables of logits and of q, step sizes b and alpha, and initial values logit_0 and
+    q_0, the following equation holds after every update (`actde/tabular.py`):
 
         logit(s, a) - logit_0(s, a) = (b / alpha) (q(s, a) - q_0(s, a))
 
@@ -25,10 +25,8 @@ class ACTDE(Optimizer):
 
         A_t(q) = A_t(v) - (q(s_t, a_t) - v(s_t))
 
-    At lambda = 0, both definitions give A_t(q) = delta_t.
-
-    ACTDE equals PPO where q(s, a) = v(s). This is the case with a single action, with a Q head that ignores the action,
-    and before training if v and q start at 0.
+    At lambda = 0, both definitions give A_t(q) = delta_t. ACTDE equals PPO where q(s, a) = v(s). This is the case with
+    a single action, with a Q head that ignores the action, and before training if v and q start at 0.
 
     Other terms of the loss change the policy to which ACTDE converges:
 
@@ -36,8 +34,8 @@ class ACTDE(Optimizer):
       moves to the optimum of that term alone: the uniform policy, or the reference policy. A larger weight of the term
       makes the policy move faster. In PPO, the term balances the reward instead. PPO converges to
       softmax(q / weight) with the bonus, and to softmax(log pi_ref + q / weight) with the penalty.
-    * q learns a KL penalty in the reward (`kl_place`) like any other reward. The penalty therefore subtracts
-      only a finite amount from the logits (docs/bandit-penalties).
+    * q learns a KL penalty in the reward (`kl_place`) like any other reward. The penalty therefore subtracts only a
+      finite amount from the logits (docs/bandit-penalties).
     * Whitening divides the vanishing TD errors by their own standard deviation, so they no longer vanish.
     """
 

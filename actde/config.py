@@ -1,7 +1,6 @@
 """Configuration as pydantic models. A field has a type, a range, a default and a help text (the docstring below it).
 
-`Config` is the base class of all configuration models. `OptimizerConfig` holds the settings of an optimizer. The other
-settings of a training run are in `agents/config.py`. This module does not import torch.
+The other settings of a training run are in `agents/config.py`. This module does not import torch.
 """
 
 from typing import Annotated, Any, Literal, Self, TypeAlias, get_args, get_origin
@@ -105,10 +104,8 @@ def value_type(field: FieldInfo) -> type:
 def expected(field: FieldInfo) -> str:
     """Return a description of the values that a field accepts, such as "a number in [0, 1] or none"."""
     kind = value_type(field)
-    if kind is bool:
-        return "true or false"
-    if kind is str:
-        return "text"
+    if kind in (bool, str):
+        return "true or false" if kind is bool else "text"
     low, high = "(-inf", "inf)"
     for rule in _without_none(field).metadata:
         if isinstance(rule, Gt | Ge):
@@ -133,11 +130,9 @@ def _one_line(model: type[Config], error: ValidationError) -> ConfigError:
     if first["type"] == "extra_forbidden":
         return unknown("setting", name, model.model_fields)
     field = model.model_fields[name]
-    if first["type"] == "literal_error":
-        wrong = unknown(name, value, choices(field))
-    elif isinstance(field.annotation, type) and issubclass(field.annotation, Config):
+    if isinstance(field.annotation, type) and issubclass(field.annotation, Config):
         return ConfigError(f"{name} must be a table of settings, got {value!r}")
-    else:
-        wrong = ConfigError(f"{name} must be {expected(field)}, got {value!r}")
+    message = f"{name} must be {expected(field)}, got {value!r}"
+    wrong = unknown(name, value, choices(field)) if first["type"] == "literal_error" else ConfigError(message)
     wrong.setting = name
     return wrong

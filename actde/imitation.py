@@ -1,7 +1,7 @@
 """Imitation of an expert, and rejection sampling.
 
-The caller provides labels, which are the actions to imitate. v and q are trained as in PPO and ACTDE, so a run with PPO
-or ACTDE can start from an imitation policy.
+The caller provides labels, which are the actions to imitate. v and q are trained as in PPO and ACTDE, so that a run can
+start from an imitation policy.
 """
 
 from typing import ClassVar
@@ -31,9 +31,8 @@ class Imitation(Optimizer):
         return batch.values
 
     def policy_loss(self, batch: Batch, targets: Targets, outputs: Outputs) -> Tensor:
-        if outputs.label_logprobs is None:  # none of these choices has a label
-            return torch.zeros_like(outputs.logprobs)
-        return -outputs.label_logprobs
+        labelled = outputs.label_logprobs  # None if none of these choices has a label
+        return torch.zeros_like(outputs.logprobs) if labelled is None else -labelled
 
 
 class Rejection(Imitation):
@@ -44,4 +43,4 @@ class Rejection(Imitation):
     """
 
     name = "rejection"
-    labels: ClassVar[Labels] = "best"
+    labels = "best"

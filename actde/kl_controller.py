@@ -10,8 +10,7 @@ class KLController:
 
         coef <- coef (1 + gain clip(kl / target - 1, -0.2, 0.2))
 
-    The rule is from Ziegler et al. (2019), section 2.2. Their gain of 0.1 changes the coefficient by at most 2% per
-    rollout.
+    The rule and the default gain are those of Ziegler et al. (2019), section 2.2.
     """
 
     def __init__(self, coef: float, target: float | None = None, *, gain: float = 0.1) -> None:

@@ -3,8 +3,8 @@
     once per rollout    targets:  shaped_rewards -> TD errors relative to the baseline -> GAE -> whitening
     every gradient step loss:     policy_loss + value_loss + q_loss - entropy bonus + KL penalty
 
-`PPO` and `ACTDE` define `baseline` only. Any other algorithm overrides the steps in which it differs. The caller runs
-the network and takes the gradient steps.
+`PPO` and `ACTDE` define `baseline` only. Other algorithms override the steps in which they differ. The caller runs the
+network and takes the gradient steps.
 """
 
 import math
@@ -64,10 +64,7 @@ class Optimizer(ABC):
         """Return the baseline b_t of the advantages, in units of reward. The shape is [B, T]."""
 
     def targets(self, batch: Batch, *, all_reduce: AllReduce = no_reduce) -> Targets:
-        """Return the advantages and returns of a whole rollout. Call this method once per rollout.
-
-        Every process passes its own part of the rollout. `all_reduce` sums a tensor over all processes.
-        """
+        """Return the advantages and returns of a rollout. Each process passes its part. Call this once per rollout."""
         self._check_batch(batch)
         returns = lambda_returns(batch.values, self._advantages(batch, batch.values), batch.mask)
         if self.config.advantage == "lambda":
@@ -94,8 +91,7 @@ class Optimizer(ABC):
     def summary(self, batch: Batch, targets: Targets, *, all_reduce: AllReduce = no_reduce) -> dict[str, Tensor]:
         """Return the metrics of a rollout as scalars over all processes. Call this method once per rollout.
 
-        `return`, `advantage` and `advantage_abs` are means over choices. `explained_variance` and
-        `explained_variance_q` are the shares of the returns' variance that the recorded v and q explain.
+        They are means over choices, and the shares of the returns' variance that the recorded v and q explain.
         """
         mask = batch.mask
         count = all_reduce(mask.sum().to(targets.returns.dtype)).clamp(min=1.0)
@@ -116,13 +112,11 @@ class Optimizer(ABC):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the scalar to minimise and a dict of metrics.
 
-        The loss is a sum over choices divided by `count`. By default, `count` is the number of choices in `batch`. If
-        `count` is the number of choices of a whole batch, the losses of its micro-batches add up to the loss of the
-        batch.
+        The loss is a sum over choices divided by `count`, by default their number. If `count` is the number of choices
+        of a whole batch, the losses of its micro-batches add up to the loss of the batch.
 
-        The metrics are detached scalars. `choices` is the number of choices. The other metrics are means over these
-        choices, whatever `count` is, so the metric of a batch is the mean over its micro-batches, weighted by
-        `choices`. `q_loss` exists if q is trained, and `kl_ref` if there is a reference policy.
+        The metrics are detached scalars: the number of choices as `choices`, and means over these choices. The metric
+        of a batch is therefore the mean over its micro-batches, weighted by `choices`.
         """
         self._check_outputs(batch, targets, outputs)
         outputs = _masked(outputs, batch.mask)
@@ -134,10 +128,7 @@ class Optimizer(ABC):
         return masked_mean(total, batch.mask, count), means | {"choices": choices}
 
     def terms(self, batch: Batch, targets: Targets, outputs: Outputs) -> dict[str, tuple[float, Tensor]]:
-        """Return a dict from the name of each loss term to a tuple: (1) its weight, (2) its values [B, T].
-
-        The loss is the weighted sum of the terms (Schulman et al., 2017, eq. 9).
-        """
+        """Return the loss terms by name: weights and values [B, T] of a weighted sum (Schulman et al., 2017, eq. 9)."""
         config = self.config
         terms = {
             "policy_loss": (1.0, self.policy_loss(batch, targets, outputs)),
@@ -157,9 +148,9 @@ class Optimizer(ABC):
         return losses.clipped_surrogate(ratio, targets.advantages, self.config.clip_range)
 
     def value_loss(self, batch: Batch, targets: Targets, outputs: Outputs) -> Tensor:
-        """Return the value loss, which fits v to the return or to an expectile of q. The shape is [B, T].
+        """Return the value loss [B, T], which fits v to the return, or to an expectile of q.
 
-        q comes from the target heads. Without target heads, the q that the rollout recorded is used.
+        q comes from the target heads or, without target heads, from the rollout.
         """
         if self.config.value_loss == "ppo":
             return losses.clipped_value_loss(
@@ -193,11 +184,7 @@ class Optimizer(ABC):
         return {"kl_coef": self.kl.coef}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a state that `state_dict` returned.
-
-        Raises:
-            OptimizerError: `state` does not have the form that `state_dict` returns.
-        """
+        """Restore a state that `state_dict` returned. Raise `OptimizerError` if it has another form."""
         coef = state.get("kl_coef")
         if set(state) != {"kl_coef"} or isinstance(coef, bool) or not isinstance(coef, int | float):
             raise OptimizerError(f"state of {self.name!r} must be {{'kl_coef': number}}, got {dict(state)!r}")
@@ -231,8 +218,5 @@ def _log_ratio(batch: Batch, outputs: Outputs) -> Tensor:
 
 def _masked(outputs: Outputs, mask: Tensor) -> Outputs:
     """Return the outputs with 0 on padding, so that the gradient on padding is 0 and never NaN."""
-
-    def masked(tensor: Tensor) -> Tensor:
-        return torch.where(mask.unsqueeze(-1) if tensor.ndim == 3 else mask, tensor, 0.0)
-
-    return Outputs(**{name: masked(tensor) for name, tensor in outputs.tensors().items()})
+    masks = {2: mask, 3: mask.unsqueeze(-1)}  # by the number of dimensions
+    return Outputs(**{name: torch.where(masks[x.ndim], x, 0.0) for name, x in outputs.tensors().items()})

@@ -13,12 +13,10 @@ class PPO(Optimizer):
 
     `ACTDE` differs only in the method `baseline`. v follows the current policy. An action that is better than the
     policy's average therefore keeps a positive advantage as long as the policy tries worse actions. The logit of the
-    better action has no bound, and the policy collapses onto this action. With `train_q`, q is also trained so that it
-    can be measured. The policy does not use q.
+    better action has no bound, and the policy collapses onto this action.
     """
 
     name = "ppo"
-    needs_q = False
 
     def baseline(self, batch: Batch) -> Tensor:
         return batch.values

@@ -13,7 +13,7 @@ AllReduce = Callable[[Tensor], Tensor]  # sums a tensor over all processes
 
 
 def no_reduce(tensor: Tensor) -> Tensor:
-    """Return the tensor unchanged. A single process uses this function as its `AllReduce`."""
+    """Return the tensor unchanged: the `AllReduce` of a single process."""
     return tensor
 
 
@@ -48,8 +48,7 @@ def lambda_returns(values: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
 
         G_t = v(s_t) + A_t(v)
 
-    PPO and ACTDE fit v and q to these returns. `advantages` must be relative to the baseline v, even if the policy uses
-    another baseline.
+    PPO and ACTDE fit v and q to these returns. `advantages` must be relative to the baseline v.
     """
     return torch.where(mask, values + advantages, 0.0)
 
@@ -59,23 +58,19 @@ def whiten(x: Tensor, mask: Tensor, all_reduce: AllReduce = no_reduce, *, eps: f
 
         (x - mean) / sqrt(variance + eps),   variance = mean of (x - mean)^2
 
-    The mean and the variance are computed in two passes, so that a large mean costs no precision. If all x are equal,
-    the result is 0.
-
-    Hazard: The TD errors of ACTDE, which should vanish, do not vanish after whitening, because even very small errors
-    are rescaled to variance 1.
+    If all x are equal, the result is 0. Hazard: The TD errors of ACTDE, which should vanish, do not vanish after
+    whitening, because even very small errors are rescaled to variance 1.
     """
     mean, variance = _moments(x, mask, all_reduce)
     return torch.where(mask, (x - mean) * torch.rsqrt(variance + eps), 0.0)
 
 
 def explained_variance(predictions: Tensor, returns: Tensor, mask: Tensor, all_reduce: AllReduce = no_reduce) -> Tensor:
-    """Return the share of the returns' variance that the predictions explain, computed over all processes.
+    """Return the share of the returns' variance over all processes that the predictions explain, as a scalar.
 
         1 - Var(G - prediction) / Var(G)
 
-    The result is a scalar. A share of 0 means that the predictions are no better than a constant. If the returns do not
-    vary, the share is 0 by convention.
+    If the returns do not vary, the share is 0 by convention.
     """
     _, total = _moments(returns, mask, all_reduce)
     _, residual = _moments(returns - predictions, mask, all_reduce)
@@ -84,6 +79,7 @@ def explained_variance(predictions: Tensor, returns: Tensor, mask: Tensor, all_r
 
 def _moments(x: Tensor, mask: Tensor, all_reduce: AllReduce) -> tuple[Tensor, Tensor]:
     """Return the mean and the (biased) variance over all processes, or 0 and 0 without choices."""
+    # two passes, so that a large mean costs no precision
     count = all_reduce(mask.sum().to(x.dtype)).clamp(min=1.0)
     mean = all_reduce(torch.where(mask, x, 0.0).sum()) / count
     return mean, all_reduce(torch.where(mask, (x - mean).square(), 0.0).sum()) / count

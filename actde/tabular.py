@@ -18,7 +18,7 @@ sides. Hence
 
 With 0 < alpha <= 1, every entry of v and q is a weighted mean of its initial value and of targets r + gamma v. For
 gamma < 1, this gives the bound |q| <= max(|v_0|, |q_0|, max|r| / (1 - gamma)). Bounded rewards therefore give bounded
-logits. This is also true in sequential problems. The post leaves that case open.
+logits, also in sequential problems, which the post leaves open.
 
 **The invariant of PPO** concerns only the sum of a state's logits. Each error moves one logit of the state with step
 size b, and v(s) with step size alpha. Hence
@@ -116,7 +116,7 @@ class Tabular(ABC):
 
     def sample(self, state: State, rng: random.Random) -> Action:
         policy = self.policy(state)
-        return rng.choices(list(policy), weights=list(policy.values()))[0]
+        return rng.choices([*policy], weights=[*policy.values()])[0]
 
 
 class TabularPPO(Tabular):
@@ -135,20 +135,17 @@ class TabularACTDE(Tabular):
 
 def replay(learner: Tabular, steps: Iterable[Transition]) -> list[Row]:
     """Train the learner on the transitions `steps`. Return one row for each transition."""
-    rows = []
-    for t, step in enumerate(steps, start=1):
-        error = learner.learn(step)
-        rows.append(
-            Row(
-                t=t,
-                action=step.action,
-                error=error,
-                policy=learner.policy(step.state),
-                value=learner.values[step.state],
-                q_values=dict(learner.q_values[step.state]),
-            )
+    return [
+        Row(
+            t=t,
+            action=step.action,
+            error=learner.learn(step),  # evaluated before the entries below
+            policy=learner.policy(step.state),
+            value=learner.values[step.state],
+            q_values=dict(learner.q_values[step.state]),
         )
-    return rows
+        for t, step in enumerate(steps, start=1)
+    ]
 
 
 def bandit_steps(state: State, rewards: Mapping[Action, float], actions: Iterable[Action]) -> list[Transition]:

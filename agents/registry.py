@@ -41,8 +41,7 @@ def make_agent(
     """Build the agent of this name, or load an agent from the folder of a run or checkpoint.
 
     Args:
-        greedy: if True, a language model plays its likeliest command instead of sampling.
-        temperature, top_p: how a language model samples (see `sampling_probabilities`).
+        greedy, temperature, top_p: how a language model samples (see `sampling_probabilities`).
         ask: function that returns a person's command for a turn. The human agent requires it.
         notify: function that receives a one-line message if another agent replaces the named one.
 
@@ -60,23 +59,16 @@ def make_agent(
             raise AgentError("the human agent plays in the terminal only")
         return HumanAgent(ask)
     sampling = {"seed": seed, "greedy": greedy, "temperature": temperature, "top_p": top_p}
-    if name_or_folder == "smollm2":
-        from agents.storage.checkpoint import load_pretrained
+    folder = None if name_or_folder == "smollm2" else agent_folder(name_or_folder, notify)
+    from agents.storage.checkpoint import load_agent, load_pretrained
 
-        return load_pretrained(name_or_folder, **sampling)
-    folder = agent_folder(name_or_folder, notify)
-    from agents.storage.checkpoint import load_agent
-
-    return load_agent(folder, **sampling)
+    return load_pretrained(name_or_folder, **sampling) if folder is None else load_agent(folder, **sampling)
 
 
 def games_trained_on(name_or_folder: str, specs: Sequence[GameSpec]) -> int | None:
     """Return the number of these games on which the agent, or an agent that initialized it, was trained.
 
-    Games are compared by their hashes. Return None if the agent is untrained or does not record its games.
-
-    Raises:
-        AgentError: the folder has no checkpoint.
+    Return None if the agent is untrained or does not record its games. Raise `AgentError` if there is no checkpoint.
     """
     if name_or_folder in NAMES and name_or_folder not in TRAINED:
         return None
@@ -89,11 +81,7 @@ def games_trained_on(name_or_folder: str, specs: Sequence[GameSpec]) -> int | No
 
 
 def agent_folder(name_or_folder: str, notify: Callable[[str], None] = _warn) -> Path:
-    """Return the folder of a shipped agent or of its replacement. If the argument is a folder, return that folder.
-
-    Raises:
-        AgentError: the folder does not exist.
-    """
+    """Return the folder of this name, of a shipped agent or of its replacement. Raise `AgentError` if it is missing."""
     name, folder = name_or_folder, Path(name_or_folder)
     if name in TRAINED:
         folder = SHIPPED / name
@@ -110,12 +98,10 @@ def agent_folder(name_or_folder: str, notify: Callable[[str], None] = _warn) -> 
 
 
 def _is_playable(name: str, notify: Callable[[str], None]) -> bool:
-    """Return whether the checkpoint and its package are there. If only the package is missing, call `notify`."""
     if not (SHIPPED / name).is_dir():
         return False
     from agents.model.pretrained import missing_packages
 
-    lacking = missing_packages()
-    if lacking is not None:
+    if lacking := missing_packages():
         notify(f"{name} plays as {FALLBACKS[name]}: {lacking}")
     return lacking is None

@@ -39,10 +39,10 @@ def generate(
     temperature: float = 1.0,
     top_p: float = 1.0,
 ) -> None:
-    """Append a generated text to the stream of every episode. Record each token of the text as a choice.
+    """Append a generated text to the stream of every episode, and record each token of the text as a choice.
 
-    A text ends with the first token that is in its `ends`, or after its `max_tokens` tokens. The recorded
-    log-probabilities and entropies are those of the policy, which is temperature 1.
+    A text ends with the first token in its `ends`, or after `max_tokens` tokens. The recorded log-probabilities and
+    entropies are those of the policy at temperature 1.
     """
     writing, written = list(zip(states, limits, strict=True)), 0
     while writing:

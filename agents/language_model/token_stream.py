@@ -2,8 +2,7 @@
 
 A choice is a token that the agent sampled among several. Only choices are actions. All other tokens of a command are
 forced. The discount from one choice to the next covers everything in between: forced tokens, and turns without a
-choice. A `TokenStream` grows during the episode. `TokenStream.finish` converts the stream to immutable `Segment`s, the
-samples of the update.
+choice. `TokenStream.finish` converts the stream of a finished episode to `Segment`s, the samples of the update.
 """
 
 from dataclasses import dataclass, field, replace
@@ -17,22 +16,19 @@ class Choice:
     """One action: a token that the agent sampled among several.
 
     Attributes:
-        position: index in the segment's tokens of the last token before the choice. The hidden state at this position
-            determines the choice.
+        position: index of the last token before the choice, whose hidden state determines the choice.
         turn: number of the turn in the episode. A command may consist of several choices.
         alternatives: ids of the tokens that could be chosen. In free generation, only the chosen token is listed.
         chosen: index of the chosen token among the alternatives.
         logprob: log pi(chosen token | stream), nats.
         value: v(s), units of reward.
-        q_value: q(s, chosen token), units of reward. It is the minimum over the target heads or, without target heads,
-            the minimum over the Q heads.
+        q_value: q(s, chosen token), units of reward (see `HeadOutputs.recorded_q`).
         entropy: entropy of the policy at this choice, nats.
         reward: discounted reward between this choice and the next one.
         discount: gamma_t in [0, 1]. gamma_t is 1 between two choices of a command and gamma^k across k turns. It is 0
             if the episode terminates before another choice.
-        next_value: v at the next choice, or the bootstrap value of a truncated episode. It has no meaning if the
-            discount is 0.
-        label: index of the token to imitate among the alternatives. None if no token is to be imitated.
+        next_value: v at the next choice or at the end of a truncated episode. It has no meaning if the discount is 0.
+        label: index of the token to imitate among the alternatives, or None.
     """
 
     position: int
@@ -81,9 +77,8 @@ class TokenStream:
     Attributes:
         tokens: tokens of the current segment.
         choices: choices of the whole episode.
-        opening: number of tokens of the opening text. Every later segment repeats the opening text, so that the
-            objective stays visible.
-        _cuts: one tuple per cut: (1) number of choices before the cut, (2) tokens of the segment that ended at the cut.
+        opening: number of tokens of the opening text, which every segment repeats so that the objective stays visible.
+        _cuts: one tuple per cut: number of choices before the cut, and tokens of the segment that ended there.
     """
 
     episode: int
@@ -95,42 +90,32 @@ class TokenStream:
     _cuts: list[tuple[int, list[int]]] = field(default_factory=list)
 
     def record(self, choice: Choice) -> None:
-        """Append a choice. Store the value of this choice as the `next_value` of the previous choice."""
+        """Append a choice, whose value becomes the `next_value` of the previous choice."""
         if self.choices:
             self.choices[-1] = replace(self.choices[-1], next_value=choice.value)
         self.choices.append(choice)
 
     def begin_turn(self, reward: float) -> None:
-        """Add the reward of the last command to the last choice. Multiply the discount of the last choice by gamma."""
+        """Add the reward of the last command to the last choice, and multiply the discount of that choice by gamma."""
         self.turn += 1
         self._add_reward(reward, self.gamma)
 
     def cut(self, keep: int) -> None:
-        """Begin a new segment with the opening text and the last `keep` >= 1 tokens.
-
-        The caller must clear the cache row.
-        """
+        """Begin a segment with the opening text and the last `keep` >= 1 tokens. The caller clears the cache row."""
         self._cuts.append((len(self.choices), self.tokens))
         self.tokens = self.tokens[: self.opening] + self.tokens[-keep:]
 
     def finish(self, reward: float, *, bootstrap: float | None, whole_vocabulary: bool = False) -> list[Segment]:
-        """Close the episode and return its segments.
+        """Close the episode. Return the segments that contain a choice, in order of time.
 
-        Args:
-            reward: reward of the last command.
-            bootstrap: v of the final state of a truncated episode. None if the episode terminated.
-            whole_vocabulary: True in free generation.
-
-        Returns:
-            The segments that contain a choice, in order of time.
+        `reward` is the reward of the last command. If the episode was truncated, `bootstrap` is v of its final state.
         """
         self._add_reward(reward, 0.0 if bootstrap is None else self.gamma)
         if self.choices and bootstrap is not None:
             self.choices[-1] = replace(self.choices[-1], next_value=bootstrap)
         segments, start = [], 0
         for end, tokens in [*self._cuts, (len(self.choices), self.tokens)]:
-            choices = tuple(self.choices[start:end])
-            if choices:
+            if choices := tuple(self.choices[start:end]):
                 used = np.asarray(tokens[: choices[-1].position + 1], dtype=np.int64)
                 segments.append(
                     Segment(episode=self.episode, tokens=used, choices=choices, whole_vocabulary=whole_vocabulary)
@@ -148,12 +133,7 @@ class TokenStream:
 
 @dataclass(slots=True)
 class EpisodeState:
-    """State that the agent stores for a live episode.
-
-    Attributes:
-        row: row of the key/value cache.
-        prompt: the game's prompt.
-    """
+    """State of a live episode, including its row of the key/value cache and the game's prompt."""
 
     stream: TokenStream
     row: int

@@ -5,8 +5,8 @@ only for the alternatives: the tokens that could be chosen there. Neither lm_hea
 agent did not write.
 """
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,8 +32,7 @@ class HeadOutputs:
         q_values: [N, K, H] q(s, token) of each of the H Q heads, units of reward. None without Q heads.
         target_q_values: [N, K, H] q(s, token) of each target head, units of reward. None without target heads.
         kl: [N] exact KL(pi || pi_ref), nats. None without a reference policy.
-        expected_q: [N] sum_a pi(a | s) q(s, a), units of reward, with a gradient through pi only. None unless
-            requested.
+        expected_q: [N] sum_a pi(a | s) q(s, a), units of reward, with a gradient through pi only, or None.
     """
 
     logprobs: Tensor
@@ -46,10 +45,7 @@ class HeadOutputs:
 
     @property
     def recorded_q(self) -> Tensor | None:
-        """The q that the rollout records [N, K], or None without Q heads.
-
-        It is the minimum over the target heads or, without target heads, the minimum over the Q heads.
-        """
+        """Minimum of q [N, K] over the target heads, or over the Q heads if there are none. None without Q heads."""
         q = self.q_values if self.target_q_values is None else self.target_q_values
         return None if q is None else q.amin(-1)
 
@@ -60,12 +56,10 @@ class Choices:
 
     Attributes:
         rows: [N] row of the batch.
-        positions: [N] position of the last token before the choice. The hidden state at this position determines the
-            choice.
+        positions: [N] position of the last token before the choice, whose hidden state determines the choice.
         alternatives: [N, K] ids of the tokens that could be chosen, padded with -1.
         chosen: [N] index of the chosen token among the alternatives.
-        whole_vocabulary: if True, the policy chose among all tokens, and `alternatives` holds only the chosen token (K
-            = 1).
+        whole_vocabulary: if True, the policy chose among all tokens. `alternatives` holds only the chosen one (K = 1).
     """
 
     rows: Tensor
@@ -76,7 +70,7 @@ class Choices:
 
 
 class ActorCritic(nn.Module):
-    """A causal language model and its heads. The update calls `forward`. The rollout calls the other methods."""
+    """A causal language model and its heads."""
 
     def __init__(self, lm: nn.Module, heads: Heads) -> None:
         super().__init__()
@@ -91,13 +85,9 @@ class ActorCritic(nn.Module):
 
     @property
     def context(self) -> int:
-        """Maximum length of a stream, in tokens, for which the trunk can attend to all earlier tokens.
-
-        The limit is the number of positions or the attention window, whichever is smaller.
-        """
+        """Maximum length of a stream, in tokens: the smaller of the number of positions and the attention window."""
         names = ("max_position_embeddings", "sliding_window", "window_size", "attention_chunk_size")
-        limits = [getattr(self.base.config, name, None) for name in names]
-        return min(int(limit) for limit in limits if limit is not None)
+        return min(int(limit) for name in names if (limit := getattr(self.base.config, name, None)) is not None)
 
     @property
     def layers(self) -> int:
@@ -108,41 +98,44 @@ class ActorCritic(nn.Module):
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
-    def enable_gradient_checkpointing(self) -> None:
-        """Recompute activations in the backward pass to save memory.
+    @property
+    def dtype(self) -> torch.dtype:
+        """Data type of the trunk. The heads and the adapter are stored in float32."""
+        return next(self.parameters()).dtype
 
-        This has an effect only in training mode and without a key/value cache.
-        """
+    @contextmanager
+    def mode(self, *, training: bool) -> Iterator[None]:
+        """Switch to training or evaluation mode within the context."""
+        before = self.training
+        self.train(training)
+        try:
+            yield
+        finally:
+            self.train(before)
+
+    def enable_gradient_checkpointing(self) -> None:
+        """Recompute activations in the backward pass if the model is in training mode and uses no key/value cache."""
         newer = hasattr(self.base, "activation_checkpointing_enable")  # renamed in transformers 5.2x
         getattr(self.base, "activation_checkpointing_enable" if newer else "gradient_checkpointing_enable")()
 
     def without_adapter(self) -> AbstractContextManager[Any]:
-        """Return a context manager that switches the adapter off, so that the trunk is the reference policy.
-
-        Without an adapter, the context manager does nothing.
-        """
+        """Return a context manager that disables the adapter, if any. The trunk is then the reference policy."""
         return self.lm.disable_adapter() if hasattr(self.lm, "disable_adapter") else nullcontext()
 
     def hidden_states(self, tokens: Tensor, **kwargs: Any) -> Tensor:
-        """Return the last hidden states of token ids [B, L]. The shape is [B, L, d], with hidden size d.
-
-        The trunk is causal, so padding on the right does not change the hidden states of other tokens.
-        """
+        """Return the last hidden states [B, L, d] of token ids [B, L]. Padding on the right does not change them."""
         trunk = getattr(self.base, self.base.base_model_prefix)
         with self._in_trunk_dtype():
             states: Tensor = trunk(input_ids=tokens, **kwargs).last_hidden_state
         return states
 
     def all_logprobs(self, hidden: Tensor) -> Tensor:
-        """Return log-probabilities over the whole vocabulary at hidden states [N, d]. The shape is [N, V]."""
-        with bfloat16_factors(enabled=self._reduced):
+        """Return the log-probabilities [N, V] of the whole vocabulary at hidden states [N, d]."""
+        with bfloat16_factors(enabled=self.dtype == torch.bfloat16):
             return nn.functional.linear(hidden.float(), self._vocabulary_weight(), self._bias()).log_softmax(-1)
 
     def evaluate_heads(self, hidden: Tensor, alternatives: Tensor) -> HeadOutputs:
-        """Evaluate all heads at hidden states [N, d] for alternatives [N, K] (token ids, padded with -1).
-
-        The lm_head and the Q heads are applied only to the distinct tokens among the alternatives.
-        """
+        """Evaluate all heads at hidden states [N, d] for alternatives [N, K] (token ids, padded with -1)."""
         tokens, index = torch.unique(alternatives.clamp_min(0), return_inverse=True)  # [U], [N, K]
         weight = self.base.get_output_embeddings().weight[tokens]  # [U, d]
         logits = nn.functional.linear(hidden.float(), weight.float(), self._bias(tokens)).gather(1, index)
@@ -195,7 +188,7 @@ class ActorCritic(nn.Module):
         def q(rows: slice) -> Tensor:
             return self.heads.q_values(states[rows], tokens, weight, target=target).amin(-1)
 
-        with bfloat16_factors(enabled=self._reduced):
+        with bfloat16_factors(enabled=self.dtype == torch.bfloat16):
             logprobs, spread, kl, expected_q = VocabularyTerms.apply(  # type: ignore[no-untyped-call]
                 states.float(), weight, bias, chosen, reference, q if with_expected_q else None
             )
@@ -218,39 +211,29 @@ class ActorCritic(nn.Module):
         Raises:
             AgentError: the decoder scales or caps its logits after the lm_head. `evaluate_heads` has no such step.
         """
-        training = self.training
-        self.eval()
         tokens = torch.arange(min(4, self.base.config.vocab_size), device=self.device)[None]
-        ours = self.all_logprobs(self.hidden_states(tokens, use_cache=False)[0])
-        with self._in_trunk_dtype():
-            theirs = self.lm(input_ids=tokens, use_cache=False).logits[0].float().log_softmax(-1)
-        self.train(training)
+        with self.mode(training=False):
+            ours = self.all_logprobs(self.hidden_states(tokens, use_cache=False)[0])
+            with self._in_trunk_dtype():
+                theirs = self.lm(input_ids=tokens, use_cache=False).logits[0].float().log_softmax(-1)
         error = float((ours - theirs).norm() / theirs.norm())
-        if not error < (1e-4 if next(self.base.parameters()).dtype == torch.float32 else 0.02):  # bfloat16 gives 0.002
+        if not error < (1e-4 if self.dtype == torch.float32 else 0.02):  # bfloat16 gives 0.002
             raise AgentError(
                 f"{type(self.base).__name__} changes its logits after the lm_head (scaling or capping), "
                 "which the gathered policy head does not do; choose another decoder"
             )
 
     def _in_trunk_dtype(self) -> torch.autocast:
-        """Return a context manager under which matrices are multiplied in the trunk's dtype.
-
-        The adapter's weights are also cast to this dtype. They are stored in float32, so that small update steps are
-        not lost to rounding.
-        """
-        dtype = next(self.base.parameters()).dtype
-        return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
+        # this also casts the adapter's weights, whose float32 copies do not lose small update steps to rounding
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     def _vocabulary_weight(self) -> Tensor:
-        """Return the weight of the lm_head in float32. The shape is [V, d].
-
-        Generation needs it for every token, so a frozen weight in another data type is converted only once.
-        """
+        """Return the weight of the lm_head in float32. The shape is [V, d]."""
         weight: Tensor = self.base.get_output_embeddings().weight
         if weight.dtype == torch.float32 or (weight.requires_grad and torch.is_grad_enabled()):
             return weight.float()
         key = (weight.data_ptr(), weight._version)
-        if key != self._converted[0]:
+        if key != self._converted[0]:  # generation needs the weight for every token, so it is converted only once
             self._converted = (key, weight.detach().float())
         return self._converted[1]
 
@@ -259,17 +242,9 @@ class ActorCritic(nn.Module):
         bias = getattr(self.base.get_output_embeddings(), "bias", None)
         return None if bias is None else (bias if tokens is None else bias[tokens]).float()
 
-    @property
-    def _reduced(self) -> bool:
-        """Whether the trunk computes in bfloat16, so that the factors of the lm_head's product are bfloat16 numbers."""
-        return bool(next(self.base.parameters()).dtype == torch.bfloat16)
-
 
 def entropy(logprobs: Tensor) -> Tensor:
-    """Return the entropy, in nats, of N distributions. The shape is [N].
-
-    `logprobs` [N, K] are normalised log-probabilities. Entries of -inf contribute 0 to the entropy.
-    """
+    """Return the entropies [N] of distributions with log-probabilities [N, K], in nats. Entries of -inf count as 0."""
     return -(logprobs.exp() * logprobs.masked_fill(logprobs == -torch.inf, 0.0)).sum(-1)
 
 

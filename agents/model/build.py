@@ -1,7 +1,6 @@
 """Builds an `ActorCritic` and its tokenizer from a `ModelConfig`: a trunk, the heads and optionally an adapter.
 
-Two trunks start with random weights. `pico` is the GPT-2 of the post by Turner and Einhorn (2023), with 3 layers and
-hidden size 12. `small` is a Llama with 2 layers, hidden size 128 and words as tokens. Any other trunk is a pretrained
+The trunks `pico` and `small` start with random weights, and their tokens are words. Any other trunk is a pretrained
 decoder, trained in full or through a LoRA adapter.
 """
 
@@ -19,19 +18,15 @@ from agents.model.pretrained import load_pretrained
 from agents.model.tree_decoder import check_cache
 from agents.protocol import AgentError
 
-SCRATCH = ("pico", "small")
-"""Trunks that start with random weights."""
-LARGE_VOCABULARY = 8192
-"""From this vocabulary size on, Q heads share the output embedding instead of having a row of weights per token."""
+SCRATCH = ("pico", "small")  # trunks that start with random weights
+LARGE_VOCABULARY = 8192  # from this size on, Q heads share the output embedding
 
 
 def assemble(config: ModelConfig, vocabulary: Sequence[str] | None) -> tuple[ActorCritic, Any]:
     """Build an untrained model and its tokenizer.
 
-    Args:
-        config: the settings of the model.
-        vocabulary: all words of a game with a closed vocabulary. If None, TextWorld's words are used. A pretrained
-            trunk has its own vocabulary and ignores this argument.
+    A pretrained trunk has its own vocabulary. For other trunks, `vocabulary` contains all words of a game with a closed
+    vocabulary. If it is None, TextWorld's words are used.
 
     Raises:
         AgentError: the trunk is unknown or cannot be loaded, or a setting does not fit the trunk.
@@ -52,22 +47,19 @@ def build_model(config: ModelConfig, trunk_config: Mapping[str, Any] | None, voc
     """Build the model that a checkpoint describes. The caller loads the checkpoint's weights afterwards.
 
     Args:
-        config: the settings of the model.
-        trunk_config: the trunk's configuration in the `transformers` library. If None, the trunk is loaded with its
-            pretrained weights. Use None for a checkpoint that holds only an adapter.
+        trunk_config: configuration of the trunk in the `transformers` library. If None, the pretrained trunk is loaded,
+            because the checkpoint holds only an adapter.
         vocabulary: number of tokens of the checkpoint's tokenizer.
 
     Raises:
-        AgentError: the `transformers` library does not support the configuration, the tokenizer does not fit the
-            configuration, or the pretrained trunk is missing.
+        AgentError: `trunk_config` is invalid or does not fit the tokenizer, or the pretrained trunk is missing.
     """
     if trunk_config is None:
         return _with_heads(load_pretrained(config.trunk, dtype=config.dtype)[0], config)
     from transformers import AutoConfig, AutoModelForCausalLM
 
     try:
-        settings = dict(trunk_config)
-        known = AutoConfig.for_model(settings.pop("model_type"), **settings)
+        known = AutoConfig.for_model(**trunk_config)
     except (KeyError, ValueError, TypeError) as error:
         raise AgentError(f"the checkpoint's config is not one of transformers' decoders: {error}") from None
     if known.vocab_size != vocabulary and config.trunk in SCRATCH:
@@ -100,29 +92,18 @@ def _with_heads(lm: Any, config: ModelConfig) -> ActorCritic:
 def from_config(trunk: str, vocabulary: int, dropout: float) -> Any:
     """Build a causal language model with `vocabulary` tokens and random weights from torch's global generator.
 
-    `pico` is the trunk (minGPT) of the prisoner's dilemma in the post. It has 3 layers, 3 heads, hidden size 12, 128
-    positions, GPT-2's initialisation and a separate lm_head.
+    `pico` is the GPT-2 (minGPT) that the post by Turner and Einhorn (2023) uses for the prisoner's dilemma.
 
-    `small` is a Llama with 2 layers, 4 heads, hidden size 128 and RoPE. The lm_head shares the weights of the
-    embedding, which have standard deviation 0.02. The weights of the linear layers have standard deviation 128^-0.5.
-    With this standard deviation, v is fitted in a fraction of the steps that the usual 0.02 needs (NOTES.md).
+    `small` is a Llama. The lm_head shares the weights of the embedding, which have standard deviation 0.02. The weights
+    of the linear layers have standard deviation 128^-0.5. With this standard deviation, v is fitted in a fraction of
+    the steps that the usual 0.02 needs (NOTES.md).
     """
     from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
     if trunk == "pico":
-        pico = GPT2Config(
-            vocab_size=vocabulary,
-            n_positions=128,
-            n_embd=12,
-            n_layer=3,
-            n_head=3,
-            embd_pdrop=dropout,
-            attn_pdrop=dropout,
-            resid_pdrop=dropout,
-            tie_word_embeddings=False,
-            bos_token_id=None,
-            eos_token_id=None,
-        )
+        sizes = {"vocab_size": vocabulary, "n_positions": 128, "n_embd": 12, "n_layer": 3, "n_head": 3}
+        rates = dict.fromkeys(("embd_pdrop", "attn_pdrop", "resid_pdrop"), dropout)
+        pico = GPT2Config(**sizes, **rates, tie_word_embeddings=False, bos_token_id=None, eos_token_id=None)
         return GPT2LMHeadModel(pico)
     if dropout:
         raise AgentError(f"the trunk 'small' has no dropout: expected 0, got {dropout}")
@@ -146,7 +127,7 @@ def from_config(trunk: str, vocabulary: int, dropout: float) -> Any:
 
 
 def _with_adapter(lm: Any, config: ModelConfig) -> Any:
-    """Add a LoRA adapter (Hu et al. 2021) to all linear layers of the trunk. Only the adapter is trained."""
+    """Return the model with a LoRA adapter (Hu et al., 2021) in all linear layers. Only the adapter is trained."""
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:

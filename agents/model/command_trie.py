@@ -17,14 +17,12 @@ Tokens = tuple[int, ...]
 
 @dataclass(frozen=True, eq=False)
 class Trie:
-    """The trie of a set of commands, built by `build_trie`.
-
-    A trie is immutable, so that all turns with the same commands can share it.
+    """The trie of a set of commands, built by `build_trie`. Turns with the same commands share it.
 
     Attributes:
         commands: [commands] the tokens of each command.
-        following: maps each prefix to its next tokens. Prefixes and next tokens are in order of first appearance. A
-            prefix therefore comes before its extensions.
+        following: maps each prefix to its next tokens, in order of first appearance. A prefix therefore comes before
+            its extensions.
     """
 
     commands: tuple[Tokens, ...]
@@ -61,10 +59,7 @@ class Trie:
 
     @cached_property
     def inner(self) -> tuple[Tokens, ...]:
-        """The nodes that a forward pass must read.
-
-        These nodes are the branching prefixes and all prefixes of branching prefixes, except the empty prefix.
-        """
+        """The nodes that a forward pass must read: branching prefixes and their prefixes, except the empty prefix."""
         needed = {prefix[:depth] for prefix in self.branching for depth in range(1, len(prefix) + 1)}
         return tuple(prefix for prefix in self.following if prefix in needed)
 
@@ -80,11 +75,10 @@ class Trie:
 
 
 def build_trie(commands: Sequence[Sequence[int]]) -> Trie:
-    """Build the trie of `commands`. Each command is a sequence of token ids.
+    """Build the trie of commands, which are sequences of token ids.
 
     Raises:
-        ValueError: there is no command, a command has no tokens, or a command is a proper prefix of another one. A
-            terminator at the end of every command avoids such prefixes.
+        ValueError: there is no command, a command has no tokens, or a command is a proper prefix of another one.
     """
     if not commands:
         raise ValueError("a trie needs at least one command")

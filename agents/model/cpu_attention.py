@@ -17,20 +17,12 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-NAME = "sdpa_in_blocks"
-"""Name of this attention in the registry of the `transformers` library."""
-BLOCK = 256
-"""Number of queries in a block.
-
-A block is small enough to skip most future positions and large enough for efficient matrix products.
-"""
+NAME = "sdpa_in_blocks"  # in the registry of the `transformers` library
+BLOCK = 256  # queries: few enough to skip most future positions, enough for efficient matrix products
 
 
 def use_blockwise_attention(lm: Any) -> None:
-    """Replace the `sdpa` attention of a language model by the attention of this module.
-
-    A model with another kind of attention is not changed.
-    """
+    """Replace the `sdpa` attention of a language model by this attention. Any other kind of attention is kept."""
     AttentionInterface.register(NAME, attend)
     AttentionMaskInterface.register(NAME, sdpa_mask)  # omits the mask if it would be causal
     if lm.config._attn_implementation == "sdpa":
@@ -59,27 +51,20 @@ def attend(
     else:
         supported &= attention_mask.dtype == query.dtype and attention_mask.shape[1] == 1
     if not supported:
-        attended: Tensor = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)[0]
-        return attended, None
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)[0], None
     query = query * (kwargs.get("scaling") or query.shape[3] ** -0.5)
     rows, groups = key.shape[:2]
     query = query.reshape(rows, groups, -1, *query.shape[2:])  # neighbouring heads share keys and values
-    if attention_mask is None:
-        attended = causal(query, key, value)
-    else:
-        attended = masked(query, key, value, attention_mask[:, :, None])
+    attended = (
+        causal(query, key, value) if attention_mask is None else masked(query, key, value, attention_mask[:, :, None])
+    )
     return attended.flatten(1, 2).transpose(1, 2).contiguous(), None
 
 
 def causal(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Return softmax(Q K' + causal mask) V for a scaled Q, computed in blocks of queries.
 
-    Args:
-        query: [B, groups, h, L, d], where the h heads of a group share keys and values.
-        key, value: [B, groups, L, d].
-
-    Returns:
-        [B, groups, h, L, d].
+    `query` and the result are [B, groups, h, L, d]. The h heads of a group share `key` and `value` [B, groups, L, d].
     """
     blocks = []
     for start in range(0, query.shape[3], BLOCK):
@@ -91,10 +76,7 @@ def causal(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def _causal_block(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Compute causal attention for a block of queries at the last T of S positions.
-
-    `query` is [B, groups, h, T, d]. `key` and `value` are [B, groups, S, d].
-    """
+    """Return the attention of queries at the last T of S positions."""
     rows, seen = query.shape[3], key.shape[2]
     future = torch.full((rows, seen), -torch.inf, dtype=query.dtype).triu(seen - rows + 1)
     return masked(query, key, value, future)

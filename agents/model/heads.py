@@ -1,10 +1,9 @@
 """Value and Q heads on the trunk's last hidden state. The policy head is the model's own lm_head.
 
-A choice is a token that the agent sampled among several. q(s, a) is evaluated only for the alternatives of a choice,
-never for the whole vocabulary. With a small vocabulary, a Q head has a row of weights per token. The Q head in the post
-by Turner and Einhorn (2023) also has this form: it is a linear layer with 12 inputs and 2 outputs. With a large
-vocabulary, Q heads share the trunk's output embedding (`tied`). With hidden size d and vocabulary size V, a tied head
-has d x d parameters instead of d x V. A tied head also generalises to tokens that were never chosen.
+With a small vocabulary, a Q head has a row of weights per token, like the Q head in the post by Turner and Einhorn
+(2023), which has 12 inputs and 2 outputs. With a large vocabulary, Q heads share the trunk's output embedding (`tied`).
+With hidden size d and vocabulary size V, a tied head has d x d parameters instead of d x V. It also generalises to
+tokens that were never chosen.
 """
 
 import copy
@@ -14,21 +13,11 @@ from torch import Tensor, nn
 
 
 def _body(width: int, layers: int) -> nn.Module:
-    """Return the part of a head below its output layer.
-
-    For a head with one layer, this part is the identity. For a head with two layers, it is a linear layer followed by a
-    GELU (tanh approximation).
-    """
-    if layers == 1:
-        return nn.Identity()
-    return nn.Sequential(nn.Linear(width, width), nn.GELU(approximate="tanh"))
+    return nn.Identity() if layers == 1 else nn.Sequential(nn.Linear(width, width), nn.GELU(approximate="tanh"))
 
 
 class ValueHead(nn.Module):
-    """Computes v(s) = w f(h) + c from the hidden state h of s.
-
-    With one layer, f is the identity. With two layers, f is a linear layer followed by a GELU.
-    """
+    """Computes v(s) from the hidden state of s, with one linear layer or with two and a GELU between them."""
 
     def __init__(self, width: int, *, layers: int) -> None:
         super().__init__()
@@ -44,7 +33,7 @@ class ValueHead(nn.Module):
 class QHead(nn.Module):
     """Computes q(s, token) for some tokens.
 
-    The head has a row of weights per token. If `tied`, it uses the rows of the trunk's output embedding instead.
+    Each token has a row of weights of its own or, if `tied`, its row of the trunk's output embedding.
     """
 
     def __init__(self, width: int, vocabulary: int, *, layers: int, tied: bool) -> None:
@@ -57,22 +46,15 @@ class QHead(nn.Module):
             self.out = nn.Linear(width, vocabulary)
 
     def forward(self, hidden: Tensor, tokens: Tensor, embedding: Tensor) -> Tensor:
-        """Return q of distinct tokens at hidden states.
+        """Return q of distinct tokens [U] at hidden states [N, d], in units of reward. The shape is [N, U].
 
-        Args:
-            hidden: [N, d] hidden states.
-            tokens: [U] token ids.
-            embedding: [U, d] rows of the trunk's output embedding for `tokens`. The rows receive no gradient.
-
-        Returns:
-            [N, U] q, in units of reward.
+        `embedding` [U, d] holds the tokens' rows of the trunk's output embedding, which receive no gradient.
         """
         features = self.body(hidden)
         if not self.tied:
             return nn.functional.linear(features, self.out.weight[tokens], self.out.bias[tokens])
-        scores: Tensor = self.project(features) @ embedding.detach().T / embedding.shape[1] ** 0.5
-        common: Tensor = self.bias(features)
-        return scores + common
+        q: Tensor = self.project(features) @ embedding.detach().T / embedding.shape[1] ** 0.5 + self.bias(features)
+        return q
 
 
 class Heads(nn.Module):
@@ -123,7 +105,7 @@ class Heads(nn.Module):
     def q_values(self, hidden: Tensor, tokens: Tensor, embedding: Tensor, *, target: bool = False) -> Tensor:
         """Return q of the H Q heads for hidden states [N, d] and distinct tokens [U]. The shape is [N, U, H].
 
-        If `target` is True and there are target heads, their q is returned instead.
+        If `target` is True and there are target heads, return the q of the target heads instead.
         """
         heads = self.target_q if target and self.target_q is not None else self.q
         source = (hidden.detach() if self.detach_q else hidden).float()
@@ -133,7 +115,6 @@ class Heads(nn.Module):
     @torch.no_grad()
     def sync_targets(self, rate: float) -> None:
         """Move the target heads, if any, towards the Q heads: target <- target + rate (q - target)."""
-        if self.target_q is None:
-            return
-        for target, source in zip(self.target_q.parameters(), self.q.parameters(), strict=True):
-            target.lerp_(source, rate)
+        if self.target_q is not None:
+            for target, source in zip(self.target_q.parameters(), self.q.parameters(), strict=True):
+                target.lerp_(source, rate)

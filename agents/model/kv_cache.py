@@ -1,8 +1,8 @@
 """A key/value cache whose rows have individual lengths. Each live episode has one row.
 
 The caches of the `transformers` library assume that all rows grow together, but episodes do not. Here, `plan_pass` sets
-the cache rows that the next forward pass continues, and the positions to which the pass writes. The attention mask
-determines the positions that a row attends to (`agents/model/tree_decoder.py`). Entries beyond a row's end are masked.
+the rows and positions to which the next forward pass writes. The attention mask determines the positions that a row
+attends to (`agents/model/tree_decoder.py`). It hides the entries beyond a row's end.
 """
 
 from collections.abc import Sequence
@@ -14,9 +14,7 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 
 
 class Plan:
-    """The cache rows and positions to which the next forward pass writes.
-
-    `RaggedCache.plan_pass` sets the plan, and all layers share it.
+    """The cache rows and positions to which the next forward pass writes. All layers share the plan.
 
     Attributes:
         rows: [R] cache row of each row of the pass.
@@ -34,10 +32,7 @@ class Plan:
 
 
 class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # mypy skips transformers
-    """Keys and values of one layer. Each row is written at its own positions.
-
-    The shape of the keys and of the values is [rows, heads, capacity, head_dim].
-    """
+    """Keys and values of one layer. Their shape is [rows, heads, capacity, head_dim]."""
 
     is_sliding = False
 
@@ -46,16 +41,13 @@ class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # mypy skips transfor
         self.plan = plan
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        """Create empty tensors. Their dtype, device, heads and head_dim are those of the first states."""
         self.keys, self.values = (s.new_zeros(0, s.shape[1], 0, s.shape[3]) for s in (key_states, value_states))
         self.is_initialized = True
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Write the states [R, heads, T, head_dim] of this pass into the cache.
 
-        Returns:
-            A tuple: (1) the keys, (2) the values that the rows of the pass may attend to. The shape of each is
-            [R, heads, plan.visible, head_dim].
+        Return a tuple: the keys and the values to attend to. The shapes are [R, heads, plan.visible, head_dim].
         """
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
@@ -64,11 +56,7 @@ class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # mypy skips transfor
         return keys, values
 
     def _write(self, stored: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
-        """Write the new states into the stored tensor, enlarging the tensor if necessary.
-
-        Returns:
-            A tuple: (1) the stored tensor, (2) the part of it that the rows of the pass may attend to.
-        """
+        """Write new states into the stored tensor or a larger copy. Return the tensor, and its part to attend to."""
         plan, (rows, positions) = self.plan, self.plan.capacity
         if stored.shape[0] < rows or stored.shape[2] < positions:
             larger = stored.new_zeros(rows, stored.shape[1], positions, stored.shape[3])
@@ -135,9 +123,5 @@ class RaggedCache(Cache):  # type: ignore[misc]
 
 
 def room_for(visible: int, capacity: int) -> int:
-    """Return the number of positions to allocate for `visible` positions.
-
-    If `visible` exceeds `capacity`, the result is `visible` plus a quarter, rounded up to a multiple of 256. Growth
-    therefore costs amortised O(1) per token.
-    """
+    """Return a capacity of at least `visible` positions. It grows by a quarter, so a token costs amortised O(1)."""
     return capacity if visible <= capacity else -(-max(visible * 5 // 4, 256) // 256) * 256

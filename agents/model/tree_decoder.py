@@ -18,13 +18,9 @@ from agents.model.command_trie import Trie, build_trie
 from agents.model.kv_cache import RaggedCache
 from agents.protocol import AgentError
 
-PASS_OVERHEAD = 64
-"""Fixed cost of a forward pass on a CPU core, as the number of tokens that a small trunk reads in that time (5 ms)."""
-GPU_PASS_OVERHEAD = 16384
-"""Fixed cost of a forward pass on a GPU, in tokens. This is an estimate, not a measurement.
-
-Launching the kernels costs as much as reading thousands of tokens.
-"""
+# Fixed cost of a forward pass, as the number of tokens that a small trunk reads in that time. The cost on a CPU core
+# (5 ms) was measured. The cost on a GPU, where launching the kernels takes most of the time, is an estimate.
+PASS_OVERHEAD, GPU_PASS_OVERHEAD = 64, 16384
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +36,7 @@ class TreeInput:
         return len(self.tokens) + (len(self.trie.inner) if self.trie else 0)
 
     def choice_positions(self) -> list[int]:
-        """Return the positions in this input whose hidden states determine choices.
-
-        There is one position per branching prefix. Without a trie, the only position is that of the last token.
-        """
+        """Return the position of each branching prefix in this input, or of the last token if there is no trie."""
         root = len(self.tokens) - 1
         if self.trie is None:
             return [root]
@@ -52,13 +45,10 @@ class TreeInput:
 
 
 def forward_trees(model: ActorCritic, cache: RaggedCache, inputs: Sequence[TreeInput]) -> Tensor:
-    """Run the trunk on all inputs. Inputs of similar length share a forward pass.
+    """Run the trunk on all inputs. Return the hidden states [N, d] at their choice positions, in order.
 
-    The tokens of an input extend its cache row. The trie's nodes are written behind the tokens. Later passes overwrite
-    these nodes unless `commit_branches` adds them to the row.
-
-    Returns:
-        Hidden states [N, d] at the choice positions of the inputs, in the order of the inputs.
+    Inputs of similar length share a forward pass. The tokens of an input extend its cache row, followed by the trie's
+    nodes. Later passes overwrite these nodes unless `commit_branches` adds them to the row.
     """
     states: dict[int, Tensor] = {}
     for group in group_by_length([tree.length for tree in inputs], overhead=pass_overhead(model.device)):
@@ -97,20 +87,14 @@ def group_by_length(
 
 
 def _forward_group(model: ActorCritic, cache: RaggedCache, inputs: Sequence[TreeInput]) -> Tensor:
-    """Run the trunk on inputs in one forward pass, padded to the longest input.
-
-    Returns:
-        Hidden states [N, d] at the choice positions of the inputs.
-    """
+    """Run the trunk on inputs in one forward pass. Return the hidden states [N, d] at their choice positions."""
     width = max(tree.length for tree in inputs)
     starts = [cache.lengths[tree.row] for tree in inputs]
     cache.plan_pass([tree.row for tree in inputs], width, model.device)
-    tokens = np.zeros((len(inputs), width), dtype=np.int64)
-    positions = np.zeros((len(inputs), width), dtype=np.int64)
+    tokens, positions = np.zeros((2, len(inputs), width), dtype=np.int64)
     slots = np.asarray(starts)[:, None] + np.arange(width)  # [R, T]
     mask = slots[:, :, None] >= np.arange(cache.plan.visible)  # [R, T, visible], causal; padding is never visible
-    rows: list[int] = []
-    columns: list[int] = []
+    rows, columns = list[int](), list[int]()
     for index, (tree, start) in enumerate(zip(inputs, starts, strict=True)):
         own = len(tree.tokens)
         tokens[index, :own] = tree.tokens
@@ -134,21 +118,14 @@ def _forward_group(model: ActorCritic, cache: RaggedCache, inputs: Sequence[Tree
 
 
 def _attention_mask(model: ActorCritic, visible: Tensor) -> Tensor:
-    """Convert a bool mask to the form that the trunk's attention expects.
-
-    torch's `sdpa` expects a bool mask. `eager` and `cpu_attention` expect an additive mask.
-    """
+    """Return a bool mask for torch's `sdpa` attention, or an additive mask for `eager` and `cpu_attention`."""
     if model.base.config._attn_implementation == "sdpa":
         return visible
-    dtype = next(model.base.parameters()).dtype
-    return torch.zeros_like(visible, dtype=dtype).masked_fill(~visible, torch.finfo(dtype).min)
+    return torch.zeros_like(visible, dtype=model.dtype).masked_fill(~visible, torch.finfo(model.dtype).min)
 
 
 def commit_branches(cache: RaggedCache, chosen: Iterable[tuple[TreeInput, int]]) -> None:
-    """Add the nodes of the chosen commands to the cache rows. The other nodes are dropped.
-
-    `chosen` holds tuples: (1) the input that was read, (2) the index of the chosen command.
-    """
+    """Add the nodes of chosen commands to the cache rows. Each command is a pair: (1) its input, (2) its index."""
     moves: list[tuple[int, int, int]] = []
     for tree, command in chosen:
         assert tree.trie is not None
@@ -169,23 +146,20 @@ def check_cache(model: ActorCritic) -> None:
         AgentError: the hidden states differ, because `RaggedCache` does not support the decoder's kind of attention
             (for example recurrent layers or ALiBi).
     """
-    training = model.training
-    model.eval()
     tokens, trie = [0, 1, 1], build_trie([[0, 0], [0, 1], [1, 0], [1, 1]])  # every vocabulary has two tokens
     try:
-        cache = RaggedCache(model.layers)
-        first = TreeInput(row=cache.add_row(), tokens=tokens, trie=trie)
-        cached = [*forward_trees(model, cache, [first])]
-        commit_branches(cache, [(first, 2)])
-        cached += forward_trees(model, cache, [TreeInput(row=first.row, tokens=[0, 1])])
-        streams = (tokens, [*tokens, 0], [*tokens, 1], [*tokens, 1, 0, 1])
-        plain = [model.hidden_states(torch.tensor([s], device=model.device), use_cache=False)[0, -1] for s in streams]
-        errors = [float((a - b).norm() / b.norm()) for a, b in zip(cached, plain, strict=True)]
+        with model.mode(training=False):
+            cache = RaggedCache(model.layers)
+            first = TreeInput(row=cache.add_row(), tokens=tokens, trie=trie)
+            cached = [*forward_trees(model, cache, [first])]
+            commit_branches(cache, [(first, 2)])
+            cached += forward_trees(model, cache, [TreeInput(row=first.row, tokens=[0, 1])])
+            streams = (torch.tensor([[*tokens, *rest]], device=model.device) for rest in ([], [0], [1], [1, 0, 1]))
+            plain = [model.hidden_states(stream, use_cache=False)[0, -1] for stream in streams]
+            errors = [float((a - b).norm() / b.norm()) for a, b in zip(cached, plain, strict=True)]
     except (RuntimeError, ValueError, TypeError) as error:
         raise AgentError(f"{type(model.base).__name__} does not work with our cache: {error}") from error
-    finally:
-        model.train(training)
-    if not max(errors) < (1e-3 if next(model.base.parameters()).dtype == torch.float32 else 0.1):
+    if not max(errors) < (1e-3 if model.dtype == torch.float32 else 0.1):
         raise AgentError(
             f"{type(model.base).__name__} reads cached text differently from plain text; choose a decoder "
             "with ordinary attention"

@@ -9,11 +9,7 @@ from agents.protocol import AgentError, Decision, EpisodeEnd, Turn
 
 
 class RandomAgent:
-    """Samples uniformly among the admissible commands.
-
-    Each episode has its own random generator, seeded with `seed` and the episode's number. An episode therefore does
-    not depend on the other live episodes.
-    """
+    """Samples uniformly among the admissible commands. Each episode has its own generator, seeded with its number."""
 
     name = "random"
 
@@ -55,10 +51,7 @@ class HumanAgent:
 
 
 class WalkthroughAgent:
-    """Plays the game's own solution.
-
-    The agent first plays all commands of `extra.walkthrough`. Afterwards, it plays the first command of
-    `policy_commands`, which the game recomputes at each turn.
+    """Plays the commands of `extra.walkthrough`, and then the first of `policy_commands` at each turn.
 
     Raises:
         AgentError: the game has no solution, or the solution ends before the game does.
@@ -82,9 +75,8 @@ class WalkthroughAgent:
             self._remaining[turn.episode] = list(turn.info.get("extra.walkthrough") or ())
         if self._remaining[turn.episode]:
             return self._remaining[turn.episode].pop(0)
-        policy: Sequence[str] = turn.info.get("policy_commands") or ()
-        if policy:
-            return policy[0]
+        if policy := turn.info.get("policy_commands"):
+            return str(policy[0])
         if turn.first:
             raise AgentError(f"{turn.game} has no walkthrough, so the walkthrough agent cannot play it")
         raise AgentError(f"the walkthrough of {turn.game} has ended, but the game has not")

@@ -63,17 +63,12 @@ class Episode:
         return sum(step.reward for step in self.steps)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the episode as dicts and lists that JSON can represent."""
         data: dict[str, Any] = _adapter().dump_python(self, mode="json")
         return data
 
     @classmethod
     def from_json(cls, data: object) -> Self:
-        """Rebuild an episode from the data that `to_json` returned.
-
-        Raises:
-            AgentError: a field is missing or unknown, has a wrong type or is not finite. The message names the field.
-        """
+        """Return the episode whose `to_json` is `data`. Raise `AgentError`, which names the field, if there is none."""
         import pydantic
 
         try:

@@ -1,11 +1,9 @@
 """Evaluation of an agent: success, score, length and entropy, with 95% confidence intervals.
 
 The confidence intervals are percentile bootstraps over episodes, with 5,000 seeded resamples. They cover the variation
-between episodes, but not the variation between training seeds.
-
-If all values are equal, a bootstrap interval would have width 0. For a proportion of 0 or 1, Clopper and Pearson's
-exact interval is reported instead. For 20 wins in 20 episodes, for example, it is 0.83 to 1. For other quantities, no
-interval is reported if all values are equal.
+between episodes, but not the variation between training seeds. If all values are equal, a bootstrap interval would have
+width 0. A proportion of 0 or 1 then has Clopper and Pearson's exact interval, which is 0.83 to 1 for 20 wins in 20
+episodes. Other quantities have no interval.
 """
 
 from collections.abc import Callable, Sequence
@@ -41,12 +39,12 @@ class Evaluation:
 
     Attributes:
         game: the games, as the user named them.
-        errors: number of episodes that were truncated by an error of the game. All statistics include these episodes.
+        errors: number of episodes that an error of the game truncated. All statistics include these episodes.
         normalized_score: final score divided by the game's maximum score.
         steps: commands per episode. `steps_to_win` is the same for won episodes.
         entropy: entropy of the policy in nats, averaged over an episode's turns.
-        texts: measures of the texts if the agent wrote freely: `reward` per episode, `tokens` per text, `token_entropy`
-            (nats per token) and those of `text_measures`.
+        texts: measures of texts that the agent wrote: `reward` per episode, `tokens` per text, `token_entropy` (nats
+            per token) and the measures of `text_measures`.
         bonus_share: fraction of an episode's turns that play the bonus command.
         trained_on: number of these games on which the agent was trained, or None if it is unknown.
     """
@@ -141,10 +139,9 @@ def evaluate(
 
 
 def estimate(values: Sequence[float], *, unit: bool = False, seed: int = 0) -> Estimate | None:
-    """Return the mean of the values with its confidence interval. Return None if there are no values.
+    """Return the mean of the values and its confidence interval, or None if there are no values.
 
-    Args:
-        unit: whether the values are bounded by 0 and 1. If so, a mean of 0 or 1 has an exact interval.
+    If `unit` is True, the values are bounded by 0 and 1, and a mean of 0 or 1 has an exact interval.
     """
     if not values:
         return None

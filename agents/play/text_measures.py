@@ -7,12 +7,11 @@ from itertools import pairwise
 
 from agents.protocol import AgentError
 
-WORD = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")
-"""A word or a punctuation mark. Words are compared without regard to case."""
+WORD = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")  # a word or a punctuation mark
 
 
 def text_measures(texts: Sequence[str]) -> dict[str, float]:
-    """Return the measures of diversity of one or more texts. All are shares from 0 to 1 except `words`.
+    """Return the measures of diversity of texts, without regard to case. All are shares from 0 to 1 except `words`.
 
     * distinct_1, distinct_2: number of different words, and of different pairs of adjacent words, divided by their
       number in all texts (Li et al., 2016)
@@ -27,15 +26,13 @@ def text_measures(texts: Sequence[str]) -> dict[str, float]:
     """
     split = [WORD.findall(text.casefold()) for text in texts]
     words = [word for text in split for word in text]
-    pairs = [pair for text in split for pair in pairwise(text)]
-    openings = [tuple(text[:2]) for text in split]
     return {
         "distinct_1": _distinct(words),
-        "distinct_2": _distinct(pairs),
+        "distinct_2": _distinct([pair for text in split for pair in pairwise(text)]),
         "self_bleu": self_bleu(texts),
         "repeated": 1.0 - _distinct([text.strip() for text in texts]),
         "commonest_word": _commonest(words),
-        "commonest_opening": _commonest(openings),
+        "commonest_opening": _commonest(tuple(text[:2]) for text in split),
         "words": len(words) / len(texts),
     }
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from agents.play.episode import Episode
 from agents.protocol import AgentError
 
-NAME = "transcripts.jsonl"
-"""Name of the transcript file in a run's folder."""
+NAME = "transcripts.jsonl"  # in the folder of a run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,10 +20,7 @@ class Entry:
 
 
 def append(path: Path, entries: Iterable[Entry]) -> None:
-    """Append entries to the file. If the file is missing, it is created.
-
-    If writing raises an OSError, for example because the disk is full, the file is left unchanged.
-    """
+    """Append entries to the file, which is created if necessary. If writing fails, the file is left unchanged."""
     lines = [{"iteration": entry.iteration, "episode": entry.episode.to_json()} for entry in entries]
     text = "".join(json.dumps(line, allow_nan=False, ensure_ascii=False) + "\n" for line in lines)
     with path.open("ab", buffering=0) as file:
@@ -38,11 +34,7 @@ def append(path: Path, entries: Iterable[Entry]) -> None:
 
 
 def read(path: Path) -> Iterator[Entry]:
-    """Yield all entries of the file.
-
-    Raises:
-        AgentError: the file is missing, or a line is damaged. The message names the line.
-    """
+    """Yield all entries of the file. Raise `AgentError` if the file is missing or a line is damaged."""
     try:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
@@ -54,13 +46,9 @@ def read(path: Path) -> Iterator[Entry]:
 
 
 def select(path: Path, *, iteration: int | None = None, episode: int | None = None) -> list[Entry]:
-    """Return the entries with this iteration and this episode number, in order.
+    """Return the entries with this iteration and this episode number, in order, or raise `AgentError` if none exist.
 
-    An argument that is None matches all entries. If both arguments are None, return the entries of the newest
-    iteration.
-
-    Raises:
-        AgentError: there are no such entries.
+    If one argument is None, it matches all entries. If both are None, return the entries of the newest iteration.
     """
     entries = sorted(read(path), key=lambda entry: (entry.iteration, entry.episode.index))
     if not entries:

@@ -6,8 +6,7 @@
     training.safetensors    in a run: state of the torch optimizer and of the random-number generator
     state.json              in a run: counters
 
-A folder is written under a temporary name and renamed when it is complete. The hash of every file is checked before
-the checkpoint is used. No file is unpickled.
+The hash of every file is checked before the checkpoint is used. No file is unpickled.
 """
 
 import json
@@ -33,8 +32,7 @@ from games.files import atomic_folder, atomic_write, json_hash, sha256
 FORMAT = 2
 AGENT, WEIGHTS, TOKENIZER = "agent.json", "model.safetensors", "tokenizer.json"
 STATE, TRAINING = "state.json", "training.safetensors"
-FOLDER = "checkpoints"
-"""Subfolder of a run that holds its checkpoints. A checkpoint's name is its number of finished iterations."""
+FOLDER = "checkpoints"  # a run's subfolder of checkpoints, each named by its number of finished iterations
 
 
 def save_agent(
@@ -51,15 +49,13 @@ def save_agent(
     """Write a checkpoint folder atomically. An existing folder is replaced.
 
     Args:
-        config: configuration of the model.
-        description: JSON values that describe the agent (name, prompt, mode, context) and its training.
+        description: JSON values that describe the agent (name, prompt, mode, context) and its training. A model that
+            is no agent has another `kind`.
         dtype: data type of the stored weights. If None, the model's data type is used.
-        training: tensors of the training state.
-        state: other parts of the training state, as JSON values.
+        training, state: tensors and JSON values of the training state.
     """
     with atomic_folder(folder) as work:
-        weights = {name: tensor.to(dtype) if dtype else tensor for name, tensor in trained_tensors(model).items()}
-        _write_tensors(work / WEIGHTS, weights)
+        _write_tensors(work / WEIGHTS, {name: x.to(dtype or x.dtype) for name, x in trained_tensors(model).items()})
         tokenizer.backend_tokenizer.save(str(work / TOKENIZER))
         if training is not None:
             _write_tensors(work / TRAINING, training)
@@ -85,20 +81,11 @@ def load_agent(folder: Path, **sampling: Any) -> LanguageModelAgent:
     Raises:
         AgentError: a file is missing, damaged or of another format, or the tensors do not fit the model.
     """
-    from transformers import PreTrainedTokenizerFast
-
     folder = newest(folder)
     about = verify(folder)
-    try:
-        config = ModelConfig(**about["model"])
-    except (ConfigError, TypeError) as error:
-        raise AgentError(f"{folder / AGENT} does not describe a model: {error}") from None
-    file, settings = str(folder / TOKENIZER), about["tokenizer"]
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=file, clean_up_tokenization_spaces=False, **settings)
-    model = build_model(config, about["config"], len(tokenizer))
-    load_tensors(model, read_tensors(folder / WEIGHTS), folder)
+    model, tokenizer = load_model(folder, about)
     return LanguageModelAgent(
-        model.eval().to(PartialState().device),
+        model,
         tokenizer,
         name=str(about["name"]),
         prompt=prompt_format(about["prompt"]),
@@ -106,6 +93,29 @@ def load_agent(folder: Path, **sampling: Any) -> LanguageModelAgent:
         context=about["context"],
         **sampling,
     )
+
+
+def load_model(folder: Path, about: Mapping[str, Any]) -> tuple[ActorCritic, Any]:
+    """Load the model of a verified folder, in evaluation mode, and its tokenizer. The GPU is used if there is one.
+
+    Args:
+        about: the result of `verify`.
+
+    Raises:
+        AgentError: the tensors do not fit the model, or the pretrained trunk of an adapter is missing.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    try:
+        config = ModelConfig(**about["model"])
+    except (ConfigError, TypeError) as error:
+        raise AgentError(f"{folder / AGENT} does not describe a model: {error}") from None
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_file=str(folder / TOKENIZER), clean_up_tokenization_spaces=False, **about["tokenizer"]
+    )
+    model = build_model(config, about["config"], len(tokenizer))
+    load_tensors(model, read_tensors(folder / WEIGHTS), folder)
+    return model.eval().to(PartialState().device), tokenizer
 
 
 def load_pretrained(name: str, **sampling: Any) -> LanguageModelAgent:
@@ -128,11 +138,14 @@ def checkpoints(run: Path) -> list[Path]:
     return sorted(path for path in (run / FOLDER).glob("[0-9]*") if (path / AGENT).is_file())
 
 
-def verify(folder: Path) -> dict[str, Any]:
+def verify(folder: Path, *, kind: str = "agent") -> dict[str, Any]:
     """Return the content of a checkpoint's `agent.json`, after checking the hash of every file.
 
+    Args:
+        kind: what the folder must hold: an agent or a reward model.
+
     Raises:
-        AgentError: the folder is not a checkpoint of this format, or a file is missing or damaged.
+        AgentError: the folder is not a checkpoint of this kind and format, or a file is missing or damaged.
     """
     about = read_json(folder / AGENT)
     if about.get("digest", "") not in ("", _digest(about)):
@@ -140,6 +153,8 @@ def verify(folder: Path) -> dict[str, Any]:
     required = {"format", "name", "prompt", "mode", "context", "model", "config", "tokenizer", "files"}
     if about.get("format") != FORMAT or not required <= set(about) or not isinstance(about["files"], dict):
         raise AgentError(f"{folder / AGENT} is not an agent of format {FORMAT}; it has {sorted(about)}")
+    if (stored := about.get("kind", "agent")) != kind:
+        raise AgentError(f"{folder} holds a model of the kind {stored!r}, not {kind!r}")
     for name, expected in about["files"].items():
         path = folder / name
         if Path(name).name != name or not path.is_file():
@@ -170,9 +185,8 @@ def load_tensors(model: ActorCritic, tensors: Mapping[str, Tensor], source: Path
         names = f"{len(differing)} names differ, such as {differing[0]}"
         raise AgentError(f"{source}: the weights are of another model; {names}")
     for name, parameter in parameters.items():
-        shape, needed = list(tensors[name].shape), list(parameter.shape)
-        if shape != needed:
-            raise AgentError(f"{source}: {name} is {shape}, but the model needs {needed}")
+        if (shape := list(tensors[name].shape)) != list(parameter.shape):
+            raise AgentError(f"{source}: {name} is {shape}, but the model needs {list(parameter.shape)}")
         parameter.copy_(tensors[name])
 
 
@@ -204,10 +218,7 @@ def _no_constant(name: str) -> None:
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file.
-
-    On a full disk, this function raises OSError. `save_file` of the `safetensors` library does not.
-    """
+    # on a full disk, this raises OSError, unlike `save_file` of the `safetensors` library
     path.write_bytes(save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
 
 

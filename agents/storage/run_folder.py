@@ -9,8 +9,8 @@
     checkpoints/000010/ the two newest checkpoints, each named by its number of finished iterations
     .lock               lock of the training process
 
-When a run is resumed, the lines of metrics and transcripts that were written after its newest checkpoint are deleted.
-The files of a resumed run are therefore the same as those of an uninterrupted run.
+When a run is resumed, the lines that were written after its newest checkpoint are deleted. The files of a resumed run
+are therefore the same as those of an uninterrupted run.
 """
 
 import json
@@ -27,10 +27,8 @@ from agents.protocol import AgentError
 from agents.storage.checkpoint import FOLDER, checkpoints, read_json
 from games.files import atomic_write, file_lock
 
-SETTINGS, METRICS, INITIAL, LOCK = "settings.json", "metrics.jsonl", "initial", ".lock"
-PROBES = "probes.jsonl"
-CHANGEABLE = {"iterations", "env_steps", "minutes", "stop_success", "save_every"}
-"""Settings that may change when a run is resumed."""
+SETTINGS, METRICS, PROBES, INITIAL, LOCK = "settings.json", "metrics.jsonl", "probes.jsonl", "initial", ".lock"
+CHANGEABLE = {"iterations", "env_steps", "minutes", "stop_success", "save_every"}  # settings that `resume` may change
 
 
 class RunFolder:
@@ -49,10 +47,7 @@ class RunFolder:
             self._check_free()
 
     def lock(self) -> None:
-        """Lock the folder until `unlock` is called or this process ends.
-
-        Raise `AgentError` if another process is training in this folder.
-        """
+        """Lock the folder until `unlock` is called or this process ends. Raise `AgentError` if it is locked."""
         try:
             self._lock.acquire(blocking=False)
         except TimeoutError:
@@ -92,7 +87,6 @@ class RunFolder:
                 )
 
     def checkpoint(self, iteration: int) -> Path:
-        """Return the path of the checkpoint after this number of finished iterations."""
         return self.path / FOLDER / f"{iteration:06d}"
 
     def prune(self) -> None:
@@ -112,10 +106,8 @@ class RunFolder:
             file.write(json.dumps({"iteration": iteration, **row}, allow_nan=False, ensure_ascii=False) + "\n")
 
     def truncate(self, iteration: int) -> None:
-        """Delete the lines of this and all later iterations from the files of metrics, transcripts and probes.
-
-        A probe after `iteration` finished iterations is kept, because it measures the checkpoint.
-        """
+        """Delete the metrics, transcripts and probes that were written after `iteration` finished iterations."""
+        # iterations are counted from 0, but a probe is named by the number of finished iterations
         for name, end in ((METRICS, iteration), (transcript.NAME, iteration), (PROBES, iteration + 1)):
             path = self.path / name
             if path.is_file():
@@ -142,10 +134,7 @@ def read_metrics(path: Path, name: str = METRICS) -> list[dict[str, Any]]:
 
 
 def _lines_before(path: Path, iteration: int) -> Iterator[str]:
-    """Yield the lines of all iterations before `iteration`, without an incomplete last line.
-
-    Raise `AgentError` if another line is damaged.
-    """
+    """Yield the lines of earlier iterations, without an incomplete last line. Raise `AgentError` for a damaged line."""
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:

@@ -1,8 +1,8 @@
 """Prompt formats: the text around observations and commands.
 
-An episode is one append-only stream. Each turn appends `before_command`, the command and `after_command`. Every piece
-is tokenized separately and only once. The format `plain` is the text that a player sees in a terminal. The format
-`chat` consists of ChatML messages for an instruction-tuned model.
+Each turn appends `before_command`, the command and `after_command` to the stream of its episode. Every piece is
+tokenized separately and only once. The format `plain` is the text that a player sees in a terminal. The format `chat`
+consists of ChatML messages for an instruction-tuned model.
 
 `plain` is the default, also for SmolLM2-135M-Instruct. The formats were compared on the walkthroughs of ten `simple`
 games (98 commands), with exact probabilities over the admissible commands. The mean log-probability of the right
@@ -19,8 +19,8 @@ from agents.protocol import AgentError
 class PromptFormat:
     """Text around observations and commands.
 
-    `opening` is written once, before the first observation. `prompt` stands between an observation and the command, and
-    `terminator` ends the command. If one of these two is None, the game's own text is used.
+    `opening` precedes the first observation. `prompt` stands between an observation and a command, and `terminator`
+    ends a command. If `prompt` or `terminator` is None, the text of the game is used.
     """
 
     name: str
@@ -35,10 +35,7 @@ class PromptFormat:
         return f"{opening}{self.before_observation}{observation}{self._prompt(game_prompt).rstrip(' ')}"
 
     def command(self, command: str, *, game_prompt: str) -> str:
-        """Return the command, preceded by the prompt's trailing spaces.
-
-        Pretrained tokenizers have tokens that begin with a space, such as " go".
-        """
+        """Return the command after the prompt's trailing spaces. Pretrained tokenizers have tokens such as " go"."""
         prompt = self._prompt(game_prompt)
         return prompt[len(prompt.rstrip(" ")) :] + command
 

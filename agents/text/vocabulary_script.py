@@ -37,25 +37,22 @@ def textworld_words() -> list[str]:
     spec = find_spec("textworld")
     if spec is None or spec.origin is None:
         raise AgentError("textworld is not installed; run: pip install textworld")
-    root = Path(spec.origin).parent
-    return sorted({word for text in _texts(root) for word in re.findall("[a-z]+", text.lower())})
+    return sorted({word for text in _texts(Path(spec.origin).parent) for word in re.findall("[a-z]+", text.lower())})
 
 
 def _texts(root: Path) -> Iterator[str]:
-    for path in sorted(root.rglob("*.twg")):
+    for path in root.rglob("*.twg"):
         yield from map(grammar_text, path.read_text(encoding="utf-8").splitlines())
-    for path in sorted(root.rglob("*.twl")):
+    for path in root.rglob("*.twl"):
         yield from QUOTED.findall(path.read_text(encoding="utf-8").replace('"""', ""))
-    for pattern in CODE:
-        for path in sorted(root.glob(pattern)):
-            source = path.read_text(encoding="utf-8")
-            yield from code_texts(source)
-            yield from map(plural, code_rooms(source))
+    for path in [path for pattern in CODE for path in root.glob(pattern)]:
+        source = path.read_text(encoding="utf-8")
+        yield from code_texts(source)
+        yield from map(plural, code_rooms(source))
     yield from code_texts(Path(textnav.__file__).read_text(encoding="utf-8"))
-    yield from SAID.findall((root / MESSAGES).read_text(encoding="utf-8"))
     rules = (root / RULES).read_text(encoding="utf-8")
     yield from (inform_text(" ".join(groups)) for groups in RESPONSE.findall(rules))
-    for name in (NUMBERS, PRONOUNS):
+    for name in (MESSAGES, NUMBERS, PRONOUNS):
         yield from SAID.findall((root / name).read_text(encoding="utf-8"))
 
 

@@ -31,9 +31,8 @@ def word_tokenizer(vocabulary: Sequence[str], *, specials: bool = True) -> PreTr
 
     Args:
         vocabulary: entries of one or several words, such as "We had a".
-        specials: if True, the vocabulary is open. An unknown word then becomes [UNK]. The vocabulary also contains
-            [PAD], [UNK] and [END] (ids 0, 1, 2), the newline, digits and ASCII punctuation. If False, an unknown word
-            raises an `Exception` of the `tokenizers` library.
+        specials: if True, the vocabulary also contains [PAD], [UNK] and [END] (ids 0, 1, 2), the newline, digits and
+            ASCII punctuation. An unknown word becomes [UNK]. If False, an unknown word raises an `Exception`.
 
     Raises:
         AgentError: the vocabulary is empty, or an entry contains no word.
@@ -48,7 +47,7 @@ def word_tokenizer(vocabulary: Sequence[str], *, specials: bool = True) -> PreTr
     if not words:
         raise AgentError("a word tokenizer needs at least one word; its vocabulary is empty")
     roles = {"pad_token": PAD, "unk_token": UNKNOWN, "eos_token": END} if specials else {}
-    backend = _backend({word: index for index, word in enumerate(words)}, UNKNOWN if specials else None)
+    backend = _backend({word: index for index, word in enumerate(words)}, roles.get("unk_token"))
     return PreTrainedTokenizerFast(
         tokenizer_object=backend, split_special_tokens=True, clean_up_tokenization_spaces=False, **roles
     )
@@ -64,8 +63,7 @@ def textworld_vocabulary() -> tuple[str, ...]:
 def split_words(text: str) -> list[str]:
     """Return the tokens of a text as strings. For example, "It's 10" has the five tokens it, ', s, 1 and 0."""
     tokenizer = _splitter()
-    words = tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(text))
-    return [word for word, _ in words]
+    return [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(text))]
 
 
 @cache

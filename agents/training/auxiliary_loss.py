@@ -42,11 +42,7 @@ class LMSample:
     def loss(self, model: ActorCritic, states: Tensor, tokens: Tensor, rows: Sequence[int]) -> Tensor:
         """Return the sum of -log p(next token), in nats, over the sampled positions of a micro-batch.
 
-        Args:
-            model: the model whose lm_head predicts the next tokens.
-            states: [b, L, d] last hidden states of the rows' streams.
-            tokens: [b, L] token ids of the rows' streams.
-            rows: [b] rows of the rollout.
+        The micro-batch consists of `rows` [b] of the rollout, with last hidden states [b, L, d] and `tokens` [b, L].
         """
         counts = [len(self.positions[row]) for row in rows]
         batch_rows = torch.from_numpy(np.repeat(np.arange(len(rows)), counts)).to(tokens.device)

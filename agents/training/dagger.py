@@ -30,9 +30,8 @@ class Expert:
     Without `prefer_policy`, there is one exception. `policy_commands` may use information that the player has not
     looked up yet. In cooking games, for example, they fetch the ingredients before the player has read the recipe. A
     command is therefore treated as a look-up if it is in the walkthrough but not in the first turn's
-    `policy_commands`. After a deviation, the label is the first admissible look-up that was not played yet. If
-    look-ups remain but none of them is admissible, the turn has no label. When all look-ups have been
-    played, the label is the first of `policy_commands` again.
+    `policy_commands`. As long as look-ups were not played, the label after a deviation is the first admissible one of
+    them. If none is admissible, the turn has no label.
     """
 
     def __init__(self, *, prefer_policy: bool) -> None:
@@ -68,13 +67,11 @@ class DAggerAgent:
     """Plays the expert's command with probability `beta`, and the model's command otherwise.
 
     The expert labels every turn. If the expert has no command, the model plays and the turn has no label. The
-    probabilities, v and q of a decision are always the model's.
+    probabilities, v and q of a decision are always the model's. In a fraction `greedy` of the episodes, the model plays
+    greedily on its own turns instead of sampling. It thus learns to escape the loops of greedy decoding.
 
     This is DAgger (Ross, Gordon and Bagnell, 2011), except that the model is trained on the current rollout and not on
     a growing data set. With `beta` = 1, the method is behaviour cloning.
-
-    In a fraction `greedy` of the episodes, the model plays greedily on its own turns instead of sampling. It thus
-    learns to escape the loops of greedy decoding.
 
     Raises:
         AgentError: the model generates free text, which an expert cannot label.
@@ -119,10 +116,10 @@ class DAggerAgent:
         self.agent.end(endings)
 
     def take_metrics(self) -> Metrics:
-        """Return the metrics of the turns since the last call of this method. Turns with a single command are ignored.
+        """Return the metrics of the turns since the last call of this method, except turns with a single command.
 
-        `labelled` is the fraction of the turns that have a label. `agreement` is the fraction of the labelled turns on
-        which the label is the model's likeliest command.
+        `labelled` is the fraction of the turns that have a label. `agreement` is the fraction of these labels that are
+        the model's likeliest command.
 
         Raises:
             AgentError: no turn has a label.
@@ -143,9 +140,7 @@ class DAggerAgent:
         if self.greedy and turn.episode not in self._sampled:
             rng = np.random.default_rng([self.agent.seed, turn.episode, 2])
             self._sampled[turn.episode] = bool(rng.random() >= self.greedy)
-        if self._sampled.get(turn.episode, True):
-            return drawn
-        return int(np.argmax(list(decision.probabilities.values())))
+        return drawn if self._sampled.get(turn.episode, True) else int(np.argmax([*decision.probabilities.values()]))
 
 
 def label_best_episodes(
@@ -153,15 +148,15 @@ def label_best_episodes(
 ) -> tuple[list[Segment], Metrics]:
     """Label each choice of the best episodes with the token that was sampled.
 
-    Return a tuple: (1) all segments, with labels in the segments of the best episodes, and (2) the metric `kept`, the
-    fraction of the episodes that are imitated.
+    Return a tuple: all segments, and the metric `kept`, which is the fraction of the episodes that are imitated.
     """
     kept = best_episodes(episodes, top_fraction=top_fraction, gamma=gamma)
-
-    def imitated(segment: Segment) -> Segment:
-        return replace(segment, choices=tuple(replace(choice, label=choice.chosen) for choice in segment.choices))
-
-    labelled = [imitated(segment) if segment.episode in kept else segment for segment in segments]
+    labelled = [
+        replace(segment, choices=tuple(replace(choice, label=choice.chosen) for choice in segment.choices))
+        if segment.episode in kept
+        else segment
+        for segment in segments
+    ]
     return labelled, {"kept": len(kept) / len(episodes)}
 
 

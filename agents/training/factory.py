@@ -21,6 +21,7 @@ from agents.model.build import assemble
 from agents.play.metrics import strategies_of
 from agents.play.runner import EpisodeRunner
 from agents.protocol import AgentError
+from agents.scoring import load_models
 from agents.storage.run_folder import INITIAL, RunFolder
 from agents.text.prompt import prompt_format
 from agents.training.dagger import DAggerAgent, Expert
@@ -49,6 +50,7 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
     _check_optimizer(optimizer, config)
     specs = games.resolve(config.run.game)
     reject_reserved_seeds(specs)
+    load_models(specs)
     schedule = LevelSchedule(specs, promote=config.budget.promote, episodes=config.budget.promote_episodes)
     folder = RunFolder(out, config, resume=resume)
     accelerator = Accelerator(log_with="tensorboard", project_dir=str(out))
@@ -112,23 +114,15 @@ def _check_optimizer(optimizer: Optimizer, config: TrainConfig) -> None:
 def _warm_start(
     config: TrainConfig, folder: RunFolder, model: ActorCritic, tokenizer: object, model_config: ModelConfig
 ) -> tuple[list[str], list[str]]:
-    """Load the weights of `init` into the model. A resumed run loads its own saved copy of these weights instead.
-
-    Returns:
-        A tuple: (1) notes for the user, one line each, and (2) the hashes of the games on which the weights were
-        trained.
-    """
+    """Load the weights of `init`, if any, into the model. Return the result of `load_weights`."""
     if not config.run.init:
         return [], []
-    copied = folder.path / INITIAL
+    copied = folder.path / INITIAL  # a resumed run loads its own copy
     return load_weights(model, tokenizer, model_config, copied if copied.exists() else Path(config.run.init))
 
 
 def _reference(config: TrainConfig, model: ActorCritic) -> ActorCritic | None:
-    """Return a frozen copy of the initial policy, the reference policy of the KL. Return None if no copy is needed.
-
-    The copy and the model share all parameters that training does not change.
-    """
+    """Return a frozen copy of the initial policy, or None if no copy is needed. Frozen parameters are shared."""
     adapter_is_new = config.model.lora and not config.run.init  # disabling it restores the initial policy
     if adapter_is_new or not (config.optimizer.needs_reference or config.probe.probe_prompts):
         return None
@@ -139,7 +133,7 @@ def _reference(config: TrainConfig, model: ActorCritic) -> ActorCritic | None:
 def _agents(
     config: TrainConfig, model: ActorCritic, tokenizer: object, seed: int, *, with_expert: bool
 ) -> tuple[LanguageModelAgent, DAggerAgent | None]:
-    """Return a tuple: (1) the agent that learns, and (2) the agent that plays with an expert, if there is one."""
+    """Return a tuple: the agent that learns, and the agent that plays with an expert, if there is one."""
     agent = LanguageModelAgent(
         model,
         tokenizer,
@@ -156,12 +150,9 @@ def _agents(
 
 
 def _probe(config: TrainConfig, agent: LanguageModelAgent, reference: ReferencePolicy, seed: int) -> Probe | None:
-    prompts = config.probe.probe_prompts
-    return (
-        Probe(config.run.game, prompts, config.probe.judge, agent=agent, reference=reference, seed=seed)
-        if prompts
-        else None
-    )
+    if not (prompts := config.probe.probe_prompts):
+        return None
+    return Probe(config.run.game, prompts, config.probe.judge, agent=agent, reference=reference, seed=seed)
 
 
 def _runner(config: TrainConfig, schedule: LevelSchedule, seed: int, *, with_expert: bool) -> EpisodeRunner:
@@ -190,10 +181,7 @@ def _vocabulary(specs: Sequence[games.GameSpec]) -> tuple[str, ...] | None:
 
 
 def _process_seed(seed: int, accelerator: Accelerator) -> int:
-    """Return the run's seed in the main process, and a seed derived from it in every other process.
-
-    The episodes of different processes thus differ.
-    """
+    """Return the run's seed in the main process, and a seed derived from it in every other process."""
     if accelerator.process_index == 0:
         return seed
     return int(np.random.SeedSequence([seed, accelerator.process_index]).generate_state(1)[0])

@@ -24,7 +24,7 @@ class LevelSchedule:
     Args:
         specs: all games of the run.
         promote: win rate on the current level that starts the next level. If None, all levels are played at once.
-        episodes: the win rate is measured over this number of most recent episodes of the current level.
+        episodes: number of most recent episodes of the current level over which the win rate is measured.
 
     Raises:
         AgentError: promotion is requested, but a game has no known level.
@@ -50,10 +50,7 @@ class LevelSchedule:
         return self.promote is None or self._stage == len(self.levels) - 1
 
     def in_play(self) -> tuple[games.GameSpec, ...]:
-        """Return the games to play, in order: those of the current level and of the levels below it.
-
-        Without promotion, return the games of all levels.
-        """
+        """Return the games to play, in order: those of the current level and below or, without promotion, all games."""
         if self.level is None:
             return tuple(_mixed_levels(self.specs))
         current = [spec for spec in self.specs if spec.level == self.level]
@@ -64,13 +61,10 @@ class LevelSchedule:
         return tuple(spec for i in rounds for spec in (current[i % len(current)], below[i % len(below)]))
 
     def update(self, episodes: Sequence[Episode]) -> Metrics:
-        """Count the wins of a rollout's episodes, and start the next level if the win rate suffices.
+        """Count the wins of a rollout's episodes, ordered by number. Start the next level if the win rate suffices.
 
-        The episodes must be in the order of their numbers.
-
-        Returns:
-            Metrics. With several levels, they contain the win rate of each level that was played, named as in
-            `success_level_3`. With promotion, they also contain `level`, the level before this update.
+        Return metrics. With several levels, they contain the win rate of each level that was played, named as in
+        `success_level_3`. With promotion, they also contain `level`, the level before this update.
         """
         won = {level: [e.won for e in episodes if self._level_of[e.game] == level] for level in self.levels}
         metrics: Metrics = {}
@@ -95,7 +89,5 @@ class LevelSchedule:
 
 
 def _mixed_levels(specs: Sequence[games.GameSpec]) -> list[games.GameSpec]:
-    of_level: dict[int | None, list[games.GameSpec]] = {}
-    for spec in specs:
-        of_level.setdefault(spec.level, []).append(spec)
-    return interleave(list(of_level.values()))
+    levels = dict.fromkeys(spec.level for spec in specs)
+    return interleave([[spec for spec in specs if spec.level == level] for level in levels])

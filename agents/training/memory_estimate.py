@@ -23,17 +23,12 @@ from agents.model.kv_cache import RaggedCache, room_for
 from agents.model.tree_decoder import TreeInput, forward_trees
 from agents.protocol import AgentError
 
+# Peak memory of an update divided by the size of its activations. The heap is fragmented: with glibc, ratios of 1.25 to
+# 1.6 were measured.
 HEAP = 1.6
-"""Peak memory of an update divided by the size of its activations.
-
-Heap fragmentation causes the excess. Ratios of 1.25 to 1.6 were measured with glibc.
-"""
+# With gradient checkpointing: the share of all activations that fragmentation adds to the peak, and the number of
+# layers whose activations are in memory at the same time.
 RECOMPUTED = (0.4, 1.2)
-"""Two factors in the estimate for gradient checkpointing.
-
-They are (1) the share of all activations that fragmentation adds to the peak, and (2) the number of layers whose
-activations are in memory at the same time.
-"""
 MEGABYTE = 1_000_000
 
 
@@ -63,10 +58,7 @@ class MemoryNeeds:
 
     @classmethod
     def of(cls, model: ActorCritic, config: UpdateConfig) -> Self:
-        """Measure how much memory a model needs. Gradient checkpointing must not be enabled yet.
-
-        The state of the random-number generator does not change.
-        """
+        """Measure how much memory a model needs. Gradient checkpointing must not be enabled yet."""
         short = max(1, min(32, model.context // 4))
         kept = [_activations(model, length) for length in (short, 2 * short, 4 * short)]  # bytes: c + a n + b n^2
         per_pair = (kept[2] - kept[1] - 2 * (kept[1] - kept[0])) / (6 * short**2)
@@ -79,15 +71,13 @@ class MemoryNeeds:
             per_pass=kept[0] - short * per_token - short**2 * per_pair,
             per_token=per_token,
             per_pair=per_pair,
-            checkpoint=model.layers * int(model.base.config.hidden_size) * next(model.base.parameters()).itemsize,
+            checkpoint=model.layers * int(model.base.config.hidden_size) * model.dtype.itemsize,
             per_choice=4 * int(model.base.config.vocab_size),
         )
 
     def rollout(self, *, parallel: int, context: int) -> float:
-        """Return the peak size of the key/value cache for `parallel` streams of `context` tokens, in bytes.
-
-        The peak includes a temporary copy of one layer.
-        """
+        """Return the peak size of the key/value cache for `parallel` streams of `context` tokens, in bytes."""
+        # the peak includes a temporary copy of one layer
         return (1 + 1 / self.layers) * parallel * room_for(context, 0) * self.per_position
 
     def update(self, *, micro_batch_tokens: int, context: int, recompute: bool) -> float:
@@ -131,12 +121,11 @@ def check_memory(needs: MemoryNeeds, config: TrainConfig, *, context: int, free:
         "parallel": min(config.rollout.parallel, config.rollout.episodes),
         "context": context,
     }
-
-    free_text = config.rollout.mode == "free"
     stored = 1 + config.optimizer.needs_reference + optimizer_class(config.run.optimizer).needs_expected_q
+    per_vocabulary = stored if config.rollout.mode == "free" else 0
 
     def need(*, recompute: bool = config.update.gradient_checkpointing, **smaller: int) -> float:
-        return needs.total(**(sizes | smaller), recompute=recompute, per_vocabulary=stored if free_text else 0)
+        return needs.total(**(sizes | smaller), recompute=recompute, per_vocabulary=per_vocabulary)
 
     if need() <= free:
         return
@@ -168,20 +157,16 @@ def _activations(model: ActorCritic, length: int) -> int:
             storages[tensor.untyped_storage().data_ptr()] = tensor
         return tensor
 
-    training = model.training
-    model.train()
-    with torch.random.fork_rng(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+    with model.mode(training=True), torch.random.fork_rng(), hooks:
         model.hidden_states(torch.zeros(1, length, dtype=torch.int64, device=model.device), use_cache=False)
-    model.train(training)
     return sum(tensor.untyped_storage().nbytes() for tensor in storages.values())
 
 
 @torch.no_grad()
 def _position(model: ActorCritic) -> int:
     """Return the size of one token's keys and values in the cache, in bytes."""
-    training = model.training
-    model.eval()
     cache = RaggedCache(model.layers)
-    forward_trees(model, cache, [TreeInput(row=cache.add_row(), tokens=[0])])
-    model.train(training)
+    with model.mode(training=False):
+        forward_trees(model, cache, [TreeInput(row=cache.add_row(), tokens=[0])])
     return sum(int(layer.keys.nbytes + layer.values.nbytes) for layer in cache.layers) // room_for(1, 0)

@@ -53,11 +53,11 @@ class Probe:
 
     Args:
         game: the completion game. Its reward is the proxy reward.
-        prompts: a set of prompts or a file (see `games.completion.prompts`). Each prompt is continued once.
+        prompts: a set of prompts or a file (see `games.completion.prompts`).
         judge: name of the true reward. If it is empty, there is none.
-        agent: the agent whose model is trained. It must record its choices.
+        agent: the agent whose model is trained.
         reference: the initial policy, to which the policy is compared.
-        seed: seed of the sampling, which is the same in all probes.
+        seed: seed of the sampling, the same in all probes.
 
     Raises:
         AgentError: the game is not one completion game.
@@ -84,33 +84,29 @@ class Probe:
         )
 
     def measure(self) -> dict[str, Any]:
-        """Return the measures of one probe and its texts.
+        """Return the texts of one probe and their measures, which include those of `text_measures`.
 
-        `reward` and `true_reward` are means over texts, `entropy` (nats per token) and `kl` (to the reference policy,
-        nats per token) means over tokens. `kl_text` is the mean over texts of the sum over tokens. `perplexity` is that
-        of the tokens under the reference policy. The other measures are those of `text_measures`.
+        `reward` and `true_reward` are means over texts. `entropy` and `kl` (to the reference policy) are means over
+        tokens, in nats. `kl_text` is the KL of a whole text, averaged over texts. `perplexity` is the perplexity of the
+        texts under the reference policy.
         """
         model = self.agent.model
-        training = model.training
-        model.eval()
-        with EpisodeRunner(self.specs, seed=self.seed, parallel=len(self.specs)) as runner:
-            episodes = sorted(runner.play(self.agent, len(self.specs)), key=lambda episode: episode.index)
-        rollout = RolloutBatch(self.agent.take_segments(), credit="token", device=model.device)
-        self.reference.read(rollout)
-        kl, reference = self.reference.kl(rollout), rollout.chosen_reference
-        model.train(training)
+        with model.mode(training=False):
+            with EpisodeRunner(self.specs, seed=self.seed, parallel=len(self.specs)) as runner:
+                episodes = sorted(runner.play(self.agent, len(self.specs)), key=lambda episode: episode.index)
+            rollout = RolloutBatch(self.agent.take_segments(), credit="token", device=model.device)
+            self.reference.read(rollout)
+            kl, reference = self.reference.kl(rollout), rollout.chosen_reference
         steps = [episode.steps[0] for episode in episodes]
         texts = [step.decision.command for step in steps]
-        prompts = [spec.prompt for spec in self.specs]
         row: dict[str, Any] = {"reward": float(np.mean([step.reward for step in steps]))}
         if self.judge is not None:
-            row["true_reward"] = float(np.mean(self.judge(prompts, texts)))
-        entropies = [choice.entropy for segment in rollout.segments for choice in segment.choices]
-        row |= {
-            "entropy": float(np.mean(entropies)),
+            row["true_reward"] = float(np.mean(self.judge([spec.prompt for spec in self.specs], texts)))
+        return row | {
+            "entropy": float(np.mean([choice.entropy for segment in rollout.segments for choice in segment.choices])),
             "kl": float(kl.mean()),
             "kl_text": float(kl.sum()) / len(texts),
             "perplexity": float((-reference.mean()).exp()),
             **text_measures(texts),
+            "texts": texts,
         }
-        return row | {"texts": texts}

@@ -31,15 +31,12 @@ class ReferencePolicy:
         tokens would take much more memory.
         """
         reference, collected = self.copy or self.model, []
-        training = reference.training
-        reference.eval()
-        for rows in micro_batches(rollout, range(len(rollout)), self.micro_batch_tokens):
-            part = rollout.micro_batch(rows)
-            with self.model.without_adapter() if self.copy is None else nullcontext():
+        with reference.mode(training=False), self.model.without_adapter() if self.copy is None else nullcontext():
+            for rows in micro_batches(rollout, range(len(rollout)), self.micro_batch_tokens):
+                part = rollout.micro_batch(rows)
                 states = reference.hidden_states(part.tokens, use_cache=False)
                 heads = reference.evaluate_choices(states, part.choices)
-            collected.append((part.choice_index, heads.logprobs, states[part.choices.rows, part.choices.positions]))
-        reference.train(training)
+                collected.append((part.choice_index, heads.logprobs, states[part.choices.rows, part.choices.positions]))
         index, logprobs, hidden = (torch.cat(pieces) for pieces in zip(*collected, strict=True))
         rollout.ref_logprobs = logprobs[index.argsort()]
         if rollout.segments[0].whole_vocabulary:

@@ -4,6 +4,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,7 @@ from agents.config import ModelConfig, TrainConfig
 from agents.language_model.agent import LanguageModelAgent
 from agents.language_model.token_stream import Segment
 from agents.play import transcript
-from agents.play.episode import Episode, Step
-from agents.play.live_episode import StepEvent
+from agents.play.episode import Episode
 from agents.play.metrics import Metrics, episode_metrics, strategy_shares
 from agents.play.runner import EpisodeRunner
 from agents.protocol import AgentError
@@ -38,8 +38,7 @@ from agents.training.probe import Probe
 from agents.training.rollout_batch import RolloutBatch
 from agents.training.updater import Updater, load_torch_optimizer, set_learning_rates, torch_optimizer_tensors
 
-RECENT = 100
-"""The metric `recent_success` is the win rate over this number of most recent episodes."""
+RECENT = 100  # the metric `recent_success` is the win rate over this number of most recent episodes
 
 
 @dataclass(kw_only=True, slots=True)
@@ -78,7 +77,7 @@ class Trainer:
     recent: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT))
 
     def start(self, *, resume: bool, initial_games: Sequence[str]) -> None:
-        """Create the run's folder and save the initial policy. With `resume`, the newest checkpoint is loaded first."""
+        """Load the newest checkpoint if `resume` is True. Create the run's folder and save the initial policy."""
         if resume:
             self._resume()
         self.accelerator.wait_for_everyone()  # nothing is written until every process has checked the folder
@@ -122,15 +121,13 @@ class Trainer:
     @property
     def finished(self) -> bool:
         """Whether the budget is spent or `stop_success` is reached."""
-        budget = self.config.budget
-        if self.iteration >= budget.iterations:
-            return True
-        if budget.env_steps is not None and self.env_steps >= budget.env_steps:
-            return True
-        if budget.minutes is not None and self.seconds >= 60 * budget.minutes:
-            return True
-        full = len(self.recent) == RECENT and self.schedule.at_last_level
-        return full and budget.stop_success is not None and sum(self.recent) / RECENT >= budget.stop_success
+        budget, measured = self.config.budget, len(self.recent) == RECENT and self.schedule.at_last_level
+        return (
+            self.iteration >= budget.iterations
+            or (budget.env_steps is not None and self.env_steps >= budget.env_steps)
+            or (budget.minutes is not None and self.seconds >= 60 * budget.minutes)
+            or (measured and budget.stop_success is not None and sum(self.recent) / RECENT >= budget.stop_success)
+        )
 
     def iterate(self) -> Metrics:
         """Collect one rollout, update the model, and return the metrics of this iteration."""
@@ -168,21 +165,17 @@ class Trainer:
             self.folder.log_probe(self.iteration, self.probe.measure())
 
     def _play(self) -> tuple[list[Episode], list[Segment], Metrics]:
-        """Play one rollout.
-
-        Return a tuple: (1) the episodes, ordered by number, (2) the segments for the update, and (3) metrics.
-        """
+        """Play one rollout. Return a tuple: its episodes ordered by number, the segments of the update, and metrics."""
         config, strategies = self.config, Counter[str | None]()
         self.updater.model.train(config.rollout.rollout_dropout)
         self.runner.specs = self.schedule.in_play()
         if self.dagger_agent:
             self.dagger_agent.beta = config.imitation.beta * config.imitation.beta_decay**self.iteration
-        player = self.dagger_agent or self.agent
-
-        def count_strategy(event: StepEvent) -> None:
-            strategies[event.info.get("strategy")] += 1
-
-        played = self.runner.play(player, config.rollout.episodes, on_step=count_strategy)
+        played = self.runner.play(
+            self.dagger_agent or self.agent,
+            config.rollout.episodes,
+            on_step=lambda event: strategies.update([event.info.get("strategy")]),
+        )
         episodes = sorted(played, key=lambda episode: episode.index)
         segments, label_metrics = self._labelled(self.agent.take_segments(), episodes)
         if not segments:
@@ -191,7 +184,7 @@ class Trainer:
         return episodes, segments, metrics | label_metrics | strategy_shares(self.strategies, strategies)
 
     def _labelled(self, segments: list[Segment], episodes: Sequence[Episode]) -> tuple[list[Segment], Metrics]:
-        """Return the segments and the metrics of their labels. Segments are labelled if the optimizer imitates."""
+        """Return a tuple: the segments, labelled if the optimizer imitates, and the metrics of the labels."""
         if self.updater.optimizer.labels == "best":
             top_fraction, gamma = self.config.imitation.top_fraction, self.config.optimizer.gamma
             return label_best_episodes(segments, episodes, top_fraction=top_fraction, gamma=gamma)
@@ -200,17 +193,13 @@ class Trainer:
         return segments, {}
 
     def _learn(self, segments: list[Segment]) -> tuple[RolloutBatch, Metrics, torch.Tensor]:
-        """Update the model.
-
-        Return a tuple: (1) the rollout's batch of B segments with up to T actions each, (2) metrics, and (3) the
-        advantages, with shape [B, T].
-        """
-        credit, group_size = self.config.rollout.credit, self.config.rollout.group_size
+        """Update the model. Return a tuple: the rollout's batch, metrics, and the advantages [B, T]."""
+        config, optimizer = self.config, self.updater.torch_optimizer
+        credit, group_size = config.rollout.credit, config.rollout.group_size
         rollout = RolloutBatch(segments, credit=credit, group_size=group_size, device=self.accelerator.device)
         self.updater.model.train()
-        iterations = self.config.budget.iterations
-        set_learning_rates(self.updater.torch_optimizer, self.config.update, self.iteration, iterations)
-        rng = np.random.default_rng([self.config.run.seed, 1, self.iteration])
+        set_learning_rates(optimizer, config.update, self.iteration, config.budget.iterations)
+        rng = np.random.default_rng([config.run.seed, 1, self.iteration])
         metrics, targets = self.updater.learn(rollout, rng)
         return rollout, metrics, targets.advantages
 
@@ -240,7 +229,7 @@ class Trainer:
         self._save_agent(folder, trained_on=self.trained_on, training=tensors, state=state)
         self.folder.prune()
 
-    def _save_agent(self, folder: Any, *, trained_on: list[str], **training: Any) -> None:
+    def _save_agent(self, folder: Path, *, trained_on: list[str], **training: Any) -> None:
         description = {
             "name": self.config.run.optimizer,
             "prompt": self.agent.prompt.name,
@@ -254,13 +243,12 @@ class Trainer:
     def _resume(self) -> None:
         if self.accelerator.is_main_process:
             self.folder.lock()
-        complete = checkpoints(self.folder.path)
-        if complete:
+        if complete := checkpoints(self.folder.path):
             self._load(complete[-1])
         if self.accelerator.is_main_process:
             self.folder.truncate(self.iteration)
 
-    def _load(self, folder: Any) -> None:
+    def _load(self, folder: Path) -> None:
         verify(folder)
         state, tensors = read_json(folder / STATE), read_tensors(folder / TRAINING)
         load_tensors(self.updater.model, read_tensors(folder / WEIGHTS), folder)
@@ -275,11 +263,8 @@ class Trainer:
 
 def _with_advantages(episodes: Sequence[Episode], advantages: dict[tuple[int, int], float]) -> list[Episode]:
     """Return the episodes with the advantage of every command. The keys of `advantages` are (episode, turn)."""
-
-    def with_advantage(episode: Episode, turn: int, step: Step) -> Step:
-        return replace(step, advantage=advantages.get((episode.index, turn)))
-
-    return [
-        replace(episode, steps=tuple(with_advantage(episode, turn, step) for turn, step in enumerate(episode.steps)))
-        for episode in episodes
+    steps = [
+        tuple(replace(step, advantage=advantages.get((e.index, turn))) for turn, step in enumerate(e.steps))
+        for e in episodes
     ]
+    return [replace(episode, steps=row) for episode, row in zip(episodes, steps, strict=True)]

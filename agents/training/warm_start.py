@@ -1,7 +1,7 @@
 """Warm start: a run that starts from the weights of another run, with `train --init RUN_OR_CHECKPOINT`.
 
-The settings in `SAME` must be equal in both runs. If the checkpoint has no Q heads, the new run's Q heads
-start untrained.
+The settings in `SAME` must be equal in both runs. By default, the new run uses the values of the checkpoint. If the
+checkpoint has no Q heads, the new run's Q heads start untrained.
 """
 
 import json
@@ -17,17 +17,13 @@ from agents.protocol import AgentError
 from agents.storage.checkpoint import TOKENIZER, WEIGHTS, newest, read_json, read_tensors, verify
 
 SAME = ("trunk", "lora", "dtype", "head_layers")
-"""Settings that must have the same values as in the checkpoint. By default, the checkpoint's values are used."""
-Q_PARTS = ("heads.q.", "heads.target_q.")
 
 
 @torch.no_grad()
 def load_weights(model: ActorCritic, tokenizer: Any, config: ModelConfig, source: Path) -> tuple[list[str], list[str]]:
     """Copy the weights of a checkpoint, or of a run's newest checkpoint, into the model.
 
-    Returns:
-        A tuple: (1) notes for the user, one line each, and (2) the hashes of the games on which the checkpoint
-        was trained.
+    Return a tuple: notes for the user, one line each, and the hashes of the games on which the checkpoint was trained.
 
     Raises:
         AgentError: the checkpoint is missing or damaged, or its model or tokenizer differs from this run's.
@@ -36,7 +32,9 @@ def load_weights(model: ActorCritic, tokenizer: Any, config: ModelConfig, source
     about = verify(folder)
     has_q = bool(about["model"]["q_heads"])
     _check_config(about["model"], config, source)
-    _check_tokenizer(folder, tokenizer, source)
+    if read_json(folder / TOKENIZER)["model"] != json.loads(tokenizer.backend_tokenizer.to_str())["model"]:
+        # equal shapes do not imply that token ids have the same meaning
+        raise AgentError(f"{source} has another vocabulary than these games; start without --init")
     notes = []
     if config.q_heads and not has_q:
         notes.append(f"{source} has no Q head: it starts untrained")
@@ -44,7 +42,7 @@ def load_weights(model: ActorCritic, tokenizer: Any, config: ModelConfig, source
         notes.append(f"{source} does not record the games on which it was trained")
     tensors = read_tensors(folder / WEIGHTS)
     for name, parameter in model.named_parameters():
-        of_q = name.startswith(Q_PARTS)
+        of_q = name.startswith(("heads.q.", "heads.target_q."))
         if (of_q and not has_q) or not (of_q or parameter.requires_grad):
             continue
         tensor = tensors.get(name, tensors.get(name.replace("heads.target_q.", "heads.q.")))
@@ -71,9 +69,3 @@ def _check_config(stored: Mapping[str, Any], config: ModelConfig, source: Path) 
                 f"{source} was made with {name}={stored[name]!r}, this run has {name}={getattr(config, name)!r}; "
                 f"use the same --{name.replace('_', '-')}, or no --init"
             )
-
-
-def _check_tokenizer(folder: Path, tokenizer: Any, source: Path) -> None:
-    """Check that token ids have the same meaning for both models. Equal shapes do not imply this."""
-    if read_json(folder / TOKENIZER)["model"] != json.loads(tokenizer.backend_tokenizer.to_str())["model"]:
-        raise AgentError(f"{source} has another vocabulary than these games; start without --init")
