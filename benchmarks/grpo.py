@@ -15,9 +15,9 @@ and micro-batches. The sides run alternately, each in its own process. A round i
 
 Both losses are clipped, with advantages that are divided by the standard deviation of their group. Our loss is a mean
 over the tokens of a gradient step. TRL divides by the mean number of tokens of all gradient steps of an epoch, and its
-variance divides by n - 1, which costs the same. There is no KL, so neither side has a reference model. The learning rate is 0, so that all
-rounds are equal. Gradient checkpointing is off, because our side keeps its activations too. `update` is the time of the
-gradient steps alone. TRL's additional pass is not part of it.
+variance divides by n - 1, which costs the same. There is no KL, so neither side has a reference model. The learning
+rate is 0, so that all rounds are equal. Gradient checkpointing is off, because our side keeps its activations too.
+`update` is the time of the gradient steps alone. TRL's additional pass is not part of it.
 
 TRL trains in mixed precision (autocast) by default, which is also faster here. With `--no-autocast`, TRL runs the model
 in its own dtype, as our side does.
