@@ -52,7 +52,8 @@ def generate(
         if greedy:
             chosen = logprobs.argmax(1, keepdim=True)
         else:
-            mass = sampling_probabilities(logprobs.double().exp().cpu().numpy(), temperature, top_p).cumsum(1)
+            p = sampling_probabilities(logprobs.exp().cpu().numpy(), temperature, top_p)
+            mass = p.cumsum(1, dtype=np.float64)
             drawn = np.array([s.rng.random() for s, _ in writing])
             tokens = [int(row.searchsorted(u * row[-1], side="right")) for row, u in zip(mass, drawn, strict=True)]
             chosen = torch.tensor(tokens, device=model.device)[:, None]
