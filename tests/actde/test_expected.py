@@ -1,0 +1,132 @@
+"""The statements of `actde/expected.py`, on random MDPs."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actde.expected import Array, centred, kl_gradient, limit, policy_step, softmax, train_bandit
+
+some = settings(max_examples=60, deadline=None)
+seeds = st.integers(0, 2**32 - 1)
+taus = st.floats(0.1, 5)
+
+
+class MDP:
+    """A random MDP of S states and A actions with noisy transitions, and a random policy and reference policy."""
+
+    def __init__(self, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        states, actions = int(rng.integers(1, 5)), int(rng.integers(2, 6))
+        self.rewards = rng.normal(0, 2, (states, actions))
+        self.transitions = rng.dirichlet(np.ones(states), (states, actions))
+        self.discount = float(rng.choice([0.0, 0.5, 0.9]))
+        self.policy, self.reference = (softmax(rng.normal(0, 2, (states, actions))) for _ in range(2))
+        self.rng = rng
+
+    def q(self, policy: Array) -> Array:
+        """Return Q^pi, the solution of Bellman's equation. The shape is [S, A]."""
+        chain = np.einsum("sat,sa->st", self.transitions, policy)
+        values = np.linalg.solve(np.eye(len(chain)) - self.discount * chain, (policy * self.rewards).sum(1))
+        return np.asarray(self.rewards + self.discount * self.transitions @ values)
+
+
+@some
+@given(seeds)
+def test_every_policy_with_its_own_q_is_a_rest_point(seed: int) -> None:
+    mdp = MDP(seed)
+    q = mdp.q(mdp.policy)
+    values = (mdp.policy * q).sum(1)
+    errors = mdp.rewards + mdp.discount * mdp.transitions @ values - q
+    np.testing.assert_allclose(errors, 0, atol=1e-9)
+    shift = mdp.rng.normal(size=(len(q), 1))
+    np.testing.assert_allclose(policy_step(mdp.policy, errors + shift), 0, atol=1e-9)
+
+
+@some
+@given(seeds)
+def test_the_expected_step_is_the_mean_over_samples(seed: int) -> None:
+    mdp = MDP(seed)
+    advantages, policy = mdp.rng.normal(size=mdp.policy.shape[1]), mdp.policy[0]
+    steps = advantages[:, None] * (np.eye(len(policy)) - policy)
+    np.testing.assert_allclose(policy_step(policy, advantages), policy @ steps, atol=1e-12)
+
+
+@some
+@given(seeds)
+def test_the_gradient_of_the_kl(seed: int) -> None:
+    mdp = MDP(seed)
+    logits, reference, step = np.log(mdp.policy[0]), mdp.reference[0], 1e-6
+
+    def kl(at: Array) -> float:
+        policy = softmax(at)
+        return float(policy @ np.log(policy / reference))
+
+    sides = [(kl(logits + step * unit) - kl(logits - step * unit)) / (2 * step) for unit in np.eye(len(logits))]
+    np.testing.assert_allclose(kl_gradient(mdp.policy[0], reference), sides, atol=1e-6)
+
+
+@some
+@given(seeds, taus)
+def test_actde_steps_as_ppo_with_a_kl_penalty_where_q_is_the_log_ratio(seed: int, tau: float) -> None:
+    """The policy has parameters that all states and actions share, so the test covers networks."""
+    mdp = MDP(seed)
+    true_q, features = mdp.q(mdp.policy), mdp.rng.normal(size=(*mdp.policy.shape, 3))
+    q = mdp.rng.normal(size=(len(true_q), 1)) + tau * np.log(mdp.policy / mdp.reference)
+    score = features - np.einsum("sa,saf->sf", mdp.policy, features)[:, None]  # grad log pi, [S, A, F]
+    kl_score = np.einsum("sa,saf->sf", kl_gradient(mdp.policy, mdp.reference), features)
+    ours, ppo = (np.einsum("sa,saf->sf", mdp.policy * error, score) for error in (true_q - q, true_q))
+    np.testing.assert_allclose(ours, ppo - tau * kl_score, atol=1e-8)
+
+
+@some
+@given(seeds, taus)
+def test_the_penalised_gradient_rests_only_at_the_limit(seed: int, tau: float) -> None:
+    mdp = MDP(seed)
+    q = mdp.rewards
+    resting = limit(mdp.reference, q, tau)
+    np.testing.assert_allclose(policy_step(resting, q) - tau * kl_gradient(resting, mdp.reference), 0, atol=1e-9)
+    elsewhere = policy_step(mdp.policy, q) - tau * kl_gradient(mdp.policy, mdp.reference)
+    apart = np.abs(mdp.policy - limit(mdp.reference, q, tau)).max()
+    assert apart < 1e-6 or np.abs(elsewhere).max() > 0
+
+
+@some
+@given(seeds, st.floats(0.05, 1), st.floats(0.05, 1))
+def test_the_invariant_of_a_centred_q_holds_for_the_gradient_of_log_pi(seed: int, alpha: float, b: float) -> None:
+    """Samples of any behaviour policy, noisy targets, and any v."""
+    mdp = MDP(seed)
+    rng, start, h_0 = mdp.rng, np.log(mdp.reference), mdp.rng.normal(size=mdp.policy.shape)
+    logits, h = start.copy(), h_0.copy()
+    for _ in range(30):
+        state, action = (int(rng.integers(n)) for n in logits.shape)
+        policy, value, target = softmax(logits[state]), rng.normal(), rng.normal(0, 3)
+        error = target - value - centred(policy, h[state])[action]
+        score = np.eye(len(policy))[action] - policy
+        logits[state] += b * error * score
+        h[state] += alpha * error * score
+        np.testing.assert_allclose(logits - start, b / alpha * (h - h_0), atol=1e-8)
+
+
+def random_bandit(seed: int) -> tuple[Array, Array]:
+    rng = np.random.default_rng(seed)
+    arms = int(rng.integers(2, 5))
+    return rng.dirichlet(3 * np.ones(arms)) * 0.9 + 0.1 / arms, rng.uniform(0, 1, arms)
+
+
+@settings(max_examples=15, deadline=None)
+@given(seeds, st.floats(0.4, 2))
+def test_a_centred_q_ends_at_the_limit(seed: int, tau: float) -> None:
+    start, means = random_bandit(seed)
+    policy = train_bandit(start, means, b=0.5, alpha=0.5 * tau, steps=20_000, rule="centred")
+    np.testing.assert_allclose(policy, limit(start, means, tau), atol=2e-3)
+
+
+@pytest.mark.parametrize(("rule", "wanted"), [("table", 0.57), ("dueling", 0.98), ("centred", 0.88), ("none", 1.0)])
+def test_the_form_of_q_decides_where_actde_ends(rule: str, wanted: float) -> None:
+    """Rewards 1 and 0.5, tau = 0.25. The one-logit rule ends at 0.88 (`test_tabular.py` holds its invariant)."""
+    settings: dict[str, Any] = {"b": 0.02, "alpha": 0.005, "value_step": 0.005, "rule": rule}
+    policy = train_bandit(np.array([0.5, 0.5]), np.array([1.0, 0.5]), steps=60_000, **settings)
+    assert policy[0] == pytest.approx(wanted, abs=0.01)
