@@ -4,8 +4,8 @@ pi is a softmax of logits, and the vectors below hold one number per action of a
 expected error of ACTDE, and <x> = sum_a pi(a) x(a). Tests hold every statement on random MDPs.
 
 **Rest points.** The expected step of the logits is E[(G - q(a)) grad log pi(a)] = pi (A - <A>), element by element. It
-is 0 if A is constant over the actions. Hence every pair (pi, q = Q^pi) is a rest point of ACTDE, in any MDP. The rule of
-the post moves the logit of a alone, by pi A in expectation, and rests only at A = 0.
+is 0 if A is constant over the actions. Hence every pair (pi, q = Q^pi) is a rest point of ACTDE, in any MDP. The rule
+of the post moves the logit of a alone, by pi A in expectation, and rests only at A = 0.
 
 **Link to PPO with a KL penalty.** If q = c(s) + tau log(pi / pi_ref), ACTDE's expected step is that of the policy
 gradient with the penalty tau KL(pi || pi_ref), per state and for any parameters theta of pi:
@@ -15,8 +15,8 @@ gradient with the penalty tau KL(pi || pi_ref), per state and for any parameters
 Proof: grad KL = sum_a grad pi(a) log(pi / pi_ref)(a) + sum_a grad pi(a), and the second sum is 0. Since grad pi =
 pi grad log pi, tau grad KL = E[tau log(pi / pi_ref) grad log pi] = E[(q - c) grad log pi] = E[q grad log pi].
 
-**The limit.** The step of the penalised policy gradient is pi (A - <A>) with A = Q - tau log(pi / pi_ref). It is 0 only if
-Q - tau log(pi / pi_ref) is constant, that is pi = pi_ref exp(Q / tau) / Z. If the invariant of `actde/tabular.py`
+**The limit.** The step of the penalised policy gradient is pi (A - <A>) with A = Q - tau log(pi / pi_ref). It is 0 only
+if Q - tau log(pi / pi_ref) is constant, that is pi = pi_ref exp(Q / tau) / Z. If the invariant of `actde/tabular.py`
 holds, ACTDE can only rest there, too.
 
 **The gradient of log pi breaks the invariant.** In expectation the logits move by b pi (A - <A>) and q moves by

@@ -28,35 +28,45 @@ from experiments.rlhf.exact_tasks import PROMPT, TAU, Array, Task
 LAYERS = 8
 EPISODES = 256
 """Episodes per rollout."""
-STEP = 2.0
+STEP = 1.0
 """Step size of the logits with plain gradient steps: nats per rollout, at probability and advantage 1."""
 HEAD_STEP = {"value": 0.5, "q": STEP * TAU}
 """Fraction of the error by which v, or q of an arm that is always played, moves in a rollout."""
 COEF = 0.5
 """Weight of the value loss and of the Q loss."""
 UNLIMITED = 1e9
+STEADY_EVERY = 5
+"""Rollouts between adjustments of the learning rate with `Method.steady`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """An update rule. `sgd` takes one plain gradient step per rollout, otherwise AdamW takes two."""
+    """An update rule: one plain gradient step per rollout, or two steps of AdamW with the learning rates `adamw`."""
 
     optimizer: str
-    sgd: bool = False
+    adamw: tuple[float, float] | None = None
+    """Learning rates of AdamW: (1) of the policy, (2) of v and q. None for plain gradient steps."""
+    steady: bool = False
+    """Adjust the learning rate of plain steps, so that the step size of the logits stays `STEP` during training."""
     kl_coef: float = 0.0
     heads: str = "tied"
     """tied: the usual heads; arms: a Q head with a row of weights per arm; centred: the same, centred by the policy."""
 
 
+RATES = (3e-5, 1e-4)
 METHODS = {
-    "ppo": Method(optimizer="ppo"),
-    "pg": Method(optimizer="ppo", sgd=True, heads="arms"),
-    "ppo-kl": Method(optimizer="ppo", kl_coef=TAU),
-    "pg-kl": Method(optimizer="ppo", sgd=True, kl_coef=TAU, heads="arms"),
-    "actde": Method(optimizer="actde"),
-    "actde-sgd": Method(optimizer="actde", sgd=True, heads="arms"),
-    "corrected-sgd": Method(optimizer="actde-corrected", sgd=True, heads="arms"),
-    "centred-sgd": Method(optimizer="actde", sgd=True, heads="centred"),
+    "ppo": Method(optimizer="ppo", adamw=RATES),
+    "ppo-kl": Method(optimizer="ppo", adamw=RATES, kl_coef=TAU),
+    "actde": Method(optimizer="actde", adamw=RATES),
+    "actde-slow-q": Method(optimizer="actde", adamw=(3e-5, 3e-5)),
+    "actde-fast-q": Method(optimizer="actde", adamw=(3e-5, 3e-4)),
+    "actde-preset": Method(optimizer="actde", adamw=(3e-4, 1e-3)),
+    "pg": Method(optimizer="ppo", heads="arms"),
+    "pg-kl": Method(optimizer="ppo", kl_coef=TAU, heads="arms"),
+    "actde-sgd": Method(optimizer="actde", heads="arms"),
+    "corrected-sgd": Method(optimizer="actde-corrected", heads="arms"),
+    "actde-steady": Method(optimizer="actde", heads="arms", steady=True),
+    "centred-steady": Method(optimizer="actde", heads="centred", steady=True),
 }
 
 
@@ -123,18 +133,23 @@ def logit_kernel(model: ActorCritic, tokens: Tensor, arms: Tensor) -> Array:
     return np.asarray((gradients @ gradients.T).numpy(), dtype=np.float64)
 
 
+def logit_rate(model: ActorCritic, tokens: Tensor, arms: Tensor) -> float:
+    """Return the learning rate with which plain steps move the logits by `STEP` on average."""
+    return STEP * (len(arms) - 1) / float(np.trace(logit_kernel(model, tokens, arms)))
+
+
 def update_config(model: ActorCritic, tokens: Tensor, arms: Tensor, method: Method) -> UpdateConfig:
-    """Return the settings of the gradient steps. Plain steps have the sizes `STEP` and `HEAD_STEP` on average."""
-    if not method.sgd:
-        return UpdateConfig(epochs=2, lr=3e-4, value_lr=1e-3, q_lr=1e-3)
-    kernel = float(np.trace(logit_kernel(model, tokens, arms))) / (len(arms) - 1)
+    """Return the settings of the gradient steps. Plain steps have the sizes `STEP` and `HEAD_STEP` at first."""
+    if method.adamw:
+        lr, head_lr = method.adamw
+        return UpdateConfig(epochs=2, lr=lr, value_lr=head_lr, q_lr=head_lr)
     with torch.no_grad():
         head = float(model.hidden_states(tokens, use_cache=False)[0, -1].square().sum()) + 1
     return UpdateConfig(
         torch_optimizer="sgd",
         epochs=1,
         max_grad_norm=UNLIMITED,
-        lr=STEP / kernel,
+        lr=logit_rate(model, tokens, arms),
         value_lr=HEAD_STEP["value"] / (COEF * head),
         q_lr=HEAD_STEP["q"] / (2 * COEF * head),
     )
@@ -153,11 +168,17 @@ def make_updater(model: ActorCritic, config: UpdateConfig, method: Method) -> Up
 
 
 def train(task: Task, method: Method, *, seed: int, rollouts: int) -> dict[str, Any]:
-    """Train for `rollouts` rollouts. Return the curves: policy, q, v, and the advantages of each arm per episode."""
+    """Train for `rollouts` rollouts. Return the curves: policy, q, v, and the advantages of each arm per episode.
+
+    `kernels` holds the step of the logits per unit of the learning rate, before and after training.
+    """
     model, tokens, arms = initial_model(task, method, seed)
+    first = STEP / logit_rate(model, tokens, arms)
     updater = make_updater(model, update_config(model, tokens, arms, method), method)
     rng, rows = np.random.default_rng([seed, len(task.arms)]), []
-    for _ in range(rollouts):
+    for iteration in range(rollouts):
+        if method.steady and iteration and iteration % STEADY_EVERY == 0:
+            set_policy_rate(updater, logit_rate(model, tokens, arms))
         outputs = arm_outputs(model, tokens, arms)
         chosen = rng.choice(len(arms), size=EPISODES, p=outputs["policy"])
         rollout = rollout_batch(tokens, arms, outputs, chosen, task.pay(chosen, rng))
@@ -166,7 +187,14 @@ def train(task: Task, method: Method, *, seed: int, rollouts: int) -> dict[str, 
         sums = [np.bincount(chosen, x, minlength=len(arms)) / EPISODES for x in (advantages, np.abs(advantages))]
         rows.append({**outputs, "reinforcement": sums[0], "errors": sums[1]})
     rows.append({**arm_outputs(model, tokens, arms), "reinforcement": 0 * sums[0], "errors": 0 * sums[1]})
-    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    curves = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    return {**curves, "kernels": [first, STEP / logit_rate(model, tokens, arms)]}
+
+
+def set_policy_rate(updater: Updater, rate: float) -> None:
+    for group in updater.torch_optimizer.param_groups:
+        if group["name"] == "policy":
+            group["lr"] = rate
 
 
 @torch.no_grad()

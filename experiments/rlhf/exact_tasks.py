@@ -58,7 +58,7 @@ def _unpaid(arms: str) -> dict[str, float]:
     return dict.fromkeys(arms.split(), 0.0)
 
 
-MANY = tuple("concert race ceremony tractor barbecue sheep".split())
+MANY = ("concert", "race", "ceremony", "tractor", "barbecue", "sheep")
 # two answers paid alike, 99 : 1 before training (0.146 and 0.0015)
 ALIKE = Task(
     rewards={"conversation": 1.0, "celebration": 1.0, **_unpaid("team dream choice friend family plan")},
