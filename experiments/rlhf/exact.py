@@ -20,6 +20,8 @@ from experiments.rlhf.exact_contrasts import CELLS, ROLLOUTS, SEEDS
 from games.files import atomic_write
 from games.worker_pool import WorkerPool
 
+KERNELS = "kernels.json"
+
 
 def run_name(task: str, method: str, seed: int) -> str:
     return f"{task}.{method}.{seed}"
@@ -58,6 +60,11 @@ def main(
     from experiments.rlhf import exact_report
 
     folder.mkdir(parents=True, exist_ok=True)
+    kernels = folder / KERNELS
+    if not kernels.exists():
+        from experiments.rlhf.exact_kernels import measure
+
+        atomic_write(kernels, json.dumps(measure()) + "\n")
     wanted = [(task, method, seed) for seed in SEEDS for task, method in CELLS]
     paths = {key: folder / f"{run_name(*key)}.json" for key in wanted}
     if workers:
@@ -67,7 +74,8 @@ def main(
             for count, job in enumerate(as_completed(jobs), 1):
                 job.result()
                 typer.echo(f"{count} of {len(missing)} runs: {run_name(*jobs[job])}")
-    exact_report.write(out, {key: load(path) for key, path in paths.items() if path.exists()})
+    finished = {key: load(path) for key, path in paths.items() if path.exists()}
+    exact_report.write(out, finished, json.loads(kernels.read_text(encoding="utf-8")))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,81 @@
+"""Figures of the exact experiments."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.plot_style import PALETTE, make_figure, plot_runs, save_figure
+from experiments.rlhf.exact_contrasts import BASE, log_odds
+from experiments.rlhf.exact_statistics import Runs
+from experiments.rlhf.exact_tasks import TASKS, predicted
+
+STYLES = {
+    "ppo": (PALETTE[0], "-"),
+    "pg": (PALETTE[0], "--"),
+    "ppo-kl": (PALETTE[2], "-"),
+    "pg-kl": (PALETTE[2], "--"),
+    "actde": (PALETTE[1], "-"),
+    "actde-sgd": (PALETTE[1], "--"),
+    "corrected-sgd": (PALETTE[3], "--"),
+    "centred-steady": (PALETTE[6], ":"),
+    "actde-steady": (PALETTE[5], ":"),
+    "actde-slow-q": (PALETTE[4], "-"),
+    "actde-fast-q": (PALETTE[5], "-"),
+    "actde-preset": (PALETTE[3], "-"),
+}
+POLICY = "exact-policy.svg"
+POLICY_CAPTION = (
+    "Probability of the arms of interest against rollouts; one thin line per seed, bold mean; the grey line is "
+    "pi_0 exp(Q / tau). Solid: AdamW; dashed and dotted: plain gradient steps."
+)
+DRAWN = "exact-drawn.svg"
+DRAWN_CAPTION = (
+    "One word paid. Left: mean advantage that the paid word receives per episode. Right: log odds that it has gained."
+)
+TITLES = {
+    "alike": "two answers paid alike: the rare one",
+    "weddings": "one word paid",
+    "barn": "barn: one word",
+    "rare": "rare best arm",
+}
+
+
+def of_cell(runs: Runs, task: str, method: str) -> list[Any]:
+    """Return the curves of the runs of a cell."""
+    return [curves for (name, other, _), curves in runs.items() if (name, other) == (task, method)]
+
+
+def policy_figure(runs: Runs, path: Path) -> None:
+    """Draw the probability of the arm in focus for each task and method."""
+    drawing, axes = make_figure(2, 2, height=6.5)
+    for axis, (name, title) in zip(np.ravel(axes), TITLES.items(), strict=True):
+        task = TASKS[name]
+        for method, (color, style) in STYLES.items():
+            cell = of_cell(runs, name, method)
+            if cell and method in BASE:
+                curves = [curve["policy"][:, task.index("focus")].sum(1) for curve in cell]
+                plot_runs(axis, [range(len(y)) for y in curves], curves, label=method, color=color, style=style)
+                start = cell[0]["policy"][0]
+        axis.axhline(predicted(start, task.means)[task.index("focus")].sum(), color="0.6", lw=1)
+        axis.set(title=title, xlabel="rollouts", ylabel="probability", yscale="log" if name != "weddings" else "linear")
+    axes[0, 1].legend(frameon=False, fontsize=7, ncols=2)
+    save_figure(drawing, path)
+
+
+def drawn_figure(runs: Runs, path: Path) -> None:
+    """Draw the advantages and the log odds of the paid word."""
+    drawing, (left, right) = make_figure()
+    index = TASKS["weddings"].index("focus")
+    for method in ("ppo", "actde", "pg", "actde-sgd", "corrected-sgd", "pg-kl"):
+        color, style = STYLES[method]
+        cell = of_cell(runs, "weddings", method)
+        drawn = [curve["reinforcement"][:-1, index].sum(1) for curve in cell]
+        odds = [log_odds(curve["policy"], index) for curve in cell]
+        for axis, curves in ((left, drawn), (right, [y - y[0] for y in odds])):
+            if curves:
+                plot_runs(axis, [range(len(y)) for y in curves], curves, label=method, color=color, style=style)
+    left.set(xlabel="rollouts", ylabel="advantage per episode")
+    right.set(xlabel="rollouts", ylabel="log odds gained, nats")
+    right.legend(frameon=False, fontsize=8)
+    save_figure(drawing, path)
