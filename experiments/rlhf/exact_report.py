@@ -80,8 +80,8 @@ def report(document: Mapping[str, Any]) -> str:
     text = PROSE.read_text(encoding="utf-8")
     parts = {
         "RUN": (
-            f"{document['runs']} runs, {len(document['seeds'])} seeds per cell, {document['rollouts']} rollouts per run; "
-            f"{document['minutes']:.0f} minutes of one core in total."
+            f"{document['runs']} runs, {len(document['seeds'])} seeds per cell, {document['rollouts']} rollouts per "
+            f"run; {document['minutes']:.0f} minutes of one core in total."
         ),
         "CONTRASTS": contrast_table(document["contrasts"]),
         "CELLS": "\n\n".join(cell_table(document, task) for task in SPECIFIC),

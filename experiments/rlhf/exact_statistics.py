@@ -51,7 +51,7 @@ def _row(runs: Runs, contrast: Contrast) -> dict[str, Any] | None:
         return None
     one, other = ([values[seed] for seed in seeds] for values in (first, second))
     difference = estimate(np.subtract(one, other).tolist())
-    p = float(stats.ttest_rel(one, other).pvalue)
+    p = float(stats.ttest_rel(one, other).pvalue) if one != other else 1.0
     return {**contrast._asdict(), "values": [estimate(one), estimate(other)], "difference": difference, "p": p}
 
 
