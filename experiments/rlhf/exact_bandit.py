@@ -75,9 +75,10 @@ class _Activations(nn.Module):
 
     def __init__(self, states: Tensor) -> None:
         super().__init__()
-        self.register_buffer("states", states)
+        self.states = states
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """Return the states [B, L, d] for B copies of the prompt."""
         return self.states.expand(len(tokens), -1, -1)
 
 
