@@ -59,7 +59,8 @@ def policy_figure(runs: Runs, path: Path) -> None:
                 start = cell[0]["policy"][0]
         axis.axhline(predicted(start, task.means)[task.index("focus")].sum(), color="0.6", lw=1)
         axis.set(title=title, xlabel="rollouts", ylabel="probability", yscale="log" if name != "weddings" else "linear")
-    axes[0, 1].legend(frameon=False, fontsize=7, ncols=2)
+    lines, labels = axes[0, 0].get_legend_handles_labels()
+    drawing.legend(lines, labels, loc="outside lower center", ncols=len(labels), fontsize=8, frameon=False)
     save_figure(drawing, path)
 
 

@@ -5,13 +5,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from actde.expected import train_bandit
 from experiments import tables
 from experiments.rlhf import exact_figures as figures
+from experiments.rlhf.exact_bandit import HEAD_STEP, STEP
 from experiments.rlhf.exact_contrasts import CELLS, MEASURES, ROLLOUTS, SEEDS, SHIFTS, predicted_at, summary
 from experiments.rlhf.exact_statistics import Runs, contrast_rows, estimate, measured
-from experiments.rlhf.exact_tasks import TASKS, TAU, predicted
+from experiments.rlhf.exact_tasks import TASKS, TAU, Array, predicted
 from games.files import atomic_write
 
+RULES = {"pg": "none", "actde-sgd": "table", "centred-steady": "centred"}
+"""Form of q in `train_bandit` for each method with plain gradient steps."""
+LONG = 20_000
 REPORT, RESULTS = "exact.md", "exact.json"
 PROSE = Path(__file__).with_name("exact_prose.md")
 SPECIFIC = {"alike": ["spread"], "weddings": ["late gain", "shift"], "barn": ["many", "lottery"], "rare": ["rare"]}
@@ -53,8 +58,23 @@ def results(runs: Runs, kernels: Mapping[str, Any]) -> dict[str, Any]:
         "policies": limits,
         "cells": [row for task, method in CELLS if (row := _cell(runs, task, method))],
         "contrasts": contrast_rows(runs),
+        "tables": tabular_rows(starts),
         "kernels": dict(kernels),
     }
+
+
+def tabular_rows(starts: Mapping[str, Array]) -> list[dict[str, Any]]:
+    """Return the probability of the arms in focus under tables of logits and of q with the expected gradient steps."""
+    rows = []
+    for name, task in TASKS.items():
+        start = starts[name.rstrip("+-1")]
+        for method, rule in RULES.items():
+            sizes = {"b": STEP, "alpha": HEAD_STEP["q"], "value_step": HEAD_STEP["value"], "rule": rule}
+            ends = [train_bandit(start, task.means, steps=steps, **sizes) for steps in (ROLLOUTS, LONG)]
+            now, later = (float(end[task.index("focus")].sum()) for end in ends)
+            limit = float(predicted(start, task.means)[task.index("focus")].sum())
+            rows.append({"task": name, "method": method, "now": now, "later": later, "limit": limit})
+    return rows
 
 
 def _cell(runs: Runs, task: str, method: str) -> dict[str, Any] | None:
@@ -63,7 +83,7 @@ def _cell(runs: Runs, task: str, method: str) -> dict[str, Any] | None:
         return None
     rows = [summary(TASKS[task], curves) for curves in cell]
     found = [at for curves in cell if (at := predicted_at(TASKS[task], curves)) is not None]
-    numbers = {name: estimate([row[name] for row in rows]) for name in rows[0] if name != "predicted_at"}
+    numbers = {name: estimate([row[name] for row in rows], name) for name in rows[0] if name != "predicted_at"}
     own = {name: list(measured(runs, task, method, name).values()) for name in SPECIFIC.get(task, ())}
     return {
         "task": task,
@@ -71,7 +91,7 @@ def _cell(runs: Runs, task: str, method: str) -> dict[str, Any] | None:
         "seeds": len(cell),
         "predicted": f"{len(found)} of {len(cell)}",
         **numbers,
-        **{name: estimate(values) for name, values in own.items() if values},
+        **{name: estimate(values, name) for name, values in own.items() if values},
     }
 
 
@@ -87,6 +107,7 @@ def report(document: Mapping[str, Any]) -> str:
         "CELLS": "\n\n".join(cell_table(document, task) for task in SPECIFIC),
         "SHIFTED": shift_table(document),
         "DRAWN": drawn_table(document),
+        "TABLES": tabular_table(document),
         "KERNELS": kernel_table(document["kernels"]),
         "FIGURES": "\n\n".join(
             f"![{caption}]({name})\n\n*{caption}*"
@@ -177,4 +198,17 @@ def kernel_table(kernels: Mapping[str, Any]) -> str:
     cells = [
         [task, *(f"{row[name]:,.0f}" for name in ("common", "differences", "times"))] for task, row in rows.items()
     ]
+    return tables.table(heads, cells)
+
+
+def tabular_table(document: Mapping[str, Any]) -> str:
+    """Compare the probability of the arms in focus with that of tables, and show the growth of the logits' kernel."""
+    heads = ["task", "method", "limit", f"tables after {LONG:,} steps", f"tables after {ROLLOUTS}", "SmolLM2", "kernel"]
+    cells = []
+    for row in document["tables"]:
+        name = (row["task"], row["method"])
+        for cell in (cell for cell in document["cells"] if (cell["task"], cell["method"]) == name):
+            numbers = [f"{row[key]:.4f}" for key in ("limit", "later", "now")]
+            growth = tables.interval(cell["kernel_growth"], ".1f")
+            cells.append([*name, *numbers, tables.interval(cell["focus"], ".4f"), growth])
     return tables.table(heads, cells)
