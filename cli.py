@@ -224,7 +224,7 @@ def train(
 @app.command(cls=ConfigCommand)
 @with_config(skip=("optimizer", "seed"))
 def compare(
-    folder: Annotated[Path, Option("--out", help="folder for table, figures and results.json")],
+    folder: Annotated[Path, Option("--out", help="folder for table, figures and results.json")] = Path("comparison"),
     optimizers: Annotated[str, Option(help="optimizers, with their own settings as in ppo+kl_coef=0.1")] = "ppo,actde",
     seeds: Annotated[str, Option(help="seeds, as in 0-2,7")] = "0-2",
     vary: Annotated[
@@ -234,6 +234,7 @@ def compare(
     evaluations: Annotated[int, Option(min=1, help="evaluation episodes per trained agent")] = 50,
     tests: Annotated[str, Option(metavar="GAME", help="held-out games for the evaluation [the training games]")] = "",
     workers: Annotated[int, Option(min=1, help="parallel runs, each with its share of the cores")] = 1,
+    quick: Annotated[bool, Option("--quick", help="one seed of the completion game in about ten minutes")] = False,
     config: arg.ConfigFile = None,
     audit: arg.Audit = None,
     *,
@@ -244,13 +245,17 @@ def compare(
     The same command continues after an interruption.
     """
     from agents.training import presets
-    from experiments.compare import grid, report
+    from experiments.compare import grid, report, results
     from experiments.compare.runs import grid_runs, parse_values
     from games import parse_levels
+    from terminal import comparison
 
     if config and (taken := {"optimizer", "seed"} & set(presets.read_toml(config).values)):
         raise typer.BadParameter(f"{config} sets {', '.join(sorted(taken))}: use --optimizers and --seeds instead")
     explicit = explicit_layers(given, {"config": config})
+    if quick:
+        explicit = [presets.Layer("--quick", presets.QUICK), *explicit]
+        seeds, workers, tests = "0", 2, tests or presets.held_out(presets.merged(explicit)["game"])
     presets.from_layers(presets.with_presets(explicit))  # checks the values, because an error here names the file
     given = presets.merged(explicit)
     wanted = grid_runs(optimizers.split(","), parse_levels(seeds), *parse_values(vary), given)
@@ -266,7 +271,8 @@ def compare(
         )
     game = presets.resolve(given).run.game
     report.write(folder, {"command": console.typed(), "game": game, "tests": tests, "episodes": evaluations}, rows)
-    console.show([f"the report is in {folder / 'README.md'}"])
+    tables = comparison.text_tables(rows) if results.write_texts(rows) else []
+    console.show([*tables, f"the report is in {folder / 'README.md'}, the learning curves in {folder / 'curves.svg'}"])
 
 
 @app.command()

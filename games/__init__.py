@@ -28,7 +28,7 @@ Importing this package registers `actde/Bandit-v0`, `actde/Completion-v0`, `actd
 Gymnasium. Gymnasium itself imports the package for `gymnasium.make("games:actde/Bandit-v0")`.
 """
 
-from games.errors import GameError
+from games.errors import GameError, ScorerError
 from games.parameters import parse_levels
 from games.registration import register
 from games.specs import GameSpec, resolve
@@ -41,6 +41,7 @@ __all__ = [
     "GameSpec",
     "ManifestEntry",
     "Progress",
+    "ScorerError",
     "generate",
     "load_manifest",
     "parse_levels",

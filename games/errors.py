@@ -8,6 +8,10 @@ class GameError(ValueError):
     """A user error that concerns a game. Its message is one line."""
 
 
+class ScorerError(GameError):
+    """A reward function failed. It would fail in later episodes, too, so that training or play must stop."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a suggestion to append to an error message. It is empty if no known name is close to `word`.
 

@@ -62,7 +62,7 @@ class LineView:
     def step(self, event: StepEvent) -> Renderables:
         self._turns = 1 if event.turn.first else self._turns + 1
         score = display.points(event.score, event.info.get("max_score"))
-        return _turn_lines(event.decision, turn=self._turns, reward=event.reward, score=score)
+        return [*_turn_lines(event.decision, turn=self._turns, reward=event.reward, score=score)]
 
     def episode(self, episode: Episode) -> Renderables:
         return [f"episode {episode.index}, {episode.game}: {display.summary(episode)}"]

@@ -170,7 +170,7 @@ def test_evaluate_beside_random_and_walkthrough() -> None:
     assert [row["agent"] for row in rows] == ["random", "walkthrough"]
     fields = [
         *("agent", "game", "episodes", "errors", "success_rate"),
-        *("normalized_score", "steps", "steps_to_win", "entropy", "bonus_share", "trained_on"),
+        *("normalized_score", "steps", "steps_to_win", "entropy", "bonus_share", "texts", "trained_on"),
     ]
     assert all(list(row) == fields for row in rows)
     assert rows[1]["success_rate"]["value"] == 1

@@ -67,24 +67,41 @@ def test_every_command_plays_with_every_reward(
 
 
 def test_compare_measures_texts(trunk: Path, tmp_path: Path, command: Command) -> None:
-    words = (
-        "--game",
-        "completion?reward=length&max_tokens=3",
-        "--trunk",
-        str(trunk),
-        "--episodes",
-        "4",
-        "--seeds",
-        "0,1",
-    )
-    short = ("--iterations", "2", "--evaluations", "6")
-    status, shown, errors = command("compare", "--out", str(tmp_path / "report"), *words, *short)
+    words = ("--game", "completion?reward=length&max_tokens=3", "--trunk", str(trunk), "--seeds", "0,1")
+    short = ("--episodes", "4", "--iterations", "2", "--evaluations", "6", "--reward-scale", "0.1")
+    status, _, errors = command("compare", "--out", str(tmp_path / "report"), *words, *short)
     assert status == 0, errors
     results = json.loads((tmp_path / "report" / "results.json").read_text())
     assert len(results["runs"]) == 4
+    for row in results["runs"]:
+        texts = row["collapse"]["texts"]
+        assert texts["kl"] >= 0 and texts["entropy"] > 0 and len(texts["samples"]) == 6
+    report = (tmp_path / "report" / "README.md").read_text()
+    assert "| commonest opening |" in report and "continued by the agents" in report
 
 
 def test_an_agent_that_chooses_commands_is_refused_in_one_line(command: Command) -> None:
     status, shown, errors = command("play", "--agent", "random", "--game", "completion")
     assert (status, shown) == (2, "") and errors.count("\n") == 1
     assert "offers no admissible commands" in errors
+
+
+def test_a_reward_that_fails_stops_the_run_in_one_line_and_loses_nothing(
+    trunk: Path, tmp_path: Path, command: Command
+) -> None:
+    """It fails in the second rollout, after the probe and the first rollout."""
+    scorer, run = tmp_path / "rewards.py", tmp_path / "run"
+    scorer.write_text(
+        "calls = []\ndef score(prompts, texts):\n    calls.append(texts)\n"
+        "    return [1.0] * len(texts) if len(calls) < 6 else [float('nan')]\n"
+    )
+    words = ("--game", f"completion?reward={scorer}:score&max_tokens=2", "--trunk", str(trunk), "--episodes", "4")
+    status, _, errors = command("train", *words, "--out", str(run), "--iterations", "3", "--minibatches", "1")
+    assert status == 2
+    (line,) = [line for line in errors.splitlines() if "reward" in line]
+    assert "expected one finite number for each completion" in line and "Traceback" not in errors
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 1
+    scorer.write_text("def score(prompts, texts):\n    return [1.0] * len(texts)\n")
+    status = command("train", "--out", str(run), "--resume", "--json")[0]
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert status == 0 and [line["episodes"] for line in lines] == [4, 8, 12]

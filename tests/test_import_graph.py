@@ -31,6 +31,7 @@ SUBPACKAGES: dict[str, set[str]] = {
     "experiments.card": {"experiments.compare"},
     "experiments.release": {"experiments.card", "experiments.compare"},
     "experiments.reproduce": {"experiments.compare"},
+    "experiments.rlhf": {"experiments.compare"},
 }
 """The sibling subpackages that each one may import. All may import modules beside them, such as agents/protocol.py."""
 

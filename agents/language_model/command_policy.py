@@ -21,18 +21,21 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnOutputs:
-    """Head outputs of one turn at the n branching nodes of its trie, with up to K alternatives each."""
+    """Head outputs of one turn at the n branching nodes of its trie, with up to K alternatives each.
+
+    Attributes:
+        trie: trie of the admissible commands.
+        tree: input of the forward pass, or None if the turn has no choice.
+        logprobs: [n, K] log-probabilities of the alternatives, nats. Padding is -inf.
+        values: [n] v(s), units of reward.
+        q_values: [n, K] q(s, token), units of reward; see `HeadOutputs.recorded_q`.
+    """
 
     trie: Trie
-    """Trie of the admissible commands."""
     tree: TreeInput | None = None
-    """Input of the forward pass, or None if the turn has no choice."""
     logprobs: Floats = field(default_factory=lambda: np.zeros((0, 1)))
-    """[n, K] log-probabilities of the alternatives, nats. Padding is -inf."""
     values: Floats = field(default_factory=lambda: np.zeros(0))
-    """[n] v(s), units of reward."""
     q_values: Floats | None = None
-    """[n, K] q(s, token), units of reward; see `HeadOutputs.recorded_q`."""
 
 
 def split_by_turn(heads: HeadOutputs, tries: Sequence[Trie], trees: Sequence[TreeInput | None]) -> list[TurnOutputs]:

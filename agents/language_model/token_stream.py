@@ -14,56 +14,56 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """One action: a token that the agent sampled among several."""
+    """One action: a token that the agent sampled among several.
+
+    Attributes:
+        position: index in the segment's tokens of the last token before the choice. The hidden state at this position
+            determines the choice.
+        turn: number of the turn in the episode. A command may consist of several choices.
+        alternatives: ids of the tokens that could be chosen. In free generation, only the chosen token is listed.
+        chosen: index of the chosen token among the alternatives.
+        logprob: log pi(chosen token | stream), nats.
+        value: v(s), units of reward.
+        q_value: q(s, chosen token), units of reward. It is the minimum over the target heads or, without target heads,
+            the minimum over the Q heads.
+        entropy: entropy of the policy at this choice, nats.
+        reward: discounted reward between this choice and the next one.
+        discount: gamma_t in [0, 1]. gamma_t is 1 between two choices of a command and gamma^k across k turns. It is 0
+            if the episode terminates before another choice.
+        next_value: v at the next choice, or the bootstrap value of a truncated episode. It has no meaning if the
+            discount is 0.
+        label: index of the token to imitate among the alternatives. None if no token is to be imitated.
+    """
 
     position: int
-    """Index in the segment's tokens of the last token before the choice.
-
-    The hidden state at this position determines the choice.
-    """
     turn: int
-    """Number of the turn in the episode. A command may consist of several choices."""
     alternatives: tuple[int, ...]
-    """Ids of the tokens that could be chosen. In free generation, only the chosen token is listed."""
     chosen: int
-    """Index of the chosen token among the alternatives."""
     logprob: float
-    """log pi(chosen token | stream), nats."""
     value: float
-    """v(s), units of reward."""
     q_value: float
-    """q(s, chosen token), units of reward.
-
-    It is the minimum over the target heads or, without target heads, the minimum over the Q heads.
-    """
     entropy: float
-    """Entropy of the policy at this choice, nats."""
     reward: float = 0.0
-    """Discounted reward between this choice and the next one."""
     discount: float = 1.0
-    """gamma_t in [0, 1].
-
-    gamma_t is 1 between two choices of a command and gamma^k across k turns. It is 0 if the episode terminates before
-    another choice.
-    """
     next_value: float = 0.0
-    """v at the next choice, or the bootstrap value of a truncated episode. It has no meaning if the discount is 0."""
     label: int | None = None
-    """Index of the token to imitate among the alternatives. None if no token is to be imitated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """A finished part of a stream, with L tokens and T >= 1 choices. It is one row of the update's batch."""
+    """A finished part of a stream, with L tokens and T >= 1 choices. It is one row of the update's batch.
+
+    Attributes:
+        episode: number of the episode.
+        tokens: [L] the tokens up to the last choice. Later tokens have no effect on the update.
+        choices: [T] the choices in order of time.
+        whole_vocabulary: True in free generation, where the policy samples from the whole vocabulary.
+    """
 
     episode: int
-    """Number of the episode."""
     tokens: NDArray[np.int64]
-    """[L] the tokens up to the last choice. Later tokens have no effect on the update."""
     choices: tuple[Choice, ...]
-    """[T] the choices in order of time."""
     whole_vocabulary: bool = False
-    """True in free generation, where the policy samples from the whole vocabulary."""
 
     def __post_init__(self) -> None:
         if not self.choices:
@@ -76,22 +76,23 @@ class Segment:
 
 @dataclass(slots=True)
 class TokenStream:
-    """Tokens and choices of a live episode."""
+    """Tokens and choices of a live episode.
+
+    Attributes:
+        tokens: tokens of the current segment.
+        choices: choices of the whole episode.
+        opening: number of tokens of the opening text. Every later segment repeats the opening text, so that the
+            objective stays visible.
+        _cuts: one tuple per cut: (1) number of choices before the cut, (2) tokens of the segment that ended at the cut.
+    """
 
     episode: int
     gamma: float
     tokens: list[int] = field(default_factory=list)
-    """Tokens of the current segment."""
     choices: list[Choice] = field(default_factory=list)
-    """Choices of the whole episode."""
     opening: int = 0
-    """Number of tokens of the opening text.
-
-    Every later segment repeats the opening text, so that the objective stays visible.
-    """
     turn: int = -1
     _cuts: list[tuple[int, list[int]]] = field(default_factory=list)
-    """One tuple per cut: (1) number of choices before the cut, (2) tokens of the segment that ended at the cut."""
 
     def record(self, choice: Choice) -> None:
         """Append a choice. Store the value of this choice as the `next_value` of the previous choice."""
@@ -147,11 +148,14 @@ class TokenStream:
 
 @dataclass(slots=True)
 class EpisodeState:
-    """State that the agent stores for a live episode."""
+    """State that the agent stores for a live episode.
+
+    Attributes:
+        row: row of the key/value cache.
+        prompt: the game's prompt.
+    """
 
     stream: TokenStream
     row: int
-    """Row of the key/value cache."""
     rng: np.random.Generator
     prompt: str
-    """The game's prompt."""

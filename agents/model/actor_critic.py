@@ -24,22 +24,25 @@ class HeadOutputs:
     """Outputs of all heads at N choices with up to K alternatives each.
 
     Choices with fewer than K alternatives are padded; the log-probability of padding is -inf.
+
+    Attributes:
+        logprobs: [N, K] log pi(token | stream) in nats, normalised over the alternatives or over the whole vocabulary.
+        entropy: [N] entropy of the policy, nats.
+        values: [N] v(s), units of reward.
+        q_values: [N, K, H] q(s, token) of each of the H Q heads, units of reward. None without Q heads.
+        target_q_values: [N, K, H] q(s, token) of each target head, units of reward. None without target heads.
+        kl: [N] exact KL(pi || pi_ref), nats. None without a reference policy.
+        expected_q: [N] sum_a pi(a | s) q(s, a), units of reward, with a gradient through pi only. None unless
+            requested.
     """
 
     logprobs: Tensor
-    """[N, K] log pi(token | stream) in nats, normalised over the alternatives or over the whole vocabulary."""
     entropy: Tensor
-    """[N] entropy of the policy, nats."""
     values: Tensor
-    """[N] v(s), units of reward."""
     q_values: Tensor | None
-    """[N, K, H] q(s, token) of each of the H Q heads, units of reward. None without Q heads."""
     target_q_values: Tensor | None
-    """[N, K, H] q(s, token) of each target head, units of reward. None without target heads."""
     kl: Tensor | None = None
-    """[N] exact KL(pi || pi_ref), nats. None without a reference policy."""
     expected_q: Tensor | None = None
-    """[N] sum_a pi(a | s) q(s, a), units of reward, with a gradient through pi only. None unless requested."""
 
     @property
     def recorded_q(self) -> Tensor | None:
@@ -53,18 +56,23 @@ class HeadOutputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """N choices in a padded batch of streams, with their positions and up to K alternatives each."""
+    """N choices in a padded batch of streams, with their positions and up to K alternatives each.
+
+    Attributes:
+        rows: [N] row of the batch.
+        positions: [N] position of the last token before the choice. The hidden state at this position determines the
+            choice.
+        alternatives: [N, K] ids of the tokens that could be chosen, padded with -1.
+        chosen: [N] index of the chosen token among the alternatives.
+        whole_vocabulary: if True, the policy chose among all tokens, and `alternatives` holds only the chosen token (K
+            = 1).
+    """
 
     rows: Tensor
-    """[N] row of the batch."""
     positions: Tensor
-    """[N] position of the last token before the choice. The hidden state at this position determines the choice."""
     alternatives: Tensor
-    """[N, K] ids of the tokens that could be chosen, padded with -1."""
     chosen: Tensor
-    """[N] index of the chosen token among the alternatives."""
     whole_vocabulary: bool = False
-    """If True, the policy chose among all tokens, and `alternatives` holds only the chosen token (K = 1)."""
 
 
 class ActorCritic(nn.Module):

@@ -20,15 +20,15 @@ class Trie:
     """The trie of a set of commands, built by `build_trie`.
 
     A trie is immutable, so that all turns with the same commands can share it.
+
+    Attributes:
+        commands: [commands] the tokens of each command.
+        following: maps each prefix to its next tokens. Prefixes and next tokens are in order of first appearance. A
+            prefix therefore comes before its extensions.
     """
 
     commands: tuple[Tokens, ...]
-    """[commands] the tokens of each command."""
     following: dict[Tokens, Tokens]
-    """Maps each prefix to its next tokens.
-
-    Prefixes and next tokens are in order of first appearance. A prefix therefore comes before its extensions.
-    """
 
     @cached_property
     def branching(self) -> tuple[Tokens, ...]:

@@ -17,18 +17,20 @@ class Plan:
     """The cache rows and positions to which the next forward pass writes.
 
     `RaggedCache.plan_pass` sets the plan, and all layers share it.
+
+    Attributes:
+        rows: [R] cache row of each row of the pass.
+        slots: [R, T] cache position of each new token.
+        visible: number of leading cache positions that the pass may attend to.
+        all_rows: True if the pass uses every cache row in order. The rows then need not be copied.
+        capacity: (rows, positions) for which every layer must have room.
     """
 
     rows: Tensor
-    """[R] cache row of each row of the pass."""
     slots: Tensor
-    """[R, T] cache position of each new token."""
     visible: int = 0
-    """Number of leading cache positions that the pass may attend to."""
     all_rows: bool = False
-    """True if the pass uses every cache row in order. The rows then need not be copied."""
     capacity: tuple[int, int] = (0, 0)
-    """(rows, positions) for which every layer must have room."""
 
 
 class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # mypy skips transformers

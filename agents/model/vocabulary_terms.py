@@ -39,7 +39,7 @@ class VocabularyTerms(torch.autograd.Function):
         """Return four tensors [N]: log pi of `chosen` [N], the entropy, the KL to the reference, and the expected q.
 
         `weight` [V, d] and `bias` [V] are those of the lm_head. `reference` computes log pi_ref, and `q` computes q. If
-        one of them is None, its tensor is 0.
+        one of them is None, its tensor is 0. The results of `reference` are overwritten.
         """
         columns, ctx.stored = [], []
         for rows in _chunks(hidden, weight):

@@ -49,14 +49,17 @@ class LiveEpisode:
     def step(self, decision: Decision, *, needs_commands: bool = True) -> StepEvent:
         """Play the decision and record the step.
 
-        If the game raises an error, the episode is truncated. The returned event then contains the error's message. If
-        `needs_commands` is True, a game that goes on without admissible commands counts as an error.
+        If the game raises a GameError, the episode is truncated. The returned event then contains the error's message.
+        A ScorerError is raised, because later episodes would fail, too. If `needs_commands` is True, a game that goes
+        on without admissible commands counts as an error.
         """
         turn, info, error = self.turn, dict[str, Any](), None
         try:
             observation, earned, terminated, truncated, info = self.env.step(decision.command)
             if needs_commands and not (terminated or truncated or info["admissible_commands"]):
                 raise games.GameError(f"{turn.game} has not ended, but offers no admissible commands")
+        except games.ScorerError:
+            raise
         except games.GameError as failure:
             observation, earned, terminated, truncated, error = "", 0.0, False, True, str(failure)
         reward = float(earned)

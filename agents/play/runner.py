@@ -67,7 +67,8 @@ class EpisodeRunner:
         """Yield finished episodes in the order in which they end.
 
         A `GameError` during an episode ends the episode, and its message is stored in `Episode.error`. A `GameError` at
-        the start of an episode is raised. Closing the generator closes the environments of the live episodes.
+        the start of an episode and a `ScorerError` are raised. Closing the generator closes the environments of the
+        live episodes.
         """
         live: dict[int, LiveEpisode] = {}
         last = self.next_episode + episodes

@@ -5,8 +5,8 @@ update's largest micro-batch, the gradients, and the torch optimizer's moments. 
 episode. Activations are measured with passes over three short streams, so the estimate holds for any decoder, adapter
 and dropout.
 
-The estimate ignores the heads, whose activations are large only if the agent samples from the whole vocabulary. The
-estimate also ignores memory limits of the process.
+If the agent samples from the whole vocabulary, the estimate adds the numbers per token of the vocabulary that
+`VocabularyTerms` stores. It ignores the other activations of the heads, and memory limits of the process.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,6 +16,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from actde import optimizer_class
 from agents.config import TrainConfig, UpdateConfig
 from agents.model.actor_critic import ActorCritic
 from agents.model.kv_cache import RaggedCache, room_for
@@ -48,6 +49,7 @@ class MemoryNeeds:
         per_pair: size of the activations per pair of tokens of a stream. It is 0 unless attention stores its
             probabilities for the backward pass.
         checkpoint: size per token of the hidden states that gradient checkpointing stores, one per layer.
+        per_choice: size of a float32 number for every token of the vocabulary.
     """
 
     layers: int
@@ -57,6 +59,7 @@ class MemoryNeeds:
     per_token: float
     per_pair: float
     checkpoint: int
+    per_choice: int
 
     @classmethod
     def of(cls, model: ActorCritic, config: UpdateConfig) -> Self:
@@ -77,6 +80,7 @@ class MemoryNeeds:
             per_token=per_token,
             per_pair=per_pair,
             checkpoint=model.layers * int(model.base.config.hidden_size) * next(model.base.parameters()).itemsize,
+            per_choice=4 * int(model.base.config.vocab_size),
         )
 
     def rollout(self, *, parallel: int, context: int) -> float:
@@ -98,10 +102,16 @@ class MemoryNeeds:
         share, layer = RECOMPUTED
         return min(HEAP * kept, rows * context * self.checkpoint + (share + layer / self.layers) * kept)
 
-    def total(self, *, parallel: int, micro_batch_tokens: int, context: int, recompute: bool) -> float:
-        """Return the peak memory of the whole run, in bytes. The rollout's cache stays allocated during the update."""
+    def total(
+        self, *, parallel: int, micro_batch_tokens: int, context: int, recompute: bool, per_vocabulary: int = 0
+    ) -> float:
+        """Return the peak memory of the whole run, in bytes. The rollout's cache stays allocated during the update.
+
+        `per_vocabulary` is the quantity of numbers that the update stores for every choice and token of the vocabulary.
+        """
         update = self.update(micro_batch_tokens=micro_batch_tokens, context=context, recompute=recompute)
-        return self.fixed + self.rollout(parallel=parallel, context=context) + update
+        vocabulary = per_vocabulary * max(micro_batch_tokens, context) * self.per_choice
+        return self.fixed + self.rollout(parallel=parallel, context=context) + update + vocabulary
 
 
 def available(device: torch.device) -> int:
@@ -122,8 +132,11 @@ def check_memory(needs: MemoryNeeds, config: TrainConfig, *, context: int, free:
         "context": context,
     }
 
+    free_text = config.rollout.mode == "free"
+    stored = 1 + config.optimizer.needs_reference + optimizer_class(config.run.optimizer).needs_expected_q
+
     def need(*, recompute: bool = config.update.gradient_checkpointing, **smaller: int) -> float:
-        return needs.total(**(sizes | smaller), recompute=recompute)
+        return needs.total(**(sizes | smaller), recompute=recompute, per_vocabulary=stored if free_text else 0)
 
     if need() <= free:
         return

@@ -89,10 +89,13 @@ TRUNKS: dict[str, dict[str, Any]] = {
 """Presets by trunk."""
 
 GAMES_ON_TRUNKS: dict[tuple[str, str], dict[str, Any]] = {
-    # texts are short, so many of them fit into a rollout; ACTDE starts as PPO (dueling) (docs/rlhf)
+    # texts are short, so many of them fit into a rollout; ACTDE starts as PPO (dueling); faster heads overfit
+    # (docs/rlhf/fit.md)
     ("completion", "smollm2"): {
         "context": 512,
         "lr": 3e-4,
+        "value_lr": 1e-4,
+        "q_lr": 1e-4,
         "episodes": 32,
         "parallel": 32,
         "dueling": True,
@@ -151,6 +154,9 @@ WARM_START: dict[str, dict[str, Any]] = {
     },
 }
 """Presets by trunk, for reinforcement learning on text adventures that starts from --init."""
+
+QUICK: dict[str, Any] = {"game": "completion", "iterations": 40, "lr": 6e-4, "advantage": "return"}
+"""Settings of `compare --quick`: PPO collapses within few rollouts."""
 
 WARM_IMITATION: dict[str, Any] = {"lr": 1e-4}
 """Preset for imitation that starts from --init. The learning rate of an untrained model would destroy the policy."""
@@ -221,6 +227,15 @@ def with_presets(explicit: list[Layer]) -> list[Layer]:
             imitates = optimizer_class(optimizer).labels != "none"
             result.append(Layer("preset of --init", WARM_IMITATION if imitates else WARM_START.get(trunk, {})))
     return [*result, checkpoint, *explicit]
+
+
+def held_out(game: str) -> str:
+    """Return a completion game with the held-out prompts instead of its own."""
+    kind, _, query = game.partition("?")
+    if kind != "completion":
+        raise ConfigError(f"--quick compares optimizers on the completion game, got {game}")
+    settings = [part for part in query.split("&") if part and not part.startswith("prompts=")]
+    return f"{kind}?{'&'.join([*settings, 'prompts=heldout'])}"
 
 
 def _game_kind(game: str) -> str:

@@ -110,7 +110,7 @@ class Probe:
             "entropy": float(np.mean(entropies)),
             "kl": float(kl.mean()),
             "kl_text": float(kl.sum()) / len(texts),
-            "perplexity": float(np.exp(-reference.mean())),
+            "perplexity": float((-reference.mean()).exp()),
             **text_measures(texts),
         }
         return row | {"texts": texts}

@@ -28,26 +28,26 @@ class MicroBatch:
     """Some segments of a rollout: b rows with N choices in total, which form up to T actions per row.
 
     T is the maximum over the whole rollout.
+
+    Attributes:
+        tokens: [b, L] token ids, padded on the right with 0.
+        choice_index: [N] index of each choice in the rollout.
+        action_index: [N] index of the action (0..T-1) to which each choice belongs.
+        first: [N] bool, True at the first choice of each action.
+        last: [N] bool, True at the last choice of each action.
+        actions: T, the maximum number of actions per row in the rollout.
+        labels: [N] index of the token to imitate among the alternatives, or -1 for choices without such a token. None
+            if no choice of the rollout has a token to imitate.
     """
 
     tokens: Tensor
-    """[b, L] token ids, padded on the right with 0."""
     choices: Choices
     choice_index: Tensor
-    """[N] index of each choice in the rollout."""
     action_index: Tensor
-    """[N] index of the action (0..T-1) to which each choice belongs."""
     first: Tensor
-    """[N] bool, True at the first choice of each action."""
     last: Tensor
-    """[N] bool, True at the last choice of each action."""
     actions: int
-    """T, the maximum number of actions per row in the rollout."""
     labels: Tensor | None = None
-    """[N] index of the token to imitate among the alternatives, or -1 for choices without such a token.
-
-    None if no choice of the rollout has a token to imitate.
-    """
 
     def scatter_to_actions(self, per_choice: Tensor, where: Tensor | None = None) -> Tensor:
         """Return the sum of `per_choice` [N, ...] over the choices of each action. The shape is [b, T, ...].

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
+import games
 from agents.config import ModelConfig, TrainConfig
 from agents.language_model.agent import LanguageModelAgent
 from agents.language_model.token_stream import Segment
@@ -43,35 +44,38 @@ RECENT = 100
 
 @dataclass(kw_only=True, slots=True)
 class Trainer:
-    """A training run, built by `make_trainer`. Iterate over `run()` to train. Leaving that loop ends the run."""
+    """A training run, built by `make_trainer`. Iterate over `run()` to train. Leaving that loop ends the run.
+
+    Attributes:
+        model_config: the configuration of the model. It has no Q heads if the optimizer does not train q.
+        dagger_agent: the agent that plays with an expert, or None if the optimizer does not imitate an expert.
+        strategies: names of the game's strategies, whose shares are metrics. Most games have none.
+        trained_on: hashes of the games of this run and of the earlier runs from which its initial weights come.
+        probe: measures texts at fixed prompts, or None if `probe_prompts` is empty.
+        notes: notes for the user about the warm start, one line each.
+        stopping: set this to True to save a checkpoint after the current iteration and stop.
+        recent: whether each of the most recent episodes was won.
+    """
 
     config: TrainConfig
     model_config: ModelConfig
-    """The configuration of the model. It has no Q heads if the optimizer does not train q."""
     folder: RunFolder
     accelerator: Accelerator
     updater: Updater
     tokenizer: Any
     agent: LanguageModelAgent
     dagger_agent: DAggerAgent | None
-    """The agent that plays with an expert, or None if the optimizer does not imitate an expert."""
     runner: EpisodeRunner
     schedule: LevelSchedule
     strategies: Sequence[str]
-    """Names of the game's strategies, whose shares are metrics. Most games have none."""
     trained_on: list[str]
-    """Hashes of the games of this run and of the earlier runs from which its initial weights come."""
     probe: Probe | None
-    """Measures texts at fixed prompts, or None if `probe_prompts` is empty."""
     notes: list[str]
-    """Notes for the user about the warm start, one line each."""
     stopping: bool = False
-    """Set this to True to save a checkpoint after the current iteration and stop."""
     iteration: int = 0
     env_steps: int = 0
     seconds: float = 0.0
     recent: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT))
-    """Whether each of the most recent episodes was won."""
 
     def start(self, *, resume: bool, initial_games: Sequence[str]) -> None:
         """Create the run's folder and save the initial policy. With `resume`, the newest checkpoint is loaded first."""
@@ -86,12 +90,21 @@ class Trainer:
         self.accelerator.init_trackers("tensorboard")
 
     def run(self) -> Iterator[Metrics]:
-        """Train until the budget is spent, and yield the metrics of each iteration. Save checkpoints regularly."""
+        """Train until the budget is spent, and yield the metrics of each iteration. Save checkpoints regularly.
+
+        If a reward function fails, the state before the rollout is saved, and the error is raised.
+        """
         try:
             if self.iteration == 0:
                 self._probe()
             while not (self.finished or self.stopping):
-                metrics = self.iterate()
+                first_episode = self.runner.next_episode
+                try:
+                    metrics = self.iterate()
+                except games.ScorerError:  # the user can correct the reward function and resume
+                    self.runner.next_episode = first_episode
+                    self.save()
+                    raise
                 if self.iteration % self.config.probe.probe_every == 0 or self.finished:
                     self._probe()
                 if self.iteration % self.config.budget.save_every == 0 or self.finished or self.stopping:

@@ -18,6 +18,7 @@ from experiments.compare.results import (
     success_rate,
     varied_value,
     winning_sequences,
+    write_texts,
 )
 from experiments.plot_style import PALETTE, color_of, make_figure, plot_runs, save_figure
 
@@ -36,17 +37,19 @@ def curves_figure(rows: Rows, path: Path) -> None:
     """Draw learning curves against episodes.
 
     The panels show success if the game can be won, the share of turns that earn a bonus if these turns were counted,
-    and the entropy. If the game names strategies, one panel for each optimizer shows the shares of strategies.
+    the reward of texts if the agents wrote freely, and the entropy. If the game names strategies, one panel for each
+    optimizer shows the shares of strategies.
     """
-    panels = [("recent_success", "share of the last 100 won", SHARE)] if can_be_won(rows) else []
+    texts = write_texts(rows)
+    panels: list[Any] = [("recent_success", "share of the last 100 won", SHARE)] if can_be_won(rows) else []
+    panels += [("reward", "reward of a text", (None, None))] if texts else []
     panels += [("bonus_share", "share of turns on the bonus", SHARE)] if counts_bonus(rows) else []
     shares = [name for name in rows[0]["curves"] if name.startswith("share_")]
     optimizers = list(dict.fromkeys(row["optimizer"] for row in rows)) if shares else []
     count = len(panels) + 1 + len(optimizers)
     figure, axes = make_figure(1, count, PANEL_WIDTH * count)
-    for axis, (curve, label, limits) in zip(
-        np.ravel(axes), [*panels, ("turn_entropy", "entropy over commands, nats", (0, None))], strict=False
-    ):
+    entropy = ("entropy", "entropy, nats per token") if texts else ("turn_entropy", "entropy over commands, nats")
+    for axis, (curve, label, limits) in zip(np.ravel(axes), [*panels, (*entropy, (0, None))], strict=False):
         _learning_curves(axis, rows, curve)
         if curve == "recent_success":
             axis.axhline(SOLVED, color="0.6", lw=0.8, ls=":")

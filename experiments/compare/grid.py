@@ -22,6 +22,7 @@ from games.worker_pool import WorkerPool, available_cpus
 CURVES = (
     "iteration", "episodes", "env_steps", "seconds", "success", "recent_success", "level", "agreement", "kept",
     "reward", "normalized_score", "steps", "bonus_share", "turn_entropy", "value", "q_value", "advantage_abs",
+    "entropy", "kl_ref",
 )  # fmt: skip
 """Metrics whose value at every iteration is stored in the results, in addition to the shares of strategies."""
 

@@ -22,6 +22,7 @@ from agents.config import TrainConfig
 from agents.play.episode import Episode
 from agents.play.evaluate import evaluate
 from agents.play.metrics import strategies_of
+from agents.play.text_measures import text_measures
 from agents.registry import games_trained_on
 from agents.storage.checkpoint import AGENT, load_agent, newest, read_json
 from agents.storage.run_folder import INITIAL
@@ -30,7 +31,9 @@ from experiments.compare.paired_agent import PairedAgent
 from games.files import atomic_write
 
 MEASURES = "measures.json"
-FORMAT = 2
+SAMPLES = 20
+"""Number of texts that the results contain."""
+FORMAT = 3
 """Increase this number to measure every run again."""
 Measures = dict[str, Any]
 
@@ -108,10 +111,11 @@ def collapse_of(
 
     Returns:
         "decisions" is the number of turns with several admissible commands. "entropy" and "kl_initial" are means over
-            these turns, in nats per decision. The other keys contain the results of the functions below.
+            these turns, in nats per decision. "texts" contains the measures of texts that were written freely, or
+            None. The other keys contain the results of the functions below.
     """
     entropies = [
-        step.decision.entropy or 0.0 for e in episodes for step in e.steps if len(step.admissible_commands) > 1
+        step.decision.entropy or 0.0 for e in episodes for step in e.steps if len(step.admissible_commands) != 1
     ]
     nodes = paired.nodes()
     return {
@@ -121,7 +125,23 @@ def collapse_of(
         "tilted": None if nodes is None or nodes.q_values is None else _tilted(nodes, tau),
         "strategies": _strategies(episodes, paired, names, seed),
         **_wins(episodes),
+        "texts": _texts(episodes, paired.text_kl()),
     }
+
+
+def _texts(episodes: Sequence[Episode], kl: float | None) -> dict[str, Any] | None:
+    """Return the measures of the texts that the agent wrote, and samples, or None if it chose among commands.
+
+    `kl` is the KL to the initial policy and `entropy` the entropy of the policy, both in nats per token. `samples` are
+    pairs of a prompt and a text.
+    """
+    if kl is None:
+        return None
+    steps = [step for episode in episodes for step in episode.steps]
+    entropy = sum(step.decision.entropy or 0.0 for step in steps) / sum(len(step.decision.tokens) for step in steps)
+    samples = [[step.observation, step.decision.command] for step in steps[:SAMPLES]]
+    measures = text_measures([step.decision.command for step in steps])
+    return {"entropy": entropy, "kl": _nats(kl), **measures, "samples": samples}
 
 
 def _tilted(nodes: collapse.Nodes, tau: float | None) -> dict[str, float | None]:

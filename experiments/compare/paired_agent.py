@@ -13,9 +13,12 @@ from scipy.special import log_softmax
 from agents.language_model.agent import LanguageModelAgent
 from agents.language_model.command_policy import Floats, TurnOutputs, reach_probabilities
 from agents.protocol import Decision, EpisodeEnd, Turn
-from agents.training.rollout_batch import Credit
+from agents.training.reference import ReferencePolicy
+from agents.training.rollout_batch import Credit, RolloutBatch
 from experiments.compare.collapse import Nodes
 
+MICRO_BATCH_TOKENS = 2048
+"""Maximum number of tokens of a forward pass that computes the KL of texts."""
 NodeArrays = tuple[Floats, Floats, Floats, Floats | None]
 """Fields of `Nodes` for one turn: reach [n], log pi [n, K], log pi_0 [n, K], and q [n, K] or None."""
 
@@ -25,7 +28,7 @@ class PairedAgent:
 
     The two agents must have the same tokens. `credit` is "token" if q belongs to a token, and "command" if q belongs to
     a whole command. With "command", a decision has a single node, whose alternatives are the commands. If the agents'
-    mode is "free", nothing is recorded.
+    mode is "free", there are no nodes, and `text_kl` computes the KL instead.
     """
 
     def __init__(self, trained: LanguageModelAgent, initial: LanguageModelAgent, credit: Credit) -> None:
@@ -33,12 +36,14 @@ class PairedAgent:
         self.strategies: dict[int, list[str]] = {}
         """Episode -> the strategies of its commands, which the game names in the info `strategy`."""
         self._turns: list[NodeArrays] = []
+        self.writes_freely = trained.mode == "free"
+        trained.record = self.writes_freely
 
     def act(self, turns: Sequence[Turn]) -> list[Decision]:
         """Return the trained agent's decisions, and record the nodes of each turn."""
         for turn in turns:
             self._record_strategy(turn)
-        if self.trained.mode == "free":
+        if self.writes_freely:
             return self.trained.act(turns)
         ours, theirs = self.trained.evaluate(turns), self.initial.evaluate(turns)
         chosen = self.trained.sample(turns, ours)
@@ -53,7 +58,7 @@ class PairedAgent:
         for ending in endings:
             self._record_strategy(ending)
         self.trained.end(endings)
-        if self.trained.mode != "free":
+        if not self.writes_freely:
             self.initial.end(endings)
 
     def nodes(self) -> Nodes | None:
@@ -68,6 +73,19 @@ class PairedAgent:
             q_values=None if q[0] is None else _stacked([part for part in q if part is not None], 0.0),
             decisions=len(self._turns),
         )
+
+    def text_kl(self) -> float | None:
+        """Return the exact KL to the initial policy in nats per token, or None if the agents choose among commands.
+
+        Call this method once, after all episodes.
+        """
+        if not self.writes_freely:
+            return None
+        model = self.trained.model
+        rollout = RolloutBatch(self.trained.take_segments(), credit="token", device=model.device)
+        reference = ReferencePolicy(model, self.initial.model, MICRO_BATCH_TOKENS)
+        reference.read(rollout)
+        return float(reference.kl(rollout).mean())
 
     def _record_strategy(self, shown: Turn | EpisodeEnd) -> None:
         if "strategy" in shown.info:

@@ -25,7 +25,9 @@ from experiments.compare.results import (
     number_at,
     varied_value,
     winning_sequences,
+    write_texts,
 )
+from experiments.compare.texts import text_section
 from experiments.tables import interval, table
 from games.files import atomic_write
 
@@ -91,6 +93,8 @@ def markdown(results: Mapping[str, Any]) -> str:
             " earned the bonus in addition to the game's score; won and score do not include it."
         )
     collapse = collapse_section(rows, setting, about["episodes"]) if has_collapse(rows) else []
+    if write_texts(rows):
+        collapse += text_section(rows, setting)
     return "\n".join([*lines, "", note, "", *collapse])
 
 

@@ -60,9 +60,16 @@ def by_label(rows: Rows) -> dict[str, list[Row]]:
 
 
 def can_be_won(rows: Rows) -> bool:
-    """Return whether the game states a maximum score, or some agent won an episode."""
+    """Return whether the game states a maximum score, or some agent won an episode. Texts cannot win."""
+    if write_texts(rows):
+        return False
     sampled = [row["evaluation"]["sampled"] for row in rows]
     return any(each["normalized_score"] is not None or each["success_rate"]["value"] > 0 for each in sampled)
+
+
+def write_texts(rows: Rows) -> bool:
+    """Return whether the agents wrote freely, so that every run has measures of texts."""
+    return all(number_at("collapse", "texts", "entropy")(row) is not None for row in rows)
 
 
 def counts_bonus(rows: Rows) -> bool:

@@ -28,7 +28,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, SupportsFloat, TypeAlias, cast
 
-from games.errors import GameError, did_you_mean, nearest
+from games.errors import GameError, ScorerError, did_you_mean, nearest
 
 Scorer: TypeAlias = Callable[[Sequence[str], Sequence[str]], Sequence[float]]
 """A function from a batch of prompts and a batch of completions to one finite number for each completion."""
@@ -70,7 +70,7 @@ def parse_reward(text: str) -> tuple[Term, ...]:
 def resolve_reward(text: str, load_model: Callable[[Term], Scorer] | None = None) -> Scorer:
     """Import the user's functions that a reward names, and return the scorer of the reward.
 
-    The scorer raises GameError if a term fails or does not return one finite number for each completion. `load_model`
+    The scorer raises ScorerError if a term fails or does not return one finite number for each completion. `load_model`
     returns the scorer of a `rm` or `hf` term. If it is None, a reward with such a term raises GameError.
     """
     terms = parse_reward(text)
@@ -80,7 +80,7 @@ def resolve_reward(text: str, load_model: Callable[[Term], Scorer] | None = None
         columns = [scorer(prompts, completions) for scorer in scorers]
         totals = [sum(t.weight * x for t, x in zip(terms, row, strict=True)) for row in zip(*columns, strict=True)]
         if not all(map(math.isfinite, totals)):
-            raise GameError(f"reward {text}: expected a finite sum of its terms, got {totals}")
+            raise ScorerError(f"reward {text}: expected a finite sum of its terms, got {totals}")
         return totals
 
     return score
@@ -202,12 +202,12 @@ def _checked(term: Term, scorer: Scorer) -> Scorer:
             scores = list(result) if isinstance(result, Iterable) else None
             numbers = [_number(value) for value in scores or ()]
         if scores is None:
-            raise GameError(f"{wanted} got {_short(result)}")
+            raise ScorerError(f"{wanted} got {_short(result)}")
         if len(scores) != len(completions):
-            raise GameError(f"{wanted} got {len(scores)} scores")
+            raise ScorerError(f"{wanted} got {len(scores)} scores")
         for value, number, text in zip(scores, numbers, completions, strict=True):
             if not math.isfinite(number):
-                raise GameError(f"{wanted} got {_short(value)} for {_short(text)}")
+                raise ScorerError(f"{wanted} got {_short(value)} for {_short(text)}")
         return numbers
 
     return score
@@ -215,12 +215,12 @@ def _checked(term: Term, scorer: Scorer) -> Scorer:
 
 @contextmanager
 def _named(what: str, hint: str = "") -> Iterator[None]:
-    """Turn an exception of the user's code into a GameError of one line, `what` followed by the exception."""
+    """Turn an exception of the user's code into a ScorerError of one line, `what` followed by the exception."""
     try:
         yield
     except Exception as error:  # the user's code may raise anything
         told = " ".join(f"{type(error).__name__}: {error}".split())
-        raise GameError(f"{what} got {told}{hint}") from error
+        raise ScorerError(f"{what} got {told}{hint}") from error
 
 
 def _number(value: object) -> float:

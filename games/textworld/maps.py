@@ -23,46 +23,53 @@ Exits = Mapping[str, Mapping[str, str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """One room at the beginning of the game."""
+    """One room at the beginning of the game.
+
+    Attributes:
+        cell: (column, row). No two rooms have the same cell.
+        things: the things in the room, for example `fridge (closed): milk`. Doors and the player are omitted.
+    """
 
     name: str
     cell: Cell
-    """(column, row). No two rooms have the same cell."""
     things: tuple[str, ...]
-    """The things in the room, for example `fridge (closed): milk`. Doors and the player are omitted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
-    """A two-way passage between two rooms."""
+    """A two-way passage between two rooms.
+
+    Attributes:
+        rooms: the ids of the two rooms.
+        direction: the direction from the first room to the second.
+        door: the name of the passage's door, or '' if there is no door.
+        state: the state of the passage's door (one of STATES), or '' if there is no door.
+    """
 
     rooms: tuple[str, str]
-    """The ids of the two rooms."""
     direction: str
-    """The direction from the first room to the second."""
     door: str = ""
-    """The name of the passage's door, or '' if there is no door."""
     state: str = ""
-    """The state of the passage's door (one of STATES), or '' if there is no door."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Map:
-    """The map of one game at its beginning."""
+    """The map of one game at its beginning.
+
+    Attributes:
+        rooms: room id -> room. The rooms of the walkthrough come first. The other rooms follow in the order of their
+            distance from the start.
+        start: the id of the player's first room.
+        carried: the things that the player carries at the beginning.
+        route: the ids of the rooms that the walkthrough passes through. The first is `start`.
+    """
 
     rooms: dict[str, Room]
-    """Room id -> room.
-
-    The rooms of the walkthrough come first. The other rooms follow in the order of their distance from the start.
-    """
     passages: tuple[Passage, ...]
     start: str
-    """The id of the player's first room."""
     carried: tuple[str, ...]
-    """The things that the player carries at the beginning."""
     walkthrough: tuple[str, ...]
     route: tuple[str, ...]
-    """The ids of the rooms that the walkthrough passes through. The first is `start`."""
 
 
 def load_map(story: Path) -> Map:

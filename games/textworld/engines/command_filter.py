@@ -72,14 +72,17 @@ NO_SENSE = "I didn't understand that sentence."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The result of a filter. If the command passes, `reason` is None. If it is stopped, `command` is None."""
+    """The result of a filter. If the command passes, `reason` is None. If it is stopped, `command` is None.
+
+    Attributes:
+        command: the text to send to the interpreter.
+        reason: a message for the user that says why the command is stopped.
+        reply: the text that replaces the interpreter's reply if the command is stopped.
+    """
 
     command: str | None = None
-    """The text to send to the interpreter."""
     reason: str | None = None
-    """A message for the user that says why the command is stopped."""
     reply: str = ""
-    """The text that replaces the interpreter's reply if the command is stopped."""
 
 
 class CommandFilter:

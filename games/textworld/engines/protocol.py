@@ -13,38 +13,44 @@ class EngineResponse:
 
     All texts are stripped of whitespace at both ends. `policy_commands` and the fields after it are None unless they
     were requested.
+
+    Attributes:
+        score: the running score, in game points.
+        admissible_commands: the admissible commands, sorted. TextWorld lists some commands even after the end of a
+            game.
+        policy_commands: the commands that win the game from this state, as tracked by TextWorld.
+        intermediate_reward: 1, 0 or -1, as computed by the function `intermediate_reward`.
     """
 
     text: str
     score: int
-    """The running score, in game points."""
     won: bool = False
     lost: bool = False
     admissible_commands: tuple[str, ...] = ()
-    """The admissible commands, sorted. TextWorld lists some commands even after the end of a game."""
     policy_commands: tuple[str, ...] | None = None
-    """The commands that win the game from this state, as tracked by TextWorld."""
     intermediate_reward: int | None = None
-    """1, 0 or -1, as computed by the function `intermediate_reward`."""
     description: str | None = None
     inventory: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GameInfo:
-    """The properties of a game that are constant during play."""
+    """The properties of a game that are constant during play.
+
+    Attributes:
+        command_templates: the command templates of the game's rules, such as `go east` or `take {o} from {c}`.
+        entities: the names of all doors, objects, rooms and directions.
+        typed_entities: the name and the type letter of each entity, such as `("antique trunk", "c")`.
+            `command_templates` uses the same letters.
+    """
 
     max_score: int
     objective: str = ""
     walkthrough: tuple[str, ...] = ()
     command_templates: tuple[str, ...] = ()
-    """The command templates of the game's rules, such as `go east` or `take {o} from {c}`."""
     verbs: tuple[str, ...] = ()
     entities: tuple[str, ...] = ()
-    """The names of all doors, objects, rooms and directions."""
     typed_entities: tuple[tuple[str, str], ...] = ()
-    """The name and the type letter of each entity, such as `("antique trunk", "c")`. `command_templates` uses the same
-    letters."""
 
 
 CONSTANT = ("command_templates", "verbs", "entities", "typed_entities")

@@ -35,18 +35,21 @@ ADVICE = "free some space or choose another folder; the same command resumes whe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """The progress of `generate` over all levels."""
+    """The progress of `generate` over all levels.
+
+    Attributes:
+        done: number of accepted games.
+        total: number of requested games.
+        level: the level whose games are being made.
+        candidates: number of candidates judged so far.
+        passed: number of rejected candidates by reason: `duplicates`, `of another split`, `impossible`.
+    """
 
     done: int
-    """Number of accepted games."""
     total: int
-    """Number of requested games."""
     level: int
-    """The level whose games are being made."""
     candidates: int
-    """Number of candidates judged so far."""
     passed: dict[str, int]
-    """Number of rejected candidates by reason: `duplicates`, `of another split`, `impossible`."""
 
 
 def generate(

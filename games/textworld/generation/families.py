@@ -27,23 +27,26 @@ HOUSES = ("fixed", "drawn")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """One family of games."""
+    """One family of games.
+
+    Attributes:
+        description: what the family's games are and how they change with the level.
+        levels: the highest level. The lowest is 1.
+        own_parameters: the parameters other than `level` and `seed`.
+        preset: function that returns the values of `own_parameters` for a level.
+        make: function that takes all settings and seeded options, and returns TextWorld's game before compilation.
+        brief: function that returns the objective for `goal=brief`. If None, `make` sets the objective.
+        excluded: inclusive ranges of levels that TextWorld 1.7 cannot make.
+    """
 
     name: str
     description: str
-    """What the family's games are and how they change with the level."""
     levels: int
-    """The highest level. The lowest is 1."""
     own_parameters: tuple[Parameter, ...]
-    """The parameters other than `level` and `seed`."""
     preset: Callable[[int], dict[str, Value]]
-    """Function that returns the values of `own_parameters` for a level."""
     make: Callable[[Values, GameOptions], Game]
-    """Function that takes all settings and seeded options, and returns TextWorld's game before compilation."""
     brief: Callable[[Game], str] | None = None
-    """Function that returns the objective for `goal=brief`. If None, `make` sets the objective."""
     excluded: tuple[tuple[int, int], ...] = ()
-    """Inclusive ranges of levels that TextWorld 1.7 cannot make."""
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:

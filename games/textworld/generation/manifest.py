@@ -21,27 +21,30 @@ SPLITS = ("train", "valid", "test")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestEntry:
-    """One game of a curriculum, stored as one line of its manifest."""
+    """One game of a curriculum, stored as one line of its manifest.
+
+    Attributes:
+        file: the name of the `.z8` in the manifest's folder. The `.json` lies beside it.
+        seed: the game's own seed, as in `textworld:FAMILY?level=...&seed=...`.
+        settings: all settings of the game, including those that the level's preset supplied.
+        max_score: the maximum score in game points.
+        walkthrough_length: the number of commands in the walkthrough.
+        hash: canonical hash of facts, names and quests (`games.textworld.generation.make_game.canonical_hash`).
+        sha256: the SHA-256 of the bytes of the `.z8` followed by the bytes of the `.json`.
+        path: the path of the `.z8`, which is not written to the manifest.
+    """
 
     file: str
-    """The name of the `.z8` in the manifest's folder. The `.json` lies beside it."""
     family: str
     level: int
     seed: int
-    """The game's own seed, as in `textworld:FAMILY?level=...&seed=...`."""
     split: str
     settings: dict[str, Any]
-    """All settings of the game, including those that the level's preset supplied."""
     max_score: int
-    """The maximum score in game points."""
     walkthrough_length: int
-    """The number of commands in the walkthrough."""
     hash: str
-    """Canonical hash of facts, names and quests (`games.textworld.generation.make_game.canonical_hash`)."""
     sha256: str
-    """The SHA-256 of the bytes of the `.z8` followed by the bytes of the `.json`."""
     path: Path = field(default=Path(), compare=False)
-    """The path of the `.z8`, which is not written to the manifest."""
 
 
 KEYS = tuple(item.name for item in fields(ManifestEntry) if item.name != "path")

@@ -19,14 +19,17 @@ STATES = 5_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crawled:
-    """The result of a crawl."""
+    """The result of a crawl.
+
+    Attributes:
+        states: the number of distinct states that were found. States in which the game is over do not count.
+        answers: the number of commands whose responses were stored, summed over all states.
+        complete: whether the response to every admissible command in every state is stored.
+    """
 
     states: int
-    """The number of distinct states that were found. States in which the game is over do not count."""
     answers: int
-    """The number of commands whose responses were stored, summed over all states."""
     complete: bool
-    """Whether the response to every admissible command in every state is stored."""
 
 
 def crawl_file(story: Path, limit: int = STATES) -> Crawled:

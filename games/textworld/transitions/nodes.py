@@ -27,6 +27,10 @@ class EngineState:
 
     `snapshot` holds the interpreter's memory. `game_state` holds the facts and quests, as TextWorld's record (the
     game's `.json` file) defines them.
+
+    Attributes:
+        extras: the `description` and the `inventory`, if they were requested. If None, the interpreter has not printed
+            them since the last turn.
     """
 
     snapshot: Snapshot
@@ -34,13 +38,17 @@ class EngineState:
     score: int
     moves: int
     extras: dict[str, str] | None
-    """The `description` and the `inventory`, if they were requested. If None, the interpreter has not printed them
-    since the last turn."""
 
 
 @dataclass(eq=False, slots=True)
 class Node:
-    """A node of the transition graph. It stands for all exact states that have the same key."""
+    """A node of the transition graph. It stands for all exact states that have the same key.
+
+    Attributes:
+        state: one of the exact states that this node stands for. If None, the node was loaded from a file and has no
+            snapshot yet.
+        stamp: the value of `Clock.now` when the node was last used.
+    """
 
     key: bytes
     score: int
@@ -48,11 +56,8 @@ class Node:
     policy_commands: tuple[str, ...] | None
     extras: dict[str, str]
     state: EngineState | None
-    """One of the exact states that this node stands for. If None, the node was loaded from a file and has no snapshot
-    yet."""
     edges: dict[str, Edge] = field(default_factory=dict)
     stamp: int = 0
-    """The value of `Clock.now` when the node was last used."""
 
     @property
     def size(self) -> int:
@@ -64,16 +69,19 @@ class Node:
 
 @dataclass(eq=False, slots=True)
 class Edge:
-    """The response to one command in one node."""
+    """The response to one command in one node.
+
+    Attributes:
+        node: the next node, or None if the game ends.
+        turns: the number of turns that the command takes, 0 or 1.
+        text_around_turns: the parts of the response before and after the phrase `in N turns`. If None, the game does
+            not end here, or its last text has no such phrase.
+    """
 
     response: EngineResponse
     node: Node | None
-    """The next node, or None if the game ends."""
     turns: int
-    """The number of turns that the command takes, 0 or 1."""
     text_around_turns: tuple[str, str] | None = None
-    """The parts of the response before and after the phrase `in N turns`. If None, the game does not end here, or its
-    last text has no such phrase."""
 
     def response_after(self, moves: int) -> EngineResponse:
         """Return the response in an episode that has `moves` moves after this command."""

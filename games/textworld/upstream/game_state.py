@@ -27,16 +27,19 @@ MODULUS = 1 << 128
 
 @dataclass(frozen=True, slots=True)
 class GameState:
-    """The state of a game according to its record."""
+    """The state of a game according to its record.
+
+    Attributes:
+        facts_hash: the sum of the facts' hashes modulo 2^128. A sum does not depend on the order of the facts.
+        actions: the applicable actions of each rule, in the order of the rules.
+        key: a hash of everything that later states can depend on.
+    """
 
     facts_by_signature: FactsBySignature
     facts_hash: int
-    """The sum of the facts' hashes modulo 2^128. A sum does not depend on the order of the facts."""
     actions: tuple[tuple[Action, ...], ...]
-    """The applicable actions of each rule, in the order of the rules."""
     quests: tuple[QuestProgress, ...]
     key: bytes
-    """A hash of everything that later states can depend on."""
 
 
 class Tracker:

@@ -30,18 +30,21 @@ object table is stored. `DEFAULTS` is the number of bytes of property defaults b
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """The parsed output of the interpreter for one command."""
+    """The parsed output of the interpreter for one command.
+
+    Attributes:
+        text: the text without traces, score and moves. Whitespace is not stripped yet.
+        events: the names of the actions that succeeded, in order.
+        score: the score after the command, or None if the command took no turn and therefore did not change the score.
+        moves: the number of moves after the command, or None if the command took no turn.
+        extras: the `description` and `inventory`, if they were printed.
+    """
 
     text: str
-    """The text without traces, score and moves. Whitespace is not stripped yet."""
     events: tuple[str, ...]
-    """The names of the actions that succeeded, in order."""
     score: int | None
-    """The score after the command, or None if the command took no turn and therefore did not change the score."""
     moves: int | None
-    """The number of moves after the command, or None if the command took no turn."""
     extras: dict[str, str]
-    """The `description` and `inventory`, if they were printed."""
 
     @property
     def won(self) -> bool:
@@ -58,14 +61,17 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A state of the interpreter, stored as the difference from its state at the start of the game."""
+    """A state of the interpreter, stored as the difference from its state at the start of the game.
+
+    Attributes:
+        addresses: the addresses in the dynamic memory (at most 64 KB) where the two states differ.
+        registers: the stack, program counter, stack pointer, frame pointer, frame count, opcode, state of the random
+            numbers, and last text. Values that are the same as at the start of the game are shared by all snapshots.
+    """
 
     addresses: np.ndarray[Any, np.dtype[np.uint16]]
-    """The addresses in the dynamic memory (at most 64 KB) where the two states differ."""
     values: np.ndarray[Any, np.dtype[np.uint8]]
     registers: tuple[Any, ...]
-    """The stack, program counter, stack pointer, frame pointer, frame count, opcode, state of the random numbers, and
-    last text. Values that are the same as at the start of the game are shared by all snapshots."""
 
     @property
     def size(self) -> int:

@@ -26,14 +26,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ActionTree:
-    """The action tree of one event, with the order in which the actions are played."""
+    """The action tree of one event, with the order in which the actions are played.
+
+    Attributes:
+        tree: TextWorld's `ActionDependencyTree`. It must not be changed.
+        order: the actions in the order of `tree.flatten()`.
+        key: a hash of the tree.
+    """
 
     tree: Any
-    """TextWorld's `ActionDependencyTree`. It must not be changed."""
     order: tuple[Action, ...]
-    """The actions in the order of `tree.flatten()`."""
     key: bytes
-    """A hash of the tree."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,9 @@ from agents.training.memory_estimate import MemoryNeeds, available, check_memory
 from tests import ROOT
 from tests.helpers.models import bigram_model, tiny_model
 
-NEEDS = MemoryNeeds(layers=2, fixed=1000, per_position=8, per_pass=0.0, per_token=100.0, per_pair=0.0, checkpoint=10)
+NEEDS = MemoryNeeds(
+    layers=2, fixed=1000, per_position=8, per_pass=0.0, per_token=100.0, per_pair=0.0, checkpoint=10, per_choice=50
+)
 
 PEAK = """
 import sys, torch
@@ -124,3 +127,13 @@ def test_a_bfloat16_trunk_with_an_adapter_keeps_no_float32_copies(tmp_path: Path
         assert all(p.dtype == torch.float32 for p in model.parameters() if p.requires_grad)
     whole = MemoryNeeds.of(assemble(ModelConfig(trunk=str(tmp_path), dtype="bfloat16"), None)[0], UpdateConfig())
     assert kept[2] < 1.5 * whole.per_token and kept[16] - kept[2] == 2 * 7 * 14 * 2  # layers, linear, ranks, bytes
+
+
+def test_free_text_needs_room_for_the_vocabulary() -> None:
+    config = TrainConfig.from_flat({"parallel": 1, "micro_batch_tokens": 100, "mode": "free"})
+    bare = 1000 + int(1.5 * 256 * 8 + 1.6 * 100 * 100)
+    for explicit, stored in ((dict[str, Any](), 1), ({"measure_kl": True}, 2)):
+        need = bare + stored * 100 * 50
+        check_memory(NEEDS, config.replace(**explicit), context=100, free=need)
+        with pytest.raises(AgentError, match=r"lower \w+|choose a smaller trunk"):
+            check_memory(NEEDS, config.replace(**explicit), context=100, free=need - 1)

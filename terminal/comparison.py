@@ -1,0 +1,42 @@
+"""A comparison of optimizers whose agents write freely: measures of collapse, and the texts side by side."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import RenderableType
+from rich.table import Column, Table
+from rich.text import Text
+
+from terminal.display import printable
+
+MEASURES = (
+    ("entropy, nats per token", "entropy", ".2f"),
+    ("KL to pi_0", "kl", ".2f"),
+    ("distinct-2", "distinct_2", ".2f"),
+    ("self-BLEU", "self_bleu", ".2f"),
+    ("commonest word", "commonest_word", ".0%"),
+)
+"""Head, name and format of the measures that the table shows."""
+Rows = Sequence[Mapping[str, Any]]
+
+
+def text_tables(rows: Rows, samples: int = 6) -> list[RenderableType]:
+    """Return two tables: the measures of each run, and the texts at the same prompts of the runs of the first seed.
+
+    `rows` are the rows of `experiments.compare.grid.run_grid`.
+    """
+    numbers = (Column(head, justify="right") for head in ("seed", "reward", *(head for head, _, _ in MEASURES)))
+    measures = Table("optimizer", *numbers, box=box.SIMPLE_HEAD, header_style="bold")
+    for row in rows:
+        texts, reward = row["collapse"]["texts"], row["evaluation"]["sampled"]["texts"]["reward"]["value"]
+        cells = (format(texts[name], form) for _, name, form in MEASURES)
+        measures.add_row(Text(row["optimizer"]), str(row["seed"]), f"{reward:+.2f}", *cells)
+    firsts = [row for row in rows if row["seed"] == rows[0]["seed"]]
+    heads = (Column(row["optimizer"], ratio=3, overflow="fold") for row in firsts)
+    side_by_side = Table(Column("prompt", ratio=2), *heads, box=box.SIMPLE_HEAD, header_style="bold", expand=True)
+    for index in range(min(samples, *(len(row["collapse"]["texts"]["samples"]) for row in firsts))):
+        texts = [row["collapse"]["texts"]["samples"][index] for row in firsts]
+        prompt = Text(printable(texts[0][0]), style="dim")
+        side_by_side.add_row(prompt, *(Text(printable(" ".join(text.split()))) for _, text in texts))
+    return [measures, side_by_side]
