@@ -32,53 +32,50 @@ at the end, then pi is proportional to pi_0 exp((Q^pi - h_0) / tau) with tau = a
 post's one-logit rule, for the rule that networks follow.
 """
 
-import numpy as np
-from numpy.typing import NDArray
+from typing import Literal
 
-Array = NDArray[np.float64]
+import torch
+from torch import Tensor
 
-
-def softmax(logits: Array) -> Array:
-    """Return the policy of the logits [..., A]."""
-    weights = np.exp(logits - logits.max(-1, keepdims=True))
-    return np.asarray(weights / weights.sum(-1, keepdims=True))
+QForm = Literal["none", "table", "dueling", "centred"]
 
 
-def policy_step(policy: Array, advantages: Array) -> Array:
+def policy_step(policy: Tensor, advantages: Tensor) -> Tensor:
     """Return E[advantage(a) grad log pi(a)] with respect to the logits. All shapes are [..., A]."""
-    return np.asarray(policy * (advantages - (policy * advantages).sum(-1, keepdims=True)))
+    return policy * centred(policy, advantages)
 
 
-def kl_gradient(policy: Array, reference: Array) -> Array:
+def kl_gradient(policy: Tensor, reference: Tensor) -> Tensor:
     """Return grad KL(policy || reference) with respect to the policy's logits. All shapes are [..., A]."""
-    return policy_step(policy, np.log(policy / reference))
+    return policy_step(policy, (policy / reference).log())
 
 
-def limit(reference: Array, q: Array, tau: float) -> Array:
+def limit(reference: Tensor, q: Tensor, tau: float) -> Tensor:
     """Return the policy pi_ref exp(q / tau) / Z. All shapes are [..., A]."""
-    return softmax(np.log(reference) + q / tau)
+    return (reference.log() + q / tau).softmax(-1)
 
 
-def centred(policy: Array, h: Array) -> Array:
+def centred(policy: Tensor, h: Tensor) -> Tensor:
     """Return h minus its mean under the policy. All shapes are [..., A]."""
-    return np.asarray(h - (policy * h).sum(-1, keepdims=True))
+    return h - (policy * h).sum(-1, keepdim=True)
 
 
 def train_bandit(
-    start: Array, means: Array, *, b: float, alpha: float, steps: int, value_step: float = 1.0, rule: str = "table"
-) -> Array:
-    """Return the policy of a bandit's arms [A] after `steps` expected steps with the gradient of log pi.
+    start: Tensor, means: Tensor, *, b: float, alpha: float, steps: int, value_step: float = 1.0, form: QForm = "table"
+) -> Tensor:
+    """Return the policy of a bandit's arms [A] after `steps` expected steps of ACTDE with the gradient of log pi.
 
-    `rule` names the form of q. table: an entry per action; dueling: v + h, where v learns by itself; centred: v + h
-    minus the policy's mean of h; none: no q, the plain policy gradient. `means` are the mean rewards [A], and
+    `form` is the form of q. table: an entry per action; dueling: v + h, where v learns by itself; centred: v + h minus
+    the policy's mean of h; none: no q, which is the plain policy gradient. `means` are the mean rewards [A], and
     `value_step` is the step size of v.
     """
-    logits, h, value = np.log(start), np.zeros_like(start), 0.0
+    logits, h, value = start.log(), torch.zeros_like(start), torch.zeros_like(start[0])
     for _ in range(steps):
-        policy = softmax(logits)
-        q = {"table": h, "none": np.zeros_like(h), "dueling": value + h, "centred": value + centred(policy, h)}[rule]
-        step = policy_step(policy, means - q)
-        h = h + alpha * (step if rule == "centred" else policy * (means - q))
+        policy = logits.softmax(-1)
+        q = {"none": 0 * h, "table": h, "dueling": value + h, "centred": value + centred(policy, h)}[form]
+        errors = means - q
+        step = policy_step(policy, errors)
+        h = h + alpha * (step if form == "centred" else policy * errors)
         logits = logits + b * step
-        value += value_step * float(policy @ means - value)
-    return softmax(logits)
+        value = value + value_step * (policy @ means - value)
+    return logits.softmax(-1)

@@ -5,18 +5,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from actde.expected import train_bandit
+import numpy as np
+import torch
+
+from actde.expected import QForm, train_bandit
 from experiments import tables
 from experiments.rlhf import exact_figures as figures
 from experiments.rlhf.exact_bandit import HEAD_STEP, STEP
 from experiments.rlhf.exact_contrasts import CELLS, MEASURES, ROLLOUTS, SEEDS, SHIFTS, predicted_at, summary
 from experiments.rlhf.exact_statistics import Runs, contrast_rows, estimate, measured
-from experiments.rlhf.exact_tasks import TASKS, TAU, Array, predicted
+from experiments.rlhf.exact_tasks import TASKS, TAU, Array, Task, predicted
 from games.files import atomic_write
 
-RULES = {"pg": "none", "actde-sgd": "table", "centred-steady": "centred"}
+FORMS: dict[str, QForm] = {"pg": "none", "actde-sgd": "table", "centred-steady": "centred"}
 """Form of q in `train_bandit` for each method with plain gradient steps."""
-LONG = 20_000
+LONG = 5000
 REPORT, RESULTS = "exact.md", "exact.json"
 PROSE = Path(__file__).with_name("exact_prose.md")
 SPECIFIC = {"alike": ["spread"], "weddings": ["late gain", "shift"], "barn": ["many", "lottery"], "rare": ["rare"]}
@@ -67,14 +70,26 @@ def tabular_rows(starts: Mapping[str, Array]) -> list[dict[str, Any]]:
     """Return the probability of the arms in focus under tables of logits and of q with the expected gradient steps."""
     rows = []
     for name, task in TASKS.items():
-        start = starts[name.rstrip("+-1")]
-        for method, rule in RULES.items():
-            sizes = {"b": STEP, "alpha": HEAD_STEP["q"], "value_step": HEAD_STEP["value"], "rule": rule}
-            ends = [train_bandit(start, task.means, steps=steps, **sizes) for steps in (ROLLOUTS, LONG)]
-            now, later = (float(end[task.index("focus")].sum()) for end in ends)
-            limit = float(predicted(start, task.means)[task.index("focus")].sum())
-            rows.append({"task": name, "method": method, "now": now, "later": later, "limit": limit})
+        start, focus = starts[name.rstrip("+-1")], task.index("focus")
+        for method, form in FORMS.items():
+            now, later = (_tables(task, start, steps, form)[focus].sum() for steps in (ROLLOUTS, LONG))
+            limit = predicted(start, task.means)[focus].sum()
+            row = {"now": float(now), "later": float(later), "limit": float(limit)}
+            rows.append({"task": name, "method": method, **row})
     return rows
+
+
+def _tables(task: Task, start: Array, steps: int, form: QForm) -> Array:
+    policy = train_bandit(
+        torch.from_numpy(start),
+        torch.from_numpy(task.means),
+        b=STEP,
+        alpha=HEAD_STEP["q"],
+        value_step=HEAD_STEP["value"],
+        steps=steps,
+        form=form,
+    )
+    return np.asarray(policy.numpy())
 
 
 def _cell(runs: Runs, task: str, method: str) -> dict[str, Any] | None:
