@@ -60,7 +60,7 @@ METHODS = {
     "actde": Method(optimizer="actde", adamw=RATES),
     "actde-slow-q": Method(optimizer="actde", adamw=(3e-5, 3e-5)),
     "actde-fast-q": Method(optimizer="actde", adamw=(3e-5, 3e-4)),
-    "actde-preset": Method(optimizer="actde", adamw=(3e-4, 1e-3)),
+    "actde-10x": Method(optimizer="actde", adamw=(3e-4, 1e-3)),
     "pg": Method(optimizer="ppo", heads="arms"),
     "pg-kl": Method(optimizer="ppo", kl_coef=TAU, heads="arms"),
     "actde-sgd": Method(optimizer="actde", heads="arms"),

@@ -92,7 +92,7 @@ CONTRASTS = [
 SHIFTS = ("weddings-1", "weddings+1")
 EVERYWHERE = ("pg", "actde-sgd", "centred-steady", "ppo", "actde")
 BASE = (*EVERYWHERE, "ppo-kl", "pg-kl", "corrected-sgd")
-ON_WEDDINGS = ("actde-steady", "actde-slow-q", "actde-fast-q", "actde-preset")
+ON_WEDDINGS = ("actde-steady", "actde-slow-q", "actde-fast-q", "actde-10x")
 CELLS = [
     *((task, method) for task in TASKS if task not in SHIFTS for method in BASE),
     *((task, method) for task in SHIFTS for method in EVERYWHERE),

@@ -22,7 +22,7 @@ STYLES = {
     "actde-steady": (PALETTE[5], ":"),
     "actde-slow-q": (PALETTE[4], "-"),
     "actde-fast-q": (PALETTE[5], "-"),
-    "actde-preset": (PALETTE[3], "-"),
+    "actde-10x": (PALETTE[3], "-"),
 }
 POLICY = "exact-policy.svg"
 POLICY_CAPTION = (
@@ -31,7 +31,8 @@ POLICY_CAPTION = (
 )
 DRAWN = "exact-drawn.svg"
 DRAWN_CAPTION = (
-    "One word paid. Left: mean advantage that the paid word receives per episode. Right: log odds that it has gained."
+    "One word paid. Left: mean advantage that the paid word receives per episode. Middle: log odds that it has gained. "
+    "Right: its probability under AdamW with other learning rates of v and q."
 )
 TITLES = {
     "alike": "two answers paid alike: the rare one",
@@ -51,11 +52,11 @@ def policy_figure(runs: Runs, path: Path) -> None:
     drawing, axes = make_figure(2, 2, height=6.5)
     for axis, (name, title) in zip(np.ravel(axes), TITLES.items(), strict=True):
         task = TASKS[name]
-        for method, (color, style) in STYLES.items():
+        for method in STYLES:
             cell = of_cell(runs, name, method)
             if cell and method in BASE:
                 curves = [curve["policy"][:, task.index("focus")].sum(1) for curve in cell]
-                plot_runs(axis, [range(len(y)) for y in curves], curves, label=method, color=color, style=style)
+                _plot(axis, method, curves)
                 start = cell[0]["policy"][0]
         axis.axhline(predicted(start, task.means)[task.index("focus")].sum(), color="0.6", lw=1)
         axis.set(title=title, xlabel="rollouts", ylabel="probability", yscale="log" if name != "weddings" else "linear")
@@ -65,18 +66,25 @@ def policy_figure(runs: Runs, path: Path) -> None:
 
 
 def drawn_figure(runs: Runs, path: Path) -> None:
-    """Draw the advantages and the log odds of the paid word."""
-    drawing, (left, right) = make_figure()
+    """Draw the advantages and the log odds of the paid word, and its probability at other learning rates."""
+    drawing, (left, middle, right) = make_figure(1, 3, width=13)
     index = TASKS["weddings"].index("focus")
     for method in ("ppo", "actde", "pg", "actde-sgd", "corrected-sgd", "pg-kl"):
-        color, style = STYLES[method]
         cell = of_cell(runs, "weddings", method)
-        drawn = [curve["reinforcement"][:-1, index].sum(1) for curve in cell]
         odds = [log_odds(curve["policy"], index) for curve in cell]
-        for axis, curves in ((left, drawn), (right, [y - y[0] for y in odds])):
-            if curves:
-                plot_runs(axis, [range(len(y)) for y in curves], curves, label=method, color=color, style=style)
+        _plot(left, method, [curve["reinforcement"][:-1, index].sum(1) for curve in cell])
+        _plot(middle, method, [y - y[0] for y in odds])
+    for method in ("ppo", "actde-slow-q", "actde", "actde-fast-q", "actde-10x"):
+        _plot(right, method, [curve["policy"][:, index].sum(1) for curve in of_cell(runs, "weddings", method)])
     left.set(xlabel="rollouts", ylabel="advantage per episode")
-    right.set(xlabel="rollouts", ylabel="log odds gained, nats")
-    right.legend(frameon=False, fontsize=8)
+    middle.set(xlabel="rollouts", ylabel="log odds gained, nats")
+    right.set(xlabel="rollouts", ylabel="probability")
+    for axis in (middle, right):
+        axis.legend(frameon=False, fontsize=8)
     save_figure(drawing, path)
+
+
+def _plot(axis: Any, method: str, curves: list[Any]) -> None:
+    color, style = STYLES[method]
+    if curves:
+        plot_runs(axis, [range(len(y)) for y in curves], curves, label=method, color=color, style=style)
