@@ -5,19 +5,23 @@ from typing import Any
 
 import numpy as np
 
-from experiments.compare.intervals import ABOVE_0, over_runs
+from experiments.compare.intervals import ABOVE_0, RATE, over_runs
 from experiments.rlhf.exact_contrasts import CONTRASTS, MEASURES, SHIFTS, Contrast, shift_distance
 from experiments.rlhf.exact_tasks import TASKS
 
 ANY = (-np.inf, np.inf)
-NOT_NEGATIVE = ("entropy", "kl", "focus", "distance", "shift", "kernel_growth")
+WITHIN = {
+    **dict.fromkeys(("entropy", "kl", "kernel_growth"), ABOVE_0),
+    **dict.fromkeys(("focus", "distance", "shift"), RATE),
+}
+"""Ranges of quantities. Intervals are cut to them."""
 Runs = Mapping[tuple[str, str, int], Mapping[str, Any]]
 """The curves of each run by task, method and seed."""
 
 
 def estimate(values: Sequence[float], name: str = "") -> dict[str, Any]:
     """Return the mean with its 95% interval (Student's t) and the number of seeds. `name` is that of the quantity."""
-    found = over_runs(values, ABOVE_0 if name in NOT_NEGATIVE else ANY)
+    found = over_runs(values, WITHIN.get(name, ANY))
     assert found is not None
     return {"value": found.value, "low": found.low, "high": found.high, "seeds": len(values)}
 
