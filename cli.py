@@ -13,7 +13,7 @@ from typer import Argument, Option
 
 from experiments import reproduce as reproduction
 from terminal import arguments as arg
-from terminal import console, failures
+from terminal import console, failures, preferences
 from terminal.arguments import card_option, output_option, play_option
 from terminal.options import ConfigCommand, explicit_layers, with_config
 
@@ -324,6 +324,10 @@ def watch(
     else:
         for entry in entries:
             console.show(playback.episode_lines(entry))
+
+
+app.command()(preferences.make_pairs)
+app.command()(preferences.train_reward)
 
 
 def main() -> None:

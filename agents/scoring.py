@@ -1,9 +1,12 @@
 """Rewards of the completion game, including rewards that are computed by a model."""
 
+from collections.abc import Iterable
 from functools import lru_cache
+from pathlib import Path
 
-from games import GameError
-from games.completion import Scorer, Term, resolve_reward
+from agents.protocol import AgentError
+from games import GameError, GameSpec
+from games.completion import Scorer, Term, parse_reward, resolve_reward
 
 
 @lru_cache(maxsize=8)
@@ -17,4 +20,41 @@ def scorer(reward: str) -> Scorer:
 
 
 def load_scorer(term: Term) -> Scorer:
-    raise GameError(f"reward {term.name}: models are not supported yet")
+    """Return the scorer of a `rm` or `hf` term. Each folder is loaded once.
+
+    * `rm:FOLDER`: a reward model that `train-reward` wrote (see `agents.training.reward_model`)
+    * `hf:FOLDER`: a sequence classifier that `save_pretrained` wrote (see `agents.model.classifier`)
+
+    Raises:
+        GameError: the folder is missing or damaged, or holds another kind of model.
+    """
+    folder = Path(term.argument).expanduser()
+    if not folder.is_dir():
+        raise GameError(f"reward {term.name}: no such folder")
+    try:
+        return _load(term.kind, folder.resolve())
+    except AgentError as error:
+        raise GameError(f"reward {term.name}: {error}") from error
+
+
+def load_models(specs: Iterable[GameSpec]) -> None:
+    """Load the models of the games' rewards now, so that a damaged one is found before a run starts.
+
+    Raises:
+        GameError: a reward is invalid, or its model cannot be loaded.
+    """
+    for spec in specs:
+        reward = str(dict(spec.settings).get("reward", "")) if spec.kind == "completion" else ""
+        if reward and any(term.is_model for term in parse_reward(reward)):
+            scorer(reward)
+
+
+@lru_cache(maxsize=8)
+def _load(kind: str, folder: Path) -> Scorer:
+    if kind == "rm":
+        from agents.training.reward_model import load_reward_model
+
+        return load_reward_model(folder)
+    from agents.model.classifier import load_classifier
+
+    return load_classifier(folder)

@@ -71,7 +71,7 @@ def test_help_is_fast() -> None:
     assert not names & heavy
 
 
-@pytest.mark.parametrize("command", ["play", "generate", "evaluate", "watch"])
+@pytest.mark.parametrize("command", ["play", "generate", "evaluate", "watch", "make-pairs", "train-reward"])
 def test_every_command_has_help(command: str) -> None:
     assert "--json" in answer(command, "--help")
 

@@ -34,9 +34,10 @@ def load_pretrained(name_or_path: str, *, dtype: str = "float32") -> tuple[Any, 
     Raises:
         AgentError: a package or the model is missing, or the model is damaged, no decoder or not in safetensors format.
     """
+    from transformers import AutoModelForCausalLM
+
     source = str(smollm2_folder()) if name_or_path == SMOLLM2 else name_or_path
-    with _quiet():
-        model, tokenizer = _load(source, name_or_path, dtype)
+    model, tokenizer = load_folder(source, AutoModelForCausalLM, name=name_or_path, dtype=dtype)
     _check_decoder(model, tokenizer, name_or_path)
     return model, tokenizer
 
@@ -84,18 +85,30 @@ def _convert(source: Path, folder: Path) -> None:
         tokenizer.save_pretrained(folder)
 
 
-def _load(source: str, name: str, dtype: str) -> tuple[Any, Any]:
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+def load_folder(source: str, auto_class: Any, *, name: str = "", dtype: str = "float32") -> tuple[Any, Any]:
+    """Load a model in evaluation mode, and its tokenizer, from a folder or the local Hugging Face cache.
 
+    Args:
+        auto_class: class of the `transformers` library that loads the model, such as AutoModelForCausalLM.
+        name: the model's name in errors. If it is empty, `source` is used.
+        dtype: data type of the weights, float32 or bfloat16.
+
+    Raises:
+        AgentError: the model is missing, damaged, incomplete or not in the safetensors format.
+    """
+    from safetensors import SafetensorError
+    from transformers import AutoTokenizer
+
+    name = name or source
     local = {"local_files_only": True, "trust_remote_code": False}
     try:
         for path in Path(source).glob("*.json"):
             json.loads(path.read_text(encoding="utf-8"))  # otherwise the error would not name the file
-        tokenizer = AutoTokenizer.from_pretrained(source, **local)
-        model, report = AutoModelForCausalLM.from_pretrained(
-            source, dtype=dtype, use_safetensors=True, output_loading_info=True, **local
-        )
+        with _quiet():
+            tokenizer = AutoTokenizer.from_pretrained(source, **local)
+            model, report = auto_class.from_pretrained(
+                source, dtype=dtype, use_safetensors=True, output_loading_info=True, **local
+            )
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise AgentError(_load_error(source, name, error)) from error
     if missing := sorted(report["missing_keys"]):

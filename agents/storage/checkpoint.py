@@ -52,7 +52,8 @@ def save_agent(
 
     Args:
         config: configuration of the model.
-        description: JSON values that describe the agent (name, prompt, mode, context) and its training.
+        description: JSON values that describe the agent (name, prompt, mode, context) and its training. A model that
+            is no agent has another `kind`.
         dtype: data type of the stored weights. If None, the model's data type is used.
         training: tensors of the training state.
         state: other parts of the training state, as JSON values.
@@ -85,10 +86,31 @@ def load_agent(folder: Path, **sampling: Any) -> LanguageModelAgent:
     Raises:
         AgentError: a file is missing, damaged or of another format, or the tensors do not fit the model.
     """
-    from transformers import PreTrainedTokenizerFast
-
     folder = newest(folder)
     about = verify(folder)
+    model, tokenizer = load_model(folder, about)
+    return LanguageModelAgent(
+        model,
+        tokenizer,
+        name=str(about["name"]),
+        prompt=prompt_format(about["prompt"]),
+        mode=about["mode"],
+        context=about["context"],
+        **sampling,
+    )
+
+
+def load_model(folder: Path, about: Mapping[str, Any]) -> tuple[ActorCritic, Any]:
+    """Load the model of a verified folder, in evaluation mode, and its tokenizer. The GPU is used if there is one.
+
+    Args:
+        about: the result of `verify`.
+
+    Raises:
+        AgentError: the tensors do not fit the model, or the pretrained trunk of an adapter is missing.
+    """
+    from transformers import PreTrainedTokenizerFast
+
     try:
         config = ModelConfig(**about["model"])
     except (ConfigError, TypeError) as error:
@@ -97,15 +119,7 @@ def load_agent(folder: Path, **sampling: Any) -> LanguageModelAgent:
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=file, clean_up_tokenization_spaces=False, **settings)
     model = build_model(config, about["config"], len(tokenizer))
     load_tensors(model, read_tensors(folder / WEIGHTS), folder)
-    return LanguageModelAgent(
-        model.eval().to(PartialState().device),
-        tokenizer,
-        name=str(about["name"]),
-        prompt=prompt_format(about["prompt"]),
-        mode=about["mode"],
-        context=about["context"],
-        **sampling,
-    )
+    return model.eval().to(PartialState().device), tokenizer
 
 
 def load_pretrained(name: str, **sampling: Any) -> LanguageModelAgent:
@@ -128,11 +142,14 @@ def checkpoints(run: Path) -> list[Path]:
     return sorted(path for path in (run / FOLDER).glob("[0-9]*") if (path / AGENT).is_file())
 
 
-def verify(folder: Path) -> dict[str, Any]:
+def verify(folder: Path, *, kind: str = "agent") -> dict[str, Any]:
     """Return the content of a checkpoint's `agent.json`, after checking the hash of every file.
 
+    Args:
+        kind: what the folder must hold: an agent or a reward model.
+
     Raises:
-        AgentError: the folder is not a checkpoint of this format, or a file is missing or damaged.
+        AgentError: the folder is not a checkpoint of this kind and format, or a file is missing or damaged.
     """
     about = read_json(folder / AGENT)
     if about.get("digest", "") not in ("", _digest(about)):
@@ -140,6 +157,8 @@ def verify(folder: Path) -> dict[str, Any]:
     required = {"format", "name", "prompt", "mode", "context", "model", "config", "tokenizer", "files"}
     if about.get("format") != FORMAT or not required <= set(about) or not isinstance(about["files"], dict):
         raise AgentError(f"{folder / AGENT} is not an agent of format {FORMAT}; it has {sorted(about)}")
+    if (stored := about.get("kind", "agent")) != kind:
+        raise AgentError(f"{folder} holds a model of the kind {stored!r}, not {kind!r}")
     for name, expected in about["files"].items():
         path = folder / name
         if Path(name).name != name or not path.is_file():

@@ -21,6 +21,7 @@ from agents.model.build import assemble
 from agents.play.metrics import strategies_of
 from agents.play.runner import EpisodeRunner
 from agents.protocol import AgentError
+from agents.scoring import load_models
 from agents.storage.run_folder import INITIAL, RunFolder
 from agents.text.prompt import prompt_format
 from agents.training.dagger import DAggerAgent, Expert
@@ -49,6 +50,7 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
     _check_optimizer(optimizer, config)
     specs = games.resolve(config.run.game)
     reject_reserved_seeds(specs)
+    load_models(specs)
     schedule = LevelSchedule(specs, promote=config.budget.promote, episodes=config.budget.promote_episodes)
     folder = RunFolder(out, config, resume=resume)
     accelerator = Accelerator(log_with="tensorboard", project_dir=str(out))

@@ -50,7 +50,7 @@ DEFAULT: dict[str, Any] = {
     "replay": 1,
 }
 CHANGES: dict[str, dict[str, Any]] = {
-    "preset": {},
+    "both rates 1e-3": {},
     "q_lr 1e-2": {"q_lr": 1e-2},
     "q_lr 3e-4": {"q_lr": 3e-4},
     "q_lr 1e-4": {"q_lr": 1e-4},

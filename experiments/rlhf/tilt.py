@@ -71,7 +71,7 @@ def tilt(folder: Path, seed: int = 0) -> dict[str, Any]:
 def main(folders: Annotated[list[Path], typer.Argument(metavar="RUN...")]) -> None:
     """Print the measures of each run as one line of JSON."""
     for folder in folders:
-        print(json.dumps({"run": folder.name, **tilt(folder)}))  # noqa: T201
+        typer.echo(json.dumps({"run": folder.name, **tilt(folder)}))
 
 
 if __name__ == "__main__":

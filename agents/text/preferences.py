@@ -1,0 +1,73 @@
+"""Preferences: pairs of completions of a prompt, of which a judge chose one.
+
+A file of preferences has one JSON object a line, with the texts `prompt`, `chosen` and `rejected`. Other fields are
+ignored.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from agents.protocol import AgentError
+from games.files import atomic_write
+
+FIELDS = ("prompt", "chosen", "rejected")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preference:
+    """A prompt and two completions of it. The completions are not stripped, because many begin with a blank."""
+
+    prompt: str
+    chosen: str
+    rejected: str
+
+
+def read_preferences(path: Path) -> list[Preference]:
+    """Read a file of preferences.
+
+    Raises:
+        AgentError: the file does not exist, is no UTF-8 or is empty, or a line is not a preference. The message names
+            the file and the line.
+    """
+    try:
+        with path.open(encoding="utf-8-sig") as lines:
+            preferences = [_preference(line, f"{path}:{number}") for number, line in enumerate(lines, 1)]
+    except UnicodeDecodeError:
+        raise AgentError(f"{path}: expected a text file in UTF-8") from None
+    except OSError as error:
+        raise AgentError(f"{path}: cannot be read ({error.strerror})") from None
+    if not preferences:
+        raise AgentError(f"{path}: the file holds no preferences")
+    return preferences
+
+
+def write_preferences(path: Path, preferences: Iterable[Preference]) -> None:
+    """Write a file of preferences atomically."""
+    lines = (json.dumps(asdict(preference), ensure_ascii=False) + "\n" for preference in preferences)
+    atomic_write(path, "".join(lines))
+
+
+def _preference(line: str, place: str) -> Preference:
+    expected = f"{place}: expected a JSON object with the texts {', '.join(FIELDS)}"
+    if not line.strip():
+        raise AgentError(f"{expected}, got a blank line")
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise AgentError(f"{expected}, got no JSON ({error})") from None
+    if not isinstance(record, dict):
+        raise AgentError(f"{expected}, got {type(record).__name__}")
+    for name in FIELDS:
+        if not isinstance(record.get(name), str):
+            got = type(record[name]).__name__ if name in record else "nothing"
+            raise AgentError(f"{expected}, got {got} in the field {name!r}")
+    preference = Preference(**{name: record[name] for name in FIELDS})
+    if not preference.prompt.strip():
+        raise AgentError(f"{place}: the prompt is blank")
+    if preference.chosen == preference.rejected:
+        raise AgentError(f"{place}: chosen and rejected are the same text")
+    if any("\ud800" <= character <= "\udfff" for text in asdict(preference).values() for character in text):
+        raise AgentError(f"{place}: a text contains half of a surrogate pair, which is no Unicode character")
+    return preference

@@ -1,0 +1,55 @@
+"""Base rate of each built-in reward: SmolLM2 without training continues every opening twice.
+
+python -m experiments.rlhf.base_rates --out docs/rlhf
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agents.play.evaluate import estimate
+from agents.play.runner import EpisodeRunner
+from agents.registry import make_agent
+from agents.scoring import scorer
+from agents.training.probe import PromptSpec
+from experiments.tables import interval, table
+from games import resolve
+from games.completion.prompts import SETS, load_prompts
+from games.files import atomic_write
+
+REWARDS = ("sentiment", "letter", "length", "contains:sea", "contains:love", "contains:wedding")
+PER_PROMPT = 2
+
+
+def main(out: Annotated[Path, typer.Option(help="folder of base_rates.md")], seed: int = 0) -> None:
+    """Write the table of means, and of shares of texts with a positive reward, with 95% bootstrap intervals."""
+    spec = resolve("completion?reward=length")[0]
+    agent, rows = make_agent("smollm2", seed=seed), []
+    for name in SETS:
+        specs = [PromptSpec(spec, prompt) for prompt in load_prompts(name)]
+        with EpisodeRunner(specs, seed=seed, parallel=32, group_size=PER_PROMPT) as runner:
+            episodes = list(runner.play(agent, PER_PROMPT * len(specs)))
+        steps = [episode.steps[0] for episode in episodes]
+        prompts, texts = [step.observation for step in steps], [step.decision.command for step in steps]
+        for reward in REWARDS:
+            scores = scorer(reward)(prompts, texts)
+            found = (estimate(scores, seed=seed), estimate([score > 0 for score in scores], unit=True, seed=seed))
+            cells = (interval(None if each is None else asdict(each), ".3f") for each in found)
+            rows.append([name, reward, len(texts), *cells])
+    lines = [
+        "# Base rates",
+        "",
+        f"SmolLM2 without training continues every opening {PER_PROMPT} times with at most 16 tokens, seed {seed}."
+        " Means over texts with 95% bootstrap intervals. Command:"
+        " `python -m experiments.rlhf.base_rates --out docs/rlhf`.",
+        "",
+        table(["prompts", "reward", "texts", "mean", "share above 0"], rows),
+        "",
+    ]
+    atomic_write(out / "base_rates.md", "\n".join(lines))
+
+
+if __name__ == "__main__":
+    typer.run(main)

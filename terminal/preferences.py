@@ -1,0 +1,90 @@
+"""The commands `make-pairs` and `train-reward`: preferences, and a reward model that is trained on them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Option
+
+from terminal import arguments as arg
+from terminal import console
+
+if TYPE_CHECKING:
+    from agents.training.reward_training import Accuracy
+
+Rate = Annotated[float, Option("--lr", min=0, help="learning rate of the trunk; it decays linearly to 0")]
+HeldOut = Annotated[float, Option(min=0, max=0.9, metavar="SHARE", help="share of the pairs that is held out")]
+PAIRS_FILE = "JSONL file with the texts prompt, chosen and rejected in each line"
+
+
+def make_pairs(
+    game: Annotated[str, Option(help="completion games, as in completion?max_tokens=16")],
+    judge: Annotated[str, Option(metavar="REWARD", help="reward that says which completion is better: sentiment, ...")],
+    out: Annotated[Path, Option(metavar="FILE", help=PAIRS_FILE)],
+    pairs: Annotated[int, Option(min=1, help="pairs to sample, without ties")] = 500,
+    agent: Annotated[str, Option(help="smollm2, or the folder of a run with mode free")] = "smollm2",
+    temperature: arg.Temperature = 1.0,
+    seed: arg.Seed = 0,
+    as_json: arg.AsJson = False,
+) -> None:
+    """Sample pairs of completions, and let a judge say which is better."""
+    import agents
+    from agents.text.preferences import write_preferences
+    from agents.training.preference_sampling import sample_preferences
+
+    if out.is_dir():
+        raise agents.AgentError(f"{out} is a folder; expected the name of a file, such as pairs.jsonl")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with console.waiting(f"loading {agent}"):
+        writer = agents.make_agent(agent, seed=seed, temperature=temperature, notify=console.note)
+    with console.progress("pairs", pairs) as advance:
+        sampled = sample_preferences(writer, game, judge, pairs=pairs, seed=seed, on_preference=advance)
+    write_preferences(out, sampled.preferences)
+    settings = {"agent": agent, "game": game, "judge": judge, "temperature": temperature, "seed": seed}
+    hint = f"train a reward model on them: train-reward --pairs {out} --out RM"
+    console.output(
+        {"out": str(out), **settings, "pairs": pairs, "ties": sampled.ties},
+        [f"{pairs} pairs in {out}, {sampled.ties} ties dropped; {hint}"],
+        as_json=as_json,
+    )
+
+
+def train_reward(
+    pairs: Annotated[Path, Option(metavar="FILE", help=PAIRS_FILE)],
+    out: Annotated[Path, Option(metavar="RM", help="folder of the reward model")],
+    trunk: Annotated[str, Option(help="smollm2, or the folder of a decoder of the transformers library")] = "smollm2",
+    lora: Annotated[int, Option(min=0, help="rank of the LoRA adapter; 0 trains the whole trunk")] = 16,
+    epochs: Annotated[int, Option(min=1, help="passes over the pairs")] = 2,
+    lr: Rate = 3e-4,
+    held_out: Annotated[
+        float, Option(min=0, max=0.9, metavar="SHARE", help="share of the pairs that is held out")
+    ] = 0.2,
+    seed: Annotated[int, Option(min=0, help="random seed")] = 0,
+    as_json: arg.AsJson = False,
+) -> None:
+    """Train a reward model on pairs of completions. The reward rm:FOLDER then scores with it."""
+    from agents.config import ModelConfig
+    from agents.text.preferences import read_preferences
+    from agents.training.presets import TRUNKS
+    from agents.training.reward_model import check_folder, save_reward_model
+    from agents.training.reward_training import train_reward_model
+
+    check_folder(out)
+    preferences = read_preferences(pairs)
+    config = ModelConfig(trunk=trunk, lora=lora, q_heads=0, dtype=TRUNKS.get(trunk, {}).get("dtype", "float32"))
+    with console.reporting("train-reward") as report:
+        trained = train_reward_model(
+            preferences, config, epochs=epochs, lr=lr, held_out=held_out, seed=seed, progress=report
+        )
+    settings = {"epochs": epochs, "lr": lr, "held_out": held_out, "seed": seed}
+    about = {"pairs": len(preferences), "training": settings, **trained.to_json()}
+    save_reward_model(out, trained.reward_model, config, about)
+    lines = [f"accuracy on the pairs of the training: {_accuracy(trained.trained)}"]
+    if trained.held_out is not None:
+        lines.append(f"accuracy on the held-out pairs: {_accuracy(trained.held_out)}")
+    lines.append(f"the reward model is in {out}; train an agent on it: train --game 'completion?reward=rm:{out}'")
+    console.output({"out": str(out), "model": config.model_dump(), **about}, lines, as_json=as_json)
+
+
+def _accuracy(accuracy: "Accuracy") -> str:
+    low, high = f"{accuracy.low:.1%}".rstrip("%"), f"{accuracy.high:.1%}"
+    return f"{accuracy.value:.1%} of {accuracy.pairs} (95% interval: {low} to {high})"

@@ -1,0 +1,107 @@
+"""The smallest form of reinforcement learning from human feedback: pairs, a reward model, and PPO against it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from agents.config import ModelConfig
+from agents.model.build import assemble
+from agents.storage.checkpoint import save_agent
+from agents.storage.run_folder import read_metrics
+from agents.text.preferences import read_preferences
+from games.completion import resolve_reward
+from tests.conftest import Command
+from tests.helpers.preferences import PROMPTS, save_trunk
+
+GAME = "completion?prompts=prompts.jsonl&max_tokens=4"
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a trunk, prompts and an agent that writes freely."""
+    trunk = save_trunk(tmp_path / "trunk")
+    (tmp_path / "prompts.jsonl").write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in PROMPTS))
+    config = ModelConfig(trunk=str(trunk), lora=2, q_heads=0)
+    about = {"name": "writer", "prompt": "plain", "mode": "free", "context": 64}
+    save_agent(tmp_path / "writer", *assemble(config, None), config, about)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def make_pairs(command: Command, *more: str) -> tuple[int, str, str]:
+    return command(
+        *("make-pairs", "--game", GAME, "--judge", "letter:r", "--out", "data/pairs.jsonl", "--agent", "writer"), *more
+    )
+
+
+def test_pairs_a_reward_model_and_ppo_against_it(command: Command, place: Path) -> None:
+    status, out, err = make_pairs(command, "--pairs", "24", "--json")
+    assert (status, err) == (0, "")
+    made = json.loads(out)
+    assert (made["pairs"], made["out"], made["judge"]) == (24, "data/pairs.jsonl", "letter:r")
+    pairs = read_preferences(place / "data" / "pairs.jsonl")
+    assert len(pairs) == 24
+    judge = resolve_reward("letter:r")
+    for pair in pairs:
+        better, worse = judge([pair.prompt] * 2, [pair.chosen, pair.rejected])
+        assert better > worse
+
+    words = ("train-reward", "--pairs", "data/pairs.jsonl", "--out", "rm", "--trunk", "trunk", "--lora", "2")
+    status, out, err = command(*words, "--epochs", "2", "--held-out", "0.3", "--json")
+    assert (status, err) == (0, "")
+    trained = json.loads(out)
+    assert trained["trained"]["pairs"] + trained["held_out"]["pairs"] == 24
+    assert 0 <= trained["held_out"]["low"] <= trained["held_out"]["value"] <= trained["held_out"]["high"] <= 1
+    assert json.loads((place / "rm" / "agent.json").read_text())["held_out"] == trained["held_out"]
+
+    words = ("train", "--game", f"{GAME}&reward=rm:rm", "--out", "run", "--trunk", "trunk", "--lora", "2")
+    small = ("--optimizer", "ppo", "--mode", "free", "--episodes", "4", "--iterations", "1", "--epochs", "1")
+    status, out, err = command(*words, *small, "--json")
+    assert status == 0, err
+    (metrics,) = read_metrics(place / "run")
+    assert metrics["reward"] == pytest.approx(json.loads(out)["metrics"]["reward"])
+    assert metrics["reward"] != 0.0
+
+
+def test_the_same_seed_makes_the_same_pairs_and_tells_their_number(command: Command, place: Path) -> None:
+    path = place / "data" / "pairs.jsonl"
+    texts = []
+    for seed in ("1", "1", "2"):
+        status, out, _ = make_pairs(command, "--pairs", "3", "--seed", seed)
+        assert status == 0 and "3 pairs in data/pairs.jsonl" in " ".join(out.split())
+        texts.append(path.read_text())
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_the_report_of_train_reward_shows_the_interval(command: Command) -> None:
+    assert make_pairs(command, "--pairs", "8")[0] == 0
+    words = ("train-reward", "--pairs", "data/pairs.jsonl", "--out", "rm", "--trunk", "trunk", "--lora", "0")
+    status, out, _ = command(*words, "--epochs", "1")
+    assert status == 0
+    assert "accuracy on the held-out pairs: " in out and "95% interval" in out and "reward=rm:rm" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--pairs", "nowhere.jsonl"), "nowhere.jsonl: cannot be read"),
+        (("--pairs", "bad.jsonl"), "bad.jsonl:1: expected a JSON object with the texts prompt, chosen, rejected"),
+        (("--pairs", "one.jsonl"), "no preference is left for training"),
+        (("--pairs", "one.jsonl", "--out", "trunk"), "trunk holds other files"),
+        (("--pairs", "one.jsonl", "--held-out", "0", "--trunk", "small"), "--lora adapts a pretrained trunk"),
+        (("--pairs", "one.jsonl", "--held-out", "0", "--trunk", "nowhere"), "no pretrained model 'nowhere'"),
+    ],
+)
+def test_mistakes_are_one_line(command: Command, place: Path, words: tuple[str, ...], says: str) -> None:
+    (place / "bad.jsonl").write_text("{}\n")
+    (place / "one.jsonl").write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n')
+    status, out, err = command("train-reward", "--out", "rm", *words)
+    assert (status, out) == (2, "")
+    assert says in err and err.count("\n") == 1
+    assert not (place / "rm").exists()
+
+
+def test_pairs_are_not_written_over_a_folder(command: Command) -> None:
+    status, _, err = make_pairs(command, "--out", "trunk")
+    assert status == 2 and err == "error: trunk is a folder; expected the name of a file, such as pairs.jsonl\n"
