@@ -114,10 +114,7 @@ def report(document: Mapping[str, Any]) -> str:
     """Return the report in Markdown. Its prose is in `exact_prose.md`."""
     text = PROSE.read_text(encoding="utf-8")
     parts = {
-        "RUN": (
-            f"{document['runs']} runs, {len(document['seeds'])} seeds per cell, {document['rollouts']} rollouts per "
-            f"run; {document['minutes']:.0f} minutes of one core in total."
-        ),
+        "RUN": run_sentence(document),
         "CONTRASTS": contrast_table(document["contrasts"]),
         "CELLS": "\n\n".join(cell_table(document, task) for task in SPECIFIC),
         "SHIFTED": shift_table(document),
@@ -132,6 +129,15 @@ def report(document: Mapping[str, Any]) -> str:
     for name, part in parts.items():
         text = text.replace(f"{{{{{name}}}}}", part)
     return text
+
+
+def run_sentence(document: Mapping[str, Any]) -> str:
+    counts = sorted({row["seeds"] for row in document["cells"]})
+    seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return (
+        f"{document['runs']} runs, {seeds} seeds per cell, {document['rollouts']} rollouts per run; "
+        f"{document['minutes']:.0f} minutes of one core in total."
+    )
 
 
 def contrast_table(rows: list[Mapping[str, Any]]) -> str:
