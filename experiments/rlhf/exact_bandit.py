@@ -1,0 +1,232 @@
+"""One run of an exact experiment: a bandit whose policy is SmolLM2 over the arms, trained by the usual update.
+
+The adapter is in the last `LAYERS` layers of the trunk. All episodes read the same prompt, so the output of the lower
+layers is computed once, and all choices of a rollout are choices at one position of one segment. The update is that of
+every training run (`agents.training.updater.Updater`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from actde import OptimizerConfig, make_optimizer
+from agents.config import ModelConfig, UpdateConfig
+from agents.language_model.token_stream import Choice, Segment
+from agents.model.actor_critic import ActorCritic
+from agents.model.build import assemble
+from agents.model.heads import Heads
+from agents.training.rollout_batch import RolloutBatch
+from agents.training.updater import Updater, make_torch_optimizer
+from experiments.rlhf.exact_heads import ArmHeads, CentredHeads
+from experiments.rlhf.exact_tasks import PROMPT, TAU, Array, Task
+
+LAYERS = 8
+EPISODES = 256
+"""Episodes per rollout."""
+STEP = 1.0
+"""Step size of the logits with plain gradient steps: nats per rollout, at probability and advantage 1."""
+HEAD_STEP = {"value": 0.5, "q": STEP * TAU}
+"""Fraction of the error by which v, or q of an arm that is always played, moves in a rollout."""
+COEF = 0.5
+"""Weight of the value loss and of the Q loss."""
+UNLIMITED = 1e9
+STEADY_EVERY = 5
+"""Rollouts between adjustments of the learning rate with `Method.steady`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """An update rule: one plain gradient step per rollout, or two steps of AdamW with the learning rates `adamw`."""
+
+    optimizer: str
+    adamw: tuple[float, float] | None = None
+    """Learning rates of AdamW: (1) of the policy, (2) of v and q. None for plain gradient steps."""
+    steady: bool = False
+    """Adjust the learning rate of plain steps, so that the step size of the logits stays `STEP` during training."""
+    kl_coef: float = 0.0
+    heads: str = "tied"
+    """tied: the usual heads; arms: a Q head with a row of weights per arm; centred: the same, centred by the policy."""
+
+
+RATES = (3e-5, 1e-4)
+METHODS = {
+    "ppo": Method(optimizer="ppo", adamw=RATES),
+    "ppo-kl": Method(optimizer="ppo", adamw=RATES, kl_coef=TAU),
+    "actde": Method(optimizer="actde", adamw=RATES),
+    "actde-slow-q": Method(optimizer="actde", adamw=(3e-5, 3e-5)),
+    "actde-fast-q": Method(optimizer="actde", adamw=(3e-5, 3e-4)),
+    "actde-10x": Method(optimizer="actde", adamw=(3e-4, 1e-3)),
+    "pg": Method(optimizer="ppo", heads="arms"),
+    "pg-kl": Method(optimizer="ppo", kl_coef=TAU, heads="arms"),
+    "actde-sgd": Method(optimizer="actde", heads="arms"),
+    "corrected-sgd": Method(optimizer="actde-corrected", heads="arms"),
+    "actde-steady": Method(optimizer="actde", heads="arms", steady=True),
+    "centred-steady": Method(optimizer="actde", heads="centred", steady=True),
+}
+
+
+class _Activations(nn.Module):
+    """Stands for the embedding and the lower layers: returns their output for the prompt."""
+
+    def __init__(self, states: Tensor) -> None:
+        super().__init__()
+        self.states = states
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return the states [B, L, d] for B copies of the prompt."""
+        return self.states.expand(len(tokens), -1, -1)
+
+
+@cache
+def upper_layers() -> tuple[ActorCritic, Any, Tensor]:
+    """Return SmolLM2 with an adapter in its upper layers, whose lower layers are a constant.
+
+    Return a tuple: (1) the model, which reads only the prompt, (2) its tokenizer, (3) the prompt's tokens [1, L].
+    """
+    model, tokenizer = assemble(ModelConfig(trunk="smollm2", lora=16, detach_value=True, detach_q=True), None)
+    tokens, trunk = torch.tensor([tokenizer.encode(PROMPT)]), model.base.model
+    lower = len(trunk.layers) - LAYERS
+    with torch.no_grad():
+        states = trunk(input_ids=tokens, use_cache=False, output_hidden_states=True).hidden_states[lower]
+    trunk.embed_tokens, trunk.layers = _Activations(states), trunk.layers[lower:]
+    model.base.config.num_hidden_layers = LAYERS
+    return model, tokenizer, tokens
+
+
+def initial_model(task: Task, method: Method, seed: int) -> tuple[ActorCritic, Tensor, Tensor]:
+    """Return a tuple: (1) the model before training, (2) the prompt's tokens [1, L], (3) the tokens of the arms [K]."""
+    from peft.tuners.lora import LoraLayer
+
+    model, tokenizer, tokens = upper_layers()
+    torch.manual_seed(seed)
+    for module in model.modules():
+        if isinstance(module, LoraLayer):
+            module.reset_lora_parameters("default", True)
+    arms = torch.tensor([tokenizer.encode(f" {arm}") for arm in task.arms])
+    if arms.shape[1] != 1:
+        raise ValueError("every arm must be a single token")
+    width, detached = model.base.config.hidden_size, {"detach_value": True, "detach_q": True}
+    if method.heads == "tied":
+        model.heads = Heads(width, len(tokenizer), tied=True, dueling=True, **detached)
+    else:
+        kind = CentredHeads if method.heads == "centred" else ArmHeads
+        model.heads = kind(width, len(arms), **detached)
+    return model, tokens, arms[:, 0]
+
+
+def logit_kernel(model: ActorCritic, tokens: Tensor, arms: Tensor) -> Array:
+    """Return the inner products of the gradients of the arms' logits, centred over the arms. The shape is [K, K].
+
+    A gradient step on logit a with rate lr moves logit b by lr times the entry (a, b), up to a common constant.
+    """
+    parameters = [p for p in model.lm.parameters() if p.requires_grad]
+    logits = model.hidden_states(tokens, use_cache=False)[0, -1] @ model.base.get_output_embeddings().weight[arms].T
+    rows = []
+    for logit in logits - logits.mean():
+        grads = torch.autograd.grad(logit, parameters, retain_graph=True, allow_unused=True)
+        rows.append(torch.cat([grad.flatten() for grad in grads if grad is not None]))
+    gradients = torch.stack(rows)
+    return np.asarray((gradients @ gradients.T).numpy(), dtype=np.float64)
+
+
+def logit_rate(model: ActorCritic, tokens: Tensor, arms: Tensor) -> float:
+    """Return the learning rate with which plain steps move the logits by `STEP` on average."""
+    return STEP * (len(arms) - 1) / float(np.trace(logit_kernel(model, tokens, arms)))
+
+
+def update_config(model: ActorCritic, tokens: Tensor, arms: Tensor, method: Method) -> UpdateConfig:
+    """Return the settings of the gradient steps. Plain steps have the sizes `STEP` and `HEAD_STEP` at first."""
+    if method.adamw:
+        lr, head_lr = method.adamw
+        return UpdateConfig(epochs=2, lr=lr, value_lr=head_lr, q_lr=head_lr)
+    with torch.no_grad():
+        head = float(model.hidden_states(tokens, use_cache=False)[0, -1].square().sum()) + 1
+    return UpdateConfig(
+        torch_optimizer="sgd",
+        epochs=1,
+        max_grad_norm=UNLIMITED,
+        lr=logit_rate(model, tokens, arms),
+        value_lr=HEAD_STEP["value"] / (COEF * head),
+        q_lr=HEAD_STEP["q"] / (2 * COEF * head),
+    )
+
+
+def make_updater(model: ActorCritic, config: UpdateConfig, method: Method) -> Updater:
+    from accelerate import Accelerator
+
+    optimizer = make_optimizer(
+        method.optimizer,
+        OptimizerConfig(
+            gamma=1.0, value_clip_range=None, value_coef=COEF, q_coef=COEF, kl_coef=method.kl_coef, train_q=True
+        ),
+    )
+    return Updater(model, make_torch_optimizer(model, config), optimizer, config, Accelerator(cpu=True))
+
+
+def train(task: Task, method: Method, *, seed: int, rollouts: int) -> dict[str, Any]:
+    """Train for `rollouts` rollouts. Return the curves: policy, q, v, and the advantages of each arm per episode.
+
+    `kernels` holds the step of the logits per unit of the learning rate, before and after training.
+    """
+    model, tokens, arms = initial_model(task, method, seed)
+    first = STEP / logit_rate(model, tokens, arms)
+    updater = make_updater(model, update_config(model, tokens, arms, method), method)
+    rng, rows = np.random.default_rng([seed, len(task.arms)]), []
+    for iteration in range(rollouts):
+        if method.steady and iteration and iteration % STEADY_EVERY == 0:
+            set_policy_rate(updater, logit_rate(model, tokens, arms))
+        outputs = arm_outputs(model, tokens, arms)
+        chosen = rng.choice(len(arms), size=EPISODES, p=outputs["policy"])
+        rollout = rollout_batch(tokens, arms, outputs, chosen, task.pay(chosen, rng))
+        _, targets = updater.learn(rollout, rng)
+        advantages = targets.advantages[0].numpy().astype(np.float64)
+        sums = [np.bincount(chosen, x, minlength=len(arms)) / EPISODES for x in (advantages, np.abs(advantages))]
+        rows.append({**outputs, "reinforcement": sums[0], "errors": sums[1]})
+    rows.append({**arm_outputs(model, tokens, arms), "reinforcement": 0 * sums[0], "errors": 0 * sums[1]})
+    curves = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    return {**curves, "kernels": [first, STEP / logit_rate(model, tokens, arms)]}
+
+
+def set_policy_rate(updater: Updater, rate: float) -> None:
+    for group in updater.torch_optimizer.param_groups:
+        if group["name"] == "policy":
+            group["lr"] = rate
+
+
+@torch.no_grad()
+def arm_outputs(model: ActorCritic, tokens: Tensor, arms: Tensor) -> Mapping[str, Any]:
+    """Return the policy [K], q [K] and v of the prompt."""
+    model.eval()
+    heads = model.evaluate_heads(model.hidden_states(tokens, use_cache=False)[0, -1:], arms[None])
+    assert heads.recorded_q is not None
+    policy = heads.logprobs[0].double().softmax(-1).numpy()
+    return {"policy": policy, "q": heads.recorded_q[0].double().numpy(), "value": float(heads.values[0])}
+
+
+def rollout_batch(
+    tokens: Tensor, arms: Tensor, outputs: Mapping[str, Any], chosen: np.ndarray[Any, Any], rewards: Array
+) -> RolloutBatch:
+    """Return a rollout of N episodes as N choices at the end of one segment. Discount 0 separates the episodes."""
+    alternatives, logprobs = tuple(arms.tolist()), np.log(outputs["policy"])
+    entropy = float(-(outputs["policy"] * logprobs).sum())
+    choices = tuple(
+        Choice(
+            position=tokens.shape[1] - 1,
+            turn=turn,
+            alternatives=alternatives,
+            chosen=int(arm),
+            logprob=float(logprobs[arm]),
+            value=outputs["value"],
+            q_value=float(outputs["q"][arm]),
+            entropy=entropy,
+            reward=float(reward),
+            discount=0.0,
+        )
+        for turn, (arm, reward) in enumerate(zip(chosen, rewards, strict=True))
+    )
+    return RolloutBatch([Segment(episode=0, tokens=tokens[0].numpy(), choices=choices)], credit="token")

@@ -1,0 +1,137 @@
+"""The measures of the exact experiments, and the contrasts that were fixed before the first run.
+
+Each contrast compares two methods on the same task and seeds. Its test is a paired t-test over seeds, two-sided, and
+Holm's procedure corrects the p-values for the number of contrasts. Negative values of the first measure, for example,
+mean that the first method spreads the two answers less than the second one.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.rlhf.exact_tasks import TASKS, Array, Task, predicted
+
+SEEDS = (0, 1, 2, 3, 4)
+ROLLOUTS = 50
+CLOSE = 0.1
+"""q predicts an arm if it is within this distance of the arm's mean reward."""
+Curves = Mapping[str, Array]
+
+
+class Contrast(NamedTuple):
+    """The difference of a measure between two methods."""
+
+    task: str
+    measure: str
+    first: str
+    second: str
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A number computed from the curves of one run, and its description in tables."""
+
+    compute: Callable[[Task, Curves], float]
+    label: str
+
+
+def log_odds(policy: Array, index: list[int]) -> Array:
+    """Return the log odds of a group of arms. The shape is that of `policy` [T, K] without its last axis."""
+    others = [arm for arm in range(policy.shape[-1]) if arm not in index]
+    return np.asarray(np.log(policy[..., index].sum(-1) / policy[..., others].sum(-1)))
+
+
+def _spread(task: Task, curves: Curves) -> float:
+    common, focus = (np.log(curves["policy"][:, task.index(name)[0]]) for name in ("common", "focus"))
+    return float((common - focus)[-1] - (common - focus)[0])
+
+
+def _late_gain(task: Task, curves: Curves) -> float:
+    odds = log_odds(curves["policy"], task.index("focus"))
+    return float(odds[-1] - odds[len(odds) // 2])
+
+
+def _against_focus(task: Task, curves: Curves, group: str) -> float:
+    first, focus = (np.log(curves["policy"][:, task.index(name)].sum(1)) for name in (group, "focus"))
+    return float((first - focus)[-1] - (first - focus)[0])
+
+
+def _distance(task: Task, curves: Curves) -> float:
+    policy = curves["policy"]
+    return total_variation(policy[-1], predicted(policy[0], task.means))
+
+
+def total_variation(one: Array, other: Array) -> float:
+    return float(np.abs(one - other).sum() / 2)
+
+
+MEASURES = {
+    "spread": Measure(_spread, "change of log(common / rare) of two answers paid alike, nats"),
+    "late gain": Measure(_late_gain, "log odds that the paid word gains in the second half, nats"),
+    "many": Measure(lambda t, c: _against_focus(t, c, "many"), "log gain of six words minus that of one word, nats"),
+    "lottery": Measure(lambda t, c: _against_focus(t, c, "lottery"), "log gain of the lottery minus that of one word"),
+    "rare": Measure(
+        lambda t, c: float(log_odds(c["policy"][-1], t.index("focus"))), "final log odds of the rare best arm, nats"
+    ),
+    "distance": Measure(_distance, "total variation between the final policy and pi_0 exp(Q / tau)"),
+    "shift": Measure(lambda t, c: float("nan"), "total variation between the final policies with and without shift"),
+}
+"""`shift` needs two runs, see `shift_distance`. It is the mean over the shifts -1 and +1."""
+PAIRS = (("actde-sgd", "pg"), ("actde", "ppo"))
+CONTRASTS = [
+    *(Contrast("alike", "spread", *pair) for pair in PAIRS),
+    *(Contrast("weddings", "late gain", *pair) for pair in PAIRS),
+    *(Contrast("barn", "many", *pair) for pair in PAIRS),
+    *(Contrast("barn", "lottery", *pair) for pair in PAIRS),
+    *(Contrast("rare", "rare", *pair) for pair in PAIRS),
+    *(Contrast("weddings", "shift", *pair) for pair in PAIRS),
+    *(Contrast(task, "distance", "centred-steady", "actde-sgd") for task in ("alike", "weddings", "barn", "rare")),
+]
+SHIFTS = ("weddings-1", "weddings+1")
+EVERYWHERE = ("pg", "actde-sgd", "centred-steady", "ppo", "actde")
+BASE = (*EVERYWHERE, "ppo-kl", "pg-kl", "corrected-sgd")
+ON_WEDDINGS = ("actde-steady", "actde-slow-q", "actde-fast-q", "actde-10x")
+CELLS = [
+    *((task, method) for task in TASKS if task not in SHIFTS for method in BASE),
+    *((task, method) for task in SHIFTS for method in EVERYWHERE),
+    *(("weddings", method) for method in ON_WEDDINGS),
+]
+"""The task and the method of each cell. Further step sizes are compared on one task."""
+
+
+def shift_distance(plain: Curves, shifted: list[Curves]) -> float:
+    """Return the mean total variation between the final policies of a run and of the runs with shifted rewards."""
+    return float(np.mean([total_variation(plain["policy"][-1], one["policy"][-1]) for one in shifted]))
+
+
+def predicted_at(task: Task, curves: Curves) -> int | None:
+    """Return the first rollout whose q predicts the paid word, or None."""
+    index = task.index("focus")[0]
+    close = np.flatnonzero(np.abs(curves["q"][:, index] - task.means[index]) < CLOSE)
+    return int(close[0]) if len(close) else None
+
+
+def summary(task: Task, curves: Curves) -> dict[str, Any]:
+    """Return reward, entropy and KL of the final policy, and what the paid word draws before and after q predicts it.
+
+    `gain` is in nats of log odds. `drawn` is the sum over rollouts of the mean advantage that the word receives.
+    """
+    first, last = curves["policy"][0], curves["policy"][-1]
+    focus, at = task.index("focus"), predicted_at(task, curves)
+    odds, drawn = log_odds(curves["policy"], focus), curves["reinforcement"][:, focus].sum(1)
+    split = len(odds) - 1 if at is None else at
+    return {
+        "reward": float(last @ task.means),
+        "entropy": float(-(last * np.log(last)).sum()),
+        "kl": float((last * np.log(last / first)).sum()),
+        "focus": float(last[focus].sum()),
+        "predicted_at": at,
+        "gain_before": float(odds[split] - odds[0]),
+        "gain_after": float(odds[-1] - odds[split]),
+        "drawn_before": float(drawn[:split].sum()),
+        "drawn_after": float(drawn[split:].sum()),
+        "distance": _distance(task, curves),
+        "kernel_growth": float(curves["kernels"][1] / curves["kernels"][0]),
+    }

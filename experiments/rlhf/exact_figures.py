@@ -1,0 +1,90 @@
+"""Figures of the exact experiments."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.plot_style import PALETTE, make_figure, plot_runs, save_figure
+from experiments.rlhf.exact_contrasts import BASE, log_odds
+from experiments.rlhf.exact_statistics import Runs
+from experiments.rlhf.exact_tasks import TASKS, predicted
+
+STYLES = {
+    "ppo": (PALETTE[0], "-"),
+    "pg": (PALETTE[0], "--"),
+    "ppo-kl": (PALETTE[2], "-"),
+    "pg-kl": (PALETTE[2], "--"),
+    "actde": (PALETTE[1], "-"),
+    "actde-sgd": (PALETTE[1], "--"),
+    "corrected-sgd": (PALETTE[3], "--"),
+    "centred-steady": (PALETTE[6], ":"),
+    "actde-steady": (PALETTE[5], ":"),
+    "actde-slow-q": (PALETTE[4], "-"),
+    "actde-fast-q": (PALETTE[5], "-"),
+    "actde-10x": (PALETTE[3], "-"),
+}
+POLICY = "exact-policy.svg"
+POLICY_CAPTION = (
+    "Probability of the arms of interest against rollouts; one thin line per seed, bold mean; the grey line is "
+    "pi_0 exp(Q / tau). Solid: AdamW; dashed and dotted: plain gradient steps."
+)
+DRAWN = "exact-drawn.svg"
+DRAWN_CAPTION = (
+    "One word paid. Left: mean advantage that the paid word receives per episode. Middle: log odds that it has gained. "
+    "Right: its probability under AdamW with other learning rates of v and q."
+)
+TITLES = {
+    "alike": "two answers paid alike: the rare one",
+    "weddings": "one word paid",
+    "barn": "barn: one word",
+    "rare": "rare best arm",
+}
+
+
+def of_cell(runs: Runs, task: str, method: str) -> list[Any]:
+    """Return the curves of the runs of a cell."""
+    return [curves for (name, other, _), curves in runs.items() if (name, other) == (task, method)]
+
+
+def policy_figure(runs: Runs, path: Path) -> None:
+    """Draw the probability of the arm in focus for each task and method."""
+    drawing, axes = make_figure(2, 2, height=6.5)
+    for axis, (name, title) in zip(np.ravel(axes), TITLES.items(), strict=True):
+        task = TASKS[name]
+        for method in STYLES:
+            cell = of_cell(runs, name, method)
+            if cell and method in BASE:
+                curves = [curve["policy"][:, task.index("focus")].sum(1) for curve in cell]
+                _plot(axis, method, curves)
+                start = cell[0]["policy"][0]
+        axis.axhline(predicted(start, task.means)[task.index("focus")].sum(), color="0.6", lw=1)
+        axis.set(title=title, xlabel="rollouts", ylabel="probability", yscale="log" if name != "weddings" else "linear")
+    lines, labels = axes[0, 0].get_legend_handles_labels()
+    drawing.legend(lines, labels, loc="outside lower center", ncols=len(labels), fontsize=8, frameon=False)
+    save_figure(drawing, path)
+
+
+def drawn_figure(runs: Runs, path: Path) -> None:
+    """Draw the advantages and the log odds of the paid word, and its probability at other learning rates."""
+    drawing, (left, middle, right) = make_figure(1, 3, width=13)
+    index = TASKS["weddings"].index("focus")
+    for method in ("ppo", "actde", "pg", "actde-sgd", "corrected-sgd", "pg-kl"):
+        cell = of_cell(runs, "weddings", method)
+        odds = [log_odds(curve["policy"], index) for curve in cell]
+        _plot(left, method, [curve["reinforcement"][:-1, index].sum(1) for curve in cell])
+        _plot(middle, method, [y - y[0] for y in odds])
+    for method in ("ppo", "actde-slow-q", "actde", "actde-fast-q", "actde-10x"):
+        _plot(right, method, [curve["policy"][:, index].sum(1) for curve in of_cell(runs, "weddings", method)])
+    left.set(xlabel="rollouts", ylabel="advantage per episode")
+    middle.set(xlabel="rollouts", ylabel="log odds gained, nats")
+    right.set(xlabel="rollouts", ylabel="probability")
+    for axis in (middle, right):
+        axis.legend(frameon=False, fontsize=8)
+    save_figure(drawing, path)
+
+
+def _plot(axis: Any, method: str, curves: list[Any]) -> None:
+    color, style = STYLES[method]
+    if curves:
+        plot_runs(axis, [range(len(y)) for y in curves], curves, label=method, color=color, style=style)

@@ -1,0 +1,235 @@
+"""Writes the report of the exact experiments: tables, contrasts and figures."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from actde.expected import QForm, train_bandit
+from experiments import tables
+from experiments.rlhf import exact_figures as figures
+from experiments.rlhf.exact_bandit import HEAD_STEP, STEP
+from experiments.rlhf.exact_contrasts import CELLS, MEASURES, ROLLOUTS, SEEDS, SHIFTS, predicted_at, summary
+from experiments.rlhf.exact_statistics import Runs, contrast_rows, estimate, measured
+from experiments.rlhf.exact_tasks import TASKS, TAU, Array, Task, predicted
+from games.files import atomic_write
+
+FORMS: dict[str, QForm] = {"pg": "none", "actde-sgd": "table", "centred-steady": "centred"}
+"""Form of q in `train_bandit` for each method with plain gradient steps."""
+LONG = 5000
+REPORT, RESULTS = "exact.md", "exact.json"
+PROSE = Path(__file__).with_name("exact_prose.md")
+SPECIFIC = {"alike": ["spread"], "weddings": ["late gain", "shift"], "barn": ["many", "lottery"], "rare": ["rare"]}
+"""The measures that belong to one task."""
+TITLES = {
+    "alike": "Two answers paid alike, 99 : 1 before training",
+    "weddings": "One word paid, and a constant shift of the reward",
+    "barn": "One way, many ways, and a lottery, paid alike on average",
+    "rare": "The best arm is rare",
+}
+
+
+def write(out: Path, runs: Runs, kernels: Mapping[str, Any]) -> None:
+    """Write the results, the figures and the report."""
+    out.mkdir(parents=True, exist_ok=True)
+    document = results(runs, kernels)
+    atomic_write(out / RESULTS, json.dumps(document, indent=1, allow_nan=False) + "\n")
+    figures.policy_figure(runs, out / figures.POLICY)
+    figures.drawn_figure(runs, out / figures.DRAWN)
+    atomic_write(out / REPORT, report(document))
+
+
+def results(runs: Runs, kernels: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all numbers of the report."""
+    minutes = sum(float(curves["seconds"]) for curves in runs.values()) / 60
+    starts = {task: next(c for (name, *_), c in runs.items() if name == task)["policy"][0] for task in SPECIFIC}
+    limits = {
+        task: {
+            "start": dict(zip(TASKS[task].arms, start.tolist(), strict=True)),
+            "limit": dict(zip(TASKS[task].arms, predicted(start, TASKS[task].means).tolist(), strict=True)),
+        }
+        for task, start in starts.items()
+    }
+    return {
+        "seeds": list(SEEDS),
+        "rollouts": ROLLOUTS,
+        "minutes": minutes,
+        "runs": len(runs),
+        "policies": limits,
+        "cells": [row for task, method in CELLS if (row := _cell(runs, task, method))],
+        "contrasts": contrast_rows(runs),
+        "tables": tabular_rows(starts),
+        "kernels": dict(kernels),
+    }
+
+
+def tabular_rows(starts: Mapping[str, Array]) -> list[dict[str, Any]]:
+    """Return the probability of the arms in focus under tables of logits and of q with the expected gradient steps."""
+    rows = []
+    for name, task in TASKS.items():
+        start, focus = starts[name.rstrip("+-1")], task.index("focus")
+        for method, form in FORMS.items():
+            now, later = (_tables(task, start, steps, form)[focus].sum() for steps in (ROLLOUTS, LONG))
+            limit = predicted(start, task.means)[focus].sum()
+            row = {"now": float(now), "later": float(later), "limit": float(limit)}
+            rows.append({"task": name, "method": method, **row})
+    return rows
+
+
+def _tables(task: Task, start: Array, steps: int, form: QForm) -> Array:
+    policy = train_bandit(
+        torch.from_numpy(start),
+        torch.from_numpy(task.means),
+        b=STEP,
+        alpha=HEAD_STEP["q"],
+        value_step=HEAD_STEP["value"],
+        steps=steps,
+        form=form,
+    )
+    return np.asarray(policy.numpy())
+
+
+def _cell(runs: Runs, task: str, method: str) -> dict[str, Any] | None:
+    cell = figures.of_cell(runs, task, method)
+    if not cell:
+        return None
+    rows = [summary(TASKS[task], curves) for curves in cell]
+    found = [at for curves in cell if (at := predicted_at(TASKS[task], curves)) is not None]
+    numbers = {name: estimate([row[name] for row in rows], name) for name in rows[0] if name != "predicted_at"}
+    own = {name: list(measured(runs, task, method, name).values()) for name in SPECIFIC.get(task, ())}
+    return {
+        "task": task,
+        "method": method,
+        "seeds": len(cell),
+        "predicted": f"{len(found)} of {len(cell)}",
+        **numbers,
+        **{name: estimate(values, name) for name, values in own.items() if values},
+    }
+
+
+def report(document: Mapping[str, Any]) -> str:
+    """Return the report in Markdown. Its prose is in `exact_prose.md`."""
+    text = PROSE.read_text(encoding="utf-8")
+    parts = {
+        "RUN": run_sentence(document),
+        "CONTRASTS": contrast_table(document["contrasts"]),
+        "CELLS": "\n\n".join(cell_table(document, task) for task in SPECIFIC),
+        "SHIFTED": shift_table(document),
+        "DRAWN": drawn_table(document),
+        "TABLES": tabular_table(document),
+        "KERNELS": kernel_table(document["kernels"]),
+        "FIGURES": "\n\n".join(
+            f"![{caption}]({name})\n\n*{caption}*"
+            for name, caption in ((figures.POLICY, figures.POLICY_CAPTION), (figures.DRAWN, figures.DRAWN_CAPTION))
+        ),
+    }
+    for name, part in parts.items():
+        text = text.replace(f"{{{{{name}}}}}", part)
+    return text
+
+
+def run_sentence(document: Mapping[str, Any]) -> str:
+    counts = sorted({row["seeds"] for row in document["cells"]})
+    seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return (
+        f"{document['runs']} runs, {seeds} seeds per cell, {document['rollouts']} rollouts per run; "
+        f"{document['minutes']:.0f} minutes of one core in total."
+    )
+
+
+def contrast_table(rows: list[Mapping[str, Any]]) -> str:
+    heads = ["task", "measure", "first", "second", "first's mean", "second's mean", "difference (95%)", "p (Holm)"]
+    cells = [
+        [
+            row["task"],
+            MEASURES[row["measure"]].label,
+            row["first"],
+            row["second"],
+            *(f"{value['value']:.2f}" for value in row["values"]),
+            tables.interval(row["difference"]),
+            f"{row['p_holm']:.3f}" if row["p_holm"] >= 0.001 else "< 0.001",
+        ]
+        for row in rows
+    ]
+    return tables.table(heads, cells)
+
+
+def cell_table(document: Mapping[str, Any], task: str) -> str:
+    """Return the table of a task, with its initial policy and the limit that the theory predicts."""
+    policies, own = document["policies"][task], SPECIFIC[task]
+    arms = ", ".join(
+        f"{arm} {policies['start'][arm]:.4f} → {policies['limit'][arm]:.4f} (reward {TASKS[task].rewards[arm]:g})"
+        for arm in TASKS[task].arms
+    )
+    heads = ["method", "reward", "entropy", "KL to pi_0", "pi(focus)", "distance to the limit", *own]
+    cells = [
+        [
+            row["method"],
+            *(tables.interval(row[name]) for name in ("reward", "entropy", "kl")),
+            tables.interval(row["focus"], ".4f"),
+            tables.interval(row["distance"]),
+            *(tables.interval(row.get(name)) for name in own),
+        ]
+        for row in document["cells"]
+        if row["task"] == task
+    ]
+    labels = "; ".join(f"{name}: {MEASURES[name].label}" for name in own)
+    focus = ", ".join(TASKS[task].groups["focus"])
+    return (
+        f"### {TITLES[task]}\n\npi_0 and pi_0 exp(Q / {TAU:g}): {arms}.\n\nFocus: {focus}. {labels}.\n\n"
+        f"{tables.table(heads, cells)}"
+    )
+
+
+def shift_table(document: Mapping[str, Any]) -> str:
+    heads = ["shift", "method", "reward", "pi(wedding)", "KL to pi_0"]
+    cells = [
+        [
+            row["task"].removeprefix("weddings") or "0",
+            row["method"],
+            tables.interval(row["reward"]),
+            tables.interval(row["focus"], ".3f"),
+            tables.interval(row["kl"]),
+        ]
+        for row in document["cells"]
+        if row["task"] in ("weddings", *SHIFTS)
+        and any(row["method"] == other["method"] for other in document["cells"] if other["task"] in SHIFTS)
+    ]
+    return tables.table(heads, cells)
+
+
+def drawn_table(document: Mapping[str, Any]) -> str:
+    """Return what the paid word draws before and after q predicts it."""
+    heads = ["method", "q predicts it", "log odds before", "log odds after", "advantages before", "advantages after"]
+    cells = [
+        [row["method"], row["predicted"]]
+        + [tables.interval(row[name]) for name in ("gain_before", "gain_after", "drawn_before", "drawn_after")]
+        for row in document["cells"]
+        if row["task"] == "weddings"
+    ]
+    return tables.table(heads, cells)
+
+
+def kernel_table(kernels: Mapping[str, Any]) -> str:
+    heads = ["task", "common part of q", "differences", "ratio"]
+    rows = {task: row for task, row in kernels.items() if task in SPECIFIC}
+    cells = [
+        [task, *(f"{row[name]:,.0f}" for name in ("common", "differences", "times"))] for task, row in rows.items()
+    ]
+    return tables.table(heads, cells)
+
+
+def tabular_table(document: Mapping[str, Any]) -> str:
+    """Compare the probability of the arms in focus with that of tables, and show the growth of the logits' kernel."""
+    heads = ["task", "method", "limit", f"tables after {LONG:,} steps", f"tables after {ROLLOUTS}", "SmolLM2", "kernel"]
+    cells = []
+    for row in document["tables"]:
+        name = (row["task"], row["method"])
+        for cell in (cell for cell in document["cells"] if (cell["task"], cell["method"]) == name):
+            numbers = [f"{row[key]:.4f}" for key in ("limit", "later", "now")]
+            growth = tables.interval(cell["kernel_growth"], ".1f")
+            cells.append([*name, *numbers, tables.interval(cell["focus"], ".4f"), growth])
+    return tables.table(heads, cells)

@@ -1,0 +1,69 @@
+"""Statistics of the exact experiments: contrasts over seeds, corrected for their number."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments.compare.intervals import ABOVE_0, RATE, over_runs
+from experiments.rlhf.exact_contrasts import CONTRASTS, MEASURES, SHIFTS, Contrast, shift_distance
+from experiments.rlhf.exact_tasks import TASKS
+
+ANY = (-np.inf, np.inf)
+WITHIN = {
+    **dict.fromkeys(("entropy", "kl", "kernel_growth"), ABOVE_0),
+    **dict.fromkeys(("focus", "distance", "shift"), RATE),
+}
+"""Ranges of quantities. Intervals are cut to them."""
+Runs = Mapping[tuple[str, str, int], Mapping[str, Any]]
+"""The curves of each run by task, method and seed."""
+
+
+def estimate(values: Sequence[float], name: str = "") -> dict[str, Any]:
+    """Return the mean with its 95% interval (Student's t) and the number of seeds. `name` is that of the quantity."""
+    found = over_runs(values, WITHIN.get(name, ANY))
+    assert found is not None
+    return {"value": found.value, "low": found.low, "high": found.high, "seeds": len(values)}
+
+
+def measured(runs: Runs, task: str, method: str, measure: str) -> dict[int, float]:
+    """Return a measure of each finished run of a cell, by seed."""
+    values = {}
+    for (name, other, seed), curves in runs.items():
+        if (name, other) != (task, method):
+            continue
+        if measure != "shift":
+            values[seed] = MEASURES[measure].compute(TASKS[task], curves)
+        elif all((shift, method, seed) in runs for shift in SHIFTS):
+            values[seed] = shift_distance(curves, [runs[shift, method, seed] for shift in SHIFTS])
+    return values
+
+
+def contrast_rows(runs: Runs) -> list[dict[str, Any]]:
+    """Return the difference of each contrast with its interval, its p-value and the p-value after Holm."""
+    rows = [row for contrast in CONTRASTS if (row := _row(runs, contrast)) is not None]
+    for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):
+        row["p_holm"] = p
+    return rows
+
+
+def _row(runs: Runs, contrast: Contrast) -> dict[str, Any] | None:
+    from scipy import stats
+
+    first, second = (measured(runs, contrast.task, method, contrast.measure) for method in contrast[2:])
+    seeds = sorted(first.keys() & second.keys())
+    if len(seeds) < 2:
+        return None
+    one, other = ([values[seed] for seed in seeds] for values in (first, second))
+    difference = estimate(np.subtract(one, other).tolist())
+    p = float(stats.ttest_rel(one, other).pvalue) if one != other else 1.0
+    return {**contrast._asdict(), "values": [estimate(one), estimate(other)], "difference": difference, "p": p}
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return the p-values corrected by the procedure of Holm (1979)."""
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(np.argsort(p_values)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[int(index)] = largest
+    return corrected
