@@ -27,12 +27,10 @@ COLUMNS = (
 )
 TEXT_COLUMNS = (
     ("reward", "reward", "+.2f"),
-    ("tokens", "tokens", ".1f"),
     ("entropy", "token_entropy", ".2f"),
     ("distinct-2", "distinct_2", ".2f"),
     ("self-BLEU", "self_bleu", ".2f"),
-    ("repeated", "repeated", ".0%"),
-    ("commonest word", "commonest_word", ".0%"),
+    ("top word", "commonest_word", ".0%"),
 )
 """Columns for texts that were written freely."""
 
@@ -87,12 +85,12 @@ def evaluation_table(evaluations: Sequence[Evaluation]) -> RenderableType:
     first = evaluations[0]
     trained = (f"{row.agent} was trained on {row.trained_on} of the games" for row in evaluations if row.trained_on)
     notes = "; ".join(trained)
-    texts = all(row.texts for row in evaluations)
+    texts = all(row.texts is not None for row in evaluations)
     columns = TEXT_COLUMNS if texts else COLUMNS if any(row.bonus_share for row in evaluations) else COLUMNS[:-1]
-    per = "token; the last four columns have no interval" if texts else "turn"
+    per = "token; the last three columns have no interval; the top word is the commonest" if texts else "turn"
     table = Table(
-        "agent",
-        *(Column(name, justify="right") for name, _, _ in columns),
+        Column("agent", overflow="fold", min_width=10),
+        *(Column(name, justify="right", no_wrap=texts) for name, _, _ in columns),
         title=f"{first.game}, {first.episodes} episodes each",
         title_justify="left",
         title_style="bold",

@@ -27,13 +27,14 @@ OTHER: dict[str, Any] = {
     "kl_coef": 0.1,
     "kl_target": 1e-7,
     "minutes": 2.5,
+    "judge": "length",
 }
 """Values that are not the defaults, in every group."""
 
 
 def test_names_are_unique_over_all_groups() -> None:
     assert sum(len(group.model_fields) for group in GROUPS.values()) == len(GROUP_OF) == len(FIELDS) == 80
-    assert set(GROUPS) == {"run", "model", "rollout", "reward", "imitation", "update", "optimizer", "budget"}
+    assert set(GROUPS) == {"run", "model", "rollout", "reward", "imitation", "update", "optimizer", "budget", "probe"}
     assert {GROUP_OF[name] for name in OTHER} == set(GROUPS)
 
 
