@@ -11,13 +11,14 @@ from rich.text import Text
 from terminal.display import printable
 
 MEASURES = (
-    ("entropy, nats per token", "entropy", ".2f"),
-    ("KL to pi_0", "kl", ".2f"),
-    ("distinct-2", "distinct_2", ".2f"),
-    ("self-BLEU", "self_bleu", ".2f"),
-    ("commonest word", "commonest_word", ".0%"),
+    ("entropy", "entropy", ".2f"),
+    ("KL", "kl", ".2f"),
+    ("distinct", "distinct_2", ".2f"),
+    ("BLEU", "self_bleu", ".2f"),
+    ("top word", "commonest_word", ".0%"),
 )
 """Head, name and format of the measures that the table shows."""
+CAPTION = "entropy, KL to the initial policy: nats per token; distinct-2; self-BLEU; the commonest word"
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -27,7 +28,9 @@ def text_tables(rows: Rows, samples: int = 6) -> list[RenderableType]:
     `rows` are the rows of `experiments.compare.grid.run_grid`.
     """
     numbers = (Column(head, justify="right") for head in ("seed", "reward", *(head for head, _, _ in MEASURES)))
-    measures = Table("optimizer", *numbers, box=box.SIMPLE_HEAD, header_style="bold")
+    measures = Table(
+        "optimizer", *numbers, caption=CAPTION, caption_justify="left", box=box.SIMPLE_HEAD, header_style="bold"
+    )
     for row in rows:
         texts, reward = row["collapse"]["texts"], row["evaluation"]["sampled"]["texts"]["reward"]["value"]
         cells = (format(texts[name], form) for _, name, form in MEASURES)

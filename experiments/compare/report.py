@@ -45,7 +45,7 @@ def write(out: Path, about: Mapping[str, Any], rows: Rows) -> None:
     atomic_write(out / RESULTS, json.dumps(results, indent=1, allow_nan=False) + "\n")
     atomic_write(out / "README.md", markdown(results))
     curves_figure(rows, out / "curves.svg")
-    if has_collapse(rows):
+    if has_collapse(rows) and not write_texts(rows):
         collapse_figure(rows, out / "collapse.svg")
     if has_tradeoff(rows):
         tradeoff_figure(rows, out / "kept.svg")
@@ -92,9 +92,10 @@ def markdown(results: Mapping[str, Any]) -> str:
             f" Turns on the bonus: the share of an episode's turns whose command begins with {commands}. These turns"
             " earned the bonus in addition to the game's score; won and score do not include it."
         )
-    collapse = collapse_section(rows, setting, about["episodes"]) if has_collapse(rows) else []
     if write_texts(rows):
-        collapse += text_section(rows, setting)
+        collapse = text_section(rows, setting)
+    else:
+        collapse = collapse_section(rows, setting, about["episodes"]) if has_collapse(rows) else []
     return "\n".join([*lines, "", note, "", *collapse])
 
 
