@@ -27,8 +27,8 @@ def text_section(rows: Rows, setting: str | None, samples: int = 20) -> list[str
         "",
         "Measured on the texts that the finished agents wrote, without dropout; means over seeds. Entropy and KL are"
         " exact over the vocabulary, in nats per token. Self-BLEU compares each text with all others. Repeated: the"
-        " share of texts that are equal to an earlier one. Word and opening: the shares of the commonest word and of the"
-        " commonest first two words.",
+        " share of texts that are equal to an earlier one. Word and opening: the shares of the commonest word and"
+        " of the commonest first two words.",
         "",
         means_table(groups.values(), setting, COLUMNS),
         "",
