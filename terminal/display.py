@@ -111,8 +111,8 @@ def policy_table(decision: Decision) -> RenderableType:
 def _token_table(decision: Decision) -> RenderableType:
     """Return a table with the probability, v and q of each token of a text. Only the first tokens are shown."""
     table = Table(
-        Column("  writes", width=40, no_wrap=True, overflow="ellipsis"),
-        Column("probability", width=26, no_wrap=True),
+        Column("  writes", width=26, no_wrap=True, overflow="ellipsis"),
+        Column("probability", width=20, no_wrap=True),
         Column(justify="right", width=7),
         Column("v", justify="right", width=8),
         Column("q", justify="right", width=8),
@@ -123,7 +123,7 @@ def _token_table(decision: Decision) -> RenderableType:
     )
     for token in decision.tokens[:TOKENS]:
         p = math.exp(token.logprob)
-        bar = ProgressBar(1.0, p, 26, style="grey19", complete_style="blue", finished_style="blue")
+        bar = ProgressBar(1.0, p, 20, style="grey19", complete_style="blue", finished_style="blue")
         numbers = (Text(f"{x:+.2f}", style=QUIET) for x in (token.value, token.q_value))
         table.add_row(Text(f"  {token_text(token)}"), bar, f"{p:.1%}", *numbers)
     more = len(decision.tokens) - TOKENS
