@@ -22,7 +22,7 @@ COMMON: dict[str, Any] = {
 }
 FAST: dict[str, Any] = {"value_lr": 1e-3, "q_lr": 1e-3}
 """Rates of the heads that overfit (docs/rlhf/fit.md). The preset is 1e-4 for both."""
-PPO: dict[str, Any] = {"optimizer": "ppo"}
+PPO: dict[str, Any] = {"optimizer": "ppo", "q_lr": 1e-3}  # q is not trained
 ACTDE: dict[str, Any] = {"optimizer": "actde", "advantage": "return"}
 CELLS: dict[str, dict[str, Any]] = {
     "ppo-heads-1e-3": {**FAST, **PPO},
@@ -68,20 +68,27 @@ def main(
     workers: Annotated[int, typer.Option(min=0, help="parallel runs; 0 only reports finished ones")] = 1,
     only: Annotated[str, typer.Option(help="cells, separated by commas [all]")] = "",
 ) -> None:
-    """Complete the runs, and write the results of all finished ones."""
-    wanted = only.split(",") if only else list(CELLS)
+    """Complete the cells that `screening.json` lacks, and write the results of all finished cells."""
+    path = out / "screening.json"
+    rows: dict[str, Any] = {}
+    if path.is_file():
+        rows = {row["cell"]: row for row in json.loads(path.read_text(encoding="utf-8"))["runs"]}
+    wanted = [name for name in (only.split(",") if only else CELLS) if name not in rows]
     configs = runs.resolve({name: CELLS[name] for name in wanted}, COMMON, [SEED])
 
     def write(name: str) -> None:
-        done = [run for run, config in configs.items() if runs.is_finished(folder / run, config)]
-        rows = [runs.row(run, folder / run) for run in done]
+        row = runs.row(name, folder / name)
+        rows[row["cell"]] = row
         about = {"seed": SEED, "common": COMMON, "cells": CELLS}
-        atomic_write(out / "screening.json", json.dumps({"about": about, "runs": rows}, allow_nan=False) + "\n")
+        ordered = [rows[cell] for cell in CELLS if cell in rows]
+        atomic_write(path, json.dumps({"about": about, "runs": ordered}, allow_nan=False) + "\n")
+        report.write(out)
 
+    for name, config in configs.items():
+        if runs.is_finished(folder / name, config):
+            write(name)
     if workers:
         runs.train(configs, folder, workers=workers, on_run=write)
-    write("")
-    report.write(out)
 
 
 if __name__ == "__main__":
