@@ -33,6 +33,9 @@ of our environment is given, it overrides the variable. The two values are:
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from games.errors import GameError
 
@@ -41,10 +44,7 @@ ENGINES = ("cached", "stock")
 
 
 def engine_choice(engine: str | None = None) -> str:
-    """Return `engine`, or the value of ACTDE_ENGINE if `engine` is None.
-
-    Raises GameError if the value is not in `ENGINES`.
-    """
+    """Return `engine`, or the value of ACTDE_ENGINE if it is None. Raise GameError if the value is not in `ENGINES`."""
     name = f"{VARIABLE}=" if engine is None else "engine="
     engine = (os.environ.get(VARIABLE) or ENGINES[0]) if engine is None else engine
     if engine not in ENGINES:
@@ -53,5 +53,18 @@ def engine_choice(engine: str | None = None) -> str:
 
 
 def patches_enabled() -> bool:
-    """Return whether the patches of this folder apply. They always apply unless ACTDE_ENGINE is `stock`."""
+    """Return whether the patches of this folder apply. They apply unless ACTDE_ENGINE is `stock`."""
     return engine_choice() != "stock"
+
+
+@contextmanager
+def patched(owner: Any, **replacements: Any) -> Iterator[None]:
+    """Replace attributes of a class or a module inside the `with` block."""
+    originals = {name: vars(owner)[name] for name in replacements}
+    try:
+        for name, replacement in replacements.items():
+            setattr(owner, name, replacement)
+        yield
+    finally:
+        for name, original in originals.items():
+            setattr(owner, name, original)

@@ -9,12 +9,12 @@ is called instead.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import Any
 
-from games.textworld.upstream import patches_enabled
+from games.textworld.upstream import patched, patches_enabled
 from games.textworld.upstream.start import trace_name
 
 
@@ -76,12 +76,10 @@ def _pattern(template: str) -> re.Pattern[str]:
     return re.compile(".+".join(re.escape(part) for part in re.split(r"\{[^}]*\}", template)), re.IGNORECASE)
 
 
-@contextmanager
-def without_compiling() -> Iterator[None]:
+def without_compiling() -> AbstractContextManager[None]:
     """Make TextWorld's `GameMaker.set_walkthrough` simulate the rules inside the `with` block."""
     if not patches_enabled():
-        yield
-        return
+        return nullcontext()
     from textworld import GameMaker
 
     original = GameMaker.set_walkthrough
@@ -101,11 +99,7 @@ def without_compiling() -> Iterator[None]:
         for event, actions in simulated:
             event.actions, event.commands = actions, commands[: len(actions)]
 
-    GameMaker.set_walkthrough = set_walkthrough
-    try:
-        yield
-    finally:
-        GameMaker.set_walkthrough = original
+    return patched(GameMaker, set_walkthrough=set_walkthrough)
 
 
 def _simulate(game: Any, commands: Sequence[str]) -> list[tuple[Any, list[Any]]]:
