@@ -33,12 +33,12 @@ def quicker_chaining() -> Iterator[None]:
 
     with (
         patched(chaining._Chainer, apply=_apply, try_instantiate=try_instantiate),
-        patched(chaining._PartialAction, __init__=_init_partial_action),
+        patched(chaining._PartialAction, __init__=_sortable),
     ):
         yield
 
 
-def _init_partial_action(self: Any, node: Any, rule: Any, mapping: Any) -> None:
+def _sortable(self: Any, node: Any, rule: Any, mapping: Any) -> None:
     """Initialise TextWorld's `_PartialAction`. Strings in the sort key give the same order as objects, but faster."""
     self.node, self.rule, self.mapping = node, rule, mapping
     absent = sorted((ph.name, ph.type) for ph, var in mapping.items() if var is None)
