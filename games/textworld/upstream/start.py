@@ -88,6 +88,14 @@ def silence_jericho() -> None:
     warnings.simplefilter("ignore", UnsupportedGameWarning)
 
 
+def load_record(story: Path) -> Any:
+    """Return the TextWorld `Game` that the record beside a story describes."""
+    from textworld.generator import Game
+
+    with rules_parsed_once():
+        return Game.load(str(story.with_suffix(".json")))
+
+
 @contextmanager
 def rules_parsed_once() -> Iterator[None]:
     """Make TextWorld's rule parser cache its results inside the `with` block."""

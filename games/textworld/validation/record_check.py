@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from games.errors import GameError
 from games.textworld.upstream.compile import compile_story
-from games.textworld.upstream.start import rules_parsed_once
+from games.textworld.upstream.start import load_record
 from games.textworld.validation import game_file
 
 if TYPE_CHECKING:
@@ -26,10 +26,7 @@ Fact = tuple[str, ...]
 
 def find_damage(story: Path) -> str:
     """Return why `story` and the record beside it disagree, or '' if they agree."""
-    from textworld.generator import Game
-
-    with rules_parsed_once():
-        game = Game.load(str(story.with_suffix(".json")))
+    game = load_record(story)
     return _check_rules(game) or _check_actions(game) or _check_facts(game) or _check_story(game, story)
 
 
