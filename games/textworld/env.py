@@ -48,8 +48,7 @@ class TextWorld(TextGame):
     truncates it. The default limit is 100 turns, or three times the length of the walkthrough if that is more.
 
     Info always holds `score`, `max_score`, `won`, `lost`, `moves` (the number of all commands, understood or not) and
-    `objective`. At reset, it also holds `extra.walkthrough`. The argument `infos` lists further entries, by TextWorld's
-    names:
+    `objective`, and at reset `extra.walkthrough`. The argument `infos` lists further entries, by TextWorld's names:
 
     * `inventory`, `description`, `policy_commands` and `intermediate_reward`, which are expensive.
       `policy_commands` and `intermediate_reward` are empty in cooking games with the setting `drop`.
@@ -63,9 +62,7 @@ class TextWorld(TextGame):
     a turn, and `info["refused"]` holds the reason. Texts are stripped at both ends, and the opening text does not
     include TextWorld's banner.
 
-    `engine` is `cached` or `stock`. The stock engine is TextWorld's own environment, without a cache and without the
-    patches in `games/textworld/upstream/`. If `engine` is None, the environment variable ACTDE_ENGINE selects it, and
-    the default is `cached`.
+    `engine` is `cached`, `stock`, or None for the value of ACTDE_ENGINE (`games/textworld/upstream/__init__.py`).
     """
 
     def __init__(

@@ -46,12 +46,13 @@ WINNING = re.compile(r"\b(?:won|win|victory|the end)\b", re.IGNORECASE)
 class JerichoEngine:
     """Plays `story`, one episode at a time. Use this engine in a child process, because a story can crash it."""
 
+    _env: Any = None
+    _folder: tempfile.TemporaryDirectory[str] | None = None
+
     def __init__(self, story: Path, infos: Sequence[str] = ()) -> None:
         if infos:
             raise GameError(f"{story}: a story without TextWorld's record has no {infos[0]!r} to ask for")
         self._story, self._data = story, story.read_bytes()
-        self._env: Any = None
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._name = "story"
         if BANNER in self._load():
             self._name = "tw-story"
@@ -80,9 +81,7 @@ class JerichoEngine:
             self._folder.cleanup()
             self._folder = None
 
-    def __del__(self) -> None:
-        if getattr(self, "_folder", None) is not None:
-            self.close()
+    __del__ = close
 
     def _load(self) -> str:
         """Load the story and return its opening text.

@@ -8,9 +8,8 @@ The paper fixes the following points:
 * A state is a text of four parts: the room, the inventory, the things in the room, and the exits. If the game is fully
   observed, every turn shows all four parts. If it is partly observed, every turn shows the last two.
 
-We chose the following points ourselves:
+We chose the map, eight of the room names, the furniture, the other things, the turn limit, and the following points:
 
-* The map, eight of the room names, the furniture, the other things and the turn limit are ours.
 * The fridge is closed at the beginning. The player wins as soon as the food is in it, without closing the fridge.
 * The opening text states the objective (`goal=brief`) or omits it (`goal=none`).
 * The last turn shows the game's own response instead of a state.

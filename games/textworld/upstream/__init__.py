@@ -16,18 +16,15 @@ TextWorld describes a game: its rules, facts and quests. A "trace" is a line in 
     quest_progress    QuestProgression, EventProgression                     they change in place and cannot be stored
     game_state        GameProgression, Inform7Game.detect_action             they change in place and cannot be stored
 
-No replacement changes a result. All replacements were checked against TextWorld 1.7.0 and Jericho 3.3.1. The tests in
-`tests/games/textworld/upstream/` compare each result with the result of the replaced code. They also fail if the source
-of the replaced code changes.
+No replacement changes a result of TextWorld 1.7.0 and Jericho 3.3.1. The tests in `tests/games/textworld/upstream/`
+compare the results with those of the replaced code, and fail if its source changes.
 
-The environment variable ACTDE_ENGINE selects the engine that plays TextWorld's games. If the keyword argument `engine`
-of our environment is given, it overrides the variable. The two values are:
+The environment variable ACTDE_ENGINE, or the keyword argument `engine` of our environment, selects the engine:
 
     cached   The transition cache, which is built with the code of this folder (default).
     stock    TextWorld's own environment. The variable also turns off all patches of loading, generating and compiling,
-             with two exceptions. Rule files are still read in a fixed order, because a generated game must have the
-             same bytes on every machine. The check of a new game (`validation/playthrough_check.py`) still simulates
-             the game's rules.
+             except that rule files are still read in a fixed order, because a generated game must have the same bytes
+             on every machine, and that the check of a new game still simulates the game's rules.
 """
 
 from __future__ import annotations
