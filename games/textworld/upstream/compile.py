@@ -42,9 +42,9 @@ def _compile_without_index(source: str, story: str) -> None:
     (project / "Source").mkdir()
     (project / "Source" / "story.ni").write_text(source)
     (project / "uuid.txt").touch()
-    inform7: list[str | Path] = [home / "Compilers" / "ni", "--internal", home / "Internal", "--format=.z8",
+    inform7 = [home / "Compilers" / "ni", "--internal", home / "Internal", "--format=.z8",
                "-noindex", "-noprogress", "--project", project]  # fmt: skip
-    inform6: list[str | Path] = [home / "Compilers" / "inform6", "-E2wSv8F0", project / "Build" / "auto.inf", story]
+    inform6 = [home / "Compilers" / "inform6", "-E2wSv8F0", project / "Build" / "auto.inf", story]
     for command in (inform7, inform6):
         environment = {**os.environ, "HOME": str(project)}
-        subprocess.run(command, capture_output=True, env=environment, cwd=project, check=True)
+        subprocess.run([*map(str, command)], capture_output=True, env=environment, cwd=project, check=True)

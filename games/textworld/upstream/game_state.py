@@ -71,7 +71,6 @@ class Tracker:
         return state
 
     def clear_caches(self) -> None:
-        """Free the cached results. They are computed again when they are needed."""
         self._quests.clear_caches()
         self._tables.clear_cache()
         for rule in self._rules:

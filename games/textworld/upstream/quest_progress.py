@@ -113,7 +113,6 @@ class QuestTracker:
         return self._merged_commands(trees) if len(trees) == len(unfinished) else None
 
     def clear_caches(self) -> None:
-        """Free all cached results."""
         for cache in (self._trees, self._played, self._shortened, self._commands):
             cache.clear()
 
