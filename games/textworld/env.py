@@ -2,9 +2,8 @@
 
 A TextWorld game consists of a story, `NAME.z8`, and TextWorld's record of the game, `NAME.json`. The files are checked
 before they are loaded (`validation/game_file.py`), and every command passes a filter (`engines/command_filter.py`). An
-engine (`engines/protocol.py`) plays the game. If this project made the game, the engine runs in this process. For all
-other games, the engine runs in a child process (`engines/subprocess_engine.py`). The same holds for a file whose engine
-has failed before.
+engine (`engines/protocol.py`) plays the game. The engine runs in a child process (`engines/subprocess_engine.py`)
+unless this project made the game and no engine of this file has failed before.
 """
 
 from __future__ import annotations
@@ -36,11 +35,7 @@ LATIN = bytes(range(128, 256)).decode("cp1252", "ignore")
 ALWAYS = ("admissible_commands", "score", "max_score", "won", "lost", "moves", "objective")
 """Entries that info always holds. `infos` may name them too."""
 TURN = ("feedback", "last_command")
-"""Entries about the last turn.
-
-`feedback` is the text of the turn. `last_command` is the command that the game received, or None if the game received
-no command.
-"""
+"""Entries about the last turn: its text, and the command that the game received, or None."""
 KNOWN = (*ALWAYS, *TURN, *INFOS, *CONSTANT)
 
 
@@ -53,8 +48,7 @@ class TextWorld(TextGame):
     truncates it. The default limit is 100 turns, or three times the length of the walkthrough if that is more.
 
     Info always holds `score`, `max_score`, `won`, `lost`, `moves` (the number of all commands, understood or not) and
-    `objective`. At reset, it also holds `extra.walkthrough`. The argument `infos` lists further entries, by TextWorld's
-    names:
+    `objective`, and at reset `extra.walkthrough`. The argument `infos` lists further entries, by TextWorld's names:
 
     * `inventory`, `description`, `policy_commands` and `intermediate_reward`, which are expensive.
       `policy_commands` and `intermediate_reward` are empty in cooking games with the setting `drop`.
@@ -68,9 +62,7 @@ class TextWorld(TextGame):
     a turn, and `info["refused"]` holds the reason. Texts are stripped at both ends, and the opening text does not
     include TextWorld's banner.
 
-    `engine` is `cached` or `stock`. The stock engine is TextWorld's own environment, without a cache and without the
-    patches in `games/textworld/upstream/`. If `engine` is None, the environment variable ACTDE_ENGINE selects it, and
-    the default is `cached`.
+    `engine` is `cached`, `stock`, or None for the value of ACTDE_ENGINE (`games/textworld/upstream/__init__.py`).
     """
 
     def __init__(
@@ -106,20 +98,17 @@ class TextWorld(TextGame):
         super().__init__(max_turns=limit, characters=LATIN if plain else record, render_mode=render_mode)
 
     def close(self) -> None:
-        """Free the interpreter. A second call does nothing, and `reset` loads the interpreter again."""
+        """Free the interpreter until the next `reset`. A second call does nothing."""
         super().close()
         self._engine.close()
 
     def needs_interpreter(self, command: str) -> bool:
-        """Return whether this command runs the interpreter, which takes milliseconds instead of microseconds."""
+        """Return whether this command runs the interpreter, which takes milliseconds rather than microseconds."""
         verdict = self._filter.check(command, self._response.admissible_commands)
         return verdict.command is not None and not self._engine.is_cached(verdict.command)
 
     def _call_engine(self, function: Callable[..., T], *args: Any) -> T:
-        """Call a function of the engine and return its result.
-
-        If the function raises GameError, later engines of this file run in a child process.
-        """
+        """Call a function of the engine. If it raises GameError, later engines of this file run in a child process."""
         try:
             return function(*args)
         except GameError:
@@ -195,9 +184,9 @@ def _make_engine(name: str, path: Path, infos: Sequence[str], origin: str) -> En
 
 
 def _with_tw_name(story: Path) -> Path:
-    """Return the path of a file that holds this story and whose name begins with `tw-`.
+    """Return the path of this story, or of a copy in the cache if its name does not begin with `tw-`.
 
-    A story with another name is copied to the cache, because every text of the game would begin with a status line.
+    Under another name, every text of the game would begin with a status line.
     """
     if story.name.startswith("tw-"):
         return story

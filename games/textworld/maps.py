@@ -1,13 +1,8 @@
-"""Read the map of a game from TextWorld's record of the game.
-
-The map consists of rooms on a grid, passages, doors, things and the walkthrough. The record is the `.json` file that
-TextWorld writes beside a game.
-"""
+"""Read the map of a game from TextWorld's record, which is the `.json` file beside the game."""
 
 from __future__ import annotations
 
 import json
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +18,9 @@ Exits = Mapping[str, Mapping[str, str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """One room at the beginning of the game.
+    """One room at the beginning of the game. `cell` is its column and row, which no other room has.
 
-    Attributes:
-        cell: (column, row). No two rooms have the same cell.
-        things: the things in the room, for example `fridge (closed): milk`. Doors and the player are omitted.
+    `things` are the things in the room, for example `fridge (closed): milk`, without doors and the player.
     """
 
     name: str
@@ -37,13 +30,9 @@ class Room:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
-    """A two-way passage between two rooms.
+    """A two-way passage. `direction` leads from the first of the two `rooms` (ids) to the second.
 
-    Attributes:
-        rooms: the ids of the two rooms.
-        direction: the direction from the first room to the second.
-        door: the name of the passage's door, or '' if there is no door.
-        state: the state of the passage's door (one of STATES), or '' if there is no door.
+    `door` is the name of the passage's door, and `state` is one of STATES. Both are '' if there is no door.
     """
 
     rooms: tuple[str, str]
@@ -56,12 +45,9 @@ class Passage:
 class Map:
     """The map of one game at its beginning.
 
-    Attributes:
-        rooms: room id -> room. The rooms of the walkthrough come first. The other rooms follow in the order of their
-            distance from the start.
-        start: the id of the player's first room.
-        carried: the things that the player carries at the beginning.
-        route: the ids of the rooms that the walkthrough passes through. The first is `start`.
+    `rooms` maps ids to rooms. The rooms of the walkthrough come first, then the others by their distance from `start`,
+    the id of the player's first room. `carried` are the things that the player carries. `route` holds the ids of the
+    rooms that the walkthrough passes through, from `start` on.
     """
 
     rooms: dict[str, Room]
@@ -135,18 +121,16 @@ def _reachable(start: str, exits: Exits) -> list[str]:
 def _place_rooms(rooms: Sequence[str], exits: Exits) -> dict[str, Cell]:
     """Return a cell for each room. If possible, each neighbour of a room lies in the direction of the passage to it.
 
-    A room is placed beside a neighbour that already has a cell. If the cell beside this neighbour is occupied, all
-    rooms beyond the neighbour first move one cell further. The move keeps the direction of every passage but leaves
-    gaps, which are closed at the end. Rooms that cannot be reached are placed below the others.
+    Each room is placed beside a neighbour (`_free_cell`), which leaves gaps that are closed at the end. Rooms that
+    cannot be reached are placed below the others.
     """
     cells: dict[str, Cell] = {}
     for first in rooms:
         if first in cells:
             continue
         cells[first] = (0, 1 + max((row for _, row in cells.values()), default=-1))
-        queue = deque([first])
-        while queue:
-            here = queue.popleft()
+        queue = [first]
+        for here in queue:
             for direction, room in exits.get(here, {}).items():
                 if room not in cells:
                     cells[room] = _free_cell(here, direction, cells, exits)
@@ -157,9 +141,9 @@ def _place_rooms(rooms: Sequence[str], exits: Exits) -> dict[str, Cell]:
 
 
 def _free_cell(here: str, direction: str, cells: dict[str, Cell], exits: Exits) -> Cell:
-    """Return the cell beside `here` in the given direction.
+    """Return the cell beside `here`, from which occupying rooms and passages are first moved away.
 
-    If a room or a passage occupies that cell, first move all rooms beyond `here` one cell further.
+    All rooms beyond `here` then move one cell further, which keeps the direction of every passage.
     """
     step = STEPS[direction]
     column, row = cells[here]
@@ -173,10 +157,7 @@ def _free_cell(here: str, direction: str, cells: dict[str, Cell], exits: Exits) 
 
 
 def _compact(cells: dict[str, Cell], exits: Exits, axis: int) -> dict[str, Cell]:
-    """Return the cells without unnecessary gaps.
-
-    Two neighbouring columns (axis 0) or rows (axis 1) are merged if no rooms or passages collide afterwards.
-    """
+    """Merge neighbouring columns (axis 0) or rows (axis 1) wherever no rooms or passages then collide."""
     values = [cell[axis] for cell in cells.values()]
     for at in range(max(values) - 1, min(values) - 1, -1):
         moved = {
@@ -190,7 +171,7 @@ def _compact(cells: dict[str, Cell], exits: Exits, axis: int) -> dict[str, Cell]
 
 
 def _crossed(cells: Mapping[str, Cell], exits: Exits) -> set[Cell]:
-    """Return the cells that lie on a straight passage, between its two rooms. Rooms without a cell are ignored."""
+    """Return the cells between the two rooms of a straight passage. Rooms without a cell are ignored."""
     crossed: set[Cell] = set()
     for room, ways in exits.items():
         for to in ways.values():

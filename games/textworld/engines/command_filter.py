@@ -1,9 +1,8 @@
 r"""Filters that decide which commands reach an interpreter. A command that is stopped still costs the agent a turn.
 
-The interpreter is a C program that trusts its input. Some texts hang the interpreter forever, some write files, and
-some show or change hidden state. Others change the game without changing TextWorld's record of the game (its facts and
-quests), so that all later admissible commands are wrong. `CommandFilter` therefore passes only commands that are known
-to be safe:
+The interpreter is a C program that trusts its input. Some texts hang it forever, some write files, and some show or
+change hidden state. Others change the game without changing TextWorld's record of the game (its facts and quests), so
+that all later admissible commands are wrong. `CommandFilter` therefore passes only commands that are known to be safe:
 
     command                                               result
     ----------------------------------------------------  --------------------------------------------------
@@ -22,15 +21,12 @@ to be safe:
     an answer to a question (Which do you mean, the       stopped, because a reply such as `the old key` or
       old key or the new key?)                              `yes` has no verb. `take old key` passes
     goal, help, score, wait                               passes, because these only print text or do nothing
-    every other verb: get, pick up, enter, quit,          stopped. Some make the record wrong (`get X`). Some
-      restart, restore, save, script, undo, again, oops,    are meta-verbs (`tw-...`, `print_state`, `restrict
-      brief, notify, version, verify, tw-...                commands`). Players need none of these verbs
+    every other verb: get, pick up, quit, restore,        stopped. Some make the record wrong (`get X`). Some
+      save, undo, again, version, tw-..., print_state       are meta-verbs. Players need none of these verbs
 
-`FreeTextFilter` is for stories without a record from TextWorld. It checks the characters in the same way. It also stops
-meta-verbs (`META`) at the start of a command and after `then` or `and`. All other words pass. The effects of these
-words are unknown, so such stories run in a child process.
-
-The environment itself rejects commands after the end of a game, so the filters do not check for the end.
+`FreeTextFilter` is for stories without a record from TextWorld. It checks the characters in the same way, and stops
+meta-verbs (`META`) at the start of a command and after `then` or `and`. All other words pass. Their effects are
+unknown, so such stories run in a child process.
 """
 
 from __future__ import annotations
@@ -67,17 +63,15 @@ META = frozenset(_META.split())
 JOINTS = re.compile(r"\b(?:then|and)\b")
 NO_VERB = "That's not a verb I recognise."
 NO_SENSE = "I didn't understand that sentence."
-"""The replies to stopped commands. They are the interpreter's own replies to commands that it does not understand."""
+"""The interpreter's own replies to commands that it does not understand. They are the replies to stopped commands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The result of a filter. If the command passes, `reason` is None. If it is stopped, `command` is None.
+    """The result of a filter.
 
-    Attributes:
-        command: the text to send to the interpreter.
-        reason: a message for the user that says why the command is stopped.
-        reply: the text that replaces the interpreter's reply if the command is stopped.
+    If the command passes, `command` is the text to send to the interpreter. Otherwise `command` is None, `reason` tells
+    the user why the command is stopped, and `reply` replaces the interpreter's reply.
     """
 
     command: str | None = None
@@ -99,8 +93,7 @@ class CommandFilter:
     def check(self, command: str, admissible: Collection[str]) -> Verdict:
         """Check one command. `admissible` lists the commands that are admissible in the current state."""
         text = command.strip(" \t\r\n")
-        reason = _malformed(text)
-        if reason is not None:
+        if reason := _malformed(text):
             return Verdict(reason=reason, reply=NO_SENSE)
         text = " ".join(text.split())
         if text in admissible:
@@ -116,11 +109,8 @@ class CommandFilter:
         return Verdict(reason="not a command of this game", reply=NO_SENSE if known else NO_VERB)
 
     def may_pass(self, command: str) -> bool:
-        """Return whether `command` can pass unchanged in some state of the game.
-
-        This method is used to check commands that are loaded from files.
-        """
-        if _malformed(command) is not None or "then" in command.split():
+        """Return whether `command`, which was loaded from a file, can pass unchanged in some state of the game."""
+        if _malformed(command) or "then" in command.split():
             return False
         return command in self._exact or command.split()[0] in self._open
 
@@ -131,26 +121,22 @@ class FreeTextFilter:
     def check(self, command: str, admissible: Collection[str]) -> Verdict:
         """Check one command. `admissible` is ignored."""
         text = command.strip(" \t\r\n")
-        reason = _malformed(text)
-        if reason is not None:
+        if reason := _malformed(text):
             return Verdict(reason=reason, reply=NO_SENSE)
         for part in JOINTS.split(text.lower()):
-            verb = part.split()[0] if part.split() else ""
+            verb, *_ = part.split() or [""]
             if verb in META or verb.startswith("tw-"):
                 return Verdict(reason=f"{verb!r} is not a move of the story", reply=NO_SENSE)
         return Verdict(command=text)
 
 
-def _malformed(text: str) -> str | None:
-    """Return a description of what is wrong with the characters of `text`, or None if all are allowed."""
-    if not text:
-        return "an empty command"
-    if len(text) > LIMIT:
-        return f"more than {LIMIT} characters"
-    if not text.isascii():
-        return "characters that are not ASCII"
-    if not text.isprintable():
-        return "control characters"
-    if not PLAIN.fullmatch(text):
-        return "characters other than letters, digits, blanks, - and '"
-    return None
+def _malformed(text: str) -> str:
+    """Return what is wrong with the characters of `text`, or '' if all are allowed."""
+    faults = {
+        "an empty command": not text,
+        f"more than {LIMIT} characters": len(text) > LIMIT,
+        "characters that are not ASCII": not text.isascii(),
+        "control characters": not text.isprintable(),
+        "characters other than letters, digits, blanks, - and '": not PLAIN.fullmatch(text),
+    }
+    return next((fault for fault, found in faults.items() if found), "")

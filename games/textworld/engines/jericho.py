@@ -1,7 +1,7 @@
 """An engine that plays any Z-machine story with Jericho's interpreter. TextWorld's record of the game is not needed.
 
-Jericho contains special code for some well-known stories and for TextWorld's games. Jericho computes a score and
-detects the end only for these supported stories. The engine therefore obtains the values of a response as follows:
+Jericho computes a score and detects the end only for some well-known stories and for TextWorld's games. The engine
+therefore obtains the values of a response as follows:
 
     score                For supported stories, Jericho's score. For other stories of versions 1 to 3 that keep a score,
                          the second global variable, as in the Z-machine standard. Otherwise 0.
@@ -15,9 +15,8 @@ detects the end only for these supported stories. The engine therefore obtains t
 Every episode draws the same random numbers. The seed is the one that Jericho lists for its walkthrough of the story, or
 `SEED` if Jericho lists none.
 
-Jericho's search for valid actions is not used, for three reasons. The search supports only 57 stories, none of which we
-can ship. The search needs a spaCy language model and a pool of processes. The search tries hundreds of commands at
-every turn.
+Jericho's search for valid actions is not used. It supports only 57 stories, none of which we can ship, needs a spaCy
+language model and a pool of processes, and tries hundreds of commands at every turn.
 """
 
 from __future__ import annotations
@@ -36,12 +35,10 @@ SEED = 1
 COMPASS = ("north", "south", "east", "west", "northeast", "northwest", "southeast", "southwest")
 USUAL = (*COMPASS, "up", "down", "in", "out", "look", "inventory", "wait")
 BANNER = "$$$$$$$$ \\$$$$$$$ \n"
-"""A part of the opening of every TextWorld game. Jericho reads the score of a TextWorld game only if the file's name
-begins with `tw-`, so the engine copies such a game to a file with that prefix."""
+"""A part of the opening of every TextWorld game, for which Jericho needs a file name that begins with `tw-`."""
 STATUS = re.compile(r"\A>?[^\n]*\s(?:Score: *-?\d+ +Moves: *\d+|Time: *\d+:\d+ *[ap]m)\s*\n", re.IGNORECASE)
 PROMPT = re.compile(r"(?:\A|\n)>(?:\s{8,}[^\n]*)?\s*\Z")
-"""Matches the next prompt, and a status line that may follow the prompt after blanks. Jericho removes both from the
-output of the stories that it supports."""
+"""The next prompt, perhaps with a status line. Jericho removes both from the output of the stories that it supports."""
 CLOSING = re.compile(r"^ *\*\*\* *([^*\n]+?) *\*\*\* *$(?=[\s\S]*\brestart\b)", re.MULTILINE | re.IGNORECASE)
 WINNING = re.compile(r"\b(?:won|win|victory|the end)\b", re.IGNORECASE)
 
@@ -49,12 +46,13 @@ WINNING = re.compile(r"\b(?:won|win|victory|the end)\b", re.IGNORECASE)
 class JerichoEngine:
     """Plays `story`, one episode at a time. Use this engine in a child process, because a story can crash it."""
 
+    _env: Any = None
+    _folder: tempfile.TemporaryDirectory[str] | None = None
+
     def __init__(self, story: Path, infos: Sequence[str] = ()) -> None:
         if infos:
             raise GameError(f"{story}: a story without TextWorld's record has no {infos[0]!r} to ask for")
         self._story, self._data = story, story.read_bytes()
-        self._env: Any = None
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._name = "story"
         if BANNER in self._load():
             self._name = "tw-story"
@@ -67,9 +65,7 @@ class JerichoEngine:
         )
 
     def reset(self) -> EngineResponse:
-        if self._env is None:
-            return self._response(self._load())
-        return self._response(self._read(self._env.reset))
+        return self._response(self._load() if self._env is None else self._read(self._env.reset))
 
     def step(self, command: str) -> EngineResponse:
         return self._response(self._read(self._env.step, command))
@@ -85,16 +81,13 @@ class JerichoEngine:
             self._folder.cleanup()
             self._folder = None
 
-    def __del__(self) -> None:
-        if getattr(self, "_folder", None) is not None:
-            self.close()
+    __del__ = close
 
     def _load(self) -> str:
         """Load the story and return its opening text.
 
-        The interpreter derives the kind of game from the file's name, so the story is copied to a file with a suitable
-        name. The copy must exist until `close`, because the interpreter opens the copy again at every reset. If the
-        copy is missing, the interpreter exits the process.
+        The interpreter derives the kind of game from the file's name, so it gets a copy with a suitable name. At every
+        reset, the interpreter opens the copy again, and exits the process if the copy is missing.
         """
         from jericho import FrotzEnv
 
@@ -115,10 +108,7 @@ class JerichoEngine:
             raise GameError(f"{self._story}: the story prints characters that cannot be decoded") from None
 
     def _in_dictionary(self) -> tuple[str, ...]:
-        """Return the commands of `USUAL` that are in the story's dictionary.
-
-        If the dictionary contains none of them, return all of `USUAL`.
-        """
+        """Return the commands of `USUAL` that are in the story's dictionary, or all of `USUAL` if none are."""
         words = {entry.word for entry in self._env.get_dictionary()}
         length = 6 if self._data[0] <= 3 else 9
         return tuple(sorted(word for word in USUAL if word[:length] in words)) or tuple(sorted(USUAL))
@@ -140,10 +130,9 @@ class JerichoEngine:
         )
 
     def _header_score(self) -> int:
-        """Return the score from the story's memory, or 0 if the memory does not contain a score.
+        """Return the second global variable. By the Z-machine standard, it is the score in versions 1 to 3.
 
-        By the Z-machine standard, the second global variable is the score in stories of versions 1 to 3, unless the
-        story shows the time of day in place of a score.
+        Return 0 for later versions and for stories that show the time of day in place of a score.
         """
         if self._data[0] > 3 or self._data[1] & 2:
             return 0

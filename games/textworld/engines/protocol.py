@@ -11,15 +11,9 @@ from typing import Any, Protocol
 class EngineResponse:
     """The response of a game at the start of an episode or after one command.
 
-    All texts are stripped of whitespace at both ends. `policy_commands` and the fields after it are None unless they
-    were requested.
-
-    Attributes:
-        score: the running score, in game points.
-        admissible_commands: the admissible commands, sorted. TextWorld lists some commands even after the end of a
-            game.
-        policy_commands: the commands that win the game from this state, as tracked by TextWorld.
-        intermediate_reward: 1, 0 or -1, as computed by the function `intermediate_reward`.
+    All texts are stripped at both ends. `score` is the running score, in game points. `admissible_commands` is sorted.
+    TextWorld lists some commands even after the end of a game. The later fields are None unless they were requested.
+    `policy_commands` are the commands that win from this state, as tracked by TextWorld.
     """
 
     text: str
@@ -37,11 +31,9 @@ class EngineResponse:
 class GameInfo:
     """The properties of a game that are constant during play.
 
-    Attributes:
-        command_templates: the command templates of the game's rules, such as `go east` or `take {o} from {c}`.
-        entities: the names of all doors, objects, rooms and directions.
-        typed_entities: the name and the type letter of each entity, such as `("antique trunk", "c")`.
-            `command_templates` uses the same letters.
+    `command_templates` are the templates of the game's rules, such as `go east` or `take {o} from {c}`. `entities` are
+    the names of all doors, objects, rooms and directions. `typed_entities` pairs each name with its type letter in the
+    templates, such as `("antique trunk", "c")`.
     """
 
     max_score: int
@@ -60,23 +52,17 @@ INFOS = ("inventory", "description", "policy_commands", "intermediate_reward")
 
 
 class Engine(Protocol):
-    """Plays one game, one episode at a time.
-
-    Callers must send only commands that have passed a filter (`command_filter.py`).
-    """
+    """Plays one game, one episode at a time. Commands must have passed a filter (`command_filter.py`)."""
 
     @property
     def game_info(self) -> GameInfo:
         """The properties of the game that are constant during play."""
 
     def reset(self) -> EngineResponse:
-        """Begin an episode and return the opening response. Raises GameError if the game cannot be played."""
+        """Begin an episode and return the opening response. Raise GameError if the game cannot be played."""
 
     def step(self, command: str) -> EngineResponse:
-        """Play one command and return its response. Must not be called after the end of a game.
-
-        Raises GameError if the game fails.
-        """
+        """Play one command, but not after the end of a game. Return the response. Raise GameError if the game fails."""
 
     def is_cached(self, command: str) -> bool:
         """Return whether the response to `command` is cached. Such a command needs no filter and no interpreter."""
@@ -99,14 +85,12 @@ def game_info(game: Any) -> GameInfo:
 
 
 def intermediate_reward(before: Sequence[Any] | None, after: Sequence[Any] | None, *, won: bool, lost: bool) -> int:
-    """Return the intermediate reward of a command.
+    """Return the intermediate reward of a command: 1, 0 or -1.
 
-    A winning policy is a sequence of actions or commands that wins the game from the current state. `before` and
-    `after` are the winning policies before and after the command. An argument is None if TextWorld has no such policy.
-
-    A command that wins the game earns 1, and a command that loses it earns -1. Otherwise, the reward is 1 if the policy
-    became shorter, 0 if its length did not change, and -1 if it became longer. If `before` is None, the reward is 0. If
-    only `after` is None, the reward is -1. TextWorld itself raises TypeError in this last case.
+    `before` and `after` are the actions or commands that win the game from the states before and after the command, or
+    None if TextWorld knows none. A command that wins the game earns 1, and a command that loses it earns -1. Otherwise,
+    the reward is 1 if the sequence became shorter, 0 if its length did not change, and -1 if it became longer. If
+    `before` is None, the reward is 0. If only `after` is None, the reward is -1, where TextWorld raises TypeError.
     """
     if won or lost:
         return 1 if won else -1

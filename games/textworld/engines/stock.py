@@ -13,11 +13,10 @@ from games.textworld.upstream.start import silence_jericho, start, winning_polic
 
 
 class StockEngine:
-    """Plays one TextWorld environment, one episode at a time.
+    """Plays `story`, a `.z8` file whose name begins with `tw-` and whose record (`.json`) lies beside it.
 
-    `story` is a `.z8` file whose name begins with `tw-`. The game's record, a `.json` file of the same name, must lie
-    beside the story. `infos` are names from `protocol.INFOS`. If `fast` is true, the work that TextWorld repeats
-    needlessly is skipped (`upstream/start.py`). Raises GameError if TextWorld cannot read the two files.
+    `infos` are names from `protocol.INFOS`. If `fast` is true, the work that TextWorld repeats needlessly is skipped
+    (`upstream/start.py`). Raise GameError if TextWorld cannot read the two files.
     """
 
     def __init__(self, story: Path, infos: Sequence[str] = (), *, fast: bool = False) -> None:
@@ -47,7 +46,7 @@ class StockEngine:
 
     def _load(self) -> Any:
         infos = {"admissible_commands", *self._infos}
-        if "intermediate_reward" in infos:  # computed here, because TextWorld raises TypeError without a policy
+        if "intermediate_reward" in infos:  # `_response` computes it, because TextWorld's may raise TypeError
             infos = infos - {"intermediate_reward"} | {"policy_commands"}
         with self._game_errors("cannot read this game"):
             self._env = start(self._story, infos, fast=self._fast)
@@ -55,7 +54,7 @@ class StockEngine:
 
     @contextlib.contextmanager
     def _game_errors(self, what: str) -> Iterator[None]:
-        """Convert the exceptions that TextWorld raises for malformed game files to a GameError of one line."""
+        """Convert the exceptions that TextWorld raises for malformed files to a GameError."""
         silence_jericho()
         try:
             yield

@@ -11,11 +11,9 @@ from games.textworld.generation.manifest import files_hash, split_of
 
 
 def judge(name: str, values: Values, split: str, path: Path) -> dict[str, Any]:
-    """Make one candidate and return a dictionary with its `verdict`: `made`, `impossible` or `other split`.
+    """Make one candidate. If it is a game of `split`, write it to `path`. Return a description of the result.
 
-    If TextWorld cannot make the game, the verdict is `impossible`. If the game does not belong to `split`, the verdict
-    is `other split`. If the verdict is `made`, the dictionary also describes the game, and the game's files are written
-    to `path`.
+    The entry `verdict` is `made`, `impossible` if TextWorld cannot make the game, or `other split`.
     """
     from games.textworld.generation import make_game
 

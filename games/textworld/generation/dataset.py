@@ -1,9 +1,8 @@
 """Generate curricula, which are folders of games with a manifest. Several processes make the games.
 
-An interrupted run can be resumed, and the result is reproducible. Each level has a fixed sequence of candidate seeds. A
-candidate is accepted if TextWorld can make its game, the game's canonical hash belongs to the requested split, and no
-earlier game has the same hash. The contents of a folder therefore depend on the request alone. Neither the number of
-processes nor an interruption has an effect.
+Each level has a fixed sequence of candidate seeds. A candidate is accepted if TextWorld can make its game, the game's
+canonical hash belongs to the requested split, and no earlier game has the same hash. The contents of a folder therefore
+depend on the request alone. Neither the number of processes nor an interruption has an effect.
 """
 
 from __future__ import annotations
@@ -19,30 +18,26 @@ from typing import Any
 from games import files
 from games.errors import GameError, nearest
 from games.parameters import parse_settings
+from games.textworld.generation import manifest
 from games.textworld.generation.candidate import judge
 from games.textworld.generation.families import MAX_SEED, family
-from games.textworld.generation.manifest import NAME, SPLITS, ManifestEntry, files_hash, load_manifest, write_manifest
+from games.textworld.generation.manifest import ManifestEntry
 from games.textworld.generation.reserved_seeds import RESERVED
 from games.worker_pool import WorkerPool
 
 REQUEST, JOURNAL, LOCK, WORK = "curriculum.json", "journal.jsonl", ".lock", "work"
 PATIENCE = 100
-"""Number of consecutive rejected candidates after which `generate` gives up on a level and raises GameError."""
+"""The number of consecutive rejected candidates after which `generate` raises GameError."""
 PASSED = {"made": "duplicates", "other split": "of another split", "impossible": "impossible"}
-"""Verdict of `judge` on a candidate -> reason for rejecting the candidate."""
+"""The verdict of `judge` on a candidate -> the reason for rejecting it."""
 ADVICE = "free some space or choose another folder; the same command resumes where it stopped"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """The progress of `generate` over all levels.
+    """The progress of `generate`: `done` of `total` games, at `level`, after this number of judged `candidates`.
 
-    Attributes:
-        done: number of accepted games.
-        total: number of requested games.
-        level: the level whose games are being made.
-        candidates: number of candidates judged so far.
-        passed: number of rejected candidates by reason: `duplicates`, `of another split`, `impossible`.
+    `passed` counts the rejected candidates by reason: `duplicates`, `of another split`, `impossible`.
     """
 
     done: int
@@ -67,35 +62,32 @@ def generate(
     """Make a curriculum in the folder `out` and return its games in order.
 
     The same call resumes an interrupted run. If the run has finished, the call only verifies and returns the games.
+    `settings` are further settings of the family as text, such as `{"goal": "none"}`. `workers` is the number of
+    processes. The default is one for each CPU of this process, but at most 32.
 
-    Args:
-        settings: further settings of the family as text, such as `{"goal": "none"}`.
-        workers: the number of processes. The default is one for each CPU of this process, but at most 32.
-
-    Raises:
-        GameError: the request is invalid, `out` holds other files, a level has too few different games, or the disk
-            is full or read-only.
+    Raise GameError if the request is invalid, `out` holds other files, a level has too few different games, or the disk
+    is full or read-only.
     """
     request = _request(family, levels, per_level, split, seed, settings or {})
     folder = Path(out).expanduser().absolute()
     with files.disk_errors("write the curriculum", ADVICE):
         _claim(folder, request)
         with files.file_lock(folder / LOCK):
-            if not (folder / NAME).exists():
+            if not (folder / manifest.NAME).exists():
                 with WorkerPool(workers) as pool:
                     entries = _make(folder, request, pool, on_progress or (lambda progress: None))
-                write_manifest(folder, entries)
+                manifest.write_manifest(folder, entries)
             for name in (JOURNAL, LOCK):
                 (folder / name).unlink(missing_ok=True)
             shutil.rmtree(folder / WORK, ignore_errors=True)
-    return load_manifest(folder / NAME)
+    return manifest.load_manifest(folder / manifest.NAME)
 
 
 def _request(name: str, levels: Sequence[int], per_level: int, split: str, seed: int, words: Mapping[str, str]) -> Any:
     """Check the request and return it as JSON data."""
     chosen = family(name)
-    if split not in SPLITS:
-        raise GameError(f"no split is called {split!r}; {nearest(split, SPLITS)}")
+    if split not in manifest.SPLITS:
+        raise GameError(f"no split is called {split!r}; {nearest(split, manifest.SPLITS)}")
     if not levels or len(set(levels)) < len(levels):
         raise GameError(f"levels: expected different levels from 1 to {chosen.levels}, got {list(levels)}")
     if not 1 <= per_level <= 100_000:
@@ -113,10 +105,7 @@ def _request(name: str, levels: Sequence[int], per_level: int, split: str, seed:
 
 
 def _claim(folder: Path, request: Any) -> None:
-    """Write the request into a new or empty folder. Do nothing if the folder already holds the same request.
-
-    Raise GameError if the folder holds anything else.
-    """
+    """Write the request into a new or empty folder. Raise GameError if the folder holds anything but this request."""
     if folder.exists() and not folder.is_dir():
         raise GameError(f"{folder}: expected a folder, it is a file")
     folder.mkdir(parents=True, exist_ok=True)
@@ -167,10 +156,9 @@ def _make(folder: Path, request: Any, pool: WorkerPool, report: Callable[[Progre
 def _candidates(
     folder: Path, request: Any, level: int, journal: dict[str, Any], pool: WorkerPool
 ) -> Iterator[dict[str, Any]]:
-    """Yield the verdicts on the candidates of a level. The number of candidates is unlimited.
+    """Yield the verdicts on the unlimited candidates of a level. The entry `work` is the path of a made story.
 
-    The entry `work` of a verdict is the path of the candidate's story. The story exists if the verdict is `made`. The
-    pool has twice as many jobs as processes, so that no process waits for a slow candidate. Closing the generator
+    The pool has twice as many jobs as processes, so that no process waits for a slow candidate. Closing the generator
     cancels the jobs that have not begun.
     """
     ahead: deque[tuple[str, Any]] = deque()
@@ -196,17 +184,14 @@ def _candidates(
 
 
 def _seed(request: Any, level: int, number: int) -> int:
-    """Return the seed of a candidate. Curricula with different seeds or splits have different candidates."""
+    """Return the seed of a candidate, which depends on the seed and split of the curriculum."""
     digest = files.json_hash([request["family"], request["split"], request["seed"], level, number])
     seed = int(digest[:16], 16) % (MAX_SEED + 1)
     return seed - len(RESERVED) if seed in RESERVED else seed
 
 
 def _accept(folder: Path, request: Any, verdict: dict[str, Any], at: int) -> ManifestEntry:
-    """Move a candidate's files into the curriculum and return their manifest entry.
-
-    If an interrupted run has already moved the files, they are left in place.
-    """
+    """Move a candidate's files into the curriculum, unless an interrupted run has done so. Return their entry."""
     settings = verdict["settings"]
     name = f"tw-{request['family']}-level{settings['level']}-{at % request['per_level'] + 1:04}.z8"
     path = folder / name
@@ -214,21 +199,14 @@ def _accept(folder: Path, request: Any, verdict: dict[str, Any], at: int) -> Man
         source = verdict["work"].with_suffix(suffix)
         if source.exists():
             source.replace(path.with_suffix(suffix))
-    if files_hash(path) != verdict["sha256"]:
+    if manifest.files_hash(path) != verdict["sha256"]:
         raise GameError(f"{folder}: {name} was changed since it was made; delete the folder and start again")
-    return ManifestEntry(
-        file=name,
-        family=request["family"],
-        level=settings["level"],
-        seed=settings["seed"],
-        split=request["split"],
-        path=path,
-        **{key: verdict[key] for key in ("settings", "max_score", "walkthrough_length", "hash", "sha256")},
-    )
+    values = {**request, **verdict, "file": name, "level": settings["level"], "seed": settings["seed"]}
+    return ManifestEntry(path=path, **{key: values[key] for key in manifest.KEYS})
 
 
 def _read_journal(path: Path) -> dict[str, Any]:
-    """Return the verdicts of an earlier run. If its interruption cut off the last line, this line is deleted."""
+    """Return the verdicts of an earlier run. Delete a last line that its interruption cut off."""
     journal: dict[str, Any] = {}
     for line in path.read_text().splitlines() if path.exists() else ():
         try:

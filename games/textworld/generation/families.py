@@ -23,20 +23,17 @@ MAX_SEED = 2**31 - 1
 REWARDS = ("dense", "balanced", "sparse")
 GOALS = ("detailed", "brief", "none")
 HOUSES = ("fixed", "drawn")
+OBSERVED = ("full", "part")
+COOKING_SPLITS = ("any", "train", "valid", "test")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """One family of games.
+    """One family of games, with the levels from 1 to `levels` except the inclusive ranges in `excluded`.
 
-    Attributes:
-        description: what the family's games are and how they change with the level.
-        levels: the highest level. The lowest is 1.
-        own_parameters: the parameters other than `level` and `seed`.
-        preset: function that returns the values of `own_parameters` for a level.
-        make: function that takes all settings and seeded options, and returns TextWorld's game before compilation.
-        brief: function that returns the objective for `goal=brief`. If None, `make` sets the objective.
-        excluded: inclusive ranges of levels that TextWorld 1.7 cannot make.
+    `preset(level)` returns the values of `own_parameters`, which are the parameters other than `level` and `seed`.
+    `make(settings, options)` returns TextWorld's game before compilation. `brief(game)` returns the objective for
+    `goal=brief`. If it is None, `make` sets the objective.
     """
 
     name: str
@@ -58,7 +55,7 @@ class Family:
         )
 
     def complete(self, given: Values) -> dict[str, Value]:
-        """Return all settings of a game. The level's preset supplies the settings that `given` omits.
+        """Return all settings of a game, with the level's preset for those that `given` omits.
 
         Raise GameError if the level is excluded.
         """
@@ -70,8 +67,16 @@ class Family:
         return {"level": level, "seed": 0, **self.preset(level), **given}
 
 
+def _choice(name: str, choices: tuple[str, ...], text: str) -> Parameter:
+    return Parameter(name=name, kind="choice", choices=choices, help=text)
+
+
 def _goal(choices: tuple[str, ...] = GOALS) -> Parameter:
-    return Parameter(name="goal", kind="choice", choices=choices, help="how the opening text states the objective")
+    return _choice("goal", choices, "how the opening text states the objective")
+
+
+def _switch(name: str, text: str) -> Parameter:
+    return Parameter(name=name, kind="bool", help=text)
 
 
 def _number(name: str, low: int, high: int, text: str) -> Parameter:
@@ -84,8 +89,12 @@ def _treasure_brief(game: Game) -> str:
     return f"Find the {game.infos[wanted].name} and take it."
 
 
-COOKING = (
-    # recipe, take, rooms, open, cook, cut, drop
+def _presets(names: str, *levels: tuple[Value, ...]) -> list[dict[str, Value]]:
+    return [dict(zip(names.split(), values, strict=True)) for values in levels]
+
+
+COOKING = _presets(
+    "recipe take rooms open cook cut drop",
     (1, 1, 1, False, False, False, False),
     (1, 1, 1, True, False, False, False),
     (1, 1, 1, True, True, False, False),
@@ -97,30 +106,26 @@ COOKING = (
     (3, 3, 9, True, True, True, True),
     (3, 3, 12, True, True, True, True),
 )
-COOKING_NAMES = ("recipe", "take", "rooms", "open", "cook", "cut", "drop")
 
 
 def _cooking(values: Values, options: GameOptions) -> Game:
     if int(str(values["take"])) > int(str(values["recipe"])):
         raise GameError(f"textworld:cooking: take={values['take']}: expected at most recipe={values['recipe']}")
     split = None if values["split"] == "any" else values["split"]
-    skills = {name: values[name] for name in COOKING_NAMES if name != "rooms"}
+    skills = {name: values[name] for name in COOKING[0] if name != "rooms"}
     return _challenge("tw-cooking", {**skills, "go": values["rooms"], "split": split, "recipe_seed": 0}, options)
 
 
-QUEST = (
-    # rooms, objects, steps
-    (1, 3, 2), (2, 3, 3), (2, 3, 4), (3, 5, 5), (3, 5, 6), (4, 6, 8), (5, 8, 9), (6, 10, 10), (8, 12, 12),
-    (10, 15, 15),
-)  # fmt: skip
+QUEST = _presets("rooms objects steps", (1, 3, 2), (2, 3, 3), (2, 3, 4), (3, 5, 5), (3, 5, 6), (4, 6, 8), (5, 8, 9),
+                 (6, 10, 10), (8, 12, 12), (10, 15, 15))  # fmt: skip
 
 
 def _quest(values: Values, options: GameOptions) -> Game:
     from textworld.generator import make_game
 
-    options.nb_rooms = int(str(values["rooms"]))
-    options.nb_objects = int(str(values["objects"]))
-    options.quest_length = int(str(values["steps"]))
+    options.nb_rooms, options.nb_objects, options.quest_length = (
+        int(str(values[name])) for name in ("rooms", "objects", "steps")
+    )
     return make_game(options)
 
 
@@ -130,11 +135,6 @@ def _challenge(name: str, settings: dict[str, Any], options: GameOptions) -> Gam
     return CHALLENGES[name][1](settings, options)
 
 
-def _leveled_challenge(name: str) -> Callable[[Values, GameOptions], Game]:
-    """Return the `make` function for a TextWorld challenge that has its own levels."""
-    return lambda values, options: _challenge(name, {"level": values["level"]}, options)
-
-
 _FAMILIES = (
     Family(
         name="simple",
@@ -142,16 +142,12 @@ _FAMILIES = (
         " on levels 1-3, brief on 4-6, absent on 7-9; within each group of three, points are dense,"
         " balanced, sparse.",
         levels=9,
-        preset=lambda level: {
-            "goal": GOALS[(level - 1) // 3],
-            "rewards": REWARDS[(level - 1) % 3],
-            "test": False,
-        },
+        preset=lambda level: {"goal": GOALS[(level - 1) // 3], "rewards": REWARDS[(level - 1) % 3], "test": False},
         make=lambda values, options: _challenge("tw-simple", dict(values), options),
         own_parameters=(
             _goal(),
-            Parameter(name="rewards", kind="choice", choices=REWARDS, help="how often the game gives points"),
-            Parameter(name="test", kind="bool", help="whether the food is one that training games never use"),
+            _choice("rewards", REWARDS, "how often the game gives points"),
+            _switch("test", "whether the food is one that training games never use"),
         ),
     ),
     Family(
@@ -162,7 +158,7 @@ _FAMILIES = (
         levels=233,
         excluded=((151, 200),),
         preset=lambda level: {"goal": "detailed"},
-        make=_leveled_challenge("tw-coin_collector"),
+        make=lambda values, options: _challenge("tw-coin_collector", {"level": values["level"]}, options),
         brief=lambda game: "Find the coin and take it.",
         own_parameters=(_goal(),),
     ),
@@ -173,7 +169,7 @@ _FAMILIES = (
         " grows within each group of ten.",
         levels=30,
         preset=lambda level: {"goal": "detailed"},
-        make=_leveled_challenge("tw-treasure_hunter"),
+        make=lambda values, options: _challenge("tw-treasure_hunter", {"level": values["level"]}, options),
         brief=_treasure_brief,
         own_parameters=(_goal(),),
     ),
@@ -182,26 +178,21 @@ _FAMILIES = (
         description="Read the cookbook, then fetch, cut, cook and eat; a point for most things done right. The levels"
         " add skills and rooms. Foods and recipes differ between the splits.",
         levels=len(COOKING),
-        preset=lambda level: {
-            **dict(zip(COOKING_NAMES, COOKING[level - 1], strict=True)),
-            "split": "any",
-            "goal": "brief",
-        },
+        preset=lambda level: {**COOKING[level - 1], "split": "any", "goal": "brief"},
         make=_cooking,
         own_parameters=(
             _goal(("brief", "none")),
             _number("recipe", 1, 5, "ingredients of the recipe"),
             _number("take", 0, 5, "ingredients that the player must fetch"),
             Parameter(name="rooms", kind="int", choices=(1, 6, 9, 12), help="size of the house"),
-            Parameter(name="open", kind="bool", help="doors and containers are closed"),
-            Parameter(name="cook", kind="bool", help="ingredients must be cooked"),
-            Parameter(name="cut", kind="bool", help="ingredients must be cut"),
-            Parameter(name="drop", kind="bool", help="the player can carry only a few things"),
-            Parameter(
-                name="split",
-                kind="choice",
-                choices=("any", "train", "valid", "test"),
-                help="the foods and preparations of one of TextWorld's own splits",
+            _switch("open", "doors and containers are closed"),
+            _switch("cook", "ingredients must be cooked"),
+            _switch("cut", "ingredients must be cut"),
+            _switch("drop", "the player can carry only a few things"),
+            _choice(
+                "split",
+                COOKING_SPLITS,
+                "the foods and preparations of one of TextWorld's own splits",
             ),
         ),
     ),
@@ -210,10 +201,7 @@ _FAMILIES = (
         description="TextWorld's general generator: rooms, things and the length of the quest grow with the level,"
         " one point.",
         levels=len(QUEST),
-        preset=lambda level: {
-            **dict(zip(("rooms", "objects", "steps"), QUEST[level - 1], strict=True)),
-            "goal": "detailed",
-        },
+        preset=lambda level: {**QUEST[level - 1], "goal": "detailed"},
         make=_quest,
         brief=lambda game: f"Your task: {game.metadata['walkthrough'][-1]}.",
         own_parameters=(
@@ -233,15 +221,8 @@ _FAMILIES = (
         make=textnav.make,
         own_parameters=(
             _goal(("brief", "none")),
-            Parameter(
-                name="house", kind="choice", choices=HOUSES, help="the same house for all seeds, or one for each"
-            ),
-            Parameter(
-                name="observed",
-                kind="choice",
-                choices=("full", "part"),
-                help="whether a turn also shows the room's name and what the player holds",
-            ),
+            _choice("house", HOUSES, "the same house for all seeds, or one for each"),
+            _choice("observed", OBSERVED, "whether a turn also shows the room's name and what the player holds"),
         ),
     ),
 )

@@ -1,7 +1,7 @@
 """Generate one game from its settings and cache its two files, `tw-NAME.z8` and `tw-NAME.json`.
 
-The same settings give the same bytes in any process, on any day. For this purpose, we replace all values that TextWorld
-takes from the order of a set, from the clock or from its installation path.
+The same settings give the same bytes in any process, on any day. All values that TextWorld takes from the order of a
+set, from the clock or from its installation path are therefore replaced.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -19,7 +18,7 @@ import numpy as np
 from games import files
 from games.errors import GameError
 from games.parameters import format_settings
-from games.textworld.generation.families import FAMILIES, Values, family
+from games.textworld.generation.families import Values, family
 from games.textworld.generation.reserved_seeds import RESERVED
 from games.textworld.upstream.compile import compile_story
 from games.textworld.upstream.fast_chaining import quicker_chaining
@@ -33,10 +32,7 @@ if TYPE_CHECKING:
 RECIPE_VERSION = 1
 """A part of the cache's key. Increase this number after any change that alters the games of the same settings."""
 ATTEMPTS = 10
-"""Maximum number of games that are made for one seed until a game is sound.
-
-The first game uses the seed itself. The other games use seeds derived from this seed.
-"""
+"""The maximum number of games that are made for one seed until a game is sound."""
 ADVICE = f"free some space, or name a writable folder in the environment variable {files.VARIABLE}"
 
 
@@ -47,36 +43,27 @@ class FaultyGameError(GameError):
 def cached_game(name: str, values: Values) -> Path:
     """Return the path of the `.z8` of the game with these settings. `name` is the game's family.
 
-    A game that is not in the cache is made first. If several processes need the same game, one of them makes the game
-    and the others wait. A damaged game in the cache is replaced. If the game of the seed itself is faulty, the first
-    sound game from a derived seed replaces it.
+    A game that is not in the cache, or is damaged there, is made by one process while the others wait. If the game of
+    the seed itself is faulty, the first sound game from a derived seed replaces it.
 
     Raise GameError if the settings allow no game or the cache cannot be written.
     """
     settings = family(name).complete(values)
-    story = _cache_path(name, settings)
+    stem = f"tw-{name}-{files.json_hash([RECIPE_VERSION, version('textworld'), name, settings])[:16]}"
+    story = files.cache_folder("games") / stem / f"{stem}.z8"
 
     def build(folder: Path) -> None:
-        _write_sound(name, settings, folder / story.name)
+        for attempt in range(ATTEMPTS):
+            try:
+                write_game(make_game(name, settings, attempt=attempt), folder / story.name)
+                return
+            except FaultyGameError:
+                if attempt == ATTEMPTS - 1:
+                    raise
 
     with files.disk_errors("write the generated game", ADVICE):
         files.build_once(story.parent, lambda: _is_sound(story), build)
     return story
-
-
-def _cache_path(name: str, settings: Values) -> Path:
-    stem = f"tw-{name}-{files.json_hash([RECIPE_VERSION, version('textworld'), name, settings])[:16]}"
-    return files.cache_folder("games") / stem / f"{stem}.z8"
-
-
-def _write_sound(name: str, settings: Values, path: Path) -> None:
-    for attempt in range(ATTEMPTS):
-        try:
-            write_game(make_game(name, settings, attempt=attempt), path)
-            return
-        except FaultyGameError:
-            if attempt == ATTEMPTS - 1:
-                raise
 
 
 def make_game(name: str, values: Values, *, attempt: int = 0) -> Game:
@@ -89,6 +76,7 @@ def make_game(name: str, values: Values, *, attempt: int = 0) -> Game:
 
     chosen = family(name)
     settings = chosen.complete(values)
+    uuid = f"textworld:{name}?{format_settings(chosen.parameters, settings)}"
     options = textworld.GameOptions()
     seed = cast(int, settings["seed"])
     if attempt:  # a derived seed, below the reserved seeds
@@ -101,19 +89,16 @@ def make_game(name: str, values: Values, *, attempt: int = 0) -> Game:
             rule_files_sorted(),
             without_compiling(),
             quicker_chaining(),
-            warnings.catch_warnings(),
+            warnings.catch_warnings(action="ignore", category=GenerationWarning),  # adding an adjective to a name warns
         ):
-            warnings.simplefilter("ignore", GenerationWarning)  # issued when TextWorld adds an adjective to a name
             game = chosen.make(settings, options)
+    except GameError:
+        raise
     except (QuestGenerationError, AssertionError, ValueError) as error:
-        if isinstance(error, GameError):
-            raise
         why = f"another seed or fewer steps may work ({str(error).strip() or 'no reason given'})"
-        raise GameError(
-            f"{_game_string(name, settings)}: TextWorld finds no game with these settings; {why}"
-        ) from error
+        raise GameError(f"{uuid}: TextWorld finds no game with these settings; {why}") from error
     if not game.metadata.get("walkthrough"):
-        raise GameError(f"{_game_string(name, settings)}: TextWorld finds no way to win it; another seed may work")
+        raise GameError(f"{uuid}: TextWorld finds no way to win it; another seed may work")
     if settings["goal"] == "none":
         game.objective = ""
     elif settings["goal"] == "brief" and chosen.brief is not None:
@@ -121,7 +106,7 @@ def make_game(name: str, values: Values, *, attempt: int = 0) -> Game:
     game.metadata = {
         "actde": {"family": name, "settings": dict(settings)},
         "walkthrough": _without_redundant_opens(game),
-        "uuid": _game_string(name, settings),
+        "uuid": uuid,
     }
     for quest in game.quests:  # events come from a set, so their order has no meaning
         quest.fail_events = sorted(quest.fail_events, key=lambda event: json.dumps(event.serialize()))
@@ -145,10 +130,7 @@ def write_game(game: Game, path: Path) -> None:
 
 
 def _record(game: Game, story: str) -> bytes:
-    """Return the content of the game's `.json`, which stores a hash of itself and the hash of the story.
-
-    The content does not depend on the order of sets or on the installation path.
-    """
+    """Return the content of the game's `.json`, which stores a hash of itself and the hash of the story."""
     data = json.loads(json.dumps(game.serialize()))
     data["grammar"]["names_to_exclude"] = sorted(data["grammar"].get("names_to_exclude", ()), key=str)
     data["KB"]["text_grammars_path"] = ""
@@ -158,10 +140,9 @@ def _record(game: Game, story: str) -> bytes:
 
 
 def canonical_hash(game: Game) -> str:
-    """Return a hash of a game's facts, names and quests. Two games with the same hash play alike.
+    """Return a hash of a game's facts, names and quests, in any order. Two games with the same hash play alike.
 
-    The order of the facts and quests does not affect the hash. Neither do prose, the wording of the objective, ids and
-    seeds.
+    Prose, the wording of the objective, ids and seeds do not affect the hash.
     """
     names = {key: info.name or key for key, info in game.infos.items()}
 
@@ -179,7 +160,7 @@ def canonical_hash(game: Game) -> str:
 def _without_redundant_opens(game: Game) -> list[str]:
     """Return the walkthrough without commands that open an open door or container.
 
-    The walkthroughs of cooking games contain such commands, although these commands are not admissible.
+    The walkthroughs of cooking games contain such commands, which are not admissible.
     """
     names = {key: info.name for key, info in game.infos.items()}
     is_open = {names.get(fact.arguments[0].name) for fact in game.world.facts if fact.name == "open"}
@@ -199,7 +180,3 @@ def _is_sound(story: Path) -> bool:
         return game_file.check(story) == game_file.OURS
     except GameError:
         return False
-
-
-def _game_string(name: str, settings: Mapping[str, Any]) -> str:
-    return f"textworld:{name}?{format_settings(FAMILIES[name].parameters, settings)}"

@@ -1,7 +1,4 @@
-"""Read and write `manifest.jsonl`, which has one line for each game of a curriculum.
-
-Reading is strict and verifies the game files.
-"""
+"""Read and write `manifest.jsonl`, which has one line for each game of a curriculum."""
 
 from __future__ import annotations
 
@@ -23,15 +20,9 @@ SPLITS = ("train", "valid", "test")
 class ManifestEntry:
     """One game of a curriculum, stored as one line of its manifest.
 
-    Attributes:
-        file: the name of the `.z8` in the manifest's folder. The `.json` lies beside it.
-        seed: the game's own seed, as in `textworld:FAMILY?level=...&seed=...`.
-        settings: all settings of the game, including those that the level's preset supplied.
-        max_score: the maximum score in game points.
-        walkthrough_length: the number of commands in the walkthrough.
-        hash: canonical hash of facts, names and quests (`games.textworld.generation.make_game.canonical_hash`).
-        sha256: the SHA-256 of the bytes of the `.z8` followed by the bytes of the `.json`.
-        path: the path of the `.z8`, which is not written to the manifest.
+    `file` is the name of the `.z8`, and `path` is its path, which is not written. `settings` includes the values of the
+    level's preset. `max_score` is in game points, and `walkthrough_length` in commands. `hash` is the canonical hash
+    (`make_game.canonical_hash`). `sha256` is the hash of the two files (`files_hash`).
     """
 
     file: str
@@ -52,10 +43,9 @@ TYPES = {"level": int, "seed": int, "max_score": int, "walkthrough_length": int,
 
 
 def split_of(canonical: str) -> str:
-    """Return the split of a game, which depends on its canonical hash alone.
+    """Return the split of a game, which depends on its canonical hash alone. `train` has three fifths of the games.
 
-    On average, three fifths of the games are in `train`, one fifth is in `valid` and one fifth is in `test`. This rule
-    holds for every family except cooking, which has separate foods and recipes for each split.
+    This rule holds for every family except cooking, which has separate foods and recipes for each split.
     """
     return ("valid", "test", "train", "train", "train")[int(canonical[:8], 16) % 5]
 

@@ -8,22 +8,19 @@ The paper fixes the following points:
 * A state is a text of four parts: the room, the inventory, the things in the room, and the exits. If the game is fully
   observed, every turn shows all four parts. If it is partly observed, every turn shows the last two.
 
-We chose the following points ourselves:
+We chose the map, eight of the room names, the furniture, the other things, the turn limit, and the following points:
 
-* The map, eight of the room names, the furniture, the other things and the turn limit are ours.
 * The fridge is closed at the beginning. The player wins as soon as the food is in it, without closing the fridge.
 * The opening text states the objective (`goal=brief`) or omits it (`goal=none`).
-* A turn shows only the parts of the state, so `look`, `inventory` and `examine` add nothing. The last turn shows the
-  game's own response instead.
+* The last turn shows the game's own response instead of a state.
+* The paper has one house. The setting `house=drawn` (level 2) draws which room lies where, so that houses can be held
+  out for tests.
 
-The paper has one house. The setting `house=drawn` (level 2) draws which room lies where, so that houses can be held
-out for tests. The word tokenizer for TextWorld lacks `stale`, so small trunks with this tokenizer read `[UNK] food`.
-This file uses no code from LMRL-Gym.
+The word tokenizer for TextWorld lacks `stale`, so small trunks with this tokenizer read `[UNK] food`.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -42,6 +39,7 @@ PATHS = ((0, "east", 1), (1, "east", 2), (2, "east", 3), (3, "east", 4), (0, "so
          (2, "south", 7), (3, "south", 8), (4, "south", 9), (8, "east", 9))  # fmt: skip
 """The passages. (a, direction, b) states that place b lies in this direction from place a."""
 OPPOSITE = {"north": "south", "south": "north", "east": "west", "west": "east"}
+WAYS = (*PATHS, *((other, OPPOSITE[direction], one) for one, direction, other in PATHS))
 FURNITURE: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
     # room: (piece of furniture, s for a supporter or c for a closed container, the things on or in it)
     "garden": ("bench", "s", ("glove",)),
@@ -57,8 +55,6 @@ FOOD, FROM, INTO = "stale food", "living room", "kitchen"
 OBJECTIVE = f"Take the {FOOD} from the {FROM} and put it into the fridge in the {INTO}."
 PARTS = ("description", "inventory")
 """The infos from which a state is made (`games.textworld.engines.protocol.INFOS`)."""
-
-
 SUPPORTER = (
     "There is a {name} here. [if there is something on the {key}]On it: [a list of things on the {key}]."
     "[otherwise]It is empty.[end if]\n"
@@ -99,7 +95,7 @@ def make(values: Mapping[str, Value], options: GameOptions) -> Game:
 
 
 def state(response: EngineResponse, observed: Value) -> str:
-    """Return the visible parts of a state. After the end of the game, return the game's own text.
+    """Return the visible parts of a state, or the game's own text after the end of the game.
 
     If `observed` is `full`, all four parts are visible. If it is `part`, the room and the inventory are hidden.
     """
@@ -112,10 +108,7 @@ def state(response: EngineResponse, observed: Value) -> str:
 
 
 def _furnish(maker: Any, room: Any, piece: tuple[str, str, tuple[str, ...]] | None, things: dict[str, Any]) -> None:
-    """Put a piece of furniture and its things into the room, and describe the room.
-
-    The description does not contain the room's name.
-    """
+    """Put a piece of furniture and its things into the room, and describe the room without its name."""
     exits = ", ".join(sorted(direction for direction, way in room.exits.items() if way.dest is not None))
     furniture = ""
     if piece is not None:
@@ -142,13 +135,10 @@ def _walkthrough(names: Sequence[str], start: int) -> list[str]:
 def _way(start: int, end: int) -> list[str]:
     """Return a shortest sequence of `go` commands between two places."""
     ways: dict[int, list[str]] = {start: []}
-    queue = deque([start])
-    while end not in ways:
-        place = queue.popleft()
-        neighbours = [(other, direction) for one, direction, other in PATHS if one == place]
-        neighbours += [(one, OPPOSITE[direction]) for one, direction, other in PATHS if other == place]
-        for other, direction in neighbours:
-            if other not in ways:
+    queue = [start]
+    for place in queue:
+        for one, direction, other in WAYS:
+            if one == place and other not in ways:
                 ways[other] = [*ways[place], f"go {direction}"]
                 queue.append(other)
     return ways[end]

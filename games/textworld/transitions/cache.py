@@ -1,17 +1,15 @@
 """The transition cache of a process.
 
-The cache holds one transition graph (`graph.py`) for each game and set of infos, and limits their total memory.
-"Infos" are the optional values that an engine returns with each response (`protocol.INFOS`).
+The cache holds one transition graph (`graph.py`) for each game and set of infos (`protocol.INFOS`), and limits their
+total memory.
 
 Options are environment variables, so that child processes inherit them:
 
     ACTDE_MEMORY   The memory budget in MB (default 1024). Least recently used entries are evicted first.
     ACTDE_AUDIT    The fraction of episodes that TextWorld's own environment also plays, for comparison (default 0).
-    ACTDE_STATES   If `read` (default), opening a game loads two files of transitions, if they exist. One is the file
-                   that `generate --crawl` wrote beside the game. The other is the game's file in the cache folder.
-                   If `share`, the same files are loaded. In addition, the transitions are written to the cache folder
-                   when the process ends.
-                   If `off`, transitions are neither loaded nor written.
+    ACTDE_STATES   If `read` (default), opening a game loads the transitions that `generate --crawl` wrote beside the
+                   game, and those in the cache folder. If `share`, the process also writes its transitions to the
+                   cache folder when it ends. If `off`, transitions are neither loaded nor written.
 """
 
 from __future__ import annotations
@@ -36,8 +34,7 @@ BUDGET, AUDIT, STATES = "ACTDE_MEMORY", "ACTDE_AUDIT", "ACTDE_STATES"
 CHOICES = ("read", "share", "off")
 DEFAULT_MB = 1024
 EVICTION_INTERVAL, EVICTION_TARGET = 256, 0.75
-"""The budget is checked every `EVICTION_INTERVAL` cache misses. A cache above its budget is shrunk to the fraction
-`EVICTION_TARGET` of the budget."""
+"""Every `EVICTION_INTERVAL` misses, a cache above its budget is shrunk to this fraction of the budget."""
 
 
 class TransitionCache:
@@ -57,8 +54,8 @@ class TransitionCache:
         if graph is None:
             graph = TransitionGraph(story, infos)
             if states_choice() != "off":
-                persistence.load(graph, digest, persistence.beside(story))
-                persistence.load(graph, digest, persistence.in_cache(digest, graph.infos))
+                for path in (persistence.beside(story), persistence.in_cache(digest, graph.infos)):
+                    persistence.load(graph, digest, path)
             with self._lock:
                 graph = self._graphs.setdefault(key, graph)
         stock = partial(StockEngine, story, infos, fast=True)
@@ -72,10 +69,9 @@ class TransitionCache:
             persistence.save(graph, digest, persistence.in_cache(digest, infos))
 
     def _is_audited(self) -> bool:
-        """Return whether the next episode is audited.
+        """Return whether to audit the next episode.
 
-        If f is the fraction of episodes to audit, every (1/f)-th episode is audited. The episodes of all games are
-        counted together. The first audited episode is number 1/(2f).
+        If f is the fraction to audit, every (1/f)-th episode of all games is audited, the first after 1/(2f) episodes.
         """
         share = audit_share()
         with self._lock:
@@ -94,10 +90,7 @@ class TransitionCache:
             self._evict(graphs, budget, used)
 
     def _evict(self, graphs: Sequence[TransitionGraph], budget: int, used: int) -> None:
-        """Evict the least recently used nodes. Then remove every graph that no engine uses and that has only its root.
-
-        `budget` and `used` are sizes in bytes.
-        """
+        """Evict the least recently used nodes, then all unused graphs of only a root. The sizes are in bytes."""
         fixed = GRAPH_BYTES * len(graphs)
         stamps = sorted(((n.stamp, n.size) for g in graphs for n in list(g.nodes.values())), reverse=True)
         # Edges are evicted with their nodes. `node_share` is the fraction of the evictable bytes that nodes occupy,
@@ -126,7 +119,7 @@ def engine(story: Path, infos: Sequence[str] = ()) -> Engine:
 
 
 def budget_bytes() -> int:
-    """Return the memory budget in bytes. Raises GameError if ACTDE_MEMORY is not a valid number of MB."""
+    """Return the memory budget in bytes. Raise GameError if ACTDE_MEMORY is not a valid number of MB."""
     text = os.environ.get(BUDGET, "") or str(DEFAULT_MB)
     if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
         raise GameError(f"{BUDGET}={text}: expected a whole number of MB from 1 to 1000000")
@@ -134,7 +127,7 @@ def budget_bytes() -> int:
 
 
 def states_choice() -> str:
-    """Return the value of ACTDE_STATES. Raises GameError if the value is not in `CHOICES`."""
+    """Return the value of ACTDE_STATES. Raise GameError if the value is not in `CHOICES`."""
     text = os.environ.get(STATES, "") or CHOICES[0]
     if text not in CHOICES:
         raise GameError(f"{STATES}={text}: expected one of {', '.join(CHOICES)}")
@@ -142,7 +135,7 @@ def states_choice() -> str:
 
 
 def audit_share() -> float:
-    """Return the fraction of episodes to audit. Raises GameError if ACTDE_AUDIT is not a number from 0 to 1."""
+    """Return the fraction of episodes to audit. Raise GameError if ACTDE_AUDIT is not a number from 0 to 1."""
     text = os.environ.get(AUDIT, "") or "0"
     try:
         share = float(text)

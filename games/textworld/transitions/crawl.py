@@ -1,12 +1,9 @@
-"""Fill the transition graph of a small game ahead of time.
-
-The crawl is a breadth-first search that plays every admissible command in every state.
-"""
+"""Fill the transition graph of a small game ahead of time, by a breadth-first search over all admissible commands."""
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from games.textworld.generation.manifest import files_hash
@@ -19,12 +16,9 @@ STATES = 5_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crawled:
-    """The result of a crawl.
+    """The result of a crawl: the states that were found, except ends of the game, and the responses that were stored.
 
-    Attributes:
-        states: the number of distinct states that were found. States in which the game is over do not count.
-        answers: the number of commands whose responses were stored, summed over all states.
-        complete: whether the response to every admissible command in every state is stored.
+    `complete` states whether the response to every admissible command in every state is stored.
     """
 
     states: int
@@ -33,10 +27,7 @@ class Crawled:
 
 
 def crawl_file(story: Path, limit: int = STATES) -> Crawled:
-    """Crawl a game and write its transitions to a file beside the game.
-
-    By default, every process that opens the game loads this file.
-    """
+    """Crawl a game and write its transitions to a file beside it, which every process that opens the game loads."""
     graph = TransitionGraph(story, ())
     graph.acquire()
     try:
@@ -53,13 +44,9 @@ def crawl(graph: TransitionGraph, limit: int = STATES) -> Crawled:
     `graph` must not contain nodes that were loaded from a file. A command is skipped if the graph cannot store the
     response, for example because the parser replies with a question. The crawl is then incomplete.
     """
-    seen, queue, complete = {graph.root.key}, deque([graph.root]), True
-    answers = expanded = 0
-    while queue:
-        node = queue.popleft()
-        expanded += 1
-        if expanded > limit:
-            return Crawled(states=len(seen), answers=answers, complete=False)
+    found, complete, answers = [graph.root], True, 0
+    keys = {graph.root.key}
+    for node in islice(found, limit):
         for command in node.admissible_commands:
             assert node.state is not None  # only nodes that were loaded from a file have no state
             edge = graph.expand(node, node.state, command)
@@ -67,7 +54,7 @@ def crawl(graph: TransitionGraph, limit: int = STATES) -> Crawled:
                 complete = False
                 continue
             answers += 1
-            if edge.node is not None and edge.node.key not in seen:
-                seen.add(edge.node.key)
-                queue.append(edge.node)
-    return Crawled(states=len(seen), answers=answers, complete=complete)
+            if edge.node is not None and edge.node.key not in keys:
+                keys.add(edge.node.key)
+                found.append(edge.node)
+    return Crawled(states=len(found), answers=answers, complete=complete and len(found) <= limit)

@@ -5,8 +5,7 @@ node has no edge for a command, the interpreter plays the command from the store
 
 The graph does not store responses that depend on more than the node. These are the responses to commands that are not
 plain (`graph.is_plain`), and to answers to a question of the parser. The interpreter plays such a command from the
-exact state of the episode. To obtain this state, the engine starts from the last exact state that it has stored for the
-episode, and replays the commands since then.
+exact state of the episode, which the engine restores by replaying the commands since the last exact state.
 
 In an audited episode, TextWorld's own environment plays the same commands. If any response differs, the graph is
 invalidated, and TextWorld's own environment plays this game from then on.
@@ -26,10 +25,12 @@ from games.textworld.transitions.nodes import Clock, Edge, EngineState, Node
 class CachedEngine:
     """Plays one episode at a time with `graph`, which many engines may share.
 
-    `make_stock()` creates the stock engine, which plays TextWorld's own environment. The stock engine also plays the
-    audited episodes. Once the graph is invalid, the stock engine plays all episodes alone. `is_audited()` is called at
-    each reset and returns whether to audit the new episode. `on_miss()` is called for every command for which the
-    current node has no edge.
+    `make_stock()` creates the stock engine, which plays TextWorld's own environment. It also plays the audited
+    episodes, and plays all episodes alone once the graph is invalid. `is_audited()` is called at each reset and returns
+    whether to audit the new episode. `on_miss()` is called for every command without an edge.
+
+    In `counts`, hits are steps that the graph answers, and misses are steps that the interpreter plays. Replayed are
+    commands that are played again to restore an exact state. Audited are responses that are compared with TextWorld's.
     """
 
     def __init__(
@@ -43,19 +44,12 @@ class CachedEngine:
         self._graph, self._make_stock, self._is_audited, self._on_miss = graph, make_stock, is_audited, on_miss
         self.game_info = graph.game_info
         self.counts = {"hits": 0, "misses": 0, "replayed": 0, "audited": 0}
-        """`hits` counts the steps that the graph answers. `misses` counts the steps that the interpreter plays.
-        `replayed` counts the commands that are played again to restore an exact state. `audited` counts the responses
-        that are compared with TextWorld's own responses."""
         self._node: Node | None = None
-        self._exact: EngineState = graph.start
-        """The exact state of this episode after its first `_exact_at` commands."""
-        self._exact_at = 0
+        self._exact, self._exact_at = graph.start, 0  # the exact state after this number of commands
         self._commands: list[str] = []
         self._moves = 0
         self._stock: Engine | None = None
-        self._stock_only = False
-        """Whether the stock engine plays alone and the graph is not used."""
-        self._closed = False
+        self._stock_only = self._closed = False
         graph.acquire()
 
     def reset(self) -> EngineResponse:
@@ -92,7 +86,7 @@ class CachedEngine:
             self._graph.release()
 
     def _follow(self, edge: Edge, command: str) -> EngineResponse:
-        """Move the episode along `edge`, which is the edge of `command`, and return the edge's response."""
+        """Move the episode along the edge of `command` and return the edge's response."""
         self._commands.append(command)
         self._moves += edge.turns
         node = self._node = edge.node
@@ -102,10 +96,7 @@ class CachedEngine:
         return edge.response if edge.text_around_turns is None else edge.response_after(self._moves)
 
     def _expand(self, command: str) -> EngineResponse:
-        """Play a command for which the current node has no edge, and return the response.
-
-        If the command is plain, its edge is added to the node.
-        """
+        """Play a command for which the current node has no edge. Add the edge if the command is plain."""
         node = self._node
         self.counts["misses"] += 1
         self._on_miss()
@@ -127,7 +118,7 @@ class CachedEngine:
         return self._play(command)
 
     def _play(self, command: str) -> EngineResponse:
-        """Play a command from the exact state of this episode and return the response. No edge is added."""
+        """Play a command from the exact state of this episode, without adding an edge."""
         graph, before = self._graph, self._replay()
         output, after = graph.play(before, command)
         node = None if output.ended else graph.get_or_create_node(after)
@@ -139,10 +130,7 @@ class CachedEngine:
         return response
 
     def _replay(self) -> EngineState:
-        """Return this episode's current exact state.
-
-        To obtain the state, the commands since the episode's last stored exact state are played again.
-        """
+        """Return this episode's exact state, after playing the commands since the last exact state again."""
         state = self._exact
         for command in self._commands[self._exact_at :]:
             _, state = self._graph.play(state, command)
@@ -153,10 +141,7 @@ class CachedEngine:
         return state
 
     def _step_with_stock(self, command: str) -> EngineResponse:
-        """Play a command in the stock engine and return the response.
-
-        In an audited episode, this response is compared with the graph's response.
-        """
+        """Play a command in the stock engine. In an audited episode, compare the response with the graph's."""
         if self._stock is None:
             self._stock = self._make_stock()
             self._stock.reset()
@@ -173,7 +158,7 @@ class CachedEngine:
         return self._audit(ours, self._stock.step(command))
 
     def _audit(self, ours: EngineResponse, theirs: EngineResponse) -> EngineResponse:
-        """Return `theirs`, TextWorld's response. If `ours` differs from it, invalidate the graph."""
+        """Return TextWorld's response, `theirs`. If `ours` differs from it, invalidate the graph."""
         if self._stock_only:
             return theirs
         self.counts["audited"] += 1

@@ -4,17 +4,14 @@ TextWorld games are deterministic, so a response can be cached by the state and 
 memory cannot identify a state, because the memory includes a turn counter and leftovers of the last command. A node is
 therefore identified by
 
-* the facts and the progress of each quest, as TextWorld's record (the `.json` file of a game) defines them
-  (`games/textworld/upstream/game_state.py`);
+* the facts and the progress of each quest, as TextWorld's record (the `.json` file of a game) defines them;
 * the score;
 * the interpreter's object tree, because texts list things in the order in which the tree stores them;
 * the interpreter's stack.
 
-Only states in which the interpreter waits for a command are nodes. The states of one node can differ in two things:
-
-* The number of turns. The last text of a game contains it, and `Edge.response_after` inserts it. The response to
-  `score` contains it, but `score` is not a plain command.
-* The objects that pronouns refer to. Commands with a pronoun are not plain commands.
+Only states in which the interpreter waits for a command are nodes. The states of one node can differ in the number of
+turns and in the objects that pronouns refer to. Commands whose responses depend on these are not plain (`is_plain`).
+Only the last text of a game also contains the number of turns, which `Edge.response_after` inserts.
 
 `benchmarks/textworld_exact.py` and audits (`engine.py`) test that a response depends on nothing else.
 """
@@ -28,57 +25,49 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from games.errors import GameError
 from games.textworld.engines.protocol import EngineResponse, game_info, intermediate_reward
 from games.textworld.transitions.nodes import Clock, Edge, EngineState, Node
 from games.textworld.upstream.game_state import Tracker
 from games.textworld.upstream.interpreter import Interpreter, Output
-from games.textworld.upstream.start import rules_parsed_once
-
-if TYPE_CHECKING:
-    from textworld.generator import Game
+from games.textworld.upstream.start import load_record
 
 TURNS = re.compile(r"\bin (\d+) turns?\b")
 NOT_PLAIN = frozenset(("it", "them", "him", "her", "this", "that", "these", "those", "one", "ones", "score"))
-"""A command that contains one of these words is not plain, because the response depends on more than the node."""
 GRAPH_BYTES = 1_100_000
 """The approximate size of an empty graph, in bytes."""
 
 
 def is_plain(command: str) -> bool:
-    """Return whether `command` contains none of the words in `NOT_PLAIN`.
+    """Return whether `command` is plain, which means that its response depends on the node alone.
 
-    Such a command is plain, which means that its response depends on the node alone. Commands that are admissible in
-    the node are plain too, but this function does not check for them.
+    Commands that are admissible in the node are plain too, but this function does not check for them.
     """
     return NOT_PLAIN.isdisjoint(command.split())
 
 
 class TransitionGraph:
-    """The graph of one game for one set of `infos`, with the interpreter that extends the graph.
+    """The graph of one game for one set of `infos`, with the interpreter that extends the graph. It is thread-safe.
 
-    The class is thread-safe.
+    `bytes` is the approximate size. `invalid_reason` tells why the graph must not be used any more, or is None. `users`
+    is the number of open engines that use the graph. `looks` states whether TextWorld runs `look` or `inventory` after
+    every turn, which changes what "it" refers to. This class runs them only once per node, so commands with pronouns
+    are then passed to TextWorld's own environment.
     """
 
     def __init__(self, story: Path, infos: Sequence[str]) -> None:
         self.story, self.infos = story, tuple(infos)
         self._extras = tuple(name for name in ("inventory", "description") if name in infos)
         self.looks = bool(self._extras)
-        """Whether TextWorld runs `look` or `inventory` after every turn. Running them changes what "it" refers to. This
-        class runs them only once per node. Commands with pronouns are therefore passed to TextWorld's own
-        environment."""
         self.lock = threading.RLock()
         self.nodes: dict[bytes, Node] = {}
         self.bytes = GRAPH_BYTES
         self.invalid_reason: str | None = None
-        """The reason why this graph must not be used any more, or None if the graph is valid."""
         self.users = 0
-        """The number of open engines that use this graph."""
         self._interpreter: Interpreter | None = None
         try:
-            game = _load_record(story)
+            game = load_record(story)
             self._tracker = Tracker(game, policies=not {"policy_commands", "intermediate_reward"}.isdisjoint(infos))
             interpreter = self._open()
         except (KeyError, TypeError, AttributeError, IndexError, AssertionError) as error:
@@ -91,11 +80,10 @@ class TransitionGraph:
         self.opening = self.response_in(root, interpreter.opening, 0)
 
     def expand(self, node: Node, state: EngineState, command: str) -> Edge | None:
-        """Play a plain command, add its edge to `node`, and return the edge.
+        """Play a plain command in `state`, an exact state of `node`. Add the edge to the node and return it.
 
-        `state` is an exact state of `node`. Two outcomes cannot be stored in an edge. (1) The interpreter waits for
-        something other than a command. (2) The game ends with a text that `_last_edge` rejects. In these cases, return
-        None.
+        Return None if the graph cannot store the outcome, because the interpreter does not wait for a command or
+        because `_last_edge` rejects the last text of the game.
         """
         with self.lock:
             node = self._restore(node)
@@ -109,7 +97,7 @@ class TransitionGraph:
             return edge
 
     def play(self, state: EngineState, command: str) -> tuple[Output, EngineState]:
-        """Play a command in an exact state. Return a tuple: (1) the interpreter's output, (2) the next exact state."""
+        """Play a command in an exact state. Return the interpreter's output and the next exact state."""
         with self.lock:
             interpreter = self._open()
             interpreter.load(state.snapshot)
@@ -121,10 +109,7 @@ class TransitionGraph:
             return output, EngineState(interpreter.save(), game_state, output.score, output.moves, extras)
 
     def get_or_create_node(self, state: EngineState) -> Node | None:
-        """Return the node of a state. If the graph does not have the node yet, add it.
-
-        Return None if the interpreter does not wait for a command in this state.
-        """
+        """Return the node of a state, which is added if necessary, or None if the interpreter waits for no command."""
         with self.lock:
             interpreter = self._open()
             if not interpreter.at_prompt(state.snapshot):
@@ -159,10 +144,9 @@ class TransitionGraph:
     def response_to(
         self, before: EngineState, command: str, output: Output, after: EngineState
     ) -> tuple[EngineResponse, EngineState]:
-        """Compute the response to `command` without a node of the graph.
+        """Compute the response to `command`, which leads from `before` to `after`, without a node of the graph.
 
-        `before` and `after` are the exact states before and after the command. Return a tuple: (1) the response,
-        (2) `after`, with the description and the inventory filled in.
+        Return the response, and `after` with the description and the inventory filled in.
         """
         if after.extras is None:
             after = replace(after, extras=self._extras_during(before, command))
@@ -174,7 +158,7 @@ class TransitionGraph:
     def response_in(
         self, node: Node, text: str, reward: int, *, won: bool = False, lost: bool = False
     ) -> EngineResponse:
-        """Return a response with the given text, reward and outcome. All other values are taken from `node`."""
+        """Return a response with this text, reward and outcome. The other values are those of `node`."""
         return EngineResponse(
             text=sys.intern(text.strip()),
             score=node.score,
@@ -203,15 +187,11 @@ class TransitionGraph:
                         self.bytes += edge.size
 
     def acquire(self) -> None:
-        """Increment the number of engines that use this graph."""
         with self.lock:
             self.users += 1
 
     def release(self) -> None:
-        """Decrement the number of engines that use this graph.
-
-        At 0, the interpreter is freed. It is created again when it is needed.
-        """
+        """Decrement the number of users. At 0, the interpreter is freed until it is needed again."""
         with self.lock:
             self.users -= 1
             if self.users == 0 and self._interpreter is not None:
@@ -237,10 +217,7 @@ class TransitionGraph:
                 node.edges.clear()
 
     def _restore(self, node: Node) -> Node:
-        """Return the graph's node that has the same key as `node`.
-
-        If the graph has evicted this node, add `node` again.
-        """
+        """Return the graph's node with the key of `node`. If it was evicted, add `node` again."""
         known = self.nodes.get(node.key)
         if known is None:
             known = self.nodes[node.key] = node
@@ -270,8 +247,7 @@ class TransitionGraph:
     def _extras_during(self, before: EngineState, command: str) -> dict[str, str]:
         """Play `command` and return the description and the inventory that the interpreter prints during this turn.
 
-        This method is used if the interpreter can print neither text after the turn, because the game is over or
-        because the parser waits for an answer.
+        After the turn it cannot print them, because the game is over or the parser waits for an answer.
         """
         interpreter = self._open()
         interpreter.load(before.snapshot)
@@ -280,7 +256,7 @@ class TransitionGraph:
 
 
 def _last_edge(response: EngineResponse, turns: int, moves: int) -> Edge | None:
-    """Return the edge of a command that ends the game. `moves` is the number of moves in this episode.
+    """Return the edge of a command that ends the game after `moves` moves.
 
     Return None if the text contains several numbers of turns, or one number that is not `moves` + 1.
     """
@@ -291,10 +267,3 @@ def _last_edge(response: EngineResponse, turns: int, moves: int) -> Edge | None:
     if len(counts) > 1 or int(last[1]) != moves + 1:
         return None
     return Edge(response, None, turns, (response.text[: last.start()], response.text[last.end() :]))
-
-
-def _load_record(story: Path) -> Game:
-    from textworld.generator import Game
-
-    with rules_parsed_once():
-        return Game.load(str(story.with_suffix(".json")))

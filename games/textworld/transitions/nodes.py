@@ -13,10 +13,7 @@ NODE_BYTES, EDGE_BYTES = 900, 400
 
 
 class Clock:
-    """Counts the cache misses of all games.
-
-    Each node stores the count at its last use, so that the least recently used nodes can be evicted first.
-    """
+    """Counts the cache misses of all games. The count at a node's last use determines when the node is evicted."""
 
     now = 0
 
@@ -25,12 +22,8 @@ class Clock:
 class EngineState:
     """The exact state of an episode.
 
-    `snapshot` holds the interpreter's memory. `game_state` holds the facts and quests, as TextWorld's record (the
-    game's `.json` file) defines them.
-
-    Attributes:
-        extras: the `description` and the `inventory`, if they were requested. If None, the interpreter has not printed
-            them since the last turn.
+    `snapshot` holds the interpreter's memory, and `game_state` the facts and quests of TextWorld's record. `extras`
+    holds the `description` and the `inventory`, if they were requested. It is None until the interpreter prints them.
     """
 
     snapshot: Snapshot
@@ -44,10 +37,8 @@ class EngineState:
 class Node:
     """A node of the transition graph. It stands for all exact states that have the same key.
 
-    Attributes:
-        state: one of the exact states that this node stands for. If None, the node was loaded from a file and has no
-            snapshot yet.
-        stamp: the value of `Clock.now` when the node was last used.
+    `state` is one of these states, or None if the node was loaded from a file and has no snapshot yet. `stamp` is the
+    value of `Clock.now` when the node was last used.
     """
 
     key: bytes
@@ -71,11 +62,8 @@ class Node:
 class Edge:
     """The response to one command in one node.
 
-    Attributes:
-        node: the next node, or None if the game ends.
-        turns: the number of turns that the command takes, 0 or 1.
-        text_around_turns: the parts of the response before and after the phrase `in N turns`. If None, the game does
-            not end here, or its last text has no such phrase.
+    `node` is the next node, or None if the game ends. `turns` is the number of turns that the command takes, 0 or 1.
+    If the game ends with a text that contains `in N turns`, `text_around_turns` holds the text before and after it.
     """
 
     response: EngineResponse
@@ -84,9 +72,8 @@ class Edge:
     text_around_turns: tuple[str, str] | None = None
 
     def response_after(self, moves: int) -> EngineResponse:
-        """Return the response in an episode that has `moves` moves after this command."""
-        if self.text_around_turns is None:
-            return self.response
+        """Return the response with the number of turns in an episode that has `moves` moves after this command."""
+        assert self.text_around_turns is not None
         before, after = self.text_around_turns
         count = moves + 1
         return replace(self.response, text=f"{before}in {count} turn{'' if count == 1 else 's'}{after}")

@@ -1,15 +1,12 @@
 """Store the transition graphs of games in files that processes share.
 
 `generate --crawl` writes a game's file beside the game, as `NAME.states`. All other files are in the folder `states` of
-the cache folder. The name of such a file is a hash of the game's files and the infos (the optional values that were
-requested from the engine).
+the cache folder. The name of such a file is a hash of the game's files and the infos (`protocol.INFOS`).
 
-Each file is compressed with gzip and consists of two JSON texts. The first text is one line. The line identifies the
-game, the infos, the format and the versions of TextWorld and Jericho. It also holds the SHA-256 of the second text. The
-second text contains a list of strings and a list of nodes with their edges.
-
-A file is ignored in three cases: the file is damaged, its first line does not match, or the file holds a command that
-the command filter would stop. The next process that saves the same game overwrites such a file.
+Each file is compressed with gzip and consists of two JSON texts. The first text, one line, identifies the game, the
+infos, the format and the versions of TextWorld and Jericho, and holds the SHA-256 of the second text. The second text
+contains a list of strings and a list of nodes with their edges. A file is ignored, and overwritten by the next process
+that saves the game, if it is damaged, its first line does not match, or it holds a command that the filter would stop.
 
 Snapshots of the interpreter are not stored. If a loaded node has no edge for a command, the episode's commands are
 replayed once to obtain a snapshot.
@@ -21,11 +18,12 @@ import gzip
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from types import NoneType
 from typing import Any, TypeVar
 
 from games import files
@@ -54,10 +52,7 @@ def in_cache(digest: str, infos: Sequence[str]) -> Path:
 
 
 def save(graph: TransitionGraph, digest: str, path: Path) -> None:
-    """Load the file at `path` into `graph`, then write the combined transitions back to the file.
-
-    If the graph is invalid, do nothing.
-    """
+    """Add the transitions in the file to `graph`, then write them all to the file. Ignore an invalid graph."""
     if graph.invalid_reason is not None:
         return
     with files.disk_errors("write what is remembered of the game", ADVICE), files.file_lock(path.with_suffix(".lock")):
@@ -66,7 +61,7 @@ def save(graph: TransitionGraph, digest: str, path: Path) -> None:
 
 
 def write(graph: TransitionGraph, digest: str, path: Path) -> None:
-    """Write the transitions of `graph` to the file at `path`. An existing file is replaced."""
+    """Write the transitions of `graph` to the file at `path`, atomically."""
     with graph.lock:
         rest = json.dumps(_pack(graph), separators=(",", ":")).encode()
     head = json.dumps({**_header(graph, digest), "sha256": hashlib.sha256(rest).hexdigest()}).encode()
@@ -75,10 +70,7 @@ def write(graph: TransitionGraph, digest: str, path: Path) -> None:
 
 
 def load(graph: TransitionGraph, digest: str, path: Path) -> bool:
-    """Add the transitions in the file at `path` to `graph` and return True.
-
-    If the file is unusable, add nothing and return False.
-    """
+    """Add the transitions in the file at `path` to `graph`. Return whether the file is usable."""
     try:
         with gzip.open(path) as file:
             data = file.read(MAX_BYTES + 1)
@@ -96,16 +88,13 @@ def load(graph: TransitionGraph, digest: str, path: Path) -> bool:
 
 
 def _header(graph: TransitionGraph, digest: str) -> dict[str, Any]:
-    """Return what the first line of a usable file must contain, except the SHA-256."""
+    """Return the content of the first line of a usable file, without the SHA-256."""
     versions = [version("textworld"), version("jericho")]
     return {"format": FORMAT, "game": digest, "infos": list(graph.infos), "versions": versions}
 
 
 def _pack(graph: TransitionGraph) -> dict[str, Any]:
-    """Return the graph as a JSON object whose nodes are sorted by key.
-
-    `texts` lists the strings. The nodes refer to a string by its position in this list.
-    """
+    """Return the graph as a JSON object. Its nodes, sorted by key, refer to strings by their positions in `texts`."""
     texts: dict[str, int] = {}
     order = {key: i for i, key in enumerate(sorted(graph.nodes))}
 
@@ -129,10 +118,7 @@ def _pack(graph: TransitionGraph) -> dict[str, Any]:
 
 
 def _unpack(graph: TransitionGraph, data: Any) -> dict[bytes, Node]:
-    """Return a dictionary from keys to the nodes in a file. `data` is the file's second JSON text.
-
-    If the format is wrong, raises one of the exceptions that `load` catches.
-    """
+    """Return the nodes in a file by their keys. If the format is wrong, raise an exception that `load` catches."""
     texts = [sys.intern(_of(str, text)) for text in _of(list, data["texts"])]
     command_filter = CommandFilter(graph.game_info.command_templates)
     commands = {number: text for number, text in enumerate(texts) if command_filter.may_pass(text)}
@@ -146,6 +132,11 @@ def _unpack(graph: TransitionGraph, data: Any) -> dict[bytes, Node]:
     def command_list(numbers: Any) -> tuple[str, ...]:
         return tuple(map(command, _of(list, numbers)))
 
+    def edge(number: Any, target: Any, turns: Any, reward: Any) -> Edge:
+        if _of(int, target) < 0 or type(reward) not in (int, NoneType):
+            raise ValueError("no such node or reward")
+        return Edge(graph.response_in(nodes[target], text(number), reward or 0), nodes[target], _of(int, turns))
+
     nodes: list[Node] = []
     for key, score, admissible, policy, extras, _ in _of(list, data["nodes"]):
         policy_commands = None if policy is None else command_list(policy)
@@ -154,28 +145,11 @@ def _unpack(graph: TransitionGraph, data: Any) -> dict[bytes, Node]:
         nodes.append(Node(key, _of(int, score), command_list(admissible), policy_commands, texts_of, None))
     for node, (*_, edges) in zip(nodes, data["nodes"], strict=True):
         for number, *rest in _of(list, edges):
-            node.edges[command(number)] = _last_edge(*rest) if len(rest) == 2 else _edge(graph, nodes, text, *rest)
+            node.edges[command(number)] = _last_edge(*rest) if len(rest) == 2 else edge(*rest)
     by_key = {node.key: node for node in nodes}
     if len(by_key) != len(nodes) or graph.root.key not in by_key:
         raise ValueError("not the nodes of this game")
     return by_key
-
-
-def _edge(
-    graph: TransitionGraph,
-    nodes: list[Node],
-    text: Callable[[Any], str],
-    number: Any,
-    target: Any,
-    turns: Any,
-    reward: Any,
-) -> Edge:
-    if reward is not None:
-        _of(int, reward)
-    if _of(int, target) < 0:
-        raise ValueError("no such node")
-    node = nodes[target]
-    return Edge(graph.response_in(node, text(number), reward or 0), node, _of(int, turns))
 
 
 def _last_edge(response: Any, turns: Any) -> Edge:
@@ -193,7 +167,7 @@ def _last_edge(response: Any, turns: Any) -> Edge:
 
 
 def _of(kind: type[T], value: Any) -> T:
-    """Return `value`. Raises TypeError if its type is not exactly `kind`."""
+    """Return `value`. Raise TypeError if its type is not exactly `kind`."""
     if type(value) is not kind:
         raise TypeError(f"expected {kind.__name__}")
     return value

@@ -16,23 +16,23 @@ TextWorld describes a game: its rules, facts and quests. A "trace" is a line in 
     quest_progress    QuestProgression, EventProgression                     they change in place and cannot be stored
     game_state        GameProgression, Inform7Game.detect_action             they change in place and cannot be stored
 
-No replacement changes a result. All replacements were checked against TextWorld 1.7.0 and Jericho 3.3.1. The tests in
-`tests/games/textworld/upstream/` compare each result with the result of the replaced code. They also fail if the source
-of the replaced code changes.
+No replacement changes a result of TextWorld 1.7.0 and Jericho 3.3.1. The tests in `tests/games/textworld/upstream/`
+compare the results with those of the replaced code, and fail if its source changes.
 
-The environment variable ACTDE_ENGINE selects the engine that plays TextWorld's games. If the keyword argument `engine`
-of our environment is given, it overrides the variable. The two values are:
+The environment variable ACTDE_ENGINE, or the keyword argument `engine` of our environment, selects the engine:
 
     cached   The transition cache, which is built with the code of this folder (default).
     stock    TextWorld's own environment. The variable also turns off all patches of loading, generating and compiling,
-             with two exceptions. Rule files are still read in a fixed order, because a generated game must have the
-             same bytes on every machine. The check of a new game (`validation/playthrough_check.py`) still simulates
-             the game's rules.
+             except that rule files are still read in a fixed order, because a generated game must have the same bytes
+             on every machine, and that the check of a new game still simulates the game's rules.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from games.errors import GameError
 
@@ -41,10 +41,7 @@ ENGINES = ("cached", "stock")
 
 
 def engine_choice(engine: str | None = None) -> str:
-    """Return `engine`, or the value of ACTDE_ENGINE if `engine` is None.
-
-    Raises GameError if the value is not in `ENGINES`.
-    """
+    """Return `engine`, or the value of ACTDE_ENGINE if it is None. Raise GameError if the value is not in `ENGINES`."""
     name = f"{VARIABLE}=" if engine is None else "engine="
     engine = (os.environ.get(VARIABLE) or ENGINES[0]) if engine is None else engine
     if engine not in ENGINES:
@@ -53,5 +50,18 @@ def engine_choice(engine: str | None = None) -> str:
 
 
 def patches_enabled() -> bool:
-    """Return whether the patches of this folder apply. They always apply unless ACTDE_ENGINE is `stock`."""
+    """Return whether the patches of this folder apply. They apply unless ACTDE_ENGINE is `stock`."""
     return engine_choice() != "stock"
+
+
+@contextmanager
+def patched(owner: Any, **replacements: Any) -> Iterator[None]:
+    """Replace attributes of a class or a module inside the `with` block."""
+    originals = {name: vars(owner)[name] for name in replacements}
+    try:
+        for name, replacement in replacements.items():
+            setattr(owner, name, replacement)
+        yield
+    finally:
+        for name, original in originals.items():
+            setattr(owner, name, original)

@@ -1,9 +1,8 @@
 """Track the facts, applicable actions and quests of a game as an immutable value.
 
-TextWorld computes these values from two sources. The first is the game's record, which is the `.json` file with the
-game's rules, facts and quests. The second is the traces, in which the interpreter reports actions. This module follows
-the rules of `GameProgression` in `textworld.generator.game`. A `GameProgression` changes in place, so it cannot be
-stored. A `GameState` is immutable and shares its unchanged parts with the previous state.
+TextWorld computes these values from the game's record, which holds the rules, facts and quests, and from the traces, in
+which the interpreter reports actions. This module follows the rules of `GameProgression` in `textworld.generator.game`.
+A `GameProgression` changes in place. A `GameState` is immutable and shares its unchanged parts with the previous state.
 """
 
 from __future__ import annotations
@@ -29,10 +28,8 @@ MODULUS = 1 << 128
 class GameState:
     """The state of a game according to its record.
 
-    Attributes:
-        facts_hash: the sum of the facts' hashes modulo 2^128. A sum does not depend on the order of the facts.
-        actions: the applicable actions of each rule, in the order of the rules.
-        key: a hash of everything that later states can depend on.
+    `facts_hash` is the sum of the facts' hashes modulo 2^128, which does not depend on their order. `actions` holds the
+    applicable actions of each rule, in the order of the rules. `key` is a hash of all that later states depend on.
     """
 
     facts_by_signature: FactsBySignature
@@ -43,10 +40,7 @@ class GameState:
 
 
 class Tracker:
-    """Tracks the state of one game.
-
-    If `policies` is true, the tracker also computes the commands that win the game, as TextWorld does.
-    """
+    """Tracks the state of one game. If `policies` is true, it also computes the commands that win the game."""
 
     def __init__(self, game: Game, *, policies: bool) -> None:
         from textworld.generator.inform7 import Inform7Game
@@ -58,7 +52,7 @@ class Tracker:
         self._traces: dict[int, tuple[str, Action]] = {}
         events = game.kb.inform7_events
         self._prefixes = [events.get(name, "").partition("{")[0].lower() for name in game.kb.rules]
-        """For each rule, the text with which the traces of the rule's actions begin, in lower case."""
+        """The beginning of the traces of each rule's actions, in lower case."""
         self._quests = QuestTracker(game, policies=policies)
         groups: dict[Any, set[Any]] = {}
         for fact in game.world.facts:
@@ -77,7 +71,6 @@ class Tracker:
         return state
 
     def clear_caches(self) -> None:
-        """Free the cached results. They are computed again when they are needed."""
         self._quests.clear_caches()
         self._tables.clear_cache()
         for rule in self._rules:
@@ -88,16 +81,13 @@ class Tracker:
         return tuple(sorted({self._command(action) for actions in state.actions for action in actions}))
 
     def policy_commands(self, state: GameState) -> tuple[str, ...] | None:
-        """Return the commands that win from this state.
-
-        Return None if the game is over, or if TextWorld has no such commands.
-        """
+        """Return the commands that win from this state, or None if the game is over or TextWorld knows none."""
         return self._quests.policy_commands(state.quests)
 
     def _apply(self, state: GameState, action: Action) -> GameState:
         """Return the state after one action, as TextWorld's `GameProgression.update` computes it."""
         facts, total = dict(state.facts_by_signature), state.facts_hash
-        changed = set()
+        changed = {fact.signature for fact in action.removed}
         for fact in action.added:
             before = facts.get(fact.signature, frozenset())
             if fact not in before:
@@ -107,7 +97,6 @@ class Tracker:
         for fact in action.removed:
             facts[fact.signature] = facts[fact.signature] - {fact}
             total -= _fact_hash(fact)
-            changed.add(fact.signature)
         actions = self._applicable(facts, changed, state.actions)
         quests = self._quests.advance(state.quests, action, facts)
         return self._state(facts, total % MODULUS, actions, quests)
@@ -121,11 +110,10 @@ class Tracker:
     def _applicable(
         self, facts: FactsBySignature, changed: set[Any] | None, before: Sequence[tuple[Action, ...]]
     ) -> tuple[tuple[Action, ...], ...]:
-        """Return the applicable actions of each rule.
+        """Return the applicable actions of each rule. Only rules that read a changed fact are evaluated.
 
-        `changed` holds the signatures of the facts that changed. If `changed` is None, all rules are evaluated.
-        `before` holds the applicable actions of the previous state. If a rule reads no changed fact, its actions are
-        taken from `before`.
+        `changed` holds the signatures of the changed facts, or is None if all rules must be evaluated. `before` holds
+        the applicable actions of the previous state.
         """
         logic = self._kb.logic
         return tuple(
@@ -144,10 +132,9 @@ class Tracker:
         return self._traces[id(action)][0]
 
     def _detect(self, event: str, actions_by_rule: Sequence[tuple[Action, ...]]) -> Action | None:
-        """Return the action whose trace is `event`, as TextWorld's `Inform7Game.detect_action` does.
+        """Return the action whose trace is `event`, or None, as TextWorld's `Inform7Game.detect_action` does.
 
-        If several actions have this trace, return the action with the most preconditions. If there is a tie, return the
-        first of the tied actions. If no action has this trace, return None.
+        If several actions have this trace, return the first of those with the most preconditions.
         """
         name, best = event.lower(), None
         for prefix, actions in zip(self._prefixes, actions_by_rule, strict=True):

@@ -1,11 +1,11 @@
 """The interpreter of one TextWorld game, which can save snapshots of its state and restore them.
 
 `Interpreter` plays commands with Jericho's C library directly. Jericho's own `step` also computes a score and a victory
-flag. These values are meaningless for TextWorld's games, and computing them takes a twelfth of the time of a step.
+flag, which are meaningless for TextWorld's games and take a twelfth of the time of a step.
 
-The game is set up as in TextWorld's environment (`textworld.envs.wrappers.tw_inform7`). After every turn, the game
-prints the score, the number of moves and the names of the actions that succeeded (the traces). TextWorld's own
-functions parse this output and remove it from the text.
+As in TextWorld's environment (`textworld.envs.wrappers.tw_inform7`), the game prints the score, the number of moves and
+the names of the actions that succeeded (the traces) after every turn. TextWorld's own functions parse this output and
+remove it from the text.
 """
 
 from __future__ import annotations
@@ -23,21 +23,17 @@ TRACE = "tw-trace-actions"
 EXTRA = "tw-extra-infos {}"
 NUMBERS = ("moves", "score")
 TABLE_AT, DEFAULTS, ENTRY, LINKS = 10, 126, 14, slice(6, 12)
-"""The layout of objects in a Z-machine of version 8. `TABLE_AT` is the position in the header where the address of the
-object table is stored. `DEFAULTS` is the number of bytes of property defaults before the first entry of the table.
-`ENTRY` is the size of an entry in bytes. `LINKS` is the slice of an entry that holds the parent, sibling and child."""
+"""The layout of objects in a Z-machine of version 8. The four values are the position of the table's address in the
+header, the bytes before the first entry, the bytes of an entry, and the slice of its parent, sibling and child."""
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
     """The parsed output of the interpreter for one command.
 
-    Attributes:
-        text: the text without traces, score and moves. Whitespace is not stripped yet.
-        events: the names of the actions that succeeded, in order.
-        score: the score after the command, or None if the command took no turn and therefore did not change the score.
-        moves: the number of moves after the command, or None if the command took no turn.
-        extras: the `description` and `inventory`, if they were printed.
+    `text` excludes traces, score and moves, and is not stripped. `events` names the actions that succeeded, in order.
+    `score` and `moves` are the values after the command, or None if the command took no turn. `extras` holds the
+    `description` and `inventory`, if they were printed.
     """
 
     text: str
@@ -63,10 +59,9 @@ class Output:
 class Snapshot:
     """A state of the interpreter, stored as the difference from its state at the start of the game.
 
-    Attributes:
-        addresses: the addresses in the dynamic memory (at most 64 KB) where the two states differ.
-        registers: the stack, program counter, stack pointer, frame pointer, frame count, opcode, state of the random
-            numbers, and last text. Values that are the same as at the start of the game are shared by all snapshots.
+    The two states differ at `addresses` of the dynamic memory, which has at most 64 KB. `registers` holds the stack,
+    program counter, stack pointer, frame pointer, frame count, opcode, state of the random numbers, and last text. All
+    snapshots share the registers that are the same as at the start.
     """
 
     addresses: np.ndarray[Any, np.dtype[np.uint16]]
@@ -113,13 +108,10 @@ class Interpreter:
 
         This call changes the interpreter's state. Load a snapshot afterwards.
         """
-        extras = {}
-        for name in names:
-            extras.update(_parse(self._send(EXTRA.format(name)), (name,)).extras)
-        return extras
+        printed = [_parse(self._send(EXTRA.format(name)), (name,)).extras for name in names]
+        return {name: text for extras in printed for name, text in extras.items()}
 
     def save(self) -> Snapshot:
-        """Return a snapshot of the current state."""
         ram, *registers = self._frotz.get_state()
         addresses = np.flatnonzero(ram != self._base)
         shared = tuple(_share(new, old) for new, old in zip(registers, self._registers, strict=True))
@@ -133,30 +125,25 @@ class Interpreter:
             self._current = snapshot
 
     def close(self) -> None:
-        """Free the interpreter."""
         self._frotz.close()
 
     def at_prompt(self, snapshot: Snapshot) -> bool:
-        """Return whether the interpreter waits for a command in the state `snapshot`.
+        """Return whether the interpreter waits for a command, rather than for the answer to a question or a menu.
 
-        Otherwise, the interpreter waits for the answer to a question or a menu. The interpreter asks a question within
-        nested calls, so its registers then differ from the registers at the start of the game.
+        The interpreter asks a question within nested calls, so its registers then differ from those at the start.
         """
         return bool(snapshot.registers[1:5] == self._registers[1:5])
 
     def stack(self, snapshot: Snapshot) -> bytes:
-        """Return the contents of the stack, or b"" if the contents are the same as at the start of the game.
+        """Return the contents of the stack, or b"" if they are the same as at the start of the game.
 
-        The contents can differ even if the interpreter waits for a command, because some errors change local variables.
+        They can differ even if the interpreter waits for a command, because some errors change local variables.
         """
         stack = snapshot.registers[0]
         return b"" if stack is self._registers[0] else stack[2 * snapshot.registers[2] :].tobytes()
 
     def object_tree(self, snapshot: Snapshot) -> bytes:
-        """Return the bytes of the parent, sibling and child of every object.
-
-        These bytes determine which objects each object contains, and in which order.
-        """
+        """Return the parent, sibling and child of every object. They determine the order of each object's contents."""
         return bytes(self._ram_of(snapshot)[self._links].tobytes())
 
     def _ram_of(self, snapshot: Snapshot) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -171,10 +158,7 @@ class Interpreter:
 
 
 def _parse(text: str, names: tuple[str, ...]) -> Output:
-    """Parse the interpreter's text with TextWorld's functions.
-
-    `names` lists the values that the interpreter was told to print.
-    """
+    """Parse a text with TextWorld's functions. `names` lists the values that the interpreter was told to print."""
     from textworld.envs.wrappers.tw_inform7 import _detect_extra_infos
 
     entries, text = _detect_extra_infos(text, list(names))
@@ -189,7 +173,7 @@ def _number(text: str | None) -> int | None:
 
 
 def _share(new: Any, old: Any) -> Any:
-    """Return `old` if `new` equals `old`, and `new` otherwise. Equal values are therefore stored only once."""
+    """Return `old` if `new` equals it, and `new` otherwise, so that equal values are stored only once."""
     same = np.array_equal(new, old) if isinstance(new, np.ndarray) else new == old
     return old if same else new
 
@@ -197,8 +181,7 @@ def _share(new: Any, old: Any) -> Any:
 def _link_addresses(ram: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Return the addresses of the bytes that hold the parent, sibling and child of every object.
 
-    The story does not store the number of objects. The entries of the object table end where the first property list
-    begins.
+    The story does not store the number of objects. The object table ends where the first property list begins.
     """
     first = int(ram[TABLE_AT]) * 256 + int(ram[TABLE_AT + 1]) + DEFAULTS
     end, count = len(ram), 0

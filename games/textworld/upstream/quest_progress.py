@@ -3,10 +3,7 @@
 This module follows TextWorld's `QuestProgression`, `EventProgression` and `GameProgression.winning_policy`
 (`textworld.generator.game`), whose objects change in place and cannot be stored. A quest consists of events. The policy
 of an event is a sequence of actions that triggers the event. TextWorld updates the policy with a tree of actions. This
-module uses TextWorld's own trees, which are copied before they are changed.
-
-The tree after an action is cached, because it depends only on the tree and the action. The shortened policy is cached,
-because it depends only on the policy and on the facts that its actions need.
+module copies TextWorld's own trees before it changes them, and caches all results.
 """
 
 from __future__ import annotations
@@ -26,13 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ActionTree:
-    """The action tree of one event, with the order in which the actions are played.
-
-    Attributes:
-        tree: TextWorld's `ActionDependencyTree`. It must not be changed.
-        order: the actions in the order of `tree.flatten()`.
-        key: a hash of the tree.
-    """
+    """A TextWorld `ActionDependencyTree`, which must not be changed, with its `flatten()` and a hash."""
 
     tree: Any
     order: tuple[Action, ...]
@@ -41,7 +32,7 @@ class ActionTree:
 
 @dataclass(frozen=True, slots=True)
 class EventProgress:
-    """The progress of one event of a quest. This class is the counterpart of TextWorld's `EventProgression`."""
+    """The progress of one event of a quest, the counterpart of TextWorld's `EventProgression`."""
 
     condition: Action
     tree: ActionTree
@@ -61,7 +52,7 @@ class EventProgress:
 
 @dataclass(frozen=True, slots=True)
 class QuestProgress:
-    """The progress of a quest. This class is the counterpart of TextWorld's `QuestProgression`."""
+    """The progress of a quest, the counterpart of TextWorld's `QuestProgression`."""
 
     wins: tuple[EventProgress, ...]
     fails: tuple[EventProgress, ...]
@@ -79,7 +70,7 @@ class QuestProgress:
 
     @property
     def key(self) -> bytes:
-        """The bytes that identify everything on which the quest's future progress depends."""
+        """The bytes that identify all on which the quest's future progress depends."""
         parts = [b"q%d" % self.completions]
         for event in (*self.wins, *self.fails):
             parts += (b"%d%d" % (event.triggered, event.untriggerable), event.tree.key, _hashes(event.policy))
@@ -106,22 +97,15 @@ class QuestTracker:
         self._shortened: dict[tuple[Any, ...], tuple[Action, ...] | None] = {}
         self._commands: dict[tuple[bytes, ...], tuple[str, ...]] = {}
         self.quests = tuple(self._quest(quest) for quest in game.quests)
-        """The quests before the facts at the start of the game are applied with `advance`."""
 
     def advance(
         self, quests: Sequence[QuestProgress], action: Action | None, facts: FactsBySignature
     ) -> tuple[QuestProgress, ...]:
-        """Return the quests' progress after an action. `facts` are the facts that hold after the action.
-
-        At the start of the game, `action` is None.
-        """
+        """Return the quests' progress after `action`, which is None at the start. `facts` are those that then hold."""
         return tuple(self._advance(quest, action, facts) for quest in quests)
 
     def policy_commands(self, quests: Sequence[QuestProgress]) -> tuple[str, ...] | None:
-        """Return the commands that win from the state in which the quests have the given progress.
-
-        Return None if the game is over, or if TextWorld has no such commands.
-        """
+        """Return the commands that win with this progress, or None if the game is over or TextWorld knows none."""
         if not self._policies or not quests or _over(quests):
             return None
         unfinished = [q for q in quests if q.wins and not (q.completed or q.failed) and not q.optional]
@@ -129,7 +113,6 @@ class QuestTracker:
         return self._merged_commands(trees) if len(trees) == len(unfinished) else None
 
     def clear_caches(self) -> None:
-        """Free all cached results."""
         for cache in (self._trees, self._played, self._shortened, self._commands):
             cache.clear()
 
@@ -200,10 +183,7 @@ class QuestTracker:
         return self._played[key]
 
     def _shorten(self, policy: tuple[Action, ...], facts: FactsBySignature) -> tuple[Action, ...] | None:
-        """Return the policy with its detours removed, or None if it has none.
-
-        TextWorld's `EventProgression.compress_policy` returns the same result.
-        """
+        """Return the policy without its detours, or None if it has none, like `EventProgression.compress_policy`."""
         key = (_hashes(policy), *(fact in facts.get(fact.signature, ()) for fact in _preconditions(policy)))
         if key not in self._shortened:
             shortest = None
@@ -224,10 +204,7 @@ def _preconditions(policy: tuple[Action, ...]) -> tuple[Proposition, ...]:
 
 
 def _shorter(policy: tuple[Action, ...], facts: FactsBySignature) -> tuple[Action, ...] | None:
-    """Return the policy without its first removable stretch of actions, or None if no stretch is removable.
-
-    A stretch is removable if the remaining actions can still be played.
-    """
+    """Return the policy without the first stretch whose removal leaves a playable policy, or None."""
     for start in range(len(policy)):
         if not _playable(policy[:start], facts):
             return None  # a longer beginning cannot be played either
@@ -239,10 +216,7 @@ def _shorter(policy: tuple[Action, ...], facts: FactsBySignature) -> tuple[Actio
 
 
 def _playable(actions: Iterable[Action], facts: FactsBySignature) -> bool:
-    """Return whether the actions can be played in this order.
-
-    TextWorld's `State.is_sequence_applicable` returns the same result.
-    """
+    """Return whether the actions can be played in this order, like TextWorld's `State.is_sequence_applicable`."""
     changed: dict[Any, bool] = {}  # whether a fact that the actions have changed holds
     for action in actions:
         needed = action._pre_set
@@ -265,12 +239,9 @@ def _freeze(tree: Any) -> ActionTree:
 
 
 def _walk(nodes: Iterable[Any]) -> Iterator[bytes]:
-    """Yield bytes that together identify the trees below `nodes`.
-
-    The bytes include the parents of each node's element, because TextWorld sorts elements by their parents.
-    """
+    """Yield bytes that together identify the trees below `nodes`."""
     for node in nodes:
-        parents = []
+        parents = []  # TextWorld sorts elements by their parents
         element = node.element
         yield _hashes((element.action,))
         while element.parent is not None:

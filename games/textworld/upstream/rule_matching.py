@@ -2,14 +2,9 @@
 
 A rule has placeholders. An instance assigns a variable (a thing or a room of the game) to each placeholder. With these
 variables, all preconditions of the rule are facts. As in TextWorld's `State.all_assignments` (`textworld.logic`), the
-search processes one precondition after the other and tries the facts in sorted order. Two differences save time without
-changing a result:
-
-* If an argument of a precondition already has a variable, only the facts with this variable are tried.
-* Results are cached. The cache key is the set of facts that the rule reads, because results depend on no other facts.
-
-For speed, variables are represented by numbers. Each placeholder has a slot, which holds the number of the assigned
-variable.
+search processes one precondition after the other and tries the facts in sorted order. To save time, it only tries facts
+with the variables that are already assigned, and caches the results by the facts that the rule reads. Variables are
+represented by numbers. Each placeholder has a slot, which holds the number of the assigned variable.
 """
 
 from __future__ import annotations
@@ -26,15 +21,11 @@ Row = tuple[int, ...]
 
 
 class FactTables:
-    """Caches the rows of each set of facts. All facts of a set have the same signature (name and argument types).
-
-    All rules of a game share the tables.
-    """
+    """Caches the rows of each set of facts with one signature (name and argument types), for all rules of a game."""
 
     def __init__(self) -> None:
         self._numbers: dict[Variable, int] = {}
         self.variables: list[Variable] = []
-        """The variables, indexed by their numbers."""
         self._rows: dict[frozenset[Proposition], list[Row]] = {}
         self._indexes: dict[tuple[frozenset[Proposition], int], dict[int, list[Row]]] = {}
 
@@ -61,7 +52,6 @@ class FactTables:
         return index.get(number, [])
 
     def clear_cache(self) -> None:
-        """Free all rows. They are computed again when they are needed."""
         self._rows.clear()
         self._indexes.clear()
 
@@ -70,29 +60,27 @@ class RuleMatcher:
     """Finds and caches the instances of one rule."""
 
     def __init__(self, rule: Rule, kb: Any, tables: FactTables) -> None:
-        from textworld.logic import Signature
-
         self._rule, self._tables = rule, tables
         self._constants = dict(kb.types.constants_mapping)
         self._slots = {p: slot for slot, p in enumerate(dict.fromkeys((*rule.placeholders, *self._constants)))}
         types = kb.logic.types
         self._steps: list[tuple[Row, list[Signature]]] = []
         for predicate in rule.preconditions:
-            subtypes = types.multi_subtypes([types.get(name) for name in predicate.signature.types])
-            signatures = [Signature(predicate.signature.name, [kind.name for kind in kinds]) for kinds in subtypes]
-            self._steps.append((tuple(self._slots[p] for p in predicate.parameters), signatures))
+            self._steps.append((tuple(self._slots[p] for p in predicate.parameters), fact_signatures(predicate, types)))
         self._read = list(dict.fromkeys(signature for _, signatures in self._steps for signature in signatures))
         self.signatures = frozenset(self._read)
-        """The signatures of the facts on which the instances depend."""
         named = {placeholder for predicate in rule.preconditions for placeholder in predicate.parameters}
         self.unbound = any(p not in named and p not in self._constants for p in rule.placeholders)
-        """Whether some placeholder occurs in no precondition. If so, the instances depend on all facts."""
+        """Whether some placeholder occurs in no precondition, so that the instances depend on all facts."""
         self._cache: dict[tuple[Any, ...], tuple[Action, ...]] = {}
 
     def actions(self, logic: Any, facts: FactsBySignature) -> tuple[Action, ...]:
         """Return all instances of the rule in `facts`, a mapping from signatures to facts."""
         if self.unbound:
-            return tuple(_state(logic, facts).all_instantiations(self._rule, self._constants))
+            from textworld.logic import State
+
+            state = State(logic, [fact for matching in facts.values() for fact in matching])
+            return tuple(state.all_instantiations(self._rule, self._constants))
         key = tuple(facts.get(signature) for signature in self._read)
         actions = self._cache.get(key)
         if actions is None:
@@ -103,7 +91,6 @@ class RuleMatcher:
         self._cache.clear()
 
     def _empty(self) -> Row:
-        """Return the slots in which only the constants are filled."""
         return tuple(self._tables.number(self._constants[p]) if p in self._constants else -1 for p in self._slots)
 
     def _instance(self, values: Row) -> Action:
@@ -114,7 +101,7 @@ class RuleMatcher:
     def _search(self, facts: FactsBySignature, values: Row, depth: int = 0) -> Iterator[Row]:
         """Yield all ways to fill the empty slots so that the preconditions from index `depth` on are facts.
 
-        `values` holds one variable number for each slot. -1 marks an empty slot. Different slots hold different
+        `values` holds one variable number for each slot, or -1 if it is empty. Different slots hold different
         variables.
         """
         if depth == len(self._steps):
@@ -145,8 +132,9 @@ def _fill(slots: Row, row: Row, values: Row) -> Row | None:
     return values
 
 
-def _state(logic: Any, facts: FactsBySignature) -> Any:
-    """Return a TextWorld `State` with these facts."""
-    from textworld.logic import State
+def fact_signatures(predicate: Any, types: Any) -> list[Signature]:
+    """Return the signatures of all facts that can be an instance of `predicate`."""
+    from textworld.logic import Signature
 
-    return State(logic, [fact for matching in facts.values() for fact in matching])
+    subtypes = types.multi_subtypes([types.get(name) for name in predicate.signature.types])
+    return [Signature(predicate.name, [kind.name for kind in kinds]) for kinds in subtypes]

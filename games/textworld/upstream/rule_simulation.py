@@ -2,19 +2,19 @@
 
 TextWorld's `GameMaker.set_walkthrough` writes the actions of a walkthrough into the quests of a game. To find the
 actions, TextWorld compiles the game and plays it, which costs as much as compiling the finished game.
-`without_compiling` finds the same actions by simulating the rules. If the rules are ambiguous, TextWorld's own method
-is called instead.
+`without_compiling` finds the same actions by simulating the rules, or calls TextWorld's own method if they are
+ambiguous.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import Any
 
-from games.textworld.upstream import patches_enabled
+from games.textworld.upstream import patched, patches_enabled
 from games.textworld.upstream.start import trace_name
 
 
@@ -25,10 +25,8 @@ class AmbiguousRulesError(Exception):
 class RuleSimulation:
     """Simulates one game with TextWorld's rules, from the start of the game.
 
-    A step tries only the rules whose template matches the command. TextWorld's own tracking tries all rules, which is
-    slow. If several actions have the same trace (the name that the interpreter prints), the action with the most
-    preconditions is played. If there is a tie, the first of the tied actions is played. TextWorld makes the same
-    choice.
+    For speed, a step tries only the rules whose template matches the command. If several actions have the same trace
+    (the name that the interpreter prints), the first of those with the most preconditions is played, as in TextWorld.
     """
 
     def __init__(self, game: Any) -> None:
@@ -38,10 +36,9 @@ class RuleSimulation:
         self.state = game.world.state.copy()
 
     def step(self, command: str) -> tuple[Any, str]:
-        """Play `command`.
+        """Play `command`. Return the action and its name in a trace, or (None, "") if it is no action in this state.
 
-        Return a tuple: (1) the action, (2) the name of the action in a trace. If the command is not an action in this
-        state, return (None, ""). Raises AmbiguousRulesError if the command fits actions with different traces.
+        Raise AmbiguousRulesError if the command fits actions with different traces.
         """
         actions = [
             action
@@ -59,7 +56,7 @@ class RuleSimulation:
         return action, event
 
     def is_open(self, name: str) -> bool:
-        """Return whether all doors and containers with this name are open. Return False if no entity has the name."""
+        """Return whether an entity has this name and all entities with this name are open."""
         keys = {key for key, info in self._inform7.entity_infos.items() if info.name == name}
         is_open = {fact.arguments[0].name for fact in self.state.facts if fact.name == "open"}
         return bool(keys) and keys <= is_open
@@ -76,12 +73,10 @@ def _pattern(template: str) -> re.Pattern[str]:
     return re.compile(".+".join(re.escape(part) for part in re.split(r"\{[^}]*\}", template)), re.IGNORECASE)
 
 
-@contextmanager
-def without_compiling() -> Iterator[None]:
+def without_compiling() -> AbstractContextManager[None]:
     """Make TextWorld's `GameMaker.set_walkthrough` simulate the rules inside the `with` block."""
     if not patches_enabled():
-        yield
-        return
+        return nullcontext()
     from textworld import GameMaker
 
     original = GameMaker.set_walkthrough
@@ -101,18 +96,13 @@ def without_compiling() -> Iterator[None]:
         for event, actions in simulated:
             event.actions, event.commands = actions, commands[: len(actions)]
 
-    GameMaker.set_walkthrough = set_walkthrough
-    try:
-        yield
-    finally:
-        GameMaker.set_walkthrough = original
+    return patched(GameMaker, set_walkthrough=set_walkthrough)
 
 
 def _simulate(game: Any, commands: Sequence[str]) -> list[tuple[Any, list[Any]]]:
-    """Return a tuple for each winning event that the walkthrough triggers.
+    """Return each winning event that the walkthrough triggers, with the actions that were played until then.
 
-    The tuple contains: (1) the event, (2) the actions that were played until the event was triggered. As in TextWorld,
-    only the first of several equal events is listed.
+    As in TextWorld, only the first of several equal events is listed.
     """
     from textworld.generator.game import QuestProgression
 

@@ -1,25 +1,25 @@
 """Start TextWorld's own environment without repeated work, and wrap TextWorld's private functions.
 
-* TextWorld parses the same rules for every game and at every load. Parsing takes longer than all other steps of making
-  a game. `rules_parsed_once` caches the results of the parser, which depend only on the text.
+* TextWorld parses the same rules at every load of a game. Parsing takes longer than all other steps of making a game.
+  `rules_parsed_once` caches the results of the parser, which depend only on the text.
 * The innermost layer of TextWorld's environment (`JerichoEnv`) needlessly plays `look` and `inventory` at every step,
   and searches for valid actions without success. The outer layers obtain these values from the text. `start` therefore
   requests no infos from the innermost layer.
-* TextWorld reads rule files in the order of the file system. `rule_files_sorted` makes the order the same on every
-  machine, so that the same settings generate the same game.
+* TextWorld reads rule files in the order of the file system. `rule_files_sorted` fixes the order, so that the same
+  settings generate the same game on every machine.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from games.textworld.upstream import patches_enabled
+from games.textworld.upstream import patched, patches_enabled
 
 
 def start(story: Path, infos: Iterable[str], *, fast: bool = True) -> Any:
@@ -43,10 +43,9 @@ def start(story: Path, infos: Iterable[str], *, fast: bool = True) -> Any:
 
 
 def start_untracked(story: Path) -> tuple[Any, Any]:
-    """Start TextWorld's environment without its slow state tracking.
+    """Start TextWorld's environment without its slow state tracking. Return the environment and its first state.
 
-    Return a tuple: (1) the environment, (2) its first state. The feedback of later steps contains traces of actions,
-    which `traced_events` parses.
+    The feedback of later steps contains traces of actions, which `traced_events` parses.
     """
     from textworld.envs.wrappers.tw_inform7 import Inform7Data
     from textworld.envs.zmachine.jericho import JerichoEnv
@@ -60,10 +59,7 @@ def start_untracked(story: Path) -> tuple[Any, Any]:
 
 
 def traced_events(text: str) -> tuple[list[str], str]:
-    """Parse the traces of actions in a text.
-
-    Return a tuple: (1) the names of the actions that succeeded, (2) the text without the traces.
-    """
+    """Return the names of the actions that a text reports as successful, and the text without these traces."""
     from textworld.envs.wrappers.tw_inform7 import _detect_i7_events_debug_tags
 
     events: tuple[list[str], str] = _detect_i7_events_debug_tags(text)
@@ -71,28 +67,33 @@ def traced_events(text: str) -> tuple[list[str], str]:
 
 
 def trace_name(inform7: Any, events: Any, action: Any) -> str:
-    """Return the name that the interpreter's traces use for an action, in lower case.
-
-    `events` maps the name of each rule to the template of its trace.
-    """
+    """Return the name of an action in a trace, in lower case. `events` maps each rule's name to a trace template."""
     name: str = events[action.name].format(**inform7._get_name_mapping(action))
     return name.lower()
 
 
 def winning_policy(state: Any) -> Any:
-    """Return the actions that win from a state of TextWorld's environment, or None if TextWorld has no such actions."""
+    """Return the actions that win from a state of TextWorld's environment, or None if TextWorld knows none."""
     return state.get("_winning_policy")
 
 
 def silence_jericho() -> None:
     """Ignore Jericho's warning that a game is not fully supported.
 
-    Importing TextWorld has the same effect, but other code may have reset the warning filters since. This function does
-    not use `warnings.catch_warnings`, which is not thread-safe.
+    Importing TextWorld has the same effect, but other code may have reset the warning filters since.
     """
     from jericho import UnsupportedGameWarning
 
+    # not `warnings.catch_warnings`, which is not thread-safe
     warnings.simplefilter("ignore", UnsupportedGameWarning)
+
+
+def load_record(story: Path) -> Any:
+    """Return the TextWorld `Game` that the record beside a story describes."""
+    from textworld.generator import Game
+
+    with rules_parsed_once():
+        return Game.load(str(story.with_suffix(".json")))
 
 
 @contextmanager
@@ -104,17 +105,12 @@ def rules_parsed_once() -> Iterator[None]:
         return
     from textworld import logic
 
-    parser = logic._PARSER
-    if not isinstance(parser, SimpleNamespace):  # in a nested block, the parser already caches
-        logic._PARSER = _cached(parser)
-    try:
+    parser = logic._PARSER  # in a nested block, the parser already caches
+    with patched(logic, _PARSER=parser if isinstance(parser, SimpleNamespace) else _cached(parser)):
         yield
-    finally:
-        logic._PARSER = parser
 
 
-@contextmanager
-def rule_files_sorted() -> Iterator[None]:
+def rule_files_sorted() -> AbstractContextManager[None]:
     """Make TextWorld read rule files in the order of their names inside the `with` block."""
     from textworld import logic
 
@@ -123,11 +119,7 @@ def rule_files_sorted() -> Iterator[None]:
     def load_sorted(cls: Any, files: Iterable[str]) -> Any:
         return load.__func__(cls, sorted(files))
 
-    logic.GameLogic.load = classmethod(load_sorted)
-    try:
-        yield
-    finally:
-        logic.GameLogic.load = load
+    return patched(logic.GameLogic, load=classmethod(load_sorted))
 
 
 @lru_cache(maxsize=1)

@@ -1,14 +1,12 @@
 """Check a game file before it is loaded, because Jericho's C library exits the process on invalid data.
 
 A TextWorld game consists of two files: the story `NAME.z8` (Z-machine, version 8) and TextWorld's record of the game,
-`NAME.json`. The header, length and checksum of the story are always checked. The other checks depend on the origin of
-the files:
+`NAME.json`. The header, length and checksum of the story are always checked. The other checks depend on the origin:
 
-* If this project made the game, the record stores the hashes of both files. These hashes are compared with the files.
+* If this project made the game, the record stores the hashes of both files, which are compared with the files.
 * Any other TextWorld game is called foreign. A child process plays its walkthrough once, compiles its record again, and
   compares the result with the story (`record_check.py`). The cache stores that a game has passed the checks.
-* A Z-machine story may have no record. Then only the story is checked. Every file `.z1` to `.z7` is such a story. A
-  `.z8` is such a story if it has no record and its name does not begin with `tw-`.
+* A story without a record is a `.z1` to `.z7`, or a `.z8` whose name does not begin with `tw-` and that has no `.json`.
 """
 
 from __future__ import annotations
@@ -28,33 +26,21 @@ from games.child_process import python_environment
 from games.errors import GameError
 
 HEADER = 64
-"""Number of bytes in the Z-machine's header.
-
-The header holds the version at byte 0, the serial number (a date) at bytes 18-23, the length in units at byte 26, and
-the checksum at byte 28.
-"""
+"""The bytes of the Z-machine's header. It holds the version at byte 0, the serial number (a date) at bytes 18-23, the
+length in units at byte 26, and the checksum at byte 28."""
 MAX_RECORD = 200_000_000
 OURS, FOREIGN, PLAIN = "ours", "foreign", "plain"
 """The origin of a file: a game made by this project, any other TextWorld game, or a story without a record."""
 UNIT = {1: 2, 2: 2, 3: 2, 4: 4, 5: 4, 6: 8, 7: 8, 8: 8}
-"""Z-machine version -> number of bytes in the unit in which the header states the length."""
+"""The version of the Z-machine -> the bytes of the unit in which the header states the length."""
 STORIES = tuple(f".z{version}" for version in UNIT)
-"""The suffixes of game files."""
 CHECK_SECONDS = 300
-"""Time limit of the child process in seconds."""
 VARIABLE = "ACTDE_UNVERIFIED"
-"""Name of an environment variable. If its value is 1, foreign games with the verdict `unverified` can be played.
-
-A game has this verdict if its record fails a check of `record_check.py`. For example, the installed TextWorld may
-compile the record to another story.
-"""
+"""An environment variable. If it is 1, foreign games whose records fail `record_check.py` can be played."""
 
 
 def pair(path: Path) -> tuple[Path, Path]:
-    """Return the paths of a game's story and record. `path` is one of these paths.
-
-    Raise GameError if one of the two files is missing.
-    """
+    """Return the paths of a game's story and record, one of which is `path`. Raise GameError if a file is missing."""
     if path.suffix not in (".z8", ".json"):
         raise GameError(f"{path}: expected a game file, NAME.z8 or NAME.json")
     story, record = path.with_suffix(".z8"), path.with_suffix(".json")
@@ -118,20 +104,14 @@ def check_story(data: bytes, path: Path, versions: Collection[int] = (8,)) -> No
 
 
 def record_hash(content: dict[str, Any]) -> str:
-    """Return the hash of a record that this project made.
-
-    The hash is stored in the record's entry `metadata.actde.record`. It does not cover this entry.
-    """
+    """Return the hash of a record that this project made, except for the entry `metadata.actde.record`."""
     mark = {key: value for key, value in content["metadata"]["actde"].items() if key != "record"}
     content = {**content, "metadata": {**content["metadata"], "actde": mark}}
     return files.json_hash(content)
 
 
 def without_date(data: bytes) -> bytes:
-    """Return the story with a fixed serial number in place of its compilation date.
-
-    The story's checksum does not cover the serial number.
-    """
+    """Return the story with zeros in place of its compilation date, which the checksum does not cover."""
     return data[:18] + b"000000" + data[24:]
 
 
@@ -153,10 +133,9 @@ def _parse_record(text: bytes, path: Path) -> dict[str, Any]:
 
 
 def _check_foreign(story: Path, data: bytes, text: bytes) -> None:
-    """Check a foreign story and its record. Raise GameError if a check fails.
+    """Check a foreign story and its record, unless the cache states that they have passed before.
 
-    The check runs in a child process, because Jericho's C library may exit or hang. The cache stores that the two files
-    have passed, so that the check is not repeated.
+    The check runs in a child process, because Jericho's C library may exit or hang. Raise GameError if it fails.
     """
     digest = hashlib.sha256(hashlib.sha256(data).digest() + hashlib.sha256(text).digest()).hexdigest()
     trusting = os.environ.get(VARIABLE) == "1"
@@ -175,9 +154,9 @@ def _check_foreign(story: Path, data: bytes, text: bytes) -> None:
 
 
 def _run_check(story: Path) -> tuple[str, str]:
-    """Run `playthrough_check` in a child process and return its verdict and the reason for the verdict.
+    """Run `playthrough_check` in a child process. Return its verdict and the reason, which are '' if it passes.
 
-    The verdict is `problem`, `unverified` or `crash`. If the check passes, both strings are empty.
+    The verdict is `problem`, `unverified` or `crash`.
     """
     code = "import sys; from games.textworld.validation.playthrough_check import main; sys.exit(main(sys.argv[1]))"
     with tempfile.TemporaryDirectory(prefix="actde-check-", ignore_cleanup_errors=True) as folder:

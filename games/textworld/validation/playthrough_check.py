@@ -1,12 +1,9 @@
 """Play a game's opening and walkthrough to check that the game loads and matches its record.
 
-The record is the `.json` file that TextWorld writes beside a game. A foreign game is a game that this project did not
-make. A foreign game is checked in a child process. This process also compiles the record again and compares the result
-with the story (`record_check.py`). If a check fails, `main` prints one line, `problem: ...` or `unverified: ...`, and
-returns 1. The parent process detects hangs and crashes.
-
-A game that this project has just made is checked in the current process. The effect of each command is compared with
-the effect that the game's rules predict. This check does not need TextWorld's slow state tracking.
+A game that this project did not make is checked by `main` in a child process, which also compares the record with the
+story (`record_check.py`). The parent process detects hangs and crashes. A game that this project has just made is
+checked in the current process, without TextWorld's slow state tracking. The effect of each command is compared with the
+effect that the game's rules predict.
 """
 
 from __future__ import annotations
@@ -26,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def main(story: str) -> int:
-    """Return 0 if the story and its record belong together. Otherwise print the reason and return 1."""
+    """Return 0 if the story and its record belong together. Otherwise print a verdict with the reason and return 1."""
     from games.textworld.validation.record_check import find_damage
 
     for word, find in (("problem", find_problem), ("unverified", find_damage)):
@@ -38,7 +35,7 @@ def main(story: str) -> int:
 
 
 def find_problem(story: Path) -> str:
-    """Return why the record beside `story` does not match the story. Return '' if it matches."""
+    """Return why the record beside `story` does not match the story, or '' if it matches."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "tw-copy.z8"
         copy.write_bytes(story.read_bytes())
@@ -64,12 +61,8 @@ def find_problem(story: Path) -> str:
 def find_own_problem(story: bytes, record: bytes) -> str:
     """Return the fault of a game that this project has just made, or '' if the game is sound.
 
-    A game is sound if these conditions hold:
-
-    * The opening text contains the objective.
-    * Each command of the walkthrough is admissible.
-    * After each command, the interpreter reports the action that the rules predict.
-    * The last command wins the game, with the maximum score.
+    In a sound game, the opening text contains the objective, and each command of the walkthrough is admissible and
+    performs the action that the rules predict. The last command wins with the maximum score.
     """
     from textworld.generator.game import Game
 
@@ -83,7 +76,7 @@ def find_own_problem(story: bytes, record: bytes) -> str:
 
 
 def _problem_of_play(game: Game, env: Any, state: Any) -> str:
-    """Play the walkthrough of a game that has just been reset to `state`, and return the first fault or ''."""
+    """Play the walkthrough from `state`, the start of the game, and return the first fault or ''."""
     simulation = RuleSimulation(game)
     if _normalize(game.objective) not in _normalize(state.feedback):
         return "the objective is not in the opening text"
@@ -102,9 +95,8 @@ def _problem_of_play(game: Game, env: Any, state: Any) -> str:
 
 
 def _normalize(text: str) -> str:
-    """Return a normal form of `text`, in which texts of the record can be compared with printed texts.
+    """Return `text` in lower case, with single spaces and with apostrophes in place of quotes.
 
-    When Inform prints a text, it changes spaces and prints apostrophes as quotes. The normal form therefore has single
-    spaces, and apostrophes in place of quotes. It is also in lower case.
+    Inform changes spaces and prints apostrophes as quotes.
     """
     return re.sub(r"\s+", " ", text.replace('"', "'")).strip().lower()

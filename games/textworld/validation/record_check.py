@@ -1,23 +1,20 @@
 """Check that TextWorld's record of a game (`.json`) agrees with the compiled game (`.z8`), the rules and itself.
 
-This check is for foreign games, which are games that this project did not make. Their records store no hashes. The
-record is compiled again, and the result must equal the story in every byte except for the date. This comparison covers
-names, texts, objective, rewards, conditions and nearly all facts. The rest is checked separately:
-
-* The rules must be the rules of TextWorld.
-* The actions of quests must be instances of the rules.
-* The facts that the compiler omits must follow from the other facts.
+This check is for games that this project did not make, whose records store no hashes. The record is compiled again, and
+the result must equal the story in every byte except for the date. This comparison covers names, texts, objective,
+rewards, conditions and nearly all facts. The rules, the actions of quests and the other facts are checked separately.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from games.textworld.upstream.start import rules_parsed_once
+from games.errors import GameError
+from games.textworld.upstream.compile import compile_story
+from games.textworld.upstream.start import load_record
 from games.textworld.validation import game_file
 
 if TYPE_CHECKING:
@@ -29,15 +26,12 @@ Fact = tuple[str, ...]
 
 def find_damage(story: Path) -> str:
     """Return why `story` and the record beside it disagree, or '' if they agree."""
-    from textworld.generator import Game
-
-    with rules_parsed_once():
-        game = Game.load(str(story.with_suffix(".json")))
+    game = load_record(story)
     return _check_rules(game) or _check_actions(game) or _check_facts(game) or _check_story(game, story)
 
 
 def _check_rules(game: Game) -> str:
-    """Return '' if the record has the rules of the installed TextWorld, in any order. Otherwise return the fault."""
+    """Return '' if the record has the rules of the installed TextWorld, in any order, or the fault."""
     import textworld
 
     def lines(texts: Iterable[str]) -> list[str]:
@@ -51,10 +45,7 @@ def _check_rules(game: Game) -> str:
 
 
 def _check_actions(game: Game) -> str:
-    """Return '' if every action of a quest is an instance of its rule and refers only to things of this game.
-
-    Otherwise return the fault.
-    """
+    """Return '' if every action of a quest is an instance of its rule and names things of this game, or the fault."""
     types = {key: info.type for key, info in game.infos.items()}
     known = types.keys() | {v.name for fact in game.world.facts for v in fact.arguments}
     for quest in game.quests:
@@ -73,9 +64,9 @@ def _check_actions(game: Game) -> str:
 
 
 def _check_facts(game: Game) -> str:
-    """Return '' if the facts that the story omits follow from the other facts. Otherwise return the fault.
+    """Return '' if the facts that the story omits follow from the other facts, or the fault.
 
-    The story omits three kinds of facts: which ways are free, the slots of the inventory, and the ingredients.
+    The story omits which ways are free, the slots of the inventory, and the ingredients.
     """
     facts = {(fact.name, *(v.name for v in fact.arguments)) for fact in game.world.facts}
     if {fact[1:] for fact in facts if fact[0] == "free" and len(fact) == 3} != _free_ways(facts):
@@ -99,18 +90,13 @@ def _free_ways(facts: set[Fact]) -> set[Fact]:
 
 
 def _check_story(game: Game, story: Path) -> str:
-    """Return '' if the record compiles to the story, except for the date. Otherwise return the fault."""
-    from textworld.generator import CouldNotCompileGameError
-    from textworld.generator.inform7 import compile_inform7_game, generate_inform7_source
+    """Return '' if the record compiles to the story, except for the date, or the fault."""
+    from textworld.generator.inform7 import generate_inform7_source
 
-    compiler: Any = CouldNotCompileGameError
-    with tempfile.TemporaryDirectory() as folder:
-        again = Path(folder) / "tw-again.z8"
-        try:
-            compile_inform7_game(generate_inform7_source(game), str(again))
-        except compiler:
-            return "it cannot be compiled"
-        data = again.read_bytes()
+    try:
+        data = compile_story(generate_inform7_source(game), story.name)
+    except GameError:
+        return "it cannot be compiled"
     if game_file.without_date(data) != game_file.without_date(story.read_bytes()):
         return f"TextWorld {version('textworld')} compiles it to another game"
     return ""

@@ -51,8 +51,8 @@ def engine(story: Path) -> Iterator[SubprocessEngine]:
 
 
 def pid_of(engine: object) -> int:
-    assert isinstance(engine, SubprocessEngine) and engine._process is not None
-    return engine._process.child.process.pid
+    assert isinstance(engine, SubprocessEngine) and engine._child is not None
+    return engine._child.process.pid
 
 
 def running(process: int) -> bool:
@@ -119,8 +119,8 @@ def test_a_child_ends_with_its_input_and_writes_nothing_in_the_working_folder(
     monkeypatch.chdir(tmp_path / "here")
     engine = SubprocessEngine(story, seconds=20)
     engine.reset()
-    assert engine._process is not None
-    process = engine._process.child.process
+    assert engine._child is not None
+    process = engine._child.process
     engine.step("save")  # the filter would stop it
     engine.step("tw-game")
     assert not list((tmp_path / "here").iterdir())
@@ -134,7 +134,7 @@ def test_a_child_that_hangs_ends_with_a_killed_parent(story: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from games.textworld.engines.subprocess_engine import SubprocessEngine\n"
         f"engine = SubprocessEngine(Path({str(story)!r})); engine.reset()\n"
-        "print(engine._process.child.process.pid, flush=True); engine.step('\\\\help')"
+        "print(engine._child.process.pid, flush=True); engine.step('\\\\help')"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
