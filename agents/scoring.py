@@ -9,9 +9,8 @@ from games import GameError, GameSpec
 from games.completion import Scorer, Term, parse_reward, resolve_reward
 
 
-@lru_cache(maxsize=8)
 def scorer(reward: str) -> Scorer:
-    """Return the scorer that a reward names (see `games.completion.rewards`). Models are loaded once.
+    """Return the scorer that a reward names (see `games.completion.rewards`). A model is loaded again if it changed.
 
     Raises:
         GameError: a term is invalid, or its model cannot be loaded.
@@ -20,7 +19,7 @@ def scorer(reward: str) -> Scorer:
 
 
 def load_scorer(term: Term) -> Scorer:
-    """Return the scorer of a `rm` or `hf` term. Each folder is loaded once.
+    """Return the scorer of a `rm` or `hf` term. Each folder is loaded once, and again if it was replaced.
 
     * `rm:FOLDER`: a reward model that `train-reward` wrote (see `agents.training.reward_model`)
     * `hf:FOLDER`: a sequence classifier that `save_pretrained` wrote (see `agents.model.classifier`)
@@ -32,7 +31,7 @@ def load_scorer(term: Term) -> Scorer:
     if not folder.is_dir():
         raise GameError(f"reward {term.name}: no such folder")
     try:
-        return _load(term.kind, folder.resolve())
+        return _load(term.kind, folder.resolve(), folder.stat().st_mtime_ns)
     except AgentError as error:
         raise GameError(f"reward {term.name}: {error}") from error
 
@@ -50,7 +49,7 @@ def load_models(specs: Iterable[GameSpec]) -> None:
 
 
 @lru_cache(maxsize=8)
-def _load(kind: str, folder: Path) -> Scorer:
+def _load(kind: str, folder: Path, modified: int) -> Scorer:
     if kind == "rm":
         from agents.training.reward_model import load_reward_model
 

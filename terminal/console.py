@@ -12,8 +12,8 @@ from typing import Any
 import typer
 from rich.console import Console, RenderableType
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+out = Console(highlight=False, emoji=False)
+err = Console(stderr=True, highlight=False, emoji=False)
 
 
 def show(things: Iterable[RenderableType], pause: float = 0.0) -> None:

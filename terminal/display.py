@@ -115,7 +115,7 @@ def _token_table(decision: Decision) -> RenderableType:
         Column("probability", width=20, no_wrap=True),
         Column(justify="right", width=7),
         Column("v", justify="right", width=8),
-        Column("q", justify="right", width=8),
+        Column("" if decision.tokens[0].q_value is None else "q", justify="right", width=8),
         box=None,
         padding=(0, 1),
         pad_edge=False,
@@ -124,7 +124,8 @@ def _token_table(decision: Decision) -> RenderableType:
     for token in decision.tokens[:TOKENS]:
         p = math.exp(token.logprob)
         bar = ProgressBar(1.0, p, 20, style="grey19", complete_style="blue", finished_style="blue")
-        numbers = (Text(f"{x:+.2f}", style=QUIET) for x in (token.value, token.q_value))
+        values = (token.value, token.q_value)
+        numbers = (Text("" if x is None else f"{x:+.2f}", style=QUIET) for x in values)
         table.add_row(Text(f"  {token_text(token)}"), bar, f"{p:.1%}", *numbers)
     more = len(decision.tokens) - TOKENS
     state = f"entropy {(decision.entropy or 0.0) / len(decision.tokens):.2f} nats per token"

@@ -170,7 +170,8 @@ def _turn_lines(
     if advantage is not None:
         parts.append(f"advantage {advantage:+.3f}")
     tokens = [
-        f"      {display.token_text(t):24}  p {math.exp(t.logprob):.3f}  v {t.value:+.3f}  q {t.q_value:+.3f}"
+        f"      {display.token_text(t):24}  p {math.exp(t.logprob):.3f}  v {t.value:+.3f}"
+        + ("" if t.q_value is None else f"  q {t.q_value:+.3f}")
         for t in decision.tokens
     ]
     return ["  ".join(parts), *tokens]

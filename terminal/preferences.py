@@ -11,8 +11,6 @@ from terminal import console
 if TYPE_CHECKING:
     from agents.training.reward_training import Accuracy
 
-Rate = Annotated[float, Option("--lr", min=0, help="learning rate of the trunk; it decays linearly to 0")]
-HeldOut = Annotated[float, Option(min=0, max=0.9, metavar="SHARE", help="share of the pairs that is held out")]
 PAIRS_FILE = "JSONL file with the texts prompt, chosen and rejected in each line"
 
 
@@ -23,6 +21,7 @@ def make_pairs(
     pairs: Annotated[int, Option(min=1, help="pairs to sample, without ties")] = 500,
     agent: Annotated[str, Option(help="smollm2, or the folder of a run with mode free")] = "smollm2",
     temperature: arg.Temperature = 1.0,
+    top_p: arg.TopP = 1.0,
     seed: arg.Seed = 0,
     as_json: arg.AsJson = False,
 ) -> None:
@@ -35,11 +34,11 @@ def make_pairs(
         raise agents.AgentError(f"{out} is a folder; expected the name of a file, such as pairs.jsonl")
     out.parent.mkdir(parents=True, exist_ok=True)
     with console.waiting(f"loading {agent}"):
-        writer = agents.make_agent(agent, seed=seed, temperature=temperature, notify=console.note)
+        writer = agents.make_agent(agent, seed=seed, temperature=temperature, top_p=top_p, notify=console.note)
     with console.progress("pairs", pairs) as advance:
         sampled = sample_preferences(writer, game, judge, pairs=pairs, seed=seed, on_preference=advance)
     write_preferences(out, sampled.preferences)
-    settings = {"agent": agent, "game": game, "judge": judge, "temperature": temperature, "seed": seed}
+    settings = {"agent": agent, "game": game, "judge": judge, "temperature": temperature, "top_p": top_p, "seed": seed}
     hint = f"train a reward model on them: train-reward --pairs {out} --out RM"
     console.output(
         {"out": str(out), **settings, "pairs": pairs, "ties": sampled.ties},
@@ -54,7 +53,7 @@ def train_reward(
     trunk: Annotated[str, Option(help="smollm2, or the folder of a decoder of the transformers library")] = "smollm2",
     lora: Annotated[int, Option(min=0, help="rank of the LoRA adapter; 0 trains the whole trunk")] = 16,
     epochs: Annotated[int, Option(min=1, help="passes over the pairs")] = 2,
-    lr: Rate = 3e-4,
+    lr: Annotated[float, Option(min=0, help="learning rate of the trunk")] = 3e-4,
     held_out: Annotated[
         float, Option(min=0, max=0.9, metavar="SHARE", help="share of the pairs that is held out")
     ] = 0.2,

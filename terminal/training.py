@@ -39,7 +39,7 @@ SHOWN = (
 )
 IN_LINE = (
     *("recent_success", "level", "agreement", "kept", "reward", "steps", "bonus_share"),
-    *("turn_entropy", "value", "q_value", "approx_kl"),
+    *("turn_entropy", "value", "q_value", "approx_kl", "kl_ref"),
 )
 BARS = "▁▂▃▄▅▆▇█"
 

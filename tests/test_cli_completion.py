@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 import agents
+from agents.training.factory import make_trainer
+from agents.training.presets import resolve
 from tests.conftest import Command
 from tests.helpers.models import tiny_lm, tokenizer
 
@@ -105,3 +107,44 @@ def test_a_reward_that_fails_stops_the_run_in_one_line_and_loses_nothing(
     status = command("train", "--out", str(run), "--resume", "--json")[0]
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert status == 0 and [line["episodes"] for line in lines] == [4, 8, 12]
+
+
+def test_a_judge_that_fails_loses_nothing_and_its_probe_is_measured_after_the_resumption(
+    trunk: Path, tmp_path: Path, command: Command
+) -> None:
+    judge, run = tmp_path / "judge.py", tmp_path / "run"
+    judge.write_text(
+        "calls = []\ndef score(prompts, texts):\n    calls.append(texts)\n"
+        "    if len(calls) == 3:\n        raise OSError('no connection')\n    return [0.0] * len(texts)\n"
+    )
+    words = ("--game", "completion?reward=length&max_tokens=2", "--trunk", str(trunk), "--episodes", "4")
+    probe = ("--probe-prompts", "heldout", "--probe-every", "1", "--judge", f"{judge}:score", "--reward-scale", "0.1")
+    status, _, errors = command("train", *words, *probe, "--out", str(run), "--iterations", "3", "--minibatches", "1")
+    assert status == 2 and "OSError: no connection (judge.py, line 5)" in errors and errors.count("\n") == 1
+    judge.write_text("def score(prompts, texts):\n    return [0.0] * len(texts)\n")
+    assert command("train", "--out", str(run), "--resume", "--json")[0] == 0
+    for name, expected in (("metrics", [0, 1, 2]), ("probes", [0, 1, 2, 3])):
+        lines = [json.loads(line) for line in (run / f"{name}.jsonl").read_text().splitlines()]
+        assert [line["iteration"] for line in lines] == expected, name
+
+
+def test_a_run_that_is_killed_before_its_first_checkpoint_measures_the_initial_policy_once(
+    trunk: Path, tmp_path: Path
+) -> None:
+    game = "completion?reward=length&max_tokens=2"
+    settings = {"game": game, "trunk": str(trunk), "episodes": 4, "iterations": 2, "probe_prompts": "heldout"}
+    trainer = make_trainer(resolve(settings | {"reward_scale": 0.1, "minibatches": 1}), tmp_path / "run")
+    next(trainer.run())
+    trainer.folder.unlock()
+    list(make_trainer(trainer.config, tmp_path / "run", resume=True).run())
+    lines = [json.loads(line) for line in (tmp_path / "run" / "probes.jsonl").read_text().splitlines()]
+    assert [line["iteration"] for line in lines] == [0, 2]
+
+
+def test_a_judge_needs_prompts_and_names_keep_their_colons(trunk: Path, tmp_path: Path, command: Command) -> None:
+    (tmp_path / "s.py").write_text("def boom(prompts, texts):\n    raise ValueError('my bug')\n")
+    words = ("--trunk", str(trunk), "--episodes", "4", "--out", str(tmp_path / "run"))
+    status, _, errors = command("train", "--game", "completion", "--judge", "sentiment", *words)
+    assert status == 2 and "judge=sentiment needs probe_prompts" in errors
+    status, _, errors = command("train", "--game", f"completion?reward={tmp_path}/s.py:boom", *words)
+    assert status == 2 and "s.py:boom: expected" in errors and "ValueError: my bug (s.py, line 2)" in errors

@@ -279,7 +279,11 @@ class LanguageModelAgent:
             stream.tokens += self._encode(self.prompt.after_command(game_terminator=turn.terminator))
         text: str = self.tokenizer.decode([token for token in chosen if token not in ends], skip_special_tokens=True)
         texts = self.tokenizer.batch_decode([[token] for token in chosen])
-        tokens = [GeneratedToken(t, c.logprob, c.value, c.q_value) for t, c in zip(texts, choices, strict=True)]
+        has_q = len(self.model.heads.q) > 0
+        tokens = [
+            GeneratedToken(text, choice.logprob, choice.value, choice.q_value if has_q else None)
+            for text, choice in zip(texts, choices, strict=True)
+        ]
         return Decision(
             command=text.strip() if turn.prompt else text,  # without a prompt, the text continues the observation
             value=choices[0].value,

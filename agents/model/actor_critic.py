@@ -190,7 +190,12 @@ class ActorCritic(nn.Module):
 
         with bfloat16_factors(enabled=self.dtype == torch.bfloat16):
             logprobs, spread, kl, expected_q = VocabularyTerms.apply(  # type: ignore[no-untyped-call]
-                states.float(), weight, bias, chosen, reference, q if with_expected_q else None
+                states.float() if torch.is_grad_enabled() else states.detach().float(),
+                weight,
+                bias,
+                chosen,
+                reference,
+                q if with_expected_q else None,
             )
         return replace(
             heads,
@@ -230,8 +235,10 @@ class ActorCritic(nn.Module):
     def _vocabulary_weight(self) -> Tensor:
         """Return the weight of the lm_head in float32. The shape is [V, d]."""
         weight: Tensor = self.base.get_output_embeddings().weight
-        if weight.dtype == torch.float32 or (weight.requires_grad and torch.is_grad_enabled()):
+        if weight.requires_grad and torch.is_grad_enabled():
             return weight.float()
+        if weight.dtype == torch.float32:
+            return weight.detach()  # so that `VocabularyTerms` stores nothing for a backward pass
         key = (weight.data_ptr(), weight._version)
         if key != self._converted[0]:  # generation needs the weight for every token, so it is converted only once
             self._converted = (key, weight.detach().float())
@@ -240,6 +247,8 @@ class ActorCritic(nn.Module):
     def _bias(self, tokens: Tensor | None = None) -> Tensor | None:
         """Return the bias of the lm_head [V] in float32, or its entries at `tokens`. Most decoders have none."""
         bias = getattr(self.base.get_output_embeddings(), "bias", None)
+        if bias is not None and not torch.is_grad_enabled():
+            bias = bias.detach()
         return None if bias is None else (bias if tokens is None else bias[tokens]).float()
 
 

@@ -19,7 +19,8 @@ class VocabularyTerms(torch.autograd.Function):
     """Computes terms of N choices among V tokens, from hidden states [N, d] and the lm_head.
 
     Each operation of autograd on a tensor [N, V] takes as long as a matrix product of a small model, because the tensor
-    exceeds the cache. This function processes the choices in chunks and needs few operations. With logits z, their
+    exceeds the cache. This function processes the choices in chunks and needs few operations. Its backward pass can run
+    only once. With logits z, their
     softmax p, the reference policy r, H = -sum p log p and K = sum p log(p / r), the backward pass uses
 
         d log p_a / dz_j = 1(j = a) - p_j             dH / dz_j = -p_j (log p_j + H)

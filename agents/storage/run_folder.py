@@ -96,14 +96,17 @@ class RunFolder:
 
     def log(self, metrics: Mapping[str, float]) -> None:
         """Append one line to metrics.jsonl. Numbers that are not finite are written as null."""
-        finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-        with (self.path / METRICS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(finite, allow_nan=False) + "\n")
+        _append(self.path / METRICS, metrics)
 
     def log_probe(self, iteration: int, row: Mapping[str, Any]) -> None:
-        """Append a probe after `iteration` finished iterations to probes.jsonl."""
-        with (self.path / PROBES).open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"iteration": iteration, **row}, allow_nan=False, ensure_ascii=False) + "\n")
+        """Append a probe after `iteration` finished iterations to probes.jsonl, in the form of `log`."""
+        _append(self.path / PROBES, {"iteration": iteration, **row})
+
+    def has_probe(self, iteration: int) -> bool:
+        """Return whether the newest line of probes.jsonl is the probe after this number of finished iterations."""
+        path = self.path / PROBES
+        probes = read_metrics(self.path, PROBES) if path.is_file() else []
+        return bool(probes and probes[-1]["iteration"] == iteration)
 
     def truncate(self, iteration: int) -> None:
         """Delete the metrics, transcripts and probes that were written after `iteration` finished iterations."""
@@ -131,6 +134,12 @@ def read_metrics(path: Path, name: str = METRICS) -> list[dict[str, Any]]:
         except json.JSONDecodeError as error:
             raise AgentError(f"{path / name}, line {number} is damaged: {error}") from None
     return lines
+
+
+def _append(path: Path, row: Mapping[str, Any]) -> None:
+    finite = {key: None if isinstance(x, float) and not math.isfinite(x) else x for key, x in row.items()}
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(finite, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def _lines_before(path: Path, iteration: int) -> Iterator[str]:

@@ -13,7 +13,9 @@ from agents.text.preferences import Preference
 PROMPTS = 32
 """Number of prompts that are completed at once."""
 PATIENCE = 20
-"""Sampling stops if there are more than this many ties for each preference."""
+"""Sampling stops if there are more than this many ties for each preference, counted from `LEAST` pairs on."""
+LEAST = 256
+"""Number of pairs that are compared before sampling can stop because of ties."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +66,7 @@ def sample_preferences(
                 better, worse = (first, second) if scores[first] > scores[second] else (second, first)
                 found.append(Preference(prompt=prompts[first], chosen=texts[better], rejected=texts[worse]))
                 on_preference(found[-1])
-            if ties > PATIENCE * (len(found) + 1):
+            if ties + len(found) >= LEAST and ties > PATIENCE * (len(found) + 1):
                 raise AgentError(
                     f"{judge} told {len(found)} of {ties + len(found)} pairs of completions apart; "
                     "expected a judge or a temperature with fewer ties"

@@ -21,6 +21,9 @@ from agents.training.reference import ReferencePolicy
 from agents.training.rollout_batch import RolloutBatch
 from games.completion.prompts import load_prompts
 
+PARALLEL = 48
+"""Maximum number of texts that are written at the same time."""
+
 
 class FixedPrompt(gymnasium.Wrapper[str, str, str, str]):
     """A completion game that always has the same prompt."""
@@ -92,7 +95,7 @@ class Probe:
         """
         model = self.agent.model
         with model.mode(training=False):
-            with EpisodeRunner(self.specs, seed=self.seed, parallel=len(self.specs)) as runner:
+            with EpisodeRunner(self.specs, seed=self.seed, parallel=PARALLEL) as runner:
                 episodes = sorted(runner.play(self.agent, len(self.specs)), key=lambda episode: episode.index)
             rollout = RolloutBatch(self.agent.take_segments(), credit="token", device=model.device)
             self.reference.read(rollout)

@@ -91,26 +91,21 @@ class Trainer:
     def run(self) -> Iterator[Metrics]:
         """Train until the budget is spent, and yield the metrics of each iteration. Save checkpoints regularly.
 
-        If a reward function fails, the state before the rollout is saved, and the error is raised.
+        If a reward function fails, the state after the last complete iteration is saved, and the error is raised.
         """
         try:
-            if self.iteration == 0:
-                self._probe()
+            self._probe()
             while not (self.finished or self.stopping):
-                first_episode = self.runner.next_episode
-                try:
-                    metrics = self.iterate()
-                except games.ScorerError:  # the user can correct the reward function and resume
-                    self.runner.next_episode = first_episode
-                    self.save()
-                    raise
-                if self.iteration % self.config.probe.probe_every == 0 or self.finished:
-                    self._probe()
+                metrics = self.iterate()
+                self._probe()
                 if self.iteration % self.config.budget.save_every == 0 or self.finished or self.stopping:
                     self.save()
                 yield metrics
             if self.iteration and not self.folder.checkpoint(self.iteration).exists():
                 self.save()  # `stopping` was set after the yield
+        except games.ScorerError:  # the user can correct the reward function and resume
+            self.save()
+            raise
         finally:
             try:
                 self.runner.close()
@@ -132,7 +127,13 @@ class Trainer:
     def iterate(self) -> Metrics:
         """Collect one rollout, update the model, and return the metrics of this iteration."""
         begin = time.perf_counter()
-        episodes, segments, play_metrics = self._play()
+        before = self.runner.next_episode, dict(self.runner.continuations), torch.get_rng_state()
+        try:
+            episodes, segments, play_metrics = self._play()
+        except games.ScorerError:
+            self.runner.next_episode, self.runner.continuations, random_state = before
+            torch.set_rng_state(random_state)
+            raise
         played = time.perf_counter()
         rollout, update_metrics, advantages = self._learn(segments)
         learned = time.perf_counter()
@@ -161,7 +162,11 @@ class Trainer:
         return metrics
 
     def _probe(self) -> None:
-        if self.probe is not None and self.accelerator.is_main_process:
+        """Measure texts if a probe is due after this iteration and the folder does not hold it yet."""
+        if self.probe is None or not self.accelerator.is_main_process:
+            return
+        due = self.iteration % self.config.probe.probe_every == 0 or self.finished
+        if due and not self.folder.has_probe(self.iteration):
             self.folder.log_probe(self.iteration, self.probe.measure())
 
     def _play(self) -> tuple[list[Episode], list[Segment], Metrics]:

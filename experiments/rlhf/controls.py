@@ -29,7 +29,8 @@ class ScaledPPO(PPO):
 class PermutedACTDE(ACTDE):
     """ACTDE whose baseline is q of another choice: a control for the noise that q adds.
 
-    The baseline of a choice is the q of the choice that follows half a rollout later.
+    The baseline of a choice is the q of the choice that follows half a rollout later. If all texts have the same
+    length, that choice has the same position in its text, so that q's dependence on the position remains.
     """
 
     name = "actde-permuted"

@@ -267,19 +267,21 @@ def _mean(values: Sequence[float]) -> str:
 
 def main(
     out: Annotated[Path, typer.Option(help="folder of fit.md and fit.json")],
-    seeds: Annotated[int, typer.Option(min=1)] = 5,
+    seeds: Annotated[int, typer.Option(min=1)] = 3,
 ) -> None:
-    """Fit all settings on several seeds. Finished seeds are kept."""
-    path, runs = out / "fit.json", []
+    """Fit all settings on several seeds. Finished seeds are kept if the settings have not changed."""
+    path, settled = out / "fit.json", {"default": DEFAULT, "changes": CHANGES}
+    runs: list[dict[str, Any]] = []
     if path.is_file():
-        runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        runs = stored["runs"] if stored["settings"] == settled else []
     for seed in range(len(runs), seeds):
         rollouts, model = write_rollouts(seed)
         embedding = model.base.get_output_embeddings().weight.detach().float()
         settings = {name: fit(rollouts, embedding, seed, **(DEFAULT | change)) for name, change in CHANGES.items()}
         ridges = {f"{penalty:g}": ridge(rollouts, embedding, penalty) for penalty in (1e2, 1e3, 1e4, 1e5)}
         runs.append({"seed": seed, "settings": settings, "ridge": ridges})
-        atomic_write(path, json.dumps({"runs": runs}, allow_nan=False) + "\n")
+        atomic_write(path, json.dumps({"settings": settled, "runs": runs}, allow_nan=False) + "\n")
         atomic_write(out / "fit.md", markdown({"runs": runs}))
 
 

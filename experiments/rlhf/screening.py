@@ -68,11 +68,14 @@ def main(
     workers: Annotated[int, typer.Option(min=0, help="parallel runs; 0 only reports finished ones")] = 1,
     only: Annotated[str, typer.Option(help="cells, separated by commas [all]")] = "",
 ) -> None:
-    """Complete the cells that `screening.json` lacks, and write the results of all finished cells."""
+    """Complete the cells that `screening.json` lacks or that have changed, and write the results of all cells."""
     path = out / "screening.json"
     rows: dict[str, Any] = {}
     if path.is_file():
-        rows = {row["cell"]: row for row in json.loads(path.read_text(encoding="utf-8"))["runs"]}
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        same = {name for name, cell in stored["about"]["cells"].items() if CELLS.get(name) == cell}
+        if stored["about"]["common"] == COMMON:
+            rows = {row["cell"]: row for row in stored["runs"] if row["cell"] in same}
     wanted = [name for name in (only.split(",") if only else CELLS) if name not in rows]
     configs = runs.resolve({name: CELLS[name] for name in wanted}, COMMON, [SEED])
 

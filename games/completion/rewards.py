@@ -20,6 +20,7 @@ import math
 import re
 import reprlib
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -220,7 +221,13 @@ def _named(what: str, hint: str = "") -> Iterator[None]:
         yield
     except Exception as error:  # the user's code may raise anything
         told = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ScorerError(f"{what} got {told}{hint}") from error
+        *_, last = traceback.extract_tb(error.__traceback__)
+        place = (
+            ""
+            if last.filename == __file__ or last.filename.startswith("<")
+            else f" ({Path(last.filename).name}, line {last.lineno})"
+        )
+        raise ScorerError(f"{what} got {told}{place}{hint}") from error
 
 
 def _number(value: object) -> float:

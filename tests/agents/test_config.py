@@ -27,6 +27,7 @@ OTHER: dict[str, Any] = {
     "kl_coef": 0.1,
     "kl_target": 1e-7,
     "minutes": 2.5,
+    "probe_prompts": "heldout",
     "judge": "length",
 }
 """Values that are not the defaults, in every group."""

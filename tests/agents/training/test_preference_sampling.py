@@ -70,7 +70,7 @@ def test_any_agent_plays_a_game_with_choices(tmp_path: Path) -> None:
 
 
 def test_too_many_ties_are_an_error() -> None:
-    with pytest.raises(AgentError, match="length told 0 of 32 pairs of completions apart"):
+    with pytest.raises(AgentError, match="length told 0 of 256 pairs of completions apart"):
         sample_preferences(Writer(words=1), GAME, "length", pairs=1, seed=0)
 
 
