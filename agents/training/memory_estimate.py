@@ -152,12 +152,12 @@ def _activations(model: ActorCritic, length: int) -> int:
     parameters = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     storages: dict[int, Tensor] = {}
 
-    def keep(tensor: Tensor) -> Tensor:
+    def keep(tensor: Tensor) -> None:
+        # A graph that stores a tensor with its own history is never freed: the hook returns nothing and detaches.
         if tensor.untyped_storage().data_ptr() not in parameters:
-            storages[tensor.untyped_storage().data_ptr()] = tensor
-        return tensor
+            storages[tensor.untyped_storage().data_ptr()] = tensor.detach()
 
-    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda nothing: nothing)
     with model.mode(training=True), torch.random.fork_rng(), hooks:
         model.hidden_states(torch.zeros(1, length, dtype=torch.int64, device=model.device), use_cache=False)
     return sum(tensor.untyped_storage().nbytes() for tensor in storages.values())

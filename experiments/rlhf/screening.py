@@ -56,6 +56,7 @@ CELLS: dict[str, dict[str, Any]] = {
     "actde-whitening": {**ACTDE, "whitening": "batch"},
     "ppo-whitening": {**PPO, "whitening": "batch"},
     "ppo-lr-1e-4": {**PPO, "lr": 1e-4},
+    "actde-lr-1e-4": {**ACTDE, "lr": 1e-4},  # the heads are as fast as the policy
     "ppo-entropy-0.01": {**PPO, "entropy_coef": 0.01},
     "actde-sgd": {**ACTDE, "torch_optimizer": "sgd", "lr": 3.0, "value_lr": 1e-2, "q_lr": 1e-2},
     "ppo-sgd": {**PPO, "torch_optimizer": "sgd", "lr": 3.0, "value_lr": 1e-2},

@@ -1,7 +1,9 @@
 """The memory estimate against counts by hand and measured peaks, and its error message."""
 
+import gc
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +139,12 @@ def test_free_text_needs_room_for_the_vocabulary() -> None:
         check_memory(NEEDS, config.replace(**explicit), context=100, free=need)
         with pytest.raises(AgentError, match=r"lower \w+|choose a smaller trunk"):
             check_memory(NEEDS, config.replace(**explicit), context=100, free=need - 1)
+
+
+def test_the_measurement_keeps_no_activations() -> None:
+    model = tiny_model()
+    weights = [weakref.ref(parameter) for parameter in model.parameters()]
+    MemoryNeeds.of(model, UpdateConfig())
+    del model
+    gc.collect()
+    assert not [ref for ref in weights if ref() is not None]
