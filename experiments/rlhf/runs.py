@@ -1,5 +1,6 @@
 """Train cells of an experiment over seeds in worker processes. Finished runs are skipped, interrupted ones resumed."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import as_completed
 from pathlib import Path
@@ -8,12 +9,57 @@ from typing import Any
 from agents.config import TrainConfig
 from agents.storage.run_folder import PROBES, SETTINGS, read_config, read_metrics
 from agents.training import presets
+from games.files import atomic_write
 from games.worker_pool import WorkerPool, available_cpus
 
 CURVES = ("iteration", "reward", "entropy", "kl_ref", "explained_variance_q", "advantage_abs", "grad_norm")
 """Metrics of the rollouts that the results contain."""
 Cells = Mapping[str, Mapping[str, Any]]
 """The settings of each cell by its name, without those that all cells share."""
+
+
+def complete(
+    path: Path,
+    cells: Cells,
+    common: Mapping[str, Any],
+    seeds: Sequence[int],
+    root: Path,
+    *,
+    workers: int,
+    on_run: Callable[[], None],
+    **about: Any,
+) -> None:
+    """Train the runs that the results in `path` lack, or whose settings have changed, and write the results.
+
+    Args:
+        path: a JSON file with the settings and the results of all finished runs. It is updated after each run.
+        root: folder of the runs.
+        workers: number of parallel runs. With 0, only finished runs are added.
+        on_run: function that is called after each update of `path`.
+        about: JSON values that all runs share and that `common` does not determine, such as the reward model.
+    """
+    about["common"] = common
+    rows: dict[str, Any] = {}
+    if path.is_file():
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        same = {name for name, cell in stored["about"]["cells"].items() if cells.get(name) == cell}
+        if all(stored["about"].get(key) == value for key, value in about.items()):
+            rows = {f"{row['cell']}-seed{row['seed']}": row for row in stored["runs"] if row["cell"] in same}
+    configs = resolve(cells, common, seeds)
+
+    def write(name: str) -> None:
+        rows[name] = row(name, root / name)
+        ordered = [rows[name] for name in configs if name in rows]
+        results = {"about": {"seeds": list(seeds), **about, "cells": cells}, "runs": ordered}
+        atomic_write(path, json.dumps(results, allow_nan=False) + "\n")
+        on_run()
+
+    missing = {name: config for name, config in configs.items() if name not in rows}
+    for name, config in missing.items():
+        if is_finished(root / name, config):
+            write(name)
+    if workers:
+        train({name: config for name, config in missing.items() if name not in rows}, root, workers, write)
 
 
 def resolve(cells: Cells, common: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, TrainConfig]:
@@ -27,12 +73,11 @@ def resolve(cells: Cells, common: Mapping[str, Any], seeds: Sequence[int]) -> di
     }
 
 
-def train(configs: Mapping[str, TrainConfig], root: Path, *, workers: int, on_run: Callable[[str], None]) -> None:
+def train(configs: Mapping[str, TrainConfig], root: Path, workers: int, on_run: Callable[[str], None]) -> None:
     """Complete every run in `workers` processes. `on_run` is called with the name of each run when it is finished."""
-    missing = [name for name, config in configs.items() if not is_finished(root / name, config)]
     threads = max(1, available_cpus() // workers)
     with WorkerPool(workers) as pool:
-        jobs = {pool.submit(_train, configs[name], root / name, threads): name for name in missing}
+        jobs = {pool.submit(_train, config, root / name, threads): name for name, config in configs.items()}
         for job in as_completed(jobs):
             job.result()
             on_run(jobs[job])

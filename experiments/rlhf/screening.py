@@ -3,14 +3,12 @@
 python -m experiments.rlhf.screening --out docs/rlhf --runs RUNS --workers 2
 """
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from experiments.rlhf import report, runs
-from games.files import atomic_write
+from experiments.rlhf import runs, screening_report
 
 SEED = 1000
 COMMON: dict[str, Any] = {
@@ -55,6 +53,8 @@ CELLS: dict[str, dict[str, Any]] = {
     "actde-scale-0.3": {**ACTDE, "reward_scale": 0.3},
     "actde-whitening": {**ACTDE, "whitening": "batch"},
     "ppo-whitening": {**PPO, "whitening": "batch"},
+    "actde-command": {**ACTDE, "credit": "command"},  # a text is one action, so q sees the whole text
+    "ppo-command": {**PPO, "credit": "command"},
     "ppo-lr-1e-4": {**PPO, "lr": 1e-4},
     "actde-lr-1e-4": {**ACTDE, "lr": 1e-4},  # the heads are as fast as the policy
     "ppo-entropy-0.01": {**PPO, "entropy_coef": 0.01},
@@ -67,32 +67,17 @@ def main(
     out: Annotated[Path, typer.Option(help="folder of screening.json")],
     folder: Annotated[Path, typer.Option("--runs", help="folder of the runs")],
     workers: Annotated[int, typer.Option(min=0, help="parallel runs; 0 only reports finished ones")] = 1,
-    only: Annotated[str, typer.Option(help="cells, separated by commas [all]")] = "",
 ) -> None:
     """Complete the cells that `screening.json` lacks or that have changed, and write the results of all cells."""
-    path = out / "screening.json"
-    rows: dict[str, Any] = {}
-    if path.is_file():
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        same = {name for name, cell in stored["about"]["cells"].items() if CELLS.get(name) == cell}
-        if stored["about"]["common"] == COMMON:
-            rows = {row["cell"]: row for row in stored["runs"] if row["cell"] in same}
-    wanted = [name for name in (only.split(",") if only else CELLS) if name not in rows]
-    configs = runs.resolve({name: CELLS[name] for name in wanted}, COMMON, [SEED])
-
-    def write(name: str) -> None:
-        row = runs.row(name, folder / name)
-        rows[row["cell"]] = row
-        about = {"seed": SEED, "common": COMMON, "cells": CELLS}
-        ordered = [rows[cell] for cell in CELLS if cell in rows]
-        atomic_write(path, json.dumps({"about": about, "runs": ordered}, allow_nan=False) + "\n")
-        report.write(out)
-
-    for name, config in configs.items():
-        if runs.is_finished(folder / name, config):
-            write(name)
-    if workers:
-        runs.train(configs, folder, workers=workers, on_run=write)
+    runs.complete(
+        out / "screening.json",
+        CELLS,
+        COMMON,
+        [SEED],
+        folder,
+        workers=workers,
+        on_run=lambda: screening_report.write(out),
+    )
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ LIKELIEST = 100
 
 
 @torch.no_grad()
-def tilt(folder: Path, seed: int = 0) -> dict[str, Any]:
+def tilt(folder: Path, prompts: str = "heldout", seed: int = 0) -> dict[str, Any]:
     """Return the slope (1 / tau) and the squared correlation of each weighting, pooled over states.
 
     Raises:
@@ -37,7 +37,7 @@ def tilt(folder: Path, seed: int = 0) -> dict[str, Any]:
     trained, initial = load_agent(folder, seed=seed), load_agent(folder / INITIAL, seed=seed)
     trained.record = True
     spec = resolve(read_config(folder).run.game)[0]
-    specs = [PromptSpec(spec, prompt) for prompt in load_prompts("heldout")]
+    specs = [PromptSpec(spec, prompt) for prompt in load_prompts(prompts)]
     with EpisodeRunner(specs, seed=seed, parallel=len(specs)) as runner:
         list(runner.play(trained, len(specs)))
     rollout = RolloutBatch(trained.take_segments(), credit="token")

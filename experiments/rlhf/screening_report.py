@@ -52,9 +52,9 @@ def markdown(results: Mapping[str, Any]) -> str:
             "# Screening",
             "",
             f"One run of {about['common']['iterations']} rollouts for each cell, on the tuning seed"
-            f" {about['seed']}, which no other result uses. A single seed gives no interval and no verdict: this page"
-            f" only chooses the cells of the confirmation. Game: `{about['common']['game']}`, SmolLM2 with LoRA, 32"
-            " texts of at most 16 tokens a rollout. Command:"
+            f" {about['seeds'][0]}, which no other result uses. A single seed gives no interval and no verdict: this"
+            f" page only chooses the cells of the confirmation. Game: `{about['common']['game']}`, SmolLM2 with LoRA,"
+            " 32 texts of at most 16 tokens a rollout. Command:"
             " `python -m experiments.rlhf.screening --out docs/rlhf --runs RUNS --workers 2`.",
             "",
             "Measured on one text for each of 48 held-out prompts, always with the same random numbers. Entropy and KL"
@@ -71,7 +71,7 @@ def markdown(results: Mapping[str, Any]) -> str:
             "",
             f"The first {SAMPLES} texts of some cells after the last rollout:",
             "",
-            *_samples(rows),
+            *samples(rows),
         ]
     )
 
@@ -92,7 +92,7 @@ def _matched(row: Mapping[str, Any]) -> list[str]:
     return [""] * 4
 
 
-def _samples(rows: Rows) -> list[str]:
+def samples(rows: Rows) -> list[str]:
     lines = []
     for row in rows:
         texts = row["probes"][-1]["texts"][:SAMPLES]

@@ -1,0 +1,57 @@
+"""Confirmation: cells that the screening chose, on fresh seeds, against a reward model. The judge is the true reward.
+
+python cli.py make-pairs --game completion --judge sentiment --pairs 1500 --seed 1000 --out runs/confirmation.jsonl
+python cli.py train-reward --pairs runs/confirmation.jsonl --seed 1000 --out runs/confirmation-rm
+python -m experiments.rlhf.confirmation --out docs/rlhf --runs RUNS --workers 2
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from agents.storage.checkpoint import AGENT, read_json
+from experiments.rlhf import confirmation_report, runs
+from experiments.rlhf.confirmation_contrasts import SEEDS
+
+REWARD_MODEL = "runs/confirmation-rm"
+COMMON: dict[str, Any] = {
+    "game": f"completion?reward=rm:{REWARD_MODEL}",
+    "reward_scale": 0.3,
+    "iterations": 80,
+    "judge": "sentiment",
+    "probe_prompts": "heldout",
+    "probe_every": 10,
+    "save_every": 80,
+}
+"""Rewards of the model have a standard deviation of 1 before training, those of the screening of 0.3."""
+CELLS: dict[str, dict[str, Any]] = {
+    "ppo": {"optimizer": "ppo"},
+    "ppo-kl": {"optimizer": "ppo", "kl_coef": 0.05, "kl_place": "reward"},
+    "actde": {"optimizer": "actde", "advantage": "return"},
+    "actde-corrected": {"optimizer": "actde-corrected", "advantage": "return"},
+    "grpo": {"optimizer": "grpo"},
+}
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="folder of confirmation.json")],
+    folder: Annotated[Path, typer.Option("--runs", help="folder of the runs")],
+    workers: Annotated[int, typer.Option(min=0, help="parallel runs; 0 only reports finished ones")] = 1,
+) -> None:
+    """Complete the runs that `confirmation.json` lacks, or whose settings have changed, and write the results."""
+    about = read_json(Path(REWARD_MODEL) / AGENT)
+    runs.complete(
+        out / "confirmation.json",
+        CELLS,
+        COMMON,
+        SEEDS,
+        folder,
+        workers=workers,
+        on_run=lambda: confirmation_report.write(out),
+        reward_model={key: about[key] for key in ("pairs", "held_out", "files")},
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)

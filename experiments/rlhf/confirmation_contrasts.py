@@ -1,0 +1,84 @@
+"""The cells, the seeds and the contrasts of the confirmation, fixed before its first run, and their statistics.
+
+A contrast compares two cells at matched optimization: each run's curve is read where it first reaches 90% of the way
+from the start to the highest proxy reward (or the highest KL) that both runs of a seed reach. Its test is a paired
+t-test over seeds, two-sided. Holm's procedure corrects the p-values for the number of contrasts.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise, product
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.rlhf.exact_statistics import estimate, holm
+
+SEEDS = tuple(range(2000, 2010))
+PAIRS = (("actde", "ppo"), ("actde", "ppo-kl"), ("actde", "actde-corrected"))
+MEASURES = {"entropy": "entropy, nats per token", "distinct_2": "distinct-2", "true_reward": "true reward"}
+AXES = {"reward": "proxy reward", "kl": "KL to the initial policy, nats per token"}
+SHARE = 0.9
+"""Part of the common range at which curves are compared. The maximum itself is noisier."""
+Run = Mapping[str, Any]
+
+
+class Contrast(NamedTuple):
+    """The difference of a measure between two cells, where both have the same value on an axis."""
+
+    axis: str
+    measure: str
+    first: str
+    second: str
+
+
+CONTRASTS = [Contrast(axis, measure, *pair) for axis, pair, measure in product(AXES, PAIRS, MEASURES)]
+
+
+def at_level(probes: Sequence[Mapping[str, Any]], axis: str, level: float, measure: str) -> float:
+    """Return a measure where a curve first reaches a level of `axis`, linearly interpolated between probes.
+
+    Raises:
+        ValueError: the curve does not reach the level.
+    """
+    if probes[0][axis] >= level:
+        return float(probes[0][measure])
+    for before, after in pairwise(probes):
+        if before[axis] < level <= after[axis]:
+            share = (level - before[axis]) / (after[axis] - before[axis])
+            return float(before[measure] + share * (after[measure] - before[measure]))
+    raise ValueError(f"the curve reaches {max(probe[axis] for probe in probes):g}, not {level:g}")
+
+
+def matched(one: Run, other: Run, axis: str, measure: str) -> tuple[float, float]:
+    """Return a measure of two runs of one seed at the level that `SHARE` defines."""
+    start = one["probes"][0][axis]
+    highest = min(max(probe[axis] for probe in run["probes"]) for run in (one, other))
+    level = start + SHARE * (highest - start)
+    first, second = (at_level(run["probes"], axis, level, measure) for run in (one, other))
+    return first, second
+
+
+def contrast_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Return each contrast with its interval, its p-value and the p-value after Holm. Missing runs drop their seed."""
+    from scipy import stats
+
+    by_seed = {(run["cell"], run["seed"]): run for run in runs}
+    rows = list[dict[str, Any]]()
+    for contrast in CONTRASTS:
+        seeds = [seed for seed in SEEDS if all((cell, seed) in by_seed for cell in contrast[2:])]
+        if len(seeds) < 2:
+            continue
+        first, second = ([by_seed[cell, seed] for seed in seeds] for cell in contrast[2:])
+        pairs = [matched(a, b, contrast.axis, contrast.measure) for a, b in zip(first, second, strict=True)]
+        one, other = np.transpose(pairs)
+        rows.append(
+            {
+                **contrast._asdict(),
+                "values": [estimate(one.tolist()), estimate(other.tolist())],
+                "difference": estimate((one - other).tolist()),
+                "p": float(stats.ttest_rel(one, other).pvalue) if np.ptp(one - other) else 1.0,
+            }
+        )
+    for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):
+        row["p_holm"] = p
+    return rows

@@ -1,0 +1,127 @@
+"""Write the page on the confirmation from `confirmation.json`: contrasts, a table of the cells, figures and samples."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.plot_style import PALETTE, make_figure, save_figure
+from experiments.rlhf.confirmation_contrasts import AXES, CONTRASTS, MEASURES, SHARE, Run, contrast_rows
+from experiments.rlhf.exact_statistics import estimate
+from experiments.rlhf.screening_report import MEASURES as COLUMNS
+from experiments.rlhf.screening_report import samples
+from experiments.tables import interval, table
+from games.files import atomic_write
+
+FIGURE = "confirmation.svg"
+PANELS = (
+    ("root_kl", "reward", "square root of the KL, nats per token", "proxy reward"),
+    ("root_kl", "true_reward", "square root of the KL, nats per token", "true reward"),
+    ("reward", "entropy", "proxy reward", "entropy, nats per token"),
+    ("reward", "distinct_2", "proxy reward", "distinct-2"),
+    ("iteration", "reward", "rollouts", "proxy reward"),
+    ("iteration", "entropy", "rollouts", "entropy, nats per token"),
+)
+"""Horizontal and vertical quantity of each panel, and their labels."""
+
+
+def write(out: Path) -> None:
+    """Write `confirmation.md` and `confirmation.svg` beside `confirmation.json`."""
+    results = json.loads((out / "confirmation.json").read_text(encoding="utf-8"))
+    atomic_write(out / "confirmation.md", markdown(results))
+    draw(results["runs"], out / FIGURE)
+
+
+def markdown(results: Mapping[str, Any]) -> str:
+    """Return the page."""
+    about, runs = results["about"], results["runs"]
+    seeds, wanted = {run["seed"] for run in runs}, len(about["cells"]) * len(about["seeds"])
+    accuracy = about["reward_model"]["held_out"]
+    state = "" if len(runs) == wanted else f" **Incomplete: {len(runs)} of {wanted} runs are finished.**"
+    return "\n".join(
+        [
+            "# Confirmation",
+            "",
+            f"{len(runs)} runs of {about['common']['iterations']} rollouts: {len(about['cells'])} cells on {len(seeds)}"
+            f" fresh seeds.{state} The proxy reward is a reward model, trained on {about['reward_model']['pairs']}"
+            f" pairs that the judge `{about['common']['judge']}` compared. On {accuracy['pairs']} held-out pairs, it"
+            f" agrees with the judge in {accuracy['value']:.0%} ({accuracy['low']:.0%} to {accuracy['high']:.0%})."
+            " The judge is the true reward. Cells, seeds and contrasts were fixed before the first run"
+            " (`experiments/rlhf/confirmation_contrasts.py`). Commands: see `experiments/rlhf/confirmation.py`.",
+            "",
+            "## Contrasts",
+            "",
+            f"Differences (first minus second) where each run first reaches {SHARE:.0%} of the way from the start to"
+            " the highest value that both runs of a seed reach. Means over seeds with 95% t intervals, paired t-tests,"
+            f" p-values after Holm for {len(CONTRASTS)} contrasts.",
+            "",
+            contrasts(contrast_rows(runs)),
+            "",
+            "## Cells after the last rollout",
+            "",
+            "One text for each of 48 held-out prompts. Means over seeds with 95% t intervals.",
+            "",
+            cells(runs),
+            "",
+            f"![rewards against the KL, diversity against reward, and curves]({FIGURE})",
+            "",
+            f"## Texts of seed {min(seeds)} after the last rollout",
+            "",
+            *samples([run for run in runs if run["seed"] == min(seeds)]),
+        ]
+    )
+
+
+def contrasts(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the table of the contrasts."""
+    lines = [
+        [
+            AXES[row["axis"]],
+            MEASURES[row["measure"]],
+            f"{row['first']} - {row['second']}",
+            *(interval(value) for value in (*row["values"], row["difference"])),
+            row["difference"]["seeds"],
+            f"{row['p_holm']:.2g}",
+        ]
+        for row in rows
+    ]
+    return table(["matched", "measure", "cells", "first", "second", "difference", "seeds", "p (Holm)"], lines)
+
+
+def cells(runs: Sequence[Run]) -> str:
+    """Return the table of the cells: the measures of the last probes."""
+    columns = [COLUMNS[0], ("true reward", "true_reward", ".2f"), *COLUMNS[1:]]
+    names = list(dict.fromkeys(run["cell"] for run in runs))
+    lines = []
+    for cell in names:
+        last = [run["probes"][-1] for run in runs if run["cell"] == cell]
+        estimates = [interval(estimate([probe[name] for probe in last]), form) for _, name, form in columns]
+        lines.append([cell, len(last), *estimates])
+    return table(["cell", "seeds", *(head for head, _, _ in columns)], lines)
+
+
+def draw(runs: Sequence[Run], path: Path) -> None:
+    """Draw the panels: one thin line per run, and the mean over the runs of a cell as a bold line."""
+    figure, axes = make_figure(2, 3, 13.0, 7.0)
+    for index, cell in enumerate(dict.fromkeys(run["cell"] for run in runs)):
+        curves = [_curves(run) for run in runs if run["cell"] == cell]
+        for axis, (x, y, _, _) in zip(np.ravel(axes), PANELS, strict=True):
+            mean = np.mean([curve[x] for curve in curves], axis=0)
+            for curve in curves:
+                axis.plot(curve[x], curve[y], color=PALETTE[index], lw=0.5, alpha=0.3)
+            axis.plot(mean, np.mean([curve[y] for curve in curves], axis=0), color=PALETTE[index], lw=2, label=cell)
+    for axis, (_, _, xlabel, ylabel) in zip(np.ravel(axes), PANELS, strict=True):
+        axis.set(xlabel=xlabel, ylabel=ylabel)
+    axes[0, 0].legend()
+    save_figure(figure, path)
+
+
+def _curves(run: Run) -> dict[str, list[float]]:
+    probes = run["probes"]
+    names = {name for panel in PANELS for name in panel[:2]} - {"root_kl"}
+    return {name: [probe[name] for probe in probes] for name in names} | {
+        "root_kl": [math.sqrt(max(0.0, probe["kl"])) for probe in probes]
+    }

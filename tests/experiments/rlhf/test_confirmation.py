@@ -1,0 +1,112 @@
+"""Screening and confirmation: training of cells, comparison at matched optimization, and the reports."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents.model.pretrained import missing_packages
+from agents.protocol import AgentError
+from experiments.rlhf import confirmation_report, runs, screening_report
+from experiments.rlhf.confirmation import CELLS, COMMON
+from experiments.rlhf.confirmation_contrasts import CONTRASTS, PAIRS, SEEDS, at_level, contrast_rows, matched
+from experiments.rlhf.screening_report import MEASURES
+from experiments.rlhf.tilt import tilt
+
+needs_smollm2 = pytest.mark.skipif(missing_packages() is not None, reason="SmolLM2 or peft is not installed")
+
+
+def run(cell: str, seed: int, *, entropy_lost: float, steps: int = 5) -> dict[str, Any]:
+    """Return the results of a run whose reward and KL rise by 1 a probe, while its entropy falls."""
+    probes = []
+    for step in range(steps):
+        numbers = {name: 0.0 for _, name, _ in MEASURES} | {"reward": float(step), "kl": float(step)}
+        numbers |= {"true_reward": step / 2, "entropy": 9 - entropy_lost * step, "distinct_2": 0.5}
+        probes.append(numbers | {"iteration": 10 * step, "texts": [f"text {step}"]})
+    return {"cell": cell, "seed": seed, "curves": {"reward": [0.0]}, "probes": probes}
+
+
+def test_a_curve_is_read_where_it_first_reaches_a_level() -> None:
+    probes = [{"x": x, "y": y} for x, y in ((0.0, 1.0), (2.0, 2.0), (1.0, 9.0), (3.0, 5.0))]
+    assert at_level(probes, "x", 0.0, "y") == 1.0
+    assert at_level(probes, "x", 1.0, "y") == 1.5
+    assert at_level(probes, "x", 2.5, "y") == 6.0
+    with pytest.raises(ValueError, match="reaches 3, not 4"):
+        at_level(probes, "x", 4.0, "y")
+
+
+def test_runs_are_compared_at_a_value_that_both_reach() -> None:
+    short, long = run("a", 0, entropy_lost=1.0, steps=3), run("b", 0, entropy_lost=2.0, steps=9)
+    assert matched(short, long, "reward", "entropy") == pytest.approx((9 - 1.8, 9 - 3.6))
+    assert matched(long, short, "kl", "true_reward") == pytest.approx((0.9, 0.9))
+
+
+def test_contrasts_are_paired_by_seed_and_corrected_for_their_number() -> None:
+    finished = [
+        run(cell, seed, entropy_lost=1.0 if cell == "actde" else 1.5 + 0.01 * (seed % 3))
+        for seed in SEEDS
+        for cell in CELLS
+        if (cell, seed) != ("ppo", SEEDS[0])
+    ]
+    rows = {(row["axis"], row["measure"], row["second"]): row for row in contrast_rows(finished)}
+    assert len(rows) == len(CONTRASTS) == 18
+    entropy, same = rows["reward", "entropy", "ppo"], rows["reward", "distinct_2", "ppo"]
+    assert entropy["difference"]["value"] == pytest.approx(0.51 * 3.6, abs=0.01)
+    assert entropy["difference"]["seeds"] == len(SEEDS) - 1
+    assert rows["kl", "entropy", "ppo-kl"]["difference"]["seeds"] == len(SEEDS)
+    assert entropy["p"] <= entropy["p_holm"] < 0.001
+    assert same["difference"]["value"] == 0
+    assert same["p_holm"] == 1
+    assert contrast_rows(finished[:3]) == []
+
+
+def test_every_contrast_names_a_cell() -> None:
+    assert {cell for pair in PAIRS for cell in pair} <= CELLS.keys()
+
+
+def test_the_reports_hold_the_runs(tmp_path: Path) -> None:
+    finished = [run(cell, seed, entropy_lost=1.0) for seed in SEEDS[:2] for cell in CELLS]
+    held_out = {"pairs": 300, "value": 0.7, "low": 0.6, "high": 0.8}
+    model = {"pairs": 1500, "held_out": held_out}
+    about = {"seeds": SEEDS, "common": COMMON, "cells": CELLS, "reward_model": model}
+    (tmp_path / "confirmation.json").write_text(json.dumps({"about": about, "runs": finished}))
+    confirmation_report.write(tmp_path)
+    page = (tmp_path / "confirmation.md").read_text()
+    assert "Incomplete: 10 of 50 runs" in page
+    assert "70% (60% to 80%)" in page
+    assert "actde - ppo-kl" in page
+    assert "<svg" in (tmp_path / "confirmation.svg").read_text()
+
+
+@needs_smollm2
+def test_cells_are_trained_once(tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("The sea was\nShe had a\n")
+    common = {"game": "completion?max_tokens=3&reward=length", "iterations": 1, "episodes": 2, "parallel": 2}
+    common |= {"probe_prompts": str(prompts), "probe_every": 1, "minibatches": 1, "epochs": 1}
+    cells: dict[str, dict[str, Any]] = {"actde": {"optimizer": "actde"}, "ppo": {"optimizer": "ppo"}}
+    path, written = tmp_path / "screening.json", list[str]()
+
+    def complete(wanted: dict[str, dict[str, Any]], workers: int) -> list[dict[str, Any]]:
+        written.clear()
+        update = lambda: written.append(path.read_text())  # noqa: E731
+        runs.complete(path, wanted, common, [7], tmp_path / "runs", workers=workers, on_run=update)
+        rows: list[dict[str, Any]] = json.loads(path.read_text())["runs"]
+        return rows
+
+    first = complete(cells, 1)
+    assert [row["cell"] for row in first] == ["actde", "ppo"]
+    assert [probe["iteration"] for probe in first[0]["probes"]] == [0, 1]
+    assert len(first[0]["probes"][1]["texts"]) == 2
+    complete(cells, 1)
+    assert not written
+    path.unlink()
+    assert complete(cells, 0) == first
+    with pytest.raises(AgentError, match="was made with lr=0.0003, not 1e-05"):
+        complete({**cells, "ppo": {"optimizer": "ppo", "lr": 1e-5}}, 1)
+    screening_report.write(tmp_path)
+    assert "before training" in (tmp_path / "screening.md").read_text()
+    measured = tilt(tmp_path / "runs" / "actde-seed7", str(prompts))
+    assert measured.keys() == {"sampled", "initial", "likeliest"}
+    assert all(0 <= part["r2"] <= 1 for part in measured.values())
