@@ -1,13 +1,17 @@
-"""Measure how far log pi - log pi_0 is from q / tau within the states of texts, at every token of the vocabulary.
+"""Is log pi - log pi_0 equal to q / tau within the states of texts, and is q equal to Q^pi?
 
-    python -m experiments.rlhf.tilt RUN...
+    python -m experiments.rlhf.tilt --out docs/rlhf RUN...
 
 The theory of ACTDE predicts log pi - log pi_0 = q / tau + c(s) (see `actde/tabular.py`). In each state that the trained
 policy visits, both sides are centred, and log pi - log pi_0 is regressed on q. Tokens are weighted by pi (tokens that
 are sampled), by pi_0, or equally among the 100 likeliest tokens under pi_0 (mostly tokens that are not sampled).
+In some states, Monte Carlo estimates of Q^pi are compared with q (see `experiments.rlhf.monte_carlo`).
 """
 
 import json
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,32 +19,76 @@ import torch
 import typer
 from torch import Tensor
 
+from agents.language_model.agent import LanguageModelAgent
+from agents.language_model.token_stream import Segment
 from agents.play.runner import EpisodeRunner
 from agents.storage.checkpoint import load_agent
 from agents.storage.run_folder import INITIAL, read_config
 from agents.training.probe import PromptSpec
 from agents.training.rollout_batch import RolloutBatch
+from experiments.rlhf.monte_carlo import SAMPLES, TOKENS, q_estimates, summary
+from experiments.tables import interval, table
 from games import resolve
 from games.completion.prompts import load_prompts
+from games.files import atomic_write
 
 LIKELIEST = 100
 """Number of tokens per state that the equal weights cover."""
+STATES = 16
+"""Number of texts that contribute a state to the Monte Carlo estimates."""
+WEIGHTINGS, MONTE_CARLO = ("sampled", "initial", "likeliest"), ("spread", "correlation", "log_ratio")
 
 
-@torch.no_grad()
-def tilt(folder: Path, prompts: str = "heldout", seed: int = 0) -> dict[str, Any]:
-    """Return the slope (1 / tau) and the squared correlation of each weighting, pooled over states.
+@dataclass(frozen=True, slots=True)
+class Visited:
+    """The texts of a trained agent at fixed prompts.
+
+    Attributes:
+        segments: the recorded text of each of the `prompts`.
+        reward: name of the reward.
+        max_tokens: largest number of tokens in a text.
+    """
+
+    trained: LanguageModelAgent
+    initial: LanguageModelAgent
+    prompts: list[str]
+    segments: list[Segment]
+    reward: str
+    max_tokens: int
+
+
+def visit(folder: Path, prompts: str, seed: int = 0) -> Visited:
+    """Let the agent of a run continue a set of prompts.
 
     Raises:
-        AgentError: the folder holds no run. The run must have trained q.
+        AgentError: the folder holds no run.
     """
     trained, initial = load_agent(folder, seed=seed), load_agent(folder / INITIAL, seed=seed)
     trained.record = True
     spec = resolve(read_config(folder).run.game)[0]
-    specs = [PromptSpec(spec, prompt) for prompt in load_prompts(prompts)]
-    with EpisodeRunner(specs, seed=seed, parallel=len(specs)) as runner:
-        list(runner.play(trained, len(specs)))
-    rollout = RolloutBatch(trained.take_segments(), credit="token")
+    texts = load_prompts(prompts)
+    with EpisodeRunner([PromptSpec(spec, prompt) for prompt in texts], seed=seed, parallel=len(texts)) as runner:
+        list(runner.play(trained, len(texts)))
+    with closing(spec.make()) as game:
+        limits = game.reset(seed=seed)[1]
+    return Visited(
+        trained=trained,
+        initial=initial,
+        prompts=list(texts),
+        segments=sorted(trained.take_segments(), key=lambda segment: segment.episode),
+        reward=str(dict(spec.settings).get("reward", "sentiment")),
+        max_tokens=int(limits["max_tokens"]),
+    )
+
+
+@torch.no_grad()
+def tilt(visited: Visited) -> dict[str, Any]:
+    """Return the slope (1 / tau) and the squared correlation of each weighting, pooled over states.
+
+    The run must have trained q.
+    """
+    trained, initial = visited.trained, visited.initial
+    rollout = RolloutBatch(visited.segments, credit="token")
     sums: dict[str, Tensor] = {}
     for row in range(len(rollout)):
         part = rollout.micro_batch([row])
@@ -68,10 +116,65 @@ def tilt(folder: Path, prompts: str = "heldout", seed: int = 0) -> dict[str, Any
     }
 
 
-def main(folders: Annotated[list[Path], typer.Argument(metavar="RUN...")]) -> None:
-    """Print the measures of each run as one line of JSON."""
+def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the page."""
+    heads = ["run", *(f"{name}: R2 (slope)" for name in WEIGHTINGS)]
+    lines = [[row["run"], *(f"{row[n]['r2']:.3f} ({row[n]['slope']:.2f})" for n in WEIGHTINGS)] for row in rows]
+    estimates = [
+        [row["run"], row["monte_carlo"]["states"], *(interval(row["monte_carlo"][n]) for n in MONTE_CARLO)]
+        for row in rows
+    ]
+    return "\n".join(
+        [
+            "# Is log pi - log pi_0 equal to q / tau, and is q equal to Q^pi?",
+            "",
+            "Within the states of one text for each held-out prompt, after the last rollout. One run per row, so"
+            " differences between rows are no verdict. Command:"
+            " `python -m experiments.rlhf.tilt --out docs/rlhf RUN...`.",
+            "",
+            "Regression of log pi - log pi_0 on q, with tokens weighted by pi, by pi_0, or equally among the"
+            f" {LIKELIEST} likeliest under pi_0:",
+            "",
+            table(heads, lines),
+            "",
+            f"Monte Carlo estimates of Q^pi for up to {TOKENS} likely tokens of each state, from {SAMPLES} texts each,"
+            " with 95% bootstrap intervals over states:",
+            "",
+            table(
+                ["run", "states", "spread of Q^pi", "correlation with q", "correlation with log pi - log pi_0"],
+                estimates,
+            ),
+            "",
+        ]
+    )
+
+
+def main(
+    folders: Annotated[list[Path], typer.Argument(metavar="RUN...")],
+    out: Annotated[Path, typer.Option(help="folder of tilt.json and tilt.md")],
+) -> None:
+    """Measure runs. Rows of the same name are replaced, other rows of `tilt.json` are kept."""
+    path = out / "tilt.json"
+    rows = {row["run"]: row for row in json.loads(path.read_text(encoding="utf-8"))} if path.is_file() else {}
     for folder in folders:
-        typer.echo(json.dumps({"run": folder.name, **tilt(folder)}))
+        rows[folder.name] = {"run": folder.name, **measure(folder)}
+        atomic_write(path, json.dumps(list(rows.values()), allow_nan=False) + "\n")
+        atomic_write(out / "tilt.md", markdown(list(rows.values())))
+
+
+def measure(folder: Path, prompts: str = "heldout", seed: int = 0) -> dict[str, Any]:
+    """Return all measures of a run."""
+    visited = visit(folder, prompts, seed)
+    states = q_estimates(
+        visited.trained,
+        visited.initial,
+        visited.segments[:STATES],
+        visited.prompts[:STATES],
+        visited.reward,
+        max_tokens=visited.max_tokens,
+        seed=seed,
+    )
+    return {**tilt(visited), "monte_carlo": {"states": len(states), **summary(states)}}
 
 
 if __name__ == "__main__":

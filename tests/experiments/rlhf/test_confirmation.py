@@ -4,15 +4,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from agents.model.pretrained import missing_packages
 from agents.protocol import AgentError
-from experiments.rlhf import confirmation_report, runs, screening_report
+from experiments.rlhf import confirmation_report, runs, screening_report, tilt
 from experiments.rlhf.confirmation import CELLS, COMMON
 from experiments.rlhf.confirmation_contrasts import CONTRASTS, PAIRS, SEEDS, at_level, contrast_rows, matched
+from experiments.rlhf.monte_carlo import summary
 from experiments.rlhf.screening_report import MEASURES
-from experiments.rlhf.tilt import tilt
 
 needs_smollm2 = pytest.mark.skipif(missing_packages() is not None, reason="SmolLM2 or peft is not installed")
 
@@ -80,6 +81,7 @@ def test_the_reports_hold_the_runs(tmp_path: Path) -> None:
 
 
 @needs_smollm2
+@pytest.mark.slow
 def test_cells_are_trained_once(tmp_path: Path) -> None:
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("The sea was\nShe had a\n")
@@ -107,6 +109,20 @@ def test_cells_are_trained_once(tmp_path: Path) -> None:
         complete({**cells, "ppo": {"optimizer": "ppo", "lr": 1e-5}}, 1)
     screening_report.write(tmp_path)
     assert "before training" in (tmp_path / "screening.md").read_text()
-    measured = tilt(tmp_path / "runs" / "actde-seed7", str(prompts))
-    assert measured.keys() == {"sampled", "initial", "likeliest"}
-    assert all(0 <= part["r2"] <= 1 for part in measured.values())
+    measured = tilt.measure(tmp_path / "runs" / "actde-seed7", str(prompts))
+    assert all(0 <= measured[weighting]["r2"] <= 1 for weighting in tilt.WEIGHTINGS)
+    assert measured["monte_carlo"]["states"] == 2
+    assert "| actde-seed7 |" in tilt.markdown([{"run": "actde-seed7", **measured}])
+
+
+def test_the_spread_of_q_excludes_its_sampling_error() -> None:
+    rng = np.random.default_rng(0)
+    states = []
+    for _ in range(2000):
+        true, error = rng.normal(scale=0.3, size=6), np.full(6, 0.4)
+        states.append({"monte_carlo": true + error * rng.normal(size=6), "error": error, "q": true, "log_ratio": -true})
+    found = summary(states)
+    assert found["spread"]["low"] < 0.3 < found["spread"]["high"]
+    assert found["spread"]["value"] == pytest.approx(0.3, abs=0.02)
+    assert found["correlation"]["value"] == pytest.approx(0.3 / np.hypot(0.3, 0.4), abs=0.03)
+    assert found["log_ratio"]["value"] == pytest.approx(-found["correlation"]["value"])
