@@ -21,9 +21,12 @@ from pydantic.dataclasses import dataclass
 
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
-Verdict: TypeAlias = Literal["reproduced", "not reproduced", "post contradicts itself", "not run"]
+Verdict: TypeAlias = Literal[
+    "reproduced", "not reproduced", "post contradicts itself", "open", "not run", "not testable here"
+]
+"""The verdict is open if measurements exist but cannot decide."""
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
-REPRODUCED, NOT_REPRODUCED, CONTRADICTS, NOT_RUN = VERDICTS
+REPRODUCED, NOT_REPRODUCED, CONTRADICTS, OPEN, NOT_RUN, NOT_TESTABLE = VERDICTS
 
 Section: TypeAlias = Literal[
     "Summary",
@@ -80,6 +83,7 @@ class Claim:
       prints, such as ".73".
     * If `comparison` is None, `Measurement.holds` decides the verdict.
     * If `of_post` is False, we added the claim, and `post` is None.
+    * If `testable` is False, `criterion` says why the claim cannot be tested here.
     """
 
     section: Section
@@ -88,6 +92,7 @@ class Claim:
     post: Value = None
     comparison: Comparison | None = None
     of_post: bool = True
+    testable: bool = True
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
@@ -95,7 +100,8 @@ class Measurement:
     """Our number or word for a claim.
 
     * `low` and `high` are the ends of the confidence interval of `ours`, or None if there is no interval.
-    * `holds` tells whether the claim holds. It is None if the claim's `comparison` decides the verdict.
+    * `holds` tells whether the claim holds. It is None if the claim's `comparison` decides the verdict, or if the data
+      cannot decide.
     * `rule` is the number that the post's own rule gives in closed form. Only the comparison "rule" uses it.
     * `floor` is the smallest possible value, such as 0 for a probability. The rounding tolerance does not extend
       below it.
@@ -142,7 +148,7 @@ class Finding:
             raise ValueError(f"{self.id}: a claim that we add has no number of the post, got {self.post!r}")
         if (self.low is None) != (self.high is None) or (self.low or 0) > (self.high or 0):
             raise ValueError(f"{self.id}: expected a band from low to high or none, got {self.low} to {self.high}")
-        if (self.verdict == NOT_RUN) != (self.ours is None):
+        if (self.verdict in (NOT_RUN, NOT_TESTABLE)) != (self.ours is None):
             raise ValueError(f"{self.id}: the verdict {self.verdict!r} does not match our value {self.ours!r}")
 
     @property
@@ -168,7 +174,7 @@ def load_claims(part: str) -> dict[str, Claim]:
 
 
 def judged(part: str, measurements: Mapping[str, Measurement], *, band: str = "") -> list[Finding]:
-    """Return a finding for each claim of a part. A claim without a measurement gets the verdict `not run`.
+    """Return a finding for each claim of a part. A claim without a measurement is not run or not testable.
 
     `measurements` maps the claims' names to our measurements. `band` explains the confidence intervals. It is appended
     to the criterion of each finding with an interval, unless the claim has a `comparison`.
@@ -180,12 +186,12 @@ def judged(part: str, measurements: Mapping[str, Measurement], *, band: str = ""
 
 def judge_claim(name: str, claim: Claim, measurement: Measurement | None, *, band: str = "") -> Finding:
     """Return the finding for one claim, including the verdict."""
-    criterion, verdict = claim.criterion or CRITERIA[claim.comparison], NOT_RUN
+    criterion = claim.criterion or CRITERIA[claim.comparison]
     post = claim.post if claim.comparison is None else parse_printed(str(claim.post))[0]
     if measurement is None:
-        measurement = Measurement(None)
+        measurement, verdict = Measurement(None), NOT_RUN if claim.testable else NOT_TESTABLE
     elif claim.comparison is None:
-        verdict = REPRODUCED if measurement.holds else NOT_REPRODUCED
+        verdict = OPEN if measurement.holds is None else REPRODUCED if measurement.holds else NOT_REPRODUCED
         criterion += f" {band}" if band and measurement.low is not None else ""
     else:
         measurement, verdict = _compare(claim, measurement)

@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from agents.protocol import AgentError
-from experiments.reproduce import PARTS, Outcome
+from experiments.reproduce import PARTS, Outcome, language_models
 from experiments.reproduce.finding import SECTIONS, STRICT, VERDICTS, Finding, Section, Value, judged
 from experiments.tables import table
 from games.files import atomic_write
@@ -75,7 +75,7 @@ def write(out: Path, part: str, info: RunInfo, outcome: Outcome) -> list[Finding
     assert not foreign, f"{part} returned {foreign}"
     kept = [finding for finding in before if finding.part not in (part, "other")]
     ours = sorted([*kept, *outcome.findings], key=lambda finding: _place(finding.part))
-    findings = [*ours, *judged("other", {})]
+    findings = [*ours, *judged("other", language_models.measurements())]
     about[part] = replace(info, figures=outcome.figures, notes=outcome.notes)
     about = {name: about[name] for name in sorted(about, key=_place)}
     atomic_write(out / RESULTS, _json([asdict(finding) for finding in findings]))

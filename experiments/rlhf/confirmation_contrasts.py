@@ -31,7 +31,9 @@ class Contrast(NamedTuple):
     second: str
 
 
-CONTRASTS = [Contrast(axis, measure, *pair) for axis, pair, measure in product(AXES, PAIRS, MEASURES)]
+CONTRASTS = [
+    Contrast(axis, measure, *pair) for axis, pair, measure in product(AXES, PAIRS, (*MEASURES, "kl")) if measure != axis
+]
 
 
 def at_level(probes: Sequence[Mapping[str, Any]], axis: str, level: float, measure: str) -> float:

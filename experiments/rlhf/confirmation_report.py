@@ -80,7 +80,7 @@ def contrasts(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = [
         [
             AXES[row["axis"]],
-            MEASURES[row["measure"]],
+            {**MEASURES, **AXES}[row["measure"]],
             f"{row['first']} - {row['second']}",
             *(interval(value) for value in (*row["values"], row["difference"])),
             row["difference"]["seeds"],

@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 
 from agents.protocol import AgentError
 from experiments import reproduce
-from experiments.reproduce import Outcome, finding, report
+from experiments.reproduce import Outcome, finding, language_models, report
 from experiments.reproduce.finding import (
     CONTRADICTS,
     CRITERIA,
     NOT_REPRODUCED,
     NOT_RUN,
+    NOT_TESTABLE,
+    OPEN,
     REPRODUCED,
     SECTIONS,
     Claim,
@@ -33,6 +35,7 @@ from experiments.reproduce.finding import (
 from tests import ROOT
 
 SECTION = SECTIONS[1]
+UNDECIDED = {OPEN: 0, NOT_RUN: 0, NOT_TESTABLE: 0}
 INFO = report.RunInfo(command="python cli.py reproduce", seed=0, quick=True, seconds=1.5, versions={"python": "3"})
 
 
@@ -108,9 +111,9 @@ def test_words_of_the_measurement_complete_the_claim() -> None:
 
 
 def test_claims_without_a_measurement_are_not_run() -> None:
-    assert {one.verdict for one in judged("other", {})} == {NOT_RUN}
+    assert {one.verdict for one in judged("bandit", {})} == {NOT_RUN}
     with pytest.raises(AssertionError, match="no claim for"):
-        judged("other", {"unheard-of": Measurement(1.0, holds=True)})
+        judged("bandit", {"unheard-of": Measurement(1.0, holds=True)})
 
 
 @pytest.mark.parametrize("part", [*reproduce.PARTS, "other"])
@@ -148,7 +151,7 @@ def test_illegal_findings_are_refused(change: dict[str, Any]) -> None:
 def test_a_finding_comes_back_from_json(tmp_path: Path) -> None:
     findings = [compared(post="1.5", ours=1.52), claimed("bandit.a", of_post=False)]
     written = report.write(tmp_path, "bandit", INFO, Outcome(findings))
-    assert report.read(tmp_path)[0] == written == [*findings, *judged("other", {})]
+    assert report.read(tmp_path)[0] == written == [*findings, *judged("other", language_models.measurements())]
 
 
 def test_a_finding_of_an_older_report_is_the_posts(tmp_path: Path) -> None:
@@ -174,7 +177,7 @@ def test_parts_share_a_report_and_replace_only_their_own(tmp_path: Path) -> None
     report.write(tmp_path, "bandit", replace(INFO, seed=7), outcome("bandit", "b", "c"))
     findings, about = report.read(tmp_path)
     assert [one.id for one in findings if one.part != "other"] == ["bandit.b", "bandit.c", "ipd.a"]
-    assert {one.verdict for one in findings if one.part == "other"} == {NOT_RUN}
+    assert NOT_TESTABLE in {one.verdict for one in findings if one.part == "other"}
     assert {name: info.seed for name, info in about.items()} == {"bandit": 7, "ipd": 0}
     assert isinstance(json.loads((tmp_path / report.RESULTS).read_text()), list)
     text = (tmp_path / report.README).read_text()
@@ -195,7 +198,7 @@ def test_the_order_in_which_parts_are_run_changes_nothing(tmp_path: Path) -> Non
 
 def test_counts_name_every_verdict() -> None:
     both = [compared("bandit.a", post="1", ours=1.0), compared("bandit.b", post="1", ours=9.0)]
-    assert report.counts(both) == {"bandit": {REPRODUCED: 1, NOT_REPRODUCED: 1, CONTRADICTS: 0, NOT_RUN: 0}}
+    assert report.counts(both) == {"bandit": {REPRODUCED: 1, NOT_REPRODUCED: 1, CONTRADICTS: 0, **UNDECIDED}}
 
 
 def test_claims_that_we_add_are_counted_separately() -> None:
@@ -206,10 +209,10 @@ def test_claims_that_we_add_are_counted_separately() -> None:
     ]
     counts = report.counts(three)
     assert list(counts) == ["bandit", report.ADDED]
-    assert counts["bandit"] == {REPRODUCED: 1, NOT_REPRODUCED: 0, CONTRADICTS: 0, NOT_RUN: 0}
-    assert counts[report.ADDED] == {REPRODUCED: 1, NOT_REPRODUCED: 1, CONTRADICTS: 0, NOT_RUN: 0}
+    assert counts["bandit"] == {REPRODUCED: 1, NOT_REPRODUCED: 0, CONTRADICTS: 0, **UNDECIDED}
+    assert counts[report.ADDED] == {REPRODUCED: 1, NOT_REPRODUCED: 1, CONTRADICTS: 0, **UNDECIDED}
     text = report.markdown(three, {})
-    assert "| all of the post's | 1 | 0 | 0 | 0 |\n| added by us | 1 | 1 | 0 | 0 |" in text
+    assert "| all of the post's | 1 | 0 | 0 | 0 | 0 | 0 |\n| added by us | 1 | 1 | 0 | 0 | 0 | 0 |" in text
     assert text.count("| (added by us) |") == 2
 
 

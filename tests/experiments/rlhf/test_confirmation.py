@@ -51,7 +51,7 @@ def test_contrasts_are_paired_by_seed_and_corrected_for_their_number() -> None:
         if (cell, seed) != ("ppo", SEEDS[0])
     ]
     rows = {(row["axis"], row["measure"], row["second"]): row for row in contrast_rows(finished)}
-    assert len(rows) == len(CONTRASTS) == 18
+    assert len(rows) == len(CONTRASTS) == 21
     entropy, same = rows["reward", "entropy", "ppo"], rows["reward", "distinct_2", "ppo"]
     assert entropy["difference"]["value"] == pytest.approx(0.51 * 3.6, abs=0.01)
     assert entropy["difference"]["seeds"] == len(SEEDS) - 1

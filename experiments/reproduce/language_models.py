@@ -1,0 +1,70 @@
+"""Judge the post's claims about language models by the results of `experiments/rlhf`, which are stored in docs/rlhf."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from experiments.reproduce.finding import Measurement
+from experiments.rlhf.confirmation_contrasts import contrast_rows
+
+RESULTS = Path(__file__).parents[2] / "docs" / "rlhf"
+CLOSE = 0.1
+"""Total variation below which two policies are considered equal."""
+SIGNIFICANT = 0.05
+
+
+def measurements(results: Path = RESULTS) -> dict[str, Measurement]:
+    """Return our measurements by the name of the claim. Claims whose runs are incomplete are missing."""
+    found = _exact(json.loads((results / "exact.json").read_text(encoding="utf-8")))
+    path = results / "confirmation.json"
+    if path.is_file():
+        confirmation = json.loads(path.read_text(encoding="utf-8"))
+        about = confirmation["about"]
+        if len(confirmation["runs"]) == len(about["cells"]) * len(about["seeds"]):
+            found |= _free_text(contrast_rows(confirmation["runs"]))
+    return found
+
+
+def _exact(document: Mapping[str, Any]) -> dict[str, Measurement]:
+    """Return the measurements on closed answers (docs/rlhf/exact.md)."""
+    cells = {(cell["task"], cell["method"]): cell for cell in document["cells"]}
+    late = [c for c in document["contrasts"] if (c["task"], c["measure"]) == ("weddings", "late gain")]
+    (shown,) = (contrast for contrast in late if contrast["first"] == "actde")
+    barn = [cells["barn", method]["many"] for method in ("actde", "actde-sgd")]
+    alike = [cells["alike", method]["spread"] for method in ("ppo", "pg")]
+    distances = [cell["distance"] for (_, method), cell in cells.items() if method == "actde-sgd"]
+    far = max(distances, key=lambda distance: distance["value"])
+    near = all(distance["high"] < CLOSE for distance in distances)
+    return {
+        "reward-events": _measurement(shown["difference"], all(_sign(contrast) < 0 for contrast in late)),
+        "diverse-events": _measurement(barn[0], _above_0(barn)),
+        "reward-logits": _measurement(far, False if far["low"] > CLOSE else near or None),
+        "easy-reward": _measurement(alike[0], _above_0(alike)),
+    }
+
+
+def _free_text(rows: Iterable[Mapping[str, Any]]) -> dict[str, Measurement]:
+    """Return the measurements on free text (docs/rlhf/confirmation.md)."""
+    at_reward = {row["measure"]: row for row in rows if row["axis"] == "reward" and row["second"] == "ppo"}
+    claimed = {"kl-penalty": ("kl", -1), "variety": ("entropy", 1), "misspecification": ("true_reward", 1)}
+    return {
+        name: _measurement(row["difference"], {sign: True, -sign: False}.get(_sign(row)))
+        for name, (measure, sign) in claimed.items()
+        for row in [at_reward[measure]]
+    }
+
+
+def _sign(row: Mapping[str, Any]) -> int:
+    """Return the sign of a contrast's difference, or 0 if the difference is not significant."""
+    return 0 if row["p_holm"] >= SIGNIFICANT else 1 if row["difference"]["value"] > 0 else -1
+
+
+def _above_0(estimates: Iterable[Mapping[str, float]]) -> bool | None:
+    """Return True if all intervals lie above 0, False if all lie below 0, and otherwise None."""
+    sides = {1 if estimate["low"] > 0 else -1 if estimate["high"] < 0 else 0 for estimate in estimates}
+    return {frozenset({1}): True, frozenset({-1}): False}.get(frozenset(sides))
+
+
+def _measurement(estimate: Mapping[str, float], holds: bool | None) -> Measurement:
+    return Measurement(estimate["value"], estimate["low"], estimate["high"], holds=holds)
