@@ -1,6 +1,6 @@
 """Confirmation: cells that the screening chose, on fresh seeds, against a reward model. The judge is the true reward.
 
-python cli.py make-pairs --game completion --judge sentiment --pairs 1500 --seed 1000 --out runs/confirmation.jsonl
+python cli.py make-pairs --game completion --judge sentiment --pairs 1000 --seed 1000 --out runs/confirmation.jsonl
 python cli.py train-reward --pairs runs/confirmation.jsonl --seed 1000 --out runs/confirmation-rm
 python -m experiments.rlhf.confirmation --out docs/rlhf --runs RUNS --workers 2
 """
@@ -26,12 +26,16 @@ COMMON: dict[str, Any] = {
 }
 """Rewards of the model have a standard deviation of 1 before training, those of the screening of 0.3."""
 CELLS: dict[str, dict[str, Any]] = {
-    "ppo": {"optimizer": "ppo"},
-    "ppo-kl": {"optimizer": "ppo", "kl_coef": 0.05, "kl_place": "reward"},
-    "actde": {"optimizer": "actde", "advantage": "return"},
-    "actde-corrected": {"optimizer": "actde-corrected", "advantage": "return"},
+    "ppo": {"optimizer": "ppo", "credit": "command"},
+    "ppo-kl": {"optimizer": "ppo", "kl_coef": 0.02},
+    "ppo-slow": {"optimizer": "ppo", "lr": 1e-4},
+    "actde": {"optimizer": "actde", "advantage": "return", "credit": "command"},
     "grpo": {"optimizer": "grpo"},
 }
+"""At a reward of 0.75 in the screening, ACTDE with a text as one action kept the highest entropy and distinct-2 of all
+cells. PPO with the same credit differs from it only in the baseline. Of PPO's cells with a KL penalty, the one with a
+weight of 0.02 in the loss had the highest entropy and the lowest KL at that reward. Of the controls, PPO with a third
+of the learning rate had the highest entropy."""
 
 
 def main(

@@ -14,7 +14,7 @@ import numpy as np
 from experiments.rlhf.exact_statistics import estimate, holm
 
 SEEDS = tuple(range(2000, 2010))
-PAIRS = (("actde", "ppo"), ("actde", "ppo-kl"), ("actde", "actde-corrected"))
+PAIRS = (("actde", "ppo"), ("actde", "ppo-kl"), ("actde", "ppo-slow"))
 MEASURES = {"entropy": "entropy, nats per token", "distinct_2": "distinct-2", "true_reward": "true reward"}
 AXES = {"reward": "proxy reward", "kl": "KL to the initial policy, nats per token"}
 SHARE = 0.9
