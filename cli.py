@@ -15,7 +15,7 @@ from experiments import reproduce as reproduction
 from terminal import arguments as arg
 from terminal import console, failures, preferences
 from terminal.arguments import card_option, output_option, play_option
-from terminal.options import ConfigCommand, explicit_layers, with_config
+from terminal.options import ConfigCommand, explicit_layers, with_config, with_optimizers
 
 app = typer.Typer(
     name="actde",
@@ -32,6 +32,7 @@ app = typer.Typer(
 def play(
     agent: Annotated[str, play_option("--agent", help=arg.AGENTS)] = "actde",
     game: arg.Game = None,
+    imports: arg.Imports = None,
     seed: arg.Seed = 0,
     episodes: Annotated[int, play_option(min=1, help="episodes to play")] = 1,
     max_turns: arg.MaxTurns = None,
@@ -76,6 +77,7 @@ def play(
 def evaluate(
     agent: Annotated[str | None, play_option("--agent", help=arg.SOME_AGENTS)] = None,
     game: arg.Game = None,
+    imports: arg.Imports = None,
     seed: arg.Seed = 0,
     episodes: Annotated[int | None, play_option(min=1, help="episodes per agent [20; with --card 100 a task]")] = None,
     max_turns: arg.MaxTurns = None,
@@ -178,6 +180,7 @@ def train(
     folder: Annotated[Path | None, Option("--out", metavar="RUN", help="folder of the run: new or empty")] = None,
     resume: Annotated[bool, Option("--resume", help="continue the run in --out with its own settings")] = False,
     config: arg.ConfigFile = None,
+    imports: arg.Imports = None,
     dry_run: Annotated[
         bool, Option("--dry-run", help="print the configuration and the origin of each value, and exit")
     ] = False,
@@ -190,7 +193,9 @@ def train(
     from agents.training import presets
     from terminal import training as view
 
-    layers = presets.with_presets(explicit_layers(given, {"folder": folder, "resume": resume, "config": config}))
+    layers = presets.with_presets(
+        explicit_layers(given, {"folder": folder, "resume": resume, "config": config, "imports": imports})
+    )
     settings = presets.from_layers(layers)
     if dry_run:
         import games
@@ -236,6 +241,7 @@ def compare(
     workers: Annotated[int, Option(min=1, help="parallel runs, each with its share of the cores")] = 1,
     quick: Annotated[bool, Option("--quick", help="one seed of the completion game in about ten minutes")] = False,
     config: arg.ConfigFile = None,
+    imports: arg.Imports = None,
     audit: arg.Audit = None,
     *,
     given: dict[str, Any],
@@ -252,13 +258,14 @@ def compare(
 
     if config and (taken := {"optimizer", "seed"} & set(presets.read_toml(config).values)):
         raise typer.BadParameter(f"{config} sets {', '.join(sorted(taken))}: use --optimizers and --seeds instead")
-    explicit = explicit_layers(given, {"config": config})
+    names, given = with_optimizers(optimizers.split(","), given)
+    explicit = explicit_layers(given, {"config": config, "imports": imports})
     if quick:
         explicit = [presets.Layer("--quick", presets.QUICK), *explicit]
         seeds, workers, tests = "0", 2, tests or presets.held_out(presets.merged(explicit)["game"])
     presets.from_layers(presets.with_presets(explicit))  # checks the values, because an error here names the file
     given = presets.merged(explicit)
-    wanted = grid_runs(optimizers.split(","), parse_levels(seeds), *parse_values(vary), given)
+    wanted = grid_runs(names, parse_levels(seeds), *parse_values(vary), given)
     configs = grid.check(wanted, given, tests)
     with console.progress("runs", len(wanted)) as advance, console.resumable():
 

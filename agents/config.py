@@ -27,6 +27,8 @@ class RunConfig(Config):
     """Update rule: ppo, actde, actde-corrected, grpo, imitation, rejection or a registered name."""
     game: str = "textworld:simple?seed=1"
     """GAME to learn: a name, a game file, a folder or a manifest."""
+    imports: str = ""
+    """Modules and Python files, joined by commas, that register games or optimizers."""
     seed: Count = 0
     """Random seed of the run."""
     init: str = ""

@@ -28,15 +28,19 @@ Importing this package registers `actde/Bandit-v0`, `actde/Completion-v0`, `actd
 Gymnasium. Gymnasium itself imports the package for `gymnasium.make("games:actde/Bandit-v0")`.
 """
 
-from games.errors import GameError, ScorerError
+from games.errors import EpisodeError, FatalGameError, GameError, ScorerError
+from games.foreign_game import ForeignGame
 from games.parameters import parse_levels
 from games.registration import register
-from games.specs import GameSpec, resolve
+from games.specs import GameSpec, offers_commands, resolve
 from games.textworld.generation.dataset import Progress, generate
 from games.textworld.generation.manifest import ManifestEntry, load_manifest
 from games.wrappers import shape, starts_with_words
 
 __all__ = [
+    "EpisodeError",
+    "FatalGameError",
+    "ForeignGame",
     "GameError",
     "GameSpec",
     "ManifestEntry",
@@ -44,6 +48,7 @@ __all__ = [
     "ScorerError",
     "generate",
     "load_manifest",
+    "offers_commands",
     "parse_levels",
     "resolve",
     "shape",

@@ -8,8 +8,23 @@ class GameError(ValueError):
     """A user error that concerns a game. Its message is one line."""
 
 
-class ScorerError(GameError):
-    """A reward function failed. It would fail in later episodes, too, so that training or play must stop."""
+class FatalGameError(GameError):
+    """An error that later episodes would repeat, so that training or play must stop."""
+
+
+class ScorerError(FatalGameError):
+    """A reward function failed."""
+
+
+class EpisodeError(GameError):
+    """An environment failed in one episode. The next episode may succeed.
+
+    `kind` is equal for failures of one cause, such as a reward that is not finite.
+    """
+
+    def __init__(self, message: str, *, kind: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -2,7 +2,7 @@
 
 The hash of a TextWorld game is the canonical hash of its facts, names and quests (`make_game.canonical_hash`). It is
 read from the manifest or, without a manifest, computed from the game's record, which is the `.json` file beside the
-game. The hash of a story without a record is the hash of its bytes. The hash of a game without a file, such as the
+game. The hash of a story without a record is the hash of its bytes. The hash of a game without a game file, such as the
 bandit, is the hash of its GAME string.
 """
 
@@ -24,7 +24,7 @@ def game_hash(spec: GameSpec) -> str:
     """
     if spec.hash is not None:
         return spec.hash
-    if spec.kind in BUILT_IN:
+    if spec.kind == "open" or spec.kind in BUILT_IN:
         return hashlib.sha256(spec.name.encode()).hexdigest()
     story = spec.story()
     if game_file.is_plain(story):

@@ -13,7 +13,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from games.errors import GameError, nearest
-from games.parameters import Value, format_settings, parse_settings, split_query
+from games.parameters import Parameter, Value, format_settings, parse_settings, split_query
 from games.textworld.generation.families import FAMILIES, Family, family
 from games.textworld.generation.reserved_seeds import RESERVED
 from games.textworld.validation.game_file import STORIES
@@ -32,6 +32,7 @@ BUILT_IN = {
     "ipd": "games.ipd:PrisonersDilemma",
 }
 """The games without a file: name -> class. A class is imported only when its game is named."""
+PREFIXES = ("textworld:", "express:", "scienceworld:", "textarena:")  # no modules
 AND = " + "  # separates several GAMEs in one string
 
 
@@ -41,14 +42,14 @@ class GameSpec:
 
     Attributes:
         name: the canonical GAME string. `resolve(name)` returns an equal spec.
-        target: the family of a `textworld` game, or the path of a `file`.
+        target: the family of a `textworld` game, the path of a `file`, or the name of an `open` game.
         settings: the settings in the GAME string, in canonical order.
         level: the level of a `textworld` game or of a game from a manifest. It is None for any other game.
         hash: the canonical hash in the manifest. It is None if there is no manifest (see `games.game_hash`).
     """
 
     name: str
-    kind: Literal["bandit", "completion", "ipd", "textworld", "file"]
+    kind: Literal["bandit", "completion", "ipd", "textworld", "file", "open"]
     target: str = ""
     settings: tuple[tuple[str, Value], ...] = ()
     level: int | None = field(default=None, compare=False)
@@ -65,6 +66,10 @@ class GameSpec:
         if self.kind in BUILT_IN:
             game_class: Callable[..., gymnasium.Env[str, str]] = resolve_name(BUILT_IN[self.kind])
             return game_class(**dict(self.settings), max_turns=max_turns, render_mode=render_mode)
+        if self.kind == "open":
+            from games import open_games
+
+            return open_games.make(self.target, dict(self.settings), max_turns=max_turns, render_mode=render_mode)
         from games.textworld.env import TextWorld
 
         return TextWorld(self.story(), max_turns=max_turns, infos=infos, render_mode=render_mode)
@@ -76,6 +81,35 @@ class GameSpec:
         from games.textworld.generation.make_game import cached_game
 
         return cached_game(self.target, dict(self.settings))
+
+
+def code_in(game: str, judge: str = "") -> set[str]:
+    """Return the modules and files that a GAME and a judge name. Nothing is imported.
+
+    Raises:
+        GameError: a setting or a reward is invalid.
+    """
+    from games.code_import import CODE, canonical
+    from games.completion.rewards import parse_reward
+
+    sources, rewards = set[str](), [judge]
+    for part in game.split(AND):
+        head, _, query = part.strip().partition("?")
+        if head == "completion":
+            rewards.append(split_query(query, head).get("reward", ""))
+        elif not head.startswith(PREFIXES) and (named := CODE.fullmatch(head)):
+            sources.add(canonical(named["source"]))
+    terms = [term for reward in rewards if reward for term in parse_reward(reward)]
+    return sources | {canonical(term.argument.rpartition(":")[0]) for term in terms if term.kind == "function"}
+
+
+def offers_commands(spec: GameSpec) -> bool:
+    """Return whether a game offers admissible commands at its start. The game is made and reset."""
+    env = spec.make()
+    try:
+        return bool(env.reset(seed=0)[1]["admissible_commands"])
+    finally:
+        env.close()
 
 
 def make_textworld(game: str, **keywords: Any) -> "TextWorld":
@@ -104,6 +138,7 @@ def resolve(game: str, *, split: str | None = None) -> list[GameSpec]:
     * `bandit`, `completion` or `ipd`, with settings as in `ipd?payoff=post&start=defect`
     * the path of a game file, of a folder of game files, of a `manifest.jsonl`, or of the folder of a `manifest.jsonl`
     * `textworld:FAMILY?level=1&seed=7&...`, where `level` and `seed` may be ranges (`seed=100..119` is twenty games)
+    * any other environment whose actions are texts (see `games.open_games`), as in `path/file.py:Guess?seed=1..20`
     * several GAME strings joined by ` + `. Their games are interleaved evenly.
 
     If `split` is given, only the manifest's games of that split are returned.
@@ -120,6 +155,12 @@ def resolve(game: str, *, split: str | None = None) -> list[GameSpec]:
     path = Path(game).expanduser()
     if game.strip() and "\0" not in game and path.exists():
         return _resolve_path(path.absolute(), split)
+    from games import open_games
+
+    if not head.startswith(PREFIXES) and (found := open_games.find(head)):
+        return _resolve_open(found, query)
+    if open_games.is_missing_code(head):
+        raise GameError(f"{head} is not registered with Gymnasium: name the module or file that does, with --import")
     if head in FAMILIES:
         raise GameError(f"no game is called {game!r}; did you mean 'textworld:{game}'?")
     if "/" in game or path.suffix in (*STORIES, ".json", ".jsonl"):
@@ -152,10 +193,28 @@ def _resolve_builtin(kind: str, query: str) -> GameSpec:
     return GameSpec(name, cast("Any", kind), settings=tuple(kept.items()))
 
 
+def _resolve_open(target: str, query: str) -> list[GameSpec]:
+    from games import open_games
+
+    table, words = open_games.parameters(target), split_query(query, target)
+    (seed,) = (parameter for parameter in table if parameter.name == "seed")
+    seeds = list(_range(seed, words, target)) if "seed" in words and seed.kind == "int" else [None]
+    given = parse_settings(
+        table, {name: word for name, word in words.items() if seeds == [None] or name != "seed"}, target
+    )
+    specs = []
+    for number in seeds:
+        settings = given if number is None else {"seed": number, **given}
+        kept = {p.name: settings[p.name] for p in table if p.name in settings and settings[p.name] != p.default}
+        name = f"{target}?{format_settings(table, kept)}".rstrip("?")
+        specs.append(GameSpec(name, "open", target, tuple(kept.items())))
+    return specs
+
+
 def _resolve_family(head: str, query: str) -> list[GameSpec]:
     chosen = family(head.removeprefix("textworld:"))
     words = split_query(query, head)
-    levels, seeds = (_range(chosen, name, words, head) for name in RANGED)
+    levels, seeds = (_range(parameter, words, head) for parameter in chosen.parameters[: len(RANGED)])
     if (count := len(levels) * len(seeds)) > MAX_GAMES:
         raise GameError(f"{head}?{query}: {count} games are too many at once (at most {MAX_GAMES})")
     given = parse_settings(chosen.parameters, {k: v for k, v in words.items() if k not in RANGED}, head)
@@ -170,9 +229,9 @@ def _one(chosen: Family, level: int, given: Mapping[str, Value]) -> GameSpec:
     return GameSpec(name, "textworld", chosen.name, tuple(ordered.items()), level=level)
 
 
-def _range(chosen: Family, name: str, words: Mapping[str, str], game: str) -> Sequence[int]:
-    """Return the values of the parameter `name`, which is `level` or `seed`."""
-    parameter = chosen.parameters[RANGED.index(name)]
+def _range(parameter: Parameter, words: Mapping[str, str], game: str) -> Sequence[int]:
+    """Return the values of a parameter that may be a range: `level` or `seed`."""
+    name = parameter.name
     text = words.get(name, str(parameter.default))
     match = RANGE.fullmatch(text.strip())
     ends = match.groups() if match else (text, text)

@@ -14,8 +14,9 @@ AGENTS = "random, human, walkthrough, smollm2, the trained actde, ppo, actde-sma
 SOME_AGENTS = f"{AGENTS} [actde]; with --card several, comma-separated [those that ship]"
 GAMES = (
     "bandit, ipd, completion?reward=sentiment, a game file, a folder, a manifest, "
-    "or textworld:FAMILY?level=1&seed=7 (seed=100..119: 20 games)"
+    "textworld:FAMILY?level=1&seed=7 (seed=100..119: 20 games), a Gymnasium id, or FILE.py:Class"
 )
+CODE = "module or Python file that registers games or optimizers; repeatable"
 AUDIT = "fraction of TextWorld episodes that are replayed in TextWorld's own environment and compared"
 
 
@@ -26,6 +27,15 @@ def _audit(share: float | None) -> float | None:
     return share
 
 
+def _import(sources: list[str] | None) -> list[str] | None:
+    """Import the code that the user names, and return its names."""
+    if sources:
+        from agents.imports import load_imports
+
+        load_imports(",".join(sources))
+    return sources
+
+
 Game = Annotated[str | None, play_option("--game", help=f"{GAMES} [a cooking game]")]
 Seed = Annotated[int, play_option(min=0, help="random seed of games and agent")]
 MaxTurns = Annotated[int | None, play_option(min=1, help="turn limit [the game's own]")]
@@ -33,6 +43,10 @@ Greedy = Annotated[bool, play_option("--greedy", help="play the likeliest comman
 Temperature = Annotated[float, play_option(min=1e-3, help="temperature of a language model's sampling")]
 TopP = Annotated[float, play_option(min=1e-6, max=1, help="share of the probability from which it samples")]
 Audit = Annotated[float | None, play_option("--audit", min=0, max=1, metavar="SHARE", help=AUDIT, callback=_audit)]
+Imports = Annotated[
+    list[str] | None,
+    play_option("--import", metavar="CODE", help=CODE, callback=_import),
+]
 AsJson = Annotated[bool, output_option("--json", help="one JSON document on standard output")]
 ConfigFile = Annotated[
     Path | None, Option("--config", metavar="FILE", help="TOML file of settings; options override it")

@@ -87,22 +87,66 @@ def explicit_layers(given: Values, own: Values) -> "list[Layer]":
     """Return the user's layers of settings: those of the resumed run, of the file of --config and of the options."""
     from agents.training import presets
 
-    explicit = []
+    if own.get("imports"):
+        given = {**given, "imports": ",".join([given.get("imports", ""), *own["imports"]])}
+    named = [presets.Layer(presets.GIVEN, _with_code(given))]
+    if own.get("config"):
+        layer = presets.read_toml(Path(own["config"]))
+        named.insert(0, layer._replace(values=_with_code(layer.values)))
     if own.get("resume") and own.get("folder"):
         from agents.storage.run_folder import SETTINGS, read_config
 
         folder = Path(own["folder"])
-        explicit.append(presets.Layer(str(folder / SETTINGS), read_config(folder).flat()))
-    if own.get("config"):
-        explicit.append(presets.read_toml(Path(own["config"])))
-    return [*explicit, presets.Layer(presets.GIVEN, given)]
+        stored = read_config(folder).flat()
+        _check_code(folder, stored, presets.merged(named))
+        named.insert(0, presets.Layer(str(folder / SETTINGS), stored))
+    return named
+
+
+def with_optimizers(optimizers: Sequence[str], given: Values) -> tuple[list[str], Values]:
+    """Import optimizers that are named as FILE.py:Class+SETTING=VALUE. Return their texts with names, and settings."""
+    from agents.imports import optimizer_name
+
+    parts = [optimizer.partition("+") for optimizer in optimizers]
+    names = [f"{optimizer_name(name)}{plus}{own}" for name, plus, own in parts]
+    code = [given.get("imports", ""), *(name for name, _, _ in parts if ":" in name)]
+    return names, {**given, "imports": ",".join(code)} if any(code) else given
+
+
+def _with_code(values: Mapping[str, Any]) -> Values:
+    """Import the code that settings name. Return the settings with the name of an imported optimizer."""
+    from agents.imports import joined, load_imports, optimizer_name
+
+    imports, optimizer = str(values.get("imports", "")), str(values.get("optimizer", ""))
+    if ":" in optimizer:
+        imports, values = f"{imports},{optimizer}", {**values, "optimizer": optimizer_name(optimizer)}
+    load_imports(imports)
+    return {**values, "imports": joined(imports)} if imports else dict(values)
+
+
+def _check_code(folder: Path, stored: Values, named: Values) -> None:
+    """Check that the user named all code that a run to resume needs. A run's own settings import nothing."""
+    from agents.protocol import AgentError
+
+    missing = sorted(_code_in(stored) - _code_in(named))
+    if missing:
+        again = " ".join(f"--import {source}" for source in missing)
+        raise AgentError(f"{folder} needs code that is imported only if you name it: add {again}")
+
+
+def _code_in(values: Values) -> set[str]:
+    from games.specs import code_in
+
+    code = code_in(str(values.get("game", "")), str(values.get("judge", "")))
+    return code | {entry for entry in str(values.get("imports", "")).split(",") if entry}
 
 
 def _parameters(skip: tuple[str, ...]) -> list[inspect.Parameter]:
     from actde.config import value_type
     from agents.config import FIELDS
 
-    types = {name: bool if value_type(field) is bool else str for name, field in FIELDS.items() if name not in skip}
+    own = {*skip, "imports"}  # an option of its own
+    types = {name: bool if value_type(field) is bool else str for name, field in FIELDS.items() if name not in own}
     keyword = inspect.Parameter.KEYWORD_ONLY
     return [inspect.Parameter(name, keyword, default=None, annotation=kind | None) for name, kind in types.items()]
 

@@ -22,11 +22,13 @@ SCRATCH = ("pico", "small")  # trunks that start with random weights
 LARGE_VOCABULARY = 8192  # from this size on, Q heads share the output embedding
 
 
-def assemble(config: ModelConfig, vocabulary: Sequence[str] | None) -> tuple[ActorCritic, Any]:
+def assemble(
+    config: ModelConfig, vocabulary: Sequence[str] | None, further: Sequence[str] = ()
+) -> tuple[ActorCritic, Any]:
     """Build an untrained model and its tokenizer.
 
     A pretrained trunk has its own vocabulary. For other trunks, `vocabulary` contains all words of a game with a closed
-    vocabulary. If it is None, TextWorld's words are used.
+    vocabulary. If it is None, TextWorld's words and those of the texts in `further` are used.
 
     Raises:
         AgentError: the trunk is unknown or cannot be loaded, or a setting does not fit the trunk.
@@ -38,7 +40,7 @@ def assemble(config: ModelConfig, vocabulary: Sequence[str] | None) -> tuple[Act
         raise AgentError(f"--lora adapts a pretrained trunk, but {config.trunk!r} starts from random weights")
     from agents.text.word_tokenizer import textworld_vocabulary, word_tokenizer
 
-    words = textworld_vocabulary() if vocabulary is None else vocabulary
+    words = [*textworld_vocabulary(), *further] if vocabulary is None else vocabulary
     tokenizer = word_tokenizer(words, specials=vocabulary is None)
     return _with_heads(from_config(config.trunk, len(tokenizer), config.dropout), config), tokenizer
 

@@ -27,13 +27,19 @@ class StepEvent(EpisodeEnd):
     """A command that was played, with the game's response. If the command ends the episode, the agent gets this event.
 
     `turn` is the turn before the command. `score` is the game's score after the command. `error` is the message of the
-    game's error. After an error, `info` is empty.
+    game's error, and `error_kind` is equal for errors of one cause. After an error, `info` is empty.
     """
 
     turn: Turn
     decision: Decision
     score: float
     error: str | None = None
+    error_kind: str = ""
+
+
+def error_kind(error: games.GameError) -> str:
+    """Return the cause of an error, to recognize errors that repeat."""
+    return error.kind if isinstance(error, games.EpisodeError) else type(error).__name__
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,18 +56,19 @@ class LiveEpisode:
         """Play the decision and record the step.
 
         If the game raises a GameError, the episode is truncated. The returned event then contains the error's message.
-        A ScorerError is raised, because later episodes would fail, too. If `needs_commands` is True, a game that goes
-        on without admissible commands counts as an error.
+        A FatalGameError is raised, because later episodes would fail, too. If `needs_commands` is True, a game that
+        goes on without admissible commands counts as an error.
         """
-        turn, info, error = self.turn, dict[str, Any](), None
+        turn, info = self.turn, dict[str, Any]()
+        error: games.GameError | None = None
         try:
             observation, earned, terminated, truncated, info = self.env.step(decision.command)
             if needs_commands and not (terminated or truncated or info["admissible_commands"]):
                 raise games.GameError(f"{turn.game} has not ended, but offers no admissible commands")
-        except games.ScorerError:
+        except games.FatalGameError:
             raise
         except games.GameError as failure:
-            observation, earned, terminated, truncated, error = "", 0.0, False, True, str(failure)
+            observation, earned, terminated, truncated, error = "", 0.0, False, True, failure
         reward = float(earned)
         self.score = float(info.get("score", self.score + reward))
         self.steps.append(
@@ -84,7 +91,8 @@ class LiveEpisode:
             info=info,
             terminated=bool(terminated),
             truncated=bool(truncated),
-            error=error,
+            error=None if error is None else str(error),
+            error_kind="" if error is None else error_kind(error),
         )
 
     def add_score(self, event: StepEvent, score: float, *, scale: float) -> StepEvent:

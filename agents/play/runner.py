@@ -16,6 +16,8 @@ from agents.play.episode import Episode
 from agents.play.live_episode import Env, Game, LiveEpisode, StepEvent
 from agents.protocol import Agent, AgentError, Turn
 
+FAILURES = 3
+"""Number of successive episodes that may fail alike, before play stops."""
 IDLE_GAMES = 64
 """Maximum number of idle environments that stay open, because resetting one is faster than loading its game again."""
 
@@ -59,6 +61,7 @@ class EpisodeRunner:
         self.next_episode = first_episode
         # by slot: {"game": name, "options": options of the reset that continues the game}
         self.continuations: dict[str, dict[str, Any]] = {}
+        self._failures: list[str] = []  # kinds of the errors of the last episodes, up to the last success
         self._idle: OrderedDict[int, tuple[str, Env]] = OrderedDict()
 
     def play(
@@ -66,9 +69,10 @@ class EpisodeRunner:
     ) -> Generator[Episode, None, None]:
         """Yield finished episodes in the order in which they end.
 
-        A `GameError` during an episode ends the episode, and its message is stored in `Episode.error`. A `GameError` at
-        the start of an episode and a `ScorerError` are raised. Closing the generator closes the environments of the
-        live episodes.
+        A `GameError` during an episode ends the episode, and its message is stored in `Episode.error`. If an
+        environment fails at the start of an episode (`EpisodeError`), the next episode takes its place. Failures of one
+        kind in `FAILURES` successive episodes raise a `FatalGameError`. Any other `GameError` at the start of an
+        episode is raised at once. Closing the generator closes the environments of the live episodes.
         """
         live: dict[int, LiveEpisode] = {}
         last = self.next_episode + episodes
@@ -76,8 +80,12 @@ class EpisodeRunner:
         try:
             while True:
                 for slot in range(self.parallel):
-                    if slot not in live and self.next_episode < last:
-                        live[slot] = self._start(slot, needs_commands=needs_commands)
+                    while slot not in live and self.next_episode < last:
+                        try:
+                            live[slot] = self._start(slot, needs_commands=needs_commands)
+                        except games.EpisodeError as error:
+                            self.next_episode, last = self.next_episode + 1, last + 1
+                            self._failed(error.kind, str(error))
                 if not live:
                     return
                 yield from self._play_turn(agent, live, on_step)
@@ -116,10 +124,17 @@ class EpisodeRunner:
                 episode = live.pop(slot)
                 finished.append(episode.finished(event))
                 endings.append(event)
+                self._failed(event.error_kind, event.error)
                 self._release(slot, episode.env, event)
         if endings:
             agent.end(endings)
         return finished
+
+    def _failed(self, kind: str, error: str | None) -> None:
+        """Note how an episode ended, and raise `FatalGameError` if the last ones failed alike."""
+        self._failures = [*self._failures, kind][-FAILURES:] if error is not None else []
+        if len(self._failures) == FAILURES and len(set(self._failures)) == 1:
+            raise games.FatalGameError(f"{FAILURES} episodes in a row failed alike; the last: {error}")
 
     def _scored(self, live: Sequence[LiveEpisode], events: list[StepEvent]) -> list[StepEvent]:
         """Return the events of a turn, with the scores that the games did not compute.

@@ -28,7 +28,14 @@ from agents.storage.checkpoint import FOLDER, checkpoints, read_json
 from games.files import atomic_write, file_lock
 
 SETTINGS, METRICS, PROBES, INITIAL, LOCK = "settings.json", "metrics.jsonl", "probes.jsonl", "initial", ".lock"
-CHANGEABLE = {"iterations", "env_steps", "minutes", "stop_success", "save_every"}  # settings that `resume` may change
+CHANGEABLE = {
+    "imports",
+    "iterations",
+    "env_steps",
+    "minutes",
+    "stop_success",
+    "save_every",
+}  # settings that `resume` may change
 
 
 class RunFolder:

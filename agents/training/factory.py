@@ -15,15 +15,18 @@ import games
 from actde import Optimizer, make_optimizer
 from actde.errors import ConfigError
 from agents.config import ModelConfig, TrainConfig
+from agents.imports import load_imports
 from agents.language_model.agent import LanguageModelAgent
 from agents.model.actor_critic import ActorCritic
 from agents.model.build import assemble
+from agents.play.baselines import RandomAgent
 from agents.play.metrics import strategies_of
 from agents.play.runner import EpisodeRunner
 from agents.protocol import AgentError
 from agents.scoring import load_models
 from agents.storage.run_folder import INITIAL, RunFolder
 from agents.text.prompt import prompt_format
+from agents.text.word_tokenizer import split_words
 from agents.training.dagger import DAggerAgent, Expert
 from agents.training.level_schedule import LevelSchedule
 from agents.training.memory_estimate import MemoryNeeds, available, check_memory
@@ -34,6 +37,9 @@ from agents.training.updater import Updater, make_torch_optimizer
 from agents.training.warm_start import load_weights
 from games.game_hash import game_hash
 from games.specs import reject_reserved_seeds
+
+WORD_EPISODES, WORD_TURNS = 16, 50
+"""Random episodes of an open game whose words a new tokenizer learns, and turns of each."""
 
 
 def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Trainer:
@@ -46,6 +52,7 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
 
     Nothing is written if one of these errors is raised.
     """
+    load_imports(config.run.imports)
     optimizer = make_optimizer(config.run.optimizer, config.optimizer)
     _check_optimizer(optimizer, config)
     specs = games.resolve(config.run.game)
@@ -57,7 +64,9 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
 
     torch.manual_seed(config.run.seed)
     model_config = config.model if optimizer.trains_q else config.model.replace(q_heads=0)
-    model, tokenizer = assemble(model_config, _vocabulary(specs))
+    model, tokenizer = assemble(
+        model_config, _vocabulary(specs), _open_words(specs) if config.rollout.mode == "trie" else ()
+    )
     model.to(accelerator.device)
     notes, earlier_games = _warm_start(config, folder, model, tokenizer, model_config)
     reference = _reference(config, model)
@@ -178,6 +187,18 @@ def _vocabulary(specs: Sequence[games.GameSpec]) -> tuple[str, ...] | None:
             return None
         words.update(dict.fromkeys(own))
     return tuple(words)
+
+
+def _open_words(specs: Sequence[games.GameSpec]) -> list[str]:
+    """Return the texts of some random episodes of open games. A new tokenizer then knows their words."""
+    texts = dict[str, None]()
+    if unknown := [spec for spec in specs if spec.kind == "open"]:
+        with EpisodeRunner(unknown, seed=0, parallel=1, max_turns=WORD_TURNS) as runner:
+            for episode in runner.play(RandomAgent(seed=0), WORD_EPISODES):
+                texts |= dict.fromkeys([episode.final_observation])
+                for step in episode.steps:
+                    texts |= dict.fromkeys([step.observation, *step.admissible_commands])
+    return [text for text in texts if split_words(text)]
 
 
 def _process_seed(seed: int, accelerator: Accelerator) -> int:

@@ -59,6 +59,16 @@ GAMES: dict[str, dict[str, Any]] = {
         "entropy_coef": 0.02,
         "iterations": 100,
     },
+    # games of others that offer no admissible commands, so the agent writes its commands freely
+    "free": {
+        "trunk": "smollm2",
+        "mode": "free",
+        "max_turns": 40,
+        "epochs": 2,
+        "minibatches": 2,
+        "value_clip_range": None,
+        "iterations": 80,
+    },
     # one text is one turn, so nothing is discounted; with --gae-lambda 1, v and q are fitted to the text's reward
     "completion": {
         "trunk": "smollm2",
@@ -241,15 +251,21 @@ def held_out(game: str) -> str:
 def _game_kind(game: str) -> str:
     """Return the key of a game in `GAMES`.
 
-    The key is usually the part of the game's name before `?`. Only a mixture of games (`A + B`) is resolved, because
-    resolving imports Gymnasium, which takes 0.2 s.
+    The key is usually the part of the game's name before `?`. Other games are resolved, which imports Gymnasium and
+    takes 0.2 s. A game that does not exist counts as a text adventure; resolving it again reports the error.
     """
     kind: str = game.partition("?")[0]
-    if " + " in game:
-        import games
+    if kind in GAMES or (game.startswith("textworld:") and " + " not in game):
+        return kind if kind in GAMES else "textworld"
+    import games
 
-        kind = games.resolve(game)[0].kind
-    return kind if kind in GAMES else "textworld"
+    try:
+        spec = games.resolve(game)[0]
+        if spec.kind == "open" and not games.offers_commands(spec):
+            return "free"
+    except games.GameError:
+        return "textworld"
+    return spec.kind if spec.kind in GAMES else "textworld"
 
 
 def _game_preset(kind: str, game: str) -> dict[str, Any]:

@@ -103,7 +103,7 @@ class Trainer:
                 yield metrics
             if self.iteration and not self.folder.checkpoint(self.iteration).exists():
                 self.save()  # `stopping` was set after the yield
-        except games.ScorerError:  # the user can correct the reward function and resume
+        except games.FatalGameError:  # the user can correct the game or the reward function and resume
             self.save()
             raise
         finally:
@@ -130,7 +130,7 @@ class Trainer:
         before = self.runner.next_episode, dict(self.runner.continuations), torch.get_rng_state()
         try:
             episodes, segments, play_metrics = self._play()
-        except games.ScorerError:
+        except games.FatalGameError:
             self.runner.next_episode, self.runner.continuations, random_state = before
             torch.set_rng_state(random_state)
             raise

@@ -13,22 +13,15 @@ one of these:
 An argument contains neither a comma nor an asterisk.
 """
 
-import hashlib
-import importlib
-import importlib.util
 import math
 import re
 import reprlib
-import sys
-import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal, SupportsFloat, TypeAlias, cast
 
+from games.code_import import import_name, one_line
 from games.errors import GameError, ScorerError, did_you_mean, nearest
 
 Scorer: TypeAlias = Callable[[Sequence[str], Sequence[str]], Sequence[float]]
@@ -166,31 +159,12 @@ def _sentiment() -> Callable[[str], float]:
 
 def _function(term: Term) -> Scorer:
     """Import and return the user's function."""
-    source, _, name = term.argument.rpartition(":")
-    path = Path(source).expanduser()
-    is_file = source.endswith(".py")
-    if is_file and not path.is_file():
-        raise GameError(f"reward {term.name}: {source}: no such file")
-    hint = "" if is_file else did_you_mean(source, (*BOUNDS, *MODELS))
-    with _named(f"reward {term.name}: {source} cannot be imported,", hint):
-        module = _execute(path.resolve(), path.stat().st_mtime_ns) if is_file else importlib.import_module(source)
-    function = getattr(module, name, None)
-    if not callable(function):
-        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise GameError(f"reward {term.name}: {source} has no function {name!r}{did_you_mean(name, known)}")
-    return cast("Scorer", function)
-
-
-@lru_cache(maxsize=64)
-def _execute(path: Path, modified: int) -> ModuleType:
-    """Return the module in a file. The file is executed once, and again after a change."""
-    name = f"actde_reward_{hashlib.sha256(f'{path}:{modified}'.encode()).hexdigest()[:16]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None, path
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look up their module
-    spec.loader.exec_module(module)
-    return module
+    source = term.argument.rpartition(":")[0]
+    try:
+        return cast("Scorer", import_name(term.argument, "function"))
+    except GameError as error:
+        hint = "" if source.endswith(".py") else did_you_mean(source, (*BOUNDS, *MODELS))
+        raise ScorerError(f"reward {term.name}: {error}{hint}") from error
 
 
 def _checked(term: Term, scorer: Scorer) -> Scorer:
@@ -198,7 +172,7 @@ def _checked(term: Term, scorer: Scorer) -> Scorer:
 
     def score(prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
         wanted = f"reward {term.name}: expected one finite number for each completion ({len(completions)}),"
-        with _named(wanted):
+        with one_line(wanted, ScorerError):
             result: Any = scorer(prompts, completions)
             scores = list(result) if isinstance(result, Iterable) else None
             numbers = [_number(value) for value in scores or ()]
@@ -212,22 +186,6 @@ def _checked(term: Term, scorer: Scorer) -> Scorer:
         return numbers
 
     return score
-
-
-@contextmanager
-def _named(what: str, hint: str = "") -> Iterator[None]:
-    """Turn an exception of the user's code into a ScorerError of one line, `what` followed by the exception."""
-    try:
-        yield
-    except Exception as error:  # the user's code may raise anything
-        told = " ".join(f"{type(error).__name__}: {error}".split())
-        *_, last = traceback.extract_tb(error.__traceback__)
-        place = (
-            ""
-            if last.filename == __file__ or last.filename.startswith("<")
-            else f" ({Path(last.filename).name}, line {last.lineno})"
-        )
-        raise ScorerError(f"{what} got {told}{place}{hint}") from error
 
 
 def _number(value: object) -> float:

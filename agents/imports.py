@@ -1,0 +1,32 @@
+"""Import the code that a run needs: modules and files that register games, and optimizers of the user."""
+
+from games.code_import import CODE, canonical, import_code, import_name
+
+
+def load_imports(entries: str) -> None:
+    """Import modules and files, joined by commas. The optimizer in `package.module:Class` is registered, too.
+
+    Raises:
+        GameError: the code cannot be imported, or holds no such class.
+        OptimizerError: the class is no optimizer, or another one has its name.
+    """
+    for entry in filter(None, entries.split(",")):
+        if CODE.fullmatch(entry):
+            optimizer_name(entry)
+        else:
+            import_code(entry)
+
+
+def optimizer_name(text: str) -> str:
+    """Return the name of an optimizer. One that is named as `path/file.py:Class` is imported and registered."""
+    if ":" not in text:
+        return text
+    from actde import register
+
+    return str(register(import_name(text, "class")).name)
+
+
+def joined(*entries: str) -> str:
+    """Join lists of imports to one, with absolute paths and without repetitions."""
+    found = dict.fromkeys(entry for part in entries for entry in part.split(",") if entry)
+    return ",".join(":".join([canonical(source), *name]) for source, *name in (entry.split(":") for entry in found))

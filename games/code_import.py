@@ -1,0 +1,85 @@
+"""Import code that the user names: a module, or a Python file outside any package.
+
+A GAME, a reward and an optimizer may name code as `package.module:Name` or `path/file.py:Name`. Code is imported only
+because the user named it on the command line, in a TOML file or in a Python call. The settings of a run never suffice:
+the command line asks the user to name the code again (see `code_in`).
+"""
+
+import hashlib
+import importlib
+import importlib.util
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from games.errors import GameError, did_you_mean
+
+CODE = re.compile(r"(?P<source>[^\s?&=,*+]+\.py|[A-Za-z_]\w*(?:\.\w+)*):(?P<name>[A-Za-z_][\w./-]*)")
+
+
+def import_code(source: str) -> ModuleType:
+    """Import a module, or execute a file whose name ends in `.py`. A file is executed again after a change.
+
+    Raises:
+        GameError: there is no such module or file, or its code fails.
+    """
+    path = Path(source).expanduser()
+    is_file = source.endswith(".py")
+    if is_file and not path.is_file():
+        raise GameError(f"{source}: no such file")
+    with one_line(f"{source} cannot be imported,"):
+        return _execute(path.resolve(), path.stat().st_mtime_ns) if is_file else importlib.import_module(source)
+
+
+def import_name(text: str, kind: str) -> Any:
+    """Return the function or class that `package.module:Name` or `path/file.py:Name` names.
+
+    Args:
+        kind: what the name must denote, for the error message: a function or a class.
+
+    Raises:
+        GameError: the code cannot be imported, or holds no such function or class.
+    """
+    source, _, name = text.rpartition(":")
+    module = import_code(source)
+    found = getattr(module, name, None)
+    if not callable(found):
+        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise GameError(f"{source} has no {kind} {name!r}{did_you_mean(name, known)}")
+    return found
+
+
+def canonical(source: str) -> str:
+    """Return the absolute path of a file, and any other source as it is."""
+    return str(Path(source).expanduser().resolve()) if source.endswith(".py") else source
+
+
+@lru_cache(maxsize=64)
+def _execute(path: Path, modified: int) -> ModuleType:
+    """Return the module in a file. The file is executed once, and again after a change."""
+    name = f"actde_file_{hashlib.sha256(f'{path}:{modified}'.encode()).hexdigest()[:16]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None, path
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look up their module
+    spec.loader.exec_module(module)
+    return module
+
+
+@contextmanager
+def one_line(what: str, kind: type[GameError] = GameError, hint: str = "") -> Iterator[None]:
+    """Turn an exception of the user's code into an error of one line: `what`, the exception, its file and its line."""
+    try:
+        yield
+    except Exception as error:  # the user's code may raise anything
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        *_, last = traceback.extract_tb(error.__traceback__)
+        own = last.filename.startswith("<") or Path(last.filename).parent == Path(__file__).parent
+        place = "" if own else f" ({Path(last.filename).name}, line {last.lineno})"
+        raise kind(f"{what} got {told}{place}{hint}") from error

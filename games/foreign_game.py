@@ -1,0 +1,169 @@
+"""Play environments of others by the rules of the package `games`.
+
+An environment may lack our info keys, offer no commands, return observations that are no plain text, or fail. Failures
+end the episode with an `EpisodeError`, whose `kind` is the same for failures of one cause.
+"""
+
+import math
+import reprlib
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from games.base import Info, Step
+from games.code_import import one_line
+from games.errors import EpisodeError, GameError
+
+MAX_COMMAND = 200
+"""Maximum number of characters in a command that an environment offers."""
+
+
+class ForeignGame(gymnasium.Wrapper[str, str, Any, Any]):
+    """Adapts an environment to the rules of `games`.
+
+    Observations become text (see `as_text`). Missing entries of the info get their defaults: no admissible commands,
+    the sum of the rewards as score, neither won nor lost, and the number of commands as moves.
+
+    Args:
+        env: an environment whose actions are texts.
+        name: name of the game in error messages.
+        seed: seed of every episode. If None, the seed that `reset` receives is used.
+        step_seconds: time limit of a reset or a step. If None, there is no limit.
+
+    Raises:
+        EpisodeError: on reset or step, if the environment raises, takes too long, or returns something unusable.
+    """
+
+    def __init__(
+        self, env: gymnasium.Env[Any, Any], name: str, *, seed: int | None = None, step_seconds: float | None = None
+    ) -> None:
+        super().__init__(env)
+        self.name, self.seed, self.step_seconds = name, seed, step_seconds
+        self._score, self._moves = 0.0, 0
+        if not isinstance(env.action_space, gymnasium.spaces.Text):
+            raise GameError(f"{name}: expected an environment whose actions are texts, got {env.action_space}")
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, Info]:
+        self._score, self._moves = 0.0, 0
+        with self._guarded("reset"):
+            result = self.env.reset(seed=seed if self.seed is None else self.seed, options=options)
+        if not (isinstance(result, tuple) and len(result) == 2):
+            raise self._error("result", f"reset returned {_short(result)}, not (observation, info)")
+        observation, info = result
+        return self._text(observation), self._info(info)
+
+    def step(self, action: str) -> Step:
+        with self._guarded("step"):
+            result = self.env.step(action)
+        if not (isinstance(result, tuple) and len(result) == 5):
+            got = _short(result)
+            raise self._error("result", f"step returned {got}, not (observation, reward, terminated, truncated, info)")
+        observation, reward, terminated, truncated, info = result
+        self._moves += 1
+        number = _number(reward)
+        if not math.isfinite(number):
+            raise self._error("reward", f"step returned the reward {_short(reward)}, not a finite number")
+        self._score += number
+        truncated = bool(truncated) and not terminated
+        return self._text(observation), number, bool(terminated), truncated, self._info(info)
+
+    def _info(self, info: object) -> Info:
+        if not isinstance(info, Mapping):
+            raise self._error("info", f"the info is {_short(info)}, not a dict")
+        defaults = {"score": self._score, "won": False, "lost": False, "moves": self._moves}
+        return {**defaults, **info, "admissible_commands": self._commands(info.get("admissible_commands"))}
+
+    def _commands(self, commands: object) -> list[str]:
+        if commands is None:
+            return []
+        if isinstance(commands, str) or not isinstance(commands, Sequence | np.ndarray | set | frozenset):
+            raise self._error("commands", f"admissible_commands are {_short(commands)}, not a list of texts")
+        checked = [str(command) for command in commands if isinstance(command, str)]
+        bad = [c for c in checked if not c.strip() or "\n" in c or "\r" in c or len(c) > MAX_COMMAND]
+        if len(checked) < len(commands) or bad:
+            wrong = bad[0] if bad else next(c for c in commands if not isinstance(c, str))
+            expected = f"texts of 1 to {MAX_COMMAND} characters in one line"
+            raise self._error("commands", f"admissible_commands hold {_short(wrong)}; expected {expected}")
+        if len(set(checked)) < len(checked):
+            twice = next(command for command in checked if checked.count(command) > 1)
+            raise self._error("commands", f"admissible_commands hold {_short(twice)} twice")
+        return sorted(checked)
+
+    def _text(self, observation: object) -> str:
+        text = as_text(observation)
+        if text is None:
+            raise self._error("observation", f"the observation is {_short(observation)}, not a text")
+        return text
+
+    def _error(self, kind: str, message: str) -> EpisodeError:
+        return EpisodeError(f"{self.name}: {message}", kind=kind)
+
+    @contextmanager
+    def _guarded(self, method: str) -> Iterator[None]:
+        """Turn an exception of the environment into an `EpisodeError`, and apply the time limit."""
+        try:
+            with one_line(f"{self.name}: expected a result of {method},"), time_limit(self.step_seconds):
+                yield
+        except GameError as error:
+            late = isinstance(error.__cause__, TimeoutError)
+            raise EpisodeError(str(error), kind="time" if late else f"{method} raised") from error.__cause__
+
+
+def as_text(observation: object, *, inside: bool = False) -> str | None:
+    """Return an observation as text, or None if it is none.
+
+    Texts are accepted, and dicts, tuples and arrays that contain texts, as Gymnasium's wrappers make them. Each entry
+    becomes a line. Numbers are accepted only inside of them.
+    """
+    match observation:
+        case str():
+            return str(observation)
+        case np.ndarray() if observation.ndim == 0:
+            return as_text(observation.item(), inside=inside)
+        case np.ndarray() if not inside and observation.dtype.kind not in "UO":
+            return None
+        case Mapping():
+            lines = [(f"{name}: ", as_text(value, inside=True)) for name, value in observation.items()]
+        case tuple() | list() | np.ndarray():
+            lines = [("", as_text(value, inside=True)) for value in observation]
+        case int() | float() | np.number() if inside:
+            return str(observation)
+        case _:
+            return None
+    texts = [head + text for head, text in lines if text is not None]
+    return "\n".join(texts) if texts and len(texts) == len(lines) else None
+
+
+@contextmanager
+def time_limit(seconds: float | None) -> Iterator[None]:
+    """Raise TimeoutError if the block takes longer. The limit needs the main thread of a Unix process."""
+    if seconds is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(signum: int, frame: object) -> None:
+        raise TimeoutError(f"no answer within {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _number(value: object) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def _short(value: object) -> str:
+    return " ".join(reprlib.repr(value).split())

@@ -1,0 +1,148 @@
+"""GAME strings of games that the project does not know: registered environments, classes and entry points.
+
+    mine/Guess-v0               an id that is registered with Gymnasium
+    package.module:mine/Guess-v0    the same, after the module was imported
+    package.module:Guess        a class, or a function that returns an environment
+    path/file.py:Guess          the same in a file outside any package
+    guess                       a name in the entry-point group `actde.games` of an installed package
+
+Settings after `?` are arguments of the constructor, whose signature gives their types. `seed=7` fixes the seed of every
+episode, unless the constructor has an argument of this name.
+"""
+
+import inspect
+import re
+import types
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Literal, Union, cast, get_args, get_origin
+
+import gymnasium
+from gymnasium.envs.registration import EnvSpec, load_env_creator
+
+from games.code_import import CODE, canonical, import_code, import_name, one_line
+from games.errors import GameError
+from games.foreign_game import ForeignGame
+from games.parameters import Kind, Parameter, Value
+
+GROUP = "actde.games"
+VERSION = re.compile(r"-v[0-9]+$")
+OURS = ("max_turns", "render_mode")
+"""Arguments that we pass ourselves."""
+KINDS: dict[object, Kind] = {int: "int", float: "float", bool: "bool", str: "text"}
+Constructor = Callable[..., gymnasium.Env[Any, Any]]
+
+
+def find(head: str) -> str | None:
+    """Return the canonical name of an open game, or None if `head` names none. Code that it names is imported.
+
+    Raises:
+        GameError: the code cannot be imported, or holds no environment of this name.
+    """
+    if head in gymnasium.registry or any(entry.name == head for entry in entry_points(group=GROUP)):
+        return head
+    if not (named := CODE.fullmatch(head)):
+        return None
+    source, name = named["source"], named["name"]
+    if VERSION.search(name):
+        import_code(source)
+        if name not in gymnasium.registry:
+            raise GameError(f"{source} registers no environment {name!r} with Gymnasium")
+    else:
+        import_name(head, "class")
+    return f"{canonical(source)}:{name}"
+
+
+def parameters(game: str) -> tuple[Parameter, ...]:
+    """Return the settings of a game: `seed`, and the arguments of its constructor whose types a text can express."""
+    constructor = _constructor(game)
+    own = getattr(constructor, "parameters", ())
+    if not own:
+        with one_line(f"{game}: the arguments cannot be read,"):
+            found = [_parameter(argument) for argument in _arguments(constructor).values()]
+        own = tuple(parameter for parameter in found if parameter is not None)
+    seed = Parameter(name="seed", kind="int", low=0, help="seed of every episode")
+    return tuple(own) if any(parameter.name == "seed" for parameter in own) else (seed, *own)
+
+
+def make(
+    game: str, settings: Mapping[str, Value], *, max_turns: int | None = None, render_mode: str | None = None
+) -> gymnasium.Env[str, str]:
+    """Make a game.
+
+    Args:
+        game: the result of `find`.
+        settings: values by the names of `parameters`.
+        max_turns: turn limit. The constructor gets it if it has such an argument. Otherwise Gymnasium's `TimeLimit`
+            applies it.
+
+    Raises:
+        GameError: the constructor fails, or makes no environment whose actions are texts.
+    """
+    registered = _registered(game)
+    arguments = _arguments(_constructor(game))
+    words: dict[str, Any] = dict(settings)
+    seed = None if "seed" in arguments else words.pop("seed", None)
+    passed = {"max_turns": max_turns, "render_mode": render_mode}
+    words |= {name: value for name, value in passed.items() if name in arguments and value is not None}
+    limit = max_turns if "max_turns" not in arguments else None
+    with one_line(f"{game}: expected an environment from the constructor,"):
+        if registered is not None:
+            env = gymnasium.make(registered.id, max_episode_steps=limit, disable_env_checker=True, **words)
+        else:
+            env = _constructor(game)(**words)
+    if not isinstance(env, gymnasium.Env):
+        raise GameError(f"{game}: expected an environment from the constructor, got {type(env).__name__}")
+    if limit is not None and registered is None:
+        env = gymnasium.wrappers.TimeLimit(env, limit)
+    if type(env.unwrapped).__module__.startswith("games.") and seed is None:
+        return env  # one of our games, which follows the rules
+    return ForeignGame(env, game, seed=seed)
+
+
+def _registered(game: str) -> EnvSpec | None:
+    name = game.rpartition(":")[2]
+    return gymnasium.registry.get(name if VERSION.search(name) else game)
+
+
+def _constructor(game: str) -> Constructor:
+    if (registered := _registered(game)) is not None:
+        with one_line(f"{game}: the entry point of the environment cannot be imported,"):
+            creator = registered.entry_point
+            found: Any = load_env_creator(creator) if isinstance(creator, str) else creator
+        if found is None:
+            raise GameError(f"{game}: the environment is registered without an entry point")
+        return cast("Constructor", found)
+    for entry in entry_points(group=GROUP):
+        if entry.name == game:
+            with one_line(f"{game}: the entry point {entry.value} cannot be imported,"):
+                return cast("Constructor", entry.load())
+    return cast("Constructor", import_name(game, "class"))
+
+
+def _arguments(constructor: Constructor) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(constructor, eval_str=True).parameters
+
+
+def _parameter(argument: inspect.Parameter) -> Parameter | None:
+    """Return an argument as a setting, or None if no text can express its values."""
+    hint: Any = argument.annotation
+    default = None if argument.default in (inspect.Parameter.empty, None) else argument.default
+    variadic = argument.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    if argument.name in OURS or variadic:
+        return None
+    if get_origin(hint) in (Union, types.UnionType):
+        (hint, *others) = [part for part in get_args(hint) if part is not type(None)]
+        hint = None if others else hint
+    if hint is inspect.Parameter.empty and default is not None:
+        hint = type(default)
+    if get_origin(hint) is Literal:
+        return Parameter(name=argument.name, kind="choice", default=default, choices=get_args(hint), help="")
+    kind = KINDS.get(hint)
+    return None if kind is None else Parameter(name=argument.name, kind=kind, default=default, help="")
+
+
+def is_missing_code(head: str) -> bool:
+    """Return whether a GAME looks like an environment that no code has registered yet."""
+    return bool(VERSION.search(head)) and not Path(head).exists()

@@ -1,0 +1,271 @@
+"""Games of others: GAME strings that name them, their settings, and what happens if they misbehave."""
+
+import sys
+from collections.abc import Callable
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+
+import games
+from games import open_games
+from games.foreign_game import as_text
+from games.specs import code_in
+
+SOURCE = """
+from typing import Literal
+import gymnasium
+from gymnasium.spaces import Text
+from games.base import StepResult, TextGame
+
+
+class Guess(TextGame):
+    def __init__(self, bonus: float = 0.0, word: str = "high", kind: Literal["a", "b"] = "a", data=None):
+        super().__init__(max_turns=2)
+        self.bonus, self.word, self.kind = bonus, word, kind
+
+    def _start(self, options):
+        return StepResult(text=f"High or low? {self.np_random.integers(1000)}", commands=("high", "low"))
+
+    def _play(self, command):
+        won = command == self.word
+        return StepResult(text="Yes." if won else "No.", reward=float(won) + self.bonus, terminated=won, won=won)
+
+
+class Plain(gymnasium.Env):
+    observation_space = action_space = Text(99)
+
+    def __init__(self, length: int = 3, seed: int = 5):
+        self.length, self.own_seed = length, seed
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.turn = 0
+        return "Say anything.", {}
+
+    def step(self, action):
+        self.turn += 1
+        return action, len(action), self.turn == self.length, False, {"admissible_commands": ("b", "a")}
+
+
+def make_plain():
+    return Plain(length=1)
+
+
+gymnasium.register("mine/Guess-v0", entry_point=Guess, kwargs={"bonus": 1.0}, max_episode_steps=1)
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.py"
+    path.write_text(SOURCE)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def clean_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gymnasium.envs.registration, "registry", dict(gymnasium.registry))
+    monkeypatch.setattr(gymnasium, "registry", gymnasium.envs.registration.registry)
+
+
+def played(game: str, *commands: str, max_turns: int | None = None) -> list[Any]:
+    (spec,) = games.resolve(game)
+    assert games.resolve(spec.name) == [spec]
+    env = spec.make(max_turns=max_turns)
+    return [env.reset(seed=3), *map(env.step, commands)]
+
+
+def test_a_class_in_a_file_is_a_game(file: Path) -> None:
+    (_, info), (text, reward, terminated, *_) = played(f"{file}:Guess", "high")
+    assert info["admissible_commands"] == ["high", "low"]
+    assert (text, reward, terminated) == ("Yes.", 1.0, True)
+
+
+def test_a_path_may_be_relative(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(file.parent)
+    assert games.resolve("mine.py:Guess")[0].target == f"{file}:Guess"
+
+
+def test_a_module_is_imported(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(file.parent)
+    assert played("mine:Guess", "high")[1][1] == 1.0
+    monkeypatch.delitem(sys.modules, "mine")
+
+
+def test_a_registered_environment_keeps_its_settings_and_its_limit(file: Path) -> None:
+    with pytest.raises(games.GameError, match=r"mine/Guess-v0 is not registered.*--import"):
+        games.resolve("mine/Guess-v0")
+    first = played(f"{file}:mine/Guess-v0", "low")[1]
+    assert (first[1], first[3]) == (1.0, True)
+    assert played("mine/Guess-v0?bonus=3", "low")[1][1] == 3.0
+
+
+def test_an_entry_point_is_a_game(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(file.parent)
+    entry = EntryPoint(name="guess", value="mine:Guess", group=open_games.GROUP)
+    monkeypatch.setattr(open_games, "entry_points", lambda group: [entry])
+    assert played("guess?word=low", "low")[1][1] == 1.0
+    monkeypatch.delitem(sys.modules, "mine")
+
+
+def test_settings_have_the_types_of_the_signature(file: Path) -> None:
+    env = games.resolve(f"{file}:Guess?bonus=0.5&word=low&kind=b")[0].make().unwrapped
+    assert (env.bonus, env.word, env.kind) == (0.5, "low", "b")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("bonus=x", "bonus=x: expected a number"),
+        ("kind=c", "kind=c: expected one of a, b"),
+        ("bons=1", "no setting 'bons'; did you mean 'bonus'"),
+        ("data=1", "no setting 'data'"),
+        ("seed=-1", "seed=-1: expected a whole number of at least 0"),
+        ("seed=3..1", "expected a range from low to high"),
+    ],
+)
+def test_wrong_settings_are_refused(file: Path, query: str, message: str) -> None:
+    with pytest.raises(games.GameError, match=message):
+        games.resolve(f"{file}:Guess?{query}")
+
+
+def test_seeds_fix_the_episodes(file: Path) -> None:
+    specs = games.resolve(f"{file}:Guess?seed=1..3")
+    texts = [spec.make().reset(seed=seed)[0] for spec in specs for seed in (8, 9)]
+    assert texts[::2] == texts[1::2]
+    assert len(set(texts)) == 3
+    plain = games.resolve(f"{file}:Plain?seed=7")[0].make().unwrapped
+    assert plain.own_seed == 7  # type: ignore[attr-defined]  # its own argument
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Gues", "has no class 'Gues'; did you mean 'Guess'"),
+        ("mine/Other-v0", "registers no environment 'mine/Other-v0'"),
+        ("StepResult", "expected an environment from the constructor"),
+    ],
+)
+def test_what_is_no_environment_is_refused(file: Path, name: str, message: str) -> None:
+    with pytest.raises(games.GameError, match=message):
+        games.resolve(f"{file}:{name}")[0].make()
+    with pytest.raises(games.GameError, match="no such file"):
+        games.resolve(f"{file}x.py:{name}")
+
+
+def test_an_environment_without_texts_is_refused() -> None:
+    with pytest.raises(games.GameError, match=r"expected an environment whose actions are texts, got Discrete\(2\)"):
+        games.resolve("CartPole-v1")[0].make()
+
+
+def test_a_plain_environment_follows_our_rules(file: Path) -> None:
+    (_, start), *steps = played(f"{file}:Plain", "one", "three", max_turns=2)
+    assert start == {"score": 0.0, "won": False, "lost": False, "moves": 0, "admissible_commands": []}
+    assert [step[1] for step in steps] == [3.0, 5.0]
+    assert [step[2:4] for step in steps] == [(False, False), (False, True)]
+    assert steps[1][4]["score"] == 8.0
+    assert steps[1][4]["admissible_commands"] == ["a", "b"]
+    assert played(f"{file}:make_plain", "x")[1][2]
+
+
+def test_only_the_code_that_a_game_names_is_found() -> None:
+    assert code_in("textworld:simple?level=1 + bandit + express:cookingworld") == set()
+    assert code_in("completion?reward=sentiment*1,contains:sea") == set()
+    rewards = code_in("completion?reward=my.words:score,/tmp/r.py:f", "pack.age:judge")
+    assert rewards == {"my.words", "/tmp/r.py", "pack.age"}
+    assert code_in("my.games:Guess?a=1 + /tmp/g.py:mine/Guess-v0") == {"my.games", "/tmp/g.py"}
+
+
+class Broken(gymnasium.Env[Any, Any]):
+    """Returns `first` from reset, and `second` from step. A function is called instead."""
+
+    action_space = gymnasium.spaces.Text(9)
+
+    def __init__(self, first: Any, second: Any) -> None:
+        self.first, self.second = first, second
+
+    def reset(self, **options: Any) -> Any:
+        return self.first() if callable(self.first) else self.first
+
+    def step(self, action: Any) -> Any:
+        return self.second() if callable(self.second) else self.second
+
+
+def raises(error: Exception) -> Callable[[], Any]:
+    def fail() -> None:
+        raise error
+
+    return fail
+
+
+GOOD: Any = ("Hello.", {})
+STEP: Any = ("Hello.", 1, False, False, {})
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "kind"),
+    [
+        (raises(KeyError("x")), STEP, "reset raised"),
+        (None, STEP, "result"),
+        ((3, {}), STEP, "observation"),
+        ((b"bytes", {}), STEP, "observation"),
+        (("Hello.", None), STEP, "info"),
+        (("Hello.", {"admissible_commands": ["a", "a"]}), STEP, "commands"),
+        (("Hello.", {"admissible_commands": ["a\nb"]}), STEP, "commands"),
+        (("Hello.", {"admissible_commands": [" "]}), STEP, "commands"),
+        (("Hello.", {"admissible_commands": ["a" * 999]}), STEP, "commands"),
+        (("Hello.", {"admissible_commands": "look"}), STEP, "commands"),
+        (("Hello.", {"admissible_commands": ["a", 2]}), STEP, "commands"),
+        (GOOD, raises(RuntimeError("no\nway")), "step raised"),
+        (GOOD, ("Hello.", 1, True, {}), "result"),
+        (GOOD, ("Hello.", float("nan"), False, False, {}), "reward"),
+        (GOOD, ("Hello.", float("inf"), False, False, {}), "reward"),
+        (GOOD, ("Hello.", None, False, False, {}), "reward"),
+        (GOOD, ([], 1, False, False, {}), "observation"),
+    ],
+)
+def test_a_failure_names_its_kind_in_one_line(first: Any, second: Any, kind: str) -> None:
+    env = games.ForeignGame(Broken(first, second), "mine")
+
+    def play() -> None:
+        env.reset(seed=0)
+        env.step("go")
+
+    with pytest.raises(games.EpisodeError, match=r"\Amine: [^\n]+\Z") as failure:
+        play()
+    assert failure.value.kind == kind
+
+
+def test_a_step_that_hangs_is_stopped() -> None:
+    def hang() -> None:
+        while True:
+            pass
+
+    env = games.ForeignGame(Broken(GOOD, hang), "mine", step_seconds=0.1)
+    env.reset(seed=0)
+    with pytest.raises(games.EpisodeError, match=r"TimeoutError: no answer within 0\.1 s") as failure:
+        env.step("go")
+    assert failure.value.kind == "time"
+
+
+@pytest.mark.parametrize(
+    ("observation", "text"),
+    [
+        ("a", "a"),
+        (np.str_("a"), "a"),
+        (np.array("a"), "a"),
+        (np.array(["a", "b"]), "a\nb"),
+        (("a", "b"), "a\nb"),
+        ({"obs": "a", "time": np.array([3])}, "obs: a\ntime: 3"),
+        (3, None),
+        (b"a", None),
+        ({}, None),
+        (np.array([1, 2]), None),
+    ],
+)
+def test_observations_of_wrappers_become_text(observation: object, text: str | None) -> None:
+    assert as_text(observation) == text
