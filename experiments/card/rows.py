@@ -1,11 +1,9 @@
 """Play the rows of the evaluation card.
 
 A row contains the results of one agent on one task, in one variant of the task (see tasks.py) and one mode of play:
-sampled or greedy.
-
-The results are stored in a JSON file, which is written after every row. A row is played again only if the agent's
-digest, the task's games or the task's settings changed. Rows of other agents stay in the file. If an agent has a new
-digest, the rows with its old digest are removed. A card therefore never shows two versions of an agent under one name.
+sampled or greedy. The results are stored in a JSON file, which is written after every row. A row is played again only
+if the agent's digest, the task's games or the task's settings changed. Rows of other agents stay in the file. If an
+agent has a new digest, the rows with its old digest are removed.
 
 Games are deterministic, so greedy agents and the walkthrough play each game once. Sampled agents play the given number
 of episodes. No game is played twice as long as there are enough games.
@@ -30,28 +28,23 @@ from experiments.card.held_out import HeldOutGame, find, identity, training_game
 from experiments.card.tasks import TASKS, VARIANTS, Task
 from games.files import atomic_write, json_hash
 
-FORMAT = 1
-"""Increase this number to play every row again."""
-PARALLEL = 16
-MEASURES = ("success_rate", "normalized_score", "steps", "steps_to_win", "entropy")
-"""Measures of an evaluation that the results store."""
+FORMAT = 1  # increase this number to play every row again
+STORED = ("episodes", "errors", "success_rate", "normalized_score", "steps", "steps_to_win", "entropy")
 How = Literal["sampled", "greedy"]
+# The agents on every card, and the modes in which they play. All other agents play in both modes.
 BASELINES: dict[str, tuple[How, ...]] = {"random": ("sampled",), "walkthrough": ("greedy",)}
-"""Agents that are on every card -> the modes in which they play. All other agents play in the two modes."""
+# {"episodes": ..., "games": {name of a task: {"of": its identity, "games": its held-out games}}, "rows": [...]}
 Results = dict[str, Any]
-"""A dict with the keys "episodes", "games" and "rows".
-
-"games" maps the name of a task to {"of": the task's identity, "games": its held-out games}.
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Player:
     """An agent on the card.
 
-    `source` is the argument of `make_agent`: the folder of a trained agent, or the name of any other agent. `digest`
-    identifies the agent's version. For an agent that cannot change, it is the agent's name. `trained_on` contains the
-    canonical hashes of the agent's training games.
+    Attributes:
+        source: the argument of `make_agent`, which is the folder of a trained agent or the name of any other agent.
+        digest: identifies the agent's version. For an agent that cannot change, it is the agent's name.
+        trained_on: the canonical hashes of the agent's training games.
     """
 
     name: str
@@ -61,7 +54,6 @@ class Player:
 
     @property
     def modes(self) -> tuple[How, ...]:
-        """Modes in which the agent plays."""
         return BASELINES.get(self.name, ("sampled", "greedy"))
 
 
@@ -140,7 +132,6 @@ def play(
 def _evaluate(
     task: Task, variant: str, held_out: Sequence[HeldOutGame], player: Player, how: How, episodes: int
 ) -> dict[str, Any]:
-    """Play one row and return its results."""
     begin = time.monotonic()
     specs = [games.resolve(task.game(variant, game.level, game.seed))[0] for game in held_out]
     evaluation = evaluate(
@@ -149,14 +140,14 @@ def _evaluate(
         game=task.name,
         episodes=len(specs) if how == "greedy" else episodes,
         seed=0,
-        parallel=PARALLEL,
+        parallel=16,
         max_turns=task.max_turns,
     ).to_json()
     return {
         "games": len(specs),
         "trained_on": sum(game.hash in player.trained_on for game in held_out),
         "seconds": round(time.monotonic() - begin, 1),
-        "evaluation": {name: evaluation[name] for name in ("episodes", "errors", *MEASURES)},
+        "evaluation": {name: evaluation[name] for name in STORED},
     }
 
 

@@ -10,8 +10,7 @@ from typing import NamedTuple
 from agents.protocol import AgentError
 from games.errors import nearest
 
-VARIANTS = {"told": "with objective", "untold": "without objective"}
-"""Name of a variant in results -> its name in documents."""
+VARIANTS = {"told": "with objective", "untold": "without objective"}  # name in results -> name in documents
 
 
 class Reference(NamedTuple):
@@ -26,11 +25,12 @@ class Reference(NamedTuple):
 class Task:
     """One task of the card.
 
-    * levels: levels of successive games, repeated cyclically.
-    * settings: settings of the family other than level, seed and goal, written as in a GAME string.
-    * goal: value of the setting `goal` in the variant with the objective. In the other variant, the value is `none`.
-    * by_hash: whether to use only games whose hash is in the test split. The value is False for a family that has its
-      own splits, and for a task that has a single house.
+    Attributes:
+        levels: levels of successive games, repeated cyclically.
+        settings: settings of the family other than level, seed and goal, written as in a GAME string.
+        goal: value of the setting `goal` in the variant with the objective. In the other variant, it is `none`.
+        by_hash: whether to use only games whose hash is in the test split. The value is False for a family that has
+            its own splits, and for a task that has a single house.
     """
 
     name: str
@@ -144,8 +144,7 @@ def select_tasks(names: str | None) -> tuple[Task, ...]:
     """
     if names is None:
         return TASKS
-    known = {task.name: task for task in TASKS}
-    wanted = [name.strip() for name in names.split(",")]
+    known, wanted = [task.name for task in TASKS], [name.strip() for name in names.split(",")]
     for name in wanted:
         if name not in known:
             raise AgentError(f"the card has no task {name!r}; {nearest(name, known)}")

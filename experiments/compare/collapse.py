@@ -21,22 +21,18 @@ from scipy.optimize import brentq
 from scipy.special import log_softmax
 
 Floats = NDArray[np.float64]
-MAX_INVERSE_TAU = 1e6
-"""Upper limit of the search for 1/tau, in units of 1 / (spread of q).
-
-The spread is the largest difference between two q values of one node. Above the limit, the tilted policy is practically
-deterministic.
-"""
+MAX_INVERSE_TAU = 1e6  # in units of 1 / (spread of q); above it, the tilted policy is practically deterministic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Nodes:
     """The n branching nodes of several decisions. A node has at most K alternatives.
 
-    * reach [n]: for each node, the probability under pi that the decision passes through the node. It is 1 for the
-      first node of each decision.
-    * policy, initial [n, K]: log pi and log pi_0, in nats, padded with -inf.
-    * q_values [n, K]: q in units of reward, padded with 0. It is None if no q was trained.
+    Attributes:
+        reach: the probability under pi that the decision passes through each node. It is 1 for the first node of each
+            decision. The shape is [n].
+        policy, initial: log pi and log pi_0 in nats, padded with -inf. The shape is [n, K].
+        q_values: q in units of reward, padded with 0, or None if no q was trained. The shape is [n, K].
     """
 
     reach: Floats
@@ -65,10 +61,7 @@ def kl_to_initial(nodes: Nodes) -> float:
 
 
 def kl_to_tilted(nodes: Nodes, inverse_tau: float) -> float:
-    """Return KL(pi || softmax(log pi_0 + q / tau)) over commands, in nats, averaged over decisions.
-
-    The unit of `inverse_tau` is 1 / reward.
-    """
+    """Return KL(pi || softmax(log pi_0 + q / tau)) over commands, in nats, averaged over decisions."""
     return nodes.mean(node_kl(nodes.policy, tilted(nodes, inverse_tau)))
 
 
@@ -94,7 +87,8 @@ def best_inverse_tau(nodes: Nodes) -> float:
     """Return the 1/tau >= 0 that minimises `kl_to_tilted`.
 
     KL(pi || softmax(log pi_0 + x q)) is convex in x = 1/tau. Its slope, E_tilted[q] - E_pi[q], increases with x and is
-    zero at the minimum. The result never exceeds MAX_INVERSE_TAU divided by the spread of q.
+    zero at the minimum. The result never exceeds MAX_INVERSE_TAU divided by the spread of q, which is the largest
+    difference between two q-values of one node.
     """
     assert nodes.q_values is not None
     q, pi, padding = nodes.q_values, np.exp(nodes.policy), nodes.policy == -np.inf

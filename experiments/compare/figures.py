@@ -24,13 +24,8 @@ from experiments.plot_style import PALETTE, color_of, make_figure, plot_runs, sa
 
 STYLES: Sequence[Any] = ("-", "--", "-.", ":", (0, (1, 3)), (0, (5, 1, 1, 1, 1, 1)))
 MARKERS = "osD^vP*Xhp"
-LEGEND_INSIDE = 5
-"""Maximum number of entries in a legend that is drawn inside the axes."""
-HANDLE_LENGTH = 4
-"""Length of a legend's lines in units of the font size. It is long enough to tell dashes apart."""
 PANEL_WIDTH = 4.75
-SHARE = (-0.02, 1.02)
-"""Limits of an axis that shows a share."""
+SHARE = (-0.02, 1.02)  # limits of an axis that shows a share
 
 
 def curves_figure(rows: Rows, path: Path) -> None:
@@ -89,8 +84,8 @@ def _legend(axis: Any) -> None:
     """List each label once. A short legend is drawn inside the axes, and a long legend beside the whole figure."""
     handles, labels = axis.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
-    entries, style = (unique.values(), unique.keys()), {"frameon": False, "handlelength": HANDLE_LENGTH}
-    if len(unique) <= LEGEND_INSIDE:
+    entries, style = (unique.values(), unique.keys()), {"frameon": False, "handlelength": 4}  # to tell dashes apart
+    if len(unique) <= 5:
         axis.legend(*entries, fontsize=8, **style)
     elif not axis.figure.legends:
         axis.figure.legend(*entries, fontsize=7, loc="outside right center", **style)
@@ -99,9 +94,8 @@ def _legend(axis: Any) -> None:
 def sweep_figure(rows: Rows, path: Path) -> None:
     """Draw measures of the finished agents against the varied setting (see results.py).
 
-    The measures are success (sampled and greedy), the share of turns that earn a bonus, and entropy. Each run is drawn
-    as a dot. On a logarithmic axis, a line connects the means. On any other axis, a bar marks each mean. If the setting
-    does not apply to an optimizer, a dotted horizontal line shows the optimizer's mean.
+    Each run is drawn as a dot. On a logarithmic axis, a line connects the means. On any other axis, a bar marks each
+    mean. If the setting does not apply to an optimizer, a dotted horizontal line shows the optimizer's mean.
     """
     varied, others = ([row for row in rows if bool(row["setting"]) is applies] for applies in (True, False))
     panels = [("success_rate", "share of episodes won"), ("entropy", "entropy over commands, nats")]
@@ -161,8 +155,7 @@ def _along_sweep(axis: Any, rows: Rows, places: Mapping[Any, float], how: str, w
 def tradeoff_figure(rows: Rows, path: Path) -> None:
     """Draw the share of episodes won against two measures of the diversity that remains from the initial policy.
 
-    If much diversity remains, the KL divergence to the initial policy is small, and the effective number of distinct
-    command sequences that win is large. A small dot shows a run, and a large dot shows the mean of a group of runs.
+    A small dot shows a run, and a large dot shows the mean of a group of runs.
     """
     figure, axes = make_figure()
     panels = ((kl_to_initial, "KL to the first policy, nats per decision"),

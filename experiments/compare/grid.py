@@ -1,8 +1,4 @@
-"""Train and measure a grid of runs. Each run is trained once, in its own folder.
-
-Finished runs are skipped, and interrupted runs are resumed. Several successive commands can therefore complete one
-grid.
-"""
+"""Train and measure a grid of runs, each in its own folder. Finished runs are skipped, interrupted ones resumed."""
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import as_completed
@@ -24,7 +20,6 @@ CURVES = (
     "reward", "normalized_score", "steps", "bonus_share", "turn_entropy", "value", "q_value", "advantage_abs",
     "entropy", "kl_ref",
 )  # fmt: skip
-"""Metrics whose value at every iteration is stored in the results, in addition to the shares of strategies."""
 
 
 def check(runs: Iterable[GridRun], common: Mapping[str, Any], tests: str = "") -> dict[GridRun, TrainConfig]:
@@ -62,8 +57,7 @@ def run_grid(
         on_run: a function that is called with the row of each run as soon as the run is finished.
 
     Returns:
-        One row for each run, in the order of `configs`. A row contains the run's settings, learning curves and
-            measures. It can be stored as JSON.
+        A JSON row of settings, learning curves and measures for each run, in the order of `configs`.
     """
     rows: dict[GridRun, dict[str, Any]] = {}
     for run, config in configs.items():

@@ -9,16 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.reproduce import Outcome, Progress
-from experiments.reproduce.bandit import (
-    appendix,
-    bellman,
-    exploration,
-    growth,
-    limits,
-    notes,
-    post_tables,
-    sequential,
-)
+from experiments.reproduce.bandit import appendix, bellman, exploration, growth, limits, notes, post_tables, sequential
 from experiments.reproduce.bandit.vectorized import simulate
 from experiments.reproduce.finding import FOOTNOTE_2, FOOTNOTE_3, NOTES, judged
 from experiments.reproduce.statistics import BAND

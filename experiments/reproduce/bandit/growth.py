@@ -155,7 +155,7 @@ def notes(curves: dict[str, Curves]) -> dict[Section, list[str]]:
             f" number of pulls of the worse arm ({0.5 * pulls:.2f}; measured {slope['ppo, v 1/n']:.2f}). With 1/n^2 for"
             " v alone, v stops short of its limit, and the gap grows in proportion to n. With 1/n for both, e^gap grows"
             f" by about the square of pi(wedding) per unit of the sum of 1/n ({squares:.2f}; measured {pace:.2f},"
-            " because v lags, which adds to the growth).",
+            " because v lags, which adds to the growth)."
         ],
     }
 

@@ -18,14 +18,7 @@ import numpy as np
 
 from actde.tabular import Tabular, TabularACTDE, TabularPPO
 from experiments.plot_style import COLORS, PALETTE, make_figure, save_figure
-from experiments.reproduce.bandit.mdp import (
-    MDP,
-    advance,
-    dilemma,
-    initial_logits,
-    learn_on_policy,
-    random_mdp,
-)
+from experiments.reproduce.bandit.mdp import MDP, advance, dilemma, initial_logits, learn_on_policy, random_mdp
 from experiments.reproduce.bandit.vectorized import log_spaced
 from experiments.reproduce.finding import Measurement
 from experiments.reproduce.statistics import SAME, Array, above_zero, all_zero, judge, over_seeds
