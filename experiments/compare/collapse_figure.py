@@ -62,10 +62,7 @@ def _panel(
 
 
 def _dots(axis: Any, place: float, values: Sequence[float], color: str, within: Range, *, filled: bool) -> None:
-    """Plot each value as a dot in a narrow column.
-
-    The mean and its confidence interval are drawn on the right of the column.
-    """
+    """Plot the values as a column of dots, and their mean with its confidence interval on the right of the column."""
     mean = over_runs(values, within)
     if mean is None:
         return

@@ -1,11 +1,9 @@
 """Evaluate a finished run, and measure its collapse.
 
 Collapse is the loss of diversity during training. It is measured by the entropy, the KL divergence to the initial
-policy and the number of strategies.
-
-The agent plays the same games with the same seeds in two modes, sampled and greedy. It does not use dropout. Collapse
-is measured on the sampled episodes. The measures are stored in the run's folder (`measures.json`) with the agent's
-digest. They are computed again only if the agent, the games or the number of episodes changed.
+policy and the number of strategies. The agent plays the same games with the same seeds in two modes, sampled and
+greedy, without dropout. Collapse is measured on the sampled episodes. The measures are stored in the run's folder
+(`measures.json`). They are computed again only if the agent, the games or the number of episodes changed.
 """
 
 import json
@@ -31,10 +29,8 @@ from experiments.compare.paired_agent import PairedAgent
 from games.files import atomic_write
 
 MEASURES = "measures.json"
-SAMPLES = 20
-"""Number of texts that the results contain."""
-FORMAT = 3
-"""Increase this number to measure every run again."""
+SAMPLES = 20  # number of texts that the results contain
+FORMAT = 3  # increase this number to measure every run again
 Measures = dict[str, Any]
 
 
@@ -111,8 +107,7 @@ def collapse_of(
 
     Returns:
         "decisions" is the number of turns with several admissible commands. "entropy" and "kl_initial" are means over
-            these turns, in nats per decision. "texts" contains the measures of texts that were written freely, or
-            None. The other keys contain the results of the functions below.
+            these turns, in nats per decision. The other keys contain the results of the functions below.
     """
     entropies = [
         step.decision.entropy or 0.0 for e in episodes for step in e.steps if len(step.admissible_commands) != 1
@@ -132,8 +127,7 @@ def collapse_of(
 def _texts(episodes: Sequence[Episode], kl: float | None) -> dict[str, Any] | None:
     """Return the measures of the texts that the agent wrote, and samples, or None if it chose among commands.
 
-    `kl` is the KL to the initial policy and `entropy` the entropy of the policy, both in nats per token. `samples` are
-    pairs of a prompt and a text.
+    "kl" and "entropy" are in nats per token. "samples" are pairs of a prompt and a text.
     """
     if kl is None:
         return None
@@ -194,11 +188,10 @@ def implied_temperature(config: TrainConfig) -> float | None:
 def _strategies(episodes: Sequence[Episode], paired: PairedAgent, names: Sequence[str], seed: int) -> dict[str, Any]:
     """Return three estimates of the effective number of strategies (see diversity.py), and the shares of strategies.
 
-    The estimates are "counted" with its interval, "corrected" and "policy". Some games name the strategy that each
-    command follows. For these games, "shares" contains the share of each strategy. "corrected" and "policy" are then
-    None, because the commands of one episode are not independent. In any other game, the strategy of an episode is its
-    sequence of commands, and "shares" is None. An effective number is then exp(H), where H is the mean entropy over
-    games.
+    Some games name the strategy that each command follows. For these games, "shares" contains the share of each
+    strategy, and "corrected" and "policy" are None, because the commands of one episode are not independent. In any
+    other game, the strategy of an episode is its sequence of commands. An effective number is then exp(H), where H is
+    the mean entropy over games.
     """
     by_game: dict[str, list[Episode]] = defaultdict(list)
     for episode in episodes:
@@ -230,11 +223,11 @@ def _commands(episode: Episode) -> tuple[str, ...]:
 
 
 def _wins(episodes: Sequence[Episode]) -> dict[str, Any]:
-    """Return a dict with two keys: "wins" describes the command sequences that win, and "pass_at" contains pass@k.
+    """Return pass@k and a description of the command sequences that win.
 
-    In "wins", "won" is the number of episodes won. "different" is the number of distinct command sequences that win.
-    "effective" is exp(H). H is the entropy of a game's winning sequences, averaged over the games that were won. "wins"
-    and "pass_at" are None if no game states a maximum score and no episode was won.
+    "different" is the number of distinct winning sequences. "effective" is exp(H), where H is the entropy of a game's
+    winning sequences, averaged over the games that were won. The values of both keys are None if no game states a
+    maximum score and no episode was won.
     """
     if not any(episode.won or episode.max_score is not None for episode in episodes):
         return {"wins": None, "pass_at": None}
