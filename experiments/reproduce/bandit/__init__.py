@@ -1,7 +1,6 @@
 """Part `bandit`: reproduce the tabular claims of the post by Turner and Einhorn (2023).
 
 These are the claims about its bandit, its appendix and its footnotes. The learners are those of actde/tabular.py.
-`run` calls the other modules of this package in turn and gives them independent random number generators.
 """
 
 from pathlib import Path
@@ -16,11 +15,7 @@ from experiments.reproduce.statistics import BAND
 
 
 def run(*, seed: int, quick: bool, folder: Path, workers: int, progress: Progress) -> Outcome:
-    """Run all experiments of the part and return the findings and figures.
-
-    A full run takes about a minute and a half, and a quick run takes seconds. `workers` is ignored, because a single
-    process does all the work.
-    """
+    """Run all experiments of the part in one process. A full run takes a minute and a half, and a quick run seconds."""
     rngs = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(6)]
     steps, seeds = (10_000, 20) if quick else (1_000_000, 100)
     curves = simulate(
@@ -30,9 +25,8 @@ def run(*, seed: int, quick: bool, folder: Path, workers: int, progress: Progres
         rng=rngs[0],
         progress=lambda text, done, total: progress(text, 0.8 * done / total, 1),
     )
-    measurements = (
-        post_tables.measure() | growth.measure_fixed(curves, quick=quick) | limits.measure(curves, quick=quick)
-    )
+    measurements = post_tables.measure()
+    measurements |= growth.measure_fixed(curves, quick=quick) | limits.measure(curves, quick=quick)
     progress("exploration", 0.8, 1)
     measurements |= exploration.measure(rngs[1], quick=quick)
     progress("shifts and factors", 0.85, 1)

@@ -34,8 +34,7 @@ from experiments.reproduce.bandit.mdp import (
 from experiments.reproduce.finding import Measurement
 from experiments.reproduce.statistics import SAME, all_zero, judge, over_seeds
 
-NUDGE, FAR = 1e-3, 0.05
-"""Standard deviation of a disturbance of q, and an error that the disturbance alone cannot cause."""
+NUDGE, FAR = 1e-3, 0.05  # standard deviation of a disturbance of q, and an error that it alone cannot cause
 
 
 def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
@@ -61,16 +60,14 @@ def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
 
 def later_error(mdp: MDP, logits: Logits, steps: int, rng: np.random.Generator) -> float:
     """Train ACTDE from consistent tables, and return the root mean square error of the last half of the steps."""
-    learner = TabularACTDE(logits, alpha=0.1, b=0.1)
-    make_consistent(learner, mdp)
+    learner = make_consistent(TabularACTDE(logits, alpha=0.1, b=0.1), mdp)
     errors = advance(learn_on_policy(learner, mdp, rng), steps)
     return float(np.sqrt(np.mean(errors[steps // 2 :] ** 2)))
 
 
 def diverges(mdp: MDP, logits: Logits, steps: int, rng: np.random.Generator) -> bool:
     """Return whether a small disturbance of q leads to errors above `FAR` if v is always the policy's mean of q."""
-    learner = ExpectedACTDE(logits, alpha=0.1, b=0.1)
-    make_consistent(learner, mdp)
+    learner = make_consistent(ExpectedACTDE(logits, alpha=0.1, b=0.1), mdp)
     for row in learner.q_values.values():
         for action in row:
             row[action] += rng.normal(0, NUDGE)
@@ -79,10 +76,7 @@ def diverges(mdp: MDP, logits: Logits, steps: int, rng: np.random.Generator) -> 
 
 def first_errors(mdp: MDP, logits: Logits, rng: np.random.Generator) -> list[float]:
     """Return the error of each action in each state, each by a new learner with consistent tables."""
-    errors = []
-    for state, row in logits.items():
-        for action in row:
-            learner = TabularACTDE(logits)
-            make_consistent(learner, mdp)
-            errors.append(learner.learn(mdp.step(state, action, rng)))
-    return errors
+    return [
+        make_consistent(TabularACTDE(logits), mdp).learn(mdp.step(state, action, rng))
+        for state, action in np.ndindex(mdp.rewards.shape)
+    ]

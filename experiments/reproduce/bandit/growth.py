@@ -38,7 +38,7 @@ from experiments.reproduce.bandit.vectorized import Curves, Learner
 from experiments.reproduce.finding import ADVANTAGE, FOOTNOTE_2, Measurement, Section
 from experiments.reproduce.statistics import Array, above_zero, judge, over_seeds, slopes
 
-LEARNERS = (
+LEARNERS = (  # on the bandit with the arms wedding (reward 1) and party (reward 0.5)
     Learner(name="ppo", rule="ppo"),
     Learner(name="ppo, alpha 0.1", rule="ppo", alpha=0.1),
     Learner(name="ppo, v 1/n", rule="ppo", alpha_power=1),
@@ -52,8 +52,7 @@ LEARNERS = (
     Learner(name="actde, both 1/n^2", rule="actde", alpha_power=2, b_power=2),
     Learner(name="actde, gradient", rule="actde", gradient=True),
 )
-"""Learners on the bandit with the arms wedding (reward 1) and party (reward 0.5)."""
-PANELS = {
+PANELS = {  # the labels of the learners by name, for each panel of the figure by title
     "fixed step sizes": {
         "ppo": "PPO, alpha 1",
         "ppo, alpha 0.1": "PPO, alpha 0.1",
@@ -68,7 +67,6 @@ PANELS = {
         "actde, both 1/n": "ACTDE, q and logits: 1/n",
     },
 }
-"""The labels of the learners by name, for each panel of the figure by title."""
 FIGURE = "bandit-growth.svg"
 CAPTION = (
     "Logit of wedding minus that of party, on policy: mean over seeds, band from the 5th to the 95th percentile. Left:"
@@ -104,24 +102,19 @@ def measure_schedules(curves: dict[str, Curves]) -> dict[str, Measurement]:
     Footnote 2 of the post says that "a decaying learning rate schedule probably does" stop the growth of PPO's logits.
     ACTDE is measured with the same schedules.
     """
-
-    def stopped(growth: Array) -> Measurement:
-        band = over_seeds(growth)
-        return judge(band, band["low"] <= 0)
-
-    def softmax(actde: Curves) -> Measurement:
-        band = over_seeds(actde.gap[-1])
-        return judge(band, abs(band["ours"] - 0.5) < 0.01)
-
     square = curves["ppo, both 1/n^2"]
     movement = square.last_decade(square.gap)
+    growing = {
+        "v": over_seeds(late_slope(curves["ppo, v 1/n"])),
+        "v-square": over_seeds(late_power(curves["ppo, v 1/n^2"])),
+        "both": over_seeds(slow_pace(curves["ppo, both 1/n"])),
+    }
+    ends = {"actde": "actde, both 1/n", "actde-square": "actde, both 1/n^2"}
+    softmax = {name: over_seeds(curves[learner].gap[-1]) for name, learner in ends.items()}
     return {
-        "footnote2.v": stopped(late_slope(curves["ppo, v 1/n"])),
-        "footnote2.v-square": stopped(late_power(curves["ppo, v 1/n^2"])),
-        "footnote2.both": stopped(slow_pace(curves["ppo, both 1/n"])),
+        **{f"footnote2.{name}": judge(band, band["low"] <= 0) for name, band in growing.items()},
         "footnote2.both-square": judge(over_seeds(movement), np.abs(movement).max() < 1e-3),
-        "footnote2.actde": softmax(curves["actde, both 1/n"]),
-        "footnote2.actde-square": softmax(curves["actde, both 1/n^2"]),
+        **{f"footnote2.{name}": judge(band, abs(band["ours"] - 0.5) < 0.01) for name, band in softmax.items()},
     }
 
 

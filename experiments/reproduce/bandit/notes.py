@@ -13,9 +13,9 @@ from experiments.reproduce.finding import CLAIMS, NOT_REPRODUCED, REPRODUCED, ST
 class Note:
     """A paragraph of the report and the verdicts that it depends on.
 
-    `reproduced` and `not_reproduced` list the findings that must have these verdicts. The number of the finding
-    `number`, formatted by the Python format specification `format`, replaces $number in the text. Findings are named by
-    their ids without the part's name.
+    Attributes:
+        reproduced, not_reproduced: findings that must have these verdicts, by their ids without the part's name.
+        number: the finding whose number, formatted by the specification `format`, replaces $number in the text.
     """
 
     section: Section
