@@ -2,9 +2,7 @@
 
 A trial is one model that plays and learns with its own random seed. A recipe is the set of settings that all trials of
 a batch share. The actions are cooperate (0) and defect (1). A game is a pair of consecutive actions. Streams are
-independent sequences of actions that a model plays in parallel.
-
-The update rules and losses are those of `actde`. The payoffs are those of `games.ipd`.
+independent sequences of actions that a model plays in parallel. The update rules and losses are those of `actde`.
 
 Shapes: N trials, T positions, S streams.
 """
@@ -24,21 +22,12 @@ from experiments.reproduce.ipd_trials.random_streams import Random
 from experiments.reproduce.ipd_trials.trunk import DECAYED, Model, S, T
 from games.ipd import PAYOFFS
 
-EPOCHS = 4
-"""Number of gradient steps on each whole rollout. The post calls these steps "epochs"."""
+EPOCHS = 4  # gradient steps on each whole rollout
 BETAS, CLIP_NORM = (0.9, 0.95), 1.0
+# Means over each rollout: the shares of games in which the two actions differ, are both cooperate, or are both defect;
+# the reward per game; the policy's entropy in nats per action; the absolute advantage; and the squared errors of v and
+# q relative to the return targets. If the optimizer does not train q, `q_error` equals `value_error`.
 COLUMNS = ("alternate", "cooperate", "defect", "reward", "entropy", "advantage_abs", "value_error", "q_error")
-"""Quantities that are recorded for each rollout.
-
-* `alternate` is the share of games in which the two actions differ.
-* `cooperate` is the share of games in which both actions are cooperate.
-* `defect` is the share of games in which both actions are defect.
-* `reward` is the mean reward per game.
-* `entropy` is the mean entropy of the policy, in nats per action.
-* `advantage_abs` is the mean absolute advantage.
-* `value_error` and `q_error` are the mean squared errors of v and q, relative to the return targets. If the optimizer
-  does not train q, `q_error` equals `value_error`.
-"""
 
 
 class Recipe(Config):
@@ -46,8 +35,7 @@ class Recipe(Config):
 
     The defaults are those of ACTDE in the public code that made the post's figures. If `detach_heads` is true, the
     gradients of v and q stop at the trunk's output. If the Q head's learning rate `q_lr` is None, it equals `lr`.
-    AdamW's `weight_decay` applies only to the weight matrices of linear layers. `dropout` applies both to the rollout
-    and to the update.
+    Weight decay applies only to the weight matrices of linear layers. Dropout applies to rollout and update.
     """
 
     optimizer: str = "actde"
@@ -63,16 +51,15 @@ class Recipe(Config):
     dropout: BelowOne = 0.1
 
     def optimizer_config(self) -> OptimizerConfig:
-        """Return the configuration of the update rule. Settings that are not in the recipe have their defaults."""
         return OptimizerConfig(**self.model_dump(include={"gamma", "gae_lambda", "whitening", "value_loss"}))
 
 
 class Trials:
     """Trials that run at the same time without influencing each other. There is one seed per trial.
 
-    If `compiled` is true, the trunk is compiled as described in blocks.py. `curves` [N, rollouts, columns] holds the
-    quantities `COLUMNS` of all rollouts so far. `seconds` is the processor time so far, which the caller of `step` must
-    update.
+    Attributes:
+        curves: the quantities `COLUMNS` of all rollouts so far. The shape is [N, rollouts, columns].
+        seconds: the processor time so far, which the caller of `step` must update.
     """
 
     def __init__(self, recipe: Recipe, seeds: Sequence[np.random.SeedSequence], *, compiled: bool = False) -> None:
@@ -100,10 +87,7 @@ class Trials:
         return groups
 
     def step(self) -> Tensor:
-        """Play one rollout of 100 games per stream, and take `EPOCHS` gradient steps on it.
-
-        Return the quantities `COLUMNS` of this rollout. The shape is [N, columns].
-        """
+        """Play a rollout of 100 games per stream, learn from it, and return its quantities `COLUMNS` [N, columns]."""
         tokens, (logprobs, values, q_values) = self.model.generate(self.last, self.random)
         self.last = tokens[:, -1]  # the next rollout starts after this action
         actions = tokens[:, 1:]
@@ -140,11 +124,7 @@ class Trials:
         return found | {"random": self.random.state(), "last": self.last, "curves": self.curves, "seconds": seconds}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Resume from a `state` that the method `state` returned.
-
-        Raises:
-            KeyError, RuntimeError, ValueError: The state does not fit these trials.
-        """
+        """Resume from a `state`. KeyError, RuntimeError or ValueError is raised if it does not fit these trials."""
         with torch.no_grad():
             for name, parameter in self.model.weights.items():
                 parameter.copy_(state[f"weights.{name}"])
@@ -162,13 +142,10 @@ class Trials:
             return self.optimizer.targets(batch)
         tensors = {spec.name: getattr(batch, spec.name) for spec in fields(batch)}
         split = {name: x.split(S) for name, x in tensors.items() if x is not None}
-        found = [
-            self.optimizer.targets(Batch(**dict(zip(split, parts, strict=True))))
-            for parts in zip(*split.values(), strict=True)
-        ]
-        return Targets(
-            advantages=torch.cat([one.advantages for one in found]), returns=torch.cat([one.returns for one in found])
-        )
+        batches = [Batch(**dict(zip(split, parts, strict=True))) for parts in zip(*split.values(), strict=True)]
+        found = [self.optimizer.targets(one) for one in batches]
+        advantages, returns = (torch.cat([getattr(one, n) for one in found]) for n in ("advantages", "returns"))
+        return Targets(advantages=advantages, returns=returns)
 
     def _outputs(self, tokens: Tensor) -> Outputs:
         logprobs, values, q_values = self.model(tokens, self.random)
