@@ -63,7 +63,7 @@ def _task(task: Task, rows: Sequence[Row], games: Sequence[Sequence[Any]]) -> li
         lines += ["", f"{MARK} {agent} was trained on {seen} of these {count} games."]
     if task.references:
         lines += ["", "Reported by others:", ""]
-        lines += [f"* {reference.who}: {reference.value} ({reference.source})" for reference in task.references]
+        lines += [f"* {reference}" for reference in task.references]
     return lines
 
 

@@ -68,8 +68,7 @@ def kl_to_tilted(nodes: Nodes, inverse_tau: float) -> float:
 def tilted(nodes: Nodes, inverse_tau: float) -> Floats:
     """Return the log-probabilities of the tilted policy in nats. The shape is [n, K]."""
     assert nodes.q_values is not None
-    logprobs: Floats = log_softmax(nodes.initial + inverse_tau * nodes.q_values, axis=1)
-    return logprobs
+    return np.asarray(log_softmax(nodes.initial + inverse_tau * nodes.q_values, axis=1))
 
 
 def node_kl(logprobs: Floats, others: Floats) -> Floats:
@@ -79,8 +78,7 @@ def node_kl(logprobs: Floats, others: Floats) -> Floats:
     result slightly negative. Each -inf counts as 0, so that its product with a probability of 0 is 0 instead of NaN.
     """
     ours, theirs = (np.where(logs == -np.inf, 0.0, logs) for logs in (logprobs, others))
-    kl: Floats = np.sum(np.exp(logprobs) * (ours - theirs), axis=1)
-    return kl
+    return np.asarray(np.sum(np.exp(logprobs) * (ours - theirs), axis=1))
 
 
 def best_inverse_tau(nodes: Nodes) -> float:

@@ -40,7 +40,6 @@ def collapse_figure(rows: Rows, path: Path) -> None:
 def _panel(
     axis: Any, groups: Mapping[str, Rows], label: str, measure: Measure, other: Measure | None, within: Range
 ) -> None:
-    """Draw a measure of all groups side by side."""
     others = [values_of(rows, other) if other else [] for rows in groups.values()]
     both = any(others)
     for place, (rows, second) in enumerate(zip(groups.values(), others, strict=True)):

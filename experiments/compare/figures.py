@@ -134,7 +134,6 @@ def positions(values: Iterable[Any]) -> dict[Any, float]:
 
 
 def _along_sweep(axis: Any, rows: Rows, places: Mapping[Any, float], how: str, what: str) -> None:
-    """Plot the runs of one optimizer, and the mean of the runs at each value of the setting."""
     optimizer, (marker, style) = rows[0]["optimizer"], {"sampled": ("o", "-"), "greedy": ("s", "--")}[how]
     color, label = color_of(optimizer), f"{optimizer}, {how}"
     dots = {"mfc": color if how == "sampled" else "none", "color": color, "ms": 4, "ls": "none"}

@@ -80,7 +80,6 @@ def run_grid(
 
 
 def _train(run: GridRun, config: TrainConfig, root: Path, episodes: int, tests: str, threads: int) -> dict[str, Any]:
-    """Train or resume one run in a worker process, measure the run, and return its row."""
     import torch
 
     from agents.training.factory import make_trainer

@@ -129,7 +129,6 @@ def _all_runs(rows: Rows, setting: str | None) -> str:
 
 
 def _solved_after(row: Row) -> str:
-    """Return the number of episodes and minutes that the run needed to solve the game, or "never"."""
     curves = row["curves"]
     for success, episodes, seconds in zip(curves["recent_success"], curves["episodes"], curves["seconds"], strict=True):
         if episodes >= 100 and success >= SOLVED:
@@ -138,7 +137,6 @@ def _solved_after(row: Row) -> str:
 
 
 def _bonus_commands(rows: Rows) -> str:
-    """Return a text that lists the commands that earned a bonus, or "" if no command did."""
     commands = dict.fromkeys(row["settings"]["reward"]["bonus_command"] for row in rows)
     return " or ".join(f"`{command}`" for command in commands if command)
 

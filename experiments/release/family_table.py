@@ -56,20 +56,16 @@ def measure(name: str, level: int, candidates: int) -> dict[str, Any]:
     """
     if name in SLOW and level >= SLOW[name]:
         candidates = max(candidates // 5, 2)
-    values: dict[str, list[int]] = {key: [] for key in MEASURES}
-    hashes, impossible = set[str](), 0
+    rows, hashes = [], set[str]()
     for seed in range(candidates):
-        try:
+        with contextlib.suppress(GameError):
             game = make_game(name, {"level": level, "seed": seed})
-        except GameError:
-            impossible += 1
-            continue
-        hashes.add(canonical_hash(game))
-        for key, value in _measured(game).items():
-            values[key].append(value)
-    spreads = {key: [min(x), int(statistics.median_low(x)), max(x)] for key, x in values.items() if x}
+            hashes.add(canonical_hash(game))
+            rows.append(_measured(game))
+    values = {key: [row[key] for row in rows] for key in MEASURES if rows}
+    spreads = {key: [min(x), int(statistics.median_low(x)), max(x)] for key, x in values.items()}
     return {"family": name, "level": level, "settings": FAMILIES[name].preset(level), "candidates": candidates,
-            "impossible": impossible, "different": len(hashes), "found": spreads}  # fmt: skip
+            "impossible": candidates - len(rows), "different": len(hashes), "found": spreads}  # fmt: skip
 
 
 def states(name: str, level: int, candidates: int) -> int | None:

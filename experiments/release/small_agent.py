@@ -35,11 +35,11 @@ REINFORCEMENT = (
 
 def curriculum(folder: Path, *, seed: int, share: float = 1.0) -> tuple[str, list[list[str]]]:
     """Return the GAME string for all families in `folder`, and the commands that generate `share` of their games."""
-    split = ("--split", "train", "--seed", str(seed))
-    commands = []
-    for family, (levels, count) in FAMILIES.items():
-        size = ("--levels", levels, "--per-level", str(int(count * share)))
-        commands.append(["generate", str(folder / family), "--family", family, *size, *split])
+    commands = [
+        ["generate", str(folder / family), "--family", family, "--levels", levels, "--per-level",
+         str(int(count * share)), "--split", "train", "--seed", str(seed)]
+        for family, (levels, count) in FAMILIES.items()
+    ]  # fmt: skip
     return " + ".join(str(folder / family) for family in FAMILIES), commands
 
 

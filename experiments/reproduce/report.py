@@ -40,11 +40,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class RunInfo:
-    """The command, settings, figures and notes of one part's run.
+    """The command, settings, figures and notes (see `Outcome`) of one part's run.
 
-    A `quick` run is a small version with fewer seeds and steps. `seconds` is the wall time. For a part that may need
-    several commands, it is the total processor time instead. `figures` are pairs (file name, caption), and `notes` are
-    Markdown paragraphs.
+    `seconds` is the wall time. For a part that may need several commands, it is the total processor time instead.
     """
 
     command: str
@@ -63,9 +61,7 @@ def versions() -> dict[str, str]:
 
 
 def write(out: Path, part: str, info: RunInfo, outcome: Outcome) -> list[Finding]:
-    """Replace a part's outcome in the report in `out`, and return all findings of the report.
-
-    The part has already written its figures into `out`.
+    """Replace a part's outcome in the report in `out`, which has its figures, and return all findings of the report.
 
     Raises:
         AgentError: The files in `out` are not a report.
@@ -74,8 +70,7 @@ def write(out: Path, part: str, info: RunInfo, outcome: Outcome) -> list[Finding
     foreign = [finding.id for finding in outcome.findings if finding.part != part]
     assert not foreign, f"{part} returned {foreign}"
     kept = [finding for finding in before if finding.part not in (part, "other")]
-    ours = sorted([*kept, *outcome.findings], key=lambda finding: _place(finding.part))
-    findings = [*ours, *judged("other", {})]
+    findings = sorted([*kept, *outcome.findings], key=lambda finding: _place(finding.part)) + judged("other", {})
     about[part] = replace(info, figures=outcome.figures, notes=outcome.notes)
     about = {name: about[name] for name in sorted(about, key=_place)}
     atomic_write(out / RESULTS, _json([asdict(finding) for finding in findings]))
@@ -85,7 +80,6 @@ def write(out: Path, part: str, info: RunInfo, outcome: Outcome) -> list[Finding
 
 
 def _place(part: str) -> int:
-    """Return the part's place in the report. Unknown parts come last."""
     return [*PARTS, part].index(part)
 
 
@@ -94,9 +88,7 @@ def _json(data: object) -> str:
 
 
 def read(out: Path) -> tuple[list[Finding], dict[str, RunInfo]]:
-    """Read the report in a folder.
-
-    Return a tuple: (1) all findings, (2) the `RunInfo` of each part by the part's name.
+    """Return the findings in a folder's report, and the `RunInfo` of each part by the part's name.
 
     Raises:
         AgentError: A file is missing or damaged.
@@ -160,7 +152,6 @@ def markdown(findings: Sequence[Finding], about: Mapping[str, RunInfo]) -> str:
 
 
 def _count_rows(findings: Sequence[Finding]) -> list[list[object]]:
-    """Return a row for each part, a row for all of the post's claims, and a row for the claims that we add."""
     rows = counts(findings)
     added = {ADDED: rows.pop(ADDED)} if ADDED in rows else {}
     rows["all of the post's"] = {verdict: sum(row[verdict] for row in rows.values()) for verdict in VERDICTS}
@@ -168,21 +159,16 @@ def _count_rows(findings: Sequence[Finding]) -> list[list[object]]:
 
 
 def _how(about: Mapping[str, RunInfo]) -> str:
-    """Return Markdown with the commands, seeds, times and versions of the parts."""
     commands, rows = dict.fromkeys(info.command for info in about.values()), []
     for name, info in about.items():
         time = f"{info.seconds:.0f} s" if info.seconds < 600 else f"{info.seconds / 3600:.1f} h"
-        packages = ", ".join(f"{package} {version}" for package, version in info.versions.items())
+        packages = ", ".join(map(" ".join, info.versions.items()))
         rows.append([name, "quick" if info.quick else "full", info.seed, time, packages])
     return "\n".join(["Made by", "", "```", *commands, "```", "", table(["part", "run", "seed", "time", "with"], rows)])
 
 
 def show(value: Value) -> str:
-    """Format a value for the report.
-
-    Numbers get about four significant digits, and Booleans become "yes" or "no". Text is returned unchanged, and None
-    becomes an empty string.
-    """
+    """Format a value for the report. Numbers get about four significant digits, and None becomes an empty string."""
     if value is None or isinstance(value, str):
         return value or ""
     if isinstance(value, bool):
@@ -208,7 +194,6 @@ def _band(finding: Finding) -> str:
 
 
 def _criteria(findings: Sequence[Finding]) -> str:
-    """Return a Markdown list of the criteria. Findings with the same criterion share a line."""
     groups: dict[str, list[str]] = {}
     for finding in findings:
         groups.setdefault(finding.criterion, []).append(f"`{finding.id}`")

@@ -23,7 +23,6 @@ POINTS = 400  # per line, about; more would not be visible
 
 
 def _axes(panels: int, columns: int, width: float, height: float) -> tuple[Any, Any]:
-    """Return a figure and its panels, each `width` x `height` inches."""
     rows = -(-panels // columns)
     figure, axes = make_figure(rows, columns, width * columns, height * rows)
     for axis in np.ravel(axes)[panels:]:

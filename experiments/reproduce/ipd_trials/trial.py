@@ -76,7 +76,6 @@ class Trials:
         self.seconds = 0.0
 
     def _groups(self) -> list[dict[str, Any]]:
-        """Return AdamW's parameter groups, for each combination of weight decay and learning rate."""
         recipe, weights = self.recipe, self.model.weights
         rates = {True: recipe.lr if recipe.q_lr is None else recipe.q_lr, False: recipe.lr}
         groups = []

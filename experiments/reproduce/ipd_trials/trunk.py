@@ -135,7 +135,6 @@ class Model(nn.Module):
         return [{name: weights[layer] for name, weights in unbound.items()} for layer in range(L)]
 
     def _ends(self) -> Weights:
-        """Return the token embedding and the weights of the final layer norm."""
         return {name: self.weights[name] for name in ("wte", *LAST_NORM)}
 
     def _residual_masks(self, random: Random) -> Tensor:
