@@ -1,9 +1,8 @@
 """Find the held-out games of a task of the evaluation card.
 
 Held-out games have reserved seeds, which `train` refuses. For most tasks, the hash of a held-out game must also be in
-the test split (see `Task.by_hash`). A task uses the first distinct games in the order of their seeds. The games are
-therefore the same for every agent and machine, and a smaller card uses the first games of a larger card. The search
-takes one or two seconds per game, so the card's results store the games.
+the test split (see `Task.by_hash`). A task uses the first distinct games in the order of their seeds, so that every
+agent and machine has the same games. The search takes one or two seconds per game, so the results store the games.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -56,8 +55,7 @@ def find(task: Task, count: int, known: Sequence[HeldOutGame] = ()) -> list[Held
 def training_games(about: Mapping[str, Any]) -> frozenset[str]:
     """Return the hashes of an agent's training games.
 
-    `about` is the content of the agent's `agent.json`. An older `agent.json` contains the games' name instead of their
-    hashes. In this case the hashes are computed.
+    `about` is the content of `agent.json`. If it is old and contains only the games' name, the hashes are computed.
     """
     hashes = about.get("trained_on")
     if hashes is None and "made_by" in about:

@@ -58,13 +58,9 @@ class Player:
 
 
 def players(names: str | None, notify: Callable[[str], None]) -> list[Player]:
-    """Return the baselines, followed by the named agents.
+    """Return the baselines, followed by the agents whose names or folders are given, separated by commas.
 
-    Args:
-        names: names or folders of agents, separated by commas. If None, all available shipped agents are used.
-
-    Raises:
-        AgentError: an agent is unknown, or the human player is named.
+    If `names` is None, all available shipped agents follow. AgentError is raised for an unknown agent or the human.
     """
     shipped = (name for name in TRAINED if _is_available(name, notify))
     wanted = list(shipped) if names is None else [name.strip() for name in names.split(",")]
@@ -101,8 +97,7 @@ def play(
 ) -> Iterator[Results]:
     """Play the rows that are not yet stored in `path`, and yield the results after every new row and at the end.
 
-    All tasks are first played with the objective, and then without it. An interrupted card therefore covers as many
-    tasks as possible.
+    All tasks are first played with the objective, so that an interrupted card covers as many tasks as possible.
 
     Raises:
         AgentError: the results have a different number of episodes.

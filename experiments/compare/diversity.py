@@ -6,12 +6,11 @@ estimate has a weakness:
 
 * counted: H is the entropy of the observed shares. It is too low if the sample is small relative to the number of
   possible strategies. exp(H) never exceeds the number of episodes.
-* corrected: Chao and Shen (2003) correct H for strategies that the sample lacks. They shrink the observed shares by the
-  estimated coverage of the sample. They also divide each term of H by the probability that the sample contains the
-  strategy. This estimate needs independent samples. It fails if almost all samples differ.
-* from the policy: by the chain rule, H is the expected sum of the entropies of an episode's decisions. The estimate is
-  the mean of this sum over episodes. It is unbiased for any number of possible strategies. `agents` computes the
-  entropy of each decision exactly. This estimate is limited to deterministic games.
+* corrected: Chao and Shen (2003) correct H for strategies that the sample lacks. This estimate needs independent
+  samples. It fails if almost all samples differ.
+* from the policy: by the chain rule, H is the expected sum of the entropies of an episode's decisions, which `agents`
+  computes exactly. The estimate is the mean of this sum over episodes. It is unbiased for any number of possible
+  strategies, but limited to deterministic games.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -96,8 +95,7 @@ def pass_at_k(tries: int, wins: int, k: int) -> float:
 def pass_at(games: Mapping[str, Sequence[bool]]) -> dict[str, dict[str, Any]]:
     """Return {"mean": {"1": ..., "2": ...}, "games": {name: {"1": ..., "2": ...}}} with pass@k for each k of KS.
 
-    `games` maps the name of each game to its tries. A try is True if the game was won. A k is omitted if some game has
-    fewer than k tries.
+    `games` maps a game's name to whether each try won. A k is omitted if some game has fewer than k tries.
     """
     ks = [k for k in KS if k <= min(map(len, games.values()))]
     rates = {name: {str(k): pass_at_k(len(won), sum(won), k) for k in ks} for name, won in games.items()}

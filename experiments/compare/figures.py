@@ -31,9 +31,8 @@ SHARE = (-0.02, 1.02)  # limits of an axis that shows a share
 def curves_figure(rows: Rows, path: Path) -> None:
     """Draw learning curves against episodes.
 
-    The panels show success if the game can be won, the share of turns that earn a bonus if these turns were counted,
-    the reward of texts if the agents wrote freely, and the entropy. If the game names strategies, one panel for each
-    optimizer shows the shares of strategies.
+    The panels show the measures that apply to the game. If the game names strategies, one panel for each optimizer
+    shows the shares of strategies.
     """
     texts = write_texts(rows)
     panels: list[Any] = [("recent_success", "share of the last 100 won", SHARE)] if can_be_won(rows) else []

@@ -25,9 +25,7 @@ CURVES = (  # metrics whose value at every iteration is stored, in addition to t
 def check(runs: Iterable[GridRun], common: Mapping[str, Any], tests: str = "") -> dict[GridRun, TrainConfig]:
     """Return the configuration of each run. Errors in names and values are raised before the first run starts.
 
-    Args:
-        common: the settings that all runs share and that are not defaults.
-        tests: the games that `run_grid` plays. If empty, the training games are played.
+    `common` contains the settings that all runs share and that are not defaults.
     """
     if tests:
         games.resolve(tests)
@@ -50,14 +48,13 @@ def run_grid(
 ) -> list[dict[str, Any]]:
     """Complete every run of a grid in `workers` processes. The processes share the CPU cores equally.
 
+    Return a JSON row of settings, learning curves and measures for each run, in the order of `configs`.
+
     Args:
         configs: the result of `check`.
         root: the folder that contains the folders of the runs.
         episodes, tests: arguments of `measure_run`, which measures the finished agents.
-        on_run: a function that is called with the row of each run as soon as the run is finished.
-
-    Returns:
-        A JSON row of settings, learning curves and measures for each run, in the order of `configs`.
+        on_run: called with the row of each run as soon as the run is finished.
     """
     rows: dict[GridRun, dict[str, Any]] = {}
     for run, config in configs.items():

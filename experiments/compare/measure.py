@@ -37,13 +37,9 @@ Measures = dict[str, Any]
 def measure_run(folder: Path, config: TrainConfig, *, episodes: int, tests: str = "") -> Measures:
     """Return the measures of the finished run in `folder`. They are computed and stored unless they are current.
 
-    Args:
-        episodes: number of episodes in each of the two modes, sampled and greedy.
-        tests: the games to play. If empty, the training games are played.
-
-    Returns:
-        A dict that can be stored as JSON. "evaluation" contains "sampled" and "greedy" (see agents/play/evaluate.py).
-            "collapse" is the result of `collapse_of`.
+    The agent plays `episodes` episodes of the games `tests` in each mode. If `tests` is empty, it plays the training
+    games. In the result, "evaluation" contains "sampled" and "greedy" (see agents/play/evaluate.py), and "collapse" is
+    the result of `collapse_of`.
     """
     measures = cached_measures(folder, episodes=episodes, tests=tests)
     if measures is None:
@@ -58,8 +54,7 @@ def cached_measures(folder: Path, *, episodes: int, tests: str = "") -> Measures
     if not (folder / MEASURES).is_file():
         return None
     document = read_json(folder / MEASURES)
-    measures: Measures | None = document.get("measures")
-    return measures if document.get("of") == _identity(folder, episodes, tests) else None
+    return document.get("measures") if document.get("of") == _identity(folder, episodes, tests) else None
 
 
 def _identity(folder: Path, episodes: int, tests: str) -> dict[str, Any]:
@@ -97,17 +92,15 @@ def _measure(folder: Path, config: TrainConfig, *, episodes: int, tests: str = "
 def collapse_of(
     episodes: Sequence[Episode], paired: PairedAgent, names: Sequence[str], tau: float | None, seed: int
 ) -> dict[str, Any]:
-    """Return all measures of collapse as JSON. A measure is None if it does not exist for these episodes.
+    """Return all measures of collapse of `paired` as JSON. A measure is None if it does not exist for these episodes.
+
+    "decisions" is the number of turns with several admissible commands. "entropy" and "kl_initial" are means over these
+    turns, in nats per decision. The other keys contain the results of the functions below.
 
     Args:
-        episodes: the episodes that `paired` played in the sampled mode.
-        names: the strategies that the game names. It is empty if the game does not name strategies.
+        names: the strategies that the game names.
         tau: the result of `implied_temperature`, in units of reward.
         seed: the seed of the bootstrap.
-
-    Returns:
-        "decisions" is the number of turns with several admissible commands. "entropy" and "kl_initial" are means over
-            these turns, in nats per decision. The other keys contain the results of the functions below.
     """
     entropies = [
         step.decision.entropy or 0.0 for e in episodes for step in e.steps if len(step.admissible_commands) != 1
@@ -141,9 +134,8 @@ def _texts(episodes: Sequence[Episode], kl: float | None) -> dict[str, Any] | No
 def _tilted(nodes: collapse.Nodes, tau: float | None) -> dict[str, float | None]:
     """Return the KL to the tilted policy softmax(log pi_0 + q / tau) at two temperatures, in nats per decision.
 
-    "kl" is the KL at the temperature that the settings imply. "best_kl" is the lowest KL over all temperatures, and
-    "best_inverse_tau" is the value of 1/tau at which it is reached, in units of 1 / reward. This value is 0 if pi_0
-    itself fits better than the tilted policy at any finite tau.
+    "kl" is the KL at the temperature that the settings imply. "best_kl" is the lowest KL over all temperatures, reached
+    at "best_inverse_tau" in units of 1 / reward, which is 0 if pi_0 itself fits best.
     """
     best = collapse.best_inverse_tau(nodes)
     return {

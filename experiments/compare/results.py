@@ -1,8 +1,7 @@
 """Read the rows of a grid's `results.json`, group them, and compute means over the runs of each group.
 
-One row describes one run. The varied setting is the setting that `compare --vary` gives, together with the values to
-compare. The runs of a group have the same optimizer and the same value of the varied setting. They differ only in the
-seed.
+One row describes one run. The varied setting is that of `compare --vary`. The runs of a group have the same optimizer
+and the same value of the varied setting. They differ only in the seed.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

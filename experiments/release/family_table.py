@@ -33,14 +33,8 @@ SAMPLED = {  # the measured levels; all levels of any other family are measured
 }
 SLOW = {"coin": 50, "treasure": 20, "quest": 9}  # first levels whose games take seconds, so that fewer seeds are used
 STATES = 300  # at most, in a crawl
-MEASURES = {
-    "rooms": "rooms",
-    "doors": "doors",
-    "things": "things",
-    "steps": "steps of the walkthrough",
-    "points": "points",
-    "commands": "admissible commands at the start",
-}
+MEASURES = {"rooms": "rooms", "doors": "doors", "things": "things", "steps": "steps of the walkthrough",
+            "points": "points", "commands": "admissible commands at the start"}  # fmt: skip
 HEADS = ["level", "settings", *MEASURES.values(), "states", "candidates", "different", "duplicates", "impossible"]
 
 

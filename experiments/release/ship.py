@@ -37,9 +37,7 @@ DESCRIPTION = ("name", "prompt", "mode", "context", "made_by")  # fields that ar
 def ship(run: Path, out: Path, game: str, *, episodes: int, command: str) -> None:
     """Write the agent of a run and its model card into the folder `out`.
 
-    Args:
-        game: the held-out games on which the agent is evaluated.
-        command: the command line that the model card states.
+    The agent is evaluated on the held-out games `game`. The model card states `command`.
 
     Raises:
         GameError: the agent was trained on one of the held-out games.

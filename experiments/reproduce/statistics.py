@@ -4,11 +4,9 @@ The bandit experiments have many seeds, and their intervals are bootstrapped. Th
 trials per recipe, and its intervals use Student's t distribution.
 
 The post by Turner and Einhorn (2023) shows the mean and standard deviation of m trials of the dilemma. These numbers
-are compared with a prediction interval from our n trials with standard deviation s. A repetition with m trials falls
-into this interval with 95% probability. For the repetition's mean, the interval is our mean +- t s sqrt(1/n + 1/m).
-For the repetition's standard deviation, the interval is s sqrt(F_low) to s sqrt(F_high). Here t and F are quantiles of
-Student's t and of the F distribution (Hahn and Meeker 1991, sections 4.7 and 4.9). Trials are assumed to be normally
-distributed.
+are compared with 95% prediction intervals from our n trials with standard deviation s. They are our mean +- t s
+sqrt(1/n + 1/m), and s sqrt(F_low) to s sqrt(F_high). Here t and F are quantiles of Student's t and of the F
+distribution (Hahn and Meeker 1991, sections 4.7 and 4.9). Trials are assumed to be normally distributed.
 """
 
 import math

@@ -21,19 +21,10 @@ L: Final = 3
 T: Final = 101  # positions: the token before the first action, and 100 actions; v at the last bootstraps the returns
 S: Final = 64
 LAYER: dict[str, tuple[int, ...]] = {
-    "ln1_weight": (D,),
-    "ln1_bias": (D,),
-    "qkv_weight": (3 * D, D),
-    "qkv_bias": (3 * D,),
-    "proj_weight": (D, D),
-    "proj_bias": (D,),
-    "ln2_weight": (D,),
-    "ln2_bias": (D,),
-    "fc_weight": (F, D),
-    "fc_bias": (F,),
-    "out_weight": (D, F),
-    "out_bias": (D,),
-}
+    "ln1_weight": (D,), "ln1_bias": (D,), "qkv_weight": (3 * D, D), "qkv_bias": (3 * D,),
+    "proj_weight": (D, D), "proj_bias": (D,),
+    "ln2_weight": (D,), "ln2_bias": (D,), "fc_weight": (F, D), "fc_bias": (F,), "out_weight": (D, F), "out_bias": (D,),
+}  # fmt: skip
 EMBEDDINGS = {"wte": (2, D), "wpe": (T, D)}
 LAST_NORM = {"lnf_weight": (D,), "lnf_bias": (D,)}
 SHAPES: dict[str, tuple[int, ...]] = EMBEDDINGS | {name: (L, *shape) for name, shape in LAYER.items()} | LAST_NORM
