@@ -45,8 +45,7 @@ def plot_runs(
     for run_x, run_y in zip(x, y, strict=True):
         axis.plot(run_x, run_y, color=color, ls=style, lw=0.6, alpha=alpha)
     length = min(map(len, y))
-    mean = np.mean([run_y[:length] for run_y in y], axis=0)
-    axis.plot(x[0][:length], mean, label=label, color=color, ls=style, lw=1.8)
+    axis.plot(x[0][:length], np.mean([run[:length] for run in y], axis=0), label=label, color=color, ls=style, lw=1.8)
 
 
 def save_figure(figure: Any, path: Path) -> None:

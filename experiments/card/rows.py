@@ -98,9 +98,7 @@ def play(
     """Play the rows that are not yet stored in `path`, and yield the results after every new row and at the end.
 
     All tasks are first played with the objective, so that an interrupted card covers as many tasks as possible.
-
-    Raises:
-        AgentError: the results have a different number of episodes.
+    AgentError is raised if the results have a different number of episodes.
     """
     results = _read(path, episodes)
     digests = {player.name: player.digest for player in agents}

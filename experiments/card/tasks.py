@@ -129,11 +129,7 @@ TASKS = (
 
 
 def select_tasks(names: str | None) -> tuple[Task, ...]:
-    """Return the named tasks in the card's order, or all tasks if `names` is None. Names are separated by commas.
-
-    Raises:
-        AgentError: a task is unknown.
-    """
+    """Return the tasks named in a text with commas, or all tasks if `names` is None, in the card's order."""
     if names is None:
         return TASKS
     known, wanted = [task.name for task in TASKS], [name.strip() for name in names.split(",")]

@@ -69,8 +69,7 @@ def collapse_section(rows: Rows, setting: str | None, episodes: int) -> list[str
         strategies += " Winning sequences: their effective number, counted, in games that were won."
 
     def means(columns: Sequence[Column]) -> str:
-        shown = [column for column in columns if values_of(rows, column.measure)]
-        return means_table(by_label(rows).values(), setting, shown)
+        return means_table(by_label(rows).values(), setting, [one for one in columns if values_of(rows, one.measure)])
 
     return [
         "## Collapse",

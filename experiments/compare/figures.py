@@ -1,7 +1,7 @@
 """Draw learning curves, measures against the varied setting (see results.py), and success against diversity."""
 
 import itertools
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,6 @@ def curves_figure(rows: Rows, path: Path) -> None:
 
 
 def _learning_curves(axis: Any, rows: Rows, curve: str) -> None:
-    """Plot each run, and the mean of each group with several seeds. Groups of one colour have different dashes."""
     colors: Counter[Any] = Counter()
     for label, group in by_label(rows).items():
         color = color_of(group[0]["optimizer"])
@@ -80,9 +79,8 @@ def _strategy_shares(axis: Any, rows: Rows, shares: Sequence[str], title: str) -
 
 
 def _legend(axis: Any) -> None:
-    """List each label once. A short legend is drawn inside the axes, and a long legend beside the whole figure."""
     handles, labels = axis.get_legend_handles_labels()
-    unique = dict(zip(labels, handles, strict=True))
+    unique = dict(zip(labels, handles, strict=True))  # a long legend is drawn beside the whole figure
     entries, style = (unique.values(), unique.keys()), {"frameon": False, "handlelength": 4}  # to tell dashes apart
     if len(unique) <= 5:
         axis.legend(*entries, fontsize=8, **style)
@@ -136,13 +134,11 @@ def _along_sweep(axis: Any, rows: Rows, places: Mapping[Any, float], how: str, w
     optimizer, (marker, style) = rows[0]["optimizer"], {"sampled": ("o", "-"), "greedy": ("s", "--")}[how]
     color, label = color_of(optimizer), f"{optimizer}, {how}"
     dots = {"mfc": color if how == "sampled" else "none", "color": color, "ms": 4, "ls": "none"}
-    by_place: dict[float, list[float]] = defaultdict(list)
-    for row in rows:
-        by_place[places[row["value"]]].append(row["evaluation"][how][what]["value"])
-    x = sorted(by_place)
-    for place in x:
-        axis.plot([place] * len(by_place[place]), by_place[place], marker, **dots)
-    means = [float(np.mean(by_place[place])) for place in x]
+    x = sorted({places[row["value"]] for row in rows})
+    runs = [[row["evaluation"][how][what]["value"] for row in rows if places[row["value"]] == place] for place in x]
+    for place, values in zip(x, runs, strict=True):
+        axis.plot([place] * len(values), values, marker, **dots)
+    means = [float(np.mean(values)) for values in runs]
     if on_log_scale(places):
         axis.plot(x, means, style, color=color, lw=1.2, label=label)
     else:  # words have no order, so no line connects their means

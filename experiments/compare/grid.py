@@ -102,5 +102,4 @@ def _row(run: GridRun, config: TrainConfig, folder: Path, measures: Measures) ->
 
 
 def _rounded(value: float | None) -> float | None:
-    """Round a float to six significant digits. No figure needs more precision."""
-    return value if value is None or isinstance(value, int) else float(f"{value:.6g}")
+    return value if value is None or isinstance(value, int) else float(f"{value:.6g}")  # no figure needs more digits

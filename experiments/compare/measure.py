@@ -147,8 +147,7 @@ def _tilted(nodes: collapse.Nodes, tau: float | None) -> dict[str, float | None]
 
 
 def _nats(kl: float) -> float:
-    """Round a KL and clip it at 0, since rounding errors of float32 logits can make it slightly negative."""
-    return max(0.0, round(kl, 8))
+    return max(0.0, round(kl, 8))  # rounding errors of float32 logits can make it slightly negative
 
 
 def implied_temperature(config: TrainConfig) -> float | None:

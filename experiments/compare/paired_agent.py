@@ -111,7 +111,6 @@ def by_command(mine: TurnOutputs, first: TurnOutputs) -> NodeArrays:
 
 
 def _stacked(parts: Sequence[Floats], padding: float) -> Floats:
-    """Concatenate arrays [n_i, K_i] along the first axis, after padding their second axis to the same size."""
-    width = max(part.shape[1] for part in parts)
+    width = max(part.shape[1] for part in parts)  # the second axes of [n_i, K_i] are padded to the same size
     pads = [((0, 0), (0, width - part.shape[1])) for part in parts]
     return np.concatenate([np.pad(*each, constant_values=padding) for each in zip(parts, pads, strict=True)])

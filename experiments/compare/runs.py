@@ -36,11 +36,7 @@ class GridRun:
         return f"{self.optimizer}{varied}-seed{self.seed}"
 
     def explicit(self, common: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the settings of this run that are not defaults. `common` contains those that all runs share.
-
-        Raises:
-            AgentError: the text after a "+" in `optimizer` is not of the form SETTING=VALUE.
-        """
+        """Return the settings of this run that are not defaults. `common` contains those that all runs share."""
         name, *own = self.optimizer.split("+")
         explicit = dict(common) | {"optimizer": name, "seed": self.seed}
         for text in own:
@@ -79,11 +75,7 @@ def grid_runs(
 
 
 def parse_values(text: str | None) -> tuple[str | None, list[Any]]:
-    """Parse a text such as "reward_scale=1,3,10" into the setting's name and its values; None gives (None, []).
-
-    Raises:
-        AgentError: the text does not have this form.
-    """
+    """Parse a text such as "reward_scale=1,3,10" into the setting's name and its values; None gives (None, [])."""
     if text is None:
         return None, []
     name, _, values = text.partition("=")

@@ -38,7 +38,6 @@ def draw_map(drawn: Map, title: str, path: Path) -> None:
 
 
 def _lines(things: tuple[str, ...]) -> list[str]:
-    """Return at most LINES lines that list a room's things. The last line may state how many lines are omitted."""
     lines = [line for thing in things for line in textwrap.wrap(thing, CHARACTERS, subsequent_indent="   ")]
     return lines if len(lines) <= LINES else [*lines[: LINES - 1], f"and {len(lines) - LINES + 1} lines more"]
 

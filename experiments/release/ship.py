@@ -120,7 +120,6 @@ def _model(train: Mapping[str, Any]) -> str:
 
 
 def _origin(train: Mapping[str, Any]) -> str:
-    """Return a phrase on the initial weights, and on demonstrations if training did not start from another agent."""
     if train.get("init"):
         return f"starting from `{train['init']}`"
     weights = "random weights" if train["trunk"] in SCRATCH else "the pretrained model"

@@ -47,11 +47,7 @@ class Part(Protocol):
 
 
 def part_names(name: str) -> list[str]:
-    """Return the names of the selected parts. `name` is the name of a part, or "all".
-
-    Raises:
-        AgentError: No part has this name.
-    """
+    """Return the names of the selected parts. AgentError is raised if `name` is neither a part nor "all"."""
     if name == ALL:
         return list(PARTS)
     if name not in PARTS:

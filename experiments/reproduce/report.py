@@ -61,11 +61,7 @@ def versions() -> dict[str, str]:
 
 
 def write(out: Path, part: str, info: RunInfo, outcome: Outcome) -> list[Finding]:
-    """Replace a part's outcome in the report in `out`, which has its figures, and return all findings of the report.
-
-    Raises:
-        AgentError: The files in `out` are not a report.
-    """
+    """Replace a part's outcome in the report in `out`, which has its figures, and return all findings of the report."""
     before, about = read(out) if (out / RESULTS).exists() else ([], {})
     foreign = [finding.id for finding in outcome.findings if finding.part != part]
     assert not foreign, f"{part} returned {foreign}"
@@ -88,11 +84,7 @@ def _json(data: object) -> str:
 
 
 def read(out: Path) -> tuple[list[Finding], dict[str, RunInfo]]:
-    """Return the findings in a folder's report, and the `RunInfo` of each part by the part's name.
-
-    Raises:
-        AgentError: A file is missing or damaged.
-    """
+    """Return a report's findings, and the `RunInfo` of each part. AgentError is raised if a file is damaged."""
     findings = _read(out / RESULTS, list[Finding])
     repeated = [name for name, count in Counter(finding.id for finding in findings).items() if count > 1]
     if repeated:
@@ -112,11 +104,7 @@ def _read(path: Path, kind: type[T]) -> T:
 
 
 def check(out: Path, parts: Sequence[str], *, quick: bool) -> None:
-    """Check that a folder holds a report and that its `parts` may be replaced.
-
-    Raises:
-        AgentError: The folder holds no report, or a quick run would replace a full one.
-    """
+    """Raise AgentError if a folder holds no report, or if a quick run would replace its full `parts`."""
     _, about = read(out)
     full = [part for part in parts if part in about and not about[part].quick]
     if quick and full:
@@ -179,14 +167,12 @@ def show(value: Value) -> str:
 
 
 def _post(finding: Finding) -> str:
-    """Format the post's number with all digits that the post prints. For a claim that we added, return a remark."""
     if not finding.of_post:
         return "(added by us)"
-    return f"{finding.post:.12g}" if isinstance(finding.post, float) else show(finding.post)
+    return f"{finding.post:.12g}" if isinstance(finding.post, float) else show(finding.post)  # all printed digits
 
 
 def _band(finding: Finding) -> str:
-    """Format our number and any interval of nonzero width, such as "0.6225 (0.6175 to 0.6275)"."""
     low, high = finding.low, finding.high
     if low is None or high is None or math.isclose(low, high, rel_tol=1e-8, abs_tol=1e-8):
         return show(finding.ours)

@@ -42,13 +42,12 @@ def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
 
 def punished(kind: type[Tabular], rewards: Array) -> float:
     """Return the share of N bandits with rewards [N, 2] in which the worse arm, tried second, has a negative error."""
-    return float(np.mean([second_error(kind, *sorted(row)) < 0 for row in rewards.tolist()]))
-
-
-def second_error(kind: type[Tabular], worse: float, better: float) -> float:
-    learner = kind({0: {"better": 0.0, "worse": 0.0}})
-    learner.learn(Transition(state=0, action="better", reward=better))
-    return learner.learn(Transition(state=0, action="worse", reward=worse))
+    errors = []
+    for worse, better in np.sort(rewards).tolist():
+        learner = kind({0: {"better": 0.0, "worse": 0.0}})
+        learner.learn(Transition(state=0, action="better", reward=better))
+        errors.append(learner.learn(Transition(state=0, action="worse", reward=worse)))
+    return float(np.mean(np.less(errors, 0)))
 
 
 def reaches_rare(rng: np.random.Generator, seeds: int, episodes: int) -> Measurement:

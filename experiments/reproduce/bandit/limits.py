@@ -34,8 +34,7 @@ def measure(curves: dict[str, Curves], *, quick: bool) -> dict[str, Measurement]
 
 def after_fast(curves: Curves, values: Array) -> Array:
     """Return the change of `values` [T, S] after the first `FAST` steps. The shape is [S]."""
-    early = int(np.flatnonzero(curves.steps >= FAST)[0])
-    return np.asarray(values[-1] - values[early])
+    return np.asarray(values[-1] - values[curves.steps >= FAST][0])
 
 
 def wedding(actde: Curves, along_gradient: Curves, ppo: Curves) -> dict[str, Measurement]:

@@ -27,8 +27,8 @@ class Note:
 
 
 def load_notes() -> list[Note]:
-    notes = tomllib.loads((CLAIMS / "bandit_notes.toml").read_text(encoding="utf-8"))["note"]
-    return [Note(**fields) for fields in notes]
+    text = (CLAIMS / "bandit_notes.toml").read_text(encoding="utf-8")
+    return [Note(**fields) for fields in tomllib.loads(text)["note"]]
 
 
 def supported(findings: Sequence[Finding]) -> dict[Section, list[str]]:

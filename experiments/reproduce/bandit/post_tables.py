@@ -55,11 +55,11 @@ def gap(learner: Tabular) -> float:
 
 
 def ppo_table() -> dict[str, Measurement]:
-    cells = {}
-    for row in replay_history(TabularPPO):
-        for name, ours in (("advantage", row.error), ("pi", row.policy["wedding"]), ("v", row.value)):
-            cells[f"ppo-table.t{row.t}.{name}"] = Measurement(ours)
-    return cells
+    return {
+        f"ppo-table.t{row.t}.{name}": Measurement(ours)
+        for row in replay_history(TabularPPO)
+        for name, ours in (("advantage", row.error), ("pi", row.policy["wedding"]), ("v", row.value))
+    }
 
 
 def actde_table() -> dict[str, Measurement]:

@@ -57,8 +57,7 @@ def plan_values(payoff: Payoff, gamma: float, plan: tuple[int, int]) -> NDArray[
     The values v solve v = r + gamma P v. Here r are the plan's rewards, and P is the plan's transition matrix.
     """
     rewards = np.array([payoff[plan[past]][past] for past in (0, 1)])
-    moves = np.eye(2)[list(plan)]
-    return np.linalg.solve(np.eye(2) - gamma * moves, rewards)
+    return np.linalg.solve(np.eye(2) - gamma * np.eye(2)[list(plan)], rewards)
 
 
 def thresholds(payoff: Payoff) -> tuple[float, float]:

@@ -90,14 +90,12 @@ def last_norm(x: Tensor, w: Weights) -> Tensor:
     return _norm(x, "lnf", w)
 
 
-def _linear(x: Tensor, name: str, w: Weights) -> Tensor:
-    """Apply a linear layer with each trial's weights to x [N, in, t, S]. The shape is [N, out, t, S]."""
+def _linear(x: Tensor, name: str, w: Weights) -> Tensor:  # [N, in, t, S] -> [N, out, t, S]
     weight, bias = w[f"{name}_weight"], w[f"{name}_bias"]
     return torch.baddbmm(bias[:, :, None], weight, x.flatten(2)).view(-1, weight.shape[1], *x.shape[2:])
 
 
-def _norm(x: Tensor, name: str, w: Weights) -> Tensor:
-    """Apply LayerNorm (Ba et al. 2016) over D with each trial's weights to x [N, D, t, S]."""
+def _norm(x: Tensor, name: str, w: Weights) -> Tensor:  # LayerNorm (Ba et al. 2016) over D of [N, D, t, S]
     centred = x - x.mean(1, keepdim=True)
     scale = torch.rsqrt(centred.square().mean(1, keepdim=True) + 1e-5)
     return torch.addcmul(w[f"{name}_bias"][..., None, None], centred * scale, w[f"{name}_weight"][..., None, None])

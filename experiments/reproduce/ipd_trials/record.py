@@ -31,11 +31,7 @@ class Record:
     rows: dict[str, NDArray[np.float16]] = field(default_factory=dict)
 
     def holds(self, job: Job) -> bool:
-        """Return whether the record holds all trials of the batch at their full length.
-
-        Raises:
-            AgentError: The record holds trials of an arm with the same name and another recipe.
-        """
+        """Return whether the record holds all trials of the batch at their full length."""
         assert job.seed == self.seed
         return all(self._holds(job.arm, trial) for trial in job.trials)
 
@@ -57,14 +53,11 @@ class Record:
                 self.seconds |= dict.fromkeys(names, round(seconds / len(rows), 1))
 
     def of(self, arm: Arm) -> tuple[NDArray[np.float64], float]:
-        """Return the curves of an arm's finished trials and their total processor time in seconds.
-
-        The shape of the curves is [trials, rollouts, columns], also for 0 trials.
-        """
+        """Return the curves [trials, rollouts, columns] of an arm's finished trials, and their processor time in s."""
         names = [_name(arm, trial) for trial in range(arm.trials) if self._holds(arm, trial)]
         rows = [self.rows[name][: arm.rollouts].astype(np.float64) for name in names]
-        empty = np.zeros((0, arm.rollouts, len(COLUMNS)))
-        return (np.stack(rows) if rows else empty), sum(self.seconds[name] for name in names)
+        curves = np.reshape(rows, (len(names), arm.rollouts, len(COLUMNS)))
+        return curves, sum(self.seconds[name] for name in names)
 
     def write(self, path: Path) -> None:
         from safetensors.numpy import save

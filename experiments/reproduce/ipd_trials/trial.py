@@ -165,28 +165,23 @@ class Trials:
             gradient.mul_(factors.view(-1, *[1] * (gradient.ndim - 1)))
 
 
-def _rows(x: Tensor) -> Tensor:
-    """Reshape x [N, T - 1, S] so that each stream of each trial is a row. The shape is [N S, T - 1]."""
+def _rows(x: Tensor) -> Tensor:  # [N, T - 1, S] -> [N S, T - 1], a row for each stream of each trial
     return x.transpose(1, 2).flatten(0, 1)
 
 
-def _mean(x: Tensor) -> Tensor:
-    """Return the mean of x [N S, T - 1] for each trial. The shape is [N]."""
+def _mean(x: Tensor) -> Tensor:  # [N S, T - 1] -> [N]
     return x.reshape(-1, S * (T - 1)).mean(dim=1)
 
 
-def _taken(table: Tensor, actions: Tensor) -> Tensor:
-    """Return the entries of `table` [N, 2, T, S] for `actions` [N, T - 1, S]. The shape is [N, T - 1, S]."""
+def _taken(table: Tensor, actions: Tensor) -> Tensor:  # [N, 2, T, S], [N, T - 1, S] -> [N, T - 1, S]
     return torch.where(actions == 1, table[:, 1, :-1], table[:, 0, :-1])
 
 
-def _entropy(logprobs: Tensor) -> Tensor:
-    """Return the entropy in nats of `logprobs` [N, 2, T, S] except at the last position. The shape is [N, T - 1, S]."""
+def _entropy(logprobs: Tensor) -> Tensor:  # [N, 2, T, S] -> [N, T - 1, S]
     return -(logprobs.exp() * logprobs).sum(dim=1)[:, :-1]
 
 
-def _shares(tokens: Tensor) -> list[Tensor]:
-    """Return the shares of games in `tokens` [N, T, S] that alternate, cooperate and defect, with shape [N] each."""
+def _shares(tokens: Tensor) -> list[Tensor]:  # [N, T, S] -> alternating, cooperating and defecting games, each [N]
     before, now = tokens[:, :-1], tokens[:, 1:]
     both = (before == now).double().mean(dim=(1, 2))
     defect = ((before == 1) & (now == 1)).double().mean(dim=(1, 2))

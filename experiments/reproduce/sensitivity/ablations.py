@@ -64,7 +64,6 @@ def notes(curves: Mapping[str, Series]) -> list[str]:
 
 
 def _conclusion(curves: Mapping[str, Series], names: Sequence[str]) -> str:
-    """Return the paragraph of conclusions, which depends only on the confidence intervals."""
     base = curves[ACTDE.name]
     drifts = {name: over_trials(drift(curves[name])) for name in names}
     changes = {name: over_trials(less_drift(base, curves[name])) for name in names}
