@@ -160,7 +160,6 @@ def _games(path: Path, results: Results, task: Task, count: int) -> list[HeldOut
 
 
 def _settings(task: Task, held_out: Sequence[HeldOutGame]) -> dict[str, Any]:
-    """Return a dict of everything on which a row depends, except the agent and the number of episodes."""
     return {"format": FORMAT, "games": json_hash([identity(task), held_out])[:16], "max_turns": task.max_turns}
 
 
@@ -188,7 +187,6 @@ def _write(path: Path, results: Results) -> None:
 
 
 def _position(row: dict[str, Any]) -> tuple[Any, ...]:
-    """Return the sort key of a row, which does not depend on the order in which the rows were played."""
     agent, tasks = row["agent"], [task.name for task in TASKS]
     rank = NAMES.index(agent) if agent in NAMES else len(NAMES)
     place = tasks.index(row["task"]), list(VARIANTS).index(row["variant"])

@@ -61,7 +61,6 @@ def _panel(
 
 
 def _dots(axis: Any, place: float, values: Sequence[float], color: str, within: Range, *, filled: bool) -> None:
-    """Plot the values as a column of dots, and their mean with its confidence interval on the right of the column."""
     mean = over_runs(values, within)
     if mean is None:
         return

@@ -28,9 +28,7 @@ KS = (1, 2, 4, 8)  # values of k for pass@k
 
 def counted_entropy(counts: Floats) -> Floats:
     """Return the entropy in nats of the observed shares of S strategies, given positive sums of counts [..., S]."""
-    shares = counts / counts.sum(axis=-1, keepdims=True)
-    entropy: Floats = entr(shares).sum(axis=-1)
-    return entropy
+    return np.asarray(entr(counts / counts.sum(axis=-1, keepdims=True)).sum(axis=-1))
 
 
 def chao_shen_entropy(counts: Floats) -> float:

@@ -59,8 +59,12 @@ def cached_measures(folder: Path, *, episodes: int, tests: str = "") -> Measures
 
 def _identity(folder: Path, episodes: int, tests: str) -> dict[str, Any]:
     """Return everything on which the measures depend. Settings that affect them also change the agent's digest."""
-    agent = read_json(newest(folder) / AGENT)["digest"]
-    return {"format": FORMAT, "episodes": episodes, "agent": agent, "tests": tests}
+    return {
+        "format": FORMAT,
+        "episodes": episodes,
+        "agent": read_json(newest(folder) / AGENT)["digest"],
+        "tests": tests,
+    }
 
 
 def _measure(folder: Path, config: TrainConfig, *, episodes: int, tests: str = "") -> Measures:

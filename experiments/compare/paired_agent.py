@@ -36,8 +36,7 @@ class PairedAgent:
         self.trained, self.initial, self.credit, self.name = trained, initial, credit, trained.name
         self.strategies: dict[int, list[str]] = {}
         self._turns: list[NodeArrays] = []
-        self.writes_freely = trained.mode == "free"
-        trained.record = self.writes_freely
+        self.writes_freely = trained.record = trained.mode == "free"
 
     def act(self, turns: Sequence[Turn]) -> list[Decision]:
         """Return the trained agent's decisions, and record the nodes of each turn."""

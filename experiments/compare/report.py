@@ -142,7 +142,6 @@ def _bonus_commands(rows: Rows) -> str:
 
 
 def _over_seeds(rows: Rows, setting: str | None) -> list[str]:
-    """Return a list with a table of means over the groups of several runs, or an empty list if there are none."""
     rates = [(f"won, {how}", how, "success_rate") for how in ("sampled", "greedy") if can_be_won(rows)]
     rates += [("turns on the bonus, sampled", "sampled", "bonus_share")] if _bonus_commands(rows) else []
     columns = [

@@ -18,9 +18,8 @@ def draw_map(drawn: Map, title: str, path: Path) -> None:
     """Draw a map into a file. The suffix of `path`, such as `.svg` or `.png`, sets the format."""
     lines = {key: _lines(room.things) for key, room in drawn.rooms.items()}
     tall = max(map(len, lines.values()))
-    height = 0.5 + (HEIGHT - 0.5) * tall / LINES
+    width, height = box = (WIDTH if tall else 1.5, 0.5 + (HEIGHT - 0.5) * tall / LINES)
     columns, rows = (1 + max(cells) for cells in zip(*(room.cell for room in drawn.rooms.values()), strict=True))
-    width = WIDTH if tall else 1.5
     wide, high = max(columns * (width + GAP), 5), rows * (height + GAP)
     caption = _caption(drawn, int(wide * 13))
     foot = 0.16 * (caption.count("\n") + 1) + 0.2
@@ -28,7 +27,6 @@ def draw_map(drawn: Map, title: str, path: Path) -> None:
     axes.set(xlim=(-GAP / 2, wide - GAP / 2), ylim=(high - GAP / 2 + foot, -GAP / 2), aspect="equal")
     axes.axis("off")
     axes.set_title(title, fontsize=9, loc="left", color=INK)
-    box = (width, height)
     for passage in drawn.passages:
         _passage(axes, drawn, passage, box)
     for key in drawn.rooms:
@@ -72,7 +70,6 @@ def _room(axes: Any, drawn: Map, key: str, lines: list[str], box: tuple[float, f
 
 
 def _passage(axes: Any, drawn: Map, passage: Passage, box: tuple[float, float]) -> None:
-    """Draw a passage as a line between the walls of two rooms, with its door and the door's name in the middle."""
     ends, step = [], STEPS[passage.direction]
     for key, side in zip(passage.rooms, (1, -1), strict=True):
         x, y = _corner(drawn.rooms[key].cell, box)

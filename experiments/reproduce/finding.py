@@ -193,7 +193,6 @@ def judge_claim(name: str, claim: Claim, measurement: Measurement | None, *, ban
 
 
 def _compare(claim: Claim, measurement: Measurement) -> tuple[Measurement, Verdict]:
-    """Return the measurement with its confidence interval or rounding tolerance, and the verdict."""
     post, unit = parse_printed(str(claim.post))
     ours, low, high = measurement.ours, measurement.low, measurement.high
     assert isinstance(ours, float)

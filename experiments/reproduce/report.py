@@ -56,8 +56,8 @@ class RunInfo:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of those `PACKAGES` that have been imported so far."""
-    loaded = {name: sys.modules[name] for name in PACKAGES if name in sys.modules}
-    return {"python": platform.python_version()} | {name: str(loaded[name].__version__) for name in loaded}
+    loaded = {name: str(sys.modules[name].__version__) for name in PACKAGES if name in sys.modules}
+    return {"python": platform.python_version()} | loaded
 
 
 def write(out: Path, part: str, info: RunInfo, outcome: Outcome) -> list[Finding]:

@@ -25,10 +25,13 @@ def run(*, seed: int, quick: bool, folder: Path, workers: int, progress: Progres
         rng=rngs[0],
         progress=lambda text, done, total: progress(text, 0.8 * done / total, 1),
     )
-    measurements = post_tables.measure()
-    measurements |= growth.measure_fixed(curves, quick=quick) | limits.measure(curves, quick=quick)
     progress("exploration", 0.8, 1)
-    measurements |= exploration.measure(rngs[1], quick=quick)
+    measurements = {
+        **post_tables.measure(),
+        **growth.measure_fixed(curves, quick=quick),
+        **limits.measure(curves, quick=quick),
+        **exploration.measure(rngs[1], quick=quick),
+    }
     progress("shifts and factors", 0.85, 1)
     shifts = appendix.simulate_shifts(rngs[2], quick=quick)
     bandits = [appendix.random_bandit(rngs[3]) for _ in range(20 if quick else 300)]

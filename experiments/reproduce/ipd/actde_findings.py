@@ -77,11 +77,10 @@ def convergence(actde: Series) -> dict[str, Measurement]:
 
 def beside_ppo(actde: Series, ppo: Series) -> dict[str, Measurement]:
     entropy, collapsed = actde.last("entropy"), ppo.last("entropy", SHORT) < COLLAPSED
-    pairs = min(actde.trials, ppo.trials)
-    sizes = [one.between("advantage_abs", 0, EARLY[0])[:pairs] for one in (ppo, actde)]
+    sizes = [one.between("advantage_abs", 0, EARLY[0])[: min(actde.trials, ppo.trials)] for one in (ppo, actde)]
     return {
         "actde.no-collapse": judge(over_trials(entropy), (entropy > COLLAPSED).all() and collapsed.all()),
-        "actde.calmer": above_zero(over_trials(sizes[0] - sizes[1])),
+        "actde.calmer": above_zero(over_trials(np.subtract(*sizes))),
     }
 
 

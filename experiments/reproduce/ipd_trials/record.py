@@ -56,8 +56,7 @@ class Record:
         """Return the curves [trials, rollouts, columns] of an arm's finished trials, and their processor time in s."""
         names = [_name(arm, trial) for trial in range(arm.trials) if self._holds(arm, trial)]
         rows = [self.rows[name][: arm.rollouts].astype(np.float64) for name in names]
-        curves = np.reshape(rows, (len(names), arm.rollouts, len(COLUMNS)))
-        return curves, sum(self.seconds[name] for name in names)
+        return np.reshape(rows, (len(names), arm.rollouts, len(COLUMNS))), sum(self.seconds[name] for name in names)
 
     def write(self, path: Path) -> None:
         from safetensors.numpy import save

@@ -145,8 +145,9 @@ def load(job: Job, runs: Path) -> Trials:
         try:
             trials.load_state(read_tensors(folder / CHECKPOINT))
         except (KeyError, RuntimeError, ValueError) as error:
-            message = f"{folder / CHECKPOINT} is not of these trials ({error}); remove it to begin again"
-            raise AgentError(message) from None
+            raise AgentError(
+                f"{folder / CHECKPOINT} is not of these trials ({error}); remove it to begin again"
+            ) from None
     return trials
 
 

@@ -109,9 +109,9 @@ class Trials:
             self._clip_gradients()
             self.torch_optimizer.step()
         q = batch.values if batch.q_values is None else batch.q_values
-        row = [*_shares(tokens), _mean(rewards), _mean(_rows(_entropy(logprobs))), _mean(targets.advantages.abs())]
-        row += [_mean((found - targets.returns).square()) for found in (batch.values, q)]
-        self.curves = torch.cat([self.curves, torch.stack(row, 1).double()[:, None]], 1)
+        errors = [(found - targets.returns).square() for found in (batch.values, q)]
+        means = map(_mean, (rewards, _rows(_entropy(logprobs)), targets.advantages.abs(), *errors))
+        self.curves = torch.cat([self.curves, torch.stack([*_shares(tokens), *means], 1).double()[:, None]], 1)
         return self.curves[:, -1]
 
     def state(self) -> dict[str, Tensor]:

@@ -64,11 +64,9 @@ def notes(curves: Mapping[str, Series]) -> list[str]:
 
 
 def _conclusion(curves: Mapping[str, Series], names: Sequence[str]) -> str:
-    base = curves[ACTDE.name]
     drifts = {name: over_trials(drift(curves[name])) for name in names}
-    changes = {name: over_trials(less_drift(base, curves[name])) for name in names}
-    remains = _list(name for name in names if drifts[name]["low"] > 0)
-    gone = _list(name for name in names if drifts[name]["low"] <= 0)
+    changes = {name: over_trials(less_drift(curves[ACTDE.name], curves[name])) for name in names}
+    remains, gone = (_list(name for name in names if (drifts[name]["low"] > 0) is above) for above in (True, False))
     smaller = _list(name for name in names if changes[name]["low"] > 0)
     larger = _list(name for name in names if changes[name]["high"] < 0)
     missing = [name for name in WHAT if name not in names]
