@@ -27,7 +27,7 @@ KS = (1, 2, 4, 8)  # values of k for pass@k
 
 
 def counted_entropy(counts: Floats) -> Floats:
-    """Return the entropy in nats of the observed shares of S strategies, given positive sums of counts [..., S]."""
+    """Return the entropy in nats of the shares of S strategies. Every row of `counts` [..., S] has a positive sum."""
     return np.asarray(entr(counts / counts.sum(axis=-1, keepdims=True)).sum(axis=-1))
 
 

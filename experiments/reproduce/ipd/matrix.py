@@ -28,7 +28,7 @@ def played(words: str, payoff: str = "post") -> list[float]:
 
 
 def discounted(words: str, payoff: str = "post", gamma: float = GAMMA) -> float:
-    """Compute the discounted return of a sequence whose last letter, or else "cdcd" or "dcdc", goes on for ever."""
+    """Return a sequence's discounted return. "cdcd" and "dcdc" go on alternating. Others repeat their last letter."""
     endless = words[:2] * (FAR // 2) if words in ("cdcd", "dcdc") else words[0] + words[-1] * (FAR - 1)
     return float(np.dot(played(endless, payoff), gamma ** np.arange(FAR - 1)))
 

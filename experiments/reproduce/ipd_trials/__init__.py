@@ -1,1 +1,1 @@
-"""Train several tiny transformers of the post by Turner and Einhorn (2023) at once, in its iterated dilemma."""
+"""Train several tiny transformers at once in the prisoner's dilemma of the post by Turner and Einhorn (2023)."""
