@@ -1,15 +1,15 @@
 """Configuration of a training run: the definition of all settings.
 
 The command line, TOML files, the Python call and `settings.json` all build a `TrainConfig`. Field names are unique
-across groups, so `--lr` and `lr` in the TOML table `[update]` name the same field. The docstring of a field is the help
-text of its option. This module imports neither torch nor the `transformers` library.
+across groups, so `--lr` and `lr` in the table `[update]` name the same field. The docstring of a field is the help text
+of its option. This module imports neither torch nor `transformers`.
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
-from pydantic.fields import FieldInfo
 
 from actde.config import BelowOne, Config, Fraction, NonNegative, OptimizerConfig, Positive, value_type
 from actde.errors import ConfigError, unknown
@@ -255,12 +255,9 @@ class TrainConfig(Config):
         return self
 
 
-GROUPS: dict[str, type[Config]] = {
-    name: field.annotation  # type: ignore[misc]  # every field is a model
-    for name, field in TrainConfig.model_fields.items()
-}
+GROUPS: dict[str, type[Config]] = {name: field.annotation for name, field in TrainConfig.model_fields.items()}  # type: ignore[misc]
 GROUP_OF = {name: group for group, model in GROUPS.items() for name in model.model_fields}
-FIELDS: dict[str, FieldInfo] = {name: GROUPS[group].model_fields[name] for name, group in GROUP_OF.items()}
+FIELDS = {name: GROUPS[group].model_fields[name] for name, group in GROUP_OF.items()}
 
 
 def flatten(groups: Mapping[str, Any]) -> dict[str, Any]:
@@ -300,8 +297,6 @@ def parse(name: str, word: str) -> Any:
     if kind is bool:
         return {"true": True, "false": False}.get(word, word)
     for number in (int, float):
-        try:
+        with suppress(ValueError):
             return number(word)
-        except ValueError:
-            continue
     return None if word == NONE else word

@@ -7,12 +7,9 @@ from typing import Any
 
 import numpy as np
 
-COLORS = {"ppo": "#0072B2", "actde": "#D55E00"}
-"""Optimizer -> its colour in the colour-blind-safe palette by Okabe and Ito."""
+# The colour-blind-safe palette by Okabe and Ito. Vary the dashes too: lines must differ in black-and-white print.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""The palette's colours for other lines. Vary the dashes too, so that lines differ in black-and-white print."""
-WIDTH, HEIGHT = 9.5, 3.6
-"""Size of a figure with two panels, in inches."""
+COLORS = {"ppo": PALETTE[0], "actde": PALETTE[1]}
 
 
 def color_of(optimizer: str) -> Any:
@@ -27,7 +24,7 @@ def color_of(optimizer: str) -> Any:
     return color if color is None or not own else tuple(0.5 + 0.5 * part for part in to_rgb(color))
 
 
-def make_figure(rows: int = 1, columns: int = 2, width: float = WIDTH, height: float = HEIGHT) -> Any:
+def make_figure(rows: int = 1, columns: int = 2, width: float = 9.5, height: float = 3.6) -> Any:
     """Return a tuple: (1) a figure, (2) its axes without top and right spines. Width and height are in inches."""
     import matplotlib as mpl
 
@@ -48,8 +45,7 @@ def plot_runs(
     for run_x, run_y in zip(x, y, strict=True):
         axis.plot(run_x, run_y, color=color, ls=style, lw=0.6, alpha=alpha)
     length = min(map(len, y))
-    mean = np.mean([run_y[:length] for run_y in y], axis=0)
-    axis.plot(x[0][:length], mean, label=label, color=color, ls=style, lw=1.8)
+    axis.plot(x[0][:length], np.mean([run[:length] for run in y], axis=0), label=label, color=color, ls=style, lw=1.8)
 
 
 def save_figure(figure: Any, path: Path) -> None:

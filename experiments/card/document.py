@@ -10,8 +10,8 @@ from experiments.tables import interval, table
 from games.textworld.generation.reserved_seeds import RESERVED
 
 Row = Mapping[str, Any]
-MEASURES = (("won", "success_rate", ".2f"), ("score", "normalized_score", ".2f"),
-            ("steps", "steps", ".1f"), ("steps to win", "steps_to_win", ".1f"))  # fmt: skip
+FORMATS = {"won": ("success_rate", ".2f"), "score": ("normalized_score", ".2f"),
+           "steps": ("steps", ".1f"), "steps to win": ("steps_to_win", ".1f")}  # fmt: skip
 MARK = "†"
 
 
@@ -52,24 +52,23 @@ def _about(episodes: int, agents: Sequence[str]) -> list[str]:
 
 
 def _task(task: Task, rows: Sequence[Row], games: Sequence[Sequence[Any]]) -> list[str]:
-    level, seed, _ = games[0]
-    count = rows[0]["games"]
+    (level, seed, _), count = games[0], rows[0]["games"]
     lines = [
         f"{count} games: `{task.game('told', level, seed)}`, and others with seeds up to {games[count - 1][1]}; at most"
         f" {task.max_turns} commands.",
         "",
-        table(["player", "prompt", *(head for head, _, _ in MEASURES)], map(_cells, rows)),
+        table(["player", "prompt", *FORMATS], map(_cells, rows)),
     ]
     for agent, seen in {row["agent"]: row["trained_on"] for row in rows if row["trained_on"]}.items():
         lines += ["", f"{MARK} {agent} was trained on {seen} of these {count} games."]
     if task.references:
         lines += ["", "Reported by others:", ""]
-        lines += [f"* {reference.who}: {reference.value} ({reference.source})" for reference in task.references]
+        lines += [f"* {reference}" for reference in task.references]
     return lines
 
 
 def _cells(row: Row) -> list[str]:
     mark = f" {MARK}" if row["trained_on"] else ""
     name = row["agent"] if row["agent"] in BASELINES else f"{row['agent']}, {row['how']}"
-    measures = [interval(row["evaluation"][measure], form) for _, measure, form in MEASURES]
+    measures = [interval(row["evaluation"][measure], form) for measure, form in FORMATS.values()]
     return [f"{name}{mark}", VARIANTS[row["variant"]], *measures]

@@ -1,12 +1,12 @@
 """Find the held-out games of a task of the evaluation card.
 
 Held-out games have reserved seeds, which `train` refuses. For most tasks, the hash of a held-out game must also be in
-the test split (see `Task.by_hash`). A task uses the first distinct games in the order of their seeds. The games are
-therefore the same for every agent and machine, and a smaller card uses the first games of a larger card. The search
-takes one or two seconds per game, so the card's results store the games.
+the test split (see `Task.by_hash`). A task uses the first distinct games in the order of their seeds, so that every
+agent and machine has the same games. The search takes one or two seconds per game, so the results store the games.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -42,24 +42,20 @@ def find(task: Task, count: int, known: Sequence[HeldOutGame] = ()) -> list[Held
     if the game is a duplicate or is in another split. The search ends after PATIENCE consecutive skipped seeds.
     """
     found, skipped = list(known), 0
-    hashes = {game.hash for game in found}
     for seed in range(found[-1].seed + 1 if found else RESERVED.start, RESERVED.stop):
         if len(found) >= count or skipped == PATIENCE:
             break
         level = task.levels[len(found) % len(task.levels)]
-        name = _new_game(task, level, seed, hashes)
+        name = _new_game(task, level, seed, {game.hash for game in found})
         skipped = skipped + 1 if name is None else 0
-        if name is not None:
-            found.append(HeldOutGame(level, seed, name))
-            hashes.add(name)
+        found += [] if name is None else [HeldOutGame(level, seed, name)]
     return found[:count]
 
 
 def training_games(about: Mapping[str, Any]) -> frozenset[str]:
     """Return the hashes of an agent's training games.
 
-    `about` is the content of the agent's `agent.json`. An older `agent.json` contains the games' name instead of their
-    hashes. In this case the hashes are computed.
+    `about` is the content of `agent.json`. If it is old and contains only the games' name, the hashes are computed.
     """
     hashes = about.get("trained_on")
     if hashes is None and "made_by" in about:
@@ -70,12 +66,11 @@ def training_games(about: Mapping[str, Any]) -> frozenset[str]:
 def _new_game(task: Task, level: int, seed: int, hashes: Collection[str]) -> str | None:
     """Generate the game of a seed in the two variants of the task. Return its hash, or None if the seed is skipped."""
     specs = [games.resolve(task.game(variant, level, seed))[0] for variant in VARIANTS]
-    try:
+    with suppress(GameError):
         name = game_hash(specs[0])
         if name in hashes or (task.by_hash and split_of(name) != "test"):
             return None
         for spec in specs:
             cached_game(spec.target, dict(spec.settings))
-    except GameError:
-        return None
-    return name
+        return name
+    return None

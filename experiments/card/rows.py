@@ -1,11 +1,9 @@
 """Play the rows of the evaluation card.
 
 A row contains the results of one agent on one task, in one variant of the task (see tasks.py) and one mode of play:
-sampled or greedy.
-
-The results are stored in a JSON file, which is written after every row. A row is played again only if the agent's
-digest, the task's games or the task's settings changed. Rows of other agents stay in the file. If an agent has a new
-digest, the rows with its old digest are removed. A card therefore never shows two versions of an agent under one name.
+sampled or greedy. The results are stored in a JSON file, which is written after every row. A row is played again only
+if the agent's digest, the task's games or the task's settings changed. Rows of other agents stay in the file. If an
+agent has a new digest, the rows with its old digest are removed.
 
 Games are deterministic, so greedy agents and the walkthrough play each game once. Sampled agents play the given number
 of episodes. No game is played twice as long as there are enough games.
@@ -30,28 +28,23 @@ from experiments.card.held_out import HeldOutGame, find, identity, training_game
 from experiments.card.tasks import TASKS, VARIANTS, Task
 from games.files import atomic_write, json_hash
 
-FORMAT = 1
-"""Increase this number to play every row again."""
-PARALLEL = 16
-MEASURES = ("success_rate", "normalized_score", "steps", "steps_to_win", "entropy")
-"""Measures of an evaluation that the results store."""
+FORMAT = 1  # increase this number to play every row again
+STORED = ("episodes", "errors", "success_rate", "normalized_score", "steps", "steps_to_win", "entropy")
 How = Literal["sampled", "greedy"]
+# The agents on every card, and the modes in which they play. All other agents play in both modes.
 BASELINES: dict[str, tuple[How, ...]] = {"random": ("sampled",), "walkthrough": ("greedy",)}
-"""Agents that are on every card -> the modes in which they play. All other agents play in the two modes."""
+# {"episodes": ..., "games": {name of a task: {"of": its identity, "games": its held-out games}}, "rows": [...]}
 Results = dict[str, Any]
-"""A dict with the keys "episodes", "games" and "rows".
-
-"games" maps the name of a task to {"of": the task's identity, "games": its held-out games}.
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Player:
     """An agent on the card.
 
-    `source` is the argument of `make_agent`: the folder of a trained agent, or the name of any other agent. `digest`
-    identifies the agent's version. For an agent that cannot change, it is the agent's name. `trained_on` contains the
-    canonical hashes of the agent's training games.
+    Attributes:
+        source: the argument of `make_agent`, which is the folder of a trained agent or the name of any other agent.
+        digest: identifies the agent's version. For an agent that cannot change, it is the agent's name.
+        trained_on: the canonical hashes of the agent's training games.
     """
 
     name: str
@@ -61,18 +54,13 @@ class Player:
 
     @property
     def modes(self) -> tuple[How, ...]:
-        """Modes in which the agent plays."""
         return BASELINES.get(self.name, ("sampled", "greedy"))
 
 
 def players(names: str | None, notify: Callable[[str], None]) -> list[Player]:
-    """Return the baselines, followed by the named agents.
+    """Return the baselines, followed by the agents whose names or folders are given, separated by commas.
 
-    Args:
-        names: names or folders of agents, separated by commas. If None, all available shipped agents are used.
-
-    Raises:
-        AgentError: an agent is unknown, or the human player is named.
+    If `names` is None, all available shipped agents follow. AgentError is raised for an unknown agent or the human.
     """
     shipped = (name for name in TRAINED if _is_available(name, notify))
     wanted = list(shipped) if names is None else [name.strip() for name in names.split(",")]
@@ -109,11 +97,8 @@ def play(
 ) -> Iterator[Results]:
     """Play the rows that are not yet stored in `path`, and yield the results after every new row and at the end.
 
-    All tasks are first played with the objective, and then without it. An interrupted card therefore covers as many
-    tasks as possible.
-
-    Raises:
-        AgentError: the results have a different number of episodes.
+    All tasks are first played with the objective, so that an interrupted card covers as many tasks as possible.
+    AgentError is raised if the results have a different number of episodes.
     """
     results = _read(path, episodes)
     digests = {player.name: player.digest for player in agents}
@@ -140,7 +125,6 @@ def play(
 def _evaluate(
     task: Task, variant: str, held_out: Sequence[HeldOutGame], player: Player, how: How, episodes: int
 ) -> dict[str, Any]:
-    """Play one row and return its results."""
     begin = time.monotonic()
     specs = [games.resolve(task.game(variant, game.level, game.seed))[0] for game in held_out]
     evaluation = evaluate(
@@ -149,14 +133,14 @@ def _evaluate(
         game=task.name,
         episodes=len(specs) if how == "greedy" else episodes,
         seed=0,
-        parallel=PARALLEL,
+        parallel=16,
         max_turns=task.max_turns,
     ).to_json()
     return {
         "games": len(specs),
         "trained_on": sum(game.hash in player.trained_on for game in held_out),
         "seconds": round(time.monotonic() - begin, 1),
-        "evaluation": {name: evaluation[name] for name in ("episodes", "errors", *MEASURES)},
+        "evaluation": {name: evaluation[name] for name in STORED},
     }
 
 
@@ -176,7 +160,6 @@ def _games(path: Path, results: Results, task: Task, count: int) -> list[HeldOut
 
 
 def _settings(task: Task, held_out: Sequence[HeldOutGame]) -> dict[str, Any]:
-    """Return a dict of everything on which a row depends, except the agent and the number of episodes."""
     return {"format": FORMAT, "games": json_hash([identity(task), held_out])[:16], "max_turns": task.max_turns}
 
 
@@ -204,7 +187,6 @@ def _write(path: Path, results: Results) -> None:
 
 
 def _position(row: dict[str, Any]) -> tuple[Any, ...]:
-    """Return the sort key of a row, which does not depend on the order in which the rows were played."""
     agent, tasks = row["agent"], [task.name for task in TASKS]
     rank = NAMES.index(agent) if agent in NAMES else len(NAMES)
     place = tasks.index(row["task"]), list(VARIANTS).index(row["variant"])

@@ -5,32 +5,24 @@ refuses. Every game is played in two variants: with the objective in the opening
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from agents.protocol import AgentError
 from games.errors import nearest
 
-VARIANTS = {"told": "with objective", "untold": "without objective"}
-"""Name of a variant in results -> its name in documents."""
-
-
-class Reference(NamedTuple):
-    """A result that other authors reported: the agent and its training, the result with its unit, and the source."""
-
-    who: str
-    value: str
-    source: str
+VARIANTS = {"told": "with objective", "untold": "without objective"}  # name in results -> name in documents
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """One task of the card.
 
-    * levels: levels of successive games, repeated cyclically.
-    * settings: settings of the family other than level, seed and goal, written as in a GAME string.
-    * goal: value of the setting `goal` in the variant with the objective. In the other variant, the value is `none`.
-    * by_hash: whether to use only games whose hash is in the test split. The value is False for a family that has its
-      own splits, and for a task that has a single house.
+    Attributes:
+        levels: levels of successive games, repeated cyclically.
+        settings: settings of the family other than level, seed and goal, written as in a GAME string.
+        goal: value of the setting `goal` in the variant with the objective. In the other variant, it is `none`.
+        by_hash: whether to use only games whose hash is in the test split. The value is False for a family that has
+            its own splits, and for a task that has a single house.
+        references: results that other authors reported, with their unit and source.
     """
 
     name: str
@@ -41,7 +33,7 @@ class Task:
     goal: str = "detailed"
     max_turns: int = 100
     by_hash: bool = True
-    references: tuple[Reference, ...] = ()
+    references: tuple[str, ...] = ()
 
     def game(self, variant: str, level: int, seed: int) -> str:
         """Return the GAME string of one game of the task."""
@@ -61,8 +53,8 @@ TASKS = (
         family="simple",
         levels=(1,),
         references=(
-            Reference("a small GRU, A2C", "0.8 of the score in 92.5 of 100 steps", NOTEBOOK),
-            Reference("random", "0.5 of the score in 99.6 of 100 steps", NOTEBOOK),
+            f"a small GRU, A2C: 0.8 of the score in 92.5 of 100 steps ({NOTEBOOK})",
+            f"random: 0.5 of the score in 99.6 of 100 steps ({NOTEBOOK})",
         ),
     ),
     Task(name="coin", title="`coin`, levels 5 to 15", family="coin", levels=tuple(range(5, 16))),
@@ -76,8 +68,8 @@ TASKS = (
         goal="brief",
         by_hash=False,
         references=(
-            Reference("a 7B model, PPO", "58% won", MEOW),
-            Reference("the best of the models up to 8B, zero-shot", "29.7% of the score", TALES),
+            f"a 7B model, PPO: 58% won ({MEOW})",
+            f"the best of the models up to 8B, zero-shot: 29.7% of the score ({TALES})",
         ),
     ),
     Task(
@@ -86,7 +78,7 @@ TASKS = (
         family="quest",
         levels=(3,),
         max_turns=50,
-        references=(Reference("Qwen2.5-1.5B, PPO, 8 GPUs", "97% won", MEOW),),
+        references=(f"Qwen2.5-1.5B, PPO, 8 GPUs: 97% won ({MEOW})",),
     ),
     Task(
         name="quest-4-6-8",
@@ -94,7 +86,7 @@ TASKS = (
         family="quest",
         levels=(6,),
         max_turns=50,
-        references=(Reference("Qwen2.5-1.5B, PPO, 8 GPUs", "94% won", MEOW),),
+        references=(f"Qwen2.5-1.5B, PPO, 8 GPUs: 94% won ({MEOW})",),
     ),
     Task(
         name="textnav-full",
@@ -105,9 +97,9 @@ TASKS = (
         max_turns=50,
         by_hash=False,
         references=(
-            Reference("GPT-2 small, ILQL", "0.88", LMRL),
-            Reference("GPT-2 small, PPO", "0.81", LMRL),
-            Reference("GPT-4, prompted", "0.52", LMRL),
+            f"GPT-2 small, ILQL: 0.88 ({LMRL})",
+            f"GPT-2 small, PPO: 0.81 ({LMRL})",
+            f"GPT-4, prompted: 0.52 ({LMRL})",
         ),
     ),
     Task(
@@ -120,9 +112,9 @@ TASKS = (
         max_turns=50,
         by_hash=False,
         references=(
-            Reference("GPT-2 small, PPO", "0.80", LMRL),
-            Reference("GPT-2 small, ILQL", "0.76", LMRL),
-            Reference("GPT-4, prompted", "0.21", LMRL),
+            f"GPT-2 small, PPO: 0.80 ({LMRL})",
+            f"GPT-2 small, ILQL: 0.76 ({LMRL})",
+            f"GPT-4, prompted: 0.21 ({LMRL})",
         ),
     ),
     Task(
@@ -137,15 +129,10 @@ TASKS = (
 
 
 def select_tasks(names: str | None) -> tuple[Task, ...]:
-    """Return the named tasks in the card's order, or all tasks if `names` is None. Names are separated by commas.
-
-    Raises:
-        AgentError: a task is unknown.
-    """
+    """Return the tasks named in a text with commas, or all tasks if `names` is None, in the card's order."""
     if names is None:
         return TASKS
-    known = {task.name: task for task in TASKS}
-    wanted = [name.strip() for name in names.split(",")]
+    known, wanted = [task.name for task in TASKS], [name.strip() for name in names.split(",")]
     for name in wanted:
         if name not in known:
             raise AgentError(f"the card has no task {name!r}; {nearest(name, known)}")

@@ -21,22 +21,18 @@ from scipy.optimize import brentq
 from scipy.special import log_softmax
 
 Floats = NDArray[np.float64]
-MAX_INVERSE_TAU = 1e6
-"""Upper limit of the search for 1/tau, in units of 1 / (spread of q).
-
-The spread is the largest difference between two q values of one node. Above the limit, the tilted policy is practically
-deterministic.
-"""
+MAX_INVERSE_TAU = 1e6  # in units of 1 / (spread of q); above it, the tilted policy is practically deterministic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Nodes:
     """The n branching nodes of several decisions. A node has at most K alternatives.
 
-    * reach [n]: for each node, the probability under pi that the decision passes through the node. It is 1 for the
-      first node of each decision.
-    * policy, initial [n, K]: log pi and log pi_0, in nats, padded with -inf.
-    * q_values [n, K]: q in units of reward, padded with 0. It is None if no q was trained.
+    Attributes:
+        reach: the probability under pi that the decision passes through each node. It is 1 for the first node of each
+            decision. The shape is [n].
+        policy, initial: log pi and log pi_0 in nats, padded with -inf. The shape is [n, K].
+        q_values: q in units of reward, padded with 0, or None if no q was trained. The shape is [n, K].
     """
 
     reach: Floats
@@ -65,18 +61,14 @@ def kl_to_initial(nodes: Nodes) -> float:
 
 
 def kl_to_tilted(nodes: Nodes, inverse_tau: float) -> float:
-    """Return KL(pi || softmax(log pi_0 + q / tau)) over commands, in nats, averaged over decisions.
-
-    The unit of `inverse_tau` is 1 / reward.
-    """
+    """Return KL(pi || softmax(log pi_0 + q / tau)) over commands, in nats, averaged over decisions."""
     return nodes.mean(node_kl(nodes.policy, tilted(nodes, inverse_tau)))
 
 
 def tilted(nodes: Nodes, inverse_tau: float) -> Floats:
     """Return the log-probabilities of the tilted policy in nats. The shape is [n, K]."""
     assert nodes.q_values is not None
-    logprobs: Floats = log_softmax(nodes.initial + inverse_tau * nodes.q_values, axis=1)
-    return logprobs
+    return np.asarray(log_softmax(nodes.initial + inverse_tau * nodes.q_values, axis=1))
 
 
 def node_kl(logprobs: Floats, others: Floats) -> Floats:
@@ -86,15 +78,15 @@ def node_kl(logprobs: Floats, others: Floats) -> Floats:
     result slightly negative. Each -inf counts as 0, so that its product with a probability of 0 is 0 instead of NaN.
     """
     ours, theirs = (np.where(logs == -np.inf, 0.0, logs) for logs in (logprobs, others))
-    kl: Floats = np.sum(np.exp(logprobs) * (ours - theirs), axis=1)
-    return kl
+    return np.asarray(np.sum(np.exp(logprobs) * (ours - theirs), axis=1))
 
 
 def best_inverse_tau(nodes: Nodes) -> float:
     """Return the 1/tau >= 0 that minimises `kl_to_tilted`.
 
     KL(pi || softmax(log pi_0 + x q)) is convex in x = 1/tau. Its slope, E_tilted[q] - E_pi[q], increases with x and is
-    zero at the minimum. The result never exceeds MAX_INVERSE_TAU divided by the spread of q.
+    zero at the minimum. The result never exceeds MAX_INVERSE_TAU divided by the spread of q, which is the largest
+    difference between two q-values of one node.
     """
     assert nodes.q_values is not None
     q, pi, padding = nodes.q_values, np.exp(nodes.policy), nodes.policy == -np.inf

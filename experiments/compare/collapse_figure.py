@@ -1,7 +1,4 @@
-"""Draw the measures of collapse for a grid of runs, with 95% confidence intervals over seeds.
-
-Collapse is the loss of diversity during training (see measure.py).
-"""
+"""Draw the measures of collapse (see measure.py) for a grid of runs, with 95% confidence intervals over seeds."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +18,7 @@ from experiments.compare.results import (
 )
 from experiments.plot_style import color_of, make_figure, save_figure
 
+# Label, measure (filled dots), alternative measure (hollow dots on their right) or None, and range of the measures.
 PANELS: Sequence[tuple[str, Measure, Measure | None, Range]] = (
     ("entropy,\nnats per decision", number_at("collapse", "entropy"), None, ABOVE_0),
     ("KL to the first policy,\nnats per decision", kl_to_initial, None, ABOVE_0),
@@ -28,17 +26,10 @@ PANELS: Sequence[tuple[str, Measure, Measure | None, Range]] = (
      number_at("collapse", "tilted", "kl"), ABOVE_0),
     ("effective number\nof strategies", effective_strategies, None, ABOVE_1),
 )  # fmt: skip
-"""A panel is described by a label, a measure, an alternative measure or None, and the range of the measures.
-
-Filled dots show the measure. Hollow dots on their right show the alternative measure.
-"""
 
 
 def collapse_figure(rows: Rows, path: Path) -> None:
-    """Draw one panel for each measure that the runs have.
-
-    A panel shows each run as a dot, and the mean of each group (see results.py) as a line with its confidence interval.
-    """
+    """Draw a panel for each measure. Dots are runs, and lines are the means of groups with confidence intervals."""
     panels = [panel for panel in PANELS if values_of(rows, panel[1])]
     figure, axes = make_figure(1, len(panels), 3.2 * len(panels), 3.4)
     for axis, panel in zip(np.ravel(axes), panels, strict=True):
@@ -49,10 +40,6 @@ def collapse_figure(rows: Rows, path: Path) -> None:
 def _panel(
     axis: Any, groups: Mapping[str, Rows], label: str, measure: Measure, other: Measure | None, within: Range
 ) -> None:
-    """Draw the measure of all groups side by side.
-
-    If some group has the `other` measure, hollow dots show this measure on the right of each group's filled dots.
-    """
     others = [values_of(rows, other) if other else [] for rows in groups.values()]
     both = any(others)
     for place, (rows, second) in enumerate(zip(groups.values(), others, strict=True)):
@@ -74,10 +61,6 @@ def _panel(
 
 
 def _dots(axis: Any, place: float, values: Sequence[float], color: str, within: Range, *, filled: bool) -> None:
-    """Plot each value as a dot in a narrow column.
-
-    The mean and its confidence interval are drawn on the right of the column.
-    """
     mean = over_runs(values, within)
     if mean is None:
         return

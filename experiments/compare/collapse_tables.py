@@ -1,8 +1,7 @@
-"""Write the section "Collapse" of the report on a grid of runs.
+"""Write the section "Collapse" (see measure.py) of the report on a grid of runs.
 
-The section has two tables and explains their columns. Collapse is the loss of diversity during training (see
-measure.py). Each number is the mean over a group of runs, with its confidence interval over seeds. Episodes of
-different seeds are never pooled. A column is omitted if no run has its measure.
+The section has two tables and explains their columns. Each number is the mean over a group of runs, with its confidence
+interval over seeds. Episodes of different seeds are never pooled. A column is omitted if no run has its measure.
 """
 
 import math
@@ -23,10 +22,7 @@ from experiments.tables import interval
 
 
 def _inverse_text(estimate: Mapping[str, float | None]) -> str:
-    """Return an estimate of tau as text, computed from an estimate of 1/tau.
-
-    The inverse swaps the two bounds. The inverse of 0 is infinite.
-    """
+    """Format an estimate of tau, given an estimate of 1/tau. The inverse swaps the two bounds."""
     swapped = {"value": estimate["value"], "low": estimate["high"], "high": estimate["low"]}
     inverse = {name: 1 / number if number else math.inf for name, number in swapped.items() if number is not None}
     return interval(dict.fromkeys(swapped) | inverse, ".3g")
@@ -73,8 +69,7 @@ def collapse_section(rows: Rows, setting: str | None, episodes: int) -> list[str
         strategies += " Winning sequences: their effective number, counted, in games that were won."
 
     def means(columns: Sequence[Column]) -> str:
-        shown = [column for column in columns if values_of(rows, column.measure)]
-        return means_table(by_label(rows).values(), setting, shown)
+        return means_table(by_label(rows).values(), setting, [one for one in columns if values_of(rows, one.measure)])
 
     return [
         "## Collapse",

@@ -15,15 +15,13 @@ from agents.protocol import AgentError
 from agents.storage.run_folder import read_config, read_metrics
 from experiments.plot_style import PALETTE, make_figure, plot_runs, save_figure
 
-LABELS = {
+LABELS = {  # the label of any other metric is its name
     "success": "share won",
     "recent_success": "share of the last 100 won",
     "normalized_score": "share of the score",
     "turn_entropy": "entropy over commands, nats",
     "kl_ref": "KL to the first policy, nats per choice",
 }
-"""Metric -> axis label. The label of any other metric is its name."""
-DEFAULT = ("recent_success", "turn_entropy")
 STYLES = ("-", "--", "-.", ":")
 
 
@@ -61,7 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command. A user's mistake is reported in one line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder with settings.json and metrics.jsonl")
-    parser.add_argument("--columns", default=",".join(DEFAULT), help="metrics, separated by commas (%(default)s)")
+    parser.add_argument(
+        "--columns", default="recent_success,turn_entropy", help="metrics, separated by commas (%(default)s)"
+    )
     parser.add_argument("--out", type=Path, required=True, help="file of the figure: .svg, .png or .pdf")
     given = parser.parse_args(arguments)
     try:

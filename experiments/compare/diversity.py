@@ -6,12 +6,11 @@ estimate has a weakness:
 
 * counted: H is the entropy of the observed shares. It is too low if the sample is small relative to the number of
   possible strategies. exp(H) never exceeds the number of episodes.
-* corrected: Chao and Shen (2003) correct H for strategies that the sample lacks. They shrink the observed shares by the
-  estimated coverage of the sample. They also divide each term of H by the probability that the sample contains the
-  strategy. This estimate needs independent samples. It fails if almost all samples differ.
-* from the policy: by the chain rule, H is the expected sum of the entropies of an episode's decisions. The estimate is
-  the mean of this sum over episodes. It is unbiased for any number of possible strategies. `agents` computes the
-  entropy of each decision exactly. This estimate is limited to deterministic games.
+* corrected: Chao and Shen (2003) correct H for strategies that the sample lacks. This estimate needs independent
+  samples. It fails if almost all samples differ.
+* from the policy: by the chain rule, H is the expected sum of the entropies of an episode's decisions, which `agents`
+  computes exactly. The estimate is the mean of this sum over episodes. It is unbiased for any number of possible
+  strategies, but limited to deterministic games.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -24,31 +23,23 @@ from scipy.special import entr
 T = TypeVar("T", bound=Hashable)
 Floats = NDArray[np.float64]
 CONFIDENCE, RESAMPLES = 0.95, 2000
-KS = (1, 2, 4, 8)
-"""Values of k for pass@k."""
+KS = (1, 2, 4, 8)  # values of k for pass@k
 
 
 def counted_entropy(counts: Floats) -> Floats:
-    """Return the entropy in nats of the observed shares of S strategies.
-
-    The shape of `counts` is [..., S], and the shape of the result is [...]. At least one count in each row must be
-    positive.
-    """
-    shares = counts / counts.sum(axis=-1, keepdims=True)
-    entropy: Floats = entr(shares).sum(axis=-1)
-    return entropy
+    """Return the entropy in nats of the shares of S strategies. Every row of `counts` [..., S] has a positive sum."""
+    return np.asarray(entr(counts / counts.sum(axis=-1, keepdims=True)).sum(axis=-1))
 
 
 def chao_shen_entropy(counts: Floats) -> float:
-    """Return the entropy in nats, corrected for strategies that the sample lacks.
+    """Return the entropy in nats from the counts [S] of n independent samples, corrected for unseen strategies.
 
-    `counts` contains the counts of S strategies in n independent samples. Its shape is [S]. The estimate is
+    The estimate by Chao and Shen (2003) is
 
         C = 1 - f_1 / n,   p~ = C p,   H = - sum p~ log p~ / (1 - (1 - p~)^n)
 
-    The equation is from Chao and Shen (2003). C is the Good-Turing coverage, p is the observed share of a strategy, and
-    f_1 is the number of strategies that were seen once. If every strategy was seen only once, f_1 is set to n - 1,
-    since C must not be 0.
+    C is the Good-Turing coverage, p is the observed share of a strategy, and f_1 is the number of strategies that were
+    seen once. If every strategy was seen only once, f_1 is set to n - 1, since C must not be 0.
     """
     seen = counts[counts > 0]
     n, singles = float(seen.sum()), int(np.sum(seen == 1))
@@ -60,10 +51,10 @@ def chao_shen_entropy(counts: Floats) -> float:
 def counted_interval(rows: Sequence[Floats], seed: int) -> tuple[float, float] | None:
     """Return a 95% confidence interval in nats for the counted entropy, averaged over games.
 
-    If no game has two strategies, the result is None. The interval is computed by a bootstrap, which resamples the
-    episodes of each game. `rows[g]` contains the counts of each episode of game g. Its shape is [episodes, S]. The
-    counted entropy of a resample is lower than that of the sample on average. The bounds are therefore those of the
-    basic bootstrap: 2 H - quantile, where H is the entropy of the sample. The lower bound is clipped at 0.
+    If no game has two strategies, the result is None. `rows` contains the counts [episodes, S] of each game. A
+    bootstrap resamples the episodes of each game. The counted entropy of a resample is lower than that of the sample on
+    average. The bounds are therefore those of the basic bootstrap: 2 H - quantile, where H is the entropy of the
+    sample. The lower bound is clipped at 0.
     """
     if all(np.count_nonzero(game.sum(axis=0)) < 2 for game in rows):
         return None
@@ -79,10 +70,7 @@ def counted_interval(rows: Sequence[Floats], seed: int) -> tuple[float, float] |
 
 
 def count_labels(labels: Sequence[Sequence[T]], names: Sequence[T] = ()) -> tuple[Floats, tuple[T, ...]]:
-    """Return a tuple: (1) the counts of each label in each episode, (2) the S labels.
-
-    The labels begin with `names`, even if no episode has these labels. The shape of the counts is [episodes, S].
-    """
+    """Return the counts [episodes, S] of each label in each episode, and the S labels, which begin with `names`."""
     known = tuple(dict.fromkeys([*names, *(label for episode in labels for label in episode)]))
     counts = np.array([[episode.count(label) for label in known] for episode in labels], dtype=np.float64)
     return counts.reshape(len(labels), len(known)), known
@@ -91,11 +79,9 @@ def count_labels(labels: Sequence[Sequence[T]], names: Sequence[T] = ()) -> tupl
 def pass_at_k(tries: int, wins: int, k: int) -> float:
     """Return an unbiased estimate of the probability that at least one of k tries wins.
 
-    With n = `tries`, c = `wins` and n >= k, the estimate is
+    This is equation 1 of Chen et al. (2021), in a form that does not overflow. With n tries and c wins, it is
 
         1 - C(n - c, k) / C(n, k)
-
-    This is equation 1 of Chen et al. (2021). It is computed in a form that does not overflow.
     """
     if not 0 <= wins <= tries or not 1 <= k <= tries:
         raise ValueError(f"expected 0 <= wins <= tries and 1 <= k <= tries, got {wins} of {tries}, k = {k}")
@@ -107,8 +93,7 @@ def pass_at_k(tries: int, wins: int, k: int) -> float:
 def pass_at(games: Mapping[str, Sequence[bool]]) -> dict[str, dict[str, Any]]:
     """Return {"mean": {"1": ..., "2": ...}, "games": {name: {"1": ..., "2": ...}}} with pass@k for each k of KS.
 
-    `games` maps the name of each game to its tries. A try is True if the game was won. A k is omitted if some game has
-    fewer than k tries.
+    `games` maps a game's name to whether each try won. A k is omitted if some game has fewer than k tries.
     """
     ks = [k for k in KS if k <= min(map(len, games.values()))]
     rates = {name: {str(k): pass_at_k(len(won), sum(won), k) for k in ks} for name, won in games.items()}

@@ -1,7 +1,7 @@
 """Draw learning curves, measures against the varied setting (see results.py), and success against diversity."""
 
 import itertools
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,21 +24,15 @@ from experiments.plot_style import PALETTE, color_of, make_figure, plot_runs, sa
 
 STYLES: Sequence[Any] = ("-", "--", "-.", ":", (0, (1, 3)), (0, (5, 1, 1, 1, 1, 1)))
 MARKERS = "osD^vP*Xhp"
-LEGEND_INSIDE = 5
-"""Maximum number of entries in a legend that is drawn inside the axes."""
-HANDLE_LENGTH = 4
-"""Length of a legend's lines in units of the font size. It is long enough to tell dashes apart."""
 PANEL_WIDTH = 4.75
-SHARE = (-0.02, 1.02)
-"""Limits of an axis that shows a share."""
+SHARE = (-0.02, 1.02)  # limits of an axis that shows a share
 
 
 def curves_figure(rows: Rows, path: Path) -> None:
     """Draw learning curves against episodes.
 
-    The panels show success if the game can be won, the share of turns that earn a bonus if these turns were counted,
-    the reward of texts if the agents wrote freely, and the entropy. If the game names strategies, one panel for each
-    optimizer shows the shares of strategies.
+    The panels show the measures that apply to the game. If the game names strategies, one panel for each optimizer
+    shows the shares of strategies.
     """
     texts = write_texts(rows)
     panels: list[Any] = [("recent_success", "share of the last 100 won", SHARE)] if can_be_won(rows) else []
@@ -60,7 +54,6 @@ def curves_figure(rows: Rows, path: Path) -> None:
 
 
 def _learning_curves(axis: Any, rows: Rows, curve: str) -> None:
-    """Plot each run, and the mean of each group with several seeds. Groups of one colour have different dashes."""
     colors: Counter[Any] = Counter()
     for label, group in by_label(rows).items():
         color = color_of(group[0]["optimizer"])
@@ -86,11 +79,10 @@ def _strategy_shares(axis: Any, rows: Rows, shares: Sequence[str], title: str) -
 
 
 def _legend(axis: Any) -> None:
-    """List each label once. A short legend is drawn inside the axes, and a long legend beside the whole figure."""
     handles, labels = axis.get_legend_handles_labels()
-    unique = dict(zip(labels, handles, strict=True))
-    entries, style = (unique.values(), unique.keys()), {"frameon": False, "handlelength": HANDLE_LENGTH}
-    if len(unique) <= LEGEND_INSIDE:
+    unique = dict(zip(labels, handles, strict=True))  # a long legend is drawn beside the whole figure
+    entries, style = (unique.values(), unique.keys()), {"frameon": False, "handlelength": 4}  # to tell dashes apart
+    if len(unique) <= 5:
         axis.legend(*entries, fontsize=8, **style)
     elif not axis.figure.legends:
         axis.figure.legend(*entries, fontsize=7, loc="outside right center", **style)
@@ -99,9 +91,8 @@ def _legend(axis: Any) -> None:
 def sweep_figure(rows: Rows, path: Path) -> None:
     """Draw measures of the finished agents against the varied setting (see results.py).
 
-    The measures are success (sampled and greedy), the share of turns that earn a bonus, and entropy. Each run is drawn
-    as a dot. On a logarithmic axis, a line connects the means. On any other axis, a bar marks each mean. If the setting
-    does not apply to an optimizer, a dotted horizontal line shows the optimizer's mean.
+    Each run is drawn as a dot. On a logarithmic axis, a line connects the means. On any other axis, a bar marks each
+    mean. If the setting does not apply to an optimizer, a dotted horizontal line shows the optimizer's mean.
     """
     varied, others = ([row for row in rows if bool(row["setting"]) is applies] for applies in (True, False))
     panels = [("success_rate", "share of episodes won"), ("entropy", "entropy over commands, nats")]
@@ -140,17 +131,14 @@ def positions(values: Iterable[Any]) -> dict[Any, float]:
 
 
 def _along_sweep(axis: Any, rows: Rows, places: Mapping[Any, float], how: str, what: str) -> None:
-    """Plot the runs of one optimizer, and the mean of the runs at each value of the setting."""
     optimizer, (marker, style) = rows[0]["optimizer"], {"sampled": ("o", "-"), "greedy": ("s", "--")}[how]
     color, label = color_of(optimizer), f"{optimizer}, {how}"
     dots = {"mfc": color if how == "sampled" else "none", "color": color, "ms": 4, "ls": "none"}
-    by_place: dict[float, list[float]] = defaultdict(list)
-    for row in rows:
-        by_place[places[row["value"]]].append(row["evaluation"][how][what]["value"])
-    x = sorted(by_place)
-    for place in x:
-        axis.plot([place] * len(by_place[place]), by_place[place], marker, **dots)
-    means = [float(np.mean(by_place[place])) for place in x]
+    x = sorted({places[row["value"]] for row in rows})
+    runs = [[row["evaluation"][how][what]["value"] for row in rows if places[row["value"]] == place] for place in x]
+    for place, values in zip(x, runs, strict=True):
+        axis.plot([place] * len(values), values, marker, **dots)
+    means = [float(np.mean(values)) for values in runs]
     if on_log_scale(places):
         axis.plot(x, means, style, color=color, lw=1.2, label=label)
     else:  # words have no order, so no line connects their means
@@ -161,8 +149,7 @@ def _along_sweep(axis: Any, rows: Rows, places: Mapping[Any, float], how: str, w
 def tradeoff_figure(rows: Rows, path: Path) -> None:
     """Draw the share of episodes won against two measures of the diversity that remains from the initial policy.
 
-    If much diversity remains, the KL divergence to the initial policy is small, and the effective number of distinct
-    command sequences that win is large. A small dot shows a run, and a large dot shows the mean of a group of runs.
+    A small dot shows a run, and a large dot shows the mean of a group of runs.
     """
     figure, axes = make_figure()
     panels = ((kl_to_initial, "KL to the first policy, nats per decision"),

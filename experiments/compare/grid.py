@@ -1,8 +1,4 @@
-"""Train and measure a grid of runs. Each run is trained once, in its own folder.
-
-Finished runs are skipped, and interrupted runs are resumed. Several successive commands can therefore complete one
-grid.
-"""
+"""Train and measure a grid of runs, each in its own folder. Finished runs are skipped, interrupted ones resumed."""
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import as_completed
@@ -19,20 +15,17 @@ from experiments.compare.measure import Measures, cached_measures, measure_run
 from experiments.compare.runs import GridRun
 from games.worker_pool import WorkerPool, available_cpus
 
-CURVES = (
+CURVES = (  # metrics whose value at every iteration is stored, in addition to the shares of strategies
     "iteration", "episodes", "env_steps", "seconds", "success", "recent_success", "level", "agreement", "kept",
     "reward", "normalized_score", "steps", "bonus_share", "turn_entropy", "value", "q_value", "advantage_abs",
     "entropy", "kl_ref",
 )  # fmt: skip
-"""Metrics whose value at every iteration is stored in the results, in addition to the shares of strategies."""
 
 
 def check(runs: Iterable[GridRun], common: Mapping[str, Any], tests: str = "") -> dict[GridRun, TrainConfig]:
     """Return the configuration of each run. Errors in names and values are raised before the first run starts.
 
-    Args:
-        common: the settings that all runs share and that are not defaults.
-        tests: the games that `run_grid` plays. If empty, the training games are played.
+    `common` contains the settings that all runs share and that are not defaults.
     """
     if tests:
         games.resolve(tests)
@@ -55,15 +48,13 @@ def run_grid(
 ) -> list[dict[str, Any]]:
     """Complete every run of a grid in `workers` processes. The processes share the CPU cores equally.
 
+    Return a JSON row of settings, learning curves and measures for each run, in the order of `configs`.
+
     Args:
         configs: the result of `check`.
         root: the folder that contains the folders of the runs.
         episodes, tests: arguments of `measure_run`, which measures the finished agents.
-        on_run: a function that is called with the row of each run as soon as the run is finished.
-
-    Returns:
-        One row for each run, in the order of `configs`. A row contains the run's settings, learning curves and
-            measures. It can be stored as JSON.
+        on_run: called with the row of each run as soon as the run is finished.
     """
     rows: dict[GridRun, dict[str, Any]] = {}
     for run, config in configs.items():
@@ -86,7 +77,6 @@ def run_grid(
 
 
 def _train(run: GridRun, config: TrainConfig, root: Path, episodes: int, tests: str, threads: int) -> dict[str, Any]:
-    """Train or resume one run in a worker process, measure the run, and return its row."""
     import torch
 
     from agents.training.factory import make_trainer
@@ -112,5 +102,4 @@ def _row(run: GridRun, config: TrainConfig, folder: Path, measures: Measures) ->
 
 
 def _rounded(value: float | None) -> float | None:
-    """Round a float to six significant digits. No figure needs more precision."""
-    return value if value is None or isinstance(value, int) else float(f"{value:.6g}")
+    return value if value is None or isinstance(value, int) else float(f"{value:.6g}")  # no figure needs more digits

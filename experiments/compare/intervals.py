@@ -12,19 +12,14 @@ from numpy.typing import NDArray
 
 from agents.play.evaluate import CONFIDENCE, Estimate, estimate
 
-Range = tuple[float, float]
-"""Lowest and highest possible value of a quantity. Both values may be infinite."""
+Range = tuple[float, float]  # lowest and highest possible value of a quantity
 RATE: Range = (0.0, 1.0)
 ABOVE_0: Range = (0.0, math.inf)
 ABOVE_1: Range = (1.0, math.inf)
 
 
 def half_width(sample: NDArray[np.float64]) -> float:
-    """Return half the width of the mean's confidence interval, t s / sqrt(n).
-
-    The sample has n >= 2 values and the standard deviation s. t is the quantile of Student's t distribution. The shape
-    of `sample` is [n].
-    """
+    """Return half the width of the mean's confidence interval, t s / sqrt(n), for a sample [n] of at least 2 values."""
     from scipy import stats
 
     n = len(sample)
@@ -34,9 +29,8 @@ def half_width(sample: NDArray[np.float64]) -> float:
 def over_runs(values: Sequence[float], within: Range, *, ends: bool = False) -> Estimate | None:
     """Return the mean of `values` with its confidence interval, or None if there are no values.
 
-    Each run contributes one value. The interval is clipped to `within`, the range of the quantity. If all values are
-    equal, the result has no interval. `ends` makes an exception for rates that are all 0 or all 1. Their interval is
-    computed by `agents.play.evaluate.estimate`.
+    The interval is clipped to `within`, the range of the quantity. If all values are equal, the result has no interval.
+    If `ends` is true, rates that are all 0 or all 1 get the interval of `agents.play.evaluate.estimate`.
     """
     sample = np.asarray(values, dtype=np.float64)
     if len(sample) == 0 or np.ptp(sample) == 0:

@@ -1,11 +1,9 @@
 """Evaluate a finished run, and measure its collapse.
 
 Collapse is the loss of diversity during training. It is measured by the entropy, the KL divergence to the initial
-policy and the number of strategies.
-
-The agent plays the same games with the same seeds in two modes, sampled and greedy. It does not use dropout. Collapse
-is measured on the sampled episodes. The measures are stored in the run's folder (`measures.json`) with the agent's
-digest. They are computed again only if the agent, the games or the number of episodes changed.
+policy and the number of strategies. The agent plays the same games with the same seeds in two modes, sampled and
+greedy, without dropout. Collapse is measured on the sampled episodes. The measures are stored in the run's folder
+(`measures.json`). They are computed again only if the agent, the games or the number of episodes changed.
 """
 
 import json
@@ -31,23 +29,17 @@ from experiments.compare.paired_agent import PairedAgent
 from games.files import atomic_write
 
 MEASURES = "measures.json"
-SAMPLES = 20
-"""Number of texts that the results contain."""
-FORMAT = 3
-"""Increase this number to measure every run again."""
+SAMPLES = 20  # number of texts that the results contain
+FORMAT = 3  # increase this number to measure every run again
 Measures = dict[str, Any]
 
 
 def measure_run(folder: Path, config: TrainConfig, *, episodes: int, tests: str = "") -> Measures:
     """Return the measures of the finished run in `folder`. They are computed and stored unless they are current.
 
-    Args:
-        episodes: number of episodes in each of the two modes, sampled and greedy.
-        tests: the games to play. If empty, the training games are played.
-
-    Returns:
-        A dict that can be stored as JSON. "evaluation" contains "sampled" and "greedy" (see agents/play/evaluate.py).
-            "collapse" is the result of `collapse_of`.
+    The agent plays `episodes` episodes of the games `tests` in each mode. If `tests` is empty, it plays the training
+    games. In the result, "evaluation" contains "sampled" and "greedy" (see agents/play/evaluate.py), and "collapse" is
+    the result of `collapse_of`.
     """
     measures = cached_measures(folder, episodes=episodes, tests=tests)
     if measures is None:
@@ -62,14 +54,17 @@ def cached_measures(folder: Path, *, episodes: int, tests: str = "") -> Measures
     if not (folder / MEASURES).is_file():
         return None
     document = read_json(folder / MEASURES)
-    measures: Measures | None = document.get("measures")
-    return measures if document.get("of") == _identity(folder, episodes, tests) else None
+    return document.get("measures") if document.get("of") == _identity(folder, episodes, tests) else None
 
 
 def _identity(folder: Path, episodes: int, tests: str) -> dict[str, Any]:
     """Return everything on which the measures depend. Settings that affect them also change the agent's digest."""
-    agent = read_json(newest(folder) / AGENT)["digest"]
-    return {"format": FORMAT, "episodes": episodes, "agent": agent, "tests": tests}
+    return {
+        "format": FORMAT,
+        "episodes": episodes,
+        "agent": read_json(newest(folder) / AGENT)["digest"],
+        "tests": tests,
+    }
 
 
 def _measure(folder: Path, config: TrainConfig, *, episodes: int, tests: str = "") -> Measures:
@@ -101,18 +96,15 @@ def _measure(folder: Path, config: TrainConfig, *, episodes: int, tests: str = "
 def collapse_of(
     episodes: Sequence[Episode], paired: PairedAgent, names: Sequence[str], tau: float | None, seed: int
 ) -> dict[str, Any]:
-    """Return all measures of collapse as JSON. A measure is None if it does not exist for these episodes.
+    """Return all measures of collapse of `paired` as JSON. A measure is None if it does not exist for these episodes.
+
+    "decisions" is the number of turns with several admissible commands. "entropy" and "kl_initial" are means over these
+    turns, in nats per decision. The other keys contain the results of the functions below.
 
     Args:
-        episodes: the episodes that `paired` played in the sampled mode.
-        names: the strategies that the game names. It is empty if the game does not name strategies.
+        names: the strategies that the game names.
         tau: the result of `implied_temperature`, in units of reward.
         seed: the seed of the bootstrap.
-
-    Returns:
-        "decisions" is the number of turns with several admissible commands. "entropy" and "kl_initial" are means over
-            these turns, in nats per decision. "texts" contains the measures of texts that were written freely, or
-            None. The other keys contain the results of the functions below.
     """
     entropies = [
         step.decision.entropy or 0.0 for e in episodes for step in e.steps if len(step.admissible_commands) != 1
@@ -132,8 +124,7 @@ def collapse_of(
 def _texts(episodes: Sequence[Episode], kl: float | None) -> dict[str, Any] | None:
     """Return the measures of the texts that the agent wrote, and samples, or None if it chose among commands.
 
-    `kl` is the KL to the initial policy and `entropy` the entropy of the policy, both in nats per token. `samples` are
-    pairs of a prompt and a text.
+    "kl" and "entropy" are in nats per token. "samples" are pairs of a prompt and a text.
     """
     if kl is None:
         return None
@@ -147,9 +138,8 @@ def _texts(episodes: Sequence[Episode], kl: float | None) -> dict[str, Any] | No
 def _tilted(nodes: collapse.Nodes, tau: float | None) -> dict[str, float | None]:
     """Return the KL to the tilted policy softmax(log pi_0 + q / tau) at two temperatures, in nats per decision.
 
-    "kl" is the KL at the temperature that the settings imply. "best_kl" is the lowest KL over all temperatures, and
-    "best_inverse_tau" is the value of 1/tau at which it is reached, in units of 1 / reward. This value is 0 if pi_0
-    itself fits better than the tilted policy at any finite tau.
+    "kl" is the KL at the temperature that the settings imply. "best_kl" is the lowest KL over all temperatures, reached
+    at "best_inverse_tau" in units of 1 / reward, which is 0 if pi_0 itself fits best.
     """
     best = collapse.best_inverse_tau(nodes)
     return {
@@ -161,8 +151,7 @@ def _tilted(nodes: collapse.Nodes, tau: float | None) -> dict[str, float | None]
 
 
 def _nats(kl: float) -> float:
-    """Round a KL and clip it at 0, since rounding errors of float32 logits can make it slightly negative."""
-    return max(0.0, round(kl, 8))
+    return max(0.0, round(kl, 8))  # rounding errors of float32 logits can make it slightly negative
 
 
 def implied_temperature(config: TrainConfig) -> float | None:
@@ -194,11 +183,10 @@ def implied_temperature(config: TrainConfig) -> float | None:
 def _strategies(episodes: Sequence[Episode], paired: PairedAgent, names: Sequence[str], seed: int) -> dict[str, Any]:
     """Return three estimates of the effective number of strategies (see diversity.py), and the shares of strategies.
 
-    The estimates are "counted" with its interval, "corrected" and "policy". Some games name the strategy that each
-    command follows. For these games, "shares" contains the share of each strategy. "corrected" and "policy" are then
-    None, because the commands of one episode are not independent. In any other game, the strategy of an episode is its
-    sequence of commands, and "shares" is None. An effective number is then exp(H), where H is the mean entropy over
-    games.
+    Some games name the strategy that each command follows. For these games, "shares" contains the share of each
+    strategy, and "corrected" and "policy" are None, because the commands of one episode are not independent. In any
+    other game, the strategy of an episode is its sequence of commands. An effective number is then exp(H), where H is
+    the mean entropy over games.
     """
     by_game: dict[str, list[Episode]] = defaultdict(list)
     for episode in episodes:
@@ -230,11 +218,11 @@ def _commands(episode: Episode) -> tuple[str, ...]:
 
 
 def _wins(episodes: Sequence[Episode]) -> dict[str, Any]:
-    """Return a dict with two keys: "wins" describes the command sequences that win, and "pass_at" contains pass@k.
+    """Return pass@k and a description of the command sequences that win.
 
-    In "wins", "won" is the number of episodes won. "different" is the number of distinct command sequences that win.
-    "effective" is exp(H). H is the entropy of a game's winning sequences, averaged over the games that were won. "wins"
-    and "pass_at" are None if no game states a maximum score and no episode was won.
+    "different" is the number of distinct winning sequences. "effective" is exp(H), where H is the entropy of a game's
+    winning sequences, averaged over the games that were won. The values of both keys are None if no game states a
+    maximum score and no episode was won.
     """
     if not any(episode.won or episode.max_score is not None for episode in episodes):
         return {"wins": None, "pass_at": None}

@@ -17,10 +17,8 @@ from agents.training.reference import ReferencePolicy
 from agents.training.rollout_batch import Credit, RolloutBatch
 from experiments.compare.collapse import Nodes
 
-MICRO_BATCH_TOKENS = 2048
-"""Maximum number of tokens of a forward pass that computes the KL of texts."""
-NodeArrays = tuple[Floats, Floats, Floats, Floats | None]
-"""Fields of `Nodes` for one turn: reach [n], log pi [n, K], log pi_0 [n, K], and q [n, K] or None."""
+MICRO_BATCH_TOKENS = 2048  # at most in a forward pass that computes the KL of texts
+NodeArrays = tuple[Floats, Floats, Floats, Floats | None]  # reach, policy, initial and q_values of `Nodes` for one turn
 
 
 class PairedAgent:
@@ -29,15 +27,16 @@ class PairedAgent:
     The two agents must have the same tokens. `credit` is "token" if q belongs to a token, and "command" if q belongs to
     a whole command. With "command", a decision has a single node, whose alternatives are the commands. If the agents'
     mode is "free", there are no nodes, and `text_kl` computes the KL instead.
+
+    Attributes:
+        strategies: maps an episode to the strategies of its commands, which the game names in the info `strategy`.
     """
 
     def __init__(self, trained: LanguageModelAgent, initial: LanguageModelAgent, credit: Credit) -> None:
         self.trained, self.initial, self.credit, self.name = trained, initial, credit, trained.name
         self.strategies: dict[int, list[str]] = {}
-        """Episode -> the strategies of its commands, which the game names in the info `strategy`."""
         self._turns: list[NodeArrays] = []
-        self.writes_freely = trained.mode == "free"
-        trained.record = self.writes_freely
+        self.writes_freely = trained.record = trained.mode == "free"
 
     def act(self, turns: Sequence[Turn]) -> list[Decision]:
         """Return the trained agent's decisions, and record the nodes of each turn."""
@@ -54,7 +53,6 @@ class PairedAgent:
         return [decision for decision, _ in chosen]
 
     def end(self, endings: Sequence[EpisodeEnd]) -> None:
-        """End the episodes in both agents."""
         for ending in endings:
             self._record_strategy(ending)
         self.trained.end(endings)
@@ -93,10 +91,7 @@ class PairedAgent:
 
 
 def by_token(mine: TurnOutputs, first: TurnOutputs) -> NodeArrays:
-    """Return the arrays of a turn's n branching nodes.
-
-    `mine` contains the outputs of the trained agent, and `first` contains those of the initial agent.
-    """
+    """Return the arrays of a turn's n branching nodes, given the outputs of the trained and of the initial agent."""
     q = None if mine.q_values is None else np.where(mine.logprobs == -np.inf, 0.0, mine.q_values)
     policy, initial = (log_softmax(outputs.logprobs, axis=1) for outputs in (mine, first))  # normalise to 16 digits
     return reach_probabilities(mine.trie, policy), policy, initial, q
@@ -107,16 +102,14 @@ def by_command(mine: TurnOutputs, first: TurnOutputs) -> NodeArrays:
     trie, q = mine.trie, mine.q_values
     paths = [trie.paths[command] for command in sorted(set(trie.first_with_same_tokens))]
 
-    def summed(logprobs: Floats) -> Floats:
-        commands: Floats = log_softmax(np.array([[sum(logprobs[choice] for choice in path) for path in paths]]), axis=1)
-        return commands
-
-    last_q = None if q is None else np.array([[q[path[-1]] for path in paths]])
-    return np.ones(1), summed(mine.logprobs), summed(first.logprobs), last_q
+    policy, initial = (
+        log_softmax(np.array([[sum(outputs.logprobs[choice] for choice in path) for path in paths]]), axis=1)
+        for outputs in (mine, first)
+    )
+    return np.ones(1), policy, initial, None if q is None else np.array([[q[path[-1]] for path in paths]])
 
 
 def _stacked(parts: Sequence[Floats], padding: float) -> Floats:
-    """Concatenate arrays [n_i, K_i] along the first axis, after padding their second axis to the same size."""
-    width = max(part.shape[1] for part in parts)
+    width = max(part.shape[1] for part in parts)  # the second axes of [n_i, K_i] are padded to the same size
     pads = [((0, 0), (0, width - part.shape[1])) for part in parts]
     return np.concatenate([np.pad(*each, constant_values=padding) for each in zip(parts, pads, strict=True)])

@@ -36,10 +36,7 @@ RESULTS = "results.json"
 
 
 def write(out: Path, about: Mapping[str, Any], rows: Rows) -> None:
-    """Write results, tables and figures into `out`.
-
-    `about` describes the origin of the results: the command, the game and the number of episodes.
-    """
+    """Write results, tables and figures into `out`. `about` holds the command, the game and the number of episodes."""
     out.mkdir(parents=True, exist_ok=True)
     results = {"about": dict(about), "runs": list(rows)}
     atomic_write(out / RESULTS, json.dumps(results, indent=1, allow_nan=False) + "\n")
@@ -77,8 +74,7 @@ def markdown(results: Mapping[str, Any]) -> str:
     setting = next((row["setting"] for row in rows if row["setting"]), None)
     if about.get("tests"):
         lines += [_tests(about["tests"], rows), ""]
-    lines += [_all_runs(rows, setting), "", *_over_seeds(rows, setting), ""]
-    lines.append("![learning curves](curves.svg)")
+    lines += [_all_runs(rows, setting), "", *_over_seeds(rows, setting), "", "![learning curves](curves.svg)"]
     if setting:
         lines.append("![success and entropy along the sweep](sweep.svg)")
     if has_tradeoff(rows):
@@ -92,15 +88,15 @@ def markdown(results: Mapping[str, Any]) -> str:
             f" Turns on the bonus: the share of an episode's turns whose command begins with {commands}. These turns"
             " earned the bonus in addition to the game's score; won and score do not include it."
         )
+    lines += ["", note, ""]
     if write_texts(rows):
-        collapse = text_section(rows, setting)
-    else:
-        collapse = collapse_section(rows, setting, about["episodes"]) if has_collapse(rows) else []
-    return "\n".join([*lines, "", note, "", *collapse])
+        lines += text_section(rows, setting)
+    elif has_collapse(rows):
+        lines += collapse_section(rows, setting, about["episodes"])
+    return "\n".join(lines)
 
 
 def _tests(tests: str, rows: Rows) -> str:
-    """Return a text about the test games, which the finished agents played instead of the training games."""
     seen = max(row["evaluation"]["sampled"].get("trained_on") or 0 for row in rows)
     known = f"runs were trained on up to {seen} of them" if seen else "none of them was trained on"
     return f"Finished agents played `{tests}`; {known}. Learning curves show the games of training."
@@ -113,27 +109,26 @@ def _all_runs(rows: Rows, setting: str | None) -> str:
     def at_the_end(curve: str) -> Cell:
         return lambda row: f"{row['curves'][curve][-1]:.2f}"
 
-    columns: list[tuple[str, Cell]] = [("optimizer", itemgetter("optimizer"))]
-    columns += [(setting, varied_value)] if setting else []
-    columns.append(("seed", itemgetter("seed")))
+    columns: dict[str, Cell] = {"optimizer": itemgetter("optimizer")}
+    columns |= {setting: varied_value} if setting else {}
+    columns["seed"] = itemgetter("seed")
     if can_be_won(rows):
-        columns += [
-            ("90% of 100 won after", _solved_after),
-            ("last 100 won", at_the_end("recent_success")),
-            ("won, sampled", evaluated("sampled", "success_rate")),
-            ("won, greedy", evaluated("greedy", "success_rate")),
-            ("score, sampled", evaluated("sampled", "normalized_score")),
-        ]
+        columns |= {
+            "90% of 100 won after": _solved_after,
+            "last 100 won": at_the_end("recent_success"),
+            "won, sampled": evaluated("sampled", "success_rate"),
+            "won, greedy": evaluated("greedy", "success_rate"),
+            "score, sampled": evaluated("sampled", "normalized_score"),
+        }
     else:
-        columns.append(("reward per episode, last rollout", at_the_end("reward")))
+        columns["reward per episode, last rollout"] = at_the_end("reward")
     if _bonus_commands(rows):
-        columns += [(f"turns on the bonus, {how}", evaluated(how, "bonus_share")) for how in ("sampled", "greedy")]
-    columns.append(("entropy, sampled (nats)", evaluated("sampled", "entropy")))
-    return table([head for head, _ in columns], [[cell(row) for _, cell in columns] for row in rows])
+        columns |= {f"turns on the bonus, {how}": evaluated(how, "bonus_share") for how in ("sampled", "greedy")}
+    columns["entropy, sampled (nats)"] = evaluated("sampled", "entropy")
+    return table(list(columns), [[cell(row) for cell in columns.values()] for row in rows])
 
 
 def _solved_after(row: Row) -> str:
-    """Return the number of episodes and minutes that the run needed to solve the game, or "never"."""
     curves = row["curves"]
     for success, episodes, seconds in zip(curves["recent_success"], curves["episodes"], curves["seconds"], strict=True):
         if episodes >= 100 and success >= SOLVED:
@@ -142,16 +137,11 @@ def _solved_after(row: Row) -> str:
 
 
 def _bonus_commands(rows: Rows) -> str:
-    """Return a text that lists the commands that earned a bonus, or "" if no command did."""
     commands = dict.fromkeys(row["settings"]["reward"]["bonus_command"] for row in rows)
     return " or ".join(f"`{command}`" for command in commands if command)
 
 
 def _over_seeds(rows: Rows, setting: str | None) -> list[str]:
-    """Return a list with a table of means over seeds, or an empty list if every group consists of a single run.
-
-    The table has one line for each group of runs with several seeds.
-    """
     rates = [(f"won, {how}", how, "success_rate") for how in ("sampled", "greedy") if can_be_won(rows)]
     rates += [("turns on the bonus, sampled", "sampled", "bonus_share")] if _bonus_commands(rows) else []
     columns = [

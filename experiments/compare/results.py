@@ -1,8 +1,7 @@
 """Read the rows of a grid's `results.json`, group them, and compute means over the runs of each group.
 
-One row describes one run. The varied setting is the setting that `compare --vary` gives, together with the values to
-compare. The runs of a group have the same optimizer and the same value of the varied setting. They differ only in the
-seed.
+One row describes one run. The varied setting is that of `compare --vary`. The runs of a group have the same optimizer
+and the same value of the varied setting. They differ only in the seed.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,10 +14,8 @@ from experiments.tables import interval, table
 
 Row = Mapping[str, Any]
 Rows = Sequence[Row]
-Measure = Callable[[Row], float | None]
-"""A function that returns one number of a run, or None if the run lacks this number."""
-SOLVED = 0.9
-"""A game is solved when this fraction of the last 100 episodes was won."""
+Measure = Callable[[Row], float | None]  # returns one number of a run, or None if the run lacks this number
+SOLVED = 0.9  # a game is solved when this fraction of the last 100 episodes was won
 
 
 class Column(NamedTuple):
@@ -80,29 +77,22 @@ def counts_bonus(rows: Rows) -> bool:
 def number_at(*keys: str) -> Measure:
     """Return a measure that reads `row[keys[0]][keys[1]]...`. It is None if one of these values is None or missing."""
 
-    def read(row: Row) -> float | None:
+    def read(row: Row) -> Any:
         value: Any = row
         for key in keys:
             value = None if value is None else value.get(key)
-        number: float | None = value
-        return number
+        return value
 
     return read
 
 
 def values_of(rows: Rows, measure: Measure) -> list[float]:
-    """Return the measure of each run that has the measure."""
     return [value for value in map(measure, rows) if value is not None]
 
 
 success_rate = number_at("evaluation", "sampled", "success_rate", "value")
-kl_to_initial = number_at("collapse", "kl_initial")
-"""Return a run's KL to the initial policy, in nats per decision."""
-winning_sequences = number_at("collapse", "wins", "effective")
-"""Return a run's effective number of distinct command sequences that win.
-
-The result is None if no episode was won. Results of earlier versions lack this number.
-"""
+kl_to_initial = number_at("collapse", "kl_initial")  # in nats per decision
+winning_sequences = number_at("collapse", "wins", "effective")  # effective number of command sequences that win
 
 
 def effective_strategies(row: Row) -> float | None:

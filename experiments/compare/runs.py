@@ -12,17 +12,17 @@ from actde.registry import optimizer_class
 from agents.config import parse
 from agents.protocol import AgentError
 
+# Settings that have no effect if no q is trained.
 Q_SETTINGS = frozenset({"q_lr", "q_coef", "q_heads", "target_q", "target_rate", "detach_q", "dueling"})
-"""Settings that have no effect if no q is trained."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GridRun:
     """One run of a grid.
 
-    `optimizer` is an optimizer's name. Settings of this optimizer may follow, as in "ppo+kl_coef=0.1". `setting` is the
-    name of the varied setting, and `value` is its value in this run. The two are None if no setting is varied, or if
-    the setting does not apply to this optimizer.
+    Attributes:
+        optimizer: an optimizer's name, and possibly its settings.
+        setting, value: the varied setting and its value, or None if no setting is varied or if it does not apply.
     """
 
     optimizer: str
@@ -32,16 +32,11 @@ class GridRun:
 
     @property
     def name(self) -> str:
-        """Name of the run's folder."""
         varied = "" if self.setting is None else f"-{self.setting}={self.value}"
         return f"{self.optimizer}{varied}-seed{self.seed}"
 
     def explicit(self, common: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the settings of this run that are not defaults. `common` contains those that all runs share.
-
-        Raises:
-            AgentError: the text after a "+" in `optimizer` is not of the form SETTING=VALUE.
-        """
+        """Return the settings of this run that are not defaults. `common` contains those that all runs share."""
         name, *own = self.optimizer.split("+")
         explicit = dict(common) | {"optimizer": name, "seed": self.seed}
         for text in own:
@@ -59,11 +54,10 @@ def grid_runs(
     values: Sequence[Any],
     common: Mapping[str, Any],
 ) -> list[GridRun]:
-    """Return all runs of a grid, ordered by seed.
+    """Return all runs of a grid, ordered by seed, so that an interrupted grid contains complete comparisons.
 
-    Because of this order, an interrupted grid contains complete comparisons for the first seeds. If the varied setting
-    only affects q, an optimizer without q has one run per seed, since its runs would be identical. `common` contains
-    the settings that all runs share and that are not defaults.
+    If the varied setting only affects q, an optimizer without q has one run per seed, since its runs would be
+    identical. `common` contains the settings that all runs share and that are not defaults.
 
     Raises:
         OptimizerError: an optimizer is unknown.
@@ -72,21 +66,16 @@ def grid_runs(
     runs = []
     for seed, value, optimizer in itertools.product(seeds, values if setting else [None], optimizers):
         run = GridRun(optimizer=optimizer, seed=seed, setting=setting, value=value)
-        if setting in Q_SETTINGS and not _trains_q(run.explicit(common)):
-            run = replace(run, setting=None, value=None)
+        if setting in Q_SETTINGS:
+            explicit = run.explicit(common)
+            if not (optimizer_class(explicit["optimizer"]).needs_q or explicit.get("train_q")):
+                run = replace(run, setting=None, value=None)
         runs.append(run)
     return list(dict.fromkeys(runs))
 
 
-def _trains_q(explicit: Mapping[str, Any]) -> bool:
-    return optimizer_class(explicit["optimizer"]).needs_q or bool(explicit.get("train_q"))
-
-
 def parse_values(text: str | None) -> tuple[str | None, list[Any]]:
-    """Parse a text such as "reward_scale=1,3,10". Return a tuple: (1) the setting's name, (2) its values.
-
-    If the text is None, the result is (None, []). If the text does not have this form, AgentError is raised.
-    """
+    """Parse a text such as "reward_scale=1,3,10" into the setting's name and its values; None gives (None, [])."""
     if text is None:
         return None, []
     name, _, values = text.partition("=")

@@ -27,23 +27,14 @@ from games.textworld.transitions.crawl import crawl
 from games.textworld.transitions.graph import TransitionGraph
 from games.worker_pool import WorkerPool
 
-SAMPLED = {
+SAMPLED = {  # the measured levels; all levels of any other family are measured
     "coin": (1, 2, 3, 5, 10, 20, 50, 100, 101, 110, 150, 201, 220, 233),
     "treasure": (1, 3, 5, 8, 10, 11, 13, 15, 18, 20, 21, 23, 25, 28, 30),
 }
-"""Family -> the measured levels. All levels of any other family are measured."""
-SLOW = {("coin", 50), ("treasure", 20), ("quest", 9)}
-"""(family, first slow level). At slow levels, generating a game takes seconds, so only a fifth of the seeds is used."""
-STATES = 300
-"""Maximum number of states that a crawl visits."""
-MEASURES = {
-    "rooms": "rooms",
-    "doors": "doors",
-    "things": "things",
-    "steps": "steps of the walkthrough",
-    "points": "points",
-    "commands": "admissible commands at the start",
-}
+SLOW = {"coin": 50, "treasure": 20, "quest": 9}  # first levels whose games take seconds, so that fewer seeds are used
+STATES = 300  # at most, in a crawl
+MEASURES = {"rooms": "rooms", "doors": "doors", "things": "things", "steps": "steps of the walkthrough",
+            "points": "points", "commands": "admissible commands at the start"}  # fmt: skip
 HEADS = ["level", "settings", *MEASURES.values(), "states", "candidates", "different", "duplicates", "impossible"]
 
 
@@ -57,29 +48,24 @@ def measure(name: str, level: int, candidates: int) -> dict[str, Any]:
 
     The seeds are 0 to `candidates` - 1. For a slow level, only the first fifth of these seeds is used (at least two).
     """
-    if any(name == family and level >= slow for family, slow in SLOW):
+    if name in SLOW and level >= SLOW[name]:
         candidates = max(candidates // 5, 2)
-    values: dict[str, list[int]] = {key: [] for key in MEASURES}
-    hashes, impossible = set[str](), 0
+    rows, hashes = [], set[str]()
     for seed in range(candidates):
-        try:
+        with contextlib.suppress(GameError):
             game = make_game(name, {"level": level, "seed": seed})
-        except GameError:
-            impossible += 1
-            continue
-        hashes.add(canonical_hash(game))
-        for key, value in _measured(game).items():
-            values[key].append(value)
-    spreads = {key: [min(x), int(statistics.median_low(x)), max(x)] for key, x in values.items() if x}
+            hashes.add(canonical_hash(game))
+            rows.append(_measured(game))
+    values = {key: [row[key] for row in rows] for key in MEASURES if rows}
+    spreads = {key: [min(x), int(statistics.median_low(x)), max(x)] for key, x in values.items()}
     return {"family": name, "level": level, "settings": FAMILIES[name].preset(level), "candidates": candidates,
-            "impossible": impossible, "different": len(hashes), "found": spreads}  # fmt: skip
+            "impossible": candidates - len(rows), "different": len(hashes), "found": spreads}  # fmt: skip
 
 
 def states(name: str, level: int, candidates: int) -> int | None:
-    """Return the number of states of the level's first game, or None if the number exceeds STATES.
+    """Return the number of states of the first game that TextWorld can generate for a level.
 
-    The first game has the lowest seed for which TextWorld can generate a game. If there is no such seed below
-    `candidates`, the result is also None.
+    The result is None if the number exceeds STATES, or if no seed below `candidates` gives a game.
     """
     for seed in range(candidates):
         with contextlib.suppress(GameError):
@@ -148,9 +134,7 @@ def _cells(row: Mapping[str, Any]) -> list[object]:
 
 
 def _spread(spread: Sequence[int] | None) -> str:
-    if spread is None:
-        return ""
-    low, middle, high = spread
+    low, middle, high = spread or ("", "", "")
     return str(middle) if low == high else f"{middle} ({low} to {high})"
 
 

@@ -8,11 +8,8 @@ from typing import Any
 from experiments.plot_style import PALETTE, make_figure, save_figure
 from games.textworld.maps import STEPS, Map, Passage
 
-WIDTH, HEIGHT, GAP = 2.3, 1.25, 0.6
-"""Width and height of a room that lists its things, and width of the gap between rooms. All are in inches."""
-CHARACTERS = 34
-"""Maximum number of characters per line in the list of a room's things, at the font size of this list."""
-LINES = 5
+WIDTH, HEIGHT, GAP = 2.3, 1.25, 0.6  # of a room that lists its things, and between rooms, in inches
+CHARACTERS, LINES = 34, 5  # at most in a line of a room's list of things, and in the list
 ROUTE, INK, PALE = PALETTE[2], "#333333", "#9a9a9a"
 DOORS = {"open": "white", "closed": PALETTE[4], "locked": PALETTE[1]}
 
@@ -21,9 +18,8 @@ def draw_map(drawn: Map, title: str, path: Path) -> None:
     """Draw a map into a file. The suffix of `path`, such as `.svg` or `.png`, sets the format."""
     lines = {key: _lines(room.things) for key, room in drawn.rooms.items()}
     tall = max(map(len, lines.values()))
-    height = 0.5 + (HEIGHT - 0.5) * tall / LINES
+    width, height = box = (WIDTH if tall else 1.5, 0.5 + (HEIGHT - 0.5) * tall / LINES)
     columns, rows = (1 + max(cells) for cells in zip(*(room.cell for room in drawn.rooms.values()), strict=True))
-    width = WIDTH if tall else 1.5
     wide, high = max(columns * (width + GAP), 5), rows * (height + GAP)
     caption = _caption(drawn, int(wide * 13))
     foot = 0.16 * (caption.count("\n") + 1) + 0.2
@@ -31,7 +27,6 @@ def draw_map(drawn: Map, title: str, path: Path) -> None:
     axes.set(xlim=(-GAP / 2, wide - GAP / 2), ylim=(high - GAP / 2 + foot, -GAP / 2), aspect="equal")
     axes.axis("off")
     axes.set_title(title, fontsize=9, loc="left", color=INK)
-    box = (width, height)
     for passage in drawn.passages:
         _passage(axes, drawn, passage, box)
     for key in drawn.rooms:
@@ -41,7 +36,6 @@ def draw_map(drawn: Map, title: str, path: Path) -> None:
 
 
 def _lines(things: tuple[str, ...]) -> list[str]:
-    """Return at most LINES lines that list a room's things. The last line can state the number of omitted lines."""
     lines = [line for thing in things for line in textwrap.wrap(thing, CHARACTERS, subsequent_indent="   ")]
     return lines if len(lines) <= LINES else [*lines[: LINES - 1], f"and {len(lines) - LINES + 1} lines more"]
 
@@ -76,13 +70,7 @@ def _room(axes: Any, drawn: Map, key: str, lines: list[str], box: tuple[float, f
 
 
 def _passage(axes: Any, drawn: Map, passage: Passage, box: tuple[float, float]) -> None:
-    """Draw a passage as a line between the walls of two rooms.
-
-    If the passage has a door, the door and its name are drawn in the middle of the line. The line is oblique if the two
-    rooms are not aligned on the grid.
-    """
-    ends = []
-    step = STEPS[passage.direction]
+    ends, step = [], STEPS[passage.direction]
     for key, side in zip(passage.rooms, (1, -1), strict=True):
         x, y = _corner(drawn.rooms[key].cell, box)
         ends.append((x + box[0] / 2 * (1 + side * step[0]), y + box[1] / 2 * (1 + side * step[1])))

@@ -30,18 +30,14 @@ from experiments.tables import interval, table
 from games.files import atomic_write
 from games.game_hash import game_hash
 
-MAX_BYTES = {"adapter": 20_000_000, "whole": 8_000_000}
-"""Maximum size in bytes of an agent that has an adapter, and of an agent that is stored completely."""
-DESCRIPTION = ("name", "prompt", "mode", "context", "made_by")
-"""Fields that are copied from the run's `agent.json`, in addition to the fields of the model."""
+MAX_BYTES = {"adapter": 20_000_000, "whole": 8_000_000}  # of an agent with an adapter, and of one stored completely
+DESCRIPTION = ("name", "prompt", "mode", "context", "made_by")  # fields that are copied from the run's `agent.json`
 
 
 def ship(run: Path, out: Path, game: str, *, episodes: int, command: str) -> None:
     """Write the agent of a run and its model card into the folder `out`.
 
-    Args:
-        game: the held-out games on which the agent is evaluated.
-        command: the command line that the model card states.
+    The agent is evaluated on the held-out games `game`. The model card states `command`.
 
     Raises:
         GameError: the agent was trained on one of the held-out games.
@@ -82,7 +78,6 @@ def model_card(
     rows: Mapping[str, Evaluation],
     game: str,
     command: str,
-    *,
     name: str,
 ) -> str:
     """Return the model card, which describes the agent, its training, and its results on held-out games."""
@@ -90,29 +85,30 @@ def model_card(
     has_q = optimizer_class(train["optimizer"]).needs_q or train["train_q"]
     measures = ("success_rate", "normalized_score", "steps")
     cells = [[player, *(interval(row.to_json()[name]) for name in measures)] for player, row in rows.items()]
-    lines = [
-        f"# {name}",
-        "",
-        f"{_model(train)}, policy, value{' and Q' if has_q else ''} heads) trained by"
-        f" {about['name'].upper()} on `{train['game']}`, {_origin(train)}: {last['episodes']} episodes,"
-        f" {last['env_steps']} commands, {last['seconds'] / 60:.1f} minutes. Weights are float16, safetensors.",
-        "",
-        f"Seed {train['seed']}. The settings of the run are below. It was shipped by",
-        "",
-        f"    {command}",
-        "",
-        f"Results on `{game}`, held-out games ({rows['sampled'].episodes} episodes, 95% intervals):",
-        "",
-        table(["player", "won", "score", "commands"], cells),
-        "",
-        "Settings:",
-        "",
-        "```json",
-        json.dumps(about["made_by"], indent=1),
-        "```",
-        "",
-    ]
-    return "\n".join(lines)
+    return "\n".join(
+        [
+            f"# {name}",
+            "",
+            f"{_model(train)}, policy, value{' and Q' if has_q else ''} heads) trained by"
+            f" {about['name'].upper()} on `{train['game']}`, {_origin(train)}: {last['episodes']} episodes,"
+            f" {last['env_steps']} commands, {last['seconds'] / 60:.1f} minutes. Weights are float16, safetensors.",
+            "",
+            f"Seed {train['seed']}. The settings of the run are below. It was shipped by",
+            "",
+            f"    {command}",
+            "",
+            f"Results on `{game}`, held-out games ({rows['sampled'].episodes} episodes, 95% intervals):",
+            "",
+            table(["player", "won", "score", "commands"], cells),
+            "",
+            "Settings:",
+            "",
+            "```json",
+            json.dumps(about["made_by"], indent=1),
+            "```",
+            "",
+        ]
+    )
 
 
 def _model(train: Mapping[str, Any]) -> str:
@@ -124,10 +120,6 @@ def _model(train: Mapping[str, Any]) -> str:
 
 
 def _origin(train: Mapping[str, Any]) -> str:
-    """Return a phrase that names the initial weights.
-
-    If training did not start from another agent, the phrase also states whether demonstrations were used.
-    """
     if train.get("init"):
         return f"starting from `{train['init']}`"
     weights = "random weights" if train["trunk"] in SCRATCH else "the pretrained model"

@@ -17,27 +17,23 @@ from agents.protocol import AgentError
 if TYPE_CHECKING:
     from experiments.reproduce.finding import Finding, Section
 
-PARTS = {
+PARTS = {  # the module of each part, in the post's order; the ids of its findings start with the part's name and a dot
     "bandit": "experiments.reproduce.bandit",
     "ipd": "experiments.reproduce.ipd",
     "sensitivity": "experiments.reproduce.sensitivity",
 }
-"""The module of each part, in the post's order. The ids of a part's findings start with the part's name and a dot."""
 ALL = "all"
-
-Progress = Callable[[str, float, float], None]
-"""A callback that reports the current activity, the work done and the total work, possibly many times per second.
-
-Each part chooses the unit of work.
-"""
+Progress = Callable[[str, float, float], None]  # reports the current activity, the work done and the total work
 
 
 class Outcome(NamedTuple):
     """The results of a part.
 
-    `figures` are pairs (file name in the report's folder, caption) for each section of the report. `notes` are Markdown
-    paragraphs below each section's table. `seconds` is the total processor time of a part that may need several
-    commands. If it is None, the report shows the wall time of the part's only command.
+    Attributes:
+        figures: pairs (file name in the report's folder, caption) for each section of the report.
+        notes: Markdown paragraphs below each section's table.
+        seconds: total processor time of a part that may need several commands. If it is None, the report shows the
+            wall time of the part's only command.
     """
 
     findings: Sequence[Finding]
@@ -51,11 +47,7 @@ class Part(Protocol):
 
 
 def part_names(name: str) -> list[str]:
-    """Return the names of the selected parts. `name` is the name of a part, or "all".
-
-    Raises:
-        AgentError: No part has this name.
-    """
+    """Return the names of the selected parts. AgentError is raised if `name` is neither a part nor "all"."""
     if name == ALL:
         return list(PARTS)
     if name not in PARTS:

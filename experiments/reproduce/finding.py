@@ -43,19 +43,13 @@ Section: TypeAlias = Literal[
     "Appendix: random notes",
     "Appendix: reward matrix construction",
 ]
-"""The post's sections, in the post's order. A footnote with many claims follows the section that refers to it."""
+# The sections are in the post's order. A footnote with many claims follows the section that refers to it.
 SECTIONS: tuple[Section, ...] = get_args(Section)
 _, ADVANTAGE, FOOTNOTE_2, _, FOOTNOTE_3, _, _, PPO_RESULTS, ACTDE_RESULTS, SENSITIVITY, _, NOTES, _ = SECTIONS
 
 Comparison: TypeAlias = Literal["rounded", "equal", "rule", "interval"]
-"""How our number is compared with the post's number.
-
-* "rounded": our number must equal the post's up to the rounding of the last digit that the post prints.
-* "equal": our number must equal the post's.
-* "rule": our number must equal the post's up to rounding, as for "rounded". If the numbers differ but ours follows a
-  rule that the post states, the verdict is that the post contradicts itself.
-* "interval": our confidence interval must contain the post's number.
-"""
+# How our number is compared with the post's. With "rule", if the numbers differ but ours follows a rule that the post
+# states, the verdict is that the post contradicts itself.
 CRITERIA: dict[Comparison | None, str] = {
     "rounded": "Our deterministic number rounds to the post's; the band is the rounding of its last printed digit.",
     "equal": "Our deterministic number equals the post's.",
@@ -66,8 +60,7 @@ CRITERIA: dict[Comparison | None, str] = {
 }
 
 CLAIMS = Path(__file__).parent / "claims"
-TINY = 1e-9
-"""Tolerance for floating-point errors. It is relative for numbers above 1 and absolute otherwise."""
+TINY = 1e-9  # tolerance for floating-point errors, relative for numbers above 1 and absolute otherwise
 Text: TypeAlias = Annotated[str, Field(min_length=1)]
 Value: TypeAlias = float | str | bool | None
 
@@ -76,14 +69,14 @@ Value: TypeAlias = float | str | bool | None
 class Claim:
     """A claim in words.
 
-    * `claim` is what the post says and, in parentheses, what we measure. `Measurement.words` replaces placeholders like
-      $name.
-    * `criterion` is the condition for the verdict `reproduced`. If it is empty, `CRITERIA` gives the condition.
-    * `post` is the post's number or word. If `comparison` is set, `post` is a string with the digits that the post
-      prints, such as ".73".
-    * If `comparison` is None, `Measurement.holds` decides the verdict.
-    * If `of_post` is False, we added the claim, and `post` is None.
-    * If `testable` is False, `criterion` says why the claim cannot be tested here.
+    Attributes:
+        claim: what the post says and, in parentheses, what we measure. `Measurement.words` replaces placeholders like
+            $name.
+        criterion: the condition for the verdict `reproduced`. If it is empty, `CRITERIA` gives the condition.
+        post: the post's number or word. If `comparison` is set, it is a string with the digits that the post prints.
+        comparison: if None, `Measurement.holds` decides the verdict.
+        of_post: False if we added the claim. `post` is then None.
+        testable: False if the claim cannot be tested here, for the reason in `criterion`.
     """
 
     section: Section
@@ -99,13 +92,12 @@ class Claim:
 class Measurement:
     """Our number or word for a claim.
 
-    * `low` and `high` are the ends of the confidence interval of `ours`, or None if there is no interval.
-    * `holds` tells whether the claim holds. It is None if the claim's `comparison` decides the verdict, or if the data
-      cannot decide.
-    * `rule` is the number that the post's own rule gives in closed form. Only the comparison "rule" uses it.
-    * `floor` is the smallest possible value, such as 0 for a probability. The rounding tolerance does not extend
-      below it.
-    * `words` maps the names of placeholders like $name in the claim and its criterion to texts.
+    Attributes:
+        low, high: the ends of the confidence interval of `ours`, or None if there is no interval.
+        holds: whether the claim holds. None if the claim's `comparison` decides, or if the data cannot decide.
+        rule: the number that the post's own rule gives in closed form. Only the comparison "rule" uses it.
+        floor: the smallest possible value, below which the rounding tolerance does not extend.
+        words: the texts that replace placeholders like $name in the claim and its criterion.
     """
 
     ours: Value
@@ -121,12 +113,12 @@ class Measurement:
 class Finding:
     """A claim, our measurement and the verdict.
 
-    * `id` is PART.NAME. It is the same in every report.
-    * `post` is the post's number or word, or None if the post gives neither.
-    * `ours` is our number or word, or None if nothing was run.
-    * `low` and `high` are the ends of the confidence interval or of the rounding tolerance, in units of `ours`.
-    * `criterion` is the condition for the verdict `reproduced`. It also explains the meaning of `low` and `high`.
-    * If `of_post` is False, we added the claim, and `post` is None.
+    Attributes:
+        id: PART.NAME, which is the same in every report.
+        post: the post's number or word, or None if the post gives neither or we added the claim.
+        ours: our number or word, or None if nothing was run.
+        low, high: the ends of the confidence interval or of the rounding tolerance.
+        criterion: the condition for the verdict `reproduced`, which also explains `low` and `high`.
 
     Raises:
         ValueError: The fields contradict each other.
@@ -157,10 +149,7 @@ class Finding:
 
 
 def parse_printed(text: str) -> tuple[float, float]:
-    """Return the value of a printed number and the unit of its last digit.
-
-    For example, ".73" gives (0.73, 0.01) and "27%" gives (0.27, 0.01).
-    """
+    """Return a printed number and the unit of its last digit: (0.73, 0.01) for ".73", (0.27, 0.01) for "27%"."""
     number = Decimal(text.rstrip("%").replace("−", "-").replace(",", ""))
     unit = Decimal(1).scaleb(int(number.as_tuple().exponent))
     scale = Decimal("0.01") if text.endswith("%") else Decimal(1)
@@ -174,9 +163,9 @@ def load_claims(part: str) -> dict[str, Claim]:
 
 
 def judged(part: str, measurements: Mapping[str, Measurement], *, band: str = "") -> list[Finding]:
-    """Return a finding for each claim of a part. A claim without a measurement is not run or not testable.
+    """Return a finding for each claim of a part. `measurements` maps the claims' names to our measurements.
 
-    `measurements` maps the claims' names to our measurements. `band` explains the confidence intervals. It is appended
+    A claim without a measurement is not run or not testable. `band` explains the confidence intervals. It is appended
     to the criterion of each finding with an interval, unless the claim has a `comparison`.
     """
     claims = load_claims(part)
@@ -210,10 +199,6 @@ def judge_claim(name: str, claim: Claim, measurement: Measurement | None, *, ban
 
 
 def _compare(claim: Claim, measurement: Measurement) -> tuple[Measurement, Verdict]:
-    """Compare our number with the post's number.
-
-    Return a tuple: (1) the measurement with its confidence interval or rounding tolerance, (2) the verdict.
-    """
     post, unit = parse_printed(str(claim.post))
     ours, low, high = measurement.ours, measurement.low, measurement.high
     assert isinstance(ours, float)

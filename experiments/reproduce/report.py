@@ -40,11 +40,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class RunInfo:
-    """The command, settings, figures and notes of one part's run.
+    """The command, settings, figures and notes (see `Outcome`) of one part's run.
 
-    A `quick` run is a small version with fewer seeds and steps. `seconds` is the wall time. For a part that may need
-    several commands, it is the total processor time instead. `figures` are pairs (file name, caption), and `notes` are
-    Markdown paragraphs.
+    `seconds` is the wall time. For a part that may need several commands, it is the total processor time instead.
     """
 
     command: str
@@ -58,18 +56,12 @@ class RunInfo:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of those `PACKAGES` that have been imported so far."""
-    loaded = {name: sys.modules[name] for name in PACKAGES if name in sys.modules}
-    return {"python": platform.python_version()} | {name: str(loaded[name].__version__) for name in loaded}
+    loaded = {name: str(sys.modules[name].__version__) for name in PACKAGES if name in sys.modules}
+    return {"python": platform.python_version()} | loaded
 
 
 def write(out: Path, part: str, info: RunInfo, outcome: Outcome) -> list[Finding]:
-    """Replace a part's outcome in the report in `out`, and return all findings of the report.
-
-    The part has already written its figures into `out`.
-
-    Raises:
-        AgentError: The files in `out` are not a report.
-    """
+    """Replace a part's outcome in the report in `out`, which has its figures, and return all findings of the report."""
     before, about = read(out) if (out / RESULTS).exists() else ([], {})
     foreign = [finding.id for finding in outcome.findings if finding.part != part]
     assert not foreign, f"{part} returned {foreign}"
@@ -85,7 +77,6 @@ def write(out: Path, part: str, info: RunInfo, outcome: Outcome) -> list[Finding
 
 
 def _place(part: str) -> int:
-    """Return the part's place in the report. Unknown parts come last."""
     return [*PARTS, part].index(part)
 
 
@@ -94,13 +85,7 @@ def _json(data: object) -> str:
 
 
 def read(out: Path) -> tuple[list[Finding], dict[str, RunInfo]]:
-    """Read the report in a folder.
-
-    Return a tuple: (1) all findings, (2) the `RunInfo` of each part by the part's name.
-
-    Raises:
-        AgentError: A file is missing or damaged.
-    """
+    """Return a report's findings, and the `RunInfo` of each part. AgentError is raised if a file is damaged."""
     findings = _read(out / RESULTS, list[Finding])
     repeated = [name for name, count in Counter(finding.id for finding in findings).items() if count > 1]
     if repeated:
@@ -120,11 +105,7 @@ def _read(path: Path, kind: type[T]) -> T:
 
 
 def check(out: Path, parts: Sequence[str], *, quick: bool) -> None:
-    """Check that a folder holds a report and that its `parts` may be replaced.
-
-    Raises:
-        AgentError: The folder holds no report, or a quick run would replace a full one.
-    """
+    """Raise AgentError if a folder holds no report, or if a quick run would replace its full `parts`."""
     _, about = read(out)
     full = [part for part in parts if part in about and not about[part].quick]
     if quick and full:
@@ -160,7 +141,6 @@ def markdown(findings: Sequence[Finding], about: Mapping[str, RunInfo]) -> str:
 
 
 def _count_rows(findings: Sequence[Finding]) -> list[list[object]]:
-    """Return a row for each part, a row for all of the post's claims, and a row for the claims that we add."""
     rows = counts(findings)
     added = {ADDED: rows.pop(ADDED)} if ADDED in rows else {}
     rows["all of the post's"] = {verdict: sum(row[verdict] for row in rows.values()) for verdict in VERDICTS}
@@ -168,21 +148,16 @@ def _count_rows(findings: Sequence[Finding]) -> list[list[object]]:
 
 
 def _how(about: Mapping[str, RunInfo]) -> str:
-    """Return Markdown with the commands, seeds, times and versions of the parts."""
     commands, rows = dict.fromkeys(info.command for info in about.values()), []
     for name, info in about.items():
         time = f"{info.seconds:.0f} s" if info.seconds < 600 else f"{info.seconds / 3600:.1f} h"
-        packages = ", ".join(f"{package} {version}" for package, version in info.versions.items())
+        packages = ", ".join(map(" ".join, info.versions.items()))
         rows.append([name, "quick" if info.quick else "full", info.seed, time, packages])
     return "\n".join(["Made by", "", "```", *commands, "```", "", table(["part", "run", "seed", "time", "with"], rows)])
 
 
 def show(value: Value) -> str:
-    """Format a value for the report.
-
-    Numbers get about four significant digits, and Booleans become "yes" or "no". Text is returned unchanged, and None
-    becomes an empty string.
-    """
+    """Format a value for the report. Numbers get about four significant digits, and None becomes an empty string."""
     if value is None or isinstance(value, str):
         return value or ""
     if isinstance(value, bool):
@@ -193,14 +168,12 @@ def show(value: Value) -> str:
 
 
 def _post(finding: Finding) -> str:
-    """Format the post's number with all digits that the post prints. For a claim that we added, return a remark."""
     if not finding.of_post:
         return "(added by us)"
-    return f"{finding.post:.12g}" if isinstance(finding.post, float) else show(finding.post)
+    return f"{finding.post:.12g}" if isinstance(finding.post, float) else show(finding.post)  # all printed digits
 
 
 def _band(finding: Finding) -> str:
-    """Format our number and any interval of nonzero width, such as "0.6225 (0.6175 to 0.6275)"."""
     low, high = finding.low, finding.high
     if low is None or high is None or math.isclose(low, high, rel_tol=1e-8, abs_tol=1e-8):
         return show(finding.ours)
@@ -208,7 +181,6 @@ def _band(finding: Finding) -> str:
 
 
 def _criteria(findings: Sequence[Finding]) -> str:
-    """Return a Markdown list of the criteria. Findings with the same criterion share a line."""
     groups: dict[str, list[str]] = {}
     for finding in findings:
         groups.setdefault(finding.criterion, []).append(f"`{finding.id}`")

@@ -4,11 +4,9 @@ The bandit experiments have many seeds, and their intervals are bootstrapped. Th
 trials per recipe, and its intervals use Student's t distribution.
 
 The post by Turner and Einhorn (2023) shows the mean and standard deviation of m trials of the dilemma. These numbers
-are compared with a prediction interval from our n trials with standard deviation s. A repetition with m trials falls
-into this interval with 95% probability. For the repetition's mean, the interval is our mean +- t s sqrt(1/n + 1/m).
-For the repetition's standard deviation, the interval is s sqrt(F_low) to s sqrt(F_high). Here t and F are quantiles of
-Student's t and of the F distribution (Hahn and Meeker 1991, sections 4.7 and 4.9). Trials are assumed to be normally
-distributed.
+are compared with 95% prediction intervals from our n trials with standard deviation s. They are our mean +- t s
+sqrt(1/n + 1/m), and s sqrt(F_low) to s sqrt(F_high). Here t and F are quantiles of Student's t and of the F
+distribution (Hahn and Meeker 1991, sections 4.7 and 4.9). Trials are assumed to be normally distributed.
 """
 
 import math
@@ -24,8 +22,7 @@ from experiments.compare.intervals import half_width
 from experiments.reproduce.finding import Measurement
 
 BAND = "Band: bootstrapped 95% interval of the mean over repetitions (seeds or random MDPs)."
-SAME = 1e-9
-"""Differences below this threshold count as rounding errors."""
+SAME = 1e-9  # smaller differences count as rounding errors
 Array = NDArray[np.float64]
 
 
@@ -38,11 +35,7 @@ class Band(TypedDict):
 
 
 def judge(measured: Band | float | str | bool, holds: object, **words: str) -> Measurement:
-    """Return the measurement for a claim.
-
-    `measured` is our number with its interval, our number alone, or our word. `words` are the values for the
-    placeholders in the claim's text.
-    """
+    """Return the measurement for a claim. `words` are the values for the placeholders in the claim's text."""
     if isinstance(measured, dict):
         return Measurement(**measured, holds=bool(holds), words=words)
     ours = measured if isinstance(measured, str | bool) else float(measured)
@@ -50,15 +43,12 @@ def judge(measured: Band | float | str | bool, holds: object, **words: str) -> M
 
 
 def above_zero(band: Band) -> Measurement:
-    """Return the measurement for a claim. The claim holds if the whole confidence interval lies above 0."""
+    """Return the measurement for a claim that holds if the whole confidence interval lies above 0."""
     return judge(band, band["low"] > 0)
 
 
 def all_zero(values: Sequence[float], **words: str) -> Measurement:
-    """Return the measurement for a claim that holds if all of the nonnegative `values` are 0 up to rounding errors.
-
-    The measured number is the largest value.
-    """
+    """Return the largest of nonnegative `values`, for a claim that holds if all are 0 up to rounding errors."""
     return judge(max(values), max(values) < SAME, **words)
 
 
@@ -66,9 +56,6 @@ def over_seeds(values: Sequence[float] | Array | NDArray[np.bool_], *, unit: boo
     """Return the mean over seeds and its bootstrapped interval, which has zero width if all values are equal.
 
     If `unit` is true, the values lie between 0 and 1. The interval then has a width even if all values are 0 or 1.
-
-    Raises:
-        ValueError: `values` is empty or contains a value that is not finite.
     """
     sample = np.asarray(values, dtype=np.float64).ravel()
     if not len(sample) or not np.isfinite(sample).all():

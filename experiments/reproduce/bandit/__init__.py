@@ -1,7 +1,6 @@
 """Part `bandit`: reproduce the tabular claims of the post by Turner and Einhorn (2023).
 
 These are the claims about its bandit, its appendix and its footnotes. The learners are those of actde/tabular.py.
-`run` calls the other modules of this package in turn and gives them independent random number generators.
 """
 
 from pathlib import Path
@@ -9,27 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from experiments.reproduce import Outcome, Progress
-from experiments.reproduce.bandit import (
-    appendix,
-    bellman,
-    exploration,
-    growth,
-    limits,
-    notes,
-    post_tables,
-    sequential,
-)
+from experiments.reproduce.bandit import appendix, bellman, exploration, growth, limits, notes, post_tables, sequential
 from experiments.reproduce.bandit.vectorized import simulate
 from experiments.reproduce.finding import FOOTNOTE_2, FOOTNOTE_3, NOTES, judged
 from experiments.reproduce.statistics import BAND
 
 
 def run(*, seed: int, quick: bool, folder: Path, workers: int, progress: Progress) -> Outcome:
-    """Run all experiments of the part and return the findings and figures.
-
-    A full run takes about a minute and a half, and a quick run takes seconds. `workers` is ignored, because a single
-    process does all the work.
-    """
+    """Run all experiments of the part in one process. A full run takes a minute and a half, and a quick run seconds."""
     rngs = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(6)]
     steps, seeds = (10_000, 20) if quick else (1_000_000, 100)
     curves = simulate(
@@ -39,11 +25,13 @@ def run(*, seed: int, quick: bool, folder: Path, workers: int, progress: Progres
         rng=rngs[0],
         progress=lambda text, done, total: progress(text, 0.8 * done / total, 1),
     )
-    measurements = (
-        post_tables.measure() | growth.measure_fixed(curves, quick=quick) | limits.measure(curves, quick=quick)
-    )
     progress("exploration", 0.8, 1)
-    measurements |= exploration.measure(rngs[1], quick=quick)
+    measurements = {
+        **post_tables.measure(),
+        **growth.measure_fixed(curves, quick=quick),
+        **limits.measure(curves, quick=quick),
+        **exploration.measure(rngs[1], quick=quick),
+    }
     progress("shifts and factors", 0.85, 1)
     shifts = appendix.simulate_shifts(rngs[2], quick=quick)
     bandits = [appendix.random_bandit(rngs[3]) for _ in range(20 if quick else 300)]

@@ -21,32 +21,20 @@ from experiments.reproduce.finding import Measurement
 from experiments.reproduce.statistics import Array, all_zero, judge, over_seeds
 
 SHIFTS = (-4.0, -3.0, -2.0, -0.75, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
-"""Constants added to both rewards.
-
-No shift makes a reward exactly 0. If the reward of an arm were 0, the arm's first try would have an error of 0.
-`Curves.converged_at` would therefore ignore this try.
-"""
+# No shift makes a reward exactly 0, since `Curves.converged_at` ignores a try with an error of 0.
 RATES = tuple(float(rate) for rate in np.geomspace(0.05, 1, 10))
-ROUNDS = 600
-"""Number of rounds in which every arm is taken once.
-
-With the smallest step size 0.05, the remaining error of q is a fraction (1 - 0.05)^600 = 4e-14 of the initial error.
-"""
+ROUNDS = 600  # with the smallest step size, a fraction (1 - 0.05)^600 = 4e-14 of q's initial error remains
 FIGURE = "bandit-appendix.svg"
 CAPTION = (
     "Left: logits that wedding (reward 1) and party (0.5) have gained at convergence of q, against the step size of q;"
     " lines are reward / alpha. Right: both rewards shifted by a constant; steps until both arms were tried, and the"
     " lowest entropy of the policy before (means over seeds with 95% intervals)."
 )
-Bandits = list[tuple[Row, Row]]
-"""The rewards and the initial logits of each bandit."""
+Bandits = list[tuple[Row, Row]]  # the rewards and the initial logits of each bandit
 
 
 def converged(rewards: Row, start: Row | None = None, *, alpha: float = 1.0, q_value: float = 0.0) -> Tabular:
-    """Return an ACTDE learner that has taken all arms in turn until it converged.
-
-    `alpha` is the step size of q, and `q_value` is the initial value of q.
-    """
+    """Return an ACTDE learner that has taken all arms in turn until it converged. q starts at `q_value`."""
     return in_turn(TabularACTDE, rewards, 2 if alpha == 1 else ROUNDS, start, alpha=alpha, q_value=q_value)
 
 
@@ -63,7 +51,7 @@ def random_bandit(rng: np.random.Generator) -> tuple[Row, Row]:
 
 
 def distance(one: Mapping[Any, float], other: Mapping[Any, float]) -> float:
-    """Return the largest absolute difference between the probabilities of two policies."""
+    """Return the largest absolute difference between two policies' probabilities."""
     return max(abs(one[arm] - other[arm]) for arm in one)
 
 
@@ -129,14 +117,9 @@ def factors(bandits: Bandits, rng: np.random.Generator) -> dict[str, Measurement
 def powers(bandits: Bandits, rng: np.random.Generator) -> dict[str, list[float]]:
     """Compare ACTDE's final policy with three predictions, when all rewards are multiplied by c.
 
-    pi_0 is the initial policy, and pi_c is the final policy for the factor c. The predictions of pi_c are computed from
-    pi_0 and pi_1, and they are renormalized:
-
-    * "factor": The prediction is pi_1^c, and pi_0 is uniform.
-    * "factor-any": The prediction is pi_1^c, and pi_0 is random.
-    * "factor-tilt": The prediction is pi_0 (pi_1 / pi_0)^c, and pi_0 is random.
-
-    Return the largest absolute difference between predicted and actual probabilities for each bandit.
+    pi_0 is the initial policy, and pi_1 is the final policy for c = 1. The predictions are proportional to pi_1^c for
+    "factor" (uniform pi_0) and "factor-any" (random pi_0), and to pi_0 (pi_1 / pi_0)^c for "factor-tilt". Return the
+    distance between the predicted and the actual policy for each bandit.
     """
     found: dict[str, list[float]] = {"factor": [], "factor-any": [], "factor-tilt": []}
     for rewards, start in bandits:
@@ -157,18 +140,12 @@ def raised(policy: Row, c: float) -> Row:
 
 
 def multiplied(rewards: Row, c: float, start: Row | None = None) -> Row:
-    """Return ACTDE's final policy when all rewards are multiplied by c.
-
-    If the initial logits `start` are None, the initial policy is uniform.
-    """
+    """Return ACTDE's final policy when all rewards are multiplied by c. By default, the initial policy is uniform."""
     return converged({arm: c * reward for arm, reward in rewards.items()}, start).policy(STATE)
 
 
 def entropy_falls(bandits: Bandits, rng: np.random.Generator) -> dict[str, list[bool]]:
-    """Test for each bandit whether multiplying the rewards lowers the entropy of ACTDE's final policy.
-
-    The initial policy is uniform. The factor is c > 1 for "extremize-above" and 1 / c for "extremize-below".
-    """
+    """Test for each bandit whether a factor c > 1, or its inverse, lowers the entropy of ACTDE's final policy."""
     found: dict[str, list[bool]] = {"extremize-above": [], "extremize-below": []}
     for rewards, _ in bandits:
         c, plain = float(rng.uniform(1.1, 4)), entropy(list(multiplied(rewards, 1).values()))
@@ -178,10 +155,7 @@ def entropy_falls(bandits: Bandits, rng: np.random.Generator) -> dict[str, list[
 
 
 def temperatures(bandits: Bandits, rng: np.random.Generator) -> list[float]:
-    """Compare ACTDE's final policy, when all rewards are multiplied by c, with a softmax over the original rewards.
-
-    The temperature of the softmax is 1 / c. Return the largest absolute difference of probabilities for each bandit.
-    """
+    """Return the distance of ACTDE's policy for a factor c from the softmax with temperature 1 / c, for each bandit."""
     differences = []
     for rewards, _ in bandits:
         tau = 1 / float(rng.uniform(0.2, 4))

@@ -11,9 +11,8 @@ nonzero errors again.
 This cause of errors disappears if v is always set to the policy's mean of q. But the consistent tables may be an
 unstable fixed point. If a q-value rises by chance, its action becomes more likely. This may raise v, which raises q
 again. To first order, a disturbance dq changes q at a rate proportional to M (F - I) dq. Here F is the derivative of
-q's targets with respect to q, I is the identity, and M is the diagonal matrix of visit frequencies. If M (F - I) has
-an eigenvalue with a positive real part, disturbances grow. The growth continues until the tables, which are bounded,
-belong to another policy.
+q's targets with respect to q, I is the identity, and M is the diagonal matrix of visit frequencies. Disturbances grow
+if M (F - I) has an eigenvalue with a positive real part, until the bounded tables belong to another policy.
 """
 
 from dataclasses import replace
@@ -34,8 +33,7 @@ from experiments.reproduce.bandit.mdp import (
 from experiments.reproduce.finding import Measurement
 from experiments.reproduce.statistics import SAME, all_zero, judge, over_seeds
 
-NUDGE, FAR = 1e-3, 0.05
-"""Standard deviation of a disturbance of q, and an error that the disturbance alone cannot cause."""
+NUDGE, FAR = 1e-3, 0.05  # standard deviation of a disturbance of q, and an error that it alone cannot cause
 
 
 def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
@@ -61,16 +59,13 @@ def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
 
 def later_error(mdp: MDP, logits: Logits, steps: int, rng: np.random.Generator) -> float:
     """Train ACTDE from consistent tables, and return the root mean square error of the last half of the steps."""
-    learner = TabularACTDE(logits, alpha=0.1, b=0.1)
-    make_consistent(learner, mdp)
-    errors = advance(learn_on_policy(learner, mdp, rng), steps)
+    errors = advance(learn_on_policy(make_consistent(TabularACTDE(logits, alpha=0.1, b=0.1), mdp), mdp, rng), steps)
     return float(np.sqrt(np.mean(errors[steps // 2 :] ** 2)))
 
 
 def diverges(mdp: MDP, logits: Logits, steps: int, rng: np.random.Generator) -> bool:
     """Return whether a small disturbance of q leads to errors above `FAR` if v is always the policy's mean of q."""
-    learner = ExpectedACTDE(logits, alpha=0.1, b=0.1)
-    make_consistent(learner, mdp)
+    learner = make_consistent(ExpectedACTDE(logits, alpha=0.1, b=0.1), mdp)
     for row in learner.q_values.values():
         for action in row:
             row[action] += rng.normal(0, NUDGE)
@@ -79,10 +74,7 @@ def diverges(mdp: MDP, logits: Logits, steps: int, rng: np.random.Generator) -> 
 
 def first_errors(mdp: MDP, logits: Logits, rng: np.random.Generator) -> list[float]:
     """Return the error of each action in each state, each by a new learner with consistent tables."""
-    errors = []
-    for state, row in logits.items():
-        for action in row:
-            learner = TabularACTDE(logits)
-            make_consistent(learner, mdp)
-            errors.append(learner.learn(mdp.step(state, action, rng)))
-    return errors
+    return [
+        make_consistent(TabularACTDE(logits), mdp).learn(mdp.step(state, action, rng))
+        for state, action in np.ndindex(mdp.rewards.shape)
+    ]

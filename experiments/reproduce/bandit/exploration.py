@@ -19,8 +19,7 @@ from actde.tabular import Tabular, TabularACTDE, TabularPPO, Transition
 from experiments.reproduce.finding import Measurement
 from experiments.reproduce.statistics import Array, judge, over_seeds
 
-RARE = 0.01
-"""Initial probability of " at Chuck-E-Cheese" after " party"."""
+RARE = 0.01  # initial probability of " at Chuck-E-Cheese" after " party"
 START: dict[Any, dict[Any, float]] = {
     "We had a": {"wedding": 0.0, "party": 0.0},
     "We had a party": {".": math.log(1 - RARE), "at Chuck-E-Cheese": math.log(RARE)},
@@ -42,24 +41,17 @@ def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
 
 
 def punished(kind: type[Tabular], rewards: Array) -> float:
-    """Return the share of bandits in which the first try of the worse arm has a negative error.
-
-    The better arm is always tried first. `rewards` [N, 2] holds the rewards of both arms for N bandits.
-    """
-    return float(np.mean([second_error(kind, *sorted(row)) < 0 for row in rewards.tolist()]))
-
-
-def second_error(kind: type[Tabular], worse: float, better: float) -> float:
-    learner = kind({0: {"better": 0.0, "worse": 0.0}})
-    learner.learn(Transition(state=0, action="better", reward=better))
-    return learner.learn(Transition(state=0, action="worse", reward=worse))
+    """Return the share of N bandits with rewards [N, 2] in which the worse arm, tried second, has a negative error."""
+    errors = []
+    for worse, better in np.sort(rewards).tolist():
+        learner = kind({0: {"better": 0.0, "worse": 0.0}})
+        learner.learn(Transition(state=0, action="better", reward=better))
+        errors.append(learner.learn(Transition(state=0, action="worse", reward=worse)))
+    return float(np.mean(np.less(errors, 0)))
 
 
 def reaches_rare(rng: np.random.Generator, seeds: int, episodes: int) -> Measurement:
-    """Measure the share of seeds in which PPO ever samples the rare sentence, which has the highest reward.
-
-    The claim holds if this share is significantly larger for ACTDE than for PPO.
-    """
+    """Measure the share of seeds in which PPO samples the rare sentence, for a claim that ACTDE's share is larger."""
     starts = [int(seed) for seed in rng.integers(2**32, size=seeds)]
     ppo, actde = (np.array([finds(kind, seed, episodes) for seed in starts]) for kind in (TabularPPO, TabularACTDE))
     share, idle = over_seeds(actde, unit=True)["ours"], 1 - (1 - 0.5 * RARE) ** episodes

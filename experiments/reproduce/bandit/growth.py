@@ -5,17 +5,16 @@ It has two arms with rewards r1 > r2, and D = r1 - r2. The gap g is the logit of
 arm. x = pi(worse) is about e^-g. alpha is the step size of v, b is the step size of the logits, and n is the number of
 steps. The following estimates of PPO's growth replace random quantities by their means.
 
-* **alpha fixed.** v is about r1, except after a pull of the worse arm. Such a pull lowers the worse arm's logit and
-  therefore raises g by b D. The pull also lowers v by alpha D. The next errors of the better arm are
-  D alpha (1 - alpha)^k for k = 0, 1, 2 and so on. These errors raise g by another b D in total. Each pull of the worse
-  arm thus adds 2 b D to g for every alpha. Such a pull has probability x, so dg/dn = 2 b D e^-g. Therefore g grows like
-  ln n for every alpha in (0, 1]. A smaller alpha does not stop the growth.
+* **alpha fixed.** v is about r1, except after a pull of the worse arm. Such a pull raises g by b D, and lowers v by
+  alpha D. The next errors of the better arm are D alpha (1 - alpha)^k for k = 0, 1, 2 and so on. They raise g by
+  another b D in total. Each pull of the worse arm thus adds 2 b D to g for every alpha. Such a pull has probability x,
+  so dg/dn = 2 b D e^-g. Therefore g grows like ln n for every alpha in (0, 1].
 * **alpha = 1/n, b fixed.** v is the mean of all rewards so far, which is r1 - M/n. Here M is D times the number of
   pulls of the worse arm. The better arm's error is therefore M/n at every step, and g grows like b M ln n. The worse
   arm then has probability n^(-b M) at step n. The sum of these probabilities is infinite if b M <= 1, so pulls
   of the worse arm continue until b M exceeds 1. This growth is faster than with a fixed alpha.
 * **alpha = 1/n^2, b fixed.** The step sizes of v have a finite sum, so v stops below r1. The better arm's error then
-  stays positive, and g grows linearly. Decaying only the step size of v makes the growth faster.
+  stays positive, and g grows linearly.
 * **alpha = b = 1/n.** Let T be the sum of b over all steps, which is about ln n. If v equals the policy's mean reward,
   dg/dT = 2 D x (1 - x). In practice v lags behind this mean, and the growth is faster. e^g grows like 2 D T, and g
   grows like ln ln n. This growth is very slow but unbounded, as for any schedule of b with an infinite sum. (If the sum
@@ -38,7 +37,7 @@ from experiments.reproduce.bandit.vectorized import Curves, Learner
 from experiments.reproduce.finding import ADVANTAGE, FOOTNOTE_2, Measurement, Section
 from experiments.reproduce.statistics import Array, above_zero, judge, over_seeds, slopes
 
-LEARNERS = (
+LEARNERS = (  # on the bandit with the arms wedding (reward 1) and party (reward 0.5)
     Learner(name="ppo", rule="ppo"),
     Learner(name="ppo, alpha 0.1", rule="ppo", alpha=0.1),
     Learner(name="ppo, v 1/n", rule="ppo", alpha_power=1),
@@ -52,23 +51,13 @@ LEARNERS = (
     Learner(name="actde, both 1/n^2", rule="actde", alpha_power=2, b_power=2),
     Learner(name="actde, gradient", rule="actde", gradient=True),
 )
-"""Learners on the bandit with the arms wedding (reward 1) and party (reward 0.5)."""
-PANELS = {
-    "fixed step sizes": {
-        "ppo": "PPO, alpha 1",
-        "ppo, alpha 0.1": "PPO, alpha 0.1",
-        "vanilla": "vanilla policy gradient",
-        "actde": "ACTDE, alpha 1",
-    },
-    "decaying step sizes": {
-        "ppo, v 1/n^2": "PPO, v: 1/n²",
-        "ppo, v 1/n": "PPO, v: 1/n",
-        "ppo, both 1/n": "PPO, v and logits: 1/n",
-        "ppo, both 1/n^2": "PPO, v and logits: 1/n²",
-        "actde, both 1/n": "ACTDE, q and logits: 1/n",
-    },
-}
-"""The labels of the learners by name, for each panel of the figure by title."""
+PANELS = {  # the labels of the learners by name, for each panel of the figure by title
+    "fixed step sizes": {"ppo": "PPO, alpha 1", "ppo, alpha 0.1": "PPO, alpha 0.1",
+                         "vanilla": "vanilla policy gradient", "actde": "ACTDE, alpha 1"},
+    "decaying step sizes": {"ppo, v 1/n^2": "PPO, v: 1/n²", "ppo, v 1/n": "PPO, v: 1/n",
+                            "ppo, both 1/n": "PPO, v and logits: 1/n", "ppo, both 1/n^2": "PPO, v and logits: 1/n²",
+                            "actde, both 1/n": "ACTDE, q and logits: 1/n"},
+}  # fmt: skip
 FIGURE = "bandit-growth.svg"
 CAPTION = (
     "Logit of wedding minus that of party, on policy: mean over seeds, band from the 5th to the 95th percentile. Left:"
@@ -104,24 +93,19 @@ def measure_schedules(curves: dict[str, Curves]) -> dict[str, Measurement]:
     Footnote 2 of the post says that "a decaying learning rate schedule probably does" stop the growth of PPO's logits.
     ACTDE is measured with the same schedules.
     """
-
-    def stopped(growth: Array) -> Measurement:
-        band = over_seeds(growth)
-        return judge(band, band["low"] <= 0)
-
-    def softmax(actde: Curves) -> Measurement:
-        band = over_seeds(actde.gap[-1])
-        return judge(band, abs(band["ours"] - 0.5) < 0.01)
-
     square = curves["ppo, both 1/n^2"]
     movement = square.last_decade(square.gap)
+    growing = {
+        "v": over_seeds(late_slope(curves["ppo, v 1/n"])),
+        "v-square": over_seeds(late_power(curves["ppo, v 1/n^2"])),
+        "both": over_seeds(slow_pace(curves["ppo, both 1/n"])),
+    }
+    ends = {"actde": "actde, both 1/n", "actde-square": "actde, both 1/n^2"}
+    softmax = {name: over_seeds(curves[learner].gap[-1]) for name, learner in ends.items()}
     return {
-        "footnote2.v": stopped(late_slope(curves["ppo, v 1/n"])),
-        "footnote2.v-square": stopped(late_power(curves["ppo, v 1/n^2"])),
-        "footnote2.both": stopped(slow_pace(curves["ppo, both 1/n"])),
+        **{f"footnote2.{name}": judge(band, band["low"] <= 0) for name, band in growing.items()},
         "footnote2.both-square": judge(over_seeds(movement), np.abs(movement).max() < 1e-3),
-        "footnote2.actde": softmax(curves["actde, both 1/n"]),
-        "footnote2.actde-square": softmax(curves["actde, both 1/n^2"]),
+        **{f"footnote2.{name}": judge(band, abs(band["ours"] - 0.5) < 0.01) for name, band in softmax.items()},
     }
 
 
@@ -155,7 +139,7 @@ def notes(curves: dict[str, Curves]) -> dict[Section, list[str]]:
             f" number of pulls of the worse arm ({0.5 * pulls:.2f}; measured {slope['ppo, v 1/n']:.2f}). With 1/n^2 for"
             " v alone, v stops short of its limit, and the gap grows in proportion to n. With 1/n for both, e^gap grows"
             f" by about the square of pi(wedding) per unit of the sum of 1/n ({squares:.2f}; measured {pace:.2f},"
-            " because v lags, which adds to the growth).",
+            " because v lags, which adds to the growth)."
         ],
     }
 

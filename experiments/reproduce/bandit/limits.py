@@ -1,7 +1,6 @@
 """Measure which policies the learners converge to during on-policy learning, and after how many steps.
 
-The examples, such as wireheading, are from the post by Turner and Einhorn (2023). Learners sample their actions from
-their own policies. In post_tables.py, by contrast, the sequence of actions is fixed.
+The examples, such as wireheading, are from the post by Turner and Einhorn (2023).
 """
 
 import math
@@ -15,13 +14,12 @@ from experiments.reproduce.finding import Measurement
 from experiments.reproduce.statistics import Array, above_zero, judge, over_seeds
 
 FOOD, WIRE, START = (11.0, 10.0), (100.0, 10.0), math.log(99)
-LEARNERS = (
+LEARNERS = (  # of the cookies and wireheading examples; the better arm comes first
     Learner(name="cookies, ppo", rule="ppo", rewards=FOOD),
     Learner(name="cookies, actde", rule="actde", rewards=FOOD),
     Learner(name="wirehead, ppo", rule="ppo", rewards=WIRE, gap=START),
     Learner(name="wirehead, actde", rule="actde", rewards=WIRE, gap=START),
 )
-"""The learners of the cookies and wireheading examples. The better arm comes first."""
 FAST = 100  # steps within which convergence counts as fast
 
 
@@ -36,8 +34,7 @@ def measure(curves: dict[str, Curves], *, quick: bool) -> dict[str, Measurement]
 
 def after_fast(curves: Curves, values: Array) -> Array:
     """Return the change of `values` [T, S] after the first `FAST` steps. The shape is [S]."""
-    early = int(np.flatnonzero(curves.steps >= FAST)[0])
-    return np.asarray(values[-1] - values[early])
+    return np.asarray(values[-1] - values[curves.steps >= FAST][0])
 
 
 def wedding(actde: Curves, along_gradient: Curves, ppo: Curves) -> dict[str, Measurement]:

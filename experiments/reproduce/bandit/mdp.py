@@ -81,8 +81,8 @@ def advance(errors: Iterator[float], steps: int) -> Array:
     return np.fromiter(islice(errors, steps), dtype=np.float64, count=steps)
 
 
-def make_consistent(learner: Tabular, mdp: MDP) -> None:
-    """Set the learner's v and q to the exact values of its current policy.
+def make_consistent(learner: Tabular, mdp: MDP) -> Tabular:
+    """Set the learner's v and q to the exact values of its current policy, and return the learner.
 
     v solves v = r_pi + discount P_pi v. Here r_pi are the policy's mean rewards, and P_pi is the policy's transition
     matrix. q is then given by q(s, a) = r(s, a) + discount v(next state).
@@ -94,3 +94,4 @@ def make_consistent(learner: Tabular, mdp: MDP) -> None:
     q_values = mdp.rewards + mdp.discount * values[mdp.next_states]
     learner.values.update(enumerate(values.tolist()))
     learner.q_values.update((state, dict(enumerate(row))) for state, row in enumerate(q_values.tolist()))
+    return learner

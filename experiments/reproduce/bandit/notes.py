@@ -13,9 +13,9 @@ from experiments.reproduce.finding import CLAIMS, NOT_REPRODUCED, REPRODUCED, ST
 class Note:
     """A paragraph of the report and the verdicts that it depends on.
 
-    `reproduced` and `not_reproduced` list the findings that must have these verdicts. The number of the finding
-    `number`, formatted by the Python format specification `format`, replaces $number in the text. Findings are named by
-    their ids without the part's name.
+    Attributes:
+        reproduced, not_reproduced: findings that must have these verdicts, by their ids without the part's name.
+        number: the finding whose number, formatted by the specification `format`, replaces $number in the text.
     """
 
     section: Section
@@ -27,8 +27,8 @@ class Note:
 
 
 def load_notes() -> list[Note]:
-    notes = tomllib.loads((CLAIMS / "bandit_notes.toml").read_text(encoding="utf-8"))["note"]
-    return [Note(**fields) for fields in notes]
+    text = (CLAIMS / "bandit_notes.toml").read_text(encoding="utf-8")
+    return [Note(**fields) for fields in tomllib.loads(text)["note"]]
 
 
 def supported(findings: Sequence[Finding]) -> dict[Section, list[str]]:

@@ -15,15 +15,12 @@ from actde.tabular import Tabular, TabularACTDE, TabularPPO, bandit_steps, repla
 from experiments.reproduce.finding import Measurement, load_claims, parse_printed
 from experiments.reproduce.statistics import judge
 
-Row: TypeAlias = dict[Any, float]
-"""The rewards or the logits of a bandit's actions."""
+Row: TypeAlias = dict[Any, float]  # the rewards or the logits of a bandit's actions
 STATE = "We had a"
 REWARDS: Row = {"wedding": 1.0, "party": 0.5}
 HISTORY = ("wedding", "party", "party", "wedding")
-LIMIT = math.e / (math.e + math.sqrt(math.e))
-"""ACTDE's pi(wedding) at convergence: 0.6225."""
-PIZZA: Row = {"pizza": math.log(0.01), "wirehead": math.log(0.99)}
-"""Initial logits of the wireheading example."""
+LIMIT = math.e / (math.e + math.sqrt(math.e))  # ACTDE's pi(wedding) at convergence: 0.6225
+PIZZA: Row = {"pizza": math.log(0.01), "wirehead": math.log(0.99)}  # initial logits of the wireheading example
 ROUNDS = 1000
 
 
@@ -34,10 +31,7 @@ def measure() -> dict[str, Measurement]:
 def in_turn(
     kind: type[Tabular], rewards: Row, rounds: int = ROUNDS, start: Row | None = None, **settings: float
 ) -> Tabular:
-    """Return a learner that has taken every action once in each of `rounds` rounds.
-
-    `start` holds its initial logits. If it is None, the initial policy is uniform.
-    """
+    """Return a learner that has taken every action once in each round. By default, its initial policy is uniform."""
     learner = kind({STATE: start or dict.fromkeys(rewards, 0.0)}, **settings)
     replay(learner, bandit_steps(STATE, rewards, list(rewards) * rounds))
     return learner
@@ -61,18 +55,15 @@ def gap(learner: Tabular) -> float:
 
 
 def ppo_table() -> dict[str, Measurement]:
-    cells = {}
-    for row in replay_history(TabularPPO):
-        for name, ours in (("advantage", row.error), ("pi", row.policy["wedding"]), ("v", row.value)):
-            cells[f"ppo-table.t{row.t}.{name}"] = Measurement(ours)
-    return cells
+    return {
+        f"ppo-table.t{row.t}.{name}": Measurement(ours)
+        for row in replay_history(TabularPPO)
+        for name, ours in (("advantage", row.error), ("pi", row.policy["wedding"]), ("v", row.value))
+    }
 
 
 def actde_table() -> dict[str, Measurement]:
-    """Measure every cell of ACTDE's table.
-
-    By the post's own rule, pi(wedding) is the softmax of the q-values that the post prints in the same row.
-    """
+    """Measure every cell of ACTDE's table. The post's rule for pi(wedding) is the softmax of the q-values it prints."""
     cells, claims = {}, load_claims("bandit")
     for row in replay_history(TabularACTDE):
         name = f"actde-table.t{row.t}"
@@ -91,15 +82,14 @@ def bandit_limits() -> dict[str, Measurement]:
     (bits,) = replay_history(TabularPPO, 1, b=math.log(2))
     policy = in_turn(TabularACTDE, {"pizza": 10.0, "cookies": 11.0}).policy(STATE)
     wedding = in_turn(TabularACTDE, REWARDS)
-    limit = Measurement(wedding.policy(STATE)["wedding"], rule=LIMIT)
     return {
         "bits": Measurement(bits.policy["wedding"], rule=2 / 3),
         "pizza": Measurement(policy["pizza"]),
         "cookies": Measurement(policy["cookies"]),
-        "limit": limit,
-        "speculation.reward-logits": limit,
-        "logit-wedding": Measurement(wedding.logits[STATE]["wedding"]),
-        "logit-party": Measurement(wedding.logits[STATE]["party"]),
+        **dict.fromkeys(
+            ("limit", "speculation.reward-logits"), Measurement(wedding.policy(STATE)["wedding"], rule=LIMIT)
+        ),
+        **{f"logit-{action}": Measurement(logit) for action, logit in wedding.logits[STATE].items()},
     }
 
 
@@ -124,10 +114,7 @@ def wireheading() -> dict[str, Measurement]:
 
 
 def ppo_in_turn() -> dict[str, Measurement]:
-    """Measure the growth of PPO's logit of the better action minus that of the worse one, if they are taken in turn.
-
-    Every round adds the same number of nats, so the growth never stops.
-    """
+    """Measure the gap's growth, if PPO takes two actions in turn: every round adds the same number of nats."""
     measurements = {}
     for name, rewards, start in (
         ("cookies-ppo", {"cookies": 11.0, "pizza": 10.0}, None),

@@ -1,13 +1,8 @@
 """Check whether tabular ACTDE's logits stay bounded in finite MDPs.
 
 The post by Turner and Einhorn (2023) leaves this question open in footnote 3. `actde/tabular.py` proves that the
-logits are bounded if the discount is below 1. The proof has two steps:
-
-1. Each logit equals its initial value plus b / alpha times the change of its q-value.
-2. q is bounded.
-
-If the discount is 1 and episodes never end, neither q nor the logits are bounded. This module checks both cases
-numerically.
+logits are bounded if the discount is below 1: each logit equals its initial value plus b / alpha times the change of
+its q-value, and q is bounded. If the discount is 1 and episodes never end, neither q nor the logits are bounded.
 """
 
 from collections.abc import Iterable
@@ -18,14 +13,7 @@ import numpy as np
 
 from actde.tabular import Tabular, TabularACTDE, TabularPPO
 from experiments.plot_style import COLORS, PALETTE, make_figure, save_figure
-from experiments.reproduce.bandit.mdp import (
-    MDP,
-    advance,
-    dilemma,
-    initial_logits,
-    learn_on_policy,
-    random_mdp,
-)
+from experiments.reproduce.bandit.mdp import MDP, advance, dilemma, initial_logits, learn_on_policy, random_mdp
 from experiments.reproduce.bandit.vectorized import log_spaced
 from experiments.reproduce.finding import Measurement
 from experiments.reproduce.statistics import SAME, Array, above_zero, all_zero, judge, over_seeds
@@ -46,11 +34,10 @@ def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
 
 
 def invariant(rng: np.random.Generator, count: int, steps: int) -> dict[str, Measurement]:
-    """Check the two steps of the proof in the module's docstring in random MDPs.
+    """Check the proof in the module's docstring in random MDPs, with random step sizes and initial policies.
 
-    The step sizes and the initial policies are also random. The first measurement is the largest deviation from the
-    equation in step 1. The second measurement is the largest change of a logit, as a fraction of its bound. The second
-    measurement uses only MDPs without noise.
+    The first measurement is the largest deviation from the equation for the logits. The second measurement is the
+    largest change of a logit as a fraction of its bound, in MDPs without noise.
     """
     deviations, used = [], []
     for place in range(count):
@@ -69,10 +56,7 @@ def invariant(rng: np.random.Generator, count: int, steps: int) -> dict[str, Mea
 
 
 def growth(kind: type[Tabular], mdp: MDP, rng: np.random.Generator, *, first: int, steps: int) -> Array:
-    """Return how much the distance of a learner's two logits grows from step `first` to step `steps`.
-
-    The shape is [S].
-    """
+    """Return how much the distance of two logits grows from step `first` to step `steps`. The shape is [S]."""
     _, logits = tables_at(learner_of(kind, mdp), mdp, (first, steps), rng)
     before, after = np.abs(logits[..., 0] - logits[..., 1])
     return np.asarray(after - before)
@@ -84,10 +68,7 @@ def learner_of(kind: type[Tabular], mdp: MDP) -> Tabular:
 
 
 def endless(rng: np.random.Generator, count: int, steps: int) -> Measurement:
-    """Measure the growth of ACTDE's logits in an MDP with a single state, discount 1 and positive rewards.
-
-    Episodes never end, so q is unbounded. The action that was taken last has the higher q-value.
-    """
+    """Measure the growth of ACTDE's logits in an endless MDP with a single state, discount 1 and positive rewards."""
     mdp = MDP(rewards=np.array([[1.0, 0.5]]), next_states=np.zeros((1, 2), dtype=np.int64), discount=1.0)
     half = steps // 2
     rates = [float(growth(TabularACTDE, mdp, rng, first=half, steps=2 * half)[0]) / half for _ in range(count)]
@@ -133,10 +114,7 @@ def figure(rng: np.random.Generator, path: Path, *, quick: bool) -> None:
 
 
 def tables_at(learner: Tabular, mdp: MDP, at: Iterable[int], rng: np.random.Generator) -> tuple[Array, Array]:
-    """Train a learner, and return its tables at the T steps in `at`.
-
-    Return a tuple: (1) the q-values, (2) the logits. The shape of each array is [T, S, A].
-    """
+    """Train a learner, and return its q-values and its logits at the T steps in `at`. Their shape is [T, S, A]."""
     errors, rows = learn_on_policy(learner, mdp, rng), []
     for before, now in pairwise([0, *at]):
         advance(errors, now - before)

@@ -25,13 +25,13 @@ TINY = 1e-12  # smaller TD errors count as rounding errors
 class Learner:
     """One learner on one bandit.
 
-    Steps n are counted from 1. At step n, the step size of v and q is alpha / n^alpha_power, and the step size of the
-    logits is b / n^b_power.
+    At step n = 1, 2, ..., the step sizes are alpha / n^alpha_power for v and q, and b / n^b_power for the logits.
 
-    * `rule` names the baseline of the error: v for "ppo", q(a) for "actde", 0 for "none" (vanilla policy gradient).
-    * `gap` is the initial logit of the first arm minus that of the second arm, in nats.
-    * If `gradient` is true, the error moves both logits along the gradient of log pi(a). Otherwise it moves only the
-      logit of a.
+    Attributes:
+        rule: the baseline of the error, which is v for "ppo", q(a) for "actde", and 0 for "none" (vanilla policy
+            gradient).
+        gap: the initial logit of the first arm minus that of the second arm, in nats.
+        gradient: whether the error moves both logits along the gradient of log pi(a), or only the logit of a.
     """
 
     name: str
@@ -47,14 +47,15 @@ class Learner:
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """The recorded curves of one learner, at T steps and for S seeds.
+    """The recorded curves of one learner, at T steps and for S seeds. Their shape is [T, S].
 
-    * `steps` [T] is the number of steps done.
-    * `gap` [T, S] is the logit of the first arm minus that of the second arm, in nats.
-    * `moved` [T, S] is the sum of |b error| so far, in nats.
-    * `negative` [T, S] is the number of negative errors so far.
-    * `pulls` [T, S] is the number of pulls of the second arm so far.
-    * `converged_at` [S] is the last step with a nonzero error.
+    Attributes:
+        steps: the number of steps done. The shape is [T].
+        gap: the logit of the first arm minus that of the second arm, in nats.
+        moved: the sum of |b error| so far, in nats.
+        negative: the number of negative errors so far.
+        pulls: the number of pulls of the second arm so far.
+        converged_at: the last step with a nonzero error. The shape is [S].
     """
 
     steps: NDArray[np.int64]
@@ -65,10 +66,7 @@ class Curves:
     converged_at: Array
 
     def since(self, share: float) -> NDArray[np.bool_]:
-        """Return a mask that excludes the first fraction `share` of all steps. The shape is [T].
-
-        For example, 0.01 selects the last two decades of steps.
-        """
+        """Return a mask [T] without the first fraction `share` of all steps; 0.01 selects the last two decades."""
         return np.asarray(self.steps >= share * self.steps[-1] * (1 - TINY))
 
     def last_decade(self, values: Array) -> Array:
@@ -90,10 +88,7 @@ class Tables:
         self.values, self.q_first, self.q_second, self.moved, self.negative, self.pulls, self.converged_at = zeros
 
     def step(self, n: int, uniform: Array) -> None:
-        """Do step n, for every learner and seed.
-
-        A learner pulls its first arm if its seed's random number in `uniform` [S] is below pi(first).
-        """
+        """Do step n. A learner pulls its first arm if its seed's random number in `uniform` [S] is below pi(first)."""
         alpha, b = self.alpha / n**self.alpha_power, self.b / n**self.b_power
         p = expit(self.gap)
         taken = uniform < p
@@ -112,10 +107,7 @@ class Tables:
 
 
 def log_spaced(steps: int, per_decade: int = 20) -> list[int]:
-    """Return about `per_decade` integers per decade from 1 to `steps`, evenly spaced on a log scale.
-
-    If `steps` is a power of 10, all smaller powers of 10 are included.
-    """
+    """Return about `per_decade` integers per decade from 1 to `steps`, with all powers of 10 if `steps` is one."""
     return sorted(set(map(round, np.geomspace(1, steps, round(np.log10(steps) * per_decade) + 1))))
 
 

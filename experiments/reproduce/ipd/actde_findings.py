@@ -21,8 +21,8 @@ from experiments.tables import table
 from games.ipd import PAYOFFS
 
 TRIALS = 10  # trials behind the means and standard deviations in the post's figures
+# Names of the claims about numbers that we read off the figures in the post's public code.
 READ_OFF = ("trial-225", "mean-peak", "mean-4000", "deviation-4000", "mean-10000", "deviation-10000")
-"""Names of the claims about numbers that we read off the figures in the post's public code."""
 
 
 def measure(curves: Mapping[str, Series]) -> dict[str, Measurement]:
@@ -77,11 +77,10 @@ def convergence(actde: Series) -> dict[str, Measurement]:
 
 def beside_ppo(actde: Series, ppo: Series) -> dict[str, Measurement]:
     entropy, collapsed = actde.last("entropy"), ppo.last("entropy", SHORT) < COLLAPSED
-    pairs = min(actde.trials, ppo.trials)
-    sizes = [one.between("advantage_abs", 0, EARLY[0])[:pairs] for one in (ppo, actde)]
+    sizes = [one.between("advantage_abs", 0, EARLY[0])[: min(actde.trials, ppo.trials)] for one in (ppo, actde)]
     return {
         "actde.no-collapse": judge(over_trials(entropy), (entropy > COLLAPSED).all() and collapsed.all()),
-        "actde.calmer": above_zero(over_trials(sizes[0] - sizes[1])),
+        "actde.calmer": above_zero(over_trials(np.subtract(*sizes))),
     }
 
 
@@ -107,10 +106,7 @@ def read_off(actde: Series) -> dict[str, Measurement]:
 
 
 def other_matrices(curves: Mapping[str, Series]) -> dict[str, Measurement]:
-    """Measure one claim about all other payoff matrices, because the post does not say which of them it shows.
-
-    If trials are missing or too short, return an empty mapping.
-    """
+    """Measure one claim about all other payoff matrices, because the post does not say which of them it shows."""
     arms = [curves[arm.name] for arm in OTHER_MATRICES]
     if not all(one.reaches(LONG) for one in arms):
         return {}
@@ -121,20 +117,19 @@ def other_matrices(curves: Mapping[str, Series]) -> dict[str, Measurement]:
 def nearer_to_uniform(one: Series) -> NDArray[np.bool_]:
     """Return which trials end nearer to the uniform policy than to the softmax over returns. The shape is [trials]."""
     shares = one.shares()
-    return distance(shares, UNIFORM) < distance(shares, softmax_shares(str(one.arm.recipe.payoff)))
+    return distance(shares, UNIFORM) < distance(shares, softmax_shares(one.payoff))
 
 
 def matrix_notes(curves: Mapping[str, Series]) -> list[str]:
     """Return a table of the other payoff matrices with enough trials, or an empty list if there are none."""
     heads = ["matrix", "best plan", "softmax: alternating, cooperate, defect", "trials at the end", "nearer to uniform"]
     rows = []
-    for arm in OTHER_MATRICES:
-        one, payoff = curves[arm.name], str(arm.recipe.payoff)
+    for one in (curves[arm.name] for arm in OTHER_MATRICES):
         if one.reaches(LONG):
             trials = "; ".join(", ".join(f"{share:.2f}" for share in trial) for trial in one.shares().T)
-            line = ", ".join(f"{softmax_shares(payoff)[name]:.2f}" for name in SHARES)
+            line = ", ".join(f"{softmax_shares(one.payoff)[name]:.2f}" for name in SHARES)
             uniform = f"{nearer_to_uniform(one).sum()} of {one.trials}"
-            rows.append([payoff, best_plan(PAYOFFS[payoff], GAMMA), line, trials, uniform])
+            rows.append([one.payoff, best_plan(PAYOFFS[one.payoff], GAMMA), line, trials, uniform])
     return [table(heads, rows)] if rows else []
 
 

@@ -21,26 +21,20 @@ from experiments.reproduce.ipd_trials.trial import COLUMNS, EPOCHS, Recipe
 from experiments.reproduce.statistics import Array
 from games.ipd import PAYOFFS
 
-LONG, MIDDLE, SHORT = 10_000, 4_000, 1_000
-"""Lengths of trials in gradient steps, which the post calls "epochs"."""
+LONG, MIDDLE, SHORT = 10_000, 4_000, 1_000  # lengths of trials in gradient steps, which the post calls "epochs"
+# A window around the peak of the post's curve, and the length of the window at the end, in gradient steps. The early
+# window is fixed, because the maximum of a noisy curve is biased upwards.
 EARLY, LAST = (200, 400), 100
-"""A window around the peak of the post's curve, and the length of the window at the end, in gradient steps.
-
-The early window is fixed, because the maximum of a noisy curve is biased upwards.
-"""
-SHARES = ("alternate", "cooperate", "defect")
-UNIFORM = {"alternate": 0.5, "cooperate": 0.25, "defect": 0.25}
-"""Shares of games under the uniform policy."""
-COLLAPSED = 0.1
-"""Entropy below which a policy counts as collapsed, in nats. For the probabilities 98% and 2%, it is 0.098 nats."""
+UNIFORM = {"alternate": 0.5, "cooperate": 0.25, "defect": 0.25}  # shares of games under the uniform policy
+SHARES = tuple(UNIFORM)
+COLLAPSED = 0.1  # nats of entropy below which a policy counts as collapsed; 98% and 2% have 0.098 nats
+# The changes of the recipe in each variation. The post says that ACTDE is sensitive to these variations.
 SWITCHES: dict[str, dict[str, Any]] = {
     "whitened": {"whitening": "batch"},
     "detached": {"detach_heads": True},
     "ilql": {"value_loss": "ilql"},
 }
-"""The changes of the recipe in each variation. The post says that ACTDE is sensitive to these variations."""
-CELLS = [tuple(compress(SWITCHES, on)) for on in product((False, True), repeat=len(SWITCHES))]
-"""All eight combinations of the switches. The first combination is empty."""
+CELLS = [tuple(compress(SWITCHES, on)) for on in product((False, True), repeat=len(SWITCHES))]  # the first is empty
 
 
 def _arm(name: str, *switches: str, trials: int = 5, steps: int = LONG, **recipe: Any) -> Arm:
@@ -50,22 +44,18 @@ def _arm(name: str, *switches: str, trials: int = 5, steps: int = LONG, **recipe
 
 
 ACTDE = _arm("actde", trials=10)  # the post's figures show ten trials
-PPO = _arm("ppo", optimizer="ppo")
-"""PPO with the same recipe. It is trained longer than in the post, as a control for weight decay and dropout."""
+PPO = _arm("ppo", optimizer="ppo")  # trained longer than in the post, as a control for weight decay and dropout
 PPO_VARIANTS = [
     _arm("ppo", *cell, steps=SHORT, optimizer="ppo")
     for cell in (("whitened",), ("detached",), ("whitened", "detached"))
 ]
-OTHER_MATRICES = [
+OTHER_MATRICES = [  # in the post's public code; the post shows one of them but does not name it
     _arm(f"actde-{payoff.replace('.', '')}", trials=2, payoff=payoff)
     for payoff in PAYOFFS
     if payoff != ACTDE.recipe.payoff
 ]
-"""ACTDE on the other payoff matrices in the post's public code. The post shows one of them but does not name it."""
 IPD = [ACTDE, PPO, *PPO_VARIANTS, *OTHER_MATRICES]
-
-GRID = [_arm("actde", *cell, steps=MIDDLE) for cell in CELLS if cell]
-"""ACTDE with every nonempty combination of the switches. `ACTDE` itself is the empty combination."""
+GRID = [_arm("actde", *cell, steps=MIDDLE) for cell in CELLS if cell]  # `ACTDE` itself is the empty combination
 ABLATIONS = [
     _arm("actde-no-decay", trials=10, weight_decay=0),
     _arm("actde-no-dropout", trials=10, dropout=0),
@@ -97,6 +87,10 @@ class Series:
         return len(self.rows)
 
     @property
+    def payoff(self) -> str:
+        return str(self.arm.recipe.payoff)
+
+    @property
     def end(self) -> int:
         """The number of gradient steps in each trial."""
         return int(self.rows.shape[1]) * EPOCHS
@@ -110,10 +104,7 @@ class Series:
         return self.trials >= 2 and self.end >= step
 
     def between(self, name: str, first: int, last: int) -> Array:
-        """Return each trial's mean of a column from gradient step `first` to before `last`. The shape is [trials].
-
-        A ValueError is raised if the steps are not within the trials.
-        """
+        """Return each trial's mean of a column from gradient step `first` to before `last`. The shape is [trials]."""
         if not 0 <= first < last <= self.end:
             raise ValueError(f"expected steps within 0 to {self.end}, got {first} to {last}")
         return np.asarray(self.column(name)[:, first // EPOCHS : last // EPOCHS].mean(axis=1))
@@ -152,12 +143,11 @@ def run_arms(
 ) -> dict[str, Series]:
     """Run the missing trials, add them to the record in `folder`, and return all finished trials by the arm's name.
 
-    The record is a file with the curves of finished trials. Quick trials have a separate record and a separate folder
-    of runs. If `workers` is 0, an arm may have no trials.
+    Quick trials have a separate record and a separate folder of runs. If `workers` is 0, an arm may have no trials.
 
     Raises:
-        AgentError: The stored trials are damaged, or they have another seed or recipe. The error is also raised if
-            `workers` is 0 and there are no finished trials.
+        AgentError: The stored trials are damaged, they have another seed or recipe, or `workers` is 0 and there are
+            none.
     """
     prefix = "quick-" if quick else ""
     runs, path = folder / f"{prefix}runs", folder / f"{prefix}{record.NAME}"

@@ -4,7 +4,7 @@ The figures show the shares of alternating, cooperating and defecting games agai
 one standard deviation around the mean over trials.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +12,17 @@ import numpy as np
 
 from experiments.plot_style import PALETTE, make_figure, save_figure
 from experiments.reproduce.ipd.arms import Series
+from experiments.reproduce.ipd.matrix import softmax_shares
 
-LOOKS = {
+LOOKS = {  # label, colour, line style and line width; dashed lines are for the softmax over returns, as in the post
     "alternate": ("alternating", PALETTE[2], "-", 1.6),
     "cooperate": ("coop-coop", PALETTE[0], "-.", 1.2),
     "defect": ("defect-defect", PALETTE[1], "-", 0.8),
 }
-"""Label, colour, line style and line width of each share.
-
-Dashed lines are reserved for the softmax over returns, as in the post.
-"""
-POINTS = 400
-"""Approximate number of points per line. More points would not be visible, and they would make the file larger."""
+POINTS = 400  # per line, about; more would not be visible
 
 
 def _axes(panels: int, columns: int, width: float, height: float) -> tuple[Any, Any]:
-    """Create a grid of panels of `width` x `height` inches each.
-
-    Return a tuple: (1) the figure, (2) the axes of the first `panels` panels. The remaining panels are hidden.
-    """
     rows = -(-panels // columns)
     figure, axes = make_figure(rows, columns, width * columns, height * rows)
     for axis in np.ravel(axes)[panels:]:
@@ -38,12 +30,9 @@ def _axes(panels: int, columns: int, width: float, height: float) -> tuple[Any, 
     return figure, np.ravel(axes)[:panels]
 
 
-def _draw_shares(axis: Any, series: Series, dashes: Mapping[str, float], trial: int | None) -> None:
-    """Draw the shares of the trial with the index `trial`.
-
-    If `trial` is None, draw the mean over all trials and an area of one standard deviation around it.
-    """
+def _draw_shares(axis: Any, series: Series, trial: int | None) -> None:
     steps, thinned = series.thinned(POINTS)
+    dashes = softmax_shares(series.payoff)
     for name, (label, color, style, width) in LOOKS.items():
         rows = thinned.column(name)
         line = rows.mean(axis=0) if trial is None else rows[trial]
@@ -55,21 +44,15 @@ def _draw_shares(axis: Any, series: Series, dashes: Mapping[str, float], trial: 
     axis.set(xlabel="epoch (gradient step)", ylabel="probability", ylim=(0, 1), xlim=(0, series.end))
 
 
-def plot_shares(
-    path: Path, panels: Sequence[tuple[str, Series, int | None]], dashes: Sequence[Mapping[str, float]], *, columns: int
-) -> None:
+def plot_shares(path: Path, panels: Sequence[tuple[str, Series, int | None]], *, columns: int) -> None:
     """Draw the shares of games and save the figure to `path`.
 
-    Args:
-        path: The file to write.
-        panels: For each panel, the title, the trials, and the index of the trial to draw. If the index is None, the
-            mean over trials is drawn.
-        dashes: For each panel, the heights of the dashed lines by the name of the share.
-        columns: Number of panels per row.
+    A panel has a title, the trials, and the index of the trial to draw. If the index is None, the mean over trials is
+    drawn.
     """
     figure, axes = _axes(len(panels), columns, 4.75, 3.4)
-    for axis, (title, series, trial), lines in zip(axes, panels, dashes, strict=True):
-        _draw_shares(axis, series, lines, trial)
+    for axis, (title, series, trial) in zip(axes, panels, strict=True):
+        _draw_shares(axis, series, trial)
         axis.set_title(title, fontsize=10)
     axes[0].plot([], [], "--", color="0.4", lw=1, label="softmax returns")
     if any(trial is None for _, _, trial in panels):
@@ -79,10 +62,7 @@ def plot_shares(
 
 
 def plot_trials(path: Path, panels: Sequence[tuple[str, Series]], *, columns: int) -> None:
-    """Draw the share of alternating games with one panel per arm, and save the figure to `path`.
-
-    Thin lines are trials. The thick line is their mean. An arm is a set of trials with the same recipe.
-    """
+    """Draw the share of alternating games with one panel per arm. Thin lines are trials, thick lines their means."""
     figure, axes = _axes(len(panels), columns, 3.2, 2.5)
     for axis, (title, series) in zip(axes, panels, strict=True):
         steps, thinned = series.thinned(POINTS)

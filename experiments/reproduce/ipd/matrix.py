@@ -14,13 +14,9 @@ from games.ipd import ACTIONS, PAYOFFS, Payoff, PrisonersDilemma
 
 GAMMA = 0.5
 RETURNS = ("cccc", "cddd", "cdcd", "dddd", "dccc", "dcdc")  # sequences whose returns the post gives
-FAR = 128
-"""Length of sequences that stand for infinite ones, as in the post's public code."""
+FAR = 128  # length of sequences that stand for infinite ones, as in the post's public code
+# The deterministic strategies: the actions after cooperate (0) and after defect (1).
 PLANS = {"cooperate": (0, 0), "repeat": (0, 1), "alternate": (1, 0), "defect": (1, 1)}
-"""The four deterministic strategies that depend only on the past action.
-
-Each is a pair: (1) the action after cooperate, (2) the action after defect. 0 is cooperate and 1 is defect.
-"""
 
 
 def played(words: str, payoff: str = "post") -> list[float]:
@@ -32,10 +28,7 @@ def played(words: str, payoff: str = "post") -> list[float]:
 
 
 def discounted(words: str, payoff: str = "post", gamma: float = GAMMA) -> float:
-    """Compute the discounted return of a sequence that is extended to `FAR` actions.
-
-    "cdcd" and "dcdc" continue to alternate. Other sequences repeat their last letter.
-    """
+    """Return a sequence's discounted return. "cdcd" and "dcdc" go on alternating. Others repeat their last letter."""
     endless = words[:2] * (FAR // 2) if words in ("cdcd", "dcdc") else words[0] + words[-1] * (FAR - 1)
     return float(np.dot(played(endless, payoff), gamma ** np.arange(FAR - 1)))
 
@@ -64,15 +57,13 @@ def plan_values(payoff: Payoff, gamma: float, plan: tuple[int, int]) -> NDArray[
     The values v solve v = r + gamma P v. Here r are the plan's rewards, and P is the plan's transition matrix.
     """
     rewards = np.array([payoff[plan[past]][past] for past in (0, 1)])
-    moves = np.eye(2)[list(plan)]
-    return np.linalg.solve(np.eye(2) - gamma * moves, rewards)
+    return np.linalg.solve(np.eye(2) - gamma * np.eye(2)[list(plan)], rewards)
 
 
 def thresholds(payoff: Payoff) -> tuple[float, float]:
-    """Return the discounts above which always cooperating has a higher return than always defecting.
+    """Return the discounts above which always cooperating beats always defecting, after cooperate and after defect.
 
-    Return a tuple: (1) the threshold if the past action is cooperate, (2) the threshold if it is defect. Let
-    [[a, c], [b, d]] be payoff[now][before]. At the threshold g, the two returns are equal:
+    Let [[a, c], [b, d]] be payoff[now][before]. At the threshold g, the two returns are equal:
 
     * After cooperate, a / (1 - g) = b + d g / (1 - g), and therefore g = (b - a) / (b - d).
     * After defect, c + a g / (1 - g) = d / (1 - g), and therefore g = (d - c) / (a - c).
@@ -93,7 +84,8 @@ def measure(rng: np.random.Generator) -> dict[str, Measurement]:
         for words in ("cdcd", "dcdc")
     )
     third = returns["cddd"] > returns["cccc"] and returns["dccc"] > returns["dddd"] and best == "alternate"
-    most = largest_difference(rng)
+    steps = np.diff(rng.integers(0, 2, size=(10_000, 101)), axis=1)
+    most = int(np.abs((steps == 1).sum(axis=1) - (steps == -1).sum(axis=1)).max())  # numbers of cd and dc
     return {
         **{f"reward-{pair}": Measurement(played(pair)[0]) for pair in ("cc", "cd", "dd", "dc")},
         **{f"return-{words}": Measurement(ours) for words, ours in returns.items()},
@@ -108,9 +100,3 @@ def measure(rng: np.random.Generator) -> dict[str, Measurement]:
         "cooperate-patient": judge(patient, patient == "cooperate"),
         "third-strategy": judge(third, third),
     }
-
-
-def largest_difference(rng: np.random.Generator) -> int:
-    """Return the largest difference between the numbers of cd and dc in any of 10,000 random sequences of actions."""
-    steps = np.diff(rng.integers(0, 2, size=(10_000, 101)), axis=1)
-    return int(np.abs((steps == 1).sum(axis=1) - (steps == -1).sum(axis=1)).max())

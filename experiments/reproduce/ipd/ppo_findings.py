@@ -43,12 +43,10 @@ def measure(curves: Mapping[str, Series]) -> dict[str, Measurement]:
 
 def smooth(one: Series) -> Array:
     """Return moving averages of the share of alternating games. The shape is [trials, rollouts - SMOOTH + 1]."""
-    window = np.ones(SMOOTH) / SMOOTH
-    return np.stack([np.convolve(row, window, mode="valid") for row in one.column("alternate")])
+    return np.stack([np.convolve(row, np.ones(SMOOTH) / SMOOTH, mode="valid") for row in one.column("alternate")])
 
 
 def first_above(one: Series) -> Array:
     """Return the first gradient step with more than 90% alternating games, or else the last. The shape is [trials]."""
     over = one.column("alternate") > LEARNED
-    steps = np.where(over.any(axis=1), over.argmax(axis=1), one.rows.shape[1]) * EPOCHS
-    return np.asarray(steps, np.float64)
+    return np.asarray(np.where(over.any(axis=1), over.argmax(axis=1), one.rows.shape[1]) * EPOCHS, np.float64)

@@ -2,8 +2,10 @@
 
 The first dimension of every tensor is over trials, so that one operation serves all trials. Because the trunk is tiny,
 most of its time is spent on moving tensors through memory. `torch.compile` reduces this time by fusing each part into a
-few loops. It needs a C++ compiler. Without a compiler, the same functions run without fusion. All layers share the
-compiled code of a part.
+few loops. It needs a C++ compiler. All layers share the compiled code of a part.
+
+`keep` is a dropout mask, which is 0 where dropout removes a number. `scale` multiplies the other numbers. `w` contains
+the parameters of a layer, or the token embedding and the final layer norm.
 
 Shapes: N trials, H attention heads of size E, hidden size D = H E, feed-forward size F = 4 D, t positions, J keys,
 S streams. Streams are sequences of actions that a trial plays in parallel.
@@ -25,19 +27,13 @@ H: Final = 3
 E: Final = 4
 D: Final = H * E
 F: Final = 4 * D
-Weights = Mapping[str, Tensor]
-"""Parameters [N, ...] by name, either of one layer or of the token embedding and the final layer norm."""
+Weights = Mapping[str, Tensor]  # parameters [N, ...] by name
 
 
 def embed(tokens: Tensor, places: Tensor, keep: Tensor, scale: Tensor, w: Weights) -> Tensor:
     """Return the sum of the token and position embeddings, after dropout. The shape is [N, D, t, S].
 
-    Args:
-        tokens: [N, t, S].
-        places: Position embeddings [N, t, D].
-        keep: Dropout mask [N, D, t, S], which is 0 where dropout removes a number and 1 elsewhere.
-        scale: Factor by which dropout multiplies the numbers that it does not remove.
-        w: Parameters, including the token embedding.
+    Shapes: tokens [N, t, S], places [N, t, D], keep [N, D, t, S].
     """
     cooperate, defect = w["wte"][..., None, None].unbind(1)
     x = torch.where(tokens[:, None] == 1, defect, cooperate) + places.transpose(1, 2)[..., None]
@@ -52,17 +48,10 @@ def before(x: Tensor, w: Weights) -> Tensor:
 def attend(q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
     """Compute causal attention of t queries to J keys. The last t keys have the same positions as the queries.
 
-    The attention weights are not normalized. `after` divides by their sum.
+    Return the weighted sum [N, H, E, t, S] of the values after dropout, and the sum [N, H, t, S] of the weights before
+    dropout. The attention weights are not normalized. `after` divides by their sum.
 
-    Args:
-        q: Queries [N, H, E, t, S].
-        k: Keys [N, H, E, J, S].
-        v: Values [N, H, E, J, S].
-        keep: Dropout mask [N, H, t, J, S] of the type uint8, which is 0 where dropout removes a weight.
-
-    Returns:
-        A tuple: (1) the weighted sum of the values after dropout, with shape [N, H, E, t, S], (2) the sum of the
-        weights before dropout, with shape [N, H, t, S].
+    Shapes: q [N, H, E, t, S], k and v [N, H, E, J, S], keep [N, H, t, J, S] of the type uint8.
     """
     q = q * E**-0.5
     scores = q[:, :, 0, :, None] * k[:, :, 0, None]
@@ -79,18 +68,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> tuple[Tensor, Tenso
 
 
 def after(x: Tensor, summed: Tensor, total: Tensor, keep: Tensor, scale: Tensor, w: Weights) -> Tensor:
-    """Apply the part of a layer that follows attention: the output projection and the feed-forward network.
+    """Return a layer's output [N, D, t, S], given its input x [N, D, t, S] and the results of `attend`.
 
-    Args:
-        x: Input of the layer [N, D, t, S].
-        summed: First result of `attend`.
-        total: Second result of `attend`.
-        keep: Dropout masks [N, 2, D, t, S] of the two residual updates.
-        scale: Factor by which dropout multiplies the numbers that it does not remove.
-        w: Parameters of the layer.
-
-    Returns:
-        The output of the layer. The shape is [N, D, t, S].
+    `keep` [N, 2, D, t, S] are the dropout masks of the two residual updates.
     """
     y = (summed * (scale / total)[:, :, None]).flatten(1, 2)
     first, second = (keep * scale).unbind(1)
@@ -107,18 +87,15 @@ def attend_and_after(
 
 
 def last_norm(x: Tensor, w: Weights) -> Tensor:
-    """Apply the final layer norm to x [N, D, t, S]."""
     return _norm(x, "lnf", w)
 
 
-def _linear(x: Tensor, name: str, w: Weights) -> Tensor:
-    """Apply a linear layer with each trial's weights to x [N, in, t, S]. The shape is [N, out, t, S]."""
+def _linear(x: Tensor, name: str, w: Weights) -> Tensor:  # [N, in, t, S] -> [N, out, t, S]
     weight, bias = w[f"{name}_weight"], w[f"{name}_bias"]
     return torch.baddbmm(bias[:, :, None], weight, x.flatten(2)).view(-1, weight.shape[1], *x.shape[2:])
 
 
-def _norm(x: Tensor, name: str, w: Weights) -> Tensor:
-    """Apply LayerNorm (Ba et al. 2016) over D with each trial's weights to x [N, D, t, S]."""
+def _norm(x: Tensor, name: str, w: Weights) -> Tensor:  # LayerNorm (Ba et al. 2016) over D of [N, D, t, S]
     centred = x - x.mean(1, keepdim=True)
     scale = torch.rsqrt(centred.square().mean(1, keepdim=True) + 1e-5)
     return torch.addcmul(w[f"{name}_bias"][..., None, None], centred * scale, w[f"{name}_weight"][..., None, None])
@@ -134,8 +111,7 @@ def can_compile() -> bool:
 def compiled(part: Callable[..., Any]) -> Callable[..., Any]:
     """Return a part that is compiled by `torch.compile`, once for each combination of shapes.
 
-    The import of the compiler takes seconds. Inductor's thresholds are raised, so that `attend` recomputes the [t, J]
-    matrix of attention weights where it is needed instead of storing it.
+    Inductor's thresholds are raised, so that `attend` recomputes the [t, J] attention weights instead of storing them.
     """
     names = ("realize_reads_threshold", "realize_acc_reads_threshold", "realize_opcount_threshold")
     return torch.compile(part, options=dict.fromkeys(names, 1000), dynamic=False)

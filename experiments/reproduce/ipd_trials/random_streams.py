@@ -18,7 +18,7 @@ class Random:
     def keep(self, size: int, dropout: float) -> Tensor:
         """Sample dropout masks of the type uint8. The shape is [trials, size].
 
-        An entry is 0 with the probability `dropout`, rounded to a multiple of 1 / 65,536. Otherwise it is 1. If the
+        An entry is 0 with the probability `dropout`, rounded to a multiple of 1 / 65,536, and otherwise 1. If the
         rounded probability is 0, no random number is drawn.
         """
         threshold = round(dropout * 65536)

@@ -1,8 +1,7 @@
 """Store the training curves of finished trials in one small file in the report's folder.
 
-Trials in this file are not run again. An arm is a set of trials with the same recipe. The file is `trials.safetensors`.
-It holds one half-precision tensor for each trial, under a name like ARM/trial-03. The tensor has shape [rollouts,
-columns], and `COLUMNS` names the columns. The file's metadata holds the seed, the recipes and the processor times.
+Trials in this file are not run again. The file `trials.safetensors` holds one half-precision tensor [rollouts, columns]
+for each trial, under a name like ARM/trial-03. Its metadata holds the seed, the recipes and the processor times.
 """
 
 import json
@@ -24,11 +23,7 @@ NAME = "trials.safetensors"
 
 @dataclass(slots=True, kw_only=True)
 class Record:
-    """The finished trials.
-
-    `recipes` are stored by the arm's name. The processor times `seconds` and the curves `rows` [rollouts, columns] are
-    stored by the trial's name, which has the form ARM/trial-03.
-    """
+    """The finished trials: recipes by the arm's name, processor times and curves [rollouts, columns] by the trial's."""
 
     seed: int
     recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -36,11 +31,7 @@ class Record:
     rows: dict[str, NDArray[np.float16]] = field(default_factory=dict)
 
     def holds(self, job: Job) -> bool:
-        """Return whether the record holds all trials of the batch at their full length.
-
-        Raises:
-            AgentError: The record holds trials of an arm with the same name and another recipe.
-        """
+        """Return whether the record holds all trials of the batch at their full length."""
         assert job.seed == self.seed
         return all(self._holds(job.arm, trial) for trial in job.trials)
 
@@ -54,23 +45,18 @@ class Record:
     def take(self, arms: Sequence[Arm], runs: Path) -> None:
         """Add the finished trials in the folder `runs` to the record."""
         for job in (job for arm in arms for job in jobs_of(arm, self.seed)):
-            found = None if self.holds(job) else finished(job, runs)
-            if found is not None:
+            if not self.holds(job) and (found := finished(job, runs)) is not None:
                 rows, seconds = found
                 self.recipes[job.arm.name] = job.arm.recipe.model_dump()
-                for trial, own in zip(job.trials, rows, strict=True):
-                    name = _name(job.arm, trial)
-                    self.rows[name], self.seconds[name] = own.astype(np.float16), round(seconds / len(rows), 1)
+                names = [_name(job.arm, trial) for trial in job.trials]
+                self.rows |= zip(names, rows.astype(np.float16), strict=True)
+                self.seconds |= dict.fromkeys(names, round(seconds / len(rows), 1))
 
     def of(self, arm: Arm) -> tuple[NDArray[np.float64], float]:
-        """Return the curves of an arm's finished trials and their total processor time in seconds.
-
-        The shape of the curves is [trials, rollouts, columns], also for 0 trials.
-        """
+        """Return the curves [trials, rollouts, columns] of an arm's finished trials, and their processor time in s."""
         names = [_name(arm, trial) for trial in range(arm.trials) if self._holds(arm, trial)]
         rows = [self.rows[name][: arm.rollouts].astype(np.float64) for name in names]
-        empty = np.zeros((0, arm.rollouts, len(COLUMNS)))
-        return (np.stack(rows) if rows else empty), sum(self.seconds[name] for name in names)
+        return np.reshape(rows, (len(names), arm.rollouts, len(COLUMNS))), sum(self.seconds[name] for name in names)
 
     def write(self, path: Path) -> None:
         from safetensors.numpy import save
@@ -85,7 +71,7 @@ def _name(arm: Arm, trial: int) -> str:
 
 
 def read(path: Path, *, seed: int) -> Record:
-    """Read a record from a file. If the file does not exist, return an empty record.
+    """Return the record in a file, or an empty record if the file does not exist.
 
     Raises:
         AgentError: The file is damaged, its columns differ from `COLUMNS`, or its seed differs from `seed`.

@@ -4,8 +4,8 @@ An arm is a set of trials with the same recipe. A batch is a group of an arm's t
 batch has a folder like RUNS/ARM/trials-00-04. In this folder, `trials.json` describes the batch, and
 `checkpoint.safetensors` holds its last checkpoint.
 
-Trial i of every arm starts with the same weights. If two arms use dropout, trial i of the first arm also uses the same
-random numbers as trial i of the second arm. Arms can therefore be compared in pairs of trials.
+Trial i of every arm starts with the same weights. In arms with dropout, trial i also uses the same random numbers. Arms
+can therefore be compared in pairs of trials.
 """
 
 import json
@@ -62,14 +62,12 @@ class Job:
 
     @property
     def compiled(self) -> bool:
-        """Whether the trials are long enough for the trunk to be compiled."""
         return self.arm.rollouts >= COMPILED_FROM
 
     def folder(self, runs: Path) -> Path:
         return runs / self.name
 
     def about(self) -> dict[str, Any]:
-        """Return the description of the batch that is stored in its folder."""
         return {"recipe": self.arm.recipe.model_dump(), "seed": self.seed, "trials": list(self.trials)}
 
 
@@ -110,10 +108,7 @@ def run(jobs: Sequence[Job], runs: Path, *, workers: int, on_progress: Callable[
 
 
 def advance(job: Job, runs: Path, rollouts: int = PIECE) -> int:
-    """Run at most `rollouts` further rollouts of a batch, and write a checkpoint.
-
-    Return the number of rollouts that each trial has completed, including those of earlier calls.
-    """
+    """Run at most `rollouts` further rollouts of a batch, write a checkpoint, and return the number of all rollouts."""
     from safetensors.torch import save
 
     trials = load(job, runs)
@@ -127,7 +122,6 @@ def advance(job: Job, runs: Path, rollouts: int = PIECE) -> int:
 
 
 def _advance_on_one_core(job: Job, runs: Path) -> int:
-    """Call `advance` with a single PyTorch thread. This function runs in a worker process."""
     import torch
 
     torch.set_num_threads(1)
@@ -158,9 +152,7 @@ def load(job: Job, runs: Path) -> Trials:
 
 
 def finished(job: Job, runs: Path) -> tuple[NDArray[np.float64], float] | None:
-    """Return the curves of a batch and its processor time in seconds. If the batch is not finished, return None.
-
-    The shape of the curves is [trials, rollouts, columns]. `trial.COLUMNS` names the columns.
+    """Return a batch's curves [trials, rollouts, columns] and its processor time in seconds, or None if unfinished.
 
     Raises:
         AgentError: The folder holds other trials or is damaged.

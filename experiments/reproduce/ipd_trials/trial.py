@@ -2,9 +2,7 @@
 
 A trial is one model that plays and learns with its own random seed. A recipe is the set of settings that all trials of
 a batch share. The actions are cooperate (0) and defect (1). A game is a pair of consecutive actions. Streams are
-independent sequences of actions that a model plays in parallel.
-
-The update rules and losses are those of `actde`. The payoffs are those of `games.ipd`.
+independent sequences of actions that a model plays in parallel. The update rules and losses are those of `actde`.
 
 Shapes: N trials, T positions, S streams.
 """
@@ -24,21 +22,12 @@ from experiments.reproduce.ipd_trials.random_streams import Random
 from experiments.reproduce.ipd_trials.trunk import DECAYED, Model, S, T
 from games.ipd import PAYOFFS
 
-EPOCHS = 4
-"""Number of gradient steps on each whole rollout. The post calls these steps "epochs"."""
+EPOCHS = 4  # gradient steps on each whole rollout
 BETAS, CLIP_NORM = (0.9, 0.95), 1.0
+# Means over each rollout: the shares of games in which the two actions differ, are both cooperate, or are both defect;
+# the reward per game; the policy's entropy in nats per action; the absolute advantage; and the squared errors of v and
+# q relative to the return targets. If the optimizer does not train q, `q_error` equals `value_error`.
 COLUMNS = ("alternate", "cooperate", "defect", "reward", "entropy", "advantage_abs", "value_error", "q_error")
-"""Quantities that are recorded for each rollout.
-
-* `alternate` is the share of games in which the two actions differ.
-* `cooperate` is the share of games in which both actions are cooperate.
-* `defect` is the share of games in which both actions are defect.
-* `reward` is the mean reward per game.
-* `entropy` is the mean entropy of the policy, in nats per action.
-* `advantage_abs` is the mean absolute advantage.
-* `value_error` and `q_error` are the mean squared errors of v and q, relative to the return targets. If the optimizer
-  does not train q, `q_error` equals `value_error`.
-"""
 
 
 class Recipe(Config):
@@ -46,8 +35,7 @@ class Recipe(Config):
 
     The defaults are those of ACTDE in the public code that made the post's figures. If `detach_heads` is true, the
     gradients of v and q stop at the trunk's output. If the Q head's learning rate `q_lr` is None, it equals `lr`.
-    AdamW's `weight_decay` applies only to the weight matrices of linear layers. `dropout` applies both to the rollout
-    and to the update.
+    Weight decay applies only to the weight matrices of linear layers. Dropout applies to rollout and update.
     """
 
     optimizer: str = "actde"
@@ -63,16 +51,15 @@ class Recipe(Config):
     dropout: BelowOne = 0.1
 
     def optimizer_config(self) -> OptimizerConfig:
-        """Return the configuration of the update rule. Settings that are not in the recipe have their defaults."""
         return OptimizerConfig(**self.model_dump(include={"gamma", "gae_lambda", "whitening", "value_loss"}))
 
 
 class Trials:
     """Trials that run at the same time without influencing each other. There is one seed per trial.
 
-    If `compiled` is true, the trunk is compiled as described in blocks.py. `curves` [N, rollouts, columns] holds the
-    quantities `COLUMNS` of all rollouts so far. `seconds` is the processor time so far, which the caller of `step` must
-    update.
+    Attributes:
+        curves: the quantities `COLUMNS` of all rollouts so far. The shape is [N, rollouts, columns].
+        seconds: the processor time so far, which the caller of `step` must update.
     """
 
     def __init__(self, recipe: Recipe, seeds: Sequence[np.random.SeedSequence], *, compiled: bool = False) -> None:
@@ -89,7 +76,6 @@ class Trials:
         self.seconds = 0.0
 
     def _groups(self) -> list[dict[str, Any]]:
-        """Return AdamW's parameter groups, for each combination of weight decay and learning rate."""
         recipe, weights = self.recipe, self.model.weights
         rates = {True: recipe.lr if recipe.q_lr is None else recipe.q_lr, False: recipe.lr}
         groups = []
@@ -100,10 +86,7 @@ class Trials:
         return groups
 
     def step(self) -> Tensor:
-        """Play one rollout of 100 games per stream, and take `EPOCHS` gradient steps on it.
-
-        Return the quantities `COLUMNS` of this rollout. The shape is [N, columns].
-        """
+        """Play a rollout of 100 games per stream, learn from it, and return its quantities `COLUMNS` [N, columns]."""
         tokens, (logprobs, values, q_values) = self.model.generate(self.last, self.random)
         self.last = tokens[:, -1]  # the next rollout starts after this action
         actions = tokens[:, 1:]
@@ -126,9 +109,9 @@ class Trials:
             self._clip_gradients()
             self.torch_optimizer.step()
         q = batch.values if batch.q_values is None else batch.q_values
-        row = [*_shares(tokens), _mean(rewards), _mean(_rows(_entropy(logprobs))), _mean(targets.advantages.abs())]
-        row += [_mean((found - targets.returns).square()) for found in (batch.values, q)]
-        self.curves = torch.cat([self.curves, torch.stack(row, 1).double()[:, None]], 1)
+        errors = [(found - targets.returns).square() for found in (batch.values, q)]
+        means = map(_mean, (rewards, _rows(_entropy(logprobs)), targets.advantages.abs(), *errors))
+        self.curves = torch.cat([self.curves, torch.stack([*_shares(tokens), *means], 1).double()[:, None]], 1)
         return self.curves[:, -1]
 
     def state(self) -> dict[str, Tensor]:
@@ -140,11 +123,7 @@ class Trials:
         return found | {"random": self.random.state(), "last": self.last, "curves": self.curves, "seconds": seconds}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Resume from a `state` that the method `state` returned.
-
-        Raises:
-            KeyError, RuntimeError, ValueError: The state does not fit these trials.
-        """
+        """Resume from a `state`. KeyError, RuntimeError or ValueError is raised if it does not fit these trials."""
         with torch.no_grad():
             for name, parameter in self.model.weights.items():
                 parameter.copy_(state[f"weights.{name}"])
@@ -162,13 +141,10 @@ class Trials:
             return self.optimizer.targets(batch)
         tensors = {spec.name: getattr(batch, spec.name) for spec in fields(batch)}
         split = {name: x.split(S) for name, x in tensors.items() if x is not None}
-        found = [
-            self.optimizer.targets(Batch(**dict(zip(split, parts, strict=True))))
-            for parts in zip(*split.values(), strict=True)
-        ]
-        return Targets(
-            advantages=torch.cat([one.advantages for one in found]), returns=torch.cat([one.returns for one in found])
-        )
+        batches = [Batch(**dict(zip(split, parts, strict=True))) for parts in zip(*split.values(), strict=True)]
+        found = [self.optimizer.targets(one) for one in batches]
+        advantages, returns = (torch.cat([getattr(one, n) for one in found]) for n in ("advantages", "returns"))
+        return Targets(advantages=advantages, returns=returns)
 
     def _outputs(self, tokens: Tensor) -> Outputs:
         logprobs, values, q_values = self.model(tokens, self.random)
@@ -189,28 +165,23 @@ class Trials:
             gradient.mul_(factors.view(-1, *[1] * (gradient.ndim - 1)))
 
 
-def _rows(x: Tensor) -> Tensor:
-    """Reshape x [N, T - 1, S] so that each stream of each trial is a row. The shape is [N S, T - 1]."""
+def _rows(x: Tensor) -> Tensor:  # [N, T - 1, S] -> [N S, T - 1], a row for each stream of each trial
     return x.transpose(1, 2).flatten(0, 1)
 
 
-def _mean(x: Tensor) -> Tensor:
-    """Return the mean of x [N S, T - 1] for each trial. The shape is [N]."""
+def _mean(x: Tensor) -> Tensor:  # [N S, T - 1] -> [N]
     return x.reshape(-1, S * (T - 1)).mean(dim=1)
 
 
-def _taken(table: Tensor, actions: Tensor) -> Tensor:
-    """Return the entries of `table` [N, 2, T, S] for `actions` [N, T - 1, S]. The shape is [N, T - 1, S]."""
+def _taken(table: Tensor, actions: Tensor) -> Tensor:  # [N, 2, T, S], [N, T - 1, S] -> [N, T - 1, S]
     return torch.where(actions == 1, table[:, 1, :-1], table[:, 0, :-1])
 
 
-def _entropy(logprobs: Tensor) -> Tensor:
-    """Return the entropy in nats of `logprobs` [N, 2, T, S] except at the last position. The shape is [N, T - 1, S]."""
+def _entropy(logprobs: Tensor) -> Tensor:  # [N, 2, T, S] -> [N, T - 1, S]
     return -(logprobs.exp() * logprobs).sum(dim=1)[:, :-1]
 
 
-def _shares(tokens: Tensor) -> list[Tensor]:
-    """Return the shares of games in `tokens` [N, T, S] that alternate, cooperate and defect, with shape [N] each."""
+def _shares(tokens: Tensor) -> list[Tensor]:  # [N, T, S] -> alternating, cooperating and defecting games, each [N]
     before, now = tokens[:, :-1], tokens[:, 1:]
     both = (before == now).double().mean(dim=(1, 2))
     defect = ((before == 1) & (now == 1)).double().mean(dim=(1, 2))

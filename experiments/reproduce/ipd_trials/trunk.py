@@ -18,55 +18,29 @@ from experiments.reproduce.ipd_trials.blocks import D, E, F, H, Weights
 from experiments.reproduce.ipd_trials.random_streams import Random
 
 L: Final = 3
-T: Final = 101
-"""Number of positions: the token before the first action, and 100 actions.
-
-The value at the last position is the bootstrap value of the returns.
-"""
+T: Final = 101  # positions: the token before the first action, and 100 actions; v at the last bootstraps the returns
 S: Final = 64
 LAYER: dict[str, tuple[int, ...]] = {
-    "ln1_weight": (D,),
-    "ln1_bias": (D,),
-    "qkv_weight": (3 * D, D),
-    "qkv_bias": (3 * D,),
-    "proj_weight": (D, D),
-    "proj_bias": (D,),
-    "ln2_weight": (D,),
-    "ln2_bias": (D,),
-    "fc_weight": (F, D),
-    "fc_bias": (F,),
-    "out_weight": (D, F),
-    "out_bias": (D,),
-}
+    "ln1_weight": (D,), "ln1_bias": (D,), "qkv_weight": (3 * D, D), "qkv_bias": (3 * D,),
+    "proj_weight": (D, D), "proj_bias": (D,),
+    "ln2_weight": (D,), "ln2_bias": (D,), "fc_weight": (F, D), "fc_bias": (F,), "out_weight": (D, F), "out_bias": (D,),
+}  # fmt: skip
 EMBEDDINGS = {"wte": (2, D), "wpe": (T, D)}
 LAST_NORM = {"lnf_weight": (D,), "lnf_bias": (D,)}
 SHAPES: dict[str, tuple[int, ...]] = EMBEDDINGS | {name: (L, *shape) for name, shape in LAYER.items()} | LAST_NORM
 HEADS = {"policy": (2, D), "value": (1, D), "value_bias": (1,), "q": (2, D), "q_bias": (2,)}
-DECAYED = ("qkv_weight", "proj_weight", "fc_weight", "out_weight", "policy", "value", "q")
-"""The weight matrices of linear layers.
-
-Weight decay applies to them, but not to embeddings, layer norms and biases.
-"""
+DECAYED = ("qkv_weight", "proj_weight", "fc_weight", "out_weight", "policy", "value", "q")  # by weight decay
+# Blocks of query positions. Computing no attention scores after the end of a block saves three eighths of the scores.
 BLOCKS = ((0, 25), (25, 50), (50, 76), (76, T))
-"""Blocks of query positions, each a pair (first position, last position + 1).
-
-Attention scores are not computed for keys after the end of a query's block. This saves three eighths of the scores.
-"""
-Heads = tuple[Tensor, Tensor, Tensor]
-"""The outputs of the heads: log pi [N, 2, T, S], v [N, T, S] and q [N, 2, T, S]."""
+Heads = tuple[Tensor, Tensor, Tensor]  # the heads' outputs: log pi [N, 2, T, S], v [N, T, S] and q [N, 2, T, S]
 
 
 class Model(nn.Module):
     """The trunks and heads of several trials.
 
-    The v and q heads have biases, but the policy head has none. The weights are initialized as in GPT-2:
-
-    * Embeddings and weight matrices are normally distributed with mean 0 and standard deviation 0.02.
-    * For matrices that write to the residual stream, the standard deviation is 0.02 / sqrt(2 L).
-    * Biases are 0, and the weights of layer norms are 1.
-
-    Each trial's generator draws its initial weights. If `detach_heads` is true, the gradients of v and q stop at the
-    trunk's output. If `compiled` is true, the trunk is compiled.
+    The v and q heads have biases, but the policy head has none. The weights are initialized as in GPT-2, by each
+    trial's generator. If `detach_heads` is true, the gradients of v and q stop at the trunk's output. If `compiled` is
+    true, the trunk is compiled.
 
     Raises:
         ValueError: `dropout` is not in [0, 1).
@@ -85,10 +59,7 @@ class Model(nn.Module):
 
     @torch.no_grad()
     def generate(self, first: Tensor, random: Random) -> tuple[Tensor, Heads]:
-        """Sample 100 actions in each stream, after the first tokens `first` [N, S].
-
-        Return a tuple: (1) the tokens [N, T, S], which start with `first`, (2) the heads' outputs at all positions.
-        """
+        """Sample 100 actions after the tokens `first` [N, S]. Return all tokens [N, T, S] and the heads' outputs."""
         n, w = self.trials, self.weights
         tokens = torch.zeros(n, T, S, dtype=torch.int64)
         tokens[:, 0] = first
@@ -108,10 +79,7 @@ class Model(nn.Module):
         return tokens, self.heads(hidden)
 
     def _next(self, x: Tensor, cache: Tensor, mask: Tensor, keep: Tensor, w: Weights) -> Tensor:
-        """Apply one layer at the next position, and return the layer's output.
-
-        The position's key and value are written to `cache` [N, 2, H, E, T, S].
-        """
+        """Return a layer's output at the next position, whose key and value are added to `cache` [N, 2, H, E, T, S]."""
         keys = mask.shape[3]
         qkv = self._run(blocks.before, x, w)
         cache[..., keys - 1, :] = qkv[:, 1:, ..., 0, :]
@@ -158,7 +126,6 @@ class Model(nn.Module):
         return [{name: weights[layer] for name, weights in unbound.items()} for layer in range(L)]
 
     def _ends(self) -> Weights:
-        """Return the token embedding and the weights of the final layer norm."""
         return {name: self.weights[name] for name in ("wte", *LAST_NORM)}
 
     def _residual_masks(self, random: Random) -> Tensor:

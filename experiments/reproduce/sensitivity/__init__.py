@@ -4,9 +4,6 @@ The post by Turner and Einhorn (2023) says that the results are sensitive to var
 Two experiments test this. The first is a grid over whitened advantages, detached heads and the value loss, with 4,000
 gradient steps. The second changes a few settings of the post's recipe, such as dropout, and trains for 10,000 steps.
 It tests whether ACTDE or the recipe causes the drift from alternating towards the uniform policy.
-
-An arm is a set of trials with the same recipe. Trial i of every arm starts with the same weights, so arms are compared
-in pairs of trials. As in part `ipd`, an interrupted run is resumed by the next command.
 """
 
 from collections.abc import Mapping
@@ -22,13 +19,9 @@ QUICK_STEPS = 20
 
 
 def run(*, seed: int, quick: bool, folder: Path, workers: int, progress: Progress) -> Outcome:
-    """Run the missing trials and return all findings and figures.
-
-    A full run takes some hours on two cores. A quick run takes half a minute.
-    """
+    """Run the missing trials. A full run takes some hours on two cores, and a quick run half a minute."""
     arms = [ACTDE, PPO, *GRID, *ABLATIONS]
-    if quick:
-        arms = shortened(arms, QUICK_STEPS)
+    arms = shortened(arms, QUICK_STEPS) if quick else arms
     curves = run_arms(arms, folder, seed=seed, quick=quick, workers=workers, progress=progress)
     findings = judged("sensitivity", factors.measure(curves) | ablations.measure(curves))
     notes = [*factors.notes(curves), *ablations.notes(curves)]
@@ -42,9 +35,8 @@ def _figures(curves: Mapping[str, Series], folder: Path) -> list[tuple[str, str]
         ("sensitivity-grid.svg", [ACTDE, *GRID], "whitening, detached heads and the value loss", factors.STEPS),
         ("sensitivity-ablations.svg", [ACTDE, *ABLATIONS, PPO], "single changes of the recipe", ablations.STEPS),
     ):
-        panels = [(arm.name.removeprefix("actde-"), curves[arm.name].until(until)) for arm in arms]
-        panels = [(title, one) for title, one in panels if one.trials]
-        if panels:
+        drawn = {arm.name.removeprefix("actde-"): curves[arm.name].until(until) for arm in arms}
+        if panels := [(title, one) for title, one in drawn.items() if one.trials]:
             plot_trials(folder / name, panels, columns=4)
             caption = f"ACTDE with {what}: the share of alternating games. Thin lines: trials. Thick lines: means."
             pairs.append((name, f"{caption} Dotted: uniform."))

@@ -36,10 +36,7 @@ def less_drift(base: Series, other: Series) -> Array:
 
 
 def measure(curves: Mapping[str, Series]) -> dict[str, Measurement]:
-    """Measure two claims for each changed recipe that was run to the end.
-
-    The first claim is that ACTDE still drifts. The second claim is that it drifts less than with the post's recipe.
-    """
+    """Measure for each changed recipe whether ACTDE still drifts, and whether it drifts less than with the post's."""
     base, measurements = curves[ACTDE.name], {}
     for name in WHAT:
         if base.reaches(STEPS) and curves[name].reaches(STEPS):
@@ -50,15 +47,12 @@ def measure(curves: Mapping[str, Series]) -> dict[str, Measurement]:
 
 
 def notes(curves: Mapping[str, Series]) -> list[str]:
-    """Return a table of the arms and a paragraph of conclusions.
-
-    The list is empty until the post's recipe and at least one other arm have been run to the end.
-    """
+    """Return a table of the arms and a paragraph of conclusions, if the post's recipe and another arm were run."""
     names = [name for name in LABELS if curves[name].reaches(STEPS)]
     if ACTDE.name not in names or len(names) < 2:
         return []
-    heads = ["", "trials", "alternating, steps 200 to 400", "at the end", "st. dev.", "trend of the second half"]
-    heads.append("entropy (nats)")
+    heads = ("", "trials", "alternating, steps 200 to 400", "at the end", "st. dev.", "trend of the second half",
+             "entropy (nats)")  # fmt: skip
     rows = []
     for one in (curves[name] for name in names):
         end, entropy = (one.last(column) for column in ("alternate", "entropy"))
@@ -70,12 +64,9 @@ def notes(curves: Mapping[str, Series]) -> list[str]:
 
 
 def _conclusion(curves: Mapping[str, Series], names: Sequence[str]) -> str:
-    """Return the paragraph of conclusions, which depends only on the confidence intervals."""
-    base = curves[ACTDE.name]
     drifts = {name: over_trials(drift(curves[name])) for name in names}
-    changes = {name: over_trials(less_drift(base, curves[name])) for name in names}
-    remains = _list(name for name in names if drifts[name]["low"] > 0)
-    gone = _list(name for name in names if drifts[name]["low"] <= 0)
+    changes = {name: over_trials(less_drift(curves[ACTDE.name], curves[name])) for name in names}
+    remains, gone = (_list(name for name in names if (drifts[name]["low"] > 0) is above) for above in (True, False))
     smaller = _list(name for name in names if changes[name]["low"] > 0)
     larger = _list(name for name in names if changes[name]["high"] < 0)
     missing = [name for name in WHAT if name not in names]

@@ -14,10 +14,9 @@ from experiments.reproduce.statistics import Array, judge, over_trials
 from experiments.tables import table
 
 STEPS = MIDDLE
-CHOICES = (("whitened", "batch", "none"), ("detached", "detached", "shared"), ("ilql", "ilql", "ppo"))
-"""Each switch, the table's entry with the switch, and the table's entry without the switch."""
-LEVEL = 0.025
-"""Significance level of each of two tests. The chance of at least one false positive is at most 5%."""
+# The table's entries with and without each switch.
+CHOICES = {"whitened": ("batch", "none"), "detached": ("detached", "shared"), "ilql": ("ilql", "ppo")}
+LEVEL = 0.025  # of each of two tests, so that the chance of a false positive is at most 5%
 
 
 def cell_name(*switches: str) -> str:
@@ -26,20 +25,14 @@ def cell_name(*switches: str) -> str:
 
 
 def effect(curves: Mapping[str, Series], switch: str) -> tuple[Array, Array]:
-    """Return the final shares of alternating games without any switch and with only this switch.
-
-    The shape of each array is [pairs of trials].
-    """
+    """Return the final shares of alternating games without any switch and with only this one, in pairs of trials."""
     plain, other = curves[cell_name()].last("alternate", STEPS), curves[cell_name(switch)].last("alternate", STEPS)
     pairs = min(len(plain), len(other))
     return plain[:pairs], other[:pairs]
 
 
 def measure(curves: Mapping[str, Series]) -> dict[str, Measurement]:
-    """Measure one claim for each switch and two claims about all cells together.
-
-    If the trials of a cell are missing or too short, return an empty mapping.
-    """
+    """Measure one claim for each switch and two about all cells together, if all cells have enough trials."""
     cells = [curves[cell_name(*switches)] for switches in CELLS]
     if not all(cell.reaches(STEPS) for cell in cells):
         return {}
@@ -54,10 +47,7 @@ def measure(curves: Mapping[str, Series]) -> dict[str, Measurement]:
 
 
 def change(curves: Mapping[str, Series], switch: str) -> Measurement:
-    """Measure the effect of one switch on the mean share of alternating games.
-
-    The claim holds if the switch significantly changes the mean or the spread over trials.
-    """
+    """Measure the effect of one switch, for a claim that it changes the mean or the spread over trials."""
     plain, other = effect(curves, switch)
     moved = stats.ttest_rel(other, plain).pvalue < LEVEL
     spread = stats.levene(curves[cell_name()].last("alternate", STEPS), other, center="median").pvalue < LEVEL
@@ -66,14 +56,14 @@ def change(curves: Mapping[str, Series], switch: str) -> Measurement:
 
 def notes(curves: Mapping[str, Series]) -> list[str]:
     """Return a paragraph and a table of the cells that were run, or an empty list if none was run."""
-    heads = ["whitening", "heads", "value loss", "trials", "alternating", "st. dev.", "cooperate", "defect"]
-    heads += ["entropy (nats)", "below .1 nats"]
+    heads = ("whitening", "heads", "value loss", "trials", "alternating", "st. dev.", "cooperate", "defect",
+             "entropy (nats)", "below .1 nats")  # fmt: skip
     rows = []
     for switches in CELLS:
         one = curves[cell_name(*switches)]
         if one.trials and one.end >= STEPS:
             share, both, none, entropy = (one.last(name, STEPS) for name in (*SHARES, "entropy"))
-            recipe = [new if switch in switches else old for switch, new, old in CHOICES]
+            recipe = [new if switch in switches else old for switch, (new, old) in CHOICES.items()]
             deviation = f"{share.std(ddof=1):.2f}" if one.trials > 1 else ""
             shares = [interval(share, low=0, high=1), deviation, f"{both.mean():.2f}", f"{none.mean():.2f}"]
             rows.append([*recipe, one.trials, *shares, interval(entropy, low=0), (entropy < COLLAPSED).sum()])
@@ -82,9 +72,6 @@ def notes(curves: Mapping[str, Series]) -> list[str]:
 
 
 def interval(sample: Array, *, low: float = -math.inf, high: float = math.inf) -> str:
-    """Format the mean over trials and its 95% interval, such as "0.74 (0.61 to 0.87)".
-
-    The interval is clipped to the range from `low` to `high`, which are the smallest and largest possible values.
-    """
+    """Format the mean over trials and its 95% interval, clipped to a range, such as "0.74 (0.61 to 0.87)"."""
     band = over_trials(sample)
     return f"{band['ours']:.2f} ({max(low, band['low']):.2f} to {min(high, band['high']):.2f})"
