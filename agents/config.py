@@ -263,8 +263,7 @@ FIELDS = {name: GROUPS[group].model_fields[name] for name, group in GROUP_OF.ite
 def flatten(groups: Mapping[str, Any]) -> dict[str, Any]:
     """Turn the groups of a TOML or JSON file into a flat mapping of field names to values, without validation.
 
-    Raises:
-        ConfigError: the name of a group or of a setting is unknown.
+    Raise ConfigError if the name of a group or of a setting is unknown.
     """
 
     def check(kind: str, name: str, known: Iterable[str]) -> None:
@@ -286,8 +285,7 @@ def flatten(groups: Mapping[str, Any]) -> dict[str, Any]:
 def parse(name: str, word: str) -> Any:
     """Convert a word to a value of the setting `name`, without checking its type or range. `none` becomes None.
 
-    Raises:
-        ConfigError: there is no setting of this name.
+    Raise ConfigError if there is no setting of this name.
     """
     if name not in FIELDS:
         raise unknown("setting", name, FIELDS)
