@@ -33,7 +33,7 @@ def play(
     agent: Annotated[str, play_option("--agent", help=arg.AGENTS)] = "actde",
     game: arg.Game = None,
     seed: arg.Seed = 0,
-    episodes: Annotated[int, play_option(min=1, help="episodes to play")] = 1,
+    episodes: Annotated[int, play_option(min=1, max=arg.MOST, help="episodes to play")] = 1,
     max_turns: arg.MaxTurns = None,
     greedy: arg.Greedy = False,
     temperature: arg.Temperature = 1.0,
@@ -77,12 +77,14 @@ def evaluate(
     agent: Annotated[str | None, play_option("--agent", help=arg.SOME_AGENTS)] = None,
     game: arg.Game = None,
     seed: arg.Seed = 0,
-    episodes: Annotated[int | None, play_option(min=1, help="episodes per agent [20; with --card 100 a task]")] = None,
+    episodes: Annotated[
+        int | None, play_option(min=1, max=arg.MOST, help="episodes per agent [20; with --card 100 a task]")
+    ] = None,
     max_turns: arg.MaxTurns = None,
     greedy: arg.Greedy = False,
     temperature: arg.Temperature = 1.0,
     top_p: arg.TopP = 1.0,
-    parallel: Annotated[int, play_option(min=1, help="parallel episodes")] = 8,
+    parallel: Annotated[int, play_option(min=1, max=arg.MOST, help="parallel episodes")] = 8,
     bonus_command: Annotated[
         str, output_option(metavar="START", help="report the share of commands with this start")
     ] = "",
@@ -123,7 +125,7 @@ def generate(
     folder: Annotated[Path, Argument(metavar="OUT", help="new folder of the games and manifest.jsonl")],
     family: Annotated[str, Option(help="simple, coin, treasure, cooking, quest or textnav")],
     levels: Annotated[str, Option(help="levels, as in 1-3,7")] = "1",
-    per_level: Annotated[int, Option(min=1, help="games per level")] = 10,
+    per_level: Annotated[int, Option(min=1, max=arg.MOST, help="games per level")] = 10,
     split: Annotated[str, Option(help="train, valid or test; these are disjoint")] = "train",
     seed: arg.Seed = 0,
     setting: Annotated[
@@ -215,7 +217,9 @@ def train(
     if as_json:
         console.document({"run": str(folder), "settings": settings.model_dump(), "metrics": latest})
     elif trainer.stopping:
-        console.note(f"stopped; continue with: train --resume --out {folder}")
+        kept = trainer.iteration or resume
+        hint = f"continue with: train --resume --out {folder}" if kept else "no iteration was complete: nothing is kept"
+        console.note(f"stopped; {hint}")
     else:
         console.show([f"the agent is in {folder}; watch it: play --agent {folder} --game '{settings.run.game}'"])
     raise typer.Exit(130 if trainer.stopping else 0)
@@ -231,7 +235,7 @@ def compare(
         str | None, Option(metavar="NAME=VALUES", help="vary one setting, as in reward_scale=1,3,10")
     ] = None,
     runs: Annotated[Path | None, Option(help="folder of the runs [OUT/runs]")] = None,
-    evaluations: Annotated[int, Option(min=1, help="evaluation episodes per trained agent")] = 50,
+    evaluations: Annotated[int, Option(min=1, max=arg.MOST, help="evaluation episodes per trained agent")] = 50,
     tests: Annotated[str, Option(metavar="GAME", help="held-out games for the evaluation [the training games]")] = "",
     workers: Annotated[int, Option(min=1, help="parallel runs, each with its share of the cores")] = 1,
     quick: Annotated[bool, Option("--quick", help="one seed of the completion game in about ten minutes")] = False,
@@ -258,7 +262,7 @@ def compare(
         seeds, workers, tests = "0", 2, tests or presets.held_out(presets.merged(explicit)["game"])
     presets.from_layers(presets.with_presets(explicit))  # checks the values, because an error here names the file
     given = presets.merged(explicit)
-    wanted = grid_runs(optimizers.split(","), parse_levels(seeds), *parse_values(vary), given)
+    wanted = grid_runs(optimizers.split(","), parse_levels(seeds, "--seeds"), *parse_values(vary), given)
     configs = grid.check(wanted, given, tests)
     with console.progress("runs", len(wanted)) as advance, console.resumable():
 

@@ -234,6 +234,7 @@ def test_watch_pages_with_keys(run: Path) -> None:
         (["play", "--agent", "human", "--game", "ipd", "--json"], "a person cannot play with --json"),
         (["play", "--episods", "3"], "No such option.*--episodes"),
         (["play", "--episodes", "0"], "--episodes.*greater than or equal to 1"),
+        (["evaluate", "--episodes", "1000000000"], "--episodes.*less than or equal to 1000000"),
         (["play", "--seed", "x"], "--seed.*integer"),
         (["evaluate", "--card", "--tasks", "coins"], "did you mean 'coin'?"),
         (["evaluate", "--card", "--agent", "nobody"], "unknown agent 'nobody'"),

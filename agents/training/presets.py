@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from actde.config import option
 from actde.errors import ConfigError
 from actde.registry import optimizer_class
 from agents.config import FIELDS, TrainConfig, flatten, parse
@@ -169,16 +170,19 @@ def resolve(explicit: Mapping[str, Any]) -> TrainConfig:
         ConfigError: a name is unknown, or a value is invalid.
         AgentError: the checkpoint of `init` is missing or damaged.
     """
-    return from_layers(with_presets([Layer(GIVEN, explicit)]))
+    return TrainConfig.from_flat(merged(with_presets([Layer(GIVEN, explicit)])))
 
 
 def from_layers(layers: list[Layer]) -> TrainConfig:
-    """Build the configuration from these layers. An error about a value from a file names the file."""
+    """Build the configuration from these layers. An error about a value names its option, or the file it comes from."""
     try:
         return TrainConfig.from_flat(merged(layers))
     except ConfigError as error:
-        origin = origins(layers).get(error.setting or "", GIVEN)
-        raise error if origin == GIVEN else ConfigError(f"{origin}: {error}") from None
+        if not (name := error.setting):
+            raise
+        origin = origins(layers)[name]
+        message = str(error).replace(name, option(name), 1) if origin == GIVEN else f"{origin}: {error}"
+        raise ConfigError(message) from None
 
 
 def read_toml(path: Path) -> Layer:
