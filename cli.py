@@ -3,6 +3,7 @@
 Packages that are slow to import are imported inside the commands that need them, so that `--help` responds quickly.
 """
 
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -221,7 +222,9 @@ def train(
         hint = f"continue with: train --resume --out {folder}" if kept else "no iteration was complete: nothing is kept"
         console.note(f"stopped; {hint}")
     else:
-        console.show([f"the agent is in {folder}; watch it: play --agent {folder} --game '{settings.run.game}'"])
+        console.show(
+            [f"the agent is in {folder}; watch it: play --agent {folder} --game {shlex.quote(settings.run.game)}"]
+        )
     raise typer.Exit(130 if trainer.stopping else 0)
 
 
@@ -310,8 +313,8 @@ def reproduce(
 @app.command()
 def watch(
     run: Annotated[Path, Argument(help="folder of a run, or a transcript file")],
-    iteration: Annotated[int | None, Option(min=0, help="episodes of this iteration [the newest]")] = None,
-    episode: Annotated[int | None, Option(min=0, help="this episode only")] = None,
+    iteration: Annotated[int | None, Option(min=1, help="episodes of this iteration, counted from 1 [newest]")] = None,
+    episode: Annotated[int | None, Option(min=0, help="this episode only, counted from 0")] = None,
     as_json: arg.AsJson = False,
 ) -> None:
     """Page through the episodes that a run recorded, turn by turn."""

@@ -29,7 +29,7 @@ Gymnasium. Gymnasium itself imports the package for `gymnasium.make("games:actde
 """
 
 from games.errors import GameError, ScorerError
-from games.parameters import parse_levels
+from games.parameters import parse_levels, readable
 from games.registration import register
 from games.specs import GameSpec, resolve
 from games.textworld.generation.dataset import Progress, generate
@@ -45,6 +45,7 @@ __all__ = [
     "generate",
     "load_manifest",
     "parse_levels",
+    "readable",
     "resolve",
     "shape",
     "starts_with_words",

@@ -114,6 +114,20 @@ def format_settings(table: Sequence[Parameter], values: Mapping[str, Value]) -> 
     return "&".join(f"{p.name}={quote(p.format(values[p.name]), safe=SAFE)}" for p in given)
 
 
+def readable(game: str) -> str:
+    """Return a canonical GAME string as a user types it: only characters that the syntax reserves stay encoded.
+
+    >>> readable("completion?reward=rm:models%2Fa%26b")
+    'completion?reward=rm:models/a%26b'
+    """
+    head, mark, query = game.partition("?")
+
+    def decode(match: re.Match[str]) -> str:
+        return "".join(c if c.isprintable() and c not in "%&+" else quote(c) for c in unquote(match.group()))
+
+    return head + mark + re.sub(r"(%[0-9A-F]{2})+", decode, query)
+
+
 def parse_levels(text: str, option: str = "--levels") -> list[int]:
     """Return the numbers in a list such as `1-3,7`, which gives [1, 2, 3, 7].
 

@@ -90,8 +90,8 @@ def reporting(what: str) -> Iterator[Callable[[str, float, float], None]]:
                 bar.update(task, description=f"{what}: {text}", completed=done, total=total)
             elif now - printed > 30:
                 printed = now
-                left = f", {(now - start) * (total - done) / done / 60:.0f} min left" if done else ""
-                note(f"{what}: {text}, {done / total:.0%}{left}")
+                left = f", {(now - start) * (total - done) / done / 60:z.0f} min left" if done else ""
+                note(f"{what}: {text}, {done / total:z.0%}{left}")
 
         yield report
 

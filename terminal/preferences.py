@@ -85,5 +85,5 @@ def train_reward(
 
 
 def _accuracy(accuracy: "Accuracy") -> str:
-    low, high = f"{accuracy.low:.1%}".rstrip("%"), f"{accuracy.high:.1%}"
-    return f"{accuracy.value:.1%} of {accuracy.pairs} (95% interval: {low} to {high})"
+    low, high = f"{accuracy.low:z.1%}".rstrip("%"), f"{accuracy.high:z.1%}"
+    return f"{accuracy.value:z.1%} of {accuracy.pairs} (95% interval: {low} to {high})"

@@ -200,7 +200,7 @@ def test_evaluate_leaves_out_agents_that_cannot_play() -> None:
 
 def test_watch_shows_the_newest_iteration(run: Path) -> None:
     shown = answer("watch", str(run))
-    assert re.findall(r"^iteration (\d), episode (\d)", shown, re.MULTILINE) == [("1", "3"), ("1", "4"), ("1", "5")]
+    assert re.findall(r"^iteration (\d), episode (\d)", shown, re.MULTILINE) == [("2", "3"), ("2", "4"), ("2", "5")]
     assert "You stand at 0." in shown
     assert re.search(r"^   1  (forward|wait)  p 0\.500  reward [01]  score [01] of 3$", shown, re.MULTILINE)
 
@@ -209,7 +209,7 @@ def test_watch_chooses_iteration_and_episode(run: Path) -> None:
     [entry] = json.loads(answer("watch", str(run / NAME), "--episode", "2", "--json"))
     assert (entry.pop("iteration"), entry["index"]) == (0, 2)
     assert Episode.from_json(entry).game == "corridor"
-    assert len(json.loads(answer("watch", str(run), "--iteration", "0", "--json"))) == 3
+    assert len(json.loads(answer("watch", str(run), "--iteration", "1", "--json"))) == 3
 
 
 def test_watch_pages_with_keys(run: Path) -> None:

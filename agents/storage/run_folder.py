@@ -9,6 +9,8 @@
     checkpoints/000010/ the two newest checkpoints, each named by its number of finished iterations
     .lock               lock of the training process
 
+The files count iterations from 0, as TensorBoard's steps. Commands show them counted from 1, as checkpoints are named.
+
 When a run is resumed, the lines that were written after its newest checkpoint are deleted. The files of a resumed run
 are therefore the same as those of an uninterrupted run.
 """
