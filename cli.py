@@ -85,7 +85,7 @@ def evaluate(
     greedy: arg.Greedy = False,
     temperature: arg.Temperature = 1.0,
     top_p: arg.TopP = 1.0,
-    parallel: Annotated[int, play_option(min=1, max=arg.MOST, help="parallel episodes")] = 8,
+    parallel: Annotated[int | None, play_option(min=1, max=arg.MOST, help="parallel episodes [8]")] = None,
     bonus_command: Annotated[
         str, output_option(metavar="START", help="report the share of commands with this start")
     ] = "",
@@ -94,9 +94,9 @@ def evaluate(
         bool, card_option("--card", help="play the tasks of the evaluation card that its results lack")
     ] = False,
     tasks: Annotated[str | None, card_option(help="tasks, separated by commas [all]")] = None,
-    out: Annotated[Path, card_option("--out", help="document NAME.md; the results are in NAME.json")] = Path(
-        "docs/card.md"
-    ),
+    out: Annotated[
+        Path | None, card_option("--out", help="document NAME.md; the results are in NAME.json [docs/card.md]")
+    ] = None,
     as_json: arg.AsJson = False,
 ) -> None:
     """Evaluate success, score and steps of an agent and of two baselines on the same games and seeds."""
@@ -104,17 +104,21 @@ def evaluate(
     from terminal import evaluation
 
     if card:
-        if (game, seed, max_turns, greedy, temperature, top_p, bonus_command) != (None, 0, None, False, 1.0, 1.0, ""):
+        usual = (None, 0, None, False, 1.0, 1.0, None, "")
+        if (game, seed, max_turns, greedy, temperature, top_p, parallel, bonus_command) != usual:
             raise typer.BadParameter("--card has its own games, seeds and limits: leave out the other options")
+        out = out or Path("docs/card.md")
         results = evaluation.play_card(out, agent, tasks, episodes or 100)
         console.output(results, [f"the card is in {out}"], as_json=as_json)
         return
+    if tasks is not None or out is not None:
+        raise typer.BadParameter("--tasks and --out are options of the card: add --card, or leave them out")
     rows = evaluation.evaluate_beside_baselines(
         agent or "actde",
         game or agents.DEFAULT_GAME,
         sampling={"seed": seed, "greedy": greedy, "temperature": temperature, "top_p": top_p},
         episodes=episodes or 20,
-        parallel=parallel,
+        parallel=parallel or 8,
         max_turns=max_turns,
         bonus_command=bonus_command,
     )
@@ -233,14 +237,16 @@ def train(
 def compare(
     folder: Annotated[Path, Option("--out", help="folder for table, figures and results.json")] = Path("comparison"),
     optimizers: Annotated[str, Option(help="optimizers, with their own settings as in ppo+kl_coef=0.1")] = "ppo,actde",
-    seeds: Annotated[str, Option(help="seeds, as in 0-2,7")] = "0-2",
+    seeds: Annotated[str | None, Option(help="seeds, as in 0-2,7 [0-2; with --quick 0]")] = None,
     vary: Annotated[
         str | None, Option(metavar="NAME=VALUES", help="vary one setting, as in reward_scale=1,3,10")
     ] = None,
     runs: Annotated[Path | None, Option(help="folder of the runs [OUT/runs]")] = None,
     evaluations: Annotated[int, Option(min=1, max=arg.MOST, help="evaluation episodes per trained agent")] = 50,
     tests: Annotated[str, Option(metavar="GAME", help="held-out games for the evaluation [the training games]")] = "",
-    workers: Annotated[int, Option(min=1, help="parallel runs, each with its share of the cores")] = 1,
+    workers: Annotated[
+        int | None, Option(min=1, help="parallel runs, which share the cores [1; with --quick 2]")
+    ] = None,
     quick: Annotated[bool, Option("--quick", help="one seed of the completion game in about ten minutes")] = False,
     config: arg.ConfigFile = None,
     audit: arg.Audit = None,
@@ -262,10 +268,10 @@ def compare(
     explicit = explicit_layers(given, {"config": config})
     if quick:
         explicit = [presets.Layer("--quick", presets.QUICK), *explicit]
-        seeds, workers, tests = "0", 2, tests or presets.held_out(presets.merged(explicit)["game"])
+        seeds, workers, tests = seeds or "0", workers or 2, tests or presets.held_out(presets.merged(explicit)["game"])
     presets.from_layers(presets.with_presets(explicit))  # checks the values, because an error here names the file
     given = presets.merged(explicit)
-    wanted = grid_runs(optimizers.split(","), parse_levels(seeds, "--seeds"), *parse_values(vary), given)
+    wanted = grid_runs(optimizers.split(","), parse_levels(seeds or "0-2", "--seeds"), *parse_values(vary), given)
     configs = grid.check(wanted, given, tests)
     with console.progress("runs", len(wanted)) as advance, console.resumable():
 
@@ -274,7 +280,7 @@ def compare(
             console.show([report.headline(row)])
 
         rows = grid.run_grid(
-            configs, runs or folder / "runs", episodes=evaluations, tests=tests, workers=workers, on_run=done
+            configs, runs or folder / "runs", episodes=evaluations, tests=tests, workers=workers or 1, on_run=done
         )
     game = presets.resolve(given).run.game
     report.write(folder, {"command": console.typed(), "game": game, "tests": tests, "episodes": evaluations}, rows)

@@ -97,12 +97,12 @@ def reporting(what: str) -> Iterator[Callable[[str, float, float], None]]:
 
 
 @contextmanager
-def resumable() -> Iterator[None]:
-    """On Ctrl-C, print that the same command continues the work, and exit with status 130."""
+def resumable(message: str = "stopped; what is finished is kept, and the same command continues") -> Iterator[None]:
+    """On Ctrl-C, print this message, and exit with status 130."""
     try:
         yield
     except KeyboardInterrupt:
-        note("stopped; what is finished is kept, and the same command continues")
+        note(message)
         raise typer.Exit(130) from None
 
 

@@ -215,7 +215,8 @@ def with_presets(explicit: list[Layer]) -> list[Layer]:
     settings = merged([default, *explicit])
     game, optimizer, init = _game_kind(settings["game"]), settings["optimizer"], settings["init"]
     named = any("trunk" in layer.values for layer in explicit)
-    checkpoint = Layer(f"checkpoint {init}".strip(), _settings_of_checkpoint(init) if init and not named else {})
+    resumed = all(name in merged(explicit) for name in FIELDS)  # the run's own copy of the checkpoint is used
+    checkpoint = Layer(f"checkpoint {init}".strip(), _settings_of_checkpoint(init) if init and not resumed else {})
     trunk = settings["trunk"] if named else checkpoint.values.get("trunk", GAMES[game]["trunk"])
     result = [
         default,
