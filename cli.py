@@ -3,6 +3,7 @@
 Packages that are slow to import are imported inside the commands that need them, so that `--help` responds quickly.
 """
 
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -34,7 +35,7 @@ def play(
     game: arg.Game = None,
     imports: arg.Imports = None,
     seed: arg.Seed = 0,
-    episodes: Annotated[int, play_option(min=1, help="episodes to play")] = 1,
+    episodes: Annotated[int, play_option(min=1, max=arg.MOST, help="episodes to play")] = 1,
     max_turns: arg.MaxTurns = None,
     greedy: arg.Greedy = False,
     temperature: arg.Temperature = 1.0,
@@ -79,23 +80,19 @@ def evaluate(
     game: arg.Game = None,
     imports: arg.Imports = None,
     seed: arg.Seed = 0,
-    episodes: Annotated[int | None, play_option(min=1, help="episodes per agent [20; with --card 100 a task]")] = None,
+    episodes: Annotated[int | None, play_option(min=1, max=arg.MOST, help="episodes [20; --card: 100 a task]")] = None,
     max_turns: arg.MaxTurns = None,
     greedy: arg.Greedy = False,
     temperature: arg.Temperature = 1.0,
     top_p: arg.TopP = 1.0,
-    parallel: Annotated[int, play_option(min=1, help="parallel episodes")] = 8,
-    bonus_command: Annotated[
-        str, output_option(metavar="START", help="report the share of commands with this start")
-    ] = "",
+    parallel: Annotated[int | None, play_option(min=1, max=arg.MOST, help="parallel episodes [8]")] = None,
+    bonus_command: Annotated[str, output_option(metavar="START", help="report the share of these commands")] = "",
     audit: arg.Audit = None,
     card: Annotated[
         bool, card_option("--card", help="play the tasks of the evaluation card that its results lack")
     ] = False,
     tasks: Annotated[str | None, card_option(help="tasks, separated by commas [all]")] = None,
-    out: Annotated[Path, card_option("--out", help="document NAME.md; the results are in NAME.json")] = Path(
-        "docs/card.md"
-    ),
+    out: Annotated[Path | None, card_option("--out", help="NAME.md, beside NAME.json [docs/card.md]")] = None,
     as_json: arg.AsJson = False,
 ) -> None:
     """Evaluate success, score and steps of an agent and of two baselines on the same games and seeds."""
@@ -103,17 +100,21 @@ def evaluate(
     from terminal import evaluation
 
     if card:
-        if (game, seed, max_turns, greedy, temperature, top_p, bonus_command) != (None, 0, None, False, 1.0, 1.0, ""):
+        usual = (None, 0, None, False, 1.0, 1.0, None, "")
+        if (game, seed, max_turns, greedy, temperature, top_p, parallel, bonus_command) != usual:
             raise typer.BadParameter("--card has its own games, seeds and limits: leave out the other options")
+        out = out or Path("docs/card.md")
         results = evaluation.play_card(out, agent, tasks, episodes or 100)
         console.output(results, [f"the card is in {out}"], as_json=as_json)
         return
+    if tasks is not None or out is not None:
+        raise typer.BadParameter("--tasks and --out are options of the card: add --card, or leave them out")
     rows = evaluation.evaluate_beside_baselines(
         agent or "actde",
         game or agents.DEFAULT_GAME,
         sampling={"seed": seed, "greedy": greedy, "temperature": temperature, "top_p": top_p},
         episodes=episodes or 20,
-        parallel=parallel,
+        parallel=parallel or 8,
         max_turns=max_turns,
         bonus_command=bonus_command,
     )
@@ -125,7 +126,7 @@ def generate(
     folder: Annotated[Path, Argument(metavar="OUT", help="new folder of the games and manifest.jsonl")],
     family: Annotated[str, Option(help="simple, coin, treasure, cooking, quest or textnav")],
     levels: Annotated[str, Option(help="levels, as in 1-3,7")] = "1",
-    per_level: Annotated[int, Option(min=1, help="games per level")] = 10,
+    per_level: Annotated[int, Option(min=1, max=arg.MOST, help="games per level")] = 10,
     split: Annotated[str, Option(help="train, valid or test; these are disjoint")] = "train",
     seed: arg.Seed = 0,
     setting: Annotated[
@@ -193,9 +194,8 @@ def train(
     from agents.training import presets
     from terminal import training as view
 
-    layers = presets.with_presets(
-        explicit_layers(given, {"folder": folder, "resume": resume, "config": config, "imports": imports})
-    )
+    own = {"folder": folder, "resume": resume, "config": config, "imports": imports}
+    layers = presets.with_presets(explicit_layers(given, own))
     settings = presets.from_layers(layers)
     if dry_run:
         import games
@@ -220,9 +220,12 @@ def train(
     if as_json:
         console.document({"run": str(folder), "settings": settings.model_dump(), "metrics": latest})
     elif trainer.stopping:
-        console.note(f"stopped; continue with: train --resume --out {folder}")
+        kept = trainer.iteration or resume
+        hint = f"continue with: train --resume --out {folder}" if kept else "no iteration was complete: nothing is kept"
+        console.note(f"stopped; {hint}")
     else:
-        console.show([f"the agent is in {folder}; watch it: play --agent {folder} --game '{settings.run.game}'"])
+        watched = f"play --agent {folder} --game {shlex.quote(settings.run.game)}"
+        console.show([f"the agent is in {folder}; watch it: {watched}"])
     raise typer.Exit(130 if trainer.stopping else 0)
 
 
@@ -231,14 +234,14 @@ def train(
 def compare(
     folder: Annotated[Path, Option("--out", help="folder for table, figures and results.json")] = Path("comparison"),
     optimizers: Annotated[str, Option(help="optimizers, with their own settings as in ppo+kl_coef=0.1")] = "ppo,actde",
-    seeds: Annotated[str, Option(help="seeds, as in 0-2,7")] = "0-2",
+    seeds: Annotated[str | None, Option(help="seeds, as in 0-2,7 [0-2; with --quick 0]")] = None,
     vary: Annotated[
         str | None, Option(metavar="NAME=VALUES", help="vary one setting, as in reward_scale=1,3,10")
     ] = None,
     runs: Annotated[Path | None, Option(help="folder of the runs [OUT/runs]")] = None,
-    evaluations: Annotated[int, Option(min=1, help="evaluation episodes per trained agent")] = 50,
+    evaluations: Annotated[int, Option(min=1, max=arg.MOST, help="evaluation episodes per trained agent")] = 50,
     tests: Annotated[str, Option(metavar="GAME", help="held-out games for the evaluation [the training games]")] = "",
-    workers: Annotated[int, Option(min=1, help="parallel runs, each with its share of the cores")] = 1,
+    workers: Annotated[int | None, Option(min=1, help="runs in parallel [1; with --quick 2]")] = None,
     quick: Annotated[bool, Option("--quick", help="one seed of the completion game in about ten minutes")] = False,
     config: arg.ConfigFile = None,
     imports: arg.Imports = None,
@@ -262,10 +265,10 @@ def compare(
     explicit = explicit_layers(given, {"config": config, "imports": imports})
     if quick:
         explicit = [presets.Layer("--quick", presets.QUICK), *explicit]
-        seeds, workers, tests = "0", 2, tests or presets.held_out(presets.merged(explicit)["game"])
+        seeds, workers, tests = seeds or "0", workers or 2, tests or presets.held_out(presets.merged(explicit)["game"])
     presets.from_layers(presets.with_presets(explicit))  # checks the values, because an error here names the file
     given = presets.merged(explicit)
-    wanted = grid_runs(names, parse_levels(seeds), *parse_values(vary), given)
+    wanted = grid_runs(names, parse_levels(seeds or "0-2", "--seeds"), *parse_values(vary), given)
     configs = grid.check(wanted, given, tests)
     with console.progress("runs", len(wanted)) as advance, console.resumable():
 
@@ -274,7 +277,7 @@ def compare(
             console.show([report.headline(row)])
 
         rows = grid.run_grid(
-            configs, runs or folder / "runs", episodes=evaluations, tests=tests, workers=workers, on_run=done
+            configs, runs or folder / "runs", episodes=evaluations, tests=tests, workers=workers or 1, on_run=done
         )
     game = presets.resolve(given).run.game
     report.write(folder, {"command": console.typed(), "game": game, "tests": tests, "episodes": evaluations}, rows)
@@ -313,8 +316,8 @@ def reproduce(
 @app.command()
 def watch(
     run: Annotated[Path, Argument(help="folder of a run, or a transcript file")],
-    iteration: Annotated[int | None, Option(min=0, help="episodes of this iteration [the newest]")] = None,
-    episode: Annotated[int | None, Option(min=0, help="this episode only")] = None,
+    iteration: Annotated[int | None, Option(min=1, help="episodes of this iteration, counted from 1 [newest]")] = None,
+    episode: Annotated[int | None, Option(min=0, help="this episode only, counted from 0")] = None,
     as_json: arg.AsJson = False,
 ) -> None:
     """Page through the episodes that a run recorded, turn by turn."""

@@ -81,8 +81,13 @@ class OptimizerConfig(Config):
     @model_validator(mode="after")
     def _target_has_a_coefficient(self) -> Self:
         if self.kl_target is not None and self.kl_coef == 0:
-            raise ConfigError("kl_target needs a kl_coef above 0 to start from, got kl_coef=0.0")
+            raise ConfigError("--kl-target needs a --kl-coef above 0 to start from, got 0")
         return self
+
+
+def option(name: str) -> str:
+    """Return the option of a setting, such as "--clip-range" for `clip_range`."""
+    return f"--{name.replace('_', '-')}"
 
 
 def choices(field: FieldInfo) -> tuple[str, ...]:
@@ -102,18 +107,23 @@ def value_type(field: FieldInfo) -> type:
 
 
 def expected(field: FieldInfo) -> str:
-    """Return a description of the values that a field accepts, such as "a number in [0, 1] or none"."""
+    """Return a description of the values that a field accepts, such as "a number from 0 to 1 or none"."""
     kind = value_type(field)
     if kind in (bool, str):
         return "true or false" if kind is bool else "text"
-    low, high = "(-inf", "inf)"
-    for rule in _without_none(field).metadata:
-        if isinstance(rule, Gt | Ge):
-            low = f"({rule.gt:g}" if isinstance(rule, Gt) else f"[{rule.ge:g}"
-        elif isinstance(rule, Lt | Le):
-            high = f"{rule.lt:g})" if isinstance(rule, Lt) else f"{rule.le:g}]"
     what = "a whole number" if kind is int else "a number"
-    return f"{what} in {low}, {high}{' or none' if is_optional(field) else ''}"
+    return f"{what}{_bounds(_without_none(field))}{' or none' if is_optional(field) else ''}"
+
+
+def _bounds(field: FieldInfo) -> str:
+    """Return the range of a number in words, such as " above 0 and below 1". Return "" if every number is allowed."""
+    match field.metadata:
+        case [Ge(low), Le(high)]:
+            return f" from {low:,} to {high:,}"
+    words: dict[type, str] = {Gt: "above", Ge: "at least", Lt: "below", Le: "at most"}
+    rules = [f"{words[type(rule)]} {getattr(rule, type(rule).__name__.lower()):g}" for rule in field.metadata]
+    bounds = " and ".join(rules)
+    return f" of {bounds}" if bounds.startswith("at") else f" {bounds}" if bounds else ""
 
 
 def _without_none(field: FieldInfo) -> FieldInfo:
@@ -132,7 +142,7 @@ def _one_line(model: type[Config], error: ValidationError) -> ConfigError:
     field = model.model_fields[name]
     if isinstance(field.annotation, type) and issubclass(field.annotation, Config):
         return ConfigError(f"{name} must be a table of settings, got {value!r}")
-    message = f"{name} must be {expected(field)}, got {value!r}"
+    message = f"{name} must be {expected(field)}, got {'none' if value is None else repr(value)}"
     wrong = unknown(name, value, choices(field)) if first["type"] == "literal_error" else ConfigError(message)
     wrong.setting = name
     return wrong

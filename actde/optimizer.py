@@ -50,7 +50,7 @@ class Optimizer(ABC):
         self.config = config
         self.kl = KLController(config.kl_coef, config.kl_target)
         if config.value_loss == "ilql" and not self.trains_q:
-            raise OptimizerError(f"value_loss 'ilql' needs q: set train_q=True for {self.name!r}")
+            raise OptimizerError(f"--value-loss ilql needs q: give --train-q, because {self.name} trains none")
 
     @property
     def trains_q(self) -> bool:

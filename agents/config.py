@@ -18,6 +18,7 @@ NONE = "none"  # the word that stands for None on the command line and in TOML f
 PositiveFraction: TypeAlias = Annotated[float, Field(gt=0, le=1)]
 Count: TypeAlias = Annotated[int, Field(ge=0)]
 PositiveInt: TypeAlias = Annotated[int, Field(ge=1)]
+Size: TypeAlias = Annotated[int, Field(ge=1, le=1_000_000)]  # what one rollout or update repeats
 
 
 class RunConfig(Config):
@@ -29,7 +30,7 @@ class RunConfig(Config):
     """GAME to learn: a name, a game file, a folder or a manifest."""
     imports: str = ""
     """Modules and Python files, joined by commas, that register games or optimizers."""
-    seed: Count = 0
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
     """Random seed of the run."""
     init: str = ""
     """Run or checkpoint whose weights are loaded before training; they also define the KL's reference policy."""
@@ -40,7 +41,7 @@ class ModelConfig(Config):
 
     trunk: str = "small"
     """Language model: pico, small, smollm2, or the name or folder of a decoder model of the transformers library."""
-    lora: Count = 0
+    lora: Annotated[int, Field(ge=0, le=4096)] = 0
     """Rank of a LoRA adapter on a pretrained trunk; 0 trains the whole trunk."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Data type of the trunk. The heads are always float32."""
@@ -63,13 +64,13 @@ class ModelConfig(Config):
 class RolloutConfig(Config):
     """How episodes are collected."""
 
-    episodes: PositiveInt = 16
+    episodes: Size = 16
     """Episodes per rollout."""
-    group_size: PositiveInt = 1
+    group_size: Size = 1
     """Number of consecutive episodes that play the same game with the same seed."""
-    parallel: PositiveInt = 16
+    parallel: Size = 16
     """Episodes played at the same time."""
-    max_turns: PositiveInt | None = None
+    max_turns: Size | None = None
     """Turn limit of an episode. With none, the game's own limit applies."""
     mode: Literal["trie", "free"] = "trie"
     """trie: sample among the admissible commands with exact probabilities; free: generate any text."""
@@ -108,7 +109,7 @@ class RewardConfig(Config):
     @model_validator(mode="after")
     def _bonus_has_a_command(self) -> Self:
         if self.bonus and not self.bonus_command.split():
-            raise ConfigError(f"bonus={self.bonus:g} needs bonus_command, the command that earns it, such as look")
+            raise ConfigError(f"--bonus {self.bonus:g} needs --bonus-command, the command that earns it, such as look")
         return self
 
 
@@ -140,9 +141,9 @@ class ImitationConfig(Config):
 class UpdateConfig(Config):
     """How gradient steps are taken on a rollout."""
 
-    epochs: PositiveInt = 4
+    epochs: Size = 4
     """Passes over each rollout."""
-    minibatches: PositiveInt = 1
+    minibatches: Size = 1
     """Gradient steps per pass."""
     micro_batch_tokens: PositiveInt = 4096
     """Tokens per forward pass in the update. Limits memory; does not change the gradient."""
@@ -191,7 +192,7 @@ class BudgetConfig(Config):
     """Stop at this win rate over the last 100 episodes; none disables this."""
     promote: PositiveFraction | None = None
     """Start at the lowest level and move to the next at this win rate; none plays all levels at once."""
-    promote_episodes: PositiveInt = 50
+    promote_episodes: Size = 50
     """Number of most recent episodes of a level over which --promote measures the win rate."""
     save_every: PositiveInt = 10
     """Rollouts between checkpoints."""
@@ -210,7 +211,7 @@ class ProbeConfig(Config):
     @model_validator(mode="after")
     def _judge_has_texts(self) -> Self:
         if self.judge and not self.probe_prompts:
-            raise ConfigError(f"judge={self.judge} needs probe_prompts, the prompts whose texts it judges")
+            raise ConfigError(f"--judge {self.judge} needs --probe-prompts, the prompts whose texts it judges")
         return self
 
 
@@ -249,7 +250,7 @@ class TrainConfig(Config):
     def _checkpointing_without_dropout(self) -> Self:
         if self.rollout.rollout_dropout and self.update.gradient_checkpointing:
             raise ConfigError(
-                "rollout_dropout and gradient_checkpointing cannot be combined: a trunk in training mode that "
+                "--rollout-dropout and --gradient-checkpointing cannot be combined: a trunk in training mode that "
                 "recomputes activations has no cache; turn one of them off"
             )
         return self
@@ -289,8 +290,7 @@ def parse(name: str, word: str) -> Any:
     """
     if name not in FIELDS:
         raise unknown("setting", name, FIELDS)
-    kind = value_type(FIELDS[name])
-    if kind is str:
+    if (kind := value_type(FIELDS[name])) is str:
         return word
     if kind is bool:
         return {"true": True, "false": False}.get(word, word)

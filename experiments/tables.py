@@ -11,7 +11,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return tabulate(cells, heads, tablefmt="github", disable_numparse=True, stralign=None)
 
 
-def interval(estimate: Mapping[str, float | None] | None, form: str = ".2f") -> str:
+def interval(estimate: Mapping[str, float | None] | None, form: str = "z.2f") -> str:
     """Return an estimate as text, for example "0.95 (0.83 to 1.00)".
 
     If the estimate has no interval, the text is the value alone. If the estimate is None, the text is empty.

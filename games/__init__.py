@@ -30,7 +30,7 @@ Gymnasium. Gymnasium itself imports the package for `gymnasium.make("games:actde
 
 from games.errors import EpisodeError, FatalGameError, GameError, ScorerError
 from games.foreign_game import ForeignGame
-from games.parameters import parse_levels
+from games.parameters import parse_levels, readable
 from games.registration import register
 from games.specs import GameSpec, offers_commands, resolve
 from games.textworld.generation.dataset import Progress, generate
@@ -50,6 +50,7 @@ __all__ = [
     "load_manifest",
     "offers_commands",
     "parse_levels",
+    "readable",
     "resolve",
     "shape",
     "starts_with_words",

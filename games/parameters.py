@@ -13,6 +13,7 @@ Value: TypeAlias = int | float | bool | str | tuple[str, ...] | tuple[float, ...
 Kind = Literal["int", "float", "bool", "choice", "text", "words", "numbers"]
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+MAX_RANGE = 10_000
 SAFE = " ,.'!-"  # not percent-encoded in a GAME string, as letters and digits
 
 
@@ -113,16 +114,35 @@ def format_settings(table: Sequence[Parameter], values: Mapping[str, Value]) -> 
     return "&".join(f"{p.name}={quote(p.format(values[p.name]), safe=SAFE)}" for p in given)
 
 
-def parse_levels(text: str) -> list[int]:
-    """Return the numbers in a list such as `1-3,7`, which gives [1, 2, 3, 7]. Raise GameError for any other text."""
+def readable(game: str) -> str:
+    """Return a canonical GAME string as a user types it: only characters that the syntax reserves stay encoded.
+
+    >>> readable("completion?reward=rm:models%2Fa%26b")
+    'completion?reward=rm:models/a%26b'
+    """
+    head, mark, query = game.partition("?")
+
+    def decode(match: re.Match[str]) -> str:
+        return "".join(c if c.isprintable() and c not in "%&+" else quote(c) for c in unquote(match.group()))
+
+    return head + mark + re.sub(r"(%[0-9A-F]{2})+", decode, query)
+
+
+def parse_levels(text: str, option: str = "--levels") -> list[int]:
+    """Return the numbers in a list such as `1-3,7`, which gives [1, 2, 3, 7].
+
+    Raise GameError for any other text. The message names the option.
+    """
     levels: list[int] = []
     for part in text.split(","):
         low, dash, high = part.strip().partition("-")
         if not low.isdecimal() or (dash and not high.isdecimal()) or len(part) > 12:
-            raise GameError(f"levels={text}: expected numbers and ranges, as in 1-3,7")
+            raise GameError(f"{option} {text}: expected numbers and ranges, as in 1-3,7")
         if int(high or low) < int(low):
-            raise GameError(f"levels={text}: expected a range from low to high, got {part.strip()}")
-        levels += range(int(low), min(int(high or low), int(low) + 10_000) + 1)
+            raise GameError(f"{option} {text}: expected a range from low to high, got {part.strip()}")
+        if (count := int(high or low) - int(low) + 1) > MAX_RANGE:
+            raise GameError(f"{option} {text}: {count} numbers are too many (at most {MAX_RANGE})")
+        levels += range(int(low), int(high or low) + 1)
     return levels
 
 

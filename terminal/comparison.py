@@ -11,11 +11,11 @@ from rich.text import Text
 from terminal.display import printable
 
 MEASURES = (
-    ("entropy", "entropy", ".2f"),
-    ("KL", "kl", ".2f"),
-    ("distinct", "distinct_2", ".2f"),
-    ("BLEU", "self_bleu", ".2f"),
-    ("top word", "commonest_word", ".0%"),
+    ("entropy", "entropy", "z.2f"),
+    ("KL", "kl", "z.2f"),
+    ("distinct", "distinct_2", "z.2f"),
+    ("BLEU", "self_bleu", "z.2f"),
+    ("word", "commonest_word", "z.0%"),
 )
 """Head, name and format of the measures that the table shows."""
 CAPTION = "entropy, KL to the initial policy: nats per token; distinct-2; self-BLEU; the commonest word"
@@ -27,14 +27,22 @@ def text_tables(rows: Rows, samples: int = 6) -> list[RenderableType]:
 
     `rows` are the rows of `experiments.compare.grid.run_grid`.
     """
-    numbers = (Column(head, justify="right") for head in ("seed", "reward", *(head for head, _, _ in MEASURES)))
+    numbers = (
+        Column(head, justify="right", no_wrap=True) for head in ("seed", "reward", *(head for head, _, _ in MEASURES))
+    )
     measures = Table(
-        "optimizer", *numbers, caption=CAPTION, caption_justify="left", box=box.SIMPLE_HEAD, header_style="bold"
+        Column("optimizer", overflow="ellipsis"),
+        *numbers,
+        caption=CAPTION,
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        header_style="bold",
+        padding=0,
     )
     for row in rows:
         texts, reward = row["collapse"]["texts"], row["evaluation"]["sampled"]["texts"]["reward"]["value"]
         cells = (format(texts[name], form) for _, name, form in MEASURES)
-        measures.add_row(Text(row["optimizer"]), str(row["seed"]), f"{reward:+.2f}", *cells)
+        measures.add_row(Text(row["optimizer"]), str(row["seed"]), f"{reward:+z.2f}", *cells)
     firsts = [row for row in rows if row["seed"] == rows[0]["seed"]]
     heads = (Column(row["optimizer"], ratio=3, overflow="fold") for row in firsts)
     side_by_side = Table(Column("prompt", ratio=2), *heads, box=box.SIMPLE_HEAD, header_style="bold", expand=True)

@@ -90,19 +90,19 @@ def reporting(what: str) -> Iterator[Callable[[str, float, float], None]]:
                 bar.update(task, description=f"{what}: {text}", completed=done, total=total)
             elif now - printed > 30:
                 printed = now
-                left = f", {(now - start) * (total - done) / done / 60:.0f} min left" if done else ""
-                note(f"{what}: {text}, {done / total:.0%}{left}")
+                left = f", {(now - start) * (total - done) / done / 60:z.0f} min left" if done else ""
+                note(f"{what}: {text}, {done / total:z.0%}{left}")
 
         yield report
 
 
 @contextmanager
-def resumable() -> Iterator[None]:
-    """On Ctrl-C, print that the same command continues the work, and exit with status 130."""
+def resumable(message: str = "stopped; what is finished is kept, and the same command continues") -> Iterator[None]:
+    """On Ctrl-C, print this message, and exit with status 130."""
     try:
         yield
     except KeyboardInterrupt:
-        note("stopped; what is finished is kept, and the same command continues")
+        note(message)
         raise typer.Exit(130) from None
 
 

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from agents.play.episode import Episode
 from agents.protocol import Decision, GeneratedToken
+from games import readable
 
 TOKENS = 64  # the number of tokens that a table of a text shows
 CANDIDATES = 6  # the number of commands that `policy_table` shows
@@ -35,7 +36,7 @@ def tidy(text: str) -> str:
 
 def number(value: float) -> str:
     """Format a whole number without decimals, and any other number with two decimals."""
-    return f"{value:.0f}" if float(value).is_integer() else f"{value:.2f}"
+    return f"{value:z.0f}" if float(value).is_integer() else f"{value:z.2f}"
 
 
 def points(score: float, max_score: float | None) -> str:
@@ -45,7 +46,9 @@ def points(score: float, max_score: float | None) -> str:
 
 def heading(*, agent: str, game: str, episode: int) -> RenderableType:
     """Return the title line of an episode."""
-    title = Text.assemble((agent, "bold"), (" plays ", QUIET), (game, "bold"), (f"  episode {episode}", QUIET))
+    title = Text.assemble(
+        (agent, "bold"), (" plays ", QUIET), (readable(game), "bold"), (f"  episode {episode}", QUIET)
+    )
     return Padding(Rule(title, style="cyan", align="left"), (1, 0, 0, 0))
 
 
@@ -78,16 +81,7 @@ def policy_table(decision: Decision) -> RenderableType:
         return _token_table(decision)
     if not decision.probabilities:
         return Text()
-    table = Table(
-        Column("  considers", width=40, no_wrap=True, overflow="ellipsis"),
-        Column("probability", width=26, no_wrap=True),
-        Column(justify="right", width=7),
-        Column("q" if decision.q_values else "", justify="right", width=8),
-        box=None,
-        padding=(0, 1),
-        pad_edge=False,
-        header_style=QUIET,
-    )
+    table = _bar_table("  considers", 40, 26, ("", 7), ("q" if decision.q_values else "", 8))
     ranked = sorted(decision.probabilities, key=lambda name: (-decision.probabilities[name], name))
     shown = ranked[:CANDIDATES]
     if decision.command in ranked[CANDIDATES:]:
@@ -96,40 +90,49 @@ def policy_table(decision: Decision) -> RenderableType:
         chosen, probability, q = name == decision.command, decision.probabilities[name], decision.q_values.get(name)
         bar = "green" if chosen else "blue"
         table.add_row(
-            Text(("▶ " if chosen else "  ") + printable(name), style=GOOD if chosen else ""),
-            ProgressBar(1.0, probability, 26, style="grey19", complete_style=bar, finished_style=bar),
-            Text(f"{probability:.1%}", style=GOOD if chosen else ""),
-            Text("" if q is None else f"{q:+.2f}", style=GOOD if chosen else QUIET),
+            _cut(("▶ " if chosen else "  ") + printable(name), style=GOOD if chosen else ""),
+            ProgressBar(1.0, probability, style="grey19", complete_style=bar, finished_style=bar),
+            Text(f"{probability:z.1%}", style=GOOD if chosen else ""),
+            Text("" if q is None else f"{q:+z.2f}", style=GOOD if chosen else QUIET),
         )
     if rest := [decision.probabilities[name] for name in ranked if name not in shown]:
-        table.add_row(Text(f"  {len(rest)} more", style=QUIET), "", Text(f"{sum(rest):.1%}", style=QUIET), "")
-    outputs = ("v {:+.2f}", decision.value), ("entropy {:.2f} nats", decision.entropy)
+        table.add_row(Text(f"  {len(rest)} more", style=QUIET), "", Text(f"{sum(rest):z.1%}", style=QUIET), "")
+    outputs = ("v {:+z.2f}", decision.value), ("entropy {:z.2f} nats", decision.entropy)
     state = "   ".join(form.format(number) for form, number in outputs if number is not None)
     return Group(table, Text("  " + state, style=QUIET))
 
 
 def _token_table(decision: Decision) -> RenderableType:
     """Return a table with the probability, v and q of each token of a text. Only the first tokens are shown."""
-    table = Table(
-        Column("  writes", width=26, no_wrap=True, overflow="ellipsis"),
-        Column("probability", width=20, no_wrap=True),
-        Column(justify="right", width=7),
-        Column("v", justify="right", width=8),
-        Column("" if decision.tokens[0].q_value is None else "q", justify="right", width=8),
+    q = "" if decision.tokens[0].q_value is None else "q"
+    table = _bar_table("  writes", 26, 20, ("", 7), ("v", 8), (q, 8))
+    for token in decision.tokens[:TOKENS]:
+        p = math.exp(token.logprob)
+        bar = ProgressBar(1.0, p, style="grey19", complete_style="blue", finished_style="blue")
+        values = (token.value, token.q_value)
+        numbers = (Text("" if x is None else f"{x:+z.2f}", style=QUIET) for x in values)
+        table.add_row(_cut(f"  {token_text(token)}"), bar, f"{p:z.1%}", *numbers)
+    more = len(decision.tokens) - TOKENS
+    state = f"entropy {(decision.entropy or 0.0) / len(decision.tokens):z.2f} nats per token"
+    return Group(table, Text(f"  {more} more tokens   {state}" if more > 0 else f"  {state}", style=QUIET))
+
+
+def _bar_table(head: str, text: int, bar: int, *numbers: tuple[str, int]) -> Table:
+    """Return a table with columns of these widths: a text, a bar, and numbers. The text and the bar shrink to fit."""
+    return Table(
+        Column(_cut(head.ljust(text)), max_width=text),
+        Column("probability", max_width=bar),
+        *(Column(name, justify="right", width=width, no_wrap=True) for name, width in numbers),
         box=None,
         padding=(0, 1),
         pad_edge=False,
         header_style=QUIET,
     )
-    for token in decision.tokens[:TOKENS]:
-        p = math.exp(token.logprob)
-        bar = ProgressBar(1.0, p, 20, style="grey19", complete_style="blue", finished_style="blue")
-        values = (token.value, token.q_value)
-        numbers = (Text("" if x is None else f"{x:+.2f}", style=QUIET) for x in values)
-        table.add_row(Text(f"  {token_text(token)}"), bar, f"{p:.1%}", *numbers)
-    more = len(decision.tokens) - TOKENS
-    state = f"entropy {(decision.entropy or 0.0) / len(decision.tokens):.2f} nats per token"
-    return Group(table, Text(f"  {more} more tokens   {state}" if more > 0 else f"  {state}", style=QUIET))
+
+
+def _cut(text: str, style: str = "") -> Text:
+    """Return a text on one line that ends with an ellipsis where it does not fit."""
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
 
 
 def token_text(token: GeneratedToken) -> str:
@@ -141,10 +144,10 @@ def outcome_line(command: str | None, *, reward: float, score: str, advantage: f
     """Return a line with the command, the reward and the score. `command` is None if a person has just typed it."""
     line = Text() if command is None else Text.assemble((" > ", "bold cyan"), (printable(command), "bold"))
     style = GOOD if reward > 0 else BAD if reward < 0 else QUIET
-    line.append("   ").append(f"reward {number(reward)}" if reward == 0 else f"reward {reward:+.4g}", style=style)
+    line.append("   ").append(f"reward {number(reward)}" if reward == 0 else f"reward {reward:+z.4g}", style=style)
     line.append(f"   {score}", style=QUIET)
     if advantage is not None:
-        line.append(f"   advantage {advantage:+.3f}", style="magenta")
+        line.append(f"   advantage {advantage:+z.3f}", style="magenta")
     return Padding(line, (0, 0, 1, 0))
 
 
@@ -191,7 +194,7 @@ def episode_table(episodes: Sequence[Episode]) -> RenderableType:
     for episode in episodes:
         score = number(episode.score) + ("" if episode.max_score is None else f"/{number(episode.max_score)}")
         outcome = Text(result(episode), style=_style(episode))
-        table.add_row(str(episode.index), episode.game, outcome, score, str(len(episode.steps)))
+        table.add_row(str(episode.index), readable(episode.game), outcome, score, str(len(episode.steps)))
     return table
 
 

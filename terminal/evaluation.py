@@ -17,22 +17,22 @@ from agents.play.evaluate import Estimate, Evaluation, evaluate
 from games.files import atomic_write
 from terminal import console
 
-COLUMNS = (
-    ("success", "success_rate", ".0%"),
-    ("score", "normalized_score", ".0%"),
-    ("steps", "steps", ".1f"),
-    ("steps to win", "steps_to_win", ".1f"),
-    ("entropy", "entropy", ".2f"),
-    ("bonus command", "bonus_share", ".0%"),
+MEASURES = (
+    ("success", "success_rate", "z.0%"),
+    ("score", "normalized_score", "z.0%"),
+    ("steps", "steps", "z.1f"),
+    ("steps to win", "steps_to_win", "z.1f"),
+    ("entropy", "entropy", "z.2f"),
+    ("bonus command", "bonus_share", "z.0%"),
 )
-TEXT_COLUMNS = (
-    ("reward", "reward", "+.2f"),
-    ("entropy", "token_entropy", ".2f"),
-    ("distinct-2", "distinct_2", ".2f"),
-    ("self-BLEU", "self_bleu", ".2f"),
-    ("top word", "commonest_word", ".0%"),
+TEXT_MEASURES = (
+    ("reward", "reward", "+z.2f"),
+    ("entropy", "token_entropy", "z.2f"),
+    ("distinct-2", "distinct_2", "z.2f"),
+    ("self-BLEU", "self_bleu", "z.2f"),
+    ("top word", "commonest_word", "z.0%"),
 )
-"""Columns for texts that were written freely."""
+"""Measures of texts that were written freely."""
 
 
 def evaluate_beside_baselines(
@@ -81,27 +81,27 @@ def play_card(document: Path, names: str | None, tasks: str | None, episodes: in
 
 
 def evaluation_table(evaluations: Sequence[Evaluation]) -> RenderableType:
-    """Return a table with a row for each agent. All agents played the same games with the same seeds."""
+    """Return a table with a column for each agent. All agents played the same games with the same seeds."""
     first = evaluations[0]
     trained = (f"{row.agent} was trained on {row.trained_on} of the games" for row in evaluations if row.trained_on)
     notes = "; ".join(trained)
     texts = all(row.texts is not None for row in evaluations)
-    columns = TEXT_COLUMNS if texts else COLUMNS if any(row.bonus_share for row in evaluations) else COLUMNS[:-1]
-    per = "token; the last three columns have no interval; the top word is the commonest" if texts else "turn"
+    measures = TEXT_MEASURES if texts else MEASURES if any(row.bonus_share for row in evaluations) else MEASURES[:-1]
+    per = "token; the last three rows have no interval; the top word is the commonest" if texts else "turn"
     table = Table(
-        Column("agent", overflow="fold", min_width=10),
-        *(Column(name, justify="right", no_wrap=texts) for name, _, _ in columns),
-        title=f"{first.game}, {first.episodes} episodes each",
+        Column("", no_wrap=True),
+        *(Column(Text(row.agent), justify="right", overflow="ellipsis") for row in evaluations),
+        title=Text(f"{first.agent} on {first.game}, {first.episodes} episodes each"),
         title_justify="left",
         title_style="bold",
-        caption=f"below each mean its 95% interval; entropy in nats per {per}" + (f"\n{notes}" if notes else ""),
+        caption=Text(f"below each mean its 95% interval; entropy in nats per {per}" + (f"\n{notes}" if notes else "")),
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         header_style="bold",
+        pad_edge=False,
     )
-    for row in evaluations:
-        cells = (_estimate(_value(row, field), form) for _, field, form in columns)
-        table.add_row(Text(row.agent, style="bold" if row is first else ""), *cells)
+    for name, field, form in measures:
+        table.add_row(name, *(_estimate(_value(row, field), form) for row in evaluations))
     return table
 
 

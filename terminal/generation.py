@@ -7,7 +7,7 @@ from typing import Any
 
 from games.textworld.generation import dataset
 from games.textworld.generation.manifest import ManifestEntry
-from games.textworld.transitions.crawl import crawl_file
+from games.textworld.transitions.crawl import STATES, crawl_file
 from terminal import console
 
 
@@ -34,12 +34,17 @@ def generate(
 
 
 def crawl(entries: Sequence[ManifestEntry]) -> dict[str, Any]:
-    """Find all states of the games, with a progress bar. Return {file: fields of the game's `Crawled`}."""
-    crawled = {}
-    with console.progress("games crawled", len(entries)) as advance:
-        for entry in entries:
-            crawled[entry.file] = asdict(crawl_file(entry.path))
-            advance(entry)
+    """Find all states of the games, and show their number. Return {file: fields of the game's `Crawled`}."""
+    crawled: dict[str, Any] = {}
+    stopped = "stopped; the games are kept, and the same command crawls them again"
+    with console.reporting("crawl") as report, console.resumable(stopped):
+        for number, entry in enumerate(entries):
+
+            def count(states: int, number: int = number) -> None:
+                place = f"game {number + 1} of {len(entries)}, {states:,} states"
+                report(place, number + min(1.0, states / STATES), len(entries))
+
+            crawled[entry.file] = asdict(crawl_file(entry.path, on_state=count))
     return crawled
 
 

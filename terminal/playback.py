@@ -12,6 +12,7 @@ from agents.play.live_episode import StepEvent
 from agents.play.runner import EpisodeRunner
 from agents.play.transcript import Entry
 from agents.protocol import Agent, Decision, Turn
+from games import readable
 from terminal import console, display
 
 Renderables: TypeAlias = list[RenderableType]
@@ -65,7 +66,7 @@ class LineView:
         return [*_turn_lines(event.decision, turn=self._turns, reward=event.reward, score=score)]
 
     def episode(self, episode: Episode) -> Renderables:
-        return [f"episode {episode.index}, {episode.game}: {display.summary(episode)}"]
+        return [f"episode {episode.index}, {readable(episode.game)}: {display.summary(episode)}"]
 
     def end(self, episodes: Sequence[Episode]) -> Renderables:
         wins = sum(episode.won for episode in episodes)
@@ -131,7 +132,7 @@ def page_through(entries: Sequence[Entry]) -> None:
 def _page(entry: Entry, turn: int) -> Renderables:
     """Return the page of one turn, counted from 0. The page of the last turn also shows how the episode ended."""
     episode, step = entry.episode, entry.episode.steps[turn]
-    title = f"iteration {entry.iteration}, {len(episode.steps)} turns, {display.result(episode)}"
+    title = f"iteration {entry.iteration + 1}, {len(episode.steps)} turns, {display.result(episode)}"
     before = display.points(episode.steps[turn - 1].score if turn else 0.0, episode.max_score)
     after = display.points(step.score, episode.max_score)
     return [
@@ -146,7 +147,8 @@ def _page(entry: Entry, turn: int) -> Renderables:
 def episode_lines(entry: Entry) -> list[str]:
     """Return a recorded episode as plain lines."""
     episode = entry.episode
-    lines = [f"iteration {entry.iteration}, episode {episode.index}, {episode.game}: {display.summary(episode)}"]
+    place = f"iteration {entry.iteration + 1}, episode {episode.index}, {readable(episode.game)}"
+    lines = [f"{place}: {display.summary(episode)}"]
     for number, step in enumerate(episode.steps, 1):
         lines += _text_lines(step.observation)
         score = display.points(step.score, episode.max_score)
@@ -165,13 +167,13 @@ def _turn_lines(
     command = decision.command
     outputs = {"p": decision.probabilities.get(command), "v": decision.value, "q": decision.q_values.get(command)}
     parts = [f"{turn:4d}  {display.printable(command)}"]
-    parts += [f"{name} {value:.3f}" for name, value in outputs.items() if value is not None]
+    parts += [f"{name} {value:z.3f}" for name, value in outputs.items() if value is not None]
     parts += [f"reward {display.number(reward)}", score]
     if advantage is not None:
-        parts.append(f"advantage {advantage:+.3f}")
+        parts.append(f"advantage {advantage:+z.3f}")
     tokens = [
-        f"      {display.token_text(t):24}  p {math.exp(t.logprob):.3f}  v {t.value:+.3f}"
-        + ("" if t.q_value is None else f"  q {t.q_value:+.3f}")
+        f"      {display.token_text(t):24}  p {math.exp(t.logprob):z.3f}  v {t.value:+z.3f}"
+        + ("" if t.q_value is None else f"  q {t.q_value:+z.3f}")
         for t in decision.tokens
     ]
     return ["  ".join(parts), *tokens]

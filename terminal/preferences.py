@@ -18,7 +18,7 @@ def make_pairs(
     game: Annotated[str, Option(help="completion games, as in completion?max_tokens=16")],
     judge: Annotated[str, Option(metavar="REWARD", help="reward that says which completion is better: sentiment, ...")],
     out: Annotated[Path, Option(metavar="FILE", help=PAIRS_FILE)],
-    pairs: Annotated[int, Option(min=1, help="pairs to sample, without ties")] = 500,
+    pairs: Annotated[int, Option(min=1, max=arg.MOST, help="pairs to sample, without ties")] = 500,
     agent: Annotated[str, Option(help="smollm2, or the folder of a run with mode free")] = "smollm2",
     temperature: arg.Temperature = 1.0,
     top_p: arg.TopP = 1.0,
@@ -51,8 +51,8 @@ def train_reward(
     pairs: Annotated[Path, Option(metavar="FILE", help=PAIRS_FILE)],
     out: Annotated[Path, Option(metavar="RM", help="folder of the reward model")],
     trunk: Annotated[str, Option(help="smollm2, or the folder of a decoder of the transformers library")] = "smollm2",
-    lora: Annotated[int, Option(min=0, help="rank of the LoRA adapter; 0 trains the whole trunk")] = 16,
-    epochs: Annotated[int, Option(min=1, help="passes over the pairs")] = 2,
+    lora: Annotated[int, Option(min=0, max=4096, help="rank of the LoRA adapter; 0 trains the whole trunk")] = 16,
+    epochs: Annotated[int, Option(min=1, max=arg.MOST, help="passes over the pairs")] = 2,
     lr: Annotated[float, Option(min=0, help="learning rate of the trunk")] = 3e-4,
     held_out: Annotated[
         float, Option(min=0, max=0.9, metavar="SHARE", help="share of the pairs that is held out")
@@ -85,5 +85,5 @@ def train_reward(
 
 
 def _accuracy(accuracy: "Accuracy") -> str:
-    low, high = f"{accuracy.low:.1%}".rstrip("%"), f"{accuracy.high:.1%}"
-    return f"{accuracy.value:.1%} of {accuracy.pairs} (95% interval: {low} to {high})"
+    low, high = f"{accuracy.low:z.1%}".rstrip("%"), f"{accuracy.high:z.1%}"
+    return f"{accuracy.value:z.1%} of {accuracy.pairs} (95% interval: {low} to {high})"

@@ -20,28 +20,32 @@ if TYPE_CHECKING:
 
 # the metrics in the panel: name, label and format
 SHOWN = (
-    ("success", "win rate of this rollout", "{:.2f}"),
-    ("recent_success", "win rate of the last 100", "{:.2f}"),
-    ("level", "current level", "{:.0f}"),
-    ("agreement", "labels that were likeliest", "{:.2f}"),
-    ("kept", "share of episodes imitated", "{:.2f}"),
-    ("reward", "reward per episode", "{:.2f}"),
-    ("normalized_score", "score / maximum", "{:.2f}"),
-    ("steps", "commands per episode", "{:.1f}"),
-    ("bonus_share", "share of bonus commands", "{:.2f}"),
-    ("turn_entropy", "entropy, nats", "{:.3f}"),
-    ("value", "v", "{:.3f}"),
-    ("q_value", "q of the chosen command", "{:.3f}"),
-    ("advantage_abs", "|advantage|", "{:.3f}"),
-    ("approx_kl", "KL to the old policy", "{:.4f}"),
-    ("kl_ref", "KL to the reference", "{:.4f}"),
-    ("steps_per_second", "commands per second", "{:.0f}"),
+    ("success", "win rate of this rollout", "{:z.2f}"),
+    ("recent_success", "win rate of the last 100", "{:z.2f}"),
+    ("level", "current level", "{:z.0f}"),
+    ("agreement", "labels that were likeliest", "{:z.2f}"),
+    ("kept", "share of episodes imitated", "{:z.2f}"),
+    ("reward", "reward per episode", "{:z.2f}"),
+    ("normalized_score", "score / maximum", "{:z.2f}"),
+    ("steps", "commands per episode", "{:z.1f}"),
+    ("bonus_share", "share of bonus commands", "{:z.2f}"),
+    ("turn_entropy", "entropy, nats", "{:z.3f}"),
+    ("entropy", "entropy per token, nats", "{:z.3f}"),
+    ("value", "v", "{:z.3f}"),
+    ("q_value", "q of the chosen command", "{:z.3f}"),
+    ("advantage_abs", "|advantage|", "{:z.3f}"),
+    ("approx_kl", "KL to the old policy", "{:z.4f}"),
+    ("kl_ref", "KL to the reference", "{:z.4f}"),
+    ("steps_per_second", "commands per second", "{:z.0f}"),
 )
 IN_LINE = (
     *("recent_success", "level", "agreement", "kept", "reward", "steps", "bonus_share"),
-    *("turn_entropy", "value", "q_value", "approx_kl", "kl_ref"),
+    *("turn_entropy", "entropy", "value", "q_value", "approx_kl", "kl_ref"),
 )
+OF_TEXTS = frozenset({"entropy"})
+OF_OTHER_GAMES = frozenset({"success", "recent_success", "normalized_score", "steps", "turn_entropy"})
 BARS = "▁▂▃▄▅▆▇█"
+BESIDE = 48  # the width of the panel without the bars
 
 
 def clock(seconds: float) -> str:
@@ -57,36 +61,40 @@ def share_done(metrics: Mapping[str, float], budget: BudgetConfig) -> float:
     return min(1.0, max((metrics["iteration"] + 1) / budget.iterations, by_steps, by_time))
 
 
-def sparkline(values: Sequence[float], width: int = 40) -> str:
+def sparkline(values: Sequence[float], width: int) -> str:
     """Return a line with a bar for each of the last `width` values, scaled to the range of these values."""
-    shown = values[-width:]
+    shown = values[-max(1, width) :]
     low, high = min(shown), max(shown)
     if high <= low:
         return BARS[0] * len(shown)
     return "".join(BARS[int((value - low) / (high - low) * (len(BARS) - 1))] for value in shown)
 
 
-def panel(title: str, history: Sequence[Mapping[str, float]], budget: BudgetConfig) -> RenderableType:
-    """Return a panel with the spent budget of a run, its latest metrics, and their history."""
+def shown(metrics: Mapping[str, float], *, texts: bool) -> dict[str, float]:
+    """Return the metrics that a progress display of this game can show. `texts`: an episode is one text."""
+    hidden = OF_OTHER_GAMES if texts else OF_TEXTS
+    return {name: value for name, value in metrics.items() if name not in hidden}
+
+
+def panel(title: str, history: Sequence[Mapping[str, float]], budget: BudgetConfig, width: int) -> RenderableType:
+    """Return a panel of this width with the spent budget of a run, its latest metrics, and their history."""
     if not history:
         waiting = Text("playing the first rollout", style="dim")
         return Panel(waiting, title=title, title_align="left", border_style="cyan")
     latest = history[-1]
     done = share_done(latest, budget)
     left = latest["seconds"] * (1 - done) / done
-    head = Table.grid(padding=(0, 2))
-    head.add_row(
-        ProgressBar(total=1.0, completed=done, width=40, complete_style="cyan"),
-        Text(f"iteration {latest['iteration'] + 1} of {budget.iterations}"),
-        Text(f"{clock(latest['seconds'])} elapsed, at most {clock(left)} left", style="dim"),
-    )
+    head = Table.grid(Column(max_width=40), Column(no_wrap=True), padding=(0, 2))
+    bar = ProgressBar(total=1.0, completed=done, complete_style="cyan")
+    head.add_row(bar, f"iteration {latest['iteration'] + 1} of {budget.iterations}")
+    times = Text(f"{clock(latest['seconds'])} elapsed, at most {clock(left)} left", style="dim")
     columns = (Column(style="dim"), Column(justify="right", style="bold"), Column(style="cyan"))
     table = Table(*columns, box=None, show_header=False, padding=(0, 2), pad_edge=False)
     for name, label, form in SHOWN:
         values = [metrics[name] for metrics in history if name in metrics]
         if values:
-            table.add_row(label, form.format(values[-1]), sparkline(values))
-    return Panel(Group(head, Text(), table), title=title, title_align="left", border_style="cyan")
+            table.add_row(label, form.format(values[-1]), sparkline(values, min(40, width - BESIDE)))
+    return Panel(Group(head, times, Text(), table), title=title, title_align="left", border_style="cyan")
 
 
 def line(metrics: Mapping[str, float], iterations: int) -> str:
@@ -100,14 +108,16 @@ def follow(trainer: "Trainer", title: str, *, quiet: bool) -> dict[str, float] |
     """Run the training and show its progress. Return the metrics of the last iteration, or None if there was none."""
     budget, history = trainer.config.budget, list[dict[str, float]]()
     drawn = console.out.is_terminal and not quiet
-    with Live(panel(title, [], budget), console=console.out) if drawn else nullcontext() as live:
-        for metrics in trainer.run():
-            history.append(metrics)
+    texts = all(spec.kind == "completion" for spec in trainer.schedule.specs)
+    latest: dict[str, float] | None = None
+    with Live(panel(title, [], budget, console.out.width), console=console.out) if drawn else nullcontext() as live:
+        for latest in trainer.run():
+            history.append(shown(latest, texts=texts))
             if live:
-                live.update(panel(title, history, budget), refresh=True)
+                live.update(panel(title, history, budget, console.out.width), refresh=True)
             elif not quiet:
-                console.show([line(metrics, budget.iterations)])
-    return history[-1] if history else None
+                console.show([line(history[-1], budget.iterations)])
+    return latest
 
 
 def configuration(config: TrainConfig, origins: Mapping[str, str]) -> list[str]:

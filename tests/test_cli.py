@@ -200,7 +200,7 @@ def test_evaluate_leaves_out_agents_that_cannot_play() -> None:
 
 def test_watch_shows_the_newest_iteration(run: Path) -> None:
     shown = answer("watch", str(run))
-    assert re.findall(r"^iteration (\d), episode (\d)", shown, re.MULTILINE) == [("1", "3"), ("1", "4"), ("1", "5")]
+    assert re.findall(r"^iteration (\d), episode (\d)", shown, re.MULTILINE) == [("2", "3"), ("2", "4"), ("2", "5")]
     assert "You stand at 0." in shown
     assert re.search(r"^   1  (forward|wait)  p 0\.500  reward [01]  score [01] of 3$", shown, re.MULTILINE)
 
@@ -209,7 +209,7 @@ def test_watch_chooses_iteration_and_episode(run: Path) -> None:
     [entry] = json.loads(answer("watch", str(run / NAME), "--episode", "2", "--json"))
     assert (entry.pop("iteration"), entry["index"]) == (0, 2)
     assert Episode.from_json(entry).game == "corridor"
-    assert len(json.loads(answer("watch", str(run), "--iteration", "0", "--json"))) == 3
+    assert len(json.loads(answer("watch", str(run), "--iteration", "1", "--json"))) == 3
 
 
 def test_watch_pages_with_keys(run: Path) -> None:
@@ -234,10 +234,14 @@ def test_watch_pages_with_keys(run: Path) -> None:
         (["play", "--agent", "human", "--game", "ipd", "--json"], "a person cannot play with --json"),
         (["play", "--episods", "3"], "No such option.*--episodes"),
         (["play", "--episodes", "0"], "--episodes.*greater than or equal to 1"),
+        (["evaluate", "--episodes", "1000000000"], "--episodes.*less than or equal to 1000000"),
         (["play", "--seed", "x"], "--seed.*integer"),
         (["evaluate", "--card", "--tasks", "coins"], "did you mean 'coin'?"),
         (["evaluate", "--card", "--agent", "nobody"], "unknown agent 'nobody'"),
         (["evaluate", "--card", "--greedy"], "leave out the other options"),
+        (["evaluate", "--card", "--parallel", "8"], "leave out the other options"),
+        (["evaluate", "--tasks", "coin"], "add --card, or leave them out"),
+        (["evaluate", "--out", "card.md"], "add --card, or leave them out"),
         (["evaluate", "--card", "--out", "card"], "--out expects NAME.md"),
         (["evaluate", "--agent", "human", "--game", "ipd"], "in the terminal only"),
         (["generate", "x", "--family", "simpel"], "simple"),

@@ -145,6 +145,6 @@ def test_a_judge_needs_prompts_and_names_keep_their_colons(trunk: Path, tmp_path
     (tmp_path / "s.py").write_text("def boom(prompts, texts):\n    raise ValueError('my bug')\n")
     words = ("--trunk", str(trunk), "--episodes", "4", "--out", str(tmp_path / "run"))
     status, _, errors = command("train", "--game", "completion", "--judge", "sentiment", *words)
-    assert status == 2 and "judge=sentiment needs probe_prompts" in errors
+    assert status == 2 and "--judge sentiment needs --probe-prompts" in errors
     status, _, errors = command("train", "--game", f"completion?reward={tmp_path}/s.py:boom", *words)
     assert status == 2 and "s.py:boom: expected" in errors and "ValueError: my bug (s.py, line 2)" in errors

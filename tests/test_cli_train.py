@@ -55,7 +55,7 @@ def test_a_run_resumes_with_its_own_settings(run: Path) -> None:
     assert shown["settings"]["rollout"]["episodes"] == 4
     refused = cli("train", "--out", str(run), "--resume", "--lr", "1")
     assert refused.returncode == 2
-    assert "lr=0.001, not 1.0" in refused.stderr
+    assert "--lr 0.001, not 1.0" in refused.stderr
 
 
 def test_a_run_repeats_from_the_output_of_a_dry_run(run: Path, tmp_path: Path) -> None:
@@ -76,9 +76,21 @@ def test_a_run_repeats_from_the_output_of_a_dry_run(run: Path, tmp_path: Path) -
     [
         (("--optimizer", "acdte"), "did you mean 'actde'?"),
         (("--whitening", "bath"), "did you mean 'batch'?"),
-        (("--lr", "fast"), "lr must be a number in [0, inf), got 'fast'"),
-        (("--gamma", "2"), "gamma must be a number in [0, 1]"),
-        (("--value-lr", "-1"), "value_lr must be a number"),
+        (
+            ("--optimizer", "grpo", "--group-size", "3"),
+            "expected a --group-size above 1 that divides --episodes 4, got 3",
+        ),
+        (("--episodes", "1000000000"), "--episodes must be a whole number from 1 to 1,000,000, got 1000000000"),
+        (("--parallel", "1000000", "--episodes", "1000000"), "lower --parallel to "),
+        (("--seed", "9223372036854775808"), "--seed must be a whole number from 0 to 9,223,372,036,854,775,807"),
+        (("--kl-target", "1"), "--kl-target needs a --kl-coef above 0"),
+        (
+            ("--game", "completion", "--trunk", "pico", "--probe-prompts", "none.txt"),
+            "--probe-prompts none.txt: no such",
+        ),
+        (("--lr", "fast"), "--lr must be a number of at least 0, got 'fast'"),
+        (("--gamma", "2"), "--gamma must be a number from 0 to 1"),
+        (("--value-lr", "-1"), "--value-lr must be a number"),
         (("--trunk", "smolm2"), "did you mean 'smollm2'?"),
         (("--lora", "4"), "--lora adapts a pretrained trunk"),
         (("--init", "nowhere"), "nowhere holds no checkpoint"),

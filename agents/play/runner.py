@@ -171,7 +171,7 @@ class EpisodeRunner:
             observation, info = env.reset(seed=seed, options=options)
             if needs_commands and not info["admissible_commands"]:
                 raise AgentError(
-                    f"{spec.name} offers no admissible commands, and this agent chooses among them; "
+                    f"{games.readable(spec.name)} offers no admissible commands, and this agent chooses among them; "
                     "expected an agent that writes freely: human, smollm2, or a run with mode free"
                 )
         except ValueError:

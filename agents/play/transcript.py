@@ -48,18 +48,21 @@ def read(path: Path) -> Iterator[Entry]:
 def select(path: Path, *, iteration: int | None = None, episode: int | None = None) -> list[Entry]:
     """Return the entries with this iteration and this episode number, in order, or raise `AgentError` if none exist.
 
-    If one argument is None, it matches all entries. If both are None, return the entries of the newest iteration.
+    `iteration` counts from 1, unlike the field of the entries, and `episode` counts from 0. If one argument is None, it
+    matches all entries. If both are None, return the entries of the newest iteration.
     """
     entries = sorted(read(path), key=lambda entry: (entry.iteration, entry.episode.index))
     if not entries:
         raise AgentError(f"{path} holds no episodes yet")
     if iteration is None and episode is None:
-        iteration = entries[-1].iteration
+        iteration = entries[-1].iteration + 1
     selected = [
-        entry for entry in entries if iteration in (None, entry.iteration) and episode in (None, entry.episode.index)
+        entry
+        for entry in entries
+        if iteration in (None, entry.iteration + 1) and episode in (None, entry.episode.index)
     ]
     if not selected:
-        last, most = entries[-1].iteration, max(entry.episode.index for entry in entries)
+        last, most = entries[-1].iteration + 1, max(entry.episode.index for entry in entries)
         raise AgentError(f"{path} has no such episode: its iterations go up to {last}, its episodes up to {most}")
     return selected
 

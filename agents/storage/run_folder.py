@@ -9,6 +9,8 @@
     checkpoints/000010/ the two newest checkpoints, each named by its number of finished iterations
     .lock               lock of the training process
 
+The files count iterations from 0, as TensorBoard's steps. Commands show them counted from 1, as checkpoints are named.
+
 When a run is resumed, the lines that were written after its newest checkpoint are deleted. The files of a resumed run
 are therefore the same as those of an uninterrupted run.
 """
@@ -20,6 +22,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from actde.config import option
 from actde.errors import ConfigError
 from agents.config import TrainConfig, flatten
 from agents.play import transcript
@@ -28,14 +31,9 @@ from agents.storage.checkpoint import FOLDER, checkpoints, read_json
 from games.files import atomic_write, file_lock
 
 SETTINGS, METRICS, PROBES, INITIAL, LOCK = "settings.json", "metrics.jsonl", "probes.jsonl", "initial", ".lock"
-CHANGEABLE = {
-    "imports",
-    "iterations",
-    "env_steps",
-    "minutes",
-    "stop_success",
-    "save_every",
-}  # settings that `resume` may change
+TENSORBOARD = "tensorboard"
+# settings that `resume` may change
+CHANGEABLE = {"imports", "iterations", "env_steps", "minutes", "stop_success", "save_every"}
 
 
 class RunFolder:
@@ -77,6 +75,15 @@ class RunFolder:
                 raise
         atomic_write(self.path / SETTINGS, self._config.model_dump_json(indent=1) + "\n")
 
+    def discard(self) -> None:
+        """Delete the files of a new run, so that the same command can start it again. A resumed run is kept."""
+        if self._resume:
+            return
+        for name in (SETTINGS, METRICS, transcript.NAME, PROBES):
+            (self.path / name).unlink(missing_ok=True)
+        for name in (TENSORBOARD, INITIAL, FOLDER):
+            shutil.rmtree(self.path / name, ignore_errors=True)
+
     def _check_free(self) -> None:
         if self.path.exists() and (not self.path.is_dir() or any(p.name != LOCK for p in self.path.iterdir())):
             what = "already holds a run" if (self.path / SETTINGS).is_file() else "is not empty"
@@ -89,7 +96,7 @@ class RunFolder:
         for name, value in now.items():
             if name not in CHANGEABLE and value != before[name]:
                 raise AgentError(
-                    f"{self.path} was made with {name}={before[name]!r}, not {value!r}; "
+                    f"{self.path} was made with {option(name)} {before[name]!r}, not {value!r}; "
                     "resume with the same settings, or start another run"
                 )
 

@@ -104,15 +104,15 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
 def _check_optimizer(optimizer: Optimizer, config: TrainConfig) -> None:
     """Raise an error if the optimizer needs a missing setting, or cannot work with a given setting."""
     if optimizer.trains_q and not config.model.q_heads:
-        raise ConfigError(f"{config.run.optimizer} trains q: expected q_heads of 1 or 2, got 0")
+        raise ConfigError(f"{config.run.optimizer} trains q: expected --q-heads 1 or 2, got 0")
     group_size, episodes = config.rollout.group_size, config.rollout.episodes
     if optimizer.needs_groups and (group_size < 2 or episodes % group_size):
         raise ConfigError(
-            f"{config.run.optimizer} compares the episodes of a group: expected a group_size above 1 that divides "
-            f"episodes={episodes}, got {group_size}"
+            f"{config.run.optimizer} compares the episodes of a group: expected a --group-size above 1 that divides "
+            f"--episodes {episodes}, got {group_size}"
         )
     if optimizer.needs_expected_q and config.rollout.credit != "token":
-        raise ConfigError(f"{config.run.optimizer} needs credit per token: expected credit=token, got credit=command")
+        raise ConfigError(f"{config.run.optimizer} needs credit per token: expected --credit token, got command")
     expert_plays_all = optimizer.labels == "expert" and not config.imitation.model_plays
     if expert_plays_all and (config.budget.promote or config.budget.stop_success):
         raise AgentError(

@@ -9,6 +9,7 @@ If the agent samples from the whole vocabulary, the estimate adds the numbers pe
 `VocabularyTerms` stores. It ignores the other activations of the heads, and memory limits of the process.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from actde import optimizer_class
+from actde.config import option
 from agents.config import TrainConfig, UpdateConfig
 from agents.model.actor_critic import ActorCritic
 from agents.model.kv_cache import RaggedCache, room_for
@@ -129,9 +131,9 @@ def check_memory(needs: MemoryNeeds, config: TrainConfig, *, context: int, free:
 
     if need() <= free:
         return
-    hint = ", or use gradient_checkpointing" if need(recompute=True) <= free else ""
+    hint = ", or use --gradient-checkpointing" if need(recompute=True) <= free else ""
     raise AgentError(
-        f"{sizes['parallel']} live streams of {context} tokens and micro_batch_tokens of {sizes['micro_batch_tokens']} "
+        f"{sizes['parallel']} live streams of {context} tokens and --micro-batch-tokens {sizes['micro_batch_tokens']} "
         f"need about {need() / MEGABYTE:,.0f} MB of memory, and {free / MEGABYTE:,.0f} MB are free: "
         f"{_smaller(sizes, need, free)}{hint}"
     )
@@ -141,9 +143,14 @@ def _smaller(sizes: Mapping[str, int], need: Callable[..., float], free: int) ->
     """Return a hint: the first setting whose reduction suffices, and the largest value at which the run fits."""
     rows = (("micro_batch_tokens",), sizes["context"]), (("parallel",), 1), (("context", "micro_batch_tokens"), 16)
     for names, least in rows:
-        for number in range(sizes[names[0]], least - 1, -1):
-            if need(**{name: min(sizes[name], number) for name in names}) <= free:
-                return f"lower {' and '.join(names)} to {number}"
+        numbers = range(least, sizes[names[0]] + 1)
+
+        def exceeds(number: int, names: tuple[str, ...] = names) -> bool:
+            return need(**{name: min(sizes[name], number) for name in names}) > free
+
+        fitting = bisect_left(numbers, True, key=exceeds)
+        if fitting:
+            return f"lower {' and '.join(map(option, names))} to {numbers[fitting - 1]}"
     return "choose a smaller trunk"
 
 

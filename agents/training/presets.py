@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from actde.config import option
 from actde.errors import ConfigError
 from actde.registry import optimizer_class
 from agents.config import FIELDS, TrainConfig, flatten, parse
@@ -179,16 +180,19 @@ def resolve(explicit: Mapping[str, Any]) -> TrainConfig:
         ConfigError: a name is unknown, or a value is invalid.
         AgentError: the checkpoint of `init` is missing or damaged.
     """
-    return from_layers(with_presets([Layer(GIVEN, explicit)]))
+    return TrainConfig.from_flat(merged(with_presets([Layer(GIVEN, explicit)])))
 
 
 def from_layers(layers: list[Layer]) -> TrainConfig:
-    """Build the configuration from these layers. An error about a value from a file names the file."""
+    """Build the configuration from these layers. An error about a value names its option, or the file it comes from."""
     try:
         return TrainConfig.from_flat(merged(layers))
     except ConfigError as error:
-        origin = origins(layers).get(error.setting or "", GIVEN)
-        raise error if origin == GIVEN else ConfigError(f"{origin}: {error}") from None
+        if not (name := error.setting):
+            raise
+        origin = origins(layers)[name]
+        message = str(error).replace(name, option(name), 1) if origin == GIVEN else f"{origin}: {error}"
+        raise ConfigError(message) from None
 
 
 def read_toml(path: Path) -> Layer:
@@ -221,7 +225,8 @@ def with_presets(explicit: list[Layer]) -> list[Layer]:
     settings = merged([default, *explicit])
     game, optimizer, init = _game_kind(settings["game"]), settings["optimizer"], settings["init"]
     named = any("trunk" in layer.values for layer in explicit)
-    checkpoint = Layer(f"checkpoint {init}".strip(), _settings_of_checkpoint(init) if init and not named else {})
+    resumed = all(name in merged(explicit) for name in FIELDS)  # the run's own copy of the checkpoint is used
+    checkpoint = Layer(f"checkpoint {init}".strip(), _settings_of_checkpoint(init) if init and not resumed else {})
     trunk = settings["trunk"] if named else checkpoint.values.get("trunk", GAMES[game]["trunk"])
     result = [
         default,

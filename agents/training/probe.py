@@ -72,8 +72,8 @@ class Probe:
     ) -> None:
         spec, *others = games.resolve(game)
         if others or spec.kind != "completion":
-            raise AgentError(f"probe_prompts needs one completion game, got {game}")
-        self.specs = [PromptSpec(spec, prompt) for prompt in load_prompts(prompts)]
+            raise AgentError(f"--probe-prompts needs one completion game, got {game}")
+        self.specs = [PromptSpec(spec, prompt) for prompt in load_prompts(prompts, setting="--probe-prompts ")]
         self.judge = scorer(judge) if judge else None
         self.reference, self.seed = reference, seed
         self.agent = LanguageModelAgent(

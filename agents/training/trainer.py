@@ -12,6 +12,7 @@ import torch
 from accelerate import Accelerator
 
 import games
+from actde.config import option
 from agents.config import ModelConfig, TrainConfig
 from agents.language_model.agent import LanguageModelAgent
 from agents.language_model.token_stream import Segment
@@ -31,7 +32,7 @@ from agents.storage.checkpoint import (
     save_agent,
     verify,
 )
-from agents.storage.run_folder import INITIAL, RunFolder
+from agents.storage.run_folder import INITIAL, TENSORBOARD, RunFolder
 from agents.training.dagger import DAggerAgent, label_best_episodes
 from agents.training.level_schedule import LevelSchedule
 from agents.training.probe import Probe
@@ -86,12 +87,16 @@ class Trainer:
             initial = self.folder.path / INITIAL
             if not initial.exists():
                 self._save_agent(initial, trained_on=list(initial_games))
-        self.accelerator.init_trackers("tensorboard")
+        self.accelerator.init_trackers(TENSORBOARD)
+        if resume and self.limit:
+            ended = f"the run in {self.folder.path} is complete: it ended after iteration {self.iteration}"
+            self.notes.append(f"{ended}; a larger {option(self.limit)} continues it")
 
     def run(self) -> Iterator[Metrics]:
         """Train until the budget is spent, and yield the metrics of each iteration. Save checkpoints regularly.
 
-        If a reward function fails, the state after the last complete iteration is saved, and the error is raised.
+        If a reward function fails, the state after the last complete iteration is saved, and the error is raised. If a
+        new run ends before its first iteration is complete, its folder is emptied.
         """
         try:
             self._probe()
@@ -104,25 +109,36 @@ class Trainer:
             if self.iteration and not self.folder.checkpoint(self.iteration).exists():
                 self.save()  # `stopping` was set after the yield
         except games.FatalGameError:  # the user can correct the game or the reward function and resume
-            self.save()
+            if self.iteration:
+                self.save()
             raise
         finally:
             try:
                 self.runner.close()
                 self.accelerator.end_training()
+                if not self.iteration and self.accelerator.is_main_process:
+                    self.folder.discard()
             finally:
                 self.folder.unlock()
 
     @property
     def finished(self) -> bool:
         """Whether the budget is spent or `stop_success` is reached."""
+        return self.limit is not None
+
+    @property
+    def limit(self) -> str | None:
+        """The setting that ends the run: the first limit that is reached, or None before that."""
         budget, measured = self.config.budget, len(self.recent) == RECENT and self.schedule.at_last_level
-        return (
-            self.iteration >= budget.iterations
-            or (budget.env_steps is not None and self.env_steps >= budget.env_steps)
-            or (budget.minutes is not None and self.seconds >= 60 * budget.minutes)
-            or (measured and budget.stop_success is not None and sum(self.recent) / RECENT >= budget.stop_success)
-        )
+        success = sum(self.recent) / RECENT if measured else 0.0
+        reached = {
+            "iterations": self.iteration,
+            "env_steps": self.env_steps,
+            "minutes": self.seconds / 60,
+            "stop_success": success,
+        }
+        limits = {name: getattr(budget, name) for name in reached}
+        return next((name for name, end in limits.items() if end is not None and reached[name] >= end), None)
 
     def iterate(self) -> Metrics:
         """Collect one rollout, update the model, and return the metrics of this iteration."""

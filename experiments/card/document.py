@@ -10,8 +10,8 @@ from experiments.tables import interval, table
 from games.textworld.generation.reserved_seeds import RESERVED
 
 Row = Mapping[str, Any]
-FORMATS = {"won": ("success_rate", ".2f"), "score": ("normalized_score", ".2f"),
-           "steps": ("steps", ".1f"), "steps to win": ("steps_to_win", ".1f")}  # fmt: skip
+FORMATS = {"won": ("success_rate", "z.2f"), "score": ("normalized_score", "z.2f"),
+           "steps": ("steps", "z.1f"), "steps to win": ("steps_to_win", "z.1f")}  # fmt: skip
 MARK = "†"
 
 

@@ -25,7 +25,7 @@ def _inverse_text(estimate: Mapping[str, float | None]) -> str:
     """Format an estimate of tau, given an estimate of 1/tau. The inverse swaps the two bounds."""
     swapped = {"value": estimate["value"], "low": estimate["high"], "high": estimate["low"]}
     inverse = {name: 1 / number if number else math.inf for name, number in swapped.items() if number is not None}
-    return interval(dict.fromkeys(swapped) | inverse, ".3g")
+    return interval(dict.fromkeys(swapped) | inverse, "z.3g")
 
 
 DISTANCES = (

@@ -63,8 +63,8 @@ def has_tradeoff(rows: Rows) -> bool:
 def headline(row: Row) -> str:
     """Return one line about a finished run: its success, or its reward if the game cannot be won."""
     if can_be_won([row]):
-        return f"{row['name']}: {row['curves']['recent_success'][-1]:.2f} of the last episodes won"
-    return f"{row['name']}: reward per episode {row['curves']['reward'][-1]:.2f} in the last rollout"
+        return f"{row['name']}: {row['curves']['recent_success'][-1]:z.2f} of the last episodes won"
+    return f"{row['name']}: reward per episode {row['curves']['reward'][-1]:z.2f} in the last rollout"
 
 
 def markdown(results: Mapping[str, Any]) -> str:
@@ -107,7 +107,7 @@ def _all_runs(rows: Rows, setting: str | None) -> str:
         return lambda row: interval(row["evaluation"][how].get(name))
 
     def at_the_end(curve: str) -> Cell:
-        return lambda row: f"{row['curves'][curve][-1]:.2f}"
+        return lambda row: f"{row['curves'][curve][-1]:z.2f}"
 
     columns: dict[str, Cell] = {"optimizer": itemgetter("optimizer")}
     columns |= {setting: varied_value} if setting else {}
@@ -132,7 +132,7 @@ def _solved_after(row: Row) -> str:
     curves = row["curves"]
     for success, episodes, seconds in zip(curves["recent_success"], curves["episodes"], curves["seconds"], strict=True):
         if episodes >= 100 and success >= SOLVED:
-            return f"{episodes:.0f} episodes, {seconds / 60:.1f} min"
+            return f"{episodes:z.0f} episodes, {seconds / 60:z.1f} min"
     return "never"
 
 

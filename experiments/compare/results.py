@@ -24,7 +24,7 @@ class Column(NamedTuple):
     head: str
     measure: Measure
     within: Range = ABOVE_0
-    text: Callable[[Mapping[str, float | None]], str] = partial(interval, form=".3g")
+    text: Callable[[Mapping[str, float | None]], str] = partial(interval, form="z.3g")
     ends: bool = False
 
 

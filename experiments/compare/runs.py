@@ -36,13 +36,19 @@ class GridRun:
         return f"{self.optimizer}{varied}-seed{self.seed}"
 
     def explicit(self, common: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the settings of this run that are not defaults. `common` contains those that all runs share."""
+        """Return the settings of this run that are not defaults. `common` contains those that all runs share.
+
+        Raises:
+            AgentError: the text after a "+" in `optimizer` is not of the form SETTING=VALUE, or sets `setting`.
+        """
         name, *own = self.optimizer.split("+")
         explicit = dict(common) | {"optimizer": name, "seed": self.seed}
         for text in own:
             setting, values = parse_values(text)
             if len(values) != 1 or setting in ("optimizer", "seed"):
                 raise AgentError(f"expected NAME+SETTING=VALUE for an optimizer, got {self.optimizer!r}")
+            if setting == self.setting:
+                raise AgentError(f"--vary {setting} would override the {setting} of {self.optimizer!r}: leave out one")
             explicit[str(setting)] = values[0]
         return explicit if self.setting is None else explicit | {self.setting: self.value}
 

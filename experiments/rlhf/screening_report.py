@@ -13,17 +13,17 @@ from games.files import atomic_write
 
 Rows = Sequence[Mapping[str, Any]]
 MEASURES = (
-    ("reward", "reward", ".2f"),
-    ("entropy", "entropy", ".2f"),
-    ("KL", "kl", ".2f"),
-    ("KL of a text", "kl_text", ".0f"),
-    ("perplexity", "perplexity", ".0f"),
-    ("distinct-1", "distinct_1", ".2f"),
-    ("distinct-2", "distinct_2", ".2f"),
-    ("self-BLEU", "self_bleu", ".2f"),
-    ("repeated", "repeated", ".0%"),
-    ("commonest word", "commonest_word", ".0%"),
-    ("commonest opening", "commonest_opening", ".0%"),
+    ("reward", "reward", "z.2f"),
+    ("entropy", "entropy", "z.2f"),
+    ("KL", "kl", "z.2f"),
+    ("KL of a text", "kl_text", "z.0f"),
+    ("perplexity", "perplexity", "z.0f"),
+    ("distinct-1", "distinct_1", "z.2f"),
+    ("distinct-2", "distinct_2", "z.2f"),
+    ("self-BLEU", "self_bleu", "z.2f"),
+    ("repeated", "repeated", "z.0%"),
+    ("commonest word", "commonest_word", "z.0%"),
+    ("commonest opening", "commonest_opening", "z.0%"),
 )
 MATCHED = 0.4
 """Reward at which the cells are compared, linearly interpolated between probes."""
@@ -78,7 +78,7 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 def _fit(row: Mapping[str, Any]) -> str:
     values = [value for value in row["curves"].get("explained_variance_q", [])[-8:] if value is not None]
-    return format(sum(values) / len(values), ".2f") if values else ""
+    return format(sum(values) / len(values), "z.2f") if values else ""
 
 
 def _matched(row: Mapping[str, Any]) -> list[str]:
@@ -87,7 +87,7 @@ def _matched(row: Mapping[str, Any]) -> list[str]:
     for before, after in pairwise(probes):
         if before["reward"] < MATCHED <= after["reward"]:
             share = (MATCHED - before["reward"]) / (after["reward"] - before["reward"])
-            names = (("iteration", ".0f"), ("entropy", ".2f"), ("kl", ".2f"), ("distinct_2", ".2f"))
+            names = (("iteration", "z.0f"), ("entropy", "z.2f"), ("kl", "z.2f"), ("distinct_2", "z.2f"))
             return [format(before[name] + share * (after[name] - before[name]), form) for name, form in names]
     return [""] * 4
 

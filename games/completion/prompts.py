@@ -11,14 +11,15 @@ SETS = ("heldout", "train")
 SUFFIXES = (".txt", ".jsonl")
 
 
-def load_prompts(source: str) -> tuple[str, ...]:
+def load_prompts(source: str, *, setting: str = "completion: prompts=") -> tuple[str, ...]:
     """Return the openings of a shipped set or of a file, in order. Blanks at both ends of an opening are removed.
 
     `source` is the name of a set in `SETS`, a `.txt` file with one opening a line, or a `.jsonl` file whose lines are
     objects with a field `prompt`. Only an opening in a `.jsonl` file may have several lines. Raise GameError if the set
-    or file does not exist or cannot be read, or if an opening is blank or occurs twice.
+    or file does not exist or cannot be read, or if an opening is blank or occurs twice. `setting` is what the user
+    typed before the source.
     """
-    path = OPENINGS / f"{source}.txt" if source in SETS else _file(source)
+    path = OPENINGS / f"{source}.txt" if source in SETS else _file(source, setting)
     try:
         with path.open(encoding="utf-8-sig") as file:
             texts = list(file)
@@ -40,13 +41,13 @@ def load_prompts(source: str) -> tuple[str, ...]:
     return tuple(line_of)
 
 
-def _file(source: str) -> Path:
+def _file(source: str, setting: str) -> Path:
     path = Path(source).expanduser()
     if path.suffix not in SUFFIXES or "\0" in source:
         expected = f"expected train, heldout or a file ({' or '.join(SUFFIXES)})"
-        raise GameError(f"completion: prompts={source}: {expected}; {nearest(source, SETS)}")
+        raise GameError(f"{setting}{source}: {expected}; {nearest(source, SETS)}")
     if not path.is_file():
-        raise GameError(f"completion: prompts={source}: no such file")
+        raise GameError(f"{setting}{source}: no such file")
     return path
 
 

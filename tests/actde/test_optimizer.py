@@ -355,7 +355,7 @@ def test_ppo_trains_q_only_on_request_and_its_policy_ignores_q() -> None:
     assert both[1]["q_values"].any()
     without = random_batch(10, LENGTHS, q=False)
     assert torch.equal(plain.targets(without).advantages, targets.advantages)
-    with pytest.raises(OptimizerError, match="value_loss 'ilql' needs q"):
+    with pytest.raises(OptimizerError, match="--value-loss ilql needs q"):
         PPO(OptimizerConfig(value_loss="ilql"))
 
 

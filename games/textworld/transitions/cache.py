@@ -46,7 +46,11 @@ class TransitionCache:
         self._episodes = 0
 
     def engine(self, story: Path, infos: Sequence[str] = ()) -> CachedEngine:
-        """Return an engine for `story`. Engines with the same game files and the same infos share a graph."""
+        """Return an engine for `story`. Engines with the same game files and the same infos share a graph.
+
+        Raise GameError if an environment variable has a wrong value.
+        """
+        budget_bytes(), audit_share()  # a wrong value is an error at the start, not after many turns
         digest = files_hash(story)
         key = (digest, tuple(infos))
         with self._lock:

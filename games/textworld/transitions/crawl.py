@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -26,20 +27,25 @@ class Crawled:
     complete: bool
 
 
-def crawl_file(story: Path, limit: int = STATES) -> Crawled:
-    """Crawl a game and write its transitions to a file beside it, which every process that opens the game loads."""
+def crawl_file(story: Path, limit: int = STATES, on_state: Callable[[int], None] | None = None) -> Crawled:
+    """Crawl a game and write its transitions to a file beside it, which every process that opens the game loads.
+
+    `on_state` is an argument of `crawl`.
+    """
     graph = TransitionGraph(story, ())
     graph.acquire()
     try:
-        crawled = crawl(graph, limit)
+        crawled = crawl(graph, limit, on_state)
     finally:
         graph.release()
     persistence.write(graph, files_hash(story), persistence.beside(story))
     return crawled
 
 
-def crawl(graph: TransitionGraph, limit: int = STATES) -> Crawled:
+def crawl(graph: TransitionGraph, limit: int = STATES, on_state: Callable[[int], None] | None = None) -> Crawled:
     """Play every admissible command in every reachable state. Stop after `limit` states.
+
+    After each state, `on_state` is called with the number of states that are known so far.
 
     `graph` must not contain nodes that were loaded from a file. A command is skipped if the graph cannot store the
     response, for example because the parser replies with a question. The crawl is then incomplete.
@@ -57,4 +63,6 @@ def crawl(graph: TransitionGraph, limit: int = STATES) -> Crawled:
             if edge.node is not None and edge.node.key not in keys:
                 keys.add(edge.node.key)
                 found.append(edge.node)
+        if on_state is not None:
+            on_state(len(found))
     return Crawled(states=len(found), answers=answers, complete=complete and len(found) <= limit)

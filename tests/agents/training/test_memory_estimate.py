@@ -98,17 +98,19 @@ def test_a_run_that_does_not_fit_is_refused_with_a_setting_that_fits() -> None:
         return str(caught.value)
 
     check_memory(NEEDS, config, context=100, free=int(1000 + 1.5 * 4 * 256 * 8 + 1.6 * 1000 * 100))
-    assert "lower micro_batch_tokens to 199" in refusal(1000 + 12288 + 16000)  # one stream of 100
-    assert "lower micro_batch_tokens to 299" in refusal(1000 + 12288 + 32000)
+    assert "lower --micro-batch-tokens to 199" in refusal(1000 + 12288 + 16000)  # one stream of 100
+    assert "lower --micro-batch-tokens to 299" in refusal(1000 + 12288 + 32000)
     assert "1000 tokens" in refusal(100_000, context=1000)
-    assert "lower context and micro_batch_tokens to 16" in refusal(1000 + 12288 + 16 * 160)
+    assert "lower --context and --micro-batch-tokens to 16" in refusal(1000 + 12288 + 16 * 160)
     assert refusal(1000).endswith("choose a smaller trunk")
-    assert refusal(1000 + 12288 + 120_000).endswith("lower micro_batch_tokens to 799, or use gradient_checkpointing")
+    assert refusal(1000 + 12288 + 120_000).endswith(
+        "lower --micro-batch-tokens to 799, or use --gradient-checkpointing"
+    )
     wide = TrainConfig.from_flat({"micro_batch_tokens": 100, "parallel": 40, "episodes": 40})
-    with pytest.raises(AgentError, match=r"lower parallel to 3$"):
+    with pytest.raises(AgentError, match=r"lower --parallel to 3$"):
         check_memory(NEEDS, wide, context=100, free=1000 + 3 * 3072 + 16000)
     recomputed = wide.replace(gradient_checkpointing=True)
-    with pytest.raises(AgentError, match=r"lower parallel to \d+$"):
+    with pytest.raises(AgentError, match=r"lower --parallel to \d+$"):
         check_memory(NEEDS, recomputed, context=100, free=1000 + 3 * 3072 + 16000)
 
 
@@ -137,7 +139,7 @@ def test_free_text_needs_room_for_the_vocabulary() -> None:
     for explicit, stored in ((dict[str, Any](), 1), ({"measure_kl": True}, 2)):
         need = bare + stored * 100 * 50
         check_memory(NEEDS, config.replace(**explicit), context=100, free=need)
-        with pytest.raises(AgentError, match=r"lower \w+|choose a smaller trunk"):
+        with pytest.raises(AgentError, match=r"lower --[a-z]|choose a smaller trunk"):
             check_memory(NEEDS, config.replace(**explicit), context=100, free=need - 1)
 
 

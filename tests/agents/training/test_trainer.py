@@ -118,7 +118,34 @@ def test_a_larger_budget_continues_a_run(whole: tuple[TrainConfig, Path], tmp_pa
     out = trained(wanted.replace(iterations=4), tmp_path / "run")
     assert [path.name for path in sorted((out / "checkpoints").iterdir())] == ["000002", "000004"]
     assert_same_run(trained(wanted, out, resume=True), run)
-    assert list(make_trainer(wanted, out, resume=True).run()) == []  # it is finished
+    trainer = make_trainer(wanted, out, resume=True)
+    assert list(trainer.run()) == []
+    ended = f"the run in {out} is complete: it ended after iteration 6"
+    assert trainer.notes == [f"{ended}; a larger --iterations continues it"]
+
+
+def test_a_complete_run_names_the_limit_that_ended_it(tmp_path: Path) -> None:
+    wanted = settings("bandit", iterations=5, env_steps=1)
+    out = trained(wanted, tmp_path / "run")
+    (note,) = make_trainer(wanted, out, resume=True).notes
+    assert note.endswith("is complete: it ended after iteration 1; a larger --env-steps continues it")
+
+
+def test_a_run_that_stops_before_its_first_iteration_is_complete_can_start_again(tmp_path: Path) -> None:
+    wanted, out = settings("bandit", optimizer="imitation"), tmp_path / "run"
+    for _ in range(2):  # the second time, nothing of the first is in the way
+        with pytest.raises(AgentError, match="the expert has no labels"):
+            trained(wanted, out)
+    assert [path.name for path in out.iterdir()] in ([], [".lock"])
+
+
+def test_a_resumed_run_keeps_its_folder_if_its_first_iteration_fails(tmp_path: Path) -> None:
+    wanted, out = settings("bandit", optimizer="imitation"), tmp_path / "run"
+    trainer = make_trainer(wanted, out)
+    trainer.folder.unlock()
+    with pytest.raises(AgentError, match="the expert has no labels"):
+        trained(wanted, out, resume=True)
+    assert (out / "settings.json").is_file() and (out / "initial").is_dir()
 
 
 def test_the_next_rollout_starts_with_the_last_action_of_the_previous_one(tmp_path: Path) -> None:

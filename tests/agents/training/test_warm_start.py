@@ -15,6 +15,7 @@ from agents.storage.run_folder import INITIAL, read_metrics
 from agents.training import presets
 from agents.training.factory import make_trainer
 from agents.training.trainer import Trainer
+from agents.training.warm_start import settings_of_checkpoint
 from tests.agents.training.test_trainer import assert_same_run
 from tests.helpers.models import KINDS, tiny_lm, tokenizer
 
@@ -148,6 +149,17 @@ def test_the_trunk_is_that_of_the_warm_start_unless_one_is_named(warm_start: tup
     assert presets.resolve({"init": str(warm_start[1]), "game": GAME, "trunk": "pico"}).model.trunk == "pico"
 
 
+def test_a_named_trunk_keeps_the_other_settings_of_the_warm_start(
+    warm_start: tuple[TrainConfig, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = settings_of_checkpoint(warm_start[1])
+    config = presets.resolve({"init": str(warm_start[1]), "game": GAME, "trunk": stored["trunk"]}).flat()
+    assert {name: config[name] for name in stored} == stored
+    monkeypatch.setattr(presets, "_settings_of_checkpoint", lambda _: {"lora": 4, "prompt": "chat", "head_layers": 2})
+    config = presets.resolve({"init": "run", "trunk": "smollm2", "head_layers": 1}).flat()
+    assert (config["lora"], config["prompt"], config["head_layers"]) == (4, "chat", 1)
+
+
 def test_the_games_of_the_warm_start_count_as_trained_on(warm_start: tuple[TrainConfig, Path], tmp_path: Path) -> None:
     other = "bandit?prompt=you see a&arms=red,blue&rewards=0,1"
     list(begun(warm_start, tmp_path / "run", game=other).run())
@@ -159,7 +171,7 @@ def test_the_games_of_the_warm_start_count_as_trained_on(warm_start: tuple[Train
     assert json.loads((warm_start[1] / INITIAL / AGENT).read_text())["trained_on"] == []
 
 
-def test_imitation_has_its_own_presets_for_text_adventures() -> None:
+def test_imitation_has_its_own_presets_for_text_adventures(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = {"game": "textworld:simple?seed=1", "optimizer": "imitation", "trunk": "smollm2"}
     config = presets.resolve(asked)
     assert (config.update.lr, config.rollout.episodes, config.update.epochs, config.rollout.max_turns) == (
@@ -174,6 +186,7 @@ def test_imitation_has_its_own_presets_for_text_adventures() -> None:
     assert presets.resolve(asked | {"lr": 0.5}).update.lr == 0.5
     small = presets.resolve({"game": asked["game"], "optimizer": "imitation"}).update
     assert (small.lr, small.value_lr) == (1e-3, 1e-2)
+    monkeypatch.setattr(presets, "_settings_of_checkpoint", lambda _: {"trunk": "small"})
     going_on = {"game": asked["game"], "init": "anywhere", "trunk": "small"}
     for optimizer in ("imitation", "rejection"):
         update = presets.resolve(going_on | {"optimizer": optimizer}).update

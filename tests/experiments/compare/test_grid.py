@@ -1,6 +1,7 @@
 """The runs of a grid, the values of `--vary`, and the figures and report of their results."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -48,6 +49,15 @@ def test_an_optimizer_may_have_settings_of_its_own() -> None:
 def test_malformed_settings_of_an_optimizer_are_refused(optimizer: str) -> None:
     with pytest.raises(AgentError, match=r"NAME=VALUE|NAME\+SETTING=VALUE"):
         runs.grid_runs([optimizer], [0], None, [], {})[0].explicit({})
+
+
+def test_a_varied_setting_overrides_no_setting_of_an_optimizer() -> None:
+    given = {"game": "bandit"}
+    for optimizer, setting in (("ppo+lr=0.2", "lr"), ("ppo+q_lr=0.2", "q_lr")):
+        with pytest.raises(
+            AgentError, match=f"--vary {setting} would override the {setting} of '{re.escape(optimizer)}'"
+        ):
+            grid.check(runs.grid_runs(["actde", optimizer], [0], setting, [0.1], given), given)
 
 
 def test_an_optimizer_without_q_has_one_run_where_a_setting_of_q_is_varied() -> None:

@@ -89,6 +89,8 @@ def test_mistakes_in_files_are_named_with_their_line(tmp_path: Path, name: str, 
 def test_unknown_sets_and_missing_files_raise(source: str, message: str) -> None:
     with pytest.raises(GameError, match=message):
         load_prompts(source)
+    with pytest.raises(GameError, match=f"^--probe-prompts {source}: "):
+        load_prompts(source, setting="--probe-prompts ")
 
 
 def test_unreadable_file_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

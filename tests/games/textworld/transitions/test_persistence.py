@@ -160,13 +160,23 @@ def test_a_crawled_game_needs_no_interpreter(story: Path) -> None:
     assert engine.counts["misses"] == 0
 
 
-def test_a_crawl_stops_at_its_limit(story: Path) -> None:
-    crawled = crawl(TransitionGraph(story, ()), limit=2)
+def test_a_crawl_stops_at_its_limit_and_reports_its_states(story: Path) -> None:
+    reported: list[int] = []
+    crawled = crawl(TransitionGraph(story, ()), limit=2, on_state=reported.append)
+    assert len(reported) == 2 and 1 <= reported[0] <= reported[1] == crawled.states
     assert not crawled.complete
     assert crawled.states > 2
 
 
-def test_a_wrong_choice_is_one_line(story: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(cache_module.STATES, "maybe")
-    with pytest.raises(GameError, match="ACTDE_STATES=maybe: expected one of read, share, off"):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (cache_module.STATES, "ACTDE_STATES=maybe: expected one of read, share, off"),
+        (cache_module.BUDGET, "ACTDE_MEMORY=maybe: expected a whole number of MB from 1 to 1000000"),
+        (cache_module.AUDIT, "ACTDE_AUDIT=maybe: expected a share from 0 to 1"),
+    ],
+)
+def test_a_wrong_choice_is_one_line(story: Path, name: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "maybe")
+    with pytest.raises(GameError, match=message):
         TransitionCache().engine(story)
