@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
 from agents.config import ModelConfig
 from agents.model.actor_critic import ActorCritic
@@ -69,12 +70,13 @@ def build_model(config: ModelConfig, trunk_config: Mapping[str, Any] | None, voc
 
 
 def _with_heads(lm: Any, config: ModelConfig) -> ActorCritic:
+    vocabulary, width = lm.get_output_embeddings().weight.shape
     heads = Heads(
-        lm.config.hidden_size,
-        lm.config.vocab_size,
+        width,
+        vocabulary,
         q_heads=config.q_heads,
         layers=config.head_layers,
-        tied=lm.config.vocab_size >= LARGE_VOCABULARY,
+        tied=vocabulary >= LARGE_VOCABULARY,
         target_q=config.target_q,
         detach_value=config.detach_value,
         detach_q=config.detach_q,
@@ -83,9 +85,12 @@ def _with_heads(lm: Any, config: ModelConfig) -> ActorCritic:
     )
     if lm.dtype == torch.bfloat16:
         use_blockwise_attention(lm)
-    model = ActorCritic(_with_adapter(lm, config) if config.lora else lm, heads)
-    model.check_logits()
+    model = ActorCritic(lm, heads)
+    model.measure_logit_transform()
     check_cache(model)
+    _freeze_unused(model)
+    if config.lora:
+        model.lm = _with_adapter(model, config)
     return model
 
 
@@ -126,25 +131,42 @@ def from_config(trunk: str, vocabulary: int, dropout: float) -> Any:
     return lm
 
 
-def _with_adapter(lm: Any, config: ModelConfig) -> Any:
-    """Return the model with a LoRA adapter (Hu et al., 2021) in all linear layers. Only the adapter is trained."""
+def _freeze_unused(model: ActorCritic) -> None:
+    """Freeze the parameters that do not affect the logits of text, such as those of a vision encoder."""
+    used = {*model.decoder.parameters(), *model.base.get_output_embeddings().parameters()}
+    for parameter in model.lm.parameters():
+        if parameter not in used:
+            parameter.requires_grad_(False)
+
+
+def _with_adapter(model: ActorCritic, config: ModelConfig) -> Any:
+    """Return the trunk with a LoRA adapter (Hu et al., 2021) in all linear layers. Only the adapter is trained.
+
+    Routers of experts that are more than a linear layer get no adapter, and neither do modules outside the decoder.
+    """
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
         raise AgentError("--lora needs the package peft: pip install '.[peft]'") from error
     from transformers.pytorch_utils import Conv1D
 
+    decoder, linear = set(model.decoder.modules()), (nn.Linear, Conv1D)
     lora = LoraConfig(
         r=config.lora,
         lora_alpha=2 * config.lora,
         lora_dropout=config.dropout,
         target_modules="all-linear",
-        fan_in_fan_out=any(isinstance(module, Conv1D) for module in lm.modules()),
+        exclude_modules=[
+            name
+            for name, module in model.lm.named_modules()
+            if isinstance(module, linear) and (type(module) not in linear or module not in decoder)
+        ],
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.lm.modules()),
         task_type="CAUSAL_LM",
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft uses a name that transformers deprecates
-        adapted = get_peft_model(lm, lora)
+        adapted = get_peft_model(model.lm, lora)
     for module in adapted.modules():
         if hasattr(module, "cast_input_dtype_enabled"):
             module.cast_input_dtype_enabled = False  # `ActorCritic` casts the few weights instead

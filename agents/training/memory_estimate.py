@@ -71,8 +71,8 @@ class MemoryNeeds:
             per_pass=kept[0] - short * per_token - short**2 * per_pair,
             per_token=per_token,
             per_pair=per_pair,
-            checkpoint=model.layers * int(model.base.config.hidden_size) * model.dtype.itemsize,
-            per_choice=4 * int(model.base.config.vocab_size),
+            checkpoint=model.layers * int(model.config.hidden_size) * model.dtype.itemsize,
+            per_choice=4 * model.vocabulary,
         )
 
     def rollout(self, *, parallel: int, context: int) -> float:
@@ -169,4 +169,4 @@ def _position(model: ActorCritic) -> int:
     cache = RaggedCache(model.layers)
     with model.mode(training=False):
         forward_trees(model, cache, [TreeInput(row=cache.add_row(), tokens=[0])])
-    return sum(int(layer.keys.nbytes + layer.values.nbytes) for layer in cache.layers) // room_for(1, 0)
+    return sum(int(layer.keys.nbytes + layer.values.nbytes) for layer in cache.written) // room_for(1, 0)
