@@ -43,7 +43,7 @@ class ModelConfig(Config):
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Data type of the trunk. The heads are always float32."""
     dropout: BelowOne = 0.0
-    """Dropout rate of a new trunk (pico only) or of the LoRA adapter."""
+    """Dropout rate of the trunk (not small) or, with lora, of the adapter alone. Replaces a pretrained trunk's rates."""
     q_heads: Annotated[int, Field(ge=0, le=2)] = 1
     """Number of Q heads; with 2, q is the lower of their outputs. Ignored by optimizers that do not train q."""
     head_layers: Annotated[int, Field(ge=1, le=2)] = 1

@@ -8,7 +8,7 @@ agent did not write.
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -75,12 +75,14 @@ class ActorCritic(nn.Module):
     Args:
         lm: the causal language model, or an adapter around it.
         heads: the value head and the Q heads.
+        noisy_trunk: whether the trunk's own dropout is active in training mode. Otherwise, the trunk stays in
+            evaluation mode, because some decoders have other kinds of noise. The adapter's dropout is always active.
     """
 
-    def __init__(self, lm: nn.Module, heads: Heads) -> None:
+    def __init__(self, lm: nn.Module, heads: Heads, *, noisy_trunk: bool = True) -> None:
         super().__init__()
         self.lm: Any = lm
-        self.heads = heads
+        self.heads, self.noisy_trunk = heads, noisy_trunk
         self.logit_transform = LogitTransform()
         self._converted: tuple[tuple[int, int] | None, Tensor] = (None, torch.empty(0))
 
@@ -124,6 +126,14 @@ class ActorCritic(nn.Module):
     def dtype(self) -> torch.dtype:
         """Data type of the trunk. The heads and the adapter are stored in float32."""
         return next(self.parameters()).dtype
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        if mode and not self.noisy_trunk:
+            for name, module in self.lm.named_modules():
+                recomputed = getattr(module, "gradient_checkpointing", False)  # only in training mode
+                module.training = recomputed or "lora_dropout" in name
+        return self
 
     @contextmanager
     def mode(self, *, training: bool) -> Iterator[None]:

@@ -33,7 +33,7 @@ def assemble(config: ModelConfig, vocabulary: Sequence[str] | None) -> tuple[Act
         AgentError: the trunk is unknown or cannot be loaded, or a setting does not fit the trunk.
     """
     if config.trunk not in SCRATCH:
-        lm, tokenizer = load_pretrained(config.trunk, dtype=config.dtype)
+        lm, tokenizer = _load_trunk(config)
         return _with_heads(lm, config), tokenizer
     if config.lora:
         raise AgentError(f"--lora adapts a pretrained trunk, but {config.trunk!r} starts from random weights")
@@ -56,7 +56,7 @@ def build_model(config: ModelConfig, trunk_config: Mapping[str, Any] | None, voc
         AgentError: `trunk_config` is invalid or does not fit the tokenizer, or the pretrained trunk is missing.
     """
     if trunk_config is None:
-        return _with_heads(load_pretrained(config.trunk, dtype=config.dtype)[0], config)
+        return _with_heads(_load_trunk(config)[0], config)
     from transformers import AutoConfig, AutoModelForCausalLM
 
     try:
@@ -67,6 +67,11 @@ def build_model(config: ModelConfig, trunk_config: Mapping[str, Any] | None, voc
         raise AgentError(f"the checkpoint's tokenizer has {vocabulary} tokens, its config {known.vocab_size}")
     lm = AutoModelForCausalLM.from_config(known)
     return _with_heads(lm.to(getattr(torch, config.dtype)), config)
+
+
+def _load_trunk(config: ModelConfig) -> tuple[Any, Any]:
+    """Load a pretrained trunk and its tokenizer. The dropout is either the trunk's or the adapter's."""
+    return load_pretrained(config.trunk, dtype=config.dtype, dropout=0.0 if config.lora else config.dropout)
 
 
 def _with_heads(lm: Any, config: ModelConfig) -> ActorCritic:
@@ -85,7 +90,7 @@ def _with_heads(lm: Any, config: ModelConfig) -> ActorCritic:
     )
     if lm.dtype == torch.bfloat16:
         use_blockwise_attention(lm)
-    model = ActorCritic(lm, heads)
+    model = ActorCritic(lm, heads, noisy_trunk=config.dropout > 0 and not config.lora)
     model.measure_logit_transform()
     check_cache(model)
     _freeze_unused(model)
