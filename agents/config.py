@@ -41,9 +41,9 @@ class ModelConfig(Config):
     lora: Count = 0
     """Rank of a LoRA adapter on a pretrained trunk; 0 trains the whole trunk."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Data type of the trunk. The heads are always float32."""
+    """Data type of the trunk. The heads, and the master weights of a trunk trained in full, are always float32."""
     dropout: BelowOne = 0.0
-    """Dropout rate of the trunk (not small) or, with lora, of the adapter alone. Replaces a pretrained trunk's rates."""
+    """Dropout rate of the whole trunk (not small) or, with lora, of the adapter alone."""
     q_heads: Annotated[int, Field(ge=0, le=2)] = 1
     """Number of Q heads; with 2, q is the lower of their outputs. Ignored by optimizers that do not train q."""
     head_layers: Annotated[int, Field(ge=1, le=2)] = 1

@@ -145,27 +145,19 @@ def _freeze_unused(model: ActorCritic) -> None:
 
 
 def _with_adapter(model: ActorCritic, config: ModelConfig) -> Any:
-    """Return the trunk with a LoRA adapter (Hu et al., 2021) in all linear layers. Only the adapter is trained.
-
-    Routers of experts that are more than a linear layer get no adapter, and neither do modules outside the decoder.
-    """
+    """Return the trunk with a LoRA adapter (Hu et al., 2021) in all linear layers. Only the adapter is trained."""
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
         raise AgentError("--lora needs the package peft: pip install '.[peft]'") from error
     from transformers.pytorch_utils import Conv1D
 
-    decoder, linear = set(model.decoder.modules()), (nn.Linear, Conv1D)
     lora = LoraConfig(
         r=config.lora,
         lora_alpha=2 * config.lora,
         lora_dropout=config.dropout,
         target_modules="all-linear",
-        exclude_modules=[
-            name
-            for name, module in model.lm.named_modules()
-            if isinstance(module, linear) and (type(module) not in linear or module not in decoder)
-        ],
+        exclude_modules=_not_adapted(model, (nn.Linear, Conv1D)),
         fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.lm.modules()),
         task_type="CAUSAL_LM",
     )
@@ -176,3 +168,23 @@ def _with_adapter(model: ActorCritic, config: ModelConfig) -> Any:
         if hasattr(module, "cast_input_dtype_enabled"):
             module.cast_input_dtype_enabled = False  # `ActorCritic` casts the few weights instead
     return adapted
+
+
+@torch.no_grad()
+def _not_adapted(model: ActorCritic, linear: tuple[type[nn.Module], ...]) -> list[str]:
+    """Return the names of linear layers that peft cannot adapt or that see no text.
+
+    These are the routers of experts that return several tensors, and the layers outside the decoder.
+    """
+    routers, decoder = set[nn.Module](), set(model.decoder.modules())
+
+    def note(module: nn.Module, inputs: Any, output: Any) -> None:
+        if not isinstance(output, torch.Tensor):
+            routers.add(module)
+
+    hooks = [module.register_forward_hook(note) for module in decoder if isinstance(module, linear)]
+    model.hidden_states(torch.zeros(1, 1, dtype=torch.int64, device=model.device), use_cache=False)
+    for hook in hooks:
+        hook.remove()
+    named = ((name, module) for name, module in model.lm.named_modules() if isinstance(module, linear))
+    return [name for name, module in named if module in routers or module not in decoder]

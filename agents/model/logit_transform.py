@@ -72,8 +72,8 @@ def measure_transform(lm: Any, decoder: Any, head: Any, *, tolerance: float) -> 
     error = ((transform(z) - logits).norm(dim=1) / logits.norm(dim=1)).max()
     if not float(error) < tolerance:
         raise AgentError(
-            f"{type(lm).__name__} transforms its logits after the lm_head; expected a scale or a soft cap (tanh) at most, "
-            "choose another decoder"
+            f"{type(lm).__name__} transforms its logits after the lm_head; "
+            "expected a scale or a soft cap (tanh) at most, choose another decoder"
         )
     return transform
 

@@ -162,6 +162,6 @@ def check_cache(model: ActorCritic) -> None:
         raise AgentError(f"{type(model.base).__name__} does not work with our cache: {error}") from error
     if not max(errors) < (1e-3 if model.dtype == torch.float32 else 0.1):
         raise AgentError(
-            f"{type(model.base).__name__} reads cached text differently from plain text; choose a decoder "
-            "with ordinary attention"
+            f"{type(model.base).__name__} reads cached text differently from plain text, as ALiBi and "
+            "recurrent layers do; choose a decoder with ordinary attention"
         )
