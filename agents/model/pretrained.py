@@ -115,7 +115,7 @@ def load_folder(
             model, report = auto_class.from_pretrained(
                 source, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True, **local
             )
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+    except (ImportError, OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise AgentError(_load_error(source, name, error)) from error
     if missing := sorted(report["missing_keys"]):
         raise AgentError(f"the weights of {name!r} are incomplete: {missing[0]} and {len(missing) - 1} more missing")
@@ -138,9 +138,11 @@ def _load_error(source: str, name: str, error: Exception) -> str:
 
 
 def _check_decoder(model: Any, tokenizer: Any, name: str) -> None:
-    """Raise `AgentError` if the logits of the first token depend on later tokens, or a token has no embedding."""
+    """Raise `AgentError` if the logits depend on later tokens, a token has no embedding, or the tokenizer is slow."""
     import torch
 
+    if getattr(tokenizer, "backend_tokenizer", None) is None:
+        raise AgentError(f"the tokenizer of {name!r} has no fast backend (tokenizer.json); choose another decoder")
     if len(tokenizer) > (rows := model.get_input_embeddings().num_embeddings):
         raise AgentError(f"the tokenizer of {name!r} has {len(tokenizer)} tokens, the model only {rows}")
     if model.config.is_encoder_decoder:

@@ -1,8 +1,13 @@
-import os, sys, tempfile, time, traceback
+import os
+import sys
+import tempfile
+import time
+import traceback
+import warnings
 from pathlib import Path
+
 from experiments.decoders.architectures import ARCHITECTURES
 from experiments.decoders.measure import measure, save
-import warnings
 
 warnings.simplefilter("ignore")
 for name in sys.argv[1:] or ARCHITECTURES:

@@ -77,7 +77,12 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "glm4": {},
     "gpt2": GPT2,
     "gpt_bigcode": GPT2,
-    "gpt_neo": {"num_layers": 2, "num_heads": 4, "window_size": 2 * WINDOW, "attention_types": [[["global", "local"], 1]]},
+    "gpt_neo": {
+        "num_layers": 2,
+        "num_heads": 4,
+        "window_size": 2 * WINDOW,
+        "attention_types": [[["global", "local"], 1]],
+    },
     "gpt_neox": {},
     "gpt_oss": SLIDING_TWICE | LOCAL_EXPERTS,
     "gptj": GPT2 | {"rotary_dim": 8},

@@ -1,6 +1,5 @@
 """Compares three computations of a decoder's policy: in the rollout, in the update, and in the `transformers` library."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
