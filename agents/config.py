@@ -72,7 +72,7 @@ class RolloutConfig(Config):
     mode: Literal["trie", "free"] = "trie"
     """trie: sample among the admissible commands with exact probabilities; free: generate any text."""
     prompt: Literal["plain", "chat"] = "plain"
-    """Prompt format. plain: a transcript; chat: the ChatML format of instruction-tuned models."""
+    """Prompt format. plain: a transcript; chat: the chat template of an instruction-tuned model's tokenizer."""
     context: Annotated[int, Field(ge=16)] | None = None
     """Maximum tokens of an episode. With none, the trunk's limit applies."""
     credit: Literal["token", "command"] = "token"
