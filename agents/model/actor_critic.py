@@ -128,6 +128,7 @@ class ActorCritic(nn.Module):
         return next(self.parameters()).dtype
 
     def train(self, mode: bool = True) -> Self:
+        """Switch to training or evaluation mode. See `noisy_trunk`."""
         super().train(mode)
         if mode and not self.noisy_trunk:
             for name, module in self.lm.named_modules():
@@ -254,6 +255,7 @@ class ActorCritic(nn.Module):
             self.logit_transform = measure_transform(self.lm, self.decoder, head, tolerance=tolerance)
 
     def in_trunk_dtype(self) -> torch.autocast:
+        """Return a context manager in which the trunk and its adapter compute in the trunk's data type."""
         # this also casts the adapter's weights, whose float32 copies do not lose small update steps to rounding
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 

@@ -63,7 +63,7 @@ def build_model(config: ModelConfig, trunk_config: Mapping[str, Any] | None, voc
         known = AutoConfig.for_model(**trunk_config)
     except (KeyError, ValueError, TypeError) as error:
         raise AgentError(f"the checkpoint's config is not one of transformers' decoders: {error}") from None
-    if known.vocab_size != vocabulary and config.trunk in SCRATCH:
+    if config.trunk in SCRATCH and known.vocab_size != vocabulary:
         raise AgentError(f"the checkpoint's tokenizer has {vocabulary} tokens, its config {known.vocab_size}")
     lm = AutoModelForCausalLM.from_config(known)
     return _with_heads(lm.to(getattr(torch, config.dtype)), config)

@@ -1,15 +1,18 @@
-"""Compares three computations of a decoder's policy: in the rollout, in the update, and in the `transformers` library."""
+"""Compares the policy of a decoder in the rollout, in the update, and in the `transformers` library alone."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from agents.config import ModelConfig
 from agents.language_model.agent import LanguageModelAgent, Mode
-from agents.model.actor_critic import ActorCritic
+from agents.language_model.token_stream import Segment
+from agents.model.actor_critic import ActorCritic, Choices
 from agents.model.build import assemble
 from agents.protocol import AgentError, EpisodeEnd, Turn
 from agents.training.rollout_batch import RolloutBatch
@@ -17,7 +20,10 @@ from experiments.decoders.architectures import tiny_decoder
 
 WORDS = ("go", "take", "drop", "north", "south", "red", "blue", "key", "lamp", "you", "see", "a", "room", "won")
 COMMANDS = ("go north", "go south", "take red key", "take red lamp", "take blue key", "drop lamp")
-TURNS = 6
+EPISODES, TURNS = 3, 6
+RANK = 2  # of LoRA adapters
+LIMITS = {"float32": 1e-4, "bfloat16": 0.03}
+"""Largest accepted difference in nats: the maximum over all choices in float32, the mean in bfloat16."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +31,8 @@ class Agreement:
     """Differences of the log-probabilities of sampled tokens, in nats.
 
     Attributes:
-        update: maximum difference between rollout and update.
-        logits: maximum difference between update and logits of the `transformers` library.
+        update: difference between rollout and update: the maximum in float32, the mean in bfloat16.
+        logits: difference between the update and the logits of the `transformers` library, likewise.
         tokens: length of the longest stream.
     """
 
@@ -34,10 +40,14 @@ class Agreement:
     logits: float
     tokens: int
 
+    def within(self, dtype: str) -> bool:
+        return max(self.update, self.logits) < LIMITS[dtype]
+
 
 def save(name: str, folder: Path) -> None:
-    """Save a tiny decoder and a tokenizer, as a pretrained model."""
+    """Save the tiny decoder of an architecture and a tokenizer, as a pretrained model."""
     tokenizer = byte_tokenizer()
+    # some tokenizer classes add a token when they are loaded
     tiny_decoder(name, len(tokenizer) + 8).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
@@ -48,69 +58,62 @@ def byte_tokenizer() -> Any:
     from transformers import PreTrainedTokenizerFast
 
     backend = ByteLevelBPETokenizer()
-    text = " ".join(WORDS)
-    backend.train_from_iterator([text] * 2, vocab_size=320, show_progress=False)
+    backend.train_from_iterator([" ".join(WORDS)] * 2, vocab_size=320, show_progress=False)
     return PreTrainedTokenizerFast(tokenizer_object=backend._tokenizer, clean_up_tokenization_spaces=False)
 
 
-def measure(folder: Path, *, lora: int, dtype: str) -> Agreement | str:
-    """Play and evaluate the decoder in `folder`. Return how well the results agree, or why the decoder is refused."""
+def measure(folder: Path, *, lora: bool, dtype: str) -> Agreement | str:
+    """Play with the decoder in `folder`, and evaluate its choices. Return the agreement, or why it is refused."""
     torch.manual_seed(0)
     try:
-        model, tokenizer = assemble(ModelConfig(trunk=str(folder), lora=lora, dtype=dtype, dropout=0.0), None)
+        config = ModelConfig.model_validate({"trunk": str(folder), "lora": RANK * lora, "dtype": dtype})
+        model, tokenizer = assemble(config, None)
     except AgentError as error:
-        return str(error).replace(str(folder), "")
+        return str(error)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_B" in name:
                 parameter.normal_(std=0.1)
-    results = [_agreement(model.eval(), tokenizer, mode) for mode in ("trie", "free")]
-    return Agreement(
-        update=max(result.update for result in results),
-        logits=max(result.logits for result in results),
-        tokens=max(result.tokens for result in results),
-    )
+    differences, tokens = zip(*(_differences(model.eval(), tokenizer, mode) for mode in ("trie", "free")), strict=True)
+    joined = torch.cat(differences, dim=1)  # [2, choices]
+    update, logits = (joined.amax(1) if dtype == "float32" else joined.mean(1)).tolist()
+    return Agreement(update=update, logits=logits, tokens=max(tokens))
 
 
 @torch.no_grad()
-def _agreement(model: ActorCritic, tokenizer: Any, mode: Mode) -> Agreement:
-    rollout = RolloutBatch(play(model, tokenizer, mode), credit="token")
-    recorded = torch.tensor([choice.logprob for segment in rollout.segments for choice in segment.choices])
+def _differences(model: ActorCritic, tokenizer: Any, mode: Mode) -> tuple[Tensor, int]:
+    """Return the differences [2, choices] (rollout and update, update and `transformers`), and the longest stream."""
+    segments = play(model, tokenizer, mode)
+    rollout = RolloutBatch(segments, credit="token")
     part = rollout.micro_batch(range(len(rollout)))
-    choices = part.choices
+    recorded = torch.tensor([choice.logprob for segment in segments for choice in segment.choices])[part.choice_index]
     with model.mode(training=True):
-        heads = model(part.tokens, choices)
-    updated = heads.logprobs.gather(
-        1, choices.chosen[:, None] if mode == "trie" else torch.zeros_like(choices.chosen)[:, None]
-    )[:, 0]
+        logprobs = model(part.tokens, part.choices).logprobs
+    updated = logprobs.gather(1, part.choices.chosen[:, None])[:, 0]
     with model.in_trunk_dtype():
         logits = model.lm(input_ids=part.tokens, use_cache=False).logits
-    logits = logits[choices.rows, choices.positions].float()
-    tokens = choices.alternatives.gather(1, choices.chosen[:, None])
-    theirs = logits.log_softmax(-1)
-    if mode == "trie":
-        among = logits.gather(1, choices.alternatives.clamp_min(0)).masked_fill(choices.alternatives < 0, -torch.inf)
-        theirs, tokens = among.log_softmax(-1), choices.chosen[:, None]
-    theirs = theirs.gather(1, tokens)[:, 0]
-    recorded = recorded[part.choice_index]
-    return Agreement(
-        update=float((updated - recorded).abs().max()),
-        logits=float((updated - theirs).abs().max()),
-        tokens=part.tokens.shape[1],
-    )
+    theirs = _chosen_logprobs(logits[part.choices.rows, part.choices.positions].float(), part.choices)
+    return torch.stack([(updated - recorded).abs(), (updated - theirs).abs()]), part.tokens.shape[1]
 
 
-def play(model: ActorCritic, tokenizer: Any, mode: Mode) -> Any:
-    """Play episodes of random text. The streams are longer than every attention window."""
+def _chosen_logprobs(logits: Tensor, choices: Choices) -> Tensor:
+    """Return the log-probability [N] of each chosen token, given the logits [N, V] of the `transformers` library."""
+    if choices.whole_vocabulary:
+        return logits.log_softmax(-1).gather(1, choices.alternatives[:, :1])[:, 0]
+    offered = logits.gather(1, choices.alternatives.clamp_min(0)).masked_fill(choices.alternatives < 0, -torch.inf)
+    return offered.log_softmax(-1).gather(1, choices.chosen[:, None])[:, 0]
+
+
+def play(model: ActorCritic, tokenizer: Any, mode: Mode) -> Sequence[Segment]:
+    """Play episodes of random text. Their streams are longer than every attention window."""
     agent = LanguageModelAgent(model, tokenizer, mode=mode, record=True, max_command_tokens=8)
     rng = np.random.default_rng(0)
-    episodes = range(3)
-    for turn in range(TURNS):
-        agent.act([_turn(rng, episode, turn) for episode in episodes])
+    for number in range(TURNS):
+        agent.act([_turn(rng, episode, number) for episode in range(EPISODES)])
     agent.end(
         [
-            EpisodeEnd(episode=e, observation="won", reward=1.0, terminated=True, truncated=False, info={})
-            for e in episodes
+            EpisodeEnd(episode=episode, observation="", info={}, reward=1.0, terminated=True, truncated=False)
+            for episode in range(EPISODES)
         ]
     )
     return agent.take_segments()
@@ -119,12 +122,11 @@ def play(model: ActorCritic, tokenizer: Any, mode: Mode) -> Any:
 def _turn(rng: np.random.Generator, episode: int, number: int) -> Turn:
     text = " ".join(rng.choice(WORDS, size=6 + 4 * episode))
     return Turn(
-        game="random",
         episode=episode,
+        game="random text",
         observation=f"you see {text}\n",
-        reward=0.0,
         info={"admissible_commands": COMMANDS},
+        reward=0.0,
         first=number == 0,
         prompt="> ",
-        terminator="\n",
     )
