@@ -44,7 +44,7 @@ def test_the_table_is_long_and_few_decoders_are_refused() -> None:
 
 def test_the_document_lists_agreements_and_refusals() -> None:
     good: dict[str, Any] = {"update": 1e-6, "logits": 2e-7, "tokens": 165}
-    rows = {
+    rows: dict[str, dict[str, Any]] = {
         "sound": dict.fromkeys(CASES, good),
         "wrong": dict.fromkeys(CASES, good | {"update": 0.5}),
         "refused": dict.fromkeys(CASES, "no cache"),
