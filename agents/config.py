@@ -44,9 +44,9 @@ class ModelConfig(Config):
     lora: Annotated[int, Field(ge=0, le=4096)] = 0
     """Rank of a LoRA adapter on a pretrained trunk; 0 trains the whole trunk."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Data type of the trunk. The heads are always float32."""
+    """Data type of the trunk. The heads, and the master weights of a trunk trained in full, are always float32."""
     dropout: BelowOne = 0.0
-    """Dropout rate of a new trunk (pico only) or of the LoRA adapter."""
+    """Dropout rate of the whole trunk (not small) or, with lora, of the adapter alone."""
     q_heads: Annotated[int, Field(ge=0, le=2)] = 1
     """Number of Q heads; with 2, q is the lower of their outputs. Ignored by optimizers that do not train q."""
     head_layers: Annotated[int, Field(ge=1, le=2)] = 1
@@ -75,7 +75,7 @@ class RolloutConfig(Config):
     mode: Literal["trie", "free"] = "trie"
     """trie: sample among the admissible commands with exact probabilities; free: generate any text."""
     prompt: Literal["plain", "chat"] = "plain"
-    """Prompt format. plain: a transcript; chat: the ChatML format of instruction-tuned models."""
+    """Prompt format. plain: a transcript; chat: the chat template of an instruction-tuned model's tokenizer."""
     context: Annotated[int, Field(ge=16)] | None = None
     """Maximum tokens of an episode. With none, the trunk's limit applies."""
     credit: Literal["token", "command"] = "token"

@@ -40,7 +40,7 @@ def generate(player: Player, prompts: Sequence[str], tokens: int) -> tuple[float
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     batch = tokenizer(list(prompts), return_tensors="pt", padding=True)
     pad = tokenizer.pad_token_id
-    with player.model._in_trunk_dtype():
+    with player.model.in_trunk_dtype():
         texts = model.generate(**batch, max_new_tokens=tokens, do_sample=True, top_k=0, pad_token_id=pad)
     written = texts[:, batch["input_ids"].shape[1] :]
     return time.perf_counter() - begun, int((written != pad).sum())
@@ -53,7 +53,7 @@ def passes(player: Player, rollout: RolloutBatch) -> None:
         for share in np.array_split(np.arange(len(rollout)), config.minibatches):
             for rows in micro_batches(rollout, share.tolist(), config.micro_batch_tokens):
                 part = rollout.micro_batch(rows)
-                with model._in_trunk_dtype():
+                with model.in_trunk_dtype():
                     logits = model.lm(input_ids=part.tokens, use_cache=False).logits
                 at_choices = logits[part.choices.rows, part.choices.positions].float()
                 loss = torch.nn.functional.cross_entropy(at_choices, part.choices.alternatives[:, 0])

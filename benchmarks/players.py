@@ -83,7 +83,8 @@ class Text:
             ValueError: the text exceeds the agent's context.
         """
         text = self.agent.prompt.before_command(turn.observation, game_prompt=turn.prompt, first=turn.first)
-        self.tokens += self.agent.tokenizer.encode(text, add_special_tokens=False)
+        tokenizer = self.agent.stream_tokenizer
+        self.tokens += tokenizer.begin(text) if turn.first else tokenizer.encode(text)
         if len(self.tokens) > self.agent.context:
             raise ValueError(f"{len(self.tokens)} tokens do not fit into {self.agent.context}; choose fewer turns")
 

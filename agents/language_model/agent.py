@@ -22,6 +22,7 @@ from agents.model.kv_cache import RaggedCache
 from agents.model.tree_decoder import TreeInput, commit_branches, forward_trees
 from agents.protocol import AgentError, Decision, EpisodeEnd, GeneratedToken, Turn
 from agents.text.prompt import PLAIN, PromptFormat
+from agents.text.stream_tokenizer import StreamTokenizer
 
 Mode = Literal["trie", "free"]
 MAX_TRIES = 8192
@@ -71,6 +72,7 @@ class LanguageModelAgent:
                 (`max_tokens`).
         """
         self.model, self.tokenizer, self.name = model, tokenizer, name
+        self.stream_tokenizer = StreamTokenizer(tokenizer)
         self.prompt, self.seed, self.mode = prompt, seed, mode
         self.greedy, self.temperature, self.top_p = greedy, temperature, top_p
         self.context = min(context or model.context, model.context)
@@ -200,7 +202,8 @@ class LanguageModelAgent:
 
     def _append(self, state: EpisodeState, observation: str, *, first: bool, reserve: int) -> None:
         stream = state.stream
-        stream.tokens += self._encode(self.prompt.before_command(observation, game_prompt=state.prompt, first=first))
+        text = self.prompt.before_command(observation, game_prompt=state.prompt, first=first)
+        stream.tokens += self.stream_tokenizer.begin(text) if first else self.stream_tokenizer.encode(text)
         if not stream.tokens:
             raise AgentError("the game opens without any text; a language model needs at least one token to read")
         if first:
@@ -217,19 +220,15 @@ class LanguageModelAgent:
         """Return an input with the tokens of the stream that are not in the cache yet, and with the trie, if any."""
         return TreeInput(row=state.row, tokens=state.stream.tokens[self._cache.lengths[state.row] :], trie=trie)
 
-    def _encode(self, text: str) -> list[int]:
-        tokens: list[int] = self.tokenizer.encode(text, add_special_tokens=False) if text else []
-        return tokens
-
     def _trie(self, turn: Turn) -> Trie:
         key = (turn.prompt, turn.terminator, *turn.info["admissible_commands"])
         if key not in self._tries:
             if len(self._tries) >= MAX_TRIES:
                 self._tries.clear()
-            end = self._encode(self.prompt.after_command(game_terminator=turn.terminator))
+            end = self.stream_tokenizer.encode(self.prompt.after_command(game_terminator=turn.terminator))
             texts = [self.prompt.command(command, game_prompt=turn.prompt) for command in key[2:]]
             try:
-                self._tries[key] = build_trie([self._encode(text) + end for text in texts])
+                self._tries[key] = build_trie([self.stream_tokenizer.encode(text) + end for text in texts])
             except ValueError as error:
                 raise AgentError(f"{turn.game}: the agent cannot tell the commands apart: {error}") from error
         return self._tries[key]
@@ -276,9 +275,9 @@ class LanguageModelAgent:
         choices = stream.choices[first_choice:]
         chosen = [choice.alternatives[0] for choice in choices]
         if chosen[-1] not in ends:
-            stream.tokens += self._encode(self.prompt.after_command(game_terminator=turn.terminator))
-        text: str = self.tokenizer.decode([token for token in chosen if token not in ends], skip_special_tokens=True)
-        texts = self.tokenizer.batch_decode([[token] for token in chosen])
+            stream.tokens += self.stream_tokenizer.encode(self.prompt.after_command(game_terminator=turn.terminator))
+        text = self.stream_tokenizer.decode([token for token in chosen if token not in ends], skip_special_tokens=True)
+        texts = [self.stream_tokenizer.decode([token]) for token in chosen]
         has_q = len(self.model.heads.q) > 0
         tokens = [
             GeneratedToken(text, choice.logprob, choice.value, choice.q_value if has_q else None)

@@ -8,15 +8,15 @@ agent did not write.
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from agents.model.heads import Heads
+from agents.model.logit_transform import LogitTransform, measure_transform
 from agents.model.vocabulary_terms import Rows, VocabularyTerms, bfloat16_factors
-from agents.protocol import AgentError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +70,20 @@ class Choices:
 
 
 class ActorCritic(nn.Module):
-    """A causal language model and its heads."""
+    """A causal language model and its heads.
 
-    def __init__(self, lm: nn.Module, heads: Heads) -> None:
+    Args:
+        lm: the causal language model, or an adapter around it.
+        heads: the value head and the Q heads.
+        noisy_trunk: whether the trunk's own dropout is active in training mode. Otherwise, the trunk stays in
+            evaluation mode, because some decoders have other kinds of noise. The adapter's dropout is always active.
+    """
+
+    def __init__(self, lm: nn.Module, heads: Heads, *, noisy_trunk: bool = True) -> None:
         super().__init__()
         self.lm: Any = lm
-        self.heads = heads
+        self.heads, self.noisy_trunk = heads, noisy_trunk
+        self.logit_transform = LogitTransform()
         self._converted: tuple[tuple[int, int] | None, Tensor] = (None, torch.empty(0))
 
     @property
@@ -84,15 +92,31 @@ class ActorCritic(nn.Module):
         return self.lm.get_base_model() if hasattr(self.lm, "get_base_model") else self.lm
 
     @property
+    def decoder(self) -> Any:
+        """The part of the causal language model that computes the hidden states which its lm_head reads."""
+        decoder = self.base.get_decoder()
+        return self.base.model if decoder is self.base else decoder  # Llama 4 misnames its decoder
+
+    @property
+    def config(self) -> Any:
+        """The configuration of the text decoder. Multimodal models nest it in their own configuration."""
+        return self.base.config.get_text_config(decoder=True)
+
+    @property
     def context(self) -> int:
-        """Maximum length of a stream, in tokens: the smaller of the number of positions and the attention window."""
-        names = ("max_position_embeddings", "sliding_window", "window_size", "attention_chunk_size")
-        return min(int(limit) for name in names if (limit := getattr(self.base.config, name, None)) is not None)
+        """Maximum length of a stream, in tokens: the number of positions, or GPT-Neo's fixed attention window."""
+        names = ("max_position_embeddings", "window_size")
+        return min(int(limit) for name in names if (limit := getattr(self.config, name, None)) is not None)
 
     @property
     def layers(self) -> int:
         """Number of layers that cache keys and values."""
-        return int(self.base.config.num_hidden_layers)
+        return int(self.config.num_hidden_layers)
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of tokens for which the lm_head computes a logit."""
+        return len(self.base.get_output_embeddings().weight)
 
     @property
     def device(self) -> torch.device:
@@ -102,6 +126,15 @@ class ActorCritic(nn.Module):
     def dtype(self) -> torch.dtype:
         """Data type of the trunk. The heads and the adapter are stored in float32."""
         return next(self.parameters()).dtype
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training or evaluation mode. See `noisy_trunk`."""
+        super().train(mode)
+        if mode and not self.noisy_trunk:
+            for name, module in self.lm.named_modules():
+                recomputed = getattr(module, "gradient_checkpointing", False)  # only in training mode
+                module.training = recomputed or "lora_dropout" in name
+        return self
 
     @contextmanager
     def mode(self, *, training: bool) -> Iterator[None]:
@@ -124,22 +157,22 @@ class ActorCritic(nn.Module):
 
     def hidden_states(self, tokens: Tensor, **kwargs: Any) -> Tensor:
         """Return the last hidden states [B, L, d] of token ids [B, L]. Padding on the right does not change them."""
-        trunk = getattr(self.base, self.base.base_model_prefix)
-        with self._in_trunk_dtype():
-            states: Tensor = trunk(input_ids=tokens, **kwargs).last_hidden_state
+        with self.in_trunk_dtype():
+            states: Tensor = self.decoder(input_ids=tokens, **kwargs).last_hidden_state
         return states
 
     def all_logprobs(self, hidden: Tensor) -> Tensor:
         """Return the log-probabilities [N, V] of the whole vocabulary at hidden states [N, d]."""
         with bfloat16_factors(enabled=self.dtype == torch.bfloat16):
-            return nn.functional.linear(hidden.float(), self._vocabulary_weight(), self._bias()).log_softmax(-1)
+            z = nn.functional.linear(hidden.float(), self._vocabulary_weight(), self._bias())
+            return self.logit_transform(z).log_softmax(-1)
 
     def evaluate_heads(self, hidden: Tensor, alternatives: Tensor) -> HeadOutputs:
         """Evaluate all heads at hidden states [N, d] for alternatives [N, K] (token ids, padded with -1)."""
         tokens, index = torch.unique(alternatives.clamp_min(0), return_inverse=True)  # [U], [N, K]
         weight = self.base.get_output_embeddings().weight[tokens]  # [U, d]
-        logits = nn.functional.linear(hidden.float(), weight.float(), self._bias(tokens)).gather(1, index)
-        logprobs = logits.masked_fill(alternatives < 0, -torch.inf).log_softmax(-1)
+        z = nn.functional.linear(hidden.float(), weight.float(), self._bias(tokens)).gather(1, index)
+        logprobs = self.logit_transform(z).masked_fill(alternatives < 0, -torch.inf).log_softmax(-1)
         q = target = None
         if len(self.heads.q):
             q = self.heads.q_values(hidden, tokens, weight).take_along_dim(index[:, :, None], 1)
@@ -193,6 +226,7 @@ class ActorCritic(nn.Module):
                 states.float() if torch.is_grad_enabled() else states.detach().float(),
                 weight,
                 bias,
+                self.logit_transform,
                 chosen,
                 reference,
                 q if with_expected_q else None,
@@ -209,26 +243,19 @@ class ActorCritic(nn.Module):
         """Run the trunk on streams [B, L] in one pass, and evaluate the heads at the choices."""
         return self.evaluate_choices(self.hidden_states(tokens, use_cache=False), choices)
 
-    @torch.no_grad()
-    def check_logits(self) -> None:
-        """Check that the decoder's logits equal the output of its lm_head at the last hidden states.
+    def measure_logit_transform(self) -> None:
+        """Measure how the decoder transforms the output of its lm_head. Until then, the model has no transformation.
 
         Raises:
-            AgentError: the decoder scales or caps its logits after the lm_head. `evaluate_heads` has no such step.
+            AgentError: the decoder transforms its logits in a way that `LogitTransform` does not describe.
         """
-        tokens = torch.arange(min(4, self.base.config.vocab_size), device=self.device)[None]
-        with self.mode(training=False):
-            ours = self.all_logprobs(self.hidden_states(tokens, use_cache=False)[0])
-            with self._in_trunk_dtype():
-                theirs = self.lm(input_ids=tokens, use_cache=False).logits[0].float().log_softmax(-1)
-        error = float((ours - theirs).norm() / theirs.norm())
-        if not error < (1e-4 if self.dtype == torch.float32 else 0.02):  # bfloat16 gives 0.002
-            raise AgentError(
-                f"{type(self.base).__name__} changes its logits after the lm_head (scaling or capping), "
-                "which the gathered policy head does not do; choose another decoder"
-            )
+        tolerance = 1e-4 if self.dtype == torch.float32 else 0.02  # bfloat16 gives 0.002
+        with self.mode(training=False), self.in_trunk_dtype():
+            head = self.base.get_output_embeddings()
+            self.logit_transform = measure_transform(self.lm, self.decoder, head, tolerance=tolerance)
 
-    def _in_trunk_dtype(self) -> torch.autocast:
+    def in_trunk_dtype(self) -> torch.autocast:
+        """Return a context manager in which the trunk and its adapter compute in the trunk's data type."""
         # this also casts the adapter's weights, whose float32 copies do not lose small update steps to rounding
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 

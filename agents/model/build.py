@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
 from agents.config import ModelConfig
 from agents.model.actor_critic import ActorCritic
@@ -34,7 +35,7 @@ def assemble(
         AgentError: the trunk is unknown or cannot be loaded, or a setting does not fit the trunk.
     """
     if config.trunk not in SCRATCH:
-        lm, tokenizer = load_pretrained(config.trunk, dtype=config.dtype)
+        lm, tokenizer = _load_trunk(config)
         return _with_heads(lm, config), tokenizer
     if config.lora:
         raise AgentError(f"--lora adapts a pretrained trunk, but {config.trunk!r} starts from random weights")
@@ -57,26 +58,32 @@ def build_model(config: ModelConfig, trunk_config: Mapping[str, Any] | None, voc
         AgentError: `trunk_config` is invalid or does not fit the tokenizer, or the pretrained trunk is missing.
     """
     if trunk_config is None:
-        return _with_heads(load_pretrained(config.trunk, dtype=config.dtype)[0], config)
+        return _with_heads(_load_trunk(config)[0], config)
     from transformers import AutoConfig, AutoModelForCausalLM
 
     try:
         known = AutoConfig.for_model(**trunk_config)
     except (KeyError, ValueError, TypeError) as error:
         raise AgentError(f"the checkpoint's config is not one of transformers' decoders: {error}") from None
-    if known.vocab_size != vocabulary and config.trunk in SCRATCH:
+    if config.trunk in SCRATCH and known.vocab_size != vocabulary:
         raise AgentError(f"the checkpoint's tokenizer has {vocabulary} tokens, its config {known.vocab_size}")
     lm = AutoModelForCausalLM.from_config(known)
     return _with_heads(lm.to(getattr(torch, config.dtype)), config)
 
 
+def _load_trunk(config: ModelConfig) -> tuple[Any, Any]:
+    """Load a pretrained trunk and its tokenizer. The dropout is either the trunk's or the adapter's."""
+    return load_pretrained(config.trunk, dtype=config.dtype, dropout=0.0 if config.lora else config.dropout)
+
+
 def _with_heads(lm: Any, config: ModelConfig) -> ActorCritic:
+    vocabulary, width = lm.get_output_embeddings().weight.shape
     heads = Heads(
-        lm.config.hidden_size,
-        lm.config.vocab_size,
+        width,
+        vocabulary,
         q_heads=config.q_heads,
         layers=config.head_layers,
-        tied=lm.config.vocab_size >= LARGE_VOCABULARY,
+        tied=vocabulary >= LARGE_VOCABULARY,
         target_q=config.target_q,
         detach_value=config.detach_value,
         detach_q=config.detach_q,
@@ -85,9 +92,12 @@ def _with_heads(lm: Any, config: ModelConfig) -> ActorCritic:
     )
     if lm.dtype == torch.bfloat16:
         use_blockwise_attention(lm)
-    model = ActorCritic(_with_adapter(lm, config) if config.lora else lm, heads)
-    model.check_logits()
+    model = ActorCritic(lm, heads, noisy_trunk=config.dropout > 0 and not config.lora)
+    model.measure_logit_transform()
     check_cache(model)
+    _freeze_unused(model)
+    if config.lora:
+        model.lm = _with_adapter(model, config)
     return model
 
 
@@ -128,8 +138,16 @@ def from_config(trunk: str, vocabulary: int, dropout: float) -> Any:
     return lm
 
 
-def _with_adapter(lm: Any, config: ModelConfig) -> Any:
-    """Return the model with a LoRA adapter (Hu et al., 2021) in all linear layers. Only the adapter is trained."""
+def _freeze_unused(model: ActorCritic) -> None:
+    """Freeze the parameters that do not affect the logits of text, such as those of a vision encoder."""
+    used = {*model.decoder.parameters(), *model.base.get_output_embeddings().parameters()}
+    for parameter in model.lm.parameters():
+        if parameter not in used:
+            parameter.requires_grad_(False)
+
+
+def _with_adapter(model: ActorCritic, config: ModelConfig) -> Any:
+    """Return the trunk with a LoRA adapter (Hu et al., 2021) in all linear layers. Only the adapter is trained."""
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
@@ -141,13 +159,34 @@ def _with_adapter(lm: Any, config: ModelConfig) -> Any:
         lora_alpha=2 * config.lora,
         lora_dropout=config.dropout,
         target_modules="all-linear",
-        fan_in_fan_out=any(isinstance(module, Conv1D) for module in lm.modules()),
+        exclude_modules=_not_adapted(model, (nn.Linear, Conv1D)),
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.lm.modules()),
         task_type="CAUSAL_LM",
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft uses a name that transformers deprecates
-        adapted = get_peft_model(lm, lora)
+        adapted = get_peft_model(model.lm, lora)
     for module in adapted.modules():
         if hasattr(module, "cast_input_dtype_enabled"):
             module.cast_input_dtype_enabled = False  # `ActorCritic` casts the few weights instead
     return adapted
+
+
+@torch.no_grad()
+def _not_adapted(model: ActorCritic, linear: tuple[type[nn.Module], ...]) -> list[str]:
+    """Return the names of linear layers that peft cannot adapt or that see no text.
+
+    These are the routers of experts that return several tensors, and the layers outside the decoder.
+    """
+    routers, decoder = set[nn.Module](), set(model.decoder.modules())
+
+    def note(module: nn.Module, inputs: Any, output: Any) -> None:
+        if not isinstance(output, torch.Tensor):
+            routers.add(module)
+
+    hooks = [module.register_forward_hook(note) for module in decoder if isinstance(module, linear)]
+    model.hidden_states(torch.zeros(1, 1, dtype=torch.int64, device=model.device), use_cache=False)
+    for hook in hooks:
+        hook.remove()
+    named = ((name, module) for name, module in model.lm.named_modules() if isinstance(module, linear))
+    return [name for name, module in named if module in routers or module not in decoder]

@@ -1,7 +1,8 @@
 """Attention for a bfloat16 trunk on a CPU.
 
-Without a mask, attention is causal and is computed in blocks of queries. The backward pass recomputes the probabilities
-of each block, so memory is linear in the length of the stream. With a mask, attention is computed in one block.
+Without a mask, attention is causal. It is computed in blocks of queries, as is attention with a bool mask, such as that
+of a sliding window. The backward pass recomputes the probabilities of each block, so memory is linear in the length of
+the stream. With an additive mask, attention is computed in one block.
 
 torch's own attention kernel takes up to twice as long (NOTES.md). Unlike `matmul`, the kernel does not use the
 processor's bfloat16 instructions. All other cases, such as dropout or another device, use the `sdpa` attention of the
@@ -37,34 +38,39 @@ def attend(
     Args:
         module: the attention module of the trunk.
         query: [B, heads, L, d].
-        key, value: [B, groups, S, d].
+        key: [B, groups, S, d].
+        value: [B, groups, S, e].
         attention_mask: mask that broadcasts to [B, heads, L, S]. If None, attention is causal.
         kwargs: other arguments of the interface, such as `scaling` and `dropout`.
 
     Returns:
-        A tuple: (1) the attention output [B, L, heads, d], (2) None in place of the attention weights.
+        A tuple: (1) the attention output [B, L, heads, e], (2) None in place of the attention weights.
     """
     supported = query.device.type == "cpu" and query.dtype == torch.bfloat16 and not kwargs.get("dropout")
     supported &= all(kwargs.get(name) is None for name in ("position_bias", "is_causal", "softcap"))
     if attention_mask is None:
         supported &= query.shape[2] == key.shape[2]
     else:
-        supported &= attention_mask.dtype == query.dtype and attention_mask.shape[1] == 1
+        supported &= attention_mask.dtype in (query.dtype, torch.bool) and attention_mask.shape[1] == 1
     if not supported:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)[0], None
     query = query * (kwargs.get("scaling") or query.shape[3] ** -0.5)
     rows, groups = key.shape[:2]
     query = query.reshape(rows, groups, -1, *query.shape[2:])  # neighbouring heads share keys and values
-    attended = (
-        causal(query, key, value) if attention_mask is None else masked(query, key, value, attention_mask[:, :, None])
-    )
+    if attention_mask is None:
+        attended = causal(query, key, value)
+    elif attention_mask.dtype == torch.bool:
+        attended = limited(query, key, value, attention_mask[:, :, None])
+    else:
+        attended = masked(query, key, value, attention_mask[:, :, None])
     return attended.flatten(1, 2).transpose(1, 2).contiguous(), None
 
 
 def causal(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Return softmax(Q K' + causal mask) V for a scaled Q, computed in blocks of queries.
 
-    `query` and the result are [B, groups, h, L, d]. The h heads of a group share `key` and `value` [B, groups, L, d].
+    `query` is [B, groups, h, L, d]. The h heads of a group share `key` [B, groups, L, d] and `value` [B, groups, L, e].
+    The result is [B, groups, h, L, e].
     """
     blocks = []
     for start in range(0, query.shape[3], BLOCK):
@@ -73,6 +79,21 @@ def causal(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         inputs = (block, key[:, :, :end], value[:, :, :end])
         blocks.append(checkpoint(_causal_block, *inputs, use_reentrant=False, preserve_rng_state=False))
     return torch.cat(blocks, dim=3)
+
+
+def limited(query: Tensor, key: Tensor, value: Tensor, visible: Tensor) -> Tensor:
+    """Return softmax(Q K' + mask) V as `causal` does, for a mask that is True where a query may attend to a key."""
+    blocks = []
+    for start in range(0, query.shape[3], BLOCK):
+        rows = slice(start, start + BLOCK)
+        inputs = (query[:, :, :, rows], key, value, visible[:, :, :, rows])
+        blocks.append(checkpoint(_limited_block, *inputs, use_reentrant=False, preserve_rng_state=False))
+    return torch.cat(blocks, dim=3)
+
+
+def _limited_block(query: Tensor, key: Tensor, value: Tensor, visible: Tensor) -> Tensor:
+    mask = torch.zeros_like(visible, dtype=query.dtype).masked_fill_(~visible, torch.finfo(query.dtype).min)
+    return masked(query, key, value, mask)
 
 
 def _causal_block(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -91,4 +112,4 @@ def masked(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
     scores = (query.flatten(2, 3) @ key.transpose(2, 3)).view(*query.shape[:4], key.shape[2]).add_(mask)
     # the backward pass needs the probabilities in a tensor of their own; without gradients they overwrite the scores
     probabilities = scores.softmax(-1) if scores.requires_grad else torch.softmax(scores, -1, out=scores)
-    return (probabilities.flatten(2, 3) @ value).view(query.shape)
+    return (probabilities.flatten(2, 3) @ value).view(*query.shape[:4], value.shape[3])

@@ -118,8 +118,13 @@ class RaggedCache(Cache):  # type: ignore[misc]
         moves = [(row, source, target) for row, source, target in moves if source != target]
         if moves:
             rows, sources, targets = torch.tensor(moves, device=self.plan.rows.device).unbind(1)
-            for layer in self.layers:
+            for layer in self.written:
                 layer.move(rows, sources, targets)
+
+    @property
+    def written(self) -> list[RaggedLayer]:
+        """The layers with keys and values. Gemma 3n has layers that use those of an earlier layer."""
+        return [layer for layer in self.layers if layer.is_initialized]
 
 
 def room_for(visible: int, capacity: int) -> int:

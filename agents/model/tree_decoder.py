@@ -6,6 +6,7 @@ yet. The inner nodes of the command trie follow these tokens. A node attends onl
 commands. When a command is chosen, its nodes stay in the cache. The other nodes are overwritten later.
 """
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from agents.model.actor_critic import ActorCritic
 from agents.model.command_trie import Trie, build_trie
 from agents.model.kv_cache import RaggedCache
+from agents.model.tree_mask import TreeMask
 from agents.protocol import AgentError
 
 # Fixed cost of a forward pass, as the number of tokens that a small trunk reads in that time. The cost on a CPU core
@@ -107,21 +109,19 @@ def _forward_group(model: ActorCritic, cache: RaggedCache, inputs: Sequence[Tree
         columns += tree.choice_positions()
         rows += [index] * (len(columns) - len(rows))
         cache.lengths[tree.row] += own
-    hidden = model.hidden_states(
-        torch.from_numpy(tokens).to(model.device),
-        position_ids=torch.from_numpy(positions).to(model.device),
-        attention_mask=_attention_mask(model, torch.from_numpy(mask[:, None]).to(model.device)),
-        past_key_values=cache,
-        use_cache=True,
+    attention = model.config._attn_implementation
+    # torch's `sdpa` attention gets a bool mask, `eager` attention and `cpu_attention` an additive one
+    tree_mask = TreeMask(
+        torch.from_numpy(mask).to(model.device),
+        places := torch.from_numpy(positions).to(model.device),
+        cache.plan.slots,
+        None if attention == "sdpa" else model.dtype,
     )
+    with tree_mask.used_by(attention):
+        hidden = model.hidden_states(
+            torch.from_numpy(tokens).to(model.device), position_ids=places, past_key_values=cache, use_cache=True
+        )
     return hidden[rows, columns]
-
-
-def _attention_mask(model: ActorCritic, visible: Tensor) -> Tensor:
-    """Return a bool mask for torch's `sdpa` attention, or an additive mask for `eager` and `cpu_attention`."""
-    if model.base.config._attn_implementation == "sdpa":
-        return visible
-    return torch.zeros_like(visible, dtype=model.dtype).masked_fill(~visible, torch.finfo(model.dtype).min)
 
 
 def commit_branches(cache: RaggedCache, chosen: Iterable[tuple[TreeInput, int]]) -> None:
@@ -146,21 +146,22 @@ def check_cache(model: ActorCritic) -> None:
         AgentError: the hidden states differ, because `RaggedCache` does not support the decoder's kind of attention
             (for example recurrent layers or ALiBi).
     """
-    tokens, trie = [0, 1, 1], build_trie([[0, 0], [0, 1], [1, 0], [1, 1]])  # every vocabulary has two tokens
+    tokens, trie = [0, 1, 1], build_trie(list(itertools.product((0, 1), repeat=4)))  # every vocabulary has two tokens
     try:
         with model.mode(training=False):
             cache = RaggedCache(model.layers)
             first = TreeInput(row=cache.add_row(), tokens=tokens, trie=trie)
             cached = [*forward_trees(model, cache, [first])]
-            commit_branches(cache, [(first, 2)])
-            cached += forward_trees(model, cache, [TreeInput(row=first.row, tokens=[0, 1])])
-            streams = (torch.tensor([[*tokens, *rest]], device=model.device) for rest in ([], [0], [1], [1, 0, 1]))
+            commit_branches(cache, [(first, len(trie.commands) - 1)])
+            cached += forward_trees(model, cache, [TreeInput(row=first.row, tokens=[1, 0, 1])])
+            ends = [*trie.branching, (*trie.commands[-1], 0, 1)]
+            streams = (torch.tensor([[*tokens, *end]], device=model.device) for end in ends)
             plain = [model.hidden_states(stream, use_cache=False)[0, -1] for stream in streams]
             errors = [float((a - b).norm() / b.norm()) for a, b in zip(cached, plain, strict=True)]
     except (RuntimeError, ValueError, TypeError) as error:
         raise AgentError(f"{type(model.base).__name__} does not work with our cache: {error}") from error
     if not max(errors) < (1e-3 if model.dtype == torch.float32 else 0.1):
         raise AgentError(
-            f"{type(model.base).__name__} reads cached text differently from plain text; choose a decoder "
-            "with ordinary attention"
+            f"{type(model.base).__name__} reads cached text differently from plain text, as ALiBi and "
+            "recurrent layers do; choose a decoder with ordinary attention"
         )

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from agents.model.logit_transform import LogitTransform
+
 CHUNK = 2**22
 """Number of logits per chunk. Smaller chunks reread the lm_head more often. Larger chunks do not fit into the cache."""
 
@@ -33,18 +35,22 @@ class VocabularyTerms(torch.autograd.Function):
         hidden: Tensor,
         weight: Tensor,
         bias: Tensor | None,
+        transform: LogitTransform,
         chosen: Tensor,
         reference: Rows | None,
         q: Rows | None,
     ) -> tuple[Tensor, ...]:
         """Return four tensors [N]: log pi of `chosen` [N], the entropy, the KL to the reference, and the expected q.
 
-        `weight` [V, d] and `bias` [V] are those of the lm_head. `reference` computes log pi_ref, and `q` computes q. If
-        one of them is None, its tensor is 0. The results of `reference` are overwritten.
+        `weight` [V, d] and `bias` [V] are those of the lm_head, and `transform` maps its output to logits. `reference`
+        computes log pi_ref, and `q` computes q. If one of them is None, its tensor is 0. The results of `reference` are
+        overwritten.
         """
-        columns, ctx.stored = [], []
+        columns, ctx.stored, ctx.transform = [], [], transform
         for rows in _chunks(hidden, weight):
-            logprobs = linear(hidden[rows], weight, bias).log_softmax(-1)
+            logits = transform(linear(hidden[rows], weight, bias))
+            logprobs = logits.log_softmax(-1)
+            norm = None if transform.cap is None else logits[:, :1] - logprobs[:, :1]  # log of the sum of exponentials
             p = logprobs.exp()
             ratio = None if reference is None else reference(rows).neg_().add_(logprobs)  # log(p / r)
             q_values = None if q is None else q(rows)
@@ -52,7 +58,7 @@ class VocabularyTerms(torch.autograd.Function):
             sums = (p.new_zeros(len(p)) if x is None else torch.linalg.vecdot(p, x) for x in (ratio, q_values))
             columns.append((*terms, *sums))
             if any(ctx.needs_input_grad):
-                ctx.stored.append((logprobs, ratio, q_values))
+                ctx.stored.append((logprobs, norm, ratio, q_values))
         results = tuple(torch.cat(column) for column in zip(*columns, strict=True))
         ctx.save_for_backward(hidden, weight, bias, chosen, *results[1:])
         return results
@@ -65,19 +71,22 @@ class VocabularyTerms(torch.autograd.Function):
         to_hidden = torch.empty_like(hidden)
         to_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
         to_bias = torch.zeros_like(bias) if ctx.needs_input_grad[2] else None
-        for rows, (logprobs, ratio, q_values) in zip(_chunks(hidden, weight), ctx.stored, strict=True):
+        for rows, (logprobs, norm, ratio, q_values) in zip(_chunks(hidden, weight), ctx.stored, strict=True):
             factor = torch.addcmul(constant[rows], logprobs, -of_entropy[rows])  # the derivative is p_j * factor_j
             for x, grad in ((ratio, of_kl), (q_values, of_q)):
                 if x is not None:
                     factor.addcmul_(x, grad[rows])
+            slope = ctx.transform.derivative(logprobs if norm is None else logprobs + norm)
             to_logits = factor.mul_(logprobs.exp_()).scatter_add_(1, chosen[rows, None], of_logprob[rows])
+            if ctx.transform != LogitTransform():
+                to_logits *= slope
             to_hidden[rows] = to_logits @ weight
             if to_weight is not None:
                 to_weight.addmm_(to_logits.T, hidden[rows])
             if to_bias is not None:
                 to_bias += to_logits.sum(0)
         del ctx.stored
-        return to_hidden, to_weight, to_bias, None, None, None
+        return to_hidden, to_weight, to_bias, None, None, None, None
 
 
 def _chunks(hidden: Tensor, weight: Tensor) -> Iterator[slice]:

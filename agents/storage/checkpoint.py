@@ -61,7 +61,8 @@ def save_agent(
             _write_tensors(work / TRAINING, training)
             _write_json(work / STATE, dict(state or {}))
         # the settings of the tokenizer that its JSON file does not store
-        roles = {role: getattr(tokenizer, role) for role in ("pad_token", "unk_token", "eos_token")}
+        roles = {role: getattr(tokenizer, role) for role in ("pad_token", "unk_token", "bos_token", "eos_token")}
+        roles["chat_template"] = getattr(tokenizer, "chat_template", None)
         about = {
             "format": FORMAT,
             **description,
@@ -88,7 +89,7 @@ def load_agent(folder: Path, **sampling: Any) -> LanguageModelAgent:
         model,
         tokenizer,
         name=str(about["name"]),
-        prompt=prompt_format(about["prompt"]),
+        prompt=prompt_format(about["prompt"], tokenizer),
         mode=about["mode"],
         context=about["context"],
         **sampling,

@@ -2,7 +2,7 @@
 
 Each turn appends `before_command`, the command and `after_command` to the stream of its episode. Every piece is
 tokenized separately and only once. The format `plain` is the text that a player sees in a terminal. The format `chat`
-consists of ChatML messages for an instruction-tuned model.
+consists of messages in the format of the tokenizer's chat template, for an instruction-tuned model.
 
 `plain` is the default, also for SmolLM2-135M-Instruct. The formats were compared on the walkthroughs of ten `simple`
 games (98 commands), with exact probabilities over the admissible commands. The mean log-probability of the right
@@ -11,6 +11,7 @@ most probable one in 23% of the turns with `plain` and in 22% with `chat`.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from agents.protocol import AgentError
 
@@ -19,8 +20,9 @@ from agents.protocol import AgentError
 class PromptFormat:
     """Text around observations and commands.
 
-    `opening` precedes the first observation. `prompt` stands between an observation and a command, and `terminator`
-    ends a command. If `prompt` or `terminator` is None, the text of the game is used.
+    `opening` precedes the first observation, and `before_observation` the later ones. `prompt` stands between an
+    observation and a command, and `terminator` ends a command. If `prompt` or `terminator` is None, the text of the
+    game is used.
     """
 
     name: str
@@ -31,8 +33,8 @@ class PromptFormat:
 
     def before_command(self, observation: str, *, game_prompt: str, first: bool) -> str:
         """Return the text between two commands, without the prompt's trailing spaces, which `command` adds."""
-        opening = self.opening if first else ""
-        return f"{opening}{self.before_observation}{observation}{self._prompt(game_prompt).rstrip(' ')}"
+        before = self.opening if first else self.before_observation
+        return f"{before}{observation}{self._prompt(game_prompt).rstrip(' ')}"
 
     def command(self, command: str, *, game_prompt: str) -> str:
         """Return the command after the prompt's trailing spaces. Pretrained tokenizers have tokens such as " go"."""
@@ -48,21 +50,58 @@ class PromptFormat:
 
 
 PLAIN = PromptFormat(name="plain")
-CHAT = PromptFormat(
-    name="chat",
-    opening=(
-        "<|im_start|>system\n"
-        "You are playing a text adventure game. Answer each message with the next command.<|im_end|>\n"
-    ),
-    before_observation="<|im_start|>user\n",
-    prompt="<|im_end|>\n<|im_start|>assistant\n",
-    terminator="<|im_end|>\n",
-)
-FORMATS = {form.name: form for form in (PLAIN, CHAT)}
+FORMATS = ("plain", "chat")
+INSTRUCTION = "You are playing a text adventure game. Answer each message with the next command."
+FIRST, COMMAND, SECOND = "first-observation", "the-command", "second-observation"  # found again in a rendered chat
 
 
-def prompt_format(name: str) -> PromptFormat:
-    """Return the format with this name, or raise `AgentError` if there is none."""
+def prompt_format(name: str, tokenizer: Any) -> PromptFormat:
+    """Return the format with this name for a tokenizer of the `transformers` library.
+
+    Raises:
+        AgentError: the name is unknown, or the tokenizer has no chat template that the format `chat` can use.
+    """
     if name not in FORMATS:
         raise AgentError(f"unknown prompt format {name!r}; expected {' or '.join(FORMATS)}")
-    return FORMATS[name]
+    return PLAIN if name == "plain" else _chat_format(tokenizer)
+
+
+def _chat_format(tokenizer: Any) -> PromptFormat:
+    """Derive a format from the chat template, by rendering a conversation and splitting it at its messages."""
+    from jinja2 import TemplateError
+
+    if not getattr(tokenizer, "chat_template", None):
+        raise AgentError("the trunk's tokenizer has no chat template, which the prompt format chat needs; use plain")
+    system = [{"role": "system", "content": INSTRUCTION}]
+    try:
+        try:
+            chat, ended = _render(tokenizer, system, FIRST)
+        except TemplateError:  # some templates refuse system messages
+            chat, ended = _render(tokenizer, [], f"{INSTRUCTION}\n\n{FIRST}")
+        opening, rest = chat.split(FIRST)
+        answer, rest = rest.split(COMMAND)
+        between, prompt = rest.split(SECOND)
+        terminator = ended.split(COMMAND)[1]
+    except (TemplateError, ValueError, IndexError) as error:
+        raise AgentError(f"the tokenizer's chat template cannot be used for a game; use plain: {error}") from error
+    if not terminator or not between.startswith(terminator):
+        raise AgentError("the tokenizer's chat template does not end the assistant's messages; use plain")
+    if answer.rstrip(" ") == prompt:
+        prompt = answer  # with the blanks before a command, which the model generates itself
+    return PromptFormat(
+        name="chat",
+        opening=opening,
+        before_observation=between.removeprefix(terminator),
+        prompt=prompt,
+        terminator=terminator,
+    )
+
+
+def _render(tokenizer: Any, system: list[dict[str, str]], first: str) -> tuple[str, str]:
+    """Return a chat of two observations that ends before the second command, and one that ends after the first."""
+    messages = [*system, {"role": "user", "content": first}, {"role": "assistant", "content": COMMAND}]
+    chat = [*messages, {"role": "user", "content": SECOND}]
+    return (
+        tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True),
+        tokenizer.apply_chat_template(messages, tokenize=False),
+    )

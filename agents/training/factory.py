@@ -147,7 +147,7 @@ def _agents(
         model,
         tokenizer,
         name=config.run.optimizer,
-        prompt=prompt_format(config.rollout.prompt),
+        prompt=prompt_format(config.rollout.prompt, tokenizer),
         seed=seed,
         mode=config.rollout.mode,
         context=config.rollout.context,

@@ -1,9 +1,9 @@
 """Estimate of a run's peak memory. A run that does not fit is rejected before it starts.
 
 The loaded weights already occupy memory. The estimate adds the rollout's key/value cache, the activations of the
-update's largest micro-batch, the gradients, and the torch optimizer's moments. A stream is the token sequence of an
-episode. Activations are measured with passes over three short streams, so the estimate holds for any decoder, adapter
-and dropout.
+update's largest micro-batch, the gradients, the torch optimizer's moments, and the master weights of a bfloat16 trunk.
+A stream is the token sequence of an episode. Activations are measured with passes over three short streams, so the
+estimate holds for any decoder, adapter and dropout.
 
 If the agent samples from the whole vocabulary, the estimate adds the numbers per token of the vocabulary that
 `VocabularyTerms` stores. It ignores the other activations of the heads, and memory limits of the process.
@@ -39,7 +39,7 @@ class MemoryNeeds:
     """Memory that a model's rollout and update need in addition to its weights, in bytes.
 
     Attributes:
-        fixed: size of the gradients and of the torch optimizer's moments.
+        fixed: size of the gradients, the torch optimizer's moments and the master weights, all in float32.
         per_position: size of one token's keys and values in the rollout's cache.
         per_pass: size of the activations of a forward pass that do not depend on the number of tokens.
         per_token: size of the activations per token.
@@ -65,16 +65,17 @@ class MemoryNeeds:
         kept = [_activations(model, length) for length in (short, 2 * short, 4 * short)]  # bytes: c + a n + b n^2
         per_pair = (kept[2] - kept[1] - 2 * (kept[1] - kept[0])) / (6 * short**2)
         per_token = (kept[1] - kept[0]) / short - 3 * short * per_pair
-        trained = sum(p.nbytes for p in model.parameters() if p.requires_grad)
+        moments = 2 if config.torch_optimizer == "adamw" else 0
+        trained = [p for p in model.parameters() if p.requires_grad]
         return cls(
             layers=max(1, model.layers),
-            fixed=trained * (3 if config.torch_optimizer == "adamw" else 1),
+            fixed=sum(4 * p.numel() * (1 + moments + (p.dtype != torch.float32)) for p in trained),
             per_position=_position(model),
             per_pass=kept[0] - short * per_token - short**2 * per_pair,
             per_token=per_token,
             per_pair=per_pair,
-            checkpoint=model.layers * int(model.base.config.hidden_size) * model.dtype.itemsize,
-            per_choice=4 * int(model.base.config.vocab_size),
+            checkpoint=model.layers * int(model.config.hidden_size) * model.dtype.itemsize,
+            per_choice=4 * model.vocabulary,
         )
 
     def rollout(self, *, parallel: int, context: int) -> float:
@@ -176,4 +177,4 @@ def _position(model: ActorCritic) -> int:
     cache = RaggedCache(model.layers)
     with model.mode(training=False):
         forward_trees(model, cache, [TreeInput(row=cache.add_row(), tokens=[0])])
-    return sum(int(layer.keys.nbytes + layer.values.nbytes) for layer in cache.layers) // room_for(1, 0)
+    return sum(int(layer.keys.nbytes + layer.values.nbytes) for layer in cache.written) // room_for(1, 0)

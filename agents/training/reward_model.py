@@ -16,6 +16,7 @@ from agents.config import ModelConfig
 from agents.model.actor_critic import ActorCritic
 from agents.protocol import AgentError
 from agents.storage.checkpoint import AGENT, load_model, newest, read_json, save_agent, verify
+from agents.text.stream_tokenizer import StreamTokenizer
 
 KIND = "reward model"
 MAX_TOKENS = 512
@@ -42,6 +43,7 @@ class RewardModel:
 
     def __init__(self, model: ActorCritic, tokenizer: Any) -> None:
         self.model, self.tokenizer = model, tokenizer
+        self.pieces = StreamTokenizer(tokenizer, split_special_tokens=True)
         self.max_tokens = min(model.context, MAX_TOKENS)
 
     @torch.no_grad()
@@ -55,8 +57,8 @@ class RewardModel:
 
     def encode(self, prompt: str, completion: str) -> EncodedText:
         end = self.tokenizer.eos_token_id
-        scored = self._tokens(completion) + (self._tokens("\n") if end is None else [end])
-        tokens = (self._tokens(prompt) + scored)[-self.max_tokens :]
+        scored = self.pieces.encode(completion) + (self.pieces.encode("\n") if end is None else [end])
+        tokens = (self.pieces.begin(prompt) + scored)[-self.max_tokens :]
         return EncodedText(tokens=tokens, scored=min(len(scored), len(tokens)))
 
     def rewards(self, texts: Sequence[EncodedText]) -> Tensor:
@@ -72,10 +74,6 @@ class RewardModel:
         # padding on the right does not change the other hidden states, because the trunk is causal
         hidden = self.model.hidden_states(tokens.to(device), use_cache=False)
         return (self.model.heads.values(hidden) * weights.to(device)).sum(1)
-
-    def _tokens(self, text: str) -> list[int]:
-        tokens: list[int] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
-        return tokens
 
 
 def batches_by_length(lengths: Sequence[int], tokens: int) -> list[list[int]]:

@@ -19,7 +19,7 @@ from agents.model.build import assemble
 from agents.protocol import AgentError
 from agents.text.preferences import Preference
 from agents.training.reward_model import MICRO_BATCH_TOKENS, EncodedText, RewardModel, batches_by_length
-from agents.training.updater import make_torch_optimizer, set_learning_rates
+from agents.training.updater import make_torch_optimizer, set_learning_rates, stepped
 
 Progress = Callable[[str, float, float], None]
 """A function that receives a text, the work done so far, and the total work."""
@@ -188,7 +188,7 @@ def _gradient_step(
         loss = bradley_terry_loss(chosen, rejected).sum()
         (loss / len(pairs)).backward()  # type: ignore[no-untyped-call]
         total += loss.item()
-    nn.utils.clip_grad_norm_(reward_model.model.parameters(), config.max_grad_norm)
+    nn.utils.clip_grad_norm_(stepped(torch_optimizer), config.max_grad_norm)
     torch_optimizer.step()
     return total
 

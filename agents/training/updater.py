@@ -20,6 +20,7 @@ from actde import Batch, Optimizer, Targets
 from agents.config import UpdateConfig
 from agents.model.actor_critic import ActorCritic
 from agents.training.auxiliary_loss import LMSample
+from agents.training.master_weights import master_of, master_weights, round_to_parameters
 from agents.training.reference import ReferencePolicy
 from agents.training.rollout_batch import RolloutBatch, micro_batches
 
@@ -53,11 +54,26 @@ def parameter_groups(model: ActorCritic, config: UpdateConfig) -> list[dict[str,
 
 
 def make_torch_optimizer(model: ActorCritic, config: UpdateConfig) -> torch.optim.Optimizer:
-    """Build AdamW or plain SGD, with a separate learning rate for each of `parameter_groups`."""
+    """Build AdamW or plain SGD, with a separate learning rate for each of `parameter_groups`.
+
+    The torch optimizer steps the float32 master weights of bfloat16 parameters.
+    """
     groups = parameter_groups(model, config)
+    for group in groups:
+        group["params"] = [master_of(parameter) for parameter in group["params"]]
+    torch_optimizer: torch.optim.Optimizer
     if config.torch_optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=config.lr)
-    return torch.optim.AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.adam_eps)
+        torch_optimizer = torch.optim.SGD(groups, lr=config.lr)
+    else:
+        betas = (config.beta1, config.beta2)
+        torch_optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=betas, eps=config.adam_eps)
+    torch_optimizer.register_step_post_hook(round_to_parameters)
+    return torch_optimizer
+
+
+def stepped(torch_optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    """Return the parameters that the torch optimizer steps. They hold the gradients."""
+    return [parameter for group in torch_optimizer.param_groups for parameter in group["params"]]
 
 
 def set_learning_rates(
@@ -77,18 +93,22 @@ def set_learning_rates(
 def torch_optimizer_tensors(torch_optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Return AdamW's moments and step counts, with keys such as "torch_optimizer.7.exp_avg" for parameter 7.
 
-    For SGD, which has no state, the dict is empty.
+    The master weights of bfloat16 parameters are included as "master". SGD has no other state.
     """
     state = torch_optimizer.state_dict()["state"]
-    return {f"torch_optimizer.{index}.{name}": x for index, moments in state.items() for name, x in moments.items()}
+    moments = {f"torch_optimizer.{index}.{name}": x for index, named in state.items() for name, x in named.items()}
+    return moments | {f"torch_optimizer.{index}.master": x for index, x in master_weights(torch_optimizer)}
 
 
 def load_torch_optimizer(torch_optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """Restore the state of a torch optimizer from the tensors of `torch_optimizer_tensors`."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
-        _, index, name = key.split(".")
-        state.setdefault(int(index), {})[name] = tensor
+        _, number, name = key.split(".")
+        state.setdefault(int(number), {})[name] = tensor
+    for index, master in master_weights(torch_optimizer):
+        master.data.copy_(state[index].pop("master"))
+    state = {index: moments for index, moments in state.items() if moments}
     torch_optimizer.load_state_dict({"state": state, "param_groups": torch_optimizer.state_dict()["param_groups"]})
 
 
@@ -205,14 +225,11 @@ class Updater:
                 weighted = choices if name == "choices" else value * choices
                 totals[name] = totals[name] + weighted
         self._sum_gradients()
-        norm = torch.nn.utils.clip_grad_norm_(self._trained(), self.config.max_grad_norm)
+        norm = torch.nn.utils.clip_grad_norm_(stepped(self.torch_optimizer), self.config.max_grad_norm)
         totals["grad_norm"] = totals["grad_norm"] + norm * count
         self.torch_optimizer.step()
         self.torch_optimizer.zero_grad(set_to_none=True)
         self.model.heads.sync_targets(self.config.target_rate)
-
-    def _trained(self) -> list[nn.Parameter]:
-        return [parameter for group in self.torch_optimizer.param_groups for parameter in group["params"]]
 
     def _sum_gradients(self) -> None:
         """Sum the gradients over processes.
@@ -221,7 +238,7 @@ class Updater:
         of all processes.
         """
         if self.accelerator.num_processes > 1:
-            for parameter in self._trained():
+            for parameter in stepped(self.torch_optimizer):
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
                 parameter.grad = self.all_reduce(parameter.grad)

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedConfig
 
 from agents.language_model.agent import LanguageModelAgent
 from agents.model.actor_critic import ActorCritic
@@ -71,25 +71,23 @@ def tiny_model(kind: Kind = "llama", *, seed: int = 0, positions: int = 128, dro
 class Bigram(nn.Module):
     """A causal language model with given logits [V, V]: its hidden state is the one-hot last token."""
 
-    base_model_prefix = "trunk"
-
     def __init__(self, logits: Tensor, *, positions: int = 128) -> None:
         super().__init__()
         vocabulary = len(logits)
-        self.config = SimpleNamespace(
+        self.config = PreTrainedConfig(
             vocab_size=vocabulary,
             hidden_size=vocabulary,
             num_hidden_layers=0,
             max_position_embeddings=positions,
-            _attn_implementation="sdpa",
+            attn_implementation="sdpa",
         )
         self.table = nn.Embedding(vocabulary, vocabulary, _weight=torch.eye(vocabulary), _freeze=True)
         self.lm_head = nn.Linear(vocabulary, vocabulary, bias=False)
         with torch.no_grad():
             self.lm_head.weight.copy_(logits.T)
 
-    def trunk(self, input_ids: Tensor, **kwargs: Any) -> SimpleNamespace:
-        return SimpleNamespace(last_hidden_state=self.table(input_ids))
+    def get_decoder(self) -> Any:
+        return lambda input_ids, **kwargs: SimpleNamespace(last_hidden_state=self.table(input_ids))
 
     def forward(self, input_ids: Tensor, **kwargs: Any) -> SimpleNamespace:
         return SimpleNamespace(logits=self.lm_head(self.table(input_ids)))

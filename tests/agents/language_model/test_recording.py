@@ -75,7 +75,7 @@ def test_a_segment_is_the_joined_tokens_of_its_texts() -> None:
 
 def test_every_text_is_encoded_once() -> None:
     player = agent(tiny_model())
-    player.tokenizer = counting = CountingTokenizer()
+    player.stream_tokenizer.tokenizer = counting = CountingTokenizer()
     segments_of(player, LONG)
     observations = Counter(text for text in counting.texts if text.endswith(">"))
     assert observations == Counter(f"{scene.text}\n>" for scene in [*LONG.plays[0], Scene("a room", {})])
@@ -173,7 +173,7 @@ def test_a_long_episode_is_cut_into_segments(kind: Kind, context: int | None) ->
 
 def test_a_cut_encodes_no_text_again() -> None:
     player = agent(tiny_model(positions=40))
-    player.tokenizer = counting = CountingTokenizer()
+    player.stream_tokenizer.tokenizer = counting = CountingTokenizer()
     segments_of(player, MARATHON)
     observations = [text for text in counting.texts if text.endswith(">")]
     assert observations == [f"{scene.text}\n>" for scene in MARATHON.plays[0]] + ["you won\n>"]

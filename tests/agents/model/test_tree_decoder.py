@@ -14,6 +14,7 @@ from agents.model.actor_critic import ActorCritic
 from agents.model.command_trie import Trie, build_trie
 from agents.model.heads import Heads
 from agents.model.kv_cache import RaggedCache
+from agents.model.logit_transform import LogitTransform
 from agents.model.tree_decoder import TreeInput, check_cache, commit_branches, forward_trees, group_by_length
 from agents.protocol import AgentError
 from tests.helpers.models import KINDS, Kind, assert_close, tiny_lm, tiny_model
@@ -147,13 +148,6 @@ def test_eager_attention_gets_an_additive_mask(kind: Kind) -> None:
         play_turn(model, cache, players)
 
 
-def test_a_sliding_window_limits_the_context() -> None:
-    model = tiny_model("llama")
-    assert model.context == 128
-    model.base.config.sliding_window = 40
-    assert model.context == 40
-
-
 def test_a_trunk_that_does_not_support_the_cache_is_refused() -> None:
     from transformers import BloomConfig, BloomForCausalLM
 
@@ -244,25 +238,11 @@ def test_heads_agree_with_the_logits_of_transformers(kind: Kind) -> None:
     assert read.logprobs[0, 2] == -torch.inf
 
 
-def test_a_decoder_that_caps_its_logits_is_refused() -> None:
-    model = tiny_model("llama")
-    model.check_logits()
-    forward = model.lm.forward
-
-    def capped(**kwargs: Any) -> Any:
-        out = forward(**kwargs)
-        out.logits = out.logits.tanh()
-        return out
-
-    model.lm.forward = capped
-    with pytest.raises(AgentError, match="after the lm_head"):
-        model.check_logits()
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_bfloat16_with_large_logits_passes_the_checks(kind: Kind) -> None:
     model = tiny_model(kind)
     model.base.get_output_embeddings().weight.mul_(30)
     model.lm.to(torch.bfloat16)
-    model.check_logits()
+    model.measure_logit_transform()
+    assert model.logit_transform == LogitTransform()
     check_cache(model)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from agents.model import vocabulary_terms
+from agents.model.logit_transform import LogitTransform
 from agents.model.vocabulary_terms import Rows, VocabularyTerms, bfloat16_factors
 from tests.helpers.models import assert_close
 
@@ -25,9 +26,11 @@ def inputs(*, bias: bool) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
     return [leaf.requires_grad_() for leaf in leaves], chosen, normal(N, V).log_softmax(-1), normal(N, V)
 
 
-def by_autograd(leaves: list[Tensor], chosen: Tensor, reference: Tensor, q: Tensor) -> list[Tensor]:
+def by_autograd(
+    leaves: list[Tensor], chosen: Tensor, reference: Tensor, q: Tensor, transform: LogitTransform
+) -> list[Tensor]:
     hidden, weight, *bias = leaves
-    logprobs = torch.nn.functional.linear(hidden, weight, *bias).log_softmax(-1)
+    logprobs = transform(torch.nn.functional.linear(hidden, weight, *bias)).log_softmax(-1)
     p = logprobs.exp()
     return [
         logprobs.gather(1, chosen[:, None])[:, 0],
@@ -41,18 +44,29 @@ def _copy_of(tensor: Tensor) -> Rows:
     return lambda rows: tensor[rows].clone()
 
 
+TRANSFORMS = (
+    LogitTransform(),
+    LogitTransform(scale=0.25),
+    LogitTransform(cap=2.0),
+    LogitTransform(scale=3.0, cap=1.5),
+)
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("chunk", [1, 3 * V, 100 * V])
-def test_values_and_gradients_are_those_of_autograd(monkeypatch: pytest.MonkeyPatch, bias: bool, chunk: int) -> None:
+def test_values_and_gradients_are_those_of_autograd(
+    monkeypatch: pytest.MonkeyPatch, bias: bool, chunk: int, transform: LogitTransform
+) -> None:
     monkeypatch.setattr(vocabulary_terms, "CHUNK", chunk)
     leaves, chosen, reference, q = inputs(bias=bias)
     weights = torch.randn(4, N, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     found: list[Any] = []
     for terms in (
         VocabularyTerms.apply(  # type: ignore[no-untyped-call]
-            leaves[0], leaves[1], leaves[2] if bias else None, chosen, _copy_of(reference), q.__getitem__
+            leaves[0], leaves[1], leaves[2] if bias else None, transform, chosen, _copy_of(reference), q.__getitem__
         ),
-        by_autograd(leaves, chosen, reference, q),
+        by_autograd(leaves, chosen, reference, q, transform),
     ):
         total = sum((weight * term).sum() for weight, term in zip(weights, terms, strict=True))
         found.append((terms, torch.autograd.grad(total, leaves)))
@@ -64,7 +78,7 @@ def test_values_and_gradients_are_those_of_autograd(monkeypatch: pytest.MonkeyPa
 def test_a_missing_reference_or_q_gives_zeros_and_a_frozen_weight_no_gradient() -> None:
     leaves, chosen, _, _ = inputs(bias=False)
     weight = leaves[1].detach()
-    terms = VocabularyTerms.apply(leaves[0], weight, None, chosen, None, None)  # type: ignore[no-untyped-call]
+    terms = VocabularyTerms.apply(leaves[0], weight, None, LogitTransform(), chosen, None, None)  # type: ignore[no-untyped-call]
     assert not terms[2].any() and not terms[3].any()
     terms[0].sum().backward()
     assert leaves[0].grad is not None and leaves[0].grad.any()

@@ -11,8 +11,13 @@ from agents.config import ModelConfig, TrainConfig, UpdateConfig
 from agents.model.actor_critic import ActorCritic
 from agents.model.build import assemble
 from agents.storage.checkpoint import load_agent, load_tensors, read_tensors, save_agent, trained_tensors
+from agents.text.prompt import prompt_format
+from agents.text.stream_tokenizer import StreamTokenizer
 from agents.training.updater import make_torch_optimizer
+from experiments.decoders.architectures import tiny_decoder
+from tests.agents.text.test_prompt import CHATML
 from tests.helpers.models import KINDS, Kind, agent, assert_close, tiny_lm, tokenizer
+from tests.helpers.tokenizers import llama
 from tests.helpers.updates import gradients, learn, rollout_of, updater
 
 
@@ -126,3 +131,22 @@ def test_the_whole_trunk_is_trained_without_an_adapter(folder: Path) -> None:
 def test_recomputed_activations_and_dropout_in_the_rollout_are_refused() -> None:
     with pytest.raises(OptimizerError, match="cannot be combined"):
         TrainConfig.from_flat({"rollout_dropout": True, "gradient_checkpointing": True})
+
+
+def test_a_checkpoint_keeps_the_bos_token_the_blanks_and_the_chat_template(tmp_path: Path) -> None:
+    whole = llama()
+    whole.chat_template = CHATML
+    tiny_decoder("llama", len(whole)).save_pretrained(tmp_path / "base")
+    whole.save_pretrained(tmp_path / "base")
+    config = ModelConfig(trunk=str(tmp_path / "base"), lora=2)
+    model, loaded = assemble(config, None)
+    about = {"name": "x", "prompt": "chat", "mode": "trie", "context": 64}
+    save_agent(tmp_path / "saved", model, loaded, config, about)
+    player = load_agent(tmp_path / "saved")
+    assert player.prompt == prompt_format("chat", whole)
+    before, after = StreamTokenizer(whole), player.stream_tokenizer
+    assert after.start == before.start == [whole.bos_token_id]
+    for text in ("go north", " take the red key", "\n"):
+        assert (after.begin(text), after.encode(text)) == (before.begin(text), before.encode(text))
+        assert after.decode(after.encode(text)) == text
+    assert whole.bos_token_id in player.text_ends[0]

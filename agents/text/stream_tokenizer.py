@@ -1,0 +1,91 @@
+"""Tokenizes a stream piece by piece, so that the pieces together look like one text to the model.
+
+A tokenizer's own encoding of a text may begin with a special token (BOS), and SentencePiece tokenizers put a blank in
+front of a text. Both belong at the start of a stream, and neither belongs at the start of a later piece.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+
+class StreamTokenizer:
+    """Encodes and decodes the pieces of a stream.
+
+    Args:
+        tokenizer: a tokenizer of the `transformers` library with a fast backend.
+        split_special_tokens: whether text that looks like a special token is encoded like any other text.
+    """
+
+    def __init__(self, tokenizer: Any, *, split_special_tokens: bool = False) -> None:
+        self.tokenizer = tokenizer
+        self.start = _start(tokenizer)
+        self._options = {"split_special_tokens": True} if split_special_tokens else {}
+        self._continuation = _without_blank(tokenizer)
+        if self._continuation is not None:
+            self._continuation.encode_special_tokens = split_special_tokens
+
+    def begin(self, text: str) -> list[int]:
+        """Return the tokens of the first piece of a stream, with the special tokens with which a text begins."""
+        tokens = self._whole(text) if text else []
+        return tokens if tokens[: len(self.start)] == self.start else self.start + tokens
+
+    def encode(self, text: str) -> list[int]:
+        """Return the tokens of a later piece."""
+        if not text:
+            return []
+        if self._continuation is None:
+            return self._whole(text)
+        tokens: list[int] = self._continuation.encode(text, add_special_tokens=False).ids
+        return tokens
+
+    def decode(self, tokens: Sequence[int], *, skip_special_tokens: bool = False) -> str:
+        """Return the text of a later piece."""
+        decoder = self.tokenizer if self._continuation is None else self._continuation
+        text: str = decoder.decode(list(tokens), skip_special_tokens=skip_special_tokens)
+        return text
+
+    def _whole(self, text: str) -> list[int]:
+        tokens: list[int] = self.tokenizer.encode(text, add_special_tokens=False, **self._options)
+        return tokens
+
+
+def _start(tokenizer: Any) -> list[int]:
+    """Return the special tokens with which the tokenizer's own encoding of a text begins."""
+    if not tokenizer.encode(""):  # a tokenizer without special tokens may not know the letter below
+        return []
+    with_special, plain = tokenizer.encode("a"), tokenizer.encode("a", add_special_tokens=False)
+    starts = (i for i in range(len(with_special)) if with_special[i : i + len(plain)] == plain)
+    start: list[int] = with_special[: next(starts, 0)]
+    return start
+
+
+def _without_blank(tokenizer: Any) -> Any:
+    """Return a copy of the tokenizer's backend that adds no blank in front of a text, or None if it adds none."""
+    from tokenizers import Tokenizer
+
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    changed = state | {part: _clean(state[part]) for part in ("normalizer", "pre_tokenizer", "decoder")}
+    if changed == state:
+        return None
+    backend = Tokenizer.from_str(json.dumps(changed))
+    backend.no_truncation()
+    backend.no_padding()
+    return backend
+
+
+def _clean(part: Any) -> Any:
+    """Return the JSON form of a part of a backend without the step that adds or removes a leading blank."""
+    if part is None:
+        return None
+    kind = part["type"]
+    if kind == "Prepend" or (kind == "Strip" and part.get("content") == " "):
+        return None
+    if kind == "Metaspace":
+        return part | {"prepend_scheme": "never"}
+    if kind == "ByteLevel":
+        return part | {"add_prefix_space": False}
+    if kind == "Sequence":
+        name = next(key for key in part if key != "type")
+        return part | {name: [step for step in map(_clean, part[name]) if step is not None]}
+    return part

@@ -1,0 +1,55 @@
+"""float32 master weights of bfloat16 parameters.
+
+bfloat16 has 8 significant bits, so a small step does not change a weight: a norm's weight of 1 keeps its value if the
+step is below 0.002. The torch optimizer therefore steps a float32 copy, and the parameter is the rounded copy.
+Gradients are also accumulated in float32.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class MasterWeight(nn.Parameter):
+    """A float32 copy of a bfloat16 parameter. It receives the gradients of the parameter.
+
+    Attributes:
+        rounded: the bfloat16 parameter.
+    """
+
+    rounded: nn.Parameter
+
+
+def master_of(parameter: nn.Parameter) -> nn.Parameter:
+    """Return the master weight of a bfloat16 parameter. A float32 parameter is its own master weight."""
+    if parameter.dtype == torch.float32:
+        return parameter
+    master: MasterWeight | None = getattr(parameter, "master", None)
+    if master is None:
+        master = MasterWeight(parameter.detach().float())
+        master.rounded, parameter.master = parameter, master  # type: ignore[attr-defined]
+        parameter.register_post_accumulate_grad_hook(_move_gradient)  # type: ignore[no-untyped-call]
+    master.data.copy_(parameter.data)
+    return master
+
+
+def master_weights(torch_optimizer: torch.optim.Optimizer) -> Iterator[tuple[int, MasterWeight]]:
+    """Yield each master weight with its index among the parameters of the torch optimizer."""
+    parameters = (parameter for group in torch_optimizer.param_groups for parameter in group["params"])
+    return ((index, master) for index, master in enumerate(parameters) if isinstance(master, MasterWeight))
+
+
+@torch.no_grad()
+def round_to_parameters(torch_optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    """Copy the master weights into their parameters. This is a hook that runs after each step."""
+    for _index, master in master_weights(torch_optimizer):
+        master.rounded.copy_(master)
+
+
+def _move_gradient(parameter: Tensor) -> None:
+    gradient, master = parameter.grad, parameter.master  # type: ignore[attr-defined]
+    assert gradient is not None
+    master.grad = gradient.float() if master.grad is None else master.grad.add_(gradient)
+    parameter.grad = None

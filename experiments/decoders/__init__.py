@@ -1,0 +1,1 @@
+"""Which decoders of the `transformers` library work: a table over architectures."""

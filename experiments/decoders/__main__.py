@@ -1,0 +1,93 @@
+"""Measure which decoders work: `python -m experiments.decoders --out docs/decoders.md`.
+
+For each architecture, a tiny decoder with random weights plays and is evaluated, in full and with a LoRA adapter, in
+float32 and bfloat16. The results are written to a `.json` file, and the document is computed from this file.
+Architectures that are already in the file are not measured again, unless the version of the `transformers` library
+differs.
+"""
+
+import json
+import tempfile
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from experiments.decoders.architectures import ARCHITECTURES, POSITIONS, WINDOW
+from experiments.decoders.measure import LIMITS, RANK, Agreement, measure, save
+from experiments.tables import table
+from games.files import atomic_write
+
+CASES = {f"{part}, {dtype}": (part == "LoRA", dtype) for part in ("full", "LoRA") for dtype in LIMITS}
+
+
+def row(name: str) -> dict[str, Any]:
+    """Measure one architecture. Return the result of each case: a dict of numbers, or a refusal."""
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        save(name, path := Path(folder) / name)
+        results = {case: measure(path, lora=lora, dtype=dtype) for case, (lora, dtype) in CASES.items()}
+    return {case: result if isinstance(result, str) else asdict(result) for case, result in results.items()}
+
+
+def report(rows: Mapping[str, Mapping[str, Any]], version: str) -> str:
+    """Return the document."""
+    refused = {name: set(row.values()) for name, row in rows.items() if all(isinstance(x, str) for x in row.values())}
+    works = {name: row for name, row in rows.items() if name not in refused}
+    lines = [
+        [name, *(_cell(row[case], dtype) for case, (_, dtype) in CASES.items()), _tokens(row)]
+        for name, row in works.items()
+    ]
+    return f"""# Decoders
+
+`python -m experiments.decoders --out docs/decoders.md` wrote this document. It lists {len(rows)} architectures of the
+`transformers` library ({version}). Each decoder is tiny and has random weights so large that every token and every
+layer affects the logits. Attention windows and chunks have {WINDOW} tokens, and a stream may have {POSITIONS}. LoRA
+adapters have rank {RANK} and random weights.
+
+A cell holds two differences of log-probabilities of sampled tokens, in nats: (1) between rollout (tree attention and
+key/value cache) and update (one pass in training mode), (2) between update and the logits of the `transformers` library
+alone. They are maxima over all choices in float32 and means in bfloat16, in which a router of experts may choose
+differently after rounding. A cell ends with ! if a difference exceeds {LIMITS["float32"]:g} or {LIMITS["bfloat16"]:g}.
+
+{table(["architecture", *CASES, "tokens"], lines)}
+
+These decoders are refused:
+
+{table(["architecture", "error"], [[name, "; ".join(sorted(errors))] for name, errors in refused.items()])}
+"""
+
+
+def _cell(result: Any, dtype: str) -> str:
+    if isinstance(result, str):
+        return result
+    agreement = Agreement(**result)
+    return f"{agreement.update:.0e} / {agreement.logits:.0e}{'' if agreement.within(dtype) else ' !'}"
+
+
+def _tokens(row: Mapping[str, Any]) -> int:
+    return max(int(result["tokens"]) for result in row.values() if not isinstance(result, str))
+
+
+def main(out: Annotated[Path, typer.Option(help="Markdown document; its data are in a .json file beside it")]) -> None:
+    """Complete the missing rows, and write the document."""
+    import transformers
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    store = out.with_suffix(".json")
+    stored = json.loads(store.read_text(encoding="utf-8")) if store.exists() else {}
+    rows = stored.get("rows", {}) if stored.get("transformers") == transformers.__version__ else {}
+    for name in ARCHITECTURES:
+        if name not in rows:
+            typer.echo(name)
+            rows[name] = row(name)
+            document = {"transformers": transformers.__version__, "rows": rows}
+            atomic_write(store, json.dumps(document, indent=1) + "\n")
+    atomic_write(out, report({name: rows[name] for name in ARCHITECTURES}, transformers.__version__))
+
+
+if __name__ == "__main__":
+    typer.run(main)

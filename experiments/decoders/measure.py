@@ -1,0 +1,132 @@
+"""Compares the policy of a decoder in the rollout, in the update, and in the `transformers` library alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.config import ModelConfig
+from agents.language_model.agent import LanguageModelAgent, Mode
+from agents.language_model.token_stream import Segment
+from agents.model.actor_critic import ActorCritic, Choices
+from agents.model.build import assemble
+from agents.protocol import AgentError, EpisodeEnd, Turn
+from agents.training.rollout_batch import RolloutBatch
+from experiments.decoders.architectures import tiny_decoder
+
+WORDS = ("go", "take", "drop", "north", "south", "red", "blue", "key", "lamp", "you", "see", "a", "room", "won")
+COMMANDS = ("go north", "go south", "take red key", "take red lamp", "take blue key", "drop lamp")
+EPISODES, TURNS = 3, 6
+RANK = 2  # of LoRA adapters
+LIMITS = {"float32": 1e-4, "bfloat16": 0.03}
+"""Largest accepted difference in nats: the maximum over all choices in float32, the mean in bfloat16."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """Differences of the log-probabilities of sampled tokens, in nats.
+
+    Attributes:
+        update: difference between rollout and update: the maximum in float32, the mean in bfloat16.
+        logits: difference between the update and the logits of the `transformers` library, likewise.
+        tokens: length of the longest stream.
+    """
+
+    update: float
+    logits: float
+    tokens: int
+
+    def within(self, dtype: str) -> bool:
+        return max(self.update, self.logits) < LIMITS[dtype]
+
+
+def save(name: str, folder: Path) -> None:
+    """Save the tiny decoder of an architecture and a tokenizer, as a pretrained model."""
+    tokenizer = byte_tokenizer()
+    # some tokenizer classes add a token when they are loaded
+    tiny_decoder(name, len(tokenizer) + 8).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def byte_tokenizer() -> Any:
+    """Build a byte-level tokenizer with tokens for `WORDS`."""
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    backend = ByteLevelBPETokenizer()
+    backend.train_from_iterator([" ".join(WORDS)] * 2, vocab_size=320, show_progress=False)
+    return PreTrainedTokenizerFast(tokenizer_object=backend._tokenizer, clean_up_tokenization_spaces=False)
+
+
+def measure(folder: Path, *, lora: bool, dtype: str) -> Agreement | str:
+    """Play with the decoder in `folder`, and evaluate its choices. Return the agreement, or why it is refused."""
+    torch.manual_seed(0)
+    try:
+        config = ModelConfig.model_validate({"trunk": str(folder), "lora": RANK * lora, "dtype": dtype})
+        model, tokenizer = assemble(config, None)
+    except AgentError as error:
+        return str(error)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.1)
+    differences, tokens = zip(*(_differences(model.eval(), tokenizer, mode) for mode in ("trie", "free")), strict=True)
+    joined = torch.cat(differences, dim=1)  # [2, choices]
+    update, logits = (joined.amax(1) if dtype == "float32" else joined.mean(1)).tolist()
+    return Agreement(update=update, logits=logits, tokens=max(tokens))
+
+
+@torch.no_grad()
+def _differences(model: ActorCritic, tokenizer: Any, mode: Mode) -> tuple[Tensor, int]:
+    """Return the differences [2, choices] (rollout and update, update and `transformers`), and the longest stream."""
+    segments = play(model, tokenizer, mode)
+    rollout = RolloutBatch(segments, credit="token")
+    part = rollout.micro_batch(range(len(rollout)))
+    recorded = torch.tensor([choice.logprob for segment in segments for choice in segment.choices])[part.choice_index]
+    with model.mode(training=True):
+        logprobs = model(part.tokens, part.choices).logprobs
+    updated = logprobs.gather(1, part.choices.chosen[:, None])[:, 0]
+    with model.in_trunk_dtype():
+        logits = model.lm(input_ids=part.tokens, use_cache=False).logits
+    theirs = _chosen_logprobs(logits[part.choices.rows, part.choices.positions].float(), part.choices)
+    return torch.stack([(updated - recorded).abs(), (updated - theirs).abs()]), part.tokens.shape[1]
+
+
+def _chosen_logprobs(logits: Tensor, choices: Choices) -> Tensor:
+    """Return the log-probability [N] of each chosen token, given the logits [N, V] of the `transformers` library."""
+    if choices.whole_vocabulary:
+        return logits.log_softmax(-1).gather(1, choices.alternatives[:, :1])[:, 0]
+    offered = logits.gather(1, choices.alternatives.clamp_min(0)).masked_fill(choices.alternatives < 0, -torch.inf)
+    return offered.log_softmax(-1).gather(1, choices.chosen[:, None])[:, 0]
+
+
+def play(model: ActorCritic, tokenizer: Any, mode: Mode) -> Sequence[Segment]:
+    """Play episodes of random text. Their streams are longer than every attention window."""
+    agent = LanguageModelAgent(model, tokenizer, mode=mode, record=True, max_command_tokens=8)
+    rng = np.random.default_rng(0)
+    for number in range(TURNS):
+        agent.act([_turn(rng, episode, number) for episode in range(EPISODES)])
+    agent.end(
+        [
+            EpisodeEnd(episode=episode, observation="", info={}, reward=1.0, terminated=True, truncated=False)
+            for episode in range(EPISODES)
+        ]
+    )
+    return agent.take_segments()
+
+
+def _turn(rng: np.random.Generator, episode: int, number: int) -> Turn:
+    text = " ".join(rng.choice(WORDS, size=6 + 4 * episode))
+    return Turn(
+        episode=episode,
+        game="random text",
+        observation=f"you see {text}\n",
+        info={"admissible_commands": COMMANDS},
+        reward=0.0,
+        first=number == 0,
+        prompt="> ",
+    )
