@@ -120,7 +120,7 @@ def _token_table(decision: Decision) -> RenderableType:
 def _bar_table(head: str, text: int, bar: int, *numbers: tuple[str, int]) -> Table:
     """Return a table with columns of these widths: a text, a bar, and numbers. The text and the bar shrink to fit."""
     return Table(
-        Column(_cut(head.ljust(text)), max_width=text),
+        Column(Text(head.ljust(text), no_wrap=True, overflow="crop"), max_width=text),
         Column("probability", max_width=bar),
         *(Column(name, justify="right", width=width, no_wrap=True) for name, width in numbers),
         box=None,

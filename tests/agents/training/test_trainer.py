@@ -139,6 +139,13 @@ def test_a_run_that_stops_before_its_first_iteration_is_complete_can_start_again
     assert [path.name for path in out.iterdir()] in ([], [".lock"])
 
 
+def test_a_run_that_is_stopped_before_its_first_iteration_leaves_nothing(tmp_path: Path) -> None:
+    trainer = make_trainer(settings("bandit"), tmp_path / "run")
+    trainer.stopping = True
+    assert list(trainer.run()) == []
+    assert [path.name for path in (tmp_path / "run").iterdir()] in ([], [".lock"])
+
+
 def test_a_resumed_run_keeps_its_folder_if_its_first_iteration_fails(tmp_path: Path) -> None:
     wanted, out = settings("bandit", optimizer="imitation"), tmp_path / "run"
     trainer = make_trainer(wanted, out)

@@ -1,0 +1,36 @@
+"""The progress of a crawl."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import typer
+
+from games.textworld.transitions.crawl import Crawled
+from terminal import console, generation
+
+GAMES: Any = [SimpleNamespace(file=f"{name}.z8", path=Path(f"{name}.z8")) for name in "ab"]
+
+
+def test_a_crawl_shows_its_states_and_stops_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter(range(0, 10_000, 31))
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
+
+    def crawl_file(story: Path, *, on_state: Callable[[int], None]) -> Crawled:
+        on_state(1250)
+        if story.stem == "b":
+            raise KeyboardInterrupt
+        return Crawled(states=1250, answers=1, complete=True)
+
+    monkeypatch.setattr(generation, "crawl_file", crawl_file)
+    with pytest.raises(typer.Exit) as stopped:
+        generation.crawl(GAMES)
+    assert stopped.value.exit_code == 130
+    first, second, last = capsys.readouterr().err.splitlines()
+    assert first.startswith("crawl: game 1 of 2, 1,250 states, 12%")
+    assert second.startswith("crawl: game 2 of 2, 1,250 states, 62%")
+    assert last == "stopped; the games are kept, and the same command crawls them again"
