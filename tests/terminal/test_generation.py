@@ -18,7 +18,7 @@ def test_a_crawl_shows_its_states_and_stops_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = iter(range(0, 10_000, 31))
-    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr("terminal.console.time.monotonic", lambda: next(clock))
 
     def crawl_file(story: Path, *, on_state: Callable[[int], None]) -> Crawled:
         on_state(1250)
