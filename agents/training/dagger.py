@@ -140,7 +140,11 @@ class DAggerAgent:
         if self.greedy and turn.episode not in self._sampled:
             rng = np.random.default_rng([self.agent.seed, turn.episode, 2])
             self._sampled[turn.episode] = bool(rng.random() >= self.greedy)
-        return drawn if self._sampled.get(turn.episode, True) else int(np.argmax([*decision.probabilities.values()]))
+        if self._sampled.get(turn.episode, True):
+            return drawn
+        likeliest = max(decision.probabilities, key=lambda name: decision.probabilities[name])
+        commands: list[str] = turn.info["admissible_commands"]
+        return commands.index(likeliest)
 
 
 def label_best_episodes(

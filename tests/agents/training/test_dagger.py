@@ -47,6 +47,15 @@ def commands(episode: Episode) -> tuple[str, ...]:
     return tuple(step.decision.command for step in episode.steps)
 
 
+@pytest.mark.parametrize("twice", range(3))
+def test_a_greedy_turn_plays_the_likeliest_command_where_one_is_listed_twice(twice: int) -> None:
+    player = with_expert(agent(tiny_model()), beta=0.0, greedy=1.0)
+    listed = sorted([*OPTIONS, sorted(OPTIONS)[twice]])
+    first = Turn(episode=0, game="test", observation="room 0", info={"admissible_commands": listed}, reward=0, first=True)
+    (decision,) = player.act([first])
+    assert decision.command == max(decision.probabilities, key=lambda name: decision.probabilities[name])
+
+
 def labelled_rollout(
     model: Any, *, beta: float = 1.0, spec: Any = GUIDED, count: int = 4, credit: Any = "token"
 ) -> RolloutBatch:
