@@ -39,7 +39,7 @@ def play(
     temperature: arg.Temperature = 1.0,
     top_p: arg.TopP = 1.0,
     audit: arg.Audit = None,
-    delay: Annotated[float | None, output_option(min=0, help="seconds after each turn [0.6 in a terminal]")] = None,
+    delay: Annotated[float | None, output_option(min=0, help="seconds after each turn (0.6 in a terminal)")] = None,
     as_json: arg.AsJson = False,
 ) -> None:
     """Watch an agent play, or play yourself (--agent human)."""
@@ -77,7 +77,7 @@ def evaluate(
     agent: Annotated[str | None, play_option("--agent", help=arg.SOME_AGENTS)] = None,
     game: arg.Game = None,
     seed: arg.Seed = 0,
-    episodes: Annotated[int | None, play_option(min=1, help="episodes per agent [20; with --card 100 a task]")] = None,
+    episodes: Annotated[int | None, play_option(min=1, help="episodes per agent (20; with --card 100 a task)")] = None,
     max_turns: arg.MaxTurns = None,
     greedy: arg.Greedy = False,
     temperature: arg.Temperature = 1.0,
@@ -90,7 +90,7 @@ def evaluate(
     card: Annotated[
         bool, card_option("--card", help="play the tasks of the evaluation card that its results lack")
     ] = False,
-    tasks: Annotated[str | None, card_option(help="tasks, separated by commas [all]")] = None,
+    tasks: Annotated[str | None, card_option(help="tasks, separated by commas (all)")] = None,
     out: Annotated[Path, card_option("--out", help="document NAME.md; the results are in NAME.json")] = Path(
         "docs/card.md"
     ),
@@ -129,7 +129,7 @@ def generate(
     setting: Annotated[
         list[str] | None, Option("--set", metavar="NAME=VALUE", help="further settings of the family")
     ] = None,
-    workers: Annotated[int | None, Option(min=1, help="processes [one per CPU]")] = None,
+    workers: Annotated[int | None, Option(min=1, help="processes (one per CPU)")] = None,
     preview: Annotated[
         bool, Option("--preview", help="draw the map of each level's first game, here and in OUT/preview")
     ] = False,
@@ -230,9 +230,9 @@ def compare(
     vary: Annotated[
         str | None, Option(metavar="NAME=VALUES", help="vary one setting, as in reward_scale=1,3,10")
     ] = None,
-    runs: Annotated[Path | None, Option(help="folder of the runs [OUT/runs]")] = None,
+    runs: Annotated[Path | None, Option(help="folder of the runs (OUT/runs)")] = None,
     evaluations: Annotated[int, Option(min=1, help="evaluation episodes per trained agent")] = 50,
-    tests: Annotated[str, Option(metavar="GAME", help="held-out games for the evaluation [the training games]")] = "",
+    tests: Annotated[str, Option(metavar="GAME", help="held-out games for the evaluation (the training games)")] = "",
     workers: Annotated[int, Option(min=1, help="parallel runs, each with its share of the cores")] = 1,
     quick: Annotated[bool, Option("--quick", help="one seed of the completion game in about ten minutes")] = False,
     config: arg.ConfigFile = None,
@@ -306,7 +306,7 @@ def reproduce(
 @app.command()
 def watch(
     run: Annotated[Path, Argument(help="folder of a run, or a transcript file")],
-    iteration: Annotated[int | None, Option(min=0, help="episodes of this iteration [the newest]")] = None,
+    iteration: Annotated[int | None, Option(min=0, help="episodes of this iteration (the newest)")] = None,
     episode: Annotated[int | None, Option(min=0, help="this episode only")] = None,
     as_json: arg.AsJson = False,
 ) -> None:

@@ -70,7 +70,7 @@ def panel(title: str, history: Sequence[Mapping[str, float]], budget: BudgetConf
     """Return a panel with the spent budget of a run, its latest metrics, and their history."""
     if not history:
         waiting = Text("playing the first rollout", style="dim")
-        return Panel(waiting, title=title, title_align="left", border_style="cyan")
+        return Panel(waiting, title=Text(title), title_align="left", border_style="cyan")
     latest = history[-1]
     done = share_done(latest, budget)
     left = latest["seconds"] * (1 - done) / done
@@ -86,7 +86,7 @@ def panel(title: str, history: Sequence[Mapping[str, float]], budget: BudgetConf
         values = [metrics[name] for metrics in history if name in metrics]
         if values:
             table.add_row(label, form.format(values[-1]), sparkline(values))
-    return Panel(Group(head, Text(), table), title=title, title_align="left", border_style="cyan")
+    return Panel(Group(head, Text(), table), title=Text(title), title_align="left", border_style="cyan")
 
 
 def line(metrics: Mapping[str, float], iterations: int) -> str:

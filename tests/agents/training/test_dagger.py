@@ -51,7 +51,8 @@ def commands(episode: Episode) -> tuple[str, ...]:
 def test_a_greedy_turn_plays_the_likeliest_command_where_one_is_listed_twice(twice: int) -> None:
     player = with_expert(agent(tiny_model()), beta=0.0, greedy=1.0)
     listed = sorted([*OPTIONS, sorted(OPTIONS)[twice]])
-    first = Turn(episode=0, game="test", observation="room 0", info={"admissible_commands": listed}, reward=0, first=True)
+    info = {"admissible_commands": listed}
+    first = Turn(episode=0, game="test", observation="room 0", info=info, reward=0.0, first=True)
     (decision,) = player.act([first])
     assert decision.command == max(decision.probabilities, key=lambda name: decision.probabilities[name])
 
