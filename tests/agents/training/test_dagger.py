@@ -117,6 +117,16 @@ def test_the_expert_follows_the_walkthrough_until_a_deviation_then_the_policy() 
     assert silent == 0, "without policy_commands the walkthrough remains"
 
 
+@pytest.mark.parametrize("walkthrough", ["xab", "axb", "xyaxb"])
+def test_the_expert_skips_commands_of_the_walkthrough_that_are_not_admissible(walkthrough: str) -> None:
+    expert = Expert(prefer_policy=False)
+    assert expert.label(asked("abc", walkthrough=walkthrough, policy="c")) == 0
+    expert.record(asked("abc"), "a")
+    assert expert.label(asked("abc", policy="c")) == 1
+    expert.record(asked("abc"), "b")
+    assert expert.label(asked("abc", policy="c")) == 2
+
+
 def test_lookups_of_the_walkthrough_come_before_a_policy_that_uses_them() -> None:
     expert = Expert(prefer_policy=False)
     assert expert.label(asked("gwx", walkthrough="wreg", policy="eg")) == 1
