@@ -10,7 +10,7 @@ from agents.protocol import AgentError, Decision, EpisodeEnd, Turn
 
 
 class RandomAgent:
-    """Samples uniformly from the list of admissible commands. Each episode has its own generator, seeded with its number."""
+    """Samples uniformly from the listed commands. Each episode has its own generator, seeded with its number."""
 
     name = "random"
 
