@@ -41,7 +41,7 @@ def play(
     temperature: arg.Temperature = 1.0,
     top_p: arg.TopP = 1.0,
     audit: arg.Audit = None,
-    delay: Annotated[float | None, output_option(min=0, help="seconds after each turn [0.6 in a terminal]")] = None,
+    delay: Annotated[float | None, output_option(min=0, help="seconds after each turn (0.6 in a terminal)")] = None,
     as_json: arg.AsJson = False,
 ) -> None:
     """Watch an agent play, or play yourself (--agent human)."""
@@ -80,19 +80,19 @@ def evaluate(
     game: arg.Game = None,
     imports: arg.Imports = None,
     seed: arg.Seed = 0,
-    episodes: Annotated[int | None, play_option(min=1, max=arg.MOST, help="episodes [20; --card: 100 a task]")] = None,
+    episodes: Annotated[int | None, play_option(min=1, max=arg.MOST, help="episodes (20; --card: 100 a task)")] = None,
     max_turns: arg.MaxTurns = None,
     greedy: arg.Greedy = False,
     temperature: arg.Temperature = 1.0,
     top_p: arg.TopP = 1.0,
-    parallel: Annotated[int | None, play_option(min=1, max=arg.MOST, help="parallel episodes [8]")] = None,
+    parallel: Annotated[int | None, play_option(min=1, max=arg.MOST, help="parallel episodes (8)")] = None,
     bonus_command: Annotated[str, output_option(metavar="START", help="report the share of these commands")] = "",
     audit: arg.Audit = None,
     card: Annotated[
         bool, card_option("--card", help="play the tasks of the evaluation card that its results lack")
     ] = False,
-    tasks: Annotated[str | None, card_option(help="tasks, separated by commas [all]")] = None,
-    out: Annotated[Path | None, card_option("--out", help="NAME.md, beside NAME.json [docs/card.md]")] = None,
+    tasks: Annotated[str | None, card_option(help="tasks, separated by commas (all)")] = None,
+    out: Annotated[Path | None, card_option("--out", help="NAME.md, beside NAME.json (docs/card.md)")] = None,
     as_json: arg.AsJson = False,
 ) -> None:
     """Evaluate success, score and steps of an agent and of two baselines on the same games and seeds."""
@@ -132,7 +132,7 @@ def generate(
     setting: Annotated[
         list[str] | None, Option("--set", metavar="NAME=VALUE", help="further settings of the family")
     ] = None,
-    workers: Annotated[int | None, Option(min=1, help="processes [one per CPU]")] = None,
+    workers: Annotated[int | None, Option(min=1, help="processes (one per CPU)")] = None,
     preview: Annotated[
         bool, Option("--preview", help="draw the map of each level's first game, here and in OUT/preview")
     ] = False,
@@ -234,14 +234,14 @@ def train(
 def compare(
     folder: Annotated[Path, Option("--out", help="folder for table, figures and results.json")] = Path("comparison"),
     optimizers: Annotated[str, Option(help="optimizers, with their own settings as in ppo+kl_coef=0.1")] = "ppo,actde",
-    seeds: Annotated[str | None, Option(help="seeds, as in 0-2,7 [0-2; with --quick 0]")] = None,
+    seeds: Annotated[str | None, Option(help="seeds, as in 0-2,7 (0-2; with --quick 0)")] = None,
     vary: Annotated[
         str | None, Option(metavar="NAME=VALUES", help="vary one setting, as in reward_scale=1,3,10")
     ] = None,
-    runs: Annotated[Path | None, Option(help="folder of the runs [OUT/runs]")] = None,
+    runs: Annotated[Path | None, Option(help="folder of the runs (OUT/runs)")] = None,
     evaluations: Annotated[int, Option(min=1, max=arg.MOST, help="evaluation episodes per trained agent")] = 50,
-    tests: Annotated[str, Option(metavar="GAME", help="held-out games for the evaluation [the training games]")] = "",
-    workers: Annotated[int | None, Option(min=1, help="runs in parallel [1; with --quick 2]")] = None,
+    tests: Annotated[str, Option(metavar="GAME", help="held-out games for the evaluation (the training games)")] = "",
+    workers: Annotated[int | None, Option(min=1, help="runs in parallel (1; with --quick 2)")] = None,
     quick: Annotated[bool, Option("--quick", help="one seed of the completion game in about ten minutes")] = False,
     config: arg.ConfigFile = None,
     imports: arg.Imports = None,
@@ -316,7 +316,7 @@ def reproduce(
 @app.command()
 def watch(
     run: Annotated[Path, Argument(help="folder of a run, or a transcript file")],
-    iteration: Annotated[int | None, Option(min=1, help="episodes of this iteration, counted from 1 [newest]")] = None,
+    iteration: Annotated[int | None, Option(min=1, help="episodes of this iteration, counted from 1 (newest)")] = None,
     episode: Annotated[int | None, Option(min=0, help="this episode only, counted from 0")] = None,
     as_json: arg.AsJson = False,
 ) -> None:

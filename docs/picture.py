@@ -18,8 +18,9 @@ def main() -> None:
     """Play as `make play` does and save the end of its output beside this file."""
     screen = io.StringIO()
     console.out = Console(
-        file=screen, width=WIDTH, force_terminal=True, color_system="truecolor", highlight=False, legacy_windows=False
-    )
+        file=screen, width=WIDTH, force_terminal=True, color_system="truecolor", legacy_windows=False,
+        highlight=False, emoji=False, markup=False,
+    )  # fmt: skip
     cli.app(args=["play", "--agent", "actde", "--delay", "0", *sys.argv[1:]], standalone_mode=False)
     shown = screen.getvalue().rstrip().split("\n")[-LINES:]
     while "╭" not in shown[0]:  # start with a complete turn

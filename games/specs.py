@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from games.errors import GameError, nearest
 from games.parameters import Parameter, Value, format_settings, parse_settings, split_query
+from games.textworld.engines.protocol import INFOS
 from games.textworld.generation.families import FAMILIES, Family, family
 from games.textworld.generation.reserved_seeds import RESERVED
-from games.textworld.validation.game_file import STORIES
+from games.textworld.validation.game_file import STORIES, is_plain
 
 if TYPE_CHECKING:
     import gymnasium
@@ -61,7 +62,7 @@ class GameSpec:
         """Make the game. If it is a TextWorld game that is not in the cache, generate it.
 
         `max_turns` replaces the game's own turn limit. `infos` names further entries of the info of a TextWorld game.
-        Other games ignore `infos`.
+        Other games, and stories without TextWorld's record, ignore those that they do not have.
         """
         if self.kind in BUILT_IN:
             game_class: Callable[..., gymnasium.Env[str, str]] = resolve_name(BUILT_IN[self.kind])
@@ -72,7 +73,10 @@ class GameSpec:
             return open_games.make(self.target, dict(self.settings), max_turns=max_turns, render_mode=render_mode)
         from games.textworld.env import TextWorld
 
-        return TextWorld(self.story(), max_turns=max_turns, infos=infos, render_mode=render_mode)
+        story = self.story()
+        if is_plain(story):  # there is no record from TextWorld that could provide them
+            infos = [name for name in infos if name not in INFOS]
+        return TextWorld(story, max_turns=max_turns, infos=infos, render_mode=render_mode)
 
     def story(self) -> Path:
         """Return the path of a `textworld` or `file` game. If a `textworld` game is not in the cache, generate it."""

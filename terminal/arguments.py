@@ -1,4 +1,4 @@
-"""Options that several commands share. Help texts show defaults in brackets."""
+"""Options that several commands share. Help texts show defaults in parentheses: typer parses brackets as markup."""
 
 import os
 from functools import partial
@@ -11,7 +11,7 @@ play_option = partial(Option, rich_help_panel="Play")
 output_option = partial(Option, rich_help_panel="Output")
 card_option = partial(Option, rich_help_panel="Card")
 AGENTS = "random, human, walkthrough, smollm2, the trained actde, ppo, actde-small, ppo-small, or the folder of a run"
-SOME_AGENTS = f"{AGENTS} [actde]; with --card several, comma-separated [those that ship]"
+SOME_AGENTS = f"{AGENTS} (actde); with --card several, comma-separated (those that ship)"
 GAMES = (
     "bandit, ipd, completion?reward=sentiment, a game file, a folder, a manifest, "
     "textworld:FAMILY?level=1&seed=7 (seed=100..119: 20 games), a Gymnasium id, or FILE.py:Class"
@@ -37,9 +37,9 @@ def _import(sources: list[str] | None) -> list[str] | None:
     return sources
 
 
-Game = Annotated[str | None, play_option("--game", help=f"{GAMES} [a cooking game]")]
+Game = Annotated[str | None, play_option("--game", help=f"{GAMES} (a cooking game)")]
 Seed = Annotated[int, play_option(min=0, max=2**63 - 1, help="random seed of games and agent")]
-MaxTurns = Annotated[int | None, play_option(min=1, max=MOST, help="turn limit [the game's own]")]
+MaxTurns = Annotated[int | None, play_option(min=1, max=MOST, help="turn limit (the game's own)")]
 Greedy = Annotated[bool, play_option("--greedy", help="play the likeliest command instead of sampling")]
 Temperature = Annotated[float, play_option(min=1e-3, help="temperature of a language model's sampling")]
 TopP = Annotated[float, play_option(min=1e-6, max=1, help="share of the probability from which it samples")]

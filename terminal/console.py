@@ -11,15 +11,17 @@ from typing import Any
 
 import typer
 from rich.console import Console, RenderableType
+from rich.text import Text
 
-out = Console(highlight=False, emoji=False)
-err = Console(stderr=True, highlight=False, emoji=False)
+# without markup and emoji codes, because most texts contain words of the user or of a game
+out = Console(highlight=False, emoji=False, markup=False)
+err = Console(stderr=True, highlight=False, emoji=False, markup=False)
 
 
 def show(things: Iterable[RenderableType], pause: float = 0.0) -> None:
     """Print things, and wait `pause` seconds after each of them. Plain strings are not wrapped."""
     for thing in things:
-        out.print(thing, markup=False, soft_wrap=isinstance(thing, str))
+        out.print(thing, soft_wrap=isinstance(thing, str))
         if pause:
             time.sleep(pause)
 
@@ -32,7 +34,7 @@ def ask(things: Iterable[RenderableType]) -> str:
 
 def note(line: str) -> None:
     """Print one line to standard error."""
-    err.print(line, markup=False, soft_wrap=True)
+    err.print(line, soft_wrap=True)
 
 
 def document(data: object) -> None:
@@ -56,16 +58,17 @@ def typed() -> str:
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
     """Show a spinner while the block runs, if standard error is a terminal."""
-    with err.status(what, spinner="dots") if err.is_terminal else nullcontext():
+    with err.status(Text(what), spinner="dots") if err.is_terminal else nullcontext():
         yield
 
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[object], None]]:
     """Show a progress bar, if standard error is a terminal. Yield a function to call after each finished unit."""
-    from rich.progress import Progress
+    from rich.progress import Progress, TextColumn
 
-    with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
+    columns = (TextColumn("{task.description}", markup=False), *Progress.get_default_columns()[1:])
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task(what, total=total)
         yield lambda unit: bar.advance(task)
 
@@ -78,7 +81,7 @@ def reporting(what: str) -> Iterator[Callable[[str, float, float], None]]:
     """
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
     start = printed = time.monotonic()
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task(what, total=None)

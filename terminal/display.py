@@ -40,8 +40,8 @@ def number(value: float) -> str:
 
 
 def points(score: float, max_score: float | None) -> str:
-    """Format the score and, if it is known, the maximum score."""
-    return f"score {number(score)}" + ("" if max_score is None else f" of {number(max_score)}")
+    """Format the score and, if it is known, the maximum score. 0 stands for an unknown or unlimited maximum."""
+    return f"score {number(score)}" + (f" of {number(max_score)}" if max_score else "")
 
 
 def heading(*, agent: str, game: str, episode: int) -> RenderableType:
@@ -192,7 +192,7 @@ def episode_table(episodes: Sequence[Episode]) -> RenderableType:
         show_footer=True,
     )
     for episode in episodes:
-        score = number(episode.score) + ("" if episode.max_score is None else f"/{number(episode.max_score)}")
+        score = number(episode.score) + (f"/{number(episode.max_score)}" if episode.max_score else "")
         outcome = Text(result(episode), style=_style(episode))
         table.add_row(str(episode.index), readable(episode.game), outcome, score, str(len(episode.steps)))
     return table

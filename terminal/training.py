@@ -80,7 +80,7 @@ def panel(title: str, history: Sequence[Mapping[str, float]], budget: BudgetConf
     """Return a panel of this width with the spent budget of a run, its latest metrics, and their history."""
     if not history:
         waiting = Text("playing the first rollout", style="dim")
-        return Panel(waiting, title=title, title_align="left", border_style="cyan")
+        return Panel(waiting, title=Text(title), title_align="left", border_style="cyan")
     latest = history[-1]
     done = share_done(latest, budget)
     left = latest["seconds"] * (1 - done) / done
@@ -94,7 +94,7 @@ def panel(title: str, history: Sequence[Mapping[str, float]], budget: BudgetConf
         values = [metrics[name] for metrics in history if name in metrics]
         if values:
             table.add_row(label, form.format(values[-1]), sparkline(values, min(40, width - BESIDE)))
-    return Panel(Group(head, times, Text(), table), title=title, title_align="left", border_style="cyan")
+    return Panel(Group(head, times, Text(), table), title=Text(title), title_align="left", border_style="cyan")
 
 
 def line(metrics: Mapping[str, float], iterations: int) -> str:

@@ -123,9 +123,12 @@ def sample_command(
     if q is not None:  # q(s, command) is q of the command's last choice
         q_values = {name: float(q[path[-1]]) for name, path in zip(names, trie.paths, strict=True) if path}
     positive = probabilities[probabilities > 0]
+    by_name = dict.fromkeys(names, 0.0)  # a game may list a command twice
+    for name, probability in zip(names, probabilities.tolist(), strict=True):
+        by_name[name] += probability
     decision = Decision(
         command=names[command],
-        probabilities=dict(zip(names, probabilities.tolist(), strict=True)),
+        probabilities=by_name,
         value=float(outputs.values[0]) if trie.branching else None,
         q_values=q_values,
         entropy=float(-(positive * np.log(positive)).sum()),

@@ -1,6 +1,7 @@
 """Agents without a network: random, human, and the game's walkthrough."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -9,7 +10,7 @@ from agents.protocol import AgentError, Decision, EpisodeEnd, Turn
 
 
 class RandomAgent:
-    """Samples uniformly among the admissible commands. Each episode has its own generator, seeded with its number."""
+    """Samples uniformly from the listed commands. Each episode has its own generator, seeded with its number."""
 
     name = "random"
 
@@ -28,10 +29,11 @@ class RandomAgent:
         if turn.episode not in self._rngs:
             self._rngs[turn.episode] = np.random.default_rng([self.seed, turn.episode])
         commands: list[str] = turn.info["admissible_commands"]
+        total, counts = len(commands), Counter(commands)  # a game may list a command twice
         return Decision(
-            command=commands[self._rngs[turn.episode].integers(len(commands))],
-            probabilities=dict.fromkeys(commands, 1 / len(commands)),
-            entropy=math.log(len(commands)),
+            command=commands[self._rngs[turn.episode].integers(total)],
+            probabilities={name: count / total for name, count in counts.items()},
+            entropy=math.log(total) - sum(count * math.log(count) for count in counts.values()) / total,
         )
 
 

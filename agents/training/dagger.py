@@ -47,16 +47,22 @@ class Expert:
             solution = list(turn.info.get("extra.walkthrough") or ())
             self._walkthroughs[turn.episode] = solution
             self._lookups[turn.episode] = [command for command in solution if policy and command not in policy]
+        self._skip_redundant(turn)
+        commands: list[str] = turn.info["admissible_commands"]
         walkthrough, policy = self._walkthroughs[turn.episode][:1], policy[:1]
         after_deviation = self._lookups[turn.episode] or policy
         candidates = policy + walkthrough if self.prefer_policy else walkthrough + after_deviation
-        commands: list[str] = turn.info["admissible_commands"]
         return next((commands.index(command) for command in candidates if command in commands), None)
 
     def record(self, turn: Turn, command: str) -> None:
         walkthrough = self._walkthroughs[turn.episode]
         self._walkthroughs[turn.episode] = walkthrough[1:] if walkthrough[:1] == [command] else []
         self._lookups[turn.episode] = [other for other in self._lookups[turn.episode] if other != command]
+
+    def _skip_redundant(self, turn: Turn) -> None:
+        """Skip the next commands of the walkthrough that are not admissible, such as to open an open door."""
+        while (rest := self._walkthroughs[turn.episode]) and rest[0] not in turn.info["admissible_commands"]:
+            self.record(turn, rest[0])
 
     def end(self, episode: int) -> None:
         self._walkthroughs.pop(episode, None)
@@ -140,7 +146,11 @@ class DAggerAgent:
         if self.greedy and turn.episode not in self._sampled:
             rng = np.random.default_rng([self.agent.seed, turn.episode, 2])
             self._sampled[turn.episode] = bool(rng.random() >= self.greedy)
-        return drawn if self._sampled.get(turn.episode, True) else int(np.argmax([*decision.probabilities.values()]))
+        if self._sampled.get(turn.episode, True):
+            return drawn
+        likeliest = max(decision.probabilities, key=lambda name: decision.probabilities[name])
+        commands: list[str] = turn.info["admissible_commands"]
+        return commands.index(likeliest)
 
 
 def label_best_episodes(

@@ -76,7 +76,8 @@ def main() -> None:
 
 
 def _run(arguments: list[str]) -> None:
-    Console(stderr=True).print(shlex.join(["python", *arguments]), markup=False, highlight=False, soft_wrap=True)
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    console.print(shlex.join(["python", *arguments]), soft_wrap=True)
     if status := subprocess.run([sys.executable, *arguments], check=False).returncode:
         sys.exit(status)
 

@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from games.textworld.transitions.crawl import Crawled
-from terminal import console, generation
+from terminal import generation
 
 GAMES: Any = [SimpleNamespace(file=f"{name}.z8", path=Path(f"{name}.z8")) for name in "ab"]
 

@@ -92,6 +92,8 @@ class CommandFilter:
 
     def check(self, command: str, admissible: Collection[str]) -> Verdict:
         """Check one command. `admissible` lists the commands that are admissible in the current state."""
+        if command in admissible and can_be_sent(command):
+            return Verdict(command=command)
         text = command.strip(" \t\r\n")
         if reason := _malformed(text):
             return Verdict(reason=reason, reply=NO_SENSE)
@@ -128,6 +130,15 @@ class FreeTextFilter:
             if verb in META or verb.startswith("tw-"):
                 return Verdict(reason=f"{verb!r} is not a move of the story", reply=NO_SENSE)
         return Verdict(command=text)
+
+
+def can_be_sent(command: str) -> bool:
+    """Return whether the interpreter can take a command that a game lists, such as `take key #2`.
+
+    A full stop ends a sentence, and a comma addresses a character, so the parser would read several commands.
+    """
+    sendable = 0 < len(command) <= LIMIT and command.isascii() and command.isprintable()
+    return sendable and not set("\\.,;") & set(command)
 
 
 def _malformed(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -30,6 +31,8 @@ class EngineResponse:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GameInfo:
     """The properties of a game that are constant during play.
+
+    `max_score` is 0 if it is unknown, or unlimited because of a repeatable quest.
 
     `command_templates` are the templates of the game's rules, such as `go east` or `take {o} from {c}`. `entities` are
     the names of all doors, objects, rooms and directions. `typed_entities` pairs each name with its type letter in the
@@ -74,7 +77,7 @@ class Engine(Protocol):
 def game_info(game: Any) -> GameInfo:
     """Return the constant properties of `game`, which is a TextWorld `Game`."""
     return GameInfo(
-        max_score=int(game.max_score),
+        max_score=int(game.max_score) if math.isfinite(game.max_score) else 0,
         objective=game.objective,
         walkthrough=tuple(game.metadata.get("walkthrough") or ()),
         command_templates=tuple(game.command_templates),

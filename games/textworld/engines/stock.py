@@ -30,11 +30,13 @@ class StockEngine:
             self._load()
         self._policy = None
         with self._game_errors("cannot begin this game"):
-            return self._response(self._env.reset())
+            state = self._env.reset()
+        return self._response(state)
 
     def step(self, command: str) -> EngineResponse:
         with self._game_errors(f"fails in this game at {command!r}"):
-            return self._response(self._env.step(command)[0])
+            state, _, _ = self._env.step(command)
+        return self._response(state)
 
     def is_cached(self, command: str) -> bool:
         return False

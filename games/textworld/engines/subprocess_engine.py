@@ -1,7 +1,8 @@
 """An engine that runs another engine in a child process, so that a broken game file cannot harm this process.
 
 Parent and child exchange JSON messages over a pipe. If the child crashes, hangs or sends invalid JSON, it is killed and
-the call raises a GameError of one line. The next `reset` starts a new child.
+the call raises a GameError of one line. If the child ends with an exception of our code, the call raises a RuntimeError
+with the child's traceback. After either, the next `reset` starts a new child.
 
 The child works in an empty temporary folder and cannot write large files. This is not a sandbox against malicious code,
 because the child has the rights of the user.
@@ -12,9 +13,12 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import sys
 import tempfile
+import traceback
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from subprocess import DEVNULL
@@ -120,12 +124,15 @@ class SubprocessEngine:
                     return {name: _tuples(value) for name, value in result.items()}
                 case {"failed": str(message)}:
                     raise GameError(message)
+                case {"bug": str(trace)}:
+                    raise RuntimeError(f"{self._story}: the engine has a bug {when}\n{trace}")
             raise GameError(f"{self._story}: the game {failure} {when}")
 
 
 def serve(connection: Connection) -> None:
     """Load the game that the first message names, then answer messages until the pipe closes, in the child process."""
     _limit_resources()
+    sys.excepthook = partial(_send_bug, connection)
     engine: Engine | None = None
     while True:
         try:
@@ -142,6 +149,12 @@ def serve(connection: Connection) -> None:
         except GameError as error:
             reply = {"failed": str(error)}
         connection.send_bytes(json.dumps(reply).encode())
+
+
+def _send_bug(connection: Connection, kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """Send the traceback of an exception that ends the child. It is a bug and no crash of the interpreter."""
+    text = "".join(traceback.format_exception(kind, error, trace))
+    connection.send_bytes(json.dumps({"bug": text}).encode())
 
 
 def _limit_resources() -> None:

@@ -33,7 +33,7 @@ from games.textworld.upstream.game_state import Tracker
 from games.textworld.upstream.interpreter import Interpreter, Output
 from games.textworld.upstream.start import load_record
 
-TURNS = re.compile(r"\bin (\d+) turns?\b")
+TURNS = re.compile(r"(?<=\bin )(\d+) (turns?\b(?!\()|turn\(s\))")
 NOT_PLAIN = frozenset(("it", "them", "him", "her", "this", "that", "these", "those", "one", "ones", "score"))
 GRAPH_BYTES = 1_100_000
 """The approximate size of an empty graph, in bytes."""
@@ -258,12 +258,14 @@ class TransitionGraph:
 def _last_edge(response: EngineResponse, turns: int, moves: int) -> Edge | None:
     """Return the edge of a command that ends the game after `moves` moves.
 
-    Return None if the text contains several numbers of turns, or one number that is not `moves` + 1.
+    Return None if the text contains several numbers of turns, one number that is not `moves` + 1, or the number
+    `moves` + 1 in other words than TextWorld's.
     """
-    counts = list(TURNS.finditer(response.text))
-    if not counts:
+    text, counts = response.text, list(TURNS.finditer(response.text))
+    if not counts and not re.search(rf"\b{moves + 1}\b", text):
         return Edge(response, None, turns)
-    last = counts[-1]
-    if len(counts) > 1 or int(last[1]) != moves + 1:
+    if len(counts) != 1 or int(counts[0][1]) != moves + 1:
         return None
-    return Edge(response, None, turns, (response.text[: last.start()], response.text[last.end() :]))
+    (count,) = counts
+    unit = "turns" if count[2] == "turn" else count[2]
+    return Edge(response, None, turns, (text[: count.start()], unit, text[count.end() :]))

@@ -63,20 +63,22 @@ class Edge:
     """The response to one command in one node.
 
     `node` is the next node, or None if the game ends. `turns` is the number of turns that the command takes, 0 or 1.
-    If the game ends with a text that contains `in N turns`, `text_around_turns` holds the text before and after it.
+    If the game ends with a text that contains `in N turns`, `text_around_turns` holds the text before the number, the
+    word for several turns, and the text after this word. Games of older versions of TextWorld print `in N turn(s)`.
     """
 
     response: EngineResponse
     node: Node | None
     turns: int
-    text_around_turns: tuple[str, str] | None = None
+    text_around_turns: tuple[str, str, str] | None = None
 
     def response_after(self, moves: int) -> EngineResponse:
         """Return the response with the number of turns in an episode that has `moves` moves after this command."""
         assert self.text_around_turns is not None
-        before, after = self.text_around_turns
+        before, unit, after = self.text_around_turns
         count = moves + 1
-        return replace(self.response, text=f"{before}in {count} turn{'' if count == 1 else 's'}{after}")
+        unit = "turn" if (count, unit) == (1, "turns") else unit
+        return replace(self.response, text=f"{before}{count} {unit}{after}")
 
     @property
     def size(self) -> int:

@@ -34,7 +34,7 @@ from games.textworld.transitions.graph import TransitionGraph
 from games.textworld.transitions.nodes import Edge, Node
 
 T = TypeVar("T")
-FORMAT = 1
+FORMAT = 2
 SUFFIX = ".states"
 MAX_BYTES = 1_000_000_000
 ADVICE = f"free some space, or name a writable folder in the environment variable {files.VARIABLE}"
@@ -156,8 +156,8 @@ def _last_edge(response: Any, turns: Any) -> Edge:
     fields = dict(_of(dict, response))
     around = fields.pop("counted")
     if around is not None:
-        before, after = map(partial(_of, str), _of(list, around))
-        around = (before, after)
+        before, unit, after = map(partial(_of, str), _of(list, around))
+        around = (before, unit, after)
     for name in ("admissible_commands", "policy_commands"):
         if fields[name] is not None:
             fields[name] = tuple(_of(str, command) for command in _of(list, fields[name]))

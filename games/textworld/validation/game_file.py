@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,7 @@ UNIT = {1: 2, 2: 2, 3: 2, 4: 4, 5: 4, 6: 8, 7: 8, 8: 8}
 """The version of the Z-machine -> the bytes of the unit in which the header states the length."""
 STORIES = tuple(f".z{version}" for version in UNIT)
 CHECK_SECONDS = 300
+TRACEBACK = "Traceback (most recent call last)"
 VARIABLE = "ACTDE_UNVERIFIED"
 """An environment variable. If it is 1, foreign games whose records fail `record_check.py` can be played."""
 
@@ -129,6 +131,9 @@ def _parse_record(text: bytes, path: Path) -> dict[str, Any]:
         raise GameError(f"{path}: not TextWorld's record of a game (expected the keys {', '.join(needed)})")
     if not isinstance(content["metadata"], dict):
         raise GameError(f"{path}: not TextWorld's record of a game (its metadata is no object)")
+    walkthrough = content["metadata"].get("walkthrough") or []
+    if not isinstance(walkthrough, list) or not all(isinstance(command, str) for command in walkthrough):
+        raise GameError(f"{path}: not TextWorld's record of a game (its walkthrough is no list of commands)")
     return content
 
 
@@ -146,7 +151,7 @@ def _check_foreign(story: Path, data: bytes, text: bytes) -> None:
     if what == "unverified" and not trusting:
         causes = f"damaged, changed, or made with another version of TextWorld; {VARIABLE}=1 plays it anyway"
         raise GameError(f"{story}: the .json beside it does not match the story ({why}): {causes}")
-    if what in ("problem", "crash"):
+    if what == "problem":
         raise GameError(f"{story}: the game is damaged, or the .json beside it belongs to another game ({why})")
     with files.disk_errors("store that the game was checked", f"see {files.VARIABLE}"):
         marker.parent.mkdir(parents=True, exist_ok=True)
@@ -156,7 +161,8 @@ def _check_foreign(story: Path, data: bytes, text: bytes) -> None:
 def _run_check(story: Path) -> tuple[str, str]:
     """Run `playthrough_check` in a child process. Return its verdict and the reason, which are '' if it passes.
 
-    The verdict is `problem`, `unverified` or `crash`.
+    The verdict is `problem` or `unverified`. Raise GameError if the game hangs or the interpreter ends the process, and
+    RuntimeError if the check has a bug.
     """
     code = "import sys; from games.textworld.validation.playthrough_check import main; sys.exit(main(sys.argv[1]))"
     with tempfile.TemporaryDirectory(prefix="actde-check-", ignore_cleanup_errors=True) as folder:
@@ -174,4 +180,7 @@ def _run_check(story: Path) -> tuple[str, str]:
         what, _, why = line.partition(": ")
         if what in ("problem", "unverified"):
             return what, why.strip()
-    return "crash", "the interpreter cannot load it"
+    if TRACEBACK in child.stderr:
+        raise RuntimeError(f"{story}: the check of the game has a bug\n{child.stderr}")
+    why = signal.Signals(-child.returncode).name if child.returncode < 0 else f"exit status {child.returncode}"
+    raise GameError(f"{story}: the interpreter cannot load or play the game, which may be damaged ({why})")

@@ -74,7 +74,8 @@ def _check_facts(game: Game) -> str:
     slots = {fact[1] for fact in facts if fact[0] == "free" and len(fact) == 2}
     if slots != {f"slot_{number}" for number in range(len(slots))}:
         return "its slots are not numbered"
-    expected = {(f"ingredient_{int(x[2].rpartition('_')[2]) + 1}", x[1]) for x in facts if x[0] == "base"}
+    numbers = {f"ingredient_{i}": f"ingredient_{i + 1}" for i in range(len(facts))}
+    expected = {(numbers.get(x[2], x[2]), x[1]) for x in facts if x[0] == "base"}
     if {fact for fact in facts if fact[0].startswith("ingredient_")} != expected:
         return "its ingredients are not those of its recipe"
     return ""

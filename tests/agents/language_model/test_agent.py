@@ -56,6 +56,13 @@ def test_probabilities_are_the_models_conditioned_on_the_commands(kind: Kind) ->
     assert set(decision.q_values) == set(COMMANDS) and decision.value is not None
 
 
+@pytest.mark.parametrize("twice", [["go north"], ["drop key 1", "drop key 1"], ["take red key", "take red lamp"]])
+def test_a_command_that_is_listed_twice_has_its_whole_probability(twice: list[str]) -> None:
+    (once,), (repeated,) = (agent(tiny_model()).act([turn(listed)]) for listed in (COMMANDS, (*COMMANDS, *twice)))
+    assert repeated.probabilities == pytest.approx(once.probabilities, abs=1e-6)
+    assert repeated.command == once.command and repeated.entropy == pytest.approx(once.entropy, abs=1e-5)
+
+
 def test_commands_are_sampled_by_their_probabilities() -> None:
     logits = torch.zeros(len(tokenizer()), len(tokenizer()))
     north = ids("north")[0]

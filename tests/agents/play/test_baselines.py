@@ -56,6 +56,14 @@ def test_the_contract_of_every_agent(name: str) -> None:
     assert played(MAKERS[name](), parallel=1) == episodes, "the same seed plays the same episodes"
 
 
+@pytest.mark.parametrize("listed", ["aab", "abccc", "aaaa"])
+def test_random_sums_the_probabilities_of_a_command_that_is_listed_twice(listed: str) -> None:
+    (decision,) = RandomAgent(seed=1).act([turn(0, *listed)])
+    shares = {name: listed.count(name) / len(listed) for name in listed}
+    assert decision.probabilities == pytest.approx(shares)
+    assert decision.entropy == pytest.approx(-sum(p * math.log(p) for p in shares.values()))
+
+
 def test_random_samples_uniformly_and_differently_in_every_episode() -> None:
     agent = RandomAgent(seed=1)
     drawn = [agent.act([turn(episode, "a", "b", "c")])[0].command for episode in range(600)]

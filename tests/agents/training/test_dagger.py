@@ -47,6 +47,16 @@ def commands(episode: Episode) -> tuple[str, ...]:
     return tuple(step.decision.command for step in episode.steps)
 
 
+@pytest.mark.parametrize("twice", range(3))
+def test_a_greedy_turn_plays_the_likeliest_command_where_one_is_listed_twice(twice: int) -> None:
+    player = with_expert(agent(tiny_model()), beta=0.0, greedy=1.0)
+    listed = sorted([*OPTIONS, sorted(OPTIONS)[twice]])
+    info = {"admissible_commands": listed}
+    first = Turn(episode=0, game="test", observation="room 0", info=info, reward=0.0, first=True)
+    (decision,) = player.act([first])
+    assert decision.command == max(decision.probabilities, key=lambda name: decision.probabilities[name])
+
+
 def labelled_rollout(
     model: Any, *, beta: float = 1.0, spec: Any = GUIDED, count: int = 4, credit: Any = "token"
 ) -> RolloutBatch:
@@ -105,6 +115,16 @@ def test_the_expert_follows_the_walkthrough_until_a_deviation_then_the_policy() 
     assert Expert(prefer_policy=True).label(asked("abc", walkthrough="abc", policy="c")) == 2
     silent = Expert(prefer_policy=True).label(asked("abc", walkthrough="abc"))
     assert silent == 0, "without policy_commands the walkthrough remains"
+
+
+@pytest.mark.parametrize("walkthrough", ["xab", "axb", "xyaxb"])
+def test_the_expert_skips_commands_of_the_walkthrough_that_are_not_admissible(walkthrough: str) -> None:
+    expert = Expert(prefer_policy=False)
+    assert expert.label(asked("abc", walkthrough=walkthrough, policy="c")) == 0
+    expert.record(asked("abc"), "a")
+    assert expert.label(asked("abc", policy="c")) == 1
+    expert.record(asked("abc"), "b")
+    assert expert.label(asked("abc", policy="c")) == 2
 
 
 def test_lookups_of_the_walkthrough_come_before_a_policy_that_uses_them() -> None:

@@ -56,6 +56,17 @@ def test_a_plain_command_passes_in_its_long_form(command: str, passed: str | Non
     assert examining.check("x old key", ()).command == "examine old key"
 
 
+@pytest.mark.parametrize("name", ["key #2", "$5 bill", "on/off switch", "R&D door", "door = 1"])
+def test_a_listed_command_passes_unchanged_if_the_interpreter_can_take_it(name: str) -> None:
+    assert FILTER.check(f"take {name}", [f"take {name}"]).command == f"take {name}"
+    assert FILTER.check(f"take {name}", ADMISSIBLE).command is None
+
+
+@pytest.mark.parametrize("command", ["take \\box", "take big, red box", "take no. 5", "take k\ney", "take caf\xe9"])
+def test_a_listed_command_that_the_interpreter_cannot_take_is_stopped(command: str) -> None:
+    assert FILTER.check(command, [command]).command is None
+
+
 @given(st.one_of(st.text(max_size=300), st.text(alphabet="take openlk \\.\0\nyzGO-'", max_size=40)))
 @example("take\x0bkey")
 @example("take key\\")

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -105,6 +106,15 @@ def test_a_story_that_makes_the_library_exit_is_one_error(story: Path) -> None:
     with pytest.raises(GameError, match=r"tw-game.z8: .* while it is loaded") as error:
         SubprocessEngine(story)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [({"inner": "nothing"}, "KeyError"), ({"infos": [["inventory"]]}, "TypeError"), ({"inner": 0}, "KeyError")],
+)
+def test_an_exception_of_our_code_is_a_bug_and_no_crash(arguments: dict[str, Any], error: str, story: Path) -> None:
+    with pytest.raises(RuntimeError, match=rf"has a bug while it is loaded\n[\s\S]*{error}"):
+        SubprocessEngine(story, **arguments)
 
 
 def test_loading_has_a_limit(story: Path) -> None:

@@ -22,6 +22,8 @@ from games.textworld.transitions import cache as cache_module
 from games.textworld.transitions.cache import TransitionCache
 from games.textworld.transitions.engine import CachedEngine
 from games.textworld.transitions.graph import GRAPH_BYTES, TransitionGraph, is_plain
+from games.textworld.upstream.compile import compile_story
+from games.textworld.upstream.start import load_record
 
 ALL = tuple(INFOS)
 
@@ -67,6 +69,38 @@ def test_the_last_text_holds_the_number_of_turns_of_its_episode() -> None:
     texts = [[player.step(command).text for command in engine.game_info.walkthrough] for player in (engine, own)]
     assert texts[0] == texts[1]
     assert f"in {len(engine.game_info.walkthrough) + 2} turns" in texts[0][-1]
+
+
+TURNS = "in [turn count] turn[s]."
+WORDINGS = (
+    "in [turn count] turn(s).",
+    "in [turn count] turn(s)! Few need fewer turns",
+    "in [turn count] move[s].",
+    "after [turn count] turn(s)",
+)
+
+
+@pytest.mark.parametrize("wording", WORDINGS)
+def test_only_the_number_is_replaced_in_another_wording_of_the_last_text(wording: str, tmp_path: Path) -> None:
+    """Older versions of TextWorld print `in 10 turn(s).`"""
+    from textworld.generator.inform7 import generate_inform7_source
+
+    made = story("coin", 1, 3)
+    source = generate_inform7_source(load_record(made))
+    assert source.count(TURNS) > 1
+    path = tmp_path / "tw-older.z8"
+    path.write_bytes(compile_story(source.replace(TURNS, wording), "older"))
+    path.with_suffix(".json").write_bytes(made.with_suffix(".json").read_bytes())
+    engine, own = opened(path=path), StockEngine(path)
+    assert engine.game_info.walkthrough
+    for delay in range(4):
+        for player in (engine, own):
+            player.reset()
+            for _ in range(delay):
+                player.step("look")
+        answers = [[player.step(command) for command in own.game_info.walkthrough] for player in (engine, own)]
+        assert answers[0] == answers[1]
+    assert answers[0][-1].won
 
 
 @pytest.mark.parametrize(

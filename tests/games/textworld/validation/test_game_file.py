@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,6 +68,12 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     ),
     "binary record": (lambda s: s.with_suffix(".json").write_bytes(b"\xff\xfe\0"), "truncated or not JSON"),
     "deep record": (lambda s: s.with_suffix(".json").write_text("[" * 100_000), "truncated or not JSON"),
+    "walkthrough of numbers": (
+        lambda s: s.with_suffix(".json").write_text(
+            s.with_suffix(".json").read_text().replace('"walkthrough": [', '"walkthrough": [1, ')
+        ),
+        "its walkthrough is no list of commands",
+    ),
     "record of something else": (lambda s: s.with_suffix(".json").write_text('{"a": 1}'), "not TextWorld's record"),
     "edited record": (
         lambda s: s.with_suffix(".json").write_text(s.with_suffix(".json").read_text().replace("trunk", "trumk")),
@@ -109,6 +117,64 @@ def test_foreign_game_is_checked_once(story: Path, monkeypatch: pytest.MonkeyPat
     assert game_file.check(story) == game_file.FOREIGN
     monkeypatch.setattr("subprocess.run", None)
     assert TextWorld(str(story)).reset(seed=0)[1]["max_score"] == 7
+
+
+REDUNDANT = {
+    "look twice": lambda commands: ["look", "look", *commands],
+    "repeat each command that opens or takes": lambda commands: [
+        command for one in commands for command in [one] * (1 + one.startswith(("open", "take")))
+    ],
+    "close what is closed": lambda commands: ["close antique trunk", "unlock antique trunk with old key", *commands],
+    "name what is not there": lambda commands: ["take zebra", *commands],
+}
+
+
+@pytest.mark.parametrize("name", REDUNDANT)
+def test_walkthrough_of_a_foreign_game_is_judged_by_its_outcome(name: str, story: Path) -> None:
+    foreign(story)
+    record = json.loads(story.with_suffix(".json").read_text())
+    commands = record["metadata"]["walkthrough"]
+    record["metadata"]["walkthrough"] = REDUNDANT[name](commands)
+    assert len(record["metadata"]["walkthrough"]) > len(commands)
+    story.with_suffix(".json").write_text(json.dumps(record))
+    env = TextWorld(str(story))
+    _, info = env.reset(seed=0)
+    for command in info["extra.walkthrough"]:
+        info = env.step(command)[4]
+    assert info["won"] and info["score"] == info["max_score"]
+    env.close()
+
+
+def test_walkthrough_that_does_not_win_raises(story: Path) -> None:
+    foreign(story)
+    record = json.loads(story.with_suffix(".json").read_text())
+    del record["metadata"]["walkthrough"][0]
+    story.with_suffix(".json").write_text(json.dumps(record))
+    with pytest.raises(GameError, match="the walkthrough does not win"):
+        TextWorld(str(story))
+
+
+BUGS = {
+    "the check of the opening": "games.textworld.validation.playthrough_check._normalize",
+    "the check of the rules": "games.textworld.validation.record_check._check_rules",
+    "the check of the facts": "games.textworld.validation.record_check._free_ways",
+}
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_bug_of_the_check_is_not_reported_as_damage(name: str, story: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    foreign(story)
+    monkeypatch.setenv("ACTDE_CACHE", str(story.parent / "cache"))  # no earlier test has stored that it is sound
+    module, _, function = BUGS[name].rpartition(".")
+    run = subprocess.run
+    code = f"import {module} as broken; del broken.{function}; "
+
+    def with_bug(command: list[str], **options: Any) -> Any:
+        return run([*command[:2], code + command[2], *command[3:]], **options)
+
+    monkeypatch.setattr("subprocess.run", with_bug)
+    with pytest.raises(RuntimeError, match=rf"bug\n[\s\S]*NameError: .*{function}"):
+        TextWorld(str(story))
 
 
 def test_foreign_story_with_another_games_record_raises(story: Path) -> None:
