@@ -13,7 +13,8 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from games.errors import GameError, nearest
-from games.parameters import Value, format_settings, parse_settings, split_query
+from games.parameters import Parameter, Value, format_settings, parse_settings, split_query
+from games.suites import SUITES, is_suite_game, make_suite_game, suite_class
 from games.textworld.generation.families import FAMILIES, Family, family
 from games.textworld.generation.reserved_seeds import RESERVED
 from games.textworld.validation.game_file import STORIES
@@ -41,14 +42,14 @@ class GameSpec:
 
     Attributes:
         name: the canonical GAME string. `resolve(name)` returns an equal spec.
-        target: the family of a `textworld` game, or the path of a `file`.
+        target: the family of a `textworld` game, the path of a `file`, or the game of a `suite`, as in `express:coin`.
         settings: the settings in the GAME string, in canonical order.
         level: the level of a `textworld` game or of a game from a manifest. It is None for any other game.
         hash: the canonical hash in the manifest. It is None if there is no manifest (see `games.game_hash`).
     """
 
     name: str
-    kind: Literal["bandit", "completion", "ipd", "textworld", "file"]
+    kind: Literal["bandit", "completion", "ipd", "textworld", "file", "suite"]
     target: str = ""
     settings: tuple[tuple[str, Value], ...] = ()
     level: int | None = field(default=None, compare=False)
@@ -60,11 +61,14 @@ class GameSpec:
         """Make the game. If it is a TextWorld game that is not in the cache, generate it.
 
         `max_turns` replaces the game's own turn limit. `infos` names further entries of the info of a TextWorld game.
-        Other games ignore `infos`.
+        Games of suites recognize `policy_commands`, and other games ignore `infos`.
         """
         if self.kind in BUILT_IN:
             game_class: Callable[..., gymnasium.Env[str, str]] = resolve_name(BUILT_IN[self.kind])
             return game_class(**dict(self.settings), max_turns=max_turns, render_mode=render_mode)
+        if self.kind == "suite":
+            keywords: dict[str, Any] = {"max_turns": max_turns, "infos": infos, "render_mode": render_mode}
+            return make_suite_game(self.target, **dict(self.settings), **keywords)
         from games.textworld.env import TextWorld
 
         return TextWorld(self.story(), max_turns=max_turns, infos=infos, render_mode=render_mode)
@@ -104,6 +108,7 @@ def resolve(game: str, *, split: str | None = None) -> list[GameSpec]:
     * `bandit`, `completion` or `ipd`, with settings as in `ipd?payoff=post&start=defect`
     * the path of a game file, of a folder of game files, of a `manifest.jsonl`, or of the folder of a `manifest.jsonl`
     * `textworld:FAMILY?level=1&seed=7&...`, where `level` and `seed` may be ranges (`seed=100..119` is twenty games)
+    * `SUITE:NAME?seed=3&...`, a game of another suite (see `games.suites`)
     * several GAME strings joined by ` + `. Their games are interleaved evenly.
 
     If `split` is given, only the manifest's games of that split are returned.
@@ -117,6 +122,8 @@ def resolve(game: str, *, split: str | None = None) -> list[GameSpec]:
         return _resolve_family(head, query)
     if head in BUILT_IN:
         return [_resolve_builtin(head, query)]
+    if is_suite_game(game):
+        return _resolve_suite(head, query)
     path = Path(game).expanduser()
     if game.strip() and "\0" not in game and path.exists():
         return _resolve_path(path.absolute(), split)
@@ -124,7 +131,12 @@ def resolve(game: str, *, split: str | None = None) -> list[GameSpec]:
         raise GameError(f"no game is called {game!r}; did you mean 'textworld:{game}'?")
     if "/" in game or path.suffix in (*STORIES, ".json", ".jsonl"):
         raise GameError(f"{game}: no such file or folder")
-    known = (*BUILT_IN, "textworld", *(f"textworld:{name}" for name in FAMILIES))
+    known = (
+        *BUILT_IN,
+        "textworld",
+        *(f"{suite}:NAME" for suite in SUITES),
+        *(f"textworld:{name}" for name in FAMILIES),
+    )
     raise GameError(f"no game is called {game!r}; {nearest(head, known)}")
 
 
@@ -155,7 +167,7 @@ def _resolve_builtin(kind: str, query: str) -> GameSpec:
 def _resolve_family(head: str, query: str) -> list[GameSpec]:
     chosen = family(head.removeprefix("textworld:"))
     words = split_query(query, head)
-    levels, seeds = (_range(chosen, name, words, head) for name in RANGED)
+    levels, seeds = (_range(chosen.parameters[i], words, head) for i in range(len(RANGED)))
     if (count := len(levels) * len(seeds)) > MAX_GAMES:
         raise GameError(f"{head}?{query}: {count} games are too many at once (at most {MAX_GAMES})")
     given = parse_settings(chosen.parameters, {k: v for k, v in words.items() if k not in RANGED}, head)
@@ -170,9 +182,23 @@ def _one(chosen: Family, level: int, given: Mapping[str, Value]) -> GameSpec:
     return GameSpec(name, "textworld", chosen.name, tuple(ordered.items()), level=level)
 
 
-def _range(chosen: Family, name: str, words: Mapping[str, str], game: str) -> Sequence[int]:
-    """Return the values of the parameter `name`, which is `level` or `seed`."""
-    parameter = chosen.parameters[RANGED.index(name)]
+def _resolve_suite(head: str, query: str) -> list[GameSpec]:
+    table = suite_class(head).parameters_of(head.partition(":")[2])
+    words = split_query(query, head)
+    seeds = _range(table[0], words, head)
+    given = parse_settings(table, {k: v for k, v in words.items() if k != "seed"}, head)
+    kept = {p.name: given[p.name] for p in table if given.get(p.name, p.default) != p.default}
+    specs = []
+    for seed in seeds:
+        settings = {"seed": seed, **kept}
+        name = f"{head}?{format_settings(table, settings)}"
+        specs.append(GameSpec(name, "suite", head, tuple(settings.items())))
+    return specs
+
+
+def _range(parameter: Parameter, words: Mapping[str, str], game: str) -> Sequence[int]:
+    """Return the values of a parameter that may be a range."""
+    name = parameter.name
     text = words.get(name, str(parameter.default))
     match = RANGE.fullmatch(text.strip())
     ends = match.groups() if match else (text, text)

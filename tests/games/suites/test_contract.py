@@ -1,0 +1,158 @@
+"""Games of other suites keep the contract of the package `games`. The suites themselves are installed for the tests."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import numpy as np
+import pytest
+
+import games
+from games.base import TextGame
+
+GAMES = [
+    "express:cookingworld?seed=3",
+    "express:twc",
+    "express:coin?seed=1&fold=test&numLocations=5",
+    "express:mapreader?seed=4",
+    "express:arithmetic",
+    "express:sorting?seed=2",
+    "express:simonsays?seed=9&gameLength=8",
+    "express:peckingorder?seed=5",
+]
+ODD = ["", " ", "xyzzy", "\\boxed{go east}", "a\0b", "go\neast", "\ud800", "é", "x" * 10_000, "help", "quit", "restart"]
+
+
+def make(game: str, **keywords: Any) -> TextGame:
+    (spec,) = games.resolve(game)
+    env = spec.make(**keywords)
+    assert isinstance(env, TextGame)
+    return env
+
+
+def play(env: TextGame, steps: int, seed: int = 0) -> list[Any]:
+    """Play random commands, in several episodes if needed, and return everything that the game returned."""
+    rng = np.random.default_rng(seed)
+    text, info = env.reset(seed=seed)
+    record: list[Any] = [(text, info)]
+    for _ in range(steps):
+        if info["admissible_commands"]:
+            text, reward, terminated, truncated, info = env.step(str(rng.choice(info["admissible_commands"])))
+            record.append((text, reward, terminated, truncated, info))
+        else:
+            text, info = env.reset(seed=seed)
+            record.append((text, info))
+    return record
+
+
+@pytest.mark.parametrize("game", GAMES)
+def test_five_hundred_random_steps_keep_the_contract(game: str) -> None:
+    env, total, turns = make(game), 0.0, 0
+    for result in play(env, 500):
+        text, info = result[0], result[-1]
+        assert text == text.strip()
+        assert text in env.observation_space
+        commands = info["admissible_commands"]
+        assert commands == sorted(set(commands)), "sorted, each command once"
+        assert all(command.strip() and "\n" not in command for command in commands)
+        assert isinstance(info["won"], bool)
+        assert isinstance(info["lost"], bool)
+        if len(result) == 2:
+            total, turns = 0.0, 0
+            assert info["objective"] in text
+        else:
+            _, reward, terminated, truncated, _ = result
+            assert type(reward) is float
+            total, turns = total + reward, turns + 1
+            assert bool(commands) is not (terminated or truncated)
+            assert truncated is (turns == env.max_turns and not terminated)
+            assert not (info["won"] or info["lost"]) or terminated
+        assert info["score"] == pytest.approx(total)
+        assert info["moves"] == turns
+
+
+@pytest.mark.parametrize("game", GAMES)
+def test_episodes_depend_on_seed_and_commands_alone(game: str) -> None:
+    alone = play(make(game), 60)
+    play(make(game), 37, seed=5)
+    assert play(make(game), 60) == alone, "after other episodes"
+
+
+def test_environments_that_take_turns_do_not_affect_each_other() -> None:
+    alone = [play(make(game), 40) for game in GAMES]
+    envs = [(make(game), np.random.default_rng(0)) for game in GAMES]
+    records: list[list[Any]] = [[env.reset(seed=0)] for env, _ in envs]
+    for _ in range(40):
+        for (env, rng), record in zip(envs, records, strict=True):
+            commands = record[-1][-1]["admissible_commands"]
+            record.append(env.step(str(rng.choice(commands))) if commands else env.reset(seed=0))
+    assert records == alone
+
+
+@pytest.mark.parametrize("game", GAMES)
+def test_any_text_is_a_legal_command(game: str) -> None:
+    env = make(game)
+    for command in ODD:
+        env.reset(seed=0)
+        text, *_, info = env.step(command)
+        assert isinstance(text, str)
+        assert info["moves"] == 1
+    env.reset(seed=0)
+    with pytest.raises(TypeError, match="a command is a str"):
+        env.step(3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("game", GAMES)
+def test_walkthrough_wins_the_game(game: str) -> None:
+    env = make(game, infos=["policy_commands"], max_turns=1000)
+    _, info = env.reset(seed=0)
+    for command in info["extra.walkthrough"]:
+        if not info["admissible_commands"]:
+            break
+        assert command in info["admissible_commands"]
+        *_, info = env.step(command)
+    assert info["won"]
+    assert info["score"] == pytest.approx(info["max_score"])
+
+
+@pytest.mark.parametrize("game", GAMES)
+def test_canonical_name_resolves_to_the_same_spec(game: str) -> None:
+    (spec,) = games.resolve(game)
+    assert games.resolve(spec.name) == [spec]
+
+
+def test_ranges_of_seeds_give_several_games() -> None:
+    names = [spec.name for spec in games.resolve("express:coin?numLocations=3&seed=8..10")]
+    assert names == [f"express:coin?seed={seed}&numLocations=3" for seed in (8, 9, 10)]
+
+
+MISTAKES = [
+    ("express:", "express has no game ''; known are: arithmetic, coin"),
+    ("express:cooking", "did you mean 'cookingworld'"),
+    ("express:coin?sed=3", "express:coin has no setting 'sed'; did you mean 'seed'"),
+    ("express:coin?seed=-1", "seed=-1: expected a whole number from 0"),
+    ("express:coin?fold=tst", "expected one of train, dev, test; did you mean 'test'"),
+    ("express:coin?numLocations=50", "Number of locations must be less than or equal to 11"),
+    ("express:coin?numLocations=99999999999", "expected a whole number from 0 to 10000"),
+    ("expres:coin", "no game is called 'expres:coin'; did you mean"),
+]
+
+
+@pytest.mark.parametrize(("game", "message"), MISTAKES)
+def test_errors_are_one_line(game: str, message: str) -> None:
+    with pytest.raises(games.GameError) as error:
+        games.resolve(game)[0].make()
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("game", "package"), [("express:coin", "textworld_express")])
+def test_missing_package_is_one_line_that_names_the_extra(
+    game: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr("games.suites.find_spec", lambda name: None if name == package else find_spec(name))
+    extra = game.partition(":")[0]
+    with pytest.raises(games.GameError, match=rf"^{game} needs the package .*: pip install '\.\[{extra}\]'$"):
+        games.resolve(game)
