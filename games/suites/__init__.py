@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SUITES = {
     "express": ("textworld-express", "games.suites.express:Express"),
+    "scienceworld": ("scienceworld", "games.suites.scienceworld:ScienceWorld"),
 }
 """Suites: prefix of the GAME strings -> its package, and our class. The prefix is also the name of our extra."""
 

