@@ -185,13 +185,13 @@ def _one(chosen: Family, level: int, given: Mapping[str, Value]) -> GameSpec:
 def _resolve_suite(head: str, query: str) -> list[GameSpec]:
     table = suite_class(head).parameters_of(head.partition(":")[2])
     words = split_query(query, head)
-    seeds = _range(table[0], words, head)
+    seeds = _range(table[0], words, head) if "seed" in words or table[0].default is not None else (None,)
     given = parse_settings(table, {k: v for k, v in words.items() if k != "seed"}, head)
     kept = {p.name: given[p.name] for p in table if given.get(p.name, p.default) != p.default}
     specs = []
     for seed in seeds:
-        settings = {"seed": seed, **kept}
-        name = f"{head}?{format_settings(table, settings)}"
+        settings = kept if seed is None else {"seed": seed, **kept}
+        name = f"{head}?{format_settings(table, settings)}".rstrip("?")
         specs.append(GameSpec(name, "suite", head, tuple(settings.items())))
     return specs
 

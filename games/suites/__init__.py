@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 SUITES = {
     "express": ("textworld-express", "games.suites.express:Express"),
     "scienceworld": ("scienceworld", "games.suites.scienceworld:ScienceWorld"),
+    "textarena": ("textarena", "games.suites.textarena:TextArena"),
 }
 """Suites: prefix of the GAME strings -> its package, and our class. The prefix is also the name of our extra."""
 

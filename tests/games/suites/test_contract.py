@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import random
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,10 @@ GAMES = [
     "express:simonsays?seed=9&gameLength=8",
     "express:peckingorder?seed=5",
     "scienceworld:find-animal?seed=1&simplify=easy",
+    "textarena:FrozenLake-v0?choices=up,down,left,right",
+    "textarena:GuessTheNumber-v0?seed=3&choices=[3],[7],[11],[15]",
+    "textarena:2048-v0-3x3?choices=[up],[down],[left],[right]",
+    "textarena:Bandit-v0?choices=[red],[blue],[green]",
 ]
 SCIENCE = [
     "scienceworld:boil?seed=3",
@@ -81,7 +86,7 @@ def check_random_steps(game: str, steps: int) -> None:
             _, reward, terminated, truncated, _ = result
             assert type(reward) is float
             total, turns = total + reward, turns + 1
-            assert bool(commands) is not (terminated or truncated)
+            assert bool(commands) is not (terminated or truncated), "each of these games lists commands"
             assert truncated is (turns == env.max_turns and not terminated)
             assert not (info["won"] or info["lost"]) or terminated
         assert info["score"] == pytest.approx(total)
@@ -116,12 +121,15 @@ def test_any_text_is_a_legal_command(game: str) -> None:
         text, _, terminated, _, info = env.step(command)
         assert isinstance(text, str)
         assert info["moves"] == turn
-        assert not terminated
+        assert not terminated or "textarena" in game, "two invalid commands end a game of TextArena"
+        if terminated:
+            break
+    env.reset(seed=0)
     with pytest.raises(TypeError, match="a command is a str"):
         env.step(3)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("game", GAMES)
+@pytest.mark.parametrize("game", [game for game in GAMES if "textarena" not in game])
 def test_walkthrough_wins_the_game(game: str) -> None:
     env = make(game, infos=["policy_commands"], max_turns=1000)
     _, info = env.reset(seed=0)
@@ -157,6 +165,10 @@ MISTAKES = [
     ("scienceworld:bol", "scienceworld has no game 'bol'; did you mean 'boil'"),
     ("scienceworld:boil?seed=99", "The requested variation (99) exceeds the total number of variations (30)"),
     ("scienceworld:boil?simplify=esy", "scienceworld:boil: simplify=esy: did you mean 'easy'"),
+    ("textarena:Chess-v0", "textarena has no game 'Chess-v0'"),
+    ("textarena:FrozenLake", "did you mean 'FrozenLake-v0'"),
+    ("textarena:FrozenLake-v0?choices=up,", "expected choices of printable characters, none blank"),
+    ("textarena:TwentyQuestions-v0", "textarena:TwentyQuestions-v0 failed: OpenRouter API key not found"),
     ("expres:coin", "no game is called 'expres:coin'; did you mean"),
 ]
 
@@ -170,7 +182,8 @@ def test_errors_are_one_line(game: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("game", "package"), [("express:coin", "textworld_express"), ("scienceworld:boil", "scienceworld")]
+    ("game", "package"),
+    [("express:coin", "textworld_express"), ("scienceworld:boil", "scienceworld"), ("textarena:2048-v0", "textarena")],
 )
 def test_missing_package_is_one_line_that_names_the_extra(
     game: str, package: str, monkeypatch: pytest.MonkeyPatch
@@ -180,3 +193,31 @@ def test_missing_package_is_one_line_that_names_the_extra(
     extra = game.partition(":")[0]
     with pytest.raises(games.GameError, match=rf"^{game} needs the package .*: pip install '\.\[{extra}\]'$"):
         games.resolve(game)
+
+
+def test_textarena_leaves_pythons_random_generator_and_its_streams_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    before = random.getstate()
+    play(make("textarena:RushHour-v0?seed=1&choices=[A+],[B-]"), 5)
+    assert random.getstate() == before
+    assert capsys.readouterr().out == ""
+
+
+def test_seed_of_the_reset_selects_the_episode_unless_the_game_fixes_it() -> None:
+    def openings(game: str) -> set[str]:
+        env = make(game)
+        return {env.reset(seed=seed)[0] for seed in range(5)}
+
+    assert len(openings("textarena:FrozenLake-v0-hardcore")) > 1
+    assert len(openings("textarena:FrozenLake-v0-hardcore?seed=3")) == 1
+
+
+def test_textarena_game_without_choices_is_free_text() -> None:
+    env = make("textarena:GuessTheNumber-v0?seed=3")
+    _, info = env.reset(seed=0)
+    assert info["admissible_commands"] == []
+    low, high = 1, 20
+    while not (info["won"] or info["lost"]):
+        text, reward, *_, info = env.step(f"[{(low + high) // 2}]")
+        low, high = (low, (low + high) // 2 - 1) if "lower" in text else ((low + high) // 2 + 1, high)
+    assert info["won"]
+    assert reward == info["max_score"] == 1
