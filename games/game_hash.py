@@ -24,7 +24,7 @@ def game_hash(spec: GameSpec) -> str:
     """
     if spec.hash is not None:
         return spec.hash
-    if spec.kind == "open" or spec.kind in BUILT_IN:
+    if spec.kind in BUILT_IN or spec.kind in ("open", "suite"):
         return hashlib.sha256(spec.name.encode()).hexdigest()
     story = spec.story()
     if game_file.is_plain(story):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from games.errors import GameError, nearest
 from games.parameters import Parameter, Value, format_settings, parse_settings, split_query
+from games.suites import SUITES, is_suite_game, make_suite_game, suite_class
 from games.textworld.engines.protocol import INFOS
 from games.textworld.generation.families import FAMILIES, Family, family
 from games.textworld.generation.reserved_seeds import RESERVED
@@ -33,7 +34,7 @@ BUILT_IN = {
     "ipd": "games.ipd:PrisonersDilemma",
 }
 """The games without a file: name -> class. A class is imported only when its game is named."""
-PREFIXES = ("textworld:", "express:", "scienceworld:", "textarena:")  # no modules
+PREFIXES = ("textworld:", *(f"{suite}:" for suite in SUITES))  # they are no modules
 AND = " + "  # separates several GAMEs in one string
 
 
@@ -43,14 +44,15 @@ class GameSpec:
 
     Attributes:
         name: the canonical GAME string. `resolve(name)` returns an equal spec.
-        target: the family of a `textworld` game, the path of a `file`, or the name of an `open` game.
+        target: the family of a `textworld` game, the path of a `file`, the game of a `suite`, as in `express:coin`, or
+            the name of an `open` game.
         settings: the settings in the GAME string, in canonical order.
         level: the level of a `textworld` game or of a game from a manifest. It is None for any other game.
         hash: the canonical hash in the manifest. It is None if there is no manifest (see `games.game_hash`).
     """
 
     name: str
-    kind: Literal["bandit", "completion", "ipd", "textworld", "file", "open"]
+    kind: Literal["bandit", "completion", "ipd", "textworld", "file", "suite", "open"]
     target: str = ""
     settings: tuple[tuple[str, Value], ...] = ()
     level: int | None = field(default=None, compare=False)
@@ -62,11 +64,15 @@ class GameSpec:
         """Make the game. If it is a TextWorld game that is not in the cache, generate it.
 
         `max_turns` replaces the game's own turn limit. `infos` names further entries of the info of a TextWorld game.
-        Other games, and stories without TextWorld's record, ignore those that they do not have.
+        Games of suites recognize `policy_commands`. Other games, and stories without TextWorld's record, ignore those
+        that they do not have.
         """
         if self.kind in BUILT_IN:
             game_class: Callable[..., gymnasium.Env[str, str]] = resolve_name(BUILT_IN[self.kind])
             return game_class(**dict(self.settings), max_turns=max_turns, render_mode=render_mode)
+        keywords: dict[str, Any] = {"max_turns": max_turns, "infos": infos, "render_mode": render_mode}
+        if self.kind == "suite":
+            return make_suite_game(self.target, **dict(self.settings), **keywords)
         if self.kind == "open":
             from games import open_games
 
@@ -142,6 +148,7 @@ def resolve(game: str, *, split: str | None = None) -> list[GameSpec]:
     * `bandit`, `completion` or `ipd`, with settings as in `ipd?payoff=post&start=defect`
     * the path of a game file, of a folder of game files, of a `manifest.jsonl`, or of the folder of a `manifest.jsonl`
     * `textworld:FAMILY?level=1&seed=7&...`, where `level` and `seed` may be ranges (`seed=100..119` is twenty games)
+    * `SUITE:NAME?seed=3&...`, a game of another suite (see `games.suites`)
     * any other environment whose actions are texts (see `games.open_games`), as in `path/file.py:Guess?seed=1..20`
     * several GAME strings joined by ` + `. Their games are interleaved evenly.
 
@@ -156,6 +163,8 @@ def resolve(game: str, *, split: str | None = None) -> list[GameSpec]:
         return _resolve_family(head, query)
     if head in BUILT_IN:
         return [_resolve_builtin(head, query)]
+    if is_suite_game(game):
+        return _resolve_suite(head, query)
     path = Path(game).expanduser()
     if game.strip() and "\0" not in game and path.exists():
         return _resolve_path(path.absolute(), split)
@@ -169,7 +178,12 @@ def resolve(game: str, *, split: str | None = None) -> list[GameSpec]:
         raise GameError(f"no game is called {game!r}; did you mean 'textworld:{game}'?")
     if "/" in game or path.suffix in (*STORIES, ".json", ".jsonl"):
         raise GameError(f"{game}: no such file or folder")
-    known = (*BUILT_IN, "textworld", *(f"textworld:{name}" for name in FAMILIES))
+    known = (
+        *BUILT_IN,
+        "textworld",
+        *(f"{suite}:NAME" for suite in SUITES),
+        *(f"textworld:{name}" for name in FAMILIES),
+    )
     raise GameError(f"no game is called {game!r}; {nearest(head, known)}")
 
 
@@ -200,18 +214,25 @@ def _resolve_builtin(kind: str, query: str) -> GameSpec:
 def _resolve_open(target: str, query: str) -> list[GameSpec]:
     from games import open_games
 
-    table, words = open_games.parameters(target), split_query(query, target)
+    table = open_games.parameters(target)
     (seed,) = (parameter for parameter in table if parameter.name == "seed")
-    seeds = list(_range(seed, words, target)) if "seed" in words and seed.kind == "int" else [None]
-    given = parse_settings(
-        table, {name: word for name, word in words.items() if seeds == [None] or name != "seed"}, target
-    )
+    return _with_seeds(target, "open", table, seed, query)
+
+
+def _with_seeds(
+    target: str, kind: Literal["open", "suite"], table: Sequence[Parameter], seed: Parameter, query: str
+) -> list[GameSpec]:
+    """Return a game for each seed. If neither the user nor the game names one, the seed varies with the episode."""
+    words = split_query(query, target)
+    fixed = seed.kind == "int" and (seed.name in words or seed.default is not None)
+    seeds: Sequence[int | None] = _range(seed, words, target) if fixed else [None]
+    given = parse_settings(table, {k: v for k, v in words.items() if not (fixed and k == seed.name)}, target)
+    kept = {p.name: given[p.name] for p in table if given.get(p.name, p.default) != p.default}
     specs = []
     for number in seeds:
-        settings = given if number is None else {"seed": number, **given}
-        kept = {p.name: settings[p.name] for p in table if p.name in settings and settings[p.name] != p.default}
-        name = f"{target}?{format_settings(table, kept)}".rstrip("?")
-        specs.append(GameSpec(name, "open", target, tuple(kept.items())))
+        settings = kept if number is None else {seed.name: number, **kept}
+        name = f"{target}?{format_settings(table, settings)}".rstrip("?")
+        specs.append(GameSpec(name, kind, target, tuple(settings.items())))
     return specs
 
 
@@ -231,6 +252,11 @@ def _one(chosen: Family, level: int, given: Mapping[str, Value]) -> GameSpec:
     ordered = {p.name: kept[p.name] for p in chosen.parameters if p.name in kept}
     name = f"textworld:{chosen.name}?{format_settings(chosen.parameters, ordered)}"
     return GameSpec(name, "textworld", chosen.name, tuple(ordered.items()), level=level)
+
+
+def _resolve_suite(head: str, query: str) -> list[GameSpec]:
+    table = suite_class(head).parameters_of(head.partition(":")[2])
+    return _with_seeds(head, "suite", table, table[0], query)
 
 
 def _range(parameter: Parameter, words: Mapping[str, str], game: str) -> Sequence[int]:

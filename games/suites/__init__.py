@@ -1,0 +1,47 @@
+"""Games of other suites behind the interface of our games, as in `express:coin?seed=3`.
+
+A GAME string is SUITE:NAME?settings. The class of a suite is a `TextGame` that plays all games of the suite. Its
+classmethods `names` and `parameters_of` tell which games there are and which settings a GAME string accepts. Each suite
+is an optional package, which is imported when one of its games is named.
+"""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
+
+from games.errors import GameError, nearest
+
+if TYPE_CHECKING:
+    from games.suites.base import SuiteGame
+
+SUITES = {
+    "express": ("textworld-express", "games.suites.express:Express"),
+    "scienceworld": ("scienceworld", "games.suites.scienceworld:ScienceWorld"),
+    "textarena": ("textarena", "games.suites.textarena:TextArena"),
+}
+"""Suites: prefix of the GAME strings -> its package, and our class. The prefix is also the name of our extra."""
+
+
+def is_suite_game(game: str) -> bool:
+    """Return whether a GAME string names a game of a suite."""
+    prefix, colon, _ = game.partition(":")
+    return bool(colon) and prefix in SUITES
+
+
+def suite_class(game: str) -> "type[SuiteGame]":
+    """Return the class that plays a game such as `express:coin`. Raise GameError if there is no such game."""
+    prefix, _, name = game.partition(":")
+    package, path = SUITES[prefix]
+    if find_spec(package.replace("-", "_")) is None:
+        raise GameError(f"{game} needs the package {package}: pip install '.[{prefix}]'")
+    suite: type[SuiteGame] = resolve_name(path)
+    if name not in suite.names():
+        raise GameError(f"{prefix} has no game {name!r}; {nearest(name, suite.names())}")
+    return suite
+
+
+def make_suite_game(game: str, **settings: Any) -> "SuiteGame":
+    """Make a game such as `express:coin`. `settings` are the arguments of its class."""
+    make: Callable[..., SuiteGame] = suite_class(game)
+    return make(game.partition(":")[2], **settings)

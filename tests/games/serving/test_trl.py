@@ -1,0 +1,32 @@
+"""`ToolEnvironment` has the interface that TRL's GRPO reads from an environment."""
+
+from __future__ import annotations
+
+import inspect
+
+from transformers.utils import get_json_schema
+
+from games import resolve
+from games.serving.trl import ToolEnvironment
+
+GAME = "textworld:simple?level=1&seed=1..2"
+
+
+def test_only_tool_is_play_and_it_has_a_schema() -> None:
+    public = {name for name, _ in inspect.getmembers(ToolEnvironment, inspect.isfunction) if name[0] != "_"}
+    assert public == {"reset", "play", "get_reward"}
+    schema = get_json_schema(ToolEnvironment(GAME).play)["function"]
+    assert schema["name"] == "play"
+    assert schema["parameters"]["required"] == ["command"]
+
+
+def test_rollouts_of_a_row_play_the_same_game_and_sum_its_rewards() -> None:
+    first, second = ToolEnvironment(GAME), ToolEnvironment(GAME)
+    assert first.reset(seed=1, prompt="x") == second.reset(seed=1, prompt="x") != first.reset(seed=2)
+    env = ToolEnvironment(GAME)
+    env.reset(seed=0)
+    for command in resolve(GAME)[0].make().reset()[1]["extra.walkthrough"]:
+        text = env.play(command)
+    assert text.endswith("The game is over.")
+    assert env.get_reward() > 0
+    assert env.play("look") == "The game is over."
