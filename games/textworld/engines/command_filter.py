@@ -24,9 +24,9 @@ that all later admissible commands are wrong. `CommandFilter` therefore passes o
     every other verb: get, pick up, quit, restore,        stopped. Some make the record wrong (`get X`). Some
       save, undo, again, version, tw-..., print_state       are meta-verbs. Players need none of these verbs
 
-`FreeTextFilter` is for stories without a record from TextWorld. It checks the characters in the same way, and stops
-meta-verbs (`META`) at the start of a command and after `then` or `and`. All other words pass. Their effects are
-unknown, so such stories run in a child process.
+`FreeTextFilter` is for stories without a record from TextWorld. It passes printable ASCII except the backslash, and an
+empty command. It stops meta-verbs (`META`) at the start of a command and after `then`, `and` or a punctuation mark. All
+other words pass. Their effects are unknown, so such stories run in a child process.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ rules test showme relations responses print_state restrict
 """
 META = frozenset(_META.split())
 """Verbs that access files, end the episode, undo turns, change the output format, or debug Inform or TextWorld."""
-JOINTS = re.compile(r"\b(?:then|and)\b")
+JOINTS = re.compile(r"\b(?:then|and)\b|[.,;\"]")
 NO_VERB = "That's not a verb I recognise."
 NO_SENSE = "I didn't understand that sentence."
 """The interpreter's own replies to commands that it does not understand. They are the replies to stopped commands."""
@@ -121,10 +121,10 @@ class FreeTextFilter:
     """Filters the commands of a story that has no record from TextWorld. Only the words of a command are checked."""
 
     def check(self, command: str, admissible: Collection[str]) -> Verdict:
-        """Check one command. `admissible` is ignored."""
+        """Check one command. `admissible` is ignored. An empty command answers a story that waits for a key."""
         text = command.strip(" \t\r\n")
-        if reason := _malformed(text):
-            return Verdict(reason=reason, reply=NO_SENSE)
+        if len(text) > LIMIT or not text.isascii() or not text.isprintable() or "\\" in text:
+            return Verdict(reason=_malformed(text), reply=NO_SENSE)
         for part in JOINTS.split(text.lower()):
             verb, *_ = part.split() or [""]
             if verb in META or verb.startswith("tw-"):

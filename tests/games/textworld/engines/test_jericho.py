@@ -96,6 +96,15 @@ def test_infos_of_textworld_are_rejected(stories: dict[int, Path]) -> None:
         TextWorld(str(stories[5]), infos=["policy_commands"])
 
 
+@pytest.mark.parametrize("version", [3, 5, 8])
+def test_agents_that_ask_for_infos_of_textworld_play_stories(stories: dict[int, Path], version: int) -> None:
+    env = games.resolve(str(stories[version]))[0].make(infos=["policy_commands", "last_command"])
+    env.reset()
+    info = env.step("")[4]
+    assert info["last_command"] == "" and "policy_commands" not in info
+    env.close()
+
+
 def test_a_folder_of_stories_is_a_list_of_games(stories: dict[int, Path]) -> None:
     assert [spec.target for spec in games.resolve(str(stories[3].parent))] == [str(stories[v]) for v in (3, 5, 8)]
 
@@ -138,11 +147,26 @@ def test_a_meta_verb_is_stopped(command: str) -> None:
     assert "not a move of the story" in str(verdict.reason)
 
 
-@pytest.mark.parametrize("command", ["", "\\quit", "a. quit", "a\0b", "look\nquit", "é", "x" * 101])
+@pytest.mark.parametrize("command", ["\\quit", "a. quit", "bob, save", "a\0b", "look\nquit", "é", "x" * 101])
 def test_characters_are_checked_as_in_textworlds_games(command: str) -> None:
     assert FreeTextFilter().check(command, ()).command is None
 
 
-@pytest.mark.parametrize("command", ["get all", " Enter the house ", "n", "say hello to the quitter", "then"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "",
+        "bob, go north",
+        'say "hello"',
+        "pay $5",
+        "get lamp. n",
+        "what?",
+        "get all",
+        " Enter the house ",
+        "n",
+        "say hello to the quitter",
+        "then",
+    ],
+)
 def test_all_other_words_pass_unchanged(command: str) -> None:
     assert FreeTextFilter().check(command, ()).command == command.strip()
