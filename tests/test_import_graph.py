@@ -20,6 +20,8 @@ SUBPACKAGES: dict[str, set[str]] = {
         *("agents.language_model", "agents.model", "agents.play", "agents.storage", "agents.text"),
     },
     "games.completion": set(),
+    "games.suites": set(),
+    "games.serving": set(),
     "games.textworld.upstream": set(),
     "games.textworld.engines": {"games.textworld.upstream"},
     "games.textworld.validation": {"games.textworld.upstream"},
