@@ -32,7 +32,7 @@ SUBPACKAGES: dict[str, set[str]] = {
     "experiments.compare": set(),
     "experiments.card": {"experiments.compare"},
     "experiments.release": {"experiments.card", "experiments.compare"},
-    "experiments.reproduce": {"experiments.compare"},
+    "experiments.reproduce": {"experiments.compare", "experiments.rlhf"},
     "experiments.rlhf": {"experiments.compare"},
 }
 """The sibling subpackages that each one may import. All may import modules beside them, such as agents/protocol.py."""
