@@ -30,6 +30,7 @@ SUBPACKAGES: dict[str, set[str]] = {
         *("games.textworld.engines", "games.textworld.generation", "games.textworld.upstream"),
     },
     "experiments.compare": set(),
+    "experiments.decoders": set(),
     "experiments.card": {"experiments.compare"},
     "experiments.release": {"experiments.card", "experiments.compare"},
     "experiments.reproduce": {"experiments.compare", "experiments.rlhf"},
