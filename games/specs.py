@@ -13,6 +13,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from games.errors import GameError, nearest
+from games.foreign_game import ForeignGame
 from games.parameters import Parameter, Value, format_settings, parse_settings, split_query
 from games.suites import SUITES, is_suite_game, make_suite_game, suite_class
 from games.textworld.engines.protocol import INFOS
@@ -72,7 +73,7 @@ class GameSpec:
             return game_class(**dict(self.settings), max_turns=max_turns, render_mode=render_mode)
         keywords: dict[str, Any] = {"max_turns": max_turns, "infos": infos, "render_mode": render_mode}
         if self.kind == "suite":
-            return make_suite_game(self.target, **dict(self.settings), **keywords)
+            return ForeignGame(make_suite_game(self.target, **dict(self.settings), **keywords), self.name)
         if self.kind == "open":
             from games import open_games
 
@@ -114,7 +115,9 @@ def code_in(game: str, judge: str = "") -> set[str]:
 
 
 def offers_commands(spec: GameSpec) -> bool:
-    """Return whether a game offers admissible commands at its start. The game is made and reset."""
+    """Return whether a game offers admissible commands at its start. A game of others is made and reset."""
+    if spec.kind == "suite":
+        return not spec.target.startswith("textarena:") or "choices" in dict(spec.settings)
     env = spec.make()
     try:
         return bool(env.reset(seed=0)[1]["admissible_commands"])

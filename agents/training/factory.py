@@ -38,7 +38,7 @@ from agents.training.warm_start import load_weights
 from games.game_hash import game_hash
 from games.specs import reject_reserved_seeds
 
-WORD_EPISODES, WORD_TURNS = 16, 50
+WORD_EPISODES, WORD_TURNS = 8, 25
 """Random episodes of an open game whose words a new tokenizer learns, and turns of each."""
 
 
@@ -55,18 +55,14 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
     load_imports(config.run.imports)
     optimizer = make_optimizer(config.run.optimizer, config.optimizer)
     _check_optimizer(optimizer, config)
-    specs = games.resolve(config.run.game)
-    reject_reserved_seeds(specs)
-    load_models(specs)
+    specs = _games(config.run.game)
     schedule = LevelSchedule(specs, promote=config.budget.promote, episodes=config.budget.promote_episodes)
     folder = RunFolder(out, config, resume=resume)
     accelerator = Accelerator(log_with="tensorboard", project_dir=str(out))
 
     torch.manual_seed(config.run.seed)
     model_config = config.model if optimizer.trains_q else config.model.replace(q_heads=0)
-    model, tokenizer = assemble(
-        model_config, _vocabulary(specs), _open_words(specs) if config.rollout.mode == "trie" else ()
-    )
+    model, tokenizer = assemble(model_config, _vocabulary(specs), _open_words(specs, config.rollout.mode))
     model.to(accelerator.device)
     notes, earlier_games = _warm_start(config, folder, model, tokenizer, model_config)
     reference = _reference(config, model)
@@ -99,6 +95,14 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
     )
     trainer.start(resume=resume, initial_games=earlier_games)
     return trainer
+
+
+def _games(game: str) -> list[games.GameSpec]:
+    """Resolve a GAME for training, and load the models of its rewards."""
+    specs = games.resolve(game)
+    reject_reserved_seeds(specs)
+    load_models(specs)
+    return specs
 
 
 def _check_optimizer(optimizer: Optimizer, config: TrainConfig) -> None:
@@ -189,10 +193,11 @@ def _vocabulary(specs: Sequence[games.GameSpec]) -> tuple[str, ...] | None:
     return tuple(words)
 
 
-def _open_words(specs: Sequence[games.GameSpec]) -> list[str]:
-    """Return the texts of some random episodes of open games. A new tokenizer then knows their words."""
+def _open_words(specs: Sequence[games.GameSpec], mode: str) -> list[str]:
+    """Return the texts of some random episodes of games of others. A new tokenizer then knows their words."""
     texts = dict[str, None]()
-    if unknown := [spec for spec in specs if spec.kind == "open"]:
+    unknown = [spec for spec in specs if spec.kind in ("open", "suite")]
+    if unknown and mode == "trie":
         with EpisodeRunner(unknown, seed=0, parallel=1, max_turns=WORD_TURNS) as runner:
             for episode in runner.play(RandomAgent(seed=0), WORD_EPISODES):
                 texts |= dict.fromkeys([episode.final_observation])

@@ -266,7 +266,7 @@ def _game_kind(game: str) -> str:
 
     try:
         spec = games.resolve(game)[0]
-        if spec.kind == "open" and not games.offers_commands(spec):
+        if spec.kind in ("open", "suite") and not games.offers_commands(spec):
             return "free"
     except games.GameError:
         return "textworld"
