@@ -33,7 +33,7 @@ app = typer.Typer(
 def play(
     agent: Annotated[str, play_option("--agent", help=arg.AGENTS)] = "actde",
     game: arg.Game = None,
-    imports: arg.Imports = None,
+    code: arg.Imports = None,
     seed: arg.Seed = 0,
     episodes: Annotated[int, play_option(min=1, max=arg.MOST, help="episodes to play")] = 1,
     max_turns: arg.MaxTurns = None,
@@ -78,7 +78,7 @@ def play(
 def evaluate(
     agent: Annotated[str | None, play_option("--agent", help=arg.SOME_AGENTS)] = None,
     game: arg.Game = None,
-    imports: arg.Imports = None,
+    code: arg.Imports = None,
     seed: arg.Seed = 0,
     episodes: Annotated[int | None, play_option(min=1, max=arg.MOST, help="episodes (20; --card: 100 a task)")] = None,
     max_turns: arg.MaxTurns = None,
@@ -181,7 +181,7 @@ def train(
     folder: Annotated[Path | None, Option("--out", metavar="RUN", help="folder of the run: new or empty")] = None,
     resume: Annotated[bool, Option("--resume", help="continue the run in --out with its own settings")] = False,
     config: arg.ConfigFile = None,
-    imports: arg.Imports = None,
+    code: arg.Imports = None,
     dry_run: Annotated[
         bool, Option("--dry-run", help="print the configuration and the origin of each value, and exit")
     ] = False,
@@ -194,7 +194,7 @@ def train(
     from agents.training import presets
     from terminal import training as view
 
-    own = {"folder": folder, "resume": resume, "config": config, "imports": imports}
+    own = {"folder": folder, "resume": resume, "config": config, "code": code}
     layers = presets.with_presets(explicit_layers(given, own))
     settings = presets.from_layers(layers)
     if dry_run:
@@ -244,7 +244,7 @@ def compare(
     workers: Annotated[int | None, Option(min=1, help="runs in parallel (1; with --quick 2)")] = None,
     quick: Annotated[bool, Option("--quick", help="one seed of the completion game in about ten minutes")] = False,
     config: arg.ConfigFile = None,
-    imports: arg.Imports = None,
+    code: arg.Imports = None,
     audit: arg.Audit = None,
     *,
     given: dict[str, Any],
@@ -262,7 +262,7 @@ def compare(
     if config and (taken := {"optimizer", "seed"} & set(presets.read_toml(config).values)):
         raise typer.BadParameter(f"{config} sets {', '.join(sorted(taken))}: use --optimizers and --seeds instead")
     names, given = with_optimizers(optimizers.split(","), given)
-    explicit = explicit_layers(given, {"config": config, "imports": imports})
+    explicit = explicit_layers(given, {"config": config, "code": code})
     if quick:
         explicit = [presets.Layer("--quick", presets.QUICK), *explicit]
         seeds, workers, tests = seeds or "0", workers or 2, tests or presets.held_out(presets.merged(explicit)["game"])

@@ -15,6 +15,7 @@ import re
 import types
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Union, cast, get_args, get_origin
 
@@ -49,8 +50,10 @@ def find(head: str) -> str | None:
         import_code(source)
         if name not in gymnasium.registry:
             raise GameError(f"{source} registers no environment {name!r} with Gymnasium")
-    else:
+    elif source.endswith(".py") or find_spec(source.partition(".")[0]):
         import_name(head, "class")
+    else:
+        return None
     return f"{canonical(source)}:{name}"
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from games.errors import GameError, nearest
+from games.code_import import CODE, canonical
+from games.errors import GameError, did_you_mean, nearest
 from games.foreign_game import ForeignGame
 from games.parameters import Parameter, Value, format_settings, parse_settings, split_query
 from games.suites import SUITES, is_suite_game, make_suite_game, suite_class
@@ -100,7 +101,6 @@ def code_in(game: str, judge: str = "") -> set[str]:
     Raises:
         GameError: a setting or a reward is invalid.
     """
-    from games.code_import import CODE, canonical
     from games.completion.rewards import parse_reward
 
     sources, rewards = set[str](), [judge]
@@ -187,6 +187,8 @@ def resolve(game: str, *, split: str | None = None) -> list[GameSpec]:
         *(f"{suite}:NAME" for suite in SUITES),
         *(f"textworld:{name}" for name in FAMILIES),
     )
+    if CODE.fullmatch(head) and not did_you_mean(head, known):
+        raise GameError(f"{head}: there is no module {head.partition(':')[0]!r}; a file is named as path/file.py:Class")
     raise GameError(f"no game is called {game!r}; {nearest(head, known)}")
 
 

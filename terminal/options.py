@@ -87,8 +87,8 @@ def explicit_layers(given: Values, own: Values) -> "list[Layer]":
     """Return the user's layers of settings: those of the resumed run, of the file of --config and of the options."""
     from agents.training import presets
 
-    if own.get("imports"):
-        given = {**given, "imports": ",".join([given.get("imports", ""), *own["imports"]])}
+    if own.get("code"):
+        given = {**given, "imports": ",".join([given.get("imports", ""), *own["code"]])}
     named = [presets.Layer(presets.GIVEN, _with_code(given))]
     if own.get("config"):
         layer = presets.read_toml(Path(own["config"]))

@@ -48,7 +48,8 @@ def test_every_command_plays_with_every_reward(
     tiny = ("--trunk", str(trunk), "--episodes", "4", "--minibatches", "1", *probe)
     status, shown, errors = command("train", "--game", game, "--out", run, "--iterations", "1", *tiny)
     assert (status, errors) == (0, "") and "1/1" in shown
-    status, shown, errors = command("train", "--resume", "--out", run, "--iterations", "2", "--json")
+    code = ("--import", str(tmp_path / "rewards.py")) if ".py" in reward else ()
+    status, shown, errors = command("train", "--resume", "--out", run, "--iterations", "2", "--json", *code)
     assert (status, errors) == (0, "")
     metrics = json.loads(shown)["metrics"]
     assert metrics["iteration"] == 1 and metrics["turn_entropy"] > 0 and metrics["kl_ref"] >= 0
@@ -104,7 +105,8 @@ def test_a_reward_that_fails_stops_the_run_in_one_line_and_loses_nothing(
     assert "expected one finite number for each completion" in line and "Traceback" not in errors
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 1
     scorer.write_text("def score(prompts, texts):\n    return [1.0] * len(texts)\n")
-    status = command("train", "--out", str(run), "--resume", "--json")[0]
+    assert f"add --import {scorer}" in command("train", "--out", str(run), "--resume")[2]
+    status = command("train", "--out", str(run), "--resume", "--import", str(scorer), "--json")[0]
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert status == 0 and [line["episodes"] for line in lines] == [4, 8, 12]
 
@@ -122,7 +124,7 @@ def test_a_judge_that_fails_loses_nothing_and_its_probe_is_measured_after_the_re
     status, _, errors = command("train", *words, *probe, "--out", str(run), "--iterations", "3", "--minibatches", "1")
     assert status == 2 and "OSError: no connection (judge.py, line 5)" in errors and errors.count("\n") == 1
     judge.write_text("def score(prompts, texts):\n    return [0.0] * len(texts)\n")
-    assert command("train", "--out", str(run), "--resume", "--json")[0] == 0
+    assert command("train", "--out", str(run), "--resume", "--import", str(judge), "--json")[0] == 0
     for name, expected in (("metrics", [0, 1, 2]), ("probes", [0, 1, 2, 3])):
         lines = [json.loads(line) for line in (run / f"{name}.jsonl").read_text().splitlines()]
         assert [line["iteration"] for line in lines] == expected, name

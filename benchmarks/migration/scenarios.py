@@ -38,8 +38,7 @@ SCENARIOS: dict[str, list[str]] = {
         f" --head-layers 2 --value-loss ilql --q-lr 1e-3 --dropout 0 {SMALL} --json --out {{out}}/run",
     ],
     "free": [
-        f"train --game {SIMPLE} --optimizer ppo --seed 8 --iterations 2 --mode free {SMALL} --json"
-        " --out {out}/run",
+        f"train --game {SIMPLE} --optimizer ppo --seed 8 --iterations 2 --mode free {SMALL} --json --out {{out}}/run",
     ],
     "imitation": [
         f"train --game {FAMILIES} --optimizer imitation --dueling --seed 9 --iterations 3 {SMALL} --json"

@@ -143,7 +143,7 @@ def test_no_checkpoint_at_all(tmp_path: Path) -> None:
 
 
 def test_other_settings_are_refused(run: Path) -> None:
-    refused(lambda: resumed(run, SETTINGS.replace(lr=0.5)), "lr=0.0003", "not 0.5")
+    refused(lambda: resumed(run, SETTINGS.replace(lr=0.5)), "--lr 0.0003", "not 0.5")
     refused(lambda: resumed(run, SETTINGS.replace(trunk="small")), "trunk='pico'")
     refused(lambda: resumed(run, SETTINGS.replace(gamma=0.7)), "gamma=0.5", "not 0.7")
     resumed(run, SETTINGS.replace(save_every=5, minutes=3.0)).runner.close()
@@ -174,7 +174,7 @@ def test_a_missing_setting_has_its_default(run: Path) -> None:
     assert read_config(run) == SETTINGS
     resumed(run).runner.close()
     path.write_text(json.dumps(found))
-    refused(lambda: make_trainer(SETTINGS.replace(greedy_share=0.5), run, resume=True), "greedy_share=0.0", "0.5")
+    refused(lambda: make_trainer(SETTINGS.replace(greedy_share=0.5), run, resume=True), "--greedy-share 0.0", "0.5")
 
 
 def test_a_run_that_cannot_start_leaves_no_folder(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from games.suites.express import Express
 from tests import ROOT
 
 GAME = "express:coin?seed=3"
-START = f"import games, time; env = games.resolve({GAME!r})[0].make(); env.reset(); "
+START = f"import games, time; env = games.resolve({GAME!r})[0].make().unwrapped; env.reset(); "
 
 
 def python(code: str, **options: object) -> subprocess.Popen[str]:
@@ -57,7 +57,7 @@ def test_jvm_loads_nothing_from_the_current_folder(tmp_path: Path) -> None:
 def test_dead_jvm_ends_the_episode_in_one_line_and_the_next_reset_starts_another(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    env = games.resolve(GAME)[0].make()
+    env = games.resolve(GAME)[0].make().unwrapped
     assert isinstance(env, Express)
     opening, _ = env.reset()
     first = env._jvm
