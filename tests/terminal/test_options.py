@@ -76,7 +76,7 @@ def test_help_shows_what_a_setting_accepts(command: Command) -> None:
 def test_compare_sets_optimizer_and_seed_by_its_own_options(command: Command) -> None:
     status, text, errors = command("compare", "--help-all")
     assert (status, errors) == (0, "")
-    assert set(shown(text)) == set(FIELDS) - {"optimizer", "seed"}
+    assert set(shown(text)) == set(FIELDS) - {"imports", "optimizer", "seed"}
     assert "--optimizers TEXT" in text and "--seeds TEXT" in text
 
 

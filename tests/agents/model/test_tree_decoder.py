@@ -153,9 +153,10 @@ def test_a_trunk_that_does_not_support_the_cache_is_refused() -> None:
 
     model = tiny_model("llama")
     check_cache(model)
-    bloom = BloomForCausalLM(BloomConfig(vocab_size=50, hidden_size=16, n_layer=1, n_head=2))
+    # weights so large that ALiBi matters within a few tokens
+    bloom = BloomForCausalLM(BloomConfig(vocab_size=50, hidden_size=64, n_layer=2, n_head=8, initializer_range=0.05))
     with pytest.raises(AgentError, match=r"Bloom.*cache"):
-        check_cache(ActorCritic(bloom, Heads(16, 50)))
+        check_cache(ActorCritic(bloom, Heads(64, 50)))
 
     trunk = model.base.model.forward
 

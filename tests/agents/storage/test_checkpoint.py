@@ -144,8 +144,8 @@ def test_no_checkpoint_at_all(tmp_path: Path) -> None:
 
 def test_other_settings_are_refused(run: Path) -> None:
     refused(lambda: resumed(run, SETTINGS.replace(lr=0.5)), "--lr 0.0003", "not 0.5")
-    refused(lambda: resumed(run, SETTINGS.replace(trunk="small")), "trunk='pico'")
-    refused(lambda: resumed(run, SETTINGS.replace(gamma=0.7)), "gamma=0.5", "not 0.7")
+    refused(lambda: resumed(run, SETTINGS.replace(trunk="small")), "--trunk 'pico'")
+    refused(lambda: resumed(run, SETTINGS.replace(gamma=0.7)), "--gamma 0.5", "not 0.7")
     resumed(run, SETTINGS.replace(save_every=5, minutes=3.0)).runner.close()
 
 

@@ -37,7 +37,7 @@ ODD = ["", " ", "xyzzy", "\\boxed{go east}", "a\0b", "go\neast", "\ud800", "é",
 
 def make(game: str, **keywords: Any) -> TextGame:
     (spec,) = games.resolve(game)
-    env = spec.make(**keywords)
+    env = spec.make(**keywords).unwrapped
     assert isinstance(env, TextGame)
     return env
 
