@@ -45,10 +45,11 @@ def markdown(results: Mapping[str, Any]) -> str:
         [
             "# Confirmation",
             "",
-            f"{len(runs)} runs of {about['common']['iterations']} rollouts: {len(about['cells'])} cells on {len(seeds)}"
-            f" fresh seeds.{state} The proxy reward is a reward model, trained on {about['reward_model']['pairs']}"
-            f" pairs that the judge `{about['common']['judge']}` compared. On {accuracy['pairs']} held-out pairs, it"
-            f" agrees with the judge in {accuracy['value']:.0%} ({accuracy['low']:.0%} to {accuracy['high']:.0%})."
+            f"{len(runs)} runs of {about['common']['iterations']} rollouts: {len(about['cells'])} cells, fresh seeds"
+            f" {min(seeds)} to {max(seeds)}.{state} The proxy reward is a reward model, trained on"
+            f" {about['reward_model']['pairs']} pairs that the judge `{about['common']['judge']}` compared. On"
+            f" {accuracy['pairs']} held-out pairs, it agrees with the judge in {accuracy['value']:.0%}"
+            f" ({accuracy['low']:.0%} to {accuracy['high']:.0%})."
             " The judge is the true reward. Cells, seeds and contrasts were fixed before the first run"
             " (`experiments/rlhf/confirmation_contrasts.py`). Commands: see `experiments/rlhf/confirmation.py`.",
             "",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.config import TrainConfig
+from agents.protocol import AgentError
 from agents.storage.run_folder import PROBES, SETTINGS, read_config, read_metrics
 from agents.training import presets
 from games.files import atomic_write
@@ -37,14 +38,18 @@ def complete(
         workers: number of parallel runs. With 0, only finished runs are added.
         on_run: function that is called after each update of `path`.
         about: JSON values that all runs share and that `common` does not determine, such as the reward model.
+
+    Raises:
+        AgentError: the results in `path` have other common settings. They are kept.
     """
     about["common"] = common
     rows: dict[str, Any] = {}
     if path.is_file():
         stored = json.loads(path.read_text(encoding="utf-8"))
+        if other := [key for key, value in about.items() if stored["about"].get(key) != value]:
+            raise AgentError(f"{path} holds results with another {other[0]}; move the file away, or use the same one")
         same = {name for name, cell in stored["about"]["cells"].items() if cells.get(name) == cell}
-        if all(stored["about"].get(key) == value for key, value in about.items()):
-            rows = {f"{row['cell']}-seed{row['seed']}": row for row in stored["runs"] if row["cell"] in same}
+        rows = {f"{row['cell']}-seed{row['seed']}": row for row in stored["runs"] if row["cell"] in same}
     configs = resolve(cells, common, seeds)
 
     def write(name: str) -> None:

@@ -105,6 +105,8 @@ def test_cells_are_trained_once(tmp_path: Path) -> None:
     assert not written
     path.unlink()
     assert complete(cells, 0) == first
+    with pytest.raises(AgentError, match="holds results with another common"):
+        runs.complete(path, cells, {}, [7], tmp_path, workers=0, on_run=lambda: None)
     with pytest.raises(AgentError, match=r"was made with --lr 0\.0003, not 1e-05"):
         complete({**cells, "ppo": {"optimizer": "ppo", "lr": 1e-5}}, 1)
     screening_report.write(tmp_path)
