@@ -1,6 +1,7 @@
 """Standard output and standard error: printing, input, progress bars, and Ctrl-C."""
 
 import json
+import os
 import shlex
 import signal
 import sys
@@ -13,9 +14,10 @@ import typer
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+MAIN = os.environ.get("RANK", "0") == "0"  # of the processes that `accelerate launch` starts, only the first prints
 # without markup and emoji codes, because most texts contain words of the user or of a game
-out = Console(highlight=False, emoji=False, markup=False)
-err = Console(stderr=True, highlight=False, emoji=False, markup=False)
+out = Console(highlight=False, emoji=False, markup=False, quiet=not MAIN)
+err = Console(stderr=True, highlight=False, emoji=False, markup=False, quiet=not MAIN)
 
 
 def show(things: Iterable[RenderableType], pause: float = 0.0) -> None:
@@ -39,7 +41,8 @@ def note(line: str) -> None:
 
 def document(data: object) -> None:
     """Print one JSON document to standard output."""
-    print(json.dumps(data, allow_nan=False, ensure_ascii=False, indent=1))  # noqa: T201
+    if MAIN:
+        print(json.dumps(data, allow_nan=False, ensure_ascii=False, indent=1))  # noqa: T201
 
 
 def output(data: object, things: Iterable[RenderableType], *, as_json: bool) -> None:

@@ -1,15 +1,20 @@
-"""The training loop. Each iteration collects a rollout, updates the model, and records metrics and transcripts."""
+"""The training loop. Each iteration collects a rollout, updates the model, and records metrics and transcripts.
+
+Several processes may train together. Each of them plays its own episodes, and all of them take the same gradient steps.
+They also decide together: errors, stops and limits are those of all processes. Process 0 writes the files.
+"""
 
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 
 import games
 from actde.config import option
@@ -33,9 +38,11 @@ from agents.storage.checkpoint import (
     verify,
 )
 from agents.storage.run_folder import INITIAL, TENSORBOARD, RunFolder
-from agents.training.dagger import DAggerAgent, label_best_episodes
+from agents.training.dagger import DAggerAgent
 from agents.training.level_schedule import LevelSchedule
 from agents.training.probe import Probe
+from agents.training.processes import any_process, in_all_processes
+from agents.training.rollout import Rollout, joined, play_rollout, with_advantages
 from agents.training.rollout_batch import RolloutBatch
 from agents.training.updater import Updater, load_torch_optimizer, set_learning_rates, torch_optimizer_tensors
 
@@ -53,8 +60,12 @@ class Trainer:
         trained_on: hashes of the games of this run and of the earlier runs from which its initial weights come.
         probe: measures texts at fixed prompts, or None if `probe_prompts` is empty.
         notes: notes for the user about the warm start, one line each.
-        stopping: set this to True to save a checkpoint after the current iteration and stop.
-        recent: whether each of the most recent episodes was won.
+        stopping: set this to True in any process to save a checkpoint after the current iteration and stop.
+        iteration: number of finished iterations.
+        saved: number of finished iterations in the newest checkpoint.
+        env_steps: number of commands played by all processes.
+        seconds: duration of the finished iterations, measured by process 0.
+        recent: whether each of the most recent episodes of all processes was won.
     """
 
     config: TrainConfig
@@ -73,6 +84,7 @@ class Trainer:
     notes: list[str]
     stopping: bool = False
     iteration: int = 0
+    saved: int = 0
     env_steps: int = 0
     seconds: float = 0.0
     recent: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT))
@@ -100,14 +112,14 @@ class Trainer:
         """
         try:
             self._probe()
-            while not (self.finished or self.stopping):
+            while not self._ends():
                 metrics = self.iterate()
                 self._probe()
-                if self.iteration % self.config.budget.save_every == 0 or self.finished or self.stopping:
+                if self.iteration % self.config.budget.save_every == 0 or self.finished:
                     self.save()
                 yield metrics
-            if self.iteration and not self.folder.checkpoint(self.iteration).exists():
-                self.save()  # `stopping` was set after the yield
+            if self.iteration > self.saved:
+                self.save()
         except games.FatalGameError:  # the user can correct the game or the reward function and resume
             if self.iteration:
                 self.save()
@@ -143,38 +155,32 @@ class Trainer:
     def iterate(self) -> Metrics:
         """Collect one rollout, update the model, and return the metrics of this iteration."""
         begin = time.perf_counter()
-        before = self.runner.next_episode, dict(self.runner.continuations), torch.get_rng_state()
-        try:
-            episodes, segments, play_metrics = self._play()
-        except games.FatalGameError:
-            self.runner.next_episode, self.runner.continuations, random_state = before
-            torch.set_rng_state(random_state)
-            raise
-        played = time.perf_counter()
-        rollout, update_metrics, advantages = self._learn(segments)
+        played = self._play()
+        updated = time.perf_counter()
+        rollout, update_metrics, advantages = self._learn(played.segments)
         learned = time.perf_counter()
-        episodes = _with_advantages(episodes, rollout.by_turn(advantages))
-        steps = sum(len(episode.steps) for episode in episodes)
-        tokens = sum(len(segment.tokens) for segment in segments)
+        seconds = gather_object([learned - begin])[0]
+        everyone = joined(gather_object([with_advantages(played, rollout.by_turn(advantages))]))
+        steps = sum(len(episode.steps) for episode in everyone.episodes)
         self.env_steps += steps
-        self.recent.extend(episode.won for episode in episodes)
-        self.seconds += learned - begin
+        self.recent.extend(episode.won for episode in everyone.episodes)
+        self.seconds += seconds
         metrics = {
             "iteration": self.iteration,
-            "episodes": self.runner.next_episode,
+            "episodes": everyone.next_episode,
             "env_steps": self.env_steps,
             "seconds": self.seconds,
-            **play_metrics,
+            **self._play_metrics(everyone),
             "recent_success": sum(self.recent) / len(self.recent),
             **update_metrics,
-            "rollout_seconds": played - begin,
-            "update_seconds": learned - played,
-            "steps_per_second": steps / (learned - begin),
-            "tokens_per_second": tokens / (learned - begin),
+            "rollout_seconds": updated - begin,
+            "update_seconds": learned - updated,
+            "steps_per_second": steps / seconds,
+            "tokens_per_second": everyone.tokens / seconds,
         }
         self.iteration += 1
         if self.accelerator.is_main_process:
-            self._record(metrics, episodes)
+            self._record(metrics, everyone.episodes)
         return metrics
 
     def _probe(self) -> None:
@@ -185,33 +191,35 @@ class Trainer:
         if due and not self.folder.has_probe(self.iteration):
             self.folder.log_probe(self.iteration, self.probe.measure())
 
-    def _play(self) -> tuple[list[Episode], list[Segment], Metrics]:
-        """Play one rollout. Return a tuple: its episodes ordered by number, the segments of the update, and metrics."""
-        config, strategies = self.config, Counter[str | None]()
-        self.updater.model.train(config.rollout.rollout_dropout)
+    def _ends(self) -> bool:
+        """Return whether the run ends here, which all processes decide together."""
+        self.stopping = any_process(self.stopping)
+        return self.stopping or self.finished
+
+    def _play(self) -> Rollout:
+        """Play one rollout. If this fails in one process, forget the rollout in all processes, and raise the error."""
+        before = self.runner.next_episode, dict(self.runner.continuations), torch.get_rng_state()
+        try:
+            return in_all_processes(self._play_own)
+        except ValueError:
+            self.runner.next_episode, self.runner.continuations, random_state = before
+            torch.set_rng_state(random_state)
+            raise
+
+    def _play_own(self) -> Rollout:
+        self.updater.model.train(self.config.rollout.rollout_dropout)
         self.runner.specs = self.schedule.in_play()
         if self.dagger_agent:
-            self.dagger_agent.beta = config.imitation.beta * config.imitation.beta_decay**self.iteration
-        played = self.runner.play(
-            self.dagger_agent or self.agent,
-            config.rollout.episodes,
-            on_step=lambda event: strategies.update([event.info.get("strategy")]),
-        )
-        episodes = sorted(played, key=lambda episode: episode.index)
-        segments, label_metrics = self._labelled(self.agent.take_segments(), episodes)
-        if not segments:
-            raise AgentError(f"{config.run.game} offers no choice: every turn has one admissible command")
-        metrics = episode_metrics(episodes, config.reward.bonus_command) | self.schedule.update(episodes)
-        return episodes, segments, metrics | label_metrics | strategy_shares(self.strategies, strategies)
+            imitation = self.config.imitation
+            self.dagger_agent.beta = imitation.beta * imitation.beta_decay**self.iteration
+        labels_best = self.updater.optimizer.labels == "best"
+        return play_rollout(self.config, self.runner, self.agent, self.dagger_agent, labels_best=labels_best)
 
-    def _labelled(self, segments: list[Segment], episodes: Sequence[Episode]) -> tuple[list[Segment], Metrics]:
-        """Return a tuple: the segments, labelled if the optimizer imitates, and the metrics of the labels."""
-        if self.updater.optimizer.labels == "best":
-            top_fraction, gamma = self.config.imitation.top_fraction, self.config.optimizer.gamma
-            return label_best_episodes(segments, episodes, top_fraction=top_fraction, gamma=gamma)
-        if self.dagger_agent:
-            return segments, {"beta": self.dagger_agent.beta, **self.dagger_agent.take_metrics()}
-        return segments, {}
+    def _play_metrics(self, played: Rollout) -> Metrics:
+        """Return the metrics of a rollout of all processes, and update the level schedule."""
+        metrics = episode_metrics(played.episodes, self.config.reward.bonus_command)
+        metrics |= self.schedule.update(played.episodes) | played.label_metrics
+        return metrics | strategy_shares(self.strategies, played.strategies)
 
     def _learn(self, segments: list[Segment]) -> tuple[RolloutBatch, Metrics, torch.Tensor]:
         """Update the model. Return a tuple: the rollout's batch, metrics, and the advantages [B, T]."""
@@ -233,15 +241,17 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint of the current state atomically, and delete old checkpoints."""
+        own = {"next_episode": self.runner.next_episode, "continuations": self.runner.continuations}
+        processes, random_states = gather_object([own]), gather_object([torch.get_rng_state()])
+        self.saved = self.iteration
         if not self.accelerator.is_main_process:
             return
-        tensors = torch_optimizer_tensors(self.updater.torch_optimizer) | {"torch_rng": torch.get_rng_state()}
+        tensors = torch_optimizer_tensors(self.updater.torch_optimizer) | {"torch_rng": torch.stack(random_states)}
         state = {
             "iteration": self.iteration,
             "env_steps": self.env_steps,
             "seconds": self.seconds,
-            "next_episode": self.runner.next_episode,
-            "continuations": self.runner.continuations,
+            "processes": processes,
             "recent": list(self.recent),
             "level_schedule": self.schedule.state_dict(),
             "optimizer": self.updater.optimizer.state_dict(),
@@ -273,19 +283,18 @@ class Trainer:
         verify(folder)
         state, tensors = read_json(folder / STATE), read_tensors(folder / TRAINING)
         load_tensors(self.updater.model, read_tensors(folder / WEIGHTS), folder)
-        torch.set_rng_state(tensors.pop("torch_rng"))
+        processes = state["processes"]
+        if len(processes) != self.accelerator.num_processes:
+            raise AgentError(
+                f"{folder} was saved by {len(processes)} processes, not {self.accelerator.num_processes}; "
+                f"resume with: accelerate launch --num_processes {len(processes)}"
+            )
+        own, rng_state = (rows[self.accelerator.process_index] for rows in (processes, tensors.pop("torch_rng")))
+        torch.set_rng_state(rng_state)
         load_torch_optimizer(self.updater.torch_optimizer, tensors)
-        self.iteration, self.env_steps, self.seconds = state["iteration"], state["env_steps"], state["seconds"]
-        self.runner.next_episode, self.runner.continuations = state["next_episode"], state["continuations"]
+        self.iteration = self.saved = state["iteration"]
+        self.env_steps, self.seconds = state["env_steps"], state["seconds"]
+        self.runner.next_episode, self.runner.continuations = own["next_episode"], own["continuations"]
         self.recent.extend(state["recent"])
         self.schedule.load_state_dict(state["level_schedule"])
         self.updater.optimizer.load_state_dict(state["optimizer"])
-
-
-def _with_advantages(episodes: Sequence[Episode], advantages: dict[tuple[int, int], float]) -> list[Episode]:
-    """Return the episodes with the advantage of every command. The keys of `advantages` are (episode, turn)."""
-    steps = [
-        tuple(replace(step, advantage=advantages.get((e.index, turn))) for turn, step in enumerate(e.steps))
-        for e in episodes
-    ]
-    return [replace(episode, steps=row) for episode, row in zip(episodes, steps, strict=True)]

@@ -1,49 +1,23 @@
 """Two processes with parts of a rollout take the same steps as one process with all of it."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from safetensors.torch import load_file
 
-from tests import ROOT
 from tests.helpers.models import assert_close
 from tests.helpers.one_of_two import work
-
-
-def start(rank: int, port: int, out: Path) -> subprocess.Popen[str]:
-    """Start one of two processes on a CPU, as `accelerate launch` or `torchrun` would."""
-    where = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.helpers.one_of_two", str(rank), "2", str(out)],
-        env=os.environ | where | meeting,
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+from tests.helpers.processes import finish, start_two
 
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("processes")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    workers = [start(rank, port, folder) for rank in range(2)]
-    try:
-        work(0, 1, folder)
-        for worker in workers:
-            _, errors = worker.communicate(timeout=120)
-            assert worker.returncode == 0, errors
-    finally:
-        for worker in workers:
-            worker.kill()
+    workers = start_two(["-m", "tests.helpers.one_of_two", "{rank}", "2", str(folder)])
+    work(0, 1, folder)
+    finish(workers)
     return folder
 
 

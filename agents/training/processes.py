@@ -1,0 +1,36 @@
+"""Decisions that the processes of a run share.
+
+`gather_object` waits for all processes: each of them must call it at the same point. It joins their lists in the order
+of their ranks.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from accelerate.utils import gather_object
+
+from agents.protocol import AgentError
+from games.errors import GameError
+
+T = TypeVar("T")
+
+
+def any_process(value: bool) -> bool:
+    """Return whether the value is true in any process."""
+    return any(gather_object([value]))
+
+
+def in_all_processes(work: Callable[[], T]) -> T:
+    """Return the result of `work`. If it fails in one process, raise that process's error in all of them.
+
+    An error is a `GameError` or an `AgentError`. Any other exception is a bug, and the launcher ends the processes.
+    """
+    result, error = None, None
+    try:
+        result = work()
+    except (GameError, AgentError) as raised:
+        error = raised
+    first = next((other for other in gather_object([error]) if other is not None), None)
+    if first is not None:
+        raise error or first
+    return result  # type: ignore[return-value]  # no error, so there is a result

@@ -1,0 +1,109 @@
+"""Rollouts: what a process plays in an iteration, and the rollouts of all processes as one."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from agents.config import TrainConfig
+from agents.language_model.agent import LanguageModelAgent
+from agents.language_model.token_stream import Segment
+from agents.play.episode import Episode
+from agents.play.metrics import Metrics
+from agents.play.runner import EpisodeRunner
+from agents.protocol import AgentError
+from agents.training.dagger import DAggerAgent, label_best_episodes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rollout:
+    """What one process played in an iteration.
+
+    Attributes:
+        episodes: the episodes, ordered by number.
+        segments: the token streams of the update, or an empty list if they are not needed any more.
+        tokens: number of tokens of all segments.
+        strategies: number of commands of each strategy.
+        label_metrics: metrics of the labels for imitation.
+        next_episode: number of the next episode of this process.
+    """
+
+    episodes: list[Episode]
+    segments: list[Segment]
+    tokens: int
+    strategies: Counter[str | None]
+    label_metrics: Metrics
+    next_episode: int
+
+
+def joined(rollouts: Sequence[Rollout]) -> Rollout:
+    """Return the rollouts of all processes, ordered by rank, as one rollout without segments.
+
+    Each process counts its episodes from 0. Episode i of process r of n becomes episode i * n + r.
+    """
+    count = len(rollouts)
+    episodes = [replace(e, index=e.index * count + rank) for rank, one in enumerate(rollouts) for e in one.episodes]
+    return Rollout(
+        episodes=sorted(episodes, key=lambda episode: episode.index),
+        segments=[],
+        tokens=sum(one.tokens for one in rollouts),
+        strategies=sum((one.strategies for one in rollouts), Counter()),
+        label_metrics={
+            name: float(np.mean([one.label_metrics[name] for one in rollouts])) for name in rollouts[0].label_metrics
+        },
+        next_episode=sum(one.next_episode for one in rollouts),
+    )
+
+
+def play_rollout(
+    config: TrainConfig,
+    runner: EpisodeRunner,
+    agent: LanguageModelAgent,
+    dagger_agent: DAggerAgent | None,
+    *,
+    labels_best: bool,
+) -> Rollout:
+    """Play the episodes of one iteration, and label their segments if the optimizer imitates.
+
+    Args:
+        dagger_agent: plays instead of `agent`, whose model it uses, if it is given.
+        labels_best: whether the best episodes are imitated.
+
+    Raises:
+        AgentError: no turn has several admissible commands, or an expert has no labels.
+        FatalGameError: a game or a reward function fails, and would fail again.
+    """
+    strategies = Counter[str | None]()
+    played = runner.play(
+        dagger_agent or agent,
+        config.rollout.episodes,
+        on_step=lambda event: strategies.update([event.info.get("strategy")]),
+    )
+    episodes = sorted(played, key=lambda episode: episode.index)
+    segments, label_metrics = agent.take_segments(), Metrics()
+    if labels_best:
+        top_fraction, gamma = config.imitation.top_fraction, config.optimizer.gamma
+        segments, label_metrics = label_best_episodes(segments, episodes, top_fraction=top_fraction, gamma=gamma)
+    elif dagger_agent:
+        label_metrics = {"beta": dagger_agent.beta, **dagger_agent.take_metrics()}
+    if not segments:
+        raise AgentError(f"{config.run.game} offers no choice: every turn has one admissible command")
+    return Rollout(
+        episodes=episodes,
+        segments=segments,
+        tokens=sum(len(segment.tokens) for segment in segments),
+        strategies=strategies,
+        label_metrics=label_metrics,
+        next_episode=runner.next_episode,
+    )
+
+
+def with_advantages(played: Rollout, advantages: dict[tuple[int, int], float]) -> Rollout:
+    """Return a rollout without segments, with the advantage of every command. `advantages` has keys (episode, turn)."""
+    steps = [
+        tuple(replace(step, advantage=advantages.get((e.index, turn))) for turn, step in enumerate(e.steps))
+        for e in played.episodes
+    ]
+    episodes = [replace(episode, steps=row) for episode, row in zip(played.episodes, steps, strict=True)]
+    return replace(played, episodes=episodes, segments=[])

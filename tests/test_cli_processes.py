@@ -1,0 +1,99 @@
+"""`train` in two processes: they stop together, record the episodes of both, and resume exactly."""
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents.play import transcript
+from agents.storage.checkpoint import checkpoints
+from tests import ROOT
+from tests.helpers.processes import finish, start_two
+
+IPD = ("--game", "ipd", "--episodes", "3", "--parallel", "3", "--trunk", "pico", "--save-every", "2")
+
+
+def train(out: Path, *arguments: str, status: int = 0) -> list[tuple[str, str]]:
+    return finish(start_two([str(ROOT / "cli.py"), "train", "--out", str(out), *arguments]), status)
+
+
+def metrics(out: Path) -> list[dict[str, Any]]:
+    lines = map(json.loads, (out / "metrics.jsonl").read_text().splitlines())
+    return [{name: value for name, value in line.items() if "second" not in name} for line in lines]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An uninterrupted run of four iterations."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    first, second = train(out, *IPD, "--iterations", "4")
+    assert "4/4" in first[0] and second == ("", ""), "one process prints"
+    return out
+
+
+def test_the_episodes_of_both_processes_are_recorded(whole: Path) -> None:
+    entries = list(transcript.read(whole / transcript.NAME))
+    numbers = [entry.episode.index for entry in entries]
+    assert numbers == list(range(24)), "four iterations of three episodes in each process"
+    assert len({entry.episode.seed for entry in entries}) == 24
+    steps = sum(len(entry.episode.steps) for entry in entries)
+    assert (metrics(whole)[-1]["episodes"], metrics(whole)[-1]["env_steps"]) == (24, steps)
+    mine = [entry.episode.reward for entry in entries if entry.iteration == 3]
+    assert metrics(whole)[-1]["reward"] == pytest.approx(sum(mine) / 6)
+
+
+def test_a_resumed_run_of_two_processes_equals_an_uninterrupted_one(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    train(out, *IPD, "--iterations", "2")
+    train(out, "--resume", "--iterations", "4")
+    assert metrics(out) == metrics(whole)
+    assert (out / transcript.NAME).read_bytes() == (whole / transcript.NAME).read_bytes()
+    for name in ("model.safetensors", "training.safetensors"):
+        assert (checkpoints(out)[-1] / name).read_bytes() == (checkpoints(whole)[-1] / name).read_bytes()
+
+
+def test_a_run_resumes_only_with_as_many_processes(whole: Path) -> None:
+    from tests.test_cli import cli
+
+    done = cli("train", "--out", str(whole), "--resume", "--iterations", "5")
+    assert done.returncode == 2
+    assert "was saved by 2 processes, not 1; resume with: accelerate launch --num_processes 2" in done.stderr
+
+
+@pytest.mark.parametrize("limit", [("--env-steps", "100"), ("--minutes", "0.01"), ("--stop-success", "0.01")])
+def test_both_processes_reach_a_limit_together(limit: tuple[str, str], tmp_path: Path) -> None:
+    game = ("--game", "bandit", "--episodes", "30", "--parallel", "30", "--trunk", "pico")
+    train(tmp_path / "run", *game, *limit, "--iterations", "1000")
+    iterations = len(metrics(tmp_path / "run"))
+    assert 1 <= iterations < 1000
+    assert checkpoints(tmp_path / "run")[-1].name == f"{iterations:06d}"
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_ctrl_c_in_one_process_stops_both(rank: int, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    workers = start_two([str(ROOT / "cli.py"), "train", "--out", str(out), *IPD, "--iterations", "1000"])
+    assert workers[0].stdout is not None
+    workers[0].stdout.readline()  # the first iteration
+    workers[rank].send_signal(signal.SIGINT)
+    first, _ = finish(workers, status=130)
+    assert f"continue with: train --resume --out {out}" in first[1]
+    assert checkpoints(out)[-1].name == f"{len(metrics(out)):06d}"
+
+
+def test_an_error_in_one_process_is_one_line_of_the_run(tmp_path: Path) -> None:
+    game = tmp_path / "fails.py"
+    game.write_text(
+        "import os, gymnasium\n"
+        "class Fails(gymnasium.Env):\n"
+        "    def reset(self, seed=None, options=None):\n"
+        "        if os.environ['RANK'] == '1': raise OSError('no such device')\n"
+        "        return 'Which?', {'admissible_commands': ['a', 'b']}\n"
+        "    def step(self, command):\n"
+        "        return 'Done', 1.0, True, False, {'admissible_commands': []}\n"
+    )
+    first, second = train(tmp_path / "run", "--game", f"{game}:Fails", "--trunk", "pico", status=2)
+    assert second == ("", "")
+    assert first[1].count("\n") == 1 and "no such device" in first[1]
