@@ -88,6 +88,7 @@ def test_an_error_in_one_process_is_one_line_of_the_run(tmp_path: Path) -> None:
     game.write_text(
         "import os, gymnasium\n"
         "class Fails(gymnasium.Env):\n"
+        "    observation_space = action_space = gymnasium.spaces.Text(100)\n"
         "    def reset(self, seed=None, options=None):\n"
         "        if os.environ['RANK'] == '1': raise OSError('no such device')\n"
         "        return 'Which?', {'admissible_commands': ['a', 'b']}\n"

@@ -31,6 +31,7 @@ from agents.training.dagger import DAggerAgent, Expert
 from agents.training.level_schedule import LevelSchedule
 from agents.training.memory_estimate import MemoryNeeds, available, check_memory
 from agents.training.probe import Probe
+from agents.training.processes import in_all_processes
 from agents.training.reference import ReferencePolicy
 from agents.training.trainer import Trainer
 from agents.training.updater import Updater, make_torch_optimizer
@@ -50,15 +51,22 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
         GameError: the game is unknown or reserved for evaluation.
         AgentError: the folder or the checkpoint of `init` cannot be used, or the run does not fit into memory.
 
-    Nothing is written if one of these errors is raised.
+    Nothing is written if one of these errors is raised. An error of one process is raised in all processes of a run.
     """
+    accelerator = Accelerator(log_with="tensorboard", project_dir=str(out))
+    trainer, earlier_games = in_all_processes(lambda: _build(config, out, accelerator, resume=resume))
+    trainer.start(resume=resume, initial_games=earlier_games)
+    return trainer
+
+
+def _build(config: TrainConfig, out: Path, accelerator: Accelerator, *, resume: bool) -> tuple[Trainer, list[str]]:
+    """Build the trainer. Return a tuple: the trainer, and the hashes of the games of its initial weights."""
     load_imports(config.run.imports)
     optimizer = make_optimizer(config.run.optimizer, config.optimizer)
     _check_optimizer(optimizer, config)
     specs = _games(config.run.game)
     schedule = LevelSchedule(specs, promote=config.budget.promote, episodes=config.budget.promote_episodes)
     folder = RunFolder(out, config, resume=resume)
-    accelerator = Accelerator(log_with="tensorboard", project_dir=str(out))
 
     torch.manual_seed(config.run.seed)
     model_config = config.model if optimizer.trains_q else config.model.replace(q_heads=0)
@@ -93,8 +101,7 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
         trained_on=sorted({*earlier_games, *map(game_hash, specs)}),
         notes=notes,
     )
-    trainer.start(resume=resume, initial_games=earlier_games)
-    return trainer
+    return trainer, earlier_games
 
 
 def _games(game: str) -> list[games.GameSpec]:

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from accelerate.utils import gather_object
 
+from actde.errors import OptimizerError
 from agents.protocol import AgentError
 from games.errors import GameError
 
@@ -23,12 +24,12 @@ def any_process(value: bool) -> bool:
 def in_all_processes(work: Callable[[], T]) -> T:
     """Return the result of `work`. If it fails in one process, raise that process's error in all of them.
 
-    An error is a `GameError` or an `AgentError`. Any other exception is a bug, and the launcher ends the processes.
+    This concerns users' mistakes. Any other exception is a bug, and the launcher ends the processes.
     """
     result, error = None, None
     try:
         result = work()
-    except (GameError, AgentError) as raised:
+    except (GameError, AgentError, OptimizerError) as raised:
         error = raised
     first = next((other for other in gather_object([error]) if other is not None), None)
     if first is not None:

@@ -92,17 +92,18 @@ class Trainer:
     def start(self, *, resume: bool, initial_games: Sequence[str]) -> None:
         """Load the newest checkpoint if `resume` is True. Create the run's folder and save the initial policy."""
         if resume:
-            self._resume()
-        self.accelerator.wait_for_everyone()  # nothing is written until every process has checked the folder
-        if self.accelerator.is_main_process:
-            self.folder.create()
-            initial = self.folder.path / INITIAL
-            if not initial.exists():
-                self._save_agent(initial, trained_on=list(initial_games))
+            in_all_processes(self._resume)
+        in_all_processes(lambda: self._create(initial_games))
         self.accelerator.init_trackers(TENSORBOARD)
         if resume and self.limit:
             ended = f"the run in {self.folder.path} is complete: it ended after iteration {self.iteration}"
             self.notes.append(f"{ended}; a larger {option(self.limit)} continues it")
+
+    def _create(self, initial_games: Sequence[str]) -> None:
+        if self.accelerator.is_main_process:
+            self.folder.create()
+            if not (initial := self.folder.path / INITIAL).exists():
+                self._save_agent(initial, trained_on=list(initial_games))
 
     def run(self) -> Iterator[Metrics]:
         """Train until the budget is spent, and yield the metrics of each iteration. Save checkpoints regularly.
@@ -193,8 +194,9 @@ class Trainer:
 
     def _ends(self) -> bool:
         """Return whether the run ends here, which all processes decide together."""
-        self.stopping = any_process(self.stopping)
-        return self.stopping or self.finished
+        if stop := any_process(self.stopping):  # no assignment otherwise: Ctrl-C may set it during the call
+            self.stopping = True
+        return stop or self.finished
 
     def _play(self) -> Rollout:
         """Play one rollout. If this fails in one process, forget the rollout in all processes, and raise the error."""
@@ -289,11 +291,12 @@ class Trainer:
                 f"{folder} was saved by {len(processes)} processes, not {self.accelerator.num_processes}; "
                 f"resume with: accelerate launch --num_processes {len(processes)}"
             )
-        own, rng_state = (rows[self.accelerator.process_index] for rows in (processes, tensors.pop("torch_rng")))
-        torch.set_rng_state(rng_state)
+        rank = self.accelerator.process_index
+        torch.set_rng_state(tensors.pop("torch_rng")[rank].clone())  # of a view, torch would read the storage's start
         load_torch_optimizer(self.updater.torch_optimizer, tensors)
         self.iteration = self.saved = state["iteration"]
         self.env_steps, self.seconds = state["env_steps"], state["seconds"]
+        own = processes[rank]
         self.runner.next_episode, self.runner.continuations = own["next_episode"], own["continuations"]
         self.recent.extend(state["recent"])
         self.schedule.load_state_dict(state["level_schedule"])
