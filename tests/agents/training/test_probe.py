@@ -32,7 +32,7 @@ Rows = Mapping[str, Mapping[str, float]]
 """The probabilities of the next words after each word."""
 POLICY: Rows = {
     "a": {"red": 0.5, "blue": 0.25, "key": 0.25},
-    "the": {"lamp": 0.8, "key": 0.2},
+    "see": {"lamp": 0.8, "key": 0.2},
     "go": {"north": 0.9, "south": 0.1},
     "red": {"key": 0.5, "lamp": 0.5},
     "blue": {"key": 1.0},
@@ -42,7 +42,7 @@ POLICY: Rows = {
     "south": {END: 1.0},
 }
 INITIAL: Rows = POLICY | {"a": {"red": 0.2, "blue": 0.4, "key": 0.4}, "north": {END: 0.9, "north": 0.1}}
-PROMPTS = ("you see a", "take the", "you go", "drop a", "see the", "go")
+PROMPTS = ("you see a", "you see", "you go", "drop a", "see", "go")
 GAME = "completion?reward=length&max_tokens=3"
 
 
@@ -111,10 +111,8 @@ def test_the_choices_of_admissible_texts_are_measured(prompts: str) -> None:
     row = probe_of(prompts, game=f"{GAME}&choices= red, blue", mode="trie").measure()
     assert set(row["texts"]) <= {" red", " blue"}
     offered = [prompt.split()[-1] == "a" for prompt in PROMPTS]  # elsewhere, both texts have the same tiny probability
-    ours, theirs = ({w: rows["a"][w] / (rows["a"]["red"] + rows["a"]["blue"]) for w in ("red", "blue")} for rows in
-                    (POLICY, INITIAL))
-    kl = sum(p * math.log(p / theirs[word]) for word, p in ours.items())
-    entropy = -sum(p * math.log(p) for p in ours.values())
+    # pi(red) and pi(blue) are 2/3 and 1/3, and 1/3 and 2/3 in the initial policy
+    kl, entropy = math.log(2) / 3, math.log(3) - 2 / 3 * math.log(2)
     assert row["kl"] == pytest.approx(kl * np.mean(offered), rel=1e-4)
     assert row["entropy"] == pytest.approx(np.mean([entropy if a else math.log(2) for a in offered]), rel=1e-4)
 
@@ -149,9 +147,7 @@ def test_probes_do_not_change_the_training(prompts: str, tmp_path: Path, lora: i
 def test_dropout_is_off_in_probes_and_on_again_afterwards(prompts: str) -> None:
     measured = probe_of(prompts)
     model = measured.agent.model.train()
-    seen = list[bool]()
-    model.heads.register_forward_pre_hook(lambda *_: None)
-    decoder = model.lm.get_decoder()
+    seen, decoder = list[bool](), model.lm.get_decoder()
 
     def decode(**inputs: Any) -> Any:
         seen.append(model.training)
