@@ -1,6 +1,5 @@
 """Probes: measures that are computed by hand on a tabular policy, always with the same random numbers."""
 
-import json
 import math
 from collections.abc import Mapping
 from itertools import pairwise
@@ -10,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from agents.config import TrainConfig
 from agents.model.actor_critic import ActorCritic
