@@ -8,6 +8,7 @@ from typing import Any
 
 from agents.config import TrainConfig
 from agents.protocol import AgentError
+from agents.storage.checkpoint import checkpoints
 from agents.storage.run_folder import PROBES, SETTINGS, read_config, read_metrics
 from agents.training import presets
 from games.files import atomic_write
@@ -89,10 +90,9 @@ def train(configs: Mapping[str, TrainConfig], root: Path, workers: int, on_run: 
 
 
 def is_finished(folder: Path, config: TrainConfig) -> bool:
-    """Return whether the folder holds a complete run with this configuration."""
-    if not (folder / SETTINGS).is_file() or read_config(folder) != config or not (folder / PROBES).is_file():
-        return False
-    return bool(read_metrics(folder, PROBES)[-1]["iteration"] == config.budget.iterations)
+    """Return whether the folder holds a complete run with this configuration. Its last checkpoint is saved last."""
+    saved = [int(checkpoint.name) for checkpoint in checkpoints(folder)]
+    return config.budget.iterations in saved and read_config(folder) == config
 
 
 def row(name: str, folder: Path) -> dict[str, Any]:

@@ -39,7 +39,7 @@ POLICY: Rows = {
     "north": {END: 0.5, "north": 0.5},
     "south": {END: 1.0},
 }
-INITIAL: Rows = POLICY | {"a": {"red": 0.2, "blue": 0.4, "key": 0.4}, "north": {END: 0.9, "north": 0.1}}
+INITIAL: Rows = {**POLICY, "a": {"red": 0.2, "blue": 0.4, "key": 0.4}, "north": {END: 0.9, "north": 0.1}}
 PROMPTS = ("you see a", "you see", "you go", "drop a", "see", "go")
 GAME = "completion?reward=length&max_tokens=3"
 

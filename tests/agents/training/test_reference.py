@@ -118,6 +118,7 @@ def test_the_reference_of_a_resumed_run_is_its_initial_policy(tmp_path: Path, lo
     assert kl.mean() > 1e-3
     if init:
         untrained = load_agent(tmp_path / "first" / INITIAL).model
-        assert not torch.allclose(*(torch.cat(logprobs(m, rollout.segments)) for m in (initial, untrained)))
+        before, after = (torch.cat(logprobs(policy, rollout.segments)) for policy in (untrained, initial))
+        assert not torch.allclose(before, after)
     trainer.runner.close()
     trainer.folder.unlock()

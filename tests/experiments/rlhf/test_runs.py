@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agents.protocol import AgentError
-from agents.storage.run_folder import METRICS, PROBES, read_metrics
+from agents.storage.run_folder import PROBES, read_metrics
 from experiments.rlhf import runs
 from tests.helpers.preferences import save_trunk
 
@@ -22,21 +22,18 @@ class Experiment:
     def __init__(self, folder: Path) -> None:
         (folder / "prompts.txt").write_text("you see a\ngo\n")
         self.path, self.root, self.written = folder / "results.json", folder / "runs", 0
-        self.common = {"game": "completion?max_tokens=3&reward=length", "trunk": str(save_trunk(folder / "trunk"))}
-        self.common |= {"probe_prompts": str(folder / "prompts.txt"), "minibatches": 1, "reward_scale": 0.1}
-        self.settings: dict[str, Any] = {"episodes": 2, "iterations": 2, "probe_every": 1, "save_every": 1}
+        self.common: dict[str, Any] = {"game": "completion?max_tokens=3&reward=length", "reward_scale": 0.1}
+        self.common |= {"trunk": str(save_trunk(folder / "trunk")), "probe_prompts": str(folder / "prompts.txt")}
+        self.common |= {"episodes": 2, "minibatches": 1, "iterations": 2, "probe_every": 1, "save_every": 1}
 
-    def train(self, cells: runs.Cells = CELLS, seeds: tuple[int, ...] = (7,), **changes: Any) -> None:
-        for name, config in runs.resolve(cells, self.all(**changes), seeds).items():
+    def train(self, cells: runs.Cells = CELLS, seeds: tuple[int, ...] = (7,)) -> None:
+        for name, config in runs.resolve(cells, self.common, seeds).items():
             runs._train(config, self.root / name, 1)
-
-    def all(self, **changes: Any) -> dict[str, Any]:
-        return {**self.common, **self.settings, **changes}
 
     def report(self, cells: runs.Cells = CELLS, seeds: tuple[int, ...] = (7,), **changes: Any) -> dict[str, Any]:
         """Add the finished runs to the results. `changes` are those of the common settings or of the reward model."""
         model = changes.pop("reward_model", MODEL)
-        common = self.all(**changes)
+        common = {**self.common, **changes}
         runs.complete(self.path, cells, common, seeds, self.root, workers=0, on_run=self.count, reward_model=model)
         stored: dict[str, Any] = json.loads(self.path.read_text()) if self.path.exists() else {"runs": []}
         return stored
@@ -57,7 +54,7 @@ def names(results: dict[str, Any]) -> list[tuple[str, int]]:
 def test_results_hold_the_settings_and_the_rounded_curves(experiment: Experiment) -> None:
     experiment.train()
     results = experiment.report()
-    assert results["about"] == {"seeds": [7], "reward_model": MODEL, "common": experiment.all(), "cells": CELLS}
+    assert results["about"] == {"seeds": [7], "reward_model": MODEL, "common": experiment.common, "cells": CELLS}
     assert names(results) == [("one", 7), ("two", 7)] and experiment.written == 2
     folder = experiment.root / "one-seed7"
     lines, probes, row = read_metrics(folder), read_metrics(folder, PROBES), results["runs"][0]
@@ -111,30 +108,28 @@ def test_a_cell_whose_settings_have_changed_never_keeps_its_earlier_runs(experim
 
 
 def test_only_complete_runs_with_the_same_settings_are_finished(experiment: Experiment) -> None:
-    (wanted,) = runs.resolve({"one": CELLS["one"]}, experiment.all(), [7]).values()
+    (wanted,) = runs.resolve({"one": CELLS["one"]}, experiment.common, [7]).values()
     folder = experiment.root / "one-seed7"
     assert not runs.is_finished(folder, wanted)
     experiment.train({"one": CELLS["one"]})
     assert runs.is_finished(folder, wanted)
     assert not runs.is_finished(folder, wanted.replace(lr=0.5))
     assert not runs.is_finished(folder, wanted.replace(seed=8))
-    lines = (folder / PROBES).read_text().splitlines(keepends=True)
-    (folder / PROBES).write_text("".join(lines[:-1]))
-    assert not runs.is_finished(folder, wanted), "the last probe is missing"
-    (folder / PROBES).unlink()
-    assert not runs.is_finished(folder, wanted)
+    shutil.rmtree(folder / "checkpoints" / "000002")
+    assert not runs.is_finished(folder, wanted), "it was killed between its last probe and its last checkpoint"
     assert names(experiment.report({"one": CELLS["one"]})) == []
 
 
-def test_an_interrupted_run_is_continued(experiment: Experiment) -> None:
+@pytest.mark.parametrize("torn", [0, 9])
+def test_a_run_that_was_killed_while_it_wrote_a_probe_is_continued(experiment: Experiment, torn: int) -> None:
     one = {"one": CELLS["one"]}
     experiment.train(one)
     whole = experiment.report(one)["runs"]
     experiment.path.unlink()
     folder = experiment.root / "one-seed7"
-    for name in (METRICS, PROBES):  # the run was killed after its first checkpoint
-        lines = (folder / name).read_text().splitlines(keepends=True)
-        (folder / name).write_text("".join(lines[:-1]))
     shutil.rmtree(folder / "checkpoints" / "000002")
+    *probes, last = (folder / PROBES).read_text().splitlines(keepends=True)
+    (folder / PROBES).write_text("".join(probes) + last[:torn])
+    assert experiment.report(one)["runs"] == []
     experiment.train(one)
     assert experiment.report(one)["runs"] == whole
