@@ -19,6 +19,7 @@ import numpy as np
 import torch
 import typer
 from torch import Tensor
+from torch.nn.functional import pad
 
 from actde import OptimizerConfig
 from actde.returns import lambda_advantages, lambda_returns, td_errors
@@ -93,18 +94,12 @@ class Rollout:
     rewards: Tensor
     mask: Tensor
 
-    def on_grid(self, per_choice: Tensor) -> Tensor:
-        """Return numbers per choice [N] on the grid [B, T], with 0 on padding."""
-        grid = per_choice.new_zeros(self.mask.shape)
-        return grid.index_put((self.rows, self.columns), per_choice)
-
     def returns(self, values: Tensor, gae_lambda: float) -> Tensor:
         """Return the lambda-returns [N] with gamma 1, given v [N]."""
-        v = self.on_grid(values)
-        following = torch.cat([v[:, 1:], torch.zeros_like(v[:, :1])], dim=1)
-        more = torch.cat([self.mask[:, 1:], torch.zeros_like(self.mask[:, :1])], dim=1)
-        errors = td_errors(self.rewards, more.float(), following, v, self.mask)
-        advantages = lambda_advantages(errors, more.float(), gae_lambda)
+        v = values.new_zeros(self.mask.shape).index_put((self.rows, self.columns), values)
+        following, more = (pad(x[:, 1:], (0, 1)) for x in (v, self.mask.float()))
+        errors = td_errors(self.rewards, more, following, v, self.mask)
+        advantages = lambda_advantages(errors, more, gae_lambda)
         return lambda_returns(v, advantages, self.mask)[self.rows, self.columns]
 
 

@@ -19,6 +19,7 @@ from agents.scoring import scorer
 Array = NDArray[np.float64]
 TOKENS, SAMPLES = 6, 24
 """Likeliest tokens of a state, and texts that continue each of them."""
+MEASURES = ("spread", "correlation", "log_ratio")
 
 
 @torch.no_grad()
@@ -103,8 +104,7 @@ def summary(states: Sequence[dict[str, Array]], seed: int = 0) -> dict[str, dict
     drawn = moments[rng.integers(len(states), size=(2000, len(states)))].sum(1)
     values, samples = _measures(moments.sum(0)), _measures(drawn.T)
     low, high = np.nanquantile(samples, (0.025, 0.975), axis=1)
-    names = ("spread", "correlation", "log_ratio")
-    rows = zip(names, values.tolist(), low.tolist(), high.tolist(), strict=True)
+    rows = zip(MEASURES, values.tolist(), low.tolist(), high.tolist(), strict=True)
     return {name: {"value": value, "low": a, "high": b} for name, value, a, b in rows}
 
 

@@ -11,11 +11,14 @@ from agents.protocol import AgentError
 from agents.storage.checkpoint import checkpoints
 from agents.storage.run_folder import PROBES, SETTINGS, read_config, read_metrics
 from agents.training import presets
+from experiments.compare.grid import rounded
 from games.files import atomic_write
 from games.worker_pool import WorkerPool, available_cpus
 
 CURVES = ("iteration", "reward", "entropy", "kl_ref", "explained_variance_q", "advantage_abs", "grad_norm")
 """Metrics of the rollouts that the results contain."""
+DIGITS = 5
+"""Significant digits of the numbers in the results."""
 Cells = Mapping[str, Mapping[str, Any]]
 """The settings of each cell by its name, without those that all cells share."""
 
@@ -60,12 +63,11 @@ def complete(
         atomic_write(path, json.dumps(results, allow_nan=False) + "\n")
         on_run()
 
-    missing = {name: config for name, config in configs.items() if name not in rows}
-    for name, config in missing.items():
-        if is_finished(root / name, config):
+    for name, config in configs.items():
+        if name not in rows and is_finished(root / name, config):
             write(name)
     if workers:
-        train({name: config for name, config in missing.items() if name not in rows}, root, workers, write)
+        train({name: config for name, config in configs.items() if name not in rows}, root, workers, write)
 
 
 def resolve(cells: Cells, common: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, TrainConfig]:
@@ -98,19 +100,15 @@ def is_finished(folder: Path, config: TrainConfig) -> bool:
 def row(name: str, folder: Path) -> dict[str, Any]:
     """Return the results of a run: its curves and its probes."""
     lines = read_metrics(folder)
-    curves = {key: [_rounded(line.get(key)) for line in lines] for key in CURVES if key in lines[0]}
+    curves = {key: [rounded(line.get(key), DIGITS) for line in lines] for key in CURVES if key in lines[0]}
     probes = [
-        {key: _rounded(value) if isinstance(value, float) else value for key, value in probe.items()}
+        {key: rounded(value, DIGITS) if isinstance(value, float) else value for key, value in probe.items()}
         for probe in read_metrics(folder, PROBES)
     ]
     for probe in probes[1:-1]:
         del probe["texts"]
     cell, _, seed = name.rpartition("-seed")
     return {"cell": cell, "seed": int(seed), "curves": curves, "probes": probes}
-
-
-def _rounded(value: float | None) -> float | None:
-    return value if value is None or isinstance(value, int) else float(f"{value:.5g}")
 
 
 def _train(config: TrainConfig, folder: Path, threads: int) -> None:

@@ -202,7 +202,7 @@ def test_the_page_and_the_stored_rows(tmp_path: Path, monkeypatch: pytest.Monkey
         part = {"value": 0.1, "low": 0.0, "high": 0.2}
         return {
             **dict.fromkeys(tilt.WEIGHTINGS, row),
-            "monte_carlo": {"states": 16, **dict.fromkeys(tilt.MONTE_CARLO, part)},
+            "monte_carlo": {"states": 16, **dict.fromkeys(monte_carlo.MEASURES, part)},
         }
 
     monkeypatch.setattr(tilt, "measure", measure)
