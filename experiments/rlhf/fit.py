@@ -265,7 +265,9 @@ def main(
         AgentError: the results in `fit.json` have other settings. They are kept.
     """
     path, settled = out / "fit.json", {"default": DEFAULT, "changes": CHANGES}
-    stored = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"settings": settled, "runs": []}
+    stored: dict[str, Any] = {"settings": settled, "runs": []}
+    if path.is_file():
+        stored = json.loads(path.read_text(encoding="utf-8"))
     if stored["settings"] != settled:
         raise AgentError(f"{path} holds results with other settings; move the file away, or use the same ones")
     runs = stored["runs"]
