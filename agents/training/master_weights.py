@@ -35,10 +35,16 @@ def master_of(parameter: nn.Parameter) -> nn.Parameter:
     return master
 
 
+def stepped(torch_optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    """Return the parameters that the torch optimizer steps. They hold the gradients."""
+    return [parameter for group in torch_optimizer.param_groups for parameter in group["params"]]
+
+
 def master_weights(torch_optimizer: torch.optim.Optimizer) -> Iterator[tuple[int, MasterWeight]]:
     """Yield each master weight with its index among the parameters of the torch optimizer."""
-    parameters = (parameter for group in torch_optimizer.param_groups for parameter in group["params"])
-    return ((index, master) for index, master in enumerate(parameters) if isinstance(master, MasterWeight))
+    return (
+        (index, master) for index, master in enumerate(stepped(torch_optimizer)) if isinstance(master, MasterWeight)
+    )
 
 
 @torch.no_grad()

@@ -18,8 +18,9 @@ from agents.config import ModelConfig, UpdateConfig
 from agents.model.build import assemble
 from agents.protocol import AgentError
 from agents.text.preferences import Preference
+from agents.training.master_weights import stepped
 from agents.training.reward_model import MICRO_BATCH_TOKENS, EncodedText, RewardModel, batches_by_length
-from agents.training.updater import make_torch_optimizer, set_learning_rates, stepped
+from agents.training.updater import make_torch_optimizer, set_learning_rates
 
 Progress = Callable[[str, float, float], None]
 """A function that receives a text, the work done so far, and the total work."""
@@ -62,7 +63,7 @@ class RewardTraining:
     held_out: Accuracy | None
 
     def to_json(self) -> dict[str, Any]:
-        held_out = None if self.held_out is None else asdict(self.held_out)
+        held_out = self.held_out and asdict(self.held_out)
         return {"losses": self.losses, "trained": asdict(self.trained), "held_out": held_out}
 
 

@@ -20,7 +20,7 @@ from actde import Batch, Optimizer, Targets
 from agents.config import UpdateConfig
 from agents.model.actor_critic import ActorCritic
 from agents.training.auxiliary_loss import LMSample
-from agents.training.master_weights import master_of, master_weights, round_to_parameters
+from agents.training.master_weights import master_of, master_weights, round_to_parameters, stepped
 from agents.training.reference import ReferencePolicy
 from agents.training.rollout_batch import RolloutBatch, micro_batches
 
@@ -69,11 +69,6 @@ def make_torch_optimizer(model: ActorCritic, config: UpdateConfig) -> torch.opti
         torch_optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=betas, eps=config.adam_eps)
     torch_optimizer.register_step_post_hook(round_to_parameters)
     return torch_optimizer
-
-
-def stepped(torch_optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
-    """Return the parameters that the torch optimizer steps. They hold the gradients."""
-    return [parameter for group in torch_optimizer.param_groups for parameter in group["params"]]
 
 
 def set_learning_rates(
@@ -154,7 +149,7 @@ class Updater:
 
         Return a tuple: (1) the metrics, and (2) the targets, which are computed before the first step.
         """
-        if self.wants_reference:
+        if self.optimizer.config.needs_reference:  # the KL is used or measured
             self.reference.read(rollout)
         batch = rollout.batch(with_q=self.optimizer.trains_q)
         with torch.no_grad():
@@ -167,11 +162,6 @@ class Updater:
         measures = self._means(totals) | {name: float(value) for name, value in summary.items()}
         self.optimizer.after_update(measures.get("kl_ref", 0.0))
         return measures, targets
-
-    @property
-    def wants_reference(self) -> bool:
-        """Whether the KL to the reference policy is used or measured."""
-        return self.optimizer.config.needs_reference
 
     def _steps(self, segments: int, rng: np.random.Generator) -> Iterator[list[int]]:
         """Yield the rows of each gradient step. The steps of an epoch are a random partition of all segments.

@@ -96,10 +96,11 @@ def _row(run: GridRun, config: TrainConfig, folder: Path, measures: Measures) ->
         "name": run.name,
         **asdict(run),
         "settings": config.model_dump(),
-        "curves": {name: [_rounded(line.get(name)) for line in lines] for name in CURVES + shares if name in lines[0]},
+        "curves": {name: [rounded(line.get(name)) for line in lines] for name in CURVES + shares if name in lines[0]},
         **measures,
     }
 
 
-def _rounded(value: float | None) -> float | None:
-    return value if value is None or isinstance(value, int) else float(f"{value:.6g}")  # no figure needs more digits
+def rounded(value: float | None, digits: int = 6) -> float | None:
+    """Return a number rounded to significant digits. Whole numbers and None are returned as they are."""
+    return value if value is None or isinstance(value, int) else float(f"{value:.{digits}g}")

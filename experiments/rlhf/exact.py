@@ -14,8 +14,8 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from numpy.typing import NDArray
 
+from experiments.compare.grid import rounded
 from experiments.rlhf.exact_contrasts import CELLS, ROLLOUTS, SEEDS
 from games.files import atomic_write
 from games.worker_pool import WorkerPool
@@ -37,13 +37,8 @@ def train_run(task: str, method: str, seed: int, path: Path) -> None:
     torch.set_num_threads(1)
     begin = time.process_time()
     curves = train(TASKS[task], METHODS[method], seed=seed, rollouts=ROLLOUTS)
-    document = {name: significant(np.asarray(values)).tolist() for name, values in curves.items()}
+    document = {name: np.vectorize(rounded, otypes=[float])(values).tolist() for name, values in curves.items()}
     atomic_write(path, json.dumps({**document, "seconds": time.process_time() - begin}) + "\n")
-
-
-def significant(values: NDArray[np.float64], digits: int = 6) -> NDArray[np.float64]:
-    """Return the values rounded to a number of significant digits."""
-    return np.asarray(np.vectorize(lambda value: float(f"{value:.{digits}g}"), otypes=[float])(values))
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -43,11 +43,6 @@ def log_odds(policy: Array, index: list[int]) -> Array:
     return np.asarray(np.log(policy[..., index].sum(-1) / policy[..., others].sum(-1)))
 
 
-def _spread(task: Task, curves: Curves) -> float:
-    common, focus = (np.log(curves["policy"][:, task.index(name)[0]]) for name in ("common", "focus"))
-    return float((common - focus)[-1] - (common - focus)[0])
-
-
 def _late_gain(task: Task, curves: Curves) -> float:
     odds = log_odds(curves["policy"], task.index("focus"))
     return float(odds[-1] - odds[len(odds) // 2])
@@ -68,7 +63,9 @@ def total_variation(one: Array, other: Array) -> float:
 
 
 MEASURES = {
-    "spread": Measure(_spread, "change of log(common / rare) of two answers paid alike, nats"),
+    "spread": Measure(
+        lambda t, c: _against_focus(t, c, "common"), "change of log(common / rare) of two answers paid alike, nats"
+    ),
     "late gain": Measure(_late_gain, "log odds that the paid word gains in the second half, nats"),
     "many": Measure(lambda t, c: _against_focus(t, c, "many"), "log gain of six words minus that of one word, nats"),
     "lottery": Measure(lambda t, c: _against_focus(t, c, "lottery"), "log gain of the lottery minus that of one word"),
@@ -79,14 +76,10 @@ MEASURES = {
     "shift": Measure(lambda t, c: float("nan"), "total variation between the final policies with and without shift"),
 }
 """`shift` needs two runs, see `shift_distance`. It is the mean over the shifts -1 and +1."""
+COMPARED = (("alike", "spread"), ("weddings", "late gain"), ("barn", "many"), ("barn", "lottery"), ("rare", "rare"))
 PAIRS = (("actde-sgd", "pg"), ("actde", "ppo"))
 CONTRASTS = [
-    *(Contrast("alike", "spread", *pair) for pair in PAIRS),
-    *(Contrast("weddings", "late gain", *pair) for pair in PAIRS),
-    *(Contrast("barn", "many", *pair) for pair in PAIRS),
-    *(Contrast("barn", "lottery", *pair) for pair in PAIRS),
-    *(Contrast("rare", "rare", *pair) for pair in PAIRS),
-    *(Contrast("weddings", "shift", *pair) for pair in PAIRS),
+    *(Contrast(*compared, *pair) for compared in (*COMPARED, ("weddings", "shift")) for pair in PAIRS),
     *(Contrast(task, "distance", "centred-steady", "actde-sgd") for task in ("alike", "weddings", "barn", "rare")),
 ]
 SHIFTS = ("weddings-1", "weddings+1")

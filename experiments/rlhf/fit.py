@@ -11,7 +11,7 @@ A ridge regression on all earlier rollouts shows what a linear function of the h
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,8 +19,9 @@ import numpy as np
 import torch
 import typer
 from torch import Tensor
+from torch.nn.functional import pad
 
-from actde import OptimizerConfig, make_optimizer
+from actde import OptimizerConfig
 from actde.returns import lambda_advantages, lambda_returns, td_errors
 from agents.config import ModelConfig
 from agents.language_model.agent import LanguageModelAgent
@@ -28,9 +29,10 @@ from agents.model.actor_critic import ActorCritic
 from agents.model.build import assemble
 from agents.model.heads import Heads
 from agents.play.runner import EpisodeRunner
+from agents.protocol import AgentError
 from agents.training.rollout_batch import RolloutBatch
 from experiments.compare.intervals import over_runs
-from experiments.tables import table
+from experiments.tables import interval, table
 from games import resolve
 from games.files import atomic_write
 
@@ -92,18 +94,12 @@ class Rollout:
     rewards: Tensor
     mask: Tensor
 
-    def on_grid(self, per_choice: Tensor) -> Tensor:
-        """Return numbers per choice [N] on the grid [B, T], with 0 on padding."""
-        grid = per_choice.new_zeros(self.mask.shape)
-        return grid.index_put((self.rows, self.columns), per_choice)
-
     def returns(self, values: Tensor, gae_lambda: float) -> Tensor:
         """Return the lambda-returns [N] with gamma 1, given v [N]."""
-        v = self.on_grid(values)
-        following = torch.cat([v[:, 1:], torch.zeros_like(v[:, :1])], dim=1)
-        more = torch.cat([self.mask[:, 1:], torch.zeros_like(self.mask[:, :1])], dim=1)
-        errors = td_errors(self.rewards, more.float(), following, v, self.mask)
-        advantages = lambda_advantages(errors, more.float(), gae_lambda)
+        v = values.new_zeros(self.mask.shape).index_put((self.rows, self.columns), values)
+        following, more = (pad(x[:, 1:], (0, 1)) for x in (v, self.mask.float()))
+        errors = td_errors(self.rewards, more, following, v, self.mask)
+        advantages = lambda_advantages(errors, more, gae_lambda)
         return lambda_returns(v, advantages, self.mask)[self.rows, self.columns]
 
 
@@ -148,7 +144,6 @@ def fit(rollouts: Sequence[Rollout], embedding: Tensor, seed: int, **setting: An
     ]
     optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=setting["weight_decay"])
     config = OptimizerConfig(gamma=1.0, gae_lambda=setting["gae_lambda"], value_clip_range=None)
-    assert make_optimizer("actde", config).trains_q
     scores: list[tuple[float, float, float]] = []
     for index, rollout in enumerate(rollouts):
         v, q = _predict(heads, rollout, embedding, target=setting["target_q"])
@@ -209,20 +204,17 @@ def ridge(rollouts: Sequence[Rollout], embedding: Tensor, penalty: float) -> dic
 
     They are trained on all rollouts but the last `LAST`, and evaluated on these.
     """
-    train, test = rollouts[:-LAST], rollouts[-LAST:]
+    states = [rollout.hidden for rollout in rollouts]
+    both = [torch.cat([rollout.hidden, embedding[rollout.tokens]], 1) for rollout in rollouts]
+    returns = [rollout.returns(torch.zeros(len(rollout.tokens)), 1.0) for rollout in rollouts]
     result = {}
-    for name, with_token in (("state", False), ("state and token", True)):
-
-        def features(parts: Sequence[Rollout], with_token: bool = with_token) -> Tensor:
-            blocks = [torch.cat([r.hidden, embedding[r.tokens]], 1) if with_token else r.hidden for r in parts]
-            return torch.cat(blocks).double()
-
-        x, y = features(train), torch.cat([r.returns(torch.zeros(len(r.tokens)), 1.0) for r in train]).double()
+    for name, features in (("state", states), ("state and token", both)):
+        x, test = (torch.cat(part).double() for part in (features[:-LAST], features[-LAST:]))
+        y, truth = (torch.cat(part).double() for part in (returns[:-LAST], returns[-LAST:]))
         mean, std, level = x.mean(0), x.std(0) + 1e-6, y.mean()
         x = (x - mean) / std
         solution = torch.linalg.solve(x.T @ x + penalty * torch.eye(x.shape[1], dtype=x.dtype), x.T @ (y - level))
-        truth = torch.cat([r.returns(torch.zeros(len(r.tokens)), 1.0) for r in test]).double()
-        predicted = (features(test) - mean) / std @ solution + level
+        predicted = (test - mean) / std @ solution + level
         result[name] = float(1 - (truth - predicted).var() / truth.var())
     return result
 
@@ -260,21 +252,25 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 def _mean(values: Sequence[float]) -> str:
     estimate = over_runs(values, (-float("inf"), 1.0))
-    assert estimate is not None
-    low = "" if estimate.low is None else f" ({estimate.low:.2f} to {estimate.high:.2f})"
-    return f"{estimate.value:.2f}{low}"
+    return interval(None if estimate is None else asdict(estimate), ".2f")
 
 
 def main(
     out: Annotated[Path, typer.Option(help="folder of fit.md and fit.json")],
     seeds: Annotated[int, typer.Option(min=1)] = 3,
 ) -> None:
-    """Fit all settings on several seeds. Finished seeds are kept if the settings have not changed."""
+    """Fit all settings on the seeds that `fit.json` lacks.
+
+    Raises:
+        AgentError: the results in `fit.json` have other settings. They are kept.
+    """
     path, settled = out / "fit.json", {"default": DEFAULT, "changes": CHANGES}
-    runs: list[dict[str, Any]] = []
+    stored: dict[str, Any] = {"settings": settled, "runs": []}
     if path.is_file():
         stored = json.loads(path.read_text(encoding="utf-8"))
-        runs = stored["runs"] if stored["settings"] == settled else []
+    if stored["settings"] != settled:
+        raise AgentError(f"{path} holds results with other settings; move the file away, or use the same ones")
+    runs = stored["runs"]
     for seed in range(len(runs), seeds):
         rollouts, model = write_rollouts(seed)
         embedding = model.base.get_output_embeddings().weight.detach().float()

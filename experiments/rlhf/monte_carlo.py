@@ -19,6 +19,7 @@ from agents.scoring import scorer
 Array = NDArray[np.float64]
 TOKENS, SAMPLES = 6, 24
 """Likeliest tokens of a state, and texts that continue each of them."""
+MEASURES = ("spread", "correlation", "log_ratio")
 
 
 @torch.no_grad()
@@ -100,13 +101,11 @@ def summary(states: Sequence[dict[str, Array]], seed: int = 0) -> dict[str, dict
     """
     rng = np.random.default_rng(seed)
     moments = np.array([_moments(state) for state in states])
-    drawn = np.array([_measures(moments[rng.integers(len(states), size=len(states))].sum(0)) for _ in range(2000)])
-    low, high = np.nanquantile(drawn, (0.025, 0.975), axis=0)
-    names = ("spread", "correlation", "log_ratio")
-    return {
-        name: {"value": float(value), "low": float(a), "high": float(b)}
-        for name, value, a, b in zip(names, _measures(moments.sum(0)), low, high, strict=True)
-    }
+    drawn = moments[rng.integers(len(states), size=(2000, len(states)))].sum(1)
+    values, samples = _measures(moments.sum(0)), _measures(drawn.T)
+    low, high = np.nanquantile(samples, (0.025, 0.975), axis=1)
+    rows = zip(MEASURES, values.tolist(), low.tolist(), high.tolist(), strict=True)
+    return {name: {"value": value, "low": a, "high": b} for name, value, a, b in rows}
 
 
 def _moments(state: dict[str, Array]) -> Array:
@@ -116,8 +115,9 @@ def _moments(state: dict[str, Array]) -> Array:
     return np.array([true @ true, noise, q @ q, true @ q, ratio @ ratio, true @ ratio, len(true) - 1])
 
 
-def _measures(sums: Array) -> tuple[float, float, float]:
+def _measures(sums: Array) -> Array:
+    """Return the measures [3, ...] of `summary` from the sums [7, ...] of `_moments`."""
     true, noise, q, true_q, ratio, true_ratio, freedom = sums
     with np.errstate(invalid="ignore", divide="ignore"):
-        spread = np.sqrt(max(0.0, true - noise) / freedom)
-        return spread, true_q / np.sqrt(true * q), true_ratio / np.sqrt(true * ratio)
+        spread = np.sqrt(np.maximum(0.0, true - noise) / freedom)
+        return np.array([spread, true_q / np.sqrt(true * q), true_ratio / np.sqrt(true * ratio)])

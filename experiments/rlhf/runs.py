@@ -8,13 +8,17 @@ from typing import Any
 
 from agents.config import TrainConfig
 from agents.protocol import AgentError
+from agents.storage.checkpoint import checkpoints
 from agents.storage.run_folder import PROBES, SETTINGS, read_config, read_metrics
 from agents.training import presets
+from experiments.compare.grid import rounded
 from games.files import atomic_write
 from games.worker_pool import WorkerPool, available_cpus
 
 CURVES = ("iteration", "reward", "entropy", "kl_ref", "explained_variance_q", "advantage_abs", "grad_norm")
 """Metrics of the rollouts that the results contain."""
+DIGITS = 5
+"""Significant digits of the numbers in the results."""
 Cells = Mapping[str, Mapping[str, Any]]
 """The settings of each cell by its name, without those that all cells share."""
 
@@ -59,12 +63,11 @@ def complete(
         atomic_write(path, json.dumps(results, allow_nan=False) + "\n")
         on_run()
 
-    missing = {name: config for name, config in configs.items() if name not in rows}
-    for name, config in missing.items():
-        if is_finished(root / name, config):
+    for name, config in configs.items():
+        if name not in rows and is_finished(root / name, config):
             write(name)
     if workers:
-        train({name: config for name, config in missing.items() if name not in rows}, root, workers, write)
+        train({name: config for name, config in configs.items() if name not in rows}, root, workers, write)
 
 
 def resolve(cells: Cells, common: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, TrainConfig]:
@@ -89,28 +92,23 @@ def train(configs: Mapping[str, TrainConfig], root: Path, workers: int, on_run: 
 
 
 def is_finished(folder: Path, config: TrainConfig) -> bool:
-    """Return whether the folder holds a complete run with this configuration."""
-    if not (folder / SETTINGS).is_file() or read_config(folder) != config or not (folder / PROBES).is_file():
-        return False
-    return bool(read_metrics(folder, PROBES)[-1]["iteration"] == config.budget.iterations)
+    """Return whether the folder holds a complete run with this configuration. Its last checkpoint is saved last."""
+    saved = [int(checkpoint.name) for checkpoint in checkpoints(folder)]
+    return config.budget.iterations in saved and read_config(folder) == config
 
 
 def row(name: str, folder: Path) -> dict[str, Any]:
     """Return the results of a run: its curves and its probes."""
     lines = read_metrics(folder)
-    curves = {key: [_rounded(line.get(key)) for line in lines] for key in CURVES if key in lines[0]}
+    curves = {key: [rounded(line.get(key), DIGITS) for line in lines] for key in CURVES if key in lines[0]}
     probes = [
-        {key: _rounded(value) if isinstance(value, float) else value for key, value in probe.items()}
+        {key: rounded(value, DIGITS) if isinstance(value, float) else value for key, value in probe.items()}
         for probe in read_metrics(folder, PROBES)
     ]
     for probe in probes[1:-1]:
         del probe["texts"]
     cell, _, seed = name.rpartition("-seed")
     return {"cell": cell, "seed": int(seed), "curves": curves, "probes": probes}
-
-
-def _rounded(value: float | None) -> float | None:
-    return value if value is None or isinstance(value, int) else float(f"{value:.5g}")
 
 
 def _train(config: TrainConfig, folder: Path, threads: int) -> None:

@@ -3,11 +3,11 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from experiments.plot_style import PALETTE, make_figure, save_figure
+from experiments.rlhf.confirmation_contrasts import at_level
 from experiments.tables import table
 from games.files import atomic_write
 
@@ -83,13 +83,10 @@ def _fit(row: Mapping[str, Any]) -> str:
 
 def _matched(row: Mapping[str, Any]) -> list[str]:
     """Return rollouts, entropy, KL and distinct-2 at the reward `MATCHED`, or blanks if the run never reaches it."""
-    probes = row["probes"]
-    for before, after in pairwise(probes):
-        if before["reward"] < MATCHED <= after["reward"]:
-            share = (MATCHED - before["reward"]) / (after["reward"] - before["reward"])
-            names = (("iteration", "z.0f"), ("entropy", "z.2f"), ("kl", "z.2f"), ("distinct_2", "z.2f"))
-            return [format(before[name] + share * (after[name] - before[name]), form) for name, form in names]
-    return [""] * 4
+    names = (("iteration", "z.0f"), ("entropy", "z.2f"), ("kl", "z.2f"), ("distinct_2", "z.2f"))
+    if max(probe["reward"] for probe in row["probes"]) < MATCHED:
+        return [""] * len(names)
+    return [format(at_level(row["probes"], "reward", MATCHED, name), form) for name, form in names]
 
 
 def samples(rows: Rows) -> list[str]:

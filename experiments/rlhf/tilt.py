@@ -26,7 +26,7 @@ from agents.storage.checkpoint import load_agent
 from agents.storage.run_folder import INITIAL, read_config
 from agents.training.probe import PromptSpec
 from agents.training.rollout_batch import RolloutBatch
-from experiments.rlhf.monte_carlo import SAMPLES, TOKENS, q_estimates, summary
+from experiments.rlhf.monte_carlo import MEASURES, SAMPLES, TOKENS, q_estimates, summary
 from experiments.tables import interval, table
 from games import resolve
 from games.completion.prompts import load_prompts
@@ -36,7 +36,7 @@ LIKELIEST = 100
 """Number of tokens per state that the equal weights cover."""
 STATES = 16
 """Number of texts that contribute a state to the Monte Carlo estimates."""
-WEIGHTINGS, MONTE_CARLO = ("sampled", "initial", "likeliest"), ("spread", "correlation", "log_ratio")
+WEIGHTINGS = ("sampled", "initial", "likeliest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +121,7 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     heads = ["run", *(f"{name}: R2 (slope)" for name in WEIGHTINGS)]
     lines = [[row["run"], *(f"{row[n]['r2']:.3f} ({row[n]['slope']:.2f})" for n in WEIGHTINGS)] for row in rows]
     estimates = [
-        [row["run"], row["monte_carlo"]["states"], *(interval(row["monte_carlo"][n]) for n in MONTE_CARLO)]
-        for row in rows
+        [row["run"], row["monte_carlo"]["states"], *(interval(row["monte_carlo"][n]) for n in MEASURES)] for row in rows
     ]
     return "\n".join(
         [

@@ -29,8 +29,8 @@ PROMPTS, TEXTS = ["you see a", "go", "take the"], [" lamp", " north south", " re
 SIZES: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 
 
-def save_classifier(folder: Path, *, labels: int, decoder: bool = False, pad: bool = True) -> Path:
-    torch.manual_seed(0)
+def save_classifier(folder: Path, *, labels: int, decoder: bool = False, pad: bool = True, seed: int = 0) -> Path:
+    torch.manual_seed(seed)
     words = tokenizer()
     if not pad:
         words.pad_token = None
@@ -46,9 +46,9 @@ def save_classifier(folder: Path, *, labels: int, decoder: bool = False, pad: bo
     return folder
 
 
-def save_rm(folder: Path, trunk: Path) -> Path:
+def save_rm(folder: Path, trunk: Path, *, seed: int = 0) -> Path:
     config = ModelConfig(trunk=str(trunk), lora=2, q_heads=0)
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     reward_model = RewardModel(*assemble(config, None))
     torch.nn.init.normal_(reward_model.model.heads.value.out.weight)
     save_reward_model(folder, reward_model, config, {})
@@ -102,6 +102,21 @@ def test_models_are_loaded_once_without_random_numbers(tmp_path: Path, monkeypat
     both = scorer(f"rm:{tmp_path}/rm*2,hf:{tmp_path}/hf,length")(PROMPTS, TEXTS)
     rm, hf = (scorer(f"{kind}:{tmp_path}/{kind}")(PROMPTS, TEXTS) for kind in ("rm", "hf"))
     assert both == pytest.approx([2 * a + b + n for a, b, n in zip(rm, hf, (1, 2, 2), strict=True)])
+
+
+@pytest.mark.parametrize("kind", ["rm", "hf"])
+def test_a_model_that_changes_is_loaded_again(tmp_path: Path, kind: str) -> None:
+    folder, trunk = tmp_path / kind, save_trunk(tmp_path / "trunk")
+
+    def save(seed: int) -> None:
+        save_rm(folder, trunk, seed=seed) if kind == "rm" else save_classifier(folder, labels=1, seed=seed)
+
+    save(0)
+    first = scorer(f"{kind}:{folder}")(PROMPTS, TEXTS)
+    save(1)
+    assert scorer(f"{kind}:{folder}")(PROMPTS, TEXTS) != pytest.approx(first)
+    save(0)
+    assert scorer(f"{kind}:{folder}")(PROMPTS, TEXTS) == first
 
 
 def _cut(folder: Path) -> None:

@@ -23,6 +23,14 @@ def test_self_bleu_is_1_for_equal_texts_and_0_for_different_ones() -> None:
     assert self_bleu(["alone"]) == 0.0
 
 
+def test_self_bleu_by_hand() -> None:
+    # n-gram precisions of the first two texts: 4/5, 3/4, 2/3 and 1/2. The third text shares one word with the others,
+    # and its other counts of 0 are smoothed to 1/2, 1/4 and 1/8.
+    texts = ["so good and so fine", "so good AND so bad", "we are so very old"]
+    close, far = (4 / 5 * 3 / 4 * 2 / 3 * 1 / 2) ** (1 / 4), (1 / 5 * 0.5 / 4 * 0.25 / 3 * 0.125 / 2) ** (1 / 4)
+    assert self_bleu(texts) == pytest.approx((2 * close + far) / 3)
+
+
 def test_empty_texts_are_measured() -> None:
     measures = text_measures(["", ""])
     assert measures["distinct_1"] == measures["commonest_word"] == measures["words"] == 0.0
