@@ -95,8 +95,8 @@ class Trainer:
     def run(self) -> Iterator[Metrics]:
         """Train until the budget is spent, and yield the metrics of each iteration. Save checkpoints regularly.
 
-        If a reward function fails, the state after the last complete iteration is saved, and the error is raised. If a
-        new run ends before its first iteration is complete, its folder is emptied.
+        If a reward function fails, or if episodes fail again and again, the state after the last complete iteration is
+        saved, and the error is raised. If a new run ends before its first iteration is complete, its folder is emptied.
         """
         try:
             self._probe()
@@ -108,6 +108,8 @@ class Trainer:
                 yield metrics
             if self.iteration and not self.folder.checkpoint(self.iteration).exists():
                 self.save()  # `stopping` was set after the yield
+            if not self.stopping:
+                self.runner.failures.check()
         except games.FatalGameError:  # the user can correct the game or the reward function and resume
             if self.iteration:
                 self.save()
@@ -187,7 +189,7 @@ class Trainer:
 
     def _play(self) -> tuple[list[Episode], list[Segment], Metrics]:
         """Play one rollout. Return a tuple: its episodes ordered by number, the segments of the update, and metrics."""
-        config, strategies = self.config, Counter[str | None]()
+        config, strategies, failed_before = self.config, Counter[str | None](), self.runner.failures.count
         self.updater.model.train(config.rollout.rollout_dropout)
         self.runner.specs = self.schedule.in_play()
         if self.dagger_agent:
@@ -200,9 +202,11 @@ class Trainer:
         episodes = sorted(played, key=lambda episode: episode.index)
         segments, label_metrics = self._labelled(self.agent.take_segments(), episodes)
         if not segments:
+            self.runner.failures.check()
             raise AgentError(f"{config.run.game} offers no choice: every turn has one admissible command")
         metrics = episode_metrics(episodes, config.reward.bonus_command) | self.schedule.update(episodes)
-        return episodes, segments, metrics | label_metrics | strategy_shares(self.strategies, strategies)
+        metrics |= {"errors": self.runner.failures.count - failed_before} | label_metrics
+        return episodes, segments, metrics | strategy_shares(self.strategies, strategies)
 
     def _labelled(self, segments: list[Segment], episodes: Sequence[Episode]) -> tuple[list[Segment], Metrics]:
         """Return a tuple: the segments, labelled if the optimizer imitates, and the metrics of the labels."""

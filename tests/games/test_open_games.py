@@ -240,18 +240,6 @@ def test_a_failure_names_its_kind_in_one_line(first: Any, second: Any, kind: str
     assert failure.value.kind == kind
 
 
-def test_a_step_that_hangs_is_stopped() -> None:
-    def hang() -> None:
-        while True:
-            pass
-
-    env = games.ForeignGame(Broken(GOOD, hang), "mine", step_seconds=0.1)
-    env.reset(seed=0)
-    with pytest.raises(games.EpisodeError, match=r"TimeoutError: no answer within 0\.1 s") as failure:
-        env.step("go")
-    assert failure.value.kind == "time"
-
-
 @pytest.mark.parametrize(
     ("observation", "text"),
     [
