@@ -215,6 +215,8 @@ def train(
         console.note(line)
     with console.stopping(trainer):
         latest = view.follow(trainer, f"{settings.run.optimizer} on {settings.run.game}", quiet=as_json)
+    if trainer.runner.failures.count:
+        console.note(trainer.runner.failures.summary)
     if as_json:
         console.document({"run": str(folder), "settings": settings.model_dump(), "metrics": latest})
     elif trainer.stopping:

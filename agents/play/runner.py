@@ -18,8 +18,9 @@ from agents.protocol import Agent, AgentError, Turn
 from games.failures import Failures, error_kind
 
 IDLE_GAMES = 64
-"""Maximum number of idle environments that stay open, because resetting one is faster than loading its game again.
-Environments with a process of their own take more memory, so at most as many of them stay open as there are slots."""
+"""Maximum number of idle environments that stay open, because resetting one is faster than loading its game again."""
+IDLE_PROCESSES = 16
+"""The same for environments in processes of their own, which need more memory."""
 
 
 class EpisodeRunner:
@@ -196,8 +197,8 @@ class EpisodeRunner:
         if "continuation" in event.info:
             self.continuations[str(slot)] = {"game": event.turn.game, "options": dict(event.info["continuation"])}
         self._idle[event.episode] = (event.turn.game, env)
-        in_processes = getattr(self._spec(event.episode), "step_seconds", None) is not None
-        if len(self._idle) > (self.parallel if in_processes else max(IDLE_GAMES, self.parallel)):
+        most = IDLE_GAMES if getattr(self._spec(event.episode), "step_seconds", None) is None else IDLE_PROCESSES
+        if len(self._idle) > max(most, self.parallel):
             self._idle.popitem(last=False)[1][1].close()
 
     def _open(self, spec: Game) -> Env:
