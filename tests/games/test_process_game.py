@@ -128,19 +128,17 @@ def test_a_constructor_that_fails_leaves_no_process(file: Path, how: str) -> Non
 
 @pytest.mark.parametrize("game", ["bandit", "ipd", "textworld:simple?seed=1&goal=brief", "textworld:coin?level=2"])
 def test_our_games_are_the_same_in_a_child(game: str) -> None:
-    ours, theirs = games.resolve(game)[0].make(max_turns=9), made(game, max_turns=9)
+    ours: Any = games.resolve(game)[0].make(max_turns=9)
+    theirs: Any = made(game, max_turns=9)
     assert isinstance(theirs, ProcessGame)
     assert theirs.metadata == ours.metadata
-    assert (theirs.strategies, theirs.vocabulary) == (ours.unwrapped.strategies, ours.unwrapped.vocabulary)  # type: ignore[attr-defined]
+    assert (theirs.strategies, theirs.vocabulary) == (ours.unwrapped.strategies, ours.unwrapped.vocabulary)
     for seed in range(2):
-        expected, found = ours.reset(seed=seed), theirs.reset(seed=seed)
-        assert found == expected
-        over = False
-        while not over:
-            command = expected[-1]["admissible_commands"][seed % 2]
-            step, found = ours.step(command), theirs.step(command)
-            assert found == step
-            expected, over = (step[0], step[-1]), step[2] or step[3]
+        expected = ours.reset(seed=seed)
+        assert theirs.reset(seed=seed) == expected
+        while commands := expected[-1]["admissible_commands"]:
+            expected = ours.step(commands[seed % 2])
+            assert theirs.step(commands[seed % 2]) == expected
     with pytest.raises(ResetNeeded):
         theirs.step("look")
     with pytest.raises(TypeError, match="a command is a str, got int"):

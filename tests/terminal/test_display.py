@@ -177,7 +177,7 @@ def test_games_are_shown_as_they_can_be_typed(typed: str) -> None:
 
 def test_failed_episodes_are_shown() -> None:
     shown = drawn(evaluation.evaluation_table([evaluated("ppo"), replace(evaluated("random"), errors=17)]), 80)
-    assert re.search(r"failed +0 +17\n", shown)
+    assert re.search(r"failed +0 +17 *\n", shown)
     assert "errors 17" in training.line({**METRICS, "errors": 17}, 9)
     assert re.search(
         "failed episodes +17", drawn(training.panel("t", [{**METRICS, "errors": 17}], BudgetConfig(), 80), 80)
