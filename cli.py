@@ -37,6 +37,7 @@ def play(
     seed: arg.Seed = 0,
     episodes: Annotated[int, play_option(min=1, max=arg.MOST, help="episodes to play")] = 1,
     max_turns: arg.MaxTurns = None,
+    step_seconds: arg.StepSeconds = None,
     greedy: arg.Greedy = False,
     temperature: arg.Temperature = 1.0,
     top_p: arg.TopP = 1.0,
@@ -53,25 +54,20 @@ def play(
     human = agent == "human"
     if human and as_json:
         raise typer.BadParameter("a person cannot play with --json")
-    specs = games.resolve(game or agents.DEFAULT_GAME)
+    specs = games.resolve(game or agents.DEFAULT_GAME, step_seconds=step_seconds)
     view = playback.PanelView(agent, human=human) if console.out.is_terminal else playback.LineView()
     pause = 0.0 if human or not console.out.is_terminal or as_json else 0.6 if delay is None else delay
     with console.waiting(f"loading {agent}"):
+        sampling: dict[str, Any] = {"seed": seed, "greedy": greedy, "temperature": temperature, "top_p": top_p}
         player = agents.make_agent(
-            agent,
-            seed=seed,
-            greedy=greedy,
-            temperature=temperature,
-            top_p=top_p,
-            ask=lambda turn: console.ask(view.turn(turn)),
-            notify=console.note,
+            agent, **sampling, ask=lambda turn: console.ask(view.turn(turn)), notify=console.note
         )
     runner = EpisodeRunner(specs, seed=seed, parallel=1, max_turns=max_turns, infos=getattr(player, "infos", ()))
     finished, status = playback.play(runner, player, episodes, None if as_json else view, pause=pause)
     if as_json:
         rows = [episode.to_json() for episode in finished]
         console.document({"agent": agent, "game": game, "seed": seed, "episodes": rows})
-    raise typer.Exit(status if status is not None else int(any(episode.error for episode in finished)))
+    raise typer.Exit(status)
 
 
 @app.command()
@@ -82,6 +78,7 @@ def evaluate(
     seed: arg.Seed = 0,
     episodes: Annotated[int | None, play_option(min=1, max=arg.MOST, help="episodes (20; --card: 100 a task)")] = None,
     max_turns: arg.MaxTurns = None,
+    step_seconds: arg.StepSeconds = None,
     greedy: arg.Greedy = False,
     temperature: arg.Temperature = 1.0,
     top_p: arg.TopP = 1.0,
@@ -100,8 +97,8 @@ def evaluate(
     from terminal import evaluation
 
     if card:
-        usual = (None, 0, None, False, 1.0, 1.0, None, "")
-        if (game, seed, max_turns, greedy, temperature, top_p, parallel, bonus_command) != usual:
+        usual = (None, 0, None, None, False, 1.0, 1.0, None, "")
+        if (game, seed, max_turns, step_seconds, greedy, temperature, top_p, parallel, bonus_command) != usual:
             raise typer.BadParameter("--card has its own games, seeds and limits: leave out the other options")
         out = out or Path("docs/card.md")
         results = evaluation.play_card(out, agent, tasks, episodes or 100)
@@ -116,6 +113,7 @@ def evaluate(
         episodes=episodes or 20,
         parallel=parallel or 8,
         max_turns=max_turns,
+        step_seconds=step_seconds,
         bonus_command=bonus_command,
     )
     console.output([row.to_json() for row in rows], [evaluation.evaluation_table(rows)], as_json=as_json)
@@ -217,6 +215,8 @@ def train(
         console.note(line)
     with console.stopping(trainer):
         latest = view.follow(trainer, f"{settings.run.optimizer} on {settings.run.game}", quiet=as_json)
+    if trainer.runner.failures.count:
+        console.note(trainer.runner.failures.summary)
     if as_json:
         console.document({"run": str(folder), "settings": settings.model_dump(), "metrics": latest})
     elif trainer.stopping:

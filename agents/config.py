@@ -72,6 +72,8 @@ class RolloutConfig(Config):
     """Episodes played at the same time."""
     max_turns: Size | None = None
     """Turn limit of an episode. With none, the game's own limit applies."""
+    step_seconds: Positive | None = None
+    """Time limit of a game's step; each game then runs in a child process, which is killed. none sets no limit."""
     mode: Literal["trie", "free"] = "trie"
     """trie: sample among the admissible commands with exact probabilities; free: generate any text."""
     prompt: Literal["plain", "chat"] = "plain"
@@ -262,10 +264,7 @@ FIELDS = {name: GROUPS[group].model_fields[name] for name, group in GROUP_OF.ite
 
 
 def flatten(groups: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn the groups of a TOML or JSON file into a flat mapping of field names to values, without validation.
-
-    Raise ConfigError if the name of a group or of a setting is unknown.
-    """
+    """Return the fields of a file's groups in one mapping, without validation. Raise ConfigError for unknown names."""
 
     def check(kind: str, name: str, known: Iterable[str]) -> None:
         if name not in known:

@@ -21,6 +21,7 @@ from typing import Any
 from games.errors import GameError, did_you_mean
 
 CODE = re.compile(r"(?P<source>[^\s?&=,*+]+\.py|[A-Za-z_]\w*(?:\.\w+)*):(?P<name>[A-Za-z_][\w./-]*)")
+_NAMED: dict[str, None] = {}
 
 
 def import_code(source: str) -> ModuleType:
@@ -33,6 +34,7 @@ def import_code(source: str) -> ModuleType:
     is_file = source.endswith(".py")
     if is_file and not path.is_file():
         raise GameError(f"{source}: no such file")
+    _NAMED[canonical(source)] = None
     with one_line(f"{source} cannot be imported,"):
         return _execute(path.resolve(), path.stat().st_mtime_ns) if is_file else importlib.import_module(source)
 
@@ -53,6 +55,11 @@ def import_name(text: str, kind: str) -> Any:
         known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         raise GameError(f"{source} has no {kind} {name!r}{did_you_mean(name, known)}")
     return found
+
+
+def named_code() -> list[str]:
+    """Return all modules and files that were imported because the user named them, in order."""
+    return list(_NAMED)
 
 
 def canonical(source: str) -> str:
@@ -77,9 +84,10 @@ def one_line(what: str, kind: type[GameError] = GameError, hint: str = "") -> It
     """Turn an exception of the user's code into an error of one line: `what`, the exception, its file and its line."""
     try:
         yield
-    except Exception as error:  # the user's code may raise anything
-        told = " ".join(f"{type(error).__name__}: {error}".split())
+    except (Exception, SystemExit) as error:  # the user's code may raise anything, also by calling exit()
+        reason = "" if error.args == (None,) else f": {error}"  # exit() raises SystemExit(None)
+        told = " ".join(f"{type(error).__name__}{reason}".split()).removesuffix(":")
         *_, last = traceback.extract_tb(error.__traceback__)
         own = last.filename.startswith("<") or Path(last.filename).parent == Path(__file__).parent
-        place = "" if own else f" ({Path(last.filename).name}, line {last.lineno})"
+        place = "" if own else f" ({Path(last.filename).name}, line {last.lineno or '?'})"
         raise kind(f"{what} got {told}{place}{hint}") from error

@@ -27,6 +27,11 @@ class EpisodeError(GameError):
         self.kind = kind
 
 
+def first_line(error: object) -> str:
+    """Return the first line of an error's message, or the name of its class if the message is empty."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a suggestion to append to an error message. It is empty if no known name is close to `word`.
 

@@ -39,7 +39,12 @@ def disk_errors(doing: str, advice: str) -> Iterator[None]:
         yield
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        raise FilesError(f"cannot {doing}: {error.strerror or error}{where}; {advice}") from error
+        raise FilesError(f"cannot {doing}: {reason(error)}{where}; {advice}") from error
+
+
+def reason(error: OSError) -> str:
+    """Return why a file cannot be read or written. Some errors of Python's own have a message, but no `strerror`."""
+    return error.strerror or str(error) or type(error).__name__
 
 
 def file_lock(path: Path, *, process_wide: bool = False) -> "FileLock":

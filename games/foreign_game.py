@@ -6,10 +6,8 @@ end the episode with an `EpisodeError`, whose `kind` is the same for failures of
 
 import math
 import reprlib
-import signal
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import gymnasium
@@ -21,6 +19,8 @@ from games.errors import EpisodeError, GameError
 
 MAX_COMMAND = 200
 """Maximum number of characters in a command that an environment offers."""
+NUMBERS = ("score", "max_score", "moves")
+"""Entries of an info that must be finite numbers. An unknown maximum score may be None."""
 
 
 class ForeignGame(gymnasium.Wrapper[str, str, Any, Any]):
@@ -33,17 +33,14 @@ class ForeignGame(gymnasium.Wrapper[str, str, Any, Any]):
         env: an environment whose actions are texts.
         name: name of the game in error messages.
         seed: seed of every episode. If None, the seed that `reset` receives is used.
-        step_seconds: time limit of a reset or a step. If None, there is no limit.
 
     Raises:
-        EpisodeError: on reset or step, if the environment raises, takes too long, or returns something unusable.
+        EpisodeError: on reset or step, if the environment raises or returns something unusable.
     """
 
-    def __init__(
-        self, env: gymnasium.Env[Any, Any], name: str, *, seed: int | None = None, step_seconds: float | None = None
-    ) -> None:
+    def __init__(self, env: gymnasium.Env[Any, Any], name: str, *, seed: int | None = None) -> None:
         super().__init__(env)
-        self.name, self.seed, self.step_seconds = name, seed, step_seconds
+        self.name, self.seed = name, seed
         self._score, self._moves = 0.0, 0
         if not isinstance(env.action_space, gymnasium.spaces.Text):
             raise GameError(f"{name}: expected an environment whose actions are texts, got {env.action_space}")
@@ -69,12 +66,23 @@ class ForeignGame(gymnasium.Wrapper[str, str, Any, Any]):
         if not math.isfinite(number):
             raise self._error("reward", f"step returned the reward {_short(reward)}, not a finite number")
         self._score += number
+        for flag in (terminated, truncated):
+            if not isinstance(flag, bool | np.bool_ | int | np.integer):
+                raise self._error("result", f"step returned {_short(flag)} as an end of the episode, not True or False")
         truncated = bool(truncated) and not terminated
         return self._text(observation), number, bool(terminated), truncated, self._info(info)
+
+    def close(self) -> None:
+        with suppress(EpisodeError), self._guarded("close"):  # no result depends on it
+            super().close()
 
     def _info(self, info: object) -> Info:
         if not isinstance(info, Mapping):
             raise self._error("info", f"the info is {_short(info)}, not a dict")
+        for name in NUMBERS:
+            value = info.get(name, 0)
+            if not math.isfinite(_number(value)) and not (name == "max_score" and value is None):
+                raise self._error("info", f"{name} in the info is {_short(value)}, not a finite number")
         defaults = {"score": self._score, "won": False, "lost": False, "moves": self._moves}
         return {**defaults, **info, "admissible_commands": self._commands(info.get("admissible_commands"))}
 
@@ -105,13 +113,12 @@ class ForeignGame(gymnasium.Wrapper[str, str, Any, Any]):
 
     @contextmanager
     def _guarded(self, method: str) -> Iterator[None]:
-        """Turn an exception of the environment into an `EpisodeError`, and apply the time limit."""
+        """Turn an exception of the environment into an `EpisodeError`."""
         try:
-            with one_line(f"{self.name}: expected a result of {method},"), time_limit(self.step_seconds):
+            with one_line(f"{self.name}: expected a result of {method},"):
                 yield
         except GameError as error:
-            late = isinstance(error.__cause__, TimeoutError)
-            raise EpisodeError(str(error), kind="time" if late else f"{method} raised") from error.__cause__
+            raise EpisodeError(str(error), kind=f"{method} raised") from error.__cause__
 
 
 def as_text(observation: object, *, inside: bool = False) -> str | None:
@@ -139,29 +146,13 @@ def as_text(observation: object, *, inside: bool = False) -> str | None:
     return "\n".join(texts) if texts and len(texts) == len(lines) else None
 
 
-@contextmanager
-def time_limit(seconds: float | None) -> Iterator[None]:
-    """Raise TimeoutError if the block takes longer. The limit needs the main thread of a Unix process."""
-    if seconds is None or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(signum: int, frame: object) -> None:
-        raise TimeoutError(f"no answer within {seconds:g} s")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
 def _number(value: object) -> float:
+    """Return a number as float, or NaN if it is none. A text or bytes, which `float` would parse, is none."""
+    if isinstance(value, str | bytes | bytearray):
+        return math.nan
     try:
         return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return math.nan
 
 

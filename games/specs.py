@@ -6,8 +6,8 @@ Resolving is cheap, because no game is made. `GameSpec.make` generates, checks a
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -19,7 +19,6 @@ from games.parameters import Parameter, Value, format_settings, parse_settings, 
 from games.suites import SUITES, is_suite_game, make_suite_game, suite_class
 from games.textworld.engines.protocol import INFOS
 from games.textworld.generation.families import FAMILIES, Family, family
-from games.textworld.generation.reserved_seeds import RESERVED
 from games.textworld.validation.game_file import STORIES, is_plain
 
 if TYPE_CHECKING:
@@ -51,6 +50,7 @@ class GameSpec:
         settings: the settings in the GAME string, in canonical order.
         level: the level of a `textworld` game or of a game from a manifest. It is None for any other game.
         hash: the canonical hash in the manifest. It is None if there is no manifest (see `games.game_hash`).
+        step_seconds: limit of the time of each reset and step. If it is not None, the game runs in a child process.
     """
 
     name: str
@@ -59,6 +59,7 @@ class GameSpec:
     settings: tuple[tuple[str, Value], ...] = ()
     level: int | None = field(default=None, compare=False)
     hash: str | None = field(default=None, compare=False)
+    step_seconds: float | None = field(default=None, compare=False)
 
     def make(
         self, *, max_turns: int | None = None, infos: Sequence[str] = (), render_mode: str | None = None
@@ -69,10 +70,14 @@ class GameSpec:
         Games of suites recognize `policy_commands`. Other games, and stories without TextWorld's record, ignore those
         that they do not have.
         """
+        keywords: dict[str, Any] = {"max_turns": max_turns, "infos": infos, "render_mode": render_mode}
+        if self.step_seconds is not None:
+            from games.process_game import ProcessGame
+
+            return ProcessGame(self, self.step_seconds, **keywords)
         if self.kind in BUILT_IN:
             game_class: Callable[..., gymnasium.Env[str, str]] = resolve_name(BUILT_IN[self.kind])
             return game_class(**dict(self.settings), max_turns=max_turns, render_mode=render_mode)
-        keywords: dict[str, Any] = {"max_turns": max_turns, "infos": infos, "render_mode": render_mode}
         if self.kind == "suite":
             return ForeignGame(make_suite_game(self.target, **dict(self.settings), **keywords), self.name)
         if self.kind == "open":
@@ -143,7 +148,7 @@ def make_textworld(game: str, **keywords: Any) -> "TextWorld":
 make_textworld.__dict__["metadata"] = {"render_modes": ["ansi"], "render_fps": 1}
 
 
-def resolve(game: str, *, split: str | None = None) -> list[GameSpec]:
+def resolve(game: str, *, split: str | None = None, step_seconds: float | None = None) -> list[GameSpec]:
     """Return all games that a GAME string names, in order. Raise GameError if it names none.
 
     A GAME string is one of these:
@@ -155,10 +160,13 @@ def resolve(game: str, *, split: str | None = None) -> list[GameSpec]:
     * any other environment whose actions are texts (see `games.open_games`), as in `path/file.py:Guess?seed=1..20`
     * several GAME strings joined by ` + `. Their games are interleaved evenly.
 
-    If `split` is given, only the manifest's games of that split are returned.
+    If `split` is given, only the manifest's games of that split are returned. `step_seconds` limits the time of each
+    reset and step (see `GameSpec`).
     """
     if not isinstance(game, str):
         raise TypeError(f"a GAME is a str, got {type(game).__name__}")
+    if step_seconds is not None:
+        return [replace(spec, step_seconds=step_seconds) for spec in resolve(game, split=split)]
     if AND in game:
         return interleave([resolve(part.strip(), split=split) for part in game.split(AND)])
     head, _, query = game.partition("?")
@@ -196,16 +204,6 @@ def interleave(lists: Sequence[Sequence[GameSpec]]) -> list[GameSpec]:
     """Merge lists of games. The games of each list keep their order and are spread evenly over the result."""
     placed = [((i + 0.5) / len(specs), n, spec) for n, specs in enumerate(lists) for i, spec in enumerate(specs)]
     return [spec for *_, spec in sorted(placed, key=lambda place: place[:2])]
-
-
-def reject_reserved_seeds(specs: Iterable[GameSpec]) -> None:
-    """Raise GameError if the seed of any of the games is reserved for evaluation."""
-    for spec in specs:
-        if dict(spec.settings).get("seed") in RESERVED:
-            raise GameError(
-                f"{spec.name} is held out for evaluation: train with seeds below {RESERVED.start}, got one of"
-                f" {RESERVED.start} to {RESERVED.stop - 1}"
-            )
 
 
 def _resolve_builtin(kind: str, query: str) -> GameSpec:

@@ -20,7 +20,8 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from games.base import Info, Step
-from games.errors import GameError, nearest
+from games.errors import FatalGameError, GameError, nearest
+from games.failures import Failures, error_kind
 from games.specs import GameSpec, resolve
 
 Batch = tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], Info]
@@ -39,7 +40,8 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
     * `Disabled`: the caller resets environments with `reset(options={"reset_mask": mask})`.
 
     If a step raises GameError, the episode is truncated, its observation is "", and `infos["error"]` holds the reason.
-    If a reset raises GameError, the next step of that environment is truncated in the same way.
+    If a reset raises GameError, the next step of that environment is truncated in the same way. `failures` counts both,
+    and raises FatalGameError if episodes fail again and again.
 
     `workers` is the number of threads, which may be 0. A step runs on a thread unless the game's method
     `needs_interpreter(command)` returns False.
@@ -84,7 +86,10 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self._texts = [""] * self.num_envs
         self._ended = np.zeros(self.num_envs, dtype=np.bool_)
-        self._failed: dict[int, str] = {}
+        self._failed: dict[int, str] = {}  # environments whose last reset failed -> reason
+        self._kinds: dict[int, str] = {}  # environments whose last step failed -> kind of the error
+        self._names = [spec.name for spec in specs]
+        self.failures = Failures()
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -144,6 +149,10 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         self._texts = texts
         terminations, truncations = np.array(terminated, dtype=np.bool_), np.array(truncated, dtype=np.bool_)
         self._ended = terminations | truncations
+        for i in np.flatnonzero(self._ended).tolist():
+            if i not in self._failed:  # a failed reset has been recorded
+                error = infos[i]["error"] if i in self._kinds else None
+                self.failures.record(self._names[i], error, self._kinds.pop(i, ""))
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
             for i in np.flatnonzero(self._ended).tolist():
                 infos[i] = {"final_obs": texts[i], "final_info": infos[i]} | self._reset_one(i, None, {})
@@ -153,9 +162,12 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         self._failed.pop(index, None)
         try:
             self._texts[index], info = self.envs[index].reset(seed=seed, options=options)
+        except FatalGameError:
+            raise
         except GameError as error:
             self._texts[index], info = "", _error_info(str(error))
             self._failed[index] = str(error)
+            self.failures.record(self._names[index], str(error), error_kind(error))
         return info
 
     def _step_one(self, index: int, command: str) -> Step:
@@ -163,8 +175,11 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
             return "", 0.0, False, True, _error_info(self._failed[index])
         try:
             text, reward, terminated, truncated, info = self.envs[index].step(command)
+        except FatalGameError:
+            raise
         except GameError as error:
             self.envs[index].close()  # the next reset loads the game again
+            self._kinds[index] = error_kind(error)
             return "", 0.0, False, True, _error_info(str(error))
         return text, float(reward), terminated, truncated, info
 

@@ -17,6 +17,7 @@ GAMES = (
     "textworld:FAMILY?level=1&seed=7 (seed=100..119: 20 games), a Gymnasium id, or FILE.py:Class"
 )
 CODE = "module or Python file that registers games or optimizers; repeatable"
+STEP_SECONDS = "time limit of a game's step; each game then runs in a child process, which is killed (no limit)"
 MOST = 1_000_000  # the largest number of episodes, turns and other repetitions
 AUDIT = "fraction of TextWorld episodes that are replayed in TextWorld's own environment and compared"
 
@@ -40,6 +41,7 @@ def _import(sources: list[str] | None) -> list[str] | None:
 Game = Annotated[str | None, play_option("--game", help=f"{GAMES} (a cooking game)")]
 Seed = Annotated[int, play_option(min=0, max=2**63 - 1, help="random seed of games and agent")]
 MaxTurns = Annotated[int | None, play_option(min=1, max=MOST, help="turn limit (the game's own)")]
+StepSeconds = Annotated[float | None, play_option(min=1e-3, metavar="SECONDS", help=STEP_SECONDS)]
 Greedy = Annotated[bool, play_option("--greedy", help="play the likeliest command instead of sampling")]
 Temperature = Annotated[float, play_option(min=1e-3, help="temperature of a language model's sampling")]
 TopP = Annotated[float, play_option(min=1e-6, max=1, help="share of the probability from which it samples")]

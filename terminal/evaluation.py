@@ -36,7 +36,13 @@ TEXT_MEASURES = (
 
 
 def evaluate_beside_baselines(
-    agent: str, game: str, *, sampling: Mapping[str, Any], episodes: int, **settings: Any
+    agent: str,
+    game: str,
+    *,
+    sampling: Mapping[str, Any],
+    episodes: int,
+    step_seconds: float | None = None,
+    **settings: Any,
 ) -> list[Evaluation]:
     """Evaluate the agent and the baselines on the same games and seeds, with progress bars.
 
@@ -45,9 +51,10 @@ def evaluate_beside_baselines(
 
     Args:
         sampling: arguments of `make_agent`, including the seed.
+        step_seconds: argument of `games.resolve`.
         settings: further arguments of `evaluate`.
     """
-    rows, specs = [], games.resolve(game)
+    rows, specs = [], games.resolve(game, step_seconds=step_seconds)
     baselines = ("smollm2",) if all(spec.kind == "completion" for spec in specs) else ("random", "walkthrough")
     settings |= {"game": game, "seed": sampling["seed"], "episodes": episodes}
     for name in dict.fromkeys((agent, *baselines)):
@@ -102,6 +109,7 @@ def evaluation_table(evaluations: Sequence[Evaluation]) -> RenderableType:
     )
     for name, field, form in measures:
         table.add_row(name, *(_estimate(_value(row, field), form) for row in evaluations))
+    table.add_row("failed", *(str(row.errors) for row in evaluations))
     return table
 
 

@@ -75,11 +75,11 @@ class LineView:
 
 def play(
     runner: EpisodeRunner, agent: Agent, episodes: int, view: PanelView | LineView | None, *, pause: float
-) -> tuple[list[Episode], int | None]:
+) -> tuple[list[Episode], int]:
     """Play episodes, and show them unless `view` is None. Return the finished episodes and an exit status.
 
-    The status is 0 if standard input ended, 130 after Ctrl-C, and otherwise None. `pause` is the time in seconds to
-    wait after each printed part of a turn.
+    The status is 0 if standard input ended, 130 after Ctrl-C, and otherwise 1 if an episode failed. `pause` is the time
+    in seconds to wait after each printed part of a turn.
     """
     finished: list[Episode] = []
     status = None
@@ -101,7 +101,9 @@ def play(
         if status is not None:
             console.out.print("\nstopped", style="dim")
         console.show(view.end(finished))
-    return finished, status
+    if runner.failures.count:
+        console.note(runner.failures.summary)
+    return finished, int(runner.failures.count > 0) if status is None else status
 
 
 def page_through(entries: Sequence[Entry]) -> None:

@@ -28,6 +28,7 @@ SHOWN = (
     ("reward", "reward per episode", "{:z.2f}"),
     ("normalized_score", "score / maximum", "{:z.2f}"),
     ("steps", "commands per episode", "{:z.1f}"),
+    ("errors", "failed episodes", "{:z.0f}"),
     ("bonus_share", "share of bonus commands", "{:z.2f}"),
     ("turn_entropy", "entropy, nats", "{:z.3f}"),
     ("entropy", "entropy per token, nats", "{:z.3f}"),
@@ -39,7 +40,7 @@ SHOWN = (
     ("steps_per_second", "commands per second", "{:z.0f}"),
 )
 IN_LINE = (
-    *("recent_success", "level", "agreement", "kept", "reward", "steps", "bonus_share"),
+    *("recent_success", "level", "agreement", "kept", "reward", "steps", "errors", "bonus_share"),
     *("turn_entropy", "entropy", "value", "q_value", "approx_kl", "kl_ref"),
 )
 OF_TEXTS = frozenset({"entropy"})

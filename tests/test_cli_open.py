@@ -103,3 +103,64 @@ def test_a_game_that_always_fails_ends_the_run_in_one_line(folder: Path) -> None
     shown = run(folder, "train", "--game", "bad.py:Guess", "--episodes", "8", "--out", "r", status=2)
     assert "3 episodes in a row failed alike" in shown
     assert "ZeroDivisionError: division by zero (bad.py, line 16)" in shown
+
+
+FLAKY = """
+import itertools
+import gymnasium
+
+
+class Flaky(gymnasium.Env):
+    observation_space = action_space = gymnasium.spaces.Text(99)
+    commands = {"admissible_commands": ["left", "right"]}
+
+    def __init__(self, first: int = 0, how: str = "loop"):
+        self.episode, self.first, self.how = -1, first, how
+
+    def reset(self, *, seed=None, options=None):
+        self.episode += 1
+        return "Left or right?", self.commands
+
+    def step(self, action):
+        if self.episode < self.first:
+            return "Well.", 1.0, True, False, self.commands
+        if self.how == "loop":
+            sum(itertools.repeat(1))
+        return b"Well.", 1.0, True, False, self.commands
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        (("evaluate", "--agent", "random", "--episodes", "2"), "2 of 2 episodes failed"),
+        (("evaluate", "--agent", "random", "--episodes", "1", "--json"), "1 of 1 episodes failed"),
+        (("train", "--out", "r", "--iterations", "1"), "3 episodes in a row failed alike"),
+        (("compare", "--out", "c", "--seeds", "0", "--iterations", "1"), "3 episodes in a row failed alike"),
+    ],
+)
+def test_a_run_in_which_every_episode_fails_is_an_error(folder: Path, command: tuple[str, ...], reason: str) -> None:
+    (folder / "flaky.py").write_text(FLAKY)
+    shown = run(folder, *command, "--game", "flaky.py:Flaky?how=bytes", status=2)
+    last = shown.strip().splitlines()[-1]
+    assert last.startswith(f"error: {reason}; the last: {folder / 'flaky.py'}:Flaky")
+    assert last.endswith("the observation is b'Well.', not a text; correct the game, or choose another")
+
+
+def test_a_time_limit_ends_the_episodes_of_a_game_that_hangs(folder: Path) -> None:
+    """The game blocks in C from the second episode of an environment on."""
+    (folder / "flaky.py").write_text(FLAKY)
+    limit = ("--game", "flaky.py:Flaky?first=1 + bandit", "--step-seconds", "1.5")
+    shown = run(folder, "evaluate", "--agent", "random", *limit, "--episodes", "4", "--parallel", "1", "--json")
+    assert [row["errors"] for row in json.loads(shown[shown.index("[") : shown.rindex("]") + 1])] == [1]
+    shown = run(folder, "play", "--agent", "random", *limit, "--episodes", "3", status=1)
+    assert "1 of 3 episodes failed; the last: " in shown
+    assert "Flaky?first=1: expected a result of step within 1.5 s, got none" in shown
+    (folder / "run.toml").write_text(
+        '[run]\ngame = "flaky.py:Flaky?first=9"\n[rollout]\nstep_seconds = 1.5\nepisodes = 2\nparallel = 1\n'
+    )
+    shown = run(folder, "train", "--config", "run.toml", "--iterations", "1", "--out", "run")
+    assert "errors 0" in shown
+    assert json.loads((folder / "run" / "settings.json").read_text())["rollout"]["step_seconds"] == 1.5
+    code = ("--import", "flaky.py", "--iterations", "2", "--step-seconds", "2")
+    run(folder, "train", "--resume", "--out", "run", *code)

@@ -89,6 +89,8 @@ def test_a_run_repeats_from_the_output_of_a_dry_run(run: Path, tmp_path: Path) -
             "--probe-prompts none.txt: no such",
         ),
         (("--lr", "fast"), "--lr must be a number of at least 0, got 'fast'"),
+        (("--step-seconds", "0"), "--step-seconds must be a number above 0"),
+        (("--game", "bad.py:X", "--step-seconds", "soon"), "--step-seconds must be a number above 0"),
         (("--gamma", "2"), "--gamma must be a number from 0 to 1"),
         (("--value-lr", "-1"), "--value-lr must be a number"),
         (("--trunk", "smolm2"), "did you mean 'smollm2'?"),

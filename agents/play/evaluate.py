@@ -39,7 +39,8 @@ class Evaluation:
 
     Attributes:
         game: the games, as the user named them.
-        errors: number of episodes that an error of the game truncated. All statistics include these episodes.
+        errors: number of episodes in which the game failed. All statistics include those that an error truncated. Those
+            that could not start were replaced by other episodes.
         normalized_score: final score divided by the game's maximum score.
         steps: commands per episode. `steps_to_win` is the same for won episodes.
         entropy: entropy of the policy in nats, averaged over an episode's turns.
@@ -67,7 +68,7 @@ class Evaluation:
 
 
 def summarize(
-    episodes: Sequence[Episode], *, agent: str, game: str, seed: int = 0, bonus_command: str = ""
+    episodes: Sequence[Episode], *, agent: str, game: str, errors: int = 0, seed: int = 0, bonus_command: str = ""
 ) -> Evaluation:
     """Return the statistics of one or more episodes. `seed` is the seed of the bootstrap."""
     share, mean = partial(estimate, unit=True, seed=seed), partial(estimate, seed=seed)
@@ -79,7 +80,7 @@ def summarize(
         agent=agent,
         game=game,
         episodes=len(episodes),
-        errors=sum(episode.error is not None for episode in episodes),
+        errors=errors,
         success_rate=success,
         normalized_score=share([e.score / e.max_score for e in episodes if e.max_score]),
         steps=steps,
@@ -124,6 +125,9 @@ def evaluate(
 
     With equal arguments, all agents play the same games with the same seeds. If there are more games than episodes,
     evenly spaced games of the list are played, so that every level is represented.
+
+    Raises:
+        FatalGameError: every episode failed, or many in a row (see `games.failures`).
     """
     played: list[Episode] = []
     infos = getattr(agent, "infos", ())
@@ -134,8 +138,10 @@ def evaluate(
             played.append(episode)
             if on_episode is not None:
                 on_episode(episode)
+        runner.failures.check()
     played.sort(key=lambda episode: episode.index)
-    return summarize(played, agent=agent.name, game=game, seed=seed, bonus_command=bonus_command)
+    errors = runner.failures.count
+    return summarize(played, agent=agent.name, game=game, errors=errors, seed=seed, bonus_command=bonus_command)
 
 
 def estimate(values: Sequence[float], *, unit: bool = False, seed: int = 0) -> Estimate | None:

@@ -9,6 +9,7 @@ import gymnasium
 import games
 from agents.play.episode import Episode, Step
 from agents.protocol import Decision, EpisodeEnd, Turn
+from games.failures import error_kind
 
 Env = gymnasium.Env[str, str]
 
@@ -35,11 +36,6 @@ class StepEvent(EpisodeEnd):
     score: float
     error: str | None = None
     error_kind: str = ""
-
-
-def error_kind(error: games.GameError) -> str:
-    """Return the cause of an error, to recognize errors that repeat."""
-    return error.kind if isinstance(error, games.EpisodeError) else type(error).__name__
 
 
 @dataclass(slots=True, kw_only=True)

@@ -15,11 +15,12 @@ import games
 from agents.play.episode import Episode
 from agents.play.live_episode import Env, Game, LiveEpisode, StepEvent
 from agents.protocol import Agent, AgentError, Turn
+from games.failures import Failures, error_kind
 
-FAILURES = 3
-"""Number of successive episodes that may fail alike, before play stops."""
 IDLE_GAMES = 64
 """Maximum number of idle environments that stay open, because resetting one is faster than loading its game again."""
+IDLE_PROCESSES = 16
+"""The same for environments in processes of their own, which need more memory."""
 
 
 class EpisodeRunner:
@@ -61,7 +62,7 @@ class EpisodeRunner:
         self.next_episode = first_episode
         # by slot: {"game": name, "options": options of the reset that continues the game}
         self.continuations: dict[str, dict[str, Any]] = {}
-        self._failures: list[str] = []  # kinds of the errors of the last episodes, up to the last success
+        self.failures = Failures()
         self._idle: OrderedDict[int, tuple[str, Env]] = OrderedDict()
 
     def play(
@@ -69,10 +70,10 @@ class EpisodeRunner:
     ) -> Generator[Episode, None, None]:
         """Yield finished episodes in the order in which they end.
 
-        A `GameError` during an episode ends the episode, and its message is stored in `Episode.error`. If an
-        environment fails at the start of an episode (`EpisodeError`), the next episode takes its place. Failures of one
-        kind in `FAILURES` successive episodes raise a `FatalGameError`. Any other `GameError` at the start of an
-        episode is raised at once. Closing the generator closes the environments of the live episodes.
+        A `GameError` during an episode ends the episode, and its message is stored in `Episode.error`. If the game
+        fails at the start of an episode, the next episode takes its place. `failures` counts both, and raises
+        `FatalGameError` if episodes fail again and again. A `GameError` other than `EpisodeError` is raised at once
+        if a game cannot be made. Closing the generator closes the environments of the live episodes.
         """
         live: dict[int, LiveEpisode] = {}
         last = self.next_episode + episodes
@@ -84,8 +85,9 @@ class EpisodeRunner:
                         try:
                             live[slot] = self._start(slot, needs_commands=needs_commands)
                         except games.EpisodeError as error:
+                            game = self._spec(self.next_episode).name
                             self.next_episode, last = self.next_episode + 1, last + 1
-                            self._failed(error.kind, str(error))
+                            self.failures.record(game, str(error), error.kind)
                 if not live:
                     return
                 yield from self._play_turn(agent, live, on_step)
@@ -124,17 +126,11 @@ class EpisodeRunner:
                 episode = live.pop(slot)
                 finished.append(episode.finished(event))
                 endings.append(event)
-                self._failed(event.error_kind, event.error)
+                self.failures.record(event.turn.game, event.error, event.error_kind)
                 self._release(slot, episode.env, event)
         if endings:
             agent.end(endings)
         return finished
-
-    def _failed(self, kind: str, error: str | None) -> None:
-        """Note how an episode ended, and raise `FatalGameError` if the last ones failed alike."""
-        self._failures = [*self._failures, kind][-FAILURES:] if error is not None else []
-        if len(self._failures) == FAILURES and len(set(self._failures)) == 1:
-            raise games.FatalGameError(f"{FAILURES} episodes in a row failed alike; the last: {error}")
 
     def _scored(self, live: Sequence[LiveEpisode], events: list[StepEvent]) -> list[StepEvent]:
         """Return the events of a turn, with the scores that the games did not compute.
@@ -161,14 +157,13 @@ class EpisodeRunner:
         A continued episode is seeded too, so that a run of a stochastic game can be resumed from a checkpoint.
         """
         index = self.next_episode
-        group = index // self.group_size
-        seed = int(np.random.SeedSequence([self.seed, group]).generate_state(1)[0])
-        spec = self.specs[group % len(self.specs)]
+        seed = int(np.random.SeedSequence([self.seed, index // self.group_size]).generate_state(1)[0])
+        spec = self._spec(index)
         before = self.continuations.get(str(slot), {})
         options = before["options"] if before.get("game") == spec.name else None
         env = self._open(spec)
         try:
-            observation, info = env.reset(seed=seed, options=options)
+            observation, info = _reset(env, seed, options)
             if needs_commands and not info["admissible_commands"]:
                 raise AgentError(
                     f"{games.readable(spec.name)} offers no admissible commands, and this agent chooses among them; "
@@ -191,6 +186,9 @@ class EpisodeRunner:
         )
         return LiveEpisode(env=env, seed=seed, turn=turn)
 
+    def _spec(self, episode: int) -> Game:
+        return self.specs[episode // self.group_size % len(self.specs)]
+
     def _release(self, slot: int, env: Env, event: StepEvent) -> None:
         """Store the environment and its continuation for later episodes. After an error, close it instead."""
         if event.error is not None:
@@ -199,7 +197,8 @@ class EpisodeRunner:
         if "continuation" in event.info:
             self.continuations[str(slot)] = {"game": event.turn.game, "options": dict(event.info["continuation"])}
         self._idle[event.episode] = (event.turn.game, env)
-        if len(self._idle) > max(IDLE_GAMES, self.parallel):
+        most = IDLE_GAMES if getattr(self._spec(event.episode), "step_seconds", None) is None else IDLE_PROCESSES
+        if len(self._idle) > max(most, self.parallel):
             self._idle.popitem(last=False)[1][1].close()
 
     def _open(self, spec: Game) -> Env:
@@ -208,3 +207,13 @@ class EpisodeRunner:
             if name == spec.name:
                 return self._idle.pop(episode)[1]
         return games.shape(spec.make(max_turns=self.max_turns, infos=self.infos), **self.shaping)
+
+
+def _reset(env: Env, seed: int, options: dict[str, Any] | None) -> tuple[str, dict[str, Any]]:
+    """Reset an environment. Any error of the game but a fatal one is raised as an `EpisodeError`."""
+    try:
+        return env.reset(seed=seed, options=options)
+    except (games.EpisodeError, games.FatalGameError):
+        raise
+    except games.GameError as error:
+        raise games.EpisodeError(str(error), kind=error_kind(error)) from error

@@ -24,7 +24,7 @@ from typing import Any
 
 from actde.config import option
 from actde.errors import ConfigError
-from agents.config import TrainConfig, flatten
+from agents.config import NONE, TrainConfig, flatten
 from agents.play import transcript
 from agents.protocol import AgentError
 from agents.storage.checkpoint import FOLDER, checkpoints, read_json
@@ -33,7 +33,7 @@ from games.files import atomic_write, file_lock
 SETTINGS, METRICS, PROBES, INITIAL, LOCK = "settings.json", "metrics.jsonl", "probes.jsonl", "initial", ".lock"
 TENSORBOARD = "tensorboard"
 # settings that `resume` may change
-CHANGEABLE = {"imports", "iterations", "env_steps", "minutes", "stop_success", "save_every"}
+CHANGEABLE = {"imports", "iterations", "env_steps", "minutes", "stop_success", "save_every", "step_seconds"}
 
 
 class RunFolder:
@@ -95,8 +95,9 @@ class RunFolder:
         before, now = read_config(self.path).flat(), self._config.flat()
         for name, value in now.items():
             if name not in CHANGEABLE and value != before[name]:
+                old, new = (NONE if each is None else repr(each) for each in (before[name], value))
                 raise AgentError(
-                    f"{self.path} was made with {option(name)} {before[name]!r}, not {value!r}; "
+                    f"{self.path} was made with {option(name)} {old}, not {new}; "
                     "resume with the same settings, or start another run"
                 )
 

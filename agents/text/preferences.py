@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from agents.protocol import AgentError
-from games.files import atomic_write
+from games.files import atomic_write, reason
 
 FIELDS = ("prompt", "chosen", "rejected")
 
@@ -37,7 +37,7 @@ def read_preferences(path: Path) -> list[Preference]:
     except UnicodeDecodeError:
         raise AgentError(f"{path}: expected a text file in UTF-8") from None
     except OSError as error:
-        raise AgentError(f"{path}: cannot be read ({error.strerror})") from None
+        raise AgentError(f"{path}: cannot be read ({reason(error)})") from None
     if not preferences:
         raise AgentError(f"{path}: the file holds no preferences")
     return preferences

@@ -37,7 +37,7 @@ from agents.training.trainer import Trainer
 from agents.training.updater import Updater, make_torch_optimizer
 from agents.training.warm_start import load_weights
 from games.game_hash import game_hash
-from games.specs import reject_reserved_seeds
+from games.textworld.generation.reserved_seeds import reject_reserved_seeds
 
 WORD_EPISODES, WORD_TURNS = 8, 25
 """Random episodes of an open game whose words a new tokenizer learns, and turns of each."""
@@ -64,7 +64,7 @@ def _build(config: TrainConfig, out: Path, accelerator: Accelerator, *, resume: 
     load_imports(config.run.imports)
     optimizer = make_optimizer(config.run.optimizer, config.optimizer)
     _check_optimizer(optimizer, config)
-    specs = _games(config.run.game)
+    specs = _games(config)
     schedule = LevelSchedule(specs, promote=config.budget.promote, episodes=config.budget.promote_episodes)
     folder = RunFolder(out, config, resume=resume)
 
@@ -104,9 +104,9 @@ def _build(config: TrainConfig, out: Path, accelerator: Accelerator, *, resume: 
     return trainer, earlier_games
 
 
-def _games(game: str) -> list[games.GameSpec]:
-    """Resolve a GAME for training, and load the models of its rewards."""
-    specs = games.resolve(game)
+def _games(config: TrainConfig) -> list[games.GameSpec]:
+    """Resolve the GAME for training, and load the models of its rewards."""
+    specs = games.resolve(config.run.game, step_seconds=config.rollout.step_seconds)
     reject_reserved_seeds(specs)
     load_models(specs)
     return specs

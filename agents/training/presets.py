@@ -223,7 +223,8 @@ def with_presets(explicit: list[Layer]) -> list[Layer]:
     """Return all layers of a run. `explicit` are the layers with the user's own settings."""
     default = Layer("default", {name: field.default for name, field in FIELDS.items()})
     settings = merged([default, *explicit])
-    game, optimizer, init = _game_kind(settings["game"]), settings["optimizer"], settings["init"]
+    game = _game_kind(settings["game"], settings["step_seconds"])
+    optimizer, init = settings["optimizer"], settings["init"]
     named = any("trunk" in layer.values for layer in explicit)
     resumed = all(name in merged(explicit) for name in FIELDS)  # the run's own copy of the checkpoint is used
     checkpoint = Layer(f"checkpoint {init}".strip(), _settings_of_checkpoint(init) if init and not resumed else {})
@@ -253,7 +254,7 @@ def held_out(game: str) -> str:
     return f"{kind}?{'&'.join([*settings, 'prompts=heldout'])}"
 
 
-def _game_kind(game: str) -> str:
+def _game_kind(game: str, step_seconds: object) -> str:
     """Return the key of a game in `GAMES`.
 
     The key is usually the part of the game's name before `?`. Other games are resolved, which imports Gymnasium and
@@ -264,8 +265,9 @@ def _game_kind(game: str) -> str:
         return kind if kind in GAMES else "textworld"
     import games
 
+    limit = step_seconds if isinstance(step_seconds, int | float) and step_seconds > 0 else None  # not checked yet
     try:
-        spec = games.resolve(game)[0]
+        spec = games.resolve(game, step_seconds=limit)[0]
         if spec.kind in ("open", "suite") and not games.offers_commands(spec):
             return "free"
     except games.GameError:

@@ -27,6 +27,7 @@ class Rollout:
         strategies: number of commands of each strategy.
         label_metrics: metrics of the labels for imitation.
         next_episode: number of the next episode of this process.
+        errors: number of episodes that failed, at their start or later.
     """
 
     episodes: list[Episode]
@@ -35,6 +36,7 @@ class Rollout:
     strategies: Counter[str | None]
     label_metrics: Metrics
     next_episode: int
+    errors: int
 
 
 def joined(rollouts: Sequence[Rollout]) -> Rollout:
@@ -53,6 +55,7 @@ def joined(rollouts: Sequence[Rollout]) -> Rollout:
             name: float(np.mean([one.label_metrics[name] for one in rollouts])) for name in rollouts[0].label_metrics
         },
         next_episode=sum(one.next_episode for one in rollouts),
+        errors=sum(one.errors for one in rollouts),
     )
 
 
@@ -74,7 +77,7 @@ def play_rollout(
         AgentError: no turn has several admissible commands, or an expert has no labels.
         FatalGameError: a game or a reward function fails, and would fail again.
     """
-    strategies = Counter[str | None]()
+    strategies, failed_before = Counter[str | None](), runner.failures.count
     played = runner.play(
         dagger_agent or agent,
         config.rollout.episodes,
@@ -88,6 +91,7 @@ def play_rollout(
     elif dagger_agent:
         label_metrics = {"beta": dagger_agent.beta, **dagger_agent.take_metrics()}
     if not segments:
+        runner.failures.check()
         raise AgentError(f"{config.run.game} offers no choice: every turn has one admissible command")
     return Rollout(
         episodes=episodes,
@@ -96,6 +100,7 @@ def play_rollout(
         strategies=strategies,
         label_metrics=label_metrics,
         next_episode=runner.next_episode,
+        errors=runner.failures.count - failed_before,
     )
 
 

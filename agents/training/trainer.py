@@ -108,8 +108,8 @@ class Trainer:
     def run(self) -> Iterator[Metrics]:
         """Train until the budget is spent, and yield the metrics of each iteration. Save checkpoints regularly.
 
-        If a reward function fails, the state after the last complete iteration is saved, and the error is raised. If a
-        new run ends before its first iteration is complete, its folder is emptied.
+        If a reward function fails, or if episodes fail again and again, the state after the last complete iteration is
+        saved, and the error is raised. If a new run ends before its first iteration is complete, its folder is emptied.
         """
         try:
             self._probe()
@@ -121,6 +121,7 @@ class Trainer:
                 yield metrics
             if self.iteration > self.saved:
                 self.save()
+            in_all_processes(lambda: None if self.stopping else self.runner.failures.check())
         except games.FatalGameError:  # the user can correct the game or the reward function and resume
             if self.iteration:
                 self.save()
@@ -220,7 +221,7 @@ class Trainer:
     def _play_metrics(self, played: Rollout) -> Metrics:
         """Return the metrics of a rollout of all processes, and update the level schedule."""
         metrics = episode_metrics(played.episodes, self.config.reward.bonus_command)
-        metrics |= self.schedule.update(played.episodes) | played.label_metrics
+        metrics |= self.schedule.update(played.episodes) | {"errors": played.errors} | played.label_metrics
         return metrics | strategy_shares(self.strategies, played.strategies)
 
     def _learn(self, segments: list[Segment]) -> tuple[RolloutBatch, Metrics, torch.Tensor]:

@@ -61,6 +61,10 @@ def _task(task: Task, rows: Sequence[Row], games: Sequence[Sequence[Any]]) -> li
     ]
     for agent, seen in {row["agent"]: row["trained_on"] for row in rows if row["trained_on"]}.items():
         lines += ["", f"{MARK} {agent} was trained on {seen} of these {count} games."]
+    for row in rows:
+        if row["evaluation"]["errors"]:
+            player, prompt, *_ = _cells(row)
+            lines += ["", f"{player}, {prompt}: the game failed in {row['evaluation']['errors']} episodes."]
     if task.references:
         lines += ["", "Reported by others:", ""]
         lines += [f"* {reference}" for reference in task.references]

@@ -17,8 +17,8 @@ from games.worker_pool import WorkerPool, available_cpus
 
 CURVES = (  # metrics whose value at every iteration is stored, in addition to the shares of strategies
     "iteration", "episodes", "env_steps", "seconds", "success", "recent_success", "level", "agreement", "kept",
-    "reward", "normalized_score", "steps", "bonus_share", "turn_entropy", "value", "q_value", "advantage_abs",
-    "entropy", "kl_ref",
+    "reward", "normalized_score", "steps", "errors", "bonus_share", "turn_entropy", "value", "q_value",
+    "advantage_abs", "entropy", "kl_ref",
 )  # fmt: skip
 
 

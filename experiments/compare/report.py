@@ -21,6 +21,7 @@ from experiments.compare.results import (
     Rows,
     by_label,
     can_be_won,
+    failed_episodes,
     means_table,
     number_at,
     varied_value,
@@ -61,10 +62,11 @@ def has_tradeoff(rows: Rows) -> bool:
 
 
 def headline(row: Row) -> str:
-    """Return one line about a finished run: its success, or its reward if the game cannot be won."""
+    """Return one line about a finished run: its success, or its reward if the game cannot be won, and its failures."""
+    failed = f", {sum(failed_episodes(row))} episodes failed" if any(failed_episodes(row)) else ""
     if can_be_won([row]):
-        return f"{row['name']}: {row['curves']['recent_success'][-1]:z.2f} of the last episodes won"
-    return f"{row['name']}: reward per episode {row['curves']['reward'][-1]:z.2f} in the last rollout"
+        return f"{row['name']}: {row['curves']['recent_success'][-1]:z.2f} of the last episodes won{failed}"
+    return f"{row['name']}: reward per episode {row['curves']['reward'][-1]:z.2f} in the last rollout{failed}"
 
 
 def markdown(results: Mapping[str, Any]) -> str:
@@ -125,6 +127,9 @@ def _all_runs(rows: Rows, setting: str | None) -> str:
     if _bonus_commands(rows):
         columns |= {f"turns on the bonus, {how}": evaluated(how, "bonus_share") for how in ("sampled", "greedy")}
     columns["entropy, sampled (nats)"] = evaluated("sampled", "entropy")
+    if any(any(failed_episodes(row)) for row in rows):
+        columns["failed episodes, training"] = lambda row: failed_episodes(row)[0]
+        columns["failed episodes, evaluation"] = lambda row: failed_episodes(row)[1]
     return table(list(columns), [[cell(row) for cell in columns.values()] for row in rows])
 
 

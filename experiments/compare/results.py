@@ -74,6 +74,12 @@ def counts_bonus(rows: Rows) -> bool:
     return all("bonus_share" in row["curves"] and row["evaluation"]["sampled"].get("bonus_share") for row in rows)
 
 
+def failed_episodes(row: Row) -> tuple[int, int]:
+    """Return the numbers of episodes of a run in which the game failed, in training and in the evaluation."""
+    evaluation = sum(row["evaluation"][how]["errors"] for how in ("sampled", "greedy"))
+    return sum(row["curves"].get("errors", [])), evaluation  # results of earlier versions lack the curve
+
+
 def number_at(*keys: str) -> Measure:
     """Return a measure that reads `row[keys[0]][keys[1]]...`. It is None if one of these values is None or missing."""
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from games.errors import GameError, nearest
+from games.files import reason
 
 OPENINGS = Path(__file__).with_name("openings")
 # no opening of `heldout` shares its first two or its last two words with an opening of `train`
@@ -26,7 +27,7 @@ def load_prompts(source: str, *, setting: str = "completion: prompts=") -> tuple
     except UnicodeDecodeError:
         raise GameError(f"{path}: expected a text file in UTF-8") from None
     except OSError as error:
-        raise GameError(f"{path}: cannot be read ({error.strerror})") from error
+        raise GameError(f"{path}: cannot be read ({reason(error)})") from error
     if path.suffix == ".jsonl":
         texts = [_prompt(line, f"{path}:{number}") for number, line in enumerate(texts, 1)]
     line_of: dict[str, int] = {}

@@ -12,7 +12,7 @@ from importlib.metadata import files
 from pathlib import Path
 from typing import Any
 
-from games.errors import GameError
+from games.errors import GameError, first_line
 
 DETERMINISTIC = ("-XX:+UnlockExperimentalVMOptions", "-XX:hashCode=2", "-XX:+UseSerialGC")
 """Options of a JVM. With equal identity hash codes, the order of a hash set does not depend on earlier episodes."""
@@ -66,10 +66,9 @@ class Jvm:
                     raise GameError(f"the Java process of the game has ended (exit status {self.process.returncode})")
                 return method(*arguments)
         except Py4JJavaError as error:
-            raise GameError(f"the game failed in Java: {str(error.java_exception).splitlines()[0]}") from error
+            raise GameError(f"the game failed in Java: {first_line(error.java_exception)}") from error
         except Py4JError as error:
-            reason = str(error).splitlines()[0]
-            raise GameError(f"the game failed: the Java process does not respond ({reason})") from error
+            raise GameError(f"the game failed: the Java process does not respond ({first_line(error)})") from error
 
     def is_dead(self) -> bool:
         """Return whether the JVM has ended."""

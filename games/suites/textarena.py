@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from games.base import StepResult
-from games.errors import GameError
+from games.errors import GameError, first_line
 from games.parameters import Parameter
 from games.suites.base import SuiteGame
 
@@ -76,7 +76,7 @@ class TextArena(SuiteGame):
             except LookupError as error:
                 raise GameError(f"textarena:{self._name} needs data of NLTK, which could not be downloaded") from error
             except (SyntaxError, ValueError) as error:
-                raise GameError(f"textarena:{self._name} failed: {str(error).splitlines()[0]}") from error
+                raise GameError(f"textarena:{self._name} failed: {first_line(error)}") from error
             finally:
                 self._random = random.getstate()
                 random.setstate(before)

@@ -1,5 +1,7 @@
 """Files and folders are complete or absent, and one process at a time builds them."""
 
+import errno
+import io
 import os
 import shutil
 import signal
@@ -12,6 +14,9 @@ from threading import Thread
 
 import pytest
 
+from agents import AgentError
+from agents.text.preferences import read_preferences
+from games.completion.prompts import load_prompts
 from games.errors import GameError
 from games.files import (
     MANIFEST,
@@ -305,3 +310,28 @@ def test_the_cache_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_pat
 def test_sha256(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"abc")
     assert sha256(tmp_path / "x") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError("no stream"), "no stream"),
+        (io.UnsupportedOperation("not readable"), "not readable"),
+        (OSError(errno.EACCES, "Permission denied"), "Permission denied"),
+        (OSError(), "OSError"),
+    ],
+)
+def test_no_message_about_a_file_ends_with_none(
+    error: OSError, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **keywords: object) -> None:
+        raise error
+
+    (tmp_path / "prompts.txt").write_text("We had a\n")
+    monkeypatch.setattr(Path, "open", fail)
+    with pytest.raises(AgentError, match=rf"cannot be read \({told}\)\Z"):
+        read_preferences(tmp_path / "pairs.jsonl")
+    with pytest.raises(GameError, match=rf"cannot be read \({told}\)\Z"):
+        load_prompts(str(tmp_path / "prompts.txt"))
+    with pytest.raises(FilesError, match=rf"cannot do it: {told}; advice"), disk_errors("do it", "advice"):
+        raise error

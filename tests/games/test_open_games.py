@@ -213,6 +213,23 @@ STEP: Any = ("Hello.", 1, False, False, {})
         (None, STEP, "result"),
         ((3, {}), STEP, "observation"),
         ((b"bytes", {}), STEP, "observation"),
+        ((bytearray(b"bytes"), {}), STEP, "observation"),
+        ((np.array([b"bytes"]), {}), STEP, "observation"),
+        (({"text": b"bytes"}, {}), STEP, "observation"),
+        ((("text", b"bytes"), {}), STEP, "observation"),
+        ((np.array(["text", b"bytes"], dtype=object), {}), STEP, "observation"),
+        (("Hello.", {"admissible_commands": [b"a"]}), STEP, "commands"),
+        (("Hello.", {"score": None}), STEP, "info"),
+        (("Hello.", {"max_score": "100"}), STEP, "info"),
+        (("Hello.", {"moves": float("nan")}), STEP, "info"),
+        (("Hello.", {"score": b"3"}), STEP, "info"),
+        (GOOD, raises(SystemExit()), "step raised"),  # type: ignore[arg-type]
+        (GOOD, ("Hello.", b"1", False, False, {}), "reward"),
+        (GOOD, ("Hello.", "1", False, False, {}), "reward"),
+        (GOOD, ("Hello.", 10**400, False, False, {}), "reward"),
+        (GOOD, ("Hello.", 1, "False", False, {}), "result"),
+        (GOOD, ("Hello.", 1, False, None, {}), "result"),
+        (GOOD, ("Hello.", 1, b"", False, {}), "result"),
         (("Hello.", None), STEP, "info"),
         (("Hello.", {"admissible_commands": ["a", "a"]}), STEP, "commands"),
         (("Hello.", {"admissible_commands": ["a\nb"]}), STEP, "commands"),
@@ -240,16 +257,21 @@ def test_a_failure_names_its_kind_in_one_line(first: Any, second: Any, kind: str
     assert failure.value.kind == kind
 
 
-def test_a_step_that_hangs_is_stopped() -> None:
-    def hang() -> None:
-        while True:
-            pass
+@pytest.mark.parametrize("max_score", [None, 3, np.float32(3), np.array(3)])
+@pytest.mark.parametrize("over", [True, np.bool_(True), 1, np.int64(1)])
+def test_numbers_and_flags_of_numpy_are_accepted(max_score: object, over: object) -> None:
+    env = games.ForeignGame(Broken(("Hello.", {"max_score": max_score}), ("Hello.", np.array(2), over, 0, {})), "mine")
+    assert env.reset(seed=0)[1]["max_score"] is max_score
+    assert env.step("go")[1:4] == (2.0, True, False)
 
-    env = games.ForeignGame(Broken(GOOD, hang), "mine", step_seconds=0.1)
-    env.reset(seed=0)
-    with pytest.raises(games.EpisodeError, match=r"TimeoutError: no answer within 0\.1 s") as failure:
-        env.step("go")
-    assert failure.value.kind == "time"
+
+@pytest.mark.parametrize("error", [AttributeError("process"), OSError("gone"), SystemExit(1)])
+def test_an_environment_that_cannot_be_closed_is_dropped(error: Exception) -> None:
+    class Stuck(Broken):
+        def close(self) -> None:
+            raise error
+
+    games.ForeignGame(Stuck(GOOD, STEP), "mine").close()
 
 
 @pytest.mark.parametrize(

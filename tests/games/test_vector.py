@@ -166,6 +166,30 @@ def test_game_that_cannot_begin_is_truncated_and_retried(monkeypatch: pytest.Mon
     assert vector.step(["forward"] * 2)[0] == ("You stand at 0.",) * 2
 
 
+def test_games_that_only_fail_end_the_run() -> None:
+    vector = TextVectorEnv(corridors(CorridorSpec("trapped", 5, trap=0)))
+    vector.reset(seed=0)
+    for _ in range(2):
+        assert vector.step(["forward"])[4]["error"].tolist() == ["the floor gives way"]
+        vector.step(["forward"])
+    assert vector.failures.count == 2
+    with pytest.raises(games.FatalGameError, match="3 episodes in a row failed alike; the last: trapped: the floor"):
+        vector.step(["forward"])
+
+
+def test_games_that_never_begin_end_the_run() -> None:
+    vector = TextVectorEnv(corridors(CorridorSpec("b", 3, broken=range(1000))))
+    for _ in range(2):
+        vector.reset(seed=0)
+    with pytest.raises(games.FatalGameError, match="3 episodes in a row failed alike; the last: b: reset"):
+        vector.reset(seed=0)
+    other = TextVectorEnv(corridors(CorridorSpec("a", 1), CorridorSpec("b", 3, broken=range(1000))))
+    other.reset(seed=0)
+    for _ in range(8):  # the first game wins in between
+        other.step(["forward"] * 2)
+    assert other.failures.count >= 3
+
+
 def test_without_autoreset_the_mask_selects_the_environments_to_reset() -> None:
     vector = TextVectorEnv(
         corridors(CorridorSpec("short", 1), CorridorSpec("long", 3)), autoreset_mode=AutoresetMode.DISABLED

@@ -1,6 +1,6 @@
 """A small real game for tests of agents and runner: a corridor with optional faults."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,21 +13,28 @@ class Corridor(gymnasium.Env[str, str]):
     """`forward` moves and earns 1, `wait` and any other word earn 0; the end of the corridor is a win.
 
     After `limit` turns the episode is truncated, and the next one continues at the same place. At the place `trap` the
-    game raises a GameError. Without `solved` it has no walkthrough.
+    game raises a GameError. Without `solved` it has no walkthrough. `broken` are the numbers of the resets, of all
+    corridors together, that raise a GameError.
     """
 
     metadata: dict[str, Any] = {"render_modes": [], "prompt": "? ", "terminator": "!"}  # noqa: RUF012
     opened: ClassVar[int] = 0
     closed: ClassVar[int] = 0
+    resets: ClassVar[int] = 0
 
-    def __init__(self, *, length: int, limit: int = 20, trap: int = -1, solved: bool = True) -> None:
-        self.length, self.limit, self.trap, self.solved = length, limit, trap, solved
+    def __init__(
+        self, *, length: int, limit: int = 20, trap: int = -1, solved: bool = True, broken: Container[int] = ()
+    ) -> None:
+        self.length, self.limit, self.trap, self.solved, self.broken = length, limit, trap, solved, broken
         self.observation_space = gymnasium.spaces.Text(100)
         self.action_space = gymnasium.spaces.Text(100)
         Corridor.opened += 1
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         super().reset(seed=seed)
+        Corridor.resets += 1
+        if Corridor.resets in self.broken:
+            raise games.GameError(f"reset {Corridor.resets} fails")
         self.turns = self.score = 0
         self.place = (options or {}).get("place", 0)
         info = self._info(over=False)
@@ -74,9 +81,10 @@ class CorridorSpec:
     limit: int = 20
     trap: int = -1
     solved: bool = True
+    broken: Container[int] = ()
 
     def make(
         self, *, max_turns: int | None = None, infos: Sequence[str] = (), render_mode: str | None = None
     ) -> Corridor:
         limit = self.limit if max_turns is None else max_turns
-        return Corridor(length=self.length, limit=limit, trap=self.trap, solved=self.solved)
+        return Corridor(length=self.length, limit=limit, trap=self.trap, solved=self.solved, broken=self.broken)

@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -172,3 +173,12 @@ def test_games_are_shown_as_they_can_be_typed(typed: str) -> None:
     assert typed in drawn(display.heading(agent="actde", game=spec.name, episode=0), 200)
     assert typed in playback.episode_lines(Entry(iteration=0, episode=episode))[0]
     assert typed in str(playback.LineView().episode(episode)[0])
+
+
+def test_failed_episodes_are_shown() -> None:
+    shown = drawn(evaluation.evaluation_table([evaluated("ppo"), replace(evaluated("random"), errors=17)]), 80)
+    assert re.search(r"failed +0 +17 *\n", shown)
+    assert "errors 17" in training.line({**METRICS, "errors": 17}, 9)
+    assert re.search(
+        "failed episodes +17", drawn(training.panel("t", [{**METRICS, "errors": 17}], BudgetConfig(), 80), 80)
+    )

@@ -4,5 +4,25 @@ In a family with few games, a training seed may give the same game as a reserved
 uses only games whose hash assigns them to the test split. It also reports if an agent was trained on such a game.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from games.errors import GameError
+
+if TYPE_CHECKING:
+    from games.specs import GameSpec
+
 RESERVED = range(2_000_000_000, 2_000_100_000)
 """Seeds of held-out games."""
+
+
+def reject_reserved_seeds(specs: Iterable[GameSpec]) -> None:
+    """Raise GameError if the seed of any of the games is reserved for evaluation."""
+    for spec in specs:
+        if dict(spec.settings).get("seed") in RESERVED:
+            raise GameError(
+                f"{spec.name} is held out for evaluation: train with seeds below {RESERVED.start}, got one of"
+                f" {RESERVED.start} to {RESERVED.stop - 1}"
+            )

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+import games
 from agents.play.baselines import RandomAgent, WalkthroughAgent
 from agents.play.evaluate import estimate, evaluate, summarize
 from agents.play.metrics import episode_metrics
 from agents.play.runner import EpisodeRunner
-from tests.helpers.fakes import CorridorSpec
+from tests.helpers.fakes import Corridor, CorridorSpec
 
 SPECS = [CorridorSpec("short", 2), CorridorSpec("long", 4)]
 
@@ -86,6 +87,21 @@ def test_the_fields_of_the_json() -> None:
     fields = "agent game episodes errors success_rate normalized_score steps steps_to_win entropy bonus_share"
     assert list(json.loads(json.dumps(found, allow_nan=False))) == [*fields.split(), "texts", "trained_on"]
     assert list(found["steps"]) == ["value", "low", "high"]
+
+
+@pytest.mark.parametrize(("broken", "trap", "errors"), [((), -1, 0), ((2, 5), -1, 2), ((), 1, 4), ((4,), 1, 4)])
+def test_failed_episodes_are_counted(broken: tuple[int, ...], trap: int, errors: int) -> None:
+    Corridor.resets = 0
+    specs = [CorridorSpec("sound", 2, broken=broken), CorridorSpec("trapped", 2, trap=trap, broken=broken)]
+    found = evaluate(WalkthroughAgent(), specs, game="corridors", episodes=8, seed=1, parallel=2)
+    assert (found.errors, found.episodes) == (errors, 8)
+
+
+@pytest.mark.parametrize(("episodes", "reason"), [(1, "1 of 1"), (2, "2 of 2"), (9, "3 episodes in a row")])
+def test_an_evaluation_that_only_fails_is_an_error(episodes: int, reason: str) -> None:
+    fails = pytest.raises(games.FatalGameError, match=rf"\A{reason}.*: trapped: the floor gives way; correct the game")
+    with fails:
+        evaluate(WalkthroughAgent(), [CorridorSpec("trapped", 2, trap=1)], game="g", episodes=episodes, seed=1)
 
 
 def test_the_share_of_a_bonus_command_by_hand() -> None:

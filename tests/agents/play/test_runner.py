@@ -102,6 +102,42 @@ def test_a_failing_game_ends_only_its_own_episode() -> None:
     assert len(agent.endings) == 2
 
 
+@pytest.mark.parametrize("broken", [(1,), (2, 3), (1, 4, 5)])
+def test_a_game_that_fails_at_the_start_is_replaced_and_counted(broken: tuple[int, ...]) -> None:
+    Corridor.resets = 0
+    with EpisodeRunner([CorridorSpec("broken", 2, broken=broken)], seed=1, parallel=2) as runner:
+        episodes = list(runner.play(Walker(), 4))
+    assert [episode.won for episode in episodes] == [True] * 4
+    assert (runner.failures.count, runner.failures.episodes) == (len(broken), 4 + len(broken))
+    assert runner.failures.last == f"broken: reset {broken[-1]} fails"
+
+
+@pytest.mark.parametrize("first", [1, 2, 9])
+def test_a_game_that_never_starts_again_ends_play(first: int) -> None:
+    Corridor.resets = 0
+    fails = pytest.raises(games.FatalGameError, match="3 episodes in a row failed alike; the last: broken: reset")
+    with EpisodeRunner([CorridorSpec("broken", 2, broken=range(first, 100))], seed=1, parallel=1) as runner, fails:
+        list(runner.play(Walker(), 20))
+    assert runner.failures.episodes == first + 2
+
+
+def test_a_game_that_fails_at_the_start_for_ever_new_reasons_ends_play() -> None:
+    class Moody(Corridor):
+        def reset(self, **words: Any) -> Any:
+            Corridor.resets += 1
+            raise games.EpisodeError("not today", kind=str(Corridor.resets))
+
+    class MoodySpec(CorridorSpec):
+        def make(self, **words: Any) -> Corridor:
+            return Moody(length=2)
+
+    with (
+        pytest.raises(games.FatalGameError, match="10 episodes in a row failed; the last: moody: not today"),
+        EpisodeRunner([MoodySpec("moody", 2)], seed=1) as runner,
+    ):
+        list(runner.play(Walker(), 1))
+
+
 def test_a_live_game_without_commands_is_an_error() -> None:
     class Silent(Corridor):
         def _info(self, *, over: bool) -> dict[str, Any]:

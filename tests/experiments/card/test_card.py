@@ -1,6 +1,7 @@
 """The evaluation card: held-out games, stored rows, and the document made from its results."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -179,3 +180,12 @@ def test_an_interrupted_card_covers_every_task(tmp_path: Path) -> None:
     assert rows_of[:2] == [told[:1], told]
     assert rows_of[-1] == [told[0], ("coin", "untold"), told[1], ("quest-2-3-4", "untold")]
     assert json.loads(path.read_text())["rows"] == rows._read(path, 2)["rows"]
+
+
+def test_failed_episodes_are_on_the_card() -> None:
+    results = json.loads((ROOT / "docs" / "card.json").read_text())
+    assert "the game failed" not in markdown(results)
+    for row, errors in zip(results["rows"], (1, 0, 5), strict=False):
+        row["evaluation"]["errors"] = errors
+    shown = markdown(results)
+    assert re.findall("the game failed in ([0-9]+) episodes", shown) == ["1", "5"]

@@ -132,3 +132,14 @@ def test_all_curves_differ_in_colour_or_dashes(tmp_path: Path) -> None:
     ]
     lines = [look for look in looks if "stroke: #" in look and "fill: none" in look]
     assert len(lines) == len(set(lines)) == len(kinds)
+
+
+@pytest.mark.parametrize(("training", "evaluation"), [([0, 2, 1], 0), ([0, 0, 0], 4), ([1, 0, 0], 2)])
+def test_failed_episodes_are_in_the_report(training: list[int], evaluation: int) -> None:
+    results = json.loads((ROOT / "docs" / "simple-ppo" / "results.json").read_text())
+    assert "failed" not in report.markdown(results) and "failed" not in report.headline(results["runs"][0])
+    results["runs"][0]["curves"]["errors"] = training
+    results["runs"][0]["evaluation"]["sampled"]["errors"] = evaluation
+    assert f"| {sum(training)} | {evaluation} |" in report.markdown(results)
+    assert "| failed episodes, training | failed episodes, evaluation |" in report.markdown(results)
+    assert report.headline(results["runs"][0]).endswith(f", {sum(training) + evaluation} episodes failed")

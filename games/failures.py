@@ -1,0 +1,60 @@
+"""Failures of episodes, and when they end a run."""
+
+from games.errors import EpisodeError, FatalGameError, GameError
+from games.parameters import readable
+
+ALIKE = 3
+"""Number of successive episodes that may fail alike, before play stops."""
+IN_A_ROW = 10
+"""Number of successive episodes that may fail for different reasons, before play stops."""
+ADVICE = "correct the game, or choose another"
+
+
+class Failures:
+    """The failures of the episodes that are played together, for example in a training run.
+
+    Attributes:
+        episodes: number of episodes that have ended or could not start.
+        count: number of these that failed.
+        last: the game and the reason of the last failure.
+    """
+
+    def __init__(self) -> None:
+        self.episodes, self.count, self.last = 0, 0, ""
+        self._kinds: list[str] = []  # of the failures since the last success
+
+    def record(self, game: str, error: str | None, kind: str) -> None:
+        """Count an episode of `game` that has ended or could not start.
+
+        Args:
+            error: why it failed, or None if it did not.
+            kind: the result of `error_kind`.
+
+        Raises:
+            FatalGameError: the last `ALIKE` episodes failed alike, or the last `IN_A_ROW` episodes failed.
+        """
+        self.episodes += 1
+        if error is None:
+            self._kinds = []
+            return
+        self.count += 1
+        self._kinds.append(kind)
+        self.last = error if game.partition("?")[0] in error else f"{readable(game)}: {error}"
+        if len(self._kinds) >= ALIKE and len(set(self._kinds[-ALIKE:])) == 1:
+            raise FatalGameError(f"{ALIKE} episodes in a row failed alike; the last: {self.last}; {ADVICE}")
+        if len(self._kinds) == IN_A_ROW:
+            raise FatalGameError(f"{IN_A_ROW} episodes in a row failed; the last: {self.last}; {ADVICE}")
+
+    def check(self) -> None:
+        """Raise FatalGameError if there were episodes and all of them failed."""
+        if self.count and self.count == self.episodes:
+            raise FatalGameError(f"{self.summary}; {ADVICE}")
+
+    @property
+    def summary(self) -> str:
+        return f"{self.count} of {self.episodes} episodes failed; the last: {self.last}"
+
+
+def error_kind(error: GameError) -> str:
+    """Return the cause of an error, to recognize errors that repeat."""
+    return error.kind if isinstance(error, EpisodeError) else type(error).__name__

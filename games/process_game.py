@@ -1,0 +1,189 @@
+"""A game in a child process, with a limit of the time of each reset and each step.
+
+A timer in the same process could stop a game that loops in Python, but neither a game that blocks in C nor one that
+catches all exceptions. A child process is killed whatever it does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import string
+import traceback
+from collections.abc import Sequence
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+import numpy as np
+from gymnasium.error import ResetNeeded
+from gymnasium.spaces import Text
+
+from games.base import Info, Step
+from games.child_process import Child
+from games.code_import import CODE, import_code, named_code
+from games.errors import EpisodeError
+
+if TYPE_CHECKING:
+    from games.specs import GameSpec
+
+START_SECONDS = 120.0
+"""Time limit for starting the child, importing the code of the game, and constructing the environment."""
+DEPTH = 20
+"""Maximum depth of nested collections in an info."""
+PLAIN = (type(None), bool, int, float, str, bytes)
+COLLECTIONS = (list, tuple, set, frozenset)
+ANY_TEXT = Text(1_000_000, min_length=0, charset=string.printable)
+"""The space of a game whose own space is not Gymnasium's `Text`."""
+
+
+class ProcessGame(gymnasium.Env[str, str]):
+    """Plays a game in a child process, which is killed if a reset or a step takes longer than `seconds`.
+
+    A game that takes too long, or whose process ends, raises `EpisodeError`. The next reset starts a new process.
+    Entries of the info other than numbers, texts, and collections and arrays of these are dropped. The game prints to
+    standard error.
+
+    Args:
+        spec: the game.
+        seconds: limit of wall time of a reset or a step.
+        keywords: keyword arguments of `GameSpec.make`.
+
+    Raises:
+        GameError: the game cannot be made.
+    """
+
+    def __init__(self, spec: GameSpec, seconds: float, **keywords: Any) -> None:
+        self.name, self.seconds = spec.name, seconds
+        self._arguments = _sources(spec), replace(spec, step_seconds=None), keywords
+        self._child: Child | None = None
+        self._start()
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, Info]:
+        if self._child is None:
+            self._start()
+        text, info = self._request("reset", self.seconds, seed=seed, options=options)
+        return text, info
+
+    def step(self, action: str) -> Step:
+        if self._child is None:
+            raise ResetNeeded("no episode is running: call reset() first, and again after the end")
+        text, reward, terminated, truncated, info = self._request("step", self.seconds, action)
+        return text, reward, terminated, truncated, info
+
+    def render(self) -> Any:
+        return self._request("render", self.seconds)
+
+    def close(self) -> None:
+        """Close the environment and end its process. A later `reset` starts a new one."""
+        if self._child is not None:
+            with contextlib.suppress(EpisodeError):
+                self._request("close", self.seconds)
+        self._kill()
+
+    def _start(self) -> None:
+        self._child = Child(serve, stdout=2)
+        try:
+            made = self._request("constructor", START_SECONDS, *self._arguments)
+        except ValueError:
+            self._kill()
+            raise
+        self.metadata = made["metadata"]
+        self.action_space, self.observation_space = made["spaces"]
+        self.vocabulary, self.strategies = made["vocabulary"], made["strategies"]
+
+    def _kill(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            child.end()
+
+    __del__ = _kill
+
+    def _request(self, method: str, seconds: float, *args: Any, **kwargs: Any) -> Any:
+        """Call a method in the child and return its result. Kill the child if it fails, and after an interrupt."""
+        assert self._child is not None
+        connection, expected = self._child.connection, f"{self.name}: expected a result of {method}"
+        with contextlib.ExitStack() as unless_it_answers:
+            unless_it_answers.callback(self._kill)
+            try:
+                connection.send((method, args, kwargs))
+                if not connection.poll(seconds):
+                    hint = "a slow game needs a larger --step-seconds"
+                    raise EpisodeError(f"{expected} within {seconds:g} s, got none; {hint}", kind="time")
+                done, result = connection.recv()
+            except (EOFError, ConnectionError):
+                ended = f"its process ended ({self._child.why_it_ended()})"
+                raise EpisodeError(f"{expected}, but {ended}", kind="process ended") from None
+            unless_it_answers.pop_all()
+        if done:
+            return result
+        raise result
+
+
+def _sources(spec: GameSpec) -> list[str]:
+    """Return the code that the child must import before it can make a game."""
+    if spec.kind != "open":
+        return []
+    code = CODE.fullmatch(spec.target)
+    return [code["source"]] if code else named_code()  # without code in its name, the game was registered by other code
+
+
+def serve(connection: Connection) -> None:
+    """Make the game that the first message names, then call its methods until the pipe closes, in the child process.
+
+    Errors that a user or a caller can cause are sent to the parent. After any other error, the child prints the
+    traceback and ends.
+    """
+    env: gymnasium.Env[str, str] | None = None
+    while True:
+        try:
+            method, args, kwargs = connection.recv()
+        except EOFError:
+            return
+        try:
+            if env is None:
+                env = _make(*args)
+                result: Any = _described(env)
+            else:
+                result = _sendable(getattr(env, method)(*args, **kwargs))
+        except (ValueError, TypeError, gymnasium.error.Error) as error:
+            error.add_note(f"In a child process:\n{traceback.format_exc()}")
+            connection.send((False, error))
+        else:
+            connection.send((True, result))
+
+
+def _make(sources: Sequence[str], spec: GameSpec, keywords: dict[str, Any]) -> gymnasium.Env[str, str]:
+    for source in sources:
+        import_code(source)
+    return spec.make(**keywords)
+
+
+def _described(env: gymnasium.Env[str, str]) -> dict[str, Any]:
+    """Return what the parent needs to know about an environment."""
+    spaces = [space if type(space) is Text else ANY_TEXT for space in (env.action_space, env.observation_space)]
+    vocabulary, strategies = (getattr(env.unwrapped, name, None) for name in ("vocabulary", "strategies"))
+    return {
+        "metadata": {key: value for key, value in env.metadata.items() if _is_plain(value)},
+        "spaces": spaces,
+        "vocabulary": vocabulary if _is_plain(vocabulary) else None,
+        "strategies": strategies if strategies and _is_plain(strategies) else (),
+    }
+
+
+def _sendable(result: Any) -> Any:
+    """Return the result of a method without entries of the info that another process cannot receive."""
+    if not (isinstance(result, tuple) and isinstance(result[-1], dict)):
+        return result if _is_plain(result) else None
+    return *result[:-1], {key: value for key, value in result[-1].items() if _is_plain(value)}
+
+
+def _is_plain(value: object, depth: int = 0) -> bool:
+    """Return whether a value consists of numbers, texts, and collections and arrays of these."""
+    if type(value) is dict:
+        return depth < DEPTH and all(_is_plain(each, depth + 1) for pair in value.items() for each in pair)
+    if type(value) in COLLECTIONS:
+        return depth < DEPTH and all(_is_plain(each, depth + 1) for each in value)  # type: ignore[attr-defined]
+    if type(value) is np.ndarray:
+        return not value.dtype.hasobject
+    return type(value) in PLAIN or isinstance(value, np.generic)
