@@ -44,8 +44,8 @@ class TextWorld(TextGame):
 
     The module `games/textworld/engines/jericho.py` describes what info holds for a story without a record.
 
-    The reward of a command is the change in score. Winning or losing terminates the episode, and the turn limit
-    truncates it. The default limit is 100 turns, or three times the length of the walkthrough if that is more.
+    The reward of a command is the change in score. Winning or losing terminates the episode, as does the end of a story
+    whose outcome is unknown (`won` and `lost` are then both false). The turn limit truncates it. The default limit is 100 turns, or three times the length of the walkthrough if that is more.
 
     Info always holds `score`, `max_score`, `won`, `lost`, `moves` (the number of all commands, understood or not) and
     `objective`, and at reset `extra.walkthrough`. The argument `infos` lists further entries, by TextWorld's names:
@@ -160,7 +160,7 @@ class TextWorld(TextGame):
             commands=response.admissible_commands,
             won=won,
             lost=lost,
-            terminated=won or lost,
+            terminated=won or lost or response.ended,
             info=info,
         )
 

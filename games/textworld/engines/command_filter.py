@@ -52,14 +52,13 @@ ABBREVIATIONS = {
     "z": "wait",
 }
 _META = """
-save restore load script noscript unscript transcript record recording unrecord replay command commands
-quit q restart reload undo o oops verify version
-notify nonotify brief verbose superbrief normal long short
-trace actions routines messages timers daemons changes tree scope purloin abstract gonear goto showobj showverb random
-rules test showme relations responses print_state restrict
+save restore script noscript unscript transcript recording unrecord replay
+quit q restart reload undo
+purloin abstract gonear goto showobj showverb showme print_state restrict
 """
 META = frozenset(_META.split())
-"""Verbs that access files, end the episode, undo turns, change the output format, or debug Inform or TextWorld."""
+"""Verbs that access files, end the episode or undo turns, and verbs that only debug Inform or TextWorld. Words that are
+also ordinary verbs, such as `load` and `record`, are not among them, because a story runs isolated."""
 JOINTS = re.compile(r"\b(?:then|and)\b|[.,;\"]")
 NO_VERB = "That's not a verb I recognise."
 NO_SENSE = "I didn't understand that sentence."
