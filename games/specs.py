@@ -20,7 +20,7 @@ from games.suites import SUITES, is_suite_game, make_suite_game, suite_class
 from games.textworld.engines.protocol import INFOS
 from games.textworld.generation.families import FAMILIES, Family, family
 from games.textworld.generation.reserved_seeds import RESERVED
-from games.textworld.validation.game_file import STORIES, is_plain
+from games.textworld.validation.game_file import OURS, STORIES, check, is_plain
 
 if TYPE_CHECKING:
     import gymnasium
@@ -93,6 +93,11 @@ class GameSpec:
         from games.textworld.generation.make_game import cached_game
 
         return cached_game(self.target, dict(self.settings))
+
+    @property
+    def has_new_words(self) -> bool:
+        """Whether the game may print words that are not in the vocabulary of our games. A file is checked."""
+        return self.kind in ("open", "suite") or (self.kind == "file" and check(Path(self.target)) != OURS)
 
 
 def code_in(game: str, judge: str = "") -> set[str]:

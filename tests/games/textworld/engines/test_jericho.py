@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import gymnasium
 import pytest
 
 import games
+from agents.config import TrainConfig
+from agents.play.baselines import WalkthroughAgent
+from agents.play.evaluate import evaluate
+from agents.training.factory import make_trainer
+from games.textworld import env
 from games.textworld.engines.command_filter import FreeTextFilter
+from games.textworld.engines.subprocess_engine import inner_engine
 from games.textworld.env import TextWorld
 from games.textworld.generation.make_game import cached_game
 from games.textworld.validation.game_file import check_story
@@ -103,6 +111,38 @@ def test_agents_that_ask_for_infos_of_textworld_play_stories(stories: dict[int, 
     info = env.step("")[4]
     assert info["last_command"] == "" and "policy_commands" not in info
     env.close()
+
+
+@pytest.fixture
+def walkthrough(stories: dict[int, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A story that jericho knows, with a walkthrough, as a GAME. It is played in this process."""
+    import jericho
+
+    known = {"name": "two", "rom": "two.z5", "walkthrough": "Look/north//take bar", "grammar": "", "max_word_length": 9}
+    digest = hashlib.md5(stories[5].read_bytes()).hexdigest()
+    monkeypatch.setitem(jericho.defines.BINDINGS_DICT, digest, known)
+    monkeypatch.setattr(env, "SubprocessEngine", lambda path, infos, inner: inner_engine(inner, path, infos))
+    yield str(stories[5])
+
+
+def test_a_story_with_a_walkthrough_offers_its_commands_and_the_walkthrough_wins(walkthrough: str) -> None:
+    (spec,) = games.resolve(walkthrough)
+    _, info = spec.make().reset()
+    assert info["extra.walkthrough"] == ["Look", "north", "", "take bar"]
+    assert info["admissible_commands"] == sorted([*USUAL, "Look", "take bar"])
+    found = evaluate(WalkthroughAgent(), [spec], game=walkthrough, episodes=2, seed=1)
+    assert (found.success_rate.value, found.steps.value, found.errors) == (1.0, 4.0, 0)
+
+
+@pytest.mark.parametrize("expert", ["walkthrough", "policy"])
+@pytest.mark.parametrize("beta", [1.0, 0.5])
+def test_imitation_finds_the_expert_of_a_story(walkthrough: str, expert: str, beta: float, tmp_path: Path) -> None:
+    wanted = {"game": walkthrough, "optimizer": "imitation", "trunk": "pico", "context": 256, "episodes": 4,
+              "parallel": 2, "max_turns": 12, "iterations": 1, "beta": beta, "expert": expert}  # fmt: skip
+    (metrics,) = make_trainer(TrainConfig.from_flat(wanted), tmp_path / "run").run()
+    assert metrics["labelled"] == 1.0 if beta == 1 else 0 < metrics["labelled"] < 1
+    if beta == 1:
+        assert metrics["success"] == 1.0
 
 
 def test_a_folder_of_stories_is_a_list_of_games(stories: dict[int, Path]) -> None:
