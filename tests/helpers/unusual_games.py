@@ -57,6 +57,11 @@ def _named(names: tuple[str, ...]) -> GameMaker:
     return maker
 
 
+def unsendable_names() -> GameMaker:
+    """TextWorld lists commands with these names, but the interpreter cannot take them."""
+    return _named(("clé", "back\\slash", "table", " ".join(["apple", "a" * 60, "b" * 60, "c" * 60]), "room", "door"))
+
+
 def _quest(wins: list[list[Any]], fails: list[list[Any]] | None = None, **options: Any) -> Any:
     from textworld.generator.game import Event, Quest
 
@@ -100,13 +105,16 @@ def many_quests() -> GameMaker:
     return maker  # type: ignore[no-any-return]
 
 
-def repeatable_quest() -> GameMaker:
+def repeatable_quests(*rewards: int, optional: bool) -> GameMaker:
     """Every turn with a coin in hand scores again, so that the maximum score is infinite. Eating an apple loses."""
     maker, things = _pantry()
-    coin, apple = maker.new_fact("in", things[3], maker.inventory), maker.new_fact("eaten", things[0])
+    held = [maker.new_fact("in", thing, maker.inventory) for thing in things[3:]]
     maker.quests = [
-        _quest([[coin]], reward=1, repeatable=True, optional=True),
-        _quest([[maker.new_fact("in", things[4], maker.inventory)]], [[apple]], reward=2),
+        *(
+            _quest([[fact]], reward=reward, repeatable=True, optional=optional)
+            for fact, reward in zip(held, rewards, strict=False)
+        ),
+        _quest([[held[1]]], [[maker.new_fact("eaten", things[0])]], reward=2),
     ]
     return maker  # type: ignore[no-any-return]
 
@@ -126,10 +134,15 @@ def losing_game() -> GameMaker:
     return maker  # type: ignore[no-any-return]
 
 
+REPEATABLE: dict[str, Callable[[], GameMaker]] = {
+    "a repeatable quest": lambda: repeatable_quests(1, optional=True),
+    "a required repeatable quest": lambda: repeatable_quests(3, optional=False),
+    "two repeatable quests": lambda: repeatable_quests(2, 5, optional=True),
+}
 MADE: dict[str, Callable[[], GameMaker]] = {
     **{f"names: {name}": (lambda names=names: _named(names)) for name, names in NAMES.items()},
     "many quests": many_quests,
-    "a repeatable quest": repeatable_quest,
+    "a repeatable quest": REPEATABLE["a repeatable quest"],
     "no quests": no_quests,
     "many ways to lose": losing_game,
 }
@@ -144,11 +157,11 @@ GAMES = (*MADE, *GRAMMARS)
 
 
 def compile_game(name: str, folder: Path) -> Path:
-    """Write one of `GAMES` to `folder` and return the path of its story."""
+    """Write one of `GAMES` or `REPEATABLE`, or "unsendable names", to `folder` and return the path of its story."""
     story = folder / "tw-unusual.z8"
     with rules_parsed_once():
-        if name in MADE:
-            MADE[name]().compile(str(story))
+        if make := (MADE | REPEATABLE | {"unsendable names": unsendable_names}).get(name):
+            make().compile(str(story))
             return story
         from textworld import GameOptions
         from textworld.generator import compile_game as compile_textworld_game

@@ -170,3 +170,20 @@ def compare(text: str, terminated: bool, info: dict[str, Any], expected: dict[st
         assert expected["text"].startswith(outputs["text"])
         expected = {**expected, "text": outputs["text"]}
     assert outputs == expected, played
+
+
+def test_listed_commands_that_the_interpreter_cannot_take_are_not_offered(tmp_path: Path) -> None:
+    """An accent, a backslash, and a name of 188 characters. One warning tells of them all."""
+    ours = TextWorld(compile_game("unsendable names", tmp_path))
+    with pytest.warns(RuntimeWarning, match=r"tw-unusual.z8: commands such as '.*' are not offered") as warned:
+        _, info = ours.reset()
+        for command in ("look", "open back\\slash", "take clé from back\\slash", "inventory"):
+            _, _, terminated, truncated, info = ours.step(command)
+            assert ("refused" in info) is (not command.isalpha())
+            assert not terminated and not truncated
+    assert len(warned) == 1
+    listed = set(ours._response.admissible_commands) - set(info["admissible_commands"])
+    assert {"open back\\slash", "examine back\\slash"} < listed
+    assert all(len(command) > 198 for command in listed if "back" not in command)
+    assert any(len(command) > 198 for command in listed)
+    ours.close()

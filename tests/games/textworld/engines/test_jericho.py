@@ -176,6 +176,7 @@ def test_a_damaged_story_gets_one_line(stories: dict[int, Path], version: int) -
         "undo",
         "look then quit",
         "take bar and save",
+        "recording on",
         "transcript on",
         "tw-print x",
         "purloin bar",
@@ -206,6 +207,10 @@ def test_characters_are_checked_as_in_textworlds_games(command: str) -> None:
         "n",
         "say hello to the quitter",
         "then",
+        "load cannon",
+        "record",
+        "oops lamp",
+        "verbose",
     ],
 )
 def test_all_other_words_pass_unchanged(command: str) -> None:
