@@ -48,7 +48,8 @@ class TextWorld(TextGame):
     The module `games/textworld/engines/jericho.py` describes what info holds for a story without a record.
 
     The reward of a command is the change in score. Winning or losing terminates the episode, as does the end of a story
-    whose outcome is unknown (`won` and `lost` are then both false). The turn limit truncates it. The default limit is 100 turns, or three times the length of the walkthrough if that is more.
+    whose outcome is unknown (`won` and `lost` are then both false). The turn limit truncates the episode. The default
+    limit is 100 turns, or three times the length of the walkthrough if that is more.
 
     Info always holds `score`, `max_score`, `won`, `lost`, `moves` (the number of all commands, understood or not) and
     `objective`, and at reset `extra.walkthrough`. The argument `infos` lists further entries, by TextWorld's names:
@@ -177,8 +178,7 @@ class TextWorld(TextGame):
             _WARNED.add(self.path)
             other = next(command for command in commands if not can_be_sent(command))
             warnings.warn(
-                f"{self.path.name}: commands such as {other[:80]!r} are not offered, because the interpreter cannot take"
-                " them",
+                f"{self.path.name}: the interpreter cannot take commands such as {other[:80]!r}; they are not offered",
                 RuntimeWarning,
                 stacklevel=5,
             )

@@ -26,7 +26,7 @@ NAMES = {
     "prepositions": (
         "key on ring", "box with lid", "table from oak", "apple into pie", "room in attic", "door to door",
     ),
-    "long names": tuple(f"{' '.join(['very'] * 12)} old {noun}" for noun in "key box table apple room door".split()),
+    "long names": tuple(f"{'very ' * 12}old {noun}" for noun in ("key", "box", "table", "apple", "room", "door")),
 }  # fmt: skip
 """The names of a key, a container, a supporter, a food, a room and a door. TextWorld cannot compile names with full
 stops, commas, colons, semicolons, brackets and question marks."""

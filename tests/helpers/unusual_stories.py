@@ -90,7 +90,7 @@ Array open -> 1;
   'earn': score = score + 7; print "Seven more.^"; if (score > 20) { """ + CLOSE.format("You have won, rich") + """ }
     rfalse;
   '50%', 'a+', 'r&d', '<x>', '*', '(a)', '=', '_': print "A sign.^"; rfalse; } rtrue; ];""",
-        words=("pay", "$5", "$10", "5$", "#1", "earn", "50%", "r&d", "*", "(a)", "=", "_", "<x>", "[b]", "{c}", "~", "|"),
+        words=("pay", "$5", "$10", "5$", "#1", "earn", "50%", "r&d", "*", "(a)", "=", "_", "<x>", "[b]", "{c}", "|"),
         commands=("pay $5", "pay $10", "pay 5$", "pay #1", "earn", "a+", "50%"),
         ends={"*** You are ruined ***": (False, True), "*** You have won, rich ***": (True, False)},
     ),
@@ -100,7 +100,7 @@ Array open -> 1;
         routines="""
 [ Turn k; switch (W(0)) {
   'rest': print "You rest. Press a key."; @read_char 1 -> k; print "^Key ", k, " it was.^"; rfalse;
-  'sleep': print "Press two keys."; @read_char 1 -> k; print "^One.^"; @read_char 1 -> k; print "^Two: ", k, "^"; rfalse;
+  'sleep': print "Two keys."; @read_char 1 -> k; print "^One.^"; @read_char 1 -> k; print "^Two: ", k, "^"; rfalse;
   'leave': print "The story is over. Press a key to go."; @read_char 1 -> k; print "^Gone.^"; quit;
   0: print "Silence.^"; rfalse; } rtrue; ];""",
         words=("rest", "sleep", "x", "leave"),
@@ -164,7 +164,7 @@ Global ticks = 0;
   'ask': print "Why RESTART or QUIT now?^^Nobody answers.^"; rfalse;
   'fall': print "You fall.^"; for (r = 0 : r < 999 : r++) print "a"; rfalse; } rtrue; ];""",
         words=("north", "south", "north", "south", "look", "ask", "ask"),
-        commands=("north", "south", "north", "south", "crown", "jump", "bow", "dance", "fade", "doze", "ask", "fall"),
+        commands=("north", "south", "crown", "jump", "bow", "dance", "fade", "doze", "ask", "read", "fall"),
         ends={"Victory is": (True, False), "goblins": (False, True), "*** You have won ***": (True, False),
               "Applause": (False, True), "You fade away": (False, False), "a dream": (False, False),
               "You fall": (False, False)},
@@ -191,7 +191,7 @@ Global ticks = 0;
   'spell': for (i = 0 : i < 190 : i++) print (char) 'a' + i % 26; new_line; rfalse;
   'pause': for (i = 0 : i < 60 : i++) new_line; print "   indented^^^      more^	tab^"; rfalse;
   'draw': style reverse; print "[ * ]"; style roman; style bold; print " > "; style roman; print "^>> _|_^"; rfalse;
-  'split': @split_window 2; @set_window 1; @set_cursor 1 1; print "UPPER ", turns; @set_window 0; print "lower^"; rfalse;
+  'split': @split_window 2; @set_window 1; @set_cursor 1 1; print "UP ", turns; @set_window 0; print "low^"; rfalse;
   } rtrue; ];""",
         words=("sing", "spell", "pause", "draw", "split", "a" * 60),
         commands=("sing", "spell", "pause", "draw", "split", "sing " * 19),

@@ -121,7 +121,7 @@ class FreeTextFilter:
     """Filters the commands of a story that has no record from TextWorld. Only the words of a command are checked."""
 
     def check(self, command: str, admissible: Collection[str]) -> Verdict:
-        """Check one command. `admissible` is ignored. An empty command or a blank can be the key that a story waits for."""
+        """Check one command. `admissible` is ignored. A story may wait for a key, so an empty line and a blank pass."""
         text = command.strip(" \t\r\n") or command.strip("\t\r\n")[:1]
         if len(text) > LIMIT or not text.isascii() or not text.isprintable() or "\\" in text:
             return Verdict(reason=_malformed(text), reply=NO_SENSE)

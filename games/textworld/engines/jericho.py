@@ -10,8 +10,8 @@ therefore obtains the values of a response as follows:
                          `*** You have won ***`, if Inform's question about RESTART follows or the interpreter halts.
                          The line counts as a win if it contains "won", "win", "victory" or "the end". Otherwise it
                          counts as a loss.
-    ended                The story halts the interpreter, or asks whether to RESTART or QUIT, without such a line. Whether
-                         the player has won is then unknown.
+    ended                The story halts the interpreter, or asks whether to RESTART or QUIT, without such a line. It
+                         is then unknown whether the player has won.
     walkthrough          Jericho's walkthrough if there is one. Otherwise an empty tuple.
     admissible_commands  The common commands (`USUAL`) that are in the story's dictionary, and all commands of the
                          walkthrough, so that agents that choose among commands can win and imitate it.
@@ -45,8 +45,7 @@ STATUS = re.compile(r"\A>?[^\n]*\s(?:Score: *-?\d+ +Moves: *\d+|Time: *\d+:\d+ *
 PROMPT = re.compile(r"(?:\A|\n)>(?:\s{8,}[^\n]*)?\s*\Z")
 """The next prompt, perhaps with a status line. Jericho removes both from the output of the stories that it supports."""
 CLOSING = re.compile(r"^ *\*\*\* *([^*\n]+?) *\*\*\* *$", re.MULTILINE)
-RESTART = re.compile(r"\brestart\b", re.IGNORECASE)
-QUESTION = re.compile(r"\bRESTART\b[^\n]*(?:\n[^\n]+)*\bQUIT\b[^\n]*[?:>][)\s]*\Z")
+QUESTION = re.compile(r"\b(restart)\b(?:[^\n]|\n(?!\n))*?\b(?:quit|exit|end|restore|undo)\b[^\n]*[?:>][)>\s]*\Z", re.I)
 """A last paragraph that offers to RESTART or QUIT, as stories ask when they are over."""
 WINNING = re.compile(r"\b(?:won|win|victory|the end)\b", re.IGNORECASE)
 
@@ -127,12 +126,13 @@ class JerichoEngine:
         known = env.is_fully_supported
         if not known:
             text = PROMPT.sub("", STATUS.sub("", f"{text}\n")).removeprefix(">").strip()
-        halted = opcodes.is_halted(env)
-        closing = _closing_line(text, halted=halted)
-        won = bool(known and env.victory()) or bool(WINNING.search(closing))
+        halted, question = opcodes.is_halted(env), QUESTION.search(text)
+        closing = CLOSING.search(text) if halted or question else None
+        won = bool(known and env.victory()) or bool(closing and WINNING.search(closing[1]))
         # Jericho reports every halt as a loss
-        lost = not won and (bool(closing) or bool(known and not halted and env.game_over()))
-        ended = not (won or lost) and (halted or bool(not known and QUESTION.search(text)))
+        lost = not won and (closing is not None or bool(known and not halted and env.game_over()))
+        asks = bool(question and question[1] == "RESTART" and not known)
+        ended = not (won or lost) and (halted or asks)
         return EngineResponse(
             text=text,
             score=int(env.get_score()) if known else self._header_score(),
@@ -151,9 +151,3 @@ class JerichoEngine:
             return 0
         memory, at = self._env.get_state()[0], int.from_bytes(self._data[12:14], "big") + 2
         return int.from_bytes(bytes(memory[at : at + 2]), "big", signed=True)
-
-
-def _closing_line(text: str, *, halted: bool) -> str:
-    """Return the content of the line that closes a story, such as "You have won", or "" if the story goes on."""
-    found = [line for line in CLOSING.finditer(text) if halted or RESTART.search(text, line.end())]
-    return found[0][1] if found else ""

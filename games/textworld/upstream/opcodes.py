@@ -1,9 +1,9 @@
 """Repair two opcodes of Jericho's interpreter, so that stories can end and cannot crash it.
 
-    opcode          Jericho 3.3.1                                    repaired
-    --------------  -----------------------------------------------  ---------------------------------
-    quit            continues with the bytes that follow the opcode  halts the interpreter
-    restore_undo    segmentation fault, because undo has no memory   fails, as `save_undo` always does
+opcode          Jericho 3.3.1                                    repaired
+--------------  -----------------------------------------------  ---------------------------------
+quit            continues with the bytes that follow the opcode  halts the interpreter
+restore_undo    segmentation fault, because undo has no memory   fails, as `save_undo` always does
 """
 
 from __future__ import annotations

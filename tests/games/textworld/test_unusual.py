@@ -143,7 +143,7 @@ def test_random_play_of_an_unusual_story_equals_jerichos(
             compare(text, False, info, expected, played)
         words = " ".join(str(rng.choice(story.words)) for _ in range(rng.integers(0, 5)))
         command = str(rng.choice([*story.commands, "look", words]))
-        text, reward, terminated, truncated, info = ours.step(command)
+        text, _, terminated, truncated, info = ours.step(command)
         if "refused" in info:
             assert (META & set(command.split()) or len(command) > LIMIT) and text == NO_SENSE
             refused += 1
@@ -175,13 +175,12 @@ def compare(text: str, terminated: bool, info: dict[str, Any], expected: dict[st
 def test_listed_commands_that_the_interpreter_cannot_take_are_not_offered(tmp_path: Path) -> None:
     """An accent, a backslash, and a name of 188 characters. One warning tells of them all."""
     ours = TextWorld(compile_game("unsendable names", tmp_path))
-    with pytest.warns(RuntimeWarning, match=r"tw-unusual.z8: commands such as '.*' are not offered") as warned:
-        _, info = ours.reset()
-        for command in ("look", "open back\\slash", "take clé from back\\slash", "inventory"):
-            _, _, terminated, truncated, info = ours.step(command)
-            assert ("refused" in info) is (not command.isalpha())
-            assert not terminated and not truncated
-    assert len(warned) == 1
+    with pytest.warns(RuntimeWarning, match=r"tw-unusual.z8: the interpreter cannot take commands such as '.*'; they"):
+        ours.reset()
+    for command in ("look", "open back\\slash", "take clé from back\\slash", "inventory"):  # without a second warning
+        _, _, terminated, truncated, info = ours.step(command)
+        assert ("refused" in info) is (not command.isalpha())
+        assert not terminated and not truncated
     listed = set(ours._response.admissible_commands) - set(info["admissible_commands"])
     assert {"open back\\slash", "examine back\\slash"} < listed
     assert all(len(command) > 198 for command in listed if "back" not in command)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import gymnasium
@@ -114,7 +113,7 @@ def test_agents_that_ask_for_infos_of_textworld_play_stories(stories: dict[int, 
 
 
 @pytest.fixture
-def walkthrough(stories: dict[int, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def walkthrough(stories: dict[int, Path], monkeypatch: pytest.MonkeyPatch) -> str:
     """A story that jericho knows, with a walkthrough, as a GAME. It is played in this process."""
     import jericho
 
@@ -122,7 +121,7 @@ def walkthrough(stories: dict[int, Path], monkeypatch: pytest.MonkeyPatch) -> It
     digest = hashlib.md5(stories[5].read_bytes()).hexdigest()
     monkeypatch.setitem(jericho.defines.BINDINGS_DICT, digest, known)
     monkeypatch.setattr(env, "SubprocessEngine", lambda path, infos, inner: inner_engine(inner, path, infos))
-    yield str(stories[5])
+    return str(stories[5])
 
 
 def test_a_story_with_a_walkthrough_offers_its_commands_and_the_walkthrough_wins(walkthrough: str) -> None:

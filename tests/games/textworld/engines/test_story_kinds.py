@@ -66,7 +66,7 @@ def test_a_walkthrough_ends_its_story(title: str, commands: str, won: bool, fold
         ("dance", "You may dance again.", False, True),
         ("fade", "You fade away", False, False),
         ("doze", "a saved game or QUIT?", False, False),
-        ("fall", "You fall.", False, False),
+        ("fall", "aaa", False, False),
     ],
 )
 def test_every_end_terminates_and_an_outcome_is_claimed_only_if_the_story_tells_it(

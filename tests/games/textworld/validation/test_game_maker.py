@@ -53,9 +53,10 @@ def check_bug(story: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def with_bug(command: list[str], **options: Any) -> Any:
         return run([*command[:2], BROKEN + command[2], *command[3:]], **options)
 
-    with monkeypatch.context() as broken, pytest.raises(RuntimeError, match=r"bug\n[\s\S]*NameError"):
+    with monkeypatch.context() as broken:
         broken.setattr("subprocess.run", with_bug)
-        TextWorld(story)
+        with pytest.raises(RuntimeError, match=r"bug\n[\s\S]*NameError"):
+            TextWorld(story)
 
 
 def kill_interpreter(env: TextWorld) -> None:
