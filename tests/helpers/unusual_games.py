@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,26 +103,26 @@ def many_quests() -> GameMaker:
         *(_quest([held[i : i + 2]], [[eaten[i]]], reward=3, optional=True) for i in (0, 1, 2)),
         _quest([[held[3], held[4]], [held[0], held[1]]], reward=5),
     ]
-    return maker  # type: ignore[no-any-return]
+    return maker
 
 
-def repeatable_quests(*rewards: int, optional: bool) -> GameMaker:
+def repeatable_quests(*rewards: int) -> GameMaker:
     """Every turn with a coin in hand scores again, so that the maximum score is infinite. Eating an apple loses."""
     maker, things = _pantry()
     held = [maker.new_fact("in", thing, maker.inventory) for thing in things[3:]]
     maker.quests = [
         *(
-            _quest([[fact]], reward=reward, repeatable=True, optional=optional)
+            _quest([[fact]], reward=reward, repeatable=True, optional=True)
             for fact, reward in zip(held, rewards, strict=False)
         ),
         _quest([[held[1]]], [[maker.new_fact("eaten", things[0])]], reward=2),
     ]
-    return maker  # type: ignore[no-any-return]
+    return maker
 
 
 def no_quests() -> GameMaker:
     """A game without an end."""
-    return _pantry()[0]  # type: ignore[no-any-return]
+    return _pantry()[0]
 
 
 def losing_game() -> GameMaker:
@@ -131,16 +132,16 @@ def losing_game() -> GameMaker:
     fails += [[maker.new_fact("in", things[1], maker.inventory), maker.new_fact("in", things[3], maker.inventory)]]
     cellar = maker.find_by_name("cellar")
     maker.quests = [_quest([[maker.new_fact("at", maker.player, cellar)]], fails, reward=1)]
-    return maker  # type: ignore[no-any-return]
+    return maker
 
 
 REPEATABLE: dict[str, Callable[[], GameMaker]] = {
-    "a repeatable quest": lambda: repeatable_quests(1, optional=True),
-    "a required repeatable quest": lambda: repeatable_quests(3, optional=False),
-    "two repeatable quests": lambda: repeatable_quests(2, 5, optional=True),
+    "a repeatable quest": partial(repeatable_quests, 1),
+    "a repeatable quest of many points": partial(repeatable_quests, 30),
+    "two repeatable quests": partial(repeatable_quests, 2, 5),
 }
 MADE: dict[str, Callable[[], GameMaker]] = {
-    **{f"names: {name}": (lambda names=names: _named(names)) for name, names in NAMES.items()},
+    **{f"names: {name}": partial(_named, names) for name, names in NAMES.items()},
     "many quests": many_quests,
     "a repeatable quest": REPEATABLE["a repeatable quest"],
     "no quests": no_quests,

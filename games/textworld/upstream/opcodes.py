@@ -20,14 +20,14 @@ def repair(frotz: Any) -> None:
     library = frotz.frotz_lib
     state = ctypes.c_int.in_dll(library, "emulator_halted")
 
-    @ctypes.CFUNCTYPE(None)
     def halt() -> None:
         library.flush_buffer()
         state.value = 1
 
-    _table(library, "op0_opcodes")[QUIT] = ctypes.cast(halt, ctypes.c_void_p).value
+    callback = ctypes.CFUNCTYPE(None)(halt)
+    _table(library, "op0_opcodes")[QUIT] = ctypes.cast(callback, ctypes.c_void_p).value
     _table(library, "ext_opcodes")[RESTORE_UNDO] = ctypes.cast(library.z_save_undo, ctypes.c_void_p).value
-    frotz.halt_at_quit = halt  # ctypes does not keep callbacks alive
+    frotz.halt_at_quit = callback  # ctypes does not keep callbacks alive
 
 
 def is_halted(frotz: Any) -> bool:
