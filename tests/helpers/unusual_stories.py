@@ -160,11 +160,12 @@ Global ticks = 0;
   'dance': print "*** Applause ***^You may dance again."; quit;
   'fade': print "You fade away"; quit;
   'doze': print "It was a dream.^^Would you like to RESTART, RESTORE a saved game or QUIT?^> "; rfalse;
-  'read': print "*** READ ME ***^To RESTART type RESTART. To QUIT, sleep.^"; rfalse;
+  'read': print "*** READ ME ***^To RESTART is no way out.^"; rfalse;
+  'help': print "You can RESTART or QUIT.^"; rfalse;
   'ask': print "Why RESTART or QUIT now?^^Nobody answers.^"; rfalse;
   'fall': print "You fall.^"; for (r = 0 : r < 999 : r++) print "a"; rfalse; } rtrue; ];""",
         words=("north", "south", "north", "south", "look", "ask", "ask"),
-        commands=("north", "south", "crown", "jump", "bow", "dance", "fade", "doze", "ask", "read", "fall"),
+        commands=("north", "south", "crown", "jump", "bow", "dance", "fade", "doze", "ask", "read", "help", "fall"),
         ends={"Victory is": (True, False), "goblins": (False, True), "*** You have won ***": (True, False),
               "Applause": (False, True), "You fade away": (False, False), "a dream": (False, False),
               "You fall": (False, False)},

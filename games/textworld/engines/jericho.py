@@ -7,7 +7,7 @@ therefore obtains the values of a response as follows:
                          the second global variable, as in the Z-machine standard. Otherwise 0.
     max_score            For supported stories, Jericho's maximum. Otherwise 0.
     won, lost            For supported stories, as detected by Jericho. Every story also ends at a closing line such as
-                         `*** You have won ***`, if Inform's question about RESTART follows or the interpreter halts.
+                         `*** You have won ***`, if an offer to RESTART follows or the interpreter halts.
                          The line counts as a win if it contains "won", "win", "victory" or "the end". Otherwise it
                          counts as a loss.
     ended                The story halts the interpreter, or asks whether to RESTART or QUIT, without such a line. It
@@ -45,8 +45,8 @@ STATUS = re.compile(r"\A>?[^\n]*\s(?:Score: *-?\d+ +Moves: *\d+|Time: *\d+:\d+ *
 PROMPT = re.compile(r"(?:\A|\n)>(?:\s{8,}[^\n]*)?\s*\Z")
 """The next prompt, perhaps with a status line. Jericho removes both from the output of the stories that it supports."""
 CLOSING = re.compile(r"^ *\*\*\* *([^*\n]+?) *\*\*\* *$", re.MULTILINE)
-QUESTION = re.compile(r"\b(restart)\b(?:[^\n]|\n(?!\n))*?\b(?:quit|exit|end|restore|undo)\b[^\n]*[?:>][)>\s]*\Z", re.I)
-"""A last paragraph that offers to RESTART or QUIT, as stories ask when they are over."""
+OFFER = re.compile(r"\b(restart)\b(?:[^\n]|\n(?!\n))*?\b(?:quit|exit|end|restore|undo)\b[^\n]*([?:>.])[)>\s]*\Z", re.I)
+"""A last paragraph that offers to RESTART or QUIT, as stories do when they are over."""
 WINNING = re.compile(r"\b(?:won|win|victory|the end)\b", re.IGNORECASE)
 
 
@@ -126,12 +126,12 @@ class JerichoEngine:
         known = env.is_fully_supported
         if not known:
             text = PROMPT.sub("", STATUS.sub("", f"{text}\n")).removeprefix(">").strip()
-        halted, question = opcodes.is_halted(env), QUESTION.search(text)
-        closing = CLOSING.search(text) if halted or question else None
+        halted, offer = opcodes.is_halted(env), OFFER.search(text)
+        closing = CLOSING.search(text) if halted or offer else None
         won = bool(known and env.victory()) or bool(closing and WINNING.search(closing[1]))
         # Jericho reports every halt as a loss
         lost = not won and (closing is not None or bool(known and not halted and env.game_over()))
-        asks = bool(question and question[1] == "RESTART" and not known)
+        asks = bool(offer and offer[1] == "RESTART" and offer[2] != "." and not known)
         ended = not (won or lost) and (halted or asks)
         return EngineResponse(
             text=text,

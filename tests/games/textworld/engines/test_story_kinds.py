@@ -73,9 +73,9 @@ def test_every_end_terminates_and_an_outcome_is_claimed_only_if_the_story_tells_
     command: str, end: str, won: bool, lost: bool, folder: Path
 ) -> None:
     story = compile_story(folder, 8, BY_TITLE["Endings"].source, "ends")
-    *before, last = play(story, f"read/ask/north/{command}")
+    *before, last = play(story, f"read/help/ask/north/{command}")
     assert last[0].endswith(end) and last[1:] == (True, won, lost)
-    assert not any(terminated for _, terminated, _, _ in before), "a sign that names RESTART and QUIT is no end"
+    assert not any(terminated for _, terminated, _, _ in before), "texts that name RESTART and QUIT are no ends"
 
 
 def test_an_undo_fails_and_a_crash_is_one_line(folder: Path) -> None:
