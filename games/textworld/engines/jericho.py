@@ -45,7 +45,7 @@ STATUS = re.compile(r"\A>?[^\n]*\s(?:Score: *-?\d+ +Moves: *\d+|Time: *\d+:\d+ *
 PROMPT = re.compile(r"(?:\A|\n)>(?:\s{8,}[^\n]*)?\s*\Z")
 """The next prompt, perhaps with a status line. Jericho removes both from the output of the stories that it supports."""
 CLOSING = re.compile(r"^ *\*\*\* *([^*\n]+?) *\*\*\* *$", re.MULTILINE)
-OFFER = re.compile(r"\b(restart)\b(?:[^\n]|\n(?!\n))*?\b(?:quit|exit|end|restore|undo)\b[^\n]*([?:>.])[)>\s]*\Z", re.I)
+OFFER = re.compile(r"\brestart\b(?:[^\n]|\n(?!\n))*?\b(?:quit|exit|end|restore|undo)\b[^\n]*([?:>.])[)>\s]*\Z", re.I)
 """A last paragraph that offers to RESTART or QUIT, as stories do when they are over."""
 WINNING = re.compile(r"\b(?:won|win|victory|the end)\b", re.IGNORECASE)
 
@@ -131,7 +131,7 @@ class JerichoEngine:
         won = bool(known and env.victory()) or bool(closing and WINNING.search(closing[1]))
         # Jericho reports every halt as a loss
         lost = not won and (closing is not None or bool(known and not halted and env.game_over()))
-        asks = bool(offer and offer[1] == "RESTART" and offer[2] != "." and not known)
+        asks = bool(offer and "RESTART" in offer[0] and offer[1] != "." and not known)
         ended = not (won or lost) and (halted or asks)
         return EngineResponse(
             text=text,

@@ -78,6 +78,25 @@ def test_every_end_terminates_and_an_outcome_is_claimed_only_if_the_story_tells_
     assert not any(terminated for _, terminated, _, _ in before), "texts that name RESTART and QUIT are no ends"
 
 
+@pytest.mark.parametrize(
+    ("text", "ended"),
+    [
+        ("You drown.\n\nWould you like to restart, or end this session?\n(Type RESTART, RESTORE, or QUIT):\n\n>", True),
+        ("Would you like to RESTART, RESTORE a saved game, QUIT or UNDO the last command?", True),
+        ("What now? RESTART\nor EXIT? > ", True),
+        ("Would you like to restart or quit smoking?", False),
+        ("You can RESTART or QUIT at any time.", False),
+        ("RESTART or QUIT?\n\nNobody answers.", False),
+        ("RESTART the engine?", False),
+    ],
+)
+def test_an_offer_to_restart_or_quit_is_an_end(text: str, ended: bool, folder: Path) -> None:
+    lines = text.replace("\n", "^")
+    turn = f"[ Turn; if (W(0) == 'go') {{ print \"{lines}^\"; rfalse; }} rtrue; ];"
+    source = FRAME.format(title="Offers", directives="", read="read buffer parse;", routines=turn)
+    assert play(compile_story(folder, 5, source, "offers"), "go")[0][1:] == (ended, False, False)
+
+
 def test_an_undo_fails_and_a_crash_is_one_line(folder: Path) -> None:
     turn = """
 [ Turn r; switch (W(0)) { 'rewind': @restore_undo -> r; print "Undone: ", r, ".^"; rfalse;
