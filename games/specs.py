@@ -96,8 +96,12 @@ class GameSpec:
 
     @property
     def has_new_words(self) -> bool:
-        """Whether the game may print words that are not in the vocabulary of our games. A file is checked."""
-        return self.kind in ("open", "suite") or (self.kind == "file" and check(Path(self.target)) != OURS)
+        """Whether the game may print words that are not in the vocabulary of our games. A file is checked.
+
+        Games from a manifest are ours, unless they were changed, which is an error when they are made.
+        """
+        is_file = self.kind == "file" and self.hash is None
+        return self.kind in ("open", "suite") or (is_file and check(Path(self.target)) != OURS)
 
 
 def code_in(game: str, judge: str = "") -> set[str]:

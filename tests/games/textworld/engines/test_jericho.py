@@ -138,10 +138,18 @@ def test_a_story_with_a_walkthrough_offers_its_commands_and_the_walkthrough_wins
 def test_imitation_finds_the_expert_of_a_story(walkthrough: str, expert: str, beta: float, tmp_path: Path) -> None:
     wanted = {"game": walkthrough, "optimizer": "imitation", "trunk": "pico", "context": 256, "episodes": 4,
               "parallel": 2, "max_turns": 12, "iterations": 1, "beta": beta, "expert": expert}  # fmt: skip
-    (metrics,) = make_trainer(TrainConfig.from_flat(wanted), tmp_path / "run").run()
+    trainer = make_trainer(TrainConfig.from_flat(wanted), tmp_path / "run")
+    assert trainer.agent.tokenizer.unk_token_id not in trainer.agent.tokenizer("gold bar lies, count to")["input_ids"]
+    (metrics,) = trainer.run()
     assert metrics["labelled"] == 1.0 if beta == 1 else 0 < metrics["labelled"] < 1
     if beta == 1:
         assert metrics["success"] == 1.0
+
+
+def test_games_that_are_not_ours_have_new_words(stories: dict[int, Path], tmp_path: Path) -> None:
+    ours = str(cached_game("simple", {"seed": 7}))
+    names = [str(stories[3]), str(stories[5]), ours, "textworld:simple?seed=7", "bandit"]
+    assert [games.resolve(name)[0].has_new_words for name in names] == [True, True, False, False, False]
 
 
 def test_a_folder_of_stories_is_a_list_of_games(stories: dict[int, Path]) -> None:
