@@ -19,7 +19,7 @@ from games.parameters import Parameter, Value, format_settings, parse_settings, 
 from games.suites import SUITES, is_suite_game, make_suite_game, suite_class
 from games.textworld.engines.protocol import INFOS
 from games.textworld.generation.families import FAMILIES, Family, family
-from games.textworld.validation.game_file import STORIES, is_plain
+from games.textworld.validation.game_file import OURS, STORIES, check, is_plain
 
 if TYPE_CHECKING:
     import gymnasium
@@ -98,6 +98,15 @@ class GameSpec:
         from games.textworld.generation.make_game import cached_game
 
         return cached_game(self.target, dict(self.settings))
+
+    @property
+    def has_new_words(self) -> bool:
+        """Whether the game may print words that are not in the vocabulary of our games. A file is checked.
+
+        Games from a manifest are ours, unless they were changed, which is an error when they are made.
+        """
+        is_file = self.kind == "file" and self.hash is None
+        return self.kind in ("open", "suite") or (is_file and check(Path(self.target)) != OURS)
 
 
 def code_in(game: str, judge: str = "") -> set[str]:

@@ -201,9 +201,9 @@ def _vocabulary(specs: Sequence[games.GameSpec]) -> tuple[str, ...] | None:
 
 
 def _open_words(specs: Sequence[games.GameSpec], mode: str) -> list[str]:
-    """Return the texts of some random episodes of games of others. A new tokenizer then knows their words."""
+    """Return the texts of some random episodes of games with new words. A new tokenizer then knows these words."""
     texts = dict[str, None]()
-    unknown = [spec for spec in specs if spec.kind in ("open", "suite")]
+    unknown = [spec for spec in specs if spec.has_new_words]
     if unknown and mode == "trie":
         with EpisodeRunner(unknown, seed=0, parallel=1, max_turns=WORD_TURNS) as runner:
             for episode in runner.play(RandomAgent(seed=0), WORD_EPISODES):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +18,7 @@ from typing import Any, TypeVar
 from games import files
 from games.base import Info, StepResult, TextGame
 from games.errors import GameError, nearest
-from games.textworld.engines.command_filter import CommandFilter, FreeTextFilter
+from games.textworld.engines.command_filter import CommandFilter, FreeTextFilter, can_be_sent, may_list_unsendable
 from games.textworld.engines.protocol import CONSTANT, INFOS, Engine, EngineResponse
 from games.textworld.engines.subprocess_engine import SubprocessEngine, inner_engine
 from games.textworld.generation import textnav
@@ -30,6 +31,8 @@ BANNER_END = "$$$$$$$$ \\$$$$$$$ \n"
 MIN_TURN_LIMIT = 100
 _FAILED: set[Path] = set()
 """Game files whose engine has failed in this process."""
+_WARNED: set[Path] = set()
+"""Game files whose commands that cannot be sent were reported in this process."""
 LATIN = bytes(range(128, 256)).decode("cp1252", "ignore")
 """The characters beyond ASCII that the texts of a story without a record may contain."""
 ALWAYS = ("admissible_commands", "score", "max_score", "won", "lost", "moves", "objective")
@@ -44,8 +47,9 @@ class TextWorld(TextGame):
 
     The module `games/textworld/engines/jericho.py` describes what info holds for a story without a record.
 
-    The reward of a command is the change in score. Winning or losing terminates the episode, and the turn limit
-    truncates it. The default limit is 100 turns, or three times the length of the walkthrough if that is more.
+    The reward of a command is the change in score. Winning or losing terminates the episode, as does the end of a story
+    whose outcome is unknown (`won` and `lost` are then both false). The turn limit truncates the episode. The default
+    limit is 100 turns, or three times the length of the walkthrough if that is more.
 
     Info always holds `score`, `max_score`, `won`, `lost`, `moves` (the number of all commands, understood or not) and
     `objective`, and at reset `extra.walkthrough`. The argument `infos` lists further entries, by TextWorld's names:
@@ -94,6 +98,7 @@ class TextWorld(TextGame):
         self._engine_infos = tuple(name for name in INFOS if name in infos)
         self._turn_infos = tuple(name for name in TURN if name in infos)
         self._filter = FreeTextFilter() if plain else CommandFilter(game_info.command_templates)
+        self._lists_unsendable = may_list_unsendable(game_info.entities, game_info.command_templates)
         limit = max(MIN_TURN_LIMIT, 3 * len(game_info.walkthrough)) if max_turns is None else max_turns
         super().__init__(max_turns=limit, characters=LATIN if plain else record, render_mode=render_mode)
 
@@ -153,16 +158,31 @@ class TextWorld(TextGame):
             info[name] = text if name == "feedback" else command
         for name, entries in self._constant_lists.items():
             info[name] = list(entries)
-        won, lost = response.won, response.lost
+        won, lost, commands = response.won, response.lost, response.admissible_commands
+        if self._lists_unsendable:
+            commands = self._sendable(commands)
         return StepResult(
             text=text,
             reward=reward,
-            commands=response.admissible_commands,
+            commands=commands,
             won=won,
             lost=lost,
-            terminated=won or lost,
+            terminated=won or lost or response.ended,
             info=info,
         )
+
+    def _sendable(self, commands: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the commands that the interpreter can take. Warn about the first other one of a game file."""
+        sendable = tuple(filter(can_be_sent, commands))
+        if len(sendable) < len(commands) and self.path not in _WARNED:
+            _WARNED.add(self.path)
+            other = next(command for command in commands if not can_be_sent(command))
+            warnings.warn(
+                f"{self.path.name}: the interpreter cannot take commands such as {other[:80]!r}; they are not offered",
+                RuntimeWarning,
+                stacklevel=5,
+            )
+        return sendable
 
 
 def _observed(record: str) -> str:

@@ -45,13 +45,13 @@ Global word = 0;
 """
 
 
-def compile_story(folder: Path, version: int) -> Path:
-    """`two.zVERSION` in `folder`."""
+def compile_story(folder: Path, version: int, source: str = SOURCE, name: str = "two") -> Path:
+    """Compile a source to `NAME.zVERSION` in `folder` and return the path."""
     import textworld
 
     compilers = Path(textworld.__file__).parent / "thirdparty/inform7-6M62/share/inform7/Compilers"
-    source, story = folder / "two.inf", folder / f"two.z{version}"
-    source.write_text(SOURCE)
-    command = [str(compilers / "inform6"), f"-wv{version}", str(source), str(story)]
+    file, story = folder / f"{name}.inf", folder / f"{name}.z{version}"
+    file.write_text(source, "utf-8")
+    command = [str(compilers / "inform6"), f"-Cuwv{version}", str(file), str(story)]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
     return story

@@ -7,6 +7,7 @@ that all later admissible commands are wrong. `CommandFilter` therefore passes o
     command                                               result
     ----------------------------------------------------  --------------------------------------------------
     blanks and newlines at both ends                      trimmed
+    listed by the game, such as take key #2               passes if the interpreter can take it (`can_be_sent`)
     empty, or over 100 characters                         stopped
     control characters, newline, NUL, backslash           stopped (NUL and backslash hang the interpreter)
     anything but ASCII letters, digits, blank, - and '    stopped (`a. b` and `a, b` are several sentences)
@@ -35,9 +36,9 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-LIMIT = 100
-"""The maximum length of a command in characters. The interpreter truncates commands at about 198 bytes, and the buffer
-of Inform, the system in which TextWorld's games are written, is shorter."""
+LIMIT, LISTED_LIMIT = 100, 198
+"""The maximum length of a command, and of a command that the game lists, in characters. The interpreter has room for
+198 bytes."""
 PLAIN = re.compile(r"[A-Za-z0-9' -]+")
 SEVERAL = frozenset(("then", "and", "all", "everything", "each", "every", "both", "except", "but"))
 HARMLESS = frozenset(("goal", "help", "score", "wait"))
@@ -52,14 +53,13 @@ ABBREVIATIONS = {
     "z": "wait",
 }
 _META = """
-save restore load script noscript unscript transcript record recording unrecord replay command commands
-quit q restart reload undo o oops verify version
-notify nonotify brief verbose superbrief normal long short
-trace actions routines messages timers daemons changes tree scope purloin abstract gonear goto showobj showverb random
-rules test showme relations responses print_state restrict
+save restore script noscript unscript transcript recording unrecord replay
+quit q restart reload undo
+purloin abstract gonear goto showobj showverb showme print_state restrict
 """
 META = frozenset(_META.split())
-"""Verbs that access files, end the episode, undo turns, change the output format, or debug Inform or TextWorld."""
+"""Verbs that access files, end the episode or undo turns, and verbs that only debug Inform or TextWorld. Words that are
+also ordinary verbs, such as `load` and `record`, are not among them, because a story runs isolated."""
 JOINTS = re.compile(r"\b(?:then|and)\b|[.,;\"]")
 NO_VERB = "That's not a verb I recognise."
 NO_SENSE = "I didn't understand that sentence."
@@ -112,7 +112,7 @@ class CommandFilter:
 
     def may_pass(self, command: str) -> bool:
         """Return whether `command`, which was loaded from a file, can pass unchanged in some state of the game."""
-        if _malformed(command) or "then" in command.split():
+        if not can_be_sent(command) or "then" in command.split():
             return False
         return command in self._exact or command.split()[0] in self._open
 
@@ -121,8 +121,8 @@ class FreeTextFilter:
     """Filters the commands of a story that has no record from TextWorld. Only the words of a command are checked."""
 
     def check(self, command: str, admissible: Collection[str]) -> Verdict:
-        """Check one command. `admissible` is ignored. An empty command answers a story that waits for a key."""
-        text = command.strip(" \t\r\n")
+        """Check one command. `admissible` is ignored. A story may wait for a key, so an empty line and a blank pass."""
+        text = command.strip(" \t\r\n") or command.strip("\t\r\n")[:1]
         if len(text) > LIMIT or not text.isascii() or not text.isprintable() or "\\" in text:
             return Verdict(reason=_malformed(text), reply=NO_SENSE)
         for part in JOINTS.split(text.lower()):
@@ -132,12 +132,21 @@ class FreeTextFilter:
         return Verdict(command=text)
 
 
+def may_list_unsendable(names: Iterable[str], templates: Iterable[str]) -> bool:
+    """Return whether a game with these names and command templates may list a command that cannot be sent."""
+    names = tuple(names)
+    longest = max(map(len, names), default=0)
+    lengths = (len(template) + longest * template.count("{") for template in templates)
+    return not all(map(can_be_sent, names)) or max(lengths, default=0) > LISTED_LIMIT
+
+
 def can_be_sent(command: str) -> bool:
     """Return whether the interpreter can take a command that a game lists, such as `take key #2`.
 
-    A full stop ends a sentence, and a comma addresses a character, so the parser would read several commands.
+    A full stop ends a sentence, and a comma addresses a character, so the parser would read several commands. TextWorld
+    sends other characters than ASCII in an encoding that the interpreter does not read.
     """
-    sendable = 0 < len(command) <= LIMIT and command.isascii() and command.isprintable()
+    sendable = 0 < len(command.strip()) <= len(command) <= LISTED_LIMIT and command.isascii() and command.isprintable()
     return sendable and not set("\\.,;") & set(command)
 
 

@@ -7,10 +7,14 @@ therefore obtains the values of a response as follows:
                          the second global variable, as in the Z-machine standard. Otherwise 0.
     max_score            For supported stories, Jericho's maximum. Otherwise 0.
     won, lost            For supported stories, as detected by Jericho. Every story also ends at a closing line such as
-                         `*** You have won ***`, if Inform's question about RESTART follows. The line counts as a win if
-                         it contains "won", "win", "victory" or "the end". Otherwise it counts as a loss.
+                         `*** You have won ***`, if an offer to RESTART follows or the interpreter halts.
+                         The line counts as a win if it contains "won", "win", "victory" or "the end". Otherwise it
+                         counts as a loss.
+    ended                The story halts the interpreter, or asks whether to RESTART or QUIT, without such a line. It
+                         is then unknown whether the player has won.
     walkthrough          Jericho's walkthrough if there is one. Otherwise an empty tuple.
-    admissible_commands  The common commands (`USUAL`) that are in the story's dictionary.
+    admissible_commands  The common commands (`USUAL`) that are in the story's dictionary, and all commands of the
+                         walkthrough, so that agents that choose among commands can win and imitate it.
 
 Every episode draws the same random numbers. The seed is the one that Jericho lists for its walkthrough of the story, or
 `SEED` if Jericho lists none.
@@ -29,6 +33,7 @@ from typing import Any
 
 from games.errors import GameError
 from games.textworld.engines.protocol import EngineResponse, GameInfo
+from games.textworld.upstream import opcodes
 from games.textworld.upstream.start import silence_jericho
 
 SEED = 1
@@ -39,7 +44,9 @@ BANNER = "$$$$$$$$ \\$$$$$$$ \n"
 STATUS = re.compile(r"\A>?[^\n]*\s(?:Score: *-?\d+ +Moves: *\d+|Time: *\d+:\d+ *[ap]m)\s*\n", re.IGNORECASE)
 PROMPT = re.compile(r"(?:\A|\n)>(?:\s{8,}[^\n]*)?\s*\Z")
 """The next prompt, perhaps with a status line. Jericho removes both from the output of the stories that it supports."""
-CLOSING = re.compile(r"^ *\*\*\* *([^*\n]+?) *\*\*\* *$(?=[\s\S]*\brestart\b)", re.MULTILINE | re.IGNORECASE)
+CLOSING = re.compile(r"^ *\*\*\* *([^*\n]+?) *\*\*\* *$", re.MULTILINE)
+OFFER = re.compile(r"\brestart\b(?:[^\n]|\n(?!\n))*?\b(?:quit|exit|end|restore|undo)\b[^\n]*([?:>.])[)>\s]*\Z", re.I)
+"""A last paragraph that offers to RESTART or QUIT, as stories do when they are over."""
 WINNING = re.compile(r"\b(?:won|win|victory|the end)\b", re.IGNORECASE)
 
 
@@ -59,10 +66,11 @@ class JerichoEngine:
             self._load()
         env: Any = self._env
         script = env.bindings.get("walkthrough", "")
+        walkthrough = tuple(command.strip() for command in script.split("/")) if script else ()
         self.game_info = GameInfo(
-            max_score=int(env.get_max_score()) if env.is_fully_supported else 0,
-            walkthrough=tuple(script.split("/")) if script else (),
+            max_score=int(env.get_max_score()) if env.is_fully_supported else 0, walkthrough=walkthrough
         )
+        self._commands = tuple(sorted({*self._usual(), *filter(None, walkthrough)}))  # no agent offers an empty line
 
     def reset(self) -> EngineResponse:
         return self._response(self._load() if self._env is None else self._read(self._env.reset))
@@ -97,8 +105,8 @@ class JerichoEngine:
         copy.write_bytes(self._data)
         silence_jericho()
         self._env = FrotzEnv(str(copy), SEED)
+        opcodes.repair(self._env)
         self._env.seed(self._env.bindings.get("seed", SEED))
-        self._usual = self._in_dictionary()
         return self._read(self._env.reset)
 
     def _read(self, call: Callable[..., tuple[Any, ...]], *arguments: str) -> str:
@@ -107,26 +115,31 @@ class JerichoEngine:
         except UnicodeDecodeError:
             raise GameError(f"{self._story}: the story prints characters that cannot be decoded") from None
 
-    def _in_dictionary(self) -> tuple[str, ...]:
+    def _usual(self) -> tuple[str, ...]:
         """Return the commands of `USUAL` that are in the story's dictionary, or all of `USUAL` if none are."""
         words = {entry.word for entry in self._env.get_dictionary()}
         length = 6 if self._data[0] <= 3 else 9
-        return tuple(sorted(word for word in USUAL if word[:length] in words)) or tuple(sorted(USUAL))
+        return tuple(word for word in USUAL if word[:length] in words) or USUAL
 
     def _response(self, text: str) -> EngineResponse:
         env, text = self._env, text.strip()
         known = env.is_fully_supported
         if not known:
             text = PROMPT.sub("", STATUS.sub("", f"{text}\n")).removeprefix(">").strip()
-        closing = CLOSING.search(text)
+        halted, offer = opcodes.is_halted(env), OFFER.search(text)
+        closing = CLOSING.search(text) if halted or offer else None
         won = bool(known and env.victory()) or bool(closing and WINNING.search(closing[1]))
-        lost = not won and (bool(known and env.game_over()) or closing is not None)
+        # Jericho reports every halt as a loss
+        lost = not won and (closing is not None or bool(known and not halted and env.game_over()))
+        asks = bool(offer and "RESTART" in offer[0] and offer[1] != "." and not known)
+        ended = not (won or lost) and (halted or asks)
         return EngineResponse(
             text=text,
             score=int(env.get_score()) if known else self._header_score(),
             won=won,
             lost=lost,
-            admissible_commands=() if won or lost else self._usual,
+            ended=ended,
+            admissible_commands=() if won or lost or ended else self._commands,
         )
 
     def _header_score(self) -> int:

@@ -13,7 +13,8 @@ class EngineResponse:
     """The response of a game at the start of an episode or after one command.
 
     All texts are stripped at both ends. `score` is the running score, in game points. `admissible_commands` is sorted.
-    TextWorld lists some commands even after the end of a game. The later fields are None unless they were requested.
+    TextWorld lists some commands even after the end of a game. `ended` is true if a story has ended and it is unknown
+    whether the player has won or lost. The later fields are None unless they were requested.
     `policy_commands` are the commands that win from this state, as tracked by TextWorld.
     """
 
@@ -21,6 +22,7 @@ class EngineResponse:
     score: int
     won: bool = False
     lost: bool = False
+    ended: bool = False
     admissible_commands: tuple[str, ...] = ()
     policy_commands: tuple[str, ...] | None = None
     intermediate_reward: int | None = None

@@ -11,6 +11,7 @@ TextWorld describes a game: its rules, facts and quests. A "trace" is a line in 
     compile           Inform 7 with an index and a home folder               the index takes longer than the story
     fast_chaining     the inner loops of the search for quests               they take minutes in a world of 20 rooms
     rule_simulation   compiling and playing a game for its walkthrough       it costs as much as the final compilation
+    opcodes           two opcodes of Jericho's interpreter                   stories do not end, or crash it
     interpreter       Jericho's step                                         it computes a score and a victory flag
     rule_matching     State.all_assignments                                  it takes most of the time of a step
     quest_progress    QuestProgression, EventProgression                     they change in place and cannot be stored

@@ -62,6 +62,14 @@ def test_a_listed_command_passes_unchanged_if_the_interpreter_can_take_it(name: 
     assert FILTER.check(f"take {name}", ADMISSIBLE).command is None
 
 
+@pytest.mark.parametrize("name", ["key #2", "$5 bill", "on/off switch", "R&D door", "very " * 30 + "old key"])
+def test_a_listed_command_may_pass_in_stored_transitions(name: str) -> None:
+    assert FILTER.may_pass(f"take {name}")
+    assert not FILTER.may_pass(f"steal {name}")
+    assert not FILTER.may_pass(f"take {name}. quit")
+    assert not FILTER.may_pass(f"take {name} then quit")
+
+
 @pytest.mark.parametrize("command", ["take \\box", "take big, red box", "take no. 5", "take k\ney", "take caf\xe9"])
 def test_a_listed_command_that_the_interpreter_cannot_take_is_stopped(command: str) -> None:
     assert FILTER.check(command, [command]).command is None

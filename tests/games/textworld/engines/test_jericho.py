@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,13 @@ import gymnasium
 import pytest
 
 import games
+from agents.config import TrainConfig
+from agents.play.baselines import WalkthroughAgent
+from agents.play.evaluate import evaluate
+from agents.training.factory import make_trainer
+from games.textworld import env
 from games.textworld.engines.command_filter import FreeTextFilter
+from games.textworld.engines.subprocess_engine import inner_engine
 from games.textworld.env import TextWorld
 from games.textworld.generation.make_game import cached_game
 from games.textworld.validation.game_file import check_story
@@ -105,6 +112,46 @@ def test_agents_that_ask_for_infos_of_textworld_play_stories(stories: dict[int, 
     env.close()
 
 
+@pytest.fixture
+def walkthrough(stories: dict[int, Path], monkeypatch: pytest.MonkeyPatch) -> str:
+    """A story that jericho knows, with a walkthrough, as a GAME. It is played in this process."""
+    import jericho
+
+    known = {"name": "two", "rom": "two.z5", "walkthrough": "Look/north//take bar", "grammar": "", "max_word_length": 9}
+    digest = hashlib.md5(stories[5].read_bytes()).hexdigest()
+    monkeypatch.setitem(jericho.defines.BINDINGS_DICT, digest, known)
+    monkeypatch.setattr(env, "SubprocessEngine", lambda path, infos, inner: inner_engine(inner, path, infos))
+    return str(stories[5])
+
+
+def test_a_story_with_a_walkthrough_offers_its_commands_and_the_walkthrough_wins(walkthrough: str) -> None:
+    (spec,) = games.resolve(walkthrough)
+    _, info = spec.make().reset()
+    assert info["extra.walkthrough"] == ["Look", "north", "", "take bar"]
+    assert info["admissible_commands"] == sorted([*USUAL, "Look", "take bar"])
+    found = evaluate(WalkthroughAgent(), [spec], game=walkthrough, episodes=2, seed=1)
+    assert (found.success_rate.value, found.steps.value, found.errors) == (1.0, 4.0, 0)
+
+
+@pytest.mark.parametrize("expert", ["walkthrough", "policy"])
+@pytest.mark.parametrize("beta", [1.0, 0.5])
+def test_imitation_finds_the_expert_of_a_story(walkthrough: str, expert: str, beta: float, tmp_path: Path) -> None:
+    wanted = {"game": walkthrough, "optimizer": "imitation", "trunk": "pico", "context": 256, "episodes": 4,
+              "parallel": 2, "max_turns": 12, "iterations": 1, "beta": beta, "expert": expert}  # fmt: skip
+    trainer = make_trainer(TrainConfig.from_flat(wanted), tmp_path / "run")
+    assert trainer.agent.tokenizer.unk_token_id not in trainer.agent.tokenizer("gold bar lies, count to")["input_ids"]
+    (metrics,) = trainer.run()
+    assert metrics["labelled"] == 1.0 if beta == 1 else 0 < metrics["labelled"] < 1
+    if beta == 1:
+        assert metrics["success"] == 1.0
+
+
+def test_games_that_are_not_ours_have_new_words(stories: dict[int, Path], tmp_path: Path) -> None:
+    ours = str(cached_game("simple", {"seed": 7}))
+    names = [str(stories[3]), str(stories[5]), ours, "textworld:simple?seed=7", "bandit"]
+    assert [games.resolve(name)[0].has_new_words for name in names] == [True, True, False, False, False]
+
+
 def test_a_folder_of_stories_is_a_list_of_games(stories: dict[int, Path]) -> None:
     assert [spec.target for spec in games.resolve(str(stories[3].parent))] == [str(stories[v]) for v in (3, 5, 8)]
 
@@ -136,6 +183,7 @@ def test_a_damaged_story_gets_one_line(stories: dict[int, Path], version: int) -
         "undo",
         "look then quit",
         "take bar and save",
+        "recording on",
         "transcript on",
         "tw-print x",
         "purloin bar",
@@ -166,6 +214,10 @@ def test_characters_are_checked_as_in_textworlds_games(command: str) -> None:
         "n",
         "say hello to the quitter",
         "then",
+        "load cannon",
+        "record",
+        "oops lamp",
+        "verbose",
     ],
 )
 def test_all_other_words_pass_unchanged(command: str) -> None:

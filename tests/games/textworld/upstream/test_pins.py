@@ -46,6 +46,11 @@ PINS = {
         "textworld.generator.inform7.world2inform7:Inform7Game.gen_commands_from_actions": "1307c6170baf2fe8",
         "textworld.logic:State.all_applicable_actions": "874d70513c314360",
     },
+    "opcodes": {
+        "jericho.jericho:_load_frotz_lib": "47adcd090f06bd49",
+        "jericho.jericho:FrotzEnv.__init__": "0c652721535cb5de",
+        "jericho.jericho:FrotzEnv._emulator_halted": "f6f0b251f8aed0c8",
+    },
     "interpreter": {
         "jericho.jericho:FrotzEnv.get_state": "1981e9909a04745a",
         "jericho.jericho:FrotzEnv.set_state": "a146b843e920704b",
