@@ -18,15 +18,16 @@ from agents.config import ModelConfig, TrainConfig
 from agents.imports import load_imports
 from agents.language_model.agent import LanguageModelAgent
 from agents.model.actor_critic import ActorCritic
-from agents.model.build import assemble
+from agents.model.build import SCRATCH, assemble
 from agents.play.baselines import RandomAgent
 from agents.play.metrics import strategies_of
 from agents.play.runner import EpisodeRunner
 from agents.protocol import AgentError
 from agents.scoring import load_models
+from agents.storage.checkpoint import TOKENIZER, newest, read_json
 from agents.storage.run_folder import INITIAL, RunFolder
 from agents.text.prompt import prompt_format
-from agents.text.word_tokenizer import split_words
+from agents.text.word_tokenizer import known_words, split_words
 from agents.training.dagger import DAggerAgent, Expert
 from agents.training.level_schedule import LevelSchedule
 from agents.training.memory_estimate import MemoryNeeds, available, check_memory
@@ -35,6 +36,7 @@ from agents.training.reference import ReferencePolicy
 from agents.training.trainer import Trainer
 from agents.training.updater import Updater, make_torch_optimizer
 from agents.training.warm_start import load_weights
+from games.base import TextGame
 from games.game_hash import game_hash
 from games.specs import reject_reserved_seeds
 
@@ -62,7 +64,8 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
 
     torch.manual_seed(config.run.seed)
     model_config = config.model if optimizer.trains_q else config.model.replace(q_heads=0)
-    model, tokenizer = assemble(model_config, _vocabulary(specs), _open_words(specs, config.rollout.mode))
+    words = _open_words(specs, config, folder.path if resume else None)
+    model, tokenizer = assemble(model_config, _vocabulary(specs), words)
     model.to(accelerator.device)
     notes, earlier_games = _warm_start(config, folder, model, tokenizer, model_config)
     reference = _reference(config, model)
@@ -185,7 +188,7 @@ def _vocabulary(specs: Sequence[games.GameSpec]) -> tuple[str, ...] | None:
     words: dict[str, None] = {}
     for spec in specs:
         env = spec.make()
-        own = getattr(env.unwrapped, "vocabulary", None)
+        own = env.unwrapped.vocabulary if isinstance(env.unwrapped, TextGame) else None
         env.close()
         if own is None:
             return None
@@ -193,11 +196,19 @@ def _vocabulary(specs: Sequence[games.GameSpec]) -> tuple[str, ...] | None:
     return tuple(words)
 
 
-def _open_words(specs: Sequence[games.GameSpec], mode: str) -> list[str]:
-    """Return the texts of some random episodes of games of others. A new tokenizer then knows their words."""
+def _open_words(specs: Sequence[games.GameSpec], config: TrainConfig, resumed: Path | None) -> list[str]:
+    """Return words for the tokenizer of a new trunk: those of the run to resume, or the texts of random episodes.
+
+    Only third-party games are played. Their texts may differ when they are played again.
+    """
     texts = dict[str, None]()
     unknown = [spec for spec in specs if spec.kind in ("open", "suite")]
-    if unknown and mode == "trie":
+    if not unknown or config.model.trunk not in SCRATCH:
+        return []
+    if resumed is not None:
+        initial = resumed / INITIAL
+        return known_words(read_json((initial if initial.exists() else newest(resumed)) / TOKENIZER))
+    if config.rollout.mode == "trie":
         with EpisodeRunner(unknown, seed=0, parallel=1, max_turns=WORD_TURNS) as runner:
             for episode in runner.play(RandomAgent(seed=0), WORD_EPISODES):
                 texts |= dict.fromkeys([episode.final_observation])
