@@ -6,6 +6,7 @@ and ranges.
 """
 
 import inspect
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -133,7 +134,7 @@ def _check_code(folder: Path, stored: Values, named: Values) -> None:
 
     missing = sorted(_code_in(stored) - _code_in(named))
     if missing:
-        again = " ".join(f"--import {source}" for source in missing)
+        again = " ".join(f"--import {shlex.quote(source)}" for source in missing)
         raise AgentError(f"{folder} needs code that is imported only if you name it: add {again}")
 
 
