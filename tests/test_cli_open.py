@@ -81,6 +81,30 @@ def test_a_run_folder_never_imports_code(folder: Path) -> None:
     assert not (folder / "executed").exists()
 
 
+def test_an_agent_that_cannot_read_a_game_is_refused_in_one_line(folder: Path) -> None:
+    run(folder, "train", "--game", "bandit", "--iterations", "1", "--episodes", "2", "--out", "run")
+    for game in ("ipd", "guess.py:Guess", "textworld:simple?level=1&seed=1"):
+        refused = run(folder, "play", "--agent", "run", "--game", game, status=2)
+        assert "the agent does not know the word" in refused.splitlines()[-1]
+
+
+def test_a_run_continues_although_its_game_tells_new_words(folder: Path) -> None:
+    (folder / "words.py").write_text(
+        "import gymnasium, random\n"
+        "class Words(gymnasium.Env):\n"
+        "    observation_space = action_space = gymnasium.spaces.Text(99)\n"
+        "    def reset(self, *, seed=None, options=None):\n"
+        "        return ''.join(random.choices('abcdefghi', k=8)), {'admissible_commands': ['go', 'stay']}\n"
+        "    def step(self, action):\n"
+        "        return 'done', 1.0, True, False, {}\n"
+    )
+    common = ["train", "--game", "words.py:Words", "--episodes", "2", "--out", "run"]
+    run(folder, *common, "--iterations", "1")
+    run(folder, *common, "--iterations", "2", "--resume")
+    one, two = (folder / "run" / "checkpoints" / name / "tokenizer.json" for name in ("000001", "000002"))
+    assert one.read_bytes() == two.read_bytes()
+
+
 def test_a_game_without_commands_is_played_freely(folder: Path) -> None:
     (folder / "echo.py").write_text(
         "import gymnasium\n"
@@ -105,27 +129,3 @@ def test_a_game_that_always_fails_ends_the_run_in_one_line(folder: Path) -> None
     shown = run(folder, "train", "--game", "bad.py:Guess", "--episodes", "8", "--out", "r", status=2)
     assert "3 episodes in a row failed alike" in shown
     assert "ZeroDivisionError: division by zero (bad.py, line 16)" in shown
-
-
-def test_an_agent_that_cannot_read_a_game_is_refused_in_one_line(folder: Path) -> None:
-    run(folder, "train", "--game", "bandit", "--iterations", "1", "--episodes", "2", "--out", "run")
-    for game in ("ipd", "guess.py:Guess", "textworld:simple?level=1&seed=1"):
-        refused = run(folder, "play", "--agent", "run", "--game", game, status=2)
-        assert "the agent does not know the word" in refused.splitlines()[-1]
-
-
-def test_a_run_continues_although_its_game_tells_new_words(folder: Path) -> None:
-    (folder / "words.py").write_text(
-        "import gymnasium, random\n"
-        "class Words(gymnasium.Env):\n"
-        "    observation_space = action_space = gymnasium.spaces.Text(99)\n"
-        "    def reset(self, *, seed=None, options=None):\n"
-        "        return ''.join(random.choices('abcdefghi', k=8)), {'admissible_commands': ['go', 'stay']}\n"
-        "    def step(self, action):\n"
-        "        return 'done', 1.0, True, False, {}\n"
-    )
-    common = ["train", "--game", "words.py:Words", "--episodes", "2", "--out", "run"]
-    run(folder, *common, "--iterations", "1")
-    run(folder, *common, "--iterations", "2", "--resume")
-    one, two = (folder / "run" / "checkpoints" / name / "tokenizer.json" for name in ("000001", "000002"))
-    assert one.read_bytes() == two.read_bytes()
