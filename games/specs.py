@@ -206,6 +206,14 @@ def reject_reserved_seeds(specs: Iterable[GameSpec]) -> None:
             )
 
 
+def _resolve_builtin(kind: str, query: str) -> GameSpec:
+    table = resolve_name(BUILT_IN[kind]).parameters
+    values = parse_settings(table, split_query(query, kind), kind)
+    kept = {p.name: values[p.name] for p in table if values.get(p.name, p.default) != p.default}
+    name = f"{kind}?{format_settings(table, kept)}".rstrip("?")
+    return GameSpec(name, cast("Any", kind), settings=tuple(kept.items()))
+
+
 def _our_name(head: str) -> str:
     """Return the name of our game that a Gymnasium id or a class names, and any other head as it is.
 
@@ -218,14 +226,6 @@ def _our_name(head: str) -> str:
     if path.startswith("games.") and not CODE.sub(r"\g<source>", path).endswith(".py"):
         raise GameError(f"{head}: our games are called {', '.join(BUILT_IN)} and textworld:FAMILY")
     return head
-
-
-def _resolve_builtin(kind: str, query: str) -> GameSpec:
-    table = resolve_name(BUILT_IN[kind]).parameters
-    values = parse_settings(table, split_query(query, kind), kind)
-    kept = {p.name: values[p.name] for p in table if values.get(p.name, p.default) != p.default}
-    name = f"{kind}?{format_settings(table, kept)}".rstrip("?")
-    return GameSpec(name, cast("Any", kind), settings=tuple(kept.items()))
 
 
 def _resolve_open(target: str, query: str) -> list[GameSpec]:
