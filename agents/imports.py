@@ -26,7 +26,11 @@ def optimizer_name(text: str) -> str:
     return str(register(import_name(text, "class")).name)
 
 
-def joined(*entries: str) -> str:
-    """Join lists of imports to one, with absolute paths and without repetitions."""
-    found = dict.fromkeys(entry for part in entries for entry in part.split(",") if entry)
-    return ",".join(":".join([canonical(source), *name]) for source, *name in (entry.split(":") for entry in found))
+def merge_imports(*lists: str) -> str:
+    """Merge lists of imports into one, with absolute paths and without repetitions."""
+    return ",".join(dict.fromkeys(_absolute(entry) for part in lists for entry in part.split(",") if entry))
+
+
+def _absolute(entry: str) -> str:
+    named = CODE.fullmatch(entry)
+    return f"{canonical(named['source'])}:{named['name']}" if named else canonical(entry)

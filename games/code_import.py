@@ -20,7 +20,7 @@ from typing import Any
 
 from games.errors import GameError, did_you_mean
 
-CODE = re.compile(r"(?P<source>[^\s?&=,*+]+\.py|[A-Za-z_]\w*(?:\.\w+)*):(?P<name>[A-Za-z_][\w./-]*)")
+CODE = re.compile(r"(?P<source>[^?,*]+\.py|[A-Za-z_]\w*(?:\.\w+)*):(?P<name>[A-Za-z_][\w./-]*)")
 _NAMED: dict[str, None] = {}
 
 
@@ -63,8 +63,16 @@ def named_code() -> list[str]:
 
 
 def canonical(source: str) -> str:
-    """Return the absolute path of a file, and any other source as it is."""
-    return str(Path(source).expanduser().resolve()) if source.endswith(".py") else source
+    """Return the absolute path of a file, and any other source as it is.
+
+    Raise GameError if the path contains a character that separates the parts of a GAME or of a list.
+    """
+    if not source.endswith(".py"):
+        return source
+    path = str(Path(source).expanduser().resolve())
+    if any(character in path for character in "?,*"):
+        raise GameError(f"{path}: expected a path of code without '?', ',' and '*'; rename the file or the folder")
+    return path
 
 
 @lru_cache(maxsize=64)

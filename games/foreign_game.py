@@ -42,8 +42,9 @@ class ForeignGame(gymnasium.Wrapper[str, str, Any, Any]):
         super().__init__(env)
         self.name, self.seed = name, seed
         self._score, self._moves = 0.0, 0
-        if not isinstance(env.action_space, gymnasium.spaces.Text):
-            raise GameError(f"{name}: expected an environment whose actions are texts, got {env.action_space}")
+        actions = getattr(env, "action_space", None)
+        if not isinstance(actions, gymnasium.spaces.Text):
+            raise GameError(f"{name}: expected an environment whose actions are texts, got action_space={actions}")
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, Info]:
         self._score, self._moves = 0.0, 0
@@ -70,7 +71,10 @@ class ForeignGame(gymnasium.Wrapper[str, str, Any, Any]):
             if not isinstance(flag, bool | np.bool_ | int | np.integer):
                 raise self._error("result", f"step returned {_short(flag)} as an end of the episode, not True or False")
         truncated = bool(truncated) and not terminated
-        return self._text(observation), number, bool(terminated), truncated, self._info(info)
+        checked = self._info(info)
+        if terminated or truncated:
+            checked["admissible_commands"] = []
+        return self._text(observation), number, bool(terminated), truncated, checked
 
     def close(self) -> None:
         with suppress(EpisodeError), self._guarded("close"):  # no result depends on it
@@ -92,7 +96,7 @@ class ForeignGame(gymnasium.Wrapper[str, str, Any, Any]):
         if isinstance(commands, str) or not isinstance(commands, Sequence | np.ndarray | set | frozenset):
             raise self._error("commands", f"admissible_commands are {_short(commands)}, not a list of texts")
         checked = [str(command) for command in commands if isinstance(command, str)]
-        bad = [c for c in checked if not c.strip() or "\n" in c or "\r" in c or len(c) > MAX_COMMAND]
+        bad = [command for command in checked if not _is_command(command)]
         if len(checked) < len(commands) or bad:
             wrong = bad[0] if bad else next(c for c in commands if not isinstance(c, str))
             expected = f"texts of 1 to {MAX_COMMAND} characters in one line"
@@ -104,7 +108,7 @@ class ForeignGame(gymnasium.Wrapper[str, str, Any, Any]):
 
     def _text(self, observation: object) -> str:
         text = as_text(observation)
-        if text is None:
+        if text is None or not _is_utf8(text):
             raise self._error("observation", f"the observation is {_short(observation)}, not a text")
         return text
 
@@ -138,7 +142,7 @@ def as_text(observation: object, *, inside: bool = False) -> str | None:
             lines = [(f"{name}: ", as_text(value, inside=True)) for name, value in observation.items()]
         case tuple() | list() | np.ndarray():
             lines = [("", as_text(value, inside=True)) for value in observation]
-        case int() | float() | np.number() if inside:
+        case int() | float() | np.number() | np.bool_() if inside:
             return str(observation)
         case _:
             return None
@@ -154,6 +158,19 @@ def _number(value: object) -> float:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         return math.nan
+
+
+def _is_command(text: str) -> bool:
+    return bool(text.strip()) and len(text) <= MAX_COMMAND and len(text.splitlines()) == 1 and _is_utf8(text)
+
+
+def _is_utf8(text: str) -> bool:
+    """Return whether a text can be written to a file. A lone surrogate cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _short(value: object) -> str:

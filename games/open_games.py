@@ -14,6 +14,7 @@ import inspect
 import re
 import types
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,9 +30,11 @@ from games.parameters import Kind, Parameter, Value
 
 GROUP = "actde.games"
 VERSION = re.compile(r"-v[0-9]+$")
+ID = re.compile(r"/|-v[0-9]+$")
+"""Occurs in a Gymnasium id, and not in the name of a class."""
 OURS = ("max_turns", "render_mode")
 """Arguments that we pass ourselves."""
-KINDS: dict[object, Kind] = {int: "int", float: "float", bool: "bool", str: "text"}
+TYPES: dict[type, Kind] = {int: "int", float: "float", bool: "bool", str: "text"}
 Constructor = Callable[..., gymnasium.Env[Any, Any]]
 
 
@@ -46,7 +49,7 @@ def find(head: str) -> str | None:
     if not (named := CODE.fullmatch(head)):
         return None
     source, name = named["source"], named["name"]
-    if VERSION.search(name):
+    if ID.search(name):
         import_code(source)
         if name not in gymnasium.registry:
             raise GameError(f"{source} registers no environment {name!r} with Gymnasium")
@@ -59,14 +62,17 @@ def find(head: str) -> str | None:
 
 def parameters(game: str) -> tuple[Parameter, ...]:
     """Return the settings of a game: `seed`, and the arguments of its constructor whose types a text can express."""
-    constructor = _constructor(game)
+    constructor, registered = _constructor(game), _registered(game)
+    defaults = {} if registered is None else registered.kwargs
     own = getattr(constructor, "parameters", ())
-    if not own:
+    if isinstance(own, tuple) and own:
+        table = [replace(parameter, default=defaults.get(parameter.name, parameter.default)) for parameter in own]
+    else:
         with one_line(f"{game}: the arguments cannot be read,"):
-            found = [_parameter(argument) for argument in _arguments(constructor).values()]
-        own = tuple(parameter for parameter in found if parameter is not None)
+            parsed = [_parameter(argument, defaults) for argument in _arguments(constructor).values()]
+        table = [parameter for parameter in parsed if parameter is not None]
     seed = Parameter(name="seed", kind="int", low=0, help="seed of every episode")
-    return tuple(own) if any(parameter.name == "seed" for parameter in own) else (seed, *own)
+    return tuple(table) if any(parameter.name == "seed" for parameter in table) else (seed, *table)
 
 
 def make(
@@ -106,7 +112,7 @@ def make(
 
 def _registered(game: str) -> EnvSpec | None:
     name = game.rpartition(":")[2]
-    return gymnasium.registry.get(name if VERSION.search(name) else game)
+    return gymnasium.registry.get(name if ID.search(name) else game)
 
 
 def _constructor(game: str) -> Constructor:
@@ -125,13 +131,22 @@ def _constructor(game: str) -> Constructor:
 
 
 def _arguments(constructor: Constructor) -> Mapping[str, inspect.Parameter]:
-    return inspect.signature(constructor, eval_str=True).parameters
+    try:
+        return inspect.signature(constructor, eval_str=True).parameters
+    except NameError:  # a type that is imported for type checkers only
+        return inspect.signature(constructor).parameters
 
 
-def _parameter(argument: inspect.Parameter) -> Parameter | None:
-    """Return an argument as a setting, or None if no text can express its values."""
+def _parameter(argument: inspect.Parameter, defaults: Mapping[str, Any]) -> Parameter | None:
+    """Return an argument as a setting, or None if no text can express its values.
+
+    `defaults` replace defaults of the constructor.
+    """
     hint: Any = argument.annotation
-    default = None if argument.default in (inspect.Parameter.empty, None) else argument.default
+    if isinstance(hint, str):
+        hint = {kind.__name__: kind for kind in TYPES}.get(hint, inspect.Parameter.empty)
+    default = defaults.get(argument.name, argument.default)
+    default = None if default is inspect.Parameter.empty else default
     variadic = argument.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     if argument.name in OURS or variadic:
         return None
@@ -141,8 +156,12 @@ def _parameter(argument: inspect.Parameter) -> Parameter | None:
     if hint is inspect.Parameter.empty and default is not None:
         hint = type(default)
     if get_origin(hint) is Literal:
-        return Parameter(name=argument.name, kind="choice", default=default, choices=get_args(hint), help="")
-    kind = KINDS.get(hint)
+        choices = get_args(hint)
+        kind = {str: "choice", int: "int"}.get(type(choices[0]))
+        if kind is None or len({*map(type, choices)}) > 1:
+            return None
+        return Parameter(name=argument.name, kind=cast("Kind", kind), default=default, choices=choices, help="")
+    kind = TYPES.get(hint)
     return None if kind is None else Parameter(name=argument.name, kind=kind, default=default, help="")
 
 

@@ -12,10 +12,12 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from games import open_games
 from games.code_import import CODE, canonical
 from games.errors import GameError, did_you_mean, nearest
 from games.foreign_game import ForeignGame
 from games.parameters import Parameter, Value, format_settings, parse_settings, split_query
+from games.registration import ENTRY_POINTS
 from games.suites import SUITES, is_suite_game, make_suite_game, suite_class
 from games.textworld.engines.protocol import INFOS
 from games.textworld.generation.families import FAMILIES, Family, family
@@ -81,8 +83,6 @@ class GameSpec:
         if self.kind == "suite":
             return ForeignGame(make_suite_game(self.target, **dict(self.settings), **keywords), self.name)
         if self.kind == "open":
-            from games import open_games
-
             return open_games.make(self.target, dict(self.settings), max_turns=max_turns, render_mode=render_mode)
         from games.textworld.env import TextWorld
 
@@ -120,7 +120,7 @@ def code_in(game: str, judge: str = "") -> set[str]:
     sources, rewards = set[str](), [judge]
     for part in game.split(AND):
         head, _, query = part.strip().partition("?")
-        if head == "completion":
+        if (head := _our_name(head)) == "completion":
             rewards.append(split_query(query, head).get("reward", ""))
         elif not head.startswith(PREFIXES) and (named := CODE.fullmatch(head)):
             sources.add(canonical(named["source"]))
@@ -181,15 +181,13 @@ def resolve(game: str, *, split: str | None = None, step_seconds: float | None =
     head, _, query = game.partition("?")
     if game.startswith("textworld:"):
         return _resolve_family(head, query)
-    if head in BUILT_IN:
+    if (head := _our_name(head)) in BUILT_IN:
         return [_resolve_builtin(head, query)]
     if is_suite_game(game):
         return _resolve_suite(head, query)
     path = Path(game).expanduser()
     if game.strip() and "\0" not in game and path.exists():
         return _resolve_path(path.absolute(), split)
-    from games import open_games
-
     if not head.startswith(PREFIXES) and (found := open_games.find(head)):
         return _resolve_open(found, query)
     if open_games.is_missing_code(head):
@@ -223,9 +221,21 @@ def _resolve_builtin(kind: str, query: str) -> GameSpec:
     return GameSpec(name, cast("Any", kind), settings=tuple(kept.items()))
 
 
-def _resolve_open(target: str, query: str) -> list[GameSpec]:
-    from games import open_games
+def _our_name(head: str) -> str:
+    """Return the name of our game that a Gymnasium id or a class names, and any other head as it is.
 
+    Our games thus have one name each, by which `code_in` knows the settings that name code.
+    """
+    path = ENTRY_POINTS.get(head.rpartition(":")[2], head)
+    for name, own in BUILT_IN.items():
+        if path == own:
+            return name
+    if path.startswith("games.") and not CODE.sub(r"\g<source>", path).endswith(".py"):
+        raise GameError(f"{head}: our games are called {', '.join(BUILT_IN)} and textworld:FAMILY")
+    return head
+
+
+def _resolve_open(target: str, query: str) -> list[GameSpec]:
     table = open_games.parameters(target)
     (seed,) = (parameter for parameter in table if parameter.name == "seed")
     return _with_seeds(target, "open", table, seed, query)

@@ -6,6 +6,7 @@ and ranges.
 """
 
 import inspect
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -85,6 +86,7 @@ def parsed(words: Mapping[str, Any]) -> Values:
 
 def explicit_layers(given: Values, own: Values) -> "list[Layer]":
     """Return the user's layers of settings: those of the resumed run, of the file of --config and of the options."""
+    from agents.imports import merge_imports
     from agents.training import presets
 
     if own.get("code"):
@@ -93,6 +95,8 @@ def explicit_layers(given: Values, own: Values) -> "list[Layer]":
     if own.get("config"):
         layer = presets.read_toml(Path(own["config"]))
         named.insert(0, layer._replace(values=_with_code(layer.values)))
+        if imports := merge_imports(*(str(layer.values.get("imports", "")) for layer in named)):
+            named[-1] = named[-1]._replace(values={**named[-1].values, "imports": imports})
     if own.get("resume") and own.get("folder"):
         from agents.storage.run_folder import SETTINGS, read_config
 
@@ -115,13 +119,13 @@ def with_optimizers(optimizers: Sequence[str], given: Values) -> tuple[list[str]
 
 def _with_code(values: Mapping[str, Any]) -> Values:
     """Import the code that settings name. Return the settings with the name of an imported optimizer."""
-    from agents.imports import joined, load_imports, optimizer_name
+    from agents.imports import load_imports, merge_imports, optimizer_name
 
     imports, optimizer = str(values.get("imports", "")), str(values.get("optimizer", ""))
     if ":" in optimizer:
         imports, values = f"{imports},{optimizer}", {**values, "optimizer": optimizer_name(optimizer)}
     load_imports(imports)
-    return {**values, "imports": joined(imports)} if imports else dict(values)
+    return {**values, "imports": merge_imports(imports)} if imports else dict(values)
 
 
 def _check_code(folder: Path, stored: Values, named: Values) -> None:
@@ -130,7 +134,7 @@ def _check_code(folder: Path, stored: Values, named: Values) -> None:
 
     missing = sorted(_code_in(stored) - _code_in(named))
     if missing:
-        again = " ".join(f"--import {source}" for source in missing)
+        again = " ".join(f"--import {shlex.quote(source)}" for source in missing)
         raise AgentError(f"{folder} needs code that is imported only if you name it: add {again}")
 
 

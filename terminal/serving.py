@@ -9,6 +9,7 @@ from terminal import arguments as arg
 
 def serve(
     game: arg.Game = None,
+    code: arg.Imports = None,
     host: Annotated[str, Option(help="address to listen on")] = "127.0.0.1",
     port: Annotated[int, Option(min=1, max=65535, help="port to listen on")] = 8000,
     sessions: Annotated[int, Option(min=1, help="maximum number of concurrent sessions")] = 64,

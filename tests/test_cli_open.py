@@ -19,9 +19,10 @@ def example(title: str) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "guess.py").write_text(example("Add a game"))
-    (tmp_path / "averaged.py").write_text(example("Add an optimizer"))
-    return tmp_path
+    (path := tmp_path / "my games").mkdir()
+    (path / "guess.py").write_text(example("Add a game"))
+    (path / "averaged.py").write_text(example("Add an optimizer"))
+    return path
 
 
 def run(folder: Path, *words: str, status: int = 0) -> str:
@@ -40,8 +41,8 @@ def test_the_readmes_game_and_optimizer_are_used_by_typing_commands(folder: Path
     settings = json.loads((folder / "run" / "settings.json").read_text())["run"]
     assert settings["optimizer"] == "averaged"
     refused = run(folder, "train", "--resume", "--out", "run", "--iterations", "3", status=2)
-    assert f"--import {folder / 'averaged.py'}:Averaged" in refused
-    assert f"--import {folder / 'guess.py'}" in refused
+    assert f"--import '{folder / 'averaged.py'}:Averaged'" in refused
+    assert f"--import '{folder / 'guess.py'}'" in refused
     code = ["--import", "averaged.py:Averaged", "--import", "guess.py"]
     assert "3/3" in run(folder, "train", "--resume", "--out", "run", "--iterations", "3", *code)
     table = run(folder, "evaluate", "--agent", "run", "--game", "mine/Guess-v0", *code[2:], "--episodes", "4")
@@ -72,11 +73,36 @@ def test_a_run_folder_never_imports_code(folder: Path) -> None:
         ("run", "game", f"{folder}/evil.py:Game"),
         ("run", "imports", f"{folder}/evil.py"),
         ("run", "game", f"completion?reward={folder}/evil.py:score"),
+        ("run", "game", f"actde/Completion-v0?reward={folder}/evil.py:score"),
     ):
         changed = {**settings, group: {**settings[group], name: value}}
         (folder / "run" / "settings.json").write_text(json.dumps(changed))
-        assert f"add --import {folder}/evil.py" in run(folder, "train", "--resume", "--out", "run", status=2)
+        assert f"add --import '{folder}/evil.py'" in run(folder, "train", "--resume", "--out", "run", status=2)
     assert not (folder / "executed").exists()
+
+
+def test_an_agent_that_cannot_read_a_game_is_refused_in_one_line(folder: Path) -> None:
+    run(folder, "train", "--game", "bandit", "--iterations", "1", "--episodes", "2", "--out", "run")
+    for game in ("ipd", "guess.py:Guess", "textworld:simple?level=1&seed=1"):
+        refused = run(folder, "play", "--agent", "run", "--game", game, status=2)
+        assert "the agent does not know the word" in refused.splitlines()[-1]
+
+
+def test_a_run_continues_although_its_game_tells_new_words(folder: Path) -> None:
+    (folder / "words.py").write_text(
+        "import gymnasium, random\n"
+        "class Words(gymnasium.Env):\n"
+        "    observation_space = action_space = gymnasium.spaces.Text(99)\n"
+        "    def reset(self, *, seed=None, options=None):\n"
+        "        return ''.join(random.choices('abcdefghi', k=8)), {'admissible_commands': ['go', 'stay']}\n"
+        "    def step(self, action):\n"
+        "        return 'done', 1.0, True, False, {}\n"
+    )
+    common = ["train", "--game", "words.py:Words", "--episodes", "2", "--out", "run"]
+    run(folder, *common, "--iterations", "1")
+    run(folder, *common, "--iterations", "2", "--resume")
+    one, two = (folder / "run" / "checkpoints" / name / "tokenizer.json" for name in ("000001", "000002"))
+    assert one.read_bytes() == two.read_bytes()
 
 
 def test_a_game_without_commands_is_played_freely(folder: Path) -> None:

@@ -227,8 +227,9 @@ class LanguageModelAgent:
                 self._tries.clear()
             end = self.stream_tokenizer.encode(self.prompt.after_command(game_terminator=turn.terminator))
             texts = [self.prompt.command(command, game_prompt=turn.prompt) for command in key[2:]]
+            commands = [self.stream_tokenizer.encode(text) + end for text in texts]
             try:
-                self._tries[key] = build_trie([self.stream_tokenizer.encode(text) + end for text in texts])
+                self._tries[key] = build_trie(commands)
             except ValueError as error:
                 raise AgentError(f"{turn.game}: the agent cannot tell the commands apart: {error}") from error
         return self._tries[key]

@@ -8,6 +8,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from agents.protocol import AgentError
+
 
 class StreamTokenizer:
     """Encodes and decodes the pieces of a stream.
@@ -21,6 +23,7 @@ class StreamTokenizer:
         self.tokenizer = tokenizer
         self.start = _start(tokenizer)
         self._options = {"split_special_tokens": True} if split_special_tokens else {}
+        self._is_closed = _is_closed(tokenizer)
         self._continuation = _without_blank(tokenizer)
         if self._continuation is not None:
             self._continuation.encode_special_tokens = split_special_tokens
@@ -46,8 +49,23 @@ class StreamTokenizer:
         return text
 
     def _whole(self, text: str) -> list[int]:
+        if self._is_closed and (word := unknown_word(self.tokenizer, text)):
+            raise AgentError(f"the agent does not know the word {word!r}; expected a game on which it was trained")
         tokens: list[int] = self.tokenizer.encode(text, add_special_tokens=False, **self._options)
         return tokens
+
+
+def _is_closed(tokenizer: Any) -> bool:
+    """Return whether a tokenizer knows some words only, and fails at any other word."""
+    return type(tokenizer.backend_tokenizer.model).__name__ == "WordLevel" and tokenizer.unk_token is None
+
+
+def unknown_word(tokenizer: Any, text: str) -> str | None:
+    """Return the first word of a text that a word-level tokenizer does not know, or None if it knows all."""
+    backend = tokenizer.backend_tokenizer
+    normalized = text if backend.normalizer is None else backend.normalizer.normalize_str(text)
+    words = (word for word, _ in backend.pre_tokenizer.pre_tokenize_str(normalized))
+    return next((word for word in words if backend.token_to_id(word) is None), None)
 
 
 def _start(tokenizer: Any) -> list[int]:

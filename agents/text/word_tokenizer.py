@@ -8,10 +8,10 @@ no piece ends inside a word.
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agents.protocol import AgentError
 
@@ -51,6 +51,12 @@ def word_tokenizer(vocabulary: Sequence[str], *, specials: bool = True) -> PreTr
     return PreTrainedTokenizerFast(
         tokenizer_object=backend, split_special_tokens=True, clean_up_tokenization_spaces=False, **roles
     )
+
+
+def known_words(backend: Mapping[str, Any]) -> list[str]:
+    """Return the words of a word tokenizer in order of their ids. `backend` is the content of its tokenizer.json."""
+    ids: dict[str, int] = backend["model"]["vocab"]
+    return [word for word in sorted(ids, key=lambda word: ids[word]) if word not in (PAD, UNKNOWN, END)]
 
 
 @cache

@@ -18,15 +18,16 @@ from agents.config import ModelConfig, TrainConfig
 from agents.imports import load_imports
 from agents.language_model.agent import LanguageModelAgent
 from agents.model.actor_critic import ActorCritic
-from agents.model.build import assemble
+from agents.model.build import SCRATCH, assemble
 from agents.play.baselines import RandomAgent
 from agents.play.metrics import strategies_of
 from agents.play.runner import EpisodeRunner
 from agents.protocol import AgentError
 from agents.scoring import load_models
+from agents.storage.checkpoint import TOKENIZER, newest, read_json
 from agents.storage.run_folder import INITIAL, RunFolder
 from agents.text.prompt import prompt_format
-from agents.text.word_tokenizer import split_words
+from agents.text.word_tokenizer import known_words, split_words
 from agents.training.dagger import DAggerAgent, Expert
 from agents.training.level_schedule import LevelSchedule
 from agents.training.memory_estimate import MemoryNeeds, available, check_memory
@@ -36,6 +37,7 @@ from agents.training.reference import ReferencePolicy
 from agents.training.trainer import Trainer
 from agents.training.updater import Updater, make_torch_optimizer
 from agents.training.warm_start import load_weights
+from games.base import TextGame
 from games.game_hash import game_hash
 from games.textworld.generation.reserved_seeds import reject_reserved_seeds
 
@@ -70,7 +72,8 @@ def _build(config: TrainConfig, out: Path, accelerator: Accelerator, *, resume: 
 
     torch.manual_seed(config.run.seed)
     model_config = config.model if optimizer.trains_q else config.model.replace(q_heads=0)
-    model, tokenizer = assemble(model_config, _vocabulary(specs), _open_words(specs, config.rollout.mode))
+    words = _open_words(specs, config, folder.path if resume else None)
+    model, tokenizer = assemble(model_config, _vocabulary(specs), words)
     model.to(accelerator.device)
     notes, earlier_games = _warm_start(config, folder, model, tokenizer, model_config)
     reference = _reference(config, model)
@@ -192,7 +195,7 @@ def _vocabulary(specs: Sequence[games.GameSpec]) -> tuple[str, ...] | None:
     words: dict[str, None] = {}
     for spec in specs:
         env = spec.make()
-        own = getattr(env.unwrapped, "vocabulary", None)
+        own = env.unwrapped.vocabulary if isinstance(env.unwrapped, TextGame) else None
         env.close()
         if own is None:
             return None
@@ -200,11 +203,19 @@ def _vocabulary(specs: Sequence[games.GameSpec]) -> tuple[str, ...] | None:
     return tuple(words)
 
 
-def _open_words(specs: Sequence[games.GameSpec], mode: str) -> list[str]:
-    """Return the texts of some random episodes of games with new words. A new tokenizer then knows these words."""
+def _open_words(specs: Sequence[games.GameSpec], config: TrainConfig, resumed: Path | None) -> list[str]:
+    """Return words for the tokenizer of a new trunk: those of the run to resume, or the texts of random episodes.
+
+    Only games with new words are played. Their texts may differ when they are played again.
+    """
     texts = dict[str, None]()
     unknown = [spec for spec in specs if spec.has_new_words]
-    if unknown and mode == "trie":
+    if not unknown or config.model.trunk not in SCRATCH:
+        return []
+    if resumed is not None:
+        initial = resumed / INITIAL
+        return known_words(read_json((initial if initial.exists() else newest(resumed)) / TOKENIZER))
+    if config.rollout.mode == "trie":
         with EpisodeRunner(unknown, seed=0, parallel=1, max_turns=WORD_TURNS) as runner:
             for episode in runner.play(RandomAgent(seed=0), WORD_EPISODES):
                 texts |= dict.fromkeys([episode.final_observation])

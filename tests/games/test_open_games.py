@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import games
+from agents.imports import merge_imports
 from games import open_games
 from games.foreign_game import as_text
 from games.specs import code_in
@@ -158,7 +159,7 @@ def test_what_is_no_environment_is_refused(file: Path, name: str, message: str) 
 
 
 def test_an_environment_without_texts_is_refused() -> None:
-    with pytest.raises(games.GameError, match=r"expected an environment whose actions are texts, got Discrete\(2\)"):
+    with pytest.raises(games.GameError, match=r"whose actions are texts, got action_space=Discrete\(2\)"):
         games.resolve("CartPole-v1")[0].make()
 
 
@@ -168,8 +169,10 @@ def test_a_plain_environment_follows_our_rules(file: Path) -> None:
     assert [step[1] for step in steps] == [3.0, 5.0]
     assert [step[2:4] for step in steps] == [(False, False), (False, True)]
     assert steps[1][4]["score"] == 8.0
-    assert steps[1][4]["admissible_commands"] == ["a", "b"]
-    assert played(f"{file}:make_plain", "x")[1][2]
+    assert steps[0][4]["admissible_commands"] == ["a", "b"]
+    assert steps[1][4]["admissible_commands"] == []
+    over = played(f"{file}:make_plain", "x")[1]
+    assert over[2] and over[4]["admissible_commands"] == []
 
 
 def test_only_the_code_that_a_game_names_is_found() -> None:
@@ -178,6 +181,93 @@ def test_only_the_code_that_a_game_names_is_found() -> None:
     rewards = code_in("completion?reward=my.words:score,/tmp/r.py:f", "pack.age:judge")
     assert rewards == {"my.words", "/tmp/r.py", "pack.age"}
     assert code_in("my.games:Guess?a=1 + /tmp/g.py:mine/Guess-v0") == {"my.games", "/tmp/g.py"}
+
+
+def test_our_games_have_one_name_each_so_that_the_code_in_their_settings_is_found(tmp_path: Path) -> None:
+    code = tmp_path / "words.py"
+    for name in ("actde/Completion-v0", "games:actde/Completion-v0", "games.completion:Completion"):
+        game = f"{name}?reward={code}:score"
+        assert code_in(game) == {str(code)}
+        assert games.resolve(game)[0].kind == "completion"
+    assert games.resolve("actde/IPD-v0?payoff=post") == games.resolve("ipd?payoff=post")
+    for name in ("actde/TextWorld-v0", "games.specs:make_textworld"):
+        for function in (games.resolve, code_in):
+            with pytest.raises(games.GameError, match="our games are called bandit, completion, ipd"):
+                function(f"{name}?game={code}:Guess")
+
+
+@pytest.mark.parametrize("folder", ["my games", "c++", "a=b&c", "with:colon"])
+def test_code_is_found_in_folders_with_unusual_names(tmp_path: Path, folder: str) -> None:
+    path = tmp_path / folder / "mine.py"
+    path.parent.mkdir()
+    path.write_text(SOURCE)
+    assert played(f"{path}:Guess?word=low", "low")[1][2]
+    assert code_in(f"{path}:Guess?word=low") == {str(path)}
+    assert merge_imports(f"{path}:Guess,{path}") == f"{path}:Guess,{path}"
+
+
+def test_a_path_that_separates_settings_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a,b").mkdir()
+    (tmp_path / "a,b" / "mine.py").write_text(SOURCE)
+    monkeypatch.chdir(tmp_path / "a,b")
+    with pytest.raises(games.GameError, match=r"expected a path of code without '\?', ',' and '\*'"):
+        games.resolve("mine.py:Guess")
+
+
+UNUSUAL = """
+from __future__ import annotations
+from typing import TYPE_CHECKING, Literal
+import gymnasium
+from gymnasium.spaces import Text
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Base(gymnasium.Env):
+    observation_space = action_space = Text(99)
+    bonus = level = 0
+    vocabulary = 17  # another meaning than that of `TextGame.vocabulary`
+
+    def parameters(self):
+        pass
+
+    def reset(self, *, seed=None, options=None):
+        return f"bonus {self.bonus} level {self.level}", {}
+
+
+class Typed(Base):
+    def __init__(self, bonus: float = 0, level: Literal[1, 2] = 1, words: Sequence[str] = ()):
+        self.bonus, self.level = bonus, level
+
+
+class NoActions(gymnasium.Env):
+    pass
+
+
+gymnasium.register("mine/Typed", entry_point=Typed, kwargs={"bonus": 3.0, "level": 2})
+"""
+
+
+@pytest.mark.parametrize(
+    ("game", "text"),
+    [
+        ("Base", "bonus 0 level 0"),
+        ("Typed", "bonus 0 level 1"),
+        ("Typed?bonus=0.5&level=2", "bonus 0.5 level 2"),
+        ("mine/Typed", "bonus 3.0 level 2"),
+        ("mine/Typed?bonus=0", "bonus 0.0 level 2"),
+    ],
+)
+def test_unusual_constructors_are_understood(tmp_path: Path, game: str, text: str) -> None:
+    (tmp_path / "unusual.py").write_text(UNUSUAL)
+    ((observation, _),) = played(f"{tmp_path / 'unusual.py'}:{game}")
+    assert observation == text
+
+
+def test_an_environment_without_an_action_space_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "unusual.py").write_text(UNUSUAL)
+    with pytest.raises(games.GameError, match="whose actions are texts, got action_space=None"):
+        games.resolve(f"{tmp_path / 'unusual.py'}:NoActions")[0].make()
 
 
 class Broken(gymnasium.Env[Any, Any]):
@@ -234,6 +324,9 @@ STEP: Any = ("Hello.", 1, False, False, {})
         (("Hello.", {"admissible_commands": ["a", "a"]}), STEP, "commands"),
         (("Hello.", {"admissible_commands": ["a\nb"]}), STEP, "commands"),
         (("Hello.", {"admissible_commands": [" "]}), STEP, "commands"),
+        (("Hello.", {"admissible_commands": ["a\u2028b"]}), STEP, "commands"),
+        (("Hello.", {"admissible_commands": ["\ud800"]}), STEP, "commands"),
+        (("\ud800", {}), STEP, "observation"),
         (("Hello.", {"admissible_commands": ["a" * 999]}), STEP, "commands"),
         (("Hello.", {"admissible_commands": "look"}), STEP, "commands"),
         (("Hello.", {"admissible_commands": ["a", 2]}), STEP, "commands"),
@@ -283,6 +376,7 @@ def test_an_environment_that_cannot_be_closed_is_dropped(error: Exception) -> No
         (np.array(["a", "b"]), "a\nb"),
         (("a", "b"), "a\nb"),
         ({"obs": "a", "time": np.array([3])}, "obs: a\ntime: 3"),
+        ({"obs": "a", "done": np.True_}, "obs: a\ndone: True"),
         (3, None),
         (b"a", None),
         ({}, None),

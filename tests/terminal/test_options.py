@@ -211,3 +211,12 @@ def test_compare_refuses_a_file_that_sets_what_its_own_options_set(command: Comm
 def test_a_dry_run_refuses_an_unknown_optimizer(command: Command) -> None:
     status, out, errors = command("train", "--game", "bandit", "--optimizer", "acdte", "--dry-run")
     assert (status, out) == (2, "") and "did you mean 'actde'?" in errors
+
+
+def test_code_of_the_file_and_of_the_options_is_recorded(command: Command, tmp_path: Path) -> None:
+    first, second = tmp_path / "first.py", tmp_path / "second.py"
+    first.touch()
+    second.touch()
+    (tmp_path / "c.toml").write_text(f'[run]\nimports = "{first}"\n')
+    shown = json.loads(command("train", "--dry-run", "--json", "--config", tmp_path / "c.toml", "--import", second)[1])
+    assert shown["imports"]["value"] == f"{first},{second}"

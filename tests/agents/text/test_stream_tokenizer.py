@@ -8,6 +8,7 @@ import pytest
 from agents.model.pretrained import load_pretrained
 from agents.protocol import AgentError
 from agents.text.stream_tokenizer import StreamTokenizer
+from agents.text.word_tokenizer import word_tokenizer
 from experiments.decoders.architectures import tiny_decoder
 from tests.helpers import tokenizers
 from tests.helpers.models import tiny_model, tokenizer
@@ -72,6 +73,16 @@ def test_an_agent_writes_one_bos_token_per_stream() -> None:
     tokens = player._live[0].stream.tokens
     assert tokens[0] == whole.bos_token_id and tokens.count(whole.bos_token_id) == 1
     assert whole.decode(tokens, skip_special_tokens=True).count("you see a room\n> ") == 3
+
+
+def test_a_closed_vocabulary_refuses_other_words() -> None:
+    stream = StreamTokenizer(word_tokenizer(["we had a wedding"], specials=False))
+    assert stream.begin("We had a") + stream.encode(" wedding") == [0, 1, 2, 3]
+    for encode in (stream.begin, stream.encode):
+        with pytest.raises(AgentError, match="does not know the word 'party'"):
+            encode("a party")
+    with_unknown = StreamTokenizer(word_tokenizer(["we had a wedding"]))
+    assert with_unknown.encode("party") == [with_unknown.tokenizer.unk_token_id]
 
 
 def test_a_tokenizer_without_a_fast_backend_is_refused(tmp_path: Any) -> None:

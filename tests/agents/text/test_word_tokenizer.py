@@ -1,5 +1,6 @@
 """The word tokenizer: its tokens, the property that the rollout relies on, and TextWorld's words."""
 
+import json
 import random
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 import games
 from agents.protocol import AgentError
 from agents.text.vocabulary_script import code_rooms, code_texts, grammar_text, inform_text, third_person
-from agents.text.word_tokenizer import split_words, textworld_vocabulary, word_tokenizer
+from agents.text.word_tokenizer import known_words, split_words, textworld_vocabulary, word_tokenizer
 from tests import ROOT
 
 DATA = ROOT / "agents" / "data" / "textworld_words.txt"
@@ -164,3 +165,10 @@ def texts(game: str) -> Iterator[str]:
 def test_no_word_of_a_game_is_unknown(game: str) -> None:
     unknown = {word for text in texts(game) for word in split_words(text) if TOKENIZER.unk_token_id in ids(word)}
     assert unknown == set()
+
+
+def test_known_words_give_the_same_tokenizer_again() -> None:
+    first = word_tokenizer([*textworld_vocabulary(), "Zyzzyva [pad] don't", "zyzzyva 12"])
+    content = first.backend_tokenizer.to_str()
+    again = word_tokenizer([*textworld_vocabulary(), *known_words(json.loads(content))])
+    assert again.backend_tokenizer.to_str() == content
