@@ -13,7 +13,7 @@ from pathlib import Path
 
 from games.errors import GameError
 from games.files import sha256
-from games.specs import BUILT_IN, GameSpec
+from games.game_spec import BUILT_IN, GameSpec
 from games.textworld.validation import game_file
 
 

@@ -25,7 +25,7 @@ from games.code_import import CODE, import_code, named_code
 from games.errors import EpisodeError
 
 if TYPE_CHECKING:
-    from games.specs import GameSpec
+    from games.game_spec import GameSpec
 
 START_SECONDS = 120.0
 """Time limit for starting the child, importing the code of the game, and constructing the environment."""

@@ -6,8 +6,8 @@ Resolving is cheap, because no game is made. `GameSpec.make` generates, checks a
 
 import itertools
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -15,98 +15,21 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from games import open_games
 from games.code_import import CODE, canonical
 from games.errors import GameError, did_you_mean, nearest
-from games.foreign_game import ForeignGame
+from games.game_spec import BUILT_IN, GameSpec
 from games.parameters import Parameter, Value, format_settings, parse_settings, split_query
 from games.registration import ENTRY_POINTS
-from games.suites import SUITES, is_suite_game, make_suite_game, suite_class
-from games.textworld.engines.protocol import INFOS
+from games.suites import SUITES, is_suite_game, suite_class
 from games.textworld.generation.families import FAMILIES, Family, family
-from games.textworld.validation.game_file import OURS, STORIES, check, is_plain
+from games.textworld.validation.game_file import STORIES
 
 if TYPE_CHECKING:
-    import gymnasium
-
     from games.textworld.env import TextWorld
 
 MAX_GAMES = 100_000
 RANGE = re.compile(r"([0-9]{1,10})\.\.([0-9]{1,10})")
 RANGED = ("level", "seed")  # the parameters that may be ranges, which are the first parameters of every family
-BUILT_IN = {
-    "bandit": "games.bandit:Bandit",
-    "completion": "games.completion:Completion",
-    "ipd": "games.ipd:PrisonersDilemma",
-}
-"""The games without a file: name -> class. A class is imported only when its game is named."""
 PREFIXES = ("textworld:", *(f"{suite}:" for suite in SUITES))  # they are no modules
 AND = " + "  # separates several GAMEs in one string
-
-
-@dataclass(frozen=True, slots=True)
-class GameSpec:
-    """The specification of one game, which `make` creates.
-
-    Attributes:
-        name: the canonical GAME string. `resolve(name)` returns an equal spec.
-        target: the family of a `textworld` game, the path of a `file`, the game of a `suite`, as in `express:coin`, or
-            the name of an `open` game.
-        settings: the settings in the GAME string, in canonical order.
-        level: the level of a `textworld` game or of a game from a manifest. It is None for any other game.
-        hash: the canonical hash in the manifest. It is None if there is no manifest (see `games.game_hash`).
-        step_seconds: limit of the time of each reset and step. If it is not None, the game runs in a child process.
-    """
-
-    name: str
-    kind: Literal["bandit", "completion", "ipd", "textworld", "file", "suite", "open"]
-    target: str = ""
-    settings: tuple[tuple[str, Value], ...] = ()
-    level: int | None = field(default=None, compare=False)
-    hash: str | None = field(default=None, compare=False)
-    step_seconds: float | None = field(default=None, compare=False)
-
-    def make(
-        self, *, max_turns: int | None = None, infos: Sequence[str] = (), render_mode: str | None = None
-    ) -> "gymnasium.Env[str, str]":
-        """Make the game. If it is a TextWorld game that is not in the cache, generate it.
-
-        `max_turns` replaces the game's own turn limit. `infos` names further entries of the info of a TextWorld game.
-        Games of suites recognize `policy_commands`. Other games, and stories without TextWorld's record, ignore those
-        that they do not have.
-        """
-        keywords: dict[str, Any] = {"max_turns": max_turns, "infos": infos, "render_mode": render_mode}
-        if self.step_seconds is not None:
-            from games.process_game import ProcessGame
-
-            return ProcessGame(self, self.step_seconds, **keywords)
-        if self.kind in BUILT_IN:
-            game_class: Callable[..., gymnasium.Env[str, str]] = resolve_name(BUILT_IN[self.kind])
-            return game_class(**dict(self.settings), max_turns=max_turns, render_mode=render_mode)
-        if self.kind == "suite":
-            return ForeignGame(make_suite_game(self.target, **dict(self.settings), **keywords), self.name)
-        if self.kind == "open":
-            return open_games.make(self.target, dict(self.settings), max_turns=max_turns, render_mode=render_mode)
-        from games.textworld.env import TextWorld
-
-        story = self.story()
-        if is_plain(story):  # there is no record from TextWorld that could provide them
-            infos = [name for name in infos if name not in INFOS]
-        return TextWorld(story, max_turns=max_turns, infos=infos, render_mode=render_mode)
-
-    def story(self) -> Path:
-        """Return the path of a `textworld` or `file` game. If a `textworld` game is not in the cache, generate it."""
-        if self.kind == "file":
-            return Path(self.target)
-        from games.textworld.generation.make_game import cached_game
-
-        return cached_game(self.target, dict(self.settings))
-
-    @property
-    def has_new_words(self) -> bool:
-        """Whether the game may print words that are not in the vocabulary of our games. A file is checked.
-
-        Games from a manifest are ours, unless they were changed, which is an error when they are made.
-        """
-        is_file = self.kind == "file" and self.hash is None
-        return self.kind in ("open", "suite") or (is_file and check(Path(self.target)) != OURS)
 
 
 def code_in(game: str, judge: str = "") -> set[str]:
@@ -126,17 +49,6 @@ def code_in(game: str, judge: str = "") -> set[str]:
             sources.add(canonical(named["source"]))
     terms = [term for reward in rewards if reward for term in parse_reward(reward)]
     return sources | {canonical(term.argument.rpartition(":")[0]) for term in terms if term.kind == "function"}
-
-
-def offers_commands(spec: GameSpec) -> bool:
-    """Return whether a game offers admissible commands at its start. A game of others is made and reset."""
-    if spec.kind == "suite":
-        return not spec.target.startswith("textarena:") or "choices" in dict(spec.settings)
-    env = spec.make()
-    try:
-        return bool(env.reset(seed=0)[1]["admissible_commands"])
-    finally:
-        env.close()
 
 
 def make_textworld(game: str, **keywords: Any) -> "TextWorld":

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from games.base import Info, Step
 from games.errors import FatalGameError, GameError, nearest
 from games.failures import Failures, error_kind
-from games.specs import GameSpec, resolve
+from games.game_spec import GameSpec
+from games.specs import resolve
 
 Batch = tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], Info]
 

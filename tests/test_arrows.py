@@ -46,6 +46,7 @@ LIGHT = [
     "agents/play/transcript.py",
     "experiments/reproduce/__init__.py",
     "games/errors.py",
+    "games/game_spec.py",
     "games/specs.py",
 ]
 

@@ -7,7 +7,8 @@ from uuid import uuid4
 
 from openenv.core.env_server import Action, Environment, Observation, State, create_fastapi_app
 
-from games.specs import GameSpec, resolve
+from games.game_spec import GameSpec
+from games.specs import resolve
 
 
 class TextAction(Action):

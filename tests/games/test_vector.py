@@ -15,7 +15,7 @@ from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import games
-from games.specs import GameSpec
+from games.game_spec import GameSpec
 from games.vector import TextVectorEnv, make_textworld_vec, stack_infos
 from tests.helpers.fakes import Corridor, CorridorSpec
 

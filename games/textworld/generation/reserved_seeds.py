@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from games.errors import GameError
 
 if TYPE_CHECKING:
-    from games.specs import GameSpec
+    from games.game_spec import GameSpec
 
 RESERVED = range(2_000_000_000, 2_000_100_000)
 """Seeds of held-out games."""
