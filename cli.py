@@ -31,7 +31,7 @@ command = partial(app.command, cls=HelpCommand)
 
 @command()
 def play(
-    agent: Annotated[str, Option(metavar="AGENT", help=f"Agent that plays: {arg.AGENTS}")] = "actde",
+    agent: Annotated[str, Option(metavar="AGENT", help=f"Agent that plays: human, {arg.AGENTS}")] = "actde",
     game: arg.Game = None,
     code: arg.Imports = None,
     seed: arg.Seed = 0,
@@ -80,7 +80,7 @@ def evaluate(
         str | None,
         Option(
             metavar="AGENT",
-            help=f"Agent to evaluate: {arg.AGENTS} With --card several, separated by commas.",
+            help=f"Agent to evaluate: {arg.AGENTS} With --card, several separated by commas.",
             show_default="actde; with --card all that ship",
         ),
     ] = None,
@@ -175,7 +175,7 @@ def generate(
         per_level=per_level,
         split=split,
         seed=seed,
-        settings=dict(map(_pair, setting or ())),
+        settings=generation.parse_settings(setting or ()),
         workers=workers,
     )
     previews = draw_previews(folder, entries) if preview else {}
@@ -187,13 +187,6 @@ def generate(
         [*maps, *generation.summary(folder, len(entries), rejected, crawled)],
         as_json=as_json,
     )
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise typer.BadParameter(f"--set expects NAME=VALUE, got {text!r}")
-    return name, value
 
 
 @command(cls=ConfigCommand)
@@ -318,11 +311,12 @@ def compare(
 def watch(
     run: Annotated[Path, Argument(metavar="RUN", help="Folder of a run, or a transcript file.")],
     iteration: Annotated[
-        int | None, Option(min=1, help="Episodes of this iteration, counted from 1.", show_default="the newest")
+        int | None,
+        Option(
+            min=1, help="Episodes of this iteration, counted from 1.", show_default="the newest; with --episode all"
+        ),
     ] = None,
-    episode: Annotated[
-        int | None, Option(min=0, help="This episode only, counted from 0.", show_default="all of the iteration")
-    ] = None,
+    episode: Annotated[int | None, Option(min=0, help="This episode only, counted from 0.", show_default="all")] = None,
     as_json: arg.AsJson = False,
 ) -> None:
     """Page through the episodes that a run recorded, turn by turn."""

