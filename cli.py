@@ -335,8 +335,10 @@ def watch(
             console.show(playback.episode_lines(entry))
 
 
-for other in (reproduction.reproduce, serving.serve, preferences.make_pairs, preferences.train_reward):
-    command()(other)
+command()(reproduction.reproduce)
+command()(serving.serve)
+command()(preferences.make_pairs)
+command()(preferences.train_reward)
 
 
 def main() -> None:

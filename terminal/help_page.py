@@ -23,7 +23,7 @@ GAMES = (
     ("...seed=1..20", "Twenty games, in each of these forms that has seeds."),
     ("GAME + GAME", "The games of both."),
 )
-METAVARS = {int: "N", float: "X"}
+METAVARS: dict[type, str] = {int: "N", float: "X"}
 Row = tuple[str, str, str]  # an option with its argument, its help text, and a remark in brackets
 
 
@@ -65,7 +65,9 @@ def page(
         drawn.setdefault(title, []).extend(rows)
     width = max(len(usage) for rows in drawn.values() for usage, _, _ in rows)
     pieces = [piece.strip("{}") for piece in ctx.command.collect_usage_pieces(ctx)]
-    things = [Text("\n\n".join([" ".join(["Usage:", ctx.command_path, *pieces]), *_paragraphs(ctx.command)]) + "\n")]
+    things: list[RenderableType] = [
+        Text("\n\n".join([" ".join(["Usage:", ctx.command_path, *pieces]), *_paragraphs(ctx.command)]) + "\n")
+    ]
     things += [_panel(title, rows, width) for title, rows in drawn.items()]
     if any(usage.endswith(f" {GAME}") for rows in drawn.values() for usage, _, _ in rows):
         things.append(_panel(GAME, [(*game, "") for game in GAMES], max(len(name) for name, _ in GAMES)))

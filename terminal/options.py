@@ -182,5 +182,5 @@ def _usage(name: str) -> str:
     field, flag = FIELDS[name], name.replace("_", "-")
     if value_type(field) is bool:
         return f"--[no-]{flag}"
-    argument = "|".join(choices(field)) or TEXTS.get(name) or METAVARS[value_type(field)]
+    argument = "|".join(choices(field)) or TEXTS.get(name) or METAVARS.get(value_type(field), "TEXT")
     return f"--{flag} {argument}" + (f"|{NONE}" if is_optional(field) else "")
