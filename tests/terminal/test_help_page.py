@@ -6,8 +6,9 @@ import pytest
 import typer
 
 import cli
-from games.specs import BUILT_IN, FAMILIES
+from games.specs import BUILT_IN
 from games.suites import SUITES
+from games.textworld.generation.families import FAMILIES
 from terminal.help_page import GAMES
 from tests.conftest import Command
 
