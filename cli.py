@@ -5,44 +5,44 @@ Packages that are slow to import are imported inside the commands that need them
 
 import shlex
 import sys
-import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer import Argument, Option
 
-from experiments import reproduce as reproduction
 from terminal import arguments as arg
-from terminal import console, failures, preferences, serving
-from terminal.arguments import card_option, output_option, play_option
+from terminal import console, failures, preferences, reproduction, serving
+from terminal.help_page import GAME, HelpCommand, HelpGroup
 from terminal.options import ConfigCommand, explicit_layers, with_config, with_optimizers
 
 app = typer.Typer(
     name="actde",
+    cls=HelpGroup,
     help="Train language-model agents on text games with PPO or ACTDE (action-conditioned TD error).",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+command = partial(app.command, cls=HelpCommand)
 
 
-@app.command()
+@command()
 def play(
-    agent: Annotated[str, play_option("--agent", help=arg.AGENTS)] = "actde",
+    agent: Annotated[str, Option(metavar="AGENT", help=f"Agent that plays: human, {arg.AGENTS}")] = "actde",
     game: arg.Game = None,
     code: arg.Imports = None,
     seed: arg.Seed = 0,
-    episodes: Annotated[int, play_option(min=1, max=arg.MOST, help="episodes to play")] = 1,
+    episodes: Annotated[int, Option(min=1, max=arg.MOST, help="Episodes to play.")] = 1,
     max_turns: arg.MaxTurns = None,
     step_seconds: arg.StepSeconds = None,
     greedy: arg.Greedy = False,
     temperature: arg.Temperature = 1.0,
     top_p: arg.TopP = 1.0,
     audit: arg.Audit = None,
-    delay: Annotated[float | None, output_option(min=0, help="seconds after each turn (0.6 in a terminal)")] = None,
+    delay: Annotated[float, Option(min=0, help="Seconds to wait after each turn in a terminal.")] = 0.6,
     as_json: arg.AsJson = False,
 ) -> None:
     """Watch an agent play, or play yourself (--agent human)."""
@@ -56,7 +56,7 @@ def play(
         raise typer.BadParameter("a person cannot play with --json")
     specs = games.resolve(game or agents.DEFAULT_GAME, step_seconds=step_seconds)
     view = playback.PanelView(agent, human=human) if console.out.is_terminal else playback.LineView()
-    pause = 0.0 if human or not console.out.is_terminal or as_json else 0.6 if delay is None else delay
+    pause = 0.0 if human or not console.out.is_terminal or as_json else delay
     with console.waiting(f"loading {agent}"):
         sampling: dict[str, Any] = {"seed": seed, "greedy": greedy, "temperature": temperature, "top_p": top_p}
         player = agents.make_agent(
@@ -70,29 +70,50 @@ def play(
     raise typer.Exit(status)
 
 
-@app.command()
+@command()
 def evaluate(
-    agent: Annotated[str | None, play_option("--agent", help=arg.SOME_AGENTS)] = None,
+    agent: Annotated[
+        str | None,
+        Option(
+            metavar="AGENT",
+            help=f"Agent to evaluate: {arg.AGENTS} With --card, several separated by commas.",
+            show_default="actde; with --card all that ship",
+        ),
+    ] = None,
     game: arg.Game = None,
     code: arg.Imports = None,
     seed: arg.Seed = 0,
-    episodes: Annotated[int | None, play_option(min=1, max=arg.MOST, help="episodes (20; --card: 100 a task)")] = None,
+    episodes: Annotated[
+        int | None,
+        Option(min=1, max=arg.MOST, help="Episodes of each agent.", show_default="20; with --card 100 of each task"),
+    ] = None,
     max_turns: arg.MaxTurns = None,
     step_seconds: arg.StepSeconds = None,
     greedy: arg.Greedy = False,
     temperature: arg.Temperature = 1.0,
     top_p: arg.TopP = 1.0,
-    parallel: Annotated[int | None, play_option(min=1, max=arg.MOST, help="parallel episodes (8)")] = None,
-    bonus_command: Annotated[str, output_option(metavar="START", help="report the share of these commands")] = "",
+    parallel: Annotated[
+        int | None, Option(min=1, max=arg.MOST, help="Episodes played at the same time.", show_default="8")
+    ] = None,
+    bonus_command: Annotated[
+        str, Option(metavar="START", help="Report the share of commands that begin with these words, such as look.")
+    ] = "",
     audit: arg.Audit = None,
     card: Annotated[
-        bool, card_option("--card", help="play the tasks of the evaluation card that its results lack")
+        bool, arg.card_option("--card", help="Play the tasks of the evaluation card that its results lack.")
     ] = False,
-    tasks: Annotated[str | None, card_option(help="tasks, separated by commas (all)")] = None,
-    out: Annotated[Path | None, card_option("--out", help="NAME.md, beside NAME.json (docs/card.md)")] = None,
+    tasks: Annotated[
+        str | None, arg.card_option(metavar="NAMES", help="Tasks, separated by commas.", show_default="all")
+    ] = None,
+    out: Annotated[
+        Path | None, arg.card_option(metavar="NAME.md", help="Card, beside NAME.json.", show_default="docs/card.md")
+    ] = None,
     as_json: arg.AsJson = False,
 ) -> None:
-    """Evaluate success, score and steps of an agent and of two baselines on the same games and seeds."""
+    """Evaluate an agent beside baselines on the same games and seeds: success, score, steps.
+
+    The baselines are random and walkthrough. For the completion game, the baseline is smollm2 without training.
+    """
     import agents
     from terminal import evaluation
 
@@ -119,23 +140,23 @@ def evaluate(
     console.output([row.to_json() for row in rows], [evaluation.evaluation_table(rows)], as_json=as_json)
 
 
-@app.command()
+@command()
 def generate(
-    folder: Annotated[Path, Argument(metavar="OUT", help="new folder of the games and manifest.jsonl")],
-    family: Annotated[str, Option(help="simple, coin, treasure, cooking, quest or textnav")],
-    levels: Annotated[str, Option(help="levels, as in 1-3,7")] = "1",
-    per_level: Annotated[int, Option(min=1, max=arg.MOST, help="games per level")] = 10,
-    split: Annotated[str, Option(help="train, valid or test; these are disjoint")] = "train",
+    folder: Annotated[Path, Argument(metavar="OUT", help="New folder of the games and manifest.jsonl.")],
+    family: Annotated[str, Option(metavar="NAME", help="simple, coin, treasure, cooking, quest or textnav.")],
+    levels: Annotated[str, Option(metavar="LEVELS", help="Levels, as in 1-3,7.")] = "1",
+    per_level: Annotated[int, Option(min=1, max=arg.MOST, help="Games per level.")] = 10,
+    split: Annotated[str, Option(metavar="NAME", help="train, valid or test. These are disjoint.")] = "train",
     seed: arg.Seed = 0,
     setting: Annotated[
-        list[str] | None, Option("--set", metavar="NAME=VALUE", help="further settings of the family")
+        list[str] | None, Option("--set", metavar="NAME=VALUE", help="Further setting of the family. Repeatable.")
     ] = None,
-    workers: Annotated[int | None, Option(min=1, help="processes (one per CPU)")] = None,
+    workers: Annotated[int | None, Option(min=1, help="Processes.", show_default="one for each CPU")] = None,
     preview: Annotated[
-        bool, Option("--preview", help="draw the map of each level's first game, here and in OUT/preview")
+        bool, Option("--preview", help="Draw the map of each level's first game, here and in OUT/preview.")
     ] = False,
     crawl: Annotated[
-        bool, Option("--crawl", help="find all states of each game now, so that play needs no interpreter")
+        bool, Option("--crawl", help="Find all states of each game now, so that play needs no interpreter.")
     ] = False,
     as_json: arg.AsJson = False,
 ) -> None:
@@ -152,7 +173,7 @@ def generate(
         per_level=per_level,
         split=split,
         seed=seed,
-        settings=dict(map(_pair, setting or ())),
+        settings=generation.parse_settings(setting or ()),
         workers=workers,
     )
     previews = draw_previews(folder, entries) if preview else {}
@@ -166,22 +187,15 @@ def generate(
     )
 
 
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise typer.BadParameter(f"--set expects NAME=VALUE, got {text!r}")
-    return name, value
-
-
-@app.command(cls=ConfigCommand)
+@command(cls=ConfigCommand)
 @with_config()
 def train(
-    folder: Annotated[Path | None, Option("--out", metavar="RUN", help="folder of the run: new or empty")] = None,
-    resume: Annotated[bool, Option("--resume", help="continue the run in --out with its own settings")] = False,
+    folder: Annotated[Path | None, Option("--out", metavar="RUN", help="Folder of the run: new or empty.")] = None,
+    resume: Annotated[bool, Option("--resume", help="Continue the run in --out with its own settings.")] = False,
     config: arg.ConfigFile = None,
     code: arg.Imports = None,
     dry_run: Annotated[
-        bool, Option("--dry-run", help="print the configuration and the origin of each value, and exit")
+        bool, Option("--dry-run", help="Print the configuration and the origin of each value, and exit.")
     ] = False,
     audit: arg.Audit = None,
     as_json: arg.AsJson = False,
@@ -229,20 +243,28 @@ def train(
     raise typer.Exit(130 if trainer.stopping else 0)
 
 
-@app.command(cls=ConfigCommand)
+@command(cls=ConfigCommand)
 @with_config(skip=("optimizer", "seed"))
 def compare(
-    folder: Annotated[Path, Option("--out", help="folder for table, figures and results.json")] = Path("comparison"),
-    optimizers: Annotated[str, Option(help="optimizers, with their own settings as in ppo+kl_coef=0.1")] = "ppo,actde",
-    seeds: Annotated[str | None, Option(help="seeds, as in 0-2,7 (0-2; with --quick 0)")] = None,
-    vary: Annotated[
-        str | None, Option(metavar="NAME=VALUES", help="vary one setting, as in reward_scale=1,3,10")
+    folder: Annotated[Path, Option("--out", metavar="OUT", help="Folder for table, figures and results.json.")] = Path(
+        "comparison"
+    ),
+    optimizers: Annotated[
+        str, Option(metavar="NAMES", help="Optimizers, with settings of their own as in ppo+kl_coef=0.1.")
+    ] = "ppo,actde",
+    seeds: Annotated[
+        str | None, Option(metavar="SEEDS", help="Seeds, as in 0-2,7.", show_default="0-2; with --quick 0")
     ] = None,
-    runs: Annotated[Path | None, Option(help="folder of the runs (OUT/runs)")] = None,
-    evaluations: Annotated[int, Option(min=1, max=arg.MOST, help="evaluation episodes per trained agent")] = 50,
-    tests: Annotated[str, Option(metavar="GAME", help="held-out games for the evaluation (the training games)")] = "",
-    workers: Annotated[int | None, Option(min=1, help="runs in parallel (1; with --quick 2)")] = None,
-    quick: Annotated[bool, Option("--quick", help="one seed of the completion game in about ten minutes")] = False,
+    vary: Annotated[
+        str | None, Option(metavar="NAME=VALUES", help="Vary one setting, as in reward_scale=1,3,10.")
+    ] = None,
+    runs: Annotated[Path | None, Option(metavar="FOLDER", help="Folder of the runs.", show_default="OUT/runs")] = None,
+    evaluations: Annotated[int, Option(min=1, max=arg.MOST, help="Evaluation episodes per trained agent.")] = 50,
+    tests: Annotated[
+        str, Option(metavar=GAME, help="Held-out games of the evaluation.", show_default="the games of the training")
+    ] = "",
+    workers: Annotated[int | None, Option(min=1, help="Runs in parallel.", show_default="1; with --quick 2")] = None,
+    quick: Annotated[bool, Option("--quick", help="One seed of the completion game in about ten minutes.")] = False,
     config: arg.ConfigFile = None,
     code: arg.Imports = None,
     audit: arg.Audit = None,
@@ -285,39 +307,16 @@ def compare(
     console.show([*tables, f"the report is in {folder / 'README.md'}, the learning curves in {folder / 'curves.svg'}"])
 
 
-@app.command()
-def reproduce(
-    part: Annotated[str, Argument(metavar="PART", help=f"{', '.join(reproduction.PARTS)}, or all of them")],
-    folder: Annotated[Path, Option("--out", file_okay=False, help="folder of the report; other parts in it are kept")],
-    quick: Annotated[bool, Option("--quick", help="a small version of less than two minutes")] = False,
-    seed: Annotated[int, Option(min=0, help="random seed")] = 0,
-    workers: Annotated[int, Option(min=0, help="processes; 0 only reports earlier runs")] = 1,
-) -> None:
-    """Reproduce the numbers, figures and claims of the post by Turner and Einhorn (2023), each with a verdict."""
-    from experiments.reproduce import report
-    from terminal import display
-
-    names = reproduction.part_names(part)
-    if (folder / report.RESULTS).exists():
-        report.check(folder, names, quick=quick)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        begin = time.monotonic()
-        with console.reporting(name) as progress, console.resumable():
-            run = reproduction.load(name)
-            outcome = run(seed=seed, quick=quick, folder=folder, workers=workers, progress=progress)
-        seconds = round(time.monotonic() - begin if outcome.seconds is None else outcome.seconds, 1)
-        versions = report.versions()
-        info = report.RunInfo(command=console.typed(), seed=seed, quick=quick, seconds=seconds, versions=versions)
-        findings = report.write(folder, name, info, outcome)
-    console.show([display.verdict_table(report.counts(findings)), f"the report is in {folder / report.README}"])
-
-
-@app.command()
+@command()
 def watch(
-    run: Annotated[Path, Argument(help="folder of a run, or a transcript file")],
-    iteration: Annotated[int | None, Option(min=1, help="episodes of this iteration, counted from 1 (newest)")] = None,
-    episode: Annotated[int | None, Option(min=0, help="this episode only, counted from 0")] = None,
+    run: Annotated[Path, Argument(metavar="RUN", help="Folder of a run, or a transcript file.")],
+    iteration: Annotated[
+        int | None,
+        Option(
+            min=1, help="Episodes of this iteration, counted from 1.", show_default="the newest; with --episode all"
+        ),
+    ] = None,
+    episode: Annotated[int | None, Option(min=0, help="This episode only, counted from 0.", show_default="all")] = None,
     as_json: arg.AsJson = False,
 ) -> None:
     """Page through the episodes that a run recorded, turn by turn."""
@@ -336,9 +335,10 @@ def watch(
             console.show(playback.episode_lines(entry))
 
 
-app.command()(serving.serve)
-app.command()(preferences.make_pairs)
-app.command()(preferences.train_reward)
+command()(reproduction.reproduce)
+command()(serving.serve)
+command()(preferences.make_pairs)
+command()(preferences.train_reward)
 
 
 def main() -> None:

@@ -25,9 +25,9 @@ class RunConfig(Config):
     """Optimizer, game, seed and initial weights of a run."""
 
     optimizer: str = "actde"
-    """Update rule: ppo, actde, actde-corrected, grpo, imitation, rejection or a registered name."""
+    """Update rule: ppo, actde, actde-corrected, grpo, imitation, rejection, a registered name or FILE.py:Class."""
     game: str = "textworld:simple?seed=1"
-    """GAME to learn: a name, a game file, a folder or a manifest."""
+    """GAME to learn. It may name several games."""
     imports: str = ""
     """Modules and Python files, joined by commas, that register games or optimizers."""
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0

@@ -5,6 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from games.textworld.generation import dataset
 from games.textworld.generation.manifest import ManifestEntry
 from games.textworld.transitions.crawl import STATES, crawl_file
@@ -31,6 +33,16 @@ def generate(
             folder, family=family, levels=levels, per_level=per_level, on_progress=on_progress, **request
         )
     return entries, rejected
+
+
+def parse_settings(words: Sequence[str]) -> dict[str, str]:
+    """Return the settings in the words of --set, such as {"goal": "none"} for ["goal=none"]."""
+    settings: dict[str, str] = {}
+    for word in words:
+        name, equals, settings[name] = word.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"--set expects NAME=VALUE, got {word!r}")
+    return settings
 
 
 def crawl(entries: Sequence[ManifestEntry]) -> dict[str, Any]:

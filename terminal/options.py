@@ -1,4 +1,4 @@
-"""The settings of `TrainConfig` as options of a `typer` command, and the help page of such a command.
+"""The settings of `TrainConfig` as options of a `typer` command.
 
 Each setting becomes an option with the same name: `clip_range` becomes --clip-range. The command receives only the
 values that the user gave. Presets and defaults provide the other values. The models in `agents/config.py` check types
@@ -12,18 +12,24 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import RenderableType
-from rich.panel import Panel
-from rich.table import Column, Table
-from rich.text import Text
-from typer.core import TyperCommand
-
 from terminal import console
+from terminal.help_page import GAME, METAVARS, HelpCommand, Row, default, page
 
 if TYPE_CHECKING:
     from agents.training.presets import Layer
 
 HELP = ("--help", "-h", "--help-all")
+NOTE = "The defaults include the presets of this game, trunk and optimizer. train --dry-run shows the origin of each."
+# metavars of the settings that are texts
+TEXTS = {
+    "optimizer": "NAME",
+    "game": GAME,
+    "init": "RUN",
+    "trunk": "TRUNK",
+    "bonus_command": "START",
+    "probe_prompts": "PROMPTS",
+    "judge": "REWARD",
+}
 # settings that `--help` shows; `--help-all` shows all settings
 BASIC = frozenset(
     {
@@ -60,8 +66,8 @@ def with_config(*, skip: tuple[str, ...] = ()) -> Callable[[Callable[..., None]]
     return decorate
 
 
-class ConfigCommand(TyperCommand):
-    """A command whose help page shows the value of each setting, with the options that the user gave."""
+class ConfigCommand(HelpCommand):
+    """A command whose help page also shows the value of each setting, with the options that the user gave."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         from agents.training.presets import merged, with_presets
@@ -71,7 +77,12 @@ class ConfigCommand(TyperCommand):
         rest = super().parse_args(ctx, [word for word in args if word not in HELP])
         if asked:
             values = merged(with_presets(explicit_layers(parsed(ctx.params), ctx.params)))
-            console.show(_help_page(ctx, values, everything="--help-all" in asked))
+            own = {name: value for name, value in values.items() if name in ctx.params}
+            rows = {
+                "Options": [("--help-all", "Show all options.", "")],
+                **_rows(own, everything="--help-all" in asked),
+            }
+            console.show(page(ctx, rows, skip=own, note=NOTE))
             ctx.exit()
         return rest
 
@@ -155,33 +166,16 @@ def _parameters(skip: tuple[str, ...]) -> list[inspect.Parameter]:
     return [inspect.Parameter(name, keyword, default=None, annotation=kind | None) for name, kind in types.items()]
 
 
-def _help_page(ctx: Any, values: Values, *, everything: bool) -> list[RenderableType]:
-    """Return the help page: usage, a panel with the command's own options, and a panel for each group of settings."""
+def _rows(values: Values, *, everything: bool) -> dict[str, list[Row]]:
+    """Return the rows of a help page for the settings with these values, by group."""
     from agents.config import FIELDS, GROUP_OF, NONE
 
-    panels: dict[str, list[tuple[str, str]]] = {"Command": []}
-    for option in ctx.command.get_params(ctx):
-        if option.name not in FIELDS:
-            metavar = "" if option.is_flag else option.metavar or "TEXT"
-            panels["Command"].append((f"{', '.join(option.opts)} {metavar}", option.help or ""))
-        elif everything or option.name in BASIC:
-            value = NONE if values[option.name] is None else values[option.name]
-            text = f"{FIELDS[option.name].description} [{value}]".removesuffix(" []")
-            panels.setdefault(GROUP_OF[option.name].capitalize(), []).append((_usage(option.name), text))
-    width = max(len(usage) for rows in panels.values() for usage, _ in rows)
-    note = "[VALUE] is the default with the presets of this game, trunk and optimizer; --dry-run shows its origin."
-    return [
-        Text(f"Usage: {ctx.command_path} [OPTIONS]\n\n{inspect.cleandoc(ctx.command.help or '')}\n"),
-        *(_panel(title, rows, width) for title, rows in panels.items()),
-        Text(note if everything else f"{note} --help-all shows all options."),
-    ]
-
-
-def _panel(title: str, rows: Sequence[tuple[str, str]], width: int) -> RenderableType:
-    table = Table.grid(Column(width=width, no_wrap=True), padding=(0, 2))
-    for usage, text in rows:
-        table.add_row(Text(usage, "bold cyan"), Text(text))
-    return Panel(table, title=title, title_align="left", border_style="dim")
+    rows: dict[str, list[Row]] = {}
+    for name, field in FIELDS.items():
+        if name in values and (everything or name in BASIC):
+            row = _usage(name), field.description or "", default(NONE if values[name] is None else values[name])
+            rows.setdefault(GROUP_OF[name].capitalize(), []).append(row)
+    return rows
 
 
 def _usage(name: str) -> str:
@@ -192,5 +186,5 @@ def _usage(name: str) -> str:
     field, flag = FIELDS[name], name.replace("_", "-")
     if value_type(field) is bool:
         return f"--[no-]{flag}"
-    argument = "|".join(choices(field)) or {int: "N", float: "X", str: "TEXT"}[value_type(field)]
+    argument = "|".join(choices(field)) or TEXTS.get(name) or METAVARS.get(value_type(field), "TEXT")
     return f"--{flag} {argument}" + (f"|{NONE}" if is_optional(field) else "")

@@ -11,15 +11,17 @@ from terminal import console
 if TYPE_CHECKING:
     from agents.training.reward_training import Accuracy
 
-PAIRS_FILE = "JSONL file with the texts prompt, chosen and rejected in each line"
+PAIRS_FILE = "JSONL file with the texts prompt, chosen and rejected in each line."
 
 
 def make_pairs(
-    game: Annotated[str, Option(help="completion games, as in completion?max_tokens=16")],
-    judge: Annotated[str, Option(metavar="REWARD", help="reward that says which completion is better: sentiment, ...")],
+    game: Annotated[str, Option(metavar="COMPLETION", help="Completion games, as in completion?max_tokens=16.")],
+    judge: Annotated[
+        str, Option(metavar="REWARD", help="Reward that says which completion is better, such as sentiment.")
+    ],
     out: Annotated[Path, Option(metavar="FILE", help=PAIRS_FILE)],
-    pairs: Annotated[int, Option(min=1, max=arg.MOST, help="pairs to sample, without ties")] = 500,
-    agent: Annotated[str, Option(help="smollm2, or the folder of a run with mode free")] = "smollm2",
+    pairs: Annotated[int, Option(min=1, max=arg.MOST, help="Pairs to sample, without ties.")] = 500,
+    agent: Annotated[str, Option(metavar="AGENT", help="smollm2, or the folder of a run with mode free.")] = "smollm2",
     temperature: arg.Temperature = 1.0,
     top_p: arg.TopP = 1.0,
     seed: arg.Seed = 0,
@@ -49,15 +51,17 @@ def make_pairs(
 
 def train_reward(
     pairs: Annotated[Path, Option(metavar="FILE", help=PAIRS_FILE)],
-    out: Annotated[Path, Option(metavar="RM", help="folder of the reward model")],
-    trunk: Annotated[str, Option(help="smollm2, or the folder of a decoder of the transformers library")] = "smollm2",
-    lora: Annotated[int, Option(min=0, max=4096, help="rank of the LoRA adapter; 0 trains the whole trunk")] = 16,
-    epochs: Annotated[int, Option(min=1, max=arg.MOST, help="passes over the pairs")] = 2,
-    lr: Annotated[float, Option(min=0, help="learning rate of the trunk")] = 3e-4,
+    out: Annotated[Path, Option(metavar="RM", help="Folder of the reward model.")],
+    trunk: Annotated[
+        str, Option(metavar="TRUNK", help="smollm2, or the folder of a decoder of the transformers library.")
+    ] = "smollm2",
+    lora: Annotated[int, Option(min=0, max=4096, help="Rank of the LoRA adapter. 0 trains the whole trunk.")] = 16,
+    epochs: Annotated[int, Option(min=1, max=arg.MOST, help="Passes over the pairs.")] = 2,
+    lr: Annotated[float, Option(min=0, help="Learning rate of the trunk.")] = 3e-4,
     held_out: Annotated[
-        float, Option(min=0, max=0.9, metavar="SHARE", help="share of the pairs that is held out")
+        float, Option(min=0, max=0.9, metavar="SHARE", help="Share of the pairs that is held out.")
     ] = 0.2,
-    seed: Annotated[int, Option(min=0, help="random seed")] = 0,
+    seed: arg.Seed = 0,
     as_json: arg.AsJson = False,
 ) -> None:
     """Train a reward model on pairs of completions. The reward rm:FOLDER then scores with it."""

@@ -10,9 +10,9 @@ from terminal import arguments as arg
 def serve(
     game: arg.Game = None,
     code: arg.Imports = None,
-    host: Annotated[str, Option(help="address to listen on")] = "127.0.0.1",
-    port: Annotated[int, Option(min=1, max=65535, help="port to listen on")] = 8000,
-    sessions: Annotated[int, Option(min=1, help="maximum number of concurrent sessions")] = 64,
+    host: Annotated[str, Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, Option(min=1, max=65535, help="Port to listen on.")] = 8000,
+    sessions: Annotated[int, Option(min=1, help="Maximum number of concurrent sessions.")] = 64,
     max_turns: arg.MaxTurns = None,
 ) -> None:
     """Serve a game to clients of OpenEnv, each with a session of its own."""

@@ -248,6 +248,8 @@ def test_watch_pages_with_keys(run: Path) -> None:
         (["generate", "x", "--family", "coin", "--set", "goal"], "NAME=VALUE, got 'goal'"),
         (["generate", "x", "--family", "coin", "--set", "gaol=none"], "goal"),
         (["generate", "x", "--family", "coin", "--levels", "3-1"], "3-1"),
+        (["generate", "x", "--family", "coin", "--levels", "0"], "--levels 0: expected levels of coin from 1 to 233"),
+        (["generate", "x", "--family", "coin", "--set", "level=0"], "level is an option of its own, --levels"),
         (["wach"], "Did you mean 'watch'"),
         (["watch", "no/such/run"], "no/such/run does not exist"),
         (["play", "--delay", "soon"], "--delay.*number"),

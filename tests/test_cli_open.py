@@ -45,9 +45,10 @@ def test_the_readmes_game_and_optimizer_are_used_by_typing_commands(folder: Path
     assert f"--import '{folder / 'guess.py'}'" in refused
     code = ["--import", "averaged.py:Averaged", "--import", "guess.py"]
     assert "3/3" in run(folder, "train", "--resume", "--out", "run", "--iterations", "3", *code)
-    table = run(folder, "evaluate", "--agent", "run", "--game", "mine/Guess-v0", *code[2:], "--episodes", "4")
-    assert "run" in table
-    assert "random" in table
+    for game in (["mine/Guess-v0", *code[2:]], ["guess.py:Guess?cards=20&seed=1..3"]):
+        table = run(folder, "evaluate", "--agent", "run", "--game", *game, "--episodes", "4")
+        assert "run" in table
+        assert "random" in table
     assert "High or low?" in run(folder, "watch", "run", "--episode", "0")
     assert "episode 0" in run(folder, "play", "--agent", "run", "--game", "guess.py:Guess?seed=3")
     compared = ["--optimizers", "averaged.py:Averaged,ppo", "--seeds", "0", "--evaluations", "2", "--out", "compared"]
@@ -125,10 +126,10 @@ def test_a_game_without_commands_is_played_freely(folder: Path) -> None:
 
 
 def test_a_game_that_always_fails_ends_the_run_in_one_line(folder: Path) -> None:
-    (folder / "bad.py").write_text(example("Add a game").replace('won = command == "high"', "1 / 0"))
+    (folder / "bad.py").write_text(example("Add a game").replace("won = bool(", "won = 1 / 0 + bool("))
     shown = run(folder, "train", "--game", "bad.py:Guess", "--episodes", "8", "--out", "r", status=2)
     assert "3 episodes in a row failed alike" in shown
-    assert "ZeroDivisionError: division by zero (bad.py, line 16)" in shown
+    assert "ZeroDivisionError: division by zero (bad.py, line 18)" in shown
 
 
 FLAKY = """

@@ -89,17 +89,21 @@ def _request(name: str, levels: Sequence[int], per_level: int, split: str, seed:
     if split not in manifest.SPLITS:
         raise GameError(f"no split is called {split!r}; {nearest(split, manifest.SPLITS)}")
     if not levels or len(set(levels)) < len(levels):
-        raise GameError(f"levels: expected different levels from 1 to {chosen.levels}, got {list(levels)}")
+        raise GameError(f"--levels: expected different levels from 1 to {chosen.levels}, got {list(levels)}")
     if not 1 <= per_level <= 100_000:
-        raise GameError(f"per_level={per_level}: expected a whole number from 1 to 100000")
-    reserved = {"level", "seed", *(("split",) if name == "cooking" else ())} & set(words)
-    if reserved:
-        raise GameError(f"settings: {sorted(reserved)[0]} is an option of its own, not a setting of the games")
-    given = parse_settings(chosen.parameters, words, name)
+        raise GameError(f"--per-level {per_level}: expected a whole number from 1 to 100000")
+    reserved = {"level": "--levels", "seed": "--seed", **({"split": "--split"} if name == "cooking" else {})}
+    for word in words:
+        if word in reserved:
+            raise GameError(f"--set {word}={words[word]}: {word} is an option of its own, {reserved[word]}")
+    table = [parameter for parameter in chosen.parameters if parameter.name not in reserved]
+    given = parse_settings(table, words, name)
     if name == "cooking":
         given["split"] = split
     for level in levels:
-        chosen.complete({**parse_settings(chosen.parameters, {"level": str(level)}, name), **given})
+        if level not in range(1, chosen.levels + 1):
+            raise GameError(f"--levels {level}: expected levels of {name} from 1 to {chosen.levels}")
+        chosen.complete({"level": level, **given})
     data = {"family": name, "levels": list(levels), "per_level": per_level, "split": split, "seed": seed}
     return {**data, "settings": given}
 

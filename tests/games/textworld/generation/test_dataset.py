@@ -122,13 +122,13 @@ def test_folder_with_other_contents_raises_and_stays_untouched(tmp_path: Path) -
     [
         ({"family": "treasur"}, "did you mean 'treasure'"),
         ({"split": "tain"}, "did you mean 'train'"),
-        ({"levels": [31]}, "from 1 to 30"),
+        ({"levels": [31]}, "--levels 31: expected levels of treasure from 1 to 30"),
         ({"levels": []}, "levels: expected"),
         ({"levels": [1, 1]}, "levels: expected"),
-        ({"per_level": 0}, "per_level=0"),
+        ({"per_level": 0}, "--per-level 0: expected"),
         ({"workers": 0}, "workers=0"),
         ({"settings": {"gaol": "none"}}, "did you mean 'goal'"),
-        ({"settings": {"seed": "3"}}, "option of its own"),
+        ({"settings": {"seed": "3"}}, "option of its own, --seed"),
     ],
 )
 def test_invalid_request_raises(change: dict[str, object], message: str, tmp_path: Path) -> None:

@@ -1,0 +1,101 @@
+"""Help pages. The pages of all commands have one form, and no text in them is cut off."""
+
+import inspect
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from rich.console import RenderableType
+from rich.panel import Panel
+from rich.table import Column, Table
+from rich.text import Text
+from typer.core import TyperCommand, TyperGroup
+
+from terminal import console
+
+GAME = "GAME"  # the metavar of options whose help page explains GAME strings
+GAMES = (
+    ("bandit, ipd, completion", "A small game. Settings follow ?, as in completion?reward=sentiment."),
+    ("textworld:FAMILY?level=1&seed=7", "A generated game: simple, coin, treasure, cooking, quest, textnav."),
+    ("FILE or FOLDER", "A game file, a folder of games, or a manifest.jsonl."),
+    ("SUITE:NAME?seed=3", "A game of the suite express, scienceworld or textarena."),
+    ("FILE.py:Class or module:Class", "A Gymnasium environment. ?name=value is an argument of its constructor."),
+    ("mine/Guess-v0", "A Gymnasium id. --import names the code that registers it."),
+    ("...seed=1..20", "Twenty games, in each of these forms that has seeds."),
+    ("GAME + GAME", "The games of both."),
+)
+METAVARS: dict[type, str] = {int: "N", float: "X"}
+Row = tuple[str, str, str]  # an option with its argument, its help text, and a remark in brackets
+
+
+class HelpCommand(TyperCommand):
+    """A command with such a help page."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        console.show(page(ctx))
+
+
+class HelpGroup(TyperGroup):
+    """The command line, whose help page lists its commands."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        rows = [(name, _paragraphs(command)[0], "") for name, command in self.commands.items()]
+        console.show(page(ctx, {"Commands": rows}, note=f"{ctx.command_path} COMMAND --help explains a command."))
+
+
+def default(value: object) -> str:
+    """Return the remark on a default value, or "" if the default is an empty text."""
+    return f"default: {value}" if value != "" else ""
+
+
+def page(
+    ctx: Any, panels: Mapping[str, Sequence[Row]] | None = None, *, skip: Collection[str] = (), note: str = ""
+) -> list[RenderableType]:
+    """Return a help page: usage, a panel for each group of parameters, and a panel that explains GAME strings.
+
+    Args:
+        panels: further rows of the panels, by title.
+        skip: parameters of the command that get no row.
+        note: the last line.
+    """
+    drawn: dict[str, list[Row]] = {}
+    for parameter in ctx.command.get_params(ctx):
+        if parameter.name not in skip:
+            drawn.setdefault(parameter.rich_help_panel or "Options", []).append(_row(parameter))
+    for title, rows in (panels or {}).items():
+        drawn.setdefault(title, []).extend(rows)
+    width = max(len(usage) for rows in drawn.values() for usage, _, _ in rows)
+    pieces = [piece.strip("{}") for piece in ctx.command.collect_usage_pieces(ctx)]
+    things: list[RenderableType] = [
+        Text("\n\n".join([" ".join(["Usage:", ctx.command_path, *pieces]), *_paragraphs(ctx.command)]) + "\n")
+    ]
+    things += [_panel(title, rows, width) for title, rows in drawn.items()]
+    if any(usage.endswith(f" {GAME}") for rows in drawn.values() for usage, _, _ in rows):
+        things.append(_panel(GAME, [(*game, "") for game in GAMES], max(len(name) for name, _ in GAMES)))
+    return [*things, Text(note)] if note else things
+
+
+def _paragraphs(command: Any) -> list[str]:
+    """Return the paragraphs of a command's help text. The lines of a paragraph are joined."""
+    return [" ".join(part.split()) for part in inspect.cleandoc(command.help or "").split("\n\n")]
+
+
+def _row(parameter: Any) -> Row:
+    """Return the row of an option or argument of a command."""
+    kind = parameter.type_descriptor.annotation
+    argument = "" if kind is bool else parameter.metavar or METAVARS.get(kind, "TEXT")
+    names = sorted(parameter.opts, key=len) if parameter.param_type_name == "option" else ()
+    if parameter.required:
+        remark = "required"
+    elif isinstance(parameter.show_default, str):
+        remark = default(parameter.show_default)
+    else:
+        remark = "" if kind is bool or parameter.default is None else default(parameter.default)
+    return " ".join([", ".join(names), argument]).strip(), parameter.help or "", remark
+
+
+def _panel(title: str, rows: Sequence[Row], width: int) -> RenderableType:
+    """Return a panel with a table. `width` is that of its first column."""
+    table = Table.grid(Column(width=width, no_wrap=True), Column(overflow="fold"), padding=(0, 2))
+    for usage, text, remark in rows:
+        table.add_row(Text(usage, "bold cyan"), Text(text).append(f" [{remark}]" if remark else "", "dim"))
+    return Panel(table, title=title, title_align="left", border_style="dim")
