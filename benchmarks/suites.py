@@ -69,7 +69,8 @@ class ExpressAlone:
         from textworld_express import TextWorldExpressEnv
 
         self._env = TextWorldExpressEnv(envStepLimit=MAX_TURNS)
-        self._env.load(name, "")
+        generator = {key: value for key, value in settings.items() if key not in ("seed", "fold")}
+        self._env.load(name, ",".join(f"{key}={value}" for key, value in generator.items()))
         self._seed = settings["seed"]
 
     def reset(self) -> Turn:
@@ -156,15 +157,14 @@ def play(side: Side, steps: int) -> Record:
 def measure(game: str, steps: int, rounds: int) -> dict[str, Any]:
     """Return the seconds of both sides, their steps/s and the ratio suite / ours."""
     sides = {"suite": alone(game), "ours": Ours(game)}
-    records: dict[str, Record] = {}
-    state = random.getstate()
-    peers = {name: lambda name=name: records.update({name: play(sides[name], steps)}) for name in sides}  # type: ignore[misc]
+    records: dict[str, Record] = {name: [] for name in sides}
+    peers = {name: lambda name=name: records[name].extend(play(sides[name], steps)) for name in sides}  # type: ignore[misc]
     seconds = harness.alternate(peers, rounds)
-    random.setstate(state)
-    pairs = zip(records["suite"], records["ours"], strict=True)
+    pairs = list(zip(records["suite"], records["ours"], strict=True))
     return {
         "game": game,
         "steps": steps,
+        "compared": len(pairs),
         "episodes": sum(over for *_, over in records["ours"]),
         "differences": sum(not same(*pair) for pair in pairs),
         "seconds": seconds,

@@ -28,8 +28,8 @@ def serve(
         import uvicorn
 
         from games.serving.openenv import make_app
-    except ImportError as error:
-        raise games.GameError("serve needs the package openenv: pip install '.[serve]'") from error
+    except ModuleNotFoundError as error:
+        raise games.GameError(f"serve needs the package {error.name}: pip install -e '.[serve]'") from error
     game = game or agents.DEFAULT_GAME
     app = make_app(game, sessions=sessions, max_turns=max_turns)
     with _listener(host, port) as listener:

@@ -4,36 +4,15 @@ from __future__ import annotations
 
 import signal
 import socket
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import pytest
 from openenv.core import GenericEnvClient
 
 from games import resolve
-from tests import ROOT
+from tests.helpers.servers import serve, server
 
 GAME = "textworld:simple?level=1&seed=1..2"
-
-
-def serve(*words: str) -> subprocess.Popen[str]:
-    command = [sys.executable, str(ROOT / "cli.py"), "serve", *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-@contextmanager
-def server(*words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Yield a process that serves GAME on a free port, and its address."""
-    with serve("--game", GAME, "--port", "0", *words) as process:
-        assert process.stderr is not None
-        try:
-            line = process.stderr.readline()
-            assert line.startswith(f"serving {GAME} on http://127.0.0.1:"), line + process.stderr.read()
-            yield process, line.split(" on ")[1].partition(";")[0]
-        finally:
-            process.kill()
 
 
 def session(stack: ExitStack, address: str) -> GenericEnvClient:
@@ -42,7 +21,7 @@ def session(stack: ExitStack, address: str) -> GenericEnvClient:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_the_server_while_sessions_are_open(number: int) -> None:
-    with server("--sessions", "3", "--max-turns", "30") as (process, address), ExitStack() as stack:
+    with server(GAME, "--sessions", "3", "--max-turns", "30") as (process, address), ExitStack() as stack:
         clients = [session(stack, address) for _ in range(3)]
         results = [client.reset(seed=seed) for seed, client in enumerate(clients)]
         walkthroughs = [spec.make().reset()[1]["extra.walkthrough"] for spec in resolve(GAME)]
@@ -62,7 +41,7 @@ def test_a_signal_stops_the_server_while_sessions_are_open(number: int) -> None:
 
 
 def test_wrong_messages_are_errors_of_one_line_and_the_session_goes_on() -> None:
-    with server() as (process, address), ExitStack() as stack:
+    with server(GAME) as (process, address), ExitStack() as stack:
         client = session(stack, address)
         for seed in (-1, "three", 2.5, True):
             with pytest.raises(RuntimeError, match="seed: expected a whole number from 0, got") as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
 from typing import Any
 
@@ -179,20 +178,6 @@ def test_errors_are_one_line(game: str, message: str) -> None:
         games.resolve(game)[0].make()
     assert message in str(error.value)
     assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("game", "package"),
-    [("express:coin", "textworld_express"), ("scienceworld:boil", "scienceworld"), ("textarena:2048-v0", "textarena")],
-)
-def test_missing_package_is_one_line_that_names_the_extra(
-    game: str, package: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    find_spec = importlib.util.find_spec
-    monkeypatch.setattr("games.suites.find_spec", lambda name: None if name == package else find_spec(name))
-    extra = game.partition(":")[0]
-    with pytest.raises(games.GameError, match=rf"^{game} needs the package .*: pip install '\.\[{extra}\]'$"):
-        games.resolve(game)
 
 
 def test_textarena_leaves_pythons_random_generator_and_its_streams_alone(capsys: pytest.CaptureFixture[str]) -> None:
