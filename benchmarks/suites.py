@@ -24,11 +24,11 @@ import games
 from benchmarks import harness
 
 GAMES = {
-    "express:cookingworld?seed=3": 500,
-    "express:coin?seed=1": 500,
-    "scienceworld:find-animal?seed=1&simplify=easy": 100,
-    "textarena:FrozenLake-v0?seed=1&choices=[up],[down],[left],[right]": 500,
-    "textarena:2048-v0-3x3?seed=1&choices=[up],[down],[left],[right]": 500,
+    "express:cookingworld?seed=3": 200,
+    "express:coin?seed=1": 200,
+    "scienceworld:find-animal?seed=1&simplify=easy": 40,
+    "textarena:FrozenLake-v0?seed=1&choices=[up],[down],[left],[right]": 200,
+    "textarena:2048-v0-3x3?seed=1&choices=[up],[down],[left],[right]": 200,
 }
 """GAME strings -> steps of a round."""
 MAX_TURNS = 100
@@ -143,7 +143,8 @@ def play(side: Side, steps: int) -> Record:
     """Play random commands."""
     rng = random.Random(0)
     record: Record = []
-    over, turns, commands = True, 0, ()
+    over, turns = True, 0
+    commands: Sequence[str] = ()
     for _ in range(steps):
         if over or turns == MAX_TURNS:
             (commands, _, over), turns = side.reset(), 0
@@ -158,7 +159,7 @@ def measure(game: str, steps: int, rounds: int) -> dict[str, Any]:
     """Return the seconds of both sides, their steps/s and the ratio suite / ours."""
     sides = {"suite": alone(game), "ours": Ours(game)}
     records: dict[str, Record] = {name: [] for name in sides}
-    peers = {name: lambda name=name: records[name].extend(play(sides[name], steps)) for name in sides}  # type: ignore[misc]
+    peers = {name: lambda name=name: records[name].extend(play(sides[name], steps)) for name in sides}
     seconds = harness.alternate(peers, rounds)
     pairs = list(zip(records["suite"], records["ours"], strict=True))
     return {
@@ -187,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{'ours, steps/s':>20} {'suite, steps/s':>20} {'suite / ours':>20} {'differences':>11}  game")
     rows = []
     for game in options.games:
-        row = measure(game, options.steps or GAMES.get(game, 500), options.rounds)
+        row = measure(game, options.steps or GAMES.get(game, 200), options.rounds)
         rows.append(row)
         shown = [harness.shown(row["steps_per_second"][name], 0) for name in ("ours", "suite")]
         ratio = harness.shown(row["ratio"])
@@ -199,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = harness.parser(__doc__)
     parser.add_argument("--games", nargs="+", default=list(GAMES), help="GAME strings with one seed and no fold")
-    parser.add_argument("--steps", type=int, help="steps of a round; default: 500, and 100 for ScienceWorld")
+    parser.add_argument("--steps", type=int, help="steps of a round; default: 200, and 40 for ScienceWorld")
     return parser.parse_args(arguments)
 
 

