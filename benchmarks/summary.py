@@ -206,7 +206,7 @@ def _exact() -> str:
 
 def _suites() -> Iterator[list[str]]:
     for row in _read("suites")["rows"]:
-        yield [f"steps/s, `{row['game']}`", "the suite's own environment", shown(row["ratio"]), ""]
+        yield [f"steps per CPU second, `{row['game']}`", "the suite's own environment", shown(row["ratio"]), ""]
 
 
 def _suites_exact() -> str:
@@ -215,7 +215,7 @@ def _suites_exact() -> str:
     steps = sum(row["compared"] for row in rows)
     differences = sum(row["differences"] for row in rows)
     return _filled(
-        f"Steps/s of a random player, on a machine with other running processes: {rates}. In {steps:,} random steps,"
+        f"Steps per CPU second of a random player, Java included: {rates}. In {steps:,} random steps,"
         f" commands, scores and ends have {differences} differences to the suites' own environments."
     )
 

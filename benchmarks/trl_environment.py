@@ -11,7 +11,7 @@ The model is a tiny Llama with random weights and a tokenizer of bytes. Random w
 model's `generate` writes one with a random admissible command, and no call once the game is over. All else is
 TRL's: it resets the environments with the rows of the dataset, parses and executes the calls, appends their results,
 sums up the rewards and takes gradient steps. The command fails if an episode did not call the tool, if a call failed,
-if TRL's rewards are not those of the environments, or if a loss or gradient is not finite.
+if TRL's rewards are not those of the environments, if a loss or gradient is not finite, or if all gradients are 0.
 """
 
 import argparse
@@ -102,7 +102,7 @@ def train(game: str, steps: int, folder: str) -> list[dict[str, float]]:
         args=config,
         processing_class=tokenizer,
         train_dataset=Dataset.from_list(rows),
-        environment_factory=partial(Counted, game, max_turns=10),
+        environment_factory=partial(Counted, game, max_turns=3),
     )
     trainer.train()
     return [row for row in trainer.state.log_history if "loss" in row]
@@ -117,6 +117,7 @@ def check(logs: Sequence[dict[str, float]], steps: int) -> None:
         assert row["tools/failure_frequency"] == 0, "a call failed"
         assert math.isclose(row["reward"], reward, abs_tol=1e-6), "TRL's reward is not that of the environments"
         assert math.isfinite(row["loss"]) and math.isfinite(row["grad_norm"]), "a loss or gradient is not finite"
+    assert any(row["grad_norm"] > 0 for row in logs), "all rewards of all groups are equal"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

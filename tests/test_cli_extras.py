@@ -25,7 +25,6 @@ sys.argv = ["cli.py", *words]
 import cli
 cli.main()
 """
-TRAIN = ["train", "--iterations", "1", "--out", "run", "--game"]
 
 
 @pytest.mark.parametrize(
@@ -33,7 +32,7 @@ TRAIN = ["train", "--iterations", "1", "--out", "run", "--game"]
     [
         ("textworld_express", ["play", "--game", "express:coin"],
          "express:coin needs the package textworld-express: pip install -e '.[express]'"),
-        ("py4j", [*TRAIN, "express:coin?seed=1..3"],
+        ("py4j", ["play", "--game", "express:coin?seed=1..3"],
          "express:coin needs the package py4j: pip install -e '.[express]'"),
         ("scienceworld", ["evaluate", "--agent", "random", "--game", "scienceworld:boil"],
          "scienceworld:boil needs the package scienceworld: pip install -e '.[scienceworld]'"),
@@ -43,10 +42,8 @@ TRAIN = ["train", "--iterations", "1", "--out", "run", "--game"]
          "textarena:2048-v0 needs the package textarena: pip install -e '.[textarena]'"),
         ("openenv", ["serve", "--game", "bandit"], "serve needs the package openenv: pip install -e '.[serve]'"),
         ("uvicorn", ["serve", "--game", "bandit"], "serve needs the package uvicorn: pip install -e '.[serve]'"),
-        ("vaderSentiment", [*TRAIN, "completion?reward=sentiment"],
+        ("vaderSentiment", ["play", "--agent", "random", "--game", "completion?reward=sentiment&choices=a,b"],
          "reward sentiment needs the package vaderSentiment: pip install -e '.[rlhf]'"),
-        ("peft", [*TRAIN, "bandit", "--trunk", "pico", "--lora", "4"],
-         "--lora needs the package peft: pip install -e '.[peft]'"),
     ],
 )  # fmt: skip
 def test_a_missing_package_is_one_line_that_names_the_extra(
