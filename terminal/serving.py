@@ -24,15 +24,15 @@ def serve(
     import agents
     import games
 
-    try:
-        import uvicorn
-
-        from games.serving.openenv import make_app
-    except ModuleNotFoundError as error:
-        raise games.GameError(f"serve needs the package {error.name}: pip install -e '.[serve]'") from error
     game = game or agents.DEFAULT_GAME
-    app = make_app(game, sessions=sessions, max_turns=max_turns)
     with _listener(host, port) as listener:
+        try:
+            import uvicorn
+
+            from games.serving.openenv import make_app
+        except ModuleNotFoundError as error:
+            raise games.GameError(f"serve needs the package {error.name}: pip install -e '.[serve]'") from error
+        app = make_app(game, sessions=sessions, max_turns=max_turns)
         for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises them again after it has closed the sessions
             signal.signal(number, lambda *_: sys.exit())
         name = f"[{host}]" if ":" in host else host

@@ -67,6 +67,6 @@ def test_errors_at_the_start_are_one_line() -> None:
             (["--game", "bandt"], "no game is called 'bandt'; did you mean 'bandit'?"),
         ]:
             with serve(*words) as process:
-                out, err = process.communicate(timeout=120)
+                out, err = process.communicate(timeout=300)
             assert (process.returncode, out, err.count("\n")) == (2, "", 1), err
             assert err.startswith(f"error: {expected}")
