@@ -43,6 +43,9 @@ def page() -> str:
         "## TextWorld",
         table(HEADS, [*_textworld(), *_generation()]),
         _exact(),
+        "## Other suites",
+        table(HEADS, _suites()),
+        _suites_exact(),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -198,6 +201,22 @@ def _exact() -> str:
         f" {max(resets):.1f} us. {memory['live_episodes']} live episodes of a game take {memory['live_ratio']:.2f}"
         f" times the memory of one. {memory['resets']:,} resets and {memory['warm_steps']:,} warm steps add"
         f" {memory['growth']:.0%}."
+    )
+
+
+def _suites() -> Iterator[list[str]]:
+    for row in _read("suites")["rows"]:
+        yield [f"steps per CPU second, `{row['game']}`", "the suite's own environment", shown(row["ratio"]), ""]
+
+
+def _suites_exact() -> str:
+    rows = _read("suites")["rows"]
+    rates = "; ".join(f"`{row['game'].partition('?')[0]}` {shown(row['steps_per_second']['ours'], 0)}" for row in rows)
+    steps = sum(row["compared"] for row in rows)
+    differences = sum(row["differences"] for row in rows)
+    return _filled(
+        f"Steps per CPU second of a random player, Java included: {rates}. In {steps:,} random steps,"
+        f" commands, scores and ends have {differences} differences to the suites' own environments."
     )
 
 

@@ -1,6 +1,7 @@
 """Committed reports match their committed results."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,30 @@ from experiments.compare.report import RESULTS, markdown
 from experiments.reproduce import language_models, report
 from experiments.reproduce.finding import judged
 from tests import ROOT
+from tests.helpers import pages
+from tests.helpers.servers import server
 
 FOLDERS = sorted(path.parent for path in (ROOT / "docs").glob(f"*/{RESULTS}"))
 POSTS = [folder for folder in FOLDERS if (folder / report.ABOUT).exists()]
 REPORTS = [folder for folder in FOLDERS if folder not in POSTS]
+
+PAGES = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md"))]
+COMMANDS = [line for page in PAGES for line in pages.commands(page) if line.startswith("python cli.py ")]
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_commands_of_the_pages_are_valid(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages.check_command(line, monkeypatch)
+
+
+def test_the_page_about_serving_runs(tmp_path: Path) -> None:
+    (command,) = pages.commands("docs/serving.md")
+    client, trl = pages.blocks("docs/serving.md", "python")
+    _, _, name, option, game, *words = shlex.split(command)
+    assert (name, option) == ("serve", "--game")
+    with server(game, *words) as (_, address):
+        pages.run_python(client.replace("http://127.0.0.1:8000", address), tmp_path)
+    pages.run_python(trl, tmp_path)
 
 
 @pytest.mark.parametrize("folder", REPORTS, ids=lambda folder: folder.name)

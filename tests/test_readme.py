@@ -1,42 +1,27 @@
 """The README is correct: its Python runs, its commands are valid, and its files and lines exist."""
 
-import importlib
 import re
-import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-import typer
 
-import cli
 from tests import ROOT
+from tests.helpers import pages
 
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-PYTHON = [text for language, text in BLOCKS if language == "python"]
-COMMANDS = [line for language, text in BLOCKS if language == "sh" for line in text.splitlines()]
+PYTHON = pages.blocks("README.md", "python")
+COMMANDS = pages.commands("README.md")
 
 
 @pytest.mark.parametrize("block", PYTHON, ids=range(len(PYTHON)))
 def test_python_runs(block: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-W", "error", "-c", block]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    pages.run_python(block, tmp_path)
 
 
 @pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("python cli.py ")])
 def test_commands_are_valid(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The commands parse; other tests run them."""
-    arguments = shlex.split(line)[2:]
-    monkeypatch.setattr(sys, "argv", ["cli.py", *arguments])  # only the typed command has options for the settings
-    group = typer.main.get_command(importlib.reload(cli).app)
-    context = group.make_context("cli.py", arguments[:1], resilient_parsing=True)
-    command = group.get_command(context, arguments[0])  # type: ignore[attr-defined]
-    assert command is not None, f"no such command: {arguments[0]}"
-    with command.make_context(arguments[0], arguments[1:], parent=context):
-        pass
+    pages.check_command(line, monkeypatch)
 
 
 def test_make_targets_exist() -> None:

@@ -151,7 +151,7 @@ def _with_adapter(model: ActorCritic, config: ModelConfig) -> Any:
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
-        raise AgentError("--lora needs the package peft: pip install '.[peft]'") from error
+        raise AgentError("--lora needs the package peft: pip install -e '.[peft]'") from error
     from transformers.pytorch_utils import Conv1D
 
     lora = LoraConfig(

@@ -45,7 +45,7 @@ def self_bleu(texts: Sequence[str]) -> float:
     try:
         from sacrebleu.metrics.bleu import BLEU
     except ImportError as error:
-        raise AgentError("self-BLEU needs the package sacrebleu: pip install '.[rlhf]'") from error
+        raise AgentError("self-BLEU needs the package sacrebleu: pip install -e '.[rlhf]'") from error
     if len(texts) < 2:
         return 0.0
     bleu = BLEU(lowercase=True, effective_order=True)

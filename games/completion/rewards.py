@@ -152,7 +152,7 @@ def _sentiment() -> Callable[[str], float]:
     try:
         from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
     except ImportError as error:
-        raise GameError("reward sentiment needs the package vaderSentiment: pip install '.[rlhf]'") from error
+        raise GameError("reward sentiment needs the package vaderSentiment: pip install -e '.[rlhf]'") from error
     analyzer = SentimentIntensityAnalyzer()
     return lambda text: float(analyzer.polarity_scores(text)["compound"])
 

@@ -38,6 +38,8 @@ class ServedGame(Environment[TextAction, TextObservation, State]):
         self._state = State()
 
     def reset(self, seed: int | None = None, episode_id: str | None = None, **options: Any) -> TextObservation:
+        if seed is not None and (type(seed) is not int or seed < 0):
+            raise ValueError(f"seed: expected a whole number from 0, got {seed!r}")
         self.close()
         number = next(self._numbers) if seed is None else seed
         self._env = self._specs[number % len(self._specs)].make(max_turns=self._max_turns)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import gymnasium
+
 from games.errors import GameError
 from games.specs import resolve
 
@@ -15,12 +17,15 @@ class ToolEnvironment:
     """
 
     def __init__(self, game: str, *, max_turns: int | None = None) -> None:
-        self._envs = [spec.make(max_turns=max_turns) for spec in resolve(game)]
-        self._env, self._reward, self._over = self._envs[0], 0.0, True
+        self._specs, self._max_turns = resolve(game), max_turns
+        self._envs: dict[int, gymnasium.Env[str, str]] = {}
+        self._env = self._game(0)
+        self._reward, self._over = 0.0, True
 
     def reset(self, seed: int = 0, **row: Any) -> str:
         """Begin an episode and return its first observation, which TRL appends to the prompt."""
-        self._env, self._reward = self._envs[seed % len(self._envs)], 0.0
+        self._env.close()  # an unfinished game may hold a process
+        self._env, self._reward = self._game(seed % len(self._specs)), 0.0
         observation, info = self._env.reset(seed=seed)
         self._over = False
         return _shown(observation, info)
@@ -49,6 +54,11 @@ class ToolEnvironment:
     def get_reward(self) -> float:
         """Return the sum of the rewards of this episode."""
         return self._reward
+
+    def _game(self, number: int) -> gymnasium.Env[str, str]:
+        if number not in self._envs:
+            self._envs[number] = self._specs[number].make(max_turns=self._max_turns)
+        return self._envs[number]
 
 
 def _shown(observation: str, info: dict[str, Any]) -> str:

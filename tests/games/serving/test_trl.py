@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 
+import psutil
 from transformers.utils import get_json_schema
 
 from games import resolve
@@ -30,3 +31,14 @@ def test_rollouts_of_a_row_play_the_same_game_and_sum_its_rewards() -> None:
     assert text.endswith("The game is over.")
     assert env.get_reward() > 0
     assert env.play("look") == "The game is over."
+
+
+def test_unfinished_games_of_a_suite_share_one_java_process() -> None:
+    def processes() -> int:
+        return sum("py4j.GatewayServer" in child.cmdline() for child in psutil.Process().children())
+
+    before = processes()
+    env = ToolEnvironment("scienceworld:find-animal?seed=0..2&simplify=easy")
+    openings = {env.reset(seed=seed) for seed in range(3)}
+    assert len(openings) == 3
+    assert processes() <= before + 1

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
+import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,7 @@ import pytest
 
 import games
 from games.base import TextGame
+from tests import ROOT
 
 GAMES = [
     "express:cookingworld?seed=3",
@@ -181,20 +185,6 @@ def test_errors_are_one_line(game: str, message: str) -> None:
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("game", "package"),
-    [("express:coin", "textworld_express"), ("scienceworld:boil", "scienceworld"), ("textarena:2048-v0", "textarena")],
-)
-def test_missing_package_is_one_line_that_names_the_extra(
-    game: str, package: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    find_spec = importlib.util.find_spec
-    monkeypatch.setattr("games.suites.find_spec", lambda name: None if name == package else find_spec(name))
-    extra = game.partition(":")[0]
-    with pytest.raises(games.GameError, match=rf"^{game} needs the package .*: pip install '\.\[{extra}\]'$"):
-        games.resolve(game)
-
-
 def test_textarena_leaves_pythons_random_generator_and_its_streams_alone(capsys: pytest.CaptureFixture[str]) -> None:
     before = random.getstate()
     play(make("textarena:RushHour-v0?seed=1&choices=[A+],[B-]"), 5)
@@ -221,3 +211,17 @@ def test_textarena_game_without_choices_is_free_text() -> None:
         low, high = (low, (low + high) // 2 - 1) if "lower" in text else ((low + high) // 2 + 1, high)
     assert info["won"]
     assert reward == info["max_score"] == 1
+
+
+def test_missing_data_of_nltk_is_one_line_that_says_how_to_get_it(tmp_path: Path) -> None:
+    code = "import games; games.resolve('textarena:Wordle-v0')[0].make()"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(tmp_path), "NLTK_DATA": str(tmp_path)}
+    environment |= dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")  # no download
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    *traceback, line = done.stderr.splitlines()
+    assert line == (
+        "games.errors.GameError: textarena:Wordle-v0 needs data of NLTK, which could not be downloaded;"
+        " run: python -m nltk.downloader words averaged_perceptron_tagger_eng"
+    )
+    assert (done.stdout, traceback[0]) == ("", "Traceback (most recent call last):")
+    assert "nltk_data]" not in done.stderr
