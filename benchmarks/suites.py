@@ -187,7 +187,7 @@ def measure(game: str, steps: int, rounds: int) -> dict[str, Any]:
 def cpu_seconds() -> float:
     """Return the CPU seconds of this process and its child processes so far."""
     children = [child.cpu_times() for child in psutil.Process().children()]
-    return time.process_time() + sum(times.user + times.system for times in children)
+    return time.process_time() + sum(float(times.user + times.system) for times in children)
 
 
 def same(first: tuple[str, float, bool], second: tuple[str, float, bool]) -> bool:
