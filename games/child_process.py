@@ -13,6 +13,8 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any
 
+from games.files import remove_scratch_folder
+
 ROOT = Path(__file__).resolve().parents[1]  # the folder that contains our packages
 GRACE = 2.0  # seconds that a terminated child has to remove its temporary files and end its own children
 
@@ -81,6 +83,7 @@ def run(descriptor: int, module: str, name: str) -> None:
     try:
         getattr(importlib.import_module(module), name)(Connection(descriptor))
     except SystemExit:
+        remove_scratch_folder()
         os._exit(128 + signal.SIGTERM)  # exit at once, because tearing down the modules takes a second
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from agents.config import ModelConfig, UpdateConfig
 from agents.model.build import assemble
+from agents.model.finite import check_finite
 from agents.protocol import AgentError
 from agents.text.preferences import Preference
 from agents.training.reward_model import MICRO_BATCH_TOKENS, EncodedText, RewardModel, batches_by_length
@@ -99,6 +100,7 @@ def train_reward_model(
     losses = _fit(reward_model, learned, epochs, batch, UpdateConfig(lr=lr, value_lr=head_lr), rng, progress)
     model.eval()
     rewards = paired_rewards(reward_model, learned)
+    check_finite({"a reward of the trained model": torch.tensor(rewards)})
     _standardize(model.heads.value.out, rewards)
     return RewardTraining(
         reward_model=reward_model,
@@ -188,7 +190,8 @@ def _gradient_step(
         loss = bradley_terry_loss(chosen, rejected).sum()
         (loss / len(pairs)).backward()  # type: ignore[no-untyped-call]
         total += loss.item()
-    nn.utils.clip_grad_norm_(stepped(torch_optimizer), config.max_grad_norm)
+    norm = nn.utils.clip_grad_norm_(stepped(torch_optimizer), config.max_grad_norm)
+    check_finite({"the gradient of the loss": norm})
     torch_optimizer.step()
     return total
 

@@ -20,7 +20,7 @@ from agents.play import transcript
 from agents.play.episode import Episode
 from agents.play.metrics import Metrics, episode_metrics, strategy_shares
 from agents.play.runner import EpisodeRunner
-from agents.protocol import AgentError
+from agents.protocol import AgentError, DivergenceError
 from agents.storage.checkpoint import (
     STATE,
     TRAINING,
@@ -79,10 +79,10 @@ class Trainer:
 
     def start(self, *, resume: bool, initial_games: Sequence[str]) -> None:
         """Load the newest checkpoint if `resume` is True. Create the run's folder and save the initial policy."""
-        if resume:
-            self._resume()
+        damaged = self._resume() if resume else {}
         self.accelerator.wait_for_everyone()  # nothing is written until every process has checked the folder
         if self.accelerator.is_main_process:
+            self.notes += self.folder.set_aside(damaged)
             self.folder.create()
             initial = self.folder.path / INITIAL
             if not initial.exists():
@@ -95,8 +95,9 @@ class Trainer:
     def run(self) -> Iterator[Metrics]:
         """Train until the budget is spent, and yield the metrics of each iteration. Save checkpoints regularly.
 
-        If a reward function fails, the state after the last complete iteration is saved, and the error is raised. If a
-        new run ends before its first iteration is complete, its folder is emptied.
+        If a reward function fails, the state after the last complete iteration is saved, and the error is raised. If
+        the training diverges, nothing more is saved. If a new run ends before its first iteration is complete, its
+        folder is emptied.
         """
         try:
             self._probe()
@@ -112,6 +113,13 @@ class Trainer:
             if self.iteration:
                 self.save()
             raise
+        except DivergenceError as error:
+            saved = checkpoints(self.folder.path)
+            kept = f"the newest checkpoint is {saved[-1]}" if saved else "no checkpoint was saved before"
+            advice = "a lower --lr, --reward-scale or --max-grad-norm, or more --critic-warmup, may prevent it"
+            raise DivergenceError(
+                f"the training diverged in iteration {self.iteration + 1}: {error}; {kept}; {advice}"
+            ) from None
         finally:
             try:
                 self.runner.close()
@@ -152,6 +160,7 @@ class Trainer:
             raise
         played = time.perf_counter()
         rollout, update_metrics, advantages = self._learn(segments)
+        self.updater.check_finite(rollout)
         learned = time.perf_counter()
         episodes = _with_advantages(episodes, rollout.by_turn(advantages))
         steps = sum(len(episode.steps) for episode in episodes)
@@ -235,6 +244,7 @@ class Trainer:
         """Write a checkpoint of the current state atomically, and delete old checkpoints."""
         if not self.accelerator.is_main_process:
             return
+        self.folder.sync()
         tensors = torch_optimizer_tensors(self.updater.torch_optimizer) | {"torch_rng": torch.get_rng_state()}
         state = {
             "iteration": self.iteration,
@@ -261,13 +271,14 @@ class Trainer:
         }
         save_agent(folder, self.updater.model, self.tokenizer, self.model_config, description, **training)
 
-    def _resume(self) -> None:
+    def _resume(self) -> dict[Path, str]:
+        """Load the newest intact checkpoint. Return the damaged ones; see `RunFolder.load_newest`."""
         if self.accelerator.is_main_process:
             self.folder.lock()
-        if complete := checkpoints(self.folder.path):
-            self._load(complete[-1])
+        damaged = self.folder.load_newest(self._load)
         if self.accelerator.is_main_process:
             self.folder.truncate(self.iteration)
+        return damaged
 
     def _load(self, folder: Path) -> None:
         verify(folder)

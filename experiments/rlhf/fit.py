@@ -32,7 +32,7 @@ from agents.training.rollout_batch import RolloutBatch
 from experiments.compare.intervals import over_runs
 from experiments.tables import table
 from games import resolve
-from games.files import atomic_write
+from games.files import atomic_write, exclusive
 
 GAME = "completion?reward=sentiment"
 TEXTS, ROLLOUTS, LAST = 32, 40, 16
@@ -271,18 +271,19 @@ def main(
 ) -> None:
     """Fit all settings on several seeds. Finished seeds are kept if the settings have not changed."""
     path, settled = out / "fit.json", {"default": DEFAULT, "changes": CHANGES}
-    runs: list[dict[str, Any]] = []
-    if path.is_file():
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        runs = stored["runs"] if stored["settings"] == settled else []
-    for seed in range(len(runs), seeds):
-        rollouts, model = write_rollouts(seed)
-        embedding = model.base.get_output_embeddings().weight.detach().float()
-        settings = {name: fit(rollouts, embedding, seed, **(DEFAULT | change)) for name, change in CHANGES.items()}
-        ridges = {f"{penalty:g}": ridge(rollouts, embedding, penalty) for penalty in (1e2, 1e3, 1e4, 1e5)}
-        runs.append({"seed": seed, "settings": settings, "ridge": ridges})
-        atomic_write(path, json.dumps({"settings": settled, "runs": runs}, allow_nan=False) + "\n")
-        atomic_write(out / "fit.md", markdown({"runs": runs}))
+    with exclusive(out, path.name, "fit.md"):
+        runs: list[dict[str, Any]] = []
+        if path.is_file():
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            runs = stored["runs"] if stored["settings"] == settled else []
+        for seed in range(len(runs), seeds):
+            rollouts, model = write_rollouts(seed)
+            embedding = model.base.get_output_embeddings().weight.detach().float()
+            settings = {name: fit(rollouts, embedding, seed, **(DEFAULT | change)) for name, change in CHANGES.items()}
+            ridges = {f"{penalty:g}": ridge(rollouts, embedding, penalty) for penalty in (1e2, 1e3, 1e4, 1e5)}
+            runs.append({"seed": seed, "settings": settings, "ridge": ridges})
+            atomic_write(path, json.dumps({"settings": settled, "runs": runs}, allow_nan=False) + "\n")
+            atomic_write(out / "fit.md", markdown({"runs": runs}))
 
 
 if __name__ == "__main__":

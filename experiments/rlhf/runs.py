@@ -10,7 +10,7 @@ from agents.config import TrainConfig
 from agents.protocol import AgentError
 from agents.storage.run_folder import PROBES, SETTINGS, read_config, read_metrics
 from agents.training import presets
-from games.files import atomic_write
+from games.files import atomic_write, exclusive
 from games.worker_pool import WorkerPool, available_cpus
 
 CURVES = ("iteration", "reward", "entropy", "kl_ref", "explained_variance_q", "advantage_abs", "grad_norm")
@@ -43,28 +43,31 @@ def complete(
         AgentError: the results in `path` have other common settings. They are kept.
     """
     about["common"] = common
-    rows: dict[str, Any] = {}
-    if path.is_file():
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        if other := [key for key, value in about.items() if stored["about"].get(key) != value]:
-            raise AgentError(f"{path} holds results with another {other[0]}; move the file away, or use the same one")
-        same = {name for name, cell in stored["about"]["cells"].items() if cells.get(name) == cell}
-        rows = {f"{row['cell']}-seed{row['seed']}": row for row in stored["runs"] if row["cell"] in same}
-    configs = resolve(cells, common, seeds)
+    with exclusive(path.parent, path.name, path.with_suffix(".md").name):
+        rows: dict[str, Any] = {}
+        if path.is_file():
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            if other := [key for key, value in about.items() if stored["about"].get(key) != value]:
+                raise AgentError(
+                    f"{path} holds results with another {other[0]}; move the file away, or use the same one"
+                )
+            same = {name for name, cell in stored["about"]["cells"].items() if cells.get(name) == cell}
+            rows = {f"{row['cell']}-seed{row['seed']}": row for row in stored["runs"] if row["cell"] in same}
+        configs = resolve(cells, common, seeds)
 
-    def write(name: str) -> None:
-        rows[name] = row(name, root / name)
-        ordered = [rows[name] for name in configs if name in rows]
-        results = {"about": {"seeds": list(seeds), **about, "cells": cells}, "runs": ordered}
-        atomic_write(path, json.dumps(results, allow_nan=False) + "\n")
-        on_run()
+        def write(name: str) -> None:
+            rows[name] = row(name, root / name)
+            ordered = [rows[name] for name in configs if name in rows]
+            results = {"about": {"seeds": list(seeds), **about, "cells": cells}, "runs": ordered}
+            atomic_write(path, json.dumps(results, allow_nan=False) + "\n")
+            on_run()
 
-    missing = {name: config for name, config in configs.items() if name not in rows}
-    for name, config in missing.items():
-        if is_finished(root / name, config):
-            write(name)
-    if workers:
-        train({name: config for name, config in missing.items() if name not in rows}, root, workers, write)
+        missing = {name: config for name, config in configs.items() if name not in rows}
+        for name, config in missing.items():
+            if is_finished(root / name, config):
+                write(name)
+        if workers:
+            train({name: config for name, config in missing.items() if name not in rows}, root, workers, write)
 
 
 def resolve(cells: Cells, common: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, TrainConfig]:

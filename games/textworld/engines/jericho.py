@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from games.errors import GameError
+from games.files import scratch_folder
 from games.textworld.engines.protocol import EngineResponse, GameInfo
 from games.textworld.upstream.start import silence_jericho
 
@@ -92,7 +93,7 @@ class JerichoEngine:
         from jericho import FrotzEnv
 
         self.close()
-        self._folder = tempfile.TemporaryDirectory(prefix="actde-story-")
+        self._folder = tempfile.TemporaryDirectory(prefix="story-", dir=scratch_folder())
         copy = Path(self._folder.name) / f"{self._name}.z{self._data[0]}"
         copy.write_bytes(self._data)
         silence_jericho()
