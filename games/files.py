@@ -195,12 +195,12 @@ def scratch_folder() -> Path:
 @functools.cache
 def _locked_scratch_folder() -> tuple[Path, "FileLock"]:
     root = Path(tempfile.gettempdir())
-    for lock in root.glob(f"{SCRATCH}*{LOCK}"):
+    for path in root.glob(f"{SCRATCH}*{LOCK}"):
         with suppress(OSError):  # TimeoutError: the process is running
-            if lock.stat().st_uid == os.getuid():
-                with file_lock(lock).acquire(blocking=False):
-                    shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
-                    lock.unlink()
+            if path.stat().st_uid == os.getuid():
+                with file_lock(path).acquire(blocking=False):
+                    shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+                    path.unlink()
     folder = root / f"{SCRATCH}{secrets.token_hex(8)}"
     lock = file_lock(folder.with_suffix(LOCK), process_wide=True)
     lock.acquire()

@@ -198,7 +198,7 @@ def load_tensors(model: ActorCritic, tensors: Mapping[str, Tensor], source: Path
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a safetensors file. Raise `AgentError` if it is missing or damaged, or has no finite values."""
+    """Read the tensors of a safetensors file. Raise `AgentError` if it is missing, damaged or not finite."""
     try:
         tensors = load_file(path)
         check_finite(tensors)

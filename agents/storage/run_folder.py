@@ -29,7 +29,7 @@ from agents.config import TrainConfig, flatten
 from agents.play import transcript
 from agents.protocol import AgentError
 from agents.storage.checkpoint import FOLDER, checkpoints, read_json
-from games.files import LOCK, atomic_write, file_lock, is_temporary, remove_leftovers
+from games.files import LOCK, atomic_write, file_lock, is_temporary, remove_leftovers, sync
 
 SETTINGS, METRICS, PROBES, INITIAL = "settings.json", "metrics.jsonl", "probes.jsonl", "initial"
 TENSORBOARD = "tensorboard"

@@ -25,7 +25,6 @@ from agents.storage.checkpoint import (
     STATE,
     TRAINING,
     WEIGHTS,
-    checkpoints,
     load_tensors,
     read_json,
     read_tensors,
@@ -34,6 +33,7 @@ from agents.storage.checkpoint import (
 )
 from agents.storage.run_folder import INITIAL, TENSORBOARD, RunFolder
 from agents.training.dagger import DAggerAgent, label_best_episodes
+from agents.training.divergence import check_update, diverged
 from agents.training.level_schedule import LevelSchedule
 from agents.training.probe import Probe
 from agents.training.rollout_batch import RolloutBatch
@@ -114,12 +114,7 @@ class Trainer:
                 self.save()
             raise
         except DivergenceError as error:
-            saved = checkpoints(self.folder.path)
-            kept = f"the newest checkpoint is {saved[-1]}" if saved else "no checkpoint was saved before"
-            advice = "a lower --lr, --reward-scale or --max-grad-norm, or more --critic-warmup, may prevent it"
-            raise DivergenceError(
-                f"the training diverged in iteration {self.iteration + 1}: {error}; {kept}; {advice}"
-            ) from None
+            raise diverged(error, self.iteration + 1, self.folder.path) from None
         finally:
             try:
                 self.runner.close()
@@ -160,7 +155,7 @@ class Trainer:
             raise
         played = time.perf_counter()
         rollout, update_metrics, advantages = self._learn(segments)
-        self.updater.check_finite(rollout)
+        check_update(self.updater, rollout)
         learned = time.perf_counter()
         episodes = _with_advantages(episodes, rollout.by_turn(advantages))
         steps = sum(len(episode.steps) for episode in episodes)

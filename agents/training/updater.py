@@ -20,7 +20,6 @@ from actde import Batch, Optimizer, Targets
 from agents.config import UpdateConfig
 from agents.model.actor_critic import ActorCritic
 from agents.model.finite import check_finite
-from agents.storage.checkpoint import trained_tensors
 from agents.training.auxiliary_loss import LMSample
 from agents.training.master_weights import master_of, master_weights, round_to_parameters
 from agents.training.reference import ReferencePolicy
@@ -233,20 +232,6 @@ class Updater:
         self.torch_optimizer.step()
         self.torch_optimizer.zero_grad(set_to_none=True)
         self.model.heads.sync_targets(self.config.target_rate)
-
-    @torch.no_grad()
-    def check_finite(self, rollout: RolloutBatch) -> None:
-        """Raise `DivergenceError` if the weights, the torch optimizer's state or the new outputs are not finite.
-
-        The outputs are those for the first segment of the rollout. Finite weights can be so large that outputs are not.
-        """
-        check_finite(trained_tensors(self.model) | torch_optimizer_tensors(self.torch_optimizer))
-        part = rollout.micro_batch([0])
-        with self.model.mode(training=False):
-            heads = self.model(part.tokens, part.choices)
-        check_finite({"the policy's entropy": heads.entropy, "v": heads.values})
-        if heads.recorded_q is not None:
-            check_finite({"q": heads.recorded_q})
 
     def _sum_gradients(self) -> None:
         """Sum the gradients over processes.
