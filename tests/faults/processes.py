@@ -103,15 +103,13 @@ def _be_command(words: Sequence[str], work: Path, printed: Sequence[Path], gate:
     runpy.run_path(str(CLOCK / "sitecustomize.py"))
     sys.argv = ["cli.py", *words]
     os.read(gate, 1)
-    status = 1
     try:
         importlib.reload(sys.modules["cli"]).main()  # its options depend on `sys.argv`
-    except SystemExit as error:
-        status = error.code if isinstance(error.code, int) else 1
-    except BaseException:
-        traceback.print_exc()
-    finally:
+    finally:  # never return to the code of the parent
+        error = sys.exception()
+        if not isinstance(error, SystemExit):
+            traceback.print_exc()
         atexit._run_exitfuncs()  # as at the end of a process that was not forked
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(status)
+        os._exit(error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1)
