@@ -15,6 +15,7 @@ from typing import Any
 
 from games.files import remove_scratch_folder
 
+VMSTAT = Path("/proc/vmstat")
 ROOT = Path(__file__).resolve().parents[1]  # the folder that contains our packages
 GRACE = 2.0  # seconds that a terminated child has to remove its temporary files and end its own children
 
@@ -44,6 +45,7 @@ class Child:
     def __init__(self, serve: Callable[[Connection], None], **options: Any) -> None:
         self.connection, theirs = Pipe()
         code = f"from {__name__} import run; run({theirs.fileno()}, {serve.__module__!r}, {serve.__name__!r})"
+        self._oom_kills = oom_kills()
         with theirs:
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the child inherits this mask
             try:
@@ -61,6 +63,10 @@ class Child:
         except subprocess.TimeoutExpired:
             return "it closed its pipe"
         known = -status in {signal.value for signal in signal.Signals}
+        if status == -signal.SIGKILL and oom_kills() > self._oom_kills:
+            return (
+                "SIGKILL; the kernel killed a process because the memory was full, so use fewer workers or less memory"
+            )
         return signal.Signals(-status).name if known else f"exit status {status}"
 
     def end(self, seconds: float = 0.0) -> None:
@@ -74,6 +80,14 @@ class Child:
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.connection.close()
+
+
+def oom_kills() -> int:
+    """Return the number of processes that the kernel has killed because the memory was full, or 0 if it is unknown."""
+    with contextlib.suppress(OSError):
+        counters = dict(line.split() for line in VMSTAT.read_text().splitlines())
+        return int(counters.get("oom_kill", 0))
+    return 0
 
 
 def run(descriptor: int, module: str, name: str) -> None:

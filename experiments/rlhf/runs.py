@@ -1,6 +1,7 @@
 """Train cells of an experiment over seeds in worker processes. Finished runs are skipped, interrupted ones resumed."""
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import as_completed
 from pathlib import Path
@@ -123,5 +124,8 @@ def _train(config: TrainConfig, folder: Path, threads: int) -> None:
     from agents.training.factory import make_trainer
 
     torch.set_num_threads(threads)
-    for _ in make_trainer(config, folder, resume=(folder / SETTINGS).is_file()).run():
+    trainer = make_trainer(config, folder, resume=(folder / SETTINGS).is_file())
+    for line in trainer.notes:
+        sys.stderr.write(f"{folder.name}: {line}\n")
+    for _ in trainer.run():
         pass

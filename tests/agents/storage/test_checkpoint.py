@@ -185,6 +185,15 @@ def test_a_folder_that_is_not_empty(run: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "nothing").exists()
 
 
+def test_a_folder_of_a_killed_start_is_free(tmp_path: Path) -> None:
+    (tmp_path / ".lock").touch()
+    (tmp_path / ".settings.json-12-01234567").write_text("{")
+    (tmp_path / ".initial-12-01234567").mkdir()
+    (tmp_path / ".initial-12-01234567" / "agent.json").touch()
+    make_trainer(SETTINGS, tmp_path).runner.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "initial", "settings.json", "tensorboard"]
+
+
 def test_an_empty_folder_is_accepted(tmp_path: Path) -> None:
     make_trainer(SETTINGS, tmp_path).runner.close()
     assert read_config(tmp_path) == SETTINGS
