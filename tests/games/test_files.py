@@ -233,7 +233,7 @@ def test_one_process_at_a_time_writes_a_folder_or_a_file(tmp_path: Path, files: 
     with python(WRITE, tmp_path / "new", *files) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"
         with (
-            pytest.raises(FilesError, match="another process is writing .*; wait for it"),
+            pytest.raises(FilesError, match=r"another process is writing .*; wait for it"),
             exclusive(tmp_path / "new", *files),
         ):
             pass
@@ -281,7 +281,7 @@ def test_files_and_folders_reach_the_disk_before_they_get_their_name(
     rename = Path.rename
 
     def note(descriptor: int) -> None:
-        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
         log.append(TEMPORARY.sub(r"\g<name>.new", str(path.relative_to(tmp_path.parent))))
 
     def renamed(self: Path, target: Path) -> Path:
