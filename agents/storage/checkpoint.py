@@ -28,7 +28,7 @@ from agents.model.build import assemble, build_model
 from agents.model.finite import check_finite
 from agents.protocol import AgentError, DivergenceError
 from agents.text.prompt import prompt_format
-from games.files import atomic_folder, atomic_write, json_hash, sha256
+from games.files import atomic_folder, json_hash, sha256
 
 FORMAT = 2
 AGENT, WEIGHTS, TOKENIZER = "agent.json", "model.safetensors", "tokenizer.json"
@@ -234,7 +234,7 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    atomic_write(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+    path.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _digest(about: Mapping[str, Any]) -> str:
