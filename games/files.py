@@ -75,6 +75,7 @@ def exclusive(folder: Path, *names: str, wait: bool = False) -> Iterator[None]:
         names: names of the files. If there are none, the lock is that of the whole folder.
         wait: wait for another process that holds the lock. Otherwise, raise FilesError.
     """
+    is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     lock = file_lock(folder / (f".{names[0]}{LOCK}" if names else LOCK), process_wide=True)
     try:
@@ -89,6 +90,8 @@ def exclusive(folder: Path, *names: str, wait: bool = False) -> Iterator[None]:
     finally:
         if lock.lock_counter == 1:
             Path(lock.lock_file).unlink(missing_ok=True)  # a process that waits for this lock creates the file again
+            if is_new and not any(folder.iterdir()):
+                folder.rmdir()
         lock.release()
 
 

@@ -33,10 +33,11 @@ def make_pairs(
 
     if out.is_dir():
         raise agents.AgentError(f"{out} is a folder; expected the name of a file, such as pairs.jsonl")
-    with console.waiting(f"loading {agent}"):
-        writer = agents.make_agent(agent, seed=seed, temperature=temperature, top_p=top_p, notify=console.note)
-    with exclusive(out.parent, out.name), console.progress("pairs", pairs) as advance:
-        sampled = sample_preferences(writer, game, judge, pairs=pairs, seed=seed, on_preference=advance)
+    with exclusive(out.parent, out.name):
+        with console.waiting(f"loading {agent}"):
+            writer = agents.make_agent(agent, seed=seed, temperature=temperature, top_p=top_p, notify=console.note)
+        with console.progress("pairs", pairs) as advance:
+            sampled = sample_preferences(writer, game, judge, pairs=pairs, seed=seed, on_preference=advance)
         write_preferences(out, sampled.preferences)
     settings = {"agent": agent, "game": game, "judge": judge, "temperature": temperature, "top_p": top_p, "seed": seed}
     hint = f"train a reward model on them: train-reward --pairs {out} --out RM"
@@ -68,11 +69,11 @@ def train_reward(
     from agents.training.reward_training import train_reward_model
     from games.files import exclusive
 
-    preferences = read_preferences(pairs)
     config = ModelConfig(trunk=trunk, lora=lora, q_heads=0, dtype=TRUNKS.get(trunk, {}).get("dtype", "float32"))
     settings: dict[str, Any] = {"epochs": epochs, "lr": lr, "held_out": held_out, "seed": seed}
     with exclusive(out.parent, out.name), console.reporting("train-reward") as report:
         check_folder(out)
+        preferences = read_preferences(pairs)
         trained = train_reward_model(preferences, config, **settings, progress=report)
         about = {"pairs": len(preferences), "training": settings, **trained.to_json()}
         save_reward_model(out, trained.reward_model, config, about)
