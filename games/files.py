@@ -5,6 +5,7 @@ the lock of the folder or file that the process wrote, or the lock of its folder
 """
 
 import atexit
+import errno
 import functools
 import hashlib
 import json
@@ -134,6 +135,9 @@ def _sync_one(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network drives cannot flush folders
+            raise
     finally:
         os.close(descriptor)
 
