@@ -131,9 +131,9 @@ def measure(name: str, number: int | None, root: Path) -> Tally:
     """Kill a command at `number` points, or at all, and return the results."""
     base, first, second = (root / f"{name}-{what}" for what in ("base", "first", "second"))
     base.mkdir()
-    if name in ("card", "reproduce"):  # the games of the cache, without which a run takes minutes
-        _undisturbed(name, base)
-        shutil.rmtree(base / "out")
+    _undisturbed(name, base)  # fills the cache of games, without which a card takes minutes
+    processes.import_as_in(base)
+    shutil.rmtree(base / "out")
     for copy in (first, second):
         shutil.copytree(base, copy)
     log = root / f"{name}.strace"

@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import ctypes
+import gc
 import importlib
 import os
 import runpy
@@ -17,9 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CLOCK = Path(__file__).parent / "clock"
-IMPORTS = ("cli", "torch", "transformers", "tensorboard", "torch.utils.tensorboard", "accelerate", "matplotlib.pyplot",
-           "scipy.stats", "textworld", "agents.training.factory", "experiments.compare.grid",
-           "experiments.card.rows", "experiments.reproduce.report", "games.textworld.generation.make_game")  # fmt: skip
 PR_SET_CHILD_SUBREAPER, PR_SET_PTRACER, PR_SET_PTRACER_ANY = 36, 0x59616D61, ctypes.c_ulong(-1)
 SECONDS = 300  # limit of a command
 
@@ -38,11 +36,18 @@ class Done:
 
 
 def prepare() -> None:
-    """Import what the commands import, and adopt the orphans of killed commands."""
+    """Import the command line, and adopt the orphans of killed commands."""
     sys.path.append(str(CLOCK))  # the workers of a command inherit the import path
-    for name in IMPORTS:
-        importlib.import_module(name)
+    importlib.import_module("cli")
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def import_as_in(work: Path) -> None:
+    """Import what the last command in the folder `work` has imported, so that later commands start at once."""
+    for name in work.with_name(f"{work.name}.modules").read_text().split():
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    gc.freeze()
 
 
 def run(words: Sequence[str], work: Path, tracer: Sequence[str] = (), log: Path | None = None) -> Done:
@@ -109,6 +114,7 @@ def _be_command(words: Sequence[str], work: Path, printed: Sequence[Path], gate:
         error = sys.exception()
         if not isinstance(error, SystemExit):
             traceback.print_exc()
+        work.with_name(f"{work.name}.modules").write_text("\n".join(set(sys.modules) - {"__main__", "sitecustomize"}))
         atexit._run_exitfuncs()  # as at the end of a process that was not forked
         sys.stdout.flush()
         sys.stderr.flush()
