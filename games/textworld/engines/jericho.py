@@ -30,7 +30,7 @@ from typing import Any
 from games.errors import GameError
 from games.files import scratch_folder
 from games.textworld.engines.protocol import EngineResponse, GameInfo
-from games.textworld.upstream.start import silence_jericho
+from games.textworld.upstream.start import prepare_jericho
 
 SEED = 1
 COMPASS = ("north", "south", "east", "west", "northeast", "northwest", "southeast", "southwest")
@@ -96,7 +96,7 @@ class JerichoEngine:
         self._folder = tempfile.TemporaryDirectory(prefix="story-", dir=scratch_folder())
         copy = Path(self._folder.name) / f"{self._name}.z{self._data[0]}"
         copy.write_bytes(self._data)
-        silence_jericho()
+        prepare_jericho()
         self._env = FrotzEnv(str(copy), SEED)
         self._env.seed(self._env.bindings.get("seed", SEED))
         self._usual = self._in_dictionary()
