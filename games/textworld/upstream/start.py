@@ -82,8 +82,8 @@ def winning_policy(state: Any) -> Any:
 def prepare_jericho() -> None:
     """Ignore Jericho's warning that a game is not fully supported, and let it use this process's scratch folder.
 
-    Importing TextWorld silences the warning too, but other code may have reset the warning filters since. Jericho copies
-    its library for every game, and a killed process would leave the copy behind.
+    Importing TextWorld silences the warning too, but other code may have reset the warning filters since. Jericho
+    copies its library for every game, and a killed process would leave the copy behind.
     """
     import jericho.jericho
 
