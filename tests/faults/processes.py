@@ -88,6 +88,7 @@ def _wait_for_all(child: int) -> int:
                 found = os.waitstatus_to_exitcode(status)
             elif not process:
                 if time.monotonic() > deadline:
+                    os.killpg(child, signal.SIGKILL)
                     raise TimeoutError(f"a process runs for more than {SECONDS} s")
                 time.sleep(0.01)
     return found
