@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CLOCK = Path(__file__).parent / "clock"
-PR_SET_CHILD_SUBREAPER, PR_SET_PTRACER, PR_SET_PTRACER_ANY = 36, 0x59616D61, ctypes.c_ulong(-1)
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+PR_SET_PTRACER, PR_SET_PTRACER_ANY = 0x59616D61, ctypes.c_ulong(-1)
 SECONDS = 1800  # limit of a command; tracing is slow on a busy machine
 
 
@@ -96,6 +97,7 @@ def _wait_for_all(child: int) -> int:
 
 def _be_command(words: Sequence[str], work: Path, printed: Sequence[Path], gate: int) -> None:
     """Turn the forked process into one that runs the command line."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     ctypes.CDLL(None).prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0)
     os.setsid()
     for descriptor, path in enumerate((Path(os.devnull), *printed)):
