@@ -37,7 +37,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 CONTINUATIONS = {"--resume": {"train": ("train", "--resume", "--out", "out")}}
 """A text in a refusal -> the command that it names."""
-IGNORED = re.compile(r"(^|/)tensorboard/|\.lock$|\.pyc$")
+# the last: a file of four bytes with which Python's `tempfile` tests the temporary folder
+IGNORED = re.compile(r"(^|/)tensorboard/|\.lock$|\.pyc$|^tmp/[a-z0-9_]{8}$")
 ENTRY = re.compile(r"^(?P<process>\d+) +(?P<call>\w+)\((?P<rest>.*)")
 
 
