@@ -28,7 +28,7 @@ from actde.errors import ConfigError, OptimizerError
 from agents.config import TrainConfig, flatten
 from agents.play import transcript
 from agents.protocol import AgentError
-from agents.storage.checkpoint import FOLDER, checkpoints, read_json
+from agents.storage.checkpoint import FOLDER, read_json
 from games.files import LOCK, atomic_write, file_lock, is_temporary, remove_leftovers, sync
 
 SETTINGS, METRICS, PROBES, INITIAL = "settings.json", "metrics.jsonl", "probes.jsonl", "initial"
@@ -85,10 +85,10 @@ class RunFolder:
         """Delete the files of a new run, so that the same command can start it again. A resumed run is kept."""
         if self._resume:
             return
-        for name in (SETTINGS, METRICS, transcript.NAME, PROBES):
-            (self.path / name).unlink(missing_ok=True)
         for name in (TENSORBOARD, INITIAL, FOLDER):
             shutil.rmtree(self.path / name, ignore_errors=True)
+        for name in (METRICS, transcript.NAME, PROBES, SETTINGS):  # the settings last: without them, nothing resumes
+            (self.path / name).unlink(missing_ok=True)
 
     def _check_free(self) -> None:
         if self.path.exists() and (not self.path.is_dir() or not all(map(_is_of_start, self.path.iterdir()))):
@@ -149,8 +149,8 @@ class RunFolder:
         return notes
 
     def prune(self) -> None:
-        """Delete all but the two newest checkpoints."""
-        for old in checkpoints(self.path)[:-2]:
+        """Delete all but the two newest checkpoints, also those that a killed process has deleted in part."""
+        for old in sorted((self.path / FOLDER).glob("[0-9]*"))[:-2]:
             shutil.rmtree(old)
 
     def log(self, metrics: Mapping[str, float]) -> None:

@@ -83,6 +83,7 @@ class Trainer:
         self.accelerator.wait_for_everyone()  # nothing is written until every process has checked the folder
         if self.accelerator.is_main_process:
             self.notes += self.folder.set_aside(damaged)
+            self.folder.prune()
             self.folder.create()
             initial = self.folder.path / INITIAL
             if not initial.exists():

@@ -253,6 +253,13 @@ def test_only_the_newest_two_are_kept(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == ["000003", "000004"]
 
 
+def test_a_deletion_that_was_killed_is_completed(run: Path) -> None:
+    shutil.copytree(run / "checkpoints" / "000001", run / "checkpoints" / "000000")
+    (run / "checkpoints" / "000000" / "agent.json").unlink()
+    make_trainer(SETTINGS, run, resume=True).runner.close()
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["000001", "000002"]
+
+
 def test_two_processes_cannot_train_in_one_folder(run: Path) -> None:
     """The second one changes nothing, and can resume after the first one."""
     trainer = resumed(run)
