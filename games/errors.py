@@ -32,6 +32,12 @@ def first_line(error: object) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an allocation has failed. PyTorch raises RuntimeError in this case."""
+    said = ("not enough memory", "can't allocate memory", "out of memory")
+    return isinstance(error, MemoryError) or any(text in str(error) for text in said)
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a suggestion to append to an error message. It is empty if no known name is close to `word`.
 

@@ -25,9 +25,10 @@ from agents.config import ModelConfig
 from agents.language_model.agent import LanguageModelAgent
 from agents.model.actor_critic import ActorCritic
 from agents.model.build import assemble, build_model
-from agents.protocol import AgentError
+from agents.model.finite import check_finite
+from agents.protocol import AgentError, DivergenceError
 from agents.text.prompt import prompt_format
-from games.files import atomic_folder, atomic_write, json_hash, sha256
+from games.files import atomic_folder, json_hash, sha256
 
 FORMAT = 2
 AGENT, WEIGHTS, TOKENIZER = "agent.json", "model.safetensors", "tokenizer.json"
@@ -53,9 +54,14 @@ def save_agent(
             is no agent has another `kind`.
         dtype: data type of the stored weights. If None, the model's data type is used.
         training, state: tensors and JSON values of the training state.
+
+    Raises:
+        DivergenceError: a tensor is not finite. Nothing is written.
     """
+    weights = {name: x.to(dtype or x.dtype) for name, x in trained_tensors(model).items()}
+    check_finite(weights | dict(training or {}))
     with atomic_folder(folder) as work:
-        _write_tensors(work / WEIGHTS, {name: x.to(dtype or x.dtype) for name, x in trained_tensors(model).items()})
+        _write_tensors(work / WEIGHTS, weights)
         tokenizer.backend_tokenizer.save(str(work / TOKENIZER))
         if training is not None:
             _write_tensors(work / TRAINING, training)
@@ -192,9 +198,13 @@ def load_tensors(model: ActorCritic, tensors: Mapping[str, Tensor], source: Path
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a safetensors file. Raise `AgentError` if the file is missing or damaged."""
+    """Read the tensors of a safetensors file. Raise `AgentError` if it is missing, damaged or not finite."""
     try:
-        return load_file(path)
+        tensors = load_file(path)
+        check_finite(tensors)
+        return tensors
+    except DivergenceError as error:
+        raise AgentError(f"{path} cannot be used: {error}; use an earlier checkpoint") from None
     except SafetensorError as error:
         raise AgentError(f"{path} is not a complete safetensors file: {error}") from None
     except FileNotFoundError:
@@ -224,7 +234,7 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    atomic_write(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+    path.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _digest(about: Mapping[str, Any]) -> str:

@@ -6,7 +6,8 @@
     probes.jsonl        measures of the policy's texts at fixed prompts, if they were requested
     tensorboard/        the same metrics for TensorBoard
     initial/            the agent before the first update
-    checkpoints/000010/ the two newest checkpoints, each named by its number of finished iterations
+    checkpoints/000010/ the two newest checkpoints, each named by its number of finished iterations. If the newest is
+                        damaged, a resumed run starts from the other one and renames the damaged one.
     .lock               lock of the training process
 
 The files count iterations from 0, as TensorBoard's steps. Commands show them counted from 1, as checkpoints are named.
@@ -18,22 +19,26 @@ are therefore the same as those of an uninterrupted run.
 import json
 import math
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from actde.config import option
-from actde.errors import ConfigError
+from actde.errors import ConfigError, OptimizerError
 from agents.config import NONE, TrainConfig, flatten
 from agents.play import transcript
 from agents.protocol import AgentError
-from agents.storage.checkpoint import FOLDER, checkpoints, read_json
-from games.files import atomic_write, file_lock
+from agents.storage.checkpoint import FOLDER, read_json
+from games.files import LOCK, atomic_write, file_lock, is_temporary, remove_leftovers, sync
 
-SETTINGS, METRICS, PROBES, INITIAL, LOCK = "settings.json", "metrics.jsonl", "probes.jsonl", "initial", ".lock"
+SETTINGS, METRICS, PROBES, INITIAL = "settings.json", "metrics.jsonl", "probes.jsonl", "initial"
 TENSORBOARD = "tensorboard"
 # settings that `resume` may change
 CHANGEABLE = {"imports", "iterations", "env_steps", "minutes", "stop_success", "save_every", "step_seconds"}
+
+
+class ProcessesError(AgentError):
+    """A checkpoint was saved by another number of processes. It is not damaged."""
 
 
 class RunFolder:
@@ -52,13 +57,18 @@ class RunFolder:
             self._check_free()
 
     def lock(self) -> None:
-        """Lock the folder until `unlock` is called or this process ends. Raise `AgentError` if it is locked."""
+        """Lock the folder until `unlock` is called or this process ends, and remove leftovers of killed processes.
+
+        Raise `AgentError` if another process holds the lock.
+        """
         try:
             self._lock.acquire(blocking=False)
         except TimeoutError:
             raise AgentError(
                 f"another process is training in {self.path}; wait for it, stop it, or choose another folder"
             ) from None
+        for folder in (self.path, self.path / FOLDER):
+            remove_leftovers(folder)
 
     def unlock(self) -> None:
         self._lock.release(force=True)
@@ -79,13 +89,13 @@ class RunFolder:
         """Delete the files of a new run, so that the same command can start it again. A resumed run is kept."""
         if self._resume:
             return
-        for name in (SETTINGS, METRICS, transcript.NAME, PROBES):
-            (self.path / name).unlink(missing_ok=True)
         for name in (TENSORBOARD, INITIAL, FOLDER):
             shutil.rmtree(self.path / name, ignore_errors=True)
+        for name in (METRICS, transcript.NAME, PROBES, SETTINGS):  # the settings last: without them, nothing resumes
+            (self.path / name).unlink(missing_ok=True)
 
     def _check_free(self) -> None:
-        if self.path.exists() and (not self.path.is_dir() or any(p.name != LOCK for p in self.path.iterdir())):
+        if self.path.exists() and (not self.path.is_dir() or not all(map(_is_of_start, self.path.iterdir()))):
             what = "already holds a run" if (self.path / SETTINGS).is_file() else "is not empty"
             raise AgentError(f"{self.path} {what}; choose another --out, or continue it with --resume")
 
@@ -104,9 +114,50 @@ class RunFolder:
     def checkpoint(self, iteration: int) -> Path:
         return self.path / FOLDER / f"{iteration:06d}"
 
+    def sync(self) -> None:
+        """Write the logs through to the disk, so that no checkpoint is newer than they are."""
+        for name in (METRICS, transcript.NAME, PROBES):
+            if (self.path / name).is_file():
+                sync(self.path / name)
+
+    def load_newest(self, load: Callable[[Path], None]) -> dict[Path, str]:
+        """Load the newest checkpoint that is intact, if there is a checkpoint.
+
+        Return newer checkpoints, which are damaged, with what is wrong with them.
+
+        Args:
+            load: function that loads a checkpoint. It raises `AgentError` or `OptimizerError` for a damaged one.
+
+        Raises:
+            AgentError: all checkpoints are damaged.
+        """
+        damaged: dict[Path, str] = {}
+        for folder in sorted((self.path / FOLDER).glob("[0-9]*"), reverse=True):
+            try:
+                load(folder)
+            except ProcessesError:
+                raise
+            except (AgentError, OptimizerError) as error:
+                damaged[folder] = str(error)
+            else:
+                return damaged
+        if damaged:
+            raise AgentError(next(iter(damaged.values())))
+        return damaged
+
+    def set_aside(self, damaged: Mapping[Path, str]) -> list[str]:
+        """Rename the result of `load_newest`, so that these checkpoints are no longer listed. Return a note on each."""
+        notes = []
+        for folder, problem in damaged.items():
+            aside = folder.with_name(f"damaged-{folder.name}")
+            shutil.rmtree(aside, ignore_errors=True)  # an earlier copy of the same checkpoint
+            folder.rename(aside)
+            notes.append(f"{problem}; the checkpoint is kept as {aside}, and the run continues from the one before")
+        return notes
+
     def prune(self) -> None:
-        """Delete all but the two newest checkpoints."""
-        for old in checkpoints(self.path)[:-2]:
+        """Delete all but the two newest checkpoints, also those that a killed process has deleted in part."""
+        for old in sorted((self.path / FOLDER).glob("[0-9]*"))[:-2]:
             shutil.rmtree(old)
 
     def log(self, metrics: Mapping[str, float]) -> None:
@@ -130,6 +181,11 @@ class RunFolder:
             path = self.path / name
             if path.is_file():
                 atomic_write(path, "".join(_lines_before(path, end)))
+
+
+def _is_of_start(path: Path) -> bool:
+    """Return whether the file is one that a killed process leaves before it has written the settings."""
+    return path.name == LOCK or is_temporary(path)
 
 
 def read_config(path: Path) -> TrainConfig:

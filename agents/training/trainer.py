@@ -6,7 +6,7 @@ They also decide together: errors, stops and limits are those of all processes. 
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,20 +25,20 @@ from agents.play import transcript
 from agents.play.episode import Episode
 from agents.play.metrics import Metrics, episode_metrics, strategy_shares
 from agents.play.runner import EpisodeRunner
-from agents.protocol import AgentError
+from agents.protocol import DivergenceError
 from agents.storage.checkpoint import (
     STATE,
     TRAINING,
     WEIGHTS,
-    checkpoints,
     load_tensors,
     read_json,
     read_tensors,
     save_agent,
     verify,
 )
-from agents.storage.run_folder import INITIAL, TENSORBOARD, RunFolder
+from agents.storage.run_folder import INITIAL, TENSORBOARD, ProcessesError, RunFolder
 from agents.training.dagger import DAggerAgent
+from agents.training.divergence import check_update, diverged
 from agents.training.level_schedule import LevelSchedule
 from agents.training.probe import Probe
 from agents.training.processes import any_process, in_all_processes
@@ -91,16 +91,17 @@ class Trainer:
 
     def start(self, *, resume: bool, initial_games: Sequence[str]) -> None:
         """Load the newest checkpoint if `resume` is True. Create the run's folder and save the initial policy."""
-        if resume:
-            in_all_processes(self._resume)
-        in_all_processes(lambda: self._create(initial_games))
+        damaged = in_all_processes(self._resume) if resume else {}
+        in_all_processes(lambda: self._create(damaged, initial_games))
         self.accelerator.init_trackers(TENSORBOARD)
         if resume and self.limit:
             ended = f"the run in {self.folder.path} is complete: it ended after iteration {self.iteration}"
             self.notes.append(f"{ended}; a larger {option(self.limit)} continues it")
 
-    def _create(self, initial_games: Sequence[str]) -> None:
+    def _create(self, damaged: Mapping[Path, str], initial_games: Sequence[str]) -> None:
         if self.accelerator.is_main_process:
+            self.notes += self.folder.set_aside(damaged)
+            self.folder.prune()
             self.folder.create()
             if not (initial := self.folder.path / INITIAL).exists():
                 self._save_agent(initial, trained_on=list(initial_games))
@@ -109,7 +110,8 @@ class Trainer:
         """Train until the budget is spent, and yield the metrics of each iteration. Save checkpoints regularly.
 
         If a reward function fails, or if episodes fail again and again, the state after the last complete iteration is
-        saved, and the error is raised. If a new run ends before its first iteration is complete, its folder is emptied.
+        saved, and the error is raised. If the training diverges, nothing more is saved. If a new run ends before its
+        first iteration is complete, its folder is emptied.
         """
         try:
             self._probe()
@@ -126,6 +128,8 @@ class Trainer:
             if self.iteration:
                 self.save()
             raise
+        except DivergenceError as error:
+            raise diverged(error, self.iteration + 1, self.folder.path) from None
         finally:
             try:
                 self.runner.close()
@@ -160,6 +164,7 @@ class Trainer:
         played = self._play()
         updated = time.perf_counter()
         rollout, update_metrics, advantages = self._learn(played.segments)
+        in_all_processes(lambda: check_update(self.updater, rollout))
         learned = time.perf_counter()
         seconds = gather_object([learned - begin])[0]
         everyone = joined(gather_object([with_advantages(played, rollout.by_turn(advantages))]))
@@ -249,6 +254,7 @@ class Trainer:
         self.saved = self.iteration
         if not self.accelerator.is_main_process:
             return
+        self.folder.sync()
         tensors = torch_optimizer_tensors(self.updater.torch_optimizer) | {"torch_rng": torch.stack(random_states)}
         state = {
             "iteration": self.iteration,
@@ -274,13 +280,14 @@ class Trainer:
         }
         save_agent(folder, self.updater.model, self.tokenizer, self.model_config, description, **training)
 
-    def _resume(self) -> None:
+    def _resume(self) -> dict[Path, str]:
+        """Load the newest intact checkpoint. Return the damaged ones; see `RunFolder.load_newest`."""
         if self.accelerator.is_main_process:
             self.folder.lock()
-        if complete := checkpoints(self.folder.path):
-            self._load(complete[-1])
+        damaged = self.folder.load_newest(self._load)
         if self.accelerator.is_main_process:
             self.folder.truncate(self.iteration)
+        return damaged
 
     def _load(self, folder: Path) -> None:
         verify(folder)
@@ -288,7 +295,7 @@ class Trainer:
         load_tensors(self.updater.model, read_tensors(folder / WEIGHTS), folder)
         processes = state["processes"]
         if len(processes) != self.accelerator.num_processes:
-            raise AgentError(
+            raise ProcessesError(
                 f"{folder} was saved by {len(processes)} processes, not {self.accelerator.num_processes}; "
                 f"resume with: accelerate launch --num_processes {len(processes)}"
             )

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from actde import Batch, Optimizer, Targets
 from agents.config import UpdateConfig
 from agents.model.actor_critic import ActorCritic
+from agents.model.finite import check_finite
 from agents.training.auxiliary_loss import LMSample
 from agents.training.master_weights import master_of, master_weights, round_to_parameters, stepped
 from agents.training.reference import ReferencePolicy
@@ -216,6 +217,7 @@ class Updater:
                 totals[name] = totals[name] + weighted
         self._sum_gradients()
         norm = torch.nn.utils.clip_grad_norm_(stepped(self.torch_optimizer), self.config.max_grad_norm)
+        check_finite({"the gradient of the loss": norm})
         totals["grad_norm"] = totals["grad_norm"] + norm * count
         self.torch_optimizer.step()
         self.torch_optimizer.zero_grad(set_to_none=True)

@@ -1,5 +1,6 @@
 """Train and measure a grid of runs, each in its own folder. Finished runs are skipped, interrupted ones resumed."""
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import as_completed
 from dataclasses import asdict
@@ -13,6 +14,7 @@ from agents.storage.run_folder import SETTINGS, read_config, read_metrics
 from agents.training import presets
 from experiments.compare.measure import Measures, cached_measures, measure_run
 from experiments.compare.runs import GridRun
+from games.files import exclusive
 from games.worker_pool import WorkerPool, available_cpus
 
 CURVES = (  # metrics whose value at every iteration is stored, in addition to the shares of strategies
@@ -84,9 +86,12 @@ def _train(run: GridRun, config: TrainConfig, root: Path, episodes: int, tests: 
     torch.set_num_threads(threads)
     folder = root / run.name
     trainer = make_trainer(config, folder, resume=(folder / SETTINGS).is_file())
+    for line in trainer.notes:
+        sys.stderr.write(f"{run.name}: {line}\n")
     for _ in trainer.run():
         pass
-    return _row(run, config, folder, measure_run(folder, config, episodes=episodes, tests=tests))
+    with exclusive(folder):
+        return _row(run, config, folder, measure_run(folder, config, episodes=episodes, tests=tests))
 
 
 def _row(run: GridRun, config: TrainConfig, folder: Path, measures: Measures) -> dict[str, Any]:

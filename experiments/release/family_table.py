@@ -19,7 +19,7 @@ from typing import Any
 
 from experiments.tables import table
 from games.errors import GameError
-from games.files import atomic_write
+from games.files import atomic_write, exclusive, scratch_folder
 from games.parameters import format_settings
 from games.textworld.generation.families import FAMILIES
 from games.textworld.generation.make_game import canonical_hash, make_game, write_game
@@ -74,7 +74,7 @@ def states(name: str, level: int, candidates: int) -> int | None:
 
 
 def _states(game: Any) -> int | None:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=scratch_folder()) as folder:
         story = Path(folder) / "tw-game.z8"
         write_game(game, story)
         graph = TransitionGraph(story, ())
@@ -148,21 +148,21 @@ def main() -> None:
     out = shlex.quote(str(given.out))
     command = f"python -m experiments.release.family_table --out {out} --candidates {given.candidates}"
     path = given.out.with_suffix(".json")
-    before: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"command": command, "rows": []}
-    if before["command"] != command:
-        sys.exit(f"{path}: was written by {before['command']!r}; choose another file")
-    done = {(row["family"], row["level"]): row for row in before["rows"]}
-    places = [(name, level) for name in FAMILIES for level in levels_of(name)]
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    with WorkerPool(given.workers) as pool:
-        jobs = [pool.submit(_measure, *place, given.candidates) for place in places if place not in done]
-        for job in as_completed(jobs):
-            row = job.result()
-            done[row["family"], row["level"]] = row
-            results = {"command": command, "rows": [done[place] for place in places if place in done]}
-            atomic_write(path, json.dumps(results, indent=1) + "\n")
-            sys.stderr.write(f"{len(done)} of {len(places)}: {row['family']}, level {row['level']}\n")
-    atomic_write(given.out, markdown(json.loads(path.read_text())))
+    with exclusive(path.parent, path.name, given.out.name):
+        before: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"command": command, "rows": []}
+        if before["command"] != command:
+            sys.exit(f"{path}: was written by {before['command']!r}; choose another file")
+        done = {(row["family"], row["level"]): row for row in before["rows"]}
+        places = [(name, level) for name in FAMILIES for level in levels_of(name)]
+        with WorkerPool(given.workers) as pool:
+            jobs = [pool.submit(_measure, *place, given.candidates) for place in places if place not in done]
+            for job in as_completed(jobs):
+                row = job.result()
+                done[row["family"], row["level"]] = row
+                results = {"command": command, "rows": [done[place] for place in places if place in done]}
+                atomic_write(path, json.dumps(results, indent=1) + "\n")
+                sys.stderr.write(f"{len(done)} of {len(places)}: {row['family']}, level {row['level']}\n")
+        atomic_write(given.out, markdown(json.loads(path.read_text())))
 
 
 def _measure(name: str, level: int, candidates: int) -> dict[str, Any]:

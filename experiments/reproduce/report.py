@@ -70,8 +70,9 @@ def write(out: Path, part: str, info: RunInfo, outcome: Outcome) -> list[Finding
     findings = [*ours, *judged("other", language_models.measurements())]
     about[part] = replace(info, figures=outcome.figures, notes=outcome.notes)
     about = {name: about[name] for name in sorted(about, key=_place)}
-    atomic_write(out / RESULTS, _json([asdict(finding) for finding in findings]))
+    # the results last: a folder without results holds no report, so that the same command can continue after a kill
     atomic_write(out / ABOUT, _json({name: asdict(about[name]) for name in about}))
+    atomic_write(out / RESULTS, _json([asdict(finding) for finding in findings]))
     atomic_write(out / README, markdown(findings, about))
     return findings
 
@@ -105,8 +106,8 @@ def _read(path: Path, kind: type[T]) -> T:
 
 
 def check(out: Path, parts: Sequence[str], *, quick: bool) -> None:
-    """Raise AgentError if a folder holds no report, or if a quick run would replace its full `parts`."""
-    _, about = read(out)
+    """Raise AgentError if the report in a folder is damaged, or if a quick run would replace its full `parts`."""
+    about = read(out)[1] if (out / RESULTS).exists() else {}
     full = [part for part in parts if part in about and not about[part].quick]
     if quick and full:
         raise AgentError(f"{out} holds the full report of {', '.join(full)}; choose another --out for the quick one")

@@ -17,7 +17,7 @@ import typer
 
 from experiments.compare.grid import rounded
 from experiments.rlhf.exact_contrasts import CELLS, ROLLOUTS, SEEDS
-from games.files import atomic_write
+from games.files import atomic_write, exclusive
 from games.worker_pool import WorkerPool
 
 KERNELS = "kernels.json"
@@ -54,23 +54,23 @@ def main(
     """Complete the missing runs, and write the report."""
     from experiments.rlhf import exact_report
 
-    folder.mkdir(parents=True, exist_ok=True)
-    kernels = folder / KERNELS
-    if not kernels.exists():
-        from experiments.rlhf.exact_kernels import measure
+    with exclusive(folder), exclusive(out, exact_report.RESULTS, exact_report.REPORT):
+        kernels = folder / KERNELS
+        if not kernels.exists():
+            from experiments.rlhf.exact_kernels import measure
 
-        atomic_write(kernels, json.dumps(measure()) + "\n")
-    wanted = [(task, method, seed) for seed in SEEDS for task, method in CELLS]
-    paths = {key: folder / f"{run_name(*key)}.json" for key in wanted}
-    if workers:
-        missing = [key for key, path in paths.items() if not path.exists()]
-        with WorkerPool(workers) as pool:
-            jobs = {pool.submit(train_run, *key, paths[key]): key for key in missing}
-            for count, job in enumerate(as_completed(jobs), 1):
-                job.result()
-                typer.echo(f"{count} of {len(missing)} runs: {run_name(*jobs[job])}")
-    finished = {key: load(path) for key, path in paths.items() if path.exists()}
-    exact_report.write(out, finished, json.loads(kernels.read_text(encoding="utf-8")))
+            atomic_write(kernels, json.dumps(measure()) + "\n")
+        wanted = [(task, method, seed) for seed in SEEDS for task, method in CELLS]
+        paths = {key: folder / f"{run_name(*key)}.json" for key in wanted}
+        if workers:
+            missing = [key for key, path in paths.items() if not path.exists()]
+            with WorkerPool(workers) as pool:
+                jobs = {pool.submit(train_run, *key, paths[key]): key for key in missing}
+                for count, job in enumerate(as_completed(jobs), 1):
+                    job.result()
+                    typer.echo(f"{count} of {len(missing)} runs: {run_name(*jobs[job])}")
+        finished = {key: load(path) for key, path in paths.items() if path.exists()}
+        exact_report.write(out, finished, json.loads(kernels.read_text(encoding="utf-8")))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from experiments.rlhf.monte_carlo import MEASURES, SAMPLES, TOKENS, q_estimates,
 from experiments.tables import interval, table
 from games import resolve
 from games.completion.prompts import load_prompts
-from games.files import atomic_write
+from games.files import atomic_write, exclusive
 
 LIKELIEST = 100
 """Number of tokens per state that the equal weights cover."""
@@ -154,11 +154,12 @@ def main(
 ) -> None:
     """Measure runs. Rows of the same name are replaced, other rows of `tilt.json` are kept."""
     path = out / "tilt.json"
-    rows = {row["run"]: row for row in json.loads(path.read_text(encoding="utf-8"))} if path.is_file() else {}
-    for folder in folders:
-        rows[folder.name] = {"run": folder.name, **measure(folder)}
-        atomic_write(path, json.dumps(list(rows.values()), allow_nan=False) + "\n")
-        atomic_write(out / "tilt.md", markdown(list(rows.values())))
+    with exclusive(out, path.name, "tilt.md"):
+        rows = {row["run"]: row for row in json.loads(path.read_text(encoding="utf-8"))} if path.is_file() else {}
+        for folder in folders:
+            rows[folder.name] = {"run": folder.name, **measure(folder)}
+            atomic_write(path, json.dumps(list(rows.values()), allow_nan=False) + "\n")
+            atomic_write(out / "tilt.md", markdown(list(rows.values())))
 
 
 def measure(folder: Path, prompts: str = "heldout", seed: int = 0) -> dict[str, Any]:

@@ -213,8 +213,8 @@ def _with_tw_name(story: Path) -> Path:
     data, record = story.read_bytes(), story.with_suffix(".json").read_bytes()
     copy = files.cache_folder("copies") / f"tw-{hashlib.sha256(data + record).hexdigest()[:24]}.z8"
     with files.disk_errors("copy the game file", f"see {files.VARIABLE}"):
-        copy.parent.mkdir(parents=True, exist_ok=True)
         for file, content in ((copy.with_suffix(".json"), record), (copy, data)):
-            if not file.exists():
-                files.atomic_write(file, content)
+            with files.building(file):
+                if not file.exists():
+                    files.atomic_write(file, content)
     return copy

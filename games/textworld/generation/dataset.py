@@ -25,7 +25,7 @@ from games.textworld.generation.manifest import ManifestEntry
 from games.textworld.generation.reserved_seeds import RESERVED
 from games.worker_pool import WorkerPool
 
-REQUEST, JOURNAL, LOCK, WORK = "curriculum.json", "journal.jsonl", ".lock", "work"
+REQUEST, JOURNAL, WORK = "curriculum.json", "journal.jsonl", "work"
 PATIENCE = 100
 """The number of consecutive rejected candidates after which `generate` raises GameError."""
 PASSED = {"made": "duplicates", "other split": "of another split", "impossible": "impossible"}
@@ -71,14 +71,15 @@ def generate(
     request = _request(family, levels, per_level, split, seed, settings or {})
     folder = Path(out).expanduser().absolute()
     with files.disk_errors("write the curriculum", ADVICE):
-        _claim(folder, request)
-        with files.file_lock(folder / LOCK):
+        if folder.exists() and not folder.is_dir():
+            raise GameError(f"{folder}: expected a folder, it is a file")
+        with files.exclusive(folder, wait=True):
+            _claim(folder, request)
             if not (folder / manifest.NAME).exists():
                 with WorkerPool(workers) as pool:
                     entries = _make(folder, request, pool, on_progress or (lambda progress: None))
                 manifest.write_manifest(folder, entries)
-            for name in (JOURNAL, LOCK):
-                (folder / name).unlink(missing_ok=True)
+            (folder / JOURNAL).unlink(missing_ok=True)
             shutil.rmtree(folder / WORK, ignore_errors=True)
     return manifest.load_manifest(folder / manifest.NAME)
 
@@ -110,9 +111,6 @@ def _request(name: str, levels: Sequence[int], per_level: int, split: str, seed:
 
 def _claim(folder: Path, request: Any) -> None:
     """Write the request into a new or empty folder. Raise GameError if the folder holds anything but this request."""
-    if folder.exists() and not folder.is_dir():
-        raise GameError(f"{folder}: expected a folder, it is a file")
-    folder.mkdir(parents=True, exist_ok=True)
     mark = folder / REQUEST
     if mark.exists():
         try:
@@ -121,7 +119,7 @@ def _claim(folder: Path, request: Any) -> None:
             previous = None
         if previous != request:
             raise GameError(f"{folder}: holds a curriculum made with other settings; choose another folder")
-    elif any(folder.iterdir()):
+    elif any(path.name != files.LOCK for path in folder.iterdir()):
         raise GameError(f"{folder}: the folder is not empty; choose an empty or new one")
     else:
         files.atomic_write(mark, json.dumps(request))

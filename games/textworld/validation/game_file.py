@@ -155,7 +155,7 @@ def _check_foreign(story: Path, data: bytes, text: bytes) -> None:
         raise GameError(f"{story}: the game is damaged, or the .json beside it belongs to another game ({why})")
     with files.disk_errors("store that the game was checked", f"see {files.VARIABLE}"):
         marker.parent.mkdir(parents=True, exist_ok=True)
-        files.atomic_write(marker, f"{story.name}\n")
+        marker.touch()
 
 
 def _run_check(story: Path) -> tuple[str, str]:
@@ -165,7 +165,8 @@ def _run_check(story: Path) -> tuple[str, str]:
     RuntimeError if the check has a bug.
     """
     code = "import sys; from games.textworld.validation.playthrough_check import main; sys.exit(main(sys.argv[1]))"
-    with tempfile.TemporaryDirectory(prefix="actde-check-", ignore_cleanup_errors=True) as folder:
+    temporary = tempfile.TemporaryDirectory(prefix="check-", dir=files.scratch_folder(), ignore_cleanup_errors=True)
+    with temporary as folder:
         try:
             child = subprocess.run(
                 [sys.executable, "-c", code, str(story.absolute())],
