@@ -1,0 +1,66 @@
+"""Damage the files that commands read, and check that each fault is refused in one line or changes nothing.
+
+    python -m benchmarks.faults --count 600 --out benchmarks/faults.json
+
+Every fault is applied to a copy of intact files, and the command that reads them runs in a child process. A fault is
+*refused* if the command ends with one line that begins with `error:` and a status of 1 or 2. It is *exact* if the output
+equals that of the intact files. Otherwise, it *failed*: a traceback, another output, a hang, an exhausted memory or an
+attempt to connect to the network. The exit status is 1 if any fault failed.
+"""
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import harness
+from benchmarks.faults import worker
+from benchmarks.faults.damage import Fault, kinds_of
+from benchmarks.faults.scenarios import SCENARIOS
+
+
+def plan(count: int, seed: int, names: Sequence[str]) -> list[Fault]:
+    """Return `count` faults. Every kind of fault in every file occurs equally often."""
+    slots = [(name, file, kind) for name in names for file in SCENARIOS[name].files for kind in kinds_of(file)]
+    random.Random(seed).shuffle(slots)
+    return [Fault(*slots[i % len(slots)], seed + i) for i in range(count)]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=600, help="number of faults")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--scenarios", default=",".join(SCENARIOS))
+    parser.add_argument("--log", type=Path, help="also write each fault and its message here, as JSON Lines")
+    parser.add_argument("--out", type=Path, help="also write the counts here, as JSON")
+    options = parser.parse_args(arguments)
+    names = options.scenarios.split(",")
+    counts: dict[str, Counter[str]] = {name: Counter() for name in names}
+    with tempfile.TemporaryDirectory() as folder:
+        base = Path(folder) / "intact"
+        worker.write_intact(base)
+        for fault, verdict, what, message in worker.run(plan(options.count, options.seed, names), base):
+            counts[fault.scenario][verdict] += 1
+            if verdict == "failed":
+                print(f"{fault}\n{what}\n{message}\n", flush=True)
+            if options.log is not None:
+                with options.log.open("a") as log:
+                    log.write(json.dumps([str(fault), verdict, what, message]) + "\n")
+    rows: dict[str, Any] = {name: _row(count) for name, count in counts.items()}
+    total = _row(sum(counts.values(), Counter()))
+    print(json.dumps(total))
+    harness.write(options.out, harness.document("faults", options, arguments, total=total, scenarios=rows))
+    return int(total["failed"] > 0)
+
+
+def _row(count: Counter[str]) -> dict[str, int]:
+    return {"tried": count.total(), **{name: count[name] for name in ("refused", "exact", "failed")}}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
