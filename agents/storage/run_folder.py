@@ -26,6 +26,7 @@ from actde.config import option
 from actde.errors import ConfigError
 from agents.config import TrainConfig, flatten
 from agents.play import transcript
+from agents.play.iteration_log import LogLine, complete, read_log
 from agents.protocol import AgentError
 from agents.storage.checkpoint import FOLDER, checkpoints, read_json
 from games.files import atomic_write, file_lock
@@ -127,8 +128,8 @@ class RunFolder:
         # iterations are counted from 0, but a probe is named by the number of finished iterations
         for name, end in ((METRICS, iteration), (transcript.NAME, iteration), (PROBES, iteration + 1)):
             path = self.path / name
-            if path.is_file():
-                atomic_write(path, "".join(_lines_before(path, end)))
+            if path.exists():
+                atomic_write(path, "".join(line.text for line in _lines_before(path, end)))
 
 
 def read_config(path: Path) -> TrainConfig:
@@ -140,14 +141,18 @@ def read_config(path: Path) -> TrainConfig:
 
 
 def read_metrics(path: Path, name: str = METRICS) -> list[dict[str, Any]]:
-    """Read the metrics or the probes of a run, one dict per line. Raise `AgentError` if a line is damaged."""
-    lines = []
-    for number, line in enumerate((path / name).read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            lines.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise AgentError(f"{path / name}, line {number} is damaged: {error}") from None
-    return lines
+    """Read the metrics or the probes of a run, one dict per line.
+
+    Raises:
+        AgentError: the file or a line is missing or damaged, or the file has no lines.
+    """
+    lines = read_log(path / name)
+    if name == METRICS:
+        lines = complete(lines, path / name, each=1)
+    rows = [line.row for line in lines]
+    if not rows:
+        raise AgentError(f"{path / name} is damaged: it has no lines")
+    return rows
 
 
 def _append(path: Path, row: Mapping[str, Any]) -> None:
@@ -156,12 +161,6 @@ def _append(path: Path, row: Mapping[str, Any]) -> None:
         file.write(json.dumps(finite, allow_nan=False, ensure_ascii=False) + "\n")
 
 
-def _lines_before(path: Path, iteration: int) -> Iterator[str]:
+def _lines_before(path: Path, iteration: int) -> Iterator[LogLine]:
     """Yield the lines of earlier iterations, without an incomplete last line. Raise `AgentError` for a damaged line."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                if line.endswith(b"\n") and json.loads(line)["iteration"] < iteration:
-                    yield line.decode()
-            except (ValueError, TypeError, KeyError):
-                raise AgentError(f"{path}, line {number} is damaged; repair or remove it to resume") from None
+    return (line for line in read_log(path, cut=True) if line.iteration < iteration)
