@@ -56,9 +56,10 @@ def read_lines(
             where = f"{path}, line {number}"
             if len(line) > limit:
                 raise error(f"{where} is too long: expected at most {limit:,} bytes")
-            if complete and not line.endswith(b"\n"):
+            text = decode(line, where, error)
+            if complete and not text.endswith("\n"):
                 raise error(f"{where} is damaged: expected a complete line")
-            yield where, decode(line, where, error)
+            yield where, text
 
 
 def decode(data: bytes, where: str, error: type[ValueError] = FilesError) -> str:
@@ -66,7 +67,7 @@ def decode(data: bytes, where: str, error: type[ValueError] = FilesError) -> str
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as reason:
-        raise error(f"{where} is damaged: expected text in UTF-8, byte {reason.start} is none") from None
+        raise error(f"{where} is damaged: not UTF-8 at byte {reason.start}") from None
 
 
 def parse_json(data: bytes | str, where: str, error: type[ValueError] = FilesError) -> Any:

@@ -10,7 +10,8 @@ The hash of every file is checked before the checkpoint is used. No file is unpi
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from actde.errors import ConfigError
 from agents.config import ModelConfig
 from agents.language_model.agent import LanguageModelAgent
 from agents.model.actor_critic import ActorCritic
 from agents.model.build import assemble, build_model
+from agents.model.trunk_config import library_errors, one_line
 from agents.protocol import AgentError
+from agents.storage.schema import AgentFile
 from agents.text.prompt import prompt_format
 from games.files import atomic_folder, atomic_write, json_hash, sha256
+from games.reading import check_regular, read_object, validated
 
 FORMAT = 2
 AGENT, WEIGHTS, TOKENIZER = "agent.json", "model.safetensors", "tokenizer.json"
@@ -107,15 +110,14 @@ def load_model(folder: Path, about: Mapping[str, Any]) -> tuple[ActorCritic, Any
     """
     from transformers import PreTrainedTokenizerFast
 
-    try:
-        config = ModelConfig(**about["model"])
-    except (ConfigError, TypeError) as error:
-        raise AgentError(f"{folder / AGENT} does not describe a model: {error}") from None
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_file=str(folder / TOKENIZER), clean_up_tokenization_spaces=False, **about["tokenizer"]
-    )
-    model = build_model(config, about["config"], len(tokenizer))
-    load_tensors(model, read_tensors(folder / WEIGHTS), folder)
+    config, tensors = ModelConfig(**about["model"]), read_tensors(folder / WEIGHTS)
+    with library_errors(f"{folder / TOKENIZER} is no tokenizer"):
+        tokenizer = PreTrainedTokenizerFast(
+            tokenizer_file=str(folder / TOKENIZER), clean_up_tokenization_spaces=False, **about["tokenizer"]
+        )
+    with library_errors(f"{folder / AGENT} does not describe a model that can be built"):
+        model = build_model(config, about["config"], len(tokenizer), tensors)
+    load_tensors(model, tensors, folder)
     return model.eval().to(PartialState().device), tokenizer
 
 
@@ -151,9 +153,12 @@ def verify(folder: Path, *, kind: str = "agent") -> dict[str, Any]:
     about = read_json(folder / AGENT)
     if about.get("digest", "") not in ("", _digest(about)):
         raise AgentError(f"{folder / AGENT} is damaged: its content does not match its digest; use another copy")
-    required = {"format", "name", "prompt", "mode", "context", "model", "config", "tokenizer", "files"}
-    if about.get("format") != FORMAT or not required <= set(about) or not isinstance(about["files"], dict):
+    required = {name for name, field in AgentFile.model_fields.items() if field.is_required()}
+    if about.get("format") != FORMAT or not required <= set(about):
         raise AgentError(f"{folder / AGENT} is not an agent of format {FORMAT}; it has {sorted(about)}")
+    validated(AgentFile, about, str(folder / AGENT), AgentError)
+    if missing := {WEIGHTS, TOKENIZER} - set(about["files"]):
+        raise AgentError(f"{folder / AGENT} is damaged: it has no hash of {sorted(missing)[0]}")
     if (stored := about.get("kind", "agent")) != kind:
         raise AgentError(f"{folder} holds a model of the kind {stored!r}, not {kind!r}")
     for name, expected in about["files"].items():
@@ -182,6 +187,7 @@ def load_tensors(model: ActorCritic, tensors: Mapping[str, Tensor], source: Path
         AgentError: the names or shapes of the tensors differ from the model's.
     """
     parameters = trained_tensors(model)
+    check_finite(tensors, source)
     if differing := sorted(parameters.keys() ^ tensors.keys()):
         names = f"{len(differing)} names differ, such as {differing[0]}"
         raise AgentError(f"{source}: the weights are of another model; {names}")
@@ -193,29 +199,32 @@ def load_tensors(model: ActorCritic, tensors: Mapping[str, Tensor], source: Path
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a safetensors file. Raise `AgentError` if the file is missing or damaged."""
+    check_regular(path, AgentError)
     try:
         return load_file(path)
-    except SafetensorError as error:
-        raise AgentError(f"{path} is not a complete safetensors file: {error}") from None
-    except FileNotFoundError:
-        raise AgentError(f"{path} is missing") from None
+    except (SafetensorError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise AgentError(f"{path} is not a complete safetensors file: {one_line(error)}") from None
+
+
+def check_finite(tensors: Mapping[str, Tensor], source: Path) -> None:
+    """Raise `AgentError` if a tensor holds NaN or an infinite number."""
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise AgentError(f"{source}: {name} holds numbers that are not finite; use an earlier checkpoint")
+
+
+@contextmanager
+def loading_tensors(source: Path) -> Iterator[None]:
+    """Turn the error of tensors that do not fit, in a file whose checksum is right, into `AgentError`."""
+    try:
+        yield
+    except (KeyError, ValueError, TypeError, RuntimeError, IndexError) as error:
+        raise AgentError(f"{source} is of another run: {one_line(error)}; use another copy") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read the JSON object in a file. Raise `AgentError` if the file is missing or damaged, or holds no JSON object."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
-    except FileNotFoundError:
-        raise AgentError(f"{path} is missing") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise AgentError(f"{path} is damaged: {error}") from None
-    if not isinstance(value, dict):
-        raise AgentError(f"{path} is damaged: expected a JSON object, got {type(value).__name__}")
-    return value
-
-
-def _no_constant(name: str) -> None:
-    raise json.JSONDecodeError(f"{name} is not JSON", name, 0)
+    return read_object(path, error=AgentError)
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -123,13 +123,30 @@ class RunFolder:
         probes = read_metrics(self.path, PROBES) if path.is_file() else []
         return bool(probes and probes[-1]["iteration"] == iteration)
 
-    def truncate(self, iteration: int) -> None:
-        """Delete the metrics, transcripts and probes that were written after `iteration` finished iterations."""
+    def truncate(self, iteration: int, totals: Mapping[str, float]) -> None:
+        """Delete the metrics, transcripts and probes that were written after `iteration` finished iterations.
+
+        Args:
+            totals: the checkpoint's metrics that add up over the run. The last remaining metrics must equal them.
+
+        Raises:
+            AgentError: a line is damaged or missing. Then, nothing is deleted.
+        """
         # iterations are counted from 0, but a probe is named by the number of finished iterations
-        for name, end in ((METRICS, iteration), (transcript.NAME, iteration), (PROBES, iteration + 1)):
-            path = self.path / name
-            if path.exists():
-                atomic_write(path, "".join(line.text for line in _lines_before(path, end)))
+        metrics = _lines_before(self.path / METRICS, iteration, each=1)
+        kept = {METRICS: metrics, transcript.NAME: _lines_before(self.path / transcript.NAME, iteration)}
+        if (probes := self.path / PROBES).exists():
+            kept[PROBES] = [line for line in read_log(probes, cut=True) if line.iteration <= iteration]
+        last = metrics[-1].row if metrics else {}
+        for name, total in totals.items():
+            if metrics and last.get(name) != total:
+                raise AgentError(
+                    f"{metrics[-1].where} has {name} {last.get(name)!r:.60}, but the checkpoint has {total}: one of them "
+                    f"is damaged; use other copies, or start a new run with --init {self.path}"
+                )
+        for name, lines in kept.items():
+            if (self.path / name).exists():
+                atomic_write(self.path / name, "".join(line.text for line in lines))
 
 
 def read_config(path: Path) -> TrainConfig:
@@ -161,6 +178,15 @@ def _append(path: Path, row: Mapping[str, Any]) -> None:
         file.write(json.dumps(finite, allow_nan=False, ensure_ascii=False) + "\n")
 
 
-def _lines_before(path: Path, iteration: int) -> Iterator[LogLine]:
-    """Yield the lines of earlier iterations, without an incomplete last line. Raise `AgentError` for a damaged line."""
-    return (line for line in read_log(path, cut=True) if line.iteration < iteration)
+def _lines_before(path: Path, iterations: int, *, each: int | None = None) -> list[LogLine]:
+    """Return the lines of the first iterations. Raise `AgentError` if a line is damaged or missing (see `complete`)."""
+    if not iterations and not path.exists():
+        return []
+    earlier = (line for line in read_log(path, cut=True) if line.iteration < iterations)
+    lines = list(complete(earlier, path, each=each))
+    if (held := lines[-1].iteration + 1 if lines else 0) != iterations:
+        raise AgentError(
+            f"{path} is damaged: it holds {held} iterations, but the checkpoint has {iterations}; restore the file, or "
+            f"start a new run with --init {path.parent}"
+        )
+    return lines

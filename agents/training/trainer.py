@@ -18,7 +18,7 @@ from agents.language_model.agent import LanguageModelAgent
 from agents.language_model.token_stream import Segment
 from agents.play import transcript
 from agents.play.episode import Episode
-from agents.play.metrics import Metrics, episode_metrics, strategy_shares
+from agents.play.metrics import RECENT, Metrics, episode_metrics, strategy_shares
 from agents.play.runner import EpisodeRunner
 from agents.protocol import AgentError
 from agents.storage.checkpoint import (
@@ -27,19 +27,20 @@ from agents.storage.checkpoint import (
     WEIGHTS,
     checkpoints,
     load_tensors,
+    loading_tensors,
     read_json,
     read_tensors,
     save_agent,
     verify,
 )
 from agents.storage.run_folder import INITIAL, TENSORBOARD, RunFolder
+from agents.storage.schema import TrainingState
 from agents.training.dagger import DAggerAgent, label_best_episodes
 from agents.training.level_schedule import LevelSchedule
 from agents.training.probe import Probe
 from agents.training.rollout_batch import RolloutBatch
 from agents.training.updater import Updater, load_torch_optimizer, set_learning_rates, torch_optimizer_tensors
-
-RECENT = 100  # the metric `recent_success` is the win rate over this number of most recent episodes
+from games.reading import validated
 
 
 @dataclass(kw_only=True, slots=True)
@@ -267,19 +268,25 @@ class Trainer:
         if complete := checkpoints(self.folder.path):
             self._load(complete[-1])
         if self.accelerator.is_main_process:
-            self.folder.truncate(self.iteration)
+            totals = {"episodes": self.runner.next_episode, "env_steps": self.env_steps, "seconds": self.seconds}
+            self.folder.truncate(self.iteration, totals)
 
     def _load(self, folder: Path) -> None:
         verify(folder)
-        state, tensors = read_json(folder / STATE), read_tensors(folder / TRAINING)
-        load_tensors(self.updater.model, read_tensors(folder / WEIGHTS), folder)
-        torch.set_rng_state(tensors.pop("torch_rng"))
-        load_torch_optimizer(self.updater.torch_optimizer, tensors)
-        self.iteration, self.env_steps, self.seconds = state["iteration"], state["env_steps"], state["seconds"]
-        self.runner.next_episode, self.runner.continuations = state["next_episode"], state["continuations"]
-        self.recent.extend(state["recent"])
-        self.schedule.load_state_dict(state["level_schedule"])
-        self.updater.optimizer.load_state_dict(state["optimizer"])
+        state = validated(TrainingState, read_json(folder / STATE), str(folder / STATE), AgentError)
+        if folder != self.folder.checkpoint(state.iteration):
+            raise AgentError(f"{folder / STATE} is damaged: it is of iteration {state.iteration}; use another copy")
+        weights, tensors = read_tensors(folder / WEIGHTS), read_tensors(folder / TRAINING)
+        with loading_tensors(folder / TRAINING):
+            torch.set_rng_state(tensors.pop("torch_rng"))
+            load_torch_optimizer(self.updater.torch_optimizer, tensors)
+        load_tensors(self.updater.model, weights, folder)
+        self.iteration, self.env_steps, self.seconds = state.iteration, state.env_steps, state.seconds
+        self.runner.next_episode = state.next_episode
+        self.runner.continuations = {slot: dict(each) for slot, each in state.continuations.items()}
+        self.recent.extend(state.recent)
+        self.schedule.load_state_dict(dict(state.level_schedule))
+        self.updater.optimizer.load_state_dict(state.optimizer)
 
 
 def _with_advantages(episodes: Sequence[Episode], advantages: dict[tuple[int, int], float]) -> list[Episode]:

@@ -1,0 +1,69 @@
+"""The content of `agent.json` and `state.json` as pydantic models, which check every field that is used."""
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from actde.config import Config, NonNegative
+from agents.config import ModelConfig
+from agents.play.metrics import RECENT
+
+Count: TypeAlias = Annotated[int, Field(ge=0, lt=2**53)]
+Name: TypeAlias = Annotated[str, Field(max_length=1000)]
+
+
+class TokenizerSettings(Config):
+    """The settings of a tokenizer that its own JSON file does not store."""
+
+    pad_token: Name | None = None
+    unk_token: Name | None = None
+    bos_token: Name | None = None
+    eos_token: Name | None = None
+    chat_template: Annotated[str, Field(max_length=100_000)] | None = None
+    split_special_tokens: bool = False
+
+
+class AgentFile(BaseModel):
+    """The fields of `agent.json` that are used. Other fields are ignored."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    name: Name
+    kind: Name = "agent"
+    prompt: Name
+    mode: Literal["trie", "free"]
+    context: Annotated[int, Field(ge=1, lt=2**31)]
+    model: ModelConfig
+    config: dict[str, Any] | None
+    tokenizer: TokenizerSettings
+    files: dict[Name, Name]
+    digest: Name = ""
+    made_by: dict[str, Any] = Field(default_factory=dict)
+    trained_on: list[Name] | None = None
+
+
+class Continuation(Config):
+    """The game that an episode continues, and the options of its reset."""
+
+    game: str
+    options: dict[str, Any]
+
+
+class ScheduleState(Config):
+    """The state of a `LevelSchedule`."""
+
+    level: int | None
+    recent: list[bool]
+
+
+class TrainingState(Config):
+    """The content of `state.json`, the state of a training run after `iteration` iterations."""
+
+    iteration: Count
+    env_steps: Count
+    seconds: NonNegative
+    next_episode: Count
+    continuations: dict[Name, Continuation]
+    recent: Annotated[list[bool], Field(max_length=RECENT)]
+    level_schedule: ScheduleState
+    optimizer: dict[str, Any]
