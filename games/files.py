@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from games.errors import GameError
 
@@ -128,9 +128,10 @@ def build_from(folder: Path, origin: Mapping[str, str], build: Callable[[Path], 
 
 def is_built_from(folder: Path, origin: Mapping[str, str]) -> bool:
     """Return whether the folder's manifest holds this `origin` and the current hash of every file in the folder."""
+    from games.reading import read_json  # which imports this module
+
     try:
-        manifest: Any = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        return bool(manifest == {"origin": dict(origin), "files": _hashes(folder)})
+        return bool(read_json(folder / MANIFEST) == {"origin": dict(origin), "files": _hashes(folder)})
     except (OSError, ValueError):
         return False
 

@@ -11,6 +11,7 @@ import math
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -83,9 +84,16 @@ def parse_json(data: bytes | str, where: str, error: type[ValueError] = FilesErr
     return value
 
 
-def read_json(path: Path, *, limit: int = MAX_BYTES, error: type[ValueError] = FilesError) -> Any:
-    """Return the JSON value in a file. Raise `error` as `read_bytes` and `parse_json` do."""
-    return parse_json(read_bytes(path, limit=limit, error=error), str(path), error)
+def read_json(path: Path, kind: Any = None, *, limit: int = MAX_BYTES, error: type[ValueError] = FilesError) -> Any:
+    """Return the JSON value in a file. Raise `error` as `read_bytes`, `parse_json` and `validated` do.
+
+    Args:
+        kind: the type of the value, such as a TypedDict, if it is to be checked.
+    """
+    value = parse_json(read_bytes(path, limit=limit, error=error), str(path), error)
+    if kind is not None:
+        validated(kind, value, str(path), error)
+    return value
 
 
 def read_object(path: Path, *, limit: int = MAX_BYTES, error: type[ValueError] = FilesError) -> dict[str, Any]:
@@ -116,6 +124,15 @@ def validated(kind: type[T], value: Any, where: str, error: type[ValueError] = F
         raise error(f"{where} is damaged: {place}: {first['msg']}, got {first['input']!r:.60}") from None
     except ValueError as reason:  # from a validator of the model
         raise error(f"{where} is damaged: {reason}") from None
+
+
+@contextmanager
+def interpreting(where: str, error: type[ValueError] = FilesError) -> Iterator[None]:
+    """Raise `error` if the block does not find what it expects in a JSON value that was read from `where`."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, AttributeError, ArithmeticError) as reason:
+        raise error(f"{where} is damaged: expected other content ({type(reason).__name__}: {reason})") from reason
 
 
 def _open(path: Path, error: type[ValueError]) -> int:

@@ -22,8 +22,8 @@ CODE = re.compile(
     r"|custom_pipelines|trust_remote|code_revision"
 )
 """Keys that select code or packages."""
-IGNORED = {"auto_map", "_name_or_path", "_commit_hash", "custom_pipelines", "_attn_implementation_autoset"}
-"""Keys of model folders that are not passed on. The classes in `auto_map` are the code of others."""
+IGNORED = {"auto_map", "custom_pipelines", "_attn_implementation_autoset"}
+"""Keys of model folders that name the code of others or a default. They and unknown private keys are not passed on."""
 LEGACY = {"torch_dtype", "rope_scaling", "num_labels", "use_return_dict", "name_or_path", "output_attentions"}
 DTYPES = {None, "float32", "float16", "bfloat16", "float64"}
 MAX_LAYERS = 10_000
@@ -57,7 +57,7 @@ def trunk_config_of(stored: Mapping[str, Any], where: str, *, ours: bool) -> Any
     Args:
         where: names the configuration in errors.
         ours: whether `stored` was written for a checkpoint. Such a configuration has no unknown keys. Those of model
-            folders may have further keys, unless they select code or replace an attribute of the configuration.
+            folders may have further keys, unless they select code or name an attribute of the configuration.
 
     Raises:
         AgentError: a key or a value is not allowed, or the configuration is not one of the library's.
@@ -78,9 +78,10 @@ def _checked(cls: Any, stored: Mapping[str, Any], where: str, *, ours: bool) -> 
 
     known, kept = _keys(cls), dict[str, Any]()
     for key, value in stored.items():
-        if key in IGNORED and (not ours or key == "_name_or_path"):
+        selects_code = CODE.search(key) is not None
+        if key == "_name_or_path" or (not ours and _is_ignored(key, selects_code or key in known)):
             continue
-        if key not in known and (ours or CODE.search(key) or _replaces_attribute(cls, key)):
+        if key not in known and (ours or selects_code or (hasattr(cls, key) and key not in LEGACY)):
             raise AgentError(f"{where} has the key {key!r:.60}, which is not allowed for {cls.model_type!r}; remove it")
         part = getattr(cls, "sub_configs", {}).get(key)
         if isinstance(value, dict) and part is not None:
@@ -102,8 +103,8 @@ def _keys(cls: Any) -> set[str]:
         return names
 
 
-def _replaces_attribute(cls: Any, key: str) -> bool:
-    return (key.startswith("_") or hasattr(cls, key)) and key not in LEGACY
+def _is_ignored(key: str, matters: bool) -> bool:
+    return key in IGNORED or (key.startswith("_") and not matters)
 
 
 def _check_value(key: str, value: Any, where: str) -> None:

@@ -18,7 +18,7 @@ are therefore the same as those of an uninterrupted run.
 import json
 import math
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -141,8 +141,8 @@ class RunFolder:
         for name, total in totals.items():
             if metrics and last.get(name) != total:
                 raise AgentError(
-                    f"{metrics[-1].where} has {name} {last.get(name)!r:.60}, but the checkpoint has {total}: one of them "
-                    f"is damaged; use other copies, or start a new run with --init {self.path}"
+                    f"{metrics[-1].where} has {name} {last.get(name)!r:.60}, but the checkpoint has {total}: one of "
+                    f"them is damaged; use other copies, or start a new run with --init {self.path}"
                 )
         for name, lines in kept.items():
             if (self.path / name).exists():

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from agents.protocol import AgentError
 from games.files import atomic_write
+from games.reading import parse_json, read_lines
 
 FIELDS = ("prompt", "chosen", "rejected")
 
@@ -31,13 +32,8 @@ def read_preferences(path: Path) -> list[Preference]:
         AgentError: the file does not exist, is no UTF-8 or is empty, or a line is not a preference. The message names
             the file and the line.
     """
-    try:
-        with path.open(encoding="utf-8-sig") as lines:
-            preferences = [_preference(line, f"{path}:{number}") for number, line in enumerate(lines, 1)]
-    except UnicodeDecodeError:
-        raise AgentError(f"{path}: expected a text file in UTF-8") from None
-    except OSError as error:
-        raise AgentError(f"{path}: cannot be read ({error.strerror})") from None
+    lines = enumerate(read_lines(path, error=AgentError), 1)
+    preferences = [_preference(line, f"{path}:{number}") for number, (_, line) in lines]
     if not preferences:
         raise AgentError(f"{path}: the file holds no preferences")
     return preferences
@@ -53,10 +49,7 @@ def _preference(line: str, place: str) -> Preference:
     expected = f"{place}: expected a JSON object with the texts {', '.join(FIELDS)}"
     if not line.strip():
         raise AgentError(f"{expected}, got a blank line")
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise AgentError(f"{expected}, got no JSON ({error})") from None
+    record = parse_json(line, place, AgentError)
     if not isinstance(record, dict):
         raise AgentError(f"{expected}, got {type(record).__name__}")
     for name in FIELDS:
@@ -68,6 +61,4 @@ def _preference(line: str, place: str) -> Preference:
         raise AgentError(f"{place}: the prompt is blank")
     if preference.chosen == preference.rejected:
         raise AgentError(f"{place}: chosen and rejected are the same text")
-    if any("\ud800" <= character <= "\udfff" for text in asdict(preference).values() for character in text):
-        raise AgentError(f"{place}: a text contains half of a surrogate pair, which is no Unicode character")
     return preference

@@ -3,9 +3,9 @@
     python -m benchmarks.faults --count 600 --out benchmarks/faults.json
 
 Every fault is applied to a copy of intact files, and the command that reads them runs in a child process. A fault is
-*refused* if the command ends with one line that begins with `error:` and a status of 1 or 2. It is *exact* if the output
-equals that of the intact files. Otherwise, it *failed*: a traceback, another output, a hang, an exhausted memory or an
-attempt to connect to the network. The exit status is 1 if any fault failed.
+*refused* if the command ends with one line that begins with `error:` and a status of 1 or 2. It is *exact* if the
+output equals that of the intact files. Otherwise, it *failed*: a traceback, another output, a hang, an exhausted memory
+or an attempt to connect to the network. The exit status is 1 if any fault failed.
 """
 
 import argparse
@@ -26,7 +26,8 @@ from benchmarks.faults.scenarios import SCENARIOS
 
 def plan(count: int, seed: int, names: Sequence[str]) -> list[Fault]:
     """Return `count` faults. Every kind of fault in every file occurs equally often."""
-    slots = [(name, file, kind) for name in names for file in SCENARIOS[name].files for kind in kinds_of(file)]
+    slots = [(name, file, kind) for name in names for file in SCENARIOS[name].files for kind in kinds_of(file)
+             if not (SCENARIOS[name].optional and kind == "missing")]  # fmt: skip
     random.Random(seed).shuffle(slots)
     return [Fault(*slots[i % len(slots)], seed + i) for i in range(count)]
 

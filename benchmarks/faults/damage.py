@@ -37,8 +37,8 @@ VALUES = {
 }  # fmt: skip
 """JSON literals that replace a value."""
 KEYS = (
-    "attn_implementation", "_attn_implementation", "auto_map", "quantization_config", "kernel_config", "experts_implementation",
-    "torch_dtype", "trust_remote_code", "__class__", "unknown",
+    "attn_implementation", "_attn_implementation", "auto_map", "quantization_config", "kernel_config",
+    "experts_implementation", "torch_dtype", "trust_remote_code", "__class__", "unknown",
 )  # fmt: skip
 """Keys that are added to an object, with a value that names code."""
 

@@ -15,13 +15,23 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typing_extensions import TypedDict
 
+from agents.protocol import AgentError
 from experiments.decoders.architectures import ARCHITECTURES, POSITIONS, WINDOW
 from experiments.decoders.measure import LIMITS, RANK, Agreement, measure, save
 from experiments.tables import table
 from games.files import atomic_write
+from games.reading import read_json
 
 CASES = {f"{part}, {dtype}": (part == "LoRA", dtype) for part in ("full", "LoRA") for dtype in LIMITS}
+
+
+class StoredRows(TypedDict, total=False):
+    """The content of the file beside the document."""
+
+    transformers: str
+    rows: dict[str, dict[str, Any]]
 
 
 def row(name: str) -> dict[str, Any]:
@@ -78,7 +88,7 @@ def main(out: Annotated[Path, typer.Option(help="Markdown document; its data are
 
     out.parent.mkdir(parents=True, exist_ok=True)
     store = out.with_suffix(".json")
-    stored = json.loads(store.read_text(encoding="utf-8")) if store.exists() else {}
+    stored = read_json(store, StoredRows, error=AgentError) if store.exists() else {}
     rows = stored.get("rows", {}) if stored.get("transformers") == transformers.__version__ else {}
     for name in ARCHITECTURES:
         if name not in rows:

@@ -16,11 +16,15 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from agents.protocol import AgentError
 from experiments.rlhf.exact_contrasts import CELLS, ROLLOUTS, SEEDS
 from games.files import atomic_write
+from games.reading import read_json, read_object
 from games.worker_pool import WorkerPool
 
 KERNELS = "kernels.json"
+Curves = dict[str, float | list[Any]]
+"""The content of a run's file."""
 
 
 def run_name(task: str, method: str, seed: int) -> str:
@@ -48,7 +52,7 @@ def significant(values: NDArray[np.float64], digits: int = 6) -> NDArray[np.floa
 
 def load(path: Path) -> dict[str, Any]:
     """Return the curves of a run as arrays."""
-    return {name: np.asarray(values) for name, values in json.loads(path.read_text(encoding="utf-8")).items()}
+    return {name: np.asarray(values) for name, values in read_json(path, Curves, error=AgentError).items()}
 
 
 def main(
@@ -75,7 +79,7 @@ def main(
                 job.result()
                 typer.echo(f"{count} of {len(missing)} runs: {run_name(*jobs[job])}")
     finished = {key: load(path) for key, path in paths.items() if path.exists()}
-    exact_report.write(out, finished, json.loads(kernels.read_text(encoding="utf-8")))
+    exact_report.write(out, finished, read_object(kernels, error=AgentError))
 
 
 if __name__ == "__main__":

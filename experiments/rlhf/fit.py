@@ -19,6 +19,7 @@ import numpy as np
 import torch
 import typer
 from torch import Tensor
+from typing_extensions import TypedDict
 
 from actde import OptimizerConfig, make_optimizer
 from actde.returns import lambda_advantages, lambda_returns, td_errors
@@ -28,15 +29,18 @@ from agents.model.actor_critic import ActorCritic
 from agents.model.build import assemble
 from agents.model.heads import Heads
 from agents.play.runner import EpisodeRunner
+from agents.protocol import AgentError
 from agents.training.rollout_batch import RolloutBatch
 from experiments.compare.intervals import over_runs
 from experiments.tables import table
 from games import resolve
 from games.files import atomic_write
+from games.reading import read_json
 
 GAME = "completion?reward=sentiment"
 TEXTS, ROLLOUTS, LAST = 32, 40, 16
 """Texts per rollout, rollouts of a run, and number of last rollouts over which the explained variance is averaged."""
+StoredFits = TypedDict("StoredFits", {"settings": dict[str, Any], "runs": list[dict[str, Any]]})
 DEFAULT: dict[str, Any] = {
     "q_lr": 1e-3,
     "value_lr": 1e-3,
@@ -273,7 +277,7 @@ def main(
     path, settled = out / "fit.json", {"default": DEFAULT, "changes": CHANGES}
     runs: list[dict[str, Any]] = []
     if path.is_file():
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read_json(path, StoredFits, error=AgentError)
         runs = stored["runs"] if stored["settings"] == settled else []
     for seed in range(len(runs), seeds):
         rollouts, model = write_rollouts(seed)

@@ -6,17 +6,40 @@ from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from agents.config import TrainConfig
 from agents.protocol import AgentError
 from agents.storage.run_folder import PROBES, SETTINGS, read_config, read_metrics
 from agents.training import presets
 from games.files import atomic_write
+from games.reading import read_json
 from games.worker_pool import WorkerPool, available_cpus
 
 CURVES = ("iteration", "reward", "entropy", "kl_ref", "explained_variance_q", "advantage_abs", "grad_norm")
 """Metrics of the rollouts that the results contain."""
 Cells = Mapping[str, Mapping[str, Any]]
 """The settings of each cell by its name, without those that all cells share."""
+
+
+class StoredAbout(TypedDict):
+    """The settings of stored results that are read by name."""
+
+    cells: dict[str, dict[str, Any]]
+
+
+class StoredRun(TypedDict):
+    """What identifies a stored run."""
+
+    cell: str
+    seed: int
+
+
+class StoredRuns(TypedDict):
+    """The content of a file of results."""
+
+    about: StoredAbout
+    runs: list[StoredRun]
 
 
 def complete(
@@ -45,7 +68,7 @@ def complete(
     about["common"] = common
     rows: dict[str, Any] = {}
     if path.is_file():
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read_json(path, StoredRuns, error=AgentError)
         if other := [key for key, value in about.items() if stored["about"].get(key) != value]:
             raise AgentError(f"{path} holds results with another {other[0]}; move the file away, or use the same one")
         same = {name for name, cell in stored["about"]["cells"].items() if cells.get(name) == cell}

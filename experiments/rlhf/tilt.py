@@ -18,10 +18,12 @@ from typing import Annotated, Any
 import torch
 import typer
 from torch import Tensor
+from typing_extensions import TypedDict
 
 from agents.language_model.agent import LanguageModelAgent
 from agents.language_model.token_stream import Segment
 from agents.play.runner import EpisodeRunner
+from agents.protocol import AgentError
 from agents.storage.checkpoint import load_agent
 from agents.storage.run_folder import INITIAL, read_config
 from agents.training.probe import PromptSpec
@@ -31,6 +33,14 @@ from experiments.tables import interval, table
 from games import resolve
 from games.completion.prompts import load_prompts
 from games.files import atomic_write
+from games.reading import read_json
+
+
+class StoredTilt(TypedDict):
+    """The part of a row of `tilt.json` that is read."""
+
+    run: str
+
 
 LIKELIEST = 100
 """Number of tokens per state that the equal weights cover."""
@@ -155,7 +165,7 @@ def main(
 ) -> None:
     """Measure runs. Rows of the same name are replaced, other rows of `tilt.json` are kept."""
     path = out / "tilt.json"
-    rows = {row["run"]: row for row in json.loads(path.read_text(encoding="utf-8"))} if path.is_file() else {}
+    rows = {row["run"]: row for row in read_json(path, list[StoredTilt], error=AgentError)} if path.exists() else {}
     for folder in folders:
         rows[folder.name] = {"run": folder.name, **measure(folder)}
         atomic_write(path, json.dumps(list(rows.values()), allow_nan=False) + "\n")
