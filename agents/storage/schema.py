@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from actde.config import Config, NonNegative
+from actde.config import NonNegative
 from agents.config import ModelConfig
 from agents.play.metrics import RECENT
 
@@ -12,7 +12,13 @@ Count: TypeAlias = Annotated[int, Field(ge=0, lt=2**53)]
 Name: TypeAlias = Annotated[str, Field(max_length=1000)]
 
 
-class TokenizerSettings(Config):
+class Stored(BaseModel):
+    """A pydantic model without conversions, unknown fields and infinite numbers."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class TokenizerSettings(Stored):
     """The settings of a tokenizer that its own JSON file does not store."""
 
     pad_token: Name | None = None
@@ -23,10 +29,10 @@ class TokenizerSettings(Config):
     split_special_tokens: bool = False
 
 
-class AgentFile(BaseModel):
+class AgentFile(Stored):
     """The fields of `agent.json` that are used. Other fields are ignored."""
 
-    model_config = ConfigDict(strict=True, extra="ignore")
+    model_config = ConfigDict(extra="ignore")
 
     name: Name
     kind: Name = "agent"
@@ -42,21 +48,21 @@ class AgentFile(BaseModel):
     trained_on: list[Name] | None = None
 
 
-class Continuation(Config):
+class Continuation(Stored):
     """The game that an episode continues, and the options of its reset."""
 
     game: str
     options: dict[str, Any]
 
 
-class ScheduleState(Config):
+class ScheduleState(Stored):
     """The state of a `LevelSchedule`."""
 
     level: int | None
     recent: list[bool]
 
 
-class TrainingState(Config):
+class TrainingState(Stored):
     """The content of `state.json`, the state of a training run after `iteration` iterations."""
 
     iteration: Count

@@ -21,26 +21,14 @@ from agents.play.episode import Episode
 from agents.play.metrics import RECENT, Metrics, episode_metrics, strategy_shares
 from agents.play.runner import EpisodeRunner
 from agents.protocol import AgentError
-from agents.storage.checkpoint import (
-    STATE,
-    TRAINING,
-    WEIGHTS,
-    checkpoints,
-    load_tensors,
-    loading_tensors,
-    read_json,
-    read_tensors,
-    save_agent,
-    verify,
-)
+from agents.storage.checkpoint import TRAINING, checkpoints, load_tensors, loading_tensors, save_agent
 from agents.storage.run_folder import INITIAL, TENSORBOARD, RunFolder
-from agents.storage.schema import TrainingState
+from agents.storage.training_state import read_training
 from agents.training.dagger import DAggerAgent, label_best_episodes
 from agents.training.level_schedule import LevelSchedule
 from agents.training.probe import Probe
 from agents.training.rollout_batch import RolloutBatch
 from agents.training.updater import Updater, load_torch_optimizer, set_learning_rates, torch_optimizer_tensors
-from games.reading import validated
 
 
 @dataclass(kw_only=True, slots=True)
@@ -272,11 +260,7 @@ class Trainer:
             self.folder.truncate(self.iteration, totals)
 
     def _load(self, folder: Path) -> None:
-        verify(folder)
-        state = validated(TrainingState, read_json(folder / STATE), str(folder / STATE), AgentError)
-        if folder != self.folder.checkpoint(state.iteration):
-            raise AgentError(f"{folder / STATE} is damaged: it is of iteration {state.iteration}; use another copy")
-        weights, tensors = read_tensors(folder / WEIGHTS), read_tensors(folder / TRAINING)
+        state, weights, tensors = read_training(folder, self.config)
         with loading_tensors(folder / TRAINING):
             torch.set_rng_state(tensors.pop("torch_rng"))
             load_torch_optimizer(self.updater.torch_optimizer, tensors)

@@ -47,7 +47,10 @@ def _file(source: str, setting: str) -> Path:
 
 def _prompt(line: str, place: str) -> str:
     """Return the field `prompt` of one line of a `.jsonl` file."""
-    record = parse_json(line, place, GameError)
+    try:
+        record = parse_json(line, place)
+    except GameError:
+        record = None
     prompt = record.get("prompt") if isinstance(record, dict) else None
     if not isinstance(prompt, str):
         raise GameError(f"{place}: expected a JSON object with a text in the field 'prompt'")

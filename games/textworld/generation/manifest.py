@@ -88,7 +88,10 @@ def load_manifest(path: Path, *, split: str | None = None) -> list[ManifestEntry
 
 
 def _parse(line: str, where: str, folder: Path) -> ManifestEntry:
-    data = parse_json(line, where)
+    try:
+        data = parse_json(line, where)
+    except GameError:
+        raise GameError(f"{where}: not JSON") from None
     if not isinstance(data, dict) or set(data) != set(KEYS):
         raise GameError(f"{where}: expected an object with exactly the keys {', '.join(KEYS)}")
     for key in KEYS:

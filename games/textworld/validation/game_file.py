@@ -121,7 +121,10 @@ def without_date(data: bytes) -> bytes:
 def _parse_record(text: bytes, path: Path) -> dict[str, Any]:
     if not text.strip():
         raise GameError(f"{path}: the record of the game is empty")
-    content = parse_json(text, f"{path}: the record of the game")
+    try:
+        content = parse_json(text, str(path))
+    except GameError:
+        raise GameError(f"{path}: the record of the game is truncated or not JSON") from None
     needed = ("world", "quests", "infos", "KB", "metadata", "objective")
     if not isinstance(content, dict) or any(name not in content for name in needed):
         raise GameError(f"{path}: not TextWorld's record of a game (expected the keys {', '.join(needed)})")

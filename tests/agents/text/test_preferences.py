@@ -57,7 +57,7 @@ def test_a_bad_line_is_refused_with_its_number(tmp_path: Path, bad: str, says: s
     assert message.startswith(f"{path}:2: ") and says in message and "\n" not in message
 
 
-NO_FILES = [(b"", "holds no preferences"), (b"\xff\xfe", "UTF-8"), (None, "No such")]
+NO_FILES = [(b"", "holds no preferences"), (b"\xff\xfe", "UTF-8"), (None, "is missing")]
 
 
 @pytest.mark.parametrize(("content", "says"), NO_FILES)

@@ -100,6 +100,6 @@ def test_unreadable_file_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr("os.open", refuse)
     with pytest.raises(GameError, match=r"a.txt: cannot be read: Permission denied"):
         load_prompts(str(path))

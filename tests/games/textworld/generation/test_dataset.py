@@ -148,7 +148,7 @@ def test_level_with_too_few_games_raises(tmp_path: Path, monkeypatch: pytest.Mon
 
 MISTAKES: dict[str, tuple[Callable[[str], str], str]] = {
     "empty": (lambda text: "", "manifest is empty"),
-    "no json": (lambda text: text[:50], "line 1 is damaged: no valid JSON"),
+    "no json": (lambda text: text[:50], "line 1: not JSON"),
     "no object": (lambda text: "[1]\n" + text, "line 1: expected an object"),
     "missing key": (lambda text: text.replace('"level": 1, ', "", 1), "exactly the keys"),
     "wrong type": (lambda text: text.replace('"level": 1', '"level": "1"', 1), "level: expected int, got str"),
