@@ -92,5 +92,3 @@ def write_intact(base: Path) -> None:
         child.connection.recv()
     finally:
         child.end()
-
-

@@ -18,6 +18,7 @@ import typer
 from typing_extensions import TypedDict
 
 from agents.protocol import AgentError
+from experiments import program
 from experiments.decoders.architectures import ARCHITECTURES, POSITIONS, WINDOW
 from experiments.decoders.measure import LIMITS, RANK, Agreement, measure, save
 from experiments.tables import table
@@ -100,4 +101,4 @@ def main(out: Annotated[Path, typer.Option(help="Markdown document; its data are
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    program.run(main)

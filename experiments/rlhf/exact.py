@@ -17,6 +17,7 @@ import typer
 from numpy.typing import NDArray
 
 from agents.protocol import AgentError
+from experiments import program
 from experiments.rlhf.exact_contrasts import CELLS, ROLLOUTS, SEEDS
 from games.files import atomic_write
 from games.reading import read_json, read_object
@@ -83,4 +84,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    program.run(main)

@@ -31,6 +31,7 @@ from agents.model.heads import Heads
 from agents.play.runner import EpisodeRunner
 from agents.protocol import AgentError
 from agents.training.rollout_batch import RolloutBatch
+from experiments import program
 from experiments.compare.intervals import over_runs
 from experiments.tables import table
 from games import resolve
@@ -40,7 +41,13 @@ from games.reading import read_json
 GAME = "completion?reward=sentiment"
 TEXTS, ROLLOUTS, LAST = 32, 40, 16
 """Texts per rollout, rollouts of a run, and number of last rollouts over which the explained variance is averaged."""
-StoredFits = TypedDict("StoredFits", {"settings": dict[str, Any], "runs": list[dict[str, Any]]})
+
+
+class StoredFits(TypedDict):
+    settings: dict[str, Any]
+    runs: list[dict[str, Any]]
+
+
 DEFAULT: dict[str, Any] = {
     "q_lr": 1e-3,
     "value_lr": 1e-3,
@@ -290,4 +297,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    program.run(main)

@@ -28,6 +28,7 @@ from agents.storage.checkpoint import load_agent
 from agents.storage.run_folder import INITIAL, read_config
 from agents.training.probe import PromptSpec
 from agents.training.rollout_batch import RolloutBatch
+from experiments import program
 from experiments.rlhf.monte_carlo import SAMPLES, TOKENS, q_estimates, summary
 from experiments.tables import interval, table
 from games import resolve
@@ -188,4 +189,4 @@ def measure(folder: Path, prompts: str = "heldout", seed: int = 0) -> dict[str, 
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    program.run(main)
