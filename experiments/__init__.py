@@ -1,4 +1,4 @@
-"""Experiments: comparisons, the evaluation card, and the reproduction of the post. Some are programs for `python -m`."""
+"""Experiments: comparisons, the evaluation card, and the reproduction of the post. Some are run by `python -m`."""
 
 import os
 import sys

@@ -30,7 +30,7 @@ from agents.protocol import AgentError
 from agents.storage.schema import AgentFile
 from agents.text.prompt import prompt_format
 from games.files import atomic_folder, atomic_write, json_hash, sha256
-from games.reading import check_regular, read_object, validated
+from games.reading import MAX_BYTES, check_regular, read_object, validated
 
 FORMAT = 2
 AGENT, WEIGHTS, TOKENIZER = "agent.json", "model.safetensors", "tokenizer.json"
@@ -165,6 +165,8 @@ def verify(folder: Path, *, kind: str = "agent") -> dict[str, Any]:
         path = folder / name
         if Path(name).name != name or not path.is_file():
             raise AgentError(f"{path} is missing; the checkpoint is incomplete, use another copy")
+        if path.suffix == ".json" and path.stat().st_size > MAX_BYTES:
+            raise AgentError(f"{path} is damaged: expected at most {MAX_BYTES:,} bytes; use another copy")
         if sha256(path) != expected:
             raise AgentError(f"{path} is damaged: its SHA-256 differs from the one in {AGENT}; use another copy")
     return about

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-HUGE = 8 << 30
+HUGE = 1 << 30
 """Bytes of a sparse file, more than any reader may accept."""
 DEEP = 200_000
 DIGITS = 5_000

@@ -17,7 +17,7 @@ MAX_MEMORY = 8_000_000_000
 
 
 def serve(connection: Connection) -> None:
-    """Run the faults that `connection` receives, in a child process. The first message names the intact files' folder."""
+    """Run the faults that `connection` receives, in a child process. The first message is the intact files' folder."""
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
     base = Path(connection.recv())
     exact: dict[str, scenarios.Outcome] = {}

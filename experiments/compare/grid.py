@@ -9,6 +9,8 @@ from typing import Any
 import games
 from actde import make_optimizer
 from agents.config import TrainConfig
+from agents.protocol import AgentError
+from agents.storage.checkpoint import newest
 from agents.storage.run_folder import SETTINGS, read_config, read_metrics
 from agents.training import presets
 from experiments.compare.measure import Measures, cached_measures, measure_run
@@ -90,7 +92,11 @@ def _train(run: GridRun, config: TrainConfig, root: Path, episodes: int, tests: 
 
 
 def _row(run: GridRun, config: TrainConfig, folder: Path, measures: Measures) -> dict[str, Any]:
-    lines = read_metrics(folder)
+    lines, checkpoint = read_metrics(folder), newest(folder)
+    if len(lines) != int(checkpoint.name):
+        raise AgentError(
+            f"{folder} is damaged: it has metrics of {len(lines)} iterations, but the checkpoint {checkpoint}"
+        )
     shares = tuple(name for name in lines[0] if name.startswith("share_"))
     return {
         "name": run.name,
