@@ -4,8 +4,9 @@
 
 Every fault is applied to a copy of intact files, and the command that reads them runs in a child process. A fault is
 *refused* if the command ends with one line that begins with `error:` and a status of 1 or 2. It is *exact* if the
-output equals that of the intact files. Otherwise, it *failed*: a traceback, another output, a hang, an exhausted memory
-or an attempt to connect to the network. The exit status is 1 if any fault failed.
+output equals that of the intact files, or if it shows the changed value of a document that anyone may edit. Otherwise,
+it *failed*: a traceback, another output, a hang, an exhausted memory or an attempt to connect to the network. The exit
+status is 1 if any fault failed.
 """
 
 import argparse

@@ -95,7 +95,7 @@ def _row(run: GridRun, config: TrainConfig, folder: Path, measures: Measures) ->
     lines, checkpoint = read_metrics(folder), newest(folder)
     if len(lines) != int(checkpoint.name):
         raise AgentError(
-            f"{folder} is damaged: it has metrics of {len(lines)} iterations, but the checkpoint {checkpoint}"
+            f"{folder} is damaged: it has metrics of {len(lines)} iterations, its checkpoint {checkpoint.name}"
         )
     shares = tuple(name for name in lines[0] if name.startswith("share_"))
     return {
