@@ -14,8 +14,10 @@ import json
 import random
 import sys
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -38,21 +40,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=600, help="number of faults")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scenarios", default=",".join(SCENARIOS))
+    parser.add_argument("--workers", type=int, default=1, help="processes")
     parser.add_argument("--log", type=Path, help="also write each fault and its message here, as JSON Lines")
     parser.add_argument("--out", type=Path, help="also write the counts here, as JSON")
     options = parser.parse_args(arguments)
     names = options.scenarios.split(",")
     counts: dict[str, Counter[str]] = {name: Counter() for name in names}
-    with tempfile.TemporaryDirectory() as folder:
+    lock = threading.Lock()
+
+    def record(faults: Sequence[Fault]) -> None:
+        for fault, verdict, what, message in worker.run(faults, base):
+            with lock:
+                counts[fault.scenario][verdict] += 1
+                if verdict == "failed":
+                    print(f"{fault}\n{what}\n{message}\n", flush=True)
+                if options.log is not None:
+                    with options.log.open("a") as log:
+                        log.write(json.dumps([str(fault), verdict, what, message]) + "\n")
+
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.workers) as pool:
         base = Path(folder) / "intact"
         worker.write_intact(base)
-        for fault, verdict, what, message in worker.run(plan(options.count, options.seed, names), base):
-            counts[fault.scenario][verdict] += 1
-            if verdict == "failed":
-                print(f"{fault}\n{what}\n{message}\n", flush=True)
-            if options.log is not None:
-                with options.log.open("a") as log:
-                    log.write(json.dumps([str(fault), verdict, what, message]) + "\n")
+        faults = plan(options.count, options.seed, names)
+        list(pool.map(record, [faults[number :: options.workers] for number in range(options.workers)]))
     rows: dict[str, Any] = {name: _row(count) for name, count in counts.items()}
     total = _row(sum(counts.values(), Counter()))
     print(json.dumps(total))

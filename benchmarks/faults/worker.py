@@ -1,5 +1,6 @@
 """Run faults in a child process, which is replaced after a hang or a crash."""
 
+import os
 import re
 import resource
 import shutil
@@ -35,7 +36,7 @@ def serve(connection: Connection) -> None:
 
 def _outcome(base: Path, name: str, fault: Fault | None) -> tuple[str, scenarios.Outcome]:
     """Return the description of the fault and the outcome on a copy of the intact files, which has a fixed path."""
-    folder = base.with_name("work")
+    folder = base.with_name(f"work-{os.getpid()}")
     shutil.rmtree(folder, ignore_errors=True)
     for part in SCENARIOS[name].folders:
         shutil.copytree(base / part, folder / part)

@@ -94,9 +94,7 @@ def _train(run: GridRun, config: TrainConfig, root: Path, episodes: int, tests: 
 def _row(run: GridRun, config: TrainConfig, folder: Path, measures: Measures) -> dict[str, Any]:
     lines, checkpoint = read_metrics(folder), newest(folder)
     if len(lines) != int(checkpoint.name):
-        raise AgentError(
-            f"{folder} is damaged: it has metrics of {len(lines)} iterations, its checkpoint {checkpoint.name}"
-        )
+        raise AgentError(f"{folder} is damaged: it has {len(lines)} lines of metrics, expected {int(checkpoint.name)}")
     shares = tuple(name for name in lines[0] if name.startswith("share_"))
     return {
         "name": run.name,
