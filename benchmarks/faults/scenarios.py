@@ -174,13 +174,11 @@ SCENARIOS = {
 
 def run(scenario: Scenario, folder: Path) -> Outcome:
     """Run the scenario's action in this process."""
-    if callable(scenario.action):
-        action = scenario.action
-        failures = importlib.import_module("terminal.failures")
-        outcome = _captured(lambda: failures.run(lambda **_: _print(action(folder))))
-    else:
-        outcome = _captured(lambda: _main([word.replace("{}", str(folder)) for word in scenario.action]))
-    return outcome
+    action = scenario.action
+    if isinstance(action, tuple):
+        return _captured(lambda: _main([word.replace("{}", str(folder)) for word in action]))
+    failures = importlib.import_module("terminal.failures")
+    return _captured(lambda: failures.run(lambda **_: _print(action(folder))))
 
 
 def _cli(*words: str) -> None:

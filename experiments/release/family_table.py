@@ -169,7 +169,7 @@ def main() -> None:
     before: StoredTable = read_json(path, StoredTable) if path.exists() else {"command": command, "rows": []}
     if before["command"] != command:
         sys.exit(f"{path}: was written by {before['command']!r}; choose another file")
-    done = {(row["family"], row["level"]): row for row in before["rows"]}
+    done: dict[tuple[str, int], Any] = {(row["family"], row["level"]): row for row in before["rows"]}
     places = [(name, level) for name in FAMILIES for level in levels_of(name)]
     given.out.parent.mkdir(parents=True, exist_ok=True)
     with WorkerPool(given.workers) as pool:
