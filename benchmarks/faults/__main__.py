@@ -11,7 +11,6 @@ status is 1 if any fault failed.
 
 import argparse
 import json
-import random
 import sys
 import tempfile
 import threading
@@ -23,16 +22,8 @@ from typing import Any
 
 from benchmarks import harness
 from benchmarks.faults import worker
-from benchmarks.faults.damage import Fault, kinds_of
+from benchmarks.faults.damage import Fault
 from benchmarks.faults.scenarios import SCENARIOS
-
-
-def plan(count: int, seed: int, names: Sequence[str]) -> list[Fault]:
-    """Return `count` faults. Every kind of fault in every file occurs equally often."""
-    slots = [(name, file, kind) for name in names for file in SCENARIOS[name].files for kind in kinds_of(file)
-             if not (SCENARIOS[name].optional and kind == "missing")]  # fmt: skip
-    random.Random(seed).shuffle(slots)
-    return [Fault(*slots[i % len(slots)], seed + i) for i in range(count)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,8 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.workers) as pool:
         base = Path(folder) / "intact"
-        worker.write_intact(base)
-        faults = plan(options.count, options.seed, names)
+        worker.write_intact(base, names)
+        faults = worker.plan(options.count, options.seed, names)
         list(pool.map(record, [faults[number :: options.workers] for number in range(options.workers)]))
     rows: dict[str, Any] = {name: _row(count) for name, count in counts.items()}
     total = _row(sum(counts.values(), Counter()))

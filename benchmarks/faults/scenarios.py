@@ -9,7 +9,7 @@ import shutil
 import socket
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,26 +63,42 @@ class Outcome:
         return not self.bug and self.status in (1, 2) and last[0].startswith("error: ") and clean
 
 
-def prepare(base: Path) -> None:
-    """Write the intact folders."""
-    _cli("train", *TINY, "--iterations", "3", "--out", str(base / "run"), "--json")
+def prepare(base: Path, names: Sequence[str]) -> None:
+    """Write the intact folders of these scenarios."""
+    for part in sorted({part for name in names for part in SCENARIOS[name].folders}):
+        FOLDERS[part](base / part)
+
+
+def _run(folder: Path) -> None:
+    _cli("train", *TINY, "--iterations", "3", "--out", str(folder), "--json")
     # without agent.json, the newest checkpoint is incomplete, and an older one would replace it
-    shutil.rmtree(base / "run" / "checkpoints" / "000002")
-    _trunk(base / "trunk")
+    shutil.rmtree(folder / "checkpoints" / "000002")
+
+
+def _compare(folder: Path) -> None:
+    compared = ("--optimizers", "ppo", "--seeds", "0", "--iterations", "2", "--evaluations", "4")
+    _cli("compare", *TINY, *compared, "--out", str(folder))
+
+
+def _texts(folder: Path) -> None:
     texts = ("a good day", "a bad day", "go north", "yes", "no")
     pairs = [{"prompt": "We had a", "chosen": f" {a}", "rejected": f" {b}"} for a in texts for b in texts if a != b]
-    (base / "texts").mkdir()
-    (base / "texts" / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    folder.mkdir()
+    (folder / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
     prompts = "".join(json.dumps({"prompt": f"We had a {text}"}) + "\n" for text in texts)
-    (base / "texts" / "prompts.jsonl").write_text(prompts)
-    shutil.copy(ROOT / "docs" / "example.toml", base / "texts" / "example.toml")
-    compared = ("--optimizers", "ppo", "--seeds", "0", "--iterations", "2", "--evaluations", "4")
-    _cli("compare", *TINY, *compared, "--out", str(base / "compare"))
-    (base / "post").mkdir()
+    (folder / "prompts.jsonl").write_text(prompts)
+    shutil.copy(ROOT / "docs" / "example.toml", folder / "example.toml")
+
+
+def _post(folder: Path) -> None:
+    folder.mkdir()
     for name in ("results.json", "about.json", "trials.safetensors"):
-        shutil.copy(ROOT / "docs" / "post" / name, base / "post" / name)
-    (base / "card").mkdir()
-    shutil.copy(ROOT / "docs" / "card.json", base / "card" / "card.json")
+        shutil.copy(ROOT / "docs" / "post" / name, folder / name)
+
+
+def _card_folder(folder: Path) -> None:
+    folder.mkdir()
+    shutil.copy(ROOT / "docs" / "card.json", folder / "card.json")
 
 
 def _trunk(folder: Path) -> None:
@@ -170,6 +186,12 @@ SCENARIOS = {
     "card": Scenario(_card, ("card/card.json",), ("card",), optional=True, shown=VALUES),
 }  # fmt: skip
 """Name -> scenario."""
+
+
+FOLDERS: dict[str, Callable[[Path], None]] = {
+    "run": _run, "compare": _compare, "trunk": _trunk, "texts": _texts, "post": _post, "card": _card_folder,
+}  # fmt: skip
+"""Name of a folder -> function that writes it."""
 
 
 def run(scenario: Scenario, folder: Path) -> Outcome:

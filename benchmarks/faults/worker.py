@@ -1,6 +1,7 @@
 """Run faults in a child process, which is replaced after a hang or a crash."""
 
 import os
+import random
 import re
 import resource
 import shutil
@@ -9,13 +10,21 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from benchmarks.faults import scenarios
-from benchmarks.faults.damage import Fault
+from benchmarks.faults.damage import Fault, kinds_of
 from benchmarks.faults.scenarios import SCENARIOS
 from games.child_process import Child
 
 SECONDS = 120.0
 MAX_MEMORY = 8_000_000_000
 """Limits of one fault: wall time, and the address space of the child."""
+
+
+def plan(count: int, seed: int, names: Sequence[str]) -> list[Fault]:
+    """Return `count` faults. Every kind of fault in every file occurs equally often."""
+    slots = [(name, file, kind) for name in names for file in SCENARIOS[name].files for kind in kinds_of(file)
+             if not (SCENARIOS[name].optional and kind == "missing")]  # fmt: skip
+    random.Random(seed).shuffle(slots)
+    return [Fault(*slots[i % len(slots)], seed + i) for i in range(count)]
 
 
 def serve(connection: Connection) -> None:
@@ -83,16 +92,17 @@ def run(faults: Sequence[Fault], base: Path) -> Iterator[tuple[Fault, str, str, 
 
 def prepare(connection: Connection) -> None:
     """Write the intact folders, in a child process."""
-    scenarios.prepare(Path(connection.recv()))
+    folder, names = connection.recv()
+    scenarios.prepare(Path(folder), names)
     connection.send(True)
 
 
-def write_intact(base: Path) -> None:
-    """Create the folder `base` and write the intact files into it."""
+def write_intact(base: Path, names: Sequence[str]) -> None:
+    """Create the folder `base` and write the intact files of these scenarios into it."""
     base.mkdir()
     child = Child(prepare, stdout=2)
     try:
-        child.connection.send(str(base))
+        child.connection.send((str(base), list(names)))
         child.connection.recv()
     finally:
         child.end()
