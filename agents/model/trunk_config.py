@@ -144,5 +144,5 @@ def check_size(auto_class: Any, config: Any, where: str, tensors: int, size: int
     finally:
         hook.remove()
     numbers = sum(x.numel() for x in (*model.parameters(), *model.buffers()))
-    if numbers * 4 > 10**9 + 8 * size:
+    if numbers * 4 > 10**8 + 8 * size:
         raise AgentError(f"{where} describes a model of {numbers:,} numbers, but its weights have {size:,} bytes")

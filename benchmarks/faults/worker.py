@@ -40,7 +40,7 @@ def serve(connection: Connection) -> None:
         if fault.scenario not in exact:
             exact[fault.scenario] = _outcome(base, fault.scenario, None)[1]
         shown = SCENARIOS[fault.scenario].shown
-        connection.send(_verdict(*_outcome(base, fault.scenario, fault), exact[fault.scenario], shown))
+        connection.send(verdict(*_outcome(base, fault.scenario, fault), exact[fault.scenario], shown))
 
 
 def _outcome(base: Path, name: str, fault: Fault | None) -> tuple[str, scenarios.Outcome]:
@@ -56,7 +56,7 @@ def _outcome(base: Path, name: str, fault: Fault | None) -> tuple[str, scenarios
     return what, scenarios.run(SCENARIOS[name], folder)
 
 
-def _verdict(what: str, outcome: scenarios.Outcome, exact: scenarios.Outcome, shown: str) -> tuple[str, str, str]:
+def verdict(what: str, outcome: scenarios.Outcome, exact: scenarios.Outcome, shown: str) -> tuple[str, str, str]:
     """Return the verdict, the description of the fault, and the message."""
     if outcome.refused:
         return "refused", what, outcome.error.strip().splitlines()[-1]

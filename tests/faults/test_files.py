@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.faults import worker
-from benchmarks.faults.damage import KINDS, TEXTS, VALUES, Fault
-from benchmarks.faults.scenarios import NEWEST, SCENARIOS
+from benchmarks.faults.damage import KINDS, VALUES, Fault
+from benchmarks.faults.scenarios import NEWEST, SCENARIOS, Outcome
 
 FAST = [name for name in SCENARIOS if name != "compare"]
 
@@ -25,15 +25,19 @@ def test_faults_are_refused_in_one_line_or_change_nothing(tmp_path: Path) -> Non
     assert failed(faults, tmp_path / "intact") == []
 
 
-def test_the_harness_notices_what_a_reader_lets_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A log with another reward is a legal log, so `watch` shows another output."""
-    monkeypatch.setitem(TEXTS, "other", b"")
-    base = tmp_path / "intact"
-    worker.write_intact(base, ["watch"])
-    path = base / "run" / "transcripts.jsonl"
-    (verdict,) = worker.run([Fault("watch", "run/transcripts.jsonl", "missing", 0)], base)
-    assert verdict[1] == "refused" and "does not exist" in verdict[3]
-    path.write_text(path.read_text().replace('"reward": 1.0', '"reward": 0.25', 1))
+@pytest.mark.parametrize(
+    ("outcome", "expected"),
+    [
+        (Outcome(2, "", "error: run.json is damaged"), "refused"),
+        (Outcome(0, {"reward": 1.0}, ""), "exact"),
+        (Outcome(0, {"reward": 0.5}, ""), "failed"),
+        (Outcome(2, {"reward": 1.0}, "no error"), "failed"),
+        (Outcome(1, "", "Traceback (most recent call last)\nerror: x"), "failed"),
+        (Outcome(0, {"reward": 1.0}, "", "a traceback"), "failed"),
+    ],
+)
+def test_the_verdict_on_an_outcome(outcome: Outcome, expected: str) -> None:
+    assert worker.verdict("run.json", outcome, Outcome(0, {"reward": 1.0}, ""), "$^")[0] == expected
 
 
 def test_a_fault_follows_from_its_seed(tmp_path: Path) -> None:
