@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scenarios", default=",".join(SCENARIOS))
     parser.add_argument("--workers", type=int, default=1, help="processes")
+    parser.add_argument("--seconds", type=float, default=worker.SECONDS, help="time after which a fault hangs")
     parser.add_argument("--log", type=Path, help="also write each fault and its message here, as JSON Lines")
     parser.add_argument("--out", type=Path, help="also write the counts here, as JSON")
     options = parser.parse_args(arguments)
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     lock = threading.Lock()
 
     def record(faults: Sequence[Fault]) -> None:
-        for fault, verdict, what, message in worker.run(faults, base):
+        for fault, verdict, what, message in worker.run(faults, base, options.seconds):
             with lock:
                 counts[fault.scenario][verdict] += 1
                 if verdict == "failed":
