@@ -11,7 +11,7 @@ from tests import ROOT
 
 PLANTED = (
     "json", "torch", "numpy", "random", "pathlib", "re", "csv", "dataclasses", "typing", "textwrap", "tabulate", "html",
-    "socket", "subprocess", "sitecustomize", "usercustomize", "textworld", "games", "agents", "pydantic", "transformers",
+    "socket", "subprocess", "sitecustomize", "usercustomize", "textworld", "games", "agents", "pydantic",
 )  # fmt: skip
 """Modules that programs import. Python itself imports some others before the first line of a program."""
 
