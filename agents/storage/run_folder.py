@@ -167,6 +167,10 @@ def read_metrics(path: Path, name: str = METRICS) -> list[dict[str, Any]]:
     if name == METRICS:
         lines = complete(lines, path / name, each=1)
     rows = [line.row for line in lines]
+    for number, row in enumerate(rows if name == METRICS else (), 1):
+        for key, value in row.items():
+            if value is not None and type(value) not in (int, float):
+                raise AgentError(f"{path / name}, line {number} is damaged: {key} is {value!r:.60}, expected a number")
     if not rows:
         raise AgentError(f"{path / name} is damaged: it has no lines")
     return rows

@@ -23,6 +23,8 @@ TRUNK = ("config.json", "tokenizer.json", "tokenizer_config.json", "generation_c
 TIMES = re.compile(r"seconds|_per_second|minutes")
 VALUES = r"^[^:]*: \..* (=|with|without) "
 """Matches faults in single values and keys."""
+ENTRIES = "truncated|inserted bytes|flipped bit|deleted|repeated|reversed|cut|blank|, \\."
+"""Matches faults in lists of independent entries, of which any part may be legal."""
 WORDS = ("We had a wedding party", "go north", "yes no")
 
 
@@ -176,8 +178,9 @@ SCENARIOS = {
          "--out", "{}/rm", "--json"),
         ("texts/pairs.jsonl",),
         ("texts", "trunk"),
+        shown=ENTRIES,
     ),
-    "prompts": Scenario(_prompts, ("texts/prompts.jsonl",), ("texts",)),
+    "prompts": Scenario(_prompts, ("texts/prompts.jsonl",), ("texts",), shown=ENTRIES),
     "config": Scenario(
         ("train", "--config", "{}/texts/example.toml", "--dry-run", "--json"), ("texts/example.toml",), ("texts",)
     ),

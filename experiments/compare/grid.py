@@ -23,6 +23,9 @@ CURVES = (  # metrics whose value at every iteration is stored, in addition to t
     "entropy", "kl_ref",
 )  # fmt: skip
 
+REQUIRED = ("iteration", "episodes", "env_steps", "seconds", "success", "recent_success")
+"""Metrics that every line has."""
+
 
 def check(runs: Iterable[GridRun], common: Mapping[str, Any], tests: str = "") -> dict[GridRun, TrainConfig]:
     """Return the configuration of each run. Errors in names and values are raised before the first run starts.
@@ -95,6 +98,9 @@ def _row(run: GridRun, config: TrainConfig, folder: Path, measures: Measures) ->
     lines, checkpoint = read_metrics(folder), newest(folder)
     if len(lines) != int(checkpoint.name):
         raise AgentError(f"{folder} is damaged: it has {len(lines)} lines of metrics, expected {int(checkpoint.name)}")
+    missing = [name for name in REQUIRED if any(line.get(name) is None for line in lines)]
+    if missing:
+        raise AgentError(f"{folder} is damaged: a line of its metrics has no {missing[0]}")
     shares = tuple(name for name in lines[0] if name.startswith("share_"))
     return {
         "name": run.name,
