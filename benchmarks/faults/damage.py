@@ -1,7 +1,7 @@
 """A seeded generator of faults in files.
 
 A fault replaces a whole file, a value of a JSON document, a line of a JSON Lines file, or a part of a safetensors file.
-Except after changed bytes, checksums that cover the file are computed again, because they detect accidents and no attack.
+Except after changed bytes, the checksums of the file are computed again, because they detect accidents and no attack.
 """
 
 import json
