@@ -10,17 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from games.errors import GameError
+from games.errors import FilesError
+from games.reading import read_json
 
 if TYPE_CHECKING:
     from filelock import FileLock
 
 VARIABLE = "ACTDE_CACHE"
 MANIFEST = "manifest.json"
-
-
-class FilesError(GameError):
-    """A file or folder cannot be read or written. The message is one line."""
 
 
 def cache_folder(name: str) -> Path:
@@ -128,8 +125,6 @@ def build_from(folder: Path, origin: Mapping[str, str], build: Callable[[Path], 
 
 def is_built_from(folder: Path, origin: Mapping[str, str]) -> bool:
     """Return whether the folder's manifest holds this `origin` and the current hash of every file in the folder."""
-    from games.reading import read_json  # which imports this module
-
     try:
         return bool(read_json(folder / MANIFEST) == {"origin": dict(origin), "files": _hashes(folder)})
     except (OSError, ValueError):

@@ -15,11 +15,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from games.files import FilesError
+from games.errors import FilesError
 
 T = TypeVar("T")
 MAX_BYTES = 256_000_000
 """The default limit of a file's size, or of a line's in JSON Lines."""
+
+
+def is_present(path: Path) -> bool:
+    """Return whether there is anything of this name, even a link that leads nowhere, which `Path.exists` denies."""
+    return os.path.lexists(path)
 
 
 def check_regular(path: Path, error: type[ValueError] = FilesError) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from agents.play.episode import Episode
 from agents.play.iteration_log import LogLine, complete, read_log
 from agents.protocol import AgentError
+from games.reading import is_present
 
 NAME = "transcripts.jsonl"  # in the folder of a run
 
@@ -36,7 +37,7 @@ def append(path: Path, entries: Iterable[Entry]) -> None:
 
 def read(path: Path) -> Iterator[Entry]:
     """Yield all entries of the file. Raise `AgentError` if the file or a line is missing or damaged."""
-    if not path.exists():
+    if not is_present(path):
         raise AgentError(f"no transcript: {path} does not exist")
     for line in complete(read_log(path), path):
         yield _entry(line)

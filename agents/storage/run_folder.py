@@ -30,6 +30,7 @@ from agents.play.iteration_log import LogLine, complete, read_log
 from agents.protocol import AgentError
 from agents.storage.checkpoint import FOLDER, checkpoints, read_json
 from games.files import atomic_write, file_lock
+from games.reading import is_present
 
 SETTINGS, METRICS, PROBES, INITIAL, LOCK = "settings.json", "metrics.jsonl", "probes.jsonl", "initial", ".lock"
 TENSORBOARD = "tensorboard"
@@ -135,7 +136,7 @@ class RunFolder:
         # iterations are counted from 0, but a probe is named by the number of finished iterations
         metrics = _lines_before(self.path / METRICS, iteration, each=1)
         kept = {METRICS: metrics, transcript.NAME: _lines_before(self.path / transcript.NAME, iteration)}
-        if (probes := self.path / PROBES).exists():
+        if is_present(probes := self.path / PROBES):
             kept[PROBES] = [line for line in read_log(probes, cut=True) if line.iteration <= iteration]
         last = metrics[-1].row if metrics else {}
         for name, total in totals.items():
@@ -184,7 +185,7 @@ def _append(path: Path, row: Mapping[str, Any]) -> None:
 
 def _lines_before(path: Path, iterations: int, *, each: int | None = None) -> list[LogLine]:
     """Return the lines of the first iterations. Raise `AgentError` if a line is damaged or missing (see `complete`)."""
-    if not iterations and not path.exists():
+    if not iterations and not is_present(path):
         return []
     earlier = (line for line in read_log(path, cut=True) if line.iteration < iterations)
     lines = list(complete(earlier, path, each=each))

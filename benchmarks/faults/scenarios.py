@@ -23,6 +23,8 @@ TRUNK = ("config.json", "tokenizer.json", "tokenizer_config.json", "generation_c
 TIMES = re.compile(r"seconds|_per_second|minutes")
 VALUES = r"^[^:]*: \..* (=|with|without) "
 """Matches faults in single values and keys."""
+BYTES = "truncated|inserted bytes|flipped bit|deleted bytes"
+"""Matches changed bytes, which a text without a checksum cannot reveal."""
 ENTRIES = "truncated|inserted bytes|flipped bit|deleted|repeated|reversed|cut|blank|, \\."
 """Matches faults in lists of independent entries, of which any part may be legal."""
 WORDS = ("We had a wedding party", "go north", "yes no")
@@ -182,11 +184,11 @@ SCENARIOS = {
     ),
     "prompts": Scenario(_prompts, ("texts/prompts.jsonl",), ("texts",), shown=ENTRIES),
     "config": Scenario(
-        ("train", "--config", "{}/texts/example.toml", "--dry-run", "--json"), ("texts/example.toml",), ("texts",)
+        ("train", "--config", "{}/texts/example.toml", "--dry-run", "--json"), ("texts/example.toml",), ("texts",), shown=BYTES
     ),
-    "report": Scenario(_report, ("post/results.json", "post/about.json"), ("post",), shown=VALUES),
+    "report": Scenario(_report, ("post/results.json", "post/about.json"), ("post",), shown=f"{VALUES}|{BYTES}"),
     "trials": Scenario(_trials, ("post/trials.safetensors",), ("post",), optional=True),
-    "card": Scenario(_card, ("card/card.json",), ("card",), optional=True, shown=VALUES),
+    "card": Scenario(_card, ("card/card.json",), ("card",), optional=True, shown=f"{VALUES}|{BYTES}"),
 }  # fmt: skip
 """Name -> scenario."""
 

@@ -28,7 +28,7 @@ from experiments.card.held_out import HeldOutGame, find, identity, training_game
 from experiments.card.stored import StoredCard
 from experiments.card.tasks import TASKS, VARIANTS, Task
 from games.files import atomic_write, json_hash
-from games.reading import validated
+from games.reading import is_present, validated
 
 FORMAT = 1  # increase this number to play every row again
 STORED = ("episodes", "errors", "success_rate", "normalized_score", "steps", "steps_to_win", "entropy")
@@ -170,7 +170,7 @@ def _read(path: Path, episodes: int) -> Results:
 
     A row is removed if its task no longer exists, or if the games of its task are not stored.
     """
-    if not path.exists():
+    if not is_present(path):
         return {"episodes": episodes, "games": {}, "rows": []}
     results = read_json(path)
     validated(StoredCard, results, str(path), AgentError)

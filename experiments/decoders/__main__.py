@@ -23,7 +23,7 @@ from experiments.decoders.architectures import ARCHITECTURES, POSITIONS, WINDOW
 from experiments.decoders.measure import LIMITS, RANK, Agreement, measure, save
 from experiments.tables import table
 from games.files import atomic_write
-from games.reading import read_json
+from games.reading import is_present, read_json
 
 CASES = {f"{part}, {dtype}": (part == "LoRA", dtype) for part in ("full", "LoRA") for dtype in LIMITS}
 
@@ -89,7 +89,7 @@ def main(out: Annotated[Path, typer.Option(help="Markdown document; its data are
 
     out.parent.mkdir(parents=True, exist_ok=True)
     store = out.with_suffix(".json")
-    stored = read_json(store, StoredRows, error=AgentError) if store.exists() else {}
+    stored = read_json(store, StoredRows, error=AgentError) if is_present(store) else {}
     rows = stored.get("rows", {}) if stored.get("transformers") == transformers.__version__ else {}
     for name in ARCHITECTURES:
         if name not in rows:

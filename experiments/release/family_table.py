@@ -23,7 +23,7 @@ from experiments.tables import table
 from games.errors import GameError
 from games.files import atomic_write
 from games.parameters import format_settings
-from games.reading import read_json
+from games.reading import is_present, read_json
 from games.textworld.generation.families import FAMILIES
 from games.textworld.generation.make_game import canonical_hash, make_game, write_game
 from games.textworld.transitions.crawl import crawl
@@ -166,7 +166,7 @@ def main() -> None:
     out = shlex.quote(str(given.out))
     command = f"python -m experiments.release.family_table --out {out} --candidates {given.candidates}"
     path = given.out.with_suffix(".json")
-    before: StoredTable = read_json(path, StoredTable) if path.exists() else {"command": command, "rows": []}
+    before: StoredTable = read_json(path, StoredTable) if is_present(path) else {"command": command, "rows": []}
     if before["command"] != command:
         sys.exit(f"{path}: was written by {before['command']!r}; choose another file")
     done: dict[tuple[str, int], Any] = {(row["family"], row["level"]): row for row in before["rows"]}

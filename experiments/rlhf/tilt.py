@@ -34,7 +34,7 @@ from experiments.tables import interval, table
 from games import resolve
 from games.completion.prompts import load_prompts
 from games.files import atomic_write
-from games.reading import read_json
+from games.reading import is_present, read_json
 
 
 class StoredTilt(TypedDict):
@@ -166,7 +166,7 @@ def main(
 ) -> None:
     """Measure runs. Rows of the same name are replaced, other rows of `tilt.json` are kept."""
     path = out / "tilt.json"
-    rows = {row["run"]: row for row in read_json(path, list[StoredTilt], error=AgentError)} if path.exists() else {}
+    rows = {row["run"]: row for row in read_json(path, list[StoredTilt], error=AgentError)} if is_present(path) else {}
     for folder in folders:
         rows[folder.name] = {"run": folder.name, **measure(folder)}
         atomic_write(path, json.dumps(list(rows.values()), allow_nan=False) + "\n")

@@ -18,7 +18,7 @@ from agents.protocol import AgentError
 from experiments.reproduce.ipd_trials.run_trials import Arm, Job, finished, jobs_of
 from experiments.reproduce.ipd_trials.trial import COLUMNS
 from games.files import atomic_write
-from games.reading import check_regular, parse_json, validated
+from games.reading import check_regular, is_present, parse_json, validated
 
 NAME = "trials.safetensors"
 
@@ -89,7 +89,7 @@ def read(path: Path, *, seed: int) -> Record:
     """
     from safetensors import SafetensorError, safe_open
 
-    if not path.exists():
+    if not is_present(path):
         return Record(seed=seed)
     check_regular(path, AgentError)
     try:

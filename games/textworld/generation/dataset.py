@@ -18,7 +18,7 @@ from typing import Any
 from games import files
 from games.errors import GameError, nearest
 from games.parameters import parse_settings
-from games.reading import as_object, parse_json, read_json, read_lines
+from games.reading import as_object, is_present, parse_json, read_json, read_lines
 from games.textworld.generation import manifest
 from games.textworld.generation.candidate import judge
 from games.textworld.generation.families import MAX_SEED, family
@@ -213,7 +213,7 @@ def _accept(folder: Path, request: Any, verdict: dict[str, Any], at: int) -> Man
 def _read_journal(path: Path) -> dict[str, Any]:
     """Return the verdicts of an earlier run. Delete a last line that its interruption cut off."""
     journal: dict[str, Any] = {}
-    for where, line in read_lines(path) if path.exists() else ():
+    for where, line in read_lines(path) if is_present(path) else ():
         try:
             verdict = as_object(parse_json(line, where), where)
             if not line.endswith("\n") or not _is_verdict(verdict):

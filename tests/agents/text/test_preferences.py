@@ -44,7 +44,7 @@ def test_other_fields_are_ignored(tmp_path: Path) -> None:
         (line(chosen=None), "got NoneType in the field 'chosen'"),
         (line(prompt=" "), "the prompt is blank"),
         (line(rejected=" party"), "chosen and rejected are the same text"),
-        (line(rejected="\ud800"), "surrogate"),
+        (line(rejected="\ud800"), "got no JSON"),
         ("[" * 100_000, "got no JSON"),
     ],
 )

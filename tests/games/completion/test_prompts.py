@@ -101,5 +101,5 @@ def test_unreadable_file_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("os.open", refuse)
-    with pytest.raises(GameError, match=r"a.txt: cannot be read: Permission denied"):
+    with pytest.raises(GameError, match=r"a.txt cannot be read: Permission denied"):
         load_prompts(str(path))
