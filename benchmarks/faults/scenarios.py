@@ -184,7 +184,10 @@ SCENARIOS = {
     ),
     "prompts": Scenario(_prompts, ("texts/prompts.jsonl",), ("texts",), shown=ENTRIES),
     "config": Scenario(
-        ("train", "--config", "{}/texts/example.toml", "--dry-run", "--json"), ("texts/example.toml",), ("texts",), shown=BYTES
+        ("train", "--config", "{}/texts/example.toml", "--dry-run", "--json"),
+        ("texts/example.toml",),
+        ("texts",),
+        shown=BYTES,
     ),
     "report": Scenario(_report, ("post/results.json", "post/about.json"), ("post",), shown=f"{VALUES}|{BYTES}"),
     "trials": Scenario(_trials, ("post/trials.safetensors",), ("post",), optional=True),
