@@ -12,10 +12,9 @@ from threading import Thread
 
 import pytest
 
-from games.errors import GameError
+from games.errors import FilesError, GameError
 from games.files import (
     MANIFEST,
-    FilesError,
     atomic_folder,
     atomic_write,
     build_from,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typing_extensions import TypedDict
 
-from games.files import FilesError
+from games.errors import FilesError
 from games.reading import interpreting, parse_json, read_bytes, read_json, read_lines, read_object, validated
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from games import files
-from games.errors import GameError, nearest
+from games.errors import FilesError, GameError, nearest
 from games.parameters import parse_settings
 from games.reading import as_object, is_present, parse_json, read_json, read_lines
 from games.textworld.generation import manifest
@@ -218,7 +218,7 @@ def _read_journal(path: Path) -> dict[str, Any]:
             verdict = as_object(parse_json(line, where), where)
             if not line.endswith("\n") or not _is_verdict(verdict):
                 break
-        except files.FilesError:  # the candidates from here on are judged again
+        except FilesError:  # the candidates from here on are judged again
             break
         journal[verdict.pop("key")] = verdict
     path.parent.joinpath(WORK).mkdir(exist_ok=True)
