@@ -16,6 +16,10 @@ class ScorerError(FatalGameError):
     """A reward function failed."""
 
 
+class FilesError(GameError):
+    """A file or folder cannot be read or written."""
+
+
 class EpisodeError(GameError):
     """An environment failed in one episode. The next episode may succeed.
 

@@ -17,9 +17,10 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from games.errors import GameError
+from games.errors import FilesError
+from games.reading import read_json
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -29,10 +30,6 @@ MANIFEST = "manifest.json"
 LOCK = ".lock"
 TEMPORARY = re.compile(r"\.(?P<name>.+)-\d+-[0-9a-f]{8}(?P<old>\.old)?")
 SCRATCH = "actde-"
-
-
-class FilesError(GameError):
-    """A file or folder cannot be read or written. The message is one line."""
 
 
 def cache_folder(name: str) -> Path:
@@ -260,8 +257,7 @@ def build_from(folder: Path, origin: Mapping[str, str], build: Callable[[Path], 
 def is_built_from(folder: Path, origin: Mapping[str, str]) -> bool:
     """Return whether the folder's manifest holds this `origin` and the current hash of every file in the folder."""
     try:
-        manifest: Any = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        return bool(manifest == {"origin": dict(origin), "files": _hashes(folder)})
+        return bool(read_json(folder / MANIFEST) == {"origin": dict(origin), "files": _hashes(folder)})
     except (OSError, ValueError):
         return False
 

@@ -19,7 +19,7 @@ are therefore the same as those of an uninterrupted run.
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,11 @@ from actde.config import option
 from actde.errors import ConfigError, OptimizerError
 from agents.config import NONE, TrainConfig, flatten
 from agents.play import transcript
+from agents.play.iteration_log import LogLine, complete, read_log
 from agents.protocol import AgentError
 from agents.storage.checkpoint import FOLDER, read_json
 from games.files import LOCK, atomic_write, file_lock, is_temporary, remove_leftovers, sync
+from games.reading import is_present
 
 SETTINGS, METRICS, PROBES, INITIAL = "settings.json", "metrics.jsonl", "probes.jsonl", "initial"
 TENSORBOARD = "tensorboard"
@@ -174,13 +176,30 @@ class RunFolder:
         probes = read_metrics(self.path, PROBES) if path.is_file() else []
         return bool(probes and probes[-1]["iteration"] == iteration)
 
-    def truncate(self, iteration: int) -> None:
-        """Delete the metrics, transcripts and probes that were written after `iteration` finished iterations."""
+    def truncate(self, iteration: int, totals: Mapping[str, float]) -> None:
+        """Delete the metrics, transcripts and probes that were written after `iteration` finished iterations.
+
+        Args:
+            totals: the checkpoint's metrics that add up over the run. The last remaining metrics must equal them.
+
+        Raises:
+            AgentError: a line is damaged or missing. Then, nothing is deleted.
+        """
         # iterations are counted from 0, but a probe is named by the number of finished iterations
-        for name, end in ((METRICS, iteration), (transcript.NAME, iteration), (PROBES, iteration + 1)):
-            path = self.path / name
-            if path.is_file():
-                atomic_write(path, "".join(_lines_before(path, end)))
+        metrics = _lines_before(self.path / METRICS, iteration, each=1)
+        kept = {METRICS: metrics, transcript.NAME: _lines_before(self.path / transcript.NAME, iteration)}
+        if is_present(probes := self.path / PROBES):
+            kept[PROBES] = [line for line in read_log(probes, cut=True) if line.iteration <= iteration]
+        last = metrics[-1].row if metrics else {}
+        for name, total in totals.items():
+            if metrics and last.get(name) != total:
+                raise AgentError(
+                    f"{metrics[-1].where} has {name} {last.get(name)!r:.60}, but the checkpoint has {total}: one of "
+                    f"them is damaged; use other copies, or start a new run with --init {self.path}"
+                )
+        for name, lines in kept.items():
+            if (self.path / name).exists():
+                atomic_write(self.path / name, "".join(line.text for line in lines))
 
 
 def _is_of_start(path: Path) -> bool:
@@ -197,14 +216,22 @@ def read_config(path: Path) -> TrainConfig:
 
 
 def read_metrics(path: Path, name: str = METRICS) -> list[dict[str, Any]]:
-    """Read the metrics or the probes of a run, one dict per line. Raise `AgentError` if a line is damaged."""
-    lines = []
-    for number, line in enumerate((path / name).read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            lines.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise AgentError(f"{path / name}, line {number} is damaged: {error}") from None
-    return lines
+    """Read the metrics or the probes of a run, one dict per line.
+
+    Raises:
+        AgentError: the file or a line is missing or damaged, or the file has no lines.
+    """
+    lines = read_log(path / name)
+    if name == METRICS:
+        lines = complete(lines, path / name, each=1)
+    rows = [line.row for line in lines]
+    for number, row in enumerate(rows if name == METRICS else (), 1):
+        for key, value in row.items():
+            if value is not None and type(value) not in (int, float):
+                raise AgentError(f"{path / name}, line {number} is damaged: {key} is {value!r:.60}, expected a number")
+    if not rows:
+        raise AgentError(f"{path / name} is damaged: it has no lines")
+    return rows
 
 
 def _append(path: Path, row: Mapping[str, Any]) -> None:
@@ -213,12 +240,15 @@ def _append(path: Path, row: Mapping[str, Any]) -> None:
         file.write(json.dumps(finite, allow_nan=False, ensure_ascii=False) + "\n")
 
 
-def _lines_before(path: Path, iteration: int) -> Iterator[str]:
-    """Yield the lines of earlier iterations, without an incomplete last line. Raise `AgentError` for a damaged line."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                if line.endswith(b"\n") and json.loads(line)["iteration"] < iteration:
-                    yield line.decode()
-            except (ValueError, TypeError, KeyError):
-                raise AgentError(f"{path}, line {number} is damaged; repair or remove it to resume") from None
+def _lines_before(path: Path, iterations: int, *, each: int | None = None) -> list[LogLine]:
+    """Return the lines of the first iterations. Raise `AgentError` if a line is damaged or missing (see `complete`)."""
+    if not iterations and not is_present(path):
+        return []
+    earlier = (line for line in read_log(path, cut=True) if line.iteration < iterations)
+    lines = list(complete(earlier, path, each=each))
+    if (held := lines[-1].iteration + 1 if lines else 0) != iterations:
+        raise AgentError(
+            f"{path} is damaged: it holds {held} iterations, but the checkpoint has {iterations}; restore the file, or "
+            f"start a new run with --init {path.parent}"
+        )
+    return lines

@@ -23,20 +23,11 @@ from agents.language_model.agent import LanguageModelAgent
 from agents.language_model.token_stream import Segment
 from agents.play import transcript
 from agents.play.episode import Episode
-from agents.play.metrics import Metrics, episode_metrics, strategy_shares
+from agents.play.metrics import RECENT, Metrics, episode_metrics, strategy_shares
 from agents.play.runner import EpisodeRunner
 from agents.protocol import DivergenceError
-from agents.storage.checkpoint import (
-    STATE,
-    TRAINING,
-    WEIGHTS,
-    load_tensors,
-    read_json,
-    read_tensors,
-    save_agent,
-    verify,
-)
-from agents.storage.run_folder import INITIAL, TENSORBOARD, ProcessesError, RunFolder
+from agents.storage.checkpoint import save_agent
+from agents.storage.run_folder import INITIAL, TENSORBOARD, RunFolder
 from agents.training.dagger import DAggerAgent
 from agents.training.divergence import check_update, diverged
 from agents.training.level_schedule import LevelSchedule
@@ -44,9 +35,8 @@ from agents.training.probe import Probe
 from agents.training.processes import any_process, in_all_processes
 from agents.training.rollout import Rollout, joined, play_rollout, with_advantages
 from agents.training.rollout_batch import RolloutBatch
-from agents.training.updater import Updater, load_torch_optimizer, set_learning_rates, torch_optimizer_tensors
-
-RECENT = 100  # the metric `recent_success` is the win rate over this number of most recent episodes
+from agents.training.state import load_state, state_of
+from agents.training.updater import Updater, set_learning_rates
 
 
 @dataclass(kw_only=True, slots=True)
@@ -92,14 +82,21 @@ class Trainer:
     def start(self, *, resume: bool, initial_games: Sequence[str]) -> None:
         """Load the newest checkpoint if `resume` is True. Create the run's folder and save the initial policy."""
         damaged = in_all_processes(self._resume) if resume else {}
-        in_all_processes(lambda: self._create(damaged, initial_games))
+        totals = {"episodes": sum(gather_object([self.runner.next_episode]))}
+        totals |= {"env_steps": self.env_steps, "seconds": self.seconds}
+        in_all_processes(lambda: self._create(damaged, totals if resume else None, initial_games))
         self.accelerator.init_trackers(TENSORBOARD)
         if resume and self.limit:
             ended = f"the run in {self.folder.path} is complete: it ended after iteration {self.iteration}"
             self.notes.append(f"{ended}; a larger {option(self.limit)} continues it")
 
-    def _create(self, damaged: Mapping[Path, str], initial_games: Sequence[str]) -> None:
+    def _create(
+        self, damaged: Mapping[Path, str], totals: Mapping[str, float] | None, initial_games: Sequence[str]
+    ) -> None:
+        """Prepare the folder, with the arguments of `RunFolder.set_aside` and `truncate`. A new run has no totals."""
         if self.accelerator.is_main_process:
+            if totals:
+                self.folder.truncate(self.iteration, totals)
             self.notes += self.folder.set_aside(damaged)
             self.folder.prune()
             self.folder.create()
@@ -249,25 +246,13 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint of the current state atomically, and delete old checkpoints."""
-        own = {"next_episode": self.runner.next_episode, "continuations": self.runner.continuations}
-        processes, random_states = gather_object([own]), gather_object([torch.get_rng_state()])
+        state, tensors = state_of(self)
         self.saved = self.iteration
-        if not self.accelerator.is_main_process:
-            return
-        self.folder.sync()
-        tensors = torch_optimizer_tensors(self.updater.torch_optimizer) | {"torch_rng": torch.stack(random_states)}
-        state = {
-            "iteration": self.iteration,
-            "env_steps": self.env_steps,
-            "seconds": self.seconds,
-            "processes": processes,
-            "recent": list(self.recent),
-            "level_schedule": self.schedule.state_dict(),
-            "optimizer": self.updater.optimizer.state_dict(),
-        }
-        folder = self.folder.checkpoint(self.iteration)
-        self._save_agent(folder, trained_on=self.trained_on, training=tensors, state=state)
-        self.folder.prune()
+        if self.accelerator.is_main_process:
+            self.folder.sync()
+            folder = self.folder.checkpoint(self.iteration)
+            self._save_agent(folder, trained_on=self.trained_on, training=tensors, state=state)
+            self.folder.prune()
 
     def _save_agent(self, folder: Path, *, trained_on: list[str], **training: Any) -> None:
         description = {
@@ -284,28 +269,4 @@ class Trainer:
         """Load the newest intact checkpoint. Return the damaged ones; see `RunFolder.load_newest`."""
         if self.accelerator.is_main_process:
             self.folder.lock()
-        damaged = self.folder.load_newest(self._load)
-        if self.accelerator.is_main_process:
-            self.folder.truncate(self.iteration)
-        return damaged
-
-    def _load(self, folder: Path) -> None:
-        verify(folder)
-        state, tensors = read_json(folder / STATE), read_tensors(folder / TRAINING)
-        load_tensors(self.updater.model, read_tensors(folder / WEIGHTS), folder)
-        processes = state["processes"]
-        if len(processes) != self.accelerator.num_processes:
-            raise ProcessesError(
-                f"{folder} was saved by {len(processes)} processes, not {self.accelerator.num_processes}; "
-                f"resume with: accelerate launch --num_processes {len(processes)}"
-            )
-        rank = self.accelerator.process_index
-        torch.set_rng_state(tensors.pop("torch_rng")[rank].clone())  # of a view, torch would read the storage's start
-        load_torch_optimizer(self.updater.torch_optimizer, tensors)
-        self.iteration = self.saved = state["iteration"]
-        self.env_steps, self.seconds = state["env_steps"], state["seconds"]
-        own = processes[rank]
-        self.runner.next_episode, self.runner.continuations = own["next_episode"], own["continuations"]
-        self.recent.extend(state["recent"])
-        self.schedule.load_state_dict(state["level_schedule"])
-        self.updater.optimizer.load_state_dict(state["optimizer"])
+        return self.folder.load_newest(lambda checkpoint: load_state(self, checkpoint))

@@ -15,13 +15,24 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typing_extensions import TypedDict
 
+from agents.protocol import AgentError
+from experiments import program
 from experiments.decoders.architectures import ARCHITECTURES, POSITIONS, WINDOW
 from experiments.decoders.measure import LIMITS, RANK, Agreement, measure, save
 from experiments.tables import table
 from games.files import atomic_write, exclusive, scratch_folder
+from games.reading import is_present, read_json
 
 CASES = {f"{part}, {dtype}": (part == "LoRA", dtype) for part in ("full", "LoRA") for dtype in LIMITS}
+
+
+class StoredRows(TypedDict, total=False):
+    """The content of the file beside the document."""
+
+    transformers: str
+    rows: dict[str, dict[str, Any]]
 
 
 def row(name: str) -> dict[str, Any]:
@@ -78,7 +89,7 @@ def main(out: Annotated[Path, typer.Option(help="Markdown document; its data are
 
     store = out.with_suffix(".json")
     with exclusive(store.parent, store.name, out.name):
-        stored = json.loads(store.read_text(encoding="utf-8")) if store.exists() else {}
+        stored = read_json(store, StoredRows, error=AgentError) if is_present(store) else {}
         rows = stored.get("rows", {}) if stored.get("transformers") == transformers.__version__ else {}
         for name in ARCHITECTURES:
             if name not in rows:
@@ -90,4 +101,4 @@ def main(out: Annotated[Path, typer.Option(help="Markdown document; its data are
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    program.run(main)

@@ -16,7 +16,6 @@ from dataclasses import asdict, field, replace
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from agents.protocol import AgentError
@@ -24,6 +23,7 @@ from experiments.reproduce import PARTS, Outcome, language_models
 from experiments.reproduce.finding import SECTIONS, STRICT, VERDICTS, Finding, Section, Value, judged
 from experiments.tables import table
 from games.files import atomic_write
+from games.reading import read_json, validated
 
 RESULTS, ABOUT, README = "results.json", "about.json", "README.md"
 POST = "https://www.lesswrong.com/posts/A7RgYuYH4HywNeYWD/mode-collapse-in-rl-may-be-fueled-by-the-update-equation"
@@ -95,14 +95,7 @@ def read(out: Path) -> tuple[list[Finding], dict[str, RunInfo]]:
 
 
 def _read(path: Path, kind: type[T]) -> T:
-    try:
-        return TypeAdapter(kind).validate_json(path.read_bytes(), strict=True)
-    except FileNotFoundError:
-        raise AgentError(f"{path} is missing") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise AgentError(f"{path} is damaged: {place}: {first['msg']}, got {first['input']!r:.60}") from None
+    return validated(kind, read_json(path, error=AgentError), str(path), AgentError)
 
 
 def check(out: Path, parts: Sequence[str], *, quick: bool) -> None:

@@ -15,12 +15,17 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from agents.protocol import AgentError
+from experiments import program
 from experiments.compare.grid import rounded
 from experiments.rlhf.exact_contrasts import CELLS, ROLLOUTS, SEEDS
 from games.files import atomic_write, exclusive
+from games.reading import read_json, read_object
 from games.worker_pool import WorkerPool
 
 KERNELS = "kernels.json"
+Curves = dict[str, float | list[Any]]
+"""The content of a run's file."""
 
 
 def run_name(task: str, method: str, seed: int) -> str:
@@ -43,7 +48,7 @@ def train_run(task: str, method: str, seed: int, path: Path) -> None:
 
 def load(path: Path) -> dict[str, Any]:
     """Return the curves of a run as arrays."""
-    return {name: np.asarray(values) for name, values in json.loads(path.read_text(encoding="utf-8")).items()}
+    return {name: np.asarray(values) for name, values in read_json(path, Curves, error=AgentError).items()}
 
 
 def main(
@@ -70,8 +75,8 @@ def main(
                     job.result()
                     typer.echo(f"{count} of {len(missing)} runs: {run_name(*jobs[job])}")
         finished = {key: load(path) for key, path in paths.items() if path.exists()}
-        exact_report.write(out, finished, json.loads(kernels.read_text(encoding="utf-8")))
+        exact_report.write(out, finished, read_object(kernels, error=AgentError))
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    program.run(main)

@@ -7,6 +7,8 @@ from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from agents.config import TrainConfig
 from agents.protocol import AgentError
 from agents.storage.checkpoint import checkpoints
@@ -14,6 +16,7 @@ from agents.storage.run_folder import PROBES, SETTINGS, read_config, read_metric
 from agents.training import presets
 from experiments.compare.grid import rounded
 from games.files import atomic_write, exclusive
+from games.reading import read_json
 from games.worker_pool import WorkerPool, available_cpus
 
 CURVES = ("iteration", "reward", "entropy", "kl_ref", "explained_variance_q", "advantage_abs", "grad_norm")
@@ -22,6 +25,26 @@ DIGITS = 5
 """Significant digits of the numbers in the results."""
 Cells = Mapping[str, Mapping[str, Any]]
 """The settings of each cell by its name, without those that all cells share."""
+
+
+class StoredAbout(TypedDict):
+    """The settings of stored results that are read by name."""
+
+    cells: dict[str, dict[str, Any]]
+
+
+class StoredRun(TypedDict):
+    """What identifies a stored run."""
+
+    cell: str
+    seed: int
+
+
+class StoredRuns(TypedDict):
+    """The content of a file of results."""
+
+    about: StoredAbout
+    runs: list[StoredRun]
 
 
 def complete(
@@ -51,7 +74,7 @@ def complete(
     with exclusive(path.parent, path.name, path.with_suffix(".md").name):
         rows: dict[str, Any] = {}
         if path.is_file():
-            stored = json.loads(path.read_text(encoding="utf-8"))
+            stored = read_json(path, StoredRuns, error=AgentError)
             if other := [key for key, value in about.items() if stored["about"].get(key) != value]:
                 raise AgentError(
                     f"{path} holds results with another {other[0]}; move the file away, or use the same one"

@@ -17,11 +17,10 @@ import pytest
 from agents import AgentError
 from agents.text.preferences import read_preferences
 from games.completion.prompts import load_prompts
-from games.errors import GameError
+from games.errors import FilesError, GameError
 from games.files import (
     MANIFEST,
     TEMPORARY,
-    FilesError,
     atomic_folder,
     atomic_write,
     build_from,
