@@ -36,6 +36,11 @@ def first_line(error: object) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
+def reason(error: OSError) -> str:
+    """Return why a file cannot be read or written. Some errors of Python's own have a message, but no `strerror`."""
+    return error.strerror or str(error) or type(error).__name__
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an allocation has failed. PyTorch raises RuntimeError in this case."""
     said = ("not enough memory", "can't allocate memory", "out of memory")
