@@ -34,7 +34,7 @@ class ACTDE(Optimizer):
       moves to the uniform policy (bonus) or to the reference policy (penalty). A larger weight makes the policy move
       faster. In PPO, the bonus or penalty balances the reward instead. PPO converges to softmax(q / weight) with the
       bonus, and to softmax(log pi_ref + q / weight) with the penalty.
-    * A KL penalty in the reward (`kl_place`) is part of what q learns, like any other reward. The penalty therefore
+    * With a KL penalty in the reward (`kl_place`), q learns the penalty like any other reward. The penalty therefore
       subtracts only a finite amount from the logits (docs/bandit-penalties).
     * Whitening divides the vanishing TD errors by their own standard deviation, so they no longer vanish.
     """
