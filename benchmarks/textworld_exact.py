@@ -61,7 +61,7 @@ class StockEnvironment:
         import textworld
 
         asked = {name: True for name in (*infos, "admissible_commands") if name != "intermediate_reward"}
-        if "intermediate_reward" in infos:  # TextWorld computes it from the policy, and fails without one
+        if "intermediate_reward" in infos:  # TextWorld computes the reward from the policy, and fails without it
             asked["policy_commands"] = True
         self._infos, self._way = infos, None
         with warnings.catch_warnings():

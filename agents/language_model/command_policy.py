@@ -70,7 +70,7 @@ def command_probabilities(trie: Trie, logprobs: Floats) -> Floats:
 
 
 def reach_probabilities(trie: Trie, logprobs: Floats) -> Floats:
-    """For each branching node, return the probability under the policy that the command reaches it.
+    """Return, for each branching node, the probability that a command drawn from the policy reaches that node.
 
     The first branching node has probability 1. The shape is [branching].
     """
