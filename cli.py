@@ -177,7 +177,7 @@ def generate(
         workers=workers,
     )
     previews = draw_previews(folder, entries) if preview else {}
-    crawled = generation.crawl(entries) if crawl else {}
+    crawled = generation.crawl(folder, entries) if crawl else {}
     rows, pictures = [{key: getattr(entry, key) for key in KEYS} for entry in entries], [*map(str, previews)]
     maps = [part for picture, view in previews.items() for part in (view, f"the map as a picture: {picture}", "")]
     console.output(
@@ -292,7 +292,7 @@ def compare(
     given = presets.merged(explicit)
     wanted = grid_runs(names, parse_levels(seeds or "0-2", "--seeds"), *parse_values(vary), given)
     configs = grid.check(wanted, given, tests)
-    with console.progress("runs", len(wanted)) as advance, console.resumable():
+    with console.progress("runs", len(wanted)) as advance, console.resumable(folder):
 
         def done(row: dict[str, Any]) -> None:
             advance(row)
@@ -301,8 +301,8 @@ def compare(
         rows = grid.run_grid(
             configs, runs or folder / "runs", episodes=evaluations, tests=tests, workers=workers or 1, on_run=done
         )
-    game = presets.resolve(given).run.game
-    report.write(folder, {"command": console.typed(), "game": game, "tests": tests, "episodes": evaluations}, rows)
+        about = {"command": console.typed(), "game": presets.resolve(given).run.game, "tests": tests}
+        report.write(folder, about | {"episodes": evaluations}, rows)
     tables = comparison.text_tables(rows) if results.write_texts(rows) else []
     console.show([*tables, f"the report is in {folder / 'README.md'}, the learning curves in {folder / 'curves.svg'}"])
 

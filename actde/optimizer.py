@@ -187,7 +187,7 @@ class Optimizer(ABC):
         """Restore a state that `state_dict` returned. Raise `OptimizerError` if it has another form."""
         coef = state.get("kl_coef")
         if set(state) != {"kl_coef"} or isinstance(coef, bool) or not isinstance(coef, int | float):
-            raise OptimizerError(f"state of {self.name!r} must be {{'kl_coef': number}}, got {dict(state)!r}")
+            raise OptimizerError(f"state of {self.name!r} must be {{'kl_coef': number}}, got {dict(state)!r:.100}")
         if not (math.isfinite(coef) and coef >= 0):
             raise OptimizerError(f"kl_coef must be a finite number of at least 0, got {coef!r}")
         self.kl.coef = float(coef)

@@ -13,6 +13,10 @@ class AgentError(ValueError):
     """A user's mistake about an agent, a checkpoint or a run. The message is one line."""
 
 
+class DivergenceError(AgentError):
+    """A number of a model or of its training is infinite or NaN. The message names it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
     """What an agent sees of a live episode before it chooses a command.

@@ -2,3 +2,5 @@
 
 Most modules are commands.
 """
+
+import experiments as experiments  # protects the imports of a program (see `experiments.protect_imports`)

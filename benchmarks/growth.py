@@ -42,6 +42,7 @@ from benchmarks.memory import peak, reset_peak, resident
 from benchmarks.players import Player, tokens_in
 from benchmarks.recorded_episodes import EpisodeSpec, recorded_episodes
 from experiments.plot_style import PALETTE, make_figure, save_figure
+from games.child_process import python_environment
 
 Point = dict[str, int]
 BASE: Point = {"turns": 10, "live": 4, "commands": 15, "width": 128, "layers": 2}
@@ -153,7 +154,8 @@ def memory_of(point: Point) -> dict[str, int]:
 def memory_in_child(point: Point, threads: int) -> dict[str, int]:
     """Run `memory_of` in a new process."""
     command = [sys.executable, "-m", "benchmarks.growth", "--threads", str(threads), "--point", json.dumps(point)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=Path(__file__).parent.parent)
+    options: dict[str, Any] = {"env": python_environment(), "cwd": Path(__file__).parent.parent}
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, **options)
     added: dict[str, int] = json.loads(done.stdout)
     return added
 

@@ -5,6 +5,7 @@ python -m benchmarks.summary
 
 import json
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -194,10 +195,15 @@ def _exact() -> str:
         sum(sum(count.values()) if how is None else count.get(how, 0) for count in counts)
         for how in (None, "refused", "exact")
     )
+    faults = Counter[str]()
+    for name in ("faults", "faults_documents"):
+        faults.update(_read(name)["total"])
     return _filled(
         f"{exact['played']:,} steps in {exact['games']} games have {exact['differences']} differences to TextWorld's"
         f" environment. {fuzz['total']['commands']:,} hostile commands have {findings} findings. Of {damaged:,} damaged"
-        f" files {refused:,} are refused and {played} play exactly like the intact file. A warm reset takes at most"
+        f" files {refused:,} are refused and {played} play exactly like the intact file. Of {faults['tried']} faults in"
+        f" files of runs, models and documents, {faults['refused']} are refused in one line, {faults['exact']} change"
+        f" nothing and {faults['failed']} fail. A warm reset takes at most"
         f" {max(resets):.1f} us. {memory['live_episodes']} live episodes of a game take {memory['live_ratio']:.2f}"
         f" times the memory of one. {memory['resets']:,} resets and {memory['warm_steps']:,} warm steps add"
         f" {memory['growth']:.0%}."

@@ -1,11 +1,14 @@
 """Define the common style of all figures. The same figure is always saved as the same bytes."""
 
+import io
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from games.files import atomic_write
 
 # The colour-blind-safe palette by Okabe and Ito. Vary the dashes too: lines must differ in black-and-white print.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -49,10 +52,12 @@ def plot_runs(
 
 
 def save_figure(figure: Any, path: Path) -> None:
-    """Write the figure and close it."""
+    """Write the figure atomically and close it."""
     from matplotlib import pyplot as plt
 
+    content = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", 'Creating legend with loc="best" can be slow')  # only if the machine is busy
-        figure.savefig(path, metadata={"Date": None})
+        figure.savefig(content, format=path.suffix[1:], metadata={"Date": None})
     plt.close(figure)
+    atomic_write(path, content.getvalue())

@@ -13,6 +13,9 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any
 
+from games.files import remove_scratch_folder
+
+VMSTAT = Path("/proc/vmstat")
 ROOT = Path(__file__).resolve().parents[1]  # the folder that contains our packages
 GRACE = 2.0  # seconds that a terminated child has to remove its temporary files and end its own children
 
@@ -42,6 +45,7 @@ class Child:
     def __init__(self, serve: Callable[[Connection], None], **options: Any) -> None:
         self.connection, theirs = Pipe()
         code = f"from {__name__} import run; run({theirs.fileno()}, {serve.__module__!r}, {serve.__name__!r})"
+        self._oom_kills = oom_kills()
         with theirs:
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the child inherits this mask
             try:
@@ -59,6 +63,10 @@ class Child:
         except subprocess.TimeoutExpired:
             return "it closed its pipe"
         known = -status in {signal.value for signal in signal.Signals}
+        if status == -signal.SIGKILL and oom_kills() > self._oom_kills:
+            return (
+                "SIGKILL; the kernel killed a process because the memory was full, so use fewer workers or less memory"
+            )
         return signal.Signals(-status).name if known else f"exit status {status}"
 
     def end(self, seconds: float = 0.0) -> None:
@@ -74,6 +82,14 @@ class Child:
         self.connection.close()
 
 
+def oom_kills() -> int:
+    """Return the number of processes that the kernel has killed because the memory was full, or 0 if it is unknown."""
+    with contextlib.suppress(OSError):
+        counters = dict(line.split() for line in VMSTAT.read_text().splitlines())
+        return int(counters.get("oom_kill", 0))
+    return 0
+
+
 def run(descriptor: int, module: str, name: str) -> None:
     """Run the function `name` of `module` in the child. `descriptor` is the child's end of the connection."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
@@ -81,6 +97,7 @@ def run(descriptor: int, module: str, name: str) -> None:
     try:
         getattr(importlib.import_module(module), name)(Connection(descriptor))
     except SystemExit:
+        remove_scratch_folder()
         os._exit(128 + signal.SIGTERM)  # exit at once, because tearing down the modules takes a second
 
 

@@ -16,6 +16,10 @@ class ScorerError(FatalGameError):
     """A reward function failed."""
 
 
+class FilesError(GameError):
+    """A file or folder cannot be read or written."""
+
+
 class EpisodeError(GameError):
     """An environment failed in one episode. The next episode may succeed.
 
@@ -30,6 +34,12 @@ class EpisodeError(GameError):
 def first_line(error: object) -> str:
     """Return the first line of an error's message, or the name of its class if the message is empty."""
     return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an allocation has failed. PyTorch raises RuntimeError in this case."""
+    said = ("not enough memory", "can't allocate memory", "out of memory")
+    return isinstance(error, MemoryError) or any(text in str(error) for text in said)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -1,26 +1,35 @@
-"""The cache folder, file locks, atomic writes and hashes of files."""
+"""The cache folder, file locks, atomic writes, temporary folders and hashes of files.
 
+A killed process leaves temporary files behind. They are removed when the lock of their owner is acquired the next time:
+the lock of the folder or file that the process wrote, or the lock of its folder in the system's temporary folder.
+"""
+
+import atexit
+import errno
+import functools
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from games.errors import GameError
+from games.errors import FilesError
+from games.reading import read_json
 
 if TYPE_CHECKING:
     from filelock import FileLock
 
 VARIABLE = "ACTDE_CACHE"
 MANIFEST = "manifest.json"
-
-
-class FilesError(GameError):
-    """A file or folder cannot be read or written. The message is one line."""
+LOCK = ".lock"
+TEMPORARY = re.compile(r"\.(?P<name>.+)-\d+-[0-9a-f]{8}(?P<old>\.old)?")
+SCRATCH = "actde-"
 
 
 def cache_folder(name: str) -> Path:
@@ -59,15 +68,91 @@ def file_lock(path: Path, *, process_wide: bool = False) -> "FileLock":
     return FileLock(path, is_singleton=process_wide, thread_local=not process_wide, fallback_to_soft=False)
 
 
+@contextmanager
+def exclusive(folder: Path, *names: str, wait: bool = False) -> Iterator[None]:
+    """Hold the lock of a folder, or of files in it, which a command writes. The folder is created if necessary.
+
+    Temporary files that killed processes left in the folder are removed. The block may hold the same lock again.
+
+    Args:
+        names: names of the files. If there are none, the lock is that of the whole folder.
+        wait: wait for another process that holds the lock. Otherwise, raise FilesError.
+    """
+    is_new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = file_lock(folder / (f".{names[0]}{LOCK}" if names else LOCK), process_wide=True)
+    try:
+        lock.acquire(blocking=wait)
+    except TimeoutError:
+        busy = folder.joinpath(*names[:1])
+        raise FilesError(f"another process is writing {busy}; wait for it, stop it, or choose another --out") from None
+    try:
+        if lock.lock_counter == 1:
+            remove_leftovers(folder, *names)
+        yield
+    finally:
+        if lock.lock_counter == 1:
+            Path(lock.lock_file).unlink(missing_ok=True)  # a process that waits for this lock creates the file again
+            if is_new and not any(folder.iterdir()):
+                folder.rmdir()
+        lock.release()
+
+
+@contextmanager
+def building(path: Path) -> Iterator[None]:
+    """Wait for the lock of a file or folder that threads and processes share, and remove leftovers of killed ones."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with file_lock(path.with_name(f".{path.name}{LOCK}")):
+        remove_leftovers(path.parent, path.name)
+        yield
+
+
+def is_temporary(path: Path) -> bool:
+    """Return whether the name is that of a temporary file or folder of `atomic_write` or `atomic_folder`."""
+    return TEMPORARY.fullmatch(path.name) is not None
+
+
+def remove_leftovers(folder: Path, *names: str) -> None:
+    """Remove temporary files and folders, all of them or those for these names. The caller holds their lock."""
+    for path in list(folder.iterdir()) if folder.is_dir() else ():
+        found = TEMPORARY.fullmatch(path.name)
+        if found is None or (names and found["name"] not in names):
+            continue
+        if found["old"] and not (folder / found["name"]).exists():
+            path.rename(folder / found["name"])  # `atomic_folder` was killed between its two renames
+        elif path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def sync(path: Path) -> None:
+    """Write a file, or a folder with all its content, through to the disk, so that it survives a power failure."""
+    for entry in path.iterdir() if path.is_dir() else ():
+        sync(entry)
+    _sync_one(path)
+
+
+def _sync_one(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network drives cannot flush folders
+            raise
+    finally:
+        os.close(descriptor)
+
+
 def atomic_write(path: Path, content: bytes | str) -> None:
     """Write a file atomically. Even after a crash, readers find either the old content or all of the new content."""
     work = _temporary(path)
     try:
         with work.open("xb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
+        sync(work)
         work.replace(path)
+        _sync_one(path.parent)
     finally:
         work.unlink(missing_ok=True)
 
@@ -82,24 +167,62 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     work.mkdir(parents=True)
     try:
         yield work
-        if not path.exists():
+        sync(work)
+        if path.exists():
+            _replace_folder(path, work)
+        else:
             work.rename(path)
-            return
-        old = work.with_name(f"{work.name}.old")
-        path.rename(old)
-        try:
-            work.rename(path)
-        except BaseException:
-            old.rename(path)
-            raise
-        shutil.rmtree(old)
+        _sync_one(path.parent)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _replace_folder(path: Path, work: Path) -> None:
+    old = work.with_name(f"{work.name}.old")
+    path.rename(old)
+    try:
+        work.rename(path)
+    except BaseException:
+        old.rename(path)
+        raise
+    shutil.rmtree(old)
 
 
 def _temporary(path: Path) -> Path:
     """Return a hidden path beside `path` that no other process uses."""
     return path.with_name(f".{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
+
+
+def scratch_folder() -> Path:
+    """Return a folder for the temporary files of this process, which holds the folder's lock until it ends.
+
+    The folders of processes that were killed are removed.
+    """
+    return _locked_scratch_folder()[0]
+
+
+@functools.cache
+def _locked_scratch_folder() -> tuple[Path, "FileLock"]:
+    root = Path(tempfile.gettempdir())
+    for path in root.glob(f"{SCRATCH}*{LOCK}"):
+        with suppress(OSError):  # TimeoutError: the process is running
+            if path.stat().st_uid == os.getuid():
+                with file_lock(path).acquire(blocking=False):
+                    shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+                    path.unlink()
+    folder = root / f"{SCRATCH}{secrets.token_hex(8)}"
+    lock = file_lock(folder.with_suffix(LOCK), process_wide=True)
+    lock.acquire()
+    folder.mkdir(mode=0o700)
+    atexit.register(remove_scratch_folder)
+    return folder, lock
+
+
+def remove_scratch_folder() -> None:
+    """Remove the folder that `scratch_folder` has returned, if any, before this process ends."""
+    if _locked_scratch_folder.cache_info().currsize:
+        shutil.rmtree(scratch_folder(), ignore_errors=True)
+        scratch_folder().with_suffix(LOCK).unlink(missing_ok=True)
 
 
 def build_once(folder: Path, is_intact: Callable[[], bool], build: Callable[[Path], None]) -> None:
@@ -108,7 +231,7 @@ def build_once(folder: Path, is_intact: Callable[[], bool], build: Callable[[Pat
     `build` receives an empty folder and fills it. If `build` raises, `folder` stays as it is.
     """
     if not is_intact():
-        with file_lock(folder.with_name(f".{folder.name}.lock")):
+        with building(folder):
             if not is_intact():  # another process may have built it meanwhile
                 with atomic_folder(folder) as work:
                     build(work)
@@ -134,8 +257,7 @@ def build_from(folder: Path, origin: Mapping[str, str], build: Callable[[Path], 
 def is_built_from(folder: Path, origin: Mapping[str, str]) -> bool:
     """Return whether the folder's manifest holds this `origin` and the current hash of every file in the folder."""
     try:
-        manifest: Any = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        return bool(manifest == {"origin": dict(origin), "files": _hashes(folder)})
+        return bool(read_json(folder / MANIFEST) == {"origin": dict(origin), "files": _hashes(folder)})
     except (OSError, ValueError):
         return False
 

@@ -7,13 +7,13 @@ bandit, is the hash of its GAME string.
 """
 
 import hashlib
-import json
 from functools import lru_cache
 from pathlib import Path
 
 from games.errors import GameError
 from games.files import sha256
 from games.game_spec import BUILT_IN, GameSpec
+from games.reading import read_json
 from games.textworld.validation import game_file
 
 
@@ -41,6 +41,6 @@ def _record_hash(record: Path) -> str:
 
     try:
         with rules_parsed_once():
-            return canonical_hash(Game.deserialize(json.loads(record.read_text("utf-8"))))
+            return canonical_hash(Game.deserialize(read_json(record)))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise GameError(f"{record}: not TextWorld's record of a game ({type(error).__name__}: {error})") from error

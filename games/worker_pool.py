@@ -16,10 +16,11 @@ from multiprocessing.connection import Connection
 from typing import Any, ParamSpec, Self, TypeVar
 
 from games.child_process import GRACE, Child
-from games.errors import GameError
+from games.errors import GameError, is_out_of_memory
 
 P = ParamSpec("P")
 T = TypeVar("T")
+KEPT = "finished work is kept, and the same command continues"
 
 
 class WorkerPool:
@@ -53,8 +54,8 @@ class WorkerPool:
         """Run a top-level function of a module in a worker and return a future for its result.
 
         If the function raises ValueError or OSError, which a user can cause, the future raises the same error. After
-        any other error, the worker prints the traceback and ends. If a worker dies, the future of its job raises
-        `BrokenExecutor`.
+        any other error, the worker prints the traceback and ends. If a worker dies or runs out of memory, the future of
+        its job raises `BrokenExecutor`.
         """
         if len(self._workers) < self.size:
             self._workers.append(Child(serve, stdout=2))
@@ -70,8 +71,7 @@ class WorkerPool:
             worker.connection.send(job)
             done, result = worker.connection.recv()
         except (EOFError, ConnectionError):
-            died = f"a worker process died in {job[1]} ({worker.why_it_ended()})"
-            raise BrokenExecutor(f"{died}; finished work is kept, and the same command continues") from None
+            raise BrokenExecutor(f"a worker process died in {job[1]} ({worker.why_it_ended()}); {KEPT}") from None
         finally:
             self._idle.put(worker)
         if done:
@@ -91,6 +91,10 @@ def serve(connection: Connection) -> None:
         except (ValueError, OSError) as error:
             error.add_note(f"In a worker process:\n{traceback.format_exc()}")
             answer = False, error
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            answer = False, BrokenExecutor(f"a worker process ran out of memory in {name}; use fewer workers; {KEPT}")
         connection.send(answer)
 
 

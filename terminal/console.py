@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -103,10 +104,18 @@ def reporting(what: str) -> Iterator[Callable[[str, float, float], None]]:
 
 
 @contextmanager
-def resumable(message: str = "stopped; what is finished is kept, and the same command continues") -> Iterator[None]:
-    """On Ctrl-C, print this message, and exit with status 130."""
+def resumable(
+    folder: Path,
+    *names: str,
+    message: str = "stopped; what is finished is kept, and the same command continues",
+    wait: bool = False,
+) -> Iterator[None]:
+    """Hold the lock of what the block writes; see `games.files.exclusive`. On Ctrl-C, print the message and exit."""
+    from games.files import exclusive
+
     try:
-        yield
+        with exclusive(folder, *names, wait=wait):
+            yield
     except KeyboardInterrupt:
         note(message)
         raise typer.Exit(130) from None

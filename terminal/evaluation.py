@@ -81,7 +81,7 @@ def play_card(document: Path, names: str | None, tasks: str | None, episodes: in
     if document.suffix != ".md":
         raise typer.BadParameter(f"--out expects NAME.md, got {document}")
     path, played, wanted = document.with_suffix(".json"), select_tasks(tasks), rows.players(names, console.note)
-    with console.reporting("card") as report, console.resumable():
+    with console.reporting("card") as report, console.resumable(document.parent, document.name, path.name):
         for results in rows.play(path, played, wanted, episodes=episodes, progress=report):
             atomic_write(document, markdown(results))
     return results

@@ -15,6 +15,7 @@ from typing import NoReturn
 
 import typer
 
+from experiments import protect_imports
 from terminal import console
 
 DISK = {
@@ -33,6 +34,7 @@ USERS_MISTAKES = (("games.errors", "GameError"), ("agents.protocol", "AgentError
 
 def run(app: Callable[..., object]) -> NoReturn:
     """Run the command line, and exit with its status."""
+    protect_imports()
     try:
         status = app(args=sys.argv[1:] or ["--help"], standalone_mode=False)
         sys.stdout.flush()

@@ -45,11 +45,11 @@ def parse_settings(words: Sequence[str]) -> dict[str, str]:
     return settings
 
 
-def crawl(entries: Sequence[ManifestEntry]) -> dict[str, Any]:
-    """Find all states of the games, and show their number. Return {file: fields of the game's `Crawled`}."""
+def crawl(folder: Path, entries: Sequence[ManifestEntry]) -> dict[str, Any]:
+    """Find all states of the games in the folder, and show their number. Return {file: fields of its `Crawled`}."""
     crawled: dict[str, Any] = {}
     stopped = "stopped; the games are kept, and the same command crawls them again"
-    with console.reporting("crawl") as report, console.resumable(stopped):
+    with console.reporting("crawl") as report, console.resumable(folder, message=stopped, wait=True):
         for number, entry in enumerate(entries):
 
             def count(states: int, number: int = number) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
+from games.files import exclusive
 from games.textworld.generation.manifest import ManifestEntry
 from games.textworld.maps import STEPS, Map, Passage, load_map
 from terminal.display import printable
@@ -105,12 +106,12 @@ def draw_previews(folder: Path, entries: Sequence[ManifestEntry]) -> dict[Path, 
     """Draw the map of each level's first game as an `.svg` in the subfolder `preview`. Return the maps by picture."""
     from experiments.release.map_picture import draw_map
 
-    (folder / "preview").mkdir(exist_ok=True)
     firsts = {entry.level: entry for entry in reversed(entries)}
     previews = {}
-    for level, entry in sorted(firsts.items()):
-        drawn, picture = load_map(entry.path), folder / "preview" / f"{entry.path.stem}.svg"
-        title = f"{entry.file}: {entry.family} level {level}, {entry.max_score} points"
-        draw_map(drawn, title, picture)
-        previews[picture] = MapView(drawn, title)
+    with exclusive(folder / "preview", wait=True):
+        for level, entry in sorted(firsts.items()):
+            drawn, picture = load_map(entry.path), folder / "preview" / f"{entry.path.stem}.svg"
+            title = f"{entry.file}: {entry.family} level {level}, {entry.max_score} points"
+            draw_map(drawn, title, picture)
+            previews[picture] = MapView(drawn, title)
     return previews

@@ -1,7 +1,7 @@
 """The commands `make-pairs` and `train-reward`: preferences, and a reward model that is trained on them."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
@@ -31,15 +31,16 @@ def make_pairs(
     import agents
     from agents.text.preferences import write_preferences
     from agents.training.preference_sampling import sample_preferences
+    from games.files import exclusive
 
     if out.is_dir():
         raise agents.AgentError(f"{out} is a folder; expected the name of a file, such as pairs.jsonl")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with console.waiting(f"loading {agent}"):
-        writer = agents.make_agent(agent, seed=seed, temperature=temperature, top_p=top_p, notify=console.note)
-    with console.progress("pairs", pairs) as advance:
-        sampled = sample_preferences(writer, game, judge, pairs=pairs, seed=seed, on_preference=advance)
-    write_preferences(out, sampled.preferences)
+    with exclusive(out.parent, out.name):
+        with console.waiting(f"loading {agent}"):
+            writer = agents.make_agent(agent, seed=seed, temperature=temperature, top_p=top_p, notify=console.note)
+        with console.progress("pairs", pairs) as advance:
+            sampled = sample_preferences(writer, game, judge, pairs=pairs, seed=seed, on_preference=advance)
+        write_preferences(out, sampled.preferences)
     settings = {"agent": agent, "game": game, "judge": judge, "temperature": temperature, "top_p": top_p, "seed": seed}
     hint = f"train a reward model on them: train-reward --pairs {out} --out RM"
     console.output(
@@ -70,17 +71,16 @@ def train_reward(
     from agents.training.presets import TRUNKS
     from agents.training.reward_model import check_folder, save_reward_model
     from agents.training.reward_training import train_reward_model
+    from games.files import exclusive
 
-    check_folder(out)
-    preferences = read_preferences(pairs)
     config = ModelConfig(trunk=trunk, lora=lora, q_heads=0, dtype=TRUNKS.get(trunk, {}).get("dtype", "float32"))
-    with console.reporting("train-reward") as report:
-        trained = train_reward_model(
-            preferences, config, epochs=epochs, lr=lr, held_out=held_out, seed=seed, progress=report
-        )
-    settings = {"epochs": epochs, "lr": lr, "held_out": held_out, "seed": seed}
-    about = {"pairs": len(preferences), "training": settings, **trained.to_json()}
-    save_reward_model(out, trained.reward_model, config, about)
+    settings: dict[str, Any] = {"epochs": epochs, "lr": lr, "held_out": held_out, "seed": seed}
+    with exclusive(out.parent, out.name), console.reporting("train-reward") as report:
+        check_folder(out)
+        preferences = read_preferences(pairs)
+        trained = train_reward_model(preferences, config, **settings, progress=report)
+        about = {"pairs": len(preferences), "training": settings, **trained.to_json()}
+        save_reward_model(out, trained.reward_model, config, about)
     lines = [f"accuracy on the pairs of the training: {_accuracy(trained.trained)}"]
     if trained.held_out is not None:
         lines.append(f"accuracy on the held-out pairs: {_accuracy(trained.held_out)}")

@@ -25,16 +25,15 @@ def reproduce(
     from terminal import display
 
     names = parts.part_names(part)
-    if (folder / report.RESULTS).exists():
+    with console.resumable(folder):
         report.check(folder, names, quick=quick)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        begin = time.monotonic()
-        with console.reporting(name) as progress, console.resumable():
-            run = parts.load(name)
-            outcome = run(seed=seed, quick=quick, folder=folder, workers=workers, progress=progress)
-        seconds = round(time.monotonic() - begin if outcome.seconds is None else outcome.seconds, 1)
-        versions = report.versions()
-        info = report.RunInfo(command=console.typed(), seed=seed, quick=quick, seconds=seconds, versions=versions)
-        findings = report.write(folder, name, info, outcome)
+        for name in names:
+            begin = time.monotonic()
+            with console.reporting(name) as progress:
+                run = parts.load(name)
+                outcome = run(seed=seed, quick=quick, folder=folder, workers=workers, progress=progress)
+            seconds = round(time.monotonic() - begin if outcome.seconds is None else outcome.seconds, 1)
+            versions = report.versions()
+            info = report.RunInfo(command=console.typed(), seed=seed, quick=quick, seconds=seconds, versions=versions)
+            findings = report.write(folder, name, info, outcome)
     console.show([display.verdict_table(report.counts(findings)), f"the report is in {folder / report.README}"])

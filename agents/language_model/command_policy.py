@@ -14,9 +14,10 @@ from agents.language_model.token_stream import Choice
 from agents.model.actor_critic import HeadOutputs
 from agents.model.command_trie import Trie
 from agents.model.tree_decoder import TreeInput
-from agents.protocol import Decision
+from agents.protocol import Decision, DivergenceError
 
 Floats = NDArray[np.float64]
+NOT_FINITE = "the outputs of the model are not finite"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,8 @@ def split_by_turn(heads: HeadOutputs, tries: Sequence[Trie], trees: Sequence[Tre
     """
     logprobs, values = (tensor.cpu().double().numpy() for tensor in (heads.logprobs, heads.values))
     q_values = None if heads.recorded_q is None else heads.recorded_q.cpu().double().numpy()
+    if any(array is not None and np.isnan(array).any() for array in (logprobs, values, q_values)):
+        raise DivergenceError(NOT_FINITE)
     outputs, start = [], 0
     for trie, tree in zip(tries, trees, strict=True):
         rows = slice(start, start + len(trie.branching))

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from agents.language_model.command_policy import sampling_probabilities
+from agents.language_model.command_policy import NOT_FINITE, sampling_probabilities
 from agents.language_model.token_stream import Choice, EpisodeState
 from agents.model.actor_critic import ActorCritic, entropy
 from agents.model.kv_cache import RaggedCache
 from agents.model.tree_decoder import TreeInput, forward_trees
+from agents.protocol import DivergenceError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,8 @@ def generate(
         unread = [TreeInput(row=s.row, tokens=s.stream.tokens[cache.lengths[s.row] :]) for s, _ in writing]
         hidden = forward_trees(model, cache, unread)
         logprobs = model.all_logprobs(hidden)  # [N, V]
+        if logprobs[:, 0].isnan().any():  # a row is normalised, so one NaN makes all its entries NaN
+            raise DivergenceError(NOT_FINITE)
         if greedy:
             chosen = logprobs.argmax(1, keepdim=True)
         else:

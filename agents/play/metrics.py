@@ -10,6 +10,7 @@ from agents.play.episode import Episode
 from agents.play.live_episode import Game
 
 Metrics = dict[str, float]
+RECENT = 100  # the metric `recent_success` is the win rate over this number of most recent episodes
 
 
 def episode_metrics(episodes: Sequence[Episode], bonus_command: str = "") -> Metrics:

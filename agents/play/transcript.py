@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agents.play.episode import Episode
+from agents.play.iteration_log import LogLine, complete, read_log
 from agents.protocol import AgentError
+from games.reading import is_present
 
 NAME = "transcripts.jsonl"  # in the folder of a run
 
@@ -34,15 +36,11 @@ def append(path: Path, entries: Iterable[Entry]) -> None:
 
 
 def read(path: Path) -> Iterator[Entry]:
-    """Yield all entries of the file. Raise `AgentError` if the file is missing or a line is damaged."""
-    try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                yield _entry(line, f"{path}, line {number}")
-    except FileNotFoundError:
-        raise AgentError(f"no transcript: {path} does not exist") from None
-    except UnicodeDecodeError as failure:
-        raise AgentError(f"{path} is damaged: not UTF-8 at byte {failure.start}") from None
+    """Yield all entries of the file. Raise `AgentError` if the file or a line is missing or damaged."""
+    if not is_present(path):
+        raise AgentError(f"no transcript: {path} does not exist")
+    for line in complete(read_log(path), path):
+        yield _entry(line)
 
 
 def select(path: Path, *, iteration: int | None = None, episode: int | None = None) -> list[Entry]:
@@ -67,16 +65,10 @@ def select(path: Path, *, iteration: int | None = None, episode: int | None = No
     return selected
 
 
-def _entry(line: str, where: str) -> Entry:
+def _entry(line: LogLine) -> Entry:
+    if set(line.row) != {"iteration", "episode"}:
+        raise AgentError(f"{line.where} is damaged: expected the fields iteration and episode")
     try:
-        data = json.loads(line)
-    except json.JSONDecodeError as failure:
-        raise AgentError(f"{where} is damaged: {failure.msg} at column {failure.colno}") from None
-    if not isinstance(data, dict) or set(data) != {"iteration", "episode"}:
-        raise AgentError(f"{where} is damaged: expected the fields iteration and episode")
-    if type(data["iteration"]) is not int or not line.endswith("\n"):
-        raise AgentError(f"{where} is damaged: expected a complete line whose iteration is a whole number")
-    try:
-        return Entry(iteration=data["iteration"], episode=Episode.from_json(data["episode"]))
+        return Entry(iteration=line.iteration, episode=Episode.from_json(line.row["episode"]))
     except AgentError as failure:
-        raise AgentError(f"{where} is damaged: {failure}") from None
+        raise AgentError(f"{line.where} is damaged: {failure}") from None

@@ -10,7 +10,8 @@ The hash of every file is checked before the checkpoint is used. No file is unpi
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from actde.errors import ConfigError
 from agents.config import ModelConfig
 from agents.language_model.agent import LanguageModelAgent
 from agents.model.actor_critic import ActorCritic
 from agents.model.build import assemble, build_model
-from agents.protocol import AgentError
+from agents.model.finite import check_finite
+from agents.model.trunk_config import library_errors, one_line
+from agents.protocol import AgentError, DivergenceError
+from agents.storage.schema import AgentFile
 from agents.text.prompt import prompt_format
-from games.files import atomic_folder, atomic_write, json_hash, sha256
+from games.files import atomic_folder, json_hash, sha256
+from games.reading import MAX_BYTES, check_regular, read_object, validated
 
 FORMAT = 2
 AGENT, WEIGHTS, TOKENIZER = "agent.json", "model.safetensors", "tokenizer.json"
@@ -53,9 +57,14 @@ def save_agent(
             is no agent has another `kind`.
         dtype: data type of the stored weights. If None, the model's data type is used.
         training, state: tensors and JSON values of the training state.
+
+    Raises:
+        DivergenceError: a tensor is not finite. Nothing is written.
     """
+    weights = {name: x.to(dtype or x.dtype) for name, x in trained_tensors(model).items()}
+    check_finite(weights | dict(training or {}))
     with atomic_folder(folder) as work:
-        _write_tensors(work / WEIGHTS, {name: x.to(dtype or x.dtype) for name, x in trained_tensors(model).items()})
+        _write_tensors(work / WEIGHTS, weights)
         tokenizer.backend_tokenizer.save(str(work / TOKENIZER))
         if training is not None:
             _write_tensors(work / TRAINING, training)
@@ -107,15 +116,14 @@ def load_model(folder: Path, about: Mapping[str, Any]) -> tuple[ActorCritic, Any
     """
     from transformers import PreTrainedTokenizerFast
 
-    try:
-        config = ModelConfig(**about["model"])
-    except (ConfigError, TypeError) as error:
-        raise AgentError(f"{folder / AGENT} does not describe a model: {error}") from None
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_file=str(folder / TOKENIZER), clean_up_tokenization_spaces=False, **about["tokenizer"]
-    )
-    model = build_model(config, about["config"], len(tokenizer))
-    load_tensors(model, read_tensors(folder / WEIGHTS), folder)
+    config, tensors = ModelConfig(**about["model"]), read_tensors(folder / WEIGHTS)
+    with library_errors(f"{folder / TOKENIZER} is no tokenizer"):
+        tokenizer = PreTrainedTokenizerFast(
+            tokenizer_file=str(folder / TOKENIZER), clean_up_tokenization_spaces=False, **about["tokenizer"]
+        )
+    with library_errors(f"{folder / AGENT} does not describe a model that can be built"):
+        model = build_model(config, about["config"], len(tokenizer), tensors)
+    load_tensors(model, tensors, folder)
     return model.eval().to(PartialState().device), tokenizer
 
 
@@ -151,15 +159,20 @@ def verify(folder: Path, *, kind: str = "agent") -> dict[str, Any]:
     about = read_json(folder / AGENT)
     if about.get("digest", "") not in ("", _digest(about)):
         raise AgentError(f"{folder / AGENT} is damaged: its content does not match its digest; use another copy")
-    required = {"format", "name", "prompt", "mode", "context", "model", "config", "tokenizer", "files"}
-    if about.get("format") != FORMAT or not required <= set(about) or not isinstance(about["files"], dict):
+    required = {name for name, field in AgentFile.model_fields.items() if field.is_required()}
+    if about.get("format") != FORMAT or not required <= set(about):
         raise AgentError(f"{folder / AGENT} is not an agent of format {FORMAT}; it has {sorted(about)}")
+    validated(AgentFile, about, str(folder / AGENT), AgentError)
+    if missing := {WEIGHTS, TOKENIZER} - set(about["files"]):
+        raise AgentError(f"{folder / AGENT} is damaged: it has no hash of {sorted(missing)[0]}")
     if (stored := about.get("kind", "agent")) != kind:
         raise AgentError(f"{folder} holds a model of the kind {stored!r}, not {kind!r}")
     for name, expected in about["files"].items():
         path = folder / name
         if Path(name).name != name or not path.is_file():
             raise AgentError(f"{path} is missing; the checkpoint is incomplete, use another copy")
+        if path.suffix == ".json" and path.stat().st_size > MAX_BYTES:
+            raise AgentError(f"{path} is damaged: expected at most {MAX_BYTES:,} bytes; use another copy")
         if sha256(path) != expected:
             raise AgentError(f"{path} is damaged: its SHA-256 differs from the one in {AGENT}; use another copy")
     return about
@@ -192,30 +205,30 @@ def load_tensors(model: ActorCritic, tensors: Mapping[str, Tensor], source: Path
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a safetensors file. Raise `AgentError` if the file is missing or damaged."""
+    """Read the tensors of a safetensors file. Raise `AgentError` if it is missing, damaged or not finite."""
+    check_regular(path, AgentError)
     try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise AgentError(f"{path} is not a complete safetensors file: {error}") from None
-    except FileNotFoundError:
-        raise AgentError(f"{path} is missing") from None
+        tensors = load_file(path)
+        check_finite(tensors)
+        return tensors
+    except DivergenceError as error:
+        raise AgentError(f"{path} cannot be used: {error}; use an earlier checkpoint") from None
+    except (SafetensorError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise AgentError(f"{path} is not a complete safetensors file: {one_line(error)}") from None
+
+
+@contextmanager
+def loading_tensors(source: Path) -> Iterator[None]:
+    """Turn the error of tensors that do not fit, in a file whose checksum is right, into `AgentError`."""
+    try:
+        yield
+    except (KeyError, ValueError, TypeError, RuntimeError, IndexError) as error:
+        raise AgentError(f"{source} is of another run: {one_line(error)}; use another copy") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read the JSON object in a file. Raise `AgentError` if the file is missing or damaged, or holds no JSON object."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
-    except FileNotFoundError:
-        raise AgentError(f"{path} is missing") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise AgentError(f"{path} is damaged: {error}") from None
-    if not isinstance(value, dict):
-        raise AgentError(f"{path} is damaged: expected a JSON object, got {type(value).__name__}")
-    return value
-
-
-def _no_constant(name: str) -> None:
-    raise json.JSONDecodeError(f"{name} is not JSON", name, 0)
+    return read_object(path, error=AgentError)
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -224,7 +237,7 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    atomic_write(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+    path.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _digest(about: Mapping[str, Any]) -> str:

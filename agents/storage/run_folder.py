@@ -6,7 +6,8 @@
     probes.jsonl        measures of the policy's texts at fixed prompts, if they were requested
     tensorboard/        the same metrics for TensorBoard
     initial/            the agent before the first update
-    checkpoints/000010/ the two newest checkpoints, each named by its number of finished iterations
+    checkpoints/000010/ the two newest checkpoints, each named by its number of finished iterations. If the newest is
+                        damaged, a resumed run starts from the other one and renames the damaged one.
     .lock               lock of the training process
 
 The files count iterations from 0, as TensorBoard's steps. Commands show them counted from 1, as checkpoints are named.
@@ -18,22 +19,28 @@ are therefore the same as those of an uninterrupted run.
 import json
 import math
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from actde.config import option
-from actde.errors import ConfigError
+from actde.errors import ConfigError, OptimizerError
 from agents.config import NONE, TrainConfig, flatten
 from agents.play import transcript
+from agents.play.iteration_log import LogLine, complete, read_log
 from agents.protocol import AgentError
-from agents.storage.checkpoint import FOLDER, checkpoints, read_json
-from games.files import atomic_write, file_lock
+from agents.storage.checkpoint import FOLDER, read_json
+from games.files import LOCK, atomic_write, file_lock, is_temporary, remove_leftovers, sync
+from games.reading import is_present
 
-SETTINGS, METRICS, PROBES, INITIAL, LOCK = "settings.json", "metrics.jsonl", "probes.jsonl", "initial", ".lock"
+SETTINGS, METRICS, PROBES, INITIAL = "settings.json", "metrics.jsonl", "probes.jsonl", "initial"
 TENSORBOARD = "tensorboard"
 # settings that `resume` may change
 CHANGEABLE = {"imports", "iterations", "env_steps", "minutes", "stop_success", "save_every", "step_seconds"}
+
+
+class ProcessesError(AgentError):
+    """A checkpoint was saved by another number of processes. It is not damaged."""
 
 
 class RunFolder:
@@ -52,13 +59,18 @@ class RunFolder:
             self._check_free()
 
     def lock(self) -> None:
-        """Lock the folder until `unlock` is called or this process ends. Raise `AgentError` if it is locked."""
+        """Lock the folder until `unlock` is called or this process ends, and remove leftovers of killed processes.
+
+        Raise `AgentError` if another process holds the lock.
+        """
         try:
             self._lock.acquire(blocking=False)
         except TimeoutError:
             raise AgentError(
                 f"another process is training in {self.path}; wait for it, stop it, or choose another folder"
             ) from None
+        for folder in (self.path, self.path / FOLDER):
+            remove_leftovers(folder)
 
     def unlock(self) -> None:
         self._lock.release(force=True)
@@ -79,13 +91,13 @@ class RunFolder:
         """Delete the files of a new run, so that the same command can start it again. A resumed run is kept."""
         if self._resume:
             return
-        for name in (SETTINGS, METRICS, transcript.NAME, PROBES):
-            (self.path / name).unlink(missing_ok=True)
         for name in (TENSORBOARD, INITIAL, FOLDER):
             shutil.rmtree(self.path / name, ignore_errors=True)
+        for name in (METRICS, transcript.NAME, PROBES, SETTINGS):  # the settings last: without them, nothing resumes
+            (self.path / name).unlink(missing_ok=True)
 
     def _check_free(self) -> None:
-        if self.path.exists() and (not self.path.is_dir() or any(p.name != LOCK for p in self.path.iterdir())):
+        if self.path.exists() and (not self.path.is_dir() or not all(map(_is_of_start, self.path.iterdir()))):
             what = "already holds a run" if (self.path / SETTINGS).is_file() else "is not empty"
             raise AgentError(f"{self.path} {what}; choose another --out, or continue it with --resume")
 
@@ -104,9 +116,50 @@ class RunFolder:
     def checkpoint(self, iteration: int) -> Path:
         return self.path / FOLDER / f"{iteration:06d}"
 
+    def sync(self) -> None:
+        """Write the logs through to the disk, so that no checkpoint is newer than they are."""
+        for name in (METRICS, transcript.NAME, PROBES):
+            if (self.path / name).is_file():
+                sync(self.path / name)
+
+    def load_newest(self, load: Callable[[Path], None]) -> dict[Path, str]:
+        """Load the newest checkpoint that is intact, if there is a checkpoint.
+
+        Return newer checkpoints, which are damaged, with what is wrong with them.
+
+        Args:
+            load: function that loads a checkpoint. It raises `AgentError` or `OptimizerError` for a damaged one.
+
+        Raises:
+            AgentError: all checkpoints are damaged.
+        """
+        damaged: dict[Path, str] = {}
+        for folder in sorted((self.path / FOLDER).glob("[0-9]*"), reverse=True):
+            try:
+                load(folder)
+            except ProcessesError:
+                raise
+            except (AgentError, OptimizerError) as error:
+                damaged[folder] = str(error)
+            else:
+                return damaged
+        if damaged:
+            raise AgentError(next(iter(damaged.values())))
+        return damaged
+
+    def set_aside(self, damaged: Mapping[Path, str]) -> list[str]:
+        """Rename the result of `load_newest`, so that these checkpoints are no longer listed. Return a note on each."""
+        notes = []
+        for folder, problem in damaged.items():
+            aside = folder.with_name(f"damaged-{folder.name}")
+            shutil.rmtree(aside, ignore_errors=True)  # an earlier copy of the same checkpoint
+            folder.rename(aside)
+            notes.append(f"{problem}; the checkpoint is kept as {aside}, and the run continues from the one before")
+        return notes
+
     def prune(self) -> None:
-        """Delete all but the two newest checkpoints."""
-        for old in checkpoints(self.path)[:-2]:
+        """Delete all but the two newest checkpoints, also those that a killed process has deleted in part."""
+        for old in sorted((self.path / FOLDER).glob("[0-9]*"))[:-2]:
             shutil.rmtree(old)
 
     def log(self, metrics: Mapping[str, float]) -> None:
@@ -123,13 +176,35 @@ class RunFolder:
         probes = read_metrics(self.path, PROBES) if path.is_file() else []
         return bool(probes and probes[-1]["iteration"] == iteration)
 
-    def truncate(self, iteration: int) -> None:
-        """Delete the metrics, transcripts and probes that were written after `iteration` finished iterations."""
+    def truncate(self, iteration: int, totals: Mapping[str, float]) -> None:
+        """Delete the metrics, transcripts and probes that were written after `iteration` finished iterations.
+
+        Args:
+            totals: the checkpoint's metrics that add up over the run. The last remaining metrics must equal them.
+
+        Raises:
+            AgentError: a line is damaged or missing. Then, nothing is deleted.
+        """
         # iterations are counted from 0, but a probe is named by the number of finished iterations
-        for name, end in ((METRICS, iteration), (transcript.NAME, iteration), (PROBES, iteration + 1)):
-            path = self.path / name
-            if path.is_file():
-                atomic_write(path, "".join(_lines_before(path, end)))
+        metrics = _lines_before(self.path / METRICS, iteration, each=1)
+        kept = {METRICS: metrics, transcript.NAME: _lines_before(self.path / transcript.NAME, iteration)}
+        if is_present(probes := self.path / PROBES):
+            kept[PROBES] = [line for line in read_log(probes, cut=True) if line.iteration <= iteration]
+        last = metrics[-1].row if metrics else {}
+        for name, total in totals.items():
+            if metrics and last.get(name) != total:
+                raise AgentError(
+                    f"{metrics[-1].where} has {name} {last.get(name)!r:.60}, but the checkpoint has {total}: one of "
+                    f"them is damaged; use other copies, or start a new run with --init {self.path}"
+                )
+        for name, lines in kept.items():
+            if (self.path / name).exists():
+                atomic_write(self.path / name, "".join(line.text for line in lines))
+
+
+def _is_of_start(path: Path) -> bool:
+    """Return whether the file is one that a killed process leaves before it has written the settings."""
+    return path.name == LOCK or is_temporary(path)
 
 
 def read_config(path: Path) -> TrainConfig:
@@ -141,14 +216,22 @@ def read_config(path: Path) -> TrainConfig:
 
 
 def read_metrics(path: Path, name: str = METRICS) -> list[dict[str, Any]]:
-    """Read the metrics or the probes of a run, one dict per line. Raise `AgentError` if a line is damaged."""
-    lines = []
-    for number, line in enumerate((path / name).read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            lines.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise AgentError(f"{path / name}, line {number} is damaged: {error}") from None
-    return lines
+    """Read the metrics or the probes of a run, one dict per line.
+
+    Raises:
+        AgentError: the file or a line is missing or damaged, or the file has no lines.
+    """
+    lines = read_log(path / name)
+    if name == METRICS:
+        lines = complete(lines, path / name, each=1)
+    rows = [line.row for line in lines]
+    for number, row in enumerate(rows if name == METRICS else (), 1):
+        for key, value in row.items():
+            if value is not None and type(value) not in (int, float):
+                raise AgentError(f"{path / name}, line {number} is damaged: {key} is {value!r:.60}, expected a number")
+    if not rows:
+        raise AgentError(f"{path / name} is damaged: it has no lines")
+    return rows
 
 
 def _append(path: Path, row: Mapping[str, Any]) -> None:
@@ -157,12 +240,15 @@ def _append(path: Path, row: Mapping[str, Any]) -> None:
         file.write(json.dumps(finite, allow_nan=False, ensure_ascii=False) + "\n")
 
 
-def _lines_before(path: Path, iteration: int) -> Iterator[str]:
-    """Yield the lines of earlier iterations, without an incomplete last line. Raise `AgentError` for a damaged line."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                if line.endswith(b"\n") and json.loads(line)["iteration"] < iteration:
-                    yield line.decode()
-            except (ValueError, TypeError, KeyError):
-                raise AgentError(f"{path}, line {number} is damaged; repair or remove it to resume") from None
+def _lines_before(path: Path, iterations: int, *, each: int | None = None) -> list[LogLine]:
+    """Return the lines of the first iterations. Raise `AgentError` if a line is damaged or missing (see `complete`)."""
+    if not iterations and not is_present(path):
+        return []
+    earlier = (line for line in read_log(path, cut=True) if line.iteration < iterations)
+    lines = list(complete(earlier, path, each=each))
+    if (held := lines[-1].iteration + 1 if lines else 0) != iterations:
+        raise AgentError(
+            f"{path} is damaged: it holds {held} iterations, but the checkpoint has {iterations}; restore the file, or "
+            f"start a new run with --init {path.parent}"
+        )
+    return lines

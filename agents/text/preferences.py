@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from agents.protocol import AgentError
-from games.files import atomic_write, reason
+from games.files import atomic_write
+from games.reading import parse_json, read_lines
 
 FIELDS = ("prompt", "chosen", "rejected")
 
@@ -31,13 +32,8 @@ def read_preferences(path: Path) -> list[Preference]:
         AgentError: the file does not exist, is empty or is not UTF-8, or a line is not a preference. The message names
             the file, and the line if one is wrong.
     """
-    try:
-        with path.open(encoding="utf-8-sig") as lines:
-            preferences = [_preference(line, f"{path}:{number}") for number, line in enumerate(lines, 1)]
-    except UnicodeDecodeError:
-        raise AgentError(f"{path}: expected a text file in UTF-8") from None
-    except OSError as error:
-        raise AgentError(f"{path}: cannot be read ({reason(error)})") from None
+    lines = enumerate(read_lines(path, error=AgentError), 1)
+    preferences = [_preference(line, f"{path}:{number}") for number, (_, line) in lines]
     if not preferences:
         raise AgentError(f"{path}: the file holds no preferences")
     return preferences
@@ -54,8 +50,8 @@ def _preference(line: str, place: str) -> Preference:
     if not line.strip():
         raise AgentError(f"{expected}, got a blank line")
     try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        record = parse_json(line, "it", AgentError)
+    except AgentError as error:
         raise AgentError(f"{expected}, got no JSON ({error})") from None
     if not isinstance(record, dict):
         raise AgentError(f"{expected}, got {type(record).__name__}")
@@ -68,6 +64,4 @@ def _preference(line: str, place: str) -> Preference:
         raise AgentError(f"{place}: the prompt is blank")
     if preference.chosen == preference.rejected:
         raise AgentError(f"{place}: chosen and rejected are the same text")
-    if any("\ud800" <= character <= "\udfff" for text in asdict(preference).values() for character in text):
-        raise AgentError(f"{place}: a text contains half of a surrogate pair, which is no Unicode character")
     return preference

@@ -10,6 +10,10 @@ command is -2.41 nats with `plain`, -2.69 nats with `chat` and -2.72 nats for a 
 most probable one in 23% of the turns with `plain` and in 22% with `chat`.
 """
 
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +55,7 @@ class PromptFormat:
 
 PLAIN = PromptFormat(name="plain")
 FORMATS = ("plain", "chat")
+SECONDS = 20.0  # limit of rendering a chat template, which may contain loops
 INSTRUCTION = "You are playing a text adventure game. Answer each message with the next command."
 FIRST, COMMAND, SECOND = "first-observation", "the-command", "second-observation"  # placeholders in a rendered chat
 
@@ -82,7 +87,7 @@ def _chat_format(tokenizer: Any) -> PromptFormat:
         answer, rest = rest.split(COMMAND)
         between, prompt = rest.split(SECOND)
         terminator = ended.split(COMMAND)[1]
-    except (TemplateError, ValueError, IndexError) as error:
+    except (TemplateError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, MemoryError) as error:
         raise AgentError(f"the tokenizer's chat template cannot be used for a game; use plain: {error}") from error
     if not terminator or not between.startswith(terminator):
         raise AgentError("the tokenizer's chat template does not end the assistant's messages; use plain")
@@ -101,7 +106,25 @@ def _render(tokenizer: Any, system: list[dict[str, str]], first: str) -> tuple[s
     """Return two rendered chats: one ends before the second command, the other after the first command."""
     messages = [*system, {"role": "user", "content": first}, {"role": "assistant", "content": COMMAND}]
     chat = [*messages, {"role": "user", "content": SECOND}]
-    return (
-        tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True),
-        tokenizer.apply_chat_template(messages, tokenize=False),
-    )
+    with _time_limit(SECONDS):
+        return (
+            tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True),
+            tokenizer.apply_chat_template(messages, tokenize=False),
+        )
+
+
+@contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """Raise RuntimeError in the block's Python code, such as a template's, when `seconds` have passed."""
+    end, before = time.monotonic() + seconds, sys.gettrace()
+
+    def check(*event: Any) -> Any:
+        if time.monotonic() > end:
+            raise RuntimeError(f"it takes longer than {seconds:g} s")
+        return check
+
+    sys.settrace(check)
+    try:
+        yield
+    finally:
+        sys.settrace(before)

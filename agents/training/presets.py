@@ -14,8 +14,10 @@ from actde.config import option
 from actde.errors import ConfigError
 from actde.registry import optimizer_class
 from agents.config import FIELDS, TrainConfig, flatten, parse
+from games.reading import read_text
 
 GIVEN = "given"
+MAX_TOML = 1_000_000  # bytes of a TOML file
 """Origin of settings given on the command line or in a Python call."""
 
 
@@ -201,10 +203,11 @@ def read_toml(path: Path) -> Layer:
     Raises:
         ConfigError: the file cannot be read, or it names a group or a setting that does not exist.
     """
+    text = read_text(path, limit=MAX_TOML, error=ConfigError)
     try:
-        values = flatten(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+        values = flatten(tomllib.loads(text))
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: {error}") from None
     words = {name: parse(name, value) for name, value in values.items() if isinstance(value, str)}
     return Layer(str(path), values | words)
 

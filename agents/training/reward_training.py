@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from agents.config import ModelConfig, UpdateConfig
 from agents.model.build import assemble
-from agents.protocol import AgentError
+from agents.model.finite import check_finite
+from agents.protocol import AgentError, DivergenceError
 from agents.text.preferences import Preference
 from agents.training.master_weights import stepped
 from agents.training.reward_model import MICRO_BATCH_TOKENS, EncodedText, RewardModel, batches_by_length
@@ -91,15 +92,20 @@ def train_reward_model(
 
     Raises:
         AgentError: the trunk cannot be loaded, or there are too few preferences or prompts.
+        DivergenceError: a gradient or a reward is not finite.
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     tested, learned = split_by_prompt(preferences, held_out, rng)
     model, tokenizer = assemble(config.replace(q_heads=0), None)
     reward_model = RewardModel(model.to(PartialState().device), tokenizer)
-    losses = _fit(reward_model, learned, epochs, batch, UpdateConfig(lr=lr, value_lr=head_lr), rng, progress)
-    model.eval()
-    rewards = paired_rewards(reward_model, learned)
+    try:
+        losses = _fit(reward_model, learned, epochs, batch, UpdateConfig(lr=lr, value_lr=head_lr), rng, progress)
+        model.eval()
+        rewards = paired_rewards(reward_model, learned)
+        check_finite({"a reward of the trained model": torch.tensor(rewards)})
+    except DivergenceError as error:
+        raise DivergenceError(f"the training diverged: {error}; nothing is saved; try a lower --lr") from None
     _standardize(model.heads.value.out, rewards)
     return RewardTraining(
         reward_model=reward_model,
@@ -191,7 +197,8 @@ def _gradient_step(
         loss = bradley_terry_loss(chosen, rejected).sum()
         (loss / len(pairs)).backward()  # type: ignore[no-untyped-call]
         total += loss.item()
-    nn.utils.clip_grad_norm_(stepped(torch_optimizer), config.max_grad_norm)
+    norm = nn.utils.clip_grad_norm_(stepped(torch_optimizer), config.max_grad_norm)
+    check_finite({"the gradient of the loss": norm})
     torch_optimizer.step()
     return total
 

@@ -6,7 +6,7 @@ They also decide together: errors, stops and limits are those of all processes. 
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,30 +23,20 @@ from agents.language_model.agent import LanguageModelAgent
 from agents.language_model.token_stream import Segment
 from agents.play import transcript
 from agents.play.episode import Episode
-from agents.play.metrics import Metrics, episode_metrics, strategy_shares
+from agents.play.metrics import RECENT, Metrics, episode_metrics, strategy_shares
 from agents.play.runner import EpisodeRunner
-from agents.protocol import AgentError
-from agents.storage.checkpoint import (
-    STATE,
-    TRAINING,
-    WEIGHTS,
-    checkpoints,
-    load_tensors,
-    read_json,
-    read_tensors,
-    save_agent,
-    verify,
-)
+from agents.protocol import DivergenceError
+from agents.storage.checkpoint import save_agent
 from agents.storage.run_folder import INITIAL, TENSORBOARD, RunFolder
 from agents.training.dagger import DAggerAgent
+from agents.training.divergence import check_update, diverged
 from agents.training.level_schedule import LevelSchedule
 from agents.training.probe import Probe
 from agents.training.processes import any_process, in_all_processes
 from agents.training.rollout import Rollout, joined, play_rollout, with_advantages
 from agents.training.rollout_batch import RolloutBatch
-from agents.training.updater import Updater, load_torch_optimizer, set_learning_rates, torch_optimizer_tensors
-
-RECENT = 100  # the metric `recent_success` is the win rate over this number of most recent episodes
+from agents.training.state import load_state, state_of
+from agents.training.updater import Updater, set_learning_rates
 
 
 @dataclass(kw_only=True, slots=True)
@@ -91,16 +81,24 @@ class Trainer:
 
     def start(self, *, resume: bool, initial_games: Sequence[str]) -> None:
         """Load the newest checkpoint if `resume` is True. Create the run's folder and save the initial policy."""
-        if resume:
-            in_all_processes(self._resume)
-        in_all_processes(lambda: self._create(initial_games))
+        damaged = in_all_processes(self._resume) if resume else {}
+        totals = {"episodes": sum(gather_object([self.runner.next_episode]))}
+        totals |= {"env_steps": self.env_steps, "seconds": self.seconds}
+        in_all_processes(lambda: self._create(damaged, totals if resume else None, initial_games))
         self.accelerator.init_trackers(TENSORBOARD)
         if resume and self.limit:
             ended = f"the run in {self.folder.path} is complete: it ended after iteration {self.iteration}"
             self.notes.append(f"{ended}; a larger {option(self.limit)} continues it")
 
-    def _create(self, initial_games: Sequence[str]) -> None:
+    def _create(
+        self, damaged: Mapping[Path, str], totals: Mapping[str, float] | None, initial_games: Sequence[str]
+    ) -> None:
+        """Prepare the folder, with the arguments of `RunFolder.set_aside` and `truncate`. A new run has no totals."""
         if self.accelerator.is_main_process:
+            if totals:
+                self.folder.truncate(self.iteration, totals)
+            self.notes += self.folder.set_aside(damaged)
+            self.folder.prune()
             self.folder.create()
             if not (initial := self.folder.path / INITIAL).exists():
                 self._save_agent(initial, trained_on=list(initial_games))
@@ -109,7 +107,8 @@ class Trainer:
         """Train until the budget is spent, and yield the metrics of each iteration. Save checkpoints regularly.
 
         If a reward function fails, or if episodes fail again and again, the state after the last complete iteration is
-        saved, and the error is raised. If a new run ends before its first iteration is complete, its folder is emptied.
+        saved, and the error is raised. If the training diverges, nothing more is saved. If a new run ends before its
+        first iteration is complete, its folder is emptied.
         """
         try:
             self._probe()
@@ -126,6 +125,8 @@ class Trainer:
             if self.iteration:
                 self.save()
             raise
+        except DivergenceError as error:
+            raise diverged(error, self.iteration + 1, self.folder.path) from None
         finally:
             try:
                 self.runner.close()
@@ -160,6 +161,7 @@ class Trainer:
         played = self._play()
         updated = time.perf_counter()
         rollout, update_metrics, advantages = self._learn(played.segments)
+        in_all_processes(lambda: check_update(self.updater, rollout))
         learned = time.perf_counter()
         seconds = gather_object([learned - begin])[0]
         everyone = joined(gather_object([with_advantages(played, rollout.by_turn(advantages))]))
@@ -244,24 +246,13 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint of the current state atomically, and delete old checkpoints."""
-        own = {"next_episode": self.runner.next_episode, "continuations": self.runner.continuations}
-        processes, random_states = gather_object([own]), gather_object([torch.get_rng_state()])
+        state, tensors = state_of(self)
         self.saved = self.iteration
-        if not self.accelerator.is_main_process:
-            return
-        tensors = torch_optimizer_tensors(self.updater.torch_optimizer) | {"torch_rng": torch.stack(random_states)}
-        state = {
-            "iteration": self.iteration,
-            "env_steps": self.env_steps,
-            "seconds": self.seconds,
-            "processes": processes,
-            "recent": list(self.recent),
-            "level_schedule": self.schedule.state_dict(),
-            "optimizer": self.updater.optimizer.state_dict(),
-        }
-        folder = self.folder.checkpoint(self.iteration)
-        self._save_agent(folder, trained_on=self.trained_on, training=tensors, state=state)
-        self.folder.prune()
+        if self.accelerator.is_main_process:
+            self.folder.sync()
+            folder = self.folder.checkpoint(self.iteration)
+            self._save_agent(folder, trained_on=self.trained_on, training=tensors, state=state)
+            self.folder.prune()
 
     def _save_agent(self, folder: Path, *, trained_on: list[str], **training: Any) -> None:
         description = {
@@ -274,31 +265,8 @@ class Trainer:
         }
         save_agent(folder, self.updater.model, self.tokenizer, self.model_config, description, **training)
 
-    def _resume(self) -> None:
+    def _resume(self) -> dict[Path, str]:
+        """Load the newest intact checkpoint. Return the damaged ones; see `RunFolder.load_newest`."""
         if self.accelerator.is_main_process:
             self.folder.lock()
-        if complete := checkpoints(self.folder.path):
-            self._load(complete[-1])
-        if self.accelerator.is_main_process:
-            self.folder.truncate(self.iteration)
-
-    def _load(self, folder: Path) -> None:
-        verify(folder)
-        state, tensors = read_json(folder / STATE), read_tensors(folder / TRAINING)
-        load_tensors(self.updater.model, read_tensors(folder / WEIGHTS), folder)
-        processes = state["processes"]
-        if len(processes) != self.accelerator.num_processes:
-            raise AgentError(
-                f"{folder} was saved by {len(processes)} processes, not {self.accelerator.num_processes}; "
-                f"resume with: accelerate launch --num_processes {len(processes)}"
-            )
-        rank = self.accelerator.process_index
-        torch.set_rng_state(tensors.pop("torch_rng")[rank].clone())  # of a view, torch would read the storage's start
-        load_torch_optimizer(self.updater.torch_optimizer, tensors)
-        self.iteration = self.saved = state["iteration"]
-        self.env_steps, self.seconds = state["env_steps"], state["seconds"]
-        own = processes[rank]
-        self.runner.next_episode, self.runner.continuations = own["next_episode"], own["continuations"]
-        self.recent.extend(state["recent"])
-        self.schedule.load_state_dict(state["level_schedule"])
-        self.updater.optimizer.load_state_dict(state["optimizer"])
+        return self.folder.load_newest(lambda checkpoint: load_state(self, checkpoint))

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from actde import Batch, Optimizer, Targets
 from agents.config import UpdateConfig
 from agents.model.actor_critic import ActorCritic
+from agents.model.finite import check_finite
 from agents.training.auxiliary_loss import LMSample
 from agents.training.master_weights import master_of, master_weights, round_to_parameters, stepped
 from agents.training.reference import ReferencePolicy
@@ -95,11 +96,21 @@ def torch_optimizer_tensors(torch_optimizer: torch.optim.Optimizer) -> dict[str,
 
 
 def load_torch_optimizer(torch_optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Restore the state of a torch optimizer from the tensors of `torch_optimizer_tensors`."""
+    """Restore the state of a torch optimizer from the tensors of `torch_optimizer_tensors`.
+
+    Raise ValueError if the tensors are those of another torch optimizer or of another model.
+    """
+    parameters = stepped(torch_optimizer)
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
-        _, number, name = key.split(".")
-        state.setdefault(int(number), {})[name] = tensor
+        match key.split("."):
+            case ["torch_optimizer", number, name] if number.isdecimal() and int(number) < len(parameters):
+                shape = () if name == "step" else parameters[int(number)].shape
+                if tensor.shape != shape or not tensor.isfinite().all():
+                    raise ValueError(f"{key} is {list(tensor.shape)}, expected finite numbers of shape {list(shape)}")
+                state.setdefault(int(number), {})[name] = tensor
+            case _:
+                raise ValueError(f"expected no tensor {key!r:.60}")
     for index, master in master_weights(torch_optimizer):
         master.data.copy_(state[index].pop("master"))
     state = {index: moments for index, moments in state.items() if moments}
@@ -215,6 +226,7 @@ class Updater:
                 totals[name] = totals[name] + weighted
         self._sum_gradients()
         norm = torch.nn.utils.clip_grad_norm_(stepped(self.torch_optimizer), self.config.max_grad_norm)
+        check_finite({"the gradient of the loss": norm})
         totals["grad_norm"] = totals["grad_norm"] + norm * count
         self.torch_optimizer.step()
         self.torch_optimizer.zero_grad(set_to_none=True)

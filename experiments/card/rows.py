@@ -25,8 +25,10 @@ from agents.protocol import AgentError
 from agents.registry import NAMES, TRAINED, agent_folder, make_agent
 from agents.storage.checkpoint import AGENT, newest, read_json
 from experiments.card.held_out import HeldOutGame, find, identity, training_games
+from experiments.card.stored import StoredCard
 from experiments.card.tasks import TASKS, VARIANTS, Task
 from games.files import atomic_write, json_hash
+from games.reading import is_present, validated
 
 FORMAT = 1  # increase this number to play every row again
 STORED = ("episodes", "errors", "success_rate", "normalized_score", "steps", "steps_to_win", "entropy")
@@ -168,17 +170,19 @@ def _read(path: Path, episodes: int) -> Results:
 
     A row is removed if its task no longer exists, or if the games of its task are not stored.
     """
-    if not path.exists():
+    if not is_present(path):
         return {"episodes": episodes, "games": {}, "rows": []}
     results = read_json(path)
-    if not results.keys() >= {"episodes", "games", "rows"}:
-        raise AgentError(f"{path} is damaged: expected episodes, games and rows, got {sorted(results)}")
+    validated(StoredCard, results, str(path), AgentError)
     if results["episodes"] != episodes:
         raise AgentError(
             f"{path} has {results['episodes']} episodes a task, not {episodes}; choose another --out, or remove it"
         )
     names = {task.name for task in TASKS} & results["games"].keys()
-    return results | {"rows": [row for row in results["rows"] if row["task"] in names]}
+    results = results | {"rows": [row for row in results["rows"] if row["task"] in names]}
+    if any(not 0 < row["games"] <= len(results["games"][row["task"]]["games"]) for row in results["rows"]):
+        raise AgentError(f"{path} is damaged: a row has another number of games than its task")
+    return results
 
 
 def _write(path: Path, results: Results) -> None:

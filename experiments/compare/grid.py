@@ -1,5 +1,6 @@
 """Train and measure a grid of runs, each in its own folder. Finished runs are skipped, interrupted ones resumed."""
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import as_completed
 from dataclasses import asdict
@@ -9,10 +10,13 @@ from typing import Any
 import games
 from actde import make_optimizer
 from agents.config import TrainConfig
+from agents.protocol import AgentError
+from agents.storage.checkpoint import newest
 from agents.storage.run_folder import SETTINGS, read_config, read_metrics
 from agents.training import presets
 from experiments.compare.measure import Measures, cached_measures, measure_run
 from experiments.compare.runs import GridRun
+from games.files import exclusive
 from games.worker_pool import WorkerPool, available_cpus
 
 CURVES = (  # metrics whose value at every iteration is stored, in addition to the shares of strategies
@@ -20,6 +24,9 @@ CURVES = (  # metrics whose value at every iteration is stored, in addition to t
     "reward", "normalized_score", "steps", "errors", "bonus_share", "turn_entropy", "value", "q_value",
     "advantage_abs", "entropy", "kl_ref",
 )  # fmt: skip
+
+REQUIRED = ("iteration", "episodes", "env_steps", "seconds", "success", "recent_success")
+"""Metrics that every line has."""
 
 
 def check(runs: Iterable[GridRun], common: Mapping[str, Any], tests: str = "") -> dict[GridRun, TrainConfig]:
@@ -84,13 +91,21 @@ def _train(run: GridRun, config: TrainConfig, root: Path, episodes: int, tests: 
     torch.set_num_threads(threads)
     folder = root / run.name
     trainer = make_trainer(config, folder, resume=(folder / SETTINGS).is_file())
+    for line in trainer.notes:
+        sys.stderr.write(f"{run.name}: {line}\n")
     for _ in trainer.run():
         pass
-    return _row(run, config, folder, measure_run(folder, config, episodes=episodes, tests=tests))
+    with exclusive(folder):
+        return _row(run, config, folder, measure_run(folder, config, episodes=episodes, tests=tests))
 
 
 def _row(run: GridRun, config: TrainConfig, folder: Path, measures: Measures) -> dict[str, Any]:
-    lines = read_metrics(folder)
+    lines, checkpoint = read_metrics(folder), newest(folder)
+    if len(lines) != int(checkpoint.name):
+        raise AgentError(f"{folder} is damaged: it has {len(lines)} lines of metrics, expected {int(checkpoint.name)}")
+    missing = [name for name in REQUIRED if any(line.get(name) is None for line in lines)]
+    if missing:
+        raise AgentError(f"{folder} is damaged: a line of its metrics has no {missing[0]}")
     shares = tuple(name for name in lines[0] if name.startswith("share_"))
     return {
         "name": run.name,

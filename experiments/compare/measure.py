@@ -26,7 +26,7 @@ from agents.storage.checkpoint import AGENT, load_agent, newest, read_json
 from agents.storage.run_folder import INITIAL
 from experiments.compare import collapse, diversity
 from experiments.compare.paired_agent import PairedAgent
-from games.files import atomic_write
+from games.files import atomic_write, json_hash
 
 MEASURES = "measures.json"
 SAMPLES = 20  # number of texts that the results contain
@@ -44,17 +44,27 @@ def measure_run(folder: Path, config: TrainConfig, *, episodes: int, tests: str 
     measures = cached_measures(folder, episodes=episodes, tests=tests)
     if measures is None:
         measures = _measure(folder, config, episodes=episodes, tests=tests)
-        document = {"of": _identity(folder, episodes, tests), "measures": measures}
+        document = {"of": _identity(folder, episodes, tests), "measures": measures, "digest": _digest(measures)}
         atomic_write(folder / MEASURES, json.dumps(document, indent=1, allow_nan=False) + "\n")
     return measures
 
 
 def cached_measures(folder: Path, *, episodes: int, tests: str = "") -> Measures | None:
-    """Return the newest checkpoint's stored measures for these games and this number of episodes, or None."""
+    """Return the newest checkpoint's stored measures for these games and this number of episodes, or None.
+
+    Measures that were changed since they were stored count as missing.
+    """
     if not (folder / MEASURES).is_file():
         return None
     document = read_json(folder / MEASURES)
-    return document.get("measures") if document.get("of") == _identity(folder, episodes, tests) else None
+    measures = document.get("measures")
+    current = document.get("of") == _identity(folder, episodes, tests) and document.get("digest") == _digest(measures)
+    return measures if current and isinstance(measures, dict) else None
+
+
+def _digest(measures: Any) -> str:
+    """Return the SHA-256 of measures as they are stored in JSON."""
+    return json_hash(json.loads(json.dumps(measures)))
 
 
 def _identity(folder: Path, episodes: int, tests: str) -> dict[str, Any]:

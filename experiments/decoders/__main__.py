@@ -15,18 +15,29 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typing_extensions import TypedDict
 
+from agents.protocol import AgentError
+from experiments import program
 from experiments.decoders.architectures import ARCHITECTURES, POSITIONS, WINDOW
 from experiments.decoders.measure import LIMITS, RANK, Agreement, measure, save
 from experiments.tables import table
-from games.files import atomic_write
+from games.files import atomic_write, exclusive, scratch_folder
+from games.reading import is_present, read_json
 
 CASES = {f"{part}, {dtype}": (part == "LoRA", dtype) for part in ("full", "LoRA") for dtype in LIMITS}
 
 
+class StoredRows(TypedDict, total=False):
+    """The content of the file beside the document."""
+
+    transformers: str
+    rows: dict[str, dict[str, Any]]
+
+
 def row(name: str) -> dict[str, Any]:
     """Measure one architecture. Return the result of each case: a dict of numbers, or a refusal."""
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    with tempfile.TemporaryDirectory(dir=scratch_folder()) as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         save(name, path := Path(folder) / name)
         results = {case: measure(path, lora=lora, dtype=dtype) for case, (lora, dtype) in CASES.items()}
@@ -76,18 +87,18 @@ def main(out: Annotated[Path, typer.Option(help="Markdown document; its data are
     """Complete the missing rows, and write the document."""
     import transformers
 
-    out.parent.mkdir(parents=True, exist_ok=True)
     store = out.with_suffix(".json")
-    stored = json.loads(store.read_text(encoding="utf-8")) if store.exists() else {}
-    rows = stored.get("rows", {}) if stored.get("transformers") == transformers.__version__ else {}
-    for name in ARCHITECTURES:
-        if name not in rows:
-            typer.echo(name)
-            rows[name] = row(name)
-            document = {"transformers": transformers.__version__, "rows": rows}
-            atomic_write(store, json.dumps(document, indent=1) + "\n")
-    atomic_write(out, report({name: rows[name] for name in ARCHITECTURES}, transformers.__version__))
+    with exclusive(store.parent, store.name, out.name):
+        stored = read_json(store, StoredRows, error=AgentError) if is_present(store) else {}
+        rows = stored.get("rows", {}) if stored.get("transformers") == transformers.__version__ else {}
+        for name in ARCHITECTURES:
+            if name not in rows:
+                typer.echo(name)
+                rows[name] = row(name)
+                document = {"transformers": transformers.__version__, "rows": rows}
+                atomic_write(store, json.dumps(document, indent=1) + "\n")
+        atomic_write(out, report({name: rows[name] for name in ARCHITECTURES}, transformers.__version__))
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    program.run(main)

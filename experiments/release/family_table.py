@@ -17,15 +17,33 @@ from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from experiments.tables import table
 from games.errors import GameError
-from games.files import atomic_write
+from games.files import atomic_write, exclusive, scratch_folder
 from games.parameters import format_settings
+from games.reading import is_present, read_json
 from games.textworld.generation.families import FAMILIES
 from games.textworld.generation.make_game import canonical_hash, make_game, write_game
 from games.textworld.transitions.crawl import crawl
 from games.textworld.transitions.graph import TransitionGraph
 from games.worker_pool import WorkerPool
+
+
+class StoredRow(TypedDict):
+    """What identifies a row of a stored table."""
+
+    family: str
+    level: int
+
+
+class StoredTable(TypedDict):
+    """The content of the file beside the document."""
+
+    command: str
+    rows: list[StoredRow]
+
 
 SAMPLED = {  # the measured levels; all levels of any other family are measured
     "coin": (1, 2, 3, 5, 10, 20, 50, 100, 101, 110, 150, 201, 220, 233),
@@ -74,7 +92,7 @@ def states(name: str, level: int, candidates: int) -> int | None:
 
 
 def _states(game: Any) -> int | None:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=scratch_folder()) as folder:
         story = Path(folder) / "tw-game.z8"
         write_game(game, story)
         graph = TransitionGraph(story, ())
@@ -148,21 +166,21 @@ def main() -> None:
     out = shlex.quote(str(given.out))
     command = f"python -m experiments.release.family_table --out {out} --candidates {given.candidates}"
     path = given.out.with_suffix(".json")
-    before: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"command": command, "rows": []}
-    if before["command"] != command:
-        sys.exit(f"{path}: was written by {before['command']!r}; choose another file")
-    done = {(row["family"], row["level"]): row for row in before["rows"]}
-    places = [(name, level) for name in FAMILIES for level in levels_of(name)]
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    with WorkerPool(given.workers) as pool:
-        jobs = [pool.submit(_measure, *place, given.candidates) for place in places if place not in done]
-        for job in as_completed(jobs):
-            row = job.result()
-            done[row["family"], row["level"]] = row
-            results = {"command": command, "rows": [done[place] for place in places if place in done]}
-            atomic_write(path, json.dumps(results, indent=1) + "\n")
-            sys.stderr.write(f"{len(done)} of {len(places)}: {row['family']}, level {row['level']}\n")
-    atomic_write(given.out, markdown(json.loads(path.read_text())))
+    with exclusive(path.parent, path.name, given.out.name):
+        before: StoredTable = read_json(path, StoredTable) if is_present(path) else {"command": command, "rows": []}
+        if before["command"] != command:
+            sys.exit(f"{path}: was written by {before['command']!r}; choose another file")
+        done: dict[tuple[str, int], Any] = {(row["family"], row["level"]): row for row in before["rows"]}
+        places = [(name, level) for name in FAMILIES for level in levels_of(name)]
+        with WorkerPool(given.workers) as pool:
+            jobs = [pool.submit(_measure, *place, given.candidates) for place in places if place not in done]
+            for job in as_completed(jobs):
+                row = job.result()
+                done[row["family"], row["level"]] = row
+                results = {"command": command, "rows": [done[place] for place in places if place in done]}
+                atomic_write(path, json.dumps(results, indent=1) + "\n")
+                sys.stderr.write(f"{len(done)} of {len(places)}: {row['family']}, level {row['level']}\n")
+        atomic_write(given.out, markdown(read_json(path, StoredTable)))
 
 
 def _measure(name: str, level: int, candidates: int) -> dict[str, Any]:

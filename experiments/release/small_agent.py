@@ -15,6 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from agents.storage.run_folder import SETTINGS
+from games.child_process import python_environment
 
 ROOT = Path(__file__).parents[2]
 _SEEDS = "seed=2000000000..2000000019"
@@ -78,7 +79,7 @@ def main() -> None:
 def _run(arguments: list[str]) -> None:
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     console.print(shlex.join(["python", *arguments]), soft_wrap=True)
-    if status := subprocess.run([sys.executable, *arguments], check=False).returncode:
+    if status := subprocess.run([sys.executable, *arguments], check=False, env=python_environment()).returncode:
         sys.exit(status)
 
 

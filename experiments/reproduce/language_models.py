@@ -1,12 +1,13 @@
 """Judge the post's claims about language models by the results of `experiments/rlhf`, which are stored in docs/rlhf."""
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from agents.protocol import AgentError
 from experiments.reproduce.finding import Measurement
 from experiments.rlhf.confirmation_contrasts import contrast_rows
+from games.reading import read_object
 
 RESULTS = Path(__file__).parents[2] / "docs" / "rlhf"
 CLOSE = 0.1
@@ -16,10 +17,10 @@ SIGNIFICANT = 0.05
 
 def measurements(results: Path = RESULTS) -> dict[str, Measurement]:
     """Return our measurements by the name of the claim. Claims whose runs are incomplete are missing."""
-    found = _exact(json.loads((results / "exact.json").read_text(encoding="utf-8")))
+    found = _exact(read_object(results / "exact.json", error=AgentError))
     path = results / "confirmation.json"
     if path.is_file():
-        confirmation = json.loads(path.read_text(encoding="utf-8"))
+        confirmation = read_object(path, error=AgentError)
         about = confirmation["about"]
         if len(confirmation["runs"]) == len(about["cells"]) * len(about["seeds"]):
             found |= _free_text(contrast_rows(confirmation["runs"]))

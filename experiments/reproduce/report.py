@@ -16,7 +16,6 @@ from dataclasses import asdict, field, replace
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from agents.protocol import AgentError
@@ -24,6 +23,7 @@ from experiments.reproduce import PARTS, Outcome, language_models
 from experiments.reproduce.finding import SECTIONS, STRICT, VERDICTS, Finding, Section, Value, judged
 from experiments.tables import table
 from games.files import atomic_write
+from games.reading import read_json, validated
 
 RESULTS, ABOUT, README = "results.json", "about.json", "README.md"
 POST = "https://www.lesswrong.com/posts/A7RgYuYH4HywNeYWD/mode-collapse-in-rl-may-be-fueled-by-the-update-equation"
@@ -70,8 +70,9 @@ def write(out: Path, part: str, info: RunInfo, outcome: Outcome) -> list[Finding
     findings = [*ours, *judged("other", language_models.measurements())]
     about[part] = replace(info, figures=outcome.figures, notes=outcome.notes)
     about = {name: about[name] for name in sorted(about, key=_place)}
-    atomic_write(out / RESULTS, _json([asdict(finding) for finding in findings]))
+    # the results last: a folder without results holds no report, so that the same command can continue after a kill
     atomic_write(out / ABOUT, _json({name: asdict(about[name]) for name in about}))
+    atomic_write(out / RESULTS, _json([asdict(finding) for finding in findings]))
     atomic_write(out / README, markdown(findings, about))
     return findings
 
@@ -94,19 +95,12 @@ def read(out: Path) -> tuple[list[Finding], dict[str, RunInfo]]:
 
 
 def _read(path: Path, kind: type[T]) -> T:
-    try:
-        return TypeAdapter(kind).validate_json(path.read_bytes(), strict=True)
-    except FileNotFoundError:
-        raise AgentError(f"{path} is missing") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise AgentError(f"{path} is damaged: {place}: {first['msg']}, got {first['input']!r:.60}") from None
+    return validated(kind, read_json(path, error=AgentError), str(path), AgentError)
 
 
 def check(out: Path, parts: Sequence[str], *, quick: bool) -> None:
-    """Raise AgentError if a folder holds no report, or if a quick run would replace its full `parts`."""
-    _, about = read(out)
+    """Raise AgentError if the report in a folder is damaged, or if a quick run would replace its full `parts`."""
+    about = read(out)[1] if (out / RESULTS).exists() else {}
     full = [part for part in parts if part in about and not about[part].quick]
     if quick and full:
         raise AgentError(f"{out} holds the full report of {', '.join(full)}; choose another --out for the quick one")

@@ -14,6 +14,7 @@ from agents.play.runner import EpisodeRunner
 from agents.registry import make_agent
 from agents.scoring import scorer
 from agents.training.probe import PromptSpec
+from experiments import program
 from experiments.tables import interval, table
 from games import resolve
 from games.completion.prompts import SETS, load_prompts
@@ -52,4 +53,4 @@ def main(out: Annotated[Path, typer.Option(help="folder of base_rates.md")], see
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    program.run(main)

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from agents.storage.checkpoint import AGENT, read_json
+from experiments import program
 from experiments.rlhf import confirmation_report, runs
 from experiments.rlhf.confirmation_contrasts import SEEDS
 
@@ -58,4 +59,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    program.run(main)

@@ -1,6 +1,5 @@
 """Write the page on the confirmation from `confirmation.json`: contrasts, a table of the cells, figures and samples."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from agents.protocol import AgentError
 from experiments.plot_style import PALETTE, make_figure, save_figure
 from experiments.rlhf.confirmation_contrasts import AXES, CONTRASTS, MEASURES, SHARE, Run, contrast_rows
 from experiments.rlhf.exact_statistics import estimate
@@ -15,6 +15,7 @@ from experiments.rlhf.screening_report import MEASURES as COLUMNS
 from experiments.rlhf.screening_report import samples
 from experiments.tables import interval, table
 from games.files import atomic_write
+from games.reading import read_object
 
 FIGURE = "confirmation.svg"
 PANELS = (
@@ -30,7 +31,7 @@ PANELS = (
 
 def write(out: Path) -> None:
     """Write `confirmation.md` and `confirmation.svg` beside `confirmation.json`."""
-    results = json.loads((out / "confirmation.json").read_text(encoding="utf-8"))
+    results = read_object(out / "confirmation.json", error=AgentError)
     atomic_write(out / "confirmation.md", markdown(results))
     draw(results["runs"], out / FIGURE)
 

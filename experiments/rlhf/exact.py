@@ -15,12 +15,17 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from agents.protocol import AgentError
+from experiments import program
 from experiments.compare.grid import rounded
 from experiments.rlhf.exact_contrasts import CELLS, ROLLOUTS, SEEDS
-from games.files import atomic_write
+from games.files import atomic_write, exclusive
+from games.reading import read_json, read_object
 from games.worker_pool import WorkerPool
 
 KERNELS = "kernels.json"
+Curves = dict[str, float | list[Any]]
+"""The content of a run's file."""
 
 
 def run_name(task: str, method: str, seed: int) -> str:
@@ -43,7 +48,7 @@ def train_run(task: str, method: str, seed: int, path: Path) -> None:
 
 def load(path: Path) -> dict[str, Any]:
     """Return the curves of a run as arrays."""
-    return {name: np.asarray(values) for name, values in json.loads(path.read_text(encoding="utf-8")).items()}
+    return {name: np.asarray(values) for name, values in read_json(path, Curves, error=AgentError).items()}
 
 
 def main(
@@ -54,24 +59,24 @@ def main(
     """Complete the missing runs, and write the report."""
     from experiments.rlhf import exact_report
 
-    folder.mkdir(parents=True, exist_ok=True)
-    kernels = folder / KERNELS
-    if not kernels.exists():
-        from experiments.rlhf.exact_kernels import measure
+    with exclusive(folder), exclusive(out, exact_report.RESULTS, exact_report.REPORT):
+        kernels = folder / KERNELS
+        if not kernels.exists():
+            from experiments.rlhf.exact_kernels import measure
 
-        atomic_write(kernels, json.dumps(measure()) + "\n")
-    wanted = [(task, method, seed) for seed in SEEDS for task, method in CELLS]
-    paths = {key: folder / f"{run_name(*key)}.json" for key in wanted}
-    if workers:
-        missing = [key for key, path in paths.items() if not path.exists()]
-        with WorkerPool(workers) as pool:
-            jobs = {pool.submit(train_run, *key, paths[key]): key for key in missing}
-            for count, job in enumerate(as_completed(jobs), 1):
-                job.result()
-                typer.echo(f"{count} of {len(missing)} runs: {run_name(*jobs[job])}")
-    finished = {key: load(path) for key, path in paths.items() if path.exists()}
-    exact_report.write(out, finished, json.loads(kernels.read_text(encoding="utf-8")))
+            atomic_write(kernels, json.dumps(measure()) + "\n")
+        wanted = [(task, method, seed) for seed in SEEDS for task, method in CELLS]
+        paths = {key: folder / f"{run_name(*key)}.json" for key in wanted}
+        if workers:
+            missing = [key for key, path in paths.items() if not path.exists()]
+            with WorkerPool(workers) as pool:
+                jobs = {pool.submit(train_run, *key, paths[key]): key for key in missing}
+                for count, job in enumerate(as_completed(jobs), 1):
+                    job.result()
+                    typer.echo(f"{count} of {len(missing)} runs: {run_name(*jobs[job])}")
+        finished = {key: load(path) for key, path in paths.items() if path.exists()}
+        exact_report.write(out, finished, read_object(kernels, error=AgentError))
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    program.run(main)

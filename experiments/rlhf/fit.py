@@ -20,6 +20,7 @@ import torch
 import typer
 from torch import Tensor
 from torch.nn.functional import pad
+from typing_extensions import TypedDict
 
 from actde import OptimizerConfig
 from actde.returns import lambda_advantages, lambda_returns, td_errors
@@ -31,14 +32,23 @@ from agents.model.heads import Heads
 from agents.play.runner import EpisodeRunner
 from agents.protocol import AgentError
 from agents.training.rollout_batch import RolloutBatch
+from experiments import program
 from experiments.compare.intervals import over_runs
 from experiments.tables import interval, table
 from games import resolve
-from games.files import atomic_write
+from games.files import atomic_write, exclusive
+from games.reading import read_json
 
 GAME = "completion?reward=sentiment"
 TEXTS, ROLLOUTS, LAST = 32, 40, 16
 """Texts per rollout, rollouts of a run, and number of last rollouts over which the explained variance is averaged."""
+
+
+class StoredFits(TypedDict):
+    settings: dict[str, Any]
+    runs: list[dict[str, Any]]
+
+
 DEFAULT: dict[str, Any] = {
     "q_lr": 1e-3,
     "value_lr": 1e-3,
@@ -265,21 +275,22 @@ def main(
         AgentError: the results in `fit.json` have other settings. They are kept.
     """
     path, settled = out / "fit.json", {"default": DEFAULT, "changes": CHANGES}
-    stored: dict[str, Any] = {"settings": settled, "runs": []}
-    if path.is_file():
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    if stored["settings"] != settled:
-        raise AgentError(f"{path} holds results with other settings; move the file away, or use the same ones")
-    runs = stored["runs"]
-    for seed in range(len(runs), seeds):
-        rollouts, model = write_rollouts(seed)
-        embedding = model.base.get_output_embeddings().weight.detach().float()
-        settings = {name: fit(rollouts, embedding, seed, **(DEFAULT | change)) for name, change in CHANGES.items()}
-        ridges = {f"{penalty:g}": ridge(rollouts, embedding, penalty) for penalty in (1e2, 1e3, 1e4, 1e5)}
-        runs.append({"seed": seed, "settings": settings, "ridge": ridges})
-        atomic_write(path, json.dumps({"settings": settled, "runs": runs}, allow_nan=False) + "\n")
-        atomic_write(out / "fit.md", markdown({"runs": runs}))
+    with exclusive(out, path.name, "fit.md"):
+        stored: dict[str, Any] = {"settings": settled, "runs": []}
+        if path.is_file():
+            stored = read_json(path, StoredFits, error=AgentError)
+        if stored["settings"] != settled:
+            raise AgentError(f"{path} holds results with other settings; move the file away, or use the same ones")
+        runs = stored["runs"]
+        for seed in range(len(runs), seeds):
+            rollouts, model = write_rollouts(seed)
+            embedding = model.base.get_output_embeddings().weight.detach().float()
+            settings = {name: fit(rollouts, embedding, seed, **(DEFAULT | change)) for name, change in CHANGES.items()}
+            ridges = {f"{penalty:g}": ridge(rollouts, embedding, penalty) for penalty in (1e2, 1e3, 1e4, 1e5)}
+            runs.append({"seed": seed, "settings": settings, "ridge": ridges})
+            atomic_write(path, json.dumps({"settings": settled, "runs": runs}, allow_nan=False) + "\n")
+            atomic_write(out / "fit.md", markdown({"runs": runs}))
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    program.run(main)

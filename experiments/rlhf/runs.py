@@ -1,10 +1,13 @@
 """Train cells of an experiment over seeds in worker processes. Finished runs are skipped, interrupted ones resumed."""
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
+
+from typing_extensions import TypedDict
 
 from agents.config import TrainConfig
 from agents.protocol import AgentError
@@ -12,7 +15,8 @@ from agents.storage.checkpoint import checkpoints
 from agents.storage.run_folder import PROBES, SETTINGS, read_config, read_metrics
 from agents.training import presets
 from experiments.compare.grid import rounded
-from games.files import atomic_write
+from games.files import atomic_write, exclusive
+from games.reading import read_json
 from games.worker_pool import WorkerPool, available_cpus
 
 CURVES = ("iteration", "reward", "entropy", "kl_ref", "explained_variance_q", "advantage_abs", "grad_norm")
@@ -21,6 +25,26 @@ DIGITS = 5
 """Significant digits of the numbers in the results."""
 Cells = Mapping[str, Mapping[str, Any]]
 """The settings of each cell by its name, without those that all cells share."""
+
+
+class StoredAbout(TypedDict):
+    """The settings of stored results that are read by name."""
+
+    cells: dict[str, dict[str, Any]]
+
+
+class StoredRun(TypedDict):
+    """What identifies a stored run."""
+
+    cell: str
+    seed: int
+
+
+class StoredRuns(TypedDict):
+    """The content of a file of results."""
+
+    about: StoredAbout
+    runs: list[StoredRun]
 
 
 def complete(
@@ -47,27 +71,30 @@ def complete(
         AgentError: the results in `path` have other common settings. They are kept.
     """
     about["common"] = common
-    rows: dict[str, Any] = {}
-    if path.is_file():
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        if other := [key for key, value in about.items() if stored["about"].get(key) != value]:
-            raise AgentError(f"{path} holds results with another {other[0]}; move the file away, or use the same one")
-        same = {name for name, cell in stored["about"]["cells"].items() if cells.get(name) == cell}
-        rows = {f"{row['cell']}-seed{row['seed']}": row for row in stored["runs"] if row["cell"] in same}
-    configs = resolve(cells, common, seeds)
+    with exclusive(path.parent, path.name, path.with_suffix(".md").name):
+        rows: dict[str, Any] = {}
+        if path.is_file():
+            stored = read_json(path, StoredRuns, error=AgentError)
+            if other := [key for key, value in about.items() if stored["about"].get(key) != value]:
+                raise AgentError(
+                    f"{path} holds results with another {other[0]}; move the file away, or use the same one"
+                )
+            same = {name for name, cell in stored["about"]["cells"].items() if cells.get(name) == cell}
+            rows = {f"{row['cell']}-seed{row['seed']}": row for row in stored["runs"] if row["cell"] in same}
+        configs = resolve(cells, common, seeds)
 
-    def write(name: str) -> None:
-        rows[name] = row(name, root / name)
-        ordered = [rows[name] for name in configs if name in rows]
-        results = {"about": {"seeds": list(seeds), **about, "cells": cells}, "runs": ordered}
-        atomic_write(path, json.dumps(results, allow_nan=False) + "\n")
-        on_run()
+        def write(name: str) -> None:
+            rows[name] = row(name, root / name)
+            ordered = [rows[name] for name in configs if name in rows]
+            results = {"about": {"seeds": list(seeds), **about, "cells": cells}, "runs": ordered}
+            atomic_write(path, json.dumps(results, allow_nan=False) + "\n")
+            on_run()
 
-    for name, config in configs.items():
-        if name not in rows and is_finished(root / name, config):
-            write(name)
-    if workers:
-        train({name: config for name, config in configs.items() if name not in rows}, root, workers, write)
+        for name, config in configs.items():
+            if name not in rows and is_finished(root / name, config):
+                write(name)
+        if workers:
+            train({name: config for name, config in configs.items() if name not in rows}, root, workers, write)
 
 
 def resolve(cells: Cells, common: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, TrainConfig]:
@@ -118,5 +145,8 @@ def _train(config: TrainConfig, folder: Path, threads: int) -> None:
     from agents.training.factory import make_trainer
 
     torch.set_num_threads(threads)
-    for _ in make_trainer(config, folder, resume=(folder / SETTINGS).is_file()).run():
+    trainer = make_trainer(config, folder, resume=(folder / SETTINGS).is_file())
+    for line in trainer.notes:
+        sys.stderr.write(f"{folder.name}: {line}\n")
+    for _ in trainer.run():
         pass

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from experiments import program
 from experiments.rlhf import runs, screening_report
 
 SEED = 1000
@@ -81,4 +82,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    program.run(main)

@@ -1,15 +1,16 @@
 """Write the page on the screening from `screening.json`: a table, the frontier of reward and KL, and samples."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from agents.protocol import AgentError
 from experiments.plot_style import PALETTE, make_figure, save_figure
 from experiments.rlhf.confirmation_contrasts import at_level
 from experiments.tables import table
 from games.files import atomic_write
+from games.reading import read_object
 
 Rows = Sequence[Mapping[str, Any]]
 MEASURES = (
@@ -32,7 +33,7 @@ SAMPLES = 20
 
 def write(out: Path) -> None:
     """Write `screening.md` and `screening.svg` beside `screening.json`."""
-    results = json.loads((out / "screening.json").read_text(encoding="utf-8"))
+    results = read_object(out / "screening.json", error=AgentError)
     atomic_write(out / "screening.md", markdown(results))
     frontier(results["runs"], out / "screening.svg")
 

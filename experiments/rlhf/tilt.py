@@ -18,19 +18,30 @@ from typing import Annotated, Any
 import torch
 import typer
 from torch import Tensor
+from typing_extensions import TypedDict
 
 from agents.language_model.agent import LanguageModelAgent
 from agents.language_model.token_stream import Segment
 from agents.play.runner import EpisodeRunner
+from agents.protocol import AgentError
 from agents.storage.checkpoint import load_agent
 from agents.storage.run_folder import INITIAL, read_config
 from agents.training.probe import PromptSpec
 from agents.training.rollout_batch import RolloutBatch
+from experiments import program
 from experiments.rlhf.monte_carlo import MEASURES, SAMPLES, TOKENS, q_estimates, summary
 from experiments.tables import interval, table
 from games import resolve
 from games.completion.prompts import load_prompts
-from games.files import atomic_write
+from games.files import atomic_write, exclusive
+from games.reading import is_present, read_json
+
+
+class StoredTilt(TypedDict):
+    """The part of a row of `tilt.json` that is read."""
+
+    run: str
+
 
 LIKELIEST = 100
 """Number of tokens per state that the equal weights cover."""
@@ -154,11 +165,13 @@ def main(
 ) -> None:
     """Measure runs. Rows of the same name are replaced, other rows of `tilt.json` are kept."""
     path = out / "tilt.json"
-    rows = {row["run"]: row for row in json.loads(path.read_text(encoding="utf-8"))} if path.is_file() else {}
-    for folder in folders:
-        rows[folder.name] = {"run": folder.name, **measure(folder)}
-        atomic_write(path, json.dumps(list(rows.values()), allow_nan=False) + "\n")
-        atomic_write(out / "tilt.md", markdown(list(rows.values())))
+    with exclusive(out, path.name, "tilt.md"):
+        stored = read_json(path, list[StoredTilt], error=AgentError) if is_present(path) else []
+        rows = {row["run"]: row for row in stored}
+        for folder in folders:
+            rows[folder.name] = {"run": folder.name, **measure(folder)}
+            atomic_write(path, json.dumps(list(rows.values()), allow_nan=False) + "\n")
+            atomic_write(out / "tilt.md", markdown(list(rows.values())))
 
 
 def measure(folder: Path, prompts: str = "heldout", seed: int = 0) -> dict[str, Any]:
@@ -177,4 +190,4 @@ def measure(folder: Path, prompts: str = "heldout", seed: int = 0) -> dict[str, 
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    program.run(main)

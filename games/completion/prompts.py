@@ -1,10 +1,9 @@
 """Read the openings of the completion game: the shipped sets and the user's files."""
 
-import json
 from pathlib import Path
 
 from games.errors import GameError, nearest
-from games.files import reason
+from games.reading import parse_json, read_lines
 
 OPENINGS = Path(__file__).with_name("openings")
 # no opening of `heldout` shares its first two or its last two words with an opening of `train`
@@ -21,13 +20,7 @@ def load_prompts(source: str, *, setting: str = "completion: prompts=") -> tuple
     typed before the source.
     """
     path = OPENINGS / f"{source}.txt" if source in SETS else _file(source, setting)
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            texts = list(file)
-    except UnicodeDecodeError:
-        raise GameError(f"{path}: expected a text file in UTF-8") from None
-    except OSError as error:
-        raise GameError(f"{path}: cannot be read ({reason(error)})") from error
+    texts = [line for _, line in read_lines(path, error=GameError)]
     if path.suffix == ".jsonl":
         texts = [_prompt(line, f"{path}:{number}") for number, line in enumerate(texts, 1)]
     line_of: dict[str, int] = {}
@@ -47,7 +40,7 @@ def _file(source: str, setting: str) -> Path:
     if path.suffix not in SUFFIXES or "\0" in source:
         expected = f"expected train, heldout or a file ({' or '.join(SUFFIXES)})"
         raise GameError(f"{setting}{source}: {expected}; {nearest(source, SETS)}")
-    if not path.is_file():
+    if not path.exists():
         raise GameError(f"{setting}{source}: no such file")
     return path
 
@@ -55,8 +48,8 @@ def _file(source: str, setting: str) -> Path:
 def _prompt(line: str, place: str) -> str:
     """Return the field `prompt` of one line of a `.jsonl` file."""
     try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
+        record = parse_json(line, place)
+    except GameError:
         record = None
     prompt = record.get("prompt") if isinstance(record, dict) else None
     if not isinstance(prompt, str):

@@ -9,7 +9,6 @@ unless this project made the game and no engine of this file has failed before.
 from __future__ import annotations
 
 import hashlib
-import json
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any, TypeVar
 from games import files
 from games.base import Info, StepResult, TextGame
 from games.errors import GameError, nearest
+from games.reading import parse_json, read_text
 from games.textworld.engines.command_filter import CommandFilter, FreeTextFilter, can_be_sent, may_list_unsendable
 from games.textworld.engines.protocol import CONSTANT, INFOS, Engine, EngineResponse
 from games.textworld.engines.subprocess_engine import SubprocessEngine, inner_engine
@@ -85,7 +85,7 @@ class TextWorld(TextGame):
         self.path = Path(path).absolute()
         origin = game_file.check(self.path)
         plain = origin == game_file.PLAIN
-        record = "" if plain else self.path.with_suffix(".json").read_text("utf-8")
+        record = "" if plain else read_text(self.path.with_suffix(".json"))
         self._observed = _observed(record)
         needed = (*infos, *(textnav.PARTS if self._observed else ()))
         self._response: EngineResponse
@@ -187,7 +187,7 @@ class TextWorld(TextGame):
 
 def _observed(record: str) -> str:
     """Return the setting `observed` of a `textnav` game (`full` or `part`), or "" for any other game."""
-    match json.loads(record)["metadata"].get("actde") if record else None:
+    match parse_json(record, "the record")["metadata"].get("actde") if record else None:
         case {"family": "textnav", "settings": {"observed": "full" | "part" as observed}}:
             return str(observed)
     return ""  # also if the record is not ours and has another kind of `actde` entry
@@ -213,8 +213,8 @@ def _with_tw_name(story: Path) -> Path:
     data, record = story.read_bytes(), story.with_suffix(".json").read_bytes()
     copy = files.cache_folder("copies") / f"tw-{hashlib.sha256(data + record).hexdigest()[:24]}.z8"
     with files.disk_errors("copy the game file", f"see {files.VARIABLE}"):
-        copy.parent.mkdir(parents=True, exist_ok=True)
         for file, content in ((copy.with_suffix(".json"), record), (copy, data)):
-            if not file.exists():
-                files.atomic_write(file, content)
+            with files.building(file):
+                if not file.exists():
+                    files.atomic_write(file, content)
     return copy

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from games.reading import read_object
 
 STEPS = {"north": (0, -1), "south": (0, 1), "east": (1, 0), "west": (-1, 0)}
 """Direction -> (columns to the east, rows to the south) between a room and its neighbour in that direction."""
@@ -60,7 +61,7 @@ class Map:
 
 def load_map(story: Path) -> Map:
     """Return the map of a game. `story` is the path of its `.z8`, and its `.json` lies in the same folder."""
-    return read_map(json.loads(story.with_suffix(".json").read_text()))
+    return read_map(read_object(story.with_suffix(".json")))
 
 
 def read_map(record: Mapping[str, Any]) -> Map:

@@ -17,17 +17,19 @@ import pytest
 from agents import AgentError
 from agents.text.preferences import read_preferences
 from games.completion.prompts import load_prompts
-from games.errors import GameError
+from games.errors import FilesError, GameError
 from games.files import (
     MANIFEST,
-    FilesError,
+    TEMPORARY,
     atomic_folder,
     atomic_write,
     build_from,
     cache_folder,
     disk_errors,
+    exclusive,
     file_lock,
     is_built_from,
+    remove_leftovers,
     sha256,
 )
 from tests import ROOT
@@ -216,6 +218,112 @@ def test_a_process_wide_lock_is_held_once_by_all_objects_of_the_process(tmp_path
         with pytest.raises(TimeoutError):
             other.acquire(blocking=False)
         waiting.kill()
+
+
+# -- what a command writes ---------------------------------------------------------------------------------
+
+WRITE = """
+import sys
+from pathlib import Path
+from games.files import exclusive
+with exclusive(Path(sys.argv[1]), *sys.argv[2:]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("files", [[], ["card.md", "card.json"]])
+def test_one_process_at_a_time_writes_a_folder_or_a_file(tmp_path: Path, files: list[str]) -> None:
+    with python(WRITE, tmp_path / "new", *files) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        with (
+            pytest.raises(FilesError, match=r"another process is writing .*; wait for it"),
+            exclusive(tmp_path / "new", *files),
+        ):
+            pass
+        holder.kill()
+    with exclusive(tmp_path / "new", *files), exclusive(tmp_path / "new", *files, wait=True):
+        assert len(names(tmp_path / "new")) == 1
+    assert names(tmp_path / "new") == []
+
+
+def test_leftovers_are_removed_when_their_lock_is_acquired(tmp_path: Path) -> None:
+    leave_behind = """
+    import os, signal, sys
+    from pathlib import Path
+    from games.files import atomic_folder, atomic_write, exclusive
+    out = Path(sys.argv[1])
+    with exclusive(out):
+        atomic_write(out / "kept", "text")
+        os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)
+        with atomic_folder(out / "new") as work:
+            (work / "file").touch()
+    """
+    with python(leave_behind, tmp_path) as process:
+        process.wait(60)
+    (tmp_path / ".cache-1-user's").touch()
+    assert len(names(tmp_path)) == 4
+    with exclusive(tmp_path, "other"):
+        assert len(names(tmp_path)) == 5, "leftovers of other files are not its own"
+    with exclusive(tmp_path):
+        assert names(tmp_path) == [".cache-1-user's", ".lock", "kept"]
+
+
+def test_a_folder_whose_replacement_was_killed_is_restored(tmp_path: Path) -> None:
+    for name in (".x-12-01234567", ".x-12-01234567.old", ".y-12-01234567.old", "y"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name.strip(".")).touch()
+    remove_leftovers(tmp_path)
+    assert names(tmp_path) == ["x", "y"]
+    assert names(tmp_path / "x") == ["x-12-01234567.old"] and names(tmp_path / "y") == ["y"]
+
+
+def test_files_and_folders_reach_the_disk_before_they_get_their_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log: list[str] = []
+    rename = Path.rename
+
+    def note(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        log.append(TEMPORARY.sub(r"\g<name>.new", str(path.relative_to(tmp_path.parent))))
+
+    def renamed(self: Path, target: Path) -> Path:
+        log.append("rename")
+        return rename(self, target)
+
+    for name in ("rename", "replace"):
+        monkeypatch.setattr(Path, name, renamed)
+    monkeypatch.setattr(os, "fsync", note)
+    atomic_write(tmp_path / "file", "text")
+    with atomic_folder(tmp_path / "folder") as work:
+        (work / "inner").touch()
+    here = tmp_path.name
+    assert log == [f"{here}/file.new", "rename", here, f"{here}/folder.new/inner", f"{here}/folder.new", "rename", here]
+
+
+def test_scratch_folders_of_killed_processes_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = """
+    import sys
+    from games.files import scratch_folder
+    (scratch_folder() / "file").touch()
+    print(scratch_folder(), flush=True)
+    sys.stdin.read()
+    """
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    running, killed, ended = (python(code) for _ in range(3))
+    folders = []
+    for process in (running, killed, ended):
+        assert process.stdout is not None
+        folders.append(Path(process.stdout.readline().strip()))
+    killed.kill()
+    ended.communicate("")
+    killed.communicate()
+    assert [folder.is_dir() for folder in folders] == [True, True, False]
+    python(code).communicate("")
+    assert names(tmp_path) == sorted([folders[0].name, f"{folders[0].name}.lock"])
+    running.communicate("")
+    assert names(tmp_path) == []
 
 
 # -- folders that are built once ----------------------------------------------------------------------------

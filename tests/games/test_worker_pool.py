@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from agents import AgentError
-from games import GameError
+from games import GameError, child_process
 from games.child_process import python_environment
 from games.textworld.env import TextWorld
 from games.textworld.generation.make_game import cached_game
@@ -105,6 +105,33 @@ def test_a_killed_worker_is_one_line_at_once(tmp_path: Path) -> None:
     assert "\n" not in str(error.value)
     assert not any(map(runs, workers))
     assert time.monotonic() - began < 30
+
+
+def test_a_worker_that_the_kernel_killed_for_its_memory_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "vmstat").write_text("nr_free_pages 1\noom_kill 6\n")
+    monkeypatch.setattr(child_process, "VMSTAT", tmp_path / "vmstat")
+    (tmp_path / "busy").mkdir()
+    with WorkerPool(1) as pool:
+        job = pool.submit(note_process, tmp_path / "busy")
+        (worker,) = busy_workers(tmp_path / "busy", 1)
+        (tmp_path / "vmstat").write_text("oom_kill 7\n")
+        os.kill(worker, signal.SIGKILL)
+        with pytest.raises(
+            BrokenExecutor, match=r"died .* \(SIGKILL; the kernel killed .* memory .* continues"
+        ) as error:
+            job.result()
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: not enough memory: 9 bytes")])
+def test_a_worker_without_memory_is_one_line(error: Exception, capfd: pytest.CaptureFixture[str]) -> None:
+    with WorkerPool(1) as pool:
+        with pytest.raises(BrokenExecutor, match=r"ran out of memory in fail; use fewer workers; .* continues$"):
+            pool.submit(fail, error).result()
+        assert pool.submit(power, 2).result() == 4
+    assert capfd.readouterr().err == ""
 
 
 def test_leaving_the_pool_ends_busy_workers_and_drops_waiting_jobs(tmp_path: Path) -> None:

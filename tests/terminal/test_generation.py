@@ -15,7 +15,7 @@ GAMES: Any = [SimpleNamespace(file=f"{name}.z8", path=Path(f"{name}.z8")) for na
 
 
 def test_a_crawl_shows_its_states_and_stops_in_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = iter(range(0, 10_000, 31))
     monkeypatch.setattr("terminal.console.time.monotonic", lambda: next(clock))
@@ -28,7 +28,7 @@ def test_a_crawl_shows_its_states_and_stops_in_one_line(
 
     monkeypatch.setattr(generation, "crawl_file", crawl_file)
     with pytest.raises(typer.Exit) as stopped:
-        generation.crawl(GAMES)
+        generation.crawl(tmp_path, GAMES)
     assert stopped.value.exit_code == 130
     first, second, last = capsys.readouterr().err.splitlines()
     assert first.startswith("crawl: game 1 of 2, 1,250 states, 12%")

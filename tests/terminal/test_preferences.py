@@ -1,6 +1,7 @@
 """The smallest form of reinforcement learning from human feedback: pairs, a reward model, and PPO against it."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from agents.storage.run_folder import read_metrics
 from agents.text.preferences import read_preferences
 from games.completion import resolve_reward
 from tests.conftest import Command
-from tests.helpers.preferences import PROMPTS, save_trunk
+from tests.helpers.preferences import PROMPTS, save_trunk, separable
 
 GAME = "completion?prompts=prompts.jsonl&max_tokens=4"
 
@@ -105,3 +106,20 @@ def test_mistakes_are_one_line(command: Command, place: Path, words: tuple[str, 
 def test_pairs_are_not_written_over_a_folder(command: Command) -> None:
     status, _, err = make_pairs(command, "--out", "trunk")
     assert status == 2 and err == "error: trunk is a folder; expected the name of a file, such as pairs.jsonl\n"
+
+
+def test_a_reward_model_that_diverges_is_not_saved(command: Command, place: Path) -> None:
+    (place / "pairs.jsonl").write_text("".join(json.dumps(asdict(pair)) + "\n" for pair in separable(40)))
+    words = ("train-reward", "--pairs", "pairs.jsonl", "--out", "rm", "--trunk", "trunk", "--lora", "0")
+    status, out, err = command(*words, "--lr", "1e36")
+    assert (status, out) == (2, "")
+    assert err.startswith("error: the training diverged: ") and err.endswith("; nothing is saved; try a lower --lr\n")
+    assert err.count("\n") == 1 and not (place / "rm").exists()
+
+
+def test_a_judge_whose_rewards_are_not_finite_makes_no_pairs(command: Command, place: Path) -> None:
+    (place / "judge.py").write_text("def nan(prompts, completions):\n    return [float('nan')] * len(prompts)\n")
+    status, out, err = make_pairs(command, "--pairs", "4", "--judge", "judge.py:nan")
+    assert (status, out) == (2, "")
+    assert "expected one finite number for each completion" in err and err.count("\n") == 1
+    assert not (place / "data").exists()

@@ -155,7 +155,6 @@ def run_arms(
     if workers:
         jobs = [job for arm in arms for job in jobs_of(arm, seed)]
         run([job for job in jobs if not kept.holds(job)], runs, workers=workers, on_progress=progress)
-        kept = record.read(path, seed=seed)  # another part may have updated the record during the run
     kept.take(arms, runs)
     if not kept.rows:
         raise AgentError(f"nothing was run in {folder}: give --workers 1 or more to run it")

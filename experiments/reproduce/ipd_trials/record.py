@@ -5,20 +5,31 @@ for each trial, under a name like ARM/trial-03. Its metadata holds the seed, the
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypedDict
 
 from agents.protocol import AgentError
 from experiments.reproduce.ipd_trials.run_trials import Arm, Job, finished, jobs_of
 from experiments.reproduce.ipd_trials.trial import COLUMNS
 from games.files import atomic_write
+from games.reading import check_regular, is_present, parse_json, validated
 
 NAME = "trials.safetensors"
+
+
+class StoredAbout(TypedDict):
+    """The metadata of the file."""
+
+    seed: int
+    columns: list[str]
+    recipes: dict[str, dict[str, Any]]
+    seconds: dict[str, float]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,14 +89,18 @@ def read(path: Path, *, seed: int) -> Record:
     """
     from safetensors import SafetensorError, safe_open
 
-    if not path.exists():
+    if not is_present(path):
         return Record(seed=seed)
+    check_regular(path, AgentError)
     try:
         with safe_open(path, framework="np") as file:
-            about: Mapping[str, Any] = json.loads((file.metadata() or {})["about"])
+            text = (file.metadata() or {})["about"]
+            about = validated(StoredAbout, parse_json(text, str(path), AgentError), str(path), AgentError)
             rows = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 file is not a mapping
         if tuple(about["columns"]) != COLUMNS or set(rows) != set(about["seconds"]):
             raise ValueError(f"it has the columns {about['columns']}")
+        if any(row.ndim != 2 or row.shape[1] != len(COLUMNS) or row.dtype != np.float16 for row in rows.values()):
+            raise ValueError("a trial has no half-precision numbers in these columns")
         found = Record(seed=about["seed"], recipes=about["recipes"], seconds=about["seconds"], rows=rows)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise AgentError(f"{path} is not a record of trials: {error}; remove it to begin again") from None

@@ -21,11 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.protocol import AgentError
+from agents.model.finite import check_finite
+from agents.protocol import AgentError, DivergenceError
 from agents.storage.checkpoint import read_json, read_tensors
 from experiments.reproduce.ipd_trials.blocks import can_compile
 from experiments.reproduce.ipd_trials.trial import EPOCHS, Recipe, Trials
-from games.files import atomic_write
+from games.files import atomic_write, remove_leftovers
 from games.worker_pool import WorkerPool
 
 ABOUT, CHECKPOINT = "trials.json", "checkpoint.safetensors"
@@ -108,7 +109,11 @@ def run(jobs: Sequence[Job], runs: Path, *, workers: int, on_progress: Callable[
 
 
 def advance(job: Job, runs: Path, rollouts: int = PIECE) -> int:
-    """Run at most `rollouts` further rollouts of a batch, write a checkpoint, and return the number of all rollouts."""
+    """Run at most `rollouts` further rollouts of a batch, write a checkpoint, and return the number of all rollouts.
+
+    Raises:
+        DivergenceError: A number is not finite. The last checkpoint is kept.
+    """
     from safetensors.torch import save
 
     trials = load(job, runs)
@@ -117,7 +122,12 @@ def advance(job: Job, runs: Path, rollouts: int = PIECE) -> int:
     while trials.curves.shape[1] < until:
         trials.step()
     trials.seconds += time.process_time() - began
-    atomic_write(job.folder(runs) / CHECKPOINT, save({name: x.contiguous() for name, x in trials.state().items()}))
+    state = trials.state()
+    try:
+        check_finite(state)
+    except DivergenceError as error:
+        raise DivergenceError(f"{job.name} diverged between rollouts {until - rollouts} and {until}: {error}") from None
+    atomic_write(job.folder(runs) / CHECKPOINT, save({name: x.contiguous() for name, x in state.items()}))
     return until
 
 
@@ -136,6 +146,7 @@ def load(job: Job, runs: Path) -> Trials:
     """
     folder = job.folder(runs)
     folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder)  # the command holds the lock of the folder with all runs
     if not (folder / ABOUT).exists():
         atomic_write(folder / ABOUT, json.dumps(job.about(), indent=1, allow_nan=False) + "\n")
     _check(job, runs)

@@ -32,9 +32,10 @@ from pathlib import Path
 from typing import Any
 
 from games.errors import GameError
+from games.files import scratch_folder
 from games.textworld.engines.protocol import EngineResponse, GameInfo
 from games.textworld.upstream import opcodes
-from games.textworld.upstream.start import silence_jericho
+from games.textworld.upstream.start import prepare_jericho
 
 SEED = 1
 COMPASS = ("north", "south", "east", "west", "northeast", "northwest", "southeast", "southwest")
@@ -100,10 +101,10 @@ class JerichoEngine:
         from jericho import FrotzEnv
 
         self.close()
-        self._folder = tempfile.TemporaryDirectory(prefix="actde-story-")
+        self._folder = tempfile.TemporaryDirectory(prefix="story-", dir=scratch_folder())
         copy = Path(self._folder.name) / f"{self._name}.z{self._data[0]}"
         copy.write_bytes(self._data)
-        silence_jericho()
+        prepare_jericho()
         self._env = FrotzEnv(str(copy), SEED)
         opcodes.repair(self._env)
         self._env.seed(self._env.bindings.get("seed", SEED))

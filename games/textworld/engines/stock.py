@@ -9,7 +9,7 @@ from typing import Any
 
 from games.errors import GameError
 from games.textworld.engines.protocol import EngineResponse, game_info, intermediate_reward
-from games.textworld.upstream.start import silence_jericho, start, winning_policy
+from games.textworld.upstream.start import prepare_jericho, start, winning_policy
 
 
 class StockEngine:
@@ -57,7 +57,7 @@ class StockEngine:
     @contextlib.contextmanager
     def _game_errors(self, what: str) -> Iterator[None]:
         """Convert the exceptions that TextWorld raises for malformed files to a GameError."""
-        silence_jericho()
+        prepare_jericho()
         try:
             yield
         except (LookupError, TypeError, ValueError, AttributeError, AssertionError) as error:

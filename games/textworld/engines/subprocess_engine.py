@@ -26,6 +26,7 @@ from typing import Any
 
 from games.child_process import Child
 from games.errors import GameError
+from games.files import scratch_folder
 from games.textworld.engines.protocol import Engine, EngineResponse, GameInfo
 
 INNER = {
@@ -96,7 +97,7 @@ class SubprocessEngine:
     __del__ = close
 
     def _load(self) -> dict[str, Any]:
-        self._folder = tempfile.TemporaryDirectory(prefix="actde-game-", ignore_cleanup_errors=True)
+        self._folder = tempfile.TemporaryDirectory(prefix="game-", dir=scratch_folder(), ignore_cleanup_errors=True)
         self._child = Child(serve, stdout=DEVNULL, stderr=DEVNULL, cwd=self._folder.name, start_new_session=True)
         return self._request(self._job, "while it is loaded", self._loading)
 
@@ -132,6 +133,7 @@ class SubprocessEngine:
 def serve(connection: Connection) -> None:
     """Load the game that the first message names, then answer messages until the pipe closes, in the child process."""
     _limit_resources()
+    tempfile.tempdir = str(Path.cwd())  # the parent removes this folder
     sys.excepthook = partial(_send_bug, connection)
     engine: Engine | None = None
     while True:

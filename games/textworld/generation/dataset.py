@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from games import files
-from games.errors import GameError, nearest
+from games.errors import FilesError, GameError, nearest
 from games.parameters import parse_settings
+from games.reading import as_object, is_present, parse_json, read_json, read_lines
 from games.textworld.generation import manifest
 from games.textworld.generation.candidate import judge
 from games.textworld.generation.families import MAX_SEED, family
@@ -25,7 +26,7 @@ from games.textworld.generation.manifest import ManifestEntry
 from games.textworld.generation.reserved_seeds import RESERVED
 from games.worker_pool import WorkerPool
 
-REQUEST, JOURNAL, LOCK, WORK = "curriculum.json", "journal.jsonl", ".lock", "work"
+REQUEST, JOURNAL, WORK = "curriculum.json", "journal.jsonl", "work"
 PATIENCE = 100
 """The number of consecutive rejected candidates after which `generate` raises GameError."""
 PASSED = {"made": "duplicates", "other split": "of another split", "impossible": "impossible"}
@@ -71,14 +72,15 @@ def generate(
     request = _request(family, levels, per_level, split, seed, settings or {})
     folder = Path(out).expanduser().absolute()
     with files.disk_errors("write the curriculum", ADVICE):
-        _claim(folder, request)
-        with files.file_lock(folder / LOCK):
+        if folder.exists() and not folder.is_dir():
+            raise GameError(f"{folder}: expected a folder, it is a file")
+        with files.exclusive(folder, wait=True):
+            _claim(folder, request)
             if not (folder / manifest.NAME).exists():
                 with WorkerPool(workers) as pool:
                     entries = _make(folder, request, pool, on_progress or (lambda progress: None))
                 manifest.write_manifest(folder, entries)
-            for name in (JOURNAL, LOCK):
-                (folder / name).unlink(missing_ok=True)
+            (folder / JOURNAL).unlink(missing_ok=True)
             shutil.rmtree(folder / WORK, ignore_errors=True)
     return manifest.load_manifest(folder / manifest.NAME)
 
@@ -110,18 +112,11 @@ def _request(name: str, levels: Sequence[int], per_level: int, split: str, seed:
 
 def _claim(folder: Path, request: Any) -> None:
     """Write the request into a new or empty folder. Raise GameError if the folder holds anything but this request."""
-    if folder.exists() and not folder.is_dir():
-        raise GameError(f"{folder}: expected a folder, it is a file")
-    folder.mkdir(parents=True, exist_ok=True)
     mark = folder / REQUEST
     if mark.exists():
-        try:
-            previous = json.loads(mark.read_text())
-        except ValueError:
-            previous = None
-        if previous != request:
+        if read_json(mark) != request:
             raise GameError(f"{folder}: holds a curriculum made with other settings; choose another folder")
-    elif any(folder.iterdir()):
+    elif any(path.name != files.LOCK for path in folder.iterdir()):
         raise GameError(f"{folder}: the folder is not empty; choose an empty or new one")
     else:
         files.atomic_write(mark, json.dumps(request))
@@ -187,6 +182,14 @@ def _candidates(
                 future.cancel()
 
 
+def _is_verdict(verdict: dict[str, Any]) -> bool:
+    """Return whether an object has the form of a line of the journal."""
+    if verdict.get("verdict") != "made":
+        return {"key", "verdict"} <= verdict.keys() and verdict["verdict"] in PASSED
+    kinds = {"key": str, "hash": str, "settings": dict, "max_score": int, "walkthrough_length": int, "sha256": str}
+    return all(type(verdict.get(name)) is kind for name, kind in kinds.items())
+
+
 def _seed(request: Any, level: int, number: int) -> int:
     """Return the seed of a candidate, which depends on the seed and split of the curriculum."""
     digest = files.json_hash([request["family"], request["split"], request["seed"], level, number])
@@ -212,12 +215,14 @@ def _accept(folder: Path, request: Any, verdict: dict[str, Any], at: int) -> Man
 def _read_journal(path: Path) -> dict[str, Any]:
     """Return the verdicts of an earlier run. Delete a last line that its interruption cut off."""
     journal: dict[str, Any] = {}
-    for line in path.read_text().splitlines() if path.exists() else ():
+    for where, line in read_lines(path) if is_present(path) else ():
         try:
-            verdict = json.loads(line)
-            journal[verdict.pop("key")] = verdict
-        except (ValueError, KeyError, AttributeError):
+            verdict = as_object(parse_json(line, where), where)
+            if not line.endswith("\n") or not _is_verdict(verdict):
+                break
+        except FilesError:  # the candidates from here on are judged again
             break
+        journal[verdict.pop("key")] = verdict
     path.parent.joinpath(WORK).mkdir(exist_ok=True)
     text = "".join(json.dumps({"key": key, **verdict}) + "\n" for key, verdict in journal.items())
     files.atomic_write(path, text)

@@ -11,6 +11,7 @@ from typing import Any
 
 from games import files
 from games.errors import GameError, nearest
+from games.reading import parse_json, read_bytes, read_lines
 
 NAME = "manifest.jsonl"
 SPLITS = ("train", "valid", "test")
@@ -52,7 +53,7 @@ def split_of(canonical: str) -> str:
 
 def files_hash(story: Path) -> str:
     """Return the SHA-256 of the bytes of a story (`.z8`) followed by the bytes of its record (`.json`)."""
-    return hashlib.sha256(story.read_bytes() + story.with_suffix(".json").read_bytes()).hexdigest()
+    return hashlib.sha256(read_bytes(story) + read_bytes(story.with_suffix(".json"))).hexdigest()
 
 
 def write_manifest(folder: Path, entries: Iterable[ManifestEntry]) -> Path:
@@ -70,12 +71,7 @@ def load_manifest(path: Path, *, split: str | None = None) -> list[ManifestEntry
     if split is not None and split not in SPLITS:
         raise GameError(f"no split is called {split!r}; {nearest(split, SPLITS)}")
     with files.disk_errors("read the manifest", "is it readable?"):
-        data = path.read_bytes()
-        try:
-            lines = data.decode().splitlines()
-        except UnicodeDecodeError:
-            raise GameError(f"{path}: not a manifest of games (it is not text)") from None
-        entries = [_parse(line, f"{path}, line {at}", path.parent) for at, line in enumerate(lines, 1)]
+        entries = [_parse(line, where, path.parent) for where, line in read_lines(path)]
         if not entries:
             raise GameError(f"{path}: the manifest is empty")
         kept = [entry for entry in entries if split in (None, entry.split)]
@@ -93,8 +89,8 @@ def load_manifest(path: Path, *, split: str | None = None) -> list[ManifestEntry
 
 def _parse(line: str, where: str, folder: Path) -> ManifestEntry:
     try:
-        data = json.loads(line)
-    except (ValueError, RecursionError):
+        data = parse_json(line, where)
+    except GameError:
         raise GameError(f"{where}: not JSON") from None
     if not isinstance(data, dict) or set(data) != set(KEYS):
         raise GameError(f"{where}: expected an object with exactly the keys {', '.join(KEYS)}")

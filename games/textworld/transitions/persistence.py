@@ -55,7 +55,7 @@ def save(graph: TransitionGraph, digest: str, path: Path) -> None:
     """Add the transitions in the file to `graph`, then write them all to the file. Ignore an invalid graph."""
     if graph.invalid_reason is not None:
         return
-    with files.disk_errors("write what is remembered of the game", ADVICE), files.file_lock(path.with_suffix(".lock")):
+    with files.disk_errors("write what is remembered of the game", ADVICE), files.building(path):
         load(graph, digest, path)
         write(graph, digest, path)
 

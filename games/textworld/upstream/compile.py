@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from games.errors import GameError
+from games.files import scratch_folder
 from games.textworld.upstream import patches_enabled
 
 
@@ -25,7 +26,7 @@ def compile_story(source: str, name: str) -> bytes:
 
     failure: type[Exception] = CouldNotCompileGameError
     compile_to = _compile_without_index if patches_enabled() else compile_inform7_game
-    with tempfile.TemporaryDirectory(prefix="tw-inform-") as folder:
+    with tempfile.TemporaryDirectory(prefix="tw-inform-", dir=scratch_folder()) as folder:
         story = Path(folder) / "tw-game.z8"
         try:
             compile_to(source, str(story))

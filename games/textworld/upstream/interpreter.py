@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from games.errors import GameError
-from games.textworld.upstream.start import silence_jericho, traced_events
+from games.textworld.upstream.start import prepare_jericho, traced_events
 
 TRACE = "tw-trace-actions"
 EXTRA = "tw-extra-infos {}"
@@ -80,7 +80,7 @@ class Interpreter:
     def __init__(self, story: Path) -> None:
         import jericho
 
-        silence_jericho()
+        prepare_jericho()
         self._frotz: Any = jericho.FrotzEnv(str(story))
         self.opening, _ = self._frotz.reset()
         """The text that the game prints before the first command."""

@@ -11,14 +11,16 @@
 
 from __future__ import annotations
 
+import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from games.files import scratch_folder
 from games.textworld.upstream import patched, patches_enabled
 
 
@@ -29,7 +31,7 @@ def start(story: Path, infos: Iterable[str], *, fast: bool = True) -> Any:
     """
     import textworld
 
-    silence_jericho()
+    prepare_jericho()
     wanted = textworld.EnvInfos(**dict.fromkeys(infos, True))
     if not (fast and patches_enabled()):
         return textworld.start(str(story), wanted)
@@ -50,7 +52,7 @@ def start_untracked(story: Path) -> tuple[Any, Any]:
     from textworld.envs.wrappers.tw_inform7 import Inform7Data
     from textworld.envs.zmachine.jericho import JerichoEnv
 
-    silence_jericho()
+    prepare_jericho()
     env = Inform7Data(JerichoEnv())
     env.load(str(story))
     state = env.reset()
@@ -77,15 +79,18 @@ def winning_policy(state: Any) -> Any:
     return state.get("_winning_policy")
 
 
-def silence_jericho() -> None:
-    """Ignore Jericho's warning that a game is not fully supported.
+def prepare_jericho() -> None:
+    """Ignore Jericho's warning that a game is not fully supported, and let it use this process's scratch folder.
 
-    Importing TextWorld has the same effect, but other code may have reset the warning filters since.
+    Importing TextWorld silences the warning too, but other code may have reset the warning filters since. Jericho
+    copies its library for every game, and a killed process would leave the copy behind.
     """
-    from jericho import UnsupportedGameWarning
+    import jericho.jericho
 
     # not `warnings.catch_warnings`, which is not thread-safe
-    warnings.simplefilter("ignore", UnsupportedGameWarning)
+    warnings.simplefilter("ignore", jericho.UnsupportedGameWarning)
+    in_scratch_folder = partial(tempfile.TemporaryDirectory, dir=scratch_folder())
+    jericho.jericho.tempfile = SimpleNamespace(TemporaryDirectory=in_scratch_folder)
 
 
 def load_record(story: Path) -> Any:
@@ -99,7 +104,7 @@ def load_record(story: Path) -> Any:
 @contextmanager
 def rules_parsed_once() -> Iterator[None]:
     """Make TextWorld's rule parser cache its results inside the `with` block."""
-    silence_jericho()
+    prepare_jericho()
     if not patches_enabled():
         yield
         return

@@ -12,7 +12,6 @@ A TextWorld game consists of two files: the story `NAME.z8` (Z-machine, version 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import signal
 import subprocess
@@ -25,11 +24,13 @@ from typing import Any
 from games import files
 from games.child_process import python_environment
 from games.errors import GameError
+from games.reading import parse_json, read_bytes
 
 HEADER = 64
 """The bytes of the Z-machine's header. It holds the version at byte 0, the serial number (a date) at bytes 18-23, the
 length in units at byte 26, and the checksum at byte 28."""
-MAX_RECORD = 200_000_000
+MAX_RECORD, MAX_STORY = 200_000_000, 1_000_000
+"""The limits of a record and of a story, in bytes. The Z-machine allows stories of up to 512 KiB."""
 OURS, FOREIGN, PLAIN = "ours", "foreign", "plain"
 """The origin of a file: a game made by this project, any other TextWorld game, or a story without a record."""
 UNIT = {1: 2, 2: 2, 3: 2, 4: 4, 5: 4, 6: 8, 7: 8, 8: 8}
@@ -64,11 +65,11 @@ def check(path: Path) -> str:
     """Check a game file and return its origin: OURS, FOREIGN or PLAIN. Raise GameError if a check fails."""
     if is_plain(path):
         with files.disk_errors("read the game file", "is it readable?"):
-            check_story(path.read_bytes(), path, UNIT)
+            check_story(read_bytes(path, limit=MAX_STORY), path, UNIT)
         return PLAIN
     story, record = pair(path)
     with files.disk_errors("read the game file", "is it readable?"):
-        data, text = story.read_bytes(), record.read_bytes()
+        data, text = read_bytes(story, limit=MAX_STORY), read_bytes(record, limit=MAX_RECORD)
     check_story(data, story)
     content = _parse_record(text, record)
     mark = content["metadata"].get("actde")
@@ -118,13 +119,11 @@ def without_date(data: bytes) -> bytes:
 
 
 def _parse_record(text: bytes, path: Path) -> dict[str, Any]:
-    if len(text) > MAX_RECORD:
-        raise GameError(f"{path}: too large for the record of a game ({len(text)} bytes)")
     if not text.strip():
         raise GameError(f"{path}: the record of the game is empty")
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
+        content = parse_json(text, str(path))
+    except GameError:
         raise GameError(f"{path}: the record of the game is truncated or not JSON") from None
     needed = ("world", "quests", "infos", "KB", "metadata", "objective")
     if not isinstance(content, dict) or any(name not in content for name in needed):
@@ -155,7 +154,7 @@ def _check_foreign(story: Path, data: bytes, text: bytes) -> None:
         raise GameError(f"{story}: the game is damaged, or the .json beside it belongs to another game ({why})")
     with files.disk_errors("store that the game was checked", f"see {files.VARIABLE}"):
         marker.parent.mkdir(parents=True, exist_ok=True)
-        files.atomic_write(marker, f"{story.name}\n")
+        marker.touch()
 
 
 def _run_check(story: Path) -> tuple[str, str]:
@@ -165,7 +164,8 @@ def _run_check(story: Path) -> tuple[str, str]:
     RuntimeError if the check has a bug.
     """
     code = "import sys; from games.textworld.validation.playthrough_check import main; sys.exit(main(sys.argv[1]))"
-    with tempfile.TemporaryDirectory(prefix="actde-check-", ignore_cleanup_errors=True) as folder:
+    temporary = tempfile.TemporaryDirectory(prefix="check-", dir=files.scratch_folder(), ignore_cleanup_errors=True)
+    with temporary as folder:
         try:
             child = subprocess.run(
                 [sys.executable, "-c", code, str(story.absolute())],

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from games.child_process import ROOT
+from games.files import scratch_folder
 from games.textworld.upstream.rule_simulation import AmbiguousRulesError, RuleSimulation
 from games.textworld.upstream.start import rules_parsed_once, start, start_untracked, traced_events
 
@@ -51,7 +52,7 @@ def _report(kind: type[BaseException], error: BaseException, trace: TracebackTyp
 
 def find_problem(story: Path) -> str:
     """Return why the record beside `story` does not match the story, or '' if it matches."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=scratch_folder()) as folder:
         copy = Path(folder) / "tw-copy.z8"
         copy.write_bytes(story.read_bytes())
         copy.with_suffix(".json").write_bytes(story.with_suffix(".json").read_bytes())
@@ -77,7 +78,7 @@ def find_own_problem(story: bytes, record: bytes) -> str:
     """
     from textworld.generator.game import Game
 
-    with rules_parsed_once(), tempfile.TemporaryDirectory() as folder:
+    with rules_parsed_once(), tempfile.TemporaryDirectory(dir=scratch_folder()) as folder:
         file = Path(folder) / "tw-game.z8"
         file.write_bytes(story)
         game = Game.deserialize(json.loads(record))

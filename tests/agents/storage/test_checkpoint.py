@@ -62,10 +62,7 @@ def resumed(out: Path, settings: TrainConfig = SETTINGS) -> Trainer:
 # -- damage ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("damage", ["missing", "truncated", "empty", "flipped"])
-def test_a_damaged_file_is_detected(run: Path, name: str, damage: str) -> None:
-    path = newest(run) / name
+def spoil(path: Path, damage: str) -> None:
     content = bytearray(path.read_bytes())
     if damage == "missing":
         path.unlink()
@@ -74,11 +71,38 @@ def test_a_damaged_file_is_detected(run: Path, name: str, damage: str) -> None:
         path.write_bytes(content)
     else:
         path.write_bytes(content[: len(content) // 2 if damage == "truncated" else 0])
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("damage", ["missing", "truncated", "empty", "flipped"])
+def test_a_damaged_file_is_detected(run: Path, name: str, damage: str) -> None:
+    """No agent plays with it. A run resumes from the checkpoint before, and keeps the damaged one aside."""
+    folder, said = newest(run), "missing" if damage == "missing" else "damaged"
+    spoil(folder / name, damage)
+    left = content(folder)
     if (name, damage) == ("agent.json", "missing"):  # without it there is no checkpoint: the one before is newest
         assert newest(run).name == "000001"
-        return
-    for work in (lambda: load_agent(run), lambda: resumed(run)):
-        refused(work, name, "missing" if damage == "missing" else "damaged")
+    else:
+        refused(lambda: load_agent(run), name, said)
+    trainer = resumed(run)
+    trainer.runner.close()
+    assert trainer.iteration == 1 and newest(run).name == "000001"
+    (note,) = trainer.notes
+    assert name in note and said in note and "continues from the one before" in note and "\n" not in note
+    assert content(folder.with_name("damaged-000002")) == left
+
+
+def test_a_run_with_a_damaged_checkpoint_ends_as_without(run: Path, tmp_path: Path) -> None:
+    whole = Path(shutil.copytree(run, tmp_path / "whole"))
+    for _ in range(2):  # the second time, the first copy of the same checkpoint is replaced
+        spoil(newest(run) / "training.safetensors", "truncated")
+        list(make_trainer(SETTINGS, run, resume=True).run())
+    for folder in (run, whole):
+        list(resumed(folder).run())
+    names = ("model.safetensors", "training.safetensors", "tokenizer.json")
+    assert [(newest(run) / name).read_bytes() for name in names] == [(newest(whole) / n).read_bytes() for n in names]
+    assert [line["episodes"] for line in read_metrics(run)] == [4, 8, 12]
+    assert (run / "transcripts.jsonl").read_bytes() == (whole / "transcripts.jsonl").read_bytes()
 
 
 def test_every_flipped_bit_of_the_description_is_detected(run: Path) -> None:
@@ -161,6 +185,15 @@ def test_a_folder_that_is_not_empty(run: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "nothing").exists()
 
 
+def test_a_folder_of_a_killed_start_is_free(tmp_path: Path) -> None:
+    (tmp_path / ".lock").touch()
+    (tmp_path / ".settings.json-12-01234567").write_text("{")
+    (tmp_path / ".initial-12-01234567").mkdir()
+    (tmp_path / ".initial-12-01234567" / "agent.json").touch()
+    make_trainer(SETTINGS, tmp_path).runner.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "initial", "settings.json", "tensorboard"]
+
+
 def test_an_empty_folder_is_accepted(tmp_path: Path) -> None:
     make_trainer(SETTINGS, tmp_path).runner.close()
     assert read_config(tmp_path) == SETTINGS
@@ -184,9 +217,10 @@ def test_a_run_that_cannot_start_leaves_no_folder(tmp_path: Path) -> None:
 
 
 def test_a_resume_that_fails_changes_nothing(run: Path) -> None:
-    (newest(run) / "state.json").unlink()
+    for folder in (run / "checkpoints").iterdir():
+        (folder / "state.json").unlink()
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    refused(lambda: resumed(run), "missing")
+    refused(lambda: resumed(run), "000002", "missing")
     assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
 
 
@@ -217,6 +251,13 @@ def test_damaged_settings(run: Path) -> None:
 def test_only_the_newest_two_are_kept(tmp_path: Path) -> None:
     list(make_trainer(SETTINGS.replace(iterations=4), tmp_path / "run").run())
     assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == ["000003", "000004"]
+
+
+def test_a_deletion_that_was_killed_is_completed(run: Path) -> None:
+    shutil.copytree(run / "checkpoints" / "000001", run / "checkpoints" / "000000")
+    (run / "checkpoints" / "000000" / "agent.json").unlink()
+    make_trainer(SETTINGS, run, resume=True).runner.close()
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["000001", "000002"]
 
 
 def test_two_processes_cannot_train_in_one_folder(run: Path) -> None:

@@ -44,7 +44,7 @@ def test_other_fields_are_ignored(tmp_path: Path) -> None:
         (line(chosen=None), "got NoneType in the field 'chosen'"),
         (line(prompt=" "), "the prompt is blank"),
         (line(rejected=" party"), "chosen and rejected are the same text"),
-        (line(rejected="\ud800"), "surrogate"),
+        (line(rejected="\ud800"), "got no JSON"),
         ("[" * 100_000, "got no JSON"),
     ],
 )
@@ -57,7 +57,7 @@ def test_a_bad_line_is_refused_with_its_number(tmp_path: Path, bad: str, says: s
     assert message.startswith(f"{path}:2: ") and says in message and "\n" not in message
 
 
-NO_FILES = [(b"", "holds no preferences"), (b"\xff\xfe", "UTF-8"), (None, "No such")]
+NO_FILES = [(b"", "holds no preferences"), (b"\xff\xfe", "UTF-8"), (None, "is missing")]
 
 
 @pytest.mark.parametrize(("content", "says"), NO_FILES)

@@ -112,3 +112,10 @@ def test_formats_by_name() -> None:
     assert [prompt_format(name, with_template(CHATML)).name for name in FORMATS] == list(FORMATS)
     with pytest.raises(AgentError, match="expected plain or chat"):
         prompt_format("plane", None)
+
+
+def test_a_template_that_runs_for_hours_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agents.text.prompt.SECONDS", 0.5)
+    endless = "{% for a in range(90000) %}{% for b in range(90000) %}{% endfor %}{% endfor %}"
+    with pytest.raises(AgentError, match="it takes longer than"):
+        prompt_format("chat", with_template(endless))

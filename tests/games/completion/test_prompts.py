@@ -58,7 +58,7 @@ def test_jsonl_file_has_openings_of_several_lines(tmp_path: Path) -> None:
         ("a.txt", b"one\n \ntwo\n", r"a.txt:2: expected an opening, got a blank one"),
         ("a.txt", b"one\ntwo\none \n", r"a.txt:3: this opening is the same as that of line 1"),
         ("a.txt", b"", "a.txt: the file holds no openings"),
-        ("a.txt", b"\xff\xfe", "a.txt: expected a text file in UTF-8"),
+        ("a.txt", b"\xff\xfe", "a.txt, line 1 is damaged: not UTF-8"),
         ("a.jsonl", b'{"prompt": "a"}\n{"prompt": ""}\n', "a.jsonl:2: expected an opening, got a blank one"),
         ("a.jsonl", b'{"prompt": "a"}\n{"prompt": "a"}\n', "a.jsonl:2: this opening is the same as that of line 1"),
         ("a.jsonl", b'{"prompt": "a"}\n\n', "a.jsonl:2: expected a JSON object with a text in the field 'prompt'"),
@@ -100,6 +100,6 @@ def test_unreadable_file_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(GameError, match=r"a.txt: cannot be read \(Permission denied\)"):
+    monkeypatch.setattr("os.open", refuse)
+    with pytest.raises(GameError, match=r"a.txt cannot be read: Permission denied"):
         load_prompts(str(path))

@@ -1,0 +1,148 @@
+"""Check a trunk's configuration before the `transformers` library reads it.
+
+A configuration comes with a checkpoint or a model folder. Some of its keys would make the library import packages, run
+code of others or download files, and some of its numbers would exhaust the memory. The library therefore receives only
+keys that it writes itself, and builds only models whose size fits their weights.
+"""
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.module import register_module_module_registration_hook
+
+from agents.protocol import AgentError
+
+CODE = re.compile(
+    r"attn_implementation|experts_implementation|auto_map|quantization|compression_config|kernel_config|use_kernel"
+    r"|custom_pipelines|trust_remote|code_revision"
+)
+"""Keys that select code or packages."""
+IGNORED = {"auto_map", "custom_pipelines", "_attn_implementation_autoset"}
+"""Keys of model folders that name the code of others or a default. They and unknown private keys are not passed on."""
+LEGACY = {"torch_dtype", "rope_scaling", "num_labels", "use_return_dict", "name_or_path", "output_attentions"}
+DTYPES = {None, "float32", "float16", "bfloat16", "float64"}
+MAX_LAYERS = 10_000
+MAX_LENGTH = 1_000_000
+"""The limits of numbers that count layers, and of the lengths of lists and texts."""
+
+
+@contextmanager
+def library_errors(what: str) -> Iterator[None]:
+    """Turn an exception of a library that reads foreign data into `AgentError`: `what`, and the exception's first line.
+
+    `transformers` and `tokenizers` raise exceptions of any class for such data, including plain `Exception`.
+    """
+    try:
+        yield
+    except AgentError:
+        raise
+    except Exception as error:
+        raise AgentError(f"{what}: {one_line(error)}") from error
+
+
+def one_line(error: BaseException) -> str:
+    """Return the first line of an exception's message, or the name of its class."""
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]:.300}".removesuffix(": ")
+
+
+def trunk_config_of(stored: Mapping[str, Any], where: str, *, ours: bool) -> Any:
+    """Return the configuration of the `transformers` library that `stored` describes.
+
+    Args:
+        where: names the configuration in errors.
+        ours: whether `stored` was written for a checkpoint. Such a configuration has no unknown keys. Those of model
+            folders may have further keys, unless they select code or name an attribute of the configuration.
+
+    Raises:
+        AgentError: a key or a value is not allowed, or the configuration is not one of the library's.
+    """
+    from transformers import CONFIG_MAPPING
+
+    kind = stored.get("model_type")
+    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
+        raise AgentError(f"{where} is not one of transformers' decoders: its model_type is {kind!r:.60}")
+    with library_errors(f"{where} is invalid"):
+        cls = CONFIG_MAPPING[kind]
+        return cls(**_checked(cls, stored, where, ours=ours))
+
+
+def _checked(cls: Any, stored: Mapping[str, Any], where: str, *, ours: bool) -> dict[str, Any]:
+    """Return the entries to pass on to the configuration class. Raise `AgentError` if an entry is not allowed."""
+    from transformers import CONFIG_MAPPING
+
+    known, kept = _keys(cls), dict[str, Any]()
+    for key, value in stored.items():
+        selects_code = CODE.search(key) is not None
+        if key == "_name_or_path" or (not ours and _is_ignored(key, selects_code or key in known)):
+            continue
+        if key not in known and (ours or selects_code or (hasattr(cls, key) and key not in LEGACY)):
+            raise AgentError(f"{where} has the key {key!r:.60}, which is not allowed for {cls.model_type!r}; remove it")
+        part = getattr(cls, "sub_configs", {}).get(key)
+        if isinstance(value, dict) and part is not None:
+            kind = value.get("model_type")
+            nested = CONFIG_MAPPING[kind] if isinstance(kind, str) and kind in CONFIG_MAPPING else part
+            value = _checked(nested, value, f"{where}, {key}", ours=ours)
+        else:
+            _check_value(key, value, where)
+        kept[key] = value
+    return kept
+
+
+def _keys(cls: Any) -> set[str]:
+    """Return the keys that the library writes for a configuration class, and the older names of these keys."""
+    names = {field.name for field in dataclasses.fields(cls)} | {"model_type"} | set(cls.attribute_map)
+    try:
+        return names | set(cls().to_dict())
+    except (ValueError, TypeError, AttributeError):  # some classes have no usable defaults
+        return names
+
+
+def _is_ignored(key: str, matters: bool) -> bool:
+    return key in IGNORED or (key.startswith("_") and not matters)
+
+
+def _check_value(key: str, value: Any, where: str) -> None:
+    if key in ("dtype", "torch_dtype") and value not in DTYPES:
+        raise AgentError(f"{where} has the {key} {value!r:.60}; expected {', '.join(sorted(map(str, DTYPES)))}")
+    if isinstance(value, int) and "layer" in key and value > MAX_LAYERS:
+        raise AgentError(f"{where} has {key}={value}; expected at most {MAX_LAYERS:,}")
+    if isinstance(value, str | list) and len(value) > MAX_LENGTH:
+        raise AgentError(f"{where} has a {key} of length {len(value):,}; expected at most {MAX_LENGTH:,}")
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for inner, item in items:
+        if CODE.search(str(inner)):
+            raise AgentError(f"{where} has the key {inner!r:.60} in {key}, which selects code; remove it")
+        _check_value(f"{key}.{inner}", item, where)
+
+
+def check_size(auto_class: Any, config: Any, where: str, tensors: int, size: int) -> None:
+    """Raise `AgentError` if the model of a configuration is far larger than its weights.
+
+    Args:
+        auto_class: class of the `transformers` library that builds the model.
+        tensors, size: number and bytes of the weights.
+    """
+    modules = 0
+
+    def count(*registered: Any) -> None:
+        nonlocal modules
+        modules += 1
+        if modules > 1000 + 50 * tensors:
+            raise AgentError(f"{where} describes more layers than its {tensors} weights; expected those of the weights")
+
+    hook = register_module_module_registration_hook(count)
+    try:
+        # on this device, no memory is allocated
+        with torch.random.fork_rng(devices=[]), torch.device("meta"), library_errors(f"{where} describes no model"):
+            model: nn.Module = auto_class.from_config(config, trust_remote_code=False)
+    finally:
+        hook.remove()
+    numbers = sum(x.numel() for x in (*model.parameters(), *model.buffers()))
+    if numbers * 4 > 10**8 + 8 * size:
+        raise AgentError(f"{where} describes a model of {numbers:,} numbers, but its weights have {size:,} bytes")

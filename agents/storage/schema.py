@@ -1,0 +1,81 @@
+"""The content of `agent.json` and `state.json` as pydantic models, which check every field that is used."""
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from actde.config import NonNegative
+from agents.config import ModelConfig
+from agents.play.metrics import RECENT
+
+Count: TypeAlias = Annotated[int, Field(ge=0, lt=2**53)]
+Name: TypeAlias = Annotated[str, Field(max_length=1000)]
+
+
+class Stored(BaseModel):
+    """A pydantic model without conversions, unknown fields and infinite numbers."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class TokenizerSettings(Stored):
+    """The settings of a tokenizer that its own JSON file does not store."""
+
+    pad_token: Name | None = None
+    unk_token: Name | None = None
+    bos_token: Name | None = None
+    eos_token: Name | None = None
+    chat_template: Annotated[str, Field(max_length=100_000)] | None = None
+    split_special_tokens: bool = False
+
+
+class AgentFile(Stored):
+    """The fields of `agent.json` that are used. Other fields are ignored."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: Name
+    kind: Name = "agent"
+    prompt: Name
+    mode: Literal["trie", "free"]
+    context: Annotated[int, Field(ge=1, lt=2**31)]
+    model: ModelConfig
+    config: dict[str, Any] | None
+    tokenizer: TokenizerSettings
+    files: dict[Name, Name]
+    digest: Name = ""
+    made_by: dict[str, Any] = Field(default_factory=dict)
+    trained_on: list[Name] | None = None
+
+
+class Continuation(Stored):
+    """The game that an episode continues, and the options of its reset."""
+
+    game: str
+    options: dict[str, Any]
+
+
+class ProcessState(Stored):
+    """The state of the episodes of one process of a training run."""
+
+    next_episode: Count
+    continuations: dict[Name, Continuation]
+
+
+class ScheduleState(Stored):
+    """The state of a `LevelSchedule`."""
+
+    level: int | None
+    recent: list[bool]
+
+
+class TrainingState(Stored):
+    """The content of `state.json`, the state of a training run after `iteration` iterations."""
+
+    iteration: Count
+    env_steps: Count
+    seconds: NonNegative
+    processes: Annotated[list[ProcessState], Field(min_length=1)]
+    recent: Annotated[list[bool], Field(max_length=RECENT)]
+    level_schedule: ScheduleState
+    optimizer: dict[str, Any]

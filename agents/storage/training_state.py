@@ -1,0 +1,49 @@
+"""Read the state of a training run from one of its checkpoints."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from actde.config import option
+from actde.errors import ConfigError
+from agents.config import TrainConfig, flatten
+from agents.protocol import AgentError
+from agents.storage.checkpoint import AGENT, STATE, TRAINING, WEIGHTS, read_json, read_tensors, verify
+from agents.storage.run_folder import CHANGEABLE, SETTINGS
+from agents.storage.schema import TrainingState
+from games.reading import validated
+
+
+class StoredTraining(NamedTuple):
+    """The counters of a checkpoint, the model's weights, and the tensors of the torch optimizer and the generator."""
+
+    state: TrainingState
+    weights: dict[str, Tensor]
+    tensors: dict[str, Tensor]
+
+
+def read_training(folder: Path, config: TrainConfig) -> StoredTraining:
+    """Read a checkpoint of the run with this configuration.
+
+    Raises:
+        AgentError: a file is missing or damaged, or it is of another run or iteration.
+    """
+    _check_settings(verify(folder).get("made_by", {}), config, folder)
+    state = validated(TrainingState, read_json(folder / STATE), str(folder / STATE), AgentError)
+    if folder.name != f"{state.iteration:06d}":
+        raise AgentError(f"{folder / STATE} is damaged: it is of iteration {state.iteration}; use another copy")
+    return StoredTraining(state, read_tensors(folder / WEIGHTS), read_tensors(folder / TRAINING))
+
+
+def _check_settings(stored: Mapping[str, Any], config: TrainConfig, folder: Path) -> None:
+    """Raise `AgentError` if a checkpoint was made with other settings than those of the run."""
+    try:
+        before = TrainConfig.from_flat(flatten(stored)).flat()
+    except ConfigError as error:
+        raise AgentError(f"{folder / AGENT} is damaged: {error}") from None
+    for name, value in config.flat().items():
+        if name not in CHANGEABLE and before[name] != value:
+            made = f"{folder} was made with {option(name)} {before[name]!r:.60}"
+            raise AgentError(f"{made}, but {SETTINGS} of the run says {value!r:.60}; use another copy of one of them")

@@ -1,0 +1,34 @@
+"""Detection and report of a training that has diverged, so that no number that is infinite or NaN is saved."""
+
+from pathlib import Path
+
+import torch
+
+from agents.model.finite import check_finite
+from agents.protocol import DivergenceError
+from agents.storage.checkpoint import checkpoints, trained_tensors
+from agents.training.rollout_batch import RolloutBatch
+from agents.training.updater import Updater, torch_optimizer_tensors
+
+
+@torch.no_grad()
+def check_update(updater: Updater, rollout: RolloutBatch) -> None:
+    """Raise `DivergenceError` if the weights, the torch optimizer's state or the new outputs are not finite.
+
+    The outputs are those for the first segment of the rollout. Weights can be finite, but too large for finite outputs.
+    """
+    check_finite(trained_tensors(updater.model) | torch_optimizer_tensors(updater.torch_optimizer))
+    part = rollout.micro_batch([0])
+    with updater.model.mode(training=False):
+        heads = updater.model(part.tokens, part.choices)
+    check_finite({"the policy's entropy": heads.entropy, "v": heads.values})
+    if heads.recorded_q is not None:
+        check_finite({"q": heads.recorded_q})
+
+
+def diverged(error: DivergenceError, iteration: int, run: Path) -> DivergenceError:
+    """Return the error with the iteration, counted from 1, the newest checkpoint of the run, and advice."""
+    saved = checkpoints(run)
+    kept = f"the newest checkpoint is {saved[-1]}" if saved else "no checkpoint was saved before"
+    advice = "a lower --lr, --reward-scale or --max-grad-norm, or more --critic-warmup, may prevent it"
+    return DivergenceError(f"the training diverged in iteration {iteration}: {error}; {kept}; {advice}")

@@ -1,0 +1,63 @@
+"""The state of a training run, as its checkpoints store it beside the model's weights."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate.utils import gather_object
+from torch import Tensor
+
+from agents.storage.checkpoint import TRAINING, load_tensors, loading_tensors
+from agents.storage.run_folder import ProcessesError
+from agents.storage.training_state import read_training
+from agents.training.updater import load_torch_optimizer, torch_optimizer_tensors
+
+if TYPE_CHECKING:
+    from agents.training.trainer import Trainer
+
+
+def state_of(trainer: "Trainer") -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return a tuple: the content of `state.json`, and the tensors of the torch optimizer and of the random generators.
+
+    All processes must call this function. Each has its own episodes and its own random generator.
+    """
+    own = {"next_episode": trainer.runner.next_episode, "continuations": trainer.runner.continuations}
+    state = {
+        "iteration": trainer.iteration,
+        "env_steps": trainer.env_steps,
+        "seconds": trainer.seconds,
+        "processes": gather_object([own]),
+        "recent": list(trainer.recent),
+        "level_schedule": trainer.schedule.state_dict(),
+        "optimizer": trainer.updater.optimizer.state_dict(),
+    }
+    random_states = {"torch_rng": torch.stack(gather_object([torch.get_rng_state()]))}
+    return state, torch_optimizer_tensors(trainer.updater.torch_optimizer) | random_states
+
+
+def load_state(trainer: "Trainer", folder: Path) -> None:
+    """Load the state and the weights of a checkpoint.
+
+    Raises:
+        ProcessesError: another number of processes has saved the checkpoint.
+        AgentError: a file is missing or damaged, or it is of another run or iteration.
+    """
+    state, weights, tensors = read_training(folder, trainer.config)
+    rank, processes = trainer.accelerator.process_index, trainer.accelerator.num_processes
+    if (count := len(state.processes)) != processes:
+        raise ProcessesError(
+            f"{folder} was saved by {count} processes, not {processes}; "
+            f"resume with: accelerate launch --num_processes {count}"
+        )
+    with loading_tensors(folder / TRAINING):
+        torch.set_rng_state(tensors.pop("torch_rng")[rank].clone())  # torch would read the whole storage of a view
+        load_torch_optimizer(trainer.updater.torch_optimizer, tensors)
+    load_tensors(trainer.updater.model, weights, folder)
+    trainer.iteration = trainer.saved = state.iteration
+    trainer.env_steps, trainer.seconds = state.env_steps, state.seconds
+    own = state.processes[rank]
+    trainer.runner.next_episode = own.next_episode
+    trainer.runner.continuations = {slot: dict(each) for slot, each in own.continuations.items()}
+    trainer.recent.extend(state.recent)
+    trainer.schedule.load_state_dict(dict(state.level_schedule))
+    trainer.updater.optimizer.load_state_dict(state.optimizer)

@@ -1,0 +1,164 @@
+"""Read files that others may have written: regular files of limited size with strict JSON. Every error is one line.
+
+A file of a run, a model or a game may be damaged or made to harm its reader. The size of a file, the nesting of its
+JSON (200 levels) and the digits of its numbers (4,300) are therefore limited. NaN, infinite numbers and half surrogate
+pairs are refused.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from games.errors import FilesError
+
+T = TypeVar("T")
+MAX_BYTES = 256_000_000
+"""The default limit of a file's size, or of a line's in JSON Lines."""
+
+
+def is_present(path: Path) -> bool:
+    """Return whether there is anything of this name, even a link that leads nowhere, which `Path.exists` denies."""
+    return os.path.lexists(path)
+
+
+def check_regular(path: Path, error: type[ValueError] = FilesError) -> None:
+    """Raise `error` unless `path` leads to a regular file that can be opened."""
+    os.close(_open(path, error))
+
+
+def read_bytes(path: Path, *, limit: int = MAX_BYTES, error: type[ValueError] = FilesError) -> bytes:
+    """Return the content of a regular file. Raise `error` if it is missing, larger than `limit` or no regular file."""
+    with os.fdopen(_open(path, error), "rb") as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise error(f"{path} is too large: expected at most {limit:,} bytes")
+    return data
+
+
+def read_text(path: Path, *, limit: int = MAX_BYTES, error: type[ValueError] = FilesError) -> str:
+    """Return the text of a regular file in UTF-8. A byte order mark is removed. Raise `error` as `read_bytes` does."""
+    return decode(read_bytes(path, limit=limit, error=error), str(path), error)
+
+
+def read_lines(
+    path: Path, *, complete: bool = False, limit: int = MAX_BYTES, error: type[ValueError] = FilesError
+) -> Iterator[tuple[str, str]]:
+    """Yield each line of a text file with its place, such as "metrics.jsonl, line 3".
+
+    Args:
+        complete: whether the last line must end with a newline, too.
+        limit: maximum bytes of a line.
+    """
+    with os.fdopen(_open(path, error), "rb") as file:
+        number = 0
+        while line := file.readline(limit + 1):
+            number += 1
+            where = f"{path}, line {number}"
+            if len(line) > limit:
+                raise error(f"{where} is too long: expected at most {limit:,} bytes")
+            text = decode(line, where, error)
+            if complete and not text.endswith("\n"):
+                raise error(f"{where} is damaged: expected a complete line")
+            yield where, text
+
+
+def decode(data: bytes, where: str, error: type[ValueError] = FilesError) -> str:
+    """Return the text of UTF-8 bytes without a byte order mark. Raise `error` if they are no UTF-8."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as reason:
+        raise error(f"{where} is damaged: not UTF-8 at byte {reason.start}") from None
+
+
+def parse_json(data: bytes | str, where: str, error: type[ValueError] = FilesError) -> Any:
+    """Return the value of a JSON text. Raise `error` if it is not strict JSON. `where` names the text in errors."""
+    from pydantic_core import from_json
+
+    try:
+        value = from_json(data, allow_inf_nan=False)
+    except ValueError as reason:
+        raise error(f"{where} is damaged: no valid JSON, {reason}") from None
+    if not _is_finite(value):
+        raise error(f"{where} is damaged: a number is too large")
+    return value
+
+
+def read_json(path: Path, kind: Any = None, *, limit: int = MAX_BYTES, error: type[ValueError] = FilesError) -> Any:
+    """Return the JSON value in a file. Raise `error` as `read_bytes`, `parse_json` and `validated` do.
+
+    Args:
+        kind: the type of the value, such as a TypedDict, if it is to be checked.
+    """
+    value = parse_json(read_bytes(path, limit=limit, error=error), str(path), error)
+    if kind is not None:
+        validated(kind, value, str(path), error)
+    return value
+
+
+def read_object(path: Path, *, limit: int = MAX_BYTES, error: type[ValueError] = FilesError) -> dict[str, Any]:
+    """Return the JSON object in a file. Raise `error` as `read_json` does, or if the value is no object."""
+    return as_object(read_json(path, limit=limit, error=error), str(path), error)
+
+
+def as_object(value: Any, where: str, error: type[ValueError] = FilesError) -> dict[str, Any]:
+    """Return `value` if it is a JSON object, or raise `error`."""
+    if not isinstance(value, dict):
+        raise error(f"{where} is damaged: expected a JSON object, got {type(value).__name__}")
+    return value
+
+
+def validated(kind: type[T], value: Any, where: str, error: type[ValueError] = FilesError) -> T:
+    """Return a JSON value as `kind`, a pydantic model or another type. Raise `error`, which names the field.
+
+    Types are strict: the text "1" is no number. A list is accepted as a tuple, because JSON has no tuples.
+    """
+    from pydantic import TypeAdapter, ValidationError
+    from pydantic_core import to_json
+
+    try:
+        return TypeAdapter(kind).validate_json(to_json(value), strict=True)
+    except ValidationError as reason:
+        first = reason.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the whole"
+        raise error(f"{where} is damaged: {place}: {first['msg']}, got {first['input']!r:.60}") from None
+    except ValueError as reason:  # from a validator of the model
+        raise error(f"{where} is damaged: {reason}") from None
+
+
+@contextmanager
+def interpreting(where: str, error: type[ValueError] = FilesError) -> Iterator[None]:
+    """Raise `error` if the block does not find what it expects in a JSON value that was read from `where`."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, AttributeError, ArithmeticError) as reason:
+        raise error(f"{where} is damaged: expected other content ({type(reason).__name__}: {reason})") from reason
+
+
+def _open(path: Path, error: type[ValueError]) -> int:
+    """Open a regular file and return its descriptor."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # otherwise, opening a FIFO waits for a writer
+    except (FileNotFoundError, NotADirectoryError):
+        raise error(f"{path} is missing") from None
+    except OSError as reason:
+        raise error(f"{path} cannot be read: {reason.strerror}") from None
+    except ValueError:
+        raise error(f"{str(path)!r} is no name of a file") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise error(f"{path} is no regular file; expected a file")
+    return descriptor
+
+
+def _is_finite(value: Any) -> bool:
+    """Return whether all floats in a JSON value are finite. A number such as 1e400 is read as infinity."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return all(map(_is_finite, items))

@@ -1,0 +1,23 @@
+"""A command that is killed before one of its writes continues to the same bytes."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import ROOT
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_a_killed_training_run_continues_to_the_same_bytes(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.faults.kills", "--commands", "train", "--points", "5"]
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "kills.json")], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "kills.json").read_text())["commands"]["train"]
+    assert result["events"] > 100
+    assert (result["tried"], result["exact"], result["failed"]) == (5, 5, 0)
