@@ -143,7 +143,7 @@ def check_files(folder: Path) -> dict[str, Any]:
     """Check the files of a model's folder before the `transformers` library reads them. Return its `config.json`.
 
     Raises:
-        AgentError: a file is missing, damaged or no regular file, or one of them names files outside the folder.
+        AgentError: a file is missing, damaged or not a regular file, or the index names a file that is not there.
     """
     if not (folder / "config.json").exists():
         raise AgentError("config.json is missing")

@@ -83,7 +83,7 @@ class LevelSchedule:
         return {"level": self.level, "recent": list(self._recent)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore a state that `state_dict` returned. Raise `AgentError` if its level is none of the games'."""
+        """Restore a state that `state_dict` returned. Raise `AgentError` if the games lack the stored level."""
         if self.level is not None:
             if state["level"] not in self.levels:
                 raise AgentError(f"the checkpoint is at level {state['level']}, but the games have {self.levels}")
