@@ -18,7 +18,7 @@ NONE = "none"  # the word that stands for None on the command line and in TOML f
 PositiveFraction: TypeAlias = Annotated[float, Field(gt=0, le=1)]
 Count: TypeAlias = Annotated[int, Field(ge=0)]
 PositiveInt: TypeAlias = Annotated[int, Field(ge=1)]
-Size: TypeAlias = Annotated[int, Field(ge=1, le=1_000_000)]  # what one rollout or update repeats
+Size: TypeAlias = Annotated[int, Field(ge=1, le=1_000_000)]  # number of repetitions in one rollout or update
 
 
 class RunConfig(Config):
@@ -33,7 +33,7 @@ class RunConfig(Config):
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
     """Random seed of the run."""
     init: str = ""
-    """Run or checkpoint whose weights are loaded before training; they also define the KL's reference policy."""
+    """Run or checkpoint whose weights are loaded before training. The KL's reference policy has these weights."""
 
 
 class ModelConfig(Config):
@@ -73,13 +73,13 @@ class RolloutConfig(Config):
     max_turns: Size | None = None
     """Turn limit of an episode. With none, the game's own limit applies."""
     step_seconds: Positive | None = None
-    """Time limit of a game's step; each game then runs in a child process, which is killed. none sets no limit."""
+    """Maximum seconds of a game's step; games then run in child processes, killed at the limit. none sets no limit."""
     mode: Literal["trie", "free"] = "trie"
     """trie: sample among the admissible commands with exact probabilities; free: generate any text."""
     prompt: Literal["plain", "chat"] = "plain"
     """Prompt format. plain: a transcript; chat: the chat template of an instruction-tuned model's tokenizer."""
     context: Annotated[int, Field(ge=16)] | None = None
-    """Maximum tokens of an episode. With none, the trunk's limit applies."""
+    """Maximum tokens of context; a longer episode is cut. With none, the trunk's limit applies."""
     credit: Literal["token", "command"] = "token"
     """What counts as one action. token: each sampled token; command: all sampled tokens of a turn."""
     rollout_dropout: bool = False
@@ -170,7 +170,7 @@ class UpdateConfig(Config):
     beta2: BelowOne = 0.95
     """Second beta of AdamW."""
     adam_eps: Positive = 1e-8
-    """Epsilon of AdamW; where gradients are far below it, steps are small."""
+    """Epsilon of AdamW; where gradients are far below epsilon, steps are small."""
     max_grad_norm: Positive = 1.0
     """Gradient norm above which gradients are clipped."""
     target_rate: Fraction = 0.005
@@ -264,7 +264,7 @@ FIELDS = {name: GROUPS[group].model_fields[name] for name, group in GROUP_OF.ite
 
 
 def flatten(groups: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a file's groups in one mapping, without validation. Raise ConfigError for unknown names."""
+    """Merge the groups of a settings file, without validating values. Raise ConfigError if a name is unknown."""
 
     def check(kind: str, name: str, known: Iterable[str]) -> None:
         if name not in known:
@@ -283,7 +283,7 @@ def flatten(groups: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parse(name: str, word: str) -> Any:
-    """Convert a word to a value of the setting `name`, without checking its type or range. `none` becomes None.
+    """Convert a word to a value of the setting `name`, without checking type or range. `none` becomes None.
 
     Raise ConfigError if there is no setting of this name.
     """

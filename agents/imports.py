@@ -4,11 +4,11 @@ from games.code_import import CODE, canonical, import_code, import_name
 
 
 def load_imports(entries: str) -> None:
-    """Import modules and files, joined by commas. The optimizer in `package.module:Class` is registered, too.
+    """Import modules and files, joined by commas. An entry such as `package.module:Class` registers an optimizer.
 
     Raises:
         GameError: the code cannot be imported, or holds no such class.
-        OptimizerError: the class is no optimizer, or another one has its name.
+        OptimizerError: the class is not an optimizer, or another optimizer has the same name.
     """
     for entry in filter(None, entries.split(",")):
         if CODE.fullmatch(entry):
@@ -18,7 +18,7 @@ def load_imports(entries: str) -> None:
 
 
 def optimizer_name(text: str) -> str:
-    """Return the name of an optimizer. One that is named as `path/file.py:Class` is imported and registered."""
+    """Return the name of an optimizer. If `text` is a class such as `path/file.py:Class`, register the class first."""
     if ":" not in text:
         return text
     from actde import register

@@ -64,7 +64,7 @@ class Decision:
         value: v(s), in units of shaped reward.
         q_values: q(s, command) of every admissible command, in units of shaped reward.
         entropy: entropy of pi over the admissible commands, nats. In free generation, the sum of the entropies of the
-            tokens, whose mean over texts is the entropy of the text.
+            text's tokens. The expectation of this sum is the entropy of pi over texts.
         tokens: the tokens of a generated text, in order.
     """
 

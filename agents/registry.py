@@ -66,7 +66,7 @@ def make_agent(
 
 
 def games_trained_on(name_or_folder: str, specs: Sequence[GameSpec]) -> int | None:
-    """Return the number of these games on which the agent, or an agent that initialized it, was trained.
+    """Return how many of the games the agent, or an agent that initialized it, was trained on.
 
     Return None if the agent is untrained or does not record its games. Raise `AgentError` if there is no checkpoint.
     """
@@ -81,7 +81,7 @@ def games_trained_on(name_or_folder: str, specs: Sequence[GameSpec]) -> int | No
 
 
 def agent_folder(name_or_folder: str, notify: Callable[[str], None] = _warn) -> Path:
-    """Return the folder of this name, of a shipped agent or of its replacement. Raise `AgentError` if it is missing."""
+    """Return the folder of a shipped agent or its replacement, or the folder named. Raise `AgentError` if missing."""
     name, folder = name_or_folder, Path(name_or_folder)
     if name in TRAINED:
         folder = SHIPPED / name

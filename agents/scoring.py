@@ -10,7 +10,7 @@ from games.completion import Scorer, Term, parse_reward, resolve_reward
 
 
 def scorer(reward: str) -> Scorer:
-    """Return the scorer that a reward names (see `games.completion.rewards`). A model is loaded again if it changed.
+    """Return the scorer that a reward names (see `games.completion.rewards`). A changed model is loaded again.
 
     Raises:
         GameError: a term is invalid, or its model cannot be loaded.
@@ -19,7 +19,7 @@ def scorer(reward: str) -> Scorer:
 
 
 def load_scorer(term: Term) -> Scorer:
-    """Return the scorer of a `rm` or `hf` term. Each folder is loaded once, and again if it was replaced.
+    """Return the scorer of a `rm` or `hf` term. Each folder is loaded once, and again after it was replaced.
 
     * `rm:FOLDER`: a reward model that `train-reward` wrote (see `agents.training.reward_model`)
     * `hf:FOLDER`: a sequence classifier that `save_pretrained` wrote (see `agents.model.classifier`)
@@ -37,7 +37,7 @@ def load_scorer(term: Term) -> Scorer:
 
 
 def load_models(specs: Iterable[GameSpec]) -> None:
-    """Load the models of the games' rewards now, so that a damaged one is found before a run starts.
+    """Load the models of the games' rewards now, so that a damaged model is found before a run starts.
 
     Raises:
         GameError: a reward is invalid, or its model cannot be loaded.

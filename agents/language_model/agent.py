@@ -3,7 +3,7 @@
 Each episode is one growing token stream. In each turn, the model reads only the new tokens of all live episodes. The
 keys and values of earlier tokens stay in a cache, so earlier tokens are not read again. In the mode `trie`, the agent
 chooses among the admissible commands with exact probabilities. In the mode `free`, it generates any text. A choice is
-a token that the agent sampled among several. With `record`, the agent stores its choices as segments for the update.
+a token that the agent sampled from several alternatives. With `record`, choices are stored as segments for the update.
 """
 
 from collections.abc import Sequence
@@ -61,15 +61,15 @@ class LanguageModelAgent:
             prompt: format of a turn.
             seed: seed of the sampling. Each episode has its own generator, seeded with `seed` and the episode's number.
             greedy: take the most probable command, or the most probable token in `free` mode, instead of sampling.
-            temperature, top_p: temperature and total probability of the sampling (see `sampling_probabilities`). Keep
-                both at 1 with `record`, because the update assumes samples of the policy.
+            temperature, top_p: temperature and total probability of the sampling (see `sampling_probabilities`). With
+                `record`, keep both at 1, because the update assumes that commands are sampled from the policy.
             mode: `trie` to choose among the admissible commands, or `free` to generate any text.
             context: maximum length of a stream, in tokens. If None or above the trunk's limit, the trunk's limit
                 applies.
             gamma: discount per turn of the recorded choices.
             record: store finished segments for `take_segments`.
-            max_command_tokens: maximum length of a text in `free` mode, in tokens. A game's info may set another one
-                (`max_tokens`).
+            max_command_tokens: maximum length of a text in `free` mode, in tokens. The entry `max_tokens` of a game's
+                info overrides this length.
         """
         self.model, self.tokenizer, self.name = model, tokenizer, name
         self.stream_tokenizer = StreamTokenizer(tokenizer)
@@ -86,8 +86,8 @@ class LanguageModelAgent:
     def writes_freely(self) -> bool:
         """Whether the agent can play games without admissible commands.
 
-        In the mode `trie`, it then generates a text. It cannot record such turns, because all choices of an update have
-        the same mode.
+        In the mode `trie`, the agent generates a text at a turn without admissible commands. It cannot record such a
+        turn, because all choices of an update must have the same mode.
         """
         return self.mode == "free" or not self.record
 
@@ -146,9 +146,8 @@ class LanguageModelAgent:
     ) -> None:
         """Append the command of each turn to the turn's stream, and record the choices of the command.
 
-        `commands` holds one index per turn, counted among the turn's admissible commands. The indices need not come
-        from `sample`. `labels` holds the indices of the commands to imitate. A label is None if a turn has no command
-        to imitate.
+        `commands` holds one index into the admissible commands of each turn. The indices need not come from `sample`.
+        `labels` holds the index of each turn's command to imitate, or None if the turn has no command to imitate.
         """
         for turn, output, command, label in zip(turns, outputs, commands, labels or [None] * len(turns), strict=True):
             stream = self._live[turn.episode].stream
@@ -180,13 +179,13 @@ class LanguageModelAgent:
 
     @cached_property
     def text_ends(self) -> tuple[frozenset[int], frozenset[int]]:
-        """Tokens that end a text in `free` mode: (1) if it may contain newlines, (2) if it may not."""
+        """Tokens that end a text in `free` mode: (1) if the text may contain newlines, (2) if it may not."""
         return text_ends(self.tokenizer)
 
     def _observe(self, turn: Turn, reserve: int) -> EpisodeState:
         """Append a turn's observation to the episode's stream. Return the state of the episode.
 
-        The stream then has room for at least `reserve` more tokens.
+        On return, the stream is guaranteed to have room for at least `reserve` more tokens.
         """
         if turn.episode not in self._live:
             self._live[turn.episode] = EpisodeState(
@@ -272,7 +271,7 @@ class LanguageModelAgent:
         ]
 
     def _generated(self, turn: Turn, stream: TokenStream, first_choice: int, ends: frozenset[int]) -> Decision:
-        """Return the decision that consists of the choices from `first_choice` on, and end the text in the stream."""
+        """Return the choices from `first_choice` on as a decision. End an unfinished text with the terminator."""
         choices = stream.choices[first_choice:]
         chosen = [choice.alternatives[0] for choice in choices]
         if chosen[-1] not in ends:

@@ -1,7 +1,7 @@
 """The policy over whole commands: probabilities, sampling, and records of choices.
 
-The functions here do not run the model. A choice is a token that the agent sampled among several. The probability of a
-command is the product of the probabilities of its choices, which form the command's path in the trie.
+The functions here do not run the model. A choice is a token that the agent sampled from several alternatives. The
+probability of a command is the product of the probabilities of its choices, which form the command's path in the trie.
 """
 
 from collections.abc import Sequence
@@ -84,10 +84,10 @@ def reach_probabilities(trie: Trie, logprobs: Floats) -> Floats:
 
 
 def sampling_probabilities(probabilities: Floats, temperature: float, top_p: float) -> Floats:
-    """Return the distributions from which an agent samples. The shape is [..., K], as that of `probabilities`.
+    """Return the distributions from which an agent samples. The shape [..., K] is that of `probabilities`.
 
-    The probabilities are raised to the power 1 / temperature. Then only the likeliest alternatives are kept, as few as
-    have a total probability of at least `top_p` (nucleus sampling, Holtzman et al., 2020).
+    The probabilities are raised to the power 1 / temperature and normalised. Then only the likeliest alternatives are
+    kept: the fewest whose total probability is at least `top_p` (nucleus sampling, Holtzman et al., 2020).
     """
     if temperature != 1.0:
         scaled = (probabilities / probabilities.max(-1, keepdims=True)) ** (1.0 / temperature)
@@ -95,7 +95,7 @@ def sampling_probabilities(probabilities: Floats, temperature: float, top_p: flo
     if top_p < 1.0:
         order = np.argsort(-probabilities, axis=-1, kind="stable")
         ranked = np.take_along_axis(probabilities, order, -1)
-        kept = np.where(ranked.cumsum(-1) - ranked < top_p, ranked, 0.0)  # the mass before an alternative
+        kept = np.where(ranked.cumsum(-1) - ranked < top_p, ranked, 0.0)  # by the mass of likelier ones
         probabilities = np.zeros_like(probabilities)
         np.put_along_axis(probabilities, order, kept / kept.sum(-1, keepdims=True), -1)
     return probabilities
@@ -111,7 +111,7 @@ def sample_command(
 ) -> tuple[Decision, int]:
     """Sample a command. If `rng` is None, take the most probable command.
 
-    The probabilities of the decision are those of the policy, whatever the temperature is.
+    `temperature` and `top_p` do not change the probabilities in the decision, which are those of the policy.
 
     Returns:
         A tuple: (1) the decision, (2) the index of the command among `names`.
@@ -144,9 +144,9 @@ def choices_for_command(
 ) -> list[Choice]:
     """Return a record of every choice along a command.
 
-    The expert may prefer another command (`label`). Choices that the two commands share are labelled with the expert's
-    token. The first choice at which the two commands differ is labelled in the same way. Later choices get no label,
-    because the expert never reaches their states.
+    The expert may prefer another command (`label`). Up to and including the first choice at which the two commands
+    differ, each choice is labelled with the expert's token. Later choices get no label, because the expert's command
+    does not reach their states.
 
     Args:
         outputs: the head outputs of the turn.

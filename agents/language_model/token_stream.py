@@ -1,8 +1,8 @@
 """One episode as one token stream: the game's text, the agent's commands, and a record of every choice.
 
-A choice is a token that the agent sampled among several. Only choices are actions. All other tokens of a command are
-forced. The discount from one choice to the next covers everything in between: forced tokens, and turns without a
-choice. `TokenStream.finish` converts the stream of a finished episode to `Segment`s, the samples of the update.
+A choice is a token that the agent sampled from several alternatives. Only choices are actions. All other tokens of a
+command are forced. The discount from one choice to the next covers everything in between: forced tokens, and turns
+without a choice. `TokenStream.finish` converts a finished episode's stream to `Segment`s, the samples of the update.
 """
 
 from dataclasses import dataclass, field, replace
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """One action: a token that the agent sampled among several.
+    """One action: a token that the agent sampled from several alternatives.
 
     Attributes:
-        position: index of the last token before the choice, whose hidden state determines the choice.
+        position: index of the token directly before the choice. The heads are evaluated at this token.
         turn: number of the turn in the episode. A command may consist of several choices.
         alternatives: ids of the tokens that could be chosen. In free generation, only the chosen token is listed.
         chosen: index of the chosen token among the alternatives.
@@ -24,11 +24,11 @@ class Choice:
         value: v(s), units of reward.
         q_value: q(s, chosen token), units of reward (see `HeadOutputs.recorded_q`).
         entropy: entropy of the policy at this choice, nats.
-        reward: discounted reward between this choice and the next one.
+        reward: discounted sum of the rewards between this choice and the next one.
         discount: gamma_t in [0, 1]. gamma_t is 1 between two choices of a command and gamma^k across k turns. It is 0
             if the episode terminates before another choice.
-        next_value: v at the next choice or at the end of a truncated episode. It has no meaning if the discount is 0.
-        label: index of the token to imitate among the alternatives, or None.
+        next_value: v at the next choice or at the end of a truncated episode. It is not used if the discount is 0.
+        label: index of the token to imitate, counted among the alternatives, or None.
     """
 
     position: int
@@ -90,7 +90,7 @@ class TokenStream:
     _cuts: list[tuple[int, list[int]]] = field(default_factory=list)
 
     def record(self, choice: Choice) -> None:
-        """Append a choice, whose value becomes the `next_value` of the previous choice."""
+        """Append a choice. Its value becomes the `next_value` of the previous choice."""
         if self.choices:
             self.choices[-1] = replace(self.choices[-1], next_value=choice.value)
         self.choices.append(choice)
@@ -101,7 +101,7 @@ class TokenStream:
         self._add_reward(reward, self.gamma)
 
     def cut(self, keep: int) -> None:
-        """Begin a segment with the opening text and the last `keep` >= 1 tokens. The caller clears the cache row."""
+        """Begin a segment with the opening text and the last `keep` >= 1 tokens. The caller empties the cache row."""
         self._cuts.append((len(self.choices), self.tokens))
         self.tokens = self.tokens[: self.opening] + self.tokens[-keep:]
 

@@ -1,8 +1,7 @@
 """`ActorCritic`: a causal language model of the `transformers` library with a policy head, a value head and Q heads.
 
-A choice is a token that the agent sampled among several. The heads are evaluated only at the positions of choices, and
-only for the alternatives: the tokens that could be chosen there. Neither lm_head nor Q is computed for text that the
-agent did not write.
+A choice is a token that the agent sampled from several alternatives. The heads are evaluated only at the positions of
+choices, and only for the alternatives. Neither the lm_head nor Q is computed for text that the agent did not write.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,7 +31,7 @@ class HeadOutputs:
         q_values: [N, K, H] q(s, token) of each of the H Q heads, units of reward. None without Q heads.
         target_q_values: [N, K, H] q(s, token) of each target head, units of reward. None without target heads.
         kl: [N] exact KL(pi || pi_ref), nats. None without a reference policy.
-        expected_q: [N] sum_a pi(a | s) q(s, a), units of reward, with a gradient through pi only, or None.
+        expected_q: [N] sum_a pi(a | s) q(s, a), units of reward. Only pi has a gradient. None unless requested.
     """
 
     logprobs: Tensor
@@ -45,7 +44,7 @@ class HeadOutputs:
 
     @property
     def recorded_q(self) -> Tensor | None:
-        """Minimum of q [N, K] over the target heads, or over the Q heads if there are none. None without Q heads."""
+        """[N, K] minimum of q over the target heads, or over the Q heads without target heads. None without Q heads."""
         q = self.q_values if self.target_q_values is None else self.target_q_values
         return None if q is None else q.amin(-1)
 
@@ -56,10 +55,10 @@ class Choices:
 
     Attributes:
         rows: [N] row of the batch.
-        positions: [N] position of the last token before the choice, whose hidden state determines the choice.
+        positions: [N] position of the token directly before the choice. The heads are evaluated at this token.
         alternatives: [N, K] ids of the tokens that could be chosen, padded with -1.
         chosen: [N] index of the chosen token among the alternatives.
-        whole_vocabulary: if True, the policy chose among all tokens. `alternatives` holds only the chosen one (K = 1).
+        whole_vocabulary: whether the policy chose among all tokens. If so, `alternatives` holds only the chosen token.
     """
 
     rows: Tensor
@@ -75,8 +74,8 @@ class ActorCritic(nn.Module):
     Args:
         lm: the causal language model, or an adapter around it.
         heads: the value head and the Q heads.
-        noisy_trunk: whether the trunk's own dropout is active in training mode. Otherwise, the trunk stays in
-            evaluation mode, because some decoders have other kinds of noise. The adapter's dropout is always active.
+        noisy_trunk: whether training mode activates the trunk's own dropout. If not, the trunk stays in evaluation
+            mode, because some decoders have other kinds of noise. Training mode always activates the adapter's dropout.
     """
 
     def __init__(self, lm: nn.Module, heads: Heads, *, noisy_trunk: bool = True) -> None:
@@ -93,7 +92,7 @@ class ActorCritic(nn.Module):
 
     @property
     def decoder(self) -> Any:
-        """The part of the causal language model that computes the hidden states which its lm_head reads."""
+        """The part of the causal language model that computes the hidden states, which are the lm_head's inputs."""
         decoder = self.base.get_decoder()
         return self.base.model if decoder is self.base else decoder  # Llama 4 misnames its decoder
 
@@ -104,7 +103,7 @@ class ActorCritic(nn.Module):
 
     @property
     def context(self) -> int:
-        """Maximum length of a stream, in tokens: the number of positions, or GPT-Neo's fixed attention window."""
+        """Maximum length of a stream, in tokens: the number of positions or, if smaller, GPT-Neo's attention window."""
         names = ("max_position_embeddings", "window_size")
         return min(int(limit) for name in names if (limit := getattr(self.config, name, None)) is not None)
 
@@ -132,7 +131,7 @@ class ActorCritic(nn.Module):
         super().train(mode)
         if mode and not self.noisy_trunk:
             for name, module in self.lm.named_modules():
-                recomputed = getattr(module, "gradient_checkpointing", False)  # only in training mode
+                recomputed = getattr(module, "gradient_checkpointing", False)  # works only in training mode
                 module.training = recomputed or "lora_dropout" in name
         return self
 
@@ -152,11 +151,11 @@ class ActorCritic(nn.Module):
         getattr(self.base, "activation_checkpointing_enable" if newer else "gradient_checkpointing_enable")()
 
     def without_adapter(self) -> AbstractContextManager[Any]:
-        """Return a context manager that disables the adapter, if any. The trunk is then the reference policy."""
+        """Return a context manager that disables the adapter, if any."""
         return self.lm.disable_adapter() if hasattr(self.lm, "disable_adapter") else nullcontext()
 
     def hidden_states(self, tokens: Tensor, **kwargs: Any) -> Tensor:
-        """Return the last hidden states [B, L, d] of token ids [B, L]. Padding on the right does not change them."""
+        """Return the last hidden states [B, L, d] of token ids [B, L]. Right padding does not change earlier states."""
         with self.in_trunk_dtype():
             states: Tensor = self.decoder(input_ids=tokens, **kwargs).last_hidden_state
         return states
@@ -192,8 +191,8 @@ class ActorCritic(nn.Module):
         """Evaluate the heads at `choices`. `hidden` [B, L, d] holds the last hidden states of the streams.
 
         Args:
-            reference: computes the reference policy's log-probabilities of a range of the choices, over their
-                alternatives [n, K] or over the whole vocabulary [n, V]. The outputs then contain `kl`.
+            reference: function that returns the reference policy's log-probabilities at a range of n choices: [n, K] of
+                their alternatives, or [n, V] of the whole vocabulary. If it is given, the outputs contain `kl`.
             with_expected_q: whether the outputs contain `expected_q`.
         """
         states = hidden[choices.rows, choices.positions]  # [N, d]
@@ -213,7 +212,7 @@ class ActorCritic(nn.Module):
     def _over_vocabulary(
         self, states: Tensor, chosen: Tensor, heads: HeadOutputs, reference: Rows | None, with_expected_q: bool
     ) -> HeadOutputs:
-        """Return `heads` with the terms of a policy that chooses among the whole vocabulary."""
+        """Return `heads` with the log-probability, entropy, KL and expected q of a policy over the whole vocabulary."""
         weight, bias, target = self._vocabulary_weight(), self._bias(), self.heads.target_q is not None
         tokens = torch.arange(len(weight), device=weight.device)
 
@@ -244,10 +243,12 @@ class ActorCritic(nn.Module):
         return self.evaluate_choices(self.hidden_states(tokens, use_cache=False), choices)
 
     def measure_logit_transform(self) -> None:
-        """Measure how the decoder transforms the output of its lm_head. Until then, the model has no transformation.
+        """Set `logit_transform` to the measured transformation between the lm_head's output and the logits.
+
+        Before this method is called, `logit_transform` is the identity.
 
         Raises:
-            AgentError: the decoder transforms its logits in a way that `LogitTransform` does not describe.
+            AgentError: the language model transforms its logits in a way that `LogitTransform` does not describe.
         """
         tolerance = 1e-4 if self.dtype == torch.float32 else 0.02  # bfloat16 gives 0.002
         with self.mode(training=False), self.in_trunk_dtype():
@@ -256,7 +257,7 @@ class ActorCritic(nn.Module):
 
     def in_trunk_dtype(self) -> torch.autocast:
         """Return a context manager in which the trunk and its adapter compute in the trunk's data type."""
-        # this also casts the adapter's weights, whose float32 copies do not lose small update steps to rounding
+        # this also casts the adapter's weights, which are float32 so that rounding does not cancel small update steps
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     def _vocabulary_weight(self) -> Tensor:
@@ -272,7 +273,7 @@ class ActorCritic(nn.Module):
         return self._converted[1]
 
     def _bias(self, tokens: Tensor | None = None) -> Tensor | None:
-        """Return the bias of the lm_head [V] in float32, or its entries at `tokens`. Most decoders have none."""
+        """Return the lm_head's bias [V] in float32, or its entries at `tokens`. None if the lm_head has no bias."""
         bias = getattr(self.base.get_output_embeddings(), "bias", None)
         if bias is not None and not torch.is_grad_enabled():
             bias = bias.detach()
@@ -280,7 +281,7 @@ class ActorCritic(nn.Module):
 
 
 def entropy(logprobs: Tensor) -> Tensor:
-    """Return the entropies [N] of distributions with log-probabilities [N, K], in nats. Entries of -inf count as 0."""
+    """Return the entropies [N] of distributions with log-probabilities [N, K], in nats. Entries of -inf add nothing."""
     return -(logprobs.exp() * logprobs.masked_fill(logprobs == -torch.inf, 0.0)).sum(-1)
 
 

@@ -30,7 +30,7 @@ def assemble(
     """Build an untrained model and its tokenizer.
 
     A pretrained trunk has its own vocabulary. For other trunks, `vocabulary` contains all words of a game with a closed
-    vocabulary. If it is None, TextWorld's words and those of the texts in `further` are used.
+    vocabulary. If `vocabulary` is None, TextWorld's words and the words of the texts in `further` are used.
 
     Raises:
         AgentError: the trunk is unknown or cannot be loaded, or a setting does not fit the trunk.
@@ -76,7 +76,7 @@ def build_model(
 
 
 def _load_trunk(config: ModelConfig) -> tuple[Any, Any]:
-    """Load a pretrained trunk and its tokenizer. The dropout is either the trunk's or the adapter's."""
+    """Load a pretrained trunk and its tokenizer. With LoRA, the trunk itself has no dropout."""
     return load_pretrained(config.trunk, dtype=config.dtype, dropout=0.0 if config.lora else config.dropout)
 
 
@@ -138,7 +138,7 @@ def from_config(trunk: str, vocabulary: int, dropout: float) -> Any:
     )
     lm = LlamaForCausalLM(small)
     with torch.no_grad():
-        lm.get_input_embeddings().weight.mul_(0.02 / small.initializer_range)  # gives a uniform initial policy
+        lm.get_input_embeddings().weight.mul_(0.02 / small.initializer_range)  # makes the initial policy nearly uniform
     return lm
 
 
@@ -151,7 +151,7 @@ def _freeze_unused(model: ActorCritic) -> None:
 
 
 def _with_adapter(model: ActorCritic, config: ModelConfig) -> Any:
-    """Return the trunk with a LoRA adapter (Hu et al., 2021) in all linear layers. Only the adapter is trained."""
+    """Return the frozen trunk with a trainable LoRA adapter (Hu et al., 2021) in its linear layers."""
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
@@ -172,15 +172,15 @@ def _with_adapter(model: ActorCritic, config: ModelConfig) -> Any:
         adapted = get_peft_model(model.lm, lora)
     for module in adapted.modules():
         if hasattr(module, "cast_input_dtype_enabled"):
-            module.cast_input_dtype_enabled = False  # `ActorCritic` casts the few weights instead
+            module.cast_input_dtype_enabled = False  # `ActorCritic` casts the adapter's weights instead
     return adapted
 
 
 @torch.no_grad()
 def _not_adapted(model: ActorCritic, linear: tuple[type[nn.Module], ...]) -> list[str]:
-    """Return the names of linear layers that peft cannot adapt or that see no text.
+    """Return the names of linear layers that get no adapter.
 
-    These are the routers of experts that return several tensors, and the layers outside the decoder.
+    peft cannot adapt mixture-of-experts routers that return several tensors. Layers outside the decoder read no text.
     """
     routers, decoder = set[nn.Module](), set(model.decoder.modules())
 

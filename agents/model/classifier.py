@@ -10,14 +10,14 @@ from agents.model.pretrained import load_folder
 
 BATCH = 32
 MAX_TOKENS = 512
-"""Maximum length of a text. Of a longer text, the last tokens are read."""
+"""Maximum number of tokens of a text. A longer text is cut at its start."""
 
 
 class Classifier:
     """A sequence classifier that scores texts, each a prompt followed by its completion.
 
-    A classifier with one output is a reward model, and its score is the output. With several labels, the score is the
-    probability of the last label, which is the positive one of most classifiers of sentiment.
+    If the classifier has one output, as a reward model has, the score is this output. If it has several labels, the
+    score is the probability of the last label. In most sentiment classifiers, the last label is the positive one.
     """
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
@@ -48,7 +48,7 @@ class Classifier:
 
 
 def load_classifier(folder: Path) -> Classifier:
-    """Load a classifier. No code that comes with it is run. The global random-number generator does not change.
+    """Load a classifier. No code in its folder is run. The state of the global random-number generator is kept.
 
     Raises:
         AgentError: the folder is damaged, or holds no classifier in the safetensors format.

@@ -17,12 +17,12 @@ Tokens = tuple[int, ...]
 
 @dataclass(frozen=True, eq=False)
 class Trie:
-    """The trie of a set of commands, built by `build_trie`. Turns with the same commands share it.
+    """The trie of a set of commands, built by `build_trie`. Turns with the same commands share one trie.
 
     Attributes:
         commands: [commands] the tokens of each command.
-        following: maps each prefix to its next tokens, in order of first appearance. A prefix therefore comes before
-            its extensions.
+        following: maps each prefix to its next tokens. Prefixes are in order of first appearance, so each prefix comes
+            before its extensions.
     """
 
     commands: tuple[Tokens, ...]
@@ -40,7 +40,7 @@ class Trie:
 
     @cached_property
     def paths(self) -> tuple[tuple[tuple[int, int], ...], ...]:
-        """[commands] the choices of each command, as pairs (index into `branching`, index into its alternatives)."""
+        """[commands] the choices of each command, as pairs (i, j): the token `alternatives[i][j]` at `branching[i]`."""
         index = {prefix: number for number, prefix in enumerate(self.branching)}
         return tuple(
             tuple(

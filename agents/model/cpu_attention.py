@@ -1,8 +1,8 @@
 """Attention for a bfloat16 trunk on a CPU.
 
-Without a mask, attention is causal. It is computed in blocks of queries, as is attention with a bool mask, such as that
-of a sliding window. The backward pass recomputes the probabilities of each block, so memory is linear in the length of
-the stream. With an additive mask, attention is computed in one block.
+Attention without a mask is causal. Causal attention and attention with a bool mask, such as a sliding window, are
+computed in blocks of queries. The backward pass recomputes the probabilities of each block, so memory is linear in the
+length of the stream. Attention with an additive mask is computed in one block.
 
 torch's own attention kernel takes up to twice as long (NOTES.md). Unlike `matmul`, the kernel does not use the
 processor's bfloat16 instructions. All other cases, such as dropout or another device, use the `sdpa` attention of the
@@ -23,7 +23,7 @@ BLOCK = 256  # queries: few enough to skip most future positions, enough for eff
 
 
 def use_blockwise_attention(lm: Any) -> None:
-    """Replace the `sdpa` attention of a language model by this attention. Any other kind of attention is kept."""
+    """Replace the `sdpa` attention of a language model by `attend`. Any other kind of attention is kept."""
     AttentionInterface.register(NAME, attend)
     AttentionMaskInterface.register(NAME, sdpa_mask)  # omits the mask if it would be causal
     if lm.config._attn_implementation == "sdpa":
@@ -82,7 +82,7 @@ def causal(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def limited(query: Tensor, key: Tensor, value: Tensor, visible: Tensor) -> Tensor:
-    """Return softmax(Q K' + mask) V as `causal` does, for a mask that is True where a query may attend to a key."""
+    """Compute attention in blocks as `causal` does, but with a mask: `visible` is True where a query may see a key."""
     blocks = []
     for start in range(0, query.shape[3], BLOCK):
         rows = slice(start, start + BLOCK)
@@ -106,8 +106,8 @@ def _causal_block(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 def masked(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
     """Return softmax(Q K' + mask) V for T queries and S keys. The mask broadcasts to [B, groups, h, T, S].
 
-    The scores are large and allocating memory is slow, so the steps work in place. Adding a mask takes a tenth of the
-    time of `masked_fill`. A softmax in place takes a quarter of the time of one that allocates memory (NOTES.md).
+    A new tensor of this size is slow to allocate, so the steps work in place. Adding a mask takes a tenth of the time
+    of `masked_fill`. A softmax in place takes a quarter of the time of one that allocates memory (NOTES.md).
     """
     scores = (query.flatten(2, 3) @ key.transpose(2, 3)).view(*query.shape[:4], key.shape[2]).add_(mask)
     # the backward pass needs the probabilities in a tensor of their own; without gradients they overwrite the scores

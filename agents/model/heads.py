@@ -61,9 +61,9 @@ class Heads(nn.Module):
     """The value head, up to two Q heads and optional target copies of the Q heads.
 
     Two Q heads are combined by their minimum (Fujimoto et al. 2018), as in ILQL. Target heads follow the trained Q
-    heads by Polyak averaging (Lillicrap et al. 2016). The rollout then records the q of the target heads.
+    heads by Polyak averaging (Lillicrap et al. 2016). If there are target heads, the rollout records their q.
 
-    With `dueling` (after Wang et al. 2016), q(s, a) is v(s) plus the output of a Q head. The Q head starts at 0, and
+    With `dueling` (after Wang et al. 2016), q(s, a) is v(s) plus the output of a Q head. This output is 0 at first, and
     the Q loss does not change v. ACTDE therefore starts as PPO. The learning rate of the Q heads alone determines how
     fast ACTDE departs from PPO.
     """

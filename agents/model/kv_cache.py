@@ -1,8 +1,8 @@
 """A key/value cache whose rows have individual lengths. Each live episode has one row.
 
 The caches of the `transformers` library assume that all rows grow together, but episodes do not. Here, `plan_pass` sets
-the rows and positions to which the next forward pass writes. The attention mask determines the positions that a row
-attends to (`agents/model/tree_decoder.py`). It hides the entries beyond a row's end.
+the rows and positions to which the next forward pass writes. The attention mask (`agents/model/tree_decoder.py`)
+determines the positions that a row attends to, and hides the entries beyond the row's end.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ class Plan:
         slots: [R, T] cache position of each new token.
         visible: number of leading cache positions that the pass may attend to.
         all_rows: True if the pass uses every cache row in order. The rows then need not be copied.
-        capacity: (rows, positions) for which every layer must have room.
+        capacity: minimum size (rows, positions) of the tensors of every layer.
     """
 
     rows: Tensor
@@ -56,7 +56,7 @@ class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # mypy skips transfor
         return keys, values
 
     def _write(self, stored: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
-        """Write new states into the stored tensor or a larger copy. Return the tensor, and its part to attend to."""
+        """Write states into `stored`, or into a larger copy if needed. Return this tensor and its part to attend to."""
         plan, (rows, positions) = self.plan, self.plan.capacity
         if stored.shape[0] < rows or stored.shape[2] < positions:
             larger = stored.new_zeros(rows, stored.shape[1], positions, stored.shape[3])
@@ -104,7 +104,7 @@ class RaggedCache(Cache):  # type: ignore[misc]
         self._free.append(row)
 
     def plan_pass(self, rows: Sequence[int], tokens: int, device: torch.device) -> None:
-        """Prepare a forward pass that appends up to `tokens` entries to each of `rows`, in this order."""
+        """Prepare a forward pass whose row i appends up to `tokens` entries to the cache row `rows[i]`."""
         plan = self.plan
         starts = torch.tensor([self.lengths[row] for row in rows], device=device)
         plan.rows = torch.tensor(rows, device=device)
@@ -123,10 +123,10 @@ class RaggedCache(Cache):  # type: ignore[misc]
 
     @property
     def written(self) -> list[RaggedLayer]:
-        """The layers with keys and values. Gemma 3n has layers that use those of an earlier layer."""
+        """The layers that store keys and values. Some layers of Gemma 3n reuse those of an earlier layer."""
         return [layer for layer in self.layers if layer.is_initialized]
 
 
 def room_for(visible: int, capacity: int) -> int:
-    """Return a capacity of at least `visible` positions. It grows by a quarter, so a token costs amortised O(1)."""
+    """Return a capacity of at least `visible` positions. Growth by a quarter makes a token's cost amortised O(1)."""
     return capacity if visible <= capacity else -(-max(visible * 5 // 4, 256) // 256) * 256

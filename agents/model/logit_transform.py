@@ -35,8 +35,8 @@ class LogitTransform:
 def measure_transform(lm: Any, decoder: Any, head: Any, *, tolerance: float) -> LogitTransform:
     """Measure which transformation a causal language model applies to the output of its lm_head.
 
-    The last hidden states of a forward pass are replaced by states of several magnitudes. The scale and the cap are
-    rounded to the nearest number in the model's configuration (or its reciprocal) because the logits may be bfloat16.
+    The last hidden states of a forward pass are replaced by states of several magnitudes. Because the logits may be
+    bfloat16, a measured scale or cap is rounded to a close number in the model's configuration, or to its reciprocal.
 
     Args:
         lm: causal language model, in evaluation mode.
@@ -45,7 +45,7 @@ def measure_transform(lm: Any, decoder: Any, head: Any, *, tolerance: float) -> 
         tolerance: allowed relative error of the logits.
 
     Raises:
-        AgentError: the model transforms its logits in another way.
+        AgentError: the model transforms its logits in a way that `LogitTransform` does not describe.
     """
     weight = head.weight
     wave = torch.sin(torch.arange(weight.shape[1], dtype=torch.float32, device=weight.device))
@@ -79,7 +79,7 @@ def measure_transform(lm: Any, decoder: Any, head: Any, *, tolerance: float) -> 
 
 
 def _nearest(value: float, numbers: Iterable[float], tolerance: float) -> float:
-    """Return the number or reciprocal that differs least from `value`, if the difference is within the tolerance."""
+    """Return the number or reciprocal nearest to `value`, or `value` itself if none is within the tolerance."""
     candidates = [candidate for x in numbers if x for candidate in (float(x), 1 / x)]
     nearest = min(candidates, key=lambda candidate: abs(candidate - value))
     return nearest if abs(nearest - value) <= tolerance * abs(value) else value

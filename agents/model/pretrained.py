@@ -31,8 +31,8 @@ def load_pretrained(name_or_path: str, *, dtype: str = "float32", dropout: float
     `dropout` replaces every dropout rate of the model's own configuration.
 
     Raises:
-        AgentError: a package or the model is missing, or the model is damaged, no decoder or not in safetensors format,
-            or it has no dropout although `dropout` is not 0.
+        AgentError: a package or the model is missing. The model is damaged, is not a decoder or is not in the
+            safetensors format. `dropout` is above 0, but the model has no dropout.
     """
     from transformers import AutoModelForCausalLM
 
@@ -45,7 +45,7 @@ def load_pretrained(name_or_path: str, *, dtype: str = "float32", dropout: float
 
 
 def smollm2_folder() -> Path:
-    """Return the folder of SmolLM2-135M-Instruct in float32. The first call converts it, which takes half a minute."""
+    """Return the folder of SmolLM2-135M-Instruct in float32. The first call converts the file (half a minute)."""
     source = _smollm2_gguf()
     origin = {"file": source.name, "sha256": sha256(source), "conversion": _CONVERSION}
     return build_from(cache_folder("smollm2-135m-instruct"), origin, lambda to: _convert(source, to))
@@ -143,7 +143,7 @@ def check_files(folder: Path) -> dict[str, Any]:
     """Check the files of a model's folder before the `transformers` library reads them. Return its `config.json`.
 
     Raises:
-        AgentError: a file is missing, damaged or no regular file, or one of them names files outside the folder.
+        AgentError: a file is missing, damaged or not a regular file, or the index names a file that is not there.
     """
     if not (folder / "config.json").exists():
         raise AgentError("config.json is missing")
@@ -177,7 +177,7 @@ def _weights(folder: Path) -> tuple[int, int]:
 
 
 def _check_decoder(model: Any, tokenizer: Any, name: str) -> None:
-    """Raise `AgentError` if the logits depend on later tokens, a token has no embedding, or the tokenizer is slow."""
+    """Raise `AgentError` if logits depend on later tokens, a token has no embedding, or the tokenizer is not fast."""
     import torch
 
     if getattr(tokenizer, "backend_tokenizer", None) is None:
@@ -193,7 +193,7 @@ def _check_decoder(model: Any, tokenizer: Any, name: str) -> None:
 
 
 def _set_dropout(config: Any, rate: float) -> None:
-    """Set all dropout rates of a configuration. Other noise of training is switched off: skipped layers and jitter."""
+    """Set all dropout rates of a configuration to `rate`, and other training noise (layer dropout, jitter) to 0."""
     from transformers import PreTrainedConfig
 
     for name, value in list(vars(config).items()):

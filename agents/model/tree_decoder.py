@@ -49,8 +49,8 @@ class TreeInput:
 def forward_trees(model: ActorCritic, cache: RaggedCache, inputs: Sequence[TreeInput]) -> Tensor:
     """Run the trunk on all inputs. Return the hidden states [N, d] at their choice positions, in order.
 
-    Inputs of similar length share a forward pass. The tokens of an input extend its cache row, followed by the trie's
-    nodes. Later passes overwrite these nodes unless `commit_branches` adds them to the row.
+    Inputs of similar length share a forward pass. The tokens of an input are appended to its cache row. Its trie nodes
+    are stored after these tokens. Later passes overwrite the nodes unless `commit_branches` adds them to the row.
     """
     states: dict[int, Tensor] = {}
     for group in group_by_length([tree.length for tree in inputs], overhead=pass_overhead(model.device)):

@@ -1,8 +1,8 @@
 """Check a trunk's configuration before the `transformers` library reads it.
 
 A configuration comes with a checkpoint or a model folder. Some of its keys would make the library import packages, run
-code of others or download files, and some of its numbers would exhaust the memory. The library therefore receives only
-keys that it writes itself, and builds only models whose size fits their weights.
+third-party code or download files, and some of its numbers would exhaust the memory. The library therefore receives
+only keys that the library writes itself, and builds only models whose size fits their weights.
 """
 
 import dataclasses
@@ -23,19 +23,19 @@ CODE = re.compile(
 )
 """Keys that select code or packages."""
 IGNORED = {"auto_map", "custom_pipelines", "_attn_implementation_autoset"}
-"""Keys of model folders that name the code of others or a default. They and unknown private keys are not passed on."""
+"""Keys of model folders that name third-party code or a default. These and unknown private keys are not passed on."""
 LEGACY = {"torch_dtype", "rope_scaling", "num_labels", "use_return_dict", "name_or_path", "output_attentions"}
 DTYPES = {None, "float32", "float16", "bfloat16", "float64"}
 MAX_LAYERS = 10_000
 MAX_LENGTH = 1_000_000
-"""The limits of numbers that count layers, and of the lengths of lists and texts."""
+"""`MAX_LAYERS` limits the numbers that count layers. `MAX_LENGTH` limits the lengths of lists and texts."""
 
 
 @contextmanager
 def library_errors(what: str) -> Iterator[None]:
-    """Turn an exception of a library that reads foreign data into `AgentError`: `what`, and the exception's first line.
+    """Convert any exception in the block to an `AgentError` whose message consists of `what` and `one_line`.
 
-    `transformers` and `tokenizers` raise exceptions of any class for such data, including plain `Exception`.
+    For damaged data, `transformers` and `tokenizers` raise exceptions of any class, including plain `Exception`.
     """
     try:
         yield
@@ -46,7 +46,7 @@ def library_errors(what: str) -> Iterator[None]:
 
 
 def one_line(error: BaseException) -> str:
-    """Return the first line of an exception's message, or the name of its class."""
+    """Return the name of an exception's class, and the first line of its message if there is one."""
     lines = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {lines[0]:.300}".removesuffix(": ")
 
@@ -56,8 +56,8 @@ def trunk_config_of(stored: Mapping[str, Any], where: str, *, ours: bool) -> Any
 
     Args:
         where: names the configuration in errors.
-        ours: whether `stored` was written for a checkpoint. Such a configuration has no unknown keys. Those of model
-            folders may have further keys, unless they select code or name an attribute of the configuration.
+        ours: whether `stored` comes from a checkpoint, where unknown keys are not allowed. In a model folder, an
+            unknown key is not allowed if it selects code or names an attribute of the configuration class.
 
     Raises:
         AgentError: a key or a value is not allowed, or the configuration is not one of the library's.
@@ -126,7 +126,7 @@ def check_size(auto_class: Any, config: Any, where: str, tensors: int, size: int
 
     Args:
         auto_class: class of the `transformers` library that builds the model.
-        tensors, size: number and bytes of the weights.
+        tensors, size: number of the weight tensors, and their size in bytes.
     """
     modules = 0
 

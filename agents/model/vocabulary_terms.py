@@ -11,19 +11,19 @@ from torch.nn.functional import linear
 from agents.model.logit_transform import LogitTransform
 
 CHUNK = 2**22
-"""Number of logits per chunk. Smaller chunks reread the lm_head more often. Larger chunks do not fit into the cache."""
+"""Number of logits per chunk. Smaller chunks reread the lm_head more often. Larger chunks exceed the CPU's cache."""
 
 Rows = Callable[[slice], Tensor]
-"""A function from a range of the N choices to a tensor with one row of V numbers per choice."""
+"""A function that maps a range of the N choices to a tensor with one row per choice."""
 
 
 class VocabularyTerms(torch.autograd.Function):
-    """Computes terms of N choices among V tokens, from hidden states [N, d] and the lm_head.
+    """Log-probability, entropy, KL and expected q of N choices among V tokens, from hidden states [N, d].
 
-    Each operation of autograd on a tensor [N, V] takes as long as a matrix product of a small model, because the tensor
-    exceeds the cache. This function processes the choices in chunks and needs few operations. Its backward pass can run
-    only once. With logits z, their
-    softmax p, the reference policy r, H = -sum p log p and K = sum p log(p / r), the backward pass uses
+    Each autograd operation on a tensor [N, V] takes as long as a matrix product of a small model, because the tensor
+    exceeds the CPU's cache. This function processes the choices in chunks and needs few operations. Its backward pass
+    can run only once. With the logits z, their softmax p, the reference policy r, H = -sum p log p and
+    K = sum p log(p / r), the backward pass uses
 
         d log p_a / dz_j = 1(j = a) - p_j             dH / dz_j = -p_j (log p_j + H)
         dK / dz_j = p_j (log p_j - log r_j - K)       d sum_i p_i q_i / dz_j = p_j (q_j - sum_i p_i q_i)
@@ -42,9 +42,9 @@ class VocabularyTerms(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         """Return four tensors [N]: log pi of `chosen` [N], the entropy, the KL to the reference, and the expected q.
 
-        `weight` [V, d] and `bias` [V] are those of the lm_head, and `transform` maps its output to logits. `reference`
-        computes log pi_ref, and `q` computes q. If one of them is None, its tensor is 0. The results of `reference` are
-        overwritten.
+        `weight` [V, d] and `bias` [V] belong to the lm_head. `transform` maps the lm_head's output to logits.
+        `reference` returns log pi_ref, in a tensor that this function overwrites. `q` returns q. If `reference` is
+        None, the KL is 0. If `q` is None, the expected q is 0.
         """
         columns, ctx.stored, ctx.transform = [], [], transform
         for rows in _chunks(hidden, weight):
@@ -98,7 +98,8 @@ def _chunks(hidden: Tensor, weight: Tensor) -> Iterator[slice]:
 def bfloat16_factors(*, enabled: bool) -> Iterator[None]:
     """Allow torch to round the factors of float32 matrix products to bfloat16, and to accumulate in float32.
 
-    If the factors are bfloat16 numbers, the product is exact. A CPU with bfloat16 instructions needs half the time.
+    If the factors already are bfloat16 numbers, the rounding changes nothing. A CPU with bfloat16 instructions
+    needs half the time.
     """
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium" if enabled else before)

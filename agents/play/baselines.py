@@ -10,7 +10,7 @@ from agents.protocol import AgentError, Decision, EpisodeEnd, Turn
 
 
 class RandomAgent:
-    """Samples uniformly from the listed commands. Each episode has its own generator, seeded with its number."""
+    """Samples admissible commands uniformly. Each episode has a generator, seeded with `seed` and its number."""
 
     name = "random"
 

@@ -68,7 +68,7 @@ class Episode:
 
     @classmethod
     def from_json(cls, data: object) -> Self:
-        """Return the episode whose `to_json` is `data`. Raise `AgentError`, which names the field, if there is none."""
+        """Return the episode whose `to_json` is `data`. If there is none, raise `AgentError`, which names the field."""
         import pydantic
 
         try:

@@ -2,8 +2,8 @@
 
 The confidence intervals are percentile bootstraps over episodes, with 5,000 seeded resamples. They cover the variation
 between episodes, but not the variation between training seeds. If all values are equal, a bootstrap interval would have
-width 0. A proportion of 0 or 1 then has Clopper and Pearson's exact interval, which is 0.83 to 1 for 20 wins in 20
-episodes. Other quantities have no interval.
+width 0. In this case, a proportion of 0 or 1 has Clopper and Pearson's exact interval, which is 0.83 to 1 for 20 wins
+in 20 episodes, and any other quantity has no interval.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,8 +39,8 @@ class Evaluation:
 
     Attributes:
         game: the games, as the user named them.
-        errors: number of episodes in which the game failed. All statistics include those that an error truncated. Those
-            that could not start were replaced by other episodes.
+        errors: number of episodes in which the game failed. Episodes that an error truncated are included in all
+            statistics. Episodes that could not start were replaced by other episodes.
         normalized_score: final score divided by the game's maximum score.
         steps: commands per episode. `steps_to_win` is the same for won episodes.
         entropy: entropy of the policy in nats, averaged over an episode's turns.
@@ -94,7 +94,7 @@ def summarize(
 def _text_estimates(
     episodes: Sequence[Episode], mean: Callable[[Sequence[float]], Estimate | None]
 ) -> dict[str, Estimate] | None:
-    """Return the measures of texts, or None if the agent wrote no text. Diversity has no interval."""
+    """Return the measures of texts, or None if the agent wrote no text. Measures of diversity have no interval."""
     written = [step.decision for episode in episodes for step in episode.steps if step.decision.tokens]
     if not written:
         return None

@@ -20,7 +20,7 @@ class LogLine(NamedTuple):
 def read_log(path: Path, *, cut: bool = False) -> Iterator[LogLine]:
     """Yield the lines of a log. Raise `AgentError` for a damaged line.
 
-    If `cut` is true, the last line may be incomplete, as a killed process leaves it. Then, it is not yielded.
+    A killed process leaves an incomplete last line. With `cut`, such a line is omitted instead of raising an error.
     """
     for where, text in read_lines(path, complete=not cut, error=AgentError):
         if not text.endswith("\n"):
@@ -35,7 +35,7 @@ def read_log(path: Path, *, cut: bool = False) -> Iterator[LogLine]:
 def complete(lines: Iterable[LogLine], path: Path, *, each: int | None = None) -> Iterator[LogLine]:
     """Yield the lines after checking that none is missing. Raise `AgentError` if one is missing, repeated or displaced.
 
-    All iterations from 0 must follow each other with `each` lines. If `each` is None, they must have equally many.
+    Iterations must count up from 0, with `each` lines per iteration. If `each` is None, the number must be constant.
     """
     counts = list[int]()
     for line in lines:

@@ -25,10 +25,10 @@ class Game(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepEvent(EpisodeEnd):
-    """A command that was played, with the game's response. If the command ends the episode, the agent gets this event.
+    """A command and the game's response. If the command ends the episode, `Agent.end` receives this event.
 
     `turn` is the turn before the command. `score` is the game's score after the command. `error` is the message of the
-    game's error, and `error_kind` is equal for errors of one cause. After an error, `info` is empty.
+    game's error, or None. Errors of the same cause have the same `error_kind`. After an error, `info` is empty.
     """
 
     turn: Turn
@@ -51,9 +51,9 @@ class LiveEpisode:
     def step(self, decision: Decision, *, needs_commands: bool = True) -> StepEvent:
         """Play the decision and record the step.
 
-        If the game raises a GameError, the episode is truncated. The returned event then contains the error's message.
-        A FatalGameError is raised, because later episodes would fail, too. If `needs_commands` is True, a game that
-        goes on without admissible commands counts as an error.
+        If the game raises a GameError, the episode is truncated, and the returned event contains the error's message.
+        A FatalGameError is not caught, because later episodes would fail, too. If `needs_commands` is True, a game that
+        continues without admissible commands counts as an error.
         """
         turn, info = self.turn, dict[str, Any]()
         error: games.GameError | None = None
@@ -92,7 +92,7 @@ class LiveEpisode:
         )
 
     def add_score(self, event: StepEvent, score: float, *, scale: float) -> StepEvent:
-        """Add a score that the game did not compute to the last step. Return the changed event."""
+        """Add to the last step a score that the game did not compute. Return the changed event."""
         self.score += score
         reward = event.reward + scale * score
         self.steps[-1] = replace(self.steps[-1], reward=reward, score=self.score)

@@ -46,7 +46,7 @@ def command_shares(episodes: Sequence[Episode], words: str) -> list[float]:
 
 
 def strategy_shares(names: Sequence[str], played: Counter[str | None]) -> Metrics:
-    """Return the share of each strategy as "share_NAME", from the number of commands of each strategy."""
+    """Return the share of each strategy as "share_NAME". `played` counts the commands of each strategy."""
     total = max(1, sum(played[name] for name in names))
     return {f"share_{name}": played[name] / total for name in names}
 

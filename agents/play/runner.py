@@ -1,8 +1,8 @@
 """The episode runner: plays several episodes at once with one agent, for play, evaluation and training.
 
 A slot is a place for one live episode. The game and the seed of episode i depend only on i, so results do not depend on
-the number of slots. There is one exception. If the last info of an episode has the key `continuation`, the next episode
-in the same slot continues the game.
+the number of slots. There is one exception. If the last info of an episode has the key `continuation`, and the next
+episode in the same slot plays the same game, this next episode continues the game.
 """
 
 from collections import OrderedDict
@@ -18,16 +18,16 @@ from agents.protocol import Agent, AgentError, Turn
 from games.failures import Failures, error_kind
 
 IDLE_GAMES = 64
-"""Maximum number of idle environments that stay open, because resetting one is faster than loading its game again."""
+"""Maximum number of open idle environments (at least `parallel`). Resetting one is faster than loading its game."""
 IDLE_PROCESSES = 16
-"""The same for environments in processes of their own, which need more memory."""
+"""The same maximum for environments that run in child processes, which need more memory."""
 
 
 class EpisodeRunner:
     """Plays episodes of the games in `specs`. Use the runner in a `with` block, or call `close()` at the end.
 
-    Episode numbers continue across calls of `play`. Episode i belongs to group g = i // group_size. It plays
-    `specs[g % len(specs)]` with a seed from `SeedSequence([seed, g])`.
+    Episode numbers continue across calls of `play`. Episode i belongs to group g = i // group_size. All episodes of
+    group g play `specs[g % len(specs)]` with a seed from `SeedSequence([seed, g])`.
 
     Args:
         parallel: number of slots, which is the maximum number of live episodes.
@@ -70,10 +70,10 @@ class EpisodeRunner:
     ) -> Generator[Episode, None, None]:
         """Yield finished episodes in the order in which they end.
 
-        A `GameError` during an episode ends the episode, and its message is stored in `Episode.error`. If the game
-        fails at the start of an episode, the next episode takes its place. `failures` counts both, and raises
-        `FatalGameError` if episodes fail again and again. A `GameError` other than `EpisodeError` is raised at once
-        if a game cannot be made. Closing the generator closes the environments of the live episodes.
+        A `GameError` during an episode ends the episode, and its message is stored in `Episode.error`. An episode that
+        cannot start is replaced by the next episode. `failures` counts both kinds of failed episodes, and raises
+        `FatalGameError` if episodes fail again and again. If `make` raises a `GameError` other than `EpisodeError`,
+        this error is raised at once. Closing the generator closes the environments of the live episodes.
         """
         live: dict[int, LiveEpisode] = {}
         last = self.next_episode + episodes
@@ -210,7 +210,7 @@ class EpisodeRunner:
 
 
 def _reset(env: Env, seed: int, options: dict[str, Any] | None) -> tuple[str, dict[str, Any]]:
-    """Reset an environment. Any error of the game but a fatal one is raised as an `EpisodeError`."""
+    """Reset an environment. A `GameError` is raised as an `EpisodeError`, unless it is a `FatalGameError`."""
     try:
         return env.reset(seed=seed, options=options)
     except (games.EpisodeError, games.FatalGameError):

@@ -13,8 +13,8 @@ WORD = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")  # a word or a punctuation mark
 def text_measures(texts: Sequence[str]) -> dict[str, float]:
     """Return the measures of diversity of texts, without regard to case. All are shares from 0 to 1 except `words`.
 
-    * distinct_1, distinct_2: number of different words, and of different pairs of adjacent words, divided by their
-      number in all texts (Li et al., 2016)
+    * distinct_1, distinct_2: number of different words divided by the number of words in all texts, and the same for
+      pairs of adjacent words (Li et al., 2016)
     * self_bleu: mean BLEU-4 of each text with the other texts as references (Zhu et al., 2018)
     * repeated: share of the texts that are equal to an earlier text
     * commonest_word, commonest_opening: share of the commonest word among all words, and of the commonest first two
@@ -38,7 +38,7 @@ def text_measures(texts: Sequence[str]) -> dict[str, float]:
 
 
 def self_bleu(texts: Sequence[str]) -> float:
-    """Return the mean BLEU-4 of each text with the other texts as references, from 0 to 1. A single text has 0.
+    """Return the mean BLEU-4 of each text with the other texts as references, from 0 to 1. It is 0 for a single text.
 
     Texts are compared without regard to case. Counts of 0 are smoothed exponentially, as sacrebleu does by default.
     """

@@ -123,9 +123,9 @@ class RunFolder:
                 sync(self.path / name)
 
     def load_newest(self, load: Callable[[Path], None]) -> dict[Path, str]:
-        """Load the newest checkpoint that is intact, if there is a checkpoint.
+        """Load the newest intact checkpoint, if there is a checkpoint.
 
-        Return newer checkpoints, which are damaged, with what is wrong with them.
+        Return a dict that maps each newer checkpoint to a description of its damage.
 
         Args:
             load: function that loads a checkpoint. It raises `AgentError` or `OptimizerError` for a damaged one.

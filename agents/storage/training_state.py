@@ -28,7 +28,7 @@ def read_training(folder: Path, config: TrainConfig) -> StoredTraining:
     """Read a checkpoint of the run with this configuration.
 
     Raises:
-        AgentError: a file is missing or damaged, or it is of another run or iteration.
+        AgentError: a file is missing or damaged, or belongs to another run or iteration.
     """
     _check_settings(verify(folder).get("made_by", {}), config, folder)
     state = validated(TrainingState, read_json(folder / STATE), str(folder / STATE), AgentError)

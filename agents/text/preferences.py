@@ -1,6 +1,6 @@
-"""Preferences: pairs of completions of a prompt, of which a judge chose one.
+"""Preferences: each is a prompt with two completions, of which a judge chose one and rejected the other.
 
-A file of preferences has one JSON object a line, with the texts `prompt`, `chosen` and `rejected`. Other fields are
+A file of preferences has one JSON object per line, with the texts `prompt`, `chosen` and `rejected`. Other fields are
 ignored.
 """
 
@@ -18,7 +18,7 @@ FIELDS = ("prompt", "chosen", "rejected")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preference:
-    """A prompt and two completions of it. The completions are not stripped, because many begin with a blank."""
+    """A prompt and two completions of it. The completions are not stripped, because many begin with a space."""
 
     prompt: str
     chosen: str
@@ -29,8 +29,8 @@ def read_preferences(path: Path) -> list[Preference]:
     """Read a file of preferences.
 
     Raises:
-        AgentError: the file does not exist, is no UTF-8 or is empty, or a line is not a preference. The message names
-            the file and the line.
+        AgentError: the file does not exist, is empty or is not UTF-8, or a line is not a preference. The message names
+            the file, and the line if one is wrong.
     """
     lines = enumerate(read_lines(path, error=AgentError), 1)
     preferences = [_preference(line, f"{path}:{number}") for number, (_, line) in lines]

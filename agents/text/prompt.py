@@ -36,12 +36,12 @@ class PromptFormat:
     terminator: str | None = None
 
     def before_command(self, observation: str, *, game_prompt: str, first: bool) -> str:
-        """Return the text between two commands, without the prompt's trailing spaces, which `command` adds."""
+        """Return the text before a command, except the prompt's trailing spaces, which `command` returns."""
         before = self.opening if first else self.before_observation
         return f"{before}{observation}{self._prompt(game_prompt).rstrip(' ')}"
 
     def command(self, command: str, *, game_prompt: str) -> str:
-        """Return the command after the prompt's trailing spaces. Pretrained tokenizers have tokens such as " go"."""
+        """Return the prompt's trailing spaces and the command. Pretrained tokenizers have tokens such as " go"."""
         prompt = self._prompt(game_prompt)
         return prompt[len(prompt.rstrip(" ")) :] + command
 
@@ -57,7 +57,7 @@ PLAIN = PromptFormat(name="plain")
 FORMATS = ("plain", "chat")
 SECONDS = 20.0  # limit of rendering a chat template, which may contain loops
 INSTRUCTION = "You are playing a text adventure game. Answer each message with the next command."
-FIRST, COMMAND, SECOND = "first-observation", "the-command", "second-observation"  # found again in a rendered chat
+FIRST, COMMAND, SECOND = "first-observation", "the-command", "second-observation"  # placeholders in a rendered chat
 
 
 def prompt_format(name: str, tokenizer: Any) -> PromptFormat:
@@ -92,7 +92,7 @@ def _chat_format(tokenizer: Any) -> PromptFormat:
     if not terminator or not between.startswith(terminator):
         raise AgentError("the tokenizer's chat template does not end the assistant's messages; use plain")
     if answer.rstrip(" ") == prompt:
-        prompt = answer  # with the blanks before a command, which the model generates itself
+        prompt = answer  # includes the spaces that the model generates before a command
     return PromptFormat(
         name="chat",
         opening=opening,
@@ -103,7 +103,7 @@ def _chat_format(tokenizer: Any) -> PromptFormat:
 
 
 def _render(tokenizer: Any, system: list[dict[str, str]], first: str) -> tuple[str, str]:
-    """Return a chat of two observations that ends before the second command, and one that ends after the first."""
+    """Return two rendered chats: one ends before the second command, the other after the first command."""
     messages = [*system, {"role": "user", "content": first}, {"role": "assistant", "content": COMMAND}]
     chat = [*messages, {"role": "user", "content": SECOND}]
     with _time_limit(SECONDS):
@@ -115,7 +115,7 @@ def _render(tokenizer: Any, system: list[dict[str, str]], first: str) -> tuple[s
 
 @contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
-    """Raise RuntimeError in the block's Python code, such as a template's, when `seconds` have passed."""
+    """Raise RuntimeError in the block's Python code, such as the code of a template, after `seconds`."""
     end, before = time.monotonic() + seconds, sys.gettrace()
 
     def check(*event: Any) -> Any:

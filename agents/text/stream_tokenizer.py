@@ -1,6 +1,6 @@
 """Tokenizes a stream piece by piece, so that the pieces together look like one text to the model.
 
-A tokenizer's own encoding of a text may begin with a special token (BOS), and SentencePiece tokenizers put a blank in
+A tokenizer's own encoding of a text may begin with a special token (BOS), and SentencePiece tokenizers put a space in
 front of a text. Both belong at the start of a stream, and neither belongs at the start of a later piece.
 """
 
@@ -29,7 +29,7 @@ class StreamTokenizer:
             self._continuation.encode_special_tokens = split_special_tokens
 
     def begin(self, text: str) -> list[int]:
-        """Return the tokens of the first piece of a stream, with the special tokens with which a text begins."""
+        """Return the tokens of the first piece of a stream, including the special tokens at the start (BOS)."""
         tokens = self._whole(text) if text else []
         return tokens if tokens[: len(self.start)] == self.start else self.start + tokens
 
@@ -56,7 +56,7 @@ class StreamTokenizer:
 
 
 def _is_closed(tokenizer: Any) -> bool:
-    """Return whether a tokenizer knows some words only, and fails at any other word."""
+    """Return whether a tokenizer knows only certain words, and fails at any other word."""
     return type(tokenizer.backend_tokenizer.model).__name__ == "WordLevel" and tokenizer.unk_token is None
 
 
@@ -70,7 +70,7 @@ def unknown_word(tokenizer: Any, text: str) -> str | None:
 
 def _start(tokenizer: Any) -> list[int]:
     """Return the special tokens with which the tokenizer's own encoding of a text begins."""
-    if not tokenizer.encode(""):  # a tokenizer without special tokens may not know the letter below
+    if not tokenizer.encode(""):  # a tokenizer without special tokens may not know the letter a
         return []
     with_special, plain = tokenizer.encode("a"), tokenizer.encode("a", add_special_tokens=False)
     starts = (i for i in range(len(with_special)) if with_special[i : i + len(plain)] == plain)
@@ -79,7 +79,7 @@ def _start(tokenizer: Any) -> list[int]:
 
 
 def _without_blank(tokenizer: Any) -> Any:
-    """Return a copy of the tokenizer's backend that adds no blank in front of a text, or None if it adds none."""
+    """Return a copy of the backend that adds no space in front of a text, or None if the backend itself adds none."""
     from tokenizers import Tokenizer
 
     state = json.loads(tokenizer.backend_tokenizer.to_str())
@@ -93,7 +93,7 @@ def _without_blank(tokenizer: Any) -> Any:
 
 
 def _clean(part: Any) -> Any:
-    """Return the JSON form of a part of a backend without the step that adds or removes a leading blank."""
+    """Return the JSON form of a part of a backend without the step that adds or removes a leading space."""
     if part is None:
         return None
     kind = part["type"]

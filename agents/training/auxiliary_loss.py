@@ -21,7 +21,7 @@ from agents.training.rollout_batch import RolloutBatch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LMSample:
-    """Maps each row of a rollout to sampled positions, whose next tokens are the targets in one gradient step."""
+    """Maps rows of a rollout to sampled positions. The tokens that follow them are the targets of a gradient step."""
 
     positions: Mapping[int, NDArray[np.int64]]
 

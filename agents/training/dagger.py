@@ -1,8 +1,8 @@
 """Labels for imitation.
 
 A label is the command that the update imitates at a turn. Behaviour cloning and DAgger take labels from an expert.
-Rejection sampling takes labels from the agent's own best episodes. A choice is a token that the agent sampled
-among several.
+Rejection sampling takes labels from the agent's own best episodes. A choice is a token that the agent sampled from
+several alternatives.
 """
 
 import math
@@ -30,8 +30,8 @@ class Expert:
     Without `prefer_policy`, there is one exception. `policy_commands` may use information that the player has not
     looked up yet. In cooking games, for example, they fetch the ingredients before the player has read the recipe. A
     command is therefore treated as a look-up if it is in the walkthrough but not in the first turn's
-    `policy_commands`. As long as look-ups were not played, the label after a deviation is the first admissible one of
-    them. If none is admissible, the turn has no label.
+    `policy_commands`. While there are look-ups that were not played, the label after a deviation is the first of these
+    look-ups that is admissible. If none of them is admissible, the turn has no label.
     """
 
     def __init__(self, *, prefer_policy: bool) -> None:
@@ -171,12 +171,12 @@ def label_best_episodes(
 
 
 def best_episodes(episodes: Sequence[Episode], *, top_fraction: float, gamma: float) -> set[int]:
-    """Return the numbers of the episodes to imitate: all won episodes, and the fraction `top_fraction` of each game.
+    """Return the numbers of the episodes to imitate: all won episodes, and the best episodes of each game.
 
-    The fraction consists of the game's episodes with the highest discounted returns. Their number is rounded up, and
-    episodes that tie with the last of them are included. With `top_fraction` = 1, all episodes are imitated. With a
-    smaller `top_fraction`, an episode with the game's lowest return is imitated only if it was won, because equal
-    returns do not show that one choice is better than another.
+    The best episodes are the fraction `top_fraction` of the game's episodes with the highest discounted returns. Their
+    number is rounded up, and episodes that tie with the last of them are included. With `top_fraction` = 1, all
+    episodes are imitated. With a smaller `top_fraction`, an episode with the game's lowest return is imitated only if
+    it was won, because equal returns do not show that one choice is better than another.
     """
     by_game: dict[str, list[tuple[float, Episode]]] = defaultdict(list)
     for episode in episodes:

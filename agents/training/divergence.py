@@ -13,9 +13,9 @@ from agents.training.updater import Updater, torch_optimizer_tensors
 
 @torch.no_grad()
 def check_update(updater: Updater, rollout: RolloutBatch) -> None:
-    """Raise `DivergenceError` if the weights, the torch optimizer's state or the new outputs are not finite.
+    """Raise `DivergenceError` if the weights, the torch optimizer's state or the model's outputs are not finite.
 
-    The outputs are those for the first segment of the rollout. Weights can be finite, but too large for finite outputs.
+    The outputs are computed for the first segment of the rollout, because finite weights can give infinite outputs.
     """
     check_finite(trained_tensors(updater.model) | torch_optimizer_tensors(updater.torch_optimizer))
     part = rollout.micro_batch([0])
@@ -27,7 +27,7 @@ def check_update(updater: Updater, rollout: RolloutBatch) -> None:
 
 
 def diverged(error: DivergenceError, iteration: int, run: Path) -> DivergenceError:
-    """Return the error with the iteration, counted from 1, the newest checkpoint of the run, and advice."""
+    """Return an error that also names the iteration, counted from 1, and the run's newest checkpoint, with advice."""
     saved = checkpoints(run)
     kept = f"the newest checkpoint is {saved[-1]}" if saved else "no checkpoint was saved before"
     advice = "a lower --lr, --reward-scale or --max-grad-norm, or more --critic-warmup, may prevent it"

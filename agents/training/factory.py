@@ -42,7 +42,7 @@ from games.game_hash import game_hash
 from games.textworld.generation.reserved_seeds import reject_reserved_seeds
 
 WORD_EPISODES, WORD_TURNS = 8, 25
-"""Random episodes of an open game whose words a new tokenizer learns, and turns of each."""
+"""Number of random episodes of open games from which a new tokenizer takes words, and turn limit of each episode."""
 
 
 def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Trainer:
@@ -62,7 +62,7 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
 
 
 def _build(config: TrainConfig, out: Path, accelerator: Accelerator, *, resume: bool) -> tuple[Trainer, list[str]]:
-    """Build the trainer. Return a tuple: the trainer, and the hashes of the games of its initial weights."""
+    """Build the trainer. Return it with the hashes of the games on which its initial weights were trained."""
     load_imports(config.run.imports)
     optimizer = make_optimizer(config.run.optimizer, config.optimizer)
     _check_optimizer(optimizer, config)
@@ -204,9 +204,9 @@ def _vocabulary(specs: Sequence[games.GameSpec]) -> tuple[str, ...] | None:
 
 
 def _open_words(specs: Sequence[games.GameSpec], config: TrainConfig, resumed: Path | None) -> list[str]:
-    """Return words for the tokenizer of a new trunk: those of the run to resume, or the texts of random episodes.
+    """Return texts with the words for a new trunk's tokenizer, from random episodes of the games with new words.
 
-    Only games with new words are played. Their texts may differ when they are played again.
+    A resumed run takes the words of its own tokenizer instead, because the texts may differ in other episodes.
     """
     texts = dict[str, None]()
     unknown = [spec for spec in specs if spec.has_new_words]

@@ -50,7 +50,7 @@ class LevelSchedule:
         return self.promote is None or self._stage == len(self.levels) - 1
 
     def in_play(self) -> tuple[games.GameSpec, ...]:
-        """Return the games to play, in order: those of the current level and below or, without promotion, all games."""
+        """Return the games to play, in order: the games up to the current level or, without promotion, all games."""
         if self.level is None:
             return tuple(_mixed_levels(self.specs))
         current = [spec for spec in self.specs if spec.level == self.level]
@@ -83,7 +83,7 @@ class LevelSchedule:
         return {"level": self.level, "recent": list(self._recent)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore a state that `state_dict` returned. Raise `AgentError` if its level is none of the games'."""
+        """Restore a state that `state_dict` returned. Raise `AgentError` if the games lack the stored level."""
         if self.level is not None:
             if state["level"] not in self.levels:
                 raise AgentError(f"the checkpoint is at level {state['level']}, but the games have {self.levels}")

@@ -1,8 +1,8 @@
 """float32 master weights of bfloat16 parameters.
 
-bfloat16 has 8 significant bits, so a small step does not change a weight: a norm's weight of 1 keeps its value if the
-step is below 0.002. The torch optimizer therefore steps a float32 copy, and the parameter is the rounded copy.
-Gradients are also accumulated in float32.
+bfloat16 has 8 significant bits, so a small step does not change a weight. A weight of 1, for example, does not change
+if the step is below 0.002. The torch optimizer therefore updates a float32 copy of each weight, the master weight. The
+parameter is the rounded master weight. Gradients are also accumulated in float32.
 """
 
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def master_of(parameter: nn.Parameter) -> nn.Parameter:
 
 
 def stepped(torch_optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
-    """Return the parameters that the torch optimizer steps. They hold the gradients."""
+    """Return the parameters that the torch optimizer updates. These parameters hold the gradients."""
     return [parameter for group in torch_optimizer.param_groups for parameter in group["params"]]
 
 
@@ -49,7 +49,7 @@ def master_weights(torch_optimizer: torch.optim.Optimizer) -> Iterator[tuple[int
 
 @torch.no_grad()
 def round_to_parameters(torch_optimizer: torch.optim.Optimizer, *_: Any) -> None:
-    """Copy the master weights into their parameters. This is a hook that runs after each step."""
+    """Copy the master weights into the bfloat16 parameters. This hook runs after each gradient step."""
     for _index, master in master_weights(torch_optimizer):
         master.rounded.copy_(master)
 

@@ -5,8 +5,8 @@ update's largest micro-batch, the gradients, the torch optimizer's moments, and 
 A stream is the token sequence of an episode. Activations are measured with passes over three short streams, so the
 estimate holds for any decoder, adapter and dropout.
 
-If the agent samples from the whole vocabulary, the estimate adds the numbers per token of the vocabulary that
-`VocabularyTerms` stores. It ignores the other activations of the heads, and memory limits of the process.
+If the agent samples from the whole vocabulary, the estimate adds the vectors over the vocabulary that `VocabularyTerms`
+stores. The estimate ignores the other activations of the heads, and memory limits of the process.
 """
 
 from bisect import bisect_left
@@ -46,7 +46,7 @@ class MemoryNeeds:
         per_pair: size of the activations per pair of tokens of a stream. It is 0 unless attention stores its
             probabilities for the backward pass.
         checkpoint: size per token of the hidden states that gradient checkpointing stores, one per layer.
-        per_choice: size of a float32 number for every token of the vocabulary.
+        per_choice: size of one float32 vector over the vocabulary.
     """
 
     layers: int
@@ -100,7 +100,7 @@ class MemoryNeeds:
     ) -> float:
         """Return the peak memory of the whole run, in bytes. The rollout's cache stays allocated during the update.
 
-        `per_vocabulary` is the quantity of numbers that the update stores for every choice and token of the vocabulary.
+        `per_vocabulary` is the number of float32 vectors over the vocabulary that the update stores for every choice.
         """
         update = self.update(micro_batch_tokens=micro_batch_tokens, context=context, recompute=recompute)
         vocabulary = per_vocabulary * max(micro_batch_tokens, context) * self.per_choice
@@ -118,7 +118,7 @@ def available(device: torch.device) -> int:
 
 
 def check_memory(needs: MemoryNeeds, config: TrainConfig, *, context: int, free: int) -> None:
-    """Raise `AgentError` if a run does not fit into `free` bytes. The message names a smaller setting that fits."""
+    """Raise `AgentError` if a run needs more than `free` bytes. The message suggests settings with which it fits."""
     sizes = {
         "micro_batch_tokens": config.update.micro_batch_tokens,
         "parallel": min(config.rollout.parallel, config.rollout.episodes),
@@ -141,7 +141,7 @@ def check_memory(needs: MemoryNeeds, config: TrainConfig, *, context: int, free:
 
 
 def _smaller(sizes: Mapping[str, int], need: Callable[..., float], free: int) -> str:
-    """Return a hint: the first setting whose reduction suffices, and the largest value at which the run fits."""
+    """Return a hint: the first setting whose reduction suffices, and its largest value at which the run fits."""
     rows = (("micro_batch_tokens",), sizes["context"]), (("parallel",), 1), (("context", "micro_batch_tokens"), 16)
     for names, least in rows:
         numbers = range(least, sizes[names[0]] + 1)
@@ -161,7 +161,7 @@ def _activations(model: ActorCritic, length: int) -> int:
     storages: dict[int, Tensor] = {}
 
     def keep(tensor: Tensor) -> None:
-        # A graph that stores a tensor with its own history is never freed: the hook returns nothing and detaches.
+        # A graph that stores a tensor with its own history is never freed, so the hook detaches and returns nothing.
         if tensor.untyped_storage().data_ptr() not in parameters:
             storages[tensor.untyped_storage().data_ptr()] = tensor.detach()
 

@@ -13,14 +13,14 @@ from agents.text.preferences import Preference
 PROMPTS = 32
 """Number of prompts that are completed at once."""
 PATIENCE = 20
-"""Sampling stops if there are more than this many ties for each preference, counted from `LEAST` pairs on."""
+"""Maximum number of ties per preference. With more ties, sampling fails, but only after `LEAST` pairs."""
 LEAST = 256
-"""Number of pairs that are compared before sampling can stop because of ties."""
+"""Number of pairs that are compared before sampling can fail because of ties."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampledPreferences:
-    """Preferences in the order in which they were sampled, and the number of ties between them."""
+    """Preferences in the order in which they were sampled, and the number of pairs that were dropped as ties."""
 
     preferences: list[Preference]
     ties: int
@@ -35,7 +35,7 @@ def sample_preferences(
     seed: int,
     on_preference: Callable[[Preference], None] = lambda preference: None,
 ) -> SampledPreferences:
-    """Sample `pairs` preferences. Two completions with equal scores, or with the same text, are a tie and are dropped.
+    """Sample `pairs` preferences. A pair of completions with equal scores or the same text is a tie and is dropped.
 
     Args:
         game: one or several completion games.

@@ -1,8 +1,8 @@
 """Presets for games, trunks and optimizers, and the order in which settings override each other.
 
 A configuration is merged from a list of layers, in which later layers override earlier ones. The layers are, in this
-order: defaults, preset of the game, preset of the trunk, preset of the optimizer, preset of a warm start, settings of
-the checkpoint of --init, and the user's settings.
+order: the defaults, the presets of the game, of the trunk, of both together, of the optimizer and of a warm start, the
+settings of the checkpoint of --init, and the user's settings.
 """
 
 import tomllib
@@ -62,7 +62,7 @@ GAMES: dict[str, dict[str, Any]] = {
         "entropy_coef": 0.02,
         "iterations": 100,
     },
-    # games of others that offer no admissible commands, so the agent writes its commands freely
+    # third-party games without admissible commands, so the agent generates its commands freely
     "free": {
         "trunk": "smollm2",
         "mode": "free",
@@ -249,7 +249,7 @@ def with_presets(explicit: list[Layer]) -> list[Layer]:
 
 
 def held_out(game: str) -> str:
-    """Return a completion game with the held-out prompts instead of its own."""
+    """Return a completion game with the held-out prompts instead of the prompts in its name."""
     kind, _, query = game.partition("?")
     if kind != "completion":
         raise ConfigError(f"--quick compares optimizers on the completion game, got {game}")
@@ -261,7 +261,7 @@ def _game_kind(game: str, step_seconds: object) -> str:
     """Return the key of a game in `GAMES`.
 
     The key is usually the part of the game's name before `?`. Other games are resolved, which imports Gymnasium and
-    takes 0.2 s. A game that does not exist counts as a text adventure; resolving it again reports the error.
+    takes 0.2 s. A game that does not exist counts as a text adventure. A later call of `resolve` reports the error.
     """
     kind: str = game.partition("?")[0]
     if kind in GAMES or (game.startswith("textworld:") and " + " not in game):

@@ -1,7 +1,7 @@
 """Probes: texts that the policy writes at fixed prompts during training, and measures of their collapse.
 
-Each probe continues every prompt once with the same random numbers. The lines of `probes.jsonl` hold the measures and
-the texts.
+Each probe continues every prompt once. All probes use the same random numbers. The lines of `probes.jsonl` hold the
+measures and the texts.
 """
 
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ class Probe:
     Args:
         game: the completion game. Its reward is the proxy reward.
         prompts: a set of prompts or a file (see `games.completion.prompts`).
-        judge: name of the true reward. If it is empty, there is none.
+        judge: name of the true reward, or '' if there is none.
         agent: the agent whose model is trained.
         reference: the initial policy, to which the policy is compared.
         seed: seed of the sampling, the same in all probes.

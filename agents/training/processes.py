@@ -22,9 +22,9 @@ def any_process(value: bool) -> bool:
 
 
 def in_all_processes(work: Callable[[], T]) -> T:
-    """Return the result of `work`. If it fails in one process, raise that process's error in all of them.
+    """Return the result of `work`. If `work` reports a user's mistake in one process, raise this error in all.
 
-    This concerns users' mistakes. Any other exception is a bug, and the launcher ends the processes.
+    Any other exception is a bug. Only the process with the bug raises it, and the launcher ends the others.
     """
     result, error = None, None
     try:

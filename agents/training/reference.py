@@ -25,10 +25,10 @@ class ReferencePolicy:
 
     @torch.no_grad()
     def read(self, rollout: RolloutBatch) -> None:
-        """Store the reference policy's log-probabilities of the alternatives in the rollout. They take a forward pass.
+        """Compute the reference policy's log-probabilities of all alternatives, and store them in `rollout`.
 
-        If the choices were made among the whole vocabulary, store the hidden states, too. The log-probabilities of all
-        tokens would take much more memory.
+        If the choices were made among the whole vocabulary, store the hidden states, too, from which `logprobs`
+        computes the log-probabilities of all tokens. Storing these log-probabilities would take much more memory.
         """
         reference, collected = self.copy or self.model, []
         with reference.mode(training=False), self.model.without_adapter() if self.copy is None else nullcontext():
@@ -43,10 +43,10 @@ class ReferencePolicy:
             rollout.ref_states = hidden[index.argsort()]
 
     def logprobs(self, rollout: RolloutBatch, part: MicroBatch) -> Rows | None:
-        """Return a function that computes log pi_ref at a range of the choices of `part`. Call `read` before.
+        """Return a function that computes log pi_ref at a range of n choices of `part`.
 
-        The log-probabilities are those of the alternatives [n, K], or of the whole vocabulary [n, V]. The result is
-        None if `read` was not called for this rollout.
+        The function returns the log-probabilities of the alternatives [n, K], or of the whole vocabulary [n, V]. If
+        `read` was not called for this rollout, return None instead.
         """
         if rollout.ref_logprobs is None:
             return None
@@ -63,7 +63,7 @@ class ReferencePolicy:
 
     @torch.no_grad()
     def kl(self, rollout: RolloutBatch) -> Tensor:
-        """Return the exact KL(pi || pi_ref) of each choice, in nats. The shape is [N]. Call `read` before."""
+        """Return the exact KL(pi || pi_ref) of each choice, in nats. The shape is [N]. Call `read` first."""
         kl = torch.empty(int(rollout.offsets[-1]), device=rollout.device)
         for rows in micro_batches(rollout, range(len(rollout)), self.micro_batch_tokens):
             part = rollout.micro_batch(rows)

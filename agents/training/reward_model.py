@@ -1,7 +1,7 @@
 """Reward models: a language model with a scalar head that scores completions (see `agents.training.reward_training`).
 
 The reward r(prompt, completion) is the mean of the value head's outputs at the tokens of the completion and at the end
-token behind it. With 500 preferences, this mean generalises better than the output at the end token alone.
+token after it. With 500 preferences, this mean generalises better than the output at the end token alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,14 +20,14 @@ from agents.text.stream_tokenizer import StreamTokenizer
 
 KIND = "reward model"
 MAX_TOKENS = 512
-"""Maximum length of a text. Of a longer text, the last tokens are scored."""
+"""Maximum number of tokens of a text. A longer text is cut at its start."""
 MICRO_BATCH_TOKENS = 2048
 """Tokens per forward pass. Limits memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedText:
-    """The tokens of a prompt, of its completion and of the end. The last `scored` tokens are those after the prompt."""
+    """The tokens of a prompt and its completion, and an end token. The last `scored` tokens follow the prompt."""
 
     tokens: list[int]
     scored: int
@@ -77,9 +77,9 @@ class RewardModel:
 
 
 def batches_by_length(lengths: Sequence[int], tokens: int) -> list[list[int]]:
-    """Return the indices of texts in batches of at most this many tokens, with padding. A longer text stands alone.
+    """Return batches of the indices of `lengths`, each with texts of similar length.
 
-    Texts of similar length are in the same batch.
+    A batch has at most `tokens` tokens including padding, unless it is a single longer text.
     """
     batches = list[list[int]]()
     for index in sorted(range(len(lengths)), key=lengths.__getitem__):
@@ -91,7 +91,7 @@ def batches_by_length(lengths: Sequence[int], tokens: int) -> list[list[int]]:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise `AgentError` if saving a reward model would replace a folder that holds no reward model."""
+    """Raise `AgentError` if saving a reward model would replace anything but a reward model or an empty folder."""
     if folder.exists() and not folder.is_dir():
         raise AgentError(f"{folder} is a file; expected a new folder")
     about = folder / AGENT
@@ -111,7 +111,7 @@ def save_reward_model(
 
 
 def load_reward_model(folder: Path) -> RewardModel:
-    """Load the reward model of a folder. The global random-number generator does not change.
+    """Load the reward model of a folder. The state of the global random-number generator is kept.
 
     Raises:
         AgentError: a file is missing, damaged or of another format, or the folder holds no reward model.

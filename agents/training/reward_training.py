@@ -82,12 +82,12 @@ def train_reward_model(
 ) -> RewardTraining:
     """Train a new reward model. `seed` determines all random numbers.
 
-    Afterwards, the head is shifted and scaled so that the rewards of the training texts have mean 0 and standard
-    deviation 1 (as in Ziegler et al. 2019). Accuracies do not change.
+    After training, the head is shifted and scaled so that the rewards of the training texts have mean 0 and standard
+    deviation 1 (as in Ziegler et al. 2019). This does not change the accuracies.
 
     Args:
         batch: preferences per gradient step.
-        held_out: share of the preferences that are not trained on. These preferences have prompts of their own.
+        held_out: fraction of the preferences that are excluded from training, together with their prompts.
         progress: function that is called after each gradient step.
 
     Raises:
@@ -130,10 +130,12 @@ def paired_rewards(reward_model: RewardModel, preferences: Sequence[Preference])
 def split_by_prompt(
     preferences: Sequence[Preference], share: float, rng: np.random.Generator
 ) -> tuple[list[Preference], list[Preference]]:
-    """Split preferences into two parts without common prompts. The first part holds at least this share of them.
+    """Split preferences into two parts that have no prompt in common.
+
+    The first part holds at least the fraction `share` of the preferences. It is empty if `share` is 0.
 
     Raises:
-        AgentError: one part would be empty, although `share` is above 0.
+        AgentError: `share` is above 0, and no preference is left for the second part.
     """
     if not share:
         return [], list(preferences)
@@ -203,7 +205,7 @@ def _gradient_step(
 
 @torch.no_grad()
 def _standardize(head: nn.Linear, rewards: Sequence[tuple[float, float]]) -> None:
-    """Shift and scale the output layer of the head that computed these rewards: mean 0 and standard deviation 1."""
+    """Shift and scale the output layer of the head, so that `rewards` get mean 0 and standard deviation 1."""
     mean, spread = float(np.mean(rewards)), float(np.std(rewards))
     if spread > 0:
         head.weight.div_(spread)

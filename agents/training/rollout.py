@@ -70,7 +70,7 @@ def play_rollout(
     """Play the episodes of one iteration, and label their segments if the optimizer imitates.
 
     Args:
-        dagger_agent: plays instead of `agent`, whose model it uses, if it is given.
+        dagger_agent: if it is not None, it plays instead of `agent`. Both have the same model.
         labels_best: whether the best episodes are imitated.
 
     Raises:
@@ -105,7 +105,10 @@ def play_rollout(
 
 
 def with_advantages(played: Rollout, advantages: dict[tuple[int, int], float]) -> Rollout:
-    """Return a rollout without segments, with the advantage of every command. `advantages` has keys (episode, turn)."""
+    """Return a copy of `played` that has no segments and that stores the advantage of each command.
+
+    `advantages` maps (episode, turn) to an advantage. A turn without a choice has no key and gets the advantage None.
+    """
     steps = [
         tuple(replace(step, advantage=advantages.get((e.index, turn))) for turn, step in enumerate(e.steps))
         for e in played.episodes

@@ -2,9 +2,9 @@
 
 Streams are padded on the right, to the longest stream of their micro-batch. Any rows can therefore form a micro-batch.
 
-A choice is a token that the agent sampled among several. Credit is assigned per token or per command. Per token, every
-choice is an action. Per command, all choices of a turn form one action. The log-probability of this action is the sum
-over its choices. The v of the action is the v of its first choice. The q of the action is the q of its last choice.
+A choice is a token that the agent sampled from several alternatives. With credit per token, every choice is an action.
+With credit per command, all choices of a turn form one action. The log-probability of this action is the sum over its
+choices. The v of the action is the v of its first choice. The q of the action is the q of its last choice.
 """
 
 from collections.abc import Iterator, Sequence
@@ -146,7 +146,7 @@ class RolloutBatch:
     def batch(self, *, with_q: bool) -> Batch:
         """Return the recorded numbers of each action. Each tensor has the shape [B, T].
 
-        If `with_q` is True, q is included. The network of the rollout must then have Q heads.
+        If `with_q` is True, q is included. This requires that the model had Q heads during the rollout.
         """
         whole = self.micro_batch(range(len(self)))
         choices = [choice for segment in self.segments for choice in segment.choices]

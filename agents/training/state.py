@@ -39,8 +39,8 @@ def load_state(trainer: "Trainer", folder: Path) -> None:
     """Load the state and the weights of a checkpoint.
 
     Raises:
-        ProcessesError: another number of processes has saved the checkpoint.
-        AgentError: a file is missing or damaged, or it is of another run or iteration.
+        ProcessesError: the checkpoint was saved by another number of processes.
+        AgentError: a file is missing or damaged, or belongs to another run or iteration.
     """
     state, weights, tensors = read_training(folder, trainer.config)
     rank, processes = trainer.accelerator.process_index, trainer.accelerator.num_processes

@@ -1,11 +1,10 @@
 """The update of the model on a rollout.
 
 An update makes several epochs over the rollout's segments. Each epoch is split into minibatches, one per gradient step.
-Each minibatch is split into micro-batches that fit into memory. A choice is a token that the agent sampled among
-several.
+Each minibatch is split into micro-batches that fit into memory.
 
-The loss of a step is a sum over choices, divided by the step's number of choices in all processes. The gradient
-therefore does not depend on how a minibatch is split into micro-batches.
+The loss of a step is a sum over actions (see `agents.training.rollout_batch`), divided by the step's number of actions
+in all processes. The gradient therefore does not depend on how a minibatch is split into micro-batches.
 """
 
 from collections import defaultdict
@@ -129,10 +128,10 @@ class Updater:
 
     Args:
         model: the network on the accelerator's device. It must not be wrapped for distributed training, because
-            this class sums the gradients over processes itself. The choices of all processes thus have equal weight.
+            this class sums the gradients over processes itself. The actions of all processes thus have equal weight.
         torch_optimizer: takes the gradient steps.
         optimizer: computes the targets and the loss.
-        config: number of epochs and minibatches, and the limits of a step.
+        config: settings of the gradient steps.
         accelerator: an `accelerate.Accelerator`.
         reference: frozen copy of the initial policy for the KL, or None (see `ReferencePolicy`).
     """
@@ -198,7 +197,7 @@ class Updater:
     ) -> None:
         """Take one gradient step on these rows.
 
-        The metrics of the step are weighted by its number of choices and added to `totals`.
+        The metrics of the step are weighted by its number of actions and added to `totals`.
         """
         index = torch.tensor(rows, device=batch.mask.device)
         count = self.all_reduce(batch.mask[index].sum().float())
@@ -236,7 +235,7 @@ class Updater:
     def _sum_gradients(self) -> None:
         """Sum the gradients over processes.
 
-        The sum is not divided by the number of processes, because each loss is already divided by the number of choices
+        The sum is not divided by the number of processes, because each loss is already divided by the number of actions
         of all processes.
         """
         if self.accelerator.num_processes > 1:

@@ -19,7 +19,7 @@ def table(*rows: Sequence[float]) -> Tensor:
 
 
 def random_batch(seed: int, lengths: Sequence[int], *, q: bool = True, ref: bool = True) -> Batch:
-    """Segments of these lengths; about half of them terminate, the others bootstrap."""
+    """Return segments of these lengths. About half of them end in a terminal state. The others are bootstrapped."""
     rng = torch.Generator().manual_seed(seed)
     shape = (len(lengths), max(lengths))
 
@@ -48,7 +48,7 @@ def random_batch(seed: int, lengths: Sequence[int], *, q: bool = True, ref: bool
 
 
 def random_outputs(batch: Batch, seed: int = 0, *, heads: int = 2, near: bool = False) -> Outputs:
-    """Random outputs for the batch, as leaves with gradient; `near`: the policy equals the old one."""
+    """Return random outputs for the batch that require gradients. With `near`, the policy equals the old policy."""
     rng = torch.Generator().manual_seed(seed)
     shape = (*batch.mask.shape, heads)
 
@@ -69,7 +69,7 @@ def random_outputs(batch: Batch, seed: int = 0, *, heads: int = 2, near: bool = 
 
 
 def changed(record: Record, change: Callable[[str, Tensor], Tensor]) -> Record:
-    """The record with `change(name, tensor)` in place of every tensor."""
+    """Return the record with `change(name, tensor)` in place of every tensor."""
     found: dict[str, Any] = {}
     for spec in fields(record):  # type: ignore[arg-type]
         tensor = getattr(record, spec.name)
@@ -79,7 +79,7 @@ def changed(record: Record, change: Callable[[str, Tensor], Tensor]) -> Record:
 
 
 def padded(record: Record, extra: int, garbage: float) -> Record:
-    """The record with `extra` columns of padding, filled with `garbage`."""
+    """Return the record with `extra` columns of padding, filled with `garbage`."""
 
     def widen(name: str, tensor: Tensor) -> Tensor:
         if tensor.ndim == 1:
@@ -92,12 +92,12 @@ def padded(record: Record, extra: int, garbage: float) -> Record:
 
 
 def chosen(record: Record, rows: Tensor) -> Record:
-    """These segments of a record."""
+    """Return the segments `rows` of a record."""
     return changed(record, lambda _, tensor: tensor[rows])
 
 
 def in_processes(count: int, work: Callable[[int, Callable[[Tensor], Tensor]], Result]) -> list[Result]:
-    """Run work(rank, all_reduce) in `count` threads in place of processes; return the results by rank."""
+    """Run `work(rank, all_reduce)` in `count` threads that stand for processes. Return the results by rank."""
     barrier = threading.Barrier(count, timeout=20)
     shared: dict[int, Tensor] = {}
     results: dict[int, Result] = {}

@@ -1,4 +1,4 @@
-"""Weights of the first of a batch of trials, by the names that transformers and `train`'s model give them."""
+"""The weights of the first trial of a batch, by their names in transformers' GPT-2 and in `ActorCritic`."""
 
 from torch import Tensor
 
@@ -15,12 +15,12 @@ BLOCK = {
 
 
 def first(model: Model) -> dict[str, Tensor]:
-    """Weights of the first trial."""
+    """Return the weights of the first trial by their own names."""
     return {name: weight[0] for name, weight in model.weights.items()}
 
 
 def gpt2_names(model: Model) -> dict[str, Tensor]:
-    """Weights by the names of transformers' GPT-2, whose Conv1D holds them [in, out]; without wpe, of other length."""
+    """Return the weights by their names in GPT-2, as [in, out] for its Conv1D. wpe is omitted: its length differs."""
     w, found = first(model), {}
     for mine, theirs in BLOCK.items():
         for layer in range(L):
@@ -32,7 +32,7 @@ def gpt2_names(model: Model) -> dict[str, Tensor]:
 
 
 def generic_names(model: Model) -> dict[str, Tensor]:
-    """Weights, heads included, by the names of `agents.model.actor_critic.ActorCritic`."""
+    """Return the weights, including the heads, by their names in `agents.model.actor_critic.ActorCritic`."""
     heads = {
         "value.out.weight": "value",
         "value.out.bias": "value_bias",

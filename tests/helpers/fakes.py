@@ -1,4 +1,4 @@
-"""A small real game for tests of agents and runner: a corridor with optional faults."""
+"""A small game for tests of agents and of the runner: a corridor with optional faults."""
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ import games
 
 
 class Corridor(gymnasium.Env[str, str]):
-    """`forward` moves and earns 1, `wait` and any other word earn 0; the end of the corridor is a win.
+    """The command `forward` moves and earns 1. Any other command earns 0. The end of the corridor is a win.
 
-    After `limit` turns the episode is truncated, and the next one continues at the same place. At the place `trap` the
-    game raises a GameError. Without `solved` it has no walkthrough. `broken` are the numbers of the resets, of all
-    corridors together, that raise a GameError.
+    After `limit` turns the episode is truncated, and the next episode continues at the same place. Any command at the
+    place `trap` raises a GameError. Without `solved`, the game has no walkthrough. Resets are counted over all
+    corridors, and a reset whose number is in `broken` raises a GameError.
     """
 
     metadata: dict[str, Any] = {"render_modes": [], "prompt": "? ", "terminator": "!"}  # noqa: RUF012

@@ -28,7 +28,7 @@ def tokenizer(words: tuple[str, ...] = WORDS) -> Any:
 
 
 def tiny_lm(kind: Kind, vocabulary: int, *, seed: int = 0, positions: int = 128, dropout: float = 0.0) -> Any:
-    """Two layers of 16 dims, weights large enough that every token matters, in evaluation mode."""
+    """Return a decoder of two layers and hidden size 16, in evaluation mode. Its weights make every token matter."""
     torch.manual_seed(seed)
     if kind == "gpt2":
         gpt2 = GPT2Config(
@@ -63,13 +63,13 @@ def tiny_lm(kind: Kind, vocabulary: int, *, seed: int = 0, positions: int = 128,
 
 
 def tiny_model(kind: Kind = "llama", *, seed: int = 0, positions: int = 128, dropout: float = 0.0, **heads: Any) -> Any:
-    """An `ActorCritic` for `tokenizer()` in evaluation mode, with random heads; one Q head by default."""
+    """Return an `ActorCritic` for `tokenizer()` in evaluation mode, with random heads. The default is one Q head."""
     lm = tiny_lm(kind, len(tokenizer()), seed=seed, positions=positions, dropout=dropout)
     return ActorCritic(lm, Heads(16, len(tokenizer()), **({"init_std": 0.3} | heads))).eval()
 
 
 class Bigram(nn.Module):
-    """A causal language model with given logits [V, V]: its hidden state is the one-hot last token."""
+    """A causal language model with given logits [V, V]. Its hidden state is the one-hot vector of the last token."""
 
     def __init__(self, logits: Tensor, *, positions: int = 128) -> None:
         super().__init__()
@@ -97,11 +97,11 @@ class Bigram(nn.Module):
 
 
 def bigram_model(logits: Tensor, *, positions: int = 128, **heads: Any) -> ActorCritic:
-    """A tabular actor-critic: policy, v and q depend on the last token only; heads start at 0."""
+    """Return a tabular actor-critic. Policy, v and q depend only on the last token. The heads start at 0."""
     vocabulary = len(logits)
     return ActorCritic(Bigram(logits, positions=positions), Heads(vocabulary, vocabulary, **heads)).eval()
 
 
 def agent(model: ActorCritic, **settings: Any) -> LanguageModelAgent:
-    """A recording agent with the model and `tokenizer()`."""
+    """Return an agent with the model and `tokenizer()` that records its choices."""
     return LanguageModelAgent(model, tokenizer(), **({"record": True, "gamma": 0.5} | settings))

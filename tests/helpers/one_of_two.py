@@ -1,6 +1,6 @@
 """One of the processes of `test_processes.py`: `python -m tests.helpers.one_of_two RANK COUNT OUT`.
 
-It plays all episodes, trains on every COUNT-th segment and writes the resulting weights and metrics."""
+The process plays all episodes, trains on every COUNT-th segment and writes the resulting weights and metrics."""
 
 import json
 import sys
@@ -19,7 +19,7 @@ LEARNING = OptimizerConfig(gamma=0.5, whitening="batch", entropy_coef=0.1, kl_co
 
 
 def work(rank: int, count: int, out: Path) -> None:
-    """Three updates: one step per epoch, several (three segments in one process, two in the other), and one again."""
+    """Update the model with 1, 3 and 1 minibatches, or once if `count` is 1. Two processes have 3 and 2 segments."""
     model, reference = tiny_model(), tiny_model(seed=7).requires_grad_(False)
     rollout = rollout_of(model, episodes=5)
     part = RolloutBatch(rollout.segments[rank::count], credit="token")

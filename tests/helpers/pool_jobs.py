@@ -19,14 +19,14 @@ def fail(error: BaseException) -> None:
 
 
 def note_process(folder: Path, seconds: float = 60) -> int:
-    """Write this process's id as a file's name, then be busy."""
+    """Create a file that is named by this process's id, then sleep."""
     (folder / str(os.getpid())).touch()
     time.sleep(seconds)
     return os.getpid()
 
 
 def origin(module: str) -> str | None:
-    """The file that a worker imports as `module`."""
+    """Return the path of the file that a worker imports as `module`."""
     return importlib.import_module(module).__file__
 
 

@@ -20,7 +20,7 @@ class Scene:
 
 
 class Script(gymnasium.Env[str, str]):
-    """Plays one of `plays`, sampled by the seed; the last command terminates (`over`) or truncates it."""
+    """Plays one of `plays`, which the seed selects. The last command terminates (with `over`) or truncates the game."""
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
 
@@ -61,5 +61,5 @@ class ScriptSpec:
 
 
 def script(*scenes: Scene, over: bool = True, end: str = "you won") -> ScriptSpec:
-    """A game with one play."""
+    """Return a game with one play."""
     return ScriptSpec([scenes], over=over, end=end)

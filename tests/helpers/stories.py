@@ -1,6 +1,6 @@
 """A Z-machine story of two rooms for tests, compiled by the Inform 6 compiler that TextWorld brings.
 
-It uses no library: `north` and `south` walk, `take` wins in the garden, `jump` loses, `wait` draws a random number.
+No library is used. `north` and `south` walk, `take` wins in the garden, `jump` loses, `wait` prints a random number.
 """
 
 from __future__ import annotations

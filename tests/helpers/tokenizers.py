@@ -36,17 +36,17 @@ def _wrapped(backend: Tokenizer) -> Any:
 
 
 def llama(**settings: Any) -> Any:
-    """SentencePiece with a blank in front of a text, and a BOS token."""
+    """SentencePiece with a space in front of a text, and a BOS token."""
     return LlamaTokenizer(**_vocabulary(), add_bos_token=True, **settings)
 
 
 def gemma() -> Any:
-    """SentencePiece without a blank in front of a text, and a BOS token."""
+    """SentencePiece with a BOS token, but no space in front of a text."""
     return GemmaTokenizer(**_vocabulary(), add_bos_token=True)
 
 
 def old_llama() -> Any:
-    """As `llama`, but the blank is added by the normalizer, as in the files of Llama 2."""
+    """The same as `llama`, but the normalizer adds the space, as in the files of Llama 2."""
     tokenizer = llama()
     backend = tokenizer.backend_tokenizer
     backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
@@ -62,14 +62,14 @@ def unigram() -> Any:
 
 
 def bytes_with_blank() -> Any:
-    """A byte-level tokenizer that adds a blank, with BOS and EOS tokens."""
+    """A byte-level tokenizer that adds a space, with BOS and EOS tokens."""
     trained = ByteLevelBPETokenizer(add_prefix_space=True)
     trained.train_from_iterator(TEXT, vocab_size=320, special_tokens=SPECIALS, show_progress=False)
     return _wrapped(trained._tokenizer)
 
 
 def gpt2() -> Any:
-    """A byte-level tokenizer without BOS token and blank."""
+    """A byte-level tokenizer that adds neither a BOS token nor a space."""
     trained = ByteLevelBPETokenizer()
     trained.train_from_iterator(TEXT, vocab_size=320, special_tokens=["</s>"], show_progress=False)
     return PreTrainedTokenizerFast(tokenizer_object=trained._tokenizer, eos_token="</s>")

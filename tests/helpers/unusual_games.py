@@ -1,4 +1,4 @@
-"""TextWorld games that are unusual, as `GameMaker` and TextWorld's own generator make them, without our mark."""
+"""Unusual TextWorld games that `GameMaker` and TextWorld's own generator make, without the mark of our games."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ stops, commas, colons, semicolons, brackets and question marks."""
 
 
 def _named(names: tuple[str, ...]) -> GameMaker:
-    """A game of two rooms whose locked door opens with the key in the box, with a quest that can be lost."""
+    """A game of two rooms. The key to the locked door is in the box. One of the two quests can be lost."""
     from textworld import GameMaker
 
     key, box, table, apple, room, door = names
@@ -59,7 +59,7 @@ def _named(names: tuple[str, ...]) -> GameMaker:
 
 
 def unsendable_names() -> GameMaker:
-    """TextWorld lists commands with these names, but the interpreter cannot take them."""
+    """A game whose listed commands contain names that the interpreter cannot process."""
     return _named(("clé", "back\\slash", "table", " ".join(["apple", "a" * 60, "b" * 60, "c" * 60]), "room", "door"))
 
 
@@ -74,7 +74,7 @@ def _quest(wins: list[list[Any]], fails: list[list[Any]] | None = None, **option
 
 
 def _pantry() -> tuple[Any, list[Any]]:
-    """Three rooms, and six things that the player can take, some of which are alike by name."""
+    """A game of three rooms, and six things that the player can take. Some things have similar names."""
     from textworld import GameMaker
 
     maker: Any = GameMaker()
@@ -93,7 +93,7 @@ def _pantry() -> tuple[Any, list[Any]]:
 
 
 def many_quests() -> GameMaker:
-    """Twelve quests: one for each thing, optional ones, one with two ways to win, and four that can fail."""
+    """Twelve quests: five to hold a thing, six optional ones, of which three can fail, and one with two ways to win."""
     maker, things = _pantry()
     held = [maker.new_fact("in", thing, maker.inventory) for thing in things]
     eaten = [maker.new_fact("eaten", thing) for thing in things[:3]]
@@ -107,7 +107,7 @@ def many_quests() -> GameMaker:
 
 
 def repeatable_quests(*rewards: int) -> GameMaker:
-    """Every turn with a coin in hand scores again, so that the maximum score is infinite. Eating an apple loses."""
+    """Every turn with a certain coin in hand scores, so the maximum score is infinite. Eating one apple loses."""
     maker, things = _pantry()
     held = [maker.new_fact("in", thing, maker.inventory) for thing in things[3:]]
     maker.quests = [
@@ -126,7 +126,7 @@ def no_quests() -> GameMaker:
 
 
 def losing_game() -> GameMaker:
-    """Only failures: whoever eats or picks up the wrong thing loses, and the game is won in the cellar."""
+    """Eating any food, or carrying two certain things at once, loses. Reaching the cellar wins."""
     maker, things = _pantry()
     fails = [[maker.new_fact("eaten", thing)] for thing in things[:3]]
     fails += [[maker.new_fact("in", things[1], maker.inventory), maker.new_fact("in", things[3], maker.inventory)]]
@@ -147,18 +147,18 @@ MADE: dict[str, Callable[[], GameMaker]] = {
     "no quests": no_quests,
     "many ways to lose": losing_game,
 }
-"""Games of `GameMaker`."""
+"""Functions that build the games of `GameMaker`, by the games' names."""
 GRAMMARS: dict[str, dict[str, Any]] = {
     "basic theme": {"theme": "basic", "include_adj": True, "only_last_action": True},
     "blended instructions": {"theme": "house", "blend_instructions": True, "blend_descriptions": True},
     "numbered names": {"theme": "house", "allowed_variables_numbering": True, "names_to_exclude": ["kitchen", "key"]},
 }
-"""Games of TextWorld's generator with another grammar."""
+"""Options of the grammar of TextWorld's generator, by the games' names."""
 GAMES = (*MADE, *GRAMMARS)
 
 
 def compile_game(name: str, folder: Path) -> Path:
-    """Write one of `GAMES` or `REPEATABLE`, or "unsendable names", to `folder` and return the path of its story."""
+    """Compile a game of `GAMES` or `REPEATABLE`, or "unsendable names", in `folder`. Return the path of the story."""
     story = folder / "tw-unusual.z8"
     with rules_parsed_once():
         if make := (MADE | REPEATABLE | {"unsendable names": unsendable_names}).get(name):

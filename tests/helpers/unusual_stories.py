@@ -1,4 +1,4 @@
-"""Ten small Z-machine stories that are unusual, each in its own way. They use no library, but the frame `FRAME`."""
+"""Ten small Z-machine stories, each unusual in its own way. They use the template `FRAME` and no library."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ CLOSE = 'print "^^*** {} ***^^Would you like to RESTART or QUIT?^"; rfalse;'
 class Story:
     """A story to compile for `version` of the Z-machine.
 
-    `words` are what commands consist of, besides those in `commands`. `ends` maps a part of each last text to whether
-    the player then has (won, lost). Both are false if that is unknown.
+    Tests play `commands`, and random commands made of `words`. `ends` maps a part of each possible last text to
+    (won, lost). Both are False if the outcome is unknown.
     """
 
     title: str
