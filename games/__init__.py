@@ -31,9 +31,9 @@ Gymnasium. Gymnasium itself imports the package for `gymnasium.make("games:actde
 from games.errors import EpisodeError, FatalGameError, GameError, ScorerError
 from games.foreign_game import ForeignGame
 from games.game_spec import GameSpec, offers_commands
+from games.game_strings import resolve
 from games.parameters import parse_levels, readable
 from games.registration import register
-from games.specs import resolve
 from games.textworld.generation.dataset import Progress, generate
 from games.textworld.generation.manifest import ManifestEntry, load_manifest
 from games.wrappers import shape, starts_with_words

@@ -42,7 +42,7 @@ class TextGame(gymnasium.Env[str, str]):
     A subclass implements `_start`, which draws random numbers from `self.np_random`, and `_play`. A command that is not
     a `str` raises TypeError. A step before `reset` or after the end raises `gymnasium.error.ResetNeeded`.
 
-    Class attributes: `parameters` are the constructor arguments that a GAME string can set (see `games.specs`).
+    Class attributes: `parameters` are the constructor arguments that a GAME string can set (see `games.game_strings`).
     `vocabulary` holds all words of the game's texts, or None if there are too many to list. `strategies` are the
     possible values of `info["strategy"]`. `reset_options` are the keys that `reset(options=...)` accepts.
     """

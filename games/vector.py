@@ -23,7 +23,7 @@ from games.base import Info, Step
 from games.errors import FatalGameError, GameError, nearest
 from games.failures import Failures, error_kind
 from games.game_spec import GameSpec
-from games.specs import resolve
+from games.game_strings import resolve
 
 Batch = tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], Info]
 
@@ -31,8 +31,8 @@ Batch = tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.bool_], NDArray[n
 class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
     """A vector environment with one environment for each game.
 
-    `games` is a sequence of GameSpecs or a GAME string (see `games.specs`). `reset(seed=7)` seeds the environments with
-    7, 8, 9, ..., as Gymnasium does. `autoreset_mode` is one of Gymnasium's modes:
+    `games` is a sequence of GameSpecs or a GAME string (see `games.game_strings`). `reset(seed=7)` seeds the
+    environments with 7, 8, 9, ..., as Gymnasium does. `autoreset_mode` is one of Gymnasium's modes:
 
     * `NextStep`: the step after the end of an episode resets the environment. The command of this step is ignored, and
       its reward is 0.

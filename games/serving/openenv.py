@@ -8,7 +8,7 @@ from uuid import uuid4
 from openenv.core.env_server import Action, Environment, Observation, State, create_fastapi_app
 
 from games.game_spec import GameSpec
-from games.specs import resolve
+from games.game_strings import resolve
 
 
 class TextAction(Action):

@@ -5,7 +5,7 @@ from typing import Any
 import gymnasium
 
 from games.errors import GameError
-from games.specs import resolve
+from games.game_strings import resolve
 
 
 class ToolEnvironment:
