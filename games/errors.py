@@ -9,7 +9,7 @@ class GameError(ValueError):
 
 
 class FatalGameError(GameError):
-    """An error that later episodes would repeat, so that training or play must stop."""
+    """An error that every later episode would raise again. Training or play must stop."""
 
 
 class ScorerError(FatalGameError):

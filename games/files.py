@@ -24,7 +24,7 @@ class FilesError(GameError):
 
 
 def cache_folder(name: str) -> Path:
-    """Return the path of a folder in the cache folder, which the environment variable ACTDE_CACHE can set."""
+    """Return the path of the folder `name` in the cache folder. The variable ACTDE_CACHE can set the cache folder."""
     if root := os.environ.get(VARIABLE):
         return Path(root).expanduser().absolute() / name
     from platformdirs import user_cache_path
@@ -43,7 +43,7 @@ def disk_errors(doing: str, advice: str) -> Iterator[None]:
 
 
 def reason(error: OSError) -> str:
-    """Return why a file cannot be read or written. Some errors of Python's own have a message, but no `strerror`."""
+    """Return why a file cannot be read or written. Some errors that Python raises itself have no `strerror`."""
     return error.strerror or str(error) or type(error).__name__
 
 

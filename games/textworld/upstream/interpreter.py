@@ -85,7 +85,7 @@ class Interpreter:
         self.opening, _ = self._frotz.reset()
         """The text that the game prints before the first command."""
         self._current: Snapshot | None = None
-        """The snapshot that equals the interpreter's state. If None, a command was played since `save` or `load`."""
+        """The snapshot that equals the interpreter's state, or None if a command was sent since `save` or `load`."""
         for command in (*(EXTRA.format(name) for name in NUMBERS), TRACE):
             output = _parse(self._send(command), NUMBERS)
         if output.score is None or output.moves is None:
