@@ -58,7 +58,7 @@ def import_name(text: str, kind: str) -> Any:
 
 
 def named_code() -> list[str]:
-    """Return all modules and files that were imported because the user named them, in order."""
+    """Return all modules and files that were imported because the user named them, in the order of import."""
     return list(_NAMED)
 
 

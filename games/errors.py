@@ -1,4 +1,4 @@
-"""The exception for user errors, and suggestions for misspelled names."""
+"""Exceptions for user errors, and suggestions for misspelled names."""
 
 import difflib
 from collections.abc import Iterable

@@ -43,7 +43,7 @@ def disk_errors(doing: str, advice: str) -> Iterator[None]:
 
 
 def reason(error: OSError) -> str:
-    """Return why a file cannot be read or written. Some errors that Python raises itself have no `strerror`."""
+    """Return why a file cannot be read or written. Some errors have a message but no `strerror`."""
     return error.strerror or str(error) or type(error).__name__
 
 

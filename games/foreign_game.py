@@ -151,7 +151,7 @@ def as_text(observation: object, *, inside: bool = False) -> str | None:
 
 
 def _number(value: object) -> float:
-    """Return a number as float, and NaN for any other value. `float` would parse texts and bytes."""
+    """Return a number as float, and NaN for any other value, even for a text or bytes that `float` can parse."""
     if isinstance(value, str | bytes | bytearray):
         return math.nan
     try:

@@ -156,7 +156,7 @@ def _resolve_open(target: str, query: str) -> list[GameSpec]:
 def _with_seeds(
     target: str, kind: Literal["open", "suite"], table: Sequence[Parameter], seed: Parameter, query: str
 ) -> list[GameSpec]:
-    """Return a spec for each seed. If neither `query` nor a default sets the seed, it varies with the episode."""
+    """Return a spec for each seed. If neither `query` nor a default sets a seed, each episode has its own."""
     words = split_query(query, target)
     fixed = seed.kind == "int" and (seed.name in words or seed.default is not None)
     seeds: Sequence[int | None] = _range(seed, words, target) if fixed else [None]

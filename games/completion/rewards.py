@@ -38,7 +38,7 @@ DEFAULT_LETTER = "e"
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One term of a reward. `argument` is a letter, a word, a folder or `MODULE:FUNCTION`."""
+    """One term of a reward. `argument` is a letter, a word, a folder, `MODULE:FUNCTION` or ""."""
 
     kind: Kind
     argument: str = ""
@@ -46,7 +46,7 @@ class Term:
 
     @property
     def name(self) -> str:
-        """The term without its weight, as a reward names it."""
+        """The text of the term in a reward, without the weight."""
         if self.kind == "function":
             return self.argument
         return f"{self.kind}:{self.argument}" if self.argument else self.kind

@@ -18,7 +18,7 @@ class TextAction(Action):
 
 
 class TextObservation(Observation):
-    """An observation. `reward` and `done` are those of the last command. `info` holds the info's texts and numbers."""
+    """An observation and the result of the last command. `info` holds the texts and numbers of the game's info."""
 
     text: str
     admissible_commands: list[str]
@@ -26,7 +26,7 @@ class TextObservation(Observation):
 
 
 class ServedGame(Environment[TextAction, TextObservation, State]):
-    """The session of a client. Each reset plays the next game, or the game at index `seed` modulo their number."""
+    """The session of a client. Each reset plays the next game, or game `seed` % n of the n games for a given seed."""
 
     SUPPORTS_CONCURRENT_SESSIONS = True
     REQUIRES_SINGLE_THREAD_EXECUTOR = True  # TextWorld's parser is not thread-safe, so all sessions share a thread

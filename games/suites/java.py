@@ -48,7 +48,7 @@ class Jvm:
         self.classes = self._gateway.jvm
         atexit.register(self.stop)
         self._lock = threading.Lock()
-        # py4j logs the traceback of each exception, also by the root logger
+        # py4j logs the traceback of each exception, also through the root logger
         logging.getLogger("py4j").propagate = False
         logging.getLogger().addFilter(_is_not_from_py4j)
 

@@ -118,7 +118,7 @@ class TextArena(SuiteGame):
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Discard what is printed."""
+    """Discard what is printed inside the `with` block."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         yield
 

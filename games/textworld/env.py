@@ -108,7 +108,7 @@ class TextWorld(TextGame):
         self._engine.close()
 
     def needs_interpreter(self, command: str) -> bool:
-        """Return whether this command runs the interpreter, which takes milliseconds rather than microseconds."""
+        """Return whether the interpreter must play this command. That takes milliseconds, not microseconds."""
         verdict = self._filter.check(command, self._response.admissible_commands)
         return verdict.command is not None and not self._engine.is_cached(verdict.command)
 

@@ -143,8 +143,8 @@ def may_list_unsendable(names: Iterable[str], templates: Iterable[str]) -> bool:
 def can_be_sent(command: str) -> bool:
     """Return whether the interpreter can take a command that a game lists, such as `take key #2`.
 
-    A full stop ends a sentence, and a comma addresses a character, so the parser would read several commands. TextWorld
-    sends non-ASCII characters in an encoding that the interpreter does not read.
+    Punctuation is excluded, because a full stop ends a sentence and a comma addresses a character. Non-ASCII characters
+    are excluded, because TextWorld sends them in an encoding that the interpreter does not read.
     """
     sendable = 0 < len(command.strip()) <= len(command) <= LISTED_LIMIT and command.isascii() and command.isprintable()
     return sendable and not set("\\.,;") & set(command)

@@ -94,8 +94,8 @@ class JerichoEngine:
     def _load(self) -> str:
         """Load the story and return its opening text.
 
-        The interpreter derives the kind of game from the file's name, so it gets a copy with a suitable name. At every
-        reset, the interpreter opens the copy again, and exits the process if the copy is missing.
+        The interpreter derives the kind of game from the file's name, so the story is copied under a suitable name. At
+        every reset, the interpreter opens the copy again, and exits the process if the copy is missing.
         """
         from jericho import FrotzEnv
 

@@ -140,9 +140,9 @@ def _record(game: Game, story: str) -> bytes:
 
 
 def canonical_hash(game: Game) -> str:
-    """Return a hash of a game's facts, names and quests, in any order. Two games with the same hash play alike.
+    """Return a hash of a game's facts, names and quests. Two games with the same hash play alike.
 
-    Prose, the wording of the objective, ids and seeds do not affect the hash.
+    The order of facts and quests, prose, the wording of the objective, ids and seeds do not affect the hash.
     """
     names = {key: info.name or key for key, info in game.infos.items()}
 

@@ -68,7 +68,7 @@ CONTAINER = (
 
 
 def make(values: Mapping[str, Value], options: GameOptions) -> Game:
-    """Return TextWorld's game for the setting `house`. The seed determines the player's first room."""
+    """Return TextWorld's game for the setting `house`. The seed determines the first room and a drawn house."""
     from textworld import GameMaker
     from textworld.generator.game import Event, Quest
 

@@ -52,8 +52,8 @@ class TransitionGraph:
 
     `bytes` is the approximate size. `invalid_reason` tells why the graph must not be used any more, or is None. `users`
     is the number of open engines that use the graph. If `looks` is true, TextWorld runs `look` or `inventory` after
-    every turn, which changes what "it" refers to. The graph runs these only once per node. Commands with pronouns are
-    therefore passed to TextWorld's own environment.
+    every turn, which changes what "it" refers to. The graph runs these commands only once per node. Commands with
+    pronouns are therefore passed to TextWorld's own environment.
     """
 
     def __init__(self, story: Path, infos: Sequence[str]) -> None:
@@ -109,7 +109,7 @@ class TransitionGraph:
             return output, EngineState(interpreter.save(), game_state, output.score, output.moves, extras)
 
     def get_or_create_node(self, state: EngineState) -> Node | None:
-        """Return the node of a state, added if it is new, or None if the interpreter does not wait for a command."""
+        """Return the node of a state. Add a missing node. Return None if the interpreter does not wait for a command."""
         with self.lock:
             interpreter = self._open()
             if not interpreter.at_prompt(state.snapshot):
@@ -258,8 +258,8 @@ class TransitionGraph:
 def _last_edge(response: EngineResponse, turns: int, moves: int) -> Edge | None:
     """Return the edge of a command that ends the game after `moves` moves.
 
-    Return None if the last text contains several phrases `in N turns`, or one with an N other than `moves` + 1, or none
-    but still the number `moves` + 1.
+    Return None if the last text contains several phrases `in N turns`, or one with an N other than `moves` + 1, or no
+    such phrase but the number `moves` + 1.
     """
     text, counts = response.text, list(TURNS.finditer(response.text))
     if not counts and not re.search(rf"\b{moves + 1}\b", text):

@@ -105,7 +105,7 @@ class QuestTracker:
         return tuple(self._advance(quest, action, facts) for quest in quests)
 
     def policy_commands(self, quests: Sequence[QuestProgress]) -> tuple[str, ...] | None:
-        """Return the commands that win the game from `quests`, or None if it is over or TextWorld knows none."""
+        """Return the commands that win from this progress, or None if the game is over or TextWorld knows none."""
         if not self._policies or not quests or _over(quests):
             return None
         unfinished = [q for q in quests if q.wins and not (q.completed or q.failed) and not q.optional]
@@ -204,7 +204,7 @@ def _preconditions(policy: tuple[Action, ...]) -> tuple[Proposition, ...]:
 
 
 def _shorter(policy: tuple[Action, ...], facts: FactsBySignature) -> tuple[Action, ...] | None:
-    """Return the policy without the first stretch whose removal leaves a playable policy. If none does, return None."""
+    """Return the policy without the first removable stretch, or None. A stretch is removable if the rest is playable."""
     for start in range(len(policy)):
         if not _playable(policy[:start], facts):
             return None  # a longer beginning cannot be played either

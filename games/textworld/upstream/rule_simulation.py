@@ -36,7 +36,7 @@ class RuleSimulation:
         self.state = game.world.state.copy()
 
     def step(self, command: str) -> tuple[Any, str]:
-        """Play `command`. Return the action and its name in a trace, or (None, "") if `command` fits no action here.
+        """Play `command`. Return the action and its name in a trace, or (None, "") if no action fits in this state.
 
         Raise AmbiguousRulesError if the command fits actions with different traces.
         """
