@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from games import files
-from games.specs import resolve
+from games.game_strings import resolve
 from games.textworld.engines.command_filter import CommandFilter
 from games.textworld.engines.protocol import INFOS, EngineResponse, intermediate_reward
 from games.textworld.generation.make_game import cached_game

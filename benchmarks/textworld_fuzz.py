@@ -21,7 +21,7 @@ from typing import Any
 
 from benchmarks.hostile import CommandGenerator
 from games.child_process import python_environment
-from games.specs import make_textworld
+from games.game_strings import make_textworld
 from games.textworld.engines.protocol import INFOS
 
 GAMES = {

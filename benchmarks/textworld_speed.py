@@ -32,7 +32,7 @@ import numpy as np
 
 from benchmarks.textworld_exact import StockEnvironment
 from games import files
-from games.specs import make_textworld
+from games.game_strings import make_textworld
 from games.textworld.engines.protocol import INFOS
 from games.textworld.transitions import cache as memory
 from games.textworld.transitions.cache import TransitionCache

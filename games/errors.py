@@ -1,4 +1,4 @@
-"""The exception for user errors, and suggestions for misspelled names."""
+"""Exceptions for user errors, and suggestions for misspelled names."""
 
 import difflib
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ class GameError(ValueError):
 
 
 class FatalGameError(GameError):
-    """An error that later episodes would repeat, so that training or play must stop."""
+    """An error that every later episode would raise again. Training or play must stop."""
 
 
 class ScorerError(FatalGameError):
@@ -37,7 +37,7 @@ def first_line(error: object) -> str:
 
 
 def reason(error: OSError) -> str:
-    """Return why a file cannot be read or written. Some errors of Python's own have a message, but no `strerror`."""
+    """Return why a file cannot be read or written. Some errors have a message but no `strerror`."""
     return error.strerror or str(error) or type(error).__name__
 
 

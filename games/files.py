@@ -33,7 +33,7 @@ SCRATCH = "actde-"
 
 
 def cache_folder(name: str) -> Path:
-    """Return the path of a folder in the cache folder, which the environment variable ACTDE_CACHE can set."""
+    """Return the path of the folder `name` in the cache folder. The variable ACTDE_CACHE can set the cache folder."""
     if root := os.environ.get(VARIABLE):
         return Path(root).expanduser().absolute() / name
     from platformdirs import user_cache_path

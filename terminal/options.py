@@ -150,7 +150,7 @@ def _check_code(folder: Path, stored: Values, named: Values) -> None:
 
 
 def _code_in(values: Values) -> set[str]:
-    from games.specs import code_in
+    from games.game_strings import code_in
 
     code = code_in(str(values.get("game", "")), str(values.get("judge", "")))
     return code | {entry for entry in str(values.get("imports", "")).split(",") if entry}
