@@ -28,14 +28,14 @@ class ACTDE(Optimizer):
     At lambda = 0, both definitions give A_t(q) = delta_t. ACTDE equals PPO where q(s, a) = v(s). This is the case with
     a single action, with a Q head that ignores the action, and before training if v and q start at 0.
 
-    Other terms of the loss change the policy to which ACTDE converges:
+    Other settings change the policy to which ACTDE converges:
 
     * An entropy bonus, or a KL penalty in the loss, keeps acting after the TD errors have vanished. The policy then
-      moves to the optimum of that term alone: the uniform policy, or the reference policy. A larger weight of the term
-      makes the policy move faster. In PPO, the term balances the reward instead. PPO converges to
-      softmax(q / weight) with the bonus, and to softmax(log pi_ref + q / weight) with the penalty.
-    * q learns a KL penalty in the reward (`kl_place`) like any other reward. The penalty therefore subtracts only a
-      finite amount from the logits (docs/bandit-penalties).
+      moves to the uniform policy (bonus) or to the reference policy (penalty). A larger weight makes the policy move
+      faster. In PPO, the bonus or penalty balances the reward instead. PPO converges to softmax(q / weight) with the
+      bonus, and to softmax(log pi_ref + q / weight) with the penalty.
+    * With a KL penalty in the reward (`kl_place`), q learns the penalty like any other reward. The penalty therefore
+      subtracts only a finite amount from the logits (docs/bandit-penalties).
     * Whitening divides the vanishing TD errors by their own standard deviation, so they no longer vanish.
     """
 

@@ -62,7 +62,7 @@ class Record:
 class Batch(Record):
     """Numbers that a rollout recorded, without gradient.
 
-    All tensors except the mask are float32 or float64. Values on padding are ignored, but they must also be finite.
+    Tensors are float32 or float64 unless stated below. Entries on padding are ignored, but they must also be finite.
     Rewards, values and q are in units of reward, log-probabilities in nats.
 
     Attributes:
@@ -78,7 +78,7 @@ class Batch(Record):
         ref_logprobs: log pi_ref(a_t | s_t) of the reference policy. None if no KL is computed.
         episodes: [B] int64, the number of each segment's episode. An episode that outgrows the context window has
             several segments. None if no optimizer needs it.
-        groups: [B] int64, the number of each episode's group. The episodes of a group start from the same state.
+        groups: [B] int64, the number of each segment's group. The episodes of a group start from the same state.
 
     Raises:
         OptimizerError: a number is not finite.
@@ -145,8 +145,8 @@ class Outputs(Record):
         expected_q: sum_a pi(a | s_t) q(s_t, a) over all actions, with a gradient through pi only. None unless the
             optimizer needs it.
         kl: exact KL(pi(. | s_t) || pi_ref(. | s_t)). None if no KL is computed.
-        label_logprobs: log pi(label_t | s_t), where label_t is the action to imitate. It is set to 0 at choices
-            without a label. None if no choice has a label.
+        label_logprobs: log pi(label_t | s_t), where label_t is the action to imitate, and 0 at choices without a label.
+            None if no choice has a label.
     """
 
     logprobs: Tensor

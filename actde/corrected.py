@@ -11,17 +11,17 @@ from actde.errors import OptimizerError
 class CorrectedACTDE(ACTDE):
     """ACTDE plus the term that removes the bias of its baseline.
 
-    A baseline that depends on the action changes the expected policy gradient. The following term restores it (Liu et
-    al., 2018; Tucker et al., 2018, eq. 6):
+    A baseline that depends on the action biases the policy gradient. The second term below removes this bias (Liu et
+    al., 2018; Tucker et al., 2018, eq. 6). G is the return:
 
         E[(G - q(s, a)) grad log pi(a | s)] + sum_a q(s, a) grad pi(a | s) = E[G grad log pi(a | s)],
 
     because sum_a q grad pi = E[q(s, a) grad log pi(a | s)]. In expectation, the first gradient step of a rollout is
-    therefore PPO's step, whatever q is, while its variance is smaller if q is accurate. If ACTDE prevents a collapse
-    and this control does not, then the bias prevents it. If neither does, or both do, the bias is not the cause.
+    therefore PPO's step for every q. If q is accurate, its variance is smaller than PPO's. If ACTDE prevents a collapse
+    and this control does not, the bias prevents the collapse. If both or neither prevent it, the bias does not.
 
-    The equation holds with gae_lambda = 0 and with advantage = "return". With other settings, the advantage contains q
-    of later choices, whose bias remains. The second term is not clipped.
+    The equation holds with gae_lambda = 0 or advantage = "return". With other settings, the advantage also contains q
+    of later choices, and the bias of these q remains. The second term is not clipped.
     """
 
     name = "actde-corrected"

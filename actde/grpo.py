@@ -11,14 +11,14 @@ from actde.returns import AllReduce, lambda_advantages, lambda_returns, no_reduc
 class GRPO(Optimizer):
     """Group-relative policy optimization, Shao et al. (2024), with outcome supervision.
 
-    The episodes of a group start from the same state. All choices of episode i have the same advantage. With the sum
-    R_i of the rewards of the episode, which are not discounted, the advantage is
+    The episodes of a group start from the same state. R_i is the sum of the undiscounted rewards of episode i. All
+    choices of the episode have the advantage
 
         A_i = (R_i - mean(R)) / (std(R) + 1e-6),   mean and std over the group.
 
     With `group_std` off, the advantage is R_i - mean(R), as in Dr. GRPO (Liu et al., 2025). Neither v nor `gae_lambda`
-    is used, and v is not trained. With `train_q`, q is fitted to the discounted Monte Carlo returns so that it can be
-    measured. The loss is a mean over the choices of the batch, not first over each episode.
+    is used, and v is not trained. With `train_q`, q is fitted to the discounted Monte Carlo returns so that q can be
+    measured. The loss is the mean over all choices of the batch, not the mean of the means of the episodes.
     """
 
     name = "grpo"

@@ -1,7 +1,7 @@
 """Imitation of an expert, and rejection sampling.
 
-The caller provides labels, which are the actions to imitate. v and q are trained as in PPO and ACTDE, so that a run can
-start from an imitation policy.
+The caller provides labels, which are the actions to imitate. v and q are trained as in PPO and ACTDE, so that a run of
+PPO or ACTDE can continue the training.
 """
 
 from typing import ClassVar

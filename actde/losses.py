@@ -8,9 +8,9 @@ from torch import Tensor
 
 
 def masked_mean(x: Tensor, mask: Tensor, count: float | Tensor | None = None) -> Tensor:
-    """Return the sum of x over the choices, divided by `count` > 0, which defaults to their number.
+    """Return the sum of x over the choices, divided by `count` > 0. The default of `count` is the number of choices.
 
-    If `count` is the number of choices of a whole batch, the results of its micro-batches add up to the batch's mean.
+    If `count` is the number of choices of a whole batch, the results of the micro-batches add up to the batch's mean.
     """
     count = mask.sum() if count is None else count
     if not count > 0:

@@ -1,4 +1,4 @@
-"""The base class of all optimizers. It computes targets and a loss from a batch in these steps:
+"""The base class of all optimizers, which computes targets and a loss from a batch in these steps:
 
     once per rollout    targets:  shaped_rewards -> TD errors relative to the baseline -> GAE -> whitening
     every gradient step loss:     policy_loss + value_loss + q_loss - entropy bonus + KL penalty
@@ -64,7 +64,7 @@ class Optimizer(ABC):
         """Return the baseline b_t of the advantages, in units of reward. The shape is [B, T]."""
 
     def targets(self, batch: Batch, *, all_reduce: AllReduce = no_reduce) -> Targets:
-        """Return the advantages and returns of a rollout. Each process passes its part. Call this once per rollout."""
+        """Return the advantages and returns of this process's part of a rollout. Call this once per rollout."""
         self._check_batch(batch)
         returns = lambda_returns(batch.values, self._advantages(batch, batch.values), batch.mask)
         if self.config.advantage == "lambda":
@@ -91,7 +91,7 @@ class Optimizer(ABC):
     def summary(self, batch: Batch, targets: Targets, *, all_reduce: AllReduce = no_reduce) -> dict[str, Tensor]:
         """Return the metrics of a rollout as scalars over all processes. Call this method once per rollout.
 
-        They are means over choices, and the shares of the returns' variance that the recorded v and q explain.
+        The metrics are means over choices, and the shares of the returns' variance that the recorded v and q explain.
         """
         mask = batch.mask
         count = all_reduce(mask.sum().to(targets.returns.dtype)).clamp(min=1.0)
@@ -112,8 +112,8 @@ class Optimizer(ABC):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the scalar to minimise and a dict of metrics.
 
-        The loss is a sum over choices divided by `count`, by default their number. If `count` is the number of choices
-        of a whole batch, the losses of its micro-batches add up to the loss of the batch.
+        The loss is a sum over choices divided by `count`, by default the number of choices. If `count` is the number of
+        choices of a whole batch, the losses of the micro-batches add up to the loss of the batch.
 
         The metrics are detached scalars: the number of choices as `choices`, and means over these choices. The metric
         of a batch is therefore the mean over its micro-batches, weighted by `choices`.
@@ -184,7 +184,7 @@ class Optimizer(ABC):
         return {"kl_coef": self.kl.coef}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a state that `state_dict` returned. Raise `OptimizerError` if it has another form."""
+        """Restore a state that `state_dict` returned. Raise `OptimizerError` if `state` has another form."""
         coef = state.get("kl_coef")
         if set(state) != {"kl_coef"} or isinstance(coef, bool) or not isinstance(coef, int | float):
             raise OptimizerError(f"state of {self.name!r} must be {{'kl_coef': number}}, got {dict(state)!r:.100}")

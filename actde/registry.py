@@ -1,4 +1,4 @@
-"""Finds optimizers by name: built in, registered in this process, or from the entry point of an installed package:
+"""The optimizers by name. Each is built in, registered in this process, or an entry point of an installed package:
 
     [project.entry-points."actde.optimizers"]
     mine = "my_package:Mine"

@@ -66,7 +66,7 @@ def whiten(x: Tensor, mask: Tensor, all_reduce: AllReduce = no_reduce, *, eps: f
 
 
 def explained_variance(predictions: Tensor, returns: Tensor, mask: Tensor, all_reduce: AllReduce = no_reduce) -> Tensor:
-    """Return the share of the returns' variance over all processes that the predictions explain, as a scalar.
+    """Return the share of the returns' variance that the predictions explain, as a scalar over all processes.
 
         1 - Var(G - prediction) / Var(G)
 
@@ -78,7 +78,7 @@ def explained_variance(predictions: Tensor, returns: Tensor, mask: Tensor, all_r
 
 
 def _moments(x: Tensor, mask: Tensor, all_reduce: AllReduce) -> tuple[Tensor, Tensor]:
-    """Return the mean and the (biased) variance over all processes, or 0 and 0 without choices."""
+    """Return the mean and the (biased) variance over all processes, or 0 and 0 if there are no choices."""
     # two passes, so that a large mean costs no precision
     count = all_reduce(mask.sum().to(x.dtype)).clamp(min=1.0)
     mean = all_reduce(torch.where(mask, x, 0.0).sum()) / count

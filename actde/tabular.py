@@ -18,7 +18,7 @@ sides. Hence
 
 With 0 < alpha <= 1, every entry of v and q is a weighted mean of its initial value and of targets r + gamma v. For
 gamma < 1, this gives the bound |q| <= max(|v_0|, |q_0|, max|r| / (1 - gamma)). Bounded rewards therefore give bounded
-logits, also in sequential problems, which the post leaves open.
+logits. This includes sequential problems, for which the post leaves the question open.
 
 **The invariant of PPO** concerns only the sum of a state's logits. Each error moves one logit of the state with step
 size b, and v(s) with step size alpha. Hence
@@ -56,7 +56,7 @@ class Transition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One row of the tables in the post: step t >= 1, its action, its TD error, and the state's entries after it."""
+    """One row of the tables in the post: step t >= 1, its action and error, and the state's entries after the step."""
 
     t: int
     action: Action
@@ -71,9 +71,10 @@ class Tabular(ABC):
 
     Args:
         logits: the initial policy. It maps each state to the logit (or log-probability) of each action.
-        alpha: step size in (0, 1] with which v and q move towards r + gamma v(s').
+        alpha: step size of v and q, in (0, 1].
         b: step size of the logits, above 0.
-        value, q_value: initial value of every entry of v and of q.
+        value: initial value of every entry of v.
+        q_value: initial value of every entry of q.
     """
 
     def __init__(
@@ -151,5 +152,5 @@ def replay(learner: Tabular, steps: Iterable[Transition]) -> list[Row]:
 
 
 def bandit_steps(state: State, rewards: Mapping[Action, float], actions: Iterable[Action]) -> list[Transition]:
-    """Return one transition for each of `actions` of a bandit, whose episodes end after one step."""
+    """Return one transition of a bandit for each of `actions`. Each transition is an episode."""
     return [Transition(state=state, action=action, reward=rewards[action]) for action in actions]

@@ -38,7 +38,7 @@ STEPS, TRIALS = 4, 5
 
 
 def batch(*, compiled: bool) -> Callable[[], None]:
-    """Return a round of trials with the post's settings, side by side."""
+    """Return a function that runs one round of `TRIALS` trials at once, with the post's settings."""
     from experiments.reproduce.ipd_trials.trial import Recipe, Trials
 
     trials = Trials(Recipe(), [np.random.SeedSequence(trial) for trial in range(TRIALS)], compiled=compiled)

@@ -17,8 +17,8 @@ sizes, where fixed costs matter least. The expected exponents are:
 * live episodes, and parameters of the trunk without the embedding: 1.
 * commands: below 1, since the commands of a turn share the text and their first tokens.
 
-Times also contain a fixed cost per pass. The cache grows in steps of a quarter. The memory of the update is constant
-once a micro-batch is full.
+Times also contain a fixed cost per pass. When the cache is full, its capacity grows by a quarter. The memory of the
+update is constant once a micro-batch is full.
 """
 
 import argparse

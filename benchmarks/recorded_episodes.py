@@ -86,7 +86,7 @@ def recorded_episodes(count: int, turns: int, *, commands: int | None = None, se
     If `commands` is None, every turn has the commands of its game.
 
     Raises:
-        ValueError: the games have fewer commands.
+        ValueError: the games have fewer than `commands` commands.
     """
     rng = np.random.default_rng(seed)
     scenes = [tuple(_scenes(seed + index, turns, commands, rng)) for index in range(count)]

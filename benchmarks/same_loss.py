@@ -1,6 +1,6 @@
 """Compare the policy loss of one step of TRL's PPO with that of our update on the same data.
 
-`trl` runs one step of TRL, and returns the data and the logged loss. Its model has two layers, and a formula gives the
+`trl` runs one step of TRL, and returns the data and the logged loss. The model has two layers, and a formula gives its
 weights. `ours` converts the tokens, values and scores to segments, and returns our loss. Every token of an answer
 becomes a choice, which is a token that the agent sampled among several.
 

@@ -4,12 +4,12 @@
 
 A random player chooses among the admissible commands, with the same random numbers on both sides. It begins a new
 episode after the end of a game and after 100 commands. The sides alternate within a round, so a round plays the same
-commands twice. `suite` is the suite's own environment as its documentation uses it, with its default Java options and
-wrappers. It lists the admissible commands too; TextArena lists none, so the choices of the GAME string are used.
+commands twice. `suite` is the suite's own environment as the suite's documentation uses it, with the default Java
+options and wrappers. It also lists the admissible commands. TextArena lists none; the GAME string gives the choices.
 
 `differences` counts the steps whose command, score or end differ between the sides. Starting the environments and
-a warm-up round are not measured. The times are CPU seconds, so that other running processes do not matter; they include
-those of the Java processes, in which most of the time is spent.
+a warm-up round are not measured. The times are CPU seconds, so that other running processes do not matter. They include
+the CPU seconds of the Java processes, which take most of the time.
 """
 
 import argparse

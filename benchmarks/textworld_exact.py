@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from games import files
-from games.specs import resolve
+from games.game_strings import resolve
 from games.textworld.engines.command_filter import CommandFilter
 from games.textworld.engines.protocol import INFOS, EngineResponse, intermediate_reward
 from games.textworld.generation.make_game import cached_game
@@ -61,7 +61,7 @@ class StockEnvironment:
         import textworld
 
         asked = {name: True for name in (*infos, "admissible_commands") if name != "intermediate_reward"}
-        if "intermediate_reward" in infos:  # TextWorld computes it from the policy, and fails without one
+        if "intermediate_reward" in infos:  # TextWorld computes the reward from the policy, and fails without it
             asked["policy_commands"] = True
         self._infos, self._way = infos, None
         with warnings.catch_warnings():

@@ -3,8 +3,8 @@
     python -m benchmarks.textworld_fuzz --commands 100000 --seed 0 --out benchmarks/textworld_fuzz.json
 
 One game of each family is played twice, with all infos and without infos. Each game runs in its own process and in an
-empty folder. If a command takes longer than a minute, its process ends. Commands pass through the environment, so that
-the command filter and the engine are tested together. The exit status is 1 if there are findings.
+empty folder. If a command takes longer than a minute, the process of the game ends. Commands pass through the
+environment, so that the command filter and the engine are tested together. The exit status is 1 if there are findings.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from typing import Any
 
 from benchmarks.hostile import CommandGenerator
 from games.child_process import python_environment
-from games.specs import make_textworld
+from games.game_strings import make_textworld
 from games.textworld.engines.protocol import INFOS
 
 GAMES = {

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from games import files
-from games.specs import make_textworld
+from games.game_strings import make_textworld
 from games.textworld.env import TextWorld
 
 GAME = "textworld:simple?level=1&seed=7"

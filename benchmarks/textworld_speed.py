@@ -11,9 +11,9 @@ environment is that of `textworld.start`. Both play the same commands alternatel
     first    first visits; the median ratio, with its first and last decile
     reset    resets of our environment with a filled cache, in microseconds
 
-`warm` compares minima over rounds, since other processes can only increase a time. The minimum is that of each command
-for TextWorld's environment, and that of the whole episode for ours. `mix` and `first` cannot be repeated, since a first
-visit happens only once. They compare CPU time instead.
+`warm` compares minima over rounds, since other processes can only increase a time. For TextWorld's environment, it adds
+up the minima of the commands. For ours, it uses the minimum of the whole episode. `mix` and `first` cannot be repeated,
+since a first visit happens only once. They compare CPU time instead.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ import numpy as np
 
 from benchmarks.textworld_exact import StockEnvironment
 from games import files
-from games.specs import make_textworld
+from games.game_strings import make_textworld
 from games.textworld.engines.protocol import INFOS
 from games.textworld.transitions import cache as memory
 from games.textworld.transitions.cache import TransitionCache

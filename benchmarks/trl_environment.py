@@ -7,11 +7,11 @@
 The Python of an environment with TRL runs this file from the root of the checkout. TRL is not among the tested
 packages, because pyarrow, which it requires through `datasets`, needs 170 MB.
 
-The model is a tiny Llama with random weights and a tokenizer of bytes. Random weights never write a tool call, so the
-model's `generate` writes one with a random admissible command, and no call once the game is over. All else is
-TRL's: it resets the environments with the rows of the dataset, parses and executes the calls, appends their results,
-sums up the rewards and takes gradient steps. The command fails if an episode did not call the tool, if a call failed,
-if TRL's rewards are not those of the environments, if a loss or gradient is not finite, or if all gradients are 0.
+The model is a tiny Llama with random weights and a tokenizer of bytes. Random weights never write a tool call, so
+`Caller` replaces the model's `generate`: it writes a call with a random admissible command until the game is over. TRL
+does the rest: resets with the rows of the dataset, parsing and execution of the calls, rewards and gradient steps. The
+command fails if an episode did not call the tool, if a call failed, if TRL's rewards are not those of the environments,
+if a loss or gradient is not finite, or if all gradients are 0.
 """
 
 import argparse

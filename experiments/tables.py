@@ -6,7 +6,7 @@ from tabulate import tabulate
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a Markdown table. Its cells are not padded, so a changed number changes only its own line."""
+    """Return a Markdown table. The cells are not padded, so a changed number changes only one line."""
     cells = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
     return tabulate(cells, heads, tablefmt="github", disable_numparse=True, stralign=None)
 

@@ -9,11 +9,11 @@ A game is a `gymnasium.Env` whose observations and actions are `str`:
 In addition to Gymnasium's API, every game follows these rules:
 
 * Any `str` is a legal action, even text that the game does not understand. An action of another type raises TypeError.
-* `reward` is the change in score that this command causes, in game points. It is not the running score.
+* `reward` is the change in score that the command causes, in game points. It is not the running score.
 * `terminated` means that the game has ended. `truncated` means that the turn limit has stopped the episode. The two are
   never both true.
-* `info` always holds `admissible_commands` (a sorted list, empty after the end), `score` (the sum of the rewards so
-  far), `won`, `lost` and `moves` (the number of commands so far). In a game of free text, the list is always empty.
+* `info` always holds `admissible_commands` (a sorted list, empty after the end and in games of free text), `score` (the
+  sum of the rewards so far), `won`, `lost` and `moves` (the number of commands so far).
 * `info` also holds `max_score` and `objective` if the game has them.
 * If a truncated game can be continued, `info["continuation"]` holds the reset options that continue the game.
 * If a game class defines `strategies`, `info["strategy"]` names the strategy that the last command followed.
@@ -31,9 +31,9 @@ Gymnasium. Gymnasium itself imports the package for `gymnasium.make("games:actde
 from games.errors import EpisodeError, FatalGameError, GameError, ScorerError
 from games.foreign_game import ForeignGame
 from games.game_spec import GameSpec, offers_commands
+from games.game_strings import resolve
 from games.parameters import parse_levels, readable
 from games.registration import register
-from games.specs import resolve
 from games.textworld.generation.dataset import Progress, generate
 from games.textworld.generation.manifest import ManifestEntry, load_manifest
 from games.wrappers import shape, starts_with_words

@@ -23,8 +23,8 @@ class Bandit(TextGame):
     """A one-turn game: continue the prompt with one of the arms and earn the reward of that arm.
 
     `case` names one of the post's cases. `prompt`, `arms`, `rewards` and `policy` replace parts of the case. `policy`
-    holds the probability of each arm before training. If only `arms` is given, `policy` is uniform. The game reports
-    `policy` as `info["initial_policy"]` and does not use it.
+    holds the probability of each arm before training. If `arms` is given without `policy`, the policy is uniform. The
+    game only reports the policy, as `info["initial_policy"]`.
 
     Blanks around a command are ignored. A command that is not an arm also ends the game and earns the smallest reward
     of all arms. An arm with the largest reward wins.

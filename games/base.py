@@ -23,7 +23,7 @@ class StepResult:
 
     `text` is the observation, stripped at both ends. `reward` is the change in score that the command causes.
     `commands` are the admissible commands. `terminated` means that the game has ended by its own rules. `TextGame`
-    applies the turn limit. The entries of `info` are added to the info of `TextGame` or replace entries of it.
+    applies the turn limit. The entries of `info` extend or replace those that `TextGame` computes.
     """
 
     # The class is not frozen, because freezing it would double the cost of a step.
@@ -39,11 +39,11 @@ class StepResult:
 class TextGame(gymnasium.Env[str, str]):
     """A text game that follows the rules in the docstring of the package `games`.
 
-    A subclass implements `_start`, which draws random numbers from `self.np_random`, and `_play`. A command that is not
-    a `str` raises TypeError. A step before `reset` or after the end raises `gymnasium.error.ResetNeeded`.
+    A subclass implements `_start` and `_play`. Their random numbers come from `self.np_random`. A command that is not a
+    `str` raises TypeError. A step before `reset` or after the end raises `gymnasium.error.ResetNeeded`.
 
-    Class attributes: `parameters` are the constructor arguments that a GAME string can set (see `games.specs`).
-    `vocabulary` holds all words of the game's texts, or None if there are too many to list. `strategies` are the
+    Class attributes: `parameters` are the constructor arguments that a GAME string can set (see `games.game_strings`).
+    `vocabulary` holds all words of the game's texts, or is None if they are too many to list. `strategies` are the
     possible values of `info["strategy"]`. `reset_options` are the keys that `reset(options=...)` accepts.
     """
 
@@ -60,7 +60,7 @@ class TextGame(gymnasium.Env[str, str]):
     _generator: np.random.Generator | None = None
 
     def __init__(self, *, max_turns: int, characters: str = "", render_mode: str | None = None) -> None:
-        """Create a game. `characters` may occur in its observations in addition to printable ASCII."""
+        """Create a game. `characters` are the characters besides printable ASCII that its observations may contain."""
         if isinstance(max_turns, bool) or not isinstance(max_turns, int):
             raise TypeError(f"max_turns: expected an int, got {max_turns!r}")
         if not 1 <= max_turns <= MAX_TURNS:
@@ -109,7 +109,7 @@ class TextGame(gymnasium.Env[str, str]):
         return result.text, float(result.reward), result.terminated, truncated, info
 
     def render(self) -> str | None:
-        """Return the last command and its observation as text, or None if there is no render mode."""
+        """Return the last command and the observation after it as text, or None if there is no render mode."""
         return None if self.render_mode is None else self._rendered
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
 """Import code that the user names: a module, or a Python file outside any package.
 
 A GAME, a reward and an optimizer may name code as `package.module:Name` or `path/file.py:Name`. Code is imported only
-because the user named it on the command line, in a TOML file or in a Python call. The settings of a run never suffice:
-the command line asks the user to name the code again (see `code_in`).
+because the user named it on the command line, in a TOML file or in a Python call. The stored settings of a run never
+suffice: the command line asks the user to name the code again (see `games.game_strings.code_in`).
 """
 
 import hashlib
@@ -58,7 +58,7 @@ def import_name(text: str, kind: str) -> Any:
 
 
 def named_code() -> list[str]:
-    """Return all modules and files that were imported because the user named them, in order."""
+    """Return all modules and files that were imported because the user named them, in the order of import."""
     return list(_NAMED)
 
 

@@ -1,4 +1,4 @@
-"""The exception for user errors, and suggestions for misspelled names."""
+"""Exceptions for user errors, and suggestions for misspelled names."""
 
 import difflib
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ class GameError(ValueError):
 
 
 class FatalGameError(GameError):
-    """An error that later episodes would repeat, so that training or play must stop."""
+    """An error that every later episode would raise again. Training or play must stop."""
 
 
 class ScorerError(FatalGameError):
@@ -34,6 +34,11 @@ class EpisodeError(GameError):
 def first_line(error: object) -> str:
     """Return the first line of an error's message, or the name of its class if the message is empty."""
     return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def reason(error: OSError) -> str:
+    """Return why a file cannot be read or written. Some errors have a message but no `strerror`."""
+    return error.strerror or str(error) or type(error).__name__
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -4,9 +4,9 @@ from games.errors import EpisodeError, FatalGameError, GameError
 from games.parameters import readable
 
 ALIKE = 3
-"""Number of successive episodes that may fail alike, before play stops."""
+"""Play stops after this number of successive episodes that fail alike."""
 IN_A_ROW = 10
-"""Number of successive episodes that may fail for different reasons, before play stops."""
+"""Play stops after this number of successive episodes that fail for any reasons."""
 ADVICE = "correct the game, or choose another"
 
 
@@ -15,19 +15,19 @@ class Failures:
 
     Attributes:
         episodes: number of episodes that have ended or could not start.
-        count: number of these that failed.
+        count: number of these episodes that failed.
         last: the game and the reason of the last failure.
     """
 
     def __init__(self) -> None:
         self.episodes, self.count, self.last = 0, 0, ""
-        self._kinds: list[str] = []  # of the failures since the last success
+        self._kinds: list[str] = []  # kinds of the failures since the last success
 
     def record(self, game: str, error: str | None, kind: str) -> None:
         """Count an episode of `game` that has ended or could not start.
 
         Args:
-            error: why it failed, or None if it did not.
+            error: why the episode failed, or None if it succeeded.
             kind: the result of `error_kind`.
 
         Raises:
@@ -56,5 +56,5 @@ class Failures:
 
 
 def error_kind(error: GameError) -> str:
-    """Return the cause of an error, to recognize errors that repeat."""
+    """Return a name of the cause of an error. Errors with equal names count as alike."""
     return error.kind if isinstance(error, EpisodeError) else type(error).__name__

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from games.errors import FilesError
+from games.errors import FilesError, reason
 from games.reading import read_json
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ SCRATCH = "actde-"
 
 
 def cache_folder(name: str) -> Path:
-    """Return the path of a folder in the cache folder, which the environment variable ACTDE_CACHE can set."""
+    """Return the path of the folder `name` in the cache folder. The variable ACTDE_CACHE can set the cache folder."""
     if root := os.environ.get(VARIABLE):
         return Path(root).expanduser().absolute() / name
     from platformdirs import user_cache_path
@@ -49,11 +49,6 @@ def disk_errors(doing: str, advice: str) -> Iterator[None]:
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         raise FilesError(f"cannot {doing}: {reason(error)}{where}; {advice}") from error
-
-
-def reason(error: OSError) -> str:
-    """Return why a file cannot be read or written. Some errors of Python's own have a message, but no `strerror`."""
-    return error.strerror or str(error) or type(error).__name__
 
 
 def file_lock(path: Path, *, process_wide: bool = False) -> "FileLock":

@@ -20,7 +20,7 @@ from games.errors import EpisodeError, GameError
 MAX_COMMAND = 200
 """Maximum number of characters in a command that an environment offers."""
 NUMBERS = ("score", "max_score", "moves")
-"""Entries of an info that must be finite numbers. An unknown maximum score may be None."""
+"""Entries of an info that must be finite numbers. Only `max_score` may also be None, if it is unknown."""
 
 
 class ForeignGame(gymnasium.Wrapper[str, str, Any, Any]):
@@ -77,7 +77,7 @@ class ForeignGame(gymnasium.Wrapper[str, str, Any, Any]):
         return self._text(observation), number, bool(terminated), truncated, checked
 
     def close(self) -> None:
-        with suppress(EpisodeError), self._guarded("close"):  # no result depends on it
+        with suppress(EpisodeError), self._guarded("close"):  # no result depends on `close`
             super().close()
 
     def _info(self, info: object) -> Info:
@@ -126,10 +126,10 @@ class ForeignGame(gymnasium.Wrapper[str, str, Any, Any]):
 
 
 def as_text(observation: object, *, inside: bool = False) -> str | None:
-    """Return an observation as text, or None if it is none.
+    """Return an observation as text, or None if it cannot be shown as text.
 
-    Texts are accepted, and dicts, tuples and arrays that contain texts, as Gymnasium's wrappers make them. Each entry
-    becomes a line. Numbers are accepted only inside of them.
+    Texts are accepted, and so are dicts, tuples and arrays of texts, as Gymnasium's wrappers make them. Each entry
+    becomes a line. A number is accepted only as an entry.
     """
     match observation:
         case str():
@@ -151,7 +151,7 @@ def as_text(observation: object, *, inside: bool = False) -> str | None:
 
 
 def _number(value: object) -> float:
-    """Return a number as float, or NaN if it is none. A text or bytes, which `float` would parse, is none."""
+    """Return a number as float, and NaN for any other value, even for a text or bytes that `float` can parse."""
     if isinstance(value, str | bytes | bytearray):
         return math.nan
     try:
@@ -165,7 +165,7 @@ def _is_command(text: str) -> bool:
 
 
 def _is_utf8(text: str) -> bool:
-    """Return whether a text can be written to a file. A lone surrogate cannot."""
+    """Return whether a text can be encoded in UTF-8. A lone surrogate cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:

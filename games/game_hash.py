@@ -1,9 +1,9 @@
 """Hash games, so that training games and test games can be kept apart. Games with equal hashes play alike.
 
-The hash of a TextWorld game is the canonical hash of its facts, names and quests (`make_game.canonical_hash`). It is
-read from the manifest or, without a manifest, computed from the game's record, which is the `.json` file beside the
-game. The hash of a story without a record is the hash of its bytes. The hash of a game without a game file, such as the
-bandit, is the hash of its GAME string.
+The hash of a TextWorld game is the canonical hash of its facts, names and quests (`make_game.canonical_hash`). If the
+game has a manifest, the hash is read from the manifest. Otherwise, it is computed from the game's record, the `.json`
+file beside the game. The hash of a story without a record is the hash of its bytes. The hash of a game without a game
+file, such as the bandit, is the hash of its GAME string.
 """
 
 import hashlib
@@ -18,9 +18,9 @@ from games.textworld.validation import game_file
 
 
 def game_hash(spec: GameSpec) -> str:
-    """Return the hash of a game as 64 hexadecimal digits. If the game is not in the cache, generate it.
+    """Return the hash of a game as 64 hexadecimal digits. Raise GameError if the game cannot be made or read.
 
-    Raise GameError if the game cannot be made or read.
+    A `textworld` game that is not in the cache is generated first.
     """
     if spec.hash is not None:
         return spec.hash

@@ -1,4 +1,4 @@
-"""The specification of a game, which makes it."""
+"""The specification from which a game is made."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -26,16 +26,23 @@ BUILT_IN = {
 
 @dataclass(frozen=True, slots=True)
 class GameSpec:
-    """The specification of one game, which `make` creates.
+    """The specification from which `make` creates one game.
 
     Attributes:
-        name: the canonical GAME string. `resolve(name)` returns an equal spec.
-        target: the family of a `textworld` game, the path of a `file`, the game of a `suite`, as in `express:coin`, or
-            the name of an `open` game.
+        name: the canonical GAME string. `resolve(name)` returns a list of one spec, which equals this spec.
+        kind: the kind of the game, which determines what `target` is.
+        target: what the game is made from, by kind:
+
+            * `textworld`: the name of the family
+            * `file`: the path of the story
+            * `suite`: the suite and its game, as in `express:coin`
+            * `open`: the id, code or entry point of the environment (see `games.open_games`)
+            * any other kind: ""
         settings: the settings in the GAME string, in canonical order.
         level: the level of a `textworld` game or of a game from a manifest. It is None for any other game.
-        hash: the canonical hash in the manifest. It is None if there is no manifest (see `games.game_hash`).
-        step_seconds: limit of the time of each reset and step. If it is not None, the game runs in a child process.
+        hash: the canonical hash in the manifest. It is None for a game without a manifest (see `games.game_hash`).
+        step_seconds: time limit of each reset and each step, in seconds. A game with a limit runs in a child process.
+            None means no limit.
     """
 
     name: str
@@ -49,11 +56,11 @@ class GameSpec:
     def make(
         self, *, max_turns: int | None = None, infos: Sequence[str] = (), render_mode: str | None = None
     ) -> "gymnasium.Env[str, str]":
-        """Make the game. If it is a TextWorld game that is not in the cache, generate it.
+        """Make the game. A `textworld` game that is not in the cache is generated first.
 
         `max_turns` replaces the game's own turn limit. `infos` names further entries of the info of a TextWorld game.
-        Games of suites recognize `policy_commands`. Other games, and stories without TextWorld's record, ignore those
-        that they do not have.
+        Stories without TextWorld's record ignore the names in `INFOS`. Some suites recognize `policy_commands`. All
+        other games ignore `infos`.
         """
         keywords: dict[str, Any] = {"max_turns": max_turns, "infos": infos, "render_mode": render_mode}
         if self.step_seconds is not None:
@@ -70,7 +77,7 @@ class GameSpec:
         from games.textworld.env import TextWorld
 
         story = self.story()
-        if is_plain(story):  # there is no record from TextWorld that could provide them
+        if is_plain(story):  # only TextWorld's record could provide these infos
             infos = [name for name in infos if name not in INFOS]
         return TextWorld(story, max_turns=max_turns, infos=infos, render_mode=render_mode)
 
@@ -84,16 +91,16 @@ class GameSpec:
 
     @property
     def has_new_words(self) -> bool:
-        """Whether the game may print words that are not in the vocabulary of our games. A file is checked.
+        """Whether the game may print words that are not in the vocabulary of our games.
 
-        Games from a manifest are ours, unless they were changed, which is an error when they are made.
+        A file is checked. A game from a manifest is ours, because `load_manifest` has verified its hash.
         """
         is_file = self.kind == "file" and self.hash is None
         return self.kind in ("open", "suite") or (is_file and check(Path(self.target)) != OURS)
 
 
 def offers_commands(spec: GameSpec) -> bool:
-    """Return whether a game offers admissible commands at its start. A game of others is made and reset."""
+    """Return whether a game offers admissible commands at its start. Unless its kind is `suite`, the game is made."""
     if spec.kind == "suite":
         return not spec.target.startswith("textarena:") or "choices" in dict(spec.settings)
     env = spec.make()

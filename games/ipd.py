@@ -24,9 +24,9 @@ PAYOFFS: Mapping[str, Payoff] = {
 
 Action 0 is cooperate, and action 1 is defect. `post` is the matrix behind the post's figures. Its entries sum to zero.
 For each previous action, there is a threshold of the discount above which always cooperating earns more than always
-defecting. In `post`, the threshold is 0.5477 after cooperation and 0.4523 after defection. At a discount of 0.5, the
-mean of these thresholds, alternating is best. The post's public code also tries the other three matrices. In
-`threshold-0.75`, the threshold after cooperation is 0.75.
+defecting. In `post`, the threshold is 0.5477 after cooperation and 0.4523 after defection. Their mean is 0.5. At a
+discount of 0.5, alternating is best. The post's public code also tries the other three matrices. In `threshold-0.75`,
+the threshold after cooperation is 0.75.
 """
 
 
@@ -34,9 +34,9 @@ class PrisonersDilemma(TextGame):
     """The iterated prisoner's dilemma in which the opponent's action is the player's own previous action.
 
     At turn t, the reward is payoff[action at t][action at t-1]. The opening text is the action before the first turn.
-    The argument `start` or the reset option `start` sets this action. By default, a fair coin that the seed determines
-    sets it. Later texts are empty. A command other than the two actions leaves the previous action unchanged and earns
-    the smallest payoff. The game does not use `discount`, which belongs to the matrix.
+    The argument `start` or the reset option `start` sets this action. By default, it is drawn with equal
+    probabilities, and the seed determines the draw. Later texts are empty. A command other than the two actions leaves
+    the previous action unchanged and earns the smallest payoff. `discount` is for the learner; the game ignores it.
 
     `info["strategy"]` names the strategy that the last two actions follow, in the post's terms: cooperate (cc), defect
     (dd) or alternate (cd or dc).

@@ -1,13 +1,13 @@
-"""GAME strings of games that the project does not know: registered environments, classes and entry points.
+"""GAME strings of open games, which are environments that this project does not know.
 
-    mine/Guess-v0               an id that is registered with Gymnasium
-    package.module:mine/Guess-v0    the same, after the module was imported
-    package.module:Guess        a class, or a function that returns an environment
-    path/file.py:Guess          the same in a file outside any package
-    guess                       a name in the entry-point group `actde.games` of an installed package
+    mine/Guess-v0                   an id that is registered with Gymnasium
+    package.module:mine/Guess-v0    an id that the module registers when it is imported
+    package.module:Guess            a class, or a function that returns an environment
+    path/file.py:Guess              a class or function in a file outside any package
+    guess                           a name in the entry-point group `actde.games` of an installed package
 
 Settings after `?` are arguments of the constructor, whose signature gives their types. `seed=7` fixes the seed of every
-episode, unless the constructor has an argument of this name.
+episode, unless the constructor has an argument `seed`.
 """
 
 import inspect
@@ -31,15 +31,15 @@ from games.parameters import Kind, Parameter, Value
 GROUP = "actde.games"
 VERSION = re.compile(r"-v[0-9]+$")
 ID = re.compile(r"/|-v[0-9]+$")
-"""Occurs in a Gymnasium id, and not in the name of a class."""
+"""Occurs in a Gymnasium id, but not in the name of a class."""
 OURS = ("max_turns", "render_mode")
-"""Arguments that we pass ourselves."""
+"""Arguments of the constructor that `make` passes, so that a GAME string cannot set them."""
 TYPES: dict[type, Kind] = {int: "int", float: "float", bool: "bool", str: "text"}
 Constructor = Callable[..., gymnasium.Env[Any, Any]]
 
 
 def find(head: str) -> str | None:
-    """Return the canonical name of an open game, or None if `head` names none. Code that it names is imported.
+    """Return the canonical name of an open game, or None if `head` names none. Code that `head` names is imported.
 
     Raises:
         GameError: the code cannot be imported, or holds no environment of this name.
@@ -83,8 +83,8 @@ def make(
     Args:
         game: the result of `find`.
         settings: values by the names of `parameters`.
-        max_turns: turn limit. The constructor gets it if it has such an argument. Otherwise Gymnasium's `TimeLimit`
-            applies it.
+        max_turns: turn limit. It is passed to a constructor that has an argument `max_turns`. Otherwise Gymnasium's
+            `TimeLimit` applies it.
 
     Raises:
         GameError: the constructor fails, or makes no environment whose actions are texts.
@@ -138,7 +138,7 @@ def _arguments(constructor: Constructor) -> Mapping[str, inspect.Parameter]:
 
 
 def _parameter(argument: inspect.Parameter, defaults: Mapping[str, Any]) -> Parameter | None:
-    """Return an argument as a setting, or None if no text can express its values.
+    """Return an argument as a setting, or None if a GAME string cannot set the argument.
 
     `defaults` replace defaults of the constructor.
     """

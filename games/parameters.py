@@ -14,12 +14,12 @@ Kind = Literal["int", "float", "bool", "choice", "text", "words", "numbers"]
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 MAX_RANGE = 10_000
-SAFE = " ,.'!-"  # not percent-encoded in a GAME string, as letters and digits
+SAFE = " ,.'!-"  # besides letters and digits, the characters that a GAME string does not percent-encode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """One parameter of a game. `low` and `high` are the inclusive bounds of its numbers.
+    """One parameter of a game. `low` and `high` are the inclusive bounds of a numeric value.
 
     If `default` is None, the default depends on the other settings. `help` is one line for the documentation.
     """

@@ -1,7 +1,7 @@
-"""A game in a child process, with a limit of the time of each reset and each step.
+"""A game in a child process, with a time limit for each reset and each step.
 
 A timer in the same process could stop a game that loops in Python, but neither a game that blocks in C nor one that
-catches all exceptions. A child process is killed whatever it does.
+catches all exceptions. A child process can be killed in all these cases.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class ProcessGame(gymnasium.Env[str, str]):
     """Plays a game in a child process, which is killed if a reset or a step takes longer than `seconds`.
 
     A game that takes too long, or whose process ends, raises `EpisodeError`. The next reset starts a new process.
-    Entries of the info other than numbers, texts, and collections and arrays of these are dropped. The game prints to
-    standard error.
+    An entry of the info is dropped unless it consists of numbers, texts, and collections and arrays of these. The
+    game's standard output goes to standard error.
 
     Args:
         spec: the game.
-        seconds: limit of wall time of a reset or a step.
+        seconds: limit of the wall time of each reset and each step.
         keywords: keyword arguments of `GameSpec.make`.
 
     Raises:
@@ -100,7 +100,7 @@ class ProcessGame(gymnasium.Env[str, str]):
     __del__ = _kill
 
     def _request(self, method: str, seconds: float, *args: Any, **kwargs: Any) -> Any:
-        """Call a method in the child and return its result. Kill the child if it fails, and after an interrupt."""
+        """Call a method in the child and return the result. If no result comes, or on an interrupt, kill the child."""
         assert self._child is not None
         connection, expected = self._child.connection, f"{self.name}: expected a result of {method}"
         with contextlib.ExitStack() as unless_it_answers:
@@ -125,11 +125,11 @@ def _sources(spec: GameSpec) -> list[str]:
     if spec.kind != "open":
         return []
     code = CODE.fullmatch(spec.target)
-    return [code["source"]] if code else named_code()  # without code in its name, the game was registered by other code
+    return [code["source"]] if code else named_code()  # code that the user named has registered the id
 
 
 def serve(connection: Connection) -> None:
-    """Make the game that the first message names, then call its methods until the pipe closes, in the child process.
+    """In the child process, make the game that the first message names, then call its methods until the pipe closes.
 
     Errors that a user or a caller can cause are sent to the parent. After any other error, the child prints the
     traceback and ends.
@@ -172,7 +172,7 @@ def _described(env: gymnasium.Env[str, str]) -> dict[str, Any]:
 
 
 def _sendable(result: Any) -> Any:
-    """Return the result of a method without entries of the info that another process cannot receive."""
+    """Return the result of a method. Drop the entries of the info that another process cannot receive."""
     if not (isinstance(result, tuple) and isinstance(result[-1], dict)):
         return result if _is_plain(result) else None
     return *result[:-1], {key: value for key, value in result[-1].items() if _is_plain(value)}

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from games.errors import FilesError
+from games.errors import FilesError, reason
 
 T = TypeVar("T")
 MAX_BYTES = 256_000_000
@@ -72,8 +72,8 @@ def decode(data: bytes, where: str, error: type[ValueError] = FilesError) -> str
     """Return the text of UTF-8 bytes without a byte order mark. Raise `error` if they are no UTF-8."""
     try:
         return data.decode("utf-8-sig")
-    except UnicodeDecodeError as reason:
-        raise error(f"{where} is damaged: not UTF-8 at byte {reason.start}") from None
+    except UnicodeDecodeError as failure:
+        raise error(f"{where} is damaged: not UTF-8 at byte {failure.start}") from None
 
 
 def parse_json(data: bytes | str, where: str, error: type[ValueError] = FilesError) -> Any:
@@ -82,8 +82,8 @@ def parse_json(data: bytes | str, where: str, error: type[ValueError] = FilesErr
 
     try:
         value = from_json(data, allow_inf_nan=False)
-    except ValueError as reason:
-        raise error(f"{where} is damaged: no valid JSON, {reason}") from None
+    except ValueError as failure:
+        raise error(f"{where} is damaged: no valid JSON, {failure}") from None
     if not _is_finite(value):
         raise error(f"{where} is damaged: a number is too large")
     return value
@@ -123,12 +123,12 @@ def validated(kind: type[T], value: Any, where: str, error: type[ValueError] = F
 
     try:
         return TypeAdapter(kind).validate_json(to_json(value), strict=True)
-    except ValidationError as reason:
-        first = reason.errors(include_url=False)[0]
+    except ValidationError as failure:
+        first = failure.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "the whole"
         raise error(f"{where} is damaged: {place}: {first['msg']}, got {first['input']!r:.60}") from None
-    except ValueError as reason:  # from a validator of the model
-        raise error(f"{where} is damaged: {reason}") from None
+    except ValueError as failure:  # from a validator of the model
+        raise error(f"{where} is damaged: {failure}") from None
 
 
 @contextmanager
@@ -136,8 +136,8 @@ def interpreting(where: str, error: type[ValueError] = FilesError) -> Iterator[N
     """Raise `error` if the block does not find what it expects in a JSON value that was read from `where`."""
     try:
         yield
-    except (KeyError, IndexError, TypeError, AttributeError, ArithmeticError) as reason:
-        raise error(f"{where} is damaged: expected other content ({type(reason).__name__}: {reason})") from reason
+    except (KeyError, IndexError, TypeError, AttributeError, ArithmeticError) as failure:
+        raise error(f"{where} is damaged: expected other content ({type(failure).__name__}: {failure})") from failure
 
 
 def _open(path: Path, error: type[ValueError]) -> int:
@@ -146,8 +146,8 @@ def _open(path: Path, error: type[ValueError]) -> int:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # otherwise, opening a FIFO waits for a writer
     except (FileNotFoundError, NotADirectoryError):
         raise error(f"{path} is missing") from None
-    except OSError as reason:
-        raise error(f"{path} cannot be read: {reason.strerror}") from None
+    except OSError as failure:
+        raise error(f"{path} cannot be read: {reason(failure)}") from None
     except ValueError:
         raise error(f"{str(path)!r} is no name of a file") from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -1,6 +1,6 @@
 """A Gymnasium vector environment for text games. Its observations are tuples of texts.
 
-`TextVectorEnv` returns what Gymnasium's `SyncVectorEnv` returns, but its games may differ from each other, and a game
+`TextVectorEnv` returns what Gymnasium's `SyncVectorEnv` returns, but the games may differ from each other, and a game
 that fails ends only its own episode. Steps may run on threads, because the Z-machine interpreter releases Python's
 global interpreter lock.
 
@@ -23,7 +23,7 @@ from games.base import Info, Step
 from games.errors import FatalGameError, GameError, nearest
 from games.failures import Failures, error_kind
 from games.game_spec import GameSpec
-from games.specs import resolve
+from games.game_strings import resolve
 
 Batch = tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], Info]
 
@@ -31,18 +31,18 @@ Batch = tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.bool_], NDArray[n
 class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
     """A vector environment with one environment for each game.
 
-    `games` is a sequence of GameSpecs or a GAME string (see `games.specs`). `reset(seed=7)` seeds the environments with
-    7, 8, 9, ..., as Gymnasium does. `autoreset_mode` is one of Gymnasium's modes:
+    `games` is a sequence of GameSpecs or a GAME string (see `games.game_strings`). `reset(seed=7)` seeds the
+    environments with 7, 8, 9, ..., as Gymnasium does. `autoreset_mode` is one of Gymnasium's modes:
 
     * `NextStep`: the step after the end of an episode resets the environment. The command of this step is ignored, and
-      its reward is 0.
+      the reward is 0.
     * `SameStep`: the step that ends an episode also resets the environment. `final_obs` and `final_info` hold the last
       observation and info of the episode.
     * `Disabled`: the caller resets environments with `reset(options={"reset_mask": mask})`.
 
-    If a step raises GameError, the episode is truncated, its observation is "", and `infos["error"]` holds the reason.
-    If a reset raises GameError, the next step of that environment is truncated in the same way. `failures` counts both,
-    and raises FatalGameError if episodes fail again and again.
+    If a step raises GameError, the episode is truncated, the observation is "", and `infos["error"]` holds the reason.
+    If a reset raises GameError, the next step of that environment is truncated in the same way. `failures` counts these
+    episodes, and raises FatalGameError if episodes fail again and again.
 
     `workers` is the number of threads, which may be 0. A step runs on a thread unless the game's method
     `needs_interpreter(command)` returns False.
@@ -130,7 +130,7 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         return None if self.render_mode is None else tuple(env.render() for env in self.envs)
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
-        """Call the method `name` of each environment and return the results, or return the attribute `name`."""
+        """Call the method `name` of each environment and return the results. Return other attributes as they are."""
         values = self.get_attr(name)
         return tuple(value(*args, **kwargs) if callable(value) else value for value in values)
 
@@ -151,7 +151,7 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         terminations, truncations = np.array(terminated, dtype=np.bool_), np.array(truncated, dtype=np.bool_)
         self._ended = terminations | truncations
         for i in np.flatnonzero(self._ended).tolist():
-            if i not in self._failed:  # a failed reset has been recorded
+            if i not in self._failed:  # `_reset_one` has already recorded a failed reset
                 error = infos[i]["error"] if i in self._kinds else None
                 self.failures.record(self._names[i], error, self._kinds.pop(i, ""))
         if self.autoreset_mode is AutoresetMode.SAME_STEP:

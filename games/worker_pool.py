@@ -34,7 +34,7 @@ class WorkerPool:
         if size is not None and not 1 <= size <= 256:
             raise GameError(f"workers={size}: expected a whole number from 1 to 256")
         self.size = min(available_cpus(), 32) if size is None else size
-        self._threads = ThreadPoolExecutor(self.size)  # each job is a future that waits in a thread for its worker
+        self._threads = ThreadPoolExecutor(self.size)  # each job waits in a thread for an idle worker
         self._workers: list[Child] = []
         self._idle: queue.SimpleQueue[Child] = queue.SimpleQueue()
 
@@ -80,7 +80,7 @@ class WorkerPool:
 
 
 def serve(connection: Connection) -> None:
-    """Run the jobs that `connection` receives, in a worker process, until its other end is closed."""
+    """In a worker process, run the jobs that `connection` receives until the parent closes its end."""
     while True:
         try:
             module, name, args, kwargs = connection.recv()

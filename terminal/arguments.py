@@ -1,4 +1,4 @@
-"""Options that several commands share. `show_default` is the default that a help page shows, where it is no value."""
+"""Options that several commands share. If a default is None, the help page shows `show_default` instead."""
 
 import os
 from functools import partial
@@ -29,7 +29,7 @@ def _audit(share: float | None) -> float | None:
 
 
 def _import(sources: list[str] | None) -> list[str] | None:
-    """Import the code that the user names, and return its names."""
+    """Import the modules and files `sources`, and return `sources`."""
     if sources:
         from agents.imports import load_imports
 

@@ -23,7 +23,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def text_tables(rows: Rows, samples: int = 6) -> list[RenderableType]:
-    """Return two tables: the measures of each run, and the texts at the same prompts of the runs of the first seed.
+    """Return two tables: the measures of each run, and each optimizer's texts for the first seed and the same prompts.
 
     `rows` are the rows of `experiments.compare.grid.run_grid`.
     """

@@ -103,7 +103,7 @@ def policy_table(decision: Decision) -> RenderableType:
 
 
 def _token_table(decision: Decision) -> RenderableType:
-    """Return a table with the probability, v and q of each token of a text. Only the first tokens are shown."""
+    """Return a table with the probability, v and q of each of the first `TOKENS` tokens of a text."""
     q = "" if decision.tokens[0].q_value is None else "q"
     table = _bar_table("  writes", 26, 20, ("", 7), ("v", 8), (q, 8))
     for token in decision.tokens[:TOKENS]:

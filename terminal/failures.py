@@ -58,7 +58,7 @@ def run(app: Callable[..., object]) -> NoReturn:
 
 
 def fail(message: str, status: int) -> NoReturn:
-    """Print an error in one line, and exit with this status. Of several processes of a machine, the first prints."""
+    """Print an error in one line, and exit with this status. Only the first process of a machine prints."""
     console.err.quiet = os.environ.get("LOCAL_RANK", "0") != "0"
     console.note(f"error: {' '.join(message.split())}")
     sys.exit(status)

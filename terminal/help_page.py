@@ -28,7 +28,7 @@ Row = tuple[str, str, str]  # an option with its argument, its help text, and a 
 
 
 class HelpCommand(TyperCommand):
-    """A command with such a help page."""
+    """A command whose help page is built by `page`."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         console.show(page(ctx))
@@ -94,7 +94,7 @@ def _row(parameter: Any) -> Row:
 
 
 def _panel(title: str, rows: Sequence[Row], width: int) -> RenderableType:
-    """Return a panel with a table. `width` is that of its first column."""
+    """Return a panel with a table. `width` is the width of the first column."""
     table = Table.grid(Column(width=width, no_wrap=True), Column(overflow="fold"), padding=(0, 2))
     for usage, text, remark in rows:
         table.add_row(Text(usage, "bold cyan"), Text(text).append(f" [{remark}]" if remark else "", "dim"))

@@ -12,7 +12,7 @@ from games.textworld.generation.manifest import ManifestEntry
 from games.textworld.maps import STEPS, Map, Passage, load_map
 from terminal.display import printable
 
-HEIGHT = 4  # text lines per row of rooms, three of which draw the boxes of the rooms
+HEIGHT = 4  # text lines per row of rooms: three for the boxes, and one for the passages below
 DOORS = {"open": "□", "closed": "■", "locked": "╳"}
 WAY, QUIET, DOOR = "bold green", "dim", "bold yellow"
 Canvas = list[list[tuple[str, str]]]  # lines of characters, each with its style
@@ -103,7 +103,7 @@ def _write(canvas: Canvas, column: int, line: int, text: str, style: str) -> Non
 
 
 def draw_previews(folder: Path, entries: Sequence[ManifestEntry]) -> dict[Path, MapView]:
-    """Draw the map of each level's first game as an `.svg` in the subfolder `preview`. Return the maps by picture."""
+    """Draw the map of each level's first game as an `.svg` in the subfolder `preview`. Return {picture file: map}."""
     from experiments.release.map_picture import draw_map
 
     firsts = {entry.level: entry for entry in reversed(entries)}

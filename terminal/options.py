@@ -67,7 +67,7 @@ def with_config(*, skip: tuple[str, ...] = ()) -> Callable[[Callable[..., None]]
 
 
 class ConfigCommand(HelpCommand):
-    """A command whose help page also shows the value of each setting, with the options that the user gave."""
+    """A command whose help page also shows the settings, with the values that result from the options on the line."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         from agents.training.presets import merged, with_presets
@@ -119,7 +119,7 @@ def explicit_layers(given: Values, own: Values) -> "list[Layer]":
 
 
 def with_optimizers(optimizers: Sequence[str], given: Values) -> tuple[list[str], Values]:
-    """Import optimizers that are named as FILE.py:Class+SETTING=VALUE. Return their texts with names, and settings."""
+    """Import optimizers given as FILE.py:Class+SETTING=VALUE. Return NAME+SETTING=VALUE for each, and all settings."""
     from agents.imports import optimizer_name
 
     parts = [optimizer.partition("+") for optimizer in optimizers]
@@ -129,7 +129,7 @@ def with_optimizers(optimizers: Sequence[str], given: Values) -> tuple[list[str]
 
 
 def _with_code(values: Mapping[str, Any]) -> Values:
-    """Import the code that settings name. Return the settings with the name of an imported optimizer."""
+    """Import the code that settings name. In the result, the name of an optimizer replaces its FILE.py:Class."""
     from agents.imports import load_imports, merge_imports, optimizer_name
 
     imports, optimizer = str(values.get("imports", "")), str(values.get("optimizer", ""))
@@ -140,7 +140,7 @@ def _with_code(values: Mapping[str, Any]) -> Values:
 
 
 def _check_code(folder: Path, stored: Values, named: Values) -> None:
-    """Check that the user named all code that a run to resume needs. A run's own settings import nothing."""
+    """Check that the user named all code that the resumed run needs. The stored settings alone import nothing."""
     from agents.protocol import AgentError
 
     missing = sorted(_code_in(stored) - _code_in(named))
@@ -150,7 +150,7 @@ def _check_code(folder: Path, stored: Values, named: Values) -> None:
 
 
 def _code_in(values: Values) -> set[str]:
-    from games.specs import code_in
+    from games.game_strings import code_in
 
     code = code_in(str(values.get("game", "")), str(values.get("judge", "")))
     return code | {entry for entry in str(values.get("imports", "")).split(",") if entry}
@@ -160,7 +160,7 @@ def _parameters(skip: tuple[str, ...]) -> list[inspect.Parameter]:
     from actde.config import value_type
     from agents.config import FIELDS
 
-    own = {*skip, "imports"}  # an option of its own
+    own = {*skip, "imports"}  # the command defines --import
     types = {name: bool if value_type(field) is bool else str for name, field in FIELDS.items() if name not in own}
     keyword = inspect.Parameter.KEYWORD_ONLY
     return [inspect.Parameter(name, keyword, default=None, annotation=kind | None) for name, kind in types.items()]

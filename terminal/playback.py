@@ -78,8 +78,8 @@ def play(
 ) -> tuple[list[Episode], int]:
     """Play episodes, and show them unless `view` is None. Return the finished episodes and an exit status.
 
-    The status is 0 if standard input ended, 130 after Ctrl-C, and otherwise 1 if an episode failed. `pause` is the time
-    in seconds to wait after each printed part of a turn.
+    The status is 0 if standard input ended, 130 after Ctrl-C, otherwise 1 if an episode failed, and otherwise 0.
+    `pause` is the time in seconds to wait after each printed part of a turn.
     """
     finished: list[Episode] = []
     status = None

@@ -56,7 +56,7 @@ def clock(seconds: float) -> str:
 
 
 def share_done(metrics: Mapping[str, float], budget: BudgetConfig) -> float:
-    """Return the fraction of the budget that is spent: the largest of those of iterations, commands and time."""
+    """Return the fraction of the budget that is spent: the largest fraction of iterations, commands or time."""
     by_steps = 0.0 if budget.env_steps is None else metrics["env_steps"] / budget.env_steps
     by_time = 0.0 if budget.minutes is None else metrics["seconds"] / (60 * budget.minutes)
     return min(1.0, max((metrics["iteration"] + 1) / budget.iterations, by_steps, by_time))
@@ -72,7 +72,7 @@ def sparkline(values: Sequence[float], width: int) -> str:
 
 
 def shown(metrics: Mapping[str, float], *, texts: bool) -> dict[str, float]:
-    """Return the metrics that a progress display of this game can show. `texts`: an episode is one text."""
+    """Return the metrics to display for a game. `texts` is true if an episode of the game is one written text."""
     hidden = OF_OTHER_GAMES if texts else OF_TEXTS
     return {name: value for name, value in metrics.items() if name not in hidden}
 

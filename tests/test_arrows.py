@@ -50,7 +50,7 @@ LIGHT = [
     "experiments/reproduce/__init__.py",
     "games/errors.py",
     "games/game_spec.py",
-    "games/specs.py",
+    "games/game_strings.py",
 ]
 
 

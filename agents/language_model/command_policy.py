@@ -70,7 +70,7 @@ def command_probabilities(trie: Trie, logprobs: Floats) -> Floats:
 
 
 def reach_probabilities(trie: Trie, logprobs: Floats) -> Floats:
-    """Return, for each branching node, the probability that a command sampled from the policy passes through the node.
+    """Return, for each branching node, the probability that a command drawn from the policy reaches that node.
 
     The first branching node has probability 1. The shape is [branching].
     """

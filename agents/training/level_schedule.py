@@ -15,7 +15,7 @@ import games
 from agents.play.episode import Episode
 from agents.play.metrics import Metrics
 from agents.protocol import AgentError
-from games.specs import interleave
+from games.game_strings import interleave
 
 
 class LevelSchedule:

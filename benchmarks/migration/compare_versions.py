@@ -1,10 +1,10 @@
 """Check that two versions do the same: `python -m benchmarks.migration.compare_versions BEFORE AFTER`.
 
 BEFORE and AFTER have the form PYTHON:CHECKOUT. Every scenario (scenarios.py) runs in both checkouts through the command
-line. In AFTER, its options have their new names. Everything that a scenario writes and prints is compared value by
+line. In AFTER, the scenario's options have their new names. All that a scenario writes and prints is compared value by
 value, bit by bit. The exit status is 1 if there is a difference that the key map (key_map.py) does not explain.
 
-The outputs of BEFORE are stored in --work. They are reused as long as its commit and the commands stay the same.
+The outputs of BEFORE are stored in --work. They are reused while the commit of BEFORE and the commands stay the same.
 """
 
 import argparse
@@ -43,7 +43,7 @@ class Version:
 
     @property
     def commit(self) -> str:
-        """Commit of the checkout. It is marked if files differ from the commit."""
+        """Commit of the checkout, followed by "with changes" if files differ from the commit."""
         git = ("git", "-C", str(self.checkout))
         changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
         head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)

@@ -15,7 +15,7 @@ Sections of the file:
                   to exist
 
 A kind of document is the name of a file, or a command with `--json`. `added` and `digests` use the new name of the
-file. A path joins keys (or list indices, or the parts of a tensor's name) by "/". Its rules are:
+file. A path joins keys (or list indices, or the parts of a tensor's name) by "/". The rules of paths are:
 
 * A path matches every path that begins with it. A path that ends with "$" matches itself only.
 * `*` matches any characters of one key. The matched characters replace the `*` of the new path.

@@ -1,14 +1,14 @@
 """Rewrite committed data under the new names: `python -m benchmarks.migration.rewrite [--check] PATH...`.
 
 A PATH is a file, or a folder that is searched for JSON, JSON Lines and Markdown. The key map has rules for documents
-with certain names (settings.json, metrics.jsonl, results.json, agent.json, card.json, ...). Their keys get new names.
+with certain names (settings.json, metrics.jsonl, results.json, agent.json, card.json, ...), whose keys it renames.
 Options get new names in every recorded command of JSON ("command": "python ..."), and everywhere in Markdown.
 
 An agent.json gets a new digest. In all documents of the same call, the new digest replaces the old one. Agents and the
 evaluation card must therefore be named in the same call.
 
-A second call changes nothing. Layout, order of keys and numbers stay as they are. Nothing is written, and the exit
-status is 1, if a file could not keep its layout or has keys that the map lacks.
+A second call changes nothing. Layout, order of keys and numbers stay as they are. If a file could not keep its layout,
+or has keys that the map lacks, nothing is written and the exit status is 1.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Run our trainer in its own process: one rollout and one update for each line on standard input, as a peer with TRL.
+"""Run our trainer in its own process: each line on standard input starts one rollout and its update.
 
     python -m benchmarks.peers.own_trainer
 
@@ -6,8 +6,8 @@ The first line of input is the job, a JSON object: settings (of `train`), thread
 the episodes are tapes of this many turns. Otherwise they are episodes of the settings' game.
 
 The first line of output is {"libraries": bytes}. The second line describes one rollout: {"segments": tokens of each
-segment, "choices": position and turn of each segment's choices}. All other lines are those of the peers with TRL. A
-choice is a token that the agent sampled among several.
+segment, "choices": position and turn of each segment's choices}. For each round there is a line {"seconds", "update":
+seconds of the update alone, "peak": bytes}. A choice is a token that the agent sampled among several.
 """
 
 import json

@@ -2,7 +2,7 @@
 
 `one_pass_each` runs prompt and command through the model for every command, as TWOSOME (Tan et al. 2024) does.
 `cached_copies` runs the prompt once and copies its keys and values for every command, as lamorel (Carta et al. 2023)
-can. Both functions use only the `transformers` library. Their details favour these methods. The first function needs no
+can. Both functions use only the `transformers` library. Details favour the two methods: the first function needs no
 padding, the second pads a single batch, and neither function computes lm_head at the tokens of the prompt.
 """
 

@@ -2,8 +2,8 @@
 
     python -m benchmarks.peers.trl_ppo
 
-The Python of an environment with TRL runs this file, so it must be importable in an environment without the rest of the
-project. It uses only TRL's public interface, and torch's hooks on TRL's modules.
+The Python of an environment with TRL runs this file, which must not import the rest of the project. The peer uses only
+TRL's public interface, and torch's hooks on TRL's modules.
 
 The first line of input is the job, a JSON object: model (folder), dtype, threads, queries (lists of token ids),
 response (tokens), epochs, micro (samples per micro-batch), steps, lora (rank; 0: none), rate, kl_coef, vf_coef.

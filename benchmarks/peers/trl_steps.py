@@ -1,7 +1,7 @@
 """The protocol of the peers with TRL: a line of input starts a round, and a line of JSON reports its cost.
 
-A round is one rollout and its update. The module is importable in an environment with TRL, without the rest of the
-project. It works with every version of TRL, because it uses only callbacks of the `transformers` library.
+A round is one rollout and its update. The module does not import the rest of the project, so that an environment with
+TRL can run it. It works with every version of TRL, because it uses only callbacks of the `transformers` library.
 """
 
 import json
@@ -37,7 +37,7 @@ class StepTimer(TrainerCallback):  # type: ignore[misc,unused-ignore]
         self.began, self.updating = time.perf_counter(), 0.0
 
     def first_pass(self, *args: Any) -> None:
-        """Record the start of the update, which is the first pass with gradients. This is a forward pre-hook."""
+        """Record the start of the update: the first pass with gradients. This method is a forward pre-hook."""
         if torch.is_grad_enabled():
             self.updating = self.updating or time.perf_counter()
 

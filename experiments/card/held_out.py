@@ -55,7 +55,7 @@ def find(task: Task, count: int, known: Sequence[HeldOutGame] = ()) -> list[Held
 def training_games(about: Mapping[str, Any]) -> frozenset[str]:
     """Return the hashes of an agent's training games.
 
-    `about` is the content of `agent.json`. If it is old and contains only the games' name, the hashes are computed.
+    `about` is the content of `agent.json`. An old file contains only the games' name, from which hashes are computed.
     """
     hashes = about.get("trained_on")
     if hashes is None and "made_by" in about:
@@ -64,7 +64,7 @@ def training_games(about: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _new_game(task: Task, level: int, seed: int, hashes: Collection[str]) -> str | None:
-    """Generate the game of a seed in the two variants of the task. Return its hash, or None if the seed is skipped."""
+    """Generate a seed's game in the two variants of the task. Return the hash, or None if the seed is skipped."""
     specs = [games.resolve(task.game(variant, level, seed))[0] for variant in VARIANTS]
     with suppress(GameError):
         name = game_hash(specs[0])

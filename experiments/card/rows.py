@@ -6,7 +6,7 @@ if the agent's digest, the task's games or the task's settings changed. Rows of 
 agent has a new digest, the rows with its old digest are removed.
 
 Games are deterministic, so greedy agents and the walkthrough play each game once. Sampled agents play the given number
-of episodes. No game is played twice as long as there are enough games.
+of episodes. If there are enough games, no game is played twice.
 """
 
 import json

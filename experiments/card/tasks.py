@@ -19,7 +19,7 @@ class Task:
     Attributes:
         levels: levels of successive games, repeated cyclically.
         settings: settings of the family other than level, seed and goal, written as in a GAME string.
-        goal: value of the setting `goal` in the variant with the objective. In the other variant, it is `none`.
+        goal: value of the setting `goal` in the variant with the objective. The other variant has `goal=none`.
         by_hash: whether to use only games whose hash is in the test split. The value is False for a family that has
             its own splits, and for a task that has a single house.
         references: results that other authors reported, with their unit and source.
@@ -129,7 +129,7 @@ TASKS = (
 
 
 def select_tasks(names: str | None) -> tuple[Task, ...]:
-    """Return the tasks named in a text with commas, or all tasks if `names` is None, in the card's order."""
+    """Return the tasks whose names are given, separated by commas, or all tasks, in the card's order."""
     if names is None:
         return TASKS
     known, wanted = [task.name for task in TASKS], [name.strip() for name in names.split(",")]

@@ -1,7 +1,7 @@
 """Compute the KL divergence from a trained policy to its initial policy, and to the policy that ACTDE predicts.
 
-A policy samples a command of several tokens on a path through a trie, node by node. The probability of a command is
-therefore a product over nodes. For another policy rho on the same trie, the chain rule gives the exact KL divergence:
+A command of several tokens is a path through a trie. A policy samples this path node by node, so the probability of a
+command is a product over nodes. For another policy rho on the same trie, the chain rule gives the exact KL divergence:
 
     KL(pi || rho) = sum over nodes n of  P(n) KL(pi(. | n) || rho(. | n))
 
@@ -51,7 +51,7 @@ class Nodes:
             raise ValueError("expected at least one decision")
 
     def mean(self, per_node: Floats) -> float:
-        """Return the mean over decisions of the sum of `per_node` [n], weighted by reach, over a decision's nodes."""
+        """Sum `per_node` [n], weighted by reach, over the nodes of each decision. Return the mean over decisions."""
         return float(self.reach @ per_node / self.decisions)
 
 

@@ -45,7 +45,7 @@ def draw(runs: Sequence[Path], columns: Sequence[str], path: Path) -> None:
 
 
 def group_seeds(runs: Sequence[Path]) -> dict[str, list[Path]]:
-    """Group the runs that differ only in the seed by a label: the optimizer and the settings that differ."""
+    """Group the runs that differ only in the seed. A group's label is its optimizer and the settings that vary."""
     settings = [read_config(run).flat() for run in runs]
     differ = [name for name in settings[0] if len({str(each[name]) for each in settings}) > 1]
     groups: dict[str, list[Path]] = {}

@@ -8,9 +8,9 @@ estimate has a weakness:
   possible strategies. exp(H) never exceeds the number of episodes.
 * corrected: Chao and Shen (2003) correct H for strategies that the sample lacks. This estimate needs independent
   samples. It fails if almost all samples differ.
-* from the policy: by the chain rule, H is the expected sum of the entropies of an episode's decisions, which `agents`
-  computes exactly. The estimate is the mean of this sum over episodes. It is unbiased for any number of possible
-  strategies, but limited to deterministic games.
+* from the policy: by the chain rule, H is the expected sum of the entropies of an episode's decisions. The agents
+  compute these entropies exactly. The estimate is the mean of the sum over episodes. It is unbiased for any number of
+  possible strategies, but it is valid only for deterministic games.
 """
 
 from collections.abc import Hashable, Mapping, Sequence

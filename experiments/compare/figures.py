@@ -119,7 +119,7 @@ def sweep_figure(rows: Rows, path: Path) -> None:
 
 
 def on_log_scale(values: Iterable[Any]) -> bool:
-    """Return whether a logarithmic axis can show the values, which must then be numbers above 0."""
+    """Return whether all values are numbers above 0, so that a logarithmic axis can show them."""
     return all(isinstance(value, int | float) and not isinstance(value, bool) and value > 0 for value in values)
 
 

@@ -35,7 +35,7 @@ Measures = dict[str, Any]
 
 
 def measure_run(folder: Path, config: TrainConfig, *, episodes: int, tests: str = "") -> Measures:
-    """Return the measures of the finished run in `folder`. They are computed and stored unless they are current.
+    """Return the measures of the finished run in `folder`. Missing or outdated measures are computed and stored.
 
     The agent plays `episodes` episodes of the games `tests` in each mode. If `tests` is empty, it plays the training
     games. In the result, "evaluation" contains "sampled" and "greedy" (see agents/play/evaluate.py), and "collapse" is
@@ -68,7 +68,7 @@ def _digest(measures: Any) -> str:
 
 
 def _identity(folder: Path, episodes: int, tests: str) -> dict[str, Any]:
-    """Return everything on which the measures depend. Settings that affect them also change the agent's digest."""
+    """Return everything on which the measures depend. The agent's digest covers the settings of the run."""
     return {
         "format": FORMAT,
         "episodes": episodes,
@@ -148,8 +148,8 @@ def _texts(episodes: Sequence[Episode], kl: float | None) -> dict[str, Any] | No
 def _tilted(nodes: collapse.Nodes, tau: float | None) -> dict[str, float | None]:
     """Return the KL to the tilted policy softmax(log pi_0 + q / tau) at two temperatures, in nats per decision.
 
-    "kl" is the KL at the temperature that the settings imply. "best_kl" is the lowest KL over all temperatures, reached
-    at "best_inverse_tau" in units of 1 / reward, which is 0 if pi_0 itself fits best.
+    "kl" is the KL at the temperature that the settings imply. "best_kl" is the lowest KL over all temperatures.
+    "best_inverse_tau" is the 1 / tau of the lowest KL, in units of 1 / reward. It is 0 if pi_0 itself fits best.
     """
     best = collapse.best_inverse_tau(nodes)
     return {
@@ -231,8 +231,8 @@ def _wins(episodes: Sequence[Episode]) -> dict[str, Any]:
     """Return pass@k and a description of the command sequences that win.
 
     "different" is the number of distinct winning sequences. "effective" is exp(H), where H is the entropy of a game's
-    winning sequences, averaged over the games that were won. The values of both keys are None if no game states a
-    maximum score and no episode was won.
+    winning sequences, averaged over the games that were won. "wins" and "pass_at" are None if no game states a maximum
+    score and no episode was won.
     """
     if not any(episode.won or episode.max_score is not None for episode in episodes):
         return {"wins": None, "pass_at": None}

@@ -98,7 +98,7 @@ def by_token(mine: TurnOutputs, first: TurnOutputs) -> NodeArrays:
 
 
 def by_command(mine: TurnOutputs, first: TurnOutputs) -> NodeArrays:
-    """Return the arrays of a turn's single node. Its alternatives are the commands, with q of their last choice."""
+    """Return the arrays of a turn's single node. A command is an alternative, and its q is that of its last choice."""
     trie, q = mine.trie, mine.q_values
     paths = [trie.paths[command] for command in sorted(set(trie.first_with_same_tokens))]
 

@@ -22,7 +22,8 @@ class GridRun:
 
     Attributes:
         optimizer: an optimizer's name, and possibly its settings.
-        setting, value: the varied setting and its value, or None if no setting is varied or if it does not apply.
+        setting, value: the varied setting and its value. None if no setting is varied, or if the setting does not
+            apply to the optimizer.
     """
 
     optimizer: str
@@ -39,7 +40,7 @@ class GridRun:
         """Return the settings of this run that are not defaults. `common` contains those that all runs share.
 
         Raises:
-            AgentError: the text after a "+" in `optimizer` is not of the form SETTING=VALUE, or sets `setting`.
+            AgentError: a text after a "+" in `optimizer` is not SETTING=VALUE, or sets the varied setting.
         """
         name, *own = self.optimizer.split("+")
         explicit = dict(common) | {"optimizer": name, "seed": self.seed}

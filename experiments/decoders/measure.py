@@ -63,7 +63,7 @@ def byte_tokenizer() -> Any:
 
 
 def measure(folder: Path, *, lora: bool, dtype: str) -> Agreement | str:
-    """Play with the decoder in `folder`, and evaluate its choices. Return the agreement, or why it is refused."""
+    """Play with the decoder in `folder`, and evaluate its choices. Return the agreement, or the reason of a refusal."""
     torch.manual_seed(0)
     try:
         config = ModelConfig.model_validate({"trunk": str(folder), "lora": RANK * lora, "dtype": dtype})

@@ -35,7 +35,7 @@ REINFORCEMENT = (
 
 
 def curriculum(folder: Path, *, seed: int, share: float = 1.0) -> tuple[str, list[list[str]]]:
-    """Return the GAME string for all families in `folder`, and the commands that generate `share` of their games."""
+    """Return the GAME string for all families in `folder`, and commands that generate a share of the games."""
     commands = [
         ["generate", str(folder / family), "--family", family, "--levels", levels, "--per-level",
          str(int(count * share)), "--split", "train", "--seed", str(seed)]

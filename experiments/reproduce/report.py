@@ -61,7 +61,7 @@ def versions() -> dict[str, str]:
 
 
 def write(out: Path, part: str, info: RunInfo, outcome: Outcome) -> list[Finding]:
-    """Replace a part's outcome in the report in `out`, which has its figures, and return all findings of the report."""
+    """Replace a part's outcome in the report, and return all findings. `out` already contains the part's figures."""
     before, about = read(out) if (out / RESULTS).exists() else ([], {})
     foreign = [finding.id for finding in outcome.findings if finding.part != part]
     assert not foreign, f"{part} returned {foreign}"
@@ -99,7 +99,7 @@ def _read(path: Path, kind: type[T]) -> T:
 
 
 def check(out: Path, parts: Sequence[str], *, quick: bool) -> None:
-    """Raise AgentError if the report in a folder is damaged, or if a quick run would replace its full `parts`."""
+    """Raise AgentError if the report in a folder is damaged, or if a quick run would replace a full run of `parts`."""
     about = read(out)[1] if (out / RESULTS).exists() else {}
     full = [part for part in parts if part in about and not about[part].quick]
     if quick and full:

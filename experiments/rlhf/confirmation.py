@@ -1,4 +1,6 @@
-"""Confirmation: cells that the screening chose, on fresh seeds, against a reward model. The judge is the true reward.
+"""Confirmation: train the cells (combinations of settings) that the screening chose, on fresh seeds.
+
+The reward is a reward model, which is trained on the preferences of a judge. The judge is the true reward.
 
 python cli.py make-pairs --game completion --judge sentiment --pairs 1000 --seed 1000 --out runs/confirmation.jsonl
 python cli.py train-reward --pairs runs/confirmation.jsonl --seed 1000 --out runs/confirmation-rm
@@ -25,7 +27,7 @@ COMMON: dict[str, Any] = {
     "probe_every": 10,
     "save_every": 80,
 }
-"""Rewards of the model have a standard deviation of 1 before training, those of the screening of 0.3."""
+"""Before training, the standard deviation of the rewards is 1 for the reward model, and 0.3 in the screening."""
 CELLS: dict[str, dict[str, Any]] = {
     "ppo": {"optimizer": "ppo", "credit": "command"},
     "ppo-kl": {"optimizer": "ppo", "kl_coef": 0.02},
@@ -33,10 +35,10 @@ CELLS: dict[str, dict[str, Any]] = {
     "actde": {"optimizer": "actde", "advantage": "return", "credit": "command"},
     "grpo": {"optimizer": "grpo"},
 }
-"""At a reward of 0.75 in the screening, ACTDE with a text as one action kept the highest entropy and distinct-2 of all
-cells. PPO with the same credit differs from it only in the baseline. Of PPO's cells with a KL penalty, the one with a
-weight of 0.02 in the loss had the highest entropy and the lowest KL at that reward. Of the controls, PPO with a third
-of the learning rate had the highest entropy."""
+"""The cells were chosen at a reward of 0.75 in the screening. `actde`, in which a text is one action, had the highest
+entropy and distinct-2 of all cells. `ppo` differs from `actde` only in the baseline. `ppo-kl` had the highest entropy
+and the lowest KL of all PPO cells with a KL penalty. `ppo-slow`, with a third of the learning rate, had the highest
+entropy of the controls."""
 
 
 def main(
@@ -44,7 +46,7 @@ def main(
     folder: Annotated[Path, typer.Option("--runs", help="folder of the runs")],
     workers: Annotated[int, typer.Option(min=0, help="parallel runs; 0 only reports finished ones")] = 1,
 ) -> None:
-    """Complete the runs that `confirmation.json` lacks, or whose settings have changed, and write the results."""
+    """Train the runs that `confirmation.json` lacks and the runs whose settings have changed, and write all results."""
     about = read_json(Path(REWARD_MODEL) / AGENT)
     runs.complete(
         out / "confirmation.json",

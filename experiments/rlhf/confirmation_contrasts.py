@@ -1,8 +1,8 @@
 """The cells, the seeds and the contrasts of the confirmation, fixed before its first run, and their statistics.
 
-A contrast compares two cells at matched optimization: each run's curve is read where it first reaches 90% of the way
-from the start to the highest proxy reward (or the highest KL) that both runs of a seed reach. Its test is a paired
-t-test over seeds, two-sided. Holm's procedure corrects the p-values for the number of contrasts.
+A cell is a combination of settings. A contrast compares two cells at the same level of the proxy reward (or of the KL):
+90% of the way from the start to the highest level that both runs of a seed reach. A run is measured where it first
+reaches this level. The test is a two-sided paired t-test over seeds, with Holm's correction for all contrasts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,12 +18,12 @@ PAIRS = (("actde", "ppo"), ("actde", "ppo-kl"), ("actde", "ppo-slow"))
 MEASURES = {"entropy": "entropy, nats per token", "distinct_2": "distinct-2", "true_reward": "true reward"}
 AXES = {"reward": "proxy reward", "kl": "KL to the initial policy, nats per token"}
 SHARE = 0.9
-"""Part of the common range at which curves are compared. The maximum itself is noisier."""
+"""Fraction of the common range at which runs are compared. Measures at the end of the range would be noisier."""
 Run = Mapping[str, Any]
 
 
 class Contrast(NamedTuple):
-    """The difference of a measure between two cells, where both have the same value on an axis."""
+    """The difference of a measure between two cells at the same level of `axis`."""
 
     axis: str
     measure: str
@@ -61,7 +61,7 @@ def matched(one: Run, other: Run, axis: str, measure: str) -> tuple[float, float
 
 
 def contrast_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Return each contrast with its interval, its p-value and the p-value after Holm. Missing runs drop their seed."""
+    """Return each contrast with its interval, its p-value and Holm's p-value. Seeds with missing runs are ignored."""
     from scipy import stats
 
     by_seed = {(run["cell"], run["seed"]): run for run in runs}

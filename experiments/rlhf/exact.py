@@ -1,4 +1,4 @@
-"""Exact experiments: SmolLM2 on bandits, where pi, Q, q and every KL are sums over the arms.
+"""Exact experiments: SmolLM2 on bandits, where every expectation and every KL is a sum over the arms.
 
 python -m experiments.rlhf.exact --out docs/rlhf --runs RUNS --workers 1
 

@@ -71,7 +71,7 @@ METHODS = {
 
 
 class _Activations(nn.Module):
-    """Stands for the embedding and the lower layers: returns their output for the prompt."""
+    """A replacement of the embedding and the lower layers, which returns their output for the prompt."""
 
     def __init__(self, states: Tensor) -> None:
         super().__init__()
@@ -84,8 +84,7 @@ class _Activations(nn.Module):
 
 @cache
 def upper_layers() -> tuple[ActorCritic, Any, Tensor]:
-    """Return SmolLM2 with an adapter in its upper layers, whose lower layers are a constant.
-
+    """Build SmolLM2 with an adapter in its upper layers. The output of the lower layers is a constant.
     Return a tuple: (1) the model, which reads only the prompt, (2) its tokenizer, (3) the prompt's tokens [1, L].
     """
     model, tokenizer = assemble(ModelConfig(trunk="smollm2", lora=16, detach_value=True, detach_q=True), None)

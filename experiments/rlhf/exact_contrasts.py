@@ -1,8 +1,8 @@
 """The measures of the exact experiments, and the contrasts that were fixed before the first run.
 
-Each contrast compares two methods on the same task and seeds. Its test is a paired t-test over seeds, two-sided, and
-Holm's procedure corrects the p-values for the number of contrasts. Negative values of the first measure, for example,
-mean that the first method spreads the two answers less than the second one.
+Each contrast compares two methods on the same task and seeds. The test is a two-sided paired t-test over seeds, and
+Holm's procedure corrects the p-values for the number of contrasts. A negative contrast of `spread`, for example, means
+that the first method spreads the two answers less than the second method.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from experiments.rlhf.exact_tasks import TASKS, Array, Task, predicted
 SEEDS = (0, 1, 2, 3, 4)
 ROLLOUTS = 50
 CLOSE = 0.1
-"""q predicts an arm if it is within this distance of the arm's mean reward."""
+"""q predicts an arm if q is within this distance of the arm's mean reward."""
 Curves = Mapping[str, Array]
 
 
@@ -75,7 +75,7 @@ MEASURES = {
     "distance": Measure(_distance, "total variation between the final policy and pi_0 exp(Q / tau)"),
     "shift": Measure(lambda t, c: float("nan"), "total variation between the final policies with and without shift"),
 }
-"""`shift` needs two runs, see `shift_distance`. It is the mean over the shifts -1 and +1."""
+"""`shift` is the mean over the shifts -1 and +1. It needs several runs (see `shift_distance`)."""
 COMPARED = (("alike", "spread"), ("weddings", "late gain"), ("barn", "many"), ("barn", "lottery"), ("rare", "rare"))
 PAIRS = (("actde-sgd", "pg"), ("actde", "ppo"))
 CONTRASTS = [
@@ -91,7 +91,7 @@ CELLS = [
     *((task, method) for task in SHIFTS for method in EVERYWHERE),
     *(("weddings", method) for method in ON_WEDDINGS),
 ]
-"""The task and the method of each cell. Further step sizes are compared on one task."""
+"""Each cell is a task and a method. Further step sizes are compared on one task."""
 
 
 def shift_distance(plain: Curves, shifted: list[Curves]) -> float:
@@ -107,9 +107,9 @@ def predicted_at(task: Task, curves: Curves) -> int | None:
 
 
 def summary(task: Task, curves: Curves) -> dict[str, Any]:
-    """Return reward, entropy and KL of the final policy, and what the paid word draws before and after q predicts it.
+    """Return reward, entropy and KL of the final policy, and measures of the paid word before and after q predicts it.
 
-    `gain` is in nats of log odds. `drawn` is the sum over rollouts of the mean advantage that the word receives.
+    `gain` is the change of the word's log odds in nats. `drawn` is the sum over rollouts of its advantage per episode.
     """
     first, last = curves["policy"][0], curves["policy"][-1]
     focus, at = task.index("focus"), predicted_at(task, curves)

@@ -43,7 +43,7 @@ TITLES = {
 
 
 def of_cell(runs: Runs, task: str, method: str) -> list[Any]:
-    """Return the curves of the runs of a cell."""
+    """Return the curves of all runs of a cell (a task and a method)."""
     return [curves for (name, other, _), curves in runs.items() if (name, other) == (task, method)]
 
 

@@ -35,8 +35,8 @@ class ArmHeads(Heads):
 class CentredHeads(ArmHeads):
     """Heads with q(s, a) = v(s) + h(s, a) - sum_b pi(b | s) h(s, b), whose policy mean is v(s).
 
-    The gradient of q(s, a) in the table h is that of log pi(a | s) in the logits, so the invariant of ACTDE holds for
-    the gradient of log pi, too (`actde/expected.py`).
+    The gradient of q(s, a) in h equals the gradient of log pi(a | s) in the logits. The invariant of ACTDE therefore
+    also holds for steps along the gradient of log pi (`actde/expected.py`).
     """
 
     def q_values(self, hidden: Tensor, tokens: Tensor, embedding: Tensor, *, target: bool = False) -> Tensor:

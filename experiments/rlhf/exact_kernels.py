@@ -12,7 +12,7 @@ from experiments.rlhf.exact_tasks import TASKS, Array
 
 
 def tied_kernel(model: ActorCritic, tokens: Tensor, arms: Tensor) -> Array:
-    """Return the inner products of the gradients of q of the arms in a tied head's parameters. The shape is [K, K].
+    """Return the inner products of the gradients of the arms' q in the parameters of a tied head. The shape is [K, K].
 
     For the hidden state h and the embeddings e of size d, the entry (a, b) is (|h|^2 + 1) (1 + e_a e_b / d). The first
     summand belongs to the bias, which all arms share.
@@ -27,7 +27,7 @@ def tied_kernel(model: ActorCritic, tokens: Tensor, arms: Tensor) -> Array:
 def measure() -> dict[str, Any]:
     """Return, by task, the eigenvalues of the tied head's kernel: of the common part of q and of the differences.
 
-    A gradient step of any rate moves the common part faster than the mean difference by the ratio `times`.
+    In a gradient step of any rate, the common part moves `times` times as fast as the mean difference.
     `adamw` is the largest change of v in AdamW's first step, per unit of the learning rate: 1 + sum_i |h_i|.
     """
     document: dict[str, Any] = {}

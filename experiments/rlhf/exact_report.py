@@ -67,7 +67,7 @@ def results(runs: Runs, kernels: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tabular_rows(starts: Mapping[str, Array]) -> list[dict[str, Any]]:
-    """Return the probability of the arms in focus under tables of logits and of q with the expected gradient steps."""
+    """Return the probability of the arms in focus after expected gradient steps on tables of logits and of q."""
     rows = []
     for name, task in TASKS.items():
         start, focus = starts[name.rstrip("+-1")], task.index("focus")
@@ -202,7 +202,7 @@ def shift_table(document: Mapping[str, Any]) -> str:
 
 
 def drawn_table(document: Mapping[str, Any]) -> str:
-    """Return what the paid word draws before and after q predicts it."""
+    """Return the table of the paid word's log odds and advantages, before and after q predicts the word."""
     heads = ["method", "q predicts it", "log odds before", "log odds after", "advantages before", "advantages after"]
     cells = [
         [row["method"], row["predicted"]]
@@ -223,7 +223,7 @@ def kernel_table(kernels: Mapping[str, Any]) -> str:
 
 
 def tabular_table(document: Mapping[str, Any]) -> str:
-    """Compare the probability of the arms in focus with that of tables, and show the growth of the logits' kernel."""
+    """Return the table that compares SmolLM2's probability of the arms in focus with that of tabular learners."""
     heads = ["task", "method", "limit", f"tables after {LONG:,} steps", f"tables after {ROLLOUTS}", "SmolLM2", "kernel"]
     cells = []
     for row in document["tables"]:

@@ -14,20 +14,20 @@ WITHIN = {
     **dict.fromkeys(("entropy", "kl", "kernel_growth"), ABOVE_0),
     **dict.fromkeys(("focus", "distance", "shift"), RATE),
 }
-"""Ranges of quantities. Intervals are cut to them."""
+"""Ranges of quantities, to which intervals are clipped."""
 Runs = Mapping[tuple[str, str, int], Mapping[str, Any]]
 """The curves of each run by task, method and seed."""
 
 
 def estimate(values: Sequence[float], name: str = "") -> dict[str, Any]:
-    """Return the mean with its 95% interval (Student's t) and the number of seeds. `name` is that of the quantity."""
+    """Return the mean of the quantity `name` with its 95% interval (Student's t) and the number of seeds."""
     found = over_runs(values, WITHIN.get(name, ANY))
     assert found is not None
     return {"value": found.value, "low": found.low, "high": found.high, "seeds": len(values)}
 
 
 def measured(runs: Runs, task: str, method: str, measure: str) -> dict[int, float]:
-    """Return a measure of each finished run of a cell, by seed."""
+    """Return a measure of each finished run of a cell (a task and a method), by seed."""
     values = {}
     for (name, other, seed), curves in runs.items():
         if (name, other) != (task, method):

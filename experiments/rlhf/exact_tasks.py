@@ -1,4 +1,4 @@
-"""The bandits of the exact experiments: closed one-token continuations of one prompt, with their rewards.
+"""The bandits of the exact experiments: sets of one-token continuations of one prompt, with their rewards.
 
 Every expectation is a sum over the arms. The probabilities in the comments are those of SmolLM2 before training, over
 the arms of the task.
@@ -32,7 +32,7 @@ class Task:
 
     @property
     def means(self) -> Array:
-        """Mean reward of each arm, which is Q^pi of any policy. The shape is [K]."""
+        """Mean reward of each arm, which is Q^pi for every policy pi. The shape is [K]."""
         return np.array(list(self.rewards.values()))
 
     def index(self, group: str) -> list[int]:

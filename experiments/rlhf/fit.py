@@ -2,9 +2,9 @@
 
     python -m experiments.rlhf.fit --out docs/rlhf
 
-SmolLM2 writes the texts of some rollouts, and nothing but the heads is trained. Its hidden states are therefore fixed,
-and are computed only once. Each setting trains v and q online, as training does: a rollout is first predicted, then
-learned. The explained variance of the predictions is averaged over the last rollouts.
+SmolLM2 writes the texts of some rollouts. Only the heads are trained, so the hidden states are fixed and computed only
+once. Each setting trains v and q online, as in `train`: the heads first predict a rollout, then learn from it. The
+explained variance of the predictions is averaged over the last rollouts.
 
 A ridge regression on all earlier rollouts shows what a linear function of the hidden state can explain.
 """
@@ -203,16 +203,16 @@ def _predict(heads: Heads, rollout: Rollout, embedding: Tensor, *, target: bool 
 
 
 def _explained(rollout: Rollout, v: Tensor, q: Tensor) -> tuple[float, float, float]:
-    """Return the explained variances of Monte Carlo returns by v, by q, and of the rest after v by q - v."""
+    """Return three explained variances: of the returns by v and by q, and of the residual of v by q - v."""
     returns = rollout.returns(torch.zeros_like(v), 1.0)
     total, by_v, by_q = (float((returns - prediction).var()) for prediction in (torch.zeros_like(v), v, q))
     return 1 - by_v / total, 1 - by_q / total, 1 - by_q / by_v
 
 
 def ridge(rollouts: Sequence[Rollout], embedding: Tensor, penalty: float) -> dict[str, float]:
-    """Return the explained variances of ridge regressions on the hidden state, and on it and the token's embedding.
+    """Return the explained variances of two ridge regressions: without and with the token's embedding as a feature.
 
-    They are trained on all rollouts but the last `LAST`, and evaluated on these.
+    Both use the hidden state. The last `LAST` rollouts are for evaluation, and all earlier rollouts are for training.
     """
     states = [rollout.hidden for rollout in rollouts]
     both = [torch.cat([rollout.hidden, embedding[rollout.tokens]], 1) for rollout in rollouts]
@@ -272,7 +272,7 @@ def main(
     """Fit all settings on the seeds that `fit.json` lacks.
 
     Raises:
-        AgentError: the results in `fit.json` have other settings. They are kept.
+        AgentError: the results in `fit.json` have other settings. The file is not changed.
     """
     path, settled = out / "fit.json", {"default": DEFAULT, "changes": CHANGES}
     with exclusive(out, path.name, "fit.md"):

@@ -1,8 +1,8 @@
 """Compare the learned q with Monte Carlo estimates of Q^pi: how much the return depends on the next token of a text.
 
-In some states that the trained policy visits, each of its likeliest next tokens is followed by many texts of the same
-policy. The mean of their returns estimates Q^pi(s, a), without bias. Its sampling error is known, so that it can be
-subtracted from the variance of Q^pi within a state.
+In some states that the trained policy visits, the policy continues each of its likeliest next tokens by many texts. The
+mean return of these texts is an unbiased estimate of Q^pi(s, a). Its sampling error is known, and is subtracted from
+the variance of Q^pi within a state.
 """
 
 from collections.abc import Sequence
@@ -73,7 +73,7 @@ def q_estimates(
 
 
 def _continued(agent: LanguageModelAgent, streams: Tensor, limit: int, ends: frozenset[int]) -> Tensor:
-    """Return the streams [N, L] with at most `limit` sampled tokens each. Shorter texts are padded with an end."""
+    """Continue each of the streams [N, L] by at most `limit` sampled tokens. Shorter texts are padded with an end."""
     if limit <= 0:
         return streams
     model = agent.model
@@ -96,7 +96,7 @@ def summary(states: Sequence[dict[str, Array]], seed: int = 0) -> dict[str, dict
     Within each state, all quantities are centred, and all tokens have the same weight.
 
     * `spread`: standard deviation of Q^pi within states, after subtraction of the sampling error
-    * `correlation`: that of q and the estimates of Q^pi, which the sampling error makes smaller
+    * `correlation`: correlation of q and the estimates of Q^pi, which is smaller because of the sampling error
     * `log_ratio`: correlation of log pi - log pi_0 and the estimates of Q^pi
     """
     rng = np.random.default_rng(seed)

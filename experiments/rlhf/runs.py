@@ -1,4 +1,4 @@
-"""Train cells of an experiment over seeds in worker processes. Finished runs are skipped, interrupted ones resumed."""
+"""Train the cells (combinations of settings) of an experiment over seeds. Finished runs are not trained again."""
 
 import json
 import sys
@@ -20,11 +20,11 @@ from games.reading import read_json
 from games.worker_pool import WorkerPool, available_cpus
 
 CURVES = ("iteration", "reward", "entropy", "kl_ref", "explained_variance_q", "advantage_abs", "grad_norm")
-"""Metrics of the rollouts that the results contain."""
+"""The rollouts' metrics that the results contain."""
 DIGITS = 5
 """Significant digits of the numbers in the results."""
 Cells = Mapping[str, Mapping[str, Any]]
-"""The settings of each cell by its name, without those that all cells share."""
+"""The settings of each cell by the cell's name, without the settings that all cells share."""
 
 
 class StoredAbout(TypedDict):
@@ -58,7 +58,7 @@ def complete(
     on_run: Callable[[], None],
     **about: Any,
 ) -> None:
-    """Train the runs that the results in `path` lack, or whose settings have changed, and write the results.
+    """Train the runs that the results in `path` lack and the runs whose settings have changed, and write all results.
 
     Args:
         path: a JSON file with the settings and the results of all finished runs. It is updated after each run.
@@ -68,7 +68,7 @@ def complete(
         about: JSON values that all runs share and that `common` does not determine, such as the reward model.
 
     Raises:
-        AgentError: the results in `path` have other common settings. They are kept.
+        AgentError: the results in `path` have other common settings. The file is not changed.
     """
     about["common"] = common
     with exclusive(path.parent, path.name, path.with_suffix(".md").name):
@@ -109,7 +109,7 @@ def resolve(cells: Cells, common: Mapping[str, Any], seeds: Sequence[int]) -> di
 
 
 def train(configs: Mapping[str, TrainConfig], root: Path, workers: int, on_run: Callable[[str], None]) -> None:
-    """Complete every run in `workers` processes. `on_run` is called with the name of each run when it is finished."""
+    """Start or resume every run in `workers` processes. `on_run` is called with the name of each finished run."""
     threads = max(1, available_cpus() // workers)
     with WorkerPool(workers) as pool:
         jobs = {pool.submit(_train, config, root / name, threads): name for name, config in configs.items()}
@@ -119,7 +119,7 @@ def train(configs: Mapping[str, TrainConfig], root: Path, workers: int, on_run: 
 
 
 def is_finished(folder: Path, config: TrainConfig) -> bool:
-    """Return whether the folder holds a complete run with this configuration. Its last checkpoint is saved last."""
+    """Return whether the folder holds a complete run with this configuration. A run saves its last checkpoint last."""
     saved = [int(checkpoint.name) for checkpoint in checkpoints(folder)]
     return config.budget.iterations in saved and read_config(folder) == config
 

@@ -1,4 +1,4 @@
-"""Screening: one run of 40 rollouts for every setting that might matter, on a seed that no later result uses.
+"""Screening: one run of 40 rollouts for each cell (a combination of settings), on a seed that no later result uses.
 
 python -m experiments.rlhf.screening --out docs/rlhf --runs RUNS --workers 2
 """
@@ -20,7 +20,7 @@ COMMON: dict[str, Any] = {
     "save_every": 40,
 }
 FAST: dict[str, Any] = {"value_lr": 1e-3, "q_lr": 1e-3}
-"""Rates of the heads that overfit (docs/rlhf/fit.md). The preset is 1e-4 for both."""
+"""Learning rates at which v and q overfit (docs/rlhf/fit.md). The preset of both rates is 1e-4."""
 PPO: dict[str, Any] = {"optimizer": "ppo", "q_lr": 1e-3}  # q is not trained
 ACTDE: dict[str, Any] = {"optimizer": "actde", "advantage": "return"}
 CELLS: dict[str, dict[str, Any]] = {
@@ -69,7 +69,7 @@ def main(
     folder: Annotated[Path, typer.Option("--runs", help="folder of the runs")],
     workers: Annotated[int, typer.Option(min=0, help="parallel runs; 0 only reports finished ones")] = 1,
 ) -> None:
-    """Complete the cells that `screening.json` lacks or that have changed, and write the results of all cells."""
+    """Train the cells that `screening.json` lacks and the cells whose settings have changed, and write all results."""
     runs.complete(
         out / "screening.json",
         CELLS,

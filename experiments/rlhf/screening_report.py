@@ -100,7 +100,7 @@ def samples(rows: Rows) -> list[str]:
 
 
 def frontier(rows: Rows, path: Path) -> None:
-    """Draw reward against the square root of the KL of a token, and entropy against reward, through training."""
+    """Draw reward against the square root of the KL of a token, and entropy against reward, during training."""
     figure, axes = make_figure(1, 2, 11.0)
     for index, row in enumerate(rows):
         style = {"color": PALETTE[index % len(PALETTE)], "ls": ("-", "--", ":")[index // len(PALETTE) % 3], "lw": 1.1}

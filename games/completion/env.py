@@ -29,9 +29,9 @@ class Completion(TextGame):
     The agent writes freely, so there are no admissible commands by default. If `choices` is given, these texts are the
     admissible commands. Any other text remains legal and is scored in the same way.
 
-    `info` contains `prompt`, after the step also `completion`, and `max_score` if the largest reward is known. The game
-    does not compute a reward that includes a model (`rm:` or `hf:`). The step then earns 0, and `info["unscored"]` is
-    the name of the reward, which the agents' episode runner computes.
+    `info` contains `prompt`, and `max_score` if the largest reward is known. After the step, it also contains
+    `completion`. The game does not compute a reward that includes a model (`rm:` or `hf:`). For such a reward, the step
+    earns 0, `info["unscored"]` is the name of the reward, and the agents' episode runner computes the reward.
     """
 
     metadata: dict[str, Any] = {**TextGame.metadata, "prompt": "", "terminator": ""}  # noqa: RUF012

@@ -16,8 +16,8 @@ def load_prompts(source: str, *, setting: str = "completion: prompts=") -> tuple
 
     `source` is the name of a set in `SETS`, a `.txt` file with one opening a line, or a `.jsonl` file whose lines are
     objects with a field `prompt`. Only an opening in a `.jsonl` file may have several lines. Raise GameError if the set
-    or file does not exist or cannot be read, or if an opening is blank or occurs twice. `setting` is what the user
-    typed before the source.
+    or file does not exist or cannot be read, or if an opening is blank or occurs twice. `setting` is the text before
+    `source` in error messages.
     """
     path = OPENINGS / f"{source}.txt" if source in SETS else _file(source, setting)
     texts = [line for _, line in read_lines(path, error=GameError)]

@@ -8,7 +8,7 @@ one of these:
 * `length`: the number of words
 * `contains:WORD`: 1 if the completion contains the word, in either case, and 0 otherwise
 * `package.module:function` or `FILE.py:function`: the user's own `Scorer`, which `resolve_reward` imports
-* `rm:FOLDER` or `hf:FOLDER`: a reward model or a sequence classifier. The caller of `resolve_reward` loads it.
+* `rm:FOLDER`, a reward model, or `hf:FOLDER`, a sequence classifier. The caller of `resolve_reward` loads the model.
 
 An argument contains neither a comma nor an asterisk.
 """
@@ -38,7 +38,7 @@ DEFAULT_LETTER = "e"
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One term of a reward. `argument` is a letter, a word, a folder or `MODULE:FUNCTION`."""
+    """One term of a reward. `argument` is a letter, a word, a folder, `MODULE:FUNCTION` or ""."""
 
     kind: Kind
     argument: str = ""
@@ -46,7 +46,7 @@ class Term:
 
     @property
     def name(self) -> str:
-        """The term without its weight, as a reward names it."""
+        """The text of the term in a reward, without the weight."""
         if self.kind == "function":
             return self.argument
         return f"{self.kind}:{self.argument}" if self.argument else self.kind
@@ -65,7 +65,7 @@ def resolve_reward(text: str, load_model: Callable[[Term], Scorer] | None = None
     """Import the user's functions that a reward names, and return the scorer of the reward.
 
     The scorer raises ScorerError if a term fails or does not return one finite number for each completion. `load_model`
-    returns the scorer of a `rm` or `hf` term. If it is None, a reward with such a term raises GameError.
+    returns the scorer of a `rm` or `hf` term. If `load_model` is None, a reward with such a term raises GameError.
     """
     terms = parse_reward(text)
     scorers = [_checked(term, _scorer(term, load_model)) for term in terms]
@@ -81,7 +81,7 @@ def resolve_reward(text: str, load_model: Callable[[Term], Scorer] | None = None
 
 
 def max_reward(terms: Sequence[Term]) -> float | None:
-    """Return the largest possible reward, or None if it is infinite or unknown. It is unknown for several terms."""
+    """Return the largest possible reward, or None if it is infinite or unknown, as for a reward of several terms."""
     if len(terms) != 1 or terms[0].kind not in BOUNDS:
         return None
     weight = terms[0].weight

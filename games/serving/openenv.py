@@ -8,7 +8,7 @@ from uuid import uuid4
 from openenv.core.env_server import Action, Environment, Observation, State, create_fastapi_app
 
 from games.game_spec import GameSpec
-from games.specs import resolve
+from games.game_strings import resolve
 
 
 class TextAction(Action):
@@ -18,7 +18,7 @@ class TextAction(Action):
 
 
 class TextObservation(Observation):
-    """An observation. `reward` and `done` are those of the last command; `info` is the info of the game."""
+    """An observation and the result of the last command. `info` holds the texts and numbers of the game's info."""
 
     text: str
     admissible_commands: list[str]
@@ -26,7 +26,7 @@ class TextObservation(Observation):
 
 
 class ServedGame(Environment[TextAction, TextObservation, State]):
-    """The session of a client. Each reset plays the next of the games, or game number `seed` if a seed is given."""
+    """The session of a client. Each reset plays the next game, or game `seed` % n of the n games for a given seed."""
 
     SUPPORTS_CONCURRENT_SESSIONS = True
     REQUIRES_SINGLE_THREAD_EXECUTOR = True  # TextWorld's parser is not thread-safe, so all sessions share a thread

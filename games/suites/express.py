@@ -22,7 +22,7 @@ SETTINGS = {
     "simonsays": ("gameLength", "numDistractors", "memorization", "verboseNone"),
     "peckingorder": (),
 }
-"""The games, and the settings that the generator of each game accepts. All are integers."""
+"""Game -> the settings that its generator accepts. All settings are integers."""
 SEED = Parameter(name="seed", kind="int", default=0, low=0, high=2**31 - 1, help="seed of the generator")
 FOLD = Parameter(name="fold", kind="choice", default="train", choices=("train", "dev", "test"), help="split")
 

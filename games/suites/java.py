@@ -15,7 +15,7 @@ from typing import Any
 from games.errors import GameError, first_line
 
 DETERMINISTIC = ("-XX:+UnlockExperimentalVMOptions", "-XX:hashCode=2", "-XX:+UseSerialGC")
-"""Options of a JVM. With equal identity hash codes, the order of a hash set does not depend on earlier episodes."""
+"""Options of a JVM. All identity hash codes are equal, so earlier episodes do not affect the order of a hash set."""
 
 
 class Jvm:
@@ -48,12 +48,12 @@ class Jvm:
         self.classes = self._gateway.jvm
         atexit.register(self.stop)
         self._lock = threading.Lock()
-        # py4j logs the traceback of each exception, also by the root logger
+        # py4j logs the traceback of each exception, also through the root logger
         logging.getLogger("py4j").propagate = False
         logging.getLogger().addFilter(_is_not_from_py4j)
 
     def call(self, method: Any, *arguments: Any) -> Any:
-        """Call a Java method and return its result. Raise GameError if it fails or if the JVM is dead.
+        """Call a Java method and return the result. Raise GameError if the method fails or the JVM is dead.
 
         Calls are serialized, because games in one JVM may share mutable static fields.
         """
@@ -75,9 +75,9 @@ class Jvm:
         return self.process.poll() is not None
 
     def stop(self) -> None:
-        """End the JVM and wait for its end."""
+        """Kill the JVM and wait until it has ended."""
         self._gateway.close()
-        self._gateway._gateway_client.is_connected = False  # later, py4j releases no Java objects
+        self._gateway._gateway_client.is_connected = False  # py4j must not release Java objects later
         self.process.kill()
         self.process.wait()
         assert self.process.stdin is not None
@@ -94,7 +94,7 @@ def _is_not_from_py4j(record: logging.LogRecord) -> bool:
 
 
 _LOCK = threading.Lock()
-# both by process, because a forked process must not use its parent's JVMs
+# the keys contain the process id, because a forked process must not use its parent's JVMs
 _SHARED: dict[tuple[int, Path], Jvm] = {}
 _IDLE: dict[tuple[int, Path], list[Jvm]] = {}
 

@@ -20,9 +20,9 @@ class ScienceWorld(SuiteGame):
     """A task of ScienceWorld. `seed` is the number of its variation, and `simplify` names simplifications of the suite.
 
     The opening text begins with the task. The reward is the change in score. The largest score is 100, and a mistake
-    that ends the task sets the score to -100. Each live episode needs a Java process, because the games of one process
-    affect each other. If `infos` contains `policy_commands`, the first `info` holds a solution
-    as `extra.walkthrough`. Computing it takes up to several seconds.
+    that ends the task sets the score to -100. Each live episode needs a Java process of its own, because the games of
+    one process affect each other. If `infos` contains `policy_commands`, the first `info` holds a solution as
+    `extra.walkthrough`. Computing the solution takes up to several seconds.
     """
 
     @classmethod

@@ -31,7 +31,7 @@ class TextArena(SuiteGame):
     admissible commands. Any other text remains legal. A command without brackets is put into brackets if the suite does
     so for this game.
 
-    The reward is 0 until the game ends. The largest reward is 1 and wins the game; otherwise the game is lost.
+    The reward is 0 until the game ends. The largest reward, 1, wins the game. Any smaller reward loses it.
     """
 
     @classmethod
@@ -68,7 +68,7 @@ class TextArena(SuiteGame):
 
     @contextlib.contextmanager
     def _own_random(self) -> Iterator[None]:
-        """Run the game with its own state of Python's global random generator, and discard what it prints."""
+        """Run the game with its own state of Python's global random generator. Discard what the game prints."""
         with _LOCK, _silence():
             before = random.getstate()
             random.setstate(self._random)
@@ -118,14 +118,14 @@ class TextArena(SuiteGame):
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Discard what is printed."""
+    """Discard what is printed inside the `with` block."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         yield
 
 
 @lru_cache(maxsize=1)
 def _one_player_games() -> tuple[str, ...]:
-    """Return the ids of the games for one player, without variants that differ in their observations alone."""
+    """Return the ids of the one-player games, except for variants that differ only in the form of observations."""
     with _silence():  # during its import, NLTK chooses the stream of all its later errors
         import textarena
         from textarena.envs.registration import ENV_REGISTRY

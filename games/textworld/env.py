@@ -1,9 +1,9 @@
 """TextWorld games and other Z-machine stories as text games. Each environment plays one game file.
 
 A TextWorld game consists of a story, `NAME.z8`, and TextWorld's record of the game, `NAME.json`. The files are checked
-before they are loaded (`validation/game_file.py`), and every command passes a filter (`engines/command_filter.py`). An
+before they are loaded (`validation/game_file.py`). A filter checks every command (`engines/command_filter.py`). An
 engine (`engines/protocol.py`) plays the game. The engine runs in a child process (`engines/subprocess_engine.py`)
-unless this project made the game and no engine of this file has failed before.
+unless this project made the game and no engine of this game file has failed before.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MIN_TURN_LIMIT = 100
 _FAILED: set[Path] = set()
 """Game files whose engine has failed in this process."""
 _WARNED: set[Path] = set()
-"""Game files whose commands that cannot be sent were reported in this process."""
+"""Game files for which this process has warned about commands that cannot be sent."""
 LATIN = bytes(range(128, 256)).decode("cp1252", "ignore")
 """The characters beyond ASCII that the texts of a story without a record may contain."""
 ALWAYS = ("admissible_commands", "score", "max_score", "won", "lost", "moves", "objective")
@@ -52,7 +52,7 @@ class TextWorld(TextGame):
     limit is 100 turns, or three times the length of the walkthrough if that is more.
 
     Info always holds `score`, `max_score`, `won`, `lost`, `moves` (the number of all commands, understood or not) and
-    `objective`, and at reset `extra.walkthrough`. The argument `infos` lists further entries, by TextWorld's names:
+    `objective`. The first info also holds `extra.walkthrough`. The argument `infos` names further entries:
 
     * `inventory`, `description`, `policy_commands` and `intermediate_reward`, which are expensive.
       `policy_commands` and `intermediate_reward` are empty in cooking games with the setting `drop`.
@@ -108,12 +108,12 @@ class TextWorld(TextGame):
         self._engine.close()
 
     def needs_interpreter(self, command: str) -> bool:
-        """Return whether this command runs the interpreter, which takes milliseconds rather than microseconds."""
+        """Return whether the interpreter must play this command. That takes milliseconds, not microseconds."""
         verdict = self._filter.check(command, self._response.admissible_commands)
         return verdict.command is not None and not self._engine.is_cached(verdict.command)
 
     def _call_engine(self, function: Callable[..., T], *args: Any) -> T:
-        """Call a function of the engine. If it raises GameError, later engines of this file run in a child process."""
+        """Call `function` of the engine. If it raises GameError, later engines of this file run in a child process."""
         try:
             return function(*args)
         except GameError:
@@ -172,7 +172,7 @@ class TextWorld(TextGame):
         )
 
     def _sendable(self, commands: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the commands that the interpreter can take. Warn about the first other one of a game file."""
+        """Return the commands that can be sent to the interpreter. Warn once for each game file about the others."""
         sendable = tuple(filter(can_be_sent, commands))
         if len(sendable) < len(commands) and self.path not in _WARNED:
             _WARNED.add(self.path)
@@ -194,7 +194,7 @@ def _observed(record: str) -> str:
 
 
 def _make_engine(name: str, path: Path, infos: Sequence[str], origin: str) -> Engine:
-    """Return an engine with the file `path` loaded. The caller has checked the file."""
+    """Return an engine that has loaded the file `path`. The caller has checked the file."""
     if origin == game_file.PLAIN:
         return SubprocessEngine(path, infos, inner="jericho")
     story = _with_tw_name(path)
@@ -204,7 +204,7 @@ def _make_engine(name: str, path: Path, infos: Sequence[str], origin: str) -> En
 
 
 def _with_tw_name(story: Path) -> Path:
-    """Return the path of this story, or of a copy in the cache if its name does not begin with `tw-`.
+    """Return `story`, or the path of a copy in the cache if the name of `story` does not begin with `tw-`.
 
     Under another name, every text of the game would begin with a status line.
     """

@@ -10,7 +10,7 @@ from typing import Any
 from games.reading import read_object
 
 STEPS = {"north": (0, -1), "south": (0, 1), "east": (1, 0), "west": (-1, 0)}
-"""Direction -> (columns to the east, rows to the south) between a room and its neighbour in that direction."""
+"""Direction -> (columns to the east, rows to the south) from a room to its neighbour in that direction."""
 STATES = ("open", "closed", "locked")
 Cell = tuple[int, int]
 Exits = Mapping[str, Mapping[str, str]]
@@ -19,9 +19,9 @@ Exits = Mapping[str, Mapping[str, str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """One room at the beginning of the game. `cell` is its column and row, which no other room has.
+    """One room at the beginning of the game. `cell` is its (column, row) on the map. No two rooms share a cell.
 
-    `things` are the things in the room, for example `fridge (closed): milk`, without doors and the player.
+    `things` describes the things in the room, as in `fridge (closed): milk`. It omits doors and the player.
     """
 
     name: str
@@ -120,9 +120,9 @@ def _reachable(start: str, exits: Exits) -> list[str]:
 
 
 def _place_rooms(rooms: Sequence[str], exits: Exits) -> dict[str, Cell]:
-    """Return a cell for each room. If possible, each neighbour of a room lies in the direction of the passage to it.
+    """Return a cell for each room. If possible, each neighbour of a room lies in the direction of their passage.
 
-    Each room is placed beside a neighbour (`_free_cell`), which leaves gaps that are closed at the end. Rooms that
+    Each room is placed beside a neighbour (`_free_cell`). This leaves gaps, which are closed at the end. Rooms that
     cannot be reached are placed below the others.
     """
     cells: dict[str, Cell] = {}
@@ -142,9 +142,9 @@ def _place_rooms(rooms: Sequence[str], exits: Exits) -> dict[str, Cell]:
 
 
 def _free_cell(here: str, direction: str, cells: dict[str, Cell], exits: Exits) -> Cell:
-    """Return the cell beside `here`, from which occupying rooms and passages are first moved away.
+    """Return the cell beside `here` in `direction`. If a room or a passage occupies this cell, first make room.
 
-    All rooms beyond `here` then move one cell further, which keeps the direction of every passage.
+    To make room, all rooms beyond `here` move one cell in `direction`, which keeps the direction of every passage.
     """
     step = STEPS[direction]
     column, row = cells[here]
@@ -158,7 +158,7 @@ def _free_cell(here: str, direction: str, cells: dict[str, Cell], exits: Exits) 
 
 
 def _compact(cells: dict[str, Cell], exits: Exits, axis: int) -> dict[str, Cell]:
-    """Merge neighbouring columns (axis 0) or rows (axis 1) wherever no rooms or passages then collide."""
+    """Merge neighbouring columns (axis 0) or rows (axis 1) wherever this makes no rooms or passages collide."""
     values = [cell[axis] for cell in cells.values()]
     for at in range(max(values) - 1, min(values) - 1, -1):
         moved = {

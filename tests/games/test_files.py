@@ -436,10 +436,10 @@ def test_no_message_about_a_file_ends_with_none(
         raise error
 
     (tmp_path / "prompts.txt").write_text("We had a\n")
-    monkeypatch.setattr(Path, "open", fail)
-    with pytest.raises(AgentError, match=rf"cannot be read \({told}\)\Z"):
+    monkeypatch.setattr(os, "open", fail)
+    with pytest.raises(AgentError, match=rf"cannot be read: {told}\Z"):
         read_preferences(tmp_path / "pairs.jsonl")
-    with pytest.raises(GameError, match=rf"cannot be read \({told}\)\Z"):
+    with pytest.raises(GameError, match=rf"cannot be read: {told}\Z"):
         load_prompts(str(tmp_path / "prompts.txt"))
     with pytest.raises(FilesError, match=rf"cannot do it: {told}; advice"), disk_errors("do it", "advice"):
         raise error

@@ -14,7 +14,7 @@ import games
 from agents.imports import merge_imports
 from games import open_games
 from games.foreign_game import as_text
-from games.specs import code_in
+from games.game_strings import code_in
 
 SOURCE = """
 from typing import Literal
@@ -190,7 +190,7 @@ def test_our_games_have_one_name_each_so_that_the_code_in_their_settings_is_foun
         assert code_in(game) == {str(code)}
         assert games.resolve(game)[0].kind == "completion"
     assert games.resolve("actde/IPD-v0?payoff=post") == games.resolve("ipd?payoff=post")
-    for name in ("actde/TextWorld-v0", "games.specs:make_textworld"):
+    for name in ("actde/TextWorld-v0", "games.game_strings:make_textworld"):
         for function in (games.resolve, code_in):
             with pytest.raises(games.GameError, match="our games are called bandit, completion, ipd"):
                 function(f"{name}?game={code}:Guess")

@@ -1,6 +1,6 @@
 """Part `bandit`: reproduce the tabular claims of the post by Turner and Einhorn (2023).
 
-These are the claims about its bandit, its appendix and its footnotes. The learners are those of actde/tabular.py.
+The claims are about the post's bandit, its appendix and its footnotes. The learners are those of actde/tabular.py.
 """
 
 from pathlib import Path

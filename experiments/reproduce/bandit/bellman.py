@@ -33,7 +33,7 @@ from experiments.reproduce.bandit.mdp import (
 from experiments.reproduce.finding import Measurement
 from experiments.reproduce.statistics import SAME, all_zero, judge, over_seeds
 
-NUDGE, FAR = 1e-3, 0.05  # standard deviation of a disturbance of q, and an error that it alone cannot cause
+NUDGE, FAR = 1e-3, 0.05  # standard deviation of a disturbance of q, and an error that is too large for it alone
 
 
 def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
@@ -73,7 +73,7 @@ def diverges(mdp: MDP, logits: Logits, steps: int, rng: np.random.Generator) -> 
 
 
 def first_errors(mdp: MDP, logits: Logits, rng: np.random.Generator) -> list[float]:
-    """Return the error of each action in each state, each by a new learner with consistent tables."""
+    """Return the error of each action in each state. Each error is that of a new learner with consistent tables."""
     return [
         make_consistent(TabularACTDE(logits), mdp).learn(mdp.step(state, action, rng))
         for state, action in np.ndindex(mdp.rewards.shape)

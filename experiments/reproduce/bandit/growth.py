@@ -2,28 +2,28 @@
 
 The learners are PPO, vanilla policy gradient and ACTDE. The bandit is that of the post by Turner and Einhorn (2023).
 It has two arms with rewards r1 > r2, and D = r1 - r2. The gap g is the logit of the better arm minus that of the worse
-arm. x = pi(worse) is about e^-g. alpha is the step size of v, b is the step size of the logits, and n is the number of
-steps. The following estimates of PPO's growth replace random quantities by their means.
+arm, so x = pi(worse) is about e^-g. At each step n, PPO pulls an arm. The error of the pull is the reward minus the
+learned value v. PPO adds b times the error to the arm's logit, and alpha times the error to v. The following estimates
+of PPO's growth replace random quantities by their means.
 
-* **alpha fixed.** v is about r1, except after a pull of the worse arm. Such a pull raises g by b D, and lowers v by
-  alpha D. The next errors of the better arm are D alpha (1 - alpha)^k for k = 0, 1, 2 and so on. They raise g by
-  another b D in total. Each pull of the worse arm thus adds 2 b D to g for every alpha. Such a pull has probability x,
-  so dg/dn = 2 b D e^-g. Therefore g grows like ln n for every alpha in (0, 1].
-* **alpha = 1/n, b fixed.** v is the mean of all rewards so far, which is r1 - M/n. Here M is D times the number of
-  pulls of the worse arm. The better arm's error is therefore M/n at every step, and g grows like b M ln n. The worse
-  arm then has probability n^(-b M) at step n. The sum of these probabilities is infinite if b M <= 1, so pulls
-  of the worse arm continue until b M exceeds 1. This growth is faster than with a fixed alpha.
-* **alpha = 1/n^2, b fixed.** The step sizes of v have a finite sum, so v stops below r1. The better arm's error then
-  stays positive, and g grows linearly.
-* **alpha = b = 1/n.** Let T be the sum of b over all steps, which is about ln n. If v equals the policy's mean reward,
-  dg/dT = 2 D x (1 - x). In practice v lags behind this mean, and the growth is faster. e^g grows like 2 D T, and g
-  grows like ln ln n. This growth is very slow but unbounded, as for any schedule of b with an infinite sum. (If the sum
-  of b is finite, no learner can reach its limit.)
-* **alpha = b = 1/n^2.** g changes by at most the sum of b |error|, which is finite. g is therefore bounded, but it
-  also stops early.
+* **alpha fixed.** v is about r1 until the worse arm is pulled. This pull has the error -D, which raises g by b D and
+  lowers v by alpha D. The next pulls of the better arm have the errors D alpha (1 - alpha)^k for k = 0, 1, 2 and so on.
+  Their sum is D, so these pulls raise g by another b D. A pull of the worse arm thus raises g by 2 b D for every alpha.
+  Since the probability of the pull is x, dg/dn = 2 b D e^-g. Hence g grows like ln n for every alpha in (0, 1].
+* **alpha = 1/n, b fixed.** v is the mean of all rewards so far, r1 - M/n, where M is D times the number of pulls of the
+  worse arm. Each pull of the better arm thus has the error M/n, and g grows like b M ln n. The worse arm then has
+  probability n^(-b M) at step n. The sum of these probabilities over n is infinite if b M <= 1, so the worse arm is
+  pulled until b M exceeds 1. From then on, g grows faster than with a fixed alpha.
+* **alpha = 1/n^2, b fixed.** The step sizes of v have a finite sum, so v stops below r1. The error of the better arm
+  then stays positive, and g grows linearly.
+* **alpha = b = 1/n.** Let T be the sum of b over all steps so far, which is about ln n. If v were the policy's mean
+  reward, dg/dT would be 2 D x (1 - x), so e^g would grow like 2 D T, and g like ln ln n. In practice, v lags behind the
+  mean reward, and g grows faster. For any schedule of b with an infinite sum, g grows without bound, if only slowly.
+* **alpha = b = 1/n^2.** g changes by at most the sum of b |error|, which is finite, so g is bounded. However, a
+  schedule of b with a finite sum stops every learner early: ACTDE, too, stops before it reaches the softmax of rewards.
 
-If b / alpha is constant, ACTDE's g is b / alpha times the difference of the two q-values at every step. g converges to
-(b / alpha) D if q converges.
+If b / alpha is constant, ACTDE's g is at every step b / alpha times the q-value of the better arm minus that of the
+worse arm. If q converges to the rewards, g converges to (b / alpha) D.
 """
 
 from pathlib import Path

@@ -63,7 +63,7 @@ def ppo_table() -> dict[str, Measurement]:
 
 
 def actde_table() -> dict[str, Measurement]:
-    """Measure every cell of ACTDE's table. The post's rule for pi(wedding) is the softmax of the q-values it prints."""
+    """Measure all entries of ACTDE's table. The post's rule for pi(wedding) is the softmax of the printed q-values."""
     cells, claims = {}, load_claims("bandit")
     for row in replay_history(TabularACTDE):
         name = f"actde-table.t{row.t}"
@@ -114,7 +114,7 @@ def wireheading() -> dict[str, Measurement]:
 
 
 def ppo_in_turn() -> dict[str, Measurement]:
-    """Measure the gap's growth, if PPO takes two actions in turn: every round adds the same number of nats."""
+    """Measure how the gap grows if PPO takes two actions in turn. Every round adds the same number of nats."""
     measurements = {}
     for name, rewards, start in (
         ("cookies-ppo", {"cookies": 11.0, "pizza": 10.0}, None),

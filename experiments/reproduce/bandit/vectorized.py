@@ -107,7 +107,7 @@ class Tables:
 
 
 def log_spaced(steps: int, per_decade: int = 20) -> list[int]:
-    """Return about `per_decade` integers per decade from 1 to `steps`, with all powers of 10 if `steps` is one."""
+    """Return about `per_decade` integers per decade from 1 to `steps`. Powers of 10 are included if `steps` is 10^k."""
     return sorted(set(map(round, np.geomspace(1, steps, round(np.log10(steps) * per_decade) + 1))))
 
 

@@ -127,7 +127,7 @@ class Series:
         return np.asarray(np.polyfit(np.arange(late.shape[1]) / late.shape[1], late.T, 1)[0])
 
     def thinned(self, points: int) -> tuple[Array, "Series"]:
-        """Return about `points` gradient steps for a figure, and the means of the rollouts from each step on."""
+        """Return about `points` gradient steps for a figure, and the means over the rollouts between these steps."""
         length = max(1, self.rows.shape[1] // points)
         kept = self.rows.shape[1] // length
         rows = self.rows[:, : kept * length].reshape(self.trials, kept, length, -1).mean(axis=2)
@@ -146,8 +146,7 @@ def run_arms(
     Quick trials have a separate record and a separate folder of runs. If `workers` is 0, an arm may have no trials.
 
     Raises:
-        AgentError: The stored trials are damaged, they have another seed or recipe, or `workers` is 0 and there are
-            none.
+        AgentError: The stored trials are damaged or have another seed or recipe, or there are no finished trials.
     """
     prefix = "quick-" if quick else ""
     runs, path = folder / f"{prefix}runs", folder / f"{prefix}{record.NAME}"

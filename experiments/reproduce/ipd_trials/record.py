@@ -34,7 +34,7 @@ class StoredAbout(TypedDict):
 
 @dataclass(slots=True, kw_only=True)
 class Record:
-    """The finished trials: recipes by the arm's name, processor times and curves [rollouts, columns] by the trial's."""
+    """The finished trials: recipes by arm name, and processor times and curves [rollouts, columns] by trial name."""
 
     seed: int
     recipes: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -31,7 +31,7 @@ from games.worker_pool import WorkerPool
 
 ABOUT, CHECKPOINT = "trials.json", "checkpoint.safetensors"
 BATCH = 5  # maximum number of trials in a batch
-PIECE = 20  # rollouts between two checkpoints, which take about 12 s on one core
+PIECE = 20  # rollouts between two checkpoints; these rollouts take about 12 s on one core
 COMPILED_FROM = 100  # rollouts per trial; for fewer, compilation (about 45 s on one core) saves no time
 
 

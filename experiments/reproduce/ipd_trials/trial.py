@@ -123,7 +123,7 @@ class Trials:
         return found | {"random": self.random.state(), "last": self.last, "curves": self.curves, "seconds": seconds}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Resume from a `state`. KeyError, RuntimeError or ValueError is raised if it does not fit these trials."""
+        """Resume from `state`. KeyError, RuntimeError or ValueError is raised if `state` does not fit these trials."""
         with torch.no_grad():
             for name, parameter in self.model.weights.items():
                 parameter.copy_(state[f"weights.{name}"])

@@ -3,7 +3,7 @@
 The post by Turner and Einhorn (2023) says that the results are sensitive to variations but shows no figures of them.
 Two experiments test this. The first is a grid over whitened advantages, detached heads and the value loss, with 4,000
 gradient steps. The second changes a few settings of the post's recipe, such as dropout, and trains for 10,000 steps.
-It tests whether ACTDE or the recipe causes the drift from alternating towards the uniform policy.
+The second experiment tests whether ACTDE or the recipe causes the drift from alternating towards the uniform policy.
 """
 
 from collections.abc import Mapping

@@ -36,7 +36,7 @@ def less_drift(base: Series, other: Series) -> Array:
 
 
 def measure(curves: Mapping[str, Series]) -> dict[str, Measurement]:
-    """Measure for each changed recipe whether ACTDE still drifts, and whether it drifts less than with the post's."""
+    """Measure for each changed recipe whether ACTDE still drifts, and whether the drift is smaller than the post's."""
     base, measurements = curves[ACTDE.name], {}
     for name in WHAT:
         if base.reaches(STEPS) and curves[name].reaches(STEPS):

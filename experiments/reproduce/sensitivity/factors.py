@@ -25,7 +25,7 @@ def cell_name(*switches: str) -> str:
 
 
 def effect(curves: Mapping[str, Series], switch: str) -> tuple[Array, Array]:
-    """Return the final shares of alternating games without any switch and with only this one, in pairs of trials."""
+    """Return the final shares of alternating games without any switch and with `switch` only, in pairs of trials."""
     plain, other = curves[cell_name()].last("alternate", STEPS), curves[cell_name(switch)].last("alternate", STEPS)
     pairs = min(len(plain), len(other))
     return plain[:pairs], other[:pairs]

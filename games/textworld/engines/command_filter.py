@@ -37,8 +37,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 LIMIT, LISTED_LIMIT = 100, 198
-"""The maximum length of a command, and of a command that the game lists, in characters. The interpreter has room for
-198 bytes."""
+"""The maximum lengths, in characters, of a command of the agent and of a command that the game lists. The interpreter
+has room for 198 bytes."""
 PLAIN = re.compile(r"[A-Za-z0-9' -]+")
 SEVERAL = frozenset(("then", "and", "all", "everything", "each", "every", "both", "except", "but"))
 HARMLESS = frozenset(("goal", "help", "score", "wait"))
@@ -59,11 +59,11 @@ purloin abstract gonear goto showobj showverb showme print_state restrict
 """
 META = frozenset(_META.split())
 """Verbs that access files, end the episode or undo turns, and verbs that only debug Inform or TextWorld. Words that are
-also ordinary verbs, such as `load` and `record`, are not among them, because a story runs isolated."""
+also ordinary verbs, such as `load` and `record`, pass, because a story without a record runs in a child process."""
 JOINTS = re.compile(r"\b(?:then|and)\b|[.,;\"]")
 NO_VERB = "That's not a verb I recognise."
 NO_SENSE = "I didn't understand that sentence."
-"""The interpreter's own replies to commands that it does not understand. They are the replies to stopped commands."""
+"""The interpreter's replies to commands that it does not understand. The filters use them for stopped commands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,8 +143,8 @@ def may_list_unsendable(names: Iterable[str], templates: Iterable[str]) -> bool:
 def can_be_sent(command: str) -> bool:
     """Return whether the interpreter can take a command that a game lists, such as `take key #2`.
 
-    A full stop ends a sentence, and a comma addresses a character, so the parser would read several commands. TextWorld
-    sends other characters than ASCII in an encoding that the interpreter does not read.
+    Punctuation is excluded, because a full stop ends a sentence and a comma addresses a character. Non-ASCII characters
+    are excluded, because TextWorld sends them in an encoding that the interpreter does not read.
     """
     sendable = 0 < len(command.strip()) <= len(command) <= LISTED_LIMIT and command.isascii() and command.isprintable()
     return sendable and not set("\\.,;") & set(command)

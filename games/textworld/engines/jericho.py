@@ -10,11 +10,11 @@ therefore obtains the values of a response as follows:
                          `*** You have won ***`, if an offer to RESTART follows or the interpreter halts.
                          The line counts as a win if it contains "won", "win", "victory" or "the end". Otherwise it
                          counts as a loss.
-    ended                The story halts the interpreter, or asks whether to RESTART or QUIT, without such a line. It
-                         is then unknown whether the player has won.
+    ended                The story halts the interpreter, or asks whether to RESTART or QUIT, without a closing line.
+                         It is then unknown whether the player has won.
     walkthrough          Jericho's walkthrough if there is one. Otherwise an empty tuple.
     admissible_commands  The common commands (`USUAL`) that are in the story's dictionary, and all commands of the
-                         walkthrough, so that agents that choose among commands can win and imitate it.
+                         walkthrough, so that agents that choose among commands can play the walkthrough.
 
 Every episode draws the same random numbers. The seed is the one that Jericho lists for its walkthrough of the story, or
 `SEED` if Jericho lists none.
@@ -41,7 +41,7 @@ SEED = 1
 COMPASS = ("north", "south", "east", "west", "northeast", "northwest", "southeast", "southwest")
 USUAL = (*COMPASS, "up", "down", "in", "out", "look", "inventory", "wait")
 BANNER = "$$$$$$$$ \\$$$$$$$ \n"
-"""A part of the opening of every TextWorld game, for which Jericho needs a file name that begins with `tw-`."""
+"""A part of the opening of every TextWorld game. For such a game, Jericho needs a file name that begins with `tw-`."""
 STATUS = re.compile(r"\A>?[^\n]*\s(?:Score: *-?\d+ +Moves: *\d+|Time: *\d+:\d+ *[ap]m)\s*\n", re.IGNORECASE)
 PROMPT = re.compile(r"(?:\A|\n)>(?:\s{8,}[^\n]*)?\s*\Z")
 """The next prompt, perhaps with a status line. Jericho removes both from the output of the stories that it supports."""
@@ -95,8 +95,8 @@ class JerichoEngine:
     def _load(self) -> str:
         """Load the story and return its opening text.
 
-        The interpreter derives the kind of game from the file's name, so it gets a copy with a suitable name. At every
-        reset, the interpreter opens the copy again, and exits the process if the copy is missing.
+        The interpreter derives the kind of game from the file's name, so the story is copied under a suitable name. At
+        every reset, the interpreter opens the copy again, and exits the process if the copy is missing.
         """
         from jericho import FrotzEnv
 

@@ -14,8 +14,8 @@ class EngineResponse:
 
     All texts are stripped at both ends. `score` is the running score, in game points. `admissible_commands` is sorted.
     TextWorld lists some commands even after the end of a game. `ended` is true if a story has ended and it is unknown
-    whether the player has won or lost. The later fields are None unless they were requested.
-    `policy_commands` are the commands that win from this state, as tracked by TextWorld.
+    whether the player has won or lost. `policy_commands` are the commands that win from this state, as tracked by
+    TextWorld. This field and the fields after it are None unless they were requested.
     """
 
     text: str
@@ -67,7 +67,7 @@ class Engine(Protocol):
         """Begin an episode and return the opening response. Raise GameError if the game cannot be played."""
 
     def step(self, command: str) -> EngineResponse:
-        """Play one command, but not after the end of a game. Return the response. Raise GameError if the game fails."""
+        """Play one command of an unfinished game and return the response. Raise GameError if the game fails."""
 
     def is_cached(self, command: str) -> bool:
         """Return whether the response to `command` is cached. Such a command needs no filter and no interpreter."""
@@ -95,7 +95,7 @@ def intermediate_reward(before: Sequence[Any] | None, after: Sequence[Any] | Non
     `before` and `after` are the actions or commands that win the game from the states before and after the command, or
     None if TextWorld knows none. A command that wins the game earns 1, and a command that loses it earns -1. Otherwise,
     the reward is 1 if the sequence became shorter, 0 if its length did not change, and -1 if it became longer. If
-    `before` is None, the reward is 0. If only `after` is None, the reward is -1, where TextWorld raises TypeError.
+    `before` is None, the reward is 0. If only `after` is None, the reward is -1 (TextWorld raises TypeError).
     """
     if won or lost:
         return 1 if won else -1

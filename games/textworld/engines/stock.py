@@ -48,7 +48,7 @@ class StockEngine:
 
     def _load(self) -> Any:
         infos = {"admissible_commands", *self._infos}
-        if "intermediate_reward" in infos:  # `_response` computes it, because TextWorld's may raise TypeError
+        if "intermediate_reward" in infos:  # computed by `_response`, because TextWorld's code may raise TypeError
             infos = infos - {"intermediate_reward"} | {"policy_commands"}
         with self._game_errors("cannot read this game"):
             self._env = start(self._story, infos, fast=self._fast)

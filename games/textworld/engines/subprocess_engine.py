@@ -2,7 +2,7 @@
 
 Parent and child exchange JSON messages over a pipe. If the child crashes, hangs or sends invalid JSON, it is killed and
 the call raises a GameError of one line. If the child ends with an exception of our code, the call raises a RuntimeError
-with the child's traceback. After either, the next `reset` starts a new child.
+with the child's traceback. In both cases, the next `reset` starts a new child.
 
 The child works in an empty temporary folder and cannot write large files. This is not a sandbox against malicious code,
 because the child has the rights of the user.
@@ -55,8 +55,8 @@ def inner_engine(name: str, story: Path, infos: Sequence[str]) -> Engine:
 class SubprocessEngine:
     """Plays `story` with the engine `inner` in a child process.
 
-    `loading` and `seconds` are the limits of wall time, in seconds, for loading the game and for each command. Raise
-    GameError if a limit is exceeded.
+    `loading` limits the wall time of loading the game and of each reset, and `seconds` that of each command, both in
+    seconds. Raise GameError if a limit is exceeded.
     """
 
     _child: Child | None = None
@@ -102,7 +102,7 @@ class SubprocessEngine:
         return self._request(self._job, "while it is loaded", self._loading)
 
     def _request(self, job: dict[str, Any], when: str, seconds: float) -> dict[str, Any]:
-        """Send `job` to the child and return its result. Kill the child after any failure and after an interrupt."""
+        """Send `job` to the child and return the result. Kill the child after any failure and after an interrupt."""
         assert self._child is not None
         connection, reply, failure = self._child.connection, None, "sends invalid data"
         with contextlib.ExitStack() as unless_it_succeeds:
@@ -131,7 +131,7 @@ class SubprocessEngine:
 
 
 def serve(connection: Connection) -> None:
-    """Load the game that the first message names, then answer messages until the pipe closes, in the child process."""
+    """In the child process, load the game that the first message names, then answer messages until the pipe closes."""
     _limit_resources()
     tempfile.tempdir = str(Path.cwd())  # the parent removes this folder
     sys.excepthook = partial(_send_bug, connection)
@@ -154,7 +154,7 @@ def serve(connection: Connection) -> None:
 
 
 def _send_bug(connection: Connection, kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """Send the traceback of an exception that ends the child. It is a bug and no crash of the interpreter."""
+    """Send the traceback of an exception that ends the child. Such an exception is a bug, not a crash of the game."""
     text = "".join(traceback.format_exception(kind, error, trace))
     connection.send_bytes(json.dumps({"bug": text}).encode())
 

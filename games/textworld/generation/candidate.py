@@ -13,7 +13,7 @@ from games.textworld.generation.manifest import files_hash, split_of
 def judge(name: str, values: Values, split: str, path: Path) -> dict[str, Any]:
     """Make one candidate. If it is a game of `split`, write it to `path`. Return a description of the result.
 
-    The entry `verdict` is `made`, `impossible` if TextWorld cannot make the game, or `other split`.
+    The entry `verdict` is `made`, `other split` or, if TextWorld cannot make the game, `impossible`.
     """
     from games.textworld.generation import make_game
 

@@ -36,7 +36,7 @@ ADVICE = "free some space or choose another folder; the same command resumes whe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """The progress of `generate`: `done` of `total` games, at `level`, after this number of judged `candidates`.
+    """The progress of `generate` at the current `level`: `done` of `total` games after `candidates` verdicts.
 
     `passed` counts the rejected candidates by reason: `duplicates`, `of another split`, `impossible`.
     """
@@ -155,7 +155,7 @@ def _make(folder: Path, request: Any, pool: WorkerPool, report: Callable[[Progre
 def _candidates(
     folder: Path, request: Any, level: int, journal: dict[str, Any], pool: WorkerPool
 ) -> Iterator[dict[str, Any]]:
-    """Yield the verdicts on the unlimited candidates of a level. The entry `work` is the path of a made story.
+    """Yield a verdict on each candidate of a level, without end. The entry `work` is the path of the story, if made.
 
     The pool has twice as many jobs as processes, so that no process waits for a slow candidate. Closing the generator
     cancels the jobs that have not begun.
@@ -198,7 +198,7 @@ def _seed(request: Any, level: int, number: int) -> int:
 
 
 def _accept(folder: Path, request: Any, verdict: dict[str, Any], at: int) -> ManifestEntry:
-    """Move a candidate's files into the curriculum, unless an interrupted run has done so. Return their entry."""
+    """Move a candidate's files into the curriculum, unless an interrupted run has done so. Return the entry."""
     settings = verdict["settings"]
     name = f"tw-{request['family']}-level{settings['level']}-{at % request['per_level'] + 1:04}.z8"
     path = folder / name
@@ -213,7 +213,7 @@ def _accept(folder: Path, request: Any, verdict: dict[str, Any], at: int) -> Man
 
 
 def _read_journal(path: Path) -> dict[str, Any]:
-    """Return the verdicts of an earlier run. Delete a last line that its interruption cut off."""
+    """Return the verdicts of an earlier run. Delete an incomplete last line, which an interruption may leave."""
     journal: dict[str, Any] = {}
     for where, line in read_lines(path) if is_present(path) else ():
         try:

@@ -33,7 +33,7 @@ class Family:
 
     `preset(level)` returns the values of `own_parameters`, which are the parameters other than `level` and `seed`.
     `make(settings, options)` returns TextWorld's game before compilation. `brief(game)` returns the objective for
-    `goal=brief`. If it is None, `make` sets the objective.
+    `goal=brief`. If `brief` is None, `make` sets this objective.
     """
 
     name: str

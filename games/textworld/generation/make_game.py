@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 RECIPE_VERSION = 1
 """A part of the cache's key. Increase this number after any change that alters the games of the same settings."""
 ATTEMPTS = 10
-"""The maximum number of games that are made for one seed until a game is sound."""
+"""The maximum number of games that are made for one seed in order to find a sound game."""
 ADVICE = f"free some space, or name a writable folder in the environment variable {files.VARIABLE}"
 
 
@@ -43,8 +43,8 @@ class FaultyGameError(GameError):
 def cached_game(name: str, values: Values) -> Path:
     """Return the path of the `.z8` of the game with these settings. `name` is the game's family.
 
-    A game that is not in the cache, or is damaged there, is made by one process while the others wait. If the game of
-    the seed itself is faulty, the first sound game from a derived seed replaces it.
+    If the game is not in the cache or is damaged there, one process makes it while the others wait. If the game of the
+    seed itself is faulty, the first sound game from a derived seed replaces it.
 
     Raise GameError if the settings allow no game or the cache cannot be written.
     """
@@ -140,9 +140,9 @@ def _record(game: Game, story: str) -> bytes:
 
 
 def canonical_hash(game: Game) -> str:
-    """Return a hash of a game's facts, names and quests, in any order. Two games with the same hash play alike.
+    """Return a hash of a game's facts, names and quests. Two games with the same hash play alike.
 
-    Prose, the wording of the objective, ids and seeds do not affect the hash.
+    The order of facts and quests, prose, the wording of the objective, ids and seeds do not affect the hash.
     """
     names = {key: info.name or key for key, info in game.infos.items()}
 

@@ -21,9 +21,9 @@ SPLITS = ("train", "valid", "test")
 class ManifestEntry:
     """One game of a curriculum, stored as one line of its manifest.
 
-    `file` is the name of the `.z8`, and `path` is its path, which is not written. `settings` includes the values of the
-    level's preset. `max_score` is in game points, and `walkthrough_length` in commands. `hash` is the canonical hash
-    (`make_game.canonical_hash`). `sha256` is the hash of the two files (`files_hash`).
+    `file` is the name of the `.z8`. `path` is the path of the `.z8`, which the manifest does not store. `settings`
+    includes the values of the level's preset. `max_score` is in game points, and `walkthrough_length` in commands.
+    `hash` is the canonical hash (`make_game.canonical_hash`). `sha256` is the hash of the two files (`files_hash`).
     """
 
     file: str

@@ -6,7 +6,7 @@ The paper fixes the following points:
 * The player begins in a random room and must put the stale food from the living room into the fridge in the kitchen.
 * The reward is 1 for completing this task and 0 otherwise.
 * A state is a text of four parts: the room, the inventory, the things in the room, and the exits. If the game is fully
-  observed, every turn shows all four parts. If it is partly observed, every turn shows the last two.
+  observed, every turn shows all four parts. If the game is partly observed, every turn shows the last two.
 
 We chose the map, eight of the room names, the furniture, the other things, the turn limit, and the following points:
 
@@ -68,7 +68,7 @@ CONTAINER = (
 
 
 def make(values: Mapping[str, Value], options: GameOptions) -> Game:
-    """Return TextWorld's game for the setting `house`. The seed determines the player's first room."""
+    """Return TextWorld's game for the setting `house`. The seed determines the first room and a drawn house."""
     from textworld import GameMaker
     from textworld.generator.game import Event, Quest
 

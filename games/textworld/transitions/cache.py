@@ -1,7 +1,7 @@
 """The transition cache of a process.
 
-The cache holds one transition graph (`graph.py`) for each game and set of infos (`protocol.INFOS`), and limits their
-total memory.
+The cache holds one transition graph (`graph.py`) for each game and set of infos (`protocol.INFOS`), and limits the
+total memory of the graphs.
 
 Options are environment variables, so that child processes inherit them:
 
@@ -34,7 +34,7 @@ BUDGET, AUDIT, STATES = "ACTDE_MEMORY", "ACTDE_AUDIT", "ACTDE_STATES"
 CHOICES = ("read", "share", "off")
 DEFAULT_MB = 1024
 EVICTION_INTERVAL, EVICTION_TARGET = 256, 0.75
-"""Every `EVICTION_INTERVAL` misses, a cache above its budget is shrunk to this fraction of the budget."""
+"""Every `EVICTION_INTERVAL` misses, a cache above its budget is shrunk to `EVICTION_TARGET` times the budget."""
 
 
 class TransitionCache:
@@ -94,7 +94,10 @@ class TransitionCache:
             self._evict(graphs, budget, used)
 
     def _evict(self, graphs: Sequence[TransitionGraph], budget: int, used: int) -> None:
-        """Evict the least recently used nodes, then all unused graphs of only a root. The sizes are in bytes."""
+        """Shrink the cache to about `EVICTION_TARGET * budget`. `budget` and `used` are in bytes.
+
+        Evict the least recently used nodes, then every unused graph that consists only of its root.
+        """
         fixed = GRAPH_BYTES * len(graphs)
         stamps = sorted(((n.stamp, n.size) for g in graphs for n in list(g.nodes.values())), reverse=True)
         # Edges are evicted with their nodes. `node_share` is the fraction of the evictable bytes that nodes occupy,

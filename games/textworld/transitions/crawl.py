@@ -17,9 +17,9 @@ STATES = 5_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crawled:
-    """The result of a crawl: the states that were found, except ends of the game, and the responses that were stored.
+    """The result of a crawl: the number of states that were found and the number of responses that were stored.
 
-    `complete` states whether the response to every admissible command in every state is stored.
+    Ends of the game do not count as states. `complete` states whether all responses to admissible commands are stored.
     """
 
     states: int
@@ -28,9 +28,9 @@ class Crawled:
 
 
 def crawl_file(story: Path, limit: int = STATES, on_state: Callable[[int], None] | None = None) -> Crawled:
-    """Crawl a game and write its transitions to a file beside it, which every process that opens the game loads.
+    """Crawl a game and write its transitions to a file beside the game. Any process that opens the game loads the file.
 
-    `on_state` is an argument of `crawl`.
+    `limit` and `on_state` are passed to `crawl`.
     """
     graph = TransitionGraph(story, ())
     graph.acquire()

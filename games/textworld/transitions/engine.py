@@ -4,8 +4,8 @@ A node of the graph stands for all exact states with the same responses, and sto
 node has no edge for a command, the interpreter plays the command from the stored state, and the graph gets a new edge.
 
 The graph does not store responses that depend on more than the node. These are the responses to commands that are not
-plain (`graph.is_plain`), and to answers to a question of the parser. The interpreter plays such a command from the
-exact state of the episode, which the engine restores by replaying the commands since the last exact state.
+plain (`graph.is_plain`), and to commands that answer a question of the parser. The interpreter plays such a command
+from the exact state of the episode. To obtain this state, the engine replays all commands since its last exact state.
 
 In an audited episode, TextWorld's own environment plays the same commands. If any response differs, the graph is
 invalidated, and TextWorld's own environment plays this game from then on.
@@ -25,12 +25,12 @@ from games.textworld.transitions.nodes import Clock, Edge, EngineState, Node
 class CachedEngine:
     """Plays one episode at a time with `graph`, which many engines may share.
 
-    `make_stock()` creates the stock engine, which plays TextWorld's own environment. It also plays the audited
-    episodes, and plays all episodes alone once the graph is invalid. `is_audited()` is called at each reset and returns
-    whether to audit the new episode. `on_miss()` is called for every command without an edge.
+    `make_stock()` creates the stock engine, which plays TextWorld's own environment. The stock engine also plays
+    audited episodes. Once the graph is invalid, only the stock engine plays. `is_audited()` is called at each reset and
+    returns whether to audit the new episode. `on_miss()` is called for every command without an edge.
 
-    In `counts`, hits are steps that the graph answers, and misses are steps that the interpreter plays. Replayed are
-    commands that are played again to restore an exact state. Audited are responses that are compared with TextWorld's.
+    `counts` counts the steps that the graph answers (`hits`) and that the interpreter plays (`misses`), the commands
+    played again to obtain an exact state (`replayed`), and the responses compared with TextWorld's (`audited`).
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class CachedEngine:
         return response
 
     def _replay(self) -> EngineState:
-        """Return this episode's exact state, after playing the commands since the last exact state again."""
+        """Return the exact state of this episode. To obtain it, replay the commands since the last exact state."""
         state = self._exact
         for command in self._commands[self._exact_at :]:
             _, state = self._graph.play(state, command)

@@ -10,8 +10,8 @@ therefore identified by
 * the interpreter's stack.
 
 Only states in which the interpreter waits for a command are nodes. The states of one node can differ in the number of
-turns and in the objects that pronouns refer to. Commands whose responses depend on these are not plain (`is_plain`).
-Only the last text of a game also contains the number of turns, which `Edge.response_after` inserts.
+turns and in the objects that pronouns refer to. A command whose response depends on these is not plain (`is_plain`).
+The last text of a game can also contain the number of turns. `Edge.response_after` inserts this number.
 
 `benchmarks/textworld_exact.py` and audits (`engine.py`) test that a response depends on nothing else.
 """
@@ -51,9 +51,9 @@ class TransitionGraph:
     """The graph of one game for one set of `infos`, with the interpreter that extends the graph. It is thread-safe.
 
     `bytes` is the approximate size. `invalid_reason` tells why the graph must not be used any more, or is None. `users`
-    is the number of open engines that use the graph. `looks` states whether TextWorld runs `look` or `inventory` after
-    every turn, which changes what "it" refers to. This class runs them only once per node, so commands with pronouns
-    are then passed to TextWorld's own environment.
+    is the number of open engines that use the graph. If `looks` is true, TextWorld runs `look` or `inventory` after
+    every turn, which changes what "it" refers to. The graph runs these commands only once per node. Commands with
+    pronouns are therefore passed to TextWorld's own environment.
     """
 
     def __init__(self, story: Path, infos: Sequence[str]) -> None:
@@ -109,7 +109,7 @@ class TransitionGraph:
             return output, EngineState(interpreter.save(), game_state, output.score, output.moves, extras)
 
     def get_or_create_node(self, state: EngineState) -> Node | None:
-        """Return the node of a state, which is added if necessary, or None if the interpreter waits for no command."""
+        """Return the node of a state. Add a missing node. Return None if the interpreter does not wait for a command."""
         with self.lock:
             interpreter = self._open()
             if not interpreter.at_prompt(state.snapshot):
@@ -217,7 +217,7 @@ class TransitionGraph:
                 node.edges.clear()
 
     def _restore(self, node: Node) -> Node:
-        """Return the graph's node with the key of `node`. If it was evicted, add `node` again."""
+        """Return the graph's node with the key of `node`. If that node was evicted, add `node` again."""
         known = self.nodes.get(node.key)
         if known is None:
             known = self.nodes[node.key] = node
@@ -247,7 +247,7 @@ class TransitionGraph:
     def _extras_during(self, before: EngineState, command: str) -> dict[str, str]:
         """Play `command` and return the description and the inventory that the interpreter prints during this turn.
 
-        After the turn it cannot print them, because the game is over or the parser waits for an answer.
+        After the turn, it cannot print these texts, because the game is over or the parser waits for an answer.
         """
         interpreter = self._open()
         interpreter.load(before.snapshot)
@@ -258,8 +258,8 @@ class TransitionGraph:
 def _last_edge(response: EngineResponse, turns: int, moves: int) -> Edge | None:
     """Return the edge of a command that ends the game after `moves` moves.
 
-    Return None if the text contains several numbers of turns, one number that is not `moves` + 1, or the number
-    `moves` + 1 in other words than TextWorld's.
+    Return None if the last text contains several phrases `in N turns`, or one with an N other than `moves` + 1, or no
+    such phrase but the number `moves` + 1.
     """
     text, counts = response.text, list(TURNS.finditer(response.text))
     if not counts and not re.search(rf"\b{moves + 1}\b", text):

@@ -23,7 +23,7 @@ class EngineState:
     """The exact state of an episode.
 
     `snapshot` holds the interpreter's memory, and `game_state` the facts and quests of TextWorld's record. `extras`
-    holds the `description` and the `inventory`, if they were requested. It is None until the interpreter prints them.
+    holds the requested ones of `description` and `inventory`. It is None until the interpreter prints these texts.
     """
 
     snapshot: Snapshot

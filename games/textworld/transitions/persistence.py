@@ -5,8 +5,8 @@ the cache folder. The name of such a file is a hash of the game's files and the 
 
 Each file is compressed with gzip and consists of two JSON texts. The first text, one line, identifies the game, the
 infos, the format and the versions of TextWorld and Jericho, and holds the SHA-256 of the second text. The second text
-contains a list of strings and a list of nodes with their edges. A file is ignored, and overwritten by the next process
-that saves the game, if it is damaged, its first line does not match, or it holds a command that the filter would stop.
+contains a list of strings and a list of nodes with their edges. If a file is damaged, its first line does not match, or
+it holds a command that the filter would stop, the file is ignored. The next process that saves the game overwrites it.
 
 Snapshots of the interpreter are not stored. If a loaded node has no edge for a command, the episode's commands are
 replayed once to obtain a snapshot.
@@ -52,7 +52,7 @@ def in_cache(digest: str, infos: Sequence[str]) -> Path:
 
 
 def save(graph: TransitionGraph, digest: str, path: Path) -> None:
-    """Add the transitions in the file to `graph`, then write them all to the file. Ignore an invalid graph."""
+    """Add the transitions in the file to `graph`, then write `graph` to the file. Do nothing if `graph` is invalid."""
     if graph.invalid_reason is not None:
         return
     with files.disk_errors("write what is remembered of the game", ADVICE), files.building(path):
@@ -94,7 +94,7 @@ def _header(graph: TransitionGraph, digest: str) -> dict[str, Any]:
 
 
 def _pack(graph: TransitionGraph) -> dict[str, Any]:
-    """Return the graph as a JSON object. Its nodes, sorted by key, refer to strings by their positions in `texts`."""
+    """Return the graph as a JSON object. The nodes are sorted by key and refer to strings by position in `texts`."""
     texts: dict[str, int] = {}
     order = {key: i for i, key in enumerate(sorted(graph.nodes))}
 

@@ -23,9 +23,9 @@ compare the results with those of the replaced code, and fail if its source chan
 The environment variable ACTDE_ENGINE, or the keyword argument `engine` of our environment, selects the engine:
 
     cached   The transition cache, which is built with the code of this folder (default).
-    stock    TextWorld's own environment. The variable also turns off all patches of loading, generating and compiling,
-             except that rule files are still read in a fixed order, because a generated game must have the same bytes
-             on every machine, and that the check of a new game still simulates the game's rules.
+    stock    TextWorld's own environment. If the variable selects it, all patches of loading, generating and compiling
+             are off too, with two exceptions. Rule files are still read in a fixed order, because a generated game must
+             have the same bytes on every machine. The check of a new game still simulates the game's rules.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ ENGINES = ("cached", "stock")
 
 
 def engine_choice(engine: str | None = None) -> str:
-    """Return `engine`, or the value of ACTDE_ENGINE if it is None. Raise GameError if the value is not in `ENGINES`."""
+    """Return `engine`, else the value of ACTDE_ENGINE, else `cached`. Raise GameError for a name not in `ENGINES`."""
     name = f"{VARIABLE}=" if engine is None else "engine="
     engine = (os.environ.get(VARIABLE) or ENGINES[0]) if engine is None else engine
     if engine not in ENGINES:

@@ -49,7 +49,7 @@ def _sortable(self: Any, node: Any, rule: Any, mapping: Any) -> None:
 def _impossible(self: Any, state: Any, partial: Any) -> bool:
     """Return whether TextWorld's `ChainingOptions.check_action` is certain to reject the action.
 
-    `check_action` rejects an action if a precondition does not hold although all things in the precondition exist.
+    `check_action` rejects an action if all things in one of its preconditions exist but the precondition does not hold.
     """
     from textworld.generator.chaining import ChainingOptions
 

@@ -29,7 +29,7 @@ class GameState:
     """The state of a game according to its record.
 
     `facts_hash` is the sum of the facts' hashes modulo 2^128, which does not depend on their order. `actions` holds the
-    applicable actions of each rule, in the order of the rules. `key` is a hash of all that later states depend on.
+    applicable actions of each rule, in the order of the rules. `key` is a hash of everything that affects later states.
     """
 
     facts_by_signature: FactsBySignature

@@ -85,7 +85,7 @@ class Interpreter:
         self.opening, _ = self._frotz.reset()
         """The text that the game prints before the first command."""
         self._current: Snapshot | None = None
-        """The snapshot that equals the interpreter's state. If None, a command was played since `save` or `load`."""
+        """The snapshot that equals the interpreter's state, or None if a command was sent since `save` or `load`."""
         for command in (*(EXTRA.format(name) for name in NUMBERS), TRACE):
             output = _parse(self._send(command), NUMBERS)
         if output.score is None or output.moves is None:
@@ -130,14 +130,14 @@ class Interpreter:
     def at_prompt(self, snapshot: Snapshot) -> bool:
         """Return whether the interpreter waits for a command, rather than for the answer to a question or a menu.
 
-        The interpreter asks a question within nested calls, so its registers then differ from those at the start.
+        The interpreter asks a question within nested calls, so the registers then differ from those at the start.
         """
         return bool(snapshot.registers[1:5] == self._registers[1:5])
 
     def stack(self, snapshot: Snapshot) -> bytes:
         """Return the contents of the stack, or b"" if they are the same as at the start of the game.
 
-        They can differ even if the interpreter waits for a command, because some errors change local variables.
+        The contents can differ even if the interpreter waits for a command, because some errors change local variables.
         """
         stack = snapshot.registers[0]
         return b"" if stack is self._registers[0] else stack[2 * snapshot.registers[2] :].tobytes()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ActionTree:
-    """A TextWorld `ActionDependencyTree`, which must not be changed, with its `flatten()` and a hash."""
+    """A TextWorld `ActionDependencyTree`, the result of its `flatten()`, and a hash. The tree must not be changed."""
 
     tree: Any
     order: tuple[Action, ...]
@@ -46,7 +46,7 @@ class EventProgress:
 
     @property
     def triggering_policy(self) -> tuple[Action, ...]:
-        """The actions that trigger the event. Empty if the event has been or can no longer be triggered."""
+        """The actions that trigger the event, or () if the event has been triggered or can no longer be triggered."""
         return () if self.done else tuple(action for action in self.policy if action.name != "trigger")
 
 
@@ -70,7 +70,7 @@ class QuestProgress:
 
     @property
     def key(self) -> bytes:
-        """The bytes that identify all on which the quest's future progress depends."""
+        """Bytes that identify everything on which the quest's later progress depends."""
         parts = [b"q%d" % self.completions]
         for event in (*self.wins, *self.fails):
             parts += (b"%d%d" % (event.triggered, event.untriggerable), event.tree.key, _hashes(event.policy))
@@ -101,11 +101,11 @@ class QuestTracker:
     def advance(
         self, quests: Sequence[QuestProgress], action: Action | None, facts: FactsBySignature
     ) -> tuple[QuestProgress, ...]:
-        """Return the quests' progress after `action`, which is None at the start. `facts` are those that then hold."""
+        """Return the quests' progress after `action`, or at the start if it is None. `facts` hold after the action."""
         return tuple(self._advance(quest, action, facts) for quest in quests)
 
     def policy_commands(self, quests: Sequence[QuestProgress]) -> tuple[str, ...] | None:
-        """Return the commands that win with this progress, or None if the game is over or TextWorld knows none."""
+        """Return the commands that win from this progress, or None if the game is over or TextWorld knows none."""
         if not self._policies or not quests or _over(quests):
             return None
         unfinished = [q for q in quests if q.wins and not (q.completed or q.failed) and not q.optional]
@@ -174,7 +174,7 @@ class QuestTracker:
         return replace(event, tree=tree, policy=tree.order)
 
     def _play(self, tree: ActionTree, action: Action) -> tuple[bool, bool, ActionTree]:
-        """Return whether an action changes the tree, whether it can be reversed, and a copy of the tree after it."""
+        """Return whether `action` changes the tree, whether `action` can be reversed, and the tree after `action`."""
         key = (tree.key, action)
         if key not in self._played:
             copy = tree.tree.copy()
@@ -183,7 +183,7 @@ class QuestTracker:
         return self._played[key]
 
     def _shorten(self, policy: tuple[Action, ...], facts: FactsBySignature) -> tuple[Action, ...] | None:
-        """Return the policy without its detours, or None if it has none, like `EventProgression.compress_policy`."""
+        """Return the policy without its detours, or None if there are none, like `EventProgression.compress_policy`."""
         key = (_hashes(policy), *(fact in facts.get(fact.signature, ()) for fact in _preconditions(policy)))
         if key not in self._shortened:
             shortest = None
@@ -204,7 +204,7 @@ def _preconditions(policy: tuple[Action, ...]) -> tuple[Proposition, ...]:
 
 
 def _shorter(policy: tuple[Action, ...], facts: FactsBySignature) -> tuple[Action, ...] | None:
-    """Return the policy without the first stretch whose removal leaves a playable policy, or None."""
+    """Return the policy without the first removable stretch, or None. A stretch is removable if the rest is playable."""
     for start in range(len(policy)):
         if not _playable(policy[:start], facts):
             return None  # a longer beginning cannot be played either
@@ -217,7 +217,7 @@ def _shorter(policy: tuple[Action, ...], facts: FactsBySignature) -> tuple[Actio
 
 def _playable(actions: Iterable[Action], facts: FactsBySignature) -> bool:
     """Return whether the actions can be played in this order, like TextWorld's `State.is_sequence_applicable`."""
-    changed: dict[Any, bool] = {}  # whether a fact that the actions have changed holds
+    changed: dict[Any, bool] = {}  # fact that the actions have changed -> whether it holds
     for action in actions:
         needed = action._pre_set
         if len(needed) != len(action.preconditions):

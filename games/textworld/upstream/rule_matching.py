@@ -101,7 +101,7 @@ class RuleMatcher:
     def _search(self, facts: FactsBySignature, values: Row, depth: int = 0) -> Iterator[Row]:
         """Yield all ways to fill the empty slots so that the preconditions from index `depth` on are facts.
 
-        `values` holds one variable number for each slot, or -1 if it is empty. Different slots hold different
+        `values` holds one variable number for each slot, or -1 for an empty slot. Different slots hold different
         variables.
         """
         if depth == len(self._steps):

@@ -2,7 +2,7 @@
 
 TextWorld's `GameMaker.set_walkthrough` writes the actions of a walkthrough into the quests of a game. To find the
 actions, TextWorld compiles the game and plays it, which costs as much as compiling the finished game.
-`without_compiling` finds the same actions by simulating the rules, or calls TextWorld's own method if they are
+`without_compiling` finds the same actions by simulating the rules, or calls TextWorld's own method if the rules are
 ambiguous.
 """
 
@@ -36,7 +36,7 @@ class RuleSimulation:
         self.state = game.world.state.copy()
 
     def step(self, command: str) -> tuple[Any, str]:
-        """Play `command`. Return the action and its name in a trace, or (None, "") if it is no action in this state.
+        """Play `command`. Return the action and its name in a trace, or (None, "") if no action fits in this state.
 
         Raise AmbiguousRulesError if the command fits actions with different traces.
         """
@@ -100,7 +100,7 @@ def without_compiling() -> AbstractContextManager[None]:
 
 
 def _simulate(game: Any, commands: Sequence[str]) -> list[tuple[Any, list[Any]]]:
-    """Return each winning event that the walkthrough triggers, with the actions that were played until then.
+    """Return each winning event that the walkthrough triggers, with the actions up to the one that triggers it.
 
     As in TextWorld, only the first of several equal events is listed.
     """

@@ -139,7 +139,7 @@ def _parse_record(text: bytes, path: Path) -> dict[str, Any]:
 def _check_foreign(story: Path, data: bytes, text: bytes) -> None:
     """Check a foreign story and its record, unless the cache states that they have passed before.
 
-    The check runs in a child process, because Jericho's C library may exit or hang. Raise GameError if it fails.
+    The check runs in a child process, because Jericho's C library may exit or hang. Raise GameError if the check fails.
     """
     digest = hashlib.sha256(hashlib.sha256(data).digest() + hashlib.sha256(text).digest()).hexdigest()
     trusting = os.environ.get(VARIABLE) == "1"
@@ -158,7 +158,7 @@ def _check_foreign(story: Path, data: bytes, text: bytes) -> None:
 
 
 def _run_check(story: Path) -> tuple[str, str]:
-    """Run `playthrough_check` in a child process. Return its verdict and the reason, which are '' if it passes.
+    """Run `playthrough_check` in a child process. Return its verdict and the reason, or two '' if the check passes.
 
     The verdict is `problem` or `unverified`. Raise GameError if the game hangs or the interpreter ends the process, and
     RuntimeError if the check has a bug.

@@ -41,7 +41,7 @@ def main(story: str) -> int:
 
 
 def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Print a verdict if TextWorld raised the exception: it cannot read the game. An exception of our code is a bug."""
+    """Print a verdict if TextWorld raised the exception: the game is faulty. An exception of our code is a bug."""
     *_, (innermost, _) = traceback.walk_tb(trace)
     if Path(innermost.f_code.co_filename).is_relative_to(ROOT / "games"):
         sys.__excepthook__(kind, error, trace)

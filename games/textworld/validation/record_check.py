@@ -31,7 +31,7 @@ def find_damage(story: Path) -> str:
 
 
 def _check_rules(game: Game) -> str:
-    """Return '' if the record has the rules of the installed TextWorld, in any order, or the fault."""
+    """Return '' if the record has the rules of the installed TextWorld, in any order. Otherwise return the fault."""
     import textworld
 
     def lines(texts: Iterable[str]) -> list[str]:
@@ -45,7 +45,7 @@ def _check_rules(game: Game) -> str:
 
 
 def _check_actions(game: Game) -> str:
-    """Return '' if every action of a quest is an instance of its rule and names things of this game, or the fault."""
+    """Return '' or the fault: an action of a quest is no instance of its rule, or names a thing that does not exist."""
     types = {key: info.type for key, info in game.infos.items()}
     known = types.keys() | {v.name for fact in game.world.facts for v in fact.arguments}
     for quest in game.quests:
@@ -64,7 +64,7 @@ def _check_actions(game: Game) -> str:
 
 
 def _check_facts(game: Game) -> str:
-    """Return '' if the facts that the story omits follow from the other facts, or the fault.
+    """Return '' if the facts that the story omits follow from the other facts. Otherwise return the fault.
 
     The story omits which ways are free, the slots of the inventory, and the ingredients.
     """
@@ -82,7 +82,7 @@ def _check_facts(game: Game) -> str:
 
 
 def _free_ways(facts: set[Fact]) -> set[Fact]:
-    """Return the pairs of neighbouring rooms that have no closed door between them. Each pair is in both orders."""
+    """Return the pairs of neighbouring rooms without a closed door between them. Each pair occurs in both orders."""
     pairs = {fact[1:] for fact in facts if fact[0].endswith("_of") and len(fact) == 3}
     doors = {(fact[1], fact[3]): fact[2] for fact in facts if fact[0] == "link"}
     opened = {fact[1] for fact in facts if fact[0] == "open"}
@@ -91,7 +91,7 @@ def _free_ways(facts: set[Fact]) -> set[Fact]:
 
 
 def _check_story(game: Game, story: Path) -> str:
-    """Return '' if the record compiles to the story, except for the date, or the fault."""
+    """Return '' if the record compiles to the story, except for the date. Otherwise return the fault."""
     from textworld.generator.inform7 import generate_inform7_source
 
     try:

@@ -107,7 +107,7 @@ def test_a_mistake_in_an_option_does_not_name_the_file(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "latin.toml").write_bytes(b'[run]\ngame = "\xe9"')
-    for name, message in (("none.toml", "No such file"), ("", "directory"), ("latin.toml", "utf-8")):
+    for name, message in (("none.toml", "is missing"), ("", "no regular file"), ("latin.toml", "UTF-8")):
         with pytest.raises(ConfigError, match=message) as caught:
             read_toml(tmp_path / name)
         assert "\n" not in str(caught.value)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from games import GameError
-from games.specs import make_textworld
+from games.game_strings import make_textworld
 from games.textworld.engines.protocol import INFOS
 from games.textworld.engines.stock import StockEngine
 from games.textworld.generation.make_game import cached_game

@@ -20,7 +20,7 @@ from agents.play.baselines import WalkthroughAgent
 from agents.play.runner import EpisodeRunner
 from agents.protocol import Decision, EpisodeEnd, Turn
 from games import GameError
-from games.specs import make_textworld
+from games.game_strings import make_textworld
 from games.textworld import env
 from games.textworld.engines import subprocess_engine
 from games.textworld.engines.protocol import INFOS

@@ -1,7 +1,7 @@
-"""Resolve GAME strings to lists of games.
+"""Resolve GAME strings to specifications of games.
 
 A GAME string names games, as in `textworld:simple?level=1&seed=100..119`, or gives the path of a file or folder.
-Resolving is cheap, because no game is made. `GameSpec.make` generates, checks and loads a game.
+Resolving is cheap, because it makes no game. `GameSpec.make` generates, checks and loads a game.
 """
 
 import itertools
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 MAX_GAMES = 100_000
 RANGE = re.compile(r"([0-9]{1,10})\.\.([0-9]{1,10})")
 RANGED = ("level", "seed")  # the parameters that may be ranges, which are the first parameters of every family
-PREFIXES = ("textworld:", *(f"{suite}:" for suite in SUITES))  # they are no modules
+PREFIXES = ("textworld:", *(f"{suite}:" for suite in SUITES))  # these words before a colon name no module
 AND = " + "  # separates several GAMEs in one string
 
 
 def code_in(game: str, judge: str = "") -> set[str]:
-    """Return the modules and files that a GAME and a judge name. Nothing is imported.
+    """Return the modules and files that a GAME string and the reward `judge` name. Nothing is imported.
 
     Raises:
         GameError: a setting or a reward is invalid.
@@ -70,7 +70,7 @@ make_textworld.__dict__["metadata"] = {"render_modes": ["ansi"], "render_fps": 1
 
 
 def resolve(game: str, *, split: str | None = None, step_seconds: float | None = None) -> list[GameSpec]:
-    """Return all games that a GAME string names, in order. Raise GameError if it names none.
+    """Return the specs of all games that a GAME string names, in order. Raise GameError if it names none.
 
     A GAME string is one of these:
 
@@ -134,9 +134,9 @@ def _resolve_builtin(kind: str, query: str) -> GameSpec:
 
 
 def _our_name(head: str) -> str:
-    """Return the name of our game that a Gymnasium id or a class names, and any other head as it is.
+    """Return the short name of our game if `head` is its Gymnasium id or class. Otherwise return `head`.
 
-    Our games thus have one name each, by which `code_in` knows the settings that name code.
+    With one name for each of our games, `code_in` recognizes the settings that may name code.
     """
     path = ENTRY_POINTS.get(head.rpartition(":")[2], head)
     for name, own in BUILT_IN.items():
@@ -156,7 +156,7 @@ def _resolve_open(target: str, query: str) -> list[GameSpec]:
 def _with_seeds(
     target: str, kind: Literal["open", "suite"], table: Sequence[Parameter], seed: Parameter, query: str
 ) -> list[GameSpec]:
-    """Return a game for each seed. If neither the user nor the game names one, the seed varies with the episode."""
+    """Return a spec for each seed. If neither `query` nor a default sets a seed, each episode has its own."""
     words = split_query(query, target)
     fixed = seed.kind == "int" and (seed.name in words or seed.default is not None)
     seeds: Sequence[int | None] = _range(seed, words, target) if fixed else [None]
