@@ -18,7 +18,7 @@ def load_imports(entries: str) -> None:
 
 
 def optimizer_name(text: str) -> str:
-    """Return the name of an optimizer. If `text` is a class such as `path/file.py:Class`, register the class first."""
+    """Return the name of an optimizer. If `text` names a class, as `path/file.py:Class`, register the class."""
     if ":" not in text:
         return text
     from actde import register

@@ -81,7 +81,7 @@ class EpisodeEnd:
     """The end of an episode.
 
     If the game is over (`terminated`), the value of the final state is 0. If the turn limit or an error ended the
-    episode (`truncated`), that value is bootstrapped.
+    episode (`truncated`), the value of the final state is bootstrapped.
     """
 
     episode: int

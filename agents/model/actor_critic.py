@@ -109,7 +109,7 @@ class ActorCritic(nn.Module):
 
     @property
     def layers(self) -> int:
-        """Number of layers that cache keys and values."""
+        """Number of layers of the decoder."""
         return int(self.config.num_hidden_layers)
 
     @property

@@ -111,8 +111,7 @@ def from_config(trunk: str, vocabulary: int, dropout: float) -> Any:
     `pico` is the GPT-2 (minGPT) that the post by Turner and Einhorn (2023) uses for the prisoner's dilemma.
 
     `small` is a Llama. The lm_head shares the weights of the embedding, which have standard deviation 0.02. The weights
-    of the linear layers have standard deviation 128^-0.5. With this standard deviation, v is fitted in a fraction of
-    the steps that the usual 0.02 needs (NOTES.md).
+    of the linear layers have standard deviation 128^-0.5. With the usual 0.02, v is fitted more slowly (NOTES.md).
     """
     from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 

@@ -68,7 +68,7 @@ class Episode:
 
     @classmethod
     def from_json(cls, data: object) -> Self:
-        """Return the episode whose `to_json` is `data`. If there is none, raise `AgentError`, which names the field."""
+        """Return the episode whose `to_json` is `data`, or raise `AgentError`, which names the wrong field."""
         import pydantic
 
         try:

@@ -27,7 +27,7 @@ class LMSample:
 
     @classmethod
     def draw(cls, rollout: RolloutBatch, rows: Sequence[int], count: int, rng: np.random.Generator) -> Self:
-        """Sample up to `count` positions of each row without replacement."""
+        """Sample up to `count` positions of each row, without replacement. No sampled position is that of a choice."""
         positions = {}
         for row in rows:
             segment = rollout.segments[row]

@@ -61,7 +61,7 @@ class LevelSchedule:
         return tuple(spec for i in rounds for spec in (current[i % len(current)], below[i % len(below)]))
 
     def update(self, episodes: Sequence[Episode]) -> Metrics:
-        """Count the wins of a rollout's episodes, ordered by number. Start the next level if the win rate suffices.
+        """Count the wins of `episodes`, a rollout in order of number. Start the next level if the win rate suffices.
 
         Return metrics. With several levels, they contain the win rate of each level that was played, named as in
         `success_level_3`. With promotion, they also contain `level`, the level before this update.

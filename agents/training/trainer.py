@@ -1,7 +1,7 @@
 """The training loop. Each iteration collects a rollout, updates the model, and records metrics and transcripts.
 
 Several processes may train together. Each of them plays its own episodes, and all of them take the same gradient steps.
-They also decide together: errors, stops and limits are those of all processes. Process 0 writes the files.
+Errors, stops and limits apply to all processes at once. Process 0 writes the files.
 """
 
 import time
@@ -143,7 +143,7 @@ class Trainer:
 
     @property
     def limit(self) -> str | None:
-        """The setting that ends the run: the first limit that is reached, or None before that."""
+        """The setting whose limit ends the run, or None while no limit is reached."""
         budget, measured = self.config.budget, len(self.recent) == RECENT and self.schedule.at_last_level
         success = sum(self.recent) / RECENT if measured else 0.0
         reached = {

@@ -48,7 +48,7 @@ def random_batch(seed: int, lengths: Sequence[int], *, q: bool = True, ref: bool
 
 
 def random_outputs(batch: Batch, seed: int = 0, *, heads: int = 2, near: bool = False) -> Outputs:
-    """Return random outputs for the batch that require gradients. With `near`, the policy equals the old policy."""
+    """Return random outputs for the batch, with gradients enabled. With `near`, the policy equals the old policy."""
     rng = torch.Generator().manual_seed(seed)
     shape = (*batch.mask.shape, heads)
 

@@ -103,5 +103,5 @@ def bigram_model(logits: Tensor, *, positions: int = 128, **heads: Any) -> Actor
 
 
 def agent(model: ActorCritic, **settings: Any) -> LanguageModelAgent:
-    """Return an agent with the model and `tokenizer()` that records its choices."""
+    """Return an agent that has the model and `tokenizer()`, and that records its choices."""
     return LanguageModelAgent(model, tokenizer(), **({"record": True, "gamma": 0.5} | settings))

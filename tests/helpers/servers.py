@@ -1,4 +1,4 @@
-"""`serve` as a process."""
+"""The command `serve`, started in a child process."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ def serve(*words: str) -> "subprocess.Popen[str]":
 
 @contextmanager
 def server(game: str, *words: str) -> "Iterator[tuple[subprocess.Popen[str], str]]":
-    """Yield a process that serves a game on a free port, and its address."""
+    """Yield a tuple: a process that serves a game on a free port, and the address of the game."""
     with serve("--game", game, *words, "--port", "0") as process:
         assert process.stderr is not None
         try:

@@ -1,4 +1,4 @@
-"""Rollouts and single updates of tiny agents, and a torch optimizer that records gradients without steps."""
+"""Rollouts and single updates of tiny agents, and a torch optimizer that records gradients and takes no steps."""
 
 from typing import Any
 
