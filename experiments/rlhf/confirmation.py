@@ -24,8 +24,7 @@ COMMON: dict[str, Any] = {
     "probe_every": 10,
     "save_every": 80,
 }
-"""`judge` is the true reward. Before training, the rewards of the model have the standard deviation 1, and those of the
-screening 0.3."""
+"""`judge` is the true reward. Before training, rewards have a standard deviation of 1, and of 0.3 in the screening."""
 CELLS: dict[str, dict[str, Any]] = {
     "ppo": {"optimizer": "ppo", "credit": "command"},
     "ppo-kl": {"optimizer": "ppo", "kl_coef": 0.02},
