@@ -46,7 +46,7 @@ def parse_settings(words: Sequence[str]) -> dict[str, str]:
 
 
 def crawl(entries: Sequence[ManifestEntry]) -> dict[str, Any]:
-    """Find all states of the games, and show the progress. Return {file: fields of the game's `Crawled`}."""
+    """Find all states of the games, and show their number. Return {file: fields of the game's `Crawled`}."""
     crawled: dict[str, Any] = {}
     stopped = "stopped; the games are kept, and the same command crawls them again"
     with console.reporting("crawl") as report, console.resumable(stopped):
