@@ -17,8 +17,8 @@ class CorrectedACTDE(ACTDE):
         E[(G - q(s, a)) grad log pi(a | s)] + sum_a q(s, a) grad pi(a | s) = E[G grad log pi(a | s)],
 
     because sum_a q grad pi = E[q(s, a) grad log pi(a | s)]. In expectation, the first gradient step of a rollout is
-    therefore PPO's step for every q. If q is accurate, its variance is smaller than PPO's. If ACTDE prevents a collapse
-    and this control does not, the bias prevents the collapse. If both or neither prevent it, the bias does not.
+    therefore PPO's step for every q. An accurate q makes the variance smaller than PPO's. If ACTDE prevents a collapse
+    and this control does not, the bias prevents the collapse. If both or neither do, the bias does not.
 
     The equation holds with gae_lambda = 0 or advantage = "return". With other settings, the advantage also contains q
     of later choices, and the bias of these q remains. The second term is not clipped.

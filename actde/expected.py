@@ -17,7 +17,7 @@ pi grad log pi, tau grad KL = E[tau log(pi / pi_ref) grad log pi] = E[(q - c) gr
 
 **The limit.** The step of the penalised policy gradient is pi (A - <A>) with A = Q - tau log(pi / pi_ref). This step is
 0 only if A is constant over the actions, that is pi = pi_ref exp(Q / tau) / Z. If the invariant of `actde/tabular.py`
-holds, ACTDE can also rest only at such a policy.
+holds, ACTDE also rests only at such a policy.
 
 **The gradient of log pi breaks the invariant.** In expectation, the logits move by b pi (A - <A>), and q moves by
 alpha pi A. The step of q minus alpha / b times the step of the logits is alpha pi <A>. This difference is constant over

@@ -50,7 +50,7 @@ class GRPO(Optimizer):
         return terms
 
     def _rewards_and_means(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return two tensors [B]: the sum of the rewards of each segment's episode, and the mean sum of its group."""
+        """Return two tensors [B] by segment: the reward sum of the episode, and the mean reward sum of the group."""
         if batch.episodes is None or batch.groups is None:
             raise ValueError("'grpo' needs Batch.episodes and Batch.groups, got None")
         segments = torch.where(batch.mask, self.shaped_rewards(batch), 0.0).sum(dim=1)

@@ -6,7 +6,7 @@ from actde.errors import OptimizerError
 
 
 class KLController:
-    """Holds the coefficient, which grows while the KL is above the target and shrinks while it is below.
+    """The coefficient of the KL penalty, which grows while the KL is above the target and shrinks while it is below.
 
         coef <- coef (1 + gain clip(kl / target - 1, -0.2, 0.2))
 

@@ -73,8 +73,7 @@ class Tabular(ABC):
         logits: the initial policy. It maps each state to the logit (or log-probability) of each action.
         alpha: step size of v and q, in (0, 1].
         b: step size of the logits, above 0.
-        value: initial value of every entry of v.
-        q_value: initial value of every entry of q.
+        value, q_value: initial entries of v and of q.
     """
 
     def __init__(

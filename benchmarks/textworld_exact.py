@@ -167,7 +167,7 @@ def episode(stock: StockEnvironment, ours: CachedEngine, rng: np.random.Generato
 
 
 def invented_command(ours: CachedEngine, rng: np.random.Generator) -> str:
-    """Return a verb of the game followed by up to three words, most of which come from its commands."""
+    """Return one of `OTHER`, or a verb of the game with up to three words, mostly from the game's walkthrough."""
     words = [word for command in ours.game_info.walkthrough for word in command.split()[1:]]
     verbs = sorted({template.split()[0] for template in ours.game_info.command_templates})
     pool = [*words, *LOOSE]

@@ -81,7 +81,7 @@ def failed_episodes(row: Row) -> tuple[int, int]:
 
 
 def number_at(*keys: str) -> Measure:
-    """Return a measure that reads `row[keys[0]][keys[1]]...`, or None if one of these values is None or missing."""
+    """Return a measure that reads `row[keys[0]][keys[1]]...` and is None if one of these values is None or missing."""
 
     def read(row: Row) -> Any:
         value: Any = row

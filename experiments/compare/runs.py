@@ -22,8 +22,7 @@ class GridRun:
 
     Attributes:
         optimizer: an optimizer's name, and possibly its settings.
-        setting, value: the varied setting and its value. None if no setting is varied, or if the setting does not
-            apply to the optimizer.
+        setting, value: the varied setting and its value. None if none is varied, or if it has no effect on this run.
     """
 
     optimizer: str

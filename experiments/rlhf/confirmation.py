@@ -1,6 +1,4 @@
-"""Confirmation: train the cells (combinations of settings) that the screening chose, on fresh seeds.
-
-The reward is a reward model, which is trained on the preferences of a judge. The judge is the true reward.
+"""Confirmation: train the cells (combinations of settings) that the screening chose, with a reward model and new seeds.
 
 python cli.py make-pairs --game completion --judge sentiment --pairs 1000 --seed 1000 --out runs/confirmation.jsonl
 python cli.py train-reward --pairs runs/confirmation.jsonl --seed 1000 --out runs/confirmation-rm
@@ -27,7 +25,7 @@ COMMON: dict[str, Any] = {
     "probe_every": 10,
     "save_every": 80,
 }
-"""Before training, the standard deviation of the rewards is 1 for the reward model, and 0.3 in the screening."""
+"""`judge` is the true reward. Before training, rewards have a standard deviation of 1, and of 0.3 in the screening."""
 CELLS: dict[str, dict[str, Any]] = {
     "ppo": {"optimizer": "ppo", "credit": "command"},
     "ppo-kl": {"optimizer": "ppo", "kl_coef": 0.02},

@@ -85,6 +85,7 @@ class _Activations(nn.Module):
 @cache
 def upper_layers() -> tuple[ActorCritic, Any, Tensor]:
     """Build SmolLM2 with an adapter in its upper layers. The output of the lower layers is a constant.
+
     Return a tuple: (1) the model, which reads only the prompt, (2) its tokenizer, (3) the prompt's tokens [1, L].
     """
     model, tokenizer = assemble(ModelConfig(trunk="smollm2", lora=16, detach_value=True, detach_q=True), None)

@@ -1,4 +1,4 @@
-"""Statistics of the exact experiments: contrasts over seeds, corrected for their number."""
+"""Statistics of the exact experiments: contrasts over seeds, with p-values corrected for the number of contrasts."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -40,7 +40,7 @@ def measured(runs: Runs, task: str, method: str, measure: str) -> dict[int, floa
 
 
 def contrast_rows(runs: Runs) -> list[dict[str, Any]]:
-    """Return the difference of each contrast with its interval, its p-value and the p-value after Holm."""
+    """Return the difference of each contrast with its interval, its p-value and Holm's p-value."""
     rows = [row for contrast in CONTRASTS if (row := _row(runs, contrast)) is not None]
     for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):
         row["p_holm"] = p

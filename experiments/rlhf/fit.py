@@ -3,7 +3,7 @@
     python -m experiments.rlhf.fit --out docs/rlhf
 
 SmolLM2 writes the texts of some rollouts. Only the heads are trained, so the hidden states are fixed and computed only
-once. Each setting trains v and q online, as in `train`: the heads first predict a rollout, then learn from it. The
+once. Each setting trains v and q online, as `train` does: the heads predict a rollout, then learn from it. The
 explained variance of the predictions is averaged over the last rollouts.
 
 A ridge regression on all earlier rollouts shows what a linear function of the hidden state can explain.

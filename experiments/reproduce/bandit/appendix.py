@@ -145,7 +145,7 @@ def multiplied(rewards: Row, c: float, start: Row | None = None) -> Row:
 
 
 def entropy_falls(bandits: Bandits, rng: np.random.Generator) -> dict[str, list[bool]]:
-    """Test for each bandit whether a factor c > 1, or its inverse, lowers the entropy of ACTDE's final policy."""
+    """Test for each bandit whether rewards times c > 1, or times 1 / c, lower the entropy of ACTDE's final policy."""
     found: dict[str, list[bool]] = {"extremize-above": [], "extremize-below": []}
     for rewards, _ in bandits:
         c, plain = float(rng.uniform(1.1, 4)), entropy(list(multiplied(rewards, 1).values()))

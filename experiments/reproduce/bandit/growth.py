@@ -8,8 +8,8 @@ of PPO's growth replace random quantities by their means.
 
 * **alpha fixed.** v is about r1 until the worse arm is pulled. This pull has the error -D, which raises g by b D and
   lowers v by alpha D. The next pulls of the better arm have the errors D alpha (1 - alpha)^k for k = 0, 1, 2 and so on.
-  Their sum is D, so these pulls raise g by another b D. A pull of the worse arm thus raises g by 2 b D for every alpha.
-  Since the probability of the pull is x, dg/dn = 2 b D e^-g. Hence g grows like ln n for every alpha in (0, 1].
+  These errors sum to D, so they raise g by another b D. A pull of the worse arm thus raises g by 2 b D for every alpha.
+  Since the probability of this pull is x, dg/dn = 2 b D e^-g. Hence g grows like ln n for every alpha in (0, 1].
 * **alpha = 1/n, b fixed.** v is the mean of all rewards so far, r1 - M/n, where M is D times the number of pulls of the
   worse arm. Each pull of the better arm thus has the error M/n, and g grows like b M ln n. The worse arm then has
   probability n^(-b M) at step n. The sum of these probabilities over n is infinite if b M <= 1, so the worse arm is

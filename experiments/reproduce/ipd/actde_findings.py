@@ -37,7 +37,7 @@ def measure(curves: Mapping[str, Series]) -> dict[str, Measurement]:
 
 
 def notes(findings: Sequence[Finding]) -> list[str]:
-    """Return a sentence that counts the post's numbers in our prediction intervals, or an empty list."""
+    """Return a list of one sentence, which counts the post's numbers in our prediction intervals, or an empty list."""
     names = [f"ipd.actde.{name}" for name in READ_OFF]
     read = [one for one in findings if one.id in names and one.verdict != NOT_RUN]
     outside = [f"`{one.id}`" for one in read if one.verdict != REPRODUCED]
