@@ -218,11 +218,12 @@ def _suites() -> Iterator[list[str]]:
 def _suites_exact() -> str:
     rows = _read("suites")["rows"]
     rates = "; ".join(f"`{row['game'].partition('?')[0]}` {shown(row['steps_per_second']['ours'], 0)}" for row in rows)
-    steps = sum(row["compared"] for row in rows)
+    steps, games = sum(row["compared"] for row in rows), sum(row["compared"] > 0 for row in rows)
     differences = sum(row["differences"] for row in rows)
     return _filled(
-        f"Steps per CPU second of a random player, Java included: {rates}. In {steps:,} random steps,"
-        f" commands, scores and ends have {differences} differences to the suites' own environments."
+        f"Steps per CPU second of a random player, Java included: {rates}. In {steps:,} random steps"
+        f" of {games} games, commands, scores and ends have {differences} differences to the suites' own environments."
+        " ScienceWorld names things at random and is not compared."
     )
 
 
