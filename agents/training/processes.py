@@ -24,7 +24,8 @@ def any_process(value: bool) -> bool:
 def in_all_processes(work: Callable[[], T]) -> T:
     """Return the result of `work`. If `work` reports a user's mistake in one process, raise this error in all.
 
-    Any other exception is a bug. Only the process with the bug raises it, and the launcher ends the others.
+    If several processes report an error, all raise the one of the lowest rank, so that all handle the same error. Any
+    other exception is a bug. Only the process with the bug raises it, and the launcher ends the others.
     """
     result, error = None, None
     try:
@@ -33,5 +34,5 @@ def in_all_processes(work: Callable[[], T]) -> T:
         error = raised
     first = next((other for other in gather_object([error]) if other is not None), None)
     if first is not None:
-        raise error or first
+        raise first
     return result  # type: ignore[return-value]  # no error, so there is a result

@@ -111,10 +111,10 @@ class Trainer:
         first iteration is complete, its folder is emptied.
         """
         try:
-            self._probe()
+            in_all_processes(self._probe)
             while not self._ends():
                 metrics = self.iterate()
-                self._probe()
+                in_all_processes(self._probe)
                 if self.iteration % self.config.budget.save_every == 0 or self.finished:
                     self.save()
                 yield metrics
