@@ -109,7 +109,7 @@ class TransitionGraph:
             return output, EngineState(interpreter.save(), game_state, output.score, output.moves, extras)
 
     def get_or_create_node(self, state: EngineState) -> Node | None:
-        """Return the node of a state. Add a missing node. Return None if the interpreter does not wait for a command."""
+        """Return the node of a state. Add a missing node. Return None if the interpreter waits for no command."""
         with self.lock:
             interpreter = self._open()
             if not interpreter.at_prompt(state.snapshot):

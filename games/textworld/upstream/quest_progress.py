@@ -204,7 +204,7 @@ def _preconditions(policy: tuple[Action, ...]) -> tuple[Proposition, ...]:
 
 
 def _shorter(policy: tuple[Action, ...], facts: FactsBySignature) -> tuple[Action, ...] | None:
-    """Return the policy without the first removable stretch, or None. A stretch is removable if the rest is playable."""
+    """Return the policy without the first removable stretch, or None. It is removable if the rest is playable."""
     for start in range(len(policy)):
         if not _playable(policy[:start], facts):
             return None  # a longer beginning cannot be played either
