@@ -105,6 +105,18 @@ def test_the_command_of_the_page_trains_in_two_processes(tmp_path: Path) -> None
     assert metrics(tmp_path / "run")[0]["episodes"] == 6
 
 
+def test_a_failing_disk_of_process_0_is_one_line_of_the_run(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    workers = start_two([str(ROOT / "cli.py"), "train", "--out", str(out), *IPD, "--iterations", "1000"])
+    assert workers[0].stdout is not None
+    workers[0].stdout.readline()  # the first iteration
+    (out / "metrics.jsonl").rename(tmp_path / "metrics.jsonl")
+    (out / "metrics.jsonl").mkdir()
+    first, second = finish(workers, status=1)
+    assert second == ("", "")
+    assert first[1] == f"error: expected a file, but this is a folder: {out / 'metrics.jsonl'}\n"
+
+
 def test_an_error_in_one_process_is_one_line_of_the_run(tmp_path: Path) -> None:
     game = tmp_path / "fails.py"
     game.write_text(
