@@ -9,8 +9,8 @@ options and wrappers. It also lists the admissible commands. TextArena lists non
 
 `differences` counts the steps whose command, score or end differ between the sides. ScienceWorld is not compared,
 because it draws the names of things in its commands at random, so that two loads of a task differ. Starting the
-environments and a warm-up round are not measured. The times are CPU seconds, so that other running processes do not matter. They include
-the CPU seconds of the Java processes, which take most of the time.
+environments and a warm-up round are not measured. The times are CPU seconds, so that other running processes do not
+matter. They include the CPU seconds of the Java processes, which take most of the time.
 """
 
 import argparse

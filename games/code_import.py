@@ -35,7 +35,7 @@ def import_code(source: str) -> ModuleType:
     if is_file and not path.is_file():
         raise GameError(f"{source}: no such file")
     _NAMED[canonical(source)] = None
-    with one_line(f"{source} cannot be imported,"):
+    with code_errors(f"{source} cannot be imported,"):
         return _execute(path.resolve(), path.stat().st_mtime_ns) if is_file else importlib.import_module(source)
 
 
@@ -88,7 +88,7 @@ def _execute(path: Path, modified: int) -> ModuleType:
 
 
 @contextmanager
-def one_line(what: str, kind: type[GameError] = GameError, hint: str = "") -> Iterator[None]:
+def code_errors(what: str, kind: type[GameError] = GameError, hint: str = "") -> Iterator[None]:
     """Turn an exception of the user's code into an error of one line: `what`, the exception, its file and its line."""
     try:
         yield

@@ -21,28 +21,38 @@ class Failures:
 
     def __init__(self) -> None:
         self.episodes, self.count, self.last = 0, 0, ""
-        self._kinds: list[str] = []  # kinds of the failures since the last success
+        self._failed_starts: list[str] = []  # kinds of the failures to start since the last start
+        self._failed_ends: list[str] = []  # kinds of the other failures since the last episode without an error
 
-    def record(self, game: str, error: str | None, kind: str) -> None:
+    def started(self) -> None:
+        """Record that an episode has started. Only the failures to start after it are in a row.
+
+        Several episodes are live at once, so failures to start may follow each other before any of them ends.
+        """
+        self._failed_starts = []
+
+    def record(self, game: str, error: str | None, kind: str, *, at_start: bool = False) -> None:
         """Count an episode of `game` that has ended or could not start.
 
         Args:
             error: why the episode failed, or None if it succeeded.
             kind: the result of `error_kind`.
+            at_start: whether the episode could not start.
 
         Raises:
             FatalGameError: the last `ALIKE` episodes failed alike, or the last `IN_A_ROW` episodes failed.
         """
         self.episodes += 1
         if error is None:
-            self._kinds = []
+            self._failed_ends = []
             return
         self.count += 1
-        self._kinds.append(kind)
+        kinds = self._failed_starts if at_start else self._failed_ends
+        kinds.append(kind)
         self.last = error if game.partition("?")[0] in error else f"{readable(game)}: {error}"
-        if len(self._kinds) >= ALIKE and len(set(self._kinds[-ALIKE:])) == 1:
+        if len(kinds) >= ALIKE and len(set(kinds[-ALIKE:])) == 1:
             raise FatalGameError(f"{ALIKE} episodes in a row failed alike; the last: {self.last}; {ADVICE}")
-        if len(self._kinds) == IN_A_ROW:
+        if len(kinds) == IN_A_ROW:
             raise FatalGameError(f"{IN_A_ROW} episodes in a row failed; the last: {self.last}; {ADVICE}")
 
     def check(self) -> None:

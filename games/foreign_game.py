@@ -14,7 +14,7 @@ import gymnasium
 import numpy as np
 
 from games.base import Info, Step
-from games.code_import import one_line
+from games.code_import import code_errors
 from games.errors import EpisodeError, GameError
 
 MAX_COMMAND = 200
@@ -119,7 +119,7 @@ class ForeignGame(gymnasium.Wrapper[str, str, Any, Any]):
     def _guarded(self, method: str) -> Iterator[None]:
         """Turn an exception of the environment into an `EpisodeError`."""
         try:
-            with one_line(f"{self.name}: expected a result of {method},"):
+            with code_errors(f"{self.name}: expected a result of {method},"):
                 yield
         except GameError as error:
             raise EpisodeError(str(error), kind=f"{method} raised") from error.__cause__

@@ -23,7 +23,7 @@ from typing import Any, Literal, Union, cast, get_args, get_origin
 import gymnasium
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 
-from games.code_import import CODE, canonical, import_code, import_name, one_line
+from games.code_import import CODE, canonical, code_errors, import_code, import_name
 from games.errors import GameError
 from games.foreign_game import ForeignGame
 from games.parameters import Kind, Parameter, Value
@@ -68,7 +68,7 @@ def parameters(game: str) -> tuple[Parameter, ...]:
     if isinstance(own, tuple) and own:
         table = [replace(parameter, default=defaults.get(parameter.name, parameter.default)) for parameter in own]
     else:
-        with one_line(f"{game}: the arguments cannot be read,"):
+        with code_errors(f"{game}: the arguments cannot be read,"):
             parsed = [_parameter(argument, defaults) for argument in _arguments(constructor).values()]
         table = [parameter for parameter in parsed if parameter is not None]
     seed = Parameter(name="seed", kind="int", low=0, help="seed of every episode")
@@ -96,7 +96,7 @@ def make(
     passed = {"max_turns": max_turns, "render_mode": render_mode}
     words |= {name: value for name, value in passed.items() if name in arguments and value is not None}
     limit = max_turns if "max_turns" not in arguments else None
-    with one_line(f"{game}: expected an environment from the constructor,"):
+    with code_errors(f"{game}: expected an environment from the constructor,"):
         if registered is not None:
             env = gymnasium.make(registered.id, max_episode_steps=limit, disable_env_checker=True, **words)
         else:
@@ -117,7 +117,7 @@ def _registered(game: str) -> EnvSpec | None:
 
 def _constructor(game: str) -> Constructor:
     if (registered := _registered(game)) is not None:
-        with one_line(f"{game}: the entry point of the environment cannot be imported,"):
+        with code_errors(f"{game}: the entry point of the environment cannot be imported,"):
             creator = registered.entry_point
             found: Any = load_env_creator(creator) if isinstance(creator, str) else creator
         if found is None:
@@ -125,7 +125,7 @@ def _constructor(game: str) -> Constructor:
         return cast("Constructor", found)
     for entry in entry_points(group=GROUP):
         if entry.name == game:
-            with one_line(f"{game}: the entry point {entry.value} cannot be imported,"):
+            with code_errors(f"{game}: the entry point {entry.value} cannot be imported,"):
                 return cast("Constructor", entry.load())
     return cast("Constructor", import_name(game, "class"))
 

@@ -11,7 +11,6 @@ import math
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -129,15 +128,6 @@ def validated(kind: type[T], value: Any, where: str, error: type[ValueError] = F
         raise error(f"{where} is damaged: {place}: {first['msg']}, got {first['input']!r:.60}") from None
     except ValueError as failure:  # from a validator of the model
         raise error(f"{where} is damaged: {failure}") from None
-
-
-@contextmanager
-def interpreting(where: str, error: type[ValueError] = FilesError) -> Iterator[None]:
-    """Raise `error` if the block does not find what it expects in a JSON value that was read from `where`."""
-    try:
-        yield
-    except (KeyError, IndexError, TypeError, AttributeError, ArithmeticError) as failure:
-        raise error(f"{where} is damaged: expected other content ({type(failure).__name__}: {failure})") from failure
 
 
 def _open(path: Path, error: type[ValueError]) -> int:

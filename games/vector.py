@@ -168,7 +168,9 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         except GameError as error:
             self._texts[index], info = "", _error_info(str(error))
             self._failed[index] = str(error)
-            self.failures.record(self._names[index], str(error), error_kind(error))
+            self.failures.record(self._names[index], str(error), error_kind(error), at_start=True)
+        else:
+            self.failures.started()
         return info
 
     def _step_one(self, index: int, command: str) -> Step:

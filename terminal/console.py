@@ -15,7 +15,7 @@ import typer
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-MAIN = os.environ.get("RANK", "0") == "0"  # of the processes that `accelerate launch` starts, only the first prints
+MAIN = os.environ.get("RANK", "0") == "0"  # of the processes that `torchrun` starts, only the first prints
 # without markup and emoji codes, because most texts contain words of the user or of a game
 out = Console(highlight=False, emoji=False, markup=False, quiet=not MAIN)
 err = Console(stderr=True, highlight=False, emoji=False, markup=False, quiet=not MAIN)

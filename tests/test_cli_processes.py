@@ -1,7 +1,11 @@
 """`train` in two processes: they stop together, record the episodes of both, and resume exactly."""
 
 import json
+import os
+import shlex
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +14,7 @@ import pytest
 from agents.play import transcript
 from agents.storage.checkpoint import checkpoints
 from tests import ROOT
+from tests.helpers import pages
 from tests.helpers.processes import finish, start_two
 
 IPD = ("--game", "ipd", "--episodes", "3", "--parallel", "3", "--trunk", "pico", "--save-every", "2")
@@ -59,7 +64,7 @@ def test_a_run_resumes_only_with_as_many_processes(whole: Path) -> None:
 
     done = cli("train", "--out", str(whole), "--resume", "--iterations", "5")
     assert done.returncode == 2
-    assert "was saved by 2 processes, not 1; resume with: accelerate launch --num_processes 2" in done.stderr
+    assert "was saved by 2 processes, not 1; resume with: torchrun --nproc-per-node 2" in done.stderr
 
 
 @pytest.mark.parametrize("limit", [("--env-steps", "100"), ("--minutes", "0.01"), ("--stop-success", "0.01")])
@@ -81,6 +86,35 @@ def test_ctrl_c_in_one_process_stops_both(rank: int, tmp_path: Path) -> None:
     first, _ = finish(workers, status=130)
     assert f"continue with: train --resume --out {out}" in first[1]
     assert checkpoints(out)[-1].name == f"{len(metrics(out)):06d}"
+
+
+def test_the_command_of_the_page_trains_in_two_processes(tmp_path: Path) -> None:
+    launcher, *words = shlex.split(pages.commands("docs/processes.md")[0])
+    assert (launcher, words[-2]) == ("torchrun", "--out")
+    words = [*words[:-1], str(tmp_path / "run"), "--episodes", "3", "--iterations", "1", "--trunk", "pico"]
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", *words],
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert metrics(tmp_path / "run")[0]["episodes"] == 6
+
+
+def test_a_failing_disk_of_process_0_is_one_line_of_the_run(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    workers = start_two([str(ROOT / "cli.py"), "train", "--out", str(out), *IPD, "--iterations", "1000"])
+    assert workers[0].stdout is not None
+    workers[0].stdout.readline()  # the first iteration
+    (out / "metrics.jsonl").rename(tmp_path / "metrics.jsonl")
+    (out / "metrics.jsonl").mkdir()
+    first, second = finish(workers, status=1)
+    assert second == ("", "")
+    assert first[1] == f"error: expected a file, but this is a folder: {out / 'metrics.jsonl'}\n"
 
 
 def test_an_error_in_one_process_is_one_line_of_the_run(tmp_path: Path) -> None:

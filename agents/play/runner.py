@@ -87,7 +87,7 @@ class EpisodeRunner:
                         except games.EpisodeError as error:
                             game = self._spec(self.next_episode).name
                             self.next_episode, last = self.next_episode + 1, last + 1
-                            self.failures.record(game, str(error), error.kind)
+                            self.failures.record(game, str(error), error.kind, at_start=True)
                 if not live:
                     return
                 yield from self._play_turn(agent, live, on_step)
@@ -126,8 +126,8 @@ class EpisodeRunner:
                 episode = live.pop(slot)
                 finished.append(episode.finished(event))
                 endings.append(event)
-                self.failures.record(event.turn.game, event.error, event.error_kind)
                 self._release(slot, episode.env, event)
+                self.failures.record(event.turn.game, event.error, event.error_kind)
         if endings:
             agent.end(endings)
         return finished
@@ -172,6 +172,7 @@ class EpisodeRunner:
         except ValueError:
             env.close()
             raise
+        self.failures.started()
         self.next_episode += 1
         self.continuations.pop(str(slot), None)
         turn = Turn(

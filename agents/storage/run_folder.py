@@ -171,10 +171,9 @@ class RunFolder:
         _append(self.path / PROBES, {"iteration": iteration, **row})
 
     def has_probe(self, iteration: int) -> bool:
-        """Return whether the newest line of probes.jsonl is the probe after this number of finished iterations."""
+        """Return whether probes.jsonl holds the probe after this number of finished iterations."""
         path = self.path / PROBES
-        probes = read_metrics(self.path, PROBES) if path.is_file() else []
-        return bool(probes and probes[-1]["iteration"] == iteration)
+        return path.is_file() and any(line.iteration == iteration for line in read_log(path))
 
     def truncate(self, iteration: int, totals: Mapping[str, float]) -> None:
         """Delete the metrics, transcripts and probes that were written after `iteration` finished iterations.

@@ -55,7 +55,8 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
 
     Nothing is written if one of these errors is raised. An error of one process is raised in all processes of a run.
     """
-    accelerator = Accelerator(log_with="tensorboard", project_dir=str(out))
+    has_gpu = torch.accelerator.is_available()  # processes on a CPU work together only if `cpu` is True
+    accelerator = Accelerator(cpu=not has_gpu, log_with="tensorboard", project_dir=str(out))
     trainer, earlier_games = in_all_processes(lambda: _build(config, out, accelerator, resume=resume))
     trainer.start(resume=resume, initial_games=earlier_games)
     return trainer

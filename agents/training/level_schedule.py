@@ -88,7 +88,7 @@ class LevelSchedule:
             if state["level"] not in self.levels:
                 raise AgentError(f"the checkpoint is at level {state['level']}, but the games have {self.levels}")
             self._stage = self.levels.index(state["level"])
-            self._recent.extend(state["recent"])
+            self._recent = deque(state["recent"], maxlen=self._recent.maxlen)
 
 
 def _mixed_levels(specs: Sequence[games.GameSpec]) -> list[games.GameSpec]:

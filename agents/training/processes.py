@@ -22,16 +22,18 @@ def any_process(value: bool) -> bool:
 
 
 def in_all_processes(work: Callable[[], T]) -> T:
-    """Return the result of `work`. If `work` reports a user's mistake in one process, raise this error in all.
+    """Return the result of `work`. If `work` raises an error in one process, raise this error in all processes.
 
-    Any other exception is a bug. Only the process with the bug raises it, and the launcher ends the others.
+    The error must be a user's mistake or an OSError, such as that of a full disk. If several processes raise errors,
+    all raise that of the lowest rank, so that all handle the same error. Any other exception is a bug. Only the process
+    with the bug raises it, and the launcher ends the others.
     """
     result, error = None, None
     try:
         result = work()
-    except (GameError, AgentError, OptimizerError) as raised:
+    except (GameError, AgentError, OptimizerError, OSError) as raised:
         error = raised
     first = next((other for other in gather_object([error]) if other is not None), None)
     if first is not None:
-        raise error or first
+        raise first
     return result  # type: ignore[return-value]  # no error, so there is a result

@@ -1,5 +1,6 @@
 """The state of a training run, as its checkpoints store it beside the model's weights."""
 
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,6 +8,7 @@ import torch
 from accelerate.utils import gather_object
 from torch import Tensor
 
+from agents.play.metrics import RECENT
 from agents.storage.checkpoint import TRAINING, load_tensors, loading_tensors
 from agents.storage.run_folder import ProcessesError
 from agents.storage.training_state import read_training
@@ -46,8 +48,7 @@ def load_state(trainer: "Trainer", folder: Path) -> None:
     rank, processes = trainer.accelerator.process_index, trainer.accelerator.num_processes
     if (count := len(state.processes)) != processes:
         raise ProcessesError(
-            f"{folder} was saved by {count} processes, not {processes}; "
-            f"resume with: accelerate launch --num_processes {count}"
+            f"{folder} was saved by {count} processes, not {processes}; resume with: torchrun --nproc-per-node {count}"
         )
     with loading_tensors(folder / TRAINING):
         torch.set_rng_state(tensors.pop("torch_rng")[rank].clone())  # torch would read the whole storage of a view
@@ -58,6 +59,6 @@ def load_state(trainer: "Trainer", folder: Path) -> None:
     own = state.processes[rank]
     trainer.runner.next_episode = own.next_episode
     trainer.runner.continuations = {slot: dict(each) for slot, each in own.continuations.items()}
-    trainer.recent.extend(state.recent)
+    trainer.recent = deque(state.recent, maxlen=RECENT)
     trainer.schedule.load_state_dict(dict(state.level_schedule))
     trainer.updater.optimizer.load_state_dict(state.optimizer)

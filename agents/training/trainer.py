@@ -111,10 +111,10 @@ class Trainer:
         first iteration is complete, its folder is emptied.
         """
         try:
-            self._probe()
+            in_all_processes(self._probe)
             while not self._ends():
                 metrics = self.iterate()
-                self._probe()
+                in_all_processes(self._probe)
                 if self.iteration % self.config.budget.save_every == 0 or self.finished:
                     self.save()
                 yield metrics
@@ -183,8 +183,7 @@ class Trainer:
             "tokens_per_second": everyone.tokens / seconds,
         }
         self.iteration += 1
-        if self.accelerator.is_main_process:
-            self._record(metrics, everyone.episodes)
+        in_all_processes(lambda: self._record(metrics, everyone.episodes))
         return metrics
 
     def _probe(self) -> None:
@@ -238,6 +237,8 @@ class Trainer:
         return rollout, metrics, targets.advantages
 
     def _record(self, metrics: Metrics, episodes: Sequence[Episode]) -> None:
+        if not self.accelerator.is_main_process:
+            return
         iteration = self.iteration - 1
         entries = [transcript.Entry(iteration=iteration, episode=episode) for episode in episodes]
         transcript.append(self.folder.path / transcript.NAME, entries)
@@ -248,6 +249,9 @@ class Trainer:
         """Write a checkpoint of the current state atomically, and delete old checkpoints."""
         state, tensors = state_of(self)
         self.saved = self.iteration
+        in_all_processes(lambda: self._write_checkpoint(state, tensors))
+
+    def _write_checkpoint(self, state: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
         if self.accelerator.is_main_process:
             self.folder.sync()
             folder = self.folder.checkpoint(self.iteration)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, SupportsFloat, TypeAlias, cast
 
-from games.code_import import import_name, one_line
+from games.code_import import code_errors, import_name
 from games.errors import GameError, ScorerError, did_you_mean, nearest
 
 Scorer: TypeAlias = Callable[[Sequence[str], Sequence[str]], Sequence[float]]
@@ -172,7 +172,7 @@ def _checked(term: Term, scorer: Scorer) -> Scorer:
 
     def score(prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
         wanted = f"reward {term.name}: expected one finite number for each completion ({len(completions)}),"
-        with one_line(wanted, ScorerError):
+        with code_errors(wanted, ScorerError):
             result: Any = scorer(prompts, completions)
             scores = list(result) if isinstance(result, Iterable) else None
             numbers = [_number(value) for value in scores or ()]

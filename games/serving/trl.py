@@ -18,16 +18,18 @@ class ToolEnvironment:
 
     def __init__(self, game: str, *, max_turns: int | None = None) -> None:
         self._specs, self._max_turns = resolve(game), max_turns
-        self._envs: dict[int, gymnasium.Env[str, str]] = {}
-        self._env = self._game(0)
+        self._env: gymnasium.Env[str, str] | None = None
+        self._number = 0  # of the game that `_env` plays
         self._reward, self._over = 0.0, True
 
     def reset(self, seed: int = 0, **row: Any) -> str:
         """Begin an episode and return its first observation, which TRL appends to the prompt."""
-        self._env.close()  # an unfinished game may hold a process
-        self._env, self._reward = self._game(seed % len(self._specs)), 0.0
+        number = seed % len(self._specs)
+        if self._env is None or number != self._number:
+            self._close()
+            self._env, self._number = self._specs[number].make(max_turns=self._max_turns), number
         observation, info = self._env.reset(seed=seed)
-        self._over = False
+        self._reward, self._over = 0.0, False
         return _shown(observation, info)
 
     def play(self, command: str) -> str:
@@ -40,12 +42,13 @@ class ToolEnvironment:
         Returns:
             The game's response, followed by the admissible commands.
         """
-        if self._over:
+        if self._over or self._env is None:
             return "The game is over."
         try:
             observation, reward, terminated, truncated, info = self._env.step(str(command))
         except GameError as error:
             self._over = True
+            self._close()
             return f"The game has failed: {error}"
         self._reward += float(reward)
         self._over = terminated or truncated
@@ -55,10 +58,11 @@ class ToolEnvironment:
         """Return the sum of the rewards of this episode."""
         return self._reward
 
-    def _game(self, number: int) -> gymnasium.Env[str, str]:
-        if number not in self._envs:
-            self._envs[number] = self._specs[number].make(max_turns=self._max_turns)
-        return self._envs[number]
+    def _close(self) -> None:
+        """Close the environment, which may hold a process. Many environments cannot be reset after that."""
+        if self._env is not None:
+            self._env.close()
+            self._env = None
 
 
 def _shown(observation: str, info: dict[str, Any]) -> str:

@@ -17,6 +17,19 @@ def test_three_alike_in_a_row_end_the_run() -> None:
     assert (failures.count, failures.episodes) == (7, 8)
 
 
+def test_an_episode_that_starts_separates_failures_to_start() -> None:
+    failures = Failures()
+    for _ in range(4):
+        failures.record("g", "x", "a", at_start=True)
+        failures.record("g", "x", "a", at_start=True)
+        failures.started()
+    failures.record("g", "x", "a")
+    failures.record("g", "x", "a")
+    failures.started()
+    with pytest.raises(games.FatalGameError, match="3 episodes in a row failed alike"):
+        failures.record("g", "x", "a")
+
+
 def test_many_different_failures_in_a_row_end_the_run() -> None:
     failures = Failures()
     failures.record("g", "x", "kind")

@@ -9,7 +9,7 @@ import pytest
 from typing_extensions import TypedDict
 
 from games.errors import FilesError
-from games.reading import interpreting, parse_json, read_bytes, read_json, read_lines, read_object, validated
+from games.reading import parse_json, read_bytes, read_json, read_lines, read_object, validated
 
 
 class Counted(TypedDict):
@@ -102,8 +102,3 @@ def test_a_value_of_the_right_form(tmp_path: Path) -> None:
     assert read_json(tmp_path / "a.json", Counted) == {"count": 1, "shares": [0.5, 1], "more": None}
     (tmp_path / "a.json").write_text("[]")
     assert "expected a JSON object" in refused(lambda: read_object(tmp_path / "a.json"))
-
-
-def test_what_a_document_lacks_is_its_damage() -> None:
-    with pytest.raises(FilesError, match=r"it is damaged: .*KeyError"), interpreting("it"):
-        raise KeyError("rows")

@@ -1,4 +1,4 @@
-"""Two processes of one run on a CPU, started as `accelerate launch` or `torchrun` would start them."""
+"""Two processes of one run on a CPU, started as `torchrun` starts them."""
 
 import os
 import socket

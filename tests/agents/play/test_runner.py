@@ -121,6 +121,25 @@ def test_a_game_that_never_starts_again_ends_play(first: int) -> None:
     assert runner.failures.episodes == first + 2
 
 
+@pytest.mark.parametrize("parallel", [1, 8])
+def test_games_that_never_start_are_replaced_by_those_that_do(parallel: int) -> None:
+    specs = [CorridorSpec("broken", 2, broken=range(1000)), SHORT]
+    with EpisodeRunner(specs, seed=1, parallel=parallel) as runner:
+        episodes = list(runner.play(Walker(), 10))
+    assert [episode.won for episode in episodes] == [True] * 10
+    assert runner.failures.count == 10
+
+
+def test_all_environments_are_closed_when_failures_end_play() -> None:
+    Corridor.opened = Corridor.closed = 0
+    with (
+        pytest.raises(games.FatalGameError, match="3 episodes in a row failed alike; the last: trapped: the floor"),
+        EpisodeRunner([CorridorSpec("trapped", 5, trap=0)], seed=1, parallel=4) as runner,
+    ):
+        list(runner.play(Walker(), 4))
+    assert (Corridor.opened, Corridor.closed) == (4, 4)
+
+
 def test_a_game_that_fails_at_the_start_for_ever_new_reasons_ends_play() -> None:
     class Moody(Corridor):
         def reset(self, **words: Any) -> Any:

@@ -142,6 +142,15 @@ def test_probes_do_not_change_the_training(prompts: str, tmp_path: Path, lora: i
     assert rows[0]["kl"] == pytest.approx(0.0, abs=1e-6) and rows[3]["kl"] > 1e-3
 
 
+def test_a_run_that_was_killed_during_its_first_probe_is_resumed(prompts: str, tmp_path: Path) -> None:
+    settings = {"game": GAME, "trunk": str(save_trunk(tmp_path / "trunk")), "mode": "free", "episodes": 2}
+    config = TrainConfig.from_flat(settings | {"iterations": 1, "probe_prompts": prompts})
+    make_trainer(config, tmp_path / "run").folder.unlock()
+    (tmp_path / "run" / PROBES).write_text('{"iteration": 0, "rew')
+    list(make_trainer(config, tmp_path / "run", resume=True).run())
+    assert [row["iteration"] for row in read_metrics(tmp_path / "run", PROBES)] == [0, 1]
+
+
 def test_dropout_is_off_in_probes_and_on_again_afterwards(prompts: str) -> None:
     measured = probe_of(prompts)
     model = measured.agent.model.train()

@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
+from agents.protocol import AgentError
+from agents.training import processes
+from games import FatalGameError
 from tests.helpers.models import assert_close
 from tests.helpers.one_of_two import work
 from tests.helpers.processes import finish, start_two
@@ -46,3 +49,15 @@ def test_measures_are_those_of_all_processes(out: Path) -> None:
     first, second = (measures(out, rank, 2) for rank in range(2))
     assert first[0] == pytest.approx(second[0], rel=1e-5)
     assert first[0] == pytest.approx(measures(out, 0, 1)[0], rel=1e-3, abs=1e-6)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_all_processes_raise_the_same_error(rank: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    errors = [AgentError("of process 0"), FatalGameError("of process 1")]
+
+    def fail() -> None:
+        raise errors[rank]
+
+    monkeypatch.setattr(processes, "gather_object", lambda own: [*errors[:rank], *own, *errors[rank + 1 :]])
+    with pytest.raises(AgentError, match="of process 0"):
+        processes.in_all_processes(fail)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 
 import psutil
 from transformers.utils import get_json_schema
@@ -42,3 +43,25 @@ def test_unfinished_games_of_a_suite_share_one_java_process() -> None:
     openings = {env.reset(seed=seed) for seed in range(3)}
     assert len(openings) == 3
     assert processes() <= before + 1
+
+
+def test_an_environment_that_is_closed_is_not_reset(tmp_path: Path) -> None:
+    (tmp_path / "once.py").write_text(
+        "import gymnasium\n"
+        "class Once(gymnasium.Env):\n"
+        "    observation_space = action_space = gymnasium.spaces.Text(100)\n"
+        "    closed = False\n"
+        "    def reset(self, seed=None, options=None):\n"
+        "        assert not self.closed\n"
+        "        return 'Which?', {'admissible_commands': ['a', 'b']}\n"
+        "    def step(self, command):\n"
+        "        if command == 'fail': raise OSError('no such device')\n"
+        "        return 'Done', 1.0, True, False, {'admissible_commands': []}\n"
+        "    def close(self):\n"
+        "        self.closed = True\n"
+    )
+    env = ToolEnvironment(f"{tmp_path / 'once.py'}:Once?seed=0..1")
+    for seed, command, reward in ((0, "a", 1), (0, "fail", 0), (0, "a", 1), (1, "a", 1), (0, "a", 1)):
+        assert env.reset(seed=seed).startswith("Which?")
+        env.play(command)
+        assert env.get_reward() == reward
