@@ -137,7 +137,8 @@ def evaluate(
         step_seconds=step_seconds,
         bonus_command=bonus_command,
     )
-    console.output([row.to_json() for row in rows], [evaluation.evaluation_table(rows)], as_json=as_json)
+    shown = [evaluation.title(rows[0]), evaluation.evaluation_table(rows)]
+    console.output([row.to_json() for row in rows], shown, as_json=as_json)
 
 
 @command()

@@ -195,7 +195,7 @@ def test_evaluate_leaves_out_agents_that_cannot_play() -> None:
     done = cli("evaluate", "--agent", "random", "--game", "ipd", "--episodes", "2", "--max-turns", "3", "--json")
     assert done.returncode == 0
     assert [row["agent"] for row in json.loads(done.stdout)] == ["random"]
-    assert done.stderr == "left out: ipd has no walkthrough, so the walkthrough agent cannot play it\n"
+    assert done.stderr == "left out walkthrough: ipd has no walkthrough, so the walkthrough agent cannot play it\n"
 
 
 def test_watch_shows_the_newest_iteration(run: Path) -> None:

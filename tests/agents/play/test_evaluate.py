@@ -20,6 +20,7 @@ SPECS = [CorridorSpec("short", 2), CorridorSpec("long", 4)]
 def test_the_means_by_hand() -> None:
     found = evaluate(WalkthroughAgent(), SPECS, game="corridors", episodes=4, seed=1, max_turns=3)
     assert (found.agent, found.game, found.episodes, found.errors) == ("walkthrough", "corridors", 4, 0)
+    assert found.success_rate is not None
     assert found.success_rate.value == 0.5
     assert found.normalized_score is not None
     assert found.normalized_score.value == (1 + 3 / 4) / 2
