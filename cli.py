@@ -137,8 +137,7 @@ def evaluate(
         step_seconds=step_seconds,
         bonus_command=bonus_command,
     )
-    shown = [evaluation.title(rows[0]), evaluation.evaluation_table(rows)]
-    console.output([row.to_json() for row in rows], shown, as_json=as_json)
+    console.output([row.to_json() for row in rows], evaluation.report(rows), as_json=as_json)
 
 
 @command()

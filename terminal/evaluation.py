@@ -91,19 +91,27 @@ def play_card(document: Path, names: str | None, tasks: str | None, episodes: in
     return results
 
 
-def evaluation_table(evaluations: Sequence[Evaluation]) -> RenderableType:
-    """Return a table with a column for each agent. All agents played the same games with the same seeds."""
-    trained = (f"{row.agent} was trained on {row.trained_on} of the games" for row in evaluations if row.trained_on)
-    notes = "; ".join(trained)
-    texts = all(row.texts is not None for row in evaluations)
-    optional = [name for name in ("reward", "bonus_share") if not any(_value(row, name) for row in evaluations)]
-    measures = TEXT_MEASURES if texts else [measure for measure in MEASURES if measure[1] not in optional]
+def report(evaluations: Sequence[Evaluation]) -> list[RenderableType]:
+    """Return a title, the table and notes. Title and notes are lines of their own: a narrow table would wrap them."""
+    first, texts = evaluations[0], all(row.texts is not None for row in evaluations)
     per = "token; the last three rows have no interval; the top word is the commonest" if texts else "turn"
+    trained = [f"{row.agent} was trained on {row.trained_on} of the games" for row in evaluations if row.trained_on]
+    return [
+        f"{first.agent} on {first.game}, {first.episodes} episodes each",
+        evaluation_table(evaluations),
+        f"below each mean its 95% interval; entropy in nats per {per}",
+        *(["; ".join(trained)] if trained else []),
+    ]
+
+
+def evaluation_table(evaluations: Sequence[Evaluation]) -> Table:
+    """Return a table with a column for each agent. All agents played the same games with the same seeds."""
+    texts = all(row.texts is not None for row in evaluations)
+    undefined = [name for name in ("reward", "bonus_share") if not any(getattr(row, name) for row in evaluations)]
+    measures = TEXT_MEASURES if texts else [measure for measure in MEASURES if measure[1] not in undefined]
     table = Table(
         Column("", no_wrap=True),
         *(Column(Text(row.agent), justify="right", overflow="ellipsis") for row in evaluations),
-        caption=Text(f"below each mean its 95% interval; entropy in nats per {per}" + (f"\n{notes}" if notes else "")),
-        caption_justify="left",
         box=box.SIMPLE_HEAD,
         header_style="bold",
         pad_edge=False,
@@ -112,11 +120,6 @@ def evaluation_table(evaluations: Sequence[Evaluation]) -> RenderableType:
         table.add_row(name, *(_estimate(_value(row, field), form) for row in evaluations))
     table.add_row("failed", *(str(row.errors) for row in evaluations))
     return table
-
-
-def title(first: Evaluation) -> str:
-    """Return the line above the table. It is no part of the table, which would wrap it to its own width."""
-    return f"{first.agent} on {first.game}, {first.episodes} episodes each"
 
 
 def _value(row: Evaluation, name: str) -> Estimate | None:
