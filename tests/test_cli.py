@@ -223,7 +223,7 @@ def test_evaluate_shows_the_reward_of_a_game_without_a_maximum_score(tmp_path: P
     assert title == f"random on {game}, 3 episodes each"
     assert re.search(r"success +- *\n score +- *\n reward +\+1\.50 *\n", done.stdout)
     assert lines[-1] == "below each mean its 95% interval; entropy in nats per turn"
-    [row] = json.loads(answer(*arguments, "--json"))
+    [row] = json.loads(cli(*arguments, "--json").stdout)
     assert (row["success_rate"], row["normalized_score"]) == (None, None)
     assert row["reward"] == {"value": 1.5, "low": None, "high": None}
 
