@@ -137,7 +137,7 @@ def evaluate(
         step_seconds=step_seconds,
         bonus_command=bonus_command,
     )
-    console.output([row.to_json() for row in rows], [evaluation.evaluation_table(rows)], as_json=as_json)
+    console.output([row.to_json() for row in rows], evaluation.report(rows), as_json=as_json)
 
 
 @command()

@@ -27,7 +27,7 @@ class ForeignGame(gymnasium.Wrapper[str, str, Any, Any]):
     """Adapts an environment to the rules of `games`.
 
     Observations become text (see `as_text`). Missing entries of the info get their defaults: no admissible commands,
-    the sum of the rewards as score, neither won nor lost, and the number of commands as moves.
+    the sum of the rewards as score, None as `won`, not lost, and the number of commands as moves.
 
     Args:
         env: an environment whose actions are texts.
@@ -87,7 +87,7 @@ class ForeignGame(gymnasium.Wrapper[str, str, Any, Any]):
             value = info.get(name, 0)
             if not math.isfinite(_number(value)) and not (name == "max_score" and value is None):
                 raise self._error("info", f"{name} in the info is {_short(value)}, not a finite number")
-        defaults = {"score": self._score, "won": False, "lost": False, "moves": self._moves}
+        defaults = {"score": self._score, "won": None, "lost": False, "moves": self._moves}
         return {**defaults, **info, "admissible_commands": self._commands(info.get("admissible_commands"))}
 
     def _commands(self, commands: object) -> list[str]:

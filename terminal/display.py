@@ -180,7 +180,7 @@ def end_panel(episode: Episode) -> RenderableType:
 
 def episode_table(episodes: Sequence[Episode]) -> RenderableType:
     """Return a table with a row for each episode and the means in the footer."""
-    count, wins = len(episodes), sum(episode.won for episode in episodes)
+    count, wins = len(episodes), sum(bool(episode.won) for episode in episodes)
     table = Table(
         Column("episode", justify="right", footer="mean"),
         Column("game", overflow="fold"),

@@ -1,5 +1,6 @@
 """Evaluation of an agent beside baselines, and the evaluation card."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from terminal import console
 MEASURES = (
     ("success", "success_rate", "z.0%"),
     ("score", "normalized_score", "z.0%"),
+    ("reward", "reward", "+z.2f"),
     ("steps", "steps", "z.1f"),
     ("steps to win", "steps_to_win", "z.1f"),
     ("entropy", "entropy", "z.2f"),
@@ -47,14 +49,14 @@ def evaluate_beside_baselines(
     """Evaluate the agent and the baselines on the same games and seeds, with progress bars.
 
     The baselines are the random and the walkthrough agent, or SmolLM2 without training for the completion game. A
-    baseline that cannot play these games is left out with a note.
+    baseline that cannot play these games is left out. A note names it and the reason.
 
     Args:
         sampling: arguments of `make_agent`, including the seed.
         step_seconds: argument of `games.resolve`.
         settings: further arguments of `evaluate`.
     """
-    rows, specs = [], games.resolve(game, step_seconds=step_seconds)
+    rows, specs, left_out = [], games.resolve(game, step_seconds=step_seconds), defaultdict[str, list[str]](list)
     baselines = ("smollm2",) if all(spec.kind == "completion" for spec in specs) else ("random", "walkthrough")
     settings |= {"game": game, "seed": sampling["seed"], "episodes": episodes}
     for name in dict.fromkeys((agent, *baselines)):
@@ -66,9 +68,11 @@ def evaluate_beside_baselines(
         except agents.AgentError as error:
             if name == agent:
                 raise
-            console.note(f"left out: {error}")
+            left_out[str(error)].append(name)
         else:
             rows.append(replace(row, agent=name, trained_on=agents.games_trained_on(name, specs)))
+    for reason, names in left_out.items():
+        console.note(f"left out {' and '.join(names)}: {reason}")
     return rows
 
 
@@ -87,22 +91,27 @@ def play_card(document: Path, names: str | None, tasks: str | None, episodes: in
     return results
 
 
-def evaluation_table(evaluations: Sequence[Evaluation]) -> RenderableType:
-    """Return a table with a column for each agent. All agents played the same games with the same seeds."""
-    first = evaluations[0]
-    trained = (f"{row.agent} was trained on {row.trained_on} of the games" for row in evaluations if row.trained_on)
-    notes = "; ".join(trained)
-    texts = all(row.texts is not None for row in evaluations)
-    measures = TEXT_MEASURES if texts else MEASURES if any(row.bonus_share for row in evaluations) else MEASURES[:-1]
+def report(evaluations: Sequence[Evaluation]) -> list[RenderableType]:
+    """Return a title, the table and notes. Title and notes are lines of their own: a narrow table would wrap them."""
+    first, texts = evaluations[0], all(row.texts is not None for row in evaluations)
     per = "token; the last three rows have no interval; the top word is the commonest" if texts else "turn"
+    trained = [f"{row.agent} was trained on {row.trained_on} of the games" for row in evaluations if row.trained_on]
+    return [
+        f"{first.agent} on {first.game}, {first.episodes} episodes each",
+        evaluation_table(evaluations),
+        f"below each mean its 95% interval; entropy in nats per {per}",
+        *(["; ".join(trained)] if trained else []),
+    ]
+
+
+def evaluation_table(evaluations: Sequence[Evaluation]) -> Table:
+    """Return a table with a column for each agent. All agents played the same games with the same seeds."""
+    texts = all(row.texts is not None for row in evaluations)
+    undefined = [name for name in ("reward", "bonus_share") if not any(getattr(row, name) for row in evaluations)]
+    measures = TEXT_MEASURES if texts else [measure for measure in MEASURES if measure[1] not in undefined]
     table = Table(
         Column("", no_wrap=True),
         *(Column(Text(row.agent), justify="right", overflow="ellipsis") for row in evaluations),
-        title=Text(f"{first.agent} on {first.game}, {first.episodes} episodes each"),
-        title_justify="left",
-        title_style="bold",
-        caption=Text(f"below each mean its 95% interval; entropy in nats per {per}" + (f"\n{notes}" if notes else "")),
-        caption_justify="left",
         box=box.SIMPLE_HEAD,
         header_style="bold",
         pad_edge=False,

@@ -6,6 +6,7 @@ not caught, so that their tracebacks are shown.
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
@@ -39,7 +40,7 @@ def run(app: Callable[..., object]) -> NoReturn:
         status = app(args=sys.argv[1:] or ["--help"], standalone_mode=False)
         sys.stdout.flush()
     except typer.TyperException as error:
-        fail(error.format_message(), error.exit_code)
+        fail(_command_line_error(error), error.exit_code)
     except typer.Abort:
         fail("stopped", 130)
     except _mistakes() as error:
@@ -62,6 +63,19 @@ def fail(message: str, status: int) -> NoReturn:
     console.err.quiet = os.environ.get("LOCAL_RANK", "0") != "0"
     console.note(f"error: {' '.join(message.split())}")
     sys.exit(status)
+
+
+def _command_line_error(error: typer.TyperException) -> str:
+    """Return the message of an error in the command line. If typer refused a value, the message ends with the value."""
+    from pydantic import ValidationError
+
+    message, cause = error.format_message(), error.__cause__
+    refused = re.fullmatch(r"Invalid value for '(.+)': Input should be (.+?)(, unable to parse .+)?", message)
+    if refused is None or not isinstance(cause, ValidationError):
+        return message
+    name, expected, not_a_number = refused.groups()
+    value = cause.errors()[0]["input"]
+    return f"{name} must be {expected}, got {repr(value) if not_a_number else value}"
 
 
 def _mistakes() -> tuple[type[ValueError], ...]:

@@ -69,7 +69,7 @@ class LineView:
         return [f"episode {episode.index}, {readable(episode.game)}: {display.summary(episode)}"]
 
     def end(self, episodes: Sequence[Episode]) -> Renderables:
-        wins = sum(episode.won for episode in episodes)
+        wins = sum(bool(episode.won) for episode in episodes)
         return [f"{wins} of {len(episodes)} episodes won"] if len(episodes) > 1 else []
 
 

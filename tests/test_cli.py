@@ -25,6 +25,22 @@ from agents.play.transcript import NAME, Entry, append
 from tests import ROOT
 from tests.helpers.fakes import CorridorSpec
 
+LIFT = """
+import gymnasium
+
+class Lift(gymnasium.Env):
+    action_space = observation_space = gymnasium.spaces.Text(100)
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def reset(self, *, seed=None, options=None):
+        return f"Hello {self.name}.", {"admissible_commands": ["up", "down"]}
+
+    def step(self, action):
+        return "You arrive.", 1.5, True, False, {}
+"""
+
 
 def surroundings(**more: str) -> dict[str, str]:
     """The environment of a command: that of the test run with 100 columns, no colours and buffered output."""
@@ -195,7 +211,21 @@ def test_evaluate_leaves_out_agents_that_cannot_play() -> None:
     done = cli("evaluate", "--agent", "random", "--game", "ipd", "--episodes", "2", "--max-turns", "3", "--json")
     assert done.returncode == 0
     assert [row["agent"] for row in json.loads(done.stdout)] == ["random"]
-    assert done.stderr == "left out: ipd has no walkthrough, so the walkthrough agent cannot play it\n"
+    assert done.stderr == "left out walkthrough: ipd has no walkthrough, so the walkthrough agent cannot play it\n"
+
+
+def test_evaluate_shows_the_reward_of_a_game_without_a_maximum_score(tmp_path: Path) -> None:
+    game = f"{tmp_path / 'lift.py'}:Lift?name=Bob"
+    (tmp_path / "lift.py").write_text(LIFT)
+    arguments = ("evaluate", "--agent", "random", "--game", game, "--episodes", "3")
+    done = cli(*arguments)
+    title, *lines = done.stdout.splitlines()
+    assert title == f"random on {game}, 3 episodes each"
+    assert re.search(r"success +- *\n score +- *\n reward +\+1\.50 *\n", done.stdout)
+    assert lines[-1] == "below each mean its 95% interval; entropy in nats per turn"
+    [row] = json.loads(cli(*arguments, "--json").stdout)
+    assert (row["success_rate"], row["normalized_score"]) == (None, None)
+    assert row["reward"] == {"value": 1.5, "low": None, "high": None}
 
 
 def test_watch_shows_the_newest_iteration(run: Path) -> None:
@@ -233,9 +263,11 @@ def test_watch_pages_with_keys(run: Path) -> None:
         (["play", "--agent", "random", "--game", "no/such/game.z8"], "no such file or folder"),
         (["play", "--agent", "human", "--game", "ipd", "--json"], "a person cannot play with --json"),
         (["play", "--episods", "3"], "No such option.*--episodes"),
-        (["play", "--episodes", "0"], "--episodes.*greater than or equal to 1"),
-        (["evaluate", "--episodes", "1000000000"], "--episodes.*less than or equal to 1000000"),
-        (["play", "--seed", "x"], "--seed.*integer"),
+        (["play", "--episodes", "0"], "--episodes must be greater than or equal to 1, got 0$"),
+        (["evaluate", "--episodes", "1000000000"], "--episodes must be less than or equal to 1000000, got 1000000000$"),
+        (["play", "--step-seconds", "0"], "--step-seconds must be greater than or equal to 0.001, got 0$"),
+        (["serve", "--port", "99999"], "--port must be less than or equal to 65535, got 99999$"),
+        (["play", "--seed", "x"], "--seed must be a valid integer, got 'x'$"),
         (["evaluate", "--card", "--tasks", "coins"], "did you mean 'coin'?"),
         (["evaluate", "--card", "--agent", "nobody"], "unknown agent 'nobody'"),
         (["evaluate", "--card", "--greedy"], "leave out the other options"),

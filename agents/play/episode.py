@@ -38,6 +38,7 @@ class Episode:
         final_observation: the game's response to the last command.
         score: final score in game points, without reward shaping.
         max_score: the game's maximum score, or None if it is unknown.
+        won: whether the game was won, or None if the game does not report it.
         truncated: whether the turn limit or an error ended the episode.
         moves: number of turns, as the game counts them.
         error: message of the game's error, or None if there was no error.
@@ -50,7 +51,7 @@ class Episode:
     final_observation: str
     score: float
     max_score: float | None
-    won: bool
+    won: bool | None
     lost: bool
     terminated: bool
     truncated: bool

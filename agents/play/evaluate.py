@@ -41,6 +41,7 @@ class Evaluation:
         game: the games, as the user named them.
         errors: number of episodes in which the game failed. Episodes that an error truncated are included in all
             statistics. Episodes that could not start were replaced by other episodes.
+        success_rate: fraction of won episodes, or None if no episode's game reports `won`.
         normalized_score: final score divided by the game's maximum score.
         steps: commands per episode. `steps_to_win` is the same for won episodes.
         entropy: entropy of the policy in nats, averaged over an episode's turns.
@@ -48,13 +49,14 @@ class Evaluation:
             per token) and the measures of `text_measures`.
         bonus_share: fraction of an episode's turns that play the bonus command.
         trained_on: number of these games on which the agent was trained, or None if it is unknown.
+        reward: sum of an episode's rewards, over the games without a maximum score. It is None if `texts` holds it.
     """
 
     agent: str
     game: str
     episodes: int
     errors: int
-    success_rate: Estimate
+    success_rate: Estimate | None
     normalized_score: Estimate | None
     steps: Estimate
     steps_to_win: Estimate | None
@@ -62,9 +64,14 @@ class Evaluation:
     bonus_share: Estimate | None = None
     texts: dict[str, Estimate] | None = None
     trained_on: int | None = None
+    reward: Estimate | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """Return the results as JSON data, with `reward` only if it is defined."""
+        data = asdict(self)
+        if self.reward is None:
+            del data["reward"]
+        return data
 
 
 def summarize(
@@ -72,22 +79,23 @@ def summarize(
 ) -> Evaluation:
     """Return the statistics of one or more episodes. `seed` is the seed of the bootstrap."""
     share, mean = partial(estimate, unit=True, seed=seed), partial(estimate, seed=seed)
-    success, steps = share([e.won for e in episodes]), mean([len(e.steps) for e in episodes])
+    steps, texts = mean([len(e.steps) for e in episodes]), _text_estimates(episodes, mean)
     entropies = [[s.decision.entropy for s in e.steps if s.decision.entropy is not None] for e in episodes]
-    if success is None or steps is None:
+    if steps is None:
         raise ValueError("expected at least one episode")
     return Evaluation(
         agent=agent,
         game=game,
         episodes=len(episodes),
         errors=errors,
-        success_rate=success,
+        success_rate=share([bool(e.won) for e in episodes]) if any(e.won is not None for e in episodes) else None,
         normalized_score=share([e.score / e.max_score for e in episodes if e.max_score]),
         steps=steps,
         steps_to_win=mean([len(e.steps) for e in episodes if e.won]),
         entropy=mean([sum(values) / len(values) for values in entropies if values]),
         bonus_share=share(command_shares(episodes, bonus_command)),
-        texts=_text_estimates(episodes, mean),
+        texts=texts,
+        reward=mean([e.reward for e in episodes if not e.max_score]) if texts is None else None,
     )
 
 

@@ -101,6 +101,7 @@ class LiveEpisode:
     def finished(self, event: StepEvent) -> Episode:
         """Return the record of this episode. `event` belongs to its last step."""
         max_score = event.info.get("max_score", event.turn.info.get("max_score"))
+        won = event.info.get("won", event.turn.info.get("won", False))  # the info is empty after an error
         return Episode(
             index=event.episode,
             game=event.turn.game,
@@ -109,7 +110,7 @@ class LiveEpisode:
             final_observation=event.observation,
             score=self.score,
             max_score=None if max_score is None else float(max_score),
-            won=bool(event.info.get("won", False)),
+            won=None if won is None else bool(won),
             lost=bool(event.info.get("lost", False)),
             terminated=event.terminated,
             truncated=event.truncated,

@@ -24,7 +24,7 @@ def episode_metrics(episodes: Sequence[Episode], bonus_command: str = "") -> Met
     """
     steps = [step for episode in episodes for step in episode.steps]
     measured: dict[str, Sequence[float]] = {
-        "success": [episode.won for episode in episodes],
+        "success": [bool(episode.won) for episode in episodes],
         "reward": [episode.reward for episode in episodes],
         "steps": [len(episode.steps) for episode in episodes],
         "turn_entropy": [step.decision.entropy or 0.0 for step in steps if len(step.admissible_commands) != 1] or [0.0],

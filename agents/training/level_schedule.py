@@ -66,7 +66,7 @@ class LevelSchedule:
         Return metrics. With several levels, they contain the win rate of each level that was played, named as in
         `success_level_3`. With promotion, they also contain `level`, the level before this update.
         """
-        won = {level: [e.won for e in episodes if self._level_of[e.game] == level] for level in self.levels}
+        won = {level: [bool(e.won) for e in episodes if self._level_of[e.game] == level] for level in self.levels}
         metrics: Metrics = {}
         if len(self.levels) > 1:
             metrics = {f"success_level_{level}": float(np.mean(wins)) for level, wins in won.items() if wins}

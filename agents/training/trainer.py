@@ -167,7 +167,7 @@ class Trainer:
         everyone = joined(gather_object([with_advantages(played, rollout.by_turn(advantages))]))
         steps = sum(len(episode.steps) for episode in everyone.episodes)
         self.env_steps += steps
-        self.recent.extend(episode.won for episode in everyone.episodes)
+        self.recent.extend(bool(episode.won) for episode in everyone.episodes)
         self.seconds += seconds
         metrics = {
             "iteration": self.iteration,

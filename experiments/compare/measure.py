@@ -239,7 +239,7 @@ def _wins(episodes: Sequence[Episode]) -> dict[str, Any]:
     sequences: dict[str, Counter[tuple[str, ...]]] = defaultdict(Counter)
     by_game: dict[str, list[bool]] = defaultdict(list)
     for episode in episodes:
-        by_game[episode.game].append(episode.won)
+        by_game[episode.game].append(bool(episode.won))
         if episode.won:
             sequences[episode.game][_commands(episode)] += 1
     entropies = [diversity.counted_entropy(np.array([*counts.values()])) for counts in sequences.values()]

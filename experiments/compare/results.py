@@ -60,8 +60,7 @@ def can_be_won(rows: Rows) -> bool:
     """Return whether the game states a maximum score, or some agent won an episode. Texts cannot win."""
     if write_texts(rows):
         return False
-    sampled = [row["evaluation"]["sampled"] for row in rows]
-    return any(each["normalized_score"] is not None or each["success_rate"]["value"] > 0 for each in sampled)
+    return any(row["evaluation"]["sampled"]["normalized_score"] is not None or success_rate(row) for row in rows)
 
 
 def write_texts(rows: Rows) -> bool:

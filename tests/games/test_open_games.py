@@ -165,7 +165,7 @@ def test_an_environment_without_texts_is_refused() -> None:
 
 def test_a_plain_environment_follows_our_rules(file: Path) -> None:
     (_, start), *steps = played(f"{file}:Plain", "one", "three", max_turns=2)
-    assert start == {"score": 0.0, "won": False, "lost": False, "moves": 0, "admissible_commands": []}
+    assert start == {"score": 0.0, "won": None, "lost": False, "moves": 0, "admissible_commands": []}
     assert [step[1] for step in steps] == [3.0, 5.0]
     assert [step[2:4] for step in steps] == [(False, False), (False, True)]
     assert steps[1][4]["score"] == 8.0

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import typer
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 
 import cli
 from agents.config import BudgetConfig
@@ -23,7 +23,7 @@ WORDS = ["textworld:cooking:x", "my[bold]game.z5", "a[/x]b:smiley:"]
 
 def evaluation_table(word: str) -> RenderableType:
     row = evaluate(RandomAgent(seed=0), [CorridorSpec("short", 2)], game=word, episodes=1, seed=0)
-    return evaluation.evaluation_table([row])
+    return Group(*evaluation.report([row]))
 
 
 def episode_table(word: str) -> RenderableType:

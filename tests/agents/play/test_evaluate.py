@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ SPECS = [CorridorSpec("short", 2), CorridorSpec("long", 4)]
 def test_the_means_by_hand() -> None:
     found = evaluate(WalkthroughAgent(), SPECS, game="corridors", episodes=4, seed=1, max_turns=3)
     assert (found.agent, found.game, found.episodes, found.errors) == ("walkthrough", "corridors", 4, 0)
+    assert found.success_rate is not None
     assert found.success_rate.value == 0.5
     assert found.normalized_score is not None
     assert found.normalized_score.value == (1 + 3 / 4) / 2
@@ -87,6 +89,27 @@ def test_the_fields_of_the_json() -> None:
     fields = "agent game episodes errors success_rate normalized_score steps steps_to_win entropy bonus_share"
     assert list(json.loads(json.dumps(found, allow_nan=False))) == [*fields.split(), "texts", "trained_on"]
     assert list(found["steps"]) == ["value", "low", "high"]
+
+
+@pytest.mark.parametrize(
+    ("reported", "rate"), [([None] * 4, None), ([False] * 4, 0.0), ([None, True, None, False], 0.25)]
+)
+def test_success_needs_a_game_that_reports_it(reported: list[bool | None], rate: float | None) -> None:
+    with EpisodeRunner(SPECS, seed=1) as runner:
+        played = [replace(e, won=won) for e, won in zip(runner.play(RandomAgent(seed=1), 4), reported, strict=True)]
+    found = summarize(played, agent="random", game="corridors").success_rate
+    assert (None if found is None else found.value) == rate
+
+
+def test_episodes_without_a_maximum_score_have_a_mean_reward() -> None:
+    with EpisodeRunner(SPECS, seed=1) as runner:
+        first, *others = runner.play(WalkthroughAgent(), 4)
+    assert summarize([first, *others], agent="walkthrough", game="corridors").reward is None
+    unbounded = [first, *(replace(episode, max_score=None) for episode in others)]
+    found = summarize(unbounded, agent="walkthrough", game="corridors")
+    assert found.reward is not None and found.reward.low is not None
+    assert found.reward.value == pytest.approx(np.mean([len(episode.steps) for episode in others]))
+    assert found.to_json()["reward"]["value"] == found.reward.value
 
 
 @pytest.mark.parametrize(("broken", "trap", "errors"), [((), -1, 0), ((2, 5), -1, 2), ((), 1, 4), ((4,), 1, 4)])

@@ -129,7 +129,7 @@ def test_a_resumed_run_with_expert_and_promotion_equals_an_uninterrupted_one(tmp
             e.episode for e in transcript.read(tmp_path / "whole" / transcript.NAME) if e.iteration == line["iteration"]
         ]
         for level in (2, 3, 4):
-            of_level = [episode.won for episode in played if f"level={level}&" in episode.game]
+            of_level = [bool(episode.won) for episode in played if f"level={level}&" in episode.game]
             assert line.get(f"success_level_{level}") == (sum(of_level) / len(of_level) if of_level else None)
         assert all(f"level={level}&" not in e.game for e in played for level in (3, 4) if level > line["level"])
 

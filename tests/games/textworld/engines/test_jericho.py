@@ -130,6 +130,7 @@ def test_a_story_with_a_walkthrough_offers_its_commands_and_the_walkthrough_wins
     assert info["extra.walkthrough"] == ["Look", "north", "", "take bar"]
     assert info["admissible_commands"] == sorted([*USUAL, "Look", "take bar"])
     found = evaluate(WalkthroughAgent(), [spec], game=walkthrough, episodes=2, seed=1)
+    assert found.success_rate is not None
     assert (found.success_rate.value, found.steps.value, found.errors) == (1.0, 4.0, 0)
 
 
