@@ -1,6 +1,7 @@
 """Draw learning curves, measures against the varied setting (see results.py), and success against diversity."""
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -106,7 +107,7 @@ def sweep_figure(rows: Rows, path: Path) -> None:
             for how in ("sampled", "greedy") if what == "success_rate" else ("sampled",):
                 _along_sweep(axis, mine, places, how, what)
         for optimizer in dict.fromkeys(row["optimizer"] for row in others):
-            values = [row["evaluation"]["sampled"][what]["value"] for row in others if row["optimizer"] == optimizer]
+            values = [_value(row, "sampled", what) for row in others if row["optimizer"] == optimizer]
             axis.axhline(np.mean(values), color=color_of(optimizer), ls=":", lw=1.4, label=f"{optimizer}, sampled")
         axis.set(ylabel=label, ylim=(0, None) if what == "entropy" else SHARE, xlabel=varied[0]["setting"])
         if on_log_scale(places):
@@ -135,7 +136,7 @@ def _along_sweep(axis: Any, rows: Rows, places: Mapping[Any, float], how: str, w
     color, label = color_of(optimizer), f"{optimizer}, {how}"
     dots = {"mfc": color if how == "sampled" else "none", "color": color, "ms": 4, "ls": "none"}
     x = sorted({places[row["value"]] for row in rows})
-    runs = [[row["evaluation"][how][what]["value"] for row in rows if places[row["value"]] == place] for place in x]
+    runs = [[_value(row, how, what) for row in rows if places[row["value"]] == place] for place in x]
     for place, values in zip(x, runs, strict=True):
         axis.plot([place] * len(values), values, marker, **dots)
     means = [float(np.mean(values)) for values in runs]
@@ -144,6 +145,12 @@ def _along_sweep(axis: Any, rows: Rows, places: Mapping[Any, float], how: str, w
     else:  # words have no order, so no line connects their means
         axis.plot([], [], marker, label=label, **dots)
         axis.hlines(means, np.array(x) - 0.15, np.array(x) + 0.15, color=color, lw=1.2, ls=style)
+
+
+def _value(row: Mapping[str, Any], how: str, what: str) -> float:
+    """Return a measure of an evaluation, or NaN, which is not drawn, if the game does not report it."""
+    estimate = row["evaluation"][how][what]
+    return math.nan if estimate is None else estimate["value"]
 
 
 def tradeoff_figure(rows: Rows, path: Path) -> None:
@@ -156,7 +163,7 @@ def tradeoff_figure(rows: Rows, path: Path) -> None:
               (winning_sequences, "effective number of winning sequences"))  # fmt: skip
     for axis, (measure, label) in zip(axes, panels, strict=True):
         for marker, (name, group) in zip(itertools.cycle(MARKERS), by_label(rows).items(), strict=False):
-            points = [(x, success_rate(row)) for row in group if (x := measure(row)) is not None]
+            points = [point for row in group if None not in (point := (measure(row), success_rate(row)))]
             if points:
                 x, y = np.array(points).T
                 color = color_of(group[0]["optimizer"])

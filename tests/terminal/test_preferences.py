@@ -86,7 +86,7 @@ def test_the_report_of_train_reward_shows_the_interval(command: Command) -> None
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("--pairs", "nowhere.jsonl"), "nowhere.jsonl: cannot be read"),
+        (("--pairs", "nowhere.jsonl"), "nowhere.jsonl is missing"),
         (("--pairs", "bad.jsonl"), "bad.jsonl:1: expected a JSON object with the texts prompt, chosen, rejected"),
         (("--pairs", "one.jsonl"), "no preference is left for training"),
         (("--pairs", "one.jsonl", "--out", "trunk"), "trunk holds other files"),
