@@ -126,8 +126,8 @@ class TextWorld(TextGame):
         if banner and self._plain:
             self._warn(
                 f"this is a game of TextWorld, but {self.path.with_suffix('.json').name} beside it is missing: without "
-                "it, the commands that are offered are the same at every turn, and the objective and maximum score are "
-                "unknown"
+                "it, the commands that are offered are the same at every turn, and the objective and the walkthrough "
+                "are unknown"
             )
         result = self._result((opening if banner else self._response.text).strip())
         objective = self._constants["objective"]
