@@ -36,7 +36,15 @@ def import_code(source: str) -> ModuleType:
         raise GameError(f"{source}: no such file")
     _NAMED[canonical(source)] = None
     with code_errors(f"{source} cannot be imported,"):
-        return _execute(path.resolve(), path.stat().st_mtime_ns) if is_file else importlib.import_module(source)
+        if not is_file:
+            return importlib.import_module(source)
+        try:
+            return _execute(path.resolve(), path.stat().st_mtime_ns)
+        except ImportError as error:
+            if (advice := _import_advice(Path(source), error)) is None:
+                raise
+            unusable = GameError(f"{source} cannot be imported: {advice}")
+    raise unusable
 
 
 def import_name(text: str, kind: str) -> Any:
@@ -55,6 +63,30 @@ def import_name(text: str, kind: str) -> Any:
         known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         raise GameError(f"{source} has no {kind} {name!r}{did_you_mean(name, known)}")
     return found
+
+
+def _import_advice(file: Path, error: ImportError) -> str | None:
+    """Return what to change if a file imports another file of its folder. Return None if the error has other causes."""
+    package = file.with_name("__init__.py")
+    if "attempted relative import" in str(error):
+        return f"code in several files is a package; import the class in {package}, and name {package}:Class"
+    name = (error.name or "").partition(".")[0]
+    beside = file.expanduser().parent / name
+    if not (name and (beside.with_suffix(".py").is_file() or (beside / "__init__.py").is_file())):
+        return None
+    if file == package:
+        return f"it imports {name!r}, which is beside it; write `from . import {name}`, or install {name!r}"
+    return (
+        f"it imports {name!r}, which is beside it; make the folder a package (write `from . import {name}`, import the "
+        f"class in {package}, and name {package}:Class), or install {name!r}"
+    )
+
+
+def package_as_file(text: str) -> str:
+    """Return `path/package/__init__.py:Name` if `text` is `path/package:Name`. Otherwise return `text`."""
+    source, _, name = text.rpartition(":")
+    file = Path(source) / "__init__.py"
+    return f"{file}:{name}" if "/" in source and file.expanduser().is_file() else text
 
 
 def named_code() -> list[str]:

@@ -13,7 +13,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from games import open_games
-from games.code_import import CODE, canonical
+from games.code_import import CODE, canonical, package_as_file
 from games.errors import GameError, did_you_mean, nearest
 from games.game_spec import BUILT_IN, GameSpec
 from games.parameters import Parameter, Value, format_settings, parse_settings, split_query
@@ -97,6 +97,8 @@ def resolve(game: str, *, split: str | None = None, step_seconds: float | None =
         return [_resolve_builtin(head, query)]
     if is_suite_game(game):
         return _resolve_suite(head, query)
+    if head.endswith(".py") and Path(head).expanduser().is_file():
+        raise GameError(open_games.ask_for_class(head))
     path = Path(game).expanduser()
     if game.strip() and "\0" not in game and path.exists():
         return _resolve_path(path.absolute(), split)
@@ -106,6 +108,9 @@ def resolve(game: str, *, split: str | None = None, step_seconds: float | None =
         raise GameError(f"{head} is not registered with Gymnasium: name the module or file that does, with --import")
     if head in FAMILIES:
         raise GameError(f"no game is called {game!r}; did you mean 'textworld:{game}'?")
+    folder, _, name = head.rpartition(":")
+    if "/" in folder and Path(folder).expanduser().is_dir():
+        raise GameError(f"{head}: the folder {folder} is no package; import {name} in {folder}/__init__.py")
     if "/" in game or path.suffix in (*STORIES, ".json", ".jsonl"):
         raise GameError(f"{game}: no such file or folder")
     known = (
@@ -114,8 +119,11 @@ def resolve(game: str, *, split: str | None = None, step_seconds: float | None =
         *(f"{suite}:NAME" for suite in SUITES),
         *(f"textworld:{name}" for name in FAMILIES),
     )
+    missing = f"{head}: there is no module {head.partition(':')[0]!r}"
+    if CODE.fullmatch(head) and (nearby := open_games.find_nearby(head)):
+        raise GameError(f"{missing}; name the file: {nearby}")
     if CODE.fullmatch(head) and not did_you_mean(head, known):
-        raise GameError(f"{head}: there is no module {head.partition(':')[0]!r}; a file is named as path/file.py:Class")
+        raise GameError(f"{missing}; a file is named as path/file.py:Class")
     raise GameError(f"no game is called {game!r}; {nearest(head, known)}")
 
 
@@ -136,8 +144,10 @@ def _resolve_builtin(kind: str, query: str) -> GameSpec:
 def _our_name(head: str) -> str:
     """Return the short name of our game if `head` is its Gymnasium id or class. Otherwise return `head`.
 
-    With one name for each of our games, `code_in` recognizes the settings that may name code.
+    A package is returned as its file. With one name for each of our games and one form of a path of code, `code_in`
+    recognizes the code that a GAME names.
     """
+    head = package_as_file(head)
     path = ENTRY_POINTS.get(head.rpartition(":")[2], head)
     for name, own in BUILT_IN.items():
         if path == own:
@@ -217,6 +227,8 @@ def _resolve_path(path: Path, split: str | None) -> list[GameSpec]:
         raise GameError(f"{path}: expected a game file (.z1 to .z8, or .json), a folder of them or a manifest.jsonl")
     file = path.with_suffix(".z8") if path.suffix == ".json" else path
     stories = [file] if path.is_file() else sorted(path.glob("*.z[1-8]"))
+    if not stories and (path / "__init__.py").is_file():
+        raise GameError(open_games.ask_for_class(str(path / "__init__.py")))
     if not stories:
         raise GameError(f"{path}: the folder holds no game files (.z1 to .z8) and no manifest.jsonl")
     return [GameSpec(str(story), "file", str(story)) for story in stories]

@@ -4,12 +4,14 @@
     package.module:mine/Guess-v0    an id that the module registers when it is imported
     package.module:Guess            a class, or a function that returns an environment
     path/file.py:Guess              a class or function in a file outside any package
+    path/package:Guess              a class or function in path/package/__init__.py
     guess                           a name in the entry-point group `actde.games` of an installed package
 
 Settings after `?` are arguments of the constructor, whose signature gives their types. `seed=7` fixes the seed of every
 episode, unless the constructor has an argument `seed`.
 """
 
+import ast
 import inspect
 import re
 import types
@@ -27,11 +29,14 @@ from games.code_import import CODE, canonical, code_errors, import_code, import_
 from games.errors import GameError
 from games.foreign_game import ForeignGame
 from games.parameters import Kind, Parameter, Value
+from games.reading import read_bytes
 
 GROUP = "actde.games"
 VERSION = re.compile(r"-v[0-9]+$")
 ID = re.compile(r"/|-v[0-9]+$")
 """Occurs in a Gymnasium id, but not in the name of a class."""
+MAX_SOURCE = 10_000_000
+"""The limit of a Python file, in bytes."""
 OURS = ("max_turns", "render_mode")
 """Arguments of the constructor that `make` passes, so that a GAME string cannot set them."""
 TYPES: dict[type, Kind] = {int: "int", float: "float", bool: "bool", str: "text"}
@@ -163,6 +168,33 @@ def _parameter(argument: inspect.Parameter, defaults: Mapping[str, Any]) -> Para
         return Parameter(name=argument.name, kind=cast("Kind", kind), default=default, choices=choices, help="")
     kind = TYPES.get(hint)
     return None if kind is None else Parameter(name=argument.name, kind=kind, default=default, help="")
+
+
+def ask_for_class(source: str) -> str:
+    """Return an error message for a Python file without a class. It names the file's environments, by their bases.
+
+    The file is parsed but not imported.
+    """
+    try:
+        body = ast.parse(read_bytes(Path(source).expanduser(), limit=MAX_SOURCE)).body
+    except (SyntaxError, ValueError):  # the import will tell the error
+        body = []
+    found: list[str] = []
+    for node in body:
+        if isinstance(node, ast.ClassDef):
+            bases = [ast.unparse(base).partition("[")[0].rpartition(".")[2] for base in node.bases]
+            if any(base in found or base.endswith(("Env", "TextGame", "Wrapper")) for base in bases):
+                found.append(node.name)
+    names = " or ".join(f"{source}:{name}" for name in found or ["Class"])
+    return f"{source} is Python code; name the class: {names}"
+
+
+def find_nearby(head: str) -> str | None:
+    """Return how to name the code if the module that `head` names is a file or package of the current folder."""
+    source, _, name = head.partition(":")
+    path = source.replace(".", "/")
+    files = [file for file in (f"{path}/__init__.py", f"{path}.py") if Path(file).is_file()]
+    return f"{files[0]}:{name}" if files else None
 
 
 def is_missing_code(head: str) -> bool:

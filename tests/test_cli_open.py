@@ -122,6 +122,8 @@ def test_a_game_without_commands_is_played_freely(folder: Path) -> None:
         folder, "train", "--game", "echo.py:Echo", "--mode", "trie", "--trunk", "pico", "--out", "r", status=2
     )
     assert "offers no admissible commands" in refused
+    assert "drop --mode trie" in refused
+    assert "smollm2" not in refused
     assert not (folder / "r").exists()
 
 

@@ -36,6 +36,7 @@ class EpisodeRunner:
         infos: names of infos that the games compute only on request.
         first_episode: number of the first episode.
         group_size: number of consecutive episodes that play the same game with the same seed.
+        advice: what to do if a game offers no commands to an agent that chooses among them, for the error message.
 
     Raises:
         AgentError: `specs` is empty, or `parallel` is below 1.
@@ -52,6 +53,7 @@ class EpisodeRunner:
         infos: Sequence[str] = (),
         first_episode: int = 0,
         group_size: int = 1,
+        advice: str = "expected an agent that writes freely: human, smollm2, or a run with mode free",
     ) -> None:
         if not specs:
             raise AgentError("no game to play: the list of games is empty")
@@ -59,7 +61,7 @@ class EpisodeRunner:
             raise AgentError(f"parallel is {parallel}, but at least one episode must be live")
         self.specs, self.seed, self.parallel, self.group_size = tuple(specs), seed, parallel, group_size
         self.max_turns, self.shaping, self.infos = max_turns, shaping or {}, infos
-        self.next_episode = first_episode
+        self.next_episode, self.advice = first_episode, advice
         # by slot: {"game": name, "options": options of the reset that continues the game}
         self.continuations: dict[str, dict[str, Any]] = {}
         self.failures = Failures()
@@ -167,7 +169,7 @@ class EpisodeRunner:
             if needs_commands and not info["admissible_commands"]:
                 raise AgentError(
                     f"{games.readable(spec.name)} offers no admissible commands, and this agent chooses among them; "
-                    "expected an agent that writes freely: human, smollm2, or a run with mode free"
+                    f"{self.advice}"
                 )
         except ValueError:
             env.close()

@@ -43,6 +43,8 @@ from games.textworld.generation.reserved_seeds import reject_reserved_seeds
 
 WORD_EPISODES, WORD_TURNS = 8, 25
 """Number of random episodes of open games from which a new tokenizer takes words, and turn limit of each episode."""
+COMMANDS_ADVICE = "drop --mode trie, or train with --mode free"
+"""What to do if a game offers no admissible commands in the mode `trie`."""
 
 
 def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Trainer:
@@ -188,6 +190,7 @@ def _runner(config: TrainConfig, schedule: LevelSchedule, seed: int, *, with_exp
         shaping=config.reward.shaping(),
         infos=("policy_commands",) if with_expert and config.imitation.needs_policy else (),
         group_size=config.rollout.group_size,
+        advice=COMMANDS_ADVICE,
     )
 
 
@@ -217,7 +220,7 @@ def _open_words(specs: Sequence[games.GameSpec], config: TrainConfig, resumed: P
         initial = resumed / INITIAL
         return known_words(read_json((initial if initial.exists() else newest(resumed)) / TOKENIZER))
     if config.rollout.mode == "trie":
-        with EpisodeRunner(unknown, seed=0, parallel=1, max_turns=WORD_TURNS) as runner:
+        with EpisodeRunner(unknown, seed=0, parallel=1, max_turns=WORD_TURNS, advice=COMMANDS_ADVICE) as runner:
             for episode in runner.play(RandomAgent(seed=0), WORD_EPISODES):
                 texts |= dict.fromkeys([episode.final_observation])
                 for step in episode.steps:

@@ -32,7 +32,7 @@ MIN_TURN_LIMIT = 100
 _FAILED: set[Path] = set()
 """Game files whose engine has failed in this process."""
 _WARNED: set[Path] = set()
-"""Game files for which this process has warned about commands that cannot be sent."""
+"""Game files about which this process has warned."""
 LATIN = bytes(range(128, 256)).decode("cp1252", "ignore")
 """The characters beyond ASCII that the texts of a story without a record may contain."""
 ALWAYS = ("admissible_commands", "score", "max_score", "won", "lost", "moves", "objective")
@@ -84,7 +84,7 @@ class TextWorld(TextGame):
                 raise GameError(f"infos: TextWorld games have no entry {name!r}; {nearest(name, KNOWN)}")
         self.path = Path(path).absolute()
         origin = game_file.check(self.path)
-        plain = origin == game_file.PLAIN
+        self._plain = plain = origin == game_file.PLAIN
         record = "" if plain else read_text(self.path.with_suffix(".json"))
         self._observed = _observed(record)
         needed = (*infos, *(textnav.PARTS if self._observed else ()))
@@ -123,6 +123,12 @@ class TextWorld(TextGame):
     def _start(self, options: dict[str, Any]) -> StepResult:
         self._response = self._call_engine(self._engine.reset)
         _, banner, opening = self._response.text.partition(BANNER_END)
+        if banner and self._plain:
+            self._warn(
+                f"this is a game of TextWorld, but {self.path.with_suffix('.json').name} beside it is missing: without "
+                "it, the commands that are offered are the same at every turn, and the objective and the walkthrough "
+                "are unknown"
+            )
         result = self._result((opening if banner else self._response.text).strip())
         objective = self._constants["objective"]
         if self._observed and objective:
@@ -174,15 +180,16 @@ class TextWorld(TextGame):
     def _sendable(self, commands: tuple[str, ...]) -> tuple[str, ...]:
         """Return the commands that can be sent to the interpreter. Warn once for each game file about the others."""
         sendable = tuple(filter(can_be_sent, commands))
-        if len(sendable) < len(commands) and self.path not in _WARNED:
-            _WARNED.add(self.path)
+        if len(sendable) < len(commands):
             other = next(command for command in commands if not can_be_sent(command))
-            warnings.warn(
-                f"{self.path.name}: the interpreter cannot take commands such as {other[:80]!r}; they are not offered",
-                RuntimeWarning,
-                stacklevel=5,
-            )
+            self._warn(f"the interpreter cannot take commands such as {other[:80]!r}; they are not offered")
         return sendable
+
+    def _warn(self, message: str) -> None:
+        """Warn about the game file, unless this process has warned about it before."""
+        if self.path not in _WARNED:
+            _WARNED.add(self.path)
+            warnings.warn(f"{self.path.name}: {message}", RuntimeWarning, stacklevel=6)
 
 
 def _observed(record: str) -> str:

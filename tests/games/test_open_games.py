@@ -97,6 +97,71 @@ def test_a_module_is_imported(file: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.delitem(sys.modules, "mine")
 
 
+@pytest.fixture
+def package(file: Path) -> Path:
+    """A folder `odd` with the file `words.py` and a game in `world.py` that imports it, but without `__init__.py`."""
+    folder = file.parent / "odd"
+    folder.mkdir()
+    (folder / "words.py").write_text("WORD = 'low'")
+    (folder / "world.py").write_text(f"from .words import WORD\n{SOURCE}\nclass World(Guess): pass")
+    return folder
+
+
+def test_a_game_in_several_files_is_a_package(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    advice = rf"a package; import the class in {package}/__init__.py, and name {package}/__init__.py:Class"
+    with pytest.raises(games.GameError, match=rf"\A{package}/world.py cannot be imported: [^\n]*{advice}\Z"):
+        games.resolve(f"{package}/world.py:World")
+    with pytest.raises(games.GameError, match=f"{package} is no package; import World in {package}/__init__.py"):
+        games.resolve(f"{package}:World")
+    (package / "__init__.py").write_text("from .world import World")
+    monkeypatch.chdir(package.parent)
+    for name in (f"{package}:World", "./odd:World"):
+        assert games.resolve(f"{name}?seed=1..2") == games.resolve(f"{package}/__init__.py:World?seed=1..2")
+        assert code_in(f"bandit + {name}?seed=1") == {f"{package}/__init__.py"}
+        assert played(f"{name}?word=low", "low")[1][0] == "Yes."
+    with pytest.raises(games.GameError, match=r"no module 'odd'; name the file: odd/__init__\.py:World"):
+        games.resolve("odd:World")
+    (package.parent / "nearby.py").write_text(SOURCE)
+    with pytest.raises(games.GameError, match=r"no module 'nearby'; name the file: nearby\.py:Guess"):
+        games.resolve("nearby:Guess")
+
+
+@pytest.mark.parametrize("statement", ["import words", "from words import WORD", "import words.more"])
+def test_an_import_of_a_file_beside_the_game_is_explained(package: Path, statement: str) -> None:
+    (package / "world.py").write_text(statement)
+    init = package / "__init__.py"
+    with pytest.raises(games.GameError) as error:
+        games.resolve(f"{package}/world.py:World")
+    assert str(error.value) == (
+        f"{package}/world.py cannot be imported: it imports 'words', which is beside it; make the folder a package "
+        f"(write `from . import words`, import the class in {init}, and name {init}:Class), or install 'words'"
+    )
+    init.write_text(statement)
+    with pytest.raises(games.GameError, match=r"beside it; write `from \. import words`, or install 'words'\Z"):
+        games.resolve(f"{package}:World")
+    init.write_text("import wordz")
+    with pytest.raises(
+        games.GameError, match=r"got ModuleNotFoundError: No module named 'wordz' \(__init__.py, line 1"
+    ):
+        games.resolve(f"{package}:World")
+
+
+def test_a_file_without_a_class_is_answered_by_its_environments(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(package.parent)
+    (package.parent / "lift.py").write_text(
+        "raise SystemExit('imported')\n"
+        "class Tool: pass\n"
+        "class Lift(gymnasium.Env[str, str]): pass\n"
+        "class Fast(Lift): pass\n"
+    )
+    for name in ("lift.py", "lift.py?seed=1"):
+        with pytest.raises(games.GameError, match=r"\Alift.py .* name the class: lift.py:Lift or lift.py:Fast\Z"):
+            games.resolve(name)
+    (package / "__init__.py").write_text("not Python")
+    with pytest.raises(games.GameError, match=r"name the class: .*/odd/__init__.py:Class\Z"):
+        games.resolve("odd")
+
+
 def test_a_registered_environment_keeps_its_settings_and_its_limit(file: Path) -> None:
     with pytest.raises(games.GameError, match=r"mine/Guess-v0 is not registered.*--import"):
         games.resolve("mine/Guess-v0")
