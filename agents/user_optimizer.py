@@ -14,6 +14,9 @@ from actde.batch import Record
 from actde.errors import ResultError
 from games.code_import import described
 
+OURS = ("actde", "experiments")
+"""Packages of this project that define optimizers."""
+
 
 def build_optimizer(name: str, config: OptimizerConfig) -> Optimizer:
     """Create the optimizer with this name.
@@ -31,7 +34,7 @@ def one_line_errors(optimizer: Optimizer | type[Optimizer]) -> Iterator[None]:
     """Turn an exception in a user's optimizer into an `OptimizerError` of one line with class, file and line.
 
     An exception is the user's if its traceback leads through a file that defines the class or one of its base classes,
-    and this file is not part of the package `actde`. Every other exception is a bug and passes unchanged.
+    and this file belongs to none of the packages `OURS`. Every other exception is a bug and passes unchanged.
     """
     cls = optimizer if isinstance(optimizer, type) else type(optimizer)
     try:
@@ -46,9 +49,8 @@ def one_line_errors(optimizer: Optimizer | type[Optimizer]) -> Iterator[None]:
         raise
     except (Exception, SystemExit) as error:  # the user's code may raise anything, also by calling exit()
         files = _files(cls)
-        frames = [
-            (f.f_code, line) for f, line in traceback.walk_tb(error.__traceback__) if f.f_code.co_filename in files
-        ]
+        walk = traceback.walk_tb(error.__traceback__)
+        frames = [(frame.f_code, line) for frame, line in walk if frame.f_code.co_filename in files]
         if not frames:
             raise
         code, line = frames[-1]
@@ -59,7 +61,7 @@ def one_line_errors(optimizer: Optimizer | type[Optimizer]) -> Iterator[None]:
 
 def _files(cls: type[Optimizer]) -> set[str]:
     """Return the files of the user that define the class and its base classes."""
-    bases = [base for base in cls.__mro__ if issubclass(base, Optimizer) and base.__module__.split(".")[0] != "actde"]
+    bases = [base for base in cls.__mro__ if issubclass(base, Optimizer) and base.__module__.split(".")[0] not in OURS]
     return {file for base in bases if (file := getattr(sys.modules.get(base.__module__), "__file__", None))}
 
 

@@ -144,7 +144,7 @@ def _with_code(values: Mapping[str, Any]) -> Values:
 
 
 def _check_code(folder: Path, stored: Values, named: Values) -> None:
-    """Check that the user named all files and modules that the resumed run needs. The stored settings import nothing."""
+    """Check that the user named all code that the resumed run needs: naming a file or a module is enough."""
     from agents.imports import source_of
     from agents.protocol import AgentError
 
