@@ -17,6 +17,14 @@ class ConfigError(OptimizerError):
     setting: str | None = None  # the setting whose value is wrong, if there is one
 
 
+class ResultError(OptimizerError):
+    """A method of an optimizer returned something unusable. `method` is its name."""
+
+    def __init__(self, message: str, *, method: str = "") -> None:
+        super().__init__(message)
+        self.method = method
+
+
 def unknown(kind: str, name: object, known: Iterable[str]) -> ConfigError:
     """Return the error for an unknown name. Its message lists the known names and suggests the most similar one."""
     names = sorted(known)

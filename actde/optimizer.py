@@ -18,7 +18,7 @@ from torch import Tensor
 from actde import losses
 from actde.batch import Batch, Outputs, Targets
 from actde.config import OptimizerConfig
-from actde.errors import OptimizerError
+from actde.errors import OptimizerError, ResultError
 from actde.kl_controller import KLController
 from actde.losses import masked_mean
 from actde.returns import AllReduce, explained_variance, lambda_advantages, lambda_returns, no_reduce, td_errors, whiten
@@ -64,13 +64,19 @@ class Optimizer(ABC):
         """Return the baseline b_t of the advantages, in units of reward. The shape is [B, T]."""
 
     def targets(self, batch: Batch, *, all_reduce: AllReduce = no_reduce) -> Targets:
-        """Return the advantages and returns of this process's part of a rollout. Call this once per rollout."""
+        """Return the advantages and returns of this process's part of a rollout. Call this once per rollout.
+
+        Raises:
+            ResultError: the baseline or the shaped rewards have another type or shape, or are not finite.
+        """
         self._check_batch(batch)
+        baseline = self.baseline(batch)
+        self._check_result("baseline", baseline, batch.mask, finite=True)
         returns = lambda_returns(batch.values, self._advantages(batch, batch.values), batch.mask)
         if self.config.advantage == "lambda":
-            advantages = self._advantages(batch, self.baseline(batch))
+            advantages = self._advantages(batch, baseline)
         else:
-            advantages = torch.where(batch.mask, returns - self.baseline(batch), 0.0)
+            advantages = torch.where(batch.mask, returns - baseline, 0.0)
         if self.config.whitening == "batch":
             advantages = whiten(advantages, batch.mask, all_reduce)
         return Targets(advantages=advantages, returns=returns)
@@ -85,6 +91,7 @@ class Optimizer(ABC):
 
     def _advantages(self, batch: Batch, baseline: Tensor) -> Tensor:
         rewards = self.shaped_rewards(batch)
+        self._check_result("shaped_rewards", rewards, batch.mask, finite=True)
         errors = td_errors(rewards, batch.discounts, batch.next_values, baseline, batch.mask)
         return lambda_advantages(errors, batch.discounts, self.config.gae_lambda)
 
@@ -121,6 +128,8 @@ class Optimizer(ABC):
         self._check_outputs(batch, targets, outputs)
         outputs = _masked(outputs, batch.mask)
         terms = self.terms(batch, targets, outputs)
+        for name, (_, term) in terms.items():
+            self._check_result(name if hasattr(self, name) else "terms", term, batch.mask)
         total = torch.stack([weight * term for weight, term in terms.values()]).sum(dim=0)
         metrics = {name: term for name, (_, term) in terms.items()} | self.measures(batch, outputs)
         choices = batch.mask.sum()
@@ -191,6 +200,25 @@ class Optimizer(ABC):
         if not (math.isfinite(coef) and coef >= 0):
             raise OptimizerError(f"kl_coef must be a finite number of at least 0, got {coef!r}")
         self.kl.coef = float(coef)
+
+    # Check of results: a failure is a mistake in the subclass
+
+    def _check_result(self, method: str, result: object, mask: Tensor, *, finite: bool = False) -> None:
+        """Raise `ResultError` if a method returned no float tensor [B, T], or a choice's number is not finite."""
+        owner, shape = f"class {type(self).__name__}", list(mask.shape)
+        if not isinstance(result, Tensor):
+            got = "None" if result is None else type(result).__name__
+        elif result.shape != mask.shape or result.device != mask.device or not result.is_floating_point():
+            got = f"{result.dtype} of shape {list(result.shape)} on {result.device}"
+        elif finite and bool((bad := mask & ~torch.isfinite(result)).any()):
+            row, choice = bad.nonzero()[0].tolist()
+            number = result[row, choice].item()
+            message = f"{owner}: expected finite numbers from {method}, got {number} at segment {row}, choice {choice}"
+            raise ResultError(message, method=method)
+        else:
+            return
+        message = f"{owner}: expected {method} to return a float tensor of shape {shape} on {mask.device}, got {got}"
+        raise ResultError(message, method=method)
 
     # Argument checks: a failure is a bug in the caller
 

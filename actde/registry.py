@@ -42,7 +42,8 @@ def register(cls: Class) -> Class:
     paths = {entry.value for entry in _entries().values() if entry.name == name}
     paths |= {_path(other) for other in _registered.values() if other.name == name}
     if paths - {_path(cls)}:
-        raise OptimizerError(f"an optimizer {name!r} already exists; choose another name")
+        choose = "choose another name" if "name" in vars(cls) else f"set `name` in class {cls.__name__}"
+        raise OptimizerError(f"an optimizer {name!r} already exists; {choose}")
     _registered[name] = cls
     return cls
 
@@ -81,6 +82,10 @@ def _check(name: str, cls: object) -> type[Optimizer]:
 
     if not (isinstance(cls, type) and issubclass(cls, Optimizer)):
         raise OptimizerError(f"optimizer {name!r} must be a subclass of actde.Optimizer, got {cls!r}")
-    if (own := getattr(cls, "name", None)) != name:
+    if cls.__abstractmethods__:
+        raise OptimizerError(f"class {cls.__name__} must define {', '.join(sorted(cls.__abstractmethods__))}")
+    if (own := getattr(cls, "name", None)) is None:
+        raise OptimizerError(f"set `name` in class {cls.__name__}")
+    if own != name:
         raise OptimizerError(f"optimizer {name!r} has name={own!r}; the two names must agree")
     return cls

@@ -1,5 +1,7 @@
 """Import the code that a run needs: modules and files that register games, and optimizers of the user."""
 
+from pathlib import Path
+
 from games.code_import import CODE, canonical, import_code, import_name
 
 
@@ -21,9 +23,19 @@ def optimizer_name(text: str) -> str:
     """Return the name of an optimizer. If `text` names a class, as `path/file.py:Class`, register the class."""
     if ":" not in text:
         return text
-    from actde import register
+    from actde import OptimizerError, register
 
-    return str(register(import_name(text, "class")).name)
+    found = import_name(text, "class")
+    try:
+        return str(register(found).name)
+    except OptimizerError as error:
+        raise OptimizerError(f"{error} ({Path(source_of(text)).name})") from error
+
+
+def source_of(entry: str) -> str:
+    """Return the module or file of an entry of a list of imports: an entry may also name a class."""
+    named = CODE.fullmatch(entry)
+    return named["source"] if named else entry
 
 
 def merge_imports(*lists: str) -> str:

@@ -125,9 +125,13 @@ def code_errors(what: str, kind: type[GameError] = GameError, hint: str = "") ->
     try:
         yield
     except (Exception, SystemExit) as error:  # the user's code may raise anything, also by calling exit()
-        reason = "" if error.args == (None,) else f": {error}"  # exit() raises SystemExit(None)
-        told = " ".join(f"{type(error).__name__}{reason}".split()).removesuffix(":")
         *_, last = traceback.extract_tb(error.__traceback__)
         own = last.filename.startswith("<") or Path(last.filename).parent == Path(__file__).parent
         place = "" if own else f" ({Path(last.filename).name}, line {last.lineno or '?'})"
-        raise kind(f"{what} got {told}{place}{hint}") from error
+        raise kind(f"{what} got {described(error)}{place}{hint}") from error
+
+
+def described(error: BaseException) -> str:
+    """Return the class and the message of an exception in one line."""
+    reason = "" if error.args == (None,) else f": {error}"  # exit() raises SystemExit(None)
+    return " ".join(f"{type(error).__name__}{reason}".split()).removesuffix(":")

@@ -97,7 +97,7 @@ def parsed(words: Mapping[str, Any]) -> Values:
 
 def explicit_layers(given: Values, own: Values) -> "list[Layer]":
     """Return the user's layers of settings: those of the resumed run, of the file of --config and of the options."""
-    from agents.imports import merge_imports
+    from agents.imports import load_imports, merge_imports
     from agents.training import presets
 
     if own.get("code"):
@@ -113,7 +113,11 @@ def explicit_layers(given: Values, own: Values) -> "list[Layer]":
 
         folder = Path(own["folder"])
         stored = read_config(folder).flat()
-        _check_code(folder, stored, presets.merged(named))
+        given = presets.merged(named)
+        _check_code(folder, stored, given)
+        if imports := merge_imports(str(stored.get("imports", "")), str(given.get("imports", ""))):
+            load_imports(imports)  # a stored entry may also name a class of a file that the user named
+            named[-1] = named[-1]._replace(values={**named[-1].values, "imports": imports})
         named.insert(0, presets.Layer(str(folder / SETTINGS), stored))
     return named
 
@@ -140,10 +144,12 @@ def _with_code(values: Mapping[str, Any]) -> Values:
 
 
 def _check_code(folder: Path, stored: Values, named: Values) -> None:
-    """Check that the user named all code that the resumed run needs. The stored settings alone import nothing."""
+    """Check that the user named all code that the resumed run needs: naming a file or a module is enough."""
+    from agents.imports import source_of
     from agents.protocol import AgentError
 
-    missing = sorted(_code_in(stored) - _code_in(named))
+    sources = set(map(source_of, _code_in(named)))
+    missing = sorted(entry for entry in _code_in(stored) if source_of(entry) not in sources)
     if missing:
         again = " ".join(f"--import {shlex.quote(source)}" for source in missing)
         raise AgentError(f"{folder} needs code that is imported only if you name it: add {again}")

@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 
 import games
-from actde import Optimizer, make_optimizer
+from actde import Optimizer
 from actde.errors import ConfigError
 from agents.config import ModelConfig, TrainConfig
 from agents.imports import load_imports
@@ -37,6 +37,7 @@ from agents.training.reference import ReferencePolicy
 from agents.training.trainer import Trainer
 from agents.training.updater import Updater, make_torch_optimizer
 from agents.training.warm_start import load_weights
+from agents.user_optimizer import build_optimizer
 from games.base import TextGame
 from games.game_hash import game_hash
 from games.textworld.generation.reserved_seeds import reject_reserved_seeds
@@ -67,7 +68,7 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
 def _build(config: TrainConfig, out: Path, accelerator: Accelerator, *, resume: bool) -> tuple[Trainer, list[str]]:
     """Build the trainer. Return it with the hashes of the games on which its initial weights were trained."""
     load_imports(config.run.imports)
-    optimizer = make_optimizer(config.run.optimizer, config.optimizer)
+    optimizer = build_optimizer(config.run.optimizer, config.optimizer)
     _check_optimizer(optimizer, config)
     specs = _games(config)
     schedule = LevelSchedule(specs, promote=config.budget.promote, episodes=config.budget.promote_episodes)

@@ -13,6 +13,7 @@ from agents.storage.checkpoint import TRAINING, load_tensors, loading_tensors
 from agents.storage.run_folder import ProcessesError
 from agents.storage.training_state import read_training
 from agents.training.updater import load_torch_optimizer, torch_optimizer_tensors
+from agents.user_optimizer import one_line_errors
 
 if TYPE_CHECKING:
     from agents.training.trainer import Trainer
@@ -23,6 +24,9 @@ def state_of(trainer: "Trainer") -> tuple[dict[str, Any], dict[str, Tensor]]:
 
     All processes must call this function. Each has its own episodes and its own random generator.
     """
+    optimizer = trainer.updater.optimizer
+    with one_line_errors(optimizer):
+        optimizer_state = optimizer.state_dict()
     own = {"next_episode": trainer.runner.next_episode, "continuations": trainer.runner.continuations}
     state = {
         "iteration": trainer.iteration,
@@ -31,7 +35,7 @@ def state_of(trainer: "Trainer") -> tuple[dict[str, Any], dict[str, Tensor]]:
         "processes": gather_object([own]),
         "recent": list(trainer.recent),
         "level_schedule": trainer.schedule.state_dict(),
-        "optimizer": trainer.updater.optimizer.state_dict(),
+        "optimizer": optimizer_state,
     }
     random_states = {"torch_rng": torch.stack(gather_object([torch.get_rng_state()]))}
     return state, torch_optimizer_tensors(trainer.updater.torch_optimizer) | random_states
@@ -61,4 +65,5 @@ def load_state(trainer: "Trainer", folder: Path) -> None:
     trainer.runner.continuations = {slot: dict(each) for slot, each in own.continuations.items()}
     trainer.recent = deque(state.recent, maxlen=RECENT)
     trainer.schedule.load_state_dict(dict(state.level_schedule))
-    trainer.updater.optimizer.load_state_dict(state.optimizer)
+    with one_line_errors(trainer.updater.optimizer):
+        trainer.updater.optimizer.load_state_dict(state.optimizer)

@@ -37,6 +37,7 @@ from agents.training.rollout import Rollout, joined, play_rollout, with_advantag
 from agents.training.rollout_batch import RolloutBatch
 from agents.training.state import load_state, state_of
 from agents.training.updater import Updater, set_learning_rates
+from agents.user_optimizer import one_line_errors
 
 
 @dataclass(kw_only=True, slots=True)
@@ -233,7 +234,8 @@ class Trainer:
         self.updater.model.train()
         set_learning_rates(optimizer, config.update, self.iteration, config.budget.iterations)
         rng = np.random.default_rng([config.run.seed, 1, self.iteration])
-        metrics, targets = self.updater.learn(rollout, rng)
+        with one_line_errors(self.updater.optimizer):
+            metrics, targets = self.updater.learn(rollout, rng)
         return rollout, metrics, targets.advantages
 
     def _record(self, metrics: Metrics, episodes: Sequence[Episode]) -> None:

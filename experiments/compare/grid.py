@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import games
-from actde import make_optimizer
 from agents.config import TrainConfig
 from agents.protocol import AgentError
 from agents.storage.checkpoint import newest
 from agents.storage.run_folder import SETTINGS, read_config, read_metrics
 from agents.training import presets
+from agents.user_optimizer import build_optimizer
 from experiments.compare.measure import Measures, cached_measures, measure_run
 from experiments.compare.runs import GridRun
 from games.files import exclusive
@@ -40,7 +40,7 @@ def check(runs: Iterable[GridRun], common: Mapping[str, Any], tests: str = "") -
     for run in runs:
         config = configs[run] = presets.resolve(run.explicit(common))
         games.resolve(config.run.game)
-        make_optimizer(config.run.optimizer, config.optimizer)
+        build_optimizer(config.run.optimizer, config.optimizer)
     return configs
 
 

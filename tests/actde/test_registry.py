@@ -142,3 +142,28 @@ def test_an_entry_point_that_is_no_optimizer_is_refused(
 def test_only_optimizers_with_a_name_can_be_registered(bad: Any) -> None:
     with pytest.raises(OptimizerError):
         register(bad)
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        (None, r"expected baseline to return a float tensor of shape \[2, 3\] on cpu, got None"),
+        (torch.zeros(1, 3), r"of shape \[2, 3\] on cpu, got torch.float32 of shape \[1, 3\]"),
+        (torch.zeros(2, 3, dtype=torch.bool), "got torch.bool"),
+        (torch.zeros(2, 3, device="meta"), "on meta"),
+        (torch.tensor([[0, 0, 0], [0, torch.inf, 0]]), "expected finite numbers from baseline, got inf at segment 1, "),
+    ],
+)
+@pytest.mark.parametrize("advantage", ["lambda", "return"])
+def test_an_unusable_baseline_is_refused(result: Any, message: str, advantage: Any) -> None:
+    mine = type("Mine", (Habit,), {"name": "mine", "baseline": lambda self, batch: result})
+    optimizer = mine(OptimizerConfig(advantage=advantage))
+    with pytest.raises(OptimizerError, match=f"class Mine: .*{message}"):
+        optimizer.targets(random_batch(0, [2, 3]))
+
+
+def test_an_unusable_policy_loss_is_refused() -> None:
+    mine = type("Mine", (Habit,), {"policy_loss": lambda self, batch, targets, outputs: outputs.logprobs.mean()})
+    optimizer, batch = mine(OptimizerConfig()), random_batch(0, [2, 3])
+    with pytest.raises(OptimizerError, match=r"expected policy_loss to return a float tensor of shape \[2, 3\]"):
+        optimizer.loss(batch, optimizer.targets(batch), random_outputs(batch))
