@@ -105,6 +105,23 @@ def test_the_command_of_the_page_trains_in_two_processes(tmp_path: Path) -> None
     assert metrics(tmp_path / "run")[0]["episodes"] == 6
 
 
+def test_both_processes_have_the_words_of_process_0(tmp_path: Path) -> None:
+    game = tmp_path / "words.py"
+    game.write_text(
+        "import os, gymnasium\n"
+        "class Words(gymnasium.Env):\n"
+        "    observation_space = action_space = gymnasium.spaces.Text(100)\n"
+        "    def reset(self, seed=None, options=None):\n"
+        "        text = ['One', 'Two other words'][int(os.environ['RANK'])]\n"
+        "        return text, {'admissible_commands': ['a', 'b']}\n"
+        "    def step(self, command):\n"
+        "        return 'Done', 1.0, True, False, {'admissible_commands': []}\n"
+    )
+    words = ("--game", f"{game}:Words", "--trunk", "pico", "--episodes", "3", "--iterations", "1")
+    train(tmp_path / "run", *words)
+    assert metrics(tmp_path / "run")[0]["episodes"] == 6
+
+
 def test_a_failing_disk_of_process_0_is_one_line_of_the_run(tmp_path: Path) -> None:
     out = tmp_path / "run"
     workers = start_two([str(ROOT / "cli.py"), "train", "--out", str(out), *IPD, "--iterations", "1000"])

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 
 import games
 from actde import Optimizer
@@ -60,23 +61,40 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
     """
     has_gpu = torch.accelerator.is_available()  # processes on a CPU work together only if `cpu` is True
     accelerator = Accelerator(cpu=not has_gpu, log_with="tensorboard", project_dir=str(out))
-    trainer, earlier_games = in_all_processes(lambda: _build(config, out, accelerator, resume=resume))
+    optimizer, schedule, folder = in_all_processes(lambda: _prepare(config, out, resume=resume))
+    is_main, resumed = accelerator.is_main_process, out if resume else None
+    words = in_all_processes(lambda: _open_words(schedule.specs, config, resumed) if is_main else [])
+    words = gather_object([words])[0]  # a game's texts may differ between processes
+    trainer, earlier_games = in_all_processes(lambda: _build(config, optimizer, schedule, folder, words, accelerator))
     trainer.start(resume=resume, initial_games=earlier_games)
     return trainer
 
 
-def _build(config: TrainConfig, out: Path, accelerator: Accelerator, *, resume: bool) -> tuple[Trainer, list[str]]:
-    """Build the trainer. Return it with the hashes of the games on which its initial weights were trained."""
+def _prepare(config: TrainConfig, out: Path, *, resume: bool) -> tuple[Optimizer, LevelSchedule, RunFolder]:
+    """Return the components of a trainer that need no model."""
     load_imports(config.run.imports)
     optimizer = build_optimizer(config.run.optimizer, config.optimizer)
     _check_optimizer(optimizer, config)
-    specs = _games(config)
-    schedule = LevelSchedule(specs, promote=config.budget.promote, episodes=config.budget.promote_episodes)
-    folder = RunFolder(out, config, resume=resume)
+    schedule = LevelSchedule(_games(config), promote=config.budget.promote, episodes=config.budget.promote_episodes)
+    return optimizer, schedule, RunFolder(out, config, resume=resume)
 
+
+def _build(
+    config: TrainConfig,
+    optimizer: Optimizer,
+    schedule: LevelSchedule,
+    folder: RunFolder,
+    words: Sequence[str],
+    accelerator: Accelerator,
+) -> tuple[Trainer, list[str]]:
+    """Build the trainer. Return it with the hashes of the games on which its initial weights were trained.
+
+    Args:
+        words: the result of `_open_words`.
+    """
     torch.manual_seed(config.run.seed)
+    specs = schedule.specs
     model_config = config.model if optimizer.trains_q else config.model.replace(q_heads=0)
-    words = _open_words(specs, config, folder.path if resume else None)
     model, tokenizer = assemble(model_config, _vocabulary(specs), words)
     model.to(accelerator.device)
     notes, earlier_games = _warm_start(config, folder, model, tokenizer, model_config)
