@@ -94,6 +94,27 @@ def _checked(cls: Any, stored: Mapping[str, Any], where: str, *, ours: bool) -> 
     return kept
 
 
+def known_entries(config: Any) -> dict[str, Any]:
+    """Return the entries of a configuration that `trunk_config_of` accepts from a checkpoint.
+
+    Model folders may have further entries, which the library keeps as attributes and does not use.
+    """
+    return _known(type(config), config.to_dict())
+
+
+def _known(cls: Any, stored: Mapping[str, Any]) -> dict[str, Any]:
+    from transformers import CONFIG_MAPPING
+
+    known, kept = _keys(cls), dict[str, Any]()
+    for key in (key for key in stored if key in known):
+        value, part = stored[key], getattr(cls, "sub_configs", {}).get(key)
+        if isinstance(value, dict) and part is not None:
+            kind = value.get("model_type")
+            value = _known(CONFIG_MAPPING[kind] if kind in CONFIG_MAPPING else part, value)
+        kept[key] = value
+    return kept
+
+
 def _keys(cls: Any) -> set[str]:
     """Return the keys that the library writes for a configuration class, and the older names of these keys."""
     names = {field.name for field in dataclasses.fields(cls)} | {"model_type"} | set(cls.attribute_map)

@@ -26,7 +26,7 @@ from agents.language_model.agent import LanguageModelAgent
 from agents.model.actor_critic import ActorCritic
 from agents.model.build import assemble, build_model
 from agents.model.finite import check_finite
-from agents.model.trunk_config import library_errors, one_line
+from agents.model.trunk_config import known_entries, library_errors, one_line
 from agents.protocol import AgentError, DivergenceError
 from agents.storage.schema import AgentFile
 from agents.text.prompt import prompt_format
@@ -76,7 +76,7 @@ def save_agent(
             "format": FORMAT,
             **description,
             "model": config.model_dump(),
-            "config": None if config.lora else model.base.config.to_dict(),
+            "config": None if config.lora else known_entries(model.base.config),
             "tokenizer": {**roles, "split_special_tokens": getattr(tokenizer, "split_special_tokens", False)},
             "files": {path.name: sha256(path) for path in sorted(work.iterdir())},
         }

@@ -9,6 +9,7 @@ import cli
 from games.game_spec import BUILT_IN
 from games.suites import SUITES
 from games.textworld.generation.families import FAMILIES
+from terminal import console
 from terminal.help_page import GAMES
 from tests.conftest import Command
 
@@ -32,7 +33,7 @@ def texts(page: str) -> str:
 def test_no_text_is_cut_off(
     command: Command, words: tuple[str, ...], columns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(console.out, "_width", columns)
     status, page, errors = command(*words)
     assert (status, errors) == (0, "")
     assert "…" not in page

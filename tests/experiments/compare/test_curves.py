@@ -14,7 +14,10 @@ from experiments.compare.curves import draw, group_seeds, main
 def write_run(folder: Path, rewards: list[float], **settings: Any) -> Path:
     folder.mkdir()
     (folder / "settings.json").write_text(TrainConfig.from_flat(settings).model_dump_json())
-    lines = [{"episodes": 4 * (n + 1), "reward": reward, "turn_entropy": 1.0} for n, reward in enumerate(rewards)]
+    lines = [
+        {"iteration": n, "episodes": 4 * (n + 1), "reward": reward, "turn_entropy": 1.0}
+        for n, reward in enumerate(rewards)
+    ]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return folder
 
@@ -41,7 +44,7 @@ def test_every_run_is_drawn_and_the_mean_ends_with_the_shortest(tmp_path: Path) 
 
 def test_a_user_error_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = write_run(tmp_path / "a", [1.0])
-    with pytest.raises(AgentError, match="no metric 'kl_ref'; it has episodes, reward, turn_entropy"):
+    with pytest.raises(AgentError, match="no metric 'kl_ref'; it has episodes, iteration, reward, turn_entropy"):
         draw([run], ["kl_ref"], tmp_path / "figure.svg")
     with pytest.raises(AgentError, match="nothing yet"):
         draw([write_run(tmp_path / "b", [])], ["reward"], tmp_path / "figure.svg")

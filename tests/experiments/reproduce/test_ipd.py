@@ -266,4 +266,4 @@ def test_a_quick_report_never_replaces_a_full_one(quick: Path, tmp_path: Path) -
 def test_with_nothing_there_no_report_is_made(tmp_path: Path) -> None:
     done = cli("reproduce", "ipd", "--out", str(tmp_path / "new"), "--workers", "0")
     assert done.returncode == 2 and "nothing was run" in done.stderr and "Traceback" not in done.stderr
-    assert not any((tmp_path / "new").iterdir())
+    assert not list((tmp_path / "new").glob("*"))

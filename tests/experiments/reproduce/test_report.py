@@ -227,7 +227,7 @@ def edit(folder: Path, name: str, change: Callable[[Any], None]) -> None:
     [
         (report.RESULTS, lambda data: data[0].update(more=1), "0.more: Unexpected keyword argument, got 1"),
         (report.RESULTS, lambda data: data[0].pop("criterion"), "0.criterion: Field required"),
-        (report.RESULTS, lambda data: data[0].update(ours=math.nan), "0.ours.float: Input should be a finite number"),
+        (report.RESULTS, lambda data: data[0].update(ours=math.nan), "is damaged: no valid JSON"),
         (report.RESULTS, lambda data: data[0].update(low="0"), "0.low: Input should be a valid number, got '0'"),
         (report.RESULTS, lambda data: data[0].update(low=2.0), "0: Value error, bandit.a: expected a band from low"),
         (report.RESULTS, lambda data: data.append(data[0]), "bandit.a is in it twice"),
