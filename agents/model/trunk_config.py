@@ -110,7 +110,7 @@ def _known(cls: Any, stored: Mapping[str, Any]) -> dict[str, Any]:
         value, part = stored[key], getattr(cls, "sub_configs", {}).get(key)
         if isinstance(value, dict) and part is not None:
             kind = value.get("model_type")
-            value = _known(CONFIG_MAPPING[kind] if kind in CONFIG_MAPPING else part, value)
+            value = _known(CONFIG_MAPPING[kind] if isinstance(kind, str) and kind in CONFIG_MAPPING else part, value)
         kept[key] = value
     return kept
 
