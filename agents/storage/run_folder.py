@@ -229,7 +229,7 @@ def read_metrics(path: Path, name: str = METRICS) -> list[dict[str, Any]]:
             if value is not None and type(value) not in (int, float):
                 raise AgentError(f"{path / name}, line {number} is damaged: {key} is {value!r:.60}, expected a number")
     if not rows:
-        raise AgentError(f"{path / name} is damaged: it has no lines")
+        raise AgentError(f"{path / name} has no lines: the run has recorded nothing yet, or the file is damaged")
     return rows
 
 

@@ -29,10 +29,8 @@ def draw(runs: Sequence[Path], columns: Sequence[str], path: Path) -> None:
     """Draw one panel for each metric against episodes. If a run lacks a metric, AgentError is raised."""
     lines = {run: read_metrics(run) for run in runs}
     for run, rows in lines.items():
-        missing = [name for name in ("episodes", *columns) if not rows or any(name not in row for row in rows)]
-        if missing:
-            known = ", ".join(sorted(rows[-1])) if rows else "nothing yet"
-            raise AgentError(f"{run} has no metric {missing[0]!r}; it has {known}")
+        if missing := [name for name in ("episodes", *columns) if any(name not in row for row in rows)]:
+            raise AgentError(f"{run} has no metric {missing[0]!r}; it has {', '.join(sorted(rows[-1]))}")
     figure, axes = make_figure(1, len(columns), 4.75 * len(columns))
     for axis, column in zip(np.ravel(axes), columns, strict=True):
         for number, (label, group) in enumerate(group_seeds(runs).items()):
