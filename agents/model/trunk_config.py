@@ -7,6 +7,7 @@ only keys that the library writes itself, and builds only models whose size fits
 
 import dataclasses
 import re
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -33,15 +34,18 @@ MAX_LENGTH = 1_000_000
 
 @contextmanager
 def library_errors(what: str) -> Iterator[None]:
-    """Convert any exception in the block to an `AgentError` whose message consists of `what` and `one_line`.
+    """Convert any exception of a library in the block to an `AgentError` with the message `what` and `one_line`.
 
-    For damaged data, `transformers` and `tokenizers` raise exceptions of any class, including plain `Exception`.
+    For damaged data, `transformers` and `tokenizers` raise exceptions of any class, including plain `Exception`. An
+    exception of Python's own classes that our code raises is not converted, because it is a bug.
     """
     try:
         yield
-    except AgentError:
-        raise
     except Exception as error:
+        *_, (innermost, _) = traceback.walk_tb(error.__traceback__)
+        ours = innermost.f_globals["__name__"].startswith("agents.")
+        if isinstance(error, AgentError) or (ours and type(error).__module__ == "builtins"):
+            raise
         raise AgentError(f"{what}: {one_line(error)}") from error
 
 

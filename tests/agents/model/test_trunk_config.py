@@ -85,3 +85,9 @@ def test_any_exception_of_a_library_becomes_one_line() -> None:
     says = "^the tokenizer is damaged: Exception: no such field$"
     with pytest.raises(AgentError, match=says), library_errors("the tokenizer is damaged"):
         raise Exception("no such field\nin a second line")
+
+
+@pytest.mark.parametrize("mistake", ["{}['a']", "None + 1", "[][0]"])
+def test_a_bug_of_ours_is_not_blamed_on_the_file(mistake: str) -> None:
+    with pytest.raises((KeyError, TypeError, IndexError)), library_errors("the file is damaged"):
+        eval(mistake, {"__name__": "agents.model.build"})
