@@ -8,20 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests import ROOT
-
-README = (ROOT / "README.md").read_text()
-
-
-def example(title: str) -> str:
-    """Return the first Python block of a section of the README."""
-    return README.split(f"## {title}")[1].split("```python\n")[1].split("```")[0]
-
+from tests.helpers import pages
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (path := tmp_path / "my games").mkdir()
-    (path / "guess.py").write_text(example("Add a game"))
-    (path / "averaged.py").write_text(example("Add an optimizer"))
+    (path / "guess.py").write_text(pages.blocks("docs/how-to/own-game.md", "python")[0])
+    (path / "averaged.py").write_text(pages.blocks("docs/how-to/own-optimizer.md", "python")[0])
     return path
 
 
@@ -35,7 +28,7 @@ def run(folder: Path, *words: str, status: int = 0) -> str:
     return done.stdout + done.stderr
 
 
-def test_the_readmes_game_and_optimizer_are_used_by_typing_commands(folder: Path) -> None:
+def test_the_game_and_the_optimizer_of_the_documentation_are_used_by_typing_commands(folder: Path) -> None:
     budget = ["--iterations", "2", "--episodes", "4"]
     run(folder, "train", "--game", "guess.py:Guess", "--optimizer", "averaged.py:Averaged", *budget, "--out", "run")
     settings = json.loads((folder / "run" / "settings.json").read_text())["run"]

@@ -1,4 +1,4 @@
-"""Committed reports match their committed results."""
+"""The documentation is correct, and committed reports match their committed results."""
 
 import json
 import shlex
@@ -19,6 +19,16 @@ REPORTS = [folder for folder in FOLDERS if folder not in POSTS]
 
 PAGES = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md"))]
 COMMANDS = [line for page in PAGES for line in pages.commands(page) if line.startswith("python cli.py ")]
+
+
+# these scripts stand alone; the page on serving needs a server, and a page on own code is run by tests/test_cli_open.py
+SCRIPTS = [page for page in PAGES if page not in ("docs/serving.md", "docs/how-to/own-game.md")]
+PYTHON = [(page, block) for page in SCRIPTS for block in pages.blocks(page, "python")]
+
+
+@pytest.mark.parametrize(("page", "block"), PYTHON, ids=[page for page, _ in PYTHON])
+def test_python_runs(page: str, block: str, tmp_path: Path) -> None:
+    pages.run_python(block, tmp_path)
 
 
 @pytest.mark.parametrize("line", COMMANDS)

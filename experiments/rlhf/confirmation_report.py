@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from agents.protocol import AgentError
-from experiments.plot_style import PALETTE, make_figure, save_figure
+from experiments.plot_style import COLORS, PALETTE, make_figure, save_figure
 from experiments.rlhf.confirmation_contrasts import AXES, CONTRASTS, MEASURES, SHARE, Run, contrast_rows
 from experiments.rlhf.exact_statistics import estimate
 from experiments.rlhf.screening_report import MEASURES as COLUMNS
@@ -18,6 +18,7 @@ from games.files import atomic_write
 from games.reading import read_object
 
 FIGURE = "confirmation.svg"
+HEADLINE = "collapse.svg"
 PANELS = (
     ("root_kl", "reward", "square root of the KL, nats per token", "proxy reward"),
     ("root_kl", "true_reward", "square root of the KL, nats per token", "true reward"),
@@ -27,13 +28,21 @@ PANELS = (
     ("iteration", "entropy", "rollouts", "entropy, nats per token"),
 )
 """Horizontal and vertical quantity of each panel, and their labels."""
+HEADLINE_CELLS = ("ppo", "actde", "ppo-kl")
+HEADLINE_PANELS = (
+    ("iteration", "reward", "rollouts", "proxy reward"),
+    ("iteration", "true_reward", "rollouts", "true reward"),
+    ("iteration", "distinct_2", "rollouts", "distinct-2"),
+)
 
 
 def write(out: Path) -> None:
-    """Write `confirmation.md` and `confirmation.svg` beside `confirmation.json`."""
+    """Write `confirmation.md`, `confirmation.svg` and the README's figure beside `confirmation.json`."""
     results = read_object(out / "confirmation.json", error=AgentError)
     atomic_write(out / "confirmation.md", markdown(results))
-    draw(results["runs"], out / FIGURE)
+    draw(results["runs"], out / FIGURE, PANELS, make_figure(2, 3, 13.0, 7.0))
+    chosen = [run for run in results["runs"] if run["cell"] in HEADLINE_CELLS]
+    draw(chosen, out / HEADLINE, HEADLINE_PANELS, make_figure(1, 3, 9.5, 2.8))
 
 
 def markdown(results: Mapping[str, Any]) -> str:
@@ -105,25 +114,29 @@ def cells(runs: Sequence[Run]) -> str:
     return table(["cell", "seeds", *(head for head, _, _ in columns)], lines)
 
 
-def draw(runs: Sequence[Run], path: Path) -> None:
-    """Draw the panels: one thin line per run, and the mean over the runs of a cell as a bold line."""
-    figure, axes = make_figure(2, 3, 13.0, 7.0)
+def draw(runs: Sequence[Run], path: Path, panels: Sequence[tuple[str, str, str, str]], drawing: Any) -> None:
+    """Draw the panels: one thin line per run, and the mean over the runs of a cell as a bold line.
+
+    `drawing` is a figure and its axes, one for each panel.
+    """
+    figure, axes = drawing
     for index, cell in enumerate(dict.fromkeys(run["cell"] for run in runs)):
         curves = [_curves(run) for run in runs if run["cell"] == cell]
-        for axis, (x, y, _, _) in zip(np.ravel(axes), PANELS, strict=True):
-            mean = np.mean([curve[x] for curve in curves], axis=0)
+        color = COLORS.get(cell, PALETTE[2 + index])
+        for axis, (x, y, _, _) in zip(np.ravel(axes), panels, strict=True):
             for curve in curves:
-                axis.plot(curve[x], curve[y], color=PALETTE[index], lw=0.5, alpha=0.3)
-            axis.plot(mean, np.mean([curve[y] for curve in curves], axis=0), color=PALETTE[index], lw=2, label=cell)
-    for axis, (_, _, xlabel, ylabel) in zip(np.ravel(axes), PANELS, strict=True):
+                axis.plot(curve[x], curve[y], color=color, lw=0.5, alpha=0.3)
+            mean = [np.mean([curve[name] for curve in curves], axis=0) for name in (x, y)]
+            axis.plot(*mean, color=color, lw=2, label=cell)
+    for axis, (_, _, xlabel, ylabel) in zip(np.ravel(axes), panels, strict=True):
         axis.set(xlabel=xlabel, ylabel=ylabel)
-    axes[0, 0].legend()
+    np.ravel(axes)[0].legend()
     save_figure(figure, path)
 
 
 def _curves(run: Run) -> dict[str, list[float]]:
     probes = run["probes"]
-    names = {name for panel in PANELS for name in panel[:2]} - {"root_kl"}
+    names = {name for panel in (*PANELS, *HEADLINE_PANELS) for name in panel[:2]} - {"root_kl"}
     return {name: [probe[name] for probe in probes] for name in names} | {
         "root_kl": [math.sqrt(max(0.0, probe["kl"])) for probe in probes]
     }
