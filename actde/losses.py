@@ -23,8 +23,8 @@ def clipped_surrogate(ratio: Tensor, advantages: Tensor, clip_range: float) -> T
 
         -min(ratio A, clip(ratio, 1 - clip_range, 1 + clip_range) A)
 
-    This is eq. 7 of Schulman et al. (2017), with ratio_t = pi(a_t | s_t) / pi_old(a_t | s_t). At ratio 1, the gradient
-    of the loss is the policy gradient, -A grad log pi.
+    for each element, without a mean. This is the negative of eq. 7 of Schulman et al. (2017), with
+    ratio_t = pi(a_t | s_t) / pi_old(a_t | s_t). At ratio 1, the gradient is -A grad log pi.
     """
     clipped = ratio.clamp(1.0 - clip_range, 1.0 + clip_range)
     return torch.max(-advantages * ratio, -advantages * clipped)

@@ -144,10 +144,10 @@ class LanguageModelAgent:
         commands: Sequence[int],
         labels: Sequence[int | None] | None = None,
     ) -> None:
-        """Append the command of each turn to the turn's stream, and record the choices of the command.
+        """Append each turn's command to its stream, and record the choice at each branching node of the command.
 
-        `commands` holds one index into the admissible commands of each turn. The indices need not come from `sample`.
-        `labels` holds the index of each turn's command to imitate, or None if the turn has no command to imitate.
+        For each turn, `commands` holds an index into its admissible commands, which need not come from `sample`.
+        For each turn, `labels` holds the index of the command to imitate, or None if there is none.
         """
         for turn, output, command, label in zip(turns, outputs, commands, labels or [None] * len(turns), strict=True):
             stream = self._live[turn.episode].stream

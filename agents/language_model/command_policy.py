@@ -42,7 +42,7 @@ class TurnOutputs:
 def split_by_turn(heads: HeadOutputs, tries: Sequence[Trie], trees: Sequence[TreeInput | None]) -> list[TurnOutputs]:
     """Return one `TurnOutputs` for each turn.
 
-    `heads` holds the outputs at the branching nodes of all `tries`, in the order of the tries.
+    `heads` holds the outputs at the branching nodes of all command tries, in the order of `tries`.
     """
     logprobs, values = (tensor.cpu().double().numpy() for tensor in (heads.logprobs, heads.values))
     q_values = None if heads.recorded_q is None else heads.recorded_q.cpu().double().numpy()

@@ -72,10 +72,10 @@ class EpisodeRunner:
     ) -> Generator[Episode, None, None]:
         """Yield finished episodes in the order in which they end.
 
-        A `GameError` during an episode ends the episode, and its message is stored in `Episode.error`. An episode that
-        cannot start is replaced by the next episode. `failures` counts both kinds of failed episodes, and raises
-        `FatalGameError` if episodes fail again and again. If `make` raises a `GameError` other than `EpisodeError`,
-        this error is raised at once. Closing the generator closes the environments of the live episodes.
+        A `GameError` during an episode ends the episode, and its message is stored in `Episode.error`. If an episode
+        cannot start (`make` raises `EpisodeError`), the next episode takes its place. `failures` counts both kinds of
+        failed episodes, and raises `FatalGameError` if episodes fail again and again. Any other `GameError` of `make`
+        is raised at once. Closing the generator closes the environments of the live episodes.
         """
         live: dict[int, LiveEpisode] = {}
         last = self.next_episode + episodes

@@ -93,7 +93,7 @@ def _without_blank(tokenizer: Any) -> Any:
 
 
 def _clean(part: Any) -> Any:
-    """Return the JSON form of a part of a backend without the step that adds or removes a leading space."""
+    """Remove the step that adds or removes a leading space from a component of a tokenizer (its JSON form)."""
     if part is None:
         return None
     kind = part["type"]

@@ -148,7 +148,7 @@ def _along_sweep(axis: Any, rows: Rows, places: Mapping[Any, float], how: str, w
 
 
 def _value(row: Mapping[str, Any], how: str, what: str) -> float:
-    """Return a measure of an evaluation, or NaN, which is not drawn, if the game does not report it."""
+    """Return a measure of an evaluation. If the game does not report it, return NaN, which is not drawn."""
     estimate = row["evaluation"][how][what]
     return math.nan if estimate is None else estimate["value"]
 

@@ -1,4 +1,4 @@
-"""Write the report on a grid of runs: a file with the results, tables and figures.
+"""Write the report on a grid of runs: `results.json`, tables and figures.
 
 `results.json` stores the command, learning curves, evaluations and measures of collapse. The other files are computed
 from `results.json`. Results of earlier versions may lack measures of collapse. The section on collapse is then omitted.

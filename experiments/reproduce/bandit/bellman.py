@@ -12,7 +12,7 @@ This cause of errors disappears if v is always set to the policy's mean of q. Bu
 unstable fixed point. If a q-value rises by chance, its action becomes more likely. This may raise v, which raises q
 again. To first order, a disturbance dq changes q at a rate proportional to M (F - I) dq. Here F is the derivative of
 q's targets with respect to q, I is the identity, and M is the diagonal matrix of visit frequencies. Disturbances grow
-if M (F - I) has an eigenvalue with a positive real part, until the bounded tables belong to another policy.
+if M (F - I) has an eigenvalue with a positive real part. The values are bounded, so the growth ends, at another policy.
 """
 
 from dataclasses import replace
@@ -58,7 +58,7 @@ def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
 
 
 def later_error(mdp: MDP, logits: Logits, steps: int, rng: np.random.Generator) -> float:
-    """Train ACTDE from consistent tables, and return the root mean square error of the last half of the steps."""
+    """Train ACTDE from consistent tables, and return the root mean square of the TD errors in the last half of the steps."""
     errors = advance(learn_on_policy(make_consistent(TabularACTDE(logits, alpha=0.1, b=0.1), mdp), mdp, rng), steps)
     return float(np.sqrt(np.mean(errors[steps // 2 :] ** 2)))
 

@@ -92,10 +92,13 @@ def game_info(game: Any) -> GameInfo:
 def intermediate_reward(before: Sequence[Any] | None, after: Sequence[Any] | None, *, won: bool, lost: bool) -> int:
     """Return the intermediate reward of a command: 1, 0 or -1.
 
-    `before` and `after` are the actions or commands that win the game from the states before and after the command, or
-    None if TextWorld knows none. A command that wins the game earns 1, and a command that loses it earns -1. Otherwise,
-    the reward is 1 if the sequence became shorter, 0 if its length did not change, and -1 if it became longer. If
-    `before` is None, the reward is 0. If only `after` is None, the reward is -1 (TextWorld raises TypeError).
+    `before` is a sequence that wins the game from the state before the command, and `after` one that wins it from the
+    state after the command. Each is None if TextWorld knows none. The first rule that applies decides:
+
+    1. A command that wins the game earns 1, and a command that loses it earns -1.
+    2. If `before` is None, the reward is 0.
+    3. If `after` is None, the reward is -1. (TextWorld itself raises TypeError.)
+    4. The reward is 1 if `after` is shorter than `before`, 0 if both have the same length, and -1 if it is longer.
     """
     if won or lost:
         return 1 if won else -1

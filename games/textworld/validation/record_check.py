@@ -64,9 +64,9 @@ def _check_actions(game: Game) -> str:
 
 
 def _check_facts(game: Game) -> str:
-    """Return '' if the facts that the story omits follow from the other facts. Otherwise return the fault.
+    """Check the facts of a game that its compiled story does not contain. Return '' or a description of the fault.
 
-    The story omits which ways are free, the slots of the inventory, and the ingredients.
+    These facts are about free exits, slots of the inventory and ingredients. They must follow from the other facts.
     """
     facts = {(fact.name, *(v.name for v in fact.arguments)) for fact in game.world.facts}
     if {fact[1:] for fact in facts if fact[0] == "free" and len(fact) == 3} != _free_ways(facts):
