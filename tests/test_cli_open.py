@@ -10,11 +10,15 @@ import pytest
 from tests import ROOT
 from tests.helpers import pages
 
+GAME = pages.blocks("docs/how-to/own-game.md", "python")[0]
+OPTIMIZER = pages.blocks("docs/how-to/own-optimizer.md", "python")[0]
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (path := tmp_path / "my games").mkdir()
-    (path / "guess.py").write_text(pages.blocks("docs/how-to/own-game.md", "python")[0])
-    (path / "averaged.py").write_text(pages.blocks("docs/how-to/own-optimizer.md", "python")[0])
+    (path / "guess.py").write_text(GAME)
+    (path / "averaged.py").write_text(OPTIMIZER)
     return path
 
 
@@ -121,7 +125,7 @@ def test_a_game_without_commands_is_played_freely(folder: Path) -> None:
 
 
 def test_a_game_that_always_fails_ends_the_run_in_one_line(folder: Path) -> None:
-    (folder / "bad.py").write_text(example("Add a game").replace("won = bool(", "won = 1 / 0 + bool("))
+    (folder / "bad.py").write_text(GAME.replace("won = bool(", "won = 1 / 0 + bool("))
     shown = run(folder, "train", "--game", "bad.py:Guess", "--episodes", "8", "--out", "r", status=2)
     assert "3 episodes in a row failed alike" in shown
     assert "ZeroDivisionError: division by zero (bad.py, line 18)" in shown

@@ -58,7 +58,7 @@ def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
 
 
 def later_error(mdp: MDP, logits: Logits, steps: int, rng: np.random.Generator) -> float:
-    """Train ACTDE from consistent tables, and return the root mean square of the TD errors in the last half of the steps."""
+    """Train ACTDE from consistent tables, and return the root mean square TD error of the last half of the steps."""
     errors = advance(learn_on_policy(make_consistent(TabularACTDE(logits, alpha=0.1, b=0.1), mdp), mdp, rng), steps)
     return float(np.sqrt(np.mean(errors[steps // 2 :] ** 2)))
 
