@@ -28,7 +28,7 @@ test: $(VENV)/installed-test
 	$(BIN)/mypy
 	$(BIN)/pytest -n auto -m "not slow"
 
-test-long: $(VENV)/installed-test
+test-long: $(VENV)/installed-test-long
 	$(BIN)/pytest -n auto
 
 install: $(VENV)/installed
@@ -47,6 +47,12 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/installed-test: $(VENV)/installed
 	@echo "Installing what the tests need"
 	@$(PIP) --editable '.[dev,express,peft,rlhf,scienceworld,serve,smollm2,textarena]'
+	@touch $@
+
+$(VENV)/installed-test-long: $(VENV)/installed-test
+	@echo "Installing what the slow tests need: a planner is compiled (several minutes, once)"
+	@$(PIP) --editable '.[pddl]'
+	@$(PIP) --no-deps alfworld
 	@touch $@
 
 clean:

@@ -13,7 +13,7 @@ from typing import Any
 
 from games.errors import GameError, first_line
 from games.textworld.engines.protocol import EngineResponse, GameInfo, intermediate_reward
-from games.textworld.upstream import pddl
+from games.textworld.upstream import pddl_start
 from games.textworld.validation import pddl_file
 
 
@@ -31,10 +31,10 @@ class PddlEngine:
         self._policy: tuple[str, ...] | None = None
         game = pddl_file.read(story)
         with self._game_errors("cannot read this game"):
-            self._env = pddl.start(game, {"admissible_commands", *(["policy_commands"] if infos else [])})
+            self._env = pddl_start.start(game, {"admissible_commands", *(["policy_commands"] if infos else [])})
             state = self._env.reset()
-            objective = pddl.game_text(self._env, "task")
-        walkthrough = game.get("walkthrough") or state.get("policy_commands") or ()
+            objective = pddl_start.game_text(self._env, "task")
+        walkthrough = game.walkthrough or state.get("policy_commands") or ()
         self.game_info = GameInfo(max_score=1, objective=objective.strip(), walkthrough=tuple(walkthrough))
 
     def reset(self) -> EngineResponse:
@@ -57,7 +57,7 @@ class PddlEngine:
         """Convert the exceptions that a malformed game causes to a GameError."""
         try:
             yield
-        except pddl.file_errors() as error:
+        except pddl_start.file_errors() as error:
             kind = "" if isinstance(error, SystemExit) else f"{type(error).__name__}: "
             raise GameError(f"{self._story}: TextWorld {what} ({kind}{first_line(error):.200})") from error
 

@@ -19,11 +19,13 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
 from games.textworld.upstream import patches_enabled
+from games.textworld.validation.pddl_file import PddlGame
 
 MAX_NAME = 1_023
 """The maximum length of a name in the planner's interface, in bytes."""
@@ -32,8 +34,8 @@ ATTRIBUTES = frozenset(("id", "type", "name", "noun", "adj", "desc", "definite",
 EXPECTED = "expected names, attributes such as o.name, texts, +, and, or"
 
 
-def start(game: Mapping[str, Any], infos: Iterable[str]) -> Any:
-    """Return TextWorld's environment for the content of a `.tw-pddl` file.
+def start(game: PddlGame, infos: Iterable[str]) -> Any:
+    """Return TextWorld's environment for a `.tw-pddl` game.
 
     `infos` are names of fields of TextWorld's `EnvInfos`. The things of the game have the names of `display_names`.
     """
@@ -42,7 +44,7 @@ def start(game: Mapping[str, Any], infos: Iterable[str]) -> Any:
 
     _patch()
     env = PddlEnv(textworld.EnvInfos(**dict.fromkeys(infos, True)))
-    env.load(game)
+    env.load(asdict(game))
     for name, shown in display_names(env._entity_infos).items():
         env._entity_infos[name].name = shown
     return env
