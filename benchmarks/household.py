@@ -41,6 +41,7 @@ PROBLEM = """
     (and (inReceptacle ?o ?r) (receptacleType ?r FridgeType) (objectType ?o AppleType) (isClean ?o))))
   (:metric minimize (total-cost)))
 """
+NAME = "household.tw-pddl"
 TASK = "put a clean apple in fridge"
 
 

@@ -4,7 +4,7 @@
   `eval`. Playing a file of another person would run that person's code. `evaluate` replaces `eval`.
 * The interface of the planner copies names into buffers of 1,024 bytes and does not check their length. `_translated`
   checks it.
-* The planner's library is copied for each environment, 36 MB each time. A link replaces the copy.
+* The planner's library, 34 MB, is copied for each environment. A link replaces the copy.
 * At every step, TextWorld parses the templates of all commands again and copies the things of the game many times. At
   every reset, it translates the game again. The results are cached, and the copies are shallow.
 

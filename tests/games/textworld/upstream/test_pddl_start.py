@@ -67,9 +67,7 @@ def test_other_code_is_refused(expression: str, tmp_path: Path, monkeypatch: pyt
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    ("expression", "error"), [("p", KeyError), ("o.desc + 'a'", TypeError), ("o + o", TypeError)]
-)
+@pytest.mark.parametrize(("expression", "error"), [("p", KeyError), ("o.desc + 'a'", TypeError), ("o + o", TypeError)])
 def test_an_expression_without_value_raises(expression: str, error: type[Exception]) -> None:
     with pytest.raises(error):
         evaluate(expression, {"o": APPLE})

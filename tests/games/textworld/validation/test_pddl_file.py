@@ -13,7 +13,7 @@ from games import GameError
 from games.game_hash import game_hash
 from games.textworld.validation import game_file, pddl_file
 
-TEXTS = {"pddl_domain": "(define)", "pddl_problem": "(define)", "grammar": "grammar"}
+TEXTS: dict[str, Any] = {"pddl_domain": "(define)", "pddl_problem": "(define)", "grammar": "grammar"}
 
 
 def write(path: Path, content: Any) -> Path:
