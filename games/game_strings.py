@@ -76,6 +76,7 @@ def resolve(game: str, *, split: str | None = None, step_seconds: float | None =
 
     * `bandit`, `completion` or `ipd`, with settings as in `ipd?payoff=post&start=defect`
     * the path of a game file, of a folder of game files, of a `manifest.jsonl`, or of the folder of a `manifest.jsonl`
+    * the path of a folder of ALFWorld's data, such as `train`, which holds TASK/TRIAL/game.tw-pddl
     * `textworld:FAMILY?level=1&seed=7&...`, where `level` and `seed` may be ranges (`seed=100..119` is twenty games)
     * `SUITE:NAME?seed=3&...`, a game of another suite (see `games.suites`)
     * any other environment whose actions are texts (see `games.open_games`), as in `path/file.py:Guess?seed=1..20`

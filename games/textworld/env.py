@@ -1,9 +1,10 @@
 """TextWorld games and other Z-machine stories as text games. Each environment plays one game file.
 
-A TextWorld game consists of a story, `NAME.z8`, and TextWorld's record of the game, `NAME.json`. The files are checked
-before they are loaded (`validation/game_file.py`). A filter checks every command (`engines/command_filter.py`). An
-engine (`engines/protocol.py`) plays the game. The engine runs in a child process (`engines/subprocess_engine.py`)
-unless this project made the game and no engine of this game file has failed before.
+A TextWorld game consists of a story, `NAME.z8`, and TextWorld's record of the game, `NAME.json`. A game of ALFWorld is
+one file, `NAME.tw-pddl`. Files are checked before they are loaded (`validation/game_file.py`). A filter checks every
+command (`engines/command_filter.py`). An engine (`engines/protocol.py`) plays the game. The engine runs in a child
+process (`engines/subprocess_engine.py`) unless this project made the game and no engine of this game file has failed
+before.
 """
 
 from __future__ import annotations
@@ -49,9 +50,10 @@ KNOWN = (*ALWAYS, *TURN, *INFOS, *CONSTANT)
 
 
 class TextWorld(TextGame):
-    """A TextWorld game, `NAME.z8` with `NAME.json` beside it, or any other Z-machine story (`.z1` to `.z8`).
+    """A TextWorld game, `NAME.z8` with `NAME.json` beside it, any other story (`.z1` to `.z8`), or a `.tw-pddl` game.
 
-    The module `games/textworld/engines/jericho.py` describes what info holds for a story without a record.
+    The modules `games/textworld/engines/jericho.py` and `pddl.py` describe what info holds for a story without a record
+    and for a `.tw-pddl` game.
 
     The reward of a command is the change in score. Winning or losing terminates the episode, as does the end of a story
     whose outcome is unknown (`won` and `lost` are then both false). The turn limit truncates the episode. The default
