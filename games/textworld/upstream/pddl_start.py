@@ -14,13 +14,17 @@ The patches stay in place, so start such games in a process of their own.
 from __future__ import annotations
 
 import ast
+import contextlib
 import copy
+import json
 import os
+import signal
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from functools import lru_cache
+from multiprocessing.connection import Pipe
 from types import SimpleNamespace
 from typing import Any
 
@@ -34,16 +38,13 @@ ATTRIBUTES = frozenset(("id", "type", "name", "noun", "adj", "desc", "definite",
 EXPECTED = "expected names, attributes such as o.name, texts, +, and, or"
 
 
-def start(game: PddlGame, infos: Iterable[str]) -> Any:
-    """Return TextWorld's environment for a `.tw-pddl` game.
-
-    `infos` are names of fields of TextWorld's `EnvInfos`. The things of the game have the names of `display_names`.
-    """
+def start(game: PddlGame) -> Any:
+    """Return TextWorld's environment for a `.tw-pddl` game. Its things have the names of `display_names`."""
     import textworld
     from textworld.envs.pddl import PddlEnv
 
     _patch()
-    env = PddlEnv(textworld.EnvInfos(**dict.fromkeys(infos, True)))
+    env = PddlEnv(textworld.EnvInfos(admissible_commands=True))
     env.load(asdict(game))
     for name, shown in display_names(env._entity_infos).items():
         env._entity_infos[name].name = shown
@@ -61,6 +62,26 @@ def game_text(env: Any, symbol: str) -> str:
     }  # fmt: skip
     text: str = grammar.derive(f"#{symbol}#", context)
     return text
+
+
+def plan(env: Any, seconds: int) -> tuple[str, ...]:
+    """Return commands that win from the current state, or an empty tuple if none are found within the time limit.
+
+    The planner's search cannot be interrupted, so it runs in a forked process, which SIGALRM ends.
+    """
+    receiver, sender = Pipe(duplex=False)
+    if (child := os.fork()) == 0:
+        try:
+            signal.alarm(seconds)
+            sender.send_bytes(json.dumps(env._pddl_state.replan(env._entity_infos)).encode())
+        finally:
+            os._exit(0)
+    sender.close()
+    commands = []
+    with receiver, contextlib.suppress(EOFError):
+        commands = json.loads(receiver.recv_bytes())
+    os.waitpid(child, 0)
+    return tuple(commands)
 
 
 def file_errors() -> tuple[type[BaseException], ...]:

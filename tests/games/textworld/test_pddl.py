@@ -97,8 +97,21 @@ def test_the_plan_is_the_walkthrough_and_wins(path: Path) -> None:
 def test_the_walkthrough_of_the_file_comes_first(path: Path) -> None:
     own = ["look", *WALKTHROUGH]
     household.write(path, walkthrough=own)
-    assert make(path, "policy_commands").reset()[1]["extra.walkthrough"] == own
     assert make(path).reset()[1]["extra.walkthrough"] == own
+    env = make(path, "policy_commands")
+    _, info = env.reset()
+    assert info["extra.walkthrough"] == info["policy_commands"] == own
+    assert env.step("look")[-1]["policy_commands"] == WALKTHROUGH
+    assert env.step("look")[-1]["policy_commands"] == WALKTHROUGH, "a new plan"
+
+
+def test_after_a_search_without_success_the_policy_is_unknown(path: Path) -> None:
+    household.write(path, **problem("(isClean ?o)", "(holds agent1 ?o)"))
+    env = make(path, "policy_commands", "intermediate_reward")
+    _, info = env.reset()
+    assert info["extra.walkthrough"] == info["policy_commands"] == []
+    *_, info = env.step("look")
+    assert (info["policy_commands"], info["intermediate_reward"]) == ([], 0)
 
 
 def test_the_patches_change_no_result(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +147,7 @@ MALFORMED: dict[str, tuple[dict[str, str], str]] = {
     "an open bracket": ({"pddl_problem": household.PROBLEM.rstrip().removesuffix(")")}, "Missing ')'"),
     "deep nesting": ({"pddl_problem": "(" * 100_000}, "RecursionError"),
     "no goal": (problem("(:goal", "(:gaol"), "cannot read this game"),
-    "an unknown predicate": (problem("(openable ", "(breakable "), "Undeclared predicate: breakable"),
+    "an unknown predicate": (problem("(isClean ?o)", "(isNew ?o)"), "Undeclared predicate: isnew"),
     "an unknown thing": (problem("(openable Fridge_bar_1)", "(openable Safe)"), "cannot read this game"),
     "no ASCII": (problem("Mug", "Tässchen"), "Non-ASCII character"),
     "an unknown type": (problem("wall - location", "wall - place"), "cannot read this game"),
@@ -178,7 +191,7 @@ def test_a_dead_planner_ends_the_episode_and_the_next_one_plays(path: Path) -> N
 
 
 def test_all_commands_accept_the_game(path: Path, command: Command, tmp_path: Path) -> None:
-    game, run = ("--game", str(path)), str(tmp_path / "run")
+    game, run = ("--game", str(household.write(path, walkthrough=WALKTHROUGH))), str(tmp_path / "run")
     status, out, err = command("play", "--agent", "walkthrough", *game)
     assert (status, err) == (0, "") and "won, score 1 of 1, 7 turns" in out
     status, out, err = command("evaluate", "--agent", "random", *game, "--episodes", "2", "--json")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from textworld.generator.game import EntityInfo
 
-from games.textworld.upstream.pddl_start import ATTRIBUTES, display_names, evaluate
+from games.textworld.upstream.pddl_start import ATTRIBUTES, display_names, evaluate, plan
 
 
 def thing(name: str, indefinite: str | None = "a") -> EntityInfo:
@@ -85,3 +90,21 @@ def test_things_are_numbered_by_kind() -> None:
         "sink_bar_1": "sink 1",
         "sink_bar_1_bar_sinkbasin": "sinkbasin 1",
     }
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("search", "commands"),
+    [
+        (lambda infos: ["look", *infos], ("look", "go")),
+        (lambda infos: [], ()),
+        (lambda infos: time.sleep(60), ()),
+        (lambda infos: os.abort(), ()),
+        (lambda infos: infos["x"], ()),
+    ],
+)
+def test_a_search_ends(search: Callable[[Any], Any], commands: tuple[str, ...]) -> None:
+    begun = time.monotonic()
+    env = SimpleNamespace(_pddl_state=SimpleNamespace(replan=search), _entity_infos=["go"])
+    assert plan(env, seconds=1) == commands
+    assert time.monotonic() - begun < 30, "SIGALRM ends the search"
