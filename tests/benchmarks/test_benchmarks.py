@@ -133,6 +133,7 @@ def test_suites_alone_and_behind_our_interface_play_the_same_steps(tmp_path: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # TextWorld does not close the file
 def test_textworld_alone_and_behind_our_interface_play_the_same_steps_of_a_pddl_game(tmp_path: Path) -> None:
     (row,) = run(suites, tmp_path / "suites.json", "--games", household.NAME, "--steps", "50")["rows"]
     assert (row["game"], row["compared"], row["differences"]) == (household.NAME, 100, 0)
