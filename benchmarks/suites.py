@@ -6,11 +6,12 @@ A random player chooses among the admissible commands, with the same random numb
 episode after the end of a game and after 100 commands. The sides alternate within a round, so a round plays the same
 commands twice. `suite` is the suite's own environment as the suite's documentation uses it, with the default Java
 options and wrappers. It also lists the admissible commands. TextArena lists none; the GAME string gives the choices.
+The suite of `household.tw-pddl`, a game of ALFWorld's domain (`benchmarks/household.py`), is TextWorld.
 
 `differences` counts the steps whose command, score or end differ between the sides. ScienceWorld is not compared,
 because it draws the names of things in its commands at random, so that two loads of a task differ. Starting the
 environments and a warm-up round are not measured. The times are CPU seconds, so that other running processes do not
-matter. They include the CPU seconds of the Java processes, which take most of the time.
+matter. They include the CPU seconds of child processes, such as Java, which take most of the time.
 """
 
 import argparse
@@ -27,7 +28,8 @@ from typing import Any, Protocol
 import psutil
 
 import games
-from benchmarks import harness
+from benchmarks import harness, household
+from games.files import scratch_folder
 
 GAMES = {
     "express:cookingworld?seed=3": 200,
@@ -35,8 +37,9 @@ GAMES = {
     "scienceworld:find-animal?seed=1&simplify=easy": 40,
     "textarena:FrozenLake-v0?seed=1&choices=[up],[down],[left],[right]": 200,
     "textarena:2048-v0-3x3?seed=1&choices=[up],[down],[left],[right]": 200,
+    household.NAME: 100,
 }
-"""GAME strings -> steps of a round."""
+"""GAME strings, or the name of the household game -> steps of a round."""
 MAX_TURNS = 100
 
 Turn = tuple[Sequence[str], float, bool]  # admissible commands, score so far, whether the episode has ended
@@ -131,6 +134,25 @@ class ArenaAlone:
         return self._choices, float(rewards[0]), True
 
 
+class PddlAlone:
+    """TextWorld's environment for PDDL. It evaluates the expressions in the file as Python code."""
+
+    def __init__(self, path: str) -> None:
+        import textworld
+
+        self._words = list(sys.argv)
+        self._env = textworld.start(path, textworld.EnvInfos(admissible_commands=True))
+
+    def reset(self) -> Turn:
+        state = self._env.reset()
+        sys.argv[:] = self._words  # the planner replaces them
+        return state["admissible_commands"], 0.0, False
+
+    def step(self, command: str) -> Turn:
+        state, score, done = self._env.step(command)
+        return state["admissible_commands"], score, done
+
+
 SUITES: dict[str, Callable[[str, Mapping[str, Any]], Side]] = {
     "express": ExpressAlone,
     "scienceworld": ScienceAlone,
@@ -141,6 +163,8 @@ SUITES: dict[str, Callable[[str, Mapping[str, Any]], Side]] = {
 def alone(game: str) -> Side:
     """Return the suite's own environment of a game."""
     (spec,) = games.resolve(game)
+    if spec.kind == "file":
+        return PddlAlone(spec.target)
     prefix, _, name = spec.target.partition(":")
     return SUITES[prefix](name, dict(spec.settings))
 
@@ -163,7 +187,8 @@ def play(side: Side, steps: int) -> Record:
 
 def measure(game: str, steps: int, rounds: int) -> dict[str, Any]:
     """Return the seconds of both sides, their steps/s and the ratio suite / ours."""
-    sides = {"suite": alone(game), "ours": Ours(game)}
+    path = _written(game)
+    sides = {"suite": alone(path), "ours": Ours(path)}
     records: dict[str, Record] = {name: [] for name in sides}
 
     def timed(name: str) -> float:
@@ -184,6 +209,14 @@ def measure(game: str, steps: int, rounds: int) -> dict[str, Any]:
         "steps_per_second": {name: harness.summary([steps / one for one in times]) for name, times in seconds.items()},
         "ratio": harness.ratios(seconds["suite"], seconds["ours"]),
     }
+
+
+def _written(game: str) -> str:
+    """Return the GAME string of a game. The household game is written to a file, with names as TextWorld shows them."""
+    if game != household.NAME:
+        return game
+    problem = household.PROBLEM.replace("_bar_", "-")  # we show ids of ALFWorld, such as mug_bar_1, as mug 1
+    return str(household.write(scratch_folder() / game, pddl_problem=problem))
 
 
 def cpu_seconds() -> float:

@@ -221,7 +221,7 @@ def _suites_exact() -> str:
     steps, games = sum(row["compared"] for row in rows), sum(row["compared"] > 0 for row in rows)
     differences = sum(row["differences"] for row in rows)
     return _filled(
-        f"Steps per CPU second of a random player, Java included: {rates}. In {steps:,} random steps"
+        f"Steps per CPU second of a random player, Java and planner included: {rates}. In {steps:,} random steps"
         f" of {games} games, commands, scores and ends have {differences} differences to the suites' own environments."
         " ScienceWorld names things at random and is not compared."
     )

@@ -2,8 +2,8 @@
 
 The hash of a TextWorld game is the canonical hash of its facts, names and quests (`make_game.canonical_hash`). If the
 game has a manifest, the hash is read from the manifest. Otherwise, it is computed from the game's record, the `.json`
-file beside the game. The hash of a story without a record is the hash of its bytes. The hash of a game without a game
-file, such as the bandit, is the hash of its GAME string.
+file beside the game. The hash of a story without a record, or of a `.tw-pddl` game, is the hash of its bytes. The hash
+of a game without a game file, such as the bandit, is the hash of its GAME string.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from games.errors import GameError
 from games.files import sha256
 from games.game_spec import BUILT_IN, GameSpec
 from games.reading import read_json
-from games.textworld.validation import game_file
+from games.textworld.validation import game_file, pddl_file
 
 
 def game_hash(spec: GameSpec) -> str:
@@ -27,7 +27,7 @@ def game_hash(spec: GameSpec) -> str:
     if spec.kind in BUILT_IN or spec.kind in ("open", "suite"):
         return hashlib.sha256(spec.name.encode()).hexdigest()
     story = spec.story()
-    if game_file.is_plain(story):
+    if story.suffix == pddl_file.SUFFIX or game_file.is_plain(story):
         return sha256(story)
     return _record_hash(game_file.pair(story)[1])
 

@@ -11,7 +11,7 @@ from games.foreign_game import ForeignGame
 from games.parameters import Value
 from games.suites import make_suite_game
 from games.textworld.engines.protocol import INFOS
-from games.textworld.validation.game_file import OURS, check, is_plain
+from games.textworld.validation.game_file import OURS, available_infos, check
 
 if TYPE_CHECKING:
     import gymnasium
@@ -59,8 +59,8 @@ class GameSpec:
         """Make the game. A `textworld` game that is not in the cache is generated first.
 
         `max_turns` replaces the game's own turn limit. `infos` names further entries of the info of a TextWorld game.
-        Stories without TextWorld's record ignore the names in `INFOS`. Some suites recognize `policy_commands`. All
-        other games ignore `infos`.
+        Stories and `.tw-pddl` files ignore names that they cannot provide (`available_infos`). Some suites recognize
+        `policy_commands`. All other games ignore `infos`.
         """
         keywords: dict[str, Any] = {"max_turns": max_turns, "infos": infos, "render_mode": render_mode}
         if self.step_seconds is not None:
@@ -77,8 +77,8 @@ class GameSpec:
         from games.textworld.env import TextWorld
 
         story = self.story()
-        if is_plain(story):  # only TextWorld's record could provide these infos
-            infos = [name for name in infos if name not in INFOS]
+        available = available_infos(story)
+        infos = [name for name in infos if name in available or name not in INFOS]
         return TextWorld(story, max_turns=max_turns, infos=infos, render_mode=render_mode)
 
     def story(self) -> Path:

@@ -20,7 +20,7 @@ from games.parameters import Parameter, Value, format_settings, parse_settings, 
 from games.registration import ENTRY_POINTS
 from games.suites import SUITES, is_suite_game, suite_class
 from games.textworld.generation.families import FAMILIES, Family, family
-from games.textworld.validation.game_file import STORIES
+from games.textworld.validation.game_file import SUFFIXES
 
 if TYPE_CHECKING:
     from games.textworld.env import TextWorld
@@ -76,6 +76,7 @@ def resolve(game: str, *, split: str | None = None, step_seconds: float | None =
 
     * `bandit`, `completion` or `ipd`, with settings as in `ipd?payoff=post&start=defect`
     * the path of a game file, of a folder of game files, of a `manifest.jsonl`, or of the folder of a `manifest.jsonl`
+    * the path of a folder of ALFWorld's data, such as `train`, which holds TASK/TRIAL/game.tw-pddl
     * `textworld:FAMILY?level=1&seed=7&...`, where `level` and `seed` may be ranges (`seed=100..119` is twenty games)
     * `SUITE:NAME?seed=3&...`, a game of another suite (see `games.suites`)
     * any other environment whose actions are texts (see `games.open_games`), as in `path/file.py:Guess?seed=1..20`
@@ -111,7 +112,7 @@ def resolve(game: str, *, split: str | None = None, step_seconds: float | None =
     folder, _, name = head.rpartition(":")
     if "/" in folder and Path(folder).expanduser().is_dir():
         raise GameError(f"{head}: the folder {folder} is no package; import {name} in {folder}/__init__.py")
-    if "/" in game or path.suffix in (*STORIES, ".json", ".jsonl"):
+    if "/" in game or path.suffix in (*SUFFIXES, ".jsonl"):
         raise GameError(f"{game}: no such file or folder")
     known = (
         *BUILT_IN,
@@ -223,12 +224,19 @@ def _resolve_path(path: Path, split: str | None) -> list[GameSpec]:
 
         entries = load_manifest(path, split=split)
         return [GameSpec(str(e.path), "file", str(e.path), level=e.level, hash=e.hash) for e in entries]
-    if path.is_file() and path.suffix not in (*STORIES, ".json"):
-        raise GameError(f"{path}: expected a game file (.z1 to .z8, or .json), a folder of them or a manifest.jsonl")
+    if path.is_file() and path.suffix not in SUFFIXES:
+        kinds = "a game file (.z1 to .z8, .json or .tw-pddl)"
+        raise GameError(f"{path}: expected {kinds}, a folder of them or a manifest.jsonl")
     file = path.with_suffix(".z8") if path.suffix == ".json" else path
-    stories = [file] if path.is_file() else sorted(path.glob("*.z[1-8]"))
+    stories = [file] if path.is_file() else _game_files(path)
     if not stories and (path / "__init__.py").is_file():
         raise GameError(open_games.ask_for_class(str(path / "__init__.py")))
     if not stories:
-        raise GameError(f"{path}: the folder holds no game files (.z1 to .z8) and no manifest.jsonl")
+        raise GameError(f"{path}: the folder holds no game files (.z1 to .z8 or .tw-pddl) and no manifest.jsonl")
     return [GameSpec(str(story), "file", str(story)) for story in stories]
+
+
+def _game_files(folder: Path) -> list[Path]:
+    """Return the game files in a folder, or in a folder of ALFWorld's data, such as `train`."""
+    found = sorted([*folder.glob("*.z[1-8]"), *folder.glob("*.tw-pddl")])
+    return found or sorted(folder.glob("*/*/*.tw-pddl"))  # TASK/TRIAL/game.tw-pddl

@@ -1,5 +1,6 @@
 """A missing optional package is one line that names the extra."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -51,7 +52,20 @@ cli.main()
 def test_a_missing_package_is_one_line_that_names_the_extra(
     hidden: str, words: list[str], message: str, tmp_path: Path
 ) -> None:
+    check(hidden, words, message, tmp_path)
+
+
+@pytest.mark.parametrize("words", [["play", "--agent", "walkthrough"], ["evaluate"], ["train", "--out", "run"]])
+def test_a_pddl_game_without_its_planner_is_one_line(words: list[str], tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    path = tmp_path / "game.tw-pddl"
+    path.write_text(json.dumps(dict.fromkeys(("pddl_domain", "pddl_problem", "grammar"), "")))
+    message = f"{path} needs the package fast-downward-textworld: pip install -e '.[pddl]'"
+    check("fast_downward", [*words, "--game", str(path)], message, tmp_path / "work")
+
+
+def check(hidden: str, words: list[str], message: str, folder: Path) -> None:
     command = [sys.executable, "-c", HIDING, hidden, str(ROOT), *words]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {message}\n")
-    assert not list(tmp_path.iterdir())
+    assert not list(folder.iterdir())

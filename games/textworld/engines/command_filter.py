@@ -28,6 +28,8 @@ that all later admissible commands are wrong. `CommandFilter` therefore passes o
 `FreeTextFilter` is for stories without a record from TextWorld. It passes printable ASCII except the backslash, and an
 empty command. It stops meta-verbs (`META`) at the start of a command and after `then`, `and` or a punctuation mark. All
 other words pass. Their effects are unknown, so such stories run in a child process.
+
+`ListedFilter` is for `.tw-pddl` games. It passes only the commands that the game lists.
 """
 
 from __future__ import annotations
@@ -63,6 +65,7 @@ also ordinary verbs, such as `load` and `record`, pass, because a story without 
 JOINTS = re.compile(r"\b(?:then|and)\b|[.,;\"]")
 NO_VERB = "That's not a verb I recognise."
 NO_SENSE = "I didn't understand that sentence."
+NOTHING = "Nothing happens."
 """The interpreter's replies to commands that it does not understand. The filters use them for stopped commands."""
 
 
@@ -130,6 +133,17 @@ class FreeTextFilter:
             if verb in META or verb.startswith("tw-"):
                 return Verdict(reason=f"{verb!r} is not a move of the story", reply=NO_SENSE)
         return Verdict(command=text)
+
+
+class ListedFilter:
+    """Filters the commands of a `.tw-pddl` game. Only a listed command passes, because others do nothing there."""
+
+    def check(self, command: str, admissible: Collection[str]) -> Verdict:
+        """Check one command. `admissible` lists the commands that are admissible in the current state."""
+        text = command.strip()
+        if text in admissible:
+            return Verdict(command=text)
+        return Verdict(reason="not an admissible command", reply=NOTHING)
 
 
 def may_list_unsendable(names: Iterable[str], templates: Iterable[str]) -> bool:

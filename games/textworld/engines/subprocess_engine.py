@@ -33,8 +33,10 @@ INNER = {
     "stock": "games.textworld.engines.stock:StockEngine",
     "cached": "games.textworld.transitions.cache:engine",
     "jericho": "games.textworld.engines.jericho:JerichoEngine",
+    "pddl": "games.textworld.engines.pddl:PddlEngine",
 }
-"""The name of an engine -> the class or function that creates it. `jericho` plays stories without a record."""
+"""The name of an engine -> the class or function that creates it. `jericho` plays stories without a record, and
+`pddl` plays `.tw-pddl` games."""
 COMMAND_SECONDS = 20.0
 LOADING_SECONDS = 120.0
 MAX_ANSWER = 16_000_000

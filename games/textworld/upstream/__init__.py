@@ -16,6 +16,8 @@ TextWorld describes a game: its rules, facts and quests. A "trace" is a line in 
     rule_matching     State.all_assignments                                  it takes most of the time of a step
     quest_progress    QuestProgression, EventProgression                     they change in place and cannot be stored
     game_state        GameProgression, Inform7Game.detect_action             they change in place and cannot be stored
+    pddl_start        Python's `eval` in the texts of `.tw-pddl` games       a game file could run any code
+                      parsing and copying such texts at every step           it takes most of the time of a step
 
 No replacement changes a result of TextWorld 1.7.0 and Jericho 3.3.1. The tests in `tests/games/textworld/upstream/`
 compare the results with those of the replaced code, and fail if its source changes.

@@ -7,6 +7,7 @@ A TextWorld game consists of two files: the story `NAME.z8` (Z-machine, version 
 * Any other TextWorld game is called foreign. A child process plays its walkthrough once, compiles its record again, and
   compares the result with the story (`record_check.py`). The cache stores that a game has passed the checks.
 * A story without a record is a `.z1` to `.z7`, or a `.z8` whose name does not begin with `tw-` and that has no `.json`.
+* A `.tw-pddl` file is a game of its own (`pddl_file.py`).
 """
 
 from __future__ import annotations
@@ -25,17 +26,22 @@ from games import files
 from games.child_process import python_environment
 from games.errors import GameError
 from games.reading import parse_json, read_bytes
+from games.textworld.engines.protocol import INFOS
+from games.textworld.validation import pddl_file
 
 HEADER = 64
 """The bytes of the Z-machine's header. It holds the version at byte 0, the serial number (a date) at bytes 18-23, the
 length in units at byte 26, and the checksum at byte 28."""
 MAX_RECORD, MAX_STORY = 200_000_000, 1_000_000
 """The limits of a record and of a story, in bytes. The Z-machine allows stories of up to 512 KiB."""
-OURS, FOREIGN, PLAIN = "ours", "foreign", "plain"
-"""The origin of a file: a game made by this project, any other TextWorld game, or a story without a record."""
+OURS, FOREIGN, PLAIN, PDDL = "ours", "foreign", "plain", "pddl"
+"""The origin of a file: a game made by this project, any other TextWorld game, a story without a record, or a PDDL
+game."""
 UNIT = {1: 2, 2: 2, 3: 2, 4: 4, 5: 4, 6: 8, 7: 8, 8: 8}
 """The version of the Z-machine -> the bytes of the unit in which the header states the length."""
 STORIES = tuple(f".z{version}" for version in UNIT)
+SUFFIXES = (*STORIES, ".json", pddl_file.SUFFIX)
+"""The suffixes of game files."""
 CHECK_SECONDS = 300
 TRACEBACK = "Traceback (most recent call last)"
 VARIABLE = "ACTDE_UNVERIFIED"
@@ -54,6 +60,13 @@ def pair(path: Path) -> tuple[Path, Path]:
     return story, record
 
 
+def available_infos(path: Path) -> tuple[str, ...]:
+    """Return those entries of `protocol.INFOS` that a game file can provide. Most need TextWorld's record of a game."""
+    if path.suffix == pddl_file.SUFFIX:
+        return pddl_file.INFOS
+    return () if is_plain(path) else INFOS
+
+
 def is_plain(path: Path) -> bool:
     """Return whether `path` names a story that is played without TextWorld's record."""
     if path.suffix == ".z8":
@@ -62,7 +75,10 @@ def is_plain(path: Path) -> bool:
 
 
 def check(path: Path) -> str:
-    """Check a game file and return its origin: OURS, FOREIGN or PLAIN. Raise GameError if a check fails."""
+    """Check a game file and return its origin: OURS, FOREIGN, PLAIN or PDDL. Raise GameError if a check fails."""
+    if path.suffix == pddl_file.SUFFIX:
+        pddl_file.read(path)
+        return PDDL
     if is_plain(path):
         with files.disk_errors("read the game file", "is it readable?"):
             check_story(read_bytes(path, limit=MAX_STORY), path, UNIT)

@@ -75,6 +75,15 @@ PINS = {
         "textworld.generator.inform7.world2inform7:Inform7Game.detect_action": "3862bda21d689cca",
         "textworld.logic:State.apply": "ab047e7c10d693c0",
     },
+    "pddl_start": {
+        "textworld.envs.pddl.pddl:PddlEnv": "cbe984354c9605db",
+        "textworld.envs.pddl.textgen:EvalSymbol": "44012ecc030afcd7",
+        "textworld.envs.pddl.textgen:copy_context": "ab04ca2ab859dd9e",
+        "textworld.envs.pddl.textgen:query": "f7fc025a1b1690b3",
+        "textworld.envs.pddl.textgen:_parse_and_convert": "449a494829320c03",
+        "textworld.envs.pddl.textgen:ContextSensitiveGrammar": "1ac43726997bb7c1",
+        "textworld.logic:Rule.parse_conjunctive_query": "f0c0f15f1edbec89",
+    },
 }
 """Module of ours -> the upstream code that it depends on, with the beginning of the SHA-256 of its source."""
 

@@ -1,0 +1,99 @@
+"""An engine that plays `.tw-pddl` games, such as those of ALFWorld, with TextWorld's environment for PDDL.
+
+A game has one goal, so the score is 1 after a win and otherwise 0. There is no way to lose.
+
+A planner searches for the commands that win. In large games, a search may take hours, so it is limited to
+`SEARCH_SECONDS`. While the player follows the commands of the walkthrough or of a plan, no search is necessary.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from games.errors import GameError, first_line
+from games.textworld.engines.protocol import EngineResponse, GameInfo, intermediate_reward
+from games.textworld.upstream import pddl_start
+from games.textworld.validation import pddl_file
+
+SEARCH_SECONDS = 10
+
+
+class PddlEngine:
+    """Plays the game in the file `story`. Use this engine in a child process, because a game can crash the planner.
+
+    `infos` may name `policy_commands` and `intermediate_reward`. If one is requested and the file has no walkthrough,
+    the walkthrough is the plan at the start. After a search without success, the commands that win are unknown until
+    the next episode.
+    """
+
+    def __init__(self, story: Path, infos: Sequence[str] = ()) -> None:
+        self._story, self._infos = story, frozenset(infos)
+        if unknown := self._infos - set(pddl_file.INFOS):
+            raise GameError(f"{story}: a PDDL game has no {min(unknown)!r} to ask for")
+        game = pddl_file.read(story)
+        with self._game_errors("cannot read this game"):
+            self._env = pddl_start.start(game)
+            self._env.reset()
+            objective = pddl_start.game_text(self._env, "task")
+        walkthrough = tuple(game.walkthrough or ())
+        if self._infos and not walkthrough:
+            walkthrough = pddl_start.plan(self._env, SEARCH_SECONDS)
+        self.game_info = GameInfo(max_score=1, objective=objective.strip(), walkthrough=walkthrough)
+        self._policy: tuple[str, ...] = ()
+
+    def reset(self) -> EngineResponse:
+        self._policy = self.game_info.walkthrough
+        with self._game_errors("cannot begin this game"):
+            state = self._env.reset()
+        return self._response(state, before=None)
+
+    def step(self, command: str) -> EngineResponse:
+        with self._game_errors(f"fails in this game at {command!r}"):
+            state = self._env.step(command)[0]
+        before = self._policy
+        if self._infos:
+            self._policy = self._remaining(command, won=state["won"])
+        return self._response(state, before=before or None)
+
+    def is_cached(self, command: str) -> bool:
+        return False
+
+    def close(self) -> None:
+        self._env.close()
+
+    def _remaining(self, command: str, *, won: bool) -> tuple[str, ...]:
+        """Return the commands that win after `command`, or an empty tuple if the game is won or none are known."""
+        if won or not self._policy:
+            return ()
+        if command == self._policy[0] and len(self._policy) > 1:
+            return self._policy[1:]
+        return pddl_start.plan(self._env, SEARCH_SECONDS)
+
+    @contextlib.contextmanager
+    def _game_errors(self, what: str) -> Iterator[None]:
+        """Convert the exceptions that a malformed game causes to a GameError."""
+        try:
+            yield
+        except pddl_start.file_errors() as error:
+            kind = "" if isinstance(error, SystemExit) else f"{type(error).__name__}: "
+            raise GameError(f"{self._story}: TextWorld {what} ({kind}{first_line(error):.200})") from error
+
+    def _response(self, state: Any, before: tuple[str, ...] | None) -> EngineResponse:
+        won, policy = bool(state["won"]), self._policy
+        reward = intermediate_reward(before, policy or None, won=won, lost=False)
+        return EngineResponse(
+            text=state["feedback"].strip(),
+            score=int(won),
+            won=won,
+            admissible_commands=tuple(filter(_is_playable, state["admissible_commands"])),
+            policy_commands=policy if "policy_commands" in self._infos else None,
+            intermediate_reward=reward if "intermediate_reward" in self._infos else None,
+        )
+
+
+def _is_playable(command: str) -> bool:
+    """Return whether a command of the game can be played. TextWorld strips commands before it compares them."""
+    return command != "" and command == command.strip() and command.isprintable()

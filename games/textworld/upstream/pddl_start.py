@@ -1,0 +1,180 @@
+"""Start TextWorld's environment for a `.tw-pddl` game without `eval` and without repeated work.
+
+* The texts of a game contain expressions, such as `{o.indefinite + ' ' + o.name}`, which TextWorld passes to Python's
+  `eval`. Playing a file of another person would run that person's code. `evaluate` replaces `eval`.
+* The interface of the planner copies names into buffers of 1,024 bytes and does not check their length. `_translated`
+  checks it.
+* The planner's library, 34 MB, is copied for each environment. A link replaces the copy.
+* At every step, TextWorld parses the templates of all commands again and copies the things of the game many times. At
+  every reset, it translates the game again. The results are cached, and the copies are shallow.
+
+The patches stay in place, so start such games in a process of their own.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import copy
+import json
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from functools import lru_cache
+from multiprocessing.connection import Pipe
+from types import SimpleNamespace
+from typing import Any
+
+from games.textworld.upstream import patches_enabled
+from games.textworld.validation.pddl_file import PddlGame
+
+MAX_NAME = 1_023
+"""The maximum length of a name in the planner's interface, in bytes."""
+ATTRIBUTES = frozenset(("id", "type", "name", "noun", "adj", "desc", "definite", "indefinite"))
+"""The attributes of TextWorld's `EntityInfo` that an expression may read. They are texts or None."""
+EXPECTED = "expected names, attributes such as o.name, texts, +, and, or"
+
+
+def start(game: PddlGame) -> Any:
+    """Return TextWorld's environment for a `.tw-pddl` game. Its things have the names of `display_names`."""
+    import textworld
+    from textworld.envs.pddl import PddlEnv
+
+    _patch()
+    env = PddlEnv(textworld.EnvInfos(admissible_commands=True))
+    env.load(asdict(game))
+    for name, shown in display_names(env._entity_infos).items():
+        env._entity_infos[name].name = shown
+    return env
+
+
+def game_text(env: Any, symbol: str) -> str:
+    """Return the text that the game's grammar has for `symbol` at the start, or "" if it has no such symbol."""
+    grammar = env._logic.grammar
+    if symbol not in grammar._rules:
+        return ""
+    state = env._pddl_state
+    context = {
+        "state": state, "facts": list(state.facts), "variables": {}, "mapping": {}, "entity_infos": env._entity_infos
+    }  # fmt: skip
+    text: str = grammar.derive(f"#{symbol}#", context)
+    return text
+
+
+def plan(env: Any, seconds: int) -> tuple[str, ...]:
+    """Return commands that win from the current state, or an empty tuple if none are found within the time limit.
+
+    The planner's search cannot be interrupted, so it runs in a forked process, which SIGALRM ends.
+    """
+    receiver, sender = Pipe(duplex=False)
+    if (child := os.fork()) == 0:
+        try:
+            signal.alarm(seconds)
+            sender.send_bytes(json.dumps(env._pddl_state.replan(env._entity_infos)).encode())
+        finally:
+            os._exit(0)
+    sender.close()
+    commands = []
+    with receiver, contextlib.suppress(EOFError):
+        commands = json.loads(receiver.recv_bytes())
+    os.waitpid(child, 0)
+    return tuple(commands)
+
+
+def file_errors() -> tuple[type[BaseException], ...]:
+    """Return the exceptions that TextWorld, its parsers and the planner's translator raise for malformed games."""
+    from fast_downward.translate.pddl_parser.lisp_parser import ParseError
+    from tatsu.exceptions import ParseException
+    from textworld.envs.pddl.textgen import CSGUnknownSymbolError
+
+    values = (LookupError, TypeError, ValueError, AttributeError, AssertionError, ArithmeticError, NameError)
+    others = (RuntimeError, StopIteration, MemoryError, SyntaxError, SystemExit)
+    return (*values, *others, ParseError, ParseException, CSGUnknownSymbolError)
+
+
+def display_names(ids: Iterable[str]) -> dict[str, str]:
+    """Return the names that ALFWorld shows for the ids of its things: id -> name.
+
+    The id `mug_bar_3_bar_4` consists of a kind and a place. Its name is the kind and a number, such as `mug 1`. The
+    numbers of a kind count down in the order of the ids. An id without `_bar_` is no id of ALFWorld.
+    """
+    kinds = {
+        name: name.split("_bar_")[0] + ("basin" if "basin" in name else "") for name in sorted(ids) if "_bar_" in name
+    }
+    left = Counter(kinds.values())
+    names = {}
+    for name, kind in kinds.items():
+        names[name] = f"{kind} {left[kind]}"
+        left[kind] -= 1
+    return names
+
+
+def evaluate(expression: str, variables: Mapping[str, Any]) -> Any:
+    """Return the value of an expression in a game's text: a text, a thing of the game, or None.
+
+    Raise SyntaxError if it contains anything but names, attributes, texts, `+`, `and` and `or`. It is no ValueError,
+    because TextWorld takes a ValueError for a command that is not admissible.
+    """
+    return _value(ast.parse(expression.strip(), mode="eval").body, expression, variables)
+
+
+def _value(node: ast.expr, expression: str, variables: Mapping[str, Any]) -> Any:
+    match node:
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.Name(id=name):
+            return variables[name]
+        case ast.Attribute(value=ast.Name(id=name), attr=attribute) if attribute in ATTRIBUTES:
+            return getattr(variables[name], attribute)
+        case ast.BinOp(left=left, op=ast.Add(), right=right):
+            return _value(left, expression, variables) + _value(right, expression, variables)
+        case ast.BoolOp(op=operator, values=nodes):
+            values = [_value(each, expression, variables) for each in nodes]
+            wanted = isinstance(operator, ast.Or)
+            return next((value for value in values if bool(value) == wanted), values[-1])
+    raise SyntaxError(f"the expression {expression[:80]!r} in a text: {EXPECTED}")
+
+
+@lru_cache(maxsize=1)
+def _patch() -> None:
+    """Replace functions of TextWorld and of the planner's interface in this process."""
+    import fast_downward
+    from textworld import logic
+    from textworld.envs.pddl import textgen
+
+    sys.argv = ["translate", "domain", "task"]  # the planner's translator parses the command line as it is imported
+    fast_downward.interface.shutil = SimpleNamespace(copyfile=os.symlink)
+
+    def derive(self: Any, context: Any = None) -> list[Any]:
+        return [textgen.TerminalSymbol(evaluate(self.expression, (context or self.context)["variables"]))]
+
+    textgen.EvalSymbol.derive = derive
+    fast_downward.pddl2sas = _translated(fast_downward.pddl2sas)
+    if patches_enabled():
+        parse = lru_cache(maxsize=4096)(textgen._parse_and_convert)
+        textgen._parse_and_convert = lambda text, **options: copy.deepcopy(parse(text, **options))
+        textgen.copy_context = _copy_context
+        logic.Rule.parse_conjunctive_query = lru_cache(maxsize=4096)(logic.Rule.parse_conjunctive_query)
+        fast_downward.pddl2sas = lru_cache(maxsize=2)(fast_downward.pddl2sas)  # two forms of one game
+
+
+def _translated(translate: Any) -> Any:
+    """Return `translate`, a function from PDDL to the planner's format, with a check of the length of all names."""
+
+    def translate_and_check(
+        domain: str, problem: str, verbose: bool = False, optimize: bool = False
+    ) -> tuple[Any, str]:
+        task, text = translate(domain, problem, verbose=verbose, optimize=optimize)
+        if (longest := max(map(len, text.encode().split(b"\n")))) > MAX_NAME:
+            raise OverflowError(f"expected names of at most {MAX_NAME} bytes, got {longest}")
+        return task, text
+
+    return translate_and_check
+
+
+def _copy_context(context: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of a grammar's context. No rule changes the things and variables in it, so they are shared."""
+    return {**context, "variables": dict(context["variables"]), "mapping": dict(context["mapping"])}

@@ -1,0 +1,37 @@
+"""Read a `.tw-pddl` file: a JSON object that describes a game by a PDDL domain, a PDDL problem and a grammar of texts.
+
+The texts themselves are parsed by the engine (`engines/pddl.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from games.errors import GameError
+from games.reading import read_json, validated
+
+SUFFIX = ".tw-pddl"
+INFOS = ("policy_commands", "intermediate_reward")
+"""The entries of `protocol.INFOS` that these games have."""
+MAX_FILE = 16_000_000
+"""The maximum size of a file in bytes. A game of ALFWorld has less than a megabyte."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PddlGame:
+    """The content of a file. The field names are the keys. Files of ALFWorld have further keys, which are ignored."""
+
+    pddl_domain: str
+    pddl_problem: str
+    grammar: str
+    walkthrough: list[str] | None = None
+
+
+def read(path: Path) -> PddlGame:
+    """Return the content of a `.tw-pddl` file. Raise GameError if it is malformed, or if the planner is missing."""
+    game = validated(PddlGame, read_json(path, limit=MAX_FILE, error=GameError), str(path), GameError)
+    if find_spec("fast_downward") is None:
+        raise GameError(f"{path} needs the package fast-downward-textworld: pip install -e '.[pddl]'")
+    return game
