@@ -17,6 +17,7 @@ from terminal.help_page import GAMES, option_row, paragraphs
 from terminal.options import usage
 
 WITH_SETTINGS = ("train", "compare")
+OWN = {"imports": "--import CODE"}  # options that the commands define themselves
 
 
 def filled(page: str) -> str:
@@ -74,7 +75,7 @@ def _default(remark: str) -> str:
 
 def _fields(fields: Mapping[str, Any]) -> str:
     rows = [
-        [_code(usage(name)), field.description, _values(field), _code(NONE if field.default is None else field.default)]
+        [_code(OWN.get(name, usage(name))), field.description, _values(field), _code(_word(field.default))]
         for name, field in fields.items()
     ]
     return _table(["option", "meaning", "values", "default"], rows)
@@ -85,11 +86,16 @@ def _values(field: Any) -> str:
 
 
 def _assignments(values: Mapping[str, Any]) -> str:
-    return ", ".join(_code(f"{name}={NONE if value is None else value}") for name, value in values.items())
+    return ", ".join(_code(f"{name}={_word(value)}") for name, value in values.items())
 
 
-def _code(value: object) -> str:
-    return f"`{value}`" if value != "" else ""
+def _word(value: object) -> str:
+    """Return a value as it is written on the command line."""
+    return NONE if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else ""
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
