@@ -11,7 +11,7 @@ import typer
 
 import cli
 from actde.config import choices, expected
-from agents.config import FIELDS, GROUPS, NONE
+from agents.config import GROUPS, NONE
 from agents.training import presets
 from terminal.help_page import GAMES, option_row, paragraphs
 from terminal.options import usage
@@ -38,7 +38,8 @@ def game_strings() -> str:
 
 def settings() -> str:
     """Return a section for each group of settings, with a table of its fields."""
-    return "\n\n".join(f"## {group}\n\n{model.__doc__}\n\n{_fields(model.model_fields)}" for group, model in GROUPS.items())
+    parts = [[f"## {group}", model.__doc__ or "", _fields(model.model_fields)] for group, model in GROUPS.items()]
+    return "\n\n".join("\n\n".join(part) for part in parts)
 
 
 def preset_tables() -> str:

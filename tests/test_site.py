@@ -9,8 +9,8 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-import reference_pages
 
+import reference_pages
 from actde.registry import optimizer_names
 from agents.config import FIELDS
 from agents.play.episode import Episode, Step

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -25,8 +26,7 @@ def links(page: Path) -> Iterator[str]:
 def anchors(page: Path) -> set[str]:
     """Return the anchors of a page's headings, as GitHub and Sphinx name them."""
     tokens = PARSER.parse(page.read_text(encoding="utf-8"))
-    pairs = zip(tokens, tokens[1:], strict=False)
-    heads = [_text(inline) for token, inline in pairs if token.type == "heading_open"]
+    heads = [_text(inline) for token, inline in pairwise(tokens) if token.type == "heading_open"]
     slugs = [re.sub(r"[^\w\- ]", "", head.strip().lower()).replace(" ", "-") for head in heads]
     counts = Counter[str]()
     found = set()
