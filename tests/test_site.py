@@ -47,8 +47,8 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
 
 
 def test_the_site_builds_without_warnings(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-c", DOCS, "-d", tmp_path / "trees"]
-    done = subprocess.run([*command, ROOT, tmp_path / "site"], cwd=ROOT, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-c", "docs", "-d", str(tmp_path / "trees")]
+    done = subprocess.run([*command, ".", str(tmp_path / "site")], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     settings = (tmp_path / "site" / "docs" / "reference" / "settings.html").read_text()
     missing = [name for name in FIELDS if name != "imports" and f"{name.replace('_', '-')}" not in settings]
