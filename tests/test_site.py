@@ -1,6 +1,7 @@
 """The pages of the documentation site: links, anchors, tables of names, quoted messages, and the build."""
 
 import ast
+import inspect
 import re
 import subprocess
 import sys
@@ -65,6 +66,12 @@ def test_the_generated_reference_names_all_commands_and_presets() -> None:
     assert "| `--bonus-command START` | Report the share" in text
     assert "| `--mode trie\\|free` | trie: sample" in reference_pages.settings()
     assert "| trunk `smollm2` | `lora=16`, `dtype=bfloat16`" in reference_pages.preset_tables()
+
+
+def test_no_preset_is_missing() -> None:
+    tables = {name for name, value in vars(presets).items() if name.isupper() and isinstance(value, dict)}
+    public = {name for name in tables if not name.startswith("_")} - {"FIELDS"}
+    assert public == set(re.findall(r"presets\.(\w+)", inspect.getsource(reference_pages.preset_tables)))
 
 
 def metrics_of(folder: Path, **settings: object) -> set[str]:
