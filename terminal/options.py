@@ -179,12 +179,12 @@ def _rows(values: Values, *, everything: bool) -> dict[str, list[Row]]:
     rows: dict[str, list[Row]] = {}
     for name, field in FIELDS.items():
         if name in values and (everything or name in BASIC):
-            row = _usage(name), field.description or "", default(NONE if values[name] is None else values[name])
+            row = usage(name), field.description or "", default(NONE if values[name] is None else values[name])
             rows.setdefault(GROUP_OF[name].capitalize(), []).append(row)
     return rows
 
 
-def _usage(name: str) -> str:
+def usage(name: str) -> str:
     """Return the option of a setting with its argument, such as "--kl-target X|none"."""
     from actde.config import choices, is_optional, value_type
     from agents.config import FIELDS, NONE

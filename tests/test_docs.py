@@ -17,7 +17,7 @@ FOLDERS = sorted(path.parent for path in (ROOT / "docs").glob(f"*/{RESULTS}"))
 POSTS = [folder for folder in FOLDERS if (folder / report.ABOUT).exists()]
 REPORTS = [folder for folder in FOLDERS if folder not in POSTS]
 
-PAGES = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in path.parts]
 COMMANDS = [line for page in PAGES for line in pages.commands(page) if line.startswith("python cli.py ")]
 
 
