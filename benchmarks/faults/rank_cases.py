@@ -1,0 +1,171 @@
+"""The runs of `benchmarks.faults.ranks`: games, optimizers, and what ends them."""
+
+import itertools
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.faults.rank_launch import Strike
+
+ITERATIONS = 6
+COMMON = ("--trunk", "pico", "--epochs", "1", "--save-every", "2")
+GAMES = {
+    "bandit": ("--game", "bandit", "--episodes", "30", "--parallel", "30"),
+    "ipd": ("--game", "ipd", "--episodes", "4", "--parallel", "4"),
+    "coin": ("--game", "textworld:coin?level=1&seed=1", "--episodes", "4", "--parallel", "4", "--max-turns", "8"),
+    "file": ("--game", "{}/guess.py:Guess", "--episodes", "4", "--parallel", "4"),
+}
+OPTIMIZERS = {"ppo": (), "actde": (), "grpo": ("--group-size", "2")}
+LIMITS = {
+    "iterations": ("--iterations", "3"),
+    "env-steps": ("--iterations", "6", "--env-steps", "100"),
+    "minutes": ("--iterations", "6", "--minutes", "0.001"),
+    "stop-success": ("--iterations", "6", "--stop-success", "0.01"),
+}
+WITHOUT_LIMITS = ("--iterations", str(ITERATIONS), "--env-steps", "none", "--minutes", "none", "--stop-success", "none")
+GUESS = '''\
+import os
+
+import gymnasium
+
+import games
+
+FAULT, RANK, AFTER = (os.environ.get(name, "") for name in ("FAULT", "FAULT_RANK", "FAULT_AFTER"))
+MINE = RANK == os.environ.get("RANK")
+if MINE and FAULT == "import":
+    raise ImportError("no driver")
+
+
+class Broken(games.GameError):
+    def __init__(self, device, number):
+        super().__init__(f"{device} {number} is broken")
+
+
+class Guess(gymnasium.Env):
+    observation_space = action_space = gymnasium.spaces.Text(100)
+    resets = 0
+
+    def reset(self, seed=None, options=None):
+        Guess.resets += 1
+        self.turn, self.right = 0, seed % 3
+        self.fault = FAULT if MINE and Guess.resets > int(AFTER) else ""
+        if self.fault == "reset":
+            raise OSError("no such device")
+        if self.fault == "own":
+            raise Broken("device", 3)
+        return "Which word?", {"admissible_commands": ["red", "green", "blue"]}
+
+    def step(self, command):
+        self.turn += 1
+        if self.fault == "step":
+            raise RuntimeError("the device was removed")
+        if self.fault == "exit":
+            raise SystemExit(3)
+        if self.fault == "native":
+            os._exit(3)
+        right = command == ["red", "green", "blue"][self.right]
+        reward = {"huge": 1e30, "nan": float("nan")}.get(self.fault, float(right))
+        done = right or self.turn == 3
+        return "Yes" if right else "No", reward, done, False, {"admissible_commands": [] if done else ["red", "blue"]}
+'''
+OWN_FAULTS = ("reset", "step", "own", "exit", "native", "huge", "nan", "import")
+SIGNALS, TARGETS, RUNNING = ("SIGINT", "SIGTERM", "SIGKILL"), ("0", "1", "launcher"), ("rollout", "update", "checkpoint")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A run of two processes.
+
+    Attributes:
+        what: "limit", "signal", "game" or "disk".
+        detail: name of the limit, or what the game of one process does.
+        launcher: "forked", "alone" (forked, without supervision), "torchrun" or "accelerate".
+    """
+
+    number: int
+    game: str
+    optimizer: str
+    launcher: str
+    what: str
+    detail: str = ""
+    rank: int = 1
+    strike: Strike | None = None
+
+    @property
+    def setting(self) -> tuple[str, str]:
+        return self.game, self.optimizer
+
+    def variables(self) -> dict[str, str]:
+        """Return the environment variables that make the game fail. Process 0 also plays 8 episodes for the words."""
+        if self.what != "game":
+            return {}
+        after = 4 * (1 + self.number % 3) + (8 if self.rank == 0 else 0)
+        return {"FAULT": self.detail, "FAULT_RANK": str(self.rank), "FAULT_AFTER": str(after)}
+
+
+def command(setting: tuple[str, str], work: Path, *limit: str) -> tuple[str, ...]:
+    """Return the words of a new run in the folder `work`."""
+    game, optimizer = setting
+    words = (word.replace("{}", str(work.parent)) for word in (*GAMES[game], *OPTIMIZERS[optimizer], *COMMON))
+    return ("train", "--optimizer", optimizer, "--out", str(work / "run"), *words, *limit)
+
+
+def resumption(setting: tuple[str, str], work: Path) -> tuple[str, ...]:
+    """Return the words that resume the run in the folder `work`."""
+    code = ("--import", str(work.parent / "guess.py")) if setting[0] == "file" else ()
+    return ("train", "--resume", "--out", str(work / "run"), *code, *WITHOUT_LIMITS)
+
+
+def plan(count: int, seed: int, launched: int) -> list[Case]:
+    """Return `count` cases. The last `launched` of them use the real launchers.
+
+    Every kind of end occurs about equally often.
+    """
+    rng = random.Random(seed)
+    kinds = list(_kinds())
+    rng.shuffle(kinds)
+    kinds.sort(key=lambda kind: kind[0] == "signal")  # the others first, because there are fewer of them
+    forked = [_case(number, kinds[number % len(kinds)], rng) for number in range(count - launched)]
+    return forked + [_launched(number, rng) for number in range(count - launched, count)]
+
+
+def _kinds() -> Iterator[tuple[str, ...]]:
+    yield from (("limit", name) for name in LIMITS)
+    yield from (("game", name) for name in OWN_FAULTS)
+    yield from (("disk", phase) for phase in ("disk",))
+    yield from (("signal", *each) for each in itertools.product(SIGNALS, TARGETS, ("start", *RUNNING)))
+
+
+def _case(number: int, kind: tuple[str, ...], rng: random.Random) -> Case:
+    what, detail, *rest = kind
+    game = "file" if what == "game" else "bandit" if detail == "stop-success" else rng.choice(list(GAMES))
+    optimizer, launcher = rng.choice(list(OPTIMIZERS)), rng.choice(("forked", "forked", "alone"))
+    strike, rank = None, rng.randrange(2)
+    if what == "disk":
+        strike = Strike(what="full", target="0", phase="disk", number=rng.randint(1, 3), delay=0)
+    elif what == "signal":
+        target, phase = rest
+        most = {"start": 1, "rollout": 5, "update": 5, "checkpoint": 3}[phase]
+        times = {"number": rng.randint(1, most), "delay": rng.choice((0.0, rng.uniform(0, 0.05)))}
+        strike = Strike(what=detail, target=target, phase=phase, **times)
+    return Case(number=number, game=game, optimizer=optimizer, launcher=launcher, what=what, detail=detail,
+                rank=rank, strike=strike)  # fmt: skip
+
+
+LAUNCHED = (
+    ("torchrun", "signal", "SIGINT", "launcher"), ("accelerate", "signal", "SIGINT", "launcher"),
+    ("torchrun", "signal", "SIGKILL", "launcher"), ("torchrun", "signal", "SIGKILL", "0"),
+    ("torchrun", "signal", "SIGKILL", "1"), ("torchrun", "signal", "SIGINT", "1"),
+    ("accelerate", "limit", "iterations"), ("torchrun", "signal", "SIGTERM", "launcher"),
+    ("accelerate", "game", "reset"), ("torchrun", "limit", "stop-success"),
+)  # fmt: skip
+"""Launcher, and what ends the run."""
+
+
+def _launched(number: int, rng: random.Random) -> Case:
+    launcher, *kind = LAUNCHED[number % len(LAUNCHED)]
+    phase = ("start",) if kind == ["signal", "SIGKILL", "launcher"] and number % 2 else ("rollout",)
+    case = _case(number, (*kind, *(phase if kind[0] == "signal" else ())), rng)
+    return Case(number=number, game=case.game, optimizer=case.optimizer, launcher=launcher, what=case.what,
+                detail=case.detail, rank=case.rank, strike=case.strike)  # fmt: skip
