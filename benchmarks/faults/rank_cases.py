@@ -24,17 +24,21 @@ LIMITS = {
     "stop-success": ("--iterations", "6", "--stop-success", "0.01"),
 }
 WITHOUT_LIMITS = ("--iterations", str(ITERATIONS), "--env-steps", "none", "--minutes", "none", "--stop-success", "none")
-GUESS = '''\
+GUESS = """\
 import os
 
 import gymnasium
 
 import games
 
-FAULT, RANK, AFTER = (os.environ.get(name, "") for name in ("FAULT", "FAULT_RANK", "FAULT_AFTER"))
+FAULT, RANK, AFTER, METRICS = (os.environ.get("FAULT" + name, "") for name in ("", "_RANK", "_AFTER", "_METRICS"))
 MINE = RANK == os.environ.get("RANK")
 if MINE and FAULT == "import":
     raise ImportError("no driver")
+
+
+def is_due():
+    return MINE and os.path.exists(METRICS) and len(open(METRICS).readlines()) >= int(AFTER)
 
 
 class Broken(games.GameError):
@@ -44,12 +48,14 @@ class Broken(games.GameError):
 
 class Guess(gymnasium.Env):
     observation_space = action_space = gymnasium.spaces.Text(100)
-    resets = 0
+
+    def __init__(self):
+        if MINE and FAULT == "make":
+            raise Broken("device", 3)
 
     def reset(self, seed=None, options=None):
-        Guess.resets += 1
         self.turn, self.right = 0, seed % 3
-        self.fault = FAULT if MINE and Guess.resets > int(AFTER) else ""
+        self.fault = FAULT if is_due() else ""
         if self.fault == "reset":
             raise OSError("no such device")
         if self.fault == "own":
@@ -68,9 +74,13 @@ class Guess(gymnasium.Env):
         reward = {"huge": 1e30, "nan": float("nan")}.get(self.fault, float(right))
         done = right or self.turn == 3
         return "Yes" if right else "No", reward, done, False, {"admissible_commands": [] if done else ["red", "blue"]}
-'''
-OWN_FAULTS = ("reset", "step", "own", "exit", "native", "huge", "nan", "import")
-SIGNALS, TARGETS, RUNNING = ("SIGINT", "SIGTERM", "SIGKILL"), ("0", "1", "launcher"), ("rollout", "update", "checkpoint")
+"""
+OWN_FAULTS = ("reset", "step", "own", "exit", "native", "huge", "nan", "make", "import")
+SIGNALS, TARGETS, RUNNING = (
+    ("SIGINT", "SIGTERM", "SIGKILL"),
+    ("0", "1", "launcher"),
+    ("rollout", "update", "checkpoint"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,12 +106,30 @@ class Case:
     def setting(self) -> tuple[str, str]:
         return self.game, self.optimizer
 
-    def variables(self) -> dict[str, str]:
-        """Return the environment variables that make the game fail. Process 0 also plays 8 episodes for the words."""
+    @property
+    def statuses(self) -> set[int]:
+        """The exit statuses that the processes may have. It is empty if they depend on when a signal arrives."""
+        if self.detail == "native":
+            return {1, 3, -15}
+        return {"limit": {0}, "game": {2}, "disk": {1}, "signal": {130} if self.detail == "SIGINT" else set()}[
+            self.what
+        ]
+
+    @property
+    def least_errors(self) -> int:
+        """The least number of errors that are printed. After a signal to one process, the other one prints.
+
+        A launcher may end the other one before. After Ctrl-C, a note takes the place of the error.
+        """
+        is_lost = self.strike and self.strike.target != "launcher" and self.detail in ("SIGTERM", "SIGKILL")
+        return int((self.launcher == "alone" and bool(is_lost)) or self.what == "disk" or self.what == "game")
+
+    def variables(self, work: Path) -> dict[str, str]:
+        """Return the environment variables that make the game of one process fail in a later iteration."""
         if self.what != "game":
             return {}
-        after = 4 * (1 + self.number % 3) + (8 if self.rank == 0 else 0)
-        return {"FAULT": self.detail, "FAULT_RANK": str(self.rank), "FAULT_AFTER": str(after)}
+        when = {"FAULT_AFTER": str(1 + self.number % 3), "FAULT_METRICS": str(work / "run" / "metrics.jsonl")}
+        return {"FAULT": self.detail, "FAULT_RANK": str(self.rank), **when}
 
 
 def command(setting: tuple[str, str], work: Path, *limit: str) -> tuple[str, ...]:
@@ -133,7 +161,7 @@ def plan(count: int, seed: int, launched: int) -> list[Case]:
 def _kinds() -> Iterator[tuple[str, ...]]:
     yield from (("limit", name) for name in LIMITS)
     yield from (("game", name) for name in OWN_FAULTS)
-    yield from (("disk", phase) for phase in ("disk",))
+    yield "disk", ""
     yield from (("signal", *each) for each in itertools.product(SIGNALS, TARGETS, ("start", *RUNNING)))
 
 
@@ -147,8 +175,8 @@ def _case(number: int, kind: tuple[str, ...], rng: random.Random) -> Case:
     elif what == "signal":
         target, phase = rest
         most = {"start": 1, "rollout": 5, "update": 5, "checkpoint": 3}[phase]
-        times = {"number": rng.randint(1, most), "delay": rng.choice((0.0, rng.uniform(0, 0.05)))}
-        strike = Strike(what=detail, target=target, phase=phase, **times)
+        number, delay = rng.randint(1, most), rng.choice((0.0, rng.uniform(0, 0.05)))
+        strike = Strike(what=detail, target=target, phase=phase, number=number, delay=delay)
     return Case(number=number, game=game, optimizer=optimizer, launcher=launcher, what=what, detail=detail,
                 rank=rank, strike=strike)  # fmt: skip
 

@@ -186,9 +186,7 @@ def _status(process: int) -> int:
     return result.si_status
 
 
-def _be_rank(
-    rank: int, words: Sequence[str], work: Path, variables: dict[str, str], strike: Strike | None
-) -> None:
+def _be_rank(rank: int, words: Sequence[str], work: Path, variables: dict[str, str], strike: Strike | None) -> None:
     """Be one of the two processes: run the command line."""
     os.setsid()
     for descriptor, name in ((1, "out"), (2, "err")):

@@ -69,7 +69,7 @@ def _reached(strike: Strike, work: Path) -> bool:
 
 def _processes_of(launcher: int) -> dict[int, int]:
     """Return the process of each rank."""
-    found = {}
+    found: dict[int, int] = {}
     with suppress(OSError):
         for child in Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split():
             variables = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
