@@ -18,7 +18,7 @@ LAUNCHERS = {
     "torchrun": ("torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
     "accelerate": ("accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"),
 }
-SEPARATE = {"torchrun": ("--redirects", "3", "--log-dir"), "accelerate": ("--redirects", "3", "--log_dir")}
+SEPARATE = {"torchrun": ("--redirects", "3", "--log-dir"), "accelerate": ("--tee", "3", "--log_dir")}
 """Options that write what each process prints to files, apart from what the launcher prints."""
 
 
