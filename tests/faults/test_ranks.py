@@ -77,5 +77,6 @@ def test_a_failure_has_its_status() -> None:
 def test_the_plan_follows_from_its_seed_and_covers_all_kinds() -> None:
     cases = plan(70, 0, len(LAUNCHED))
     assert cases == plan(70, 0, len(LAUNCHED)) != plan(70, 1, len(LAUNCHED))
+    assert [case.number for case in cases] == list(range(70))
     assert {case.launcher for case in cases} == {"forked", "alone", "torchrun", "accelerate"}
     assert {case.strike.phase for case in cases if case.strike} == set(PHASES)
