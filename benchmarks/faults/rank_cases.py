@@ -108,12 +108,20 @@ class Case:
 
     @property
     def statuses(self) -> set[int]:
-        """The exit statuses that the processes may have. It is empty if they depend on when a signal arrives."""
+        """The exit statuses that the processes may have. It is empty if a signal ends one of them."""
         if self.detail == "native":
             return {1, 3, -15}
-        return {"limit": {0}, "game": {2}, "disk": {1}, "signal": {130} if self.detail == "SIGINT" else set()}[
-            self.what
-        ]
+        if self.detail == "SIGINT":
+            return {130}
+        if self.detail == "SIGKILL" and self.strike and self.strike.target == "launcher" and self.launcher != "alone":
+            return {-15}  # the kernel ends the processes
+        return {"limit": {0}, "game": {2}, "disk": {1}, "signal": set()}[self.what]
+
+    @property
+    def may_be_late(self) -> bool:
+        """Whether the signal may come after the end of the run."""
+        last = self.strike and (self.strike.phase == "checkpoint" or self.launcher not in ("forked", "alone"))
+        return self.what == "signal" and bool(last)
 
     @property
     def least_errors(self) -> int:

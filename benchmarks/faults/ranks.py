@@ -62,7 +62,7 @@ def complaints(case: Case, ended: Ended, before: int, after: int) -> Iterator[st
         after: the same number when all processes had ended.
     """
     errors = sum(text.count("error:") for text in ended.err)
-    late = case.what == "signal" and after == ITERATIONS  # the signal may have come after the end
+    late = case.may_be_late and after == ITERATIONS
     if ended.hung:
         yield "it hangs"
     if any("Traceback" in text for text in ended.err):
@@ -150,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows.append(row)
         total = _total(rows)
         print(json.dumps(row), flush=True)
-        harness.write(options.out, harness.document("ranks", options, arguments, total=total, runs=rows))
+        harness.write(options.out, harness.document("faults.ranks", options, arguments, total=total, runs=rows))
     print(json.dumps(total))
     if not total["failed"]:
         shutil.rmtree(root)
