@@ -15,6 +15,8 @@ from agents.protocol import AgentError, LostProcessError
 from games.errors import GameError
 
 T = TypeVar("T")
+OURS = ("actde", "agents", "games", "builtins")
+"""Packages whose classes all processes can import."""
 
 
 @contextmanager
@@ -27,7 +29,8 @@ def connected() -> Iterator[None]:
         if not isinstance(error, DistNetworkError | DistStoreError) and "gloo/transport" not in str(error):
             raise
         raise LostProcessError(
-            "another process of the run has ended or does not answer; --resume continues from the newest checkpoint"
+            "another process of the run has ended or does not answer; --resume continues from the newest checkpoint, "
+            "if there is one"
         ) from error
 
 
@@ -54,8 +57,14 @@ def in_all_processes(work: Callable[[], T]) -> T:
     try:
         result = work()
     except (GameError, AgentError, OptimizerError, OSError, KeyboardInterrupt) as raised:
-        error = raised
+        error = _portable(raised)
     first = next((other for other in gather(error) if other is not None), None)
     if first is not None:
         raise first
     return result  # type: ignore[return-value]  # no error, so there is a result
+
+
+def _portable(error: BaseException) -> BaseException:
+    """Return the error, with our class in place of a user's subclass, which other processes may be unable to create."""
+    ours = next(cls for cls in type(error).__mro__ if cls.__module__.split(".")[0] in OURS)
+    return error if type(error) is ours else ours(str(error))

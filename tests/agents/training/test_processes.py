@@ -1,5 +1,6 @@
 """Two processes with parts of a rollout take the same steps as one process with all of it."""
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 from safetensors.torch import load_file
 from torch.distributed import DistNetworkError
 
+from actde import OptimizerError
 from agents.protocol import AgentError, LostProcessError
 from agents.training import processes
 from games import FatalGameError
@@ -61,6 +63,19 @@ def test_all_processes_raise_the_same_error(rank: int, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(processes, "gather_object", lambda own: [*errors[:rank], *own, *errors[rank + 1 :]])
     with pytest.raises(AgentError, match="of process 0"):
+        processes.in_all_processes(fail)
+
+
+def test_an_error_of_a_users_class_reaches_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    class MissingDeviceError(OptimizerError):
+        def __init__(self, device: str, number: int) -> None:
+            super().__init__(f"{device} {number} is missing")
+
+    def fail() -> None:
+        raise MissingDeviceError("device", 3)
+
+    monkeypatch.setattr(processes, "gather_object", lambda own: [*map(copy.copy, own)])
+    with pytest.raises(OptimizerError, match="device 3 is missing"):
         processes.in_all_processes(fail)
 
 
