@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -152,6 +153,16 @@ def test_a_failing_disk_of_process_0_is_one_line_of_the_run(tmp_path: Path) -> N
     first, second = finish(workers, status=1)
     assert second == ("", "")
     assert first[1] == f"error: expected a file, but this is a folder: {out / 'metrics.jsonl'}\n"
+
+
+def test_a_folder_that_process_0_cannot_create_is_one_line_of_the_run(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    shutil.rmtree(out / "tensorboard")
+    (out / "tensorboard").write_text("a file")
+    first, second = train(out, "--resume", "--iterations", "5", status=1)
+    assert second == ("", "")
+    assert first[1].count("\n") == 1 and first[1].startswith("error: ") and str(out / "tensorboard") in first[1]
 
 
 def test_an_error_in_one_process_is_one_line_of_the_run(tmp_path: Path) -> None:
