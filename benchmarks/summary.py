@@ -190,8 +190,8 @@ def _generation() -> Iterator[list[str]]:
 def _processes() -> str:
     total = _read("ranks")["total"]
     return _filled(
-        f"Of {total['tried']} training runs in two processes that a limit, a signal, a failing game or a full disk ends,"
-        f" {total['exact']} end without a traceback and are then resumed to the same metrics, transcripts and weights as"
+        f"Of {total['tried']} runs in two processes that a limit, a signal, a failing game or a full disk ends,"
+        f" {total['exact']} end without a traceback and are resumed to the metrics, transcripts and weights of"
         f" undisturbed runs; {total['failed']} fail."
     )
 
