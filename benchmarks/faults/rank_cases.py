@@ -120,8 +120,10 @@ class Case:
     @property
     def may_be_late(self) -> bool:
         """Whether the signal may come after the end of the run."""
-        last = self.strike and (self.strike.phase == "checkpoint" or self.launcher not in ("forked", "alone"))
-        return self.what == "signal" and bool(last)
+        if self.what != "signal" or self.strike is None:
+            return False
+        last = 3 if self.strike.phase == "checkpoint" else 5 if self.launcher in ("torchrun", "accelerate") else None
+        return self.strike.number == last
 
     @property
     def least_errors(self) -> int:
