@@ -229,18 +229,18 @@ def train(
         console.note(line)
     with console.stopping(trainer):
         latest = view.follow(trainer, f"{settings.run.optimizer} on {settings.run.game}", quiet=as_json)
-    if trainer.runner.failures.count:
-        console.note(trainer.runner.failures.summary)
+    if trainer.failures.count:
+        console.note(trainer.failures.summary)
     if as_json:
         console.document({"run": str(folder), "settings": settings.model_dump(), "metrics": latest})
-    elif trainer.stopping:
+    elif trainer.stopped:
         kept = trainer.iteration or resume
         hint = f"continue with: train --resume --out {folder}" if kept else "no iteration was complete: nothing is kept"
         console.note(f"stopped; {hint}")
     else:
         watched = f"play --agent {folder} --game {shlex.quote(settings.run.game)}"
         console.show([f"the agent is in {folder}; watch it: {watched}"])
-    raise typer.Exit(130 if trainer.stopping else 0)
+    raise typer.Exit(130 if trainer.stopped else 0)
 
 
 @command(cls=ConfigCommand)

@@ -17,6 +17,10 @@ class DivergenceError(AgentError):
     """A number of a model or of its training is infinite or NaN. The message names it."""
 
 
+class LostProcessError(Exception):
+    """Another process of the run has ended, or does not answer. The message is one line."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
     """What an agent sees of a live episode before it chooses a command.

@@ -12,6 +12,7 @@ from types import CodeType
 from actde import Optimizer, OptimizerConfig, OptimizerError, optimizer_class
 from actde.batch import Record
 from actde.errors import ResultError
+from agents.protocol import LostProcessError
 from games.code_import import described
 
 OURS = ("actde", "experiments")
@@ -45,7 +46,7 @@ def one_line_errors(optimizer: Optimizer | type[Optimizer]) -> Iterator[None]:
             raise
         hint = _hint(optimizer, code) if "got None" in str(error) else ""
         raise OptimizerError(f"{error} ({_place(code.co_filename, code.co_firstlineno)}){hint}") from error
-    except OptimizerError:
+    except (OptimizerError, LostProcessError):
         raise
     except (Exception, SystemExit) as error:  # the user's code may raise anything, also by calling exit()
         files = _files(cls)

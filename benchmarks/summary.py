@@ -39,6 +39,7 @@ def page() -> str:
         _trl(),
         _trl_grpo(),
         _floor(),
+        _processes(),
         "## Growth of the costs",
         _growth(),
         "## TextWorld",
@@ -184,6 +185,15 @@ def _generation() -> Iterator[list[str]]:
         numbers: Mapping[str, float] = row["summary"]
         spread = {"median": numbers["ratio"], "least": numbers["least"], "most": numbers["most"]}
         yield [f"generating a game of `{row['family']}`, level {row['level']}", "`tw-make`", shown(spread, 1), "2.5"]
+
+
+def _processes() -> str:
+    total = _read("ranks")["total"]
+    return _filled(
+        f"Of {total['tried']} runs in two processes that a limit, a signal, a failing game or a full disk ends,"
+        f" {total['exact']} end without a traceback and are resumed to the metrics, transcripts and weights of"
+        f" undisturbed runs; {total['failed']} fail."
+    )
 
 
 def _exact() -> str:

@@ -1,5 +1,8 @@
 """Failures of episodes, and when they end a run."""
 
+from collections.abc import Sequence
+from typing import Self
+
 from games.errors import EpisodeError, FatalGameError, GameError
 from games.parameters import readable
 
@@ -23,6 +26,15 @@ class Failures:
         self.episodes, self.count, self.last = 0, 0, ""
         self._failed_starts: list[str] = []  # kinds of the failures to start since the last start
         self._failed_ends: list[str] = []  # kinds of the other failures since the last episode without an error
+
+    @classmethod
+    def total(cls, parts: Sequence[Self]) -> Self:
+        """Return the sum of failures that were counted separately, for example by several processes."""
+        total = cls()
+        for part in parts:
+            total.episodes, total.count = total.episodes + part.episodes, total.count + part.count
+            total.last = part.last or total.last
+        return total
 
     def started(self) -> None:
         """Record that an episode has started. Only the failures to start after it are in a row.

@@ -5,13 +5,17 @@ not caught, so that their tracebacks are shown.
 """
 
 import errno
+import json
 import os
 import re
+import signal
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import suppress
 from io import UnsupportedOperation
+from pathlib import Path
 from typing import NoReturn
 
 import typer
@@ -19,6 +23,7 @@ import typer
 from experiments import protect_imports
 from terminal import console
 
+PR_SET_PDEATHSIG = 1
 DISK = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -30,12 +35,14 @@ DISK = {
     errno.EISDIR: "expected a file, but this is a folder",
     errno.ENAMETOOLONG: "the name is too long",
 }
+LOST = (("agents.protocol", "LostProcessError"),)
 USERS_MISTAKES = (("games.errors", "GameError"), ("agents.protocol", "AgentError"), ("actde.errors", "OptimizerError"))
 
 
 def run(app: Callable[..., object]) -> NoReturn:
     """Run the command line, and exit with its status."""
     protect_imports()
+    _end_with_launcher()
     try:
         status = app(args=sys.argv[1:] or ["--help"], standalone_mode=False)
         sys.stdout.flush()
@@ -43,10 +50,12 @@ def run(app: Callable[..., object]) -> NoReturn:
         fail(_command_line_error(error), error.exit_code)
     except typer.Abort:
         fail("stopped", 130)
-    except _mistakes() as error:
+    except _imported(USERS_MISTAKES) as error:
         fail(str(error), 2)
     except BrokenExecutor as error:  # a worker process died
         fail(str(error), 1)
+    except _imported(LOST) as error:
+        fail(str(error), 1, speakers=("0", "1"))  # process 0 may be the lost one
     except OSError as error:
         if error.errno not in DISK:
             raise
@@ -58,11 +67,27 @@ def run(app: Callable[..., object]) -> NoReturn:
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def fail(message: str, status: int) -> NoReturn:
-    """Print an error in one line, and exit with this status. Only the first process of a machine prints."""
-    console.err.quiet = os.environ.get("LOCAL_RANK", "0") != "0"
-    console.note(f"error: {' '.join(message.split())}")
+def fail(message: str, status: int, *, speakers: Sequence[str] = ("0",)) -> NoReturn:
+    """Print an error in one line, and exit with this status.
+
+    If a launcher has started several processes, only those with the local ranks in `speakers` print. Each of them also
+    stores the error for torchrun's report on the process that failed first.
+    """
+    line = f"error: {' '.join(message.split())}"
+    if path := os.environ.get("TORCHELASTIC_ERROR_FILE"):
+        with suppress(OSError):
+            Path(path).write_text(json.dumps({"message": line, "timestamp": int(time.time())}), encoding="utf-8")
+    console.err.quiet = os.environ.get("LOCAL_RANK", "0") not in speakers
+    console.note(line)
     sys.exit(status)
+
+
+def _end_with_launcher() -> None:
+    """Let the kernel end this process with SIGTERM if torchrun, which has started it, is killed."""
+    if "TORCHELASTIC_RUN_ID" in os.environ and sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def _command_line_error(error: typer.TyperException) -> str:
@@ -78,6 +103,6 @@ def _command_line_error(error: typer.TyperException) -> str:
     return f"{name} must be {expected}, got {repr(value) if not_a_number else value}"
 
 
-def _mistakes() -> tuple[type[ValueError], ...]:
-    """Return the error classes for users' mistakes. A package that has not been imported cannot have raised one."""
-    return tuple(getattr(sys.modules[module], name) for module, name in USERS_MISTAKES if module in sys.modules)
+def _imported(names: Sequence[tuple[str, str]]) -> tuple[type[Exception], ...]:
+    """Return the error classes with these modules and names. A module that is not imported cannot have raised one."""
+    return tuple(getattr(sys.modules[module], name) for module, name in names if module in sys.modules)

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -122,6 +123,26 @@ def test_both_processes_have_the_words_of_process_0(tmp_path: Path) -> None:
     assert metrics(tmp_path / "run")[0]["episodes"] == 6
 
 
+def test_failed_episodes_of_both_processes_are_counted(tmp_path: Path) -> None:
+    game = tmp_path / "once.py"
+    game.write_text(
+        "import os, gymnasium\n"
+        "class Once(gymnasium.Env):\n"
+        "    observation_space = action_space = gymnasium.spaces.Text(100)\n"
+        "    steps = 0\n"
+        "    def reset(self, seed=None, options=None):\n"
+        "        return 'Which?', {'admissible_commands': ['a', 'b']}\n"
+        "    def step(self, command):\n"
+        "        Once.steps += 1\n"
+        "        if os.environ['RANK'] == '1' and Once.steps == 2: raise OSError('no such device')\n"
+        "        return 'Done', 1.0, True, False, {'admissible_commands': []}\n"
+    )
+    words = ("--game", f"{game}:Once", "--trunk", "pico", "--episodes", "3", "--iterations", "1")
+    first, second = train(tmp_path / "run", *words)
+    assert second == ("", "")
+    assert first[1].startswith("1 of 6 episodes failed; the last: ") and "no such device" in first[1]
+
+
 def test_a_failing_disk_of_process_0_is_one_line_of_the_run(tmp_path: Path) -> None:
     out = tmp_path / "run"
     workers = start_two([str(ROOT / "cli.py"), "train", "--out", str(out), *IPD, "--iterations", "1000"])
@@ -132,6 +153,16 @@ def test_a_failing_disk_of_process_0_is_one_line_of_the_run(tmp_path: Path) -> N
     first, second = finish(workers, status=1)
     assert second == ("", "")
     assert first[1] == f"error: expected a file, but this is a folder: {out / 'metrics.jsonl'}\n"
+
+
+def test_a_folder_that_process_0_cannot_create_is_one_line_of_the_run(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    shutil.rmtree(out / "tensorboard")
+    (out / "tensorboard").write_text("a file")
+    first, second = train(out, "--resume", "--iterations", "5", status=1)
+    assert second == ("", "")
+    assert first[1].count("\n") == 1 and first[1].startswith("error: ") and str(out / "tensorboard") in first[1]
 
 
 def test_an_error_in_one_process_is_one_line_of_the_run(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 
 import games
 from actde import Optimizer
@@ -33,7 +32,7 @@ from agents.training.dagger import DAggerAgent, Expert
 from agents.training.level_schedule import LevelSchedule
 from agents.training.memory_estimate import MemoryNeeds, available, check_memory
 from agents.training.probe import Probe
-from agents.training.processes import in_all_processes
+from agents.training.processes import connected, gather, in_all_processes
 from agents.training.reference import ReferencePolicy
 from agents.training.trainer import Trainer
 from agents.training.updater import Updater, make_torch_optimizer
@@ -60,11 +59,12 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
     Nothing is written if one of these errors is raised. An error of one process is raised in all processes of a run.
     """
     has_gpu = torch.accelerator.is_available()  # processes on a CPU work together only if `cpu` is True
-    accelerator = Accelerator(cpu=not has_gpu, log_with="tensorboard", project_dir=str(out))
+    with connected():
+        accelerator = Accelerator(cpu=not has_gpu, log_with="tensorboard", project_dir=str(out))
     optimizer, schedule, folder = in_all_processes(lambda: _prepare(config, out, resume=resume))
     is_main, resumed = accelerator.is_main_process, out if resume else None
     words = in_all_processes(lambda: _open_words(schedule.specs, config, resumed) if is_main else [])
-    words = gather_object([words])[0]  # a game's texts may differ between processes
+    words = gather(words)[0]  # a game's texts may differ between processes
     trainer, earlier_games = in_all_processes(lambda: _build(config, optimizer, schedule, folder, words, accelerator))
     trainer.start(resume=resume, initial_games=earlier_games)
     return trainer

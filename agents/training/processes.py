@@ -1,39 +1,70 @@
-"""Decisions that the processes of a run share.
+"""Communication of the processes of a run, and the decisions that they share.
 
-`gather_object` waits for all processes: each of them must call it at the same point. It joins their lists in the order
-of their ranks.
+All of these functions wait for all processes: each process must call them at the same point.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from accelerate.utils import gather_object
+from torch.distributed import DistNetworkError, DistStoreError
 
 from actde.errors import OptimizerError
-from agents.protocol import AgentError
+from agents.protocol import AgentError, LostProcessError
 from games.errors import GameError
 
 T = TypeVar("T")
+OURS = ("actde", "agents", "games", "builtins")
+"""Packages whose classes all processes can import."""
+
+
+@contextmanager
+def connected() -> Iterator[None]:
+    """Raise `LostProcessError` if the block cannot communicate with another process."""
+    try:
+        yield
+    except RuntimeError as error:
+        # gloo raises plain RuntimeErrors whose messages begin with the path of its source file
+        if not isinstance(error, DistNetworkError | DistStoreError) and "gloo/transport" not in str(error):
+            raise
+        raise LostProcessError(
+            "another process of the run has ended or does not answer; --resume continues from the newest checkpoint, "
+            "if there is one"
+        ) from error
+
+
+def gather(value: T) -> list[T]:
+    """Return the values of all processes, in the order of their ranks."""
+    with connected():
+        return list(gather_object([value]))
 
 
 def any_process(value: bool) -> bool:
     """Return whether the value is true in any process."""
-    return any(gather_object([value]))
+    return any(gather(value))
 
 
 def in_all_processes(work: Callable[[], T]) -> T:
     """Return the result of `work`. If `work` raises an error in one process, raise this error in all processes.
 
-    The error must be a user's mistake or an OSError, such as that of a full disk. If several processes raise errors,
-    all raise that of the lowest rank, so that all handle the same error. Any other exception is a bug. Only the process
-    with the bug raises it, and the launcher ends the others.
+    The error must be a user's mistake, an OSError, such as that of a full disk, or a Ctrl-C. If several processes raise
+    errors, all raise that of the lowest rank, so that all handle the same error. Any other exception is a bug. Only the
+    process with the bug raises it, and the others raise `LostProcessError`.
     """
-    result, error = None, None
+    result: T | None = None
+    error: BaseException | None = None
     try:
         result = work()
-    except (GameError, AgentError, OptimizerError, OSError) as raised:
-        error = raised
-    first = next((other for other in gather_object([error]) if other is not None), None)
+    except (GameError, AgentError, OptimizerError, OSError, KeyboardInterrupt) as raised:
+        error = _portable(raised)
+    first = next((other for other in gather(error) if other is not None), None)
     if first is not None:
         raise first
     return result  # type: ignore[return-value]  # no error, so there is a result
+
+
+def _portable(error: BaseException) -> BaseException:
+    """Return the error, with our class in place of a user's subclass, which other processes may be unable to create."""
+    ours = next(cls for cls in type(error).__mro__ if cls.__module__.split(".")[0] in OURS)
+    return error if type(error) is ours else ours(str(error))

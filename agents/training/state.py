@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate.utils import gather_object
 from torch import Tensor
 
 from agents.play.metrics import RECENT
 from agents.storage.checkpoint import TRAINING, load_tensors, loading_tensors
 from agents.storage.run_folder import ProcessesError
 from agents.storage.training_state import read_training
+from agents.training.processes import gather
 from agents.training.updater import load_torch_optimizer, torch_optimizer_tensors
 from agents.user_optimizer import one_line_errors
 
@@ -32,12 +32,12 @@ def state_of(trainer: "Trainer") -> tuple[dict[str, Any], dict[str, Tensor]]:
         "iteration": trainer.iteration,
         "env_steps": trainer.env_steps,
         "seconds": trainer.seconds,
-        "processes": gather_object([own]),
+        "processes": gather(own),
         "recent": list(trainer.recent),
         "level_schedule": trainer.schedule.state_dict(),
         "optimizer": optimizer_state,
     }
-    random_states = {"torch_rng": torch.stack(gather_object([torch.get_rng_state()]))}
+    random_states = {"torch_rng": torch.stack(gather(torch.get_rng_state()))}
     return state, torch_optimizer_tensors(trainer.updater.torch_optimizer) | random_states
 
 

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 
 import games
 from actde.config import option
@@ -32,12 +31,13 @@ from agents.training.dagger import DAggerAgent
 from agents.training.divergence import check_update, diverged
 from agents.training.level_schedule import LevelSchedule
 from agents.training.probe import Probe
-from agents.training.processes import any_process, in_all_processes
+from agents.training.processes import any_process, gather, in_all_processes
 from agents.training.rollout import Rollout, joined, play_rollout, with_advantages
 from agents.training.rollout_batch import RolloutBatch
 from agents.training.state import load_state, state_of
 from agents.training.updater import Updater, set_learning_rates
 from agents.user_optimizer import one_line_errors
+from games.failures import Failures
 
 
 @dataclass(kw_only=True, slots=True)
@@ -52,6 +52,8 @@ class Trainer:
         probe: measures texts at fixed prompts, or None if `probe_prompts` is empty.
         notes: notes for the user about the warm start, one line each.
         stopping: set this to True in any process to save a checkpoint after the current iteration and stop.
+        stopped: whether the run has ended for this reason. It is the same in all processes.
+        failures: failed episodes of all processes, counted when the run ends.
         iteration: number of finished iterations.
         saved: number of finished iterations in the newest checkpoint.
         env_steps: number of commands played by all processes.
@@ -74,6 +76,8 @@ class Trainer:
     probe: Probe | None
     notes: list[str]
     stopping: bool = False
+    stopped: bool = False
+    failures: Failures = field(default_factory=Failures)
     iteration: int = 0
     saved: int = 0
     env_steps: int = 0
@@ -83,10 +87,10 @@ class Trainer:
     def start(self, *, resume: bool, initial_games: Sequence[str]) -> None:
         """Load the newest checkpoint if `resume` is True. Create the run's folder and save the initial policy."""
         damaged = in_all_processes(self._resume) if resume else {}
-        totals = {"episodes": sum(gather_object([self.runner.next_episode]))}
-        totals |= {"env_steps": self.env_steps, "seconds": self.seconds}
+        episodes = sum(gather(self.runner.next_episode))
+        totals = {"episodes": episodes, "env_steps": self.env_steps, "seconds": self.seconds}
         in_all_processes(lambda: self._create(damaged, totals if resume else None, initial_games))
-        self.accelerator.init_trackers(TENSORBOARD)
+        in_all_processes(lambda: self.accelerator.init_trackers(TENSORBOARD))
         if resume and self.limit:
             ended = f"the run in {self.folder.path} is complete: it ended after iteration {self.iteration}"
             self.notes.append(f"{ended}; a larger {option(self.limit)} continues it")
@@ -121,7 +125,9 @@ class Trainer:
                 yield metrics
             if self.iteration > self.saved:
                 self.save()
-            in_all_processes(lambda: None if self.stopping else self.runner.failures.check())
+            self.failures = Failures.total(gather(self.runner.failures))
+            if not self.stopped:
+                self.failures.check()
         except games.FatalGameError:  # the user can correct the game or the reward function and resume
             if self.iteration:
                 self.save()
@@ -164,8 +170,8 @@ class Trainer:
         rollout, update_metrics, advantages = self._learn(played.segments)
         in_all_processes(lambda: check_update(self.updater, rollout))
         learned = time.perf_counter()
-        seconds = gather_object([learned - begin])[0]
-        everyone = joined(gather_object([with_advantages(played, rollout.by_turn(advantages))]))
+        seconds = gather(learned - begin)[0]
+        everyone = joined(gather(with_advantages(played, rollout.by_turn(advantages))))
         steps = sum(len(episode.steps) for episode in everyone.episodes)
         self.env_steps += steps
         self.recent.extend(bool(episode.won) for episode in everyone.episodes)
@@ -197,9 +203,8 @@ class Trainer:
 
     def _ends(self) -> bool:
         """Return whether the run ends here, which all processes decide together."""
-        if stop := any_process(self.stopping):  # no assignment otherwise: Ctrl-C may set it during the call
-            self.stopping = True
-        return stop or self.finished
+        self.stopped = any_process(self.stopping)
+        return self.stopped or self.finished
 
     def _play(self) -> Rollout:
         """Play one rollout. If this fails in one process, forget the rollout in all processes, and raise the error."""

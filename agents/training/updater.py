@@ -21,6 +21,7 @@ from agents.model.actor_critic import ActorCritic
 from agents.model.finite import check_finite
 from agents.training.auxiliary_loss import LMSample
 from agents.training.master_weights import master_of, master_weights, round_to_parameters, stepped
+from agents.training.processes import connected, gather
 from agents.training.reference import ReferencePolicy
 from agents.training.rollout_batch import RolloutBatch, micro_batches
 
@@ -151,7 +152,8 @@ class Updater:
 
     def all_reduce(self, tensor: Tensor) -> Tensor:
         """Return the sum of a tensor over all processes."""
-        reduced: Tensor = self.accelerator.reduce(tensor, reduction="sum")
+        with connected():
+            reduced: Tensor = self.accelerator.reduce(tensor, reduction="sum")
         return reduced
 
     def learn(self, rollout: RolloutBatch, rng: np.random.Generator) -> tuple[dict[str, float], Targets]:
@@ -178,9 +180,7 @@ class Updater:
 
         All processes take the same number of steps, even if they have different numbers of segments.
         """
-        steps = min(self.config.minibatches, segments)
-        if self.accelerator.num_processes > 1:
-            steps = int(self.accelerator.gather(torch.tensor([steps], device=self.model.device)).min())
+        steps = min(gather(min(self.config.minibatches, segments)))
         for _ in range(self.config.epochs):
             order = rng.permutation(segments) if steps > 1 else np.arange(segments)
             for rows in np.array_split(order, steps):

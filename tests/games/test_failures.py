@@ -52,6 +52,16 @@ def test_a_run_in_which_all_episodes_fail_is_an_error(errors: tuple[str | None, 
         failures.check()
 
 
+def test_failures_that_were_counted_separately_add_up() -> None:
+    parts = Failures(), Failures(), Failures()
+    for part, errors in zip(parts, ((None,), ("x", None), (None, "y")), strict=True):
+        for error in errors:
+            part.record("g", error, "a")
+    total = Failures.total(parts)
+    assert total.summary == "2 of 5 episodes failed; the last: g: y"
+    assert Failures.total(parts[:1]).count == 0 and Failures.total(parts[:2]).last == "g: x"
+
+
 def test_the_game_is_named_once() -> None:
     failures = Failures()
     failures.record("file.py:Guess?seed=3", "file.py:Guess: no way", "a")

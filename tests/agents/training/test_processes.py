@@ -1,13 +1,16 @@
 """Two processes with parts of a rollout take the same steps as one process with all of it."""
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from safetensors.torch import load_file
+from torch.distributed import DistNetworkError
 
-from agents.protocol import AgentError
+from actde import OptimizerError
+from agents.protocol import AgentError, LostProcessError
 from agents.training import processes
 from games import FatalGameError
 from tests.helpers.models import assert_close
@@ -61,3 +64,42 @@ def test_all_processes_raise_the_same_error(rank: int, monkeypatch: pytest.Monke
     monkeypatch.setattr(processes, "gather_object", lambda own: [*errors[:rank], *own, *errors[rank + 1 :]])
     with pytest.raises(AgentError, match="of process 0"):
         processes.in_all_processes(fail)
+
+
+def test_an_error_of_a_users_class_reaches_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    class MissingDeviceError(OptimizerError):
+        def __init__(self, device: str, number: int) -> None:
+            super().__init__(f"{device} {number} is missing")
+
+    def fail() -> None:
+        raise MissingDeviceError("device", 3)
+
+    monkeypatch.setattr(processes, "gather_object", lambda own: [*map(copy.copy, own)])
+    with pytest.raises(OptimizerError, match="device 3 is missing"):
+        processes.in_all_processes(fail)
+
+
+def test_ctrl_c_in_one_process_interrupts_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "gather_object", lambda own: [*own, KeyboardInterrupt()])
+    with pytest.raises(KeyboardInterrupt):
+        processes.in_all_processes(lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (RuntimeError("[/src/gloo/transport/tcp/pair.cc:537] Connection reset by peer"), LostProcessError),
+        (DistNetworkError("the client socket has timed out"), LostProcessError),
+        (RuntimeError("[enforce fail at /src/gloo/allreduce.cc:1] sizes differ"), RuntimeError),
+    ],
+)
+def test_a_lost_connection_is_told_apart_from_a_bug(
+    error: Exception, expected: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(own: object) -> None:
+        raise error
+
+    monkeypatch.setattr(processes, "gather_object", fail)
+    with pytest.raises(Exception) as raised:  # noqa: PT011  the class is compared below
+        processes.any_process(True)
+    assert type(raised.value) is expected

@@ -1,0 +1,209 @@
+"""The runs of `benchmarks.faults.ranks`: games, optimizers, and what ends them."""
+
+import itertools
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmarks.faults.rank_launch import Strike
+
+ITERATIONS = 6
+COMMON = ("--trunk", "pico", "--epochs", "1", "--save-every", "2")
+GAMES = {
+    "bandit": ("--game", "bandit", "--episodes", "30", "--parallel", "30"),
+    "ipd": ("--game", "ipd", "--episodes", "4", "--parallel", "4"),
+    "coin": ("--game", "textworld:coin?level=1&seed=1", "--episodes", "4", "--parallel", "4", "--max-turns", "8"),
+    "file": ("--game", "{}/guess.py:Guess", "--episodes", "4", "--parallel", "4"),
+}
+OPTIMIZERS = {"ppo": (), "actde": (), "grpo": ("--group-size", "2")}
+LIMITS = {
+    "iterations": ("--iterations", "3"),
+    "env-steps": ("--iterations", "6", "--env-steps", "100"),
+    "minutes": ("--iterations", "6", "--minutes", "0.001"),
+    "stop-success": ("--iterations", "6", "--stop-success", "0.01"),
+}
+WITHOUT_LIMITS = ("--iterations", str(ITERATIONS), "--env-steps", "none", "--minutes", "none", "--stop-success", "none")
+GUESS = """\
+import os
+
+import gymnasium
+
+import games
+
+FAULT, RANK, AFTER, METRICS = (os.environ.get("FAULT" + name, "") for name in ("", "_RANK", "_AFTER", "_METRICS"))
+MINE = RANK == os.environ.get("RANK")
+if MINE and FAULT == "import":
+    raise ImportError("no driver")
+
+
+def is_due():
+    return MINE and os.path.exists(METRICS) and len(open(METRICS).readlines()) >= int(AFTER)
+
+
+class Broken(games.GameError):
+    def __init__(self, device, number):
+        super().__init__(f"{device} {number} is broken")
+
+
+class Guess(gymnasium.Env):
+    observation_space = action_space = gymnasium.spaces.Text(100)
+
+    def __init__(self):
+        if MINE and FAULT == "make":
+            raise Broken("device", 3)
+
+    def reset(self, seed=None, options=None):
+        self.turn, self.right = 0, seed % 3
+        self.fault = FAULT if is_due() else ""
+        if self.fault == "reset":
+            raise OSError("no such device")
+        if self.fault == "own":
+            raise Broken("device", 3)
+        return "Which word?", {"admissible_commands": ["red", "green", "blue"]}
+
+    def step(self, command):
+        self.turn += 1
+        if self.fault == "step":
+            raise RuntimeError("the device was removed")
+        if self.fault == "exit":
+            raise SystemExit(3)
+        if self.fault == "native":
+            os._exit(3)
+        right = command == ["red", "green", "blue"][self.right]
+        reward = {"huge": 1e30, "nan": float("nan")}.get(self.fault, float(right))
+        done = right or self.turn == 3
+        return "Yes" if right else "No", reward, done, False, {"admissible_commands": [] if done else ["red", "blue"]}
+"""
+OWN_FAULTS = ("reset", "step", "own", "exit", "native", "huge", "nan", "make", "import")
+SIGNALS, TARGETS, RUNNING = (
+    ("SIGINT", "SIGTERM", "SIGKILL"),
+    ("0", "1", "launcher"),
+    ("rollout", "update", "checkpoint"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A run of two processes.
+
+    Attributes:
+        what: "limit", "signal", "game" or "disk".
+        detail: name of the limit, or what the game of one process does.
+        launcher: "forked", "alone" (forked, without supervision), "torchrun" or "accelerate".
+    """
+
+    number: int
+    game: str
+    optimizer: str
+    launcher: str
+    what: str
+    detail: str = ""
+    rank: int = 1
+    strike: Strike | None = None
+
+    @property
+    def setting(self) -> tuple[str, str]:
+        return self.game, self.optimizer
+
+    @property
+    def statuses(self) -> set[int]:
+        """The exit statuses that the processes may have. It is empty if a signal ends one of them."""
+        if self.detail == "native":
+            return {1, 3, -15}
+        if self.detail == "SIGINT":
+            return {130}
+        if self.detail == "SIGKILL" and self.strike and self.strike.target == "launcher" and self.launcher != "alone":
+            return {-15}  # the kernel ends the processes
+        return {"limit": {0}, "game": {2}, "disk": {1}, "signal": set()}[self.what]
+
+    @property
+    def may_be_late(self) -> bool:
+        """Whether the signal may come after the end of the run."""
+        if self.what != "signal" or self.strike is None:
+            return False
+        last = 3 if self.strike.phase == "checkpoint" else 5 if self.launcher in ("torchrun", "accelerate") else None
+        return self.strike.number == last
+
+    @property
+    def least_errors(self) -> int:
+        """The least number of errors that are printed. After a signal to one process, the other one prints.
+
+        A launcher may end the other one before. After Ctrl-C, a note takes the place of the error.
+        """
+        is_lost = self.strike and self.strike.target != "launcher" and self.detail in ("SIGTERM", "SIGKILL")
+        return int((self.launcher == "alone" and bool(is_lost)) or self.what == "disk" or self.what == "game")
+
+    def variables(self, work: Path) -> dict[str, str]:
+        """Return the environment variables that make the game of one process fail in a later iteration."""
+        if self.what != "game":
+            return {}
+        when = {"FAULT_AFTER": str(1 + self.number % 3), "FAULT_METRICS": str(work / "run" / "metrics.jsonl")}
+        return {"FAULT": self.detail, "FAULT_RANK": str(self.rank), **when}
+
+
+def command(setting: tuple[str, str], work: Path, *limit: str) -> tuple[str, ...]:
+    """Return the words of a new run in the folder `work`."""
+    game, optimizer = setting
+    words = (word.replace("{}", str(work.parent)) for word in (*GAMES[game], *OPTIMIZERS[optimizer], *COMMON))
+    return ("train", "--optimizer", optimizer, "--out", str(work / "run"), *words, *limit)
+
+
+def resumption(setting: tuple[str, str], work: Path) -> tuple[str, ...]:
+    """Return the words that resume the run in the folder `work`."""
+    code = ("--import", str(work.parent / "guess.py")) if setting[0] == "file" else ()
+    return ("train", "--resume", "--out", str(work / "run"), *code, *WITHOUT_LIMITS)
+
+
+def plan(count: int, seed: int, launched: int) -> list[Case]:
+    """Return `count` cases. The last `launched` of them use the real launchers.
+
+    Every kind of end occurs about equally often.
+    """
+    rng = random.Random(seed)
+    kinds = list(_kinds())
+    rng.shuffle(kinds)
+    kinds.sort(key=lambda kind: kind[0] == "signal")  # the others first, because there are fewer of them
+    forked = [_case(number, kinds[number % len(kinds)], rng) for number in range(count - launched)]
+    return forked + [_launched(len(forked) + index, index, rng) for index in range(launched)]
+
+
+def _kinds() -> Iterator[tuple[str, ...]]:
+    yield from (("limit", name) for name in LIMITS)
+    yield from (("game", name) for name in OWN_FAULTS)
+    yield "disk", ""
+    yield from (("signal", *each) for each in itertools.product(SIGNALS, TARGETS, ("start", *RUNNING)))
+
+
+def _case(number: int, kind: tuple[str, ...], rng: random.Random) -> Case:
+    what, detail, *place = kind
+    game = "file" if what == "game" else "bandit" if detail == "stop-success" else rng.choice(list(GAMES))
+    optimizer, launcher = rng.choice(list(OPTIMIZERS)), rng.choice(("forked", "forked", "alone"))
+    if detail == "huge" and optimizer == "grpo":
+        optimizer = "actde"  # GRPO divides by the standard deviation of the rewards
+    strike, rank = None, rng.randrange(2)
+    if what == "disk":
+        strike = Strike(what="full", target="0", phase="disk", number=rng.randint(1, 3), delay=0)
+    elif what == "signal":
+        target, phase = place
+        most = {"start": 1, "rollout": 5, "update": 5, "checkpoint": 3}[phase]
+        call, delay = rng.randint(1, most), rng.choice((0.0, rng.uniform(0, 0.05)))
+        strike = Strike(what=detail, target=target, phase=phase, number=call, delay=delay)
+    return Case(number=number, game=game, optimizer=optimizer, launcher=launcher, what=what, detail=detail,
+                rank=rank, strike=strike)  # fmt: skip
+
+
+LAUNCHED = (
+    ("torchrun", "signal", "SIGINT", "launcher"), ("accelerate", "signal", "SIGINT", "launcher"),
+    ("torchrun", "signal", "SIGKILL", "launcher"), ("torchrun", "signal", "SIGKILL", "0"),
+    ("accelerate", "game", "reset"), ("torchrun", "limit", "iterations"), ("torchrun", "signal", "SIGKILL", "1"),
+    ("torchrun", "signal", "SIGINT", "1"), ("torchrun", "signal", "SIGTERM", "launcher"),
+    ("torchrun", "limit", "stop-success"),
+)  # fmt: skip
+"""Launcher, and what ends the run."""
+
+
+def _launched(number: int, index: int, rng: random.Random) -> Case:
+    launcher, *kind = LAUNCHED[index % len(LAUNCHED)]
+    case = _case(number, (*kind, "rollout"), rng)
+    return replace(case, launcher=launcher)
