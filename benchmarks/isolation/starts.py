@@ -78,7 +78,7 @@ STARTS: dict[str, Start] = {
         "--preview", "--crawl", "--json",
     ),
     "walkthrough": _cli("play", "--agent", "walkthrough", "--game", "{out}/games", *ONE, packages=True),
-    "foreign game file": _cli("play", "--agent", "random", "--game", "{out}/games/coin-level1.z8", "--max-turns", "5", *ONE),
+    "foreign game file": _cli("play", "--agent", "random", "--game", "{out}/games/tw-coin-level1-0001.z8", "--max-turns", "5", *ONE),
     "evaluate": _cli(
         "evaluate", "--agent", "random", "--game", "{out}/games", "--episodes", "4", "--audit", "1", "--json"
     ),
