@@ -1,6 +1,6 @@
 """Run the cases of `hostile.py` in processes that are forked after all imports.
 
-`python -P -m benchmarks.isolation.forked FOLDER STRACE_OUTPUT [NAMES]` prints a line of JSON for each case.
+`python -P -m benchmarks.isolation.forked FOLDER STRACE_OUTPUT` prints a line of JSON for each case in FOLDER/names.
 """
 
 import importlib
@@ -22,14 +22,14 @@ SECONDS = 120.0
 
 def main() -> None:
     base, log = Path(sys.argv[1]), Path(sys.argv[2])
-    names = sys.argv[3].split(",") if sys.argv[3:] else None
+    names = json.loads((base / "names").read_text())
     mark, intact = base / "mark", base / "intact"
     hostile.prepare(intact)
     for module in ("cli", "torch", "transformers", "agents.training.factory", "agents.storage.checkpoint", "peft"):
         importlib.import_module(module)
     usual: dict[Sequence[str], Outcome] = {}
     for name, case in hostile.cases():
-        if names and name not in names:
+        if name not in names:
             continue
         folder = base / "work"
         if case.change is not None and case.words not in usual:
@@ -80,11 +80,12 @@ def _be_command(words: Sequence[str], folder: Path, printed: Sequence[Path]) -> 
         importlib.reload(sys.modules["cli"]).main()
     except SystemExit as end:
         status = end.code
-    except BaseException:
-        traceback.print_exc()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status if isinstance(status, int) else 0)
+    finally:  # never return to the code of the parent
+        if not isinstance(sys.exception(), SystemExit | None):
+            traceback.print_exc()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status if isinstance(status, int) else 0)
 
 
 if __name__ == "__main__":

@@ -18,12 +18,26 @@ URL = "https://192.0.2.1/evil"
 NEWEST = scenarios.NEWEST
 PLAY = ("play", "--agent", "run", "--game", "bandit", "--json")
 RESUME = ("train", "--resume", "--out", "run", "--iterations", "4", "--json")
-TRAIN = ("train", "--game", "bandit", "--trunk", "trunk", "--episodes", "4", "--iterations", "1", "--out", "new", "--json")
+TRAIN = (
+    "train",
+    "--game",
+    "bandit",
+    "--trunk",
+    "trunk",
+    "--episodes",
+    "4",
+    "--iterations",
+    "1",
+    "--out",
+    "new",
+    "--json",
+)
 REWARD = ("train", "--game", "completion?reward=hf:trunk&max_tokens=2", "--trunk", "trunk", "--episodes", "2",
           "--iterations", "1", "--out", "new", "--json")  # fmt: skip
 CARD = ("evaluate", "--card", "--agent", "run", "--tasks", "coin", "--episodes", "1", "--out", "card.md")
 ESCAPE = "{{ cycler.__init__.__globals__.os.system('touch MARK') }}{{ ''.__class__.__mro__[1].__subclasses__() }}"
-AUTO_MAP = {name: "evil.Evil" for name in ("AutoConfig", "AutoModelForCausalLM", "AutoModel")}
+AUTO_MAP = dict.fromkeys(("AutoConfig", "AutoModelForCausalLM", "AutoModel"), "evil.Evil")
+PIPELINES = {"evil": {"impl": "evil.Evil"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +76,9 @@ def install(folder: Path, mark: Path) -> None:
 def prepare(folder: Path) -> None:
     """Write the intact files: a run, a trunk, and one game of TextWorld."""
     scenarios.prepare(folder, ["play", "trunk"])
-    scenarios._cli("generate", str(folder / "games"), "--family", "coin", "--per-level", "1", "--workers", "1", "--json")
+    scenarios._cli(
+        "generate", str(folder / "games"), "--family", "coin", "--per-level", "1", "--workers", "1", "--json"
+    )
 
 
 def _set(file: str, *path: str, value: object, without: tuple[str, ...] = ()) -> Callable[[Path, Path], None]:
@@ -140,9 +156,10 @@ def cases() -> Iterator[tuple[str, Case]]:
 def _settings() -> Iterator[tuple[str, Case]]:
     """Yield runs whose settings name code or models, which are resumed."""
     games = ("HERE/evil.py:Evil", f"{PACKAGE}:Evil", f"{PACKAGE}:evil/Evil-v0", "evil", f"bandit + {PACKAGE}:Evil",
-             f"completion?reward={PACKAGE}:score", "completion?reward=HERE/evil.py:score*1,length", f"completion?reward=hf:{HUB}",
-             f"completion?reward=rm:{URL}", f"GymV26Environment-v0?env_id={PACKAGE}:Evil-v0", "phys2d/CartPole-v1",
-             f"GymV21Environment-v0?env_id={PACKAGE}:Evil-v0", "CartPole-v1", f"completion?prompts={URL}", URL)  # fmt: skip
+             f"completion?reward={PACKAGE}:score", "completion?reward=HERE/evil.py:score*1,length",
+             f"completion?reward=hf:{HUB}", f"completion?reward=rm:{URL}", f"GymV26Environment-v0?env_id={PACKAGE}:Evil-v0", "phys2d/CartPole-v1",
+             f"GymV21Environment-v0?env_id={PACKAGE}:Evil-v0", "CartPole-v1", f"completion?prompts={URL}",
+             URL)  # fmt: skip
     values = [("run", "game", game) for game in games]
     values += [("run", "optimizer", "evil"), ("run", "optimizer", f"{PACKAGE}:Evil"), ("run", "imports", PACKAGE)]
     values += [("run", "imports", f"HERE/evil.py,{PACKAGE}:Evil"), ("run", "init", HUB), ("run", "init", URL)]
@@ -157,14 +174,16 @@ def _agents() -> Iterator[tuple[str, Case]]:
     about = f"{NEWEST}/agent.json"
     config = {"attn_implementation": "org/kernel", "_attn_implementation": "org/kernel", "auto_map": AUTO_MAP,
               "_attn_implementation_internal": "org/kernel", "experts_implementation": "org/kernel",
-              "quantization_config": {"quant_method": "gptq", "bits": 4}, "custom_pipelines": {"evil": {"impl": "evil.Evil"}},
+              "quantization_config": {"quant_method": "gptq", "bits": 4}, "custom_pipelines": PIPELINES,
               "kernel_config": {"kernel_mapping": {"RMSNorm": "org/kernel"}}, "use_kernels": True, "_name_or_path": HUB,
               "trust_remote_code": True, "code_revision": "main", "architectures": [f"{PACKAGE}.Evil"],
-              "model_type": PACKAGE, "activation_function": f"{PACKAGE}.evil", "tokenizer_class": "EvilTokenizer"}  # fmt: skip
+              "model_type": PACKAGE, "activation_function": f"{PACKAGE}.evil",
+              "tokenizer_class": "EvilTokenizer"}  # fmt: skip
     for key, value in config.items():
         yield f"agent config {key}", Case(PLAY, _set(about, "config", key, value=value))
     tokenizer = {"auto_map": {"AutoTokenizer": ["evil.Evil", None]}, "tokenizer_class": "EvilTokenizer",
-                 "tokenizer_file": "/etc/passwd", "gguf_file": URL, "name_or_path": HUB, "backend": PACKAGE}  # fmt: skip
+                 "tokenizer_file": "/etc/passwd", "gguf_file": URL, "name_or_path": HUB,
+                 "backend": PACKAGE}  # fmt: skip
     for key, value in tokenizer.items():
         yield f"agent tokenizer {key}", Case(PLAY, _set(about, "tokenizer", key, value=value))
     template = _all(_set(about, "tokenizer", "chat_template", value=ESCAPE), _set(about, "prompt", value="chat"))
@@ -187,11 +206,12 @@ def _trunks() -> Iterator[tuple[str, Case]]:
     files = ("evil.py", "__init__.py", "modeling_evil.py", "tokenization_evil.py", "custom_generate/generate.py")
     code = _code(*files)
     config = {"auto_map": AUTO_MAP, "attn_implementation": "org/kernel", "_attn_implementation": "org/kernel",
-              "quantization_config": {"quant_method": "bitsandbytes"}, "custom_pipelines": {"evil": {"impl": "evil.Evil"}},
+              "quantization_config": {"quant_method": "bitsandbytes"}, "custom_pipelines": PIPELINES,
               "kernel_config": {"kernel_mapping": {}}, "_name_or_path": HUB, "model_type": PACKAGE, "use_kernels": True,
               "architectures": ["EvilForCausalLM"], "trust_remote_code": True, "activation_function": PACKAGE,
-              "tokenizer_class": "EvilTokenizer", "torch_dtype": PACKAGE, "compression_config": {"quant_method": "evil"},
-              "experts_implementation": "org/kernel", "base_model_name_or_path": HUB, "task_specific_params": {"evil": HUB}}  # fmt: skip
+              "tokenizer_class": "EvilTokenizer", "torch_dtype": PACKAGE,
+              "compression_config": {"quant_method": "evil"}, "experts_implementation": "org/kernel",
+              "base_model_name_or_path": HUB, "task_specific_params": {"evil": HUB}}  # fmt: skip
     for words, what in ((TRAIN, "trunk"), (REWARD, "classifier")):
         for key, value in config.items() if what == "trunk" else list(config.items())[:4]:
             yield f"{what} config {key}", Case(words, _all(code, _set("trunk/config.json", key, value=value)))
@@ -201,8 +221,17 @@ def _trunks() -> Iterator[tuple[str, Case]]:
                  "backend": "mistral_common", "trust_remote_code": True, "fix_mistral_regex": True}  # fmt: skip
     for key, value in tokenizer.items():
         yield f"trunk tokenizer {key}", Case(TRAIN, _all(code, _set("trunk/tokenizer_config.json", key, value=value)))
-    for name in ("LlamaTokenizer", "BertJapaneseTokenizer", "MistralCommonBackend", "RagTokenizer", "TransfoXLTokenizer"):
-        yield f"trunk tokenizer is {name}", Case(TRAIN, _set("trunk/tokenizer_config.json", "tokenizer_class", value=name))
+    for name in (
+        "LlamaTokenizer",
+        "BertJapaneseTokenizer",
+        "MistralCommonBackend",
+        "RagTokenizer",
+        "TransfoXLTokenizer",
+    ):
+        yield (
+            f"trunk tokenizer is {name}",
+            Case(TRAIN, _set("trunk/tokenizer_config.json", "tokenizer_class", value=name)),
+        )
     chat = (*TRAIN, "--prompt", "chat")
     yield "trunk chat template", Case(chat, _set("trunk/tokenizer_config.json", "chat_template", value=ESCAPE))
     yield "trunk chat_template.jinja", Case(chat, _text("trunk/chat_template.jinja", ESCAPE))

@@ -10,6 +10,8 @@ SCRIPT = (sys.executable, str(ROOT / "cli.py"))
 MODULE = (sys.executable, "-P", "-m")
 BANDIT = ("--game", "bandit", "--trunk", "pico", "--episodes", "4")
 ONE = ("--episodes", "1", "--json")
+GAME_FILE = "{out}/games/tw-coin-level1-0001.z8"
+SIMPLE = "textworld:simple?seed=7"
 LETTERS = "completion?reward=letter&max_tokens=4"
 SMOLLM2 = ("--trunk", "smollm2", "--lora", "4", "--episodes", "4", "--iterations", "1", "--json")
 IMPORT_ALL = """
@@ -45,6 +47,7 @@ class Start:
         given: standard input.
         loopback: why the command connects to its own machine, or "" if it does not.
         packages: whether the planted modules are packages or single files.
+        refused: whether the command ends with status 2 and an error in one line.
     """
 
     words: tuple[str, ...]
@@ -52,6 +55,7 @@ class Start:
     given: str = ""
     loopback: str = ""
     packages: bool = False
+    refused: bool = False
 
 
 def _cli(*words: str, **further: object) -> Start:
@@ -78,7 +82,7 @@ STARTS: dict[str, Start] = {
         "--preview", "--crawl", "--json",
     ),
     "walkthrough": _cli("play", "--agent", "walkthrough", "--game", "{out}/games", *ONE, packages=True),
-    "foreign game file": _cli("play", "--agent", "random", "--game", "{out}/games/tw-coin-level1-0001.z8", "--max-turns", "5", *ONE),
+    "foreign game file": _cli("play", "--agent", "random", "--game", GAME_FILE, "--max-turns", "5", *ONE),
     "evaluate": _cli(
         "evaluate", "--agent", "random", "--game", "{out}/games", "--episodes", "4", "--audit", "1", "--json"
     ),
@@ -90,8 +94,8 @@ STARTS: dict[str, Start] = {
         "evaluate", "--card", "--agent", "random", "--tasks", "coin", "--episodes", "1", "--out", "{out}/card.md",
         packages=True,
     ),
-    "actde-small": _cli("play", "--agent", "actde-small", "--game", "textworld:simple?seed=7", "--max-turns", "9", *ONE),
-    "actde": _cli("play", "--game", "textworld:simple?seed=7", "--max-turns", "2", *ONE, packages=True),
+    "actde-small": _cli("play", "--agent", "actde-small", "--game", SIMPLE, "--max-turns", "9", *ONE),
+    "actde": _cli("play", "--game", SIMPLE, "--max-turns", "2", *ONE, packages=True),
     "train": _cli("train", *BANDIT, "--iterations", "2", "--save-every", "1", "--out", "{out}/run", "--json"),
     "resume": _cli("train", "--resume", "--iterations", "3", "--out", "{out}/run", "--json"),
     "train on a user's code": _cli(
@@ -125,12 +129,17 @@ STARTS: dict[str, Start] = {
         "train", "--optimizer", "ppo", "--game", "completion?reward=rm:{out}/rm&max_tokens=4", *SMOLLM2, "--out",
         "{out}/rlhf", packages=True,
     ),
-    "curves": Start(words=(*MODULE, "experiments.compare.curves", "{out}/run", "--columns", "reward", "--out", "{out}/curves.svg")),
+    "curves": Start(
+        words=(*MODULE, "experiments.compare.curves", "{out}/run", "--columns", "reward", "--out", "{out}/curves.svg")
+    ),
     "licences": Start(words=(*MODULE, "experiments.release.licences", "--out", "{out}/licences.md"), packages=True),
     "base rates": Start(words=(*MODULE, "experiments.rlhf.base_rates", "--help")),
-    "benchmark": Start(words=(*MODULE, "benchmarks.textworld_fuzz", "--commands", "30", "--out", "{out}/fuzz.json")),
+    "benchmark": Start(
+        words=(*MODULE, "benchmarks.textworld_fuzz", "--commands", "30", "--out", "{out}/fuzz.json")
+    ),
     "express": _cli(
-        "play", "--agent", "random", "--game", "express:coin?seed=1", "--max-turns", "2", *ONE, loopback="the pipe to Java"
+        "play", "--agent", "random", "--game", "express:coin?seed=1", "--max-turns", "2", *ONE,
+        loopback="the pipe to Java",
     ),
     "scienceworld": _cli(
         "play", "--agent", "random", "--game", "scienceworld:find-animal?seed=1&simplify=easy", "--max-turns", "2",
@@ -139,6 +148,10 @@ STARTS: dict[str, Start] = {
     "textarena": _cli(
         "play", "--agent", "random", "--game", "textarena:FrozenLake-v0?seed=1&choices=[up],[down],[left],[right]",
         "--max-turns", "3", *ONE,
+    ),
+    "data of NLTK": _cli(
+        "play", "--agent", "random", "--game", "textarena:Wordle-v0", *ONE,
+        environment={"HOME": "{here}", "NLTK_DATA": "{here}"}, refused=True,
     ),
     "serve": Start(words=(sys.executable, "-P", "-c", CLIENT, str(ROOT / "cli.py")), loopback="a client of the server"),
     "torchrun": Start(

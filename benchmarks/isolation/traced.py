@@ -85,7 +85,7 @@ def scripts(folder: Path) -> dict[str, str]:
         "torchrun": "torch.distributed.run:main",
         "accelerate": "accelerate.commands.accelerate_cli:main",
     }
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     for name, target in targets.items():
         module, _, function = target.partition(":")
         text = f"#!{sys.executable}\nimport sys\nfrom {module} import {function}\nsys.exit({function}())\n"
