@@ -29,11 +29,11 @@ def folder(tmp_path: Path) -> Path:
 
 def run(folder: Path, *words: str, status: int = 0) -> str:
     """Run a command in a folder outside the repository, and return its output."""
-    environment = {**os.environ, "PYTHONPATH": str(folder / "installed")}
-    command = [sys.executable, ROOT / "cli.py", *words]
     done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
+        [sys.executable, ROOT / "cli.py", *words],
+        cwd=folder, env={**os.environ, "PYTHONPATH": str(folder / "installed")}, capture_output=True, text=True,
+        timeout=300, check=False,
+    )  # fmt: skip
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout + done.stderr

@@ -157,9 +157,9 @@ def _settings() -> Iterator[tuple[str, Case]]:
     """Yield runs whose settings name code or models, which are resumed."""
     games = ("HERE/evil.py:Evil", f"{PACKAGE}:Evil", f"{PACKAGE}:evil/Evil-v0", "evil", f"bandit + {PACKAGE}:Evil",
              f"completion?reward={PACKAGE}:score", "completion?reward=HERE/evil.py:score*1,length",
-             f"completion?reward=hf:{HUB}", f"completion?reward=rm:{URL}", f"GymV26Environment-v0?env_id={PACKAGE}:Evil-v0", "phys2d/CartPole-v1",
-             f"GymV21Environment-v0?env_id={PACKAGE}:Evil-v0", "CartPole-v1", f"completion?prompts={URL}",
-             URL)  # fmt: skip
+             f"completion?reward=hf:{HUB}", f"completion?reward=rm:{URL}",
+             f"GymV26Environment-v0?env_id={PACKAGE}:Evil-v0", f"GymV21Environment-v0?env_id={PACKAGE}:Evil-v0",
+             "CartPole-v1", "phys2d/CartPole-v1", f"completion?prompts={URL}", URL)  # fmt: skip
     values = [("run", "game", game) for game in games]
     values += [("run", "optimizer", "evil"), ("run", "optimizer", f"{PACKAGE}:Evil"), ("run", "imports", PACKAGE)]
     values += [("run", "imports", f"HERE/evil.py,{PACKAGE}:Evil"), ("run", "init", HUB), ("run", "init", URL)]
