@@ -176,6 +176,7 @@ def test_an_entry_point_is_a_game(file: Path, monkeypatch: pytest.MonkeyPatch) -
     entry = EntryPoint(name="guess", value="mine:Guess", group=open_games.GROUP)
     monkeypatch.setattr(open_games, "entry_points", lambda group: [entry])
     monkeypatch.setattr("games.code_import._NAMED", {})  # other tests name the same module
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
     assert code_in("guess?word=low + bandit") == {"mine"}
     with pytest.raises(games.GameError, match="the run needs code that is imported only if you name it: mine"):
         games.resolve_stored("guess?word=low", "the run")
