@@ -32,9 +32,6 @@ def main() -> None:
         if name not in names:
             continue
         folder = base / "work"
-        if case.change is not None and case.words not in usual:
-            hostile.copy(intact, folder, mark)
-            usual[case.words] = run(case.words, folder)
         hostile.copy(intact, folder, mark)
         if case.change is not None:
             case.change(folder, mark)
@@ -43,6 +40,9 @@ def main() -> None:
         outcome = run(case.words, folder)
         tried = traced.connections(log.read_text(errors="replace")[seen:])
         marks = mark.read_text() if mark.exists() else ""
+        if outcome.status == 0 and case.change is not None and case.words not in usual:
+            hostile.copy(intact, folder, mark)
+            usual[case.words] = run(case.words, folder)
         print(json.dumps([name, verdict(outcome, usual.get(case.words), marks, tried)]), flush=True)
 
 

@@ -163,10 +163,13 @@ def _settings() -> Iterator[tuple[str, Case]]:
     values = [("run", "game", game) for game in games]
     values += [("run", "optimizer", "evil"), ("run", "optimizer", f"{PACKAGE}:Evil"), ("run", "imports", PACKAGE)]
     values += [("run", "imports", f"HERE/evil.py,{PACKAGE}:Evil"), ("run", "init", HUB), ("run", "init", URL)]
-    values += [("model", "trunk", HUB), ("model", "trunk", URL), ("probe", "judge", f"{PACKAGE}:score")]
-    values += [("probe", "probe_prompts", URL), ("probe", "judge", f"hf:{HUB}")]
+    values += [("model", "trunk", HUB), ("model", "trunk", URL), ("probe", "probe_prompts", URL)]
     for group, name, value in values:
         yield f"settings {name}={value}", Case(RESUME, _set("run/settings.json", group, name, value=value))
+    for judge in (f"{PACKAGE}:score", "HERE/evil.py:score", f"hf:{HUB}"):
+        probe = {"probe_prompts": "heldout", "judge": judge}
+        game = _set("run/settings.json", "run", "game", value="completion?reward=length&max_tokens=2")
+        yield f"settings judge={judge}", Case(RESUME, _all(game, _set("run/settings.json", "probe", value=probe)))
 
 
 def _agents() -> Iterator[tuple[str, Case]]:
