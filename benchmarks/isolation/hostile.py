@@ -32,7 +32,7 @@ TRAIN = (
     "new",
     "--json",
 )
-REWARD = ("train", "--game", "completion?reward=hf:trunk&max_tokens=2", "--trunk", "trunk", "--episodes", "2",
+REWARD = ("train", "--game", "completion?reward=hf:classifier&max_tokens=2", "--trunk", "trunk", "--episodes", "2",
           "--iterations", "1", "--out", "new", "--json")  # fmt: skip
 CARD = ("evaluate", "--card", "--agent", "run", "--tasks", "coin", "--episodes", "1", "--out", "card.md")
 ESCAPE = "{{ cycler.__init__.__globals__.os.system('touch MARK') }}{{ ''.__class__.__mro__[1].__subclasses__() }}"
@@ -74,8 +74,13 @@ def install(folder: Path, mark: Path) -> None:
 
 
 def prepare(folder: Path) -> None:
-    """Write the intact files: a run, a trunk, and one game of TextWorld."""
+    """Write the intact files: a run, a trunk, a classifier of the trunk's size, and one game of TextWorld."""
+    from transformers import GPT2Config, GPT2ForSequenceClassification
+
     scenarios.prepare(folder, ["play", "trunk"])
+    shutil.copytree(folder / "trunk", folder / "classifier")
+    config = GPT2Config.from_pretrained(folder / "trunk", num_labels=1)
+    GPT2ForSequenceClassification(config).save_pretrained(folder / "classifier")
     scenarios._cli(
         "generate", str(folder / "games"), "--family", "coin", "--per-level", "1", "--workers", "1", "--json"
     )
@@ -95,7 +100,7 @@ def _set(file: str, *path: str, value: object, without: tuple[str, ...] = ()) ->
                 inner[name] = {}
             inner = inner[name]
         inner[path[-1]] = json.loads(json.dumps(value).replace("HERE", str(folder)).replace("MARK", str(mark)))
-        place.write_text(json.dumps(document))
+        place.write_text(json.dumps(document) + "\n")
         scenarios.seal(place)
 
     return change
@@ -128,6 +133,8 @@ def _pickle(*names: str, without: tuple[str, ...] = ()) -> Callable[[Path, Path]
             (folder / name).unlink()
         for name in names:
             (folder / name).write_bytes(pickle.dumps(Pickled(mark)))
+            if name.endswith(".safetensors"):
+                scenarios.seal(folder / name)
 
     return change
 
@@ -217,7 +224,7 @@ def _trunks() -> Iterator[tuple[str, Case]]:
               "base_model_name_or_path": HUB, "task_specific_params": {"evil": HUB}}  # fmt: skip
     for words, what in ((TRAIN, "trunk"), (REWARD, "classifier")):
         for key, value in config.items() if what == "trunk" else list(config.items())[:4]:
-            yield f"{what} config {key}", Case(words, _all(code, _set("trunk/config.json", key, value=value)))
+            yield f"{what} config {key}", Case(words, _all(code, _set(f"{what}/config.json", key, value=value)))
     tokenizer = {"auto_map": {"AutoTokenizer": ["evil.Evil", "evil.Evil"]}, "tokenizer_class": "EvilTokenizer",
                  "name_or_path": HUB, "tokenizer_file": f"{URL}/tokenizer.json", "vocab_file": "/etc/passwd",
                  "processor_class": "EvilProcessor", "custom_pipelines": {}, "chat_template": ESCAPE,
@@ -258,8 +265,7 @@ def _games() -> Iterator[tuple[str, Case]]:
     """Yield games in files that name code or other files."""
     play = ("play", "--agent", "random", "--game", "games", "--max-turns", "2", "--json")
     for path in (f"{PACKAGE}:Evil", "../evil.py", URL, "/etc/passwd"):
-        line = json.dumps({"path": path, "level": 1, "seed": 0, "split": "train"}) + "\n"
-        yield f"manifest names {path}", Case(play, _text("games/manifest.jsonl", line))
+        yield f"manifest names {path}", Case(play, _set("games/manifest.jsonl", "file", value=path))
     yield "game file of pickle", Case((*play[:4], "evil.z8", *play[5:]), _pickle("evil.z8", "evil.json"))
     yield "game file of Python", Case((*play[:4], "evil.z5", *play[5:]), _text("evil.z5", "import evil"))
     yield "Python file as a game", Case((*play[:4], "evil.py", *play[5:]))
@@ -268,13 +274,14 @@ def _games() -> Iterator[tuple[str, Case]]:
 def _names_of_the_user() -> Iterator[tuple[str, Case]]:
     """Yield commands that name a hub model or an address, which no command downloads."""
     train = ("train", "--episodes", "2", "--iterations", "1", "--out", "new", "--json", "--game")
+    prompts = ("--trunk", "trunk", "--probe-prompts")
     for name in (HUB, URL, "gpt2"):
         yield f"--trunk {name}", Case((*train, "bandit", "--trunk", name))
         yield f"--init {name}", Case((*train, "bandit", "--init", name))
         yield f"--agent {name}", Case(("play", "--agent", name, "--game", "bandit", "--json"))
         yield f"hf:{name}", Case((*train, f"completion?reward=hf:{name}", "--trunk", "trunk"))
         yield f"--game {name}", Case(("play", "--agent", "random", "--game", name, "--json"))
-        yield f"--probe-prompts {name}", Case((*train, "completion?reward=length", "--probe-prompts", name))
+        yield f"--probe-prompts {name}", Case((*train, "completion?reward=length", *prompts, name))
     yield "watch an address", Case(("watch", URL, "--json"))
     yield "--config of an address", Case(("train", "--config", URL, "--dry-run", "--json"))
 
