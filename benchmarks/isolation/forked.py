@@ -43,7 +43,9 @@ def main() -> None:
         if outcome.status == 0 and case.change is not None and case.words not in usual:
             hostile.copy(intact, folder, mark)
             usual[case.words] = run(case.words, folder)
-        print(json.dumps([name, verdict(outcome, usual.get(case.words), marks, tried)]), flush=True)
+        print(
+            json.dumps([name, verdict(outcome, usual.get(case.words), marks, tried)]).replace(str(base), ""), flush=True
+        )
 
 
 def verdict(outcome: Outcome, usual: Outcome | None, marks: str, tried: Sequence[str]) -> dict[str, Any]:
