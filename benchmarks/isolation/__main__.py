@@ -13,7 +13,7 @@ parts:
 
 A command *failed* if foreign code was executed, if a process tried to connect to another machine (or to its own, unless
 the result says why), or if it is neither exact nor refused. The exit status is 1 if any command failed. Commands whose
-results are in the file of --out do not run again. Needs strace, unshare and ip.
+results are in the file of --out do not run again, unless they failed. Needs strace, unshare and ip.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         both = [places.Place(base, name) for name in places.FOLDERS]
         scripts = traced.scripts(base / "bin")
         for name in names or STARTS:
-            if name not in rows["starts"]:
+            if rows["starts"].get(name, {}).get("verdict") in (None, "failed"):
                 done("starts", name, places.verdict(STARTS[name], both, scripts))
     if "content" in options.parts:
         for name, row in hostile_rows(base / "content", [*rows["content"]], names):

@@ -48,7 +48,7 @@ class Place:
         return {str(path.relative_to(self.out)): path.read_bytes() for path in paths}
 
     def _here(self, start: Start) -> Path:
-        kind = f"-{start.packages}" if self.name == "planted" else ""
+        kind = "_packages" if self.name == "planted" and start.packages else ""
         folder = self.base / f"{self.name}-files{kind}"
         if folder.is_dir():
             return folder
@@ -90,5 +90,5 @@ def _faults(start: Start, done: traced.Done, marks: Sequence[str]) -> list[str]:
 
 def _shown(done: traced.Done, place: Place) -> str:
     """Return the output of a command without times, addresses and the names of its folders."""
-    text = (done.out + (done.err if done.status else "")).replace(str(place.out), "OUT")
+    text = re.sub(rf"{re.escape(str(place.base))}/{place.name}(-files\w*)?", "FOLDER", done.out)
     return TIMES.sub("TIME", re.sub(r"127\.0\.0\.1:\d+", "ADDRESS", text))

@@ -31,8 +31,8 @@ class Done:
 
     @property
     def outside(self) -> list[str]:
-        """The connections to addresses that are not of this machine."""
-        return [each for each in self.connections if not LOOPBACK.match(each)]
+        """The connections to other machines, except look-ups of this machine's name, which torch.distributed makes."""
+        return [each for each in self.connections if not (LOOPBACK.match(each) or each.endswith(" port 53"))]
 
 
 def run(

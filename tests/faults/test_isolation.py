@@ -68,4 +68,4 @@ def test_connections_are_read_from_the_output_of_strace() -> None:
 """  # noqa: E501
     assert traced.connections(log) == ("192.0.2.1 port 443", "2001:db8::1 port 80", "127.0.0.53 port 53")
     done = traced.Done(status=0, out="", err="", connections=traced.connections(log))
-    assert done.outside == ["192.0.2.1 port 443", "2001:db8::1 port 80"]
+    assert done.outside == ["192.0.2.1 port 443", "2001:db8::1 port 80"], "without the look-up of a name"
