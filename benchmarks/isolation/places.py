@@ -90,5 +90,7 @@ def _faults(start: Start, done: traced.Done, marks: Sequence[str]) -> list[str]:
 
 def _shown(done: traced.Done, place: Place) -> str:
     """Return the output of a command without times, addresses and the names of its folders."""
-    text = re.sub(rf"{re.escape(str(place.base))}/{place.name}(-files\w*)?", "FOLDER", done.out)
+    text = re.sub(
+        rf"{re.escape(str(place.base))}/{place.name}(-files\w*)?", "FOLDER", done.out + done.err * bool(done.status)
+    )
     return TIMES.sub("TIME", re.sub(r"127\.0\.0\.1:\d+", "ADDRESS", text))

@@ -63,9 +63,9 @@ def test_connections_are_read_from_the_output_of_strace() -> None:
 12 connect(3, {sa_family=AF_UNIX, sun_path="/dev/log"}, 110) = -1 ENOENT (No such file or directory)
 12 connect(4, {sa_family=AF_INET, sin_port=htons(443), sin_addr=inet_addr("192.0.2.1")}, 16) = -1 ENETUNREACH
 13 connect(4, {sa_family=AF_INET6, sin6_port=htons(80), sin6_flowinfo=htonl(0), inet_pton(AF_INET6, "2001:db8::1", &sin6_addr), sin6_scope_id=0}, 28) = -1 EINPROGRESS
-13 sendto(5, "x", 1, 0, {sa_family=AF_INET, sin_port=htons(53), sin_addr=inet_addr("127.0.0.53")}, 16) = 1
+13 sendto(5, "x", 1, 0, {sa_family=AF_INET, sin_port=htons(53), sin_addr=inet_addr("10.0.0.53")}, 16) = 1
 14 sendto(5, "192.0.2.9", 9, 0, NULL, 0) = 9
 """  # noqa: E501
-    assert traced.connections(log) == ("192.0.2.1 port 443", "2001:db8::1 port 80", "127.0.0.53 port 53")
+    assert traced.connections(log) == ("192.0.2.1 port 443", "2001:db8::1 port 80", "10.0.0.53 port 53")
     done = traced.Done(status=0, out="", err="", connections=traced.connections(log))
     assert done.outside == ["192.0.2.1 port 443", "2001:db8::1 port 80"], "without the look-up of a name"
