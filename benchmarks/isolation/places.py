@@ -72,7 +72,8 @@ def verdict(start: Start, places: Sequence[Place], scripts: Mapping[str, str]) -
     wrong += [f"another figure: {name}" for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
     row: dict[str, Any] = {"verdict": "failed" if wrong else "refused" if start.refused else "exact"}
     if start.loopback:
-        addresses = {each.rpartition(" port ")[0] for one in done for each in one.connections}
+        found = {tuple(each.split(" port ")) for one in done for each in one.connections}
+        addresses = {"a name server" if port == "53" else address for address, port in found}
         row |= {"connects to this machine": start.loopback, "addresses": sorted(addresses)}
     return row | ({"wrong": wrong} if wrong else {})
 
