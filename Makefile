@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 SUITABLE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c '$(SUITABLE)' 2>/dev/null && echo $$p && break; done)
-PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt
+PIP := $(BIN)/python -P -m pip --disable-pip-version-check install -qq --constraint constraints.txt
 
 .PHONY: play rlhf test test-long docs install clean
 
@@ -41,7 +41,7 @@ install: $(VENV)/installed
 $(BIN)/python:
 	@"$(PYTHON)" -c '$(SUITABLE)' || { echo "Python 3.11, 3.12 or 3.13 is needed;" \
 		"name one: make PYTHON=/path/to/python3.12" >&2; exit 1; }
-	@"$(PYTHON)" -m venv $(VENV)
+	@"$(PYTHON)" -P -m venv $(VENV)
 
 $(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing into $(VENV) (some minutes, once)"

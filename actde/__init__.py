@@ -5,6 +5,9 @@ Start with `ppo.py` and `actde.py`, which differ in one method. `optimizer.py` h
 Einhorn (2023). The names below are imported on first use, so that settings are available without importing torch.
 """
 
+from actde import import_path as import_path  # before all other imports
+
+# isort: split
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 

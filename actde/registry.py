@@ -62,6 +62,12 @@ def optimizer_class(name: str) -> type[Optimizer]:
     return _check(name, entries[name].load())
 
 
+def module_of(name: str) -> str | None:
+    """Return the module that `optimizer_class` imports for an optimizer of an installed package, otherwise None."""
+    entry = None if name in _registered else _entries().get(name)
+    return None if entry is None or entry in _BUILT_IN else entry.module
+
+
 def make_optimizer(name: str, config: OptimizerConfig | None = None) -> Optimizer:
     """Create the optimizer with this name. If `config` is None, the default settings are used."""
     return optimizer_class(name)(config or OptimizerConfig())

@@ -3,6 +3,7 @@
 Importing the names below does not import torch.
 """
 
+import actde as actde  # protects the imports of a program (see `actde.import_path`)
 from agents.protocol import Agent, AgentError, Decision, EpisodeEnd, Turn
 from agents.registry import DEFAULT_GAME, games_trained_on, make_agent
 

@@ -3,4 +3,4 @@
 Most modules are commands.
 """
 
-import experiments as experiments  # protects the imports of a program (see `experiments.protect_imports`)
+import actde as actde  # protects the imports of a program (see `actde.import_path`)

@@ -208,12 +208,16 @@ def _exact() -> str:
     faults = Counter[str]()
     for name in ("faults", "faults_documents"):
         faults.update(_read(name)["total"])
+    isolation = _read("isolation")["total"]
+    isolated = sum(isolation[part]["failed"] for part in ("starts", "content"))
     return _filled(
         f"{exact['played']:,} steps in {exact['games']} games have {exact['differences']} differences to TextWorld's"
         f" environment. {fuzz['total']['commands']:,} hostile commands have {findings} findings. Of {damaged:,} damaged"
         f" files {refused:,} are refused and {played} play exactly like the intact file. Of {faults['tried']} faults in"
         f" files of runs, models and documents, {faults['refused']} are refused in one line, {faults['exact']} change"
-        f" nothing and {faults['failed']} fail. A warm reset takes at most"
+        f" nothing and {faults['failed']} fail. Without a network,"
+        f" {isolation['starts']['tried']} commands among planted modules, and {isolation['content']['tried']} on files"
+        f" that name foreign code, have {isolated} findings. A warm reset takes at most"
         f" {max(resets):.1f} us. {memory['live_episodes']} live episodes of a game take {memory['live_ratio']:.2f}"
         f" times the memory of one. {memory['resets']:,} resets and {memory['warm_steps']:,} warm steps add"
         f" {memory['growth']:.0%}."

@@ -31,6 +31,7 @@ def make_figure(rows: int = 1, columns: int = 2, width: float = 9.5, height: flo
     """Return a tuple: (1) a figure, (2) its axes without top and right spines. Width and height are in inches."""
     import matplotlib as mpl
 
+    mpl.rcdefaults()  # matplotlib has read a file `matplotlibrc` of the current folder, which may even start programs
     mpl.use("Agg")
     mpl.rcParams["svg.hashsalt"] = "actde"  # make SVG files reproducible
     from matplotlib import pyplot as plt

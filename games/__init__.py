@@ -32,7 +32,7 @@ Gymnasium. Gymnasium itself imports the package for `gymnasium.make("games:actde
 from games.errors import EpisodeError, FatalGameError, GameError, ScorerError
 from games.foreign_game import ForeignGame
 from games.game_spec import GameSpec, offers_commands
-from games.game_strings import resolve
+from games.game_strings import resolve, resolve_stored
 from games.parameters import parse_levels, readable
 from games.registration import register
 from games.textworld.generation.dataset import Progress, generate
@@ -54,6 +54,7 @@ __all__ = [
     "parse_levels",
     "readable",
     "resolve",
+    "resolve_stored",
     "shape",
     "starts_with_words",
 ]

@@ -13,7 +13,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from games import open_games
-from games.code_import import CODE, canonical, package_as_file
+from games.code_import import CODE, canonical, named_code, package_as_file
 from games.errors import GameError, did_you_mean, nearest
 from games.game_spec import BUILT_IN, GameSpec
 from games.parameters import Parameter, Value, format_settings, parse_settings, split_query
@@ -45,10 +45,21 @@ def code_in(game: str, judge: str = "") -> set[str]:
         head, _, query = part.strip().partition("?")
         if (head := _our_name(head)) == "completion":
             rewards.append(split_query(query, head).get("reward", ""))
-        elif not head.startswith(PREFIXES) and (named := CODE.fullmatch(head)):
-            sources.add(canonical(named["source"]))
+        elif not head.startswith(PREFIXES) and (source := open_games.source_of(head)):
+            sources.add(source)
     terms = [term for reward in rewards if reward for term in parse_reward(reward)]
     return sources | {canonical(term.argument.rpartition(":")[0]) for term in terms if term.kind == "function"}
+
+
+def resolve_stored(game: str, where: str) -> list[GameSpec]:
+    """Return the specs of a GAME string that a run or an agent has stored, as `resolve` does.
+
+    Raises:
+        GameError: `where`, the place of the GAME string, names code that the user has not named.
+    """
+    if unnamed := sorted(code_in(game) - set(named_code())):
+        raise GameError(f"{where} needs code that is imported only if you name it: {', '.join(unnamed)}")
+    return resolve(game)
 
 
 def make_textworld(game: str, **keywords: Any) -> "TextWorld":

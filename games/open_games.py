@@ -65,6 +65,20 @@ def find(head: str) -> str | None:
     return f"{canonical(source)}:{name}"
 
 
+def source_of(head: str) -> str | None:
+    """Return the module or file that `find` or `make` imports for `head`, except modules of this project.
+
+    The name of an entry point and Gymnasium's own ids select code, too. An id that the user's code registered does not.
+    """
+    if (registered := gymnasium.registry.get(head)) is not None:
+        module = str(registered.entry_point).partition(":")[0]
+        return module if module.startswith("gymnasium.") else None
+    for entry in entry_points(group=GROUP):
+        if entry.name == head:
+            return entry.module
+    return canonical(named["source"]) if (named := CODE.fullmatch(head)) else None
+
+
 def parameters(game: str) -> tuple[Parameter, ...]:
     """Return the settings of a game: `seed`, and the arguments of its constructor whose types a text can express."""
     constructor, registered = _constructor(game), _registered(game)

@@ -20,7 +20,7 @@ from typing import NoReturn
 
 import typer
 
-from experiments import protect_imports
+from actde.import_path import protect_imports
 from terminal import console
 
 PR_SET_PDEATHSIG = 1

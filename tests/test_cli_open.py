@@ -1,12 +1,14 @@
 """A game and an optimizer in files outside the repository: train, resume, evaluate, watch, play and compare."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from benchmarks.isolation import hostile
 from tests import ROOT
 from tests.helpers import pages
 
@@ -25,8 +27,10 @@ def folder(tmp_path: Path) -> Path:
 def run(folder: Path, *words: str, status: int = 0) -> str:
     """Run a command in a folder outside the repository, and return its output."""
     done = subprocess.run(
-        [sys.executable, ROOT / "cli.py", *words], cwd=folder, capture_output=True, text=True, timeout=300, check=False
-    )
+        [sys.executable, ROOT / "cli.py", *words],
+        cwd=folder, env={**os.environ, "PYTHONPATH": str(folder / "installed")}, capture_output=True, text=True,
+        timeout=300, check=False,
+    )  # fmt: skip
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout + done.stderr
@@ -76,6 +80,11 @@ def test_a_run_folder_never_imports_code(folder: Path) -> None:
         changed = {**settings, group: {**settings[group], name: value}}
         (folder / "run" / "settings.json").write_text(json.dumps(changed))
         assert f"add --import '{folder}/evil.py'" in run(folder, "train", "--resume", "--out", "run", status=2)
+    hostile.install(folder / "installed", folder / "executed")
+    for name in ("game", "optimizer"):  # the names of entry points
+        changed = {**settings, "run": {**settings["run"], name: "evil"}}
+        (folder / "run" / "settings.json").write_text(json.dumps(changed))
+        assert f"add --import {hostile.PACKAGE}" in run(folder, "train", "--resume", "--out", "run", status=2)
     assert not (folder / "executed").exists()
 
 

@@ -59,7 +59,7 @@ def training_games(about: Mapping[str, Any]) -> frozenset[str]:
     """
     hashes = about.get("trained_on")
     if hashes is None and "made_by" in about:
-        hashes = map(game_hash, games.resolve(about["made_by"]["run"]["game"]))
+        hashes = map(game_hash, games.resolve_stored(about["made_by"]["run"]["game"], "the agent"))
     return frozenset(hashes or ())
 
 

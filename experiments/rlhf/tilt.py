@@ -31,7 +31,7 @@ from agents.training.rollout_batch import RolloutBatch
 from experiments import program
 from experiments.rlhf.monte_carlo import MEASURES, SAMPLES, TOKENS, q_estimates, summary
 from experiments.tables import interval, table
-from games import resolve
+from games import resolve_stored
 from games.completion.prompts import load_prompts
 from games.files import atomic_write, exclusive
 from games.reading import is_present, read_json
@@ -76,7 +76,7 @@ def visit(folder: Path, prompts: str, seed: int = 0) -> Visited:
     """
     trained, initial = load_agent(folder, seed=seed), load_agent(folder / INITIAL, seed=seed)
     trained.record = True
-    spec = resolve(read_config(folder).run.game)[0]
+    spec = resolve_stored(read_config(folder).run.game, str(folder))[0]
     texts = load_prompts(prompts)
     with EpisodeRunner([PromptSpec(spec, prompt) for prompt in texts], seed=seed, parallel=len(texts)) as runner:
         list(runner.play(trained, len(texts)))

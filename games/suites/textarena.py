@@ -68,15 +68,18 @@ class TextArena(SuiteGame):
 
     @contextlib.contextmanager
     def _own_random(self) -> Iterator[None]:
-        """Run the game with its own state of Python's global random generator. Discard what the game prints."""
-        with _LOCK, _silence():
+        """Run the game with its own state of Python's global random generator. Discard what the game prints.
+
+        Raise GameError if the game fails or needs data that is not installed.
+        """
+        with _LOCK, _silence(), _no_downloads():
             before = random.getstate()
             random.setstate(self._random)
             try:
                 yield
             except LookupError as error:
-                reason = f"textarena:{self._name} needs data of NLTK, which could not be downloaded"
-                raise GameError(f"{reason}; run: python -m nltk.downloader {NLTK_DATA}") from error
+                reason = f"textarena:{self._name} needs data of NLTK, which is not installed"
+                raise GameError(f"{reason}; run: python -P -m nltk.downloader {NLTK_DATA}") from error
             except (SyntaxError, ValueError) as error:
                 raise GameError(f"textarena:{self._name} failed: {first_line(error)}") from error
             finally:
@@ -121,6 +124,19 @@ def _silence() -> Iterator[None]:
     """Discard what is printed inside the `with` block."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         yield
+
+
+@contextlib.contextmanager
+def _no_downloads() -> Iterator[None]:
+    """Keep games from downloading data of NLTK, which some do when they are imported."""
+    import nltk
+
+    download = nltk.download
+    nltk.download = lambda *words, **options: False
+    try:
+        yield
+    finally:
+        nltk.download = download
 
 
 @lru_cache(maxsize=1)

@@ -100,6 +100,8 @@ def test_a_registered_optimizer_of_a_few_lines_learns() -> None:
 def test_an_entry_point_adds_an_optimizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path, monkeypatch, entry="theirs = their_package:Theirs", code=THEIRS)
     assert optimizer_names() == [*OURS, "theirs"]
+    assert [registry.module_of(name) for name in ("theirs", "ppo", "unknown")] == ["their_package", None, None]
+    assert "their_package" not in sys.modules
     batch = random_batch(0, [2, 3])
     targets = make_optimizer("theirs", OptimizerConfig(advantage="return")).targets(batch)
     assert torch.equal(targets.advantages, targets.returns)

@@ -38,9 +38,18 @@ def test_python_itself_would_import_them(here: Path) -> None:
     assert (here / "executed").read_text() == "json tabulate "
 
 
-def test_a_program_imports_none_of_them(here: Path) -> None:
-    run(here, "-m", "experiments.tables")
+@pytest.mark.parametrize("words", ["experiments.tables", "actde --help", "benchmarks.isolation --help"])
+def test_a_program_imports_none_of_them(words: str, here: Path) -> None:
+    run(here, "-m", *words.split())
     assert not (here / "executed").exists()
+
+
+def test_a_program_of_the_user_keeps_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "__init__.py").write_text("import actde\nimport experiments\n")
+    (tmp_path / "mine" / "__main__.py").write_text("import helper\n")
+    (tmp_path / "helper.py").write_text("print('helps')\n")
+    assert run(tmp_path, "-m", "mine") == "helps\n"
 
 
 def test_the_command_line_and_the_children_of_libraries_import_none_of_them(here: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 import games
 from agents.imports import merge_imports
 from games import open_games
+from games.code_import import import_code
 from games.foreign_game import as_text
 from games.game_strings import code_in
 
@@ -174,7 +175,15 @@ def test_an_entry_point_is_a_game(file: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.syspath_prepend(file.parent)
     entry = EntryPoint(name="guess", value="mine:Guess", group=open_games.GROUP)
     monkeypatch.setattr(open_games, "entry_points", lambda group: [entry])
+    monkeypatch.setattr("games.code_import._NAMED", {})  # other tests name the same module
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    assert code_in("guess?word=low + bandit") == {"mine"}
+    with pytest.raises(games.GameError, match="the run needs code that is imported only if you name it: mine"):
+        games.resolve_stored("guess?word=low", "the run")
+    assert "mine" not in sys.modules
     assert played("guess?word=low", "low")[1][1] == 1.0
+    import_code("mine")
+    assert games.resolve_stored("guess?word=low", "the run") == games.resolve("guess?word=low")
     monkeypatch.delitem(sys.modules, "mine")
 
 
@@ -246,6 +255,7 @@ def test_only_the_code_that_a_game_names_is_found() -> None:
     rewards = code_in("completion?reward=my.words:score,/tmp/r.py:f", "pack.age:judge")
     assert rewards == {"my.words", "/tmp/r.py", "pack.age"}
     assert code_in("my.games:Guess?a=1 + /tmp/g.py:mine/Guess-v0") == {"my.games", "/tmp/g.py"}
+    assert code_in("phys2d/CartPole-v1") == {"gymnasium.envs.phys2d.cartpole"}, "this class imports jax"
 
 
 def test_our_games_have_one_name_each_so_that_the_code_in_their_settings_is_found(tmp_path: Path) -> None:

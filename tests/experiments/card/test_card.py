@@ -166,6 +166,11 @@ def test_a_trained_agent_plays_sampled_and_greedy_and_names_its_training_games()
     about["made_by"]["run"]["game"] = "textworld:coin?level=3&goal=none&seed=0..1"
     hashes = {game_hash(spec) for spec in games.resolve(about["made_by"]["run"]["game"])}
     assert held_out.training_games(about) == hashes, "an older checkpoint stores the games' name"
+    about["made_by"]["run"]["game"] = "evil_package:Evil"
+    with pytest.raises(
+        games.GameError, match="the agent needs code that is imported only if you name it: evil_package"
+    ):
+        held_out.training_games(about)
     with pytest.raises(AgentError, match="unknown agent"):
         players("nobody", pytest.fail)
     with pytest.raises(AgentError, match="to play yourself"):

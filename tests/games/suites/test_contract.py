@@ -213,15 +213,18 @@ def test_textarena_game_without_choices_is_free_text() -> None:
     assert reward == info["max_score"] == 1
 
 
-def test_missing_data_of_nltk_is_one_line_that_says_how_to_get_it(tmp_path: Path) -> None:
-    code = "import games; games.resolve('textarena:Wordle-v0')[0].make()"
+def test_missing_data_of_nltk_is_not_downloaded_and_one_line_says_how_to_get_it(tmp_path: Path) -> None:
+    code = (
+        "import games, os, socket\n"
+        "socket.getaddrinfo = lambda *words, **options: os.write(1, b'a connection')\n"
+        "games.resolve('textarena:Wordle-v0')[0].make()"
+    )
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(tmp_path), "NLTK_DATA": str(tmp_path)}
-    environment |= dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")  # no download
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
     *traceback, line = done.stderr.splitlines()
     assert line == (
-        "games.errors.GameError: textarena:Wordle-v0 needs data of NLTK, which could not be downloaded;"
-        " run: python -m nltk.downloader words averaged_perceptron_tagger_eng"
+        "games.errors.GameError: textarena:Wordle-v0 needs data of NLTK, which is not installed;"
+        " run: python -P -m nltk.downloader words averaged_perceptron_tagger_eng"
     )
     assert (done.stdout, traceback[0]) == ("", "Traceback (most recent call last):")
     assert "nltk_data]" not in done.stderr

@@ -1,0 +1,33 @@
+"""Keep files of the current folder off the import path of our programs. All packages with such programs import this.
+
+`python -m` puts the current folder first on the import path, where a file such as `json.py` would replace a module.
+Python itself imports about a dozen modules, `collections` among them, before it imports the first of ours. Only
+`python -P -m`, the script `actde` and `python FOLDER/cli.py` therefore import nothing from the current folder.
+
+No module may be imported before this one, except those that Python has imported already.
+"""
+
+import os
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100 PTH120
+PROGRAMS = ("actde", "agents", "benchmarks", "experiments")  # packages with modules for `python -m`
+
+
+def protect_imports() -> None:
+    """Keep the processes that libraries start from importing files of the current folder and from downloading."""
+    os.environ |= {"PYTHONSAFEPATH": "1", "HF_HUB_OFFLINE": "1"}
+
+
+def _is_our_program() -> bool:
+    """Return whether Python is about to run one of our modules by `python -m MODULE ARGUMENTS`."""
+    if sys.argv[:1] != ["-m"]:
+        return False
+    module = sys.orig_argv[-len(sys.argv)].removeprefix("-m")  # here, `sys.argv` is ["-m", *ARGUMENTS]
+    return module.partition(".")[0] in PROGRAMS
+
+
+if _is_our_program():
+    if not sys.flags.safe_path and os.path.abspath(sys.path[0]) != ROOT:  # noqa: PTH100
+        del sys.path[0]
+    protect_imports()

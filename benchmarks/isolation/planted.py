@@ -1,0 +1,107 @@
+"""Plant a folder: a Python module for every name that a library may import, and files that libraries read on their own.
+
+Each planted module leaves a mark when it is executed.
+"""
+
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+OURS = ("actde", "agents", "benchmarks", "cli", "experiments", "games", "terminal", "tests")
+SITE = ("sitecustomize", "usercustomize")
+"""Modules that Python imports before the first line of a program, wherever they are on the import path."""
+OPTIONAL = (
+    *("apex", "bitsandbytes", "comet_ml", "deepspeed", "flash_attn", "flax", "gym", "IPython", "jax", "kernels"),
+    *("mlflow", "mujoco", "optimum", "ray", "readline", "tensorflow", "tensorflow_text", "torch_xla", "torchaudio"),
+    *("torchvision", "triton", "trl", "uvloop", "vllm", "wandb", "xformers", "conftest", "setup", "evil"),
+)
+"""Names that libraries import if they exist, although no package of the tested set provides them."""
+ENTRY_POINTS = (
+    "actde.games",
+    "actde.optimizers",
+    "torch.backends",
+    "gymnasium.envs",
+    "fsspec.specs",
+    "keyring.backends",
+)
+FILES = {
+    "matplotlibrc": "backend: module://evil\ntext.usetex: True\nlines.linewidth: 9\nfigure.facecolor: red\n",
+    ".numba_config.yaml": "color_scheme: !!python/object/apply:os.system ['touch MARK']\n",
+    ".env": "HF_HUB_OFFLINE=0\nHF_ENDPOINT=http://192.0.2.1\nPYTHONPATH=.\nFASTMCP_LOG_LEVEL=DEBUG\n",
+    "pyproject.toml": "[tool.pytest.ini_options]\naddopts = '-p evil'\n[tool.typer]\napp = 'evil'\n",
+    "setup.cfg": "[tool:pytest]\naddopts = -p evil\n[build_ext]\ncompiler = evil\n",
+    "pytest.ini": "[pytest]\naddopts = -p evil\n",
+    "tox.ini": "[pytest]\naddopts = -p evil\n",
+    "default_config.yaml": "compute_environment: AMAZON_SAGEMAKER\ndynamo_config: {dynamo_backend: evil}\n",
+    "accelerate_config.yaml": "compute_environment: AMAZON_SAGEMAKER\n",
+    ".hotspotrc": "-XX:OnError=touch MARK\n",
+    ".pdbrc": "import evil\n",
+    "evil.pth": "import evil\n",
+    "pyvenv.cfg": "home = .\ninclude-system-site-packages = true\n",
+    "evil-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n",
+    "evil-1.0.dist-info/entry_points.txt": "".join(f"[{group}]\nevil = evil:Evil\n" for group in ENTRY_POINTS),
+}
+"""Configurations that a library may look for in the current folder. MARK is the file of the marks."""
+GUESS = """import json
+import random
+
+import gymnasium
+
+
+class Guess(gymnasium.Env):
+    observation_space = action_space = gymnasium.spaces.Text(100)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return json.dumps("High or low?"), {"admissible_commands": ["high", "low"]}
+
+    def step(self, action):
+        return "The end.", random.choice([1.0]), True, False, {"won": True, "score": 1.0, "max_score": 1}
+"""
+AVERAGED = """import statistics
+
+from actde import PPO
+
+
+class Averaged(PPO):
+    name = "averaged"
+    needs_q = True
+
+    def baseline(self, batch):
+        return batch.values * statistics.mean([1, 0]) + batch.q_values / 2
+"""
+
+
+def names() -> list[str]:
+    """Return the planted names: the standard library, all installed packages, optional ones and ours."""
+    found = {*sys.stdlib_module_names, *packages_distributions(), *OPTIONAL, *OURS, *SITE}
+    return sorted(name for name in found if name.isidentifier())
+
+
+def code(name: str, mark: Path) -> str:
+    """Return Python code that leaves the mark `name`, and imports nothing."""
+    return f"open({str(mark)!r}, 'a').write({name + ' '!r})\n"
+
+
+def plant(folder: Path, mark: Path, *, packages: bool) -> None:
+    """Fill a new folder.
+
+    Args:
+        mark: file to which a planted module appends its name.
+        packages: whether the modules are packages or single files.
+    """
+    write_named(folder)
+    for name in names():
+        path = folder / name / "__init__.py" if packages else folder / f"{name}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(code(name, mark))
+    for file, text in FILES.items():
+        (folder / file).parent.mkdir(exist_ok=True)
+        (folder / file).write_text(text.replace("MARK", str(mark)))
+
+
+def write_named(folder: Path) -> None:
+    """Write the two files of code that commands name, into a new folder."""
+    folder.mkdir(parents=True)
+    (folder / "guess.py").write_text(GUESS)
+    (folder / "averaged.py").write_text(AVERAGED)

@@ -1,0 +1,94 @@
+"""Run a command in a network namespace without interfaces, and list its attempts to open a connection."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+UP = 'ip link set lo up && exec "$@"'
+CALL = re.compile(r"(?:connect|send\w*)\(.*sa_family=AF_INET6?,.*?\"(?P<address>[^\"]*)\"")
+PORT = re.compile(r"sin6?_port=htons\((\d+)\)")
+LOOPBACK = re.compile(r"127\.|::1$|::ffff:127\.|::$|0\.0\.0\.0$")
+SECONDS = 900.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """A command that has ended.
+
+    Attributes:
+        connections: addresses to which it or its children tried to connect or to send, with their ports.
+    """
+
+    status: int
+    out: str
+    err: str
+    connections: tuple[str, ...]
+
+    @property
+    def outside(self) -> list[str]:
+        """The connections to other machines, except look-ups of this machine's name, which torch.distributed makes."""
+        return [each for each in self.connections if not (LOOPBACK.match(each) or each.endswith(" port 53"))]
+
+
+def run(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path, *,
+    loopback: bool = False, given: str = "", seconds: float = SECONDS,
+) -> Done:  # fmt: skip
+    """Run a command in `folder` and wait for it.
+
+    Args:
+        log: file for strace's output.
+        loopback: whether the namespace has the loopback interface.
+        given: the command's standard input.
+    """
+    isolate = ["unshare", "--map-root-user", "--net", *(["sh", "-c", UP, "sh"] if loopback else [])]
+    trace = ["strace", "-f", "-qq", "--seccomp-bpf", "-e", "signal=none", "-e", "trace=connect,sendto,sendmsg,sendmmsg"]
+    with subprocess.Popen(
+        [*isolate, *trace, "-o", str(log), "--", *command], cwd=folder, env=dict(environment), text=True,
+        errors="replace", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    ) as process:  # fmt: skip
+        try:
+            out, err = process.communicate(given, seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            out, err = process.communicate()
+            err += f"\nno end within {seconds:g} s\n"
+    return Done(status=process.returncode, out=out, err=err, connections=connections(log.read_text(errors="replace")))
+
+
+def connections(log: str) -> tuple[str, ...]:
+    """Return the addresses with ports in strace's output."""
+    found = dict[str, None]()
+    for line in log.splitlines():
+        if called := CALL.search(line):
+            port = PORT.search(line)
+            found[f"{called['address']} port {port[1] if port else '?'}"] = None
+    return tuple(found)
+
+
+def environment(**further: str) -> dict[str, str]:
+    """Return the environment of a user: this process's, without the variables that protect imports and the network."""
+    protecting = ("PYTHONSAFEPATH", "HF_HUB_OFFLINE", "PYTHONPATH", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY")
+    kept = {name: value for name, value in os.environ.items() if name not in protecting}
+    return kept | {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "COLUMNS": "200", **further}
+
+
+def scripts(folder: Path) -> dict[str, str]:
+    """Write the scripts that pip installs for the entry points actde, torchrun and accelerate. Return their paths."""
+    targets = {
+        "actde": "actde.__main__:main",
+        "torchrun": "torch.distributed.run:main",
+        "accelerate": "accelerate.commands.accelerate_cli:main",
+    }
+    folder.mkdir(exist_ok=True)
+    for name, target in targets.items():
+        module, _, function = target.partition(":")
+        text = f"#!{sys.executable}\nimport sys\nfrom {module} import {function}\nsys.exit({function}())\n"
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    return {name: str(folder / name) for name in targets}
