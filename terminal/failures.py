@@ -1,4 +1,4 @@
-"""Errors as one line on standard error, with an exit status.
+"""Errors and warnings as one line on standard error, with an exit status.
 
 The status is 2 for a user's mistake, 1 for a failure of the machine such as a full disk, and 130 for Ctrl-C. Bugs are
 not caught, so that their tracebacks are shown.
@@ -8,6 +8,7 @@ import errno
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
 from contextlib import suppress
@@ -18,6 +19,7 @@ import typer
 
 from experiments import protect_imports
 from terminal import console
+from terminal.warning_lines import warning_line
 
 DISK = {
     errno.ENOSPC: "the disk is full",
@@ -36,6 +38,7 @@ USERS_MISTAKES = (("games.errors", "GameError"), ("agents.protocol", "AgentError
 def run(app: Callable[..., object]) -> NoReturn:
     """Run the command line, and exit with its status."""
     protect_imports()
+    warnings.formatwarning = warning_line
     try:
         status = app(args=sys.argv[1:] or ["--help"], standalone_mode=False)
         sys.stdout.flush()
