@@ -139,7 +139,8 @@ def newest(folder: Path) -> Path:
         return folder
     if complete := checkpoints(folder):
         return complete[-1]
-    raise AgentError(f"{folder} holds no checkpoint: expected {AGENT} or {FOLDER}/ in it")
+    expected = f"expected the folder of a run, with {FOLDER}/ in it, or of a checkpoint, with {AGENT}"
+    raise AgentError(f"{folder} holds no checkpoint: {expected}")
 
 
 def checkpoints(run: Path) -> list[Path]:
