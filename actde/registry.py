@@ -37,7 +37,7 @@ def register(cls: Class) -> Class:
     Raises:
         OptimizerError: the name is in use, or the class is not an optimizer.
     """
-    name = str(getattr(cls, "name", None) or cls.__name__)
+    name = str(getattr(cls, "name", None) or getattr(cls, "__name__", cls))
     _check(name, cls)
     paths = {entry.value for entry in _entries().values() if entry.name == name}
     paths |= {_path(other) for other in _registered.values() if other.name == name}
