@@ -37,7 +37,7 @@ def first_line(error: object) -> str:
     A first line that ends in a colon announces the other lines, which are then added.
     """
     first, *others = str(error).strip().splitlines() or [type(error).__name__]
-    return " ".join([first, *map(str.strip, others)]) if first.endswith(":") else first
+    return " ".join([first, *map(str.strip, others)]).removesuffix(":") if first.endswith(":") else first
 
 
 def reason(error: OSError) -> str:

@@ -162,7 +162,7 @@ def verify(folder: Path, *, kind: str = "agent") -> dict[str, Any]:
         raise AgentError(f"{folder / AGENT} is damaged: its content does not match its digest; use another copy")
     required = {name for name, field in AgentFile.model_fields.items() if field.is_required()}
     if about.get("format") != FORMAT or not required <= set(about):
-        raise AgentError(f"{folder / AGENT} is not an agent of format {FORMAT}; it has {sorted(about)}")
+        raise AgentError(f"{folder / AGENT} is not an agent of format {FORMAT}; it has {', '.join(sorted(about))}")
     validated(AgentFile, about, str(folder / AGENT), AgentError)
     if missing := {WEIGHTS, TOKENIZER} - set(about["files"]):
         raise AgentError(f"{folder / AGENT} is damaged: it has no hash of {sorted(missing)[0]}")

@@ -23,9 +23,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from actde.config import option
+from actde.config import option, written
 from actde.errors import ConfigError, OptimizerError
-from agents.config import NONE, TrainConfig, flatten
+from agents.config import TrainConfig, flatten
 from agents.play import transcript
 from agents.play.iteration_log import LogLine, complete, read_log
 from agents.protocol import AgentError
@@ -108,9 +108,8 @@ class RunFolder:
         before, now = read_config(self.path).flat(), self._config.flat()
         for name, value in now.items():
             if name not in CHANGEABLE and value != before[name]:
-                old, new = (NONE if each is None else repr(each) for each in (before[name], value))
                 raise AgentError(
-                    f"{self.path} was made with {option(name)} {old}, not {new}; "
+                    f"{self.path} was made with {option(name)} {written(before[name])}, not {written(value)}; "
                     "resume with the same settings, or start another run"
                 )
 

@@ -10,7 +10,7 @@ from games.errors import first_line
     [
         (ValueError("one of:\n(1) a file,\n  (2) a folder."), "one of: (1) a file, (2) a folder."),
         (ValueError("\nno such thing\nmore"), "no such thing"),
-        (ValueError("cannot load:"), "cannot load:"),
+        (ValueError("cannot load:"), "cannot load"),
         (KeyError(), "KeyError"),
     ],
 )

@@ -272,9 +272,7 @@ def test_a_missing_win_has_the_last_value_of_the_episode(infos: list[dict[str, A
     class Told(gymnasium.Env[str, str]):
         observation_space = action_space = gymnasium.spaces.Text(99)
 
-        def reset(
-            self, *, seed: int | None = None, options: dict[str, Any] | None = None
-        ) -> tuple[str, dict[str, Any]]:
+        def reset(self, **words: Any) -> tuple[str, dict[str, Any]]:
             return "Begin.", infos[0]
 
         def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:

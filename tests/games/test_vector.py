@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 import warnings
+from pathlib import Path
 from typing import Any, cast
 
 import gymnasium
