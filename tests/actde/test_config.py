@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from actde import OptimizerConfig, OptimizerError
-from actde.config import choices, expected, is_optional, value_type
+from actde.config import choices, expected, is_optional, value_type, written
 from actde.errors import ConfigError
 
 BAD = [
