@@ -66,7 +66,7 @@ def crawl(folder: Path, entries: Sequence[ManifestEntry]) -> dict[str, Any]:
 def summary(folder: Path, games: int, rejected: Mapping[str, int], crawled: Mapping[str, Any]) -> list[str]:
     """Return the lines to print after games have been generated."""
     play = console.command_line("play", "--game", str(folder))
-    lines = [f"{games} games in {folder}; play one of them: {play}"]
+    lines = [f"{games} {'game' if games == 1 else 'games'} in {folder}; play one of them: {play}"]
     if rejected:
         lines.append("rejected: " + ", ".join(f"{count} {reason}" for reason, count in rejected.items()))
     if crawled:
