@@ -30,8 +30,8 @@ def printable(text: str) -> str:
 
 
 def tidy(text: str) -> str:
-    """Make a game's text printable, and remove repeated blank lines and the interpreter's menu at the end."""
-    return re.sub(r"[ \t]*\n\s*\n", "\n\n", printable(text.strip()).partition(MENU)[0].rstrip())
+    """Make a game's text printable, and remove tabs, repeated blank lines and the interpreter's menu at the end."""
+    return re.sub(r" *\n\s*\n", "\n\n", printable(text.strip().expandtabs(4)).partition(MENU)[0].rstrip())
 
 
 def number(value: float) -> str:

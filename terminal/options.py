@@ -137,7 +137,7 @@ def _with_code(values: Mapping[str, Any]) -> Values:
     from agents.imports import load_imports, merge_imports, optimizer_name
 
     imports, optimizer = str(values.get("imports", "")), str(values.get("optimizer", ""))
-    if ":" in optimizer:
+    if ":" in optimizer or optimizer.endswith(".py"):
         imports, values = f"{imports},{optimizer}", {**values, "optimizer": optimizer_name(optimizer)}
     load_imports(imports)
     return {**values, "imports": merge_imports(imports)} if imports else dict(values)

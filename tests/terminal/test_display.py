@@ -204,3 +204,15 @@ def test_wins_are_counted_only_if_the_game_reports_them() -> None:
     unknown = [replace(episode, won=None) for episode in episodes]
     assert playback.LineView().end(unknown) == []
     assert "won" not in drawn(display.episode_table(unknown), 100)
+
+
+@pytest.mark.parametrize(
+    ("text", "tidied"),
+    [
+        ("You see:\n\ta lamp\n\ta key", "You see:\n    a lamp\n    a key"),
+        ("one\n\t\n \n\ntwo\t", "one\n\ntwo"),
+        ("a\tb\x1b[2J", "a   b\\x1b[2J"),
+    ],
+)
+def test_tabs_of_a_game_are_blanks(text: str, tidied: str) -> None:
+    assert display.tidy(text) == tidied
