@@ -3,7 +3,6 @@
 Packages that are slow to import are imported inside the commands that need them, so that `--help` responds quickly.
 """
 
-import shlex
 import sys
 from functools import partial
 from pathlib import Path
@@ -233,13 +232,8 @@ def train(
         console.note(trainer.failures.summary)
     if as_json:
         console.document({"run": str(folder), "settings": settings.model_dump(), "metrics": latest})
-    elif trainer.stopped:
-        kept = trainer.iteration or resume
-        hint = f"continue with: train --resume --out {folder}" if kept else "no iteration was complete: nothing is kept"
-        console.note(f"stopped; {hint}")
     else:
-        watched = f"play --agent {folder} --game {shlex.quote(settings.run.game)}"
-        console.show([f"the agent is in {folder}; watch it: {watched}"])
+        view.show_end(trainer, folder, resumed=resume)
     raise typer.Exit(130 if trainer.stopped else 0)
 
 

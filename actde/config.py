@@ -90,6 +90,13 @@ def option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
+def written(value: object) -> str:
+    """Return a value as an option and a TOML file write it, such as "none" and "true". Texts are in quotes."""
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
 def choices(field: FieldInfo) -> tuple[str, ...]:
     """Return the words that a `Literal` field allows, or an empty tuple for any other field."""
     return get_args(field.annotation) if get_origin(field.annotation) is Literal else ()

@@ -26,8 +26,12 @@ class ResultError(OptimizerError):
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> ConfigError:
-    """Return the error for an unknown name. Its message lists the known names and suggests the most similar one."""
-    names = sorted(known)
-    near = difflib.get_close_matches(str(name).lower(), names, n=1, cutoff=0.5)
+    """Return the error for an unknown name. Its message lists the known names and suggests the most similar one.
+
+    Names of which `name` is a part come first: `kl_coef` for `kl`.
+    """
+    names, word = sorted(known), str(name).lower().replace("-", "_")
+    longer = [each for each in names if word in each.replace("-", "_").split("_")]
+    near = difflib.get_close_matches(word, longer or names, n=1, cutoff=0.0 if longer else 0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return ConfigError(f"unknown {kind} {name!r}, expected one of {', '.join(names)}{hint}")

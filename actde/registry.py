@@ -37,7 +37,7 @@ def register(cls: Class) -> Class:
     Raises:
         OptimizerError: the name is in use, or the class is not an optimizer.
     """
-    name = str(getattr(cls, "name", None))
+    name = str(getattr(cls, "name", None) or getattr(cls, "__name__", cls))
     _check(name, cls)
     paths = {entry.value for entry in _entries().values() if entry.name == name}
     paths |= {_path(other) for other in _registered.values() if other.name == name}
@@ -87,7 +87,8 @@ def _check(name: str, cls: object) -> type[Optimizer]:
     from actde.optimizer import Optimizer
 
     if not (isinstance(cls, type) and issubclass(cls, Optimizer)):
-        raise OptimizerError(f"optimizer {name!r} must be a subclass of actde.Optimizer, got {cls!r}")
+        got = getattr(cls, "__qualname__", repr(cls))
+        raise OptimizerError(f"optimizer {name!r} must be a subclass of actde.Optimizer, got {got}")
     if cls.__abstractmethods__:
         raise OptimizerError(f"class {cls.__name__} must define {', '.join(sorted(cls.__abstractmethods__))}")
     if (own := getattr(cls, "name", None)) is None:

@@ -3,6 +3,10 @@
 from pathlib import Path
 
 from games.code_import import CODE, canonical, import_code, import_name
+from games.errors import GameError
+from games.open_games import ask_for_class
+
+BASES = ("Optimizer", "PPO", "ACTDE", "GRPO", "Imitation", "Rejection")  # usual bases of a user's optimizer
 
 
 def load_imports(entries: str) -> None:
@@ -21,6 +25,8 @@ def load_imports(entries: str) -> None:
 
 def optimizer_name(text: str) -> str:
     """Return the name of an optimizer. If `text` names a class, as `path/file.py:Class`, register the class."""
+    if text.endswith(".py") and Path(text).expanduser().is_file():
+        raise GameError(ask_for_class(text, BASES))
     if ":" not in text:
         return text
     from actde import OptimizerError, register

@@ -14,7 +14,8 @@ In addition to Gymnasium's API, every game follows these rules:
   never both true.
 * `info` always holds `admissible_commands` (a sorted list, empty after the end and in games of free text), `score` (the
   sum of the rewards so far), `won`, `lost` and `moves` (the number of commands so far). `won` is None if another
-  project's environment does not report it.
+  project's environment does not report it in the episode. The evaluation counts such an episode as not won if the game
+  reports `won` in another episode.
 * `info` also holds `max_score` and `objective` if the game has them.
 * If a truncated game can be continued, `info["continuation"]` holds the reset options that continue the game.
 * If a game class defines `strategies`, `info["strategy"]` names the strategy that the last command followed.

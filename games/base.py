@@ -15,6 +15,7 @@ from games.parameters import Parameter
 Info = dict[str, Any]
 Step = tuple[str, float, bool, bool, Info]  # observation, reward, terminated, truncated, info
 MAX_TURNS = 1_000_000
+NOT_RUNNING = "no episode is running: call reset() first, and again after the end"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -94,7 +95,7 @@ class TextGame(gymnasium.Env[str, str]):
         if not isinstance(command, str):
             raise TypeError(f"a command is a str, got {type(command).__name__}: {command!r}")
         if not self._running:
-            raise ResetNeeded("no episode is running: call reset() first, and again after the end")
+            raise ResetNeeded(NOT_RUNNING)
         result = self._play(command)
         self._turns += 1
         self._score += result.reward

@@ -1,16 +1,17 @@
 """Child processes that run our code. They import nothing from the user's folders, and end when this process ends."""
 
 import contextlib
-import importlib
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from games.files import remove_scratch_folder
@@ -44,7 +45,8 @@ class Child:
 
     def __init__(self, serve: Callable[[Connection], None], **options: Any) -> None:
         self.connection, theirs = Pipe()
-        code = f"from {__name__} import run; run({theirs.fileno()}, {serve.__module__!r}, {serve.__name__!r})"
+        names = f"{serve.__module__}:{serve.__name__}", _warning_format()
+        code = f"from {__name__} import run; run({theirs.fileno()}, *{names!r})"
         self._oom_kills = oom_kills()
         with theirs:
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the child inherits this mask
@@ -90,12 +92,22 @@ def oom_kills() -> int:
     return 0
 
 
-def run(descriptor: int, module: str, name: str) -> None:
-    """Run the function `name` of `module` in the child. `descriptor` is the child's end of the connection."""
+def _warning_format() -> str:
+    """Return the function that formats warnings, as `module:name`: the command line's in its processes, or Python's."""
+    module, name = warnings.formatwarning.__module__, warnings.formatwarning.__name__
+    return f"{module}:{name}" if module.startswith("terminal.") else "warnings:formatwarning"
+
+
+def run(descriptor: int, serve: str, warning_format: str) -> None:
+    """Run the function `serve` in the child, which formats warnings with `warning_format`. Both are `module:name`.
+
+    `descriptor` is the child's end of the connection.
+    """
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    warnings.formatwarning = resolve_name(warning_format)
     try:
-        getattr(importlib.import_module(module), name)(Connection(descriptor))
+        resolve_name(serve)(Connection(descriptor))
     except SystemExit:
         remove_scratch_folder()
         os._exit(128 + signal.SIGTERM)  # exit at once, because tearing down the modules takes a second

@@ -32,8 +32,12 @@ class EpisodeError(GameError):
 
 
 def first_line(error: object) -> str:
-    """Return the first line of an error's message, or the name of its class if the message is empty."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    """Return the first line of an error's message, or the name of its class if the message is empty.
+
+    A first line that ends in a colon announces the other lines, which are then added.
+    """
+    first, *others = str(error).strip().splitlines() or [type(error).__name__]
+    return " ".join([first, *map(str.strip, others)]).removesuffix(":") if first.endswith(":") else first
 
 
 def reason(error: OSError) -> str:

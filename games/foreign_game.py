@@ -12,8 +12,9 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.error import ResetNeeded
 
-from games.base import Info, Step
+from games.base import NOT_RUNNING, Info, Step
 from games.code_import import code_errors
 from games.errors import EpisodeError, GameError
 
@@ -27,7 +28,9 @@ class ForeignGame(gymnasium.Wrapper[str, str, Any, Any]):
     """Adapts an environment to the rules of `games`.
 
     Observations become text (see `as_text`). Missing entries of the info get their defaults: no admissible commands,
-    the sum of the rewards as score, None as `won`, not lost, and the number of commands as moves.
+    the sum of the rewards as score, not lost, and the number of commands as moves. `won` keeps its last value in the
+    episode. Without one it is False if the game is lost, and otherwise None. As in our games, a step before `reset`,
+    after the end or after a failure raises `gymnasium.error.ResetNeeded`.
 
     Args:
         env: an environment whose actions are texts.
@@ -41,21 +44,27 @@ class ForeignGame(gymnasium.Wrapper[str, str, Any, Any]):
     def __init__(self, env: gymnasium.Env[Any, Any], name: str, *, seed: int | None = None) -> None:
         super().__init__(env)
         self.name, self.seed = name, seed
-        self._score, self._moves = 0.0, 0
+        self._score, self._moves, self._running = 0.0, 0, False
+        self._won: Any = None
         actions = getattr(env, "action_space", None)
         if not isinstance(actions, gymnasium.spaces.Text):
             raise GameError(f"{name}: expected an environment whose actions are texts, got action_space={actions}")
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, Info]:
-        self._score, self._moves = 0.0, 0
+        self._score, self._moves, self._running, self._won = 0.0, 0, False, None
         with self._guarded("reset"):
             result = self.env.reset(seed=seed if self.seed is None else self.seed, options=options)
         if not (isinstance(result, tuple) and len(result) == 2):
             raise self._error("result", f"reset returned {_short(result)}, not (observation, info)")
         observation, info = result
-        return self._text(observation), self._info(info)
+        text, info = self._text(observation), self._info(info)
+        self._running = True
+        return text, info
 
     def step(self, action: str) -> Step:
+        if not self._running:
+            raise ResetNeeded(NOT_RUNNING)
+        self._running = False  # unless this step succeeds
         with self._guarded("step"):
             result = self.env.step(action)
         if not (isinstance(result, tuple) and len(result) == 5):
@@ -74,7 +83,9 @@ class ForeignGame(gymnasium.Wrapper[str, str, Any, Any]):
         checked = self._info(info)
         if terminated or truncated:
             checked["admissible_commands"] = []
-        return self._text(observation), number, bool(terminated), truncated, checked
+        text = self._text(observation)
+        self._running = not (terminated or truncated)
+        return text, number, bool(terminated), truncated, checked
 
     def close(self) -> None:
         with suppress(EpisodeError), self._guarded("close"):  # no result depends on `close`
@@ -87,7 +98,8 @@ class ForeignGame(gymnasium.Wrapper[str, str, Any, Any]):
             value = info.get(name, 0)
             if not math.isfinite(_number(value)) and not (name == "max_score" and value is None):
                 raise self._error("info", f"{name} in the info is {_short(value)}, not a finite number")
-        defaults = {"score": self._score, "won": None, "lost": False, "moves": self._moves}
+        self._won = info.get("won", False if info.get("lost") and self._won is None else self._won)
+        defaults = {"score": self._score, "won": self._won, "lost": False, "moves": self._moves}
         return {**defaults, **info, "admissible_commands": self._commands(info.get("admissible_commands"))}
 
     def _commands(self, commands: object) -> list[str]:

@@ -184,10 +184,10 @@ def _parameter(argument: inspect.Parameter, defaults: Mapping[str, Any]) -> Para
     return None if kind is None else Parameter(name=argument.name, kind=kind, default=default, help="")
 
 
-def ask_for_class(source: str) -> str:
-    """Return an error message for a Python file without a class. It names the file's environments, by their bases.
+def ask_for_class(source: str, bases: tuple[str, ...] = ("Env", "TextGame", "Wrapper")) -> str:
+    """Return an error message for a Python file without a class. It names the file's classes with these bases.
 
-    The file is parsed but not imported.
+    The file is parsed but not imported. The name of a base may be longer at its start.
     """
     try:
         body = ast.parse(read_bytes(Path(source).expanduser(), limit=MAX_SOURCE)).body
@@ -196,8 +196,8 @@ def ask_for_class(source: str) -> str:
     found: list[str] = []
     for node in body:
         if isinstance(node, ast.ClassDef):
-            bases = [ast.unparse(base).partition("[")[0].rpartition(".")[2] for base in node.bases]
-            if any(base in found or base.endswith(("Env", "TextGame", "Wrapper")) for base in bases):
+            own = [ast.unparse(base).partition("[")[0].rpartition(".")[2] for base in node.bases]
+            if any(base in found or base.endswith(bases) for base in own):
                 found.append(node.name)
     names = " or ".join(f"{source}:{name}" for name in found or ["Class"])
     return f"{source} is Python code; name the class: {names}"

@@ -19,7 +19,7 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Text
 
-from games.base import Info, Step
+from games.base import NOT_RUNNING, Info, Step
 from games.child_process import Child
 from games.code_import import CODE, import_code, named_code
 from games.errors import EpisodeError
@@ -67,7 +67,7 @@ class ProcessGame(gymnasium.Env[str, str]):
 
     def step(self, action: str) -> Step:
         if self._child is None:
-            raise ResetNeeded("no episode is running: call reset() first, and again after the end")
+            raise ResetNeeded(NOT_RUNNING)
         text, reward, terminated, truncated, info = self._request("step", self.seconds, action)
         return text, reward, terminated, truncated, info
 

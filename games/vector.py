@@ -10,6 +10,7 @@ up to version 1.4 reads each text only once, before the first reset.
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from operator import methodcaller
 from typing import Any
 
 import gymnasium
@@ -41,6 +42,7 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
     * `Disabled`: the caller resets environments with `reset(options={"reset_mask": mask})`.
 
     If a step raises GameError, the episode is truncated, the observation is "", and `infos["error"]` holds the reason.
+    The environment is closed, and the next reset makes a new one, whose seed follows from the last seed of `reset`.
     If a reset raises GameError, the next step of that environment is truncated in the same way. `failures` counts these
     episodes, and raises FatalGameError if episodes fail again and again.
 
@@ -69,10 +71,11 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         if workers < 0:
             raise GameError(f"workers={workers}: expected 0 or the number of threads")
         self._pool = ThreadPoolExecutor(workers, "game") if workers else None  # threads start with the first job
+        self._make = methodcaller("make", max_turns=max_turns, infos=infos, render_mode=render_mode)
         self.envs: list[gymnasium.Env[str, str]] = []
         try:
             for spec in specs:
-                self.envs.append(spec.make(max_turns=max_turns, infos=infos, render_mode=render_mode))
+                self.envs.append(self._make(spec))
         except BaseException:
             self.close_extras()
             raise
@@ -89,7 +92,9 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         self._ended = np.zeros(self.num_envs, dtype=np.bool_)
         self._failed: dict[int, str] = {}  # environments whose last reset failed -> reason
         self._kinds: dict[int, str] = {}  # environments whose last step failed -> kind of the error
-        self._names = [spec.name for spec in specs]
+        self._closed: set[int] = set()  # environments that were closed after an error
+        self._sequences: dict[int, np.random.SeedSequence] = {}  # source of the seeds of the environments made anew
+        self._specs = specs
         self.failures = Failures()
 
     def reset(
@@ -100,7 +105,9 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         mask = self._mask(options.pop("reset_mask", None))
         infos: list[Info] = [{} for _ in self.envs]
         for index in np.flatnonzero(mask).tolist():
-            infos[index] = self._reset_one(index, seeds[index], options)
+            if (given := seeds[index]) is not None and given >= 0:
+                self._sequences[index] = np.random.SeedSequence(given)
+            infos[index] = self._reset_one(index, given, options)
         self._ended[mask] = False
         return tuple(self._texts), stack_infos(infos)
 
@@ -153,7 +160,7 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         for i in np.flatnonzero(self._ended).tolist():
             if i not in self._failed:  # `_reset_one` has already recorded a failed reset
                 error = infos[i]["error"] if i in self._kinds else None
-                self.failures.record(self._names[i], error, self._kinds.pop(i, ""))
+                self.failures.record(self._specs[i].name, error, self._kinds.pop(i, ""))
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
             for i in np.flatnonzero(self._ended).tolist():
                 infos[i] = {"final_obs": texts[i], "final_info": infos[i]} | self._reset_one(i, None, {})
@@ -162,13 +169,18 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
     def _reset_one(self, index: int, seed: int | None, options: dict[str, Any]) -> Info:
         self._failed.pop(index, None)
         try:
+            if index in self._closed:
+                self.envs[index] = self._make(self._specs[index])
+                self._closed.remove(index)
+                if seed is None and index in self._sequences:
+                    seed = int(self._sequences[index].spawn(1)[0].generate_state(1)[0])
             self._texts[index], info = self.envs[index].reset(seed=seed, options=options)
         except FatalGameError:
             raise
         except GameError as error:
             self._texts[index], info = "", _error_info(str(error))
             self._failed[index] = str(error)
-            self.failures.record(self._names[index], str(error), error_kind(error), at_start=True)
+            self.failures.record(self._specs[index].name, str(error), error_kind(error), at_start=True)
         else:
             self.failures.started()
         return info
@@ -181,7 +193,8 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         except FatalGameError:
             raise
         except GameError as error:
-            self.envs[index].close()  # the next reset loads the game again
+            self.envs[index].close()
+            self._closed.add(index)
             self._kinds[index] = error_kind(error)
             return "", 0.0, False, True, _error_info(str(error))
         return text, float(reward), terminated, truncated, info

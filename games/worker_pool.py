@@ -32,7 +32,7 @@ class WorkerPool:
 
     def __init__(self, size: int | None = None) -> None:
         if size is not None and not 1 <= size <= 256:
-            raise GameError(f"workers={size}: expected a whole number from 1 to 256")
+            raise GameError(f"--workers {size}: expected a whole number from 1 to 256")
         self.size = min(available_cpus(), 32) if size is None else size
         self._threads = ThreadPoolExecutor(self.size)  # each job waits in a thread for an idle worker
         self._workers: list[Child] = []

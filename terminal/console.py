@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import sys
 import time
@@ -55,8 +56,26 @@ def output(data: object, things: Iterable[RenderableType], *, as_json: bool) -> 
 
 
 def typed() -> str:
-    """Return the command line as the user typed it."""
-    return " ".join(["python cli.py", *(shlex.quote(word) for word in sys.argv[1:])])
+    """Return the command line that the user typed, in the form of the documents."""
+    return shlex.join(["python", "cli.py", *sys.argv[1:]])
+
+
+def command_line(*words: str) -> str:
+    """Return a command of this program, for a hint: quoted, and with the program as this process was started.
+
+    In a run of several processes, `train` is started by `torchrun`.
+    """
+    script, processes = sys.argv[0], os.environ.get("WORLD_SIZE", "1")
+    name = Path(script).name
+    if not name.endswith(".py"):  # the script `actde`
+        program = [name if shutil.which(name) else script]
+    elif words[:1] == ("train",) and processes != "1":
+        program = ["torchrun", "--standalone", "--nproc-per-node", processes, script]
+    else:
+        found = shutil.which("python")
+        same = found is not None and Path(found).parent == Path(sys.executable).parent
+        program = ["python" if same else sys.executable, *(["-m", "actde"] if name == "__main__.py" else [script])]
+    return shlex.join([*program, *words])
 
 
 @contextmanager

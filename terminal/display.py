@@ -14,7 +14,7 @@ from rich.rule import Rule
 from rich.table import Column, Table
 from rich.text import Text
 
-from agents.play.episode import Episode
+from agents.play.episode import Episode, wins
 from agents.protocol import Decision, GeneratedToken
 from games import readable
 
@@ -30,8 +30,8 @@ def printable(text: str) -> str:
 
 
 def tidy(text: str) -> str:
-    """Make a game's text printable, and remove repeated blank lines and the interpreter's menu at the end."""
-    return re.sub(r"[ \t]*\n\s*\n", "\n\n", printable(text.strip()).partition(MENU)[0].rstrip())
+    """Make a game's text printable, and remove tabs, repeated blank lines and the interpreter's menu at the end."""
+    return re.sub(r" *\n\s*\n", "\n\n", printable(text.strip().expandtabs(4)).partition(MENU)[0].rstrip())
 
 
 def number(value: float) -> str:
@@ -180,11 +180,11 @@ def end_panel(episode: Episode) -> RenderableType:
 
 def episode_table(episodes: Sequence[Episode]) -> RenderableType:
     """Return a table with a row for each episode and the means in the footer."""
-    count, wins = len(episodes), sum(bool(episode.won) for episode in episodes)
+    count, won = len(episodes), wins(episodes)
     table = Table(
         Column("episode", justify="right", footer="mean"),
         Column("game", overflow="fold"),
-        Column("result", footer=f"{wins} of {count} won"),
+        Column("result", footer=f"{sum(won)} of {len(won)} won" if won else ""),
         Column("score", justify="right", footer=number(sum(episode.score for episode in episodes) / count)),
         Column("turns", justify="right", footer=number(sum(len(episode.steps) for episode in episodes) / count)),
         box=box.SIMPLE_HEAD,

@@ -1,7 +1,7 @@
 """Evaluation of an agent beside baselines, and the evaluation card."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from rich.text import Text
 
 import agents
 import games
-from agents.play.evaluate import Estimate, Evaluation, evaluate
+from agents.play.episode import Episode, wins
+from agents.play.evaluate import Estimate, Evaluation, estimate, evaluate
 from games.files import atomic_write
 from terminal import console
 
@@ -57,6 +58,7 @@ def evaluate_beside_baselines(
         settings: further arguments of `evaluate`.
     """
     rows, specs, left_out = [], games.resolve(game, step_seconds=step_seconds), defaultdict[str, list[str]](list)
+    played = defaultdict[str, list[Episode]](list)
     baselines = ("smollm2",) if all(spec.kind == "completion" for spec in specs) else ("random", "walkthrough")
     settings |= {"game": game, "seed": sampling["seed"], "episodes": episodes}
     for name in dict.fromkeys((agent, *baselines)):
@@ -64,7 +66,12 @@ def evaluate_beside_baselines(
             with console.waiting(f"loading {name}"):
                 player = agents.make_agent(name, **sampling, notify=console.note)
             with console.progress(f"{name} plays", episodes) as advance:
-                row = evaluate(player, specs, on_episode=advance, **settings)
+
+                def record(episode: Episode, name: str = name, advance: Callable[[object], None] = advance) -> None:
+                    played[name].append(episode)
+                    advance(episode)
+
+                row = evaluate(player, specs, on_episode=record, **settings)
         except agents.AgentError as error:
             if name == agent:
                 raise
@@ -73,6 +80,10 @@ def evaluate_beside_baselines(
             rows.append(replace(row, agent=name, trained_on=agents.games_trained_on(name, specs)))
     for reason, names in left_out.items():
         console.note(f"left out {' and '.join(names)}: {reason}")
+    everything = [episode for each in played.values() for episode in each]
+    for index, row in enumerate(rows):  # a game may report `won` on wins only, and only one agent may have won
+        success = estimate(wins(played[row.agent], everything), unit=True, seed=sampling["seed"])
+        rows[index] = replace(row, success_rate=success)
     return rows
 
 

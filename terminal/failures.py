@@ -1,4 +1,4 @@
-"""Errors as one line on standard error, with an exit status.
+"""Errors and warnings as one line on standard error, with an exit status.
 
 The status is 2 for a user's mistake, 1 for a failure of the machine such as a full disk, and 130 for Ctrl-C. Bugs are
 not caught, so that their tracebacks are shown.
@@ -11,6 +11,7 @@ import re
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import suppress
@@ -22,6 +23,7 @@ import typer
 
 from actde.import_path import protect_imports
 from terminal import console
+from terminal.warning_lines import warning_line
 
 PR_SET_PDEATHSIG = 1
 DISK = {
@@ -43,6 +45,7 @@ def run(app: Callable[..., object]) -> NoReturn:
     """Run the command line, and exit with its status."""
     protect_imports()
     _end_with_launcher()
+    warnings.formatwarning = warning_line
     try:
         status = app(args=sys.argv[1:] or ["--help"], standalone_mode=False)
         sys.stdout.flush()

@@ -39,9 +39,12 @@ def parse_settings(words: Sequence[str]) -> dict[str, str]:
     """Return the settings in the words of --set, such as {"goal": "none"} for ["goal=none"]."""
     settings: dict[str, str] = {}
     for word in words:
-        name, equals, settings[name] = word.partition("=")
+        name, equals, value = word.partition("=")
         if not equals:
             raise typer.BadParameter(f"--set expects NAME=VALUE, got {word!r}")
+        if name in settings:
+            raise typer.BadParameter(f"--set {name} is given twice, as {settings[name]!r} and {value!r}: leave out one")
+        settings[name] = value
     return settings
 
 
@@ -62,7 +65,8 @@ def crawl(folder: Path, entries: Sequence[ManifestEntry]) -> dict[str, Any]:
 
 def summary(folder: Path, games: int, rejected: Mapping[str, int], crawled: Mapping[str, Any]) -> list[str]:
     """Return the lines to print after games have been generated."""
-    lines = [f"{games} games in {folder}; play one of them with --game {folder}"]
+    play = console.command_line("play", "--game", str(folder))
+    lines = [f"{games} {'game' if games == 1 else 'games'} in {folder}; play one of them: {play}"]
     if rejected:
         lines.append("rejected: " + ", ".join(f"{count} {reason}" for reason, count in rejected.items()))
     if crawled:

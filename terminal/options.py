@@ -8,7 +8,7 @@ and ranges.
 import inspect
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,7 +137,7 @@ def _with_code(values: Mapping[str, Any]) -> Values:
     from agents.imports import load_imports, merge_imports, optimizer_name
 
     imports, optimizer = str(values.get("imports", "")), str(values.get("optimizer", ""))
-    if ":" in optimizer:
+    if ":" in optimizer or optimizer.endswith(".py"):
         imports, values = f"{imports},{optimizer}", {**values, "optimizer": optimizer_name(optimizer)}
     load_imports(imports)
     return {**values, "imports": merge_imports(imports)} if imports else dict(values)
@@ -151,8 +151,27 @@ def _check_code(folder: Path, stored: Values, named: Values) -> None:
     sources = set(map(source_of, _code_in(named)))
     missing = sorted(entry for entry in _code_in(stored) if source_of(entry) not in sources)
     if missing:
-        again = " ".join(f"--import {shlex.quote(source)}" for source in missing)
+        again = shlex.join(_import_options(missing))
         raise AgentError(f"{folder} needs code that is imported only if you name it: add {again}")
+
+
+def resume_command(folder: Path, values: Values) -> str:
+    """Return the command that resumes a run with these settings. It names all code that the run needs."""
+    return console.command_line("train", "--resume", "--out", str(folder), *_import_options(sorted(_code_in(values))))
+
+
+def play_command(folder: Path, values: Values) -> str:
+    """Return the command that plays the game of a run with its agent. It imports the code that registers the game."""
+    from games.code_import import CODE
+    from games.game_strings import code_in
+
+    registering = [entry for entry in values["imports"].split(",") if entry and not CODE.fullmatch(entry)]
+    code = [entry for entry in registering if entry not in code_in(values["game"])]
+    return console.command_line("play", "--agent", str(folder), "--game", values["game"], *_import_options(code))
+
+
+def _import_options(code: Iterable[str]) -> list[str]:
+    return [word for entry in code for word in ("--import", entry)]
 
 
 def _code_in(values: Values) -> set[str]:

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import typer
 from rich.console import RenderableType
 
-from agents.play.episode import Episode
+from agents.play.episode import Episode, wins
 from agents.play.live_episode import StepEvent
 from agents.play.runner import EpisodeRunner
 from agents.play.transcript import Entry
@@ -35,8 +35,9 @@ class PanelView:
         score = turn.info.get("score")
         points = display.points(score, turn.info.get("max_score")) if isinstance(score, int | float) else ""
         panel = display.observation_panel(turn.observation, turn=self._turns, score=points)
-        commands = [display.command_columns(turn.info["admissible_commands"])] if self.human else []
-        return [*([heading] if turn.first else []), panel, *commands]
+        commands = turn.info["admissible_commands"] if self.human else []
+        columns = [display.command_columns(commands)] if commands else []
+        return [*([heading] if turn.first else []), panel, *columns]
 
     def step(self, event: StepEvent) -> Renderables:
         before = [] if self.human else [*self.turn(event.turn), display.policy_table(event.decision)]
@@ -58,7 +59,8 @@ class LineView:
         self._turns = 0
 
     def turn(self, turn: Turn) -> Renderables:
-        return [display.tidy(turn.observation), "commands: " + ", ".join(turn.info["admissible_commands"])]
+        commands = turn.info["admissible_commands"]
+        return [display.tidy(turn.observation), *(["commands: " + ", ".join(commands)] if commands else [])]
 
     def step(self, event: StepEvent) -> Renderables:
         self._turns = 1 if event.turn.first else self._turns + 1
@@ -69,8 +71,8 @@ class LineView:
         return [f"episode {episode.index}, {readable(episode.game)}: {display.summary(episode)}"]
 
     def end(self, episodes: Sequence[Episode]) -> Renderables:
-        wins = sum(bool(episode.won) for episode in episodes)
-        return [f"{wins} of {len(episodes)} episodes won"] if len(episodes) > 1 else []
+        won = wins(episodes)
+        return [f"{sum(won)} of {len(won)} episodes won"] if len(episodes) > 1 and won else []
 
 
 def play(

@@ -42,10 +42,10 @@ def make_pairs(
             sampled = sample_preferences(writer, game, judge, pairs=pairs, seed=seed, on_preference=advance)
         write_preferences(out, sampled.preferences)
     settings = {"agent": agent, "game": game, "judge": judge, "temperature": temperature, "top_p": top_p, "seed": seed}
-    hint = f"train a reward model on them: train-reward --pairs {out} --out RM"
+    train = console.command_line("train-reward", "--pairs", str(out), "--out", "RM")
     console.output(
         {"out": str(out), **settings, "pairs": pairs, "ties": sampled.ties},
-        [f"{pairs} pairs in {out}, {sampled.ties} ties dropped; {hint}"],
+        [f"{pairs} pairs in {out}, {sampled.ties} ties dropped; train a reward model on them: {train}"],
         as_json=as_json,
     )
 
@@ -84,7 +84,8 @@ def train_reward(
     lines = [f"accuracy on the pairs of the training: {_accuracy(trained.trained)}"]
     if trained.held_out is not None:
         lines.append(f"accuracy on the held-out pairs: {_accuracy(trained.held_out)}")
-    lines.append(f"the reward model is in {out}; train an agent on it: train --game 'completion?reward=rm:{out}'")
+    train = console.command_line("train", "--game", f"completion?reward=rm:{out}", "--out", "RUN")
+    lines.append(f"the reward model is in {out}; train an agent on it: {train}")
     console.output({"out": str(out), "model": config.model_dump(), **about}, lines, as_json=as_json)
 
 

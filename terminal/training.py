@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
@@ -14,6 +15,7 @@ from rich.text import Text
 
 from agents.config import NONE, BudgetConfig, TrainConfig
 from terminal import console
+from terminal.options import play_command, resume_command
 
 if TYPE_CHECKING:
     from agents.training.trainer import Trainer
@@ -119,6 +121,17 @@ def follow(trainer: "Trainer", title: str, *, quiet: bool) -> dict[str, float] |
             elif not quiet:
                 console.show([line(history[-1], budget.iterations)])
     return latest
+
+
+def show_end(trainer: "Trainer", folder: Path, *, resumed: bool) -> None:
+    """Print where the agent is and how to watch it. If the run was stopped, print how to continue it."""
+    values = trainer.config.flat()
+    if not trainer.stopped:
+        console.show([f"the agent is in {folder}; watch it: {play_command(folder, values)}"])
+    elif trainer.iteration or resumed:
+        console.note(f"stopped; continue with: {resume_command(folder, values)}")
+    else:
+        console.note("stopped; no iteration was complete: nothing is kept")
 
 
 def configuration(config: TrainConfig, origins: Mapping[str, str]) -> list[str]:

@@ -6,6 +6,7 @@ import importlib
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     monkeypatch.setenv("COLUMNS", "100")
     for name in ("PYTHONSAFEPATH", "HF_HUB_OFFLINE"):  # the command line sets them
         monkeypatch.setenv(name, "1")
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # the command line replaces it
 
     def run(*words: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["cli.py", *words])

@@ -62,7 +62,11 @@ def test_code_in_a_configuration_file_is_named_by_the_user(folder: Path) -> None
     (folder / "run.toml").write_text(
         '[run]\ngame = "mine/Guess-v0"\noptimizer = "averaged.py:Averaged"\nimports = "guess.py"\n'
     )
-    run(folder, "train", "--config", "run.toml", "--iterations", "1", "--episodes", "2", "--out", "run")
+    shown = run(folder, "train", "--config", "run.toml", "--iterations", "1", "--episodes", "2", "--out", "run")
+    typed = shown.rpartition("watch it: ")[2]
+    played = subprocess.run(typed, shell=True, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    assert (played.returncode, played.stderr) == (0, "")
+    assert "episode 0, mine/Guess-v0: " in played.stdout
     assert "add --import" in run(folder, "train", "--resume", "--out", "run", status=2)
     run(folder, "train", "--resume", "--config", "run.toml", "--out", "run", "--iterations", "2")
 

@@ -85,7 +85,8 @@ def test_ctrl_c_in_one_process_stops_both(rank: int, tmp_path: Path) -> None:
     workers[0].stdout.readline()  # the first iteration
     workers[rank].send_signal(signal.SIGINT)
     first, _ = finish(workers, status=130)
-    assert f"continue with: train --resume --out {out}" in first[1]
+    torchrun = f"torchrun --standalone --nproc-per-node 2 {ROOT / 'cli.py'}"
+    assert f"continue with: {torchrun} train --resume --out {out}" in first[1]
     assert checkpoints(out)[-1].name == f"{len(metrics(out)):06d}"
 
 

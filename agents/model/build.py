@@ -121,7 +121,7 @@ def from_config(trunk: str, vocabulary: int, dropout: float) -> Any:
         pico = GPT2Config(**sizes, **rates, tie_word_embeddings=False, bos_token_id=None, eos_token_id=None)
         return GPT2LMHeadModel(pico)
     if dropout:
-        raise AgentError(f"the trunk 'small' has no dropout: expected 0, got {dropout}")
+        raise AgentError(f"the trunk small has no dropout: expected --dropout 0, got {dropout:g}")
     small = LlamaConfig(
         vocab_size=vocabulary,
         hidden_size=128,

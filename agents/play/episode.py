@@ -4,6 +4,7 @@ The JSON form is lossless: `Episode.from_json(episode.to_json())` equals `episod
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Self
@@ -84,6 +85,16 @@ class Episode:
             differing = ", ".join(sorted(_names(written) ^ _names(data))) or "numbers are written otherwise"
             raise AgentError(f"not an episode: fields are missing or unknown: {differing}")
         return episode
+
+
+def wins(episodes: Sequence[Episode], others: Sequence[Episode] = ()) -> list[bool]:
+    """Return whether each episode was won, without the episodes of games that never report `won`.
+
+    An episode that does not report `won`, of a game that reports it in another episode, was not won. `others` are
+    further episodes of the same games. Games that differ only in their settings count as one.
+    """
+    reporting = {e.game.partition("?")[0] for e in (*episodes, *others) if e.won is not None}
+    return [bool(e.won) for e in episodes if e.game.partition("?")[0] in reporting]
 
 
 def _names(data: object) -> set[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.play.episode import Episode
+from agents.play.episode import Episode, wins
 from agents.play.live_episode import Game
 from agents.play.metrics import command_shares
 from agents.play.runner import EpisodeRunner
@@ -41,7 +41,7 @@ class Evaluation:
         game: the games, as the user named them.
         errors: number of episodes in which the game failed. Episodes that an error truncated are included in all
             statistics. Episodes that could not start were replaced by other episodes.
-        success_rate: fraction of won episodes, or None if no episode's game reports `won`.
+        success_rate: fraction of won episodes, over the games that report `won` in some episode (see `wins`).
         normalized_score: final score divided by the game's maximum score.
         steps: commands per episode. `steps_to_win` is the same for won episodes.
         entropy: entropy of the policy in nats, averaged over an episode's turns.
@@ -88,7 +88,7 @@ def summarize(
         game=game,
         episodes=len(episodes),
         errors=errors,
-        success_rate=share([bool(e.won) for e in episodes]) if any(e.won is not None for e in episodes) else None,
+        success_rate=share(wins(episodes)),
         normalized_score=share([e.score / e.max_score for e in episodes if e.max_score]),
         steps=steps,
         steps_to_win=mean([len(e.steps) for e in episodes if e.won]),

@@ -38,7 +38,7 @@ def append(path: Path, entries: Iterable[Entry]) -> None:
 def read(path: Path) -> Iterator[Entry]:
     """Yield all entries of the file. Raise `AgentError` if the file or a line is missing or damaged."""
     if not is_present(path):
-        raise AgentError(f"no transcript: {path} does not exist")
+        raise AgentError(f"{path} does not exist; expected the folder of a run, or a transcript file")
     for line in complete(read_log(path), path):
         yield _entry(line)
 

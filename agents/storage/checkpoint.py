@@ -139,7 +139,8 @@ def newest(folder: Path) -> Path:
         return folder
     if complete := checkpoints(folder):
         return complete[-1]
-    raise AgentError(f"{folder} holds no checkpoint: expected {AGENT} or {FOLDER}/ in it")
+    expected = f"expected the folder of a run, with {FOLDER}/ in it, or of a checkpoint, with {AGENT}"
+    raise AgentError(f"{folder} holds no checkpoint: {expected}")
 
 
 def checkpoints(run: Path) -> list[Path]:
@@ -161,7 +162,7 @@ def verify(folder: Path, *, kind: str = "agent") -> dict[str, Any]:
         raise AgentError(f"{folder / AGENT} is damaged: its content does not match its digest; use another copy")
     required = {name for name, field in AgentFile.model_fields.items() if field.is_required()}
     if about.get("format") != FORMAT or not required <= set(about):
-        raise AgentError(f"{folder / AGENT} is not an agent of format {FORMAT}; it has {sorted(about)}")
+        raise AgentError(f"{folder / AGENT} is not an agent of format {FORMAT}; it has {', '.join(sorted(about))}")
     validated(AgentFile, about, str(folder / AGENT), AgentError)
     if missing := {WEIGHTS, TOKENIZER} - set(about["files"]):
         raise AgentError(f"{folder / AGENT} is damaged: it has no hash of {sorted(missing)[0]}")

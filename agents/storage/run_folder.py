@@ -23,9 +23,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from actde.config import option
+from actde.config import option, written
 from actde.errors import ConfigError, OptimizerError
-from agents.config import NONE, TrainConfig, flatten
+from agents.config import TrainConfig, flatten
 from agents.play import transcript
 from agents.play.iteration_log import LogLine, complete, read_log
 from agents.protocol import AgentError
@@ -35,6 +35,7 @@ from games.reading import is_present
 
 SETTINGS, METRICS, PROBES, INITIAL = "settings.json", "metrics.jsonl", "probes.jsonl", "initial"
 TENSORBOARD = "tensorboard"
+EXPECTED = f"expected a folder that `train --out` has written, with {SETTINGS} in it"
 # settings that `resume` may change
 CHANGEABLE = {"imports", "iterations", "env_steps", "minutes", "stop_success", "save_every", "step_seconds"}
 
@@ -103,13 +104,12 @@ class RunFolder:
 
     def _check_resumable(self) -> None:
         if not (self.path / SETTINGS).is_file():
-            raise AgentError(f"{self.path} holds no run to resume: {SETTINGS} is missing")
+            raise AgentError(f"{self.path} holds no run to resume: {EXPECTED}")
         before, now = read_config(self.path).flat(), self._config.flat()
         for name, value in now.items():
             if name not in CHANGEABLE and value != before[name]:
-                old, new = (NONE if each is None else repr(each) for each in (before[name], value))
                 raise AgentError(
-                    f"{self.path} was made with {option(name)} {old}, not {new}; "
+                    f"{self.path} was made with {option(name)} {written(before[name])}, not {written(value)}; "
                     "resume with the same settings, or start another run"
                 )
 
@@ -208,6 +208,8 @@ def _is_of_start(path: Path) -> bool:
 
 def read_config(path: Path) -> TrainConfig:
     """Read the configuration of the run in a folder. Raise `AgentError` if it is missing or damaged."""
+    if not is_present(path / SETTINGS):
+        raise AgentError(f"{path} holds no run: {EXPECTED}")
     try:
         return TrainConfig.from_flat(flatten(read_json(path / SETTINGS)))
     except ConfigError as error:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agents.protocol import AgentError
+from games.errors import first_line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +77,7 @@ def _chat_format(tokenizer: Any) -> PromptFormat:
     from jinja2 import TemplateError
 
     if not getattr(tokenizer, "chat_template", None):
-        raise AgentError("the trunk's tokenizer has no chat template, which the prompt format chat needs; use plain")
+        raise AgentError("the trunk's tokenizer has no chat template, which --prompt chat needs; use --prompt plain")
     system = [{"role": "system", "content": INSTRUCTION}]
     try:
         try:
@@ -88,9 +89,13 @@ def _chat_format(tokenizer: Any) -> PromptFormat:
         between, prompt = rest.split(SECOND)
         terminator = ended.split(COMMAND)[1]
     except (TemplateError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, MemoryError) as error:
-        raise AgentError(f"the tokenizer's chat template cannot be used for a game; use plain: {error}") from error
+        unpacked = type(error) in (ValueError, IndexError)  # a message occurs never or twice in the rendered texts
+        why = "it leaves out, repeats or changes a message" if unpacked else first_line(error)
+        raise AgentError(
+            f"the tokenizer's chat template cannot be used for a game: {why}; use --prompt plain"
+        ) from error
     if not terminator or not between.startswith(terminator):
-        raise AgentError("the tokenizer's chat template does not end the assistant's messages; use plain")
+        raise AgentError("the tokenizer's chat template does not end the assistant's messages; use --prompt plain")
     if answer.rstrip(" ") == prompt:
         prompt = answer  # includes the spaces that the model generates before a command
     return PromptFormat(

@@ -86,7 +86,8 @@ class LevelSchedule:
         """Restore a state that `state_dict` returned. Raise `AgentError` if the games lack the stored level."""
         if self.level is not None:
             if state["level"] not in self.levels:
-                raise AgentError(f"the checkpoint is at level {state['level']}, but the games have {self.levels}")
+                levels = ", ".join(map(str, self.levels))
+                raise AgentError(f"the checkpoint is at level {state['level']}, but the games have {levels}")
             self._stage = self.levels.index(state["level"])
             self._recent = deque(state["recent"], maxlen=self._recent.maxlen)
 

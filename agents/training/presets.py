@@ -200,6 +200,9 @@ def from_layers(layers: list[Layer]) -> TrainConfig:
 def read_toml(path: Path) -> Layer:
     """Read the settings of a TOML file. The string "none" stands for None, which TOML lacks.
 
+    Paths in the file are relative to the current folder, as those of options are, so that the output of `--dry-run`
+    means the same wherever it is stored.
+
     Raises:
         ConfigError: the file cannot be read, or it names a group or a setting that does not exist.
     """

@@ -52,7 +52,7 @@ def load_state(trainer: "Trainer", folder: Path) -> None:
     rank, processes = trainer.accelerator.process_index, trainer.accelerator.num_processes
     if (count := len(state.processes)) != processes:
         raise ProcessesError(
-            f"{folder} was saved by {count} processes, not {processes}; resume with: torchrun --nproc-per-node {count}"
+            f"{folder} was saved by {count} processes, not {processes}; resume with torchrun --nproc-per-node {count}"
         )
     with loading_tensors(folder / TRAINING):
         torch.set_rng_state(tensors.pop("torch_rng")[rank].clone())  # torch would read the whole storage of a view

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from actde.config import option, written
 from agents.config import ModelConfig
 from agents.model.actor_critic import ActorCritic
 from agents.protocol import AgentError
@@ -66,6 +67,6 @@ def _check_config(stored: Mapping[str, Any], config: ModelConfig, source: Path) 
     for name in (*SAME, *q_parts):
         if stored[name] != getattr(config, name):
             raise AgentError(
-                f"{source} was made with {name}={stored[name]!r}, this run has {name}={getattr(config, name)!r}; "
-                f"use the same --{name.replace('_', '-')}, or no --init"
+                f"{source} was made with {name}={written(stored[name])}, this run has {name}="
+                f"{written(getattr(config, name))}; use the same {option(name)}, or no --init"
             )

@@ -67,7 +67,7 @@ def players(names: str | None, notify: Callable[[str], None]) -> list[Player]:
     shipped = (name for name in TRAINED if _is_available(name, notify))
     wanted = list(shipped) if names is None else [name.strip() for name in names.split(",")]
     if "human" in wanted:
-        raise AgentError("agents play the card; to play yourself: play --agent human")
+        raise AgentError("agents play the card; to play yourself, use the command play with --agent human")
     return [_player(name, notify) for name in dict.fromkeys((*BASELINES, *wanted))]
 
 

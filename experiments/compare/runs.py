@@ -39,18 +39,20 @@ class GridRun:
         """Return the settings of this run that are not defaults. `common` contains those that all runs share.
 
         Raises:
-            AgentError: a text after a "+" in `optimizer` is not SETTING=VALUE, or sets the varied setting.
+            AgentError: a text after a "+" in `optimizer` is not SETTING=VALUE, or sets the varied setting or one twice.
         """
         name, *own = self.optimizer.split("+")
-        explicit = dict(common) | {"optimizer": name, "seed": self.seed}
+        explicit, given = dict(common) | {"optimizer": name, "seed": self.seed}, dict[str, Any]()
         for text in own:
             setting, values = parse_values(text)
             if len(values) != 1 or setting in ("optimizer", "seed"):
                 raise AgentError(f"expected NAME+SETTING=VALUE for an optimizer, got {self.optimizer!r}")
             if setting == self.setting:
                 raise AgentError(f"--vary {setting} would override the {setting} of {self.optimizer!r}: leave out one")
-            explicit[str(setting)] = values[0]
-        return explicit if self.setting is None else explicit | {self.setting: self.value}
+            if setting in given:
+                raise AgentError(f"{self.optimizer!r} gives {setting} twice: leave out one")
+            given[str(setting)] = values[0]
+        return explicit | given | ({} if self.setting is None else {self.setting: self.value})
 
 
 def grid_runs(

@@ -55,7 +55,9 @@ class TextArena(SuiteGame):
         limit = MAX_TURNS if max_turns is None else max_turns
         super().__init__(max_turns=limit, characters=SYMBOLS, render_mode=render_mode)
         if not all(choice.strip() and choice.isprintable() for choice in choices):
-            raise GameError(f"textarena:{name}: expected choices of printable characters, none blank, got {choices}")
+            raise GameError(
+                f"textarena:{name}: expected choices of printable characters, none blank, got {','.join(choices)!r}"
+            )
         self._name, self._seed, self._choices = name, seed, tuple(dict.fromkeys(choices))
         self._random = random.Random(0).getstate()
         import textarena

@@ -1,5 +1,6 @@
 """Optimizers of other packages, added by a decorator or an entry point."""
 
+import re
 import sys
 import textwrap
 from pathlib import Path
@@ -140,10 +141,11 @@ def test_an_entry_point_that_is_no_optimizer_is_refused(
         make_optimizer(entry.split()[0])
 
 
-@pytest.mark.parametrize("bad", [int, 3, type("Nameless", (Optimizer,), {})])
+@pytest.mark.parametrize("bad", [int, 3, print, type("Nameless", (Optimizer,), {})])
 def test_only_optimizers_with_a_name_can_be_registered(bad: Any) -> None:
-    with pytest.raises(OptimizerError):
+    with pytest.raises(OptimizerError) as error:
         register(bad)
+    assert not re.search("None|<class|<function", str(error.value))
 
 
 @pytest.mark.parametrize(

@@ -171,3 +171,13 @@ def test_the_configuration_needs_neither_torch_nor_transformers() -> None:
         "assert not {'torch', 'transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("word", "near"),
+    [("kl", "kl_coef"), ("clip", "clip_range"), ("norm", "max_grad_norm"), ("lrr", "lr"), ("xyz", "")],
+)
+def test_names_with_the_given_word_are_suggested(word: str, near: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        TrainConfig.from_flat({word: 1})
+    assert str(error.value).partition("; did you mean ")[2] == (near and f"{near!r}?")

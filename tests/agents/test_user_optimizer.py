@@ -11,6 +11,7 @@ from agents.config import TrainConfig
 from agents.imports import optimizer_name
 from agents.training.factory import make_trainer
 from agents.training.trainer import Trainer
+from games.errors import GameError
 from tests.conftest import Command
 
 TINY = {"game": "bandit", "trunk": "pico", "episodes": 4, "epochs": 1, "iterations": 1}
@@ -110,3 +111,18 @@ def test_naming_the_file_of_an_optimizer_is_enough_to_resume(
     assert (status, f"add --import {file}:Mine" in said) == (2, True)
     status, shown, said = command("train", "--resume", "--out", out, "--iterations", "2", "--import", file)
     assert (status, "2/2" in shown + said) == (0, True), shown + said
+
+
+@pytest.mark.parametrize(
+    ("code", "names"),
+    [
+        ("class A(actde.PPO): ...\nclass B(A): ...\nclass C: ...", "{file}:A or {file}:B"),
+        ("class Mine(base.MyOptimizer[int]): ...", "{file}:Mine"),
+        ("import secrets_that_must_not_run", "{file}:Class"),
+    ],
+)
+def test_a_file_without_a_class_is_answered_with_its_classes(tmp_path: Path, code: str, names: str) -> None:
+    (file := tmp_path / "mine.py").write_text(code)
+    with pytest.raises(GameError) as error:
+        optimizer_name(str(file))
+    assert str(error.value) == f"{file} is Python code; name the class: {names.format(file=file)}"

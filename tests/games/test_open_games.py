@@ -9,6 +9,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.error import ResetNeeded
 
 import games
 from agents.imports import merge_imports
@@ -247,6 +248,49 @@ def test_a_plain_environment_follows_our_rules(file: Path) -> None:
     assert steps[1][4]["admissible_commands"] == []
     over = played(f"{file}:make_plain", "x")[1]
     assert over[2] and over[4]["admissible_commands"] == []
+
+
+def test_a_step_outside_an_episode_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    env = games.resolve(f"{file}:make_plain")[0].make()
+    for _ in range(2):
+        with pytest.raises(ResetNeeded, match="call reset"):
+            env.step("x")
+        env.reset(seed=0)
+        while not any(env.step("x")[2:4]):
+            pass
+    env.reset(seed=0)
+    monkeypatch.setattr(type(env.unwrapped), "step", lambda self, action: None)
+    with pytest.raises(games.EpisodeError):
+        env.step("x")
+    with pytest.raises(ResetNeeded, match="call reset"):
+        env.step("x")
+
+
+@pytest.mark.parametrize(
+    ("infos", "won"),
+    [
+        ([{}, {}], None),
+        ([{}, {"won": True}], True),
+        ([{"won": False}, {}], False),
+        ([{"won": True}, {}], True),
+        ([{}, {"lost": True}], False),
+        ([{"won": None}, {"won": None}], None),
+    ],
+)
+def test_a_missing_win_has_the_last_value_of_the_episode(infos: list[dict[str, Any]], won: bool | None) -> None:
+    class Told(gymnasium.Env[str, str]):
+        observation_space = action_space = gymnasium.spaces.Text(99)
+
+        def reset(self, **words: Any) -> tuple[str, dict[str, Any]]:
+            return "Begin.", infos[0]
+
+        def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+            return "End.", 0.0, True, False, infos[1]
+
+    env = games.ForeignGame(Told(), "told")
+    for _ in range(2):
+        env.reset(seed=0)
+        assert env.step("x")[4]["won"] is won
 
 
 def test_only_the_code_that_a_game_names_is_found() -> None:

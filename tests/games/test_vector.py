@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 import warnings
+from pathlib import Path
 from typing import Any, cast
 
 import gymnasium
@@ -145,6 +146,36 @@ def test_failing_game_ends_its_own_episode_only(workers: int) -> None:
     texts, _, _, truncations, infos = vector.step(["forward"] * 3)
     assert texts == ("Now at 3.", "You stand at 0.", "Now at 3.")
     assert not truncations.any() and "error" not in infos
+
+
+def test_an_environment_that_was_closed_after_an_error_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "fragile.py").write_text(
+        "import gymnasium\n"
+        "class Fragile(gymnasium.Env):\n"
+        "    observation_space = action_space = gymnasium.spaces.Text(99)\n"
+        "    open = True\n"
+        "    def reset(self, *, seed=None, options=None):\n"
+        "        super().reset(seed=seed)\n"
+        "        assert self.open\n"
+        "        return f'{self.np_random.integers(10**9)}', {'admissible_commands': ['go', 'break']}\n"
+        "    def step(self, action):\n"
+        "        assert action == 'go'\n"
+        "        return 'On.', 0.0, False, False, {'admissible_commands': ['go', 'break']}\n"
+        "    def close(self):\n"
+        "        self.open = False\n"
+    )
+
+    def openings(seed: int) -> list[str]:
+        vector = TextVectorEnv(f"{tmp_path}/fragile.py:Fragile")
+        texts = [vector.reset(seed=seed)[0][0]]
+        for _ in range(2):
+            assert "AssertionError" in vector.step(["break"])[4]["error"][0]
+            texts.append(vector.step(["go"])[0][0])
+            assert vector.step(["go"])[0] == ("On.",)
+        return texts
+
+    assert len(set(openings(3))) == 3 and "" not in openings(3)
+    assert openings(3) == openings(3) != openings(4)
 
 
 def test_game_that_cannot_begin_is_truncated_and_retried(monkeypatch: pytest.MonkeyPatch) -> None:

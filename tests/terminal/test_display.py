@@ -10,13 +10,16 @@ import pytest
 from rich.console import Console, RenderableType
 
 from agents.config import BudgetConfig
+from agents.play.baselines import WalkthroughAgent
 from agents.play.episode import Episode
 from agents.play.evaluate import Estimate, Evaluation
+from agents.play.runner import EpisodeRunner
 from agents.play.transcript import Entry
-from agents.protocol import Decision, GeneratedToken
+from agents.protocol import Decision, GeneratedToken, Turn
 from games import readable, resolve
 from terminal import comparison, display, evaluation, playback, training
 from tests import ROOT
+from tests.helpers.fakes import CorridorSpec
 
 GAME = "textworld:simple?level=1&seed=100..119&goal=none"
 TOKEN = GeneratedToken(text=" east", logprob=-1.0, value=-1e-9, q_value=-1e-9)
@@ -182,3 +185,34 @@ def test_failed_episodes_are_shown() -> None:
     assert re.search(
         "failed episodes +17", drawn(training.panel("t", [{**METRICS, "errors": 17}], BudgetConfig(), 80), 80)
     )
+
+
+@pytest.mark.parametrize("view", [playback.LineView(), playback.PanelView("human", human=True)])
+def test_a_person_sees_commands_only_if_there_are_some(view: playback.LineView | playback.PanelView) -> None:
+    def parts(commands: list[str]) -> int:
+        info = {"admissible_commands": commands}
+        return len(view.turn(Turn(episode=0, game="g", observation="Go.", info=info, reward=0.0, first=False)))
+
+    assert (parts([]), parts(["go"])) == (1, 2)
+
+
+def test_wins_are_counted_only_if_the_game_reports_them() -> None:
+    with EpisodeRunner([CorridorSpec("short", 2)], seed=0) as runner:
+        episodes = list(runner.play(WalkthroughAgent(), 2))
+    assert playback.LineView().end(episodes) == ["2 of 2 episodes won"]
+    assert "2 of 2 won" in drawn(display.episode_table(episodes), 100)
+    unknown = [replace(episode, won=None) for episode in episodes]
+    assert playback.LineView().end(unknown) == []
+    assert "won" not in drawn(display.episode_table(unknown), 100)
+
+
+@pytest.mark.parametrize(
+    ("text", "tidied"),
+    [
+        ("You see:\n\ta lamp\n\ta key", "You see:\n    a lamp\n    a key"),
+        ("one\n\t\n \n\ntwo\t", "one\n\ntwo"),
+        ("a\tb\x1b[2J", "a   b\\x1b[2J"),
+    ],
+)
+def test_tabs_of_a_game_are_blanks(text: str, tidied: str) -> None:
+    assert display.tidy(text) == tidied

@@ -1,5 +1,7 @@
 """Evaluation beside baselines in the terminal."""
 
+from pathlib import Path
+
 import pytest
 
 import agents
@@ -20,3 +22,22 @@ def test_a_note_names_all_agents_that_cannot_play(
     [row] = evaluation.evaluate_beside_baselines("writer", "bandit", sampling={"seed": 0}, episodes=1)
     assert row.agent == "writer"
     assert capsys.readouterr().err == "left out random and walkthrough: the game offers no commands\n"
+
+
+def test_a_game_that_reports_only_wins_has_lost_the_other_episodes(tmp_path: Path) -> None:
+    (tmp_path / "gate.py").write_text(
+        "import gymnasium\n"
+        "class Gate(gymnasium.Env):\n"
+        "    observation_space = action_space = gymnasium.spaces.Text(99)\n"
+        "    def reset(self, *, seed=None, options=None):\n"
+        "        return 'A gate.', {'admissible_commands': ['knock', 'wait'], 'extra.walkthrough': ['open']}\n"
+        "    def step(self, action):\n"
+        "        return 'Well.', 0.0, True, False, {'won': True} if action == 'open' else {}\n"
+    )
+    rows = evaluation.evaluate_beside_baselines(
+        "random", f"{tmp_path}/gate.py:Gate", sampling={"seed": 0}, episodes=4, parallel=1
+    )
+    assert [(row.agent, row.success_rate and row.success_rate.value) for row in rows] == [
+        ("random", 0.0),
+        ("walkthrough", 1.0),
+    ]

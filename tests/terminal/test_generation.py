@@ -34,3 +34,10 @@ def test_a_crawl_shows_its_states_and_stops_in_one_line(
     assert first.startswith("crawl: game 1 of 2, 1,250 states, 12%")
     assert second.startswith("crawl: game 2 of 2, 1,250 states, 62%")
     assert last == "stopped; the games are kept, and the same command crawls them again"
+
+
+@pytest.mark.parametrize("words", [["goal=none", "goal=brief"], ["a=1", "b=2", "a=1"], ["x=", "x="]])
+def test_a_setting_that_is_given_twice_is_refused(words: list[str]) -> None:
+    with pytest.raises(typer.BadParameter, match=f"--set {words[0][0]}.* is given twice, as .*: leave out one"):
+        generation.parse_settings(words)
+    assert generation.parse_settings(words[:1]) == dict([words[0].split("=")])

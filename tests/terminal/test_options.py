@@ -13,6 +13,7 @@ from agents.storage.run_folder import SETTINGS
 from agents.training.presets import resolve
 from terminal.options import BASIC
 from tests.conftest import Command
+from tests.test_cli_open import example
 
 
 def shown(text: str) -> dict[str, str]:
@@ -171,6 +172,38 @@ def test_options_override_the_file_and_the_file_the_presets(command: Command, tm
         "gamma": (1.0, "preset of bandit"),
     }
     assert {name: (found[name]["value"], found[name]["origin"]) for name in wanted} == wanted
+
+
+def test_paths_in_the_file_are_relative_to_the_current_folder(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    game = example("Add a game")
+    for folder, cards in ((tmp_path, 10), (tmp_path / "configs", 20)):  # the second file must not be read
+        folder.mkdir(exist_ok=True)
+        (folder / "guess.py").write_text(game.replace("cards: int = 10", f"cards: int = {cards}"))
+        (folder / "averaged.py").write_text(example("Add an optimizer").replace('"averaged"', f'"averaged-{cards}"'))
+    text = '[run]\ngame = "guess.py:Guess"\noptimizer = "averaged.py:Averaged"\nimports = "guess.py"\n'
+    (tmp_path / "configs" / "run.toml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    status, out, errors = command("train", "--config", "configs/run.toml", "--dry-run", "--json")
+    assert (status, errors) == (0, "")
+    found: dict[str, Any] = json.loads(out)
+    assert found["optimizer"]["value"] == "averaged-10"
+    assert found["imports"]["value"].split(",")[0] == str(tmp_path / "guess.py")
+    assert "Its paths start in the current folder" in " ".join(
+        line.strip("│ ") for line in command("train", "--help")[1].splitlines()
+    )
+
+
+@pytest.mark.parametrize("made", ["nothing", "games", "empty"])
+def test_a_folder_that_holds_no_run_is_not_resumed(command: Command, tmp_path: Path, made: str) -> None:
+    if made != "nothing":
+        (tmp_path / made).mkdir()
+    if made == "games":
+        (tmp_path / made / "manifest.jsonl").touch()
+    status, out, errors = command("train", "--resume", "--out", str(tmp_path / made))
+    assert (status, out, errors.count("\n")) == (2, "", 1)
+    assert f"{tmp_path / made} holds no run: expected a folder that `train --out` has written" in errors
 
 
 @pytest.mark.parametrize(

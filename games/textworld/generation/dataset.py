@@ -91,7 +91,9 @@ def _request(name: str, levels: Sequence[int], per_level: int, split: str, seed:
     if split not in manifest.SPLITS:
         raise GameError(f"no split is called {split!r}; {nearest(split, manifest.SPLITS)}")
     if not levels or len(set(levels)) < len(levels):
-        raise GameError(f"--levels: expected different levels from 1 to {chosen.levels}, got {list(levels)}")
+        raise GameError(
+            f"--levels: expected different levels from 1 to {chosen.levels}, got {','.join(map(str, levels))}"
+        )
     if not 1 <= per_level <= 100_000:
         raise GameError(f"--per-level {per_level}: expected a whole number from 1 to 100000")
     reserved = {"level": "--levels", "seed": "--seed", **({"split": "--split"} if name == "cooking" else {})}

@@ -83,6 +83,7 @@ def only_pickles(folder: Path) -> None:
         (lambda folder: (folder / "config.json").write_text('{"model_type": "lama"}'), "cannot load"),
         (lambda folder: (folder / "config.json").write_text("{"), "cannot load"),
         (lambda folder: (folder / "tokenizer.json").write_text("{"), "cannot load"),
+        (lambda folder: (folder / "tokenizer.json").unlink(), r"it has no tokenizer \(tokenizer\.json\); expected"),
         (lambda folder: word_tokenizer(MANY_WORDS).save_pretrained(folder), "the model only 120"),
     ],
 )

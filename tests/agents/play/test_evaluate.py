@@ -10,6 +10,7 @@ from scipy.stats import binomtest
 
 import games
 from agents.play.baselines import RandomAgent, WalkthroughAgent
+from agents.play.episode import wins
 from agents.play.evaluate import estimate, evaluate, summarize
 from agents.play.metrics import episode_metrics
 from agents.play.runner import EpisodeRunner
@@ -144,3 +145,14 @@ def test_the_share_of_a_bonus_command_by_hand() -> None:
 def test_no_episodes_are_an_error() -> None:
     with pytest.raises(ValueError, match="at least one episode"):
         summarize([], agent="random", game="none")
+
+
+def test_an_episode_without_a_win_counts_if_its_game_reports_wins() -> None:
+    with EpisodeRunner([CorridorSpec("a", 2)], seed=0) as runner:
+        (episode,) = runner.play(WalkthroughAgent(), 1)
+    told = [replace(episode, game=game, won=won) for game, won in (("a?seed=1", True), ("a?seed=2", None), ("b", None))]
+    assert wins(told) == [True, False]
+    assert wins(told[1:]) == []
+    assert wins(told[1:], told) == [False]
+    success = summarize(told, agent="x", game="a + b").success_rate
+    assert success is not None and success.value == 0.5

@@ -97,7 +97,7 @@ def test_commands_follow_the_generation_prompt() -> None:
     ("template", "message"),
     [
         (None, "no chat template"),
-        ("{{ messages[-1].content }}", "cannot be used"),
+        ("{{ messages[-1].content }}", "cannot be used for a game: it leaves out, repeats or changes a message; use"),
         ("{% for message in messages %}{{ message.content }} {{ raise_exception('never') }}{% endfor %}", "never"),
         ("{% for message in messages %}{{ message.content }}{% endfor %}", "does not end"),
     ],
@@ -106,6 +106,7 @@ def test_a_tokenizer_without_a_usable_chat_template_is_refused(template: str | N
     with pytest.raises(AgentError, match=message) as failure:
         prompt_format("chat", with_template(template))
     assert "\n" not in str(failure.value)
+    assert str(failure.value).endswith("; use --prompt plain")
 
 
 def test_formats_by_name() -> None:

@@ -257,3 +257,11 @@ def test_a_game_without_choices_is_an_error(tmp_path: Path) -> None:
     trainer.agent.record = False
     with pytest.raises(AgentError, match="offers no choice"):
         next(trainer.run())
+
+
+@pytest.mark.parametrize(("context", "notes"), [(None, 0), (128, 0), (129, 1), (100_000, 1)])
+def test_a_context_above_the_models_length_is_told(context: int | None, notes: int, tmp_path: Path) -> None:
+    trainer = make_trainer(settings("bandit", context=context), tmp_path / "run")
+    expected = f"--context {context} exceeds the model's length; 128 tokens are used"
+    assert trainer.notes == [expected] * notes
+    assert trainer.agent.context == 128

@@ -51,6 +51,12 @@ def test_malformed_settings_of_an_optimizer_are_refused(optimizer: str) -> None:
         runs.grid_runs([optimizer], [0], None, [], {})[0].explicit({})
 
 
+@pytest.mark.parametrize("optimizer", ["ppo+kl_coef=1+kl_coef=2", "ppo+lr=0.1+kl_coef=1+lr=0.1", "ppo+lr=1+lr=2+lr=3"])
+def test_a_setting_that_an_optimizer_gives_twice_is_refused(optimizer: str) -> None:
+    with pytest.raises(AgentError, match=r"gives (kl_coef|lr) twice: leave out one"):
+        runs.grid_runs([optimizer], [0], "gamma", [0.5], {})[0].explicit({})
+
+
 def test_a_varied_setting_overrides_no_setting_of_an_optimizer() -> None:
     given = {"game": "bandit"}
     for optimizer, setting in (("ppo+lr=0.2", "lr"), ("ppo+q_lr=0.2", "q_lr")):

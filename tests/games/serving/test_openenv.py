@@ -6,13 +6,15 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import uvicorn
+from gymnasium.error import ResetNeeded
 from openenv.core import GenericEnvClient
 
 from games import resolve
-from games.serving.openenv import make_app
+from games.serving.openenv import ServedGame, TextAction, make_app
 
 GAME = "textworld:simple?level=1&seed=1..2 + bandit"
 
@@ -56,3 +58,24 @@ def test_concurrent_sessions_play_what_the_games_play(address: str) -> None:
 def test_step_before_reset_is_an_error_of_one_line(address: str) -> None:
     with GenericEnvClient(base_url=address).sync() as client, pytest.raises(RuntimeError, match="call reset first"):
         client.step({"command": "look"})
+
+
+def test_steps_after_the_end_are_refused_until_the_next_reset(tmp_path: Path) -> None:
+    (tmp_path / "endless.py").write_text(
+        "import gymnasium\n"
+        "class Endless(gymnasium.Env):\n"
+        "    observation_space = action_space = gymnasium.spaces.Text(99)\n"
+        "    def reset(self, *, seed=None, options=None):\n"
+        "        return 'Begin.', {}\n"
+        "    def step(self, action):\n"
+        "        return 'More.', 1.0, action == 'end', False, {}\n"
+    )
+    for game, command in ((f"{tmp_path}/endless.py:Endless", "end"), ("bandit", " party"), ("completion", "x")):
+        served = ServedGame(resolve(game))
+        for _ in range(2):
+            served.reset(seed=0)
+            assert served.step(TextAction(command=command)).done
+            steps = served.state.step_count
+            with pytest.raises(ResetNeeded, match="call reset"):
+                served.step(TextAction(command=command))
+            assert served.state.step_count == steps

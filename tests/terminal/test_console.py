@@ -1,0 +1,72 @@
+"""Commands in hints start the program as the user started it, and name the code that they need."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents.config import TrainConfig
+from terminal import console
+from terminal.options import play_command, resume_command
+
+BIN = Path(sys.executable).parent
+
+
+@pytest.mark.parametrize(
+    ("script", "path", "program"),
+    [
+        ("cli.py", BIN, "python cli.py"),
+        ("/a checkout/cli.py", BIN, "python '/a checkout/cli.py'"),
+        ("cli.py", "/nowhere", f"{sys.executable} cli.py"),
+        ("/checkout/actde/__main__.py", BIN, "python -m actde"),
+        ("TMP/actde", "TMP", "actde"),
+        ("TMP/actde", "/nowhere", "TMP/actde"),
+    ],
+)
+def test_a_command_starts_the_program_as_this_process_was_started(
+    script: str, path: object, program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def here(text: object) -> str:
+        return str(text).replace("TMP", str(tmp_path))
+
+    shutil.copy("/bin/true", tmp_path / "actde")
+    monkeypatch.setattr(sys, "argv", [here(script), "train"])
+    monkeypatch.setenv("PATH", here(path))
+    if program.startswith("python") and not (BIN / "python").exists():
+        program = program.replace("python", sys.executable, 1)
+    assert console.command_line("play", "--game", "a?b=1") == f"{here(program)} play --game 'a?b=1'"
+
+
+def test_training_in_several_processes_is_started_by_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["cli.py", "train"])
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    launched = "torchrun --standalone --nproc-per-node 3 cli.py train --resume"
+    assert console.command_line("train", "--resume") == launched
+    assert console.command_line("play").endswith("python cli.py play")
+
+
+@pytest.mark.parametrize(
+    ("game", "imports", "for_play", "for_resume"),
+    [
+        ("bandit", "", "", ""),
+        ("mine/Guess-v0", "/g/guess.py", "/g/guess.py", "/g/guess.py"),
+        ("/g/guess.py:Guess?cards=3", "/g/guess.py", "", "/g/guess.py"),
+        ("my.games:Guess", "/o/mean.py:Mean", "", "/o/mean.py:Mean my.games"),
+        ("mine/Guess-v0", "my_games,/o/mean.py:Mean", "my_games", "/o/mean.py:Mean my_games"),
+    ],
+)
+def test_commands_import_the_code_that_a_run_needs(
+    game: str, imports: str, for_play: str, for_resume: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def options(code: str) -> str:
+        return "".join(f" --import {entry}" for entry in code.split())
+
+    def quoted(command: str) -> str:
+        return command.partition("cli.py ")[2].replace("'", "")
+
+    monkeypatch.setattr(sys, "argv", ["cli.py", "train"])
+    values: dict[str, Any] = TrainConfig.from_flat({"game": game, "imports": imports}).flat()
+    assert quoted(play_command(Path("run"), values)) == f"play --agent run --game {game}{options(for_play)}"
+    assert quoted(resume_command(Path("run"), values)) == f"train --resume --out run{options(for_resume)}"
