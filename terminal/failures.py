@@ -8,6 +8,8 @@ import errno
 import os
 import re
 import sys
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
 from contextlib import suppress
@@ -29,7 +31,16 @@ DISK = {
     errno.EEXIST: "expected a folder, but a file has this name",
     errno.EISDIR: "expected a file, but this is a folder",
     errno.ENAMETOOLONG: "the name is too long",
+    errno.ENOENT: "no such file or folder",
+    errno.EFBIG: "the file is too large for the limits of this process",
+    errno.EMFILE: "too many open files",
+    errno.ENFILE: "too many open files",
+    errno.EIO: "the disk has a fault",
+    errno.ELOOP: "the path is a loop of links",
+    errno.ESTALE: "the network drive is gone",
 }
+OUT_OF_MEMORY = "the memory is full, or a limit of this process is reached; finished work is kept; give it more memory"
+GRACE = 2.0  # seconds in which threads may end by themselves
 USERS_MISTAKES = (("games.errors", "GameError"), ("agents.protocol", "AgentError"), ("actde.errors", "OptimizerError"))
 
 
@@ -47,22 +58,42 @@ def run(app: Callable[..., object]) -> NoReturn:
         fail(str(error), 2)
     except BrokenExecutor as error:  # a worker process died
         fail(str(error), 1)
-    except OSError as error:
-        if error.errno not in DISK:
+    except (OSError, MemoryError, RuntimeError, ImportError) as error:
+        from games.errors import is_out_of_memory
+
+        if is_out_of_memory(error):
+            fail(OUT_OF_MEMORY, 1)
+        if not isinstance(error, OSError) or error.errno not in DISK:
             raise
         if error.errno == errno.ENOSPC:  # discard the buffered output: writing it at exit would raise the same error
             with suppress(UnsupportedOperation):  # the stream is not a file
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         where = f": {error.filename}" if error.filename else ""
         fail(DISK[error.errno] + where, 1)
-    sys.exit(status if isinstance(status, int) else 0)
+    leave(status if isinstance(status, int) else 0)
+
+
+def leave(status: int) -> NoReturn:
+    """Exit with this status, even if code of the user has started threads that do not end."""
+    deadline = time.monotonic() + GRACE
+    others = [each for each in threading.enumerate() if each is not threading.main_thread() and not each.daemon]
+    for thread in others:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    if any(thread.is_alive() for thread in others):
+        from games.files import remove_scratch_folder
+
+        console.note("a thread of the game is still running; it ends now")
+        remove_scratch_folder()
+        sys.stdout.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def fail(message: str, status: int) -> NoReturn:
     """Print an error in one line, and exit with this status. Only the first process of a machine prints."""
     console.err.quiet = os.environ.get("LOCAL_RANK", "0") != "0"
     console.note(f"error: {' '.join(message.split())}")
-    sys.exit(status)
+    leave(status)
 
 
 def _command_line_error(error: typer.TyperException) -> str:

@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+import numpy as np
+
 from benchmarks import harness
 from benchmarks.faults import processes
 from benchmarks.faults.misbehaving import ACTIONS, LOG, PLACES, RAISED
@@ -30,19 +32,22 @@ from benchmarks.faults.misbehaving import ACTIONS, LOG, PLACES, RAISED
 GAME = Path(__file__).with_name("misbehaving.py")
 SECONDS = 240.0
 STEP_SECONDS = "5"
-TINY = ("--trunk", "pico", "--parallel", "2", "--epochs", "1")
+TINY = ("--seed", "1", "--trunk", "pico", "--parallel", "2", "--epochs", "1")
 COMMANDS: dict[str, tuple[str, ...]] = {
     "train": ("train", "--out", "out", *TINY, "--episodes", "6", "--iterations", "2", "--save-every", "1", "--json"),
     "evaluate": ("evaluate", "--agent", "random", "--episodes", "8", "--parallel", "2", "--json"),
     "play": ("play", "--agent", "random", "--episodes", "5", "--json"),
     "imitate": ("train", "--out", "out", *TINY, "--optimizer", "imitation", "--episodes", "4", "--iterations", "1", "--json"),
-    "compare": ("compare", "--out", "out", *TINY, "--episodes", "4", "--iterations", "1", "--optimizers", "ppo", "--seeds", "0",
+    "compare": ("compare", "--out", "out", *TINY[2:], "--episodes", "4", "--iterations", "1", "--optimizers", "ppo", "--seeds", "1",
                 "--evaluations", "4"),
 }  # fmt: skip
 SHARES = {"train": 8, "evaluate": 5, "play": 4, "imitate": 2, "compare": 1}
 """Command -> its relative frequency."""
+WORD_SEEDS = {int(np.random.SeedSequence([0, number]).generate_state(1)[0]) for number in range(100)}
+"""Seeds of the episodes from which a tokenizer takes its words before the training. Their failures are not reported."""
 ISOLATED = frozenset({"exits", "exits with 0", "crashes", "aborts", "kills itself", "terminates", "sleeps",
-                      "sleeps and catches", "limits files"})  # fmt: skip
+                      "sleeps and catches", "limits files", "closes the streams", "closes descriptors",
+                      "lowers the recursion limit"})  # fmt: skip
 """What nothing but a process of its own can contain."""
 
 
@@ -79,7 +84,7 @@ def plan(count: int, seed: int) -> list[Case]:
             for _ in range(min(3 if where in ("constructor", "reset", "step", "close") else 1, len(rest[where]))):
                 what = rest[where].pop()
                 command = rng.choices(list(SHARES), list(SHARES.values()))[0]
-                isolated = what in ISOLATED or rng.random() < 0.2
+                isolated = what in ISOLATED or rng.random() < 0.1
                 cases.append(Case(where=where, what=what, every=rng.choice((1, 3, 3)), command=command, isolated=isolated))
         if not any(rest.values()):
             raise ValueError(f"there are only {len(cases)} environments")
@@ -98,7 +103,9 @@ def run(case: Case, root: Path) -> tuple[str, str]:
         done = processes.run(case.words, work, seconds=SECONDS)
     except TimeoutError as error:
         return "failed", str(error)
-    return verdict(case, done, _reported(case, done, work), len(log.read_text().splitlines()))
+    seeds = [int(line) for line in log.read_text().splitlines()]
+    misbehaved = sum(case.command in ("evaluate", "play") or seed not in WORD_SEEDS for seed in seeds)
+    return verdict(case, done, _reported(case, done, work), misbehaved)
 
 
 def verdict(case: Case, done: processes.Done, reported: int | None, misbehaved: int) -> tuple[str, str]:

@@ -14,6 +14,7 @@ import threading
 import time
 from collections import UserDict, UserString
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import gymnasium
 import numpy as np
 
 LOG = "MISBEHAVED"
-"""Environment variable with the path of a file, to which each misbehaving episode adds a line."""
+"""Environment variable with the path of a file, to which each misbehaving episode adds a line: its seed."""
 
 
 class Mute(Exception):
@@ -122,12 +123,6 @@ def _start_thread(*, daemon: bool) -> None:
     threading.Thread(target=time.sleep, args=(1000,), daemon=daemon).start()
 
 
-def _start_failing_thread() -> None:
-    thread = threading.Thread(target=_overflow)
-    thread.start()
-    thread.join()
-
-
 def _delete_run() -> None:
     shutil.rmtree("out", ignore_errors=True)
 
@@ -171,10 +166,9 @@ ACTIONS: dict[str, Callable[[], object]] = {
     "prints": lambda: print("printed by the game"), "prints to descriptor 1": lambda: os.write(1, b"written\n"),
     "seeds generators": lambda: (random.seed(0), np.random.seed(0)), "deletes the run": _delete_run,
     "starts a thread": lambda: _start_thread(daemon=False), "starts a daemon": lambda: _start_thread(daemon=True),
-    "starts a failing thread": _start_failing_thread, "lowers the recursion limit": lambda: sys.setrecursionlimit(200),
+    "lowers the recursion limit": lambda: sys.setrecursionlimit(200),
     "replaces the streams": lambda: setattr(sys, "stdout", None), "changes the environment": os.environ.clear,
     "changes the mask": lambda: os.umask(0o777), "warns": lambda: __import__("warnings").warn("careful"),
-    "sets a trace": lambda: sys.settrace(None), "raises in a destructor": lambda: type("D", (), {"__del__": _overflow})(),
     "limits files": lambda: __import__("resource").setrlimit(__import__("resource").RLIMIT_FSIZE, (0, -1)),
 }  # fmt: skip
 """Actions, performed by the same methods."""
@@ -184,7 +178,7 @@ TEXTS: dict[str, Callable[[], Any]] = {
     "generator": lambda: (c for c in "text"), "list": lambda: ["a", b"b"], "circle": _circle, "deep": _deep,
     "class": lambda: str, "hostile": Hostile, "hostile text": lambda: HostileText("text"),
     "user string": lambda: UserString("text"), "array": lambda: np.array(["a", "b"]), "objects": lambda: np.array([_circle()], object),
-    "special tokens": lambda: "<|endoftext|></s><unk>\n> left", "one long word": lambda: "x" * 2_000_000,
+    "special tokens": lambda: "<|endoftext|></s><unk>\n> left", "one long word": lambda: "x" * 900_000, "long": lambda: "word " * 50_000,
 }  # fmt: skip
 """Observations, or texts at other places."""
 NUMBERS: dict[str, Callable[[], Any]] = {
@@ -257,7 +251,7 @@ class Misbehaving(gymnasium.Env[Any, Any]):
 
     def __init__(self, where: str = "", what: str = "", every: int = 1) -> None:
         self.where, self.what, self.every = where, what, every
-        self.is_chosen, self.recorded, self.turns = True, False, 0
+        self.is_chosen, self.recorded, self.turns, self.seed = True, False, 0, 0
         self._act("constructor", None)
 
     @property
@@ -285,7 +279,8 @@ class Misbehaving(gymnasium.Env[Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         self.turns, self.recorded = 0, False
-        self.is_chosen = (seed or 0) % self.every == 0
+        self.seed = seed or 0
+        self.is_chosen = self.seed % self.every == 0
         self._act("reset", None)
         info = self._act("info of reset", self._info()) if self.where == "info of reset" else self._info()
         return self._act("result of reset", (self._act("observation", "Left or right?"), info))
@@ -302,10 +297,11 @@ class Misbehaving(gymnasium.Env[Any, Any]):
         self._act("close", None)
 
     def _info(self) -> dict[str, Any]:
-        info: dict[str, Any] = {"admissible_commands": self._act("commands", ["left", "right"])}
+        commands = self._act("commands", ["left", "right"])
+        info: dict[str, Any] = {"admissible_commands": commands, "policy_commands": ["left"]}
         names = ("won", "lost", "score", "max_score", "moves")
         entries = {name: name for name in names} | {f"info {name}": name for name in ENTRIES}
-        if self.where in entries:
+        if self.where in entries and self.is_chosen:
             info[entries[self.where]] = self._act(self.where, None)
         return info
 
@@ -315,6 +311,6 @@ class Misbehaving(gymnasium.Env[Any, Any]):
             return value
         if not self.recorded and LOG in os.environ:
             self.recorded = True
-            with Path(os.environ[LOG]).open("a") as log:
-                log.write(f"{os.getpid()} {place}\n")
+            with suppress(OSError), Path(os.environ[LOG]).open("a") as log:
+                log.write(f"{self.seed}\n")
         return PLACES[place][self.what](value)

@@ -13,7 +13,7 @@ import pytest
 import games
 from agents.imports import merge_imports
 from games import open_games
-from games.foreign_game import as_text
+from games.foreign_values import as_text
 from games.game_strings import code_in
 
 SOURCE = """
