@@ -1,5 +1,7 @@
 """Failures of episodes, and when they end a run."""
 
+from collections.abc import Sequence
+
 from games.errors import EpisodeError, FatalGameError, GameError
 from games.parameters import readable
 
@@ -23,6 +25,14 @@ class Failures:
         self.episodes, self.count, self.last = 0, 0, ""
         self._failed_starts: list[str] = []  # kinds of the failures to start since the last start
         self._failed_ends: list[str] = []  # kinds of the other failures since the last episode without an error
+
+    @classmethod
+    def joined(cls, parts: Sequence["Failures"]) -> "Failures":
+        """Return the failures of all processes. The last failure is that of the last process with a failure."""
+        whole = cls()
+        whole.episodes, whole.count = sum(part.episodes for part in parts), sum(part.count for part in parts)
+        whole.last = next((part.last for part in reversed(parts) if part.count), "")
+        return whole
 
     def started(self) -> None:
         """Record that an episode has started. Only the failures to start after it are in a row.

@@ -100,7 +100,9 @@ def checked_metadata(metadata: object) -> dict[str, Any]:
 def checked_actions(space: object) -> gymnasium.spaces.Text:
     """Return the space of the actions, which must be texts."""
     if not isinstance(space, gymnasium.spaces.Text):
-        raise UnusableValue("spaces", f"expected an environment whose actions are texts, got action_space={short(space)}")
+        raise UnusableValue(
+            "spaces", f"expected an environment whose actions are texts, got action_space={short(space)}"
+        )
     return space
 
 

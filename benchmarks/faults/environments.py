@@ -85,7 +85,9 @@ def plan(count: int, seed: int) -> list[Case]:
                 what = rest[where].pop()
                 command = rng.choices(list(SHARES), list(SHARES.values()))[0]
                 isolated = what in ISOLATED or rng.random() < 0.1
-                cases.append(Case(where=where, what=what, every=rng.choice((1, 3, 3)), command=command, isolated=isolated))
+                cases.append(
+                    Case(where=where, what=what, every=rng.choice((1, 3, 3)), command=command, isolated=isolated)
+                )
         if not any(rest.values()):
             raise ValueError(f"there are only {len(cases)} environments")
     return cases[:count]
