@@ -14,7 +14,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -159,10 +159,9 @@ def _printing_to_stderr() -> Iterator[None]:
 
 def described(error: BaseException) -> str:
     """Return the class and the message of an exception in one line of printable characters."""
-    try:
+    reason = "an error without a message"
+    with suppress(Exception):  # the user's class may raise anything here, too
         reason = "" if error.args == (None,) else str(error)  # exit() raises SystemExit(None)
-    except Exception:  # the user's class may raise anything here, too
-        reason = "an error without a message"
     if len(reason) > MAX_MESSAGE:
         reason = f"{reason[:MAX_MESSAGE]}..."
     line = " ".join(f"{type(error).__name__}: {reason}".split()).removesuffix(":")

@@ -4,7 +4,6 @@ import difflib
 import errno
 from collections.abc import Iterable
 
-
 OUT_OF_MEMORY = (
     *("not enough memory", "can't allocate memory", "cannot allocate memory", "out of memory", "bad_alloc"),
     *("failed to map segment", "can't start new thread"),

@@ -14,7 +14,7 @@ from games.base import Info, Step
 from games.code_import import code_errors
 from games.errors import EpisodeError, GameError
 from games.foreign_values import (
-    UnusableValue,
+    UnusableValueError,
     checked_actions,
     checked_flag,
     checked_info,
@@ -57,7 +57,7 @@ class ForeignGame(gymnasium.Wrapper[str, str, Any, Any]):
         with self._guarded("reset"):
             result = self.env.reset(seed=seed if self.seed is None else self.seed, options=options)
             if not (isinstance(result, tuple) and len(result) == 2):
-                raise UnusableValue("result", f"reset returned {short(result)}, not (observation, info)")
+                raise UnusableValueError("result", f"reset returned {short(result)}, not (observation, info)")
             observation, info = result
             return checked_text(observation), self._info(info)
 
@@ -66,7 +66,7 @@ class ForeignGame(gymnasium.Wrapper[str, str, Any, Any]):
             result = self.env.step(action)
             if not (isinstance(result, tuple) and len(result) == 5):
                 expected = "(observation, reward, terminated, truncated, info)"
-                raise UnusableValue("result", f"step returned {short(result)}, not {expected}")
+                raise UnusableValueError("result", f"step returned {short(result)}, not {expected}")
             observation, reward, terminated, truncated, info = result
             self._moves += 1
             number = checked_reward(reward)
@@ -91,6 +91,6 @@ class ForeignGame(gymnasium.Wrapper[str, str, Any, Any]):
             with code_errors(f"{self.name}: expected a result of {method},"):
                 yield
         except GameError as error:
-            if isinstance(cause := error.__cause__, UnusableValue):
+            if isinstance(cause := error.__cause__, UnusableValueError):
                 raise EpisodeError(f"{self.name}: {cause}", kind=cause.kind) from None
             raise EpisodeError(str(error), kind=f"{method} raised") from cause

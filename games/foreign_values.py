@@ -20,7 +20,7 @@ AGENTS_OWN = frozenset({"unscored", "prompt", "completion"})
 """Entries of an info with which the game `completion` asks for a reward model. No other game sets them."""
 
 
-class UnusableValue(Exception):
+class UnusableValueError(Exception):
     """An environment returned a value that cannot be used. `kind` is equal for values of one meaning."""
 
     def __init__(self, kind: str, message: str) -> None:
@@ -31,14 +31,14 @@ class UnusableValue(Exception):
 def checked_info(info: object, defaults: Mapping[str, Any]) -> dict[str, Any]:
     """Return an info with defaults for its missing entries."""
     if not isinstance(info, Mapping):
-        raise UnusableValue("info", f"the info is {short(info)}, not a dict")
+        raise UnusableValueError("info", f"the info is {short(info)}, not a dict")
     for name in NUMBERS:
         value = info.get(name, 0)
         if not is_usable(number(value)) and not (name == "max_score" and value is None):
-            raise UnusableValue("info", f"{name} in the info is {short(value)}, not a finite number")
+            raise UnusableValueError("info", f"{name} in the info is {short(value)}, not a finite number")
     for name, (expected, is_valid) in ENTRIES.items():
         if name in info and not is_valid(info[name]):
-            raise UnusableValue("info", f"{name} in the info is {short(info[name])}, not {expected}")
+            raise UnusableValueError("info", f"{name} in the info is {short(info[name])}, not {expected}")
     kept = {name: value for name, value in info.items() if name not in AGENTS_OWN}
     return {**defaults, **kept, "admissible_commands": checked_commands(info.get("admissible_commands"))}
 
@@ -48,16 +48,16 @@ def checked_commands(commands: object) -> list[str]:
     if commands is None:
         return []
     if isinstance(commands, str) or not isinstance(commands, Sequence | np.ndarray | set | frozenset):
-        raise UnusableValue("commands", f"admissible_commands are {short(commands)}, not a list of texts")
+        raise UnusableValueError("commands", f"admissible_commands are {short(commands)}, not a list of texts")
     checked = [str(command) for command in commands if isinstance(command, str)]
     bad = [command for command in checked if not is_command(command)]
     if len(checked) < len(commands) or bad:
         wrong = bad[0] if bad else next(c for c in commands if not isinstance(c, str))
         expected = f"texts of 1 to {MAX_COMMAND} characters in one line"
-        raise UnusableValue("commands", f"admissible_commands hold {short(wrong)}; expected {expected}")
+        raise UnusableValueError("commands", f"admissible_commands hold {short(wrong)}; expected {expected}")
     if len(set(checked)) < len(checked):
         twice = next(command for command in checked if checked.count(command) > 1)
-        raise UnusableValue("commands", f"admissible_commands hold {short(twice)} twice")
+        raise UnusableValueError("commands", f"admissible_commands hold {short(twice)} twice")
     return sorted(checked)
 
 
@@ -65,9 +65,11 @@ def checked_text(observation: object) -> str:
     """Return an observation as text."""
     text = as_text(observation)
     if text is None or not is_utf8(text):
-        raise UnusableValue("observation", f"the observation is {short(observation)}, not a text")
+        raise UnusableValueError("observation", f"the observation is {short(observation)}, not a text")
     if len(text) > MAX_TEXT:
-        raise UnusableValue("observation", f"the observation has {len(text)} characters; expected at most {MAX_TEXT}")
+        raise UnusableValueError(
+            "observation", f"the observation has {len(text)} characters; expected at most {MAX_TEXT}"
+        )
     return text
 
 
@@ -75,32 +77,32 @@ def checked_reward(reward: object) -> float:
     """Return a reward as a finite number."""
     value = number(reward)
     if not is_usable(value):
-        raise UnusableValue("reward", f"step returned the reward {short(reward)}, not a finite number")
+        raise UnusableValueError("reward", f"step returned the reward {short(reward)}, not a finite number")
     return value
 
 
 def checked_flag(flag: object) -> bool:
     """Return `terminated` or `truncated` as True or False."""
     if not isinstance(flag, bool | np.bool_ | int | np.integer):
-        raise UnusableValue("result", f"step returned {short(flag)} as an end of the episode, not True or False")
+        raise UnusableValueError("result", f"step returned {short(flag)} as an end of the episode, not True or False")
     return bool(flag)
 
 
 def checked_metadata(metadata: object) -> dict[str, Any]:
     """Return the metadata of an environment. `prompt` and `terminator`, if there are any, must be short texts."""
     if not isinstance(metadata, Mapping):
-        raise UnusableValue("metadata", f"the metadata is {short(metadata)}, not a dict")
+        raise UnusableValueError("metadata", f"the metadata is {short(metadata)}, not a dict")
     for name in ("prompt", "terminator"):
         text = metadata.get(name, "")
         if not (isinstance(text, str) and len(str(text)) <= MAX_COMMAND and is_utf8(str(text))):
-            raise UnusableValue("metadata", f"{name} in the metadata is {short(text)}, not a short text")
+            raise UnusableValueError("metadata", f"{name} in the metadata is {short(text)}, not a short text")
     return dict(metadata)
 
 
 def checked_actions(space: object) -> gymnasium.spaces.Text:
     """Return the space of the actions, which must be texts."""
     if not isinstance(space, gymnasium.spaces.Text):
-        raise UnusableValue(
+        raise UnusableValueError(
             "spaces", f"expected an environment whose actions are texts, got action_space={short(space)}"
         )
     return space

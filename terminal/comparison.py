@@ -38,7 +38,7 @@ def conclude(folder: Path, rows: Rows, diverged: Rows) -> None:
 
 
 def text_tables(rows: Rows, samples: int = 6) -> list[RenderableType]:
-    """Return two tables: the measures of each run, and each optimizer's texts for the first seed and the same prompts."""
+    """Return two tables: the measures of each run, and the texts of each optimizer for the first seed."""
     numbers = (
         Column(head, justify="right", no_wrap=True) for head in ("seed", "reward", *(head for head, _, _ in MEASURES))
     )

@@ -27,7 +27,7 @@ import numpy as np
 
 from benchmarks import harness
 from benchmarks.faults import processes
-from benchmarks.faults.misbehaving import ACTIONS, LOG, PLACES, RAISED
+from benchmarks.faults.misbehaving import LOG, PLACES, RAISED
 
 GAME = Path(__file__).with_name("misbehaving.py")
 SECONDS = 240.0
@@ -37,9 +37,10 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "train": ("train", "--out", "out", *TINY, "--episodes", "6", "--iterations", "2", "--save-every", "1", "--json"),
     "evaluate": ("evaluate", "--agent", "random", "--episodes", "8", "--parallel", "2", "--json"),
     "play": ("play", "--agent", "random", "--episodes", "5", "--json"),
-    "imitate": ("train", "--out", "out", *TINY, "--optimizer", "imitation", "--episodes", "4", "--iterations", "1", "--json"),
-    "compare": ("compare", "--out", "out", *TINY[2:], "--episodes", "4", "--iterations", "1", "--optimizers", "ppo", "--seeds", "1",
-                "--evaluations", "4"),
+    "imitate": ("train", "--out", "out", *TINY, "--optimizer", "imitation", "--episodes", "4", "--iterations", "1",
+                "--json"),
+    "compare": ("compare", "--out", "out", *TINY[2:], "--episodes", "4", "--iterations", "1", "--optimizers", "ppo",
+                "--seeds", "1", "--evaluations", "4"),
 }  # fmt: skip
 SHARES = {"train": 8, "evaluate": 5, "play": 4, "imitate": 2, "compare": 1}
 """Command -> its relative frequency."""

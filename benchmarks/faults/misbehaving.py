@@ -25,7 +25,7 @@ LOG = "MISBEHAVED"
 """Environment variable with the path of a file, to which each misbehaving episode adds a line: its seed."""
 
 
-class Mute(Exception):
+class MuteError(Exception):
     """An exception that has no message and cannot be shown."""
 
     def __str__(self) -> str:
@@ -113,10 +113,8 @@ def _close_standard_streams() -> None:
 
 def _sleep_and_catch() -> None:
     while True:
-        try:
+        with suppress(BaseException):
             time.sleep(1000)
-        except BaseException:
-            continue
 
 
 def _start_thread(*, daemon: bool) -> None:
@@ -148,22 +146,25 @@ def _deep() -> Any:
 ERRORS: dict[str, Callable[[], BaseException]] = {
     "OSError": lambda: OSError(28, "No space left on device", "/somewhere"), "MemoryError": MemoryError,
     "RecursionError": lambda: RecursionError("maximum recursion depth exceeded"), "StopIteration": StopIteration,
-    "SystemExit": lambda: SystemExit(0), "SystemExit text": lambda: SystemExit("bye"), "KeyError": lambda: KeyError("x"),
-    "GeneratorExit": GeneratorExit, "Mute": Mute, "Foreign": Foreign, "Timeout": lambda: TimeoutError("too late"),
-    "Broken pipe": lambda: BrokenPipeError(32, "Broken pipe"), "EOFError": EOFError, "AssertionError": AssertionError,
+    "SystemExit": lambda: SystemExit(0), "SystemExit text": lambda: SystemExit("bye"),
+    "KeyError": lambda: KeyError("x"), "GeneratorExit": GeneratorExit, "MuteError": MuteError, "Foreign": Foreign,
+    "Timeout": lambda: TimeoutError("too late"), "Broken pipe": lambda: BrokenPipeError(32, "Broken pipe"),
+    "EOFError": EOFError, "AssertionError": AssertionError,
     "many lines": lambda: ValueError("one\ntwo\x1b[2J\r[red]three[/]"), "long": lambda: ValueError("x" * 100_000),
-    "surrogate": lambda: ValueError("\ud800"), "group": lambda: ExceptionGroup("several", [ValueError("a"), OSError()]),
+    "surrogate": lambda: ValueError("\ud800"),
+    "group": lambda: ExceptionGroup("several", [ValueError("a"), OSError()]),
     "UnicodeError": lambda: UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"), "StopAsync": StopAsyncIteration,
 }  # fmt: skip
 """Exceptions, raised by `constructor`, `spaces`, `reset`, `step` and `close`."""
 ACTIONS: dict[str, Callable[[], object]] = {
     "overflows the stack": _overflow, "divides by zero": lambda: 1 // 0, "exits": lambda: os._exit(3),
     "exits with 0": lambda: os._exit(0), "crashes": lambda: ctypes.string_at(0), "aborts": os.abort,
-    "kills itself": lambda: os.kill(os.getpid(), signal.SIGKILL), "terminates": lambda: os.kill(os.getpid(), signal.SIGTERM),
-    "sleeps": lambda: time.sleep(1000), "sleeps and catches": _sleep_and_catch, "forks": os.fork,
-    "changes the folder": lambda: os.chdir("/"), "changes signals": _change_signals,
-    "closes the streams": _close_standard_streams, "closes descriptors": lambda: os.closerange(0, 3),
-    "prints": lambda: print("printed by the game"), "prints to descriptor 1": lambda: os.write(1, b"written\n"),
+    "kills itself": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "terminates": lambda: os.kill(os.getpid(), signal.SIGTERM), "sleeps": lambda: time.sleep(1000),
+    "sleeps and catches": _sleep_and_catch, "forks": os.fork, "changes the folder": lambda: os.chdir("/"),
+    "changes signals": _change_signals, "closes the streams": _close_standard_streams,
+    "closes descriptors": lambda: os.closerange(0, 3), "prints": lambda: print("printed by the game"),
+    "prints to descriptor 1": lambda: os.write(1, b"written\n"),
     "seeds generators": lambda: (random.seed(0), np.random.seed(0)), "deletes the run": _delete_run,
     "starts a thread": lambda: _start_thread(daemon=False), "starts a daemon": lambda: _start_thread(daemon=True),
     "lowers the recursion limit": lambda: sys.setrecursionlimit(200),
@@ -177,32 +178,38 @@ TEXTS: dict[str, Callable[[], Any]] = {
     "surrogate": lambda: "\ud800", "NUL": lambda: "a\0b", "control": lambda: "\x1b[2J\r\x07[red]x[/]", "empty": str,
     "generator": lambda: (c for c in "text"), "list": lambda: ["a", b"b"], "circle": _circle, "deep": _deep,
     "class": lambda: str, "hostile": Hostile, "hostile text": lambda: HostileText("text"),
-    "user string": lambda: UserString("text"), "array": lambda: np.array(["a", "b"]), "objects": lambda: np.array([_circle()], object),
-    "special tokens": lambda: "<|endoftext|></s><unk>\n> left", "one long word": lambda: "x" * 900_000, "long": lambda: "word " * 50_000,
+    "user string": lambda: UserString("text"), "array": lambda: np.array(["a", "b"]),
+    "objects": lambda: np.array([_circle()], object), "special tokens": lambda: "<|endoftext|></s><unk>\n> left",
+    "one long word": lambda: "x" * 900_000, "long": lambda: "word " * 50_000,
 }  # fmt: skip
 """Observations, or texts at other places."""
 NUMBERS: dict[str, Callable[[], Any]] = {
-    "None": lambda: None, "NaN": lambda: math.nan, "infinite": lambda: -math.inf, "complex": lambda: 1j, "text": lambda: "1",
-    "bytes": lambda: b"1", "bool": lambda: True, "huge": lambda: 10**400, "1e308": lambda: 1e308, "1e30": lambda: 1e30,
-    "float32": lambda: np.float32(1), "int8": lambda: np.int8(1), "array": lambda: np.ones(3), "scalar": lambda: np.array(1.0),
-    "tensor": lambda: __import__("torch").tensor(1.0, requires_grad=True), "list": lambda: [1.0], "hostile": Hostile,
-    "NaN of numpy": lambda: np.float32("nan"), "date": lambda: np.datetime64("2020-01-01"), "negative zero": lambda: -0.0,
+    "None": lambda: None, "NaN": lambda: math.nan, "infinite": lambda: -math.inf, "complex": lambda: 1j,
+    "text": lambda: "1", "bytes": lambda: b"1", "bool": lambda: True, "huge": lambda: 10**400, "1e308": lambda: 1e308,
+    "1e30": lambda: 1e30, "float32": lambda: np.float32(1), "int8": lambda: np.int8(1), "array": lambda: np.ones(3),
+    "scalar": lambda: np.array(1.0), "tensor": lambda: __import__("torch").tensor(1.0, requires_grad=True),
+    "list": lambda: [1.0], "hostile": Hostile, "NaN of numpy": lambda: np.float32("nan"),
+    "date": lambda: np.datetime64("2020-01-01"), "negative zero": lambda: -0.0,
 }  # fmt: skip
 """Rewards, or numbers at other places."""
 COMMANDS: dict[str, Callable[[], Any]] = {
-    "None": lambda: None, "empty": list, "empty text": lambda: [""], "blank": lambda: [" ", "left"], "twice": lambda: ["left", "left"],
-    "almost twice": lambda: ["left", "left ", "Left"], "over-long": lambda: ["x" * 201], "newline": lambda: ["go\nleft", "right"],
-    "numbers": lambda: [1, 2], "bytes": lambda: [b"left"], "generator": lambda: (c for c in ("left", "right")),
-    "surrogate": lambda: ["\ud800", "left"], "control": lambda: ["\x1b[2J", "a\0b", "right"], "markup": lambda: ["[red]left[/]", ":smile:"],
-    "text": lambda: "left", "dict": lambda: {"left": 1}, "tuple": lambda: ("left", "right"), "set": lambda: {"left", "right"},
-    "array": lambda: np.array(["left", "right"]), "matrix": lambda: np.array([["left", "right"]]), "hostile": Hostile,
+    "None": lambda: None, "empty": list, "empty text": lambda: [""], "blank": lambda: [" ", "left"],
+    "twice": lambda: ["left", "left"], "almost twice": lambda: ["left", "left ", "Left"],
+    "over-long": lambda: ["x" * 201], "newline": lambda: ["go\nleft", "right"], "numbers": lambda: [1, 2],
+    "bytes": lambda: [b"left"], "generator": lambda: (c for c in ("left", "right")),
+    "surrogate": lambda: ["\ud800", "left"], "control": lambda: ["\x1b[2J", "a\0b", "right"],
+    "markup": lambda: ["[red]left[/]", ":smile:"], "text": lambda: "left", "dict": lambda: {"left": 1},
+    "tuple": lambda: ("left", "right"), "set": lambda: {"left", "right"}, "array": lambda: np.array(["left", "right"]),
+    "matrix": lambda: np.array([["left", "right"]]), "hostile": Hostile,
     "hostile texts": lambda: [HostileText("left"), "right"], "many": lambda: [f"go {i}" for i in range(20_000)],
-    "special tokens": lambda: ["<|endoftext|>", "</s>"], "one": lambda: ["left"], "accents": lambda: ["\u00e9", "e\u0301"],
+    "special tokens": lambda: ["<|endoftext|>", "</s>"], "one": lambda: ["left"],
+    "accents": lambda: ["\u00e9", "e\u0301"],
 }  # fmt: skip
 """Admissible commands."""
 FLAGS: dict[str, Callable[[], Any]] = {
-    "None": lambda: None, "text": lambda: "no", "number": lambda: 2, "float": lambda: 1.0, "numpy": lambda: np.bool_(True),
-    "array": lambda: np.array([True, False]), "hostile": Hostile, "list": list, "NaN": lambda: math.nan,
+    "None": lambda: None, "text": lambda: "no", "number": lambda: 2, "float": lambda: 1.0,
+    "numpy": lambda: np.bool_(True), "array": lambda: np.array([True, False]), "hostile": Hostile, "list": list,
+    "NaN": lambda: math.nan,
 }  # fmt: skip
 """Values of `terminated`, `truncated`, `won` and `lost`."""
 RESULTS: dict[str, Callable[[], Any]] = {
@@ -213,8 +220,10 @@ RESULTS: dict[str, Callable[[], Any]] = {
 """Results of `reset` and `step`."""
 INFOS: dict[str, Callable[[], Any]] = {
     "None": lambda: None, "list": list, "numbers as keys": lambda: {1: 2, None: 3}, "hostile": Hostile,
-    "hostile dict": lambda: HostileDict(score=1), "user dict": lambda: UserDict({"admissible_commands": ["left", "right"]}),
-    "enormous": lambda: {f"key {i}": "x" * 1000 for i in range(20_000)}, "module": lambda: {"env": sys, "admissible_commands": ["left", "up"]},
+    "hostile dict": lambda: HostileDict(score=1),
+    "user dict": lambda: UserDict({"admissible_commands": ["left", "right"]}),
+    "enormous": lambda: {f"key {i}": "x" * 1000 for i in range(20_000)},
+    "module": lambda: {"env": sys, "admissible_commands": ["left", "up"]},
     "circle": lambda: {"c": _circle(), "admissible_commands": ["left", "up"]},
 }  # fmt: skip
 """Infos."""
@@ -224,7 +233,7 @@ OURS: dict[str, Callable[[], Any]] = {
 }  # fmt: skip
 """Values of the info's other entries that have a meaning in this project."""
 ENTRIES = ("strategy", "continuation", "unscored", "policy_commands", "extra.walkthrough", "max_tokens", "newlines",
-           "prompt", "completion", "description", "inventory", "objective", "location", "feedback", "error")  # fmt: skip
+           "prompt", "completion", "description", "inventory", "objective", "location", "error")  # fmt: skip
 CALLS = ("constructor", "spaces", "reset", "step", "close")
 Behaviour = Callable[[Any], Any]
 RAISED: dict[str, Behaviour] = {f"raises {name}": _raises(error) for name, error in ERRORS.items()}
@@ -238,10 +247,11 @@ def _all(table: dict[str, Callable[[], Any]]) -> dict[str, Behaviour]:
 PLACES: dict[str, dict[str, Behaviour]] = {
     **dict.fromkeys(CALLS, RAISED | DONE), "spaces": RAISED | DONE | _all(RESULTS), "metadata": RAISED | _all(OURS),
     "prompt": _all(TEXTS), "terminator": _all(TEXTS), "observation": _all(TEXTS), "reward": _all(NUMBERS),
-    "terminated": _all(FLAGS), "truncated": _all(FLAGS), "won": _all(FLAGS), "lost": _all(FLAGS), "score": _all(NUMBERS),
-    "max_score": _all(NUMBERS), "moves": _all(NUMBERS), "commands": _all(COMMANDS), "result": _all(RESULTS),
-    "result of reset": _all(RESULTS), "info": _all(INFOS), "info of reset": _all(INFOS), "vocabulary": _all(OURS),
-    "strategies": _all(OURS), "unwrapped": RAISED | _all(OURS), **{f"info {name}": _all(OURS) for name in ENTRIES},
+    "terminated": _all(FLAGS), "truncated": _all(FLAGS), "won": _all(FLAGS), "lost": _all(FLAGS),
+    "score": _all(NUMBERS), "max_score": _all(NUMBERS), "moves": _all(NUMBERS), "commands": _all(COMMANDS),
+    "result": _all(RESULTS), "result of reset": _all(RESULTS), "info": _all(INFOS), "info of reset": _all(INFOS),
+    "vocabulary": _all(OURS), "strategies": _all(OURS), "unwrapped": RAISED | _all(OURS),
+    **{f"info {name}": _all(OURS) for name in ENTRIES},
 }  # fmt: skip
 """Where -> what -> a function that receives the right value, and raises, acts, or returns another value."""
 

@@ -1,4 +1,4 @@
-"""Commands in processes that are forked after all imports. A set-up can limit them, and strace can trace or kill them."""
+"""Commands in processes that are forked after all imports, and that strace can trace or kill."""
 
 import atexit
 import contextlib
