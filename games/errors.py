@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 OUT_OF_MEMORY = (
     *("not enough memory", "can't allocate memory", "cannot allocate memory", "out of memory", "bad_alloc"),
-    *("failed to map segment", "can't start new thread"),
+    *("failed to map segment", "can't start new thread", "resource temporarily unavailable"),
 )
 """Parts of messages about memory, in lower case."""
 
@@ -51,8 +51,8 @@ def reason(error: OSError) -> str:
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an allocation has failed.
 
-    PyTorch raises RuntimeError in this case, Python if it cannot start a thread, and ImportError if it cannot load a
-    library.
+    PyTorch raises RuntimeError in this case, and so does Python if it cannot start a thread. A library that cannot be
+    loaded raises ImportError, and one in Rust a class of its own.
     """
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True

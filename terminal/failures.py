@@ -21,6 +21,7 @@ import typer
 from experiments import protect_imports
 from terminal import console
 
+OUT_OF_MEMORY = "the memory is full, or a limit of this process is reached; finished work is kept; give it more memory"
 DISK = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -31,6 +32,7 @@ DISK = {
     errno.EEXIST: "expected a folder, but a file has this name",
     errno.EISDIR: "expected a file, but this is a folder",
     errno.ENAMETOOLONG: "the name is too long",
+    errno.ENOMEM: OUT_OF_MEMORY,
     errno.ENOENT: "no such file or folder",
     errno.EFBIG: "the file is too large for the limits of this process",
     errno.EMFILE: "too many open files",
@@ -39,7 +41,6 @@ DISK = {
     errno.ELOOP: "the path is a loop of links",
     errno.ESTALE: "the network drive is gone",
 }
-OUT_OF_MEMORY = "the memory is full, or a limit of this process is reached; finished work is kept; give it more memory"
 GRACE = 2.0  # seconds in which threads may end by themselves
 USERS_MISTAKES = (("games.errors", "GameError"), ("agents.protocol", "AgentError"), ("actde.errors", "OptimizerError"))
 
@@ -58,42 +59,48 @@ def run(app: Callable[..., object]) -> NoReturn:
         fail(str(error), 2)
     except BrokenExecutor as error:  # a worker process died
         fail(str(error), 1)
-    except (OSError, MemoryError, RuntimeError, ImportError) as error:
-        from games.errors import is_out_of_memory
-
-        if is_out_of_memory(error):
-            fail(OUT_OF_MEMORY, 1)
-        if not isinstance(error, OSError) or error.errno not in DISK:
+    except OSError as error:
+        if error.errno not in DISK:
             raise
         if error.errno == errno.ENOSPC:  # discard the buffered output: writing it at exit would raise the same error
             with suppress(UnsupportedOperation):  # the stream is not a file
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         where = f": {error.filename}" if error.filename else ""
         fail(DISK[error.errno] + where, 1)
+    except BaseException as error:  # out of memory, libraries raise classes of their own
+        from games.errors import is_out_of_memory
+
+        if not is_out_of_memory(error):
+            raise
+        error.__traceback__ = None  # its frames hold memory
+        fail(OUT_OF_MEMORY, 1, at_once=True)
     leave(status if isinstance(status, int) else 0)
 
 
-def leave(status: int) -> NoReturn:
-    """Exit with this status, even if code of the user has started threads that do not end."""
+def leave(status: int, *, at_once: bool = False) -> NoReturn:
+    """Exit with this status, even if code of the user has started threads that do not end.
+
+    If `at_once` is true, nothing is done that needs memory.
+    """
     deadline = time.monotonic() + GRACE
     others = [each for each in threading.enumerate() if each is not threading.main_thread() and not each.daemon]
     for thread in others:
         thread.join(max(0.0, deadline - time.monotonic()))
-    if any(thread.is_alive() for thread in others):
-        from games.files import remove_scratch_folder
-
-        console.note("a thread of the game is still running; it ends now")
-        remove_scratch_folder()
+    if running := [thread.name for thread in others if thread.is_alive()]:
+        console.note(f"a thread of the game is still running and ends now: {running[0]}")
+    if running or at_once:
+        if "games.files" in sys.modules:
+            sys.modules["games.files"].remove_scratch_folder()
         sys.stdout.flush()
         os._exit(status)
     sys.exit(status)
 
 
-def fail(message: str, status: int) -> NoReturn:
+def fail(message: str, status: int, *, at_once: bool = False) -> NoReturn:
     """Print an error in one line, and exit with this status. Only the first process of a machine prints."""
     console.err.quiet = os.environ.get("LOCAL_RANK", "0") != "0"
     console.note(f"error: {' '.join(message.split())}")
-    leave(status)
+    leave(status, at_once=at_once)
 
 
 def _command_line_error(error: typer.TyperException) -> str:

@@ -96,7 +96,7 @@ def run(case: Case, root: Path) -> tuple[str, str]:
 
 
 def _limit(size: int) -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (size, size))
+    resource.setrlimit(resource.RLIMIT_AS, (size, resource.RLIM_INFINITY))
 
 
 def _limit_beyond(size: int) -> None:

@@ -6,6 +6,7 @@ import ctypes
 import gc
 import importlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -142,6 +143,7 @@ def _be_command(
         importlib.reload(sys.modules["cli"]).main()  # its options depend on `sys.argv`
     finally:  # never return to the code of the parent
         error = sys.exception()
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))  # of the set-up
         if not isinstance(error, SystemExit):
             traceback.print_exc()
         with contextlib.suppress(OSError):  # the set-up may have made the disk read-only
