@@ -52,6 +52,17 @@ def test_a_run_in_which_all_episodes_fail_is_an_error(errors: tuple[str | None, 
         failures.check()
 
 
+def test_the_failures_of_several_processes_are_joined() -> None:
+    parts = [Failures() for _ in range(3)]
+    for part, errors in zip(parts, (("x", "y", None), ("z",), (None,)), strict=True):
+        for number, error in enumerate(errors):
+            part.record("g", error, str(number))
+    assert Failures.joined(parts).summary == "3 of 5 episodes failed; the last: g: z"
+    Failures.joined(parts).check()
+    with pytest.raises(games.FatalGameError, match="1 of 1 episodes failed"):
+        Failures.joined(parts[1:2]).check()
+
+
 def test_the_game_is_named_once() -> None:
     failures = Failures()
     failures.record("file.py:Guess?seed=3", "file.py:Guess: no way", "a")
