@@ -406,7 +406,7 @@ def test_too_little_memory_is_one_line(
 
 def test_a_thread_of_a_game_that_does_not_end_is_not_waited_for(tmp_path: Path) -> None:
     (tmp_path / "lazy.py").write_text(LIFT.replace("import gymnasium", THREAD))
-    done = cli("play", "--agent", "random", "--game", f"{tmp_path / 'lazy.py'}:Lift", "--episodes", "1")
+    done = cli("play", "--agent", "random", "--game", f"{tmp_path / 'lazy.py'}:Lift?name=x", "--episodes", "1")
     assert done.returncode == 0
     assert done.stderr == "a thread of the game is still running and ends now: lazy\n"
 
