@@ -110,11 +110,6 @@ def document(name: str, options: argparse.Namespace, arguments: Sequence[str] | 
     return {"about": about, **results}
 
 
-def verdicts(count: Mapping[str, int]) -> dict[str, int]:
-    """Return the numbers of faults that were tried, refused, without effect, and failed."""
-    return {"tried": sum(count.values()), **{name: count.get(name, 0) for name in ("refused", "exact", "failed")}}
-
-
 def write(path: Path | None, data: Mapping[str, Any]) -> None:
     """Write `data` as JSON, with six significant digits per number. If `path` is None, do nothing."""
     if path is not None:

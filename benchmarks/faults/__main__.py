@@ -55,11 +55,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         worker.write_intact(base, names)
         faults = worker.plan(options.count, options.seed, names)
         list(pool.map(record, [faults[number :: options.workers] for number in range(options.workers)]))
-    rows: dict[str, Any] = {name: harness.verdicts(count) for name, count in counts.items()}
-    total = harness.verdicts(sum(counts.values(), Counter()))
+    rows: dict[str, Any] = {name: _row(count) for name, count in counts.items()}
+    total = _row(sum(counts.values(), Counter()))
     print(json.dumps(total))
     harness.write(options.out, harness.document("faults", options, arguments, total=total, scenarios=rows))
     return int(total["failed"] > 0)
+
+
+def _row(count: Counter[str]) -> dict[str, int]:
+    return {"tried": count.total(), **{name: count[name] for name in ("refused", "exact", "failed")}}
 
 
 if __name__ == "__main__":

@@ -10,23 +10,19 @@ run, must afterwards succeed on a sound disk, and give the files of an undisturb
 exit status is 1 if any case failed. This program needs root, and mounts in a namespace of its own.
 """
 
-import argparse
 import ctypes
-import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from benchmarks import harness
-from benchmarks.faults import processes, scenarios
+from benchmarks.faults import cases, processes, scenarios
 
 SECONDS = 900.0
 TINY = ("--game", "bandit", "--trunk", "pico", "--episodes", "4", "--parallel", "4", "--epochs", "1")
@@ -70,24 +66,19 @@ class Case:
     options: str
 
 
-def plan(sizes: dict[str, int], names: Sequence[str], points: int) -> list[Case]:
-    """Return the cases of these commands. `sizes` holds the number of bytes that each undisturbed command writes."""
-    cases = []
-    for name in names:
-        cheap = name not in ("compare", "generate", "reproduce")
-        if name not in ("play", "evaluate"):
-            shares = [(index + 0.5) / points for index in range(points)] if cheap else [0.2, 0.8]
-            cases += [
-                Case(command=name, place="disk", options=f"size={_pages(sizes[name] * share)}") for share in shares
-            ]
-            few = (2, 5, 12) if cheap else (4,)
-            cases += [Case(command=name, place="disk", options=f"nr_inodes={number}") for number in few]
-            cases += [Case(command=name, place="disk", options=options) for options in ("ro", "denied")]
-        if name in ("play", "evaluate", "generate", "train", "card"):
-            for place in ("cache", "tmp", "home"):
-                options = ("size=4k", "ro", "denied") if cheap else ("size=4k", "ro")
-                cases += [Case(command=name, place=place, options=each) for each in options]
-    return cases
+def plan(name: str, size: int, points: int) -> list[Case]:
+    """Return the cases of a command that writes `size` bytes if it is undisturbed."""
+    found: list[tuple[str, str]] = []
+    cheap = name not in ("compare", "generate", "reproduce")
+    if name not in ("play", "evaluate"):
+        shares = [(index + 0.5) / points for index in range(points)] if cheap else [0.2, 0.8]
+        found += [("disk", f"size={_pages(size * share)}") for share in shares]
+        found += [("disk", f"nr_inodes={number}") for number in ((2, 5, 12) if cheap else (4,))]
+        found += [("disk", "ro"), ("disk", "denied")]
+    if name in ("play", "evaluate", "generate", "train", "card"):
+        options = ("size=4k", "ro", "denied") if cheap else ("size=4k", "ro")
+        found += [(place, each) for place in ("cache", "tmp", "home") for each in options]
+    return [Case(command=name, place=place, options=options) for place, options in found]
 
 
 def _pages(size: float) -> int:
@@ -139,7 +130,7 @@ def _new(name: str, base: Path, work: Path) -> None:
         shutil.copytree(work / "started", work / "disk" / "out")
 
 
-def run(case: Case, base: Path, work: Path, wanted: dict[str, bytes]) -> tuple[str, str]:
+def run(case: Case, *, base: Path, work: Path, wanted: dict[str, bytes]) -> tuple[str, str]:
     """Run a case. Return its verdict, and the message or the reason."""
     _new(case.command, base, work)
     place = work / case.place
@@ -225,40 +216,24 @@ def _mount(*words: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cases.parser(__doc__)
     parser.add_argument("--commands", default=",".join(COMMANDS), help="commands, separated by commas")
     parser.add_argument("--points", type=int, default=5, help="sizes of the disk")
-    parser.add_argument("--only", help="numbers of the cases, separated by commas")
-    parser.add_argument("--log", type=Path, help="also write each case and its message here, as JSON Lines")
-    parser.add_argument("--out", type=Path, help="also write the counts here, as JSON")
     options = parser.parse_args(arguments)
     if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNS):
         parser.error("this program needs root")
     _mount("--make-rprivate", "/")
     processes.prepare()
-    root, names = Path(tempfile.mkdtemp(prefix="disk-")), options.commands.split(",")
+    root = Path(tempfile.mkdtemp(prefix="disk-"))
     base, work = root / "base", root / "work"
     prepare(base)
-    counts: dict[str, Counter[str]] = {name: Counter() for name in names}
-    for name in names:
+    counts: cases.Counts = {}
+    for name in options.commands.split(","):
         wanted, size = undisturbed(name, base, work)
-        cases = plan({name: size}, [name], options.points)
-        for number, case in enumerate(cases):
-            if options.only and number not in harness.numbers(options.only):
-                continue
-            found, message = run(case, base, work, wanted)
-            counts[name][found] += 1
-            if found == "failed":
-                print(f"{number} {case}\n{message}\n", flush=True)
-            if options.log is not None:
-                with options.log.open("a") as log:
-                    log.write(json.dumps([number, str(case), found, message]) + "\n")
+        judge = partial(run, base=base, work=work, wanted=wanted)
+        cases.run(plan(name, size, options.points), judge, options, counts)
     shutil.rmtree(root)
-    rows = {name: harness.verdicts(count) for name, count in counts.items()}
-    total = harness.verdicts(sum(counts.values(), Counter()))
-    print(json.dumps(total))
-    harness.write(options.out, harness.document("faults.disk", options, arguments, total=total, commands=rows))
-    return int(total["failed"] > 0)
+    return cases.report("disk", options, arguments, counts)
 
 
 if __name__ == "__main__":

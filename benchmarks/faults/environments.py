@@ -10,14 +10,12 @@ a traceback, a hang, a success that hides exceptions, or output of the game in a
 any case failed.
 """
 
-import argparse
 import json
 import os
 import random
 import shutil
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +23,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from benchmarks import harness
-from benchmarks.faults import processes
+from benchmarks.faults import cases, processes
 from benchmarks.faults.misbehaving import LOG, PLACES, RAISED
 
 GAME = Path(__file__).with_name("misbehaving.py")
@@ -81,19 +78,19 @@ def plan(count: int, seed: int) -> list[Case]:
     """Return `count` cases, each with another environment, of which every place has about equally many."""
     rng = random.Random(seed)
     rest = {where: rng.sample(sorted(table), len(table)) for where, table in PLACES.items()}
-    cases: list[Case] = []
-    while len(cases) < count:
+    planned: list[Case] = []
+    while len(planned) < count:
         for where in rng.sample(sorted(rest), len(rest)):
             for _ in range(min(3 if where in ("constructor", "reset", "step", "close") else 1, len(rest[where]))):
                 what = rest[where].pop()
                 command = rng.choices(list(SHARES), list(SHARES.values()))[0]
                 isolated = what in ISOLATED or rng.random() < 0.1
-                cases.append(
+                planned.append(
                     Case(where=where, what=what, every=rng.choice((1, 3, 3)), command=command, isolated=isolated)
                 )
         if not any(rest.values()):
-            raise ValueError(f"there are only {len(cases)} environments")
-    return cases[:count]
+            raise ValueError(f"there are only {len(planned)} environments")
+    return planned[:count]
 
 
 def run(case: Case, root: Path) -> tuple[str, str]:
@@ -157,36 +154,19 @@ def _reported(case: Case, done: processes.Done, work: Path) -> int | None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cases.parser(__doc__)
     parser.add_argument("--count", type=int, default=200, help="number of environments")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", help="numbers of the cases, separated by commas")
-    parser.add_argument("--log", type=Path, help="also write each case and its message here, as JSON Lines")
-    parser.add_argument("--out", type=Path, help="also write the counts here, as JSON")
     options = parser.parse_args(arguments)
     processes.prepare()
-    counts: dict[str, Counter[str]] = {name: Counter() for name in COMMANDS}
-    cases = plan(options.count, options.seed)
-    chosen = harness.numbers(options.only) if options.only else range(len(cases))
     root = Path(tempfile.mkdtemp(prefix="environments-"))  # a TemporaryDirectory would end with a forked process
     for name in ("evaluate", "train"):  # import what the commands need
         run(Case(where="reward", what="bool", every=1, command=name, isolated=False), root)
         processes.import_as_in(root / "work")
-    for number in chosen:
-        case = cases[number]
-        found, message = run(case, root)
-        counts[case.command][found] += 1
-        if found == "failed":
-            print(f"{number} {case}\n{message}\n", flush=True)
-        if options.log is not None:
-            with options.log.open("a") as log:
-                log.write(json.dumps([number, str(case), found, message]) + "\n")
+    counts: cases.Counts = {}
+    cases.run(plan(options.count, options.seed), lambda case: run(case, root), options, counts)
     shutil.rmtree(root)
-    rows = {name: harness.verdicts(count) for name, count in counts.items()}
-    total = harness.verdicts(sum(counts.values(), Counter()))
-    print(json.dumps(total))
-    harness.write(options.out, harness.document("faults.environments", options, arguments, total=total, commands=rows))
-    return int(total["failed"] > 0)
+    return cases.report("environments", options, arguments, counts)
 
 
 if __name__ == "__main__":

@@ -8,22 +8,18 @@ command ends with status 1 or 2 and one line that begins with `error:` and menti
 succeeds. Otherwise, it *failed*. The exit status is 1 if any case failed.
 """
 
-import argparse
-import json
 import re
 import resource
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from benchmarks import harness
-from benchmarks.faults import processes
+from benchmarks.faults import cases, processes
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 600.0
@@ -105,37 +101,21 @@ def _limit_beyond(size: int) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cases.parser(__doc__)
     parser.add_argument("--commands", default=",".join(COMMANDS), help="commands, separated by commas")
-    parser.add_argument("--only", help="numbers of the cases, separated by commas")
-    parser.add_argument("--log", type=Path, help="also write each case and its message here, as JSON Lines")
-    parser.add_argument("--out", type=Path, help="also write the counts here, as JSON")
     options = parser.parse_args(arguments)
     processes.prepare()
     root, names = Path(tempfile.mkdtemp(prefix="memory-")), options.commands.split(",")
     (root / "work").mkdir()
-    for name in BEYOND:  # import what the commands need, and fill the cache of games
+    for name in BEYOND.keys() & names:  # import what the commands need, and fill the cache of games
         shutil.rmtree(root / "work" / "out", ignore_errors=True)
         if (done := processes.run(COMMANDS[name], root / "work", seconds=SECONDS)).status:
             raise AssertionError(f"{name}: {done.err}")
         processes.import_as_in(root / "work")
-    counts: dict[str, Counter[str]] = {name: Counter() for name in names}
-    for number, case in enumerate(plan(names)):
-        if options.only and number not in harness.numbers(options.only):
-            continue
-        found, message = run(case, root)
-        counts[case.command][found] += 1
-        if found == "failed":
-            print(f"{number} {case}\n{message}\n", flush=True)
-        if options.log is not None:
-            with options.log.open("a") as log:
-                log.write(json.dumps([number, str(case), found, message]) + "\n")
+    counts: cases.Counts = {}
+    cases.run(plan(names), lambda case: run(case, root), options, counts)
     shutil.rmtree(root)
-    rows = {name: harness.verdicts(count) for name, count in counts.items()}
-    total = harness.verdicts(sum(counts.values(), Counter()))
-    print(json.dumps(total))
-    harness.write(options.out, harness.document("faults.memory_limits", options, arguments, total=total, commands=rows))
-    return int(total["failed"] > 0)
+    return cases.report("memory_limits", options, arguments, counts)
 
 
 if __name__ == "__main__":

@@ -177,7 +177,8 @@ OURS: dict[str, Callable[[], Any]] = {
 }  # fmt: skip
 """Values of the info's other entries that have a meaning in this project."""
 ENTRIES = ("strategy", "continuation", "unscored", "policy_commands", "extra.walkthrough", "max_tokens", "newlines",
-           "prompt", "completion", "description", "inventory", "objective", "location", "error")  # fmt: skip
+           "prompt", "completion", "description", "inventory", "objective", "location", "feedback",
+           "error")  # fmt: skip
 CALLS = ("constructor", "spaces", "reset", "step", "close")
 Behaviour = Callable[[Any], Any]
 RAISED: dict[str, Behaviour] = {f"raises {name}": _raises(error) for name, error in ERRORS.items()}
