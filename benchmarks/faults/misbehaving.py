@@ -91,7 +91,7 @@ ERRORS: dict[str, Callable[[], BaseException]] = {
     "OSError": lambda: OSError(28, "No space left on device", "/somewhere"), "MemoryError": MemoryError,
     "RecursionError": lambda: RecursionError("maximum recursion depth exceeded"), "StopIteration": StopIteration,
     "SystemExit": lambda: SystemExit(0), "SystemExit text": lambda: SystemExit("bye"),
-    "KeyError": lambda: KeyError("x"), "GeneratorExit": GeneratorExit, "MuteError": MuteError, "Foreign": Foreign,
+    "KeyError": lambda: KeyError("x"), "GeneratorExit": GeneratorExit, "Mute": MuteError, "Foreign": Foreign,
     "Timeout": lambda: TimeoutError("too late"), "Broken pipe": lambda: BrokenPipeError(32, "Broken pipe"),
     "EOFError": EOFError, "AssertionError": AssertionError,
     "many lines": lambda: ValueError("one\ntwo\x1b[2J\r[red]three[/]"), "long": lambda: ValueError("x" * 100_000),
