@@ -140,7 +140,7 @@ def _reported(case: Case, done: processes.Done, work: Path) -> int | None:
                 lines = (work / "out" / "metrics.jsonl").read_text().splitlines()
                 return sum(int(json.loads(line)["errors"]) for line in lines)
             case "evaluate":
-                return sum(row["errors"] for row in json.loads(done.out))
+                return sum(int(row["errors"]) for row in json.loads(done.out))
             case "play":
                 json.loads(done.out)
                 last = done.err.strip().splitlines()[-1:]

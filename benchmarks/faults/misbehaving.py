@@ -159,7 +159,7 @@ FLAGS: dict[str, Callable[[], Any]] = {
 RESULTS: dict[str, Callable[[], Any]] = {
     "None": lambda: None, "text": lambda: "text", "empty tuple": tuple, "four": lambda: ("a", 1.0, False, {}),
     "six": lambda: ("a", 1.0, False, False, {}, 7), "list": lambda: ["a", 1.0, False, False, {}], "hostile": Hostile,
-    "generator": lambda: (x for x in ("a", {})), "itself": lambda: Misbehaving, "exception": lambda: ValueError("x"),
+    "generator": lambda: iter(("a", {})), "itself": lambda: Misbehaving, "exception": lambda: ValueError("x"),
 }  # fmt: skip
 """Results of `reset` and `step`."""
 INFOS: dict[str, Callable[[], Any]] = {
@@ -213,7 +213,7 @@ class Misbehaving(gymnasium.Env[Any, Any]):
     def action_space(self) -> Any:  # type: ignore[override]
         return self._act("spaces", gymnasium.spaces.Text(99))
 
-    observation_space = action_space  # type: ignore[assignment]
+    observation_space = action_space
 
     @property
     def metadata(self) -> Any:  # type: ignore[override]

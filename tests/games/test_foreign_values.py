@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import games
-from benchmarks.faults import misbehaving
+from benchmarks.faults import hostile_objects, misbehaving
 from games.code_import import code_errors, described
 
 
@@ -95,7 +95,7 @@ def test_ctrl_c_is_no_failure_of_the_code() -> None:
 
 
 def test_an_exception_that_cannot_be_shown_has_its_class() -> None:
-    assert described(misbehaving.MuteError()) == "MuteError: an error without a message"
+    assert described(hostile_objects.MuteError()) == "MuteError: an error without a message"
     assert described(SystemExit(None)) == "SystemExit"
 
 
