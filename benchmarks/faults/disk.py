@@ -36,7 +36,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
              "--out", "disk/out/card.md"),
     "generate": ("generate", "disk/out", "--family", "coin", "--per-level", "2", "--workers", "1"),
     "make-pairs": ("make-pairs", "--game", "completion?max_tokens=3", "--judge", "length", "--agent", "writer",
-                   "--pairs", "6", "--out", "disk/out/pairs.jsonl"),
+                   "--pairs", "100", "--out", "disk/out/pairs.jsonl"),
     "train-reward": ("train-reward", "--pairs", "texts/pairs.jsonl", "--trunk", "trunk", "--lora", "0", "--epochs", "1",
                      "--out", "disk/out"),
     "reproduce": ("reproduce", "bandit", "--quick", "--out", "disk/out"),
@@ -78,7 +78,7 @@ def plan(name: str, size: int, points: int) -> list[Case]:
     if name in ("play", "evaluate", "generate", "train", "card"):
         options = ("size=4k", "ro", "denied") if cheap else ("size=4k", "ro")
         found += [(place, each) for place in ("cache", "tmp", "home") for each in options]
-    return [Case(command=name, place=place, options=options) for place, options in found]
+    return [Case(command=name, place=place, options=options) for place, options in dict.fromkeys(found)]
 
 
 def _pages(size: float) -> int:
