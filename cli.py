@@ -270,7 +270,7 @@ def compare(
     The same command continues after an interruption.
     """
     from agents.training import presets
-    from experiments.compare import grid, report, results
+    from experiments.compare import grid, report
     from experiments.compare.runs import grid_runs, parse_values
     from games import parse_levels
     from terminal import comparison
@@ -292,13 +292,12 @@ def compare(
             advance(row)
             console.show([report.headline(row)])
 
-        rows = grid.run_grid(
+        rows, diverged = grid.run_grid(
             configs, runs or folder / "runs", episodes=evaluations, tests=tests, workers=workers or 1, on_run=done
         )
         about = {"command": console.typed(), "game": presets.resolve(given).run.game, "tests": tests}
-        report.write(folder, about | {"episodes": evaluations}, rows)
-    tables = comparison.text_tables(rows) if results.write_texts(rows) else []
-    console.show([*tables, f"the report is in {folder / 'README.md'}, the learning curves in {folder / 'curves.svg'}"])
+        report.write(folder, about | {"episodes": evaluations}, rows, diverged)
+    comparison.conclude(folder, rows, diverged)
 
 
 @command()

@@ -20,6 +20,11 @@ PAGE = HERE / "README.md"
 HEADS = ("task", "compared with", "speed-up", "target")
 GROWTH = {"turns": "turns per episode", "live": "live episodes", "commands": "commands per turn",
           "trunk": "parameters of the trunk"}  # fmt: skip
+FAULTS = {
+    "environments": "misbehaving environments",
+    "disk": "commands on disks that are full or not writable",
+    "memory_limits": "commands with limits of the address space",
+}
 
 
 def page() -> str:
@@ -45,6 +50,9 @@ def page() -> str:
         "## TextWorld",
         table(HEADS, [*_textworld(), *_generation()]),
         _exact(),
+        "## Faults",
+        _filled("A fault is refused in one line, is exact (counted, or without effect), or failed."),
+        table(("fault", "tried", "refused", "exact", "failed"), _faults()),
         "## Other suites",
         table(HEADS, _suites()),
         _suites_exact(),
@@ -222,6 +230,12 @@ def _exact() -> str:
         f" times the memory of one. {memory['resets']:,} resets and {memory['warm_steps']:,} warm steps add"
         f" {memory['growth']:.0%}."
     )
+
+
+def _faults() -> Iterator[list[str]]:
+    for name, what in FAULTS.items():
+        total = _read(name)["total"]
+        yield [what, *(str(total[verdict]) for verdict in ("tried", "refused", "exact", "failed"))]
 
 
 def _suites() -> Iterator[list[str]]:

@@ -8,11 +8,13 @@ suffice: the command line asks the user to name the code again (see `games.game_
 import hashlib
 import importlib
 import importlib.util
+import os
 import re
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout, suppress
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +23,8 @@ from typing import Any
 from games.errors import GameError, did_you_mean
 
 CODE = re.compile(r"(?P<source>[^?,*]+\.py|[A-Za-z_]\w*(?:\.\w+)*):(?P<name>[A-Za-z_][\w./-]*)")
+MAX_MESSAGE = 500
+"""Maximum number of characters of a user's exception in an error message."""
 _NAMED: dict[str, None] = {}
 
 
@@ -121,17 +125,44 @@ def _execute(path: Path, modified: int) -> ModuleType:
 
 @contextmanager
 def code_errors(what: str, kind: type[GameError] = GameError, hint: str = "") -> Iterator[None]:
-    """Turn an exception of the user's code into an error of one line: `what`, the exception, its file and its line."""
+    """Turn an exception of the user's code into an error of one line: `what`, the exception, its file and its line.
+
+    KeyboardInterrupt passes, because it is the user's. If the code has forked, the copy of this process ends here. What
+    the code prints to standard output goes to standard error, where it cannot damage a document.
+    """
+    process = os.getpid()
     try:
+        with _printing_to_stderr():
+            yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the user's code may raise anything, also by calling exit()
+        if os.getpid() == process:
+            *_, last = traceback.extract_tb(error.__traceback__)
+            own = last.filename.startswith("<") or Path(last.filename).parent == Path(__file__).parent
+            place = "" if own else f" ({Path(last.filename).name}, line {last.lineno or '?'})"
+            raise kind(f"{what} got {described(error)}{place}{hint}") from error
+    finally:
+        if os.getpid() != process:
+            os._exit(1)
+
+
+@contextmanager
+def _printing_to_stderr() -> Iterator[None]:
+    """Send what the block prints to standard error. Other threads than the main one could not restore the stream."""
+    if threading.current_thread() is threading.main_thread():
+        with redirect_stdout(sys.stderr):
+            yield
+    else:
         yield
-    except (Exception, SystemExit) as error:  # the user's code may raise anything, also by calling exit()
-        *_, last = traceback.extract_tb(error.__traceback__)
-        own = last.filename.startswith("<") or Path(last.filename).parent == Path(__file__).parent
-        place = "" if own else f" ({Path(last.filename).name}, line {last.lineno or '?'})"
-        raise kind(f"{what} got {described(error)}{place}{hint}") from error
 
 
 def described(error: BaseException) -> str:
-    """Return the class and the message of an exception in one line."""
-    reason = "" if error.args == (None,) else f": {error}"  # exit() raises SystemExit(None)
-    return " ".join(f"{type(error).__name__}{reason}".split()).removesuffix(":")
+    """Return the class and the message of an exception in one line of printable characters."""
+    reason = "an error without a message"
+    with suppress(Exception):  # the user's class may raise anything here, too
+        reason = "" if error.args == (None,) else str(error)  # exit() raises SystemExit(None)
+    if len(reason) > MAX_MESSAGE:
+        reason = f"{reason[:MAX_MESSAGE]}..."
+    line = " ".join(f"{type(error).__name__}: {reason}".split()).removesuffix(":")
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)

@@ -1,7 +1,14 @@
 """Exceptions for user errors, and suggestions for misspelled names."""
 
 import difflib
+import errno
 from collections.abc import Iterable
+
+OUT_OF_MEMORY = (
+    *("not enough memory", "can't allocate memory", "cannot allocate memory", "out of memory", "bad_alloc"),
+    *("failed to map segment", "can't start new thread", "resource temporarily unavailable"),
+)
+"""Parts of messages about memory, in lower case."""
 
 
 class GameError(ValueError):
@@ -46,9 +53,14 @@ def reason(error: OSError) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an allocation has failed. PyTorch raises RuntimeError in this case."""
-    said = ("not enough memory", "can't allocate memory", "out of memory")
-    return isinstance(error, MemoryError) or any(text in str(error) for text in said)
+    """Return whether an allocation has failed.
+
+    PyTorch raises RuntimeError in this case, and so does Python if it cannot start a thread. A library that cannot be
+    loaded raises ImportError, and one in Rust a class of its own.
+    """
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    return not isinstance(error, OSError) and any(text in str(error).lower() for text in OUT_OF_MEMORY)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -30,6 +30,7 @@ MANIFEST = "manifest.json"
 LOCK = ".lock"
 TEMPORARY = re.compile(r"\.(?P<name>.+)-\d+-[0-9a-f]{8}(?P<old>\.old)?")
 SCRATCH = "actde-"
+RUST_ERROR = re.compile(r"\(os error (?P<errno>[0-9]+)\)")
 
 
 def cache_folder(name: str) -> Path:
@@ -49,6 +50,25 @@ def disk_errors(doing: str, advice: str) -> Iterator[None]:
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         raise FilesError(f"cannot {doing}: {reason(error)}{where}; {advice}") from error
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Add `path` to an OSError in the block that names no file, such as that of a write to a full disk.
+
+    Libraries in Rust raise exceptions of other classes. If one tells an error of the system, it becomes an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise
+    except Exception as error:  # the class depends on the library
+        if (found := RUST_ERROR.search(str(error))) is None:
+            raise
+        number = int(found["errno"])
+        raise OSError(number, os.strerror(number), str(path)) from error
 
 
 def file_lock(path: Path, *, process_wide: bool = False) -> "FileLock":
@@ -131,7 +151,8 @@ def sync(path: Path) -> None:
 def _sync_one(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        with naming(path):
+            os.fsync(descriptor)
     except OSError as error:
         if error.errno != errno.EINVAL:  # some network drives cannot flush folders
             raise
@@ -143,11 +164,12 @@ def atomic_write(path: Path, content: bytes | str) -> None:
     """Write a file atomically. Even after a crash, readers find either the old content or all of the new content."""
     work = _temporary(path)
     try:
-        with work.open("xb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-        sync(work)
-        work.replace(path)
-        _sync_one(path.parent)
+        with naming(path):
+            with work.open("xb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+            sync(work)
+            work.replace(path)
+            _sync_one(path.parent)
     finally:
         work.unlink(missing_ok=True)
 
@@ -161,13 +183,14 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     work = _temporary(path)
     work.mkdir(parents=True)
     try:
-        yield work
-        sync(work)
-        if path.exists():
-            _replace_folder(path, work)
-        else:
-            work.rename(path)
-        _sync_one(path.parent)
+        with naming(path):
+            yield work
+            sync(work)
+            if path.exists():
+                _replace_folder(path, work)
+            else:
+                work.rename(path)
+            _sync_one(path.parent)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

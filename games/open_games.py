@@ -120,11 +120,12 @@ def make(
             env = gymnasium.make(registered.id, max_episode_steps=limit, disable_env_checker=True, **words)
         else:
             env = _constructor(game)(**words)
+        own = isinstance(env, gymnasium.Env) and type(env.unwrapped).__module__.startswith("games.")
     if not isinstance(env, gymnasium.Env):
         raise GameError(f"{game}: expected an environment from the constructor, got {type(env).__name__}")
     if limit is not None and registered is None:
         env = gymnasium.wrappers.TimeLimit(env, limit)
-    if type(env.unwrapped).__module__.startswith("games.") and seed is None:
+    if own and seed is None:
         return env  # one of our games, which follows the rules
     return ForeignGame(env, game, seed=seed)
 

@@ -21,7 +21,7 @@ from gymnasium.spaces import Text
 
 from games.base import NOT_RUNNING, Info, Step
 from games.child_process import Child
-from games.code_import import CODE, import_code, named_code
+from games.code_import import CODE, code_errors, import_code, named_code
 from games.errors import EpisodeError
 
 if TYPE_CHECKING:
@@ -161,8 +161,9 @@ def _make(sources: Sequence[str], spec: GameSpec, keywords: dict[str, Any]) -> g
 
 def _described(env: gymnasium.Env[str, str]) -> dict[str, Any]:
     """Return what the parent needs to know about an environment."""
-    spaces = [space if type(space) is Text else ANY_TEXT for space in (env.action_space, env.observation_space)]
-    vocabulary, strategies = (getattr(env.unwrapped, name, None) for name in ("vocabulary", "strategies"))
+    with code_errors("expected attributes of the environment,"):
+        spaces = [space if type(space) is Text else ANY_TEXT for space in (env.action_space, env.observation_space)]
+        vocabulary, strategies = (getattr(env.unwrapped, name, None) for name in ("vocabulary", "strategies"))
     return {
         "metadata": {key: value for key, value in env.metadata.items() if _is_plain(value)},
         "spaces": spaces,

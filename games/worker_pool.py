@@ -91,7 +91,7 @@ def serve(connection: Connection) -> None:
         except (ValueError, OSError) as error:
             error.add_note(f"In a worker process:\n{traceback.format_exc()}")
             answer = False, error
-        except (MemoryError, RuntimeError) as error:
+        except (MemoryError, RuntimeError, ImportError) as error:
             if not is_out_of_memory(error):
                 raise
             answer = False, BrokenExecutor(f"a worker process ran out of memory in {name}; use fewer workers; {KEPT}")

@@ -1,6 +1,7 @@
 """A comparison of optimizers whose agents write freely: measures of collapse, and the texts side by side."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -8,6 +9,8 @@ from rich.console import RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
+from experiments.compare.results import write_texts
+from terminal import console, failures
 from terminal.display import printable
 
 MEASURES = (
@@ -22,11 +25,20 @@ CAPTION = "entropy, KL to the initial policy: nats per token; distinct-2; self-B
 Rows = Sequence[Mapping[str, Any]]
 
 
-def text_tables(rows: Rows, samples: int = 6) -> list[RenderableType]:
-    """Return two tables: the measures of each run, and each optimizer's texts for the first seed and the same prompts.
+def conclude(folder: Path, rows: Rows, diverged: Rows) -> None:
+    """Show texts, if the agents wrote any, and where the report is. If runs diverged, exit with status 1.
 
-    `rows` are the rows of `experiments.compare.grid.run_grid`.
+    The rows are those of `experiments.compare.grid.run_grid`.
     """
+    tables = text_tables(rows) if write_texts(rows) else []
+    console.show([*tables, f"the report is in {folder / 'README.md'}, the learning curves in {folder / 'curves.svg'}"])
+    if diverged:
+        names = ", ".join(row["name"] for row in diverged)
+        failures.fail(f"{len(diverged)} of {len(rows) + len(diverged)} runs diverged, see the report: {names}", 1)
+
+
+def text_tables(rows: Rows, samples: int = 6) -> list[RenderableType]:
+    """Return two tables: the measures of each run, and the texts of each optimizer for the first seed."""
     numbers = (
         Column(head, justify="right", no_wrap=True) for head in ("seed", "reward", *(head for head, _, _ in MEASURES))
     )

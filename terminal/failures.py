@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ from terminal import console
 from terminal.warning_lines import warning_line
 
 PR_SET_PDEATHSIG = 1
+OUT_OF_MEMORY = "the memory is full, or a limit of this process is reached; finished work is kept; give it more memory"
 DISK = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -36,8 +38,17 @@ DISK = {
     errno.EEXIST: "expected a folder, but a file has this name",
     errno.EISDIR: "expected a file, but this is a folder",
     errno.ENAMETOOLONG: "the name is too long",
+    errno.ENOMEM: OUT_OF_MEMORY,
+    errno.ENOENT: "no such file or folder",
+    errno.EFBIG: "the file is too large for the limits of this process",
+    errno.EMFILE: "too many open files",
+    errno.ENFILE: "too many open files",
+    errno.EIO: "the disk has a fault",
+    errno.ELOOP: "the path is a loop of links",
+    errno.ESTALE: "the network drive is gone",
 }
 LOST = (("agents.protocol", "LostProcessError"),)
+GRACE = 2.0  # seconds in which threads may end by themselves
 USERS_MISTAKES = (("games.errors", "GameError"), ("agents.protocol", "AgentError"), ("actde.errors", "OptimizerError"))
 
 
@@ -67,10 +78,36 @@ def run(app: Callable[..., object]) -> NoReturn:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         where = f": {error.filename}" if error.filename else ""
         fail(DISK[error.errno] + where, 1)
-    sys.exit(status if isinstance(status, int) else 0)
+    except BaseException as error:  # out of memory, libraries raise classes of their own
+        from games.errors import is_out_of_memory
+
+        if not is_out_of_memory(error):
+            raise
+        error.__traceback__ = None  # its frames hold memory
+        fail(OUT_OF_MEMORY, 1, at_once=True)
+    leave(status if isinstance(status, int) else 0)
 
 
-def fail(message: str, status: int, *, speakers: Sequence[str] = ("0",)) -> NoReturn:
+def leave(status: int, *, at_once: bool = False) -> NoReturn:
+    """Exit with this status, even if code of the user has started threads that do not end.
+
+    If `at_once` is true, nothing is done that needs memory.
+    """
+    deadline = time.monotonic() + GRACE
+    others = [each for each in threading.enumerate() if each is not threading.main_thread() and not each.daemon]
+    for thread in others:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    if running := [thread.name for thread in others if thread.is_alive()]:
+        console.note(f"a thread of the game is still running and ends now: {running[0]}")
+    if running or at_once:
+        if "games.files" in sys.modules:
+            sys.modules["games.files"].remove_scratch_folder()
+        sys.stdout.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
+def fail(message: str, status: int, *, speakers: Sequence[str] = ("0",), at_once: bool = False) -> NoReturn:
     """Print an error in one line, and exit with this status.
 
     If a launcher has started several processes, only those with the local ranks in `speakers` print. Each of them also
@@ -82,7 +119,7 @@ def fail(message: str, status: int, *, speakers: Sequence[str] = ("0",)) -> NoRe
             Path(path).write_text(json.dumps({"message": line, "timestamp": int(time.time())}), encoding="utf-8")
     console.err.quiet = os.environ.get("LOCAL_RANK", "0") not in speakers
     console.note(line)
-    sys.exit(status)
+    leave(status, at_once=at_once)
 
 
 def _end_with_launcher() -> None:

@@ -25,6 +25,10 @@ from agents.play.transcript import NAME, Entry, append
 from tests import ROOT
 from tests.helpers.fakes import CorridorSpec
 
+THREAD = """
+import gymnasium, threading, time
+threading.Thread(target=time.sleep, args=(1000,), name="lazy").start()
+"""
 LIFT = """
 import gymnasium
 
@@ -372,6 +376,40 @@ def test_a_failing_disk_is_one_line(
         cli_module.main()
     assert stopped.value.code == 1
     assert re.fullmatch(r"error: the disk is (full|read-only): runs/x\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("can't start new thread"),
+        OSError(12, "Cannot allocate memory"),
+        ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+        type("PanicException", (BaseException,), {})('Os { code: 11, message: "Resource temporarily unavailable" }'),
+    ],
+)
+def test_too_little_memory_is_one_line(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def failing(**_: object) -> None:
+        raise error
+
+    def leave(status: int) -> None:
+        raise SystemExit(status)
+
+    monkeypatch.setattr(cli_module, "app", failing)
+    monkeypatch.setattr(os, "_exit", leave)
+    with pytest.raises(SystemExit) as stopped:
+        cli_module.main()
+    assert stopped.value.code == 1
+    assert re.fullmatch(r"error: the memory is full, [^\n]+\n", capsys.readouterr().err)
+
+
+def test_a_thread_of_a_game_that_does_not_end_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "lazy.py").write_text(LIFT.replace("import gymnasium", THREAD))
+    done = cli("play", "--agent", "random", "--game", f"{tmp_path / 'lazy.py'}:Lift?name=x", "--episodes", "1")
+    assert done.returncode == 0
+    assert done.stderr == "a thread of the game is still running and ends now: lazy\n"
 
 
 @pytest.mark.parametrize(

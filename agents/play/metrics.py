@@ -8,6 +8,7 @@ import numpy as np
 import games
 from agents.play.episode import Episode
 from agents.play.live_episode import Game
+from games.code_import import code_errors
 
 Metrics = dict[str, float]
 RECENT = 100  # the metric `recent_success` is the win rate over this number of most recent episodes
@@ -52,7 +53,9 @@ def strategy_shares(names: Sequence[str], played: Counter[str | None]) -> Metric
 
 
 def strategies_of(spec: Game) -> tuple[str, ...]:
-    """Return the names of a game's strategies. Most games have none."""
+    """Return the names of a game's strategies. Most games have none, or give the name another meaning."""
     env = spec.make()
     env.close()
-    return tuple(getattr(env.unwrapped, "strategies", ()))
+    with code_errors(f"{spec.name}: expected an attribute,"):
+        names = getattr(env.unwrapped, "strategies", ())
+        return tuple(names) if isinstance(names, tuple | list) and all(isinstance(name, str) for name in names) else ()

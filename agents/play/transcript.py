@@ -8,6 +8,7 @@ from pathlib import Path
 from agents.play.episode import Episode
 from agents.play.iteration_log import LogLine, complete, read_log
 from agents.protocol import AgentError
+from games.files import naming
 from games.reading import is_present
 
 NAME = "transcripts.jsonl"  # in the folder of a run
@@ -25,7 +26,7 @@ def append(path: Path, entries: Iterable[Entry]) -> None:
     """Append entries to the file, which is created if necessary. If writing fails, the file is left unchanged."""
     lines = [{"iteration": entry.iteration, "episode": entry.episode.to_json()} for entry in entries]
     text = "".join(json.dumps(line, allow_nan=False, ensure_ascii=False) + "\n" for line in lines)
-    with path.open("ab", buffering=0) as file:
+    with naming(path), path.open("ab", buffering=0) as file:
         before, rest = file.tell(), memoryview(text.encode())
         try:
             while rest:

@@ -30,7 +30,7 @@ from agents.play import transcript
 from agents.play.iteration_log import LogLine, complete, read_log
 from agents.protocol import AgentError
 from agents.storage.checkpoint import FOLDER, read_json
-from games.files import LOCK, atomic_write, file_lock, is_temporary, remove_leftovers, sync
+from games.files import LOCK, atomic_write, file_lock, is_temporary, naming, remove_leftovers, sync
 from games.reading import is_present
 
 SETTINGS, METRICS, PROBES, INITIAL = "settings.json", "metrics.jsonl", "probes.jsonl", "initial"
@@ -237,7 +237,7 @@ def read_metrics(path: Path, name: str = METRICS) -> list[dict[str, Any]]:
 
 def _append(path: Path, row: Mapping[str, Any]) -> None:
     finite = {key: None if isinstance(x, float) and not math.isfinite(x) else x for key, x in row.items()}
-    with path.open("a", encoding="utf-8") as file:
+    with naming(path), path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(finite, allow_nan=False, ensure_ascii=False) + "\n")
 
 

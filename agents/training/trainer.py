@@ -38,6 +38,7 @@ from agents.training.state import load_state, state_of
 from agents.training.updater import Updater, set_learning_rates
 from agents.user_optimizer import one_line_errors
 from games.failures import Failures
+from games.files import naming
 
 
 @dataclass(kw_only=True, slots=True)
@@ -51,6 +52,7 @@ class Trainer:
         trained_on: hashes of the games of this run and of the earlier runs from which its initial weights come.
         probe: measures texts at fixed prompts, or None if `probe_prompts` is empty.
         notes: notes for the user about the warm start, one line each.
+        failures: the failed episodes of all processes, when the run has ended.
         stopping: set this to True in any process to save a checkpoint after the current iteration and stop.
         stopped: whether the run has ended for this reason. It is the same in all processes.
         failures: failed episodes of all processes, counted when the run ends.
@@ -90,7 +92,8 @@ class Trainer:
         episodes = sum(gather(self.runner.next_episode))
         totals = {"episodes": episodes, "env_steps": self.env_steps, "seconds": self.seconds}
         in_all_processes(lambda: self._create(damaged, totals if resume else None, initial_games))
-        in_all_processes(lambda: self.accelerator.init_trackers(TENSORBOARD))
+        with naming(self.folder.path / TENSORBOARD):
+            in_all_processes(lambda: self.accelerator.init_trackers(TENSORBOARD))
         if resume and self.limit:
             ended = f"the run in {self.folder.path} is complete: it ended after iteration {self.iteration}"
             self.notes.append(f"{ended}; a larger {option(self.limit)} continues it")
@@ -137,7 +140,8 @@ class Trainer:
         finally:
             try:
                 self.runner.close()
-                self.accelerator.end_training()
+                with naming(self.folder.path / TENSORBOARD):
+                    self.accelerator.end_training()
                 if not self.iteration and self.accelerator.is_main_process:
                     self.folder.discard()
             finally:
@@ -250,7 +254,9 @@ class Trainer:
         entries = [transcript.Entry(iteration=iteration, episode=episode) for episode in episodes]
         transcript.append(self.folder.path / transcript.NAME, entries)
         self.folder.log(metrics)
-        self.accelerator.log({name: value for name, value in metrics.items() if name != "iteration"}, step=iteration)
+        with naming(self.folder.path / TENSORBOARD):
+            values = {name: value for name, value in metrics.items() if name != "iteration"}
+            self.accelerator.log(values, step=iteration)
 
     def save(self) -> None:
         """Write a checkpoint of the current state atomically, and delete old checkpoints."""

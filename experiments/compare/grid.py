@@ -9,7 +9,7 @@ from typing import Any
 
 import games
 from agents.config import TrainConfig
-from agents.protocol import AgentError
+from agents.protocol import AgentError, DivergenceError
 from agents.storage.checkpoint import newest
 from agents.storage.run_folder import SETTINGS, read_config, read_metrics
 from agents.training import presets
@@ -52,17 +52,22 @@ def run_grid(
     tests: str = "",
     workers: int,
     on_run: Callable[[dict[str, Any]], None],
-) -> list[dict[str, Any]]:
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Complete every run of a grid in `workers` processes. The processes share the CPU cores equally.
 
-    Return a JSON row of settings, learning curves and measures for each run, in the order of `configs`.
+    Return JSON rows of settings, learning curves and measures of the finished runs, and JSON rows with the errors of
+    the runs that diverged, both in the order of `configs`.
 
     Args:
         configs: the result of `check`.
         root: the folder that contains the folders of the runs.
         episodes, tests: arguments of `measure_run`, which measures the finished agents.
         on_run: called with the row of each run as soon as the run is finished.
+
+    Raises:
+        DivergenceError: all runs diverged.
     """
+    errors: dict[GridRun, DivergenceError] = {}
     rows: dict[GridRun, dict[str, Any]] = {}
     for run, config in configs.items():
         folder = root / run.name
@@ -78,9 +83,16 @@ def run_grid(
         with WorkerPool(workers) as pool:
             jobs = {pool.submit(_train, run, configs[run], root, episodes, tests, threads): run for run in missing}
             for job in as_completed(jobs):
-                row = rows[jobs[job]] = job.result()
-                on_run(row)
-    return [rows[run] for run in configs]
+                try:
+                    row = rows[jobs[job]] = job.result()
+                except DivergenceError as error:
+                    errors[jobs[job]] = error
+                else:
+                    on_run(row)
+    if not rows:
+        raise next(iter(errors.values()))
+    diverged = [{"name": run.name, **asdict(run), "error": str(errors[run])} for run in configs if run in errors]
+    return [rows[run] for run in configs if run in rows], diverged
 
 
 def _train(run: GridRun, config: TrainConfig, root: Path, episodes: int, tests: str, threads: int) -> dict[str, Any]:

@@ -36,10 +36,13 @@ Cell = Callable[[Row], object]
 RESULTS = "results.json"
 
 
-def write(out: Path, about: Mapping[str, Any], rows: Rows) -> None:
-    """Write results, tables and figures into `out`. `about` holds the command, the game and the number of episodes."""
+def write(out: Path, about: Mapping[str, Any], rows: Rows, diverged: Rows = ()) -> None:
+    """Write results, tables and figures into `out`. The rows are those of `run_grid`.
+
+    `about` holds the command, the game and the number of episodes.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    results = {"about": dict(about), "runs": list(rows)}
+    results = {"about": dict(about), "runs": list(rows)} | ({"diverged": list(diverged)} if diverged else {})
     atomic_write(out / RESULTS, json.dumps(results, indent=1, allow_nan=False) + "\n")
     atomic_write(out / "README.md", markdown(results))
     curves_figure(rows, out / "curves.svg")
@@ -71,12 +74,12 @@ def headline(row: Row) -> str:
 
 def markdown(results: Mapping[str, Any]) -> str:
     """Return the report in Markdown: a table of all runs, a table over seeds, and the section on collapse."""
-    about, rows = results["about"], results["runs"]
+    about, rows, diverged = results["about"], results["runs"], results.get("diverged", [])
     lines = [f"# {about['game']}", "", "Command:", "", "```", about["command"], "```", ""]
     setting = next((row["setting"] for row in rows if row["setting"]), None)
     if about.get("tests"):
         lines += [_tests(about["tests"], rows), ""]
-    lines += [_all_runs(rows, setting), "", *_over_seeds(rows, setting), "", "![learning curves](curves.svg)"]
+    lines += [_all_runs(rows, diverged, setting), "", *_over_seeds(rows, setting), "", "![learning curves](curves.svg)"]
     if setting:
         lines.append("![success and entropy along the sweep](sweep.svg)")
     if has_tradeoff(rows):
@@ -90,7 +93,7 @@ def markdown(results: Mapping[str, Any]) -> str:
             f" Turns on the bonus: the share of an episode's turns whose command begins with {commands}. These turns"
             " earned the bonus in addition to the game's score; won and score do not include it."
         )
-    lines += ["", note, ""]
+    lines += ["", note, "", *(f"`{row['name']}`: {row['error']}\n" for row in diverged)]
     if write_texts(rows):
         lines += text_section(rows, setting)
     elif has_collapse(rows):
@@ -104,7 +107,7 @@ def _tests(tests: str, rows: Rows) -> str:
     return f"Finished agents played `{tests}`; {known}. Learning curves show the games of training."
 
 
-def _all_runs(rows: Rows, setting: str | None) -> str:
+def _all_runs(rows: Rows, diverged: Rows, setting: str | None) -> str:
     def evaluated(how: str, name: str) -> Cell:
         return lambda row: interval(row["evaluation"][how].get(name))
 
@@ -130,7 +133,11 @@ def _all_runs(rows: Rows, setting: str | None) -> str:
     if any(any(failed_episodes(row)) for row in rows):
         columns["failed episodes, training"] = lambda row: failed_episodes(row)[0]
         columns["failed episodes, evaluation"] = lambda row: failed_episodes(row)[1]
-    return table(list(columns), [[cell(row) for cell in columns.values()] for row in rows])
+    missing = [
+        [row["optimizer"], *([varied_value(row)] if setting else []), row["seed"], "diverged"] for row in diverged
+    ]
+    lines = [[cell(row) for cell in columns.values()] for row in rows]
+    return table(list(columns), [*lines, *([*line, *[""] * (len(columns) - len(line))] for line in missing)])
 
 
 def _solved_after(row: Row) -> str:

@@ -12,6 +12,7 @@ times and are left out.
 import argparse
 import json
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -21,9 +22,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from benchmarks.faults import processes
 from games.files import atomic_write
-from tests.faults import processes
 
+CLOCK = Path(__file__).parent / "clock"
 CALLS = ("openat,creat,write,pwrite64,writev,ftruncate,truncate,rename,renameat,renameat2,mkdir,mkdirat,rmdir,unlink,"
          "unlinkat,link,linkat,symlink,symlinkat,fsync,fdatasync,fallocate,copy_file_range,sendfile")  # fmt: skip
 TINY = ("--game", "bandit", "--episodes", "4", "--parallel", "4", "--epochs", "1")
@@ -71,6 +73,15 @@ class Tally:
     failures: list[str] = field(default_factory=list)
 
 
+def run(words: Sequence[str], work: Path, tracer: Sequence[str] = (), log: Path | None = None) -> processes.Done:
+    """Run a command line with clocks that count their calls; see `processes.run`."""
+    return processes.run(words, work, tracer, log, set_up=_count_time)
+
+
+def _count_time() -> None:
+    runpy.run_path(str(CLOCK / "sitecustomize.py"))
+
+
 def content(work: Path) -> dict[str, bytes]:
     """Return the bytes of all files that a command has written in its folder, by their path."""
     paths = (path for path in work.rglob("*") if path.is_file())
@@ -110,17 +121,17 @@ def kill_and_continue(name: str, base: Path, work: Path, point: Point, wanted: M
     shutil.copytree(base, work)
     tracer = ("-e", f"trace={point.call}", "-e", f"inject={point.call}:signal=KILL:when={point.number}")
     log = work.with_suffix(".strace")
-    killed = processes.run(words, work, tracer, log)
+    killed = run(words, work, tracer, log)
     if "killed by SIGKILL" not in log.read_text(errors="replace"):
         return "missed"
     if killed.status != -9 and not (killed.status == 1 and killed.is_one_line):
         return f"the command whose worker was killed: status {killed.status}, {killed.err[-300:]!r}"
-    done = processes.run(words, work)
+    done = run(words, work)
     if done.status and done.is_one_line:
         said = next((text for text in CONTINUATIONS if text in done.err), None)
         if said is None or name not in CONTINUATIONS[said]:
             return "refused"
-        done = processes.run(CONTINUATIONS[said][name], work)
+        done = run(CONTINUATIONS[said][name], work)
     if done.status:
         return f"status {done.status}, {done.err[-300:]!r}"
     now = content(work)
@@ -160,7 +171,7 @@ def measure(name: str, number: int | None, root: Path) -> Tally:
 
 
 def _undisturbed(name: str, work: Path, tracer: Sequence[str] = (), log: Path | None = None) -> None:
-    done = processes.run(COMMANDS[name], work, tracer, log)
+    done = run(COMMANDS[name], work, tracer, log)
     if done.status:
         raise AssertionError(f"{name}: status {done.status}, {done.err}")
 
@@ -173,6 +184,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="also write the results here, as JSON; other commands in it are kept")
     given = parser.parse_args()
     processes.prepare()
+    sys.path.append(str(CLOCK))  # the workers of a command inherit the import path
     version = subprocess.run(["strace", "-V"], capture_output=True, text=True, check=True).stdout.split("\n")[0]
     stored = json.loads(given.out.read_text()) if given.out and given.out.exists() else {"commands": {}}
     root = Path(tempfile.mkdtemp(prefix="kills-"))

@@ -29,6 +29,7 @@ from games.files import (
     exclusive,
     file_lock,
     is_built_from,
+    naming,
     remove_leftovers,
     sha256,
 )
@@ -46,6 +47,23 @@ def python(code: str, *arguments: object) -> subprocess.Popen[str]:
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
+
+
+# -- errors of the disk ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space"), Exception("No space left on device (os error 28)")])
+def test_an_error_that_names_no_file_gets_a_name(error: Exception) -> None:
+    with pytest.raises(OSError) as named, naming(Path("run/x")):  # noqa: PT011
+        raise error
+    assert (named.value.errno, named.value.filename) == (28, "run/x")
+
+
+def test_other_errors_stay_as_they_are() -> None:
+    for error in (OSError(28, "No space", "y"), OSError("no number"), KeyError("x")):
+        with pytest.raises(type(error)) as raised, naming(Path("run/x")):
+            raise error
+        assert raised.value is error and getattr(error, "filename", None) != "run/x"
 
 
 # -- atomic writes -----------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import games
 from agents.imports import merge_imports
 from games import open_games
 from games.code_import import import_code
-from games.foreign_game import as_text
+from games.foreign_values import as_text
 from games.game_strings import code_in
 
 SOURCE = """

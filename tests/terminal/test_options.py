@@ -13,7 +13,7 @@ from agents.storage.run_folder import SETTINGS
 from agents.training.presets import resolve
 from terminal.options import BASIC
 from tests.conftest import Command
-from tests.test_cli_open import example
+from tests.test_cli_open import GAME, OPTIMIZER
 
 
 def shown(text: str) -> dict[str, str]:
@@ -177,11 +177,11 @@ def test_options_override_the_file_and_the_file_the_presets(command: Command, tm
 def test_paths_in_the_file_are_relative_to_the_current_folder(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    game = example("Add a game")
+    game = GAME
     for folder, cards in ((tmp_path, 10), (tmp_path / "configs", 20)):  # the second file must not be read
         folder.mkdir(exist_ok=True)
         (folder / "guess.py").write_text(game.replace("cards: int = 10", f"cards: int = {cards}"))
-        (folder / "averaged.py").write_text(example("Add an optimizer").replace('"averaged"', f'"averaged-{cards}"'))
+        (folder / "averaged.py").write_text(OPTIMIZER.replace('"averaged"', f'"averaged-{cards}"'))
     text = '[run]\ngame = "guess.py:Guess"\noptimizer = "averaged.py:Averaged"\nimports = "guess.py"\n'
     (tmp_path / "configs" / "run.toml").write_text(text)
     monkeypatch.chdir(tmp_path)

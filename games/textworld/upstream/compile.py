@@ -6,20 +6,26 @@ the user's home folder, where Inform looks for extensions. Neither affects the s
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 
 from games.errors import GameError
-from games.files import scratch_folder
+from games.files import naming, scratch_folder
 from games.textworld.upstream import patches_enabled
+
+SPARE = 1_000_000
+"""If a compiler fails and fewer bytes than these are free, the disk is full."""
 
 
 def compile_story(source: str, name: str) -> bytes:
     """Return the story file of the Inform 7 code `source`. TextWorld's own `compile_inform7_game` gives the same bytes.
 
-    Raise GameError if the game is too large for a story file. The message contains the game's `name`.
+    Raise GameError if the game is too large for a story file. The message contains the game's `name`. Raise OSError if
+    the disk is full.
     """
     from textworld.generator import CouldNotCompileGameError
     from textworld.generator.inform7 import compile_inform7_game
@@ -29,8 +35,11 @@ def compile_story(source: str, name: str) -> bytes:
     with tempfile.TemporaryDirectory(prefix="tw-inform-", dir=scratch_folder()) as folder:
         story = Path(folder) / "tw-game.z8"
         try:
-            compile_to(source, str(story))
+            with naming(Path(folder)):
+                compile_to(source, str(story))
         except (failure, subprocess.CalledProcessError):
+            if shutil.disk_usage(folder).free < SPARE:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), folder) from None
             raise GameError(f"{name}: too large for a game file; take fewer rooms, objects or steps") from None
         return story.read_bytes()
 

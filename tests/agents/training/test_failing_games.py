@@ -64,6 +64,7 @@ def test_failed_episodes_are_a_metric(game: str, how: str, tmp_path: Path) -> No
         before = flaky.failed
         assert metrics["errors"] == counts[-1]
     assert sum(counts) >= 4
+    assert (trainer.failures.count, trainer.failures.last) == (sum(counts), trainer.runner.failures.last)
     assert [line["errors"] for line in read_metrics(tmp_path / "run")] == counts
     board = EventAccumulator(str(tmp_path / "run" / TENSORBOARD)).Reload()
     assert [event.value for event in board.Scalars("errors")] == counts

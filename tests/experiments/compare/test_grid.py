@@ -2,15 +2,19 @@
 
 import json
 import re
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from xml.etree import ElementTree
 
 import pytest
 
 from agents import AgentError
+from agents.protocol import DivergenceError
 from experiments.compare import grid, report, runs
 from experiments.compare.figures import curves_figure, on_log_scale, positions, sweep_figure
+from terminal import comparison
 from tests import ROOT
 
 BANDIT = ROOT / "docs" / "bandit" / report.RESULTS
@@ -138,6 +142,56 @@ def test_all_curves_differ_in_colour_or_dashes(tmp_path: Path) -> None:
     ]
     lines = [look for look in looks if "stroke: #" in look and "fill: none" in look]
     assert len(lines) == len(set(lines)) == len(kinds)
+
+
+class Here:
+    """Runs the jobs of a grid in this process, in place of `WorkerPool`."""
+
+    def __init__(self, size: int) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def submit(self, job: Any, *words: Any) -> Future[Any]:
+        future = Future[Any]()
+        try:
+            future.set_result(job(*words))
+        except AgentError as error:
+            future.set_exception(error)
+        return future
+
+
+@pytest.mark.parametrize("bad", [[0], [1], [0, 1, 2]])
+def test_a_run_that_diverges_does_not_end_the_others(
+    bad: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = json.loads((ROOT / "docs" / "simple-ppo" / "results.json").read_text())
+
+    def train(run: runs.GridRun, *_: object) -> dict[str, Any]:
+        if run.seed in bad:
+            raise DivergenceError("the training diverged in iteration 3: v is not finite")
+        return {**stored["runs"][0], "name": run.name, "seed": run.seed}
+
+    monkeypatch.setattr(grid, "WorkerPool", Here)
+    monkeypatch.setattr(grid, "_train", train)
+    configs = grid.check(runs.grid_runs(["ppo"], [0, 1, 2], None, [], {"game": "bandit"}), {"game": "bandit"})
+    work = partial(grid.run_grid, configs, tmp_path, episodes=2, workers=1, on_run=lambda row: None)
+    if len(bad) == 3:
+        with pytest.raises(DivergenceError, match="iteration 3"):
+            work()
+        return
+    rows, diverged = work()
+    assert [row["seed"] for row in rows] == [seed for seed in range(3) if seed not in bad]
+    assert [row["name"] for row in diverged] == [f"ppo-seed{seed}" for seed in bad]
+    report.write(tmp_path, stored["about"], rows, diverged)
+    text = (tmp_path / "README.md").read_text()
+    assert f"| ppo | {bad[0]} | diverged |" in text
+    assert f"`ppo-seed{bad[0]}`: the training diverged in iteration 3: v is not finite" in text
+    with pytest.raises(SystemExit) as stopped:
+        comparison.conclude(tmp_path, rows, diverged)
+    assert stopped.value.code == 1
 
 
 @pytest.mark.parametrize(("training", "evaluation"), [([0, 2, 1], 0), ([0, 0, 0], 4), ([1, 0, 0], 2)])

@@ -1,0 +1,246 @@
+"""Run every command that writes on disks that are full or not writable, and check that nothing is lost.
+
+    python -m benchmarks.faults.disk --out benchmarks/disk.json
+
+A case is a command and a disk: a small file system in memory, of several sizes or with few files, a read-only one, or a
+folder without the permission to write. It holds the output, the cache, the temporary folder or the home folder. A case
+is *refused* if the command ends with status 1 or 2 and one line that begins with `error:` and names a file or folder.
+It is *exact* if the command succeeds. In both cases, the same command, or that with `--resume` if the folder holds a
+run, must afterwards succeed on a sound disk, and give the files of an undisturbed command. Otherwise, it *failed*. The
+exit status is 1 if any case failed. This program needs root, and mounts in a namespace of its own.
+"""
+
+import ctypes
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from benchmarks.faults import cases, processes, scenarios
+
+SECONDS = 900.0
+TINY = ("--game", "bandit", "--trunk", "pico", "--episodes", "4", "--parallel", "4", "--epochs", "1")
+TRAIN = ("train", "--out", "disk/out", *TINY, "--save-every", "1")
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "train": (*TRAIN, "--iterations", "3"),
+    "resume": ("train", "--resume", "--out", "disk/out", "--iterations", "4"),
+    "play": ("play", "--agent", "random", "--game", "textworld:coin?level=1&seed=3", "--json"),
+    "evaluate": ("evaluate", "--agent", "random", "--game", "textworld:coin?level=1&seed=3", "--episodes", "2"),
+    "card": ("evaluate", "--card", "--agent", "random", "--tasks", "coin", "--episodes", "1",
+             "--out", "disk/out/card.md"),
+    "generate": ("generate", "disk/out", "--family", "coin", "--per-level", "2", "--workers", "1"),
+    "make-pairs": ("make-pairs", "--game", "completion?max_tokens=3", "--judge", "length", "--agent", "writer",
+                   "--pairs", "100", "--out", "disk/out/pairs.jsonl"),
+    "train-reward": ("train-reward", "--pairs", "texts/pairs.jsonl", "--trunk", "trunk", "--lora", "0", "--held-out",
+                     "0", "--out", "disk/out"),
+    "reproduce": ("reproduce", "bandit", "--quick", "--out", "disk/out"),
+    "compare": ("compare", "--out", "disk/out", *TINY, "--iterations", "1", "--optimizers", "ppo", "--seeds", "0",
+                "--evaluations", "2"),
+}  # fmt: skip
+SLOW = ("compare", "generate", "reproduce", "card")
+"""Commands of which only few cases are tried."""
+SAME = re.compile(r"\.safetensors$|transcripts\.jsonl$|/settings\.json$|\.z8$|manifest\.jsonl$|pairs\.jsonl$|card\.md$")
+"""Files that hold no times, so that two undisturbed commands write the same bytes."""
+NAMED = re.compile(r"disk/out|(disk|cache|tmp|home)\b.*/|/(disk|cache|tmp|home)\b")
+"""Occurs in a message that names a file or folder."""
+CLONE_NEWNS, PR_CAPBSET_DROP, CAPABILITIES = 0x20000, 24, (1, 2)
+"""Constants of Linux. The capabilities ignore the permissions of files."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A command and a disk.
+
+    Attributes:
+        command: key of `COMMANDS`.
+        place: the folder that is on the disk: disk, cache, tmp or home.
+        options: options of the mounted file system, or "denied" for a folder without the permission to write.
+    """
+
+    command: str
+    place: str
+    options: str
+
+
+def plan(name: str, size: int, points: int) -> list[Case]:
+    """Return the cases of a command that writes `size` bytes if it is undisturbed."""
+    if name in SLOW:
+        found = [("disk", f"size={_pages(size * 0.2)}"), ("disk", "ro"), ("disk", "denied")]
+        found += [("tmp", "size=4k"), ("tmp", "ro")] if name == "generate" else []
+    else:
+        shares = [(index + 0.5) / points for index in range(points)]
+        found = [("disk", f"size={_pages(size * share)}") for share in shares]
+        found += [("disk", options) for options in ("nr_inodes=2", "nr_inodes=5", "nr_inodes=12", "ro", "denied")]
+        if name in ("play", "evaluate", "train"):
+            found = found if name == "train" else []
+            found += [(place, each) for place in ("cache", "tmp", "home") for each in ("size=4k", "ro", "denied")]
+    return [Case(command=name, place=place, options=options) for place, options in dict.fromkeys(found)]
+
+
+def _pages(size: float) -> int:
+    return max(1, int(size) // 4096) * 4096
+
+
+def prepare(base: Path) -> None:
+    """Write the files that the commands need, and import what they import."""
+    base.mkdir()
+    (base / "disk").mkdir()
+    for name in ("trunk", "texts"):
+        scenarios.FOLDERS[name](base / name)
+    free = ("--game", "completion?max_tokens=3", "--mode", "free", "--trunk", "trunk", "--reward", "length")
+    first = {
+        "writer": ("train", "--out", "writer", *free[:-2], "--lora", "0", "--episodes", "4", "--iterations", "1"),
+        "started": ("train", "--out", "started", *TINY, "--save-every", "1", "--iterations", "2"),
+    }
+    for words in first.values():
+        done = processes.run(words, base, seconds=SECONDS)
+        if done.status:
+            raise AssertionError(f"{words}: {done.err}")
+        processes.import_as_in(base)
+
+
+def undisturbed(name: str, base: Path, work: Path) -> tuple[dict[str, bytes], int]:
+    """Return the files that a command writes without times, and the size of all its files."""
+    _new(name, base, work)
+    done = processes.run(COMMANDS[name], work, seconds=SECONDS)
+    if done.status:
+        raise AssertionError(f"{name}: {done.err}")
+    processes.import_as_in(work)
+    if name == "card":  # making its games takes minutes
+        shutil.copytree(work / "cache", base / "games of the card")
+    size = sum(-(-path.stat().st_size // 4096) * 4096 for path in (work / "disk").rglob("*") if path.is_file())
+    return content(work), size
+
+
+def content(work: Path) -> dict[str, bytes]:
+    """Return the files in the output that hold no times, by their path."""
+    paths = (path for path in (work / "disk").rglob("*") if path.is_file() and SAME.search(str(path)))
+    return {str(path.relative_to(work)): path.read_bytes() for path in paths}
+
+
+def _new(name: str, base: Path, work: Path) -> None:
+    shutil.rmtree(work, ignore_errors=True)
+    shutil.copytree(base, work)
+    for place in ("cache", "tmp", "home"):
+        shutil.rmtree(work / place, ignore_errors=True)
+        (work / place).mkdir()
+    if name == "card" and (base / "games of the card").exists():
+        shutil.copytree(base / "games of the card", work / "cache", dirs_exist_ok=True)
+    if name == "resume":
+        shutil.copytree(work / "started", work / "disk" / "out")
+
+
+def run(case: Case, *, base: Path, work: Path, wanted: dict[str, bytes]) -> tuple[str, str]:
+    """Run a case. Return its verdict, and the message or the reason."""
+    _new(case.command, base, work)
+    place = work / case.place
+    denied = case.options == "denied"
+    if denied:
+        for folder in (place, *(path for path in place.rglob("*") if path.is_dir())):
+            folder.chmod(0o555)
+    else:
+        held = work / "held"
+        place.rename(held)
+        place.mkdir()
+        size = sum(path.stat().st_size + 4096 for path in held.rglob("*") if path.is_file())
+        options = case.options
+        if options.startswith("size=") and case.command == "resume":
+            options = f"size={int(options[5:]) + size}"
+        elif options.startswith("nr_inodes=") and case.command == "resume":
+            options = f"nr_inodes={int(options[10:]) + sum(1 for _ in held.rglob('*'))}"
+        _mount("-t", "tmpfs", *(() if options == "ro" else ("-o", options)), "tmpfs", str(place))
+        shutil.copytree(held, place, dirs_exist_ok=True)
+        if options == "ro":
+            _mount("-o", "remount,ro", str(place))
+    try:
+        return _judge(case, work, place, wanted, denied=denied)
+    except TimeoutError as error:
+        return "failed", str(error)
+    finally:
+        if denied:
+            for folder in (place, *(path for path in place.rglob("*") if path.is_dir())):
+                folder.chmod(0o755)
+        else:
+            subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def _judge(case: Case, work: Path, place: Path, wanted: dict[str, bytes], *, denied: bool) -> tuple[str, str]:
+    set_up: Callable[[], object] = partial(_set_up, work, denied=denied)
+    done = processes.run(COMMANDS[case.command], work, set_up=set_up, seconds=SECONDS)
+    last = (done.err.strip().splitlines() or [""])[-1]
+    is_refusal = done.status in (1, 2) and last.startswith("error: ") and NAMED.search(last)
+    if "Traceback" in done.err or not (is_refusal or done.status == 0):
+        return "failed", f"status {done.status}: {done.err[-3000:]}"
+    if denied:
+        for folder in (place, *(path for path in place.rglob("*") if path.is_dir())):
+            folder.chmod(0o755)
+    else:
+        _mount("-o", "remount,rw,size=1g,nr_inodes=100000", str(place))
+    if done.status or content(work) != wanted:
+        again = processes.run(COMMANDS[case.command], work, seconds=SECONDS)
+        if again.status and case.command == "train" and "--resume" in again.err:
+            again = processes.run((*COMMANDS["resume"][:-1], "3"), work, seconds=SECONDS)
+        if again.status:
+            return "failed", f"{last}\nafterwards, status {again.status}: {again.err[-2000:]}"
+    now = content(work)
+    if different := sorted(path for path in now.keys() | wanted.keys() if now.get(path) != wanted.get(path)):
+        return "failed", f"{last}\nfiles differ: {', '.join(different[:5])}"
+    return ("refused", last) if done.status else ("exact", last)
+
+
+def _set_up(work: Path, *, denied: bool) -> None:
+    """Use the home folder of the case, and drop the rights of root if permissions are to hold."""
+    os.environ["HOME"] = str(work / "home")
+    if (work / "home").stat().st_mode & 0o200 == 0 or not os.access(work / "home", os.W_OK):
+        del os.environ["ACTDE_CACHE"]  # the cache is then in the home folder
+    os.environ.pop("XDG_CACHE_HOME", None)
+    if denied:
+        _drop_rights()
+
+
+def _drop_rights() -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    header, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    if libc.capget(header, sets):
+        raise OSError(ctypes.get_errno(), "capget")
+    for capability in CAPABILITIES:
+        libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
+        for index in (0, 1, 2):  # effective, permitted, inheritable
+            sets[index] &= ~(1 << capability)
+    if libc.capset(header, sets):
+        raise OSError(ctypes.get_errno(), "capset")
+
+
+def _mount(*words: str) -> None:
+    subprocess.run(["mount", *words], check=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = cases.parser(__doc__)
+    parser.add_argument("--commands", default=",".join(COMMANDS), help="commands, separated by commas")
+    parser.add_argument("--points", type=int, default=5, help="sizes of the disk")
+    options = parser.parse_args(arguments)
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNS):
+        parser.error("this program needs root")
+    _mount("--make-rprivate", "/")
+    processes.prepare()
+    root = Path(tempfile.mkdtemp(prefix="disk-"))
+    base, work = root / "base", root / "work"
+    prepare(base)
+    counts: cases.Counts = {}
+    for name in options.commands.split(","):
+        wanted, size = undisturbed(name, base, work)
+        judge = partial(run, base=base, work=work, wanted=wanted)
+        cases.run(plan(name, size, options.points), judge, options, counts)
+    shutil.rmtree(root)
+    return cases.report("disk", options, arguments, counts)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""Run commands on misbehaving environments, and check that each is counted, or refused in one line.
+
+    python -m benchmarks.faults.environments --count 200 --out benchmarks/environments.json
+
+A case is a place in an environment, what happens there, a command, and whether the game runs in a process of its own
+(`--step-seconds`). Environments that end, crash or block their process always do. A case is *refused* if the command
+ends with one line that begins with `error:` and a status of 1 or 2. It is *exact* if the command succeeds and reports
+as many failed episodes as have misbehaved, or none, where a value is as good as the right one. Otherwise, it *failed*:
+a traceback, a hang, a success that hides exceptions, or output of the game in a JSON document. The exit status is 1 if
+any case failed.
+"""
+
+import json
+import os
+import random
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+
+from benchmarks.faults import cases, processes
+from benchmarks.faults.misbehaving import LOG, PLACES, RAISED
+
+GAME = Path(__file__).with_name("misbehaving.py")
+SECONDS = 240.0
+STEP_SECONDS = "5"
+TINY = ("--seed", "1", "--trunk", "pico", "--parallel", "2", "--epochs", "1")
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "train": ("train", "--out", "out", *TINY, "--episodes", "6", "--iterations", "2", "--save-every", "1", "--json"),
+    "evaluate": ("evaluate", "--agent", "random", "--episodes", "8", "--parallel", "2", "--json"),
+    "play": ("play", "--agent", "random", "--episodes", "5", "--json"),
+    "imitate": ("train", "--out", "out", *TINY, "--optimizer", "imitation", "--episodes", "4", "--iterations", "1",
+                "--json"),
+    "compare": ("compare", "--out", "out", *TINY[2:], "--episodes", "4", "--iterations", "1", "--optimizers", "ppo",
+                "--seeds", "1", "--evaluations", "4"),
+}  # fmt: skip
+SHARES = {"train": 8, "evaluate": 5, "play": 4, "imitate": 2, "compare": 1}
+"""Command -> its relative frequency."""
+WORD_SEEDS = {int(np.random.SeedSequence([0, number]).generate_state(1)[0]) for number in range(100)}
+"""Seeds of the episodes from which a tokenizer takes its words before the training. Their failures are not reported."""
+ENDING = frozenset({"exits", "exits with 0", "crashes", "aborts", "kills itself", "terminates", "sleeps",
+                    "sleeps and catches", "overflows the stack", "divides by zero"})  # fmt: skip
+"""What gives no result."""
+ISOLATED = (ENDING - {"overflows the stack", "divides by zero"}) | {"limits files", "closes the streams",
+            "closes descriptors", "lowers the recursion limit"}  # fmt: skip
+"""What nothing but a process of its own can contain."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A misbehaving environment and a command.
+
+    Attributes:
+        where, what: key of `misbehaving.PLACES`, and of its entry.
+        every: each so many episodes misbehave.
+        command: key of `COMMANDS`.
+        isolated: whether the game runs in a process of its own.
+    """
+
+    where: str
+    what: str
+    every: int
+    command: str
+    isolated: bool
+
+    @property
+    def words(self) -> list[str]:
+        game = f"{GAME}:Misbehaving?where={quote(self.where)}&what={quote(self.what)}&every={self.every}"
+        return [*COMMANDS[self.command], "--game", game, *(("--step-seconds", STEP_SECONDS) if self.isolated else ())]
+
+
+def plan(count: int, seed: int) -> list[Case]:
+    """Return `count` cases, each with another environment, of which every place has about equally many."""
+    rng = random.Random(seed)
+    rest = {where: rng.sample(sorted(table), len(table)) for where, table in PLACES.items()}
+    planned: list[Case] = []
+    while len(planned) < count:
+        for where in rng.sample(sorted(rest), len(rest)):
+            for _ in range(min(3 if where in ("constructor", "reset", "step", "close") else 1, len(rest[where]))):
+                what = rest[where].pop()
+                command = rng.choices(list(SHARES), list(SHARES.values()))[0]
+                isolated = what in ISOLATED or rng.random() < 0.1
+                planned.append(
+                    Case(where=where, what=what, every=rng.choice((1, 3, 3)), command=command, isolated=isolated)
+                )
+        if not any(rest.values()):
+            raise ValueError(f"there are only {len(planned)} environments")
+    return planned[:count]
+
+
+def run(case: Case, root: Path) -> tuple[str, str]:
+    """Run a case. Return its verdict, and the message or the reason."""
+    work = root / "work"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    log = root / "misbehaved"
+    log.write_text("")
+    os.environ[LOG] = str(log)
+    try:
+        done = processes.run(case.words, work, seconds=SECONDS)
+    except TimeoutError as error:
+        return "failed", str(error)
+    seeds = [int(line) for line in log.read_text().splitlines()]
+    misbehaved = sum(case.command in ("evaluate", "play") or seed not in WORD_SEEDS for seed in seeds)
+    return verdict(case, done, _reported(case, done, work), misbehaved)
+
+
+def verdict(case: Case, done: processes.Done, reported: int | None, misbehaved: int) -> tuple[str, str]:
+    """Return the verdict on a command that has ended, and the message or the reason.
+
+    Args:
+        reported: number of failed episodes, or None if the command has not written it.
+        misbehaved: number of misbehaving episodes, or of calls that concern no episode.
+    """
+    lines = done.err.strip().splitlines() or [""]
+    if "Traceback" in done.err + done.out or "Exception ignored" in done.err:
+        return "failed", done.err[-3000:]
+    if done.status in (1, 2) and lines[-1].startswith("error: ") and len(lines[-1]) < 2000:
+        return "refused", lines[-1]
+    ends_play = case.command == "play" and done.status == 1 and reported
+    if (done.status and not ends_play) or reported is None:
+        return "failed", f"status {done.status}, {done.err[-2000:]!r}, {done.out[-300:]!r}"
+    must_count = case.where in ("reset", "step") and case.what in RAISED.keys() | ENDING
+    if reported != misbehaved and (must_count or reported):
+        return "failed", f"{misbehaved} episodes misbehaved, {reported} reported; {done.err[-300:]!r}"
+    return "exact", f"{reported} of {misbehaved} counted"
+
+
+def _reported(case: Case, done: processes.Done, work: Path) -> int | None:
+    """Return the number of failed episodes that a command has reported, or None if its output is damaged."""
+    try:
+        match case.command:
+            case "train" | "imitate":
+                json.loads(done.out)
+                lines = (work / "out" / "metrics.jsonl").read_text().splitlines()
+                return sum(int(json.loads(line)["errors"]) for line in lines)
+            case "evaluate":
+                return sum(int(row["errors"]) for row in json.loads(done.out))
+            case "play":
+                json.loads(done.out)
+                last = done.err.strip().splitlines()[-1:]
+                return int(last[0].split()[0]) if last and " episodes failed" in last[0] else 0
+            case _:
+                runs = json.loads((work / "out" / "results.json").read_text())["runs"]
+                evaluations = [row["evaluation"][how]["errors"] for row in runs for how in ("sampled", "greedy")]
+                return int(sum(evaluations) + sum(sum(row["curves"]["errors"]) for row in runs))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = cases.parser(__doc__)
+    parser.add_argument("--count", type=int, default=200, help="number of environments")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    processes.prepare()
+    root = Path(tempfile.mkdtemp(prefix="environments-"))  # a TemporaryDirectory would end with a forked process
+    for name in ("evaluate", "train"):  # import what the commands need
+        run(Case(where="reward", what="bool", every=1, command=name, isolated=False), root)
+        processes.import_as_in(root / "work")
+    counts: cases.Counts = {}
+    cases.run(plan(options.count, options.seed), lambda case: run(case, root), options, counts)
+    shutil.rmtree(root)
+    return cases.report("environments", options, arguments, counts)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""Objects and exceptions whose methods raise."""
+
+from typing import Any
+
+
+class MuteError(Exception):
+    """An exception that has no message and cannot be shown."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no message")
+
+    __repr__ = __str__
+
+
+class Foreign(BaseException):
+    """An exception that is no `Exception`."""
+
+
+class Hostile:
+    """An object of which every use raises."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise OSError(f"no {name}")
+
+    def __bool__(self) -> bool:
+        raise OSError("neither true nor false")
+
+    def __len__(self) -> int:
+        raise OSError("no length")
+
+    def __iter__(self) -> Any:
+        raise OSError("no items")
+
+    def __float__(self) -> float:
+        raise OSError("no number")
+
+    def __repr__(self) -> str:
+        raise OSError("no text")
+
+    def __eq__(self, other: object) -> bool:
+        raise OSError("not comparable")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class HostileDict(dict[str, Any]):
+    """A dict of which every use raises."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        raise OSError(f"no {key}")
+
+    __getitem__ = __contains__ = __iter__ = keys = items = get  # type: ignore[assignment]
+
+
+class HostileText(str):
+    """A text of which most uses raise."""
+
+    def strip(self, *args: Any) -> str:
+        raise OSError("no text")
+
+    encode = splitlines = __len__ = __str__ = strip  # type: ignore[assignment]

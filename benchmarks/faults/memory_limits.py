@@ -1,0 +1,122 @@
+"""Run commands with limits of the address space, and check that each succeeds, or ends in one line about memory.
+
+    python -m benchmarks.faults.memory_limits --out benchmarks/memory_limits.json
+
+A case is a command and a limit. A limit is either what the process may use beyond what it has after its imports, or,
+for a command in a new process, all of its address space. A worker inherits the limit. A case is *refused* if the
+command ends with status 1 or 2 and one line that begins with `error:` and mentions memory. It is *exact* if the command
+succeeds. Otherwise, it *failed*. The exit status is 1 if any case failed.
+"""
+
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from benchmarks.faults import cases, processes
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS = 600.0
+MB = 1 << 20
+TINY = ("--episodes", "4", "--parallel", "4", "--epochs", "1", "--iterations", "1")
+COIN = "textworld:coin?level=1&seed=3"
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "play": ("play", "--agent", "random", "--game", COIN, "--json"),
+    "evaluate": ("evaluate", "--agent", "random", "--game", COIN, "--episodes", "4", "--json"),
+    "train": ("train", "--out", "out", "--game", "bandit", "--trunk", "pico", *TINY),
+    "train a larger model": ("train", "--out", "out", "--game", COIN, "--trunk", "small", *TINY, "--max-turns", "5"),
+    "play in a process": ("play", "--agent", "random", "--game", COIN, "--step-seconds", "60", "--json"),
+    "generate": ("generate", "out", "--family", "coin", "--per-level", "2", "--workers", "1"),
+    "compare": ("compare", "--out", "out", "--game", "bandit", "--trunk", "pico", *TINY, "--optimizers", "ppo",
+                "--seeds", "0", "--evaluations", "2"),
+}  # fmt: skip
+BEYOND = {
+    "play": (1, 4, 16, 64), "evaluate": (1, 4, 16, 64), "train": (1, 2, 4, 8, 16, 32, 64, 256),
+    "train a larger model": (16, 64, 128, 192, 256, 512),
+}  # fmt: skip
+"""Command -> limits beyond the imports, in MB."""
+WHOLE = {
+    "play": (64, 128, 256, 512, 1024), "train": (256, 512, 1024, 1536, 2048, 3072), "play in a process": (300, 600),
+    "generate": (300, 600), "compare": (2048, 3072),
+}  # fmt: skip
+"""Command -> limits of a new process, in MB."""
+MENTIONS = re.compile(r"memory", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A command and a limit in MB. `is_new` means a new process, whose limit includes the imports."""
+
+    command: str
+    limit: int
+    is_new: bool
+
+
+def plan(names: Sequence[str]) -> list[Case]:
+    """Return the cases of these commands."""
+    beyond = [Case(command=name, limit=limit, is_new=False) for name in names for limit in BEYOND.get(name, ())]
+    return beyond + [Case(command=name, limit=limit, is_new=True) for name in names for limit in WHOLE.get(name, ())]
+
+
+def run(case: Case, root: Path) -> tuple[str, str]:
+    """Run a case. Return its verdict, and the message or the reason."""
+    work = root / "work"
+    shutil.rmtree(work / "out", ignore_errors=True)
+    work.mkdir(exist_ok=True)
+    words = COMMANDS[case.command]
+    try:
+        if case.is_new:
+            command = [sys.executable, str(ROOT / "cli.py"), *words]
+            limit = partial(_limit, case.limit * MB)
+            ended = subprocess.run(
+                command, cwd=work, preexec_fn=limit, capture_output=True, text=True, timeout=SECONDS, check=False
+            )
+            status, text = ended.returncode, ended.stderr
+        else:
+            done = processes.run(words, work, set_up=partial(_limit_beyond, case.limit * MB), seconds=SECONDS)
+            status, text = done.status, done.err
+    except (TimeoutError, subprocess.TimeoutExpired) as error:
+        return "failed", str(error)
+    last = (text.strip().splitlines() or [""])[-1]
+    if "Traceback" not in text and status == 0:
+        return "exact", last
+    if "Traceback" not in text and status in (1, 2) and last.startswith("error: ") and MENTIONS.search(last):
+        return "refused", last
+    return "failed", f"status {status}: {text[-3000:]}"
+
+
+def _limit(size: int) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (size, resource.RLIM_INFINITY))
+
+
+def _limit_beyond(size: int) -> None:
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    _limit(pages * resource.getpagesize() + size)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = cases.parser(__doc__)
+    parser.add_argument("--commands", default=",".join(COMMANDS), help="commands, separated by commas")
+    options = parser.parse_args(arguments)
+    processes.prepare()
+    root, names = Path(tempfile.mkdtemp(prefix="memory-")), options.commands.split(",")
+    (root / "work").mkdir()
+    for name in BEYOND.keys() & names:  # import what the commands need, and fill the cache of games
+        shutil.rmtree(root / "work" / "out", ignore_errors=True)
+        if (done := processes.run(COMMANDS[name], root / "work", seconds=SECONDS)).status:
+            raise AssertionError(f"{name}: {done.err}")
+        processes.import_as_in(root / "work")
+    counts: cases.Counts = {}
+    cases.run(plan(names), lambda case: run(case, root), options, counts)
+    shutil.rmtree(root)
+    return cases.report("memory_limits", options, arguments, counts)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,208 @@
+"""Checks of the values that environments of others return."""
+
+import math
+import reprlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+MAX_COMMAND = 200
+"""Maximum number of characters in a command that an environment offers."""
+MAX_TEXT = 1_000_000
+"""Maximum number of characters in an observation."""
+MAX_NUMBER = float(np.finfo(np.float32).max)
+"""Largest magnitude of a number, because models compute with single precision."""
+NUMBERS = ("score", "max_score", "moves")
+"""Entries of an info that must be finite numbers. Only `max_score` may also be None, if it is unknown."""
+AGENTS_OWN = frozenset({"unscored", "prompt", "completion"})
+"""Entries of an info with which the game `completion` asks for a reward model. No other game sets them."""
+
+
+class UnusableValueError(Exception):
+    """An environment returned a value that cannot be used. `kind` is equal for values of one meaning."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+def checked_info(info: object, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an info with defaults for its missing entries."""
+    if not isinstance(info, Mapping):
+        raise UnusableValueError("info", f"the info is {short(info)}, not a dict")
+    for name in NUMBERS:
+        value = info.get(name, 0)
+        if not is_usable(number(value)) and not (name == "max_score" and value is None):
+            raise UnusableValueError("info", f"{name} in the info is {short(value)}, not a finite number")
+    for name, (expected, is_valid) in ENTRIES.items():
+        if name in info and not is_valid(info[name]):
+            raise UnusableValueError("info", f"{name} in the info is {short(info[name])}, not {expected}")
+    kept = {name: value for name, value in info.items() if name not in AGENTS_OWN}
+    return {**defaults, **kept, "admissible_commands": checked_commands(info.get("admissible_commands"))}
+
+
+def checked_commands(commands: object) -> list[str]:
+    """Return admissible commands as a sorted list."""
+    if commands is None:
+        return []
+    if isinstance(commands, str) or not isinstance(commands, Sequence | np.ndarray | set | frozenset):
+        raise UnusableValueError("commands", f"admissible_commands are {short(commands)}, not a list of texts")
+    checked = [str(command) for command in commands if isinstance(command, str)]
+    bad = [command for command in checked if not is_command(command)]
+    if len(checked) < len(commands) or bad:
+        wrong = bad[0] if bad else next(c for c in commands if not isinstance(c, str))
+        expected = f"texts of 1 to {MAX_COMMAND} characters in one line"
+        raise UnusableValueError("commands", f"admissible_commands hold {short(wrong)}; expected {expected}")
+    if len(set(checked)) < len(checked):
+        twice = next(command for command in checked if checked.count(command) > 1)
+        raise UnusableValueError("commands", f"admissible_commands hold {short(twice)} twice")
+    return sorted(checked)
+
+
+def checked_text(observation: object) -> str:
+    """Return an observation as text."""
+    text = as_text(observation)
+    if text is None or not is_utf8(text):
+        raise UnusableValueError("observation", f"the observation is {short(observation)}, not a text")
+    if len(text) > MAX_TEXT:
+        raise UnusableValueError(
+            "observation", f"the observation has {len(text)} characters; expected at most {MAX_TEXT}"
+        )
+    return text
+
+
+def checked_reward(reward: object) -> float:
+    """Return a reward as a finite number."""
+    value = number(reward)
+    if not is_usable(value):
+        raise UnusableValueError("reward", f"step returned the reward {short(reward)}, not a finite number")
+    return value
+
+
+def checked_flag(flag: object) -> bool:
+    """Return `terminated` or `truncated` as True or False."""
+    if not isinstance(flag, bool | np.bool_ | int | np.integer):
+        raise UnusableValueError("result", f"step returned {short(flag)} as an end of the episode, not True or False")
+    return bool(flag)
+
+
+def checked_metadata(metadata: object) -> dict[str, Any]:
+    """Return the metadata of an environment. `prompt` and `terminator`, if there are any, must be short texts."""
+    if not isinstance(metadata, Mapping):
+        raise UnusableValueError("metadata", f"the metadata is {short(metadata)}, not a dict")
+    for name in ("prompt", "terminator"):
+        text = metadata.get(name, "")
+        if not (isinstance(text, str) and len(str(text)) <= MAX_COMMAND and is_utf8(str(text))):
+            raise UnusableValueError("metadata", f"{name} in the metadata is {short(text)}, not a short text")
+    return dict(metadata)
+
+
+def checked_actions(space: object) -> gymnasium.spaces.Text:
+    """Return the space of the actions, which must be texts."""
+    if not isinstance(space, gymnasium.spaces.Text):
+        raise UnusableValueError(
+            "spaces", f"expected an environment whose actions are texts, got action_space={short(space)}"
+        )
+    return space
+
+
+def as_text(observation: object, *, inside: bool = False) -> str | None:
+    """Return an observation as text, or None if it cannot be shown as text.
+
+    Texts are accepted, and so are dicts, tuples and arrays of texts, as Gymnasium's wrappers make them. Each entry
+    becomes a line. A number is accepted only as an entry.
+    """
+    match observation:
+        case str():
+            return str(observation)
+        case np.ndarray() if observation.ndim == 0:
+            return as_text(observation.item(), inside=inside)
+        case np.ndarray() if not inside and observation.dtype.kind not in "UO":
+            return None
+        case Mapping():
+            lines = [(f"{name}: ", as_text(value, inside=True)) for name, value in observation.items()]
+        case tuple() | list() | np.ndarray():
+            lines = [("", as_text(value, inside=True)) for value in observation]
+        case int() | float() | np.number() | np.bool_() if inside:
+            return str(observation)
+        case _:
+            return None
+    texts = [head + text for head, text in lines if text is not None]
+    return "\n".join(texts) if texts and len(texts) == len(lines) else None
+
+
+def number(value: object) -> float:
+    """Return a number as float, and NaN for any other value, even for a text or bytes that `float` can parse."""
+    if isinstance(value, str | bytes | bytearray):
+        return math.nan
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
+def is_usable(value: float) -> bool:
+    """Return whether a number is finite, also in single precision."""
+    return abs(value) <= MAX_NUMBER  # False for NaN
+
+
+def is_command(text: str) -> bool:
+    return bool(text.strip()) and len(text) <= MAX_COMMAND and len(text.splitlines()) == 1 and is_utf8(text)
+
+
+def is_utf8(text: str) -> bool:
+    """Return whether a text can be encoded in UTF-8. A lone surrogate cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def short(value: object) -> str:
+    return " ".join(reprlib.repr(value).split())
+
+
+def _is_outcome(value: object) -> bool:
+    return value is None or isinstance(value, bool | np.bool_ | int | float | np.number)
+
+
+def _is_name(value: object) -> bool:
+    return value is None or (isinstance(value, str) and is_utf8(value))
+
+
+def _are_texts(value: object) -> bool:
+    return value is None or (isinstance(value, list | tuple) and all(isinstance(item, str) for item in value))
+
+
+def _are_options(value: object) -> bool:
+    """Return whether a value can be the options of a reset, which a checkpoint stores as JSON."""
+    return isinstance(value, dict) and all(isinstance(key, str) for key in value) and _is_json(value)
+
+
+def _is_json(value: object) -> bool:
+    match value:
+        case dict():
+            return all(isinstance(key, str) and is_utf8(key) and _is_json(item) for key, item in value.items())
+        case list():
+            return all(map(_is_json, value))
+        case str():
+            return is_utf8(value)
+        case float():
+            return math.isfinite(value)
+    return value is None or isinstance(value, bool | int)
+
+
+ENTRIES: dict[str, tuple[str, Callable[[object], bool]]] = {
+    "won": ("True or False", _is_outcome),
+    "lost": ("True or False", _is_outcome),
+    "strategy": ("a text", _is_name),
+    "continuation": ("a dict of options for the next reset, with values that JSON can hold", _are_options),
+    "policy_commands": ("a list of commands", _are_texts),
+    "extra.walkthrough": ("a list of commands", _are_texts),
+    "max_tokens": ("a whole number from 1", lambda value: isinstance(value, int) and 1 <= value <= MAX_TEXT),
+    "newlines": ("True or False", _is_outcome),
+}
+"""Other entries of an info that have a meaning -> what they must be, in words and as a check."""

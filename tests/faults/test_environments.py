@@ -1,0 +1,53 @@
+"""Misbehaving environments are counted, or refused in one line.
+
+`python -m benchmarks.faults.environments` is the long form of this test.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.faults.environments import COMMANDS, Case, plan, verdict
+from benchmarks.faults.misbehaving import PLACES
+from benchmarks.faults.processes import Done
+from tests import ROOT
+
+STEP = Case(where="step", what="raises OSError", every=3, command="evaluate", isolated=False)
+REWARD = Case(where="reward", what="int8", every=3, command="evaluate", isolated=False)
+
+
+def test_two_hundred_environments_differ() -> None:
+    cases = plan(200, 20)
+    assert len({(case.where, case.what) for case in cases}) == 200
+    assert {case.where for case in cases} == set(PLACES) and {case.command for case in cases} == set(COMMANDS)
+    assert cases == plan(200, 20) != plan(200, 21)
+
+
+@pytest.mark.parametrize(
+    ("case", "done", "counts", "expected"),
+    [
+        (STEP, Done(status=2, out="", err="a note\nerror: no way\n"), (None, 3), "refused"),
+        (STEP, Done(status=0, out="", err=""), (3, 3), "exact"),
+        (REWARD, Done(status=0, out="", err=""), (0, 3), "exact"),
+        (STEP, Done(status=0, out="", err=""), (0, 3), "failed"),
+        (REWARD, Done(status=0, out="", err=""), (2, 3), "failed"),
+        (STEP, Done(status=0, out="", err=""), (None, 3), "failed"),
+        (STEP, Done(status=1, out="", err="Traceback (most recent call last):\nerror: x"), (None, 3), "failed"),
+        (STEP, Done(status=-9, out="", err=""), (3, 3), "failed"),
+    ],
+)
+def test_the_verdict_on_a_command(case: Case, done: Done, counts: tuple[int | None, int], expected: str) -> None:
+    assert verdict(case, done, *counts)[0] == expected
+
+
+def test_misbehaving_environments_are_counted_or_refused_in_one_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.faults.environments", "--count", "200", "--seed", "20"]
+    only = [number for number, case in enumerate(plan(200, 20)) if case.command != "compare" and not case.isolated][:8]
+    command += ["--only", ",".join(map(str, only)), "--out", str(tmp_path / "environments.json")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    total = json.loads((tmp_path / "environments.json").read_text())["total"]
+    assert (total["tried"], total["failed"]) == (8, 0) and total["refused"] and total["exact"]
