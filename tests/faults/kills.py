@@ -23,6 +23,7 @@ from pathlib import Path
 
 from games.files import atomic_write
 from tests.faults import processes
+from tests.faults.forked_workers import MARK, offset
 
 CALLS = ("openat,creat,write,pwrite64,writev,ftruncate,truncate,rename,renameat,renameat2,mkdir,mkdirat,rmdir,unlink,"
          "unlinkat,link,linkat,symlink,symlinkat,fsync,fdatasync,fallocate,copy_file_range,sendfile")  # fmt: skip
@@ -31,7 +32,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "train": ("train", "--out", "out", *TINY, "--iterations", "3", "--save-every", "1"),
     "compare": ("compare", "--out", "out", *TINY, "--iterations", "1", "--optimizers", "ppo", "--seeds", "0",
                 "--evaluations", "2"),
-    "generate": ("generate", "out", "--family", "coin", "--per-level", "2", "--workers", "1"),
+    "generate": ("generate", "out", "--family", "coin", "--levels", "1-1", "--per-level", "2", "--workers", "1"),
     "card": ("evaluate", "--card", "--agent", "random", "--tasks", "coin", "--episodes", "1", "--out", "out/card.md"),
     "reproduce": ("reproduce", "bandit", "--quick", "--out", "out"),
 }  # fmt: skip
@@ -44,8 +45,14 @@ ENTRY = re.compile(r"^(?P<process>\d+) +(?P<call>\w+)\((?P<rest>.*)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """A system call that changes files: its name, and its number among the calls of this name in its thread."""
+    """A system call that changes files: its name, and its number among the calls of this name in its thread.
 
+    Attributes:
+        rank: the place of its process in the order in which `forked_workers` has started them, from 1. Other programs
+            and threads have the rank 0.
+    """
+
+    rank: int
     call: str
     number: int
     text: str = field(compare=False)
@@ -80,12 +87,14 @@ def content(work: Path) -> dict[str, bytes]:
 
 def points(log: Path, work: Path) -> Iterator[Point]:
     """Yield the system calls in strace's output that changed files in the folder `work`, in order."""
-    counts = Counter[tuple[str, str]]()
+    counts, ranks = Counter[tuple[str, str]](), dict[str, int]()
     for line in log.read_text(errors="replace").splitlines():
         if (entry := ENTRY.match(line)) is None:
             continue
         call, rest = entry["call"], entry["rest"]
         counts[entry["process"], call] += 1
+        if found := re.search(rf"{MARK}(\d+)", rest):
+            ranks[entry["process"]] = int(found[1])
         reads = call == "openat" and "O_WRONLY" not in rest and "O_RDWR" not in rest
         if reads or "= -1 E" in rest or "/tensorboard/" in rest:
             continue
@@ -94,7 +103,9 @@ def points(log: Path, work: Path) -> Iterator[Point]:
         inside = (not path.startswith("/") or path.startswith(f"{work}/") for path in named)
         if any(inside) or (not named and any(path.startswith(f"{work}/") for path in opened)):
             text = f"{call}({rest}".replace(f"{work}/", "").replace(str(work), ".")
-            yield Point(call=call, number=counts[entry["process"], call], text=text[:160])
+            number, rank = counts[entry["process"], call], ranks.get(entry["process"], 0)
+            assert number < offset(call, 1), line
+            yield Point(rank=rank, call=call, number=number, text=text[:160])
 
 
 def spread(found: Sequence[Point], number: int | None) -> list[Point]:
@@ -108,9 +119,10 @@ def kill_and_continue(name: str, base: Path, work: Path, point: Point, wanted: M
     """Kill a command at a point and run it again. Return "exact", "refused", "missed", or what went wrong."""
     words = COMMANDS[name]
     shutil.copytree(base, work)
-    tracer = ("-e", f"trace={point.call}", "-e", f"inject={point.call}:signal=KILL:when={point.number}")
+    when = offset(point.call, point.rank) + point.number
+    tracer = ("-e", f"trace={point.call}", "-e", f"inject={point.call}:signal=KILL:when={when}")
     log = work.with_suffix(".strace")
-    killed = processes.run(words, work, tracer, log)
+    killed = processes.run(words, work, tracer, log, point.call)
     if "killed by SIGKILL" not in log.read_text(errors="replace"):
         return "missed"
     if killed.status != -9 and not (killed.status == 1 and killed.is_one_line):
@@ -155,7 +167,7 @@ def measure(name: str, number: int | None, root: Path) -> Tally:
         else:
             tally.failed += 1
             tally.failures.append(f"{point.text}: {result}")
-        sys.stderr.write(f"{name} {index + 1}: {point.call} {point.number}: {result}\n")
+        sys.stderr.write(f"{name} {index + 1}: {point.rank} {point.call} {point.number}: {result}\n")
     return tally
 
 

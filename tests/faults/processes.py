@@ -1,6 +1,5 @@
 """Commands in processes that are forked after all imports, and that strace can trace or kill."""
 
-import atexit
 import contextlib
 import ctypes
 import gc
@@ -16,6 +15,9 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
+
+from tests.faults import forked_workers
 
 CLOCK = Path(__file__).parent / "clock"
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
@@ -45,24 +47,27 @@ def prepare() -> None:
 
 def import_as_in(work: Path) -> None:
     """Import what the last command in the folder `work` has imported, so that later commands start at once."""
-    for name in work.with_name(f"{work.name}.modules").read_text().split():
+    for name in dict.fromkeys(work.with_name(f"{work.name}.modules").read_text().split()):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     gc.freeze()
 
 
-def run(words: Sequence[str], work: Path, tracer: Sequence[str] = (), log: Path | None = None) -> Done:
+def run(
+    words: Sequence[str], work: Path, tracer: Sequence[str] = (), log: Path | None = None, call: str | None = None
+) -> Done:
     """Run the command line in the folder `work`, and wait for all of its processes.
 
     Args:
         tracer: options of strace, which attaches to the process before the command starts. Without, nothing is traced.
         log: strace's output.
+        call: the system call at which strace kills a process; see `forked_workers`.
     """
     printed = [work.with_name(f"{work.name}.{name}") for name in ("out", "err")]
     gate, opener = os.pipe()
     child = os.fork()
     if not child:
-        _be_command(words, work, printed, gate)
+        _be_command(words, work, printed, gate, call)
     os.close(gate)
     if tracer:
         command = ["strace", "-f", "-qq", "-y", "-s", "0", "-o", str(log), *tracer, "-p", str(child)]
@@ -95,7 +100,7 @@ def _wait_for_all(child: int) -> int:
     return found
 
 
-def _be_command(words: Sequence[str], work: Path, printed: Sequence[Path], gate: int) -> None:
+def _be_command(words: Sequence[str], work: Path, printed: Sequence[Path], gate: int, call: str | None) -> NoReturn:
     """Turn the forked process into one that runs the command line."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     ctypes.CDLL(None).prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0)
@@ -110,15 +115,14 @@ def _be_command(words: Sequence[str], work: Path, printed: Sequence[Path], gate:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     runpy.run_path(str(CLOCK / "sitecustomize.py"))
     sys.argv = ["cli.py", *words]
+    modules = work.with_name(f"{work.name}.modules")
     os.read(gate, 1)
+    forked_workers.install(modules, call)
     try:
         importlib.reload(sys.modules["cli"]).main()  # its options depend on `sys.argv`
     finally:  # never return to the code of the parent
         error = sys.exception()
         if not isinstance(error, SystemExit):
             traceback.print_exc()
-        work.with_name(f"{work.name}.modules").write_text("\n".join(set(sys.modules) - {"__main__", "sitecustomize"}))
-        atexit._run_exitfuncs()  # as at the end of a process that was not forked
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1)
+        forked_workers.record_modules(modules)
+        forked_workers.end(error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1)
