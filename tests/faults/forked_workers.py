@@ -4,9 +4,6 @@
 `games.child_process.Child` does, then runs in a fork of a server, which was itself forked before the command began. So
 a worker has all modules and no other state of the command. It becomes a child of the process that started it, because
 that process adopts orphans.
-
-strace counts the calls of each thread from 1. To kill one process and not another that makes as many calls, each
-process first makes more failing calls than the processes before it make in total. See `mark`.
 """
 
 import atexit
@@ -24,14 +21,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-MARK = "/mark-of-process/"
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 FREE = 200  # above all file descriptors of a command
-
-
-def offset(call: str, rank: int) -> int:
-    """Return a number of calls that is larger than the number of these calls in the processes below this rank."""
-    return rank * (1000 if call == "openat" else 200)
 
 
 class Popen(subprocess.Popen[Any]):
@@ -40,7 +31,7 @@ class Popen(subprocess.Popen[Any]):
     server: socket.socket
 
     def _execute_child(self, args: Any, executable: Any, *rest: Any) -> None:
-        """Start the child. Overrides the method of Python 3.11 to 3.13, whose arguments stand in this order."""
+        """Start the child. Overrides a method of Python 3.11 to 3.13, whose arguments stand in this order."""
         _, _, pass_fds, cwd, env, _, _, _, *ends, _, _, _, _, _, new_session, _ = rest
         if [*args[:2]] != [sys.executable, "-c"]:
             super()._execute_child(args, executable, *rest)  # type: ignore[misc]
@@ -54,57 +45,35 @@ class Popen(subprocess.Popen[Any]):
         self._close_pipe_fds(*ends)  # type: ignore[attr-defined]
 
 
-def install(modules: Path, call: str | None) -> None:
-    """Let this process fork its workers.
-
-    Args:
-        modules: a file to which each worker appends the names of its modules when it ends.
-        call: the system call that `mark` makes.
-    """
-    _become_parent_of_forks(modules, call, mmap.mmap(-1, 1))
-
-
-def _become_parent_of_forks(modules: Path, call: str | None, started: mmap.mmap) -> None:
+def install(modules: Path) -> None:
+    """Let this process fork its workers. When a worker ends, it appends the names of its modules to a file."""
     libc = ctypes.CDLL(None)
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     Popen.server, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     if not os.fork():
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        _serve(theirs, modules, call, started)
+        _serve(theirs, modules)
     theirs.close()
     subprocess.Popen = Popen  # type: ignore[misc]
-    mark(call, started)
 
 
-def mark(call: str | None, started: mmap.mmap) -> None:
-    """Take the next rank and write it to strace's log. If `call` is not None, make it `offset` times, to fail."""
-    started[0] = rank = started[0] + 1
-    libc = ctypes.CDLL(None)
-    libc.openat(-1, f"{MARK}{rank}".encode(), os.O_RDONLY)
-    for _ in range(offset(call, rank) if call else 0):
-        getattr(libc, str(call))(-1, 0, 0, 0, 0, 0)
-
-
-def _serve(server: socket.socket, modules: Path, call: str | None, started: mmap.mmap) -> NoReturn:
+def _serve(server: socket.socket, modules: Path) -> NoReturn:
     """Fork a worker for each request, until the process that sends the requests ends."""
     answer = mmap.mmap(-1, 100)
     while True:
         request, received, _, _ = socket.recv_fds(server, 1_000_000, 10)
         if not (between := os.fork()):
             if worker := os.fork():
-                answer[: len(str(worker))] = str(worker).encode()
+                answer[:10] = b"%010d" % worker
                 os._exit(0)  # the process that has sent the request adopts the worker
-            _be_worker(json.loads(request), received, modules, call, started)
+            _be_worker(json.loads(request), received, modules)
         os.waitpid(between, 0)
-        server.send(bytes(answer).rstrip(b"\0"))
-        answer[:] = bytes(len(answer))
+        server.send(answer[:10])
         for descriptor in received:
             os.close(descriptor)
 
 
-def _be_worker(
-    request: Mapping[str, Any], received: Sequence[int], modules: Path, call: str | None, started: mmap.mmap
-) -> NoReturn:
+def _be_worker(request: Mapping[str, Any], received: Sequence[int], modules: Path) -> NoReturn:
     """Run the code of a request and end, as a new interpreter does."""
     for index, descriptor in enumerate(received):
         os.dup2(descriptor, FREE + index)
@@ -119,7 +88,7 @@ def _be_worker(
     os.environ.update(request["env"] or {})
     exit_now = os._exit
     os._exit = lambda status: (record_modules(modules), exit_now(status))  # type: ignore[assignment]
-    _become_parent_of_forks(modules, call, started)
+    install(modules)
     status = 1
     try:
         exec(request["code"], {"__name__": "__main__"})

@@ -2,9 +2,9 @@
 
     python -m tests.faults.kills [--commands train,compare] [--points 20] [--out benchmarks/kills.json]
 
-strace lists the system calls with which an undisturbed command, and its workers, change files. For each of them, the
-command runs in a new folder, and strace sends SIGKILL to the process that is about to make the call. Afterwards, the
-same command must end with the same bytes and without leftovers. If it refuses in one line, the command that this line
+The kernel reports each system call with which an undisturbed command, its workers and the programs that they start
+change files. For each of these events, the command runs in a new folder, and the process that is about to make the
+call is killed by SIGKILL. Afterwards, the same command must end with the same bytes and without leftovers. If it refuses in one line, the command that this line
 names must. Clocks count their calls, so that two undisturbed runs write the same bytes. The files of TensorBoard hold
 times and are left out.
 """
@@ -13,20 +13,16 @@ import argparse
 import json
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from games.files import atomic_write
 from tests.faults import processes
-from tests.faults.forked_workers import MARK, offset
+from tests.faults.system_calls import Call
 
-CALLS = ("openat,creat,write,pwrite64,writev,ftruncate,truncate,rename,renameat,renameat2,mkdir,mkdirat,rmdir,unlink,"
-         "unlinkat,link,linkat,symlink,symlinkat,fsync,fdatasync,fallocate,copy_file_range,sendfile")  # fmt: skip
 TINY = ("--game", "bandit", "--episodes", "4", "--parallel", "4", "--epochs", "1")
 COMMANDS: dict[str, tuple[str, ...]] = {
     "train": ("train", "--out", "out", *TINY, "--iterations", "3", "--save-every", "1"),
@@ -40,22 +36,6 @@ CONTINUATIONS = {"--resume": {"train": ("train", "--resume", "--out", "out")}}
 """A text in a refusal -> the command that it names."""
 # the last: a file of four bytes with which Python's `tempfile` tests the temporary folder
 IGNORED = re.compile(r"(^|/)tensorboard/|\.lock$|\.pyc$|^tmp/[a-z0-9_]{8}$")
-ENTRY = re.compile(r"^(?P<process>\d+) +(?P<call>\w+)\((?P<rest>.*)")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
-    """A system call that changes files: its name, and its number among the calls of this name in its thread.
-
-    Attributes:
-        rank: the place of its process in the order in which `forked_workers` has started them, from 1. Other programs
-            and threads have the rank 0.
-    """
-
-    rank: int
-    call: str
-    number: int
-    text: str = field(compare=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -85,48 +65,57 @@ def content(work: Path) -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in names if not IGNORED.search(name)}
 
 
-def points(log: Path, work: Path) -> Iterator[Point]:
-    """Yield the system calls in strace's output that changed files in the folder `work`, in order."""
-    counts, ranks = Counter[tuple[str, str]](), dict[str, int]()
-    for line in log.read_text(errors="replace").splitlines():
-        if (entry := ENTRY.match(line)) is None:
-            continue
-        call, rest = entry["call"], entry["rest"]
-        counts[entry["process"], call] += 1
-        if found := re.search(rf"{MARK}(\d+)", rest):
-            ranks[entry["process"]] = int(found[1])
-        reads = call == "openat" and "O_WRONLY" not in rest and "O_RDWR" not in rest
-        if reads or "= -1 E" in rest or "/tensorboard/" in rest:
-            continue
-        named = [path for path in re.findall(r'"([^"]*)"', rest) if path]
-        opened = re.findall(r"<(/[^>]*)>", rest)
-        inside = (not path.startswith("/") or path.startswith(f"{work}/") for path in named)
-        if any(inside) or (not named and any(path.startswith(f"{work}/") for path in opened)):
-            text = f"{call}({rest}".replace(f"{work}/", "").replace(str(work), ".")
-            number, rank = counts[entry["process"], call], ranks.get(entry["process"], 0)
-            assert number < offset(call, 1), line
-            yield Point(rank=rank, call=call, number=number, text=text[:160])
+class Changes:
+    """Lists the system calls of a command that change files in the folder `work`, and kills before one of them.
+
+    Attributes:
+        calls: the calls so far. The last is that of the killed process, if any.
+    """
+
+    def __init__(self, work: Path, last: int | None = None) -> None:
+        self._inside = f"{work}/"
+        self._last = last
+        self.calls: list[str] = []
+
+    def kills(self, call: Call) -> bool:
+        """Record a call. Return whether it is number `last`, counted from 0."""
+        named = [path for path in call.paths if path.startswith(self._inside) and "/tensorboard/" not in path]
+        if not named or not _changes(call.name, named[0]):
+            return False
+        self.calls.append(str(call).replace(self._inside, ""))
+        return len(self.calls) - 1 == self._last
 
 
-def spread(found: Sequence[Point], number: int | None) -> list[Point]:
-    """Return `number` points at equal distances, or all."""
-    if number is None or number >= len(found):
-        return list(found)
-    return [found[round(index * (len(found) - 1) / max(1, number - 1))] for index in range(number)]
+def _changes(name: str, path: str) -> bool:
+    """Return whether the call does more than to report that a folder exists, or that a file does not."""
+    if name in ("mkdir", "mkdirat", "unlink", "unlinkat", "rmdir"):
+        return Path(path).exists() != name.startswith("mkdir")
+    return True
 
 
-def kill_and_continue(name: str, base: Path, work: Path, point: Point, wanted: Mapping[str, bytes]) -> str:
-    """Kill a command at a point and run it again. Return "exact", "refused", "missed", or what went wrong."""
-    words = COMMANDS[name]
+def spread(events: int, number: int | None) -> list[int]:
+    """Return `number` events at equal distances, or all."""
+    if number is None or number >= events:
+        return list(range(events))
+    return [round(index * (events - 1) / max(1, number - 1)) for index in range(number)]
+
+
+def kill_and_continue(name: str, base: Path, work: Path, event: int, wanted: Mapping[str, bytes]) -> tuple[str, str]:
+    """Kill a command before an event, and run it again. Return the call, and what `continued` returns."""
     shutil.copytree(base, work)
-    when = offset(point.call, point.rank) + point.number
-    tracer = ("-e", f"trace={point.call}", "-e", f"inject={point.call}:signal=KILL:when={when}")
-    log = work.with_suffix(".strace")
-    killed = processes.run(words, work, tracer, log, point.call)
-    if "killed by SIGKILL" not in log.read_text(errors="replace"):
-        return "missed"
+    changes = Changes(work, event)
+    killed = processes.run(COMMANDS[name], work, changes.kills)
+    if len(changes.calls) <= event:
+        return "", "missed"
+    call = changes.calls[event]
     if killed.status != -9 and not (killed.status == 1 and killed.is_one_line):
-        return f"the command whose worker was killed: status {killed.status}, {killed.err[-300:]!r}"
+        return call, f"the command whose worker was killed: status {killed.status}, {killed.err[-300:]!r}"
+    return call, continued(name, work, wanted)
+
+
+def continued(name: str, work: Path, wanted: Mapping[str, bytes]) -> str:
+    """Run a killed command again. Return "exact", "refused", or what went wrong."""
+    words = COMMANDS[name]
     done = processes.run(words, work)
     if done.status and done.is_one_line:
         said = next((text for text in CONTINUATIONS if text in done.err), None)
@@ -149,30 +138,29 @@ def measure(name: str, number: int | None, root: Path) -> Tally:
     shutil.rmtree(base / "out")
     for copy in (first, second):
         shutil.copytree(base, copy)
-    log = root / f"{name}.strace"
-    _undisturbed(name, first, ("-e", f"trace={CALLS}"), log)
+    changes = Changes(first)
+    _undisturbed(name, first, changes.kills)
     _undisturbed(name, second)
     wanted = content(first)
     if differ := [path for path, data in content(second).items() if wanted.get(path) != data]:
         raise AssertionError(f"two undisturbed runs of {name} differ in {', '.join(differ)}")
-    found = list(dict.fromkeys(points(log, first)))
-    tally = Tally(events=len(found))
-    for index, point in enumerate(spread(found, number)):
-        work = root / f"{name}-{index}"
-        result = kill_and_continue(name, base, work, point, wanted)
+    tally = Tally(events=len(changes.calls))
+    for event in spread(tally.events, number):
+        work = root / f"{name}-{event}"
+        call, result = kill_and_continue(name, base, work, event, wanted)
         tally.tried += result != "missed"
         if result in ("exact", "refused", "missed"):
             setattr(tally, result, getattr(tally, result) + 1)
             shutil.rmtree(work)
         else:
             tally.failed += 1
-            tally.failures.append(f"{point.text}: {result}")
-        sys.stderr.write(f"{name} {index + 1}: {point.rank} {point.call} {point.number}: {result}\n")
+            tally.failures.append(f"{event}: {call}: {result}")
+        sys.stderr.write(f"{name} {event} of {tally.events}: {call[:100]}: {result}\n")
     return tally
 
 
-def _undisturbed(name: str, work: Path, tracer: Sequence[str] = (), log: Path | None = None) -> None:
-    done = processes.run(COMMANDS[name], work, tracer, log)
+def _undisturbed(name: str, work: Path, kills: Callable[[Call], bool] | None = None) -> None:
+    done = processes.run(COMMANDS[name], work, kills)
     if done.status:
         raise AssertionError(f"{name}: status {done.status}, {done.err}")
 
@@ -185,7 +173,6 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="also write the results here, as JSON; other commands in it are kept")
     given = parser.parse_args()
     processes.prepare()
-    version = subprocess.run(["strace", "-V"], capture_output=True, text=True, check=True).stdout.split("\n")[0]
     stored = json.loads(given.out.read_text()) if given.out and given.out.exists() else {"commands": {}}
     root = Path(tempfile.mkdtemp(prefix="kills-"))
     failed = 0
@@ -195,7 +182,7 @@ def main() -> int:
         sys.stderr.write(f"{name}: {asdict(tally)}\n")
         stored["commands"][name] = {"command": " ".join(COMMANDS[name]), **asdict(tally)}
         if given.out:
-            atomic_write(given.out, json.dumps({"strace": version, **stored}, indent=1) + "\n")
+            atomic_write(given.out, json.dumps(stored, indent=1) + "\n")
     if not failed:
         shutil.rmtree(root)
     return int(failed > 0)

@@ -1,4 +1,4 @@
-"""Commands in processes that are forked after all imports, and that strace can trace or kill."""
+"""Commands in processes that are forked after all imports, and that can be killed before a system call."""
 
 import contextlib
 import ctypes
@@ -7,22 +7,22 @@ import importlib
 import os
 import runpy
 import signal
-import subprocess
+import socket
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 from tests.faults import forked_workers
+from tests.faults.forked_workers import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG
+from tests.faults.system_calls import Call, Supervisor, install_filter
 
 CLOCK = Path(__file__).parent / "clock"
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
-PR_SET_PTRACER, PR_SET_PTRACER_ANY = 0x59616D61, ctypes.c_ulong(-1)
-SECONDS = 1800  # limit of a command; tracing is slow on a busy machine
+SECONDS = 1800  # limit of a command on a busy machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,38 +53,25 @@ def import_as_in(work: Path) -> None:
     gc.freeze()
 
 
-def run(
-    words: Sequence[str], work: Path, tracer: Sequence[str] = (), log: Path | None = None, call: str | None = None
-) -> Done:
+def run(words: Sequence[str], work: Path, kills: Callable[[Call], bool] | None = None) -> Done:
     """Run the command line in the folder `work`, and wait for all of its processes.
 
-    Args:
-        tracer: options of strace, which attaches to the process before the command starts. Without, nothing is traced.
-        log: strace's output.
-        call: the system call at which strace kills a process; see `forked_workers`.
+    `kills` is called before each system call that changes files. If it returns true, the process is killed.
     """
     printed = [work.with_name(f"{work.name}.{name}") for name in ("out", "err")]
-    gate, opener = os.pipe()
+    ours, theirs = socket.socketpair()
     child = os.fork()
     if not child:
-        _be_command(words, work, printed, gate, call)
-    os.close(gate)
-    if tracer:
-        command = ["strace", "-f", "-qq", "-y", "-s", "0", "-o", str(log), *tracer, "-p", str(child)]
-        strace = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        status = Path(f"/proc/{child}/status")
-        while "TracerPid:\t0" in status.read_text():
-            if strace.poll() is not None:
-                raise OSError("strace cannot attach to a process")
-            time.sleep(0.01)
-    os.write(opener, b"x")
-    os.close(opener)
-    status_of_child = _wait_for_all(child)
+        _be_command(words, work, printed, theirs if kills else None)
+    theirs.close()
+    with ours:
+        supervisor = Supervisor(socket.recv_fds(ours, 1, 1)[1][0], kills) if kills else None
+        status = _wait_for_all(child, supervisor)
     out, err = (path.read_text(errors="replace") for path in printed)
-    return Done(status=status_of_child, out=out, err=err)
+    return Done(status=status, out=out, err=err)
 
 
-def _wait_for_all(child: int) -> int:
+def _wait_for_all(child: int, supervisor: Supervisor | None) -> int:
     """Wait for all children of this process, which include orphans of the command. Return the status of `child`."""
     found, deadline = 0, time.monotonic() + SECONDS
     with contextlib.suppress(ChildProcessError):
@@ -96,14 +83,13 @@ def _wait_for_all(child: int) -> int:
                 if time.monotonic() > deadline:
                     os.killpg(child, signal.SIGKILL)
                     raise TimeoutError(f"a process runs for more than {SECONDS} s")
-                time.sleep(0.01)
+                supervisor.serve(0.01) if supervisor else time.sleep(0.01)
     return found
 
 
-def _be_command(words: Sequence[str], work: Path, printed: Sequence[Path], gate: int, call: str | None) -> NoReturn:
+def _be_command(words: Sequence[str], work: Path, printed: Sequence[Path], owner: socket.socket | None) -> NoReturn:
     """Turn the forked process into one that runs the command line."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    ctypes.CDLL(None).prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0)
     os.setsid()
     for descriptor, path in enumerate((Path(os.devnull), *printed)):
         os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC), descriptor)
@@ -116,8 +102,12 @@ def _be_command(words: Sequence[str], work: Path, printed: Sequence[Path], gate:
     runpy.run_path(str(CLOCK / "sitecustomize.py"))
     sys.argv = ["cli.py", *words]
     modules = work.with_name(f"{work.name}.modules")
-    os.read(gate, 1)
-    forked_workers.install(modules, call)
+    if owner:
+        descriptor = install_filter()
+        socket.send_fds(owner, [b"x"], [descriptor])
+        os.close(descriptor)
+        owner.close()
+    forked_workers.install(modules)
     try:
         importlib.reload(sys.modules["cli"]).main()  # its options depend on `sys.argv`
     finally:  # never return to the code of the parent
