@@ -66,6 +66,8 @@ def _serve(server: socket.socket, modules: Path) -> NoReturn:
             if worker := os.fork():
                 answer[:10] = b"%010d" % worker
                 os._exit(0)  # the process that has sent the request adopts the worker
+            for closed in (server, Popen.server):
+                closed.detach()  # otherwise Python closes the number again later, when it is that of another file
             _be_worker(json.loads(request), received, modules)
         os.waitpid(between, 0)
         server.send(answer[:10])

@@ -11,11 +11,12 @@ times and are left out.
 
 import argparse
 import json
+import random
 import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -35,6 +36,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 CONTINUATIONS = {"--resume": {"train": ("train", "--resume", "--out", "out")}}
 """A text in a refusal -> the command that it names."""
 # the last: a file of four bytes with which Python's `tempfile` tests the temporary folder
+TOTAL = ("tried", "refused", "exact", "failed")
 IGNORED = re.compile(r"(^|/)tensorboard/|\.lock$|\.pyc$|^tmp/[a-z0-9_]{8}$")
 
 
@@ -44,12 +46,15 @@ class Tally:
 
     Attributes:
         events: system calls of the undisturbed command that change files.
+        points: the events before which the command was killed, counted from 0.
         tried: kills, of which `exact` were followed by a run with the same bytes, `refused` by a refusal in one line,
             and `failed` by anything else. `failures` describes the last.
         missed: calls that the command did not reach when it was to be killed.
     """
 
-    events: int
+    command: str = ""
+    events: int = 0
+    points: list[int] = field(default_factory=list)
     tried: int = 0
     exact: int = 0
     refused: int = 0
@@ -59,14 +64,15 @@ class Tally:
 
 
 def content(work: Path) -> dict[str, bytes]:
-    """Return the bytes of all files that a command has written in its folder, by their path."""
-    paths = (path for path in work.rglob("*") if path.is_file())
-    names = ((str(path.relative_to(work)), path) for path in paths)
-    return {name: path.read_bytes() for name, path in names if not IGNORED.search(name)}
+    """Return the bytes of all files that a command has written in its folder, and its folders, by their path."""
+    names = ((str(path.relative_to(work)), path) for path in work.rglob("*"))
+    return {name: b"" if path.is_dir() else path.read_bytes() for name, path in names if not IGNORED.search(name)}
 
 
 class Changes:
     """Lists the system calls of a command that change files in the folder `work`, and kills before one of them.
+
+    TextWorld's compiler writes some of its temporary files in thousands of pieces, of which the first counts.
 
     Attributes:
         calls: the calls so far. The last is that of the killed process, if any.
@@ -75,6 +81,7 @@ class Changes:
     def __init__(self, work: Path, last: int | None = None) -> None:
         self._inside = f"{work}/"
         self._last = last
+        self._seen = set[str]()
         self.calls: list[str] = []
 
     def kills(self, call: Call) -> bool:
@@ -82,7 +89,11 @@ class Changes:
         named = [path for path in call.paths if path.startswith(self._inside) and "/tensorboard/" not in path]
         if not named or not _changes(call.name, named[0]):
             return False
-        self.calls.append(str(call).replace(self._inside, ""))
+        text = str(call).replace(self._inside, "")
+        if "/tw-inform-" in text and text in self._seen:
+            return False
+        self._seen.add(text)
+        self.calls.append(text)
         return len(self.calls) - 1 == self._last
 
 
@@ -94,10 +105,11 @@ def _changes(name: str, path: str) -> bool:
 
 
 def spread(events: int, number: int | None) -> list[int]:
-    """Return `number` events at equal distances, or all."""
-    if number is None or number >= events:
-        return list(range(events))
-    return [round(index * (events - 1) / max(1, number - 1)) for index in range(number)]
+    """Return `number` events at equal distances, or all, in random order, so that a part of them is spread as well."""
+    count = events if number is None else min(number, events)
+    found = [round(index * (events - 1) / max(1, count - 1)) for index in range(count)]
+    random.Random(0).shuffle(found)
+    return found
 
 
 def kill_and_continue(name: str, base: Path, work: Path, event: int, wanted: Mapping[str, bytes]) -> tuple[str, str]:
@@ -129,8 +141,30 @@ def continued(name: str, work: Path, wanted: Mapping[str, bytes]) -> str:
     return f"files differ: {', '.join(different[:5])}" if different else "exact"
 
 
-def measure(name: str, number: int | None, root: Path) -> Tally:
-    """Kill a command at `number` points, or at all, and return the results."""
+def measure(name: str, number: int | None, root: Path, tally: Tally) -> Iterator[Tally]:
+    """Kill a command at `number` points, or at all. Add each result to `tally`, and yield it."""
+    base, wanted, events = prepared(name, root)
+    if tally.events != events:
+        tally = Tally(command=" ".join(COMMANDS[name]), events=events)
+    for event in spread(events, number):
+        if event in tally.points:
+            continue
+        work = root / f"{name}-{event}"
+        call, result = kill_and_continue(name, base, work, event, wanted)
+        tally.points = sorted([*tally.points, event])
+        tally.tried += result != "missed"
+        if result in ("exact", "refused", "missed"):
+            setattr(tally, result, getattr(tally, result) + 1)
+            shutil.rmtree(work)
+        else:
+            tally.failed += 1
+            tally.failures.append(f"{event}: {call}: {result}")
+        sys.stderr.write(f"{name} {event} of {events}: {call[:100]}: {result}\n")
+        yield tally
+
+
+def prepared(name: str, root: Path) -> tuple[Path, Mapping[str, bytes], int]:
+    """Return a folder to start the command in, the files that it writes, and the number of events."""
     base, first, second = (root / f"{name}-{what}" for what in ("base", "first", "second"))
     base.mkdir()
     _undisturbed(name, base)  # fills the cache of games, without which a card takes minutes
@@ -144,19 +178,7 @@ def measure(name: str, number: int | None, root: Path) -> Tally:
     wanted = content(first)
     if differ := [path for path, data in content(second).items() if wanted.get(path) != data]:
         raise AssertionError(f"two undisturbed runs of {name} differ in {', '.join(differ)}")
-    tally = Tally(events=len(changes.calls))
-    for event in spread(tally.events, number):
-        work = root / f"{name}-{event}"
-        call, result = kill_and_continue(name, base, work, event, wanted)
-        tally.tried += result != "missed"
-        if result in ("exact", "refused", "missed"):
-            setattr(tally, result, getattr(tally, result) + 1)
-            shutil.rmtree(work)
-        else:
-            tally.failed += 1
-            tally.failures.append(f"{event}: {call}: {result}")
-        sys.stderr.write(f"{name} {event} of {tally.events}: {call[:100]}: {result}\n")
-    return tally
+    return base, wanted, len(changes.calls)
 
 
 def _undisturbed(name: str, work: Path, kills: Callable[[Call], bool] | None = None) -> None:
@@ -170,19 +192,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--commands", default=",".join(COMMANDS), help="commands, separated by commas")
     parser.add_argument("--points", type=int, help="kills of each command, at equal distances (all)")
-    parser.add_argument("--out", type=Path, help="also write the results here, as JSON; other commands in it are kept")
+    parser.add_argument("--out", type=Path, help="also write the results here, as JSON, and continue them")
     given = parser.parse_args()
     processes.prepare()
-    stored = json.loads(given.out.read_text()) if given.out and given.out.exists() else {"commands": {}}
+    commands = json.loads(given.out.read_text())["commands"] if given.out and given.out.exists() else {}
     root = Path(tempfile.mkdtemp(prefix="kills-"))
     failed = 0
     for name in given.commands.split(","):
-        tally = measure(name, given.points, root)
-        failed += tally.failed
-        sys.stderr.write(f"{name}: {asdict(tally)}\n")
-        stored["commands"][name] = {"command": " ".join(COMMANDS[name]), **asdict(tally)}
-        if given.out:
-            atomic_write(given.out, json.dumps(stored, indent=1) + "\n")
+        for tally in measure(name, given.points, root, Tally(**commands.get(name, {}))):
+            commands[name] = asdict(tally)
+            if given.out:
+                total = {what: sum(each[what] for each in commands.values()) for what in TOTAL}
+                atomic_write(given.out, json.dumps({"total": total, "commands": commands}, indent=1) + "\n")
+        failed += commands[name]["failed"]
     if not failed:
         shutil.rmtree(root)
     return int(failed > 0)
