@@ -5,7 +5,6 @@ python -m benchmarks.summary
 
 import json
 import textwrap
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,16 @@ PAGE = HERE / "README.md"
 HEADS = ("task", "compared with", "speed-up", "target")
 GROWTH = {"turns": "turns per episode", "live": "live episodes", "commands": "commands per turn",
           "trunk": "parameters of the trunk"}  # fmt: skip
+
+OUTCOMES = ("tried", "refused", "exact", "failed")
+FAULTS = {
+    "kills": "SIGKILL before a write of a command, which is then run again",
+    "faults": "damaged files of runs and models",
+    "faults_documents": "damaged configurations, prompts, reports and other documents",
+    "environments": "misbehaving environments",
+    "disk": "full disks and missing permissions",
+    "ranks": "training by two processes, with kills and stops",
+}
 
 
 def page() -> str:
@@ -47,6 +56,8 @@ def page() -> str:
         "## Other suites",
         table(HEADS, _suites()),
         _suites_exact(),
+        "## Reliability",
+        _reliability(),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -195,15 +206,10 @@ def _exact() -> str:
         sum(sum(count.values()) if how is None else count.get(how, 0) for count in counts)
         for how in (None, "refused", "exact")
     )
-    faults = Counter[str]()
-    for name in ("faults", "faults_documents"):
-        faults.update(_read(name)["total"])
     return _filled(
         f"{exact['played']:,} steps in {exact['games']} games have {exact['differences']} differences to TextWorld's"
         f" environment. {fuzz['total']['commands']:,} hostile commands have {findings} findings. Of {damaged:,} damaged"
-        f" files {refused:,} are refused and {played} play exactly like the intact file. Of {faults['tried']} faults in"
-        f" files of runs, models and documents, {faults['refused']} are refused in one line, {faults['exact']} change"
-        f" nothing and {faults['failed']} fail. A warm reset takes at most"
+        f" files {refused:,} are refused and {played} play exactly like the intact file. A warm reset takes at most"
         f" {max(resets):.1f} us. {memory['live_episodes']} live episodes of a game take {memory['live_ratio']:.2f}"
         f" times the memory of one. {memory['resets']:,} resets and {memory['warm_steps']:,} warm steps add"
         f" {memory['growth']:.0%}."
@@ -225,6 +231,21 @@ def _suites_exact() -> str:
         f" of {games} games, commands, scores and ends have {differences} differences to the suites' own environments."
         " ScienceWorld names things at random and is not compared."
     )
+
+
+def _reliability() -> str:
+    about = (
+        "Refused: the command ends with one line that says what is wrong. Exact: it ends with the same bytes as without"
+        " the fault. Failed: anything else. Of the kills before a write, all of training and a part of the other"
+        " commands are tried, at equal distances."
+    )
+    rows = []
+    for path in sorted(HERE.glob("*.json"), key=lambda path: [*FAULTS, path.stem].index(path.stem)):
+        data = _read(path.stem)
+        total = data.get("total", data) if isinstance(data, dict) else {}
+        if set(OUTCOMES) <= total.keys():
+            rows.append([FAULTS.get(path.stem, path.stem), *(f"{total[name]:,}" for name in OUTCOMES)])
+    return f"{_filled(about)}\n\n{table(('fault', *OUTCOMES), rows)}"
 
 
 def main() -> None:

@@ -4,9 +4,9 @@
 
 The kernel reports each system call with which an undisturbed command, its workers and the programs that they start
 change files. For each of these events, the command runs in a new folder, and the process that is about to make the
-call is killed by SIGKILL. Afterwards, the same command must end with the same bytes and without leftovers. If it refuses in one line, the command that this line
-names must. Clocks count their calls, so that two undisturbed runs write the same bytes. The files of TensorBoard hold
-times and are left out.
+call is killed by SIGKILL. Afterwards, the same command must end with the same bytes and without leftovers. If it
+refuses in one line, the command that this line names must. Clocks count their calls, so that two undisturbed runs write
+the same bytes. The files of TensorBoard hold times and are not compared.
 """
 
 import argparse

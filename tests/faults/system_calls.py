@@ -113,14 +113,14 @@ def _call(thread: int, number: int, arguments: list[int]) -> Call:
             if kind == "d":
                 folder = f"/proc/{thread}/fd/{descriptor}" if descriptor >= 0 else f"/proc/{thread}/cwd"
             elif kind == "f":
-                paths.append(os.readlink(f"/proc/{thread}/fd/{descriptor}"))
+                paths.append(str(Path(f"/proc/{thread}/fd/{descriptor}").readlink()))
             elif kind == "p":
-                paths.append(os.path.normpath(Path(os.readlink(folder), _text(thread, argument))))
+                paths.append(os.path.normpath(Path(folder).readlink() / _text(thread, argument)))
     return Call(name=name, thread=thread, paths=tuple(paths))
 
 
 def _text(thread: int, address: int) -> str:
-    with open(f"/proc/{thread}/mem", "rb", buffering=0) as memory:
+    with Path(f"/proc/{thread}/mem").open("rb", buffering=0) as memory:
         memory.seek(address)
         page = 4096 - address % 4096
         data = memory.read(page)

@@ -79,11 +79,14 @@ def test_a_second_program_that_writes_a_file_is_refused(
 ) -> None:
     out = tmp_path / "out" / "result"
     monkeypatch.setattr(sys, "argv", ["program", *(word.replace("OUT", str(out)) for word in words)])
-    with held(out.parent, out.name), pytest.raises(SystemExit) as exit:
+    with held(out.parent, out.name), pytest.raises(SystemExit) as ended:
         main()
-    assert f"error: another process is writing {out}; wait for it" in capsys.readouterr().err + str(exit.value)
+    assert f"error: another process is writing {out}; wait for it" in capsys.readouterr().err + str(ended.value)
 
 
 def test_a_second_measurement_of_base_rates_is_refused(tmp_path: Path) -> None:
-    with held(tmp_path, "base_rates.md"), pytest.raises(FilesError, match="another process is writing .*base_rates.md"):
+    with (
+        held(tmp_path, "base_rates.md"),
+        pytest.raises(FilesError, match=r"another process is writing .*base_rates\.md"),
+    ):
         base_rates.main(tmp_path)
