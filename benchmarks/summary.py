@@ -234,10 +234,11 @@ def _suites_exact() -> str:
 
 
 def _reliability() -> str:
+    commands = _read("kills")["commands"].items()
+    kills = ", ".join(f"{each['tried']} of {each['events']} (`{name}`)" for name, each in commands)
     about = (
         "Refused: the command ends with one line that says what is wrong. Exact: it ends with the same bytes as without"
-        " the fault. Failed: anything else. Of the kills before a write, all of training and a part of the other"
-        " commands are tried, at equal distances."
+        f" the fault. Failed: anything else. The kills stand before {kills} system calls that change files."
     )
     rows = []
     for path in sorted(HERE.glob("*.json"), key=lambda path: [*FAULTS, path.stem].index(path.stem)):

@@ -22,6 +22,7 @@ from tests.faults.forked_workers import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG
 from tests.faults.system_calls import Call, Supervisor, install_filter
 
 CLOCK = Path(__file__).parent / "clock"
+HEAVY = ("agents.training.factory", "experiments.compare.figures", "textworld")
 SECONDS = 1800  # limit of a command on a busy machine
 
 
@@ -41,7 +42,8 @@ class Done:
 def prepare() -> None:
     """Import the command line, and adopt the orphans of killed commands."""
     sys.path.append(str(CLOCK))  # the workers of a command inherit the import path
-    importlib.import_module("cli")
+    for name in ("cli", *HEAVY):
+        importlib.import_module(name)
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
