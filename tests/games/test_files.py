@@ -306,7 +306,7 @@ def test_files_and_folders_reach_the_disk_before_they_get_their_name(
     "next_start",
     [
         "from games.files import scratch_folder; scratch_folder()",
-        "import sys; from games.files import exclusive; from pathlib import Path\nwith exclusive(Path(sys.argv[1])): pass",
+        "import pathlib, sys, games.files\nwith games.files.exclusive(pathlib.Path(sys.argv[1])): pass",
     ],
 )
 def test_scratch_folders_of_killed_processes_are_removed(
