@@ -89,7 +89,12 @@ def _be_worker(request: Mapping[str, Any], received: Sequence[int], modules: Pat
     os.chdir(request["cwd"])
     os.environ.update(request["env"] or {})
     exit_now = os._exit
-    os._exit = lambda status: (record_modules(modules), exit_now(status))  # type: ignore[assignment]
+
+    def record_and_exit(status: int) -> NoReturn:
+        record_modules(modules)
+        exit_now(status)
+
+    os._exit = record_and_exit
     install(modules)
     status = 1
     try:
