@@ -29,7 +29,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "train": ("train", "--out", "out", *TINY, "--iterations", "3", "--save-every", "1"),
     "compare": ("compare", "--out", "out", *TINY, "--iterations", "1", "--optimizers", "ppo", "--seeds", "0",
                 "--evaluations", "2"),
-    "generate": ("generate", "out", "--family", "coin", "--levels", "1-1", "--per-level", "2", "--workers", "1"),
+    "generate": ("generate", "out", "--family", "coin", "--levels", "1-1", "--per-level", "1", "--workers", "1"),
     "card": ("evaluate", "--card", "--agent", "random", "--tasks", "coin", "--episodes", "1", "--out", "out/card.md"),
     "reproduce": ("reproduce", "bandit", "--quick", "--out", "out"),
 }  # fmt: skip
