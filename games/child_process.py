@@ -78,7 +78,7 @@ class Child:
 
 
 def why_ended(status: int, oom_kills_before: int) -> str:
-    """Return the signal or the exit status of a child. The second argument is what `oom_kills` returned at its start."""
+    """Return the signal or the exit status of a child. The count is that of `oom_kills` at its start."""
     known = -status in {signal.value for signal in signal.Signals}
     if status == -signal.SIGKILL and oom_kills() > oom_kills_before:
         return "SIGKILL; the kernel killed a process because the memory was full, so use fewer workers or less memory"
