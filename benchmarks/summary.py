@@ -5,7 +5,6 @@ python -m benchmarks.summary
 
 import json
 import textwrap
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,18 @@ HEADS = ("task", "compared with", "speed-up", "target")
 GROWTH = {"turns": "turns per episode", "live": "live episodes", "commands": "commands per turn",
           "trunk": "parameters of the trunk"}  # fmt: skip
 FAULTS = {
+    "kills": "SIGKILL before a write of a command, which is then run again",
+    "ranks": "training by two processes, with kills, stops and failing games",
+    "faults": "damaged files of runs and models",
+    "faults_documents": "damaged configurations, prompts, reports and other documents",
+    "isolation.content": "files that name foreign code or downloads, without a network",
+    "isolation.starts": "commands in a folder with planted modules, without a network",
     "environments": "misbehaving environments",
-    "disk": "commands on disks that are full or not writable",
-    "memory_limits": "commands with limits of the address space",
+    "disk": "full disks and missing permissions",
+    "memory_limits": "limits of the address space",
 }
+"""Results with the numbers of `OUTCOMES` under `total`, or under the part of `total` after the dot."""
+OUTCOMES = ("tried", "refused", "exact", "failed")
 
 
 def page() -> str:
@@ -44,18 +51,16 @@ def page() -> str:
         _trl(),
         _trl_grpo(),
         _floor(),
-        _processes(),
         "## Growth of the costs",
         _growth(),
         "## TextWorld",
         table(HEADS, [*_textworld(), *_generation()]),
         _exact(),
-        "## Faults",
-        _filled("A fault is refused in one line, is exact (counted, or without effect), or failed."),
-        table(("fault", "tried", "refused", "exact", "failed"), _faults()),
         "## Other suites",
         table(HEADS, _suites()),
         _suites_exact(),
+        "## Reliability",
+        _reliability(),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -195,15 +200,6 @@ def _generation() -> Iterator[list[str]]:
         yield [f"generating a game of `{row['family']}`, level {row['level']}", "`tw-make`", shown(spread, 1), "2.5"]
 
 
-def _processes() -> str:
-    total = _read("ranks")["total"]
-    return _filled(
-        f"Of {total['tried']} runs in two processes that a limit, a signal, a failing game or a full disk ends,"
-        f" {total['exact']} end without a traceback and are resumed to the metrics, transcripts and weights of"
-        f" undisturbed runs; {total['failed']} fail."
-    )
-
-
 def _exact() -> str:
     exact, fuzz, memory = _read("textworld_exact"), _read("textworld_fuzz"), _read("textworld_memory")
     resets = [row["reset_us"] for row in _read("textworld_speed")["rows"] if "reset_us" in row]
@@ -213,29 +209,14 @@ def _exact() -> str:
         sum(sum(count.values()) if how is None else count.get(how, 0) for count in counts)
         for how in (None, "refused", "exact")
     )
-    faults = Counter[str]()
-    for name in ("faults", "faults_documents"):
-        faults.update(_read(name)["total"])
-    isolation = _read("isolation")["total"]
-    isolated = sum(isolation[part]["failed"] for part in ("starts", "content"))
     return _filled(
         f"{exact['played']:,} steps in {exact['games']} games have {exact['differences']} differences to TextWorld's"
         f" environment. {fuzz['total']['commands']:,} hostile commands have {findings} findings. Of {damaged:,} damaged"
-        f" files {refused:,} are refused and {played} play exactly like the intact file. Of {faults['tried']} faults in"
-        f" files of runs, models and documents, {faults['refused']} are refused in one line, {faults['exact']} change"
-        f" nothing and {faults['failed']} fail. Without a network,"
-        f" {isolation['starts']['tried']} commands among planted modules, and {isolation['content']['tried']} on files"
-        f" that name foreign code, have {isolated} findings. A warm reset takes at most"
+        f" files {refused:,} are refused and {played} play exactly like the intact file. A warm reset takes at most"
         f" {max(resets):.1f} us. {memory['live_episodes']} live episodes of a game take {memory['live_ratio']:.2f}"
         f" times the memory of one. {memory['resets']:,} resets and {memory['warm_steps']:,} warm steps add"
         f" {memory['growth']:.0%}."
     )
-
-
-def _faults() -> Iterator[list[str]]:
-    for name, what in FAULTS.items():
-        total = _read(name)["total"]
-        yield [what, *(str(total[verdict]) for verdict in ("tried", "refused", "exact", "failed"))]
 
 
 def _suites() -> Iterator[list[str]]:
@@ -258,6 +239,21 @@ def _suites_exact() -> str:
 def main() -> None:
     """Write the page."""
     atomic_write(PAGE, page())
+
+
+def _reliability() -> str:
+    commands = _read("kills")["commands"].items()
+    kills = ", ".join(f"{each['tried']} of {each['events']} (`{name}`)" for name, each in commands)
+    about = (
+        "Refused: the command ends with one line that says what is wrong. Exact: it ends as without the fault, or"
+        f" counts the fault. Failed: anything else. The kills stand before {kills} system calls that change files."
+    )
+    rows = []
+    for name, what in FAULTS.items():
+        file, _, part = name.partition(".")
+        total = _read(file)["total"]
+        rows.append([what, *(f"{(total[part] if part else total)[outcome]:,}" for outcome in OUTCOMES)])
+    return f"{_filled(about)}\n\n{table(('fault', *OUTCOMES), rows)}"
 
 
 if __name__ == "__main__":

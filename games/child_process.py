@@ -64,12 +64,7 @@ class Child:
             status = self.process.wait(5)
         except subprocess.TimeoutExpired:
             return "it closed its pipe"
-        known = -status in {signal.value for signal in signal.Signals}
-        if status == -signal.SIGKILL and oom_kills() > self._oom_kills:
-            return (
-                "SIGKILL; the kernel killed a process because the memory was full, so use fewer workers or less memory"
-            )
-        return signal.Signals(-status).name if known else f"exit status {status}"
+        return why_ended(status, self._oom_kills)
 
     def end(self, seconds: float = 0.0) -> None:
         """Wait up to `seconds` for the child to end by itself. Then kill the child and close the connection."""
@@ -82,6 +77,14 @@ class Child:
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.connection.close()
+
+
+def why_ended(status: int, oom_kills_before: int) -> str:
+    """Return the signal or the exit status of a child. The count is that of `oom_kills` at its start."""
+    known = -status in {signal.value for signal in signal.Signals}
+    if status == -signal.SIGKILL and oom_kills() > oom_kills_before:
+        return "SIGKILL; the kernel killed a process because the memory was full, so use fewer workers or less memory"
+    return signal.Signals(-status).name if known else f"exit status {status}"
 
 
 def oom_kills() -> int:

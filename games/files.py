@@ -104,6 +104,7 @@ def exclusive(folder: Path, *names: str, wait: bool = False) -> Iterator[None]:
     try:
         if lock.lock_counter == 1:
             remove_leftovers(folder, *names)
+            remove_dead_scratch_folders()
         yield
     finally:
         if lock.lock_counter == 1:
@@ -221,19 +222,26 @@ def scratch_folder() -> Path:
 
 @functools.cache
 def _locked_scratch_folder() -> tuple[Path, "FileLock"]:
-    root = Path(tempfile.gettempdir())
-    for path in root.glob(f"{SCRATCH}*{LOCK}"):
-        with suppress(OSError):  # TimeoutError: the process is running
-            if path.stat().st_uid == os.getuid():
-                with file_lock(path).acquire(blocking=False):
-                    shutil.rmtree(path.with_suffix(""), ignore_errors=True)
-                    path.unlink()
-    folder = root / f"{SCRATCH}{secrets.token_hex(8)}"
+    remove_dead_scratch_folders()
+    folder = Path(tempfile.gettempdir()) / f"{SCRATCH}{secrets.token_hex(8)}"
     lock = file_lock(folder.with_suffix(LOCK), process_wide=True)
     lock.acquire()
     folder.mkdir(mode=0o700)
     atexit.register(remove_scratch_folder)
     return folder, lock
+
+
+def remove_dead_scratch_folders() -> None:
+    """Remove the folders that `scratch_folder` has returned in processes that were killed."""
+    paths: list[Path] = []
+    with suppress(OSError):  # there is no temporary folder, for example because the disk is full
+        paths += Path(tempfile.gettempdir()).glob(f"{SCRATCH}*{LOCK}")
+    for path in paths:
+        with suppress(OSError):  # TimeoutError: the process is running
+            if path.stat().st_uid == os.getuid():
+                with file_lock(path).acquire(blocking=False):
+                    shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+                    path.unlink()
 
 
 def remove_scratch_folder() -> None:

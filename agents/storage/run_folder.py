@@ -30,7 +30,16 @@ from agents.play import transcript
 from agents.play.iteration_log import LogLine, complete, read_log
 from agents.protocol import AgentError
 from agents.storage.checkpoint import FOLDER, read_json
-from games.files import LOCK, atomic_write, file_lock, is_temporary, naming, remove_leftovers, sync
+from games.files import (
+    LOCK,
+    atomic_write,
+    file_lock,
+    is_temporary,
+    naming,
+    remove_dead_scratch_folders,
+    remove_leftovers,
+    sync,
+)
 from games.reading import is_present
 
 SETTINGS, METRICS, PROBES, INITIAL = "settings.json", "metrics.jsonl", "probes.jsonl", "initial"
@@ -72,6 +81,7 @@ class RunFolder:
             ) from None
         for folder in (self.path, self.path / FOLDER):
             remove_leftovers(folder)
+        remove_dead_scratch_folders()
 
     def unlock(self) -> None:
         self._lock.release(force=True)

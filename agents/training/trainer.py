@@ -87,7 +87,17 @@ class Trainer:
     recent: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT))
 
     def start(self, *, resume: bool, initial_games: Sequence[str]) -> None:
-        """Load the newest checkpoint if `resume` is True. Create the run's folder and save the initial policy."""
+        """Load the newest checkpoint if `resume` is True. Create the run's folder and save the initial policy.
+
+        If an error is raised, the folder is not locked.
+        """
+        try:
+            self._start(resume=resume, initial_games=initial_games)
+        except BaseException:
+            self.folder.unlock()
+            raise
+
+    def _start(self, *, resume: bool, initial_games: Sequence[str]) -> None:
         damaged = in_all_processes(self._resume) if resume else {}
         episodes = sum(gather(self.runner.next_episode))
         totals = {"episodes": episodes, "env_steps": self.env_steps, "seconds": self.seconds}

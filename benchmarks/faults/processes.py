@@ -1,14 +1,14 @@
-"""Commands in processes that are forked after all imports, and that strace can trace or kill."""
+"""Commands in processes that are forked after all imports, and that can be killed before a system call."""
 
-import atexit
 import contextlib
 import ctypes
 import gc
 import importlib
 import os
 import resource
+import runpy
 import signal
-import subprocess
+import socket
 import sys
 import tempfile
 import threading
@@ -17,10 +17,14 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
-PR_SET_PTRACER, PR_SET_PTRACER_ANY = 0x59616D61, ctypes.c_ulong(-1)
-SECONDS = 1800  # limit of a command; tracing is slow on a busy machine
+from benchmarks.faults import forked_workers
+from benchmarks.faults.forked_workers import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG
+from benchmarks.faults.system_calls import Call, Supervisor, install_filter
+
+CLOCK = Path(__file__).parent / "clock"
+SECONDS = 1800  # limit of a command on a busy machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,18 +40,30 @@ class Done:
         return self.err.count("\n") == 1 and "Traceback" not in self.err
 
 
-def prepare() -> None:
-    """Import the command line, and adopt the orphans of killed commands."""
-    importlib.import_module("cli")
+def prepare(*modules: str) -> None:
+    """Import the command line and these modules, and adopt the orphans of killed commands."""
+    for name in ("cli", *modules):
+        importlib.import_module(name)
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def import_as_in(work: Path) -> None:
     """Import what the last command in the folder `work` has imported, so that later commands start at once."""
-    for name in work.with_name(f"{work.name}.modules").read_text().split():
+    for name in dict.fromkeys(_modules(work).read_text().split()):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     gc.freeze()
+
+
+def reproducibly(work: Path) -> Callable[[], object]:
+    """Return a set-up for `run`: clocks count their calls, and workers are forked, so that they start at once."""
+
+    def set_up() -> None:
+        sys.path.append(str(CLOCK))  # workers that are not forked inherit the import path
+        runpy.run_path(str(CLOCK / "sitecustomize.py"))
+        forked_workers.install(_modules(work))
+
+    return set_up
 
 
 def nothing() -> None:
@@ -57,8 +73,7 @@ def nothing() -> None:
 def run(
     words: Sequence[str],
     work: Path,
-    tracer: Sequence[str] = (),
-    log: Path | None = None,
+    kills: Callable[[Call], bool] | None = None,
     *,
     set_up: Callable[[], object] = nothing,
     seconds: float = SECONDS,
@@ -66,8 +81,7 @@ def run(
     """Run the command line in the folder `work`, and wait for all of its processes.
 
     Args:
-        tracer: options of strace, which attaches to the process before the command starts. Without, nothing is traced.
-        log: strace's output.
+        kills: called before each system call that changes files. If it returns true, the process is killed.
         set_up: called in the process before the command starts.
         seconds: limit of the wall time.
 
@@ -75,27 +89,24 @@ def run(
         TimeoutError: the command or one of its children runs longer. Its processes are killed.
     """
     printed = [work.with_name(f"{work.name}.{name}") for name in ("out", "err")]
-    gate, opener = os.pipe()
+    ours, theirs = socket.socketpair()
     child = os.fork()
     if not child:
-        _be_command(words, work, printed, gate, set_up)
-    os.close(gate)
-    if tracer:
-        command = ["strace", "-f", "-qq", "-y", "-s", "0", "-o", str(log), *tracer, "-p", str(child)]
-        strace = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        status = Path(f"/proc/{child}/status")
-        while "TracerPid:\t0" in status.read_text():
-            if strace.poll() is not None:
-                raise OSError("strace cannot attach to a process")
-            time.sleep(0.01)
-    os.write(opener, b"x")
-    os.close(opener)
-    status_of_child = _wait_for_all(child, seconds)
+        _be_command(words, work, printed, theirs if kills else None, set_up)
+    theirs.close()
+    with ours:
+        supervisor = Supervisor(socket.recv_fds(ours, 1, 1)[1][0], kills) if kills else None
+        status = _wait_for_all(child, supervisor, seconds)
     out, err = (path.read_text(errors="replace") for path in printed)
-    return Done(status=status_of_child, out=out, err=err)
+    return Done(status=status, out=out, err=err)
 
 
-def _wait_for_all(child: int, seconds: float) -> int:
+def _modules(work: Path) -> Path:
+    """Return the file that names the modules that commands in the folder `work` have imported."""
+    return work.with_name(f"{work.name}.modules")
+
+
+def _wait_for_all(child: int, supervisor: Supervisor | None, seconds: float) -> int:
     """Wait for all children of this process, which include orphans of the command. Return the status of `child`."""
     found, deadline = 0, time.monotonic() + seconds
     with contextlib.suppress(ChildProcessError):
@@ -107,7 +118,7 @@ def _wait_for_all(child: int, seconds: float) -> int:
                 if time.monotonic() > deadline:
                     _kill_all()
                     raise TimeoutError(f"a process runs for more than {seconds:g} s")
-                time.sleep(0.01)
+                supervisor.serve(0.01) if supervisor else time.sleep(0.01)
     return found
 
 
@@ -122,11 +133,14 @@ def _kill_all() -> None:
 
 
 def _be_command(
-    words: Sequence[str], work: Path, printed: Sequence[Path], gate: int, set_up: Callable[[], object]
-) -> None:
+    words: Sequence[str],
+    work: Path,
+    printed: Sequence[Path],
+    owner: socket.socket | None,
+    set_up: Callable[[], object],
+) -> NoReturn:
     """Turn the forked process into one that runs the command line."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    ctypes.CDLL(None).prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0)
     os.setsid()
     for descriptor, path in enumerate((Path(os.devnull), *printed)):
         os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC), descriptor)
@@ -137,8 +151,12 @@ def _be_command(
     tempfile.tempdir = None
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["cli.py", *words]
+    if owner:
+        descriptor = install_filter()
+        socket.send_fds(owner, [b"x"], [descriptor])
+        os.close(descriptor)
+        owner.close()
     try:
-        os.read(gate, 1)
         set_up()
         importlib.reload(sys.modules["cli"]).main()  # its options depend on `sys.argv`
     finally:  # never return to the code of the parent
@@ -147,11 +165,6 @@ def _be_command(
         if not isinstance(error, SystemExit):
             traceback.print_exc()
         with contextlib.suppress(OSError):  # the set-up may have made the disk read-only
-            names = set(sys.modules) - {"__main__", "sitecustomize"}
-            work.with_name(f"{work.name}.modules").write_text("\n".join(names))
+            forked_workers.record_modules(_modules(work))
         threading._shutdown()  # type: ignore[attr-defined]  # as at the end of a process that was not forked
-        atexit._run_exitfuncs()
-        with contextlib.suppress(OSError, ValueError):  # the command may have closed them
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1)
+        forked_workers.end(error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1)

@@ -14,6 +14,8 @@ import numpy as np
 from agents.protocol import AgentError
 from agents.storage.run_folder import read_config, read_metrics
 from experiments.plot_style import PALETTE, make_figure, plot_runs, save_figure
+from games.errors import FilesError
+from games.files import exclusive
 
 LABELS = {  # the label of any other metric is its name
     "success": "share won",
@@ -63,8 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="file of the figure: .svg, .png or .pdf")
     given = parser.parse_args(arguments)
     try:
-        draw(given.runs, given.columns.split(","), given.out)
-    except (AgentError, OSError) as error:
+        with exclusive(given.out.parent, given.out.name):
+            draw(given.runs, given.columns.split(","), given.out)
+    except (AgentError, FilesError, OSError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -13,7 +13,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from experiments.tables import table
-from games.files import atomic_write
+from games.errors import FilesError
+from games.files import atomic_write, exclusive
 
 KNOWN = re.compile("license|apache|bsd|mit|mpl", re.IGNORECASE)  # in the titles of texts
 CONSTRAINTS = Path(__file__).resolve().parents[2] / "constraints.txt"
@@ -99,7 +100,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition(":")[0])
     parser.add_argument("--out", type=Path, required=True, help="the Markdown file")
     heads = ["package", "version", "licence", "needed by"]
-    atomic_write(parser.parse_args().out, f"{TITLE}\n{table(heads, rows())}\n")
+    out = parser.parse_args().out
+    try:
+        with exclusive(out.parent, out.name):
+            atomic_write(out, f"{TITLE}\n{table(heads, rows())}\n")
+    except FilesError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from agents.storage.checkpoint import AGENT, load_agent, newest, read_json, save
 from agents.storage.run_folder import read_metrics
 from experiments.card.held_out import training_games
 from experiments.tables import interval, table
-from games.files import atomic_write
+from games.files import atomic_write, exclusive
 from games.game_hash import game_hash
 
 MAX_BYTES = {"adapter": 20_000_000, "whole": 8_000_000}  # of an agent with an adapter, and of one stored completely
@@ -137,7 +137,8 @@ def main() -> None:
     given = parser.parse_args()
     command = "python -m experiments.release.ship " + " ".join(shlex.quote(word) for word in sys.argv[1:])
     try:
-        ship(given.run, given.out, given.game, episodes=given.episodes, command=command)
+        with exclusive(given.out.parent, given.out.name):
+            ship(given.run, given.out, given.game, episodes=given.episodes, command=command)
     except (AgentError, games.GameError) as error:
         parser.error(str(error))
 

@@ -18,7 +18,7 @@ from experiments import program
 from experiments.tables import interval, table
 from games import resolve
 from games.completion.prompts import SETS, load_prompts
-from games.files import atomic_write
+from games.files import atomic_write, exclusive
 
 REWARDS = ("sentiment", "letter", "length", "contains:sea", "contains:love", "contains:wedding")
 PER_PROMPT = 2
@@ -26,6 +26,12 @@ PER_PROMPT = 2
 
 def main(out: Annotated[Path, typer.Option(help="folder of base_rates.md")], seed: int = 0) -> None:
     """Write the table of means, and of shares of texts with a positive reward, with 95% bootstrap intervals."""
+    with exclusive(out, "base_rates.md"):
+        atomic_write(out / "base_rates.md", report(seed))
+
+
+def report(seed: int) -> str:
+    """Return the table as Markdown, with an introduction."""
     spec = resolve("completion?reward=length")[0]
     agent, rows = make_agent("smollm2", seed=seed), []
     for name in SETS:
@@ -39,17 +45,18 @@ def main(out: Annotated[Path, typer.Option(help="folder of base_rates.md")], see
             found = (estimate(scores, seed=seed), estimate([score > 0 for score in scores], unit=True, seed=seed))
             cells = (interval(None if each is None else asdict(each), ".3f") for each in found)
             rows.append([name, reward, len(texts), *cells])
-    lines = [
-        "# Base rates",
-        "",
-        f"SmolLM2 without training continues every opening {PER_PROMPT} times with at most 16 tokens, seed {seed}."
-        " Means over texts with 95% bootstrap intervals. Command:"
-        " `python -m experiments.rlhf.base_rates --out docs/rlhf`.",
-        "",
-        table(["prompts", "reward", "texts", "mean", "share above 0"], rows),
-        "",
-    ]
-    atomic_write(out / "base_rates.md", "\n".join(lines))
+    return "\n".join(
+        [
+            "# Base rates",
+            "",
+            f"SmolLM2 without training continues every opening {PER_PROMPT} times with at most 16 tokens, seed {seed}."
+            " Means over texts with 95% bootstrap intervals. Command:"
+            " `python -m experiments.rlhf.base_rates --out docs/rlhf`.",
+            "",
+            table(["prompts", "reward", "texts", "mean", "share above 0"], rows),
+            "",
+        ]
+    )
 
 
 if __name__ == "__main__":

@@ -2,55 +2,44 @@
 
     python -m tests.faults.kills [--commands train,compare] [--points 20] [--out benchmarks/kills.json]
 
-strace lists the system calls with which an undisturbed command, and its workers, change files. For each of them, the
-command runs in a new folder, and strace sends SIGKILL to the process that is about to make the call. Afterwards, the
-same command must end with the same bytes and without leftovers. If it refuses in one line, the command that this line
-names must. Clocks count their calls, so that two undisturbed runs write the same bytes. The files of TensorBoard hold
-times and are left out.
+The kernel reports each system call with which an undisturbed command, its workers and the programs that they start
+change files. For each of these events, the command runs in a new folder, and the process that is about to make the
+call is killed by SIGKILL. Afterwards, the same command must end with the same bytes and without leftovers. If it
+refuses in one line, the command that this line names must. Clocks count their calls, so that two undisturbed runs write
+the same bytes. The files of TensorBoard hold times and are not compared.
 """
 
 import argparse
 import json
+import random
 import re
-import runpy
 import shutil
-import subprocess
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from benchmarks.faults import processes
+from benchmarks.faults.system_calls import Call
 from games.files import atomic_write
 
-CLOCK = Path(__file__).parent / "clock"
-CALLS = ("openat,creat,write,pwrite64,writev,ftruncate,truncate,rename,renameat,renameat2,mkdir,mkdirat,rmdir,unlink,"
-         "unlinkat,link,linkat,symlink,symlinkat,fsync,fdatasync,fallocate,copy_file_range,sendfile")  # fmt: skip
 TINY = ("--game", "bandit", "--episodes", "4", "--parallel", "4", "--epochs", "1")
 COMMANDS: dict[str, tuple[str, ...]] = {
     "train": ("train", "--out", "out", *TINY, "--iterations", "3", "--save-every", "1"),
     "compare": ("compare", "--out", "out", *TINY, "--iterations", "1", "--optimizers", "ppo", "--seeds", "0",
                 "--evaluations", "2"),
-    "generate": ("generate", "out", "--family", "coin", "--per-level", "2", "--workers", "1"),
+    "generate": ("generate", "out", "--family", "coin", "--levels", "1-1", "--per-level", "1", "--workers", "1"),
     "card": ("evaluate", "--card", "--agent", "random", "--tasks", "coin", "--episodes", "1", "--out", "out/card.md"),
     "reproduce": ("reproduce", "bandit", "--quick", "--out", "out"),
 }  # fmt: skip
 CONTINUATIONS = {"--resume": {"train": ("train", "--resume", "--out", "out")}}
 """A text in a refusal -> the command that it names."""
+TOTAL = ("tried", "refused", "exact", "failed")
+# imported before the first command
+HEAVY = ("agents.training.factory", "experiments.compare.figures", "textworld")
 # the last: a file of four bytes with which Python's `tempfile` tests the temporary folder
 IGNORED = re.compile(r"(^|/)tensorboard/|\.lock$|\.pyc$|^tmp/[a-z0-9_]{8}$")
-ENTRY = re.compile(r"^(?P<process>\d+) +(?P<call>\w+)\((?P<rest>.*)")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
-    """A system call that changes files: its name, and its number among the calls of this name in its thread."""
-
-    call: str
-    number: int
-    text: str = field(compare=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,12 +48,15 @@ class Tally:
 
     Attributes:
         events: system calls of the undisturbed command that change files.
+        points: the events before which the command was killed, counted from 0.
         tried: kills, of which `exact` were followed by a run with the same bytes, `refused` by a refusal in one line,
             and `failed` by anything else. `failures` describes the last.
         missed: calls that the command did not reach when it was to be killed.
     """
 
-    events: int
+    command: str = ""
+    events: int = 0
+    points: list[int] = field(default_factory=list)
     tried: int = 0
     exact: int = 0
     refused: int = 0
@@ -73,74 +65,115 @@ class Tally:
     failures: list[str] = field(default_factory=list)
 
 
-def run(words: Sequence[str], work: Path, tracer: Sequence[str] = (), log: Path | None = None) -> processes.Done:
-    """Run a command line with clocks that count their calls; see `processes.run`."""
-    return processes.run(words, work, tracer, log, set_up=_count_time)
-
-
-def _count_time() -> None:
-    runpy.run_path(str(CLOCK / "sitecustomize.py"))
-
-
 def content(work: Path) -> dict[str, bytes]:
-    """Return the bytes of all files that a command has written in its folder, by their path."""
-    paths = (path for path in work.rglob("*") if path.is_file())
-    names = ((str(path.relative_to(work)), path) for path in paths)
-    return {name: path.read_bytes() for name, path in names if not IGNORED.search(name)}
+    """Return the bytes of all files that a command has written in its folder, and its folders, by their path."""
+    names = ((str(path.relative_to(work)), path) for path in work.rglob("*"))
+    return {name: b"" if path.is_dir() else path.read_bytes() for name, path in names if not IGNORED.search(name)}
 
 
-def points(log: Path, work: Path) -> Iterator[Point]:
-    """Yield the system calls in strace's output that changed files in the folder `work`, in order."""
-    counts = Counter[tuple[str, str]]()
-    for line in log.read_text(errors="replace").splitlines():
-        if (entry := ENTRY.match(line)) is None:
-            continue
-        call, rest = entry["call"], entry["rest"]
-        counts[entry["process"], call] += 1
-        reads = call == "openat" and "O_WRONLY" not in rest and "O_RDWR" not in rest
-        if reads or "= -1 E" in rest or "/tensorboard/" in rest:
-            continue
-        named = [path for path in re.findall(r'"([^"]*)"', rest) if path]
-        opened = re.findall(r"<(/[^>]*)>", rest)
-        inside = (not path.startswith("/") or path.startswith(f"{work}/") for path in named)
-        if any(inside) or (not named and any(path.startswith(f"{work}/") for path in opened)):
-            text = f"{call}({rest}".replace(f"{work}/", "").replace(str(work), ".")
-            yield Point(call=call, number=counts[entry["process"], call], text=text[:160])
+class Changes:
+    """Lists the system calls of a command that change files in the folder `work`, and kills before one of them.
+
+    TextWorld's compiler writes some of its temporary files in thousands of pieces, of which the first counts.
+
+    Attributes:
+        calls: the calls so far. The last is that of the killed process, if any.
+    """
+
+    def __init__(self, work: Path, last: int | None = None) -> None:
+        self._inside = f"{work}/"
+        self._last = last
+        self._seen = set[str]()
+        self.calls: list[str] = []
+
+    def kills(self, call: Call) -> bool:
+        """Record a call. Return whether it is number `last`, counted from 0."""
+        named = [path for path in call.paths if path.startswith(self._inside) and "/tensorboard/" not in path]
+        if not named or not _changes(call.name, named[0]):
+            return False
+        text = str(call).replace(self._inside, "")
+        if "/tw-inform-" in text and text in self._seen:
+            return False
+        self._seen.add(text)
+        self.calls.append(text)
+        return len(self.calls) - 1 == self._last
 
 
-def spread(found: Sequence[Point], number: int | None) -> list[Point]:
-    """Return `number` points at equal distances, or all."""
-    if number is None or number >= len(found):
-        return list(found)
-    return [found[round(index * (len(found) - 1) / max(1, number - 1))] for index in range(number)]
+def _changes(name: str, path: str) -> bool:
+    """Return whether the call does more than to report that a folder exists, or that a file does not."""
+    if name in ("mkdir", "mkdirat", "unlink", "unlinkat", "rmdir"):
+        return Path(path).exists() != name.startswith("mkdir")
+    return True
 
 
-def kill_and_continue(name: str, base: Path, work: Path, point: Point, wanted: Mapping[str, bytes]) -> str:
-    """Kill a command at a point and run it again. Return "exact", "refused", "missed", or what went wrong."""
-    words = COMMANDS[name]
+def spread(events: int, number: int | None) -> list[int]:
+    """Return `number` events at equal distances, or all, in random order, so that a part of them is spread as well."""
+    count = events if number is None else min(number, events)
+    found = [round(index * (events - 1) / max(1, count - 1)) for index in range(count)]
+    random.Random(0).shuffle(found)
+    return found
+
+
+def kill_and_continue(name: str, base: Path, work: Path, event: int, wanted: Mapping[str, bytes]) -> tuple[str, str]:
+    """Kill a command before an event, and run it again. Return the call, and what `continued` returns."""
     shutil.copytree(base, work)
-    tracer = ("-e", f"trace={point.call}", "-e", f"inject={point.call}:signal=KILL:when={point.number}")
-    log = work.with_suffix(".strace")
-    killed = run(words, work, tracer, log)
-    if "killed by SIGKILL" not in log.read_text(errors="replace"):
-        return "missed"
-    if killed.status != -9 and not (killed.status == 1 and killed.is_one_line):
-        return f"the command whose worker was killed: status {killed.status}, {killed.err[-300:]!r}"
-    done = run(words, work)
+    changes = Changes(work, event)
+    killed = processes.run(COMMANDS[name], work, changes.kills, set_up=processes.reproducibly(work))
+    if len(changes.calls) <= event:
+        return "", "missed"
+    call = changes.calls[event]
+    is_complete = killed.status == 0 and _differences(work, wanted, "out/") == []  # the worker had nothing left to do
+    if killed.status != -9 and not (killed.status == 1 and killed.is_one_line) and not is_complete:
+        return call, f"the command whose worker was killed: status {killed.status}, {killed.err[-300:]!r}"
+    return call, continued(name, work, wanted)
+
+
+def continued(name: str, work: Path, wanted: Mapping[str, bytes]) -> str:
+    """Run a killed command again. Return "exact", "refused", or what went wrong."""
+    words = COMMANDS[name]
+    done = processes.run(words, work, set_up=processes.reproducibly(work))
     if done.status and done.is_one_line:
         said = next((text for text in CONTINUATIONS if text in done.err), None)
         if said is None or name not in CONTINUATIONS[said]:
             return "refused"
-        done = run(CONTINUATIONS[said][name], work)
+        done = processes.run(CONTINUATIONS[said][name], work, set_up=processes.reproducibly(work))
     if done.status:
         return f"status {done.status}, {done.err[-300:]!r}"
-    now = content(work)
-    different = sorted(path for path in now.keys() | wanted.keys() if now.get(path) != wanted.get(path))
+    different = _differences(work, wanted)
     return f"files differ: {', '.join(different[:5])}" if different else "exact"
 
 
-def measure(name: str, number: int | None, root: Path) -> Tally:
-    """Kill a command at `number` points, or at all, and return the results."""
+def _differences(work: Path, wanted: Mapping[str, bytes], below: str = "") -> list[str]:
+    now = content(work)
+    return sorted(
+        path for path in now.keys() | wanted.keys() if path.startswith(below) and now.get(path) != wanted.get(path)
+    )
+
+
+def measure(name: str, number: int | None, root: Path, tally: Tally) -> Iterator[Tally]:
+    """Kill a command at `number` points, or at all. Add each result to `tally`, and yield it."""
+    base, wanted, events = prepared(name, root)
+    if tally.events != events:
+        tally = Tally(command=" ".join(COMMANDS[name]), events=events)
+    for event in spread(events, number):
+        if event in tally.points:
+            continue
+        work = root / f"{name}-{event}"
+        call, result = kill_and_continue(name, base, work, event, wanted)
+        tally.points = sorted([*tally.points, event])
+        tally.tried += result != "missed"
+        if result in ("exact", "refused", "missed"):
+            setattr(tally, result, getattr(tally, result) + 1)
+            shutil.rmtree(work)
+        else:
+            tally.failed += 1
+            tally.failures.append(f"{event}: {call}: {result}")
+        sys.stderr.write(f"{name} {event} of {events}: {call[:100]}: {result}\n")
+        yield tally
+
+
+def prepared(name: str, root: Path) -> tuple[Path, Mapping[str, bytes], int]:
+    """Return a folder to start the command in, the files that it writes, and the number of events."""
     base, first, second = (root / f"{name}-{what}" for what in ("base", "first", "second"))
     base.mkdir()
     _undisturbed(name, base)  # fills the cache of games, without which a card takes minutes
@@ -148,30 +181,17 @@ def measure(name: str, number: int | None, root: Path) -> Tally:
     shutil.rmtree(base / "out")
     for copy in (first, second):
         shutil.copytree(base, copy)
-    log = root / f"{name}.strace"
-    _undisturbed(name, first, ("-e", f"trace={CALLS}"), log)
+    changes = Changes(first)
+    _undisturbed(name, first, changes.kills)
     _undisturbed(name, second)
     wanted = content(first)
     if differ := [path for path, data in content(second).items() if wanted.get(path) != data]:
         raise AssertionError(f"two undisturbed runs of {name} differ in {', '.join(differ)}")
-    found = list(dict.fromkeys(points(log, first)))
-    tally = Tally(events=len(found))
-    for index, point in enumerate(spread(found, number)):
-        work = root / f"{name}-{index}"
-        result = kill_and_continue(name, base, work, point, wanted)
-        tally.tried += result != "missed"
-        if result in ("exact", "refused", "missed"):
-            setattr(tally, result, getattr(tally, result) + 1)
-            shutil.rmtree(work)
-        else:
-            tally.failed += 1
-            tally.failures.append(f"{point.text}: {result}")
-        sys.stderr.write(f"{name} {index + 1}: {point.call} {point.number}: {result}\n")
-    return tally
+    return base, wanted, len(changes.calls)
 
 
-def _undisturbed(name: str, work: Path, tracer: Sequence[str] = (), log: Path | None = None) -> None:
-    done = run(COMMANDS[name], work, tracer, log)
+def _undisturbed(name: str, work: Path, kills: Callable[[Call], bool] | None = None) -> None:
+    done = processes.run(COMMANDS[name], work, kills, set_up=processes.reproducibly(work))
     if done.status:
         raise AssertionError(f"{name}: status {done.status}, {done.err}")
 
@@ -181,21 +201,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--commands", default=",".join(COMMANDS), help="commands, separated by commas")
     parser.add_argument("--points", type=int, help="kills of each command, at equal distances (all)")
-    parser.add_argument("--out", type=Path, help="also write the results here, as JSON; other commands in it are kept")
+    parser.add_argument("--out", type=Path, help="also write the results here, as JSON, and continue them")
     given = parser.parse_args()
-    processes.prepare()
-    sys.path.append(str(CLOCK))  # the workers of a command inherit the import path
-    version = subprocess.run(["strace", "-V"], capture_output=True, text=True, check=True).stdout.split("\n")[0]
-    stored = json.loads(given.out.read_text()) if given.out and given.out.exists() else {"commands": {}}
+    processes.prepare(*HEAVY)
+    commands = json.loads(given.out.read_text())["commands"] if given.out and given.out.exists() else {}
     root = Path(tempfile.mkdtemp(prefix="kills-"))
     failed = 0
     for name in given.commands.split(","):
-        tally = measure(name, given.points, root)
-        failed += tally.failed
-        sys.stderr.write(f"{name}: {asdict(tally)}\n")
-        stored["commands"][name] = {"command": " ".join(COMMANDS[name]), **asdict(tally)}
-        if given.out:
-            atomic_write(given.out, json.dumps({"strace": version, **stored}, indent=1) + "\n")
+        for tally in measure(name, given.points, root, Tally(**commands.get(name, {}))):
+            commands[name] = asdict(tally)
+            if given.out:
+                total = {what: sum(each[what] for each in commands.values()) for what in TOTAL}
+                atomic_write(given.out, json.dumps({"total": total, "commands": commands}, indent=1) + "\n")
+        failed += commands[name]["failed"]
     if not failed:
         shutil.rmtree(root)
     return int(failed > 0)

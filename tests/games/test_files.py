@@ -320,7 +320,16 @@ def test_files_and_folders_reach_the_disk_before_they_get_their_name(
     assert log == [f"{here}/file.new", "rename", here, f"{here}/folder.new/inner", f"{here}/folder.new", "rename", here]
 
 
-def test_scratch_folders_of_killed_processes_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "next_start",
+    [
+        "from games.files import scratch_folder; scratch_folder()",
+        "import pathlib, sys, games.files\nwith games.files.exclusive(pathlib.Path(sys.argv[1])): pass",
+    ],
+)
+def test_scratch_folders_of_killed_processes_are_removed(
+    next_start: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     code = """
     import sys
     from games.files import scratch_folder
@@ -338,7 +347,7 @@ def test_scratch_folders_of_killed_processes_are_removed(tmp_path: Path, monkeyp
     ended.communicate("")
     killed.communicate()
     assert [folder.is_dir() for folder in folders] == [True, True, False]
-    python(code).communicate("")
+    python(next_start, tmp_path / "out").communicate("")
     assert names(tmp_path) == sorted([folders[0].name, f"{folders[0].name}.lock"])
     running.communicate("")
     assert names(tmp_path) == []

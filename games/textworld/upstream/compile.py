@@ -8,38 +8,46 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
+import signal
 import subprocess
 import tempfile
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
+from games.child_process import oom_kills, why_ended
 from games.errors import GameError
 from games.files import naming, scratch_folder
 from games.textworld.upstream import patches_enabled
+from games.worker_pool import KEPT
 
-SPARE = 1_000_000
-"""If a compiler fails and fewer bytes than these are free, the disk is full."""
+SENT = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}  # signals that end a program from outside
+PROBE = 1_000_000  # bytes
 
 
 def compile_story(source: str, name: str) -> bytes:
     """Return the story file of the Inform 7 code `source`. TextWorld's own `compile_inform7_game` gives the same bytes.
 
-    Raise GameError if the game is too large for a story file. The message contains the game's `name`. Raise OSError if
-    the disk is full.
+    Raise GameError if the game is too large for a story file, BrokenExecutor if the compiler is killed, and OSError if
+    the disk is full. The messages contain the game's `name`.
     """
     from textworld.generator import CouldNotCompileGameError
     from textworld.generator.inform7 import compile_inform7_game
 
     failure: type[Exception] = CouldNotCompileGameError
     compile_to = _compile_without_index if patches_enabled() else compile_inform7_game
+    oom_before = oom_kills()
     with tempfile.TemporaryDirectory(prefix="tw-inform-", dir=scratch_folder()) as folder:
         story = Path(folder) / "tw-game.z8"
         try:
             with naming(Path(folder)):
                 compile_to(source, str(story))
-        except (failure, subprocess.CalledProcessError):
-            if shutil.disk_usage(folder).free < SPARE:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), folder) from None
+        except (failure, subprocess.CalledProcessError) as error:
+            status = getattr(error, "returncode", 0)
+            if -status in SENT:
+                why = why_ended(status, oom_before)
+                raise BrokenExecutor(f"{name}: TextWorld's compiler was killed ({why}); {KEPT}") from None
+            with naming(Path(folder)):
+                (Path(folder) / "probe").write_bytes(bytes(PROBE))  # on a full disk, the compiler fails for any game
             raise GameError(f"{name}: too large for a game file; take fewer rooms, objects or steps") from None
         return story.read_bytes()
 

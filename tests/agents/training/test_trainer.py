@@ -14,6 +14,7 @@ from agents.protocol import AgentError
 from agents.storage.checkpoint import load_agent, newest, read_tensors
 from agents.storage.run_folder import read_metrics
 from agents.training.factory import make_trainer
+from games.files import file_lock
 
 TIMES = {"seconds", "rollout_seconds", "update_seconds", "steps_per_second", "tokens_per_second"}
 LEARNING = {"gamma": 0.5, "value_coef": 0.5, "kl_coef": 0.05, "kl_target": 0.01}
@@ -144,6 +145,16 @@ def test_a_run_that_is_stopped_before_its_first_iteration_leaves_nothing(tmp_pat
     trainer.stopping = True
     assert list(trainer.run()) == []
     assert [path.name for path in (tmp_path / "run").iterdir()] in ([], [".lock"])
+
+
+def test_a_run_that_cannot_start_does_not_keep_its_folder_locked(tmp_path: Path) -> None:
+    wanted, out = settings("bandit"), tmp_path / "run"
+    trained(wanted, out)
+    for checkpoint in (out / "checkpoints").iterdir():
+        (checkpoint / "agent.json").unlink()
+    with pytest.raises(AgentError) as caught:  # its traceback keeps the trainer and its lock alive
+        make_trainer(wanted, out, resume=True)
+    assert not file_lock(out / ".lock", process_wide=True).is_locked, caught
 
 
 def test_a_resumed_run_keeps_its_folder_if_its_first_iteration_fails(tmp_path: Path) -> None:

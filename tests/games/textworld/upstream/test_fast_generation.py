@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import resource
+from concurrent.futures import BrokenExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +17,7 @@ from games.textworld.generation.make_game import canonical_hash, make_game
 from games.textworld.upstream.compile import compile_story
 from games.textworld.upstream.rule_simulation import RuleSimulation
 from games.textworld.validation import playthrough_check
+from games.worker_pool import WorkerPool
 
 
 def serialized(name: str, level: int, seed: int) -> str:
@@ -77,6 +81,34 @@ def test_the_story_equals_textworlds(tmp_path: Any) -> None:
 def test_a_source_that_does_not_compile_is_one_line() -> None:
     with pytest.raises(GameError, match="a game: too large for a game file"):
         compile_story("This is no Inform.", "a game")
+
+
+def replace_compiler(home: Path, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler = home / "share" / "inform7" / "Compilers" / "ni"
+    compiler.parent.mkdir(parents=True)
+    compiler.write_text(f"#!/bin/sh\n{code}\n")
+    compiler.chmod(0o700)
+    monkeypatch.setenv("INFORM_HOME", str(home))
+
+
+def test_a_full_disk_is_no_fault_of_the_game(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace_compiler(tmp_path, "exit 1", monkeypatch)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, before[1]))  # larger files fail, as all do on a full disk
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            compile_story("", "a game")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_killed_compiler_is_no_fault_of_the_game(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace_compiler(tmp_path, "kill -KILL $$", monkeypatch)
+    with (
+        WorkerPool(1) as pool,
+        pytest.raises(BrokenExecutor, match=r"a game: TextWorld's compiler was killed \(SIGKILL"),
+    ):
+        pool.submit(compile_story, "", "a game").result()
 
 
 @pytest.fixture(scope="module")

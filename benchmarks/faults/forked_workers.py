@@ -1,0 +1,121 @@
+"""Workers of a command that are forked after all imports, instead of new interpreters that import for seconds.
+
+`install` replaces `subprocess.Popen` in a command's process. Python code that the command starts with `-c`, as
+`games.child_process.Child` does, then runs in a fork of a server, which was itself forked before the command began. So
+a worker has all modules and no other state of the command. It becomes a child of the process that started it, because
+that process adopts orphans.
+"""
+
+import atexit
+import contextlib
+import ctypes
+import json
+import mmap
+import os
+import signal
+import socket
+import subprocess
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+FREE = 200  # above all file descriptors of a command
+
+
+class Popen(subprocess.Popen[Any]):
+    """A child process, forked by the server if it is to run Python code."""
+
+    server: socket.socket
+
+    def _execute_child(self, args: Any, executable: Any, *rest: Any) -> None:
+        """Start the child. Overrides a method of Python 3.11 to 3.13, whose arguments stand in this order."""
+        _, _, pass_fds, cwd, env, _, _, _, *ends, _, _, _, _, _, new_session, _ = rest
+        if [*args[:2]] != [sys.executable, "-c"]:
+            super()._execute_child(args, executable, *rest)  # type: ignore[misc]
+            return
+        standard = [end if end != -1 else number for number, end in enumerate((ends[0], ends[3], ends[5]))]
+        request = {"code": args[2], "descriptors": [0, 1, 2, *pass_fds], "cwd": str(cwd or Path.cwd()),
+                   "env": env, "new_session": new_session}  # fmt: skip
+        socket.send_fds(self.server, [json.dumps(request).encode()], [*standard, *pass_fds])
+        self.pid = int(self.server.recv(100))
+        self._child_created = True
+        self._close_pipe_fds(*ends)  # type: ignore[attr-defined]
+
+
+def install(modules: Path) -> None:
+    """Let this process fork its workers. When a worker ends, it appends the names of its modules to a file."""
+    libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    Popen.server, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    if not os.fork():
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        _serve(theirs, modules)
+    theirs.close()
+    subprocess.Popen = Popen  # type: ignore[misc]
+
+
+def _serve(server: socket.socket, modules: Path) -> NoReturn:
+    """Fork a worker for each request, until the process that sends the requests ends."""
+    answer = mmap.mmap(-1, 100)
+    while True:
+        request, received, _, _ = socket.recv_fds(server, 1_000_000, 10)
+        if not (between := os.fork()):
+            if worker := os.fork():
+                answer[:10] = b"%010d" % worker
+                os._exit(0)  # the process that has sent the request adopts the worker
+            for closed in (server, Popen.server):
+                closed.detach()  # otherwise Python closes the number again later, when it is that of another file
+            _be_worker(json.loads(request), received, modules)
+        os.waitpid(between, 0)
+        server.send(answer[:10])
+        for descriptor in received:
+            os.close(descriptor)
+
+
+def _be_worker(request: Mapping[str, Any], received: Sequence[int], modules: Path) -> NoReturn:
+    """Run the code of a request and end, as a new interpreter does."""
+    for index, descriptor in enumerate(received):
+        os.dup2(descriptor, FREE + index)
+    for index, target in enumerate(request["descriptors"]):
+        os.dup2(FREE + index, target)
+    for descriptor in set(range(FREE + len(received))) - set(request["descriptors"]):
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+    if request["new_session"]:
+        os.setsid()
+    os.chdir(request["cwd"])
+    os.environ.update(request["env"] or {})
+    exit_now = os._exit
+
+    def record_and_exit(status: int) -> NoReturn:
+        record_modules(modules)
+        exit_now(status)
+
+    os._exit = record_and_exit
+    install(modules)
+    status = 1
+    try:
+        exec(request["code"], {"__name__": "__main__"})
+        status = 0
+    finally:  # never return to the code of the server
+        if status:
+            traceback.print_exc()
+        end(status)
+
+
+def record_modules(path: Path) -> None:
+    """Append the names of all modules that this process has imported to a file."""
+    with path.open("a") as file:
+        file.write("\n".join({*sys.modules} - {"__main__", "sitecustomize"}) + "\n")
+
+
+def end(status: int) -> NoReturn:
+    """End a forked process, as Python ends a process that was not forked."""
+    atexit._run_exitfuncs()
+    with contextlib.suppress(OSError, ValueError):  # the code may have closed them
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status)
