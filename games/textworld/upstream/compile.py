@@ -6,7 +6,6 @@ the user's home folder, where Inform looks for extensions. Neither affects the s
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import subprocess
