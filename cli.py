@@ -16,6 +16,7 @@ from terminal import arguments as arg
 from terminal import console, failures, preferences, reproduction, serving
 from terminal.help_page import GAME, HelpCommand, HelpGroup
 from terminal.options import ConfigCommand, explicit_layers, with_config, with_optimizers
+from terminal.watcher.command import watch
 
 app = typer.Typer(
     name="actde",
@@ -307,34 +308,7 @@ def compare(
     console.show([*tables, f"the report is in {folder / 'README.md'}, the learning curves in {folder / 'curves.svg'}"])
 
 
-@command()
-def watch(
-    run: Annotated[Path, Argument(metavar="RUN", help="Folder of a run, or a transcript file.")],
-    iteration: Annotated[
-        int | None,
-        Option(
-            min=1, help="Episodes of this iteration, counted from 1.", show_default="the newest; with --episode all"
-        ),
-    ] = None,
-    episode: Annotated[int | None, Option(min=0, help="This episode only, counted from 0.", show_default="all")] = None,
-    as_json: arg.AsJson = False,
-) -> None:
-    """Page through the episodes that a run recorded, turn by turn."""
-    from agents.play import transcript
-    from terminal import playback
-
-    path = run / transcript.NAME if run.is_dir() else run
-    with console.waiting(f"reading {path}"):
-        entries = transcript.select(path, iteration=iteration, episode=episode)
-    if as_json:
-        console.document([{"iteration": entry.iteration, **entry.episode.to_json()} for entry in entries])
-    elif console.out.is_terminal and sys.stdin.isatty():
-        playback.page_through(entries)
-    else:
-        for entry in entries:
-            console.show(playback.episode_lines(entry))
-
-
+command()(watch)
 command()(reproduction.reproduce)
 command()(serving.serve)
 command()(preferences.make_pairs)

@@ -66,6 +66,7 @@ class Decision:
         entropy: entropy of pi over the admissible commands, nats. In free generation, the sum of the entropies of the
             text's tokens. The expectation of this sum is the entropy of pi over texts.
         tokens: the tokens of a generated text, in order.
+        by_expert: whether an expert chose the command. All other fields are the agent's own.
     """
 
     command: str
@@ -74,6 +75,7 @@ class Decision:
     q_values: Mapping[str, float] = field(default_factory=dict)
     entropy: float | None = None
     tokens: tuple[GeneratedToken, ...] = ()
+    by_expert: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

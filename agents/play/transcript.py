@@ -1,4 +1,4 @@
-"""Transcripts: the episodes of a training run as JSON Lines. Each line holds one episode and its iteration."""
+"""Transcripts: episodes as JSON Lines. Each line holds one episode and its iteration of the training run."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -37,35 +37,19 @@ def append(path: Path, entries: Iterable[Entry]) -> None:
 
 def read(path: Path) -> Iterator[Entry]:
     """Yield all entries of the file. Raise `AgentError` if the file or a line is missing or damaged."""
+    check_present(path)
+    for line in complete(read_log(path), path):
+        yield parse_entry(line)
+
+
+def check_present(path: Path) -> None:
+    """Raise `AgentError` if there is no file of this name."""
     if not is_present(path):
         raise AgentError(f"no transcript: {path} does not exist")
-    for line in complete(read_log(path), path):
-        yield _entry(line)
 
 
-def select(path: Path, *, iteration: int | None = None, episode: int | None = None) -> list[Entry]:
-    """Return the entries with this iteration and this episode number, in order, or raise `AgentError` if none exist.
-
-    `iteration` counts from 1, unlike the field of the entries, and `episode` counts from 0. If one argument is None, it
-    matches all entries. If both are None, return the entries of the newest iteration.
-    """
-    entries = sorted(read(path), key=lambda entry: (entry.iteration, entry.episode.index))
-    if not entries:
-        raise AgentError(f"{path} holds no episodes yet")
-    if iteration is None and episode is None:
-        iteration = entries[-1].iteration + 1
-    selected = [
-        entry
-        for entry in entries
-        if iteration in (None, entry.iteration + 1) and episode in (None, entry.episode.index)
-    ]
-    if not selected:
-        last, most = entries[-1].iteration + 1, max(entry.episode.index for entry in entries)
-        raise AgentError(f"{path} has no such episode: its iterations go up to {last}, its episodes up to {most}")
-    return selected
-
-
-def _entry(line: LogLine) -> Entry:
+def parse_entry(line: LogLine) -> Entry:
+    """Return the entry on a line of a transcript, or raise `AgentError`, which names the line and the field."""
     if set(line.row) != {"iteration", "episode"}:
         raise AgentError(f"{line.where} is damaged: expected the fields iteration and episode")
     try:

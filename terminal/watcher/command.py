@@ -1,0 +1,103 @@
+"""The command `watch`."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from typer import Argument, Option
+
+from terminal import arguments as arg
+from terminal import console
+
+if TYPE_CHECKING:
+    from agents.play.transcript_index import EpisodeFilter, EpisodeRow
+
+
+def watch(
+    runs: Annotated[
+        list[Path], Argument(metavar="RUN [RUN ...]", help="Folder of a run, or a transcript file. Repeatable.")
+    ],
+    won: Annotated[bool, Option("--won", help="Episodes that were won.")] = False,
+    lost: Annotated[bool, Option("--lost", help="Episodes that were not won.")] = False,
+    game: Annotated[
+        str | None, Option(metavar="TEXT", help="Episodes of games whose name contains this.", show_default="all")
+    ] = None,
+    level: Annotated[int | None, Option(help="Episodes of games of this level.", show_default="all")] = None,
+    iteration: Annotated[
+        int | None,
+        Option(
+            min=1,
+            help="Episodes of this iteration, counted from 1.",
+            show_default="all; without any choice, output that is not the terminal application is of the newest",
+        ),
+    ] = None,
+    episode: Annotated[int | None, Option(min=0, help="This episode only, counted from 0.", show_default="all")] = None,
+    search: Annotated[
+        str | None, Option(metavar="TEXT", help="Episodes in whose texts and commands this occurs.", show_default="all")
+    ] = None,
+    follow: Annotated[bool, Option("--follow", help="Show new episodes while the run trains.")] = False,
+    export: Annotated[
+        Path | None, Option(metavar="FILE", help="Write the episodes to a page to share: FILE.html or FILE.md.")
+    ] = None,
+    as_json: arg.AsJson = False,
+) -> None:
+    """Watch recorded episodes: a list, each turn, and two runs side by side.
+
+    In a terminal, this is an application with keys; ? lists them. In a pipe, the episodes are printed as lines.
+    """
+    if won and lost:
+        raise typer.BadParameter("--won and --lost exclude each other: leave out one of them")
+    from agents.play import transcript
+    from agents.play.transcript_index import EpisodeFilter
+
+    paths = [run / transcript.NAME if run.is_dir() else run for run in runs]
+    wanted = EpisodeFilter(
+        won=won, lost=lost, game=game, level=level, iteration=iteration, episode=episode, text=search
+    )
+    application = console.out.is_terminal and sys.stdin.isatty() and not as_json and export is None
+    if follow and not application:
+        raise typer.BadParameter("--follow is for the application in a terminal: leave it out")
+    _print(paths, wanted, as_json=as_json)
+
+
+def _print(paths: list[Path], wanted: "EpisodeFilter", *, as_json: bool) -> None:
+    """Print the chosen episodes of each transcript, as lines or as one JSON document."""
+    from agents.play.transcript_index import read_episode
+    from terminal import playback
+
+    chosen = [(path, row) for path in paths for row in select(path, wanted)]
+    if not as_json:
+        for _, row in chosen:
+            console.show(playback.episode_lines(read_episode(row)))
+        return
+    entries = ((path, read_episode(row)) for path, row in chosen)
+    console.document(
+        [
+            {**({"run": str(path)} if len(paths) > 1 else {}), "iteration": e.iteration, **e.episode.to_json()}
+            for path, e in entries
+        ]
+    )
+
+
+def select(path: Path, wanted: "EpisodeFilter") -> list["EpisodeRow"]:
+    """Return the rows that a filter matches, by iteration and episode. If it matches all, return the newest iteration.
+
+    Raise `AgentError` if the transcript is damaged or no row matches.
+    """
+    from dataclasses import replace
+
+    from agents.play.transcript_index import EpisodeFilter, TranscriptIndex
+    from agents.protocol import AgentError
+
+    with console.waiting(f"reading {path}"):
+        rows = sorted(TranscriptIndex(path).read(), key=lambda row: (row.iteration, row.index))
+        if not rows:
+            raise AgentError(f"{path} holds no episodes yet")
+        last, most = rows[-1].iteration + 1, max(row.index for row in rows)
+        if wanted == EpisodeFilter():
+            wanted = replace(wanted, iteration=last)
+        selected = [row for row in rows if wanted.accepts(row)]
+    if not selected:
+        raise AgentError(f"{path} has no such episode: its iterations go up to {last}, its episodes up to {most}")
+    return selected
