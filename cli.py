@@ -4,7 +4,6 @@ Packages that are slow to import are imported inside the commands that need them
 """
 
 import shlex
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -44,18 +43,21 @@ def play(
     top_p: arg.TopP = 1.0,
     audit: arg.Audit = None,
     delay: Annotated[float, Option(min=0, help="Seconds to wait after each turn in a terminal.")] = 0.6,
+    save: arg.Save = None,
     as_json: arg.AsJson = False,
 ) -> None:
     """Watch an agent play, or play yourself (--agent human)."""
     import agents
     import games
     from agents.play.runner import EpisodeRunner
+    from agents.play.transcript import recorder
     from terminal import playback
 
     human = agent == "human"
     if human and as_json:
         raise typer.BadParameter("a person cannot play with --json")
     specs = games.resolve(game or agents.DEFAULT_GAME, step_seconds=step_seconds)
+    record = recorder(save) if save else None
     view = playback.PanelView(agent, human=human) if console.out.is_terminal else playback.LineView()
     pause = 0.0 if human or not console.out.is_terminal or as_json else delay
     with console.waiting(f"loading {agent}"):
@@ -64,7 +66,8 @@ def play(
             agent, **sampling, ask=lambda turn: console.ask(view.turn(turn)), notify=console.note
         )
     runner = EpisodeRunner(specs, seed=seed, parallel=1, max_turns=max_turns, infos=getattr(player, "infos", ()))
-    finished, status = playback.play(runner, player, episodes, None if as_json else view, pause=pause)
+    shown = None if as_json else view
+    finished, status = playback.play(runner, player, episodes, shown, pause=pause, record=record)
     if as_json:
         rows = [episode.to_json() for episode in finished]
         console.document({"agent": agent, "game": game, "seed": seed, "episodes": rows})
@@ -109,6 +112,7 @@ def evaluate(
     out: Annotated[
         Path | None, arg.card_option(metavar="NAME.md", help="Card, beside NAME.json.", show_default="docs/card.md")
     ] = None,
+    save: arg.Save = None,
     as_json: arg.AsJson = False,
 ) -> None:
     """Evaluate an agent beside baselines on the same games and seeds: success, score, steps.
@@ -119,8 +123,8 @@ def evaluate(
     from terminal import evaluation
 
     if card:
-        usual = (None, 0, None, None, False, 1.0, 1.0, None, "")
-        if (game, seed, max_turns, step_seconds, greedy, temperature, top_p, parallel, bonus_command) != usual:
+        usual = (None, 0, None, None, False, 1.0, 1.0, None, "", None)
+        if (game, seed, max_turns, step_seconds, greedy, temperature, top_p, parallel, bonus_command, save) != usual:
             raise typer.BadParameter("--card has its own games, seeds and limits: leave out the other options")
         out = out or Path("docs/card.md")
         results = evaluation.play_card(out, agent, tasks, episodes or 100)
@@ -137,6 +141,7 @@ def evaluate(
         max_turns=max_turns,
         step_seconds=step_seconds,
         bonus_command=bonus_command,
+        save=save,
     )
     console.output([row.to_json() for row in rows], evaluation.report(rows), as_json=as_json)
 

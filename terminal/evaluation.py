@@ -1,7 +1,8 @@
 """Evaluation of an agent beside baselines, and the evaluation card."""
 
+import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from rich.text import Text
 
 import agents
 import games
+from agents.play.episode import Episode
 from agents.play.evaluate import Estimate, Evaluation, evaluate
+from agents.play.transcript import recorder
 from games.files import atomic_write
 from terminal import console
 
@@ -44,6 +47,7 @@ def evaluate_beside_baselines(
     sampling: Mapping[str, Any],
     episodes: int,
     step_seconds: float | None = None,
+    save: Path | None = None,
     **settings: Any,
 ) -> list[Evaluation]:
     """Evaluate the agent and the baselines on the same games and seeds, with progress bars.
@@ -54,17 +58,20 @@ def evaluate_beside_baselines(
     Args:
         sampling: arguments of `make_agent`, including the seed.
         step_seconds: argument of `games.resolve`.
+        save: folder in which a subfolder for each agent gets a transcript of the agent's episodes.
         settings: further arguments of `evaluate`.
     """
     rows, specs, left_out = [], games.resolve(game, step_seconds=step_seconds), defaultdict[str, list[str]](list)
     baselines = ("smollm2",) if all(spec.kind == "completion" for spec in specs) else ("random", "walkthrough")
     settings |= {"game": game, "seed": sampling["seed"], "episodes": episodes}
-    for name in dict.fromkeys((agent, *baselines)):
+    players = dict.fromkeys((agent, *baselines))
+    record = {name: recorder(save / _folder_name(name)) for name in players} if save else {}
+    for name in players:
         try:
             with console.waiting(f"loading {name}"):
                 player = agents.make_agent(name, **sampling, notify=console.note)
             with console.progress(f"{name} plays", episodes) as advance:
-                row = evaluate(player, specs, on_episode=advance, **settings)
+                row = evaluate(player, specs, on_episode=_both(advance, record.get(name)), **settings)
         except agents.AgentError as error:
             if name == agent:
                 raise
@@ -74,6 +81,21 @@ def evaluate_beside_baselines(
     for reason, names in left_out.items():
         console.note(f"left out {' and '.join(names)}: {reason}")
     return rows
+
+
+def _folder_name(agent: str) -> str:
+    return re.sub(r"[^\w-]+", "_", agent).strip("_") or "agent"
+
+
+def _both(advance: Callable[[object], None], record: Callable[[Episode], None] | None) -> Callable[[Episode], None]:
+    """Return a function that records an episode, if `record` is not None, and advances a progress bar."""
+
+    def on_episode(episode: Episode) -> None:
+        if record:
+            record(episode)
+        advance(episode)
+
+    return on_episode
 
 
 def play_card(document: Path, names: str | None, tasks: str | None, episodes: int) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Transcripts: episodes as JSON Lines. Each line holds one episode and its iteration of the training run."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,30 @@ def append(path: Path, entries: Iterable[Entry]) -> None:
         except OSError:
             file.truncate(before)
             raise
+
+
+def recorder(folder: Path) -> Callable[[Episode], None]:
+    """Return a function that appends an episode to a new transcript in a folder. Its first call creates the file.
+
+    Both raise `AgentError` if the folder already has a transcript.
+    """
+    path, created = folder / NAME, False
+    taken = AgentError(f"{path} already exists; choose another folder")
+    if is_present(path):
+        raise taken
+
+    def record(episode: Episode) -> None:
+        nonlocal created
+        if not created:
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                path.touch(exist_ok=False)
+            except FileExistsError:
+                raise taken from None
+            created = True
+        append(path, [Entry(iteration=0, episode=episode)])
+
+    return record
 
 
 def read(path: Path) -> Iterator[Entry]:

@@ -85,7 +85,7 @@ class EpisodeFilter:
     def accepts(self, row: EpisodeRow) -> bool:
         """Return whether the filter matches a row. The text is read from the file only if all else matches."""
         return (
-            not (self.won and not row.won or self.lost and row.won)
+            not ((self.won and not row.won) or (self.lost and row.won))
             and (self.game is None or self.game.casefold() in row.game.casefold())
             and self.level in (None, row.level)
             and self.iteration in (None, row.iteration + 1)
