@@ -4,6 +4,7 @@ Agents are batched: `act` receives the turns of all live episodes and returns on
 batched.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -53,6 +54,10 @@ class GeneratedToken(NamedTuple):
     logprob: float
     value: float
     q_value: float | None
+
+    @property
+    def probability(self) -> float:
+        return math.exp(min(self.logprob, 0.0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

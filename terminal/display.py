@@ -1,8 +1,8 @@
 """Parts of an episode as renderables of the `rich` library and as plain text."""
 
-import math
 import re
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from rich import box
 from rich.columns import Columns
@@ -71,20 +71,20 @@ def command_columns(commands: Sequence[str]) -> RenderableType:
     return Padding(Columns([Text(printable(name), style="cyan") for name in commands], padding=(0, 3)), (0, 2))
 
 
-def policy_table(decision: Decision) -> RenderableType:
+def policy_table(decision: Decision, *, commands: int = CANDIDATES, tokens: int = TOKENS) -> RenderableType:
     """Return a table of the likeliest commands with their probabilities and q, or of the tokens of a written text.
 
     The chosen command is always shown. A line below the table shows v and the policy's entropy, if the agent computes
     them. If the decision has neither probabilities nor tokens, return an empty text.
     """
     if decision.tokens:
-        return _token_table(decision)
+        return _token_table(decision, tokens)
     if not decision.probabilities:
         return Text()
     table = _bar_table("  considers", 40, 26, ("", 7), ("q" if decision.q_values else "", 8))
     ranked = sorted(decision.probabilities, key=lambda name: (-decision.probabilities[name], name))
-    shown = ranked[:CANDIDATES]
-    if decision.command in ranked[CANDIDATES:]:
+    shown = ranked[:commands]
+    if decision.command in ranked[commands:]:
         shown[-1] = decision.command
     for name in shown:
         chosen, probability, q = name == decision.command, decision.probabilities[name], decision.q_values.get(name)
@@ -102,17 +102,17 @@ def policy_table(decision: Decision) -> RenderableType:
     return Group(table, Text("  " + state, style=QUIET))
 
 
-def _token_table(decision: Decision) -> RenderableType:
-    """Return a table with the probability, v and q of each of the first `TOKENS` tokens of a text."""
+def _token_table(decision: Decision, shown: int) -> RenderableType:
+    """Return a table with the probability, v and q of each of the first `shown` tokens of a text."""
     q = "" if decision.tokens[0].q_value is None else "q"
     table = _bar_table("  writes", 26, 20, ("", 7), ("v", 8), (q, 8))
-    for token in decision.tokens[:TOKENS]:
-        p = math.exp(token.logprob)
+    for token in decision.tokens[:shown]:
+        p = token.probability
         bar = ProgressBar(1.0, p, style="grey19", complete_style="blue", finished_style="blue")
         values = (token.value, token.q_value)
         numbers = (Text("" if x is None else f"{x:+z.2f}", style=QUIET) for x in values)
         table.add_row(_cut(f"  {token_text(token)}"), bar, f"{p:z.1%}", *numbers)
-    more = len(decision.tokens) - TOKENS
+    more = len(decision.tokens) - shown
     state = f"entropy {(decision.entropy or 0.0) / len(decision.tokens):z.2f} nats per token"
     return Group(table, Text(f"  {more} more tokens   {state}" if more > 0 else f"  {state}", style=QUIET))
 
@@ -151,11 +151,28 @@ def outcome_line(command: str | None, *, reward: float, score: str, advantage: f
     return Padding(line, (0, 0, 1, 0))
 
 
-def _style(episode: Episode) -> str:
+class Ended(Protocol):
+    """How an episode ended; see `agents.play.episode.Episode`."""
+
+    @property
+    def won(self) -> bool | None: ...
+
+    @property
+    def lost(self) -> bool: ...
+
+    @property
+    def terminated(self) -> bool: ...
+
+    @property
+    def error(self) -> str | None: ...
+
+
+def result_style(episode: Ended) -> str:
+    """Return the colour of an episode's result."""
     return "green" if episode.won else "red" if episode.lost or episode.error else "yellow"
 
 
-def result(episode: Episode) -> str:
+def result(episode: Ended) -> str:
     """Return how an episode ended, in one or two words."""
     if episode.error is not None:
         return "failed"
@@ -173,7 +190,7 @@ def summary(episode: Episode) -> str:
 
 def end_panel(episode: Episode) -> RenderableType:
     """Return a panel with the game's last text and the result of the episode."""
-    style, text = _style(episode), Text(tidy(episode.final_observation))
+    style, text = result_style(episode), Text(tidy(episode.final_observation))
     line = Text(summary(episode), style=f"bold {style}")
     return Panel(Group(text, Text(), line) if text else line, box=box.HEAVY, border_style=style, padding=(0, 1))
 
@@ -193,7 +210,7 @@ def episode_table(episodes: Sequence[Episode]) -> RenderableType:
     )
     for episode in episodes:
         score = number(episode.score) + (f"/{number(episode.max_score)}" if episode.max_score else "")
-        outcome = Text(result(episode), style=_style(episode))
+        outcome = Text(result(episode), style=result_style(episode))
         table.add_row(str(episode.index), readable(episode.game), outcome, score, str(len(episode.steps)))
     return table
 

@@ -1,6 +1,5 @@
 """Live and recorded episodes: as panels in a terminal, as plain lines in a file or a pipe."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
@@ -142,7 +141,7 @@ def _turn_lines(
     if advantage is not None:
         parts.append(f"advantage {advantage:+z.3f}")
     tokens = [
-        f"      {display.token_text(t):24}  p {math.exp(t.logprob):z.3f}  v {t.value:+z.3f}"
+        f"      {display.token_text(t):24}  p {t.probability:z.3f}  v {t.value:+z.3f}"
         + ("" if t.q_value is None else f"  q {t.q_value:+z.3f}")
         for t in decision.tokens
     ]

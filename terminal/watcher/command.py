@@ -58,6 +58,12 @@ def watch(
     application = console.out.is_terminal and sys.stdin.isatty() and not as_json and export is None
     if follow and not application:
         raise typer.BadParameter("--follow is for the application in a terminal: leave it out")
+    if application:
+        from terminal.watcher.app import Watcher
+
+        if error := Watcher(paths, wanted, follow=follow).run():
+            raise error
+        return
     _print(paths, wanted, as_json=as_json)
 
 

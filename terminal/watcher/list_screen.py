@@ -1,0 +1,253 @@
+"""The list of episodes, with filters."""
+
+import threading
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.widgets import Footer, Input, Static
+from textual.worker import get_current_worker
+
+from agents.play.transcript_index import EpisodeFilter, EpisodeRow
+from agents.protocol import AgentError
+from games import readable
+from terminal import display
+from terminal.watcher.catalogue import Batch, Catalogue, Place
+from terminal.watcher.comparison_screen import open_comparison
+from terminal.watcher.episode_screen import open_episode
+from terminal.watcher.row_list import RowList, cell, one_line, row
+
+POLL_SECONDS = 1.0
+# title -> width of the columns at the right of the game
+COLUMNS = {"result": 10, "return": 8, "turns": 5, "exp": 4}
+
+
+class ListScreen(Screen[None]):
+    """All episodes that the filter matches. The cursor begins at the last one, and stays there while more are read."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "open", "Open", key_display="enter", priority=False),
+        Binding("slash", "search", "Search", key_display="/"),
+        Binding("w", "toggle('won')", "Won"),
+        Binding("l", "toggle('lost')", "Lost"),
+        Binding("c", "compare", "Compare"),
+        Binding("g", "same('game')", "Only this game, or all", show=False),
+        Binding("v", "same('level')", "Only this level, or all", show=False),
+        Binding("i", "same('iteration')", "Only this iteration, or all", show=False),
+        Binding("x,escape", "clear", "All episodes", key_display="x", show=False),
+    ]
+
+    def __init__(self, catalogue: Catalogue, *, follow: bool) -> None:
+        super().__init__()
+        self.catalogue, self.follow = catalogue, follow
+        self._reading = True
+        self._left = threading.Event()
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="status", classes="title")
+        yield Static(id="columns")
+        yield RowList(self._row, id="episodes")
+        yield Input(placeholder="text in observations and commands; Enter searches", id="search", compact=True)
+        yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        self.query_one(RowList).focus()
+        self._show_status()
+        self._read()
+
+    def on_unmount(self) -> None:
+        self._left.set()
+
+    def on_resize(self) -> None:
+        self.query_one("#columns", Static).update(self._titles(self.size.width))
+
+    @work(thread=True)
+    def _read(self) -> None:
+        """Read the transcripts, and with `follow` read on while they grow."""
+        try:
+            while True:
+                for batch in self.catalogue.read(growing=self.follow):
+                    self._in_app(self._add, batch)
+                self._in_app(self._finish)
+                if not self.follow or self._left.wait(POLL_SECONDS):
+                    return
+        except AgentError as error:
+            self._in_app(self.app.exit, error)
+
+    @work(thread=True, exclusive=True, group="filter")
+    def _filter(self) -> None:
+        """Apply a changed filter to all episodes. Episodes that are read meanwhile are filtered when they are added."""
+        worker, wanted, places = get_current_worker(), self.catalogue.wanted, self.catalogue.places
+        count, kept = len(places), list[Place]()
+        try:
+            for place in places[:count]:
+                if worker.is_cancelled:
+                    return
+                if wanted.accepts(place.row):
+                    kept.append(place)
+        except AgentError as error:
+            self._in_app(self.app.exit, error)
+        else:
+            self._in_app(self._show_filtered, kept, places, count)
+
+    def _in_app(self, function: Any, *arguments: Any) -> None:
+        """Call a function in the application's thread, unless the application has ended."""
+        if not self._left.is_set() and self.app.is_running:
+            self.app.call_from_thread(function, *arguments)
+
+    def _show_filtered(self, kept: list[Place], places: list[Place], count: int) -> None:
+        later = self.catalogue.places[count:] if self.catalogue.places is places else self.catalogue.places
+        wanted = self.catalogue.wanted
+        earlier = kept if self.catalogue.places is places else []
+        self._show([*earlier, *(place for place in later if wanted.accepts(place.row))])
+
+    def _add(self, batch: Batch) -> None:
+        at_end = self._cursor >= len(self.catalogue.shown) - 1
+        place = self._current()
+        self.catalogue.add(batch)
+        self._update(None if at_end else place)
+
+    def _show(self, places: list[Place]) -> None:
+        place = self._current()
+        self.catalogue.show(places)
+        self._update(place)
+
+    def _update(self, place: Place | None) -> None:
+        """Draw the list with the cursor at a place or, if it is None or not in the list, at the end."""
+        rows, shown = self.query_one(RowList), self.catalogue.shown
+        rows.count = len(shown)
+        rows.cursor = shown.index(place) if place in shown else len(shown) - 1
+        rows.refresh()
+        self._show_status()
+
+    def _finish(self) -> None:
+        self._reading = False
+        self._show_status()
+        if not self.follow and not self.catalogue.places:
+            self.app.exit(AgentError("these transcripts hold no episodes yet"))
+
+    @property
+    def _cursor(self) -> int:
+        return self.query_one(RowList).cursor
+
+    def _current(self) -> Place | None:
+        shown = self.catalogue.shown
+        return shown[self._cursor] if shown else None
+
+    def _show_status(self) -> None:
+        """Show the runs, the number of episodes, and the filter."""
+        catalogue = self.catalogue
+        total, shown = len(catalogue.places), len(catalogue.shown)
+        status = Text(", ".join(map(one_line, catalogue.labels)), "bold")
+        status.append(f"  {total:,} episodes" if shown == total else f"  {shown:,} of {total:,} episodes", "default")
+        status.append("  reading…" if self._reading else "  following" if self.follow else "", "dim")
+        chosen = [f"{one_line(text)}" for text in describe(catalogue.wanted)]
+        status.append("  " + ", ".join(chosen) if chosen else "", "bold yellow")
+        self.query_one("#status", Static).update(status)
+
+    # -- rows ----------------------------------------------------------------------------------------------
+
+    def _row(self, index: int, width: int) -> Text:
+        place = self.catalogue.shown[index]
+        episode = place.row
+        numbers = [str(episode.iteration + 1), str(episode.index), "" if episode.level is None else str(episode.level)]
+        expert = "" if not episode.expert_turns else f"{episode.expert_turns / episode.turns:.0%}"
+        right = [
+            cell(display.result(episode), COLUMNS["result"], display.result_style(episode)),
+            cell(f"{episode.reward:+z.2f}", COLUMNS["return"], right=True),
+            cell(str(episode.turns), COLUMNS["turns"], right=True),
+            cell(expert, COLUMNS["exp"], "magenta", right=True),
+        ]
+        return self._arrange(self.catalogue.labels[place.run], numbers, _name(episode), right, width)
+
+    def _titles(self, width: int) -> Text:
+        right = [cell(title, size, right=title != "result") for title, size in COLUMNS.items()]
+        titles = self._arrange("run", ["iter", "episode", "level"], "game", right, width)
+        titles.stylize("bold")
+        return titles
+
+    def _arrange(self, run: str, numbers: list[str], game: str, right: list[Text], width: int) -> Text:
+        """Return a row. Where the terminal is narrow, columns are narrower, and the run's column is left out."""
+        wide = width >= 90
+        left = [
+            cell(number, size, right=True)
+            for number, size in zip(numbers, (5, 7, 5) if wide else (4, 6, 3), strict=True)
+        ]
+        if len(self.catalogue.labels) > 1:
+            left.insert(0, cell(one_line(run), 16 if wide else 6, "cyan"))
+        taken = sum(part.cell_len + 1 for part in (*left, *right))
+        return row(*left, cell(game, width - taken), *right)
+
+    # -- keys ----------------------------------------------------------------------------------------------
+
+    @on(RowList.Chosen)
+    def action_open(self) -> None:
+        if self.catalogue.shown:
+            open_episode(self.app, self.catalogue, self._cursor)
+
+    def action_compare(self) -> None:
+        if place := self._current():
+            open_comparison(self.app, self.catalogue, place)
+
+    def action_search(self) -> None:
+        search = self.query_one(Input)
+        search.display = True
+        search.value = self.catalogue.wanted.text or ""
+        search.focus()
+
+    @on(Input.Submitted)
+    def _search(self, event: Input.Submitted) -> None:
+        self._close_search()
+        self._choose(text=event.value or None)
+
+    def _close_search(self) -> None:
+        self.query_one(Input).display = False
+        self.query_one(RowList).focus()
+
+    def action_toggle(self, name: str) -> None:
+        other = "lost" if name == "won" else "won"
+        self._choose(**{name: not getattr(self.catalogue.wanted, name), other: False})
+
+    def action_same(self, name: str) -> None:
+        """Show only episodes with the game, level or iteration of the current one, or all if this is the filter."""
+        if getattr(self.catalogue.wanted, name) is not None:
+            self._choose(**{name: None})
+        elif place := self._current():
+            row = place.row
+            values = {"game": row.game, "level": row.level, "iteration": row.iteration + 1}
+            self._choose(**{name: values[name]})
+
+    def action_clear(self) -> None:
+        if self.query_one(Input).display:
+            self._close_search()
+        else:
+            self.catalogue.wanted = EpisodeFilter()
+            self._choose()
+
+    def _choose(self, **changes: Any) -> None:
+        self.catalogue.wanted = replace(self.catalogue.wanted, **changes)
+        self._show_status()
+        self._filter()
+
+
+def describe(wanted: EpisodeFilter) -> list[str]:
+    """Return the conditions of a filter in words."""
+    words = {
+        "won": "won",
+        "lost": "not won",
+        "game": f"game {wanted.game}",
+        "level": f"level {wanted.level}",
+        "iteration": f"iteration {wanted.iteration}",
+        "episode": f"episode {wanted.episode}",
+        "text": f"with “{wanted.text}”",
+    }
+    unset = EpisodeFilter()
+    return [text for name, text in words.items() if getattr(wanted, name) != getattr(unset, name)]
+
+
+def _name(episode: EpisodeRow) -> str:
+    return one_line(readable(episode.game))
