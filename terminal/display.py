@@ -71,57 +71,70 @@ def command_columns(commands: Sequence[str]) -> RenderableType:
     return Padding(Columns([Text(printable(name), style="cyan") for name in commands], padding=(0, 3)), (0, 2))
 
 
-def policy_table(decision: Decision, *, commands: int = CANDIDATES, tokens: int = TOKENS) -> RenderableType:
+def policy_table(
+    decision: Decision, *, commands: int = CANDIDATES, tokens: int = TOKENS, bars: bool = True
+) -> RenderableType:
     """Return a table of the likeliest commands with their probabilities and q, or of the tokens of a written text.
 
     The chosen command is always shown. A line below the table shows v and the policy's entropy, if the agent computes
     them. If the decision has neither probabilities nor tokens, return an empty text.
+
+    Args:
+        commands, tokens: maximum number of commands or tokens.
+        bars: whether to draw the probabilities as bars, too.
     """
     if decision.tokens:
-        return _token_table(decision, tokens)
+        return _token_table(decision, tokens, bars=bars)
     if not decision.probabilities:
         return Text()
-    table = _bar_table("  considers", 40, 26, ("", 7), ("q" if decision.q_values else "", 8))
+    q_column = [("q", 8)] if decision.q_values else []
+    table = _bar_table("  considers", 40, 26 * bars, ("", 7), *q_column)
     ranked = sorted(decision.probabilities, key=lambda name: (-decision.probabilities[name], name))
     shown = ranked[:commands]
     if decision.command in ranked[commands:]:
         shown[-1] = decision.command
     for name in shown:
         chosen, probability, q = name == decision.command, decision.probabilities[name], decision.q_values.get(name)
-        bar = "green" if chosen else "blue"
         table.add_row(
             _cut(("▶ " if chosen else "  ") + printable(name), style=GOOD if chosen else ""),
-            ProgressBar(1.0, probability, style="grey19", complete_style=bar, finished_style=bar),
+            *([_bar(probability, "green" if chosen else "blue")] if bars else []),
             Text(f"{probability:z.1%}", style=GOOD if chosen else ""),
-            Text("" if q is None else f"{q:+z.2f}", style=GOOD if chosen else QUIET),
+            *([Text("" if q is None else f"{q:+z.2f}", style=GOOD if chosen else QUIET)] if q_column else []),
         )
     if rest := [decision.probabilities[name] for name in ranked if name not in shown]:
-        table.add_row(Text(f"  {len(rest)} more", style=QUIET), "", Text(f"{sum(rest):z.1%}", style=QUIET), "")
+        table.add_row(Text(f"  {len(rest)} more", style=QUIET), *[""] * bars, Text(f"{sum(rest):z.1%}", style=QUIET))
     outputs = ("v {:+z.2f}", decision.value), ("entropy {:z.2f} nats", decision.entropy)
     state = "   ".join(form.format(number) for form, number in outputs if number is not None)
     return Group(table, Text("  " + state, style=QUIET))
 
 
-def _token_table(decision: Decision, shown: int) -> RenderableType:
+def _token_table(decision: Decision, shown: int, *, bars: bool) -> RenderableType:
     """Return a table with the probability, v and q of each of the first `shown` tokens of a text."""
     q = "" if decision.tokens[0].q_value is None else "q"
-    table = _bar_table("  writes", 26, 20, ("", 7), ("v", 8), (q, 8))
+    table = _bar_table("  writes", 26, 20 * bars, ("", 7), ("v", 8), (q, 8))
     for token in decision.tokens[:shown]:
         p = token.probability
-        bar = ProgressBar(1.0, p, style="grey19", complete_style="blue", finished_style="blue")
-        values = (token.value, token.q_value)
+        values = (token.value, token.q_value) if q_column else (token.value,)
         numbers = (Text("" if x is None else f"{x:+z.2f}", style=QUIET) for x in values)
-        table.add_row(_cut(f"  {token_text(token)}"), bar, f"{p:z.1%}", *numbers)
+        table.add_row(_cut(f"  {token_text(token)}"), *([_bar(p, "blue")] if bars else []), f"{p:z.1%}", *numbers)
     more = len(decision.tokens) - shown
     state = f"entropy {(decision.entropy or 0.0) / len(decision.tokens):z.2f} nats per token"
     return Group(table, Text(f"  {more} more tokens   {state}" if more > 0 else f"  {state}", style=QUIET))
 
 
+def _bar(probability: float, colour: str) -> ProgressBar:
+    # bright black is visible on dark and on light backgrounds
+    return ProgressBar(1.0, probability, style="bright_black", complete_style=colour, finished_style=colour)
+
+
 def _bar_table(head: str, text: int, bar: int, *numbers: tuple[str, int]) -> Table:
-    """Return a table with columns of these widths: a text, a bar, and numbers. The text and the bar shrink to fit."""
+    """Return a table with columns of these widths: a text, a bar, and numbers. The text and the bar shrink to fit.
+
+    If the width of the bar is 0, there is no column for it.
+    """
     return Table(
         Column(Text(head.ljust(text), no_wrap=True, overflow="crop"), max_width=text),
-        Column("probability", max_width=bar),
+        *([Column("probability", max_width=bar)] if bar else []),
         *(Column(name, justify="right", width=width, no_wrap=True) for name, width in numbers),
         box=None,
         padding=(0, 1),

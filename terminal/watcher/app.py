@@ -11,6 +11,7 @@ from agents.play.transcript_index import EpisodeFilter
 from agents.protocol import AgentError
 from terminal.watcher.catalogue import Catalogue
 from terminal.watcher.list_screen import ListScreen
+from terminal.watcher.row_list import WIDE
 
 
 class Watcher(App[AgentError]):
@@ -22,9 +23,10 @@ class Watcher(App[AgentError]):
         follow: whether to show episodes that are written later.
     """
 
+    TITLE = "watch"
     CSS_PATH = "watcher.tcss"
     ENABLE_COMMAND_PALETTE = False
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-narrow"), (90, "-wide")]
+    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-narrow"), (WIDE, "-wide")]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("question_mark", "help", "Help", key_display="?"),
         Binding("q,ctrl+c", "quit", "Quit", key_display="q"),

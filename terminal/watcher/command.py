@@ -48,6 +48,10 @@ def watch(
     """
     if won and lost:
         raise typer.BadParameter("--won and --lost exclude each other: leave out one of them")
+    if export and export.suffix not in (".html", ".md"):
+        raise typer.BadParameter(f"--export expects FILE.html or FILE.md, got {export}")
+    if export and as_json:
+        raise typer.BadParameter("--export and --json exclude each other: leave out one of them")
     from agents.play import transcript
     from agents.play.transcript_index import EpisodeFilter
 
@@ -64,7 +68,10 @@ def watch(
         if error := Watcher(paths, wanted, follow=follow).run():
             raise error
         return
-    _print(paths, wanted, as_json=as_json)
+    if export:
+        _export(export, paths, wanted)
+    else:
+        _print(paths, wanted, as_json=as_json)
 
 
 def _print(paths: list[Path], wanted: "EpisodeFilter", *, as_json: bool) -> None:
@@ -84,6 +91,16 @@ def _print(paths: list[Path], wanted: "EpisodeFilter", *, as_json: bool) -> None
             for path, e in entries
         ]
     )
+
+
+def _export(page: Path, paths: list[Path], wanted: "EpisodeFilter") -> None:
+    from agents.play.transcript_index import read_episode
+    from terminal.watcher.catalogue import labels
+    from terminal.watcher.page import write_page
+
+    chosen = [(run, row) for run, path in zip(labels(paths), paths, strict=True) for row in select(path, wanted)]
+    write_page(page, ((run, read_episode(row)) for run, row in chosen))
+    console.show([f"the page is in {page}"])
 
 
 def select(path: Path, wanted: "EpisodeFilter") -> list["EpisodeRow"]:

@@ -7,6 +7,7 @@ from textual import on
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
+from textual.events import Resize
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
@@ -17,7 +18,7 @@ from games import readable
 from terminal.display import printable
 from terminal.watcher import turn_view
 from terminal.watcher.catalogue import Catalogue, Place, first_difference
-from terminal.watcher.row_list import RowList, cell, one_line, row
+from terminal.watcher.row_list import WIDE, RowList, cell, one_line, row
 
 
 def open_comparison(app: App[Any], catalogue: Catalogue, place: Place, after: int | None = None) -> None:
@@ -45,11 +46,11 @@ class ComparisonScreen(Screen[None]):
     """Two episodes. The list aligns their turns, and marks the first turn at which they differ."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("right,space", "turn(1)", "Next turn", key_display="→"),
-        Binding("left,b", "turn(-1)", "Back", key_display="←"),
-        Binding("d", "difference", "Difference"),
-        Binding("c", "next_run", "Next run"),
-        Binding("escape,backspace", "app.pop_screen", "Close", key_display="esc"),
+        Binding("right,space", "turn(1)", "Turn", key_display="→", tooltip="Next turn"),
+        Binding("left,b", "turn(-1)", "Previous turn", show=False),
+        Binding("d", "difference", "Difference", tooltip="First turn at which the runs differ"),
+        Binding("c", "next_run", "Next run", tooltip="Compare with the next run"),
+        Binding("escape,backspace", "app.pop_screen", "Close", key_display="esc", tooltip="Back"),
     ]
 
     def __init__(self, catalogue: Catalogue, places: tuple[Place, Place], entries: tuple[Entry, Entry]) -> None:
@@ -88,19 +89,22 @@ class ComparisonScreen(Screen[None]):
 
     def _row(self, index: int, width: int) -> Text:
         number = cell(str(index + 1), 3, "dim", right=True)
-        mark = cell("≠" if index == self.difference else "", 1, "bold yellow")
-        left = (width - 8) // 2
-        cells = (turn_view.turn_cell(e, index, w) for e, w in zip(self.episodes, (left, width - 8 - left), strict=True))
+        mark = cell("≠" if index == self.difference else "", 1, "bold red")
+        left = (width - 7) // 2
+        cells = (turn_view.turn_cell(e, index, w) for e, w in zip(self.episodes, (left, width - 7 - left), strict=True))
         line = row(mark, number, *cells)
         if index == self.difference:
-            line.stylize("bold yellow")
+            line.stylize("bold underline")
         return line
 
     @on(RowList.Moved)
+    @on(Resize)
     def _show(self) -> None:
+        bars = self.size.width >= WIDE
         turn = self.query_one(RowList).cursor
         for side, episode in zip(("left", "right"), self.episodes, strict=True):
-            text = turn_view.turn(episode, turn) if turn < len(episode.steps) else Text("the episode has ended", "dim")
+            ended = Text("the episode has ended", "dim")
+            text = turn_view.turn(episode, turn, bars=bars) if turn < len(episode.steps) else ended
             self.query_one(f"#{side} Static", Static).update(text)
             self.query_one(f"#{side}").scroll_home(animate=False)
 

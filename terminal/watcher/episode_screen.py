@@ -42,12 +42,12 @@ class EpisodeScreen(Screen[None]):
     """One episode. `position` is its place in the list."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("right,space", "turn(1)", "Next turn", key_display="→"),
-        Binding("left,b", "turn(-1)", "Back", key_display="←"),
-        Binding("n", "episode(1)", "Next"),
-        Binding("p", "episode(-1)", "Previous"),
-        Binding("c", "compare", "Compare"),
-        Binding("escape,backspace", "app.pop_screen", "List", key_display="esc"),
+        Binding("right,space", "turn(1)", "Turn", key_display="→", tooltip="Next turn"),
+        Binding("left,b", "turn(-1)", "Previous turn", show=False),
+        Binding("n", "episode(1)", "Episode", tooltip="Next episode of the list"),
+        Binding("p", "episode(-1)", "Previous episode of the list", show=False),
+        Binding("c", "compare", "Compare", tooltip="The same game and seed in another run"),
+        Binding("escape,backspace", "app.pop_screen", "List", key_display="esc", tooltip="Back to the list"),
     ]
 
     def __init__(self, catalogue: Catalogue, position: int, entry: Entry) -> None:

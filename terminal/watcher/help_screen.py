@@ -39,11 +39,11 @@ def _keys(app: App[Any]) -> Table:
         table.add_row(Text(title, "bold"))
         for binding in bindings:
             assert isinstance(binding, Binding)
-            table.add_row(Text(_names(binding), "cyan"), binding.description)
+            table.add_row(Text(_names(binding), "cyan"), binding.tooltip or binding.description)
         table.add_row()
     table.add_row(Text("Marks", "bold"))
     table.add_row(Text("E", "bold magenta"), "an expert played this turn")
-    table.add_row(Text("≠", "bold yellow"), "the first turn at which two runs differ")
+    table.add_row(Text("≠", "bold red"), "the first turn at which two runs differ")
     return table
 
 

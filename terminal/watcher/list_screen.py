@@ -1,6 +1,7 @@
 """The list of episodes, with filters."""
 
 import threading
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -12,33 +13,43 @@ from textual.screen import Screen
 from textual.widgets import Footer, Input, Static
 from textual.worker import get_current_worker
 
-from agents.play.transcript_index import EpisodeFilter, EpisodeRow
+from agents.play.transcript_index import EpisodeFilter
 from agents.protocol import AgentError
 from games import readable
 from terminal import display
 from terminal.watcher.catalogue import Batch, Catalogue, Place
 from terminal.watcher.comparison_screen import open_comparison
 from terminal.watcher.episode_screen import open_episode
-from terminal.watcher.row_list import RowList, cell, one_line, row
+from terminal.watcher.row_list import WIDE, RowList, cell, one_line, row
 
 POLL_SECONDS = 1.0
-# title -> width of the columns at the right of the game
-COLUMNS = {"result": 10, "return": 8, "turns": 5, "exp": 4}
+# column -> its widths in a wide and in a narrow terminal
+COLUMNS = {
+    "run": (16, 6),
+    "iteration": (5, 4),
+    "episode": (7, 5),
+    "level": (5, 2),
+    "result": (10, 10),
+    "total": (8, 6),
+    "turns": (5, 5),
+    "expert": (6, 4),
+}
+LEFT = ("run", "result")  # columns that are not of numbers
 
 
 class ListScreen(Screen[None]):
     """All episodes that the filter matches. The cursor begins at the last one, and stays there while more are read."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "open", "Open", key_display="enter", priority=False),
-        Binding("slash", "search", "Search", key_display="/"),
-        Binding("w", "toggle('won')", "Won"),
-        Binding("l", "toggle('lost')", "Lost"),
-        Binding("c", "compare", "Compare"),
+        Binding("enter", "open", "Open", key_display="⏎", tooltip="Open the episode"),
+        Binding("slash", "search", "Search", key_display="/", tooltip="Search in texts and commands"),
+        Binding("w", "toggle('won')", "Won", tooltip="Only episodes that were won, or all"),
+        Binding("l", "toggle('lost')", "Lost", tooltip="Only episodes that were not won, or all"),
         Binding("g", "same('game')", "Only this game, or all", show=False),
         Binding("v", "same('level')", "Only this level, or all", show=False),
         Binding("i", "same('iteration')", "Only this iteration, or all", show=False),
-        Binding("x,escape", "clear", "All episodes", key_display="x", show=False),
+        Binding("x,escape", "clear", "Remove all filters", show=False),
+        Binding("c", "compare", "Compare", tooltip="The same game and seed in another run"),
     ]
 
     def __init__(self, catalogue: Catalogue, *, follow: bool) -> None:
@@ -154,33 +165,43 @@ class ListScreen(Screen[None]):
     def _row(self, index: int, width: int) -> Text:
         place = self.catalogue.shown[index]
         episode = place.row
-        numbers = [str(episode.iteration + 1), str(episode.index), "" if episode.level is None else str(episode.level)]
-        expert = "" if not episode.expert_turns else f"{episode.expert_turns / episode.turns:.0%}"
-        right = [
-            cell(display.result(episode), COLUMNS["result"], display.result_style(episode)),
-            cell(f"{episode.reward:+z.2f}", COLUMNS["return"], right=True),
-            cell(str(episode.turns), COLUMNS["turns"], right=True),
-            cell(expert, COLUMNS["exp"], "magenta", right=True),
-        ]
-        return self._arrange(self.catalogue.labels[place.run], numbers, _name(episode), right, width)
+        expert = f"{episode.expert_turns / episode.turns:.0%}" if episode.expert_turns else ""
+        return self._arrange(
+            width,
+            run=one_line(self.catalogue.labels[place.run]),
+            iteration=str(episode.iteration + 1),
+            episode=str(episode.index),
+            level="" if episode.level is None else str(episode.level),
+            game=one_line(readable(episode.game)),
+            result=display.result(episode),
+            total=f"{episode.reward:+z.2f}",
+            turns=str(episode.turns),
+            expert=expert,
+            styles={"result": display.result_style(episode), "run": "cyan", "expert": "magenta"},
+        )
 
     def _titles(self, width: int) -> Text:
-        right = [cell(title, size, right=title != "result") for title, size in COLUMNS.items()]
-        titles = self._arrange("run", ["iter", "episode", "level"], "game", right, width)
+        wide = width >= WIDE
+        names = {name: name for name in COLUMNS} | {"total": "return", "game": "game"}
+        names |= {"iteration": "iter"} if wide else {"iteration": "it", "episode": "ep", "level": "lv", "expert": "ex"}
+        titles = self._arrange(width - 1, **names, styles={})  # the scroll bar takes one column
         titles.stylize("bold")
         return titles
 
-    def _arrange(self, run: str, numbers: list[str], game: str, right: list[Text], width: int) -> Text:
-        """Return a row. Where the terminal is narrow, columns are narrower, and the run's column is left out."""
-        wide = width >= 90
-        left = [
-            cell(number, size, right=True)
-            for number, size in zip(numbers, (5, 7, 5) if wide else (4, 6, 3), strict=True)
+    def _arrange(self, width: int, *, game: str, styles: Mapping[str, str], **texts: str) -> Text:
+        """Return a row of the list from the texts of its columns. The game takes the width that is left."""
+        if len(self.catalogue.labels) == 1:
+            del texts["run"]
+        wide = width >= WIDE - 1
+        if not wide:
+            game = game.removeprefix("textworld:")
+        cells = [
+            cell(text, COLUMNS[name][0 if wide else 1], styles.get(name, ""), right=name not in LEFT)
+            for name, text in texts.items()
         ]
-        if len(self.catalogue.labels) > 1:
-            left.insert(0, cell(one_line(run), 16 if wide else 6, "cyan"))
-        taken = sum(part.cell_len + 1 for part in (*left, *right))
-        return row(*left, cell(game, width - taken), *right)
+        taken = sum(part.cell_len + 1 for part in cells)
+        before = list(texts).index("result")
+        return row(*cells[:before], cell(game, width - taken), *cells[before:])
 
     # -- keys ----------------------------------------------------------------------------------------------
 
@@ -247,7 +268,3 @@ def describe(wanted: EpisodeFilter) -> list[str]:
     }
     unset = EpisodeFilter()
     return [text for name, text in words.items() if getattr(wanted, name) != getattr(unset, name)]
-
-
-def _name(episode: EpisodeRow) -> str:
-    return one_line(readable(episode.game))

@@ -6,7 +6,7 @@ from typing import ClassVar
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 from textual.binding import Binding, BindingType
-from textual.events import Click, Resize
+from textual.events import Click
 from textual.geometry import Size
 from textual.message import Message
 from textual.reactive import reactive
@@ -14,6 +14,8 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from terminal.display import printable
+
+WIDE = 90  # columns from which a terminal counts as wide
 
 
 class RowList(ScrollView, can_focus=True):
@@ -30,11 +32,10 @@ class RowList(ScrollView, can_focus=True):
         Binding("pagedown", "page(1)", "Page down", show=False),
         Binding("home", "jump(False)", "First", show=False),
         Binding("end", "jump(True)", "Last", show=False),
-        Binding("enter", "choose", "Open", show=False),
     ]
     COMPONENT_CLASSES: ClassVar[set[str]] = {"row-list--cursor"}
     DEFAULT_CSS = """
-    RowList { overflow-x: hidden; }
+    RowList { overflow-x: hidden; overflow-y: scroll; scrollbar-size-vertical: 1; }
     RowList > .row-list--cursor { background: $block-cursor-blurred-background; }
     RowList:focus > .row-list--cursor { background: $primary-muted; }
     """
@@ -49,14 +50,14 @@ class RowList(ScrollView, can_focus=True):
             self.rows = rows
 
     class Chosen(Moved):
-        """The user pressed Enter on a row, or clicked on it."""
+        """The user clicked on the row of the cursor."""
 
     def __init__(self, draw: Callable[[int, int], Text], *, id: str) -> None:  # noqa: A002  # textual's name
         super().__init__(id=id)
         self._draw = draw
 
     def render_line(self, y: int) -> Strip:
-        index, width = y + self.scroll_offset.y, self.size.width
+        index, width = y + self.scroll_offset.y, self.scrollable_content_region.width
         if index >= self.count:
             return Strip.blank(width, self.rich_style)
         style = self.get_component_rich_style("row-list--cursor") if index == self.cursor else self.rich_style
@@ -72,18 +73,19 @@ class RowList(ScrollView, can_focus=True):
         self.post_message(self.Moved(self))
 
     def watch_count(self) -> None:
-        self.virtual_size = Size(self.size.width, self.count)
+        self.virtual_size = Size(self.scrollable_content_region.width, self.count)
         self.cursor = self.cursor  # validates it
         self.refresh()
 
-    def on_resize(self, event: Resize) -> None:
-        self.virtual_size = Size(event.size.width, self.count)
+    def on_resize(self) -> None:
+        self.virtual_size = Size(self.scrollable_content_region.width, self.count)
         self._scroll_to_cursor()
 
     def on_click(self, event: Click) -> None:
         if (index := event.y + self.scroll_offset.y) < self.count:
+            if index == self.cursor:
+                self.post_message(self.Chosen(self))
             self.cursor = index
-            self.action_choose()
 
     def action_move(self, rows: int) -> None:
         self.cursor += rows
@@ -93,10 +95,6 @@ class RowList(ScrollView, can_focus=True):
 
     def action_jump(self, end: bool) -> None:
         self.cursor = self.count - 1 if end else 0
-
-    def action_choose(self) -> None:
-        if self.count:
-            self.post_message(self.Chosen(self))
 
     def _scroll_to_cursor(self) -> None:
         top, height = self.scroll_offset.y, self.size.height
