@@ -110,8 +110,8 @@ def policy_table(
 
 def _token_table(decision: Decision, shown: int, *, bars: bool) -> RenderableType:
     """Return a table with the probability, v and q of each of the first `shown` tokens of a text."""
-    q = "" if decision.tokens[0].q_value is None else "q"
-    table = _bar_table("  writes", 26, 20 * bars, ("", 7), ("v", 8), (q, 8))
+    q_column = [] if decision.tokens[0].q_value is None else [("q", 8)]
+    table = _bar_table("  writes", 26, 20 * bars, ("", 7), ("v", 8), *q_column)
     for token in decision.tokens[:shown]:
         p = token.probability
         values = (token.value, token.q_value) if q_column else (token.value,)

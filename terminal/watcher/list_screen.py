@@ -43,8 +43,8 @@ class ListScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "Open", key_display="⏎", tooltip="Open the episode"),
         Binding("slash", "search", "Search", key_display="/", tooltip="Search in texts and commands"),
-        Binding("w", "toggle('won')", "Won", tooltip="Only episodes that were won, or all"),
-        Binding("l", "toggle('lost')", "Lost", tooltip="Only episodes that were not won, or all"),
+        Binding("w", "only('won')", "Won", tooltip="Only episodes that were won, or all"),
+        Binding("l", "only('lost')", "Lost", tooltip="Only episodes that were not won, or all"),
         Binding("g", "same('game')", "Only this game, or all", show=False),
         Binding("v", "same('level')", "Only this level, or all", show=False),
         Binding("i", "same('iteration')", "Only this iteration, or all", show=False),
@@ -229,7 +229,7 @@ class ListScreen(Screen[None]):
         self.query_one(Input).display = False
         self.query_one(RowList).focus()
 
-    def action_toggle(self, name: str) -> None:
+    def action_only(self, name: str) -> None:
         other = "lost" if name == "won" else "won"
         self._choose(**{name: not getattr(self.catalogue.wanted, name), other: False})
 

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agents.play.episode import Episode
+from terminal.display import number
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 HEIGHT = 4  # lines of a plot, without its title
@@ -35,10 +36,15 @@ def series(episode: Episode) -> Series:
     turns, points = list[int](), list[tuple[float | None, float | None, float]]()
     for turn, step in enumerate(episode.steps):
         decision = step.decision
-        rows = [(token.value, token.q_value, 0.0) for token in decision.tokens]
-        rows = rows or [(decision.value, decision.q_values.get(decision.command), 0.0)]
-        points += [*rows[:-1], (*rows[-1][:2], step.reward)]
-        turns += [turn] * len(rows)
+        if decision.tokens:
+            values: list[tuple[float | None, float | None]] = [
+                (token.value, token.q_value) for token in decision.tokens
+            ]
+        else:
+            values = [(decision.value, decision.q_values.get(decision.command))]
+        points += [(v, q, 0.0) for v, q in values]
+        points[-1] = (*values[-1], step.reward)
+        turns += [turn] * len(values)
     return Series(turns, dict(zip(COLOURS, map(list, zip(*points, strict=True)), strict=True)))
 
 
@@ -57,7 +63,7 @@ def plots(points: Series, turn: int, width: int) -> RenderableType:
 def _plot(name: str, values: Sequence[float | None], current: Sequence[int], width: int) -> RenderableType:
     given = [value for value in values if value is not None]
     title = Text.assemble(
-        (name, f"bold {COLOURS[name]}"), (f"  {min(given):+z.2f} to {max(given):+z.2f}", "dim"), no_wrap=True
+        (name, f"bold {COLOURS[name]}"), (f"  {number(min(given))} to {number(max(given))}", "dim"), no_wrap=True
     )
     return Group(title, *bars(values, current, width, COLOURS[name]))
 
