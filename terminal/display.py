@@ -17,6 +17,7 @@ from rich.text import Text
 from agents.play.episode import Episode
 from agents.protocol import Decision, GeneratedToken
 from games import readable
+from terminal.texts import one_line, printable
 
 TOKENS = 64  # the number of tokens that a table of a text shows
 CANDIDATES = 6  # the number of commands that `policy_table` shows
@@ -24,14 +25,14 @@ MENU = "\n\nWould you like to RESTART"  # the start of the interpreter's menu at
 GOOD, BAD, QUIET = "bold green", "bold red", "dim"
 
 
-def printable(text: str) -> str:
-    """Escape the control characters of a text, so that a game cannot control the terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
-
-
 def tidy(text: str) -> str:
     """Make a game's text printable, and remove repeated blank lines and the interpreter's menu at the end."""
     return re.sub(r"[ \t]*\n\s*\n", "\n\n", printable(text.strip()).partition(MENU)[0].rstrip())
+
+
+def game_name(game: str) -> str:
+    """Return a canonical GAME string as a user types it, in one line without control characters."""
+    return one_line(readable(game))
 
 
 def number(value: float) -> str:
@@ -47,7 +48,7 @@ def points(score: float, max_score: float | None) -> str:
 def heading(*, agent: str, game: str, episode: int) -> RenderableType:
     """Return the title line of an episode."""
     title = Text.assemble(
-        (agent, "bold"), (" plays ", QUIET), (readable(game), "bold"), (f"  episode {episode}", QUIET)
+        (agent, "bold"), (" plays ", QUIET), (game_name(game), "bold"), (f"  episode {episode}", QUIET)
     )
     return Padding(Rule(title, style="cyan", align="left"), (1, 0, 0, 0))
 
@@ -197,7 +198,7 @@ def result(episode: Ended) -> str:
 def summary(episode: Episode) -> str:
     """Summarize an episode in one line."""
     turns = "1 turn" if len(episode.steps) == 1 else f"{len(episode.steps)} turns"
-    error = f": {episode.error}" if episode.error else ""
+    error = f": {one_line(episode.error)}" if episode.error else ""
     return f"{result(episode)}, {points(episode.score, episode.max_score)}, {turns}{error}"
 
 
@@ -224,7 +225,7 @@ def episode_table(episodes: Sequence[Episode]) -> RenderableType:
     for episode in episodes:
         score = number(episode.score) + (f"/{number(episode.max_score)}" if episode.max_score else "")
         outcome = Text(result(episode), style=result_style(episode))
-        table.add_row(str(episode.index), readable(episode.game), outcome, score, str(len(episode.steps)))
+        table.add_row(str(episode.index), game_name(episode.game), outcome, score, str(len(episode.steps)))
     return table
 
 

@@ -18,6 +18,7 @@ import typer
 
 from experiments import protect_imports
 from terminal import console
+from terminal.texts import one_line
 
 DISK = {
     errno.ENOSPC: "the disk is full",
@@ -61,7 +62,7 @@ def run(app: Callable[..., object]) -> NoReturn:
 def fail(message: str, status: int) -> NoReturn:
     """Print an error in one line, and exit with this status. Only the first process of a machine prints."""
     console.err.quiet = os.environ.get("LOCAL_RANK", "0") != "0"
-    console.note(f"error: {' '.join(message.split())}")
+    console.note(f"error: {one_line(message)}")
     sys.exit(status)
 
 

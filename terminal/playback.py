@@ -10,7 +10,6 @@ from agents.play.live_episode import StepEvent
 from agents.play.runner import EpisodeRunner
 from agents.play.transcript import Entry
 from agents.protocol import Agent, Decision, Turn
-from games import readable
 from terminal import console, display
 
 Renderables: TypeAlias = list[RenderableType]
@@ -64,7 +63,7 @@ class LineView:
         return [*_turn_lines(event.decision, turn=self._turns, reward=event.reward, score=score)]
 
     def episode(self, episode: Episode) -> Renderables:
-        return [f"episode {episode.index}, {readable(episode.game)}: {display.summary(episode)}"]
+        return [f"episode {episode.index}, {display.game_name(episode.game)}: {display.summary(episode)}"]
 
     def end(self, episodes: Sequence[Episode]) -> Renderables:
         wins = sum(bool(episode.won) for episode in episodes)
@@ -116,7 +115,7 @@ def play(
 def episode_lines(entry: Entry) -> list[str]:
     """Return a recorded episode as plain lines."""
     episode = entry.episode
-    place = f"iteration {entry.iteration + 1}, episode {episode.index}, {readable(episode.game)}"
+    place = f"iteration {entry.iteration + 1}, episode {episode.index}, {display.game_name(episode.game)}"
     lines = [f"{place}: {display.summary(episode)}"]
     for number, step in enumerate(episode.steps, 1):
         lines += _text_lines(step.observation)

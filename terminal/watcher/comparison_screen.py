@@ -14,11 +14,11 @@ from textual.widgets import Footer, Static
 from agents.play.transcript import Entry
 from agents.play.transcript_index import read_episode
 from agents.protocol import AgentError
-from games import readable
-from terminal.display import printable
+from terminal import display
+from terminal.texts import one_line
 from terminal.watcher import turn_view
 from terminal.watcher.catalogue import Catalogue, Place, first_difference
-from terminal.watcher.row_list import WIDE, RowList, cell, one_line, row
+from terminal.watcher.row_list import WIDE, RowList, cell, row
 
 
 def open_comparison(app: App[Any], catalogue: Catalogue, place: Place, after: int | None = None) -> None:
@@ -33,7 +33,7 @@ def open_comparison(app: App[Any], catalogue: Catalogue, place: Place, after: in
     try:
         entries = read_episode(place.row), read_episode(partner.row)
     except AgentError as error:
-        app.notify(printable(str(error)), severity="error", markup=False)
+        app.notify(one_line(str(error)), severity="error", markup=False)
         return
     screen = ComparisonScreen(catalogue, (place, partner), entries)
     if isinstance(app.screen, ComparisonScreen):
@@ -48,7 +48,7 @@ class ComparisonScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("right,space", "turn(1)", "Turn", key_display="→", tooltip="Next turn"),
         Binding("left,b", "turn(-1)", "Previous turn", show=False),
-        Binding("d", "difference", "Difference", tooltip="First turn at which the runs differ"),
+        Binding("d", "difference", "Difference", tooltip="First turn at which they differ"),
         Binding("c", "next_run", "Next run", tooltip="Compare with the next run"),
         Binding("escape,backspace", "app.pop_screen", "Close", key_display="esc", tooltip="Back"),
     ]
@@ -82,7 +82,7 @@ class ComparisonScreen(Screen[None]):
 
     def _title(self) -> Text:
         episode = self.episodes[0]
-        title = Text.assemble((one_line(readable(episode.game)), "bold"), (f"  seed {episode.seed}  ", "dim"))
+        title = Text.assemble((display.game_name(episode.game), "bold"), (f"  seed {episode.seed}  ", "dim"))
         if self.difference is None:
             return title.append("the same texts and commands", "green")
         return title.append(f"they part at turn {self.difference + 1}", "bold yellow")

@@ -15,7 +15,7 @@ from textual.widgets import Footer, Static
 from agents.play.transcript import Entry
 from agents.play.transcript_index import read_episode
 from agents.protocol import AgentError
-from terminal.display import printable
+from terminal.texts import one_line
 from terminal.watcher import turn_view
 from terminal.watcher.catalogue import Catalogue
 from terminal.watcher.comparison_screen import open_comparison
@@ -28,7 +28,7 @@ def open_episode(app: App[Any], catalogue: Catalogue, position: int, *, replace:
     try:
         entry = read_episode(catalogue.shown[position].row)
     except AgentError as error:
-        app.notify(printable(str(error)), severity="error", markup=False)
+        app.notify(one_line(str(error)), severity="error", markup=False)
         return
     if not entry.episode.steps:
         app.notify("this episode has no turns", severity="warning")

@@ -19,7 +19,10 @@ from terminal.watcher.row_list import RowList
 class HelpScreen(ModalScreen[None]):
     """The keys of all screens."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark", "dismiss", "Close", key_display="esc")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,question_mark", "dismiss", "Close"),
+        Binding("q,ctrl+c", "app.quit", "Quit"),
+    ]
 
     def compose(self) -> ComposeResult:
         with VerticalScroll():

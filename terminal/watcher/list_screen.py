@@ -15,12 +15,12 @@ from textual.worker import get_current_worker
 
 from agents.play.transcript_index import EpisodeFilter
 from agents.protocol import AgentError
-from games import readable
 from terminal import display
+from terminal.texts import one_line
 from terminal.watcher.catalogue import Batch, Catalogue, Place
 from terminal.watcher.comparison_screen import open_comparison
 from terminal.watcher.episode_screen import open_episode
-from terminal.watcher.row_list import WIDE, RowList, cell, one_line, row
+from terminal.watcher.row_list import WIDE, RowList, cell, row
 
 POLL_SECONDS = 1.0
 # column -> its widths in a wide and in a narrow terminal
@@ -154,9 +154,10 @@ class ListScreen(Screen[None]):
         catalogue = self.catalogue
         total, shown = len(catalogue.places), len(catalogue.shown)
         status = Text(", ".join(map(one_line, catalogue.labels)), "bold")
-        status.append(f"  {total:,} episodes" if shown == total else f"  {shown:,} of {total:,} episodes", "default")
+        noun = "episode" if total == 1 else "episodes"
+        status.append(f"  {total:,} {noun}" if shown == total else f"  {shown:,} of {total:,} {noun}", "default")
         status.append("  reading…" if self._reading else "  following" if self.follow else "", "dim")
-        chosen = [f"{one_line(text)}" for text in describe(catalogue.wanted)]
+        chosen = [one_line(text) for text in describe(catalogue.wanted)]
         status.append("  " + ", ".join(chosen) if chosen else "", "bold yellow")
         self.query_one("#status", Static).update(status)
 
@@ -172,7 +173,7 @@ class ListScreen(Screen[None]):
             iteration=str(episode.iteration + 1),
             episode=str(episode.index),
             level="" if episode.level is None else str(episode.level),
-            game=one_line(readable(episode.game)),
+            game=display.game_name(episode.game),
             result=display.result(episode),
             total=f"{episode.reward:+z.2f}",
             turns=str(episode.turns),

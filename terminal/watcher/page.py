@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 
 from agents.play.episode import Episode, Step
 from agents.play.transcript import Entry
-from games import readable
 from terminal import display
+from terminal.texts import one_line
 from terminal.watcher.plots import series
-from terminal.watcher.row_list import one_line
 
 TEMPLATE = "page.html"
 BAR = 20  # characters of the longest bar in Markdown
@@ -91,8 +90,8 @@ def _episode(run: str, entry: Entry) -> dict[str, Any]:
         "run": one_line(run),
         "iteration": entry.iteration + 1,
         "index": episode.index,
-        "game": one_line(readable(episode.game)),
-        "summary": one_line(display.summary(episode)),
+        "game": display.game_name(episode.game),
+        "summary": display.summary(episode),
         "kind": {"green": "won", "red": "lost"}.get(display.result_style(episode), ""),
         "total": f"{episode.reward:+z.2f}",
         "expert": sum(step.decision.by_expert for step in episode.steps),

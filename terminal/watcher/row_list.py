@@ -13,8 +13,6 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from terminal.display import printable
-
 WIDE = 90  # columns from which a terminal counts as wide
 
 
@@ -102,11 +100,6 @@ class RowList(ScrollView, can_focus=True):
             self.scroll_to(y=self.cursor, animate=False)
         elif height and self.cursor >= top + height:
             self.scroll_to(y=self.cursor - height + 1, animate=False)
-
-
-def one_line(text: str) -> str:
-    """Return a text of others as one line without control characters."""
-    return " ".join(printable(text).split())
 
 
 def cell(text: str, width: int, style: str = "", *, right: bool = False) -> Text:

@@ -4,9 +4,9 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from agents.play.episode import Episode
-from games import readable
 from terminal import display
-from terminal.watcher.row_list import cell, one_line, row
+from terminal.texts import one_line
+from terminal.watcher.row_list import cell, row
 
 COMMANDS = 40  # the number of commands that a turn shows
 EXPERT = Text("E", "bold magenta")
@@ -17,9 +17,9 @@ def heading(episode: Episode, *, run: str, iteration: int) -> Text:
     title = Text.assemble(
         (one_line(run), "bold"),
         (f"  iteration {iteration + 1}  episode {episode.index}  ", "dim"),
-        (one_line(readable(episode.game)), "bold"),
+        (display.game_name(episode.game), "bold"),
         "  ",
-        (one_line(display.summary(episode)), f"bold {display.result_style(episode)}"),
+        (display.summary(episode), f"bold {display.result_style(episode)}"),
         f"  return {episode.reward:+z.2f}",
     )
     if played := sum(step.decision.by_expert for step in episode.steps):
@@ -32,7 +32,7 @@ def short_heading(episode: Episode, *, run: str, iteration: int) -> Text:
     return Text.assemble(
         (one_line(run), "bold"),
         (f"  iteration {iteration + 1}  episode {episode.index}  ", "dim"),
-        (one_line(display.summary(episode)), f"bold {display.result_style(episode)}"),
+        (display.summary(episode), f"bold {display.result_style(episode)}"),
     )
 
 

@@ -43,7 +43,7 @@ def watching(
 
     async def run() -> Any:
         app = Watcher(paths, EpisodeFilter(**wanted), follow=follow)
-        async with app.run_test(size=size) as pilot:
+        async with app.run_test(size=size, notifications=True) as pilot:
             if not follow:
                 await settled(pilot)
             await then(pilot)
