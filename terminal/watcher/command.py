@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 
 def watch(
-    runs: Annotated[
-        list[Path], Argument(metavar="RUN [RUN ...]", help="Folder of a run, or a transcript file. Repeatable.")
-    ],
+    runs: Annotated[list[Path], Argument(metavar="RUN", help="Folder of a run, or a transcript file.")],
     won: Annotated[bool, Option("--won", help="Episodes that were won.")] = False,
     lost: Annotated[bool, Option("--lost", help="Episodes that were not won.")] = False,
     game: Annotated[
@@ -29,7 +27,7 @@ def watch(
         Option(
             min=1,
             help="Episodes of this iteration, counted from 1.",
-            show_default="all; without any choice, output that is not the terminal application is of the newest",
+            show_default="all; in a pipe and without a filter the newest",
         ),
     ] = None,
     episode: Annotated[int | None, Option(min=0, help="This episode only, counted from 0.", show_default="all")] = None,
