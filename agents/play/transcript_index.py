@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from agents.play.iteration_log import IterationOrder, parse_line
 from agents.play.transcript import Entry, check_present, parse_entry
@@ -101,7 +102,7 @@ class TranscriptIndex:
         self.path = path
         self._offset, self._lines = 0, 0
         self._order = IterationOrder(path)
-        self._inode: int | None = None
+        self._inode = 0
 
     def read(self, *, growing: bool = False) -> Iterator[EpisodeRow]:
         """Yield the rows of the lines after those that were read before.
@@ -116,7 +117,7 @@ class TranscriptIndex:
         if growing and not self.path.is_file():
             return
         check_present(self.path)
-        self._inode = self._current_inode()
+        self._inode = self.path.stat().st_ino if self.path.is_file() else 0
         for where, line in read_raw_lines(self.path, offset=self._offset, number=self._lines + 1, error=AgentError):
             if not line.endswith(b"\n"):
                 if growing:
@@ -131,24 +132,25 @@ class TranscriptIndex:
 
     def is_replaced(self) -> bool:
         """Return whether the file was replaced after it was read, as a resumed run does."""
-        return self._lines > 0 and self._current_inode() not in (self._inode, None)
-
-    def _current_inode(self) -> int | None:
-        return self.path.stat().st_ino if self.path.is_file() else None
+        if not self._lines or not self.path.is_file():
+            return False
+        status = self.path.stat()
+        return status.st_ino != self._inode or status.st_size < self._offset
 
     def _row(self, where: str, line: bytes) -> EpisodeRow:
         head = _parse(_Line, where, line)
-        episode = head.episode
+        episode = head["episode"]
+        steps = episode.pop("steps")
         return EpisodeRow(
             path=self.path,
             number=self._lines + 1,
             offset=self._offset,
             end=self._offset + len(line),
-            iteration=head.iteration,
-            turns=len(episode.steps),
-            expert_turns=sum(step.decision.by_expert for step in episode.steps),
-            reward=sum(step.reward for step in episode.steps),
-            **{name: getattr(episode, name) for name in _Episode.model_fields if name != "steps"},
+            iteration=head["iteration"],
+            turns=len(steps),
+            expert_turns=sum(step["decision"].get("by_expert", False) for step in steps),
+            reward=sum(step["reward"] for step in steps),
+            **episode,
         )
 
 
@@ -163,32 +165,33 @@ def read_episode(row: EpisodeRow) -> Entry:
 
 def contains(row: EpisodeRow, text: str) -> bool:
     """Return whether a text of the game or a command of an episode contains `text`, in upper or lower case."""
-    episode = _parse(_LineOfTexts, row.where, _line(row)).episode
-    texts = (part for step in episode.steps for part in (step.observation, step.decision.command))
+    episode = _parse(_LineOfTexts, row.where, _line(row))["episode"]
+    texts = (part for step in episode["steps"] for part in (step["observation"], step["decision"]["command"]))
     wanted = text.casefold()
-    return any(wanted in part.casefold() for part in (*texts, episode.final_observation))
+    return any(wanted in part.casefold() for part in (*texts, episode["final_observation"]))
 
 
 def _line(row: EpisodeRow) -> bytes:
     return next(read_raw_lines(row.path, offset=row.offset, number=row.number, error=AgentError), ("", b""))[1]
 
 
-class _Part(BaseModel):
-    """Some fields of a JSON object. Other fields are ignored."""
-
-    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+_PART = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+"""Only some fields of each JSON object are read. TypedDicts are faster than models here."""
 
 
-class _Decision(_Part):
-    by_expert: bool = False
+class _Decision(TypedDict):
+    __pydantic_config__ = _PART  # type: ignore[misc]
+    by_expert: NotRequired[bool]
 
 
-class _Step(_Part):
+class _Step(TypedDict):
+    __pydantic_config__ = _PART  # type: ignore[misc]
     decision: _Decision
     reward: float
 
 
-class _Episode(_Part):
+class _Episode(TypedDict):
+    __pydantic_config__ = _PART  # type: ignore[misc]
     index: int
     game: str
     seed: int
@@ -201,26 +204,31 @@ class _Episode(_Part):
     error: str | None
 
 
-class _Line(_Part):
+class _Line(TypedDict):
+    __pydantic_config__ = _PART  # type: ignore[misc]
     iteration: int
     episode: _Episode
 
 
-class _DecisionOfTexts(_Part):
+class _DecisionOfTexts(TypedDict):
+    __pydantic_config__ = _PART  # type: ignore[misc]
     command: str
 
 
-class _StepOfTexts(_Part):
+class _StepOfTexts(TypedDict):
+    __pydantic_config__ = _PART  # type: ignore[misc]
     observation: str
     decision: _DecisionOfTexts
 
 
-class _EpisodeOfTexts(_Part):
+class _EpisodeOfTexts(TypedDict):
+    __pydantic_config__ = _PART  # type: ignore[misc]
     steps: list[_StepOfTexts]
     final_observation: str
 
 
-class _LineOfTexts(_Part):
+class _LineOfTexts(TypedDict):
+    __pydantic_config__ = _PART  # type: ignore[misc]
     episode: _EpisodeOfTexts
 
 

@@ -8,7 +8,7 @@ from agents.play.episode import Episode
 from agents.play.transcript import NAME
 from agents.play.transcript_index import EpisodeFilter, EpisodeRow, TranscriptIndex
 
-BATCH = 500  # rows that are passed on at once
+BATCH = 1000  # rows that are passed on at once
 
 
 class Place(NamedTuple):
@@ -97,15 +97,16 @@ class Catalogue:
         If there are several, return the nearest one by iteration and number.
         """
         row = place.row
-        others = [
+
+        def distance(other: Place) -> tuple[int, int]:
+            return abs(other.row.iteration - row.iteration), abs(other.row.index - row.index)
+
+        same = (
             other
             for other in self.places
             if other.run == run and (other.row.game, other.row.seed) == (row.game, row.seed)
-        ]
-        distance = {
-            other: (abs(other.row.iteration - row.iteration), abs(other.row.index - row.index)) for other in others
-        }
-        return min(others, key=lambda other: distance[other], default=None)
+        )
+        return min(same, key=distance, default=None)
 
 
 def labels(paths: Sequence[Path]) -> list[str]:

@@ -82,6 +82,8 @@ class ListScreen(Screen[None]):
         try:
             while True:
                 for batch in self.catalogue.read(growing=self.follow):
+                    if self._left.is_set():
+                        return
                     self._in_app(self._add, batch)
                 self._in_app(self._finish)
                 if not self.follow or self._left.wait(POLL_SECONDS):

@@ -45,7 +45,7 @@ def series(episode: Episode) -> Series:
         points += [(v, q, 0.0) for v, q in values]
         points[-1] = (*values[-1], step.reward)
         turns += [turn] * len(values)
-    return Series(turns, dict(zip(COLOURS, map(list, zip(*points, strict=True)), strict=True)))
+    return Series(turns, {name: [point[index] for point in points] for index, name in enumerate(COLOURS)})
 
 
 def plots(points: Series, turn: int, width: int) -> RenderableType:
