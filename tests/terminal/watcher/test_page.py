@@ -46,7 +46,7 @@ def test_an_html_page_shows_every_turn(tmp_path: Path) -> None:
     words = " ".join(found.text.split())
     for part in (
         *("3 episodes of ppo", "ppo, iteration 5, episode 0", "textworld:quest?level=2&seed=5"),
-        *("won, score 1 of 1, 3 turns , return +1.00 , 1 by the expert", "There is a lamp.", "You take the lamp."),
+        *("won, score 1 of 1, 3 turns , return +1.00, 1 by the expert", "There is a lamp.", "You take the lamp."),
         *("go east 75.0% +0.25", "> go east reward 0, score 0 of 1, v +0.50, advantage +0.125 played by the expert"),
         *('" fine" 36.8% +0.25 +0.50', '" time" 60.7% +0.75 -0.25'),
     ):
