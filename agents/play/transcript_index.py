@@ -17,7 +17,7 @@ from typing_extensions import TypedDict
 from agents.play.iteration_log import IterationOrder, parse_line
 from agents.play.transcript import Entry, check_present, parse_entry
 from agents.protocol import AgentError
-from games.parameters import level_of
+from games.parameters import level_of, readable
 from games.reading import decode, read_raw_lines
 
 
@@ -68,7 +68,8 @@ class EpisodeFilter:
 
     Attributes:
         won, lost: only episodes that were won, or only those that were not.
-        game: part of the game's name. Upper and lower case are equal.
+        game: part of the game's name as users type it. Upper and lower case are equal.
+        exact_game: the game's canonical name.
         level: level in the game's name.
         iteration: iteration, counted from 1.
         episode: number of the episode.
@@ -78,6 +79,7 @@ class EpisodeFilter:
     won: bool = False
     lost: bool = False
     game: str | None = None
+    exact_game: str | None = None
     level: int | None = None
     iteration: int | None = None
     episode: int | None = None
@@ -87,7 +89,8 @@ class EpisodeFilter:
         """Return whether the filter matches a row. The text is read from the file only if all else matches."""
         return (
             not ((self.won and not row.won) or (self.lost and row.won))
-            and (self.game is None or self.game.casefold() in row.game.casefold())
+            and (self.game is None or self.game.casefold() in readable(row.game).casefold())
+            and self.exact_game in (None, row.game)
             and self.level in (None, row.level)
             and self.iteration in (None, row.iteration + 1)
             and self.episode in (None, row.index)

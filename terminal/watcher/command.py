@@ -57,7 +57,8 @@ def watch(
     wanted = EpisodeFilter(
         won=won, lost=lost, game=game, level=level, iteration=iteration, episode=episode, text=search
     )
-    application = console.out.is_terminal and sys.stdin.isatty() and not as_json and export is None
+    streams = (sys.stdin, sys.stdout, sys.stderr)  # textual draws to standard error
+    application = all(stream.isatty() for stream in streams) and not as_json and export is None
     if follow and not application:
         raise typer.BadParameter("--follow is for the application in a terminal: leave it out")
     if application:

@@ -1,7 +1,6 @@
 """The list of episodes, with filters."""
 
 import threading
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -15,26 +14,14 @@ from textual.worker import get_current_worker
 
 from agents.play.transcript_index import EpisodeFilter
 from agents.protocol import AgentError
-from terminal import display
 from terminal.texts import one_line
 from terminal.watcher.catalogue import Batch, Catalogue, Place
 from terminal.watcher.comparison_screen import open_comparison
 from terminal.watcher.episode_screen import open_episode
-from terminal.watcher.row_list import WIDE, RowList, cell, row
+from terminal.watcher.list_rows import describe, episode_row, titles
+from terminal.watcher.row_list import RowList
 
 POLL_SECONDS = 1.0
-# column -> its widths in a wide and in a narrow terminal
-COLUMNS = {
-    "run": (16, 6),
-    "iteration": (5, 4),
-    "episode": (7, 5),
-    "level": (5, 2),
-    "result": (10, 10),
-    "total": (8, 6),
-    "turns": (5, 5),
-    "expert": (6, 4),
-}
-LEFT = ("run", "result")  # columns that are not of numbers
 
 
 class ListScreen(Screen[None]):
@@ -45,7 +32,7 @@ class ListScreen(Screen[None]):
         Binding("slash", "search", "Search", key_display="/", tooltip="Search in texts and commands"),
         Binding("w", "only('won')", "Won", tooltip="Only episodes that were won, or all"),
         Binding("l", "only('lost')", "Lost", tooltip="Only episodes that were not won, or all"),
-        Binding("g", "same('game')", "Only this game, or all", show=False),
+        Binding("g", "same('exact_game')", "Only this game, or all", show=False),
         Binding("v", "same('level')", "Only this level, or all", show=False),
         Binding("i", "same('iteration')", "Only this iteration, or all", show=False),
         Binding("x,escape", "clear", "Remove all filters", show=False),
@@ -74,7 +61,7 @@ class ListScreen(Screen[None]):
         self._left.set()
 
     def on_resize(self) -> None:
-        self.query_one("#columns", Static).update(self._titles(self.size.width))
+        self.query_one("#columns", Static).update(titles(self.size.width, run=self._has_runs))
 
     @work(thread=True)
     def _read(self) -> None:
@@ -105,29 +92,29 @@ class ListScreen(Screen[None]):
         except AgentError as error:
             self._in_app(self.app.exit, error)
         else:
-            self._in_app(self._show_filtered, kept, places, count)
+            self._in_app(self._show_filtered, wanted, places, count, kept)
 
     def _in_app(self, function: Any, *arguments: Any) -> None:
         """Call a function in the application's thread, unless the application has ended."""
         if not self._left.is_set() and self.app.is_running:
             self.app.call_from_thread(function, *arguments)
 
-    def _show_filtered(self, kept: list[Place], places: list[Place], count: int) -> None:
-        later = self.catalogue.places[count:] if self.catalogue.places is places else self.catalogue.places
-        wanted = self.catalogue.wanted
-        earlier = kept if self.catalogue.places is places else []
-        self._show([*earlier, *(place for place in later if wanted.accepts(place.row))])
+    def _show_filtered(self, wanted: EpisodeFilter, places: list[Place], count: int, kept: list[Place]) -> None:
+        """Show the result of `_filter` on the first `count` of `places`, and the episodes that were read since then."""
+        now = self.catalogue
+        if now.wanted is not wanted:
+            return
+        if now.places is not places:  # a transcript was replaced
+            count, kept = 0, []
+        place = self._current()
+        now.show([*kept, *(place for place in now.places[count:] if wanted.accepts(place.row))])
+        self._update(place)
 
     def _add(self, batch: Batch) -> None:
         at_end = self._cursor >= len(self.catalogue.shown) - 1
         place = self._current()
         self.catalogue.add(batch)
         self._update(None if at_end else place)
-
-    def _show(self, places: list[Place]) -> None:
-        place = self._current()
-        self.catalogue.show(places)
-        self._update(place)
 
     def _update(self, place: Place | None) -> None:
         """Draw the list with the cursor at a place or, if it is None or not in the list, at the end."""
@@ -142,6 +129,14 @@ class ListScreen(Screen[None]):
         self._show_status()
         if not self.follow and not self.catalogue.places:
             self.app.exit(AgentError("these transcripts hold no episodes yet"))
+
+    def _row(self, index: int, width: int) -> Text:
+        place = self.catalogue.shown[index]
+        return episode_row(place.row, width, run=self.catalogue.labels[place.run] if self._has_runs else None)
+
+    @property
+    def _has_runs(self) -> bool:
+        return len(self.catalogue.labels) > 1
 
     @property
     def _cursor(self) -> int:
@@ -162,51 +157,6 @@ class ListScreen(Screen[None]):
         chosen = [one_line(text) for text in describe(catalogue.wanted)]
         status.append("  " + ", ".join(chosen) if chosen else "", "bold yellow")
         self.query_one("#status", Static).update(status)
-
-    # -- rows ----------------------------------------------------------------------------------------------
-
-    def _row(self, index: int, width: int) -> Text:
-        place = self.catalogue.shown[index]
-        episode = place.row
-        expert = f"{episode.expert_turns / episode.turns:.0%}" if episode.expert_turns else ""
-        return self._arrange(
-            width,
-            run=one_line(self.catalogue.labels[place.run]),
-            iteration=str(episode.iteration + 1),
-            episode=str(episode.index),
-            level="" if episode.level is None else str(episode.level),
-            game=display.game_name(episode.game),
-            result=display.result(episode),
-            total=f"{episode.reward:+z.2f}",
-            turns=str(episode.turns),
-            expert=expert,
-            styles={"result": display.result_style(episode), "run": "cyan", "expert": "magenta"},
-        )
-
-    def _titles(self, width: int) -> Text:
-        wide = width >= WIDE
-        names = {name: name for name in COLUMNS} | {"total": "return", "game": "game"}
-        names |= {"iteration": "iter"} if wide else {"iteration": "it", "episode": "ep", "level": "lv", "expert": "ex"}
-        titles = self._arrange(width - 1, **names, styles={})  # the scroll bar takes one column
-        titles.stylize("bold")
-        return titles
-
-    def _arrange(self, width: int, *, game: str, styles: Mapping[str, str], **texts: str) -> Text:
-        """Return a row of the list from the texts of its columns. The game takes the width that is left."""
-        if len(self.catalogue.labels) == 1:
-            del texts["run"]
-        wide = width >= WIDE - 1
-        if not wide:
-            game = game.removeprefix("textworld:")
-        cells = [
-            cell(text, COLUMNS[name][0 if wide else 1], styles.get(name, ""), right=name not in LEFT)
-            for name, text in texts.items()
-        ]
-        taken = sum(part.cell_len + 1 for part in cells)
-        before = list(texts).index("result")
-        return row(*cells[:before], cell(game, width - taken), *cells[before:])
-
-    # -- keys ----------------------------------------------------------------------------------------------
 
     @on(RowList.Chosen)
     def action_open(self) -> None:
@@ -242,8 +192,7 @@ class ListScreen(Screen[None]):
             self._choose(**{name: None})
         elif place := self._current():
             row = place.row
-            values = {"game": row.game, "level": row.level, "iteration": row.iteration + 1}
-            self._choose(**{name: values[name]})
+            self._choose(**{name: {"exact_game": row.game, "level": row.level, "iteration": row.iteration + 1}[name]})
 
     def action_clear(self) -> None:
         if self.query_one(Input).display:
@@ -256,18 +205,3 @@ class ListScreen(Screen[None]):
         self.catalogue.wanted = replace(self.catalogue.wanted, **changes)
         self._show_status()
         self._filter()
-
-
-def describe(wanted: EpisodeFilter) -> list[str]:
-    """Return the conditions of a filter in words."""
-    words = {
-        "won": "won",
-        "lost": "not won",
-        "game": f"game {wanted.game}",
-        "level": f"level {wanted.level}",
-        "iteration": f"iteration {wanted.iteration}",
-        "episode": f"episode {wanted.episode}",
-        "text": f"with “{wanted.text}”",
-    }
-    unset = EpisodeFilter()
-    return [text for name, text in words.items() if getattr(wanted, name) != getattr(unset, name)]

@@ -202,7 +202,7 @@ def test_a_decision_has_the_outputs_of_the_model() -> None:
     info = {"admissible_commands": sorted(OPTIONS)}
     turn = Turn(episode=0, game="g", observation="room 0", info=info, reward=0.0, first=True)
     (decision,) = agent(model).act([turn])
-    assert step.decision == replace(decision, command=WAY[0])
+    assert step.decision == replace(decision, command=WAY[0], by_expert=True)
 
 
 def test_an_expert_needs_admissible_commands_and_labels() -> None:
