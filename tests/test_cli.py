@@ -248,6 +248,7 @@ def test_watch_filters_and_searches(run: Path) -> None:
 
     assert episodes("--won") == episodes("--game", "CORR", "--search", "now at 3.") == list(range(6))
     assert episodes("--won", "--iteration", "1") == [0, 1, 2]
+    assert episodes(str(run), "--won") == episodes("--won") * 2
     done = cli("watch", str(run), "--lost")
     assert (done.returncode, "has no such episode" in done.stderr) == (2, True)
 
@@ -292,7 +293,7 @@ def test_played_episodes_are_saved_and_watched(tmp_path: Path) -> None:
     done = cli("play", *arguments, "--save", str(tmp_path / "played"))
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.endswith("transcripts.jsonl already exists; choose another folder\n")
-    answer("evaluate", *arguments, "--save", str(tmp_path / "evaluated"), env=surroundings())
+    assert cli("evaluate", *arguments, "--save", str(tmp_path / "evaluated")).returncode == 0
     watched = json.loads(answer("watch", *map(str, sorted((tmp_path / "evaluated").iterdir())), "--json"))
     assert {Path(episode["run"]).parent.name for episode in watched} == {"random"}
     assert [episode["index"] for episode in watched] == [0, 1]

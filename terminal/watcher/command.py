@@ -1,6 +1,7 @@
 """The command `watch`."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,8 +58,9 @@ def watch(
     wanted = EpisodeFilter(
         won=won, lost=lost, game=game, level=level, iteration=iteration, episode=episode, text=search
     )
-    streams = (sys.stdin, sys.stdout, sys.stderr)  # textual draws to standard error
-    application = all(stream.isatty() for stream in streams) and not as_json and export is None
+    streams = (sys.stdout, sys.stdin, sys.stderr)  # textual draws to standard error
+    in_terminal = all(stream is not None and stream.isatty() for stream in streams)
+    application = in_terminal and not as_json and export is None
     if follow and not application:
         raise typer.BadParameter("--follow is for the application in a terminal: leave it out")
     if application:
@@ -74,11 +76,11 @@ def watch(
 
 
 def _print(paths: list[Path], wanted: "EpisodeFilter", *, as_json: bool) -> None:
-    """Print the chosen episodes of each transcript, as lines or as one JSON document."""
+    """Print the chosen episodes, as lines or as one JSON document."""
     from agents.play.transcript_index import read_episode
     from terminal import playback
 
-    chosen = [(path, row) for path in paths for row in select(path, wanted)]
+    chosen = _choose(paths, wanted)
     if not as_json:
         for _, row in chosen:
             console.show(playback.episode_lines(read_episode(row)))
@@ -93,33 +95,37 @@ def _print(paths: list[Path], wanted: "EpisodeFilter", *, as_json: bool) -> None
 
 
 def _export(page: Path, paths: list[Path], wanted: "EpisodeFilter") -> None:
+    """Write the chosen episodes to a page."""
     from agents.play.transcript_index import read_episode
     from terminal.watcher.catalogue import labels
     from terminal.watcher.page import write_page
 
-    chosen = [(run, row) for run, path in zip(labels(paths), paths, strict=True) for row in select(path, wanted)]
-    write_page(page, ((run, read_episode(row)) for run, row in chosen))
+    names = dict(zip(paths, labels(paths), strict=True))
+    write_page(page, ((names[path], read_episode(row)) for path, row in _choose(paths, wanted)))
     console.show([f"the page is in {page}"])
 
 
-def select(path: Path, wanted: "EpisodeFilter") -> list["EpisodeRow"]:
-    """Return the rows that a filter matches, by iteration and episode. If it matches all, return the newest iteration.
+def _choose(paths: list[Path], wanted: "EpisodeFilter") -> list[tuple[Path, "EpisodeRow"]]:
+    """Return the episodes that a filter matches, each with its transcript, in the order of iteration and number.
 
-    Raise `AgentError` if the transcript is damaged or no row matches.
+    A filter that matches all chooses the newest iteration of each transcript.
+
+    Raises:
+        AgentError: a transcript is missing, damaged or empty, or no episode matches.
     """
-    from dataclasses import replace
-
     from agents.play.transcript_index import EpisodeFilter, TranscriptIndex
     from agents.protocol import AgentError
 
-    with console.waiting(f"reading {path}"):
-        rows = sorted(TranscriptIndex(path).read(), key=lambda row: (row.iteration, row.index))
-        if not rows:
-            raise AgentError(f"{path} holds no episodes yet")
-        last, most = rows[-1].iteration + 1, max(row.index for row in rows)
-        if wanted == EpisodeFilter():
-            wanted = replace(wanted, iteration=last)
-        selected = [row for row in rows if wanted.accepts(row)]
-    if not selected:
-        raise AgentError(f"{path} has no such episode: its iterations go up to {last}, its episodes up to {most}")
-    return selected
+    chosen, ends = list[tuple[Path, "EpisodeRow"]](), list[str]()
+    for path in paths:
+        with console.waiting(f"reading {path}"):
+            rows = sorted(TranscriptIndex(path).read(), key=lambda row: (row.iteration, row.index))
+            if not rows:
+                raise AgentError(f"{path} holds no episodes yet")
+            last, most = rows[-1].iteration + 1, max(row.index for row in rows)
+            ends.append(f"{path} has no such episode: its iterations go up to {last}, its episodes up to {most}")
+            choice = replace(wanted, iteration=last) if wanted == EpisodeFilter() else wanted
+            chosen += [(path, row) for row in rows if choice.accepts(row)]
+    if not chosen:
+        raise AgentError("; ".join(ends))
+    return chosen

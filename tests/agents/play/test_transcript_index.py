@@ -44,6 +44,8 @@ def test_a_row_summarizes_its_episode(path: Path) -> None:
         ({"won": True}, [3]),
         ({"lost": True}, [4]),
         ({"game": "CORR"}, [3]),
+        ({"exact_game": "corridor"}, [3]),
+        ({"exact_game": "corr"}, []),
         ({"level": 12}, [4]),
         ({"level": 1}, []),
         ({"iteration": 1}, [3, 4]),
