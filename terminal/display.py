@@ -20,6 +20,7 @@ from games import readable
 from terminal.texts import one_line, printable
 
 TOKENS = 64  # the number of tokens that a table of a text shows
+BAR = 26  # the maximum width of a bar of `policy_table`
 CANDIDATES = 6  # the number of commands that `policy_table` shows
 MENU = "\n\nWould you like to RESTART"  # the start of the interpreter's menu at the end of a game
 GOOD, BAD, QUIET = "bold green", "bold red", "dim"
@@ -73,7 +74,7 @@ def command_columns(commands: Sequence[str]) -> RenderableType:
 
 
 def policy_table(
-    decision: Decision, *, commands: int = CANDIDATES, tokens: int = TOKENS, bars: bool = True
+    decision: Decision, *, commands: int = CANDIDATES, tokens: int = TOKENS, bar: int = BAR
 ) -> RenderableType:
     """Return a table of the likeliest commands with their probabilities and q, or of the tokens of a written text.
 
@@ -82,14 +83,14 @@ def policy_table(
 
     Args:
         commands, tokens: maximum number of commands or tokens.
-        bars: whether to draw the probabilities as bars, too.
+        bar: maximum width of the bars. 0 means none.
     """
     if decision.tokens:
-        return _token_table(decision, tokens, bars=bars)
+        return _token_table(decision, tokens, bar)
     if not decision.probabilities:
         return Text()
     q_column = [("q", 8)] if decision.q_values else []
-    table = _bar_table("  considers", 40, 26 * bars, ("", 7), *q_column)
+    table = _bar_table("  considers", 40, bar, ("", 7), *q_column)
     ranked = sorted(decision.probabilities, key=lambda name: (-decision.probabilities[name], name))
     shown = ranked[:commands]
     if decision.command in ranked[commands:]:
@@ -98,26 +99,28 @@ def policy_table(
         chosen, probability, q = name == decision.command, decision.probabilities[name], decision.q_values.get(name)
         table.add_row(
             _cut(("▶ " if chosen else "  ") + printable(name), style=GOOD if chosen else ""),
-            *([_bar(probability, "green" if chosen else "blue")] if bars else []),
+            *([_bar(probability, "green" if chosen else "blue")] if bar else []),
             Text(f"{probability:z.1%}", style=GOOD if chosen else ""),
             *([Text("" if q is None else f"{q:+z.2f}", style=GOOD if chosen else QUIET)] if q_column else []),
         )
     if rest := [decision.probabilities[name] for name in ranked if name not in shown]:
-        table.add_row(Text(f"  {len(rest)} more", style=QUIET), *[""] * bars, Text(f"{sum(rest):z.1%}", style=QUIET))
+        table.add_row(
+            Text(f"  {len(rest)} more", style=QUIET), *([""] if bar else []), Text(f"{sum(rest):z.1%}", style=QUIET)
+        )
     outputs = ("v {:+z.2f}", decision.value), ("entropy {:z.2f} nats", decision.entropy)
     state = "   ".join(form.format(number) for form, number in outputs if number is not None)
     return Group(table, Text("  " + state, style=QUIET))
 
 
-def _token_table(decision: Decision, shown: int, *, bars: bool) -> RenderableType:
+def _token_table(decision: Decision, shown: int, bar: int) -> RenderableType:
     """Return a table with the probability, v and q of each of the first `shown` tokens of a text."""
     q_column = [] if decision.tokens[0].q_value is None else [("q", 8)]
-    table = _bar_table("  writes", 26, 20 * bars, ("", 7), ("v", 8), *q_column)
+    table = _bar_table("  writes", 26, min(bar, 20), ("", 7), ("v", 8), *q_column)
     for token in decision.tokens[:shown]:
         p = token.probability
         values = (token.value, token.q_value) if q_column else (token.value,)
         numbers = (Text("" if x is None else f"{x:+z.2f}", style=QUIET) for x in values)
-        table.add_row(_cut(f"  {token_text(token)}"), *([_bar(p, "blue")] if bars else []), f"{p:z.1%}", *numbers)
+        table.add_row(_cut(f"  {token_text(token)}"), *([_bar(p, "blue")] if bar else []), f"{p:z.1%}", *numbers)
     more = len(decision.tokens) - shown
     state = f"entropy {(decision.entropy or 0.0) / len(decision.tokens):z.2f} nats per token"
     return Group(table, Text(f"  {more} more tokens   {state}" if more > 0 else f"  {state}", style=QUIET))

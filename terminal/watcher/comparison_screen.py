@@ -20,6 +20,8 @@ from terminal.watcher import turn_view
 from terminal.watcher.catalogue import Catalogue, Place, first_difference
 from terminal.watcher.row_list import WIDE, RowList, cell, row
 
+BAR = 10  # the maximum width of a bar in a wide terminal
+
 
 def open_comparison(app: App[Any], catalogue: Catalogue, place: Place, after: int | None = None) -> None:
     """Show an episode beside one of another run: of the next run after `after` that played the same game and seed."""
@@ -100,11 +102,11 @@ class ComparisonScreen(Screen[None]):
     @on(RowList.Moved)
     @on(Resize)
     def _show(self) -> None:
-        bars = self.size.width >= WIDE
+        bar = BAR if self.size.width >= WIDE else 0
         turn = self.query_one(RowList).cursor
         for side, episode in zip(("left", "right"), self.episodes, strict=True):
             ended = Text("the episode has ended", "dim")
-            text = turn_view.turn(episode, turn, bars=bars) if turn < len(episode.steps) else ended
+            text = turn_view.turn(episode, turn, bar=bar) if turn < len(episode.steps) else ended
             self.query_one(f"#{side} Static", Static).update(text)
             self.query_one(f"#{side}").scroll_home(animate=False)
 

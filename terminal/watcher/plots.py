@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 from rich.console import Group, RenderableType
@@ -85,11 +87,15 @@ def bars(values: Sequence[float | None], current: Sequence[int], width: int, col
     gap = " " if bar > 2 else ""
     lines = []
     for row in range(HEIGHT - 1, -1, -1):
-        line = Text(no_wrap=True)
+        cells = list[tuple[str, str]]()
         for value, each in zip(shown, bins, strict=True):
             highlighted = any(index in each for index in current)
             block, style = _cell(value / unit, row - below)
-            line.append(block * (bar - len(gap)), f"{CURRENT if highlighted else colour} {style}").append(gap)
+            cells.append((block * (bar - len(gap)), f"{CURRENT if highlighted else colour} {style}"))
+            cells += [(gap, "" if style == "reverse" else cells[-1][1])] if gap else []
+        line = Text(no_wrap=True)
+        for style, same in groupby(cells, key=itemgetter(1)):
+            line.append("".join(text for text, _ in same), style)
         lines.append(line)
     return lines
 

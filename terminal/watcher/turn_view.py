@@ -9,6 +9,7 @@ from terminal.texts import one_line
 from terminal.watcher.row_list import cell, row
 
 COMMANDS = 40  # the number of commands that a turn shows
+BAR = 16  # the maximum width of a bar
 EXPERT = Text("E", "bold magenta")
 
 
@@ -36,17 +37,17 @@ def short_heading(episode: Episode, *, run: str, iteration: int) -> Text:
     )
 
 
-def turn(episode: Episode, number: int, *, bars: bool = True) -> RenderableType:
+def turn(episode: Episode, number: int, *, bar: int = BAR) -> RenderableType:
     """Return a turn, counted from 0: text, commands or tokens, values, and outcome. The last one shows the end, too.
 
-    `bars` draws the probabilities as bars, too.
+    `bar` is the maximum width of the bars. 0 means none.
     """
     step, last = episode.steps[number], number == len(episode.steps) - 1
     before = display.points(episode.steps[number - 1].score if number else 0.0, episode.max_score)
     after = display.points(step.score, episode.max_score)
     return Group(
         display.observation_panel(step.observation, turn=number + 1, score=before),
-        display.policy_table(step.decision, commands=COMMANDS, tokens=len(step.decision.tokens), bars=bars),
+        display.policy_table(step.decision, commands=COMMANDS, tokens=len(step.decision.tokens), bar=bar),
         *([Text("  an expert played this turn", "magenta")] if step.decision.by_expert else []),
         display.outcome_line(step.decision.command, reward=step.reward, score=after, advantage=step.advantage),
         *([display.end_panel(episode)] if last else []),
