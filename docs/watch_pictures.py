@@ -15,7 +15,7 @@ from terminal.watcher.app import Watcher
 
 GAME = "textworld:simple?level=1&seed=3"
 PICTURES = {"watch-episode": ["home", "enter", "right", "right"], "watch-runs": ["home", "c"]}
-COLUMNS, LINES = 90, 26
+COLUMNS, LINES = 100, 28
 BACKGROUND = re.compile(r'<rect fill="(#\w+)" x="[\d.]+" y="[\d.]+" width="[\d.]+" height="[\d.]+"[^>]*/>')
 
 

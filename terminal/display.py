@@ -138,7 +138,7 @@ def _bar_table(head: str, text: int, bar: int, *numbers: tuple[str, int]) -> Tab
     """
     return Table(
         Column(Text(head.ljust(text), no_wrap=True, overflow="crop"), max_width=text),
-        *([Column("probability", max_width=bar)] if bar else []),
+        *([Column("probability" if bar > 10 else "p", max_width=bar)] if bar else []),
         *(Column(name, justify="right", width=width, no_wrap=True) for name, width in numbers),
         box=None,
         padding=(0, 1),

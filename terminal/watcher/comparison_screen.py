@@ -18,9 +18,7 @@ from terminal import display
 from terminal.texts import one_line
 from terminal.watcher import turn_view
 from terminal.watcher.catalogue import Catalogue, Place, first_difference
-from terminal.watcher.row_list import WIDE, RowList, cell, row
-
-BAR = 10  # the maximum width of a bar in a wide terminal
+from terminal.watcher.row_list import RowList, cell, row
 
 
 def open_comparison(app: App[Any], catalogue: Catalogue, place: Place, after: int | None = None) -> None:
@@ -102,11 +100,10 @@ class ComparisonScreen(Screen[None]):
     @on(RowList.Moved)
     @on(Resize)
     def _show(self) -> None:
-        bar = BAR if self.size.width >= WIDE else 0
         turn = self.query_one(RowList).cursor
         for side, episode in zip(("left", "right"), self.episodes, strict=True):
             ended = Text("the episode has ended", "dim")
-            text = turn_view.turn(episode, turn, bar=bar) if turn < len(episode.steps) else ended
+            text = turn_view.turn(episode, turn, self.size.width // 2) if turn < len(episode.steps) else ended
             self.query_one(f"#{side} Static", Static).update(text)
             self.query_one(f"#{side}").scroll_home(animate=False)
 

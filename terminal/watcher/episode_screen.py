@@ -8,6 +8,7 @@ from textual import on
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
+from textual.events import Resize
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Footer, Static
@@ -77,10 +78,12 @@ class EpisodeScreen(Screen[None]):
         )
 
     @on(RowList.Moved)
+    @on(Resize)
     def _show(self) -> None:
         turn = self.query_one(RowList).cursor
-        self.query_one("#turn", Static).update(turn_view.turn(self.entry.episode, turn))
-        self.query_one("#scroll").scroll_home(animate=False)
+        scroll = self.query_one("#scroll")
+        self.query_one("#turn", Static).update(turn_view.turn(self.entry.episode, turn, scroll.size.width))
+        scroll.scroll_home(animate=False)
         self.query_one(Plots).show(turn)
 
     def action_turn(self, turns: int) -> None:

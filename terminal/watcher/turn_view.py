@@ -9,7 +9,6 @@ from terminal.texts import one_line
 from terminal.watcher.row_list import cell, row
 
 COMMANDS = 40  # the number of commands that a turn shows
-BAR = 16  # the maximum width of a bar
 EXPERT = Text("E", "bold magenta")
 
 
@@ -37,11 +36,12 @@ def short_heading(episode: Episode, *, run: str, iteration: int) -> Text:
     )
 
 
-def turn(episode: Episode, number: int, *, bar: int = BAR) -> RenderableType:
+def turn(episode: Episode, number: int, width: int) -> RenderableType:
     """Return a turn, counted from 0: text, commands or tokens, values, and outcome. The last one shows the end, too.
 
-    `bar` is the maximum width of the bars. 0 means none.
+    If `width` is small, the probabilities have no bars.
     """
+    bar = width // 5 if width >= 40 else 0
     step, last = episode.steps[number], number == len(episode.steps) - 1
     before = display.points(episode.steps[number - 1].score if number else 0.0, episode.max_score)
     after = display.points(step.score, episode.max_score)
