@@ -89,10 +89,9 @@ class ListScreen(Screen[None]):
                     return
                 if wanted.accepts(place.row):
                     kept.append(place)
+            self._in_app(self._show_filtered, wanted, places, count, kept)
         except AgentError as error:
             self._in_app(self.app.exit, error)
-        else:
-            self._in_app(self._show_filtered, wanted, places, count, kept)
 
     def _in_app(self, function: Any, *arguments: Any) -> None:
         """Call a function in the application's thread, unless the application has ended."""

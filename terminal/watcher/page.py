@@ -149,13 +149,13 @@ def _plots(episode: Episode) -> list[dict[str, str]]:
             continue
         low, high = (end(0.0, *(value for _, value in known)) for end in (min, max))
         across, down = 100 / max(1, len(values) - 1), 98 / (high - low or 1.0)
-        points = " L".join(f"{index * across:.1f} {99 - (value - low) * down:.1f}" for index, value in known)
+        points = " L".join(f"{index * across:z.1f} {99 - (value - low) * down:z.1f}" for index, value in known)
         least, most = (end(value for _, value in known) for end in (min, max))
         plots.append(
             {
                 "name": name,
                 "path": f"M{points}",
-                "zero": f"{99 + low * down:.1f}",
+                "zero": f"{99 + low * down:z.1f}",
                 "low": _signed(least),
                 "high": _signed(most),
             }
