@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
-from terminal.display import printable
+from terminal.texts import printable
 
 MEASURES = (
     ("entropy", "entropy", "z.2f"),

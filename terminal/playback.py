@@ -11,6 +11,7 @@ from agents.play.runner import EpisodeRunner
 from agents.play.transcript import Entry
 from agents.protocol import Agent, Decision, Turn
 from terminal import console, display
+from terminal.texts import printable
 
 Renderables: TypeAlias = list[RenderableType]
 
@@ -134,7 +135,7 @@ def _turn_lines(
     """Return a line about a turn, and a line for each token if the command was generated token by token."""
     command = decision.command
     outputs = {"p": decision.probabilities.get(command), "v": decision.value, "q": decision.q_values.get(command)}
-    parts = [f"{turn:4d}  {display.printable(command)}"]
+    parts = [f"{turn:4d}  {printable(command)}"]
     parts += [f"{name} {value:z.3f}" for name, value in outputs.items() if value is not None]
     parts += [f"reward {display.number(reward)}", score]
     if advantage is not None:

@@ -60,9 +60,8 @@ async def press(pilot: Pilot[Any], *keys: str) -> None:
 
 async def settled(pilot: Pilot[Any]) -> None:
     """Wait until the application has finished reading and drawing."""
-    await pilot.app.workers.wait_for_complete(
-        [w for w in pilot.app.workers if w.group == "filter" or not pilot.app.follow]
-    )
+    app: Any = pilot.app
+    await app.workers.wait_for_complete([w for w in app.workers if w.group == "filter" or not app.follow])
     await pilot.pause()
     await pilot.pause()
 

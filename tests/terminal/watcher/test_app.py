@@ -26,7 +26,8 @@ def screen(pilot: Pilot[Any]) -> str:
 
 def listed(pilot: Pilot[Any]) -> list[tuple[int, int]]:
     """The run and the episode of each row of the list."""
-    return [(place.run, place.row.index) for place in pilot.app.catalogue.shown]
+    app: Any = pilot.app
+    return [(place.run, place.row.index) for place in app.catalogue.shown]
 
 
 ALL = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
