@@ -3,7 +3,6 @@
 Packages that are slow to import are imported inside the commands that need them, so that `--help` responds quickly.
 """
 
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +14,7 @@ from terminal import arguments as arg
 from terminal import console, failures, preferences, reproduction, serving
 from terminal.help_page import GAME, HelpCommand, HelpGroup
 from terminal.options import ConfigCommand, explicit_layers, with_config, with_optimizers
+from terminal.watcher.command import watch
 
 app = typer.Typer(
     name="actde",
@@ -42,18 +42,21 @@ def play(
     top_p: arg.TopP = 1.0,
     audit: arg.Audit = None,
     delay: Annotated[float, Option(min=0, help="Seconds to wait after each turn in a terminal.")] = 0.6,
+    save: arg.Save = None,
     as_json: arg.AsJson = False,
 ) -> None:
     """Watch an agent play, or play yourself (--agent human)."""
     import agents
     import games
     from agents.play.runner import EpisodeRunner
+    from agents.play.transcript import recorder
     from terminal import playback
 
     human = agent == "human"
     if human and as_json:
         raise typer.BadParameter("a person cannot play with --json")
     specs = games.resolve(game or agents.DEFAULT_GAME, step_seconds=step_seconds)
+    record = recorder(save) if save else None
     view = playback.PanelView(agent, human=human) if console.out.is_terminal else playback.LineView()
     pause = 0.0 if human or not console.out.is_terminal or as_json else delay
     with console.waiting(f"loading {agent}"):
@@ -62,7 +65,8 @@ def play(
             agent, **sampling, ask=lambda turn: console.ask(view.turn(turn)), notify=console.note
         )
     runner = EpisodeRunner(specs, seed=seed, parallel=1, max_turns=max_turns, infos=getattr(player, "infos", ()))
-    finished, status = playback.play(runner, player, episodes, None if as_json else view, pause=pause)
+    shown = None if as_json else view
+    finished, status = playback.play(runner, player, episodes, shown, pause=pause, record=record)
     if as_json:
         rows = [episode.to_json() for episode in finished]
         console.document({"agent": agent, "game": game, "seed": seed, "episodes": rows})
@@ -107,6 +111,7 @@ def evaluate(
     out: Annotated[
         Path | None, arg.card_option(metavar="NAME.md", help="Card, beside NAME.json.", show_default="docs/card.md")
     ] = None,
+    save: arg.Save = None,
     as_json: arg.AsJson = False,
 ) -> None:
     """Evaluate an agent beside baselines on the same games and seeds: success, score, steps.
@@ -117,8 +122,8 @@ def evaluate(
     from terminal import evaluation
 
     if card:
-        usual = (None, 0, None, None, False, 1.0, 1.0, None, "")
-        if (game, seed, max_turns, step_seconds, greedy, temperature, top_p, parallel, bonus_command) != usual:
+        usual = (None, 0, None, None, False, 1.0, 1.0, None, "", None)
+        if (game, seed, max_turns, step_seconds, greedy, temperature, top_p, parallel, bonus_command, save) != usual:
             raise typer.BadParameter("--card has its own games, seeds and limits: leave out the other options")
         out = out or Path("docs/card.md")
         results = evaluation.play_card(out, agent, tasks, episodes or 100)
@@ -135,6 +140,7 @@ def evaluate(
         max_turns=max_turns,
         step_seconds=step_seconds,
         bonus_command=bonus_command,
+        save=save,
     )
     console.output([row.to_json() for row in rows], evaluation.report(rows), as_json=as_json)
 
@@ -300,34 +306,7 @@ def compare(
     comparison.conclude(folder, rows, diverged)
 
 
-@command()
-def watch(
-    run: Annotated[Path, Argument(metavar="RUN", help="Folder of a run, or a transcript file.")],
-    iteration: Annotated[
-        int | None,
-        Option(
-            min=1, help="Episodes of this iteration, counted from 1.", show_default="the newest; with --episode all"
-        ),
-    ] = None,
-    episode: Annotated[int | None, Option(min=0, help="This episode only, counted from 0.", show_default="all")] = None,
-    as_json: arg.AsJson = False,
-) -> None:
-    """Page through the episodes that a run recorded, turn by turn."""
-    from agents.play import transcript
-    from terminal import playback
-
-    path = run / transcript.NAME if run.is_dir() else run
-    with console.waiting(f"reading {path}"):
-        entries = transcript.select(path, iteration=iteration, episode=episode)
-    if as_json:
-        console.document([{"iteration": entry.iteration, **entry.episode.to_json()} for entry in entries])
-    elif console.out.is_terminal and sys.stdin.isatty():
-        playback.page_through(entries)
-    else:
-        for entry in entries:
-            console.show(playback.episode_lines(entry))
-
-
+command()(watch)
 command()(reproduction.reproduce)
 command()(serving.serve)
 command()(preferences.make_pairs)

@@ -4,6 +4,7 @@ Agents are batched: `act` receives the turns of all live episodes and returns on
 batched.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -58,6 +59,10 @@ class GeneratedToken(NamedTuple):
     value: float
     q_value: float | None
 
+    @property
+    def probability(self) -> float:
+        return math.exp(min(self.logprob, 0.0))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
@@ -70,6 +75,7 @@ class Decision:
         entropy: entropy of pi over the admissible commands, nats. In free generation, the sum of the entropies of the
             text's tokens. The expectation of this sum is the entropy of pi over texts.
         tokens: the tokens of a generated text, in order.
+        by_expert: whether an expert chose the command. All other fields are the agent's own.
     """
 
     command: str
@@ -78,6 +84,7 @@ class Decision:
     q_values: Mapping[str, float] = field(default_factory=dict)
     entropy: float | None = None
     tokens: tuple[GeneratedToken, ...] = ()
+    by_expert: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

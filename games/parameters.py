@@ -128,6 +128,16 @@ def readable(game: str) -> str:
     return head + mark + re.sub(r"(%[0-9A-F]{2})+", decode, query)
 
 
+def level_of(game: str) -> int | None:
+    """Return the level in a canonical GAME string, or None if it names none.
+
+    >>> level_of("textworld:coin?level=3&seed=1")
+    3
+    """
+    found = re.search(r"[?&]level=([0-9]{1,9})(?:&|$)", game)
+    return int(found[1]) if found else None
+
+
 def parse_levels(text: str, option: str = "--levels") -> list[int]:
     """Return the numbers in a list such as `1-3,7`, which gives [1, 2, 3, 7].
 

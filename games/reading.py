@@ -54,17 +54,30 @@ def read_lines(
         complete: whether the last line must end with a newline, too.
         limit: maximum bytes of a line.
     """
+    for where, line in read_raw_lines(path, limit=limit, error=error):
+        text = decode(line, where, error)
+        if complete and not text.endswith("\n"):
+            raise error(f"{where} is damaged: expected a complete line")
+        yield where, text
+
+
+def read_raw_lines(
+    path: Path, *, offset: int = 0, number: int = 1, limit: int = MAX_BYTES, error: type[ValueError] = FilesError
+) -> Iterator[tuple[str, bytes]]:
+    """Yield the bytes of each line of a file with its place, as `read_lines` does.
+
+    Args:
+        offset: position of the first byte to read.
+        number: number of the line that begins there.
+    """
     with os.fdopen(_open(path, error), "rb") as file:
-        number = 0
+        file.seek(offset)
         while line := file.readline(limit + 1):
-            number += 1
             where = f"{path}, line {number}"
             if len(line) > limit:
                 raise error(f"{where} is too long: expected at most {limit:,} bytes")
-            text = decode(line, where, error)
-            if complete and not text.endswith("\n"):
-                raise error(f"{where} is damaged: expected a complete line")
-            yield where, text
+            yield where, line
+            number += 1
 
 
 def decode(data: bytes, where: str, error: type[ValueError] = FilesError) -> str:

@@ -58,5 +58,6 @@ TopP = Annotated[
 ]
 Audit = Annotated[float | None, Option("--audit", min=0, max=1, metavar="SHARE", help=AUDIT, callback=_audit)]
 Imports = Annotated[list[str] | None, Option("--import", metavar="CODE", help=CODE, callback=_import)]
+Save = Annotated[Path | None, Option("--save", metavar="FOLDER", help="Save the episodes in this folder, for watch.")]
 AsJson = Annotated[bool, Option("--json", help="Print one JSON document to standard output.")]
 ConfigFile = Annotated[Path | None, Option("--config", metavar="FILE", help=CONFIG)]

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from experiments.compare.results import write_texts
 from terminal import console, failures
-from terminal.display import printable
+from terminal.texts import printable
 
 MEASURES = (
     ("entropy", "entropy", "z.2f"),

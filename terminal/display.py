@@ -1,8 +1,8 @@
 """Parts of an episode as renderables of the `rich` library and as plain text."""
 
-import math
 import re
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from rich import box
 from rich.columns import Columns
@@ -17,21 +17,23 @@ from rich.text import Text
 from agents.play.episode import Episode, wins
 from agents.protocol import Decision, GeneratedToken
 from games import readable
+from terminal.texts import one_line, printable
 
 TOKENS = 64  # the number of tokens that a table of a text shows
+BAR = 26  # the maximum width of a bar of `policy_table`
 CANDIDATES = 6  # the number of commands that `policy_table` shows
 MENU = "\n\nWould you like to RESTART"  # the start of the interpreter's menu at the end of a game
 GOOD, BAD, QUIET = "bold green", "bold red", "dim"
 
 
-def printable(text: str) -> str:
-    """Escape the control characters of a text, so that a game cannot control the terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
-
-
 def tidy(text: str) -> str:
     """Make a game's text printable, and remove tabs, repeated blank lines and the interpreter's menu at the end."""
     return re.sub(r" *\n\s*\n", "\n\n", printable(text.strip().expandtabs(4)).partition(MENU)[0].rstrip())
+
+
+def game_name(game: str) -> str:
+    """Return a canonical GAME string as a user types it, in one line without control characters."""
+    return one_line(readable(game))
 
 
 def number(value: float) -> str:
@@ -47,7 +49,7 @@ def points(score: float, max_score: float | None) -> str:
 def heading(*, agent: str, game: str, episode: int) -> RenderableType:
     """Return the title line of an episode."""
     title = Text.assemble(
-        (agent, "bold"), (" plays ", QUIET), (readable(game), "bold"), (f"  episode {episode}", QUIET)
+        (agent, "bold"), (" plays ", QUIET), (game_name(game), "bold"), (f"  episode {episode}", QUIET)
     )
     return Padding(Rule(title, style="cyan", align="left"), (1, 0, 0, 0))
 
@@ -71,57 +73,72 @@ def command_columns(commands: Sequence[str]) -> RenderableType:
     return Padding(Columns([Text(printable(name), style="cyan") for name in commands], padding=(0, 3)), (0, 2))
 
 
-def policy_table(decision: Decision) -> RenderableType:
+def policy_table(
+    decision: Decision, *, commands: int = CANDIDATES, tokens: int = TOKENS, bar: int = BAR
+) -> RenderableType:
     """Return a table of the likeliest commands with their probabilities and q, or of the tokens of a written text.
 
     The chosen command is always shown. A line below the table shows v and the policy's entropy, if the agent computes
     them. If the decision has neither probabilities nor tokens, return an empty text.
+
+    Args:
+        commands, tokens: maximum number of commands or tokens.
+        bar: maximum width of the bars. 0 means none.
     """
     if decision.tokens:
-        return _token_table(decision)
+        return _token_table(decision, tokens, bar)
     if not decision.probabilities:
         return Text()
-    table = _bar_table("  considers", 40, 26, ("", 7), ("q" if decision.q_values else "", 8))
+    q_column = [("q", 8)] if decision.q_values else []
+    table = _bar_table("  considers", 40, bar, ("", 7), *q_column)
     ranked = sorted(decision.probabilities, key=lambda name: (-decision.probabilities[name], name))
-    shown = ranked[:CANDIDATES]
-    if decision.command in ranked[CANDIDATES:]:
+    shown = ranked[:commands]
+    if decision.command in ranked[commands:]:
         shown[-1] = decision.command
     for name in shown:
         chosen, probability, q = name == decision.command, decision.probabilities[name], decision.q_values.get(name)
-        bar = "green" if chosen else "blue"
         table.add_row(
             _cut(("▶ " if chosen else "  ") + printable(name), style=GOOD if chosen else ""),
-            ProgressBar(1.0, probability, style="grey19", complete_style=bar, finished_style=bar),
+            *([_bar(probability, "green" if chosen else "blue")] if bar else []),
             Text(f"{probability:z.1%}", style=GOOD if chosen else ""),
-            Text("" if q is None else f"{q:+z.2f}", style=GOOD if chosen else QUIET),
+            *([Text("" if q is None else f"{q:+z.2f}", style=GOOD if chosen else QUIET)] if q_column else []),
         )
     if rest := [decision.probabilities[name] for name in ranked if name not in shown]:
-        table.add_row(Text(f"  {len(rest)} more", style=QUIET), "", Text(f"{sum(rest):z.1%}", style=QUIET), "")
+        table.add_row(
+            Text(f"  {len(rest)} more", style=QUIET), *([""] if bar else []), Text(f"{sum(rest):z.1%}", style=QUIET)
+        )
     outputs = ("v {:+z.2f}", decision.value), ("entropy {:z.2f} nats", decision.entropy)
     state = "   ".join(form.format(number) for form, number in outputs if number is not None)
     return Group(table, Text("  " + state, style=QUIET))
 
 
-def _token_table(decision: Decision) -> RenderableType:
-    """Return a table with the probability, v and q of each of the first `TOKENS` tokens of a text."""
-    q = "" if decision.tokens[0].q_value is None else "q"
-    table = _bar_table("  writes", 26, 20, ("", 7), ("v", 8), (q, 8))
-    for token in decision.tokens[:TOKENS]:
-        p = math.exp(token.logprob)
-        bar = ProgressBar(1.0, p, style="grey19", complete_style="blue", finished_style="blue")
-        values = (token.value, token.q_value)
+def _token_table(decision: Decision, shown: int, bar: int) -> RenderableType:
+    """Return a table with the probability, v and q of each of the first `shown` tokens of a text."""
+    q_column = [] if decision.tokens[0].q_value is None else [("q", 8)]
+    table = _bar_table("  writes", 26, min(bar, 20), ("", 7), ("v", 8), *q_column)
+    for token in decision.tokens[:shown]:
+        p = token.probability
+        values = (token.value, token.q_value) if q_column else (token.value,)
         numbers = (Text("" if x is None else f"{x:+z.2f}", style=QUIET) for x in values)
-        table.add_row(_cut(f"  {token_text(token)}"), bar, f"{p:z.1%}", *numbers)
-    more = len(decision.tokens) - TOKENS
+        table.add_row(_cut(f"  {token_text(token)}"), *([_bar(p, "blue")] if bar else []), f"{p:z.1%}", *numbers)
+    more = len(decision.tokens) - shown
     state = f"entropy {(decision.entropy or 0.0) / len(decision.tokens):z.2f} nats per token"
     return Group(table, Text(f"  {more} more tokens   {state}" if more > 0 else f"  {state}", style=QUIET))
 
 
+def _bar(probability: float, colour: str) -> ProgressBar:
+    # bright black is visible on dark and on light backgrounds
+    return ProgressBar(1.0, probability, style="bright_black", complete_style=colour, finished_style=colour)
+
+
 def _bar_table(head: str, text: int, bar: int, *numbers: tuple[str, int]) -> Table:
-    """Return a table with columns of these widths: a text, a bar, and numbers. The text and the bar shrink to fit."""
+    """Return a table with columns of these widths: a text, a bar, and numbers. The text and the bar shrink to fit.
+
+    If the width of the bar is 0, there is no column for it.
+    """
     return Table(
         Column(Text(head.ljust(text), no_wrap=True, overflow="crop"), max_width=text),
-        Column("probability", max_width=bar),
+        *([Column("probability" if bar > 10 else "p", max_width=bar)] if bar else []),
         *(Column(name, justify="right", width=width, no_wrap=True) for name, width in numbers),
         box=None,
         padding=(0, 1),
@@ -151,11 +168,28 @@ def outcome_line(command: str | None, *, reward: float, score: str, advantage: f
     return Padding(line, (0, 0, 1, 0))
 
 
-def _style(episode: Episode) -> str:
+class Ended(Protocol):
+    """How an episode ended; see `agents.play.episode.Episode`."""
+
+    @property
+    def won(self) -> bool | None: ...
+
+    @property
+    def lost(self) -> bool: ...
+
+    @property
+    def terminated(self) -> bool: ...
+
+    @property
+    def error(self) -> str | None: ...
+
+
+def result_style(episode: Ended) -> str:
+    """Return the colour of an episode's result."""
     return "green" if episode.won else "red" if episode.lost or episode.error else "yellow"
 
 
-def result(episode: Episode) -> str:
+def result(episode: Ended) -> str:
     """Return how an episode ended, in one or two words."""
     if episode.error is not None:
         return "failed"
@@ -167,13 +201,13 @@ def result(episode: Episode) -> str:
 def summary(episode: Episode) -> str:
     """Summarize an episode in one line."""
     turns = "1 turn" if len(episode.steps) == 1 else f"{len(episode.steps)} turns"
-    error = f": {episode.error}" if episode.error else ""
+    error = f": {one_line(episode.error)}" if episode.error else ""
     return f"{result(episode)}, {points(episode.score, episode.max_score)}, {turns}{error}"
 
 
 def end_panel(episode: Episode) -> RenderableType:
     """Return a panel with the game's last text and the result of the episode."""
-    style, text = _style(episode), Text(tidy(episode.final_observation))
+    style, text = result_style(episode), Text(tidy(episode.final_observation))
     line = Text(summary(episode), style=f"bold {style}")
     return Panel(Group(text, Text(), line) if text else line, box=box.HEAVY, border_style=style, padding=(0, 1))
 
@@ -193,8 +227,8 @@ def episode_table(episodes: Sequence[Episode]) -> RenderableType:
     )
     for episode in episodes:
         score = number(episode.score) + (f"/{number(episode.max_score)}" if episode.max_score else "")
-        outcome = Text(result(episode), style=_style(episode))
-        table.add_row(str(episode.index), readable(episode.game), outcome, score, str(len(episode.steps)))
+        outcome = Text(result(episode), style=result_style(episode))
+        table.add_row(str(episode.index), game_name(episode.game), outcome, score, str(len(episode.steps)))
     return table
 
 

@@ -1,5 +1,6 @@
 """Evaluation of an agent beside baselines, and the evaluation card."""
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -16,6 +17,7 @@ import agents
 import games
 from agents.play.episode import Episode, wins
 from agents.play.evaluate import Estimate, Evaluation, estimate, evaluate
+from agents.play.transcript import recorder
 from games.files import atomic_write
 from terminal import console
 
@@ -45,6 +47,7 @@ def evaluate_beside_baselines(
     sampling: Mapping[str, Any],
     episodes: int,
     step_seconds: float | None = None,
+    save: Path | None = None,
     **settings: Any,
 ) -> list[Evaluation]:
     """Evaluate the agent and the baselines on the same games and seeds, with progress bars.
@@ -55,23 +58,22 @@ def evaluate_beside_baselines(
     Args:
         sampling: arguments of `make_agent`, including the seed.
         step_seconds: argument of `games.resolve`.
+        save: folder in which a subfolder for each agent gets a transcript of the agent's episodes.
         settings: further arguments of `evaluate`.
     """
     rows, specs, left_out = [], games.resolve(game, step_seconds=step_seconds), defaultdict[str, list[str]](list)
     played = defaultdict[str, list[Episode]](list)
     baselines = ("smollm2",) if all(spec.kind == "completion" for spec in specs) else ("random", "walkthrough")
     settings |= {"game": game, "seed": sampling["seed"], "episodes": episodes}
-    for name in dict.fromkeys((agent, *baselines)):
+    players = dict.fromkeys((agent, *baselines))
+    record = {name: recorder(save / _folder_name(name)) for name in players} if save else {}
+    for name in players:
         try:
             with console.waiting(f"loading {name}"):
                 player = agents.make_agent(name, **sampling, notify=console.note)
             with console.progress(f"{name} plays", episodes) as advance:
-
-                def record(episode: Episode, name: str = name, advance: Callable[[object], None] = advance) -> None:
-                    played[name].append(episode)
-                    advance(episode)
-
-                row = evaluate(player, specs, on_episode=record, **settings)
+                each = _each(played[name].append, advance, *([record[name]] if record else ()))
+                row = evaluate(player, specs, on_episode=each, **settings)
         except agents.AgentError as error:
             if name == agent:
                 raise
@@ -85,6 +87,20 @@ def evaluate_beside_baselines(
         success = estimate(wins(played[row.agent], everything), unit=True, seed=sampling["seed"])
         rows[index] = replace(row, success_rate=success)
     return rows
+
+
+def _folder_name(agent: str) -> str:
+    return re.sub(r"[^\w-]+", "_", agent).strip("_") or "agent"
+
+
+def _each(*functions: Callable[[Episode], object]) -> Callable[[Episode], None]:
+    """Return a function that calls all functions with an episode."""
+
+    def on_episode(episode: Episode) -> None:
+        for function in functions:
+            function(episode)
+
+    return on_episode
 
 
 def play_card(document: Path, names: str | None, tasks: str | None, episodes: int) -> dict[str, Any]:

@@ -24,6 +24,7 @@ import typer
 
 from actde.import_path import protect_imports
 from terminal import console
+from terminal.texts import one_line
 from terminal.warning_lines import warning_line
 
 PR_SET_PDEATHSIG = 1
@@ -113,7 +114,7 @@ def fail(message: str, status: int, *, speakers: Sequence[str] = ("0",), at_once
     If a launcher has started several processes, only those with the local ranks in `speakers` print. Each of them also
     stores the error for torchrun's report on the process that failed first.
     """
-    line = f"error: {' '.join(message.split())}"
+    line = f"error: {one_line(message)}"
     if path := os.environ.get("TORCHELASTIC_ERROR_FILE"):
         with suppress(OSError):
             Path(path).write_text(json.dumps({"message": line, "timestamp": int(time.time())}), encoding="utf-8")

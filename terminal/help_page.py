@@ -64,7 +64,7 @@ def page(
     for title, rows in (panels or {}).items():
         drawn.setdefault(title, []).extend(rows)
     width = max(len(usage) for rows in drawn.values() for usage, _, _ in rows)
-    pieces = [piece.strip("{}") for piece in ctx.command.collect_usage_pieces(ctx)]
+    pieces = [piece.translate({ord("{"): None, ord("}"): None}) for piece in ctx.command.collect_usage_pieces(ctx)]
     things: list[RenderableType] = [
         Text("\n\n".join([" ".join(["Usage:", ctx.command_path, *pieces]), *paragraphs(ctx.command)]) + "\n")
     ]

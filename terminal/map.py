@@ -10,7 +10,7 @@ from rich.text import Text
 from games.files import exclusive
 from games.textworld.generation.manifest import ManifestEntry
 from games.textworld.maps import STEPS, Map, Passage, load_map
-from terminal.display import printable
+from terminal.texts import printable
 
 HEIGHT = 4  # text lines per row of rooms: three for the boxes, and one for the passages below
 DOORS = {"open": "□", "closed": "■", "locked": "╳"}

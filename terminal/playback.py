@@ -1,10 +1,8 @@
 """Live and recorded episodes: as panels in a terminal, as plain lines in a file or a pipe."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-import typer
 from rich.console import RenderableType
 
 from agents.play.episode import Episode, wins
@@ -12,8 +10,8 @@ from agents.play.live_episode import StepEvent
 from agents.play.runner import EpisodeRunner
 from agents.play.transcript import Entry
 from agents.protocol import Agent, Decision, Turn
-from games import readable
 from terminal import console, display
+from terminal.texts import printable
 
 Renderables: TypeAlias = list[RenderableType]
 
@@ -68,7 +66,7 @@ class LineView:
         return [*_turn_lines(event.decision, turn=self._turns, reward=event.reward, score=score)]
 
     def episode(self, episode: Episode) -> Renderables:
-        return [f"episode {episode.index}, {readable(episode.game)}: {display.summary(episode)}"]
+        return [f"episode {episode.index}, {display.game_name(episode.game)}: {display.summary(episode)}"]
 
     def end(self, episodes: Sequence[Episode]) -> Renderables:
         won = wins(episodes)
@@ -76,12 +74,19 @@ class LineView:
 
 
 def play(
-    runner: EpisodeRunner, agent: Agent, episodes: int, view: PanelView | LineView | None, *, pause: float
+    runner: EpisodeRunner,
+    agent: Agent,
+    episodes: int,
+    view: PanelView | LineView | None,
+    *,
+    pause: float,
+    record: Callable[[Episode], None] | None = None,
 ) -> tuple[list[Episode], int]:
     """Play episodes, and show them unless `view` is None. Return the finished episodes and an exit status.
 
     The status is 0 if standard input ended, 130 after Ctrl-C, otherwise 1 if an episode failed, and otherwise 0.
-    `pause` is the time in seconds to wait after each printed part of a turn.
+    `pause` is the time in seconds to wait after each printed part of a turn. `record` is called with each finished
+    episode.
     """
     finished: list[Episode] = []
     status = None
@@ -94,6 +99,8 @@ def play(
         try:
             for episode in runner.play(agent, episodes, on_step=show_step):
                 finished.append(episode)
+                if record:
+                    record(episode)
                 console.show(view.episode(episode) if view else [])
         except EOFError:
             status = 0
@@ -108,50 +115,10 @@ def play(
     return finished, int(runner.failures.count > 0) if status is None else status
 
 
-def page_through(entries: Sequence[Entry]) -> None:
-    """Show recorded episodes turn by turn until the user presses q. Enter and the arrow keys also turn pages."""
-    pages = [(entry, turn) for entry in entries for turn in range(len(entry.episode.steps))]
-    starts = [page for page, (_, turn) in enumerate(pages) if turn == 0]
-    page = 0
-    while True:
-        console.out.clear()
-        console.show(_page(*pages[page]))
-        console.out.print("space: next   b: back   n: next episode   p: previous episode   q: quit", style="dim")
-        try:
-            key = typer.getchar()
-        except (EOFError, KeyboardInterrupt):
-            return
-        if key in ("q", "\x04"):
-            return
-        if key in (" ", "\r", "\n", "\x1b[C", "\x1b[B"):
-            page = min(page + 1, len(pages) - 1)
-        elif key in ("b", "\x1b[D", "\x1b[A"):
-            page = max(page - 1, 0)
-        elif key == "n":
-            page = min((start for start in starts if start > page), default=page)
-        elif key == "p":
-            page = max((start for start in starts if start < page), default=page)
-
-
-def _page(entry: Entry, turn: int) -> Renderables:
-    """Return the page of one turn, counted from 0. The page of the last turn also shows how the episode ended."""
-    episode, step = entry.episode, entry.episode.steps[turn]
-    title = f"iteration {entry.iteration + 1}, {len(episode.steps)} turns, {display.result(episode)}"
-    before = display.points(episode.steps[turn - 1].score if turn else 0.0, episode.max_score)
-    after = display.points(step.score, episode.max_score)
-    return [
-        display.heading(agent=title, game=episode.game, episode=episode.index),
-        display.observation_panel(step.observation, turn=turn + 1, score=before),
-        display.policy_table(step.decision),
-        display.outcome_line(step.decision.command, reward=step.reward, score=after, advantage=step.advantage),
-        *([display.end_panel(episode)] if turn == len(episode.steps) - 1 else []),
-    ]
-
-
 def episode_lines(entry: Entry) -> list[str]:
     """Return a recorded episode as plain lines."""
     episode = entry.episode
-    place = f"iteration {entry.iteration + 1}, episode {episode.index}, {readable(episode.game)}"
+    place = f"iteration {entry.iteration + 1}, episode {episode.index}, {display.game_name(episode.game)}"
     lines = [f"{place}: {display.summary(episode)}"]
     for number, step in enumerate(episode.steps, 1):
         lines += _text_lines(step.observation)
@@ -170,13 +137,13 @@ def _turn_lines(
     """Return a line about a turn, and a line for each token if the command was generated token by token."""
     command = decision.command
     outputs = {"p": decision.probabilities.get(command), "v": decision.value, "q": decision.q_values.get(command)}
-    parts = [f"{turn:4d}  {display.printable(command)}"]
+    parts = [f"{turn:4d}  {printable(command)}"]
     parts += [f"{name} {value:z.3f}" for name, value in outputs.items() if value is not None]
     parts += [f"reward {display.number(reward)}", score]
     if advantage is not None:
         parts.append(f"advantage {advantage:+z.3f}")
     tokens = [
-        f"      {display.token_text(t):24}  p {math.exp(t.logprob):z.3f}  v {t.value:+z.3f}"
+        f"      {display.token_text(t):24}  p {t.probability:z.3f}  v {t.value:+z.3f}"
         + ("" if t.q_value is None else f"  q {t.q_value:+z.3f}")
         for t in decision.tokens
     ]

@@ -25,6 +25,7 @@ FOREIGN = {
 """The packages of others that a leaf may use."""
 HEAVY = {"jericho", "peft", "tensorboard", "textworld", "torch", "transformers", "accelerate", "scipy", "gymnasium"} | {
     "matplotlib",
+    "textual",
 }
 """Imported inside functions only, in the modules that help, settings and plain play go through."""
 LIGHT = [
@@ -36,6 +37,8 @@ LIGHT = [
     "terminal/help_page.py",
     "terminal/options.py",
     "terminal/reproduction.py",
+    "terminal/texts.py",
+    "terminal/watcher/command.py",
     "actde/__init__.py",
     "actde/errors.py",
     "actde/config.py",
@@ -98,6 +101,16 @@ def test_leaf_packages_have_few_dependencies(package: str) -> None:
 def test_heavy_packages_are_imported_inside_functions(name: str) -> None:
     found = set(at_import(ast.parse((ROOT / name).read_text()))) & HEAVY
     assert not found, f"{name} imports {found} at its top"
+
+
+def test_only_the_watcher_uses_textual() -> None:
+    users = {
+        path.parent
+        for package in MAY
+        for path in sources(package)
+        if "textual" in imported(ast.parse(path.read_text()))
+    }
+    assert users == {ROOT / "terminal" / "watcher"}
 
 
 PRINT = {"terminal/console.py", "games/textworld/validation/playthrough_check.py"}

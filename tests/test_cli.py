@@ -87,7 +87,7 @@ def test_help_is_fast() -> None:
     assert "play" in done.stdout
     names = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
     assert {"typer", "rich"} <= names
-    heavy = {"torch", "transformers", "textworld", "gymnasium", "numpy", "scipy", "accelerate"}
+    heavy = {"torch", "transformers", "textworld", "gymnasium", "numpy", "scipy", "accelerate", "textual", "jinja2"}
     assert not names & heavy
 
 
@@ -246,15 +246,61 @@ def test_watch_chooses_iteration_and_episode(run: Path) -> None:
     assert len(json.loads(answer("watch", str(run), "--iteration", "1", "--json"))) == 3
 
 
-def test_watch_pages_with_keys(run: Path) -> None:
+def test_watch_filters_and_searches(run: Path) -> None:
+    def episodes(*words: str) -> list[int]:
+        return [episode["index"] for episode in json.loads(answer("watch", str(run), *words, "--json"))]
+
+    assert episodes("--won") == episodes("--game", "CORR", "--search", "now at 3.") == list(range(6))
+    assert episodes("--won", "--iteration", "1") == [0, 1, 2]
+    assert episodes(str(run), "--won") == episodes("--won") * 2
+    done = cli("watch", str(run), "--lost")
+    assert (done.returncode, "has no such episode" in done.stderr) == (2, True)
+
+
+def test_watch_shows_several_runs(run: Path) -> None:
+    rows = json.loads(answer("watch", str(run), str(run / NAME), "--episode", "2", "--json"))
+    assert [row["run"] for row in rows] == [str(run / NAME)] * 2
+    assert answer("watch", str(run), str(run), "--episode", "2").count("episode 2, corridor") == 2
+
+
+def test_watch_is_an_application_in_a_terminal(run: Path) -> None:
     with terminal("watch", str(run)) as (process, keyboard):
-        assert "episode 3" in wait_for(keyboard, "q: quit")
-        press(keyboard, b"n")
-        assert "episode 4" in wait_for(keyboard, "q: quit")
-        press(keyboard, b" ")
-        assert "turn 2" in wait_for(keyboard, "q: quit")
+        wait_for(keyboard, "6 episodes")
+        press(keyboard, b"\r")
+        wait_for(keyboard, "episode 5")
         press(keyboard, b"q")
+        wait_for(keyboard, "", seconds=1)
         assert process.wait(30) == 0
+
+
+def test_a_damaged_transcript_ends_the_application_in_one_line(run: Path) -> None:
+    path = run / NAME
+    path.write_bytes(path.read_bytes()[:-40])
+    with terminal("watch", str(run)) as (process, keyboard):
+        shown = wait_for(keyboard, "line 6 is damaged")
+        assert "error: " in shown and "Traceback" not in shown
+        assert process.wait(30) == 2
+
+
+@pytest.mark.parametrize("suffix", ["html", "md"])
+def test_watch_exports_a_page(run: Path, suffix: str) -> None:
+    page = run / f"page.{suffix}"
+    assert answer("watch", str(run), "--iteration", "1", "--export", str(page)) == f"the page is in {page}\n"
+    assert page.read_text().count("You stand at 0.") == 3
+
+
+def test_played_episodes_are_saved_and_watched(tmp_path: Path) -> None:
+    arguments = ("--agent", "random", "--game", "bandit", "--episodes", "2", "--json")
+    document = json.loads(answer("play", *arguments, "--save", str(tmp_path / "played")))
+    saved = json.loads(answer("watch", str(tmp_path / "played"), "--json"))
+    assert saved == [{"iteration": 0, **episode} for episode in document["episodes"]]
+    done = cli("play", *arguments, "--save", str(tmp_path / "played"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("transcripts.jsonl already exists; choose another folder\n")
+    assert cli("evaluate", *arguments, "--save", str(tmp_path / "evaluated")).returncode == 0
+    assert [path.name for path in (tmp_path / "evaluated").iterdir()] == ["random"]
+    watched = json.loads(answer("watch", str(tmp_path / "evaluated" / "random"), "--json"))
+    assert [episode["index"] for episode in watched] == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -288,6 +334,11 @@ def test_watch_pages_with_keys(run: Path) -> None:
         (["generate", "x", "--family", "coin", "--set", "level=0"], "level is an option of its own, --levels"),
         (["wach"], "Did you mean 'watch'"),
         (["watch", "no/such/run"], "no/such/run does not exist"),
+        (["watch", "run", "--won", "--lost"], "--won and --lost exclude each other"),
+        (["watch", "run", "--follow"], "--follow is for the application in a terminal"),
+        (["watch", "run", "--export", "page.pdf"], r"--export expects FILE\.html or FILE\.md, got page\.pdf"),
+        (["watch", "run", "--export", "page.md", "--json"], "--export and --json exclude each other"),
+        (["evaluate", "--card", "--save", "folder"], "leave out the other options"),
         (["play", "--delay", "soon"], "--delay.*number"),
     ],
 )

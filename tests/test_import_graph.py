@@ -35,6 +35,7 @@ SUBPACKAGES: dict[str, set[str]] = {
     "experiments.release": {"experiments.card", "experiments.compare"},
     "experiments.reproduce": {"experiments.compare", "experiments.rlhf"},
     "experiments.rlhf": {"experiments.compare"},
+    "terminal.watcher": set(),
 }
 """The sibling subpackages that each one may import. All may import modules beside them, such as agents/protocol.py."""
 

@@ -1,6 +1,7 @@
 """The record of a finished episode and its JSON form.
 
-The JSON form is lossless: `Episode.from_json(episode.to_json())` equals `episode`.
+The JSON form is lossless: `Episode.from_json(episode.to_json())` equals `episode`. It holds the field `by_expert` of a
+decision only if it is True.
 """
 
 import json
@@ -66,6 +67,9 @@ class Episode:
 
     def to_json(self) -> dict[str, Any]:
         data: dict[str, Any] = _adapter().dump_python(self, mode="json")
+        for step in data["steps"]:
+            if not step["decision"]["by_expert"]:
+                del step["decision"]["by_expert"]
         return data
 
     @classmethod

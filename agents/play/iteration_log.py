@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from agents.protocol import AgentError
 from games.reading import as_object, parse_json, read_lines
@@ -17,6 +17,19 @@ class LogLine(NamedTuple):
     text: str
 
 
+class Placed(Protocol):
+    """What is known of a line of a log at least."""
+
+    @property
+    def where(self) -> str: ...
+
+    @property
+    def iteration(self) -> int: ...
+
+
+T = TypeVar("T", bound=Placed)
+
+
 def read_log(path: Path, *, cut: bool = False) -> Iterator[LogLine]:
     """Yield the lines of a log. Raise `AgentError` for a damaged line.
 
@@ -25,31 +38,49 @@ def read_log(path: Path, *, cut: bool = False) -> Iterator[LogLine]:
     for where, text in read_lines(path, complete=not cut, error=AgentError):
         if not text.endswith("\n"):
             return
-        row = as_object(parse_json(text, where, AgentError), where, AgentError)
-        iteration = row.get("iteration")
-        if type(iteration) is not int:
-            raise AgentError(f"{where} is damaged: expected an iteration, a whole number, got {iteration!r:.60}")
-        yield LogLine(where, iteration, row, text)
+        yield parse_line(where, text)
 
 
-def complete(lines: Iterable[LogLine], path: Path, *, each: int | None = None) -> Iterator[LogLine]:
+def parse_line(where: str, text: str) -> LogLine:
+    """Return the line of a log. Raise `AgentError`, which names the place `where`, if it is damaged."""
+    row = as_object(parse_json(text, where, AgentError), where, AgentError)
+    iteration = row.get("iteration")
+    if type(iteration) is not int:
+        raise AgentError(f"{where} is damaged: expected an iteration, a whole number, got {iteration!r:.60}")
+    return LogLine(where, iteration, row, text)
+
+
+def complete(lines: Iterable[T], path: Path, *, each: int | None = None) -> Iterator[T]:
     """Yield the lines after checking that none is missing. Raise `AgentError` if one is missing, repeated or displaced.
 
     Iterations must count up from 0, with `each` lines per iteration. If `each` is None, the number must be constant.
     """
-    counts = list[int]()
+    order = IterationOrder(path, each)
     for line in lines:
-        if line.iteration == len(counts):
-            _check_count(counts, each, path)
-            counts.append(0)
-        elif line.iteration != len(counts) - 1:
-            raise AgentError(f"{line.where} is damaged: expected iteration {len(counts)}, got {line.iteration}")
-        counts[-1] += 1
+        order.add(line)
         yield line
-    _check_count(counts, each, path)
+    order.finish()
 
 
-def _check_count(counts: list[int], each: int | None, path: Path) -> None:
-    """Check the number of lines of the last iteration."""
-    if counts and counts[-1] != (wanted := counts[0] if each is None else each):
-        raise AgentError(f"{path} is damaged: iteration {len(counts) - 1} has {counts[-1]} lines, expected {wanted}")
+class IterationOrder:
+    """The check of `complete`, line by line."""
+
+    def __init__(self, path: Path, each: int | None = None) -> None:
+        self._path, self._each = path, each
+        self._counts = list[int]()
+
+    def add(self, line: Placed) -> None:
+        """Check the next line."""
+        if line.iteration == len(self._counts):
+            self.finish()
+            self._counts.append(0)
+        elif line.iteration != len(self._counts) - 1:
+            raise AgentError(f"{line.where} is damaged: expected iteration {len(self._counts)}, got {line.iteration}")
+        self._counts[-1] += 1
+
+    def finish(self) -> None:
+        """Check the number of lines of the last iteration."""
+        counts = self._counts
+        if counts and counts[-1] != (wanted := counts[0] if self._each is None else self._each):
+            last = len(counts) - 1
+            raise AgentError(f"{self._path} is damaged: iteration {last} has {counts[-1]} lines, expected {wanted}")

@@ -1,7 +1,7 @@
-"""Transcripts: the episodes of a training run as JSON Lines. Each line holds one episode and its iteration."""
+"""Transcripts: episodes as JSON Lines. Each line holds one episode and its iteration of the training run."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,37 +36,45 @@ def append(path: Path, entries: Iterable[Entry]) -> None:
             raise
 
 
+def recorder(folder: Path) -> Callable[[Episode], None]:
+    """Return a function that appends an episode to a new transcript in a folder. Its first call creates the file.
+
+    Both raise `AgentError` if the folder already has a transcript.
+    """
+    path, created = folder / NAME, False
+    taken = AgentError(f"{path} already exists; choose another folder")
+    if is_present(path):
+        raise taken
+
+    def record(episode: Episode) -> None:
+        nonlocal created
+        if not created:
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                path.touch(exist_ok=False)
+            except FileExistsError:
+                raise taken from None
+            created = True
+        append(path, [Entry(iteration=0, episode=episode)])
+
+    return record
+
+
 def read(path: Path) -> Iterator[Entry]:
     """Yield all entries of the file. Raise `AgentError` if the file or a line is missing or damaged."""
+    check_present(path)
+    for line in complete(read_log(path), path):
+        yield parse_entry(line)
+
+
+def check_present(path: Path) -> None:
+    """Raise `AgentError` if there is no file of this name."""
     if not is_present(path):
         raise AgentError(f"{path} does not exist; expected the folder of a run, or a transcript file")
-    for line in complete(read_log(path), path):
-        yield _entry(line)
 
 
-def select(path: Path, *, iteration: int | None = None, episode: int | None = None) -> list[Entry]:
-    """Return the entries with this iteration and this episode number, in order, or raise `AgentError` if none exist.
-
-    `iteration` counts from 1, unlike the field of the entries, and `episode` counts from 0. If one argument is None, it
-    matches all entries. If both are None, return the entries of the newest iteration.
-    """
-    entries = sorted(read(path), key=lambda entry: (entry.iteration, entry.episode.index))
-    if not entries:
-        raise AgentError(f"{path} holds no episodes yet")
-    if iteration is None and episode is None:
-        iteration = entries[-1].iteration + 1
-    selected = [
-        entry
-        for entry in entries
-        if iteration in (None, entry.iteration + 1) and episode in (None, entry.episode.index)
-    ]
-    if not selected:
-        last, most = entries[-1].iteration + 1, max(entry.episode.index for entry in entries)
-        raise AgentError(f"{path} has no such episode: its iterations go up to {last}, its episodes up to {most}")
-    return selected
-
-
-def _entry(line: LogLine) -> Entry:
+def parse_entry(line: LogLine) -> Entry:
+    """Return the entry on a line of a transcript, or raise `AgentError`, which names the line and the field."""
     if set(line.row) != {"iteration", "episode"}:
         raise AgentError(f"{line.where} is damaged: expected the fields iteration and episode")
     try:

@@ -97,16 +97,21 @@ class DAggerAgent:
         outputs = self.agent.evaluate(turns)
         drawn = self.agent.sample(turns, outputs)
         labels = [self.expert.label(turn) for turn in turns]
+        followed = [
+            label if label is not None and self._expert_plays(turn.episode) else None
+            for turn, label in zip(turns, labels, strict=True)
+        ]
         played = [
-            self._own(turn, *choice) if label is None or not self._expert_plays(turn.episode) else label
-            for turn, choice, label in zip(turns, drawn, labels, strict=True)
+            self._own(turn, *choice) if label is None else label
+            for turn, choice, label in zip(turns, drawn, followed, strict=True)
         ]
         self.agent.commit(turns, outputs, played, labels)
         decisions = []
-        for turn, output, (decision, _), label, command in zip(turns, outputs, drawn, labels, played, strict=True):
+        rows = zip(turns, outputs, drawn, labels, followed, played, strict=True)
+        for turn, output, (decision, _), label, followed_label, command in rows:
             commands = turn.info["admissible_commands"]
             self.expert.record(turn, commands[command])
-            decisions.append(replace(decision, command=commands[command]))
+            decisions.append(replace(decision, command=commands[command], by_expert=followed_label is not None))
             if output.trie.branching:
                 self._turns += 1
                 if label is not None:

@@ -133,7 +133,7 @@ def test_zero_has_no_sign() -> None:
 
 
 def test_every_number_is_formatted_without_the_sign_of_zero() -> None:
-    for path in (*(ROOT / "terminal").glob("*.py"), ROOT / "experiments" / "tables.py"):
+    for path in (*(ROOT / "terminal").rglob("*.py"), ROOT / "experiments" / "tables.py"):
         unsafe = re.findall(r"[:\"']\+?\.\d[fg%].*", path.read_text())
         assert not unsafe, path
 

@@ -6,6 +6,7 @@ import pytest
 
 import agents
 from agents.play.baselines import RandomAgent
+from agents.play.transcript import NAME, read
 from terminal import evaluation
 
 
@@ -41,3 +42,25 @@ def test_a_game_that_reports_only_wins_has_lost_the_other_episodes(tmp_path: Pat
         ("random", 0.0),
         ("walkthrough", 1.0),
     ]
+
+
+def test_each_agent_gets_a_folder_of_its_episodes(tmp_path: Path) -> None:
+    def evaluate() -> None:
+        evaluation.evaluate_beside_baselines(
+            "random", "textworld:simple?seed=1", sampling={"seed": 0}, episodes=2, save=tmp_path, max_turns=30
+        )
+
+    evaluate()
+    saved = {path.parent.name: list(read(path)) for path in tmp_path.glob(f"*/{NAME}")}
+    assert {name: len(entries) for name, entries in saved.items()} == {"random": 2, "walkthrough": 2}
+    seeds = [{entry.episode.seed for entry in entries} for entries in saved.values()]
+    assert seeds[0] == seeds[1], "the agents can be compared"
+    with pytest.raises(agents.AgentError, match="already exists; choose another folder"):
+        evaluate()
+
+
+@pytest.mark.parametrize(
+    ("agent", "folder"), [("actde-small", "actde-small"), ("runs/a.b", "runs_a_b"), ("../x/", "x"), ("..", "agent")]
+)
+def test_the_folder_of_an_agent_has_a_plain_name(agent: str, folder: str) -> None:
+    assert evaluation._folder_name(agent) == folder

@@ -92,3 +92,7 @@ def test_options_of_all_pages_look_alike(command: Command) -> None:
         page = command(name, "--help")[1]
         assert not re.search(r"<\w+", page)
         assert "│ -h, --help" in page
+
+
+def test_the_usage_shows_that_several_runs_can_be_watched(command: Command) -> None:
+    assert " watch [OPTIONS] RUN...\n" in command("watch", "--help")[1]

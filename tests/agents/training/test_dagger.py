@@ -94,6 +94,19 @@ def test_an_expert_that_plays_every_turn_plays_the_walkthrough() -> None:
             assert commands(episode) == WAY
 
 
+@pytest.mark.parametrize(("beta", "shares"), [(0.0, {0.0}), (1.0, {1.0})])
+def test_the_turns_of_the_expert_are_marked(beta: float, shares: set[float]) -> None:
+    episodes = played(with_expert(agent(tiny_model()), beta=beta))
+    assert {sum(s.decision.by_expert for s in e.steps) / len(e.steps) for e in episodes} == shares
+
+
+def test_a_marked_turn_plays_the_label_and_a_turn_without_a_label_is_not_marked() -> None:
+    for episode in played(with_expert(agent(tiny_model()), beta=0.5), 20):
+        assert all(not s.decision.by_expert or s.decision.command in WAY for s in episode.steps)
+    marked = [[s.decision.by_expert for s in e.steps] for e in played(with_expert(agent(tiny_model())), spec=SILENT)]
+    assert marked and all(turns[0] and not turns[1] for turns in marked)
+
+
 def asked(admissible: str, *, walkthrough: str = "", policy: str = "") -> Turn:
     """A turn whose commands are letters; with a walkthrough it is the first of the episode."""
     info = {"admissible_commands": list(admissible), "policy_commands": list(policy)}
@@ -189,7 +202,7 @@ def test_a_decision_has_the_outputs_of_the_model() -> None:
     info = {"admissible_commands": sorted(OPTIONS)}
     turn = Turn(episode=0, game="g", observation="room 0", info=info, reward=0.0, first=True)
     (decision,) = agent(model).act([turn])
-    assert step.decision == replace(decision, command=WAY[0])
+    assert step.decision == replace(decision, command=WAY[0], by_expert=True)
 
 
 def test_an_expert_needs_admissible_commands_and_labels() -> None:

@@ -1,0 +1,249 @@
+"""An index of a transcript: what a list shows of each episode, and where its line is in the file.
+
+Building the index parses each line, but creates no Python object for texts and probabilities. It is therefore much
+faster than `agents.play.transcript.read`. An episode is read, and checked completely, when it is asked for.
+"""
+
+import codecs
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, NotRequired
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from agents.play.iteration_log import IterationOrder, parse_line
+from agents.play.transcript import Entry, check_present, parse_entry
+from agents.protocol import AgentError
+from games.parameters import level_of, readable
+from games.reading import decode, read_raw_lines
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpisodeRow:
+    """What a list shows of an episode.
+
+    Attributes:
+        path, number, offset, end: file, number of the line in it, and positions of the line's first byte and after it.
+        iteration: iteration of the training run, counted from 0.
+        turns: number of turns.
+        expert_turns: number of turns that an expert played.
+        reward: sum of the shaped rewards.
+        others: as in `agents.play.episode.Episode`.
+    """
+
+    path: Path
+    number: int
+    offset: int
+    end: int
+    iteration: int
+    index: int
+    game: str
+    seed: int
+    turns: int
+    expert_turns: int
+    reward: float
+    score: float
+    max_score: float | None
+    won: bool | None
+    lost: bool
+    terminated: bool
+    error: str | None
+
+    @property
+    def where(self) -> str:
+        return f"{self.path}, line {self.number}"
+
+    @property
+    def level(self) -> int | None:
+        """The level in the game's name, if it names one."""
+        return level_of(self.game)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpisodeFilter:
+    """A choice of episodes. None and False match all.
+
+    Attributes:
+        won, lost: only episodes that were won, or only those that were not.
+        game: part of the game's name as users type it. Upper and lower case are equal.
+        exact_game: the game's canonical name.
+        level: level in the game's name.
+        iteration: iteration, counted from 1.
+        episode: number of the episode.
+        text: part of a text of the game or of a command. Upper and lower case are equal.
+    """
+
+    won: bool = False
+    lost: bool = False
+    game: str | None = None
+    exact_game: str | None = None
+    level: int | None = None
+    iteration: int | None = None
+    episode: int | None = None
+    text: str | None = None
+
+    def accepts(self, row: EpisodeRow) -> bool:
+        """Return whether the filter matches a row. The text is read from the file only if all else matches."""
+        return (
+            not ((self.won and not row.won) or (self.lost and row.won))
+            and (self.game is None or self.game.casefold() in readable(row.game).casefold())
+            and self.exact_game in (None, row.game)
+            and self.level in (None, row.level)
+            and self.iteration in (None, row.iteration + 1)
+            and self.episode in (None, row.index)
+            and (self.text is None or contains(row, self.text))
+        )
+
+
+class TranscriptIndex:
+    """Reads the rows of a transcript, which another process may extend."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._offset, self._lines = 0, 0
+        self._order = IterationOrder(path)
+        self._inode = 0
+
+    def read(self, *, growing: bool = False) -> Iterator[EpisodeRow]:
+        """Yield the rows of the lines after those that were read before.
+
+        Args:
+            growing: whether more lines may follow. The file may then be missing, and its last line and its last
+                iteration may be incomplete.
+
+        Raises:
+            AgentError: the file is missing, or a line is damaged or missing.
+        """
+        if growing and not self.path.is_file():
+            return
+        check_present(self.path)
+        self._inode = self.path.stat().st_ino if self.path.is_file() else 0
+        for where, line in read_raw_lines(self.path, offset=self._offset, number=self._lines + 1, error=AgentError):
+            if not line.endswith(b"\n"):
+                if growing:
+                    return
+                raise AgentError(f"{where} is damaged: expected a complete line")
+            row = self._row(where, line)
+            self._order.add(row)
+            self._offset, self._lines = row.end, row.number
+            yield row
+        if not growing:
+            self._order.finish()
+
+    def is_replaced(self) -> bool:
+        """Return whether the file was replaced after it was read, as a resumed run does."""
+        if not self._lines or not self.path.is_file():
+            return False
+        status = self.path.stat()
+        return status.st_ino != self._inode or status.st_size < self._offset
+
+    def _row(self, where: str, line: bytes) -> EpisodeRow:
+        head = _parse(_Line, where, line)
+        episode = head["episode"]
+        steps = episode.pop("steps")
+        return EpisodeRow(
+            path=self.path,
+            number=self._lines + 1,
+            offset=self._offset,
+            end=self._offset + len(line),
+            iteration=head["iteration"],
+            turns=len(steps),
+            expert_turns=sum(step["decision"].get("by_expert", False) for step in steps),
+            reward=sum(step["reward"] for step in steps),
+            **episode,
+        )
+
+
+def read_episode(row: EpisodeRow) -> Entry:
+    """Read the episode of a row. Raise `AgentError` if its line is damaged or has changed."""
+    line = parse_line(row.where, decode(_line(row), row.where, AgentError))
+    entry = parse_entry(line)
+    if (entry.iteration, entry.episode.index) != (row.iteration, row.index):
+        raise AgentError(f"{row.where} has changed; open the transcript again")
+    return entry
+
+
+def contains(row: EpisodeRow, text: str) -> bool:
+    """Return whether a text of the game or a command of an episode contains `text`, in upper or lower case."""
+    episode = _parse(_LineOfTexts, row.where, _line(row))["episode"]
+    texts = (part for step in episode["steps"] for part in (step["observation"], step["decision"]["command"]))
+    wanted = text.casefold()
+    return any(wanted in part.casefold() for part in (*texts, episode["final_observation"]))
+
+
+def _line(row: EpisodeRow) -> bytes:
+    return next(read_raw_lines(row.path, offset=row.offset, number=row.number, error=AgentError), ("", b""))[1]
+
+
+_PART = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+"""Only some fields of each JSON object are read. TypedDicts are faster than models here."""
+
+
+class _Decision(TypedDict):
+    __pydantic_config__ = _PART  # type: ignore[misc]
+    by_expert: NotRequired[bool]
+
+
+class _Step(TypedDict):
+    __pydantic_config__ = _PART  # type: ignore[misc]
+    decision: _Decision
+    reward: float
+
+
+class _Episode(TypedDict):
+    __pydantic_config__ = _PART  # type: ignore[misc]
+    index: int
+    game: str
+    seed: int
+    steps: list[_Step]
+    score: float
+    max_score: float | None
+    won: bool | None
+    lost: bool
+    terminated: bool
+    error: str | None
+
+
+class _Line(TypedDict):
+    __pydantic_config__ = _PART  # type: ignore[misc]
+    iteration: int
+    episode: _Episode
+
+
+class _DecisionOfTexts(TypedDict):
+    __pydantic_config__ = _PART  # type: ignore[misc]
+    command: str
+
+
+class _StepOfTexts(TypedDict):
+    __pydantic_config__ = _PART  # type: ignore[misc]
+    observation: str
+    decision: _DecisionOfTexts
+
+
+class _EpisodeOfTexts(TypedDict):
+    __pydantic_config__ = _PART  # type: ignore[misc]
+    steps: list[_StepOfTexts]
+    final_observation: str
+
+
+class _LineOfTexts(TypedDict):
+    __pydantic_config__ = _PART  # type: ignore[misc]
+    episode: _EpisodeOfTexts
+
+
+def _parse(kind: Any, where: str, line: bytes) -> Any:
+    try:
+        return _adapter(kind).validate_json(line.removeprefix(codecs.BOM_UTF8))
+    except ValidationError as failure:
+        first = failure.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the whole"
+        raise AgentError(f"{where} is damaged: {place}: {first['msg']}, got {first['input']!r:.60}") from None
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)

@@ -1,0 +1,117 @@
+"""Two runs side by side on the same game and seed."""
+
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.events import Resize
+from textual.screen import Screen
+from textual.widgets import Footer, Static
+
+from agents.play.transcript import Entry
+from agents.play.transcript_index import read_episode
+from agents.protocol import AgentError
+from terminal import display
+from terminal.texts import one_line
+from terminal.watcher import turn_view
+from terminal.watcher.catalogue import Catalogue, Place, first_difference
+from terminal.watcher.row_list import RowList, cell, row
+
+
+def open_comparison(app: App[Any], catalogue: Catalogue, place: Place, after: int | None = None) -> None:
+    """Show an episode beside one of another run: of the next run after `after` that played the same game and seed."""
+    runs, start = len(catalogue.labels), place.run if after is None else after
+    others = [run % runs for run in range(start + 1, start + 1 + runs) if run % runs != place.run]
+    partner = next((found for run in others if (found := catalogue.partner(place, run))), None)
+    if partner is None:
+        reason = "no other run played this game with this seed" if runs > 1 else "to compare, watch two runs: watch A B"
+        app.notify(reason, severity="warning")
+        return
+    try:
+        entries = read_episode(place.row), read_episode(partner.row)
+    except AgentError as error:
+        app.notify(one_line(str(error)), severity="error", markup=False)
+        return
+    screen = ComparisonScreen(catalogue, (place, partner), entries)
+    if isinstance(app.screen, ComparisonScreen):
+        app.switch_screen(screen)
+    else:
+        app.push_screen(screen)
+
+
+class ComparisonScreen(Screen[None]):
+    """Two episodes. The list aligns their turns, and marks the first turn at which they differ."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("right,space", "turn(1)", "Turn", key_display="→", tooltip="Next turn"),
+        Binding("left,b", "turn(-1)", "Previous turn", show=False),
+        Binding("d", "difference", "Difference", tooltip="First turn at which they differ"),
+        Binding("c", "next_run", "Next run", tooltip="Compare with the next run"),
+        Binding("escape,backspace", "app.pop_screen", "Close", key_display="esc", tooltip="Back"),
+    ]
+
+    def __init__(self, catalogue: Catalogue, places: tuple[Place, Place], entries: tuple[Entry, Entry]) -> None:
+        super().__init__()
+        self.catalogue, self.places = catalogue, places
+        self.iterations = [entry.iteration for entry in entries]
+        self.episodes = [entry.episode for entry in entries]
+        self.difference = first_difference(*self.episodes)
+
+    def compose(self) -> ComposeResult:
+        yield Static(self._title(), classes="title")
+        with Horizontal(id="headings"):
+            for place, iteration, episode in zip(self.places, self.iterations, self.episodes, strict=True):
+                run = self.catalogue.labels[place.run]
+                yield Static(turn_view.short_heading(episode, run=run, iteration=iteration))
+        yield RowList(self._row, id="both-turns")
+        with Horizontal(id="both"):
+            for side in ("left", "right"):
+                with VerticalScroll(id=side):
+                    yield Static()
+        yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        turns = self.query_one(RowList)
+        turns.count = max(len(episode.steps) for episode in self.episodes)
+        turns.focus()
+        self.call_after_refresh(self.action_difference)
+        self._show()
+
+    def _title(self) -> Text:
+        episode = self.episodes[0]
+        title = Text.assemble((display.game_name(episode.game), "bold"), (f"  seed {episode.seed}  ", "dim"))
+        if self.difference is None:
+            return title.append("the same texts and commands", "green")
+        return title.append(f"they part at turn {self.difference + 1}", "bold yellow")
+
+    def _row(self, index: int, width: int) -> Text:
+        number = cell(str(index + 1), 3, "dim", right=True)
+        mark = cell("≠" if index == self.difference else "", 1, "bold red")
+        left = (width - 7) // 2
+        cells = (turn_view.turn_cell(e, index, w) for e, w in zip(self.episodes, (left, width - 7 - left), strict=True))
+        line = row(mark, number, *cells)
+        if index == self.difference:
+            line.stylize("bold underline")
+        return line
+
+    @on(RowList.Moved)
+    @on(Resize)
+    def _show(self) -> None:
+        turn = self.query_one(RowList).cursor
+        for side, episode in zip(("left", "right"), self.episodes, strict=True):
+            ended = Text("the episode has ended", "dim")
+            text = turn_view.turn(episode, turn, self.size.width // 2) if turn < len(episode.steps) else ended
+            self.query_one(f"#{side} Static", Static).update(text)
+            self.query_one(f"#{side}").scroll_home(animate=False)
+
+    def action_turn(self, turns: int) -> None:
+        self.query_one(RowList).cursor += turns
+
+    def action_difference(self) -> None:
+        self.query_one(RowList).cursor = self.difference or 0
+
+    def action_next_run(self) -> None:
+        open_comparison(self.app, self.catalogue, self.places[0], after=self.places[1].run)

@@ -1,0 +1,80 @@
+"""The rows of the list of episodes, and its filter in words."""
+
+from collections.abc import Mapping
+
+from rich.text import Text
+
+from agents.play.transcript_index import EpisodeFilter, EpisodeRow
+from terminal import display
+from terminal.texts import one_line
+from terminal.watcher.row_list import WIDE, cell, row
+
+# column -> its widths in a wide and in a narrow terminal
+COLUMNS = {
+    "run": (16, 6),
+    "iteration": (5, 4),
+    "episode": (7, 5),
+    "level": (5, 2),
+    "result": (10, 10),
+    "total": (8, 6),
+    "turns": (5, 5),
+    "expert": (6, 4),
+}
+LEFT = ("run", "result")  # columns that are not of numbers
+WIDE_TITLES = {"iteration": "iter", "total": "return"}
+NARROW_TITLES = {"iteration": "it", "episode": "ep", "level": "lv", "total": "return", "expert": "ex"}
+
+
+def titles(width: int, *, run: bool) -> Text:
+    """Return the titles of the columns for a list of this width. `run` tells whether there is a column for the run."""
+    names = {name: name for name in COLUMNS if run or name != "run"}
+    names |= WIDE_TITLES if width >= WIDE else NARROW_TITLES
+    line = _arrange(width - 1, names, "game", {})  # the scroll bar takes one column
+    line.stylize("bold")
+    return line
+
+
+def episode_row(episode: EpisodeRow, width: int, *, run: str | None) -> Text:
+    """Return the row of an episode. If `run` is None, there is no column for the run."""
+    texts = {
+        **({} if run is None else {"run": one_line(run)}),
+        "iteration": str(episode.iteration + 1),
+        "episode": str(episode.index),
+        "level": "" if episode.level is None else str(episode.level),
+        "result": display.result(episode),
+        "total": f"{episode.reward:+z.2f}",
+        "turns": str(episode.turns),
+        "expert": f"{episode.expert_turns / episode.turns:z.0%}" if episode.expert_turns else "",
+    }
+    styles = {"result": display.result_style(episode), "run": "cyan", "expert": "magenta"}
+    return _arrange(width, texts, display.game_name(episode.game), styles)
+
+
+def _arrange(width: int, texts: Mapping[str, str], game: str, styles: Mapping[str, str]) -> Text:
+    """Return a row of the list from the texts of its columns. The game takes the width that is left."""
+    wide = width >= WIDE - 1
+    cells = {
+        name: cell(text, COLUMNS[name][0 if wide else 1], styles.get(name, ""), right=name not in LEFT)
+        for name, text in texts.items()
+    }
+    left = width - sum(part.cell_len + 1 for part in cells.values())
+    names = list(cells)
+    before = names.index("result")
+    middle = cell(game if wide else game.removeprefix("textworld:"), left)
+    return row(*(cells[name] for name in names[:before]), middle, *(cells[name] for name in names[before:]))
+
+
+def describe(wanted: EpisodeFilter) -> list[str]:
+    """Return the conditions of a filter in words."""
+    words = {
+        "won": "won",
+        "lost": "not won",
+        "game": f"game {wanted.game}",
+        "exact_game": f"game {display.game_name(wanted.exact_game or '')}",
+        "level": f"level {wanted.level}",
+        "iteration": f"iteration {wanted.iteration}",
+        "episode": f"episode {wanted.episode}",
+        "text": f"with “{wanted.text}”",
+    }
+    unset = EpisodeFilter()
+    return [text for name, text in words.items() if getattr(wanted, name) != getattr(unset, name)]

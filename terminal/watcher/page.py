@@ -1,0 +1,163 @@
+"""Pages to share: recorded episodes as one HTML or Markdown file without references to other files.
+
+Texts of games and agents are not trusted. Their control characters are escaped, and they contain no markup.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from agents.play.episode import Episode, Step
+from agents.play.transcript import Entry
+from terminal import display
+from terminal.texts import one_line
+from terminal.watcher.plots import series
+
+TEMPLATE = "page.html"
+BAR = 20  # characters of the longest bar in Markdown
+
+
+class Row(NamedTuple):
+    """A command that the agent considered or a token that it wrote. `numbers` are q, or v and q."""
+
+    text: str
+    percent: str
+    chosen: bool
+    numbers: list[str]
+
+
+def write_page(path: Path, entries: Iterable[tuple[str, Entry]]) -> None:
+    """Write a page of entries, each with the name of its run. The suffix of the path is .html or .md."""
+    from games.files import atomic_write
+
+    episodes = [_episode(run, entry) for run, entry in entries]
+    runs = ", ".join(dict.fromkeys(episode["run"] for episode in episodes))
+    title = f"{len(episodes)} {'episode' if len(episodes) == 1 else 'episodes'} of {runs}"
+    atomic_write(path, (_html if path.suffix == ".html" else _markdown)(title, episodes))
+
+
+def _html(title: str, episodes: Sequence[dict[str, Any]]) -> str:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    loader = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    return environment.get_template(TEMPLATE).render(title=title, episodes=episodes) + "\n"
+
+
+def _markdown(title: str, episodes: Sequence[dict[str, Any]]) -> str:
+    parts = [f"# {_escape(title)}"]
+    for e in episodes:
+        parts.append(f"## {_escape(e['run'])}, iteration {e['iteration']}, episode {e['index']}: {_escape(e['game'])}")
+        expert = f", {e['expert']} by the expert" if e["expert"] else ""
+        parts.append(f"{_escape(e['summary'])}, return {e['total']}{expert}")
+        for turn in e["turns"]:
+            parts += [f"### Turn {turn['number']}", _fenced(turn["observation"])]
+            parts += [_table(turn)] if turn["rows"] else []
+            expert = " (played by the expert)" if turn["expert"] else ""
+            parts.append(f"**\\> {_escape(turn['command'])}** {_escape(turn['outcome'])}{expert}")
+        parts += [_fenced(e["final"])] if e["final"] else []
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(turn: dict[str, Any]) -> str:
+    rows = [_table_row(row) for row in turn["rows"]]
+    head = [turn["head"], "probability", "", *turn["columns"]]
+    lines = [head, [":--", ":--", *["--:"] * (len(head) - 2)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _table_row(row: Row) -> list[str]:
+    bar = "█" * round(BAR * float(row.percent) / 100)
+    return [("▶ " if row.chosen else "") + _escape(row.text), bar, f"{row.percent}%", *row.numbers]
+
+
+def _escape(text: str) -> str:
+    """Return a text for a line of Markdown, without markup. Marks that count only at the start of a line remain."""
+    return re.sub(r"([\\`*_~\[\]<>&|$@!])", r"\\\1", text)
+
+
+def _fenced(text: str) -> str:
+    """Return a text as a code block, whose fence is longer than any in the text."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}text\n{text}\n{fence}"
+
+
+def _episode(run: str, entry: Entry) -> dict[str, Any]:
+    """Return the values of an episode that a page shows."""
+    episode = entry.episode
+    return {
+        "run": one_line(run),
+        "iteration": entry.iteration + 1,
+        "index": episode.index,
+        "game": display.game_name(episode.game),
+        "summary": display.summary(episode),
+        "kind": {"green": "won", "red": "lost"}.get(display.result_style(episode), ""),
+        "total": f"{episode.reward:+z.2f}",
+        "expert": sum(step.decision.by_expert for step in episode.steps),
+        "plots": _plots(episode),
+        "turns": [_turn(number, step, episode.max_score) for number, step in enumerate(episode.steps, 1)],
+        "final": display.tidy(episode.final_observation),
+    }
+
+
+def _turn(number: int, step: Step, max_score: float | None) -> dict[str, Any]:
+    decision = step.decision
+    outcome = [f"reward {display.number(step.reward)}", display.points(step.score, max_score)]
+    outcome += [] if decision.value is None else [f"v {decision.value:+z.2f}"]
+    outcome += [] if step.advantage is None else [f"advantage {step.advantage:+z.3f}"]
+    return {
+        "number": number,
+        "observation": display.tidy(step.observation),
+        "command": one_line(decision.command),
+        "expert": decision.by_expert,
+        "outcome": ", ".join(outcome),
+        "head": "writes" if decision.tokens else "considers",
+        "columns": ["v", "q"] if decision.tokens else ["q"],
+        "rows": _rows(step),
+    }
+
+
+def _rows(step: Step) -> list[Row]:
+    decision = step.decision
+    if decision.tokens:
+        return [
+            Row(display.token_text(token), f"{token.probability:z.1%}"[:-1], False, [*map(_signed, token[2:])])
+            for token in decision.tokens
+        ]
+    ranked = sorted(decision.probabilities.items(), key=lambda item: (-item[1], item[0]))
+    return [
+        Row(
+            one_line(name),
+            f"{min(max(p, 0.0), 1.0):z.1%}"[:-1],
+            name == decision.command,
+            [_signed(decision.q_values.get(name))],
+        )
+        for name, p in ranked
+    ]
+
+
+def _signed(value: float | None) -> str:
+    return "" if value is None else f"{value:+z.2f}"
+
+
+def _plots(episode: Episode) -> list[dict[str, str]]:
+    """Return the curves of v, q and reward in a square of 100, and the height of 0 in it."""
+    plots = []
+    for name, values in series(episode).values.items():
+        if not (known := [(index, value) for index, value in enumerate(values) if value is not None]):
+            continue
+        low, high = (end(0.0, *(value for _, value in known)) for end in (min, max))
+        across, down = 100 / max(1, len(values) - 1), 98 / (high - low or 1.0)
+        points = " L".join(f"{index * across:z.1f} {99 - (value - low) * down:z.1f}" for index, value in known)
+        least, most = (end(value for _, value in known) for end in (min, max))
+        plots.append(
+            {
+                "name": name,
+                "path": f"M{points}",
+                "zero": f"{99 + low * down:z.1f}",
+                "low": _signed(least),
+                "high": _signed(most),
+            }
+        )
+    return plots

@@ -1,0 +1,112 @@
+"""Plots of v, q and reward over an episode, as bars made of block characters."""
+
+import math
+from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import NamedTuple
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from agents.play.episode import Episode
+from terminal.display import number
+
+BLOCKS = " ▁▂▃▄▅▆▇█"
+HEIGHT = 4  # lines of a plot, without its title
+MAX_BAR = 4  # columns of a bar
+COLOURS = {"v": "cyan", "q": "magenta", "reward": "green"}
+CURRENT = "yellow"  # colour of the bars of the current turn
+
+
+class Series(NamedTuple):
+    """The points of an episode's plots: one for each turn or, if the agent wrote texts, one for each token.
+
+    Attributes:
+        turns: the turn of each point.
+        values: v, q and reward of each point by name. A value that the agent did not compute is None. The reward of a
+            turn belongs to its last token.
+    """
+
+    turns: list[int]
+    values: dict[str, list[float | None]]
+
+
+def series(episode: Episode) -> Series:
+    """Return the points of an episode."""
+    turns, points = list[int](), list[tuple[float | None, float | None, float]]()
+    for turn, step in enumerate(episode.steps):
+        decision = step.decision
+        if decision.tokens:
+            values: list[tuple[float | None, float | None]] = [
+                (token.value, token.q_value) for token in decision.tokens
+            ]
+        else:
+            values = [(decision.value, decision.q_values.get(decision.command))]
+        points += [(v, q, 0.0) for v, q in values]
+        points[-1] = (*values[-1], step.reward)
+        turns += [turn] * len(values)
+    return Series(turns, {name: [point[index] for point in points] for index, name in enumerate(COLOURS)})
+
+
+def plots(points: Series, turn: int, width: int) -> RenderableType:
+    """Return the plots of all values that the agent computed, side by side. The bars of one turn are highlighted."""
+    known = {name: values for name, values in points.values.items() if any(value is not None for value in values)}
+    each = (width - 2 * (len(known) - 1)) // len(known)
+    grid = Table.grid(padding=(0, 2), expand=False)
+    for _ in known:
+        grid.add_column(width=each, no_wrap=True)
+    current = [index for index, other in enumerate(points.turns) if other == turn]
+    grid.add_row(*(_plot(name, values, current, each) for name, values in known.items()))
+    return grid
+
+
+def _plot(name: str, values: Sequence[float | None], current: Sequence[int], width: int) -> RenderableType:
+    given = [value for value in values if value is not None]
+    title = Text.assemble(
+        (name, f"bold {COLOURS[name]}"), (f"  {number(min(given))} to {number(max(given))}", "dim"), no_wrap=True
+    )
+    return Group(title, *bars(values, current, width, COLOURS[name]))
+
+
+def bars(values: Sequence[float | None], current: Sequence[int], width: int, colour: str) -> list[Text]:
+    """Return the lines of a bar chart. Bars of positive values stand on the line of 0, those of negative ones hang.
+
+    If there are more values than columns, a column shows the value of its range that is farthest from 0.
+    """
+    step = max(1, math.ceil(len(values) / width))
+    bins = [range(start, min(start + step, len(values))) for start in range(0, len(values), step)]
+    shown = [max((values[i] or 0.0 for i in each), key=abs) for each in bins]
+    bar = min(MAX_BAR, width // len(bins))
+    top, bottom = max(0.0, *shown, 0.0), -min(0.0, *shown, 0.0)
+    below = min(HEIGHT - 1, max(1, round(HEIGHT * bottom / (top + bottom)))) if bottom else 0
+    if not top:
+        below = HEIGHT if bottom else 0
+    unit = max(top / max(1, HEIGHT - below), bottom / max(1, below)) or 1.0  # value of one line
+    gap = " " if bar > 2 else ""
+    lines = []
+    for row in range(HEIGHT - 1, -1, -1):
+        cells = list[tuple[str, str]]()
+        for value, each in zip(shown, bins, strict=True):
+            highlighted = any(index in each for index in current)
+            block, style = _cell(value / unit, row - below)
+            cells.append((block * (bar - len(gap)), f"{CURRENT if highlighted else colour} {style}"))
+            cells += [(gap, "" if style == "reverse" else cells[-1][1])] if gap else []
+        line = Text(no_wrap=True)
+        for style, same in groupby(cells, key=itemgetter(1)):
+            line.append("".join(text for text, _ in same), style)
+        lines.append(line)
+    return lines
+
+
+def _cell(height: float, row: int) -> tuple[str, str]:
+    """Return the block and the style of a bar of this height in one row. Row 0 is the first above the line of 0.
+
+    Block characters fill a cell from below. A bar that hangs into a cell is therefore the reverse of a block.
+    """
+    if row >= 0:
+        eighths = max(min(round(8 * (height - row)), 8), 1 if row == 0 else 0)
+        return BLOCKS[eighths], "" if height else "dim"
+    eighths = min(max(round(8 * (row + 1 - height)), 0), 8)
+    return (BLOCKS[8 - eighths], "reverse") if eighths else (" ", "")

@@ -1,0 +1,73 @@
+"""One turn of an episode, and the list of its turns."""
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from agents.play.episode import Episode
+from terminal import display
+from terminal.texts import one_line
+from terminal.watcher.row_list import cell, row
+
+COMMANDS = 40  # the number of commands that a turn shows
+EXPERT = Text("E", "bold magenta")
+
+
+def heading(episode: Episode, *, run: str, iteration: int) -> Text:
+    """Return the title of an episode. `iteration` counts from 0."""
+    title = Text.assemble(
+        (one_line(run), "bold"),
+        (f"  iteration {iteration + 1}  episode {episode.index}  ", "dim"),
+        (display.game_name(episode.game), "bold"),
+        "  ",
+        (display.summary(episode), f"bold {display.result_style(episode)}"),
+        f"  return {episode.reward:+z.2f}",
+    )
+    if played := sum(step.decision.by_expert for step in episode.steps):
+        title.append(f"  {played} by the expert", "magenta")
+    return title
+
+
+def short_heading(episode: Episode, *, run: str, iteration: int) -> Text:
+    """Return the title of one of two episodes of the same game. `iteration` counts from 0."""
+    return Text.assemble(
+        (one_line(run), "bold"),
+        (f"  iteration {iteration + 1}  episode {episode.index}  ", "dim"),
+        (display.summary(episode), f"bold {display.result_style(episode)}"),
+    )
+
+
+def turn(episode: Episode, number: int, width: int) -> RenderableType:
+    """Return a turn, counted from 0: text, commands or tokens, values, and outcome. The last one shows the end, too.
+
+    If `width` is small, the probabilities have no bars.
+    """
+    bar = width // 5 if width >= 40 else 0
+    step, last = episode.steps[number], number == len(episode.steps) - 1
+    before = display.points(episode.steps[number - 1].score if number else 0.0, episode.max_score)
+    after = display.points(step.score, episode.max_score)
+    return Group(
+        display.observation_panel(step.observation, turn=number + 1, score=before),
+        display.policy_table(step.decision, commands=COMMANDS, tokens=len(step.decision.tokens), bar=bar),
+        *([Text("  an expert played this turn", "magenta")] if step.decision.by_expert else []),
+        display.outcome_line(step.decision.command, reward=step.reward, score=after, advantage=step.advantage),
+        *([display.end_panel(episode)] if last else []),
+    )
+
+
+def turn_cell(episode: Episode, number: int, width: int) -> Text:
+    """Return the command of a turn with its probability and reward in a cell of this width.
+
+    If the episode has no such turn, the cell is empty.
+    """
+    if number >= len(episode.steps):
+        return cell("", width)
+    step = episode.steps[number]
+    decision = step.decision
+    probability = decision.probabilities.get(decision.command)
+    style = "green" if step.reward > 0 else "red" if step.reward < 0 else "dim"
+    numbers = [
+        cell("" if probability is None else f"{probability:z.0%}", 4, "dim", right=True),
+        cell(f"{step.reward:+z.2f}" if step.reward else "0", 6, style, right=True),
+    ]
+    mark = EXPERT if decision.by_expert else Text(" ")
+    return row(mark, cell(one_line(decision.command) or '""', width - 14), *numbers)

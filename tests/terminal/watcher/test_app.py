@@ -1,0 +1,288 @@
+"""The application of `watch`: keys, filters, files that grow, and files that are damaged or hostile."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from agents import AgentError
+from agents.play.transcript import Entry, append
+from agents.protocol import Decision
+from terminal.watcher.list_screen import ListScreen
+from terminal.watcher.row_list import RowList
+from tests.helpers.screens import DETOUR, LOST, QUEST, WRITTEN, press, shown, two_runs, watching, write_run
+
+Act = Callable[[Pilot[Any]], Awaitable[None]]
+
+
+def screen(pilot: Pilot[Any]) -> str:
+    return "\n".join(shown(pilot.app))
+
+
+def listed(pilot: Pilot[Any]) -> list[tuple[int, int]]:
+    """The run and the episode of each row of the list."""
+    app: Any = pilot.app
+    return [(place.run, place.row.index) for place in app.catalogue.shown]
+
+
+ALL = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ([], ALL),
+        (["w"], [(0, 0)]),
+        (["w", "w"], ALL),
+        (["l"], [place for place in ALL if place != (0, 0)]),
+        (["w", "l"], [place for place in ALL if place != (0, 0)]),
+        (["g"], [(0, 2), (1, 2)]),
+        (["g", "g"], ALL),
+        (["home", "v"], [(0, 0), (1, 0)]),
+        (["up", "v", "w"], []),
+        (["up", "v", "w", "x"], ALL),
+        (["i"], ALL),
+        (["slash", *"lamp", "enter"], [(0, 0)]),
+        (["slash", *"FINE", "enter"], [(0, 2), (1, 2)]),
+        (["slash", *"nowhere", "enter", "escape"], ALL),
+        (["slash", *"lamp", "escape"], ALL),
+    ],
+)
+def test_keys_filter_the_list(tmp_path: Path, keys: list[str], expected: list[tuple[int, int]]) -> None:
+    async def act(pilot: Pilot[Any]) -> None:
+        await press(pilot, *keys)
+        assert listed(pilot) == expected
+        count = "6 episodes" if expected == ALL else f"{len(expected)} of 6 episodes"
+        assert count in screen(pilot)
+
+    watching(two_runs(tmp_path), act)
+
+
+def test_a_filter_of_the_command_line_is_shown(tmp_path: Path) -> None:
+    async def act(pilot: Pilot[Any]) -> None:
+        assert listed(pilot) == [(0, 1), (1, 1)]
+        assert "2 of 6 episodes  not won, game coin, level 3, with “door”" in screen(pilot)
+
+    watching(two_runs(tmp_path), act, lost=True, game="coin", level=3, text="door")
+
+
+def test_the_cursor_stays_on_its_episode_when_a_filter_is_removed(tmp_path: Path) -> None:
+    async def act(pilot: Pilot[Any]) -> None:
+        await press(pilot, "w", "w", "enter")
+        assert "ppo  iteration 1  episode 0" in screen(pilot)
+
+    watching(two_runs(tmp_path), act)
+
+
+def test_keys_walk_through_turns_and_episodes(tmp_path: Path) -> None:
+    async def act(pilot: Pilot[Any]) -> None:
+        await press(pilot, "home", "enter")
+        assert "A room with a door." in screen(pilot)
+        await press(pilot, "right", "down")
+        assert "There is a lamp." in screen(pilot) and "You take the lamp." in screen(pilot)
+        await press(pilot, "right", "left", "left", "left")
+        assert "A room with a door." in screen(pilot)
+        await press(pilot, "p")
+        assert "episode 0" in screen(pilot), "there is no episode before"
+        await press(pilot, "n")
+        assert "episode 1" in screen(pilot) and "coin" in screen(pilot)
+        await press(pilot, "p", "escape")
+        assert isinstance(pilot.app.screen, ListScreen)
+
+    watching(two_runs(tmp_path), act)
+
+
+def test_a_turn_that_an_expert_played_is_marked(tmp_path: Path) -> None:
+    async def act(pilot: Pilot[Any]) -> None:
+        assert "33%" in shown(pilot.app)[2], "the share of the expert's turns"
+        await press(pilot, "home", "enter")
+        assert "an expert played this turn" not in screen(pilot)
+        await press(pilot, "right")
+        assert "  2 E go east" in screen(pilot) and "an expert played this turn" in screen(pilot)
+
+    watching(two_runs(tmp_path), act)
+
+
+def test_two_runs_are_compared_on_the_same_game_and_seed(tmp_path: Path) -> None:
+    paths = [*two_runs(tmp_path), write_run(tmp_path / "grpo", [replace(QUEST, seed=99)], [replace(QUEST, index=7)])]
+
+    async def act(pilot: Pilot[Any]) -> None:
+        await press(pilot, "home", "c")
+        lines = shown(pilot.app)
+        assert "they part at turn 2" in lines[0]
+        assert [line for line in lines if line.startswith("≠   2 E go east")]
+        assert pilot.app.screen.query_one(RowList).cursor == 1
+        await press(pilot, "end")
+        assert "the episode has ended" in screen(pilot), "the other run has more turns"
+        await press(pilot, "d")
+        assert pilot.app.screen.query_one(RowList).cursor == 1
+        await press(pilot, "c")
+        assert "grpo  iteration 2  episode 7" in screen(pilot) and "the same texts and commands" in screen(pilot)
+        await press(pilot, "c")
+        assert "actde  iteration 1  episode 0" in screen(pilot)
+        await press(pilot, "escape")
+        assert isinstance(pilot.app.screen, ListScreen)
+
+    watching(paths, act)
+
+
+@pytest.mark.parametrize(("runs", "message"), [(1, "watch two runs"), (2, "no other run played this game")])
+def test_an_episode_without_a_partner_says_so(tmp_path: Path, runs: int, message: str) -> None:
+    paths = [write_run(tmp_path / "one", [QUEST]), write_run(tmp_path / "two", [replace(QUEST, seed=99)])]
+
+    async def act(pilot: Pilot[Any]) -> None:
+        await press(pilot, "home", "c")
+        assert message in screen(pilot)
+
+    watching(paths[:runs], act)
+
+
+async def until(pilot: Pilot[Any], reached: Callable[[], bool]) -> None:
+    for _ in range(600):
+        if reached():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(screen(pilot))
+
+
+def test_new_episodes_appear_while_a_run_trains(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "transcripts.jsonl"
+
+    async def act(pilot: Pilot[Any]) -> None:
+        await until(pilot, lambda: "0 episodes" in screen(pilot))
+        write_run(path.parent, [QUEST, LOST])
+        await until(pilot, lambda: len(listed(pilot)) == 2)
+        assert "following" in screen(pilot)
+        await pilot.press("home")
+        append(path, [Entry(iteration=1, episode=replace(QUEST, index=number)) for number in (2, 3)])
+        await until(pilot, lambda: len(listed(pilot)) == 4)
+        assert pilot.app.screen.query_one(RowList).cursor == 0, "a cursor that is not at the end stays"
+        whole = path.read_bytes()
+        path.unlink()
+        write_run(path.parent, [WRITTEN])
+        assert path.read_bytes() != whole
+        await until(pilot, lambda: listed(pilot) == [(0, 2)])
+
+    watching([path], act, follow=True)
+
+
+def damaged(tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """A run of two episodes, whose first line is changed."""
+    path = write_run(tmp_path / "run", [QUEST, replace(QUEST, index=1)])
+    first, second = path.read_text().splitlines()
+    row = json.loads(first)
+    change(row)
+    path.write_text(json.dumps(row) + "\n" + second + "\n")
+    return path
+
+
+def test_an_episode_is_read_when_it_is_opened(tmp_path: Path) -> None:
+    path = damaged(tmp_path, lambda row: row["episode"]["steps"][0]["decision"].update(mood="[bold]good\x1b[31m"))
+
+    async def act(pilot: Pilot[Any]) -> None:
+        assert len(listed(pilot)) == 2
+        await press(pilot, "home", "enter")
+        assert isinstance(pilot.app.screen, ListScreen)
+        assert "unknown: mood" in screen(pilot)
+        await press(pilot, "down", "enter")
+        assert "A room with a door." in screen(pilot)
+        await press(pilot, "p")
+        assert "episode 1" in screen(pilot), "the damaged one cannot be shown"
+
+    watching([path], act)
+
+
+async def nothing(pilot: Pilot[Any]) -> None:
+    await pilot.pause()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda row: row["episode"].pop("game"), r"line 1 is damaged: episode\.game: .*required"),
+        (lambda row: row.update(iteration=5), r"line 1 is damaged: expected iteration 0, got 5"),
+    ],
+)
+def test_a_damaged_line_ends_the_application(tmp_path: Path, change: Any, message: str) -> None:
+    error = watching([damaged(tmp_path, change)], nothing)
+    assert isinstance(error, AgentError)
+    with pytest.raises(AgentError, match=message):
+        raise error
+
+
+def test_an_empty_transcript_ends_the_application(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").touch()
+    assert "hold no episodes yet" in str(watching([tmp_path / "t.jsonl"], nothing))
+
+
+def test_an_episode_without_turns_is_not_opened(tmp_path: Path) -> None:
+    async def act(pilot: Pilot[Any]) -> None:
+        await press(pilot, "enter")
+        assert "this episode has no turns" in screen(pilot)
+
+    watching([write_run(tmp_path, [replace(QUEST, steps=())])], act)
+
+
+HOSTILE = "\x1b[31mred\x07 [bold]loud[/bold] \x9b2J\u202e :smile: [link=file:///etc]x[/link] [@click=app.bell]y[/]"
+
+
+def test_texts_of_others_control_neither_the_terminal_nor_the_drawing(tmp_path: Path) -> None:
+    decision = Decision(command=HOSTILE, probabilities={HOSTILE: 0.5, "[": 0.5})
+    step = replace(QUEST.steps[0], observation=HOSTILE, decision=decision)
+    episode = replace(
+        QUEST, game=HOSTILE, steps=(step, replace(WRITTEN.steps[0], observation=HOSTILE)), error=HOSTILE,
+        final_observation=HOSTILE,
+    )  # fmt: skip
+    paths = [write_run(tmp_path / HOSTILE.replace("/", "|"), [episode]), write_run(tmp_path / "b[red]", [episode])]
+
+    async def act(pilot: Pilot[Any]) -> None:
+        for keys in (["home"], ["enter"], ["right"], ["c"], ["escape", "escape", "g"], ["slash", *"[bold]", "enter"]):
+            await press(pilot, *keys)
+            text = screen(pilot)
+            assert r"\x1b[31mred" in text
+            assert [character for character in text if not character.isprintable() and character != "\n"] == []
+        assert len(listed(pilot)) == 2, "the search found the text as it is"
+
+    watching(paths, act, size=(150, 40))
+
+
+def test_the_help_lists_every_key(tmp_path: Path) -> None:
+    async def act(pilot: Pilot[Any]) -> None:
+        await press(pilot, "question_mark")
+        for words in (
+            "Everywhere",
+            "q, ctrl+c",
+            "/ ",
+            "Only this level, or all",
+            "First turn at which they differ",
+        ):
+            assert words in screen(pilot)
+        assert "an expert played this turn" in screen(pilot)
+        await press(pilot, "question_mark")
+        assert isinstance(pilot.app.screen, ListScreen)
+
+    watching(two_runs(tmp_path), act, size=(120, 60))
+
+
+@pytest.mark.parametrize("keys", [["q"], ["ctrl+c"], ["enter", "q"], ["home", "c", "q"], ["question_mark", "q"]])
+def test_q_quits_everywhere(tmp_path: Path, keys: list[str]) -> None:
+    async def act(pilot: Pilot[Any]) -> None:
+        for key in keys:
+            await pilot.press(key)
+            await pilot.pause()
+        assert not pilot.app.is_running or pilot.app._exit
+
+    assert watching(two_runs(tmp_path), act) is None
+
+
+def test_a_search_types_letters_that_are_keys_elsewhere(tmp_path: Path) -> None:
+    async def act(pilot: Pilot[Any]) -> None:
+        await press(pilot, "slash", *"qwt?x", "enter")
+        assert "with “qwt?x”" in screen(pilot)
+
+    watching([write_run(tmp_path, [DETOUR])], act)
