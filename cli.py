@@ -11,7 +11,7 @@ import typer
 from typer import Argument, Option
 
 from terminal import arguments as arg
-from terminal import console, failures, preferences, reproduction, serving
+from terminal import console, error_lines, preferences, reproduction, serving
 from terminal.help_page import GAME, HelpCommand, HelpGroup
 from terminal.options import ConfigCommand, explicit_layers, with_config, with_optimizers
 from terminal.watcher.command import watch
@@ -315,7 +315,7 @@ command()(preferences.train_reward)
 
 def main() -> None:
     """Run the command line."""
-    failures.run(app)
+    error_lines.run(app)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ size b, and v(s) with step size alpha. Hence
 The sum is bounded, but the differences between the logits are not. One logit may rise without bound while the others
 fall.
 
-`actde/expected.py` treats the gradient of log pi, which moves all logits of a state.
+`actde/expected_update.py` treats the gradient of log pi, which moves all logits of a state.
 """
 
 import math

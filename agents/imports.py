@@ -4,7 +4,7 @@ from pathlib import Path
 
 from games.code_import import CODE, canonical, import_code, import_name
 from games.errors import GameError
-from games.open_games import ask_for_class
+from games.external_games import ask_for_class
 
 BASES = ("Optimizer", "PPO", "ACTDE", "GRPO", "Imitation", "Rejection")  # usual bases of a user's optimizer
 

@@ -31,7 +31,7 @@ Gymnasium. Gymnasium itself imports the package for `gymnasium.make("games:actde
 """
 
 from games.errors import EpisodeError, FatalGameError, GameError, ScorerError
-from games.foreign_game import ForeignGame
+from games.external_env import ExternalEnv
 from games.game_spec import GameSpec, offers_commands
 from games.game_strings import resolve, resolve_stored
 from games.parameters import parse_levels, readable
@@ -42,8 +42,8 @@ from games.wrappers import shape, starts_with_words
 
 __all__ = [
     "EpisodeError",
+    "ExternalEnv",
     "FatalGameError",
-    "ForeignGame",
     "GameError",
     "GameSpec",
     "ManifestEntry",

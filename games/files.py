@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from games.errors import FilesError, reason
-from games.reading import read_json
+from games.untrusted_files import read_json
 
 if TYPE_CHECKING:
     from filelock import FileLock

@@ -13,8 +13,8 @@ from pathlib import Path
 from games.errors import GameError
 from games.files import sha256
 from games.game_spec import BUILT_IN, GameSpec
-from games.reading import read_json
 from games.textworld.validation import game_file, pddl_file
+from games.untrusted_files import read_json
 
 
 def game_hash(spec: GameSpec) -> str:

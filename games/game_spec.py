@@ -6,8 +6,8 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal
 
-from games import open_games
-from games.foreign_game import ForeignGame
+from games import external_games
+from games.external_env import ExternalEnv
 from games.parameters import Value
 from games.suites import make_suite_game
 from games.textworld.engines.protocol import INFOS
@@ -36,7 +36,7 @@ class GameSpec:
             * `textworld`: the name of the family
             * `file`: the path of the story
             * `suite`: the suite and its game, as in `express:coin`
-            * `open`: the id, code or entry point of the environment (see `games.open_games`)
+            * `open`: the id, code or entry point of the environment (see `games.external_games`)
             * any other kind: ""
         settings: the settings in the GAME string, in canonical order.
         level: the level of a `textworld` game or of a game from a manifest. It is None for any other game.
@@ -71,9 +71,9 @@ class GameSpec:
             game_class: Callable[..., gymnasium.Env[str, str]] = resolve_name(BUILT_IN[self.kind])
             return game_class(**dict(self.settings), max_turns=max_turns, render_mode=render_mode)
         if self.kind == "suite":
-            return ForeignGame(make_suite_game(self.target, **dict(self.settings), **keywords), self.name)
+            return ExternalEnv(make_suite_game(self.target, **dict(self.settings), **keywords), self.name)
         if self.kind == "open":
-            return open_games.make(self.target, dict(self.settings), max_turns=max_turns, render_mode=render_mode)
+            return external_games.make(self.target, dict(self.settings), max_turns=max_turns, render_mode=render_mode)
         from games.textworld.env import TextWorld
 
         story = self.story()

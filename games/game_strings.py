@@ -12,7 +12,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from games import open_games
+from games import external_games
 from games.code_import import CODE, canonical, named_code, package_as_file
 from games.errors import GameError, did_you_mean, nearest
 from games.game_spec import BUILT_IN, GameSpec
@@ -45,7 +45,7 @@ def code_in(game: str, judge: str = "") -> set[str]:
         head, _, query = part.strip().partition("?")
         if (head := _our_name(head)) == "completion":
             rewards.append(split_query(query, head).get("reward", ""))
-        elif not head.startswith(PREFIXES) and (source := open_games.source_of(head)):
+        elif not head.startswith(PREFIXES) and (source := external_games.source_of(head)):
             sources.add(source)
     terms = [term for reward in rewards if reward for term in parse_reward(reward)]
     return sources | {canonical(term.argument.rpartition(":")[0]) for term in terms if term.kind == "function"}
@@ -90,7 +90,7 @@ def resolve(game: str, *, split: str | None = None, step_seconds: float | None =
     * the path of a folder of ALFWorld's data, such as `train`, which holds TASK/TRIAL/game.tw-pddl
     * `textworld:FAMILY?level=1&seed=7&...`, where `level` and `seed` may be ranges (`seed=100..119` is twenty games)
     * `SUITE:NAME?seed=3&...`, a game of another suite (see `games.suites`)
-    * any other environment whose actions are texts (see `games.open_games`), as in `path/file.py:Guess?seed=1..20`
+    * any other environment whose actions are texts (see `games.external_games`), as in `path/file.py:Guess?seed=1..20`
     * several of these, as in `bandit + ipd`. Their games are interleaved evenly.
 
     If `split` is given, only the manifest's games of that split are returned. `step_seconds` limits the time of each
@@ -110,13 +110,13 @@ def resolve(game: str, *, split: str | None = None, step_seconds: float | None =
     if is_suite_game(game):
         return _resolve_suite(head, query)
     if head.endswith(".py") and Path(head).expanduser().is_file():
-        raise GameError(open_games.ask_for_class(head))
+        raise GameError(external_games.ask_for_class(head))
     path = Path(game).expanduser()
     if game.strip() and "\0" not in game and path.exists():
         return _resolve_path(path.absolute(), split)
-    if not head.startswith(PREFIXES) and (found := open_games.find(head)):
+    if not head.startswith(PREFIXES) and (found := external_games.find(head)):
         return _resolve_open(found, query)
-    if open_games.is_missing_code(head):
+    if external_games.is_missing_code(head):
         raise GameError(f"{head} is not registered with Gymnasium: name the module or file that does, with --import")
     if head in FAMILIES:
         raise GameError(f"no game is called {game!r}; did you mean 'textworld:{game}'?")
@@ -132,7 +132,7 @@ def resolve(game: str, *, split: str | None = None, step_seconds: float | None =
         *(f"textworld:{name}" for name in FAMILIES),
     )
     missing = f"{head}: there is no module {head.partition(':')[0]!r}"
-    if CODE.fullmatch(head) and (nearby := open_games.find_nearby(head)):
+    if CODE.fullmatch(head) and (nearby := external_games.find_nearby(head)):
         raise GameError(f"{missing}; name the file: {nearby}")
     if CODE.fullmatch(head) and not did_you_mean(head, known):
         raise GameError(f"{missing}; a file is named as path/file.py:Class")
@@ -170,7 +170,7 @@ def _our_name(head: str) -> str:
 
 
 def _resolve_open(target: str, query: str) -> list[GameSpec]:
-    table = open_games.parameters(target)
+    table = external_games.parameters(target)
     (seed,) = (parameter for parameter in table if parameter.name == "seed")
     return _with_seeds(target, "open", table, seed, query)
 
@@ -241,7 +241,7 @@ def _resolve_path(path: Path, split: str | None) -> list[GameSpec]:
     file = path.with_suffix(".z8") if path.suffix == ".json" else path
     stories = [file] if path.is_file() else _game_files(path)
     if not stories and (path / "__init__.py").is_file():
-        raise GameError(open_games.ask_for_class(str(path / "__init__.py")))
+        raise GameError(external_games.ask_for_class(str(path / "__init__.py")))
     if not stories:
         raise GameError(f"{path}: the folder holds no game files (.z1 to .z8 or .tw-pddl) and no manifest.jsonl")
     return [GameSpec(str(story), "file", str(story)) for story in stories]

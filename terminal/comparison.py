@@ -10,7 +10,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from experiments.compare.results import write_texts
-from terminal import console, failures
+from terminal import console, error_lines
 from terminal.texts import printable
 
 MEASURES = (
@@ -34,7 +34,7 @@ def conclude(folder: Path, rows: Rows, diverged: Rows) -> None:
     console.show([*tables, f"the report is in {folder / 'README.md'}, the learning curves in {folder / 'curves.svg'}"])
     if diverged:
         names = ", ".join(row["name"] for row in diverged)
-        failures.fail(f"{len(diverged)} of {len(rows) + len(diverged)} runs diverged, see the report: {names}", 1)
+        error_lines.fail(f"{len(diverged)} of {len(rows) + len(diverged)} runs diverged, see the report: {names}", 1)
 
 
 def text_tables(rows: Rows, samples: int = 6) -> list[RenderableType]:

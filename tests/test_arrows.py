@@ -33,7 +33,7 @@ LIGHT = [
     "terminal/arguments.py",
     "terminal/console.py",
     "terminal/display.py",
-    "terminal/failures.py",
+    "terminal/error_lines.py",
     "terminal/help_page.py",
     "terminal/options.py",
     "terminal/reproduction.py",

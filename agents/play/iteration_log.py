@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from agents.protocol import AgentError
-from games.reading import as_object, parse_json, read_lines
+from games.untrusted_files import as_object, parse_json, read_lines
 
 
 class LogLine(NamedTuple):

@@ -145,7 +145,7 @@ class EpisodeRunner:
             if "unscored" in event.info:
                 by_reward.setdefault(event.info["unscored"], []).append(index)
         for reward, indices in by_reward.items():
-            from agents.scoring import scorer
+            from agents.completion_rewards import scorer
 
             infos = [events[index].info for index in indices]
             scores = scorer(reward)([info["prompt"] for info in infos], [info["completion"] for info in infos])

@@ -18,7 +18,7 @@ from agents.play.iteration_log import IterationOrder, parse_line
 from agents.play.transcript import Entry, check_present, parse_entry
 from agents.protocol import AgentError
 from games.parameters import level_of, readable
-from games.reading import decode, read_raw_lines
+from games.untrusted_files import decode, read_raw_lines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,13 +25,13 @@ from agents.config import ModelConfig
 from agents.language_model.agent import LanguageModelAgent
 from agents.model.actor_critic import ActorCritic
 from agents.model.build import assemble, build_model
-from agents.model.finite import check_finite
+from agents.model.finite_check import check_finite
 from agents.model.trunk_config import known_entries, library_errors, one_line
 from agents.protocol import AgentError, DivergenceError
 from agents.storage.schema import AgentFile
 from agents.text.prompt import prompt_format
 from games.files import atomic_folder, json_hash, sha256
-from games.reading import MAX_BYTES, check_regular, read_object, validated
+from games.untrusted_files import MAX_BYTES, check_regular, read_object, validated
 
 FORMAT = 2
 AGENT, WEIGHTS, TOKENIZER = "agent.json", "model.safetensors", "tokenizer.json"

@@ -40,7 +40,7 @@ from games.files import (
     remove_leftovers,
     sync,
 )
-from games.reading import is_present
+from games.untrusted_files import is_present
 
 SETTINGS, METRICS, PROBES, INITIAL = "settings.json", "metrics.jsonl", "probes.jsonl", "initial"
 TENSORBOARD = "tensorboard"

@@ -13,7 +13,7 @@ from agents.protocol import AgentError
 from agents.storage.checkpoint import AGENT, STATE, TRAINING, WEIGHTS, read_json, read_tensors, verify
 from agents.storage.run_folder import CHANGEABLE, SETTINGS
 from agents.storage.schema import TrainingState
-from games.reading import validated
+from games.untrusted_files import validated
 
 
 class StoredTraining(NamedTuple):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from agents.protocol import AgentError
 from games.files import atomic_write
-from games.reading import parse_json, read_lines
+from games.untrusted_files import parse_json, read_lines
 
 FIELDS = ("prompt", "chosen", "rejected")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from agents.model.finite import check_finite
+from agents.model.finite_check import check_finite
 from agents.protocol import DivergenceError
 from agents.storage.checkpoint import checkpoints, trained_tensors
 from agents.training.rollout_batch import RolloutBatch

@@ -14,6 +14,7 @@ from accelerate import Accelerator
 import games
 from actde import Optimizer
 from actde.errors import ConfigError
+from agents.completion_rewards import load_models
 from agents.config import ModelConfig, TrainConfig
 from agents.imports import load_imports
 from agents.language_model.agent import LanguageModelAgent
@@ -23,7 +24,6 @@ from agents.play.baselines import RandomAgent
 from agents.play.metrics import strategies_of
 from agents.play.runner import EpisodeRunner
 from agents.protocol import AgentError
-from agents.scoring import load_models
 from agents.storage.checkpoint import TOKENIZER, newest, read_json
 from agents.storage.run_folder import INITIAL, RunFolder
 from agents.text.prompt import prompt_format

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import games
+from agents.completion_rewards import scorer
 from agents.play.episode import Episode
 from agents.play.runner import EpisodeRunner
 from agents.protocol import Agent, AgentError
-from agents.scoring import scorer
 from agents.text.preferences import Preference
 
 PROMPTS = 32

@@ -14,7 +14,7 @@ from actde.config import option
 from actde.errors import ConfigError
 from actde.registry import optimizer_class
 from agents.config import FIELDS, TrainConfig, flatten, parse
-from games.reading import read_text
+from games.untrusted_files import read_text
 
 GIVEN = "given"
 MAX_TOML = 1_000_000  # bytes of a TOML file

@@ -12,11 +12,11 @@ import gymnasium
 import numpy as np
 
 import games
+from agents.completion_rewards import scorer
 from agents.language_model.agent import LanguageModelAgent
 from agents.play.runner import EpisodeRunner
 from agents.play.text_measures import text_measures
 from agents.protocol import AgentError
-from agents.scoring import scorer
 from agents.training.reference import ReferencePolicy
 from agents.training.rollout_batch import RolloutBatch
 from games.completion.prompts import load_prompts

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from agents.config import ModelConfig, UpdateConfig
 from agents.model.build import assemble
-from agents.model.finite import check_finite
+from agents.model.finite_check import check_finite
 from agents.protocol import AgentError, DivergenceError
 from agents.text.preferences import Preference
 from agents.training.master_weights import stepped

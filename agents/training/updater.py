@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from actde import Batch, Optimizer, Targets
 from agents.config import UpdateConfig
 from agents.model.actor_critic import ActorCritic
-from agents.model.finite import check_finite
+from agents.model.finite_check import check_finite
 from agents.training.auxiliary_loss import LMSample
 from agents.training.master_weights import master_of, master_weights, round_to_parameters, stepped
 from agents.training.processes import connected, gather

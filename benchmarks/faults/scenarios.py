@@ -207,7 +207,7 @@ def run(scenario: Scenario, folder: Path) -> Outcome:
     action = scenario.action
     if isinstance(action, tuple):
         return _captured(lambda: _main([word.replace("{}", str(folder)) for word in action]))
-    failures = importlib.import_module("terminal.failures")
+    failures = importlib.import_module("terminal.error_lines")
     return _captured(lambda: failures.run(lambda **_: _print(action(folder))))
 
 

@@ -24,11 +24,11 @@ from agents.play.evaluate import evaluate
 from agents.protocol import AgentError
 from agents.registry import NAMES, TRAINED, agent_folder, make_agent
 from agents.storage.checkpoint import AGENT, newest, read_json
+from experiments.card.card_file import StoredCard
 from experiments.card.held_out import HeldOutGame, find, identity, training_games
-from experiments.card.stored import StoredCard
 from experiments.card.tasks import TASKS, VARIANTS, Task
 from games.files import atomic_write, json_hash
-from games.reading import is_present, validated
+from games.untrusted_files import is_present, validated
 
 FORMAT = 1  # increase this number to play every row again
 STORED = ("episodes", "errors", "success_rate", "normalized_score", "steps", "steps_to_win", "entropy")

@@ -23,7 +23,7 @@ from experiments.decoders.architectures import ARCHITECTURES, POSITIONS, WINDOW
 from experiments.decoders.measure import LIMITS, RANK, Agreement, measure, save
 from experiments.tables import table
 from games.files import atomic_write, exclusive, scratch_folder
-from games.reading import is_present, read_json
+from games.untrusted_files import is_present, read_json
 
 CASES = {f"{part}, {dtype}": (part == "LoRA", dtype) for part in ("full", "LoRA") for dtype in LIMITS}
 

@@ -23,11 +23,11 @@ from experiments.tables import table
 from games.errors import GameError
 from games.files import atomic_write, exclusive, scratch_folder
 from games.parameters import format_settings
-from games.reading import is_present, read_json
 from games.textworld.generation.families import FAMILIES
 from games.textworld.generation.make_game import canonical_hash, make_game, write_game
 from games.textworld.transitions.crawl import crawl
 from games.textworld.transitions.graph import TransitionGraph
+from games.untrusted_files import is_present, read_json
 from games.worker_pool import WorkerPool
 
 

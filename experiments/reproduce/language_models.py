@@ -7,7 +7,7 @@ from typing import Any
 from agents.protocol import AgentError
 from experiments.reproduce.finding import Measurement
 from experiments.rlhf.confirmation_contrasts import contrast_rows
-from games.reading import read_object
+from games.untrusted_files import read_object
 
 RESULTS = Path(__file__).parents[2] / "docs" / "rlhf"
 CLOSE = 0.1

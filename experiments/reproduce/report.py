@@ -23,7 +23,7 @@ from experiments.reproduce import PARTS, Outcome, language_models
 from experiments.reproduce.finding import SECTIONS, STRICT, VERDICTS, Finding, Section, Value, judged
 from experiments.tables import table
 from games.files import atomic_write
-from games.reading import read_json, validated
+from games.untrusted_files import read_json, validated
 
 RESULTS, ABOUT, README = "results.json", "about.json", "README.md"
 POST = "https://www.lesswrong.com/posts/A7RgYuYH4HywNeYWD/mode-collapse-in-rl-may-be-fueled-by-the-update-equation"

@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
+from agents.completion_rewards import scorer
 from agents.play.evaluate import estimate
 from agents.play.runner import EpisodeRunner
 from agents.registry import make_agent
-from agents.scoring import scorer
 from agents.training.probe import PromptSpec
 from experiments import program
 from experiments.tables import interval, table

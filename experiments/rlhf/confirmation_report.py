@@ -15,7 +15,7 @@ from experiments.rlhf.screening_report import MEASURES as COLUMNS
 from experiments.rlhf.screening_report import samples
 from experiments.tables import interval, table
 from games.files import atomic_write
-from games.reading import read_object
+from games.untrusted_files import read_object
 
 FIGURE = "confirmation.svg"
 HEADLINE = "collapse.svg"

@@ -20,7 +20,7 @@ from experiments import program
 from experiments.compare.grid import rounded
 from experiments.rlhf.exact_contrasts import CELLS, ROLLOUTS, SEEDS
 from games.files import atomic_write, exclusive
-from games.reading import read_json, read_object
+from games.untrusted_files import read_json, read_object
 from games.worker_pool import WorkerPool
 
 KERNELS = "kernels.json"

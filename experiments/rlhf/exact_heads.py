@@ -36,7 +36,7 @@ class CentredHeads(ArmHeads):
     """Heads with q(s, a) = v(s) + h(s, a) - sum_b pi(b | s) h(s, b). The policy's mean of q is v(s).
 
     The gradient of q(s, a) in h equals the gradient of log pi(a | s) in the logits. The invariant of ACTDE therefore
-    also holds for steps along the gradient of log pi (`actde/expected.py`).
+    also holds for steps along the gradient of log pi (`actde/expected_update.py`).
     """
 
     def q_values(self, hidden: Tensor, tokens: Tensor, embedding: Tensor, *, target: bool = False) -> Tensor:

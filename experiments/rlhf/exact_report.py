@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from actde.expected import QForm, train_bandit
+from actde.expected_update import QForm, train_bandit
 from experiments import tables
 from experiments.rlhf import exact_figures as figures
 from experiments.rlhf.exact_bandit import HEAD_STEP, STEP

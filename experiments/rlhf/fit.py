@@ -37,7 +37,7 @@ from experiments.compare.intervals import over_runs
 from experiments.tables import interval, table
 from games import resolve
 from games.files import atomic_write, exclusive
-from games.reading import read_json
+from games.untrusted_files import read_json
 
 GAME = "completion?reward=sentiment"
 TEXTS, ROLLOUTS, LAST = 32, 40, 16

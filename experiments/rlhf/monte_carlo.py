@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from agents.completion_rewards import scorer
 from agents.language_model.agent import LanguageModelAgent
 from agents.language_model.token_stream import Segment
-from agents.scoring import scorer
 
 Array = NDArray[np.float64]
 TOKENS, SAMPLES = 6, 24

@@ -16,7 +16,7 @@ from agents.storage.run_folder import PROBES, SETTINGS, read_config, read_metric
 from agents.training import presets
 from experiments.compare.grid import rounded
 from games.files import atomic_write, exclusive
-from games.reading import read_json
+from games.untrusted_files import read_json
 from games.worker_pool import WorkerPool, available_cpus
 
 CURVES = ("iteration", "reward", "entropy", "kl_ref", "explained_variance_q", "advantage_abs", "grad_norm")

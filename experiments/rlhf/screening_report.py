@@ -10,7 +10,7 @@ from experiments.plot_style import PALETTE, make_figure, save_figure
 from experiments.rlhf.confirmation_contrasts import at_level
 from experiments.tables import table
 from games.files import atomic_write
-from games.reading import read_object
+from games.untrusted_files import read_object
 
 Rows = Sequence[Mapping[str, Any]]
 MEASURES = (

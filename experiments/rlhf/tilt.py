@@ -34,7 +34,7 @@ from experiments.tables import interval, table
 from games import resolve_stored
 from games.completion.prompts import load_prompts
 from games.files import atomic_write, exclusive
-from games.reading import is_present, read_json
+from games.untrusted_files import is_present, read_json
 
 
 class StoredTilt(TypedDict):

@@ -18,7 +18,6 @@ from typing import Any, TypeVar
 from games import files
 from games.base import Info, StepResult, TextGame
 from games.errors import GameError, nearest
-from games.reading import parse_json, read_text
 from games.textworld.engines.command_filter import (
     CommandFilter,
     FreeTextFilter,
@@ -31,6 +30,7 @@ from games.textworld.engines.subprocess_engine import SubprocessEngine, inner_en
 from games.textworld.generation import textnav
 from games.textworld.upstream import engine_choice
 from games.textworld.validation import game_file
+from games.untrusted_files import parse_json, read_text
 
 T = TypeVar("T")
 BANNER_END = "$$$$$$$$ \\$$$$$$$ \n"

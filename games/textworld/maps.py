@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from games.reading import read_object
+from games.untrusted_files import read_object
 
 STEPS = {"north": (0, -1), "south": (0, 1), "east": (1, 0), "west": (-1, 0)}
 """Direction -> (columns to the east, rows to the south) from a room to its neighbour in that direction."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from agents.play.transcript import Entry
-from terminal import display, failures, playback
+from terminal import display, error_lines, playback
 from tests.helpers.screens import QUEST
 
 HOSTILE = "\x1b[31mred\x9b2J\u202e\nsecond"
@@ -21,6 +21,6 @@ def test_lines_of_an_episode_have_no_control_characters() -> None:
 
 def test_an_error_has_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
-        failures.fail(HOSTILE, 2)
+        error_lines.fail(HOSTILE, 2)
     assert stopped.value.code == 2
     assert capsys.readouterr().err == "error: \\x1b[31mred\\x9b2J\\u202e second\n"

@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.reproduce import Outcome, Progress
 from experiments.reproduce.finding import ACTDE_RESULTS, PPO_RESULTS, judged
-from experiments.reproduce.ipd import actde_findings, matrix, ppo_findings
+from experiments.reproduce.ipd import actde_findings, payoff_matrix, ppo_findings
 from experiments.reproduce.ipd.arms import IPD, OTHER_MATRICES, SHORT, Series, run_arms, shortened
 from experiments.reproduce.ipd.drawing import plot_shares, plot_trials
 
@@ -24,7 +24,7 @@ def run(*, seed: int, quick: bool, folder: Path, workers: int, progress: Progres
     arms = shortened(IPD, QUICK_STEPS) if quick else IPD
     curves = run_arms(arms, folder, seed=seed, quick=quick, workers=workers, progress=progress)
     rng = np.random.default_rng(np.random.SeedSequence(seed))
-    findings = judged("ipd", matrix.measure(rng) | ppo_findings.measure(curves) | actde_findings.measure(curves))
+    findings = judged("ipd", payoff_matrix.measure(rng) | ppo_findings.measure(curves) | actde_findings.measure(curves))
     notes = {ACTDE_RESULTS: [*actde_findings.notes(findings), *actde_findings.matrix_notes(curves), _cost(curves)]}
     figures = {PPO_RESULTS: _ppo_figures(curves, folder), ACTDE_RESULTS: _actde_figures(curves, folder)}
     drawn = {section: list(pairs.items()) for section, pairs in figures.items() if pairs}

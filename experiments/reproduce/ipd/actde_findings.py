@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from experiments.reproduce.finding import NOT_RUN, REPRODUCED, Finding, Measurement
 from experiments.reproduce.ipd.arms import COLLAPSED, EARLY, LAST, LONG, OTHER_MATRICES, SHARES, SHORT, UNIFORM, Series
-from experiments.reproduce.ipd.matrix import GAMMA, best_plan, softmax_shares
+from experiments.reproduce.ipd.payoff_matrix import GAMMA, best_plan, softmax_shares
 from experiments.reproduce.ipd.ppo_findings import smooth
 from experiments.reproduce.ipd_trials.trial import EPOCHS
 from experiments.reproduce.statistics import Array, above_zero, judge, next_deviation, next_mean, over_trials

@@ -12,7 +12,7 @@ import numpy as np
 
 from experiments.plot_style import PALETTE, make_figure, save_figure
 from experiments.reproduce.ipd.arms import Series
-from experiments.reproduce.ipd.matrix import softmax_shares
+from experiments.reproduce.ipd.payoff_matrix import softmax_shares
 
 LOOKS = {  # label, colour, line style and line width; dashed lines are for the softmax over returns, as in the post
     "alternate": ("alternating", PALETTE[2], "-", 1.6),

@@ -18,7 +18,7 @@ from agents.protocol import AgentError
 from experiments.reproduce.ipd_trials.run_trials import Arm, Job, finished, jobs_of
 from experiments.reproduce.ipd_trials.trial import COLUMNS
 from games.files import atomic_write
-from games.reading import check_regular, is_present, parse_json, validated
+from games.untrusted_files import check_regular, is_present, parse_json, validated
 
 NAME = "trials.safetensors"
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.model.finite import check_finite
+from agents.model.finite_check import check_finite
 from agents.protocol import AgentError, DivergenceError
 from agents.storage.checkpoint import read_json, read_tensors
 from experiments.reproduce.ipd_trials.blocks import can_compile

@@ -18,12 +18,12 @@ from typing import Any
 from games import files
 from games.errors import FilesError, GameError, nearest
 from games.parameters import parse_settings
-from games.reading import as_object, is_present, parse_json, read_json, read_lines
 from games.textworld.generation import manifest
 from games.textworld.generation.candidate import judge
 from games.textworld.generation.families import MAX_SEED, family
 from games.textworld.generation.manifest import ManifestEntry
 from games.textworld.generation.reserved_seeds import RESERVED
+from games.untrusted_files import as_object, is_present, parse_json, read_json, read_lines
 from games.worker_pool import WorkerPool
 
 REQUEST, JOURNAL, WORK = "curriculum.json", "journal.jsonl", "work"

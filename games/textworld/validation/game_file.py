@@ -25,9 +25,9 @@ from typing import Any
 from games import files
 from games.child_process import python_environment
 from games.errors import GameError
-from games.reading import parse_json, read_bytes
 from games.textworld.engines.protocol import INFOS
 from games.textworld.validation import pddl_file
+from games.untrusted_files import parse_json, read_bytes
 
 HEADER = 64
 """The bytes of the Z-machine's header. It holds the version at byte 0, the serial number (a date) at bytes 18-23, the

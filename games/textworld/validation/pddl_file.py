@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from games.errors import GameError
-from games.reading import read_json, validated
+from games.untrusted_files import read_json, validated
 
 SUFFIX = ".tw-pddl"
 INFOS = ("policy_commands", "intermediate_reward")

@@ -8,7 +8,7 @@ import pytest
 
 from experiments.reproduce import report, statistics
 from experiments.reproduce.finding import NOT_REPRODUCED, NOT_RUN, REPRODUCED, Finding, Measurement, judged
-from experiments.reproduce.ipd import actde_findings, matrix, ppo_findings
+from experiments.reproduce.ipd import actde_findings, payoff_matrix, ppo_findings
 from experiments.reproduce.ipd.arms import ABLATIONS, ACTDE, CELLS, GRID, IPD, LONG, MIDDLE, OTHER_MATRICES, PPO, Series
 from experiments.reproduce.ipd_trials.run_trials import Arm
 from experiments.reproduce.ipd_trials.trial import COLUMNS, EPOCHS
@@ -48,20 +48,20 @@ def judge(prefix: str, measurements: dict[str, Measurement]) -> dict[str, str]:
 def test_returns_equal_the_values_of_plans(payoff: str) -> None:
     """The sum over 128 games equals the solution of the equations of each plan."""
     plans = {"alternate": (1, 0), "cooperate": (0, 0), "defect": (1, 1)}
-    found = matrix.mean_returns(payoff)
+    found = payoff_matrix.mean_returns(payoff)
     for name, plan in plans.items():
-        assert found[name] == pytest.approx(matrix.plan_values(PAYOFFS[payoff], 0.5, plan).mean(), abs=1e-9)
+        assert found[name] == pytest.approx(payoff_matrix.plan_values(PAYOFFS[payoff], 0.5, plan).mean(), abs=1e-9)
 
 
 @pytest.mark.parametrize("payoff", PAYOFFS)
 def test_at_a_threshold_both_plans_have_the_same_value(payoff: str) -> None:
-    for past, gamma in enumerate(matrix.thresholds(PAYOFFS[payoff])):
-        together, apart = (matrix.plan_values(PAYOFFS[payoff], gamma, plan)[past] for plan in ((0, 0), (1, 1)))
+    for past, gamma in enumerate(payoff_matrix.thresholds(PAYOFFS[payoff])):
+        together, apart = (payoff_matrix.plan_values(PAYOFFS[payoff], gamma, plan)[past] for plan in ((0, 0), (1, 1)))
         assert together == pytest.approx(apart, abs=1e-9)
 
 
 def test_the_matrix_is_reproduced() -> None:
-    measurements = matrix.measure(np.random.default_rng(0))
+    measurements = payoff_matrix.measure(np.random.default_rng(0))
     assert len(measurements) == 22
     assert [one.verdict for one in judged("ipd", measurements)].count(REPRODUCED) == 22
 
@@ -142,7 +142,7 @@ def test_a_policy_that_does_not_move_does_not_regress() -> None:
 
 
 def test_the_other_matrix_may_be_any_of_three() -> None:
-    lines = {arm.name: matrix.softmax_shares(str(arm.recipe.payoff)) for arm in OTHER_MATRICES}
+    lines = {arm.name: payoff_matrix.softmax_shares(str(arm.recipe.payoff)) for arm in OTHER_MATRICES}
     to_softmax = {arm.name: series(arm, lines[arm.name]["alternate"], noise=0.001) for arm in OTHER_MATRICES}
     for one in to_softmax.values():
         for column, name in enumerate(("alternate", "cooperate", "defect")):

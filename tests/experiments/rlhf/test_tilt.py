@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from agents.completion_rewards import scorer
 from agents.language_model.agent import LanguageModelAgent
 from agents.play.runner import EpisodeRunner
-from agents.scoring import scorer
 from agents.training.probe import PromptSpec
 from experiments.rlhf import monte_carlo, tilt
 from experiments.rlhf.monte_carlo import Array, q_estimates, summary

@@ -14,10 +14,10 @@ from transformers import (
     LlamaForSequenceClassification,
 )
 
+from agents.completion_rewards import load_scorer, scorer
 from agents.config import ModelConfig, TrainConfig
 from agents.model.build import assemble
 from agents.model.classifier import load_classifier
-from agents.scoring import load_scorer, scorer
 from agents.training.factory import make_trainer
 from agents.training.reward_model import RewardModel, save_reward_model
 from games import GameError

@@ -9,7 +9,7 @@ import pytest
 from typing_extensions import TypedDict
 
 from games.errors import FilesError
-from games.reading import parse_json, read_bytes, read_json, read_lines, read_object, validated
+from games.untrusted_files import parse_json, read_bytes, read_json, read_lines, read_object, validated
 
 
 class Counted(TypedDict):

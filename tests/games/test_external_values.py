@@ -15,7 +15,7 @@ from games.code_import import code_errors, described
 
 
 def play(where: str, what: str) -> list[Any]:
-    env = games.ForeignGame(misbehaving.Misbehaving(where=where, what=what), "mine")
+    env = games.ExternalEnv(misbehaving.Misbehaving(where=where, what=what), "mine")
     texts = [env.reset(seed=0)[0]]
     while len(texts) < 3:
         texts.append(env.step("left")[0])
@@ -66,11 +66,11 @@ def test_an_unusable_value_fails_the_episode(where: str, what: str) -> None:
 @pytest.mark.parametrize("where", ["spaces", "metadata", "prompt"])
 def test_an_unusable_environment_is_refused(where: str) -> None:
     with pytest.raises(games.GameError, match=r"\Amine: "):
-        games.ForeignGame(misbehaving.Misbehaving(where=where, what="None"), "mine")
+        games.ExternalEnv(misbehaving.Misbehaving(where=where, what="None"), "mine")
 
 
 def test_an_environment_cannot_ask_for_a_reward_model() -> None:
-    env = games.ForeignGame(misbehaving.Misbehaving(where="info unscored", what="text"), "mine")
+    env = games.ExternalEnv(misbehaving.Misbehaving(where="info unscored", what="text"), "mine")
     assert "unscored" not in env.reset(seed=0)[1]
 
 

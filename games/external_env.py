@@ -14,7 +14,7 @@ from gymnasium.error import ResetNeeded
 from games.base import NOT_RUNNING, Info, Step
 from games.code_import import code_errors
 from games.errors import EpisodeError, GameError
-from games.foreign_values import (
+from games.external_values import (
     UnusableValueError,
     checked_actions,
     checked_flag,
@@ -26,10 +26,10 @@ from games.foreign_values import (
 )
 
 
-class ForeignGame(gymnasium.Wrapper[str, str, Any, Any]):
+class ExternalEnv(gymnasium.Wrapper[str, str, Any, Any]):
     """Adapts an environment to the rules of `games`.
 
-    Observations become text (see `games.foreign_values.as_text`). Missing entries of the info get their defaults: no
+    Observations become text (see `games.external_values.as_text`). Missing entries of the info get their defaults: no
     admissible commands, the sum of the rewards as score, not lost, and the number of commands as moves. `won` keeps its
     last value in the episode. Without one it is False if the game is lost, and otherwise None. As in our games, a step
     before `reset`, after the end or after a failure raises `gymnasium.error.ResetNeeded`.

@@ -27,9 +27,9 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 from games.code_import import CODE, canonical, code_errors, import_code, import_name
 from games.errors import GameError
-from games.foreign_game import ForeignGame
+from games.external_env import ExternalEnv
 from games.parameters import Kind, Parameter, Value
-from games.reading import read_bytes
+from games.untrusted_files import read_bytes
 
 GROUP = "actde.games"
 VERSION = re.compile(r"-v[0-9]+$")
@@ -127,7 +127,7 @@ def make(
         env = gymnasium.wrappers.TimeLimit(env, limit)
     if own and seed is None:
         return env  # one of our games, which follows the rules
-    return ForeignGame(env, game, seed=seed)
+    return ExternalEnv(env, game, seed=seed)
 
 
 def _registered(game: str) -> EnvSpec | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agents.protocol import LostProcessError
-from terminal import console, failures
+from terminal import console, error_lines
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def test_one_of_the_first_two_processes_reports_a_lost_process(
 ) -> None:
     monkeypatch.setenv("LOCAL_RANK", rank)
     with pytest.raises(SystemExit) as end:
-        failures.run(lose)
+        error_lines.run(lose)
     assert end.value.code == 1
     assert capsys.readouterr().err == ("error: another process has ended\n" if printed else "")
 
@@ -38,7 +38,7 @@ def test_the_report_of_torchrun_has_the_error_of_a_process_that_does_not_print(
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(path))
     with pytest.raises(SystemExit):
-        failures.fail("no\nsuch device", 2)
+        error_lines.fail("no\nsuch device", 2)
     assert capsys.readouterr().err == ""
     assert json.loads(path.read_text())["message"] == "error: no such device"
     assert ProcessFailure(local_rank=1, pid=1, exitcode=2, error_file=str(path)).message == "error: no such device"

@@ -1,4 +1,4 @@
-"""The statements of `actde/expected.py`, on random MDPs."""
+"""The statements of `actde/expected_update.py`, on random MDPs."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from actde import expected
-from actde.expected import QForm, train_bandit
+from actde import expected_update
+from actde.expected_update import QForm, train_bandit
 
 Array = NDArray[np.float64]
 
@@ -18,19 +18,19 @@ def softmax(logits: Array) -> Array:
 
 
 def policy_step(policy: Array, advantages: Array) -> Array:
-    return np.asarray(expected.policy_step(*map(torch.from_numpy, (policy, advantages))).numpy())
+    return np.asarray(expected_update.policy_step(*map(torch.from_numpy, (policy, advantages))).numpy())
 
 
 def kl_gradient(policy: Array, reference: Array) -> Array:
-    return np.asarray(expected.kl_gradient(*map(torch.from_numpy, (policy, reference))).numpy())
+    return np.asarray(expected_update.kl_gradient(*map(torch.from_numpy, (policy, reference))).numpy())
 
 
 def limit(reference: Array, q: Array, tau: float) -> Array:
-    return np.asarray(expected.limit(torch.from_numpy(reference), torch.from_numpy(q), tau).numpy())
+    return np.asarray(expected_update.limit(torch.from_numpy(reference), torch.from_numpy(q), tau).numpy())
 
 
 def centred(policy: Array, h: Array) -> Array:
-    return np.asarray(expected.centred(*map(torch.from_numpy, (policy, h))).numpy())
+    return np.asarray(expected_update.centred(*map(torch.from_numpy, (policy, h))).numpy())
 
 
 some = settings(max_examples=60, deadline=None)

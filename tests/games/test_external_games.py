@@ -13,9 +13,9 @@ from gymnasium.error import ResetNeeded
 
 import games
 from agents.imports import merge_imports
-from games import open_games
+from games import external_games
 from games.code_import import import_code
-from games.foreign_values import as_text
+from games.external_values import as_text
 from games.game_strings import code_in
 
 SOURCE = """
@@ -174,8 +174,8 @@ def test_a_registered_environment_keeps_its_settings_and_its_limit(file: Path) -
 
 def test_an_entry_point_is_a_game(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(file.parent)
-    entry = EntryPoint(name="guess", value="mine:Guess", group=open_games.GROUP)
-    monkeypatch.setattr(open_games, "entry_points", lambda group: [entry])
+    entry = EntryPoint(name="guess", value="mine:Guess", group=external_games.GROUP)
+    monkeypatch.setattr(external_games, "entry_points", lambda group: [entry])
     monkeypatch.setattr("games.code_import._NAMED", {})  # other tests name the same module
     monkeypatch.delitem(sys.modules, "mine", raising=False)
     assert code_in("guess?word=low + bandit") == {"mine"}
@@ -287,7 +287,7 @@ def test_a_missing_win_has_the_last_value_of_the_episode(infos: list[dict[str, A
         def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
             return "End.", 0.0, True, False, infos[1]
 
-    env = games.ForeignGame(Told(), "told")
+    env = games.ExternalEnv(Told(), "told")
     for _ in range(2):
         env.reset(seed=0)
         assert env.step("x")[4]["won"] is won
@@ -458,7 +458,7 @@ STEP: Any = ("Hello.", 1, False, False, {})
     ],
 )
 def test_a_failure_names_its_kind_in_one_line(first: Any, second: Any, kind: str) -> None:
-    env = games.ForeignGame(Broken(first, second), "mine")
+    env = games.ExternalEnv(Broken(first, second), "mine")
 
     def play() -> None:
         env.reset(seed=0)
@@ -472,7 +472,7 @@ def test_a_failure_names_its_kind_in_one_line(first: Any, second: Any, kind: str
 @pytest.mark.parametrize("max_score", [None, 3, np.float32(3), np.array(3)])
 @pytest.mark.parametrize("over", [True, np.bool_(True), 1, np.int64(1)])
 def test_numbers_and_flags_of_numpy_are_accepted(max_score: object, over: object) -> None:
-    env = games.ForeignGame(Broken(("Hello.", {"max_score": max_score}), ("Hello.", np.array(2), over, 0, {})), "mine")
+    env = games.ExternalEnv(Broken(("Hello.", {"max_score": max_score}), ("Hello.", np.array(2), over, 0, {})), "mine")
     assert env.reset(seed=0)[1]["max_score"] is max_score
     assert env.step("go")[1:4] == (2.0, True, False)
 
@@ -483,7 +483,7 @@ def test_an_environment_that_cannot_be_closed_is_dropped(error: Exception) -> No
         def close(self) -> None:
             raise error
 
-    games.ForeignGame(Stuck(GOOD, STEP), "mine").close()
+    games.ExternalEnv(Stuck(GOOD, STEP), "mine").close()
 
 
 @pytest.mark.parametrize(
