@@ -13,7 +13,8 @@ from pathlib import Path
 from games.errors import GameError
 from games.files import sha256
 from games.game_spec import BUILT_IN, GameSpec
-from games.textworld.validation import game_file, pddl_file
+from games.textworld import pddl_file
+from games.textworld.validation import game_file
 from games.untrusted_files import read_json
 
 

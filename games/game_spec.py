@@ -10,8 +10,9 @@ from games import external_games
 from games.external_env import ExternalEnv
 from games.parameters import Value
 from games.suites import make_suite_game
+from games.textworld import pddl_file
 from games.textworld.engines.protocol import INFOS
-from games.textworld.validation.game_file import OURS, available_infos, check
+from games.textworld.validation.game_file import OURS, check, is_plain
 
 if TYPE_CHECKING:
     import gymnasium
@@ -59,7 +60,7 @@ class GameSpec:
         """Make the game. A `textworld` game that is not in the cache is generated first.
 
         `max_turns` replaces the game's own turn limit. `infos` names further entries of the info of a TextWorld game.
-        Stories and `.tw-pddl` files ignore names that they cannot provide (`available_infos`). Some suites recognize
+        Stories and `.tw-pddl` files ignore names that they cannot provide (`_available_infos`). Some suites recognize
         `policy_commands`. All other games ignore `infos`.
         """
         keywords: dict[str, Any] = {"max_turns": max_turns, "infos": infos, "render_mode": render_mode}
@@ -77,8 +78,8 @@ class GameSpec:
         from games.textworld.env import TextWorld
 
         story = self.story()
-        available = available_infos(story)
-        infos = [name for name in infos if name in available or name not in INFOS]
+        missing = set(INFOS) - set(_available_infos(story))
+        infos = [name for name in infos if name not in missing]
         return TextWorld(story, max_turns=max_turns, infos=infos, render_mode=render_mode)
 
     def story(self) -> Path:
@@ -108,3 +109,10 @@ def offers_commands(spec: GameSpec) -> bool:
         return bool(env.reset(seed=0)[1]["admissible_commands"])
     finally:
         env.close()
+
+
+def _available_infos(path: Path) -> tuple[str, ...]:
+    """Return those entries of `INFOS` that a game file can provide. Most need TextWorld's record of a game."""
+    if path.suffix == pddl_file.SUFFIX:
+        return pddl_file.INFOS
+    return () if is_plain(path) else INFOS

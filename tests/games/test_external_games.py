@@ -69,10 +69,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture(autouse=True)
-def clean_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gymnasium.envs.registration, "registry", dict(gymnasium.registry))
-    monkeypatch.setattr(gymnasium, "registry", gymnasium.envs.registration.registry)
+pytestmark = pytest.mark.usefixtures("clean_registry")
 
 
 def played(game: str, *commands: str, max_turns: int | None = None) -> list[Any]:

@@ -16,9 +16,10 @@ from games.code_import import code_errors, described
 
 def play(where: str, what: str) -> list[Any]:
     env = games.ExternalEnv(misbehaving.Misbehaving(where=where, what=what), "mine")
-    texts = [env.reset(seed=0)[0]]
-    while len(texts) < 3:
-        texts.append(env.step("left")[0])
+    texts, ended = [env.reset(seed=0)[0]], False
+    while len(texts) < 3 and not ended:
+        text, _, terminated, truncated, _ = env.step("left")
+        texts, ended = [*texts, text], terminated or truncated
     return texts
 
 

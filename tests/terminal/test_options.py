@@ -174,13 +174,13 @@ def test_options_override_the_file_and_the_file_the_presets(command: Command, tm
     assert {name: (found[name]["value"], found[name]["origin"]) for name in wanted} == wanted
 
 
+@pytest.mark.usefixtures("clean_registry")
 def test_paths_in_the_file_are_relative_to_the_current_folder(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    game = GAME
     for folder, cards in ((tmp_path, 10), (tmp_path / "configs", 20)):  # the second file must not be read
         folder.mkdir(exist_ok=True)
-        (folder / "guess.py").write_text(game.replace("cards: int = 10", f"cards: int = {cards}"))
+        (folder / "guess.py").write_text(GAME.replace("cards: int = 10", f"cards: int = {cards}"))
         (folder / "averaged.py").write_text(OPTIMIZER.replace('"averaged"', f'"averaged-{cards}"'))
     text = '[run]\ngame = "guess.py:Guess"\noptimizer = "averaged.py:Averaged"\nimports = "guess.py"\n'
     (tmp_path / "configs" / "run.toml").write_text(text)

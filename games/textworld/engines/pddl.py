@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from games.errors import GameError, first_line
+from games.textworld import pddl_file
 from games.textworld.engines.protocol import EngineResponse, GameInfo, intermediate_reward
 from games.textworld.upstream import pddl_start
-from games.textworld.validation import pddl_file
 
 SEARCH_SECONDS = 10
 

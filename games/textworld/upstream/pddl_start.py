@@ -28,8 +28,8 @@ from multiprocessing.connection import Pipe
 from types import SimpleNamespace
 from typing import Any
 
+from games.textworld.pddl_file import PddlGame
 from games.textworld.upstream import patches_enabled
-from games.textworld.validation.pddl_file import PddlGame
 
 MAX_NAME = 1_023
 """The maximum length of a name in the planner's interface, in bytes."""

@@ -25,8 +25,7 @@ from typing import Any
 from games import files
 from games.child_process import python_environment
 from games.errors import GameError
-from games.textworld.engines.protocol import INFOS
-from games.textworld.validation import pddl_file
+from games.textworld import pddl_file
 from games.untrusted_files import parse_json, read_bytes
 
 HEADER = 64
@@ -58,13 +57,6 @@ def pair(path: Path) -> tuple[Path, Path]:
             beside = "" if file == path else f", {what}, beside {path.name}"
             raise GameError(f"{file}: no such game file{beside}")
     return story, record
-
-
-def available_infos(path: Path) -> tuple[str, ...]:
-    """Return those entries of `protocol.INFOS` that a game file can provide. Most need TextWorld's record of a game."""
-    if path.suffix == pddl_file.SUFFIX:
-        return pddl_file.INFOS
-    return () if is_plain(path) else INFOS
 
 
 def is_plain(path: Path) -> bool:

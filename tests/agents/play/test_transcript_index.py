@@ -82,7 +82,7 @@ def test_a_growing_transcript_is_read_in_parts(path: Path) -> None:
 def test_a_transcript_that_does_not_exist_yet_may_grow(tmp_path: Path) -> None:
     index = TranscriptIndex(tmp_path / "none.jsonl")
     assert list(index.read(growing=True)) == []
-    with pytest.raises(AgentError, match=r"no transcript: .*none\.jsonl does not exist"):
+    with pytest.raises(AgentError, match=r"none\.jsonl does not exist; expected the folder of a run"):
         list(index.read())
 
 

@@ -11,7 +11,8 @@ import pytest
 import games
 from games import GameError
 from games.game_hash import game_hash
-from games.textworld.validation import game_file, pddl_file
+from games.textworld import pddl_file
+from games.textworld.validation import game_file
 
 TEXTS: dict[str, Any] = {"pddl_domain": "(define)", "pddl_problem": "(define)", "grammar": "grammar"}
 
