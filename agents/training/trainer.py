@@ -37,8 +37,8 @@ from agents.training.rollout_batch import RolloutBatch
 from agents.training.state import load_state, state_of
 from agents.training.updater import Updater, set_learning_rates
 from agents.user_optimizer import one_line_errors
+from games.errors import naming
 from games.failures import Failures
-from games.files import naming
 
 
 @dataclass(kw_only=True, slots=True)
@@ -52,7 +52,6 @@ class Trainer:
         trained_on: hashes of the games of this run and of the earlier runs from which its initial weights come.
         probe: measures texts at fixed prompts, or None if `probe_prompts` is empty.
         notes: notes for the user about the warm start, one line each.
-        failures: the failed episodes of all processes, when the run has ended.
         stopping: set this to True in any process to save a checkpoint after the current iteration and stop.
         stopped: whether the run has ended for this reason. It is the same in all processes.
         failures: failed episodes of all processes, counted when the run ends.

@@ -17,7 +17,7 @@ import pytest
 from agents import AgentError
 from agents.text.preferences import read_preferences
 from games.completion.prompts import load_prompts
-from games.errors import FilesError, GameError
+from games.errors import FilesError, GameError, naming
 from games.files import (
     MANIFEST,
     TEMPORARY,
@@ -29,7 +29,6 @@ from games.files import (
     exclusive,
     file_lock,
     is_built_from,
-    naming,
     remove_leftovers,
     sha256,
 )
