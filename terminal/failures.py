@@ -27,7 +27,7 @@ from terminal import console
 from terminal.warning_lines import warning_line
 
 PR_SET_PDEATHSIG = 1
-OUT_OF_MEMORY = "the memory is full, or a limit of this process is reached; finished work is kept; give it more memory"
+MEMORY_FULL = "the memory is full, or a limit of this process is reached; finished work is kept; give it more memory"
 DISK = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -38,7 +38,7 @@ DISK = {
     errno.EEXIST: "expected a folder, but a file has this name",
     errno.EISDIR: "expected a file, but this is a folder",
     errno.ENAMETOOLONG: "the name is too long",
-    errno.ENOMEM: OUT_OF_MEMORY,
+    errno.ENOMEM: MEMORY_FULL,
     errno.ENOENT: "no such file or folder",
     errno.EFBIG: "the file is too large for the limits of this process",
     errno.EMFILE: "too many open files",
@@ -84,7 +84,7 @@ def run(app: Callable[..., object]) -> NoReturn:
         if not is_out_of_memory(error):
             raise
         error.__traceback__ = None  # its frames hold memory
-        fail(OUT_OF_MEMORY, 1, at_once=True)
+        fail(MEMORY_FULL, 1, at_once=True)
     leave(status if isinstance(status, int) else 0)
 
 
