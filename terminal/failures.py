@@ -69,7 +69,7 @@ def run(app: Callable[..., object]) -> NoReturn:
     except BrokenExecutor as error:  # a worker process died
         fail(str(error), 1)
     except _imported(LOST) as error:
-        fail(str(error), 1, speakers=("0", "1"))  # process 0 may be the lost one
+        fail(str(error), 1, ranks=("0", "1"))  # process 0 may be the lost one
     except OSError as error:
         if error.errno not in DISK:
             raise
@@ -91,7 +91,7 @@ def run(app: Callable[..., object]) -> NoReturn:
 def leave(status: int, *, at_once: bool = False) -> NoReturn:
     """Exit with this status, even if code of the user has started threads that do not end.
 
-    If `at_once` is true, nothing is done that needs memory.
+    If `at_once` is true, skip Python's own teardown, which needs memory.
     """
     deadline = time.monotonic() + GRACE
     others = [each for each in threading.enumerate() if each is not threading.main_thread() and not each.daemon]
@@ -107,17 +107,16 @@ def leave(status: int, *, at_once: bool = False) -> NoReturn:
     sys.exit(status)
 
 
-def fail(message: str, status: int, *, speakers: Sequence[str] = ("0",), at_once: bool = False) -> NoReturn:
+def fail(message: str, status: int, *, ranks: Sequence[str] = ("0",), at_once: bool = False) -> NoReturn:
     """Print an error in one line, and exit with this status.
 
-    If a launcher has started several processes, only those with the local ranks in `speakers` print. Each of them also
-    stores the error for torchrun's report on the process that failed first.
+    If a launcher has started several processes, only those with these local `ranks` print. Each process also stores the error for torchrun's report on the process that failed first.
     """
     line = f"error: {' '.join(message.split())}"
     if path := os.environ.get("TORCHELASTIC_ERROR_FILE"):
         with suppress(OSError):
             Path(path).write_text(json.dumps({"message": line, "timestamp": int(time.time())}), encoding="utf-8")
-    console.err.quiet = os.environ.get("LOCAL_RANK", "0") not in speakers
+    console.err.quiet = os.environ.get("LOCAL_RANK", "0") not in ranks
     console.note(line)
     leave(status, at_once=at_once)
 
