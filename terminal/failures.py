@@ -110,7 +110,8 @@ def leave(status: int, *, at_once: bool = False) -> NoReturn:
 def fail(message: str, status: int, *, ranks: Sequence[str] = ("0",), at_once: bool = False) -> NoReturn:
     """Print an error in one line, and exit with this status.
 
-    If a launcher has started several processes, only those with these local `ranks` print. Each process also stores the error for torchrun's report on the process that failed first.
+    If a launcher has started several processes, only those with these local `ranks` print. Each process also stores the
+    error for torchrun's report on the process that failed first.
     """
     line = f"error: {' '.join(message.split())}"
     if path := os.environ.get("TORCHELASTIC_ERROR_FILE"):
