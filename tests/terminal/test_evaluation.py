@@ -41,3 +41,26 @@ def test_a_game_that_reports_only_wins_has_lost_the_other_episodes(tmp_path: Pat
         ("random", 0.0),
         ("walkthrough", 1.0),
     ]
+
+
+def test_success_is_computed_from_the_episodes_in_the_order_of_their_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "late.py").write_text(
+        "import gymnasium\n"
+        "class Late(gymnasium.Env):\n"
+        "    observation_space = action_space = gymnasium.spaces.Text(99)\n"
+        "    def __init__(self, turns: int = 1) -> None:\n"
+        "        self.turns = turns\n"
+        "    def reset(self, *, seed=None, options=None):\n"
+        "        self.left = self.turns\n"
+        "        return 'Wait.', {'admissible_commands': ['wait']}\n"
+        "    def step(self, action):\n"
+        "        self.left -= 1\n"
+        "        return 'On.', 0.0, not self.left, False, {'admissible_commands': ['wait'], 'won': self.turns > 2}\n"
+    )
+    told: list[object] = []
+    monkeypatch.setattr(evaluation, "estimate", lambda values, **_: told.append(values))
+    game = f"{tmp_path}/late.py:Late?turns=3 + {tmp_path}/late.py:Late?turns=1"
+    evaluation.evaluate_beside_baselines("random", game, sampling={"seed": 0}, episodes=4)
+    assert told[0] == [True, False, True, False], "the short episodes, which are not won, end first"
