@@ -69,6 +69,8 @@ def naming(path: Path) -> Iterator[None]:
         if error.filename is None and error.errno is not None:
             error.filename = str(path)
         raise
+    except ValueError:  # a user's mistake, whose message may quote such an exception
+        raise
     except Exception as error:  # the class depends on the library
         if (found := RUST_ERROR.search(str(error))) is None:
             raise
