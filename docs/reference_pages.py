@@ -10,8 +10,8 @@ from typing import Any
 import typer
 
 import cli
-from actde.config import choices, expected
-from agents.config import GROUPS, NONE
+from actde.config import choices, expected, written
+from agents.config import GROUPS
 from agents.training import presets
 from terminal.help_page import GAMES, option_row, paragraphs
 from terminal.options import usage
@@ -92,7 +92,7 @@ def _assignments(values: Mapping[str, Any]) -> str:
 
 def _word(value: object) -> str:
     """Return a value as it is written on the command line."""
-    return NONE if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return value if isinstance(value, str) else written(value)
 
 
 def _code(text: str) -> str:

@@ -1,14 +1,19 @@
-"""Exceptions for user errors, and suggestions for misspelled names."""
+"""Exceptions for user errors, messages of errors, and suggestions for misspelled names."""
 
 import difflib
 import errno
-from collections.abc import Iterable
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 OUT_OF_MEMORY = (
     *("not enough memory", "can't allocate memory", "cannot allocate memory", "out of memory", "bad_alloc"),
     *("failed to map segment", "can't start new thread", "resource temporarily unavailable"),
 )
 """Parts of messages about memory, in lower case."""
+RUST_ERROR = re.compile(r"\(os error (?P<errno>[0-9]+)\)")
 
 
 class GameError(ValueError):
@@ -50,6 +55,27 @@ def first_line(error: object) -> str:
 def reason(error: OSError) -> str:
     """Return why a file cannot be read or written. Some errors have a message but no `strerror`."""
     return error.strerror or str(error) or type(error).__name__
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Add `path` to an OSError in the block that names no file, such as that of a write to a full disk.
+
+    Libraries in Rust raise exceptions of other classes. If one tells an error of the system, it becomes an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise
+    except ValueError:  # a user's mistake, whose message may quote such an exception
+        raise
+    except Exception as error:  # the class depends on the library
+        if (found := RUST_ERROR.search(str(error))) is None:
+            raise
+        number = int(found["errno"])
+        raise OSError(number, os.strerror(number), str(path)) from error
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from games.errors import FilesError, reason
+from games.errors import FilesError, naming, reason
 from games.untrusted_files import read_json
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ MANIFEST = "manifest.json"
 LOCK = ".lock"
 TEMPORARY = re.compile(r"\.(?P<name>.+)-\d+-[0-9a-f]{8}(?P<old>\.old)?")
 SCRATCH = "actde-"
-RUST_ERROR = re.compile(r"\(os error (?P<errno>[0-9]+)\)")
 
 
 def cache_folder(name: str) -> Path:
@@ -50,25 +49,6 @@ def disk_errors(doing: str, advice: str) -> Iterator[None]:
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         raise FilesError(f"cannot {doing}: {reason(error)}{where}; {advice}") from error
-
-
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Add `path` to an OSError in the block that names no file, such as that of a write to a full disk.
-
-    Libraries in Rust raise exceptions of other classes. If one tells an error of the system, it becomes an OSError.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None and error.errno is not None:
-            error.filename = str(path)
-        raise
-    except Exception as error:  # the class depends on the library
-        if (found := RUST_ERROR.search(str(error))) is None:
-            raise
-        number = int(found["errno"])
-        raise OSError(number, os.strerror(number), str(path)) from error
 
 
 def file_lock(path: Path, *, process_wide: bool = False) -> "FileLock":

@@ -43,8 +43,9 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
 
     If a step raises GameError, the episode is truncated, the observation is "", and `infos["error"]` holds the reason.
     The environment is closed, and the next reset makes a new one, whose seed follows from the last seed of `reset`.
-    If a reset raises GameError, the next step of that environment is truncated in the same way. `failures` counts these
-    episodes, and raises FatalGameError if episodes fail again and again.
+    If a reset raises GameError, the next step of that environment is truncated in the same way, and the seed of its
+    next reset follows, too. `failures` counts these episodes, and raises FatalGameError if episodes fail again and
+    again.
 
     `workers` is the number of threads, which may be 0. A step runs on a thread unless the game's method
     `needs_interpreter(command)` returns False.
@@ -93,7 +94,7 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         self._failed: dict[int, str] = {}  # environments whose last reset failed -> reason
         self._kinds: dict[int, str] = {}  # environments whose last step failed -> kind of the error
         self._closed: set[int] = set()  # environments that were closed after an error
-        self._sequences: dict[int, np.random.SeedSequence] = {}  # source of the seeds of the environments made anew
+        self._sequences: dict[int, np.random.SeedSequence] = {}  # source of the seeds after failures
         self._specs = specs
         self.failures = Failures()
 
@@ -167,13 +168,13 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         return tuple(texts), np.array(rewards, dtype=np.float64), terminations, truncations, stack_infos(infos)
 
     def _reset_one(self, index: int, seed: int | None, options: dict[str, Any]) -> Info:
-        self._failed.pop(index, None)
+        has_no_seed = self._failed.pop(index, None) is not None or index in self._closed
         try:
             if index in self._closed:
                 self.envs[index] = self._make(self._specs[index])
                 self._closed.remove(index)
-                if seed is None and index in self._sequences:
-                    seed = int(self._sequences[index].spawn(1)[0].generate_state(1)[0])
+            if has_no_seed and seed is None and index in self._sequences:
+                seed = int(self._sequences[index].spawn(1)[0].generate_state(1)[0])
             self._texts[index], info = self.envs[index].reset(seed=seed, options=options)
         except FatalGameError:
             raise

@@ -54,8 +54,8 @@ class WorkerPool:
         """Run a top-level function of a module in a worker and return a future for its result.
 
         If the function raises ValueError or OSError, which a user can cause, the future raises the same error. After
-        any other error, the worker prints the traceback and ends. If a worker, or a program
-        that it has started, dies or runs out of memory, the future of its job raises `BrokenExecutor`.
+        any other error, the worker prints the traceback and ends. If a worker, or a program that it has started, dies
+        or runs out of memory, the future of its job raises `BrokenExecutor`.
         """
         if len(self._workers) < self.size:
             self._workers.append(Child(serve, stdout=2))

@@ -28,7 +28,7 @@ from terminal.texts import one_line
 from terminal.warning_lines import warning_line
 
 PR_SET_PDEATHSIG = 1
-OUT_OF_MEMORY = "the memory is full, or a limit of this process is reached; finished work is kept; give it more memory"
+MEMORY_FULL = "the memory is full, or a limit of this process is reached; finished work is kept; give it more memory"
 DISK = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -39,7 +39,7 @@ DISK = {
     errno.EEXIST: "expected a folder, but a file has this name",
     errno.EISDIR: "expected a file, but this is a folder",
     errno.ENAMETOOLONG: "the name is too long",
-    errno.ENOMEM: OUT_OF_MEMORY,
+    errno.ENOMEM: MEMORY_FULL,
     errno.ENOENT: "no such file or folder",
     errno.EFBIG: "the file is too large for the limits of this process",
     errno.EMFILE: "too many open files",
@@ -70,7 +70,7 @@ def run(app: Callable[..., object]) -> NoReturn:
     except BrokenExecutor as error:  # a worker process died
         fail(str(error), 1)
     except _imported(LOST) as error:
-        fail(str(error), 1, speakers=("0", "1"))  # process 0 may be the lost one
+        fail(str(error), 1, ranks=("0", "1"))  # process 0 may be the lost one
     except OSError as error:
         if error.errno not in DISK:
             raise
@@ -85,14 +85,14 @@ def run(app: Callable[..., object]) -> NoReturn:
         if not is_out_of_memory(error):
             raise
         error.__traceback__ = None  # its frames hold memory
-        fail(OUT_OF_MEMORY, 1, at_once=True)
+        fail(MEMORY_FULL, 1, at_once=True)
     leave(status if isinstance(status, int) else 0)
 
 
 def leave(status: int, *, at_once: bool = False) -> NoReturn:
     """Exit with this status, even if code of the user has started threads that do not end.
 
-    If `at_once` is true, nothing is done that needs memory.
+    If `at_once` is true, skip Python's own teardown, which needs memory.
     """
     deadline = time.monotonic() + GRACE
     others = [each for each in threading.enumerate() if each is not threading.main_thread() and not each.daemon]
@@ -108,17 +108,17 @@ def leave(status: int, *, at_once: bool = False) -> NoReturn:
     sys.exit(status)
 
 
-def fail(message: str, status: int, *, speakers: Sequence[str] = ("0",), at_once: bool = False) -> NoReturn:
+def fail(message: str, status: int, *, ranks: Sequence[str] = ("0",), at_once: bool = False) -> NoReturn:
     """Print an error in one line, and exit with this status.
 
-    If a launcher has started several processes, only those with the local ranks in `speakers` print. Each of them also
-    stores the error for torchrun's report on the process that failed first.
+    If a launcher has started several processes, only those with these local `ranks` print. Each process also stores the
+    error for torchrun's report on the process that failed first.
     """
     line = f"error: {one_line(message)}"
     if path := os.environ.get("TORCHELASTIC_ERROR_FILE"):
         with suppress(OSError):
             Path(path).write_text(json.dumps({"message": line, "timestamp": int(time.time())}), encoding="utf-8")
-    console.err.quiet = os.environ.get("LOCAL_RANK", "0") not in speakers
+    console.err.quiet = os.environ.get("LOCAL_RANK", "0") not in ranks
     console.note(line)
     leave(status, at_once=at_once)
 

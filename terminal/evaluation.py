@@ -84,7 +84,8 @@ def evaluate_beside_baselines(
         console.note(f"left out {' and '.join(names)}: {reason}")
     everything = [episode for each in played.values() for episode in each]
     for index, row in enumerate(rows):  # a game may report `won` on wins only, and only one agent may have won
-        success = estimate(wins(played[row.agent], everything), unit=True, seed=sampling["seed"])
+        in_order = sorted(played[row.agent], key=lambda episode: episode.index)  # the bootstrap depends on the order
+        success = estimate(wins(in_order, everything), unit=True, seed=sampling["seed"])
         rows[index] = replace(row, success_rate=success)
     return rows
 

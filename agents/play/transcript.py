@@ -8,7 +8,7 @@ from pathlib import Path
 from agents.play.episode import Episode
 from agents.play.iteration_log import LogLine, complete, read_log
 from agents.protocol import AgentError
-from games.files import naming
+from games.errors import naming
 from games.untrusted_files import is_present
 
 NAME = "transcripts.jsonl"  # in the folder of a run

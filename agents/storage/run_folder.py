@@ -30,12 +30,12 @@ from agents.play import transcript
 from agents.play.iteration_log import LogLine, complete, read_log
 from agents.protocol import AgentError
 from agents.storage.checkpoint import FOLDER, read_json
+from games.errors import naming
 from games.files import (
     LOCK,
     atomic_write,
     file_lock,
     is_temporary,
-    naming,
     remove_dead_scratch_folders,
     remove_leftovers,
     sync,

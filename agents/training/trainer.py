@@ -37,8 +37,8 @@ from agents.training.rollout_batch import RolloutBatch
 from agents.training.state import load_state, state_of
 from agents.training.updater import Updater, set_learning_rates
 from agents.user_optimizer import one_line_errors
+from games.errors import naming
 from games.failures import Failures
-from games.files import naming
 
 
 @dataclass(kw_only=True, slots=True)

@@ -1,7 +1,6 @@
 """Commands in processes that are forked after all imports, and that can be killed before a system call."""
 
 import contextlib
-import ctypes
 import gc
 import importlib
 import os
@@ -20,7 +19,6 @@ from pathlib import Path
 from typing import NoReturn
 
 from benchmarks.faults import forked_workers
-from benchmarks.faults.forked_workers import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG
 from benchmarks.faults.system_calls import Call, Supervisor, install_filter
 
 CLOCK = Path(__file__).parent / "clock"
@@ -44,7 +42,7 @@ def prepare(*modules: str) -> None:
     """Import the command line and these modules, and adopt the orphans of killed commands."""
     for name in ("cli", *modules):
         importlib.import_module(name)
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    forked_workers.adopt_orphans()
 
 
 def import_as_in(work: Path) -> None:
@@ -140,7 +138,7 @@ def _be_command(
     set_up: Callable[[], object],
 ) -> NoReturn:
     """Turn the forked process into one that runs the command line."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    forked_workers.end_with_parent()
     os.setsid()
     for descriptor, path in enumerate((Path(os.devnull), *printed)):
         os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC), descriptor)

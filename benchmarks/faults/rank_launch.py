@@ -5,8 +5,6 @@ launcher does the same, with the same environment variables. Without supervision
 script on each machine does.
 """
 
-import atexit
-import ctypes
 import gc
 import importlib
 import os
@@ -23,11 +21,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from agents.storage.checkpoint import checkpoints
+from benchmarks.faults import forked_workers
 
 RANKS = range(2)
 LIMIT = 240.0  # seconds until a run hangs; the machine may be busy
 POLL, GRACE = 0.1, 30.0  # torchrun's interval between two checks, and its time between SIGTERM and SIGKILL
-PR_SET_CHILD_SUBREAPER = 36
 PHASES = {
     "start": ("agents.training.factory", "_build"),
     "rollout": ("agents.training.trainer", "play_rollout"),
@@ -81,11 +79,7 @@ def prepare() -> None:
                  "torch.utils.tensorboard", "typer", "rich.live"):  # fmt: skip
         importlib.import_module(name)
     gc.freeze()
-    adopt_orphans()
-
-
-def adopt_orphans() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    forked_workers.adopt_orphans()
 
 
 def run(
@@ -242,7 +236,4 @@ def _never_return(work: Callable[[], object]) -> NoReturn:
     except BaseException:  # noqa: BLE001  as in a process that was not forked
         traceback.print_exc()
     finally:
-        atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+        forked_workers.end(status)

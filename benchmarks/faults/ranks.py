@@ -101,7 +101,7 @@ def judge(case: Case, work: Path, wanted: Content) -> tuple[str, str]:
     if problems := ", ".join(complaints(case, ended, before, newest(run))):
         return "failed", f"{problems}: {ended}"
     again = undisturbed(resumption(case.setting, work), work)
-    if "settings.json is missing" in again.err[0]:
+    if "holds no run" in again.err[0]:
         again = undisturbed(command(case.setting, work, *WITHOUT_LIMITS), work)
     if again.launcher:
         refused = not again.hung and again.err[0].count("\n") == 1 and "error:" in again.err[0]

@@ -240,10 +240,10 @@ def _captured(work: Callable[[], object]) -> Outcome:
             bug = traceback.format_exc()
             if isinstance(sys.exc_info()[1], KeyboardInterrupt):
                 raise
-    return Outcome(status, _without_times(out.getvalue()), err.getvalue(), bug)
+    return Outcome(status, without_times(out.getvalue()), err.getvalue(), bug)
 
 
-def _without_times(text: str) -> Any:
+def without_times(text: str) -> Any:
     try:
         return _strip(json.loads(text))
     except ValueError:

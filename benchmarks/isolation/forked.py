@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.faults.scenarios import Outcome, _without_times
+from benchmarks.faults.scenarios import Outcome, without_times
 from benchmarks.isolation import hostile, traced
 
 SECONDS = 120.0
@@ -69,7 +69,7 @@ def run(words: Sequence[str], folder: Path) -> Outcome:
             os.kill(child, signal.SIGKILL)
         time.sleep(0.01)
     out, err = (path.read_text(errors="replace") for path in printed)
-    return Outcome(os.waitstatus_to_exitcode(ended[1]), _without_times(out), err)
+    return Outcome(os.waitstatus_to_exitcode(ended[1]), without_times(out), err)
 
 
 def _be_command(words: Sequence[str], folder: Path, printed: Sequence[Path]) -> None:

@@ -38,6 +38,7 @@ CARD = ("evaluate", "--card", "--agent", "run", "--tasks", "coin", "--episodes",
 ESCAPE = "{{ cycler.__init__.__globals__.os.system('touch MARK') }}{{ ''.__class__.__mro__[1].__subclasses__() }}"
 AUTO_MAP = dict.fromkeys(("AutoConfig", "AutoModelForCausalLM", "AutoModel"), "evil.Evil")
 PIPELINES = {"evil": {"impl": "evil.Evil"}}
+TOKENIZERS = ("LlamaTokenizer", "BertJapaneseTokenizer", "MistralCommonBackend", "RagTokenizer", "TransfoXLTokenizer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,17 +232,9 @@ def _trunks() -> Iterator[tuple[str, Case]]:
                  "backend": "mistral_common", "trust_remote_code": True, "fix_mistral_regex": True}  # fmt: skip
     for key, value in tokenizer.items():
         yield f"trunk tokenizer {key}", Case(TRAIN, _all(code, _set("trunk/tokenizer_config.json", key, value=value)))
-    for name in (
-        "LlamaTokenizer",
-        "BertJapaneseTokenizer",
-        "MistralCommonBackend",
-        "RagTokenizer",
-        "TransfoXLTokenizer",
-    ):
-        yield (
-            f"trunk tokenizer is {name}",
-            Case(TRAIN, _set("trunk/tokenizer_config.json", "tokenizer_class", value=name)),
-        )
+    for name in TOKENIZERS:
+        change = _set("trunk/tokenizer_config.json", "tokenizer_class", value=name)
+        yield f"trunk tokenizer is {name}", Case(TRAIN, change)
     chat = (*TRAIN, "--prompt", "chat")
     yield "trunk chat template", Case(chat, _set("trunk/tokenizer_config.json", "chat_template", value=ESCAPE))
     yield "trunk chat_template.jinja", Case(chat, _text("trunk/chat_template.jinja", ESCAPE))

@@ -58,8 +58,8 @@ def test_the_command_line_and_the_children_of_libraries_import_none_of_them(here
     program.parent.mkdir()
     program.write_text(
         "import subprocess, sys\n"
-        "from terminal import failures\n"
-        f"failures.run(lambda **_: subprocess.run([sys.executable, '-c', {child!r}], check=True).returncode)\n"
+        "from terminal import error_lines\n"
+        f"error_lines.run(lambda **_: subprocess.run([sys.executable, '-c', {child!r}], check=True).returncode)\n"
     )
     assert run(here, str(program)) == "1\n"
     assert not (here / "executed").exists()

@@ -17,7 +17,7 @@ import pytest
 from agents import AgentError
 from agents.text.preferences import read_preferences
 from games.completion.prompts import load_prompts
-from games.errors import FilesError, GameError
+from games.errors import FilesError, GameError, naming
 from games.files import (
     MANIFEST,
     TEMPORARY,
@@ -29,7 +29,6 @@ from games.files import (
     exclusive,
     file_lock,
     is_built_from,
-    naming,
     remove_leftovers,
     sha256,
 )
@@ -60,7 +59,8 @@ def test_an_error_that_names_no_file_gets_a_name(error: Exception) -> None:
 
 
 def test_other_errors_stay_as_they_are() -> None:
-    for error in (OSError(28, "No space", "y"), OSError("no number"), KeyError("x")):
+    quoting = GameError("cannot read y: No such file or directory (os error 2)")
+    for error in (OSError(28, "No space", "y"), OSError("no number"), KeyError("x"), quoting):
         with pytest.raises(type(error)) as raised, naming(Path("run/x")):
             raise error
         assert raised.value is error and getattr(error, "filename", None) != "run/x"

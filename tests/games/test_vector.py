@@ -6,7 +6,7 @@ import functools
 import threading
 import warnings
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import gymnasium
 import numpy as np
@@ -178,12 +178,12 @@ def test_an_environment_that_was_closed_after_an_error_is_made_anew(tmp_path: Pa
     assert openings(3) == openings(3) != openings(4)
 
 
+def fail(**keywords: object) -> NoReturn:
+    raise games.GameError("no such story")
+
+
 def test_game_that_cannot_begin_is_truncated_and_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     vector = TextVectorEnv(corridors(CorridorSpec("a", 3), CorridorSpec("b", 3)))
-
-    def fail(**keywords: object) -> None:
-        raise games.GameError("no such story")
-
     monkeypatch.setattr(vector.envs[1], "reset", fail)
     texts, infos = vector.reset(seed=0)
     assert texts == ("You stand at 0.", "")
@@ -195,6 +195,17 @@ def test_game_that_cannot_begin_is_truncated_and_retried(monkeypatch: pytest.Mon
         assert infos["error"][1] == "no such story"
     monkeypatch.undo()
     assert vector.step(["forward"] * 2)[0] == ("You stand at 0.",) * 2
+
+
+def test_the_reset_after_a_failed_reset_has_a_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[list[int]] = [[], []]
+    for given in seeds:
+        vector = TextVectorEnv(corridors(CorridorSpec("a", 3)))
+        monkeypatch.setattr(vector.envs[0], "reset", lambda seed, options, given=given: given.append(seed) or fail())
+        vector.reset(seed=3)
+        vector.step(["forward"])
+        vector.step(["forward"])
+    assert seeds[0] == seeds[1] and len({*seeds[0]} - {None}) == 2
 
 
 def test_games_that_only_fail_end_the_run() -> None:

@@ -64,3 +64,26 @@ def test_each_agent_gets_a_folder_of_its_episodes(tmp_path: Path) -> None:
 )
 def test_the_folder_of_an_agent_has_a_plain_name(agent: str, folder: str) -> None:
     assert evaluation._folder_name(agent) == folder
+
+
+def test_success_is_computed_from_the_episodes_in_the_order_of_their_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "late.py").write_text(
+        "import gymnasium\n"
+        "class Late(gymnasium.Env):\n"
+        "    observation_space = action_space = gymnasium.spaces.Text(99)\n"
+        "    def __init__(self, turns: int = 1) -> None:\n"
+        "        self.turns = turns\n"
+        "    def reset(self, *, seed=None, options=None):\n"
+        "        self.left = self.turns\n"
+        "        return 'Wait.', {'admissible_commands': ['wait']}\n"
+        "    def step(self, action):\n"
+        "        self.left -= 1\n"
+        "        return 'On.', 0.0, not self.left, False, {'admissible_commands': ['wait'], 'won': self.turns > 2}\n"
+    )
+    received: list[object] = []
+    monkeypatch.setattr(evaluation, "estimate", lambda values, **_: received.append(values))
+    game = f"{tmp_path}/late.py:Late?turns=3 + {tmp_path}/late.py:Late?turns=1"
+    evaluation.evaluate_beside_baselines("random", game, sampling={"seed": 0}, episodes=4)
+    assert received[0] == [True, False, True, False], "the short episodes, which are not won, end first"

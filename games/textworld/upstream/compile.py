@@ -14,8 +14,8 @@ from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 from games.child_process import oom_kills, why_ended
-from games.errors import GameError
-from games.files import naming, scratch_folder
+from games.errors import GameError, naming
+from games.files import scratch_folder
 from games.textworld.upstream import patches_enabled
 from games.worker_pool import KEPT
 
