@@ -9,6 +9,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import BrokenExecutor
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from pkgutil import resolve_name
@@ -55,6 +56,9 @@ class Child:
                     [sys.executable, "-c", code],
                     stdin=subprocess.PIPE, pass_fds=[theirs.fileno()], env=python_environment(), **options,
                 )  # fmt: skip
+            except BlockingIOError:
+                expected = "the user or the machine has too many processes; end some, or use fewer workers"
+                raise BrokenExecutor(f"no child process can be started: {expected}") from None
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 

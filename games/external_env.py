@@ -94,7 +94,10 @@ class ExternalEnv(gymnasium.Wrapper[str, str, Any, Any]):
 
     def _info(self, info: object) -> Info:
         checked = checked_info(info, {"score": self._score, "lost": False, "moves": self._moves})
-        self._won = checked.get("won", False if checked["lost"] and self._won is None else self._won)
+        if checked.get("won") is not None:
+            self._won = checked["won"]
+        elif checked["lost"] and self._won is None:
+            self._won = False
         return checked | {"won": self._won}
 
     @contextmanager

@@ -40,6 +40,7 @@ def checked_info(info: object, defaults: Mapping[str, Any]) -> dict[str, Any]:
         if name in info and not is_valid(info[name]):
             raise UnusableValueError("info", f"{name} in the info is {short(info[name])}, not {expected}")
     kept = {name: value for name, value in info.items() if name not in AGENTS_OWN}
+    kept |= {name: bool(kept[name]) for name in ("won", "lost") if kept.get(name) is not None}
     return {**defaults, **kept, "admissible_commands": checked_commands(info.get("admissible_commands"))}
 
 

@@ -270,6 +270,8 @@ def test_a_step_outside_an_episode_is_refused(file: Path, monkeypatch: pytest.Mo
         ([{}, {"won": True}], True),
         ([{"won": False}, {}], False),
         ([{"won": True}, {}], True),
+        ([{"won": True}, {"won": None}], True),
+        ([{}, {"won": 1.0}], True),
         ([{}, {"lost": True}], False),
         ([{"won": None}, {"won": None}], None),
     ],

@@ -92,6 +92,16 @@ def test_a_bug_in_a_job_shows_its_traceback_and_ends_the_pool(capfd: pytest.Capt
     assert "KeyError: 'bug'" in capfd.readouterr().err
 
 
+def test_a_limit_of_processes_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with pytest.raises(BrokenExecutor, match=r"\Ano child process can be started: .* too many processes"):
+        with WorkerPool(2) as pool:
+            pool.submit(power, 2, exponent=3).result()
+
+
 def test_a_killed_worker_is_one_line_at_once(tmp_path: Path) -> None:
     began = time.monotonic()
     with WorkerPool(2) as pool:
