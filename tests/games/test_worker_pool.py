@@ -97,9 +97,9 @@ def test_a_limit_of_processes_is_one_line(monkeypatch: pytest.MonkeyPatch) -> No
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
-    with pytest.raises(BrokenExecutor, match=r"\Ano child process can be started: .* too many processes"):
-        with WorkerPool(2) as pool:
-            pool.submit(power, 2, exponent=3).result()
+    message = r"\Ano child process can be started: .* too many processes"
+    with pytest.raises(BrokenExecutor, match=message), WorkerPool(2) as pool:
+        pool.submit(power, 2, exponent=3).result()
 
 
 def test_a_killed_worker_is_one_line_at_once(tmp_path: Path) -> None:
