@@ -230,7 +230,7 @@ def train(
 
     with console.waiting("setting up"):
         trainer = make_trainer(settings, folder, resume=resume)
-    for line in trainer.notes:
+    for line in view.notes(trainer, presets.origins(layers)):
         console.note(line)
     with console.stopping(trainer):
         latest = view.follow(trainer, f"{settings.run.optimizer} on {settings.run.game}", quiet=as_json)

@@ -119,7 +119,10 @@ def fail(message: str, status: int, *, ranks: Sequence[str] = ("0",), at_once: b
         with suppress(OSError):
             Path(path).write_text(json.dumps({"message": line, "timestamp": int(time.time())}), encoding="utf-8")
     console.err.quiet = os.environ.get("LOCAL_RANK", "0") not in ranks
-    console.note(line)
+    try:
+        console.note(line)
+    except MemoryError:  # drawing needs memory
+        os.write(2, f"error: {MEMORY_FULL}\n".encode())
     leave(status, at_once=at_once)
 
 

@@ -123,6 +123,14 @@ def follow(trainer: "Trainer", title: str, *, quiet: bool) -> dict[str, float] |
     return latest
 
 
+def notes(trainer: "Trainer", origins: Mapping[str, str]) -> list[str]:
+    """Return the notes at the start of a run, also on a context that the user gave and that exceeds the model's."""
+    wanted, limit = trainer.config.rollout.context, trainer.agent.model.context
+    if wanted is None or wanted <= limit or origins["context"].startswith(("default", "preset")):
+        return trainer.notes
+    return [*trainer.notes, f"--context {wanted} exceeds the model's length; {limit} tokens are used"]
+
+
 def show_end(trainer: "Trainer", folder: Path, *, resumed: bool) -> None:
     """Print where the agent is and how to watch it. If the run was stopped, print how to continue it."""
     values = trainer.config.flat()

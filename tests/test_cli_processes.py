@@ -65,7 +65,7 @@ def test_a_run_resumes_only_with_as_many_processes(whole: Path) -> None:
 
     done = cli("train", "--out", str(whole), "--resume", "--iterations", "5")
     assert done.returncode == 2
-    assert "was saved by 2 processes, not 1; resume with: torchrun --nproc-per-node 2" in done.stderr
+    assert "was saved by 2 processes, not 1; resume with torchrun --nproc-per-node 2" in done.stderr
 
 
 @pytest.mark.parametrize("limit", [("--env-steps", "100"), ("--minutes", "0.01"), ("--stop-success", "0.01")])

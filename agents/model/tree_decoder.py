@@ -19,6 +19,7 @@ from agents.model.command_trie import Trie, build_trie
 from agents.model.kv_cache import RaggedCache
 from agents.model.tree_mask import TreeMask
 from agents.protocol import AgentError
+from games.errors import is_out_of_memory
 
 # Fixed cost of a forward pass, as the number of tokens that a small trunk reads in that time. The cost on a CPU core
 # (5 ms) was measured. The cost on a GPU, where launching the kernels takes most of the time, is an estimate.
@@ -159,6 +160,8 @@ def check_cache(model: ActorCritic) -> None:
             plain = [model.hidden_states(stream, use_cache=False)[0, -1] for stream in streams]
             errors = [float((a - b).norm() / b.norm()) for a, b in zip(cached, plain, strict=True)]
     except (RuntimeError, ValueError, TypeError) as error:
+        if is_out_of_memory(error):
+            raise
         raise AgentError(f"{type(model.base).__name__} does not work with our cache: {error}") from error
     if not max(errors) < (1e-3 if model.dtype == torch.float32 else 0.1):
         raise AgentError(

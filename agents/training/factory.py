@@ -100,8 +100,6 @@ def _build(
     notes, earlier_games = _warm_start(config, folder, model, tokenizer, model_config)
     reference = _reference(config, model)
     context = min(config.rollout.context or model.context, model.context)
-    if config.rollout.context and config.rollout.context > context:
-        notes.append(f"--context {config.rollout.context} exceeds the model's length; {context} tokens are used")
     free = available(accelerator.device) // accelerator.num_processes
     check_memory(MemoryNeeds.of(model, config.update), config, context=context, free=free)
     if config.update.gradient_checkpointing:

@@ -18,6 +18,7 @@ results are in the file of --out do not run again, unless they failed. Needs str
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -30,6 +31,7 @@ from benchmarks import harness
 from benchmarks.isolation import hostile, places, traced
 from benchmarks.isolation.starts import STARTS
 
+ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("starts", "content")
 Rows = dict[str, dict[str, Any]]
 
@@ -73,7 +75,7 @@ def hostile_rows(base: Path, known: Sequence[str], names: Sequence[str] | None) 
     shutil.rmtree(base, ignore_errors=True)
     base.mkdir()
     hostile.install(base / "installed", base / "mark")
-    environment = traced.environment(PYTHONPATH=str(base / "installed"))
+    environment = traced.environment(PYTHONPATH=os.pathsep.join([str(ROOT), str(base / "installed")]))
     chosen = [name for name, _ in hostile.cases() if name not in known and (names is None or name in names)]
     (base / "names").write_text(json.dumps(chosen))
     log = base / "strace"

@@ -138,9 +138,9 @@ def test_an_import_of_a_file_beside_the_game_is_explained(package: Path, stateme
     init.write_text(statement)
     with pytest.raises(games.GameError, match=r"beside it; write `from \. import words`, or install 'words'\Z"):
         games.resolve(f"{package}:World")
-    init.write_text("import wordz")
+    init.write_text("import wordzz")  # of another length, so that Python compiles it again
     with pytest.raises(
-        games.GameError, match=r"got ModuleNotFoundError: No module named 'wordz' \(__init__.py, line 1"
+        games.GameError, match=r"got ModuleNotFoundError: No module named 'wordzz' \(__init__.py, line 1"
     ):
         games.resolve(f"{package}:World")
 

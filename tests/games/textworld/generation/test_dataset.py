@@ -126,7 +126,7 @@ def test_folder_with_other_contents_raises_and_stays_untouched(tmp_path: Path) -
         ({"levels": []}, "levels: expected"),
         ({"levels": [1, 1]}, "levels: expected"),
         ({"per_level": 0}, "--per-level 0: expected"),
-        ({"workers": 0}, "workers=0"),
+        ({"workers": 0}, "--workers 0: expected"),
         ({"settings": {"gaol": "none"}}, "did you mean 'goal'"),
         ({"settings": {"seed": "3"}}, "option of its own, --seed"),
     ],
