@@ -4,11 +4,13 @@ import asyncio
 import html
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from textual.pilot import Pilot
+from textual.worker import WorkerCancelled
 
 from agents.play.episode import Episode, Step
 from agents.play.transcript import NAME, Entry, append
@@ -61,7 +63,8 @@ async def press(pilot: Pilot[Any], *keys: str) -> None:
 async def settled(pilot: Pilot[Any]) -> None:
     """Wait until the application has finished reading and drawing."""
     app: Any = pilot.app
-    await app.workers.wait_for_complete([w for w in app.workers if w.group == "filter" or not app.follow])
+    with suppress(WorkerCancelled):  # an error has ended the application
+        await app.workers.wait_for_complete([w for w in app.workers if w.group == "filter" or not app.follow])
     await pilot.pause()
     await pilot.pause()
 
