@@ -25,6 +25,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        console.show([f"actde {version('actde')}"])
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options that stand before the command."""
+
+
 command = partial(app.command, cls=HelpCommand)
 
 
@@ -50,7 +69,7 @@ def play(
     import games
     from agents.play.runner import EpisodeRunner
     from agents.play.transcript import recorder
-    from terminal import playback
+    from terminal import person, playback
 
     human = agent == "human"
     if human and as_json:
@@ -61,15 +80,14 @@ def play(
     pause = 0.0 if human or not console.out.is_terminal or as_json else delay
     with console.waiting(f"loading {agent}"):
         sampling: dict[str, Any] = {"seed": seed, "greedy": greedy, "temperature": temperature, "top_p": top_p}
-        player = agents.make_agent(
-            agent, **sampling, ask=lambda turn: console.ask(view.turn(turn)), notify=console.note
-        )
+        player = agents.make_agent(agent, **sampling, ask=lambda turn: person.ask(view, turn), notify=console.note)
     runner = EpisodeRunner(specs, seed=seed, parallel=1, max_turns=max_turns, infos=getattr(player, "infos", ()))
     shown = None if as_json else view
     finished, status = playback.play(runner, player, episodes, shown, pause=pause, record=record)
     if as_json:
         rows = [episode.to_json() for episode in finished]
         console.document({"agent": agent, "game": game, "seed": seed, "episodes": rows})
+    console.note_saved(save if finished else None)
     raise typer.Exit(status)
 
 
@@ -143,6 +161,7 @@ def evaluate(
         save=save,
     )
     console.output([row.to_json() for row in rows], evaluation.report(rows), as_json=as_json)
+    console.note_saved(save)
 
 
 @command()

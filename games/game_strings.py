@@ -221,6 +221,8 @@ def _range(parameter: Parameter, words: Mapping[str, str], game: str) -> Sequenc
     text = words.get(name, str(parameter.default))
     match = RANGE.fullmatch(text.strip())
     ends = match.groups() if match else (text, text)
+    if ".." in text and match is None:
+        raise GameError(f"{game}: {name}={text}: expected a whole number or a range, as in {name}=1..20")
     low, high = (int(str(parse_settings((parameter,), {name: end}, game)[name])) for end in ends)
     if low > high:
         raise GameError(f"{game}: {name}={text}: expected a range from low to high")

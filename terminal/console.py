@@ -30,10 +30,9 @@ def show(things: Iterable[RenderableType], pause: float = 0.0) -> None:
             time.sleep(pause)
 
 
-def ask(things: Iterable[RenderableType]) -> str:
-    """Print things, then read and return a line from standard input."""
-    show(things)
-    return input(" > ")
+def ask() -> str:
+    """Read a line from standard input, without spaces at its ends."""
+    return input(" > ").strip()
 
 
 def note(line: str) -> None:
@@ -76,6 +75,12 @@ def command_line(*words: str) -> str:
         same = found is not None and Path(found).parent == Path(sys.executable).parent
         program = ["python" if same else sys.executable, *(["-m", "actde"] if name == "__main__.py" else [script])]
     return shlex.join([*program, *words])
+
+
+def note_saved(folder: Path | None) -> None:
+    """Print where episodes were saved, and the command that watches them, unless `folder` is None."""
+    if folder is not None:
+        note(f"the episodes are in {folder}; watch them: {command_line('watch', str(folder))}")
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from terminal.texts import one_line, printable
 
 TOKENS = 64  # the number of tokens that a table of a text shows
 BAR = 26  # the maximum width of a bar of `policy_table`
+RARE = 0.01  # the probability below which q of a command is in brackets
 CANDIDATES = 6  # the number of commands that `policy_table` shows
 MENU = "\n\nWould you like to RESTART"  # the start of the interpreter's menu at the end of a game
 GOOD, BAD, QUIET = "bold green", "bold red", "dim"
@@ -69,8 +70,12 @@ def observation_panel(text: str, *, turn: int, score: str) -> RenderableType:
 
 
 def command_columns(commands: Sequence[str]) -> RenderableType:
-    """Return the admissible commands in columns, for a person who plays."""
-    return Padding(Columns([Text(printable(name), style="cyan") for name in commands], padding=(0, 3)), (0, 2))
+    """Return the numbered admissible commands in columns, for a person who plays."""
+    names = (
+        Text.assemble((f"{number:2d} ", QUIET), (printable(name.strip()), "cyan"))
+        for number, name in enumerate(commands, 1)
+    )
+    return Padding(Columns(names, padding=(0, 3)), (0, 2))
 
 
 def policy_table(
@@ -79,7 +84,8 @@ def policy_table(
     """Return a table of the likeliest commands with their probabilities and q, or of the tokens of a written text.
 
     The chosen command is always shown. A line below the table shows v and the policy's entropy, if the agent computes
-    them. If the decision has neither probabilities nor tokens, return an empty text.
+    them. q of commands with a probability below `RARE` is in brackets, because training has hardly fitted it. If the
+    decision has neither probabilities nor tokens, return an empty text.
 
     Args:
         commands, tokens: maximum number of commands or tokens.
@@ -101,15 +107,24 @@ def policy_table(
             _cut(("▶ " if chosen else "  ") + printable(name), style=GOOD if chosen else ""),
             *([_bar(probability, "green" if chosen else "blue")] if bar else []),
             Text(f"{probability:z.1%}", style=GOOD if chosen else ""),
-            *([Text("" if q is None else f"{q:+z.2f}", style=GOOD if chosen else QUIET)] if q_column else []),
+            *([Text(_q(q, probability), style=GOOD if chosen else QUIET)] if q_column else []),
         )
     if rest := [decision.probabilities[name] for name in ranked if name not in shown]:
         table.add_row(
             Text(f"  {len(rest)} more", style=QUIET), *([""] if bar else []), Text(f"{sum(rest):z.1%}", style=QUIET)
         )
     outputs = ("v {:+z.2f}", decision.value), ("entropy {:z.2f} nats", decision.entropy)
-    state = "   ".join(form.format(number) for form, number in outputs if number is not None)
-    return Group(table, Text("  " + state, style=QUIET))
+    state = [form.format(number) for form, number in outputs if number is not None]
+    if q_column and any(decision.probabilities[name] < RARE for name in shown):
+        state.append(f"(q): p below {RARE:z.0%}, hardly trained")
+    return Group(table, Text("  " + "   ".join(state), style=QUIET))
+
+
+def _q(q: float | None, probability: float) -> str:
+    """Return q as text, in brackets if the policy hardly plays the command."""
+    if q is None:
+        return ""
+    return f"({q:+z.2f})" if probability < RARE else f"{q:+z.2f} "
 
 
 def _token_table(decision: Decision, shown: int, bar: int) -> RenderableType:

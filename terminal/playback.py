@@ -33,9 +33,11 @@ class PanelView:
         score = turn.info.get("score")
         points = display.points(score, turn.info.get("max_score")) if isinstance(score, int | float) else ""
         panel = display.observation_panel(turn.observation, turn=self._turns, score=points)
-        commands = turn.info["admissible_commands"] if self.human else []
-        columns = [display.command_columns(commands)] if commands else []
-        return [*([heading] if turn.first else []), panel, *columns]
+        commands = self.commands(turn.info["admissible_commands"]) if self.human else []
+        return [*([heading] if turn.first else []), panel, *commands]
+
+    def commands(self, commands: Sequence[str]) -> Renderables:
+        return [display.command_columns(commands)] if commands else []
 
     def step(self, event: StepEvent) -> Renderables:
         before = [] if self.human else [*self.turn(event.turn), display.policy_table(event.decision)]
@@ -57,8 +59,10 @@ class LineView:
         self._turns = 0
 
     def turn(self, turn: Turn) -> Renderables:
-        commands = turn.info["admissible_commands"]
-        return [display.tidy(turn.observation), *(["commands: " + ", ".join(commands)] if commands else [])]
+        return [display.tidy(turn.observation), *self.commands(turn.info["admissible_commands"])]
+
+    def commands(self, commands: Sequence[str]) -> Renderables:
+        return [f"{number:3d} {printable(name.strip())}" for number, name in enumerate(commands, 1)]
 
     def step(self, event: StepEvent) -> Renderables:
         self._turns = 1 if event.turn.first else self._turns + 1

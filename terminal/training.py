@@ -135,7 +135,8 @@ def show_end(trainer: "Trainer", folder: Path, *, resumed: bool) -> None:
     """Print where the agent is and how to watch it. If the run was stopped, print how to continue it."""
     values = trainer.config.flat()
     if not trainer.stopped:
-        console.show([f"the agent is in {folder}; watch it: {play_command(folder, values)}"])
+        episodes = console.command_line("watch", str(folder))
+        console.show([f"the agent is in {folder}; play: {play_command(folder, values)}; its episodes: {episodes}"])
     elif trainer.iteration or resumed:
         console.note(f"stopped; continue with: {resume_command(folder, values)}")
     else:

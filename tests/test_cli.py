@@ -121,6 +121,17 @@ def test_play_in_a_terminal_draws_bars() -> None:
     assert max(len(line) for line in shown.splitlines()) <= 100
 
 
+def test_a_person_chooses_by_number_and_mistakes_cost_no_turn() -> None:
+    shown = answer("play", "--agent", "human", "--game", "bandit", input="\nweding\n3\n?\n2\n")
+    assert shown.count("  2 wedding\n") == 2, "the question mark shows the commands again"
+    assert shown.count("no command here: ") == 2
+    assert shown.endswith("wedding  reward 1  score 1 of 1\nepisode 0, bandit: won, score 1 of 1, 1 turn\n")
+
+
+def test_the_version_is_shown() -> None:
+    assert re.fullmatch(r"actde \d+\.\d+\.\d+\n", answer("--version"))
+
+
 def test_a_person_can_play_through_a_pipe() -> None:
     shown = answer("play", "--agent", "human", "--game", "bandit", input="wedding\n")
     assert "We had a" in shown
@@ -291,7 +302,9 @@ def test_watch_exports_a_page(run: Path, suffix: str) -> None:
 
 def test_played_episodes_are_saved_and_watched(tmp_path: Path) -> None:
     arguments = ("--agent", "random", "--game", "bandit", "--episodes", "2", "--json")
-    document = json.loads(answer("play", *arguments, "--save", str(tmp_path / "played")))
+    played = cli("play", *arguments, "--save", str(tmp_path / "played"))
+    assert re.search(rf"the episodes are in {tmp_path}/played; watch them: .* watch {tmp_path}/played\n", played.stderr)
+    document = json.loads(played.stdout)
     saved = json.loads(answer("watch", str(tmp_path / "played"), "--json"))
     assert saved == [{"iteration": 0, **episode} for episode in document["episodes"]]
     done = cli("play", *arguments, "--save", str(tmp_path / "played"))
@@ -299,8 +312,9 @@ def test_played_episodes_are_saved_and_watched(tmp_path: Path) -> None:
     assert done.stderr.endswith("transcripts.jsonl already exists; choose another folder\n")
     assert cli("evaluate", *arguments, "--save", str(tmp_path / "evaluated")).returncode == 0
     assert [path.name for path in (tmp_path / "evaluated").iterdir()] == ["random"]
-    watched = json.loads(answer("watch", str(tmp_path / "evaluated" / "random"), "--json"))
-    assert [episode["index"] for episode in watched] == [0, 1]
+    for folder in ("evaluated/random", "evaluated"):
+        watched = json.loads(answer("watch", str(tmp_path / folder), "--json"))
+        assert [episode["index"] for episode in watched] == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -309,6 +323,8 @@ def test_played_episodes_are_saved_and_watched(tmp_path: Path) -> None:
         (["play", "--agent", "randm"], "unknown agent 'randm'.*did you mean 'random'"),
         (["play", "--agent", "random", "--game", "bandid"], "did you mean 'bandit'"),
         (["play", "--agent", "random", "--game", "textworld:simpel"], "simple"),
+        (["watch", str(ROOT / "cli.py")], r"cli\.py is no transcript; expected the folder of a run"),
+        (["play", "--agent", "random", "--game", "textworld:simple?seed=1..x"], r"a range, as in seed=1\.\.20"),
         (["play", "--agent", "random", "--game", "ipd?strat=defect"], "did you mean 'start'"),
         (["play", "--agent", "random", "--game", "no/such/game.z8"], "no such file or folder"),
         (["play", "--agent", "human", "--game", "ipd", "--json"], "a person cannot play with --json"),

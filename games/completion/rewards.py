@@ -38,7 +38,7 @@ DEFAULT_LETTER = "e"
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One term of a reward. `argument` is a letter, a word, a folder, `MODULE:FUNCTION` or ""."""
+    """One term of a reward. `argument` is a letter, a word, a folder, `MODULE:FUNCTION`, `FILE.py:FUNCTION` or ""."""
 
     kind: Kind
     argument: str = ""
@@ -104,7 +104,8 @@ def _parse_term(text: str) -> Term:
         return Term(cast("Kind", head), argument.strip() or default, weight)
     module, _, function = name.strip().rpartition(":")
     if not (module and function.isidentifier()):
-        raise GameError(f"no reward is called {text!r}; {nearest(head, (*BOUNDS, *MODELS, 'MODULE:FUNCTION'))}")
+        known = (*BOUNDS, *MODELS, "MODULE:FUNCTION", "FILE.py:FUNCTION")
+        raise GameError(f"no reward is called {text!r}; {nearest(head, known)}")
     return Term("function", name.strip(), weight)
 
 

@@ -30,6 +30,7 @@ class Watcher(App[AgentError]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("question_mark", "help", "Help", key_display="?"),
         Binding("q,ctrl+c", "quit", "Quit", key_display="q"),
+        Binding("tab", "app.focus_next", "Next part: arrows and page keys scroll it", show=False),
         Binding("t", "turn_theme", "Dark or light", show=False),
     ]
 

@@ -91,6 +91,11 @@ class Catalogue:
     def show(self, places: Sequence[Place]) -> None:
         self.shown = sorted(places, key=lambda place: place.order)
 
+    @property
+    def has_others(self) -> bool:
+        """Whether there are several runs, which can be compared."""
+        return len(self.labels) > 1
+
     def partner(self, place: Place, run: int) -> Place | None:
         """Return an episode of a run with the same game and seed, or None if there is none.
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def watch(
-    runs: Annotated[list[Path], Argument(metavar="RUN", help="Folder of a run, or a transcript file.")],
+    runs: Annotated[
+        list[Path], Argument(metavar="RUN", help="Folder of a run or of saved episodes, or a .jsonl file.")
+    ],
     won: Annotated[bool, Option("--won", help="Episodes that were won.")] = False,
     lost: Annotated[bool, Option("--lost", help="Episodes that were not won.")] = False,
     game: Annotated[
@@ -51,10 +53,9 @@ def watch(
         raise typer.BadParameter(f"--export expects FILE.html or FILE.md, got {export}")
     if export and as_json:
         raise typer.BadParameter("--export and --json exclude each other: leave out one of them")
-    from agents.play import transcript
     from agents.play.transcript_index import EpisodeFilter
 
-    paths = [run / transcript.NAME if run.is_dir() else run for run in runs]
+    paths = [path for run in runs for path in _transcripts(run)]
     wanted = EpisodeFilter(
         won=won, lost=lost, game=game, level=level, iteration=iteration, episode=episode, text=search
     )
@@ -73,6 +74,24 @@ def watch(
         _export(export, paths, wanted)
     else:
         _print(paths, wanted, as_json=as_json)
+
+
+def _transcripts(run: Path) -> list[Path]:
+    """Return the transcript of a run, or those of the agents in a folder that `evaluate --save` wrote.
+
+    Raises:
+        AgentError: `run` is a file of another kind.
+    """
+    from agents.play.transcript import NAME
+    from agents.protocol import AgentError
+
+    if run.is_dir():
+        own = run / NAME
+        inside = sorted(run.glob(f"*/{NAME}"))
+        return inside if inside and not own.exists() else [own]
+    if run.is_file() and run.suffix != Path(NAME).suffix:
+        raise AgentError(f"{run} is no transcript; expected the folder of a run, or a transcript file (.jsonl)")
+    return [run]
 
 
 def _print(paths: list[Path], wanted: "EpisodeFilter", *, as_json: bool) -> None:

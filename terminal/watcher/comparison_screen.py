@@ -6,8 +6,7 @@ from rich.text import Text
 from textual import on
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, VerticalScroll
-from textual.events import Resize
+from textual.containers import Horizontal
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
@@ -27,8 +26,7 @@ def open_comparison(app: App[Any], catalogue: Catalogue, place: Place, after: in
     others = [run % runs for run in range(start + 1, start + 1 + runs) if run % runs != place.run]
     partner = next((found for run in others if (found := catalogue.partner(place, run))), None)
     if partner is None:
-        reason = "no other run played this game with this seed" if runs > 1 else "to compare, watch two runs: watch A B"
-        app.notify(reason, severity="warning")
+        app.notify("no other run played this game with this seed", severity="warning")
         return
     try:
         entries = read_episode(place.row), read_episode(partner.row)
@@ -69,8 +67,7 @@ class ComparisonScreen(Screen[None]):
         yield RowList(self._row, id="both-turns")
         with Horizontal(id="both"):
             for side in ("left", "right"):
-                with VerticalScroll(id=side):
-                    yield Static()
+                yield turn_view.TurnView(id=side)
         yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
@@ -98,14 +95,9 @@ class ComparisonScreen(Screen[None]):
         return line
 
     @on(RowList.Moved)
-    @on(Resize)
     def _show(self) -> None:
-        turn = self.query_one(RowList).cursor
-        for side, episode in zip(("left", "right"), self.episodes, strict=True):
-            ended = Text("the episode has ended", "dim")
-            text = turn_view.turn(episode, turn, self.size.width // 2) if turn < len(episode.steps) else ended
-            self.query_one(f"#{side} Static", Static).update(text)
-            self.query_one(f"#{side}").scroll_home(animate=False)
+        for view, episode in zip(self.query(turn_view.TurnView), self.episodes, strict=True):
+            view.show(episode, self.query_one(RowList).cursor)
 
     def action_turn(self, turns: int) -> None:
         self.query_one(RowList).cursor += turns

@@ -7,8 +7,7 @@ from rich.text import Text
 from textual import on
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, VerticalScroll
-from textual.events import Resize
+from textual.containers import Horizontal
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Footer, Static
@@ -61,8 +60,7 @@ class EpisodeScreen(Screen[None]):
         yield Static(turn_view.heading(self.entry.episode, run=run, iteration=self.entry.iteration), classes="title")
         with Horizontal():
             yield RowList(self._row, id="turns")
-            with VerticalScroll(id="scroll"):
-                yield Static(id="turn")
+            yield turn_view.TurnView(id="turn")
         yield Plots(self.entry, id="plots")
         yield Footer(compact=True, show_command_palette=False)
 
@@ -78,13 +76,13 @@ class EpisodeScreen(Screen[None]):
         )
 
     @on(RowList.Moved)
-    @on(Resize)
     def _show(self) -> None:
         turn = self.query_one(RowList).cursor
-        scroll = self.query_one("#scroll")
-        self.query_one("#turn", Static).update(turn_view.turn(self.entry.episode, turn, scroll.size.width))
-        scroll.scroll_home(animate=False)
+        self.query_one(turn_view.TurnView).show(self.entry.episode, turn)
         self.query_one(Plots).show(turn)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool:
+        return action != "compare" or self.catalogue.has_others
 
     def action_turn(self, turns: int) -> None:
         self.query_one(RowList).cursor += turns

@@ -52,6 +52,9 @@ class ListScreen(Screen[None]):
         yield Input(placeholder="text in observations and commands; Enter searches", id="search", compact=True)
         yield Footer(compact=True, show_command_palette=False)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool:
+        return action != "compare" or self.catalogue.has_others
+
     def on_mount(self) -> None:
         self.query_one(RowList).focus()
         self._show_status()

@@ -2,8 +2,11 @@
 
 from rich.console import Group, RenderableType
 from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import Vertical, VerticalScroll
+from textual.widgets import Static
 
-from agents.play.episode import Episode
+from agents.play.episode import Episode, Step
 from terminal import display
 from terminal.texts import one_line
 from terminal.watcher.row_list import cell, row
@@ -36,21 +39,56 @@ def short_heading(episode: Episode, *, run: str, iteration: int) -> Text:
     )
 
 
-def turn(episode: Episode, number: int, width: int) -> RenderableType:
-    """Return a turn, counted from 0: text, commands or tokens, values, and outcome. The last one shows the end, too.
+class TurnView(Vertical):
+    """A turn: the game's text, and below it the commands or tokens, the values and the outcome. Both parts scroll."""
 
-    If `width` is small, the probabilities have no bars.
+    DEFAULT_CSS = """
+    TurnView > .text { height: auto; max-height: 50%; }
+    TurnView > .choice { height: 1fr; }
     """
+
+    def __init__(self, *, id: str) -> None:  # noqa: A002  # textual's name
+        super().__init__(id=id)
+        self._shown: tuple[Episode, int] | None = None
+
+    def compose(self) -> ComposeResult:
+        for part in ("text", "choice"):
+            with VerticalScroll(classes=part):
+                yield Static()
+
+    def show(self, episode: Episode, number: int) -> None:
+        """Show a turn, counted from 0. If the episode has no such turn, say that it has ended."""
+        self._shown = episode, number
+        self._draw()
+
+    def on_resize(self) -> None:
+        self._draw()
+
+    def _draw(self) -> None:
+        if self._shown is None:
+            return
+        episode, number = self._shown
+        text: RenderableType = Text("the episode has ended", "dim")
+        choice: RenderableType = Text()
+        if number < len(episode.steps):
+            step, last = episode.steps[number], number == len(episode.steps) - 1
+            before = display.points(episode.steps[number - 1].score if number else 0.0, episode.max_score)
+            after = display.points(step.score, episode.max_score)
+            text = display.observation_panel(step.observation, turn=number + 1, score=before)
+            choice = Group(_choice(step, after, self.size.width), *([display.end_panel(episode)] if last else []))
+        for part, content in (("text", text), ("choice", choice)):
+            scroll = self.query_one(f".{part}")
+            scroll.query_one(Static).update(content)
+            scroll.scroll_home(animate=False)
+
+
+def _choice(step: Step, score: str, width: int) -> RenderableType:
+    """Return the commands or tokens of a turn, and its outcome. If `width` is small, the probabilities have no bars."""
     bar = width // 5 if width >= 40 else 0
-    step, last = episode.steps[number], number == len(episode.steps) - 1
-    before = display.points(episode.steps[number - 1].score if number else 0.0, episode.max_score)
-    after = display.points(step.score, episode.max_score)
     return Group(
-        display.observation_panel(step.observation, turn=number + 1, score=before),
         display.policy_table(step.decision, commands=COMMANDS, tokens=len(step.decision.tokens), bar=bar),
         *([Text("  an expert played this turn", "magenta")] if step.decision.by_expert else []),
-        display.outcome_line(step.decision.command, reward=step.reward, score=after, advantage=step.advantage),
-        *([display.end_panel(episode)] if last else []),
+        display.outcome_line(step.decision.command, reward=step.reward, score=score, advantage=step.advantage),
     )
 
 

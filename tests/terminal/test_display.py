@@ -187,6 +187,15 @@ def test_failed_episodes_are_shown() -> None:
     )
 
 
+def test_q_of_commands_that_are_hardly_played_is_in_brackets() -> None:
+    decision = Decision(command="go", probabilities={"go": 0.995, "eat": 0.005}, q_values={"go": 0.5, "eat": 2.0})
+    shown = drawn(display.policy_table(decision), 100)
+    assert re.search(r"go .* \+0\.50", shown) and re.search(r"eat .* \(\+2\.00\)", shown)
+    assert "(q): p below 1%, hardly trained" in shown
+    often = replace(decision, probabilities={"go": 0.99, "eat": 0.01})
+    assert "(" not in drawn(display.policy_table(often), 100)
+
+
 @pytest.mark.parametrize("view", [playback.LineView(), playback.PanelView("human", human=True)])
 def test_a_person_sees_commands_only_if_there_are_some(view: playback.LineView | playback.PanelView) -> None:
     def parts(commands: list[str]) -> int:

@@ -47,7 +47,7 @@ def test_terms_have_the_name_that_a_reward_uses() -> None:
         ("", "no reward is called ''"),
         ("sentiment,", "no reward is called ''"),
         ("sentimnet", "no reward is called 'sentimnet'; did you mean 'sentiment'"),
-        ("xyz", "known are: MODULE:FUNCTION, contains, hf, length, letter, rm, sentiment"),
+        ("xyz", "known are: FILE.py:FUNCTION, MODULE:FUNCTION, contains, hf, length, letter, rm, sentiment"),
         ("a.py:not a name", "no reward is called"),
         (":score", "no reward is called"),
         ("sentiment:x", "sentiment takes no argument, got 'x'"),

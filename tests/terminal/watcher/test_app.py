@@ -15,6 +15,7 @@ from agents.play.transcript import Entry, append
 from agents.protocol import Decision
 from terminal.watcher.list_screen import ListScreen
 from terminal.watcher.row_list import RowList
+from terminal.watcher.turn_view import TurnView
 from tests.helpers.screens import DETOUR, LOST, QUEST, WRITTEN, press, shown, two_runs, watching, write_run
 
 Act = Callable[[Pilot[Any]], Awaitable[None]]
@@ -140,15 +141,36 @@ def test_two_runs_are_compared_on_the_same_game_and_seed(tmp_path: Path) -> None
     watching(paths, act)
 
 
-@pytest.mark.parametrize(("runs", "message"), [(1, "watch two runs"), (2, "no other run played this game")])
-def test_an_episode_without_a_partner_says_so(tmp_path: Path, runs: int, message: str) -> None:
+@pytest.mark.parametrize("runs", [1, 2])
+def test_a_comparison_needs_another_run_of_the_same_game(tmp_path: Path, runs: int) -> None:
     paths = [write_run(tmp_path / "one", [QUEST]), write_run(tmp_path / "two", [replace(QUEST, seed=99)])]
 
     async def act(pilot: Pilot[Any]) -> None:
+        assert ("c Compare" in screen(pilot)) == (runs > 1)
         await press(pilot, "home", "c")
-        assert message in screen(pilot)
+        assert ("no other run played this game" in screen(pilot)) == (runs > 1)
+        assert isinstance(pilot.app.screen, ListScreen)
 
     watching(paths[:runs], act)
+
+
+@pytest.mark.parametrize("size", [(60, 24), (80, 24), (100, 35), (120, 40)])
+def test_a_long_text_does_not_hide_the_commands(tmp_path: Path, size: tuple[int, int]) -> None:
+    first = replace(QUEST.steps[0], observation="You are in a hall with many doors. " * 60)
+    path = write_run(tmp_path / "one", [replace(QUEST, steps=(first, *QUEST.steps[1:]))])
+
+    async def act(pilot: Pilot[Any]) -> None:
+        await press(pilot, "home", "enter")
+        for part in ("a hall with many doors", "▶ open door", "━━━", "75.0%", "+0.25"):
+            assert part in screen(pilot), part
+        view = pilot.app.screen.query_one(TurnView)
+        text = view.query_one(".text")
+        text.focus()
+        await press(pilot, "end")
+        await until(pilot, lambda: text.scroll_offset.y > 0)
+        assert "▶ open door" in screen(pilot)
+
+    watching([path], act, size=size)
 
 
 async def until(pilot: Pilot[Any], reached: Callable[[], bool]) -> None:

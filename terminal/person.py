@@ -1,0 +1,31 @@
+"""A person's commands: read in the terminal or from a pipe."""
+
+from agents.protocol import Turn
+from terminal import console
+from terminal.playback import LineView, PanelView
+
+HELP = "type the number or the text of a command; ? shows the commands again; Ctrl-D ends the game"
+FREE_HELP = "type a text; Ctrl-D ends the game"
+
+
+def ask(view: PanelView | LineView, turn: Turn) -> str:
+    """Show a turn, and return the command that the person chooses by its number or its text.
+
+    An empty line, a question mark and a text that is no admissible command ask again, and cost no turn. If the game
+    offers no commands, every text is a command.
+    """
+    commands: list[str] = turn.info["admissible_commands"]
+    by_text = {command.strip(): command for command in commands}  # commands of one-word games begin with a space
+    by_number = {str(number): command for number, command in enumerate(commands, 1)}
+    help_text = HELP if commands else FREE_HELP
+    console.show([*view.turn(turn), *([help_text] if turn.first else [])])
+    while True:
+        answer = console.ask()
+        if command := by_text.get(answer, by_number.get(answer)):
+            return command
+        if answer == "?":
+            console.show([*view.commands(commands), help_text])
+        elif answer and not commands:
+            return answer
+        elif answer:
+            console.show([f"no command here: {answer!r}; {help_text}"])
