@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from rich import box
+from rich.bar import Bar
 from rich.columns import Columns
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.panel import Panel
-from rich.progress_bar import ProgressBar
 from rich.rule import Rule
 from rich.table import Column, Table
 from rich.text import Text
@@ -141,9 +141,8 @@ def _token_table(decision: Decision, shown: int, bar: int) -> RenderableType:
     return Group(table, Text(f"  {more} more tokens   {state}" if more > 0 else f"  {state}", style=QUIET))
 
 
-def _bar(probability: float, colour: str) -> ProgressBar:
-    # bright black is visible on dark and on light backgrounds
-    return ProgressBar(1.0, probability, style="bright_black", complete_style=colour, finished_style=colour)
+def _bar(probability: float, colour: str) -> Bar:
+    return Bar(1.0, 0.0, probability, color=colour)
 
 
 def _bar_table(head: str, text: int, bar: int, *numbers: tuple[str, int]) -> Table:
