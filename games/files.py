@@ -6,7 +6,6 @@ the lock of the folder or file that the process wrote, or the lock of its folder
 
 import atexit
 import errno
-import functools
 import hashlib
 import json
 import os
@@ -30,6 +29,8 @@ MANIFEST = "manifest.json"
 LOCK = ".lock"
 TEMPORARY = re.compile(r"\.(?P<name>.+)-\d+-[0-9a-f]{8}(?P<old>\.old)?")
 SCRATCH = "actde-"
+_SCRATCH_FOLDERS: dict[int, tuple[Path, "FileLock"]] = {}
+"""Process -> its scratch folder and the lock that it holds. A forked process also has the entry of its parent."""
 
 
 def cache_folder(name: str) -> Path:
@@ -197,18 +198,15 @@ def scratch_folder() -> Path:
 
     The folders of processes that were killed are removed.
     """
-    return _locked_scratch_folder()[0]
-
-
-@functools.cache
-def _locked_scratch_folder() -> tuple[Path, "FileLock"]:
-    remove_dead_scratch_folders()
-    folder = Path(tempfile.gettempdir()) / f"{SCRATCH}{secrets.token_hex(8)}"
-    lock = file_lock(folder.with_suffix(LOCK), process_wide=True)
-    lock.acquire()
-    folder.mkdir(mode=0o700)
-    atexit.register(remove_scratch_folder)
-    return folder, lock
+    if (process := os.getpid()) not in _SCRATCH_FOLDERS:
+        remove_dead_scratch_folders()
+        folder = Path(tempfile.gettempdir()) / f"{SCRATCH}{secrets.token_hex(8)}"
+        lock = file_lock(folder.with_suffix(LOCK), process_wide=True)
+        lock.acquire()
+        folder.mkdir(mode=0o700)
+        atexit.register(remove_scratch_folder)
+        _SCRATCH_FOLDERS[process] = folder, lock
+    return _SCRATCH_FOLDERS[process][0]
 
 
 def remove_dead_scratch_folders() -> None:
@@ -226,9 +224,9 @@ def remove_dead_scratch_folders() -> None:
 
 def remove_scratch_folder() -> None:
     """Remove the folder that `scratch_folder` has returned, if any, before this process ends."""
-    if _locked_scratch_folder.cache_info().currsize:
-        shutil.rmtree(scratch_folder(), ignore_errors=True)
-        scratch_folder().with_suffix(LOCK).unlink(missing_ok=True)
+    if found := _SCRATCH_FOLDERS.get(os.getpid()):
+        shutil.rmtree(found[0], ignore_errors=True)
+        found[0].with_suffix(LOCK).unlink(missing_ok=True)
 
 
 def build_once(folder: Path, is_intact: Callable[[], bool], build: Callable[[Path], None]) -> None:

@@ -116,7 +116,7 @@ def test_play_as_json_is_one_reproducible_document() -> None:
 def test_play_in_a_terminal_draws_bars() -> None:
     arguments = ("play", "--agent", "random", "--game", "bandit", "--delay", "0")
     shown = bare(cli(*arguments, env=surroundings(TTY_COMPATIBLE="1")).stdout)
-    for part in ("random plays bandit", "We had a", "wedding", "50.0%", "entropy 0.69 nats", "reward", "━━━"):
+    for part in ("random plays bandit", "We had a", "wedding", "50.0%", "entropy 0.69 nats", "reward", "███"):
         assert part in shown
     assert max(len(line) for line in shown.splitlines()) <= 100
 

@@ -320,6 +320,23 @@ def test_files_and_folders_reach_the_disk_before_they_get_their_name(
     assert log == [f"{here}/file.new", "rename", here, f"{here}/folder.new/inner", f"{here}/folder.new", "rename", here]
 
 
+def test_a_forked_process_has_its_own_scratch_folder_and_removes_no_other() -> None:
+    code = """
+import os, sys
+from games.files import scratch_folder
+own = scratch_folder()
+if not os.fork():
+    print(scratch_folder().is_dir() and scratch_folder() != own, flush=True)
+    sys.exit()
+os.wait()
+print(own.is_dir(), own)
+"""
+    command = [sys.executable, "-c", code]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert shown[:2] == ["True", "True"]
+    assert not Path(shown[2]).exists()
+
+
 @pytest.mark.parametrize(
     "next_start",
     [
