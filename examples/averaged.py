@@ -1,3 +1,5 @@
+"""An optimizer: `python cli.py train --game bandit --optimizer examples/averaged.py:Averaged --out runs/averaged`."""
+
 from actde import PPO
 
 

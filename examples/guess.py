@@ -1,3 +1,5 @@
+"""A game: `python cli.py train --game examples/guess.py:Guess --out runs/guess`."""
+
 import gymnasium
 
 

@@ -1,2 +1,5 @@
+"""A reward: `python cli.py train --game "completion?reward=examples/short.py:short" --out runs/short`."""
+
+
 def short(prompts: list[str], completions: list[str]) -> list[float]:
     return [1 / (1 + len(text.split())) for text in completions]
