@@ -132,11 +132,16 @@ def notes(trainer: "Trainer", origins: Mapping[str, str]) -> list[str]:
 
 
 def show_end(trainer: "Trainer", folder: Path, *, resumed: bool) -> None:
-    """Print where the agent is and how to watch it. If the run was stopped, print how to continue it."""
+    """Print where the agent is and the commands that show it. If the run was stopped, print how to continue it."""
     values = trainer.config.flat()
     if not trainer.stopped:
-        episodes = console.command_line("watch", str(folder))
-        console.show([f"the agent is in {folder}; play: {play_command(folder, values)}; its episodes: {episodes}"])
+        console.show(
+            [
+                f"the agent is in {folder}",
+                f"play a game with it: {play_command(folder, values)}",
+                f"watch its episodes:  {console.command_line('watch', str(folder))}",
+            ]
+        )
     elif trainer.iteration or resumed:
         console.note(f"stopped; continue with: {resume_command(folder, values)}")
     else:

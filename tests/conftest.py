@@ -48,7 +48,18 @@ def clean_registry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+def leaves_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a command that this process runs exit as usual, even if threads of other tests are alive."""
+    from terminal import error_lines
+
+    def leave(status: int, *, at_once: bool = False) -> None:
+        sys.exit(status)
+
+    monkeypatch.setattr(error_lines, "leave", leave)
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], leaves_threads: None) -> Command:
     """Run the command line in this process: status, standard output, standard error."""
     import cli
 

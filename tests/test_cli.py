@@ -433,7 +433,7 @@ def test_a_bug_shows_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left", "runs/x"), OSError(30, "Read-only", "runs/x")])
 def test_a_failing_disk_is_one_line(
-    error: OSError, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    error: OSError, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], leaves_threads: None
 ) -> None:
     def failing(**_: object) -> None:
         raise error

@@ -63,8 +63,14 @@ def test_code_in_a_configuration_file_is_named_by_the_user(folder: Path) -> None
         '[run]\ngame = "mine/Guess-v0"\noptimizer = "averaged.py:Averaged"\nimports = "guess.py"\n'
     )
     shown = run(folder, "train", "--config", "run.toml", "--iterations", "1", "--episodes", "2", "--out", "run")
-    typed = shown.rpartition("watch it: ")[2]
-    played = subprocess.run(typed, shell=True, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    typed = dict(line.split(": ", 1) for line in shown.splitlines() if ": " in line)
+    watched = subprocess.run(
+        typed["watch its episodes"], shell=True, cwd=folder, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert (watched.returncode, watched.stderr) == (0, "")
+    assert "High or low?" in watched.stdout
+    play = typed["play a game with it"]
+    played = subprocess.run(play, shell=True, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
     assert (played.returncode, played.stderr) == (0, "")
     assert "episode 0, mine/Guess-v0: " in played.stdout
     assert "add --import" in run(folder, "train", "--resume", "--out", "run", status=2)
